@@ -1,0 +1,56 @@
+use serde::{Deserialize, Serialize};
+
+use crate::CommandId;
+
+/// What became of a command on the device; travels in the control stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandResult {
+    /// The command.
+    pub id: CommandId,
+    /// How far it came.
+    pub state: CommandState,
+    /// The reason of a failure, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Device time, unix milliseconds.
+    pub at_ms: u64,
+}
+
+/// How far a command came on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandState {
+    /// Journaled on the device; it will run or be reported.
+    Delivered,
+    /// The handler returned.
+    Done,
+    /// The handler failed, or there is none.
+    Failed,
+    /// Its time to live passed before it could start.
+    Expired,
+    /// The device stopped between the handler's start and its end; it is not run again.
+    Interrupted,
+    /// A cancel arrived before it started.
+    Cancelled,
+}
+
+impl CommandState {
+    /// Says whether nothing can follow this state.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Delivered)
+    }
+
+    /// The state's name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Interrupted => "interrupted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}

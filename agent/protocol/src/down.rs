@@ -1,0 +1,89 @@
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::envelope::envelope;
+use crate::{CommandId, ConnId, DecodeError, StreamId, limits};
+
+envelope! {
+    ['de]
+    /// What the cloud tells a device, on `v1/{device}/down`.
+    pub enum Down {
+        /// The answer to a hello.
+        Welcome(Welcome) = "welcome",
+        /// Everything up to a sequence number is stored; the device may forget it.
+        Ack(Ack) = "ack",
+        /// A record that the cloud will never store.
+        Refuse(Refuse) = "refuse",
+        /// Run a handler of the firmware.
+        Command(Command) = "command",
+        /// Do not run a command that has not started.
+        Cancel(Cancel) = "cancel",
+    }
+}
+
+impl Down {
+    /// Decodes one publish from the cloud.
+    ///
+    /// # Errors
+    /// When the bytes are over [`limits::MAX_PUBLISH_BYTES`], are not JSON, or are of another version or shape.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > limits::MAX_PUBLISH_BYTES {
+            return Err(DecodeError::TooLarge { len: bytes.len(), max: limits::MAX_PUBLISH_BYTES });
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+}
+
+/// The cloud's answer to a hello; the device sends batches only after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The connection that the hello named; a welcome for an older one is ignored.
+    pub conn: ConnId,
+    /// Cloud time, unix milliseconds.
+    pub time_ms: u64,
+    /// Position of every stream that the hello named, in its order.
+    pub streams: Vec<StreamPosition>,
+}
+
+/// How far the cloud has a stream: every number up to `upto` is stored, refused or a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamPosition {
+    /// The stream.
+    pub stream: StreamId,
+    /// Highest contiguous sequence number; 0 before the first.
+    pub upto: u64,
+}
+
+/// Cumulative acknowledgement of a stream: see [`StreamPosition`].
+pub type Ack = StreamPosition;
+
+/// A record that will never be stored; the device moves it to its dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refuse {
+    /// The stream.
+    pub stream: StreamId,
+    /// The record.
+    pub seq: u64,
+    /// Why, for people; names the field.
+    pub reason: String,
+}
+
+/// A command for the firmware.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Command {
+    /// The command; the device runs each id once.
+    pub id: CommandId,
+    /// Name of the handler, the message definition's type.
+    pub cmd_type: String,
+    /// The options as a JSON object, without the type's prefix.
+    pub values: Box<RawValue>,
+    /// How long from its arrival the command may wait for its start, milliseconds. Relative: boards may have no clock.
+    pub ttl_ms: u64,
+}
+
+/// Withdraws a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// The command.
+    pub id: CommandId,
+}

@@ -1,0 +1,199 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} id {text:?} is not {form}")]
+pub struct IdError {
+    kind: &'static str,
+    text: String,
+    form: &'static str,
+}
+
+impl IdError {
+    fn new(kind: &'static str, text: &str, form: &'static str) -> Self {
+        Self { kind, text: crate::limits::clip(text, 64).to_owned(), form }
+    }
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Makes a new random id.
+            #[must_use]
+            pub fn random() -> Self {
+                Self(Uuid::new_v4())
+            }
+
+            /// Builds the id from its 16 bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
+            /// The 16 bytes of the id.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            /// Reads the hyphenated lower-case form only: one id has one spelling.
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let malformed = || IdError::new($kind, text, "a lower-case UUID");
+                let id = Uuid::try_parse(text).map_err(|_| malformed())?;
+                let mut canonical = Uuid::encode_buffer();
+                if id.hyphenated().encode_lower(&mut canonical) != text {
+                    return Err(malformed());
+                }
+                Ok(Self(id))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0.hyphenated(), f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        text_serde!($name);
+    };
+}
+
+macro_rules! text_serde {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// A device (the API's board id); also its MQTT client id and user name.
+    DeviceId, "device"
+);
+uuid_id!(
+    /// A deployment group.
+    GroupId, "deployment group"
+);
+uuid_id!(
+    /// A numbered sequence of records; minted together with the queue that holds them.
+    StreamId, "stream"
+);
+uuid_id!(
+    /// One start of the agent process.
+    BootId, "boot"
+);
+uuid_id!(
+    /// One MQTT connection of an agent.
+    ConnId, "connection"
+);
+uuid_id!(
+    /// A command, from the API call to its result.
+    CommandId, "command"
+);
+
+/// A project: 24 hex digits on the wire (the layout of a MongoDB ObjectId).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProjectId([u8; 12]);
+
+impl ProjectId {
+    /// Builds the id from its 12 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 12]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 12 bytes of the id.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 12] {
+        &self.0
+    }
+}
+
+impl FromStr for ProjectId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let malformed = || IdError::new("project", text, "24 lower-case hex digits");
+        if text.len() != 24 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(malformed());
+        }
+        let mut bytes = [0; 12];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| malformed())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| malformed())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for ProjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ProjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+text_serde!(ProjectId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_spelling_per_id() {
+        let text = "a2792ce8-216f-477c-a5cc-4f7e9f407e29";
+        let id: DeviceId = text.parse().expect("valid");
+        assert_eq!(id.to_string(), text);
+        for bad in [
+            "A2792CE8-216F-477C-A5CC-4F7E9F407E29",
+            "a2792ce8216f477ca5cc4f7e9f407e29",
+            "{a2792ce8-216f-477c-a5cc-4f7e9f407e29}",
+            "",
+            "x",
+        ] {
+            assert!(bad.parse::<DeviceId>().is_err(), "{bad} must be refused");
+        }
+    }
+
+    #[test]
+    fn project_is_an_object_id() {
+        let text = "58f73b41c3cc4800078010c5";
+        assert_eq!(text.parse::<ProjectId>().expect("valid").to_string(), text);
+        for bad in ["58F73b41c3cc4800078010c5", "58f73b41c3cc4800078010c", "58f73b41c3cc4800078010cé", "+8f73b41c3cc4800078010c5"]
+        {
+            assert!(bad.parse::<ProjectId>().is_err(), "{bad} must be refused");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What agent and cloud say to each other: ids, topics, envelopes and commands.
+//!
+//! The crate does no I/O and knows no clock. Every shape here is a wire format: additions are append-only, unknown fields are
+//! ignored, and `tests/golden.rs` holds the bytes of every message.
+//!
+//! The path of a message: a firmware's payload becomes a [`Record`], the device's queue gives it a sequence number in a
+//! [`stream`](StreamId), a [`Batch`] carries it up, and the cloud's [`Down::Ack`] lets the device forget it.
+
+mod command;
+mod down;
+mod envelope;
+mod error;
+mod id;
+pub mod limits;
+mod record;
+mod status;
+mod topic;
+mod up;
+
+pub use command::{CommandResult, CommandState};
+pub use down::{Ack, Cancel, Command, Down, Refuse, StreamPosition, Welcome};
+pub use envelope::WIRE_VERSION;
+pub use error::DecodeError;
+pub use id::{BootId, CommandId, ConnId, DeviceId, GroupId, IdError, ProjectId, StreamId};
+pub use record::{FirmwareReport, FirmwareState, Level, LogLine, Message, MessageKind, Record, Report};
+pub use status::Status;
+pub use topic::{Topic, TopicError};
+pub use up::{Batch, Gap, GapReason, Hello, StreamClass, StreamInfo, Up, Versions, encode_batch};

@@ -1,0 +1,78 @@
+//! Sizes that both sides enforce, in bytes unless named otherwise.
+
+/// Largest JSON payload of one firmware message.
+pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
+/// Largest encoded [`Record`](crate::Record): a payload, its channel and the fields around them.
+pub const MAX_RECORD_BYTES: usize = MAX_PAYLOAD_BYTES + 4096;
+/// Largest MQTT publish either side sends or accepts.
+pub const MAX_PUBLISH_BYTES: usize = 2 << 20;
+/// Size at which the device closes a batch, unless a single record is larger.
+pub const BATCH_BYTES: usize = 256 << 10;
+/// Most records in one batch.
+pub const BATCH_RECORDS: usize = 1000;
+/// Longest channel name.
+pub const MAX_CHANNEL_BYTES: usize = 128;
+/// Most streams a device announces in a hello.
+pub const MAX_STREAMS: usize = 16;
+/// Longest text of one log line or reason; longer text is cut at a character boundary.
+pub const MAX_TEXT_BYTES: usize = 4096;
+/// Deepest nesting of a message payload (objects and arrays).
+pub const MAX_JSON_DEPTH: usize = 32;
+
+/// Cuts `text` to at most `max` bytes at a character boundary.
+#[must_use]
+pub fn clip(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Says whether the nesting of a JSON text stays within `max` levels; brackets inside strings do not count.
+#[must_use]
+pub fn depth_within(json: &str, max: usize) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in json.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > max {
+                    return false;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clip_respects_characters() {
+        assert_eq!(clip("héllo", 2), "h");
+        assert_eq!(clip("héllo", 3), "hé");
+        assert_eq!(clip("abc", 10), "abc");
+    }
+
+    #[test]
+    fn depth_ignores_brackets_in_strings() {
+        assert!(depth_within(r#"{"a":"[[[[","b":[1]}"#, 2));
+        assert!(!depth_within(r#"{"a":[[1]]}"#, 2));
+        assert!(depth_within(r#"{"a":"\"[["}"#, 1));
+    }
+}

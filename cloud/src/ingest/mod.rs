@@ -1,0 +1,83 @@
+//! From a device's publish to a committed row and its ack, on one bounded path:
+//! decode → validate → dedupe on (device, stream, seq) → group commit → cumulative ack.
+
+use iottly_protocol::{CommandResult, FirmwareReport, GapReason, LogLine, MessageKind, Refuse, StreamClass, StreamId};
+use serde_json::value::RawValue;
+
+use crate::model::{Scope, StoredMessage, UnixMs};
+
+/// Records or a gap of one stream, decoded and validated, ready for a transaction.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// The sender.
+    pub scope: Scope,
+    /// The stream.
+    pub stream: StreamId,
+    /// When the cloud received it.
+    pub received: UnixMs,
+    /// What it carries.
+    pub body: UploadBody,
+}
+
+/// What an [`Upload`] carries.
+#[derive(Debug, Clone)]
+pub enum UploadBody {
+    /// Consecutive records; the first has number `first`. An `Err` holds the reason of a refusal.
+    Records {
+        /// Number of the first.
+        first: u64,
+        /// The records.
+        records: Vec<std::result::Result<Entry, String>>,
+    },
+    /// Numbers that will never arrive.
+    Gap {
+        /// First lost number.
+        from: u64,
+        /// Last lost number.
+        to: u64,
+        /// Why.
+        reason: GapReason,
+    },
+    /// The device's hello: what it holds of the stream. Mends both kinds of restore (DESIGN §4).
+    Announce {
+        /// What the stream carries.
+        class: StreamClass,
+        /// Lowest number still held.
+        oldest: u64,
+        /// Number the next record will get.
+        next: u64,
+    },
+}
+
+/// A validated record, owned.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// Becomes a history entry.
+    Message {
+        /// Firmware or agent.
+        kind: MessageKind,
+        /// Device time.
+        at: UnixMs,
+        /// Name it was filed under.
+        channel: Option<String>,
+        /// JSON text as sent.
+        payload: Box<RawValue>,
+    },
+    /// Advances a command.
+    Result(CommandResult),
+    /// Becomes the device's firmware state.
+    Firmware(FirmwareReport),
+    /// Becomes a line of the device's log.
+    Log(LogLine),
+}
+
+/// What a transaction made of an [`Upload`].
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Highest contiguous number now present.
+    pub upto: u64,
+    /// History entries that are new: duplicates are not in it.
+    pub stored: Vec<StoredMessage>,
+    /// Records refused for good.
+    pub refused: Vec<Refuse>,
+}
