@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The cloud of the platform: broker, ingest, store, commands, REST API and dashboard, as a library.
+//!
+//! [`Cloud::start`](cloud::Cloud::start) assembles the parts below HTTP; request handlers use them through
+//! [`Services`](cloud::Services). Decisions (validation, stream positions, presence) are pure and read no clock.
+
+pub mod broker;
+pub mod clock;
+pub mod cloud;
+pub mod command;
+pub mod ingest;
+pub mod live;
+pub mod message_id;
+pub mod model;
+pub mod presence;
+pub mod store;
