@@ -3,13 +3,28 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::broker::{Broker, BrokerError};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLogin};
+use crate::clock;
 use crate::command::CommandService;
+use crate::data_lock::DataLock;
+use crate::ingest::Ingest;
 use crate::live::LiveHub;
 use crate::message_id::MessageIds;
 use crate::model::UnixMs;
-use crate::store::{Store, StoreError};
+use crate::store::{SqliteStore, Store, StoreError};
+
+/// How long devices that were online before a restart may take to come back before they count as disconnected. Longer than
+/// an agent's first reconnect attempts, so that a restart of the cloud leaves no trace in their histories.
+pub const PRESENCE_GRACE: Duration = Duration::from_secs(30);
+/// How often commands are checked for expiry. Devices keep the exact time; this only settles what they never reported.
+const EXPIRY_EVERY: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for what is queued.
+const FINISH: Duration = Duration::from_secs(1);
 
 /// What a cloud needs to start.
 #[derive(Debug, Clone)]
@@ -18,6 +33,8 @@ pub struct CloudConfig {
     pub data: PathBuf,
     /// Address of the MQTT listener; port 0 takes any free port.
     pub mqtt: SocketAddr,
+    /// How long devices that were online may take to come back after a restart; [`PRESENCE_GRACE`] unless a test needs less.
+    pub presence_grace: Duration,
 }
 
 /// The parts that request handlers use; cheap to clone.
@@ -54,4 +71,78 @@ pub enum StartError {
     /// The broker did not start.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+}
+
+/// A running cloud without its HTTP side.
+pub struct Cloud {
+    services: Services,
+    broker: Arc<EmbeddedBroker>,
+    ingest: Ingest,
+    expiry: JoinHandle<()>,
+    _lock: DataLock,
+}
+
+impl Cloud {
+    /// Opens the database and starts broker, ingest and commands.
+    ///
+    /// # Errors
+    /// When the data folder is unusable or in use, the database cannot be opened, or the MQTT address cannot be bound.
+    pub async fn start(config: &CloudConfig) -> Result<Self, StartError> {
+        let unusable = |reason: String| StartError::Data { path: config.data.clone(), reason };
+        let lock = DataLock::take(&config.data).map_err(unusable)?;
+        let ids = Arc::new(MessageIds::random().map_err(|error| unusable(format!("no randomness: {error}")))?);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data.join("cloud.db"), Arc::clone(&ids)).await?);
+        let (handle, queue) = Ingest::queue(Arc::clone(&store));
+        let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
+        let listen = EmbeddedConfig { listen: config.mqtt };
+        let broker = Arc::new(EmbeddedBroker::start(&listen, login, Arc::new(handle)).await?);
+        let shared = Arc::clone(&broker) as Arc<dyn Broker>;
+        let commands = Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared)));
+        let live = Arc::new(LiveHub::default());
+        let ingest = Ingest::start(
+            queue,
+            Arc::clone(&store),
+            Arc::clone(&shared),
+            Arc::clone(&commands),
+            Arc::clone(&live),
+            config.presence_grace,
+        );
+        let expiry = tokio::spawn(expire_commands(Arc::clone(&store)));
+        let services = Services { store, commands, live, broker: shared, ids, started: clock::now() };
+        Ok(Self { services, broker, ingest, expiry, _lock: lock })
+    }
+
+    /// The parts that request handlers use.
+    #[must_use]
+    pub fn services(&self) -> Services {
+        self.services.clone()
+    }
+
+    /// The address of the MQTT listener, with the real port.
+    #[must_use]
+    pub fn mqtt_addr(&self) -> SocketAddr {
+        self.broker.address()
+    }
+
+    /// Stops within two seconds; everything that was acknowledged is committed, the rest comes again.
+    pub async fn shutdown(self) {
+        self.expiry.abort();
+        self.broker.shutdown().await;
+        self.ingest.finish(FINISH).await;
+        self.services.store.close().await;
+    }
+}
+
+/// Expires commands whose time has passed, as long as the cloud runs.
+async fn expire_commands(store: Arc<dyn Store>) {
+    let mut tick = tokio::time::interval(EXPIRY_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        match store.expire_commands(clock::now()).await {
+            Ok(0) => {}
+            Ok(expired) => tracing::info!(expired, "commands expired"),
+            Err(error) => tracing::error!(%error, "commands are expired later"),
+        }
+    }
 }

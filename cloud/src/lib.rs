@@ -7,6 +7,7 @@ pub mod broker;
 pub mod clock;
 pub mod cloud;
 pub mod command;
+mod data_lock;
 pub mod ingest;
 pub mod live;
 pub mod message_id;

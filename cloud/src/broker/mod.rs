@@ -9,8 +9,10 @@ use iottly_protocol::DeviceId;
 use crate::model::Scope;
 
 mod embedded;
+mod login;
 
 pub use embedded::{EmbeddedBroker, EmbeddedConfig};
+pub use login::StoreLogin;
 
 /// Why the broker did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

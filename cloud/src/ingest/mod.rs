@@ -6,6 +6,14 @@ use serde_json::value::RawValue;
 
 use crate::model::{Scope, StoredMessage, UnixMs};
 
+mod actor;
+mod decode;
+mod notice;
+pub mod stream;
+mod worker;
+
+pub use actor::{Ingest, IngestHandle, IngestQueue};
+
 /// Records or a gap of one stream, decoded and validated, ready for a transaction.
 #[derive(Debug, Clone)]
 pub struct Upload {

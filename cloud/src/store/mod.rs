@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use iottly_protocol::{CommandId, DeviceId, GroupId, ProjectId, StreamId};
+use serde_json::value::RawValue;
 
 use crate::ingest::{Outcome, Upload};
 use crate::model::{
@@ -92,6 +93,9 @@ pub trait Store: Send + Sync + 'static {
     /// Owner and secret of a device that logs in to the broker; the one look-up that starts without a project.
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>>;
 
+    /// The devices of all projects that count as online; for the cloud's own start and checks.
+    async fn online_devices(&self) -> Result<Vec<Scope>>;
+
     /// Stores an API token.
     async fn create_token(&self, hash: SecretHash, principal: &Principal) -> Result<()>;
     /// The principal of a token.
@@ -110,6 +114,9 @@ pub trait Store: Send + Sync + 'static {
     /// Records that a device went online or offline with the history entry that says so. Writes nothing when it was so already.
     async fn set_presence(&self, scope: Scope, online: bool, agent_version: Option<&str>, now: UnixMs) -> Result<Option<StoredMessage>>;
 
+    /// Writes an `iottlyagent` entry of the cloud's own into a device's history.
+    async fn add_agent_message(&self, scope: Scope, payload: Box<RawValue>, now: UnixMs) -> Result<StoredMessage>;
+
     /// Entries of a device's history, newest first, at most `limit`.
     async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>>;
     /// Newest lines of a device's log, newest first, at most `limit`.
@@ -125,4 +132,7 @@ pub trait Store: Send + Sync + 'static {
     async fn mark_sent(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()>;
     /// Expires the commands whose time passed before the device journaled them; returns how many.
     async fn expire_commands(&self, now: UnixMs) -> Result<u64>;
+
+    /// Waits for the running write and closes the database; every later call fails.
+    async fn close(&self);
 }

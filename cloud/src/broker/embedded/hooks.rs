@@ -1,0 +1,73 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, Weak};
+
+use iottly_protocol::{DeviceId, Topic};
+use mqtt5::broker::router::MessageRouter;
+use mqtt5::broker::{BrokerEventHandler, ClientDisconnectEvent, ClientPublishEvent, PublishAction, RetainedSetEvent};
+
+use crate::broker::Uplink;
+
+/// What the broker calls before it acknowledges, and when connections end.
+pub(super) struct Hooks {
+    uplink: Arc<dyn Uplink>,
+    router: OnceLock<Weak<MessageRouter>>,
+}
+
+impl Hooks {
+    pub(super) fn new(uplink: Arc<dyn Uplink>) -> Self {
+        Self { uplink, router: OnceLock::new() }
+    }
+
+    /// Names the router, which exists only after the hooks do.
+    pub(super) fn attach(&self, router: Weak<MessageRouter>) {
+        // A second call would name the same router.
+        let _ = self.router.set(router);
+    }
+}
+
+type Done<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl BrokerEventHandler for Hooks {
+    fn on_client_publish<'a>(&'a self, event: ClientPublishEvent) -> Done<'a, PublishAction> {
+        Box::pin(async move {
+            match event.topic.parse() {
+                Ok(Topic::Up(device)) => {
+                    self.uplink.message(device, event.payload).await;
+                    PublishAction::Handled
+                }
+                Ok(Topic::Status(device)) => {
+                    self.uplink.status(device, event.payload).await;
+                    PublishAction::Continue
+                }
+                // Not reached: no device may publish elsewhere.
+                Ok(Topic::Down(_)) | Err(_) => PublishAction::Handled,
+            }
+        })
+    }
+
+    /// Last wills do not pass the publish hook, but they are retained.
+    fn on_retained_set<'a>(&'a self, event: RetainedSetEvent) -> Done<'a, ()> {
+        Box::pin(async move {
+            if let Ok(Topic::Status(device)) = event.topic.parse()
+                && !event.cleared
+            {
+                self.uplink.status(device, event.payload).await;
+            }
+        })
+    }
+
+    /// On a takeover the old connection's end comes after the new one's start: only the last connection counts.
+    fn on_client_disconnect<'a>(&'a self, event: ClientDisconnectEvent) -> Done<'a, ()> {
+        Box::pin(async move {
+            let Ok(device) = event.client_id.parse::<DeviceId>() else { return };
+            let router = self.router.get().and_then(Weak::upgrade);
+            if let Some(router) = router
+                && router.is_connected(&event.client_id).await
+            {
+                return;
+            }
+            self.uplink.disconnected(device).await;
+        })
+    }
+}

@@ -1,0 +1,30 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use iottly_protocol::DeviceId;
+
+use super::Authenticator;
+use crate::model::{Scope, SecretHash};
+use crate::store::{Store, StoreError};
+
+/// Admits devices by the secret whose hash the store holds.
+pub struct StoreLogin {
+    store: Arc<dyn Store>,
+}
+
+impl StoreLogin {
+    /// Logins over a store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl Authenticator for StoreLogin {
+    async fn authenticate(&self, device: DeviceId, secret: &[u8]) -> Result<Option<Scope>, StoreError> {
+        let given = SecretHash::of(secret);
+        let found = self.store.device_credentials(device).await?;
+        Ok(found.and_then(|(scope, hash)| hash.matches(&given).then_some(scope)))
+    }
+}

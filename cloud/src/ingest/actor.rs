@@ -1,0 +1,158 @@
+//! The shell of the ingest: a bounded queue in front of one task that commits groups and then answers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use iottly_protocol::{DeviceId, Status};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::decode::{Decoded, decode};
+use super::worker::Worker;
+use crate::broker::{Broker, Uplink};
+use crate::clock;
+use crate::command::CommandService;
+use crate::live::LiveHub;
+use crate::model::{Scope, UnixMs};
+use crate::store::Store;
+
+/// Most events that wait for the worker.
+const QUEUE_EVENTS: usize = 4096;
+/// Most bytes of publishes between the broker and the end of their commit.
+const QUEUE_BYTES: usize = 64 << 20;
+/// Unit of the byte budget.
+const PERMIT_BYTES: usize = 1024;
+/// How long a publish waits for room. Then it is let go: the device has no ack for it and sends it again, while a wait
+/// without end would pile up the publishes of devices that lose patience and reconnect.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Devices whose project is remembered.
+const SCOPES: usize = 100_000;
+
+/// Something for the worker; the permit is held until it is done.
+pub(super) struct Job {
+    pub(super) scope: Scope,
+    pub(super) at: UnixMs,
+    pub(super) what: What,
+    _room: OwnedSemaphorePermit,
+}
+
+pub(super) enum What {
+    Publish(Result<Decoded, String>),
+    Status(Status),
+    Disconnected,
+}
+
+/// Where the broker hands over what devices publish; cheap to clone.
+#[derive(Clone)]
+pub struct IngestHandle {
+    jobs: mpsc::Sender<Job>,
+    room: Arc<Semaphore>,
+    store: Arc<dyn Store>,
+    scopes: Arc<Mutex<HashMap<DeviceId, Scope>>>,
+}
+
+/// The running ingest.
+pub struct Ingest {
+    worker: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+/// The queue before its worker is started: the broker needs the handle first, the worker needs the broker.
+pub struct IngestQueue {
+    jobs: mpsc::Receiver<Job>,
+}
+
+impl Ingest {
+    /// Makes the queue over a store.
+    #[must_use]
+    pub fn queue(store: Arc<dyn Store>) -> (IngestHandle, IngestQueue) {
+        let (jobs, receiver) = mpsc::channel(QUEUE_EVENTS);
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES / PERMIT_BYTES));
+        (IngestHandle { jobs, room, store, scopes: Arc::default() }, IngestQueue { jobs: receiver })
+    }
+
+    /// Starts the worker on a queue. `grace` is how long devices that were online may take to come back.
+    #[must_use]
+    pub fn start(
+        queue: IngestQueue,
+        store: Arc<dyn Store>,
+        broker: Arc<dyn Broker>,
+        commands: Arc<CommandService>,
+        live: Arc<LiveHub>,
+        grace: Duration,
+    ) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let worker = Worker::new(store, broker, commands, live);
+        Self { worker: tokio::spawn(worker.run(queue.jobs, stopped, grace)), stop }
+    }
+
+    /// Takes nothing new and waits until everything queued is committed. What does not make it within `limit` was not
+    /// acknowledged and comes again.
+    pub async fn finish(mut self, limit: Duration) {
+        // Fails only when the worker is gone already.
+        let _ = self.stop.send(());
+        if tokio::time::timeout(limit, &mut self.worker).await.is_err() {
+            tracing::warn!("ingest did not finish in time; devices send the rest again");
+            self.worker.abort();
+        }
+    }
+}
+
+impl IngestHandle {
+    /// The device's project; none for a device that does not exist (any more).
+    async fn scope(&self, device: DeviceId) -> Option<Scope> {
+        if let Some(scope) = self.scopes.lock().unwrap_or_else(PoisonError::into_inner).get(&device) {
+            return Some(*scope);
+        }
+        let found = match self.store.device_credentials(device).await {
+            Ok(found) => found.map(|(scope, _)| scope),
+            Err(error) => {
+                tracing::error!(%device, %error, "publish is let go, the device sends it again");
+                None
+            }
+        }?;
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if scopes.len() >= SCOPES {
+            scopes.clear();
+        }
+        scopes.insert(device, found);
+        Some(found)
+    }
+
+    async fn queue(&self, device: DeviceId, bytes: usize, what: What) {
+        let hand_over = async {
+            let Some(scope) = self.scope(device).await else { return };
+            let permits = u32::try_from(bytes.min(QUEUE_BYTES) / PERMIT_BYTES + 1).unwrap_or(1);
+            // Both fail only when the cloud stops; the device will find the next one.
+            let Ok(room) = Arc::clone(&self.room).acquire_many_owned(permits).await else { return };
+            let _ = self.jobs.send(Job { scope, at: clock::now(), what, _room: room }).await;
+        };
+        if tokio::time::timeout(PATIENCE, hand_over).await.is_err() {
+            tracing::warn!(%device, "ingest queue is full, the device sends again");
+        }
+    }
+}
+
+#[async_trait]
+impl Uplink for IngestHandle {
+    async fn message(&self, device: DeviceId, payload: Bytes) {
+        // Decoded here, on the connection's task, so that the worker only commits.
+        let decoded = decode(&payload);
+        self.queue(device, payload.len(), What::Publish(decoded)).await;
+    }
+
+    async fn status(&self, device: DeviceId, payload: Bytes) {
+        let what = match Status::decode(&payload) {
+            Ok(status) => What::Status(status),
+            Err(error) => What::Publish(Err(format!("status: {error}"))),
+        };
+        self.queue(device, payload.len(), what).await;
+    }
+
+    async fn disconnected(&self, device: DeviceId) {
+        self.queue(device, 0, What::Disconnected).await;
+    }
+}

@@ -1,0 +1,246 @@
+//! From the bytes of a publish to validated uploads. Pure; every refusal names what is wrong.
+
+use iottly_protocol::limits::{
+    BATCH_RECORDS, MAX_CHANNEL_BYTES, MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES, MAX_RECORD_BYTES, MAX_STREAMS, MAX_TEXT_BYTES, clip,
+    depth_within,
+};
+use iottly_protocol::{Batch, FirmwareReport, Gap, Hello, Message, Record, Report, StreamId, Up};
+use serde_json::value::RawValue;
+
+use super::{Entry, UploadBody};
+use crate::model::UnixMs;
+
+/// Highest sequence number accepted: what every JSON reader represents exactly.
+pub const MAX_SEQ: u64 = (1 << 53) - 1;
+
+/// A publish that can be acted on.
+#[derive(Debug)]
+pub enum Decoded {
+    /// The device introduces its connection.
+    Hello(Hello),
+    /// Records or a gap of one stream.
+    Upload(StreamId, UploadBody),
+}
+
+/// Decodes and validates a publish; a bad record inside a batch is refused alone.
+///
+/// # Errors
+/// The reason why the publish as a whole means nothing.
+pub fn decode(bytes: &[u8]) -> Result<Decoded, String> {
+    match Up::decode(bytes).map_err(|error| clip(&error.to_string(), 256).to_owned())? {
+        Up::Hello(hello) => check_hello(&hello).map(|()| Decoded::Hello(hello)),
+        Up::Batch(batch) => decode_batch(&batch),
+        Up::Gap(gap) => decode_gap(&gap),
+    }
+}
+
+fn check_hello(hello: &Hello) -> Result<(), String> {
+    if hello.streams.len() > MAX_STREAMS {
+        return Err(format!("hello names {} streams, the limit is {MAX_STREAMS}", hello.streams.len()));
+    }
+    for info in &hello.streams {
+        if info.oldest == 0 || info.next < info.oldest || info.next > MAX_SEQ + 1 {
+            return Err(format!("hello of stream {} holds {}..{}, which is not a range", info.stream, info.oldest, info.next));
+        }
+    }
+    Ok(())
+}
+
+fn decode_batch(batch: &Batch<'_>) -> Result<Decoded, String> {
+    let count = batch.records.len() as u64;
+    if count == 0 || count > BATCH_RECORDS as u64 {
+        return Err(format!("batch holds {count} records, 1 to {BATCH_RECORDS} are allowed"));
+    }
+    if batch.first == 0 || batch.first > MAX_SEQ || batch.first + count - 1 > MAX_SEQ {
+        return Err(format!("batch starts at {}, numbers go from 1 to {MAX_SEQ}", batch.first));
+    }
+    let records = batch.records.iter().map(|raw| decode_record(raw)).collect();
+    Ok(Decoded::Upload(batch.stream, UploadBody::Records { first: batch.first, records }))
+}
+
+fn decode_gap(gap: &Gap) -> Result<Decoded, String> {
+    if gap.from == 0 || gap.to < gap.from || gap.to > MAX_SEQ {
+        return Err(format!("gap {}..={} is not a range", gap.from, gap.to));
+    }
+    Ok(Decoded::Upload(gap.stream, UploadBody::Gap { from: gap.from, to: gap.to, reason: gap.reason }))
+}
+
+fn decode_record(raw: &RawValue) -> Result<Entry, String> {
+    if raw.get().len() > MAX_RECORD_BYTES {
+        return Err(format!("record of {} bytes is over the limit of {MAX_RECORD_BYTES}", raw.get().len()));
+    }
+    match Record::decode(raw).map_err(|error| format!("record: {}", clip(&error.to_string(), 200)))? {
+        Record::Message(message) => check_message(message),
+        Record::Result(mut result) => {
+            check_time(result.at_ms)?;
+            result.detail = result.detail.map(clipped);
+            Ok(Entry::Result(result))
+        }
+        Record::Report(Report::Firmware(report)) => check_firmware(report),
+        Record::Log(mut line) => {
+            check_time(line.at_ms)?;
+            line.text = clipped(line.text);
+            Ok(Entry::Log(line))
+        }
+    }
+}
+
+fn check_message(message: Message<'_>) -> Result<Entry, String> {
+    let at = check_time(message.at_ms)?;
+    let text = message.payload.get();
+    if text.len() > MAX_PAYLOAD_BYTES {
+        return Err(format!("payload of {} bytes is over the limit of {MAX_PAYLOAD_BYTES}", text.len()));
+    }
+    if !depth_within(text, MAX_JSON_DEPTH) {
+        return Err(format!("payload is nested deeper than {MAX_JSON_DEPTH}"));
+    }
+    if let Some(channel) = &message.channel {
+        if channel.len() > MAX_CHANNEL_BYTES {
+            return Err(format!("channel of {} bytes is over the limit of {MAX_CHANNEL_BYTES}", channel.len()));
+        }
+        if channel.chars().any(char::is_control) {
+            return Err("channel holds a control character".into());
+        }
+    }
+    if may_be_unreadable(text) {
+        serde_json::from_str::<serde_json::Value>(text).map_err(|error| format!("payload: {error}"))?;
+    }
+    let channel = message.channel.map(std::borrow::Cow::into_owned);
+    Ok(Entry::Message { kind: message.kind, at, channel, payload: message.payload.to_owned() })
+}
+
+fn check_firmware(mut report: FirmwareReport) -> Result<Entry, String> {
+    check_time(report.at_ms)?;
+    if report.digest.len() > 64 || !report.digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err("firmware digest is not hex of a sha256".into());
+    }
+    report.detail = report.detail.map(clipped);
+    Ok(Entry::Firmware(report))
+}
+
+fn check_time(at_ms: u64) -> Result<UnixMs, String> {
+    UnixMs::try_from(at_ms).ok().filter(|at| *at <= MAX_SEQ as UnixMs).ok_or_else(|| format!("at_ms {at_ms} is out of range"))
+}
+
+fn clipped(text: String) -> String {
+    if text.len() <= MAX_TEXT_BYTES { text } else { clip(&text, MAX_TEXT_BYTES).to_owned() }
+}
+
+/// Says whether JSON that passed as raw text could still fail to become a value: lone surrogates and numbers out of range
+/// hide behind `\u`, exponents and very long digit runs. Everything else is spared a second reading.
+fn may_be_unreadable(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut digits = 0usize;
+    for (index, byte) in bytes.iter().enumerate() {
+        if byte.is_ascii_digit() {
+            digits += 1;
+            continue;
+        }
+        let suspicious = match byte {
+            b'e' | b'E' => digits > 0,
+            b'u' => index > 0 && bytes[index - 1] == b'\\',
+            _ => false,
+        };
+        if suspicious || digits > 300 {
+            return true;
+        }
+        digits = 0;
+    }
+    digits > 300
+}
+
+#[cfg(test)]
+mod tests {
+    use iottly_protocol::encode_batch;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stream() -> StreamId {
+        StreamId::from_bytes([7; 16])
+    }
+
+    fn one(record: &str) -> Result<Entry, String> {
+        match decode(&encode_batch(stream(), 1, [record.as_bytes()])).expect("the batch itself is fine") {
+            Decoded::Upload(_, UploadBody::Records { mut records, .. }) => records.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn message(payload: &str) -> String {
+        format!(r#"{{"message":{{"type":"userdefined","at_ms":1,"payload":{payload}}}}}"#)
+    }
+
+    #[test]
+    fn a_payload_keeps_its_text() {
+        let Ok(Entry::Message { payload, .. }) = one(&message(r#"{"b":1.50,"a":[ ]}"#)) else { panic!("accepted") };
+        assert_eq!(payload.get(), r#"{"b":1.50,"a":[ ]}"#);
+    }
+
+    #[test]
+    fn bad_records_are_refused_by_name() {
+        let deep = format!("{}1{}", "[".repeat(33), "]".repeat(33));
+        let long = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES));
+        let channel = |name: &str| format!(r#"{{"message":{{"type":"userdefined","at_ms":1,"channel":{name},"payload":1}}}}"#);
+        let cases = [
+            (message(&deep), "nested deeper than 32"),
+            (message(&long), "over the limit"),
+            (message(r#"{"a":"\ud800"}"#), "payload: "),
+            (message("1e999"), "payload: number out of range"),
+            (message(&"9".repeat(400)), "payload: number out of range"),
+            (channel(&format!("\"{}\"", "c".repeat(129))), "channel of 129 bytes"),
+            (channel(r#""a\nb""#), "control character"),
+            (r#"{"message":{"type":"userdefined","at_ms":-1,"payload":1}}"#.into(), "record: "),
+            (r#"{"message":{"type":"userdefined","at_ms":18446744073709551615,"payload":1}}"#.into(), "at_ms"),
+            (r#"{"message":{"type":"other","at_ms":1,"payload":1}}"#.into(), "record: "),
+            (r#"{"surprise":{}}"#.into(), "record: "),
+            ("7".into(), "record: "),
+            (r#"{"report":{"firmware":{"state":"running","digest":"zz","at_ms":1}}}"#.into(), "digest"),
+        ];
+        for (record, reason) in cases {
+            let error = one(&record).expect_err(reason);
+            assert!(error.contains(reason), "{error}");
+            assert!(error.len() < 400);
+        }
+    }
+
+    #[test]
+    fn one_bad_record_does_not_cost_its_neighbours() {
+        let good = message("1");
+        let bytes = encode_batch(stream(), 5, [good.as_bytes(), b"{}", good.as_bytes()]);
+        let Ok(Decoded::Upload(_, UploadBody::Records { first: 5, records })) = decode(&bytes) else { panic!("decodes") };
+        assert_eq!(records.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn frames_that_mean_nothing_are_refused_whole() {
+        let id = stream();
+        let cases = [
+            format!(r#"{{"v":1,"batch":{{"stream":"{id}","first":1,"records":[]}}}}"#),
+            format!(r#"{{"v":1,"batch":{{"stream":"{id}","first":0,"records":[1]}}}}"#),
+            format!(r#"{{"v":1,"batch":{{"stream":"{id}","first":9007199254740992,"records":[1]}}}}"#),
+            format!(r#"{{"v":1,"gap":{{"stream":"{id}","from":5,"to":4,"reason":"ttl"}}}}"#),
+            format!(r#"{{"v":1,"gap":{{"stream":"{id}","from":0,"to":4,"reason":"ttl"}}}}"#),
+            "\u{0}garbage".into(),
+            String::new(),
+        ];
+        for text in cases {
+            assert!(decode(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        /// No bytes make the decoder panic, and what passes as a payload can be read as a value later.
+        #[test]
+        fn anything_may_arrive(text in r#"[\[\]{}",:\\ue0-9.+\-a-fDd ]{0,40}"#) {
+            let bytes = format!(r#"{{"v":1,"batch":{{"stream":"{}","first":1,"records":[{}]}}}}"#, stream(), message(&text));
+            if let Ok(Decoded::Upload(_, UploadBody::Records { records, .. })) = decode(bytes.as_bytes()) {
+                for entry in records.into_iter().flatten() {
+                    if let Entry::Message { payload, .. } = entry {
+                        prop_assert!(serde_json::from_str::<serde_json::Value>(payload.get()).is_ok(), "{}", payload.get());
+                    }
+                }
+            }
+        }
+    }
+}

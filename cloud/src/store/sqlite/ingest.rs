@@ -1,0 +1,123 @@
+//! Uploads to rows: one transaction for everything that a group of uploads changes.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+
+use iottly_protocol::{GapReason, LogLine, MessageKind, StreamClass, StreamId};
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+use sqlx::{Connection, SqliteConnection};
+
+use super::{commands, devices, logs, messages, streams};
+use crate::ingest::stream::{Effect, StreamState};
+use crate::ingest::{Entry, Outcome, Upload};
+use crate::message_id::MessageIds;
+use crate::model::{Scope, StoredMessage, UnixMs};
+use crate::store::Result;
+
+struct Touched {
+    state: StreamState,
+    new: bool,
+}
+
+pub(super) async fn apply(connection: &mut SqliteConnection, ids: &MessageIds, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let mut touched: HashMap<(Scope, StreamId), Touched> = HashMap::new();
+    let mut outcomes = Vec::with_capacity(uploads.len());
+    let mut now = UnixMs::MIN;
+    for upload in uploads {
+        now = now.max(upload.received);
+        outcomes.push(apply_one(&mut tx, ids, &mut touched, upload).await?);
+    }
+    for ((scope, stream), Touched { state, new }) in &touched {
+        streams::save(&mut tx, *scope, *stream, state, *new, now).await?;
+    }
+    tx.commit().await?;
+    Ok(outcomes)
+}
+
+async fn apply_one(
+    tx: &mut SqliteConnection,
+    ids: &MessageIds,
+    touched: &mut HashMap<(Scope, StreamId), Touched>,
+    upload: Upload,
+) -> Result<Outcome> {
+    let Upload { scope, stream, received, body } = upload;
+    let known = match touched.entry((scope, stream)) {
+        Slot::Occupied(slot) => slot.into_mut(),
+        Slot::Vacant(slot) => {
+            let state = streams::load(tx, scope, stream).await?;
+            slot.insert(Touched { new: state.is_none(), state: state.unwrap_or_default() })
+        }
+    };
+    let effects = known.state.apply(stream, body);
+    let history = known.state.class != Some(StreamClass::Control);
+    let mut outcome = Outcome { upto: known.state.upto, stored: Vec::new(), refused: Vec::new() };
+    let mut lines = Vec::new();
+    for effect in effects {
+        match effect {
+            Effect::Accept(seq, Entry::Message { kind, at, channel, payload }) => {
+                let (timestamp, id) = ids.stamp(received);
+                let origin = Some((stream, seq));
+                outcome.stored.push(StoredMessage { id, scope, kind, timestamp, device_timestamp: at, channel, payload, origin });
+            }
+            Effect::Accept(_, control) => accept_control(tx, scope, control, received, &mut lines).await?,
+            Effect::Gap { from, to, reason } if history => {
+                outcome.stored.push(messages::agent_message(ids, scope, received, gap_payload(stream, from, to, reason)));
+            }
+            Effect::Gap { from, to, reason } => {
+                tracing::warn!(device = %scope.device, %stream, from, to, reason = reason.as_str(), "control records are lost");
+            }
+            Effect::Refuse(refuse) => outcome.refused.push(refuse),
+            Effect::Reused(seq, entry) => {
+                outcome.stored.push(messages::agent_message(ids, scope, received, reuse_payload(stream, seq, entry)));
+            }
+        }
+    }
+    messages::insert(tx, &outcome.stored).await?;
+    if !lines.is_empty() {
+        logs::append(tx, scope, &lines).await?;
+    }
+    Ok(outcome)
+}
+
+async fn accept_control(
+    tx: &mut SqliteConnection,
+    scope: Scope,
+    entry: Entry,
+    now: UnixMs,
+    lines: &mut Vec<LogLine>,
+) -> Result<()> {
+    match entry {
+        Entry::Result(result) => commands::advance(tx, scope, &result, now).await,
+        Entry::Firmware(report) => devices::set_firmware(tx, scope, &report).await,
+        Entry::Log(line) => {
+            lines.push(line);
+            Ok(())
+        }
+        Entry::Message { .. } => Ok(()),
+    }
+}
+
+fn gap_payload(stream: StreamId, from: u64, to: u64, reason: GapReason) -> Box<RawValue> {
+    let count = to - from + 1;
+    raw(&json!({"gap": {"stream": stream, "from": from, "to": to, "count": count, "reason": reason.as_str()}}))
+}
+
+/// The report of a reused number carries what came with it, so that nothing is lost without a word.
+fn reuse_payload(stream: StreamId, seq: u64, entry: Entry) -> Box<RawValue> {
+    let (kind, body) = match entry {
+        Entry::Message { kind: MessageKind::UserDefined, payload, .. } => ("userdefined", payload),
+        Entry::Message { kind: MessageKind::IottlyAgent, payload, .. } => ("iottlyagent", payload),
+        Entry::Result(result) => ("result", raw(&result)),
+        Entry::Firmware(report) => ("firmware", raw(&report)),
+        Entry::Log(line) => ("log", raw(&line)),
+    };
+    // Assembled as text, because a payload's own text is kept as it is.
+    let text = format!(r#"{{"stream_reuse":{{"stream":"{stream}","seq":{seq},"type":"{kind}","payload":{}}}}}"#, body.get());
+    RawValue::from_string(text).expect("ids, numbers and a JSON payload make JSON")
+}
+
+fn raw<T: serde::Serialize>(value: &T) -> Box<RawValue> {
+    to_raw_value(value).expect("values with string keys serialize without failing")
+}

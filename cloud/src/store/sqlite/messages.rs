@@ -1,0 +1,102 @@
+use std::sync::LazyLock;
+
+use iottly_protocol::{MessageKind, StreamId};
+use serde_json::value::RawValue;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::codec;
+use crate::message_id::MessageIds;
+use crate::model::{MessageId, Scope, StoredMessage, UnixMs};
+use crate::store::{Result, ScanBounds};
+
+/// Columns of a message row.
+const COLUMNS: usize = 10;
+/// Rows of the long insert; few shapes of statement keep the cache of prepared ones warm.
+const ROWS: usize = 64;
+
+static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
+static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(ROWS));
+
+fn insert_sql(rows: usize) -> String {
+    let row = format!("({})", vec!["?"; COLUMNS].join(","));
+    let columns = "project, device, ts, id, kind, device_ts, channel, stream, seq, body";
+    format!("INSERT INTO messages ({columns}) VALUES {}", vec![row; rows].join(","))
+}
+
+/// An entry that the cloud itself writes, stamped now.
+pub(super) fn agent_message(ids: &MessageIds, scope: Scope, now: UnixMs, payload: Box<RawValue>) -> StoredMessage {
+    let (timestamp, id) = ids.stamp(now);
+    let kind = MessageKind::IottlyAgent;
+    StoredMessage { id, scope, kind, timestamp, device_timestamp: timestamp, channel: None, payload, origin: None }
+}
+
+pub(super) async fn insert(connection: &mut SqliteConnection, messages: &[StoredMessage]) -> Result<()> {
+    let mut chunks = messages.chunks_exact(ROWS);
+    for chunk in &mut chunks {
+        insert_rows(connection, INSERT_MANY.as_str(), chunk).await?;
+    }
+    for message in chunks.remainder() {
+        insert_rows(connection, INSERT_ONE.as_str(), std::slice::from_ref(message)).await?;
+    }
+    Ok(())
+}
+
+async fn insert_rows(connection: &mut SqliteConnection, sql: &'static str, messages: &[StoredMessage]) -> Result<()> {
+    let mut query = sqlx::query(sql);
+    for message in messages {
+        query = query
+            .bind(&message.scope.project.as_bytes()[..])
+            .bind(&message.scope.device.as_bytes()[..])
+            .bind(message.timestamp)
+            .bind(&message.id.0[..])
+            .bind(codec::kind_code(message.kind))
+            .bind(message.device_timestamp)
+            .bind(message.channel.as_deref())
+            .bind(message.origin.as_ref().map(|(stream, _)| &stream.as_bytes()[..]))
+            .bind(message.origin.map(|(_, seq)| codec::signed(seq)))
+            .bind(message.payload.get());
+    }
+    query.execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn scan(pool: &SqlitePool, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>> {
+    let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
+        "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM messages WHERE project = ",
+    );
+    query.push_bind(&scope.project.as_bytes()[..]).push(" AND device = ").push_bind(&scope.device.as_bytes()[..]);
+    if let Some(from) = bounds.from {
+        query.push(" AND ts >= ").push_bind(from);
+    }
+    if let Some(to) = bounds.to {
+        query.push(" AND ts <= ").push_bind(to);
+    }
+    let before = bounds.before.map(|cursor| (cursor.timestamp, cursor.id));
+    if let Some((timestamp, id)) = &before {
+        query.push(" AND (ts, id) < (").push_bind(timestamp).push(", ").push_bind(&id.0[..]).push(")");
+    }
+    query.push(" ORDER BY ts DESC, id DESC LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    query.build().fetch_all(pool).await?.iter().map(message).collect()
+}
+
+fn message(row: &SqliteRow) -> Result<StoredMessage> {
+    let stream: Option<&[u8]> = codec::get(row, "stream")?;
+    let origin = match stream {
+        None => None,
+        Some(_) => {
+            let stream = StreamId::from_bytes(codec::bytes(row, "messages", "stream")?);
+            Some((stream, codec::unsigned(codec::get(row, "seq")?, "messages", "seq")?))
+        }
+    };
+    Ok(StoredMessage {
+        id: MessageId(codec::bytes(row, "messages", "id")?),
+        scope: codec::scope(row, "messages", "device")?,
+        kind: codec::kind(codec::get(row, "kind")?)?,
+        timestamp: codec::get(row, "ts")?,
+        device_timestamp: codec::get(row, "device_ts")?,
+        channel: codec::get(row, "channel")?,
+        payload: codec::raw(row, "messages", "body")?,
+        origin,
+    })
+}

@@ -1,0 +1,195 @@
+//! The store on SQLite: one writer, a few readers, a write-ahead log that is synced at every commit.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use iottly_protocol::{CommandId, DeviceId, GroupId, ProjectId, StreamId};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+
+use super::{NewDevice, Result, ScanBounds, Store, StoreError};
+use crate::ingest::{Outcome, Upload};
+use crate::message_id::MessageIds;
+use crate::model::{
+    CommandRecord, Definition, Device, Group, NewCommand, Principal, Project, Scope, SecretHash, StoredLog, StoredMessage, UnixMs,
+};
+
+mod codec;
+mod commands;
+mod devices;
+mod ingest;
+mod logs;
+mod messages;
+mod migrations;
+mod projects;
+mod streams;
+
+/// Connections that read; each is one thread.
+const READERS: u32 = 4;
+/// How long a statement waits for another process (a backup) that holds the database.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// A database file and its connections.
+pub struct SqliteStore {
+    writer: Mutex<Option<SqliteConnection>>,
+    readers: SqlitePool,
+    ids: Arc<MessageIds>,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, creates it when missing and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is damaged, or has a newer schema than this build knows.
+    pub async fn open(path: &Path, ids: Arc<MessageIds>) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            .foreign_keys(true)
+            .pragma("cache_size", "-8192")
+            .pragma("journal_size_limit", "67108864");
+        let mut writer = SqliteConnection::connect_with(&options).await?;
+        migrations::run(&mut writer).await?;
+        let readers = SqlitePoolOptions::new().min_connections(1).max_connections(READERS);
+        let readers = readers.connect_with(options.pragma("query_only", "on")).await?;
+        Ok(Self { writer: Mutex::new(Some(writer)), readers, ids })
+    }
+
+    /// Waits for the turn to write.
+    async fn write(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>> {
+        let guard = self.writer.lock().await;
+        MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Database(sqlx::Error::PoolClosed))
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn create_project(&self, project: &Project, orphaned: GroupId, definitions: &[Definition]) -> Result<()> {
+        projects::create(&mut *self.write().await?, project, orphaned, definitions).await
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>> {
+        projects::all(&self.readers).await
+    }
+
+    async fn project(&self, id: ProjectId) -> Result<Option<Project>> {
+        projects::one(&self.readers, id).await
+    }
+
+    async fn create_group(&self, project: ProjectId, id: GroupId, name: &str, branch: &str) -> Result<()> {
+        projects::create_group(&mut *self.write().await?, project, id, name, branch).await
+    }
+
+    async fn groups(&self, project: ProjectId) -> Result<Vec<Group>> {
+        projects::groups(&self.readers, project).await
+    }
+
+    async fn create_device(&self, device: &NewDevice) -> Result<()> {
+        devices::create(&mut *self.write().await?, device).await
+    }
+
+    async fn devices(&self, project: ProjectId) -> Result<Vec<Device>> {
+        devices::all(&self.readers, project).await
+    }
+
+    async fn device(&self, scope: Scope) -> Result<Option<Device>> {
+        devices::one(&self.readers, scope).await
+    }
+
+    async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>> {
+        devices::credentials(&self.readers, device).await
+    }
+
+    async fn online_devices(&self) -> Result<Vec<Scope>> {
+        devices::online(&self.readers).await
+    }
+
+    async fn create_token(&self, hash: SecretHash, principal: &Principal) -> Result<()> {
+        projects::create_token(&mut *self.write().await?, hash, principal).await
+    }
+
+    async fn principal(&self, hash: SecretHash) -> Result<Option<Principal>> {
+        projects::principal(&self.readers, hash).await
+    }
+
+    async fn definitions(&self, project: ProjectId) -> Result<Vec<Definition>> {
+        projects::definitions(&self.readers, project).await
+    }
+
+    async fn definition(&self, project: ProjectId, cmd_type: &str) -> Result<Option<Definition>> {
+        projects::definition(&self.readers, project, cmd_type).await
+    }
+
+    async fn ingest(&self, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
+        ingest::apply(&mut *self.write().await?, &self.ids, uploads).await
+    }
+
+    async fn stream_upto(&self, scope: Scope, stream: StreamId) -> Result<u64> {
+        streams::upto(&self.readers, scope, stream).await
+    }
+
+    async fn set_presence(&self, scope: Scope, online: bool, agent_version: Option<&str>, now: UnixMs) -> Result<Option<StoredMessage>> {
+        devices::set_presence(&mut *self.write().await?, &self.ids, scope, online, agent_version, now).await
+    }
+
+    async fn add_agent_message(&self, scope: Scope, payload: Box<serde_json::value::RawValue>, now: UnixMs) -> Result<StoredMessage> {
+        let message = messages::agent_message(&self.ids, scope, now, payload);
+        messages::insert(&mut *self.write().await?, std::slice::from_ref(&message)).await?;
+        Ok(message)
+    }
+
+    async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>> {
+        messages::scan(&self.readers, scope, bounds, limit).await
+    }
+
+    async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>> {
+        logs::newest(&self.readers, scope, limit).await
+    }
+
+    async fn create_command(&self, command: &NewCommand) -> Result<()> {
+        commands::create(&mut *self.write().await?, command).await
+    }
+
+    async fn command(&self, scope: Scope, id: CommandId) -> Result<Option<CommandRecord>> {
+        commands::one(&self.readers, scope, id).await
+    }
+
+    async fn open_commands(&self, scope: Scope) -> Result<Vec<CommandRecord>> {
+        commands::open(&self.readers, scope).await
+    }
+
+    async fn mark_sent(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
+        commands::mark_sent(&mut *self.write().await?, scope, id, now).await
+    }
+
+    async fn expire_commands(&self, now: UnixMs) -> Result<u64> {
+        commands::expire(&mut *self.write().await?, now).await
+    }
+
+    async fn close(&self) {
+        let writer = self.writer.lock().await.take();
+        self.readers.close().await;
+        if let Some(writer) = writer
+            && let Err(error) = writer.close().await
+        {
+            tracing::warn!(%error, "database did not close cleanly; what was committed stays");
+        }
+    }
+}
+
+/// Names a constraint that a row broke, when it is the uniqueness that the caller asked about.
+fn taken(error: sqlx::Error, what: &'static str, name: &str) -> StoreError {
+    match &error {
+        sqlx::Error::Database(database) if database.is_unique_violation() => StoreError::Exists { what, name: name.to_owned() },
+        _ => StoreError::Database(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

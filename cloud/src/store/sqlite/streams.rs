@@ -1,0 +1,104 @@
+use iottly_protocol::StreamId;
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Row, SqliteConnection};
+
+use super::codec;
+use crate::ingest::stream::StreamState;
+use crate::model::{Scope, UnixMs};
+use crate::store::Result;
+
+/// Streams remembered per device. A device holds 16 at most; beyond, the one untouched for longest is forgotten.
+const KEPT: i64 = 64;
+
+pub(super) async fn upto(pool: &SqlitePool, scope: Scope, stream: StreamId) -> Result<u64> {
+    let row = sqlx::query("SELECT upto FROM streams WHERE project = $1 AND device = $2 AND stream = $3")
+        .bind(&scope.project.as_bytes()[..])
+        .bind(&scope.device.as_bytes()[..])
+        .bind(&stream.as_bytes()[..])
+        .fetch_optional(pool)
+        .await?;
+    row.map_or(Ok(0), |row| codec::unsigned(row.try_get("upto")?, "streams", "upto"))
+}
+
+/// Reads the state of a stream; none for one never seen.
+pub(super) async fn load(connection: &mut SqliteConnection, scope: Scope, stream: StreamId) -> Result<Option<StreamState>> {
+    let row = sqlx::query("SELECT class, upto, sparse, recent FROM streams WHERE project = $1 AND device = $2 AND stream = $3")
+        .bind(&scope.project.as_bytes()[..])
+        .bind(&scope.device.as_bytes()[..])
+        .bind(&stream.as_bytes()[..])
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let class: Option<i64> = codec::get(&row, "class")?;
+    Ok(Some(StreamState {
+        class: class.map(codec::class).transpose()?,
+        upto: codec::unsigned(codec::get(&row, "upto")?, "streams", "upto")?,
+        sparse: unpack(codec::get(&row, "sparse")?, "sparse", |pair: [u8; 16]| {
+            let (start, end) = pair.split_at(8);
+            (number(start), number(end))
+        })?,
+        recent: unpack(codec::get(&row, "recent")?, "recent", |pair: [u8; 12]| {
+            let (seq, hash) = pair.split_at(8);
+            (number(seq), number(hash) as u32)
+        })?
+        .into(),
+    }))
+}
+
+/// Writes the state of a stream; `new` says that there was none.
+pub(super) async fn save(
+    connection: &mut SqliteConnection,
+    scope: Scope,
+    stream: StreamId,
+    state: &StreamState,
+    new: bool,
+    now: UnixMs,
+) -> Result<()> {
+    let sparse: Vec<u8> = state.sparse.iter().flat_map(|(start, end)| [start.to_le_bytes(), end.to_le_bytes()]).flatten().collect();
+    let mut recent = Vec::with_capacity(state.recent.len() * 12);
+    for (seq, hash) in &state.recent {
+        recent.extend_from_slice(&seq.to_le_bytes());
+        recent.extend_from_slice(&hash.to_le_bytes());
+    }
+    sqlx::query(
+        "INSERT INTO streams (project, device, stream, class, upto, sparse, recent, touched) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (project, device, stream) DO UPDATE SET \
+         class = excluded.class, upto = excluded.upto, sparse = excluded.sparse, recent = excluded.recent, touched = excluded.touched",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(&stream.as_bytes()[..])
+    .bind(state.class.map(codec::class_code))
+    .bind(codec::signed(state.upto))
+    .bind(sparse)
+    .bind(recent)
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    if new { forget_oldest(connection, scope).await } else { Ok(()) }
+}
+
+async fn forget_oldest(connection: &mut SqliteConnection, scope: Scope) -> Result<()> {
+    sqlx::query(
+        "DELETE FROM streams WHERE project = $1 AND device = $2 AND stream IN (SELECT stream FROM streams \
+         WHERE project = $1 AND device = $2 ORDER BY touched DESC, stream LIMIT -1 OFFSET $3)",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(KEPT)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn unpack<const N: usize, T>(blob: &[u8], field: &'static str, read: impl Fn([u8; N]) -> T) -> Result<Vec<T>> {
+    let (items, rest) = blob.as_chunks::<N>();
+    if !rest.is_empty() {
+        return Err(codec::corrupt("streams", field, format!("{} bytes are not whole items", blob.len())));
+    }
+    Ok(items.iter().map(|item| read(*item)).collect())
+}
+
+fn number(little_endian: &[u8]) -> u64 {
+    little_endian.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
