@@ -1,0 +1,99 @@
+//! Dates as text: ISO 8601 with a time, and with or without a zone.
+
+/// Reads `YYYY-MM-DDTHH:MM:SS[.fraction][Z|±hh:mm|±hhmm]` as unix milliseconds; without a zone it is UTC.
+pub(super) fn parse(text: &str) -> Result<i64, &'static str> {
+    const MALFORMED: &str = "date is not of the form 2017-04-19T10:47:58.133Z";
+    let bytes = text.as_bytes();
+    if !text.is_ascii() || bytes.len() < 19 {
+        return Err(MALFORMED);
+    }
+    let field = |range: std::ops::Range<usize>| number(&bytes[range]).ok_or(MALFORMED);
+    let punctuated = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')].iter().all(|&(at, mark)| bytes[at] == mark);
+    if !punctuated {
+        return Err(MALFORMED);
+    }
+    let (year, month, day) = (field(0..4)?, field(5..7)?, field(8..10)?);
+    let (hour, minute, second) = (field(11..13)?, field(14..16)?, field(17..19)?);
+    if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 59 {
+        return Err("date does not exist");
+    }
+    let (millis, zone) = fraction(&bytes[19..]).ok_or(MALFORMED)?;
+    let offset_minutes = zone_minutes(zone).ok_or(MALFORMED)?;
+    let minutes = (days_from_civil(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
+    Ok((minutes * 60 + second) * 1000 + millis)
+}
+
+fn number(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0, |sum, &digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
+}
+
+/// Milliseconds of an optional fraction, and what follows it.
+fn fraction(rest: &[u8]) -> Option<(i64, &[u8])> {
+    let Some((b'.', digits)) = rest.split_first() else { return Some((0, rest)) };
+    let len = digits.iter().take_while(|b| b.is_ascii_digit()).count();
+    let millis = (0..3).fold(0, |sum, at| sum * 10 + digits.get(at).filter(|_| at < len).map_or(0, |&d| i64::from(d - b'0')));
+    (1..=9).contains(&len).then(|| (millis, &digits[len..]))
+}
+
+fn zone_minutes(zone: &[u8]) -> Option<i64> {
+    let (sign, hours, minutes) = match zone {
+        [] | [b'Z'] => return Some(0),
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
+            (sign, number(&[*h1, *h2])?, number(&[*m1, *m2])?)
+        }
+        _ => return None,
+    };
+    let total = hours * 60 + minutes;
+    (hours < 24 && minutes < 60).then_some(if *sign == b'-' { -total } else { total })
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days since 1970-01-01 in the proleptic Gregorian calendar.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    // Years start in March here, so that the leap day is the last one.
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn reads_every_form() {
+        for (text, millis) in [
+            ("2017-04-19T10:47:58.133Z", 1_492_598_878_133),
+            ("2017-04-19T10:47:58.133", 1_492_598_878_133),
+            ("2017-04-19T12:47:58.133+02:00", 1_492_598_878_133),
+            ("2017-04-19T05:17:58.133999-0530", 1_492_598_878_133),
+            ("2017-04-19T10:47:58.1Z", 1_492_598_878_100),
+            ("1970-01-01T00:00:00Z", 0),
+            ("1969-12-31T23:59:59.999Z", -1),
+            ("2000-02-29T00:00:00", 951_782_400_000),
+            ("0000-01-01T00:00:00Z", -62_167_219_200_000),
+        ] {
+            assert_eq!(parse(text), Ok(millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_everything_else() {
+        for bad in [
+            "", "2017-04-19", "2017-04-19T10:47", "2017-04-19 10:47:58Z", "2017-13-01T00:00:00Z", "2017-02-29T00:00:00Z",
+            "2017-04-19T24:00:00Z", "2017-04-19T10:47:60Z", "2017-04-19T10:47:58.Z", "2017-04-19T10:47:58+2", "2017-04-19T10:47:58z",
+            "2017-04-19T10:47:58Zé", "+017-04-19T10:47:58Z", "2017-04-19T10:47:58.1234567890Z", "2017-04-19T10:47:58+24:00",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The history's filter language: MongoDB's match language, read into a closed set of operators and evaluated here.
+//!
+//! Nothing in this module does I/O or knows a tenant. The project and the device are conditions of the scan, ANDed outside: a
+//! filter that names `from` or `to` can narrow a history, never widen it. Out of scope, refused by name: operators that run
+//! code, need an index, or need the aggregation language.
+
+mod bounds;
+mod compare;
+mod date;
+mod decimal;
+mod ejson;
+mod error;
+mod eval;
+mod expr;
+mod leaf;
+mod limits;
+mod operand;
+mod parse;
+mod path;
+mod pattern;
+mod translate;
+mod value;
+
+pub use bounds::Range;
+pub use decimal::Decimal;
+pub use error::FilterError;
+pub use limits::{
+    MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS, MAX_PATTERN_BYTES, MAX_PATTERNS,
+};
+pub use value::{Document, DocumentError, Value};
+
+use expr::Expr;
+use path::Root;
+
+/// A valid filter, ready to be asked about documents.
+#[derive(Debug)]
+pub struct Filter {
+    expr: Expr,
+}
+
+impl Filter {
+    /// Reads a filter from its JSON text (extended JSON; key order is meaning).
+    ///
+    /// # Errors
+    /// When the text is not a filter of the language, or passes one of the limits of this module. The error names the place.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        Ok(Self { expr: parse::parse(text)? })
+    }
+
+    /// The filter that every document matches.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { expr: Expr::And(Vec::new()) }
+    }
+
+    /// Says whether a document matches.
+    #[must_use]
+    pub fn matches(&self, document: &Document) -> bool {
+        self.expr.matches(Root::Document(document))
+    }
+
+    /// Moves every path whose first part is not one of `known` below the field `parent`.
+    ///
+    /// The history uses it so that a field of a payload can be named without the word `payload`.
+    #[must_use]
+    pub fn below(mut self, parent: &str, known: &[&str]) -> Self {
+        self.expr.move_below(parent, known);
+        self
+    }
+
+    /// What the filter demands of `timestamp` in any case: a scan may leave out what lies outside.
+    #[must_use]
+    pub fn timestamp_range(&self) -> Range {
+        bounds::of(&self.expr)
+    }
+}

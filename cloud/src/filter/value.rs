@@ -1,0 +1,136 @@
+use super::Decimal;
+use super::ejson::{self, Mode};
+
+/// A value of a document or a filter: JSON and what extended JSON adds to it.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// Sorts before everything.
+    MinKey,
+    /// JSON null.
+    Null,
+    /// A JSON integer in 32-bit range.
+    Int(i32),
+    /// A JSON integer outside of it.
+    Long(i64),
+    /// A JSON number with a point or an exponent.
+    Double(f64),
+    /// A 34-digit decimal.
+    Decimal(Decimal),
+    /// Text.
+    String(String),
+    /// An object.
+    Object(Document),
+    /// An array.
+    Array(Vec<Value>),
+    /// Bytes with their subtype.
+    Binary(u8, Vec<u8>),
+    /// A MongoDB ObjectId.
+    ObjectId([u8; 12]),
+    /// True or false.
+    Bool(bool),
+    /// Unix time in milliseconds.
+    Date(i64),
+    /// MongoDB's internal timestamp: seconds and increment.
+    Timestamp(u32, u32),
+    /// A regular expression: pattern and options, the options sorted.
+    Regex(String, String),
+    /// Sorts after everything.
+    MaxKey,
+}
+
+/// An object whose key order is kept. A repeated key counts with its last value.
+#[derive(Debug, Clone, Default)]
+pub struct Document(pub(super) Vec<(String, Value)>);
+
+/// Why a text is not a document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("document is not valid: {0}")]
+pub struct DocumentError(pub(super) String);
+
+impl Document {
+    /// Reads an extended JSON object.
+    ///
+    /// # Errors
+    /// When the text is not a JSON object, or a wrapper such as `$date` in it is malformed.
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        match ejson::decode(text, Mode::Strict).map_err(DocumentError)? {
+            Value::Object(document) => Ok(document),
+            _ => Err(DocumentError("it is not an object".to_owned())),
+        }
+    }
+
+    /// An empty document.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a field.
+    pub fn push(&mut self, key: &str, value: Value) {
+        self.0.push((key.to_owned(), value));
+    }
+
+    /// The value of a field.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+}
+
+impl Value {
+    /// Reads JSON that a device wrote. What looks like a malformed wrapper stays the object it is: no device can make its
+    /// history unreadable.
+    ///
+    /// # Errors
+    /// When the text is not JSON.
+    pub fn parse_lenient(text: &str) -> Result<Self, DocumentError> {
+        ejson::decode(text, Mode::Lenient).map_err(DocumentError)
+    }
+
+    /// The value of a JSON integer.
+    #[must_use]
+    pub fn integer(value: i64) -> Self {
+        i32::try_from(value).map_or(Self::Long(value), Self::Int)
+    }
+
+    /// MongoDB's type number, as `$type` takes it.
+    pub(super) fn type_code(&self) -> i8 {
+        match self {
+            Self::MinKey => -1,
+            Self::Double(_) => 1,
+            Self::String(_) => 2,
+            Self::Object(_) => 3,
+            Self::Array(_) => 4,
+            Self::Binary(..) => 5,
+            Self::ObjectId(_) => 7,
+            Self::Bool(_) => 8,
+            Self::Date(_) => 9,
+            Self::Null => 10,
+            Self::Regex(..) => 11,
+            Self::Int(_) => 16,
+            Self::Timestamp(..) => 17,
+            Self::Long(_) => 18,
+            Self::Decimal(_) => 19,
+            Self::MaxKey => 127,
+        }
+    }
+
+    /// Whole number that the value stands for exactly, if there is one.
+    pub(super) fn as_whole(&self) -> Option<i64> {
+        match self {
+            Self::Int(v) => Some(i64::from(*v)),
+            Self::Long(v) => Some(*v),
+            Self::Double(v) if v.fract() == 0.0 => truncate(*v),
+            Self::Decimal(v) => v.truncated().filter(|whole| *v == Decimal::from(*whole)),
+            _ => None,
+        }
+    }
+}
+
+/// The whole part of a double; none when it is out of the range of i64.
+pub(super) fn truncate(value: f64) -> Option<i64> {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    let whole = value.trunc();
+    // The cast is exact: -2^63 ≤ whole < 2^63, and it has no fraction.
+    (-LIMIT..LIMIT).contains(&whole).then_some(whole as i64)
+}
