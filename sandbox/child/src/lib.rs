@@ -1,0 +1,16 @@
+//! Runs a program of ours as a bounded child process.
+//!
+//! Compiling firmware and building scripts eat memory and time that depend on what users wrote, so both happen in a
+//! process of their own. The parent gives it a file to read, a file to write and a deadline ([`run`]); the child
+//! first binds itself to limits ([`confine`]) and says through its exit code whose fault a failure is.
+
+mod confine;
+mod run;
+
+pub use confine::{Bounds, confine};
+pub use run::{Job, Outcome, Program, RunError, run};
+
+/// Exit code of a child whose input is at fault; standard error holds the reason.
+pub const BAD_INPUT: u8 = 65;
+/// Exit code of a child that does not belong to this parent; standard error holds the reason.
+pub const WRONG_CHILD: u8 = 78;

@@ -1,0 +1,7 @@
+//! Compiles one firmware from standard input to standard output; the agent starts it for every new firmware.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    iottly_sandbox::compile_child()
+}

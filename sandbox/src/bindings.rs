@@ -1,0 +1,9 @@
+//! The WIT world as Rust types. Imports are linked by hand in `imports`, so that lengths are checked before anything is copied.
+#![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+
+wasmtime::component::bindgen!({
+    path: "wit",
+    world: "firmware",
+});
+
+pub use iottly::firmware::{log, telemetry, types};

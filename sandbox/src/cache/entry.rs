@@ -1,0 +1,100 @@
+use std::fs::{self, DirEntry, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tempfile::NamedTempFile;
+use wasmtime::component::Component;
+
+use super::key::Key;
+use crate::Runtime;
+
+const MAX_FILES: usize = 16;
+const MAX_BYTES: u64 = 256 << 20;
+const SUFFIX: &str = ".cwasm";
+
+/// Maps the compiled form called `name`, if there is one with a good seal. Bad ones are deleted.
+pub(super) fn find(dir: &Path, key: &Key, name: &str, runtime: &Runtime) -> io::Result<Option<Component>> {
+    for found in fs::read_dir(dir)? {
+        let path = found?.path();
+        let Some(seal) = seal_of(&path, name) else { continue };
+        match checked(&path, key, name, seal) {
+            Ok(true) => match map(&path, runtime) {
+                Ok(component) => return Ok(Some(component)),
+                Err(error) => tracing::warn!(path = %path.display(), "compiled firmware does not load: {error:#}"),
+            },
+            Ok(false) => tracing::warn!(path = %path.display(), "compiled firmware has a wrong seal"),
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        }
+        remove(&path)?;
+    }
+    Ok(None)
+}
+
+/// The seal that a file's name claims, when it is a compiled form called `name`.
+fn seal_of(path: &Path, name: &str) -> Option<blake3::Hash> {
+    let seal = path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(SUFFIX)?;
+    blake3::Hash::from_hex(seal).ok()
+}
+
+fn checked(path: &Path, key: &Key, name: &str, seal: blake3::Hash) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let good = key.seal(name, &file)? == seal;
+    if good {
+        // Remembers the use; that it fails on a read-only file system changes nothing.
+        let _ = file.set_modified(SystemTime::now());
+    }
+    Ok(good)
+}
+
+/// Maps a file whose seal was just checked or made.
+pub(super) fn map(path: &Path, runtime: &Runtime) -> wasmtime::Result<Component> {
+    // SAFETY: the content is what our own compiler wrote: its keyed hash was checked, the key and the file lie in a
+    // directory that only this user can enter, and files are replaced by rename, never written again.
+    unsafe { Component::deserialize_file(runtime.engine(), path) }
+}
+
+/// Puts fresh code in place under its sealed name.
+pub(super) fn keep(dir: &Path, key: &Key, name: &str, code: NamedTempFile) -> io::Result<PathBuf> {
+    let seal = key.seal(name, File::open(code.path())?)?;
+    let path = dir.join(format!("{name}.{}{SUFFIX}", seal.to_hex()));
+    code.as_file().sync_all()?;
+    code.persist(&path)?;
+    File::open(dir)?.sync_all()?;
+    Ok(path)
+}
+
+/// Makes room for one more file and removes what an interrupted compilation left. The caller holds the lock.
+pub(super) fn clean(dir: &Path) -> io::Result<()> {
+    let mut kept = Vec::new();
+    for found in fs::read_dir(dir)? {
+        let found = found?;
+        let name = found.file_name();
+        if name.to_string_lossy().ends_with(SUFFIX) {
+            kept.push((used(&found)?, found.metadata()?.len(), found.path()));
+        } else if name != "lock" && name != "key" {
+            remove(&found.path())?;
+        }
+    }
+    kept.sort_unstable_by_key(|(used, ..)| std::cmp::Reverse(*used));
+    let mut bytes = 0;
+    for (at, (_, size, path)) in kept.iter().enumerate() {
+        bytes += size;
+        if at + 1 >= MAX_FILES || bytes > MAX_BYTES {
+            remove(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn used(entry: &DirEntry) -> io::Result<SystemTime> {
+    entry.metadata()?.modified()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,42 @@
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+const KEY_BYTES: usize = 32;
+
+/// The directory's secret.
+pub(super) struct Key([u8; KEY_BYTES]);
+
+impl Key {
+    /// A damaged key is replaced: what was sealed with it is then compiled again. The caller holds the lock.
+    pub(super) fn load_or_create(dir: &Path) -> io::Result<Self> {
+        let path = dir.join("key");
+        match fs::read(&path) {
+            Ok(bytes) => match bytes.try_into() {
+                Ok(key) => return Ok(Self(key)),
+                Err(_) => tracing::warn!(path = %path.display(), "damaged cache key replaced"),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mut key = [0; KEY_BYTES];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        let mut file = NamedTempFile::new_in(dir)?;
+        file.write_all(&key)?;
+        file.as_file().sync_all()?;
+        file.persist(&path)?;
+        File::open(dir)?.sync_all()?;
+        Ok(Self(key))
+    }
+
+    /// Seals `content` as the compiled form called `name`.
+    pub(super) fn seal(&self, name: &str, mut content: impl Read) -> io::Result<blake3::Hash> {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(&u64::try_from(name.len()).expect("names are short").to_le_bytes());
+        hasher.update(name.as_bytes());
+        hasher.update_reader(&mut content)?;
+        Ok(hasher.finalize())
+    }
+}

@@ -1,0 +1,98 @@
+//! Compiled firmware on disk.
+//!
+//! Compiled code is machine code, so nothing is mapped that this device did not make itself: a file's name carries a keyed hash
+//! of its content, made with a key that never leaves the directory. One rename puts code and seal in place together, so any
+//! number of processes and threads may share a directory.
+
+mod entry;
+mod key;
+
+use std::fs::{DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+use crate::compile::{CompilerProgram, compile};
+use crate::{Firmware, LoadError, Runtime, engine};
+
+use key::Key;
+
+/// Largest component that is taken, in bytes.
+pub(crate) const MAX_WASM_BYTES: usize = 32 << 20;
+
+/// A directory with compiled firmware, at most 16 files or 256 MiB, oldest use first to go.
+pub struct Cache {
+    dir: PathBuf,
+    key: Key,
+    compiler: CompilerProgram,
+}
+
+impl Cache {
+    /// Opens the cache in `dir`, which is made if missing and closed to other users.
+    ///
+    /// # Errors
+    /// [`LoadError::Cache`] when the directory cannot be used or belongs to another user.
+    pub fn open(dir: impl Into<PathBuf>, compiler: CompilerProgram) -> Result<Self, LoadError> {
+        let dir = dir.into();
+        let failed = |source| LoadError::Cache { path: dir.clone(), source };
+        own(&dir).map_err(failed)?;
+        let key = {
+            let _lock = lock(&dir).map_err(failed)?;
+            Key::load_or_create(&dir).map_err(failed)?
+        };
+        Ok(Self { dir, key, compiler })
+    }
+
+    /// Turns a component into a firmware; compiles it unless that was done before.
+    ///
+    /// When several callers want the same firmware, one compiles and the others wait for it.
+    ///
+    /// # Errors
+    /// [`LoadError`] with what is wrong with the component, the compiler or the directory.
+    pub fn load(&self, runtime: &Runtime, wasm: &[u8]) -> Result<Firmware, LoadError> {
+        if wasm.len() > MAX_WASM_BYTES {
+            return Err(LoadError::TooLarge { size: wasm.len(), limit: MAX_WASM_BYTES });
+        }
+        let digest = engine::hex(&Sha256::digest(wasm));
+        let component = self.component(runtime, wasm, &engine::cache_key(&digest))?;
+        Firmware::new(runtime, &component, &digest)
+    }
+
+    fn component(&self, runtime: &Runtime, wasm: &[u8], name: &str) -> Result<Component, LoadError> {
+        let failed = |source| LoadError::Cache { path: self.dir.clone(), source };
+        if let Some(component) = entry::find(&self.dir, &self.key, name, runtime).map_err(failed)? {
+            return Ok(component);
+        }
+        let _lock = lock(&self.dir).map_err(failed)?;
+        if let Some(component) = entry::find(&self.dir, &self.key, name, runtime).map_err(failed)? {
+            return Ok(component);
+        }
+        entry::clean(&self.dir).map_err(failed)?;
+        let code = compile(&self.compiler, wasm, &self.dir)?;
+        let path = entry::keep(&self.dir, &self.key, name, code).map_err(failed)?;
+        entry::map(&path, runtime).map_err(|error| LoadError::Cache { path, source: io::Error::other(format!("{error:#}")) })
+    }
+}
+
+/// Makes the directory this user's alone.
+fn own(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let found = std::fs::metadata(dir)?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        std::fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Waits until nobody else compiles here. Whoever holds the lock is bounded by the compiler's deadline.
+fn lock(dir: &Path) -> io::Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    file.lock()?;
+    Ok(file)
+}

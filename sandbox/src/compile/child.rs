@@ -1,0 +1,49 @@
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use iottly_child::{BAD_INPUT, Bounds, WRONG_CHILD, confine};
+
+use super::ENGINE_VAR;
+use crate::cache::MAX_WASM_BYTES;
+use crate::engine;
+
+/// A script firmware needs 56 MiB; large generated code several times that.
+const BOUNDS: Bounds = Bounds { cpu_s: 90, data_bytes: 384 << 20, file_bytes: 256 << 20 };
+
+/// The compile child's whole life: a component on standard input, machine code on standard output, reasons on standard error.
+///
+/// Call it before anything else in `main`: it limits the whole process.
+#[must_use]
+pub fn compile_child() -> ExitCode {
+    match work() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, reason)) => {
+            eprintln!("{reason}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn work() -> Result<(), (u8, String)> {
+    const FAILED: u8 = 70;
+    let wanted = std::env::var(ENGINE_VAR).unwrap_or_default();
+    if wanted != engine::id() {
+        return Err((WRONG_CHILD, format!("it compiles for {:?}, wanted is {wanted:?}", engine::id())));
+    }
+    confine(BOUNDS).map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
+    let mut wasm = Vec::new();
+    let limit = MAX_WASM_BYTES as u64 + 1;
+    std::io::stdin().take(limit).read_to_end(&mut wasm).map_err(|error| (FAILED, format!("cannot read the firmware: {error}")))?;
+    let code = compile_here(&wasm).map_err(|reason| (BAD_INPUT, reason))?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(&code).and_then(|()| out.flush()).map_err(|error| (FAILED, format!("cannot write the code: {error}")))
+}
+
+/// Compiles in this very process, without limits: only for trusted components and measurements.
+///
+/// # Errors
+/// The compiler's reason.
+pub fn compile_here(wasm: &[u8]) -> Result<Vec<u8>, String> {
+    let engine = engine::create().map_err(|error| error.to_string())?;
+    engine.precompile_component(wasm).map_err(|error| format!("{error:#}"))
+}

@@ -1,0 +1,60 @@
+//! Turning a component into machine code, in a process of its own.
+
+#[cfg(feature = "compiler")]
+mod child;
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use iottly_child::{BAD_INPUT, Job, RunError, WRONG_CHILD, run};
+use tempfile::NamedTempFile;
+
+#[cfg(feature = "compiler")]
+pub use child::{compile_child, compile_here};
+/// How to start the compiler: program and arguments that end in `compile_child`.
+pub use iottly_child::Program as CompilerProgram;
+
+use crate::{CompileError, LoadError, engine};
+
+/// Environment variable that tells the child which engine its code is for.
+const ENGINE_VAR: &str = "IOTTLY_ENGINE";
+/// Wall-clock time of one compilation; a script firmware takes about a second on a PC.
+const WALL: Duration = Duration::from_secs(120);
+
+/// Compiles `wasm` with `program`. The code lies in a file in `dir`, still unsealed.
+pub(crate) fn compile(program: &CompilerProgram, wasm: &[u8], dir: &Path) -> Result<NamedTempFile, LoadError> {
+    let cache = |source| LoadError::Cache { path: dir.to_owned(), source };
+    let input = readable(wasm, dir).map_err(cache)?;
+    let output = NamedTempFile::new_in(dir).map_err(cache)?;
+    let job = Job {
+        input,
+        output: output.as_file().try_clone().map_err(cache)?,
+        dir,
+        env: &[(ENGINE_VAR, &engine::id())],
+        wall: WALL,
+    };
+    let outcome = run(program, job).map_err(|error| match error {
+        RunError::Start { path, source } => CompileError::Start { path, source },
+        RunError::Timeout(after) => CompileError::Timeout(after),
+        RunError::Wait(_) => CompileError::Failed(error.to_string()),
+    })?;
+    if outcome.success() {
+        return Ok(output);
+    }
+    Err(match outcome.code().map(u8::try_from) {
+        Some(Ok(BAD_INPUT)) => LoadError::Invalid(outcome.reason()),
+        Some(Ok(WRONG_CHILD)) => CompileError::OtherEngine(outcome.reason()).into(),
+        _ => CompileError::Failed(outcome.reason()).into(),
+    })
+}
+
+/// A file with these bytes and no name, open for reading only.
+fn readable(bytes: &[u8], dir: &Path) -> io::Result<File> {
+    let mut named = NamedTempFile::new_in(dir)?;
+    named.write_all(bytes)?;
+    let mut file = File::open(named.path())?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file)
+}

@@ -1,0 +1,57 @@
+use crate::bindings::types;
+
+/// Why something did not happen; a firmware can catch it.
+///
+/// Mirrors the variant `fault` of the WIT world.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The caller passed something unusable.
+    #[error("invalid: {0}")]
+    Invalid(String),
+    /// Nobody handles this here: no such command handler, label or feature.
+    #[error("unsupported: {0}")]
+    Unsupported(String),
+    /// The device's policy or the firmware's manifest does not allow it.
+    #[error("denied: {0}")]
+    Denied(String),
+    /// The resource is in use; trying later may work.
+    #[error("busy")]
+    Busy,
+    /// A size, rate or storage budget is used up.
+    #[error("limit: {0}")]
+    Limit(String),
+    /// The device failed to do it.
+    #[error("i/o: {0}")]
+    Io(String),
+    /// The firmware's own code failed, for example with an uncaught exception.
+    #[error("failed: {0}")]
+    Failed(String),
+}
+
+impl From<Fault> for types::Fault {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Invalid(text) => Self::Invalid(text),
+            Fault::Unsupported(text) => Self::Unsupported(text),
+            Fault::Denied(text) => Self::Denied(text),
+            Fault::Busy => Self::Busy,
+            Fault::Limit(text) => Self::Limit(text),
+            Fault::Io(text) => Self::Io(text),
+            Fault::Failed(text) => Self::Failed(text),
+        }
+    }
+}
+
+impl From<types::Fault> for Fault {
+    fn from(fault: types::Fault) -> Self {
+        match fault {
+            types::Fault::Invalid(text) => Self::Invalid(text),
+            types::Fault::Unsupported(text) => Self::Unsupported(text),
+            types::Fault::Denied(text) => Self::Denied(text),
+            types::Fault::Busy => Self::Busy,
+            types::Fault::Limit(text) => Self::Limit(text),
+            types::Fault::Io(text) => Self::Io(text),
+            types::Fault::Failed(text) => Self::Failed(text),
+        }
+    }
+}

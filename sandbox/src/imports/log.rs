@@ -1,0 +1,37 @@
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, WasmStr};
+
+use crate::Level;
+use crate::bindings::log::Level as WitLevel;
+use crate::guest::Guest;
+use crate::trap::clip;
+
+pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.instance("iottly:firmware/log@0.1.0")?.func_wrap(
+        "write",
+        |mut store: StoreContextMut<'_, Guest>, (level, text): (WitLevel, WasmStr)| {
+            let now = store.data().started.elapsed();
+            let Some(dropped) = store.data_mut().log_quota.take(now) else { return Ok(()) };
+            let line = clip(&text.to_str(&store)?, store.data().limits.log_bytes).to_owned();
+            store.data_mut().in_host(|host| {
+                if dropped > 0 {
+                    host.log(Level::Warn, &format!("{dropped} log lines dropped: too many a second"));
+                }
+                host.log(level.into(), &line);
+            });
+            Ok(())
+        },
+    )
+}
+
+impl From<WitLevel> for Level {
+    fn from(level: WitLevel) -> Self {
+        match level {
+            WitLevel::Trace => Self::Trace,
+            WitLevel::Debug => Self::Debug,
+            WitLevel::Info => Self::Info,
+            WitLevel::Warn => Self::Warn,
+            WitLevel::Error => Self::Error,
+        }
+    }
+}

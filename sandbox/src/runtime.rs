@@ -1,0 +1,47 @@
+use std::sync::Arc;
+
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use crate::epoch::{Running, Ticker};
+use crate::guest::Guest;
+use crate::{RuntimeError, engine, imports};
+
+/// The engine that runs firmware, its clock and what firmware may import. Cheap to clone; one per process is enough.
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<Guest>,
+    ticker: Ticker,
+}
+
+impl Runtime {
+    /// Sets up the engine and starts its clock, a thread that sleeps while no firmware runs.
+    ///
+    /// # Errors
+    /// When this machine cannot run compiled WebAssembly or has no thread left.
+    pub fn new() -> Result<Self, RuntimeError> {
+        let engine = engine::create()?;
+        let mut linker = Linker::new(&engine);
+        imports::link(&mut linker).map_err(|error| RuntimeError(format!("{error:#}")))?;
+        let ticker = Ticker::start(engine.clone()).map_err(|error| RuntimeError(format!("no thread for the clock: {error}")))?;
+        Ok(Self { inner: Arc::new(Inner { engine, linker, ticker }) })
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    pub(crate) fn linker(&self) -> &Linker<Guest> {
+        &self.inner.linker
+    }
+
+    /// Keeps the clock going while the result lives.
+    pub(crate) fn running(&self) -> Running<'_> {
+        self.inner.ticker.running()
+    }
+}

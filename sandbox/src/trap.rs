@@ -1,0 +1,165 @@
+use std::fmt;
+
+use wasmtime::{Trap, WasmBacktrace};
+
+use crate::Fault;
+
+/// Most functions a [`TrapReport`] names.
+const MAX_FRAMES: usize = 16;
+/// Longest message or function name a [`TrapReport`] carries, in bytes.
+const MAX_TEXT: usize = 1024;
+
+/// Why a call into a firmware did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The firmware answered with a fault; it can be called again.
+    ///
+    /// [`Fault::Unsupported`] from [`Instance::handle`](crate::Instance::handle) says that there is no handler for the command.
+    #[error("{0}")]
+    Fault(Fault),
+    /// The firmware was stopped; this instance is over.
+    #[error("{0}")]
+    Trap(Box<TrapReport>),
+    /// The instance trapped in an earlier call and takes no further ones.
+    #[error("the instance ended in an earlier trap: {0}")]
+    Dead(TrapCode),
+}
+
+/// How and where a firmware was stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrapReport {
+    /// Which limit or fault of the code it was.
+    pub code: TrapCode,
+    /// What happened, for people.
+    pub message: String,
+    /// The export that was running: `init`, `handle`, `tick`, `event`, `health`, `shutdown`, or `start` while instantiating.
+    pub export: &'static str,
+    /// Names of the functions on the stack, innermost first, at most 16; offsets stand in for missing names.
+    pub functions: Vec<String>,
+}
+
+impl fmt::Display for TrapReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "trap {} in {}: {}", self.code, self.export, self.message)?;
+        match self.functions.first() {
+            Some(function) => write!(f, " (at {function})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The kinds of traps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TrapCode {
+    /// The call used up its processor time.
+    TimeBudget,
+    /// The call took far longer than its processor time allows for, without using it.
+    WallTime,
+    /// Recursion went too deep.
+    StackOverflow,
+    /// The code ended itself: a panic, an abort, a failed assertion.
+    Unreachable,
+    /// Memory was accessed out of bounds, or could not be had at the start.
+    Memory,
+    /// A table was accessed out of bounds or held the wrong function.
+    Table,
+    /// Division by zero, integer overflow or an impossible conversion.
+    Arithmetic,
+    /// More was passed to the host than one call may copy.
+    HostCopy,
+    /// The firmware needs more instances, memories or tables than it may have.
+    Resources,
+    /// Anything else.
+    Other,
+}
+
+impl TrapCode {
+    /// The code's name in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TimeBudget => "time-budget",
+            Self::WallTime => "wall-time",
+            Self::StackOverflow => "stack-overflow",
+            Self::Unreachable => "unreachable",
+            Self::Memory => "memory",
+            Self::Table => "table",
+            Self::Arithmetic => "arithmetic",
+            Self::HostCopy => "host-copy",
+            Self::Resources => "resources",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for TrapCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The reason our own code gave for stopping a firmware; travels inside wasmtime's error.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Stopped {
+    pub(crate) code: TrapCode,
+    pub(crate) message: String,
+}
+
+impl TrapReport {
+    /// Reads wasmtime's error.
+    pub(crate) fn from_error(error: &wasmtime::Error, export: &'static str) -> Self {
+        let (code, message) = classify(error);
+        let functions = error.downcast_ref::<WasmBacktrace>().map(functions).unwrap_or_default();
+        Self { code, message: clip(&message, MAX_TEXT).to_owned(), export, functions }
+    }
+}
+
+fn classify(error: &wasmtime::Error) -> (TrapCode, String) {
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return (stopped.code, stopped.message.clone());
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return (trap_code(*trap), trap.to_string());
+    }
+    let root = error.root_cause().to_string();
+    let code = if root.contains("too much data is being copied") {
+        TrapCode::HostCopy
+    } else if root.contains("resource limit exceeded") {
+        TrapCode::Resources
+    } else if root.contains("memory minimum size") || root.contains("exceeds memory limits") {
+        TrapCode::Memory
+    } else {
+        TrapCode::Other
+    };
+    (code, root)
+}
+
+const fn trap_code(trap: Trap) -> TrapCode {
+    match trap {
+        Trap::StackOverflow => TrapCode::StackOverflow,
+        Trap::MemoryOutOfBounds | Trap::HeapMisaligned | Trap::AllocationTooLarge => TrapCode::Memory,
+        Trap::TableOutOfBounds | Trap::IndirectCallToNull | Trap::BadSignature => TrapCode::Table,
+        Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => TrapCode::Arithmetic,
+        Trap::UnreachableCodeReached => TrapCode::Unreachable,
+        Trap::Interrupt | Trap::OutOfFuel => TrapCode::TimeBudget,
+        _ => TrapCode::Other,
+    }
+}
+
+fn functions(backtrace: &WasmBacktrace) -> Vec<String> {
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => clip(name, MAX_TEXT).to_owned(),
+        None => format!("function {} at {:#x}", frame.func_index(), frame.module_offset().unwrap_or_default()),
+    };
+    backtrace.frames().iter().take(MAX_FRAMES).map(name).collect()
+}
+
+/// Cuts `text` to at most `max` bytes at a character boundary.
+pub(crate) fn clip(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
