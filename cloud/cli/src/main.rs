@@ -1,1 +1,66 @@
-fn main() {}
+//! `iottly`: the cloud, the demo, and the commands of developers and operators.
+
+mod children;
+mod demo;
+mod exit;
+mod filter;
+mod listen;
+mod provision;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::Failure;
+
+#[derive(Parser)]
+#[command(name = "iottly", version, about = "An IoT platform: cloud, devices and firmware", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a cloud and virtual devices with firmware, all in this process
+    Demo(demo::Options),
+    /// Runs the cloud alone
+    Serve(serve::Options),
+    /// Creates a project and devices in a cloud's data folder
+    Provision(provision::Options),
+    /// Prints the JSON documents on standard input, one a line, that match a MongoDB filter
+    Filter(filter::Options),
+    /// Compiles firmware to machine code: started by this program itself
+    #[command(name = children::COMPILE, hide = true)]
+    Compile,
+    /// Turns a script into firmware: started by this program itself
+    #[command(name = children::BUILD_JS, hide = true)]
+    BuildJs,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        // The children limit their whole process: nothing may have started before them.
+        Command::Compile => iottly_sandbox::compile_child(),
+        Command::BuildJs => iottly_builder::build_child(),
+        Command::Demo(options) => exit::report(async_main(demo::run(options))),
+        Command::Serve(options) => exit::report(async_main(serve::run(options))),
+        Command::Provision(options) => exit::report(async_main(provision::run(options))),
+        Command::Filter(options) => exit::report(filter::run(&options)),
+    }
+}
+
+fn async_main(work: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failure> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("IOTTLY_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from)?;
+    let result = runtime.block_on(work);
+    // Whatever still runs is past its own deadline for stopping.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    Ok(result?)
+}

@@ -1,0 +1,83 @@
+//! What the demo says: steps as they become true, then how to go on.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use anyhow::Context;
+use iottly_cloud::cloud::Services;
+use serde_json::json;
+
+use super::home::DemoProject;
+
+/// Prints for people, or one line for programs.
+pub(crate) struct Announcer {
+    json: bool,
+    began: Instant,
+}
+
+impl Announcer {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json, began: Instant::now() }
+    }
+
+    /// A part is up.
+    pub(crate) fn step(&self, what: &str, detail: &str) {
+        if !self.json {
+            eprintln!("  ✔ {what:<20} {detail}  ({:.1} s)", self.began.elapsed().as_secs_f32());
+        }
+    }
+
+    pub(crate) fn note(&self, text: &str) {
+        if !self.json {
+            eprintln!("  {text}");
+        }
+    }
+
+    /// Everything is up.
+    pub(crate) fn ready(&self, http: SocketAddr, mqtt: SocketAddr, project: &DemoProject, services: &Services) -> anyhow::Result<()> {
+        let devices: Vec<_> = project.devices.iter().map(|device| device.id).collect();
+        let url = format!("http://{http}");
+        let text = if self.json {
+            let line = json!({
+                "http": url,
+                "mqtt": mqtt.to_string(),
+                "token": project.token,
+                "project_id": project.project_id,
+                "group_id": project.group_id,
+                "devices": devices,
+            });
+            format!("{line}\n")
+        } else {
+            let login = iottly_cloud::dashboard::login_link(services, project.project_id, &url);
+            let first = devices.first().context("a demo has at least one device")?;
+            people(&url, &login, mqtt, project, &first.to_string())
+        };
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+    }
+}
+
+fn people(url: &str, login: &str, mqtt: SocketAddr, project: &DemoProject, device: &str) -> String {
+    let (token, id) = (&project.token, project.project_id);
+    format!(
+        r#"
+  Dashboard  {login}
+  REST API   {url}/v1.0
+  MQTT       {mqtt}
+  Token      {token}
+
+Paste this into another terminal:
+
+  export IOTTLY_URL={url} IOTTLY_TOKEN={token} IOTTLY_PROJECT={id} IOTTLY_DEVICE={device}
+
+and try:
+
+  curl -s -H "Authorization: Bearer $IOTTLY_TOKEN" "$IOTTLY_URL/v1.0/project/$IOTTLY_PROJECT/messages/$IOTTLY_DEVICE?numMessages=3"
+  curl -s -H "Authorization: Bearer $IOTTLY_TOKEN" -d '{{"cmd_type": "echo", "values": {{"echo.content": "hi there!"}}}}' "$IOTTLY_URL/v1.0/project/$IOTTLY_PROJECT/device/$IOTTLY_DEVICE/command"
+  curl -s -H "Authorization: Bearer $IOTTLY_TOKEN" --get --data-urlencode 'queryJson={{"ECHO": {{"$exists": true}}}}' "$IOTTLY_URL/v1.0/project/$IOTTLY_PROJECT/messages/$IOTTLY_DEVICE"
+
+Ctrl-C stops everything.
+"#
+    )
+}

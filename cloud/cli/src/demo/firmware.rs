@@ -1,0 +1,37 @@
+//! The firmware of the virtual devices, built from the example that lies in this program.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use iottly_builder::Source;
+use sha2::{Digest, Sha256};
+
+use crate::children;
+
+const SCRIPT: &str = include_str!("../../../../firmware-examples/thermostat-js/main.js");
+/// How long the build of one script may take.
+const BUILD_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Builds the thermostat into `dir`, unless that was done before; answers where it lies.
+///
+/// A build is not reproducible, so the file is named after its source: a restart runs the very same component.
+pub(crate) async fn thermostat(dir: &Path) -> anyhow::Result<PathBuf> {
+    let dir = dir.to_owned();
+    tokio::task::spawn_blocking(move || build(&dir)).await.context("the build stopped")?
+}
+
+fn build(dir: &Path) -> anyhow::Result<PathBuf> {
+    let digest = Sha256::new_with_prefix(SCRIPT).chain_update(iottly_builder::version()).finalize();
+    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let path = dir.join(format!("thermostat-{name}.wasm"));
+    if path.exists() {
+        return Ok(path);
+    }
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    let source = Source::script(SCRIPT);
+    let wasm = iottly_builder::build(&children::builder()?, &source, BUILD_DEADLINE).context("cannot build the thermostat")?;
+    let part = path.with_extension("part");
+    std::fs::write(&part, wasm).and_then(|()| std::fs::rename(&part, &path)).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}

@@ -1,0 +1,97 @@
+//! The virtual devices: real agents, each with a data folder of its own.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use iottly_agent::{Agent, AgentConfig, AgentHandle, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret};
+use iottly_cloud::cloud::Services;
+use iottly_protocol::FirmwareState;
+use tokio::task::JoinSet;
+
+use super::home::{DemoProject, Home};
+use crate::children;
+
+/// How long the devices may take to come up before the demo gives up and says which did not.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The agents that run.
+#[derive(Default)]
+pub(crate) struct Fleet {
+    agents: Vec<AgentHandle>,
+    up: bool,
+}
+
+impl Fleet {
+    /// Says whether [`Fleet::wait_until_up`] succeeded.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Starts an agent for every device.
+    pub(crate) async fn start(&mut self, home: &Home, project: &DemoProject, firmware: &Path, mqtt: SocketAddr) -> anyhow::Result<()> {
+        let compiler = children::compiler()?;
+        for device in &project.devices {
+            let config = AgentConfig {
+                device_id: device.id,
+                secret: Secret::new(device.secret.clone()),
+                broker: BrokerAddress { host: mqtt.ip().to_string(), port: mqtt.port() },
+                firmware: Some(firmware.to_owned()),
+                data_dir: home.device(device.id),
+                cache_dir: Some(home.cache()),
+                compiler: Compiler { program: compiler.path.clone(), args: compiler.args.clone() },
+                queue: QueueConfig::default(),
+            };
+            let agent = Agent::start(config).await.with_context(|| format!("cannot start {}", device.name))?;
+            self.agents.push(agent);
+        }
+        Ok(())
+    }
+
+    /// Resolves when every agent runs its firmware and the cloud knows it: online, with a report that says so.
+    pub(crate) async fn wait_until_up(&mut self, services: &Services, project: &DemoProject) -> anyhow::Result<()> {
+        let mut statuses: Vec<_> = self.agents.iter().map(AgentHandle::status).collect();
+        let all_running = async {
+            for status in &mut statuses {
+                status.wait_for(|status| status.firmware == FirmwareStatus::Running).await.context("an agent stopped")?;
+            }
+            anyhow::Ok(())
+        };
+        let seen_by_cloud = async {
+            loop {
+                let devices = services.store.devices(project.project_id).await?;
+                let up = |id| {
+                    devices.iter().any(|device| {
+                        let running = device.firmware.as_ref().is_some_and(|firmware| firmware.state == FirmwareState::Running);
+                        device.scope.device == id && device.online && running
+                    })
+                };
+                if project.devices.iter().all(|device| up(device.id)) {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let both = async {
+            all_running.await?;
+            seen_by_cloud.await
+        };
+        match tokio::time::timeout(PATIENCE, both).await {
+            Ok(result) => result?,
+            Err(_) => bail!("the devices were not up within {} s: {:?}", PATIENCE.as_secs(), self.states()),
+        }
+        self.up = true;
+        Ok(())
+    }
+
+    fn states(&self) -> Vec<String> {
+        self.agents.iter().map(|agent| format!("{:?}", *agent.status().borrow())).collect()
+    }
+
+    /// Stops every agent, all at once.
+    pub(crate) async fn shutdown(&mut self) {
+        let mut stopping: JoinSet<()> = self.agents.drain(..).map(AgentHandle::shutdown).collect();
+        while stopping.join_next().await.is_some() {}
+    }
+}

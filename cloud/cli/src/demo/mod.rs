@@ -1,0 +1,87 @@
+//! `iottly demo`: a cloud, its broker and virtual devices with firmware, in one process.
+
+mod announce;
+mod firmware;
+mod fleet;
+mod home;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use iottly_cloud::cloud::{Cloud, CloudConfig};
+
+use crate::listen::{self, Stop};
+use announce::Announcer;
+use fleet::Fleet;
+use home::Home;
+
+/// Most virtual devices in one process: each has threads and a queue of its own.
+const MAX_DEVICES: u16 = 1000;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Folder that keeps the cloud and the devices [default: a temporary one]
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Address of the REST API and the dashboard [default: 127.0.0.1:8080, or any port if that is taken]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Address of the MQTT broker
+    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))]
+    mqtt: SocketAddr,
+    /// Number of virtual devices
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DEVICES)))]
+    devices: u16,
+    /// Print one line of JSON when everything is up, and nothing else on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    let mut stop = Stop::new()?;
+    let announcer = Announcer::new(options.json);
+    let home = Home::open(options.data.as_deref())?;
+    let listener = listen::http(options.http).await?;
+    let http = listener.local_addr().context("the http listener has no address")?;
+
+    let cloud = Cloud::start(CloudConfig::new(home.cloud(), options.mqtt)).await?;
+    let services = cloud.services();
+    let server = iottly_cloud::http::Server::start(listener, services.clone());
+    announcer.step("cloud and database", &format!("http://{http}"));
+    announcer.step("broker", &cloud.mqtt_addr().to_string());
+
+    let mut fleet = Fleet::default();
+    let begun = tokio::select! {
+        begun = bring_up(&options, &home, &cloud, http, &announcer, &mut fleet) => begun,
+        () = stop.requested() => Ok(()),
+    };
+    if begun.is_ok() && fleet.is_up() {
+        stop.requested().await;
+    }
+    announcer.note("stopping");
+    fleet.shutdown().await;
+    server.shutdown().await;
+    cloud.shutdown().await;
+    begun
+}
+
+/// Everything between "the API answers" and "every device is online with its firmware running".
+async fn bring_up(
+    options: &Options,
+    home: &Home,
+    cloud: &Cloud,
+    http: SocketAddr,
+    announcer: &Announcer,
+    fleet: &mut Fleet,
+) -> anyhow::Result<()> {
+    let services = cloud.services();
+    let project = home.project(&services, options.devices).await?;
+    let wasm = firmware::thermostat(&home.firmware()).await?;
+    announcer.step("firmware", "thermostat, built from its script");
+    fleet.start(home, &project, &wasm, cloud.mqtt_addr()).await?;
+    fleet.wait_until_up(&services, &project).await?;
+    announcer.step("devices", &format!("{} online, firmware running", project.devices.len()));
+    announcer.ready(http, cloud.mqtt_addr(), &project, &services)
+}

@@ -1,0 +1,38 @@
+//! Exit codes, the same for every command: 0 ok, 1 failed, 2 usage or invalid input, 3 not authorised, 4 not found.
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+/// Why a command ends with another code than 0.
+pub(crate) enum Failure {
+    /// Something that should have worked did not: 1.
+    Failed(anyhow::Error),
+    /// The input is at fault: 2.
+    Invalid(String),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Prints the failure, if any, and gives its exit code. A reader that went away is not a failure.
+pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(Failure::Failed(error)) => {
+            eprintln!("iottly: {error:#}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Invalid(reason)) => {
+            eprintln!("iottly: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|cause| cause.kind() == ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,31 @@
+//! `iottly filter`: the history's filter language on a stream of documents.
+
+use std::io::{BufRead, Write};
+
+use clap::Args;
+use iottly_cloud::filter::{Document, Filter};
+
+use crate::exit::Failure;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The filter, as in the API's `queryJson`
+    query: String,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let filter = Filter::parse(&options.query).map_err(|error| Failure::Invalid(error.to_string()))?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for (index, line) in std::io::stdin().lock().lines().enumerate() {
+        let line = line.map_err(anyhow::Error::from)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let document = Document::parse(&line).map_err(|error| Failure::Invalid(format!("line {}: {error}", index + 1)))?;
+        if filter.matches(&document) {
+            writeln!(out, "{line}").map_err(anyhow::Error::from)?;
+        }
+    }
+    out.flush().map_err(anyhow::Error::from)?;
+    Ok(())
+}

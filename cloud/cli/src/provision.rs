@@ -1,0 +1,105 @@
+//! `iottly provision`: the first project, token and devices of a cloud, written straight into its database.
+//!
+//! Works beside a running cloud on the same machine: SQLite orders the writers.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use iottly_cloud::auth;
+use iottly_cloud::cloud::database_path;
+use iottly_cloud::command::seeded_definitions;
+use iottly_cloud::message_id::MessageIds;
+use iottly_cloud::model::{ORPHANED, Project, Scope};
+use iottly_cloud::store::{NewDevice, SqliteStore, Store};
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use serde_json::json;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Folder of the cloud's database
+    #[arg(long)]
+    data: PathBuf,
+    /// Name of the project; made if there is none of this name
+    #[arg(long)]
+    project: String,
+    /// Name of a device to make in it
+    #[arg(long, requires = "out")]
+    device: Option<String>,
+    /// The broker's address as the device reaches it
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883")]
+    broker: String,
+    /// Folder to write the device's configuration to
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&options.data).with_context(|| format!("cannot make the folder {}", options.data.display()))?;
+    let store = SqliteStore::open(&database_path(&options.data)).await?;
+    let known = store.projects().await?.into_iter().find(|project| project.name == options.project);
+    let project_id = match known {
+        Some(known) => known.id,
+        None => project(&store, &options.project).await?,
+    };
+    let token = auth::create_token(&store, project_id, "provision").await?;
+    let mut answer = json!({"project_id": project_id, "token": token});
+    if let (Some(name), Some(out)) = (&options.device, &options.out) {
+        let secret = random_secret()?;
+        let group = orphaned(&store, project_id).await?;
+        let id = device(&store, project_id, group, name, &secret).await?;
+        write_config(out, id, &secret, &options.broker)?;
+        answer["device_id"] = json!(id);
+        answer["config"] = json!(out.join("agent.toml"));
+    }
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{answer}").context("cannot write to standard output")
+}
+
+/// Creates a project with its default group and the seeded definitions.
+pub(crate) async fn project(store: &dyn Store, name: &str) -> anyhow::Result<ProjectId> {
+    let id = ProjectId::from_bytes(MessageIds::new(random()?).next(iottly_cloud::clock::now_ms()).0);
+    store.create_project(&Project { id, name: name.to_owned() }, GroupId::random(), &seeded_definitions()).await?;
+    Ok(id)
+}
+
+/// Creates a device that logs in with `secret`.
+pub(crate) async fn device(store: &dyn Store, project: ProjectId, group: GroupId, name: &str, secret: &str) -> anyhow::Result<DeviceId> {
+    let scope = Scope { project, device: DeviceId::random() };
+    let secret = auth::hash_secret(secret.as_bytes());
+    store.create_device(&NewDevice { scope, name: name.to_owned(), group, secret }).await?;
+    Ok(scope.device)
+}
+
+/// 256 random bits, hex.
+pub(crate) fn random_secret() -> anyhow::Result<String> {
+    let bytes: [u8; 32] = random()?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
+    Ok(bytes)
+}
+
+async fn orphaned(store: &dyn Store, project: ProjectId) -> anyhow::Result<GroupId> {
+    let groups = store.groups(project).await?;
+    groups.into_iter().find(|group| group.name == ORPHANED).map(|group| group.id).context("the project has no default group")
+}
+
+/// Writes the configuration that `iottly-agent run --data OUT` reads; an existing one is never replaced.
+fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str) -> anyhow::Result<()> {
+    if out.join("agent.toml").exists() {
+        bail!("{} holds a device already", out.display());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let path = out.join("agent.toml");
+    let broker = toml::Value::from(broker);
+    let text = format!("device_id = \"{id}\"\nsecret = \"{secret}\"\nbroker = {broker}\nfirmware = \"firmware.wasm\"\n");
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))
+}

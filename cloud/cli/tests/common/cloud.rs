@@ -1,0 +1,77 @@
+//! A cloud and agents as separate processes, with fixed ports so that either side can be restarted.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::common::{Api, IOTTLY, Process, agent_program, free_port, iottly};
+
+/// A cloud's data folder and ports; survives restarts of its process.
+pub struct CloudHome {
+    pub dir: TempDir,
+    http: u16,
+    mqtt: u16,
+}
+
+/// A device's folder, with a configuration made by `iottly provision`.
+pub struct DeviceHome {
+    pub id: String,
+    pub path: PathBuf,
+    pub api: Api,
+}
+
+impl CloudHome {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("folder"), http: free_port(), mqtt: free_port() }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("cloud")
+    }
+
+    /// Starts the cloud; resolves when it is up.
+    pub fn start(&self) -> Process {
+        let (http, mqtt) = (format!("127.0.0.1:{}", self.http), format!("127.0.0.1:{}", self.mqtt));
+        let mut command = Command::new(IOTTLY);
+        command.args(["serve", "--json", "--http", &http, "--mqtt", &mqtt, "--data"]).arg(self.data());
+        Process::start_until_ready("the cloud", &mut command).0
+    }
+
+    /// Creates a device that will run the script `main_js`.
+    pub fn device(&self, project: &str, name: &str, main_js: &str) -> DeviceHome {
+        let path = self.dir.path().join(name);
+        let broker = format!("127.0.0.1:{}", self.mqtt);
+        let text = |path: &Path| path.to_str().expect("utf-8 path").to_owned();
+        let (data, out) = (text(&self.data()), text(&path));
+        let args = ["provision", "--data", &data, "--project", project, "--device", name, "--broker", &broker, "--out", &out];
+        let (code, stdout, stderr) = iottly(&args, "");
+        assert_eq!(code, Some(0), "{stderr}");
+        let made: Value = serde_json::from_str(&stdout).expect("json");
+        std::fs::write(path.join("firmware.wasm"), build(main_js)).expect("firmware");
+        let field = |name: &str| made[name].as_str().expect("field").to_owned();
+        let api = Api::new(&format!("http://127.0.0.1:{}", self.http), &field("token"), &field("project_id"));
+        DeviceHome { id: field("device_id"), path, api }
+    }
+}
+
+impl DeviceHome {
+    /// Starts the device's agent.
+    pub fn start(&self) -> Process {
+        let mut command = Command::new(agent_program());
+        command.arg("run").arg("--data").arg(&self.path);
+        Process::start("the agent", &mut command)
+    }
+
+    pub fn history(&self) -> Vec<Value> {
+        self.api.history(&self.id)
+    }
+}
+
+/// Builds a script as the demo does, in the child process.
+pub fn build(main_js: &str) -> Vec<u8> {
+    let program = iottly_builder::BuilderProgram { path: IOTTLY.into(), args: vec!["__build-js".into()] };
+    iottly_builder::build(&program, &iottly_builder::Source::script(main_js), Duration::from_secs(60)).expect("the script builds")
+}
