@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The board daemon: runs firmware in a sandbox, keeps what it says in a durable queue and delivers it to the cloud.
+//!
+//! ```text
+//! firmware ── guest ──▶ outbox (disk) ──▶ link ──▶ broker ──▶ cloud
+//!                ▲                          │
+//!                └── inbox (journal) ◀──────┘ commands
+//! ```
+//!
+//! Decisions are state machines without I/O or clock (`link::session`, `inbox::machine`, `guest::restart`); actors around them
+//! perform what they decide. A message leaves the queue only when the cloud says that it is stored.
+
+mod agent;
+mod clock;
+mod config;
+mod datadir;
+mod guest;
+mod inbox;
+mod link;
+pub mod outbox;
+mod status;
+
+pub use agent::{Agent, AgentError, AgentHandle};
+pub use config::{AgentConfig, BrokerAddress, Compiler, ConfigError, QueueConfig, Secret};
+pub use datadir::DataDirError;
+pub use inbox::JournalError;
+pub use link::LinkState;
+pub use status::{AgentStatus, FirmwareStatus};

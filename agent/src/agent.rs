@@ -1,0 +1,256 @@
+use std::sync::Arc;
+use std::time::Duration;
+use std::{io, thread};
+
+use iottly_protocol::{BootId, DeviceId, StreamClass, Versions};
+use iottly_sandbox::{Cache, CompilerProgram, LoadError, Runtime, RuntimeError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use crate::clock::unix_ms;
+use crate::config::AgentConfig;
+use crate::datadir::{DataDir, DataDirError};
+use crate::guest::{self, FirmwareSource, Guest, Ports, agent_warning};
+use crate::inbox::{self, GuestEvent, GuestState, JournalError};
+use crate::link::{self, Delivery, Endpoint, Links};
+use crate::outbox::{Budgets, OpenNote, Outbox, QueueError, SledQueue};
+use crate::status::{AgentStatus, StatusBoard};
+
+/// Commands between link and inbox.
+const DELIVERIES: usize = 256;
+/// Events between the firmware's thread and the inbox.
+const GUEST_EVENTS: usize = 64;
+/// How long each part may take to stop.
+const GUEST_STOP: Duration = Duration::from_millis(1500);
+const LINK_STOP: Duration = Duration::from_secs(2);
+const OUTBOX_STOP: Duration = Duration::from_secs(2);
+/// The firmware interface that this agent offers.
+const FIRMWARE_ABI: &str = "0.1.0";
+
+/// Why an agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The queue cannot be used.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The command journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The sandbox cannot run here.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The cache of compiled firmware cannot be used.
+    #[error(transparent)]
+    Cache(#[from] LoadError),
+    /// The system gave no thread or no random numbers.
+    #[error("cannot start the agent: {0}")]
+    System(io::Error),
+}
+
+/// Starts agents.
+pub struct Agent;
+
+/// A running agent. Dropping it stops the agent without goodbye; [`AgentHandle::shutdown`] does it in order.
+pub struct AgentHandle {
+    device: DeviceId,
+    status: watch::Receiver<AgentStatus>,
+    parts: Option<Parts>,
+}
+
+struct Parts {
+    data: Arc<DataDir>,
+    outbox: Outbox,
+    outbox_thread: thread::JoinHandle<()>,
+    guest: Option<Guest>,
+    stop: watch::Sender<bool>,
+    inbox: JoinHandle<()>,
+    link: JoinHandle<()>,
+}
+
+/// What the blocking part of the start yields.
+struct Opened {
+    data: Arc<DataDir>,
+    outbox: Outbox,
+    outbox_thread: thread::JoinHandle<()>,
+    inbox: inbox::Actor,
+    inputs: guest::Inputs,
+    jobs: guest::Jobs,
+}
+
+impl Agent {
+    /// Starts an agent with a sandbox runtime of its own.
+    ///
+    /// # Errors
+    /// See [`AgentError`]. A broker that is not there or a firmware that does not run are no errors: the status shows them.
+    pub async fn start(config: AgentConfig) -> Result<AgentHandle, AgentError> {
+        let runtime = Runtime::new()?;
+        Self::start_with(config, &runtime).await
+    }
+
+    /// Starts an agent that shares its sandbox runtime with others in the process.
+    ///
+    /// # Errors
+    /// See [`Agent::start`].
+    pub async fn start_with(config: AgentConfig, runtime: &Runtime) -> Result<AgentHandle, AgentError> {
+        let opening = config.clone();
+        let opened = spawn_blocking(move || open(&opening));
+        let Opened { data, outbox, outbox_thread, inbox, inputs, jobs } =
+            opened.await.map_err(|error| AgentError::System(io::Error::other(error)))??;
+
+        let status = StatusBoard::new();
+        let (stop, stopped) = watch::channel(false);
+        let (delivery_tx, deliveries) = mpsc::channel::<Delivery>(DELIVERIES);
+        let (guest_tx, guest_rx) = mpsc::channel::<GuestEvent>(GUEST_EVENTS);
+        let ports = Ports { outbox: outbox.clone(), inbox: guest_tx, status: status.clone() };
+        let guest = start_guest(&config, runtime, ports, jobs, inputs).await?;
+        let inputs = inbox::Inputs { deliveries, guest: guest_rx, stop: stopped.clone() };
+        let inbox = tokio::spawn(inbox.run(inputs));
+
+        let endpoint =
+            Endpoint { host: config.broker.host, port: config.broker.port, device: config.device_id, secret: config.secret };
+        let links = Links { outbox: outbox.clone(), inbox: delivery_tx, status: status.clone(), stop: stopped };
+        let seed = getrandom::u64().map_err(|error| AgentError::System(io::Error::other(error)))?;
+        let link = tokio::spawn(link::Actor::new(endpoint, BootId::random(), versions(), seed, links).run());
+        tracing::info!(device.id = %config.device_id, "agent started");
+        Ok(AgentHandle {
+            device: config.device_id,
+            status: status.subscribe(),
+            parts: Some(Parts { data, outbox, outbox_thread, guest, stop, inbox, link }),
+        })
+    }
+}
+
+impl AgentHandle {
+    /// The device that this agent is.
+    #[must_use]
+    pub const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// What the agent is doing, now and at each change.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<AgentStatus> {
+        self.status.clone()
+    }
+
+    /// The queue, for sources of messages beside the firmware; none once the agent stops.
+    #[must_use]
+    pub fn outbox(&self) -> Option<Outbox> {
+        self.parts.as_ref().map(|parts| parts.outbox.clone())
+    }
+
+    /// Stops the firmware, says goodbye to the broker and closes the queue; takes a few seconds at most.
+    pub async fn shutdown(mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        let Parts { data, outbox, outbox_thread, guest, stop, inbox, link } = parts;
+        let mut clean = true;
+        if let Some(guest) = guest {
+            clean &= guest.stop(GUEST_STOP).await;
+        }
+        stop.send_replace(true);
+        for task in [inbox, link] {
+            let abort = task.abort_handle();
+            if timeout(LINK_STOP, task).await.is_err() {
+                abort.abort();
+                clean = false;
+            }
+        }
+        outbox.stop();
+        let joined = spawn_blocking(move || outbox_thread.join().is_ok());
+        clean &= matches!(timeout(OUTBOX_STOP, joined).await, Ok(Ok(true)));
+        if !clean {
+            tracing::warn!(device.id = %self.device, "parts of the agent did not stop in time");
+            return;
+        }
+        if let Err(error) = data.end_run() {
+            tracing::warn!(device.id = %self.device, %error, "the run could not be marked as ended");
+        }
+    }
+}
+
+impl Drop for AgentHandle {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            parts.link.abort();
+            parts.inbox.abort();
+            parts.outbox.stop();
+        }
+    }
+}
+
+fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
+    let data = Arc::new(DataDir::open(&config.data_dir)?);
+    let clean = data.begin_run()?;
+    let (queue, notes) = SledQueue::open(&data.join("queue"))?;
+    let budgets = Budgets { history: config.queue.history_bytes, control: config.queue.control_bytes };
+    // Thread names are cut after 15 bytes: the end of the id tells devices apart.
+    let name = config.device_id.to_string();
+    let name = &name[name.len() - 6..];
+    let (outbox, outbox_thread) =
+        Outbox::start(Box::new(queue), budgets, &format!("queue-{name}"), Arc::clone(&data)).map_err(AgentError::System)?;
+    let (jobs, inputs) = guest::channel();
+    let inbox = inbox::Actor::open(&data.join("commands.journal"), outbox.clone(), jobs.clone())?;
+    let mut warnings: Vec<_> = notes.iter().map(describe).collect();
+    if !clean {
+        warnings.push((
+            "unclean stop",
+            "the run before this one was not ended: messages of its last milliseconds may be missing".into(),
+        ));
+    }
+    for (warning, description) in warnings {
+        tracing::warn!(device.id = %config.device_id, description, "{warning}");
+        let record = agent_warning(warning, &description, unix_ms());
+        if let Err(error) = outbox.offer(StreamClass::History, record) {
+            tracing::warn!(%error, "an agent message was not taken by the queue");
+        }
+    }
+    Ok(Opened { data, outbox, outbox_thread, inbox, inputs, jobs })
+}
+
+fn describe(note: &OpenNote) -> (&'static str, String) {
+    match note {
+        OpenNote::Quarantined { moved_to, reason } => {
+            let name = moved_to.file_name().unwrap_or_default().to_string_lossy();
+            (
+                "queue replaced",
+                format!("the message queue could not be read ({reason}); it is kept as {name} and a new one was started"),
+            )
+        }
+        OpenNote::NewStream(class) => {
+            ("stream replaced", format!("the identity of the {class:?} stream was damaged; its records continue in a new one"))
+        }
+    }
+}
+
+async fn start_guest(
+    config: &AgentConfig,
+    runtime: &Runtime,
+    ports: Ports,
+    jobs: guest::Jobs,
+    inputs: guest::Inputs,
+) -> Result<Option<Guest>, AgentError> {
+    let Some(wasm) = config.firmware.clone() else {
+        let absent = GuestState::Absent("no firmware is configured".to_owned());
+        // The channel is empty and its receiver is held by the caller.
+        let _ = ports.inbox.send(GuestEvent::State(absent)).await;
+        return Ok(None);
+    };
+    let compiler = CompilerProgram { path: config.compiler.program.clone(), args: config.compiler.args.clone() };
+    let cache = Cache::open(config.cache_dir(), compiler)?;
+    let source = FirmwareSource { wasm, cache, runtime: runtime.clone() };
+    let name = config.device_id.to_string();
+    let name = format!("guest-{}", &name[name.len() - 6..]);
+    Guest::start(source, ports, jobs, inputs, &name).map(Some).map_err(AgentError::System)
+}
+
+fn versions() -> Versions {
+    Versions {
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        runtime: iottly_sandbox::RUNTIME_VERSION.to_owned(),
+        firmware_abi: FIRMWARE_ABI.to_owned(),
+    }
+}

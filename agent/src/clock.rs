@@ -1,0 +1,99 @@
+//! The clocks of the board. Only actors read them; everything below takes the time as an argument.
+
+use std::fs;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A clock that never steps back, counted from its creation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Monotonic {
+    start: Instant,
+}
+
+impl Monotonic {
+    pub(crate) fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn now_ms(self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The board's idea of the date, unix milliseconds; wrong until something has set it.
+pub(crate) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Writes unix milliseconds as `2026-01-31 23:59:59` in UTC.
+pub(crate) fn utc_text(unix_ms: u64) -> String {
+    let (days, seconds) = (unix_ms / 86_400_000, unix_ms / 1000 % 86_400);
+    // Days since 0000-03-01, in eras of 400 years: leap days then end each year.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let date = day_of_year - (153 * month + 2) / 5 + 1;
+    let calendar_month = if month < 10 { month + 3 } else { month - 9 };
+    let calendar_year = era * 400 + year + u64::from(calendar_month <= 2);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{calendar_year:04}-{calendar_month:02}-{date:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+/// A moment that can be compared across restarts of the agent, as long as the system was not restarted in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SystemBoot {
+    /// The kernel's id of this start of the system; a random text where there is none, which equals no earlier one.
+    pub(crate) id: String,
+    /// How long the system was up when this was read, milliseconds.
+    uptime_ms: u64,
+}
+
+impl SystemBoot {
+    /// Reads the kernel's boot id and the time since boot.
+    pub(crate) fn read() -> Self {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned());
+        let uptime = fs::read_to_string("/proc/uptime").ok().and_then(|text| parse_uptime(&text));
+        match (id, uptime) {
+            (Ok(id), Some(uptime_ms)) if !id.is_empty() => Self { id, uptime_ms },
+            _ => Self { id: iottly_protocol::BootId::random().to_string(), uptime_ms: 0 },
+        }
+    }
+
+    /// Milliseconds since the system's start, given the agent's monotonic clock started when this was read.
+    pub(crate) fn at(&self, monotonic_ms: u64) -> u64 {
+        self.uptime_ms.saturating_add(monotonic_ms)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fixed(id: &str, uptime_ms: u64) -> Self {
+        Self { id: id.to_owned(), uptime_ms }
+    }
+}
+
+fn parse_uptime(text: &str) -> Option<u64> {
+    let (seconds, rest) = text.split_once('.')?;
+    let hundredths: u64 = rest.get(..2)?.parse().ok()?;
+    Some(seconds.parse::<u64>().ok()?.checked_mul(1000)? + hundredths * 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_written_in_utc() {
+        assert_eq!(utc_text(0), "1970-01-01 00:00:00");
+        assert_eq!(utc_text(951_782_400_000), "2000-02-29 00:00:00");
+        assert_eq!(utc_text(1_735_689_599_999), "2024-12-31 23:59:59");
+    }
+
+    #[test]
+    fn uptime_is_read_in_milliseconds() {
+        assert_eq!(parse_uptime("12345.67 98765.43\n"), Some(12_345_670));
+        for bad in ["", "12345", "x.12", "1.x2"] {
+            assert_eq!(parse_uptime(bad), None, "{bad:?}");
+        }
+    }
+}

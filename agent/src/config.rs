@@ -1,0 +1,241 @@
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use iottly_protocol::DeviceId;
+use serde::Deserialize;
+
+/// Default bound of each stream class, bytes.
+const HISTORY_BYTES: u64 = 64 << 20;
+const CONTROL_BYTES: u64 = 8 << 20;
+/// Longest configuration file that is read, bytes.
+const MAX_FILE_BYTES: u64 = 64 << 10;
+
+/// What an agent needs to know to start.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// The device.
+    pub device_id: DeviceId,
+    /// What proves to the broker that this is the device.
+    pub secret: Secret,
+    /// The broker's address.
+    pub broker: BrokerAddress,
+    /// The component to run; without it the agent only holds the connection.
+    #[serde(default)]
+    pub firmware: Option<PathBuf>,
+    /// Where the device keeps its queue and journals; one agent at a time. In a file, the default is the file's folder.
+    #[serde(default)]
+    pub data_dir: PathBuf,
+    /// Where compiled firmware is kept, may be shared by several agents. The default is `cache` in the data folder.
+    #[serde(default)]
+    pub cache_dir: Option<PathBuf>,
+    /// The program that compiles firmware.
+    pub compiler: Compiler,
+    /// Bounds of the queue.
+    #[serde(default)]
+    pub queue: QueueConfig,
+}
+
+/// How to start the compiler's process.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compiler {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    #[serde(default)]
+    pub args: Vec<OsString>,
+}
+
+/// Bounds of the queue, in bytes of waiting records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueConfig {
+    /// Messages of firmware and agent.
+    pub history_bytes: u64,
+    /// Results, reports and logs.
+    pub control_bytes: u64,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self { history_bytes: HISTORY_BYTES, control_bytes: CONTROL_BYTES }
+    }
+}
+
+/// A secret text; it is never printed.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Host and port of a broker, written `host:port`; IPv6 addresses in brackets.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct BrokerAddress {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl TryFrom<String> for BrokerAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let malformed = || format!("broker address {text:?} is not host:port");
+        let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
+        let host = match host.strip_prefix('[') {
+            Some(inner) => inner.strip_suffix(']').ok_or_else(malformed)?,
+            None if host.contains(':') => return Err(malformed()),
+            None => host,
+        };
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(malformed)?;
+        if host.is_empty() {
+            return Err(malformed());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not a configuration.
+    #[error("configuration {path}: {reason}")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// The key and what is wrong with it.
+        reason: String,
+    },
+}
+
+impl AgentConfig {
+    /// Reads a TOML file. Relative paths in it start at the file's folder.
+    ///
+    /// # Errors
+    /// When the file cannot be read, has unknown keys, or a value is malformed; the error names file and key.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let name = || path.display().to_string();
+        let read = |source| ConfigError::Read { path: name(), source };
+        let len = std::fs::metadata(path).map_err(read)?.len();
+        if len > MAX_FILE_BYTES {
+            return Err(ConfigError::Invalid {
+                path: name(),
+                reason: format!("{len} bytes are over the limit of {MAX_FILE_BYTES}"),
+            });
+        }
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, folder).map_err(|reason| ConfigError::Invalid { path: name(), reason })
+    }
+
+    fn parse(text: &str, folder: &Path) -> Result<Self, String> {
+        // The parser's long form quotes the offending line, and that may be the secret.
+        let mut config: Self = toml::from_str(text).map_err(|e| match e.span() {
+            Some(span) => format!("line {}: {}", line_of(text, span.start), e.message()),
+            None => e.message().to_owned(),
+        })?;
+        config.data_dir = folder.join(&config.data_dir);
+        config.firmware = config.firmware.map(|path| folder.join(path));
+        config.cache_dir = config.cache_dir.map(|path| folder.join(path));
+        if config.compiler.program.components().count() > 1 {
+            config.compiler.program = folder.join(&config.compiler.program);
+        }
+        Ok(config)
+    }
+
+    /// Where compiled firmware is kept.
+    #[must_use]
+    pub fn cache_dir(&self) -> PathBuf {
+        self.cache_dir.clone().unwrap_or_else(|| self.data_dir.join("cache"))
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+device_id = "a2792ce8-216f-477c-a5cc-4f7e9f407e29"
+secret = "hunter2"
+broker = "localhost:1883"
+firmware = "echo.wasm"
+
+[compiler]
+program = "iottly-compile"
+"#;
+
+    #[test]
+    fn a_file_is_read_with_paths_from_its_folder() {
+        let config = AgentConfig::parse(GOOD, Path::new("/etc/iottly")).expect("valid");
+        assert_eq!(config.firmware.as_deref(), Some(Path::new("/etc/iottly/echo.wasm")));
+        assert_eq!(config.data_dir, Path::new("/etc/iottly/"));
+        assert_eq!(config.cache_dir(), Path::new("/etc/iottly/cache"));
+        assert_eq!(config.compiler.program, Path::new("iottly-compile"));
+        assert_eq!(config.broker, BrokerAddress { host: "localhost".into(), port: 1883 });
+        assert_eq!(config.queue, QueueConfig::default());
+    }
+
+    #[test]
+    fn the_secret_is_never_printed() {
+        let config = AgentConfig::parse(GOOD, Path::new("")).expect("valid");
+        assert!(!format!("{config:?}").contains("hunter2"));
+        let broken = GOOD.replace("secret = \"hunter2\"", "secret = \"hunter2");
+        let error = AgentConfig::parse(&broken, Path::new("")).expect_err("open text");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        for (from, to, word) in [
+            ("secret =", "sekret =", "sekret"),
+            ("[compiler]", "[queue]\nhistory = 1\n[compiler]", "history"),
+            ("a2792ce8", "A2792ce8", "device id"),
+            ("localhost:1883", "localhost", "host:port"),
+            ("localhost:1883", "::1:1883", "host:port"),
+            ("localhost:1883", "localhost:0", "host:port"),
+            ("secret = \"hunter2\"", "", "secret"),
+        ] {
+            let error = AgentConfig::parse(&GOOD.replace(from, to), Path::new("")).expect_err(to);
+            assert!(error.contains(word), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn ipv6_addresses_stand_in_brackets() {
+        let address = BrokerAddress::try_from("[::1]:1883".to_owned()).expect("valid");
+        assert_eq!(address, BrokerAddress { host: "::1".into(), port: 1883 });
+    }
+}

@@ -1,0 +1,98 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another agent runs on it.
+    #[error("data folder {0} is in use by another agent")]
+    InUse(String),
+    /// The file system failed.
+    #[error("data folder {path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The device's folder, locked for one agent while this lives.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    /// The system releases the lock with the last handle, also when the process dies.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Creates the folder when there is none, and locks it.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        let fail = |at: &Path, source| DataDirError::Io { path: at.display().to_string(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| fail(path, e))?;
+        let at = path.join("lock");
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true).mode(0o600).open(&at).map_err(|e| fail(&at, e))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse(path.display().to_string())),
+            Err(errno) => Err(fail(&at, errno.into())),
+        }
+    }
+
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Marks the run as begun; answers whether the run before was ended by [`DataDir::end_run`].
+    pub(crate) fn begin_run(&self) -> Result<bool, DataDirError> {
+        let clean = !self.marker().exists();
+        let write = || -> io::Result<()> {
+            let mut file = File::create(self.marker())?;
+            file.write_all(b"an agent is running, or was not stopped cleanly\n")?;
+            file.sync_all()?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|source| DataDirError::Io { path: self.marker().display().to_string(), source })?;
+        Ok(clean)
+    }
+
+    /// Marks the run as ended on purpose.
+    pub(crate) fn end_run(&self) -> io::Result<()> {
+        fs::remove_file(self.marker())?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.join("running")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_agent_at_a_time() {
+        let dir = tempfile::tempdir().expect("dir");
+        let first = DataDir::open(dir.path()).expect("free");
+        let error = DataDir::open(dir.path()).expect_err("taken").to_string();
+        assert!(error.contains("in use by another agent"), "{error}");
+        drop(first);
+        DataDir::open(dir.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_run_that_was_not_ended_is_noticed() {
+        let dir = tempfile::tempdir().expect("dir");
+        let data = DataDir::open(dir.path()).expect("open");
+        assert!(data.begin_run().expect("first"), "nothing ran before");
+        assert!(!data.begin_run().expect("second"), "the first run was not ended");
+        data.end_run().expect("end");
+        assert!(data.begin_run().expect("third"));
+    }
+}

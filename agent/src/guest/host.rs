@@ -1,0 +1,77 @@
+use std::borrow::Cow;
+
+use iottly_protocol::{LogLine, Message, MessageKind, Record, StreamClass, limits};
+use iottly_sandbox::{Fault, Host, Level, Outgoing};
+use serde_json::value::RawValue;
+
+use crate::clock::unix_ms;
+use crate::outbox::{Outbox, OutboxError};
+
+/// What the firmware may ask of the agent.
+pub(super) struct AgentHost {
+    outbox: Outbox,
+    /// Log lines that found no room.
+    lost_lines: u64,
+}
+
+impl AgentHost {
+    pub(super) fn new(outbox: Outbox) -> Self {
+        Self { outbox, lost_lines: 0 }
+    }
+
+    fn line(&self, level: Level, text: &str) -> Result<(), OutboxError> {
+        let text = limits::clip(text, limits::MAX_TEXT_BYTES).to_owned();
+        let line = Record::Log(LogLine { level: wire_level(level), text, at_ms: unix_ms() });
+        self.outbox.offer_spare(StreamClass::Control, line.encode())
+    }
+}
+
+impl Host for AgentHost {
+    fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
+        let payload: &RawValue =
+            serde_json::from_str(&message.payload).map_err(|error| Fault::Invalid(format!("payload: {error}")))?;
+        let channel = message.channel.as_deref().map(Cow::Borrowed);
+        let record = Record::Message(Message { kind: MessageKind::UserDefined, at_ms: unix_ms(), channel, payload }).encode();
+        if !message.durable {
+            return self.outbox.offer(StreamClass::History, record).map_err(fault);
+        }
+        let committed = self.outbox.offer_durable(StreamClass::History, record).map_err(fault)?;
+        committed.blocking_recv().unwrap_or(Err(OutboxError::Closed)).map_err(fault)
+    }
+
+    fn log(&mut self, level: Level, text: &str) {
+        if self.lost_lines > 0 {
+            let note = format!("{} log lines were dropped: the queue had no room", self.lost_lines);
+            if self.line(Level::Warn, &note).is_err() {
+                self.lost_lines += 1;
+                return;
+            }
+            self.lost_lines = 0;
+        }
+        if self.line(level, text).is_err() {
+            self.lost_lines += 1;
+        }
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        unix_ms()
+    }
+}
+
+fn fault(error: OutboxError) -> Fault {
+    match error {
+        OutboxError::Full { .. } | OutboxError::TooLarge { .. } => Fault::Limit(error.to_string()),
+        OutboxError::Busy { .. } => Fault::Busy,
+        OutboxError::Storage(_) | OutboxError::Closed => Fault::Io(error.to_string()),
+    }
+}
+
+const fn wire_level(level: Level) -> iottly_protocol::Level {
+    match level {
+        Level::Trace => iottly_protocol::Level::Trace,
+        Level::Debug => iottly_protocol::Level::Debug,
+        Level::Info => iottly_protocol::Level::Info,
+        Level::Warn => iottly_protocol::Level::Warn,
+        Level::Error => iottly_protocol::Level::Error,
+    }
+}

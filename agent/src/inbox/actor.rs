@@ -1,0 +1,239 @@
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::Duration;
+
+use iottly_protocol::{CommandId, CommandResult, Record, StreamClass, limits};
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::journal::{Entry, Journal, JournalError};
+use super::machine::{Effect, Event, Machine, Now};
+use crate::clock::{Monotonic, SystemBoot, unix_ms};
+use crate::guest::Jobs;
+use crate::link::{Delivery, Receipt};
+use crate::outbox::Outbox;
+
+/// Pause between attempts while the journal cannot be written or the queue has no room.
+const RETRY: Duration = Duration::from_secs(1);
+/// Results on their way into the queue.
+const REPORTS: usize = 64;
+
+/// A handler to call.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) id: CommandId,
+    pub(crate) cmd_type: String,
+    pub(crate) values: Box<RawValue>,
+}
+
+/// How a handler ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It returned.
+    Done,
+    /// It failed, for this reason.
+    Failed(String),
+}
+
+/// Whether handlers can be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GuestState {
+    /// The firmware runs.
+    Ready,
+    /// It will; commands wait.
+    Pending,
+    /// There is none, for this reason; commands fail.
+    Absent(String),
+}
+
+/// What the firmware's thread tells the inbox.
+#[derive(Debug)]
+pub(crate) enum GuestEvent {
+    /// Whether handlers can be called has changed.
+    State(GuestState),
+    /// A handler ended.
+    Finished(CommandId, Outcome),
+}
+
+/// Where the inbox hears from.
+pub(crate) struct Inputs {
+    pub(crate) deliveries: mpsc::Receiver<Delivery>,
+    pub(crate) guest: mpsc::Receiver<GuestEvent>,
+    /// Turns true when the agent stops.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// The task that performs what the machine decides.
+pub(crate) struct Actor {
+    machine: Machine,
+    /// Not there only while a blocking thread has it.
+    journal: Option<Journal>,
+    outbox: Outbox,
+    jobs: Jobs,
+    boot: SystemBoot,
+    clock: Monotonic,
+    /// Results that found no room in the queue; the machine bounds their number.
+    unsent: VecDeque<CommandResult>,
+    /// Ids of results that are in the queue, or results that the queue could not store.
+    reported_tx: mpsc::Sender<Result<CommandId, CommandResult>>,
+    reported: mpsc::Receiver<Result<CommandId, CommandResult>>,
+    todo: Vec<Effect>,
+}
+
+impl Actor {
+    /// Opens the journal and continues from it.
+    pub(crate) fn open(path: &Path, outbox: Outbox, jobs: Jobs) -> Result<Self, JournalError> {
+        let (boot, clock) = (SystemBoot::read(), Monotonic::start());
+        let (mut journal, entries, damaged) = Journal::open(path)?;
+        if damaged > 0 {
+            tracing::warn!(journal.path = %path.display(), damaged, "lines of the command journal were unreadable");
+        }
+        let now = Now { uptime_ms: boot.at(0), unix_ms: unix_ms() };
+        let (machine, todo) = Machine::restore(entries, boot.id.clone(), now);
+        journal.compact(&machine.snapshot())?;
+        let (reported_tx, reported) = mpsc::channel(REPORTS);
+        Ok(Self {
+            machine,
+            journal: Some(journal),
+            outbox,
+            jobs,
+            boot,
+            clock,
+            unsent: VecDeque::new(),
+            reported_tx,
+            reported,
+            todo,
+        })
+    }
+
+    /// Runs until the agent stops.
+    pub(crate) async fn run(mut self, mut inputs: Inputs) {
+        let todo = std::mem::take(&mut self.todo);
+        self.perform(todo, None).await;
+        loop {
+            let now_ms = self.now().uptime_ms;
+            let expiry = self.machine.deadline_ms().map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
+            let retry = (!self.unsent.is_empty()).then_some(RETRY);
+            let wait = [expiry, retry].into_iter().flatten().min();
+            let (event, receipt) = tokio::select! {
+                biased;
+                _ = inputs.stop.wait_for(|stop| *stop) => break,
+                Some(event) = inputs.guest.recv() => (guest_event(event), None),
+                Some(reported) = self.reported.recv() => match reported {
+                    Ok(id) => (Event::Reported(id), None),
+                    Err(result) => {
+                        self.unsent.push_back(result);
+                        continue;
+                    }
+                },
+                Some(delivery) = inputs.deliveries.recv() => match delivery {
+                    Delivery::Command(command, receipt) => (Event::Arrived(command), Some(receipt)),
+                    Delivery::Cancel(id, receipt) => (Event::Cancel(id), Some(receipt)),
+                },
+                () = sleep(wait.unwrap_or_default()), if wait.is_some() => {
+                    self.send_unsent();
+                    (Event::Timer, None)
+                }
+            };
+            let effects = self.machine.handle(event, self.now());
+            self.perform(effects, receipt).await;
+        }
+        // What the firmware finished while it was stopping must not look interrupted at the next start.
+        while let Ok(event) = inputs.guest.try_recv() {
+            if let GuestEvent::Finished(id, outcome) = event {
+                let effects = self.machine.handle(Event::Finished(id, outcome), self.now());
+                let kept = effects.into_iter().filter(|effect| !matches!(effect, Effect::Run(_))).collect();
+                self.perform(kept, None).await;
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { uptime_ms: self.boot.at(self.clock.now_ms()), unix_ms: unix_ms() }
+    }
+
+    async fn perform(&mut self, effects: Vec<Effect>, mut receipt: Option<Receipt>) {
+        for effect in effects {
+            match effect {
+                Effect::Journal(entries) => self.append(entries, true).await,
+                Effect::Note(entry) => self.append(vec![entry], false).await,
+                Effect::Confirm => {
+                    if let Some(receipt) = receipt.take() {
+                        receipt.confirm();
+                    }
+                }
+                Effect::Run(job) => {
+                    // One handler runs at a time, so the channel has room; without a thread the agent is stopping.
+                    if !self.jobs.put(job) {
+                        tracing::debug!("a command was not started, the firmware's thread is gone");
+                    }
+                }
+                Effect::Report(result) => {
+                    self.unsent.push_back(result);
+                    self.send_unsent();
+                }
+            }
+        }
+    }
+
+    /// Writes to the journal, as often as it takes: without it no command may go on.
+    async fn append(&mut self, entries: Vec<Entry>, sync: bool) {
+        loop {
+            let Some(mut journal) = self.journal.take() else { return };
+            let (lines, snapshot) = (entries.clone(), journal.is_long().then(|| self.machine.snapshot()));
+            let write = move || {
+                let written = match snapshot {
+                    // The machine has taken the step already, so its snapshot holds the new entries.
+                    Some(snapshot) => journal.compact(&snapshot),
+                    None => journal.append(&lines, sync),
+                };
+                (journal, written)
+            };
+            let Ok((journal, written)) = spawn_blocking(write).await else { return };
+            self.journal = Some(journal);
+            match written {
+                Ok(()) => return,
+                Err(error) => tracing::error!(%error, "commands wait for the journal"),
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    fn send_unsent(&mut self) {
+        while let Some(result) = self.unsent.front() {
+            let record = Record::Result(clipped(result)).encode();
+            let committed = match self.outbox.try_offer_durable(StreamClass::Control, record) {
+                Ok(committed) => committed,
+                Err(error) => {
+                    tracing::warn!(%error, "a command's result waits for room in the queue");
+                    return;
+                }
+            };
+            let Some(result) = self.unsent.pop_front() else { return };
+            let reported = self.reported_tx.clone();
+            tokio::spawn(async move {
+                let outcome = match committed.await {
+                    Ok(Ok(())) if result.state.is_final() => Ok(result.id),
+                    Ok(Ok(())) => return,
+                    _ => Err(result),
+                };
+                // Without an inbox the agent is stopping: the journal still has the result and the next start reports it.
+                let _ = reported.send(outcome).await;
+            });
+        }
+    }
+}
+
+fn guest_event(event: GuestEvent) -> Event {
+    match event {
+        GuestEvent::State(state) => Event::Guest(state),
+        GuestEvent::Finished(id, outcome) => Event::Finished(id, outcome),
+    }
+}
+
+fn clipped(result: &CommandResult) -> CommandResult {
+    let detail = result.detail.as_deref().map(|text| limits::clip(text, limits::MAX_TEXT_BYTES).to_owned());
+    CommandResult { detail, ..result.clone() }
+}

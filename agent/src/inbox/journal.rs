@@ -1,0 +1,224 @@
+//! The inbox's memory: a file of checksummed lines, appended and synced, written anew when it grows.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use iottly_protocol::{CommandId, CommandState};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Bytes appended after which the file is written anew.
+const COMPACT_BYTES: u64 = 1 << 20;
+/// Longest line that is read, bytes.
+const MAX_LINE_BYTES: u64 = 4 << 20;
+/// Ids in one [`Entry::Seen`] line.
+const SEEN_CHUNK: usize = 500;
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("command journal {path}: {source}")]
+pub struct JournalError {
+    path: String,
+    source: io::Error,
+}
+
+/// One step of a command's life.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Entry {
+    /// It arrived.
+    Accepted(Accepted),
+    /// Its handler is about to be called.
+    Started(CommandId),
+    /// It is over; the result is not yet in the queue.
+    Finished(Finished),
+    /// Its result is in the queue.
+    Reported(CommandId),
+    /// Commands that are over and reported.
+    Seen(Vec<CommandId>),
+}
+
+/// A command as it is remembered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Accepted {
+    pub(super) id: CommandId,
+    pub(super) cmd_type: String,
+    pub(super) values: Box<RawValue>,
+    /// The start of the system that `deadline_ms` belongs to.
+    pub(super) system_boot: String,
+    /// Time since that start after which it is expired, milliseconds.
+    pub(super) deadline_ms: u64,
+}
+
+/// A command's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Finished {
+    pub(super) id: CommandId,
+    pub(super) state: CommandState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) detail: Option<String>,
+    pub(super) at_ms: u64,
+}
+
+/// The open journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+    appended: u64,
+    /// Where the last complete line ends; behind it may be the rest of a write that failed.
+    end: u64,
+}
+
+impl Journal {
+    /// Opens or creates the journal and reads it. Lines that are damaged are left out and counted.
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Entry>, usize), JournalError> {
+        let fail = |source| JournalError { path: path.display().to_string(), source };
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fail)?;
+        let (entries, damaged) = read(&file).map_err(fail)?;
+        let end = file.metadata().map_err(fail)?.len();
+        Ok((Self { path: path.to_owned(), file, appended: 0, end }, entries, damaged))
+    }
+
+    /// Appends entries in one write; durable when it returns, if `sync` says so.
+    pub(super) fn append(&mut self, entries: &[Entry], sync: bool) -> Result<(), JournalError> {
+        let lines = encode(entries);
+        self.write(&lines, sync).map_err(|source| self.error(source))?;
+        self.appended += lines.len() as u64;
+        self.end += lines.len() as u64;
+        Ok(())
+    }
+
+    fn write(&mut self, lines: &[u8], sync: bool) -> io::Result<()> {
+        if self.file.metadata()?.len() != self.end {
+            self.file.set_len(self.end)?;
+        }
+        self.file.write_all(lines)?;
+        if sync { self.file.sync_data() } else { Ok(()) }
+    }
+
+    /// Says whether it is worth writing the journal anew.
+    pub(super) fn is_long(&self) -> bool {
+        self.appended > COMPACT_BYTES
+    }
+
+    /// Writes the journal anew with these entries only.
+    pub(super) fn compact(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
+        let lines = encode(entries);
+        self.replace(&lines).map_err(|source| self.error(source))?;
+        self.appended = 0;
+        self.end = lines.len() as u64;
+        Ok(())
+    }
+
+    fn replace(&mut self, lines: &[u8]) -> io::Result<()> {
+        let temporary = self.path.with_extension("new");
+        fs::write(&temporary, lines)?;
+        let file = OpenOptions::new().read(true).append(true).open(&temporary)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        if let Some(folder) = self.path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        self.file = file;
+        Ok(())
+    }
+
+    fn error(&self, source: io::Error) -> JournalError {
+        JournalError { path: self.path.display().to_string(), source }
+    }
+}
+
+/// Splits ids into lines of a bounded length.
+pub(super) fn seen_entries(ids: impl Iterator<Item = CommandId>) -> Vec<Entry> {
+    let ids: Vec<_> = ids.collect();
+    ids.chunks(SEEN_CHUNK).map(|chunk| Entry::Seen(chunk.to_vec())).collect()
+}
+
+fn encode(entries: &[Entry]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for entry in entries {
+        let json = serde_json::to_vec(entry).expect("entries have string keys and serialize without failing");
+        lines.extend_from_slice(format!("{:08x} ", crc32fast::hash(&json)).as_bytes());
+        lines.extend_from_slice(&json);
+        lines.push(b'\n');
+    }
+    lines
+}
+
+fn read(file: &File) -> io::Result<(Vec<Entry>, usize)> {
+    let mut reader = BufReader::new(file);
+    let (mut entries, mut damaged) = (Vec::new(), 0);
+    loop {
+        let mut line = Vec::new();
+        if reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
+            return Ok((entries, damaged));
+        }
+        match decode(&line) {
+            Some(entry) => entries.push(entry),
+            None => damaged += 1,
+        }
+    }
+}
+
+fn decode(line: &[u8]) -> Option<Entry> {
+    let json = line.strip_suffix(b"\n")?;
+    let (crc, json) = json.split_at_checked(9)?;
+    let crc = u32::from_str_radix(std::str::from_utf8(crc.strip_suffix(b" ")?).ok()?, 16).ok()?;
+    (crc == crc32fast::hash(json)).then(|| serde_json::from_slice(json).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(entries: &[Entry]) -> Vec<CommandId> {
+        let id = |entry: &Entry| match entry {
+            Entry::Started(id) => *id,
+            other => panic!("{other:?}"),
+        };
+        entries.iter().map(id).collect()
+    }
+
+    #[test]
+    fn a_torn_end_costs_only_itself() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("journal");
+        let (first, second, third) = (CommandId::random(), CommandId::random(), CommandId::random());
+        let (mut journal, entries, _) = Journal::open(&path).expect("open");
+        assert!(entries.is_empty());
+        journal.append(&[Entry::Started(first), Entry::Started(second)], true).expect("append");
+        drop(journal);
+        let bytes = fs::read(&path).expect("read");
+        for cut in 1..40 {
+            fs::write(&path, &bytes[..bytes.len() - cut]).expect("cut");
+            let (mut journal, entries, damaged) = Journal::open(&path).expect("open");
+            assert_eq!((ids(&entries), damaged), (vec![first], 1), "cut {cut}");
+            journal.compact(&entries).expect("compact");
+            journal.append(&[Entry::Started(third)], true).expect("append");
+            drop(journal);
+            let (_, entries, damaged) = Journal::open(&path).expect("open");
+            assert_eq!((ids(&entries), damaged), (vec![first, third], 0), "cut {cut}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed_wherever_it_is() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("journal");
+        let all = [CommandId::random(), CommandId::random(), CommandId::random()];
+        let (mut journal, ..) = Journal::open(&path).expect("open");
+        journal.append(&all.map(Entry::Started), true).expect("append");
+        drop(journal);
+        let bytes = fs::read(&path).expect("read");
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            fs::write(&path, &flipped).expect("write");
+            let (_, entries, damaged) = Journal::open(&path).expect("open");
+            assert!(damaged > 0, "byte {at}");
+            assert!(ids(&entries).iter().all(|id| all.contains(id)), "byte {at}");
+        }
+    }
+}

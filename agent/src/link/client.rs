@@ -1,0 +1,170 @@
+//! The MQTT client. One task polls its event loop and does nothing else; any error ends that task, and the connection with it.
+//!
+//! Sessions are clean: records stay in the device's queue until the cloud acknowledges them and commands stay in the cloud's
+//! store until their result, so a session kept by a broker could only repeat what is resent anyway.
+
+use std::time::Duration;
+
+use iottly_protocol::{ConnId, DeviceId, Status, Topic, limits};
+use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet, Publish, QoS};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::config::Secret;
+
+/// Requests that wait for the client's task; the session's windows stay far below it.
+const REQUESTS: usize = 256;
+/// Packets that wait for the link's task.
+const PACKETS: usize = 64;
+/// Publishes without the broker's acknowledgement.
+const IN_FLIGHT: u16 = 64;
+/// Room for topic and headers around the largest publish: what is too large is refused by its decoder, not by a lost connection.
+const FRAME_BYTES: usize = 64 << 10;
+/// Silence after which client and broker ask whether the other is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long a connection may take to be made, seconds.
+const CONNECT_SECONDS: u64 = 10;
+/// How long a clean stop waits until the broker has what was sent.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// Where and as whom to connect.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) device: DeviceId,
+    pub(crate) secret: Secret,
+}
+
+/// What the connection says.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// The broker has accepted the connection and the subscription.
+    Ready,
+    /// A message on the device's `down` topic, to be confirmed.
+    Message(Publish),
+    /// The connection is gone; nothing follows.
+    Lost(String),
+}
+
+/// One connection to the broker. Dropping it closes the socket.
+pub(super) struct Connection {
+    client: AsyncClient,
+    device: DeviceId,
+    conn: ConnId,
+    incoming: mpsc::Receiver<Incoming>,
+    poller: JoinHandle<()>,
+}
+
+/// The connection's queue of requests is full or its task has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the mqtt client takes no more requests")]
+pub(super) struct Congested;
+
+impl Connection {
+    pub(super) fn open(endpoint: &Endpoint, conn: ConnId) -> Self {
+        let device = endpoint.device;
+        let mut options = MqttOptions::new(device.to_string(), endpoint.host.clone(), endpoint.port);
+        options
+            .set_credentials(device.to_string(), endpoint.secret.expose())
+            .set_clean_session(true)
+            .set_manual_acks(true)
+            .set_keep_alive(KEEP_ALIVE)
+            .set_inflight(IN_FLIGHT)
+            .set_max_packet_size(limits::MAX_PUBLISH_BYTES + FRAME_BYTES, limits::MAX_PUBLISH_BYTES + FRAME_BYTES)
+            .set_last_will(LastWill::new(
+                Topic::Status(device).to_string(),
+                Status::new(conn, false).encode(),
+                QoS::AtLeastOnce,
+                true,
+            ));
+        let (client, mut events) = AsyncClient::new(options, REQUESTS);
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        network.set_connection_timeout(CONNECT_SECONDS);
+        events.set_network_options(network);
+        let (tx, incoming) = mpsc::channel(PACKETS);
+        let poller = tokio::spawn(poll(events, Greeter { client: client.clone(), device, conn }, tx));
+        Self { client, device, conn, incoming, poller }
+    }
+
+    /// The next thing the connection says. Safe to drop and call again.
+    pub(super) async fn recv(&mut self) -> Incoming {
+        self.incoming.recv().await.unwrap_or_else(|| Incoming::Lost("the client's task has ended".to_owned()))
+    }
+
+    /// Publishes to the `up` topic at QoS 1.
+    pub(super) fn publish(&self, payload: Vec<u8>) -> Result<(), Congested> {
+        self.client.try_publish(Topic::Up(self.device).to_string(), QoS::AtLeastOnce, false, payload).map_err(|_| Congested)
+    }
+
+    /// A handle that can confirm a message later.
+    pub(super) fn client(&self) -> AsyncClient {
+        self.client.clone()
+    }
+
+    /// Says goodbye: offline status, disconnect, and a moment for both to leave.
+    pub(super) async fn close(mut self) {
+        let status = Status::new(self.conn, false).encode();
+        let topic = Topic::Status(self.device).to_string();
+        if self.client.try_publish(topic, QoS::AtLeastOnce, true, status).is_err() || self.client.try_disconnect().is_err() {
+            return;
+        }
+        let gone = async {
+            while let Some(incoming) = self.incoming.recv().await {
+                if matches!(incoming, Incoming::Lost(_)) {
+                    break;
+                }
+            }
+        };
+        if tokio::time::timeout(FAREWELL, gone).await.is_err() {
+            tracing::debug!("the broker did not close the connection in time");
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.poller.abort();
+    }
+}
+
+/// What a new connection does before it is ready.
+struct Greeter {
+    client: AsyncClient,
+    device: DeviceId,
+    conn: ConnId,
+}
+
+impl Greeter {
+    fn connected(&self) -> Result<(), Congested> {
+        let status = Status::new(self.conn, true).encode();
+        self.client
+            .try_subscribe(Topic::Down(self.device).to_string(), QoS::AtLeastOnce)
+            .and_then(|()| self.client.try_publish(Topic::Status(self.device).to_string(), QoS::AtLeastOnce, true, status))
+            .map_err(|_| Congested)
+    }
+}
+
+/// Polls until the first error. `poll` is not safe to cancel, so nothing else is awaited beside it.
+async fn poll(mut events: EventLoop, greeter: Greeter, tx: mpsc::Sender<Incoming>) {
+    loop {
+        let incoming = match events.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(_))) => match greeter.connected() {
+                Ok(()) => continue,
+                Err(congested) => Incoming::Lost(congested.to_string()),
+            },
+            Ok(Event::Incoming(Packet::SubAck(ack))) => {
+                let granted = !ack.return_codes.iter().any(|code| matches!(code, rumqttc::SubscribeReasonCode::Failure));
+                if granted { Incoming::Ready } else { Incoming::Lost("the broker refused the subscription".to_owned()) }
+            }
+            Ok(Event::Incoming(Packet::Publish(publish))) => Incoming::Message(publish),
+            Ok(_) => continue,
+            Err(error) => Incoming::Lost(error.to_string()),
+        };
+        let last = matches!(incoming, Incoming::Lost(_));
+        if tx.send(incoming).await.is_err() || last {
+            return;
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! The decisions of the link: what to send, what to send again, when to connect. Does no I/O and reads no clock.
+//!
+//! A connection goes through *connecting → greeting → open*. Greeting sends the hello and waits for its welcome; only an open
+//! session sends records. A record counts as delivered when the cloud acknowledged it, never when the broker did, so a new
+//! connection starts again behind the last acknowledgement.
+
+use iottly_protocol::{
+    BootId, Command, CommandId, ConnId, Down, Gap, Hello, StreamClass, StreamId, StreamInfo, StreamPosition, Up, Versions,
+    Welcome, encode_batch, limits,
+};
+
+use super::LinkState;
+use super::backoff::Backoff;
+use super::window::Window;
+use crate::outbox::{CLASSES, Item, Page, index};
+
+/// How long a connection may take until the broker has confirmed the subscription, milliseconds.
+const CONNECT_MS: u64 = 15_000;
+/// First and longest wait for a welcome before the hello is repeated, milliseconds.
+const WELCOME_MIN_MS: u64 = 5_000;
+const WELCOME_MAX_MS: u64 = 60_000;
+
+/// Something that happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The broker has accepted the connection and the subscription.
+    Connected,
+    /// The connection is gone.
+    Disconnected,
+    /// A message from the cloud.
+    Down(Down),
+    /// The queue has committed, forgotten or renumbered something.
+    Streams([StreamInfo; 2]),
+    /// The answer to [`Effect::Peek`]; none when the queue could not read.
+    Read(StreamClass, Option<Page>),
+    /// The time of [`Session::deadline_ms`] has come.
+    Timer,
+}
+
+/// Something to do, in order.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// Open a new connection under this id; an old one is to be dropped first.
+    Connect(ConnId),
+    /// Drop the connection.
+    Drop(&'static str),
+    /// Publish to the `up` topic.
+    Publish(Vec<u8>),
+    /// Read a page of the queue.
+    Peek { class: StreamClass, from: u64, max_records: usize, max_bytes: usize },
+    /// Let the queue forget records.
+    Ack { class: StreamClass, upto: u64 },
+    /// Keep a refused record aside.
+    DeadLetter { class: StreamClass, seq: u64, reason: String },
+    /// Give the stream a new id.
+    Remint(StreamClass),
+    /// Hand a command to the inbox.
+    Command(Command),
+    /// Withdraw a command from the inbox.
+    Cancel(CommandId),
+}
+
+/// What a hello says about the device.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) boot: BootId,
+    pub(super) versions: Versions,
+    pub(super) capabilities: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Waiting { until_ms: u64 },
+    Connecting { until_ms: u64 },
+    Greeting { until_ms: u64, patience_ms: u64 },
+    Open,
+}
+
+/// One stream's position.
+#[derive(Debug)]
+struct Track {
+    info: StreamInfo,
+    /// Highest number published on this connection or acknowledged.
+    sent: u64,
+    window: Window,
+    /// The number from which a read is under way.
+    reading: Option<u64>,
+    /// A new stream id was asked for and is not there yet.
+    reminting: bool,
+    /// A read failed; the next timer tries again.
+    retry_at_ms: Option<u64>,
+}
+
+/// The link's state machine.
+#[derive(Debug)]
+pub(super) struct Session {
+    identity: Identity,
+    conn: ConnId,
+    phase: Phase,
+    backoff: Backoff,
+    tracks: [Track; 2],
+    refused: u64,
+}
+
+impl Session {
+    /// A session that connects at its first timer.
+    pub(super) fn new(identity: Identity, streams: [StreamInfo; 2], seed: u64, now_ms: u64) -> Self {
+        Self {
+            identity,
+            conn: ConnId::random(),
+            phase: Phase::Waiting { until_ms: now_ms },
+            backoff: Backoff::new(seed),
+            tracks: streams.map(Track::new),
+            refused: 0,
+        }
+    }
+
+    /// What the outside may know of the link.
+    pub(super) fn state(&self) -> LinkState {
+        match self.phase {
+            Phase::Waiting { .. } => LinkState::Offline,
+            Phase::Connecting { .. } | Phase::Greeting { .. } => LinkState::Connecting,
+            Phase::Open => LinkState::Online,
+        }
+    }
+
+    /// Records that the cloud refused since the start.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Records that the device holds.
+    pub(super) fn queued(&self) -> u64 {
+        self.tracks.iter().map(|track| track.info.next - track.info.oldest).sum()
+    }
+
+    /// When [`Event::Timer`] is due.
+    pub(super) fn deadline_ms(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Waiting { until_ms } | Phase::Connecting { until_ms } | Phase::Greeting { until_ms, .. } => Some(until_ms),
+            Phase::Open => self.tracks.iter().filter_map(Track::deadline_ms).min(),
+        }
+    }
+
+    /// Takes an event and says what to do.
+    pub(super) fn handle(&mut self, event: Event, now_ms: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Connected => self.greet(WELCOME_MIN_MS, now_ms, &mut effects),
+            Event::Disconnected => self.wait(now_ms),
+            Event::Down(down) => self.down(down, now_ms, &mut effects),
+            Event::Streams(streams) => self.streams(streams, now_ms, &mut effects),
+            Event::Read(class, page) => self.read(class, page, now_ms, &mut effects),
+            Event::Timer => self.timer(now_ms, &mut effects),
+        }
+        effects
+    }
+
+    fn wait(&mut self, now_ms: u64) {
+        if !matches!(self.phase, Phase::Waiting { .. }) {
+            self.phase = Phase::Waiting { until_ms: now_ms.saturating_add(self.backoff.next_ms()) };
+        }
+    }
+
+    fn greet(&mut self, patience_ms: u64, now_ms: u64, effects: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Waiting { .. }) {
+            return;
+        }
+        for track in &mut self.tracks {
+            track.rewind();
+        }
+        let hello = Hello {
+            boot: self.identity.boot,
+            conn: self.conn,
+            versions: self.identity.versions.clone(),
+            capabilities: self.identity.capabilities.clone(),
+            directive_counter: 0,
+            streams: self.tracks.iter().map(|track| track.info).collect(),
+        };
+        effects.push(Effect::Publish(Up::Hello(hello).encode()));
+        self.phase = Phase::Greeting { until_ms: now_ms.saturating_add(patience_ms), patience_ms };
+    }
+
+    fn timer(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Waiting { until_ms } if now_ms >= until_ms => {
+                self.conn = ConnId::random();
+                self.phase = Phase::Connecting { until_ms: now_ms.saturating_add(CONNECT_MS) };
+                effects.push(Effect::Connect(self.conn));
+            }
+            Phase::Connecting { until_ms } if now_ms >= until_ms => {
+                effects.push(Effect::Drop("the broker did not confirm the connection in time"));
+                self.wait(now_ms);
+            }
+            // The broker is there and the cloud behind it is not: asking again costs less than a new connection.
+            Phase::Greeting { until_ms, patience_ms } if now_ms >= until_ms => {
+                self.greet((patience_ms * 2).min(WELCOME_MAX_MS), now_ms, effects);
+            }
+            Phase::Open => {
+                for track in &mut self.tracks {
+                    track.expire(now_ms);
+                    track.pump(effects);
+                }
+            }
+            Phase::Waiting { .. } | Phase::Connecting { .. } | Phase::Greeting { .. } => {}
+        }
+    }
+
+    fn down(&mut self, down: Down, now_ms: u64, effects: &mut Vec<Effect>) {
+        match down {
+            Down::Welcome(welcome) => self.welcome(&welcome, now_ms, effects),
+            Down::Ack(position) => self.ack(position, now_ms, effects),
+            Down::Refuse(refuse) => {
+                if let Some(track) = self.track(refuse.stream).filter(|track| track.holds(refuse.seq)) {
+                    let class = track.info.class;
+                    self.refused += 1;
+                    effects.push(Effect::DeadLetter { class, seq: refuse.seq, reason: refuse.reason });
+                }
+            }
+            Down::Command(command) => effects.push(Effect::Command(command)),
+            Down::Cancel(cancel) => effects.push(Effect::Cancel(cancel.id)),
+        }
+    }
+
+    fn welcome(&mut self, welcome: &Welcome, now_ms: u64, effects: &mut Vec<Effect>) {
+        if welcome.conn != self.conn || !matches!(self.phase, Phase::Greeting { .. }) {
+            return;
+        }
+        self.backoff.reset();
+        self.phase = Phase::Open;
+        for position in &welcome.streams {
+            let Some(track) = self.track(position.stream) else { continue };
+            // The cloud knows numbers that this device never gave: its storage is older than the cloud's.
+            if position.upto >= track.info.next {
+                track.reminting = true;
+                effects.push(Effect::Remint(track.info.class));
+            }
+            self.ack(*position, now_ms, effects);
+        }
+        for track in &mut self.tracks {
+            track.pump(effects);
+        }
+    }
+
+    fn ack(&mut self, position: StreamPosition, now_ms: u64, effects: &mut Vec<Effect>) {
+        let open = matches!(self.phase, Phase::Open);
+        let Some(track) = self.track(position.stream) else { return };
+        if track.reminting || !track.holds(position.upto) {
+            return;
+        }
+        track.acked(position.upto, now_ms);
+        effects.push(Effect::Ack { class: track.info.class, upto: position.upto });
+        if open {
+            track.pump(effects);
+        }
+    }
+
+    fn streams(&mut self, streams: [StreamInfo; 2], now_ms: u64, effects: &mut Vec<Effect>) {
+        let mut renewed = false;
+        for class in CLASSES {
+            let (track, info) = (&mut self.tracks[index(class)], streams[index(class)]);
+            if info.stream == track.info.stream {
+                // The queue may not have carried out the latest acknowledgement yet.
+                track.info.oldest = track.info.oldest.max(info.oldest);
+                track.info.next = info.next;
+            } else {
+                let reading = track.reading;
+                *track = Track { reading, ..Track::new(info) };
+                renewed = true;
+            }
+        }
+        let minting = self.tracks.iter().any(|track| track.reminting);
+        match self.phase {
+            // The cloud learns of a stream from a hello.
+            Phase::Open | Phase::Greeting { .. } if renewed && !minting => self.greet(WELCOME_MIN_MS, now_ms, effects),
+            Phase::Open if !renewed => self.tracks.iter_mut().for_each(|track| track.pump(effects)),
+            _ => {}
+        }
+    }
+
+    fn read(&mut self, class: StreamClass, page: Option<Page>, now_ms: u64, effects: &mut Vec<Effect>) {
+        let open = matches!(self.phase, Phase::Open);
+        let track = &mut self.tracks[index(class)];
+        track.reading = None;
+        let Some(page) = page.filter(|page| !page.items.is_empty() || page.from >= track.info.next) else {
+            track.retry_at_ms = Some(now_ms.saturating_add(1000));
+            return;
+        };
+        if !open {
+            return;
+        }
+        // A page that was asked for before a reconnect, an acknowledgement or a new stream is stale; another read follows.
+        if page.stream == track.info.stream && page.from == track.sent + 1 {
+            track.publish(&page.items, now_ms, effects);
+        }
+        track.pump(effects);
+    }
+
+    fn track(&mut self, stream: StreamId) -> Option<&mut Track> {
+        self.tracks.iter_mut().find(|track| track.info.stream == stream)
+    }
+}
+
+impl Track {
+    fn new(info: StreamInfo) -> Self {
+        let sent = info.oldest - 1;
+        Self { info, sent, window: Window::new(), reading: None, reminting: false, retry_at_ms: None }
+    }
+
+    /// Says whether `seq` is a number given and not yet acknowledged.
+    fn holds(&self, seq: u64) -> bool {
+        (self.info.oldest..self.info.next).contains(&seq)
+    }
+
+    fn deadline_ms(&self) -> Option<u64> {
+        [self.window.deadline_ms(), self.retry_at_ms].into_iter().flatten().min()
+    }
+
+    fn rewind(&mut self) {
+        self.sent = self.info.oldest - 1;
+        self.window.clear();
+        // A new stream that did not come about is asked for again by the next welcome.
+        self.reminting = false;
+    }
+
+    fn expire(&mut self, now_ms: u64) {
+        if self.retry_at_ms.is_some_and(|at| now_ms >= at) {
+            self.retry_at_ms = None;
+        }
+        if self.window.deadline_ms().is_some_and(|deadline| now_ms >= deadline) {
+            self.window.expire();
+            self.sent = self.info.oldest - 1;
+        }
+    }
+
+    fn acked(&mut self, upto: u64, now_ms: u64) {
+        self.info.oldest = upto + 1;
+        self.sent = self.sent.max(upto);
+        self.window.acked(upto, now_ms);
+    }
+
+    /// Asks for the next page when there is something to send and room for it.
+    fn pump(&mut self, effects: &mut Vec<Effect>) {
+        let from = self.sent + 1;
+        if self.reading.is_some()
+            || self.reminting
+            || self.retry_at_ms.is_some()
+            || from >= self.info.next
+            || !self.window.has_room()
+        {
+            return;
+        }
+        self.reading = Some(from);
+        effects.push(Effect::Peek {
+            class: self.info.class,
+            from,
+            max_records: limits::BATCH_RECORDS,
+            max_bytes: limits::BATCH_BYTES,
+        });
+    }
+
+    /// Publishes a page: a batch for each run of records, a gap for each hole.
+    fn publish(&mut self, items: &[Item], now_ms: u64, effects: &mut Vec<Effect>) {
+        let stream = self.info.stream;
+        let mut run: Vec<&[u8]> = Vec::new();
+        for item in items {
+            match item {
+                Item::Record { record, .. } => run.push(record),
+                Item::Hole { from, to, reason } => {
+                    self.batch(&mut run, now_ms, effects);
+                    let gap = Up::Gap(Gap { stream, from: *from, to: *to, reason: *reason }).encode();
+                    self.window.sent(*to, gap.len(), now_ms);
+                    self.sent = *to;
+                    effects.push(Effect::Publish(gap));
+                }
+            }
+        }
+        self.batch(&mut run, now_ms, effects);
+    }
+
+    fn batch(&mut self, run: &mut Vec<&[u8]>, now_ms: u64, effects: &mut Vec<Effect>) {
+        if run.is_empty() {
+            return;
+        }
+        let (first, count) = (self.sent + 1, run.len() as u64);
+        let bytes = encode_batch(self.info.stream, first, run.drain(..));
+        self.sent += count;
+        self.window.sent(self.sent, bytes.len(), now_ms);
+        effects.push(Effect::Publish(bytes));
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

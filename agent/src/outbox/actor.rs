@@ -1,0 +1,443 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{io, thread};
+
+use iottly_protocol::{StreamClass, StreamInfo, limits};
+use tokio::sync::{oneshot, watch};
+
+use super::{CLASSES, Page, Pending, Queue, QueueError, index};
+
+/// Most records in one commit.
+const GROUP_RECORDS: usize = 1000;
+/// Size at which a commit takes no more records, bytes.
+const GROUP_BYTES: usize = 1 << 20;
+/// Most bytes that wait for a commit.
+const OPEN_BYTES: usize = 4 << 20;
+/// Most records that wait for a commit.
+const OPEN_RECORDS: usize = 10_000;
+/// How long a sender waits for room before it is told that the queue is busy.
+const ROOM_WAIT: Duration = Duration::from_millis(50);
+/// Pauses between attempts while the storage fails.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How long a stop goes on trying a storage that fails.
+const STOP_ATTEMPTS: u32 = 3;
+
+/// Most bytes a stream of each class may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budgets {
+    /// Messages of firmware and agent.
+    pub history: u64,
+    /// Results, reports and logs.
+    pub control: u64,
+}
+
+impl Budgets {
+    const fn of(self, class: StreamClass) -> u64 {
+        match class {
+            StreamClass::History => self.history,
+            StreamClass::Control => self.control,
+        }
+    }
+}
+
+/// Why a record is not in the queue. Nothing was taken: the sender still has it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutboxError {
+    /// The byte budget is used up until the cloud has acknowledged more.
+    #[error("the queue is full: {used} of {budget} bytes are waiting for the cloud")]
+    Full {
+        /// Bytes held.
+        used: u64,
+        /// Bytes allowed.
+        budget: u64,
+    },
+    /// Too much is waiting to be written.
+    #[error("the queue is busy: {waiting} bytes are waiting to be written")]
+    Busy {
+        /// Bytes waiting.
+        waiting: usize,
+    },
+    /// The record is too large for the wire.
+    #[error("a record of {len} bytes is over the limit of {max}")]
+    TooLarge {
+        /// Its size in bytes.
+        len: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// The storage failed.
+    #[error("the queue's storage failed: {0}")]
+    Storage(String),
+    /// The agent is stopping.
+    #[error("the queue is closed")]
+    Closed,
+}
+
+/// What the link asks of the queue's thread.
+enum Request {
+    Peek { class: StreamClass, from: u64, max_records: usize, max_bytes: usize, reply: Reply },
+    DeadLetter { class: StreamClass, seq: u64, reason: String },
+    Remint { class: StreamClass },
+}
+
+type Reply = Box<dyn FnOnce(Result<Page, OutboxError>) + Send>;
+
+/// Resolves when a record is durable.
+pub type Committed = oneshot::Receiver<Result<(), OutboxError>>;
+
+/// A handle on the thread that owns the queue.
+///
+/// It commits at once when it is idle; what arrives while a commit runs becomes the next group.
+#[derive(Clone)]
+pub struct Outbox {
+    shared: Arc<Shared>,
+    streams: watch::Receiver<[StreamInfo; 2]>,
+}
+
+struct Shared {
+    budgets: Budgets,
+    state: Mutex<State>,
+    work: Condvar,
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    open: VecDeque<Offer>,
+    open_bytes: usize,
+    /// Bytes in storage and on their way there, by class.
+    used: [u64; 2],
+    /// Highest number to forget, by class.
+    acks: [Option<u64>; 2],
+    /// At most a few: the link has one read outstanding for each stream.
+    requests: VecDeque<Request>,
+    stopping: bool,
+    stopped: bool,
+}
+
+struct Offer {
+    pending: Pending,
+    done: Option<oneshot::Sender<Result<(), OutboxError>>>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outbox {
+    /// Starts the thread that owns `queue`; `name` is the thread's. `guard` is dropped when the queue is closed.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(
+        queue: Box<dyn Queue>,
+        budgets: Budgets,
+        name: &str,
+        guard: impl Send + 'static,
+    ) -> io::Result<(Self, thread::JoinHandle<()>)> {
+        let infos = CLASSES.map(|class| queue.stream(class));
+        let state = State { used: CLASSES.map(|class| queue.len_bytes(class)), ..State::default() };
+        let shared = Arc::new(Shared { budgets, state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() });
+        let (tx, streams) = watch::channel(infos);
+        let owner = Owner { shared: shared.clone(), queue, streams: tx };
+        let thread = thread::Builder::new().name(name.to_owned()).stack_size(512 << 10).spawn(move || {
+            owner.run();
+            drop(guard);
+        })?;
+        Ok((Self { shared, streams }, thread))
+    }
+
+    /// Hands a record over; it is in the open group when this returns, on disk after the group's commit.
+    /// Waits up to 50 ms for room, so it is not for async code.
+    ///
+    /// # Errors
+    /// When the record was not taken; the reason says why.
+    pub fn offer(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
+        self.put(class, record, None, ROOM_WAIT, 1)
+    }
+
+    /// Like [`Outbox::offer`], with a receiver that resolves once the record is durable.
+    ///
+    /// # Errors
+    /// When the record was not taken; the reason says why.
+    pub fn offer_durable(&self, class: StreamClass, record: Vec<u8>) -> Result<Committed, OutboxError> {
+        let (done, committed) = oneshot::channel();
+        self.put(class, record, Some(done), ROOM_WAIT, 1)?;
+        Ok(committed)
+    }
+
+    /// Like [`Outbox::offer`] without waiting for room.
+    ///
+    /// # Errors
+    /// When the record was not taken; the reason says why.
+    pub fn try_offer(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
+        self.put(class, record, None, Duration::ZERO, 1)
+    }
+
+    /// Like [`Outbox::offer_durable`] without waiting for room.
+    ///
+    /// # Errors
+    /// When the record was not taken; the reason says why.
+    pub fn try_offer_durable(&self, class: StreamClass, record: Vec<u8>) -> Result<Committed, OutboxError> {
+        let (done, committed) = oneshot::channel();
+        self.put(class, record, Some(done), Duration::ZERO, 1)?;
+        Ok(committed)
+    }
+
+    /// Like [`Outbox::try_offer`] for what may be given up first: takes only half of the budget.
+    ///
+    /// # Errors
+    /// When the record was not taken; the reason says why.
+    pub fn offer_spare(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
+        self.put(class, record, None, Duration::ZERO, 2)
+    }
+
+    fn put(
+        &self,
+        class: StreamClass,
+        record: Vec<u8>,
+        done: Option<oneshot::Sender<Result<(), OutboxError>>>,
+        wait: Duration,
+        share: u64,
+    ) -> Result<(), OutboxError> {
+        let len = record.len();
+        if len > limits::MAX_RECORD_BYTES {
+            return Err(OutboxError::TooLarge { len, max: limits::MAX_RECORD_BYTES });
+        }
+        let no_room = |state: &mut State| {
+            !state.stopping && !state.open.is_empty() && (state.open_bytes + len > OPEN_BYTES || state.open.len() >= OPEN_RECORDS)
+        };
+        let guard = self.shared.lock();
+        let (mut state, timeout) =
+            self.shared.room.wait_timeout_while(guard, wait, no_room).unwrap_or_else(PoisonError::into_inner);
+        if state.stopping {
+            return Err(OutboxError::Closed);
+        }
+        if timeout.timed_out() {
+            return Err(OutboxError::Busy { waiting: state.open_bytes });
+        }
+        let (used, budget) = (state.used[index(class)], self.shared.budgets.of(class) / share);
+        if used + len as u64 > budget {
+            return Err(OutboxError::Full { used, budget });
+        }
+        state.used[index(class)] += len as u64;
+        state.open_bytes += len;
+        state.open.push_back(Offer { pending: Pending { class, record }, done });
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Reads a page of a stream; `reply` is called on the queue's thread and must not block.
+    pub fn peek(
+        &self,
+        class: StreamClass,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+        reply: impl FnOnce(Result<Page, OutboxError>) + Send + 'static,
+    ) {
+        self.request(Request::Peek { class, from, max_records, max_bytes, reply: Box::new(reply) });
+    }
+
+    /// Forgets a stream's records up to `upto`.
+    pub fn ack(&self, class: StreamClass, upto: u64) {
+        let mut state = self.shared.lock();
+        let ack = &mut state.acks[index(class)];
+        *ack = Some(ack.map_or(upto, |earlier| earlier.max(upto)));
+        drop(state);
+        self.shared.work.notify_one();
+    }
+
+    /// Keeps a copy of a refused record.
+    pub fn dead_letter(&self, class: StreamClass, seq: u64, reason: String) {
+        self.request(Request::DeadLetter { class, seq, reason });
+    }
+
+    /// Gives the stream a new id and new numbers; [`Outbox::streams`] shows it when done.
+    pub fn remint(&self, class: StreamClass) {
+        self.request(Request::Remint { class });
+    }
+
+    /// Identity and bounds of the streams, by class, after each commit and acknowledgement.
+    #[must_use]
+    pub fn streams(&self) -> watch::Receiver<[StreamInfo; 2]> {
+        self.streams.clone()
+    }
+
+    /// Lets the thread commit what it has and end; later offers are refused.
+    pub fn stop(&self) {
+        self.shared.lock().stopping = true;
+        self.shared.work.notify_one();
+        self.shared.room.notify_all();
+    }
+
+    fn request(&self, request: Request) {
+        let mut state = self.shared.lock();
+        if state.stopped {
+            if let Request::Peek { reply, .. } = request {
+                drop(state);
+                reply(Err(OutboxError::Closed));
+            }
+            return;
+        }
+        state.requests.push_back(request);
+        drop(state);
+        self.shared.work.notify_one();
+    }
+}
+
+struct Owner {
+    shared: Arc<Shared>,
+    queue: Box<dyn Queue>,
+    streams: watch::Sender<[StreamInfo; 2]>,
+}
+
+struct Work {
+    group: Vec<Offer>,
+    requests: VecDeque<Request>,
+    acks: [Option<u64>; 2],
+    stopping: bool,
+}
+
+impl Owner {
+    fn run(mut self) {
+        loop {
+            let work = self.next_work();
+            let idle = work.group.is_empty() && work.requests.is_empty() && work.acks == [None; 2];
+            if idle && work.stopping {
+                break;
+            }
+            self.commit(work.group);
+            for class in CLASSES {
+                if let Some(upto) = work.acks[index(class)] {
+                    let result = self.queue.ack(class, upto);
+                    self.mend(result, "forget acknowledged records");
+                }
+            }
+            self.publish();
+            for request in work.requests {
+                self.answer(request);
+            }
+        }
+        let mut state = self.shared.lock();
+        state.stopped = true;
+        let left = std::mem::take(&mut state.requests);
+        drop(state);
+        for request in left {
+            if let Request::Peek { reply, .. } = request {
+                reply(Err(OutboxError::Closed));
+            }
+        }
+    }
+
+    fn next_work(&self) -> Work {
+        let nothing =
+            |state: &mut State| state.open.is_empty() && state.requests.is_empty() && state.acks == [None; 2] && !state.stopping;
+        let state = self.shared.lock();
+        let mut state = self.shared.work.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner);
+        let mut group: Vec<Offer> = Vec::new();
+        let mut bytes = 0;
+        while let Some(offer) = state.open.front() {
+            let len = offer.pending.record.len();
+            if group.len() >= GROUP_RECORDS || (!group.is_empty() && bytes + len > GROUP_BYTES) {
+                break;
+            }
+            bytes += len;
+            group.extend(state.open.pop_front());
+        }
+        state.open_bytes -= bytes;
+        let work = Work {
+            group,
+            requests: std::mem::take(&mut state.requests),
+            acks: std::mem::take(&mut state.acks),
+            stopping: state.stopping,
+        };
+        drop(state);
+        self.shared.room.notify_all();
+        work
+    }
+
+    /// Commits a group; while the storage fails, whoever waits is told so and the rest is tried again.
+    fn commit(&mut self, mut group: Vec<Offer>) {
+        let (mut pause, mut attempts) = (RETRY_MIN, 0);
+        while !group.is_empty() {
+            let (batch, mut waiters): (Vec<_>, Vec<_>) = group.drain(..).map(|offer| (offer.pending, offer.done)).unzip();
+            let error = match self.queue.push_batch(&batch) {
+                Ok(()) => {
+                    for done in waiters.into_iter().flatten() {
+                        // A sender that no longer waits needs no answer.
+                        let _ = done.send(Ok(()));
+                    }
+                    return;
+                }
+                Err(error) => error,
+            };
+            let text = error.to_string();
+            tracing::error!(error = %text, records = batch.len(), "the queue cannot store records");
+            let waiting: Vec<bool> = waiters.iter().map(Option::is_some).collect();
+            for done in waiters.drain(..).flatten() {
+                let _ = done.send(Err(OutboxError::Storage(text.clone())));
+            }
+            let kept = batch.into_iter().zip(waiting).filter(|(_, waits)| !waits);
+            group = kept.map(|(pending, _)| Offer { pending, done: None }).collect();
+            attempts += 1;
+            if self.shared.lock().stopping && attempts >= STOP_ATTEMPTS {
+                tracing::error!(records = group.len(), "stopping with records that could not be stored");
+                return;
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(RETRY_MAX);
+            self.recover();
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Peek { class, from, max_records, max_bytes, reply } => {
+                let page = self.queue.peek(class, from, max_records, max_bytes);
+                let answer = page.as_ref().map(Page::clone).map_err(|e| OutboxError::Storage(e.to_string()));
+                self.mend(page.map(drop), "read records");
+                reply(answer);
+            }
+            Request::DeadLetter { class, seq, reason } => {
+                let result = self.queue.dead_letter(class, seq, &reason);
+                self.mend(result, "keep a dead letter");
+            }
+            Request::Remint { class } => {
+                let result = self.queue.remint(class);
+                self.mend(result, "start a new stream");
+                self.publish();
+            }
+        }
+    }
+
+    fn mend(&mut self, result: Result<(), QueueError>, what: &str) {
+        if let Err(error) = result {
+            tracing::error!(%error, "the queue could not {what}");
+            self.recover();
+        }
+    }
+
+    fn recover(&mut self) {
+        if let Err(error) = self.queue.recover() {
+            tracing::error!(%error, "the queue could not be opened again");
+        }
+    }
+
+    fn publish(&self) {
+        let mut state = self.shared.lock();
+        for class in CLASSES {
+            let open =
+                state.open.iter().filter(|offer| offer.pending.class == class).map(|offer| offer.pending.record.len() as u64);
+            state.used[index(class)] = self.queue.len_bytes(class) + open.sum::<u64>();
+        }
+        drop(state);
+        let infos = CLASSES.map(|class| self.queue.stream(class));
+        self.streams.send_if_modified(|current| std::mem::replace(current, infos) != infos);
+    }
+}

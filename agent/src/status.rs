@@ -1,0 +1,67 @@
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::link::LinkState;
+
+/// What an agent is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentStatus {
+    /// The connection to the cloud.
+    pub link: LinkState,
+    /// The firmware in the sandbox.
+    pub firmware: FirmwareStatus,
+    /// Records that the cloud has not acknowledged.
+    pub queued: u64,
+    /// Records that the cloud has refused since the start.
+    pub refused: u64,
+}
+
+/// Where the firmware is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirmwareStatus {
+    /// The configuration names none.
+    Absent,
+    /// It is being loaded or initialised.
+    Starting,
+    /// `init` has returned.
+    Running,
+    /// It failed and waits for its restart.
+    Restarting,
+    /// It failed too often and is not started again.
+    Quarantined,
+    /// It was stopped on purpose.
+    Stopped,
+}
+
+/// Where the parts of the agent write their share of the status.
+#[derive(Debug, Clone)]
+pub(crate) struct StatusBoard {
+    status: Arc<watch::Sender<AgentStatus>>,
+}
+
+impl StatusBoard {
+    pub(crate) fn new() -> Self {
+        let status = AgentStatus { link: LinkState::Offline, firmware: FirmwareStatus::Absent, queued: 0, refused: 0 };
+        Self { status: Arc::new(watch::Sender::new(status)) }
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<AgentStatus> {
+        self.status.subscribe()
+    }
+
+    pub(crate) fn link(&self, link: LinkState, queued: u64, refused: u64) {
+        self.change(|status| AgentStatus { link, queued, refused, ..status });
+    }
+
+    pub(crate) fn firmware(&self, firmware: FirmwareStatus) {
+        self.change(|status| AgentStatus { firmware, ..status });
+    }
+
+    fn change(&self, change: impl FnOnce(AgentStatus) -> AgentStatus) {
+        self.status.send_if_modified(|status| {
+            let changed = change(*status);
+            std::mem::replace(status, changed) != changed
+        });
+    }
+}

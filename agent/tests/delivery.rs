@@ -1,0 +1,279 @@
+//! The agent against a real broker: what was queued arrives exactly once and in order, whatever happens to the connection.
+
+mod peer;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use iottly_agent::outbox::Outbox;
+use iottly_agent::{
+    Agent, AgentConfig, AgentError, AgentHandle, BrokerAddress, Compiler, DataDirError, LinkState, QueueConfig, Secret,
+};
+use iottly_protocol::StreamClass::{Control, History};
+use iottly_protocol::{CommandId, CommandState, DeviceId, Level, LogLine, Message, MessageKind, Record};
+use peer::{Broker, PATIENCE, Peer, Proxy, Store};
+
+fn config(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentConfig {
+    AgentConfig {
+        device_id: device,
+        secret: Secret::new("a secret"),
+        broker: BrokerAddress { host: broker.ip().to_string(), port: broker.port() },
+        firmware: None,
+        data_dir: dir.to_owned(),
+        cache_dir: None,
+        compiler: Compiler { program: "iottly-compile".into(), args: Vec::new() },
+        queue: QueueConfig::default(),
+    }
+}
+
+/// Starts an agent; after one that was dropped the folder is free only when its last thread has ended.
+async fn start(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentHandle {
+    for _ in 0..600 {
+        match Agent::start(config(dir, device, broker)).await {
+            Err(AgentError::DataDir(DataDirError::InUse(_))) => tokio::time::sleep(Duration::from_millis(50)).await,
+            started => return started.expect("the agent starts"),
+        }
+    }
+    panic!("the data folder stays locked");
+}
+
+async fn online(agent: &AgentHandle) {
+    let mut status = agent.status();
+    let wait = status.wait_for(|status| status.link == LinkState::Online);
+    tokio::time::timeout(PATIENCE, wait).await.expect("online in time").expect("the agent lives");
+}
+
+fn message(n: u64) -> Vec<u8> {
+    let payload = serde_json::value::RawValue::from_string(format!("{{\"n\":{n}}}")).expect("json");
+    Record::Message(Message { kind: MessageKind::UserDefined, at_ms: n, channel: None, payload: &payload }).encode()
+}
+
+fn push(outbox: &Outbox, range: std::ops::RangeInclusive<u64>) {
+    for n in range {
+        outbox.offer(History, message(n)).expect("room");
+    }
+}
+
+fn expected(last: u64) -> Vec<String> {
+    (1..=last).map(|n| String::from_utf8(message(n)).expect("text")).collect()
+}
+
+fn new() -> (tempfile::TempDir, DeviceId, Arc<Mutex<Store>>) {
+    (tempfile::tempdir().expect("dir"), DeviceId::random(), Arc::default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_arrive_once_and_in_order_through_cuts_and_a_broker_restart() {
+    const LAST: u64 = 3000;
+    let (dir, device, store) = new();
+    let broker = Broker::start().await;
+    let proxy = Proxy::start(Some(broker.address)).await;
+    let peer = Peer::start(broker.address, device, Arc::clone(&store)).await;
+    let agent = start(dir.path(), device, proxy.address).await;
+    online(&agent).await;
+    let outbox = agent.outbox().expect("running");
+    for part in 0..30 {
+        let outbox = outbox.clone();
+        tokio::task::spawn_blocking(move || push(&outbox, part * 50 + 1..=(part + 1) * 50)).await.expect("pushed");
+        proxy.cut();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    // The broker and everything in it goes away, and comes back somewhere else.
+    drop(peer);
+    broker.stop().await;
+    tokio::task::spawn_blocking(move || push(&outbox, LAST / 2 + 1..=LAST)).await.expect("pushed");
+    let broker = Broker::start().await;
+    let mut peer = Peer::start(broker.address, device, store).await;
+    proxy.retarget(broker.address);
+    proxy.cut();
+    peer.until("all messages", |store| store.of(History).len() as u64 >= LAST).await;
+    peer.with(|store| {
+        assert_eq!(store.conflicts, 0);
+        assert!(store.hellos.len() > 2, "the cuts had no effect");
+        assert!(store.of(History) == expected(LAST));
+    });
+    let mut status = agent.status();
+    tokio::time::timeout(PATIENCE, status.wait_for(|status| status.queued == 0))
+        .await
+        .expect("in time")
+        .expect("all is acknowledged");
+    agent.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unsent_messages_survive_a_restart_and_keep_their_stream() {
+    let (dir, device, store) = new();
+    let proxy = Proxy::start(None).await;
+    let agent = start(dir.path(), device, proxy.address).await;
+    push(&agent.outbox().expect("running"), 1..=120);
+    agent.shutdown().await;
+    let agent = start(dir.path(), device, proxy.address).await;
+    push(&agent.outbox().expect("running"), 121..=200);
+
+    let broker = Broker::start().await;
+    let mut peer = Peer::start(broker.address, device, store).await;
+    proxy.retarget(broker.address);
+    peer.until("all messages", |store| store.of(History).len() >= 200).await;
+    peer.with(|store| {
+        assert_eq!(store.conflicts, 0);
+        assert_eq!(store.classes.values().filter(|class| **class == History).count(), 1);
+        assert!(store.of(History) == expected(200), "a clean stop adds no message of the agent's own");
+    });
+    agent.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unclean_stop_loses_nothing_durable_and_is_told() {
+    let (dir, device, store) = new();
+    let proxy = Proxy::start(None).await;
+    let agent = start(dir.path(), device, proxy.address).await;
+    let outbox = agent.outbox().expect("running");
+    let committed = outbox.offer_durable(History, message(1)).expect("room");
+    committed.await.expect("an answer").expect("durable");
+    drop((agent, outbox));
+
+    let agent = start(dir.path(), device, proxy.address).await;
+    let broker = Broker::start().await;
+    let mut peer = Peer::start(broker.address, device, store).await;
+    proxy.retarget(broker.address);
+    peer.until("two messages", |store| store.of(History).len() >= 2).await;
+    peer.with(|store| {
+        let messages = store.of(History);
+        assert_eq!(messages[0], expected(1)[0]);
+        assert!(messages[1].contains("iottlyagent") && messages[1].contains("unclean stop"), "{}", messages[1]);
+    });
+    agent.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn presence_is_retained_and_a_clean_stop_says_goodbye() {
+    let (dir, device, store) = new();
+    let broker = Broker::start().await;
+    let mut peer = Peer::start(broker.address, device, store).await;
+    let agent = start(dir.path(), device, broker.address).await;
+    peer.until("online", |store| store.online == Some(true)).await;
+    online(&agent).await;
+    agent.shutdown().await;
+    peer.until("offline", |store| store.online == Some(false)).await;
+
+    let agent = start(dir.path(), device, broker.address).await;
+    peer.until("online again", |store| store.online == Some(true)).await;
+    drop(agent);
+    peer.until("the last will", |store| store.online == Some(false)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_without_firmware_fails_once_however_often_it_is_sent() {
+    let (dir, device, store) = new();
+    let broker = Broker::start().await;
+    let mut peer = Peer::start(broker.address, device, store).await;
+    let agent = start(dir.path(), device, broker.address).await;
+    online(&agent).await;
+    // Garbage on the topic costs nothing.
+    peer.raw(b"\xff\x00 not json");
+    peer.raw(br#"{"v":99,"ack":{}}"#);
+    let (first, second) = (CommandId::random(), CommandId::random());
+    for _ in 0..3 {
+        peer.command(first, "echo");
+    }
+    peer.until("a result", |store| !store.results().is_empty()).await;
+    agent.shutdown().await;
+    // The journal remembers across restarts.
+    let agent = start(dir.path(), device, broker.address).await;
+    online(&agent).await;
+    peer.command(first, "echo");
+    peer.command(second, "echo");
+    peer.until("the second result", |store| store.results().iter().any(|result| result.id == second)).await;
+    let results = peer.with(|store| store.results());
+    let of = |id| results.iter().filter(|result| result.id == id).collect::<Vec<_>>();
+    assert_eq!((of(first).len(), of(second).len()), (1, 1), "{results:?}");
+    assert_eq!(of(first)[0].state, CommandState::Failed);
+    assert_eq!(of(first)[0].detail.as_deref(), Some("no firmware is configured"));
+    agent.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_device_continues_in_a_new_stream() {
+    let (dir, device, store) = new();
+    let proxy = Proxy::start(None).await;
+    let agent = start(dir.path(), device, proxy.address).await;
+    let old = agent.outbox().expect("running").streams().borrow()[0].stream;
+    push(&agent.outbox().expect("running"), 1..=3);
+    store.lock().expect("lock").pretend.insert(old, 500);
+
+    let broker = Broker::start().await;
+    let mut peer = Peer::start(broker.address, device, store).await;
+    proxy.retarget(broker.address);
+    peer.until("three messages", |store| store.of(History).len() >= 3).await;
+    peer.with(|store| {
+        assert!(!store.records.contains_key(&old), "the old stream is not written to");
+        assert!(store.of(History) == expected(3));
+    });
+    agent.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_record_does_not_stop_the_stream() {
+    let (dir, device, store) = new();
+    store.lock().expect("lock").refuse = Some("{\"n\":2}");
+    let broker = Broker::start().await;
+    let mut peer = Peer::start(broker.address, device, store).await;
+    let agent = start(dir.path(), device, broker.address).await;
+    push(&agent.outbox().expect("running"), 1..=4);
+    peer.until("four messages", |store| store.of(History).len() >= 4).await;
+    let mut status = agent.status();
+    let settled = status.wait_for(|status| status.queued == 0 && status.refused >= 1);
+    tokio::time::timeout(PATIENCE, settled).await.expect("in time").expect("the agent lives");
+    agent.shutdown().await;
+    let (queue, _) = iottly_agent::outbox::SledQueue::open(&dir.path().join("queue")).expect("open");
+    let letters = iottly_agent::outbox::Queue::dead_letters(&queue).expect("read");
+    assert_eq!(letters.iter().map(|letter| (letter.class, letter.seq)).collect::<Vec<_>>(), [(History, 2)]);
+    assert_eq!(letters[0].reason, "not wanted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowledged() {
+    let (dir, device, store) = new();
+    let proxy = Proxy::start(None).await;
+    let mut small = config(dir.path(), device, proxy.address);
+    small.queue = QueueConfig { history_bytes: 4096, control_bytes: 4096 };
+    let agent = Agent::start(small).await.expect("start");
+    let outbox = agent.outbox().expect("running");
+    let mut taken = 0;
+    let error = loop {
+        match outbox.offer(History, message(taken + 1)) {
+            Ok(()) => taken += 1,
+            Err(error) => break error.to_string(),
+        }
+        assert!(taken < 1000, "the budget has no effect");
+    };
+    assert!(error.contains("queue is full") && error.contains("4096"), "{error}");
+    let line = LogLine { level: Level::Info, text: "a line".to_owned(), at_ms: 0 };
+    outbox.offer(Control, Record::Log(line).encode()).expect("the other stream has its own budget");
+
+    let broker = Broker::start().await;
+    let mut peer = Peer::start(broker.address, device, store).await;
+    proxy.retarget(broker.address);
+    peer.until("all taken messages", |store| store.of(History).len() as u64 >= taken).await;
+    let mut status = agent.status();
+    tokio::time::timeout(PATIENCE, status.wait_for(|status| status.queued == 0))
+        .await
+        .expect("in time")
+        .expect("the agent lives");
+    outbox.offer(History, message(taken + 1)).expect("there is room again");
+    peer.until("the next message", |store| store.of(History).len() as u64 > taken).await;
+    peer.with(|store| assert!(store.of(History) == expected(taken + 1)));
+    agent.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_agents_cannot_share_a_folder() {
+    let (dir, device, _) = new();
+    let proxy = Proxy::start(None).await;
+    let agent = start(dir.path(), device, proxy.address).await;
+    let error = Agent::start(config(dir.path(), device, proxy.address)).await.err().expect("refused").to_string();
+    assert!(error.contains("in use by another agent"), "{error}");
+    agent.shutdown().await;
+}

@@ -1,0 +1,250 @@
+//! The other end of the wire: a real broker, a proxy that can cut connections, and a peer that speaks the cloud's protocol.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use iottly_protocol::{
+    Command, CommandId, CommandResult, DeviceId, Down, Hello, Record, Refuse, Status, StreamClass, StreamId, StreamPosition,
+    Topic, Up, Welcome,
+};
+use mqtt5::broker::{BrokerConfig, BrokerShutdownHandle, MqttBroker, StorageConfig};
+use rumqttc::{AsyncClient, Event, MqttOptions, NetworkOptions, Packet, QoS};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Longest wait for a condition; generous, since machines are busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A broker on a port of its own.
+pub struct Broker {
+    pub address: SocketAddr,
+    stop: BrokerShutdownHandle,
+    running: JoinHandle<()>,
+}
+
+impl Broker {
+    pub async fn start() -> Self {
+        let mut config = BrokerConfig::default();
+        config.bind_addresses = vec!["127.0.0.1:0".parse().expect("address")];
+        config.max_packet_size = 4 << 20;
+        config.sys_topics_enabled = false;
+        config.auth_config.allow_anonymous = true;
+        config.storage_config = StorageConfig::default().with_persistence(false);
+        let mut broker = MqttBroker::with_config(config).await.expect("broker");
+        let address = broker.local_addr().expect("address");
+        let (stop, mut ready) = (broker.shutdown_handle(), broker.ready_receiver());
+        let running = tokio::spawn(async move { broker.run().await.expect("broker runs") });
+        ready.wait_for(|ready| *ready).await.expect("ready");
+        Self { address, stop, running }
+    }
+
+    pub async fn stop(self) {
+        self.stop.shutdown();
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.running).await;
+    }
+}
+
+/// Passes connections on to a broker until it is told to cut them.
+pub struct Proxy {
+    pub address: SocketAddr,
+    cut: watch::Sender<u64>,
+    target: watch::Sender<Option<SocketAddr>>,
+}
+
+impl Proxy {
+    pub async fn start(target: Option<SocketAddr>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+        let address = listener.local_addr().expect("address");
+        let (cut, cuts) = watch::channel(0);
+        let (target, targets) = watch::channel(target);
+        tokio::spawn(async move {
+            while let Ok((mut inner, _)) = listener.accept().await {
+                let Some(target) = *targets.borrow() else { continue };
+                let mut cuts = cuts.clone();
+                cuts.mark_unchanged();
+                tokio::spawn(async move {
+                    let Ok(mut outer) = TcpStream::connect(target).await else { return };
+                    let _ = (inner.set_nodelay(true), outer.set_nodelay(true));
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut inner, &mut outer) => {}
+                        _ = cuts.changed() => {}
+                    }
+                });
+            }
+        });
+        Self { address, cut, target }
+    }
+
+    /// Ends every connection in the middle of whatever it carries.
+    pub fn cut(&self) {
+        self.cut.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Where new connections go.
+    pub fn retarget(&self, target: SocketAddr) {
+        self.target.send_replace(Some(target));
+    }
+}
+
+/// What the peer has received.
+#[derive(Debug, Default)]
+pub struct Store {
+    pub classes: HashMap<StreamId, StreamClass>,
+    /// Encoded records by stream and number.
+    pub records: HashMap<StreamId, BTreeMap<u64, String>>,
+    pub hellos: Vec<Hello>,
+    /// Latest retained status.
+    pub online: Option<bool>,
+    /// Streams whose welcome names this position, as if the device were older than the cloud.
+    pub pretend: HashMap<StreamId, u64>,
+    /// Records with this text in them are refused.
+    pub refuse: Option<&'static str>,
+    /// Record numbers received again, with other content: must stay zero.
+    pub conflicts: usize,
+}
+
+impl Store {
+    fn upto(&self, stream: StreamId) -> u64 {
+        let records = self.records.get(&stream);
+        records.map_or(0, |records| (1..).zip(records.keys()).take_while(|(n, seq)| n == *seq).count() as u64)
+    }
+
+    /// The records of all streams of a class, in order of their numbers.
+    pub fn of(&self, class: StreamClass) -> Vec<&str> {
+        let streams = self.records.iter().filter(|(stream, _)| self.classes.get(stream) == Some(&class));
+        streams.flat_map(|(_, records)| records.values().map(String::as_str)).collect()
+    }
+
+    pub fn results(&self) -> Vec<CommandResult> {
+        let decode = |text: &str| match serde_json::from_str(text).expect("a record") {
+            Record::Result(result) => Some(result),
+            _ => None,
+        };
+        self.of(StreamClass::Control).into_iter().filter_map(decode).collect()
+    }
+}
+
+/// Answers hellos and batches as the cloud does, from memory.
+pub struct Peer {
+    client: AsyncClient,
+    device: DeviceId,
+    store: Arc<Mutex<Store>>,
+    changed: watch::Receiver<u64>,
+    running: JoinHandle<()>,
+}
+
+impl Peer {
+    /// Connects to the broker and listens to one device; `store` may come from an earlier peer.
+    pub async fn start(broker: SocketAddr, device: DeviceId, store: Arc<Mutex<Store>>) -> Self {
+        let mut options = MqttOptions::new(format!("peer-{device}"), broker.ip().to_string(), broker.port());
+        options.set_max_packet_size(4 << 20, 4 << 20).set_clean_session(true);
+        let (client, mut events) = AsyncClient::new(options, 10_000);
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        events.set_network_options(network);
+        for topic in [Topic::Up(device), Topic::Status(device)] {
+            client.try_subscribe(topic.to_string(), QoS::AtLeastOnce).expect("room");
+        }
+        let (tx, changed) = watch::channel(0);
+        let (ready_tx, mut ready) = watch::channel(0);
+        let (answering, kept) = (client.clone(), Arc::clone(&store));
+        let running = tokio::spawn(async move {
+            loop {
+                match events.poll().await {
+                    Ok(Event::Incoming(Packet::Publish(publish))) => {
+                        let answers = receive(&mut kept.lock().expect("lock"), &publish.topic, &publish.payload);
+                        for answer in answers {
+                            answering
+                                .try_publish(Topic::Down(device).to_string(), QoS::AtLeastOnce, false, answer.encode())
+                                .expect("room");
+                        }
+                        tx.send_modify(|changes| *changes += 1);
+                    }
+                    Ok(Event::Incoming(Packet::SubAck(_))) => ready_tx.send_modify(|acks| *acks += 1),
+                    Ok(_) => {}
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        });
+        tokio::time::timeout(PATIENCE, ready.wait_for(|acks| *acks >= 2)).await.expect("in time").expect("subscribed");
+        Self { client, device, store, changed, running }
+    }
+
+    pub fn send(&self, down: &Down) {
+        let topic = Topic::Down(self.device).to_string();
+        self.client.try_publish(topic, QoS::AtLeastOnce, false, down.encode()).expect("room");
+    }
+
+    pub fn raw(&self, payload: &[u8]) {
+        self.client.try_publish(Topic::Down(self.device).to_string(), QoS::AtLeastOnce, false, payload).expect("room");
+    }
+
+    pub fn command(&self, id: CommandId, cmd_type: &str) {
+        let values = serde_json::value::RawValue::from_string("{\"content\":\"x\"}".to_owned()).expect("json");
+        self.send(&Down::Command(Command { id, cmd_type: cmd_type.to_owned(), values, ttl_ms: 60_000 }));
+    }
+
+    pub fn with<T>(&self, read: impl FnOnce(&mut Store) -> T) -> T {
+        read(&mut self.store.lock().expect("lock"))
+    }
+
+    /// Waits until the store satisfies `condition`.
+    pub async fn until(&mut self, what: &str, condition: impl Fn(&Store) -> bool) {
+        let store = Arc::clone(&self.store);
+        let wait = self.changed.wait_for(|_| condition(&store.lock().expect("lock")));
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            let store = store.lock().expect("lock");
+            let counts: Vec<_> = store.records.iter().map(|(stream, records)| (stream, records.len())).collect();
+            panic!("{what} did not happen; hellos {}, records {counts:?}, online {:?}", store.hellos.len(), store.online);
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+fn receive(store: &mut Store, topic: &str, payload: &[u8]) -> Vec<Down> {
+    match topic.parse::<Topic>().expect("own topic") {
+        Topic::Status(_) => {
+            store.online = Status::decode(payload).ok().map(|status| status.online);
+            Vec::new()
+        }
+        _ => match Up::decode(payload).expect("a valid envelope") {
+            Up::Hello(hello) => vec![greet(store, hello)],
+            Up::Batch(batch) => {
+                let mut answers = Vec::new();
+                for (seq, record) in (batch.first..).zip(&batch.records) {
+                    Record::decode(record).expect("a valid record");
+                    if store.refuse.is_some_and(|text| record.get().contains(text)) {
+                        answers.push(Down::Refuse(Refuse { stream: batch.stream, seq, reason: "not wanted".to_owned() }));
+                    }
+                    let records = store.records.entry(batch.stream).or_default();
+                    let earlier = records.insert(seq, record.get().to_owned());
+                    store.conflicts += usize::from(earlier.is_some_and(|earlier| earlier != record.get()));
+                }
+                answers.push(Down::Ack(StreamPosition { stream: batch.stream, upto: store.upto(batch.stream) }));
+                answers
+            }
+            Up::Gap(gap) => panic!("unexpected {gap:?}"),
+        },
+    }
+}
+
+fn greet(store: &mut Store, hello: Hello) -> Down {
+    let mut streams = Vec::new();
+    for info in &hello.streams {
+        store.classes.insert(info.stream, info.class);
+        let upto = store.pretend.get(&info.stream).copied().unwrap_or_else(|| store.upto(info.stream));
+        streams.push(StreamPosition { stream: info.stream, upto });
+    }
+    let conn = hello.conn;
+    store.hellos.push(hello);
+    Down::Welcome(Welcome { conn, time_ms: 0, streams })
+}
