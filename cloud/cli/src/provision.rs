@@ -38,6 +38,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    if let Some(out) = options.out.as_deref().filter(|out| out.join("agent.toml").exists()) {
+        bail!("{} holds a device already", out.display());
+    }
     std::fs::create_dir_all(&options.data).with_context(|| format!("cannot make the folder {}", options.data.display()))?;
     let store = SqliteStore::open(&database_path(&options.data)).await?;
     let known = store.projects().await?.into_iter().find(|project| project.name == options.project);
@@ -93,9 +96,6 @@ async fn orphaned(store: &dyn Store, project: ProjectId) -> anyhow::Result<Group
 
 /// Writes the configuration that `iottly-agent run --data OUT` reads; an existing one is never replaced.
 fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str) -> anyhow::Result<()> {
-    if out.join("agent.toml").exists() {
-        bail!("{} holds a device already", out.display());
-    }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let path = out.join("agent.toml");
     let broker = toml::Value::from(broker);

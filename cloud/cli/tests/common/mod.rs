@@ -114,7 +114,7 @@ impl Api {
         let request = self.agent.get(format!("{}/v1.0{path}", self.url)).header("Authorization", format!("Bearer {}", self.token));
         let mut response = request.call().ok()?;
         let status = response.status().as_u16();
-        Some((status, response.body_mut().read_json().ok()?))
+        Some((status, serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?))
     }
 
     pub fn get(&self, path: &str) -> (u16, Value) {
@@ -123,8 +123,10 @@ impl Api {
 
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = self.agent.post(format!("{}/v1.0{path}", self.url)).header("Authorization", format!("Bearer {}", self.token));
-        let mut response = request.send_json(body).unwrap_or_else(|error| panic!("POST {path}: {error}"));
-        (response.status().as_u16(), response.body_mut().read_json().expect("json"))
+        let request = request.header("Content-Type", "application/json");
+        let mut response = request.send(body.to_string()).unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        let text = response.body_mut().read_to_string().expect("a text body");
+        (response.status().as_u16(), serde_json::from_str(&text).unwrap_or_else(|_| panic!("POST {path} answered {text:?}")))
     }
 
     pub fn command(&self, device: &str, body: &Value) -> (u16, Value) {
