@@ -44,7 +44,7 @@ pub struct Compiler {
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     pub args: Vec<OsString>,
 }
 
@@ -179,6 +179,11 @@ impl AgentConfig {
     }
 }
 
+/// serde's own form of an `OsString` is a list of bytes, which nobody writes into a file.
+fn texts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
+    Ok(Vec::<String>::deserialize(deserializer)?.into_iter().map(OsString::from).collect())
+}
+
 fn line_of(text: &str, offset: usize) -> usize {
     text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
 }
@@ -195,6 +200,7 @@ firmware = "echo.wasm"
 
 [compiler]
 program = "iottly-compile"
+args = ["--quiet"]
 "#;
 
     #[test]
@@ -203,7 +209,7 @@ program = "iottly-compile"
         assert_eq!(config.firmware.as_deref(), Some(Path::new("/etc/iottly/echo.wasm")));
         assert_eq!(config.data_dir, Path::new("/etc/iottly/"));
         assert_eq!(config.cache_dir(), Path::new("/etc/iottly/cache"));
-        assert_eq!(config.compiler.program, Path::new("iottly-compile"));
+        assert_eq!(config.compiler, Compiler { program: "iottly-compile".into(), args: vec!["--quiet".into()] });
         assert_eq!(config.broker, BrokerAddress { host: "localhost".into(), port: 1883 });
         assert_eq!(config.queue, QueueConfig::default());
     }
