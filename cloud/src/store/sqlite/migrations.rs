@@ -12,6 +12,6 @@ pub(super) async fn run(connection: &mut SqliteConnection) -> Result<()> {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
     let migrator = Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect());
-    migrator.run_direct(None, connection).await.map_err(sqlx::Error::from)?;
+    migrator.run(connection).await.map_err(sqlx::Error::from)?;
     Ok(())
 }
