@@ -65,11 +65,6 @@ impl SystemBoot {
     pub(crate) fn at(&self, monotonic_ms: u64) -> u64 {
         self.uptime_ms.saturating_add(monotonic_ms)
     }
-
-    #[cfg(test)]
-    pub(crate) fn fixed(id: &str, uptime_ms: u64) -> Self {
-        Self { id: id.to_owned(), uptime_ms }
-    }
 }
 
 fn parse_uptime(text: &str) -> Option<u64> {

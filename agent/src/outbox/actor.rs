@@ -6,6 +6,7 @@ use std::{io, thread};
 use iottly_protocol::{StreamClass, StreamInfo, limits};
 use tokio::sync::{oneshot, watch};
 
+use super::frame::OVERHEAD_BYTES;
 use super::{CLASSES, Page, Pending, Queue, QueueError, index};
 
 /// Most records in one commit.
@@ -221,10 +222,11 @@ impl Outbox {
             return Err(OutboxError::Busy { waiting: state.open_bytes });
         }
         let (used, budget) = (state.used[index(class)], self.shared.budgets.of(class) / share);
-        if used + len as u64 > budget {
+        let cost = cost(len);
+        if used + cost > budget {
             return Err(OutboxError::Full { used, budget });
         }
-        state.used[index(class)] += len as u64;
+        state.used[index(class)] += cost;
         state.open_bytes += len;
         state.open.push_back(Offer { pending: Pending { class, record }, done });
         drop(state);
@@ -289,6 +291,11 @@ impl Outbox {
         drop(state);
         self.shared.work.notify_one();
     }
+}
+
+/// What a record takes from the budget: the bytes that the queue counts for it.
+const fn cost(len: usize) -> u64 {
+    (len + OVERHEAD_BYTES) as u64
 }
 
 struct Owner {
@@ -433,7 +440,7 @@ impl Owner {
         let mut state = self.shared.lock();
         for class in CLASSES {
             let open =
-                state.open.iter().filter(|offer| offer.pending.class == class).map(|offer| offer.pending.record.len() as u64);
+                state.open.iter().filter(|offer| offer.pending.class == class).map(|offer| cost(offer.pending.record.len()));
             state.used[index(class)] = self.queue.len_bytes(class) + open.sum::<u64>();
         }
         drop(state);
