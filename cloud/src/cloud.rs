@@ -1,13 +1,14 @@
 //! Assembly of a running cloud: store, broker, ingest and commands.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::auth::Sessions;
 use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLogin};
 use crate::clock;
 use crate::command::CommandService;
@@ -37,6 +38,20 @@ pub struct CloudConfig {
     pub presence_grace: Duration,
 }
 
+impl CloudConfig {
+    /// A cloud with its data in `data` and its broker on `mqtt`.
+    #[must_use]
+    pub const fn new(data: PathBuf, mqtt: SocketAddr) -> Self {
+        Self { data, mqtt, presence_grace: PRESENCE_GRACE }
+    }
+}
+
+/// The database file in a data folder.
+#[must_use]
+pub fn database_path(data: &Path) -> PathBuf {
+    data.join("cloud.db")
+}
+
 /// The parts that request handlers use; cheap to clone.
 #[derive(Clone)]
 pub struct Services {
@@ -50,6 +65,8 @@ pub struct Services {
     pub broker: Arc<dyn Broker>,
     /// The mint of ObjectIds.
     pub ids: Arc<MessageIds>,
+    /// Logins of the dashboard.
+    pub sessions: Arc<Sessions>,
     /// When the cloud started.
     pub started: UnixMs,
 }
@@ -87,11 +104,12 @@ impl Cloud {
     ///
     /// # Errors
     /// When the data folder is unusable or in use, the database cannot be opened, or the MQTT address cannot be bound.
-    pub async fn start(config: &CloudConfig) -> Result<Self, StartError> {
+    pub async fn start(config: CloudConfig) -> Result<Self, StartError> {
         let unusable = |reason: String| StartError::Data { path: config.data.clone(), reason };
         let lock = DataLock::take(&config.data).map_err(unusable)?;
-        let ids = Arc::new(MessageIds::random().map_err(|error| unusable(format!("no randomness: {error}")))?);
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data.join("cloud.db"), Arc::clone(&ids)).await?);
+        let store = SqliteStore::open(&database_path(&config.data)).await?;
+        let ids = store.ids();
+        let store: Arc<dyn Store> = Arc::new(store);
         let (handle, queue) = Ingest::queue(Arc::clone(&store));
         let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
         let listen = EmbeddedConfig { listen: config.mqtt };
@@ -108,7 +126,7 @@ impl Cloud {
             config.presence_grace,
         );
         let expiry = tokio::spawn(expire_commands(Arc::clone(&store)));
-        let services = Services { store, commands, live, broker: shared, ids, started: clock::now() };
+        let services = Services { store, commands, live, broker: shared, ids, sessions: Arc::default(), started: clock::now() };
         Ok(Self { services, broker, ingest, expiry, _lock: lock })
     }
 

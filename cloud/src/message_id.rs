@@ -66,6 +66,13 @@ impl MessageIds {
     }
 }
 
+impl MessageIds {
+    /// An id for something that is made at `now` and has no place in a history.
+    pub fn next(&self, now: UnixMs) -> MessageId {
+        self.stamp(now).1
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,7 +64,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 
 /// Creates a project with its default group and the seeded definitions.
 pub(crate) async fn project(store: &dyn Store, name: &str) -> anyhow::Result<ProjectId> {
-    let id = ProjectId::from_bytes(MessageIds::new(random()?).next(iottly_cloud::clock::now_ms()).0);
+    let id = ProjectId::from_bytes(MessageIds::new(random()?).next(iottly_cloud::clock::now()).0);
     store.create_project(&Project { id, name: name.to_owned() }, GroupId::random(), &seeded_definitions()).await?;
     Ok(id)
 }

@@ -44,7 +44,8 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the file cannot be opened, is damaged, or has a newer schema than this build knows.
-    pub async fn open(path: &Path, ids: Arc<MessageIds>) -> Result<Self> {
+    pub async fn open(path: &Path) -> Result<Self> {
+        let ids = MessageIds::random().map_err(|error| StoreError::Database(sqlx::Error::Io(error.into())))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -58,7 +59,13 @@ impl SqliteStore {
         migrations::run(&mut writer).await?;
         let readers = SqlitePoolOptions::new().min_connections(1).max_connections(READERS);
         let readers = readers.connect_with(options.pragma("query_only", "on")).await?;
-        Ok(Self { writer: Mutex::new(Some(writer)), readers, ids })
+        Ok(Self { writer: Mutex::new(Some(writer)), readers, ids: Arc::new(ids) })
+    }
+
+    /// The mint whose ids this store gives to messages.
+    #[must_use]
+    pub fn ids(&self) -> Arc<MessageIds> {
+        Arc::clone(&self.ids)
     }
 
     /// Waits for the turn to write.
