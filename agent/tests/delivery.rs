@@ -257,11 +257,9 @@ async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowl
     let mut peer = Peer::start(broker.address, device, store).await;
     proxy.retarget(broker.address);
     peer.until("all taken messages", |store| store.of(History).len() as u64 >= taken).await;
-    let mut status = agent.status();
-    tokio::time::timeout(PATIENCE, status.wait_for(|status| status.queued == 0))
-        .await
-        .expect("in time")
-        .expect("the agent lives");
+    let mut streams = outbox.streams();
+    let emptied = streams.wait_for(|streams| streams[0].oldest == streams[0].next);
+    tokio::time::timeout(PATIENCE, emptied).await.expect("in time").expect("the agent lives");
     outbox.offer(History, message(taken + 1)).expect("there is room again");
     peer.until("the next message", |store| store.of(History).len() as u64 > taken).await;
     peer.with(|store| assert!(store.of(History) == expected(taken + 1)));

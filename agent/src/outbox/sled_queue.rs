@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use iottly_protocol::{GapReason, StreamClass, StreamId, StreamInfo};
 
@@ -15,6 +17,9 @@ use super::{CLASSES, DeadLetter, Item, Page, Pending, Queue, QueueError, index};
 const CACHE_BYTES: u64 = 1 << 20;
 /// Most keys in one write when acknowledged records are removed.
 const ACK_CHUNK: u64 = 1000;
+/// How often and with which pauses a locked database is tried again.
+const LOCK_ATTEMPTS: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Most unreadable queues kept aside.
 const MAX_QUARANTINED: usize = 2;
 
@@ -395,11 +400,19 @@ impl From<io::Error> for Unopened {
 /// Opens the database; sled panics on some damage, which is damage like any other.
 fn open_files(path: &Path) -> Result<Files, Unopened> {
     let config = sled::Config::default().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-    let db = match opened.map_err(|_| Unopened::Damaged("the storage engine panicked".to_owned()))? {
-        Ok(db) => db,
-        Err(sled::Error::Io(error)) => return Err(error.into()),
-        Err(error) => return Err(Unopened::Damaged(error.to_string())),
+    let mut attempts = 0;
+    let db = loop {
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+        match opened.map_err(|_| Unopened::Damaged("the storage engine panicked".to_owned()))? {
+            Ok(db) => break db,
+            // A database that was closed just now keeps its lock until sled's own threads have let go of it.
+            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") && attempts < LOCK_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(LOCK_PAUSE);
+            }
+            Err(sled::Error::Io(error)) => return Err(error.into()),
+            Err(error) => return Err(Unopened::Damaged(error.to_string())),
+        }
     };
     let log = File::open(path.join("db"))?;
     log.sync_all()?;
