@@ -3,11 +3,17 @@
 //! [`Cloud::start`](cloud::Cloud::start) assembles the parts below HTTP; request handlers use them through
 //! [`Services`](cloud::Services). Decisions (validation, stream positions, presence) are pure and read no clock.
 
+pub mod api;
+pub mod auth;
 pub mod broker;
 pub mod clock;
 pub mod cloud;
 pub mod command;
+pub mod dashboard;
 mod data_lock;
+pub mod error;
+pub mod filter;
+pub mod http;
 pub mod ingest;
 pub mod live;
 pub mod message_id;

@@ -1,7 +1,8 @@
 //! The filter language against hand-written cases, its laws and its limits.
 
 use iottly_cloud::filter::{
-    Document, Filter, MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS, MAX_PATTERN_BYTES, MAX_PATTERNS, Value,
+    Document, Filter, MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS, MAX_PATTERN_BYTES, MAX_PATTERNS,
+    Value,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -66,7 +67,11 @@ fn the_rules_beyond_the_golden_cases() {
         (r#"{"a":{"$bitsAllClear":8}}"#, r#"{"a":{"$binary":{"base64":"Bw==","subType":"00"}}}"#, true),
         (r#"{"a":{"$bitsAnyClear":8}}"#, r#"{"a":"7"}"#, false),
         (r#"{"a":{"$eq":{"$regularExpression":{"pattern":"x","options":""}}}}"#, r#"{"a":"x"}"#, false),
-        (r#"{"a":{"$uuid":"a2792ce8-216f-477c-a5cc-4f7e9f407e29"}}"#, r#"{"a":{"$binary":"onks6CFvR3ylzE9+n0B+KQ==","$type":"04"}}"#, true),
+        (
+            r#"{"a":{"$uuid":"a2792ce8-216f-477c-a5cc-4f7e9f407e29"}}"#,
+            r#"{"a":{"$binary":"onks6CFvR3ylzE9+n0B+KQ==","$type":"04"}}"#,
+            true,
+        ),
         (r#"{"t":{"$date":{"$numberLong":"5"}}}"#, r#"{"t":{"$date":5.9}}"#, true),
         (r#"{"a":1,"a":2}"#, r#"{"a":2}"#, true),
         (r#"{"a":{"$in":[{"$numberLong":"3"},"x"]}}"#, r#"{"a":[1,3.0]}"#, true),
@@ -85,7 +90,10 @@ fn refused_operators_are_named_with_their_place() {
         (r#"{"$where":"1"}"#, "operator $where is not supported: it runs code (at $.$where)"),
         (r#"{"a":{"$near":[1,2]}}"#, "operator $near is not supported: it needs an index (at $.a.$near)"),
         (r#"{"a":{"$geoWithin":{}}}"#, "operator $geoWithin is not supported: it needs an index (at $.a.$geoWithin)"),
-        (r#"{"$or":[{"b":1},{"$expr":{}}]}"#, "operator $expr is not supported: it needs the aggregation language (at $.$or[1].$expr)"),
+        (
+            r#"{"$or":[{"b":1},{"$expr":{}}]}"#,
+            "operator $expr is not supported: it needs the aggregation language (at $.$or[1].$expr)",
+        ),
         (r#"{"$_internalX":1}"#, "operator $_internalX is not supported: it is internal to MongoDB (at $.$_internalX)"),
         (r#"{"a":{"$foo":1}}"#, "unknown operator $foo (at $.a.$foo)"),
         (r#"{"t":{"$lte":{"$date":"x"}}}"#, "filter is not valid: $date: date is not of the form"),
@@ -100,7 +108,8 @@ fn refused_operators_are_named_with_their_place() {
         let error = refusal(filter);
         assert!(error.contains(expected), "{filter}: {error}");
     }
-    let error = Filter::parse(r#"{"timestamp":{"$lte":{"$regularExpression":{"pattern":"x","options":""}}}}"#).expect_err("no order");
+    let error =
+        Filter::parse(r#"{"timestamp":{"$lte":{"$regularExpression":{"pattern":"x","options":""}}}}"#).expect_err("no order");
     assert_eq!(error.path(), "$.timestamp.$lte");
 }
 
@@ -186,7 +195,8 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
     scalar.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Into::into),
-            prop::collection::vec(("[ab0]", inner), 0..3).prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect())),
+            prop::collection::vec(("[ab0]", inner), 0..3)
+                .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect())),
         ]
     })
 }

@@ -141,9 +141,10 @@ fn unwrap_one(key: &str, content: &Value) -> Result<Value, String> {
     match (key, content) {
         ("$date", content) => date_of(content).map(Value::Date),
         ("$oid", Value::String(hex)) => object_id(hex).map(Value::ObjectId).ok_or_else(|| "it is not 24 hex digits".to_owned()),
-        ("$numberInt", content) => {
-            whole_of(content).and_then(|v| i32::try_from(v).ok()).map(Value::Int).ok_or_else(|| "it is not a 32-bit integer".to_owned())
-        }
+        ("$numberInt", content) => whole_of(content)
+            .and_then(|v| i32::try_from(v).ok())
+            .map(Value::Int)
+            .ok_or_else(|| "it is not a 32-bit integer".to_owned()),
         ("$numberLong", content) => whole_of(content).map(Value::Long).ok_or_else(|| "it is not a 64-bit integer".to_owned()),
         ("$numberDouble", content) => double_of(content).map(Value::Double).ok_or_else(|| "it is not a number".to_owned()),
         ("$numberDecimal", Value::String(text)) => Ok(Value::Decimal(text.parse()?)),

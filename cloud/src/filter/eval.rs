@@ -1,6 +1,6 @@
+use super::Value;
 use super::expr::{Expr, Test};
 use super::path::{Leaf, Path, Root};
-use super::Value;
 
 impl Expr {
     pub(super) fn matches(&self, root: Root<'_>) -> bool {

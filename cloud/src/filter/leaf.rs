@@ -60,9 +60,7 @@ fn modulo(element: &Value, divisor: i64, remainder: i64) -> bool {
 
 fn bits(element: &Value, rule: BitRule, positions: &[u32]) -> bool {
     let is_set = |position: u32| match element {
-        Value::Binary(_, bytes) => {
-            bytes.get(position as usize / 8).is_some_and(|byte| byte >> (position % 8) & 1 == 1)
-        }
+        Value::Binary(_, bytes) => bytes.get(position as usize / 8).is_some_and(|byte| byte >> (position % 8) & 1 == 1),
         // A negative number has its sign bit set for ever.
         _ => element.as_whole().is_some_and(|whole| whole >> position.min(63) & 1 == 1),
     };

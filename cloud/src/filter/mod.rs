@@ -24,9 +24,7 @@ mod value;
 pub use bounds::Range;
 pub use decimal::Decimal;
 pub use error::FilterError;
-pub use limits::{
-    MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS, MAX_PATTERN_BYTES, MAX_PATTERNS,
-};
+pub use limits::{MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS, MAX_PATTERN_BYTES, MAX_PATTERNS};
 pub use value::{Document, DocumentError, Value};
 
 use expr::Expr;

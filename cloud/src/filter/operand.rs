@@ -12,7 +12,10 @@ pub(super) fn truthy(value: &Value) -> bool {
 }
 
 pub(super) fn size(value: &Value) -> Result<u64, String> {
-    value.as_whole().and_then(|size| u64::try_from(size).ok()).ok_or_else(|| "$size needs a whole number of at least 0".to_owned())
+    value
+        .as_whole()
+        .and_then(|size| u64::try_from(size).ok())
+        .ok_or_else(|| "$size needs a whole number of at least 0".to_owned())
 }
 
 /// Divisor and remainder of `$mod`, truncated toward zero.

@@ -147,7 +147,8 @@ impl Parser {
 
     fn all(&mut self, value: &Value, at: &At) -> Result<Test> {
         let items = list(value, at)?;
-        let elem_match = |item: &Value| matches!(item, Value::Object(d) if matches!(d.0.as_slice(), [(key, _)] if key == "$elemMatch"));
+        let elem_match =
+            |item: &Value| matches!(item, Value::Object(d) if matches!(d.0.as_slice(), [(key, _)] if key == "$elemMatch"));
         let elem_matches = items.iter().filter(|item| elem_match(item)).count();
         if elem_matches > 0 && elem_matches < items.len() {
             return Err(at.error("$all mixes $elemMatch with other operands"));

@@ -65,9 +65,7 @@ impl Path {
 /// Goes on from a value that was reached by its key.
 fn walk(value: Option<&Value>, rest: &[Part], leaf: Leaf, test: &mut dyn FnMut(Option<&Value>) -> bool) -> bool {
     match (value, rest) {
-        (Some(Value::Array(items)), []) if leaf == Leaf::Expanded => {
-            items.iter().any(|item| test(Some(item))) || test(value)
-        }
+        (Some(Value::Array(items)), []) if leaf == Leaf::Expanded => items.iter().any(|item| test(Some(item))) || test(value),
         (_, []) => test(value),
         (Some(Value::Object(document)), [head, rest @ ..]) => walk(document.get(&head.name), rest, leaf, test),
         (Some(Value::Array(items)), [head, rest @ ..]) => walk_array(items, head, rest, leaf, test),

@@ -10,7 +10,8 @@ use std::str::Chars;
 /// Rewrites a pattern; `multi_line` and `verbose` are the flags it starts with.
 pub(super) fn translate(source: &str, multi_line: bool, verbose: bool) -> Result<String, String> {
     let flags = Flags { multi_line, verbose };
-    Translation { chars: source.chars().peekable(), out: String::with_capacity(source.len() + 16), flags, groups: Vec::new() }.run()
+    Translation { chars: source.chars().peekable(), out: String::with_capacity(source.len() + 16), flags, groups: Vec::new() }
+        .run()
 }
 
 #[derive(Clone, Copy)]

@@ -1,0 +1,37 @@
+use axum::extract::{FromRequest, Request};
+use futures_util::StreamExt;
+use serde_json::{Map, Value};
+
+use super::MAX_BODY_BYTES;
+use crate::error::ApiError;
+use crate::http::App;
+
+/// A body that is a JSON object, whatever its content type says: the original's own tools send it as a form.
+pub(super) struct JsonObject(pub(super) Map<String, Value>);
+
+impl FromRequest<App> for JsonObject {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
+        let bytes = read(request).await?;
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(_) => Err(ApiError::invalid("invalid_body", "body is not a JSON object")),
+            Err(error) => Err(ApiError::invalid("invalid_body", format!("body is not JSON: {error}"))),
+        }
+    }
+}
+
+/// Reads a body, giving up at the limit instead of at its end.
+async fn read(request: Request) -> Result<Vec<u8>, ApiError> {
+    let mut stream = request.into_body().into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| ApiError::invalid("invalid_body", format!("body broke off: {error}")))?;
+        if bytes.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(ApiError::too_large(MAX_BODY_BYTES));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,188 @@
+//! Shapes of answers. Dates and ids are legacy extended JSON, as the documentation shows them.
+
+use iottly_protocol::{CommandId, DeviceId, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::model::{CommandRecord, CommandStatus, Device, Group, MessageId, StoredLog, StoredMessage, UnixMs};
+
+/// The status that every success carries.
+pub(super) const OK: u16 = 200;
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Date {
+    #[serde(rename = "$date")]
+    millis: UnixMs,
+}
+
+impl From<UnixMs> for Date {
+    fn from(millis: UnixMs) -> Self {
+        Self { millis }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Oid(MessageId);
+
+impl Serialize for Oid {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("$oid", &format_args!("{}", self.0))?;
+        map.end()
+    }
+}
+
+/// An entry of a history.
+#[derive(Debug, Serialize)]
+pub(crate) struct MessageDto<'a> {
+    #[serde(rename = "_id")]
+    id: Oid,
+    from: DeviceId,
+    to: ProjectId,
+    timestamp: Date,
+    devicetimestamp: Date,
+    #[serde(rename = "type")]
+    kind: MessageKind,
+    payload: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<StreamId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+}
+
+impl<'a> From<&'a StoredMessage> for MessageDto<'a> {
+    fn from(message: &'a StoredMessage) -> Self {
+        Self {
+            id: Oid(message.id),
+            from: message.scope.device,
+            to: message.scope.project,
+            timestamp: message.timestamp.into(),
+            devicetimestamp: message.device_timestamp.into(),
+            kind: message.kind,
+            payload: &message.payload,
+            channel: message.channel.as_deref(),
+            stream: message.origin.map(|(stream, _)| stream),
+            seq: message.origin.map(|(_, seq)| seq),
+        }
+    }
+}
+
+/// Whether a device is connected, in the documented words.
+pub(crate) fn operating_status(online: bool) -> &'static str {
+    if online { "connected" } else { "disconnected" }
+}
+
+/// A device's properties.
+#[derive(Debug, Serialize)]
+pub(super) struct Props {
+    #[serde(rename = "ID")]
+    id: DeviceId,
+    name: String,
+    macaddress: String,
+    operatingstatus: &'static str,
+    token: String,
+    agent_version: String,
+    deployment_group: GroupId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operatingstatus_since: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    firmware: Option<FirmwareReport>,
+}
+
+impl From<Device> for Props {
+    fn from(device: Device) -> Self {
+        Self {
+            id: device.scope.device,
+            name: device.name,
+            macaddress: device.mac_address,
+            operatingstatus: operating_status(device.online),
+            // Licence tokens come with enrolment; a device that has none says so.
+            token: String::new(),
+            agent_version: device.agent_version,
+            deployment_group: device.group,
+            operatingstatus_since: device.online_since.map(Into::into),
+            firmware: device.firmware,
+        }
+    }
+}
+
+/// A deployment group.
+#[derive(Debug, Serialize)]
+pub(super) struct GroupDto {
+    id: GroupId,
+    name: String,
+    status: String,
+    branch: String,
+    current_revision: String,
+    boards: Vec<DeviceId>,
+    fwcode: FwCode,
+}
+
+/// Always empty, as in every documented answer.
+#[derive(Debug, Default, Serialize)]
+struct FwCode {
+    codesections: [(); 0],
+    snippets: [(); 0],
+}
+
+impl From<Group> for GroupDto {
+    fn from(group: Group) -> Self {
+        Self {
+            id: group.id,
+            name: group.name,
+            status: group.status,
+            branch: group.branch,
+            current_revision: group.current_revision,
+            boards: group.boards,
+            fwcode: FwCode::default(),
+        }
+    }
+}
+
+/// A command and what became of it.
+#[derive(Debug, Serialize)]
+pub(super) struct CommandDto {
+    status: u16,
+    id: CommandId,
+    state: CommandStatus,
+    cmd_type: String,
+    values: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    created: Date,
+    changed: Date,
+    expires: Date,
+}
+
+impl From<CommandRecord> for CommandDto {
+    fn from(record: CommandRecord) -> Self {
+        Self {
+            status: OK,
+            id: record.id,
+            state: record.status,
+            cmd_type: record.cmd_type,
+            values: record.values,
+            detail: record.detail,
+            created: record.created.into(),
+            changed: record.changed.into(),
+            expires: record.expires.into(),
+        }
+    }
+}
+
+/// A line of a device's log.
+#[derive(Debug, Serialize)]
+pub(super) struct LogDto {
+    level: Level,
+    text: String,
+    devicetimestamp: Date,
+}
+
+impl From<StoredLog> for LogDto {
+    fn from(log: StoredLog) -> Self {
+        Self { level: log.level, text: log.text, devicetimestamp: log.device_timestamp.into() }
+    }
+}

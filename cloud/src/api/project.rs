@@ -1,0 +1,48 @@
+use axum::http::{HeaderMap, header};
+use iottly_protocol::ProjectId;
+use serde::Serialize;
+
+use super::Answer;
+use super::dto::{GroupDto, OK};
+use super::spaced::Spaced;
+use crate::auth::ProjectAccess;
+use crate::error::ApiError;
+
+/// Both documented shapes in one.
+#[derive(Serialize)]
+pub(super) struct Inspect {
+    id: ProjectId,
+    name: String,
+    deployment_groups: Vec<GroupDto>,
+    projectgetagenturl: String,
+    agentfile: String,
+    agentapihost: String,
+    board: &'static str,
+    status: u16,
+}
+
+pub(super) async fn inspect(access: ProjectAccess, headers: HeaderMap) -> Answer<Inspect> {
+    let host = host(&headers)?;
+    let project = access.project().await?;
+    let groups = access.groups().await?;
+    Ok(Spaced(Inspect {
+        id: project.id,
+        name: project.name,
+        deployment_groups: groups.into_iter().map(Into::into).collect(),
+        projectgetagenturl: format!("http://{host}/v1.0/project/{}/agent", project.id),
+        agentfile: concat!("iottlyagent_", env!("CARGO_PKG_VERSION"), "_linux_AMD64.tar.gz").to_owned(),
+        agentapihost: host,
+        board: "Linux AMD64",
+        status: OK,
+    }))
+}
+
+/// The name under which the client reached the cloud.
+fn host(headers: &HeaderMap) -> Result<String, ApiError> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
+    if host.is_empty() || !plain {
+        return Err(ApiError::invalid("invalid_host", "Host header is not a host name"));
+    }
+    Ok(host.to_owned())
+}

@@ -1,0 +1,168 @@
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use iottly_protocol::{DeviceId, ProjectId};
+
+use super::credentials::{self, SESSION_COOKIE, cookie, same_origin};
+use super::token::hash_secret;
+use crate::clock;
+use crate::cloud::Services;
+use crate::error::ApiError;
+use crate::http::App;
+use crate::model::{Definition, Device, Group, Principal, Project, Scope};
+
+/// A request that says who it is. Without it, 401.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Whose request it is.
+    pub principal: Principal,
+}
+
+/// A request about the project named in its path, by somebody who may. What it hands out is that project's alone.
+pub struct ProjectAccess {
+    project: ProjectId,
+    services: Services,
+}
+
+/// A request about a device of the project named in its path. A device that is unknown or another project's answers 403.
+pub struct DeviceAccess {
+    project: ProjectAccess,
+    device: Device,
+}
+
+impl FromRequestParts<App> for Access {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let services = &app.services;
+        for token in credentials::tokens(&parts.headers) {
+            if let Some(principal) = services.store.principal(hash_secret(token.as_bytes())).await? {
+                return Ok(Self { principal });
+            }
+        }
+        let session = cookie(&parts.headers, SESSION_COOKIE).and_then(|secret| services.sessions.find(secret, clock::now()));
+        let session = session.ok_or_else(ApiError::unauthenticated)?;
+        if !same_origin(&parts.method, &parts.headers) {
+            return Err(ApiError::forbidden("request with a login cookie comes from another site"));
+        }
+        Ok(Self { principal: session.principal })
+    }
+}
+
+impl FromRequestParts<App> for ProjectAccess {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let access = Access::from_request_parts(parts, app).await?;
+        let named = path_param(parts, app, "project").await?;
+        let project = access.principal.project;
+        if named.parse() != Ok(project) {
+            return Err(ApiError::forbidden("token has no permission for this project"));
+        }
+        Ok(Self { project, services: app.services.clone() })
+    }
+}
+
+impl FromRequestParts<App> for DeviceAccess {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let project = ProjectAccess::from_request_parts(parts, app).await?;
+        let named = path_param(parts, app, "device").await?;
+        project.into_device(&named).await
+    }
+}
+
+async fn path_param(parts: &mut Parts, app: &App, name: &str) -> Result<String, ApiError> {
+    let params = RawPathParams::from_request_parts(parts, app).await.map_err(|_| ApiError::not_found())?;
+    params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).ok_or_else(ApiError::not_found)
+}
+
+impl ProjectAccess {
+    /// A handle on the project of a principal.
+    #[must_use]
+    pub fn of(principal: &Principal, services: &Services) -> Self {
+        Self { project: principal.project, services: services.clone() }
+    }
+
+    /// The project's id.
+    #[must_use]
+    pub fn id(&self) -> ProjectId {
+        self.project
+    }
+
+    /// The cloud's parts. Whatever takes a [`Scope`] gets it from a [`DeviceAccess`].
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The project.
+    ///
+    /// # Errors
+    /// 403 when it is gone, 500 when the store fails.
+    pub async fn project(&self) -> Result<Project, ApiError> {
+        self.services.store.project(self.project).await?.ok_or_else(|| ApiError::forbidden("project is unknown"))
+    }
+
+    /// Its deployment groups, `_orphaned` first.
+    ///
+    /// # Errors
+    /// 500 when the store fails.
+    pub async fn groups(&self) -> Result<Vec<Group>, ApiError> {
+        Ok(self.services.store.groups(self.project).await?)
+    }
+
+    /// Its devices, by name.
+    ///
+    /// # Errors
+    /// 500 when the store fails.
+    pub async fn devices(&self) -> Result<Vec<Device>, ApiError> {
+        Ok(self.services.store.devices(self.project).await?)
+    }
+
+    /// Its message definitions, by type.
+    ///
+    /// # Errors
+    /// 500 when the store fails.
+    pub async fn definitions(&self) -> Result<Vec<Definition>, ApiError> {
+        Ok(self.services.store.definitions(self.project).await?)
+    }
+
+    /// One of its devices.
+    ///
+    /// # Errors
+    /// 403 when the project has no such device, 500 when the store fails.
+    pub async fn into_device(self, id: &str) -> Result<DeviceAccess, ApiError> {
+        let unknown = || ApiError::forbidden("device is unknown in this project");
+        let device: DeviceId = id.parse().map_err(|_| unknown())?;
+        let scope = Scope { project: self.project, device };
+        let device = self.services.store.device(scope).await?.ok_or_else(unknown)?;
+        Ok(DeviceAccess { project: self, device })
+    }
+}
+
+impl DeviceAccess {
+    /// The device as it was when the request came.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Project and device.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.device.scope
+    }
+
+    /// The cloud's parts.
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.project.services
+    }
+
+    /// The project it is in.
+    #[must_use]
+    pub fn project(&self) -> &ProjectAccess {
+        &self.project
+    }
+}

@@ -1,0 +1,13 @@
+//! Who asks: tokens, login sessions, and handles that reach one project only.
+
+mod access;
+mod credentials;
+mod random;
+mod session;
+mod token;
+
+pub use access::{Access, DeviceAccess, ProjectAccess};
+pub use session::{Session, Sessions};
+pub use token::{TokenError, create_token, hash_secret};
+
+pub(crate) use credentials::{SESSION_COOKIE, SESSION_MAX_AGE_SECONDS, cookie, same_origin};

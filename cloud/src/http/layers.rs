@@ -1,0 +1,53 @@
+//! What happens around every request.
+
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::error::ApiError;
+
+/// Longest time a request may take; streams are exempt.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+const REQUEST_ID: &str = "x-request-id";
+/// Longest request id that is taken over from the client.
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+/// Gives the request its id, and errors the body that names it.
+pub(super) async fn request_id(request: Request, next: Next) -> Response {
+    let id = given(request.headers()).unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        let headers = std::mem::take(response.headers_mut());
+        response = error.render(&id);
+        for name in [axum::http::header::ALLOW, axum::http::header::SET_COOKIE] {
+            if let Some(value) = headers.get(&name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        tracing::debug!(http.method = %method, http.path = path, http.status = error.status().as_u16(), request.id = id, error = error.message(), "request refused");
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+fn given(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let plain = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    (plain && id.len() <= MAX_REQUEST_ID_BYTES).then(|| id.to_owned())
+}
+
+/// Ends requests that take too long.
+pub(super) async fn time_limit(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            ApiError::unavailable("timeout", format!("request took longer than {} s", TIME_LIMIT.as_secs())).into_response()
+        }
+    }
+}

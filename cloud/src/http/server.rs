@@ -1,0 +1,55 @@
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::app::{App, router};
+use crate::cloud::Services;
+
+/// How long requests may go on after the server was asked to stop.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// A running HTTP server.
+#[derive(Debug)]
+pub struct Server {
+    closing: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves REST API and dashboard on a bound listener.
+    #[must_use]
+    pub fn start(listener: TcpListener, services: Services) -> Self {
+        let (closing, closed) = watch::channel(false);
+        let app = router(App::new(services, closed.clone()));
+        // Small answers must not wait for the client's delayed acknowledgement.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "connection keeps its send delay");
+            }
+        });
+        let task = tokio::spawn(async move {
+            let serve = axum::serve(listener, app).with_graceful_shutdown(until_true(closed));
+            if let Err(error) = serve.await {
+                tracing::error!(%error, "http server stopped");
+            }
+        });
+        Self { closing, task }
+    }
+
+    /// Stops within two seconds: streams end, requests may finish.
+    pub async fn shutdown(self) {
+        self.closing.send_replace(true);
+        let mut task = self.task;
+        if tokio::time::timeout(GRACE, &mut task).await.is_err() {
+            task.abort();
+        }
+    }
+}
+
+/// Resolves when the value is true, or its sender is gone.
+pub(crate) async fn until_true(mut value: watch::Receiver<bool>) {
+    let _ = value.wait_for(|stop| *stop).await;
+}

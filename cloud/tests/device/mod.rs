@@ -1,0 +1,180 @@
+//! A device reduced to its MQTT connection: speaks the wire and nothing else.
+
+#![allow(dead_code, reason = "every test program uses its own part")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use iottly_protocol::{
+    ConnId, DeviceId, Down, Hello, Status, StreamClass, StreamId, StreamInfo, Topic, Up, Versions, Welcome, encode_batch,
+};
+use rumqttc::{AsyncClient, Event, LastWill, MqttOptions, NetworkOptions, Packet, QoS};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Longer than anything takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Raw {
+    pub id: DeviceId,
+    pub conn: ConnId,
+    pub client: AsyncClient,
+    events: mpsc::UnboundedReceiver<Event>,
+    poll: JoinHandle<()>,
+}
+
+pub struct Login<'a> {
+    pub client_id: &'a str,
+    pub user: &'a str,
+    pub secret: &'a str,
+    pub will_topic: Option<String>,
+}
+
+impl Raw {
+    /// Connects like an agent: own will, own subscription.
+    pub async fn connect(broker: SocketAddr, id: DeviceId, secret: &str) -> Self {
+        let text = id.to_string();
+        let will_topic = Some(Topic::Status(id).to_string());
+        let login = Login { client_id: &text, user: &text, secret, will_topic };
+        let device = Self::login(broker, id, &login).await.expect("the broker admits the device");
+        device.client.subscribe(Topic::Down(id).to_string(), QoS::AtLeastOnce).await.expect("queued");
+        let mut device = device;
+        device.until(|event| matches!(event, Event::Incoming(Packet::SubAck(_)))).await;
+        device.publish(&Topic::Status(id).to_string(), Status::new(device.conn, true).encode(), true).await;
+        device
+    }
+
+    /// Connects with whatever credentials; none when the broker refuses.
+    pub async fn login(broker: SocketAddr, id: DeviceId, login: &Login<'_>) -> Option<Self> {
+        let conn = ConnId::random();
+        let mut options = MqttOptions::new(login.client_id, broker.ip().to_string(), broker.port());
+        options.set_credentials(login.user, login.secret);
+        options.set_max_packet_size(4 << 20, 4 << 20);
+        options.set_keep_alive(Duration::from_secs(30));
+        if let Some(topic) = &login.will_topic {
+            options.set_last_will(LastWill::new(topic, Status::new(conn, false).encode(), QoS::AtLeastOnce, true));
+        }
+        let (client, mut eventloop) = AsyncClient::new(options, 64);
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        eventloop.set_network_options(network);
+        let (sender, events) = mpsc::unbounded_channel();
+        let poll = tokio::spawn(async move {
+            while let Ok(event) = eventloop.poll().await {
+                if sender.send(event).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut device = Self { id, conn, client, events, poll };
+        match tokio::time::timeout(PATIENCE, device.events.recv()).await.expect("an answer to the connect") {
+            Some(Event::Incoming(Packet::ConnAck(_))) => Some(device),
+            _ => None,
+        }
+    }
+
+    /// Waits for an event; panics when the connection ends before it.
+    pub async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                let event = self.events.recv().await.expect("the connection stays");
+                if wanted(&event) {
+                    return event;
+                }
+            }
+        })
+        .await
+        .expect("the event comes")
+    }
+
+    /// Waits for the connection to end.
+    pub async fn ended(&mut self) {
+        let ended = async { while self.events.recv().await.is_some() {} };
+        tokio::time::timeout(PATIENCE, ended).await.expect("the connection ends");
+    }
+
+    pub async fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) {
+        self.client.publish(topic, QoS::AtLeastOnce, retain, payload).await.expect("queued");
+    }
+
+    /// Publishes to the own `up` topic.
+    pub async fn up(&self, payload: Vec<u8>) {
+        self.publish(&Topic::Up(self.id).to_string(), payload, false).await;
+    }
+
+    /// The next message of the cloud.
+    pub async fn down(&mut self) -> Down {
+        let event = self.until(|event| matches!(event, Event::Incoming(Packet::Publish(_)))).await;
+        let Event::Incoming(Packet::Publish(publish)) = event else { unreachable!("checked above") };
+        assert_eq!(publish.topic, Topic::Down(self.id).to_string());
+        Down::decode(&publish.payload).expect("the cloud speaks the wire")
+    }
+
+    /// Says hello and waits for the welcome.
+    pub async fn hello(&mut self, streams: &[(StreamId, StreamClass, u64, u64)]) -> Welcome {
+        let streams = streams.iter().map(|&(stream, class, oldest, next)| StreamInfo { stream, class, oldest, next });
+        let hello = Hello {
+            boot: iottly_protocol::BootId::random(),
+            conn: self.conn,
+            versions: Versions { agent: "9.9.9".into(), runtime: "none".into(), firmware_abi: "none".into() },
+            capabilities: Vec::new(),
+            directive_counter: 0,
+            streams: streams.collect(),
+        };
+        self.up(Up::Hello(hello).encode()).await;
+        loop {
+            if let Down::Welcome(welcome) = self.down().await
+                && welcome.conn == self.conn
+            {
+                return welcome;
+            }
+        }
+    }
+
+    /// Sends the messages `first..first + n`, each with its own number as payload.
+    pub async fn batch(&self, stream: StreamId, first: u64, n: u64) {
+        let records: Vec<_> = (first..first + n).map(message).collect();
+        self.up(encode_batch(stream, first, records.iter().map(String::as_bytes))).await;
+    }
+
+    /// Waits until the cloud acknowledges at least `upto`.
+    pub async fn acked(&mut self, stream: StreamId, upto: u64) {
+        loop {
+            if let Down::Ack(ack) = self.down().await
+                && ack.stream == stream
+                && ack.upto >= upto
+            {
+                return;
+            }
+        }
+    }
+
+    /// Ends as an agent ends: offline status, then a disconnect.
+    pub async fn stop(mut self) {
+        self.publish(&Topic::Status(self.id).to_string(), Status::new(self.conn, false).encode(), true).await;
+        self.client.disconnect().await.expect("queued");
+        let ended = async { while self.events.recv().await.is_some() {} };
+        tokio::time::timeout(PATIENCE, ended).await.expect("the connection ends");
+    }
+
+    /// Dies: the socket closes without a word.
+    pub async fn kill(self) {
+        self.poll.abort();
+        let _ = self.poll.await;
+    }
+}
+
+/// A record whose payload is its number.
+pub fn message(seq: u64) -> String {
+    format!(r#"{{"message":{{"type":"userdefined","at_ms":{seq},"payload":{{"n":{seq}}}}}}}"#)
+}
+
+/// Repeats a check until it holds.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, check: impl Fn() -> F) {
+    let held = async {
+        while !check().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, held).await.is_ok(), "never: {what}");
+}
