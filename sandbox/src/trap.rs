@@ -127,7 +127,7 @@ fn classify(error: &wasmtime::Error) -> (TrapCode, String) {
         TrapCode::HostCopy
     } else if root.contains("resource limit exceeded") {
         TrapCode::Resources
-    } else if root.contains("memory minimum size") || root.contains("exceeds memory limits") {
+    } else if root.contains("exceeds memory limits") || root.contains("out of bounds") {
         TrapCode::Memory
     } else {
         TrapCode::Other

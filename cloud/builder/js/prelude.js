@@ -1,0 +1,116 @@
+// What every script finds without importing it. Runs before the script's own top level, during the build; the snapshot taken
+// then is what devices start from. So nothing here may ask the device before `start`.
+import { write } from 'iottly:firmware/log@0.1.0';
+import { nowMs, monotonicNs } from 'iottly:firmware/clock@0.1.0';
+import { seed } from 'iottly:firmware/random@0.1.0';
+import { send } from 'iottly:firmware/telemetry@0.1.0';
+import sections from './sections.js';
+
+let started = false;
+const early = [];
+const MAX_EARLY = 50;
+
+const onDevice = (what) => {
+  if (!started) throw new Error(`${what} needs the device: use it in init() or later, the top level runs when the script is built`);
+};
+
+// A reason the platform knows. `tag` is one of invalid, unsupported, denied, busy, limit, io, failed.
+class Fault extends Error {
+  constructor(tag, message) {
+    super(message === undefined ? tag : message);
+    this.name = 'Fault';
+    this.tag = tag;
+  }
+}
+
+// Where an exception happened, in the author's files and lines.
+export const trace = (error) => {
+  const lines = error && typeof error.stack === 'string' ? error.stack.split('\n') : [];
+  return lines
+    .map((line) => line.trim())
+    .filter((line) => line && !line.includes('__iottly') && !line.includes('(native)'))
+    .map((line) => line.replace(/\(?\/([^()\s]+?):(\d+)(:\d+)?\)?$/, (_, file, row, column) => `(${place(file, +row)}${column || ''})`));
+};
+
+const place = (file, row) => {
+  if (file !== 'main.js') return `${file}:${row}`;
+  const section = sections.filter(([, first]) => first <= row).pop();
+  return section ? `${section[0]}:${row - section[1] + 1}` : `${file}:${row}`;
+};
+
+const text = (value) => {
+  if (typeof value === 'string') return value;
+  if (value instanceof Error) return [String(value), ...trace(value)].join('\n  ');
+  if (typeof value === 'object' && value !== null) {
+    try { return JSON.stringify(value); } catch { return String(value); }
+  }
+  return String(value);
+};
+
+const at = (level) => (...values) => {
+  const line = values.map(text).join(' ');
+  if (started) write(level, line);
+  else if (early.length < MAX_EARLY) early.push([level, line]);
+};
+
+const log = at('info');
+Object.assign(log, { trace: at('trace'), debug: at('debug'), info: log, warn: at('warn'), error: at('error') });
+globalThis.log = log;
+globalThis.console = { trace: log.trace, debug: log.debug, log, info: log, warn: log.warn, error: log.error };
+globalThis.Fault = Fault;
+
+// send_msg(payload), send_msg(payload, 'channel'), send_msg(payload, { channel, durable })
+globalThis.send_msg = (payload, options) => {
+  onDevice('send_msg');
+  if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) {
+    throw new TypeError(`send_msg takes an object, not ${Array.isArray(payload) ? 'an array' : payload === null ? 'null' : typeof payload}`);
+  }
+  const { channel, durable } = typeof options === 'string' ? { channel: options } : options || {};
+  try {
+    send(JSON.stringify(payload), channel, durable ? 'durable' : 'buffered');
+  } catch (error) {
+    if (error instanceof Error && error.tag === undefined && error.payload === undefined) throw error;
+    const { tag, val } = error.payload || error;
+    throw new Fault(tag, val);
+  }
+};
+
+const RealDate = Date;
+globalThis.Date = class Date extends RealDate {
+  constructor(...args) {
+    if (args.length) super(...args);
+    else super(Date.now());
+  }
+  static now() {
+    onDevice('the current time');
+    return Number(nowMs());
+  }
+};
+globalThis.performance = { now: () => { onDevice('performance.now'); return Number(monotonicNs()) / 1e6; } };
+
+// The engine's own generator lies in the snapshot: it would give every device the same numbers. This is sfc32.
+let a = 0, b = 0, c = 0, d = 1;
+const next = () => {
+  const sum = (a + b + d) | 0;
+  d = (d + 1) | 0;
+  a = b ^ (b >>> 9);
+  b = (c + (c << 3)) | 0;
+  c = (((c << 21) | (c >>> 11)) + sum) | 0;
+  return sum >>> 0;
+};
+Math.random = () => {
+  onDevice('Math.random');
+  return ((next() >>> 5) * 67108864 + (next() >>> 6)) / 9007199254740992;
+};
+
+// The first thing that happens on a device.
+export const start = () => {
+  const [low, high] = [Number(seed()), Number(seed())];
+  [a, b, c, d] = [low | 0, (low / 4294967296) | 0, high % 4294967296 | 0, 1];
+  a ^= low % 4294967296 | 0;
+  for (let i = 0; i < 12; i++) next();
+  started = true;
+  for (const [level, line] of early.splice(0)) write(level, line);
+};
+
+export { Fault };

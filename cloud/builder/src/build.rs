@@ -1,0 +1,63 @@
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use iottly_child::{BAD_INPUT, Job, Outcome, RunError, run};
+use tempfile::TempDir;
+
+use crate::{BuilderProgram, Source, SourceError, diagnose, layout};
+
+/// Environment variable with the processor time of a build, in seconds.
+pub(crate) const CPU_VAR: &str = "IOTTLY_BUILD_CPU_S";
+
+/// Why a script does not become a firmware.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The files themselves cannot be a source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The script is wrong; the text begins with the place, as the author knows it: `main.js:3:5: SyntaxError: …`.
+    #[error("{0}")]
+    Script(String),
+    /// The script's top level did not end.
+    #[error("main.js: the top level of the script did not end within {0:?}; work that takes long belongs into init() or loop()")]
+    Endless(Duration),
+    /// The builder itself did not come through.
+    #[error("cannot build the firmware: {0}")]
+    Builder(String),
+}
+
+/// Builds a component from `source` with the child `program`, which is killed after `deadline`.
+///
+/// # Errors
+/// [`BuildError`]; what the author can mend is told apart from what the platform failed to do.
+pub fn build(program: &BuilderProgram, source: &Source, deadline: Duration) -> Result<Vec<u8>, BuildError> {
+    source.check()?;
+    let failed = |error: io::Error| BuildError::Builder(error.to_string());
+    let dir = tempfile::Builder::new().prefix("iottly-build-").tempdir().map_err(failed)?;
+    layout::write(source, dir.path()).map_err(failed)?;
+    let outcome = start(program, &dir, deadline).map_err(failed)?;
+    match outcome {
+        Ok(outcome) if outcome.success() => std::fs::read(dir.path().join("firmware.wasm")).map_err(failed),
+        Ok(outcome) if outcome.code() == Some(i32::from(BAD_INPUT)) => {
+            Err(BuildError::Script(diagnose::script(&outcome.stderr, source, dir.path())))
+        }
+        Ok(outcome) if outcome.out_of_time() => Err(BuildError::Endless(deadline)),
+        Ok(outcome) => Err(BuildError::Builder(diagnose::without_paths(&outcome.reason(), dir.path()))),
+        Err(RunError::Timeout(after)) => Err(BuildError::Endless(after)),
+        Err(error) => Err(BuildError::Builder(error.to_string())),
+    }
+}
+
+fn start(program: &BuilderProgram, dir: &TempDir, deadline: Duration) -> io::Result<Result<Outcome, RunError>> {
+    let cpu_s = (deadline.as_secs() + 1).to_string();
+    let scratch = dir.path().to_string_lossy().into_owned();
+    let job = Job {
+        input: File::open("/dev/null")?,
+        output: File::create_new(dir.path().join("firmware.wasm"))?,
+        dir: dir.path(),
+        env: &[(CPU_VAR, &cpu_s), ("TMPDIR", &scratch)],
+        wall: deadline,
+    };
+    Ok(run(program, job))
+}

@@ -1,0 +1,55 @@
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use componentize_qjs::{ComponentizeOpts, Runtime, componentize};
+use iottly_child::{BAD_INPUT, Bounds, confine};
+
+use crate::build::CPU_VAR;
+use crate::layout;
+
+/// A normal build needs less than 100 MB; a script that allocates without end fails cleanly at this bound.
+const DATA_BYTES: u64 = 300 << 20;
+/// Processor seconds when the parent names none.
+const CPU_S: u64 = 10;
+const FAILED: u8 = 70;
+
+/// The build child's whole life: modules and world in the working directory, the component on standard output,
+/// reasons on standard error.
+///
+/// Call it before anything else in `main`: it limits the whole process.
+#[must_use]
+pub fn build_child() -> ExitCode {
+    match work() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, reason)) => {
+            eprintln!("{reason}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn work() -> Result<(), (u8, String)> {
+    let cpu_s = std::env::var(CPU_VAR).ok().and_then(|text| text.parse().ok()).unwrap_or(CPU_S);
+    confine(Bounds { cpu_s, data_bytes: DATA_BYTES, file_bytes: 64 << 20 })
+        .map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
+    let entry = layout::entry();
+    let script = std::fs::read_to_string(&entry).map_err(|error| (FAILED, format!("{}: {error}", entry.display())))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| (FAILED, format!("cannot start the build: {error}")))?;
+    let options = ComponentizeOpts {
+        wit_path: Path::new(layout::WORLD),
+        js_source: &script,
+        js_path: Some(&entry),
+        module_root: Some(Path::new(layout::MODULES)),
+        world_name: None,
+        stub_wasi: true,
+        disable_gc: false,
+        runtime: Runtime::OptSizeSync,
+    };
+    let component = runtime.block_on(componentize(&options)).map_err(|error| (BAD_INPUT, format!("{error:?}")))?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(&component).and_then(|()| out.flush()).map_err(|error| (FAILED, format!("cannot write the component: {error}")))
+}

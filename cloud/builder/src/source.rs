@@ -1,0 +1,186 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// The script that everything starts from.
+pub(crate) const MAIN: &str = "main.js";
+/// Folder of our own modules beside the author's.
+pub(crate) const OURS: &str = "__iottly";
+/// Most files of one firmware.
+const MAX_FILES: usize = 256;
+/// Most bytes of all files together.
+const MAX_BYTES: usize = 4 << 20;
+/// Most folders inside each other.
+const MAX_DEPTH: usize = 16;
+
+/// The author's files, complete and within limits: at most 256 files and 4 MiB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    files: BTreeMap<String, String>,
+    sections: Vec<(String, usize)>,
+}
+
+/// Why files cannot be a firmware's source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// There is no `main.js`.
+    #[error("{}: no main.js in this folder", .0.display())]
+    NoMain(PathBuf),
+    /// A file or folder cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// More or larger files than a firmware may have.
+    #[error("the source has more than {limit}")]
+    TooLarge {
+        /// What there is too much of.
+        limit: &'static str,
+    },
+    /// A name that is ours, or none that a module can have.
+    #[error("{0}: not a name for a module")]
+    Name(String),
+}
+
+impl Source {
+    /// A single script, as `main.js`.
+    #[must_use]
+    pub fn script(text: impl Into<String>) -> Self {
+        Self { files: BTreeMap::from([(MAIN.to_owned(), text.into())]), sections: Vec::new() }
+    }
+
+    /// Sections by name and text, in the order they are put together: `global`, `init`, `loop`, then the handlers.
+    ///
+    /// They share one scope; errors name the section and the line in it.
+    #[must_use]
+    pub fn sections<'a>(sections: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let (mut script, mut starts, mut line) = (String::new(), Vec::new(), 1);
+        for (name, text) in sections {
+            starts.push((name.to_owned(), line));
+            script.push_str(text);
+            script.push('\n');
+            line += text.matches('\n').count() + 1;
+        }
+        Self { sections: starts, ..Self::script(script) }
+    }
+
+    /// The scripts in a folder: `main.js` and every `.js` or `.mjs` file it may import. Hidden folders, `target` and
+    /// symbolic links are left out.
+    ///
+    /// # Errors
+    /// [`SourceError`]: no `main.js`, too much, or unreadable.
+    pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self, SourceError> {
+        let dir = dir.as_ref();
+        let mut files = BTreeMap::new();
+        collect(dir, "", 0, &mut files)?;
+        if !files.contains_key(MAIN) {
+            return Err(SourceError::NoMain(dir.to_owned()));
+        }
+        Ok(Self { files, sections: Vec::new() })
+    }
+
+    /// Paths and texts, in the order of their paths.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()))
+    }
+
+    /// Checks sizes and names, whichever way the source came.
+    pub(crate) fn check(&self) -> Result<(), SourceError> {
+        for path in self.files.keys() {
+            let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+            if !plain || path.starts_with(OURS) {
+                return Err(SourceError::Name(path.clone()));
+            }
+        }
+        within_limits(&self.files)
+    }
+
+    /// Names of the sections and the lines of `main.js` they begin at, counted from 1; empty for files.
+    pub(crate) fn section_starts(&self) -> &[(String, usize)] {
+        &self.sections
+    }
+
+    pub(crate) fn main(&self) -> &str {
+        &self.files[MAIN]
+    }
+}
+
+fn collect(dir: &Path, prefix: &str, depth: usize, files: &mut BTreeMap<String, String>) -> Result<(), SourceError> {
+    if depth > MAX_DEPTH {
+        return Err(SourceError::TooLarge { limit: "16 folders inside each other" });
+    }
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| SourceError::Read { path, source }
+    };
+    for entry in fs::read_dir(dir).map_err(failed(dir))? {
+        let entry = entry.map_err(failed(dir))?;
+        let path = entry.path();
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let kind = entry.file_type().map_err(failed(&path))?;
+        let relative = format!("{prefix}{name}");
+        if kind.is_dir() && !name.starts_with('.') && relative != "target" {
+            collect(&path, &format!("{relative}/"), depth + 1, files)?;
+        } else if kind.is_file() && (name.ends_with(".js") || name.ends_with(".mjs")) {
+            let size = entry.metadata().map_err(failed(&path))?.len();
+            if size > MAX_BYTES as u64 {
+                return Err(SourceError::TooLarge { limit: "4 MiB" });
+            }
+            files.insert(relative, fs::read_to_string(&path).map_err(failed(&path))?);
+            within_limits(files)?;
+        }
+    }
+    Ok(())
+}
+
+fn within_limits(files: &BTreeMap<String, String>) -> Result<(), SourceError> {
+    if files.len() > MAX_FILES {
+        return Err(SourceError::TooLarge { limit: "256 files" });
+    }
+    if files.values().map(String::len).sum::<usize>() > MAX_BYTES {
+        return Err(SourceError::TooLarge { limit: "4 MiB" });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_know_where_they_begin() {
+        let source = Source::sections([("global", "let a = 1;\nlet b;"), ("init", ""), ("loop", "function loop() {\n}\n"), ("echo", "x")]);
+        assert_eq!(source.main(), "let a = 1;\nlet b;\n\nfunction loop() {\n}\n\nx\n");
+        let starts: Vec<_> = source.section_starts().iter().map(|(name, line)| (name.as_str(), *line)).collect();
+        assert_eq!(starts, [("global", 1), ("init", 3), ("loop", 4), ("echo", 7)]);
+    }
+
+    #[test]
+    fn a_folder_gives_its_scripts_only() {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in
+            [("main.js", "1"), ("lib/a.mjs", "2"), ("notes.txt", "3"), (".git/x.js", "4"), ("target/y.js", "5"), ("lib/target/z.js", "6")]
+        {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("passwd.js")).unwrap();
+        let source = Source::from_dir(dir.path()).unwrap();
+        assert_eq!(source.files().collect::<Vec<_>>(), [("lib/a.mjs", "2"), ("lib/target/z.js", "6"), ("main.js", "1")]);
+    }
+
+    #[test]
+    fn too_much_and_nothing_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Source::from_dir(dir.path()).unwrap_err().to_string().ends_with("no main.js in this folder"));
+        fs::write(dir.path().join("main.js"), "x".repeat(MAX_BYTES + 1)).unwrap();
+        assert_eq!(Source::from_dir(dir.path()).unwrap_err().to_string(), "the source has more than 4 MiB");
+        assert!(Source::script("x".repeat(MAX_BYTES + 1)).check().is_err());
+        assert!(Source::script("x".repeat(MAX_BYTES)).check().is_ok());
+    }
+}

@@ -1,0 +1,118 @@
+//! A board for scripts: the real builder, the real compiler, a host that remembers.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use iottly_builder::{BuildError, BuilderProgram, Source};
+use iottly_sandbox::{Cache, CallError, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, Outgoing, Runtime};
+
+pub const NOW_MS: u64 = 1_700_000_000_000;
+
+pub struct Board {
+    pub instance: Instance,
+    host: Recorder,
+}
+
+#[derive(Clone)]
+struct Recorder(Arc<Mutex<Seen>>);
+
+pub struct Seen {
+    pub sent: Vec<Outgoing>,
+    pub lines: Vec<(Level, String)>,
+    pub refuse: Option<Fault>,
+    pub now_ms: u64,
+}
+
+pub fn build(source: &Source) -> Result<Vec<u8>, BuildError> {
+    build_within(source, Duration::from_secs(60))
+}
+
+pub fn build_within(source: &Source, deadline: Duration) -> Result<Vec<u8>, BuildError> {
+    iottly_builder::build(&BuilderProgram { path: env!("CARGO_BIN_EXE_iottly-build-js").into(), args: vec![] }, source, deadline)
+}
+
+pub fn sections(global: &str, init: &str, loop_: &str, handlers: &[(&str, &str)]) -> Source {
+    let fixed = [("global", global), ("init", init), ("loop", loop_)];
+    Source::sections(fixed.into_iter().chain(handlers.iter().copied()))
+}
+
+pub fn example(name: &str) -> Source {
+    Source::from_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../firmware-examples").join(name)).unwrap()
+}
+
+impl Board {
+    pub fn firmware(source: &Source) -> Firmware {
+        let wasm = build(source).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        // The test itself plays the compiler's part: cargo gives the path of a program only to its own package's tests.
+        let code = iottly_sandbox::compile_here(&wasm).unwrap();
+        let file = dir.path().join("code");
+        std::fs::write(&file, code).unwrap();
+        let compiler = CompilerProgram { path: "/bin/cat".into(), args: vec![file.into()] };
+        Cache::open(dir.path().join("cache"), compiler).unwrap().load(&Runtime::new().unwrap(), &wasm).unwrap()
+    }
+
+    pub fn on(firmware: &Firmware, limits: Limits) -> Self {
+        let host = Recorder(Arc::new(Mutex::new(Seen { sent: vec![], lines: vec![], refuse: None, now_ms: NOW_MS })));
+        Self { instance: firmware.start(Box::new(host.clone()), limits).unwrap(), host }
+    }
+
+    /// Built and started; `init` has not run.
+    pub fn load(source: &Source) -> Self {
+        Self::on(&Self::firmware(source), Limits::default())
+    }
+
+    pub fn start(source: &Source) -> Self {
+        let mut board = Self::load(source);
+        board.instance.init().unwrap();
+        board
+    }
+
+    pub fn run(script: &str) -> Self {
+        Self::start(&Source::script(script))
+    }
+
+    pub fn tick(&mut self) -> Result<u32, CallError> {
+        let now = self.seen().now_ms;
+        self.instance.tick(now)
+    }
+
+    pub fn handle(&mut self, command: &str, values: serde_json::Value) -> Result<(), CallError> {
+        self.instance.handle(command, &values.to_string())
+    }
+
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.host.0.lock().unwrap()
+    }
+
+    pub fn sent(&self) -> Vec<String> {
+        self.seen().sent.iter().map(|message| message.payload.clone()).collect()
+    }
+
+    pub fn lines(&self) -> Vec<(Level, String)> {
+        self.seen().lines.clone()
+    }
+}
+
+impl Host for Recorder {
+    fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
+        let mut seen = self.0.lock().unwrap();
+        match seen.refuse.clone() {
+            Some(fault) => Err(fault),
+            None => {
+                seen.sent.push(message);
+                Ok(())
+            }
+        }
+    }
+
+    fn log(&mut self, level: Level, text: &str) {
+        self.0.lock().unwrap().lines.push((level, text.to_owned()));
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        self.0.lock().unwrap().now_ms
+    }
+}

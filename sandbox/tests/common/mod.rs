@@ -1,0 +1,120 @@
+//! Small firmwares in text form, a host that remembers, and a cache with the real compiler.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use iottly_sandbox::{Cache, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, LoadError, Outgoing, Runtime};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// Address of a result that says "fine"; for `tick` it asks for 500 ms.
+pub const FINE: &str = "(i32.const 1024)";
+
+/// A firmware in which some of `init handle tick event health shutdown` have the given bodies; each leaves the address of its result.
+/// `memory` is the initial size in pages; `extra` goes into the module as it is.
+pub fn firmware_with(bodies: &[(&str, &str)], memory: u32, extra: &str) -> Vec<u8> {
+    let body = |name: &str| bodies.iter().find(|(of, _)| *of == name).map_or(FINE, |(_, body)| body);
+    let text = format!(
+        r#"(module
+  (import "iottly:firmware/telemetry@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32)))
+  (import "iottly:firmware/log@0.1.0" "write" (func $log (param i32 i32 i32)))
+  (import "iottly:firmware/clock@0.1.0" "now-ms" (func $now (result i64)))
+  (import "iottly:firmware/random@0.1.0" "seed" (func $seed (result i64)))
+  (memory (export "memory") {memory})
+  (data (i32.const 1028) "\f4\01\00\00")
+  (data (i32.const 4096) "{{\"n\": 1}}")
+  (data (i32.const 4112) "alarm")
+  (data (i32.const 4128) "hello log")
+  (global $next (mut i32) (i32.const 65536))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.set $next (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+    (global.get $next)
+    (global.set $next (i32.add (global.get $next) (local.get 3))))
+  (func $init (export "iottly:firmware/app@0.1.0#init") (result i32) {init})
+  (func $handle (export "iottly:firmware/app@0.1.0#handle") (param i32 i32 i32 i32) (result i32) {handle})
+  (func $tick (export "iottly:firmware/app@0.1.0#tick") (param i64) (result i32) {tick})
+  (func $event (export "iottly:firmware/app@0.1.0#event") (param i32 i64) (result i32) {event})
+  (func $health (export "iottly:firmware/app@0.1.0#health") (result i32) {health})
+  (func $shutdown (export "iottly:firmware/app@0.1.0#shutdown") (param i32 i32) (result i32) {shutdown})
+  {extra})"#,
+        init = body("init"),
+        handle = body("handle"),
+        tick = body("tick"),
+        event = body("event"),
+        health = body("health"),
+        shutdown = body("shutdown"),
+    );
+    component(&text)
+}
+
+pub fn firmware(bodies: &[(&str, &str)]) -> Vec<u8> {
+    firmware_with(bodies, 4, "")
+}
+
+fn component(text: &str) -> Vec<u8> {
+    let mut core = wat::parse_str(text).unwrap();
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("firmware")).unwrap();
+    embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().module(&core).unwrap().validate(true).encode().unwrap()
+}
+
+pub fn compiler() -> CompilerProgram {
+    CompilerProgram { path: env!("CARGO_BIN_EXE_iottly-compile").into(), args: vec![] }
+}
+
+/// A compiler that is this shell script.
+pub fn shell(script: &str) -> CompilerProgram {
+    CompilerProgram { path: "/bin/sh".into(), args: vec!["-c".into(), script.into()] }
+}
+
+pub fn load(wasm: &[u8]) -> Result<Firmware, LoadError> {
+    let dir = tempfile::tempdir().unwrap();
+    Cache::open(dir.path().join("cache"), compiler()).unwrap().load(&Runtime::new().unwrap(), wasm)
+}
+
+pub fn start(wasm: &[u8], limits: Limits) -> (Instance, Recorder) {
+    let recorder = Recorder::default();
+    let instance = load(wasm).unwrap().start(Box::new(recorder.clone()), limits).unwrap();
+    (instance, recorder)
+}
+
+/// A host that remembers what it was given.
+#[derive(Clone, Default)]
+pub struct Recorder(Arc<Mutex<Seen>>);
+
+#[derive(Default)]
+pub struct Seen {
+    pub sent: Vec<Outgoing>,
+    pub lines: Vec<(Level, String)>,
+    pub refuse: Option<Fault>,
+    pub delay: std::time::Duration,
+}
+
+impl Recorder {
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Host for Recorder {
+    fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
+        let mut seen = self.seen();
+        std::thread::sleep(seen.delay);
+        if let Some(fault) = seen.refuse.clone() {
+            return Err(fault);
+        }
+        seen.sent.push(message);
+        Ok(())
+    }
+
+    fn log(&mut self, level: Level, text: &str) {
+        self.seen().lines.push((level, text.to_owned()));
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        1_700_000_000_000
+    }
+}
