@@ -4,6 +4,7 @@ mod actor;
 mod backoff;
 mod client;
 mod session;
+mod track;
 mod window;
 
 pub(crate) use actor::{Actor, Delivery, Links, Receipt};

@@ -5,6 +5,7 @@ use iottly_protocol::{GapReason, Refuse};
 use proptest::prelude::*;
 
 use super::*;
+use crate::outbox::Item;
 
 fn identity() -> Identity {
     let versions = Versions { agent: "1".into(), runtime: "2".into(), firmware_abi: "3".into() };

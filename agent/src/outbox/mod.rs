@@ -2,16 +2,19 @@
 //!
 //! [`Queue`] is the storage, [`SledQueue`] its implementation, [`Outbox`] the thread that owns it and commits in groups.
 
-mod actor;
 mod dead_letter;
 mod frame;
+mod handle;
+mod owner;
+mod sled_files;
 mod sled_queue;
 
 use iottly_protocol::{GapReason, StreamClass, StreamId, StreamInfo};
 
-pub use actor::{Budgets, Outbox, OutboxError};
 pub use dead_letter::DeadLetter;
-pub use sled_queue::{OpenNote, SledQueue};
+pub use handle::{Budgets, Outbox, OutboxError};
+pub use sled_files::OpenNote;
+pub use sled_queue::SledQueue;
 
 /// The stream classes in the order in which arrays hold them.
 pub const CLASSES: [StreamClass; 2] = [StreamClass::History, StreamClass::Control];

@@ -1,27 +1,14 @@
-use std::collections::HashSet;
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use iottly_protocol::{GapReason, StreamClass, StreamId, StreamInfo};
 
 use super::dead_letter::MAX_DEAD_LETTERS;
 use super::frame::{self, Meta, OVERHEAD_BYTES};
+use super::sled_files::{Files, OpenNote, open_or_quarantine};
 use super::{CLASSES, DeadLetter, Item, Page, Pending, Queue, QueueError, index};
 
-/// Page cache of the database, bytes; sled's default is 1 GiB.
-const CACHE_BYTES: u64 = 1 << 20;
 /// Most keys in one write when acknowledged records are removed.
 const ACK_CHUNK: u64 = 1000;
-/// How often and with which pauses a locked database is tried again.
-const LOCK_ATTEMPTS: u32 = 200;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
-/// Most unreadable queues kept aside.
-const MAX_QUARANTINED: usize = 2;
 
 /// The queue in one sled database.
 ///
@@ -32,33 +19,11 @@ pub struct SledQueue {
     streams: [Stream; 2],
 }
 
-struct Files {
-    db: sled::Db,
-    /// The database file, opened once more to sync it.
-    log: File,
-    /// Blob files that are synced already.
-    synced_blobs: HashSet<OsString>,
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Stream {
     meta: Meta,
     next: u64,
     bytes: u64,
-}
-
-/// What opening a queue had to give up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OpenNote {
-    /// The queue was unreadable: it was moved aside and an empty one started.
-    Quarantined {
-        /// Where the old one is.
-        moved_to: PathBuf,
-        /// Why it could not be read.
-        reason: String,
-    },
-    /// A stream's identity was damaged; its records are in a new stream.
-    NewStream(StreamClass),
 }
 
 impl SledQueue {
@@ -104,17 +69,15 @@ impl SledQueue {
     }
 
     fn db(&self) -> Result<&sled::Db, QueueError> {
-        self.files.as_ref().map(|files| &files.db).ok_or_else(|| self.closed())
+        self.files.as_ref().map(Files::db).ok_or_else(|| self.closed())
     }
 
     /// Makes everything written so far durable.
     fn sync(&mut self) -> Result<(), QueueError> {
-        let Some(files) = &mut self.files else { return Err(self.closed()) };
-        let synced = files.sync(&self.path);
-        synced.map_err(|e| match e {
-            SyncError::Storage(source) => self.storage(source),
-            SyncError::Io(source) => self.io(source),
-        })
+        match &mut self.files {
+            Some(files) => files.sync(&self.path),
+            None => Err(self.closed()),
+        }
     }
 
     fn closed(&self) -> QueueError {
@@ -123,10 +86,6 @@ impl SledQueue {
 
     fn storage(&self, source: sled::Error) -> QueueError {
         QueueError::Storage { path: self.path.display().to_string(), source }
-    }
-
-    fn io(&self, source: io::Error) -> QueueError {
-        QueueError::Io { path: self.path.display().to_string(), source }
     }
 
     fn trim_dead_letters(&self, class: StreamClass) -> Result<(), QueueError> {
@@ -261,7 +220,7 @@ impl Queue for SledQueue {
     fn recover(&mut self) -> Result<(), QueueError> {
         // The old database must be closed before its file lock can be taken again.
         self.files = None;
-        self.files = Some(open_files(&self.path).map_err(|unopened| open_error(&self.path, unopened.reason()))?);
+        self.files = Some(Files::open(&self.path)?);
         self.load(&mut Vec::new())
     }
 }
@@ -304,141 +263,4 @@ impl Reader {
             self.items.push(Item::Hole { from, to, reason: GapReason::Corruption });
         }
     }
-}
-
-enum SyncError {
-    Storage(sled::Error),
-    Io(io::Error),
-}
-
-impl Files {
-    fn sync(&mut self, path: &Path) -> Result<(), SyncError> {
-        self.db.flush().map_err(SyncError::Storage)?;
-        self.sync_blobs(&path.join("blobs")).map_err(SyncError::Io)?;
-        self.log.sync_data().map_err(SyncError::Io)
-    }
-
-    /// sled puts large items into files of their own and never syncs them.
-    fn sync_blobs(&mut self, folder: &Path) -> io::Result<()> {
-        let entries = match fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(e),
-        };
-        let mut present = HashSet::new();
-        let mut added = false;
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            if !self.synced_blobs.contains(&name) {
-                match File::open(entry.path()) {
-                    Ok(file) => file.sync_data()?,
-                    // Removed by sled between the listing and here.
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                    Err(e) => return Err(e),
-                }
-                added = true;
-            }
-            present.insert(name);
-        }
-        self.synced_blobs = present;
-        if added {
-            File::open(folder)?.sync_data()?;
-        }
-        Ok(())
-    }
-}
-
-fn open_or_quarantine(path: &Path) -> Result<(Files, Option<OpenNote>), QueueError> {
-    let reason = match open_files(path) {
-        Ok(files) => return Ok((files, None)),
-        Err(Unopened::System(reason)) => return Err(open_error(path, reason)),
-        Err(Unopened::Damaged(reason)) => reason,
-    };
-    tracing::warn!(queue.path = %path.display(), reason, "the queue does not open, trying without its snapshot");
-    // A stale or damaged snapshot is the usual reason, and sled rebuilds it from the log.
-    remove_snapshots(path);
-    let reason = match open_files(path) {
-        Ok(files) => return Ok((files, None)),
-        Err(Unopened::System(reason)) => return Err(open_error(path, reason)),
-        Err(Unopened::Damaged(reason)) => reason,
-    };
-    let moved_to = quarantine(path).map_err(|e| open_error(path, format!("{reason}; moving it aside: {e}")))?;
-    let files = open_files(path).map_err(|unopened| open_error(path, unopened.reason()))?;
-    Ok((files, Some(OpenNote::Quarantined { moved_to, reason })))
-}
-
-fn open_error(path: &Path, reason: String) -> QueueError {
-    QueueError::Open { path: path.display().to_string(), reason }
-}
-
-/// Why a database did not open.
-enum Unopened {
-    /// What is in its files.
-    Damaged(String),
-    /// The system: no space, no permission, another process. The files may be in order.
-    System(String),
-}
-
-impl Unopened {
-    fn reason(self) -> String {
-        match self {
-            Self::Damaged(reason) | Self::System(reason) => reason,
-        }
-    }
-}
-
-impl From<io::Error> for Unopened {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Self::Damaged(error.to_string()),
-            _ => Self::System(error.to_string()),
-        }
-    }
-}
-
-/// Opens the database; sled panics on some damage, which is damage like any other.
-fn open_files(path: &Path) -> Result<Files, Unopened> {
-    let config = sled::Config::default().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    let mut attempts = 0;
-    let db = loop {
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-        match opened.map_err(|_| Unopened::Damaged("the storage engine panicked".to_owned()))? {
-            Ok(db) => break db,
-            // A database that was closed just now keeps its lock until sled's own threads have let go of it.
-            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") && attempts < LOCK_ATTEMPTS => {
-                attempts += 1;
-                thread::sleep(LOCK_PAUSE);
-            }
-            Err(sled::Error::Io(error)) => return Err(error.into()),
-            Err(error) => return Err(Unopened::Damaged(error.to_string())),
-        }
-    };
-    let log = File::open(path.join("db"))?;
-    log.sync_all()?;
-    for folder in [Some(path), path.parent()].into_iter().flatten() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(Files { db, log, synced_blobs: HashSet::new() })
-}
-
-fn remove_snapshots(path: &Path) {
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
-            // A failure shows as the second attempt to open failing.
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Moves the queue's folder aside as `<name>.bad-<n>`; beyond the bound the newest place is reused.
-fn quarantine(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let places: Vec<_> = (1..=MAX_QUARANTINED).map(|n| path.with_file_name(format!("{name}.bad-{n}"))).collect();
-    let place = places.iter().find(|place| !place.exists()).or(places.last()).expect("there is at least one place").clone();
-    if place.exists() {
-        fs::remove_dir_all(&place)?;
-    }
-    fs::rename(path, &place)?;
-    Ok(place)
 }

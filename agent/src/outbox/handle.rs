@@ -7,23 +7,15 @@ use iottly_protocol::{StreamClass, StreamInfo, limits};
 use tokio::sync::{oneshot, watch};
 
 use super::frame::OVERHEAD_BYTES;
-use super::{CLASSES, Page, Pending, Queue, QueueError, index};
+use super::owner::Owner;
+use super::{CLASSES, Page, Pending, Queue, index};
 
-/// Most records in one commit.
-const GROUP_RECORDS: usize = 1000;
-/// Size at which a commit takes no more records, bytes.
-const GROUP_BYTES: usize = 1 << 20;
 /// Most bytes that wait for a commit.
 const OPEN_BYTES: usize = 4 << 20;
 /// Most records that wait for a commit.
 const OPEN_RECORDS: usize = 10_000;
 /// How long a sender waits for room before it is told that the queue is busy.
 const ROOM_WAIT: Duration = Duration::from_millis(50);
-/// Pauses between attempts while the storage fails.
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How long a stop goes on trying a storage that fails.
-const STOP_ATTEMPTS: u32 = 3;
 
 /// Most bytes a stream of each class may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,13 +69,13 @@ pub enum OutboxError {
 }
 
 /// What the link asks of the queue's thread.
-enum Request {
+pub(super) enum Request {
     Peek { class: StreamClass, from: u64, max_records: usize, max_bytes: usize, reply: Reply },
     DeadLetter { class: StreamClass, seq: u64, reason: String },
     Remint { class: StreamClass },
 }
 
-type Reply = Box<dyn FnOnce(Result<Page, OutboxError>) + Send>;
+pub(super) type Reply = Box<dyn FnOnce(Result<Page, OutboxError>) + Send>;
 
 /// Resolves when a record is durable.
 pub type Committed = oneshot::Receiver<Result<(), OutboxError>>;
@@ -97,34 +89,34 @@ pub struct Outbox {
     streams: watch::Receiver<[StreamInfo; 2]>,
 }
 
-struct Shared {
-    budgets: Budgets,
-    state: Mutex<State>,
-    work: Condvar,
-    room: Condvar,
+pub(super) struct Shared {
+    pub(super) budgets: Budgets,
+    pub(super) state: Mutex<State>,
+    pub(super) work: Condvar,
+    pub(super) room: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    open: VecDeque<Offer>,
-    open_bytes: usize,
+pub(super) struct State {
+    pub(super) open: VecDeque<Offer>,
+    pub(super) open_bytes: usize,
     /// Bytes in storage and on their way there, by class.
-    used: [u64; 2],
+    pub(super) used: [u64; 2],
     /// Highest number to forget, by class.
-    acks: [Option<u64>; 2],
+    pub(super) acks: [Option<u64>; 2],
     /// At most a few: the link has one read outstanding for each stream.
-    requests: VecDeque<Request>,
-    stopping: bool,
-    stopped: bool,
+    pub(super) requests: VecDeque<Request>,
+    pub(super) stopping: bool,
+    pub(super) stopped: bool,
 }
 
-struct Offer {
-    pending: Pending,
-    done: Option<oneshot::Sender<Result<(), OutboxError>>>,
+pub(super) struct Offer {
+    pub(super) pending: Pending,
+    pub(super) done: Option<oneshot::Sender<Result<(), OutboxError>>>,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -144,7 +136,7 @@ impl Outbox {
         let state = State { used: CLASSES.map(|class| queue.len_bytes(class)), ..State::default() };
         let shared = Arc::new(Shared { budgets, state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() });
         let (tx, streams) = watch::channel(infos);
-        let owner = Owner { shared: shared.clone(), queue, streams: tx };
+        let owner = Owner::new(Arc::clone(&shared), queue, tx);
         let thread = thread::Builder::new().name(name.to_owned()).stack_size(512 << 10).spawn(move || {
             owner.run();
             drop(guard);
@@ -294,157 +286,6 @@ impl Outbox {
 }
 
 /// What a record takes from the budget: the bytes that the queue counts for it.
-const fn cost(len: usize) -> u64 {
+pub(super) const fn cost(len: usize) -> u64 {
     (len + OVERHEAD_BYTES) as u64
-}
-
-struct Owner {
-    shared: Arc<Shared>,
-    queue: Box<dyn Queue>,
-    streams: watch::Sender<[StreamInfo; 2]>,
-}
-
-struct Work {
-    group: Vec<Offer>,
-    requests: VecDeque<Request>,
-    acks: [Option<u64>; 2],
-    stopping: bool,
-}
-
-impl Owner {
-    fn run(mut self) {
-        loop {
-            let work = self.next_work();
-            let idle = work.group.is_empty() && work.requests.is_empty() && work.acks == [None; 2];
-            if idle && work.stopping {
-                break;
-            }
-            self.commit(work.group);
-            for class in CLASSES {
-                if let Some(upto) = work.acks[index(class)] {
-                    let result = self.queue.ack(class, upto);
-                    self.mend(result, "forget acknowledged records");
-                }
-            }
-            self.publish();
-            for request in work.requests {
-                self.answer(request);
-            }
-        }
-        let mut state = self.shared.lock();
-        state.stopped = true;
-        let left = std::mem::take(&mut state.requests);
-        drop(state);
-        for request in left {
-            if let Request::Peek { reply, .. } = request {
-                reply(Err(OutboxError::Closed));
-            }
-        }
-    }
-
-    fn next_work(&self) -> Work {
-        let nothing =
-            |state: &mut State| state.open.is_empty() && state.requests.is_empty() && state.acks == [None; 2] && !state.stopping;
-        let state = self.shared.lock();
-        let mut state = self.shared.work.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner);
-        let mut group: Vec<Offer> = Vec::new();
-        let mut bytes = 0;
-        while let Some(offer) = state.open.front() {
-            let len = offer.pending.record.len();
-            if group.len() >= GROUP_RECORDS || (!group.is_empty() && bytes + len > GROUP_BYTES) {
-                break;
-            }
-            bytes += len;
-            group.extend(state.open.pop_front());
-        }
-        state.open_bytes -= bytes;
-        let work = Work {
-            group,
-            requests: std::mem::take(&mut state.requests),
-            acks: std::mem::take(&mut state.acks),
-            stopping: state.stopping,
-        };
-        drop(state);
-        self.shared.room.notify_all();
-        work
-    }
-
-    /// Commits a group; while the storage fails, whoever waits is told so and the rest is tried again.
-    fn commit(&mut self, mut group: Vec<Offer>) {
-        let (mut pause, mut attempts) = (RETRY_MIN, 0);
-        while !group.is_empty() {
-            let (batch, mut waiters): (Vec<_>, Vec<_>) = group.drain(..).map(|offer| (offer.pending, offer.done)).unzip();
-            let error = match self.queue.push_batch(&batch) {
-                Ok(()) => {
-                    for done in waiters.into_iter().flatten() {
-                        // A sender that no longer waits needs no answer.
-                        let _ = done.send(Ok(()));
-                    }
-                    return;
-                }
-                Err(error) => error,
-            };
-            let text = error.to_string();
-            tracing::error!(error = %text, records = batch.len(), "the queue cannot store records");
-            let waiting: Vec<bool> = waiters.iter().map(Option::is_some).collect();
-            for done in waiters.drain(..).flatten() {
-                let _ = done.send(Err(OutboxError::Storage(text.clone())));
-            }
-            let kept = batch.into_iter().zip(waiting).filter(|(_, waits)| !waits);
-            group = kept.map(|(pending, _)| Offer { pending, done: None }).collect();
-            attempts += 1;
-            if self.shared.lock().stopping && attempts >= STOP_ATTEMPTS {
-                tracing::error!(records = group.len(), "stopping with records that could not be stored");
-                return;
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(RETRY_MAX);
-            self.recover();
-        }
-    }
-
-    fn answer(&mut self, request: Request) {
-        match request {
-            Request::Peek { class, from, max_records, max_bytes, reply } => {
-                let page = self.queue.peek(class, from, max_records, max_bytes);
-                let answer = page.as_ref().map(Page::clone).map_err(|e| OutboxError::Storage(e.to_string()));
-                self.mend(page.map(drop), "read records");
-                reply(answer);
-            }
-            Request::DeadLetter { class, seq, reason } => {
-                let result = self.queue.dead_letter(class, seq, &reason);
-                self.mend(result, "keep a dead letter");
-            }
-            Request::Remint { class } => {
-                let result = self.queue.remint(class);
-                self.mend(result, "start a new stream");
-                self.publish();
-            }
-        }
-    }
-
-    fn mend(&mut self, result: Result<(), QueueError>, what: &str) {
-        if let Err(error) = result {
-            tracing::error!(%error, "the queue could not {what}");
-            self.recover();
-        }
-    }
-
-    fn recover(&mut self) {
-        if let Err(error) = self.queue.recover() {
-            tracing::error!(%error, "the queue could not be opened again");
-        }
-    }
-
-    fn publish(&self) {
-        let mut state = self.shared.lock();
-        for class in CLASSES {
-            let open =
-                state.open.iter().filter(|offer| offer.pending.class == class).map(|offer| cost(offer.pending.record.len()));
-            state.used[index(class)] = self.queue.len_bytes(class) + open.sum::<u64>();
-        }
-        drop(state);
-        let infos = CLASSES.map(|class| self.queue.stream(class));
-        self.streams.send_if_modified(|current| std::mem::replace(current, infos) != infos);
-    }
 }
