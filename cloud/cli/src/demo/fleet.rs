@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use iottly_agent::{Agent, AgentConfig, AgentHandle, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret};
 use iottly_cloud::cloud::Services;
 use iottly_protocol::FirmwareState;
+use iottly_sandbox::Runtime;
 use tokio::task::JoinSet;
 
 use super::home::{DemoProject, Home};
@@ -32,6 +33,7 @@ impl Fleet {
     /// Starts an agent for every device.
     pub(crate) async fn start(&mut self, home: &Home, project: &DemoProject, firmware: &Path, mqtt: SocketAddr) -> anyhow::Result<()> {
         let compiler = children::compiler()?;
+        let runtime = Runtime::new().context("cannot start the sandbox")?;
         for device in &project.devices {
             let config = AgentConfig {
                 device_id: device.id,
@@ -43,7 +45,7 @@ impl Fleet {
                 compiler: Compiler { program: compiler.path.clone(), args: compiler.args.clone() },
                 queue: QueueConfig::default(),
             };
-            let agent = Agent::start(config).await.with_context(|| format!("cannot start {}", device.name))?;
+            let agent = Agent::start_with(config, &runtime).await.with_context(|| format!("cannot start {}", device.name))?;
             self.agents.push(agent);
         }
         Ok(())
