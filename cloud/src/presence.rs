@@ -132,7 +132,14 @@ mod tests {
 
     #[test]
     fn only_changes_are_reported_whatever_happens() {
-        let events = [Event::Hello(conn(1)), Event::Hello(conn(2)), status(1, true), status(1, false), status(2, false), Event::Disconnected];
+        let events = [
+            Event::Hello(conn(1)),
+            Event::Hello(conn(2)),
+            status(1, true),
+            status(1, false),
+            status(2, false),
+            Event::Disconnected,
+        ];
         // Every sequence of five events.
         for mut code in 0..events.len().pow(5) {
             let mut presence = Presence::default();

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::ingest::{Outcome, Upload};
 use crate::model::{
-    CommandRecord, Cursor, Definition, Device, Group, NewCommand, Principal, Project, SecretHash, StoredLog, StoredMessage, Scope, UnixMs,
+    CommandRecord, Cursor, Definition, Device, Group, NewCommand, Principal, Project, Scope, SecretHash, StoredLog,
+    StoredMessage, UnixMs,
 };
 
 mod sqlite;
@@ -112,7 +113,13 @@ pub trait Store: Send + Sync + 'static {
     async fn stream_upto(&self, scope: Scope, stream: StreamId) -> Result<u64>;
 
     /// Records that a device went online or offline with the history entry that says so. Writes nothing when it was so already.
-    async fn set_presence(&self, scope: Scope, online: bool, agent_version: Option<&str>, now: UnixMs) -> Result<Option<StoredMessage>>;
+    async fn set_presence(
+        &self,
+        scope: Scope,
+        online: bool,
+        agent_version: Option<&str>,
+        now: UnixMs,
+    ) -> Result<Option<StoredMessage>>;
 
     /// Writes an `iottlyagent` entry of the cloud's own into a device's history.
     async fn add_agent_message(&self, scope: Scope, payload: Box<RawValue>, now: UnixMs) -> Result<StoredMessage>;

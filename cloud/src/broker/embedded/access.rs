@@ -66,7 +66,11 @@ fn who(client_id: &str, user: Option<&str>) -> Option<DeviceId> {
 type Done<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 impl AuthProvider for Access {
-    fn authenticate<'a>(&'a self, connect: &'a ConnectPacket, client_addr: SocketAddr) -> Done<'a, Result<AuthResult, MqttError>> {
+    fn authenticate<'a>(
+        &'a self,
+        connect: &'a ConnectPacket,
+        client_addr: SocketAddr,
+    ) -> Done<'a, Result<AuthResult, MqttError>> {
         Box::pin(self.admit(connect, client_addr))
     }
 

@@ -102,7 +102,8 @@ fn settings(listen: SocketAddr) -> BrokerConfig {
     (settings.max_retained_messages, settings.max_retained_message_size) = RETAINED;
     settings.client_channel_capacity = CHANNEL_MESSAGES;
     settings.sys_topics_enabled = false;
-    settings.auth_config.allow_anonymous = false;
+    // Taken for "no provider of its own", which `start` replaces before the first connection is accepted.
+    settings.auth_config.allow_anonymous = true;
     // Nothing of the broker's is written to disk: the store has all that must survive, and devices repeat the rest.
     settings.storage_config = StorageConfig::default()
         .with_persistence(false)

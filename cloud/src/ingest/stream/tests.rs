@@ -27,7 +27,8 @@ fn accepted(effects: &[Effect]) -> Vec<u64> {
 }
 
 fn gaps(effects: &[Effect]) -> Vec<(u64, u64, &'static str)> {
-    let gap = |effect: &Effect| if let Effect::Gap { from, to, reason } = effect { Some((*from, *to, reason.as_str())) } else { None };
+    let gap =
+        |effect: &Effect| if let Effect::Gap { from, to, reason } = effect { Some((*from, *to, reason.as_str())) } else { None };
     effects.iter().filter_map(gap).collect()
 }
 

@@ -36,9 +36,8 @@ pub(super) async fn all(pool: &SqlitePool, project: ProjectId) -> Result<Vec<Dev
 }
 
 pub(super) async fn one(pool: &SqlitePool, scope: Scope) -> Result<Option<Device>> {
-    let query = sqlx::query(select!("project = $1 AND id = $2"))
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..]);
+    let query =
+        sqlx::query(select!("project = $1 AND id = $2")).bind(&scope.project.as_bytes()[..]).bind(&scope.device.as_bytes()[..]);
     query.fetch_optional(pool).await?.as_ref().map(device).transpose()
 }
 
@@ -85,14 +84,15 @@ pub(super) async fn set_presence(
             .execute(&mut *tx)
             .await?;
     }
-    let changed = sqlx::query("UPDATE devices SET online = $3, online_since = $4 WHERE project = $1 AND id = $2 AND online <> $3")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
-        .bind(online)
-        .bind(now)
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
+    let changed =
+        sqlx::query("UPDATE devices SET online = $3, online_since = $4 WHERE project = $1 AND id = $2 AND online <> $3")
+            .bind(&scope.project.as_bytes()[..])
+            .bind(&scope.device.as_bytes()[..])
+            .bind(online)
+            .bind(now)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
     let message = (changed > 0).then(|| messages::agent_message(ids, scope, now, presence_payload(online)));
     if let Some(message) = &message {
         messages::insert(&mut tx, std::slice::from_ref(message)).await?;

@@ -40,14 +40,13 @@ pub(super) async fn append(connection: &mut SqliteConnection, scope: Scope, line
 }
 
 pub(super) async fn newest(pool: &SqlitePool, scope: Scope, limit: usize) -> Result<Vec<StoredLog>> {
-    let rows = sqlx::query(
-        "SELECT level, body, device_ts FROM device_logs WHERE project = $1 AND device = $2 ORDER BY n DESC LIMIT $3",
-    )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(pool)
-    .await?;
+    let rows =
+        sqlx::query("SELECT level, body, device_ts FROM device_logs WHERE project = $1 AND device = $2 ORDER BY n DESC LIMIT $3")
+            .bind(&scope.project.as_bytes()[..])
+            .bind(&scope.device.as_bytes()[..])
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(pool)
+            .await?;
     rows.iter()
         .map(|row| {
             Ok(StoredLog {

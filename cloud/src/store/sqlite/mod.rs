@@ -141,11 +141,22 @@ impl Store for SqliteStore {
         streams::upto(&self.readers, scope, stream).await
     }
 
-    async fn set_presence(&self, scope: Scope, online: bool, agent_version: Option<&str>, now: UnixMs) -> Result<Option<StoredMessage>> {
+    async fn set_presence(
+        &self,
+        scope: Scope,
+        online: bool,
+        agent_version: Option<&str>,
+        now: UnixMs,
+    ) -> Result<Option<StoredMessage>> {
         devices::set_presence(&mut *self.write().await?, &self.ids, scope, online, agent_version, now).await
     }
 
-    async fn add_agent_message(&self, scope: Scope, payload: Box<serde_json::value::RawValue>, now: UnixMs) -> Result<StoredMessage> {
+    async fn add_agent_message(
+        &self,
+        scope: Scope,
+        payload: Box<serde_json::value::RawValue>,
+        now: UnixMs,
+    ) -> Result<StoredMessage> {
         let message = messages::agent_message(&self.ids, scope, now, payload);
         messages::insert(&mut *self.write().await?, std::slice::from_ref(&message)).await?;
         Ok(message)

@@ -78,12 +78,11 @@ pub(super) async fn groups(pool: &SqlitePool, project: ProjectId) -> Result<Vec<
         let device = DeviceId::from_bytes(codec::bytes(row, "devices", "id")?);
         boards.entry(codec::group(row, "devices", "group_id")?).or_default().push(device);
     }
-    let rows =
-        sqlx::query("SELECT id, name, branch, status, revision FROM groups WHERE project = $1 ORDER BY name <> $2, name")
-            .bind(&project.as_bytes()[..])
-            .bind(ORPHANED)
-            .fetch_all(&mut *tx)
-            .await?;
+    let rows = sqlx::query("SELECT id, name, branch, status, revision FROM groups WHERE project = $1 ORDER BY name <> $2, name")
+        .bind(&project.as_bytes()[..])
+        .bind(ORPHANED)
+        .fetch_all(&mut *tx)
+        .await?;
     let group = |row: &SqliteRow| {
         let id = codec::group(row, "groups", "id")?;
         Ok(Group {

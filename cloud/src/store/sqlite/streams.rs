@@ -54,7 +54,8 @@ pub(super) async fn save(
     new: bool,
     now: UnixMs,
 ) -> Result<()> {
-    let sparse: Vec<u8> = state.sparse.iter().flat_map(|(start, end)| [start.to_le_bytes(), end.to_le_bytes()]).flatten().collect();
+    let sparse: Vec<u8> =
+        state.sparse.iter().flat_map(|(start, end)| [start.to_le_bytes(), end.to_le_bytes()]).flatten().collect();
     let mut recent = Vec::with_capacity(state.recent.len() * 12);
     for (seq, hash) in &state.recent {
         recent.extend_from_slice(&seq.to_le_bytes());
