@@ -124,6 +124,8 @@ impl Worker {
                 group.uploads.push(Upload { scope, stream, received: at, body });
             }
             What::Publish(Err(reason)) => self.protocol_error(scope, &reason, at).await,
+            // With a connection up, this is the will of one that was taken over, or a goodbye that the disconnect follows.
+            What::Status(status) if !status.online && self.broker.is_connected(scope.device).await => {}
             What::Status(status) => self.presence(scope, Event::Status(status), None, at).await,
             // A newer connection may have come while this event waited.
             What::Disconnected if self.broker.is_connected(scope.device).await => {}

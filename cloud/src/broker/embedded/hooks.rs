@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use iottly_protocol::{DeviceId, Topic};
@@ -12,17 +13,27 @@ use crate::broker::Uplink;
 pub(super) struct Hooks {
     uplink: Arc<dyn Uplink>,
     router: OnceLock<Weak<MessageRouter>>,
+    closing: AtomicBool,
 }
 
 impl Hooks {
     pub(super) fn new(uplink: Arc<dyn Uplink>) -> Self {
-        Self { uplink, router: OnceLock::new() }
+        Self { uplink, router: OnceLock::new(), closing: AtomicBool::new(false) }
     }
 
     /// Names the router, which exists only after the hooks do.
     pub(super) fn attach(&self, router: Weak<MessageRouter>) {
         // A second call would name the same router.
         let _ = self.router.set(router);
+    }
+
+    /// From now on the ends of connections are the broker's own doing and say nothing about the devices.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 }
 
@@ -51,6 +62,7 @@ impl BrokerEventHandler for Hooks {
         Box::pin(async move {
             if let Ok(Topic::Status(device)) = event.topic.parse()
                 && !event.cleared
+                && !self.is_closing()
             {
                 self.uplink.status(device, event.payload).await;
             }
@@ -61,6 +73,9 @@ impl BrokerEventHandler for Hooks {
     fn on_client_disconnect<'a>(&'a self, event: ClientDisconnectEvent) -> Done<'a, ()> {
         Box::pin(async move {
             let Ok(device) = event.client_id.parse::<DeviceId>() else { return };
+            if self.is_closing() {
+                return;
+            }
             let router = self.router.get().and_then(Weak::upgrade);
             if let Some(router) = router
                 && router.is_connected(&event.client_id).await

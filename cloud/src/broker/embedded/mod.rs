@@ -49,6 +49,7 @@ pub struct EmbeddedConfig {
 /// The running broker.
 pub struct EmbeddedBroker {
     router: Arc<MessageRouter>,
+    hooks: Arc<hooks::Hooks>,
     address: SocketAddr,
     stop: BrokerShutdownHandle,
     running: Mutex<Option<JoinHandle<()>>>,
@@ -79,7 +80,7 @@ impl EmbeddedBroker {
             }
         });
         ready.wait_for(|ready| *ready).await.map_err(|_| failed("the broker stopped while it started".into()))?;
-        Ok(Self { router, address, stop, running: Mutex::new(Some(running)) })
+        Ok(Self { router, hooks, address, stop, running: Mutex::new(Some(running)) })
     }
 
     /// The address it listens on, with the real port.
@@ -134,6 +135,7 @@ impl Broker for EmbeddedBroker {
 
     async fn shutdown(&self) {
         let Some(mut running) = self.running.lock().await.take() else { return };
+        self.hooks.close();
         self.stop.shutdown();
         if tokio::time::timeout(CLOSE_WAIT, &mut running).await.is_err() {
             running.abort();
