@@ -16,6 +16,7 @@ use crate::inbox::{self, GuestEvent, GuestState, JournalError};
 use crate::link::{self, Delivery, Endpoint, Links};
 use crate::outbox::{Budgets, OpenNote, Outbox, QueueError, SledQueue};
 use crate::status::{AgentStatus, StatusBoard};
+use crate::threads::ended;
 
 /// Commands between link and inbox.
 const DELIVERIES: usize = 256;
@@ -160,8 +161,7 @@ impl AgentHandle {
             }
         }
         outbox.stop();
-        let joined = spawn_blocking(move || outbox_thread.join().is_ok());
-        clean &= matches!(timeout(OUTBOX_STOP, joined).await, Ok(Ok(true)));
+        clean &= ended(&outbox_thread, OUTBOX_STOP).await;
         if !clean {
             tracing::warn!(device.id = %self.device, "parts of the agent did not stop in time");
             return;

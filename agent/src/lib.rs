@@ -18,6 +18,7 @@ mod inbox;
 mod link;
 pub mod outbox;
 mod status;
+mod threads;
 
 pub use agent::{Agent, AgentError, AgentHandle};
 pub use config::{AgentConfig, BrokerAddress, Compiler, ConfigError, QueueConfig, Secret};

@@ -16,6 +16,15 @@ pub(super) struct RestartPolicy {
     running_since_ms: Option<u64>,
 }
 
+/// What a failure says about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The firmware itself.
+    Firmware,
+    /// The device around it: a missing file or compiler, a full disk. Never a reason for quarantine.
+    Device,
+}
+
 /// The answer to a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -32,12 +41,16 @@ impl RestartPolicy {
     }
 
     /// It trapped, or it did not come as far as `init`'s return.
-    pub(super) fn failed(&mut self, now_ms: u64) -> Verdict {
+    pub(super) fn failed(&mut self, cause: Cause, now_ms: u64) -> Verdict {
         let served_ms = self.running_since_ms.take().map_or(0, |since| now_ms.saturating_sub(since));
         if served_ms >= HEALTHY_MS {
             *self = Self::default();
         }
-        self.early = if served_ms < EARLY_MS { self.early + 1 } else { 0 };
+        match cause {
+            Cause::Firmware if served_ms < EARLY_MS => self.early += 1,
+            Cause::Firmware => self.early = 0,
+            Cause::Device => {}
+        }
         self.failures = self.failures.saturating_add(1);
         if self.early >= MAX_EARLY {
             return Verdict::Quarantine;
@@ -57,7 +70,7 @@ mod tests {
         let mut pauses = Vec::new();
         let last = loop {
             policy.started(0);
-            match policy.failed(EARLY_MS - 1) {
+            match policy.failed(Cause::Firmware, EARLY_MS - 1) {
                 Verdict::Restart { after_ms } => pauses.push(after_ms),
                 verdict => break verdict,
             }
@@ -72,7 +85,7 @@ mod tests {
         let mut last = 0;
         for _ in 0..50 {
             policy.started(0);
-            let Verdict::Restart { after_ms } = policy.failed(EARLY_MS) else { panic!("quarantined") };
+            let Verdict::Restart { after_ms } = policy.failed(Cause::Firmware, EARLY_MS) else { panic!("quarantined") };
             assert!(after_ms >= last);
             last = after_ms;
         }
@@ -83,16 +96,24 @@ mod tests {
     fn ten_healthy_minutes_forgive() {
         let mut policy = RestartPolicy::default();
         for _ in 0..4 {
-            policy.failed(0);
+            policy.failed(Cause::Firmware, 0);
         }
         policy.started(1_000);
-        assert_eq!(policy.failed(1_000 + HEALTHY_MS), Verdict::Restart { after_ms: PAUSE_MIN_MS });
+        assert_eq!(policy.failed(Cause::Firmware, 1_000 + HEALTHY_MS), Verdict::Restart { after_ms: PAUSE_MIN_MS });
     }
 
     #[test]
     fn a_failure_before_the_start_is_early() {
         let mut policy = RestartPolicy::default();
-        let verdicts: Vec<_> = (0..MAX_EARLY).map(|_| policy.failed(u64::MAX)).collect();
+        let verdicts: Vec<_> = (0..MAX_EARLY).map(|_| policy.failed(Cause::Firmware, u64::MAX)).collect();
         assert_eq!(verdicts.last(), Some(&Verdict::Quarantine));
+    }
+
+    #[test]
+    fn what_lies_in_the_device_never_leads_to_quarantine() {
+        let mut policy = RestartPolicy::default();
+        for _ in 0..50 {
+            assert_ne!(policy.failed(Cause::Device, 0), Verdict::Quarantine);
+        }
     }
 }

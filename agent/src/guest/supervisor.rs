@@ -4,17 +4,18 @@ use std::time::Duration;
 use std::{fs, io, thread};
 
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, Record, Report, StreamClass};
-use iottly_sandbox::{Cache, CallError, Fault, Firmware, Instance, Limits, Runtime};
+use iottly_sandbox::{Cache, CallError, Fault, Firmware, Instance, Limits, LoadError, Runtime};
 use tokio::sync::mpsc;
 
 use super::host::AgentHost;
 use super::messages;
-use super::restart::{RestartPolicy, Verdict};
+use super::restart::{Cause, RestartPolicy, Verdict};
 use super::throttle::Throttle;
 use crate::clock::{Monotonic, unix_ms};
 use crate::inbox::{GuestEvent, GuestState, Job, Outcome};
 use crate::outbox::Outbox;
 use crate::status::{FirmwareStatus, StatusBoard};
+use crate::threads::ended;
 
 /// Largest component that is read, bytes.
 const MAX_FIRMWARE_BYTES: u64 = 64 << 20;
@@ -93,9 +94,7 @@ impl Guest {
     pub(crate) async fn stop(self, deadline: Duration) -> bool {
         // A full channel cannot be: one job at a time and this. Without a receiver the thread is gone.
         let _ = self.jobs.0.try_send(Input::Stop);
-        let thread = self.thread;
-        let joined = tokio::task::spawn_blocking(move || thread.join().is_ok());
-        matches!(tokio::time::timeout(deadline, joined).await, Ok(Ok(true)))
+        ended(&self.thread, deadline).await
     }
 }
 
@@ -111,6 +110,7 @@ struct Supervisor {
 
 /// What ended a firmware.
 struct Failure {
+    cause: Cause,
     function: &'static str,
     error: String,
     description: String,
@@ -158,16 +158,24 @@ impl Supervisor {
     }
 
     fn load(&mut self) -> Result<Firmware, Failure> {
-        let fail = |error: &str, description: String| Failure { function: "load", error: error.to_owned(), description };
+        let fail =
+            |cause, error: &str, description: String| Failure { cause, function: "load", error: error.to_owned(), description };
         let path = &self.source.wasm;
-        let read = |source: io::Error| fail("firmware file", format!("{}: {source}", path.display()));
+        let read = |source: io::Error| fail(Cause::Device, "firmware file", format!("{}: {source}", path.display()));
         let len = fs::metadata(path).map_err(read)?.len();
         if len > MAX_FIRMWARE_BYTES {
-            return Err(fail("firmware file", format!("{len} bytes are over the limit of {MAX_FIRMWARE_BYTES}")));
+            return Err(fail(
+                Cause::Firmware,
+                "firmware file",
+                format!("{len} bytes are over the limit of {MAX_FIRMWARE_BYTES}"),
+            ));
         }
         let wasm = fs::read(path).map_err(read)?;
-        let firmware =
-            self.source.cache.load(&self.source.runtime, &wasm).map_err(|error| fail("firmware", error.to_string()))?;
+        let firmware = self
+            .source
+            .cache
+            .load(&self.source.runtime, &wasm)
+            .map_err(|error| fail(cause(&error), "firmware", error.to_string()))?;
         firmware.digest().clone_into(&mut self.digest);
         Ok(firmware)
     }
@@ -175,8 +183,12 @@ impl Supervisor {
     fn start(&mut self, firmware: &Firmware) -> Result<Instance, Failure> {
         let host = Box::new(AgentHost::new(self.ports.outbox.clone()));
         let start = firmware.start(host, Limits::default());
-        let mut instance =
-            start.map_err(|error| Failure { function: "start", error: "trap".to_owned(), description: error.to_string() })?;
+        let mut instance = start.map_err(|error| Failure {
+            cause: Cause::Firmware,
+            function: "start",
+            error: "trap".to_owned(),
+            description: error.to_string(),
+        })?;
         instance.init().map_err(|error| failure("init", &error))?;
         Ok(instance)
     }
@@ -239,11 +251,11 @@ impl Supervisor {
 
     /// Reports a failure and waits for the restart; false when the agent stops.
     fn recover(&mut self, failure: &Failure) -> bool {
-        let Failure { function, error, description } = failure;
+        let Failure { cause, function, error, description } = failure;
         tracing::warn!(function, error, description, "the firmware failed");
         self.offer(StreamClass::History, messages::firmware_error(function, error, description, unix_ms()));
         let detail = Some(format!("{function}: {error}: {description}"));
-        match self.policy.failed(self.clock.now_ms()) {
+        match self.policy.failed(*cause, self.clock.now_ms()) {
             Verdict::Restart { after_ms } => {
                 self.tell(GuestEvent::State(GuestState::Pending));
                 self.ports.status.firmware(FirmwareStatus::Restarting);
@@ -309,6 +321,13 @@ impl Supervisor {
     }
 }
 
+fn cause(error: &LoadError) -> Cause {
+    match error {
+        LoadError::TooLarge { .. } | LoadError::Invalid(_) | LoadError::World(_) => Cause::Firmware,
+        LoadError::Compile(_) | LoadError::Cache { .. } => Cause::Device,
+    }
+}
+
 fn failure(function: &'static str, error: &CallError) -> Failure {
     match error {
         CallError::Trap(report) => {
@@ -316,10 +335,10 @@ fn failure(function: &'static str, error: &CallError) -> Failure {
             if !report.functions.is_empty() {
                 description = format!("{description} (in {})", report.functions.join(" < "));
             }
-            Failure { function: report.export, error: format!("trap {}", report.code), description }
+            Failure { cause: Cause::Firmware, function: report.export, error: format!("trap {}", report.code), description }
         }
         CallError::Fault(_) | CallError::Dead(_) => {
-            Failure { function, error: "fault".to_owned(), description: error.to_string() }
+            Failure { cause: Cause::Firmware, function, error: "fault".to_owned(), description: error.to_string() }
         }
     }
 }

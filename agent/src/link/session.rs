@@ -19,6 +19,10 @@ const CONNECT_MS: u64 = 15_000;
 const WELCOME_MIN_MS: u64 = 5_000;
 const WELCOME_MAX_MS: u64 = 60_000;
 
+/// How long a connection must have worked before the next attempt after it is a quick one, milliseconds. Two devices that
+/// share one identity push each other out: they must not do so in a tight loop.
+const STABLE_MS: u64 = 2_000;
+
 /// Something that happened.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -72,7 +76,7 @@ enum Phase {
     Waiting { until_ms: u64 },
     Connecting { until_ms: u64 },
     Greeting { until_ms: u64, patience_ms: u64 },
-    Open,
+    Open { since_ms: u64 },
 }
 
 /// The link's state machine.
@@ -104,7 +108,7 @@ impl Session {
         match self.phase {
             Phase::Waiting { .. } => LinkState::Offline,
             Phase::Connecting { .. } | Phase::Greeting { .. } => LinkState::Connecting,
-            Phase::Open => LinkState::Online,
+            Phase::Open { .. } => LinkState::Online,
         }
     }
 
@@ -122,7 +126,7 @@ impl Session {
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         match self.phase {
             Phase::Waiting { until_ms } | Phase::Connecting { until_ms } | Phase::Greeting { until_ms, .. } => Some(until_ms),
-            Phase::Open => self.tracks.iter().filter_map(Track::deadline_ms).min(),
+            Phase::Open { .. } => self.tracks.iter().filter_map(Track::deadline_ms).min(),
         }
     }
 
@@ -141,6 +145,11 @@ impl Session {
     }
 
     fn wait(&mut self, now_ms: u64) {
+        if let Phase::Open { since_ms } = self.phase
+            && now_ms.saturating_sub(since_ms) >= STABLE_MS
+        {
+            self.backoff.reset();
+        }
         if !matches!(self.phase, Phase::Waiting { .. }) {
             self.phase = Phase::Waiting { until_ms: now_ms.saturating_add(self.backoff.next_ms()) };
         }
@@ -180,7 +189,7 @@ impl Session {
             Phase::Greeting { until_ms, patience_ms } if now_ms >= until_ms => {
                 self.greet((patience_ms * 2).min(WELCOME_MAX_MS), now_ms, effects);
             }
-            Phase::Open => {
+            Phase::Open { .. } => {
                 for track in &mut self.tracks {
                     track.expire(now_ms);
                     track.pump(effects);
@@ -210,8 +219,7 @@ impl Session {
         if welcome.conn != self.conn || !matches!(self.phase, Phase::Greeting { .. }) {
             return;
         }
-        self.backoff.reset();
-        self.phase = Phase::Open;
+        self.phase = Phase::Open { since_ms: now_ms };
         for position in &welcome.streams {
             let Some(track) = self.track(position.stream) else { continue };
             // The cloud knows numbers that this device never gave: its storage is older than the cloud's.
@@ -227,7 +235,7 @@ impl Session {
     }
 
     fn ack(&mut self, position: StreamPosition, now_ms: u64, effects: &mut Vec<Effect>) {
-        let open = matches!(self.phase, Phase::Open);
+        let open = matches!(self.phase, Phase::Open { .. });
         let Some(track) = self.track(position.stream) else { return };
         if track.reminting || !track.holds(position.upto) {
             return;
@@ -255,14 +263,14 @@ impl Session {
         let minting = self.tracks.iter().any(|track| track.reminting);
         match self.phase {
             // The cloud learns of a stream from a hello.
-            Phase::Open | Phase::Greeting { .. } if renewed && !minting => self.greet(WELCOME_MIN_MS, now_ms, effects),
-            Phase::Open if !renewed => self.tracks.iter_mut().for_each(|track| track.pump(effects)),
+            Phase::Open { .. } | Phase::Greeting { .. } if renewed && !minting => self.greet(WELCOME_MIN_MS, now_ms, effects),
+            Phase::Open { .. } if !renewed => self.tracks.iter_mut().for_each(|track| track.pump(effects)),
             _ => {}
         }
     }
 
     fn read(&mut self, class: StreamClass, page: Option<Page>, now_ms: u64, effects: &mut Vec<Effect>) {
-        let open = matches!(self.phase, Phase::Open);
+        let open = matches!(self.phase, Phase::Open { .. });
         let track = &mut self.tracks[index(class)];
         track.reading = None;
         let Some(page) = page.filter(|page| !page.items.is_empty() || page.from >= track.info.next) else {

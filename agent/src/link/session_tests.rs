@@ -261,6 +261,23 @@ fn a_refused_record_becomes_a_dead_letter_and_blocks_nothing() {
 }
 
 #[test]
+fn connections_that_do_not_last_are_made_less_and_less_often() {
+    let pause = |session: &mut Session, lasted_ms: u64| {
+        let hello = connect(session, 0);
+        let now_ms = 1_000_000_000;
+        welcome(session, &hello, 0, now_ms);
+        session.handle(Event::Disconnected, now_ms + lasted_ms);
+        let pause = session.deadline_ms().expect("a next attempt") - now_ms - lasted_ms;
+        session.phase = Phase::Waiting { until_ms: 0 };
+        pause
+    };
+    let mut session = session(1, 1);
+    let short: Vec<_> = (0..10).map(|_| pause(&mut session, 10)).collect();
+    assert!(short[0] <= 200 && *short.last().expect("ten") >= 15_000, "{short:?}");
+    assert!(pause(&mut session, STABLE_MS) <= 200);
+}
+
+#[test]
 fn a_failed_read_is_tried_again() {
     let mut session = session(1, 2);
     open(&mut session);

@@ -15,7 +15,7 @@ use super::QueueError;
 
 /// Page cache of the database, bytes; sled's default is 1 GiB.
 const CACHE_BYTES: u64 = 256 << 10;
-/// sled keeps a few buffers of this size in memory; its default is 512 KiB.
+/// sled keeps a few buffers of this size in memory; its default is 512 KiB. A database keeps the size that it was created with.
 const SEGMENT_BYTES: usize = 128 << 10;
 /// How often and with which pauses a locked database is tried again.
 const LOCK_ATTEMPTS: u32 = 200;
@@ -145,9 +145,13 @@ impl From<io::Error> for Unopened {
     }
 }
 
+pub(super) fn config(path: &Path) -> sled::Config {
+    sled::Config::default().path(path).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None)
+}
+
 /// Opens the database; sled panics on some damage, which is damage like any other.
 fn open_files(path: &Path) -> Result<Files, Unopened> {
-    let config = sled::Config::default().path(path).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None);
+    let config = config(path);
     let mut attempts = 0;
     let db = loop {
         let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
