@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn code_for_embedded_hal_drives_it() {
         let board = VirtualBoard::new(["button", "led"]);
-        let (mut button, mut led, mut finger) = (board.pin("button").unwrap(), board.pin("led").unwrap(), board.pin("button").unwrap());
+        let (mut button, mut led, mut finger) =
+            (board.pin("button").unwrap(), board.pin("led").unwrap(), board.pin("button").unwrap());
         let Ok(()) = finger.set_high();
         follow(&mut button, &mut led);
         assert_eq!(board.levels().collect::<Vec<_>>(), [("button", true), ("led", true)]);

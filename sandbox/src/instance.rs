@@ -127,8 +127,13 @@ impl Instance {
 
 /// Gives the call that begins now its budget.
 fn arm(store: &mut Store<Guest>, budget: Duration) {
-    store.data_mut().call =
-        Call { budget, cpu_at_start: thread_cpu(), started: Some(Instant::now()), in_host: Duration::ZERO, cpu_in_host: Duration::ZERO };
+    store.data_mut().call = Call {
+        budget,
+        cpu_at_start: thread_cpu(),
+        started: Some(Instant::now()),
+        in_host: Duration::ZERO,
+        cpu_in_host: Duration::ZERO,
+    };
     store.set_epoch_deadline(epochs(budget));
 }
 
@@ -141,7 +146,8 @@ fn deadline(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadlin
     let used = thread_cpu().saturating_sub(call.cpu_at_start).saturating_sub(call.cpu_in_host);
     // Within half an epoch of the end is the end: one epoch more would overshoot by more.
     if used + EPOCH / 2 >= call.budget {
-        let message = format!("stopped after {} ms of processor time, the limit is {} ms", used.as_millis(), call.budget.as_millis());
+        let message =
+            format!("stopped after {} ms of processor time, the limit is {} ms", used.as_millis(), call.budget.as_millis());
         return Err(wasmtime::Error::new(Stopped { code: TrapCode::TimeBudget, message }));
     }
     let wall = call.started.map_or(Duration::ZERO, |at| at.elapsed()).saturating_sub(call.in_host);

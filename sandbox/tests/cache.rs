@@ -49,7 +49,11 @@ impl Fixture {
 }
 
 fn code_files(dir: &Path) -> Vec<PathBuf> {
-    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|name| name == "cwasm")).collect()
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|name| name == "cwasm"))
+        .collect()
 }
 
 #[test]

@@ -69,7 +69,10 @@ fn a_channel_name_is_checked() {
         instance.handle("x", "{}").unwrap_err().to_string()
     };
     assert_eq!(refused("(i32.const 1) (i32.const 4112) (i32.const 0)"), "invalid: the channel's name is empty");
-    assert_eq!(refused("(i32.const 1) (i32.const 4112) (i32.const 129)"), "limit: the channel's name has 129 bytes, the limit is 128");
+    assert_eq!(
+        refused("(i32.const 1) (i32.const 4112) (i32.const 129)"),
+        "limit: the channel's name has 129 bytes, the limit is 128"
+    );
     assert_eq!(refused("(i32.const 1) (i32.const 0) (i32.const 3)"), "invalid: the channel's name contains control characters");
 }
 

@@ -16,7 +16,11 @@ fn garbage_is_not_a_component() {
 fn a_truncated_component_is_refused() {
     let whole = firmware(&[]);
     for part in [9, whole.len() / 4, whole.len() / 2, whole.len() - 1] {
-        assert!(matches!(load(&whole[..part]), Err(LoadError::Invalid(_) | LoadError::World(_))), "{part} of {} bytes", whole.len());
+        assert!(
+            matches!(load(&whole[..part]), Err(LoadError::Invalid(_) | LoadError::World(_))),
+            "{part} of {} bytes",
+            whole.len()
+        );
     }
 }
 

@@ -26,7 +26,11 @@ fn memory_needed_at_the_start_is_named_when_it_is_too_much() {
 
 #[test]
 fn deep_recursion_names_itself() {
-    let wasm = firmware_with(&[("handle", "(call $deeper (i32.const 1))")], 4, "(func $deeper (param i32) (result i32) (i32.add (call $deeper (local.get 0)) (i32.const 1)))");
+    let wasm = firmware_with(
+        &[("handle", "(call $deeper (i32.const 1))")],
+        4,
+        "(func $deeper (param i32) (result i32) (i32.add (call $deeper (local.get 0)) (i32.const 1)))",
+    );
     let (mut instance, _) = start(&wasm, Limits::default());
     let CallError::Trap(report) = instance.handle("dive", "{}").unwrap_err() else { panic!("no trap") };
     assert_eq!((report.code, report.export), (TrapCode::StackOverflow, "handle"));
@@ -37,7 +41,9 @@ fn deep_recursion_names_itself() {
 #[test]
 fn a_large_table_is_refused_by_name() {
     let wasm = firmware_with(&[], 4, "(table 20000 funcref)");
-    let Err(StartError::Trap(report)) = load(&wasm).unwrap().start(Box::new(Recorder::default()), Limits::default()) else { panic!("it started") };
+    let Err(StartError::Trap(report)) = load(&wasm).unwrap().start(Box::new(Recorder::default()), Limits::default()) else {
+        panic!("it started")
+    };
     assert_eq!(report.code, TrapCode::Resources, "{report}");
     assert!(report.message.contains("20000 elements exceeds the limit of 10000"), "{report}");
 }

@@ -40,7 +40,9 @@ fn every_export_has_its_own_budget() {
 fn an_endless_start_function_is_stopped() {
     let wasm = firmware_with(&[], 4, &format!("(func $boot {ENDLESS}) (start $boot)"));
     let limits = Limits { init: Duration::from_millis(50), ..Limits::default() };
-    let Err(StartError::Trap(report)) = load(&wasm).unwrap().start(Box::new(Recorder::default()), limits) else { panic!("it started") };
+    let Err(StartError::Trap(report)) = load(&wasm).unwrap().start(Box::new(Recorder::default()), limits) else {
+        panic!("it started")
+    };
     assert_eq!((report.code, report.export), (TrapCode::TimeBudget, "start"));
 }
 
@@ -65,9 +67,11 @@ fn a_budget_begins_anew_with_every_call() {
 
 #[test]
 fn waiting_for_a_slow_host_does_not_count() {
-    let send = "(call $send (i32.const 4096) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 2048))
+    let send =
+        "(call $send (i32.const 4096) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 2048))
         (i32.const 1024)";
-    let (mut instance, recorder) = start(&firmware(&[("tick", send)]), Limits { tick: Duration::from_millis(30), ..Limits::default() });
+    let (mut instance, recorder) =
+        start(&firmware(&[("tick", send)]), Limits { tick: Duration::from_millis(30), ..Limits::default() });
     recorder.seen().delay = Duration::from_millis(300);
     assert_eq!(instance.tick(0), Ok(500));
     assert_eq!(recorder.seen().sent.len(), 1);

@@ -3,13 +3,28 @@
 use std::path::Path;
 
 use crate::Source;
+use crate::source::{MAIN, OURS};
 
 /// Longest message, in characters.
 const MAX_CHARS: usize = 2000;
 
-/// What is wrong with the script, beginning with its place.
+/// What is wrong with the script, beginning with its place: `main.js:3:5: SyntaxError: …`.
 pub(crate) fn script(raw: &str, source: &Source, dir: &Path) -> String {
-    without_paths(raw, dir).chars().take(MAX_CHARS).collect::<String>() + if source.section_starts().is_empty() { "" } else { " " }
+    let raw = without_paths(raw, dir);
+    if let Some((_, trap)) = raw.rsplit_once("wasm trap: ") {
+        return clip(&format!("{MAIN}: the top level of the script was stopped: {}", trap.trim()));
+    }
+    let (message, stack) = split(&raw);
+    let kind = if raw.contains("Failed to declare JavaScript module") { "SyntaxError" } else { "Error" };
+    clip(&match stack.lines().find_map(place) {
+        Some((MAIN, row, _)) if row > source.main().lines().count() => {
+            let last = located(source, source.main().lines().count().max(1), None);
+            format!("{last}: {kind}: the script ends too early, something before is not closed")
+        }
+        Some((MAIN, row, column)) => format!("{}: {kind}: {message}", located(source, row, Some(column))),
+        Some((file, row, column)) => format!("{file}:{row}:{column}: {kind}: {message}"),
+        None => format!("{MAIN}: {message}"),
+    })
 }
 
 /// Takes the build's own folder out of a text.
@@ -19,4 +34,85 @@ pub(crate) fn without_paths(text: &str, dir: &Path) -> String {
         text = text.replace(&format!("{}/src/", folder.display()), "").replace(&format!("{}/", folder.display()), "");
     }
     text
+}
+
+/// The message at the end of a chain of causes, and the stack behind it.
+fn split(raw: &str) -> (&str, &str) {
+    let cause = raw.rsplit_once("Caused by:").map_or(raw, |(_, cause)| cause).trim();
+    let (head, stack) = match cause.find("\n") {
+        Some(at) => cause.split_at(at),
+        None => (cause, ""),
+    };
+    let message = ["module evaluation: ", "JavaScript module: "]
+        .iter()
+        .find_map(|mark| head.rsplit_once(mark))
+        .map_or(head, |(_, rest)| rest);
+    (message.strip_prefix("Error: ").unwrap_or(message).trim(), stack)
+}
+
+/// File, row and column of a line `at f (/main.js:2:1)` of a stack, unless it is one of ours.
+fn place(line: &str) -> Option<(&str, usize, usize)> {
+    let line = line.trim().strip_prefix("at ")?.trim_end_matches(')');
+    let (_, path) = line.split_once('/')?;
+    let (path, column) = path.rsplit_once(':')?;
+    let (file, row) = path.rsplit_once(':')?;
+    (!file.starts_with(OURS)).then_some((file, row.parse().ok()?, column.parse().ok()?))
+}
+
+/// A place of `main.js` as the author knows it: in the file, or in the section.
+fn located(source: &Source, row: usize, column: Option<usize>) -> String {
+    let section = source.section_starts().iter().rfind(|(_, first)| *first <= row);
+    let (name, row) = section.map_or((MAIN, row), |(name, first)| (name.as_str(), row - first + 1));
+    match column {
+        Some(column) => format!("{name}:{row}:{column}"),
+        None => format!("{name}:{row}"),
+    }
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(MAX_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYNTAX: &str = "\n\nCaused by:\n    Failed to evaluate user JavaScript module: Failed to declare JavaScript module: Error: variable name expected\n        at /main.js:5:7\n    \n";
+
+    fn at(raw: &str, source: &Source) -> String {
+        script(raw, source, Path::new("/tmp/build"))
+    }
+
+    #[test]
+    fn a_place_in_the_file_or_in_the_section() {
+        let file = Source::script("\n\n\n\n\n\n");
+        assert_eq!(at(SYNTAX, &file), "main.js:5:7: SyntaxError: variable name expected");
+        let sections = Source::sections([("global", "\n"), ("loop", "\n\n\n")]);
+        assert_eq!(at(SYNTAX, &sections), "loop:3:7: SyntaxError: variable name expected");
+    }
+
+    #[test]
+    fn our_own_frames_and_lines_are_not_the_authors() {
+        let raw = "Caused by:\n    Failed to finish JavaScript module evaluation: Error: no\n        at f (/__iottly/prelude.js:14:36)\n        at <anonymous> (/lib/a.js:2:1)";
+        assert_eq!(at(raw, &Source::script("")), "lib/a.js:2:1: Error: no");
+        assert_eq!(
+            at(SYNTAX, &Source::script("{\n{\n")),
+            "main.js:2: SyntaxError: the script ends too early, something before is not closed"
+        );
+    }
+
+    #[test]
+    fn folders_of_the_build_are_taken_out() {
+        assert_eq!(
+            without_paths("cannot read /tmp/build/src/a.js and /tmp/build/wit", Path::new("/tmp/build")),
+            "cannot read a.js and wit"
+        );
+        assert_eq!(at("cannot find /tmp/build/src/a.js", &Source::script("")), "main.js: cannot find a.js");
+    }
+
+    #[test]
+    fn a_trap_needs_no_place() {
+        let raw = "error while executing at wasm backtrace:\n    0: x\n\nCaused by:\n    wasm trap: call stack exhausted\n";
+        assert_eq!(at(raw, &Source::script("")), "main.js: the top level of the script was stopped: call stack exhausted");
+    }
 }

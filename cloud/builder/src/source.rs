@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn sections_know_where_they_begin() {
-        let source = Source::sections([("global", "let a = 1;\nlet b;"), ("init", ""), ("loop", "function loop() {\n}\n"), ("echo", "x")]);
+        let source =
+            Source::sections([("global", "let a = 1;\nlet b;"), ("init", ""), ("loop", "function loop() {\n}\n"), ("echo", "x")]);
         assert_eq!(source.main(), "let a = 1;\nlet b;\n\nfunction loop() {\n}\n\nx\n");
         let starts: Vec<_> = source.section_starts().iter().map(|(name, line)| (name.as_str(), *line)).collect();
         assert_eq!(starts, [("global", 1), ("init", 3), ("loop", 4), ("echo", 7)]);
@@ -162,9 +163,14 @@ mod tests {
     #[test]
     fn a_folder_gives_its_scripts_only() {
         let dir = tempfile::tempdir().unwrap();
-        for (path, text) in
-            [("main.js", "1"), ("lib/a.mjs", "2"), ("notes.txt", "3"), (".git/x.js", "4"), ("target/y.js", "5"), ("lib/target/z.js", "6")]
-        {
+        for (path, text) in [
+            ("main.js", "1"),
+            ("lib/a.mjs", "2"),
+            ("notes.txt", "3"),
+            (".git/x.js", "4"),
+            ("target/y.js", "5"),
+            ("lib/target/z.js", "6"),
+        ] {
             let path = dir.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();

@@ -53,7 +53,22 @@ fn plain_functions_are_found_by_their_names() {
 #[test]
 fn the_platforms_own_functions_are_no_commands() {
     let mut board = Board::run("function init() {} function loop() {}");
-    for name in ["init", "loop", "send_msg", "eval", "log", "Fault", "parseInt", "Date", "__iottly_find", "constructor", "a b", "x;y", "this", "while"] {
+    for name in [
+        "init",
+        "loop",
+        "send_msg",
+        "eval",
+        "log",
+        "Fault",
+        "parseInt",
+        "Date",
+        "__iottly_find",
+        "constructor",
+        "a b",
+        "x;y",
+        "this",
+        "while",
+    ] {
         let outcome = board.handle(name, json!({}));
         assert_eq!(outcome, Err(CallError::Fault(Fault::Unsupported(format!("no handler for {name:?}")))), "{name}");
     }
@@ -62,9 +77,11 @@ fn the_platforms_own_functions_are_no_commands() {
 
 #[test]
 fn loop_runs_every_second_unless_it_says_otherwise() {
-    let mut board = Board::run("let wait; function set_wait(command) { wait = command.set_wait.ms; } function loop() { return wait; }");
+    let mut board =
+        Board::run("let wait; function set_wait(command) { wait = command.set_wait.ms; } function loop() { return wait; }");
     assert_eq!(board.tick(), Ok(1000));
-    for (ms, expected) in [(json!(0), 1), (json!(20.4), 20), (json!(1e12), 86_400_000), (json!(-5), 1000), (json!("soon"), 1000)] {
+    for (ms, expected) in [(json!(0), 1), (json!(20.4), 20), (json!(1e12), 86_400_000), (json!(-5), 1000), (json!("soon"), 1000)]
+    {
         board.handle("set_wait", json!({ "ms": ms })).unwrap();
         assert_eq!(board.tick(), Ok(expected), "{ms}");
     }
@@ -74,14 +91,20 @@ fn loop_runs_every_second_unless_it_says_otherwise() {
 fn modules_are_imported_from_the_folder() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("lib")).unwrap();
-    std::fs::write(dir.path().join("main.js"), "import { double } from './lib/math.js';\nfunction loop() { return double(21); }").unwrap();
+    std::fs::write(dir.path().join("main.js"), "import { double } from './lib/math.js';\nfunction loop() { return double(21); }")
+        .unwrap();
     std::fs::write(dir.path().join("lib/math.js"), "export const double = (n) => n * 2;").unwrap();
     assert_eq!(Board::start(&Source::from_dir(dir.path()).unwrap()).tick(), Ok(42));
 }
 
 #[test]
 fn sections_become_one_script() {
-    let source = sections("let n = 1;", "function init() { n = 2; }", "function loop() { return n; }", &[("bump", "function bump() { n += 1; }")]);
+    let source = sections(
+        "let n = 1;",
+        "function init() { n = 2; }",
+        "function loop() { return n; }",
+        &[("bump", "function bump() { n += 1; }")],
+    );
     let mut board = Board::start(&source);
     board.handle("bump", json!({})).unwrap();
     assert_eq!(board.tick(), Ok(3));
@@ -99,7 +122,12 @@ fn an_exception_is_logged_with_its_line_and_reaches_the_host() {
 
 #[test]
 fn an_exception_in_a_section_names_the_section() {
-    let source = sections("", "\n\nfunction init() { throw new Error('no sensor'); }", "", &[("echo", "\nfunction echo() {\n  null.x; }")]);
+    let source = sections(
+        "",
+        "\n\nfunction init() { throw new Error('no sensor'); }",
+        "",
+        &[("echo", "\nfunction echo() {\n  null.x; }")],
+    );
     let mut board = Board::load(&source);
     let text = board.instance.init().unwrap_err().to_string();
     assert!(text.contains("no sensor") && text.contains("(init:3"), "{text}");
@@ -126,7 +154,7 @@ fn whatever_is_thrown_is_told() {
     assert_eq!(thrown("object"), failed(r#"Error: {"a":1}"#));
     assert_eq!(thrown("fault"), CallError::Fault(Fault::Denied("not today".into())));
     assert_eq!(thrown("busy"), CallError::Fault(Fault::Busy));
-    assert!(matches!(thrown("odd"), CallError::Fault(Fault::Failed(text)) if text.starts_with("Fault: x (main.js:6")));
+    assert!(matches!(thrown("odd"), CallError::Fault(Fault::Failed(text)) if text.starts_with("Fault: x at odd (main.js:6")));
     assert!(thrown("later").to_string().contains("later is async"));
     assert_eq!(board.instance.health(), Err(CallError::Fault(Fault::Failed("sensor is gone".into()))));
     assert_eq!(board.lines().len(), 8, "each of them is logged");
@@ -154,7 +182,9 @@ fn a_refused_message_can_be_caught() {
 
 #[test]
 fn the_clock_is_the_devices() {
-    let mut board = Board::run("function loop() { send_msg({ now: Date.now(), year: new Date().getFullYear(), then: new Date(0).toISOString() }); }");
+    let mut board = Board::run(
+        "function loop() { send_msg({ now: Date.now(), year: new Date().getFullYear(), then: new Date(0).toISOString() }); }",
+    );
     board.tick().unwrap();
     assert_eq!(board.sent(), [r#"{"now":1700000000000,"year":2023,"then":"1970-01-01T00:00:00.000Z"}"#]);
 }

@@ -33,7 +33,10 @@ fn work() -> Result<(), (u8, String)> {
     confine(BOUNDS).map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
     let mut wasm = Vec::new();
     let limit = MAX_WASM_BYTES as u64 + 1;
-    std::io::stdin().take(limit).read_to_end(&mut wasm).map_err(|error| (FAILED, format!("cannot read the firmware: {error}")))?;
+    std::io::stdin()
+        .take(limit)
+        .read_to_end(&mut wasm)
+        .map_err(|error| (FAILED, format!("cannot read the firmware: {error}")))?;
     let code = compile_here(&wasm).map_err(|reason| (BAD_INPUT, reason))?;
     let mut out = std::io::stdout().lock();
     out.write_all(&code).and_then(|()| out.flush()).map_err(|error| (FAILED, format!("cannot write the code: {error}")))

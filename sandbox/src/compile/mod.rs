@@ -28,13 +28,8 @@ pub(crate) fn compile(program: &CompilerProgram, wasm: &[u8], dir: &Path) -> Res
     let cache = |source| LoadError::Cache { path: dir.to_owned(), source };
     let input = readable(wasm, dir).map_err(cache)?;
     let output = NamedTempFile::new_in(dir).map_err(cache)?;
-    let job = Job {
-        input,
-        output: output.as_file().try_clone().map_err(cache)?,
-        dir,
-        env: &[(ENGINE_VAR, &engine::id())],
-        wall: WALL,
-    };
+    let job =
+        Job { input, output: output.as_file().try_clone().map_err(cache)?, dir, env: &[(ENGINE_VAR, &engine::id())], wall: WALL };
     let outcome = run(program, job).map_err(|error| match error {
         RunError::Start { path, source } => CompileError::Start { path, source },
         RunError::Timeout(after) => CompileError::Timeout(after),

@@ -19,7 +19,10 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 }
 
 /// Checks while the text still lies in the firmware's memory; only what passes is copied.
-fn outgoing(store: &StoreContextMut<'_, Guest>, (payload, channel, durability): &Args) -> wasmtime::Result<Result<Outgoing, Fault>> {
+fn outgoing(
+    store: &StoreContextMut<'_, Guest>,
+    (payload, channel, durability): &Args,
+) -> wasmtime::Result<Result<Outgoing, Fault>> {
     let limits = &store.data().limits;
     let text = payload.to_str(store)?;
     if let Err(fault) = payload::check(&text, limits) {
