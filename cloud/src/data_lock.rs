@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Held while a cloud uses its data folder; the system releases it however the process ends.
 #[derive(Debug)]
-pub struct DataLock {
+pub(crate) struct DataLock {
     _file: File,
 }
 
@@ -14,7 +14,7 @@ impl DataLock {
     ///
     /// # Errors
     /// The reason, for people, when the folder cannot be created or another process holds it.
-    pub fn take(folder: &Path) -> Result<Self, String> {
+    pub(crate) fn take(folder: &Path) -> Result<Self, String> {
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let path = folder.join("lock");
         let options = File::options().create(true).write(true).truncate(false).open(path);

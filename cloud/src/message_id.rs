@@ -64,9 +64,6 @@ impl MessageIds {
         id[9..].copy_from_slice(&last.counter.to_be_bytes()[1..]);
         (timestamp, MessageId(id))
     }
-}
-
-impl MessageIds {
     /// An id for something that is made at `now` and has no place in a history.
     pub fn next(&self, now: UnixMs) -> MessageId {
         self.stamp(now).1

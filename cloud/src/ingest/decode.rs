@@ -11,11 +11,11 @@ use super::{Entry, UploadBody};
 use crate::model::UnixMs;
 
 /// Highest sequence number accepted: what every JSON reader represents exactly.
-pub const MAX_SEQ: u64 = (1 << 53) - 1;
+pub(crate) const MAX_SEQ: u64 = (1 << 53) - 1;
 
 /// A publish that can be acted on.
 #[derive(Debug)]
-pub enum Decoded {
+pub(super) enum Decoded {
     /// The device introduces its connection.
     Hello(Hello),
     /// Records or a gap of one stream.
@@ -26,7 +26,7 @@ pub enum Decoded {
 ///
 /// # Errors
 /// The reason why the publish as a whole means nothing.
-pub fn decode(bytes: &[u8]) -> Result<Decoded, String> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     match Up::decode(bytes).map_err(|error| clip(&error.to_string(), 256).to_owned())? {
         Up::Hello(hello) => check_hello(&hello).map(|()| Decoded::Hello(hello)),
         Up::Batch(batch) => decode_batch(&batch),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use iottly_protocol::limits::MAX_PUBLISH_BYTES;
 use iottly_protocol::{DeviceId, Topic};
 use mqtt5::QoS;
+use mqtt5::broker::config::AuthConfig;
 use mqtt5::broker::router::MessageRouter;
 use mqtt5::broker::{BrokerConfig, BrokerShutdownHandle, MqttBroker, StorageConfig};
 use mqtt5::packet::publish::PublishPacket;
@@ -92,25 +93,28 @@ impl EmbeddedBroker {
 
 /// Every bound is set here: the crate's defaults are open or unlimited.
 fn settings(listen: SocketAddr) -> BrokerConfig {
-    let mut settings = BrokerConfig::default();
-    settings.bind_addresses = vec![listen];
-    settings.max_clients = MAX_CLIENTS;
-    settings.max_packet_size = MAX_PUBLISH_BYTES + PACKET_OVERHEAD;
-    settings.session_expiry_interval = SESSION_EXPIRY;
-    settings.maximum_qos = 1;
-    settings.topic_alias_maximum = 0;
-    settings.max_subscriptions_per_client = 4;
-    (settings.max_retained_messages, settings.max_retained_message_size) = RETAINED;
-    settings.client_channel_capacity = CHANNEL_MESSAGES;
-    settings.sys_topics_enabled = false;
-    // Taken for "no provider of its own", which `start` replaces before the first connection is accepted.
-    settings.auth_config.allow_anonymous = true;
     // Nothing of the broker's is written to disk: the store has all that must survive, and devices repeat the rest.
-    settings.storage_config = StorageConfig::default()
+    let storage_config = StorageConfig::default()
         .with_persistence(false)
         .with_max_queued_messages_per_client(QUEUED.0)
         .with_max_queued_bytes_per_client(QUEUED.1);
-    settings
+    BrokerConfig {
+        bind_addresses: vec![listen],
+        max_clients: MAX_CLIENTS,
+        max_packet_size: MAX_PUBLISH_BYTES + PACKET_OVERHEAD,
+        session_expiry_interval: SESSION_EXPIRY,
+        maximum_qos: 1,
+        topic_alias_maximum: 0,
+        max_subscriptions_per_client: 4,
+        max_retained_messages: RETAINED.0,
+        max_retained_message_size: RETAINED.1,
+        client_channel_capacity: CHANNEL_MESSAGES,
+        sys_topics_enabled: false,
+        // Taken for "no provider of its own", which `start` replaces before the first connection is accepted.
+        auth_config: AuthConfig { allow_anonymous: true, ..AuthConfig::default() },
+        storage_config,
+        ..BrokerConfig::default()
+    }
 }
 
 #[async_trait]
@@ -125,7 +129,7 @@ impl Broker for EmbeddedBroker {
             return Err(BrokerError::Publish { topic, reason: "the device is not connected".into() });
         }
         let packet = PublishPacket::new(topic, payload, QoS::AtLeastOnce);
-        self.router.route_message_with_deadline(&packet, None, (Instant::now() + ROUTE_WAIT).into()).await;
+        self.router.route_message_with_deadline(&packet, None, Instant::now() + ROUTE_WAIT).await;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
 static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(ROWS));
 
 fn insert_sql(rows: usize) -> String {
-    let row = format!("({})", vec!["?"; COLUMNS].join(","));
+    let row = format!("({})", ["?"; COLUMNS].join(","));
     let columns = "project, device, ts, id, kind, device_ts, channel, stream, seq, body";
     format!("INSERT INTO messages ({columns}) VALUES {}", vec![row; rows].join(","))
 }
