@@ -1,0 +1,232 @@
+//! A real cloud behind a real HTTP listener, and a client that sends requests exactly as written.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use iottly_cloud::auth;
+use iottly_cloud::cloud::{Cloud, CloudConfig, Services};
+use iottly_cloud::command::seeded_definitions;
+use iottly_cloud::http::Server;
+use iottly_cloud::ingest::{Entry, Upload, UploadBody};
+use iottly_cloud::model::{Project, Scope};
+use iottly_cloud::store::NewDevice;
+use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId, StreamId};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A cloud, its HTTP server and one project with one device.
+pub struct TestCloud {
+    pub services: Services,
+    pub address: SocketAddr,
+    pub tenant: Tenant,
+    cloud: Cloud,
+    pub server: Server,
+    _data: tempfile::TempDir,
+}
+
+/// A project with one device and a token.
+pub struct Tenant {
+    pub scope: Scope,
+    pub group: GroupId,
+    pub token: String,
+}
+
+pub async fn start() -> TestCloud {
+    let data = tempfile::tempdir().expect("a folder");
+    let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+    let cloud = Cloud::start(CloudConfig::new(data.path().to_owned(), any)).await.expect("the cloud starts");
+    let services = cloud.services();
+    let listener = TcpListener::bind(any).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = Server::start(listener, services.clone());
+    let tenant = tenant(&services, "My awesome project").await;
+    TestCloud { services, address, tenant, cloud, server, _data: data }
+}
+
+pub async fn tenant(services: &Services, name: &str) -> Tenant {
+    let project = Project { id: project_id(), name: name.to_owned() };
+    let group = GroupId::random();
+    services.store.create_project(&project, group, &seeded_definitions()).await.expect("created");
+    let scope = Scope { project: project.id, device: DeviceId::random() };
+    let secret = auth::hash_secret(b"device secret");
+    let device = NewDevice { scope, name: format!("board of {name}"), group, secret };
+    services.store.create_device(&device).await.expect("created");
+    let token = auth::create_token(services.store.as_ref(), project.id, "test").await.expect("created");
+    Tenant { scope, group, token }
+}
+
+fn project_id() -> ProjectId {
+    let random = *DeviceId::random().as_bytes();
+    ProjectId::from_bytes(std::array::from_fn(|index| random[index]))
+}
+
+impl TestCloud {
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+        self.cloud.shutdown().await;
+    }
+
+    /// Stores firmware messages, the first with number 1, one millisecond apart from `at` on.
+    pub async fn store(&self, scope: Scope, at: i64, payloads: &[&str]) {
+        self.store_as(scope, at, MessageKind::UserDefined, None, payloads).await;
+    }
+
+    pub async fn store_as(&self, scope: Scope, at: i64, kind: MessageKind, channel: Option<&str>, payloads: &[&str]) {
+        let stream = StreamId::random();
+        let entry = |payload: &&str| {
+            let payload = RawValue::from_string((*payload).to_owned()).expect("JSON");
+            Ok(Entry::Message { kind, at: at - 5, channel: channel.map(str::to_owned), payload })
+        };
+        let uploads = (0i64..).zip(1u64..).zip(payloads).map(|((offset, first), payload)| Upload {
+            scope,
+            stream,
+            received: at + offset,
+            body: UploadBody::Records { first, records: vec![entry(payload)] },
+        });
+        let outcomes = self.services.store.ingest(uploads.collect()).await.expect("stored");
+        for message in outcomes.iter().flat_map(|outcome| &outcome.stored) {
+            self.services.live.publish(message);
+        }
+    }
+
+    /// A path with the tenant's ids in place of the documentation's placeholders.
+    pub fn path(&self, path: &str) -> String {
+        path.replace("<project id>", &self.tenant.scope.project.to_string())
+            .replace("<device id>", &self.tenant.scope.device.to_string())
+    }
+
+    /// GET with the tenant's token.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[&self.bearer()], b"").await
+    }
+
+    /// POST with the tenant's token.
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        self.request("POST", path, &[&self.bearer(), "Content-Type: application/json"], body.as_bytes()).await
+    }
+
+    pub fn bearer(&self) -> String {
+        format!("Authorization: Bearer {}", self.tenant.token)
+    }
+
+    pub async fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+        let mut text = format!("{method} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.path(path), self.address);
+        for header in headers {
+            text.push_str(&format!("{header}\r\n"));
+        }
+        let chunked = headers.iter().any(|header| header.starts_with("Transfer-Encoding"));
+        if !body.is_empty() && !chunked {
+            text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        text.push_str("\r\n");
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.address).await.expect("connected");
+            stream.write_all(text.as_bytes()).await.expect("sent");
+            // The server may answer and close before it read a body that is too long.
+            let _ = stream.write_all(body).await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            Answer::parse(&answer)
+        };
+        tokio::time::timeout(TIMEOUT, exchange).await.expect("an answer in time")
+    }
+
+    /// Opens an event stream; `read_until` reads on.
+    pub async fn listen(&self, path: &str, headers: &[&str]) -> EventReader {
+        let mut text = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.path(path), self.address);
+        for header in headers {
+            text.push_str(&format!("{header}\r\n"));
+        }
+        text.push_str("\r\n");
+        let mut stream = TcpStream::connect(self.address).await.expect("connected");
+        stream.write_all(text.as_bytes()).await.expect("sent");
+        EventReader { stream, seen: String::new() }
+    }
+
+    /// Logs in to the dashboard; the answer is the cookie header.
+    pub async fn login(&self, token: &str) -> String {
+        let form = format!("token={token}");
+        let answer = self.request("POST", "/login", &["Content-Type: application/x-www-form-urlencoded"], form.as_bytes()).await;
+        assert_eq!(answer.status, 303, "{}", answer.text);
+        answer.cookie()
+    }
+}
+
+/// An event stream as it comes in.
+pub struct EventReader {
+    stream: TcpStream,
+    pub seen: String,
+}
+
+impl EventReader {
+    /// Reads until `wanted` came by.
+    pub async fn read_until(&mut self, wanted: &str) -> &str {
+        let read = async {
+            let mut buffer = [0; 4096];
+            while !self.seen.contains(wanted) {
+                let count = self.stream.read(&mut buffer).await.expect("readable");
+                assert!(count > 0, "the stream ended before {wanted:?}: {}", self.seen);
+                self.seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        };
+        tokio::time::timeout(TIMEOUT, read).await.unwrap_or_else(|_| panic!("{wanted:?} did not come"));
+        &self.seen
+    }
+
+    /// Reads to the end of the stream.
+    pub async fn read_to_end(&mut self) {
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(TIMEOUT, self.stream.read_to_end(&mut rest)).await.expect("the stream ends");
+    }
+}
+
+/// An HTTP answer.
+pub struct Answer {
+    pub status: u16,
+    head: String,
+    pub text: String,
+}
+
+impl Answer {
+    fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP answer: {text:?}"));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
+        Self { status, head: head.to_owned(), text: body.to_owned() }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub fn cookie(&self) -> String {
+        let cookie = self.header("set-cookie").expect("a cookie").split(';').next().expect("a value").to_owned();
+        format!("Cookie: {cookie}")
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The answer's JSON, after a look at the status.
+    pub fn ok(&self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text);
+        self.json()
+    }
+
+    /// The error's text, after a look at status, shape and request id.
+    pub fn error(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.text);
+        let json = self.json();
+        assert_eq!(json["request_id"].as_str(), self.header("x-request-id"), "{}", self.text);
+        assert!(json["code"].is_string(), "{}", self.text);
+        json["error"].as_str().expect("error is text").to_owned()
+    }
+}
