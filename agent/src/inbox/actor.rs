@@ -6,7 +6,7 @@ use iottly_protocol::{CommandId, CommandResult, Record, StreamClass, limits};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::journal::{Entry, Journal, JournalError};
 use super::machine::{Effect, Event, Machine, Now};
@@ -76,9 +76,11 @@ pub(crate) struct Actor {
     clock: Monotonic,
     /// Results that found no room in the queue; the machine bounds their number.
     unsent: VecDeque<CommandResult>,
-    /// Ids of results that are in the queue, or results that the queue could not store.
-    reported_tx: mpsc::Sender<Result<CommandId, CommandResult>>,
-    reported: mpsc::Receiver<Result<CommandId, CommandResult>>,
+    /// Results handed to the queue, and whether it has stored them.
+    reported_tx: mpsc::Sender<(CommandResult, bool)>,
+    reported: mpsc::Receiver<(CommandResult, bool)>,
+    /// Results whose answer is still to come through `reported`.
+    reporting: usize,
     todo: Vec<Effect>,
 }
 
@@ -104,6 +106,7 @@ impl Actor {
             unsent: VecDeque::new(),
             reported_tx,
             reported,
+            reporting: 0,
             todo,
         })
     }
@@ -121,12 +124,9 @@ impl Actor {
                 biased;
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
                 Some(event) = inputs.guest.recv() => (guest_event(event), None),
-                Some(reported) = self.reported.recv() => match reported {
-                    Ok(id) => (Event::Reported(id), None),
-                    Err(result) => {
-                        self.unsent.push_back(result);
-                        continue;
-                    }
+                Some((result, stored)) = self.reported.recv() => match self.reported(result, stored) {
+                    Some(event) => (event, None),
+                    None => continue,
                 },
                 Some(delivery) = inputs.deliveries.recv() => match delivery {
                     Delivery::Command(command, receipt) => (Event::Arrived(command), Some(receipt)),
@@ -140,7 +140,11 @@ impl Actor {
             let effects = self.machine.handle(event, self.now());
             self.perform(effects, receipt).await;
         }
-        // What the firmware finished while it was stopping must not look interrupted at the next start.
+        self.finish(&mut inputs).await;
+    }
+
+    /// Writes down what happened last, so that the next start neither takes it for interrupted nor reports it again.
+    async fn finish(&mut self, inputs: &mut Inputs) {
         while let Ok(event) = inputs.guest.try_recv() {
             if let GuestEvent::Finished(id, outcome) = event {
                 let effects = self.machine.handle(Event::Finished(id, outcome), self.now());
@@ -148,6 +152,23 @@ impl Actor {
                 self.perform(kept, None).await;
             }
         }
+        while self.reporting > 0
+            && let Ok(Some((result, stored))) = timeout(RETRY, self.reported.recv()).await
+        {
+            if let Some(event) = self.reported(result, stored) {
+                let effects = self.machine.handle(event, self.now());
+                self.perform(effects, None).await;
+            }
+        }
+    }
+
+    fn reported(&mut self, result: CommandResult, stored: bool) -> Option<Event> {
+        self.reporting -= 1;
+        let event = (stored && result.state.is_final()).then_some(Event::Reported(result.id));
+        if !stored {
+            self.unsent.push_back(result);
+        }
+        event
     }
 
     fn now(&self) -> Now {
@@ -213,14 +234,11 @@ impl Actor {
             };
             let Some(result) = self.unsent.pop_front() else { return };
             let reported = self.reported_tx.clone();
+            self.reporting += 1;
             tokio::spawn(async move {
-                let outcome = match committed.await {
-                    Ok(Ok(())) if result.state.is_final() => Ok(result.id),
-                    Ok(Ok(())) => return,
-                    _ => Err(result),
-                };
+                let stored = matches!(committed.await, Ok(Ok(())));
                 // Without an inbox the agent is stopping: the journal still has the result and the next start reports it.
-                let _ = reported.send(outcome).await;
+                let _ = reported.send((result, stored)).await;
             });
         }
     }
