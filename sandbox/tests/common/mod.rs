@@ -9,11 +9,11 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// Address of a result that says "fine"; for `tick` it asks for 500 ms.
-pub const FINE: &str = "(i32.const 1024)";
+pub(crate) const FINE: &str = "(i32.const 1024)";
 
 /// A firmware in which some of `init handle tick event health shutdown` have the given bodies; each leaves the address of its result.
 /// `memory` is the initial size in pages; `extra` goes into the module as it is.
-pub fn firmware_with(bodies: &[(&str, &str)], memory: u32, extra: &str) -> Vec<u8> {
+pub(crate) fn firmware_with(bodies: &[(&str, &str)], memory: u32, extra: &str) -> Vec<u8> {
     let body = |name: &str| bodies.iter().find(|(of, _)| *of == name).map_or(FINE, |(_, body)| body);
     let text = format!(
         r#"(module
@@ -48,7 +48,7 @@ pub fn firmware_with(bodies: &[(&str, &str)], memory: u32, extra: &str) -> Vec<u
     component(&text)
 }
 
-pub fn firmware(bodies: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn firmware(bodies: &[(&str, &str)]) -> Vec<u8> {
     firmware_with(bodies, 4, "")
 }
 
@@ -61,21 +61,21 @@ fn component(text: &str) -> Vec<u8> {
     ComponentEncoder::default().module(&core).unwrap().validate(true).encode().unwrap()
 }
 
-pub fn compiler() -> CompilerProgram {
+pub(crate) fn compiler() -> CompilerProgram {
     CompilerProgram { path: env!("CARGO_BIN_EXE_iottly-compile").into(), args: vec![] }
 }
 
 /// A compiler that is this shell script.
-pub fn shell(script: &str) -> CompilerProgram {
+pub(crate) fn shell(script: &str) -> CompilerProgram {
     CompilerProgram { path: "/bin/sh".into(), args: vec!["-c".into(), script.into()] }
 }
 
-pub fn load(wasm: &[u8]) -> Result<Firmware, LoadError> {
+pub(crate) fn load(wasm: &[u8]) -> Result<Firmware, LoadError> {
     let dir = tempfile::tempdir().unwrap();
     Cache::open(dir.path().join("cache"), compiler()).unwrap().load(&Runtime::new().unwrap(), wasm)
 }
 
-pub fn start(wasm: &[u8], limits: Limits) -> (Instance, Recorder) {
+pub(crate) fn start(wasm: &[u8], limits: Limits) -> (Instance, Recorder) {
     let recorder = Recorder::default();
     let instance = load(wasm).unwrap().start(Box::new(recorder.clone()), limits).unwrap();
     (instance, recorder)
@@ -83,18 +83,18 @@ pub fn start(wasm: &[u8], limits: Limits) -> (Instance, Recorder) {
 
 /// A host that remembers what it was given.
 #[derive(Clone, Default)]
-pub struct Recorder(Arc<Mutex<Seen>>);
+pub(crate) struct Recorder(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
-pub struct Seen {
-    pub sent: Vec<Outgoing>,
-    pub lines: Vec<(Level, String)>,
-    pub refuse: Option<Fault>,
-    pub delay: std::time::Duration,
+pub(crate) struct Seen {
+    pub(crate) sent: Vec<Outgoing>,
+    pub(crate) lines: Vec<(Level, String)>,
+    pub(crate) refuse: Option<Fault>,
+    pub(crate) delay: std::time::Duration,
 }
 
 impl Recorder {
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap()
     }
 }

@@ -8,42 +8,42 @@ use std::time::Duration;
 use iottly_builder::{BuildError, BuilderProgram, Source};
 use iottly_sandbox::{Cache, CallError, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, Outgoing, Runtime};
 
-pub const NOW_MS: u64 = 1_700_000_000_000;
+pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 
-pub struct Board {
-    pub instance: Instance,
+pub(crate) struct Board {
+    pub(crate) instance: Instance,
     host: Recorder,
 }
 
 #[derive(Clone)]
 struct Recorder(Arc<Mutex<Seen>>);
 
-pub struct Seen {
-    pub sent: Vec<Outgoing>,
-    pub lines: Vec<(Level, String)>,
-    pub refuse: Option<Fault>,
-    pub now_ms: u64,
+pub(crate) struct Seen {
+    pub(crate) sent: Vec<Outgoing>,
+    pub(crate) lines: Vec<(Level, String)>,
+    pub(crate) refuse: Option<Fault>,
+    pub(crate) now_ms: u64,
 }
 
-pub fn build(source: &Source) -> Result<Vec<u8>, BuildError> {
+pub(crate) fn build(source: &Source) -> Result<Vec<u8>, BuildError> {
     build_within(source, Duration::from_secs(60))
 }
 
-pub fn build_within(source: &Source, deadline: Duration) -> Result<Vec<u8>, BuildError> {
+pub(crate) fn build_within(source: &Source, deadline: Duration) -> Result<Vec<u8>, BuildError> {
     iottly_builder::build(&BuilderProgram { path: env!("CARGO_BIN_EXE_iottly-build-js").into(), args: vec![] }, source, deadline)
 }
 
-pub fn sections(global: &str, init: &str, loop_: &str, handlers: &[(&str, &str)]) -> Source {
+pub(crate) fn sections(global: &str, init: &str, loop_: &str, handlers: &[(&str, &str)]) -> Source {
     let fixed = [("global", global), ("init", init), ("loop", loop_)];
     Source::sections(fixed.into_iter().chain(handlers.iter().copied()))
 }
 
-pub fn example(name: &str) -> Source {
+pub(crate) fn example(name: &str) -> Source {
     Source::from_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../firmware-examples").join(name)).unwrap()
 }
 
 impl Board {
-    pub fn firmware(source: &Source) -> Firmware {
+    pub(crate) fn firmware(source: &Source) -> Firmware {
         let wasm = build(source).unwrap();
         let dir = tempfile::tempdir().unwrap();
         // The test itself plays the compiler's part: cargo gives the path of a program only to its own package's tests.
@@ -54,44 +54,44 @@ impl Board {
         Cache::open(dir.path().join("cache"), compiler).unwrap().load(&Runtime::new().unwrap(), &wasm).unwrap()
     }
 
-    pub fn on(firmware: &Firmware, limits: Limits) -> Self {
+    pub(crate) fn on(firmware: &Firmware, limits: Limits) -> Self {
         let host = Recorder(Arc::new(Mutex::new(Seen { sent: vec![], lines: vec![], refuse: None, now_ms: NOW_MS })));
         Self { instance: firmware.start(Box::new(host.clone()), limits).unwrap(), host }
     }
 
     /// Built and started; `init` has not run.
-    pub fn load(source: &Source) -> Self {
+    pub(crate) fn load(source: &Source) -> Self {
         Self::on(&Self::firmware(source), Limits::default())
     }
 
-    pub fn start(source: &Source) -> Self {
+    pub(crate) fn start(source: &Source) -> Self {
         let mut board = Self::load(source);
         board.instance.init().unwrap();
         board
     }
 
-    pub fn run(script: &str) -> Self {
+    pub(crate) fn run(script: &str) -> Self {
         Self::start(&Source::script(script))
     }
 
-    pub fn tick(&mut self) -> Result<u32, CallError> {
+    pub(crate) fn tick(&mut self) -> Result<u32, CallError> {
         let now = self.seen().now_ms;
         self.instance.tick(now)
     }
 
-    pub fn handle(&mut self, command: &str, values: serde_json::Value) -> Result<(), CallError> {
+    pub(crate) fn handle(&mut self, command: &str, values: serde_json::Value) -> Result<(), CallError> {
         self.instance.handle(command, &values.to_string())
     }
 
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.host.0.lock().unwrap()
     }
 
-    pub fn sent(&self) -> Vec<String> {
+    pub(crate) fn sent(&self) -> Vec<String> {
         self.seen().sent.iter().map(|message| message.payload.clone()).collect()
     }
 
-    pub fn lines(&self) -> Vec<(Level, String)> {
+    pub(crate) fn lines(&self) -> Vec<(Level, String)> {
         self.seen().lines.clone()
     }
 }
