@@ -1,4 +1,5 @@
 //! What reaches the host, and what is kept from it.
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Bad firmware files are refused by name, and so are bad compilers.
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Memory, stack and tables stay within their limits.
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod common;
 

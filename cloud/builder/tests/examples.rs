@@ -1,4 +1,5 @@
 //! The example firmwares, as a newcomer gets them.
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod common;
 

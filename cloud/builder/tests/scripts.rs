@@ -1,4 +1,5 @@
 //! Scripts from text to running firmware: built by the real child, compiled by the real compiler, run in the sandbox.
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod common;
 

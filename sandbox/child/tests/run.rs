@@ -1,4 +1,5 @@
 //! Children as they happen: well-behaved, failing, endless.
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::fs::File;
 use std::io::Write;

@@ -1,5 +1,6 @@
 //! Small firmwares in text form, a host that remembers, and a cache with the real compiler.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,5 +1,6 @@
 //! A board for scripts: the real builder, the real compiler, a host that remembers.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
