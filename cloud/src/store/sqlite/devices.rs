@@ -95,7 +95,7 @@ pub(super) async fn set_presence(
             .rows_affected();
     let message = (changed > 0).then(|| messages::agent_message(ids, scope, now, presence_payload(online)));
     if let Some(message) = &message {
-        messages::insert(&mut tx, std::slice::from_ref(message)).await?;
+        messages::insert(&mut tx, &[message]).await?;
     }
     tx.commit().await?;
     Ok(message)

@@ -29,6 +29,9 @@ pub(super) async fn apply(connection: &mut SqliteConnection, ids: &MessageIds, u
         now = now.max(upload.received);
         outcomes.push(apply_one(&mut tx, ids, &mut touched, upload).await?);
     }
+    // All rows of the group together, so that they share long statements.
+    let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
+    messages::insert(&mut tx, &stored).await?;
     for ((scope, stream), Touched { state, new }) in &touched {
         streams::save(&mut tx, *scope, *stream, state, *new, now).await?;
     }
@@ -74,7 +77,6 @@ async fn apply_one(
             }
         }
     }
-    messages::insert(tx, &outcome.stored).await?;
     if !lines.is_empty() {
         logs::append(tx, scope, &lines).await?;
     }

@@ -31,7 +31,7 @@ pub(super) fn agent_message(ids: &MessageIds, scope: Scope, now: UnixMs, payload
     StoredMessage { id, scope, kind, timestamp, device_timestamp: timestamp, channel: None, payload, origin: None }
 }
 
-pub(super) async fn insert(connection: &mut SqliteConnection, messages: &[StoredMessage]) -> Result<()> {
+pub(super) async fn insert(connection: &mut SqliteConnection, messages: &[&StoredMessage]) -> Result<()> {
     let mut chunks = messages.chunks_exact(ROWS);
     for chunk in &mut chunks {
         insert_rows(connection, INSERT_MANY.as_str(), chunk).await?;
@@ -42,7 +42,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: &[Stored
     Ok(())
 }
 
-async fn insert_rows(connection: &mut SqliteConnection, sql: &'static str, messages: &[StoredMessage]) -> Result<()> {
+async fn insert_rows(connection: &mut SqliteConnection, sql: &'static str, messages: &[&StoredMessage]) -> Result<()> {
     let mut query = sqlx::query(sql);
     for message in messages {
         query = query

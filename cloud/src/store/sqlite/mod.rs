@@ -158,7 +158,7 @@ impl Store for SqliteStore {
         now: UnixMs,
     ) -> Result<StoredMessage> {
         let message = messages::agent_message(&self.ids, scope, now, payload);
-        messages::insert(&mut *self.write().await?, std::slice::from_ref(&message)).await?;
+        messages::insert(&mut *self.write().await?, &[&message]).await?;
         Ok(message)
     }
 
