@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use iottly_agent::outbox::{Item, Queue, SledQueue};
-use iottly_agent::{Agent, AgentConfig, AgentHandle, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret};
+use iottly_agent::{Agent, AgentConfig, AgentHandle, BrokerAddress, Compiler, FirmwareStatus, LinkState, QueueConfig, Secret};
 use iottly_protocol::StreamClass::{Control, History};
 use iottly_protocol::{CommandId, CommandResult, CommandState, DeviceId, FirmwareState, Record, Report};
 use peer::{Broker, PATIENCE, Peer};
@@ -118,6 +118,10 @@ impl Rig {
             queue: QueueConfig::default(),
         });
         let agent = agent.await.expect("the agent starts");
+        // The broker keeps nothing for a device that is not there, and this peer does not send commands again.
+        let mut status = agent.status();
+        let online = status.wait_for(|status| status.link == LinkState::Online);
+        tokio::time::timeout(PATIENCE, online).await.expect("online in time").expect("the agent lives");
         Self { dir, _broker: broker, peer, agent }
     }
 
