@@ -120,12 +120,12 @@ impl TryFrom<String> for BrokerAddress {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("configuration {path}: {source}")]
+    #[error("configuration {path}: {reason}")]
     Read {
         /// The file.
         path: String,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The file is not a configuration.
     #[error("configuration {path}: {reason}")]
@@ -144,7 +144,7 @@ impl AgentConfig {
     /// When the file cannot be read, has unknown keys, or a value is malformed; the error names file and key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = || path.display().to_string();
-        let read = |source| ConfigError::Read { path: name(), source };
+        let read = |reason| ConfigError::Read { path: name(), reason };
         let len = std::fs::metadata(path).map_err(read)?.len();
         if len > MAX_FILE_BYTES {
             return Err(ConfigError::Invalid {

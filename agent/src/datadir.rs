@@ -12,12 +12,12 @@ pub enum DataDirError {
     #[error("data folder {0} is in use by another agent")]
     InUse(String),
     /// The file system failed.
-    #[error("data folder {path}: {source}")]
+    #[error("data folder {path}: {reason}")]
     Io {
         /// The file or folder.
         path: String,
         /// What the system said.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Creates the folder when there is none, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
-        let fail = |at: &Path, source| DataDirError::Io { path: at.display().to_string(), source };
+        let fail = |at: &Path, reason| DataDirError::Io { path: at.display().to_string(), reason };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| fail(path, e))?;
         let at = path.join("lock");
         let mut options = OpenOptions::new();
@@ -57,7 +57,7 @@ impl DataDir {
             file.sync_all()?;
             File::open(&self.path)?.sync_all()
         };
-        write().map_err(|source| DataDirError::Io { path: self.marker().display().to_string(), source })?;
+        write().map_err(|reason| DataDirError::Io { path: self.marker().display().to_string(), reason })?;
         Ok(clean)
     }
 

@@ -17,10 +17,10 @@ const SEEN_CHUNK: usize = 500;
 
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("command journal {path}: {source}")]
+#[error("command journal {path}: {reason}")]
 pub struct JournalError {
     path: String,
-    source: io::Error,
+    reason: io::Error,
 }
 
 /// One step of a command's life.
@@ -74,7 +74,7 @@ pub(super) struct Journal {
 impl Journal {
     /// Opens or creates the journal and reads it. Lines that are damaged are left out and counted.
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<Entry>, usize), JournalError> {
-        let fail = |source| JournalError { path: path.display().to_string(), source };
+        let fail = |reason| JournalError { path: path.display().to_string(), reason };
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fail)?;
         let (entries, damaged) = read(&file).map_err(fail)?;
         let end = file.metadata().map_err(fail)?.len();
@@ -84,7 +84,7 @@ impl Journal {
     /// Appends entries in one write; durable when it returns, if `sync` says so.
     pub(super) fn append(&mut self, entries: &[Entry], sync: bool) -> Result<(), JournalError> {
         let lines = encode(entries);
-        self.write(&lines, sync).map_err(|source| self.error(source))?;
+        self.write(&lines, sync).map_err(|reason| self.error(reason))?;
         self.appended += lines.len() as u64;
         self.end += lines.len() as u64;
         Ok(())
@@ -106,7 +106,7 @@ impl Journal {
     /// Writes the journal anew with these entries only.
     pub(super) fn compact(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
         let lines = encode(entries);
-        self.replace(&lines).map_err(|source| self.error(source))?;
+        self.replace(&lines).map_err(|reason| self.error(reason))?;
         self.appended = 0;
         self.end = lines.len() as u64;
         Ok(())
@@ -125,8 +125,8 @@ impl Journal {
         Ok(())
     }
 
-    fn error(&self, source: io::Error) -> JournalError {
-        JournalError { path: self.path.display().to_string(), source }
+    fn error(&self, reason: io::Error) -> JournalError {
+        JournalError { path: self.path.display().to_string(), reason }
     }
 }
 

@@ -12,7 +12,7 @@ mod sled_queue;
 use iottly_protocol::{GapReason, StreamClass, StreamId, StreamInfo};
 
 pub use dead_letter::DeadLetter;
-pub use handle::{Budgets, Outbox, OutboxError};
+pub use handle::{Budgets, Committed, Outbox, OutboxError};
 pub use sled_files::OpenNote;
 pub use sled_queue::SledQueue;
 
@@ -84,20 +84,20 @@ pub struct Page {
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// The storage engine failed.
-    #[error("queue {path}: {source}")]
+    #[error("queue {path}: {reason}")]
     Storage {
         /// The queue's folder.
         path: String,
         /// What the engine says.
-        source: sled::Error,
+        reason: sled::Error,
     },
     /// The file system failed.
-    #[error("queue {path}: {source}")]
+    #[error("queue {path}: {reason}")]
     Io {
         /// The file or folder.
         path: String,
         /// What the system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The queue could not be opened and could not be moved aside.
     #[error("queue {path} cannot be opened: {reason}")]

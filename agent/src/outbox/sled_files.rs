@@ -60,9 +60,9 @@ impl Files {
     /// Makes everything written so far durable; `path` is the database's folder.
     pub(super) fn sync(&mut self, path: &Path) -> Result<(), QueueError> {
         let name = || path.display().to_string();
-        self.db.flush().map_err(|source| QueueError::Storage { path: name(), source })?;
-        self.sync_blobs(&path.join("blobs")).map_err(|source| QueueError::Io { path: name(), source })?;
-        self.log.sync_data().map_err(|source| QueueError::Io { path: name(), source })
+        self.db.flush().map_err(|reason| QueueError::Storage { path: name(), reason })?;
+        self.sync_blobs(&path.join("blobs")).map_err(|reason| QueueError::Io { path: name(), reason })?;
+        self.log.sync_data().map_err(|reason| QueueError::Io { path: name(), reason })
     }
 
     /// sled puts large items into files of their own and never syncs them.

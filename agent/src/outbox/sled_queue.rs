@@ -84,8 +84,8 @@ impl SledQueue {
         QueueError::Open { path: self.path.display().to_string(), reason: "the last attempt failed".to_owned() }
     }
 
-    fn storage(&self, source: sled::Error) -> QueueError {
-        QueueError::Storage { path: self.path.display().to_string(), source }
+    fn storage(&self, reason: sled::Error) -> QueueError {
+        QueueError::Storage { path: self.path.display().to_string(), reason }
     }
 
     fn trim_dead_letters(&self, class: StreamClass) -> Result<(), QueueError> {
