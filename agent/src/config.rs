@@ -30,7 +30,8 @@ pub struct AgentConfig {
     /// Where compiled firmware is kept, may be shared by several agents. The default is `cache` in the data folder.
     #[serde(default)]
     pub cache_dir: Option<PathBuf>,
-    /// The program that compiles firmware.
+    /// The program that compiles firmware. The default is `iottly-compile` beside this program.
+    #[serde(default)]
     pub compiler: Compiler,
     /// Bounds of the queue.
     #[serde(default)]
@@ -46,6 +47,14 @@ pub struct Compiler {
     /// Its arguments.
     #[serde(default, deserialize_with = "texts")]
     pub args: Vec<OsString>,
+}
+
+impl Default for Compiler {
+    fn default() -> Self {
+        let name = "iottly-compile";
+        let program = std::env::current_exe().map_or_else(|_| PathBuf::from(name), |this| this.with_file_name(name));
+        Self { program, args: Vec::new() }
+    }
 }
 
 /// Bounds of the queue, in bytes of waiting records.
@@ -237,6 +246,14 @@ args = ["--quiet"]
             let error = AgentConfig::parse(&GOOD.replace(from, to), Path::new("")).expect_err(to);
             assert!(error.contains(word), "{to}: {error}");
         }
+    }
+
+    #[test]
+    fn the_compiler_lies_beside_this_program_unless_named() {
+        let text = GOOD.split("[compiler]").next().expect("a first part");
+        let config = AgentConfig::parse(text, Path::new("/etc/iottly")).expect("valid");
+        let beside = std::env::current_exe().expect("a file").with_file_name("iottly-compile");
+        assert_eq!(config.compiler.program, beside);
     }
 
     #[test]
