@@ -75,7 +75,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
 }
 
 fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("IOTTLY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let mut config = AgentConfig::read(&path)?;
     if let Some(data) = data {

@@ -58,17 +58,19 @@ fn killing_the_cloud_loses_no_message() {
 }
 
 #[test]
-fn an_agent_restarted_with_unsent_messages_delivers_them() {
+fn an_agent_killed_with_unsent_messages_delivers_them() {
     let home = CloudHome::new();
+    let cloud = home.start();
     let device = home.device("tenant", "counter", COUNTER);
-    // No cloud yet: everything stays in the device's queue.
     let agent = device.start();
-    std::thread::sleep(Duration::from_secs(4));
+    let delivered = progress(&device, 100);
+    // From here on everything stays in the device's queue, over a kill of the agent.
+    cloud.kill();
+    std::thread::sleep(Duration::from_secs(2));
     agent.kill();
     let agent = device.start();
     std::thread::sleep(Duration::from_secs(2));
     let cloud = home.start();
-    progress(&device, 20);
     wait_for("both runs' messages", || {
         let starts = device.history().iter().filter(|message| message["payload"]["n"] == json!(0)).count();
         (starts == 2).then_some(())
@@ -76,6 +78,8 @@ fn an_agent_restarted_with_unsent_messages_delivers_them() {
     agent.terminate();
     let history = device.history();
     every_seq_exactly_once(&history);
+    let highest = *counted(&history).last().expect("messages");
+    assert!(highest > delivered + 100, "what was sent while the cloud was gone is there: {highest} after {delivered}");
     let unclean = history.iter().any(|message| message["type"] == "iottlyagent" && message["payload"].to_string().contains("unclean"));
     assert!(unclean, "the start after the kill says that the stop before was unclean");
     cloud.terminate();

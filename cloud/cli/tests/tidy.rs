@@ -159,7 +159,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
         let name = path.file_name().expect("entries have names").to_string_lossy().into_owned();
         if path.is_dir() && !["target", ".git", "tests", "benches", "examples"].contains(&name.as_str()) {
             sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !name.ends_with("tests.rs") {
             found.push(path);
         }
     }

@@ -61,7 +61,7 @@ impl DeviceHome {
     /// Starts the device's agent.
     pub fn start(&self) -> Process {
         let mut command = Command::new(agent_program());
-        command.arg("run").arg("--data").arg(&self.path);
+        command.arg("run").arg("--data").arg(&self.path).env("IOTTLY_LOG", "warn");
         Process::start("the agent", &mut command)
     }
 
