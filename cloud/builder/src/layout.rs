@@ -15,6 +15,10 @@ const ENTRY: &str = include_str!("../js/entry.js");
 /// Follows the author's last line: lets our entry see the functions of a script that exports nothing.
 const FOOTER: &str = "\nexport const __iottly_find = (__iottly_name) => eval(__iottly_name);\n";
 
+/// The interfaces that scripts use; an engine that takes a whole world would import the others as well.
+const WORLD_TEXT: &str =
+    "world firmware {\n  import telemetry;\n  import log;\n  import clock;\n  import random;\n  export app;\n}\n";
+
 const WIT: [(&str, &str); 7] = [
     ("types.wit", include_str!("../../../sandbox/wit/types.wit")),
     ("telemetry.wit", include_str!("../../../sandbox/wit/telemetry.wit")),
@@ -22,7 +26,7 @@ const WIT: [(&str, &str); 7] = [
     ("clock.wit", include_str!("../../../sandbox/wit/clock.wit")),
     ("random.wit", include_str!("../../../sandbox/wit/random.wit")),
     ("app.wit", include_str!("../../../sandbox/wit/app.wit")),
-    ("world.wit", include_str!("../../../sandbox/wit/world.wit")),
+    ("world.wit", WORLD_TEXT),
 ];
 
 /// Folder of all modules; relative to the folder of a build.
