@@ -1,0 +1,234 @@
+//! A board in memory. Parts are added by label; the program plays the world around them and sees what firmware does.
+
+mod adc;
+mod bme280;
+mod claim;
+mod i2c;
+mod pin;
+mod pwm;
+mod record;
+mod registers;
+mod script;
+mod spi;
+mod uart;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{AnalogPort, Board, BoardError, I2cBus, InputPort, OutputPort, Pull, PwmPort, SerialPort, SerialSettings, SpiPort};
+
+pub use bme280::{Bme280, Climate};
+pub use i2c::I2cDevice;
+pub use record::{Action, Record, Recorded};
+pub use registers::RegisterMap;
+pub use script::{Input, Script};
+pub use spi::{Loopback, SpiPeripheral};
+
+/// A board in memory. Clones are the same board.
+///
+/// ```
+/// use iottly_boards::{Board, Pull, VirtualBoard};
+/// let board = VirtualBoard::new().with_pin("button");
+/// let mut button = board.input("button", Pull::Down)?;
+/// board.set_pin("button", true)?;
+/// assert!(button.is_high()?);
+/// # Ok::<(), iottly_boards::BoardError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct VirtualBoard {
+    parts: Parts,
+    record: Record,
+}
+
+#[derive(Clone, Default)]
+struct Parts {
+    pins: BTreeMap<String, pin::Pin>,
+    i2c: BTreeMap<String, i2c::Bus>,
+    spi: BTreeMap<String, spi::Device>,
+    uart: BTreeMap<String, uart::Port>,
+    pwm: BTreeMap<String, pwm::Output>,
+    adc: BTreeMap<String, adc::Channel>,
+}
+
+impl VirtualBoard {
+    /// A board with nothing on it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A board with something of everything: pins `led`, `heater`, `relay` and `button`; I2C bus `sensors` with a [`Bme280`] at
+    /// 0x76 and a register map at 0x50; SPI `loop` and UART `loop`, which give back what they get; PWM `fan`; analog input `light`.
+    #[must_use]
+    pub fn standard() -> Self {
+        ["led", "heater", "relay", "button"]
+            .into_iter()
+            .fold(Self::new(), Self::with_pin)
+            .with_i2c("sensors", 0x76, Bme280::default())
+            .with_i2c("sensors", 0x50, RegisterMap::new(256))
+            .with_spi("loop", Loopback)
+            .with_uart("loop", true)
+            .with_pwm("fan")
+            .with_analog("light", 1_650_000)
+    }
+
+    /// Adds a pin, low at first. Firmware may open it in either direction.
+    #[must_use]
+    pub fn with_pin(mut self, label: &str) -> Self {
+        self.parts.pins.insert(label.to_owned(), pin::Pin::default());
+        self
+    }
+
+    /// Puts a device on the I2C bus `label`, which is added when it is not there.
+    #[must_use]
+    pub fn with_i2c(mut self, label: &str, address: u8, device: impl I2cDevice + 'static) -> Self {
+        self.parts.i2c.entry(label.to_owned()).or_default().put(address, Box::new(device));
+        self
+    }
+
+    /// Adds an SPI device.
+    #[must_use]
+    pub fn with_spi(mut self, label: &str, device: impl SpiPeripheral + 'static) -> Self {
+        self.parts.spi.insert(label.to_owned(), spi::Device::new(Box::new(device)));
+        self
+    }
+
+    /// Adds a serial port. With `loopback` it receives what it sends.
+    #[must_use]
+    pub fn with_uart(mut self, label: &str, loopback: bool) -> Self {
+        self.parts.uart.insert(label.to_owned(), uart::Port::new(loopback));
+        self
+    }
+
+    /// Adds a PWM output.
+    #[must_use]
+    pub fn with_pwm(mut self, label: &str) -> Self {
+        self.parts.pwm.insert(label.to_owned(), pwm::Output::default());
+        self
+    }
+
+    /// Adds an analog input at this voltage.
+    #[must_use]
+    pub fn with_analog(mut self, label: &str, microvolts: i32) -> Self {
+        self.parts.adc.insert(label.to_owned(), adc::Channel::new(microvolts));
+        self
+    }
+
+    /// Drives a pin from outside; watchers hear of it.
+    ///
+    /// # Errors
+    /// [`BoardError::Missing`].
+    pub fn set_pin(&self, label: &str, high: bool) -> Result<(), BoardError> {
+        find(&self.parts.pins, "pin", label)?.drive(high);
+        Ok(())
+    }
+
+    /// The level of a pin; true is high.
+    ///
+    /// # Errors
+    /// [`BoardError::Missing`].
+    pub fn pin(&self, label: &str) -> Result<bool, BoardError> {
+        Ok(find(&self.parts.pins, "pin", label)?.level())
+    }
+
+    /// Labels and levels of all pins; true is high.
+    pub fn pins(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.parts.pins.iter().map(|(label, pin)| (label.as_str(), pin.level()))
+    }
+
+    /// Lets bytes arrive at a serial port. What does not fit is lost, as on a real line.
+    ///
+    /// # Errors
+    /// [`BoardError::Missing`].
+    pub fn receive(&self, label: &str, bytes: &[u8]) -> Result<(), BoardError> {
+        find(&self.parts.uart, "serial port", label)?.arrive(bytes);
+        Ok(())
+    }
+
+    /// Sets the voltage at an analog input.
+    ///
+    /// # Errors
+    /// [`BoardError::Missing`].
+    pub fn set_analog(&self, label: &str, microvolts: i32) -> Result<(), BoardError> {
+        find(&self.parts.adc, "analog input", label)?.set(microvolts);
+        Ok(())
+    }
+
+    /// Frequency in hertz and duty of 65535 of a PWM output; none before firmware opened it.
+    ///
+    /// # Errors
+    /// [`BoardError::Missing`].
+    pub fn pwm_state(&self, label: &str) -> Result<Option<(u32, u16)>, BoardError> {
+        Ok(find(&self.parts.pwm, "pwm output", label)?.state())
+    }
+
+    /// Makes every transaction on an I2C bus take this long, for tests of timeouts.
+    ///
+    /// # Errors
+    /// [`BoardError::Missing`].
+    pub fn slow_i2c(&self, label: &str, by: std::time::Duration) -> Result<(), BoardError> {
+        find(&self.parts.i2c, "i2c bus", label)?.slow(by);
+        Ok(())
+    }
+
+    /// What firmware did to the board.
+    #[must_use]
+    pub const fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Lets one thing of the world happen.
+    ///
+    /// # Errors
+    /// [`BoardError::Missing`].
+    pub fn apply(&self, input: &Input) -> Result<(), BoardError> {
+        match input {
+            Input::Pin { label, high } => self.set_pin(label, *high),
+            Input::Bytes { label, bytes } => self.receive(label, bytes),
+            Input::Microvolts { label, microvolts } => self.set_analog(label, *microvolts),
+        }
+    }
+}
+
+impl Board for VirtualBoard {
+    fn kind(&self) -> &str {
+        "virtual"
+    }
+
+    fn output(&self, label: &str, high: bool) -> Result<OutputPort, BoardError> {
+        find(&self.parts.pins, "pin", label)?.output(label, high, &self.record)
+    }
+
+    fn input(&self, label: &str, pull: Pull) -> Result<InputPort, BoardError> {
+        find(&self.parts.pins, "pin", label)?.input(label, pull)
+    }
+
+    fn i2c(&self, label: &str) -> Result<I2cBus, BoardError> {
+        Ok(Box::new(find(&self.parts.i2c, "i2c bus", label)?.clone()))
+    }
+
+    fn spi(&self, label: &str) -> Result<SpiPort, BoardError> {
+        find(&self.parts.spi, "spi device", label)?.open(label)
+    }
+
+    fn uart(&self, label: &str, settings: SerialSettings) -> Result<SerialPort, BoardError> {
+        find(&self.parts.uart, "serial port", label)?.open(label, settings, &self.record)
+    }
+
+    fn pwm(&self, label: &str, hertz: u32) -> Result<PwmPort, BoardError> {
+        find(&self.parts.pwm, "pwm output", label)?.open(label, hertz, &self.record)
+    }
+
+    fn analog(&self, label: &str) -> Result<AnalogPort, BoardError> {
+        find(&self.parts.adc, "analog input", label)?.open(label)
+    }
+}
+
+fn find<'a, T>(parts: &'a BTreeMap<String, T>, what: &'static str, label: &str) -> Result<&'a T, BoardError> {
+    parts.get(label).ok_or_else(|| BoardError::Missing { what, label: label.to_owned() })
+}
+
+/// A panic elsewhere leaves plain values behind, which stay usable.
+fn locked<T>(mutex: &Arc<Mutex<T>>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
