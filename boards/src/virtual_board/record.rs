@@ -50,11 +50,13 @@ pub struct Record {
     inner: Arc<Mutex<Inner>>,
 }
 
+type Listener = Arc<dyn Fn(&Recorded) + Send + Sync>;
+
 struct Inner {
     since: Instant,
     kept: VecDeque<Recorded>,
     dropped: u64,
-    listener: Option<Arc<dyn Fn(&Recorded) + Send + Sync>>,
+    listener: Option<Listener>,
 }
 
 impl Default for Record {
