@@ -18,23 +18,25 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Longest wait for a condition; generous, since machines are busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A broker on a port of its own.
-pub struct Broker {
-    pub address: SocketAddr,
+pub(crate) struct Broker {
+    pub(crate) address: SocketAddr,
     stop: BrokerShutdownHandle,
     running: JoinHandle<()>,
 }
 
 impl Broker {
-    pub async fn start() -> Self {
-        let mut config = BrokerConfig::default();
-        config.bind_addresses = vec!["127.0.0.1:0".parse().expect("address")];
-        config.max_packet_size = 4 << 20;
-        config.sys_topics_enabled = false;
+    pub(crate) async fn start() -> Self {
+        let mut config = BrokerConfig {
+            bind_addresses: vec!["127.0.0.1:0".parse().expect("address")],
+            max_packet_size: 4 << 20,
+            sys_topics_enabled: false,
+            storage_config: StorageConfig::default().with_persistence(false),
+            ..BrokerConfig::default()
+        };
         config.auth_config.allow_anonymous = true;
-        config.storage_config = StorageConfig::default().with_persistence(false);
         let mut broker = MqttBroker::with_config(config).await.expect("broker");
         let address = broker.local_addr().expect("address");
         let (stop, mut ready) = (broker.shutdown_handle(), broker.ready_receiver());
@@ -43,21 +45,21 @@ impl Broker {
         Self { address, stop, running }
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.shutdown();
         let _ = tokio::time::timeout(Duration::from_secs(5), self.running).await;
     }
 }
 
 /// Passes connections on to a broker until it is told to cut them.
-pub struct Proxy {
-    pub address: SocketAddr,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
     cut: watch::Sender<u64>,
     target: watch::Sender<Option<SocketAddr>>,
 }
 
 impl Proxy {
-    pub async fn start(target: Option<SocketAddr>) -> Self {
+    pub(crate) async fn start(target: Option<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
         let address = listener.local_addr().expect("address");
         let (cut, cuts) = watch::channel(0);
@@ -81,31 +83,31 @@ impl Proxy {
     }
 
     /// Ends every connection in the middle of whatever it carries.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.cut.send_modify(|cuts| *cuts += 1);
     }
 
     /// Where new connections go.
-    pub fn retarget(&self, target: SocketAddr) {
+    pub(crate) fn retarget(&self, target: SocketAddr) {
         self.target.send_replace(Some(target));
     }
 }
 
 /// What the peer has received.
 #[derive(Debug, Default)]
-pub struct Store {
-    pub classes: HashMap<StreamId, StreamClass>,
+pub(crate) struct Store {
+    pub(crate) classes: HashMap<StreamId, StreamClass>,
     /// Encoded records by stream and number.
-    pub records: HashMap<StreamId, BTreeMap<u64, String>>,
-    pub hellos: Vec<Hello>,
+    pub(crate) records: HashMap<StreamId, BTreeMap<u64, String>>,
+    pub(crate) hellos: Vec<Hello>,
     /// Latest retained status.
-    pub online: Option<bool>,
+    pub(crate) online: Option<bool>,
     /// Streams whose welcome names this position, as if the device were older than the cloud.
-    pub pretend: HashMap<StreamId, u64>,
+    pub(crate) pretend: HashMap<StreamId, u64>,
     /// Records with this text in them are refused.
-    pub refuse: Option<&'static str>,
+    pub(crate) refuse: Option<&'static str>,
     /// Record numbers received again, with other content: must stay zero.
-    pub conflicts: usize,
+    pub(crate) conflicts: usize,
 }
 
 impl Store {
@@ -115,12 +117,12 @@ impl Store {
     }
 
     /// The records of all streams of a class, in order of their numbers.
-    pub fn of(&self, class: StreamClass) -> Vec<&str> {
+    pub(crate) fn of(&self, class: StreamClass) -> Vec<&str> {
         let streams = self.records.iter().filter(|(stream, _)| self.classes.get(stream) == Some(&class));
         streams.flat_map(|(_, records)| records.values().map(String::as_str)).collect()
     }
 
-    pub fn results(&self) -> Vec<CommandResult> {
+    pub(crate) fn results(&self) -> Vec<CommandResult> {
         let decode = |text: &str| match serde_json::from_str(text).expect("a record") {
             Record::Result(result) => Some(result),
             _ => None,
@@ -130,7 +132,7 @@ impl Store {
 }
 
 /// Answers hellos and batches as the cloud does, from memory.
-pub struct Peer {
+pub(crate) struct Peer {
     client: AsyncClient,
     device: DeviceId,
     store: Arc<Mutex<Store>>,
@@ -140,7 +142,7 @@ pub struct Peer {
 
 impl Peer {
     /// Connects to the broker and listens to one device; `store` may come from an earlier peer.
-    pub async fn start(broker: SocketAddr, device: DeviceId, store: Arc<Mutex<Store>>) -> Self {
+    pub(crate) async fn start(broker: SocketAddr, device: DeviceId, store: Arc<Mutex<Store>>) -> Self {
         let mut options = MqttOptions::new(format!("peer-{device}"), broker.ip().to_string(), broker.port());
         options.set_max_packet_size(4 << 20, 4 << 20).set_clean_session(true);
         let (client, mut events) = AsyncClient::new(options, 10_000);
@@ -175,26 +177,26 @@ impl Peer {
         Self { client, device, store, changed, running }
     }
 
-    pub fn send(&self, down: &Down) {
+    pub(crate) fn send(&self, down: &Down) {
         let topic = Topic::Down(self.device).to_string();
         self.client.try_publish(topic, QoS::AtLeastOnce, false, down.encode()).expect("room");
     }
 
-    pub fn raw(&self, payload: &[u8]) {
+    pub(crate) fn raw(&self, payload: &[u8]) {
         self.client.try_publish(Topic::Down(self.device).to_string(), QoS::AtLeastOnce, false, payload).expect("room");
     }
 
-    pub fn command(&self, id: CommandId, cmd_type: &str) {
+    pub(crate) fn command(&self, id: CommandId, cmd_type: &str) {
         let values = serde_json::value::RawValue::from_string("{\"content\":\"x\"}".to_owned()).expect("json");
         self.send(&Down::Command(Command { id, cmd_type: cmd_type.to_owned(), values, ttl_ms: 60_000 }));
     }
 
-    pub fn with<T>(&self, read: impl FnOnce(&mut Store) -> T) -> T {
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&mut Store) -> T) -> T {
         read(&mut self.store.lock().expect("lock"))
     }
 
     /// Waits until the store satisfies `condition`.
-    pub async fn until(&mut self, what: &str, condition: impl Fn(&Store) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, condition: impl Fn(&Store) -> bool) {
         let store = Arc::clone(&self.store);
         let wait = self.changed.wait_for(|_| condition(&store.lock().expect("lock")));
         if tokio::time::timeout(PATIENCE, wait).await.is_err() {

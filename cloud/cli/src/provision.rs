@@ -70,7 +70,13 @@ pub(crate) async fn project(store: &dyn Store, name: &str) -> anyhow::Result<Pro
 }
 
 /// Creates a device that logs in with `secret`.
-pub(crate) async fn device(store: &dyn Store, project: ProjectId, group: GroupId, name: &str, secret: &str) -> anyhow::Result<DeviceId> {
+pub(crate) async fn device(
+    store: &dyn Store,
+    project: ProjectId,
+    group: GroupId,
+    name: &str,
+    secret: &str,
+) -> anyhow::Result<DeviceId> {
     let scope = Scope { project, device: DeviceId::random() };
     let secret = auth::hash_secret(secret.as_bytes());
     store.create_device(&NewDevice { scope, name: name.to_owned(), group, secret }).await?;
@@ -96,10 +102,19 @@ async fn orphaned(store: &dyn Store, project: ProjectId) -> anyhow::Result<Group
 
 /// Writes the configuration that `iottly-agent run --data OUT` reads; an existing one is never replaced.
 fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str) -> anyhow::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(out)
+        .with_context(|| format!("cannot make the folder {}", out.display()))?;
     let path = out.join("agent.toml");
     let broker = toml::Value::from(broker);
     let text = format!("device_id = \"{id}\"\nsecret = \"{secret}\"\nbroker = {broker}\nfirmware = \"firmware.wasm\"\n");
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    let mut file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot make {}", path.display()))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -37,7 +37,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let ready = if options.json {
         format!("{}\n", json!({"http": url, "mqtt": mqtt.to_string()}))
     } else {
-        format!("dashboard and REST API  {url}\nMQTT broker             {mqtt}\ndata                    {}\n", options.data.display())
+        format!(
+            "dashboard and REST API  {url}\nMQTT broker             {mqtt}\ndata                    {}\n",
+            options.data.display()
+        )
     };
     let mut out = std::io::stdout();
     out.write_all(ready.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")?;

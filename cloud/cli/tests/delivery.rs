@@ -1,8 +1,8 @@
 //! The first promise with real processes that are killed for real.
 
-mod common;
 #[path = "common/cloud.rs"]
 mod cloud;
+mod common;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -80,7 +80,8 @@ fn an_agent_killed_with_unsent_messages_delivers_them() {
     every_seq_exactly_once(&history);
     let highest = *counted(&history).last().expect("messages");
     assert!(highest > delivered + 100, "what was sent while the cloud was gone is there: {highest} after {delivered}");
-    let unclean = history.iter().any(|message| message["type"] == "iottlyagent" && message["payload"].to_string().contains("unclean"));
+    let unclean =
+        history.iter().any(|message| message["type"] == "iottlyagent" && message["payload"].to_string().contains("unclean"));
     assert!(unclean, "the start after the kill says that the stop before was unclean");
     cloud.terminate();
 }

@@ -63,7 +63,8 @@ fn crates_depend_only_as_designed() {
 #[test]
 fn protocol_does_no_io() {
     let metadata = metadata(&["--no-deps"]);
-    let protocol = list(&metadata["packages"]).iter().find(|package| package["name"] == "iottly-protocol").expect("protocol crate");
+    let protocol =
+        list(&metadata["packages"]).iter().find(|package| package["name"] == "iottly-protocol").expect("protocol crate");
     for dependency in list(&protocol["dependencies"]) {
         let used = text(&dependency["name"]);
         assert!(!["tokio", "rumqttc", "sqlx", "axum", "rustix", "sled", "ureq"].contains(&used), "iottly-protocol uses {used}");
@@ -131,7 +132,13 @@ fn one(tokens: &mut Tokens<'_>) -> bool {
 
 #[test]
 fn licence_expressions_are_read_right() {
-    for good in ["MIT", "MIT/Apache-2.0", "GPL-3.0 OR MIT", "(MIT OR Apache-2.0) AND Unicode-3.0", "Apache-2.0 WITH LLVM-exception OR MIT"] {
+    for good in [
+        "MIT",
+        "MIT/Apache-2.0",
+        "GPL-3.0 OR MIT",
+        "(MIT OR Apache-2.0) AND Unicode-3.0",
+        "Apache-2.0 WITH LLVM-exception OR MIT",
+    ] {
         assert!(licence_allowed(good), "{good}");
     }
     for bad in ["GPL-3.0", "MIT AND GPL-3.0", "(MIT OR Apache-2.0) AND GPL-3.0", "", "MIT )", "Apache-2.0 WITH other"] {

@@ -13,26 +13,26 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Longer than anything takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Raw {
-    pub id: DeviceId,
-    pub conn: ConnId,
-    pub client: AsyncClient,
+pub(crate) struct Raw {
+    pub(crate) id: DeviceId,
+    pub(crate) conn: ConnId,
+    pub(crate) client: AsyncClient,
     events: mpsc::UnboundedReceiver<Event>,
     poll: JoinHandle<()>,
 }
 
-pub struct Login<'a> {
-    pub client_id: &'a str,
-    pub user: &'a str,
-    pub secret: &'a str,
-    pub will_topic: Option<String>,
+pub(crate) struct Login<'a> {
+    pub(crate) client_id: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) secret: &'a str,
+    pub(crate) will_topic: Option<String>,
 }
 
 impl Raw {
     /// Connects like an agent: own will, own subscription.
-    pub async fn connect(broker: SocketAddr, id: DeviceId, secret: &str) -> Self {
+    pub(crate) async fn connect(broker: SocketAddr, id: DeviceId, secret: &str) -> Self {
         let text = id.to_string();
         let will_topic = Some(Topic::Status(id).to_string());
         let login = Login { client_id: &text, user: &text, secret, will_topic };
@@ -45,7 +45,7 @@ impl Raw {
     }
 
     /// Connects with whatever credentials; none when the broker refuses.
-    pub async fn login(broker: SocketAddr, id: DeviceId, login: &Login<'_>) -> Option<Self> {
+    pub(crate) async fn login(broker: SocketAddr, id: DeviceId, login: &Login<'_>) -> Option<Self> {
         let conn = ConnId::random();
         let mut options = MqttOptions::new(login.client_id, broker.ip().to_string(), broker.port());
         options.set_credentials(login.user, login.secret);
@@ -74,7 +74,7 @@ impl Raw {
     }
 
     /// Waits for an event; panics when the connection ends before it.
-    pub async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
         tokio::time::timeout(PATIENCE, async {
             loop {
                 let event = self.events.recv().await.expect("the connection stays");
@@ -88,22 +88,22 @@ impl Raw {
     }
 
     /// Waits for the connection to end.
-    pub async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         let ended = async { while self.events.recv().await.is_some() {} };
         tokio::time::timeout(PATIENCE, ended).await.expect("the connection ends");
     }
 
-    pub async fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) {
+    pub(crate) async fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) {
         self.client.publish(topic, QoS::AtLeastOnce, retain, payload).await.expect("queued");
     }
 
     /// Publishes to the own `up` topic.
-    pub async fn up(&self, payload: Vec<u8>) {
+    pub(crate) async fn up(&self, payload: Vec<u8>) {
         self.publish(&Topic::Up(self.id).to_string(), payload, false).await;
     }
 
     /// The next message of the cloud.
-    pub async fn down(&mut self) -> Down {
+    pub(crate) async fn down(&mut self) -> Down {
         let event = self.until(|event| matches!(event, Event::Incoming(Packet::Publish(_)))).await;
         let Event::Incoming(Packet::Publish(publish)) = event else { unreachable!("checked above") };
         assert_eq!(publish.topic, Topic::Down(self.id).to_string());
@@ -111,7 +111,7 @@ impl Raw {
     }
 
     /// Says hello and waits for the welcome.
-    pub async fn hello(&mut self, streams: &[(StreamId, StreamClass, u64, u64)]) -> Welcome {
+    pub(crate) async fn hello(&mut self, streams: &[(StreamId, StreamClass, u64, u64)]) -> Welcome {
         let streams = streams.iter().map(|&(stream, class, oldest, next)| StreamInfo { stream, class, oldest, next });
         let hello = Hello {
             boot: iottly_protocol::BootId::random(),
@@ -132,13 +132,13 @@ impl Raw {
     }
 
     /// Sends the messages `first..first + n`, each with its own number as payload.
-    pub async fn batch(&self, stream: StreamId, first: u64, n: u64) {
+    pub(crate) async fn batch(&self, stream: StreamId, first: u64, n: u64) {
         let records: Vec<_> = (first..first + n).map(message).collect();
         self.up(encode_batch(stream, first, records.iter().map(String::as_bytes))).await;
     }
 
     /// Waits until the cloud acknowledges at least `upto`.
-    pub async fn acked(&mut self, stream: StreamId, upto: u64) {
+    pub(crate) async fn acked(&mut self, stream: StreamId, upto: u64) {
         loop {
             if let Down::Ack(ack) = self.down().await
                 && ack.stream == stream
@@ -150,7 +150,7 @@ impl Raw {
     }
 
     /// Ends as an agent ends: offline status, then a disconnect.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.publish(&Topic::Status(self.id).to_string(), Status::new(self.conn, false).encode(), true).await;
         self.client.disconnect().await.expect("queued");
         let ended = async { while self.events.recv().await.is_some() {} };
@@ -158,19 +158,19 @@ impl Raw {
     }
 
     /// Dies: the socket closes without a word.
-    pub async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.poll.abort();
         let _ = self.poll.await;
     }
 }
 
 /// A record whose payload is its number.
-pub fn message(seq: u64) -> String {
+pub(crate) fn message(seq: u64) -> String {
     format!(r#"{{"message":{{"type":"userdefined","at_ms":{seq},"payload":{{"n":{seq}}}}}}}"#)
 }
 
 /// Repeats a check until it holds.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, check: impl Fn() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, check: impl Fn() -> F) {
     let held = async {
         while !check().await {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -18,26 +18,26 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-pub const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A cloud, its HTTP server and one project with one device.
-pub struct TestCloud {
-    pub services: Services,
-    pub address: SocketAddr,
-    pub tenant: Tenant,
+pub(crate) struct TestCloud {
+    pub(crate) services: Services,
+    pub(crate) address: SocketAddr,
+    pub(crate) tenant: Tenant,
     cloud: Cloud,
-    pub server: Server,
+    pub(crate) server: Server,
     _data: tempfile::TempDir,
 }
 
 /// A project with one device and a token.
-pub struct Tenant {
-    pub scope: Scope,
-    pub group: GroupId,
-    pub token: String,
+pub(crate) struct Tenant {
+    pub(crate) scope: Scope,
+    pub(crate) group: GroupId,
+    pub(crate) token: String,
 }
 
-pub async fn start() -> TestCloud {
+pub(crate) async fn start() -> TestCloud {
     let data = tempfile::tempdir().expect("a folder");
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
     let cloud = Cloud::start(CloudConfig::new(data.path().to_owned(), any)).await.expect("the cloud starts");
@@ -49,7 +49,7 @@ pub async fn start() -> TestCloud {
     TestCloud { services, address, tenant, cloud, server, _data: data }
 }
 
-pub async fn tenant(services: &Services, name: &str) -> Tenant {
+pub(crate) async fn tenant(services: &Services, name: &str) -> Tenant {
     let project = Project { id: project_id(), name: name.to_owned() };
     let group = GroupId::random();
     services.store.create_project(&project, group, &seeded_definitions()).await.expect("created");
@@ -67,17 +67,17 @@ fn project_id() -> ProjectId {
 }
 
 impl TestCloud {
-    pub async fn shutdown(self) {
+    pub(crate) async fn shutdown(self) {
         self.server.shutdown().await;
         self.cloud.shutdown().await;
     }
 
     /// Stores firmware messages, the first with number 1, one millisecond apart from `at` on.
-    pub async fn store(&self, scope: Scope, at: i64, payloads: &[&str]) {
+    pub(crate) async fn store(&self, scope: Scope, at: i64, payloads: &[&str]) {
         self.store_as(scope, at, MessageKind::UserDefined, None, payloads).await;
     }
 
-    pub async fn store_as(&self, scope: Scope, at: i64, kind: MessageKind, channel: Option<&str>, payloads: &[&str]) {
+    pub(crate) async fn store_as(&self, scope: Scope, at: i64, kind: MessageKind, channel: Option<&str>, payloads: &[&str]) {
         let stream = StreamId::random();
         let entry = |payload: &&str| {
             let payload = RawValue::from_string((*payload).to_owned()).expect("JSON");
@@ -96,26 +96,26 @@ impl TestCloud {
     }
 
     /// A path with the tenant's ids in place of the documentation's placeholders.
-    pub fn path(&self, path: &str) -> String {
+    pub(crate) fn path(&self, path: &str) -> String {
         path.replace("<project id>", &self.tenant.scope.project.to_string())
             .replace("<device id>", &self.tenant.scope.device.to_string())
     }
 
     /// GET with the tenant's token.
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[&self.bearer()], b"").await
     }
 
     /// POST with the tenant's token.
-    pub async fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         self.request("POST", path, &[&self.bearer(), "Content-Type: application/json"], body.as_bytes()).await
     }
 
-    pub fn bearer(&self) -> String {
+    pub(crate) fn bearer(&self) -> String {
         format!("Authorization: Bearer {}", self.tenant.token)
     }
 
-    pub async fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+    pub(crate) async fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
         let mut text = format!("{method} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.path(path), self.address);
         for header in headers {
             text.push_str(&format!("{header}\r\n"));
@@ -138,7 +138,7 @@ impl TestCloud {
     }
 
     /// Opens an event stream; `read_until` reads on.
-    pub async fn listen(&self, path: &str, headers: &[&str]) -> EventReader {
+    pub(crate) async fn listen(&self, path: &str, headers: &[&str]) -> EventReader {
         let mut text = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.path(path), self.address);
         for header in headers {
             text.push_str(&format!("{header}\r\n"));
@@ -150,7 +150,7 @@ impl TestCloud {
     }
 
     /// Logs in to the dashboard; the answer is the cookie header.
-    pub async fn login(&self, token: &str) -> String {
+    pub(crate) async fn login(&self, token: &str) -> String {
         let form = format!("token={token}");
         let answer = self.request("POST", "/login", &["Content-Type: application/x-www-form-urlencoded"], form.as_bytes()).await;
         assert_eq!(answer.status, 303, "{}", answer.text);
@@ -159,14 +159,14 @@ impl TestCloud {
 }
 
 /// An event stream as it comes in.
-pub struct EventReader {
+pub(crate) struct EventReader {
     stream: TcpStream,
-    pub seen: String,
+    pub(crate) seen: String,
 }
 
 impl EventReader {
     /// Reads until `wanted` came by.
-    pub async fn read_until(&mut self, wanted: &str) -> &str {
+    pub(crate) async fn read_until(&mut self, wanted: &str) -> &str {
         let read = async {
             let mut buffer = [0; 4096];
             while !self.seen.contains(wanted) {
@@ -180,17 +180,17 @@ impl EventReader {
     }
 
     /// Reads to the end of the stream.
-    pub async fn read_to_end(&mut self) {
+    pub(crate) async fn read_to_end(&mut self) {
         let mut rest = Vec::new();
         let _ = tokio::time::timeout(TIMEOUT, self.stream.read_to_end(&mut rest)).await.expect("the stream ends");
     }
 }
 
 /// An HTTP answer.
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Answer {
@@ -201,28 +201,28 @@ impl Answer {
         Self { status, head: head.to_owned(), text: body.to_owned() }
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    pub fn cookie(&self) -> String {
+    pub(crate) fn cookie(&self) -> String {
         let cookie = self.header("set-cookie").expect("a cookie").split(';').next().expect("a value").to_owned();
         format!("Cookie: {cookie}")
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
     /// The answer's JSON, after a look at the status.
-    pub fn ok(&self) -> Value {
+    pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
         self.json()
     }
 
     /// The error's text, after a look at status, shape and request id.
-    pub fn error(&self, status: u16) -> String {
+    pub(crate) fn error(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{}", self.text);
         let json = self.json();
         assert_eq!(json["request_id"].as_str(), self.header("x-request-id"), "{}", self.text);

@@ -35,7 +35,13 @@ impl Announcer {
     }
 
     /// Everything is up.
-    pub(crate) fn ready(&self, http: SocketAddr, mqtt: SocketAddr, project: &DemoProject, services: &Services) -> anyhow::Result<()> {
+    pub(crate) fn ready(
+        &self,
+        http: SocketAddr,
+        mqtt: SocketAddr,
+        project: &DemoProject,
+        services: &Services,
+    ) -> anyhow::Result<()> {
         let devices: Vec<_> = project.devices.iter().map(|device| device.id).collect();
         let url = format!("http://{http}");
         let text = if self.json {

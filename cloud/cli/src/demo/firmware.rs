@@ -32,6 +32,8 @@ fn build(dir: &Path) -> anyhow::Result<PathBuf> {
     let source = Source::script(SCRIPT);
     let wasm = iottly_builder::build(&children::builder()?, &source, BUILD_DEADLINE).context("cannot build the thermostat")?;
     let part = path.with_extension("part");
-    std::fs::write(&part, wasm).and_then(|()| std::fs::rename(&part, &path)).with_context(|| format!("cannot write {}", path.display()))?;
+    std::fs::write(&part, wasm)
+        .and_then(|()| std::fs::rename(&part, &path))
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }

@@ -31,7 +31,13 @@ impl Fleet {
     }
 
     /// Starts an agent for every device.
-    pub(crate) async fn start(&mut self, home: &Home, project: &DemoProject, firmware: &Path, mqtt: SocketAddr) -> anyhow::Result<()> {
+    pub(crate) async fn start(
+        &mut self,
+        home: &Home,
+        project: &DemoProject,
+        firmware: &Path,
+        mqtt: SocketAddr,
+    ) -> anyhow::Result<()> {
         let compiler = children::compiler()?;
         let runtime = Runtime::new().context("cannot start the sandbox")?;
         for device in &project.devices {

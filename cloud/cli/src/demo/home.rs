@@ -51,7 +51,8 @@ impl Home {
                 Ok(Self { path: path.to_owned(), _temporary: None })
             }
             None => {
-                let temporary = tempfile::Builder::new().prefix("iottly-demo-").tempdir().context("cannot make a temporary folder")?;
+                let temporary =
+                    tempfile::Builder::new().prefix("iottly-demo-").tempdir().context("cannot make a temporary folder")?;
                 Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) })
             }
         }

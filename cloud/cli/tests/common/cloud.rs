@@ -10,21 +10,21 @@ use tempfile::TempDir;
 use crate::common::{Api, IOTTLY, Process, agent_program, free_port, iottly};
 
 /// A cloud's data folder and ports; survives restarts of its process.
-pub struct CloudHome {
-    pub dir: TempDir,
+pub(crate) struct CloudHome {
+    pub(crate) dir: TempDir,
     http: u16,
     mqtt: u16,
 }
 
 /// A device's folder, with a configuration made by `iottly provision`.
-pub struct DeviceHome {
-    pub id: String,
-    pub path: PathBuf,
-    pub api: Api,
+pub(crate) struct DeviceHome {
+    pub(crate) id: String,
+    pub(crate) path: PathBuf,
+    pub(crate) api: Api,
 }
 
 impl CloudHome {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("folder"), http: free_port(), mqtt: free_port() }
     }
 
@@ -33,7 +33,7 @@ impl CloudHome {
     }
 
     /// Starts the cloud; resolves when it is up.
-    pub fn start(&self) -> Process {
+    pub(crate) fn start(&self) -> Process {
         let (http, mqtt) = (format!("127.0.0.1:{}", self.http), format!("127.0.0.1:{}", self.mqtt));
         let mut command = Command::new(IOTTLY);
         command.args(["serve", "--json", "--http", &http, "--mqtt", &mqtt, "--data"]).arg(self.data());
@@ -41,7 +41,7 @@ impl CloudHome {
     }
 
     /// Creates a device that will run the script `main_js`.
-    pub fn device(&self, project: &str, name: &str, main_js: &str) -> DeviceHome {
+    pub(crate) fn device(&self, project: &str, name: &str, main_js: &str) -> DeviceHome {
         let path = self.dir.path().join(name);
         let broker = format!("127.0.0.1:{}", self.mqtt);
         let text = |path: &Path| path.to_str().expect("utf-8 path").to_owned();
@@ -59,19 +59,19 @@ impl CloudHome {
 
 impl DeviceHome {
     /// Starts the device's agent.
-    pub fn start(&self) -> Process {
+    pub(crate) fn start(&self) -> Process {
         let mut command = Command::new(agent_program());
         command.arg("run").arg("--data").arg(&self.path).env("IOTTLY_LOG", "warn");
         Process::start("the agent", &mut command)
     }
 
-    pub fn history(&self) -> Vec<Value> {
+    pub(crate) fn history(&self) -> Vec<Value> {
         self.api.history(&self.id)
     }
 }
 
 /// Builds a script as the demo does, in the child process.
-pub fn build(main_js: &str) -> Vec<u8> {
+pub(crate) fn build(main_js: &str) -> Vec<u8> {
     let program = iottly_builder::BuilderProgram { path: IOTTLY.into(), args: vec!["__build-js".into()] };
     iottly_builder::build(&program, &iottly_builder::Source::script(main_js), Duration::from_secs(60)).expect("the script builds")
 }

@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub const IOTTLY: &str = env!("CARGO_BIN_EXE_iottly");
+pub(crate) const IOTTLY: &str = env!("CARGO_BIN_EXE_iottly");
 /// How long anything may take on a loaded machine before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The agent's program, which lies beside `iottly`.
-pub fn agent_program() -> PathBuf {
+pub(crate) fn agent_program() -> PathBuf {
     let path = Path::new(IOTTLY).with_file_name("iottly-agent");
     assert!(path.exists(), "{} is missing: build it with `cargo build --release --workspace`", path.display());
     path
 }
 
 /// Polls until `check` gives something.
-pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = check() {
@@ -35,19 +35,19 @@ pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A child process that does not outlive its test.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     name: String,
 }
 
 impl Process {
-    pub fn start(name: &str, command: &mut Command) -> Self {
+    pub(crate) fn start(name: &str, command: &mut Command) -> Self {
         let child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         Self { child, name: name.to_owned() }
     }
 
     /// Starts a program that prints one line of JSON when it is up.
-    pub fn start_until_ready(name: &str, command: &mut Command) -> (Self, Value) {
+    pub(crate) fn start_until_ready(name: &str, command: &mut Command) -> (Self, Value) {
         let mut process = Self::start(name, command.stdout(Stdio::piped()));
         let stdout = process.child.stdout.take().expect("piped");
         let (send, receive) = mpsc::channel();
@@ -62,13 +62,13 @@ impl Process {
     }
 
     /// The power goes out: SIGKILL.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
     }
 
     /// Asks to stop and waits; answers how long it took.
-    pub fn terminate(mut self) -> Duration {
+    pub(crate) fn terminate(mut self) -> Duration {
         let began = Instant::now();
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal");
@@ -77,7 +77,7 @@ impl Process {
         began.elapsed()
     }
 
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("wait").is_none()
     }
 }
@@ -90,51 +90,54 @@ impl Drop for Process {
 }
 
 /// A free local port. Another program may take it before its user does; tests that restart a server on one port need it anyway.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 /// One token's view of a cloud.
 #[derive(Clone)]
-pub struct Api {
-    pub url: String,
-    pub token: String,
-    pub project: String,
+pub(crate) struct Api {
+    pub(crate) url: String,
+    pub(crate) token: String,
+    pub(crate) project: String,
     agent: ureq::Agent,
 }
 
 impl Api {
-    pub fn new(url: &str, token: &str, project: &str) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(30))).build();
+    pub(crate) fn new(url: &str, token: &str, project: &str) -> Self {
+        let config =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(30))).build();
         Self { url: url.to_owned(), token: token.to_owned(), project: project.to_owned(), agent: config.into() }
     }
 
     /// Status and body of a GET below `/v1.0`; none when nobody answers.
-    pub fn try_get(&self, path: &str) -> Option<(u16, Value)> {
-        let request = self.agent.get(format!("{}/v1.0{path}", self.url)).header("Authorization", format!("Bearer {}", self.token));
+    pub(crate) fn try_get(&self, path: &str) -> Option<(u16, Value)> {
+        let request =
+            self.agent.get(format!("{}/v1.0{path}", self.url)).header("Authorization", format!("Bearer {}", self.token));
         let mut response = request.call().ok()?;
         let status = response.status().as_u16();
         Some((status, serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?))
     }
 
-    pub fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) fn get(&self, path: &str) -> (u16, Value) {
         self.try_get(path).unwrap_or_else(|| panic!("GET {path} was not answered with json"))
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let request = self.agent.post(format!("{}/v1.0{path}", self.url)).header("Authorization", format!("Bearer {}", self.token));
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request =
+            self.agent.post(format!("{}/v1.0{path}", self.url)).header("Authorization", format!("Bearer {}", self.token));
         let request = request.header("Content-Type", "application/json");
         let mut response = request.send(body.to_string()).unwrap_or_else(|error| panic!("POST {path}: {error}"));
         let text = response.body_mut().read_to_string().expect("a text body");
         (response.status().as_u16(), serde_json::from_str(&text).unwrap_or_else(|_| panic!("POST {path} answered {text:?}")))
     }
 
-    pub fn command(&self, device: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn command(&self, device: &str, body: &Value) -> (u16, Value) {
         self.post(&format!("/project/{}/device/{device}/command", self.project), body)
     }
 
     /// The whole history of a device, newest first, page by page.
-    pub fn history(&self, device: &str) -> Vec<Value> {
+    pub(crate) fn history(&self, device: &str) -> Vec<Value> {
         let (mut all, mut before) = (Vec::new(), String::new());
         loop {
             let (status, page) = self.get(&format!("/project/{}/messages/{device}?numMessages=100{before}", self.project));
@@ -148,7 +151,7 @@ impl Api {
     }
 
     /// The newest entry of a device's history that passes, once there is one.
-    pub fn wait_for_message(&self, device: &str, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for_message(&self, device: &str, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
         wait_for(what, || {
             let (_, page) = self.try_get(&format!("/project/{}/messages/{device}?numMessages=100", self.project))?;
             page["messages"].as_array()?.iter().find(|message| passes(message)).cloned()
@@ -158,7 +161,7 @@ impl Api {
 
 /// Checks the first promise on a history: in every stream each number from 1 to the highest is one entry or lies in one gap.
 /// Answers how many numbers the streams have.
-pub fn every_seq_exactly_once(history: &[Value]) -> u64 {
+pub(crate) fn every_seq_exactly_once(history: &[Value]) -> u64 {
     let mut streams: BTreeMap<String, BTreeMap<u64, u32>> = BTreeMap::new();
     for message in history {
         if let Some(gap) = message["payload"].get("gap").filter(|_| message["type"] == "iottlyagent") {
@@ -182,7 +185,7 @@ pub fn every_seq_exactly_once(history: &[Value]) -> u64 {
 }
 
 /// Runs `iottly` to its end with `input` on standard input; exit code, standard output, standard error.
-pub fn iottly(args: &[&str], input: &str) -> (Option<i32>, String, String) {
+pub(crate) fn iottly(args: &[&str], input: &str) -> (Option<i32>, String, String) {
     use std::io::Write;
     let mut child = Command::new(IOTTLY)
         .args(args)
