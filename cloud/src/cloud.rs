@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 
 use crate::auth::Sessions;
 use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLogin};
 use crate::clock;
 use crate::command::CommandService;
 use crate::data_lock::DataLock;
+use crate::housekeeping;
 use crate::ingest::Ingest;
 use crate::live::LiveHub;
 use crate::message_id::MessageIds;
@@ -22,8 +22,6 @@ use crate::store::{SqliteStore, Store, StoreError};
 /// How long devices that were online before a restart may take to come back before they count as disconnected. Longer than
 /// an agent's first reconnect attempts, so that a restart of the cloud leaves no trace in their histories.
 pub const PRESENCE_GRACE: Duration = Duration::from_secs(30);
-/// How often commands are checked for expiry. Devices keep the exact time; this only settles what they never reported.
-const EXPIRY_EVERY: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for what is queued.
 const FINISH: Duration = Duration::from_secs(1);
 
@@ -95,7 +93,7 @@ pub struct Cloud {
     services: Services,
     broker: Arc<EmbeddedBroker>,
     ingest: Ingest,
-    expiry: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
     _lock: DataLock,
 }
 
@@ -125,9 +123,9 @@ impl Cloud {
             Arc::clone(&live),
             config.presence_grace,
         );
-        let expiry = tokio::spawn(expire_commands(Arc::clone(&store)));
+        let housekeeping = tokio::spawn(housekeeping::keep_house(Arc::clone(&store)));
         let services = Services { store, commands, live, broker: shared, ids, sessions: Arc::default(), started: clock::now() };
-        Ok(Self { services, broker, ingest, expiry, _lock: lock })
+        Ok(Self { services, broker, ingest, housekeeping, _lock: lock })
     }
 
     /// The parts that request handlers use.
@@ -144,23 +142,9 @@ impl Cloud {
 
     /// Stops within two seconds; everything that was acknowledged is committed, the rest comes again.
     pub async fn shutdown(self) {
-        self.expiry.abort();
+        self.housekeeping.abort();
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
         self.services.store.close().await;
-    }
-}
-
-/// Expires commands whose time has passed, as long as the cloud runs.
-async fn expire_commands(store: Arc<dyn Store>) {
-    let mut tick = tokio::time::interval(EXPIRY_EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        match store.expire_commands(clock::now()).await {
-            Ok(0) => {}
-            Ok(expired) => tracing::info!(expired, "commands expired"),
-            Err(error) => tracing::error!(%error, "commands are expired later"),
-        }
     }
 }

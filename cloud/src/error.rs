@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::command::SubmitError;
 use crate::filter::FilterError;
+use crate::model::InvalidDefinition;
 use crate::store::StoreError;
 
 /// An answer that is not a success: `{"error", "code", "request_id"}` and the status.
@@ -76,6 +77,11 @@ impl ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, message)
     }
 
+    /// 501: this version of the cloud cannot do it.
+    pub fn not_implemented(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, code, message)
+    }
+
     /// 503: the cloud cannot answer now.
     pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
@@ -123,6 +129,9 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Exists { .. } => Self::new(StatusCode::CONFLICT, "exists", error.to_string()),
+            StoreError::Missing { .. } => Self::missing(error.to_string()),
+            StoreError::Refused(_) => Self::new(StatusCode::CONFLICT, "refused", error.to_string()),
+            StoreError::Full { .. } => Self::new(StatusCode::CONFLICT, "limit_reached", error.to_string()),
             _ => Self::internal(&error),
         }
     }
@@ -134,6 +143,18 @@ impl From<FilterError> for ApiError {
     }
 }
 
+impl From<InvalidDefinition> for ApiError {
+    fn from(error: InvalidDefinition) -> Self {
+        Self::invalid("invalid_definition", error.to_string())
+    }
+}
+
+impl From<getrandom::Error> for ApiError {
+    fn from(error: getrandom::Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
 impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
         match error {
@@ -141,6 +162,7 @@ impl From<SubmitError> for ApiError {
             SubmitError::UnknownType(_) | SubmitError::Invalid(_) | SubmitError::Ttl => {
                 Self::invalid("invalid_command", error.to_string())
             }
+            SubmitError::OtherRequest => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", error.to_string()),
             SubmitError::TooManyOpen => Self::too_many("too_many_commands", error.to_string()),
             SubmitError::Store(error) => error.into(),
         }

@@ -7,6 +7,21 @@ use iottly_protocol::{CommandId, DeviceId, FirmwareReport, GroupId, Level, Messa
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+mod access;
+mod change;
+mod code;
+mod definition;
+mod ids;
+
+pub use access::{Principal, Scopes, SecretHash, Token};
+pub use change::{AuditEntry, Change, Changed};
+pub use code::{
+    Branch, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, MAX_SNIPPETS, Revision, Snippet,
+    SnippetEdit, SnippetKind,
+};
+pub use definition::{Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised};
+pub use ids::{CloudIdError, SnippetId, TokenId};
+
 /// Unix time in milliseconds. Decisions get it as an argument; only the shells read the clock.
 pub type UnixMs = i64;
 
@@ -63,7 +78,14 @@ pub struct Project {
     pub id: ProjectId,
     /// Its name, chosen by its owner.
     pub name: String,
+    /// When it was made.
+    pub created: UnixMs,
+    /// Days that messages are kept, by the time the cloud received them; none for ever.
+    pub retention_days: Option<u32>,
 }
+
+/// Longest retention that can be set, days: a century.
+pub const MAX_RETENTION_DAYS: u32 = 36_525;
 
 /// A deployment group with its members.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,40 +126,29 @@ pub struct Device {
     pub agent_version: String,
     /// What its sandbox said last.
     pub firmware: Option<FirmwareReport>,
+    /// Words its owner filed it under, sorted.
+    pub tags: Vec<String>,
+    /// The licence it was paired with; none while it is not paired, or when it came without one.
+    pub licence: Option<String>,
 }
 
-/// Hash of a device's broker secret or of an API token; never the secret itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SecretHash(pub [u8; 32]);
-
-impl SecretHash {
-    /// The hash of a secret of at least 128 random bits; passwords would need a slow hash.
-    #[must_use]
-    pub fn of(secret: &[u8]) -> Self {
-        Self(*blake3::hash(secret).as_bytes())
-    }
-
-    /// Compares in constant time.
-    #[must_use]
-    pub fn matches(&self, other: &Self) -> bool {
-        bool::from(subtle::ConstantTimeEq::ct_eq(&self.0[..], &other.0[..]))
-    }
-}
-
-impl fmt::Debug for SecretHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretHash(…)")
-    }
-}
-
-/// What an API token may do.
+/// A device's licence, which is its pair code: works once, until it expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    /// The one project the token is for.
-    pub project: ProjectId,
-    /// The token's name, for people.
-    pub name: String,
+pub struct Licence {
+    /// 32 hex digits.
+    pub code: String,
+    /// The device it is for.
+    pub device: DeviceId,
+    /// When it was made.
+    pub created: UnixMs,
+    /// When it stops working unless it was used.
+    pub expires: UnixMs,
+    /// When a board used it.
+    pub paired: Option<UnixMs>,
 }
+
+/// Most tags of one device.
+pub const MAX_TAGS: usize = 32;
 
 /// How a command came to where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -161,6 +172,14 @@ pub enum CommandStatus {
     Cancelled,
 }
 
+impl CommandStatus {
+    /// Says whether nothing can follow, except the device's own word where the cloud only presumed.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Sent | Self::Delivered)
+    }
+}
+
 /// A command and what became of it.
 #[derive(Debug, Clone)]
 pub struct CommandRecord {
@@ -182,6 +201,23 @@ pub struct CommandRecord {
     pub expires: UnixMs,
     /// When `status` last changed.
     pub changed: UnixMs,
+    /// When it was first handed to a connection.
+    pub sent: Option<UnixMs>,
+    /// When the cloud learned that the device has it.
+    pub delivered: Option<UnixMs>,
+    /// Whether its sender wants it back.
+    pub cancelling: bool,
+}
+
+/// What makes a repeated request to send a command the same request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Whose key it is: keys of different tokens do not meet.
+    pub token: TokenId,
+    /// The sender's key.
+    pub key: String,
+    /// Hash of the request; the same key with another request is refused.
+    pub request: [u8; 32],
 }
 
 /// A command to store.
@@ -199,57 +235,6 @@ pub struct NewCommand {
     pub created: UnixMs,
     /// When it stops being worth running.
     pub expires: UnixMs,
-}
-
-/// A kind of message that a project's commands or events may have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Definition {
-    /// Its name: the command's type.
-    pub cmd_type: String,
-    /// For people.
-    pub description: String,
-    /// Which way it goes.
-    pub direction: Direction,
-    /// Its options, in the order they were defined.
-    pub options: Vec<DefinitionOption>,
-}
-
-/// Which way messages of a definition go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Cloud to device.
-    Command,
-    /// Device to cloud.
-    Event,
-}
-
-/// One option of a definition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DefinitionOption {
-    /// Its name, without the type's prefix.
-    pub key: String,
-    /// What it accepts.
-    #[serde(flatten)]
-    pub kind: OptionKind,
-}
-
-/// What an option of a definition accepts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type")]
-pub enum OptionKind {
-    /// Sent as `value` unless the sender overrides it.
-    FixedValue {
-        /// The default.
-        value: String,
-    },
-    /// One of the listed values.
-    MultipleChoice {
-        /// What may be chosen.
-        listvalues: Vec<String>,
-    },
-    /// Anything but null and empty.
-    FreeValue,
 }
 
 /// A line of a firmware's log as the cloud keeps it.

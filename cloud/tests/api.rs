@@ -19,8 +19,9 @@ fn base64(text: &str) -> String {
 async fn ping_in_every_documented_form() {
     let cloud = start().await;
     let token = "0123456789";
-    let principal = iottly_cloud::model::Principal { project: cloud.tenant.scope.project, name: "docs".into() };
-    cloud.services.store.create_token(auth::hash_secret(token.as_bytes()), &principal).await.expect("created");
+    let scopes = iottly_cloud::model::Scopes::READ;
+    let documented = auth::mint_token(cloud.tenant.scope.project, "docs", scopes, None, 0).expect("randomness").token;
+    cloud.services.store.create_token(auth::hash_secret(token.as_bytes()), &documented).await.expect("created");
     let cookie = cloud.login(token).await;
     for header in [
         "Authentication: bearer 0123456789".to_owned(),
@@ -55,15 +56,52 @@ async fn without_a_valid_token_nothing_but_health_answers() {
     cloud.shutdown().await;
 }
 
-/// Every route that names a project, with a place for every id.
-const ROUTES: [(&str, &str); 8] = [
+/// Every route that names a project, with a place for every id; the ids that are not there are made up.
+const ROUTES: [(&str, &str); 45] = [
     ("GET", "/v1.0/ping"),
+    ("GET", "/v1.0/project/<project id>"),
+    ("PUT", "/v1.0/project/<project id>"),
+    ("DELETE", "/v1.0/project/<project id>"),
     ("GET", "/v1.0/project/<project id>/inspect"),
+    ("GET", "/v1.0/project/<project id>/license"),
+    ("GET", "/v1.0/project/<project id>/license/0123456789abcdef0123456789abcdef"),
+    ("GET", "/v1.0/project/<project id>/tokens"),
+    ("POST", "/v1.0/project/<project id>/tokens"),
+    ("DELETE", "/v1.0/project/<project id>/tokens/a2792ce8-216f-477c-a5cc-4f7e9f407e29"),
+    ("GET", "/v1.0/project/<project id>/auditlog"),
+    ("GET", "/v1.0/project/<project id>/messagedefinitions"),
+    ("POST", "/v1.0/project/<project id>/messagedefinitions"),
+    ("GET", "/v1.0/project/<project id>/messagedefinitions/echo"),
+    ("PUT", "/v1.0/project/<project id>/messagedefinitions/echo"),
+    ("DELETE", "/v1.0/project/<project id>/messagedefinitions/echo"),
+    ("GET", "/v1.0/project/<project id>/deploymentgroups"),
+    ("POST", "/v1.0/project/<project id>/deploymentgroups"),
+    ("GET", "/v1.0/project/<project id>/deploymentgroups/a2792ce8-216f-477c-a5cc-4f7e9f407e29"),
+    ("PUT", "/v1.0/project/<project id>/deploymentgroups/a2792ce8-216f-477c-a5cc-4f7e9f407e29"),
+    ("DELETE", "/v1.0/project/<project id>/deploymentgroups/a2792ce8-216f-477c-a5cc-4f7e9f407e29"),
+    ("POST", "/v1.0/project/<project id>/deploymentgroups/a2792ce8-216f-477c-a5cc-4f7e9f407e29/devices"),
+    ("POST", "/v1.0/project/<project id>/deploymentgroups/a2792ce8-216f-477c-a5cc-4f7e9f407e29/flashfw"),
+    ("GET", "/v1.0/project/<project id>/branches"),
+    ("POST", "/v1.0/project/<project id>/branches"),
+    ("GET", "/v1.0/project/<project id>/branches/main"),
+    ("DELETE", "/v1.0/project/<project id>/branches/main"),
+    ("PUT", "/v1.0/project/<project id>/branches/main/snippets"),
+    ("GET", "/v1.0/project/<project id>/branches/main/revisions"),
+    ("POST", "/v1.0/project/<project id>/branches/main/revisions"),
+    ("GET", "/v1.0/project/<project id>/branches/main/diff"),
+    ("POST", "/v1.0/project/<project id>/branches/main/restore"),
     ("GET", "/v1.0/project/<project id>/devices/props"),
+    ("POST", "/v1.0/project/<project id>/device/"),
+    ("DELETE", "/v1.0/project/<project id>/device/<device id>"),
     ("GET", "/v1.0/project/<project id>/device/<device id>/props"),
+    ("PUT", "/v1.0/project/<project id>/device/<device id>/props"),
     ("POST", "/v1.0/project/<project id>/device/<device id>/command"),
+    ("GET", "/v1.0/project/<project id>/device/<device id>/commands"),
     ("GET", "/v1.0/project/<project id>/device/<device id>/commands/a2792ce8-216f-477c-a5cc-4f7e9f407e29"),
+    ("POST", "/v1.0/project/<project id>/device/<device id>/commands/a2792ce8-216f-477c-a5cc-4f7e9f407e29/cancel"),
     ("GET", "/v1.0/project/<project id>/device/<device id>/logs"),
+    ("GET", "/v1.0/project/<project id>/device/<device id>/messages/paginated"),
+    ("GET", "/v1.0/project/<project id>/device/<device id>/messages/export"),
     ("GET", "/v1.0/project/<project id>/messages/<device id>"),
 ];
 
@@ -89,6 +127,11 @@ async fn two_tenants_cannot_see_each_other() {
     let query = format!(r#"{{"$or":[{{"from":"{}"}},{{"to":{{"$exists":true}}}}]}}"#, other.scope.device);
     let answer = cloud.get(&format!("/v1.0/project/<project id>/messages/<device id>?queryJson={}", encode(&query))).await.ok();
     assert_eq!(answer["messages"], json!([]));
+    assert_eq!(
+        cloud.get("/v1.0/projects").await.ok()["projects"].as_array().map(Vec::len),
+        Some(1),
+        "others' names are not listed"
+    );
     let inspect = cloud.get("/v1.0/project/<project id>/inspect").await.text;
     assert!(!inspect.contains(&other.scope.device.to_string()));
     assert!(cloud.services.store.open_commands(other.scope).await.expect("read").is_empty());

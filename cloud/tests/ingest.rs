@@ -27,7 +27,8 @@ async fn start(data: &std::path::Path) -> Cloud {
 }
 
 async fn project(services: &Services, byte: u8) -> ProjectId {
-    let project = Project { id: ProjectId::from_bytes([byte; 12]), name: format!("project {byte}") };
+    let project =
+        Project { id: ProjectId::from_bytes([byte; 12]), name: format!("project {byte}"), created: 0, retention_days: None };
     services.store.create_project(&project, GroupId::from_bytes([byte; 16]), &seeded_definitions()).await.expect("created");
     project.id
 }

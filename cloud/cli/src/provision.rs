@@ -64,8 +64,15 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 
 /// Creates a project with its default group and the seeded definitions.
 pub(crate) async fn project(store: &dyn Store, name: &str) -> anyhow::Result<ProjectId> {
-    let id = ProjectId::from_bytes(MessageIds::new(random()?).next(iottly_cloud::clock::now()).0);
-    store.create_project(&Project { id, name: name.to_owned() }, GroupId::random(), &seeded_definitions()).await?;
+    let created = iottly_cloud::clock::now();
+    let id = ProjectId::from_bytes(MessageIds::new(random()?).next(created).0);
+    store
+        .create_project(
+            &Project { id, name: name.to_owned(), created, retention_days: None },
+            GroupId::random(),
+            &seeded_definitions(),
+        )
+        .await?;
     Ok(id)
 }
 

@@ -1,5 +1,6 @@
 use axum::extract::{FromRequest, Request};
 use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::MAX_BODY_BYTES;
@@ -19,6 +20,19 @@ impl FromRequest<App> for JsonObject {
             Ok(_) => Err(ApiError::invalid("invalid_body", "body is not a JSON object")),
             Err(error) => Err(ApiError::invalid("invalid_body", format!("body is not JSON: {error}"))),
         }
+    }
+}
+
+/// A body of one shape, whatever its content type says. Fields that the shape does not have are refused by name.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let JsonObject(fields) = JsonObject::from_request(request, app).await?;
+        let shaped = serde_json::from_value(Value::Object(fields));
+        shaped.map(Self).map_err(|error| ApiError::invalid("invalid_body", format!("body: {error}")))
     }
 }
 

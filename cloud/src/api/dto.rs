@@ -4,10 +4,23 @@ use iottly_protocol::{CommandId, DeviceId, FirmwareReport, GroupId, Level, Messa
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::spaced::Spaced;
 use crate::model::{CommandRecord, CommandStatus, Device, Group, MessageId, StoredLog, StoredMessage, UnixMs};
 
 /// The status that every success carries.
 pub(super) const OK: u16 = 200;
+
+/// A change that has nothing to show.
+#[derive(Debug, Serialize)]
+pub(super) struct Done {
+    status: u16,
+}
+
+impl Done {
+    pub(super) fn answer() -> Spaced<Self> {
+        Spaced(Self { status: OK })
+    }
+}
 
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Date {
@@ -86,6 +99,7 @@ pub(super) struct Props {
     token: String,
     agent_version: String,
     deployment_group: GroupId,
+    tags: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     operatingstatus_since: Option<Date>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,8 +113,9 @@ impl From<Device> for Props {
             name: device.name,
             macaddress: device.mac_address,
             operatingstatus: operating_status(device.online),
-            // Licence tokens come with enrolment; a device that has none says so.
-            token: String::new(),
+            // An unused licence would let any reader pair a board, so it shows once it is used.
+            token: device.licence.unwrap_or_default(),
+            tags: device.tags,
             agent_version: device.agent_version,
             deployment_group: device.group,
             operatingstatus_since: device.online_since.map(Into::into),
@@ -142,10 +157,23 @@ impl From<Group> for GroupDto {
     }
 }
 
-/// A command and what became of it.
+/// A command and what became of it, as an answer of its own.
 #[derive(Debug, Serialize)]
 pub(super) struct CommandDto {
     status: u16,
+    #[serde(flatten)]
+    command: CommandEntry,
+}
+
+impl From<CommandRecord> for CommandDto {
+    fn from(record: CommandRecord) -> Self {
+        Self { status: OK, command: record.into() }
+    }
+}
+
+/// A command and what became of it.
+#[derive(Debug, Serialize)]
+pub(super) struct CommandEntry {
     id: CommandId,
     state: CommandStatus,
     cmd_type: String,
@@ -153,21 +181,29 @@ pub(super) struct CommandDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     created: Date,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cancelling: bool,
     changed: Date,
     expires: Date,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivered: Option<Date>,
 }
 
-impl From<CommandRecord> for CommandDto {
+impl From<CommandRecord> for CommandEntry {
     fn from(record: CommandRecord) -> Self {
         Self {
-            status: OK,
             id: record.id,
             state: record.status,
             cmd_type: record.cmd_type,
             values: record.values,
             detail: record.detail,
             created: record.created.into(),
+            cancelling: record.cancelling && !record.status.is_final(),
             changed: record.changed.into(),
+            sent: record.sent.map(Into::into),
+            delivered: record.delivered.map(Into::into),
             expires: record.expires.into(),
         }
     }

@@ -20,7 +20,7 @@ pub(crate) async fn healthz() -> Answer<Health> {
 
 pub(crate) async fn readyz(State(app): State<App>) -> Answer<Health> {
     // Any indexed look-up shows that the database answers.
-    match app.services.store.principal(SecretHash([0; 32])).await {
+    match app.services.store.token(SecretHash([0; 32])).await {
         Ok(_) => Ok(Spaced(Health { status: "ready" })),
         Err(_) => Err(ApiError::unavailable("not_ready", "the database does not answer")),
     }

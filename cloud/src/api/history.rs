@@ -9,7 +9,8 @@ use crate::model::{Cursor, Scope, StoredMessage};
 use crate::store::{ScanBounds, Store};
 
 /// Fields of an entry; a filter's path that starts with none of them is looked up in the payload.
-const FIELDS: [&str; 10] = ["_id", "from", "to", "timestamp", "devicetimestamp", "type", "payload", "channel", "stream", "seq"];
+pub(super) const FIELDS: [&str; 10] =
+    ["_id", "from", "to", "timestamp", "devicetimestamp", "type", "payload", "channel", "stream", "seq"];
 /// Most entries that one request looks at.
 const BUDGET_ENTRIES: usize = 200_000;
 /// Longest time that one request looks at entries.
@@ -83,7 +84,7 @@ async fn scan(
 }
 
 /// The entry as filters see it: what the API answers, as values.
-fn document(message: &StoredMessage) -> Document {
+pub(super) fn document(message: &StoredMessage) -> Document {
     let mut document = Document::new();
     document.push("_id", Value::ObjectId(message.id.0));
     document.push("from", Value::String(message.scope.device.to_string()));

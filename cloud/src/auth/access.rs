@@ -8,7 +8,10 @@ use crate::clock;
 use crate::cloud::Services;
 use crate::error::ApiError;
 use crate::http::App;
-use crate::model::{Definition, Device, Group, Principal, Project, Scope};
+use crate::model::{Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, UnixMs};
+
+/// How exactly the last use of a token is kept: an hour, in milliseconds.
+const USED_EVERY_MS: UnixMs = 60 * 60 * 1000;
 
 /// A request that says who it is. Without it, 401.
 #[derive(Debug, Clone)]
@@ -20,6 +23,7 @@ pub struct Access {
 /// A request about the project named in its path, by somebody who may. What it hands out is that project's alone.
 pub struct ProjectAccess {
     project: ProjectId,
+    principal: Principal,
     services: Services,
 }
 
@@ -35,8 +39,8 @@ impl FromRequestParts<App> for Access {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let services = &app.services;
         for token in credentials::tokens(&parts.headers) {
-            if let Some(principal) = services.store.principal(hash_secret(token.as_bytes())).await? {
-                return Ok(Self { principal });
+            if let Some(token) = services.store.token(hash_secret(token.as_bytes())).await? {
+                return used(services, token, clock::now()).await;
             }
         }
         let session = cookie(&parts.headers, SESSION_COOKIE).and_then(|secret| services.sessions.find(secret, clock::now()));
@@ -46,6 +50,35 @@ impl FromRequestParts<App> for Access {
         }
         Ok(Self { principal: session.principal })
     }
+}
+
+/// Admits a token that still works, and notes now and then that it is used.
+async fn used(services: &Services, token: Token, now: UnixMs) -> Result<Access, ApiError> {
+    if !token.is_live(now) {
+        return Err(ApiError::unauthenticated());
+    }
+    if token.used.is_none_or(|used| now - used >= USED_EVERY_MS) {
+        services.store.touch_token(token.project, token.id, now).await?;
+    }
+    Ok(Access { principal: token.into() })
+}
+
+impl Access {
+    /// Refuses who may not do this.
+    ///
+    /// # Errors
+    /// 403 when the scope is not among the principal's.
+    pub fn require(&self, scope: Scopes) -> Result<(), ApiError> {
+        require(&self.principal, scope)
+    }
+}
+
+fn require(principal: &Principal, scope: Scopes) -> Result<(), ApiError> {
+    if principal.scopes.contains(scope) {
+        return Ok(());
+    }
+    let needed = scope.names().collect::<Vec<_>>().join(", ");
+    Err(ApiError::forbidden(format!("token lacks the scope {needed}")))
 }
 
 impl FromRequestParts<App> for ProjectAccess {
@@ -58,7 +91,9 @@ impl FromRequestParts<App> for ProjectAccess {
         if named.parse() != Ok(project) {
             return Err(ApiError::forbidden("token has no permission for this project"));
         }
-        Ok(Self { project, services: app.services.clone() })
+        // What reads needs one scope, whatever else needs the other: an endpoint cannot forget it.
+        access.require(if parts.method.is_safe() { Scopes::READ } else { Scopes::WRITE })?;
+        Ok(Self { project, principal: access.principal, services: app.services.clone() })
     }
 }
 
@@ -81,7 +116,7 @@ impl ProjectAccess {
     /// A handle on the project of a principal.
     #[must_use]
     pub fn of(principal: &Principal, services: &Services) -> Self {
-        Self { project: principal.project, services: services.clone() }
+        Self { project: principal.project, principal: principal.clone(), services: services.clone() }
     }
 
     /// The project's id.
@@ -94,6 +129,28 @@ impl ProjectAccess {
     #[must_use]
     pub fn services(&self) -> &Services {
         &self.services
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Refuses who may not do this.
+    ///
+    /// # Errors
+    /// 403 when the scope is not among the principal's.
+    pub fn require(&self, scope: Scopes) -> Result<(), ApiError> {
+        require(&self.principal, scope)
+    }
+
+    /// Changes the project in the name of who asks.
+    ///
+    /// # Errors
+    /// What the store answers: 404 for what is not there, 409 for what cannot be.
+    pub async fn change(&self, change: Change, now: UnixMs) -> Result<Changed, ApiError> {
+        Ok(self.services.store.change(self.project, &self.principal, change, now).await?)
     }
 
     /// The project.

@@ -7,6 +7,13 @@ pub(super) fn secret() -> Result<String, getrandom::Error> {
     Ok(base62(&bytes, 43))
 }
 
+/// 16 random bytes as 32 hex digits.
+pub(crate) fn hex_code() -> Result<String, getrandom::Error> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// The bytes as one big-endian number with at least `width` base62 digits.
 pub(super) fn base62(bytes: &[u8], width: usize) -> String {
     let mut number = bytes.to_vec();

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::credentials::SESSION_MAX_AGE_SECONDS;
 use super::random;
 use super::token::hash_secret;
-use crate::model::{Principal, UnixMs};
+use crate::model::{Principal, TokenId, UnixMs};
 
 /// Most logins at a time; a further one ends the oldest.
 const MAX_SESSIONS: usize = 1024;
@@ -81,6 +81,13 @@ impl Sessions {
         (now < link.expires).then_some(link.principal)
     }
 
+    /// Ends every login and link that came from a token.
+    pub fn close_all_of(&self, token: TokenId) {
+        let mut inner = self.lock();
+        inner.sessions.0.retain(|_, session| session.principal.token != token);
+        inner.links.0.retain(|_, session| session.principal.token != token);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,9 +111,20 @@ mod tests {
     use iottly_protocol::ProjectId;
 
     use super::*;
+    use crate::model::Scopes;
 
     fn principal(project: u8) -> Principal {
-        Principal { project: ProjectId::from_bytes([project; 12]), name: "t".into() }
+        let token = TokenId::from_bytes([project; 16]);
+        Principal { project: ProjectId::from_bytes([project; 12]), token, name: "t".into(), scopes: Scopes::PROJECT }
+    }
+
+    #[test]
+    fn a_revoked_token_takes_its_logins_along() {
+        let sessions = Sessions::default();
+        let (mine, other) =
+            (sessions.open(principal(1), 0).expect("randomness"), sessions.open(principal(2), 0).expect("randomness"));
+        sessions.close_all_of(TokenId::from_bytes([1; 16]));
+        assert!(sessions.find(&mine, 1).is_none() && sessions.find(&other, 1).is_some());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 use iottly_protocol::ProjectId;
 
 use super::random;
-use crate::model::{Principal, SecretHash};
+use crate::clock;
+use crate::model::{Scopes, SecretHash, Token, TokenId, UnixMs};
 use crate::store::{Store, StoreError};
 
 /// Longest token that is looked up, in bytes.
@@ -18,14 +19,53 @@ pub enum TokenError {
     Store(#[from] StoreError),
 }
 
-/// Mints an API token of a project and stores its hash. The text is shown once: nothing can bring it back.
+/// Characters of a token that stay readable, so that people tell tokens apart.
+const PREFIX_CHARS: usize = 9;
+
+/// A token as it is once: with its text.
+pub struct MintedToken {
+    /// What the client shows; nothing can bring it back.
+    pub text: String,
+    /// The hash that is stored.
+    pub hash: SecretHash,
+    /// What is stored beside it.
+    pub token: Token,
+}
+
+/// Makes a token without storing it.
+///
+/// # Errors
+/// When there is no randomness.
+pub fn mint_token(
+    project: ProjectId,
+    name: &str,
+    scopes: Scopes,
+    expires: Option<UnixMs>,
+    now: UnixMs,
+) -> Result<MintedToken, getrandom::Error> {
+    let text = mint()?;
+    let (hash, prefix) = (hash_secret(text.as_bytes()), text.chars().take(PREFIX_CHARS).collect());
+    let token =
+        Token { id: TokenId::random(), project, name: name.to_owned(), prefix, scopes, created: now, expires, used: None };
+    Ok(MintedToken { text, hash, token })
+}
+
+/// Mints an API token that may do everything in a project and stores its hash. The text is shown once.
 ///
 /// # Errors
 /// When there is no randomness or the store fails.
 pub async fn create_token(store: &dyn Store, project: ProjectId, name: &str) -> Result<String, TokenError> {
-    let token = mint()?;
-    store.create_token(hash_secret(token.as_bytes()), &Principal { project, name: name.to_owned() }).await?;
-    Ok(token)
+    create_token_with(store, project, name, Scopes::PROJECT).await
+}
+
+/// Mints an API token with the given scopes and stores its hash. The text is shown once.
+///
+/// # Errors
+/// When there is no randomness or the store fails.
+pub async fn create_token_with(store: &dyn Store, project: ProjectId, name: &str, scopes: Scopes) -> Result<String, TokenError> {
+    let minted = mint_token(project, name, scopes, None, clock::now())?;
+    store.create_token(minted.hash, &minted.token).await?;
+    Ok(minted.text)
 }
 
 /// Hash under which a secret of at least 128 random bits is kept; a slow hash would only help whoever floods the login.

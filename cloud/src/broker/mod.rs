@@ -63,6 +63,8 @@ pub trait Broker: Send + Sync + 'static {
     async fn publish(&self, device: DeviceId, payload: Bytes) -> Result<(), BrokerError>;
     /// Says whether a connection of the device is up.
     async fn is_connected(&self, device: DeviceId) -> bool;
+    /// Closes the connection of a device, if there is one.
+    async fn disconnect(&self, device: DeviceId);
     /// Stops listening and closes every connection.
     async fn shutdown(&self);
 }

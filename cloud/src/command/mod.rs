@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use iottly_protocol::{CommandId, Down};
+use iottly_protocol::{Cancel, CommandId, Down};
 use serde_json::{Map, Value};
+use tokio::sync::broadcast;
 
 use crate::broker::Broker;
-use crate::model::{CommandRecord, CommandStatus, NewCommand, Scope, UnixMs};
-use crate::store::{Store, StoreError};
+use crate::model::{CommandRecord, CommandStatus, Idempotency, NewCommand, Scope, UnixMs};
+use crate::store::{Store, StoreError, Submitted};
 
 mod seeded;
 mod validate;
+mod wait;
 
 pub use seeded::seeded_definitions;
 pub use validate::{InvalidCommand, validate};
@@ -23,6 +25,9 @@ pub const MAX_TTL_MS: i64 = 30 * DEFAULT_TTL_MS;
 pub const MAX_VALUES_BYTES: usize = 64 << 10;
 /// Most commands that wait for one device.
 pub const MAX_OPEN_COMMANDS: usize = 1000;
+
+/// Reports that a slow waiter may fall behind; beyond, it asks the store.
+const REPORTS: usize = 256;
 
 /// What a sender asks for.
 #[derive(Debug, Clone)]
@@ -53,6 +58,9 @@ pub enum SubmitError {
     /// Too many commands wait for the device.
     #[error("{MAX_OPEN_COMMANDS} commands wait for this device already")]
     TooManyOpen,
+    /// The sender's key was used for another request.
+    #[error("idempotency key was used for another request")]
+    OtherRequest,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -62,13 +70,14 @@ pub enum SubmitError {
 pub struct CommandService {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
+    reports: broadcast::Sender<CommandId>,
 }
 
 impl CommandService {
     /// A service over a store and a broker.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>) -> Self {
-        Self { store, broker }
+        Self { store, broker, reports: broadcast::Sender::new(REPORTS) }
     }
 
     /// Accepts a command: when this returns it is stored durably, and handed to the device's connection if there is one.
@@ -76,6 +85,20 @@ impl CommandService {
     /// # Errors
     /// When the request does not fit, too much waits for the device, or the store fails.
     pub async fn submit(&self, scope: Scope, request: &CommandRequest, now: UnixMs) -> Result<CommandRecord, SubmitError> {
+        self.submit_once(scope, request, None, now).await
+    }
+
+    /// Accepts a command as [`submit`](Self::submit) does; a repetition of a request with the same key gets the command of the first.
+    ///
+    /// # Errors
+    /// As `submit`, and when the key was used for another request.
+    pub async fn submit_once(
+        &self,
+        scope: Scope,
+        request: &CommandRequest,
+        key: Option<&Idempotency>,
+        now: UnixMs,
+    ) -> Result<CommandRecord, SubmitError> {
         let definition = self.store.definition(scope.project, &request.cmd_type).await?;
         let definition = definition.ok_or_else(|| SubmitError::UnknownType(clip_name(&request.cmd_type)))?;
         let values = validate(&definition, &request.values)?;
@@ -97,7 +120,11 @@ impl CommandService {
             created: now,
             expires: now.saturating_add(ttl),
         };
-        self.store.create_command(&command).await?;
+        match self.store.create_command(&command, key).await? {
+            Submitted::New => {}
+            Submitted::Earlier(record) => return Ok(*record),
+            Submitted::OtherRequest => return Err(SubmitError::OtherRequest),
+        }
         let mut record = CommandRecord {
             id: command.id,
             scope,
@@ -108,11 +135,37 @@ impl CommandService {
             created: now,
             expires: command.expires,
             changed: now,
+            sent: None,
+            delivered: None,
+            cancelling: false,
         };
         if self.broker.is_connected(scope.device).await && self.dispatch(&record, now).await? {
-            record.status = CommandStatus::Sent;
+            (record.status, record.sent) = (CommandStatus::Sent, Some(now));
         }
         Ok(record)
+    }
+
+    /// Withdraws a command; returns what it is now, none when the device has no such command.
+    ///
+    /// One that is out is withdrawn when the device says so, or when it comes back without having reported it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn cancel(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<Option<CommandRecord>, StoreError> {
+        let Some(record) = self.store.cancel_command(scope, id, now).await? else { return Ok(None) };
+        if record.cancelling || record.status == CommandStatus::Cancelled {
+            self.send_cancel(scope, id).await;
+        }
+        self.reported(id);
+        Ok(Some(record))
+    }
+
+    async fn send_cancel(&self, scope: Scope, id: CommandId) -> bool {
+        let sent = self.broker.publish(scope.device, Down::Cancel(Cancel { id }).encode().into()).await;
+        if let Err(error) = &sent {
+            tracing::debug!(command = %id, %error, "cancellation waits for the next connection");
+        }
+        sent.is_ok()
     }
 
     /// Sends every open command of a device again; the device runs each id once. Called after a hello.
@@ -121,7 +174,12 @@ impl CommandService {
     /// When the store fails.
     pub async fn resend(&self, scope: Scope, now: UnixMs) -> Result<(), StoreError> {
         for command in self.store.open_commands(scope).await? {
-            self.dispatch(&command, now).await?;
+            if !command.cancelling {
+                self.dispatch(&command, now).await?;
+            } else if self.send_cancel(scope, command.id).await && command.status == CommandStatus::Sent {
+                self.store.withdraw_command(scope, command.id, now).await?;
+                self.reported(command.id);
+            }
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ pub fn seeded_definitions() -> Vec<Definition> {
             options: vec![DefinitionOption {
                 key: "content".into(),
                 kind: OptionKind::FixedValue { value: "IOTTLY hello world!!!!".into() },
+                optional: false,
             }],
         },
         Definition {
@@ -20,6 +21,7 @@ pub fn seeded_definitions() -> Vec<Definition> {
             options: vec![DefinitionOption {
                 key: "status".into(),
                 kind: OptionKind::MultipleChoice { listvalues: vec!["start".into(), "stop".into()] },
+                optional: false,
             }],
         },
     ]

@@ -71,6 +71,9 @@ pub fn validate(definition: &Definition, values: &Map<String, Value>) -> Result<
     for option in &definition.options {
         let key = format!("{prefix}{}", option.key);
         let given = values.get(&key).filter(|value| !value.is_null() && value.as_str() != Some(""));
+        if option.optional && given.is_none() {
+            continue;
+        }
         sent.insert(option.key.clone(), accept(&option.kind, key, given)?);
     }
     let raw = to_raw_value(&sent).expect("a JSON map serializes without failing");
@@ -153,13 +156,15 @@ mod tests {
             cmd_type: "free".into(),
             description: String::new(),
             direction: Direction::Command,
-            options: vec![DefinitionOption { key: "v".into(), kind: OptionKind::FreeValue }],
+            options: vec![DefinitionOption { key: "v".into(), kind: OptionKind::FreeValue, optional: false }],
         };
         assert_eq!(check(&definition, json!({"free.v": [1, {"a": null}]})).expect("fits"), r#"{"v":[1,{"a":null}]}"#);
         let long = "x".repeat(MAX_VALUES_BYTES);
         assert_eq!(check(&definition, json!({"free.v": long})), Err(InvalidCommand::TooLong));
         let deep = (0..MAX_JSON_DEPTH).fold(json!(1), |inner, _| json!([inner]));
         assert_eq!(check(&definition, json!({"free.v": deep})), Err(InvalidCommand::Depth));
+        definition.options[0].optional = true;
+        assert_eq!(check(&definition, json!({"free.v": ""})).expect("fits"), "{}", "what is optional may be left out");
         definition.direction = Direction::Event;
         assert_eq!(check(&definition, json!({})), Err(InvalidCommand::Event("free".into())));
     }

@@ -44,9 +44,9 @@ fn field(cmd_type: &str, option: &DefinitionOption) -> Markup {
         @match &option.kind {
             OptionKind::FixedValue { value } => { input id=(name) name=(name) placeholder=(value); }
             OptionKind::MultipleChoice { listvalues } => {
-                select id=(name) name=(name) { @for value in listvalues { option { (value) } } }
+                select id=(name) name=(name) { @if option.optional { option value="" {} } @for value in listvalues { option { (value) } } }
             }
-            OptionKind::FreeValue => { input id=(name) name=(name) required; }
+            OptionKind::FreeValue => { input id=(name) name=(name) required[!option.optional]; }
         }
     }
 }

@@ -49,9 +49,9 @@ pub(super) async fn by_token(State(app): State<App>, method: Method, headers: He
         return failure(&ApiError::forbidden("the request comes from another site"));
     }
     let token = fields.get("token").unwrap_or_default().trim();
-    match app.services.store.principal(hash_secret(token.as_bytes())).await {
-        Ok(Some(principal)) => enter(&app, principal),
-        Ok(None) => (StatusCode::FORBIDDEN, form(Some("This token is not known."))).into_response(),
+    match app.services.store.token(hash_secret(token.as_bytes())).await {
+        Ok(Some(token)) if token.is_live(clock::now()) => enter(&app, token.into()),
+        Ok(_) => (StatusCode::FORBIDDEN, form(Some("This token is not known."))).into_response(),
         Err(error) => failure(&error.into()),
     }
 }

@@ -21,7 +21,7 @@ use iottly_protocol::ProjectId;
 use crate::clock;
 use crate::cloud::Services;
 use crate::http::App;
-use crate::model::Principal;
+use crate::model::{Principal, Scopes, TokenId};
 
 /// The pages; each answers within the time limit of requests.
 pub(crate) fn pages() -> Router<App> {
@@ -44,7 +44,7 @@ pub(crate) fn streams() -> Router<App> {
 /// A link that logs its first visitor in to a project's dashboard, within an hour; `base` is the cloud's address.
 #[must_use]
 pub fn login_link(services: &Services, project: ProjectId, base: &str) -> String {
-    let principal = Principal { project, name: "login link".to_owned() };
+    let principal = Principal { project, token: TokenId::random(), name: "login link".to_owned(), scopes: Scopes::PROJECT };
     match services.sessions.mint_link(principal, clock::now()) {
         Ok(key) => format!("{base}/login?key={key}"),
         Err(error) => {

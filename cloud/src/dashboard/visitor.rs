@@ -7,6 +7,7 @@ use crate::auth::{ProjectAccess, SESSION_COOKIE, Session, cookie, same_origin};
 use crate::clock;
 use crate::error::ApiError;
 use crate::http::App;
+use crate::model::Scopes;
 
 /// Somebody who is logged in to a page. Others are sent to the login.
 pub(super) struct Visitor {
@@ -23,6 +24,9 @@ impl FromRequestParts<App> for Visitor {
         }
         let session = cookie(&parts.headers, SESSION_COOKIE).and_then(|secret| app.services.sessions.find(secret, clock::now()));
         let session = session.ok_or_else(|| Redirect::to("/").into_response())?;
+        if !parts.method.is_safe() && !session.principal.scopes.contains(Scopes::WRITE) {
+            return Err(layout::failure(&ApiError::forbidden("token lacks the scope write")));
+        }
         let project = ProjectAccess::of(&session.principal, &app.services);
         Ok(Self { session, project })
     }

@@ -1,7 +1,7 @@
 //! Dates as text: ISO 8601 with a time, and with or without a zone.
 
 /// Reads `YYYY-MM-DDTHH:MM:SS[.fraction][Z|±hh:mm|±hhmm]` as unix milliseconds; without a zone it is UTC.
-pub(super) fn parse(text: &str) -> Result<i64, &'static str> {
+pub(crate) fn parse(text: &str) -> Result<i64, &'static str> {
     const MALFORMED: &str = "date is not of the form 2017-04-19T10:47:58.133Z";
     let bytes = text.as_bytes();
     if !text.is_ascii() || bytes.len() < 19 {
@@ -21,6 +21,27 @@ pub(super) fn parse(text: &str) -> Result<i64, &'static str> {
     let offset_minutes = zone_minutes(zone).ok_or(MALFORMED)?;
     let minutes = (days_from_civil(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
     Ok((minutes * 60 + second) * 1000 + millis)
+}
+
+/// The moment as `YYYY-MM-DDTHH:MM:SS.mmm`, UTC without a zone; years beyond four digits keep their digits.
+pub(crate) fn format(millis: i64) -> String {
+    let (days, rest) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
+    let (year, month, day) = civil_from_days(days);
+    let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}", rest % 1000)
+}
+
+/// The date that lies `days` after 1970-01-01 in the proleptic Gregorian calendar.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    // Counted in eras of 400 years from 0000-03-01, so that the leap day ends a year.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (year_of_era + era * 400 + carry, month, day)
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
@@ -67,7 +88,16 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{format, parse};
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for millis in [0, -1, 1_492_598_878_133, 951_782_400_000, 951_868_799_999, 4_107_542_400_000, -62_135_596_800_000] {
+            assert_eq!(parse(&format(millis)), Ok(millis), "{}", format(millis));
+        }
+        assert_eq!(format(1_492_598_878_133), "2017-04-19T10:47:58.133");
+        assert_eq!(format(951_782_400_000), "2000-02-29T00:00:00.000");
+    }
 
     #[test]
     fn reads_every_form() {

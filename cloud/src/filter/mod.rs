@@ -6,7 +6,7 @@
 
 mod bounds;
 mod compare;
-mod date;
+pub(crate) mod date;
 mod decimal;
 mod ejson;
 mod error;

@@ -1,7 +1,7 @@
 //! From a device's publish to a committed row and its ack, on one bounded path:
 //! decode → validate → dedupe on (device, stream, seq) → group commit → cumulative ack.
 
-use iottly_protocol::{CommandResult, FirmwareReport, GapReason, LogLine, MessageKind, Refuse, StreamClass, StreamId};
+use iottly_protocol::{CommandId, CommandResult, FirmwareReport, GapReason, LogLine, MessageKind, Refuse, StreamClass, StreamId};
 use serde_json::value::RawValue;
 
 use crate::model::{Scope, StoredMessage, UnixMs};
@@ -88,4 +88,6 @@ pub struct Outcome {
     pub stored: Vec<StoredMessage>,
     /// Records refused for good.
     pub refused: Vec<Refuse>,
+    /// Commands that the device reported about.
+    pub results: Vec<CommandId>,
 }

@@ -142,6 +142,7 @@ impl Worker {
         for message in outcomes.iter().flatten().flat_map(|outcome| &outcome.stored) {
             self.live.publish(message);
         }
+        outcomes.iter().flatten().flat_map(|outcome| &outcome.results).for_each(|id| self.commands.reported(*id));
         let mut acks: Vec<((Scope, StreamId), u64)> = Vec::new();
         for answer in answers {
             match answer {

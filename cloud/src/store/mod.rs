@@ -4,13 +4,13 @@
 //! query without a project does not type-check.
 
 use async_trait::async_trait;
-use iottly_protocol::{CommandId, DeviceId, GroupId, ProjectId, StreamId};
+use iottly_protocol::{CommandId, DeviceId, GroupId, MessageKind, ProjectId, StreamId};
 use serde_json::value::RawValue;
 
 use crate::ingest::{Outcome, Upload};
 use crate::model::{
-    CommandRecord, Cursor, Definition, Device, Group, NewCommand, Principal, Project, Scope, SecretHash, StoredLog,
-    StoredMessage, UnixMs,
+    AuditEntry, Branch, Change, Changed, CommandRecord, CommandStatus, Cursor, Definition, Device, Group, Idempotency, Licence,
+    NewCommand, Principal, Project, Revision, Scope, SecretHash, Snippet, StoredLog, StoredMessage, Token, TokenId, UnixMs,
 };
 
 mod sqlite;
@@ -41,6 +41,25 @@ pub enum StoreError {
         /// Its name.
         name: String,
     },
+    /// The project has no such thing.
+    #[error("{what} {name:?} is unknown in this project")]
+    Missing {
+        /// The kind of thing.
+        what: &'static str,
+        /// Its name or id.
+        name: String,
+    },
+    /// The thing is such that this cannot be done to it.
+    #[error("{0}")]
+    Refused(String),
+    /// A limit is reached.
+    #[error("{what} have reached their limit of {max}")]
+    Full {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much may be.
+        max: i64,
+    },
 }
 
 /// Shorthand for what the store's methods return.
@@ -70,6 +89,45 @@ pub struct ScanBounds {
     pub to: Option<UnixMs>,
 }
 
+/// A page of a history by its number.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PageQuery {
+    /// Only entries of this kind.
+    pub kind: Option<MessageKind>,
+    /// Only entries with at least this timestamp.
+    pub from: Option<UnixMs>,
+    /// Only entries with a smaller timestamp.
+    pub until: Option<UnixMs>,
+    /// Oldest first instead of newest first.
+    pub ascending: bool,
+    /// Entries to skip.
+    pub offset: usize,
+    /// Most entries.
+    pub limit: usize,
+}
+
+/// Which commands of a device to list, newest first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CommandQuery {
+    /// Only commands with this status.
+    pub status: Option<CommandStatus>,
+    /// Only commands older than this one: when it was created, and its id.
+    pub before: Option<(UnixMs, CommandId)>,
+    /// Most commands.
+    pub limit: usize,
+}
+
+/// What became of a command that was to be stored.
+#[derive(Debug, Clone)]
+pub enum Submitted {
+    /// It is stored.
+    New,
+    /// A request with the same key stored this one before; nothing is new.
+    Earlier(Box<CommandRecord>),
+    /// The key was used for another request; nothing is stored.
+    OtherRequest,
+}
+
 /// The cloud's database.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -79,6 +137,16 @@ pub trait Store: Send + Sync + 'static {
     async fn projects(&self) -> Result<Vec<Project>>;
     /// One project.
     async fn project(&self, id: ProjectId) -> Result<Option<Project>>;
+
+    /// Changes what a project is made of, with an entry in the audit log, in one transaction.
+    async fn change(&self, project: ProjectId, by: &Principal, change: Change, now: UnixMs) -> Result<Changed>;
+    /// Entries of a project's audit log with smaller numbers than `before`, newest first, at most `limit`.
+    async fn audit(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>>;
+    /// Erases some data of deleted devices, at most `limit` messages; false when nothing is left to erase.
+    async fn erase_step(&self, now: UnixMs, limit: usize) -> Result<bool>;
+
+    /// Deletes at most `limit` messages of a device that were received before `before`, oldest first; returns how many.
+    async fn drop_older(&self, scope: Scope, before: UnixMs, limit: usize) -> Result<u64>;
 
     /// Creates a deployment group.
     async fn create_group(&self, project: ProjectId, id: GroupId, name: &str, branch: &str) -> Result<()>;
@@ -97,15 +165,31 @@ pub trait Store: Send + Sync + 'static {
     /// The devices of all projects that count as online; for the cloud's own start and checks.
     async fn online_devices(&self) -> Result<Vec<Scope>>;
 
-    /// Stores an API token.
-    async fn create_token(&self, hash: SecretHash, principal: &Principal) -> Result<()>;
-    /// The principal of a token.
-    async fn principal(&self, hash: SecretHash) -> Result<Option<Principal>>;
+    /// The licences of a project, oldest first.
+    async fn licences(&self, project: ProjectId) -> Result<Vec<Licence>>;
+
+    /// Stores an API token without an entry in the audit log; for who has the database in hand.
+    async fn create_token(&self, hash: SecretHash, token: &Token) -> Result<()>;
+    /// The token whose secret has this hash, whether it still works or not.
+    async fn token(&self, hash: SecretHash) -> Result<Option<Token>>;
+    /// The tokens of a project, oldest first.
+    async fn tokens(&self, project: ProjectId) -> Result<Vec<Token>>;
+    /// Notes that a token is in use.
+    async fn touch_token(&self, project: ProjectId, id: TokenId, now: UnixMs) -> Result<()>;
 
     /// The message definitions of a project, by type.
     async fn definitions(&self, project: ProjectId) -> Result<Vec<Definition>>;
     /// One definition.
     async fn definition(&self, project: ProjectId, cmd_type: &str) -> Result<Option<Definition>>;
+
+    /// The branches of a project, by name.
+    async fn branches(&self, project: ProjectId) -> Result<Vec<Branch>>;
+    /// The working copy of a branch, by section and name; none when there is no such branch.
+    async fn snippets(&self, project: ProjectId, branch: &str) -> Result<Option<Vec<Snippet>>>;
+    /// Revisions of a branch with smaller numbers than `before`, newest first, at most `limit`.
+    async fn revisions(&self, project: ProjectId, branch: &str, before: Option<u64>, limit: usize) -> Result<Vec<Revision>>;
+    /// One revision with what it holds.
+    async fn revision(&self, project: ProjectId, branch: &str, number: u64) -> Result<Option<(Revision, Vec<Snippet>)>>;
 
     /// Applies uploads of devices in one transaction; the outcomes are in the order of the uploads.
     async fn ingest(&self, uploads: Vec<Upload>) -> Result<Vec<Outcome>>;
@@ -126,11 +210,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Entries of a device's history, newest first, at most `limit`.
     async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>>;
+    /// A page of a device's history by its number.
+    async fn page(&self, scope: Scope, query: &PageQuery) -> Result<Vec<StoredMessage>>;
     /// Newest lines of a device's log, newest first, at most `limit`.
     async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>>;
 
-    /// Stores a command as queued.
-    async fn create_command(&self, command: &NewCommand) -> Result<()>;
+    /// Stores a command as queued; once for all requests with one key.
+    async fn create_command(&self, command: &NewCommand, key: Option<&Idempotency>) -> Result<Submitted>;
+    /// Forgets the keys of requests that came before `before`; returns how many.
+    async fn forget_keys(&self, before: UnixMs) -> Result<u64>;
+    /// Commands of a device, newest first.
+    async fn commands(&self, scope: Scope, query: &CommandQuery) -> Result<Vec<CommandRecord>>;
+    /// Withdraws a command: one that was never sent is cancelled, one that is out is marked as being cancelled. Returns what it is now.
+    async fn cancel_command(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<Option<CommandRecord>>;
+    /// Counts a command that is being cancelled and that the device never reported as cancelled, until the device says otherwise.
+    async fn withdraw_command(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()>;
     /// One command.
     async fn command(&self, scope: Scope, id: CommandId) -> Result<Option<CommandRecord>>;
     /// Commands of a device that have no final status, oldest first.

@@ -50,7 +50,7 @@ pub(crate) async fn start() -> TestCloud {
 }
 
 pub(crate) async fn tenant(services: &Services, name: &str) -> Tenant {
-    let project = Project { id: project_id(), name: name.to_owned() };
+    let project = Project { id: project_id(), name: name.to_owned(), created: 0, retention_days: None };
     let group = GroupId::random();
     services.store.create_project(&project, group, &seeded_definitions()).await.expect("created");
     let scope = Scope { project: project.id, device: DeviceId::random() };
@@ -67,6 +67,10 @@ fn project_id() -> ProjectId {
 }
 
 impl TestCloud {
+    pub(crate) fn mqtt_addr(&self) -> SocketAddr {
+        self.cloud.mqtt_addr()
+    }
+
     pub(crate) async fn shutdown(self) {
         self.server.shutdown().await;
         self.cloud.shutdown().await;
@@ -199,6 +203,21 @@ impl Answer {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP answer: {text:?}"));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
         Self { status, head: head.to_owned(), text: body.to_owned() }
+    }
+
+    /// The body of an answer that came in chunks.
+    pub(crate) fn unchunked(&self) -> String {
+        assert_eq!(self.header("transfer-encoding"), Some("chunked"));
+        let (mut rest, mut body) = (self.text.as_str(), String::new());
+        while let Some((size, after)) = rest.split_once("\r\n") {
+            let size = usize::from_str_radix(size, 16).expect("a chunk's size");
+            body.push_str(&after[..size]);
+            rest = after[size..].strip_prefix("\r\n").expect("a chunk's end");
+            if size == 0 {
+                return body;
+            }
+        }
+        panic!("the answer broke off: {} bytes", body.len())
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use iottly_cloud::auth;
 use iottly_cloud::cloud::Services;
+use iottly_cloud::model::Scopes;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -126,6 +127,6 @@ async fn create(services: &Services) -> anyhow::Result<DemoProject> {
     let project_id = provision::project(services.store.as_ref(), "demo").await?;
     let group_id = GroupId::random();
     services.store.create_group(project_id, group_id, "demo", BRANCH).await?;
-    let token = auth::create_token(services.store.as_ref(), project_id, "demo").await?;
+    let token = auth::create_token_with(services.store.as_ref(), project_id, "demo", Scopes::ALL).await?;
     Ok(DemoProject { project_id, group_id, token, devices: Vec::new() })
 }

@@ -137,6 +137,10 @@ impl Broker for EmbeddedBroker {
         self.router.is_connected(&device.to_string()).await
     }
 
+    async fn disconnect(&self, device: DeviceId) {
+        self.router.disconnect_client(&device.to_string()).await;
+    }
+
     async fn shutdown(&self) {
         let Some(mut running) = self.running.lock().await.take() else { return };
         self.hooks.close();

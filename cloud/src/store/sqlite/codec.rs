@@ -3,41 +3,41 @@
 use iottly_protocol::{DeviceId, GroupId, Level, MessageKind, ProjectId, StreamClass};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite};
+use sqlx::Row as _;
 
-use crate::model::{CommandStatus, Scope};
+use super::db::{Db, Row};
+use crate::model::{CommandStatus, Scope, SnippetKind};
 use crate::store::{Result, StoreError};
 
 /// Reads the column `field`.
-pub(super) fn get<'r, T>(row: &'r SqliteRow, field: &'static str) -> Result<T>
+pub(super) fn get<'r, T>(row: &'r Row, field: &'static str) -> Result<T>
 where
-    T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
+    T: sqlx::Decode<'r, Db> + sqlx::Type<Db>,
 {
     Ok(row.try_get(field)?)
 }
 
 /// Reads the column `field` as `N` bytes.
-pub(super) fn bytes<const N: usize>(row: &SqliteRow, table: &'static str, field: &'static str) -> Result<[u8; N]> {
+pub(super) fn bytes<const N: usize>(row: &Row, table: &'static str, field: &'static str) -> Result<[u8; N]> {
     let blob: &[u8] = get(row, field)?;
     blob.try_into().map_err(|_| corrupt(table, field, format!("{} bytes instead of {N}", blob.len())))
 }
 
 /// Reads a scope out of the columns `project` and `field`.
-pub(super) fn scope(row: &SqliteRow, table: &'static str, field: &'static str) -> Result<Scope> {
+pub(super) fn scope(row: &Row, table: &'static str, field: &'static str) -> Result<Scope> {
     Ok(Scope { project: project(row, table, "project")?, device: DeviceId::from_bytes(bytes(row, table, field)?) })
 }
 
-pub(super) fn project(row: &SqliteRow, table: &'static str, field: &'static str) -> Result<ProjectId> {
+pub(super) fn project(row: &Row, table: &'static str, field: &'static str) -> Result<ProjectId> {
     Ok(ProjectId::from_bytes(bytes(row, table, field)?))
 }
 
-pub(super) fn group(row: &SqliteRow, table: &'static str, field: &'static str) -> Result<GroupId> {
+pub(super) fn group(row: &Row, table: &'static str, field: &'static str) -> Result<GroupId> {
     Ok(GroupId::from_bytes(bytes(row, table, field)?))
 }
 
 /// Reads the column `field` as raw JSON text.
-pub(super) fn raw(row: &SqliteRow, table: &'static str, field: &'static str) -> Result<Box<RawValue>> {
+pub(super) fn raw(row: &Row, table: &'static str, field: &'static str) -> Result<Box<RawValue>> {
     RawValue::from_string(get(row, field)?).map_err(|error| corrupt(table, field, error.to_string()))
 }
 
@@ -76,6 +76,9 @@ macro_rules! coded {
 
 coded!(kind_code, kind, MessageKind, "messages", "kind", { MessageKind::UserDefined = 0, MessageKind::IottlyAgent = 1, });
 coded!(class_code, class, StreamClass, "streams", "class", { StreamClass::History = 0, StreamClass::Control = 1, });
+coded!(snippet_kind_code, snippet_kind, SnippetKind, "snippets", "kind", {
+    SnippetKind::Global = 0, SnippetKind::Init = 1, SnippetKind::Loop = 2, SnippetKind::Handler = 3,
+});
 coded!(level_code, level, Level, "device_logs", "level", {
     Level::Trace = 0, Level::Debug = 1, Level::Info = 2, Level::Warn = 3, Level::Error = 4,
 });

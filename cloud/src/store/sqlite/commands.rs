@@ -1,24 +1,25 @@
 use iottly_protocol::{CommandId, CommandResult, CommandState};
-use sqlx::SqliteConnection;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
+use super::db::{self, Conn, Pool, Row};
 use super::{codec, taken};
-use crate::model::{CommandRecord, CommandStatus, NewCommand, Scope, UnixMs};
-use crate::store::Result;
+use crate::model::{CommandRecord, CommandStatus, Idempotency, NewCommand, Scope, UnixMs};
+use crate::store::{CommandQuery, Result, Submitted};
 
 /// Detail of a command that the cloud expired: a guess that the device's own word may still correct.
 const PRESUMED: &str = "the device did not report the command in time";
+/// Detail of a command that the cloud withdrew after it had handed it over: the device's own word may still correct it.
+const WITHDRAWN: &str = "withdrawn before the device reported it";
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT project, device, id, cmd_type, body, status, detail, created, expires, changed FROM commands WHERE ",
+            "SELECT project, device, id, cmd_type, body, status, detail, created, expires, changed, sent, delivered, cancelling FROM commands WHERE ",
             $rest
         )
     };
 }
 
-pub(super) async fn create(connection: &mut SqliteConnection, command: &NewCommand) -> Result<()> {
+pub(super) async fn create(connection: &mut Conn, command: &NewCommand) -> Result<()> {
     sqlx::query(
         "INSERT INTO commands (project, device, id, cmd_type, body, status, created, expires, changed) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7)",
@@ -37,7 +38,121 @@ pub(super) async fn create(connection: &mut SqliteConnection, command: &NewComma
     Ok(())
 }
 
-pub(super) async fn one(pool: &SqlitePool, scope: Scope, id: CommandId) -> Result<Option<CommandRecord>> {
+/// Stores a command, unless a request with the same key did so before: then that one's command is the answer.
+pub(super) async fn submit(connection: &mut Conn, command: &NewCommand, key: Option<&Idempotency>) -> Result<Submitted> {
+    let mut tx = db::begin(connection).await?;
+    if let Some(key) = key {
+        let claimed = sqlx::query(
+            "INSERT INTO idempotency (project, token, name, request, device, command, created) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(&command.scope.project.as_bytes()[..])
+        .bind(&key.token.as_bytes()[..])
+        .bind(&key.key)
+        .bind(&key.request[..])
+        .bind(&command.scope.device.as_bytes()[..])
+        .bind(&command.id.as_bytes()[..])
+        .bind(command.created)
+        .execute(&mut *tx)
+        .await?;
+        if claimed.rows_affected() == 0 {
+            return earlier(&mut tx, command, key).await;
+        }
+    }
+    create(&mut tx, command).await?;
+    tx.commit().await?;
+    Ok(Submitted::New)
+}
+
+async fn earlier(tx: &mut Conn, command: &NewCommand, key: &Idempotency) -> Result<Submitted> {
+    let row = sqlx::query("SELECT request, device, command FROM idempotency WHERE project = $1 AND token = $2 AND name = $3")
+        .bind(&command.scope.project.as_bytes()[..])
+        .bind(&key.token.as_bytes()[..])
+        .bind(&key.key)
+        .fetch_one(&mut *tx)
+        .await?;
+    let same_device = codec::bytes::<16>(&row, "idempotency", "device")? == *command.scope.device.as_bytes();
+    if !same_device || codec::bytes::<32>(&row, "idempotency", "request")? != key.request {
+        return Ok(Submitted::OtherRequest);
+    }
+    let row = sqlx::query(select!("project = $1 AND device = $2 AND id = $3"))
+        .bind(&command.scope.project.as_bytes()[..])
+        .bind(&command.scope.device.as_bytes()[..])
+        .bind(&codec::bytes::<16>(&row, "idempotency", "command")?[..])
+        .fetch_one(tx)
+        .await?;
+    Ok(Submitted::Earlier(Box::new(record(&row)?)))
+}
+
+/// Forgets keys of requests before `before`.
+pub(super) async fn forget_keys(connection: &mut Conn, before: UnixMs) -> Result<u64> {
+    let done = sqlx::query("DELETE FROM idempotency WHERE created < $1").bind(before).execute(connection).await?;
+    Ok(done.rows_affected())
+}
+
+/// Commands of a device, newest first.
+pub(super) async fn list(pool: &Pool, scope: Scope, query: &CommandQuery) -> Result<Vec<CommandRecord>> {
+    let (created, id) = query.before.map_or((UnixMs::MAX, [0xff; 16]), |(created, id)| (created, *id.as_bytes()));
+    let state = query.status.map_or(-1, codec::status_code);
+    let rows = sqlx::query(select!(
+        "project = $1 AND device = $2 AND (created, id) < ($3, $4) AND ($5 < 0 OR status = $5) ORDER BY created DESC, id DESC LIMIT $6"
+    ))
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(created)
+    .bind(&id[..])
+    .bind(state)
+    .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(record).collect()
+}
+
+/// Withdraws a command: one that was never handed over is cancelled now, one that is out is marked. Returns what it is now.
+pub(super) async fn cancel(connection: &mut Conn, scope: Scope, id: CommandId, now: UnixMs) -> Result<Option<CommandRecord>> {
+    let mut tx = db::begin(connection).await?;
+    // One that is being handed over right now may reach the device: its own word then corrects this.
+    for sql in [
+        "UPDATE commands SET status = 7, detail = $5, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status = 0",
+        "UPDATE commands SET cancelling = true, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status IN (1, 2) \
+         AND cancelling = false AND $5 <> ''",
+    ] {
+        sqlx::query(sql)
+            .bind(&scope.project.as_bytes()[..])
+            .bind(&scope.device.as_bytes()[..])
+            .bind(&id.as_bytes()[..])
+            .bind(now)
+            .bind(WITHDRAWN)
+            .execute(&mut *tx)
+            .await?;
+    }
+    let row = sqlx::query(select!("project = $1 AND device = $2 AND id = $3"))
+        .bind(&scope.project.as_bytes()[..])
+        .bind(&scope.device.as_bytes()[..])
+        .bind(&id.as_bytes()[..])
+        .fetch_optional(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    row.as_ref().map(record).transpose()
+}
+
+/// Settles a command that was sent and is being withdrawn: from now on the cloud never sends it again, so unless the device
+/// has it already it will not run.
+pub(super) async fn withdraw(connection: &mut Conn, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
+    sqlx::query(
+        "UPDATE commands SET status = 7, detail = $5, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status = 1 AND cancelling = true",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(&id.as_bytes()[..])
+    .bind(now)
+    .bind(WITHDRAWN)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn one(pool: &Pool, scope: Scope, id: CommandId) -> Result<Option<CommandRecord>> {
     let query = sqlx::query(select!("project = $1 AND device = $2 AND id = $3"))
         .bind(&scope.project.as_bytes()[..])
         .bind(&scope.device.as_bytes()[..])
@@ -45,25 +160,27 @@ pub(super) async fn one(pool: &SqlitePool, scope: Scope, id: CommandId) -> Resul
     query.fetch_optional(pool).await?.as_ref().map(record).transpose()
 }
 
-pub(super) async fn open(pool: &SqlitePool, scope: Scope) -> Result<Vec<CommandRecord>> {
+pub(super) async fn open(pool: &Pool, scope: Scope) -> Result<Vec<CommandRecord>> {
     let query = sqlx::query(select!("project = $1 AND device = $2 AND status < 3 ORDER BY created, id"))
         .bind(&scope.project.as_bytes()[..])
         .bind(&scope.device.as_bytes()[..]);
     query.fetch_all(pool).await?.iter().map(record).collect()
 }
 
-pub(super) async fn mark_sent(connection: &mut SqliteConnection, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
-    sqlx::query("UPDATE commands SET status = 1, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status = 0")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
-        .bind(now)
-        .execute(connection)
-        .await?;
+pub(super) async fn mark_sent(connection: &mut Conn, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
+    sqlx::query(
+        "UPDATE commands SET status = 1, changed = $4, sent = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status = 0",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(&id.as_bytes()[..])
+    .bind(now)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
-pub(super) async fn expire(connection: &mut SqliteConnection, now: UnixMs) -> Result<u64> {
+pub(super) async fn expire(connection: &mut Conn, now: UnixMs) -> Result<u64> {
     let done = sqlx::query("UPDATE commands SET status = $1, detail = $2, changed = $3 WHERE status < 2 AND expires <= $3")
         .bind(codec::status_code(CommandStatus::Expired))
         .bind(PRESUMED)
@@ -74,7 +191,7 @@ pub(super) async fn expire(connection: &mut SqliteConnection, now: UnixMs) -> Re
 }
 
 /// Moves a command forward to what the device reports; a final status stays, unless the cloud only presumed it.
-pub(super) async fn advance(connection: &mut SqliteConnection, scope: Scope, result: &CommandResult, now: UnixMs) -> Result<()> {
+pub(super) async fn advance(connection: &mut Conn, scope: Scope, result: &CommandResult, now: UnixMs) -> Result<()> {
     let status = match result.state {
         CommandState::Delivered => CommandStatus::Delivered,
         CommandState::Done => CommandStatus::Answered,
@@ -84,8 +201,9 @@ pub(super) async fn advance(connection: &mut SqliteConnection, scope: Scope, res
         CommandState::Cancelled => CommandStatus::Cancelled,
     };
     sqlx::query(
-        "UPDATE commands SET status = $4, detail = $5, changed = $6 WHERE project = $1 AND device = $2 AND id = $3 \
-         AND ((status < 3 AND status < $4) OR (status = 5 AND detail = $7))",
+        "UPDATE commands SET status = $4, detail = $5, changed = $6, delivered = coalesce(delivered, $6) \
+         WHERE project = $1 AND device = $2 AND id = $3 \
+         AND ((status < 3 AND status < $4) OR (status = 5 AND detail = $7) OR (status = 7 AND detail = $8))",
     )
     .bind(&scope.project.as_bytes()[..])
     .bind(&scope.device.as_bytes()[..])
@@ -94,12 +212,13 @@ pub(super) async fn advance(connection: &mut SqliteConnection, scope: Scope, res
     .bind(result.detail.as_deref())
     .bind(now)
     .bind(PRESUMED)
+    .bind(WITHDRAWN)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-fn record(row: &SqliteRow) -> Result<CommandRecord> {
+fn record(row: &Row) -> Result<CommandRecord> {
     Ok(CommandRecord {
         id: CommandId::from_bytes(codec::bytes(row, "commands", "id")?),
         scope: codec::scope(row, "commands", "device")?,
@@ -110,5 +229,8 @@ fn record(row: &SqliteRow) -> Result<CommandRecord> {
         created: codec::get(row, "created")?,
         expires: codec::get(row, "expires")?,
         changed: codec::get(row, "changed")?,
+        sent: codec::get(row, "sent")?,
+        delivered: codec::get(row, "delivered")?,
+        cancelling: codec::get(row, "cancelling")?,
     })
 }

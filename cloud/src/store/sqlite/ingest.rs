@@ -6,8 +6,8 @@ use std::collections::hash_map::Entry as Slot;
 use iottly_protocol::{GapReason, LogLine, MessageKind, StreamClass, StreamId};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
-use sqlx::{Connection, SqliteConnection};
 
+use super::db::{self, Conn};
 use super::{commands, devices, logs, messages, streams};
 use crate::ingest::stream::{Effect, StreamState};
 use crate::ingest::{Entry, Outcome, Upload};
@@ -20,8 +20,8 @@ struct Touched {
     new: bool,
 }
 
-pub(super) async fn apply(connection: &mut SqliteConnection, ids: &MessageIds, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+pub(super) async fn apply(connection: &mut Conn, ids: &MessageIds, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
+    let mut tx = db::begin(connection).await?;
     let mut touched: HashMap<(Scope, StreamId), Touched> = HashMap::new();
     let mut outcomes = Vec::with_capacity(uploads.len());
     let mut now = UnixMs::MIN;
@@ -40,7 +40,7 @@ pub(super) async fn apply(connection: &mut SqliteConnection, ids: &MessageIds, u
 }
 
 async fn apply_one(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     ids: &MessageIds,
     touched: &mut HashMap<(Scope, StreamId), Touched>,
     upload: Upload,
@@ -55,7 +55,7 @@ async fn apply_one(
     };
     let effects = known.state.apply(stream, body);
     let history = known.state.class != Some(StreamClass::Control);
-    let mut outcome = Outcome { upto: known.state.upto, stored: Vec::new(), refused: Vec::new() };
+    let mut outcome = Outcome { upto: known.state.upto, stored: Vec::new(), refused: Vec::new(), results: Vec::new() };
     let mut lines = Vec::new();
     for effect in effects {
         match effect {
@@ -64,7 +64,12 @@ async fn apply_one(
                 let origin = Some((stream, seq));
                 outcome.stored.push(StoredMessage { id, scope, kind, timestamp, device_timestamp: at, channel, payload, origin });
             }
-            Effect::Accept(_, control) => accept_control(tx, scope, control, received, &mut lines).await?,
+            Effect::Accept(_, control) => {
+                if let Entry::Result(result) = &control {
+                    outcome.results.push(result.id);
+                }
+                accept_control(tx, scope, control, received, &mut lines).await?;
+            }
             Effect::Gap { from, to, reason } if history => {
                 outcome.stored.push(messages::agent_message(ids, scope, received, gap_payload(stream, from, to, reason)));
             }
@@ -83,13 +88,7 @@ async fn apply_one(
     Ok(outcome)
 }
 
-async fn accept_control(
-    tx: &mut SqliteConnection,
-    scope: Scope,
-    entry: Entry,
-    now: UnixMs,
-    lines: &mut Vec<LogLine>,
-) -> Result<()> {
+async fn accept_control(tx: &mut Conn, scope: Scope, entry: Entry, now: UnixMs, lines: &mut Vec<LogLine>) -> Result<()> {
     match entry {
         Entry::Result(result) => commands::advance(tx, scope, &result, now).await,
         Entry::Firmware(report) => devices::set_firmware(tx, scope, &report).await,

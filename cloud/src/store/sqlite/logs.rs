@@ -1,15 +1,15 @@
 use iottly_protocol::LogLine;
-use sqlx::sqlite::SqlitePool;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row as _;
 
 use super::codec;
+use super::db::{Conn, Pool};
 use crate::model::{Scope, StoredLog};
 use crate::store::Result;
 
 /// Lines kept per device; older ones are removed as new ones come.
 const KEPT: i64 = 1000;
 
-pub(super) async fn append(connection: &mut SqliteConnection, scope: Scope, lines: &[LogLine]) -> Result<()> {
+pub(super) async fn append(connection: &mut Conn, scope: Scope, lines: &[LogLine]) -> Result<()> {
     let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
     let row = sqlx::query("SELECT max(n) AS n FROM device_logs WHERE project = $1 AND device = $2")
         .bind(project)
@@ -39,7 +39,7 @@ pub(super) async fn append(connection: &mut SqliteConnection, scope: Scope, line
     Ok(())
 }
 
-pub(super) async fn newest(pool: &SqlitePool, scope: Scope, limit: usize) -> Result<Vec<StoredLog>> {
+pub(super) async fn newest(pool: &Pool, scope: Scope, limit: usize) -> Result<Vec<StoredLog>> {
     let rows =
         sqlx::query("SELECT level, body, device_ts FROM device_logs WHERE project = $1 AND device = $2 ORDER BY n DESC LIMIT $3")
             .bind(&scope.project.as_bytes()[..])

@@ -2,13 +2,13 @@ use std::sync::LazyLock;
 
 use iottly_protocol::{MessageKind, StreamId};
 use serde_json::value::RawValue;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::QueryBuilder;
 
 use super::codec;
+use super::db::{Conn, Db, Pool, Row};
 use crate::message_id::MessageIds;
 use crate::model::{MessageId, Scope, StoredMessage, UnixMs};
-use crate::store::{Result, ScanBounds};
+use crate::store::{PageQuery, Result, ScanBounds};
 
 /// Columns of a message row.
 const COLUMNS: usize = 10;
@@ -31,7 +31,7 @@ pub(super) fn agent_message(ids: &MessageIds, scope: Scope, now: UnixMs, payload
     StoredMessage { id, scope, kind, timestamp, device_timestamp: timestamp, channel: None, payload, origin: None }
 }
 
-pub(super) async fn insert(connection: &mut SqliteConnection, messages: &[&StoredMessage]) -> Result<()> {
+pub(super) async fn insert(connection: &mut Conn, messages: &[&StoredMessage]) -> Result<()> {
     let mut chunks = messages.chunks_exact(ROWS);
     for chunk in &mut chunks {
         insert_rows(connection, INSERT_MANY.as_str(), chunk).await?;
@@ -42,7 +42,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: &[&Store
     Ok(())
 }
 
-async fn insert_rows(connection: &mut SqliteConnection, sql: &'static str, messages: &[&StoredMessage]) -> Result<()> {
+async fn insert_rows(connection: &mut Conn, sql: &'static str, messages: &[&StoredMessage]) -> Result<()> {
     let mut query = sqlx::query(sql);
     for message in messages {
         query = query
@@ -61,8 +61,8 @@ async fn insert_rows(connection: &mut SqliteConnection, sql: &'static str, messa
     Ok(())
 }
 
-pub(super) async fn scan(pool: &SqlitePool, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>> {
-    let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
+pub(super) async fn scan(pool: &Pool, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>> {
+    let mut query: QueryBuilder<Db> = QueryBuilder::new(
         "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM messages WHERE project = ",
     );
     query.push_bind(&scope.project.as_bytes()[..]).push(" AND device = ").push_bind(&scope.device.as_bytes()[..]);
@@ -80,7 +80,28 @@ pub(super) async fn scan(pool: &SqlitePool, scope: Scope, bounds: ScanBounds, li
     query.build().fetch_all(pool).await?.iter().map(message).collect()
 }
 
-fn message(row: &SqliteRow) -> Result<StoredMessage> {
+/// A page by number: skips `offset` entries in the order asked for.
+pub(super) async fn page(pool: &Pool, scope: Scope, page: &PageQuery) -> Result<Vec<StoredMessage>> {
+    let mut query: QueryBuilder<Db> = QueryBuilder::new(
+        "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM messages WHERE project = ",
+    );
+    query.push_bind(&scope.project.as_bytes()[..]).push(" AND device = ").push_bind(&scope.device.as_bytes()[..]);
+    if let Some(kind) = page.kind {
+        query.push(" AND kind = ").push_bind(codec::kind_code(kind));
+    }
+    if let Some(from) = page.from {
+        query.push(" AND ts >= ").push_bind(from);
+    }
+    if let Some(until) = page.until {
+        query.push(" AND ts < ").push_bind(until);
+    }
+    query.push(if page.ascending { " ORDER BY ts, id" } else { " ORDER BY ts DESC, id DESC" });
+    query.push(" LIMIT ").push_bind(i64::try_from(page.limit).unwrap_or(i64::MAX));
+    query.push(" OFFSET ").push_bind(i64::try_from(page.offset).unwrap_or(i64::MAX));
+    query.build().fetch_all(pool).await?.iter().map(message).collect()
+}
+
+fn message(row: &Row) -> Result<StoredMessage> {
     let stream: Option<&[u8]> = codec::get(row, "stream")?;
     let origin = match stream {
         None => None,

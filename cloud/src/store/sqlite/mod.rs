@@ -10,22 +10,32 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use super::{NewDevice, Result, ScanBounds, Store, StoreError};
+use super::{CommandQuery, NewDevice, PageQuery, Result, ScanBounds, Store, StoreError, Submitted};
 use crate::ingest::{Outcome, Upload};
 use crate::message_id::MessageIds;
 use crate::model::{
-    CommandRecord, Definition, Device, Group, NewCommand, Principal, Project, Scope, SecretHash, StoredLog, StoredMessage, UnixMs,
+    AuditEntry, Branch, Change, Changed, CommandRecord, Definition, Device, Group, Idempotency, Licence, NewCommand, Principal,
+    Project, Revision, Scope, SecretHash, Snippet, StoredLog, StoredMessage, Token, TokenId, UnixMs,
 };
 
+mod audit;
+mod branches;
+mod change;
 mod codec;
 mod commands;
+mod db;
+mod definitions;
 mod devices;
+mod erase;
+mod groups;
 mod ingest;
 mod logs;
 mod messages;
 mod migrations;
 mod projects;
+mod snippets;
 mod streams;
+mod tokens;
 
 /// Connections that read; each is one thread.
 const READERS: u32 = 4;
@@ -57,6 +67,7 @@ impl SqliteStore {
             .pragma("journal_size_limit", "67108864");
         let mut writer = SqliteConnection::connect_with(&options).await?;
         migrations::run(&mut writer).await?;
+        branches::complete_empty(&mut writer).await?;
         let readers = SqlitePoolOptions::new().min_connections(1).max_connections(READERS);
         let readers = readers.connect_with(options.pragma("query_only", "on")).await?;
         Ok(Self { writer: Mutex::new(Some(writer)), readers, ids: Arc::new(ids) })
@@ -90,11 +101,11 @@ impl Store for SqliteStore {
     }
 
     async fn create_group(&self, project: ProjectId, id: GroupId, name: &str, branch: &str) -> Result<()> {
-        projects::create_group(&mut *self.write().await?, project, id, name, branch).await
+        groups::create(&mut *self.write().await?, project, id, name, branch).await
     }
 
     async fn groups(&self, project: ProjectId) -> Result<Vec<Group>> {
-        projects::groups(&self.readers, project).await
+        groups::all(&self.readers, project).await
     }
 
     async fn create_device(&self, device: &NewDevice) -> Result<()> {
@@ -117,20 +128,64 @@ impl Store for SqliteStore {
         devices::online(&self.readers).await
     }
 
-    async fn create_token(&self, hash: SecretHash, principal: &Principal) -> Result<()> {
-        projects::create_token(&mut *self.write().await?, hash, principal).await
+    async fn change(&self, project: ProjectId, by: &Principal, change: Change, now: UnixMs) -> Result<Changed> {
+        change::apply(&mut *self.write().await?, project, by, change, now).await
     }
 
-    async fn principal(&self, hash: SecretHash) -> Result<Option<Principal>> {
-        projects::principal(&self.readers, hash).await
+    async fn audit(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>> {
+        audit::newest(&self.readers, project, before, limit).await
+    }
+
+    async fn erase_step(&self, now: UnixMs, limit: usize) -> Result<bool> {
+        erase::step(&mut *self.write().await?, now, limit).await
+    }
+
+    async fn drop_older(&self, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
+        erase::older(&mut *self.write().await?, scope, before, limit).await
+    }
+
+    async fn create_token(&self, hash: SecretHash, token: &Token) -> Result<()> {
+        tokens::create(&mut *self.write().await?, hash, token).await
+    }
+
+    async fn token(&self, hash: SecretHash) -> Result<Option<Token>> {
+        tokens::of_hash(&self.readers, hash).await
+    }
+
+    async fn tokens(&self, project: ProjectId) -> Result<Vec<Token>> {
+        tokens::all(&self.readers, project).await
+    }
+
+    async fn touch_token(&self, project: ProjectId, id: TokenId, now: UnixMs) -> Result<()> {
+        tokens::touch(&mut *self.write().await?, project, id, now).await
+    }
+
+    async fn licences(&self, project: ProjectId) -> Result<Vec<Licence>> {
+        devices::licences(&self.readers, project).await
     }
 
     async fn definitions(&self, project: ProjectId) -> Result<Vec<Definition>> {
-        projects::definitions(&self.readers, project).await
+        definitions::all(&self.readers, project).await
     }
 
     async fn definition(&self, project: ProjectId, cmd_type: &str) -> Result<Option<Definition>> {
-        projects::definition(&self.readers, project, cmd_type).await
+        definitions::one(&self.readers, project, cmd_type).await
+    }
+
+    async fn branches(&self, project: ProjectId) -> Result<Vec<Branch>> {
+        branches::all(&self.readers, project).await
+    }
+
+    async fn snippets(&self, project: ProjectId, branch: &str) -> Result<Option<Vec<Snippet>>> {
+        snippets::all(&self.readers, project, branch).await
+    }
+
+    async fn revisions(&self, project: ProjectId, branch: &str, before: Option<u64>, limit: usize) -> Result<Vec<Revision>> {
+        branches::revisions(&self.readers, project, branch, before, limit).await
+    }
+
+    async fn revision(&self, project: ProjectId, branch: &str, number: u64) -> Result<Option<(Revision, Vec<Snippet>)>> {
+        branches::one_revision(&self.readers, project, branch, number).await
     }
 
     async fn ingest(&self, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
@@ -166,12 +221,32 @@ impl Store for SqliteStore {
         messages::scan(&self.readers, scope, bounds, limit).await
     }
 
+    async fn page(&self, scope: Scope, query: &PageQuery) -> Result<Vec<StoredMessage>> {
+        messages::page(&self.readers, scope, query).await
+    }
+
     async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>> {
         logs::newest(&self.readers, scope, limit).await
     }
 
-    async fn create_command(&self, command: &NewCommand) -> Result<()> {
-        commands::create(&mut *self.write().await?, command).await
+    async fn create_command(&self, command: &NewCommand, key: Option<&Idempotency>) -> Result<Submitted> {
+        commands::submit(&mut *self.write().await?, command, key).await
+    }
+
+    async fn forget_keys(&self, before: UnixMs) -> Result<u64> {
+        commands::forget_keys(&mut *self.write().await?, before).await
+    }
+
+    async fn commands(&self, scope: Scope, query: &CommandQuery) -> Result<Vec<CommandRecord>> {
+        commands::list(&self.readers, scope, query).await
+    }
+
+    async fn cancel_command(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<Option<CommandRecord>> {
+        commands::cancel(&mut *self.write().await?, scope, id, now).await
+    }
+
+    async fn withdraw_command(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
+        commands::withdraw(&mut *self.write().await?, scope, id, now).await
     }
 
     async fn command(&self, scope: Scope, id: CommandId) -> Result<Option<CommandRecord>> {
@@ -199,6 +274,16 @@ impl Store for SqliteStore {
             tracing::warn!(%error, "database did not close cleanly; what was committed stays");
         }
     }
+}
+
+/// A thing that has to be there: `affected` rows were it.
+fn missing(affected: u64, what: &'static str, name: &dyn std::fmt::Display) -> Result<u64> {
+    if affected == 0 { Err(StoreError::Missing { what, name: name.to_string() }) } else { Ok(affected) }
+}
+
+/// Refuses one more when `count` is the limit already.
+fn full(count: i64, what: &'static str, max: i64) -> Result<()> {
+    if count >= max { Err(StoreError::Full { what, max }) } else { Ok(()) }
 }
 
 /// Names a constraint that a row broke, when it is the uniqueness that the caller asked about.

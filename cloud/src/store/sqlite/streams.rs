@@ -1,8 +1,8 @@
 use iottly_protocol::StreamId;
-use sqlx::sqlite::SqlitePool;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row as _;
 
 use super::codec;
+use super::db::{Conn, Pool};
 use crate::ingest::stream::StreamState;
 use crate::model::{Scope, UnixMs};
 use crate::store::Result;
@@ -10,7 +10,7 @@ use crate::store::Result;
 /// Streams remembered per device. A device holds 16 at most; beyond, the one untouched for longest is forgotten.
 const KEPT: i64 = 64;
 
-pub(super) async fn upto(pool: &SqlitePool, scope: Scope, stream: StreamId) -> Result<u64> {
+pub(super) async fn upto(pool: &Pool, scope: Scope, stream: StreamId) -> Result<u64> {
     let row = sqlx::query("SELECT upto FROM streams WHERE project = $1 AND device = $2 AND stream = $3")
         .bind(&scope.project.as_bytes()[..])
         .bind(&scope.device.as_bytes()[..])
@@ -21,7 +21,7 @@ pub(super) async fn upto(pool: &SqlitePool, scope: Scope, stream: StreamId) -> R
 }
 
 /// Reads the state of a stream; none for one never seen.
-pub(super) async fn load(connection: &mut SqliteConnection, scope: Scope, stream: StreamId) -> Result<Option<StreamState>> {
+pub(super) async fn load(connection: &mut Conn, scope: Scope, stream: StreamId) -> Result<Option<StreamState>> {
     let row = sqlx::query("SELECT class, upto, sparse, recent FROM streams WHERE project = $1 AND device = $2 AND stream = $3")
         .bind(&scope.project.as_bytes()[..])
         .bind(&scope.device.as_bytes()[..])
@@ -47,7 +47,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, scope: Scope, stream
 
 /// Writes the state of a stream; `new` says that there was none.
 pub(super) async fn save(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn,
     scope: Scope,
     stream: StreamId,
     state: &StreamState,
@@ -79,10 +79,10 @@ pub(super) async fn save(
     if new { forget_oldest(connection, scope).await } else { Ok(()) }
 }
 
-async fn forget_oldest(connection: &mut SqliteConnection, scope: Scope) -> Result<()> {
+async fn forget_oldest(connection: &mut Conn, scope: Scope) -> Result<()> {
     sqlx::query(
         "DELETE FROM streams WHERE project = $1 AND device = $2 AND stream IN (SELECT stream FROM streams \
-         WHERE project = $1 AND device = $2 ORDER BY touched DESC, stream LIMIT -1 OFFSET $3)",
+         WHERE project = $1 AND device = $2 ORDER BY touched DESC, stream LIMIT 1000000 OFFSET $3)",
     )
     .bind(&scope.project.as_bytes()[..])
     .bind(&scope.device.as_bytes()[..])

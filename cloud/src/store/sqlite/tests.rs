@@ -4,7 +4,7 @@ use serde_json::value::to_raw_value;
 use super::*;
 use crate::command::seeded_definitions;
 use crate::ingest::{Entry, UploadBody};
-use crate::model::{Cursor, ORPHANED};
+use crate::model::{Cursor, ORPHANED, Scopes};
 
 struct Setup {
     folder: tempfile::TempDir,
@@ -22,7 +22,7 @@ async fn setup() -> Setup {
 }
 
 async fn project(store: &SqliteStore, byte: u8) {
-    let project = Project { id: ProjectId::from_bytes([byte; 12]), name: format!("p{byte}") };
+    let project = Project { id: ProjectId::from_bytes([byte; 12]), name: format!("p{byte}"), created: 0, retention_days: None };
     store.create_project(&project, GroupId::from_bytes([byte; 16]), &seeded_definitions()).await.expect("created");
 }
 
@@ -44,8 +44,8 @@ fn upload(scope: Scope, stream: u8, first: u64, n: u64, received: UnixMs) -> Upl
 #[tokio::test]
 async fn what_is_written_is_there_after_reopening() {
     let Setup { folder, store, scope } = setup().await;
-    let principal = Principal { project: scope.project, name: "t".into() };
-    store.create_token(SecretHash([3; 32]), &principal).await.expect("created");
+    let token = crate::auth::mint_token(scope.project, "t", Scopes::PROJECT, Some(9), 1).expect("randomness").token;
+    store.create_token(SecretHash([3; 32]), &token).await.expect("created");
     store.create_group(scope.project, GroupId::from_bytes([9; 16]), "a group", "main").await.expect("created");
     let outcomes = store.ingest(vec![upload(scope, 1, 1, 200, 1_000)]).await.expect("commits");
     assert_eq!((outcomes[0].upto, outcomes[0].stored.len()), (200, 200));
@@ -54,8 +54,8 @@ async fn what_is_written_is_there_after_reopening() {
 
     let store = SqliteStore::open(&folder.path().join("cloud.db")).await.expect("opens again");
     assert_eq!(store.projects().await.expect("reads").len(), 1);
-    assert_eq!(store.principal(SecretHash([3; 32])).await.expect("reads"), Some(principal));
-    assert_eq!(store.principal(SecretHash([4; 32])).await.expect("reads"), None);
+    assert_eq!(store.token(SecretHash([3; 32])).await.expect("reads"), Some(token));
+    assert_eq!(store.token(SecretHash([4; 32])).await.expect("reads"), None);
     assert_eq!(store.definitions(scope.project).await.expect("reads"), seeded_definitions());
     let groups = store.groups(scope.project).await.expect("reads");
     assert_eq!(groups.iter().map(|group| group.name.as_str()).collect::<Vec<_>>(), [ORPHANED, "a group"]);
@@ -73,7 +73,7 @@ async fn what_is_written_is_there_after_reopening() {
 #[tokio::test]
 async fn names_and_ids_are_taken_once() {
     let Setup { folder: _folder, store, scope } = setup().await;
-    let project = Project { id: scope.project, name: "again".into() };
+    let project = Project { id: scope.project, name: "again".into(), created: 0, retention_days: None };
     let taken = store.create_project(&project, GroupId::random(), &[]).await.expect_err("taken");
     assert_eq!(taken.to_string(), r#"project "010101010101010101010101" exists already"#);
     assert!(matches!(device(&store, scope).await, Err(StoreError::Exists { what: "device", .. })));
@@ -176,4 +176,106 @@ async fn a_newer_schema_is_not_touched() {
     newer.close().await.expect("closes");
     let Err(error) = SqliteStore::open(&path).await else { panic!("must not open") };
     assert!(error.to_string().contains("9999"), "{error}");
+}
+
+/// What the first schema held of one tenant, as its own program wrote it.
+const FIRST_SCHEMA: &str = r#"
+    INSERT INTO projects VALUES (x'010101010101010101010101', 'old');
+    INSERT INTO groups (project, id, name) VALUES (x'010101010101010101010101', x'01010101010101010101010101010101', '_orphaned');
+    INSERT INTO devices (project, id, group_id, name, secret) VALUES (x'010101010101010101010101',
+        x'01010101010101010101010101010101', x'01010101010101010101010101010101', 'd', zeroblob(32));
+    INSERT INTO tokens VALUES (zeroblob(32), x'010101010101010101010101', 'old token');
+    INSERT INTO tokens VALUES (x'0101010101010101010101010101010101010101010101010101010101010101', x'010101010101010101010101', 'b');
+    INSERT INTO definitions VALUES (x'010101010101010101010101', 'echo',
+        '{"cmd_type":"echo","description":"","direction":"command","options":[{"key":"content","type":"FixedValue","value":"v"}]}');
+    INSERT INTO commands (project, device, id, cmd_type, body, status, created, expires, changed) VALUES (x'010101010101010101010101',
+        x'01010101010101010101010101010101', x'02020202020202020202020202020202', 'echo', '{"content":"v"}', 0, 5, 9, 5);
+"#;
+
+#[tokio::test]
+async fn a_populated_first_schema_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("cloud.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut old = SqliteConnection::connect_with(&options).await.expect("connects");
+    migrations::run_first(&mut old, 1).await.expect("applies");
+    sqlx::raw_sql(FIRST_SCHEMA).execute(&mut old).await.expect("writes");
+    old.close().await.expect("closes");
+
+    let store = SqliteStore::open(&path).await.expect("opens");
+    let scope = Scope { project: ProjectId::from_bytes([1; 12]), device: DeviceId::from_bytes([1; 16]) };
+    let tokens = store.tokens(scope.project).await.expect("reads");
+    assert_eq!(tokens.len(), 2);
+    assert!(
+        tokens[0].id != tokens[1].id && tokens.iter().all(|token| token.scopes == Scopes::PROJECT && token.is_live(i64::MAX))
+    );
+    assert_eq!(store.definition(scope.project, "echo").await.expect("reads").expect("kept").options[0].key, "content");
+    assert_eq!(store.open_commands(scope).await.expect("reads").len(), 1);
+    assert_eq!(store.device(scope).await.expect("reads").expect("kept").tags, Vec::<String>::new());
+    let snippets = store.snippets(scope.project, crate::model::MAIN_BRANCH).await.expect("reads").expect("a branch");
+    assert_eq!(snippets.iter().map(|snippet| snippet.name.as_str()).collect::<Vec<_>>(), ["global", "init", "loop", "echo"]);
+    store.close().await;
+    let store = SqliteStore::open(&path).await.expect("opens again");
+    let again = store.snippets(scope.project, crate::model::MAIN_BRANCH).await.expect("reads").expect("a branch");
+    assert_eq!(again, snippets, "a second start changes nothing");
+}
+
+#[tokio::test]
+async fn a_change_that_fails_leaves_nothing() {
+    let Setup { folder: _folder, store, scope } = setup().await;
+    let by: Principal = crate::auth::mint_token(scope.project, "t", Scopes::PROJECT, None, 1).expect("randomness").token.into();
+    let other = DeviceId::from_bytes([7; 16]);
+    store.create_group(scope.project, GroupId::from_bytes([9; 16]), "g", "").await.expect("created");
+    let members = vec![scope.device, other];
+    let error = store
+        .change(scope.project, &by, Change::MoveDevices(GroupId::from_bytes([9; 16]), members), 5)
+        .await
+        .expect_err("unknown");
+    assert_eq!(error.to_string(), format!("device \"{other}\" is unknown in this project"));
+    assert_eq!(
+        store.device(scope).await.expect("reads").expect("exists").group,
+        GroupId::from_bytes([1; 16]),
+        "all of them or none"
+    );
+    assert!(store.audit(scope.project, None, 10).await.expect("reads").is_empty());
+    let stranger = ProjectId::from_bytes([2; 12]);
+    let missing = store.change(stranger, &by, Change::RenameProject("x".into()), 5).await;
+    assert!(matches!(missing, Err(StoreError::Missing { what: "project", .. })));
+}
+
+#[tokio::test]
+async fn data_of_a_deleted_device_goes_in_steps_and_late_records_with_it() {
+    let Setup { folder: _folder, store, scope } = setup().await;
+    let by: Principal = crate::auth::mint_token(scope.project, "t", Scopes::PROJECT, None, 1).expect("randomness").token.into();
+    store.ingest(vec![upload(scope, 1, 1, 25, 1_000)]).await.expect("commits");
+    store.change(scope.project, &by, Change::DeleteDevice(scope.device), 2_000).await.expect("deletes");
+    let mut steps = 0;
+    while store.erase_step(3_000, 10).await.expect("erases") {
+        steps += 1;
+    }
+    assert_eq!(steps, 3);
+    // What was on its way when the device was deleted.
+    store.ingest(vec![upload(scope, 1, 26, 1, 3_000)]).await.expect("commits");
+    assert!(store.erase_step(70_000, 10).await.expect("erases"));
+    assert!(!store.erase_step(70_000, 10).await.expect("erases"));
+    assert!(store.scan(scope, ScanBounds::default(), 10).await.expect("reads").is_empty());
+    store.ingest(vec![upload(scope, 1, 1, 1, 80_000)]).await.expect("commits");
+    assert!(!store.erase_step(200_000, 10).await.expect("erases"), "the mark is gone once it has settled");
+}
+
+#[tokio::test]
+async fn messages_older_than_their_project_keeps_go() {
+    let Setup { folder: _folder, store, scope } = setup().await;
+    let by: Principal = crate::auth::mint_token(scope.project, "t", Scopes::PROJECT, None, 1).expect("randomness").token.into();
+    let day = 24 * 60 * 60 * 1000;
+    store.ingest(vec![upload(scope, 1, 1, 7, day), upload(scope, 1, 8, 3, 5 * day)]).await.expect("commits");
+    let count = async || store.scan(scope, ScanBounds::default(), 100).await.expect("reads").len();
+    crate::housekeeping::retain(&store, 9 * day).await.expect("looks");
+    assert_eq!(count().await, 10, "for ever unless it is set");
+    assert_eq!(store.change(scope.project, &by, Change::SetRetention(Some(5)), 5).await.expect("sets").affected, 1);
+    assert_eq!(store.change(scope.project, &by, Change::SetRetention(Some(5)), 5).await.expect("sets").affected, 0);
+    crate::housekeeping::retain(&store, 9 * day).await.expect("deletes");
+    assert_eq!(count().await, 3);
+    let again = store.ingest(vec![upload(scope, 1, 1, 10, 9 * day)]).await.expect("commits");
+    assert!(again[0].stored.is_empty(), "what was deleted does not come again");
 }

@@ -1,0 +1,187 @@
+//! Deployment groups: a device is in exactly one, `_orphaned` takes who is in no other.
+
+use std::collections::HashSet;
+
+use axum::extract::Path;
+use iottly_protocol::{DeviceId, GroupId};
+use serde::{Deserialize, Serialize};
+
+use super::Answer;
+use super::body::JsonBody;
+use super::dto::{Done, GroupDto, OK};
+use super::query::Params;
+use super::search::Search;
+use super::spaced::Spaced;
+use super::text;
+use crate::auth::ProjectAccess;
+use crate::clock;
+use crate::error::ApiError;
+use crate::model::{Change, Group, ORPHANED};
+
+/// Most devices that one request names; a search may mean more.
+const MAX_NAMED: usize = 5000;
+
+#[derive(Serialize)]
+pub(super) struct All {
+    deployment_groups: Vec<GroupDto>,
+    status: u16,
+}
+
+#[derive(Serialize)]
+pub(super) struct One {
+    deployment_group: GroupDto,
+    status: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewGroup {
+    name: String,
+    #[serde(default)]
+    branch: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GroupChange {
+    name: Option<String>,
+    branch: Option<String>,
+}
+
+pub(super) async fn all(access: ProjectAccess) -> Answer<All> {
+    let groups = access.groups().await?;
+    Ok(Spaced(All { deployment_groups: groups.into_iter().map(Into::into).collect(), status: OK }))
+}
+
+pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<One> {
+    let id = group_id(&id)?;
+    answer(&access, id).await
+}
+
+pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewGroup>) -> Answer<One> {
+    let (id, name) = (GroupId::random(), text::name("name", &body.name)?);
+    access.change(Change::CreateGroup { id, name, branch: body.branch }, clock::now()).await?;
+    answer(&access, id).await
+}
+
+pub(super) async fn update(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+    JsonBody(body): JsonBody<GroupChange>,
+) -> Answer<One> {
+    let id = group_id(&id)?;
+    let name = body.name.map(|name| text::name("name", &name)).transpose()?;
+    access.change(Change::UpdateGroup { id, name, branch: body.branch }, clock::now()).await?;
+    answer(&access, id).await
+}
+
+/// Deletes a group; its devices fall back to `_orphaned`.
+pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
+    access.change(Change::DeleteGroup(group_id(&id)?), clock::now()).await?;
+    Ok(Done::answer())
+}
+
+/// The devices to move: named, or found by a search.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Members {
+    devices: Option<Vec<DeviceId>>,
+    search: Option<Search>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Moved {
+    /// How many devices change their group.
+    affected: usize,
+    devices: Vec<DeviceId>,
+    dry_run: bool,
+    status: u16,
+}
+
+/// Moves devices into a group, out of the ones they are in; with `dry_run=true` only says which.
+pub(super) async fn move_devices(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+    params: Params,
+    JsonBody(body): JsonBody<Members>,
+) -> Answer<Moved> {
+    let (dry_run, group) = (params.flag("dry_run")?, group_id(&id)?);
+    find(&access, group).await?;
+    let devices = affected(&access, group, &body).await?;
+    if !dry_run && !devices.is_empty() {
+        access.change(Change::MoveDevices(group, devices.clone()), clock::now()).await?;
+    }
+    Ok(Spaced(Moved { affected: devices.len(), devices, dry_run, status: OK }))
+}
+
+/// Takes a device out of a group: it falls back to `_orphaned`.
+pub(super) async fn remove_device(access: ProjectAccess, Path((_, id, device)): Path<(String, String, String)>) -> Answer<Done> {
+    let (group, groups) = (group_id(&id)?, access.groups().await?);
+    let device: DeviceId = device.parse().map_err(|_| not_in_it())?;
+    let holds = groups.iter().any(|known| known.id == group && known.boards.contains(&device));
+    let orphaned = groups.iter().find(|known| known.name == ORPHANED).filter(|_| holds).ok_or_else(not_in_it)?;
+    access.change(Change::MoveDevices(orphaned.id, vec![device]), clock::now()).await?;
+    Ok(Done::answer())
+}
+
+/// Deploys a group's branch. What cannot be deployed is refused with its reason; nothing is pretended.
+pub(super) async fn flash(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
+    let group = id.parse().map_err(|_| ApiError::forbidden("deployment group is unknown in this project"))?;
+    let group = access.groups().await?.into_iter().find(|known| known.id == group);
+    let group = group.ok_or_else(|| ApiError::forbidden("deployment group is unknown in this project"))?;
+    if group.branch.is_empty() {
+        return Err(ApiError::invalid("no_branch", format!("deployment group {:?} follows no branch", group.name)));
+    }
+    let branches = access.services().store.branches(access.id()).await?;
+    let saved = branches.iter().any(|branch| branch.name == group.branch && branch.head > 0);
+    if !saved {
+        return Err(ApiError::invalid("no_revision", format!("branch {:?} has no saved version", group.branch)));
+    }
+    Err(ApiError::not_implemented(
+        "no_releases",
+        "this version of the cloud cannot sign releases: nothing was sent to the devices",
+    ))
+}
+
+async fn affected(access: &ProjectAccess, group: GroupId, body: &Members) -> Result<Vec<DeviceId>, ApiError> {
+    let devices = access.devices().await?;
+    let wanted: Vec<_> = match (&body.devices, &body.search) {
+        (Some(named), None) if named.len() <= MAX_NAMED => {
+            let named: HashSet<_> = named.iter().copied().collect();
+            let known: HashSet<_> = devices.iter().map(|device| device.scope.device).collect();
+            if let Some(unknown) = named.difference(&known).min() {
+                return Err(ApiError::forbidden(format!("device \"{unknown}\" is unknown in this project")));
+            }
+            devices.into_iter().filter(|device| named.contains(&device.scope.device)).collect()
+        }
+        (None, Some(search)) if !search.is_everything() => devices.into_iter().filter(|device| search.matches(device)).collect(),
+        (Some(_), None) => return Err(invalid(format!("devices names more than {MAX_NAMED}"))),
+        (None, Some(_)) => return Err(invalid("search has no condition".to_owned())),
+        _ => return Err(invalid("body needs either devices or search".to_owned())),
+    };
+    Ok(wanted.into_iter().filter(|device| device.group != group).map(|device| device.scope.device).collect())
+}
+
+fn invalid(message: String) -> ApiError {
+    ApiError::invalid("invalid_body", message)
+}
+
+fn not_in_it() -> ApiError {
+    ApiError::missing("deployment group has no such device")
+}
+
+fn unknown() -> ApiError {
+    ApiError::missing("deployment group is unknown in this project")
+}
+
+fn group_id(text: &str) -> Result<GroupId, ApiError> {
+    text.parse().map_err(|_| unknown())
+}
+
+async fn find(access: &ProjectAccess, id: GroupId) -> Result<Group, ApiError> {
+    access.groups().await?.into_iter().find(|group| group.id == id).ok_or_else(unknown)
+}
+
+async fn answer(access: &ProjectAccess, id: GroupId) -> Answer<One> {
+    Ok(Spaced(One { deployment_group: find(access, id).await?.into(), status: OK }))
+}

@@ -1,0 +1,43 @@
+use std::time::Duration;
+
+use iottly_protocol::CommandId;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::CommandService;
+use crate::model::{CommandRecord, Scope};
+use crate::store::StoreError;
+
+impl CommandService {
+    /// Tells those who wait that something is new about a command.
+    pub fn reported(&self, id: CommandId) {
+        // An error only says that nobody waits.
+        let _ = self.reports.send(id);
+    }
+
+    /// Waits until a command has a final status, at most `patience`; returns what it is then, none when there is no such command.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn settled(&self, scope: Scope, id: CommandId, patience: Duration) -> Result<Option<CommandRecord>, StoreError> {
+        let mut reports = self.reports.subscribe();
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let record = self.store.command(scope, id).await?;
+            if record.as_ref().is_none_or(|record| record.status.is_final()) {
+                return Ok(record);
+            }
+            let news = async {
+                loop {
+                    match reports.recv().await {
+                        Ok(reported) if reported != id => {}
+                        // Too much happened to follow, or the cloud stops: the store knows.
+                        Ok(_) | Err(RecvError::Lagged(_) | RecvError::Closed) => return,
+                    }
+                }
+            };
+            if tokio::time::timeout_at(deadline, news).await.is_err() {
+                return self.store.command(scope, id).await;
+            }
+        }
+    }
+}

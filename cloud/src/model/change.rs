@@ -1,0 +1,169 @@
+use iottly_protocol::{DeviceId, GroupId};
+
+use super::{Definition, SecretHash, SnippetEdit, SnippetId, Token, TokenId, UnixMs};
+
+/// A change of what a project is made of. The store applies it and writes the audit entry in one transaction.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Gives the project another name.
+    RenameProject(String),
+    /// Keeps messages for so many days; none for ever.
+    SetRetention(Option<u32>),
+    /// Deletes the project with everything in it; the data of its devices is erased after.
+    DeleteProject,
+    /// Adds a message definition, with a fresh handler in every branch if it is a command.
+    CreateDefinition(Definition),
+    /// Replaces the definition of the same type; a handler whose options changed is kept under another name.
+    UpdateDefinition(Definition),
+    /// Removes a definition; its handlers are kept under another name.
+    DeleteDefinition(String),
+    /// Adds a token.
+    CreateToken(SecretHash, Token),
+    /// Makes a token useless.
+    RevokeToken(TokenId),
+    /// Adds a device that nothing can log in as until it is paired.
+    CreateDevice {
+        /// Its id.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+        /// Its group; none for `_orphaned`.
+        group: Option<GroupId>,
+        /// Hash of its broker secret.
+        secret: SecretHash,
+        /// The pair code: 32 hex digits.
+        code: String,
+        /// When the pair code stops working.
+        expires: UnixMs,
+    },
+    /// Gives a device another name.
+    RenameDevice(DeviceId, String),
+    /// Replaces a device's tags.
+    TagDevice(DeviceId, Vec<String>),
+    /// Deletes a device; its data is erased after.
+    DeleteDevice(DeviceId),
+    /// Adds a deployment group.
+    CreateGroup {
+        /// Its id.
+        id: GroupId,
+        /// Its name.
+        name: String,
+        /// The branch it follows; empty for none.
+        branch: String,
+    },
+    /// Changes a deployment group; `_orphaned` keeps its name.
+    UpdateGroup {
+        /// The group.
+        id: GroupId,
+        /// New name; none leaves it.
+        name: Option<String>,
+        /// New branch, empty for none; none leaves it.
+        branch: Option<String>,
+    },
+    /// Removes a deployment group; its devices fall back to `_orphaned`.
+    DeleteGroup(GroupId),
+    /// Puts devices into a group, out of the ones they are in.
+    MoveDevices(GroupId, Vec<DeviceId>),
+    /// Adds a branch: empty, or a copy of another's working copy.
+    CreateBranch {
+        /// Its name.
+        name: String,
+        /// The branch to copy.
+        from: Option<String>,
+    },
+    /// Removes a branch that no group follows, with its revisions.
+    DeleteBranch(String),
+    /// Writes into a branch's working copy.
+    SaveSnippets(String, Vec<SnippetEdit>),
+    /// Removes a handler that no command calls.
+    DeleteSnippet(String, SnippetId),
+    /// Saves the working copy as the next revision, unless it is what the newest one holds.
+    SaveVersion {
+        /// The branch.
+        branch: String,
+        /// What the author says about it.
+        message: String,
+    },
+    /// Replaces the working copy by a revision; a handler of a command that is defined now is made when the revision has none.
+    RestoreRevision {
+        /// The branch.
+        branch: String,
+        /// The revision.
+        number: u64,
+    },
+}
+
+/// What a [`Change`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// How many things are different now; 0 when it was so already.
+    pub affected: u64,
+    /// The revision that a version was saved as.
+    pub revision: Option<u64>,
+}
+
+impl Changed {
+    /// So many things are different.
+    #[must_use]
+    pub const fn affecting(affected: u64) -> Self {
+        Self { affected, revision: None }
+    }
+}
+
+/// An entry of the audit log: who did what to what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Its number in the project, from 1 on.
+    pub number: u64,
+    /// When.
+    pub at: UnixMs,
+    /// Name of the token.
+    pub actor: String,
+    /// The token.
+    pub token: TokenId,
+    /// What was done, such as `device.rename`.
+    pub action: String,
+    /// To what; an id or a name.
+    pub target: String,
+    /// The new name, the number of devices and the like.
+    pub detail: String,
+}
+
+impl Change {
+    /// Action, target and detail of the audit entry; no secrets, no code.
+    #[must_use]
+    pub fn audit(&self) -> (&'static str, String, String) {
+        let entry = |action, target: &dyn ToString, detail: &dyn ToString| (action, target.to_string(), detail.to_string());
+        match self {
+            Self::RenameProject(name) => entry("project.rename", &"", name),
+            Self::SetRetention(days) => {
+                entry("project.retention", &"", &days.map_or("for ever".to_owned(), |days| format!("{days} days")))
+            }
+            Self::DeleteProject => entry("project.delete", &"", &""),
+            Self::CreateDefinition(definition) => entry("messagedefinition.create", &definition.cmd_type, &""),
+            Self::UpdateDefinition(definition) => entry("messagedefinition.update", &definition.cmd_type, &""),
+            Self::DeleteDefinition(cmd_type) => entry("messagedefinition.delete", cmd_type, &""),
+            Self::CreateToken(_, token) => entry("token.create", &token.id, &token.name),
+            Self::RevokeToken(id) => entry("token.revoke", id, &""),
+            Self::CreateDevice { device, name, .. } => entry("device.create", device, name),
+            Self::RenameDevice(device, name) => entry("device.rename", device, name),
+            Self::TagDevice(device, tags) => entry("device.tag", device, &tags.join(", ")),
+            Self::DeleteDevice(device) => entry("device.delete", device, &""),
+            Self::CreateGroup { id, name, .. } => entry("deploymentgroup.create", id, name),
+            Self::UpdateGroup { id, name, branch } => {
+                let detail = [("name", name), ("branch", branch)]
+                    .into_iter()
+                    .filter_map(|(key, value)| Some(format!("{key}: {}", value.as_ref()?)));
+                entry("deploymentgroup.update", id, &detail.collect::<Vec<_>>().join(", "))
+            }
+            Self::DeleteGroup(id) => entry("deploymentgroup.delete", id, &""),
+            Self::MoveDevices(group, devices) => entry("deploymentgroup.move", group, &format!("{} devices", devices.len())),
+            Self::CreateBranch { name, from } => entry("branch.create", name, &from.as_deref().unwrap_or_default()),
+            Self::DeleteBranch(name) => entry("branch.delete", name, &""),
+            Self::SaveSnippets(branch, edits) => entry("branch.save", branch, &format!("{} snippets", edits.len())),
+            Self::DeleteSnippet(branch, id) => entry("snippet.delete", branch, id),
+            Self::SaveVersion { branch, message } => entry("branch.save_version", branch, message),
+            Self::RestoreRevision { branch, number } => entry("branch.restore", branch, number),
+        }
+    }
+}

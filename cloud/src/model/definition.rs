@@ -1,0 +1,212 @@
+use serde::{Deserialize, Serialize};
+
+/// Most definitions of one project.
+pub const MAX_DEFINITIONS: usize = 200;
+/// Most options of one definition.
+const MAX_OPTIONS: usize = 64;
+/// Most choices of one option.
+const MAX_CHOICES: usize = 256;
+/// Longest name of a definition or an option, bytes.
+const MAX_NAME_BYTES: usize = 64;
+/// Longest default or choice, bytes.
+const MAX_VALUE_BYTES: usize = 1024;
+/// Longest description, bytes.
+const MAX_DESCRIPTION_BYTES: usize = 2048;
+
+/// A kind of message that a project's commands or events may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// Its name: the command's type.
+    pub cmd_type: String,
+    /// For people.
+    pub description: String,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Its options, in the order they were defined.
+    pub options: Vec<DefinitionOption>,
+}
+
+/// Which way messages of a definition go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Cloud to device.
+    Command,
+    /// Device to cloud.
+    Event,
+}
+
+/// One option of a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinitionOption {
+    /// Its name, without the type's prefix.
+    pub key: String,
+    /// What it accepts.
+    #[serde(flatten)]
+    pub kind: OptionKind,
+    /// Whether a command may come without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+/// What an option of a definition accepts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum OptionKind {
+    /// Sent as `value` unless the sender overrides it.
+    FixedValue {
+        /// The default.
+        value: String,
+    },
+    /// One of the listed values.
+    MultipleChoice {
+        /// What may be chosen.
+        listvalues: Vec<String>,
+    },
+    /// Anything but null and empty.
+    FreeValue,
+}
+
+/// Why a definition cannot be kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDefinition {
+    /// A name is empty, too long, or has characters that names do not have.
+    #[error("{what} {name:?} is not 1 to {MAX_NAME_BYTES} letters, digits, \"_\" or \"-\"")]
+    Name {
+        /// The kind of name.
+        what: &'static str,
+        /// What was given.
+        name: String,
+    },
+    /// The name means something else in the documented shape.
+    #[error("type \"metadata\" is reserved")]
+    Reserved,
+    /// Nothing to send.
+    #[error("definition has no keys")]
+    Empty,
+    /// Two options have one name.
+    #[error("key {0:?} is defined twice")]
+    Twice(String),
+    /// A choice without choices, or with one twice, or an empty one.
+    #[error("key {0:?} needs listvalues: different, not empty texts")]
+    Choices(String),
+    /// A limit is exceeded.
+    #[error("{what} is over its limit of {max}")]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much may be.
+        max: usize,
+    },
+}
+
+/// A name as the original normalises it: spaces become `_`, commas and dots go.
+#[must_use]
+pub fn normalised(name: &str) -> String {
+    name.trim().chars().filter(|c| !matches!(c, ',' | '.')).map(|c| if c == ' ' { '_' } else { c }).collect()
+}
+
+impl Definition {
+    /// Normalises the names and checks the limits.
+    ///
+    /// # Errors
+    /// Names the first thing that does not fit.
+    pub fn checked(mut self) -> Result<Self, InvalidDefinition> {
+        self.cmd_type = name("type", &self.cmd_type)?;
+        if self.cmd_type == "metadata" {
+            return Err(InvalidDefinition::Reserved);
+        }
+        limit("description", self.description.len(), MAX_DESCRIPTION_BYTES)?;
+        if self.options.is_empty() {
+            return Err(InvalidDefinition::Empty);
+        }
+        limit("number of keys", self.options.len(), MAX_OPTIONS)?;
+        for option in &mut self.options {
+            option.key = name("key", &option.key)?;
+            check_kind(&option.key, &option.kind)?;
+        }
+        for (index, option) in self.options.iter().enumerate() {
+            if self.options[..index].iter().any(|other| other.key == option.key) {
+                return Err(InvalidDefinition::Twice(option.key.clone()));
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn check_kind(key: &str, kind: &OptionKind) -> Result<(), InvalidDefinition> {
+    match kind {
+        OptionKind::FixedValue { value } => limit("value", value.len(), MAX_VALUE_BYTES),
+        OptionKind::MultipleChoice { listvalues } => {
+            limit("number of listvalues", listvalues.len(), MAX_CHOICES)?;
+            listvalues.iter().try_for_each(|value| limit("listvalue", value.len(), MAX_VALUE_BYTES))?;
+            let twice = listvalues.iter().enumerate().any(|(index, value)| listvalues[..index].contains(value));
+            if listvalues.is_empty() || twice || listvalues.iter().any(String::is_empty) {
+                return Err(InvalidDefinition::Choices(key.to_owned()));
+            }
+            Ok(())
+        }
+        OptionKind::FreeValue => Ok(()),
+    }
+}
+
+fn name(what: &'static str, given: &str) -> Result<String, InvalidDefinition> {
+    let name = normalised(given);
+    let plain = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !plain {
+        let name = iottly_protocol::limits::clip(given, MAX_NAME_BYTES).to_owned();
+        return Err(InvalidDefinition::Name { what, name });
+    }
+    Ok(name)
+}
+
+fn limit(what: &'static str, is: usize, max: usize) -> Result<(), InvalidDefinition> {
+    if is > max { Err(InvalidDefinition::Limit { what, max }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free(key: &str) -> DefinitionOption {
+        DefinitionOption { key: key.into(), kind: OptionKind::FreeValue, optional: false }
+    }
+
+    fn definition(cmd_type: &str, options: Vec<DefinitionOption>) -> Definition {
+        Definition { cmd_type: cmd_type.into(), description: String::new(), direction: Direction::Command, options }
+    }
+
+    #[test]
+    fn names_are_normalised() {
+        let checked = definition(" set the, target. ", vec![free("target value")]).checked().expect("fits");
+        assert_eq!((checked.cmd_type.as_str(), checked.options[0].key.as_str()), ("set_the_target", "target_value"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let choice = |list: &[&str]| {
+            let listvalues = list.iter().map(|value| (*value).to_owned()).collect();
+            definition(
+                "a",
+                vec![DefinitionOption { key: "k".into(), kind: OptionKind::MultipleChoice { listvalues }, optional: false }],
+            )
+        };
+        for (bad, reason) in [
+            (definition("", vec![free("k")]), "type \"\""),
+            (definition(".,", vec![free("k")]), "type"),
+            (definition("a/b", vec![free("k")]), "type \"a/b\""),
+            (definition("metadata", vec![free("k")]), "reserved"),
+            (definition("a", Vec::new()), "no keys"),
+            (definition("a", vec![free("")]), "key \"\""),
+            (definition("a", vec![free("x y"), free("x_y")]), "\"x_y\" is defined twice"),
+            (definition("a", vec![free("k"); 65]), "limit of 64"),
+            (definition(&"x".repeat(65), vec![free("k")]), "type"),
+            (choice(&[]), "listvalues"),
+            (choice(&["a", "a"]), "listvalues"),
+            (choice(&[""]), "listvalues"),
+        ] {
+            let error = bad.checked().expect_err(reason).to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

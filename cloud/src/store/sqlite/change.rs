@@ -1,0 +1,64 @@
+//! Changes of what a project is made of, each in one transaction with its audit entry.
+
+use iottly_protocol::ProjectId;
+
+use super::db::{self, Conn};
+use super::{audit, branches, definitions, devices, erase, groups, tokens};
+use crate::model::{Change, Changed, Principal, UnixMs};
+use crate::store::{Result, StoreError};
+
+pub(super) async fn apply(
+    connection: &mut Conn,
+    project: ProjectId,
+    by: &Principal,
+    change: Change,
+    now: UnixMs,
+) -> Result<Changed> {
+    let mut tx = db::begin(connection).await?;
+    let known = sqlx::query(db::LOCK_PROJECT).bind(&project.as_bytes()[..]).fetch_optional(&mut *tx).await?;
+    if known.is_none() {
+        return Err(StoreError::Missing { what: "project", name: project.to_string() });
+    }
+    let entry = change.audit();
+    let last = matches!(change, Change::DeleteProject);
+    let changed = run(&mut tx, project, by, change, now).await?;
+    if changed.affected > 0 && !last {
+        audit::append(&mut tx, project, by, entry, now).await?;
+    }
+    tx.commit().await?;
+    Ok(changed)
+}
+
+async fn run(tx: &mut Conn, project: ProjectId, by: &Principal, change: Change, now: UnixMs) -> Result<Changed> {
+    let affected = match change {
+        Change::RenameProject(name) => super::projects::rename(tx, project, &name).await?,
+        Change::SetRetention(days) => super::projects::set_retention(tx, project, days).await?,
+        Change::DeleteProject => erase::project(tx, project, now).await?,
+        Change::CreateDefinition(definition) => definitions::create(tx, project, &definition, now).await?,
+        Change::UpdateDefinition(definition) => definitions::update(tx, project, &definition, now).await?,
+        Change::DeleteDefinition(cmd_type) => definitions::delete(tx, project, &cmd_type, now).await?,
+        Change::CreateToken(hash, token) => tokens::add(tx, project, hash, &token).await?,
+        Change::RevokeToken(id) => tokens::revoke(tx, project, id).await?,
+        Change::CreateDevice { device, name, group, secret, code, expires } => {
+            let group = groups::or_orphaned(tx, project, group).await?;
+            let licence = devices::NewLicence { code: &code, created: now, expires };
+            devices::create_licensed(tx, project, device, &name, group, secret, &licence).await?
+        }
+        Change::RenameDevice(device, name) => devices::rename(tx, project, device, &name).await?,
+        Change::TagDevice(device, tags) => devices::tag(tx, project, device, &tags).await?,
+        Change::DeleteDevice(device) => erase::device(tx, project, device, now).await?,
+        Change::CreateGroup { id, name, branch } => groups::add(tx, project, id, &name, &branch).await?,
+        Change::UpdateGroup { id, name, branch } => groups::update(tx, project, id, name.as_deref(), branch.as_deref()).await?,
+        Change::DeleteGroup(id) => groups::delete(tx, project, id).await?,
+        Change::MoveDevices(group, members) => groups::move_devices(tx, project, group, &members).await?,
+        Change::CreateBranch { name, from } => branches::create(tx, project, &name, from.as_deref(), now).await?,
+        Change::DeleteBranch(name) => branches::delete(tx, project, &name).await?,
+        Change::SaveSnippets(branch, edits) => branches::save(tx, project, &branch, &edits, now).await?,
+        Change::DeleteSnippet(branch, id) => branches::delete_snippet(tx, project, &branch, id, now).await?,
+        Change::SaveVersion { branch, message } => {
+            return branches::save_version(tx, project, &branch, &message, &by.name, now).await;
+        }
+        Change::RestoreRevision { branch, number } => branches::restore(tx, project, &branch, number, now).await?,
+    };
+    Ok(Changed::affecting(affected))
+}
