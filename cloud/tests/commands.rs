@@ -21,7 +21,7 @@ async fn connect(cloud: &TestCloud, stream: StreamId, next: u64) -> Raw {
 /// Reports what became of a command, as the record number `seq` of the control stream.
 async fn report(device: &Raw, stream: StreamId, seq: u64, id: &str, state: &str) {
     let record = format!(r#"{{"result":{{"id":"{id}","state":"{state}","at_ms":1}}}}"#);
-    device.up(encode_batch(stream, seq, [record.as_bytes()].into_iter())).await;
+    device.up(encode_batch(stream, seq, [record.as_bytes()])).await;
 }
 
 #[tokio::test]
