@@ -10,7 +10,7 @@ use iottly_boards::VirtualBoard;
 use iottly_boards::virtual_board::{Bme280, Climate};
 use iottly_builder::Source;
 use iottly_manifest::Manifest;
-use iottly_sandbox::{CallError, Fault};
+use iottly_sandbox::{CallError, Fault, TrapCode};
 use serde_json::json;
 
 const EVERYTHING: &str = r#"
@@ -177,4 +177,43 @@ fn an_exception_in_an_event_names_its_line_and_the_firmware_goes_on() {
 fn the_device_is_not_there_while_the_script_is_built() {
     let error = common::build(&Source::script("setTimeout(() => {}, 1);")).unwrap_err().to_string();
     assert!(error.starts_with("main.js:1") && error.contains("setTimeout needs the device"), "{error}");
+}
+
+#[test]
+fn the_bad_citizen_is_stopped_by_name_at_everything_it_does() {
+    let virtual_board = VirtualBoard::standard();
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../firmware-examples/bad-citizen/firmware.toml"));
+    let firmware = Board::firmware_with(&common::example("bad-citizen"), &manifest.unwrap());
+    let outcome = |command: &str| {
+        let mut board = Board::start_firmware_on(&firmware, &virtual_board);
+        (board.handle(command, json!({})).unwrap_err(), board)
+    };
+    for (command, codes) in [
+        ("spin", &[TrapCode::TimeBudget][..]),
+        ("dive", &[TrapCode::StackOverflow]),
+        ("pester", &[TrapCode::HostCalls, TrapCode::TimeBudget]),
+    ] {
+        let CallError::Trap(report) = outcome(command).0 else { panic!("{command}: no trap") };
+        assert!(codes.contains(&report.code), "{command}: {report}");
+    }
+    for (command, part) in [
+        ("shout", "a second"),
+        ("oversize", "the payload has"),
+        ("bloat", "the state would have"),
+        ("scribble", "changes of the state a second"),
+        ("litter", "more than 32 timers"),
+    ] {
+        let CallError::Fault(Fault::Limit(text)) = outcome(command).0 else { panic!("{command}: no limit") };
+        assert!(text.contains(part), "{command}: {text}");
+    }
+    for command in ["trespass", "elsewhere"] {
+        let error = outcome(command).0;
+        assert!(matches!(error, CallError::Fault(Fault::Denied(_))), "{command}: {error}");
+    }
+    let error = outcome("hog").0.to_string();
+    assert!(error.contains("out of memory"), "{error}");
+    let mut board = Board::start_firmware_on(&firmware, &virtual_board);
+    board.handle("chatter", json!({})).unwrap();
+    assert!(board.lines().len() < 500, "{}", board.lines().len());
+    assert_eq!(virtual_board.pin("heater"), Ok(false));
 }

@@ -160,7 +160,8 @@ impl Host for Recorder {
 
     fn state(&mut self) -> Option<&mut dyn StateStore> {
         if self.state.is_none() {
-            self.state = self.seen().state.clone();
+            let state = self.seen().state.clone();
+            self.state = state;
         }
         self.state.as_mut().map(|state| state as &mut dyn StateStore)
     }

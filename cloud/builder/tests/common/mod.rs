@@ -75,12 +75,21 @@ impl Board {
         Self { instance: firmware.start(Box::new(host.clone()), limits).unwrap(), host }
     }
 
-    /// Built with a manifest inside, started on a board, `init` has run.
-    pub(crate) fn start_on(board: &VirtualBoard, manifest: &str, source: &Source) -> Self {
-        let wasm = iottly_manifest::embed(&build(source).unwrap(), manifest).unwrap();
-        let mut started = Self::with(&Self::compiled(&wasm), Limits::default(), Some(board.clone()));
+    /// Built with a manifest inside.
+    pub(crate) fn firmware_with(source: &Source, manifest: &str) -> Firmware {
+        Self::compiled(&iottly_manifest::embed(&build(source).unwrap(), manifest).unwrap())
+    }
+
+    /// Started on a board, `init` has run.
+    pub(crate) fn start_firmware_on(firmware: &Firmware, board: &VirtualBoard) -> Self {
+        let mut started = Self::with(firmware, Limits::default(), Some(board.clone()));
         started.instance.init().unwrap();
         started
+    }
+
+    /// Built with a manifest inside, started on a board, `init` has run.
+    pub(crate) fn start_on(board: &VirtualBoard, manifest: &str, source: &Source) -> Self {
+        Self::start_firmware_on(&Self::firmware_with(source, manifest), board)
     }
 
     /// Built and started; `init` has not run.
