@@ -43,7 +43,7 @@ fn crates_depend_only_as_designed() {
         ("iottly-sandbox", &["iottly-boards", "iottly-child", "iottly-manifest"]),
         ("iottly-agent", &["iottly-sandbox", "iottly-boards", "iottly-protocol"]),
         ("iottly-child", &[]),
-        ("iottly-builder", &["iottly-child"]),
+        ("iottly-builder", &["iottly-child", "iottly-manifest"]),
         ("iottly-cloud", &["iottly-protocol", "iottly-builder"]),
         (
             "iottly",
