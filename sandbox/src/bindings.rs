@@ -6,4 +6,4 @@ wasmtime::component::bindgen!({
     world: "firmware",
 });
 
-pub use iottly::firmware::{log, telemetry, types};
+pub use iottly::firmware::{gpio, i2c, log, spi, telemetry, types, uart};

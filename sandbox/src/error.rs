@@ -26,6 +26,9 @@ pub enum LoadError {
     /// It wants imports this device does not have, or lacks the exports of a firmware.
     #[error("firmware does not fit the world iottly:firmware: {0}")]
     World(String),
+    /// Its manifest is damaged, wrong, or silent about something that it imports.
+    #[error("firmware manifest: {0}")]
+    Manifest(String),
     /// The compiler did not come through.
     #[error("cannot compile the firmware: {0}")]
     Compile(#[from] CompileError),

@@ -1,3 +1,5 @@
+use iottly_boards::BoardError;
+
 use crate::bindings::types;
 
 /// Why something did not happen; a firmware can catch it.
@@ -52,6 +54,16 @@ impl From<types::Fault> for Fault {
             types::Fault::Limit(text) => Self::Limit(text),
             types::Fault::Io(text) => Self::Io(text),
             types::Fault::Failed(text) => Self::Failed(text),
+        }
+    }
+}
+
+impl From<BoardError> for Fault {
+    fn from(error: BoardError) -> Self {
+        match error {
+            BoardError::Missing { .. } | BoardError::Unsupported(_) => Self::Unsupported(error.to_string()),
+            BoardError::InUse { .. } => Self::Busy,
+            BoardError::Io(_) => Self::Io(error.to_string()),
         }
     }
 }

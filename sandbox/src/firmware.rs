@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use iottly_manifest::Manifest;
 use wasmtime::component::Component;
 
 use crate::bindings::FirmwarePre;
 use crate::guest::Guest;
+use crate::profile::Profile;
 use crate::{Host, Instance, Limits, LoadError, Runtime, StartError};
 
 /// Compiled user code, ready to be started any number of times. Cheap to clone.
@@ -11,28 +13,35 @@ use crate::{Host, Instance, Limits, LoadError, Runtime, StartError};
 pub struct Firmware {
     runtime: Runtime,
     pre: FirmwarePre<Guest>,
-    digest: Arc<str>,
+    profile: Arc<Profile>,
 }
 
 impl Firmware {
-    pub(crate) fn new(runtime: &Runtime, component: &Component, digest: &str) -> Result<Self, LoadError> {
+    pub(crate) fn new(runtime: &Runtime, component: &Component, profile: Profile) -> Result<Self, LoadError> {
+        profile.check(component, runtime.engine())?;
         let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
         let pre = runtime.linker().instantiate_pre(component).map_err(world)?;
         let pre = FirmwarePre::new(pre).map_err(world)?;
-        Ok(Self { runtime: runtime.clone(), pre, digest: digest.into() })
+        Ok(Self { runtime: runtime.clone(), pre, profile: Arc::new(profile) })
     }
 
     /// sha256 of the component, 64 hex digits.
     #[must_use]
     pub fn digest(&self) -> &str {
-        &self.digest
+        &self.profile.digest
     }
 
-    /// Gives the firmware fresh memory and a host. Nothing of its own code has run yet but what sets up its memory.
+    /// What its manifest says; empty when it has none.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.profile.manifest
+    }
+
+    /// Gives the firmware fresh memory and a host. Where its manifest asks for less than `limits` allow, it gets less. Nothing of its own code has run yet but what sets up its memory.
     ///
     /// # Errors
     /// [`StartError`] when it needs more than `limits` allow.
     pub fn start(&self, host: Box<dyn Host>, limits: Limits) -> Result<Instance, StartError> {
-        Instance::start(self.runtime.clone(), &self.pre, host, limits)
+        Instance::start(self.runtime.clone(), &self.pre, Arc::clone(&self.profile), host, limits)
     }
 }

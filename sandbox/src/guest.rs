@@ -1,20 +1,36 @@
 //! What belongs to one running firmware: its host, its limits and what it has used of them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
 
-use crate::instance::thread_cpu;
+use crate::call_rate::CallRate;
+use crate::events::{Events, Timers};
+use crate::profile::Profile;
 use crate::quota::Quota;
+use crate::share::CpuShare;
 use crate::trap::{Stopped, TrapCode};
-use crate::{Host, Limits};
+use crate::{Fault, Host, Limits};
 
 pub(crate) struct Guest {
     pub(crate) host: Box<dyn Host>,
     pub(crate) limits: Limits,
     pub(crate) started: Instant,
+    pub(crate) profile: Arc<Profile>,
     pub(crate) log_quota: Quota,
+    pub(crate) send_quota: Quota,
+    pub(crate) send_bytes: Quota,
+    pub(crate) state_quota: Quota,
+    pub(crate) calls: CallRate,
+    pub(crate) share: CpuShare,
     pub(crate) call: Call,
+    /// What the firmware has open on the board.
+    pub(crate) table: ResourceTable,
+    pub(crate) timers: Timers,
+    pub(crate) events: Events,
+    sources: u32,
     memory_bytes: usize,
 }
 
@@ -23,29 +39,68 @@ pub(crate) struct Guest {
 pub(crate) struct Call {
     /// Time it may use.
     pub(crate) budget: Duration,
-    /// The thread's processor time when it began.
-    pub(crate) cpu_at_start: Duration,
     /// When it began.
     pub(crate) started: Option<Instant>,
+    /// The thread's processor time when it began, known from its first epoch on.
+    pub(crate) cpu_at_start: Option<Duration>,
     /// Time it spent inside the host.
     pub(crate) in_host: Duration,
-    /// Processor time it spent inside the host.
-    pub(crate) cpu_in_host: Duration,
+    /// Time it spent waiting for buses and delays, part of the former.
+    pub(crate) waited: Duration,
 }
 
 impl Guest {
-    pub(crate) fn new(host: Box<dyn Host>, limits: Limits) -> Self {
-        let log_quota = Quota::new(limits.log_lines_per_s);
-        Self { host, limits, started: Instant::now(), log_quota, call: Call::default(), memory_bytes: 0 }
+    pub(crate) fn new(host: Box<dyn Host>, profile: Arc<Profile>, limits: Limits) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        let events = Events::new(host.waker());
+        Self {
+            host,
+            started: Instant::now(),
+            profile,
+            log_quota: Quota::new(limits.log_lines_per_s),
+            send_quota: Quota::new(limits.sends_per_s),
+            send_bytes: Quota::new(limits.send_bytes_per_s),
+            state_quota: Quota::new(limits.state_sets_per_s),
+            calls: CallRate::new(limits.calls_per_s),
+            share: CpuShare::new(limits.cpu_percent),
+            call: Call::default(),
+            table,
+            timers: Timers::default(),
+            events,
+            sources: 0,
+            limits,
+            memory_bytes: 0,
+        }
     }
 
-    /// Runs something of the host on the host's time.
-    pub(crate) fn in_host<T>(&mut self, run: impl FnOnce(&mut dyn Host) -> T) -> T {
-        let (wall, cpu) = (Instant::now(), thread_cpu());
-        let result = run(self.host.as_mut());
-        self.call.in_host += wall.elapsed();
-        self.call.cpu_in_host += thread_cpu().saturating_sub(cpu);
+    /// Runs something of the host; the time it takes is not the firmware's.
+    pub(crate) fn in_host<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+        let began = Instant::now();
+        let result = run(self);
+        self.call.in_host += began.elapsed();
         result
+    }
+
+    /// Runs something that waits, for at most as long as the running call may still wait.
+    pub(crate) fn waiting<T>(&mut self, most: Duration, run: impl FnOnce(&mut Self, Duration) -> T) -> Result<T, Fault> {
+        let left = self.limits.wait.saturating_sub(self.call.waited);
+        if left.is_zero() {
+            let limit = self.limits.wait.as_millis();
+            return Err(Fault::Limit(format!("the running call has waited for {limit} ms, which is all it may")));
+        }
+        let began = Instant::now();
+        let result = run(self, most.min(left));
+        let took = began.elapsed();
+        self.call.in_host += took;
+        self.call.waited += took;
+        Ok(result)
+    }
+
+    /// A number for something that the firmware wants to hear about.
+    pub(crate) fn next_source(&mut self) -> u32 {
+        self.sources = self.sources.wrapping_add(1);
+        self.sources
     }
 }
 

@@ -1,4 +1,9 @@
-use crate::Fault;
+use std::sync::Arc;
+
+use iottly_boards::Board;
+use iottly_manifest::Interface;
+
+use crate::{Fault, StateStore, Waker};
 
 /// What a firmware may ask of its device; the agent implements it.
 ///
@@ -16,6 +21,46 @@ pub trait Host: Send {
 
     /// Wall-clock time, unix milliseconds.
     fn now_ms(&mut self) -> u64;
+
+    /// The board that the firmware sits on; none where there is none, which is also the answer unless an implementation
+    /// says otherwise.
+    fn board(&self) -> Option<Arc<dyn Board>> {
+        None
+    }
+
+    /// The device's policy: whether it lets the firmware have a label that its manifest asks for. By default it does; what
+    /// the board does not have cannot be had anyway.
+    fn grants(&self, interface: Interface, label: &str) -> bool {
+        let _ = (interface, label);
+        true
+    }
+
+    /// Where the firmware's state is kept; none by default, and then a firmware that asks gets [`Fault::Unsupported`].
+    fn state(&mut self) -> Option<&mut dyn StateStore> {
+        None
+    }
+
+    /// The JSON text of a setting that the cloud keeps for this device; none by default.
+    fn setting(&self, key: &str) -> Option<String> {
+        let _ = key;
+        None
+    }
+
+    /// The version of the settings, at most 2^53 - 1; none while there are none, and by default.
+    fn settings_version(&self) -> Option<u64> {
+        None
+    }
+
+    /// The device's name: its id in the cloud, `local` by default.
+    fn device(&self) -> String {
+        "local".to_owned()
+    }
+
+    /// Called from any thread when an event waits for the firmware, so that whoever sleeps between two calls can look at
+    /// [`Instance::deliver`](crate::Instance::deliver). None by default.
+    fn waker(&self) -> Option<Waker> {
+        None
+    }
 }
 
 /// A message of the firmware.

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
@@ -6,8 +7,9 @@ use crate::bindings::exports::iottly::firmware::app;
 use crate::bindings::{Firmware as World, types};
 use crate::epoch::EPOCH;
 use crate::guest::{Call, Guest};
+use crate::profile::Profile;
 use crate::trap::{Stopped, TrapCode, TrapReport};
-use crate::{CallError, Fault, Host, Limits, Runtime, StartError};
+use crate::{CallError, Fault, Host, Level, Limits, Runtime, StartError};
 
 /// Times longer than its budget a call may take while it waits for the processor or sits in the host.
 const WALL_FACTOR: u32 = 10;
@@ -28,12 +30,14 @@ impl Instance {
     pub(crate) fn start(
         runtime: Runtime,
         pre: &crate::bindings::FirmwarePre<Guest>,
+        profile: Arc<Profile>,
         host: Box<dyn Host>,
         limits: Limits,
     ) -> Result<Self, StartError> {
         let budget = limits.init;
+        let limits = profile.narrow(limits);
         let memory_bytes = limits.memory_bytes;
-        let mut store = Store::new(runtime.engine(), Guest::new(host, limits));
+        let mut store = Store::new(runtime.engine(), Guest::new(host, profile, limits));
         store.limiter(|guest| guest);
         // Texts are checked where they lie, so what may be passed is bounded by what the firmware can hold.
         store.set_hostcall_fuel(memory_bytes);
@@ -42,6 +46,7 @@ impl Instance {
         let running = runtime.running();
         let world = pre.instantiate(&mut store);
         drop(running);
+        settle(&mut store);
         match world {
             Ok(world) => Ok(Self { runtime, store, world, dead: None }),
             Err(error) => Err(StartError::Trap(Box::new(TrapReport::from_error(&error, "start")))),
@@ -97,6 +102,42 @@ impl Instance {
         self.call("shutdown", self.limits().shutdown, |app, store| app.call_shutdown(store, reason))
     }
 
+    /// When the next timer or event is due: a time to call [`Instance::deliver`] at. None while there is nothing to wait for.
+    #[must_use]
+    pub fn next_event_at(&self) -> Option<Instant> {
+        let guest = self.store.data();
+        [guest.timers.next_at(), guest.events.first_at()].into_iter().flatten().min()
+    }
+
+    /// Tells the firmware of one timer or event that is due, the oldest first. Answers false when there was none.
+    ///
+    /// # Errors
+    /// [`CallError`]: what the firmware answered, or how it was stopped.
+    pub fn deliver(&mut self) -> Result<bool, CallError> {
+        let guest = self.store.data_mut();
+        let timer_first = match (guest.timers.next_at(), guest.events.first_at()) {
+            (Some(timer), Some(event)) => timer < event,
+            (timer, _) => timer.is_some(),
+        };
+        let timer = if timer_first { guest.timers.due(Instant::now()) } else { None };
+        let Some((source, at)) = timer.or_else(|| guest.events.take()) else { return Ok(false) };
+        let at_ns = u64::try_from(at.saturating_duration_since(guest.started).as_nanos()).unwrap_or(u64::MAX);
+        let dropped = guest.events.dropped();
+        if dropped > 0 {
+            guest.host.log(Level::Warn, &format!("{dropped} events dropped: the firmware does not keep up"));
+        }
+        self.event(source, at_ns).map(|()| true)
+    }
+
+    /// How long the firmware has to pause before its next call, so that it keeps to its share of the processor.
+    ///
+    /// The calls themselves do not wait: whoever makes them does.
+    pub fn pause(&mut self) -> Duration {
+        let guest = self.store.data_mut();
+        let now = guest.started.elapsed();
+        guest.share.wait(now)
+    }
+
     fn limits(&self) -> &Limits {
         &self.store.data().limits
     }
@@ -114,6 +155,7 @@ impl Instance {
         let running = self.runtime.running();
         let outcome = run(self.world.iottly_firmware_app(), &mut self.store);
         drop(running);
+        settle(&mut self.store);
         match outcome {
             Ok(answer) => answer.map_err(|fault| CallError::Fault(Fault::from(fault))),
             Err(error) => {
@@ -127,30 +169,37 @@ impl Instance {
 
 /// Gives the call that begins now its budget.
 fn arm(store: &mut Store<Guest>, budget: Duration) {
-    store.data_mut().call = Call {
-        budget,
-        cpu_at_start: thread_cpu(),
-        started: Some(Instant::now()),
-        in_host: Duration::ZERO,
-        cpu_in_host: Duration::ZERO,
+    store.data_mut().call = Call { budget, started: Some(Instant::now()), ..Call::default() };
+    store.set_epoch_deadline(1);
+}
+
+/// Counts what the call that has ended used against the firmware's share.
+fn settle(store: &mut Store<Guest>) {
+    let guest = store.data_mut();
+    let call = &guest.call;
+    let used = match call.cpu_at_start {
+        Some(start) => thread_cpu().saturating_sub(start),
+        None => call.started.map_or(Duration::ZERO, |at| at.elapsed()).saturating_sub(call.in_host),
     };
-    store.set_epoch_deadline(epochs(budget));
+    guest.share.used(used);
 }
 
 /// Decides at an epoch whether the call may go on.
 ///
-/// What counts is processor time of this thread: on a busy machine a firmware is not punished for waiting its turn. Time
-/// in the host does not count either, since writing a message to a slow card is not the firmware's doing.
-fn deadline(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
-    let call = &store.data().call;
-    let used = thread_cpu().saturating_sub(call.cpu_at_start).saturating_sub(call.cpu_in_host);
+/// What counts is processor time of this thread: on a busy machine a firmware is not punished for waiting its turn. Asking
+/// for it costs more than a short call takes, so the first epoch asks, and takes what passed before it as used.
+fn deadline(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
+    let call = &mut store.data_mut().call;
+    let wall = call.started.map_or(Duration::ZERO, |at| at.elapsed()).saturating_sub(call.in_host);
+    let now = thread_cpu();
+    let start = *call.cpu_at_start.get_or_insert_with(|| now.saturating_sub(wall.min(EPOCH)));
+    let used = now.saturating_sub(start);
     // Within half an epoch of the end is the end: one epoch more would overshoot by more.
     if used + EPOCH / 2 >= call.budget {
         let message =
             format!("stopped after {} ms of processor time, the limit is {} ms", used.as_millis(), call.budget.as_millis());
         return Err(wasmtime::Error::new(Stopped { code: TrapCode::TimeBudget, message }));
     }
-    let wall = call.started.map_or(Duration::ZERO, |at| at.elapsed()).saturating_sub(call.in_host);
     let allowed = WALL_MIN.max(call.budget * WALL_FACTOR);
     if wall > allowed {
         let message = format!("stopped after {} ms of waiting for the processor", wall.as_millis());
@@ -165,7 +214,7 @@ fn epochs(time: Duration) -> u64 {
 }
 
 /// Processor time of the calling thread.
-pub(crate) fn thread_cpu() -> Duration {
+fn thread_cpu() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }

@@ -7,18 +7,23 @@
 //! Cache::open(dir, CompilerProgram)      compiled code on disk, sealed with a key of this device
 //!   .load(&runtime, wasm)   -> Firmware  compiles in a child process when the cache has none
 //! Firmware::start(host, limits) -> Instance
-//!   .init() .handle(cmd_type, values) .tick(now_ms) .event(source, at_ns) .health() .shutdown(reason)
+//!   .init() .handle(cmd_type, values) .tick(now_ms) .deliver() .health() .shutdown(reason)
+//!   .next_event_at()                     when to call `deliver`: a timer or an event of the board is due
+//!   .pause()                             how long to wait before the next call, for the firmware's share of the processor
 //! ```
 //!
 //! Everything blocks, so an [`Instance`] lives on a thread of its own with a stack of at least 1 MiB. The crate knows no
-//! network and no cloud: what a firmware asks for goes to the [`Host`] it was started with.
+//! network and no cloud: what a firmware asks for goes to the [`Host`] it was started with, and what it asks of the board to the
+//! [`Board`](iottly_boards::Board) that the host names. It reaches what its manifest asks for and the host grants, nothing else.
 
 mod bindings;
 mod cache;
+mod call_rate;
 mod compile;
 mod engine;
 mod epoch;
 mod error;
+mod events;
 mod fault;
 mod firmware;
 mod guest;
@@ -27,21 +32,27 @@ mod imports;
 mod instance;
 mod limits;
 mod payload;
+mod profile;
 mod quota;
 mod runtime;
+mod share;
+mod state;
 mod trap;
+mod worker;
 
 pub use cache::Cache;
 pub use compile::CompilerProgram;
 #[cfg(feature = "compiler")]
 pub use compile::{compile_child, compile_here};
 pub use error::{CompileError, LoadError, RuntimeError, StartError};
+pub use events::Waker;
 pub use fault::Fault;
 pub use firmware::Firmware;
 pub use host::{Host, Level, Outgoing};
 pub use instance::Instance;
 pub use limits::Limits;
 pub use runtime::Runtime;
+pub use state::{MemoryState, StateStore};
 pub use trap::{CallError, TrapCode, TrapReport};
 
 /// Full version of the WebAssembly runtime, for people and for compatibility checks.

@@ -27,6 +27,34 @@ pub struct Limits {
     pub log_bytes: usize,
     /// Log lines a second, on average and as a burst.
     pub log_lines_per_s: u32,
+    /// Messages a second, on average and as a burst.
+    pub sends_per_s: u32,
+    /// Bytes of payloads a second, on average and as a burst; at least `payload_bytes`.
+    pub send_bytes_per_s: u32,
+    /// Calls of the firmware into the device a second. More are refused; those that cannot answer a refusal are a trap.
+    pub calls_per_s: u32,
+    /// Bytes of the key-value state, keys and values together.
+    pub state_bytes: usize,
+    /// Keys of the state.
+    pub state_keys: usize,
+    /// Bytes of one key.
+    pub state_key_bytes: usize,
+    /// Changes of the state a second, on average and as a burst; each wears the device's storage.
+    pub state_sets_per_s: u32,
+    /// Timers that run at once.
+    pub timers: usize,
+    /// Pins, buses, devices, ports, outputs and inputs that are open at once.
+    pub handles: usize,
+    /// Operations of one transaction on a bus.
+    pub bus_operations: usize,
+    /// Bytes of one transaction on a bus, or of one write to or read from a serial port.
+    pub bus_bytes: usize,
+    /// How long one transaction, or one write to a serial port, may take.
+    pub bus_wait: Duration,
+    /// How long all waiting inside one call may take: transactions, serial writes, delays.
+    pub wait: Duration,
+    /// Share of one processor in the long run, percent. Calls beyond it wait.
+    pub cpu_percent: u32,
     /// Processor time of `init`, instantiation included.
     pub init: Duration,
     /// Processor time of a command handler.
@@ -54,6 +82,20 @@ impl Default for Limits {
             channel_bytes: 128,
             log_bytes: 4096,
             log_lines_per_s: 50,
+            sends_per_s: 1000,
+            send_bytes_per_s: 4 << 20,
+            calls_per_s: 500_000,
+            state_bytes: 64 << 10,
+            state_keys: 64,
+            state_key_bytes: 128,
+            state_sets_per_s: 20,
+            timers: 32,
+            handles: 32,
+            bus_operations: 32,
+            bus_bytes: 4096,
+            bus_wait: Duration::from_millis(500),
+            wait: Duration::from_secs(2),
+            cpu_percent: 50,
             init: Duration::from_secs(2),
             handle: Duration::from_secs(1),
             tick: Duration::from_millis(100),

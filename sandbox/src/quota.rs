@@ -20,15 +20,21 @@ impl Quota {
 
     /// Takes one token. Answers how many were refused since the last one given, or nothing when there is none left.
     pub(crate) fn take(&mut self, now: Duration) -> Option<u64> {
+        self.take_many(now, 1)
+    }
+
+    /// Takes so many tokens or none.
+    pub(crate) fn take_many(&mut self, now: Duration, count: u32) -> Option<u64> {
         let elapsed = now.saturating_sub(self.at).min(Duration::from_secs(1));
         self.at = self.at.max(now);
         let refill = u64::try_from(elapsed.as_micros()).expect("at most a second") * u64::from(self.per_s);
         self.micro_tokens = (self.micro_tokens + refill).min(u64::from(self.per_s) * MICRO);
-        if self.micro_tokens < MICRO {
+        let wanted = u64::from(count) * MICRO;
+        if self.micro_tokens < wanted {
             self.refused += 1;
             return None;
         }
-        self.micro_tokens -= MICRO;
+        self.micro_tokens -= wanted;
         Some(std::mem::take(&mut self.refused))
     }
 }

@@ -69,6 +69,8 @@ pub enum TrapCode {
     HostCopy,
     /// The firmware needs more instances, memories or tables than it may have.
     Resources,
+    /// It called the device more often than it may, through a call that cannot refuse.
+    HostCalls,
     /// Anything else.
     Other,
 }
@@ -87,6 +89,7 @@ impl TrapCode {
             Self::Arithmetic => "arithmetic",
             Self::HostCopy => "host-copy",
             Self::Resources => "resources",
+            Self::HostCalls => "host-calls",
             Self::Other => "other",
         }
     }

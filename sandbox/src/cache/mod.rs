@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
 use crate::compile::{CompilerProgram, compile};
+use crate::profile::Profile;
 use crate::{Firmware, LoadError, Runtime, engine};
 
 use key::Key;
@@ -58,7 +59,8 @@ impl Cache {
         }
         let digest = engine::hex(&Sha256::digest(wasm));
         let component = self.component(runtime, wasm, &engine::cache_key(&digest))?;
-        Firmware::new(runtime, &component, &digest)
+        let profile = Profile::read(wasm, &digest)?;
+        Firmware::new(runtime, &component, profile)
     }
 
     fn component(&self, runtime: &Runtime, wasm: &[u8], name: &str) -> Result<Component, LoadError> {

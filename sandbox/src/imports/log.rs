@@ -1,23 +1,24 @@
-use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmStr};
 
+use super::call::{Store, count};
 use crate::Level;
 use crate::bindings::log::Level as WitLevel;
 use crate::guest::Guest;
 use crate::trap::clip;
 
-pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.instance("iottly:firmware/log@0.1.0")?.func_wrap(
         "write",
-        |mut store: StoreContextMut<'_, Guest>, (level, text): (WitLevel, WasmStr)| {
+        |mut store: Store<'_>, (level, text): (WitLevel, WasmStr)| {
+            count(&mut store)?;
             let now = store.data().started.elapsed();
             let Some(dropped) = store.data_mut().log_quota.take(now) else { return Ok(()) };
             let line = clip(&text.to_str(&store)?, store.data().limits.log_bytes).to_owned();
-            store.data_mut().in_host(|host| {
+            store.data_mut().in_host(|guest| {
                 if dropped > 0 {
-                    host.log(Level::Warn, &format!("{dropped} log lines dropped: too many a second"));
+                    guest.host.log(Level::Warn, &format!("{dropped} log lines dropped: too many a second"));
                 }
-                host.log(level.into(), &line);
+                guest.host.log(level.into(), &line);
             });
             Ok(())
         },

@@ -1,14 +1,15 @@
-use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
+use super::call::{Store, count};
 use crate::guest::Guest;
 use crate::trap::{Stopped, TrapCode};
 
 /// JavaScript holds integers exactly up to here.
 const SEED_BITS: u32 = 53;
 
-pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.instance("iottly:firmware/random@0.1.0")?.func_wrap("seed", |_: StoreContextMut<'_, Guest>, (): ()| {
+pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.instance("iottly:firmware/random@0.1.0")?.func_wrap("seed", |mut store: Store<'_>, (): ()| {
+        count(&mut store)?;
         let bits = getrandom::u64().map_err(|error| {
             wasmtime::Error::new(Stopped { code: TrapCode::Other, message: format!("the device has no randomness: {error}") })
         })?;

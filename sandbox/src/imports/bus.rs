@@ -1,0 +1,51 @@
+//! What the blocking interfaces share: a device on its own thread, a timeout, and limits on what is passed.
+
+use crate::guest::Guest;
+use crate::worker::{Late, Worker};
+use crate::{Fault, Limits};
+
+/// Why a device gave no answer.
+pub(super) enum Silent {
+    TimedOut,
+    Fault(Fault),
+}
+
+/// Puts a device that was opened on its own thread.
+pub(super) fn start<D: Send + 'static>(device: D) -> Result<Worker<D>, Fault> {
+    Worker::start(device).map_err(|error| Fault::Io(format!("no thread for the device: {error}")))
+}
+
+/// Runs `job` on a device, within the time of one transaction and what is left of the call's.
+pub(super) fn run<D: Send + 'static, T: Send + 'static>(
+    guest: &mut Guest,
+    worker: impl FnOnce(&mut Guest) -> wasmtime::Result<&Worker<D>>,
+    job: impl FnOnce(&mut D) -> T + Send + 'static,
+) -> wasmtime::Result<Result<T, Silent>> {
+    let most = guest.limits.bus_wait;
+    let answer = match guest.waiting(most, |guest, most| Ok(worker(guest)?.run(most, job))) {
+        Ok(answer) => answer?,
+        Err(fault) => return Ok(Err(Silent::Fault(fault))),
+    };
+    Ok(answer.map_err(|late| match late {
+        Late::TimedOut => Silent::TimedOut,
+        Late::Busy => Silent::Fault(Fault::Busy),
+        Late::Gone => Silent::Fault(Fault::Io("the driver of the device ended".to_owned())),
+    }))
+}
+
+/// Adds to the bytes of a transaction, before anything of that size is made.
+pub(super) fn add(bytes: &mut usize, more: usize, limits: &Limits) -> Result<(), Fault> {
+    *bytes = bytes.saturating_add(more);
+    if *bytes > limits.bus_bytes {
+        return Err(Fault::Limit(format!("a transaction of {bytes} bytes or more, the limit is {}", limits.bus_bytes)));
+    }
+    Ok(())
+}
+
+/// Checks the number of operations, before any is looked at.
+pub(super) fn operations(count: usize, limits: &Limits) -> Result<(), Fault> {
+    if count > limits.bus_operations {
+        return Err(Fault::Limit(format!("{count} operations in one transaction, the limit is {}", limits.bus_operations)));
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! What a firmware says about itself, held against what it really imports.
+
+use iottly_manifest::{Interface, Manifest, extract};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::{Limits, LoadError};
+
+/// Package of the world that firmware is written for.
+const PACKAGE: &str = "iottly:firmware/";
+
+/// A firmware's digest and manifest.
+pub(crate) struct Profile {
+    pub(crate) digest: Box<str>,
+    pub(crate) manifest: Manifest,
+}
+
+impl Profile {
+    /// Reads the manifest inside a component. One without asks for nothing.
+    pub(crate) fn read(wasm: &[u8], digest: &str) -> Result<Self, LoadError> {
+        let text = extract(wasm).map_err(|error| LoadError::Manifest(error.to_string()))?;
+        let manifest = text.map(Manifest::parse).transpose().map_err(|error| LoadError::Manifest(error.to_string()))?;
+        Ok(Self { digest: digest.into(), manifest: manifest.unwrap_or_default() })
+    }
+
+    /// Refuses a component that imports what its manifest says nothing about.
+    pub(crate) fn check(&self, component: &Component, engine: &Engine) -> Result<(), LoadError> {
+        for (name, _) in component.component_type().imports(engine) {
+            let Some(interface) = interface(name) else { continue };
+            if !self.manifest.interfaces().any(|allowed| allowed == interface) {
+                return Err(LoadError::Manifest(format!(
+                    "the code imports {interface}, and the manifest asks for no label of it"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The device's limits, made narrower where the manifest asks for less.
+    pub(crate) fn narrow(&self, limits: Limits) -> Limits {
+        let sizes = &self.manifest.sizes;
+        let least = |asked: Option<usize>, limit: usize| asked.map_or(limit, |asked| asked.min(limit));
+        Limits {
+            memory_bytes: least(sizes.memory, limits.memory_bytes),
+            payload_bytes: least(sizes.payload, limits.payload_bytes),
+            state_bytes: least(sizes.state_bytes, limits.state_bytes),
+            state_keys: least(sizes.state_keys, limits.state_keys),
+            ..limits
+        }
+    }
+}
+
+/// The interface behind an import like `iottly:firmware/gpio@0.1.0`.
+fn interface(import: &str) -> Option<Interface> {
+    let name = import.strip_prefix(PACKAGE)?;
+    Interface::from_name(name.split_once('@').map_or(name, |(name, _)| name))
+}

@@ -1,0 +1,35 @@
+use std::collections::BTreeMap;
+
+use crate::Fault;
+
+/// Where a firmware's key-value state lives. Sizes and rates are checked before it is asked.
+pub trait StateStore: Send {
+    /// Everything that is stored.
+    fn entries(&self) -> &BTreeMap<String, Vec<u8>>;
+
+    /// Sets or, with none, removes a key. When it returns, the change has reached what keeps it.
+    ///
+    /// # Errors
+    /// [`Fault::Io`] when it cannot be written; then nothing has changed.
+    fn set(&mut self, key: &str, value: Option<Vec<u8>>) -> Result<(), Fault>;
+}
+
+/// State that lasts as long as this value, for trying firmware out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MemoryState {
+    entries: BTreeMap<String, Vec<u8>>,
+}
+
+impl StateStore for MemoryState {
+    fn entries(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.entries
+    }
+
+    fn set(&mut self, key: &str, value: Option<Vec<u8>>) -> Result<(), Fault> {
+        match value {
+            Some(value) => _ = self.entries.insert(key.to_owned(), value),
+            None => _ = self.entries.remove(key),
+        }
+        Ok(())
+    }
+}
