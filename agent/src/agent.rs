@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
+use iottly_boards::{Board, VirtualBoard};
 use iottly_protocol::{BootId, DeviceId, StreamClass, Versions};
 use iottly_sandbox::{Cache, CompilerProgram, LoadError, Runtime, RuntimeError};
 use tokio::sync::{mpsc, watch};
@@ -9,7 +10,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::clock::unix_ms;
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, BoardKind};
 use crate::datadir::{DataDir, DataDirError};
 use crate::guest::{self, FirmwareSource, Guest, Ports, agent_warning};
 use crate::inbox::{self, GuestEvent, GuestState, JournalError};
@@ -241,7 +242,9 @@ async fn start_guest(
     };
     let compiler = CompilerProgram { path: config.compiler.program.clone(), args: config.compiler.args.clone() };
     let cache = Cache::open(config.cache_dir(), compiler)?;
-    let source = FirmwareSource { wasm, cache, runtime: runtime.clone() };
+    let board = config.board.map(|BoardKind::Virtual| Arc::new(VirtualBoard::standard()) as Arc<dyn Board>);
+    let (device, state) = (config.device_id.to_string(), config.data_dir.join("firmware.state"));
+    let source = FirmwareSource { wasm, cache, runtime: runtime.clone(), device, board, state };
     let name = config.device_id.to_string();
     let name = format!("guest-{}", &name[name.len() - 6..]);
     Guest::start(source, ports, jobs, inputs, &name).map(Some).map_err(AgentError::System)

@@ -33,9 +33,20 @@ pub struct AgentConfig {
     /// The program that compiles firmware. The default is `iottly-compile` beside this program.
     #[serde(default)]
     pub compiler: Compiler,
+    /// What the firmware sits on; without it there are no pins and buses.
+    #[serde(default)]
+    pub board: Option<BoardKind>,
     /// Bounds of the queue.
     #[serde(default)]
     pub queue: QueueConfig,
+}
+
+/// The boards that firmware can sit on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BoardKind {
+    /// A board in memory with something of everything on it, see `iottly_boards::VirtualBoard::standard`.
+    Virtual,
 }
 
 /// How to start the compiler's process.

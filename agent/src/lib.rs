@@ -21,7 +21,7 @@ mod status;
 mod threads;
 
 pub use agent::{Agent, AgentError, AgentHandle};
-pub use config::{AgentConfig, BrokerAddress, Compiler, ConfigError, QueueConfig, Secret};
+pub use config::{AgentConfig, BoardKind, BrokerAddress, Compiler, ConfigError, QueueConfig, Secret};
 pub use datadir::DataDirError;
 pub use inbox::JournalError;
 pub use link::LinkState;

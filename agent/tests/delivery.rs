@@ -24,6 +24,7 @@ fn config(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentConfig {
         data_dir: dir.to_owned(),
         cache_dir: None,
         compiler: Compiler { program: "iottly-compile".into(), args: Vec::new() },
+        board: None,
         queue: QueueConfig::default(),
     }
 }

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use iottly_agent::outbox::{Item, Queue, SledQueue};
-use iottly_agent::{Agent, AgentConfig, AgentHandle, BrokerAddress, Compiler, FirmwareStatus, LinkState, QueueConfig, Secret};
+use iottly_agent::{
+    Agent, AgentConfig, AgentHandle, BoardKind, BrokerAddress, Compiler, FirmwareStatus, LinkState, QueueConfig, Secret,
+};
 use iottly_protocol::StreamClass::{Control, History};
 use iottly_protocol::{CommandId, CommandResult, CommandState, DeviceId, FirmwareState, Record, Report};
 use peer::{Broker, PATIENCE, Peer};
@@ -115,6 +117,7 @@ impl Rig {
             data_dir: dir.path().join("data"),
             cache_dir: None,
             compiler: Compiler { program, args: vec![COMPILE.into()] },
+            board: Some(BoardKind::Virtual),
             queue: QueueConfig::default(),
         });
         let agent = agent.await.expect("the agent starts");

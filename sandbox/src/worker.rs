@@ -9,10 +9,16 @@ use std::time::Duration;
 
 type Job<D> = Box<dyn FnOnce(&mut D) + Send>;
 
-/// The device's owner. When it is dropped, the thread ends as soon as the device lets it.
+/// The device's owner. When all clones are dropped, the thread ends as soon as the device lets it.
 pub(crate) struct Worker<D> {
     jobs: SyncSender<Job<D>>,
     busy: Arc<AtomicBool>,
+}
+
+impl<D> Clone for Worker<D> {
+    fn clone(&self) -> Self {
+        Self { jobs: self.jobs.clone(), busy: Arc::clone(&self.busy) }
+    }
 }
 
 /// Why there is no answer.

@@ -1,22 +1,29 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use iottly_boards::Board;
 use iottly_protocol::{LogLine, Message, MessageKind, Record, StreamClass, limits};
-use iottly_sandbox::{Fault, Host, Level, Outgoing};
+use iottly_sandbox::{Fault, Host, Level, Outgoing, StateStore, Waker};
 use serde_json::value::RawValue;
 
+use super::state::FileState;
 use crate::clock::unix_ms;
 use crate::outbox::{Outbox, OutboxError};
 
 /// What the firmware may ask of the agent.
 pub(super) struct AgentHost {
     outbox: Outbox,
+    device: String,
+    board: Option<Arc<dyn Board>>,
+    state: FileState,
+    waker: Waker,
     /// Log lines that found no room.
     lost_lines: u64,
 }
 
 impl AgentHost {
-    pub(super) fn new(outbox: Outbox) -> Self {
-        Self { outbox, lost_lines: 0 }
+    pub(super) fn new(outbox: Outbox, device: String, board: Option<Arc<dyn Board>>, state: FileState, waker: Waker) -> Self {
+        Self { outbox, device, board, state, waker, lost_lines: 0 }
     }
 
     fn line(&self, level: Level, text: &str) -> Result<(), OutboxError> {
@@ -55,6 +62,22 @@ impl Host for AgentHost {
 
     fn now_ms(&mut self) -> u64 {
         unix_ms()
+    }
+
+    fn board(&self) -> Option<Arc<dyn Board>> {
+        self.board.clone()
+    }
+
+    fn state(&mut self) -> Option<&mut dyn StateStore> {
+        Some(&mut self.state)
+    }
+
+    fn device(&self) -> String {
+        self.device.clone()
+    }
+
+    fn waker(&self) -> Option<Waker> {
+        Some(Arc::clone(&self.waker))
     }
 }
 

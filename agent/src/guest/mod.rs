@@ -3,6 +3,7 @@
 mod host;
 mod messages;
 mod restart;
+mod state;
 mod supervisor;
 mod throttle;
 

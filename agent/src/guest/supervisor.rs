@@ -1,8 +1,12 @@
+use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
+use iottly_boards::Board;
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, Record, Report, StreamClass};
 use iottly_sandbox::{Cache, CallError, Fault, Firmware, Instance, Limits, LoadError, Runtime};
 use tokio::sync::mpsc;
@@ -10,6 +14,7 @@ use tokio::sync::mpsc;
 use super::host::AgentHost;
 use super::messages;
 use super::restart::{Cause, RestartPolicy, Verdict};
+use super::state::FileState;
 use super::throttle::Throttle;
 use crate::clock::{Monotonic, unix_ms};
 use crate::inbox::{GuestEvent, GuestState, Job, Outcome};
@@ -19,13 +24,13 @@ use crate::threads::ended;
 
 /// Largest component that is read, bytes.
 const MAX_FIRMWARE_BYTES: u64 = 64 << 20;
-/// Least time between two passes of the loop, milliseconds.
-const MIN_TICK_MS: u64 = 10;
-/// Time to the next pass after one that failed, milliseconds.
-const FAILED_TICK_MS: u64 = 1_000;
+/// Least time between two passes of the loop.
+const MIN_TICK: Duration = Duration::from_millis(10);
+/// Time to the next pass after one that failed.
+const FAILED_TICK: Duration = Duration::from_secs(1);
 /// Stack of the thread: the firmware's own stack lies on it.
 const STACK_BYTES: usize = 2 << 20;
-/// Inputs that wait for the thread: one job, one stop.
+/// Inputs that wait for the thread: one job, one stop, one wake.
 const INPUTS: usize = 4;
 
 /// What the firmware's thread is connected to inside the agent.
@@ -41,16 +46,33 @@ pub(crate) struct FirmwareSource {
     pub(crate) wasm: PathBuf,
     pub(crate) cache: Cache,
     pub(crate) runtime: Runtime,
+    /// The device's id.
+    pub(crate) device: String,
+    /// What the firmware sits on.
+    pub(crate) board: Option<Arc<dyn Board>>,
+    /// The file of its key-value state.
+    pub(crate) state: PathBuf,
 }
 
-/// Where the inbox puts the handlers to call.
+/// Where the inbox puts the handlers to call, and the board its wake-ups.
 #[derive(Clone)]
-pub(crate) struct Jobs(SyncSender<Input>);
+pub(crate) struct Jobs {
+    inputs: SyncSender<Input>,
+    /// Whether a wake-up lies in the channel; one is enough, and more would leave no room for jobs.
+    woken: Arc<AtomicBool>,
+}
 
 impl Jobs {
     /// Hands a job over without waiting; false when there is no thread to take it.
     pub(crate) fn put(&self, job: Job) -> bool {
-        self.0.try_send(Input::Job(job)).is_ok()
+        self.inputs.try_send(Input::Job(job)).is_ok()
+    }
+
+    fn wake(&self) {
+        // A full channel wakes the thread as well.
+        if !self.woken.swap(true, Ordering::AcqRel) && self.inputs.try_send(Input::Wake).is_err() {
+            self.woken.store(false, Ordering::Release);
+        }
     }
 }
 
@@ -59,13 +81,14 @@ pub(crate) struct Inputs(Receiver<Input>);
 
 enum Input {
     Job(Job),
+    Wake,
     Stop,
 }
 
 /// Makes the channel between the inbox and the firmware's thread.
 pub(crate) fn channel() -> (Jobs, Inputs) {
     let (tx, rx) = sync_channel(INPUTS);
-    (Jobs(tx), Inputs(rx))
+    (Jobs { inputs: tx, woken: Arc::default() }, Inputs(rx))
 }
 
 /// A handle on the firmware's thread.
@@ -80,6 +103,7 @@ impl Guest {
         let supervisor = Supervisor {
             source,
             ports,
+            jobs: jobs.clone(),
             inputs: inputs.0,
             clock: Monotonic::start(),
             policy: RestartPolicy::default(),
@@ -93,7 +117,7 @@ impl Guest {
     /// Lets the firmware shut down; waits at most `deadline`. Answers whether the thread has ended.
     pub(crate) async fn stop(self, deadline: Duration) -> bool {
         // A full channel cannot be: one job at a time and this. Without a receiver the thread is gone.
-        let _ = self.jobs.0.try_send(Input::Stop);
+        let _ = self.jobs.inputs.try_send(Input::Stop);
         ended(&self.thread, deadline).await
     }
 }
@@ -101,6 +125,7 @@ impl Guest {
 struct Supervisor {
     source: FirmwareSource,
     ports: Ports,
+    jobs: Jobs,
     inputs: Receiver<Input>,
     clock: Monotonic,
     policy: RestartPolicy,
@@ -134,7 +159,8 @@ impl Supervisor {
                 break;
             }
         }
-        while let Ok(Input::Job(job)) = self.inputs.try_recv() {
+        while let Ok(input) = self.inputs.try_recv() {
+            let Input::Job(job) = input else { continue };
             self.finished(job.id, Outcome::Failed("the agent stopped before the handler was called".to_owned()));
         }
         self.ports.status.firmware(FirmwareStatus::Stopped);
@@ -181,8 +207,11 @@ impl Supervisor {
     }
 
     fn start(&mut self, firmware: &Firmware) -> Result<Instance, Failure> {
-        let host = Box::new(AgentHost::new(self.ports.outbox.clone()));
-        let start = firmware.start(host, Limits::default());
+        let jobs = self.jobs.clone();
+        let source = &self.source;
+        let (device, board) = (source.device.clone(), source.board.clone());
+        let host = AgentHost::new(self.ports.outbox.clone(), device, board, self.state()?, Arc::new(move || jobs.wake()));
+        let start = firmware.start(Box::new(host), Limits::default());
         let mut instance = start.map_err(|error| Failure {
             cause: Cause::Firmware,
             function: "start",
@@ -193,38 +222,93 @@ impl Supervisor {
         Ok(instance)
     }
 
+    fn state(&self) -> Result<FileState, Failure> {
+        let path = &self.source.state;
+        let opened = FileState::open(path.clone()).map_err(|error| Failure {
+            cause: Cause::Device,
+            function: "start",
+            error: "state".to_owned(),
+            description: format!("{}: {error}", path.display()),
+        });
+        let (state, aside) = opened?;
+        if let Some(aside) = aside {
+            let name = aside.file_name().unwrap_or_default().to_string_lossy();
+            let description = format!("the firmware's state was damaged; it is kept as {name} and begins empty");
+            self.offer(StreamClass::History, messages::agent_warning("state replaced", &description, unix_ms()));
+        }
+        Ok(state)
+    }
+
     /// Makes the firmware's calls, one after another.
     fn calls(&mut self, instance: &mut Instance) -> End {
-        let mut tick_at = self.clock.now_ms();
+        let mut jobs = VecDeque::new();
+        let mut tick_at = Instant::now();
+        // The firmware's share of the processor; what waits for the firmware waits for this as well.
+        let mut not_before = tick_at;
         loop {
-            let wait = tick_at.saturating_sub(self.clock.now_ms());
-            let ended = match self.inputs.recv_timeout(Duration::from_millis(wait)) {
-                Ok(Input::Job(job)) => self.handle(instance, job),
+            let event_at = instance.next_event_at();
+            let due = event_at.map_or(tick_at, |at| at.min(tick_at));
+            let due = if jobs.is_empty() { due.max(not_before) } else { not_before };
+            let ended = match self.inputs.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(Input::Job(job)) => {
+                    jobs.push_back(job);
+                    continue;
+                }
+                Ok(Input::Wake) => {
+                    self.jobs.woken.store(false, Ordering::Release);
+                    continue;
+                }
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    if let Err(error) = instance.shutdown("the agent stops") {
-                        self.complain("shutdown", &error);
-                    }
+                    self.stop(instance, jobs);
                     return End::Stopped;
                 }
-                Err(RecvTimeoutError::Timeout) => self.tick(instance, &mut tick_at),
+                Err(RecvTimeoutError::Timeout) => match jobs.pop_front() {
+                    Some(job) => self.handle(instance, job),
+                    None if event_at.is_some_and(|at| at <= tick_at) => self.event(instance),
+                    None => self.tick(instance, &mut tick_at),
+                },
             };
             if let Err(failure) = ended {
+                for job in jobs {
+                    self.finished(job.id, Outcome::Failed("the firmware is not running".to_owned()));
+                }
                 return End::Failed(failure);
             }
+            not_before = Instant::now() + instance.pause();
         }
     }
 
-    fn tick(&mut self, instance: &mut Instance, tick_at: &mut u64) -> Result<(), Failure> {
-        let began = self.clock.now_ms();
+    fn stop(&mut self, instance: &mut Instance, jobs: VecDeque<Job>) {
+        if let Err(error) = instance.shutdown("the agent stops") {
+            self.complain("shutdown", &error);
+        }
+        for job in jobs {
+            self.finished(job.id, Outcome::Failed("the agent stopped before the handler was called".to_owned()));
+        }
+    }
+
+    fn event(&mut self, instance: &mut Instance) -> Result<(), Failure> {
+        match instance.deliver() {
+            Ok(_) => Ok(()),
+            Err(error @ CallError::Fault(_)) => {
+                self.complain("event", &error);
+                Ok(())
+            }
+            Err(trap) => Err(failure("event", &trap)),
+        }
+    }
+
+    fn tick(&mut self, instance: &mut Instance, tick_at: &mut Instant) -> Result<(), Failure> {
+        let began = Instant::now();
         let pause = match instance.tick(unix_ms()) {
-            Ok(next_ms) => u64::from(next_ms).max(MIN_TICK_MS),
-            Err(CallError::Fault(fault)) => {
-                self.complain("tick", &CallError::Fault(fault));
-                FAILED_TICK_MS
+            Ok(next_ms) => Duration::from_millis(next_ms.into()).max(MIN_TICK),
+            Err(error @ CallError::Fault(_)) => {
+                self.complain("tick", &error);
+                FAILED_TICK
             }
             Err(trap) => return Err(failure("tick", &trap)),
         };
-        *tick_at = began.saturating_add(pause);
+        *tick_at = began + pause;
         Ok(())
     }
 
@@ -287,6 +371,7 @@ impl Supervisor {
             match input {
                 // It was on its way when the firmware failed.
                 Some(Input::Job(job)) => self.finished(job.id, Outcome::Failed("the firmware is not running".to_owned())),
+                Some(Input::Wake) => self.jobs.woken.store(false, Ordering::Release),
                 Some(Input::Stop) | None => return false,
             }
         }
@@ -323,7 +408,7 @@ impl Supervisor {
 
 fn cause(error: &LoadError) -> Cause {
     match error {
-        LoadError::TooLarge { .. } | LoadError::Invalid(_) | LoadError::World(_) => Cause::Firmware,
+        LoadError::TooLarge { .. } | LoadError::Invalid(_) | LoadError::World(_) | LoadError::Manifest(_) => Cause::Firmware,
         LoadError::Compile(_) | LoadError::Cache { .. } => Cause::Device,
     }
 }

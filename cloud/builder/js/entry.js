@@ -1,5 +1,7 @@
 // Maps the world's exports onto the plain functions of a script: init, loop, shutdown, health and one function per command.
 import { Fault, start, trace } from './prelude.js';
+import './board.js';
+import { dispatch } from './timers.js';
 import { write } from 'iottly:firmware/log@0.1.0';
 import { __iottly_find } from '../main.js';
 
@@ -56,8 +58,7 @@ export const app = {
     const wait = loop ? call('loop', loop, Number(now)) : DAY;
     return typeof wait === 'number' && wait >= 0 ? Math.min(Math.max(1, Math.round(wait)), DAY) : SECOND;
   }),
-  // Nothing that could happen can be asked for yet.
-  event: guard(() => {}),
+  event: guard((source, at) => dispatch(source, Number(at) / 1e6)),
   health: guard(() => {
     const problem = health ? call('health', health) : undefined;
     if (typeof problem === 'string') throw new Fault('failed', problem);

@@ -10,7 +10,7 @@ let started = false;
 const early = [];
 const MAX_EARLY = 50;
 
-const onDevice = (what) => {
+export const onDevice = (what) => {
   if (!started) throw new Error(`${what} needs the device: use it in init() or later, the top level runs when the script is built`);
 };
 
@@ -22,6 +22,30 @@ class Fault extends Error {
     this.tag = tag;
   }
 }
+
+// What a call into the device answered, as the script sees it: a Fault instead of the world's own errors.
+export const ask = (what, call) => {
+  onDevice(what);
+  try {
+    return call();
+  } catch (error) {
+    const reason = error instanceof Error && error.payload !== undefined ? error.payload : error;
+    if (reason instanceof Error && reason.tag === undefined) throw error;
+    throw fault(what, reason);
+  }
+};
+
+const FAULTS = ['invalid', 'unsupported', 'denied', 'busy', 'limit', 'io', 'failed'];
+
+// A bus says more than a fault can: `timed-out`, `no-acknowledge` and so on are faults of kind io with that `code`.
+const fault = (what, reason) => {
+  const { tag, val } = typeof reason === 'string' ? { tag: reason } : reason;
+  if (tag === 'other') return fault(what, val);
+  if (FAULTS.includes(tag)) return new Fault(tag, val === undefined || val === null ? `${what}: ${tag}` : val);
+  const made = new Fault('io', `${what}: ${tag}${val ? ` (${val})` : ''}`);
+  made.code = tag;
+  return made;
+};
 
 // Where an exception happened, in the author's files and lines.
 export const trace = (error) => {
@@ -66,13 +90,8 @@ globalThis.send_msg = (payload, options) => {
     throw new TypeError(`send_msg takes an object, not ${Array.isArray(payload) ? 'an array' : payload === null ? 'null' : typeof payload}`);
   }
   const { channel, durable } = typeof options === 'string' ? { channel: options } : options || {};
-  try {
-    send(JSON.stringify(payload), channel, durable ? 'durable' : 'buffered');
-  } catch (error) {
-    if (error instanceof Error && error.tag === undefined && error.payload === undefined) throw error;
-    const { tag, val } = error.payload || error;
-    throw new Fault(tag, val);
-  }
+  const text = JSON.stringify(payload);
+  ask('send_msg', () => send(text, channel, durable ? 'durable' : 'buffered'));
 };
 
 const RealDate = Date;

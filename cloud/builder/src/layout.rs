@@ -5,28 +5,45 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use iottly_manifest::{Interface, Manifest};
 use sha2::{Digest, Sha256};
 
 use crate::source::{MAIN, OURS, Source};
 
-const PRELUDE: &str = include_str!("../js/prelude.js");
-const ENTRY: &str = include_str!("../js/entry.js");
-
 /// Follows the author's last line: lets our entry see the functions of a script that exports nothing.
 const FOOTER: &str = "\nexport const __iottly_find = (__iottly_name) => eval(__iottly_name);\n";
 
-/// The interfaces that scripts use; an engine that takes a whole world would import the others as well.
-const WORLD_TEXT: &str =
-    "world firmware {\n  import telemetry;\n  import log;\n  import clock;\n  import random;\n  export app;\n}\n";
+/// Our own modules, by file name.
+const MODULES_OF_OURS: [(&str, &str); 10] = [
+    ("prelude.js", include_str!("../js/prelude.js")),
+    ("entry.js", include_str!("../js/entry.js")),
+    ("timers.js", include_str!("../js/timers.js")),
+    ("device.js", include_str!("../js/device.js")),
+    ("gpio.js", include_str!("../js/gpio.js")),
+    ("i2c.js", include_str!("../js/i2c.js")),
+    ("spi.js", include_str!("../js/spi.js")),
+    ("uart.js", include_str!("../js/uart.js")),
+    ("pwm.js", include_str!("../js/pwm.js")),
+    ("adc.js", include_str!("../js/adc.js")),
+];
 
-const WIT: [(&str, &str); 7] = [
+const WIT: [(&str, &str); 16] = [
     ("types.wit", include_str!("../../../sandbox/wit/types.wit")),
     ("telemetry.wit", include_str!("../../../sandbox/wit/telemetry.wit")),
     ("log.wit", include_str!("../../../sandbox/wit/log.wit")),
     ("clock.wit", include_str!("../../../sandbox/wit/clock.wit")),
     ("random.wit", include_str!("../../../sandbox/wit/random.wit")),
+    ("timers.wit", include_str!("../../../sandbox/wit/timers.wit")),
+    ("state.wit", include_str!("../../../sandbox/wit/state.wit")),
+    ("config.wit", include_str!("../../../sandbox/wit/config.wit")),
+    ("identity.wit", include_str!("../../../sandbox/wit/identity.wit")),
+    ("gpio.wit", include_str!("../../../sandbox/wit/gpio.wit")),
+    ("i2c.wit", include_str!("../../../sandbox/wit/i2c.wit")),
+    ("spi.wit", include_str!("../../../sandbox/wit/spi.wit")),
+    ("uart.wit", include_str!("../../../sandbox/wit/uart.wit")),
+    ("pwm.wit", include_str!("../../../sandbox/wit/pwm.wit")),
+    ("adc.wit", include_str!("../../../sandbox/wit/adc.wit")),
     ("app.wit", include_str!("../../../sandbox/wit/app.wit")),
-    ("world.wit", WORLD_TEXT),
 ];
 
 /// Folder of all modules; relative to the folder of a build.
@@ -43,7 +60,7 @@ pub(crate) fn entry() -> PathBuf {
 #[must_use]
 pub fn version() -> String {
     let mut hash = Sha256::new_with_prefix(env!("CARGO_PKG_VERSION"));
-    for text in [PRELUDE, ENTRY, FOOTER].into_iter().chain(WIT.map(|(_, text)| text)) {
+    for text in MODULES_OF_OURS.into_iter().chain(WIT).map(|(_, text)| text).chain([FOOTER]) {
         hash.update([0]);
         hash.update(text);
     }
@@ -62,10 +79,35 @@ pub(crate) fn write(source: &Source, dir: &Path) -> io::Result<()> {
     put(&modules.join(MAIN), &format!("{}{FOOTER}", source.main()))?;
     let sections = serde_json::to_string(source.section_starts())?;
     let ours = modules.join(OURS);
-    put(&ours.join("prelude.js"), PRELUDE)?;
-    put(&ours.join("entry.js"), ENTRY)?;
+    MODULES_OF_OURS.iter().try_for_each(|(name, text)| put(&ours.join(name), text))?;
     put(&ours.join("sections.js"), &format!("export default {sections};\n"))?;
-    WIT.iter().try_for_each(|(name, text)| put(&dir.join(WORLD).join(name), text))
+    put(&ours.join("board.js"), &board(source.manifest()))?;
+    WIT.iter().try_for_each(|(name, text)| put(&dir.join(WORLD).join(name), text))?;
+    put(&dir.join(WORLD).join("world.wit"), &world(source.manifest()))
+}
+
+/// The world of this firmware: the engine makes a component that imports all of it, so it holds what the manifest asks for.
+fn world(manifest: &Manifest) -> String {
+    let imports: String = manifest.interfaces().map(|interface| format!("  import {interface};\n")).collect();
+    format!("world firmware {{\n{imports}  export app;\n}}\n")
+}
+
+/// Loads the modules of the interfaces that the manifest asks for; using another one is a fault that says so.
+fn board(manifest: &Manifest) -> String {
+    let mut text = String::from("import { Fault } from './prelude.js';\nimport './timers.js';\nimport './device.js';\n");
+    let asked: Vec<_> = manifest.interfaces().collect();
+    for interface in Interface::ALL.into_iter().filter(|interface| interface.is_hardware()) {
+        let line = if asked.contains(&interface) {
+            format!("import './{interface}.js';\n")
+        } else {
+            format!(
+                "globalThis.{interface} = new Proxy({{}}, {{ get() {{ throw new Fault('denied', \
+                 '{interface}: firmware.toml names no label of it, see [capabilities]'); }} }});\n"
+            )
+        };
+        text.push_str(&line);
+    }
+    text
 }
 
 fn put(path: &Path, text: &str) -> io::Result<()> {

@@ -3,8 +3,12 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use iottly_manifest::Manifest;
+
 /// The script that everything starts from.
 pub(crate) const MAIN: &str = "main.js";
+/// What the firmware says about itself.
+const MANIFEST: &str = "firmware.toml";
 /// Folder of our own modules beside the author's.
 pub(crate) const OURS: &str = "__iottly";
 /// Most files of one firmware.
@@ -19,6 +23,7 @@ const MAX_DEPTH: usize = 16;
 pub struct Source {
     files: BTreeMap<String, String>,
     sections: Vec<(String, usize)>,
+    manifest: Manifest,
 }
 
 /// Why files cannot be a firmware's source.
@@ -41,6 +46,9 @@ pub enum SourceError {
         /// What there is too much of.
         limit: &'static str,
     },
+    /// The manifest is wrong.
+    #[error("firmware.toml: {0}")]
+    Manifest(String),
     /// A name that is ours, or none that a module can have.
     #[error("{0}: not a name for a module")]
     Name(String),
@@ -50,7 +58,7 @@ impl Source {
     /// A single script, as `main.js`.
     #[must_use]
     pub fn script(text: impl Into<String>) -> Self {
-        Self { files: BTreeMap::from([(MAIN.to_owned(), text.into())]), sections: Vec::new() }
+        Self { files: BTreeMap::from([(MAIN.to_owned(), text.into())]), sections: Vec::new(), manifest: Manifest::default() }
     }
 
     /// Sections by name and text, in the order they are put together: `global`, `init`, `loop`, then the handlers.
@@ -69,10 +77,10 @@ impl Source {
     }
 
     /// The scripts in a folder: `main.js` and every `.js` or `.mjs` file it may import. Hidden folders, `target` and
-    /// symbolic links are left out.
+    /// symbolic links are left out. A `firmware.toml` says what the firmware may reach of a board; without it that is nothing.
     ///
     /// # Errors
-    /// [`SourceError`]: no `main.js`, too much, or unreadable.
+    /// [`SourceError`]: no `main.js`, too much, unreadable, or a wrong manifest.
     pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self, SourceError> {
         let dir = dir.as_ref();
         let mut files = BTreeMap::new();
@@ -80,7 +88,18 @@ impl Source {
         if !files.contains_key(MAIN) {
             return Err(SourceError::NoMain(dir.to_owned()));
         }
-        Ok(Self { files, sections: Vec::new() })
+        let manifest = manifest_in(dir)?;
+        Ok(Self { files, sections: Vec::new(), manifest })
+    }
+
+    /// The same source with another manifest.
+    #[must_use]
+    pub fn with_manifest(self, manifest: Manifest) -> Self {
+        Self { manifest, ..self }
+    }
+
+    pub(crate) const fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 
     /// Paths and texts, in the order of their paths.
@@ -106,6 +125,15 @@ impl Source {
 
     pub(crate) fn main(&self) -> &str {
         &self.files[MAIN]
+    }
+}
+
+fn manifest_in(dir: &Path) -> Result<Manifest, SourceError> {
+    let path = dir.join(MANIFEST);
+    match fs::read_to_string(&path) {
+        Ok(text) => Manifest::parse(&text).map_err(|error| SourceError::Manifest(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Manifest::default()),
+        Err(source) => Err(SourceError::Read { path, source }),
     }
 }
 

@@ -18,19 +18,16 @@ pub(super) fn start<D: Send + 'static>(device: D) -> Result<Worker<D>, Fault> {
 /// Runs `job` on a device, within the time of one transaction and what is left of the call's.
 pub(super) fn run<D: Send + 'static, T: Send + 'static>(
     guest: &mut Guest,
-    worker: impl FnOnce(&mut Guest) -> wasmtime::Result<&Worker<D>>,
+    worker: &Worker<D>,
     job: impl FnOnce(&mut D) -> T + Send + 'static,
-) -> wasmtime::Result<Result<T, Silent>> {
+) -> Result<T, Silent> {
     let most = guest.limits.bus_wait;
-    let answer = match guest.waiting(most, |guest, most| Ok(worker(guest)?.run(most, job))) {
-        Ok(answer) => answer?,
-        Err(fault) => return Ok(Err(Silent::Fault(fault))),
-    };
-    Ok(answer.map_err(|late| match late {
+    let answer = guest.waiting(most, |_, most| worker.run(most, job)).map_err(Silent::Fault)?;
+    answer.map_err(|late| match late {
         Late::TimedOut => Silent::TimedOut,
         Late::Busy => Silent::Fault(Fault::Busy),
         Late::Gone => Silent::Fault(Fault::Io("the driver of the device ended".to_owned())),
-    }))
+    })
 }
 
 /// Adds to the bytes of a transaction, before anything of that size is made.

@@ -4,7 +4,7 @@ use iottly_manifest::Interface;
 use wasmtime::component::{ComponentType, Lift, Linker, Resource, ResourceType, WasmList, WasmStr};
 
 use super::bus::{self, Silent};
-use super::call::{Halt, Store, answer, granted, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, release};
 use crate::bindings::i2c as wit;
 use crate::guest::Guest;
 use crate::worker::Worker;
@@ -56,12 +56,12 @@ fn transaction(
     let address = u8::try_from(address).ok().filter(|address| u16::from(*address) <= MAX_ADDRESS);
     let address = address.ok_or_else(|| Fault::Invalid("an I2C address has seven bits".to_owned()))?;
     let mut parts = parts(store, operations)?;
-    let worker = |guest: &mut Guest| -> wasmtime::Result<&Worker<I2cBus>> { Ok(&guest.table.get(bus)?.0) };
-    let done = bus::run(store.data_mut(), worker, move |bus| {
+    let worker = held::<_, wit::Error>(store.data_mut(), bus)?.0.clone();
+    let done = bus::run(store.data_mut(), &worker, move |bus| {
         let mut operations: Vec<_> = parts.iter_mut().map(Part::as_operation).collect();
         let done = bus.transaction(address, &mut operations);
         done.map(|()| parts.into_iter().filter_map(Part::into_read).collect())
-    })?;
+    });
     match done {
         Ok(Ok(read)) => Ok(read),
         Ok(Err(error)) => Err(Halt::Answer(error.into())),

@@ -4,7 +4,7 @@ use iottly_manifest::Interface;
 use wasmtime::component::{ComponentType, Lift, Linker, Resource, ResourceType, WasmList, WasmStr};
 
 use super::bus::{self, Silent};
-use super::call::{Halt, Store, answer, granted, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, release};
 use crate::bindings::spi as wit;
 use crate::guest::Guest;
 use crate::worker::Worker;
@@ -56,12 +56,12 @@ fn transaction(
     operations: &WasmList<Operation>,
 ) -> Result<Vec<Vec<u8>>, Halt<wit::Error>> {
     let mut parts = parts(store, operations)?;
-    let worker = |guest: &mut Guest| -> wasmtime::Result<&Worker<SpiPort>> { Ok(&guest.table.get(device)?.0) };
-    let done = bus::run(store.data_mut(), worker, move |device| {
+    let worker = held::<_, wit::Error>(store.data_mut(), device)?.0.clone();
+    let done = bus::run(store.data_mut(), &worker, move |device| {
         let mut operations: Vec<_> = parts.iter_mut().map(Part::as_operation).collect();
         let done = device.transaction(&mut operations);
         done.map(|()| parts.into_iter().filter_map(Part::into_read).collect())
-    })?;
+    });
     match done {
         Ok(Ok(read)) => Ok(read),
         Ok(Err(error)) => Err(Halt::Answer(error.into())),

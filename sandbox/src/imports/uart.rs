@@ -74,19 +74,18 @@ fn read(guest: &mut Guest, port: &Resource<Port>, max: u32) -> Result<Vec<u8>, H
 
 fn watch(guest: &mut Guest, port: &Resource<Port>) -> Result<u32, Halt> {
     let (source, events) = (guest.next_source(), guest.events.clone());
-    let held = held(guest, port)?;
-    if let Some((_, arrivals)) = &held.watch {
+    let open = held(guest, port)?;
+    if let Some((_, arrivals)) = &open.watch {
         return Ok(arrivals.source);
     }
+    let worker = open.worker.clone();
     let arrivals = Arc::new(Arrivals { source, events, armed: AtomicBool::new(true) });
     let told = Arc::clone(&arrivals);
     let tell: Tell = Box::new(move |at| told.tell(at));
     let most = guest.limits.bus_wait;
-    let watch = guest.waiting(most, |guest, most| {
-        Ok::<_, wasmtime::Error>(guest.table.get(port)?.worker.run(most, move |port| port.watch(tell)))
-    })??;
+    let watch = guest.waiting(most, |_, most| worker.run(most, move |port| port.watch(tell)))?;
     let watch = watch.map_err(|_| Fault::Busy)?.map_err(Fault::from)?;
-    guest.table.get_mut(port).map_err(wasmtime::Error::from)?.watch = Some((watch, arrivals));
+    held::<_, crate::bindings::types::Fault>(guest, port)?.watch = Some((watch, arrivals));
     Ok(source)
 }
 
@@ -96,8 +95,8 @@ fn on<T: Send + 'static>(
     port: &Resource<Port>,
     job: impl FnOnce(&mut SerialPort) -> Result<T, UartError> + Send + 'static,
 ) -> Result<T, Halt<wit::Error>> {
-    let worker = |guest: &mut Guest| -> wasmtime::Result<&Worker<SerialPort>> { Ok(&guest.table.get(port)?.worker) };
-    match bus::run(guest, worker, job)? {
+    let worker = held::<_, wit::Error>(guest, port)?.worker.clone();
+    match bus::run(guest, &worker, job) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(Halt::Answer(error.into())),
         Err(Silent::TimedOut) => Err(Halt::Answer(wit::Error::TimedOut)),

@@ -2,10 +2,15 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use iottly_sandbox::{Cache, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, LoadError, Outgoing, Runtime};
+use iottly_boards::{Board, VirtualBoard};
+use iottly_manifest::Interface;
+use iottly_sandbox::{
+    Cache, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, LoadError, MemoryState, Outgoing, Runtime, StateStore,
+};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -15,6 +20,16 @@ pub(crate) const FINE: &str = "(i32.const 1024)";
 /// A firmware in which some of `init handle tick event health shutdown` have the given bodies; each leaves the address of its result.
 /// `memory` is the initial size in pages; `extra` goes into the module as it is.
 pub(crate) fn firmware_with(bodies: &[(&str, &str)], memory: u32, extra: &str) -> Vec<u8> {
+    firmware_importing("", bodies, memory, extra)
+}
+
+/// A firmware with further imports, and with `[capabilities]` in its manifest.
+pub(crate) fn board_firmware(capabilities: &str, imports: &str, bodies: &[(&str, &str)], extra: &str) -> Vec<u8> {
+    let wasm = firmware_importing(imports, bodies, 4, extra);
+    iottly_manifest::embed(&wasm, &format!("name = \"test\"\n[capabilities]\n{capabilities}")).unwrap()
+}
+
+fn firmware_importing(imports: &str, bodies: &[(&str, &str)], memory: u32, extra: &str) -> Vec<u8> {
     let body = |name: &str| bodies.iter().find(|(of, _)| *of == name).map_or(FINE, |(_, body)| body);
     let text = format!(
         r#"(module
@@ -22,6 +37,7 @@ pub(crate) fn firmware_with(bodies: &[(&str, &str)], memory: u32, extra: &str) -
   (import "iottly:firmware/log@0.1.0" "write" (func $log (param i32 i32 i32)))
   (import "iottly:firmware/clock@0.1.0" "now-ms" (func $now (result i64)))
   (import "iottly:firmware/random@0.1.0" "seed" (func $seed (result i64)))
+  {imports}
   (memory (export "memory") {memory})
   (data (i32.const 1028) "\f4\01\00\00")
   (data (i32.const 4096) "{{\"n\": 1}}")
@@ -77,14 +93,25 @@ pub(crate) fn load(wasm: &[u8]) -> Result<Firmware, LoadError> {
 }
 
 pub(crate) fn start(wasm: &[u8], limits: Limits) -> (Instance, Recorder) {
+    start_on(None, wasm, limits)
+}
+
+/// Starts a firmware on a board, with room for state.
+pub(crate) fn start_on(board: Option<&VirtualBoard>, wasm: &[u8], limits: Limits) -> (Instance, Recorder) {
     let recorder = Recorder::default();
+    recorder.seen().board = board.cloned();
+    recorder.seen().state = Some(MemoryState::default());
     let instance = load(wasm).unwrap().start(Box::new(recorder.clone()), limits).unwrap();
     (instance, recorder)
 }
 
 /// A host that remembers what it was given.
 #[derive(Clone, Default)]
-pub(crate) struct Recorder(Arc<Mutex<Seen>>);
+pub(crate) struct Recorder {
+    seen: Arc<Mutex<Seen>>,
+    /// What is lent to the firmware while it runs.
+    state: Option<MemoryState>,
+}
 
 #[derive(Default)]
 pub(crate) struct Seen {
@@ -92,11 +119,15 @@ pub(crate) struct Seen {
     pub(crate) lines: Vec<(Level, String)>,
     pub(crate) refuse: Option<Fault>,
     pub(crate) delay: std::time::Duration,
+    pub(crate) board: Option<VirtualBoard>,
+    pub(crate) state: Option<MemoryState>,
+    pub(crate) refused_labels: Vec<String>,
+    pub(crate) settings: BTreeMap<String, String>,
 }
 
 impl Recorder {
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap()
+        self.seen.lock().unwrap()
     }
 }
 
@@ -117,5 +148,25 @@ impl Host for Recorder {
 
     fn now_ms(&mut self) -> u64 {
         1_700_000_000_000
+    }
+
+    fn board(&self) -> Option<Arc<dyn Board>> {
+        self.seen().board.clone().map(|board| Arc::new(board) as Arc<dyn Board>)
+    }
+
+    fn grants(&self, _: Interface, label: &str) -> bool {
+        !self.seen().refused_labels.iter().any(|refused| refused == label)
+    }
+
+    fn state(&mut self) -> Option<&mut dyn StateStore> {
+        if self.state.is_none() {
+            let state = self.seen().state.clone();
+            self.state = state;
+        }
+        self.state.as_mut().map(|state| state as &mut dyn StateStore)
+    }
+
+    fn setting(&self, key: &str) -> Option<String> {
+        self.seen().settings.get(key).cloned()
     }
 }

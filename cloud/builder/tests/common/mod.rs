@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use iottly_boards::VirtualBoard;
 use iottly_builder::{BuildError, BuilderProgram, Source};
-use iottly_sandbox::{Cache, CallError, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, Outgoing, Runtime};
+use iottly_sandbox::{
+    Cache, CallError, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, MemoryState, Outgoing, Runtime, StateStore,
+};
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -17,7 +20,11 @@ pub(crate) struct Board {
 }
 
 #[derive(Clone)]
-struct Recorder(Arc<Mutex<Seen>>);
+struct Recorder {
+    seen: Arc<Mutex<Seen>>,
+    board: Option<VirtualBoard>,
+    state: MemoryState,
+}
 
 pub(crate) struct Seen {
     pub(crate) sent: Vec<Outgoing>,
@@ -45,19 +52,44 @@ pub(crate) fn example(name: &str) -> Source {
 
 impl Board {
     pub(crate) fn firmware(source: &Source) -> Firmware {
-        let wasm = build(source).unwrap();
+        Self::compiled(&build(source).unwrap())
+    }
+
+    fn compiled(wasm: &[u8]) -> Firmware {
         let dir = tempfile::tempdir().unwrap();
         // The test itself plays the compiler's part: cargo gives the path of a program only to its own package's tests.
-        let code = iottly_sandbox::compile_here(&wasm).unwrap();
+        let code = iottly_sandbox::compile_here(wasm).unwrap();
         let file = dir.path().join("code");
         std::fs::write(&file, code).unwrap();
         let compiler = CompilerProgram { path: "/bin/cat".into(), args: vec![file.into()] };
-        Cache::open(dir.path().join("cache"), compiler).unwrap().load(&Runtime::new().unwrap(), &wasm).unwrap()
+        Cache::open(dir.path().join("cache"), compiler).unwrap().load(&Runtime::new().unwrap(), wasm).unwrap()
     }
 
     pub(crate) fn on(firmware: &Firmware, limits: Limits) -> Self {
-        let host = Recorder(Arc::new(Mutex::new(Seen { sent: vec![], lines: vec![], refuse: None, now_ms: NOW_MS })));
+        Self::with(firmware, limits, None)
+    }
+
+    fn with(firmware: &Firmware, limits: Limits, board: Option<VirtualBoard>) -> Self {
+        let seen = Seen { sent: vec![], lines: vec![], refuse: None, now_ms: NOW_MS };
+        let host = Recorder { seen: Arc::new(Mutex::new(seen)), board, state: MemoryState::default() };
         Self { instance: firmware.start(Box::new(host.clone()), limits).unwrap(), host }
+    }
+
+    /// Built with a manifest inside.
+    pub(crate) fn firmware_with(source: &Source, manifest: &str) -> Firmware {
+        Self::compiled(&iottly_manifest::embed(&build(source).unwrap(), manifest).unwrap())
+    }
+
+    /// Started on a board, `init` has run.
+    pub(crate) fn start_firmware_on(firmware: &Firmware, board: &VirtualBoard) -> Self {
+        let mut started = Self::with(firmware, Limits::default(), Some(board.clone()));
+        started.instance.init().unwrap();
+        started
+    }
+
+    /// Built with a manifest inside, started on a board, `init` has run.
+    pub(crate) fn start_on(board: &VirtualBoard, manifest: &str, source: &Source) -> Self {
+        Self::start_firmware_on(&Self::firmware_with(source, manifest), board)
     }
 
     /// Built and started; `init` has not run.
@@ -85,7 +117,7 @@ impl Board {
     }
 
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.host.0.lock().unwrap()
+        self.host.seen.lock().unwrap()
     }
 
     pub(crate) fn sent(&self) -> Vec<String> {
@@ -99,7 +131,7 @@ impl Board {
 
 impl Host for Recorder {
     fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
-        let mut seen = self.0.lock().unwrap();
+        let mut seen = self.seen.lock().unwrap();
         match seen.refuse.clone() {
             Some(fault) => Err(fault),
             None => {
@@ -110,10 +142,26 @@ impl Host for Recorder {
     }
 
     fn log(&mut self, level: Level, text: &str) {
-        self.0.lock().unwrap().lines.push((level, text.to_owned()));
+        self.seen.lock().unwrap().lines.push((level, text.to_owned()));
     }
 
     fn now_ms(&mut self) -> u64 {
-        self.0.lock().unwrap().now_ms
+        self.seen.lock().unwrap().now_ms
+    }
+
+    fn board(&self) -> Option<Arc<dyn iottly_boards::Board>> {
+        self.board.clone().map(|board| Arc::new(board) as Arc<dyn iottly_boards::Board>)
+    }
+
+    fn state(&mut self) -> Option<&mut dyn StateStore> {
+        Some(&mut self.state)
+    }
+
+    fn setting(&self, key: &str) -> Option<String> {
+        (key == "interval").then(|| "{\"s\":5}".to_owned())
+    }
+
+    fn settings_version(&self) -> Option<u64> {
+        Some(3)
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use iottly_agent::{Agent, AgentConfig, AgentHandle, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret};
+use iottly_agent::{Agent, AgentConfig, AgentHandle, BoardKind, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret};
 use iottly_cloud::cloud::Services;
 use iottly_protocol::FirmwareState;
 use iottly_sandbox::Runtime;
@@ -49,6 +49,7 @@ impl Fleet {
                 data_dir: home.device(device.id),
                 cache_dir: Some(home.cache()),
                 compiler: Compiler { program: compiler.path.clone(), args: compiler.args.clone() },
+                board: Some(BoardKind::Virtual),
                 queue: QueueConfig::default(),
             };
             let agent = Agent::start_with(config, &runtime).await.with_context(|| format!("cannot start {}", device.name))?;

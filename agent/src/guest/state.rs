@@ -1,0 +1,152 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use iottly_sandbox::{Fault, StateStore};
+
+/// First bytes of the file; the last is the version of its layout.
+const MAGIC: &[u8; 8] = b"iottlyS\x01";
+/// Largest file that is read, far above what the sandbox lets a firmware store.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// The firmware's key-value state in one file: magic, checksum of the rest, then length and bytes of each key and value.
+///
+/// Every change writes a new file and renames it over the old one, so a power cut leaves one or the other.
+pub(super) struct FileState {
+    path: PathBuf,
+    entries: BTreeMap<String, Vec<u8>>,
+}
+
+impl FileState {
+    /// Opens the file; without one the state is empty. A damaged file is put aside and answered with its new name.
+    pub(super) fn open(path: PathBuf) -> io::Result<(Self, Option<PathBuf>)> {
+        let bytes = match read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Self { path, entries: BTreeMap::new() }, None)),
+            Err(error) => return Err(error),
+        };
+        if let Some(entries) = decode(&bytes) {
+            return Ok((Self { path, entries }, None));
+        }
+        let aside = path.with_extension("damaged");
+        fs::rename(&path, &aside)?;
+        Ok((Self { path, entries: BTreeMap::new() }, Some(aside)))
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let fresh = self.path.with_extension("new");
+        let mut file = File::create(&fresh)?;
+        file.write_all(&encode(&self.entries))?;
+        file.sync_all()?;
+        fs::rename(&fresh, &self.path)?;
+        File::open(folder)?.sync_all()
+    }
+}
+
+impl StateStore for FileState {
+    fn entries(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.entries
+    }
+
+    fn set(&mut self, key: &str, value: Option<Vec<u8>>) -> Result<(), Fault> {
+        let before = match value {
+            Some(value) => self.entries.insert(key.to_owned(), value),
+            None => self.entries.remove(key),
+        };
+        self.write().map_err(|error| {
+            match before {
+                Some(value) => _ = self.entries.insert(key.to_owned(), value),
+                None => _ = self.entries.remove(key),
+            }
+            Fault::Io(format!("the state cannot be written: {error}"))
+        })
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if fs::metadata(path)?.len() > MAX_FILE_BYTES {
+        // Nothing that we wrote; decoding nothing says so.
+        return Ok(Vec::new());
+    }
+    fs::read(path)
+}
+
+fn encode(entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+    let mut body = Vec::new();
+    for part in entries.iter().flat_map(|(key, value)| [key.as_bytes(), value.as_slice()]) {
+        body.extend(u32::try_from(part.len()).expect("the sandbox's limits are far below").to_le_bytes());
+        body.extend(part);
+    }
+    let mut out = MAGIC.to_vec();
+    out.extend(crc32fast::hash(&body).to_le_bytes());
+    out.extend(body);
+    out
+}
+
+fn decode(bytes: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
+    let (checksum, mut body) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
+    if crc32fast::hash(body) != u32::from_le_bytes(*checksum) {
+        return None;
+    }
+    let mut entries = BTreeMap::new();
+    while !body.is_empty() {
+        let key = String::from_utf8(part(&mut body)?.to_vec()).ok()?;
+        entries.insert(key, part(&mut body)?.to_vec());
+    }
+    Some(entries)
+}
+
+fn part<'a>(body: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, rest) = body.split_first_chunk::<4>()?;
+    let (part, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)?;
+    *body = rest;
+    Some(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_set_is_there_after_a_restart() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("state");
+        let (mut state, _) = FileState::open(path.clone()).expect("open");
+        state.set("a", Some(vec![1, 2])).expect("set");
+        state.set("b", Some(Vec::new())).expect("set");
+        state.set("a", Some(vec![3])).expect("set");
+        state.set("c", Some(vec![9])).expect("set");
+        state.set("c", None).expect("delete");
+        let (again, aside) = FileState::open(path).expect("open");
+        assert_eq!(aside, None);
+        assert_eq!(again.entries(), &BTreeMap::from([("a".to_owned(), vec![3]), ("b".to_owned(), vec![])]));
+    }
+
+    #[test]
+    fn any_damage_is_put_aside_and_never_half_read() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("state");
+        let whole = encode(&BTreeMap::from([("key".to_owned(), vec![1, 2, 3])]));
+        for cut in 0..whole.len() {
+            fs::write(&path, &whole[..cut]).expect("written");
+            let (state, aside) = FileState::open(path.clone()).expect("open");
+            assert!(state.entries().is_empty() && aside.is_some_and(|aside| aside.exists()), "{cut} bytes");
+        }
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x40;
+            assert_eq!(decode(&bytes), None, "a flipped bit in byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_written_does_not_happen() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (mut state, _) = FileState::open(dir.path().join("gone").join("state")).expect("open");
+        let refused = state.set("a", Some(vec![1])).expect_err("no folder");
+        assert!(matches!(refused, Fault::Io(_)), "{refused}");
+        assert!(state.entries().is_empty());
+    }
+}

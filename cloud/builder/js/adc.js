@@ -1,0 +1,15 @@
+// adc.open(label): an analog input, read in volts.
+import { open } from 'iottly:firmware/adc@0.1.0';
+import { ask } from './prelude.js';
+
+class Input {
+  #input; #name;
+  constructor(label) {
+    this.#name = `adc ${label}`;
+    this.#input = ask(this.#name, () => open(String(label)));
+  }
+  read() { return ask(this.#name, () => this.#input.read()) / 1e6; }
+  close() { ask(this.#name, () => this.#input[Symbol.dispose]()); }
+}
+
+globalThis.adc = { open: (label) => new Input(label) };

@@ -1,0 +1,40 @@
+// gpio.output(label, high) and gpio.input(label, pull). Levels are booleans: true is high.
+import { openInput, openOutput } from 'iottly:firmware/gpio@0.1.0';
+import { ask } from './prelude.js';
+import { listen } from './timers.js';
+
+const level = (high) => (high ? 'high' : 'low');
+
+class Output {
+  #pin; #name;
+  constructor(label, high) {
+    this.#name = `gpio ${label}`;
+    this.#pin = ask(this.#name, () => openOutput(String(label), level(high)));
+  }
+  set(high) { ask(this.#name, () => this.#pin.set(level(high))); }
+  high() { this.set(true); }
+  low() { this.set(false); }
+  toggle() { ask(this.#name, () => this.#pin.toggle()); }
+  get value() { return ask(this.#name, () => this.#pin.get()) === 'high'; }
+  set value(high) { this.set(high); }
+  close() { ask(this.#name, () => this.#pin[Symbol.dispose]()); }
+}
+
+class Input {
+  #pin; #name;
+  constructor(label, pull) {
+    this.#name = `gpio ${label}`;
+    this.#pin = ask(this.#name, () => openInput(String(label), pull));
+  }
+  get value() { return ask(this.#name, () => this.#pin.get()) === 'high'; }
+  onRising(f) { this.#watch('rising', (at) => f(true, at)); }
+  onFalling(f) { this.#watch('falling', (at) => f(false, at)); }
+  onChange(f) { this.onRising(f); this.onFalling(f); }
+  #watch(edge, f) { listen(ask(this.#name, () => this.#pin.watch(edge)), f); }
+  close() { ask(this.#name, () => this.#pin[Symbol.dispose]()); }
+}
+
+globalThis.gpio = {
+  output: (label, high = false) => new Output(label, high),
+  input: (label, pull = 'none') => new Input(label, pull),
+};

@@ -1,0 +1,30 @@
+// uart.open(label, { baud, parity, stopBits }): a serial port.
+import { open } from 'iottly:firmware/uart@0.1.0';
+import { ask } from './prelude.js';
+import { encode } from './device.js';
+import { listen } from './timers.js';
+
+const CHUNK = 1024;
+
+class Port {
+  #port; #name;
+  constructor(label, { baud = 9600, parity = 'none', stopBits = 1 } = {}) {
+    this.#name = `uart ${label}`;
+    this.#port = ask(this.#name, () => open(String(label), { baud, parity, stopBits }));
+  }
+  write(data) {
+    const bytes = typeof data === 'string' ? encode(data) : Uint8Array.from(data);
+    ask(this.#name, () => this.#port.write(bytes));
+  }
+  read(max = CHUNK) { return ask(this.#name, () => this.#port.read(max)); }
+  // Calls f with the bytes that have arrived.
+  onData(f) {
+    listen(ask(this.#name, () => this.#port.watch()), () => {
+      const bytes = this.read();
+      if (bytes.length > 0) f(bytes);
+    });
+  }
+  close() { ask(this.#name, () => this.#port[Symbol.dispose]()); }
+}
+
+globalThis.uart = { open: (label, settings) => new Port(label, settings) };

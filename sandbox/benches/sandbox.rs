@@ -1,0 +1,191 @@
+//! What the sandbox costs beside wasmtime alone: the same component, the same engine settings, in turns within one run.
+//!
+//! Prints a table; see `sandbox/README.md` for the command and what it measured.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed measurement is no measurement; the table is the output")]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::{Recorder, compiler, firmware};
+use iottly_sandbox::{Cache, Fault, Firmware, Host, Instance, Level, Limits, Outgoing, Runtime, compile_here};
+use wasmtime::component::{Component, ComponentType, InstancePre, Lift, Linker, Lower, TypedFunc, WasmStr};
+use wasmtime::{Config, Engine, Store, StoreContextMut};
+
+/// Time of one measurement; each is made several times and the best counts.
+const SLICE: Duration = Duration::from_millis(100);
+const TURNS: usize = 5;
+/// Host calls in one call of the firmware.
+const CALLS: u32 = 1000;
+
+/// The world's `fault`.
+#[derive(ComponentType, Lift, Lower)]
+#[component(variant)]
+enum RawFault {
+    #[component(name = "invalid")]
+    Invalid(String),
+    #[component(name = "unsupported")]
+    Unsupported(String),
+    #[component(name = "denied")]
+    Denied(String),
+    #[component(name = "busy")]
+    Busy,
+    #[component(name = "limit")]
+    Limit(String),
+    #[component(name = "io")]
+    Io(String),
+    #[component(name = "failed")]
+    Failed(String),
+}
+
+#[derive(ComponentType, Lift, Lower, Clone, Copy)]
+#[component(enum)]
+#[repr(u8)]
+enum Durability {
+    #[component(name = "buffered")]
+    Buffered,
+    #[component(name = "durable")]
+    Durable,
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
+struct Command {
+    name: String,
+    values: String,
+}
+
+type Answer<T> = (Result<T, RawFault>,);
+
+struct NullHost;
+
+impl Host for NullHost {
+    fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
+        black_box(message);
+        Ok(())
+    }
+    fn log(&mut self, _: Level, _: &str) {}
+    fn now_ms(&mut self) -> u64 {
+        black_box(1)
+    }
+}
+
+/// wasmtime with the least around it.
+struct Raw {
+    engine: Engine,
+    pre: InstancePre<()>,
+}
+
+impl Raw {
+    fn engine() -> Engine {
+        let mut config = Config::new();
+        config.wasm_component_model(true).epoch_interruption(true).max_wasm_stack(256 << 10);
+        Engine::new(&config).unwrap()
+    }
+
+    fn load(engine: &Engine, code: &Path) -> Component {
+        // SAFETY: this program compiled it a moment ago.
+        unsafe { Component::deserialize_file(engine, code) }.unwrap()
+    }
+
+    fn new(engine: &Engine, code: &Path) -> Self {
+        let mut linker = Linker::new(engine);
+        let mut clock = linker.instance("iottly:firmware/clock@0.1.0").unwrap();
+        clock.func_wrap("now-ms", |_: StoreContextMut<'_, ()>, (): ()| Ok((black_box(1_u64),))).unwrap();
+        let mut random = linker.instance("iottly:firmware/random@0.1.0").unwrap();
+        random.func_wrap("seed", |_: StoreContextMut<'_, ()>, (): ()| Ok((1_u64,))).unwrap();
+        let mut telemetry = linker.instance("iottly:firmware/telemetry@0.1.0").unwrap();
+        let send = |store: StoreContextMut<'_, ()>, (text, channel, how): (WasmStr, Option<WasmStr>, Durability)| {
+            black_box((text.to_str(&store)?.into_owned(), channel.is_some(), how as u8));
+            Ok((Ok::<(), RawFault>(()),))
+        };
+        telemetry.func_wrap("send", send).unwrap();
+        linker.define_unknown_imports_as_traps(&Self::load(engine, code)).unwrap();
+        let pre = linker.instantiate_pre(&Self::load(engine, code)).unwrap();
+        Self { engine: engine.clone(), pre }
+    }
+
+    fn start(&self) -> (Store<()>, wasmtime::component::Instance) {
+        let mut store = Store::new(&self.engine, ());
+        store.set_epoch_deadline(u64::MAX / 2);
+        let instance = self.pre.instantiate(&mut store).unwrap();
+        (store, instance)
+    }
+
+    fn export<P, R>(store: &mut Store<()>, instance: &wasmtime::component::Instance, name: &str) -> TypedFunc<P, R>
+    where
+        P: wasmtime::component::ComponentNamedList + Lower,
+        R: wasmtime::component::ComponentNamedList + Lift,
+    {
+        let app = instance.get_export_index(&mut *store, None, "iottly:firmware/app@0.1.0").unwrap();
+        let function = instance.get_export_index(&mut *store, Some(&app), name).unwrap();
+        instance.get_typed_func(store, function).unwrap()
+    }
+}
+
+/// Best time of one `run`, over several slices.
+fn best(run: &mut dyn FnMut()) -> Duration {
+    run();
+    let (began, mut count) = (Instant::now(), 0_u32);
+    while began.elapsed() < SLICE {
+        run();
+        count += 1;
+    }
+    began.elapsed() / count
+}
+
+fn row(name: &str, per: u32, raw: &mut dyn FnMut(), ours: &mut dyn FnMut()) {
+    let (mut least_raw, mut least_ours) = (Duration::MAX, Duration::MAX);
+    for _ in 0..TURNS {
+        least_raw = least_raw.min(best(raw));
+        least_ours = least_ours.min(best(ours));
+    }
+    let (raw, ours) = (least_raw / per, least_ours / per);
+    println!("| {name} | {raw:?} | {ours:?} | {:.2} |", least_ours.as_secs_f64() / least_raw.as_secs_f64());
+}
+
+fn started(firmware: &Firmware) -> Instance {
+    let limits = Limits { calls_per_s: u32::MAX, sends_per_s: u32::MAX, send_bytes_per_s: u32::MAX, ..Limits::default() };
+    firmware.start(Box::new(NullHost), limits).unwrap()
+}
+
+fn main() {
+    let times = |call: &str| {
+        format!(
+            "(local $n i32) (local.set $n (i32.const {CALLS}))
+             (loop $again {call} (local.set $n (i32.sub (local.get $n) (i32.const 1))) (br_if $again (local.get $n))) (i32.const 1024)"
+        )
+    };
+    let send = "(call $send (i32.const 4096) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))";
+    let wasm = firmware(&[("tick", &times("(drop (call $now))")), ("health", &times(send))]);
+    let dir = tempfile::tempdir().unwrap();
+    let code = dir.path().join("code");
+    std::fs::write(&code, compile_here(&wasm).unwrap()).unwrap();
+    let engine = Raw::engine();
+    let raw = Raw::new(&engine, &code);
+    let runtime = Runtime::new().unwrap();
+    let cache = Cache::open(dir.path().join("cache"), compiler()).unwrap();
+    let firmware = cache.load(&runtime, &wasm).unwrap();
+
+    println!("wasmtime {}\n\n| step | wasmtime alone | sandbox | ratio |\n|---|---|---|---|", iottly_sandbox::RUNTIME_VERSION);
+    let start = &mut || drop(black_box(firmware.start(Box::new(Recorder::default()), Limits::default()).unwrap()));
+    row("start and drop an instance", 1, &mut || drop(black_box(raw.start())), start);
+    let load = &mut || drop(black_box(cache.load(&runtime, &wasm).unwrap()));
+    row("load compiled code (with the check of its seal)", 1, &mut || drop(black_box(Raw::load(&engine, &code))), load);
+
+    let (mut store, instance) = raw.start();
+    let handle: TypedFunc<(Command,), Answer<()>> = Raw::export(&mut store, &instance, "handle");
+    let tick: TypedFunc<(u64,), Answer<u32>> = Raw::export(&mut store, &instance, "tick");
+    let health: TypedFunc<(), Answer<()>> = Raw::export(&mut store, &instance, "health");
+    let mut ours = started(&firmware);
+    let command = || Command { name: "echo".to_owned(), values: "{\"content\":\"hi\"}".to_owned() };
+    let mut raw_handle = || assert!(handle.call(&mut store, (command(),)).unwrap().0.is_ok());
+    row("command handler that does nothing", 1, &mut raw_handle, &mut || ours.handle("echo", "{\"content\":\"hi\"}").unwrap());
+    let mut raw_tick = || assert!(tick.call(&mut store, (0,)).unwrap().0.is_ok());
+    row("host call `clock.now-ms`", CALLS, &mut raw_tick, &mut || _ = ours.tick(0).unwrap());
+    let mut raw_health = || assert!(health.call(&mut store, ()).unwrap().0.is_ok());
+    row("host call `telemetry.send` (ours checks the JSON)", CALLS, &mut raw_health, &mut || ours.health().unwrap());
+}
