@@ -22,6 +22,9 @@ pub enum BuildError {
     /// The script's top level did not end.
     #[error("main.js: the top level of the script did not end within {0:?}; work that takes long belongs into init() or loop()")]
     Endless(Duration),
+    /// A compiled module cannot become a firmware.
+    #[error("the module is no firmware: {0}")]
+    Module(String),
     /// The builder itself did not come through.
     #[error("cannot build the firmware: {0}")]
     Builder(String),

@@ -6,13 +6,18 @@
 
 mod build;
 mod child;
+mod component;
 mod diagnose;
 mod layout;
 mod source;
 
 pub use build::{BuildError, build};
 pub use child::build_child;
+pub use component::component;
 /// How to start the builder: program and arguments that end in [`build_child`].
 pub use iottly_child::Program as BuilderProgram;
 pub use layout::version;
 pub use source::{Source, SourceError};
+
+/// TypeScript declarations of what a script finds without importing it, for editors.
+pub const DECLARATIONS: &str = include_str!("../iottly.d.ts");

@@ -9,11 +9,22 @@ pub(crate) enum Failure {
     Failed(anyhow::Error),
     /// The input is at fault: 2.
     Invalid(String),
+    /// What was asked for is not there: 4.
+    NotFound(String),
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(error) => write!(f, "{error:#}"),
+            Self::Invalid(reason) | Self::NotFound(reason) => f.write_str(reason),
+        }
     }
 }
 
@@ -29,6 +40,10 @@ pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
         Err(Failure::Invalid(reason)) => {
             eprintln!("iottly: {reason}");
             ExitCode::from(2)
+        }
+        Err(Failure::NotFound(reason)) => {
+            eprintln!("iottly: {reason}");
+            ExitCode::from(4)
         }
     }
 }

@@ -1,11 +1,15 @@
 //! `iottly`: the cloud, the demo, and the commands of developers and operators.
 
+mod build;
+mod check;
 mod children;
 mod demo;
 mod exit;
 mod filter;
+mod init;
 mod listen;
 mod provision;
+mod run;
 mod serve;
 
 use std::process::ExitCode;
@@ -31,6 +35,14 @@ enum Command {
     Provision(provision::Options),
     /// Prints the JSON documents on standard input, one a line, that match a MongoDB filter
     Filter(filter::Options),
+    /// Makes a folder to begin a firmware in
+    Init(init::Options),
+    /// Builds the firmware in a folder into `target/NAME.wasm`
+    Build(build::Options),
+    /// Builds the firmware in a folder and tries its first steps
+    Check(check::Options),
+    /// Runs a firmware here: messages on standard output, commands on standard input
+    Run(run::Options),
     /// Compiles firmware to machine code: started by this program itself
     #[command(name = children::COMPILE, hide = true)]
     Compile,
@@ -48,10 +60,14 @@ fn main() -> ExitCode {
         Command::Serve(options) => exit::report(async_main(serve::run(options))),
         Command::Provision(options) => exit::report(async_main(provision::run(options))),
         Command::Filter(options) => exit::report(filter::run(&options)),
+        Command::Init(options) => exit::report(init::run(&options)),
+        Command::Build(options) => exit::report(build::run(&options)),
+        Command::Check(options) => exit::report(check::run(&options)),
+        Command::Run(options) => exit::report(async_main(run::run(options))),
     }
 }
 
-fn async_main(work: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failure> {
+fn async_main<E: Into<Failure>>(work: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(
@@ -63,5 +79,5 @@ fn async_main(work: impl Future<Output = anyhow::Result<()>>) -> Result<(), Fail
     let result = runtime.block_on(work);
     // Whatever still runs is past its own deadline for stopping.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
-    Ok(result?)
+    result.map_err(Into::into)
 }

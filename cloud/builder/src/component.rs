@@ -1,0 +1,30 @@
+use crate::BuildError;
+
+/// Wraps a core module that was made with the guest SDK, or with wit-bindgen, into a component.
+///
+/// # Errors
+/// [`BuildError::Module`] when it is no module of the world `iottly:firmware`.
+pub fn component(core: &[u8]) -> Result<Vec<u8>, BuildError> {
+    let failed = |error| BuildError::Module(format!("{error:#}"));
+    wit_component::ComponentEncoder::default().validate(true).module(core).and_then(|mut encoder| encoder.encode()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_module_is_refused() {
+        for bytes in [&b""[..], b"\0asm", b"\0asm\x01\0\0\0\x01", b"not wasm at all"] {
+            let text = component(bytes).unwrap_err().to_string();
+            assert!(text.starts_with("the module is no firmware: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_module_without_the_world_is_refused() {
+        let import = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x07\x01\x01a\x01b\0\0";
+        let text = component(import).unwrap_err().to_string();
+        assert!(text.starts_with("the module is no firmware: "), "{text}");
+    }
+}

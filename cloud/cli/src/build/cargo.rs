@@ -1,0 +1,110 @@
+//! Rust firmware: cargo makes a core module, the builder wraps it into a component.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, anyhow};
+use serde::Deserialize;
+
+use crate::exit::Failure;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+/// Stack inside linear memory, in bytes; the linker's default is sixteen times as much.
+const STACK_BYTES: u32 = 64 << 10;
+
+/// What cargo tells about itself, one JSON object a line; only what names a built library is read.
+#[derive(Deserialize)]
+struct Note {
+    reason: String,
+    #[serde(default)]
+    manifest_path: PathBuf,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+}
+
+/// Builds the crate in `dir`. cargo's own messages go to standard error.
+///
+/// # Errors
+/// [`Failure::Invalid`] when the code does not compile or is no firmware, [`Failure::Failed`] when the toolchain is not there.
+pub(super) fn build(dir: &Path) -> Result<Vec<u8>, Failure> {
+    let manifest = dir.join("Cargo.toml").canonicalize().map_err(|error| Failure::Invalid(format!("{}: {error}", dir.join("Cargo.toml").display())))?;
+    require_target(dir)?;
+    let core = compile(&manifest)?;
+    let module = std::fs::read(&core).with_context(|| format!("cannot read {}", core.display()))?;
+    iottly_builder::component(&module).map_err(|error| Failure::Invalid(error.to_string()))
+}
+
+fn tool(variable: &str, default: &str) -> OsString {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).unwrap_or_else(|| default.into())
+}
+
+/// Says what to install before cargo fails with a page of errors about a missing `core`.
+fn require_target(dir: &Path) -> anyhow::Result<()> {
+    let rustc = tool("RUSTC", "rustc");
+    let output = Command::new(&rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(dir)
+        .stderr(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {}: firmware in Rust needs Rust, see https://rustup.rs", rustc.display()))?;
+    let libraries = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let names = std::fs::read_dir(&libraries).into_iter().flatten().flatten();
+    if names.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with("libstd-")) {
+        return Ok(());
+    }
+    Err(anyhow!("this Rust has no standard library for {TARGET}; install it with `rustup target add {TARGET}`"))
+}
+
+/// Runs cargo and answers where the core module of this very crate lies.
+fn compile(manifest: &Path) -> Result<PathBuf, Failure> {
+    let cargo = tool("CARGO", "cargo");
+    let mut child = Command::new(&cargo)
+        .args(["build", "--release", "--lib", "--target", TARGET, "--message-format", "json-render-diagnostics"])
+        .arg("--manifest-path")
+        .arg(manifest)
+        .current_dir(manifest.parent().expect("a file lies in a folder"))
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(manifest))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", cargo.display()))?;
+    let notes = BufReader::new(child.stdout.take().expect("standard output was asked for above"));
+    let mut built = None;
+    for line in notes.lines() {
+        let line = line.context("cannot read what cargo says")?;
+        let Ok(note) = serde_json::from_str::<Note>(&line) else { continue };
+        if note.reason == "compiler-artifact" && note.manifest_path == manifest {
+            built = note.filenames.into_iter().find(|file| file.extension().is_some_and(|ending| ending == "wasm")).or(built);
+        }
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    if !status.success() {
+        return Err(Failure::Invalid(format!("{}: cargo could not build it, its reasons stand above", manifest.display())));
+    }
+    built.ok_or_else(|| {
+        Failure::Invalid(format!("{}: it makes no wasm file; add `crate-type = [\"cdylib\"]` to its [lib]", manifest.display()))
+    })
+}
+
+/// The author's own flags, a small stack, and no folders of this machine in the firmware.
+fn flags(manifest: &Path) -> OsString {
+    let mut flags: Vec<OsString> = match (std::env::var_os("CARGO_ENCODED_RUSTFLAGS"), std::env::var("RUSTFLAGS")) {
+        (Some(encoded), _) if !encoded.is_empty() => vec![encoded],
+        (_, Ok(plain)) => plain.split_whitespace().map(OsString::from).collect(),
+        _ => Vec::new(),
+    };
+    flags.push(format!("-Clink-arg=-zstack-size={STACK_BYTES}").into());
+    let remap = |from: &Path, to: &str| {
+        let mut flag = OsString::from("--remap-path-prefix=");
+        flag.push(from);
+        flag.push("=");
+        flag.push(to);
+        flag
+    };
+    flags.extend(std::env::home_dir().map(|home| remap(&home, "~")));
+    flags.extend(manifest.parent().map(|dir| remap(dir, ".")));
+    flags.join(&OsString::from("\x1f"))
+}

@@ -1,0 +1,74 @@
+//! `iottly build`: from a firmware's folder to its component `target/NAME.wasm`.
+
+mod cargo;
+mod project;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use iottly_builder::{BuildError, Source};
+
+use crate::children;
+use crate::exit::Failure;
+pub(crate) use project::{Language, MANIFEST, Project};
+
+/// How long a script's build may take: an endless top level is stopped within ten seconds.
+const SCRIPT_DEADLINE: Duration = Duration::from_secs(9);
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Folder of the firmware
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let project = Project::open(&options.dir)?;
+    let path = write(&project)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", path.display()).and_then(|()| out.flush()).map_err(anyhow::Error::from)?;
+    Ok(())
+}
+
+/// Builds the firmware, puts it into `target` and answers where; says on standard error how long it took.
+///
+/// # Errors
+/// [`Failure::Invalid`] when the source is at fault, with file and line; [`Failure::Failed`] when something else is.
+pub(crate) fn write(project: &Project) -> Result<PathBuf, Failure> {
+    let began = Instant::now();
+    let wasm = component(project)?;
+    let path = project.wasm();
+    project::replace(&path, &wasm).with_context(|| format!("cannot write {}", path.display()))?;
+    eprintln!("built {}: {} KB in {:.1} s", project.name, wasm.len() / 1000, began.elapsed().as_secs_f32());
+    Ok(path)
+}
+
+/// Builds the firmware in memory.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) fn component(project: &Project) -> Result<Vec<u8>, Failure> {
+    match project.language {
+        Language::Js => script(&Source::from_dir(&project.dir).map_err(|error| Failure::Invalid(error.to_string()))?),
+        Language::Rust => cargo::build(&project.dir),
+    }
+}
+
+/// Builds a lone script.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    script(&Source::script(text))
+}
+
+fn script(source: &Source) -> Result<Vec<u8>, Failure> {
+    iottly_builder::build(&children::builder()?, source, SCRIPT_DEADLINE).map_err(|error| match error {
+        BuildError::Source(_) | BuildError::Script(_) | BuildError::Endless(_) | BuildError::Module(_) => Failure::Invalid(error.to_string()),
+        BuildError::Builder(_) => Failure::Failed(error.into()),
+    })
+}

@@ -1,0 +1,47 @@
+//! `iottly init`: a folder to begin a firmware in.
+
+pub(crate) mod name;
+mod template;
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::build::Language;
+use crate::exit::Failure;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Name of the firmware and of its folder
+    #[arg(allow_hyphen_values = true)]
+    name: String,
+    /// Language to write it in
+    #[arg(long, value_enum, default_value_t = Language::Js)]
+    lang: Language,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    name::check(&options.name).map_err(Failure::Invalid)?;
+    let dir = PathBuf::from(&options.name);
+    match fs::create_dir(&dir) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(Failure::Invalid(format!("{} exists already; choose another name or remove it", dir.display())));
+        }
+        made => made.with_context(|| format!("cannot make the folder {}", dir.display()))?,
+    }
+    for (path, text) in template::files(options.lang, &options.name) {
+        put(&dir.join(path), &text)?;
+    }
+    eprintln!("made {0}; go on with\n  cd {0}\n  iottly run --watch", dir.display());
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", dir.display()).and_then(|()| out.flush()).map_err(anyhow::Error::from)?;
+    Ok(())
+}
+
+fn put(path: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = path.parent().expect("every file of a template lies in the firmware's folder");
+    fs::create_dir_all(folder).and_then(|()| fs::write(path, text)).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,103 @@
+//! Commands on standard input, one JSON object a line: `{"set_target": {"celsius": 22}}`.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::mpsc::SyncSender;
+use std::thread;
+
+use serde_json::{Map, Value};
+
+use super::say;
+use super::worker::Input;
+
+/// Longest line, in bytes.
+const MAX_LINE: u64 = 64 << 10;
+
+/// A command as its handler gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Command {
+    /// Its type, which is the handler's name.
+    pub(super) name: String,
+    /// JSON text of the object with its parameters.
+    pub(super) values: String,
+}
+
+/// Reads commands on a thread of its own until the input ends; the firmware goes on without them.
+pub(super) fn listen(inputs: SyncSender<Input>) -> io::Result<()> {
+    thread::Builder::new().name("commands".to_owned()).spawn(move || {
+        let mut stdin = BufReader::new(io::stdin());
+        loop {
+            match line(&mut stdin) {
+                Ok(Some(line)) if line.trim().is_empty() => {}
+                Ok(Some(line)) => match parse(&line) {
+                    Ok(command) => {
+                        if inputs.send(Input::Command(command)).is_err() {
+                            return;
+                        }
+                    }
+                    Err(reason) => say(&format!("not a command: {reason}")),
+                },
+                Ok(None) => return,
+                Err(error) => return say(&format!("no further commands: standard input: {error}")),
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// The next line; one that is too long comes back cut, which makes it no command.
+fn line(input: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
+        return Ok(None);
+    }
+    if bytes.len() as u64 == MAX_LINE && !bytes.ends_with(b"\n") {
+        input.skip_until(b'\n')?;
+        return Ok(Some(format!("a line of more than {MAX_LINE} bytes")));
+    }
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn parse(line: &str) -> Result<Command, String> {
+    const SHAPE: &str = "write {\"name\": {\"parameter\": value}}";
+    let object: Map<String, Value> = serde_json::from_str(line.trim()).map_err(|error| format!("{error}; {SHAPE}"))?;
+    let mut entries = object.into_iter();
+    match (entries.next(), entries.next()) {
+        (Some((name, Value::Object(values))), None) => Ok(Command { name, values: Value::Object(values).to_string() }),
+        (Some((name, _)), None) => Err(format!("the parameters of {name:?} are no object; {SHAPE}")),
+        _ => Err(format!("one command a line; {SHAPE}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_an_object_with_one_name() {
+        assert_eq!(
+            parse(" {\"set_target\": {\"celsius\": 22, \"a\": 1}}\n"),
+            Ok(Command { name: "set_target".to_owned(), values: r#"{"celsius":22,"a":1}"#.to_owned() })
+        );
+        for (wrong, reason) in [
+            ("nonsense", "expected value"),
+            ("[]", "expected a map"),
+            ("{}", "one command a line"),
+            ("{\"a\":{},\"b\":{}}", "one command a line"),
+            ("{\"a\": 1}", "parameters of \"a\" are no object"),
+        ] {
+            let text = parse(wrong).unwrap_err();
+            assert!(text.contains(reason) || text.contains("invalid type"), "{wrong}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_and_the_next_is_read() {
+        let mut input = vec![b'x'; usize::try_from(MAX_LINE).unwrap() * 3];
+        input.extend(b"\n{\"a\":{}}\nlast");
+        let mut input = input.as_slice();
+        assert!(parse(&line(&mut input).unwrap().unwrap()).is_err());
+        assert_eq!(line(&mut input).unwrap().as_deref(), Some("{\"a\":{}}\n"));
+        assert_eq!(line(&mut input).unwrap().as_deref(), Some("last"));
+        assert_eq!(line(&mut input).unwrap(), None);
+    }
+}

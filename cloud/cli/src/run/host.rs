@@ -1,0 +1,116 @@
+//! What a firmware may ask of this machine: messages to standard output, log lines to standard error.
+
+use std::io::{self, Write};
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use iottly_sandbox::{Fault, Host, Level, Outgoing};
+use serde_json::json;
+
+use super::{Output, say};
+
+/// Where messages go. Clones are the same place, so that it outlives a firmware that is loaded again.
+#[derive(Clone)]
+pub(super) struct Sink {
+    output: Output,
+    broken: Arc<OnceLock<io::ErrorKind>>,
+}
+
+impl Sink {
+    pub(super) fn new(output: Output) -> Self {
+        Self { output, broken: Arc::default() }
+    }
+
+    /// Why standard output takes no more, once it does not.
+    pub(super) fn broken(&self) -> Option<io::Error> {
+        self.broken.get().map(|kind| (*kind).into())
+    }
+
+    fn print(&self, message: &Outgoing) -> io::Result<()> {
+        let line = match self.output {
+            Output::Payload => one_line(&message.payload),
+            Output::Json => record(message),
+        };
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}")?;
+        out.flush()
+    }
+}
+
+/// A firmware's host on this machine.
+pub(super) struct LocalHost {
+    sink: Sink,
+}
+
+impl LocalHost {
+    pub(super) fn new(sink: Sink) -> Self {
+        Self { sink }
+    }
+}
+
+impl Host for LocalHost {
+    fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
+        self.sink.print(&message).map_err(|error| {
+            // The first reason stays.
+            let _ = self.sink.broken.set(error.kind());
+            Fault::Io(format!("standard output: {error}"))
+        })
+    }
+
+    fn log(&mut self, level: Level, text: &str) {
+        let name = match level {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info ",
+            Level::Warn => "warn ",
+            Level::Error => "error",
+        };
+        say(&format!("{name} {}", printable(text)));
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        unix_ms()
+    }
+}
+
+/// Wall-clock time, unix milliseconds; a clock before 1970 counts as 1970.
+pub(crate) fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The payload as it is. Line breaks can stand only between JSON's tokens, so a space does as well.
+fn one_line(payload: &str) -> String {
+    payload.replace(['\n', '\r'], " ")
+}
+
+fn record(message: &Outgoing) -> String {
+    let head = json!({"at_ms": unix_ms(), "channel": message.channel, "durable": message.durable}).to_string();
+    let head = head.strip_suffix('}').expect("an object ends with a brace");
+    format!("{head},\"payload\":{}}}", one_line(&message.payload))
+}
+
+/// A log line cannot move the cursor of the terminal it is shown on.
+fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() && letter != '\n' && letter != '\t' { '\u{fffd}' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_whatever_its_layout() {
+        let payload = "{\n  \"a\": 1e300,\r\n \"b\": \"x\\ny\" }".to_owned();
+        assert_eq!(one_line(&payload), r#"{   "a": 1e300,   "b": "x\ny" }"#);
+        let line = record(&Outgoing { channel: Some("c\"".to_owned()), payload, durable: true });
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(!line.contains('\n'));
+        assert_eq!((&value["channel"], &value["payload"]["b"]), (&json!("c\""), &json!("x\ny")));
+    }
+
+    #[test]
+    fn a_log_line_does_not_steer_the_terminal() {
+        assert_eq!(printable("a\tb\n\u{1b}[2Jc"), "a\tb\n\u{fffd}[2Jc");
+    }
+}
