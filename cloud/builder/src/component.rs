@@ -6,7 +6,7 @@ use crate::BuildError;
 /// [`BuildError::Module`] when it is no module of the world `iottly:firmware`.
 pub fn component(core: &[u8]) -> Result<Vec<u8>, BuildError> {
     let failed = |error| BuildError::Module(format!("{error:#}"));
-    wit_component::ComponentEncoder::default().validate(true).module(core).and_then(|mut encoder| encoder.encode()).map_err(failed)
+    wit_component::ComponentEncoder::default().validate(true).module(core).and_then(|encoder| encoder.encode()).map_err(failed)
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use iottly_builder::{BuildError, Source};
+use iottly_manifest::Lang;
 
 use crate::children;
 use crate::exit::Failure;
-pub(crate) use project::{Language, MANIFEST, Project};
+pub(crate) use project::{MANIFEST, Project};
 
 /// How long a script's build may take: an endless top level is stopped within ten seconds.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(9);
@@ -51,10 +52,11 @@ pub(crate) fn write(project: &Project) -> Result<PathBuf, Failure> {
 /// # Errors
 /// As [`write`].
 pub(crate) fn component(project: &Project) -> Result<Vec<u8>, Failure> {
-    match project.language {
-        Language::Js => script(&Source::from_dir(&project.dir).map_err(|error| Failure::Invalid(error.to_string()))?),
-        Language::Rust => cargo::build(&project.dir),
-    }
+    let wasm = match project.language {
+        Lang::Js => script(&Source::from_dir(&project.dir).map_err(|error| Failure::Invalid(error.to_string()))?)?,
+        Lang::Rust => cargo::build(&project.dir)?,
+    };
+    Ok(iottly_manifest::embed(&wasm, &project.manifest).context("cannot put the manifest into the component")?)
 }
 
 /// Builds a lone script.

@@ -4,8 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-use serde::Deserialize;
+use iottly_manifest::{Lang, Manifest};
 
 use crate::exit::Failure;
 use crate::init::name;
@@ -15,16 +14,6 @@ pub(crate) const MANIFEST: &str = "firmware.toml";
 /// Longest manifest, in bytes.
 const MAX_MANIFEST: u64 = 64 << 10;
 
-/// What a firmware is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Language {
-    /// JavaScript: nothing to install
-    Js,
-    /// Rust: needs cargo and the target wasm32-unknown-unknown
-    Rust,
-}
-
 /// A firmware's folder.
 #[derive(Debug)]
 pub(crate) struct Project {
@@ -33,13 +22,9 @@ pub(crate) struct Project {
     /// The firmware's name; its component is `target/NAME.wasm`.
     pub(crate) name: String,
     /// What it is written in.
-    pub(crate) language: Language,
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    name: String,
-    lang: Language,
+    pub(crate) language: Lang,
+    /// The text of its manifest; travels inside the component.
+    pub(crate) manifest: String,
 }
 
 impl Project {
@@ -57,10 +42,12 @@ impl Project {
             }
             Err(error) => return Err(Failure::Invalid(format!("{}: {error}", path.display()))),
         };
-        let Manifest { name, lang } =
-            toml::from_str(&text).map_err(|error| Failure::Invalid(format!("{}: {}", path.display(), error.to_string().trim_end())))?;
-        name::check(&name).map_err(|reason| Failure::Invalid(format!("{}: {reason}", path.display())))?;
-        Ok(Self { dir: dir.to_owned(), name, language: lang })
+        let invalid = |reason: String| Failure::Invalid(format!("{}: {reason}", path.display()));
+        let manifest = Manifest::parse(&text).map_err(|error| invalid(error.to_string()))?;
+        name::check(&manifest.name).map_err(invalid)?;
+        // Without a word about it, a crate is Rust and anything else is a script.
+        let by_files = if dir.join("Cargo.toml").exists() { Lang::Rust } else { Lang::Js };
+        Ok(Self { dir: dir.to_owned(), name: manifest.name, language: manifest.lang.unwrap_or(by_files), manifest: text })
     }
 
     /// Where the component belongs.

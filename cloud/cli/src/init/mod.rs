@@ -1,6 +1,7 @@
 //! `iottly init`: a folder to begin a firmware in.
 
 pub(crate) mod name;
+mod sdk;
 mod template;
 
 use std::fs;
@@ -8,9 +9,9 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use iottly_manifest::Lang;
 
-use crate::build::Language;
 use crate::exit::Failure;
 
 #[derive(Args)]
@@ -23,6 +24,24 @@ pub(crate) struct Options {
     lang: Language,
 }
 
+/// What a firmware is written in.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Language {
+    /// JavaScript: nothing to install
+    Js,
+    /// Rust: needs the target wasm32-unknown-unknown
+    Rust,
+}
+
+impl From<Language> for Lang {
+    fn from(language: Language) -> Self {
+        match language {
+            Language::Js => Self::Js,
+            Language::Rust => Self::Rust,
+        }
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     name::check(&options.name).map_err(Failure::Invalid)?;
     let dir = PathBuf::from(&options.name);
@@ -32,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         made => made.with_context(|| format!("cannot make the folder {}", dir.display()))?,
     }
-    for (path, text) in template::files(options.lang, &options.name) {
+    for (path, text) in template::files(options.lang.into(), &options.name) {
         put(&dir.join(path), &text)?;
     }
     eprintln!("made {0}; go on with\n  cd {0}\n  iottly run --watch", dir.display());

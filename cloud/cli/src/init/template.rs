@@ -1,6 +1,8 @@
 //! What a new firmware's folder holds.
 
-use crate::build::Language;
+use iottly_manifest::Lang;
+
+use super::sdk;
 
 const GITIGNORE: &str = "/target\n";
 
@@ -11,22 +13,25 @@ const CARGO_TOML: &str = include_str!("../../templates/rust/Cargo.toml");
 const LIB_RS: &str = include_str!("../../templates/rust/lib.rs");
 
 /// Paths and texts, relative to the firmware's folder.
-pub(super) fn files(language: Language, name: &str) -> Vec<(&'static str, String)> {
+pub(super) fn files(language: Lang, name: &str) -> Vec<(&'static str, String)> {
     let manifest = |lang: &str| ("firmware.toml", format!("name = \"{name}\"\nlang = \"{lang}\"\n"));
     let fill = |text: &str| text.replace("NAME", name);
     match language {
-        Language::Js => vec![
+        Lang::Js => vec![
             manifest("js"),
             ("main.js", fill(MAIN_JS)),
             ("iottly.d.ts", iottly_builder::DECLARATIONS.to_owned()),
             ("jsconfig.json", JSCONFIG.to_owned()),
             (".gitignore", GITIGNORE.to_owned()),
         ],
-        Language::Rust => vec![
-            manifest("rust"),
-            ("Cargo.toml", fill(CARGO_TOML)),
-            ("src/lib.rs", fill(LIB_RS)),
-            (".gitignore", GITIGNORE.to_owned()),
-        ],
+        Lang::Rust => {
+            let own = [
+                manifest("rust"),
+                ("Cargo.toml", fill(CARGO_TOML)),
+                ("src/lib.rs", fill(LIB_RS)),
+                (".gitignore", GITIGNORE.to_owned()),
+            ];
+            own.into_iter().chain(sdk::FILES.map(|(path, text)| (path, text.to_owned()))).collect()
+        }
     }
 }

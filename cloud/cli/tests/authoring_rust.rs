@@ -1,0 +1,98 @@
+//! Firmware in Rust, from the template and from the examples, with cargo's real target.
+
+mod common;
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use common::IOTTLY;
+use common::local::{Running, finish, iottly_in};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("cloud/cli lies two folders below the root").to_owned()
+}
+
+/// A search path with a Rust in front that has the standard library of wasm32-unknown-unknown. Where none can be had, tests fail.
+fn path() -> OsString {
+    static PATH: OnceLock<OsString> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wasm-std");
+        let (code, out, err) = finish(Command::new(root().join(".ci/wasm-std")).arg(kept));
+        assert_eq!(code, Some(0), "no standard library for wasm32-unknown-unknown: {err}");
+        let folders = [PathBuf::from(out.trim())].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+        env::join_paths(folders).expect("a search path")
+    })
+    .clone()
+}
+
+/// `iottly` in `dir`; everything in Rust shares one target folder, so that libraries are built once.
+fn iottly_with_rust(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(IOTTLY);
+    command.args(args).current_dir(dir).env("PATH", path()).env_remove("CARGO").env_remove("RUSTC");
+    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+    command
+}
+
+fn example(name: &str) -> PathBuf {
+    root().join("firmware-examples").join(name)
+}
+
+#[test]
+fn a_new_firmware_in_rust_builds_and_runs() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (code, _, err) = iottly_in(dir.path(), &["init", "hello", "--lang", "rust"]);
+    assert_eq!(code, Some(0), "{err}");
+    let hello = dir.path().join("hello");
+    let mut run = Running::spawn(&mut iottly_with_rust(&hello, &["run"]));
+    run.message_after_build("a reading", |message| message["temperature"].is_number());
+    run.command(r#"{"set_target": {"celsius": 22}}"#);
+    run.message("the answer", |message| message["set_target"]["target"] == 22.0);
+    run.command(r#"{"echo": {"content": "hi there!"}}"#);
+    run.message("the echo", |message| message["ECHO"]["echo"]["content"] == "hi there!");
+    run.command(r#"{"set_target": {"celsius": "warm"}}"#);
+    run.said("set_target: invalid: set_target: invalid type");
+    assert_eq!(run.interrupt().code(), Some(0));
+    let wasm = fs::read(hello.join("target/hello.wasm")).expect("component");
+    assert!(wasm.len() < 300_000, "{} bytes", wasm.len());
+    let home = env::var("HOME").expect("home");
+    assert!(!wasm.windows(home.len()).any(|part| part == home.as_bytes()) || home == "/", "no folder of this machine in the firmware");
+}
+
+#[test]
+fn an_error_in_rust_names_file_and_line() {
+    let dir = tempfile::tempdir().expect("folder");
+    assert_eq!(iottly_in(dir.path(), &["init", "wrong", "--lang", "rust"]).0, Some(0));
+    let wrong = dir.path().join("wrong");
+    let source = fs::read_to_string(wrong.join("src/lib.rs")).expect("source");
+    fs::write(wrong.join("src/lib.rs"), format!("fn broken() -> u32 {{ \"text\" }}\n{source}")).expect("write");
+    let (code, out, err) = finish(&mut iottly_with_rust(&wrong, &["build"]));
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+    assert!(err.contains("src/lib.rs:1:") && err.contains("mismatched types"), "{err}");
+}
+
+#[test]
+fn a_rust_without_the_target_is_told_what_to_install() {
+    let dir = tempfile::tempdir().expect("folder");
+    assert_eq!(iottly_in(dir.path(), &["init", "hello", "--lang", "rust"]).0, Some(0));
+    let rustc = dir.path().join("rustc");
+    fs::write(&rustc, "#!/bin/sh\necho /nowhere\n").expect("write");
+    fs::set_permissions(&rustc, fs::Permissions::from_mode(0o755)).expect("mode");
+    let (code, _, err) = finish(iottly_with_rust(&dir.path().join("hello"), &["build"]).env("RUSTC", &rustc));
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("rustup target add wasm32-unknown-unknown"), "{err}");
+}
+
+#[test]
+fn the_echo_example_answers() {
+    let mut run = Running::spawn(&mut iottly_with_rust(&example("echo-rust"), &["run"]));
+    run.message_after_build("its greeting", |message| message["hello"] == "echo firmware is running");
+    run.command(r#"{"echo": {"content": "hi there!"}}"#);
+    run.message("the echo", |message| message["ECHO"]["echo"]["content"] == "hi there!");
+    run.said("echo number 1");
+    assert_eq!(run.interrupt().code(), Some(0));
+}
