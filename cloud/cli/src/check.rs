@@ -1,11 +1,13 @@
 //! `iottly check`: builds a firmware and tries its first steps in the sandbox.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use iottly_sandbox::{Fault, Firmware, Host, Level, Limits, Outgoing};
+use iottly_boards::{Board, VirtualBoard};
+use iottly_sandbox::{Fault, Firmware, Host, Level, Limits, MemoryState, Outgoing, StateStore};
 
 use crate::build::{self, Project};
 use crate::exit::Failure;
@@ -48,7 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
 /// Runs `init` and one pass of the loop; answers what went wrong.
 fn dry_run(firmware: &Firmware) -> Vec<String> {
-    let mut instance = match firmware.start(Box::new(DryHost), Limits::default()) {
+    let mut instance = match firmware.start(Box::new(DryHost::default()), Limits::default()) {
         Ok(instance) => instance,
         Err(error) => return vec![error.to_string()],
     };
@@ -68,8 +70,11 @@ fn dry_run(firmware: &Firmware) -> Vec<String> {
     }
 }
 
-/// Shows what the firmware would do.
-struct DryHost;
+/// Shows what the firmware would do, on a virtual board.
+#[derive(Default)]
+struct DryHost {
+    state: MemoryState,
+}
 
 impl Host for DryHost {
     fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
@@ -83,5 +88,12 @@ impl Host for DryHost {
 
     fn now_ms(&mut self) -> u64 {
         unix_ms()
+    }
+    fn board(&self) -> Option<Arc<dyn Board>> {
+        Some(Arc::new(VirtualBoard::standard()))
+    }
+
+    fn state(&mut self) -> Option<&mut dyn StateStore> {
+        Some(&mut self.state)
     }
 }

@@ -131,15 +131,19 @@ fn check_warns_of_what_goes_wrong_at_the_start() {
 
 #[test]
 fn a_saved_file_is_loaded_and_a_broken_one_is_not() {
-    let dir = script("function loop() { send_msg({ version: 1 }); return 50; }\nfunction shutdown(reason) { log('bye', reason); }\n");
+    let dir =
+        script("function loop() { send_msg({ version: 1 }); return 50; }\nfunction shutdown(reason) { log('bye', reason); }\n");
     let run = Running::start(dir.path(), &["--watch"]);
     run.message("the first version", |message| message["version"] == 1);
     fs::write(dir.path().join("main.js"), "function loop() { oops\n").expect("write");
     run.said("not loaded, the one before goes on: main.js:");
     fs::create_dir(dir.path().join("lib")).expect("folder");
     fs::write(dir.path().join("lib/version.js"), "export const version = 2;\n").expect("write");
-    fs::write(dir.path().join("main.js"), "import { version } from './lib/version.js';\nfunction loop() { send_msg({ version }); return 50; }\n")
-        .expect("write");
+    fs::write(
+        dir.path().join("main.js"),
+        "import { version } from './lib/version.js';\nfunction loop() { send_msg({ version }); return 50; }\n",
+    )
+    .expect("write");
     run.message("the second version", |message| message["version"] == 2);
     run.said("bye a new version is loaded");
     fs::write(dir.path().join("lib/version.js"), "export const version = 3;\n").expect("write");

@@ -60,7 +60,10 @@ fn a_new_firmware_in_rust_builds_and_runs() {
     let wasm = fs::read(hello.join("target/hello.wasm")).expect("component");
     assert!(wasm.len() < 300_000, "{} bytes", wasm.len());
     let home = env::var("HOME").expect("home");
-    assert!(!wasm.windows(home.len()).any(|part| part == home.as_bytes()) || home == "/", "no folder of this machine in the firmware");
+    assert!(
+        !wasm.windows(home.len()).any(|part| part == home.as_bytes()) || home == "/",
+        "no folder of this machine in the firmware"
+    );
 }
 
 #[test]
@@ -94,5 +97,47 @@ fn the_echo_example_answers() {
     run.command(r#"{"echo": {"content": "hi there!"}}"#);
     run.message("the echo", |message| message["ECHO"]["echo"]["content"] == "hi there!");
     run.said("echo number 1");
+    assert_eq!(run.interrupt().code(), Some(0));
+}
+
+#[test]
+fn the_blink_example_blinks() {
+    let run = Running::spawn(&mut iottly_with_rust(&example("blink-rust"), &["run"]));
+    run.built();
+    run.said("board led = 1");
+    run.said("board led = 0");
+    assert_eq!(run.interrupt().code(), Some(0));
+}
+
+#[test]
+fn the_button_example_counts_presses_and_not_bounces() {
+    let mut run = Running::spawn(&mut iottly_with_rust(&example("button-rust"), &["run"]));
+    run.built();
+    run.said("board led = 0");
+    for presses in 1..=2 {
+        for level in [true, false, true, false, true] {
+            run.command(&format!(r#"{{"@pin": {{"button": {level}}}}}"#));
+        }
+        run.message("a press", |message| message["presses"] == presses);
+        run.command(r#"{"@pin": {"button": false}}"#);
+        run.said_times("board led = 0", presses + 1);
+    }
+    let all = run.messages();
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert_eq!(run.interrupt().code(), Some(0));
+}
+
+/// An unmodified driver for embedded-hal 1.0 from crates.io reads the virtual board's sensor.
+#[test]
+fn the_sensor_example_measures_through_a_published_driver() {
+    let run = Running::spawn(&mut iottly_with_rust(&example("sensor-rust"), &["run"]));
+    let reading = run.message_after_build("a reading", |message| message["celsius"].is_number());
+    let within = |name: &str, range: std::ops::Range<f64>| {
+        let value = reading[name].as_f64().unwrap_or_else(|| panic!("no {name} in {reading}"));
+        assert!(range.contains(&value), "{reading}");
+    };
+    within("celsius", 10.0..35.0);
+    within("humidity", 10.0..95.0);
+    within("hectopascal", 900.0..1100.0);
     assert_eq!(run.interrupt().code(), Some(0));
 }

@@ -38,13 +38,25 @@ fn crates_depend_only_as_designed() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("iottly-protocol", &[][..]),
         ("iottly-boards", &[]),
+        ("iottly-manifest", &[]),
+        ("iottly-firmware", &[]),
         ("iottly-sandbox", &["iottly-boards", "iottly-child", "iottly-manifest"]),
         ("iottly-agent", &["iottly-sandbox", "iottly-boards", "iottly-protocol"]),
         ("iottly-child", &[]),
-        ("iottly-manifest", &[]),
         ("iottly-builder", &["iottly-child", "iottly-manifest"]),
         ("iottly-cloud", &["iottly-protocol", "iottly-builder"]),
-        ("iottly", &["iottly-agent", "iottly-boards", "iottly-builder", "iottly-cloud", "iottly-protocol", "iottly-sandbox"]),
+        (
+            "iottly",
+            &[
+                "iottly-agent",
+                "iottly-boards",
+                "iottly-builder",
+                "iottly-cloud",
+                "iottly-manifest",
+                "iottly-protocol",
+                "iottly-sandbox",
+            ],
+        ),
     ]);
     let metadata = metadata(&["--no-deps"]);
     for package in list(&metadata["packages"]) {

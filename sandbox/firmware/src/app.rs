@@ -123,7 +123,9 @@ impl<T: Firmware> App<T> {
 
     pub fn handle(&self, command: &Command) -> Result<(), Fault> {
         match self.with(|app| app.handle(command)) {
-            Err(Fault::Unsupported(_)) if command.name == "echo" => crate::send(&format!(r#"{{"ECHO":{{"echo":{}}}}}"#, command.values)),
+            Err(Fault::Unsupported(_)) if command.name == "echo" => {
+                crate::send(&format!(r#"{{"ECHO":{{"echo":{}}}}}"#, command.values))
+            }
             answer => answer,
         }
     }

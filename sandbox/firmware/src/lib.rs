@@ -27,8 +27,8 @@
 //! for the developer's machine as well, so that editors and `cargo test` work; there everything that needs a device
 //! answers [`Fault::Unsupported`].
 
-mod app;
 pub mod adc;
+mod app;
 pub mod bindings;
 pub mod clock;
 pub mod config;
@@ -49,9 +49,9 @@ pub mod uart;
 pub use app::{App, Command, Event, Firmware, Source};
 pub use debounce::Debounce;
 pub use fault::Fault;
-pub use message::{Message, send};
 #[cfg(feature = "json")]
 pub use message::send_msg;
+pub use message::{Message, send};
 
 /// Everything a firmware usually needs.
 pub mod prelude {
@@ -63,12 +63,12 @@ pub mod prelude {
     pub use embedded_hal::pwm::SetDutyCycle;
     pub use embedded_hal::spi::SpiDevice;
 
+    pub use crate::{
+        Command, Debounce, Event, Fault, Firmware, Message, Source, adc, clock, config, gpio, i2c, identity, log, pwm, send, spi,
+        state, timers, uart,
+    };
     #[cfg(feature = "json")]
     pub use crate::{json, send_msg};
-    pub use crate::{
-        Command, Debounce, Event, Fault, Firmware, Message, Source, adc, clock, config, gpio, i2c, identity, log, pwm, send, spi, state,
-        timers, uart,
-    };
 }
 
 #[cfg(feature = "json")]
@@ -115,7 +115,7 @@ macro_rules! firmware {
                 }
             }
 
-            $crate::bindings::export!(Exports with_types_in $crate::bindings);
+    $crate::bindings::export!(Exports with_types_in $crate::bindings);
         };
     };
 }

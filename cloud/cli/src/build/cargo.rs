@@ -29,7 +29,10 @@ struct Note {
 /// # Errors
 /// [`Failure::Invalid`] when the code does not compile or is no firmware, [`Failure::Failed`] when the toolchain is not there.
 pub(super) fn build(dir: &Path) -> Result<Vec<u8>, Failure> {
-    let manifest = dir.join("Cargo.toml").canonicalize().map_err(|error| Failure::Invalid(format!("{}: {error}", dir.join("Cargo.toml").display())))?;
+    let manifest = dir
+        .join("Cargo.toml")
+        .canonicalize()
+        .map_err(|error| Failure::Invalid(format!("{}: {error}", dir.join("Cargo.toml").display())))?;
     require_target(dir)?;
     let core = compile(&manifest)?;
     let module = std::fs::read(&core).with_context(|| format!("cannot read {}", core.display()))?;

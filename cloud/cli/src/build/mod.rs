@@ -70,7 +70,9 @@ pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn script(source: &Source) -> Result<Vec<u8>, Failure> {
     iottly_builder::build(&children::builder()?, source, SCRIPT_DEADLINE).map_err(|error| match error {
-        BuildError::Source(_) | BuildError::Script(_) | BuildError::Endless(_) | BuildError::Module(_) => Failure::Invalid(error.to_string()),
+        BuildError::Source(_) | BuildError::Script(_) | BuildError::Endless(_) | BuildError::Module(_) => {
+            Failure::Invalid(error.to_string())
+        }
         BuildError::Builder(_) => Failure::Failed(error.into()),
     })
 }

@@ -3,8 +3,22 @@
 /// Longest name, in characters.
 const MAX_CHARS: usize = 64;
 /// Names that cargo or Rust keep for themselves.
-const TAKEN: [&str; 14] =
-    ["core", "std", "alloc", "test", "proc_macro", "crate", "self", "super", "target", "build", "examples", "deps", "incremental", "iottly-firmware"];
+const TAKEN: [&str; 14] = [
+    "core",
+    "std",
+    "alloc",
+    "test",
+    "proc_macro",
+    "crate",
+    "self",
+    "super",
+    "target",
+    "build",
+    "examples",
+    "deps",
+    "incremental",
+    "iottly-firmware",
+];
 
 /// Checks a name.
 ///

@@ -6,8 +6,8 @@ use std::thread;
 
 use serde_json::{Map, Value};
 
-use super::say;
 use super::worker::Input;
+use super::{board, say};
 
 /// Longest line, in bytes.
 const MAX_LINE: u64 = 64 << 10;
@@ -29,8 +29,8 @@ pub(super) fn listen(inputs: SyncSender<Input>) -> io::Result<()> {
             match line(&mut stdin) {
                 Ok(Some(line)) if line.trim().is_empty() => {}
                 Ok(Some(line)) => match parse(&line) {
-                    Ok(command) => {
-                        if inputs.send(Input::Command(command)).is_err() {
+                    Ok(input) => {
+                        if inputs.send(input).is_err() {
                             return;
                         }
                     }
@@ -57,12 +57,15 @@ fn line(input: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-fn parse(line: &str) -> Result<Command, String> {
+fn parse(line: &str) -> Result<Input, String> {
     const SHAPE: &str = "write {\"name\": {\"parameter\": value}}";
     let object: Map<String, Value> = serde_json::from_str(line.trim()).map_err(|error| format!("{error}; {SHAPE}"))?;
     let mut entries = object.into_iter();
     match (entries.next(), entries.next()) {
-        (Some((name, Value::Object(values))), None) => Ok(Command { name, values: Value::Object(values).to_string() }),
+        (Some((name, Value::Object(values))), None) => match board::inputs(&name, &values) {
+            Some(inputs) => inputs.map(Input::World),
+            None => Ok(Input::Command(Command { name, values: Value::Object(values).to_string() })),
+        },
         (Some((name, _)), None) => Err(format!("the parameters of {name:?} are no object; {SHAPE}")),
         _ => Err(format!("one command a line; {SHAPE}")),
     }
@@ -74,10 +77,8 @@ mod tests {
 
     #[test]
     fn a_command_is_an_object_with_one_name() {
-        assert_eq!(
-            parse(" {\"set_target\": {\"celsius\": 22, \"a\": 1}}\n"),
-            Ok(Command { name: "set_target".to_owned(), values: r#"{"celsius":22,"a":1}"#.to_owned() })
-        );
+        let Ok(Input::Command(command)) = parse(" {\"set_target\": {\"celsius\": 22, \"a\": 1}}\n") else { panic!("no command") };
+        assert_eq!(command, Command { name: "set_target".to_owned(), values: r#"{"celsius":22,"a":1}"#.to_owned() });
         for (wrong, reason) in [
             ("nonsense", "expected value"),
             ("[]", "expected a map"),
@@ -85,7 +86,7 @@ mod tests {
             ("{\"a\":{},\"b\":{}}", "one command a line"),
             ("{\"a\": 1}", "parameters of \"a\" are no object"),
         ] {
-            let text = parse(wrong).unwrap_err();
+            let Err(text) = parse(wrong) else { panic!("{wrong} is taken") };
             assert!(text.contains(reason) || text.contains("invalid type"), "{wrong}: {text}");
         }
     }

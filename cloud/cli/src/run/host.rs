@@ -4,9 +4,11 @@ use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use iottly_sandbox::{Fault, Host, Level, Outgoing};
+use iottly_boards::{Board, VirtualBoard};
+use iottly_sandbox::{Fault, Host, Level, Outgoing, StateStore, Waker};
 use serde_json::json;
 
+use super::state::LocalState;
 use super::{Output, say};
 
 /// Where messages go. Clones are the same place, so that it outlives a firmware that is loaded again.
@@ -39,13 +41,14 @@ impl Sink {
 
 /// A firmware's host on this machine.
 pub(super) struct LocalHost {
-    sink: Sink,
-}
-
-impl LocalHost {
-    pub(super) fn new(sink: Sink) -> Self {
-        Self { sink }
-    }
+    /// Where messages go.
+    pub(super) sink: Sink,
+    /// What the firmware sits on.
+    pub(super) board: VirtualBoard,
+    /// Its key-value state.
+    pub(super) state: LocalState,
+    /// Called when an event waits for it.
+    pub(super) waker: Waker,
 }
 
 impl Host for LocalHost {
@@ -70,6 +73,18 @@ impl Host for LocalHost {
 
     fn now_ms(&mut self) -> u64 {
         unix_ms()
+    }
+
+    fn board(&self) -> Option<Arc<dyn Board>> {
+        Some(Arc::new(self.board.clone()))
+    }
+
+    fn state(&mut self) -> Option<&mut dyn StateStore> {
+        Some(&mut self.state)
+    }
+
+    fn waker(&self) -> Option<Waker> {
+        Some(Arc::clone(&self.waker))
     }
 }
 

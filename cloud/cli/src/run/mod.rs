@@ -1,8 +1,10 @@
 //! `iottly run`: a firmware on this machine, no cloud and no device needed.
 
+mod board;
 mod commands;
 mod host;
 mod restart;
+mod state;
 mod target;
 mod watch;
 mod worker;
@@ -71,9 +73,9 @@ impl Loader {
     /// # Errors
     /// [`Failure::Invalid`] when the component is no firmware.
     pub(crate) fn load(&self, wasm: &[u8]) -> Result<Firmware, Failure> {
-        use iottly_sandbox::LoadError::{Invalid, TooLarge, World};
+        use iottly_sandbox::LoadError::{Invalid, Manifest, TooLarge, World};
         self.cache.load(&self.runtime, wasm).map_err(|error| match error {
-            TooLarge { .. } | Invalid(_) | World(_) => Failure::Invalid(error.to_string()),
+            TooLarge { .. } | Invalid(_) | Manifest(_) | World(_) => Failure::Invalid(error.to_string()),
             other => Failure::Failed(other.into()),
         })
     }
@@ -91,7 +93,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let (inputs, waiting) = sync_channel(INPUTS);
     let sink = Sink::new(options.output);
     let (ended, end) = oneshot::channel();
-    let worker = Worker::new(firmware, waiting, sink);
+    let worker = Worker::new(firmware, waiting, inputs.clone(), sink);
     std::thread::Builder::new()
         .name("firmware".to_owned())
         .stack_size(STACK_BYTES)
@@ -109,7 +111,11 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
 }
 
 /// Waits for Ctrl-C or for the end of the firmware's thread, whichever comes first.
-async fn finish(stop: &mut Stop, inputs: SyncSender<Input>, mut end: oneshot::Receiver<anyhow::Result<()>>) -> Result<(), Failure> {
+async fn finish(
+    stop: &mut Stop,
+    inputs: SyncSender<Input>,
+    mut end: oneshot::Receiver<anyhow::Result<()>>,
+) -> Result<(), Failure> {
     let lost = |_| anyhow!("the firmware's thread ended without a reason");
     tokio::select! {
         result = &mut end => return Ok(result.map_err(lost)??),

@@ -55,7 +55,9 @@ impl Target {
     /// Builds or reads the component.
     pub(super) fn component(&self) -> Result<Vec<u8>, Failure> {
         match self {
-            Self::Project(project) => fs::read(build::write(project)?).context("cannot read what was built").map_err(Failure::Failed),
+            Self::Project(project) => {
+                fs::read(build::write(project)?).context("cannot read what was built").map_err(Failure::Failed)
+            }
             Self::Script(path) => build::lone_script(path),
             Self::Component(path) => Ok(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?),
         }

@@ -1,24 +1,35 @@
 //! The firmware's thread: calls one after another, restarts after traps, reloads.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use iottly_sandbox::{CallError, Firmware, Instance, Limits};
+use iottly_boards::VirtualBoard;
+use iottly_boards::virtual_board::Input as WorldInput;
+use iottly_sandbox::{CallError, Firmware, Instance, Limits, StartError};
 
 use super::commands::Command;
 use super::host::{LocalHost, Sink, unix_ms};
 use super::restart::Pauses;
-use super::say;
+use super::state::KeptState;
+use super::{board, say};
 
 /// Time to the next pass of the loop after one that failed.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 /// Least time between two passes, as on a device.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
+/// Commands that wait for the firmware's turn.
+const MAX_WAITING: usize = 64;
 
 /// What reaches the firmware from outside.
 pub(super) enum Input {
     /// A command to handle.
     Command(Command),
+    /// Things that happen to the board.
+    World(Vec<WorldInput>),
+    /// An event waits for the firmware.
+    Wake,
     /// A firmware to go on with.
     Reload(Box<Firmware>),
     /// The end.
@@ -29,7 +40,10 @@ pub(super) enum Input {
 pub(super) struct Worker {
     firmware: Firmware,
     inputs: Receiver<Input>,
+    own: SyncSender<Input>,
     sink: Sink,
+    board: VirtualBoard,
+    state: KeptState,
     pauses: Pauses,
 }
 
@@ -46,8 +60,10 @@ enum End {
 }
 
 impl Worker {
-    pub(super) fn new(firmware: Firmware, inputs: Receiver<Input>, sink: Sink) -> Self {
-        Self { firmware, inputs, sink, pauses: Pauses::default() }
+    /// `own` is the other end of `inputs`: the board wakes the firmware through it.
+    pub(super) fn new(firmware: Firmware, inputs: Receiver<Input>, own: SyncSender<Input>, sink: Sink) -> Self {
+        let (board, state, pauses) = (board::observed(), KeptState::default(), Pauses::default());
+        Self { firmware, inputs, own, sink, board, state, pauses }
     }
 
     /// Runs until it is stopped.
@@ -79,8 +95,7 @@ impl Worker {
     /// Starts one instance and makes its calls until it is over.
     fn serve(&mut self) -> End {
         let failed = |reason: String| End::Failed { reason, served: Duration::ZERO };
-        let host = Box::new(LocalHost::new(self.sink.clone()));
-        let mut instance = match self.firmware.start(host, Limits::default()) {
+        let mut instance = match self.start() {
             Ok(instance) => instance,
             Err(error) => return failed(error.to_string()),
         };
@@ -88,10 +103,22 @@ impl Worker {
             return failed(format!("init: {error}"));
         }
         let began = Instant::now();
-        let mut tick_at = began;
+        let (mut tick_at, mut not_before) = (began, began);
+        let mut commands = VecDeque::new();
         loop {
-            let called = match self.inputs.recv_timeout(tick_at.saturating_duration_since(Instant::now())) {
-                Ok(Input::Command(command)) => handle(&mut instance, &command),
+            let event_at = instance.next_event_at();
+            let due = event_at.map_or(tick_at, |at| at.min(tick_at));
+            let due = if commands.is_empty() { due.max(not_before) } else { not_before };
+            let called = match self.next(due, commands.len()) {
+                Ok(Input::Command(command)) => {
+                    commands.push_back(command);
+                    continue;
+                }
+                Ok(Input::World(inputs)) => {
+                    self.happen(&inputs);
+                    continue;
+                }
+                Ok(Input::Wake) => continue,
                 Ok(Input::Reload(firmware)) => {
                     shut_down(&mut instance, "a new version is loaded");
                     return End::Reload(firmware);
@@ -100,13 +127,48 @@ impl Worker {
                     shut_down(&mut instance, "the run ends");
                     return End::Stop;
                 }
-                Err(RecvTimeoutError::Timeout) => tick(&mut instance, &mut tick_at),
+                Err(RecvTimeoutError::Timeout) => match commands.pop_front() {
+                    Some(command) => handle(&mut instance, &command),
+                    None if event_at.is_some_and(|at| at <= tick_at) => survived("event", instance.deliver()).map(drop),
+                    None => tick(&mut instance, &mut tick_at),
+                },
             };
             if self.sink.broken().is_some() {
                 return End::Stop;
             }
             if let Err(reason) = called {
                 return End::Failed { reason, served: began.elapsed() };
+            }
+            not_before = Instant::now() + instance.pause();
+        }
+    }
+
+    /// The next input until `due`. With enough commands waiting it takes none, so that whoever writes more has to wait.
+    fn next(&self, due: Instant, waiting: usize) -> Result<Input, RecvTimeoutError> {
+        let wait = due.saturating_duration_since(Instant::now());
+        if waiting < MAX_WAITING {
+            return self.inputs.recv_timeout(wait);
+        }
+        std::thread::sleep(wait);
+        Err(RecvTimeoutError::Timeout)
+    }
+
+    fn start(&self) -> Result<Instance, StartError> {
+        let own = self.own.clone();
+        let host = LocalHost {
+            sink: self.sink.clone(),
+            board: self.board.clone(),
+            state: self.state.open(),
+            // A full channel wakes the thread as well.
+            waker: Arc::new(move || drop(own.try_send(Input::Wake))),
+        };
+        self.firmware.start(Box::new(host), Limits::default())
+    }
+
+    fn happen(&self, inputs: &[WorldInput]) {
+        for input in inputs {
+            if let Err(error) = self.board.apply(input) {
+                say(&format!("the board: {error}"));
             }
         }
     }
@@ -116,6 +178,8 @@ impl Worker {
         loop {
             match self.inputs.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Input::Command(command)) => say(&format!("{}: the firmware is not running", command.name)),
+                Ok(Input::World(inputs)) => self.happen(&inputs),
+                Ok(Input::Wake) => {}
                 Ok(Input::Reload(firmware)) => return End::Reload(firmware),
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return End::Stop,
                 Err(RecvTimeoutError::Timeout) => return End::Again,

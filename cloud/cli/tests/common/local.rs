@@ -71,20 +71,38 @@ impl Running {
     pub fn message(&self, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
         self.wait(what, || {
             let lines = self.out.lock().expect("lines");
-            let messages = lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}")));
+            let messages =
+                lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}")));
             messages.into_iter().find(|message| passes(message))
         })
     }
 
     /// As [`Running::message`], after cargo has built everything from scratch on a busy machine.
     pub fn message_after_build(&self, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
+        self.built();
+        self.message(what, passes)
+    }
+
+    /// Waits until cargo is done.
+    pub fn built(&self) {
         let began = Instant::now();
         while !self.err.lock().expect("lines").iter().any(|line| line.starts_with("built ")) {
             let lines = self.err.lock().expect("lines").join("\n");
             assert!(began.elapsed() < BUILD_PATIENCE && !lines.contains("iottly: "), "not built:\n{lines}");
             thread::sleep(Duration::from_millis(50));
         }
-        self.message(what, passes)
+    }
+
+    /// Every message so far.
+    pub fn messages(&self) -> Vec<Value> {
+        self.out.lock().expect("lines").iter().map(|line| serde_json::from_str(line).expect("json")).collect()
+    }
+
+    /// Waits until so many lines on standard error hold `text`.
+    pub fn said_times(&self, text: &str, times: usize) {
+        self.wait(text, || {
+            (self.err.lock().expect("lines").iter().filter(|line| line.contains(text)).count() >= times).then_some(())
+        });
     }
 
     /// Waits for a line on standard error that holds `text`.

@@ -1,7 +1,7 @@
 //! Real processes and a plain HTTP client for the end-to-end tests.
 #![allow(dead_code, reason = "each test program uses its share of these helpers")]
 
-pub mod local;
+pub(crate) mod local;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
