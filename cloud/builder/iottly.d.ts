@@ -52,3 +52,122 @@ declare const performance: {
   /** Milliseconds since the firmware started, with fractions. Never goes backwards. */
   now(): number;
 };
+
+type Timer = number;
+
+/** Calls a function once, after so many milliseconds. */
+declare function setTimeout<A extends unknown[]>(f: (...args: A) => void, delay?: number, ...args: A): Timer;
+/** Calls a function again and again, with so many milliseconds between. */
+declare function setInterval<A extends unknown[]>(f: (...args: A) => void, period?: number, ...args: A): Timer;
+declare function clearTimeout(timer: Timer | undefined): void;
+declare function clearInterval(timer: Timer | undefined): void;
+
+/** Values that outlive restarts and new versions of the firmware. Anything that JSON can hold; on disk when the call returns. */
+declare const state: {
+  get<T = any>(key: string, otherwise?: T): T;
+  set(key: string, value: unknown): void;
+  delete(key: string): void;
+  keys(prefix?: string): string[];
+};
+
+/** Settings that the cloud keeps for this device. */
+declare const config: {
+  get<T = any>(key: string, otherwise?: T): T;
+  /** Grows with every change; undefined while there are none. */
+  readonly version: number | undefined;
+};
+
+declare const identity: {
+  /** The device's id in the cloud. */
+  readonly device: string;
+  /** sha256 of this firmware, 64 hex digits. */
+  readonly firmware: string;
+  /** The kind of board; empty where there is none. */
+  readonly board: string;
+};
+
+/** Bytes to write: a Uint8Array or numbers from 0 to 255. */
+type Bytes = Uint8Array | number[];
+
+interface OutputPin {
+  set(high: boolean): void;
+  high(): void;
+  low(): void;
+  toggle(): void;
+  /** The level it was last set to; true is high. */
+  value: boolean;
+  close(): void;
+}
+
+interface InputPin {
+  /** The level; true is high. */
+  readonly value: boolean;
+  /** Calls `f` at every change from low to high. `at` is in milliseconds, as `performance.now()` counts. */
+  onRising(f: (high: true, at: number) => void): void;
+  onFalling(f: (high: false, at: number) => void): void;
+  onChange(f: (high: boolean, at: number) => void): void;
+  close(): void;
+}
+
+/** Digital pins by label. The labels stand in firmware.toml: `[capabilities] gpio = ["led"]`. */
+declare const gpio: {
+  output(label: string, high?: boolean): OutputPin;
+  input(label: string, pull?: 'none' | 'up' | 'down'): InputPin;
+};
+
+interface I2cBus {
+  /** A number reads that many bytes, bytes are written. Answers the bytes of each read. */
+  transaction(address: number, operations: (number | Bytes)[]): Uint8Array[];
+  read(address: number, count: number): Uint8Array;
+  write(address: number, bytes: Bytes): void;
+  writeRead(address: number, bytes: Bytes, count: number): Uint8Array;
+  close(): void;
+}
+
+/** I2C buses by label. */
+declare const i2c: { open(label: string): I2cBus };
+
+interface SpiDevice {
+  /** Writes bytes and answers as many. */
+  transfer(bytes: Bytes): Uint8Array;
+  write(bytes: Bytes): void;
+  read(count: number): Uint8Array;
+  writeRead(bytes: Bytes, count: number): Uint8Array;
+  close(): void;
+}
+
+/** SPI devices by label. */
+declare const spi: { open(label: string): SpiDevice };
+
+interface SerialPort {
+  write(data: string | Bytes): void;
+  /** The bytes that have arrived, without waiting. */
+  read(max?: number): Uint8Array;
+  /** Calls `f` with the bytes that have arrived. */
+  onData(f: (bytes: Uint8Array) => void): void;
+  close(): void;
+}
+
+/** Serial ports by label. */
+declare const uart: {
+  open(label: string, settings?: { baud?: number; parity?: 'none' | 'even' | 'odd'; stopBits?: 1 | 2 }): SerialPort;
+};
+
+interface PwmOutput {
+  /** The active share of each period, from 0 to 1. */
+  duty(share: number): void;
+  frequency(hertz: number): void;
+  close(): void;
+}
+
+/** Outputs with pulse-width modulation, by label. */
+declare const pwm: { open(label: string, hertz?: number): PwmOutput };
+
+interface AnalogInput {
+  /** The voltage in volts. */
+  read(): number;
+  close(): void;
+}
+
+/** Analog inputs by label. */
+declare const adc: { open(label: string): AnalogInput };

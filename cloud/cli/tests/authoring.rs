@@ -181,3 +181,52 @@ fn a_script_a_component_and_records_can_be_run() {
     run.message("its message", |message| message["built"] == true);
     assert_eq!(run.interrupt().code(), Some(0));
 }
+
+fn example(name: &str) -> std::path::PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("cloud/cli lies two folders below the root");
+    root.join("firmware-examples").join(name)
+}
+
+#[test]
+fn the_blink_example_blinks() {
+    let run = Running::start(&example("blink-js"), &[]);
+    run.said("board led = 1");
+    run.said("board led = 0");
+    assert_eq!(run.interrupt().code(), Some(0));
+}
+
+#[test]
+fn the_button_example_counts_presses_and_not_bounces() {
+    let mut run = Running::start(&example("button-js"), &[]);
+    run.said("board led = 0");
+    for presses in 1..=2 {
+        for level in [true, false, true, false, true] {
+            run.command(&format!(r#"{{"@pin": {{"button": {level}}}}}"#));
+        }
+        run.message("a press", |message| message["presses"] == presses);
+        run.command(r#"{"@pin": {"button": false}}"#);
+        run.said_times("board led = 0", presses + 1);
+    }
+    assert_eq!(run.messages().len(), 2);
+    assert_eq!(run.interrupt().code(), Some(0));
+}
+
+#[test]
+fn a_pin_that_the_manifest_does_not_name_is_denied() {
+    let dir = script("function init() { try { gpio.output('led'); } catch (e) { send_msg({ tag: e.tag }); } }\n");
+    let run = Running::start(dir.path(), &[]);
+    run.message("the refusal", |message| message["tag"] == "denied");
+    assert_eq!(run.interrupt().code(), Some(0));
+}
+
+#[test]
+fn state_outlives_a_restart() {
+    let dir = script(
+        "function init() { const starts = state.get('starts', 0) + 1; state.set('starts', starts); send_msg({ starts }); }\nfunction spin() { for (;;) {} }\n",
+    );
+    let mut run = Running::start(dir.path(), &[]);
+    run.message("the first start", |message| message["starts"] == 1);
+    run.command(r#"{"spin": {}}"#);
+    run.message("the second start", |message| message["starts"] == 2);
+    assert_eq!(run.interrupt().code(), Some(0));
+}
