@@ -30,37 +30,54 @@ pub enum BuildError {
     Builder(String),
 }
 
+/// What a build may use of the machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// Processor time, in whole seconds: what an endless top level runs into. A build takes one to three of them.
+    pub cpu: Duration,
+    /// Wall-clock time, longer: on a busy machine a build is not to blame for waiting its turn.
+    pub wall: Duration,
+}
+
 /// Builds a component from `source` with the child `program`, which is killed after `deadline`.
 ///
 /// # Errors
 /// [`BuildError`]; what the author can mend is told apart from what the platform failed to do.
 pub fn build(program: &BuilderProgram, source: &Source, deadline: Duration) -> Result<Vec<u8>, BuildError> {
+    build_within(program, source, Deadlines { cpu: deadline + Duration::from_secs(1), wall: deadline })
+}
+
+/// As [`build`], with a limit of its own for processor time.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_within(program: &BuilderProgram, source: &Source, deadlines: Deadlines) -> Result<Vec<u8>, BuildError> {
     source.check()?;
     let failed = |error: io::Error| BuildError::Builder(error.to_string());
     let dir = tempfile::Builder::new().prefix("iottly-build-").tempdir().map_err(failed)?;
     layout::write(source, dir.path()).map_err(failed)?;
-    let outcome = start(program, &dir, deadline).map_err(failed)?;
+    let outcome = start(program, &dir, deadlines).map_err(failed)?;
     match outcome {
         Ok(outcome) if outcome.success() => std::fs::read(dir.path().join("firmware.wasm")).map_err(failed),
         Ok(outcome) if outcome.code() == Some(i32::from(BAD_INPUT)) => {
             Err(BuildError::Script(diagnose::script(&outcome.stderr, source, dir.path())))
         }
-        Ok(outcome) if outcome.out_of_time() => Err(BuildError::Endless(deadline)),
+        Ok(outcome) if outcome.out_of_time() => Err(BuildError::Endless(deadlines.cpu)),
         Ok(outcome) => Err(BuildError::Builder(diagnose::without_paths(&outcome.reason(), dir.path()))),
         Err(RunError::Timeout(after)) => Err(BuildError::Endless(after)),
         Err(error) => Err(BuildError::Builder(error.to_string())),
     }
 }
 
-fn start(program: &BuilderProgram, dir: &TempDir, deadline: Duration) -> io::Result<Result<Outcome, RunError>> {
-    let cpu_s = (deadline.as_secs() + 1).to_string();
+fn start(program: &BuilderProgram, dir: &TempDir, deadlines: Deadlines) -> io::Result<Result<Outcome, RunError>> {
+    let cpu_s = deadlines.cpu.as_secs().to_string();
     let scratch = dir.path().to_string_lossy().into_owned();
     let job = Job {
         input: File::open("/dev/null")?,
         output: File::create_new(dir.path().join("firmware.wasm"))?,
         dir: dir.path(),
         env: &[(CPU_VAR, &cpu_s), ("TMPDIR", &scratch)],
-        wall: deadline,
+        wall: deadlines.wall,
     };
     Ok(run(program, job))
 }

@@ -11,7 +11,7 @@ mod diagnose;
 mod layout;
 mod source;
 
-pub use build::{BuildError, build};
+pub use build::{BuildError, Deadlines, build, build_within};
 pub use child::build_child;
 pub use component::component;
 /// How to start the builder: program and arguments that end in [`build_child`].

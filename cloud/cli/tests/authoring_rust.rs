@@ -24,7 +24,8 @@ fn path() -> OsString {
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wasm-std");
         let (code, out, err) = finish(Command::new(root().join(".ci/wasm-std")).arg(kept));
         assert_eq!(code, Some(0), "no standard library for wasm32-unknown-unknown: {err}");
-        let folders = [PathBuf::from(out.trim())].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+        let inherited = env::var_os("PATH").unwrap_or_default();
+        let folders = [PathBuf::from(out.trim())].into_iter().chain(env::split_paths(&inherited));
         env::join_paths(folders).expect("a search path")
     })
     .clone()

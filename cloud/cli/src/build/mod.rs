@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use iottly_builder::{BuildError, Source};
+use iottly_builder::{BuildError, Deadlines, Source};
 use iottly_manifest::Lang;
 
 use crate::children;
 use crate::exit::Failure;
 pub(crate) use project::{MANIFEST, Project};
 
-/// How long a script's build may take: an endless top level is stopped within ten seconds.
-const SCRIPT_DEADLINE: Duration = Duration::from_secs(9);
+/// What a script's build may take: an endless top level is stopped within ten seconds, and a busy machine fails no good script.
+const SCRIPT_DEADLINES: Deadlines = Deadlines { cpu: Duration::from_secs(7), wall: Duration::from_secs(30) };
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -69,7 +69,7 @@ pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn script(source: &Source) -> Result<Vec<u8>, Failure> {
-    iottly_builder::build(&children::builder()?, source, SCRIPT_DEADLINE).map_err(|error| match error {
+    iottly_builder::build_within(&children::builder()?, source, SCRIPT_DEADLINES).map_err(|error| match error {
         BuildError::Source(_) | BuildError::Script(_) | BuildError::Endless(_) | BuildError::Module(_) => {
             Failure::Invalid(error.to_string())
         }

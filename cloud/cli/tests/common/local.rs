@@ -15,19 +15,19 @@ use super::{IOTTLY, wait_for};
 const BUILD_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Runs `iottly` in `dir` to its end; exit code, standard output, standard error.
-pub fn iottly_in(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn iottly_in(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     finish(Command::new(IOTTLY).args(args).current_dir(dir))
 }
 
 /// Runs a command to its end.
-pub fn finish(command: &mut Command) -> (Option<i32>, String, String) {
+pub(crate) fn finish(command: &mut Command) -> (Option<i32>, String, String) {
     let output = command.stdin(Stdio::null()).output().expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("utf-8");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// `iottly run` at work.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
     out: Lines,
@@ -49,11 +49,11 @@ fn collect(source: impl Read + Send + 'static) -> Lines {
 
 impl Running {
     /// Starts `iottly run ARGS` in `dir`.
-    pub fn start(dir: &Path, args: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
         Self::spawn(Command::new(IOTTLY).arg("run").args(args).current_dir(dir))
     }
 
-    pub fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("iottly starts");
         let stdin = child.stdin.take();
@@ -62,13 +62,13 @@ impl Running {
         Self { child, stdin, out, err }
     }
 
-    pub fn command(&mut self, line: &str) {
+    pub(crate) fn command(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("open");
         writeln!(stdin, "{line}").expect("the program reads");
     }
 
     /// The first message that passes, once there is one. Every line has to be JSON.
-    pub fn message(&self, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn message(&self, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
         self.wait(what, || {
             let lines = self.out.lock().expect("lines");
             let messages =
@@ -78,13 +78,13 @@ impl Running {
     }
 
     /// As [`Running::message`], after cargo has built everything from scratch on a busy machine.
-    pub fn message_after_build(&self, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn message_after_build(&self, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
         self.built();
         self.message(what, passes)
     }
 
     /// Waits until cargo is done.
-    pub fn built(&self) {
+    pub(crate) fn built(&self) {
         let began = Instant::now();
         while !self.err.lock().expect("lines").iter().any(|line| line.starts_with("built ")) {
             let lines = self.err.lock().expect("lines").join("\n");
@@ -94,19 +94,19 @@ impl Running {
     }
 
     /// Every message so far.
-    pub fn messages(&self) -> Vec<Value> {
+    pub(crate) fn messages(&self) -> Vec<Value> {
         self.out.lock().expect("lines").iter().map(|line| serde_json::from_str(line).expect("json")).collect()
     }
 
     /// Waits until so many lines on standard error hold `text`.
-    pub fn said_times(&self, text: &str, times: usize) {
+    pub(crate) fn said_times(&self, text: &str, times: usize) {
         self.wait(text, || {
             (self.err.lock().expect("lines").iter().filter(|line| line.contains(text)).count() >= times).then_some(())
         });
     }
 
     /// Waits for a line on standard error that holds `text`.
-    pub fn said(&self, text: &str) -> String {
+    pub(crate) fn said(&self, text: &str) -> String {
         self.wait(text, || self.err.lock().expect("lines").iter().find(|line| line.contains(text)).cloned())
     }
 
@@ -116,7 +116,7 @@ impl Running {
     }
 
     /// Presses Ctrl-C and waits for the end.
-    pub fn interrupt(mut self) -> ExitStatus {
+    pub(crate) fn interrupt(mut self) -> ExitStatus {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signal");
         wait_for("the run to end", || self.child.try_wait().expect("wait"))
