@@ -69,7 +69,7 @@ fn compile(manifest: &Path) -> Result<PathBuf, Failure> {
         .arg(manifest)
         .current_dir(manifest.parent().expect("a file lies in a folder"))
         .env_remove("RUSTFLAGS")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(manifest))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -92,22 +92,20 @@ fn compile(manifest: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The author's own flags, a small stack, and no folders of this machine in the firmware.
-fn flags(manifest: &Path) -> OsString {
+/// The author's own flags, a small stack, and no home folder in the firmware. The same for every firmware, so that those that share
+/// a target folder share what is built in it.
+fn flags() -> OsString {
     let mut flags: Vec<OsString> = match (std::env::var_os("CARGO_ENCODED_RUSTFLAGS"), std::env::var("RUSTFLAGS")) {
         (Some(encoded), _) if !encoded.is_empty() => vec![encoded],
         (_, Ok(plain)) => plain.split_whitespace().map(OsString::from).collect(),
         _ => Vec::new(),
     };
     flags.push(format!("-Clink-arg=-zstack-size={STACK_BYTES}").into());
-    let remap = |from: &Path, to: &str| {
+    if let Some(home) = std::env::home_dir() {
         let mut flag = OsString::from("--remap-path-prefix=");
-        flag.push(from);
-        flag.push("=");
-        flag.push(to);
-        flag
-    };
-    flags.extend(std::env::home_dir().map(|home| remap(&home, "~")));
-    flags.extend(manifest.parent().map(|dir| remap(dir, ".")));
+        flag.push(home);
+        flag.push("=~");
+        flags.push(flag);
+    }
     flags.join(&OsString::from("\x1f"))
 }
