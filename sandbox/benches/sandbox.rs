@@ -159,7 +159,8 @@ fn main() {
              (loop $again {call} (local.set $n (i32.sub (local.get $n) (i32.const 1))) (br_if $again (local.get $n))) (i32.const 1024)"
         )
     };
-    let send = "(call $send (i32.const 4096) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))";
+    let send =
+        "(call $send (i32.const 4096) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))";
     let wasm = firmware(&[("tick", &times("(drop (call $now))")), ("health", &times(send))]);
     let dir = tempfile::tempdir().unwrap();
     let code = dir.path().join("code");

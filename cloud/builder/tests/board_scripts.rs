@@ -182,7 +182,8 @@ fn the_device_is_not_there_while_the_script_is_built() {
 #[test]
 fn the_bad_citizen_is_stopped_by_name_at_everything_it_does() {
     let virtual_board = VirtualBoard::standard();
-    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../firmware-examples/bad-citizen/firmware.toml"));
+    let manifest =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../firmware-examples/bad-citizen/firmware.toml"));
     let firmware = Board::firmware_with(&common::example("bad-citizen"), &manifest.unwrap());
     let outcome = |command: &str| {
         let mut board = Board::start_firmware_on(&firmware, &virtual_board);
