@@ -15,7 +15,7 @@ use crate::datadir::{DataDir, DataDirError};
 use crate::guest::{self, FirmwareSource, Guest, Ports, agent_warning};
 use crate::inbox::{self, GuestEvent, GuestState, JournalError};
 use crate::link::{self, Delivery, Endpoint, Links};
-use crate::outbox::{Budgets, OpenNote, Outbox, QueueError, SledQueue};
+use crate::outbox::{OpenNote, Outbox, QueueError, SledQueue};
 use crate::status::{AgentStatus, StatusBoard};
 use crate::threads::ended;
 
@@ -186,13 +186,12 @@ impl Drop for AgentHandle {
 fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
     let data = Arc::new(DataDir::open(&config.data_dir)?);
     let clean = data.begin_run()?;
-    let (queue, notes) = SledQueue::open(&data.join("queue"))?;
-    let budgets = Budgets { history: config.queue.history_bytes, control: config.queue.control_bytes };
+    let (queue, notes) = SledQueue::open_with(&data.join("queue"), config.queue.policy())?;
     // Thread names are cut after 15 bytes: the end of the id tells devices apart.
     let name = config.device_id.to_string();
     let name = &name[name.len() - 6..];
     let (outbox, outbox_thread) =
-        Outbox::start(Box::new(queue), budgets, &format!("queue-{name}"), Arc::clone(&data)).map_err(AgentError::System)?;
+        Outbox::start(Box::new(queue), &format!("queue-{name}"), Arc::clone(&data)).map_err(AgentError::System)?;
     let (jobs, inputs) = guest::channel();
     let inbox = inbox::Actor::open(&data.join("commands.journal"), outbox.clone(), jobs.clone())?;
     let mut warnings: Vec<_> = notes.iter().map(describe).collect();
@@ -216,13 +215,13 @@ fn describe(note: &OpenNote) -> (&'static str, String) {
     match note {
         OpenNote::Quarantined { moved_to, reason } => {
             let name = moved_to.file_name().unwrap_or_default().to_string_lossy();
-            (
-                "queue replaced",
-                format!("the message queue could not be read ({reason}); it is kept as {name} and a new one was started"),
-            )
+            ("queue damaged", format!("a part of the message queue could not be read ({reason}); it is kept as {name}"))
         }
-        OpenNote::NewStream(class) => {
-            ("stream replaced", format!("the identity of the {class:?} stream was damaged; its records continue in a new one"))
+        OpenNote::Lost { class, count } => {
+            ("queue damaged", format!("the last {count} records of the {class:?} stream are not on the disk any more"))
+        }
+        OpenNote::HeadLost => {
+            ("queue damaged", "the queue's head could not be read; numbers were skipped so that none is used twice".to_owned())
         }
     }
 }

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use iottly_protocol::DeviceId;
 use serde::Deserialize;
 
-/// Default bound of each stream class, bytes.
-const HISTORY_BYTES: u64 = 64 << 20;
-const CONTROL_BYTES: u64 = 8 << 20;
+use crate::outbox::{DEFAULT_DISK_BYTES, Policy, WhenFull};
+
 /// Longest configuration file that is read, bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
@@ -68,19 +67,28 @@ impl Default for Compiler {
     }
 }
 
-/// Bounds of the queue, in bytes of waiting records.
+/// Bounds of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueConfig {
-    /// Messages of firmware and agent.
-    pub history_bytes: u64,
-    /// Results, reports and logs.
-    pub control_bytes: u64,
+    /// Bytes on disk over all streams; less than 4 MiB counts as 4 MiB.
+    pub disk_bytes: u64,
+    /// What gives way when they are used up: `drop_oldest` or `refuse_new`.
+    pub when_full: WhenFull,
+    /// How long a message may wait for the cloud, seconds of the agent running; 0 is for ever.
+    pub ttl_seconds: u64,
 }
 
 impl Default for QueueConfig {
     fn default() -> Self {
-        Self { history_bytes: HISTORY_BYTES, control_bytes: CONTROL_BYTES }
+        Self { disk_bytes: DEFAULT_DISK_BYTES, when_full: WhenFull::default(), ttl_seconds: 0 }
+    }
+}
+
+impl QueueConfig {
+    pub(crate) fn policy(self) -> Policy {
+        let ttl_ms = (self.ttl_seconds > 0).then(|| self.ttl_seconds.saturating_mul(1000));
+        Policy { disk_bytes: self.disk_bytes, when_full: self.when_full, ttl_ms }
     }
 }
 

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+mod queue_report;
+
 use anyhow::Context;
 use iottly_agent::{Agent, AgentConfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,16 +16,21 @@ const USAGE: &str = "\
 iottly-agent runs a board: its firmware, its message queue and its connection to the cloud
 
 usage: iottly-agent run --config FILE | --data DIR
+       iottly-agent queue --data DIR [--output json]
 
   run               run until SIGTERM or Ctrl-C
     --config FILE   the configuration
     --data DIR      the folder with agent.toml, which also holds the device's data
     --compiler PATH the program that compiles firmware, instead of the configured one
+  queue             show what waits for the cloud: depth, bytes, gaps, dead letters; the agent may be running
+    --data DIR      the device's folder
+    --output FORMAT text or json
   --help, --version
 ";
 
 enum Command {
     Run { config: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf> },
+    Queue { data: PathBuf, json: bool },
     Print(&'static str),
 }
 
@@ -38,7 +45,15 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Run { config, data, compiler } => run(config, data, compiler),
-        Command::Print(text) => io::stdout().write_all(text.as_bytes()).context("cannot write to stdout"),
+        Command::Queue { data, json } => match queue_report::report(&data, json) {
+            Ok(Some(report)) => print(&report),
+            Ok(None) => {
+                let _ = writeln!(io::stderr(), "iottly-agent: no queue in {}", data.display());
+                return ExitCode::from(4);
+            }
+            Err(error) => Err(error),
+        },
+        Command::Print(text) => print(text),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,10 +64,14 @@ fn main() -> ExitCode {
     }
 }
 
+fn print(text: &str) -> anyhow::Result<()> {
+    io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")
+}
+
 fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
     use lexopt::Arg::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(args);
-    let (mut verb, mut config, mut data, mut compiler) = (None, None, None, None);
+    let (mut verb, mut config, mut data, mut compiler, mut json) = (None, None, None, None, false);
     while let Some(arg) = parser.next()? {
         match arg {
             Long("help") | Short('h') => return Ok(Command::Print(USAGE)),
@@ -60,12 +79,23 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
             Long("config") => config = Some(PathBuf::from(parser.value()?)),
             Long("data") => data = Some(PathBuf::from(parser.value()?)),
             Long("compiler") => compiler = Some(PathBuf::from(parser.value()?)),
+            Long("output") => {
+                json = match parser.value()?.to_string_lossy().as_ref() {
+                    "json" => true,
+                    "text" => false,
+                    other => anyhow::bail!("unknown output format {other:?}: text and json are known"),
+                }
+            }
             Value(value) if verb.is_none() => verb = Some(value),
             other => return Err(other.unexpected().into()),
         }
     }
     match verb.as_deref().map(|verb| verb.to_string_lossy()) {
         Some(verb) if verb == "run" => {}
+        Some(verb) if verb == "queue" => {
+            let data = data.context("queue needs --data DIR")?;
+            return Ok(Command::Queue { data, json });
+        }
         Some(verb) => anyhow::bail!("unknown command {verb:?}"),
         None => anyhow::bail!("a command is missing"),
     }

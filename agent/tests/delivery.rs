@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use iottly_agent::outbox::Outbox;
+use iottly_agent::outbox::{Outbox, OutboxError, WhenFull};
 use iottly_agent::{
     Agent, AgentConfig, AgentError, AgentHandle, BrokerAddress, Compiler, DataDirError, LinkState, QueueConfig, Secret,
 };
 use iottly_protocol::StreamClass::{Control, History};
-use iottly_protocol::{CommandId, CommandState, DeviceId, Level, LogLine, Message, MessageKind, Record};
+use iottly_protocol::{CommandId, CommandState, DeviceId, GapReason, Level, LogLine, Message, MessageKind, Record};
 use peer::{Broker, PATIENCE, Peer, Proxy, Store};
 
 fn config(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentConfig {
@@ -243,25 +243,42 @@ async fn a_refused_record_does_not_stop_the_stream() {
     assert_eq!(letters[0].reason, "not wanted");
 }
 
+/// A message that fills a queue sooner.
+fn large(n: u64) -> Vec<u8> {
+    let text = format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(20_000));
+    let payload = serde_json::value::RawValue::from_string(text).expect("json");
+    Record::Message(Message { kind: MessageKind::UserDefined, at_ms: n, channel: None, payload: &payload }).encode()
+}
+
+/// Offers a message until it is taken or refused for another reason than a short wait.
+fn offer(outbox: &Outbox, record: &[u8]) -> Result<(), OutboxError> {
+    loop {
+        match outbox.offer(History, record.to_vec()) {
+            Err(OutboxError::Busy { .. }) => {}
+            done => return done,
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowledged() {
     let (dir, device, store) = new();
     let proxy = Proxy::start(None).await;
     let mut small = config(dir.path(), device, proxy.address);
-    small.queue = QueueConfig { history_bytes: 4096, control_bytes: 4096 };
+    small.queue = QueueConfig { disk_bytes: 4 << 20, when_full: WhenFull::RefuseNew, ttl_seconds: 0 };
     let agent = Agent::start(small).await.expect("start");
     let outbox = agent.outbox().expect("running");
     let mut taken = 0;
     let error = loop {
-        match outbox.offer(History, message(taken + 1)) {
+        match offer(&outbox, &large(taken + 1)) {
             Ok(()) => taken += 1,
             Err(error) => break error.to_string(),
         }
         assert!(taken < 1000, "the budget has no effect");
     };
-    assert!(error.contains("queue is full") && error.contains("4096"), "{error}");
+    assert!(error.contains("queue is full"), "{error}");
     let line = LogLine { level: Level::Info, text: "a line".to_owned(), at_ms: 0 };
-    outbox.offer(Control, Record::Log(line).encode()).expect("the other stream has its own budget");
+    outbox.offer(Control, Record::Log(line).encode()).expect("control records have room of their own");
 
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
@@ -270,9 +287,40 @@ async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowl
     let mut streams = outbox.streams();
     let emptied = streams.wait_for(|streams| streams[0].oldest == streams[0].next);
     tokio::time::timeout(PATIENCE, emptied).await.expect("in time").expect("the agent lives");
-    outbox.offer(History, message(taken + 1)).expect("there is room again");
+    offer(&outbox, &large(taken + 1)).expect("there is room again");
     peer.until("the next message", |store| store.of(History).len() as u64 > taken).await;
-    peer.with(|store| assert!(store.of(History) == expected(taken + 1)));
+    peer.with(|store| assert!(store.gaps.is_empty() && store.of(History).len() as u64 == taken + 1));
+    agent.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_budget_drops_arrives_as_a_gap() {
+    const LAST: u64 = 400;
+    let (dir, device, store) = new();
+    let proxy = Proxy::start(None).await;
+    let mut small = config(dir.path(), device, proxy.address);
+    small.queue = QueueConfig { disk_bytes: 4 << 20, ..QueueConfig::default() };
+    let agent = Agent::start(small).await.expect("start");
+    let outbox = agent.outbox().expect("running");
+    let filling = outbox.clone();
+    let fill = move || (1..=LAST).for_each(|n| offer(&filling, &large(n)).expect("the oldest make room"));
+    tokio::task::spawn_blocking(fill).await.expect("filled");
+    let mut streams = outbox.streams();
+    let committed = streams.wait_for(|streams| streams[0].next == LAST + 1);
+    tokio::time::timeout(PATIENCE, committed).await.expect("in time").expect("the agent lives");
+
+    let broker = Broker::start().await;
+    let mut peer = Peer::start(broker.address, device, store).await;
+    proxy.retarget(broker.address);
+    let emptied = streams.wait_for(|streams| streams[0].oldest == streams[0].next);
+    tokio::time::timeout(PATIENCE, emptied).await.expect("in time").expect("the agent lives");
+    peer.until("the last message", |store| store.of(History).iter().any(|text| text.contains("\"n\":400,"))).await;
+    peer.with(|store| {
+        let (stream, gaps) = store.gaps.iter().next().expect("a gap");
+        let [(1, to, GapReason::Budget)] = gaps[..] else { panic!("{gaps:?}") };
+        let kept: Vec<u64> = store.records[stream].keys().copied().collect();
+        assert_eq!(kept, (to + 1..=LAST).collect::<Vec<_>>());
+    });
     agent.shutdown().await;
 }
 

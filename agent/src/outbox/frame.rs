@@ -1,87 +1,104 @@
-//! Keys and checksummed values of the queue's database.
+//! Keys and checksummed values of a segment.
 //!
-//! `[class][seq]` a record, `[class | 0x80][seq]` a dead letter, `[0][class]` a stream's identity; numbers big-endian, so that
-//! the order of keys is the order of numbers. A value is a CRC-32 over key and body, then the body: bytes under a wrong key
-//! are as damaged as flipped ones.
+//! A record's key is its position, big-endian, so that the order of keys is the order of positions. A value is a CRC-32 over key
+//! and the rest, the time of the queue's age clock, and the record: bytes under a wrong key are as damaged as flipped ones.
 
 use iottly_protocol::{StreamClass, StreamId};
 
-/// Bytes stored around each record.
-pub(super) const OVERHEAD_BYTES: usize = KEY_BYTES + CRC_BYTES;
-const KEY_BYTES: usize = 9;
+const KEY_BYTES: usize = 8;
 const CRC_BYTES: usize = 4;
+const STAMP_BYTES: usize = 8;
+/// Bytes stored around each record.
+pub(super) const OVERHEAD_BYTES: usize = KEY_BYTES + CRC_BYTES + STAMP_BYTES;
+/// The key of a segment's own description; positions never get that far.
+pub(super) const META_KEY: &[u8] = b"meta";
 
 pub(super) type Key = [u8; KEY_BYTES];
 
-const fn class_byte(class: StreamClass) -> u8 {
+pub(super) const fn key(position: u64) -> Key {
+    position.to_be_bytes()
+}
+
+/// The position inside a record's key.
+pub(super) fn position(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.try_into().ok()?))
+}
+
+/// A record's value; `stamp_ms` is the age clock's time.
+pub(super) fn seal(key: &[u8], stamp_ms: u64, body: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(CRC_BYTES + STAMP_BYTES + body.len());
+    value.extend_from_slice(&[0; CRC_BYTES]);
+    value.extend_from_slice(&stamp_ms.to_be_bytes());
+    value.extend_from_slice(body);
+    let crc = checksum(key, &value[CRC_BYTES..]);
+    value[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+    value
+}
+
+/// Stamp and record of a value, none when it is damaged.
+pub(super) fn unseal<'v>(key: &[u8], value: &'v [u8]) -> Option<(u64, &'v [u8])> {
+    let (crc, rest) = value.split_first_chunk::<CRC_BYTES>()?;
+    if u32::from_le_bytes(*crc) != checksum(key, rest) {
+        return None;
+    }
+    let (stamp, body) = rest.split_first_chunk::<STAMP_BYTES>()?;
+    Some((u64::from_be_bytes(*stamp), body))
+}
+
+fn checksum(key: &[u8], rest: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(rest);
+    hasher.finalize()
+}
+
+/// The number by which files name a class.
+pub(super) const fn class_byte(class: StreamClass) -> u8 {
     match class {
         StreamClass::History => 1,
         StreamClass::Control => 2,
     }
 }
 
-pub(super) fn record_key(class: StreamClass, seq: u64) -> Key {
-    key(class_byte(class), seq)
-}
-
-pub(super) fn dead_key(class: StreamClass, seq: u64) -> Key {
-    key(class_byte(class) | 0x80, seq)
-}
-
-pub(super) fn meta_key(class: StreamClass) -> [u8; 2] {
-    [0, class_byte(class)]
-}
-
-fn key(prefix: u8, seq: u64) -> Key {
-    let mut key = [prefix; KEY_BYTES];
-    key[1..].copy_from_slice(&seq.to_be_bytes());
-    key
-}
-
-/// The number inside a key of a record or dead letter.
-pub(super) fn seq_of(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
-}
-
-pub(super) fn seal(key: &[u8], body: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(CRC_BYTES + body.len());
-    value.extend_from_slice(&checksum(key, body).to_le_bytes());
-    value.extend_from_slice(body);
-    value
-}
-
-/// The body of a value, none when it is damaged.
-pub(super) fn unseal<'v>(key: &[u8], value: &'v [u8]) -> Option<&'v [u8]> {
-    let (crc, body) = value.split_first_chunk::<CRC_BYTES>()?;
-    (u32::from_le_bytes(*crc) == checksum(key, body)).then_some(body)
-}
-
-fn checksum(key: &[u8], body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(key);
-    hasher.update(body);
-    hasher.finalize()
-}
-
-/// What is stored about a stream beside its records.
+/// What a segment says about itself, so that the queue can be put together again without its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Meta {
+    /// The queue that it belongs to.
+    pub(super) queue: [u8; 16],
+    pub(super) class: StreamClass,
+    /// Its first position.
+    pub(super) first: u64,
+    /// The stream at the time of its creation.
     pub(super) stream: StreamId,
-    /// Everything up to this number is acknowledged.
-    pub(super) acked: u64,
+    /// The position before that stream's number 1.
+    pub(super) base: u64,
 }
 
 impl Meta {
-    pub(super) fn encode(self, class: StreamClass) -> Vec<u8> {
-        let mut body = [0; 24];
-        body[..16].copy_from_slice(self.stream.as_bytes());
-        body[16..].copy_from_slice(&self.acked.to_be_bytes());
-        seal(&meta_key(class), &body)
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(49);
+        body.extend_from_slice(&self.queue);
+        body.push(class_byte(self.class));
+        body.extend_from_slice(&self.first.to_be_bytes());
+        body.extend_from_slice(self.stream.as_bytes());
+        body.extend_from_slice(&self.base.to_be_bytes());
+        seal(META_KEY, 0, &body)
     }
 
+    /// Reads what a segment of `class` says; none when it is damaged or of another class.
     pub(super) fn decode(class: StreamClass, value: &[u8]) -> Option<Self> {
-        let key = meta_key(class);
-        let (stream, acked) = unseal(&key, value)?.split_first_chunk::<16>()?;
-        Some(Self { stream: StreamId::from_bytes(*stream), acked: u64::from_be_bytes(acked.try_into().ok()?) })
+        let (_, body) = unseal(META_KEY, value)?;
+        let (queue, body) = body.split_first_chunk::<16>()?;
+        let (byte, body) = body.split_first()?;
+        let (first, body) = body.split_first_chunk::<8>()?;
+        let (stream, base) = body.split_first_chunk::<16>()?;
+        (*byte == class_byte(class)).then_some(())?;
+        Some(Self {
+            queue: *queue,
+            class,
+            first: u64::from_be_bytes(*first),
+            stream: StreamId::from_bytes(*stream),
+            base: u64::from_be_bytes(base.try_into().ok()?),
+        })
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::frame::OVERHEAD_BYTES;
 use super::owner::Owner;
-use super::{CLASSES, Page, Pending, Queue, index};
+use super::{CLASSES, Page, Pending, Policy, Queue, WhenFull, index};
 
 /// Most bytes that wait for a commit.
 const OPEN_BYTES: usize = 4 << 20;
@@ -17,31 +17,13 @@ const OPEN_RECORDS: usize = 10_000;
 /// How long a sender waits for room before it is told that the queue is busy.
 const ROOM_WAIT: Duration = Duration::from_millis(50);
 
-/// Most bytes a stream of each class may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budgets {
-    /// Messages of firmware and agent.
-    pub history: u64,
-    /// Results, reports and logs.
-    pub control: u64,
-}
-
-impl Budgets {
-    const fn of(self, class: StreamClass) -> u64 {
-        match class {
-            StreamClass::History => self.history,
-            StreamClass::Control => self.control,
-        }
-    }
-}
-
 /// Why a record is not in the queue. Nothing was taken: the sender still has it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutboxError {
     /// The byte budget is used up until the cloud has acknowledged more.
-    #[error("the queue is full: {used} of {budget} bytes are waiting for the cloud")]
+    #[error("the queue is full: {used} of {budget} bytes on disk are in use")]
     Full {
-        /// Bytes held.
+        /// Bytes on disk.
         used: u64,
         /// Bytes allowed.
         budget: u64,
@@ -90,7 +72,7 @@ pub struct Outbox {
 }
 
 pub(super) struct Shared {
-    pub(super) budgets: Budgets,
+    pub(super) policy: Policy,
     pub(super) state: Mutex<State>,
     pub(super) work: Condvar,
     pub(super) room: Condvar,
@@ -100,7 +82,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) open: VecDeque<Offer>,
     pub(super) open_bytes: usize,
-    /// Bytes in storage and on their way there, by class.
+    /// Bytes on disk and on their way there, by class.
     pub(super) used: [u64; 2],
     /// Highest number to forget, by class.
     pub(super) acks: [Option<u64>; 2],
@@ -116,6 +98,15 @@ pub(super) struct Offer {
 }
 
 impl Shared {
+    /// What counts against the budget of a class, and the budget; none when older records make room.
+    fn budget(&self, class: StreamClass, state: &State) -> Option<(u64, u64)> {
+        match class {
+            StreamClass::History if self.policy.when_full == WhenFull::DropOldest => None,
+            StreamClass::History => Some((state.used[index(class)], self.policy.history_share())),
+            StreamClass::Control => Some((state.used[index(class)], self.policy.control_share())),
+        }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,15 +117,11 @@ impl Outbox {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(
-        queue: Box<dyn Queue>,
-        budgets: Budgets,
-        name: &str,
-        guard: impl Send + 'static,
-    ) -> io::Result<(Self, thread::JoinHandle<()>)> {
+    pub fn start(queue: Box<dyn Queue>, name: &str, guard: impl Send + 'static) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let infos = CLASSES.map(|class| queue.stream(class));
-        let state = State { used: CLASSES.map(|class| queue.len_bytes(class)), ..State::default() };
-        let shared = Arc::new(Shared { budgets, state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() });
+        let state = State { used: CLASSES.map(|class| queue.disk_bytes(class)), ..State::default() };
+        let shared =
+            Arc::new(Shared { policy: queue.policy(), state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() });
         let (tx, streams) = watch::channel(infos);
         let owner = Owner::new(Arc::clone(&shared), queue, tx);
         let thread = thread::Builder::new().name(name.to_owned()).stack_size(512 << 10).spawn(move || {
@@ -213,10 +200,9 @@ impl Outbox {
         if timeout.timed_out() {
             return Err(OutboxError::Busy { waiting: state.open_bytes });
         }
-        let (used, budget) = (state.used[index(class)], self.shared.budgets.of(class) / share);
         let cost = cost(len);
-        if used + cost > budget {
-            return Err(OutboxError::Full { used, budget });
+        if let Some((used, budget)) = self.shared.budget(class, &state).filter(|(used, budget)| used + cost > budget / share) {
+            return Err(OutboxError::Full { used, budget: budget / share });
         }
         state.used[index(class)] += cost;
         state.open_bytes += len;
@@ -285,7 +271,7 @@ impl Outbox {
     }
 }
 
-/// What a record takes from the budget: the bytes that the queue counts for it.
+/// What a record is taken to need until it is on disk.
 pub(super) const fn cost(len: usize) -> u64 {
     (len + OVERHEAD_BYTES) as u64
 }

@@ -2,19 +2,32 @@
 //!
 //! [`Queue`] is the storage, [`SledQueue`] its implementation, [`Outbox`] the thread that owns it and commits in groups.
 
+mod aside;
+mod budget;
+mod chain;
 mod dead_letter;
+mod disk;
 mod frame;
+mod gaps;
 mod handle;
+mod head;
 mod owner;
+mod page;
+mod recover;
+mod segment;
 mod sled_files;
 mod sled_queue;
+mod summary;
+
+use std::path::PathBuf;
 
 use iottly_protocol::{GapReason, StreamClass, StreamId, StreamInfo};
 
+pub use budget::{DEFAULT_DISK_BYTES, MIN_DISK_BYTES, Policy, WhenFull};
 pub use dead_letter::DeadLetter;
-pub use handle::{Budgets, Committed, Outbox, OutboxError};
-pub use sled_files::OpenNote;
+pub use handle::{Committed, Outbox, OutboxError};
 pub use sled_queue::SledQueue;
+pub use summary::{GapSummary, QueueSummary, StreamSummary, summarise};
 
 /// The stream classes in the order in which arrays hold them.
 pub const CLASSES: [StreamClass; 2] = [StreamClass::History, StreamClass::Control];
@@ -80,16 +93,37 @@ pub struct Page {
     pub items: Vec<Item>,
 }
 
+/// What opening a queue had to give up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenNote {
+    /// A part of the queue was unreadable and was moved aside; its records are a gap.
+    Quarantined {
+        /// Where it is now.
+        moved_to: PathBuf,
+        /// Why it could not be read.
+        reason: String,
+    },
+    /// Records at the end of a stream are not there any more; they are a gap.
+    Lost {
+        /// The stream.
+        class: StreamClass,
+        /// How many.
+        count: u64,
+    },
+    /// The queue's head was unreadable; streams continue as far as the records tell, behind a gap.
+    HeadLost,
+}
+
 /// Why the queue's storage did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The storage engine failed.
-    #[error("queue {path}: {reason}")]
-    Storage {
-        /// The queue's folder.
+    /// What is stored is damaged.
+    #[error("queue {path} is damaged: {reason}")]
+    Damaged {
+        /// The file or folder.
         path: String,
-        /// What the engine says.
-        reason: sled::Error,
+        /// What the storage engine says.
+        reason: String,
     },
     /// The file system failed.
     #[error("queue {path}: {reason}")]
@@ -99,19 +133,12 @@ pub enum QueueError {
         /// What the system says.
         reason: std::io::Error,
     },
-    /// The queue could not be opened and could not be moved aside.
-    #[error("queue {path} cannot be opened: {reason}")]
-    Open {
-        /// The queue's folder.
-        path: String,
-        /// Why.
-        reason: String,
-    },
 }
 
 /// Storage of the numbered streams of one device.
 pub trait Queue: Send {
-    /// Numbers and stores records; durable when it returns. Either all of them are in the queue or, after an error, none counts as pushed.
+    /// Numbers and stores records; durable when it returns. Older messages make room as the policy says. Either all of
+    /// them are in the queue or, after an error, none counts as pushed.
     ///
     /// # Errors
     /// When the storage fails; [`Queue::recover`] may mend it.
@@ -141,7 +168,7 @@ pub trait Queue: Send {
     /// When the storage fails.
     fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError>;
 
-    /// Gives the stream a new id and numbers what it holds from 1 on; durable when it returns.
+    /// Gives the stream a new id and numbers what it has left from 1 on; durable when it returns.
     ///
     /// # Errors
     /// When the storage fails.
@@ -150,8 +177,14 @@ pub trait Queue: Send {
     /// Identity and bounds of a stream.
     fn stream(&self, class: StreamClass) -> StreamInfo;
 
-    /// Bytes of the records that a stream holds, with what is stored around each.
-    fn len_bytes(&self, class: StreamClass) -> u64;
+    /// Bytes on disk that a stream takes.
+    fn disk_bytes(&self, class: StreamClass) -> u64;
+
+    /// The queue's bounds.
+    fn policy(&self) -> Policy;
+
+    /// Tells the queue the time since it was opened, milliseconds; it dates records and their expiry.
+    fn tick(&mut self, since_open_ms: u64);
 
     /// Opens the storage again after an error.
     ///
@@ -160,5 +193,9 @@ pub trait Queue: Send {
     fn recover(&mut self) -> Result<(), QueueError>;
 }
 
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::handle::{Offer, OutboxError, Request, Shared, State, cost};
 use super::{CLASSES, Page, Queue, QueueError, index};
+use crate::clock::Monotonic;
 
 /// Most records in one commit.
 const GROUP_RECORDS: usize = 1000;
@@ -24,6 +25,7 @@ pub(super) struct Owner {
     shared: Arc<Shared>,
     queue: Box<dyn Queue>,
     streams: watch::Sender<[StreamInfo; 2]>,
+    clock: Monotonic,
 }
 
 struct Work {
@@ -35,13 +37,14 @@ struct Work {
 
 impl Owner {
     pub(super) fn new(shared: Arc<Shared>, queue: Box<dyn Queue>, streams: watch::Sender<[StreamInfo; 2]>) -> Self {
-        Self { shared, queue, streams }
+        Self { shared, queue, streams, clock: Monotonic::start() }
     }
 
     /// Works until the outbox is stopped and everything taken is stored.
     pub(super) fn run(mut self) {
         loop {
             let work = self.next_work();
+            self.queue.tick(self.clock.now_ms());
             let idle = work.group.is_empty() && work.requests.is_empty() && work.acks == [None; 2];
             if idle && work.stopping {
                 break;
@@ -168,7 +171,7 @@ impl Owner {
         for class in CLASSES {
             let open =
                 state.open.iter().filter(|offer| offer.pending.class == class).map(|offer| cost(offer.pending.record.len()));
-            state.used[index(class)] = self.queue.len_bytes(class) + open.sum::<u64>();
+            state.used[index(class)] = self.queue.disk_bytes(class) + open.sum::<u64>();
         }
         drop(state);
         let infos = CLASSES.map(|class| self.queue.stream(class));

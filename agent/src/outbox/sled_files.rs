@@ -1,4 +1,4 @@
-//! The files of a sled database: opening them whatever state they are in, and making them durable.
+//! One sled database: opening it whatever state it is in, keeping its panics inside, and making it durable.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -6,68 +6,117 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use iottly_protocol::StreamClass;
+use super::disk::{Disk, disk_bytes};
 
-use super::QueueError;
-
-/// Page cache of the database, bytes; sled's default is 1 GiB.
+/// Page cache of a database, bytes; sled's default is 1 GiB.
 const CACHE_BYTES: u64 = 256 << 10;
 /// sled keeps a few buffers of this size in memory; its default is 512 KiB. A database keeps the size that it was created with.
 const SEGMENT_BYTES: usize = 128 << 10;
 /// How often and with which pauses a locked database is tried again.
 const LOCK_ATTEMPTS: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
-/// Most unreadable queues kept aside.
-const MAX_QUARANTINED: usize = 2;
+
+/// Why a database did not open, or failed later.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// What is in its files.
+    Damaged(String),
+    /// The system: no space, no permission, another process. The files may be in order.
+    System(io::Error),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Self::Damaged(error.to_string()),
+            _ => Self::System(error),
+        }
+    }
+}
+
+impl From<sled::Error> for Fault {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error) => error.into(),
+            error => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+/// Runs an operation of sled; sled panics on some damage and on some failures of the disk.
+pub(super) fn guarded<T>(operation: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
+    match catch_unwind(AssertUnwindSafe(operation)) {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Fault::Damaged("the storage engine panicked".to_owned())),
+    }
+}
 
 /// An open database.
 ///
 /// sled's `flush` writes but never syncs, so [`Files::sync`] syncs the database file and any blob files itself.
 pub(super) struct Files {
-    db: sled::Db,
+    /// None only while it is closed.
+    db: Option<sled::Db>,
+    path: PathBuf,
     /// The database file, opened once more to sync it.
     log: File,
+    disk: Arc<dyn Disk>,
     /// Blob files that are synced already.
     synced_blobs: HashSet<OsString>,
 }
 
-/// What opening a queue had to give up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OpenNote {
-    /// The queue was unreadable: it was moved aside and an empty one started.
-    Quarantined {
-        /// Where the old one is.
-        moved_to: PathBuf,
-        /// Why it could not be read.
-        reason: String,
-    },
-    /// A stream's identity was damaged; its records are in a new stream.
-    NewStream(StreamClass),
-}
-
 impl Files {
-    pub(super) fn open(path: &Path) -> Result<Self, QueueError> {
-        open_files(path).map_err(|unopened| open_error(path, unopened.reason()))
+    /// Opens or creates the database in folder `path`; what it holds is on the disk then.
+    pub(super) fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, Fault> {
+        match Self::try_open(path, disk) {
+            Err(Fault::Damaged(reason)) => {
+                tracing::warn!(queue.path = %path.display(), reason, "the queue does not open, trying without its snapshot");
+                // A stale or damaged snapshot is the usual reason, and sled rebuilds it from the log.
+                remove_snapshots(path);
+                Self::try_open(path, disk)
+            }
+            opened => opened,
+        }
     }
 
-    pub(super) const fn db(&self) -> &sled::Db {
-        &self.db
+    fn try_open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, Fault> {
+        let db = open_db(path)?;
+        let log = File::open(path.join("db"))?;
+        let mut files = Self { db: Some(db), path: path.to_owned(), log, disk: Arc::clone(disk), synced_blobs: HashSet::new() };
+        files.sync_blobs()?;
+        let config = path.join("conf");
+        files.disk.sync_file(&config, &File::open(&config)?)?;
+        files.disk.sync_file(&path.join("db"), &files.log)?;
+        for folder in [Some(path), path.parent()].into_iter().flatten() {
+            files.disk.sync_folder(folder)?;
+        }
+        Ok(files)
     }
 
-    /// Makes everything written so far durable; `path` is the database's folder.
-    pub(super) fn sync(&mut self, path: &Path) -> Result<(), QueueError> {
-        let name = || path.display().to_string();
-        self.db.flush().map_err(|reason| QueueError::Storage { path: name(), reason })?;
-        self.sync_blobs(&path.join("blobs")).map_err(|reason| QueueError::Io { path: name(), reason })?;
-        self.log.sync_data().map_err(|reason| QueueError::Io { path: name(), reason })
+    pub(super) fn db(&self) -> &sled::Db {
+        self.db.as_ref().expect("open until dropped")
+    }
+
+    /// Makes everything written so far durable.
+    pub(super) fn sync(&mut self) -> Result<(), Fault> {
+        guarded(|| self.db().flush())?;
+        self.sync_blobs()?;
+        Ok(self.disk.sync_file(&self.path.join("db"), &self.log)?)
+    }
+
+    /// Bytes on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        disk_bytes(&self.path)
     }
 
     /// sled puts large items into files of their own and never syncs them.
-    fn sync_blobs(&mut self, folder: &Path) -> io::Result<()> {
-        let entries = match fs::read_dir(folder) {
+    fn sync_blobs(&mut self) -> io::Result<()> {
+        let folder = self.path.join("blobs");
+        let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(e),
@@ -79,7 +128,7 @@ impl Files {
             let name = entry.file_name();
             if !self.synced_blobs.contains(&name) {
                 match File::open(entry.path()) {
-                    Ok(file) => file.sync_data()?,
+                    Ok(file) => self.disk.sync_file(&entry.path(), &file)?,
                     // Removed by sled between the listing and here.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                     Err(e) => return Err(e),
@@ -90,57 +139,19 @@ impl Files {
         }
         self.synced_blobs = present;
         if added {
-            File::open(folder)?.sync_data()?;
+            self.disk.sync_folder(&folder)?;
+            self.disk.sync_folder(&self.path)?;
         }
         Ok(())
     }
 }
 
-/// Opens the database, or moves an unreadable one aside and opens an empty one.
-pub(super) fn open_or_quarantine(path: &Path) -> Result<(Files, Option<OpenNote>), QueueError> {
-    let reason = match open_files(path) {
-        Ok(files) => return Ok((files, None)),
-        Err(Unopened::System(reason)) => return Err(open_error(path, reason)),
-        Err(Unopened::Damaged(reason)) => reason,
-    };
-    tracing::warn!(queue.path = %path.display(), reason, "the queue does not open, trying without its snapshot");
-    // A stale or damaged snapshot is the usual reason, and sled rebuilds it from the log.
-    remove_snapshots(path);
-    let reason = match open_files(path) {
-        Ok(files) => return Ok((files, None)),
-        Err(Unopened::System(reason)) => return Err(open_error(path, reason)),
-        Err(Unopened::Damaged(reason)) => reason,
-    };
-    let moved_to = quarantine(path).map_err(|e| open_error(path, format!("{reason}; moving it aside: {e}")))?;
-    let files = open_files(path).map_err(|unopened| open_error(path, unopened.reason()))?;
-    Ok((files, Some(OpenNote::Quarantined { moved_to, reason })))
-}
-
-fn open_error(path: &Path, reason: String) -> QueueError {
-    QueueError::Open { path: path.display().to_string(), reason }
-}
-
-/// Why a database did not open.
-enum Unopened {
-    /// What is in its files.
-    Damaged(String),
-    /// The system: no space, no permission, another process. The files may be in order.
-    System(String),
-}
-
-impl Unopened {
-    fn reason(self) -> String {
-        match self {
-            Self::Damaged(reason) | Self::System(reason) => reason,
-        }
-    }
-}
-
-impl From<io::Error> for Unopened {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Self::Damaged(error.to_string()),
-            _ => Self::System(error.to_string()),
+impl Drop for Files {
+    fn drop(&mut self) {
+        let db = self.db.take();
+        // Closing writes, and sled panics when that fails.
+        if catch_unwind(AssertUnwindSafe(move || drop(db))).is_err() {
+            tracing::warn!(queue.path = %self.path.display(), "the storage engine panicked while it was closed");
         }
     }
 }
@@ -149,29 +160,19 @@ pub(super) fn config(path: &Path) -> sled::Config {
     sled::Config::default().path(path).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None)
 }
 
-/// Opens the database; sled panics on some damage, which is damage like any other.
-fn open_files(path: &Path) -> Result<Files, Unopened> {
+fn open_db(path: &Path) -> Result<sled::Db, Fault> {
     let config = config(path);
     let mut attempts = 0;
-    let db = loop {
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-        match opened.map_err(|_| Unopened::Damaged("the storage engine panicked".to_owned()))? {
-            Ok(db) => break db,
+    loop {
+        match guarded(|| config.open()) {
             // A database that was closed just now keeps its lock until sled's own threads have let go of it.
-            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") && attempts < LOCK_ATTEMPTS => {
+            Err(Fault::System(error)) if error.to_string().contains("could not acquire lock") && attempts < LOCK_ATTEMPTS => {
                 attempts += 1;
                 thread::sleep(LOCK_PAUSE);
             }
-            Err(sled::Error::Io(error)) => return Err(error.into()),
-            Err(error) => return Err(Unopened::Damaged(error.to_string())),
+            opened => return opened,
         }
-    };
-    let log = File::open(path.join("db"))?;
-    log.sync_all()?;
-    for folder in [Some(path), path.parent()].into_iter().flatten() {
-        File::open(folder)?.sync_all()?;
     }
-    Ok(Files { db, log, synced_blobs: HashSet::new() })
 }
 
 fn remove_snapshots(path: &Path) {
@@ -181,16 +182,4 @@ fn remove_snapshots(path: &Path) {
             let _ = fs::remove_file(entry.path());
         }
     }
-}
-
-/// Moves the queue's folder aside as `<name>.bad-<n>`; beyond the bound the newest place is reused.
-fn quarantine(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let places: Vec<_> = (1..=MAX_QUARANTINED).map(|n| path.with_file_name(format!("{name}.bad-{n}"))).collect();
-    let place = places.iter().find(|place| !place.exists()).or(places.last()).expect("there is at least one place").clone();
-    if place.exists() {
-        fs::remove_dir_all(&place)?;
-    }
-    fs::rename(path, &place)?;
-    Ok(place)
 }

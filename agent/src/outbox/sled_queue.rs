@@ -1,266 +1,262 @@
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use iottly_protocol::{GapReason, StreamClass, StreamId, StreamInfo};
+use iottly_protocol::StreamClass::{Control, History};
+use iottly_protocol::{StreamClass, StreamId, StreamInfo};
 
-use super::dead_letter::MAX_DEAD_LETTERS;
-use super::frame::{self, Meta, OVERHEAD_BYTES};
-use super::sled_files::{Files, OpenNote, open_or_quarantine};
-use super::{CLASSES, DeadLetter, Item, Page, Pending, Queue, QueueError, index};
+use super::budget::{Policy, SegmentSize, WhenFull};
+use super::chain::{Chain, Entry, Place};
+use super::disk::{Disk, SystemDisk, disk_bytes};
+use super::frame::OVERHEAD_BYTES;
+use super::head::{Head, HeadFile, StreamHead};
+use super::{CLASSES, DeadLetter, OpenNote, Page, Pending, Queue, QueueError, aside, dead_letter, index, recover};
 
-/// Most keys in one write when acknowledged records are removed.
-const ACK_CHUNK: u64 = 1000;
+/// What a commit may take on disk beside twice its records: a new segment.
+const COMMIT_BYTES: u64 = 256 << 10;
 
-/// The queue in one sled database.
+/// The queue in small sled databases, one after the other.
 ///
-/// sled's `flush` writes but never syncs, so each commit syncs the database file and any blob files itself.
+/// A folder holds the segments of both streams, the `head`, dead letters, and in `quarantine` what could not be read. A segment
+/// is removed as a whole: when everything in it is acknowledged, or when the budget asks for room.
 pub struct SledQueue {
-    path: PathBuf,
-    files: Option<Files>,
-    streams: [Stream; 2],
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Stream {
-    meta: Meta,
-    next: u64,
-    bytes: u64,
+    place: Place,
+    head: HeadFile,
+    chains: [Chain; 2],
+    /// The age clock when the queue was opened.
+    opened_at_ms: u64,
+    /// Bytes of dead letters and of what was moved aside.
+    other_bytes: u64,
 }
 
 impl SledQueue {
-    /// Opens or creates the queue in folder `path`, and says what had to be given up.
-    ///
-    /// An unreadable queue is moved aside, never a reason not to start.
+    /// Opens or creates the queue in folder `path` with default bounds, and says what had to be given up.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// See [`SledQueue::open_with`].
     pub fn open(path: &Path) -> Result<(Self, Vec<OpenNote>), QueueError> {
-        let mut notes = Vec::new();
-        let (files, quarantined) = open_or_quarantine(path)?;
-        notes.extend(quarantined);
-        let mut queue = Self { path: path.to_owned(), files: Some(files), streams: [Stream::new(); 2] };
-        queue.load(&mut notes)?;
-        Ok((queue, notes))
+        Self::open_with(path, Policy::default())
     }
 
-    fn load(&mut self, notes: &mut Vec<OpenNote>) -> Result<(), QueueError> {
+    /// Opens or creates the queue in folder `path`, and says what had to be given up.
+    ///
+    /// Whatever is unreadable is moved aside and becomes a gap, never a reason not to start.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn open_with(path: &Path, policy: Policy) -> Result<(Self, Vec<OpenNote>), QueueError> {
+        Self::open_on(path, policy, SegmentSize::of(&policy), Arc::new(SystemDisk))
+    }
+
+    pub(super) fn open_on(
+        path: &Path,
+        policy: Policy,
+        segment_size: SegmentSize,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, Vec<OpenNote>), QueueError> {
+        let fail = |path: &Path, reason| QueueError::Io { path: path.display().to_string(), reason };
+        std::fs::create_dir_all(path).map_err(|e| fail(path, e))?;
+        if let Some(parent) = path.parent() {
+            disk.sync_folder(parent).map_err(|e| fail(parent, e))?;
+        }
+        let mut found: [VecDeque<Entry>; 2] = Default::default();
         for class in CLASSES {
-            let stored = self.db()?.get(frame::meta_key(class)).map_err(|e| self.storage(e))?;
-            let meta = stored.as_ref().and_then(|value| Meta::decode(class, value));
-            let mut stream = Stream::new();
-            if let Some(meta) = meta {
-                stream.meta = meta;
+            found[index(class)] = recover::segments(path, class).map_err(|e| fail(path, e))?;
+        }
+        let (head, stored) = HeadFile::open(path, &disk).map_err(|e| fail(&path.join("head"), e))?;
+        // An id like a stream's: random, and never seen outside.
+        let queue = *StreamId::random().as_bytes();
+        let mut place = Place { root: path.to_owned(), disk, queue, policy, segment_size, now_ms: 0 };
+        let head_lost = stored.is_none() && found.iter().any(|segments| !segments.is_empty());
+        let mut notes = Vec::new();
+        if head_lost {
+            notes.push(OpenNote::HeadLost);
+        }
+        let stored = match stored {
+            Some(stored) => stored,
+            None => recover::head_from_segments(&place, &found)?,
+        };
+        place.queue = stored.queue;
+        place.now_ms = stored.age_ms;
+        let [history, control] = stored.streams;
+        let [history_segments, control_segments] = found;
+        let chains = [Chain::new(History, history, history_segments), Chain::new(Control, control, control_segments)];
+        let mut opened = Self { place, head, chains, opened_at_ms: stored.age_ms, other_bytes: 0 };
+        for chain in &mut opened.chains {
+            recover::settle(chain, &opened.place, head_lost, &mut notes)?;
+        }
+        opened.measure_others();
+        opened.write_head()?;
+        opened.sync_head()?;
+        for chain in &mut opened.chains {
+            chain.remove_done(&opened.place)?;
+        }
+        Ok((opened, notes))
+    }
+
+    fn measure_others(&mut self) {
+        let root = &self.place.root;
+        self.other_bytes = ["dead-letters", aside::FOLDER, "head"].iter().map(|name| disk_bytes(&root.join(name))).sum();
+    }
+
+    fn total_bytes(&self) -> u64 {
+        // What is only kept for people must not push everything else out of a small budget.
+        let others = self.other_bytes.min(self.place.policy.budget() / 4);
+        self.chains.iter().map(Chain::disk_bytes).sum::<u64>() + others
+    }
+
+    fn head_path(&self) -> PathBuf {
+        self.place.root.join("head")
+    }
+
+    fn write_head(&mut self) -> Result<(), QueueError> {
+        let streams = [self.chains[0].head.clone(), self.chains[1].head.clone()];
+        let head = Head { queue: self.place.queue, age_ms: self.place.now_ms, streams };
+        self.head.write(&head).map_err(|reason| QueueError::Io { path: self.head_path().display().to_string(), reason })
+    }
+
+    fn sync_head(&mut self) -> Result<(), QueueError> {
+        self.head.sync().map_err(|reason| QueueError::Io { path: self.head_path().display().to_string(), reason })
+    }
+
+    /// Drops the oldest messages until `need` bytes fit, as far as there are any and the policy says so.
+    fn make_room(&mut self, need: u64) -> Result<(), QueueError> {
+        loop {
+            let (used, space) = (self.total_bytes(), self.place.disk.space(&self.place.root).ok());
+            if used + need <= self.place.policy.limit(used, space) {
+                return Ok(());
             }
-            let mut last = stream.meta.acked;
-            for entry in self.db()?.range(frame::record_key(class, 0)..=frame::record_key(class, u64::MAX)) {
-                let (key, value) = entry.map_err(|e| self.storage(e))?;
-                last = last.max(frame::seq_of(&key).unwrap_or(0));
-                stream.bytes += (key.len() + value.len()) as u64;
+            if self.place.policy.when_full == WhenFull::DropOldest && self.evict()? {
+                continue;
             }
-            stream.next = last + 1;
-            self.streams[index(class)] = stream;
-            if meta.is_none() {
-                if stored.is_some() || stream.bytes > 0 {
-                    notes.push(OpenNote::NewStream(class));
+            return match space {
+                Some(space) if space.free < need + Policy::reserve(space) => {
+                    Err(self.place.io(Path::new(""), std::io::ErrorKind::StorageFull.into()))
                 }
-                self.remint(class)?;
+                _ => Ok(()),
+            };
+        }
+    }
+
+    /// Drops the oldest segment of messages; the gap is on the disk before the segment goes.
+    fn evict(&mut self) -> Result<bool, QueueError> {
+        if !self.chains[index(History)].give_up_oldest() {
+            return Ok(false);
+        }
+        self.write_head()?;
+        self.sync_head()?;
+        self.chains[index(History)].remove_oldest(&self.place)?;
+        Ok(true)
+    }
+
+    #[cfg(test)]
+    pub(super) fn evict_for_test(&mut self) {
+        self.evict().expect("evict");
+    }
+
+    fn append(&mut self, batch: &[Pending]) -> Result<(), QueueError> {
+        for class in CLASSES {
+            let records = || batch.iter().filter(|pending| pending.class == class).map(|pending| pending.record.as_slice());
+            let count = records().count() as u64;
+            if count > 0 {
+                self.chains[index(class)].append(&self.place, records(), count)?;
             }
         }
-        Ok(())
-    }
-
-    fn db(&self) -> Result<&sled::Db, QueueError> {
-        self.files.as_ref().map(Files::db).ok_or_else(|| self.closed())
-    }
-
-    /// Makes everything written so far durable.
-    fn sync(&mut self) -> Result<(), QueueError> {
-        match &mut self.files {
-            Some(files) => files.sync(&self.path),
-            None => Err(self.closed()),
-        }
-    }
-
-    fn closed(&self) -> QueueError {
-        QueueError::Open { path: self.path.display().to_string(), reason: "the last attempt failed".to_owned() }
-    }
-
-    fn storage(&self, reason: sled::Error) -> QueueError {
-        QueueError::Storage { path: self.path.display().to_string(), reason }
-    }
-
-    fn trim_dead_letters(&self, class: StreamClass) -> Result<(), QueueError> {
-        let range = frame::dead_key(class, 0)..=frame::dead_key(class, u64::MAX);
-        let keys: Vec<_> = self.db()?.range(range).keys().collect::<Result<_, _>>().map_err(|e| self.storage(e))?;
-        let excess = keys.len().saturating_sub(MAX_DEAD_LETTERS / CLASSES.len());
-        for key in &keys[..excess] {
-            self.db()?.remove(key).map_err(|e| self.storage(e))?;
-        }
-        Ok(())
-    }
-}
-
-impl Stream {
-    fn new() -> Self {
-        Self { meta: Meta { stream: StreamId::random(), acked: 0 }, next: 1, bytes: 0 }
+        self.write_head()
     }
 }
 
 impl Queue for SledQueue {
     fn push_batch(&mut self, batch: &[Pending]) -> Result<(), QueueError> {
-        let mut streams = self.streams;
-        let mut write = sled::Batch::default();
-        for pending in batch {
-            let stream = &mut streams[index(pending.class)];
-            let key = frame::record_key(pending.class, stream.next);
-            write.insert(&key[..], frame::seal(&key, &pending.record));
-            stream.next += 1;
-            stream.bytes += (OVERHEAD_BYTES + pending.record.len()) as u64;
+        let bytes: usize = batch.iter().map(|pending| pending.record.len() + OVERHEAD_BYTES).sum();
+        self.make_room(2 * bytes as u64 + COMMIT_BYTES)?;
+        let before = [0, 1].map(|at| self.chains[at].head.next);
+        let pushed = self.append(batch);
+        if pushed.is_err() {
+            for (chain, next) in self.chains.iter_mut().zip(before) {
+                // Opened again, the newest segment is cut back to what counts.
+                chain.writer = None;
+                chain.head.next = next;
+            }
         }
-        self.db()?.apply_batch(write).map_err(|e| self.storage(e))?;
-        self.sync()?;
-        self.streams = streams;
-        Ok(())
+        pushed
     }
 
     fn peek(&mut self, class: StreamClass, from: u64, max_records: usize, max_bytes: usize) -> Result<Page, QueueError> {
-        let stream = self.streams[index(class)];
-        let from = from.max(stream.meta.acked + 1);
-        let mut reader = Reader { expected: from, bytes: 0, items: Vec::new() };
-        if from < stream.next {
-            for entry in self.db()?.range(frame::record_key(class, from)..frame::record_key(class, stream.next)) {
-                let (key, value) = entry.map_err(|e| self.storage(e))?;
-                if reader.is_full(value.len(), max_records, max_bytes) {
-                    return Ok(Page { stream: stream.meta.stream, from, items: reader.items });
-                }
-                reader.take(&key, &value);
-            }
-            reader.hole_before(stream.next);
+        let chain = &mut self.chains[index(class)];
+        let known = chain.head.gaps.spans().len();
+        let page = chain.peek(&self.place, from, max_records, max_bytes)?;
+        if chain.head.gaps.spans().len() != known {
+            self.measure_others();
+            self.write_head()?;
         }
-        Ok(Page { stream: stream.meta.stream, from, items: reader.items })
+        Ok(page)
     }
 
     fn ack(&mut self, class: StreamClass, upto: u64) -> Result<(), QueueError> {
-        let mut stream = self.streams[index(class)];
-        let upto = upto.min(stream.next - 1);
-        while stream.meta.acked < upto {
-            let last = upto.min(stream.meta.acked + ACK_CHUNK);
-            let mut write = sled::Batch::default();
-            for entry in self.db()?.range(frame::record_key(class, stream.meta.acked + 1)..=frame::record_key(class, last)) {
-                let (key, value) = entry.map_err(|e| self.storage(e))?;
-                stream.bytes = stream.bytes.saturating_sub((key.len() + value.len()) as u64);
-                write.remove(key);
-            }
-            stream.meta.acked = last;
-            write.insert(&frame::meta_key(class)[..], stream.meta.encode(class));
-            self.db()?.apply_batch(write).map_err(|e| self.storage(e))?;
-            self.streams[index(class)] = stream;
+        let chain = &mut self.chains[index(class)];
+        let done = chain.ack(upto.saturating_add(chain.head.base));
+        self.write_head()?;
+        if done {
+            self.sync_head()?;
+            self.chains[index(class)].remove_done(&self.place)?;
         }
         Ok(())
     }
 
     fn dead_letter(&mut self, class: StreamClass, seq: u64, reason: &str) -> Result<(), QueueError> {
-        let source = frame::record_key(class, seq);
-        let value = self.db()?.get(source).map_err(|e| self.storage(e))?;
-        let record = value.as_deref().and_then(|value| frame::unseal(&source, value)).unwrap_or_default();
-        let key = frame::dead_key(class, seq);
-        let sealed = frame::seal(&key, &DeadLetter::encode(reason, record));
-        self.db()?.insert(key, sealed).map_err(|e| self.storage(e))?;
-        self.trim_dead_letters(class)?;
-        self.sync()
+        let page = self.chains[index(class)].peek(&self.place, seq, 1, usize::MAX)?;
+        let record = match page.items.into_iter().next() {
+            Some(super::Item::Record { seq: found, record }) if found == seq => record,
+            _ => Vec::new(),
+        };
+        let letter = DeadLetter { class, seq, reason: reason.to_owned(), record };
+        let added = dead_letter::add(&self.place.root, &letter, &*self.place.disk);
+        self.measure_others();
+        added.map_err(|e| self.place.io(Path::new("dead-letters"), e))
     }
 
     fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
-        let mut letters = Vec::new();
-        for class in CLASSES {
-            for entry in self.db()?.range(frame::dead_key(class, 0)..=frame::dead_key(class, u64::MAX)) {
-                let (key, value) = entry.map_err(|e| self.storage(e))?;
-                let seq = frame::seq_of(&key).unwrap_or(0);
-                letters.extend(frame::unseal(&key, &value).and_then(|body| DeadLetter::decode(class, seq, body)));
-            }
-        }
-        Ok(letters)
+        dead_letter::read(&self.place.root).map_err(|e| self.place.io(Path::new("dead-letters"), e))
     }
 
     fn remint(&mut self, class: StreamClass) -> Result<(), QueueError> {
-        let old = self.streams[index(class)];
-        let mut fresh = Stream::new();
-        let mut write = sled::Batch::default();
-        let mut records = Vec::new();
-        for entry in self.db()?.range(frame::record_key(class, 0)..=frame::record_key(class, u64::MAX)) {
-            let (key, value) = entry.map_err(|e| self.storage(e))?;
-            // What the old stream had acknowledged or what is damaged has no place in the new one.
-            if frame::seq_of(&key).is_some_and(|seq| seq > old.meta.acked) {
-                records.extend(frame::unseal(&key, &value).map(<[u8]>::to_vec));
-            }
-            write.remove(key);
+        let chain = &mut self.chains[index(class)];
+        let before = chain.head.clone();
+        // Records keep their positions; only where the numbers start changes.
+        chain.head = StreamHead { stream: StreamId::random(), base: before.acked, ..before.clone() };
+        let minted = self.write_head().and_then(|()| self.sync_head());
+        if minted.is_err() {
+            self.chains[index(class)].head = before;
         }
-        // Inserts follow all removals: a later entry for a key replaces an earlier one.
-        for record in records {
-            let key = frame::record_key(class, fresh.next);
-            fresh.bytes += (OVERHEAD_BYTES + record.len()) as u64;
-            fresh.next += 1;
-            write.insert(&key[..], frame::seal(&key, &record));
-        }
-        write.insert(&frame::meta_key(class)[..], fresh.meta.encode(class));
-        self.db()?.apply_batch(write).map_err(|e| self.storage(e))?;
-        self.sync()?;
-        self.streams[index(class)] = fresh;
-        Ok(())
+        minted
     }
 
     fn stream(&self, class: StreamClass) -> StreamInfo {
-        let stream = self.streams[index(class)];
-        StreamInfo { stream: stream.meta.stream, class, oldest: stream.meta.acked + 1, next: stream.next }
+        let head = &self.chains[index(class)].head;
+        StreamInfo { stream: head.stream, class, oldest: head.acked + 1 - head.base, next: head.next - head.base }
     }
 
-    fn len_bytes(&self, class: StreamClass) -> u64 {
-        self.streams[index(class)].bytes
+    fn disk_bytes(&self, class: StreamClass) -> u64 {
+        self.chains[index(class)].disk_bytes()
+    }
+
+    fn policy(&self) -> Policy {
+        self.place.policy
+    }
+
+    fn tick(&mut self, since_open_ms: u64) {
+        self.place.now_ms = self.opened_at_ms.saturating_add(since_open_ms);
     }
 
     fn recover(&mut self) -> Result<(), QueueError> {
-        // The old database must be closed before its file lock can be taken again.
-        self.files = None;
-        self.files = Some(Files::open(&self.path)?);
-        self.load(&mut Vec::new())
-    }
-}
-
-/// Collects items and turns what is missing between them into holes.
-struct Reader {
-    expected: u64,
-    bytes: usize,
-    items: Vec<Item>,
-}
-
-impl Reader {
-    fn is_full(&self, next_len: usize, max_records: usize, max_bytes: usize) -> bool {
-        self.items.len() >= max_records || (!self.items.is_empty() && self.bytes + next_len > max_bytes)
-    }
-
-    fn take(&mut self, key: &[u8], value: &[u8]) {
-        let Some(seq) = frame::seq_of(key) else { return };
-        self.hole_before(seq);
-        match frame::unseal(key, value) {
-            Some(record) => {
-                self.bytes += value.len();
-                self.items.push(Item::Record { seq, record: record.to_vec() });
-            }
-            None => self.hole(seq, seq),
+        for chain in &mut self.chains {
+            // Both are opened again when they are needed.
+            (chain.writer, chain.reader) = (None, None);
         }
-        self.expected = seq + 1;
-    }
-
-    fn hole_before(&mut self, seq: u64) {
-        if seq > self.expected {
-            self.hole(self.expected, seq - 1);
-        }
-    }
-
-    fn hole(&mut self, from: u64, to: u64) {
-        if let Some(Item::Hole { to: end, .. }) = self.items.last_mut() {
-            *end = to;
-        } else {
-            self.items.push(Item::Hole { from, to, reason: GapReason::Corruption });
-        }
+        let (head, _) = HeadFile::open(&self.place.root, &self.place.disk).map_err(|e| self.place.io(Path::new("head"), e))?;
+        self.head = head;
+        self.measure_others();
+        self.write_head()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iottly_protocol::{
-    Command, CommandId, CommandResult, DeviceId, Down, Hello, Record, Refuse, Status, StreamClass, StreamId, StreamPosition,
+    Command, CommandId, CommandResult, DeviceId, Down, GapReason, Hello, Record, Refuse, Status, StreamClass, StreamId, StreamPosition,
     Topic, Up, Welcome,
 };
 use mqtt5::broker::{BrokerConfig, BrokerShutdownHandle, MqttBroker, StorageConfig};
@@ -106,14 +106,25 @@ pub(crate) struct Store {
     pub(crate) pretend: HashMap<StreamId, u64>,
     /// Records with this text in them are refused.
     pub(crate) refuse: Option<&'static str>,
+    /// First and last number of the gaps, by stream.
+    pub(crate) gaps: HashMap<StreamId, Vec<(u64, u64, GapReason)>>,
     /// Record numbers received again, with other content: must stay zero.
     pub(crate) conflicts: usize,
 }
 
 impl Store {
     fn upto(&self, stream: StreamId) -> u64 {
-        let records = self.records.get(&stream);
-        records.map_or(0, |records| (1..).zip(records.keys()).take_while(|(n, seq)| n == *seq).count() as u64)
+        let (records, gaps) = (self.records.get(&stream), self.gaps.get(&stream));
+        let mut upto = 0;
+        loop {
+            let next = upto + 1;
+            let gap = gaps.into_iter().flatten().find(|(from, to, _)| (*from..=*to).contains(&next));
+            upto = match gap {
+                Some((_, to, _)) => *to,
+                None if records.is_some_and(|records| records.contains_key(&next)) => next,
+                None => return upto,
+            };
+        }
     }
 
     /// The records of all streams of a class, in order of their numbers.
@@ -235,7 +246,10 @@ fn receive(store: &mut Store, topic: &str, payload: &[u8]) -> Vec<Down> {
                 answers.push(Down::Ack(StreamPosition { stream: batch.stream, upto: store.upto(batch.stream) }));
                 answers
             }
-            Up::Gap(gap) => panic!("unexpected {gap:?}"),
+            Up::Gap(gap) => {
+                store.gaps.entry(gap.stream).or_default().push((gap.from, gap.to, gap.reason));
+                vec![Down::Ack(StreamPosition { stream: gap.stream, upto: store.upto(gap.stream) })]
+            }
         },
     }
 }

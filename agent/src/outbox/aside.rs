@@ -1,0 +1,35 @@
+//! What could not be read is kept aside for people, within bounds.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::disk::Disk;
+
+/// The folder with what was moved aside.
+pub(super) const FOLDER: &str = "quarantine";
+/// Most things kept there.
+const MAX_KEPT: usize = 2;
+
+/// Moves a folder out of the queue in `root`; the oldest of what is there gives way.
+pub(super) fn move_aside(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<PathBuf> {
+    let folder = root.join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    let mut kept: Vec<(SystemTime, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let entry = entry?;
+        kept.push((entry.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
+    }
+    kept.sort();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let place = (0..).map(|n| folder.join(format!("{name}-{n}"))).find(|place| !place.exists()).expect("numbers do not end");
+    let excess = (kept.len() + 1).saturating_sub(MAX_KEPT);
+    for (_, old) in &kept[..excess] {
+        if old.is_dir() { disk.remove_folder(old)? } else { fs::remove_file(old)? }
+    }
+    disk.rename(path, &place)?;
+    disk.sync_folder(&folder)?;
+    disk.sync_folder(root)?;
+    Ok(place)
+}

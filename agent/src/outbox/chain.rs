@@ -1,0 +1,345 @@
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use iottly_protocol::{GapReason, StreamClass};
+
+use super::budget::{Policy, SegmentSize};
+use super::disk::Disk;
+use super::frame::{self, Meta};
+use super::head::StreamHead;
+use super::page::PageBuilder;
+use super::segment::Segment;
+use super::sled_files::Fault;
+use super::{Page, QueueError, aside};
+
+/// A newest segment of this size goes when everything in it is acknowledged, instead of being filled up.
+const ROLL_BYTES: u64 = 1 << 20;
+
+/// What the chains of a queue share.
+pub(super) struct Place {
+    /// The queue's folder.
+    pub(super) root: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    /// The queue's own id.
+    pub(super) queue: [u8; 16],
+    pub(super) policy: Policy,
+    pub(super) segment_size: SegmentSize,
+    /// The age clock.
+    pub(super) now_ms: u64,
+}
+
+impl Place {
+    pub(super) fn io(&self, path: &Path, reason: std::io::Error) -> QueueError {
+        QueueError::Io { path: self.root.join(path).display().to_string(), reason }
+    }
+
+    pub(super) fn fault(&self, path: &Path, fault: Fault) -> QueueError {
+        match fault {
+            Fault::System(reason) => self.io(path, reason),
+            Fault::Damaged(reason) => QueueError::Damaged { path: path.display().to_string(), reason },
+        }
+    }
+}
+
+/// One segment on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Its first position; its last is before the next segment's first.
+    pub(super) first: u64,
+    /// Bytes on disk when it was last looked at.
+    pub(super) disk_bytes: u64,
+}
+
+/// The segments of one stream: appended to at the newest, removed from the oldest.
+pub(super) struct Chain {
+    pub(super) class: StreamClass,
+    pub(super) head: StreamHead,
+    pub(super) segments: VecDeque<Entry>,
+    /// The newest segment, when it is open.
+    pub(super) writer: Option<Segment>,
+    /// An older segment that is being read.
+    pub(super) reader: Option<Segment>,
+}
+
+impl Chain {
+    pub(super) const fn new(class: StreamClass, head: StreamHead, segments: VecDeque<Entry>) -> Self {
+        Self { class, head, segments, writer: None, reader: None }
+    }
+
+    pub(super) fn path(&self, place: &Place, first: u64) -> PathBuf {
+        place.root.join(segment_name(self.class, first))
+    }
+
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.segments.iter().map(|entry| entry.disk_bytes).sum()
+    }
+
+    /// Last position that segment number `index` may hold.
+    fn end(&self, index: usize) -> u64 {
+        self.segments.get(index + 1).map_or(self.head.next, |entry| entry.first) - 1
+    }
+
+    /// Stores records behind the last one; durable when it returns. After an error none of them is in the chain.
+    pub(super) fn append<'r>(
+        &mut self,
+        place: &Place,
+        records: impl Iterator<Item = &'r [u8]>,
+        count: u64,
+    ) -> Result<(), QueueError> {
+        let stored = self.try_append(place, records);
+        if stored.is_err() {
+            // Opened again it is cut back to what it held.
+            self.writer = None;
+        } else {
+            self.head.next += count;
+        }
+        stored
+    }
+
+    fn try_append<'r>(&mut self, place: &Place, records: impl Iterator<Item = &'r [u8]>) -> Result<(), QueueError> {
+        self.open_writer(place)?;
+        let next = self.head.next;
+        let segment = self.writer.as_mut().expect("just opened");
+        let first = segment.first();
+        let meta = Meta { queue: place.queue, class: self.class, first, stream: self.head.stream, base: self.head.base };
+        let stored = segment.append(next, place.now_ms, &meta, records);
+        let bytes = segment.disk_bytes();
+        if let Some(entry) = self.segments.back_mut() {
+            entry.disk_bytes = bytes;
+        }
+        stored.map_err(|fault| place.fault(&self.path(place, first), fault))
+    }
+
+    /// Makes the newest segment one that takes records.
+    fn open_writer(&mut self, place: &Place) -> Result<(), QueueError> {
+        let full =
+            |segment: &Segment| segment.records() >= place.segment_size.records || segment.bytes() >= place.segment_size.bytes;
+        if self.writer.is_none()
+            && let Some(first) = self.segments.back().map(|entry| entry.first)
+        {
+            let path = self.path(place, first);
+            match self.open_settled(place, first) {
+                Ok(segment) => self.writer = Some(segment),
+                Err(Fault::Damaged(reason)) => self.abandon(place, self.segments.len() - 1, &reason)?,
+                Err(fault) => return Err(place.fault(&path, fault)),
+            }
+        }
+        if self.writer.as_ref().is_none_or(full) {
+            // What is full and read already need not be open twice.
+            self.writer = None;
+            let first = self.head.next;
+            let path = self.path(place, first);
+            let segment = Segment::open(&path, first, &place.disk).map_err(|fault| place.fault(&path, fault))?;
+            self.segments.push_back(Entry { first, disk_bytes: segment.disk_bytes() });
+            self.writer = Some(segment);
+        }
+        Ok(())
+    }
+
+    fn open_settled(&self, place: &Place, first: u64) -> Result<Segment, Fault> {
+        let mut segment = Segment::open(&self.path(place, first), first, &place.disk)?;
+        segment.settle(self.head.next)?;
+        Ok(segment)
+    }
+
+    /// Moves a segment aside that cannot be read; what it held is lost.
+    fn abandon(&mut self, place: &Place, index: usize, reason: &str) -> Result<(), QueueError> {
+        let (first, end) = (self.segments[index].first, self.end(index));
+        let path = self.path(place, first);
+        self.close(first);
+        let moved_to = aside::move_aside(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
+        tracing::error!(
+            queue.path = %path.display(), moved_to = %moved_to.display(), reason, from = first, to = end,
+            "a part of the queue cannot be read and was moved aside"
+        );
+        self.segments.remove(index);
+        self.lose(first, end, GapReason::Corruption);
+        Ok(())
+    }
+
+    /// Notes that what is not acknowledged of `from..=to` is gone.
+    pub(super) fn lose(&mut self, from: u64, to: u64, reason: GapReason) {
+        let from = from.max(self.head.acked + 1);
+        if from <= to {
+            self.head.gaps.add(from, to, reason);
+        }
+    }
+
+    fn close(&mut self, first: u64) {
+        self.writer.take_if(|segment| segment.first() == first);
+        self.reader.take_if(|segment| segment.first() == first);
+    }
+
+    /// Reads a page from number `seq` on.
+    pub(super) fn peek(&mut self, place: &Place, seq: u64, max_records: usize, max_bytes: usize) -> Result<Page, QueueError> {
+        let start = seq.saturating_add(self.head.base).max(self.head.acked + 1);
+        let mut page = PageBuilder::new(self.head.base, max_records, max_bytes);
+        let mut position = start;
+        while position < self.head.next && !page.is_full(0) {
+            if let Some(span) = self.head.gaps.at(position) {
+                let to = span.to.min(self.head.next - 1);
+                page.hole(position, to, span.reason);
+                position = to + 1;
+                continue;
+            }
+            let end = self.head.gaps.next_after(position).unwrap_or(self.head.next) - 1;
+            match self.read_run(place, position, end, &mut page)? {
+                ControlFlow::Continue(next) => position = next,
+                ControlFlow::Break(()) => break,
+            }
+        }
+        Ok(page.finish(self.head.stream, start))
+    }
+
+    /// Reads what one segment has of `from..=to`; continues with the position behind it, or breaks when the page is full.
+    fn read_run(
+        &mut self,
+        place: &Place,
+        from: u64,
+        to: u64,
+        page: &mut PageBuilder,
+    ) -> Result<ControlFlow<(), u64>, QueueError> {
+        let Some(index) = self.segments.partition_point(|entry| entry.first <= from).checked_sub(1) else {
+            let to = self.segments.front().map_or(to, |entry| to.min(entry.first - 1));
+            page.hole(from, to, GapReason::Corruption);
+            self.lose(from, to, GapReason::Corruption);
+            return Ok(ControlFlow::Continue(to + 1));
+        };
+        let to = to.min(self.end(index));
+        let mut run = Run { expected: from, full: false, lost: Vec::new() };
+        let expired_before = place.policy.ttl_ms.map_or(0, |ttl| place.now_ms.saturating_sub(ttl));
+        let read = match self.readable(place, index) {
+            Ok(segment) => segment.scan(from, to, |position, value| run.take(position, value, expired_before, page)),
+            Err(fault) => Err(fault),
+        };
+        for (from, to, reason) in run.lost {
+            self.lose(from, to, reason);
+        }
+        match read {
+            Ok(()) if run.full => Ok(ControlFlow::Break(())),
+            Ok(()) => {
+                if run.expected <= to {
+                    page.hole(run.expected, to, GapReason::Corruption);
+                    self.lose(run.expected, to, GapReason::Corruption);
+                }
+                Ok(ControlFlow::Continue(to + 1))
+            }
+            Err(Fault::Damaged(reason)) => {
+                self.abandon(place, index, &reason)?;
+                Ok(ControlFlow::Continue(run.expected))
+            }
+            Err(fault) => {
+                let first = self.segments[index].first;
+                self.close(first);
+                Err(place.fault(&self.path(place, first), fault))
+            }
+        }
+    }
+
+    fn readable(&mut self, place: &Place, index: usize) -> Result<&Segment, Fault> {
+        let first = self.segments[index].first;
+        if index + 1 == self.segments.len() {
+            if self.writer.as_ref().is_none_or(|segment| segment.first() != first) {
+                self.reader = None;
+                self.writer = Some(self.open_settled(place, first)?);
+            }
+            return Ok(self.writer.as_ref().expect("just opened"));
+        }
+        if self.reader.as_ref().is_none_or(|segment| segment.first() != first) {
+            // One at a time: the old one's memory first.
+            self.reader = None;
+            let segment = Segment::open(&self.path(place, first), first, &place.disk)?;
+            if segment.meta(self.class)?.is_some_and(|meta| meta.queue != place.queue) {
+                return Err(Fault::Damaged("it belongs to another queue".to_owned()));
+            }
+            self.reader = Some(segment);
+        }
+        Ok(self.reader.as_ref().expect("just opened"))
+    }
+
+    /// Counts everything up to position `upto` as acknowledged; answers whether segments can go now.
+    pub(super) fn ack(&mut self, upto: u64) -> bool {
+        self.head.acked = self.head.acked.max(upto.min(self.head.next - 1));
+        self.head.gaps.trim(self.head.acked);
+        self.is_done(0)
+    }
+
+    fn is_done(&self, index: usize) -> bool {
+        let Some(entry) = self.segments.get(index) else { return false };
+        let newest = index + 1 == self.segments.len();
+        self.end(index) <= self.head.acked && (!newest || entry.disk_bytes >= ROLL_BYTES)
+    }
+
+    /// Removes the segments in which everything is acknowledged. The head must be on the disk.
+    pub(super) fn remove_done(&mut self, place: &Place) -> Result<(), QueueError> {
+        while self.is_done(0) {
+            self.remove_oldest(place)?;
+        }
+        Ok(())
+    }
+
+    /// Gives up the oldest segment; it is removed by [`Chain::remove_oldest`] once the head is on the disk.
+    pub(super) fn give_up_oldest(&mut self) -> bool {
+        let Some(first) = self.segments.front().map(|entry| entry.first) else { return false };
+        let end = self.end(0);
+        if first <= end {
+            self.lose(first, end, GapReason::Budget);
+        }
+        true
+    }
+
+    /// Removes the oldest segment from the disk.
+    pub(super) fn remove_oldest(&mut self, place: &Place) -> Result<(), QueueError> {
+        let Some(entry) = self.segments.front().copied() else { return Ok(()) };
+        self.close(entry.first);
+        let path = self.path(place, entry.first);
+        place.disk.remove_folder(&path).map_err(|e| place.io(&path, e))?;
+        self.segments.pop_front();
+        place.disk.sync_folder(&place.root).map_err(|e| place.io(&path, e))
+    }
+}
+
+/// The state of reading one run of positions.
+struct Run {
+    expected: u64,
+    full: bool,
+    lost: Vec<(u64, u64, GapReason)>,
+}
+
+impl Run {
+    fn take(&mut self, position: u64, value: &[u8], expired_before: u64, page: &mut PageBuilder) -> ControlFlow<()> {
+        if page.is_full(value.len()) {
+            self.full = true;
+            return ControlFlow::Break(());
+        }
+        if position > self.expected {
+            self.lose(self.expected, position - 1, GapReason::Corruption, page);
+        }
+        match frame::unseal(&frame::key(position), value) {
+            None => self.lose(position, position, GapReason::Corruption, page),
+            Some((stamp, _)) if stamp < expired_before => self.lose(position, position, GapReason::Ttl, page),
+            Some((_, record)) => page.record(position, record),
+        }
+        self.expected = position + 1;
+        ControlFlow::Continue(())
+    }
+
+    fn lose(&mut self, from: u64, to: u64, reason: GapReason, page: &mut PageBuilder) {
+        page.hole(from, to, reason);
+        match self.lost.last_mut() {
+            Some((_, end, why)) if *why == reason && *end + 1 == from => *end = to,
+            _ => self.lost.push((from, to, reason)),
+        }
+    }
+}
+
+/// The folder of a segment.
+pub(super) fn segment_name(class: StreamClass, first: u64) -> String {
+    let class = match class {
+        StreamClass::History => "history",
+        StreamClass::Control => "control",
+    };
+    format!("{class}-{first:020}")
+}

@@ -1,0 +1,111 @@
+//! Bringing head and segments together when the queue is opened.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use iottly_protocol::{GapReason, StreamClass};
+
+use super::chain::{Chain, Entry, Place, segment_name};
+use super::disk::disk_bytes;
+use super::frame::Meta;
+use super::head::{Head, StreamHead};
+use super::segment::Segment;
+use super::sled_files::Fault;
+use super::{CLASSES, OpenNote, QueueError, aside};
+
+/// Positions that are skipped when the head is lost: more than one segment can hold, so that no number is given twice.
+pub(super) const SKIP: u64 = 20_000;
+
+/// The segments of a class in the queue's folder, oldest first. Other files are left alone.
+pub(super) fn segments(root: &Path, class: StreamClass) -> io::Result<VecDeque<Entry>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let first = name.to_str().and_then(|name| name.rsplit_once('-')).and_then(|(_, first)| first.parse().ok());
+        if let Some(first) = first.filter(|first| *first > 0 && name.to_str() == Some(&segment_name(class, *first))) {
+            found.push(Entry { first, disk_bytes: disk_bytes(&entry.path()) });
+        }
+    }
+    found.sort_by_key(|entry| entry.first);
+    Ok(found.into())
+}
+
+/// The head of a queue whose own is lost, as far as the segments tell.
+pub(super) fn head_from_segments(place: &Place, found: &[VecDeque<Entry>; 2]) -> Result<Head, QueueError> {
+    let mut queue = None;
+    let mut metas: [Option<Meta>; 2] = [None; 2];
+    for (at, class) in CLASSES.into_iter().enumerate() {
+        for entry in found[at].iter().rev() {
+            let path = place.root.join(segment_name(class, entry.first));
+            let meta = match Segment::open(&path, entry.first, &place.disk).and_then(|segment| segment.meta(class)) {
+                Ok(meta) => meta,
+                Err(Fault::Damaged(_)) => None,
+                Err(fault) => return Err(place.fault(&path, fault)),
+            };
+            if let Some(meta) = meta.filter(|meta| *queue.get_or_insert(meta.queue) == meta.queue) {
+                metas[at] = Some(meta);
+                break;
+            }
+        }
+    }
+    let streams = [0, 1].map(|at| match metas[at] {
+        None => StreamHead::fresh(),
+        Some(meta) => {
+            let acked = found[at].front().map_or(0, |entry| entry.first - 1).max(meta.base);
+            StreamHead { stream: meta.stream, base: meta.base, acked, next: acked + 1, ..StreamHead::fresh() }
+        }
+    });
+    Ok(Head { queue: queue.unwrap_or(place.queue), age_ms: 0, streams })
+}
+
+/// Compares the end of a chain with its head and says what is missing. `head_lost`: the head is only a guess.
+pub(super) fn settle(chain: &mut Chain, place: &Place, head_lost: bool, notes: &mut Vec<OpenNote>) -> Result<(), QueueError> {
+    let class = chain.class;
+    let told = chain.head.next;
+    while let Some(entry) = chain.segments.back().copied() {
+        let path = chain.path(place, entry.first);
+        let opened = Segment::open(&path, entry.first, &place.disk)
+            .and_then(|mut segment| segment.settle(u64::MAX).map(|last| (segment, last)))
+            .and_then(|(segment, last)| segment.meta(class).map(|meta| (segment, last, meta)));
+        let reason = match opened {
+            Ok((segment, last, Some(meta))) if meta.queue == place.queue && meta.first == entry.first => {
+                chain.head.next = told.max(last.map_or(entry.first, |last| last + 1));
+                let from = last.map_or(entry.first, |last| last + 1);
+                if from < told && told > entry.first {
+                    chain.lose(from, told - 1, GapReason::HeadMismatch);
+                    notes.push(OpenNote::Lost { class, count: told - from });
+                }
+                chain.writer = Some(segment);
+                break;
+            }
+            // Nothing was ever committed to it.
+            Ok((segment, None, None)) if entry.first >= told => {
+                drop(segment);
+                place.disk.remove_folder(&path).map_err(|e| place.io(&path, e))?;
+                chain.segments.pop_back();
+                continue;
+            }
+            Ok((_, _, Some(_))) => "it belongs to another queue".to_owned(),
+            Ok(_) => "its description is lost".to_owned(),
+            Err(Fault::Damaged(reason)) => reason,
+            Err(fault) => return Err(place.fault(&path, fault)),
+        };
+        let moved_to = aside::move_aside(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
+        notes.push(OpenNote::Quarantined { moved_to, reason });
+        chain.segments.pop_back();
+        if entry.first < told {
+            chain.lose(entry.first, told - 1, GapReason::Corruption);
+        }
+    }
+    if head_lost && (chain.head.next > 1 || !chain.segments.is_empty()) {
+        // The end of the stream cannot be known: no number behind it may be given again.
+        let from = chain.head.next;
+        chain.head.next += SKIP;
+        chain.lose(from, chain.head.next - 1, GapReason::HeadMismatch);
+    }
+    chain.head.acked = chain.head.acked.min(chain.head.next - 1);
+    Ok(())
+}

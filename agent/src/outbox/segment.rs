@@ -1,0 +1,117 @@
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use iottly_protocol::StreamClass;
+
+use super::disk::Disk;
+use super::frame::{self, META_KEY, Meta, OVERHEAD_BYTES};
+use super::sled_files::{Fault, Files, guarded};
+
+/// Most keys in one write when records beyond the end are removed.
+const CUT_CHUNK: usize = 1000;
+
+/// One open segment: a database of its own with the records from its first position on.
+pub(super) struct Segment {
+    files: Files,
+    first: u64,
+    /// Records in it, and bytes of them.
+    records: u64,
+    bytes: u64,
+    has_meta: bool,
+}
+
+impl Segment {
+    /// Opens or creates a segment in folder `path`.
+    pub(super) fn open(path: &Path, first: u64, disk: &Arc<dyn Disk>) -> Result<Self, Fault> {
+        Ok(Self { files: Files::open(path, disk)?, first, records: 0, bytes: 0, has_meta: false })
+    }
+
+    pub(super) const fn first(&self) -> u64 {
+        self.first
+    }
+
+    pub(super) const fn records(&self) -> u64 {
+        self.records
+    }
+
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.files.bytes()
+    }
+
+    /// What the segment says about itself; none when it says nothing whole.
+    pub(super) fn meta(&self, class: StreamClass) -> Result<Option<Meta>, Fault> {
+        let value = guarded(|| self.files.db().get(META_KEY))?;
+        Ok(value.and_then(|value| Meta::decode(class, &value)))
+    }
+
+    /// Removes everything from position `next` on, counts the rest, and answers the last position.
+    pub(super) fn settle(&mut self, next: u64) -> Result<Option<u64>, Fault> {
+        self.has_meta = guarded(|| self.files.db().get(META_KEY))?.is_some();
+        let (mut last, mut records, mut bytes) = (None, 0, 0);
+        let mut beyond = Vec::new();
+        self.scan(self.first, u64::MAX, |position, value| {
+            if position < next {
+                (last, records, bytes) = (Some(position), records + 1, bytes + value.len() as u64);
+            } else {
+                beyond.push(position);
+            }
+            ControlFlow::Continue(())
+        })?;
+        (self.records, self.bytes) = (records, bytes);
+        for chunk in beyond.chunks(CUT_CHUNK) {
+            let mut write = sled::Batch::default();
+            chunk.iter().for_each(|position| write.remove(&frame::key(*position)));
+            guarded(|| self.files.db().apply_batch(write))?;
+        }
+        if !beyond.is_empty() {
+            self.files.sync()?;
+        }
+        Ok(last)
+    }
+
+    /// Stores consecutive records from position `from` on; durable when it returns.
+    pub(super) fn append<'r>(
+        &mut self,
+        from: u64,
+        stamp_ms: u64,
+        meta: &Meta,
+        records: impl Iterator<Item = &'r [u8]>,
+    ) -> Result<(), Fault> {
+        let mut write = sled::Batch::default();
+        if !self.has_meta {
+            write.insert(META_KEY, meta.encode());
+        }
+        let (mut count, mut bytes) = (0, 0);
+        for (position, record) in (from..).zip(records) {
+            let key = frame::key(position);
+            write.insert(&key, frame::seal(&key, stamp_ms, record));
+            count += 1;
+            bytes += (record.len() + OVERHEAD_BYTES) as u64;
+        }
+        guarded(|| self.files.db().apply_batch(write))?;
+        self.files.sync()?;
+        self.has_meta = true;
+        self.records += count;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Visits the stored values of `from..=to` in order, damaged or not.
+    pub(super) fn scan(&self, from: u64, to: u64, mut visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>) -> Result<(), Fault> {
+        guarded(|| {
+            for entry in self.files.db().range(frame::key(from)..=frame::key(to)) {
+                let (key, value) = entry?;
+                let Some(position) = frame::position(&key) else { continue };
+                if visit(position, &value).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+}
