@@ -129,7 +129,7 @@ fn backlog(dir: &Path, records: u64, out: &mut impl Write) -> anyhow::Result<()>
     let (mut seq, mut resident) = (0, 0);
     let began = Instant::now();
     while seq < records {
-        push(&mut queue, &mut seq, 1000)?;
+        push(&mut queue, &mut seq, 100)?;
         resident = resident.max(resident_bytes()?);
     }
     let filled = began.elapsed().as_secs_f64();

@@ -11,6 +11,10 @@ use super::sled_files::{Fault, Files, guarded};
 /// Most keys in one write when records beyond the end are removed.
 const CUT_CHUNK: usize = 1000;
 
+/// Most records and bytes in one write; a group of several writes is synced once.
+const BATCH_RECORDS: u64 = 100;
+const BATCH_BYTES: u64 = 64 << 10;
+
 /// One open segment: a database of its own with the records from its first position on.
 pub(super) struct Segment {
     files: Files,
@@ -86,12 +90,18 @@ impl Segment {
         if !self.has_meta {
             write.insert(META_KEY, meta.encode());
         }
-        let (mut count, mut bytes) = (0, 0);
+        let (mut count, mut bytes, mut pages) = (0, 0, 0);
         for (position, record) in (from..).zip(records) {
             let key = frame::key(position);
             write.insert(&key, frame::seal(&key, stamp_ms, record));
             count += 1;
             bytes += (record.len() + OVERHEAD_BYTES) as u64;
+            // sled keeps a whole batch in memory, and large ones take more of the disk than several small ones.
+            if count % BATCH_RECORDS == 0 || bytes / BATCH_BYTES > pages {
+                pages = bytes / BATCH_BYTES;
+                let full = std::mem::take(&mut write);
+                guarded(|| self.files.db().apply_batch(full))?;
+            }
         }
         guarded(|| self.files.db().apply_batch(write))?;
         self.files.sync()?;

@@ -1,5 +1,5 @@
 //! The other end of the wire: a real broker, a proxy that can cut connections, and a peer that speaks the cloud's protocol.
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
