@@ -1,5 +1,5 @@
 //! The other end of the wire: a real broker, a proxy that can cut connections, and a peer that speaks the cloud's protocol.
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iottly_protocol::{
-    Command, CommandId, CommandResult, DeviceId, Down, GapReason, Hello, Record, Refuse, Status, StreamClass, StreamId, StreamPosition,
-    Topic, Up, Welcome,
+    Command, CommandId, CommandResult, DeviceId, Down, GapReason, Hello, Record, Refuse, Status, StreamClass, StreamId,
+    StreamPosition, Topic, Up, Welcome,
 };
 use mqtt5::broker::{BrokerConfig, BrokerShutdownHandle, MqttBroker, StorageConfig};
 use rumqttc::{AsyncClient, Event, MqttOptions, NetworkOptions, Packet, QoS};
