@@ -16,6 +16,7 @@ use crate::guest::{self, FirmwareSource, Guest, Ports, agent_warning};
 use crate::inbox::{self, GuestEvent, GuestState, JournalError};
 use crate::link::{self, Delivery, Endpoint, Links};
 use crate::outbox::{OpenNote, Outbox, QueueError, SledQueue};
+use crate::settings::{Keeper, Settings};
 use crate::status::{AgentStatus, StatusBoard};
 use crate::threads::ended;
 
@@ -108,13 +109,18 @@ impl Agent {
         let (delivery_tx, deliveries) = mpsc::channel::<Delivery>(DELIVERIES);
         let (guest_tx, guest_rx) = mpsc::channel::<GuestEvent>(GUEST_EVENTS);
         let ports = Ports { outbox: outbox.clone(), inbox: guest_tx, status: status.clone() };
-        let guest = start_guest(&config, runtime, ports, jobs, inputs).await?;
+        let (settings_tx, latest) = watch::channel(None);
+        let keeper = Keeper::open(config.data_dir.join("settings.json"), outbox.clone(), latest);
+        let guest = start_guest(&config, runtime, ports, keeper.settings(), jobs, inputs).await?;
+        // It ends with the link, which holds the other end.
+        tokio::spawn(keeper.run());
         let inputs = inbox::Inputs { deliveries, guest: guest_rx, stop: stopped.clone() };
         let inbox = tokio::spawn(inbox.run(inputs));
 
         let endpoint =
             Endpoint { host: config.broker.host, port: config.broker.port, device: config.device_id, secret: config.secret };
-        let links = Links { outbox: outbox.clone(), inbox: delivery_tx, status: status.clone(), stop: stopped };
+        let links =
+            Links { outbox: outbox.clone(), inbox: delivery_tx, status: status.clone(), settings: settings_tx, stop: stopped };
         let seed = getrandom::u64().map_err(|error| AgentError::System(io::Error::other(error)))?;
         let link = tokio::spawn(link::Actor::new(endpoint, BootId::random(), versions(), seed, links).run());
         tracing::info!(device.id = %config.device_id, "agent started");
@@ -230,6 +236,7 @@ async fn start_guest(
     config: &AgentConfig,
     runtime: &Runtime,
     ports: Ports,
+    settings: Settings,
     jobs: guest::Jobs,
     inputs: guest::Inputs,
 ) -> Result<Option<Guest>, AgentError> {
@@ -243,7 +250,8 @@ async fn start_guest(
     let cache = Cache::open(config.cache_dir(), compiler)?;
     let board = config.board.map(|BoardKind::Virtual| Arc::new(VirtualBoard::standard()) as Arc<dyn Board>);
     let (device, state) = (config.device_id.to_string(), config.data_dir.join("firmware.state"));
-    let source = FirmwareSource { wasm, cache, runtime: runtime.clone(), device, board, state };
+    let (runtime, grants) = (runtime.clone(), config.grants.clone());
+    let source = FirmwareSource { wasm, cache, runtime, device, board, grants, settings, state };
     let name = config.device_id.to_string();
     let name = format!("guest-{}", &name[name.len() - 6..]);
     Guest::start(source, ports, jobs, inputs, &name).map(Some).map_err(AgentError::System)

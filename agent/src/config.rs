@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use iottly_protocol::DeviceId;
 use serde::Deserialize;
 
+use crate::grants::Grants;
 use crate::outbox::{DEFAULT_DISK_BYTES, Policy, WhenFull};
 
 /// Longest configuration file that is read, bytes.
@@ -35,6 +36,9 @@ pub struct AgentConfig {
     /// What the firmware sits on; without it there are no pins and buses.
     #[serde(default)]
     pub board: Option<BoardKind>,
+    /// What of the board firmware may have; without it, all that its manifest asks for.
+    #[serde(default)]
+    pub grants: Option<Grants>,
     /// Bounds of the queue.
     #[serde(default)]
     pub queue: QueueConfig,
@@ -257,6 +261,7 @@ args = ["--quiet"]
             ("secret =", "sekret =", "sekret"),
             ("[compiler]", "[queue]\nhistory = 1\n[compiler]", "history"),
             ("a2792ce8", "A2792ce8", "device id"),
+            ("[compiler]", "[grants]\ntelemetry = []\n[compiler]", "telemetry"),
             ("localhost:1883", "localhost", "host:port"),
             ("localhost:1883", "::1:1883", "host:port"),
             ("localhost:1883", "localhost:0", "host:port"),

@@ -12,6 +12,7 @@ use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLo
 use crate::clock;
 use crate::command::CommandService;
 use crate::data_lock::DataLock;
+use crate::device_config::DeviceConfigs;
 use crate::housekeeping;
 use crate::ingest::Ingest;
 use crate::live::LiveHub;
@@ -57,6 +58,8 @@ pub struct Services {
     pub store: Arc<dyn Store>,
     /// Commands: validation, storage and dispatch.
     pub commands: Arc<CommandService>,
+    /// Settings of devices.
+    pub configs: Arc<DeviceConfigs>,
     /// Messages as they are stored.
     pub live: Arc<LiveHub>,
     /// The MQTT broker.
@@ -114,17 +117,20 @@ impl Cloud {
         let broker = Arc::new(EmbeddedBroker::start(&listen, login, Arc::new(handle)).await?);
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
         let commands = Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared)));
+        let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
         let live = Arc::new(LiveHub::default());
         let ingest = Ingest::start(
             queue,
             Arc::clone(&store),
             Arc::clone(&shared),
             Arc::clone(&commands),
+            Arc::clone(&configs),
             Arc::clone(&live),
             config.presence_grace,
         );
         let housekeeping = tokio::spawn(housekeeping::keep_house(Arc::clone(&store)));
-        let services = Services { store, commands, live, broker: shared, ids, sessions: Arc::default(), started: clock::now() };
+        let services =
+            Services { store, commands, configs, live, broker: shared, ids, sessions: Arc::default(), started: clock::now() };
         Ok(Self { services, broker, ingest, housekeeping, _lock: lock })
     }
 

@@ -12,6 +12,7 @@ pub mod code;
 pub mod command;
 pub mod dashboard;
 mod data_lock;
+pub mod device_config;
 pub mod error;
 pub mod filter;
 mod housekeeping;

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 mod access;
 mod change;
 mod code;
+mod config;
 mod definition;
 mod ids;
 
@@ -19,6 +20,7 @@ pub use code::{
     Branch, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, MAX_SNIPPETS, Revision, Snippet,
     SnippetEdit, SnippetKind,
 };
+pub use config::{ConfigState, TakenConfig};
 pub use definition::{Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised};
 pub use ids::{CloudIdError, SnippetId, TokenId};
 

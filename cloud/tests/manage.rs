@@ -1,9 +1,12 @@
 //! Managing a project over real HTTP: definitions, tokens, devices, groups, code, and what is refused.
 
+mod device;
 mod support;
 
+use device::{Raw, eventually};
 use iottly_cloud::auth;
 use iottly_cloud::model::Scopes;
+use iottly_protocol::{ConfigReport, Down, Record, Report, StreamClass, StreamId, encode_batch};
 use serde_json::{Value, json};
 use support::{Answer, TestCloud, start, tenant};
 
@@ -332,5 +335,53 @@ async fn changes_are_in_the_audit_log_and_failures_are_not() {
     let older = send(&cloud, "GET", &format!("/auditlog?before={}", log["next"]), Value::Null).await.ok();
     assert_eq!((&older["entries"][0]["action"], &older["entries"][0]["detail"]), (&json!("device.rename"), &json!("new name")));
     assert_eq!(older["entries"].as_array().map(Vec::len), Some(1));
+    cloud.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_reach_the_device_and_its_word_comes_back() {
+    let cloud = start().await;
+    let path = format!("{PROJECT}/device/<device id>/config");
+    let put = async |body: &str| cloud.request("PUT", &path, &[&cloud.bearer()], body.as_bytes()).await;
+    let before = cloud.get(&path).await.ok();
+    assert_eq!((&before["desired"], &before["reported"], &before["in_sync"]), (&Value::Null, &Value::Null, &json!(true)));
+
+    // Set while the device is away: it gets them behind its welcome, as they were written.
+    let set = put(r#"{"b": 1.50, "a": "x"}"#).await;
+    assert!(set.text.contains(r#"{"b": 1.50, "a": "x"}"#), "{}", set.text);
+    assert_eq!((&set.ok()["desired"]["version"], &set.ok()["in_sync"]), (&json!(1), &json!(false)));
+    let mut board = Raw::connect(cloud.mqtt_addr(), cloud.tenant.scope.device, "device secret").await;
+    let stream = StreamId::random();
+    board.hello(&[(stream, StreamClass::Control, 1, 1)]).await;
+    let Down::Config(config) = board.down().await else { panic!("settings") };
+    assert_eq!((config.version, config.values.get()), (1, r#"{"b": 1.50, "a": "x"}"#));
+
+    // Changed while it is there: at once. The same again is no change.
+    assert_eq!(put("{}").await.ok()["desired"]["version"], 2);
+    assert_eq!(put("{}").await.ok()["desired"]["version"], 2);
+    let Down::Config(config) = board.down().await else { panic!("settings") };
+    assert_eq!(config.version, 2);
+    let taken = Record::Report(Report::Config(ConfigReport { version: 2, at_ms: 5 })).encode();
+    board.up(encode_batch(stream, 1, [taken.as_slice()])).await;
+    eventually("the device's word", async || cloud.get(&path).await.ok()["in_sync"] == true).await;
+    assert_eq!(cloud.get(&path).await.ok()["reported"]["version"], 2);
+
+    for (body, reason) in [
+        ("[1]", "not a JSON object"),
+        ("{", "not a JSON object"),
+        (r#"{"a": 1e999}"#, "not a JSON object"),
+        (&format!(r#"{{"a":{}}}"#, "[".repeat(40) + &"]".repeat(40)), "nested deeper"),
+        (&format!(r#"{{"a":"{}"}}"#, "x".repeat(65_536)), "the limit is 65536"),
+    ] {
+        let error = put(body).await.error(400);
+        assert!(error.contains(reason), "{error}");
+    }
+    let other = tenant(&cloud.services, "other").await;
+    let foreign = format!("{PROJECT}/device/{}/config", other.scope.device);
+    cloud.get(&foreign).await.error(403);
+    cloud.request("PUT", &foreign, &[&cloud.bearer()], b"{}").await.error(403);
+    let audit = cloud.get(&format!("{PROJECT}/auditlog")).await;
+    assert_eq!(audit.text.matches("device.config").count(), 2, "{}", audit.text);
+    board.stop().await;
     cloud.shutdown().await;
 }

@@ -41,8 +41,11 @@ function refuse(reason) {
   send_msg({ set_target: { accepted: false, error: reason } });
 }
 
+// Names the room when the device's settings in the cloud do.
 function reading() {
-  return { temperature: Math.round(room.temperature * 10) / 10, target: room.target, heating: room.heating };
+  const values = { temperature: Math.round(room.temperature * 10) / 10, target: room.target, heating: room.heating };
+  const name = config.get('room');
+  return name === undefined ? values : { room: name, ...values };
 }
 
 function control() {

@@ -50,6 +50,7 @@ pub use fault::Fault;
 pub use firmware::Firmware;
 pub use host::{Host, Level, Outgoing};
 pub use instance::Instance;
+pub use iottly_manifest::Interface;
 pub use limits::Limits;
 pub use runtime::Runtime;
 pub use state::{MemoryState, StateStore};

@@ -18,6 +18,8 @@ envelope! {
         Command(Command) = "command",
         /// Do not run a command that has not started.
         Cancel(Cancel) = "cancel",
+        /// The settings of the device; sent when they change, and after each welcome if there are any.
+        Config(DeviceConfig) = "config",
     }
 }
 
@@ -44,6 +46,23 @@ pub struct Welcome {
     /// Position of every stream that the hello named, in its order.
     pub streams: Vec<StreamPosition>,
 }
+
+/// Settings that people keep in the cloud for one device's firmware to read. The cloud's word stands, whatever the version.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeviceConfig {
+    /// Grows with every change, from 1 on.
+    pub version: u64,
+    /// A JSON object of at most [`limits::MAX_CONFIG_BYTES`], its text as it was set.
+    pub values: Box<RawValue>,
+}
+
+impl PartialEq for DeviceConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version && self.values.get() == other.values.get()
+    }
+}
+
+impl Eq for DeviceConfig {}
 
 /// How far the cloud has a stream: every number up to `upto` is stored, refused or a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,8 @@ pub const MAX_CHANNEL_BYTES: usize = 128;
 pub const MAX_STREAMS: usize = 16;
 /// Longest text of one log line or reason; longer text is cut at a character boundary.
 pub const MAX_TEXT_BYTES: usize = 4096;
+/// Largest settings of one device, as JSON text.
+pub const MAX_CONFIG_BYTES: usize = 64 << 10;
 /// Deepest nesting of a message payload (objects and arrays).
 pub const MAX_JSON_DEPTH: usize = 32;
 

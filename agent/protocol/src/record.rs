@@ -79,6 +79,17 @@ impl MessageKind {
 pub enum Report {
     /// The firmware in the sandbox.
     Firmware(FirmwareReport),
+    /// The settings that the firmware reads now.
+    Config(ConfigReport),
+}
+
+/// Which settings a device has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigReport {
+    /// Their version, see [`DeviceConfig`](crate::DeviceConfig).
+    pub version: u64,
+    /// Device time, unix milliseconds.
+    pub at_ms: u64,
 }
 
 /// What the sandbox runs.

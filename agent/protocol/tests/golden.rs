@@ -156,6 +156,19 @@ fn log_record() {
     }
 }
 
+fn config() -> DeviceConfig {
+    DeviceConfig { version: 3, values: raw(r#"{"b":1.50,"a":"x"}"#).to_owned() }
+}
+
+#[test]
+fn config_and_its_report() {
+    down(&Down::Config(config()), r#"{"v":1,"config":{"version":3,"values":{"b":1.50,"a":"x"}}}"#);
+    record(
+        &Record::Report(Report::Config(ConfigReport { version: 3, at_ms: 5 })),
+        r#"{"report":{"config":{"version":3,"at_ms":5}}}"#,
+    );
+}
+
 #[test]
 fn welcome_and_ack() {
     let position = StreamPosition { stream: id(STREAM), upto: 8 };

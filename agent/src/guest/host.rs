@@ -3,29 +3,30 @@ use std::sync::Arc;
 
 use iottly_boards::Board;
 use iottly_protocol::{LogLine, Message, MessageKind, Record, StreamClass, limits};
-use iottly_sandbox::{Fault, Host, Level, Outgoing, StateStore, Waker};
+use iottly_sandbox::{Fault, Host, Interface, Level, Outgoing, StateStore, Waker};
 use serde_json::value::RawValue;
 
 use super::state::FileState;
 use crate::clock::unix_ms;
+use crate::grants::Grants;
 use crate::outbox::{Outbox, OutboxError};
+use crate::settings::Settings;
 
 /// What the firmware may ask of the agent.
 pub(super) struct AgentHost {
-    outbox: Outbox,
-    device: String,
-    board: Option<Arc<dyn Board>>,
-    state: FileState,
-    waker: Waker,
+    pub(super) outbox: Outbox,
+    pub(super) device: String,
+    pub(super) board: Option<Arc<dyn Board>>,
+    /// The device's policy; none leaves everything to the manifest.
+    pub(super) grants: Option<Grants>,
+    pub(super) settings: Settings,
+    pub(super) state: FileState,
+    pub(super) waker: Waker,
     /// Log lines that found no room.
-    lost_lines: u64,
+    pub(super) lost_lines: u64,
 }
 
 impl AgentHost {
-    pub(super) fn new(outbox: Outbox, device: String, board: Option<Arc<dyn Board>>, state: FileState, waker: Waker) -> Self {
-        Self { outbox, device, board, state, waker, lost_lines: 0 }
-    }
-
     fn line(&self, level: Level, text: &str) -> Result<(), OutboxError> {
         let text = limits::clip(text, limits::MAX_TEXT_BYTES).to_owned();
         let line = Record::Log(LogLine { level: wire_level(level), text, at_ms: unix_ms() });
@@ -66,6 +67,18 @@ impl Host for AgentHost {
 
     fn board(&self) -> Option<Arc<dyn Board>> {
         self.board.clone()
+    }
+
+    fn grants(&self, interface: Interface, label: &str) -> bool {
+        self.grants.as_ref().is_none_or(|grants| grants.allow(interface, label))
+    }
+
+    fn setting(&self, key: &str) -> Option<String> {
+        self.settings.value(key)
+    }
+
+    fn settings_version(&self) -> Option<u64> {
+        self.settings.version()
     }
 
     fn state(&mut self) -> Option<&mut dyn StateStore> {

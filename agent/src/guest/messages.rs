@@ -28,6 +28,41 @@ pub(super) fn firmware_error(function: &str, error: &str, description: &str, now
     message(process, now_ms)
 }
 
+/// What a firmware was when it ended.
+pub(super) struct Life<'a> {
+    /// How long it had served, milliseconds.
+    pub(super) uptime_ms: u64,
+    /// Restarts before.
+    pub(super) restarts: u32,
+    /// sha256 of the component, hex; empty when it was not loaded.
+    pub(super) digest: &'a str,
+}
+
+/// The firmware was stopped and has to be started again.
+pub(super) fn firmware_ended(function: &str, error: &str, description: &str, life: &Life<'_>, now_ms: u64) -> Vec<u8> {
+    let process = json!({
+        "name": FIRMWARE,
+        "function": function,
+        "status": {"error": clip(error)},
+        "description": clip(description),
+        "uptime_ms": life.uptime_ms,
+        "restarts": life.restarts,
+        "firmware": life.digest,
+    });
+    message(process, now_ms)
+}
+
+/// A part of the firmware says something that is no failure.
+pub(super) fn firmware_warning(function: &str, warning: &str, description: &str, now_ms: u64) -> Vec<u8> {
+    let process = json!({
+        "name": FIRMWARE,
+        "function": function,
+        "status": {"warning": clip(warning)},
+        "description": clip(description),
+    });
+    message(process, now_ms)
+}
+
 /// A command came for which the firmware has no handler.
 pub(super) fn no_handler(cmd_type: &str, values: &RawValue, now_ms: u64) -> Vec<u8> {
     let values: Value = serde_json::from_str(values.get()).unwrap_or_default();

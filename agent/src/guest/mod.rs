@@ -1,11 +1,15 @@
 //! The firmware's life: loading, calls one after another on a thread of its own, restarts.
 
+mod calls;
+mod health;
 mod host;
+mod jobs;
 mod messages;
 mod restart;
 mod state;
 mod supervisor;
 mod throttle;
 
+pub(crate) use jobs::{Inputs, Jobs, channel};
 pub(crate) use messages::agent_warning;
-pub(crate) use supervisor::{FirmwareSource, Guest, Inputs, Jobs, Ports, channel};
+pub(crate) use supervisor::{FirmwareSource, Guest, Ports};

@@ -40,9 +40,20 @@ impl RestartPolicy {
         self.running_since_ms = Some(now_ms);
     }
 
+    /// How long it has served since `init`; 0 when it has not come that far. Milliseconds.
+    pub(super) fn served_ms(&self, now_ms: u64) -> u64 {
+        self.running_since_ms.map_or(0, |since| now_ms.saturating_sub(since))
+    }
+
+    /// Failures before this one that still count, and so the restarts they led to.
+    pub(super) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// It trapped, or it did not come as far as `init`'s return.
     pub(super) fn failed(&mut self, cause: Cause, now_ms: u64) -> Verdict {
-        let served_ms = self.running_since_ms.take().map_or(0, |since| now_ms.saturating_sub(since));
+        let served_ms = self.served_ms(now_ms);
+        self.running_since_ms = None;
         if served_ms >= HEALTHY_MS {
             *self = Self::default();
         }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use iottly_protocol::{BootId, Command, CommandId, Down, StreamClass, StreamInfo, Versions};
+use iottly_protocol::{BootId, Command, CommandId, DeviceConfig, Down, StreamClass, StreamInfo, Versions};
 use rumqttc::{AsyncClient, Publish};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -44,6 +44,8 @@ pub(crate) struct Links {
     pub(crate) outbox: Outbox,
     pub(crate) inbox: mpsc::Sender<Delivery>,
     pub(crate) status: StatusBoard,
+    /// The settings that the cloud named last.
+    pub(crate) settings: watch::Sender<Option<DeviceConfig>>,
     /// Turns true when the agent stops.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -153,6 +155,8 @@ impl Actor {
                 self.links.outbox.remint(class);
             }
             Effect::Command(command) => self.deliver(receipt, |receipt| Delivery::Command(command, receipt)),
+            // The latest word counts, and it is repeated after each welcome: nothing is lost when this one is.
+            Effect::Config(config) => _ = self.links.settings.send(Some(config)),
             Effect::Cancel(id) => self.deliver(receipt, |receipt| Delivery::Cancel(id, receipt)),
         }
     }

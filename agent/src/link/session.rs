@@ -5,7 +5,8 @@
 //! connection starts again behind the last acknowledgement.
 
 use iottly_protocol::{
-    BootId, Command, CommandId, ConnId, Down, Hello, StreamClass, StreamId, StreamInfo, StreamPosition, Up, Versions, Welcome,
+    BootId, Command, CommandId, ConnId, DeviceConfig, Down, Hello, StreamClass, StreamId, StreamInfo, StreamPosition, Up,
+    Versions, Welcome,
 };
 
 use super::LinkState;
@@ -61,6 +62,8 @@ pub(super) enum Effect {
     Command(Command),
     /// Withdraw a command from the inbox.
     Cancel(CommandId),
+    /// Take these settings for the firmware.
+    Config(DeviceConfig),
 }
 
 /// What a hello says about the device.
@@ -212,6 +215,7 @@ impl Session {
             }
             Down::Command(command) => effects.push(Effect::Command(command)),
             Down::Cancel(cancel) => effects.push(Effect::Cancel(cancel.id)),
+            Down::Config(config) => effects.push(Effect::Config(config)),
         }
     }
 

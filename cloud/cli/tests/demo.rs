@@ -54,6 +54,12 @@ fn one_message_and_one_command_go_the_whole_way() {
     let path = format!("/project/{}/device/{}/commands/{command}", api.project, ids[0]);
     wait_for("the command's end", || (api.get(&path).1["state"] == "answered").then_some(()));
 
+    // Settings: from the cloud to the device's disk, into the firmware, and back in what it says.
+    let config = format!("/project/{}/device/{}/config", api.project, ids[1]);
+    assert_eq!(api.put(&config, &json!({"room": "kitchen"})).0, 200);
+    wait_for("the settings to arrive", || (api.get(&config).1["in_sync"] == true).then_some(()));
+    api.wait_for_message(&ids[1], "the room", |message| message["payload"]["room"] == "kitchen");
+
     assert!(process.terminate() < Duration::from_secs(5), "the demo stops within five seconds");
 }
 

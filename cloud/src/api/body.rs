@@ -1,6 +1,8 @@
 use axum::extract::{FromRequest, Request};
 use futures_util::StreamExt;
+use iottly_protocol::limits::{MAX_JSON_DEPTH, depth_within};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::MAX_BODY_BYTES;
@@ -20,6 +22,27 @@ impl FromRequest<App> for JsonObject {
             Ok(_) => Err(ApiError::invalid("invalid_body", "body is not a JSON object")),
             Err(error) => Err(ApiError::invalid("invalid_body", format!("body is not JSON: {error}"))),
         }
+    }
+}
+
+/// A body that is a JSON object, its text as it came.
+pub(super) struct JsonText(pub(super) Box<RawValue>);
+
+impl FromRequest<App> for JsonText {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
+        let bytes = read(request).await?;
+        let invalid = |reason: String| ApiError::invalid("invalid_body", reason);
+        let text = str::from_utf8(&bytes).map_err(|error| invalid(format!("body is not UTF-8: {error}")))?.trim();
+        if !depth_within(text, MAX_JSON_DEPTH) {
+            return Err(invalid(format!("body is nested deeper than {MAX_JSON_DEPTH}")));
+        }
+        // As values once: raw text would let numbers and characters pass that nobody can read later.
+        let _: Map<String, Value> =
+            serde_json::from_str(text).map_err(|error| invalid(format!("body is not a JSON object: {error}")))?;
+        let raw = RawValue::from_string(text.to_owned()).map_err(|error| invalid(format!("body is not JSON: {error}")))?;
+        Ok(Self(raw))
     }
 }
 

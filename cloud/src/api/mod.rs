@@ -5,6 +5,7 @@ mod body;
 mod branches;
 mod code_dto;
 mod command;
+mod config;
 mod cursor;
 mod definitions;
 mod device;
@@ -75,6 +76,7 @@ fn device_routes() -> Router<App> {
         .route("/device/", post(device::create))
         .route("/device/{device}", delete(device::delete))
         .route("/device/{device}/props", get(device::props).put(device::set_props))
+        .route("/device/{device}/config", get(config::show).put(config::set))
         .route("/device/{device}/command", post(command::send))
         .route("/device/{device}/commands", get(command::list))
         .route("/device/{device}/commands/{command}", get(command::show))

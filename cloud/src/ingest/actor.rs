@@ -15,6 +15,7 @@ use super::worker::Worker;
 use crate::broker::{Broker, Uplink};
 use crate::clock;
 use crate::command::CommandService;
+use crate::device_config::DeviceConfigs;
 use crate::live::LiveHub;
 use crate::model::{Scope, UnixMs};
 use crate::store::Store;
@@ -81,11 +82,12 @@ impl Ingest {
         store: Arc<dyn Store>,
         broker: Arc<dyn Broker>,
         commands: Arc<CommandService>,
+        configs: Arc<DeviceConfigs>,
         live: Arc<LiveHub>,
         grace: Duration,
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let worker = Worker::new(store, broker, commands, live);
+        let worker = Worker::new(store, broker, commands, configs, live);
         Self { worker: tokio::spawn(worker.run(queue.jobs, stopped, grace)), stop }
     }
 

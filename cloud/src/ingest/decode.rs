@@ -77,6 +77,10 @@ fn decode_record(raw: &RawValue) -> Result<Entry, String> {
             Ok(Entry::Result(result))
         }
         Record::Report(Report::Firmware(report)) => check_firmware(report),
+        Record::Report(Report::Config(report)) => {
+            check_time(report.at_ms)?;
+            Ok(Entry::Config(report))
+        }
         Record::Log(mut line) => {
             check_time(line.at_ms)?;
             line.text = clipped(line.text);

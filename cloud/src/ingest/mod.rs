@@ -1,7 +1,9 @@
 //! From a device's publish to a committed row and its ack, on one bounded path:
 //! decode → validate → dedupe on (device, stream, seq) → group commit → cumulative ack.
 
-use iottly_protocol::{CommandId, CommandResult, FirmwareReport, GapReason, LogLine, MessageKind, Refuse, StreamClass, StreamId};
+use iottly_protocol::{
+    CommandId, CommandResult, ConfigReport, FirmwareReport, GapReason, LogLine, MessageKind, Refuse, StreamClass, StreamId,
+};
 use serde_json::value::RawValue;
 
 use crate::model::{Scope, StoredMessage, UnixMs};
@@ -75,6 +77,8 @@ pub enum Entry {
     Result(CommandResult),
     /// Becomes the device's firmware state.
     Firmware(FirmwareReport),
+    /// Says which settings the device has taken.
+    Config(ConfigReport),
     /// Becomes a line of the device's log.
     Log(LogLine),
 }

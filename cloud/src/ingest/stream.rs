@@ -100,7 +100,7 @@ impl StreamState {
     fn fits(&mut self, entry: Entry) -> Result<Entry, String> {
         let belongs = match entry {
             Entry::Message { .. } => StreamClass::History,
-            Entry::Result(_) | Entry::Firmware(_) | Entry::Log(_) => StreamClass::Control,
+            Entry::Result(_) | Entry::Firmware(_) | Entry::Config(_) | Entry::Log(_) => StreamClass::Control,
         };
         match (*self.class.get_or_insert(belongs), belongs) {
             (StreamClass::History, StreamClass::Control) => Err("record does not belong in a history stream".into()),
@@ -225,6 +225,7 @@ fn body_hash(entry: &Entry) -> u32 {
         }
         Entry::Result(result) => hash_json(&mut hasher, result),
         Entry::Firmware(report) => hash_json(&mut hasher, report),
+        Entry::Config(report) => hash_json(&mut hasher, report),
         Entry::Log(line) => hash_json(&mut hasher, line),
     }
     let mut short = [0; 4];

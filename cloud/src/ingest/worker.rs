@@ -19,6 +19,7 @@ use super::{Outcome, Upload, UploadBody};
 use crate::broker::Broker;
 use crate::clock;
 use crate::command::CommandService;
+use crate::device_config::DeviceConfigs;
 use crate::live::LiveHub;
 use crate::model::{Scope, StoredMessage, UnixMs};
 use crate::presence::{Event, Presence};
@@ -35,11 +36,12 @@ pub(super) struct Worker {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     commands: Arc<CommandService>,
+    configs: Arc<DeviceConfigs>,
     live: Arc<LiveHub>,
     /// One entry per device that was heard since the start or was online before; as many as there are devices.
     presence: HashMap<Scope, Presence>,
     notices: Notices,
-    /// Re-sending of open commands, one task per hello.
+    /// Sending of settings and open commands, one task per hello.
     resends: JoinSet<()>,
 }
 
@@ -58,9 +60,15 @@ enum Answer {
 }
 
 impl Worker {
-    pub(super) fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, commands: Arc<CommandService>, live: Arc<LiveHub>) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        broker: Arc<dyn Broker>,
+        commands: Arc<CommandService>,
+        configs: Arc<DeviceConfigs>,
+        live: Arc<LiveHub>,
+    ) -> Self {
         let (presence, notices, resends) = (HashMap::new(), Notices::default(), JoinSet::new());
-        Self { store, broker, commands, live, presence, notices, resends }
+        Self { store, broker, commands, configs, live, presence, notices, resends }
     }
 
     /// Runs until it is stopped and the queue is empty.
@@ -198,8 +206,11 @@ impl Worker {
         let welcome = Welcome { conn: hello.conn, time_ms, streams: streams.collect() };
         self.send(scope, &Down::Welcome(welcome)).await;
         while self.resends.try_join_next().is_some() {}
-        let commands = Arc::clone(&self.commands);
+        let (commands, configs) = (Arc::clone(&self.commands), Arc::clone(&self.configs));
         self.resends.spawn(async move {
+            if let Err(error) = configs.send(scope).await {
+                tracing::error!(device = %scope.device, %error, "settings wait for the next hello");
+            }
             if let Err(error) = commands.resend(scope, clock::now()).await {
                 tracing::error!(device = %scope.device, %error, "open commands wait for the next hello");
             }

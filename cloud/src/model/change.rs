@@ -1,4 +1,5 @@
 use iottly_protocol::{DeviceId, GroupId};
+use serde_json::value::RawValue;
 
 use super::{Definition, SecretHash, SnippetEdit, SnippetId, Token, TokenId, UnixMs};
 
@@ -40,6 +41,8 @@ pub enum Change {
     RenameDevice(DeviceId, String),
     /// Replaces a device's tags.
     TagDevice(DeviceId, Vec<String>),
+    /// Sets what a device's firmware reads as its settings: a JSON object.
+    SetDeviceConfig(DeviceId, Box<RawValue>),
     /// Deletes a device; its data is erased after.
     DeleteDevice(DeviceId),
     /// Adds a deployment group.
@@ -148,6 +151,7 @@ impl Change {
             Self::CreateDevice { device, name, .. } => entry("device.create", device, name),
             Self::RenameDevice(device, name) => entry("device.rename", device, name),
             Self::TagDevice(device, tags) => entry("device.tag", device, &tags.join(", ")),
+            Self::SetDeviceConfig(device, values) => entry("device.config", device, &format!("{} bytes", values.get().len())),
             Self::DeleteDevice(device) => entry("device.delete", device, &""),
             Self::CreateGroup { id, name, .. } => entry("deploymentgroup.create", id, name),
             Self::UpdateGroup { id, name, branch } => {

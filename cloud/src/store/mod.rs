@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::ingest::{Outcome, Upload};
 use crate::model::{
-    AuditEntry, Branch, Change, Changed, CommandRecord, CommandStatus, Cursor, Definition, Device, Group, Idempotency, Licence,
-    NewCommand, Principal, Project, Revision, Scope, SecretHash, Snippet, StoredLog, StoredMessage, Token, TokenId, UnixMs,
+    AuditEntry, Branch, Change, Changed, CommandRecord, CommandStatus, ConfigState, Cursor, Definition, Device, Group,
+    Idempotency, Licence, NewCommand, Principal, Project, Revision, Scope, SecretHash, Snippet, StoredLog, StoredMessage, Token,
+    TokenId, UnixMs,
 };
 
 mod sqlite;
@@ -159,6 +160,8 @@ pub trait Store: Send + Sync + 'static {
     async fn devices(&self, project: ProjectId) -> Result<Vec<Device>>;
     /// One device; none when the project has no such device.
     async fn device(&self, scope: Scope) -> Result<Option<Device>>;
+    /// The settings of a device and which of them it has taken; none when there is no such device.
+    async fn device_config(&self, scope: Scope) -> Result<Option<ConfigState>>;
     /// Owner and secret of a device that logs in to the broker; the one look-up that starts without a project.
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>>;
 

@@ -126,12 +126,19 @@ impl Api {
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let request =
-            self.agent.post(format!("{}/v1.0{path}", self.url)).header("Authorization", format!("Bearer {}", self.token));
+        self.send(self.agent.post(format!("{}/v1.0{path}", self.url)), path, body)
+    }
+
+    pub(crate) fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send(self.agent.put(format!("{}/v1.0{path}", self.url)), path, body)
+    }
+
+    fn send(&self, request: ureq::RequestBuilder<ureq::typestate::WithBody>, path: &str, body: &Value) -> (u16, Value) {
+        let request = request.header("Authorization", format!("Bearer {}", self.token));
         let request = request.header("Content-Type", "application/json");
-        let mut response = request.send(body.to_string()).unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        let mut response = request.send(body.to_string()).unwrap_or_else(|error| panic!("{path}: {error}"));
         let text = response.body_mut().read_to_string().expect("a text body");
-        (response.status().as_u16(), serde_json::from_str(&text).unwrap_or_else(|_| panic!("POST {path} answered {text:?}")))
+        (response.status().as_u16(), serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path} answered {text:?}")))
     }
 
     pub(crate) fn command(&self, device: &str, body: &Value) -> (u16, Value) {

@@ -3,7 +3,7 @@
 use iottly_protocol::ProjectId;
 
 use super::db::{self, Conn};
-use super::{audit, branches, definitions, devices, erase, groups, tokens};
+use super::{audit, branches, definitions, device_config, devices, erase, groups, tokens};
 use crate::model::{Change, Changed, Principal, UnixMs};
 use crate::store::{Result, StoreError};
 
@@ -46,6 +46,7 @@ async fn run(tx: &mut Conn, project: ProjectId, by: &Principal, change: Change, 
         }
         Change::RenameDevice(device, name) => devices::rename(tx, project, device, &name).await?,
         Change::TagDevice(device, tags) => devices::tag(tx, project, device, &tags).await?,
+        Change::SetDeviceConfig(device, values) => device_config::set(tx, project, device, &values, now).await?,
         Change::DeleteDevice(device) => erase::device(tx, project, device, now).await?,
         Change::CreateGroup { id, name, branch } => groups::add(tx, project, id, &name, &branch).await?,
         Change::UpdateGroup { id, name, branch } => groups::update(tx, project, id, name.as_deref(), branch.as_deref()).await?,

@@ -8,7 +8,7 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::db::{self, Conn};
-use super::{commands, devices, logs, messages, streams};
+use super::{commands, device_config, devices, logs, messages, streams};
 use crate::ingest::stream::{Effect, StreamState};
 use crate::ingest::{Entry, Outcome, Upload};
 use crate::message_id::MessageIds;
@@ -92,6 +92,7 @@ async fn accept_control(tx: &mut Conn, scope: Scope, entry: Entry, now: UnixMs, 
     match entry {
         Entry::Result(result) => commands::advance(tx, scope, &result, now).await,
         Entry::Firmware(report) => devices::set_firmware(tx, scope, &report).await,
+        Entry::Config(report) => device_config::set_taken(tx, scope, report, now).await,
         Entry::Log(line) => {
             lines.push(line);
             Ok(())
@@ -112,6 +113,7 @@ fn reuse_payload(stream: StreamId, seq: u64, entry: Entry) -> Box<RawValue> {
         Entry::Message { kind: MessageKind::IottlyAgent, payload, .. } => ("iottlyagent", payload),
         Entry::Result(result) => ("result", raw(&result)),
         Entry::Firmware(report) => ("firmware", raw(&report)),
+        Entry::Config(report) => ("config", raw(&report)),
         Entry::Log(line) => ("log", raw(&line)),
     };
     // Assembled as text, because a payload's own text is kept as it is.

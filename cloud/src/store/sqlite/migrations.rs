@@ -5,9 +5,10 @@ use super::db::Conn;
 use crate::store::Result;
 
 /// The schema's history, in order; what is released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "api", include_str!("../../../migrations/sqlite/0002_api.sql")),
+    (3, "device_config", include_str!("../../../migrations/sqlite/0003_device_config.sql")),
 ];
 
 /// Applies what the database lacks, each step in its own transaction.

@@ -14,8 +14,8 @@ use super::{CommandQuery, NewDevice, PageQuery, Result, ScanBounds, Store, Store
 use crate::ingest::{Outcome, Upload};
 use crate::message_id::MessageIds;
 use crate::model::{
-    AuditEntry, Branch, Change, Changed, CommandRecord, Definition, Device, Group, Idempotency, Licence, NewCommand, Principal,
-    Project, Revision, Scope, SecretHash, Snippet, StoredLog, StoredMessage, Token, TokenId, UnixMs,
+    AuditEntry, Branch, Change, Changed, CommandRecord, ConfigState, Definition, Device, Group, Idempotency, Licence, NewCommand,
+    Principal, Project, Revision, Scope, SecretHash, Snippet, StoredLog, StoredMessage, Token, TokenId, UnixMs,
 };
 
 mod audit;
@@ -25,6 +25,7 @@ mod codec;
 mod commands;
 mod db;
 mod definitions;
+mod device_config;
 mod devices;
 mod erase;
 mod groups;
@@ -118,6 +119,10 @@ impl Store for SqliteStore {
 
     async fn device(&self, scope: Scope) -> Result<Option<Device>> {
         devices::one(&self.readers, scope).await
+    }
+
+    async fn device_config(&self, scope: Scope) -> Result<Option<ConfigState>> {
+        device_config::one(&self.readers, scope).await
     }
 
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>> {
