@@ -25,6 +25,7 @@ fn config(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentConfig {
         cache_dir: None,
         compiler: Compiler { program: "iottly-compile".into(), args: Vec::new() },
         board: None,
+        grants: None,
         queue: QueueConfig::default(),
     }
 }

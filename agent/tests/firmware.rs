@@ -118,6 +118,7 @@ impl Rig {
             cache_dir: None,
             compiler: Compiler { program, args: vec![COMPILE.into()] },
             board: Some(BoardKind::Virtual),
+            grants: None,
             queue: QueueConfig::default(),
         });
         let agent = agent.await.expect("the agent starts");

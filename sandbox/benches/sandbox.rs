@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{Recorder, compiler, firmware};
-use iottly_sandbox::{Cache, Fault, Firmware, Host, Instance, Level, Limits, Outgoing, Runtime, compile_here};
+use iottly_sandbox::{Backend, Cache, Fault, Firmware, Host, Instance, Level, Limits, Outgoing, Runtime, compile_here};
 use wasmtime::component::{Component, ComponentType, InstancePre, Lift, Linker, Lower, TypedFunc, WasmStr};
 use wasmtime::{Config, Engine, Store, StoreContextMut};
 
@@ -164,7 +164,7 @@ fn main() {
     let wasm = firmware(&[("tick", &times("(drop (call $now))")), ("health", &times(send))]);
     let dir = tempfile::tempdir().unwrap();
     let code = dir.path().join("code");
-    std::fs::write(&code, compile_here(&wasm).unwrap()).unwrap();
+    std::fs::write(&code, compile_here(&wasm, Backend::Native).unwrap()).unwrap();
     let engine = Raw::engine();
     let raw = Raw::new(&engine, &code);
     let runtime = Runtime::new().unwrap();

@@ -11,23 +11,63 @@ pub(crate) const WASM_STACK_BYTES: usize = 256 << 10;
 /// Version of [`config`]: raised whenever a setting changes, so that code compiled before is compiled again.
 const PROFILE: u32 = 1;
 
+/// What compiled firmware consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// Machine code.
+    Native,
+    /// Code for wasmtime's interpreter, Pulley: for processors that the compiler knows no machine code of, such as 32-bit ARM.
+    /// Scripts run about thirty times slower than as machine code.
+    Pulley,
+}
+
+impl Backend {
+    /// Both of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Native, Self::Pulley];
+
+    /// Machine code where the compiler can make it, code for the interpreter elsewhere.
+    #[must_use]
+    pub const fn here() -> Self {
+        if cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64", target_arch = "s390x")) {
+            Self::Native
+        } else {
+            Self::Pulley
+        }
+    }
+
+    /// The compiler's target; none for this machine's own.
+    const fn target(self) -> Option<&'static str> {
+        match self {
+            Self::Native => None,
+            // The interpreter's pointers are as wide as the machine's.
+            Self::Pulley if cfg!(target_pointer_width = "32") => Some("pulley32"),
+            Self::Pulley => Some("pulley64"),
+        }
+    }
+}
+
 /// Names the engine exactly: wasmtime's full version (a patch release may fix a compiler bug), our settings, the target.
-pub(crate) fn id() -> String {
+pub(crate) fn id(backend: Backend) -> String {
     format!(
         "wasmtime {} profile {PROFILE} stack {WASM_STACK_BYTES} {}-{}",
         wasmtime_environ::VERSION,
-        std::env::consts::ARCH,
+        backend.target().unwrap_or(std::env::consts::ARCH),
         std::env::consts::OS
     )
 }
 
 /// Name of the compiled form of a component for this engine, 64 hex digits.
-pub(crate) fn cache_key(digest: &str) -> String {
-    hex(&Sha256::new().chain_update(digest).chain_update("\n").chain_update(id()).finalize())
+pub(crate) fn cache_key(digest: &str, backend: Backend) -> String {
+    hex(&Sha256::new().chain_update(digest).chain_update("\n").chain_update(id(backend)).finalize())
 }
 
-pub(crate) fn create() -> Result<Engine, RuntimeError> {
-    Engine::new(&config()).map_err(|error| RuntimeError(format!("{error:#}")))
+pub(crate) fn create(backend: Backend) -> Result<Engine, RuntimeError> {
+    let mut config = config();
+    let failed = |error: wasmtime::Error| RuntimeError(format!("{error:#}"));
+    if let Some(target) = backend.target() {
+        config.target(target).map_err(failed)?;
+    }
+    Engine::new(&config).map_err(failed)
 }
 
 fn config() -> Config {

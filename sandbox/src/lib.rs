@@ -44,6 +44,7 @@ pub use cache::Cache;
 pub use compile::CompilerProgram;
 #[cfg(feature = "compiler")]
 pub use compile::{compile_child, compile_here};
+pub use engine::Backend;
 pub use error::{CompileError, LoadError, RuntimeError, StartError};
 pub use events::Waker;
 pub use fault::Fault;

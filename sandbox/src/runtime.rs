@@ -3,9 +3,10 @@ use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+use crate::engine::{self, Backend};
 use crate::epoch::{Running, Ticker};
 use crate::guest::Guest;
-use crate::{RuntimeError, engine, imports};
+use crate::{RuntimeError, imports};
 
 /// The engine that runs firmware, its clock and what firmware may import. Cheap to clone; one per process is enough.
 #[derive(Clone)]
@@ -14,6 +15,7 @@ pub struct Runtime {
 }
 
 struct Inner {
+    backend: Backend,
     engine: Engine,
     linker: Linker<Guest>,
     ticker: Ticker,
@@ -25,11 +27,23 @@ impl Runtime {
     /// # Errors
     /// When this machine cannot run compiled WebAssembly or has no thread left.
     pub fn new() -> Result<Self, RuntimeError> {
-        let engine = engine::create()?;
+        Self::with(Backend::here())
+    }
+
+    /// Sets up an engine for code of one kind.
+    ///
+    /// # Errors
+    /// As [`Runtime::new`].
+    pub fn with(backend: Backend) -> Result<Self, RuntimeError> {
+        let engine = engine::create(backend)?;
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker).map_err(|error| RuntimeError(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| RuntimeError(format!("no thread for the clock: {error}")))?;
-        Ok(Self { inner: Arc::new(Inner { engine, linker, ticker }) })
+        Ok(Self { inner: Arc::new(Inner { backend, engine, linker, ticker }) })
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        self.inner.backend
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -58,7 +58,7 @@ impl Cache {
             return Err(LoadError::TooLarge { size: wasm.len(), limit: MAX_WASM_BYTES });
         }
         let digest = engine::hex(&Sha256::digest(wasm));
-        let component = self.component(runtime, wasm, &engine::cache_key(&digest))?;
+        let component = self.component(runtime, wasm, &engine::cache_key(&digest, runtime.backend()))?;
         let profile = Profile::read(wasm, &digest)?;
         Firmware::new(runtime, &component, profile)
     }
@@ -73,7 +73,7 @@ impl Cache {
             return Ok(component);
         }
         entry::clean(&self.dir).map_err(failed)?;
-        let code = compile(&self.compiler, wasm, &self.dir)?;
+        let code = compile(&self.compiler, runtime.backend(), wasm, &self.dir)?;
         let path = entry::keep(&self.dir, &self.key, name, code).map_err(failed)?;
         entry::map(&path, runtime).map_err(|error| LoadError::Cache { path, source: io::Error::other(format!("{error:#}")) })
     }

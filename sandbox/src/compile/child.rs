@@ -5,7 +5,7 @@ use iottly_child::{BAD_INPUT, Bounds, WRONG_CHILD, confine};
 
 use super::ENGINE_VAR;
 use crate::cache::MAX_WASM_BYTES;
-use crate::engine;
+use crate::engine::{self, Backend};
 
 /// A script firmware needs 56 MiB; large generated code several times that.
 const BOUNDS: Bounds = Bounds { cpu_s: 90, data_bytes: 384 << 20, file_bytes: 256 << 20 };
@@ -27,9 +27,10 @@ pub fn compile_child() -> ExitCode {
 fn work() -> Result<(), (u8, String)> {
     const FAILED: u8 = 70;
     let wanted = std::env::var(ENGINE_VAR).unwrap_or_default();
-    if wanted != engine::id() {
-        return Err((WRONG_CHILD, format!("it compiles for {:?}, wanted is {wanted:?}", engine::id())));
-    }
+    let backend = Backend::ALL
+        .into_iter()
+        .find(|backend| engine::id(*backend) == wanted)
+        .ok_or_else(|| (WRONG_CHILD, format!("it compiles for {:?}, wanted is {wanted:?}", Backend::ALL.map(engine::id))))?;
     confine(BOUNDS).map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
     let mut wasm = Vec::new();
     let limit = MAX_WASM_BYTES as u64 + 1;
@@ -37,7 +38,7 @@ fn work() -> Result<(), (u8, String)> {
         .take(limit)
         .read_to_end(&mut wasm)
         .map_err(|error| (FAILED, format!("cannot read the firmware: {error}")))?;
-    let code = compile_here(&wasm).map_err(|reason| (BAD_INPUT, reason))?;
+    let code = compile_here(&wasm, backend).map_err(|reason| (BAD_INPUT, reason))?;
     let mut out = std::io::stdout().lock();
     out.write_all(&code).and_then(|()| out.flush()).map_err(|error| (FAILED, format!("cannot write the code: {error}")))
 }
@@ -46,7 +47,7 @@ fn work() -> Result<(), (u8, String)> {
 ///
 /// # Errors
 /// The compiler's reason.
-pub fn compile_here(wasm: &[u8]) -> Result<Vec<u8>, String> {
-    let engine = engine::create().map_err(|error| error.to_string())?;
+pub fn compile_here(wasm: &[u8], backend: Backend) -> Result<Vec<u8>, String> {
+    let engine = engine::create(backend).map_err(|error| error.to_string())?;
     engine.precompile_component(wasm).map_err(|error| format!("{error:#}"))
 }

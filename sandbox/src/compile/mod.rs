@@ -16,7 +16,8 @@ pub use child::{compile_child, compile_here};
 /// How to start the compiler: program and arguments that end in `compile_child`.
 pub use iottly_child::Program as CompilerProgram;
 
-use crate::{CompileError, LoadError, engine};
+use crate::engine::{self, Backend};
+use crate::{CompileError, LoadError};
 
 /// Environment variable that tells the child which engine its code is for.
 const ENGINE_VAR: &str = "IOTTLY_ENGINE";
@@ -24,12 +25,17 @@ const ENGINE_VAR: &str = "IOTTLY_ENGINE";
 const WALL: Duration = Duration::from_secs(120);
 
 /// Compiles `wasm` with `program`. The code lies in a file in `dir`, still unsealed.
-pub(crate) fn compile(program: &CompilerProgram, wasm: &[u8], dir: &Path) -> Result<NamedTempFile, LoadError> {
+pub(crate) fn compile(program: &CompilerProgram, backend: Backend, wasm: &[u8], dir: &Path) -> Result<NamedTempFile, LoadError> {
     let cache = |source| LoadError::Cache { path: dir.to_owned(), source };
     let input = readable(wasm, dir).map_err(cache)?;
     let output = NamedTempFile::new_in(dir).map_err(cache)?;
-    let job =
-        Job { input, output: output.as_file().try_clone().map_err(cache)?, dir, env: &[(ENGINE_VAR, &engine::id())], wall: WALL };
+    let job = Job {
+        input,
+        output: output.as_file().try_clone().map_err(cache)?,
+        dir,
+        env: &[(ENGINE_VAR, &engine::id(backend))],
+        wall: WALL,
+    };
     let outcome = run(program, job).map_err(|error| match error {
         RunError::Start { path, source } => CompileError::Start { path, source },
         RunError::Timeout(after) => CompileError::Timeout(after),

@@ -50,6 +50,7 @@ impl Fleet {
                 cache_dir: Some(home.cache()),
                 compiler: Compiler { program: compiler.path.clone(), args: compiler.args.clone() },
                 board: Some(BoardKind::Virtual),
+                grants: None,
                 queue: QueueConfig::default(),
             };
             let agent = Agent::start_with(config, &runtime).await.with_context(|| format!("cannot start {}", device.name))?;

@@ -1,12 +1,10 @@
-//! Nothing runs longer than its budget, and nobody is punished for waiting.
-#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
-
-mod common;
+//! The time of one call: nothing runs longer than its budget, and nobody is punished for waiting.
 
 use std::time::Duration;
 
-use common::{FINE, Recorder, firmware, firmware_with, load, start};
 use iottly_sandbox::{CallError, Limits, StartError, TrapCode};
+
+use crate::common::{FINE, Recorder, firmware, firmware_with, load, start};
 
 const ENDLESS: &str = "(loop $again (br $again)) (unreachable)";
 

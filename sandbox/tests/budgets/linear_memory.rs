@@ -1,10 +1,8 @@
-//! Memory, stack and tables stay within their limits.
-#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+//! Linear memory, grown and from the start.
 
-mod common;
-
-use common::{Recorder, firmware, firmware_with, load, start};
 use iottly_sandbox::{CallError, Limits, StartError, TrapCode};
+
+use crate::common::{Recorder, firmware, firmware_with, load, start};
 
 #[test]
 fn a_hog_gets_no_more_than_its_share() {
@@ -23,30 +21,6 @@ fn memory_needed_at_the_start_is_named_when_it_is_too_much() {
     assert!(start(4 << 20).is_ok());
     let Err(StartError::Trap(report)) = start(1 << 20) else { panic!("it started") };
     assert_eq!((report.code, report.export), (TrapCode::Memory, "start"), "{report}");
-}
-
-#[test]
-fn deep_recursion_names_itself() {
-    let wasm = firmware_with(
-        &[("handle", "(call $deeper (i32.const 1))")],
-        4,
-        "(func $deeper (param i32) (result i32) (i32.add (call $deeper (local.get 0)) (i32.const 1)))",
-    );
-    let (mut instance, _) = start(&wasm, Limits::default());
-    let CallError::Trap(report) = instance.handle("dive", "{}").unwrap_err() else { panic!("no trap") };
-    assert_eq!((report.code, report.export), (TrapCode::StackOverflow, "handle"));
-    assert_eq!(report.functions.len(), 16, "the stack is cut");
-    assert!(report.functions[0].contains("deeper"), "{:?}", report.functions);
-}
-
-#[test]
-fn a_large_table_is_refused_by_name() {
-    let wasm = firmware_with(&[], 4, "(table 20000 funcref)");
-    let Err(StartError::Trap(report)) = load(&wasm).unwrap().start(Box::new(Recorder::default()), Limits::default()) else {
-        panic!("it started")
-    };
-    assert_eq!(report.code, TrapCode::Resources, "{report}");
-    assert!(report.message.contains("20000 elements exceeds the limit of 10000"), "{report}");
 }
 
 #[test]
