@@ -6,7 +6,11 @@ use wasmtime::component::Component;
 use crate::bindings::FirmwarePre;
 use crate::guest::Guest;
 use crate::profile::Profile;
+use crate::trap::clip;
 use crate::{Host, Instance, Limits, LoadError, Runtime, StartError};
+
+/// Longest reason of a refusal, in bytes: names inside a component can be as long as the component.
+const MAX_REASON: usize = 1024;
 
 /// Compiled user code, ready to be started any number of times. Cheap to clone.
 #[derive(Clone)]
@@ -19,7 +23,7 @@ pub struct Firmware {
 impl Firmware {
     pub(crate) fn new(runtime: &Runtime, component: &Component, profile: Profile) -> Result<Self, LoadError> {
         profile.check(component, runtime.engine())?;
-        let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
+        let world = |error: wasmtime::Error| LoadError::World(clip(&format!("{error:#}"), MAX_REASON).to_owned());
         let pre = runtime.linker().instantiate_pre(component).map_err(world)?;
         let pre = FirmwarePre::new(pre).map_err(world)?;
         Ok(Self { runtime: runtime.clone(), pre, profile: Arc::new(profile) })

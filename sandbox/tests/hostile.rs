@@ -86,7 +86,7 @@ fn code_that_is_expensive_to_compile_is_compiled_within_the_childs_limits_or_ref
 #[test]
 fn components_inside_components_inside_components_are_refused() {
     let nested = format!("{}{}", "(component ".repeat(99), ")".repeat(99));
-    assert!(refused(&wat::parse_str(nested).unwrap()).contains("component"));
+    assert!(!refused(&wat::parse_str(nested).unwrap()).is_empty());
     let wide = format!("(component {})", "(component)".repeat(5_000));
     assert!(!refused(&wat::parse_str(wide).unwrap()).is_empty());
 }

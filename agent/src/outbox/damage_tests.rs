@@ -173,7 +173,7 @@ fn a_lost_head_is_put_together_from_the_segments() {
 fn a_lost_tail_is_told_by_the_head() {
     let (_dir, path, before) = filled();
     let newest = path.join(chain::segment_name(History, 41));
-    let db = sled_files::config(&newest).open().expect("raw");
+    let db = sled_files::open_db(&newest).expect("raw");
     for seq in 51..=COUNT {
         db.remove(frame::key(seq)).expect("remove");
     }

@@ -160,7 +160,7 @@ pub(super) fn config(path: &Path) -> sled::Config {
     sled::Config::default().path(path).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None)
 }
 
-fn open_db(path: &Path) -> Result<sled::Db, Fault> {
+pub(super) fn open_db(path: &Path) -> Result<sled::Db, Fault> {
     let config = config(path);
     let mut attempts = 0;
     loop {

@@ -70,7 +70,7 @@ fn a_damaged_or_missing_record_is_a_hole_and_costs_no_neighbour() {
     let batch: Vec<_> = (1..=8).map(|n| pending(History, &format!("record {n}"))).collect();
     queue.push_batch(&batch).expect("push");
     drop(queue);
-    let db = sled_files::config(&path.join(chain::segment_name(History, 1))).open().expect("raw");
+    let db = sled_files::open_db(&path.join(chain::segment_name(History, 1))).expect("raw");
     let mut value = db.get(frame::key(3)).expect("read").expect("present").to_vec();
     *value.last_mut().expect("not empty") ^= 1;
     db.insert(frame::key(3), value).expect("damage");

@@ -1,7 +1,7 @@
 // gpio.output(label, high) and gpio.input(label, pull). Levels are booleans: true is high.
 import { openInput, openOutput } from 'iottly:firmware/gpio@0.1.0';
 import { ask } from './prelude.js';
-import { listen } from './timers.js';
+import { forget, listen } from './timers.js';
 
 const level = (high) => (high ? 'high' : 'low');
 
@@ -21,7 +21,7 @@ class Output {
 }
 
 class Input {
-  #pin; #name;
+  #pin; #name; #sources = [];
   constructor(label, pull) {
     this.#name = `gpio ${label}`;
     this.#pin = ask(this.#name, () => openInput(String(label), pull));
@@ -30,8 +30,11 @@ class Input {
   onRising(f) { this.#watch('rising', (at) => f(true, at)); }
   onFalling(f) { this.#watch('falling', (at) => f(false, at)); }
   onChange(f) { this.onRising(f); this.onFalling(f); }
-  #watch(edge, f) { listen(ask(this.#name, () => this.#pin.watch(edge)), f); }
-  close() { ask(this.#name, () => this.#pin[Symbol.dispose]()); }
+  #watch(edge, f) { this.#sources.push(listen(ask(this.#name, () => this.#pin.watch(edge)), f, this)); }
+  close() {
+    this.#sources.splice(0).forEach(forget);
+    ask(this.#name, () => this.#pin[Symbol.dispose]());
+  }
 }
 
 globalThis.gpio = {

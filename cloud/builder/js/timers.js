@@ -4,12 +4,13 @@ import { ask } from './prelude.js';
 
 const listeners = new Map();
 
-export const listen = (source, f) => { listeners.set(source, f); return source; };
+// `owner` is what the event comes from: while somebody listens it must not be collected, which would close it.
+export const listen = (source, f, owner) => { listeners.set(source, { f, owner }); return source; };
 export const forget = (source) => listeners.delete(source);
 // Milliseconds since the firmware started, as performance.now() counts them.
 export const dispatch = (source, at) => {
   const listener = listeners.get(source);
-  if (listener) listener(at);
+  if (listener) listener.f(at);
 };
 
 const timer = (what, repeat) => (f, delay = 0, ...args) => {

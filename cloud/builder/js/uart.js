@@ -22,7 +22,7 @@ class Port {
     listen(ask(this.#name, () => this.#port.watch()), () => {
       const bytes = this.read();
       if (bytes.length > 0) f(bytes);
-    });
+    }, this);
   }
   close() { ask(this.#name, () => this.#port[Symbol.dispose]()); }
 }

@@ -13,6 +13,7 @@ const LANGUAGE: &[&str] = &[
     "AggregateError",
     "Array",
     "ArrayBuffer",
+    "AsyncDisposableStack",
     "Atomics",
     "BigInt",
     "BigInt64Array",
@@ -21,6 +22,7 @@ const LANGUAGE: &[&str] = &[
     "DOMException",
     "DataView",
     "Date",
+    "DisposableStack",
     "Error",
     "EvalError",
     "FinalizationRegistry",
@@ -49,6 +51,7 @@ const LANGUAGE: &[&str] = &[
     "Set",
     "SharedArrayBuffer",
     "String",
+    "SuppressedError",
     "Symbol",
     "SyntaxError",
     "TypeError",
@@ -60,6 +63,8 @@ const LANGUAGE: &[&str] = &[
     "WeakMap",
     "WeakRef",
     "WeakSet",
+    "atob",
+    "btoa",
     "decodeURI",
     "decodeURIComponent",
     "encodeURI",
@@ -74,6 +79,7 @@ const LANGUAGE: &[&str] = &[
     "queueMicrotask",
     "undefined",
     "unescape",
+    "wit",
 ];
 
 fn declared() -> BTreeSet<&'static str> {

@@ -84,13 +84,14 @@ fn a_build_error_names_file_and_line_and_keeps_the_last_firmware() {
 }
 
 #[test]
-fn an_endless_top_level_is_stopped_within_ten_seconds() {
+fn an_endless_top_level_is_stopped() {
     let dir = script("for (;;) {}\n");
     let began = Instant::now();
     let (code, _, err) = iottly_in(dir.path(), &["build"]);
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("main.js: the top level of the script did not end"), "{err}");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    // It is given seven seconds of processor time, and three times that of waiting for a processor that others use.
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 #[test]

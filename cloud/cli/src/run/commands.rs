@@ -80,7 +80,7 @@ mod tests {
         let Ok(Input::Command(command)) = parse(" {\"set_target\": {\"celsius\": 22, \"a\": 1}}\n") else { panic!("no command") };
         assert_eq!(command, Command { name: "set_target".to_owned(), values: r#"{"celsius":22,"a":1}"#.to_owned() });
         for (wrong, reason) in [
-            ("nonsense", "expected value"),
+            ("nonsense", "expected ident"),
             ("[]", "expected a map"),
             ("{}", "one command a line"),
             ("{\"a\":{},\"b\":{}}", "one command a line"),
