@@ -13,8 +13,10 @@ mod error;
 mod id;
 pub mod limits;
 mod record;
+pub mod release;
 mod status;
 mod topic;
+pub mod tuf;
 mod up;
 
 pub use command::{CommandResult, CommandState};

@@ -1,0 +1,140 @@
+use serde::{Deserialize, Serialize};
+
+use super::directive::{Action, Audience, Directive};
+use super::manifest::Release;
+use super::reason::Reason;
+use crate::tuf::Instant;
+use crate::{DeviceId, GroupId, ProjectId};
+
+/// What a device knows about itself when it decides on a release; the cloud's preflight decides on what was reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFacts {
+    /// The device.
+    pub device: DeviceId,
+    /// Its project.
+    pub project: ProjectId,
+    /// Its group, for directives to groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupId>,
+    /// Its board profile.
+    pub board: String,
+    /// The firmware interface that it offers, `major.minor`.
+    pub abi: String,
+    /// Version of its trusted root.
+    pub root_version: u64,
+    /// The highest directive counter that it has accepted.
+    pub counter: u64,
+    /// The number of the committed release; 0 for none.
+    pub running_seq: u64,
+    /// The committed release's sha256, hex; empty for none.
+    pub running_sha256: String,
+    /// No release below this number is taken.
+    pub floor: u64,
+    /// Room for an update, bytes.
+    pub free: u64,
+    /// The layout that its state was last written in; 0 for none.
+    pub data_schema: u32,
+    /// Capabilities that releases may use without anyone's approval, sorted.
+    pub capabilities: Vec<String>,
+    /// Digests that were rolled back, hex; the last few.
+    #[serde(default)]
+    pub quarantined: Vec<String>,
+    /// Whether the time is known.
+    pub clock_trusted: bool,
+}
+
+/// Why a device does not take a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// What exactly, for people.
+    pub detail: String,
+}
+
+impl Refusal {
+    fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+/// What a directive asks of this device at this time, before the release is known.
+///
+/// # Errors
+/// When it is for others, not in its time, or was followed before.
+pub fn admit_directive(directive: &Directive, facts: &DeviceFacts, now: Instant) -> Result<(), Refusal> {
+    if directive.project != facts.project {
+        return Err(Refusal::new(Reason::Incompatible, "device: the directive is for another project"));
+    }
+    match &directive.audience {
+        Audience::Device(device) if *device != facts.device => {
+            return Err(Refusal::new(Reason::Incompatible, format!("device: the directive is for device {device}")));
+        }
+        Audience::Group(group) if Some(*group) != facts.group => {
+            return Err(Refusal::new(Reason::Incompatible, format!("device: the directive is for group {group}")));
+        }
+        _ => {}
+    }
+    if directive.counter <= facts.counter {
+        let detail = format!("counter {} is not above {}", directive.counter, facts.counter);
+        return Err(Refusal::new(Reason::Replay, detail));
+    }
+    if now >= directive.expires {
+        return Err(Refusal::new(Reason::Expired, format!("the directive expired at {}", directive.expires)));
+    }
+    if now < directive.not_before {
+        return Err(Refusal::new(Reason::Expired, format!("the directive begins at {}", directive.not_before)));
+    }
+    Ok(())
+}
+
+/// Decides on a release that verified metadata describes. The one function for the device and for the cloud's preflight.
+///
+/// # Errors
+/// When the release is not the one that the directive names, or the device cannot or must not run it.
+pub fn admit_release(directive: &Directive, release: &Release, facts: &DeviceFacts) -> Result<(), Refusal> {
+    let manifest = &release.manifest;
+    if !release.sha256.eq_ignore_ascii_case(&directive.sha256) || manifest.release_seq != directive.release_seq {
+        return Err(Refusal::new(Reason::DigestMismatch, "the signed release is not the one that the directive names"));
+    }
+    if manifest.component != directive.component {
+        return Err(Refusal::new(Reason::Incompatible, "component: the release replaces another one"));
+    }
+    if manifest.release_seq < facts.floor {
+        let detail = format!("release {} is under the floor {}", manifest.release_seq, facts.floor);
+        return Err(Refusal::new(Reason::BelowFloor, detail));
+    }
+    if manifest.release_seq < facts.running_seq && directive.action != Action::Downgrade {
+        let detail = format!(
+            "release {} is older than {}, and the directive asks for no downgrade",
+            manifest.release_seq, facts.running_seq
+        );
+        return Err(Refusal::new(Reason::Replay, detail));
+    }
+    if facts.quarantined.contains(&release.sha256) && !directive.force_retry {
+        return Err(Refusal::new(Reason::Quarantined, "this release was rolled back here before"));
+    }
+    if !manifest.boards.is_empty() && !manifest.boards.contains(&facts.board) {
+        let detail = format!("board: {} is none of {}", facts.board, manifest.boards.join(", "));
+        return Err(Refusal::new(Reason::Incompatible, detail));
+    }
+    if !manifest.abi.contains(&facts.abi) {
+        let detail = format!("interface: {} is not in {} to {}", facts.abi, manifest.abi.min, manifest.abi.max);
+        return Err(Refusal::new(Reason::Incompatible, detail));
+    }
+    let schema = manifest.data_schema;
+    if !(schema.reads_min..=schema.reads_max).contains(&facts.data_schema) {
+        let detail = format!("data schema: {} is not in {} to {}", facts.data_schema, schema.reads_min, schema.reads_max);
+        return Err(Refusal::new(Reason::Incompatible, detail));
+    }
+    let wider =
+        manifest.capabilities.iter().find(|name| !facts.capabilities.contains(name) && !directive.approved.contains(name));
+    if let Some(name) = wider {
+        return Err(Refusal::new(Reason::Incompatible, format!("capability: {name} is not approved")));
+    }
+    let need = manifest.requires_free.max(release.size);
+    if facts.free < need {
+        return Err(Refusal::new(Reason::NoSpace, format!("{need} bytes are needed, {} are free", facts.free)));
+    }
+    Ok(())
+}

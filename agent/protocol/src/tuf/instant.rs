@@ -1,0 +1,152 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A moment, whole seconds since 1970 in UTC; written `2026-01-31T23:59:59Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The moment so many seconds after the start of 1970; the latest that can be written is the end of the year 9999.
+    #[must_use]
+    pub const fn from_unix(seconds: u64) -> Self {
+        const LAST: u64 = 253_402_300_799;
+        Self(if seconds > LAST { LAST } else { seconds })
+    }
+
+    /// Seconds since the start of 1970.
+    #[must_use]
+    pub const fn unix(self) -> u64 {
+        self.0
+    }
+
+    /// The moment so many seconds later.
+    #[must_use]
+    pub const fn plus(self, seconds: u64) -> Self {
+        Self::from_unix(self.0.saturating_add(seconds))
+    }
+}
+
+/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar.
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    // Years begin in March here, so that leap days come last.
+    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let (era, of_era) = (year / 400, year % 400);
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1 - 719_468
+}
+
+fn month_length(year: u64, month: u64) -> u64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+impl FromStr for Instant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let malformed = || format!("{:?} is not a moment like 2026-01-31T23:59:59Z", crate::limits::clip(text, 64));
+        let bytes = text.as_bytes();
+        let shape = bytes.len() == 20
+            && [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')]
+                .iter()
+                .all(|(at, byte)| bytes[*at] == *byte);
+        if !shape {
+            return Err(malformed());
+        }
+        let number = |from: usize, to: usize| -> Result<u64, String> {
+            let digits = &bytes[from..to];
+            if !digits.iter().all(u8::is_ascii_digit) {
+                return Err(malformed());
+            }
+            Ok(digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
+        };
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        let valid = year >= 1970
+            && (1..=12).contains(&month)
+            && (1..=month_length(year, month)).contains(&day)
+            && hour < 24
+            && minute < 60
+            && second < 60;
+        if !valid {
+            return Err(malformed());
+        }
+        Ok(Self(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second))
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, seconds) = (self.0 / 86_400, self.0 % 86_400);
+        let shifted = count + 719_468;
+        let (era, day) = (shifted / 146_097, shifted % 146_097);
+        let of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day_of_year = day - (365 * of_era + of_era / 4 - of_era / 100);
+        let month = (5 * day_of_year + 2) / 153;
+        let date = day_of_year - (153 * month + 2) / 5 + 1;
+        let calendar_month = if month < 10 { month + 3 } else { month - 9 };
+        let year = era * 400 + of_era + u64::from(calendar_month <= 2);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{calendar_month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_both_ways() {
+        for (text, unix) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2000-02-29T23:59:59Z", 951_868_799),
+            ("2026-11-22T23:45:00Z", 1_795_391_100),
+            ("9999-12-31T23:59:59Z", 253_402_300_799),
+        ] {
+            let instant: Instant = text.parse().expect(text);
+            assert_eq!((instant.unix(), instant.to_string().as_str()), (unix, text));
+        }
+        for seconds in (0..253_402_300_799).step_by(86_399 * 997) {
+            let text = Instant::from_unix(seconds).to_string();
+            assert_eq!(text.parse::<Instant>().expect("own form").unix(), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for bad in [
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-01-00T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:00:60Z",
+            "1969-12-31T23:59:59Z",
+            "2026-01-01T00:00:00",
+            "2026-01-01T00:00:00+00:00",
+            "2026-01-01 00:00:00Z",
+            "2026-01-01T00:00:00.0Z",
+            "+026-01-01T00:00:00Z",
+            "",
+        ] {
+            assert!(bad.parse::<Instant>().is_err(), "{bad}");
+        }
+    }
+}

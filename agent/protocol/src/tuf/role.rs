@@ -1,0 +1,44 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::limits;
+
+/// Whose signatures a role needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoleKeys {
+    /// Ids of the keys.
+    pub keyids: Vec<String>,
+    /// How many distinct keys must have signed, at least 1.
+    pub threshold: u64,
+    /// Fields that are not known here.
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, Value>,
+}
+
+impl RoleKeys {
+    /// Names keys and threshold.
+    #[must_use]
+    pub fn new(keyids: Vec<String>, threshold: u64) -> Self {
+        Self { keyids, threshold, extra: BTreeMap::new() }
+    }
+
+    /// What is wrong with it.
+    pub(super) fn check(&self) -> Result<(), String> {
+        check_keys(&self.keyids, self.threshold)
+    }
+}
+
+pub(super) fn check_keys(keyids: &[String], threshold: u64) -> Result<(), String> {
+    if threshold == 0 {
+        return Err("a threshold is 0".to_owned());
+    }
+    if keyids.len() > limits::ROLE_KEYS {
+        return Err(format!("a role has {} keys, over the limit of {}", keyids.len(), limits::ROLE_KEYS));
+    }
+    if keyids.iter().collect::<BTreeSet<_>>().len() != keyids.len() {
+        return Err("a role names a key id twice".to_owned());
+    }
+    Ok(())
+}

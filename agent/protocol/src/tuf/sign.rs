@@ -1,0 +1,62 @@
+use std::fmt;
+
+use ed25519_dalek::Signer as _;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Key, Signature, canonical_value, hex};
+
+/// An ed25519 key that signs. Its secret is never printed and wiped when it is dropped.
+#[derive(Clone)]
+pub struct SigningKey(ed25519_dalek::SigningKey);
+
+impl SigningKey {
+    /// The key with this secret, 32 bytes from a source of randomness.
+    #[must_use]
+    pub fn from_secret(secret: &[u8; 32]) -> Self {
+        Self(ed25519_dalek::SigningKey::from_bytes(secret))
+    }
+
+    /// The secret, to be kept sealed.
+    #[must_use]
+    pub fn secret(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
+    /// The public key as metadata carries it.
+    #[must_use]
+    pub fn public(&self) -> Key {
+        Key::ed25519(self.0.verifying_key().as_bytes())
+    }
+
+    /// Signs a message under the key's own id.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> Signature {
+        let sig = hex::encode(&self.0.sign(message).to_bytes());
+        Signature { keyid: self.public().id(), sig }
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.public().id())
+    }
+}
+
+/// Signs metadata with every key given and writes the document.
+///
+/// # Errors
+/// When the metadata has a fraction in it, which the canonical form does not know.
+pub fn sign(payload: &impl Serialize, keys: &[&SigningKey]) -> Result<Vec<u8>, serde_json::Error> {
+    sign_value(&serde_json::to_value(payload)?, keys)
+}
+
+/// Signs a document that is JSON already; see [`sign`].
+///
+/// # Errors
+/// When the document has a fraction in it.
+pub fn sign_value(signed: &Value, keys: &[&SigningKey]) -> Result<Vec<u8>, serde_json::Error> {
+    let message = canonical_value(signed)?;
+    let signatures: Vec<_> = keys.iter().map(|key| key.sign(&message)).collect();
+    serde_json::to_vec(&json!({"signatures": signatures, "signed": signed}))
+}

@@ -1,0 +1,9 @@
+//! The client workflow against a repository that can be made to misbehave.
+
+mod attacks;
+mod delegations;
+mod keys;
+mod repo;
+mod rollback;
+mod scenario;
+mod workflow;

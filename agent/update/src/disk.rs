@@ -1,0 +1,134 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What an update asks of the file system. Names are paths within the device's folder; `update/` lies in it.
+pub trait Disk {
+    /// Reads a file of at most `limit` bytes; none when there is none.
+    ///
+    /// # Errors
+    /// When the file system fails or the file is longer.
+    fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>>;
+    /// Reads up to `len` bytes from a place; fewer at the end of the file, none without a file.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    fn read_at(&self, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>>;
+    /// Writes bytes at a place; the file is made when there is none.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes a file's bytes and length durable.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    fn sync(&mut self, name: &str) -> io::Result<()>;
+    /// Gives a file another name, in the place of one that has it.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file, if there is one.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+    /// Makes all names durable.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    fn sync_names(&mut self) -> io::Result<()>;
+    /// Room that is left, bytes.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    fn free(&self) -> io::Result<u64>;
+}
+
+/// The device's folder.
+#[derive(Debug, Clone)]
+pub struct SystemDisk {
+    root: PathBuf,
+}
+
+impl SystemDisk {
+    /// Uses the device's folder, and makes `update/` in it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root.join("update"))?;
+        File::open(root)?.sync_all()?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// The path of a file.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+}
+
+fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+impl Disk for SystemDisk {
+    fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let Some(file) = absent(File::open(self.path(name)))? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::Error::other(format!("{name} is over {limit} bytes")));
+        }
+        Ok(Some(bytes))
+    }
+
+    fn read_at(&self, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        let Some(file) = absent(File::open(self.path(name)))? else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.path(name))?;
+        file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        File::open(self.path(name))?.sync_all()
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        absent(fs::remove_file(self.path(name))).map(drop)
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        File::open(self.path("update"))?.sync_all()?;
+        File::open(&self.root)?.sync_all()
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}

@@ -1,0 +1,226 @@
+//! The files of an update: the pointer, the two slots, the download and the copy of the firmware's state.
+
+use std::io;
+
+use iottly_protocol::release::ChunkList;
+use sha2::{Digest, Sha256};
+
+use crate::disk::Disk;
+use crate::state::{Planned, Running, Slot};
+
+const POINTER: &str = "update/pointer";
+const POINTER_NEW: &str = "update/pointer.new";
+const CHUNKS: &str = "update/download.chunks";
+const PART: &str = "update/download.part";
+const STATE: &str = "firmware.state";
+const STATE_NEW: &str = "update/state.new";
+const COPY: &str = "update/state.copy";
+const COPY_NEW: &str = "update/state.copy.new";
+/// Longest state file, above what a firmware may store.
+const MAX_STATE: u64 = 4 << 20;
+/// Bytes that are hashed at a time.
+const STEP: u64 = 1 << 20;
+
+/// The file of a slot.
+#[must_use]
+pub const fn slot_file(slot: Slot) -> &'static str {
+    match slot {
+        Slot::A => "update/slot-a.wasm",
+        Slot::B => "update/slot-b.wasm",
+    }
+}
+
+/// Which firmware the pointer names; the factory's without a pointer.
+///
+/// # Errors
+/// When the disk fails or the pointer is none of ours.
+pub fn read_pointer(disk: &impl Disk) -> io::Result<Running> {
+    match disk.read(POINTER, 16)?.as_deref() {
+        None | Some(b"factory\n") => Ok(Running::Factory),
+        Some(b"a\n") => Ok(Running::Slot(Slot::A)),
+        Some(b"b\n") => Ok(Running::Slot(Slot::B)),
+        Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the pointer names no firmware")),
+    }
+}
+
+/// Lets the pointer name a firmware: one atomic rename.
+///
+/// # Errors
+/// When the disk fails; the pointer then names what it named, or the new one.
+pub fn point(disk: &mut impl Disk, to: Running) -> io::Result<()> {
+    let text: &[u8] = match to {
+        Running::Factory => b"factory\n",
+        Running::Slot(Slot::A) => b"a\n",
+        Running::Slot(Slot::B) => b"b\n",
+    };
+    replace(disk, POINTER_NEW, POINTER, text)
+}
+
+fn replace(disk: &mut impl Disk, new: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+    disk.remove(new)?;
+    disk.write_at(new, 0, bytes)?;
+    disk.sync(new)?;
+    disk.rename(new, name)?;
+    disk.sync_names()
+}
+
+/// Copies the firmware's state for the way back.
+///
+/// # Errors
+/// When the disk fails.
+pub fn copy_state(disk: &mut impl Disk) -> io::Result<()> {
+    let copy = match disk.read(STATE, MAX_STATE)? {
+        Some(state) => [&[1], &state[..]].concat(),
+        None => vec![0],
+    };
+    replace(disk, COPY_NEW, COPY, &copy)
+}
+
+/// Puts the copy back.
+///
+/// # Errors
+/// When the disk fails.
+pub fn restore_state(disk: &mut impl Disk) -> io::Result<()> {
+    match disk.read(COPY, MAX_STATE + 1)?.as_deref().and_then(<[u8]>::split_first) {
+        Some((1, state)) => replace(disk, STATE_NEW, STATE, state),
+        Some(_) => {
+            disk.remove(STATE)?;
+            disk.sync_names()
+        }
+        None => Ok(()),
+    }
+}
+
+/// Removes what an update leaves behind.
+///
+/// # Errors
+/// When the disk fails.
+pub fn clean_up(disk: &mut impl Disk) -> io::Result<()> {
+    for name in [COPY, COPY_NEW, STATE_NEW, POINTER_NEW, CHUNKS, PART] {
+        disk.remove(name)?;
+    }
+    disk.sync_names()
+}
+
+/// A download under way: which parts are kept is found by hashing them again, never by the file's length.
+#[derive(Debug)]
+pub struct Download {
+    list: ChunkList,
+    sha256: String,
+    chunk_size: u64,
+    size: u64,
+    kept: Vec<bool>,
+}
+
+impl Download {
+    /// Takes a download up again, as far as it came.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn resume(disk: &impl Disk, release: &Planned, list: ChunkList) -> io::Result<Self> {
+        let kept = vec![false; list.len()];
+        let mut download =
+            Self { list, sha256: release.sha256.clone(), chunk_size: release.chunk_size, size: release.size, kept };
+        for number in 0..download.kept.len() {
+            let (from, len) = download.range(number);
+            let part = disk.read_at(PART, from, len)?;
+            download.kept[number] = part.len() as u64 == len && download.list.matches(number, &part);
+        }
+        Ok(download)
+    }
+
+    /// Whether this is the download of that release.
+    #[must_use]
+    pub fn is_of(&self, release: &Planned) -> bool {
+        self.sha256 == release.sha256
+    }
+
+    /// The first part that is missing: its number, first byte and length.
+    #[must_use]
+    pub fn missing(&self) -> Option<(usize, u64, u64)> {
+        let number = self.kept.iter().position(|kept| !kept)?;
+        let (from, len) = self.range(number);
+        Some((number, from, len))
+    }
+
+    fn range(&self, number: usize) -> (u64, u64) {
+        let from = (number as u64).saturating_mul(self.chunk_size).min(self.size);
+        (from, self.chunk_size.min(self.size - from))
+    }
+
+    /// Keeps a part if it is what was signed; says whether it is.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn keep(&mut self, disk: &mut impl Disk, number: usize, part: &[u8]) -> io::Result<bool> {
+        let (from, len) = self.range(number);
+        if part.len() as u64 != len || !self.list.matches(number, part) {
+            return Ok(false);
+        }
+        disk.write_at(PART, from, part)?;
+        disk.sync(PART)?;
+        self.kept[number] = true;
+        Ok(true)
+    }
+}
+
+/// The list of parts that is kept for a release, if it is that release's.
+///
+/// # Errors
+/// When the disk fails.
+pub fn kept_list(disk: &impl Disk, release: &Planned) -> io::Result<Option<ChunkList>> {
+    let list = disk.read(CHUNKS, 256 << 10)?.and_then(|bytes| ChunkList::decode(&bytes));
+    Ok(list.filter(|list| is_list_of(list, release)))
+}
+
+/// Says whether a list has the signed root and one digest for each part.
+#[must_use]
+pub fn is_list_of(list: &ChunkList, release: &Planned) -> bool {
+    let parts = release.size.div_ceil(release.chunk_size.max(1)).max(1);
+    list.len() as u64 == parts && iottly_protocol::tuf::encode_hex(&list.root()) == release.chunk_root
+}
+
+/// Begins a download: forgets another one's parts and keeps the list.
+///
+/// # Errors
+/// When the disk fails.
+pub fn begin_download(disk: &mut impl Disk, list: &ChunkList) -> io::Result<()> {
+    disk.remove(PART)?;
+    disk.remove(CHUNKS)?;
+    disk.write_at(CHUNKS, 0, &list.encode())?;
+    disk.write_at(PART, 0, &[])?;
+    disk.sync(CHUNKS)?;
+    disk.sync_names()
+}
+
+/// Checks the digest of the whole and moves it to its slot. Repeating it after a cut does no harm.
+///
+/// # Errors
+/// When the disk fails.
+pub fn fill_slot(disk: &mut impl Disk, release: &Planned, slot: Slot) -> io::Result<bool> {
+    let file = slot_file(slot);
+    if is_release(disk, PART, release)? {
+        disk.sync(PART)?;
+        disk.rename(PART, file)?;
+        disk.sync_names()?;
+    }
+    is_release(disk, file, release)
+}
+
+/// Says whether a file is the release, by length and digest.
+///
+/// # Errors
+/// When the disk fails.
+pub fn is_release(disk: &impl Disk, name: &str, release: &Planned) -> io::Result<bool> {
+    let mut hasher = Sha256::new();
+    let mut offset = 0;
+    loop {
+        let bytes = disk.read_at(name, offset, STEP)?;
+        if bytes.is_empty() || offset > release.size {
+            break;
+        }
+        hasher.update(&bytes);
+        offset += bytes.len() as u64;
+    }
+    Ok(offset == release.size && iottly_protocol::tuf::encode_hex(&hasher.finalize()) == release.sha256)
+}

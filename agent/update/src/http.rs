@@ -1,0 +1,79 @@
+use std::io::Read;
+use std::time::Duration;
+
+use iottly_protocol::tuf::{Fetch, FetchError, Place};
+use ureq::Agent;
+use ureq::http::StatusCode;
+
+/// How long a connection may take to come about, and an answer to begin.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one file may take; a part of a release is a file.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// A repository behind a web server.
+#[derive(Debug, Clone)]
+pub struct HttpRepository {
+    agent: Agent,
+    metadata: String,
+    targets: String,
+}
+
+impl HttpRepository {
+    /// Names the addresses under which metadata and targets lie.
+    #[must_use]
+    pub fn new(metadata: &str, targets: &str) -> Self {
+        let config = Agent::config_builder()
+            .timeout_connect(Some(PATIENCE))
+            .timeout_recv_response(Some(PATIENCE))
+            .timeout_global(Some(LONGEST))
+            .http_status_as_error(false)
+            .max_redirects(3)
+            .build();
+        let slashed = |url: &str| format!("{}/", url.trim_end_matches('/'));
+        Self { agent: config.new_agent(), metadata: slashed(metadata), targets: slashed(targets) }
+    }
+
+    /// Reads some bytes of a target, named by its encoded path.
+    ///
+    /// # Errors
+    /// When the server does not have them or answers with anything else.
+    pub fn range(&self, path: &str, from: u64, length: u64) -> Result<Box<dyn Read>, FetchError> {
+        let last = from.saturating_add(length).saturating_sub(1);
+        let url = format!("{}{path}", self.targets);
+        let answer = self.agent.get(&url).header("Range", format!("bytes={from}-{last}")).call();
+        let answer = answer.map_err(|e| FetchError::Failed(e.to_string()))?;
+        match answer.status() {
+            StatusCode::PARTIAL_CONTENT => Ok(Box::new(answer.into_body().into_reader())),
+            // A server without ranges sends all of it.
+            StatusCode::OK => {
+                let mut body = answer.into_body().into_reader();
+                let skipped = std::io::copy(&mut body.by_ref().take(from), &mut std::io::sink());
+                skipped.map_err(|e| FetchError::Failed(e.to_string()))?;
+                Ok(Box::new(body))
+            }
+            status => Err(refused(status)),
+        }
+    }
+}
+
+fn refused(status: StatusCode) -> FetchError {
+    match status {
+        // Storage services say "forbidden" for what is not there.
+        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => FetchError::NotFound,
+        status => FetchError::Failed(format!("the server answers {}", status.as_u16())),
+    }
+}
+
+impl Fetch for HttpRepository {
+    fn open(&mut self, place: Place<'_>) -> Result<Box<dyn Read + '_>, FetchError> {
+        let url = match place {
+            Place::Metadata(name) => format!("{}{name}", self.metadata),
+            Place::Target(path) => format!("{}{path}", self.targets),
+        };
+        let answer = self.agent.get(&url).call().map_err(|e| FetchError::Failed(e.to_string()))?;
+        if answer.status() != StatusCode::OK {
+            return Err(refused(answer.status()));
+        }
+        Ok(Box::new(answer.into_body().into_reader()))
+    }
+}

@@ -1,0 +1,29 @@
+//! How a device takes a release: where signed files come from, where they are kept, and the state machine from a directive to
+//! a committed release or back to the old one.
+//!
+//! What is trusted is decided in `iottly_protocol::tuf` and `iottly_protocol::release`; nothing here decides it again.
+//! [`Machine`] is pure; [`Updater`] performs what it decides on a [`Disk`] and a [`Host`].
+
+mod disk;
+mod driver;
+pub mod files;
+mod folder;
+mod http;
+mod journal;
+mod keep;
+mod machine;
+mod state;
+mod trust;
+
+pub use disk::{Disk, SystemDisk};
+pub use driver::{Host, MetaError, Updater};
+pub use folder::FolderRepository;
+pub use http::HttpRepository;
+pub use journal::Journal;
+pub use keep::{KeepError, keep_target};
+pub use machine::{MAX_BOOTS, MAX_WRITES, Machine};
+pub use state::{
+    Attempt, Committed, Effect, Ending, Event, MAX_QUARANTINED, Memory, Now, Offer, Outcome, Phase, Planned, Progress, Running,
+    Slot, State,
+};
+pub use trust::{TrustFolder, file_name, replace};

@@ -1,0 +1,391 @@
+//! The update's state machine: data, an event and the time in, effects out. No file, no socket, no clock.
+//!
+//! Every transition begins with [`Effect::Journal`]; whoever performs the effects stops at one that fails. After a cut the
+//! machine goes on from what the journal holds and from where the pointer points.
+
+use iottly_protocol::release::{Action, Reason, Refusal};
+
+use crate::state::{
+    Attempt, Committed, Effect, Ending, Event, MAX_QUARANTINED, Memory, Now, Offer, Outcome, Phase, Planned, Progress, Running,
+    State, refusal,
+};
+
+/// Most writes of the journal for one update: a limit on what a loop can wear out.
+pub const MAX_WRITES: u32 = 28;
+/// Most starts of the board within one trial.
+pub const MAX_BOOTS: u32 = 3;
+/// Bad copies of a part before the download is given up.
+const MAX_CORRUPT: u32 = 3;
+/// Longest wait between two tries to fetch a part, milliseconds.
+const MAX_BACKOFF_MS: u64 = 60_000;
+/// How often a waiting update looks again, milliseconds.
+const LOOK_AGAIN_MS: u64 = 30_000;
+
+/// What is known of a trial since it was started; a restart begins it anew.
+#[derive(Debug, Clone, Default)]
+struct Trial {
+    since_ms: u64,
+    healthy: u32,
+}
+
+/// The machine.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    memory: Memory,
+    trial: Trial,
+    corrupt: u32,
+    failures: u32,
+}
+
+impl Machine {
+    /// Begins with what the journal holds; [`Event::Boot`] comes first.
+    #[must_use]
+    pub fn new(memory: Memory) -> Self {
+        Self { memory, trial: Trial::default(), corrupt: 0, failures: 0 }
+    }
+
+    /// What is to survive.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Handles an event.
+    pub fn handle(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        if now.clock_trusted {
+            // Written with the next transition.
+            self.memory.clock_floor = self.memory.clock_floor.max(now.unix);
+        }
+        let mut out = Vec::new();
+        match event {
+            Event::Boot { pointer } => self.boot(pointer, now, &mut out),
+            Event::Offer(offer) => self.offer(offer, now, &mut out),
+            Event::Reported => {
+                if self.memory.last.take().is_some() {
+                    out.push(Effect::Journal(Box::new(self.memory.clone())));
+                }
+            }
+            other => self.step(other, now, &mut out),
+        }
+        out
+    }
+
+    /// The date, never before what has certainly passed.
+    fn unix(&self, now: Now) -> u64 {
+        now.unix.max(self.memory.clock_floor)
+    }
+
+    fn boot(&mut self, pointer: Running, now: Now, out: &mut Vec<Effect>) {
+        let home = self.memory.home();
+        if let Some(outcome) = &self.memory.last {
+            out.push(Effect::Report(ended(outcome)));
+        }
+        let Some(attempt) = &self.memory.attempt else {
+            // A cut after the last journal entry of a roll-back or before the first of a switch leaves nothing to do.
+            if pointer != home {
+                out.push(Effect::Point(home));
+            }
+            out.push(Effect::Start { firmware: home, trial: false });
+            return;
+        };
+        let target = Running::Slot(attempt.slot);
+        match attempt.state {
+            State::Switching if pointer == target => self.start_trial(now, out),
+            State::Trial => self.start_trial(now, out),
+            State::Committing => {
+                out.push(Effect::Start { firmware: target, trial: false });
+                self.enter(State::Committing, now, out);
+            }
+            State::RollingBack => self.enter(State::RollingBack, now, out),
+            state => {
+                out.push(Effect::Start { firmware: home, trial: false });
+                let again = match state {
+                    State::Offered => State::VerifyingMeta,
+                    // The pointer did not move: the copy of the state may be old by now.
+                    State::Switching | State::Armed | State::Staged => State::Armed,
+                    other => other,
+                };
+                self.go(again, now, out);
+            }
+        }
+    }
+
+    fn offer(&mut self, offer: Offer, now: Now, out: &mut Vec<Effect>) {
+        if offer.counter <= self.memory.counter {
+            return;
+        }
+        if let Some(attempt) = &self.memory.attempt {
+            if !attempt.state.is_cancellable() {
+                // It ends soon; the directive is sent again with a later hello.
+                return;
+            }
+            let (reason, detail) = match offer.action {
+                Action::Cancel => (Reason::Cancelled, "withdrawn"),
+                _ => (Reason::Superseded, "another directive came"),
+            };
+            self.memory.counter = offer.counter;
+            self.finish(Ending::Cancelled, Some(refusal(reason, detail)), out);
+        }
+        self.memory.counter = offer.counter;
+        if offer.action == Action::Cancel {
+            out.push(Effect::Journal(Box::new(self.memory.clone())));
+            return;
+        }
+        let slot = self.memory.free_slot();
+        let deadline = self.unix(now).saturating_add(offer.deadline_s);
+        (self.corrupt, self.failures) = (0, 0);
+        self.memory.attempt =
+            Some(Attempt { offer, state: State::Offered, why: None, deadline, boots: 0, writes: 0, slot, release: None });
+        if self.runs_already() {
+            return self.finish(Ending::Committed, None, out);
+        }
+        self.go(State::Offered, now, out);
+        self.go(State::VerifyingMeta, now, out);
+    }
+
+    fn runs_already(&self) -> bool {
+        let (Some(attempt), Some(committed)) = (&self.memory.attempt, &self.memory.committed) else { return false };
+        attempt.offer.sha256.eq_ignore_ascii_case(&committed.sha256)
+    }
+
+    fn step(&mut self, event: Event, now: Now, out: &mut Vec<Effect>) {
+        let Some(state) = self.memory.attempt.as_ref().map(|attempt| attempt.state) else { return };
+        match (state, event) {
+            (State::VerifyingMeta, Event::MetaOk(release)) => {
+                self.attempt().release = Some(release);
+                self.go(State::Preflight, now, out);
+            }
+            (State::VerifyingMeta | State::Preflight, Event::Refused(why)) => self.finish(Ending::Rejected, Some(why), out),
+            (State::VerifyingMeta, Event::PartFailed { detail, .. }) => self.retry(&detail, now, out),
+            (State::Preflight, Event::Room) => self.preflight(now, out),
+            (State::Downloading, Event::PartKept { complete: true }) => self.go(State::VerifyingImage, now, out),
+            (State::Downloading, Event::PartKept { complete: false }) => {
+                (self.corrupt, self.failures) = (0, 0);
+                self.act(now, out);
+            }
+            (State::Downloading, Event::PartFailed { corrupt, detail }) => self.part_failed(corrupt, &detail, now, out),
+            (State::VerifyingImage, Event::ImageOk) => {
+                self.go(State::Staged, now, out);
+                self.go(State::Armed, now, out);
+            }
+            (State::VerifyingImage, Event::ImageBad(why)) => self.finish(Ending::Failed, Some(why), out),
+            (State::Armed, Event::Copied) => self.go(State::Switching, now, out),
+            (State::Switching, Event::Switched) => self.start_trial(now, out),
+            (State::Trial, Event::Trapped(detail)) => self.roll_back(refusal(Reason::CrashLoop, detail), now, out),
+            (State::Trial, Event::Unhealthy(detail)) => self.roll_back(refusal(Reason::Unhealthy, detail), now, out),
+            (State::Trial, Event::Healthy) => {
+                self.trial.healthy += 1;
+                self.judge(now, out);
+            }
+            (State::Committing, Event::Done) => self.commit(out),
+            (State::RollingBack, Event::Done) => self.rolled_back(out),
+            (_, Event::DiskFailed(detail)) if state.is_cancellable() => {
+                self.finish(Ending::Failed, Some(refusal(Reason::NoSpace, detail)), out);
+                if state == State::Armed {
+                    // It was stopped for the copy.
+                    out.push(Effect::Start { firmware: self.memory.home(), trial: false });
+                }
+            }
+            (_, Event::Tick) => self.tick(state, now, out),
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, state: State, now: Now, out: &mut Vec<Effect>) {
+        let overdue = self.unix(now) >= self.attempt().deadline;
+        match state {
+            State::Trial => self.judge(now, out),
+            State::Committing | State::RollingBack | State::Switching => {}
+            _ if overdue => {
+                let name = serde_json::to_string(&state).unwrap_or_default();
+                let why = refusal(Reason::Timeout, format!("the deadline passed in {}", name.trim_matches('"')));
+                self.finish(Ending::Failed, Some(why), out);
+            }
+            State::Deferred => self.go(State::Preflight, now, out),
+            State::VerifyingMeta | State::Downloading => self.act(now, out),
+            _ => {}
+        }
+    }
+
+    /// Preflight, once there is room: the window and the clock.
+    fn preflight(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let unix = iottly_protocol::tuf::Instant::from_unix(self.unix(now));
+        let wait = match self.attempt().offer.window {
+            Some(_) if !now.clock_trusted => Some(refusal(Reason::Clock, "the time is not known")),
+            Some(window) if !window.contains(unix) => Some(refusal(Reason::Window, "outside its maintenance window")),
+            _ => None,
+        };
+        match wait {
+            None => self.go(State::Downloading, now, out),
+            Some(why) => {
+                self.attempt().why = Some(why);
+                self.go(State::Deferred, now, out);
+            }
+        }
+    }
+
+    fn part_failed(&mut self, corrupt: bool, detail: &str, now: Now, out: &mut Vec<Effect>) {
+        if corrupt {
+            self.corrupt += 1;
+            if self.corrupt >= MAX_CORRUPT {
+                return self.finish(Ending::Failed, Some(refusal(Reason::ChunkCorrupt, detail)), out);
+            }
+        }
+        self.retry(detail, now, out);
+    }
+
+    /// Tries again a little later each time; the deadline ends it.
+    fn retry(&mut self, detail: &str, now: Now, out: &mut Vec<Effect>) {
+        self.failures = self.failures.saturating_add(1);
+        let wait = 500u64.saturating_mul(1 << self.failures.min(7)).min(MAX_BACKOFF_MS);
+        let attempt = self.attempt();
+        let why = Some(refusal(Reason::Unreachable, detail));
+        let report = Progress {
+            id: attempt.offer.id.clone(),
+            sha256: attempt.offer.sha256.clone(),
+            phase: Phase::State(attempt.state),
+            why,
+        };
+        out.push(Effect::Report(report));
+        out.push(Effect::WakeAt(now.mono_ms.saturating_add(wait)));
+    }
+
+    /// Starts the new release under watch. The start is counted before it happens.
+    fn start_trial(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let attempt = self.attempt();
+        attempt.boots += 1;
+        if attempt.boots > MAX_BOOTS {
+            let why = refusal(Reason::CrashLoop, format!("the board restarted {MAX_BOOTS} times in the trial"));
+            return self.roll_back(why, now, out);
+        }
+        self.trial = Trial { since_ms: now.mono_ms, healthy: 0 };
+        self.go(State::Trial, now, out);
+    }
+
+    /// Ends the trial when its time is over.
+    fn judge(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let health = self.release().health;
+        if now.mono_ms.saturating_sub(self.trial.since_ms) < health.grace_ms {
+            return;
+        }
+        if self.trial.healthy >= health.min_ok {
+            return self.go(State::Committing, now, out);
+        }
+        let detail = format!("healthy {} of {} times in {} ms", self.trial.healthy, health.min_ok, health.grace_ms);
+        self.roll_back(refusal(Reason::Unhealthy, detail), now, out);
+    }
+
+    fn roll_back(&mut self, why: Refusal, now: Now, out: &mut Vec<Effect>) {
+        self.attempt().why = Some(why);
+        self.go(State::RollingBack, now, out);
+    }
+
+    fn commit(&mut self, out: &mut Vec<Effect>) {
+        let (slot, release) = (self.attempt().slot, self.release().clone());
+        self.memory.floor = self.memory.floor.max(release.security_floor);
+        self.memory.quarantined.retain(|digest| *digest != release.sha256);
+        self.memory.committed =
+            Some(Committed { slot, sha256: release.sha256, release_seq: release.release_seq, data_schema: release.data_schema });
+        self.finish(Ending::Committed, None, out);
+    }
+
+    fn rolled_back(&mut self, out: &mut Vec<Effect>) {
+        let attempt = self.attempt();
+        let (sha256, why) = (attempt.offer.sha256.to_ascii_lowercase(), attempt.why.clone());
+        self.memory.quarantined.retain(|digest| *digest != sha256);
+        self.memory.quarantined.push(sha256);
+        let excess = self.memory.quarantined.len().saturating_sub(MAX_QUARANTINED);
+        self.memory.quarantined.drain(..excess);
+        self.finish(Ending::RolledBack, why, out);
+        // Only now: what the old firmware writes from here on must not be taken back by a repetition of the step.
+        out.push(Effect::Start { firmware: self.memory.home(), trial: false });
+    }
+
+    fn finish(&mut self, ending: Ending, why: Option<Refusal>, out: &mut Vec<Effect>) {
+        let Some(attempt) = self.memory.attempt.take() else { return };
+        let outcome = Outcome { id: attempt.offer.id, sha256: attempt.offer.sha256, ending, why };
+        let report = ended(&outcome);
+        self.memory.last = Some(outcome);
+        out.push(Effect::Journal(Box::new(self.memory.clone())));
+        out.push(Effect::Report(report));
+        out.push(Effect::CleanUp);
+    }
+
+    /// Writes a state down, then does what the state does.
+    fn go(&mut self, state: State, now: Now, out: &mut Vec<Effect>) {
+        let attempt = self.attempt();
+        attempt.state = state;
+        attempt.writes += 1;
+        if attempt.writes > MAX_WRITES {
+            // A loop through the states ends here; going back and committing do not loop.
+            let why = refusal(Reason::Timeout, format!("{MAX_WRITES} steps did not finish the update"));
+            match state {
+                State::RollingBack | State::Committing => {}
+                State::Trial | State::Switching => {
+                    attempt.why = Some(why);
+                    attempt.state = State::RollingBack;
+                }
+                _ => return self.finish(Ending::Failed, Some(why), out),
+            }
+        }
+        let attempt = self.attempt();
+        if !matches!(attempt.state, State::Deferred | State::RollingBack) {
+            attempt.why = None;
+        }
+        let state = attempt.state;
+        out.push(Effect::Journal(Box::new(self.memory.clone())));
+        self.enter(state, now, out);
+    }
+
+    /// What a state does, after it was written down or found in the journal.
+    fn enter(&mut self, state: State, now: Now, out: &mut Vec<Effect>) {
+        let attempt = self.attempt();
+        out.push(Effect::Report(Progress {
+            id: attempt.offer.id.clone(),
+            sha256: attempt.offer.sha256.clone(),
+            phase: Phase::State(state),
+            why: attempt.why.clone(),
+        }));
+        self.act(now, out);
+    }
+
+    fn act(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let attempt = self.attempt();
+        let slot = attempt.slot;
+        match attempt.state {
+            State::Offered | State::Staged => {}
+            State::VerifyingMeta => out.push(Effect::VerifyMeta(Box::new(attempt.offer.clone()))),
+            State::Preflight => out.push(Effect::CheckRoom(self.release().size)),
+            State::Deferred => out.push(Effect::WakeAt(now.mono_ms.saturating_add(LOOK_AGAIN_MS))),
+            State::Downloading => out.push(Effect::FetchPart(Box::new(self.release().clone()), slot)),
+            State::VerifyingImage => out.push(Effect::CheckImage(Box::new(self.release().clone()), slot)),
+            State::Armed => out.push(Effect::CopyState),
+            State::Switching => out.push(Effect::Point(Running::Slot(slot))),
+            State::Trial => {
+                let grace = self.release().health.grace_ms;
+                out.push(Effect::Start { firmware: Running::Slot(slot), trial: true });
+                out.push(Effect::WakeAt(now.mono_ms.saturating_add(grace)));
+            }
+            State::Committing => out.push(Effect::CleanUp),
+            State::RollingBack => out.extend([Effect::Stop, Effect::Point(self.memory.home()), Effect::RestoreState]),
+        }
+    }
+
+    fn attempt(&mut self) -> &mut Attempt {
+        self.memory.attempt.as_mut().expect("only called while an update is under way")
+    }
+
+    fn release(&self) -> &Planned {
+        let release = self.memory.attempt.as_ref().and_then(|attempt| attempt.release.as_ref());
+        release.expect("states behind verifying_meta have a release")
+    }
+}
+
+fn ended(outcome: &Outcome) -> Progress {
+    Progress {
+        id: outcome.id.clone(),
+        sha256: outcome.sha256.clone(),
+        phase: Phase::Ending(outcome.ending),
+        why: outcome.why.clone(),
+    }
+}

@@ -1,0 +1,365 @@
+use iottly_protocol::release::{Action, HealthRules, Reason, Refusal, Release, Window};
+use serde::{Deserialize, Serialize};
+
+/// One of the two places for a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Slot {
+    /// The first.
+    A,
+    /// The second.
+    B,
+}
+
+impl Slot {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+/// Which firmware the device runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Running {
+    /// The one it was set up with, if any.
+    Factory,
+    /// A release.
+    Slot(Slot),
+}
+
+/// Where an update is. The names on the wire are never changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The directive is stored.
+    Offered,
+    /// Metadata is fetched and checked.
+    VerifyingMeta,
+    /// Room, window and clock are looked at.
+    Preflight,
+    /// Waits; the reason says for what.
+    Deferred,
+    /// Parts are fetched.
+    Downloading,
+    /// The whole is checked, compiled and instantiated.
+    VerifyingImage,
+    /// The slot is complete and on the disk.
+    Staged,
+    /// The firmware's state is copied; the last moment to cancel.
+    Armed,
+    /// The pointer moves.
+    Switching,
+    /// The new release runs and is watched.
+    Trial,
+    /// The release becomes the committed one.
+    Committing,
+    /// The pointer and the firmware's state go back.
+    RollingBack,
+}
+
+impl State {
+    /// Whether the update can still be given up without a trace.
+    #[must_use]
+    pub const fn is_cancellable(self) -> bool {
+        !matches!(self, Self::Switching | Self::Trial | Self::Committing | Self::RollingBack)
+    }
+}
+
+/// How an update ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// The release runs and is healthy.
+    Committed,
+    /// Not taken.
+    Rejected,
+    /// Taken, and given up before it was switched on.
+    Failed,
+    /// Withdrawn.
+    Cancelled,
+    /// Tried, and the old firmware runs again.
+    RolledBack,
+}
+
+/// What is known about a release once its metadata is verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The target's path.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// sha256, hex.
+    pub sha256: String,
+    /// Its number.
+    pub release_seq: u64,
+    /// The floor once it is committed.
+    pub security_floor: u64,
+    /// Bytes of a part.
+    pub chunk_size: u64,
+    /// Root over the parts, hex.
+    pub chunk_root: String,
+    /// The layout in which it writes its state.
+    pub data_schema: u32,
+    /// When its trial is good.
+    pub health: HealthRules,
+}
+
+impl From<&Release> for Planned {
+    fn from(release: &Release) -> Self {
+        let manifest = &release.manifest;
+        Self {
+            path: release.path.clone(),
+            size: release.size,
+            sha256: release.sha256.clone(),
+            release_seq: manifest.release_seq,
+            security_floor: manifest.security_floor,
+            chunk_size: manifest.chunk_size,
+            chunk_root: manifest.chunk_root.to_ascii_lowercase(),
+            data_schema: manifest.data_schema.writes,
+            health: manifest.health,
+        }
+    }
+}
+
+/// The release that the device runs when nothing is tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// Where it lies.
+    pub slot: Slot,
+    /// sha256, hex.
+    pub sha256: String,
+    /// Its number.
+    pub release_seq: u64,
+    /// The layout in which it writes its state.
+    pub data_schema: u32,
+}
+
+/// A directive that was accepted: verified, for this device, in its time, with a new counter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The directive's id.
+    pub id: String,
+    /// The signed document, to be verified again after a restart.
+    pub document: String,
+    /// The directive's counter.
+    pub counter: u64,
+    /// What to do.
+    pub action: Action,
+    /// The release's sha256, hex.
+    pub sha256: String,
+    /// How long the update may take, seconds.
+    pub deadline_s: u64,
+    /// When it may begin.
+    pub window: Option<Window>,
+    /// Bytes a second at most; 0 for no cap.
+    pub max_bps: u64,
+}
+
+/// An update under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The directive.
+    pub offer: Offer,
+    /// Where it is.
+    pub state: State,
+    /// Why it waits or goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Refusal>,
+    /// Unix seconds at which it is given up.
+    pub deadline: u64,
+    /// Starts of the board within the trial.
+    pub boots: u32,
+    /// How often the journal was written for it.
+    pub writes: u32,
+    /// The slot that it fills.
+    pub slot: Slot,
+    /// The release, once its metadata is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Planned>,
+}
+
+/// How the last update ended; kept until the cloud has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The directive's id.
+    pub id: String,
+    /// The release's sha256, hex.
+    pub sha256: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// Why, unless it is committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Refusal>,
+}
+
+/// Most digests that are remembered as rolled back.
+pub const MAX_QUARANTINED: usize = 8;
+
+/// All that must survive: what the journal holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The highest directive counter that was accepted.
+    pub counter: u64,
+    /// No release below this number is taken.
+    pub floor: u64,
+    /// Unix seconds that have certainly passed.
+    pub clock_floor: u64,
+    /// The committed release; none while the firmware is the factory's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed: Option<Committed>,
+    /// Digests that were rolled back, the latest last.
+    #[serde(default)]
+    pub quarantined: Vec<String>,
+    /// The update under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+    /// How the last one ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Outcome>,
+}
+
+impl Memory {
+    /// What runs when nothing is tried.
+    #[must_use]
+    pub fn home(&self) -> Running {
+        self.committed.as_ref().map_or(Running::Factory, |committed| Running::Slot(committed.slot))
+    }
+
+    /// The slot that an update may fill.
+    #[must_use]
+    pub fn free_slot(&self) -> Slot {
+        self.committed.as_ref().map_or(Slot::A, |committed| committed.slot.other())
+    }
+}
+
+/// The time as the machine sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The board's date, unix seconds; may be wrong.
+    pub unix: u64,
+    /// Whether the date was confirmed since the start.
+    pub clock_trusted: bool,
+    /// Milliseconds that only grow, from any start.
+    pub mono_ms: u64,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The agent starts; the pointer names this firmware.
+    Boot {
+        /// What the pointer names.
+        pointer: Running,
+    },
+    /// A directive was accepted.
+    Offer(Offer),
+    /// Metadata is verified.
+    MetaOk(Planned),
+    /// The device does not take the release.
+    Refused(Refusal),
+    /// There is room.
+    Room,
+    /// A part is verified and kept; whether it was the last.
+    PartKept {
+        /// No part is missing.
+        complete: bool,
+    },
+    /// A part could not be had.
+    PartFailed {
+        /// It is not what was signed.
+        corrupt: bool,
+        /// For people.
+        detail: String,
+    },
+    /// The whole is verified, compiled and instantiated; the slot is on the disk.
+    ImageOk,
+    /// It is not.
+    ImageBad(Refusal),
+    /// The firmware's state is copied.
+    Copied,
+    /// The pointer names the slot.
+    Switched,
+    /// The firmware in trial trapped.
+    Trapped(String),
+    /// The firmware in trial says that it is well.
+    Healthy,
+    /// The firmware in trial breaks another health rule.
+    Unhealthy(String),
+    /// What a state does on leaving is done.
+    Done,
+    /// Time has passed.
+    Tick,
+    /// The cloud has the last outcome.
+    Reported,
+    /// The disk failed while the update was under way.
+    DiskFailed(String),
+}
+
+/// What is to be done, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Make this durable before anything that follows.
+    Journal(Box<Memory>),
+    /// Say where the update is.
+    Report(Progress),
+    /// Fetch and check metadata for the directive.
+    VerifyMeta(Box<Offer>),
+    /// See whether there is room for so many bytes.
+    CheckRoom(u64),
+    /// Fetch the next missing part.
+    FetchPart(Box<Planned>, Slot),
+    /// Check the whole, compile and instantiate it.
+    CheckImage(Box<Planned>, Slot),
+    /// Stop the firmware and copy its state.
+    CopyState,
+    /// Let the pointer name a firmware.
+    Point(Running),
+    /// Start a firmware; whether it is on trial.
+    Start {
+        /// Which.
+        firmware: Running,
+        /// It is watched.
+        trial: bool,
+    },
+    /// Stop the firmware.
+    Stop,
+    /// Put the copied state back.
+    RestoreState,
+    /// Remove the copied state and parts of downloads.
+    CleanUp,
+    /// Handle a tick at this time at the latest, in milliseconds of the growing clock.
+    WakeAt(u64),
+}
+
+/// What a device says about an update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The directive's id.
+    pub id: String,
+    /// The release's sha256, hex.
+    pub sha256: String,
+    /// Where it is, or how it ended.
+    pub phase: Phase,
+    /// Why it waits, goes back or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Refusal>,
+}
+
+/// Where an update is, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Phase {
+    /// Under way.
+    State(State),
+    /// Over.
+    Ending(Ending),
+}
+
+pub(crate) fn refusal(reason: Reason, detail: impl Into<String>) -> Refusal {
+    Refusal { reason, detail: detail.into() }
+}
