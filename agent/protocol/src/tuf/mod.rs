@@ -10,7 +10,7 @@
 //! - **One threshold function**, [`verify_threshold`], for every role and for documents of our own. It counts distinct public
 //!   keys: neither a repeated signature nor one key under two ids counts twice.
 //! - **ed25519 is strict**: the scalar `s` is below the group order, neither the key nor `R` is of small order, points are
-//!   encoded canonically, and the equation is the one without cofactor. `tests/ed25519.rs` holds the edge vectors.
+//!   encoded canonically, and the equation is the one without cofactor. `tests/signatures.rs` holds the vectors.
 //! - **ecdsa-sha2-nistp256** counts only where [`Schemes`] allows it. Keys of other schemes are carried and never count.
 //! - Repeated object keys, fractions, repeated key ids in a role or in a list of signatures make metadata malformed.
 

@@ -1,39 +1,48 @@
 use std::fmt;
 
-use ed25519_dalek::Signer as _;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Key, Signature, canonical_value, hex};
 
-/// An ed25519 key that signs. Its secret is never printed and wiped when it is dropped.
-#[derive(Clone)]
-pub struct SigningKey(ed25519_dalek::SigningKey);
+/// An ed25519 key that signs. Its secret is never printed.
+pub struct SigningKey {
+    secret: [u8; 32],
+    pair: Ed25519KeyPair,
+}
 
 impl SigningKey {
     /// The key with this secret, 32 bytes from a source of randomness.
     #[must_use]
     pub fn from_secret(secret: &[u8; 32]) -> Self {
-        Self(ed25519_dalek::SigningKey::from_bytes(secret))
+        let pair = Ed25519KeyPair::from_seed_unchecked(secret).expect("any 32 bytes are a secret");
+        Self { secret: *secret, pair }
     }
 
     /// The secret, to be kept sealed.
     #[must_use]
-    pub fn secret(&self) -> [u8; 32] {
-        self.0.to_bytes()
+    pub fn secret(&self) -> &[u8; 32] {
+        &self.secret
     }
 
     /// The public key as metadata carries it.
     #[must_use]
     pub fn public(&self) -> Key {
-        Key::ed25519(self.0.verifying_key().as_bytes())
+        Key::ed25519(self.pair.public_key().as_ref().try_into().expect("ed25519 keys have 32 bytes"))
     }
 
     /// Signs a message under the key's own id.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Signature {
-        let sig = hex::encode(&self.0.sign(message).to_bytes());
+        let sig = hex::encode(self.pair.sign(message).as_ref());
         Signature { keyid: self.public().id(), sig }
+    }
+}
+
+impl Clone for SigningKey {
+    fn clone(&self) -> Self {
+        Self::from_secret(&self.secret)
     }
 }
 
