@@ -103,9 +103,9 @@ fn a_scalar_has_one_spelling() {
         0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0, 0, 0,
         0, 0, 0, 0, 0, 0, 0, 0x10,
     ];
-    let signer = SigningKey::from_bytes(&[7; 32]);
-    let key = Key::ed25519(signer.verifying_key().as_bytes());
-    let mut signature = signer.sign(b"message").to_bytes();
+    let signer = SigningKey::from_secret(&[7; 32]);
+    let key = signer.public();
+    let mut signature = decode_hex(&signer.sign(b"message").sig).expect("hex");
     assert!(counts(key.clone(), b"message", &encode_hex(&signature)));
     let mut carry = 0;
     for (byte, order) in signature[32..].iter_mut().zip(ORDER) {

@@ -76,10 +76,6 @@ impl MemDisk {
         self.0.borrow_mut().lies = true;
     }
 
-    pub(crate) fn steps(&self) -> u64 {
-        self.0.borrow().steps
-    }
-
     pub(crate) fn is_cut(&self) -> bool {
         let inner = self.0.borrow();
         inner.cut_at.is_some_and(|at| inner.steps > at)
