@@ -110,7 +110,6 @@ fn assert_sweep(behaviour: Behaviour, ends: &[&str]) {
     assert!(failures.is_empty(), "{} of {cuts}: {:#?}", failures.len(), &failures[..failures.len().min(5)]);
     assert!(cuts > 1000, "{cuts} cuts");
     assert!(table.keys().all(|(_, end)| ends.contains(end)), "{table:?}");
-    println!("{behaviour:?}, {cuts} cuts: {table:#?}");
 }
 
 #[test]
