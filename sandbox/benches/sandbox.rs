@@ -1,6 +1,7 @@
 //! What the sandbox costs beside wasmtime alone: the same component, the same engine settings, in turns within one run.
 //!
-//! Prints a table; see `sandbox/README.md` for the command and what it measured.
+//! Prints tables; see `sandbox/README.md` for the command and what it measured. With the path of a component as its argument
+//! it measures that one as well: `firmware-examples/echo-js`, built by `iottly build`, stands for a script.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed measurement is no measurement; the table is the output")]
 
 #[path = "../tests/common/mod.rs"]
@@ -44,11 +45,29 @@ enum RawFault {
 #[derive(ComponentType, Lift, Lower, Clone, Copy)]
 #[component(enum)]
 #[repr(u8)]
+#[allow(dead_code, reason = "the firmware makes them")]
 enum Durability {
     #[component(name = "buffered")]
     Buffered,
     #[component(name = "durable")]
     Durable,
+}
+
+#[derive(ComponentType, Lift, Lower, Clone, Copy)]
+#[component(enum)]
+#[repr(u8)]
+#[allow(dead_code, reason = "the firmware makes them")]
+enum RawLevel {
+    #[component(name = "trace")]
+    Trace,
+    #[component(name = "debug")]
+    Debug,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "error")]
+    Error,
 }
 
 #[derive(ComponentType, Lower)]
@@ -103,6 +122,12 @@ impl Raw {
             Ok((Ok::<(), RawFault>(()),))
         };
         telemetry.func_wrap("send", send).unwrap();
+        let mut log = linker.instance("iottly:firmware/log@0.1.0").unwrap();
+        let write = |store: StoreContextMut<'_, ()>, (level, text): (RawLevel, WasmStr)| {
+            black_box((level as u8, text.to_str(&store)?.into_owned()));
+            Ok(())
+        };
+        log.func_wrap("write", write).unwrap();
         linker.define_unknown_imports_as_traps(&Self::load(engine, code)).unwrap();
         let pre = linker.instantiate_pre(&Self::load(engine, code)).unwrap();
         Self { engine: engine.clone(), pre }
@@ -153,6 +178,55 @@ fn started(firmware: &Firmware) -> Instance {
 }
 
 fn main() {
+    println!("wasmtime {}", iottly_sandbox::RUNTIME_VERSION);
+    code();
+    println!("\n| stopping what runs away | budget | stopped after |\n|---|---|---|");
+    runaway();
+    let path = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    if let Some(path) = path {
+        let wasm = std::fs::read(&path).unwrap();
+        script(&wasm);
+        crowd(&wasm);
+    }
+}
+
+fn head(what: &str) {
+    println!("\n| {what} | wasmtime alone | sandbox | ratio |\n|---|---|---|---|");
+}
+
+/// Both sides of a comparison, on one component.
+struct Sides {
+    raw: Raw,
+    cache: Cache,
+    runtime: Runtime,
+    firmware: Firmware,
+    code: std::path::PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Sides {
+    fn new(wasm: &[u8]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let code = dir.path().join("code");
+        std::fs::write(&code, compile_here(wasm, Backend::Native).unwrap()).unwrap();
+        let raw = Raw::new(&Raw::engine(), &code);
+        let runtime = Runtime::new().unwrap();
+        let cache = Cache::open(dir.path().join("cache"), compiler()).unwrap();
+        let firmware = cache.load(&runtime, wasm).unwrap();
+        Self { raw, cache, runtime, firmware, code, _dir: dir }
+    }
+
+    fn start_and_load(&self, wasm: &[u8]) {
+        let start = &mut || drop(black_box(self.firmware.start(Box::new(Recorder::default()), Limits::default()).unwrap()));
+        row("start and drop an instance", 1, &mut || drop(black_box(self.raw.start())), start);
+        let load = &mut || drop(black_box(self.cache.load(&self.runtime, wasm).unwrap()));
+        let raw = &mut || drop(black_box(Raw::load(&self.raw.engine, &self.code)));
+        row("load compiled code (ours checks digest, seal, world and manifest)", 1, raw, load);
+    }
+}
+
+/// A firmware in text form: what the calls themselves cost.
+fn code() {
     let times = |call: &str| {
         format!(
             "(local $n i32) (local.set $n (i32.const {CALLS}))
@@ -161,32 +235,105 @@ fn main() {
     };
     let send =
         "(call $send (i32.const 4096) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))";
-    let wasm = firmware(&[("tick", &times("(drop (call $now))")), ("health", &times(send))]);
-    let dir = tempfile::tempdir().unwrap();
-    let code = dir.path().join("code");
-    std::fs::write(&code, compile_here(&wasm, Backend::Native).unwrap()).unwrap();
-    let engine = Raw::engine();
-    let raw = Raw::new(&engine, &code);
-    let runtime = Runtime::new().unwrap();
-    let cache = Cache::open(dir.path().join("cache"), compiler()).unwrap();
-    let firmware = cache.load(&runtime, &wasm).unwrap();
-
-    println!("wasmtime {}\n\n| step | wasmtime alone | sandbox | ratio |\n|---|---|---|---|", iottly_sandbox::RUNTIME_VERSION);
-    let start = &mut || drop(black_box(firmware.start(Box::new(Recorder::default()), Limits::default()).unwrap()));
-    row("start and drop an instance", 1, &mut || drop(black_box(raw.start())), start);
-    let load = &mut || drop(black_box(cache.load(&runtime, &wasm).unwrap()));
-    row("load compiled code (with the check of its seal)", 1, &mut || drop(black_box(Raw::load(&engine, &code))), load);
-
-    let (mut store, instance) = raw.start();
+    // What was allocated for the command is given back, so that any number of them fit.
+    let nothing = "(global.set $next (i32.const 65536)) (i32.const 1024)";
+    let wasm = firmware(&[("tick", &times("(drop (call $now))")), ("health", &times(send)), ("handle", nothing)]);
+    let sides = Sides::new(&wasm);
+    head("compiled code");
+    sides.start_and_load(&wasm);
+    let (mut store, instance) = sides.raw.start();
     let handle: TypedFunc<(Command,), Answer<()>> = Raw::export(&mut store, &instance, "handle");
     let tick: TypedFunc<(u64,), Answer<u32>> = Raw::export(&mut store, &instance, "tick");
     let health: TypedFunc<(), Answer<()>> = Raw::export(&mut store, &instance, "health");
-    let mut ours = started(&firmware);
-    let command = || Command { name: "echo".to_owned(), values: "{\"content\":\"hi\"}".to_owned() };
-    let mut raw_handle = || assert!(handle.call(&mut store, (command(),)).unwrap().0.is_ok());
-    row("command handler that does nothing", 1, &mut raw_handle, &mut || ours.handle("echo", "{\"content\":\"hi\"}").unwrap());
+    let mut ours = started(&sides.firmware);
+    let mut raw_handle = || assert!(handle.call(&mut store, (echo(),)).unwrap().0.is_ok());
+    row("command handler that does nothing", 1, &mut raw_handle, &mut || ours.handle("echo", HI).unwrap());
     let mut raw_tick = || assert!(tick.call(&mut store, (0,)).unwrap().0.is_ok());
     row("host call `clock.now-ms`", CALLS, &mut raw_tick, &mut || _ = ours.tick(0).unwrap());
     let mut raw_health = || assert!(health.call(&mut store, ()).unwrap().0.is_ok());
     row("host call `telemetry.send` (ours checks the JSON)", CALLS, &mut raw_health, &mut || ours.health().unwrap());
+}
+
+const HI: &str = "{\"content\":\"hi\"}";
+
+fn echo() -> Command {
+    Command { name: "echo".to_owned(), values: HI.to_owned() }
+}
+
+/// How far beyond its budget an endless loop gets.
+fn runaway() {
+    let sides = Sides::new(&firmware(&[("tick", "(loop $again (br $again)) (unreachable)")]));
+    for budget in [20, 100, 500].map(Duration::from_millis) {
+        let stop = || {
+            let limits = Limits { tick: budget, ..Limits::default() };
+            let mut instance = sides.firmware.start(Box::new(NullHost), limits).unwrap();
+            let began = Instant::now();
+            instance.tick(0).unwrap_err();
+            began.elapsed()
+        };
+        let longest = (0..5).map(|_| stop()).max().unwrap();
+        println!("| longest of 5 | {budget:?} | {longest:.1?} |");
+    }
+}
+
+/// A script: its engine starts, and answers the platform's `echo`.
+fn script(wasm: &[u8]) {
+    let began = Instant::now();
+    let sides = Sides::new(wasm);
+    let both = began.elapsed();
+    head("script");
+    sides.start_and_load(wasm);
+    let (mut store, instance) = sides.raw.start();
+    let init: TypedFunc<(), Answer<()>> = Raw::export(&mut store, &instance, "init");
+    let handle: TypedFunc<(Command,), Answer<()>> = Raw::export(&mut store, &instance, "handle");
+    assert!(init.call(&mut store, ()).unwrap().0.is_ok());
+    let mut ours = started(&sides.firmware);
+    ours.init().unwrap();
+    let mut raw_handle = || assert!(handle.call(&mut store, (echo(),)).unwrap().0.is_ok());
+    row("handler `echo` with its reply", 1, &mut raw_handle, &mut || ours.handle("echo", HI).unwrap());
+    println!("\ncompiled twice, here and in the compile child, in {both:.2?}");
+}
+
+/// Many instances of one script in one process: what each costs, and what they cost each other.
+fn crowd(wasm: &[u8]) {
+    const MANY: u32 = 100;
+    let sides = Sides::new(wasm);
+    let born = || {
+        let mut instance = started(&sides.firmware);
+        instance.init().unwrap();
+        instance.handle("echo", HI).unwrap();
+        instance
+    };
+    let before = private_kib();
+    let mut all = vec![born()];
+    let first = private_kib() - before;
+    all.extend((1..MANY).map(|_| born()));
+    let further = (private_kib() - before - first) / i64::from(MANY - 1);
+    println!("\n| {MANY} instances of one script | |\n|---|---|");
+    println!("| private memory of the first | {first} KiB |\n| of each further one | {further} KiB |");
+    let took = |instances: &mut [Instance]| {
+        let mut times = Vec::new();
+        for _ in 0..20_000 / instances.len() {
+            for instance in &mut *instances {
+                let began = Instant::now();
+                instance.handle("echo", HI).unwrap();
+                times.push(began.elapsed());
+            }
+        }
+        times.sort_unstable();
+        (times[times.len() / 2], times[times.len() * 99 / 100])
+    };
+    let alone = took(&mut all[..1]);
+    let together = took(&mut all);
+    println!("| handler `echo`, one instance called 20,000 times: p50, p99 | {:?}, {:?} |", alone.0, alone.1);
+    println!("| all in turn, as often together: p50, p99 | {:?}, {:?} |", together.0, together.1);
+}
+
+/// Memory that is this process's alone.
+fn private_kib() -> i64 {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let of = |name: &str| {
+        rollup.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<i64>().ok())
+    };
+    of("Private_Dirty:").unwrap()
 }

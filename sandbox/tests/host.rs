@@ -3,10 +3,8 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
 use common::{Recorder, firmware, firmware_with, start};
-use iottly_sandbox::{CallError, Fault, Instance, Level, Limits, Outgoing, TrapCode};
+use iottly_sandbox::{CallError, Fault, Instance, Limits, Outgoing, TrapCode};
 
 /// A handler that sends `len` bytes at `ptr` and answers what the host answered.
 fn sender(ptr: u32, len: u32, channel: &str, durable: u32) -> String {

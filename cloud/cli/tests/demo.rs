@@ -89,3 +89,18 @@ fn a_second_start_keeps_project_devices_and_data() {
     every_seq_exactly_once(&api.history(&ids[1]));
     process.terminate();
 }
+
+#[test]
+fn the_devices_run_the_firmware_they_are_given() {
+    let dir = tempfile::tempdir().expect("folder");
+    let script = dir.path().join("hello.js");
+    std::fs::write(&script, "function init() { send_msg({ hello: 'from my own script' }); }").expect("written");
+    let (process, ready, api) = start(&["--devices", "1", "--firmware", script.to_str().expect("utf-8")]);
+    api.wait_for_message(&devices(&ready)[0], "the greeting", |message| message["payload"]["hello"] == "from my own script");
+    process.terminate();
+
+    std::fs::write(&script, "function init( {}").expect("written");
+    let output = Command::new(IOTTLY).args(["demo", "--http", "127.0.0.1:0", "--firmware"]).arg(&script).output().expect("run");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("hello.js:1"), "{text}");
+}

@@ -1,13 +1,15 @@
-//! The firmware of the virtual devices, built from the example that lies in this program.
+//! The firmware of the virtual devices: the example that lies in this program, or the user's own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use iottly_builder::Source;
 use sha2::{Digest, Sha256};
 
 use crate::children;
+use crate::exit::Failure;
+use crate::run::Target;
 
 const SCRIPT: &str = include_str!("../../../../firmware-examples/thermostat-js/main.js");
 /// How long the build of one script may take.
@@ -21,6 +23,19 @@ pub(crate) async fn thermostat(dir: &Path) -> anyhow::Result<PathBuf> {
     tokio::task::spawn_blocking(move || build(&dir)).await.context("the build stopped")?
 }
 
+/// Builds or reads what lies at `path` (a firmware's folder, a script or a component) and keeps it in `dir`; answers where it lies.
+pub(crate) async fn own(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
+    let (path, dir) = (path.to_owned(), dir.to_owned());
+    let build = move || {
+        let component = || -> Result<Vec<u8>, Failure> { Target::open(&path)?.component() };
+        let wasm = component().map_err(|failure| anyhow!("{failure}"))?;
+        let kept = dir.join("own.wasm");
+        put(&kept, &wasm)?;
+        Ok(kept)
+    };
+    tokio::task::spawn_blocking(build).await.context("the build stopped")?
+}
+
 fn build(dir: &Path) -> anyhow::Result<PathBuf> {
     let digest = Sha256::new_with_prefix(SCRIPT).chain_update(iottly_builder::version()).finalize();
     let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -28,12 +43,17 @@ fn build(dir: &Path) -> anyhow::Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let source = Source::script(SCRIPT);
     let wasm = iottly_builder::build(&children::builder()?, &source, BUILD_DEADLINE).context("cannot build the thermostat")?;
+    put(&path, &wasm)?;
+    Ok(path)
+}
+
+fn put(path: &Path, wasm: &[u8]) -> anyhow::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let part = path.with_extension("part");
     std::fs::write(&part, wasm)
-        .and_then(|()| std::fs::rename(&part, &path))
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+        .and_then(|()| std::fs::rename(&part, path))
+        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Address of the MQTT broker
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))]
     mqtt: SocketAddr,
+    /// What the devices run: a firmware's folder, a script (.js) or a component (.wasm) [default: the thermostat]
+    #[arg(long, value_name = "PATH")]
+    firmware: Option<PathBuf>,
     /// Number of virtual devices
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DEVICES)))]
     devices: u16,
@@ -78,8 +81,18 @@ async fn bring_up(
 ) -> anyhow::Result<()> {
     let services = cloud.services();
     let project = home.project(&services, options.devices).await?;
-    let wasm = firmware::thermostat(&home.firmware()).await?;
-    announcer.step("firmware", "thermostat, built from its script");
+    let wasm = match &options.firmware {
+        Some(path) => {
+            let wasm = firmware::own(path, &home.firmware()).await?;
+            announcer.step("firmware", &path.display().to_string());
+            wasm
+        }
+        None => {
+            let wasm = firmware::thermostat(&home.firmware()).await?;
+            announcer.step("firmware", "thermostat, built from its script");
+            wasm
+        }
+    };
     fleet.start(home, &project, &wasm, cloud.mqtt_addr()).await?;
     fleet.wait_until_up(&services, &project).await?;
     announcer.step("devices", &format!("{} online, firmware running", project.devices.len()));

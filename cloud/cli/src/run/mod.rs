@@ -24,7 +24,7 @@ use crate::exit::Failure;
 use crate::listen::Stop;
 use host::Sink;
 pub(crate) use host::unix_ms;
-use target::Target;
+pub(crate) use target::Target;
 use worker::{Input, Worker};
 
 /// Commands and reloads that wait for the firmware.

@@ -14,7 +14,7 @@ use crate::exit::Failure;
 const MAX_FILES: usize = 1000;
 
 /// What `iottly run` was pointed at.
-pub(super) enum Target {
+pub(crate) enum Target {
     /// A folder with a `firmware.toml`.
     Project(Project),
     /// A script without a folder of its own.
@@ -30,7 +30,7 @@ pub(super) struct Fingerprint(Vec<(PathBuf, u64, Option<SystemTime>)>);
 impl Target {
     /// # Errors
     /// [`Failure::NotFound`] when there is nothing at `path`, [`Failure::Invalid`] when it cannot be run.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let Ok(found) = fs::metadata(path) else {
             return Err(Failure::NotFound(format!("{}: no such file or folder", path.display())));
         };
@@ -53,7 +53,7 @@ impl Target {
     }
 
     /// Builds or reads the component.
-    pub(super) fn component(&self) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn component(&self) -> Result<Vec<u8>, Failure> {
         match self {
             Self::Project(project) => {
                 fs::read(build::write(project)?).context("cannot read what was built").map_err(Failure::Failed)
