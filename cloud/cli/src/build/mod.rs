@@ -65,7 +65,14 @@ pub(crate) fn component(project: &Project) -> Result<Vec<u8>, Failure> {
 /// As [`write`].
 pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    script(&Source::script(text))
+    script(&Source::script(text)).map_err(|failure| match failure {
+        // The builder knows one script, and calls it main.js.
+        Failure::Invalid(reason) => match (reason.strip_prefix("main.js"), path.file_name()) {
+            (Some(rest), Some(name)) => Failure::Invalid(format!("{}{rest}", name.to_string_lossy())),
+            _ => Failure::Invalid(reason),
+        },
+        other => other,
+    })
 }
 
 fn script(source: &Source) -> Result<Vec<u8>, Failure> {
