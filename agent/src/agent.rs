@@ -19,6 +19,7 @@ use crate::outbox::{OpenNote, Outbox, QueueError, SledQueue};
 use crate::settings::{Keeper, Settings};
 use crate::status::{AgentStatus, StatusBoard};
 use crate::threads::ended;
+use crate::update::{UpdateParts, UpdateThread};
 
 /// Commands between link and inbox.
 const DELIVERIES: usize = 256;
@@ -69,6 +70,7 @@ struct Parts {
     outbox: Outbox,
     outbox_thread: thread::JoinHandle<()>,
     guest: Option<Guest>,
+    update: Option<UpdateThread>,
     stop: watch::Sender<bool>,
     inbox: JoinHandle<()>,
     link: JoinHandle<()>,
@@ -111,7 +113,8 @@ impl Agent {
         let ports = Ports { outbox: outbox.clone(), inbox: guest_tx, status: status.clone() };
         let (settings_tx, latest) = watch::channel(None);
         let keeper = Keeper::open(config.data_dir.join("settings.json"), outbox.clone(), latest);
-        let guest = start_guest(&config, runtime, ports, keeper.settings(), jobs, inputs).await?;
+        let guest = start_guest(&config, runtime, ports, keeper.settings(), jobs.clone(), inputs).await?;
+        let update = start_update(&config, runtime, jobs, &outbox)?;
         // It ends with the link, which holds the other end.
         tokio::spawn(keeper.run());
         let inputs = inbox::Inputs { deliveries, guest: guest_rx, stop: stopped.clone() };
@@ -127,7 +130,7 @@ impl Agent {
         Ok(AgentHandle {
             device: config.device_id,
             status: status.subscribe(),
-            parts: Some(Parts { data, outbox, outbox_thread, guest, stop, inbox, link }),
+            parts: Some(Parts { data, outbox, outbox_thread, guest, update, stop, inbox, link }),
         })
     }
 }
@@ -154,8 +157,11 @@ impl AgentHandle {
     /// Stops the firmware, says goodbye to the broker and closes the queue; takes a few seconds at most.
     pub async fn shutdown(mut self) {
         let Some(parts) = self.parts.take() else { return };
-        let Parts { data, outbox, outbox_thread, guest, stop, inbox, link } = parts;
+        let Parts { data, outbox, outbox_thread, guest, update, stop, inbox, link } = parts;
         let mut clean = true;
+        if let Some(update) = update {
+            clean &= update.stop(GUEST_STOP).await;
+        }
         if let Some(guest) = guest {
             clean &= guest.stop(GUEST_STOP).await;
         }
@@ -240,14 +246,15 @@ async fn start_guest(
     jobs: guest::Jobs,
     inputs: guest::Inputs,
 ) -> Result<Option<Guest>, AgentError> {
-    let Some(wasm) = config.firmware.clone() else {
+    // With updates configured it is the journal that says which firmware runs.
+    let wasm = config.firmware.clone().filter(|_| config.updates.is_none());
+    if wasm.is_none() && config.updates.is_none() {
         let absent = GuestState::Absent("no firmware is configured".to_owned());
         // The channel is empty and its receiver is held by the caller.
         let _ = ports.inbox.send(GuestEvent::State(absent)).await;
         return Ok(None);
-    };
-    let compiler = CompilerProgram { path: config.compiler.program.clone(), args: config.compiler.args.clone() };
-    let cache = Cache::open(config.cache_dir(), compiler)?;
+    }
+    let cache = open_cache(config)?;
     let board = config.board.map(|BoardKind::Virtual| Arc::new(VirtualBoard::standard()) as Arc<dyn Board>);
     let (device, state) = (config.device_id.to_string(), config.data_dir.join("firmware.state"));
     let (runtime, grants) = (runtime.clone(), config.grants.clone());
@@ -255,6 +262,34 @@ async fn start_guest(
     let name = config.device_id.to_string();
     let name = format!("guest-{}", &name[name.len() - 6..]);
     Guest::start(source, ports, jobs, inputs, &name).map(Some).map_err(AgentError::System)
+}
+
+fn open_cache(config: &AgentConfig) -> Result<Cache, AgentError> {
+    let compiler = CompilerProgram { path: config.compiler.program.clone(), args: config.compiler.args.clone() };
+    Ok(Cache::open(config.cache_dir(), compiler)?)
+}
+
+fn start_update(
+    config: &AgentConfig,
+    runtime: &Runtime,
+    jobs: guest::Jobs,
+    outbox: &Outbox,
+) -> Result<Option<UpdateThread>, AgentError> {
+    let Some(updates) = config.updates.clone() else { return Ok(None) };
+    let name = config.device_id.to_string();
+    let name = format!("update-{}", &name[name.len() - 6..]);
+    let parts = UpdateParts {
+        device: config.device_id,
+        config: updates,
+        data: config.data_dir.clone(),
+        factory: config.firmware.clone(),
+        abi: FIRMWARE_ABI,
+        cache: Arc::new(open_cache(config)?),
+        runtime: runtime.clone(),
+        jobs,
+        outbox: outbox.clone(),
+    };
+    UpdateThread::start(parts, &name).map(Some).map_err(AgentError::System)
 }
 
 fn versions() -> Versions {

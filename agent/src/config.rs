@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::grants::Grants;
 use crate::outbox::{DEFAULT_DISK_BYTES, Policy, WhenFull};
+use crate::update::UpdateConfig;
 
 /// Longest configuration file that is read, bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -42,6 +43,9 @@ pub struct AgentConfig {
     /// Bounds of the queue.
     #[serde(default)]
     pub queue: QueueConfig,
+    /// Where releases come from; without it `firmware` runs and nothing else.
+    #[serde(default)]
+    pub updates: Option<UpdateConfig>,
 }
 
 /// The boards that firmware can sit on.
@@ -198,6 +202,12 @@ impl AgentConfig {
         config.data_dir = folder.join(&config.data_dir);
         config.firmware = config.firmware.map(|path| folder.join(path));
         config.cache_dir = config.cache_dir.map(|path| folder.join(path));
+        if let Some(updates) = &mut config.updates {
+            updates.root = folder.join(&updates.root);
+            if !updates.repository.contains("://") {
+                updates.repository = folder.join(&updates.repository).display().to_string();
+            }
+        }
         if config.compiler.program.components().count() > 1 {
             config.compiler.program = folder.join(&config.compiler.program);
         }

@@ -21,6 +21,7 @@ pub mod outbox;
 mod settings;
 mod status;
 mod threads;
+mod update;
 
 pub use agent::{Agent, AgentError, AgentHandle};
 pub use config::{AgentConfig, BoardKind, BrokerAddress, Compiler, ConfigError, QueueConfig, Secret};
@@ -29,3 +30,4 @@ pub use grants::Grants;
 pub use inbox::JournalError;
 pub use link::LinkState;
 pub use status::{AgentStatus, FirmwareStatus};
+pub use update::UpdateConfig;

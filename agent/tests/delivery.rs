@@ -27,6 +27,7 @@ fn config(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentConfig {
         board: None,
         grants: None,
         queue: QueueConfig::default(),
+        updates: None,
     }
 }
 

@@ -120,6 +120,7 @@ impl Rig {
             board: Some(BoardKind::Virtual),
             grants: None,
             queue: QueueConfig::default(),
+            updates: None,
         });
         let agent = agent.await.expect("the agent starts");
         // The broker keeps nothing for a device that is not there, and this peer does not send commands again.

@@ -22,4 +22,6 @@ pub mod live;
 pub mod message_id;
 pub mod model;
 pub mod presence;
+pub mod releases;
+pub mod rollout;
 pub mod store;

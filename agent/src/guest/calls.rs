@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use iottly_sandbox::{CallError, Fault, Instance};
 
 use super::health::{Health, Verdict};
-use super::jobs::Input;
+use super::jobs::{Input, News};
 use super::messages;
 use super::supervisor::{End, Failure, Supervisor, failure};
 use crate::clock::unix_ms;
@@ -33,7 +33,7 @@ impl Supervisor {
         let mut jobs = VecDeque::new();
         let mut health = Health::default();
         let now = Instant::now();
-        let mut due = Due { tick: now, health: now + Health::EVERY, not_before: now };
+        let mut due = Due { tick: now, health: now + self.health_every(), not_before: now };
         loop {
             let event_at = instance.next_event_at();
             let first = event_at.map_or(due.tick, |at| at.min(due.tick)).min(due.health);
@@ -47,8 +47,12 @@ impl Supervisor {
                     self.jobs.woken();
                     continue;
                 }
+                Ok(Input::Load(order)) => {
+                    self.stop(instance, jobs, "another firmware takes its place");
+                    return End::Replaced(order);
+                }
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    self.stop(instance, jobs);
+                    self.stop(instance, jobs, "the agent stops");
                     return End::Stopped;
                 }
                 Err(RecvTimeoutError::Timeout) => match jobs.pop_front() {
@@ -68,13 +72,18 @@ impl Supervisor {
         }
     }
 
-    fn stop(&mut self, instance: &mut Instance, jobs: VecDeque<Job>) {
-        if let Err(error) = instance.shutdown("the agent stops") {
+    fn stop(&mut self, instance: &mut Instance, jobs: VecDeque<Job>, reason: &str) {
+        if let Err(error) = instance.shutdown(reason) {
             self.complain("shutdown", &error);
         }
         for job in jobs {
-            self.finished(job.id, Outcome::Failed("the agent stopped before the handler was called".to_owned()));
+            self.finished(job.id, Outcome::Failed(format!("not called: {reason}")));
         }
+    }
+
+    /// Time between two questions about its health: in a trial, who watches says.
+    fn health_every(&self) -> Duration {
+        self.watch.as_ref().map_or(Health::EVERY, |watch| watch.every)
     }
 
     fn event(&mut self, instance: &mut Instance) -> Result<(), Failure> {
@@ -129,7 +138,10 @@ impl Supervisor {
             Err(CallError::Fault(fault)) => Some(fault.to_string()),
             Err(trap) => return Err(failure("health", &trap)),
         };
-        *at = Instant::now() + Health::EVERY;
+        *at = Instant::now() + self.health_every();
+        if problem.is_none() {
+            self.tell_watch(News::Healthy);
+        }
         match health.answered(problem.is_none()) {
             Verdict::Unchanged => Ok(()),
             Verdict::Changed => {

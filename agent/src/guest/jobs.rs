@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use std::path::PathBuf;
 
 use crate::inbox::Job;
 
-/// Inputs that wait for the thread: one job, one stop, one wake.
-const INPUTS: usize = 4;
+/// Inputs that wait for the thread: one job, one stop, one wake, one order.
+const INPUTS: usize = 5;
+/// How long a firmware may take to end: a call runs out of its budget long before.
+const LONGEST_CALL: Duration = Duration::from_secs(30);
 
 /// Where the inbox puts the handlers to call, and the board its wake-ups.
 #[derive(Clone)]
@@ -36,6 +41,12 @@ impl Jobs {
         self.woken.store(false, Ordering::Release);
     }
 
+    /// Replaces the firmware; returns once the old one has ended. False when there is no thread, or it does not answer.
+    pub(crate) fn load(&self, wasm: Option<PathBuf>, watch: Option<Watch>) -> bool {
+        let (done, ended) = sync_channel(1);
+        self.inputs.send(Input::Load(Order { wasm, watch, done })).is_ok() && ended.recv_timeout(LONGEST_CALL).is_ok()
+    }
+
     /// Asks the thread to end. A full channel cannot be: one job at a time and this. Without a receiver the thread is gone.
     pub(super) fn stop(&self) {
         let _ = self.inputs.try_send(Input::Stop);
@@ -51,8 +62,38 @@ pub(super) enum Input {
     Job(Job),
     /// An event waits.
     Wake,
+    /// Another firmware is to run, or none.
+    Load(Order),
     /// The agent stops.
     Stop,
+}
+
+/// Which firmware is to run.
+pub(super) struct Order {
+    /// Its file; none for no firmware at all.
+    pub(super) wasm: Option<PathBuf>,
+    /// Who watches its trial.
+    pub(super) watch: Option<Watch>,
+    /// Told when the old one has ended.
+    pub(super) done: SyncSender<()>,
+}
+
+/// Who watches a trial.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    /// Time between two questions about its health.
+    pub(crate) every: Duration,
+    /// Told what becomes of it.
+    pub(crate) tell: Arc<dyn Fn(News) + Send + Sync>,
+}
+
+/// What becomes of a firmware in its trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// It says that it is well.
+    Healthy,
+    /// It ended, and why.
+    Failed(String),
 }
 
 /// Makes the channel between the inbox and the firmware's thread.

@@ -10,6 +10,6 @@ mod state;
 mod supervisor;
 mod throttle;
 
-pub(crate) use jobs::{Inputs, Jobs, channel};
+pub(crate) use jobs::{Inputs, Jobs, News, Watch, channel};
 pub(crate) use messages::agent_warning;
 pub(crate) use supervisor::{FirmwareSource, Guest, Ports};

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use iottly_sandbox::{Cache, CallError, Firmware, Instance, Limits, LoadError, Ru
 use tokio::sync::mpsc;
 
 use super::host::AgentHost;
-use super::jobs::{Input, Inputs, Jobs};
+use super::jobs::{Input, Inputs, Jobs, News, Order, Watch};
 use super::messages;
 use super::restart::{Cause, RestartPolicy, Verdict};
 use super::state::FileState;
@@ -38,7 +38,8 @@ pub(crate) struct Ports {
 
 /// Where the firmware comes from.
 pub(crate) struct FirmwareSource {
-    pub(crate) wasm: PathBuf,
+    /// Its file; none until an update brings one.
+    pub(crate) wasm: Option<PathBuf>,
     pub(crate) cache: Cache,
     pub(crate) runtime: Runtime,
     /// The device's id.
@@ -71,6 +72,7 @@ impl Guest {
             policy: RestartPolicy::default(),
             faults: Throttle::default(),
             digest: String::new(),
+            watch: None,
         };
         let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(move || supervisor.run())?;
         Ok(Self { jobs, thread })
@@ -92,6 +94,8 @@ pub(super) struct Supervisor {
     policy: RestartPolicy,
     faults: Throttle,
     digest: String,
+    /// Who watches, while the firmware is on trial.
+    pub(super) watch: Option<Watch>,
 }
 
 /// What ended a firmware.
@@ -112,15 +116,29 @@ impl Failure {
 /// How an instance's service ended.
 pub(super) enum End {
     Stopped,
+    /// Another firmware is to run.
+    Replaced(Order),
     Failed(Failure),
 }
 
 impl Supervisor {
     fn run(mut self) {
         loop {
+            let Some(wasm) = self.source.wasm.clone() else {
+                self.tell(GuestEvent::State(GuestState::Absent("no firmware is installed".to_owned())));
+                self.ports.status.firmware(FirmwareStatus::Absent);
+                if !self.idle(None) {
+                    break;
+                }
+                continue;
+            };
             self.ports.status.firmware(FirmwareStatus::Starting);
-            let failure = match self.serve() {
+            let failure = match self.serve(&wasm) {
                 End::Stopped => break,
+                End::Replaced(order) => {
+                    self.take(order);
+                    continue;
+                }
                 End::Failed(failure) => failure,
             };
             if !self.recover(&failure) {
@@ -135,9 +153,25 @@ impl Supervisor {
         self.report(FirmwareState::Stopped, None);
     }
 
+    /// Follows an order: the old firmware has ended.
+    fn take(&mut self, order: Order) {
+        self.tell(GuestEvent::State(GuestState::Pending));
+        self.source.wasm = order.wasm;
+        self.watch = order.watch;
+        self.policy = RestartPolicy::default();
+        // Who gave the order may have given up.
+        let _ = order.done.try_send(());
+    }
+
+    pub(super) fn tell_watch(&self, news: News) {
+        if let Some(watch) = &self.watch {
+            (watch.tell)(news);
+        }
+    }
+
     /// Loads, starts and serves one instance until it ends.
-    fn serve(&mut self) -> End {
-        let started = self.load().and_then(|firmware| self.start(&firmware));
+    fn serve(&mut self, wasm: &Path) -> End {
+        let started = self.load(wasm).and_then(|firmware| self.start(&firmware));
         let mut instance = match started {
             Ok(instance) => instance,
             Err(failure) => return End::Failed(failure),
@@ -151,10 +185,9 @@ impl Supervisor {
         self.calls(&mut instance)
     }
 
-    fn load(&mut self) -> Result<Firmware, Failure> {
+    fn load(&mut self, path: &Path) -> Result<Firmware, Failure> {
         let fail =
             |cause, error: &str, description: String| Failure { cause, function: "load", error: error.to_owned(), description };
-        let path = &self.source.wasm;
         let read = |source: io::Error| fail(Cause::Device, "firmware file", format!("{}: {source}", path.display()));
         let len = fs::metadata(path).map_err(read)?.len();
         if len > MAX_FIRMWARE_BYTES {
@@ -220,6 +253,7 @@ impl Supervisor {
         // The pauses between restarts bound how many of these there are.
         self.offer(StreamClass::History, messages::firmware_ended(function, error, description, &life, unix_ms()));
         let detail = Some(format!("{function}: {error}: {description}"));
+        self.tell_watch(News::Failed(format!("{function}: {error}: {description}")));
         match self.policy.failed(*cause, now_ms) {
             Verdict::Restart { after_ms } => {
                 self.tell(GuestEvent::State(GuestState::Pending));
@@ -236,8 +270,8 @@ impl Supervisor {
         }
     }
 
-    /// Waits without a firmware, until a time or for ever; false when the agent stops.
-    fn idle(&self, until_ms: Option<u64>) -> bool {
+    /// Waits without a firmware, until a time, an order or for ever; false when the agent stops.
+    fn idle(&mut self, until_ms: Option<u64>) -> bool {
         loop {
             let input = match until_ms {
                 Some(until) => {
@@ -253,6 +287,10 @@ impl Supervisor {
                 // It was on its way when the firmware failed.
                 Some(Input::Job(job)) => self.finished(job.id, Outcome::Failed("the firmware is not running".to_owned())),
                 Some(Input::Wake) => self.jobs.woken(),
+                Some(Input::Load(order)) => {
+                    self.take(order);
+                    return true;
+                }
                 Some(Input::Stop) | None => return false,
             }
         }

@@ -22,6 +22,8 @@ pub enum MetaError {
 
 /// What the machine moves beside files.
 pub trait Host {
+    /// The time: read before each event, since what was done for the one before may have taken long.
+    fn now(&mut self) -> Now;
     /// Fetches metadata, verifies the directive again and decides on its release.
     ///
     /// # Errors
@@ -68,12 +70,12 @@ impl<D: Disk, H: Host> Updater<D, H> {
     ///
     /// # Errors
     /// When the disk fails or what lies on it is damaged.
-    pub fn boot(mut disk: D, host: H, now: Now) -> io::Result<Self> {
+    pub fn boot(mut disk: D, host: H) -> io::Result<Self> {
         let (journal, memory) = Journal::open(&mut disk)?;
         let pointer = files::read_pointer(&disk)?;
         let machine = Machine::new(memory);
         let mut updater = Self { machine, journal, disk, host, download: None, wake_at: None, part_not_before: 0 };
-        updater.handle(Event::Boot { pointer }, now)?;
+        updater.handle(Event::Boot { pointer })?;
         Ok(updater)
     }
 
@@ -104,26 +106,27 @@ impl<D: Disk, H: Host> Updater<D, H> {
     ///
     /// # Errors
     /// When the journal or the pointer cannot be written. The update then stands still; [`Updater::boot`] takes it up again.
-    pub fn handle(&mut self, event: Event, now: Now) -> io::Result<()> {
+    pub fn handle(&mut self, event: Event) -> io::Result<()> {
         if event == Event::Tick {
             self.wake_at = None;
         }
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            let now = self.host.now();
             for effect in self.machine.handle(event, now) {
-                events.extend(self.perform(effect, now)?);
+                events.extend(self.perform(effect)?);
             }
         }
         Ok(())
     }
 
-    fn perform(&mut self, effect: Effect, now: Now) -> io::Result<Option<Event>> {
+    fn perform(&mut self, effect: Effect) -> io::Result<Option<Event>> {
         match effect {
             Effect::Journal(memory) => self.journal.write(&mut self.disk, &memory)?,
             Effect::Report(progress) => self.host.report(progress),
             Effect::VerifyMeta(offer) => return Ok(Some(self.verify_meta(&offer))),
             Effect::CheckRoom(size) => return Ok(Some(self.check_room(size))),
-            Effect::FetchPart(release, _) => return Ok(self.fetch_part(&release, now)),
+            Effect::FetchPart(release, _) => return Ok(self.fetch_part(&release)),
             Effect::CheckImage(release, slot) => return Ok(Some(self.check_image(&release, slot))),
             Effect::CopyState => {
                 self.host.stop();
@@ -170,17 +173,17 @@ impl<D: Disk, H: Host> Updater<D, H> {
         }
     }
 
-    fn fetch_part(&mut self, release: &Planned, now: Now) -> Option<Event> {
-        if now.mono_ms < self.part_not_before {
+    fn fetch_part(&mut self, release: &Planned) -> Option<Event> {
+        if self.host.now().mono_ms < self.part_not_before {
             let at = self.part_not_before;
             self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
             return None;
         }
-        let fetched = self.next_part(release, now);
+        let fetched = self.next_part(release);
         Some(fetched.unwrap_or_else(|e| Event::DiskFailed(e.to_string())))
     }
 
-    fn next_part(&mut self, release: &Planned, now: Now) -> io::Result<Event> {
+    fn next_part(&mut self, release: &Planned) -> io::Result<Event> {
         if !self.download.as_ref().is_some_and(|download| download.is_of(release)) {
             let list = match files::kept_list(&self.disk, release)? {
                 Some(list) => list,
@@ -199,7 +202,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
         };
         let max_bps = self.machine.memory().attempt.as_ref().map_or(0, |attempt| attempt.offer.max_bps);
         if let Some(pause) = (len * 1000).checked_div(max_bps) {
-            self.part_not_before = now.mono_ms.saturating_add(pause);
+            self.part_not_before = self.host.now().mono_ms.saturating_add(pause);
         }
         if !download.keep(&mut self.disk, number, &part)? {
             return Ok(Event::PartFailed { corrupt: true, detail: format!("part {number} is not what was signed") });

@@ -32,6 +32,11 @@ impl FolderRepository {
         }
     }
 
+    /// Opens a file in another of the repository's folders.
+    pub(crate) fn beside(&self, folder: &str, name: &str) -> Result<Box<dyn Read>, FetchError> {
+        Ok(Box::new(self.file(folder, name)?))
+    }
+
     /// Reads some bytes of a target, named by its encoded path.
     ///
     /// # Errors

@@ -33,6 +33,16 @@ impl HttpRepository {
         Self { agent: config.new_agent(), metadata: slashed(metadata), targets: slashed(targets) }
     }
 
+    /// Opens a file beside metadata and targets.
+    pub(crate) fn beside(&self, path: &str) -> Result<Box<dyn Read>, FetchError> {
+        let base = self.metadata.trim_end_matches("metadata/");
+        let answer = self.agent.get(format!("{base}{path}")).call().map_err(|e| FetchError::Failed(e.to_string()))?;
+        if answer.status() != StatusCode::OK {
+            return Err(refused(answer.status()));
+        }
+        Ok(Box::new(answer.into_body().into_reader()))
+    }
+
     /// Reads some bytes of a target, named by its encoded path.
     ///
     /// # Errors

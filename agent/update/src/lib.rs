@@ -12,6 +12,7 @@ mod http;
 mod journal;
 mod keep;
 mod machine;
+mod repository;
 mod state;
 mod trust;
 
@@ -22,6 +23,7 @@ pub use http::HttpRepository;
 pub use journal::Journal;
 pub use keep::{KeepError, keep_target};
 pub use machine::{MAX_BOOTS, MAX_WRITES, Machine};
+pub use repository::Repository;
 pub use state::{
     Attempt, Committed, Effect, Ending, Event, MAX_QUARANTINED, Memory, Now, Offer, Outcome, Phase, Planned, Progress, Running,
     Slot, State,

@@ -89,7 +89,7 @@ pub enum Ending {
 /// What is known about a release once its metadata is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
-    /// The target's path.
+    /// The path under which it is served, encoded for an address.
     pub path: String,
     /// Bytes.
     pub size: u64,
@@ -109,11 +109,13 @@ pub struct Planned {
     pub health: HealthRules,
 }
 
-impl From<&Release> for Planned {
-    fn from(release: &Release) -> Self {
+impl Planned {
+    /// What is kept of a verified release.
+    #[must_use]
+    pub fn new(release: &Release, served_path: String) -> Self {
         let manifest = &release.manifest;
         Self {
-            path: release.path.clone(),
+            path: served_path,
             size: release.size,
             sha256: release.sha256.clone(),
             release_seq: manifest.release_seq,

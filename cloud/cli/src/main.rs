@@ -9,6 +9,7 @@ mod filter;
 mod init;
 mod listen;
 mod provision;
+mod release;
 mod run;
 mod serve;
 
@@ -43,6 +44,10 @@ enum Command {
     Check(check::Options),
     /// Runs a firmware here: messages on standard output, commands on standard input
     Run(run::Options),
+    /// Makes, lists and rotates the keys that sign releases
+    Key(release::KeyOptions),
+    /// Makes releases and tells devices to run them
+    Release(release::ReleaseOptions),
     /// Compiles firmware to machine code: started by this program itself
     #[command(name = children::COMPILE, hide = true)]
     Compile,
@@ -63,6 +68,8 @@ fn main() -> ExitCode {
         Command::Init(options) => exit::report(init::run(&options)),
         Command::Build(options) => exit::report(build::run(&options)),
         Command::Check(options) => exit::report(check::run(&options)),
+        Command::Key(options) => exit::report(release::run_key(&options)),
+        Command::Release(options) => exit::report(release::run_release(&options)),
         Command::Run(options) => exit::report(async_main(run::run(options))),
     }
 }

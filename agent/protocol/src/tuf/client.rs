@@ -81,6 +81,19 @@ pub struct Located {
     pub file: TargetFile,
 }
 
+impl Located {
+    /// The path under which the target is served, encoded for an address.
+    #[must_use]
+    pub fn served_path(&self, consistent_snapshot: bool) -> String {
+        let mut path = self.path.clone();
+        if consistent_snapshot && let Some(digest) = digest::name_digest(&self.file.hashes) {
+            let name_at = path.rfind('/').map_or(0, |slash| slash + 1);
+            path.insert_str(name_at, &format!("{digest}."));
+        }
+        quote_path(&path)
+    }
+}
+
 /// One update: a refresh, then any number of searches and downloads against the same state of the repository.
 pub struct Client<F, S> {
     fetch: F,
@@ -221,14 +234,8 @@ impl<F: Fetch, S: Store> Client<F, S> {
     /// # Errors
     /// When it cannot be had or has no digest of a known algorithm.
     pub fn open_target(&mut self, target: &Located) -> Result<CheckedReader<Box<dyn Read + '_>>, TufError> {
-        let mut path = target.path.clone();
-        if self.trusted.root().consistent_snapshot == Some(true)
-            && let Some(digest) = digest::name_digest(&target.file.hashes)
-        {
-            let name_at = path.rfind('/').map_or(0, |slash| slash + 1);
-            path.insert_str(name_at, &format!("{digest}."));
-        }
-        let opened = self.fetch.open(Place::Target(&quote_path(&path)));
+        let path = target.served_path(self.trusted.root().consistent_snapshot == Some(true));
+        let opened = self.fetch.open(Place::Target(&path));
         let source = opened.map_err(|reason| TufError::Fetch { what: target.path.clone(), reason })?;
         CheckedReader::new(source, &target.path, &target.file)
     }

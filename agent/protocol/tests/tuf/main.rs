@@ -3,6 +3,7 @@
 mod attacks;
 mod delegations;
 mod keys;
+mod mutations;
 mod repo;
 mod rollback;
 mod scenario;

@@ -36,6 +36,7 @@ pub(crate) struct Device {
     /// Every n-th fetch fails or brings rubbish.
     pub(crate) flaky: Option<u32>,
     fetches: u32,
+    pub(crate) now: Now,
 }
 
 pub(crate) fn planned() -> Planned {
@@ -67,6 +68,10 @@ pub(crate) fn offer(counter: u64) -> Offer {
 }
 
 impl Host for Device {
+    fn now(&mut self) -> Now {
+        self.now
+    }
+
     fn verify_meta(&mut self, _: &Offer, _: &Memory) -> Result<Planned, MetaError> {
         Ok(planned())
     }
@@ -150,21 +155,28 @@ pub(crate) fn boot(disk: &MemDisk, behaviour: Behaviour, at_ms: u64) -> io::Resu
         events: VecDeque::new(),
         flaky: None,
         fetches: 0,
+        now: now(at_ms),
     };
-    Updater::boot(disk.clone(), host, now(at_ms))
+    Updater::boot(disk.clone(), host)
+}
+
+/// Handles an event at a time.
+pub(crate) fn feed(updater: &mut Updater<MemDisk, Device>, event: Event, at: Now) -> io::Result<()> {
+    updater.host().now = at;
+    updater.handle(event)
 }
 
 /// Lets time pass until nothing is under way any more.
 pub(crate) fn settle(updater: &mut Updater<MemDisk, Device>, at_ms: &mut u64) -> io::Result<()> {
     for _ in 0..1000 {
         while let Some(event) = updater.host().events.pop_front() {
-            updater.handle(event, now(*at_ms))?;
+            feed(updater, event, now(*at_ms))?;
         }
         if updater.memory().attempt.is_none() {
             return Ok(());
         }
         *at_ms = updater.wake_at().unwrap_or(*at_ms + 1000).max(*at_ms + 1);
-        updater.handle(Event::Tick, now(*at_ms))?;
+        feed(updater, Event::Tick, now(*at_ms))?;
     }
     panic!("the update never ends: {:?}", updater.memory());
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use iottly_update::{Ending, Event, Phase, Running, Slot, State};
 
-use device::{Behaviour, OLD, OLD_STATE, boot, new_firmware, now, offer, planned, runs, seasoned, settle};
+use device::{Behaviour, OLD, OLD_STATE, boot, feed, new_firmware, now, offer, planned, runs, seasoned, settle};
 use disk::{Luck, MemDisk};
 
 /// What was in the journal at a cut, and what came of it.
@@ -24,7 +24,7 @@ fn check_rest(disk: &MemDisk, behaviour: Behaviour, offered: bool) -> Result<&'s
     settle(&mut updater, &mut at_ms).map_err(|e| format!("does not go on: {e}"))?;
     if offered && updater.memory().counter < 2 {
         // The cut came before the offer was durable: the cloud sends it again.
-        updater.handle(Event::Offer(offer(2)), now(at_ms)).map_err(|e| format!("takes no offer: {e}"))?;
+        feed(&mut updater, Event::Offer(offer(2)), now(at_ms)).map_err(|e| format!("takes no offer: {e}"))?;
         settle(&mut updater, &mut at_ms).map_err(|e| format!("does not go on: {e}"))?;
     }
     let content = runs(&mut updater).ok_or("nothing runs in the end")?;
@@ -65,7 +65,7 @@ fn sweep(behaviour: Behaviour, lies: bool) -> (u32, Table, Vec<String>) {
         let mut at_ms = 0;
         let mut updater = boot(&disk, behaviour, at_ms).expect("start");
         disk.cut_at(Some(step));
-        let outcome = updater.handle(Event::Offer(offer(2)), now(0)).and_then(|()| settle(&mut updater, &mut at_ms));
+        let outcome = feed(&mut updater, Event::Offer(offer(2)), now(0)).and_then(|()| settle(&mut updater, &mut at_ms));
         if outcome.is_ok() && !disk.is_cut() {
             return (cuts, table, failures);
         }
@@ -139,7 +139,7 @@ fn a_flaky_line_only_takes_longer() {
     let mut at_ms = 0;
     let mut updater = boot(&disk, Behaviour::Good, 0).expect("start");
     updater.host().flaky = Some(3);
-    updater.handle(Event::Offer(offer(2)), now(0)).expect("offer");
+    feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
     settle(&mut updater, &mut at_ms).expect("settled");
     assert_eq!(runs(&mut updater), Some(new_firmware()));
 }
@@ -151,7 +151,7 @@ fn bad_copies_of_a_part_end_the_download() {
     let mut updater = boot(&disk, Behaviour::Good, 0).expect("start");
     // Each fetch brings rubbish or nothing.
     updater.host().flaky = Some(2);
-    updater.handle(Event::Offer(offer(2)), now(0)).expect("offer");
+    feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
     settle(&mut updater, &mut at_ms).expect("settled");
     let last = updater.memory().last.clone().expect("over");
     assert_eq!((last.ending, last.why.expect("a reason").reason.as_str()), (Ending::Failed, "chunk_corrupt"));
@@ -162,7 +162,7 @@ fn bad_copies_of_a_part_end_the_download() {
 fn a_board_that_restarts_in_every_trial_goes_back() {
     let disk = seasoned();
     let mut updater = boot(&disk, Behaviour::NeverWell, 0).expect("start");
-    updater.handle(Event::Offer(offer(2)), now(0)).expect("offer");
+    feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
     assert_eq!(updater.memory().attempt.as_ref().map(|attempt| attempt.state), Some(State::Trial));
     for starts in 2..=3 {
         let mut updater = boot(&disk, Behaviour::NeverWell, 0).expect("start");
@@ -182,7 +182,7 @@ fn every_state_is_reported_in_its_order() {
     let disk = seasoned();
     let mut at_ms = 0;
     let mut updater = boot(&disk, Behaviour::Good, 0).expect("start");
-    updater.handle(Event::Offer(offer(2)), now(0)).expect("offer");
+    feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
     settle(&mut updater, &mut at_ms).expect("settled");
     let phases: Vec<_> = updater.host().reports.iter().map(|report| report.phase).collect();
     use State::*;
@@ -190,7 +190,7 @@ fn every_state_is_reported_in_its_order() {
     let mut expected: Vec<_> = states.map(Phase::State).to_vec();
     expected.push(Phase::Ending(Ending::Committed));
     assert_eq!(phases, expected);
-    updater.handle(Event::Reported, now(at_ms)).expect("reported");
+    feed(&mut updater, Event::Reported, now(at_ms)).expect("reported");
     assert_eq!(updater.memory().last, None);
 }
 
@@ -199,18 +199,18 @@ fn a_cancel_or_a_newer_directive_ends_an_update_before_its_switch_and_not_after(
     let disk = seasoned();
     let mut updater = boot(&disk, Behaviour::NeverWell, 0).expect("start");
     updater.host().flaky = Some(1);
-    updater.handle(Event::Offer(offer(2)), now(0)).expect("offer");
+    feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
     let mut cancel = offer(3);
     cancel.action = iottly_protocol::release::Action::Cancel;
-    updater.handle(Event::Offer(cancel.clone()), now(1)).expect("cancel");
+    feed(&mut updater, Event::Offer(cancel.clone()), now(1)).expect("cancel");
     let last = updater.memory().last.clone().expect("over");
     assert_eq!((last.ending, last.why.expect("a reason").reason.as_str()), (Ending::Cancelled, "cancelled"));
-    updater.handle(Event::Offer(offer(3)), now(1)).expect("an old counter");
+    feed(&mut updater, Event::Offer(offer(3)), now(1)).expect("an old counter");
     assert_eq!(updater.memory().attempt, None, "the counter was used");
     updater.host().flaky = None;
-    updater.handle(Event::Offer(offer(4)), now(2)).expect("offer");
+    feed(&mut updater, Event::Offer(offer(4)), now(2)).expect("offer");
     cancel.counter = 5;
-    updater.handle(Event::Offer(cancel), now(3)).expect("too late");
+    feed(&mut updater, Event::Offer(cancel), now(3)).expect("too late");
     assert_eq!(updater.memory().attempt.as_ref().map(|attempt| attempt.state), Some(State::Trial));
 }
 
@@ -219,8 +219,8 @@ fn a_deadline_ends_what_waits() {
     let disk = seasoned();
     let mut updater = boot(&disk, Behaviour::Good, 0).expect("start");
     updater.host().flaky = Some(1);
-    updater.handle(Event::Offer(offer(2)), now(0)).expect("offer");
-    updater.handle(Event::Tick, now(601_000)).expect("tick");
+    feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
+    feed(&mut updater, Event::Tick, now(601_000)).expect("tick");
     let last = updater.memory().last.clone().expect("over");
     let why = last.why.expect("a reason");
     assert_eq!((last.ending, why.reason.as_str()), (Ending::Failed, "timeout"));
@@ -235,15 +235,15 @@ fn a_window_is_waited_for_and_needs_the_time() {
     let mut windowed = offer(2);
     windowed.window = Some(iottly_protocol::release::Window { start_minute: 481, minutes: 60 });
     let unknown = iottly_update::Now { clock_trusted: false, ..now(0) };
-    updater.handle(Event::Offer(windowed), unknown).expect("offer");
+    feed(&mut updater, Event::Offer(windowed), unknown).expect("offer");
     let why = |updater: &iottly_update::Updater<MemDisk, device::Device>| {
         let attempt = updater.memory().attempt.clone().expect("under way");
         (attempt.state, attempt.why.map(|why| why.reason.as_str()))
     };
     assert_eq!(why(&updater), (State::Deferred, Some("clock")));
-    updater.handle(Event::Tick, now(1000)).expect("tick");
+    feed(&mut updater, Event::Tick, now(1000)).expect("tick");
     assert_eq!(why(&updater), (State::Deferred, Some("window")));
-    updater.handle(Event::Tick, now(61_000)).expect("tick");
+    feed(&mut updater, Event::Tick, now(61_000)).expect("tick");
     assert_eq!(why(&updater), (State::Trial, None));
 }
 
@@ -253,7 +253,7 @@ fn the_release_that_runs_already_is_committed_at_once() {
     let mut updater = boot(&disk, Behaviour::Good, 0).expect("start");
     let mut same = offer(2);
     same.sha256 = iottly_protocol::tuf::sha256_hex(OLD);
-    updater.handle(Event::Offer(same), now(0)).expect("offer");
+    feed(&mut updater, Event::Offer(same), now(0)).expect("offer");
     let last = updater.memory().last.clone().expect("over");
     assert_eq!(last.ending, Ending::Committed);
     assert_eq!(runs(&mut updater), Some(OLD.to_vec()));

@@ -52,6 +52,7 @@ impl Fleet {
                 board: Some(BoardKind::Virtual),
                 grants: None,
                 queue: QueueConfig::default(),
+                updates: None,
             };
             let agent = Agent::start_with(config, &runtime).await.with_context(|| format!("cannot start {}", device.name))?;
             self.agents.push(agent);

@@ -1,0 +1,209 @@
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use iottly_protocol::DeviceId;
+use iottly_protocol::release::Directive;
+use iottly_protocol::tuf::Store as _;
+use iottly_sandbox::{Cache, Runtime};
+use iottly_update::{Event, MetaError, Offer, Repository, SystemDisk, TrustFolder, Updater};
+
+use super::config::UpdateConfig;
+use super::host::DeviceHost;
+use super::messages;
+use crate::clock::{Monotonic, unix_ms};
+use crate::guest::{Jobs, News};
+use crate::outbox::Outbox;
+use crate::threads::ended;
+
+/// News and requests that wait for the thread.
+const INPUTS: usize = 16;
+/// How long the thread waits before it takes up an update that its disk has stopped.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
+
+/// What reaches the thread.
+pub(super) enum Input {
+    /// What became of the firmware on trial.
+    News(News),
+    /// The agent stops.
+    Stop,
+}
+
+/// What the thread is made of.
+pub(crate) struct UpdateParts {
+    pub(crate) device: DeviceId,
+    pub(crate) config: UpdateConfig,
+    pub(crate) data: PathBuf,
+    pub(crate) factory: Option<PathBuf>,
+    pub(crate) abi: &'static str,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) runtime: Runtime,
+    pub(crate) jobs: Jobs,
+    pub(crate) outbox: Outbox,
+}
+
+/// A handle on the thread.
+pub(crate) struct UpdateThread {
+    inputs: SyncSender<Input>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl UpdateThread {
+    /// Starts the thread, and with it the firmware that the journal names.
+    ///
+    /// # Errors
+    /// When the trusted root cannot be put in its place, or the system gives no thread.
+    pub(crate) fn start(parts: UpdateParts, name: &str) -> io::Result<Self> {
+        let mut trust = TrustFolder::new(&parts.data.join("trust"));
+        if trust.get("root")?.is_none() {
+            let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", parts.config.root.display()));
+            trust.put("root", &std::fs::read(&parts.config.root).map_err(named)?)?;
+        }
+        let (news, inputs) = sync_channel(INPUTS);
+        let actor = Actor { parts, trust, news: news.clone(), inputs, clock: Monotonic::start(), seen: Vec::new() };
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || actor.run())?;
+        Ok(Self { inputs: news, thread })
+    }
+
+    /// Asks the thread to end; an update under way goes on at the next start.
+    pub(crate) async fn stop(self, deadline: Duration) -> bool {
+        // A full channel wakes the thread as well, and it looks for a stop among what it finds.
+        let _ = self.inputs.try_send(Input::Stop);
+        ended(&self.thread, deadline).await
+    }
+}
+
+struct Actor {
+    parts: UpdateParts,
+    trust: TrustFolder,
+    news: SyncSender<Input>,
+    inputs: Receiver<Input>,
+    clock: Monotonic,
+    /// The directive that was looked at last.
+    seen: Vec<u8>,
+}
+
+type DeviceUpdater = Updater<SystemDisk, DeviceHost>;
+
+impl Actor {
+    fn run(mut self) {
+        loop {
+            let failed = match self.serve() {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            tracing::warn!(device.id = %self.parts.device, error = %failed, "the update stands still");
+            match self.inputs.recv_timeout(AFTER_FAILURE) {
+                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Input::News(_)) | Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn host(&self) -> DeviceHost {
+        let parts = &self.parts;
+        DeviceHost {
+            device: parts.device,
+            config: parts.config.clone(),
+            repository: Repository::at(&parts.config.repository),
+            trust: self.trust.clone(),
+            data: parts.data.clone(),
+            factory: parts.factory.clone(),
+            abi: parts.abi,
+            cache: Arc::clone(&parts.cache),
+            runtime: parts.runtime.clone(),
+            jobs: parts.jobs.clone(),
+            outbox: parts.outbox.clone(),
+            news: self.news.clone(),
+            health: (0, 0),
+            release_seq: None,
+            clock: self.clock,
+        }
+    }
+
+    /// Boots the machine and feeds it until the agent stops.
+    fn serve(&mut self) -> io::Result<()> {
+        let disk = SystemDisk::open(&self.parts.data)?;
+        let mut updater = Updater::boot(disk, self.host())?;
+        let every = self.parts.config.poll_seconds.max(1).saturating_mul(1000);
+        let mut look_at = 0;
+        loop {
+            if updater.memory().last.is_some() {
+                // Its report is in the queue, on the disk.
+                updater.handle(Event::Reported)?;
+            }
+            let now_ms = self.clock.now_ms();
+            let due = updater.wake_at().map_or(look_at, |at| at.min(look_at));
+            match self.inputs.recv_timeout(Duration::from_millis(due.saturating_sub(now_ms))) {
+                Ok(Input::News(News::Healthy)) => updater.handle(Event::Healthy)?,
+                Ok(Input::News(News::Failed(why))) => updater.handle(Event::Trapped(why))?,
+                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {
+                    let now_ms = self.clock.now_ms();
+                    if updater.wake_at().is_some_and(|at| at <= now_ms) {
+                        updater.handle(Event::Tick)?;
+                    }
+                    if look_at <= now_ms {
+                        self.look(&mut updater)?;
+                        look_at = self.clock.now_ms().saturating_add(every);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks for a directive to this device, then for one to its group.
+    fn look(&mut self, updater: &mut DeviceUpdater) -> io::Result<()> {
+        let ids = [Some(self.parts.device.to_string()), self.parts.config.group.map(|group| group.to_string())];
+        for id in ids.into_iter().flatten() {
+            match updater.host().repository.directive(&id) {
+                Ok(Some(document)) if document != self.seen => return self.consider(updater, document),
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(device.id = %self.parts.device, error, "no directive can be fetched"),
+            }
+        }
+        Ok(())
+    }
+
+    fn consider(&mut self, updater: &mut DeviceUpdater, document: Vec<u8>) -> io::Result<()> {
+        let memory = updater.memory().clone();
+        match updater.host().admit(&document, &memory) {
+            Ok(directive) => {
+                let text = String::from_utf8_lossy(&document).into_owned();
+                self.seen = document;
+                updater.handle(Event::Offer(offer(directive, text)))
+            }
+            // It is tried again with the next look.
+            Err(MetaError::Unreachable(detail)) => {
+                tracing::debug!(device.id = %self.parts.device, detail, "a directive cannot be verified yet");
+                Ok(())
+            }
+            Err(MetaError::Refused(why)) => {
+                self.seen = document;
+                // One that was followed before lies there until the next one comes: no news.
+                if why.reason != iottly_protocol::release::Reason::Replay {
+                    tracing::warn!(device.id = %self.parts.device, ?why, "a directive is refused");
+                    updater.host().say(messages::refused(why.reason.as_str(), &why.detail, unix_ms()));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn offer(directive: Directive, document: String) -> Offer {
+    Offer {
+        id: directive.id,
+        document,
+        counter: directive.counter,
+        action: directive.action,
+        sha256: directive.sha256.to_ascii_lowercase(),
+        deadline_s: directive.deadline_s,
+        window: directive.window,
+        max_bps: directive.max_bps,
+    }
+}

@@ -1,0 +1,74 @@
+use std::io::Read;
+use std::path::Path;
+
+use iottly_protocol::release::MAX_DIRECTIVE_BYTES;
+use iottly_protocol::tuf::{Fetch, FetchError, Place};
+
+use crate::folder::FolderRepository;
+use crate::http::HttpRepository;
+
+/// Where a device's releases come from: `metadata/`, `targets/` and `directives/` under one address or in one folder.
+#[derive(Debug, Clone)]
+pub enum Repository {
+    /// Behind a web server.
+    Http(HttpRepository),
+    /// In a folder, on a stick for instance.
+    Folder(FolderRepository),
+}
+
+impl Repository {
+    /// Takes an address that begins with `http://`, or else a folder.
+    #[must_use]
+    pub fn at(place: &str) -> Self {
+        if place.starts_with("http://") || place.starts_with("https://") {
+            let base = place.trim_end_matches('/');
+            return Self::Http(HttpRepository::new(&format!("{base}/metadata"), &format!("{base}/targets")));
+        }
+        Self::Folder(FolderRepository::new(Path::new(place)))
+    }
+
+    /// Reads the directive for a device or a group; none when there is none.
+    ///
+    /// # Errors
+    /// When the repository cannot be reached, or the document is longer than directives are.
+    pub fn directive(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
+        let opened: Result<Box<dyn Read>, FetchError> = match self {
+            Self::Http(http) => http.beside(&format!("directives/{id}.json")),
+            Self::Folder(folder) => folder.beside("directives", &format!("{id}.json")),
+        };
+        let source = match opened {
+            Err(FetchError::NotFound) => return Ok(None),
+            other => other.map_err(|e| e.to_string())?,
+        };
+        let mut bytes = Vec::new();
+        source.take(MAX_DIRECTIVE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        if bytes.len() > MAX_DIRECTIVE_BYTES {
+            return Err(format!("the directive is over {MAX_DIRECTIVE_BYTES} bytes"));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Reads some bytes of a target, named by its encoded path.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    pub fn range(&self, path: &str, from: u64, length: u64) -> Result<Vec<u8>, String> {
+        let opened = match self {
+            Self::Http(http) => http.range(path, from, length),
+            Self::Folder(folder) => folder.range(path, from, length),
+        };
+        let mut bytes = Vec::new();
+        let source = opened.map_err(|e| e.to_string())?;
+        source.take(length).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        Ok(bytes)
+    }
+}
+
+impl Fetch for Repository {
+    fn open(&mut self, place: Place<'_>) -> Result<Box<dyn Read + '_>, FetchError> {
+        match self {
+            Self::Http(http) => http.open(place),
+            Self::Folder(folder) => folder.open(place),
+        }
+    }
+}

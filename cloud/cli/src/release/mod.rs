@@ -1,0 +1,288 @@
+//! `iottly key …` and `iottly release …`: signing on this machine, into a repository in a folder.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use iottly_cloud::releases::{KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseRepository, SealKey};
+use iottly_protocol::release::{Action, Audience, HealthRules};
+use iottly_protocol::tuf::Instant;
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use serde_json::{Value, json};
+
+use crate::exit::Failure;
+
+#[derive(Args)]
+struct Keys {
+    /// Folder of secret keys
+    #[arg(long, value_name = "DIR")]
+    keys: PathBuf,
+    /// File of a key that seals them; made when there is none
+    #[arg(long, value_name = "FILE")]
+    seal: Option<PathBuf>,
+}
+
+impl Keys {
+    fn open(&self) -> anyhow::Result<KeyFolder> {
+        let seal = self.seal.as_deref().map(SealKey::open).transpose()?;
+        Ok(KeyFolder::new(&self.keys, seal))
+    }
+}
+
+#[derive(Args)]
+struct Place {
+    /// Folder of the repository: metadata/, targets/ and directives/
+    #[arg(long, value_name = "DIR")]
+    repository: PathBuf,
+    #[command(flatten)]
+    keys: Keys,
+    /// Days for which a timestamp holds: how long a repository may stay as it is
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    timestamp_days: u64,
+}
+
+impl Place {
+    fn open(&self) -> ReleaseRepository {
+        let days = self.timestamp_days;
+        let lifetimes = Lifetimes { timestamp: days, snapshot: days.max(7), ..Lifetimes::default() };
+        ReleaseRepository::new(&self.repository, lifetimes)
+    }
+}
+
+/// `iottly key`
+#[derive(Args)]
+pub(crate) struct KeyOptions {
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Makes a key for a role: root, targets, snapshot, timestamp or directive
+    New {
+        /// The role
+        role: String,
+        #[command(flatten)]
+        keys: Keys,
+    },
+    /// Lists roles and ids
+    List {
+        #[command(flatten)]
+        keys: Keys,
+    },
+    /// Makes a new version of root in which a role has the keys of this folder and no others
+    Rotate {
+        /// The role
+        role: String,
+        #[command(flatten)]
+        place: Place,
+        /// Folder of the root keys that sign, if it is another one
+        #[arg(long, value_name = "DIR")]
+        root_keys: Option<PathBuf>,
+    },
+}
+
+/// `iottly release`
+#[derive(Args)]
+pub(crate) struct ReleaseOptions {
+    #[command(subcommand)]
+    command: ReleaseCommand,
+}
+
+#[derive(Subcommand)]
+enum ReleaseCommand {
+    /// Makes an empty repository, and the keys that are missing
+    Init {
+        #[command(flatten)]
+        place: Place,
+        /// How many root keys, and how many targets keys, must sign
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        threshold: u64,
+    },
+    /// Adds a component as the next release of a branch
+    Add(Box<AddOptions>),
+    /// Tells a device or a group to run a release
+    Direct(Box<DirectOptions>),
+    /// Signs snapshot and timestamp anew
+    Refresh {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Lists the releases
+    Show {
+        /// Folder of the repository
+        #[arg(long, value_name = "DIR")]
+        repository: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct AddOptions {
+    /// The component, as `iottly build` makes it
+    firmware: PathBuf,
+    #[command(flatten)]
+    place: Place,
+    /// The branch
+    #[arg(long, default_value = "main")]
+    branch: String,
+    /// For people
+    #[arg(long, default_value = "")]
+    version: String,
+    /// A board profile that it is for; all without one
+    #[arg(long = "board", value_name = "PROFILE")]
+    boards: Vec<String>,
+    /// What it imports beyond the basics
+    #[arg(long = "capability", value_name = "NAME")]
+    capabilities: Vec<String>,
+    /// Once it is committed, no release below this number is taken
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    security_floor: u64,
+    /// How long its trial lasts, milliseconds
+    #[arg(long, default_value_t = 10_000, value_name = "MS")]
+    grace_ms: u64,
+}
+
+#[derive(Args)]
+struct DirectOptions {
+    /// The release's path, as `iottly release add` prints it
+    target: String,
+    #[command(flatten)]
+    place: Place,
+    /// The project
+    #[arg(long, env = "IOTTLY_PROJECT", value_name = "ID")]
+    project: ProjectId,
+    /// The device that it is for
+    #[arg(long, value_name = "ID", conflicts_with = "group", required_unless_present = "group")]
+    device: Option<DeviceId>,
+    /// The group that it is for
+    #[arg(long, value_name = "ID")]
+    group: Option<GroupId>,
+    /// The release is older than what runs
+    #[arg(long)]
+    downgrade: bool,
+    /// Gives an update up that is not switched on yet
+    #[arg(long, conflicts_with = "downgrade")]
+    cancel: bool,
+    /// It was rolled back and may be tried again
+    #[arg(long)]
+    force_retry: bool,
+    /// A capability that is approved
+    #[arg(long = "approve", value_name = "NAME")]
+    approved: Vec<String>,
+    /// Hours for which the directive holds
+    #[arg(long, default_value_t = 24, value_name = "N")]
+    valid_hours: u64,
+    /// How long the update may take, seconds
+    #[arg(long, default_value_t = 3600, value_name = "S")]
+    deadline: u64,
+    /// Bytes a second to download at most; 0 for no cap
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    max_bps: u64,
+}
+
+fn now() -> anyhow::Result<(Instant, u64)> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    let ms = u64::try_from(since.as_millis()).context("the clock is far ahead")?;
+    Ok((Instant::from_unix(since.as_secs()), ms))
+}
+
+fn print(value: &Value) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{value}").context("cannot write to standard output")
+}
+
+/// Runs `iottly key`.
+pub(crate) fn run_key(options: &KeyOptions) -> Result<(), Failure> {
+    Ok(key(options)?)
+}
+
+fn key(options: &KeyOptions) -> anyhow::Result<()> {
+    match &options.command {
+        KeyCommand::New { role, keys } => {
+            let key = keys.open()?.make(role)?.public();
+            print(&json!({"role": role, "keyid": key.id(), "public": key.keyval.public}))
+        }
+        KeyCommand::List { keys } => {
+            keys.open()?.list()?.iter().try_for_each(|(role, keyid)| print(&json!({"role": role, "keyid": keyid})))
+        }
+        KeyCommand::Rotate { role, place, root_keys } => {
+            let root = match root_keys {
+                Some(path) => Keys { keys: path.clone(), seal: place.keys.seal.clone() }.open()?,
+                None => place.keys.open()?,
+            };
+            let version = place.open().rotate(role, &root, &place.keys.open()?, now()?.0)?;
+            print(&json!({"role": role, "root_version": version}))
+        }
+    }
+}
+
+/// Runs `iottly release`.
+pub(crate) fn run_release(options: &ReleaseOptions) -> Result<(), Failure> {
+    Ok(release(options)?)
+}
+
+fn release(options: &ReleaseOptions) -> anyhow::Result<()> {
+    match &options.command {
+        ReleaseCommand::Init { place, threshold } => {
+            let root = place.open().init(&place.keys.open()?, *threshold, now()?.0)?;
+            print(&json!({"root_version": root.header.version, "expires": root.header.expires}))
+        }
+        ReleaseCommand::Add(options) => add(options),
+        ReleaseCommand::Direct(options) => direct(options),
+        ReleaseCommand::Refresh { place } => Ok(place.open().refresh(&place.keys.open()?, now()?.0)?),
+        ReleaseCommand::Show { repository } => {
+            let releases = ReleaseRepository::new(repository, Lifetimes::default()).list()?;
+            releases.iter().try_for_each(|release| {
+                print(
+                    &json!({"path": release.path, "sha256": release.sha256, "size": release.size, "manifest": release.manifest}),
+                )
+            })
+        }
+    }
+}
+
+fn add(options: &AddOptions) -> anyhow::Result<()> {
+    let content = std::fs::read(&options.firmware).with_context(|| format!("cannot read {}", options.firmware.display()))?;
+    let new = NewRelease {
+        branch: options.branch.clone(),
+        content,
+        version: options.version.clone(),
+        boards: options.boards.clone(),
+        security_floor: options.security_floor,
+        capabilities: options.capabilities.clone(),
+        health: HealthRules { grace_ms: options.grace_ms, ..HealthRules::default() },
+    };
+    let added = options.place.open().add(new, &options.place.keys.open()?, now()?.0)?;
+    print(&serde_json::to_value(added)?)
+}
+
+fn direct(options: &DirectOptions) -> anyhow::Result<()> {
+    let audience = match (options.device, options.group) {
+        (Some(device), _) => Audience::Device(device),
+        (None, Some(group)) => Audience::Group(group),
+        (None, None) => anyhow::bail!("--device or --group is missing"),
+    };
+    let action = match (options.cancel, options.downgrade) {
+        (true, _) => Action::Cancel,
+        (false, true) => Action::Downgrade,
+        (false, false) => Action::Install,
+    };
+    let new = NewDirective {
+        project: options.project,
+        audience,
+        action,
+        target: options.target.clone(),
+        valid_s: options.valid_hours.saturating_mul(3600),
+        deadline_s: options.deadline,
+        window: None,
+        max_bps: options.max_bps,
+        force_retry: options.force_retry,
+        approved: options.approved.clone(),
+    };
+    let (now, now_ms) = now()?;
+    let directive = options.place.open().direct(new, &options.place.keys.open()?, now, now_ms)?;
+    print(
+        &json!({"id": directive.id, "counter": directive.counter, "release_seq": directive.release_seq, "expires": directive.expires}),
+    )
+}

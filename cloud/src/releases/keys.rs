@@ -1,0 +1,185 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use iottly_protocol::tuf::{SigningKey, decode_hex, encode_hex};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use serde::{Deserialize, Serialize};
+
+use super::{ReleaseError, files};
+
+/// The roles that have keys.
+pub const ROLES: [&str; 5] = ["root", "targets", "snapshot", "timestamp", "directive"];
+
+/// A key that seals other keys on the disk: without its file they are noise.
+pub struct SealKey(LessSafeKey);
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealKey(…)")
+    }
+}
+
+impl SealKey {
+    /// Reads the key's file; makes it when there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read or made, or is no key.
+    pub fn open(path: &Path) -> Result<Self, ReleaseError> {
+        let bytes = match files::read(path)? {
+            Some(text) => decode_hex(String::from_utf8_lossy(&text).trim()),
+            None => {
+                let secret = random()?;
+                files::replace(path, format!("{}\n", encode_hex(&secret)).as_bytes(), 0o600)?;
+                Some(secret.to_vec())
+            }
+        };
+        let key = bytes.and_then(|bytes| UnboundKey::new(&CHACHA20_POLY1305, &bytes).ok());
+        key.map(|key| Self(LessSafeKey::new(key))).ok_or_else(|| ReleaseError::invalid(path, "is not a key of 64 hex digits"))
+    }
+
+    fn seal(&self, role: &str, secret: &[u8; 32]) -> Result<String, ReleaseError> {
+        let nonce: [u8; NONCE_LEN] = random()?[..NONCE_LEN].try_into().expect("32 bytes hold a nonce");
+        let mut sealed = secret.to_vec();
+        let done = self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(role.as_bytes()), &mut sealed);
+        done.map_err(|_| ReleaseError::Input("the key cannot be sealed".to_owned()))?;
+        Ok(encode_hex(&[&nonce[..], &sealed].concat()))
+    }
+
+    fn open_sealed(&self, role: &str, sealed: &str) -> Option<[u8; 32]> {
+        let bytes = decode_hex(sealed)?;
+        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>()?;
+        let mut sealed = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let secret = self.0.open_in_place(nonce, Aad::from(role.as_bytes()), &mut sealed).ok()?;
+        (&*secret).try_into().ok()
+    }
+}
+
+fn random() -> Result<[u8; 32], ReleaseError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| ReleaseError::Input(format!("the system gives no random bytes: {e}")))?;
+    Ok(bytes)
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyFile {
+    role: String,
+    keyid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<String>,
+}
+
+/// A folder of secret keys: `ROLE-BEGINNING_OF_ID.key`, each readable by its owner alone.
+#[derive(Debug)]
+pub struct KeyFolder {
+    path: PathBuf,
+    seal: Option<SealKey>,
+}
+
+impl KeyFolder {
+    /// Uses a folder, which need not exist yet. With a seal, keys are made and read sealed.
+    #[must_use]
+    pub fn new(path: &Path, seal: Option<SealKey>) -> Self {
+        Self { path: path.to_owned(), seal }
+    }
+
+    /// Makes a key for a role.
+    ///
+    /// # Errors
+    /// When the role is unknown or the file cannot be written.
+    pub fn make(&self, role: &str) -> Result<SigningKey, ReleaseError> {
+        if !ROLES.contains(&role) {
+            return Err(ReleaseError::Input(format!("{role:?} is no role: {}", ROLES.join(", "))));
+        }
+        let key = SigningKey::from_secret(&random()?);
+        let keyid = key.public().id();
+        let (secret, sealed) = match &self.seal {
+            Some(seal) => (None, Some(seal.seal(role, key.secret())?)),
+            None => (Some(encode_hex(key.secret())), None),
+        };
+        let name = format!("{role}-{}.key", &keyid[..12]);
+        let file = KeyFile { role: role.to_owned(), keyid, secret, sealed };
+        let text = serde_json::to_vec_pretty(&file).map_err(|e| ReleaseError::Input(e.to_string()))?;
+        files::replace(&self.path.join(name), &text, 0o600)?;
+        Ok(key)
+    }
+
+    /// The keys of a role, by file name.
+    ///
+    /// # Errors
+    /// When there are none, or one cannot be read or unsealed.
+    pub fn of(&self, role: &str) -> Result<Vec<SigningKey>, ReleaseError> {
+        let mut keys = Vec::new();
+        for path in self.files()? {
+            let file = self.read(&path)?;
+            if file.role == role {
+                keys.push(self.secret(&path, &file)?);
+            }
+        }
+        if keys.is_empty() {
+            return Err(ReleaseError::NoKey { role: role.to_owned(), folder: self.path.display().to_string() });
+        }
+        Ok(keys)
+    }
+
+    /// Role and id of every key.
+    ///
+    /// # Errors
+    /// When the folder or a file in it cannot be read.
+    pub fn list(&self) -> Result<Vec<(String, String)>, ReleaseError> {
+        self.files()?.iter().map(|path| self.read(path).map(|file| (file.role, file.keyid))).collect()
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, ReleaseError> {
+        let entries = match std::fs::read_dir(&self.path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|e| ReleaseError::file(&self.path, e))?,
+        };
+        let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "key"));
+        files.sort();
+        Ok(files)
+    }
+
+    fn read(&self, path: &Path) -> Result<KeyFile, ReleaseError> {
+        let bytes = files::read(path)?.unwrap_or_default();
+        serde_json::from_slice(&bytes).map_err(|e| ReleaseError::invalid(path, e))
+    }
+
+    fn secret(&self, path: &Path, file: &KeyFile) -> Result<SigningKey, ReleaseError> {
+        let secret = match (&file.secret, &file.sealed, &self.seal) {
+            (Some(secret), _, _) => decode_hex(secret).and_then(|bytes| bytes.try_into().ok()),
+            (None, Some(sealed), Some(seal)) => seal.open_sealed(&file.role, sealed),
+            (None, Some(_), None) => return Err(ReleaseError::invalid(path, "is sealed, and no seal is given")),
+            (None, None, _) => None,
+        };
+        let key = secret.map(|secret| SigningKey::from_secret(&secret));
+        let key = key.filter(|key| key.public().id() == file.keyid);
+        key.ok_or_else(|| ReleaseError::invalid(path, "does not hold the key that it names, or the seal is another one"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_keys_need_their_seal() {
+        let dir = tempfile::tempdir().expect("dir");
+        let open = |name: &str| SealKey::open(&dir.path().join(name)).expect("seal");
+        let keys = KeyFolder::new(&dir.path().join("keys"), Some(open("seal")));
+        let made = keys.make("targets").expect("made");
+        assert_eq!(keys.of("targets").expect("read")[0].secret(), made.secret());
+        assert_eq!(keys.list().expect("list"), [("targets".to_owned(), made.public().id())]);
+        assert!(matches!(keys.of("root"), Err(ReleaseError::NoKey { .. })));
+        for other in [None, Some(open("another"))] {
+            assert!(KeyFolder::new(&dir.path().join("keys"), other).of("targets").is_err());
+        }
+        let text = std::fs::read_dir(dir.path().join("keys")).expect("dir").flatten().next().expect("a key");
+        let text = std::fs::read_to_string(text.path()).expect("text");
+        assert!(!text.contains(&encode_hex(made.secret())), "the secret lies open");
+        assert!(keys.make("nonsense").is_err());
+    }
+}

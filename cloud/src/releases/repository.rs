@@ -1,0 +1,368 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use iottly_protocol::release::{
+    AbiRange, Action, Audience, CHUNK_BYTES, ChunkList, Component, DataSchema, Directive, HealthRules, MANIFEST_KEY,
+    MANIFEST_SCHEMA, Manifest, ROLES_KEY, Release, Window,
+};
+use iottly_protocol::tuf::{
+    FileInfo, Header, Instant, Kind, Located, RoleKeys, Root, SigningKey, Snapshot, TargetFile, Targets, Timestamp, encode_hex,
+    sha256_hex, sign,
+};
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::{KeyFolder, ReleaseError, files};
+
+const DAY: u64 = 86_400;
+/// Longest component that becomes a release, bytes.
+const MAX_RELEASE_BYTES: usize = 64 << 20;
+
+/// How long what is signed is worth something.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    /// Root metadata, days.
+    pub root: u64,
+    /// Targets metadata, days.
+    pub targets: u64,
+    /// Snapshot metadata, days.
+    pub snapshot: u64,
+    /// Timestamp metadata, days.
+    pub timestamp: u64,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { root: 365, targets: 120, snapshot: 7, timestamp: 1 }
+    }
+}
+
+/// What makes a release.
+#[derive(Debug, Clone)]
+pub struct NewRelease {
+    /// The branch; the first part of the target's path behind `app/`.
+    pub branch: String,
+    /// The component.
+    pub content: Vec<u8>,
+    /// For people.
+    pub version: String,
+    /// Board profiles; empty for all.
+    pub boards: Vec<String>,
+    /// The security floor; 0 for none.
+    pub security_floor: u64,
+    /// What it imports beyond the basics.
+    pub capabilities: Vec<String>,
+    /// When its trial is good.
+    pub health: HealthRules,
+}
+
+/// A release that was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Added {
+    /// The target's path.
+    pub path: String,
+    /// Its number.
+    pub release_seq: u64,
+    /// sha256, hex.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What makes a directive.
+#[derive(Debug, Clone)]
+pub struct NewDirective {
+    /// The project.
+    pub project: ProjectId,
+    /// Whom it is for.
+    pub audience: Audience,
+    /// What to do.
+    pub action: Action,
+    /// The release's path.
+    pub target: String,
+    /// How long it holds, seconds.
+    pub valid_s: u64,
+    /// How long the update may take, seconds.
+    pub deadline_s: u64,
+    /// When the update may begin.
+    pub window: Option<Window>,
+    /// Bytes a second at most; 0 for no cap.
+    pub max_bps: u64,
+    /// What was rolled back may be tried again.
+    pub force_retry: bool,
+    /// Capabilities that someone has approved.
+    pub approved: Vec<String>,
+}
+
+/// A repository in a folder.
+#[derive(Debug)]
+pub struct ReleaseRepository {
+    path: PathBuf,
+    lifetimes: Lifetimes,
+}
+
+impl ReleaseRepository {
+    /// Uses a folder.
+    #[must_use]
+    pub fn new(path: &Path, lifetimes: Lifetimes) -> Self {
+        Self { path: path.to_owned(), lifetimes }
+    }
+
+    /// Makes an empty repository; makes the keys that are missing. Every key of a role counts, `threshold` of the root's and
+    /// the targets' keys must sign.
+    ///
+    /// # Errors
+    /// When there is a repository already, or a file cannot be written.
+    pub fn init(&self, keys: &KeyFolder, threshold: u64, now: Instant) -> Result<Root, ReleaseError> {
+        if self.root_path(1).exists() {
+            return Err(ReleaseError::Input(format!("{} is a repository already", self.path.display())));
+        }
+        let mut root = Root {
+            header: Header::new(Kind::Root, 1, now.plus(self.lifetimes.root * DAY)),
+            consistent_snapshot: Some(true),
+            keys: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            extra: BTreeMap::new(),
+        };
+        for role in super::ROLES {
+            let need = if matches!(role, "root" | "targets") { threshold } else { 1 };
+            let mut signers = keys.of(role).or_else(|error| match error {
+                ReleaseError::NoKey { .. } => Ok(Vec::new()),
+                other => Err(other),
+            })?;
+            while (signers.len() as u64) < need.max(1) {
+                signers.push(keys.make(role)?);
+            }
+            name_keys(&mut root, role, &signers, need);
+        }
+        self.put("root", 1, &root, &keys.of("root")?)?;
+        let expires = now.plus(self.lifetimes.targets * DAY);
+        let header = Header::new(Kind::Targets, 0, expires);
+        let targets = Targets { header, targets: BTreeMap::new(), delegations: None, extra: BTreeMap::new() };
+        self.publish(targets, keys, now)?;
+        Ok(root)
+    }
+
+    /// Replaces the keys of a role by all keys that the folder has for it now, in a new version of root.
+    ///
+    /// # Errors
+    /// When a key is missing or a file cannot be written.
+    pub fn rotate(&self, role: &str, old_root: &KeyFolder, keys: &KeyFolder, now: Instant) -> Result<u64, ReleaseError> {
+        let mut root = self.root()?;
+        let need = match role {
+            "directive" => 1,
+            _ => root.roles.get(role).map_or(1, |keys| keys.threshold),
+        };
+        name_keys(&mut root, role, &keys.of(role)?, need);
+        root.header.version += 1;
+        root.header.expires = now.plus(self.lifetimes.root * DAY);
+        let mut signers = old_root.of("root")?;
+        if role == "root" {
+            signers.extend(keys.of("root")?);
+        }
+        signers.sort_by_key(|key| key.public().id());
+        signers.dedup_by_key(|key| key.public().id());
+        self.put("root", root.header.version, &root, &signers)?;
+        Ok(root.header.version)
+    }
+
+    /// Adds a release and publishes it.
+    ///
+    /// # Errors
+    /// When the component is too large, a key is missing, or a file cannot be written.
+    pub fn add(&self, new: NewRelease, keys: &KeyFolder, now: Instant) -> Result<Added, ReleaseError> {
+        if new.content.len() > MAX_RELEASE_BYTES {
+            return Err(ReleaseError::Input(format!("{} bytes are over the limit of {MAX_RELEASE_BYTES}", new.content.len())));
+        }
+        if new.branch.is_empty() || new.branch.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(ReleaseError::Input(format!("{:?} is no name of a branch", new.branch)));
+        }
+        let mut targets = self.targets()?;
+        let last = self.releases(&targets).map(|release| release.manifest.release_seq).max().unwrap_or(0);
+        let release_seq = last + 1;
+        let list = ChunkList::of(&new.content, usize::try_from(CHUNK_BYTES).expect("a mebibyte fits"));
+        let manifest = Manifest {
+            schema: MANIFEST_SCHEMA,
+            component: Component::App,
+            version: new.version,
+            release_seq,
+            security_floor: new.security_floor,
+            boards: new.boards,
+            abi: AbiRange { min: "0.1".to_owned(), max: "0.1".to_owned() },
+            chunk_size: CHUNK_BYTES,
+            chunk_root: encode_hex(&list.root()),
+            requires_free: 2 * new.content.len() as u64,
+            capabilities: new.capabilities,
+            data_schema: DataSchema::default(),
+            health: new.health,
+            created: now.unix(),
+            critical: Vec::new(),
+            extra: BTreeMap::new(),
+        };
+        let mut file = TargetFile::of(&new.content);
+        file.custom = Some(json!({ MANIFEST_KEY: &manifest }));
+        let path = format!("app/{}/{release_seq}.wasm", new.branch);
+        Release::from_target(&path, &file).map_err(ReleaseError::Input)?;
+        let located = Located { path: path.clone(), role: "targets".to_owned(), file: file.clone() };
+        let served = self.path.join("targets").join(located.served_path(true));
+        files::replace(&served, &new.content, 0o644)?;
+        files::replace(&self.path.join("targets/chunks").join(&manifest.chunk_root), &list.encode(), 0o644)?;
+        let added = Added { path: path.clone(), release_seq, sha256: sha256_hex(&new.content), size: new.content.len() as u64 };
+        targets.targets.insert(path, file);
+        self.publish(targets, keys, now)?;
+        Ok(added)
+    }
+
+    /// Signs snapshot and timestamp anew, so that devices know that nothing is held back from them.
+    ///
+    /// # Errors
+    /// When a key is missing or a file cannot be written.
+    pub fn refresh(&self, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
+        let version = self.targets()?.header.version;
+        self.publish_above(version, keys, now)
+    }
+
+    /// Signs a directive and lays it out for its device or group. Its counter is above every earlier one's.
+    ///
+    /// # Errors
+    /// When the release is not in the repository, the key is missing, or a file cannot be written.
+    pub fn direct(&self, new: NewDirective, keys: &KeyFolder, now: Instant, now_ms: u64) -> Result<Directive, ReleaseError> {
+        let release = self.release(&new.target)?;
+        let path = self.directive_path(&new.audience);
+        let earlier = files::read(&path)?.and_then(|bytes| {
+            let document: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+            document["signed"]["counter"].as_u64()
+        });
+        let counter = now_ms.max(earlier.unwrap_or(0).saturating_add(1));
+        let directive = Directive {
+            id: format!("d-{counter}"),
+            project: new.project,
+            audience: new.audience,
+            component: release.manifest.component,
+            action: new.action,
+            target: new.target,
+            sha256: release.sha256,
+            release_seq: release.manifest.release_seq,
+            counter,
+            not_before: now,
+            expires: now.plus(new.valid_s),
+            deadline_s: new.deadline_s,
+            max_bps: new.max_bps,
+            window: new.window,
+            force_retry: new.force_retry,
+            approved: new.approved,
+            extra: BTreeMap::new(),
+        };
+        let signers = keys.of("directive")?;
+        let document = directive.sign(&signers.iter().collect::<Vec<_>>()).map_err(|e| ReleaseError::Input(e.to_string()))?;
+        files::replace(&path, &document, 0o644)?;
+        Ok(directive)
+    }
+
+    /// The releases in the repository, by path.
+    ///
+    /// # Errors
+    /// When there is no repository.
+    pub fn list(&self) -> Result<Vec<Release>, ReleaseError> {
+        let targets = self.targets()?;
+        Ok(self.releases(&targets).collect())
+    }
+
+    fn release(&self, path: &str) -> Result<Release, ReleaseError> {
+        let targets = self.targets()?;
+        let file = targets.targets.get(path).ok_or_else(|| ReleaseError::Input(format!("there is no release {path}")))?;
+        Release::from_target(path, file).map_err(ReleaseError::Input)
+    }
+
+    fn releases(&self, targets: &Targets) -> impl Iterator<Item = Release> {
+        let releases: Vec<_> = targets.targets.iter().filter_map(|(path, file)| Release::from_target(path, file).ok()).collect();
+        releases.into_iter()
+    }
+
+    fn directive_path(&self, audience: &Audience) -> PathBuf {
+        let id = match audience {
+            Audience::Device(id) => DeviceId::to_string(id),
+            Audience::Group(id) => GroupId::to_string(id),
+        };
+        self.path.join("directives").join(format!("{id}.json"))
+    }
+
+    /// Signs the next version of targets, then what names it. Each file is in its place before another one names it.
+    fn publish(&self, mut targets: Targets, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
+        targets.header.version += 1;
+        targets.header.expires = now.plus(self.lifetimes.targets * DAY);
+        self.put("targets", targets.header.version, &targets, &keys.of("targets")?)?;
+        self.publish_above(targets.header.version, keys, now)
+    }
+
+    fn publish_above(&self, targets: u64, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
+        let earlier: Option<Timestamp> = self.signed("timestamp.json")?;
+        let version = earlier.as_ref().map_or(1, |timestamp| timestamp.header.version + 1);
+        let snapshot_version = earlier.as_ref().map_or(1, |timestamp| timestamp.snapshot().version + 1);
+        let snapshot = Snapshot {
+            header: Header::new(Kind::Snapshot, snapshot_version, now.plus(self.lifetimes.snapshot * DAY)),
+            meta: BTreeMap::from([("targets.json".to_owned(), FileInfo::of_version(targets))]),
+            extra: BTreeMap::new(),
+        };
+        self.put("snapshot", snapshot_version, &snapshot, &keys.of("snapshot")?)?;
+        let timestamp = Timestamp {
+            header: Header::new(Kind::Timestamp, version, now.plus(self.lifetimes.timestamp * DAY)),
+            meta: BTreeMap::from([("snapshot.json".to_owned(), FileInfo::of_version(snapshot_version))]),
+            extra: BTreeMap::new(),
+        };
+        self.put("timestamp", version, &timestamp, &keys.of("timestamp")?)
+    }
+
+    fn put(&self, role: &str, version: u64, payload: &impl Serialize, keys: &[SigningKey]) -> Result<(), ReleaseError> {
+        let signed = sign(payload, &keys.iter().collect::<Vec<_>>()).map_err(|e| ReleaseError::Input(e.to_string()))?;
+        let name = if role == "timestamp" { "timestamp.json".to_owned() } else { format!("{version}.{role}.json") };
+        files::replace(&self.path.join("metadata").join(name), &signed, 0o644)
+    }
+
+    fn root_path(&self, version: u64) -> PathBuf {
+        self.path.join(format!("metadata/{version}.root.json"))
+    }
+
+    fn root(&self) -> Result<Root, ReleaseError> {
+        let last = (1..).take_while(|version| self.root_path(*version).exists()).last().unwrap_or(1);
+        self.needed(&format!("{last}.root.json"))
+    }
+
+    fn targets(&self) -> Result<Targets, ReleaseError> {
+        let timestamp: Timestamp = self.needed("timestamp.json")?;
+        let snapshot: Snapshot = self.needed(&format!("{}.snapshot.json", timestamp.snapshot().version))?;
+        let version = snapshot.meta.get("targets.json").map_or(1, |info| info.version);
+        self.needed(&format!("{version}.targets.json"))
+    }
+
+    fn needed<P: DeserializeOwned>(&self, name: &str) -> Result<P, ReleaseError> {
+        let missing = || ReleaseError::Input(format!("{} is no repository: metadata/{name} is missing", self.path.display()));
+        self.signed(name)?.ok_or_else(missing)
+    }
+
+    /// Reads what we have signed ourselves.
+    fn signed<P: DeserializeOwned>(&self, name: &str) -> Result<Option<P>, ReleaseError> {
+        let path = self.path.join("metadata").join(name);
+        let Some(bytes) = files::read(&path)? else { return Ok(None) };
+        let mut document: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| ReleaseError::invalid(&path, e))?;
+        let signed = document["signed"].take();
+        P::deserialize(signed).map(Some).map_err(|e| ReleaseError::invalid(&path, e))
+    }
+}
+
+/// Names a role's keys in root; keys that no role names any more are dropped.
+fn name_keys(root: &mut Root, role: &str, signers: &[SigningKey], threshold: u64) {
+    let ids: Vec<String> = signers.iter().map(|key| key.public().id()).collect();
+    let role_keys = RoleKeys::new(ids, threshold.max(1));
+    if role == "directive" {
+        root.extra.insert(ROLES_KEY.to_owned(), json!({ "directive": role_keys }));
+    } else {
+        root.roles.insert(role.to_owned(), role_keys);
+    }
+    root.keys.extend(signers.iter().map(|key| (key.public().id(), key.public())));
+    let named: Vec<String> = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
+    let directive = iottly_protocol::release::directive_role(root).map(|keys| keys.keyids).unwrap_or_default();
+    root.keys.retain(|id, _| named.contains(id) || directive.contains(id));
+}
