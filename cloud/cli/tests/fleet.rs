@@ -230,7 +230,7 @@ fn policy() -> Policy {
         waves: vec![Wave::Percent(1), Wave::Percent(10), Wave::Percent(50)],
         concurrency: 1000,
         canary_failures: 2,
-        failure_percent: 10,
+        failure_percent: 5,
         sample: 20,
         retries: 1,
         ..Policy::default()
