@@ -6,6 +6,7 @@ mod children;
 mod demo;
 mod exit;
 mod filter;
+mod group;
 mod init;
 mod listen;
 mod provision;
@@ -48,6 +49,10 @@ enum Command {
     Key(release::KeyOptions),
     /// Makes releases and tells devices to run them
     Release(release::ReleaseOptions),
+    /// Builds the firmware in a folder, signs it here and makes it the next release of a branch
+    Push(Box<release::PushOptions>),
+    /// Brings releases to deployment groups
+    Group(group::Options),
     /// Compiles firmware to machine code: started by this program itself
     #[command(name = children::COMPILE, hide = true)]
     Compile,
@@ -70,6 +75,8 @@ fn main() -> ExitCode {
         Command::Check(options) => exit::report(check::run(&options)),
         Command::Key(options) => exit::report(release::run_key(&options)),
         Command::Release(options) => exit::report(release::run_release(&options)),
+        Command::Push(options) => exit::report(release::run_push(&options)),
+        Command::Group(options) => exit::report(group::run(&options)),
         Command::Run(options) => exit::report(async_main(run::run(options))),
     }
 }

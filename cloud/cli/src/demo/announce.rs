@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
 use iottly_cloud::cloud::Services;
 use serde_json::json;
 
-use super::home::DemoProject;
+use super::home::{DemoProject, Home};
 
 /// Prints for people, or one line for programs.
 pub(crate) struct Announcer {
@@ -41,6 +42,7 @@ impl Announcer {
         mqtt: SocketAddr,
         project: &DemoProject,
         services: &Services,
+        home: &Home,
     ) -> anyhow::Result<()> {
         let devices: Vec<_> = project.devices.iter().map(|device| device.id).collect();
         let url = format!("http://{http}");
@@ -57,14 +59,21 @@ impl Announcer {
         } else {
             let login = iottly_cloud::dashboard::login_link(services, project.project_id, &url);
             let first = devices.first().context("a demo has at least one device")?;
-            people(&url, &login, mqtt, project, &first.to_string())
+            people(&url, &login, mqtt, project, &first.to_string(), &signing(home))
         };
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
     }
 }
 
-fn people(url: &str, login: &str, mqtt: SocketAddr, project: &DemoProject, device: &str) -> String {
+/// The variables that let this machine sign releases for the demo's devices.
+fn signing(home: &Home) -> String {
+    let path = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).display().to_string();
+    let (repository, keys, seal) = (path(home.repository()), path(home.keys()), path(home.seal()));
+    format!("IOTTLY_REPOSITORY={repository} IOTTLY_KEYS={keys} IOTTLY_SEAL={seal}")
+}
+
+fn people(url: &str, login: &str, mqtt: SocketAddr, project: &DemoProject, device: &str, signing: &str) -> String {
     let (token, id) = (&project.token, project.project_id);
     format!(
         r#"
@@ -76,12 +85,17 @@ fn people(url: &str, login: &str, mqtt: SocketAddr, project: &DemoProject, devic
 Paste this into another terminal:
 
   export IOTTLY_URL={url} IOTTLY_TOKEN={token} IOTTLY_PROJECT={id} IOTTLY_DEVICE={device}
+  export {signing}
 
 and try:
 
   curl -s -H "Authorization: Bearer $IOTTLY_TOKEN" "$IOTTLY_URL/v1.0/project/$IOTTLY_PROJECT/messages/$IOTTLY_DEVICE?numMessages=3"
   curl -s -H "Authorization: Bearer $IOTTLY_TOKEN" -d '{{"cmd_type": "echo", "values": {{"echo.content": "hi there!"}}}}' "$IOTTLY_URL/v1.0/project/$IOTTLY_PROJECT/device/$IOTTLY_DEVICE/command"
   curl -s -H "Authorization: Bearer $IOTTLY_TOKEN" --get --data-urlencode 'queryJson={{"ECHO": {{"$exists": true}}}}' "$IOTTLY_URL/v1.0/project/$IOTTLY_PROJECT/messages/$IOTTLY_DEVICE"
+
+or give the devices other firmware (iottly init porch --lang js makes a folder to begin with):
+
+  iottly push porch && iottly group flash demo
 
 Ctrl-C stops everything.
 "#

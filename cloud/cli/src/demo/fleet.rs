@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use iottly_agent::{Agent, AgentConfig, AgentHandle, BoardKind, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret};
+use iottly_agent::{
+    Agent, AgentConfig, AgentHandle, BoardKind, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret, UpdateConfig,
+};
 use iottly_cloud::cloud::Services;
 use iottly_protocol::FirmwareState;
 use iottly_sandbox::Runtime;
@@ -52,7 +54,16 @@ impl Fleet {
                 board: Some(BoardKind::Virtual),
                 grants: None,
                 queue: QueueConfig::default(),
-                updates: None,
+                updates: Some(UpdateConfig {
+                    repository: home.repository().display().to_string(),
+                    root: home.repository().join("metadata/1.root.json"),
+                    project: project.project_id,
+                    group: Some(project.group_id),
+                    board: "virtual".to_owned(),
+                    capabilities: Vec::new(),
+                    p256: false,
+                    poll_seconds: 1,
+                }),
             };
             let agent = Agent::start_with(config, &runtime).await.with_context(|| format!("cannot start {}", device.name))?;
             self.agents.push(agent);

@@ -9,6 +9,7 @@ use anyhow::Context;
 use iottly_cloud::auth;
 use iottly_cloud::cloud::Services;
 use iottly_cloud::model::Scopes;
+use iottly_cloud::releases::{KeyFolder, Lifetimes, ReleaseRepository, SealKey};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -65,6 +66,33 @@ impl Home {
 
     pub(crate) fn firmware(&self) -> PathBuf {
         self.path.join("firmware")
+    }
+
+    /// The repository of signed releases.
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.path.join("releases")
+    }
+
+    /// The keys that sign for it. In the demo they lie beside it, sealed; elsewhere they lie on another machine.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.path.join("keys")
+    }
+
+    /// The key that seals the keys.
+    pub(crate) fn seal(&self) -> PathBuf {
+        self.path.join("seal.key")
+    }
+
+    /// Makes the repository at the first start, and signs its timestamp anew at each one.
+    pub(crate) fn open_repository(&self) -> anyhow::Result<()> {
+        let lifetimes = Lifetimes { timestamp: 30, snapshot: 30, ..Lifetimes::default() };
+        let repository = ReleaseRepository::new(&self.repository(), lifetimes);
+        let keys = KeyFolder::new(&self.keys(), Some(SealKey::open(&self.seal())?));
+        let (now, _) = crate::release::now()?;
+        if self.repository().join("metadata/timestamp.json").exists() {
+            return Ok(repository.refresh(&keys, now)?);
+        }
+        repository.init(&keys, 1, now).map(drop).context("cannot make the repository of releases")
     }
 
     /// Compiled firmware of all devices.

@@ -31,7 +31,8 @@ pub(crate) struct Options {
     /// Address of the MQTT broker
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))]
     mqtt: SocketAddr,
-    /// What the devices run: a firmware's folder, a script (.js) or a component (.wasm) [default: the thermostat]
+    /// What the devices run until a release is committed: a firmware's folder, a script (.js) or a component (.wasm)
+    /// [default: the thermostat]
     #[arg(long, value_name = "PATH")]
     firmware: Option<PathBuf>,
     /// Number of virtual devices
@@ -93,8 +94,9 @@ async fn bring_up(
             wasm
         }
     };
+    home.open_repository()?;
     fleet.start(home, &project, &wasm, cloud.mqtt_addr()).await?;
     fleet.wait_until_up(&services, &project).await?;
     announcer.step("devices", &format!("{} online, firmware running", project.devices.len()));
-    announcer.ready(http, cloud.mqtt_addr(), &project, &services)
+    announcer.ready(http, cloud.mqtt_addr(), &project, &services, home)
 }

@@ -1,7 +1,7 @@
 //! `iottly key …` and `iottly release …`: signing on this machine, into a repository in a folder.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -17,10 +17,10 @@ use crate::exit::Failure;
 #[derive(Args)]
 struct Keys {
     /// Folder of secret keys
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "IOTTLY_KEYS", value_name = "DIR")]
     keys: PathBuf,
     /// File of a key that seals them; made when there is none
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "IOTTLY_SEAL", value_name = "FILE")]
     seal: Option<PathBuf>,
 }
 
@@ -31,10 +31,11 @@ impl Keys {
     }
 }
 
+/// A repository and the keys that sign for it.
 #[derive(Args)]
-struct Place {
+pub(crate) struct Place {
     /// Folder of the repository: metadata/, targets/ and directives/
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "IOTTLY_REPOSITORY", value_name = "DIR")]
     repository: PathBuf,
     #[command(flatten)]
     keys: Keys,
@@ -44,7 +45,11 @@ struct Place {
 }
 
 impl Place {
-    fn open(&self) -> ReleaseRepository {
+    pub(crate) fn keys(&self) -> anyhow::Result<KeyFolder> {
+        self.keys.open()
+    }
+
+    pub(crate) fn open(&self) -> ReleaseRepository {
         let days = self.timestamp_days;
         let lifetimes = Lifetimes { timestamp: days, snapshot: days.max(7), ..Lifetimes::default() };
         ReleaseRepository::new(&self.repository, lifetimes)
@@ -113,15 +118,31 @@ enum ReleaseCommand {
     /// Lists the releases
     Show {
         /// Folder of the repository
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, env = "IOTTLY_REPOSITORY", value_name = "DIR")]
         repository: PathBuf,
     },
+}
+
+/// `iottly push`
+#[derive(Args)]
+pub(crate) struct PushOptions {
+    /// Folder of the firmware
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    #[command(flatten)]
+    release: ReleaseFlags,
 }
 
 #[derive(Args)]
 struct AddOptions {
     /// The component, as `iottly build` makes it
     firmware: PathBuf,
+    #[command(flatten)]
+    release: ReleaseFlags,
+}
+
+#[derive(Args)]
+struct ReleaseFlags {
     #[command(flatten)]
     place: Place,
     /// The branch
@@ -182,7 +203,8 @@ struct DirectOptions {
     max_bps: u64,
 }
 
-fn now() -> anyhow::Result<(Instant, u64)> {
+/// The time, in seconds and in milliseconds.
+pub(crate) fn now() -> anyhow::Result<(Instant, u64)> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     let ms = u64::try_from(since.as_millis()).context("the clock is far ahead")?;
     Ok((Instant::from_unix(since.as_secs()), ms))
@@ -228,7 +250,7 @@ fn release(options: &ReleaseOptions) -> anyhow::Result<()> {
             let root = place.open().init(&place.keys.open()?, *threshold, now()?.0)?;
             print(&json!({"root_version": root.header.version, "expires": root.header.expires}))
         }
-        ReleaseCommand::Add(options) => add(options),
+        ReleaseCommand::Add(options) => add(&options.firmware, &options.release),
         ReleaseCommand::Direct(options) => direct(options),
         ReleaseCommand::Refresh { place } => Ok(place.open().refresh(&place.keys.open()?, now()?.0)?),
         ReleaseCommand::Show { repository } => {
@@ -242,8 +264,15 @@ fn release(options: &ReleaseOptions) -> anyhow::Result<()> {
     }
 }
 
-fn add(options: &AddOptions) -> anyhow::Result<()> {
-    let content = std::fs::read(&options.firmware).with_context(|| format!("cannot read {}", options.firmware.display()))?;
+/// Runs `iottly push`: builds the folder's firmware and makes it the next release of a branch.
+pub(crate) fn run_push(options: &PushOptions) -> Result<(), Failure> {
+    let project = crate::build::Project::open(&options.dir)?;
+    let wasm = crate::build::write(&project)?;
+    Ok(add(&wasm, &options.release)?)
+}
+
+fn add(firmware: &Path, options: &ReleaseFlags) -> anyhow::Result<()> {
+    let content = std::fs::read(firmware).with_context(|| format!("cannot read {}", firmware.display()))?;
     let new = NewRelease {
         branch: options.branch.clone(),
         content,
@@ -253,7 +282,7 @@ fn add(options: &AddOptions) -> anyhow::Result<()> {
         capabilities: options.capabilities.clone(),
         health: HealthRules { grace_ms: options.grace_ms, ..HealthRules::default() },
     };
-    let added = options.place.open().add(new, &options.place.keys.open()?, now()?.0)?;
+    let added = options.place.open().add(new, &options.place.keys()?, now()?.0)?;
     print(&serde_json::to_value(added)?)
 }
 
