@@ -213,6 +213,31 @@ fn the_button_example_counts_presses_and_not_bounces() {
 }
 
 #[test]
+fn inputs_are_kept_and_played_again_on_a_board_of_ones_own() {
+    let dir = script(
+        "let key;
+         function init() { key = gpio.input('key'); key.onRising(() => send_msg({ pressed: key.value })); }
+         function beep(command) { send_msg(command); }\n",
+    );
+    fs::write(dir.path().join("firmware.toml"), "name = \"a\"\nlang = \"js\"\ncapabilities.gpio = [\"key\"]\n").expect("write");
+    fs::write(dir.path().join("board.toml"), "pins = [\"key\"]\n").expect("write");
+    let mut run = Running::start(dir.path(), &["--board", "board.toml", "--record", "tape"]);
+    run.said("running");
+    run.command(r#"{"@pin": {"key": true}}"#);
+    run.message("the press", |message| message["pressed"] == true);
+    run.command(r#"{"beep": {"times": 2}}"#);
+    run.message("the beep", |message| message["beep"]["times"] == 2);
+    assert_eq!(run.interrupt().code(), Some(0));
+
+    let run = Running::start(dir.path(), &["--board", "board.toml", "--replay", "tape"]);
+    run.message("the beep again", |message| message["beep"]["times"] == 2);
+    assert_eq!(run.messages().len(), 2, "the press as well");
+    assert_eq!(run.interrupt().code(), Some(0));
+    let (code, _, err) = iottly_in(dir.path(), &["run", "--board", "nowhere.toml"]);
+    assert_eq!(code, Some(4), "{err}");
+}
+
+#[test]
 fn a_pin_that_the_manifest_does_not_name_is_denied() {
     let dir = script("function init() { try { gpio.output('led'); } catch (e) { send_msg({ tag: e.tag }); } }\n");
     let run = Running::start(dir.path(), &[]);

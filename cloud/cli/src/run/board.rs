@@ -9,9 +9,8 @@ use serde_json::{Map, Value};
 
 use super::say;
 
-/// A board with something of everything on it, which tells on standard error what the firmware does to it.
-pub(super) fn observed() -> VirtualBoard {
-    let board = VirtualBoard::standard();
+/// Lets a board tell on standard error what the firmware does to it.
+pub(super) fn observed(board: VirtualBoard) -> VirtualBoard {
     board.record().listen(|Recorded { action, .. }| match action {
         Action::Pin { label, high } => say(&format!("board {label} = {}", u8::from(*high))),
         Action::Bytes { label, bytes } => say(&format!("board {label} < {:?}", String::from_utf8_lossy(bytes))),

@@ -6,6 +6,7 @@ use std::thread;
 
 use serde_json::{Map, Value};
 
+use super::tape::Recorder;
 use super::worker::Input;
 use super::{board, say};
 
@@ -22,7 +23,7 @@ pub(super) struct Command {
 }
 
 /// Reads commands on a thread of its own until the input ends; the firmware goes on without them.
-pub(super) fn listen(inputs: SyncSender<Input>) -> io::Result<()> {
+pub(super) fn listen(inputs: SyncSender<Input>, mut recorder: Option<Recorder>) -> io::Result<()> {
     thread::Builder::new().name("commands".to_owned()).spawn(move || {
         let mut stdin = BufReader::new(io::stdin());
         loop {
@@ -30,6 +31,10 @@ pub(super) fn listen(inputs: SyncSender<Input>) -> io::Result<()> {
                 Ok(Some(line)) if line.trim().is_empty() => {}
                 Ok(Some(line)) => match parse(&line) {
                     Ok(input) => {
+                        if let Some(error) = recorder.as_mut().and_then(|recorder| recorder.keep(&line).err()) {
+                            say(&format!("recording ends: {error}"));
+                            recorder = None;
+                        }
                         if inputs.send(input).is_err() {
                             return;
                         }
@@ -57,7 +62,8 @@ fn line(input: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-fn parse(line: &str) -> Result<Input, String> {
+/// What one line asks for.
+pub(super) fn parse(line: &str) -> Result<Input, String> {
     const SHAPE: &str = "write {\"name\": {\"parameter\": value}}";
     let object: Map<String, Value> = serde_json::from_str(line.trim()).map_err(|error| format!("{error}; {SHAPE}"))?;
     let mut entries = object.into_iter();

@@ -3,8 +3,10 @@
 mod board;
 mod commands;
 mod host;
+mod profile;
 mod restart;
 mod state;
+mod tape;
 mod target;
 mod watch;
 mod worker;
@@ -24,6 +26,8 @@ use crate::exit::Failure;
 use crate::listen::Stop;
 use host::Sink;
 pub(crate) use host::unix_ms;
+use profile::Profile;
+use tape::{Recorder, Tape};
 pub(crate) use target::Target;
 use worker::{Input, Worker};
 
@@ -42,6 +46,15 @@ pub(crate) struct Options {
     /// Build and load again whenever a source file changes
     #[arg(long)]
     watch: bool,
+    /// What the firmware sits on: `standard`, or a file that says what is on the board (see the README of firmware-examples)
+    #[arg(long, value_name = "PROFILE", default_value = "standard")]
+    board: String,
+    /// Keep what is typed, with its times, in this file
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Type what this file kept, at its times
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
     /// What a line on standard output holds
     #[arg(long, value_enum, default_value_t = Output::Payload)]
     output: Output,
@@ -85,6 +98,9 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     // From here on Ctrl-C is ours, so that one during the build leaves no folder behind.
     let mut stop = Stop::new()?;
     let target = Target::open(&options.what)?;
+    let board = Profile::from(options.board.as_str()).board()?;
+    let tape = options.replay.as_deref().map(Tape::read).transpose()?;
+    let recorder = options.record.as_deref().map(Recorder::create).transpose()?;
     let prepare = tokio::task::spawn_blocking(move || prepare(target));
     let (loader, target, firmware) = tokio::select! {
         prepared = prepare => prepared.context("the build stopped")??,
@@ -93,14 +109,17 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let (inputs, waiting) = sync_channel(INPUTS);
     let sink = Sink::new(options.output);
     let (ended, end) = oneshot::channel();
-    let worker = Worker::new(firmware, waiting, inputs.clone(), sink);
+    let worker = Worker::new(firmware, board, waiting, inputs.clone(), sink);
     std::thread::Builder::new()
         .name("firmware".to_owned())
         .stack_size(STACK_BYTES)
         // Nobody listens any more only when this program is about to end.
         .spawn(move || drop(ended.send(worker.run())))
         .context("no thread for the firmware")?;
-    commands::listen(inputs.clone()).context("no thread for the commands")?;
+    if let Some(tape) = tape {
+        tape.play(inputs.clone())?;
+    }
+    commands::listen(inputs.clone(), recorder).context("no thread for the commands")?;
     if options.watch {
         watch::start(target, loader, inputs.clone()).context("no thread that watches the files")?;
         eprintln!("watching {}, Ctrl-C ends", options.what.display());

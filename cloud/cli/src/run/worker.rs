@@ -61,8 +61,14 @@ enum End {
 
 impl Worker {
     /// `own` is the other end of `inputs`: the board wakes the firmware through it.
-    pub(super) fn new(firmware: Firmware, inputs: Receiver<Input>, own: SyncSender<Input>, sink: Sink) -> Self {
-        let (board, state, pauses) = (board::observed(), KeptState::default(), Pauses::default());
+    pub(super) fn new(
+        firmware: Firmware,
+        board: VirtualBoard,
+        inputs: Receiver<Input>,
+        own: SyncSender<Input>,
+        sink: Sink,
+    ) -> Self {
+        let (board, state, pauses) = (board::observed(board), KeptState::default(), Pauses::default());
         Self { firmware, inputs, own, sink, board, state, pauses }
     }
 
