@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use iottly_protocol::DeviceId;
-use iottly_protocol::release::Directive;
+use iottly_protocol::release::{Directive, Refusal};
 use iottly_protocol::tuf::Store as _;
 use iottly_sandbox::{Cache, Runtime};
 use iottly_update::{Event, MetaError, Offer, Repository, SystemDisk, TrustFolder, Updater};
@@ -63,7 +63,7 @@ impl UpdateThread {
             trust.put("root", &std::fs::read(&parts.config.root).map_err(named)?)?;
         }
         let (news, inputs) = sync_channel(INPUTS);
-        let actor = Actor { parts, trust, news: news.clone(), inputs, clock: Monotonic::start(), seen: Vec::new() };
+        let actor = Actor { parts, trust, news: news.clone(), inputs, clock: Monotonic::start(), seen: Vec::new(), told: None };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || actor.run())?;
         Ok(Self { inputs: news, thread })
     }
@@ -82,8 +82,10 @@ struct Actor {
     news: SyncSender<Input>,
     inputs: Receiver<Input>,
     clock: Monotonic,
-    /// The directive that was looked at last.
+    /// The directive that was followed last.
     seen: Vec<u8>,
+    /// Why a directive was refused last.
+    told: Option<Refusal>,
 }
 
 type DeviceUpdater = Updater<SystemDisk, DeviceHost>;
@@ -172,9 +174,15 @@ impl Actor {
     fn consider(&mut self, updater: &mut DeviceUpdater, document: Vec<u8>) -> io::Result<()> {
         let memory = updater.memory().clone();
         match updater.host().admit(&document, &memory) {
-            Ok(directive) => {
+            // It was followed before and lies there until the next one comes.
+            Ok(None) => {
+                self.seen = document;
+                Ok(())
+            }
+            Ok(Some(directive)) => {
                 let text = String::from_utf8_lossy(&document).into_owned();
                 self.seen = document;
+                self.told = None;
                 updater.handle(Event::Offer(offer(directive, text)))
             }
             // It is tried again with the next look.
@@ -182,12 +190,12 @@ impl Actor {
                 tracing::debug!(device.id = %self.parts.device, detail, "a directive cannot be verified yet");
                 Ok(())
             }
+            // Told once; looked at again, for its time may come and the repository may be brought up to date.
             Err(MetaError::Refused(why)) => {
-                self.seen = document;
-                // One that was followed before lies there until the next one comes: no news.
-                if why.reason != iottly_protocol::release::Reason::Replay {
+                if self.told.as_ref() != Some(&why) {
                     tracing::warn!(device.id = %self.parts.device, ?why, "a directive is refused");
-                    updater.host().say(messages::refused(why.reason.as_str(), &why.detail, unix_ms()));
+                    updater.host().say(messages::refused(&document, why.reason.as_str(), &why.detail, unix_ms()));
+                    self.told = Some(why);
                 }
                 Ok(())
             }

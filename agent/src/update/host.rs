@@ -91,13 +91,16 @@ impl DeviceHost {
         Ok((client, now))
     }
 
-    /// Verifies a directive and decides whether it is for this device, now.
-    pub(super) fn admit(&self, document: &[u8], memory: &Memory) -> Result<Directive, MetaError> {
+    /// Verifies a directive and decides whether it is for this device, now; none when it was followed before.
+    pub(super) fn admit(&self, document: &[u8], memory: &Memory) -> Result<Option<Directive>, MetaError> {
         let (client, now) = self.client(memory)?;
         let directive = Directive::verify(document, client.trusted().root(), self.schemes())
             .map_err(|e| refused(e.reason(), e.to_string()))?;
+        if directive.counter <= memory.counter {
+            return Ok(None);
+        }
         admit_directive(&directive, &self.facts(memory, memory.counter), now).map_err(MetaError::Refused)?;
-        Ok(directive)
+        Ok(Some(directive))
     }
 
     fn plan(&self, offer: &Offer, memory: &Memory) -> Result<Planned, MetaError> {
