@@ -1,6 +1,7 @@
 //! Assembly of a running cloud: store, broker, ingest and commands.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +15,13 @@ use crate::command::CommandService;
 use crate::data_lock::DataLock;
 use crate::device_config::DeviceConfigs;
 use crate::housekeeping;
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::live::LiveHub;
 use crate::message_id::MessageIds;
+use crate::metrics::Metrics;
 use crate::model::UnixMs;
-use crate::store::{SqliteStore, Store, StoreError};
+use crate::rate::RateLimit;
+use crate::store::{self, Database, Store, StoreError};
 
 /// How long devices that were online before a restart may take to come back before they count as disconnected. Longer than
 /// an agent's first reconnect attempts, so that a restart of the cloud leaves no trace in their histories.
@@ -27,22 +30,44 @@ pub const PRESENCE_GRACE: Duration = Duration::from_secs(30);
 const FINISH: Duration = Duration::from_secs(1);
 
 /// What a cloud needs to start.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CloudConfig {
-    /// Folder of the database; created when missing, locked while the cloud runs.
+    /// Folder of the cloud's files; created when missing, locked while the cloud runs.
     pub data: PathBuf,
+    /// Address of a PostgreSQL database; none for a SQLite file in the folder.
+    pub database_url: Option<String>,
     /// Address of the MQTT listener; port 0 takes any free port.
     pub mqtt: SocketAddr,
     /// How long devices that were online may take to come back after a restart; [`PRESENCE_GRACE`] unless a test needs less.
     pub presence_grace: Duration,
+    /// Requests a minute that each token may make; none for as many as it likes.
+    pub rate_limit: Option<NonZeroU32>,
 }
 
 impl CloudConfig {
     /// A cloud with its data in `data` and its broker on `mqtt`.
     #[must_use]
     pub const fn new(data: PathBuf, mqtt: SocketAddr) -> Self {
-        Self { data, mqtt, presence_grace: PRESENCE_GRACE }
+        Self { data, database_url: None, mqtt, presence_grace: PRESENCE_GRACE, rate_limit: None }
     }
+
+    /// The database to open.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        match &self.database_url {
+            Some(url) => Database::Server(url.clone()),
+            None => Database::File(database_path(&self.data)),
+        }
+    }
+}
+
+/// Fills the empty database of a cloud that does not run from a backup.
+///
+/// # Errors
+/// When the folder is unusable or in use, the database holds something, or `file` is not a whole backup.
+pub async fn restore(config: &CloudConfig, file: &Path) -> Result<(), StartError> {
+    let _lock = DataLock::take(&config.data).map_err(|reason| StartError::Data { path: config.data.clone(), reason })?;
+    Ok(store::restore(file, &config.database()).await?)
 }
 
 /// The database file in a data folder.
@@ -68,6 +93,12 @@ pub struct Services {
     pub ids: Arc<MessageIds>,
     /// Logins of the dashboard.
     pub sessions: Arc<Sessions>,
+    /// How often a token may ask; none for as often as it likes.
+    pub rate: Option<Arc<RateLimit>>,
+    /// Numbers about what happens.
+    pub metrics: Arc<Metrics>,
+    /// The queue in front of the ingest.
+    pub(crate) queue: IngestHandle,
     /// When the cloud started.
     pub started: UnixMs,
 }
@@ -108,29 +139,39 @@ impl Cloud {
     pub async fn start(config: CloudConfig) -> Result<Self, StartError> {
         let unusable = |reason: String| StartError::Data { path: config.data.clone(), reason };
         let lock = DataLock::take(&config.data).map_err(unusable)?;
-        let store = SqliteStore::open(&database_path(&config.data)).await?;
-        let ids = store.ids();
-        let store: Arc<dyn Store> = Arc::new(store);
+        let (store, ids) = store::open(&config.database()).await?;
         let (handle, queue) = Ingest::queue(Arc::clone(&store));
+        let metrics = Arc::new(Metrics::default());
         let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
         let listen = EmbeddedConfig { listen: config.mqtt };
-        let broker = Arc::new(EmbeddedBroker::start(&listen, login, Arc::new(handle)).await?);
+        let broker = Arc::new(EmbeddedBroker::start(&listen, login, Arc::new(handle.clone())).await?);
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
-        let commands = Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared)));
+        let commands = Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared), Arc::clone(&metrics)));
         let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
         let live = Arc::new(LiveHub::default());
-        let ingest = Ingest::start(
-            queue,
-            Arc::clone(&store),
-            Arc::clone(&shared),
-            Arc::clone(&commands),
-            Arc::clone(&configs),
-            Arc::clone(&live),
-            config.presence_grace,
-        );
+        let parts = IngestParts {
+            store: Arc::clone(&store),
+            broker: Arc::clone(&shared),
+            commands: Arc::clone(&commands),
+            configs: Arc::clone(&configs),
+            live: Arc::clone(&live),
+            metrics: Arc::clone(&metrics),
+        };
+        let ingest = Ingest::start(queue, parts, config.presence_grace);
         let housekeeping = tokio::spawn(housekeeping::keep_house(Arc::clone(&store)));
-        let services =
-            Services { store, commands, configs, live, broker: shared, ids, sessions: Arc::default(), started: clock::now() };
+        let services = Services {
+            store,
+            commands,
+            configs,
+            live,
+            broker: shared,
+            ids,
+            sessions: Arc::default(),
+            rate: config.rate_limit.map(|limit| Arc::new(RateLimit::per_minute(limit))),
+            metrics,
+            queue: handle,
+            started: clock::now(),
+        };
         Ok(Self { services, broker, ingest, housekeeping, _lock: lock })
     }
 

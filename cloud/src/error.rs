@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
+use crate::api::dto::ErrorDto;
 use crate::command::SubmitError;
 use crate::filter::FilterError;
 use crate::model::InvalidDefinition;
@@ -17,15 +17,6 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     path: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    error: &'a str,
-    code: &'a str,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<&'a str>,
 }
 
 impl ApiError {
@@ -107,7 +98,7 @@ impl ApiError {
 
     /// The answer, once the request's id is known.
     pub(crate) fn render(&self, request_id: &str) -> Response {
-        let body = Body { error: &self.message, code: self.code, request_id, path: self.path.as_deref() };
+        let body = ErrorDto { error: &self.message, code: self.code, request_id, path: self.path.as_deref() };
         let mut response = (self.status, Json(body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"iottly\""));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock;
-use crate::model::{Project, Scope, UnixMs};
+use crate::model::{HourUsage, Project, Scope, UnixMs};
 use crate::store::{Result, Store};
 
 /// Time between two rounds. Commands are checked for expiry then: devices keep the exact time, this settles what they never reported.
@@ -15,7 +15,8 @@ const EVERY: Duration = Duration::from_secs(10);
 const RETENTION_ROUNDS: u32 = 60;
 /// How long keys of requests are remembered: a day, in milliseconds.
 const KEYS_MS: UnixMs = DAY_MS;
-const DAY_MS: UnixMs = 24 * 60 * 60 * 1000;
+const DAY_MS: UnixMs = 24 * HOUR_MS;
+const HOUR_MS: UnixMs = 60 * 60 * 1000;
 /// Messages deleted in one transaction.
 const STEP: usize = 5000;
 /// Transactions of deleting in one round, so that everything else gets its turn.
@@ -62,11 +63,18 @@ async fn erase(store: &dyn Store, now: UnixMs) -> Result<()> {
     Ok(())
 }
 
-/// Deletes what is older than its project keeps.
-pub(crate) async fn retain(store: &dyn Store, now: UnixMs) -> Result<()> {
+/// Deletes what is older, or more, than its project keeps.
+///
+/// # Errors
+/// When the store fails; what was deleted until then is.
+pub async fn retain(store: &dyn Store, now: UnixMs) -> Result<()> {
     let mut steps = STEPS;
     for project in store.projects().await? {
-        let Some(before) = kept_since(&project, now) else { continue };
+        let by_bytes = match store.limits(project.id).await?.and_then(|limits| limits.retention_bytes) {
+            Some(kept) => room_for(kept, &store.hours(project.id).await?),
+            None => None,
+        };
+        let Some(before) = kept_since(&project, now).max(by_bytes) else { continue };
         for device in store.devices(project.id).await? {
             steps = drop_older(store, device.scope, before, steps).await?;
             if steps == 0 {
@@ -80,6 +88,21 @@ pub(crate) async fn retain(store: &dyn Store, now: UnixMs) -> Result<()> {
 /// The oldest moment whose messages a project keeps; none when it keeps them for ever.
 fn kept_since(project: &Project, now: UnixMs) -> Option<UnixMs> {
     Some(now.saturating_sub(UnixMs::from(project.retention_days?) * DAY_MS))
+}
+
+/// The moment before which messages have to go so that at most `kept` bytes stay; none when they fit. Within the hour that
+/// is cut the messages count as evenly spread: what that misses, the next round mends.
+fn room_for(kept: u64, hours: &[HourUsage]) -> Option<UnixMs> {
+    let all: u64 = hours.iter().map(|hour| hour.bytes).sum();
+    let mut excess = all.checked_sub(kept).filter(|excess| *excess > 0)?;
+    for hour in hours {
+        if excess <= hour.bytes {
+            let part = (u128::from(excess) * HOUR_MS as u128).div_ceil(u128::from(hour.bytes.max(1)));
+            return Some(hour.start.saturating_add(part as UnixMs));
+        }
+        excess -= hour.bytes;
+    }
+    None
 }
 
 /// Deletes in at most `steps` transactions that find something; returns how many are left.
@@ -102,6 +125,21 @@ mod tests {
     use iottly_protocol::ProjectId;
 
     use super::*;
+
+    #[test]
+    fn the_oldest_go_until_the_rest_fits() {
+        let hours = [
+            HourUsage { start: 0, bytes: 100 },
+            HourUsage { start: HOUR_MS, bytes: 0 },
+            HourUsage { start: 5 * HOUR_MS, bytes: 50 },
+        ];
+        assert_eq!(room_for(150, &hours), None);
+        assert_eq!(room_for(100, &hours), Some(HOUR_MS / 2));
+        assert_eq!(room_for(50, &hours), Some(HOUR_MS));
+        assert_eq!(room_for(25, &hours), Some(5 * HOUR_MS + HOUR_MS / 2));
+        assert_eq!(room_for(0, &hours), Some(6 * HOUR_MS));
+        assert_eq!(room_for(0, &[]), None);
+    }
 
     #[test]
     fn retention_is_counted_in_days_from_now() {

@@ -13,6 +13,7 @@ mod code;
 mod config;
 mod definition;
 mod ids;
+mod limits;
 
 pub use access::{Principal, Scopes, SecretHash, Token};
 pub use change::{AuditEntry, Change, Changed};
@@ -22,7 +23,8 @@ pub use code::{
 };
 pub use config::{ConfigState, TakenConfig};
 pub use definition::{Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised};
-pub use ids::{CloudIdError, SnippetId, TokenId};
+pub use ids::{SnippetId, TokenId};
+pub use limits::{HourUsage, Limits, Usage};
 
 /// Unix time in milliseconds. Decisions get it as an argument; only the shells read the clock.
 pub type UnixMs = i64;

@@ -42,99 +42,13 @@ async fn ping_in_every_documented_form() {
 }
 
 #[tokio::test]
-async fn without_a_valid_token_nothing_but_health_answers() {
-    let cloud = start().await;
-    for header in ["X-None: 1", "Authorization: Bearer nonsense", "Authentication: bearer", "Cookie: iottly-session-id=guess"] {
-        for (method, path) in ROUTES {
-            let answer = cloud.request(method, path, &[header], b"{}").await;
-            answer.error(401);
-            assert!(answer.header("www-authenticate").is_some(), "{path}");
-        }
-    }
-    assert_eq!(cloud.request("GET", "/healthz", &[], b"").await.ok(), json!({"status": "ok"}));
-    assert_eq!(cloud.request("GET", "/readyz", &[], b"").await.ok(), json!({"status": "ready"}));
-    cloud.shutdown().await;
-}
-
-/// Every route that names a project, with a place for every id; the ids that are not there are made up.
-const ROUTES: [(&str, &str); 45] = [
-    ("GET", "/v1.0/ping"),
-    ("GET", "/v1.0/project/<project id>"),
-    ("PUT", "/v1.0/project/<project id>"),
-    ("DELETE", "/v1.0/project/<project id>"),
-    ("GET", "/v1.0/project/<project id>/inspect"),
-    ("GET", "/v1.0/project/<project id>/license"),
-    ("GET", "/v1.0/project/<project id>/license/0123456789abcdef0123456789abcdef"),
-    ("GET", "/v1.0/project/<project id>/tokens"),
-    ("POST", "/v1.0/project/<project id>/tokens"),
-    ("DELETE", "/v1.0/project/<project id>/tokens/a2792ce8-216f-477c-a5cc-4f7e9f407e29"),
-    ("GET", "/v1.0/project/<project id>/auditlog"),
-    ("GET", "/v1.0/project/<project id>/messagedefinitions"),
-    ("POST", "/v1.0/project/<project id>/messagedefinitions"),
-    ("GET", "/v1.0/project/<project id>/messagedefinitions/echo"),
-    ("PUT", "/v1.0/project/<project id>/messagedefinitions/echo"),
-    ("DELETE", "/v1.0/project/<project id>/messagedefinitions/echo"),
-    ("GET", "/v1.0/project/<project id>/deploymentgroups"),
-    ("POST", "/v1.0/project/<project id>/deploymentgroups"),
-    ("GET", "/v1.0/project/<project id>/deploymentgroups/a2792ce8-216f-477c-a5cc-4f7e9f407e29"),
-    ("PUT", "/v1.0/project/<project id>/deploymentgroups/a2792ce8-216f-477c-a5cc-4f7e9f407e29"),
-    ("DELETE", "/v1.0/project/<project id>/deploymentgroups/a2792ce8-216f-477c-a5cc-4f7e9f407e29"),
-    ("POST", "/v1.0/project/<project id>/deploymentgroups/a2792ce8-216f-477c-a5cc-4f7e9f407e29/devices"),
-    ("POST", "/v1.0/project/<project id>/deploymentgroups/a2792ce8-216f-477c-a5cc-4f7e9f407e29/flashfw"),
-    ("GET", "/v1.0/project/<project id>/branches"),
-    ("POST", "/v1.0/project/<project id>/branches"),
-    ("GET", "/v1.0/project/<project id>/branches/main"),
-    ("DELETE", "/v1.0/project/<project id>/branches/main"),
-    ("PUT", "/v1.0/project/<project id>/branches/main/snippets"),
-    ("GET", "/v1.0/project/<project id>/branches/main/revisions"),
-    ("POST", "/v1.0/project/<project id>/branches/main/revisions"),
-    ("GET", "/v1.0/project/<project id>/branches/main/diff"),
-    ("POST", "/v1.0/project/<project id>/branches/main/restore"),
-    ("GET", "/v1.0/project/<project id>/devices/props"),
-    ("POST", "/v1.0/project/<project id>/device/"),
-    ("DELETE", "/v1.0/project/<project id>/device/<device id>"),
-    ("GET", "/v1.0/project/<project id>/device/<device id>/props"),
-    ("PUT", "/v1.0/project/<project id>/device/<device id>/props"),
-    ("POST", "/v1.0/project/<project id>/device/<device id>/command"),
-    ("GET", "/v1.0/project/<project id>/device/<device id>/commands"),
-    ("GET", "/v1.0/project/<project id>/device/<device id>/commands/a2792ce8-216f-477c-a5cc-4f7e9f407e29"),
-    ("POST", "/v1.0/project/<project id>/device/<device id>/commands/a2792ce8-216f-477c-a5cc-4f7e9f407e29/cancel"),
-    ("GET", "/v1.0/project/<project id>/device/<device id>/logs"),
-    ("GET", "/v1.0/project/<project id>/device/<device id>/messages/paginated"),
-    ("GET", "/v1.0/project/<project id>/device/<device id>/messages/export"),
-    ("GET", "/v1.0/project/<project id>/messages/<device id>"),
-];
-
-#[tokio::test]
-async fn two_tenants_cannot_see_each_other() {
+async fn a_filter_cannot_widen_the_scope() {
     let cloud = start().await;
     let other = tenant(&cloud.services, "other").await;
     cloud.store(other.scope, EXAMPLE_AT, &[r#"{"secret":"of other"}"#]).await;
-    let command = r#"{"cmd_type": "echo", "values": {}}"#;
-    for (method, path) in ROUTES.into_iter().skip(1) {
-        let foreign = path
-            .replace("<project id>", &other.scope.project.to_string())
-            .replace("<device id>", &other.scope.device.to_string());
-        let answer = cloud.request(method, &foreign, &[&cloud.bearer()], command.as_bytes()).await;
-        answer.error(403);
-        if path.contains("<device id>") {
-            // The own project with the other's device must not help.
-            let mixed = path.replace("<device id>", &other.scope.device.to_string());
-            cloud.request(method, &mixed, &[&cloud.bearer()], command.as_bytes()).await.error(403);
-        }
-    }
-    // A filter cannot widen the scope.
     let query = format!(r#"{{"$or":[{{"from":"{}"}},{{"to":{{"$exists":true}}}}]}}"#, other.scope.device);
     let answer = cloud.get(&format!("/v1.0/project/<project id>/messages/<device id>?queryJson={}", encode(&query))).await.ok();
     assert_eq!(answer["messages"], json!([]));
-    assert_eq!(
-        cloud.get("/v1.0/projects").await.ok()["projects"].as_array().map(Vec::len),
-        Some(1),
-        "others' names are not listed"
-    );
-    let inspect = cloud.get("/v1.0/project/<project id>/inspect").await.text;
-    assert!(!inspect.contains(&other.scope.device.to_string()));
-    assert!(cloud.services.store.open_commands(other.scope).await.expect("read").is_empty());
     cloud.shutdown().await;
 }
 

@@ -1,8 +1,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::Uuid;
+#[doc(hidden)]
+pub use serde::de::Error as DeserializeError;
+#[doc(hidden)]
+pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
+#[doc(hidden)]
+pub use uuid::Uuid;
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,23 +23,25 @@ impl IdError {
     }
 }
 
+/// Defines an id that is a UUID v4 and whose one spelling is hyphenated lower case: `uuid_id!(/** Doc */ Name, "kind")`.
+#[macro_export]
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Uuid);
+        pub struct $name($crate::id::Uuid);
 
         impl $name {
             /// Makes a new random id.
             #[must_use]
             pub fn random() -> Self {
-                Self(Uuid::new_v4())
+                Self($crate::id::Uuid::new_v4())
             }
 
             /// Builds the id from its 16 bytes.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-                Self(Uuid::from_bytes(bytes))
+                Self($crate::id::Uuid::from_bytes(bytes))
             }
 
             /// The 16 bytes of the id.
@@ -45,52 +51,61 @@ macro_rules! uuid_id {
             }
         }
 
-        impl FromStr for $name {
-            type Err = IdError;
+        impl ::std::str::FromStr for $name {
+            type Err = $crate::IdError;
 
             /// Reads the hyphenated lower-case form only: one id has one spelling.
-            fn from_str(text: &str) -> Result<Self, IdError> {
-                let malformed = || IdError::new($kind, text, "a lower-case UUID");
-                let id = Uuid::try_parse(text).map_err(|_| malformed())?;
-                let mut canonical = Uuid::encode_buffer();
-                if id.hyphenated().encode_lower(&mut canonical) != text {
-                    return Err(malformed());
-                }
-                Ok(Self(id))
+            fn from_str(text: &str) -> ::std::result::Result<Self, $crate::IdError> {
+                $crate::id::canonical($kind, text).map(Self)
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0.hyphenated(), f)
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Display::fmt(&self.0.hyphenated(), f)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Display::fmt(self, f)
             }
         }
 
-        text_serde!($name);
+        $crate::text_serde!($name);
     };
 }
 
+/// Gives a type that has a `Display` and a `FromStr` the same text in serde.
+#[macro_export]
+#[doc(hidden)]
 macro_rules! text_serde {
     ($name:ident) => {
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl $crate::id::Serialize for $name {
+            fn serialize<S: $crate::id::Serializer>(&self, serializer: S) -> ::std::result::Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+        impl<'de> $crate::id::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::id::Deserializer<'de>>(deserializer: D) -> ::std::result::Result<Self, D::Error> {
+                let text = <::std::borrow::Cow<'de, str> as $crate::id::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(<D::Error as $crate::id::DeserializeError>::custom)
             }
         }
     };
+}
+
+/// Reads a UUID in its one spelling.
+#[doc(hidden)]
+pub fn canonical(kind: &'static str, text: &str) -> Result<Uuid, IdError> {
+    let malformed = || IdError::new(kind, text, "a lower-case UUID");
+    let id = Uuid::try_parse(text).map_err(|_| malformed())?;
+    let mut spelling = Uuid::encode_buffer();
+    if id.hyphenated().encode_lower(&mut spelling) != text {
+        return Err(malformed());
+    }
+    Ok(id)
 }
 
 uuid_id!(

@@ -10,7 +10,8 @@ mod command;
 mod down;
 mod envelope;
 mod error;
-mod id;
+#[doc(hidden)]
+pub mod id;
 pub mod limits;
 mod record;
 pub mod release;

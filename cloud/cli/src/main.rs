@@ -1,5 +1,6 @@
 //! `iottly`: the cloud, the demo, and the commands of developers and operators.
 
+mod backup;
 mod build;
 mod check;
 mod children;
@@ -35,6 +36,10 @@ enum Command {
     Serve(serve::Options),
     /// Creates a project and devices in a cloud's data folder
     Provision(provision::Options),
+    /// Copies a cloud's database into a file, also while the cloud runs
+    Backup(backup::Options),
+    /// Fills an empty database from a backup; the cloud must not run
+    Restore(backup::Options),
     /// Prints the JSON documents on standard input, one a line, that match a MongoDB filter
     Filter(filter::Options),
     /// Makes a folder to begin a firmware in
@@ -69,6 +74,8 @@ fn main() -> ExitCode {
         Command::Demo(options) => exit::report(async_main(demo::run(options))),
         Command::Serve(options) => exit::report(async_main(serve::run(options))),
         Command::Provision(options) => exit::report(async_main(provision::run(options))),
+        Command::Backup(options) => exit::report(async_main(backup::backup(options))),
+        Command::Restore(options) => exit::report(async_main(backup::restore(options))),
         Command::Filter(options) => exit::report(filter::run(&options)),
         Command::Init(options) => exit::report(init::run(&options)),
         Command::Build(options) => exit::report(build::run(&options)),

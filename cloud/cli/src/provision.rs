@@ -1,6 +1,6 @@
 //! `iottly provision`: the first project, token and devices of a cloud, written straight into its database.
 //!
-//! Works beside a running cloud on the same machine: SQLite orders the writers.
+//! Works beside a running cloud on the same machine: the database orders the writers.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -14,7 +14,7 @@ use iottly_cloud::cloud::database_path;
 use iottly_cloud::command::seeded_definitions;
 use iottly_cloud::message_id::MessageIds;
 use iottly_cloud::model::{ORPHANED, Project, Scope};
-use iottly_cloud::store::{NewDevice, SqliteStore, Store};
+use iottly_cloud::store::{self, Database, NewDevice, Store};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use serde_json::json;
 
@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Folder of the cloud's database
     #[arg(long)]
     data: PathBuf,
+    /// PostgreSQL database in place of a SQLite file in the folder
+    #[arg(long, value_name = "postgres://…", env = "IOTTLY_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
     /// Name of the project; made if there is none of this name
     #[arg(long)]
     project: String,
@@ -42,18 +45,23 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         bail!("{} holds a device already", out.display());
     }
     std::fs::create_dir_all(&options.data).with_context(|| format!("cannot make the folder {}", options.data.display()))?;
-    let store = SqliteStore::open(&database_path(&options.data)).await?;
+    let database = match options.database_url {
+        Some(url) => Database::Server(url),
+        None => Database::File(database_path(&options.data)),
+    };
+    let (store, _) = store::open(&database).await?;
+    let store = store.as_ref();
     let known = store.projects().await?.into_iter().find(|project| project.name == options.project);
     let project_id = match known {
         Some(known) => known.id,
-        None => project(&store, &options.project).await?,
+        None => project(store, &options.project).await?,
     };
-    let token = auth::create_token(&store, project_id, "provision").await?;
+    let token = auth::create_token(store, project_id, "provision").await?;
     let mut answer = json!({"project_id": project_id, "token": token});
     if let (Some(name), Some(out)) = (&options.device, &options.out) {
         let secret = random_secret()?;
-        let group = orphaned(&store, project_id).await?;
-        let id = device(&store, project_id, group, name, &secret).await?;
+        let group = orphaned(store, project_id).await?;
+        let id = device(store, project_id, group, name, &secret).await?;
         write_config(out, id, &secret, &options.broker)?;
         answer["device_id"] = json!(id);
         answer["config"] = json!(out.join("agent.toml"));

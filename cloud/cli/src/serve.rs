@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -13,15 +14,21 @@ use crate::listen::{self, Stop};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Folder of the database
+    /// Folder of the cloud's files
     #[arg(long)]
     data: PathBuf,
+    /// PostgreSQL database to use in place of a SQLite file in the folder
+    #[arg(long, value_name = "postgres://…", env = "IOTTLY_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
     /// Address of the REST API and the dashboard
     #[arg(long, value_name = "ADDR", default_value_t = listen::DEFAULT_HTTP)]
     http: SocketAddr,
     /// Address of the MQTT broker
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)))]
     mqtt: SocketAddr,
+    /// Requests a minute that each token may make; 0 for as many as it likes
+    #[arg(long, value_name = "N", default_value_t = 6000)]
+    rate_limit: u32,
     /// Print one line of JSON when everything is up
     #[arg(long)]
     json: bool,
@@ -31,7 +38,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let listener = listen::http(Some(options.http)).await?;
     let http = listener.local_addr().context("the http listener has no address")?;
-    let cloud = Cloud::start(CloudConfig::new(options.data.clone(), options.mqtt)).await?;
+    let mut config = CloudConfig::new(options.data.clone(), options.mqtt);
+    config.database_url = options.database_url;
+    config.rate_limit = NonZeroU32::new(options.rate_limit);
+    let cloud = Cloud::start(config).await?;
     let server = iottly_cloud::http::Server::start(listener, cloud.services());
     let (url, mqtt) = (format!("http://{http}"), cloud.mqtt_addr());
     let ready = if options.json {

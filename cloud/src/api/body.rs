@@ -18,10 +18,25 @@ impl FromRequest<App> for JsonObject {
     async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
         let bytes = read(request).await?;
         match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(fields)) if fields.iter().any(|(key, value)| key.contains(NUL) || holds_nul(value)) => {
+                Err(ApiError::invalid("invalid_body", "body holds a text with the character NUL"))
+            }
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             Ok(_) => Err(ApiError::invalid("invalid_body", "body is not a JSON object")),
             Err(error) => Err(ApiError::invalid("invalid_body", format!("body is not JSON: {error}"))),
         }
+    }
+}
+
+/// Not a character of any text that the databases keep.
+const NUL: char = '\0';
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains(NUL),
+        Value::Array(values) => values.iter().any(holds_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains(NUL) || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

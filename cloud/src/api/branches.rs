@@ -1,12 +1,13 @@
 //! Branches: a working copy that is saved, and versions of it that stay.
 
 use axum::extract::Path;
-use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use super::body::JsonBody;
-use super::code_dto::{BranchDto, Code, DiffDto, RevisionDto};
-use super::dto::{Done, OK};
+use super::dto::{
+    BranchList, Code, Differences, Done, Edit, Edits, NewBranch, NewVersion, OK, OneBranch, OneRevision, Restore, RevisionDto,
+    RevisionList, SavedVersion,
+};
 use super::query::Params;
 use super::spaced::Spaced;
 use super::text;
@@ -14,7 +15,7 @@ use crate::auth::ProjectAccess;
 use crate::clock;
 use crate::code;
 use crate::error::ApiError;
-use crate::model::{Branch, Change, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Snippet, SnippetEdit, SnippetId};
+use crate::model::{Branch, Change, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Snippet, SnippetEdit};
 
 /// Revisions in an answer unless the request says otherwise, and at most.
 const DEFAULT_REVISIONS: usize = 20;
@@ -22,73 +23,68 @@ const MAX_REVISIONS: usize = 100;
 /// Longest description of a snippet, bytes.
 const MAX_DESCRIPTION_BYTES: usize = 2048;
 
-#[derive(Serialize)]
-pub(super) struct All {
-    branches: Vec<BranchDto>,
-    status: u16,
-}
-
-#[derive(Serialize)]
-pub(super) struct One {
-    branch: BranchDto,
-    #[serde(flatten)]
-    code: Code,
-    /// Whether the working copy differs from the newest revision.
-    unsaved: bool,
-    status: u16,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewBranch {
-    name: String,
-    from: Option<String>,
-}
-
-pub(super) async fn all(access: ProjectAccess) -> Answer<All> {
+/// The branches of the project.
+#[utoipa::path(
+    get,
+    path = "/branches",
+    tag = "branches",
+    responses((status = 200, description = "The answer", body = BranchList))
+)]
+pub(super) async fn all(access: ProjectAccess) -> Answer<BranchList> {
     let branches = access.services().store.branches(access.id()).await?;
-    Ok(Spaced(All { branches: branches.into_iter().map(Into::into).collect(), status: OK }))
+    Ok(Spaced(BranchList { branches: branches.into_iter().map(Into::into).collect(), status: OK }))
 }
 
 /// A branch with its working copy.
-pub(super) async fn show(access: ProjectAccess, Path((_, name)): Path<(String, String)>) -> Answer<One> {
+#[utoipa::path(
+    get,
+    path = "/branches/{branch}",
+    tag = "branches",
+    responses((status = 200, description = "The answer", body = OneBranch))
+)]
+pub(super) async fn show(access: ProjectAccess, Path((_, name)): Path<(String, String)>) -> Answer<OneBranch> {
     answer(&access, &name).await
 }
 
 /// Makes a branch: fresh, or with a copy of another's working copy.
-pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewBranch>) -> Answer<One> {
+#[utoipa::path(
+    post,
+    path = "/branches",
+    tag = "branches",
+    request_body = NewBranch,
+    responses((status = 200, description = "The answer", body = OneBranch))
+)]
+pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewBranch>) -> Answer<OneBranch> {
     let name = text::word("branch", &body.name)?;
     access.change(Change::CreateBranch { name: name.clone(), from: body.from }, clock::now()).await?;
     answer(&access, &name).await
 }
 
+/// Deletes a branch that no deployment group follows, with its revisions.
+#[utoipa::path(
+    delete,
+    path = "/branches/{branch}",
+    tag = "branches",
+    responses((status = 200, description = "Done", body = Done))
+)]
 pub(super) async fn delete(access: ProjectAccess, Path((_, name)): Path<(String, String)>) -> Answer<Done> {
     access.change(Change::DeleteBranch(name), clock::now()).await?;
     Ok(Done::answer())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Edits {
-    snippets: Vec<Edit>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Edit {
-    snippetid: Option<SnippetId>,
-    /// In place of the id: the name, for handlers and the sections `global`, `init` and `loop`.
-    name: Option<String>,
-    code: Option<String>,
-    description: Option<String>,
-}
-
 /// Saves the working copy: the snippets that are named.
+#[utoipa::path(
+    put,
+    path = "/branches/{branch}/snippets",
+    tag = "branches",
+    request_body = Edits,
+    responses((status = 200, description = "The answer", body = OneBranch))
+)]
 pub(super) async fn save(
     access: ProjectAccess,
     Path((_, name)): Path<(String, String)>,
     JsonBody(body): JsonBody<Edits>,
-) -> Answer<One> {
+) -> Answer<OneBranch> {
     let snippets = working_copy(&access, &name).await?;
     let edits = body.snippets.into_iter().map(|edit| resolve(edit, &snippets)).collect::<Result<_, _>>()?;
     access.change(Change::SaveSnippets(name.clone(), edits), clock::now()).await?;
@@ -114,26 +110,34 @@ fn resolve(edit: Edit, snippets: &[Snippet]) -> Result<SnippetEdit, ApiError> {
 }
 
 /// Deletes a handler that no command calls.
+#[utoipa::path(
+    delete,
+    path = "/branches/{branch}/snippets/{snippet}",
+    tag = "branches",
+    responses((status = 200, description = "Done", body = Done))
+)]
 pub(super) async fn delete_snippet(access: ProjectAccess, Path((_, name, id)): Path<(String, String, String)>) -> Answer<Done> {
     let id = id.parse().map_err(|_| ApiError::missing("branch has no such snippet"))?;
     access.change(Change::DeleteSnippet(name, id), clock::now()).await?;
     Ok(Done::answer())
 }
 
-#[derive(Serialize)]
-pub(super) struct Revisions {
-    revisions: Vec<RevisionDto>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<u64>,
-    status: u16,
-}
-
 /// The saved versions of a branch, newest first.
+#[utoipa::path(
+    get,
+    path = "/branches/{branch}/revisions",
+    tag = "branches",
+    params(
+        ("numRevisions" = Option<i64>, Query, minimum = 1, description = "Most revisions; 20 unless given, 100 at most"),
+        ("before" = Option<i64>, Query, minimum = 1, description = "The `next` of the page before"),
+    ),
+    responses((status = 200, description = "The answer", body = RevisionList))
+)]
 pub(super) async fn revisions(
     access: ProjectAccess,
     Path((_, name)): Path<(String, String)>,
     params: Params,
-) -> Answer<Revisions> {
+) -> Answer<RevisionList> {
     find(&access, &name).await?;
     let limit = params.count("numRevisions", DEFAULT_REVISIONS, MAX_REVISIONS)?;
     let store = &access.services().store;
@@ -141,17 +145,16 @@ pub(super) async fn revisions(
     let more = revisions.len() > limit;
     revisions.truncate(limit);
     let next = revisions.last().filter(|_| more).map(|last| last.number);
-    Ok(Spaced(Revisions { revisions: revisions.into_iter().map(Into::into).collect(), next, status: OK }))
+    Ok(Spaced(RevisionList { revisions: revisions.into_iter().map(Into::into).collect(), next, status: OK }))
 }
 
-#[derive(Serialize)]
-pub(super) struct OneRevision {
-    revision: RevisionDto,
-    #[serde(flatten)]
-    code: Code,
-    status: u16,
-}
-
+/// A saved version with its code.
+#[utoipa::path(
+    get,
+    path = "/branches/{branch}/revisions/{revision}",
+    tag = "branches",
+    responses((status = 200, description = "The answer", body = OneRevision))
+)]
 pub(super) async fn revision(
     access: ProjectAccess,
     Path((_, name, number)): Path<(String, String, String)>,
@@ -160,58 +163,53 @@ pub(super) async fn revision(
     Ok(Spaced(OneRevision { revision, code: Code::new(snippets), status: OK }))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Version {
-    #[serde(default)]
-    message: String,
-}
-
-#[derive(Serialize)]
-pub(super) struct Saved {
-    revision: RevisionDto,
-    /// False when the newest revision holds exactly this already.
-    created: bool,
-    status: u16,
-}
-
 /// Saves the working copy as the next revision.
+#[utoipa::path(
+    post,
+    path = "/branches/{branch}/revisions",
+    tag = "branches",
+    request_body = NewVersion,
+    responses((status = 200, description = "The answer", body = SavedVersion))
+)]
 pub(super) async fn save_version(
     access: ProjectAccess,
     Path((_, branch)): Path<(String, String)>,
-    JsonBody(body): JsonBody<Version>,
-) -> Answer<Saved> {
+    JsonBody(body): JsonBody<NewVersion>,
+) -> Answer<SavedVersion> {
     let message = text::bounded("message", body.message, MAX_MESSAGE_BYTES)?;
     let changed = access.change(Change::SaveVersion { branch: branch.clone(), message }, clock::now()).await?;
     let (revision, _) = saved(&access, &branch, changed.revision).await?;
-    Ok(Spaced(Saved { revision, created: changed.affected > 0, status: OK }))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Restore {
-    revision: u64,
+    Ok(Spaced(SavedVersion { revision, created: changed.affected > 0, status: OK }))
 }
 
 /// Replaces the working copy by a revision.
+#[utoipa::path(
+    post,
+    path = "/branches/{branch}/restore",
+    tag = "branches",
+    request_body = Restore,
+    responses((status = 200, description = "The answer", body = OneBranch))
+)]
 pub(super) async fn restore(
     access: ProjectAccess,
     Path((_, branch)): Path<(String, String)>,
     JsonBody(body): JsonBody<Restore>,
-) -> Answer<One> {
+) -> Answer<OneBranch> {
     access.change(Change::RestoreRevision { branch: branch.clone(), number: body.revision }, clock::now()).await?;
     answer(&access, &branch).await
 }
 
-#[derive(Serialize)]
-pub(super) struct Differences {
-    from: Option<u64>,
-    to: Option<u64>,
-    snippets: Vec<DiffDto>,
-    status: u16,
-}
-
 /// What is different between two revisions; without `from` the newest, without `to` the working copy.
+#[utoipa::path(
+    get,
+    path = "/branches/{branch}/diff",
+    tag = "branches",
+    params(
+        ("from" = Option<i64>, Query, minimum = 1, description = "A revision; the newest unless given"),
+        ("to" = Option<i64>, Query, minimum = 1, description = "A revision; the working copy unless given"),
+    ),
+    responses((status = 200, description = "The answer", body = Differences))
+)]
 pub(super) async fn diff(access: ProjectAccess, Path((_, name)): Path<(String, String)>, params: Params) -> Answer<Differences> {
     let head = find(&access, &name).await?.head;
     let (from, to) = (params.number("from")?.or((head > 0).then_some(head)), params.number("to")?);
@@ -247,10 +245,10 @@ async fn saved(access: &ProjectAccess, branch: &str, number: Option<u64>) -> Res
     Ok((revision.into(), snippets))
 }
 
-async fn answer(access: &ProjectAccess, name: &str) -> Answer<One> {
+async fn answer(access: &ProjectAccess, name: &str) -> Answer<OneBranch> {
     let branch = find(access, name).await?;
     let snippets = working_copy(access, name).await?;
     let head = access.services().store.revisions(access.id(), name, None, 1).await?;
     let unsaved = head.first().is_none_or(|head| head.digest != code::digest(&snippets));
-    Ok(Spaced(One { branch: branch.into(), code: Code::new(snippets), unsaved, status: OK }))
+    Ok(Spaced(OneBranch { branch: branch.into(), code: Code::new(snippets), unsaved, status: OK }))
 }

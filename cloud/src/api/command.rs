@@ -5,19 +5,18 @@ use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use iottly_protocol::CommandId;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Answer;
 use super::body::JsonObject;
-use super::dto::{CommandDto, CommandEntry, OK};
+use super::dto::{Accepted, CommandBody, CommandDto, CommandList, OK};
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::auth::DeviceAccess;
 use crate::clock;
 use crate::command::CommandRequest;
 use crate::error::ApiError;
-use crate::model::{CommandRecord, CommandStatus, Idempotency, UnixMs};
+use crate::model::{CommandRecord, Idempotency, UnixMs};
 use crate::store::CommandQuery;
 
 /// Commands in an answer unless the request says otherwise, and at most.
@@ -26,26 +25,21 @@ const MAX_COMMANDS: usize = 100;
 /// Longest `Idempotency-Key`, bytes.
 const MAX_KEY_BYTES: usize = 255;
 
-/// The documented `{"status": 200}` and what is new beside it.
-#[derive(Serialize)]
-pub(super) struct Accepted {
-    status: u16,
-    id: CommandId,
-    state: CommandStatus,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-}
-
-impl From<CommandRecord> for Accepted {
-    fn from(record: CommandRecord) -> Self {
-        Self { status: OK, id: record.id, state: record.status, detail: record.detail }
-    }
-}
-
 /// Durably accepts a command: it reaches the device now, or when the device comes back before the command expires.
 ///
 /// With `wait` the answer comes when the device has settled it, at the latest after that time. With an `Idempotency-Key` a
 /// repeated request is answered with the command of the first.
+#[utoipa::path(
+    post,
+    path = "/device/{device}/command",
+    tag = "commands",
+    params(
+        ("wait" = Option<String>, Query, pattern = "^[0-9]{1,6}(s|ms)?$", description = "How long to wait for the end, such as 5s or 500ms; 25 s at most"),
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "Makes repeating the request safe"),
+    ),
+    request_body = CommandBody,
+    responses((status = 200, description = "The answer", body = Accepted))
+)]
 pub(super) async fn send(
     access: DeviceAccess,
     params: Params,
@@ -66,6 +60,16 @@ async fn wait(access: &DeviceAccess, record: CommandRecord, patience: Option<Dur
     Ok(settled.unwrap_or(record))
 }
 
+/// A command and what became of it.
+#[utoipa::path(
+    get,
+    path = "/device/{device}/commands/{command}",
+    tag = "commands",
+    params(
+        ("wait" = Option<String>, Query, pattern = "^[0-9]{1,6}(s|ms)?$", description = "How long to wait for the end, such as 5s or 500ms; 25 s at most"),
+    ),
+    responses((status = 200, description = "The answer", body = CommandDto))
+)]
 pub(super) async fn show(
     access: DeviceAccess,
     Path((_, _, id)): Path<(String, String, String)>,
@@ -76,17 +80,19 @@ pub(super) async fn show(
     Ok(Spaced(wait(&access, record, params.patience("wait")?).await?.into()))
 }
 
-#[derive(Serialize)]
-pub(super) struct Commands {
-    commands: Vec<CommandEntry>,
-    /// Given when there are more: `before=<next>` continues.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-    status: u16,
-}
-
 /// The commands of a device, newest first.
-pub(super) async fn list(access: DeviceAccess, params: Params) -> Answer<Commands> {
+#[utoipa::path(
+    get,
+    path = "/device/{device}/commands",
+    tag = "commands",
+    params(
+        ("state" = Option<String>, Query, pattern = "^(queued|sent|delivered|answered|failed|expired|interrupted|cancelled)$", description = "Only commands in this state"),
+        ("numCommands" = Option<i64>, Query, minimum = 1, description = "Most commands; 20 unless given, 100 at most"),
+        ("before" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses((status = 200, description = "The answer", body = CommandList))
+)]
+pub(super) async fn list(access: DeviceAccess, params: Params) -> Answer<CommandList> {
     let limit = params.count("numCommands", DEFAULT_COMMANDS, MAX_COMMANDS)?;
     let invalid = |message| ApiError::invalid("invalid_query", message);
     let status = params.get("state").map(|state| serde_json::from_value(Value::String(state.to_owned())));
@@ -97,10 +103,19 @@ pub(super) async fn list(access: DeviceAccess, params: Params) -> Answer<Command
     let more = commands.len() > limit;
     commands.truncate(limit);
     let next = commands.last().filter(|_| more).map(|last| encode(last.created, last.id));
-    Ok(Spaced(Commands { commands: commands.into_iter().map(Into::into).collect(), next, status: OK }))
+    Ok(Spaced(CommandList { commands: commands.into_iter().map(Into::into).collect(), next, status: OK }))
 }
 
 /// Withdraws a command. One that the device may have already is withdrawn by the device, if it has not started.
+#[utoipa::path(
+    post,
+    path = "/device/{device}/commands/{command}/cancel",
+    tag = "commands",
+    params(
+        ("wait" = Option<String>, Query, pattern = "^[0-9]{1,6}(s|ms)?$", description = "How long to wait for the end, such as 5s or 500ms; 25 s at most"),
+    ),
+    responses((status = 200, description = "The answer", body = CommandDto))
+)]
 pub(super) async fn cancel(
     access: DeviceAccess,
     Path((_, _, id)): Path<(String, String, String)>,
@@ -138,21 +153,8 @@ fn idempotency(access: &DeviceAccess, headers: &HeaderMap, body: &Map<String, Va
     Ok(Some(Idempotency { token: access.project().principal().token, key, request: *blake3::hash(&text).as_bytes() }))
 }
 
-fn request(mut body: Map<String, Value>) -> Result<CommandRequest, ApiError> {
-    let invalid = |message: &str| ApiError::invalid("invalid_command", message);
-    let cmd_type = match body.remove("cmd_type") {
-        Some(Value::String(cmd_type)) => cmd_type,
-        Some(_) => return Err(invalid("cmd_type is not text")),
-        None => return Err(invalid("cmd_type is missing")),
-    };
-    let values = match body.remove("values") {
-        Some(Value::Object(values)) => values,
-        None | Some(Value::Null) => Map::new(),
-        Some(_) => return Err(invalid("values is not an object")),
-    };
-    let ttl_ms = match body.remove("ttl_ms") {
-        None | Some(Value::Null) => None,
-        Some(ttl) => Some(ttl.as_i64().ok_or_else(|| invalid("ttl_ms is not a whole number"))?),
-    };
-    Ok(CommandRequest { cmd_type, values, ttl_ms })
+fn request(body: Map<String, Value>) -> Result<CommandRequest, ApiError> {
+    let CommandBody { cmd_type, values, ttl_ms } =
+        CommandBody::read(body).map_err(|reason| ApiError::invalid("invalid_command", reason))?;
+    Ok(CommandRequest { cmd_type, values: values.unwrap_or_default(), ttl_ms })
 }

@@ -1,52 +1,71 @@
 //! Message definitions, in the documented shape: `{"<type>": {"<key>": {…}}, "metadata": {…}}`.
 
 use axum::extract::Path;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Answer;
 use super::body::JsonObject;
-use super::dto::{Done, OK};
+use super::dto::{DefinitionList, Done, OK, OneDefinition};
 use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
 use crate::clock;
 use crate::error::ApiError;
 use crate::model::{Change, Definition, DefinitionOption, Direction, OptionKind, normalised};
 
-#[derive(Serialize)]
-pub(super) struct All {
-    messagedefinitions: Vec<Value>,
-    status: u16,
-}
-
-#[derive(Serialize)]
-pub(super) struct One {
-    messagedefinition: Value,
-    status: u16,
-}
-
-pub(super) async fn all(access: ProjectAccess) -> Answer<All> {
+/// The message definitions of the project.
+#[utoipa::path(
+    get,
+    path = "/messagedefinitions",
+    tag = "message definitions",
+    responses((status = 200, description = "The answer", body = DefinitionList))
+)]
+pub(super) async fn all(access: ProjectAccess) -> Answer<DefinitionList> {
     let messagedefinitions = access.definitions().await?.iter().map(shape).collect();
-    Ok(Spaced(All { messagedefinitions, status: OK }))
+    Ok(Spaced(DefinitionList { messagedefinitions, status: OK }))
 }
 
-pub(super) async fn one(access: ProjectAccess, Path((_, cmd_type)): Path<(String, String)>) -> Answer<One> {
+/// One message definition.
+#[utoipa::path(
+    get,
+    path = "/messagedefinitions/{type}",
+    tag = "message definitions",
+    responses((status = 200, description = "The answer", body = OneDefinition))
+)]
+pub(super) async fn one(access: ProjectAccess, Path((_, cmd_type)): Path<(String, String)>) -> Answer<OneDefinition> {
     let found = access.services().store.definition(access.id(), &cmd_type).await?;
     answer(&found.ok_or_else(|| ApiError::missing("project has no such message definition"))?)
 }
 
-pub(super) async fn create(access: ProjectAccess, JsonObject(body): JsonObject) -> Answer<One> {
+/// Adds a message definition, with a handler in every branch if it is a command.
+#[utoipa::path(
+    post,
+    path = "/messagedefinitions",
+    tag = "message definitions",
+    request_body(content = Object, description = "`{\"<type>\": {\"<key>\": {\"type\": …}}, \"metadata\": {…}}`"),
+    responses((status = 200, description = "The answer", body = OneDefinition))
+)]
+pub(super) async fn create(access: ProjectAccess, JsonObject(body): JsonObject) -> Answer<OneDefinition> {
     let definition = parse(body)?;
     access.change(Change::CreateDefinition(definition.clone()), clock::now()).await?;
     answer(&definition)
 }
 
 /// The type names the definition and stays; everything else may change.
+#[utoipa::path(
+    put,
+    path = "/messagedefinitions/{type}",
+    tag = "message definitions",
+    request_body(content = Object, description = "`{\"<type>\": {\"<key>\": {\"type\": …}}, \"metadata\": {…}}`"),
+    responses((status = 200, description = "The answer", body = OneDefinition))
+)]
 pub(super) async fn update(
     access: ProjectAccess,
     Path((_, cmd_type)): Path<(String, String)>,
     JsonObject(body): JsonObject,
-) -> Answer<One> {
+) -> Answer<OneDefinition> {
+    let known = access.services().store.definition(access.id(), &cmd_type).await?;
+    known.ok_or_else(|| ApiError::missing("project has no such message definition"))?;
     let definition = parse(body)?;
     if definition.cmd_type != cmd_type {
         let message = format!("type of a message definition is fixed after creation: body says {:?}", definition.cmd_type);
@@ -56,13 +75,20 @@ pub(super) async fn update(
     answer(&definition)
 }
 
+/// Removes a message definition; its handlers stay under another name.
+#[utoipa::path(
+    delete,
+    path = "/messagedefinitions/{type}",
+    tag = "message definitions",
+    responses((status = 200, description = "Done", body = Done))
+)]
 pub(super) async fn delete(access: ProjectAccess, Path((_, cmd_type)): Path<(String, String)>) -> Answer<Done> {
     access.change(Change::DeleteDefinition(cmd_type), clock::now()).await?;
     Ok(Done::answer())
 }
 
-fn answer(definition: &Definition) -> Answer<One> {
-    Ok(Spaced(One { messagedefinition: shape(definition), status: OK }))
+fn answer(definition: &Definition) -> Answer<OneDefinition> {
+    Ok(Spaced(OneDefinition { messagedefinition: shape(definition), status: OK }))
 }
 
 /// The metadata of a definition as a client sends it; `jsonfmt` follows from the keys and is not read.

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use iottly_protocol::{DeviceId, GroupId};
-use serde::{Deserialize, Serialize};
+use iottly_protocol::DeviceId;
 
 use super::Answer;
 use super::body::JsonBody;
-use super::dto::{Date, OK, Props};
+use super::dto::{AllProps, CreatedDevice, DeletedDevice, DeviceSettings, NewDeviceBody, OK, OneProps, Props};
 use super::query::Params;
 use super::search::Search;
 use super::spaced::Spaced;
@@ -15,7 +14,7 @@ use super::text;
 use crate::auth::{DeviceAccess, ProjectAccess, hash_secret, hex_code};
 use crate::clock;
 use crate::error::ApiError;
-use crate::model::{Change, MAX_TAGS, UnixMs};
+use crate::model::{Change, MAX_TAGS, Scopes, UnixMs};
 
 /// How long a pair code works: a day, in milliseconds.
 const PAIR_CODE_MS: UnixMs = 24 * 60 * 60 * 1000;
@@ -24,23 +23,19 @@ const ERASE_WAIT: Duration = Duration::from_secs(5);
 /// Messages erased in one transaction.
 const ERASE_STEP: usize = 5000;
 
-#[derive(Serialize)]
-pub(super) struct AllProps {
-    count: usize,
-    /// Always null: an answer is whole or an error.
-    errors: Option<()>,
-    devices: Vec<Props>,
-    status: u16,
-}
-
-#[derive(Serialize)]
-pub(super) struct OneProps {
-    #[serde(flatten)]
-    props: Props,
-    status: u16,
-}
-
 /// The devices that match; all of them without parameters.
+#[utoipa::path(
+    get,
+    path = "/devices/props",
+    tag = "devices",
+    params(
+        ("search" = Option<String>, Query, description = "Part of the name, the id, the MAC address or a tag"),
+        ("tag" = Option<String>, Query, description = "A tag"),
+        ("deployment_group" = Option<String>, Query, format = "uuid", description = "The deployment group"),
+        ("operatingstatus" = Option<String>, Query, pattern = "^(connected|disconnected)$", description = "`connected` or `disconnected`"),
+    ),
+    responses((status = 200, description = "The answer", body = AllProps))
+)]
 pub(super) async fn all_props(access: ProjectAccess, params: Params) -> Answer<AllProps> {
     let search = Search::from_params(&params)?;
     let devices = access.devices().await?.into_iter().filter(|device| search.matches(device));
@@ -48,20 +43,26 @@ pub(super) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
     Ok(Spaced(AllProps { count: devices.len(), errors: None, devices, status: OK }))
 }
 
+/// The properties of a device.
+#[utoipa::path(
+    get,
+    path = "/device/{device}/props",
+    tag = "devices",
+    responses((status = 200, description = "The answer", body = OneProps))
+)]
 pub(super) async fn props(access: DeviceAccess) -> Answer<OneProps> {
     answer(access).await
 }
 
-/// What of a device its owner may set.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Settings {
-    name: Option<String>,
-    tags: Option<Vec<String>>,
-    deployment_group: Option<GroupId>,
-}
-
-pub(super) async fn set_props(access: DeviceAccess, JsonBody(body): JsonBody<Settings>) -> Answer<OneProps> {
+/// Changes what is given of a device.
+#[utoipa::path(
+    put,
+    path = "/device/{device}/props",
+    tag = "devices",
+    request_body = DeviceSettings,
+    responses((status = 200, description = "The answer", body = OneProps))
+)]
+pub(super) async fn set_props(access: DeviceAccess, JsonBody(body): JsonBody<DeviceSettings>) -> Answer<OneProps> {
     let (now, device) = (clock::now(), access.scope().device);
     let name = body.name.map(|name| text::name("name", &name)).transpose()?;
     let tags = body.tags.map(|tags| checked_tags(&tags)).transpose()?;
@@ -94,25 +95,15 @@ fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
     Ok(tags)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewDeviceBody {
-    name: String,
-    deployment_group: Option<GroupId>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Created {
-    #[serde(rename = "ID")]
-    id: DeviceId,
-    name: String,
-    pair_code: String,
-    expires: Date,
-    status: u16,
-}
-
 /// Makes a device that nothing can log in as until a board shows the pair code.
-pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewDeviceBody>) -> Answer<Created> {
+#[utoipa::path(
+    post,
+    path = "/device",
+    tag = "devices",
+    request_body = NewDeviceBody,
+    responses((status = 200, description = "The answer", body = CreatedDevice))
+)]
+pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewDeviceBody>) -> Answer<CreatedDevice> {
     let (now, name) = (clock::now(), text::name("name", &body.name)?);
     let (device, code) = (DeviceId::random(), hex_code()?);
     // Nobody knows what this is the hash of.
@@ -121,18 +112,34 @@ pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewDe
     let group = body.deployment_group;
     let change = Change::CreateDevice { device, name: name.clone(), group, secret, code: code.clone(), expires };
     access.change(change, now).await?;
-    Ok(Spaced(Created { id: device, name, pair_code: code, expires: expires.into(), status: OK }))
+    Ok(Spaced(CreatedDevice { id: device, name, pair_code: code, expires: expires.into(), status: OK }))
 }
 
-#[derive(Serialize)]
-pub(super) struct Deleted {
-    /// Whether all of its data is gone already; otherwise it goes on in the background.
-    erased: bool,
-    status: u16,
+/// Lets a new board take the place of a device: it gets the identity with this pair code, the old board stops then.
+#[utoipa::path(
+    post,
+    path = "/device/{device}/replace",
+    tag = "devices",
+    responses((status = 200, description = "The answer", body = CreatedDevice))
+)]
+pub(super) async fn replace(access: DeviceAccess) -> Answer<CreatedDevice> {
+    // Whoever has the code gets the identity: this is the approval.
+    access.project().require(Scopes::ADMIN)?;
+    let (now, device, code) = (clock::now(), access.scope().device, hex_code()?);
+    let expires = now + PAIR_CODE_MS;
+    access.project().change(Change::ReplaceDevice { device, code: code.clone(), expires }, now).await?;
+    let name = access.device().name.clone();
+    Ok(Spaced(CreatedDevice { id: device, name, pair_code: code, expires: expires.into(), status: OK }))
 }
 
 /// Deletes a device and erases its history, commands, logs and stream positions.
-pub(super) async fn delete(access: DeviceAccess) -> Answer<Deleted> {
+#[utoipa::path(
+    delete,
+    path = "/device/{device}",
+    tag = "devices",
+    responses((status = 200, description = "The answer", body = DeletedDevice))
+)]
+pub(super) async fn delete(access: DeviceAccess) -> Answer<DeletedDevice> {
     let (services, device) = (access.services(), access.scope().device);
     access.project().change(Change::DeleteDevice(device), clock::now()).await?;
     services.broker.disconnect(device).await;
@@ -141,5 +148,5 @@ pub(super) async fn delete(access: DeviceAccess) -> Answer<Deleted> {
     while more && began.elapsed() < ERASE_WAIT {
         more = services.store.erase_step(clock::now(), ERASE_STEP).await?;
     }
-    Ok(Spaced(Deleted { erased: !more, status: OK }))
+    Ok(Spaced(DeletedDevice { erased: !more, status: OK }))
 }

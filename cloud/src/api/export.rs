@@ -31,6 +31,17 @@ struct Export {
 }
 
 /// Streams the entries between `from` (inclusive) and `to` (exclusive) that match `queryJson`.
+#[utoipa::path(
+    get,
+    path = "/device/{device}/messages/export",
+    tag = "messages",
+    params(
+        ("from" = Option<String>, Query, description = "From this moment on: ISO 8601 or unix milliseconds"),
+        ("to" = Option<String>, Query, description = "Before this moment: ISO 8601 or unix milliseconds"),
+        ("queryJson" = Option<String>, Query, description = "MongoDB filter as extended JSON"),
+    ),
+    responses((status = 200, description = "Lines of JSON", body = String, content_type = "application/x-ndjson"))
+)]
 pub(super) async fn messages(access: DeviceAccess, State(app): State<App>, params: Params) -> Result<Response, ApiError> {
     let filter = params.get("queryJson").filter(|text| !text.trim().is_empty()).map(Filter::parse).transpose()?;
     let filter = filter.map(|filter| filter.below("payload", &FIELDS));

@@ -4,13 +4,11 @@ use std::collections::HashSet;
 
 use axum::extract::Path;
 use iottly_protocol::{DeviceId, GroupId};
-use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use super::body::JsonBody;
-use super::dto::{Done, GroupDto, OK};
+use super::dto::{Done, GroupList, GroupSettings, Members, Moved, NewGroup, OK, OneGroup};
 use super::query::Params;
-use super::search::Search;
 use super::spaced::Spaced;
 use super::text;
 use crate::auth::ProjectAccess;
@@ -21,54 +19,57 @@ use crate::model::{Change, Group, ORPHANED};
 /// Most devices that one request names; a search may mean more.
 const MAX_NAMED: usize = 5000;
 
-#[derive(Serialize)]
-pub(super) struct All {
-    deployment_groups: Vec<GroupDto>,
-    status: u16,
-}
-
-#[derive(Serialize)]
-pub(super) struct One {
-    deployment_group: GroupDto,
-    status: u16,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewGroup {
-    name: String,
-    #[serde(default)]
-    branch: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GroupChange {
-    name: Option<String>,
-    branch: Option<String>,
-}
-
-pub(super) async fn all(access: ProjectAccess) -> Answer<All> {
+/// The deployment groups of the project, `_orphaned` first.
+#[utoipa::path(
+    get,
+    path = "/deploymentgroups",
+    tag = "deployment groups",
+    responses((status = 200, description = "The answer", body = GroupList))
+)]
+pub(super) async fn all(access: ProjectAccess) -> Answer<GroupList> {
     let groups = access.groups().await?;
-    Ok(Spaced(All { deployment_groups: groups.into_iter().map(Into::into).collect(), status: OK }))
+    Ok(Spaced(GroupList { deployment_groups: groups.into_iter().map(Into::into).collect(), status: OK }))
 }
 
-pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<One> {
+/// One deployment group.
+#[utoipa::path(
+    get,
+    path = "/deploymentgroups/{group}",
+    tag = "deployment groups",
+    responses((status = 200, description = "The answer", body = OneGroup))
+)]
+pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneGroup> {
     let id = group_id(&id)?;
     answer(&access, id).await
 }
 
-pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewGroup>) -> Answer<One> {
+/// Adds a deployment group.
+#[utoipa::path(
+    post,
+    path = "/deploymentgroups",
+    tag = "deployment groups",
+    request_body = NewGroup,
+    responses((status = 200, description = "The answer", body = OneGroup))
+)]
+pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewGroup>) -> Answer<OneGroup> {
     let (id, name) = (GroupId::random(), text::name("name", &body.name)?);
     access.change(Change::CreateGroup { id, name, branch: body.branch }, clock::now()).await?;
     answer(&access, id).await
 }
 
+/// Changes what is given of a deployment group.
+#[utoipa::path(
+    put,
+    path = "/deploymentgroups/{group}",
+    tag = "deployment groups",
+    request_body = GroupSettings,
+    responses((status = 200, description = "The answer", body = OneGroup))
+)]
 pub(super) async fn update(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
-    JsonBody(body): JsonBody<GroupChange>,
-) -> Answer<One> {
+    JsonBody(body): JsonBody<GroupSettings>,
+) -> Answer<OneGroup> {
     let id = group_id(&id)?;
     let name = body.name.map(|name| text::name("name", &name)).transpose()?;
     access.change(Change::UpdateGroup { id, name, branch: body.branch }, clock::now()).await?;
@@ -76,29 +77,28 @@ pub(super) async fn update(
 }
 
 /// Deletes a group; its devices fall back to `_orphaned`.
+#[utoipa::path(
+    delete,
+    path = "/deploymentgroups/{group}",
+    tag = "deployment groups",
+    responses((status = 200, description = "Done", body = Done))
+)]
 pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     access.change(Change::DeleteGroup(group_id(&id)?), clock::now()).await?;
     Ok(Done::answer())
 }
 
-/// The devices to move: named, or found by a search.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Members {
-    devices: Option<Vec<DeviceId>>,
-    search: Option<Search>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Moved {
-    /// How many devices change their group.
-    affected: usize,
-    devices: Vec<DeviceId>,
-    dry_run: bool,
-    status: u16,
-}
-
 /// Moves devices into a group, out of the ones they are in; with `dry_run=true` only says which.
+#[utoipa::path(
+    post,
+    path = "/deploymentgroups/{group}/devices",
+    tag = "deployment groups",
+    params(
+        ("dry_run" = Option<bool>, Query, description = "Only say which devices it would affect"),
+    ),
+    request_body = Members,
+    responses((status = 200, description = "The answer", body = Moved))
+)]
 pub(super) async fn move_devices(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
@@ -115,6 +115,12 @@ pub(super) async fn move_devices(
 }
 
 /// Takes a device out of a group: it falls back to `_orphaned`.
+#[utoipa::path(
+    delete,
+    path = "/deploymentgroups/{group}/devices/{member}",
+    tag = "deployment groups",
+    responses((status = 200, description = "Done", body = Done))
+)]
 pub(super) async fn remove_device(access: ProjectAccess, Path((_, id, device)): Path<(String, String, String)>) -> Answer<Done> {
     let (group, groups) = (group_id(&id)?, access.groups().await?);
     let device: DeviceId = device.parse().map_err(|_| not_in_it())?;
@@ -125,6 +131,12 @@ pub(super) async fn remove_device(access: ProjectAccess, Path((_, id, device)): 
 }
 
 /// Deploys a group's branch. What cannot be deployed is refused with its reason; nothing is pretended.
+#[utoipa::path(
+    post,
+    path = "/deploymentgroups/{group}/flashfw",
+    tag = "deployment groups",
+    responses((status = 200, description = "Done", body = Done))
+)]
 pub(super) async fn flash(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     let group = id.parse().map_err(|_| ApiError::forbidden("deployment group is unknown in this project"))?;
     let group = access.groups().await?.into_iter().find(|known| known.id == group);
@@ -182,6 +194,6 @@ async fn find(access: &ProjectAccess, id: GroupId) -> Result<Group, ApiError> {
     access.groups().await?.into_iter().find(|group| group.id == id).ok_or_else(unknown)
 }
 
-async fn answer(access: &ProjectAccess, id: GroupId) -> Answer<One> {
-    Ok(Spaced(One { deployment_group: find(access, id).await?.into(), status: OK }))
+async fn answer(access: &ProjectAccess, id: GroupId) -> Answer<OneGroup> {
+    Ok(Spaced(OneGroup { deployment_group: find(access, id).await?.into(), status: OK }))
 }

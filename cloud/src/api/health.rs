@@ -1,23 +1,34 @@
 //! Whether the cloud runs and can work; open to everyone.
 
 use axum::extract::State;
-use serde::Serialize;
 
 use super::Answer;
+use super::dto::Health;
 use super::spaced::Spaced;
 use crate::error::ApiError;
 use crate::http::App;
 use crate::model::SecretHash;
 
-#[derive(Serialize)]
-pub(crate) struct Health {
-    status: &'static str,
-}
-
+/// Whether the process runs.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "service",
+    security(()),
+    responses((status = 200, description = "The answer", body = Health))
+)]
 pub(crate) async fn healthz() -> Answer<Health> {
     Ok(Spaced(Health { status: "ok" }))
 }
 
+/// Whether the cloud can work: its database answers.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "service",
+    security(()),
+    responses((status = 200, description = "The answer", body = Health))
+)]
 pub(crate) async fn readyz(State(app): State<App>) -> Answer<Health> {
     // Any indexed look-up shows that the database answers.
     match app.services.store.token(SecretHash([0; 32])).await {

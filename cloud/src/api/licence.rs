@@ -23,6 +23,12 @@ struct Board<'a> {
 }
 
 /// All licences. Who knows an unused one can pair a board with it, so reading them takes the scope `admin`.
+#[utoipa::path(
+    get,
+    path = "/license",
+    tag = "licences",
+    responses((status = 200, description = "Licences by their code", body = Object))
+)]
 pub(super) async fn all(access: ProjectAccess) -> Answer<Map<String, Value>> {
     access.require(Scopes::ADMIN)?;
     let devices: HashMap<_, _> = access.devices().await?.into_iter().map(|device| (device.scope.device, device)).collect();
@@ -31,6 +37,13 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<Map<String, Value>> {
     Ok(Spaced(shown.collect()))
 }
 
+/// One licence (scope `admin`).
+#[utoipa::path(
+    get,
+    path = "/license/{licence}",
+    tag = "licences",
+    responses((status = 200, description = "Licences by their code", body = Object))
+)]
 pub(super) async fn one(access: ProjectAccess, Path((_, code)): Path<(String, String)>) -> Answer<Map<String, Value>> {
     let Spaced(mut all) = all(access).await?;
     let entry = all.remove_entry(&code).ok_or_else(|| ApiError::missing("project has no such licence"))?;

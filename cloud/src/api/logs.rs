@@ -1,7 +1,5 @@
-use serde::Serialize;
-
 use super::Answer;
-use super::dto::{LogDto, OK};
+use super::dto::{LogList, OK};
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::auth::DeviceAccess;
@@ -10,15 +8,18 @@ use crate::auth::DeviceAccess;
 const DEFAULT_LINES: usize = 100;
 const MAX_LINES: usize = 1000;
 
-#[derive(Serialize)]
-pub(super) struct Logs {
-    logs: Vec<LogDto>,
-    status: u16,
-}
-
 /// The newest lines of the firmware's log, newest first.
-pub(super) async fn logs(access: DeviceAccess, params: Params) -> Answer<Logs> {
+#[utoipa::path(
+    get,
+    path = "/device/{device}/logs",
+    tag = "devices",
+    params(
+        ("numLines" = Option<i64>, Query, minimum = 1, description = "Most lines; 100 unless given, 1000 at most"),
+    ),
+    responses((status = 200, description = "The answer", body = LogList))
+)]
+pub(super) async fn logs(access: DeviceAccess, params: Params) -> Answer<LogList> {
     let limit = params.count("numLines", DEFAULT_LINES, MAX_LINES)?;
     let logs = access.services().store.logs(access.scope(), limit).await?;
-    Ok(Spaced(Logs { logs: logs.into_iter().map(Into::into).collect(), status: OK }))
+    Ok(Spaced(LogList { logs: logs.into_iter().map(Into::into).collect(), status: OK }))
 }

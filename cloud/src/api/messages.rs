@@ -1,37 +1,25 @@
-use serde::Serialize;
-use serde::ser::SerializeSeq;
-
-use super::dto::{MessageDto, OK};
+use super::dto::{Entries, Messages, OK};
 use super::query::Params;
 use super::spaced::Spaced;
 use super::{Answer, Page, page};
 use crate::auth::DeviceAccess;
-use crate::model::StoredMessage;
 
 /// Entries in an answer unless the request says otherwise, and at most.
 const DEFAULT_MESSAGES: usize = 10;
 const MAX_MESSAGES: usize = 100;
 
-#[derive(Serialize)]
-pub(super) struct Messages {
-    messages: Entries,
-    /// Given when there is more behind the page: `before=<next>` continues it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-    status: u16,
-}
-
-struct Entries(Vec<StoredMessage>);
-
-impl Serialize for Entries {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut seq = serializer.serialize_seq(Some(self.0.len()))?;
-        self.0.iter().try_for_each(|message| seq.serialize_element(&MessageDto::from(message)))?;
-        seq.end()
-    }
-}
-
 /// The history of a device, newest first.
+#[utoipa::path(
+    get,
+    path = "/messages/{device}",
+    tag = "messages",
+    params(
+        ("numMessages" = Option<i64>, Query, minimum = 1, description = "Most entries; 10 unless given, 100 at most"),
+        ("queryJson" = Option<String>, Query, description = "MongoDB filter as extended JSON"),
+        ("before" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses((status = 200, description = "The answer", body = Messages))
+)]
 pub(super) async fn messages(access: DeviceAccess, params: Params) -> Answer<Messages> {
     let asked = Page {
         limit: params.count("numMessages", DEFAULT_MESSAGES, MAX_MESSAGES)?,

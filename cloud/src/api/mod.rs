@@ -3,20 +3,21 @@
 mod audit;
 mod body;
 mod branches;
-mod code_dto;
 mod command;
 mod config;
 mod cursor;
 mod definitions;
 mod device;
-mod dto;
+pub(crate) mod dto;
 mod export;
 mod groups;
 pub(crate) mod health;
 mod history;
 mod licence;
+mod limits;
 mod logs;
 mod messages;
+pub(crate) mod openapi;
 mod paginated;
 mod ping;
 mod project;
@@ -27,8 +28,9 @@ mod spaced;
 mod text;
 mod tokens;
 
-use axum::Router;
-use axum::routing::{delete, get, post, put};
+use axum::routing::post;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::error::ApiError;
 use crate::http::App;
@@ -41,60 +43,68 @@ pub const MAX_BODY_BYTES: usize = 256 << 10;
 /// What handlers return.
 type Answer<T> = Result<spaced::Spaced<T>, ApiError>;
 
-/// The routes below `/v1.0`.
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/ping", get(ping::ping))
-        .route("/project/ping", get(ping::ping))
-        .route("/projects", get(projects::all).post(projects::create))
+/// The routes below `/v1.0`, each with its description.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(ping::ping))
+        .routes(routes!(ping::project_ping))
+        .routes(routes!(projects::all, projects::create))
+        .routes(routes!(limits::set))
         .nest("/project/{project}", project_routes().merge(device_routes()).merge(code_routes()))
 }
 
-fn project_routes() -> Router<App> {
-    Router::new()
-        .route("/", get(projects::show).put(projects::update).delete(projects::delete))
-        .route("/inspect", get(project::inspect))
-        .route("/license", get(licence::all))
-        .route("/license/{licence}", get(licence::one))
-        .route("/tokens", get(tokens::all).post(tokens::create))
-        .route("/tokens/{token}", delete(tokens::revoke))
-        .route("/auditlog", get(audit::entries))
-        .route("/messagedefinitions", get(definitions::all).post(definitions::create))
-        .route("/messagedefinitions/{type}", get(definitions::one).put(definitions::update).delete(definitions::delete))
-        .route("/deploymentgroups", get(groups::all).post(groups::create))
-        .route("/deploymentgroups/{group}", get(groups::show).put(groups::update).delete(groups::delete))
-        .route("/deploymentgroups/{group}/devices", post(groups::move_devices))
-        .route("/deploymentgroups/{group}/devices/{member}", delete(groups::remove_device))
-        .route("/deploymentgroups/{group}/flashfw", post(groups::flash))
+/// The routes that anyone may ask.
+pub(crate) fn open_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz))
 }
 
-fn device_routes() -> Router<App> {
-    Router::new()
-        .route("/devices/props", get(device::all_props))
-        .route("/device", post(device::create))
+fn project_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(projects::show, projects::update, projects::delete))
+        .routes(routes!(project::inspect))
+        .routes(routes!(licence::all))
+        .routes(routes!(licence::one))
+        .routes(routes!(tokens::all, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::entries))
+        .routes(routes!(limits::show))
+        .routes(routes!(definitions::all, definitions::create))
+        .routes(routes!(definitions::one, definitions::update, definitions::delete))
+        .routes(routes!(groups::all, groups::create))
+        .routes(routes!(groups::show, groups::update, groups::delete))
+        .routes(routes!(groups::move_devices))
+        .routes(routes!(groups::remove_device))
+        .routes(routes!(groups::flash))
+}
+
+fn device_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(device::all_props))
+        .routes(routes!(device::create))
         // The installer's script asks with the slash.
         .route("/device/", post(device::create))
-        .route("/device/{device}", delete(device::delete))
-        .route("/device/{device}/props", get(device::props).put(device::set_props))
-        .route("/device/{device}/config", get(config::show).put(config::set))
-        .route("/device/{device}/command", post(command::send))
-        .route("/device/{device}/commands", get(command::list))
-        .route("/device/{device}/commands/{command}", get(command::show))
-        .route("/device/{device}/commands/{command}/cancel", post(command::cancel))
-        .route("/device/{device}/logs", get(logs::logs))
-        .route("/device/{device}/messages/paginated", get(paginated::messages))
-        .route("/device/{device}/messages/export", get(export::messages))
-        .route("/messages/{device}", get(messages::messages))
+        .routes(routes!(device::delete))
+        .routes(routes!(device::replace))
+        .routes(routes!(device::props, device::set_props))
+        .routes(routes!(config::show, config::set))
+        .routes(routes!(command::send))
+        .routes(routes!(command::list))
+        .routes(routes!(command::show))
+        .routes(routes!(command::cancel))
+        .routes(routes!(logs::logs))
+        .routes(routes!(paginated::messages))
+        .routes(routes!(export::messages))
+        .routes(routes!(messages::messages))
 }
 
-fn code_routes() -> Router<App> {
-    Router::new()
-        .route("/branches", get(branches::all).post(branches::create))
-        .route("/branches/{branch}", get(branches::show).delete(branches::delete))
-        .route("/branches/{branch}/snippets", put(branches::save))
-        .route("/branches/{branch}/snippets/{snippet}", delete(branches::delete_snippet))
-        .route("/branches/{branch}/revisions", get(branches::revisions).post(branches::save_version))
-        .route("/branches/{branch}/revisions/{revision}", get(branches::revision))
-        .route("/branches/{branch}/restore", post(branches::restore))
-        .route("/branches/{branch}/diff", get(branches::diff))
+fn code_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(branches::all, branches::create))
+        .routes(routes!(branches::show, branches::delete))
+        .routes(routes!(branches::save))
+        .routes(routes!(branches::delete_snippet))
+        .routes(routes!(branches::revisions, branches::save_version))
+        .routes(routes!(branches::revision))
+        .routes(routes!(branches::restore))
+        .routes(routes!(branches::diff))
 }

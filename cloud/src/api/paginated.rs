@@ -1,18 +1,13 @@
 //! The history by page numbers, as the newer documentation has it: dates are ISO texts, an empty page is 404.
 
-use iottly_protocol::{DeviceId, MessageKind, ProjectId};
-use serde::Serialize;
-use serde::ser::SerializeSeq;
-use serde_json::value::RawValue;
+use iottly_protocol::MessageKind;
 
 use super::Answer;
-use super::dto::OK;
+use super::dto::{MessagePage, OK, PageEntries};
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
-use crate::filter::date;
-use crate::model::StoredMessage;
 use crate::store::PageQuery;
 
 /// Entries of a page unless the request says otherwise, and at most.
@@ -21,51 +16,27 @@ const MAX_LIMIT: u64 = 100;
 /// The last page that can be asked for; dates lead further back.
 const MAX_PAGE: u64 = 10_000;
 
-#[derive(Serialize)]
-pub(super) struct Page {
-    messages: Entries,
-    status: u16,
-}
-
-struct Entries(Vec<StoredMessage>);
-
-#[derive(Serialize)]
-struct Entry<'a> {
-    from: DeviceId,
-    to: ProjectId,
-    timestamp: String,
-    devicetimestamp: String,
-    #[serde(rename = "type")]
-    kind: MessageKind,
-    payload: &'a RawValue,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channel: Option<&'a str>,
-}
-
-impl Serialize for Entries {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut seq = serializer.serialize_seq(Some(self.0.len()))?;
-        for message in &self.0 {
-            seq.serialize_element(&Entry {
-                from: message.scope.device,
-                to: message.scope.project,
-                timestamp: date::format(message.timestamp),
-                devicetimestamp: date::format(message.device_timestamp),
-                kind: message.kind,
-                payload: &message.payload,
-                channel: message.channel.as_deref(),
-            })?;
-        }
-        seq.end()
-    }
-}
-
-pub(super) async fn messages(access: DeviceAccess, params: Params) -> Answer<Page> {
+/// A page of the history by its number; an empty one is 404.
+#[utoipa::path(
+    get,
+    path = "/device/{device}/messages/paginated",
+    tag = "messages",
+    params(
+        ("p" = Option<i64>, Query, minimum = 1, maximum = 10000, description = "The page; 1 unless given"),
+        ("l" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Entries of a page; 50 unless given"),
+        ("type" = Option<String>, Query, pattern = "^(all|userdefined|iottlyagent)$", description = "`all`, `userdefined` or `iottlyagent`"),
+        ("from" = Option<String>, Query, description = "From this moment on: ISO 8601 or unix milliseconds"),
+        ("to" = Option<String>, Query, description = "Before this moment: ISO 8601 or unix milliseconds"),
+        ("sort" = Option<String>, Query, pattern = "^(desc|asc)$", description = "`desc` or `asc`"),
+    ),
+    responses((status = 200, description = "The answer", body = MessagePage))
+)]
+pub(super) async fn messages(access: DeviceAccess, params: Params) -> Answer<MessagePage> {
     let messages = access.services().store.page(access.scope(), &query(&params)?).await?;
     if messages.is_empty() {
         return Err(ApiError::missing("page has no messages"));
     }
-    Ok(Spaced(Page { messages: Entries(messages), status: OK }))
+    Ok(Spaced(MessagePage { messages: PageEntries(messages), status: OK }))
 }
 
 fn query(params: &Params) -> Result<PageQuery, ApiError> {

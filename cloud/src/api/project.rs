@@ -1,26 +1,18 @@
 use axum::http::{HeaderMap, header};
-use iottly_protocol::ProjectId;
-use serde::Serialize;
 
 use super::Answer;
-use super::dto::{GroupDto, OK};
+use super::dto::{Inspect, OK};
 use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 
-/// Both documented shapes in one.
-#[derive(Serialize)]
-pub(super) struct Inspect {
-    id: ProjectId,
-    name: String,
-    deployment_groups: Vec<GroupDto>,
-    projectgetagenturl: String,
-    agentfile: String,
-    agentapihost: String,
-    board: &'static str,
-    status: u16,
-}
-
+/// The project with its deployment groups and boards, and what the installer asks for.
+#[utoipa::path(
+    get,
+    path = "/inspect",
+    tag = "projects",
+    responses((status = 200, description = "The answer", body = Inspect))
+)]
 pub(super) async fn inspect(access: ProjectAccess, headers: HeaderMap) -> Answer<Inspect> {
     let host = host(&headers)?;
     let project = access.project().await?;

@@ -2,11 +2,10 @@
 
 use axum::extract::State;
 use iottly_protocol::{GroupId, ProjectId};
-use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use super::body::JsonBody;
-use super::dto::{Date, Done, OK};
+use super::dto::{CreatedProject, Done, NewProject, OK, OneProject, ProjectList, ProjectSettings};
 use super::spaced::Spaced;
 use super::text;
 use crate::auth::{Access, ProjectAccess, mint_token};
@@ -14,63 +13,37 @@ use crate::clock;
 use crate::command::seeded_definitions;
 use crate::error::ApiError;
 use crate::http::App;
-use crate::model::{Change, MAX_RETENTION_DAYS, Project, Scopes};
-
-#[derive(Serialize)]
-pub(super) struct ProjectDto {
-    id: ProjectId,
-    name: String,
-    created: Date,
-    /// Days that messages are kept; null for ever.
-    retention_days: Option<u32>,
-}
-
-impl From<Project> for ProjectDto {
-    fn from(project: Project) -> Self {
-        Self { id: project.id, name: project.name, created: project.created.into(), retention_days: project.retention_days }
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct All {
-    projects: Vec<ProjectDto>,
-    status: u16,
-}
-
-#[derive(Serialize)]
-pub(super) struct One {
-    #[serde(flatten)]
-    project: ProjectDto,
-    status: u16,
-}
-
-#[derive(Serialize)]
-pub(super) struct Created {
-    #[serde(flatten)]
-    project: ProjectDto,
-    /// A token that may do everything in the new project; shown here and never again.
-    token: String,
-    status: u16,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Named {
-    name: String,
-}
+use crate::model::{Change, Limits, MAX_RETENTION_DAYS, Project, Scopes};
 
 /// The projects that the token sees: its own, or all of them for an operator.
-pub(super) async fn all(access: Access, State(app): State<App>) -> Answer<All> {
+#[utoipa::path(
+    get,
+    path = "/projects",
+    tag = "projects",
+    responses((status = 200, description = "The answer", body = ProjectList))
+)]
+pub(super) async fn all(access: Access, State(app): State<App>) -> Answer<ProjectList> {
     access.require(Scopes::READ)?;
     let mut projects = app.services.store.projects().await?;
     if !access.principal.scopes.contains(Scopes::OPERATOR) {
         projects.retain(|project| project.id == access.principal.project);
     }
-    Ok(Spaced(All { projects: projects.into_iter().map(Into::into).collect(), status: OK }))
+    Ok(Spaced(ProjectList { projects: projects.into_iter().map(Into::into).collect(), status: OK }))
 }
 
 /// Makes a project with its default group, branch and message definitions, and the first token for it.
-pub(super) async fn create(access: Access, State(app): State<App>, JsonBody(body): JsonBody<Named>) -> Answer<Created> {
+#[utoipa::path(
+    post,
+    path = "/projects",
+    tag = "projects",
+    request_body = NewProject,
+    responses((status = 200, description = "The answer", body = CreatedProject))
+)]
+pub(super) async fn create(
+    access: Access,
+    State(app): State<App>,
+    JsonBody(body): JsonBody<NewProject>,
+) -> Answer<CreatedProject> {
     access.require(Scopes::OPERATOR)?;
     let (now, name) = (clock::now(), text::name("name", &body.name)?);
     let services = &app.services;
@@ -78,22 +51,29 @@ pub(super) async fn create(access: Access, State(app): State<App>, JsonBody(body
     services.store.create_project(&project, GroupId::random(), &seeded_definitions()).await?;
     let minted = mint_token(project.id, "first token", Scopes::PROJECT, None, now)?;
     services.store.create_token(minted.hash, &minted.token).await?;
-    Ok(Spaced(Created { project: project.into(), token: minted.text, status: OK }))
+    Ok(Spaced(CreatedProject { project: project.into(), token: minted.text, status: OK }))
 }
 
-pub(super) async fn show(access: ProjectAccess) -> Answer<One> {
-    Ok(Spaced(One { project: access.project().await?.into(), status: OK }))
+/// The project.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "projects",
+    responses((status = 200, description = "The answer", body = OneProject))
+)]
+pub(super) async fn show(access: ProjectAccess) -> Answer<OneProject> {
+    answer(&access).await
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Settings {
-    name: Option<String>,
-    /// Days; 0 for ever.
-    retention_days: Option<u32>,
-}
-
-pub(super) async fn update(access: ProjectAccess, JsonBody(body): JsonBody<Settings>) -> Answer<One> {
+/// Changes what is given of the project (scope `admin`).
+#[utoipa::path(
+    put,
+    path = "/",
+    tag = "projects",
+    request_body = ProjectSettings,
+    responses((status = 200, description = "The answer", body = OneProject))
+)]
+pub(super) async fn update(access: ProjectAccess, JsonBody(body): JsonBody<ProjectSettings>) -> Answer<OneProject> {
     access.require(Scopes::ADMIN)?;
     let name = body.name.map(|name| text::name("name", &name)).transpose()?;
     if body.retention_days.is_some_and(|days| days > MAX_RETENTION_DAYS) {
@@ -105,10 +85,30 @@ pub(super) async fn update(access: ProjectAccess, JsonBody(body): JsonBody<Setti
     if let Some(days) = body.retention_days {
         access.change(Change::SetRetention(Some(days).filter(|days| *days > 0)), clock::now()).await?;
     }
-    Ok(Spaced(One { project: access.project().await?.into(), status: OK }))
+    if let Some(bytes) = body.retention_bytes {
+        let limits = Limits { retention_bytes: Some(bytes).filter(|bytes| *bytes > 0), ..limits(&access).await? };
+        access.change(Change::SetLimits(limits), clock::now()).await?;
+    }
+    answer(&access).await
+}
+
+async fn limits(access: &ProjectAccess) -> Result<Limits, ApiError> {
+    let limits = access.services().store.limits(access.id()).await?;
+    limits.ok_or_else(|| ApiError::forbidden("project is unknown"))
+}
+
+async fn answer(access: &ProjectAccess) -> Answer<OneProject> {
+    let retention_bytes = limits(access).await?.retention_bytes;
+    Ok(Spaced(OneProject { project: access.project().await?.into(), retention_bytes, status: OK }))
 }
 
 /// Deletes a project at once; the data of its devices is erased in the background.
+#[utoipa::path(
+    delete,
+    path = "/",
+    tag = "projects",
+    responses((status = 200, description = "Done", body = Done))
+)]
 pub(super) async fn delete(access: ProjectAccess) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
     let devices = access.devices().await?;

@@ -5,20 +5,21 @@ use crate::error::ApiError;
 use crate::model::Device;
 
 /// Which devices are meant. Every condition that is given has to hold.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Search {
     /// Part of the name, the id, the MAC address or a tag; upper and lower case are the same.
     search: Option<String>,
     /// A tag.
     tag: Option<String>,
     /// The deployment group.
+    #[schema(value_type = Option<String>, format = "uuid")]
     deployment_group: Option<GroupId>,
     /// `connected` or `disconnected`.
     operatingstatus: Option<OperatingStatus>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum OperatingStatus {
     Connected,

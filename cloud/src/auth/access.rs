@@ -9,6 +9,7 @@ use crate::cloud::Services;
 use crate::error::ApiError;
 use crate::http::App;
 use crate::model::{Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, UnixMs};
+use crate::rate::Told;
 
 /// How exactly the last use of a token is kept: an hour, in milliseconds.
 const USED_EVERY_MS: UnixMs = 60 * 60 * 1000;
@@ -40,7 +41,8 @@ impl FromRequestParts<App> for Access {
         let services = &app.services;
         for token in credentials::tokens(&parts.headers) {
             if let Some(token) = services.store.token(hash_secret(token.as_bytes())).await? {
-                return used(services, token, clock::now()).await;
+                let access = used(services, token, clock::now()).await?;
+                return access.within_rate(parts, services);
             }
         }
         let session = cookie(&parts.headers, SESSION_COOKIE).and_then(|secret| services.sessions.find(secret, clock::now()));
@@ -48,7 +50,7 @@ impl FromRequestParts<App> for Access {
         if !same_origin(&parts.method, &parts.headers) {
             return Err(ApiError::forbidden("request with a login cookie comes from another site"));
         }
-        Ok(Self { principal: session.principal })
+        Self { principal: session.principal }.within_rate(parts, services)
     }
 }
 
@@ -64,6 +66,17 @@ async fn used(services: &Services, token: Token, now: UnixMs) -> Result<Access, 
 }
 
 impl Access {
+    /// Refuses who asks too often.
+    fn within_rate(self, parts: &Parts, services: &Services) -> Result<Self, ApiError> {
+        let Some(rate) = &services.rate else { return Ok(self) };
+        let verdict = rate.ask(self.principal.token, clock::now());
+        if let Some(told) = parts.extensions.get::<Told>() {
+            // Only the first verdict on a request counts.
+            let _ = told.0.set(verdict);
+        }
+        if verdict.allowed { Ok(self) } else { Err(ApiError::too_many("rate_limited", "token asks too often")) }
+    }
+
     /// Refuses who may not do this.
     ///
     /// # Errors

@@ -1,12 +1,14 @@
 //! Commands to devices: checked against their definition, stored before they are promised, dispatched at once.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use iottly_protocol::{Cancel, CommandId, Down};
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
 use crate::broker::Broker;
+use crate::metrics::Metrics;
 use crate::model::{CommandRecord, CommandStatus, Idempotency, NewCommand, Scope, UnixMs};
 use crate::store::{Store, StoreError, Submitted};
 
@@ -70,14 +72,15 @@ pub enum SubmitError {
 pub struct CommandService {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
+    metrics: Arc<Metrics>,
     reports: broadcast::Sender<CommandId>,
 }
 
 impl CommandService {
     /// A service over a store and a broker.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>) -> Self {
-        Self { store, broker, reports: broadcast::Sender::new(REPORTS) }
+    pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, metrics: Arc<Metrics>) -> Self {
+        Self { store, broker, metrics, reports: broadcast::Sender::new(REPORTS) }
     }
 
     /// Accepts a command: when this returns it is stored durably, and handed to the device's connection if there is one.
@@ -121,7 +124,7 @@ impl CommandService {
             expires: now.saturating_add(ttl),
         };
         match self.store.create_command(&command, key).await? {
-            Submitted::New => {}
+            Submitted::New => self.metrics.command_accepted(command.id, Instant::now()),
             Submitted::Earlier(record) => return Ok(*record),
             Submitted::OtherRequest => return Err(SubmitError::OtherRequest),
         }

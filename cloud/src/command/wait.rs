@@ -10,6 +10,7 @@ use crate::store::StoreError;
 impl CommandService {
     /// Tells those who wait that something is new about a command.
     pub fn reported(&self, id: CommandId) {
+        self.metrics.command_reported(id, std::time::Instant::now());
         // An error only says that nobody waits.
         let _ = self.reports.send(id);
     }

@@ -31,6 +31,17 @@ pub(crate) fn format(millis: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}", rest % 1000)
 }
 
+/// The month that a moment is in, UTC, counted from January of the year 0.
+pub(crate) fn month(millis: i64) -> i64 {
+    let (year, month, _) = civil_from_days(millis.div_euclid(86_400_000));
+    year * 12 + month - 1
+}
+
+/// The first millisecond of a month that is counted as [`month`] does.
+pub(crate) fn month_start(month: i64) -> i64 {
+    days_from_civil(month.div_euclid(12), month.rem_euclid(12) + 1, 1) * 86_400_000
+}
+
 /// The date that lies `days` after 1970-01-01 in the proleptic Gregorian calendar.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     // Counted in eras of 400 years from 0000-03-01, so that the leap day ends a year.

@@ -2,8 +2,10 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::get;
 use tokio::sync::watch;
+use tower_http::compression::CompressionLayer;
+use utoipa_axum::router::OpenApiRouter;
 
-use super::layers;
+use super::{docs, layers, metrics};
 use crate::cloud::Services;
 use crate::error::ApiError;
 use crate::{api, dashboard};
@@ -25,12 +27,21 @@ impl App {
 
 /// All routes.
 pub fn router(app: App) -> Router {
-    let open = Router::new().route("/healthz", get(api::health::healthz)).route("/readyz", get(api::health::readyz));
-    let timed = open.nest("/v1.0", api::routes()).merge(dashboard::pages()).layer(middleware::from_fn(layers::time_limit));
+    let described = OpenApiRouter::with_openapi(api::openapi::start()).merge(api::open_routes()).nest("/v1.0", api::routes());
+    let (described, description) = described.split_for_parts();
+    let api = described
+        .merge(docs::routes(&api::openapi::complete(&description)))
+        .layer(middleware::from_fn(layers::rate))
+        // Not around the dashboard: its pages hold secrets beside what others chose, which compression would measure.
+        .layer(CompressionLayer::new())
+        .route("/metrics", get(metrics::metrics));
+    let timed = api.merge(dashboard::pages()).layer(middleware::from_fn(layers::time_limit));
     timed
         .merge(dashboard::streams())
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(middleware::from_fn(layers::plain_path))
         .layer(middleware::from_fn(layers::request_id))
+        .route_layer(middleware::from_fn_with_state(app.clone(), layers::measure))
         .with_state(app)
 }

@@ -1,13 +1,16 @@
 //! What happens around every request.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::App;
 use crate::error::ApiError;
+use crate::rate::Told;
 
 /// Longest time a request may take; streams are exempt.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -23,10 +26,8 @@ pub(super) async fn request_id(request: Request, next: Next) -> Response {
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         let headers = std::mem::take(response.headers_mut());
         response = error.render(&id);
-        for name in [axum::http::header::ALLOW, axum::http::header::SET_COOKIE] {
-            if let Some(value) = headers.get(&name) {
-                response.headers_mut().insert(name, value.clone());
-            }
+        for (name, value) in headers.iter().filter(|(name, _)| ![CONTENT_TYPE, CONTENT_LENGTH].contains(*name)) {
+            response.headers_mut().insert(name, value.clone());
         }
         tracing::debug!(http.method = %method, http.path = path, http.status = error.status().as_u16(), request.id = id, error = error.message(), "request refused");
     }
@@ -40,6 +41,36 @@ fn given(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let plain = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     (plain && id.len() <= MAX_REQUEST_ID_BYTES).then(|| id.to_owned())
+}
+
+/// Tells a client how often it may ask, where that is limited.
+pub(super) async fn rate(mut request: Request, next: Next) -> Response {
+    let told = Told::default();
+    request.extensions_mut().insert(told.clone());
+    let mut response = next.run(request).await;
+    if let Some(verdict) = told.0.get() {
+        verdict.tell(response.headers_mut());
+    }
+    response
+}
+
+/// Refuses addresses that no text of ours can match and that the databases would stumble over.
+pub(super) async fn plain_path(request: Request, next: Next) -> Response {
+    if request.uri().path().contains("%00") {
+        return ApiError::not_found().into_response();
+    }
+    next.run(request).await
+}
+
+/// Counts requests by route and status, and how long they took.
+pub(super) async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let (method, began) = (request.method().clone(), Instant::now());
+    let response = next.run(request).await;
+    // What matches no route is one kind: its addresses are anybody's choice.
+    let route = route.unwrap_or_else(|| "none".to_owned());
+    app.services.metrics.request(method.as_str(), route, response.status().as_u16(), began.elapsed());
+    response
 }
 
 /// Ends requests that take too long.

@@ -1,8 +1,11 @@
 //! The HTTP side: one listener for REST API and dashboard.
 
 mod app;
+mod docs;
 mod layers;
+mod metrics;
 mod server;
+mod zip;
 
 pub use app::{App, router};
 pub use server::Server;

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
@@ -23,7 +24,7 @@ impl Server {
     #[must_use]
     pub fn start(listener: TcpListener, services: Services) -> Self {
         let (closing, closed) = watch::channel(false);
-        let app = router(App::new(services, closed.clone()));
+        let app = router(App::new(services, closed.clone())).into_make_service_with_connect_info::<SocketAddr>();
         // Small answers must not wait for the client's delayed acknowledgement.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {

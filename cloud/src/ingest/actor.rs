@@ -17,6 +17,7 @@ use crate::clock;
 use crate::command::CommandService;
 use crate::device_config::DeviceConfigs;
 use crate::live::LiveHub;
+use crate::metrics::Metrics;
 use crate::model::{Scope, UnixMs};
 use crate::store::Store;
 
@@ -55,6 +56,22 @@ pub struct IngestHandle {
     scopes: Arc<Mutex<HashMap<DeviceId, Scope>>>,
 }
 
+/// What the ingest works with.
+pub struct IngestParts {
+    /// Where messages go.
+    pub store: Arc<dyn Store>,
+    /// Where the answers go.
+    pub broker: Arc<dyn Broker>,
+    /// Who hears of commands' results.
+    pub commands: Arc<CommandService>,
+    /// Who sends settings after a hello.
+    pub configs: Arc<DeviceConfigs>,
+    /// Who hears of what is stored.
+    pub live: Arc<LiveHub>,
+    /// Numbers about it.
+    pub metrics: Arc<Metrics>,
+}
+
 /// The running ingest.
 pub struct Ingest {
     worker: JoinHandle<()>,
@@ -77,17 +94,9 @@ impl Ingest {
 
     /// Starts the worker on a queue. `grace` is how long devices that were online may take to come back.
     #[must_use]
-    pub fn start(
-        queue: IngestQueue,
-        store: Arc<dyn Store>,
-        broker: Arc<dyn Broker>,
-        commands: Arc<CommandService>,
-        configs: Arc<DeviceConfigs>,
-        live: Arc<LiveHub>,
-        grace: Duration,
-    ) -> Self {
+    pub fn start(queue: IngestQueue, parts: IngestParts, grace: Duration) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let worker = Worker::new(store, broker, commands, configs, live);
+        let worker = Worker::new(parts);
         Self { worker: tokio::spawn(worker.run(queue.jobs, stopped, grace)), stop }
     }
 
@@ -104,6 +113,12 @@ impl Ingest {
 }
 
 impl IngestHandle {
+    /// How many events wait for the worker, and how many bytes of publishes are between the broker and their commit.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        let taken = (QUEUE_BYTES / PERMIT_BYTES).saturating_sub(self.room.available_permits());
+        (self.jobs.max_capacity() - self.jobs.capacity(), taken * PERMIT_BYTES)
+    }
+
     /// The device's project; none for a device that does not exist (any more).
     async fn scope(&self, device: DeviceId) -> Option<Scope> {
         if let Some(scope) = self.scopes.lock().unwrap_or_else(PoisonError::into_inner).get(&device) {

@@ -14,7 +14,7 @@ mod notice;
 pub mod stream;
 mod worker;
 
-pub use actor::{Ingest, IngestHandle, IngestQueue};
+pub use actor::{Ingest, IngestHandle, IngestParts, IngestQueue};
 
 /// Records or a gap of one stream, decoded and validated, ready for a transaction.
 #[derive(Debug, Clone)]

@@ -136,13 +136,19 @@ impl StreamState {
         missing
     }
 
+    /// Says whether a number is accounted for.
+    #[must_use]
+    pub fn holds(&self, seq: u64) -> bool {
+        seq <= self.upto || self.sparse.iter().any(|&(start, end)| (start..=end).contains(&seq))
+    }
+
     fn mark(&mut self, seq: u64) -> Mark {
         if seq == self.upto + 1 {
             self.upto = seq;
             self.absorb();
             return Mark::New;
         }
-        if seq <= self.upto || self.sparse.iter().any(|&(start, end)| (start..=end).contains(&seq)) {
+        if self.holds(seq) {
             return Mark::Present;
         }
         if self.cover(seq, seq) { Mark::New } else { Mark::Full }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::actor::{Job, What};
+use super::actor::{IngestParts, Job, What};
 use super::decode::Decoded;
 use super::notice::Notices;
 use super::{Outcome, Upload, UploadBody};
@@ -21,6 +21,7 @@ use crate::clock;
 use crate::command::CommandService;
 use crate::device_config::DeviceConfigs;
 use crate::live::LiveHub;
+use crate::metrics::Metrics;
 use crate::model::{Scope, StoredMessage, UnixMs};
 use crate::presence::{Event, Presence};
 use crate::store::{Result, Store, StoreError};
@@ -38,6 +39,7 @@ pub(super) struct Worker {
     commands: Arc<CommandService>,
     configs: Arc<DeviceConfigs>,
     live: Arc<LiveHub>,
+    metrics: Arc<Metrics>,
     /// One entry per device that was heard since the start or was online before; as many as there are devices.
     presence: HashMap<Scope, Presence>,
     notices: Notices,
@@ -60,15 +62,10 @@ enum Answer {
 }
 
 impl Worker {
-    pub(super) fn new(
-        store: Arc<dyn Store>,
-        broker: Arc<dyn Broker>,
-        commands: Arc<CommandService>,
-        configs: Arc<DeviceConfigs>,
-        live: Arc<LiveHub>,
-    ) -> Self {
+    pub(super) fn new(parts: IngestParts) -> Self {
+        let IngestParts { store, broker, commands, configs, live, metrics } = parts;
         let (presence, notices, resends) = (HashMap::new(), Notices::default(), JoinSet::new());
-        Self { store, broker, commands, configs, live, presence, notices, resends }
+        Self { store, broker, commands, configs, live, metrics, presence, notices, resends }
     }
 
     /// Runs until it is stopped and the queue is empty.
@@ -175,8 +172,14 @@ impl Worker {
     /// Commits uploads, whatever it takes. None stands for an upload whose stream the database cannot read: it alone waits
     /// for repair, unacknowledged, so that it does not stop everybody else.
     async fn ingest(&self, uploads: Vec<Upload>) -> Vec<Option<Outcome>> {
+        let began = Instant::now();
         match self.store.ingest(uploads.clone()).await {
-            Ok(outcomes) => return outcomes.into_iter().map(Some).collect(),
+            Ok(outcomes) => {
+                let stored = outcomes.iter().map(|outcome| outcome.stored.len()).sum();
+                let refused = outcomes.iter().map(|outcome| outcome.refused.len()).sum();
+                self.metrics.committed(uploads.len(), stored, refused, began.elapsed());
+                return outcomes.into_iter().map(Some).collect();
+            }
             Err(error) => tracing::error!(%error, uploads = uploads.len(), "ingest failed, trying again one by one"),
         }
         let mut outcomes = Vec::with_capacity(uploads.len());

@@ -1,7 +1,7 @@
 use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
-use super::{Definition, SecretHash, SnippetEdit, SnippetId, Token, TokenId, UnixMs};
+use super::{Definition, Limits, SecretHash, SnippetEdit, SnippetId, Token, TokenId, UnixMs};
 
 /// A change of what a project is made of. The store applies it and writes the audit entry in one transaction.
 #[derive(Debug, Clone)]
@@ -10,6 +10,8 @@ pub enum Change {
     RenameProject(String),
     /// Keeps messages for so many days; none for ever.
     SetRetention(Option<u32>),
+    /// Sets what the project may hold and keep.
+    SetLimits(Limits),
     /// Deletes the project with everything in it; the data of its devices is erased after.
     DeleteProject,
     /// Adds a message definition, with a fresh handler in every branch if it is a command.
@@ -32,6 +34,15 @@ pub enum Change {
         group: Option<GroupId>,
         /// Hash of its broker secret.
         secret: SecretHash,
+        /// The pair code: 32 hex digits.
+        code: String,
+        /// When the pair code stops working.
+        expires: UnixMs,
+    },
+    /// Gives a device a new pair code: the board that uses it takes its place.
+    ReplaceDevice {
+        /// The device.
+        device: DeviceId,
         /// The pair code: 32 hex digits.
         code: String,
         /// When the pair code stops working.
@@ -142,6 +153,7 @@ impl Change {
             Self::SetRetention(days) => {
                 entry("project.retention", &"", &days.map_or("for ever".to_owned(), |days| format!("{days} days")))
             }
+            Self::SetLimits(limits) => entry("project.limits", &"", &limits),
             Self::DeleteProject => entry("project.delete", &"", &""),
             Self::CreateDefinition(definition) => entry("messagedefinition.create", &definition.cmd_type, &""),
             Self::UpdateDefinition(definition) => entry("messagedefinition.update", &definition.cmd_type, &""),
@@ -149,6 +161,7 @@ impl Change {
             Self::CreateToken(_, token) => entry("token.create", &token.id, &token.name),
             Self::RevokeToken(id) => entry("token.revoke", id, &""),
             Self::CreateDevice { device, name, .. } => entry("device.create", device, name),
+            Self::ReplaceDevice { device, .. } => entry("device.replace", device, &""),
             Self::RenameDevice(device, name) => entry("device.rename", device, name),
             Self::TagDevice(device, tags) => entry("device.tag", device, &tags.join(", ")),
             Self::SetDeviceConfig(device, values) => entry("device.config", device, &format!("{} bytes", values.get().len())),

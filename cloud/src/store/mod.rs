@@ -9,13 +9,22 @@ use serde_json::value::RawValue;
 
 use crate::ingest::{Outcome, Upload};
 use crate::model::{
-    AuditEntry, Branch, Change, Changed, CommandRecord, CommandStatus, ConfigState, Cursor, Definition, Device, Group,
-    Idempotency, Licence, NewCommand, Principal, Project, Revision, Scope, SecretHash, Snippet, StoredLog, StoredMessage, Token,
-    TokenId, UnixMs,
+    AuditEntry, Branch, Change, Changed, CommandRecord, CommandStatus, ConfigState, Cursor, Definition, Device, Group, HourUsage,
+    Idempotency, Licence, Limits, NewCommand, Principal, Project, Revision, Scope, SecretHash, Snippet, StoredLog, StoredMessage,
+    Token, TokenId, UnixMs, Usage,
 };
 
+mod backend;
+mod backup;
+#[allow(clippy::duplicate_mod, reason = "the shared SQL is compiled once for each database, under its types")]
+mod postgres;
+#[allow(clippy::duplicate_mod, reason = "the shared SQL is compiled once for each database, under its types")]
 mod sqlite;
+mod transfer;
 
+pub use backend::{Database, open};
+pub use backup::{backup, restore};
+pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 
 /// Why the store did not do what it was asked.
@@ -143,6 +152,13 @@ pub trait Store: Send + Sync + 'static {
     async fn change(&self, project: ProjectId, by: &Principal, change: Change, now: UnixMs) -> Result<Changed>;
     /// Entries of a project's audit log with smaller numbers than `before`, newest first, at most `limit`.
     async fn audit(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>>;
+    /// What a project may hold and keep; none when there is no such project.
+    async fn limits(&self, project: ProjectId) -> Result<Option<Limits>>;
+    /// What a project holds.
+    async fn usage(&self, project: ProjectId, now: UnixMs) -> Result<Usage>;
+    /// The hours of which messages of a project are stored, oldest first, at most 10,000.
+    async fn hours(&self, project: ProjectId) -> Result<Vec<HourUsage>>;
+
     /// Erases some data of deleted devices, at most `limit` messages; false when nothing is left to erase.
     async fn erase_step(&self, now: UnixMs, limit: usize) -> Result<bool>;
 

@@ -38,10 +38,16 @@ pub(crate) struct Tenant {
 }
 
 pub(crate) async fn start() -> TestCloud {
+    start_with(|_| {}).await
+}
+
+/// A cloud whose parts are changed before requests come.
+pub(crate) async fn start_with(change: impl FnOnce(&mut Services)) -> TestCloud {
     let data = tempfile::tempdir().expect("a folder");
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
     let cloud = Cloud::start(CloudConfig::new(data.path().to_owned(), any)).await.expect("the cloud starts");
-    let services = cloud.services();
+    let mut services = cloud.services();
+    change(&mut services);
     let listener = TcpListener::bind(any).await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let server = Server::start(listener, services.clone());
@@ -76,12 +82,19 @@ impl TestCloud {
         self.cloud.shutdown().await;
     }
 
-    /// Stores firmware messages, the first with number 1, one millisecond apart from `at` on.
-    pub(crate) async fn store(&self, scope: Scope, at: i64, payloads: &[&str]) {
-        self.store_as(scope, at, MessageKind::UserDefined, None, payloads).await;
+    /// Stores firmware messages, the first with number 1, one millisecond apart from `at` on; returns why some were refused.
+    pub(crate) async fn store(&self, scope: Scope, at: i64, payloads: &[&str]) -> Vec<String> {
+        self.store_as(scope, at, MessageKind::UserDefined, None, payloads).await
     }
 
-    pub(crate) async fn store_as(&self, scope: Scope, at: i64, kind: MessageKind, channel: Option<&str>, payloads: &[&str]) {
+    pub(crate) async fn store_as(
+        &self,
+        scope: Scope,
+        at: i64,
+        kind: MessageKind,
+        channel: Option<&str>,
+        payloads: &[&str],
+    ) -> Vec<String> {
         let stream = StreamId::random();
         let entry = |payload: &&str| {
             let payload = RawValue::from_string((*payload).to_owned()).expect("JSON");
@@ -97,6 +110,7 @@ impl TestCloud {
         for message in outcomes.iter().flat_map(|outcome| &outcome.stored) {
             self.services.live.publish(message);
         }
+        outcomes.into_iter().flat_map(|outcome| outcome.refused).map(|refuse| refuse.reason).collect()
     }
 
     /// A path with the tenant's ids in place of the documentation's placeholders.

@@ -1,10 +1,13 @@
-//! The names under which the SQL modules know this database.
+//! What the shared SQL has to know about SQLite.
 
+use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection as _, SqliteConnection, SqliteTransaction};
+
+use crate::model::{Scope, UnixMs};
 
 pub(super) type Db = sqlx::Sqlite;
 pub(super) type Conn = SqliteConnection;
-pub(super) type Pool = sqlx::sqlite::SqlitePool;
+pub(super) type Pool = SqlitePool;
 pub(super) type Row = sqlx::sqlite::SqliteRow;
 
 /// Begins a transaction that will write: it waits for other writers now instead of failing at its first write.
@@ -12,5 +15,22 @@ pub(super) async fn begin(connection: &mut Conn) -> Result<SqliteTransaction<'_>
     connection.begin_with("BEGIN IMMEDIATE").await
 }
 
+/// Begins a transaction whose reads all see the database of one moment.
+pub(super) async fn snapshot(pool: &Pool) -> Result<SqliteTransaction<'static>, sqlx::Error> {
+    pool.begin().await
+}
+
 /// Reads a project's row so that no other change of the project happens until the transaction ends; here no other can write.
 pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1";
+/// Reads what is to be erased, the oldest first.
+pub(super) const ERASURES: &str = "SELECT project, device, requested FROM erasures ORDER BY requested, device LIMIT 1000";
+
+/// Keeps others from storing what these devices sent until the transaction ends; here no other can write.
+pub(super) async fn lock_devices(_: &mut Conn, _: impl Iterator<Item = Scope>) -> Result<(), sqlx::Error> {
+    Ok(())
+}
+
+/// Makes room for messages of these moments; here one table takes all.
+pub(super) async fn make_room(_: &mut Conn, _: impl Iterator<Item = UnixMs>) -> Result<(), sqlx::Error> {
+    Ok(())
+}

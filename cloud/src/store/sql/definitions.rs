@@ -1,7 +1,7 @@
 use iottly_protocol::ProjectId;
 
 use super::db::{Conn, Pool, Row};
-use super::{branches, codec, full, missing, taken};
+use super::{branches, codec, full, missing, taken, usage};
 use crate::code::HandlerChange;
 use crate::model::{Definition, MAX_DEFINITIONS, UnixMs};
 use crate::store::{Result, StoreError};
@@ -25,7 +25,8 @@ pub(super) async fn create(tx: &mut Conn, project: ProjectId, definition: &Defin
         .bind(&project.as_bytes()[..])
         .fetch_one(&mut *tx)
         .await?;
-    full(codec::get(&row, "n")?, "message definitions", MAX_DEFINITIONS as i64)?;
+    let limits = usage::within(tx, project).await?;
+    full(codec::get(&row, "n")?, "message definitions", usage::most(limits.definitions, MAX_DEFINITIONS as i64))?;
     insert(tx, project, definition).await?;
     follow(tx, project, &definition.cmd_type, None, Some(definition), now).await?;
     Ok(1)

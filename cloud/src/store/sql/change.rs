@@ -3,7 +3,7 @@
 use iottly_protocol::ProjectId;
 
 use super::db::{self, Conn};
-use super::{audit, branches, definitions, device_config, devices, erase, groups, tokens};
+use super::{audit, branches, definitions, device_config, devices, erase, groups, tokens, usage};
 use crate::model::{Change, Changed, Principal, UnixMs};
 use crate::store::{Result, StoreError};
 
@@ -33,6 +33,7 @@ async fn run(tx: &mut Conn, project: ProjectId, by: &Principal, change: Change, 
     let affected = match change {
         Change::RenameProject(name) => super::projects::rename(tx, project, &name).await?,
         Change::SetRetention(days) => super::projects::set_retention(tx, project, days).await?,
+        Change::SetLimits(limits) => usage::set(tx, project, &limits).await?,
         Change::DeleteProject => erase::project(tx, project, now).await?,
         Change::CreateDefinition(definition) => definitions::create(tx, project, &definition, now).await?,
         Change::UpdateDefinition(definition) => definitions::update(tx, project, &definition, now).await?,
@@ -43,6 +44,10 @@ async fn run(tx: &mut Conn, project: ProjectId, by: &Principal, change: Change, 
             let group = groups::or_orphaned(tx, project, group).await?;
             let licence = devices::NewLicence { code: &code, created: now, expires };
             devices::create_licensed(tx, project, device, &name, group, secret, &licence).await?
+        }
+        Change::ReplaceDevice { device, code, expires } => {
+            let licence = devices::NewLicence { code: &code, created: now, expires };
+            devices::license_anew(tx, project, device, &licence).await?
         }
         Change::RenameDevice(device, name) => devices::rename(tx, project, device, &name).await?,
         Change::TagDevice(device, tags) => devices::tag(tx, project, device, &tags).await?,

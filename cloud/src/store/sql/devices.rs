@@ -2,7 +2,7 @@ use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 use serde_json::value::RawValue;
 
 use super::db::{self, Conn, Pool, Row};
-use super::{codec, full, messages, missing, taken};
+use super::{codec, full, messages, missing, taken, usage};
 use crate::message_id::MessageIds;
 use crate::model::{Device, Licence, Scope, SecretHash, StoredMessage, UnixMs};
 use crate::store::{NewDevice, Result};
@@ -54,9 +54,30 @@ pub(super) async fn create_licensed(
         .bind(&project.as_bytes()[..])
         .fetch_one(&mut *tx)
         .await?;
-    full(codec::get(&row, "n")?, "devices", MAX_DEVICES)?;
+    let limits = usage::within(tx, project).await?;
+    full(codec::get(&row, "n")?, "devices", usage::most(limits.devices, MAX_DEVICES))?;
     let scope = Scope { project, device };
     create(tx, &NewDevice { scope, name: name.to_owned(), group, secret }).await?;
+    license(tx, project, device, licence).await
+}
+
+/// Gives a device a pair code in place of the one it has.
+pub(super) async fn license_anew(tx: &mut Conn, project: ProjectId, device: DeviceId, licence: &NewLicence<'_>) -> Result<u64> {
+    let known = sqlx::query("SELECT id FROM devices WHERE project = $1 AND id = $2")
+        .bind(&project.as_bytes()[..])
+        .bind(&device.as_bytes()[..])
+        .fetch_optional(&mut *tx)
+        .await?;
+    missing(u64::from(known.is_some()), "device", &device)?;
+    sqlx::query("DELETE FROM licences WHERE project = $1 AND device = $2")
+        .bind(&project.as_bytes()[..])
+        .bind(&device.as_bytes()[..])
+        .execute(&mut *tx)
+        .await?;
+    license(tx, project, device, licence).await
+}
+
+async fn license(tx: &mut Conn, project: ProjectId, device: DeviceId, licence: &NewLicence<'_>) -> Result<u64> {
     sqlx::query("INSERT INTO licences (project, code, device, created, expires) VALUES ($1, $2, $3, $4, $5)")
         .bind(&project.as_bytes()[..])
         .bind(licence.code)
@@ -152,7 +173,7 @@ pub(super) async fn set_presence(
         sqlx::query("UPDATE devices SET agent_version = $3 WHERE project = $1 AND id = $2 AND agent_version <> $3")
             .bind(&scope.project.as_bytes()[..])
             .bind(&scope.device.as_bytes()[..])
-            .bind(version)
+            .bind(codec::text(version))
             .execute(&mut *tx)
             .await?;
     }

@@ -25,7 +25,7 @@ pub(super) async fn append(connection: &mut Conn, scope: Scope, lines: &[LogLine
             .bind(device)
             .bind(last)
             .bind(codec::level_code(line.level))
-            .bind(&line.text)
+            .bind(codec::text(&line.text))
             .bind(codec::signed(line.at_ms))
             .execute(&mut *connection)
             .await?;

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
-use super::db::{Conn, Pool, Row};
+use super::db::{self, Conn, Pool, Row};
 use super::{branches, codec, full, missing, taken};
 use crate::model::{Group, ORPHANED};
 use crate::store::{Result, StoreError};
@@ -135,7 +135,7 @@ async fn named(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<(String
 }
 
 pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
-    let mut tx = pool.begin().await?;
+    let mut tx = db::snapshot(pool).await?;
     let members = sqlx::query("SELECT group_id, id FROM devices WHERE project = $1 ORDER BY id")
         .bind(&project.as_bytes()[..])
         .fetch_all(&mut *tx)

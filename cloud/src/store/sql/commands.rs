@@ -209,7 +209,7 @@ pub(super) async fn advance(connection: &mut Conn, scope: Scope, result: &Comman
     .bind(&scope.device.as_bytes()[..])
     .bind(&result.id.as_bytes()[..])
     .bind(codec::status_code(status))
-    .bind(result.detail.as_deref())
+    .bind(result.detail.as_deref().map(codec::text))
     .bind(now)
     .bind(PRESUMED)
     .bind(WITHDRAWN)

@@ -4,8 +4,8 @@ use iottly_protocol::{MessageKind, StreamId};
 use serde_json::value::RawValue;
 use sqlx::QueryBuilder;
 
-use super::codec;
-use super::db::{Conn, Db, Pool, Row};
+use super::db::{self, Conn, Db, Pool, Row};
+use super::{codec, usage};
 use crate::message_id::MessageIds;
 use crate::model::{MessageId, Scope, StoredMessage, UnixMs};
 use crate::store::{PageQuery, Result, ScanBounds};
@@ -19,9 +19,12 @@ static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
 static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(ROWS));
 
 fn insert_sql(rows: usize) -> String {
-    let row = format!("({})", ["?"; COLUMNS].join(","));
+    let row = |row: usize| {
+        let numbers: Vec<_> = (1..=COLUMNS).map(|column| format!("${}", row * COLUMNS + column)).collect();
+        format!("({})", numbers.join(","))
+    };
     let columns = "project, device, ts, id, kind, device_ts, channel, stream, seq, body";
-    format!("INSERT INTO messages ({columns}) VALUES {}", vec![row; rows].join(","))
+    format!("INSERT INTO messages ({columns}) VALUES {}", (0..rows).map(row).collect::<Vec<_>>().join(","))
 }
 
 /// An entry that the cloud itself writes, stamped now.
@@ -31,7 +34,28 @@ pub(super) fn agent_message(ids: &MessageIds, scope: Scope, now: UnixMs, payload
     StoredMessage { id, scope, kind, timestamp, device_timestamp: timestamp, channel: None, payload, origin: None }
 }
 
+/// Writes an entry of the cloud's own.
+pub(super) async fn add_agent_message(
+    connection: &mut Conn,
+    ids: &MessageIds,
+    scope: Scope,
+    payload: Box<RawValue>,
+    now: UnixMs,
+) -> Result<StoredMessage> {
+    let mut tx = db::begin(connection).await?;
+    let message = agent_message(ids, scope, now, payload);
+    insert(&mut tx, &[&message]).await?;
+    tx.commit().await?;
+    Ok(message)
+}
+
+/// Writes entries; called once in a transaction.
 pub(super) async fn insert(connection: &mut Conn, messages: &[&StoredMessage]) -> Result<()> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    db::make_room(connection, messages.iter().map(|message| message.timestamp)).await?;
+    usage::count(connection, messages).await?;
     let mut chunks = messages.chunks_exact(ROWS);
     for chunk in &mut chunks {
         insert_rows(connection, INSERT_MANY.as_str(), chunk).await?;
@@ -52,7 +76,7 @@ async fn insert_rows(connection: &mut Conn, sql: &'static str, messages: &[&Stor
             .bind(&message.id.0[..])
             .bind(codec::kind_code(message.kind))
             .bind(message.device_timestamp)
-            .bind(message.channel.as_deref())
+            .bind(message.channel.as_deref().map(codec::text))
             .bind(message.origin.as_ref().map(|(stream, _)| &stream.as_bytes()[..]))
             .bind(message.origin.map(|(_, seq)| codec::signed(seq)))
             .bind(message.payload.get());

@@ -1,6 +1,6 @@
 use iottly_protocol::ProjectId;
 
-use super::db::{Conn, Pool, Row};
+use super::db::{self, Conn, Pool, Row};
 use super::{codec, definitions, full, missing, snippets, taken};
 use crate::code::{self, HandlerChange};
 use crate::model::{
@@ -19,7 +19,7 @@ pub(super) async fn seed(tx: &mut Conn, project: ProjectId, name: &str, definiti
 
 /// Fills branches that have no snippets yet: those that a step of the schema made.
 pub(super) async fn complete_empty(connection: &mut Conn) -> Result<()> {
-    let mut tx = super::db::begin(connection).await?;
+    let mut tx = db::begin(connection).await?;
     let rows = sqlx::query(
         "SELECT project, name FROM branches b WHERE NOT EXISTS \
          (SELECT 1 FROM snippets s WHERE s.project = b.project AND s.branch = b.name)",

@@ -8,9 +8,10 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::db::{self, Conn};
+use super::usage::Rooms;
 use super::{commands, device_config, devices, logs, messages, streams};
 use crate::ingest::stream::{Effect, StreamState};
-use crate::ingest::{Entry, Outcome, Upload};
+use crate::ingest::{Entry, Outcome, Upload, UploadBody};
 use crate::message_id::MessageIds;
 use crate::model::{Scope, StoredMessage, UnixMs};
 use crate::store::Result;
@@ -22,12 +23,13 @@ struct Touched {
 
 pub(super) async fn apply(connection: &mut Conn, ids: &MessageIds, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
     let mut tx = db::begin(connection).await?;
+    db::lock_devices(&mut tx, uploads.iter().map(|upload| upload.scope)).await?;
     let mut touched: HashMap<(Scope, StreamId), Touched> = HashMap::new();
     let mut outcomes = Vec::with_capacity(uploads.len());
-    let mut now = UnixMs::MIN;
+    let now = uploads.iter().map(|upload| upload.received).max().unwrap_or(UnixMs::MIN);
+    let mut rooms = Rooms::of(&mut tx, uploads.iter().map(|upload| upload.scope.project).collect(), now).await?;
     for upload in uploads {
-        now = now.max(upload.received);
-        outcomes.push(apply_one(&mut tx, ids, &mut touched, upload).await?);
+        outcomes.push(apply_one(&mut tx, ids, &mut touched, &mut rooms, upload).await?);
     }
     // All rows of the group together, so that they share long statements.
     let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
@@ -43,9 +45,10 @@ async fn apply_one(
     tx: &mut Conn,
     ids: &MessageIds,
     touched: &mut HashMap<(Scope, StreamId), Touched>,
+    rooms: &mut Rooms,
     upload: Upload,
 ) -> Result<Outcome> {
-    let Upload { scope, stream, received, body } = upload;
+    let Upload { scope, stream, received, mut body } = upload;
     let known = match touched.entry((scope, stream)) {
         Slot::Occupied(slot) => slot.into_mut(),
         Slot::Vacant(slot) => {
@@ -53,6 +56,9 @@ async fn apply_one(
             slot.insert(Touched { new: state.is_none(), state: state.unwrap_or_default() })
         }
     };
+    if let UploadBody::Records { first, records } = &mut body {
+        rooms.admit(scope.project, &known.state, *first, records);
+    }
     let effects = known.state.apply(stream, body);
     let history = known.state.class != Some(StreamClass::Control);
     let mut outcome = Outcome { upto: known.state.upto, stored: Vec::new(), refused: Vec::new(), results: Vec::new() };

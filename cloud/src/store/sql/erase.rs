@@ -3,7 +3,7 @@
 use iottly_protocol::{DeviceId, ProjectId};
 
 use super::db::{self, Conn};
-use super::{codec, missing};
+use super::{codec, missing, usage};
 use crate::model::{Scope, UnixMs};
 use crate::store::Result;
 
@@ -41,6 +41,7 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
         "DELETE FROM revisions WHERE project = $1",
         "DELETE FROM branches WHERE project = $1",
         "DELETE FROM audit WHERE project = $1",
+        "DELETE FROM usage WHERE project = $1",
         "DELETE FROM projects WHERE id = $1",
     ] {
         sqlx::query(sql).bind(&project.as_bytes()[..]).execute(&mut *tx).await?;
@@ -51,14 +52,13 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
 /// Takes one step of the oldest erasure that has data: at most `limit` messages. False when there is nothing left to erase.
 pub(super) async fn step(connection: &mut Conn, now: UnixMs, limit: usize) -> Result<bool> {
     let mut tx = db::begin(connection).await?;
-    let rows = sqlx::query("SELECT project, device, requested FROM erasures ORDER BY requested, device LIMIT 1000")
-        .fetch_all(&mut *tx)
-        .await?;
+    let rows = sqlx::query(db::ERASURES).fetch_all(&mut *tx).await?;
     for row in &rows {
         let scope = codec::scope(row, "erasures", "device")?;
         let erased = erase(&mut tx, scope, limit).await?;
         let settled = now - codec::get::<i64>(row, "requested")? >= SETTLE_MS;
         if erased == 0 && settled {
+            usage::forget_empty(&mut tx, scope.project, now).await?;
             sqlx::query("DELETE FROM erasures WHERE project = $1 AND device = $2")
                 .bind(&scope.project.as_bytes()[..])
                 .bind(&scope.device.as_bytes()[..])
@@ -76,31 +76,31 @@ pub(super) async fn step(connection: &mut Conn, now: UnixMs, limit: usize) -> Re
 
 /// Deletes at most `limit` messages of a device that were received before `before`; returns how many.
 pub(super) async fn older(connection: &mut Conn, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
-    let done = sqlx::query(
+    let mut tx = db::begin(connection).await?;
+    let deleted = delete_messages(&mut tx, scope, before, limit).await?;
+    usage::forget_empty(&mut tx, scope.project, before).await?;
+    tx.commit().await?;
+    Ok(deleted)
+}
+
+async fn delete_messages(tx: &mut Conn, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
+    let deleted = sqlx::query(
         "DELETE FROM messages WHERE project = $1 AND device = $2 AND (ts, id) IN \
-         (SELECT ts, id FROM messages WHERE project = $1 AND device = $2 AND ts < $3 ORDER BY ts, id LIMIT $4)",
+         (SELECT ts, id FROM messages WHERE project = $1 AND device = $2 AND ts < $3 ORDER BY ts, id LIMIT $4) \
+         RETURNING ts, CAST(octet_length(body) AS BIGINT) AS bytes",
     )
     .bind(&scope.project.as_bytes()[..])
     .bind(&scope.device.as_bytes()[..])
     .bind(before)
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .execute(connection)
+    .fetch_all(&mut *tx)
     .await?;
-    Ok(done.rows_affected())
+    usage::uncount(tx, scope.project, &deleted).await
 }
 
 async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
     let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
-    let mut erased = sqlx::query(
-        "DELETE FROM messages WHERE project = $1 AND device = $2 AND (ts, id) IN \
-         (SELECT ts, id FROM messages WHERE project = $1 AND device = $2 ORDER BY ts, id LIMIT $3)",
-    )
-    .bind(project)
-    .bind(device)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .execute(&mut *tx)
-    .await?
-    .rows_affected();
+    let mut erased = delete_messages(tx, scope, UnixMs::MAX, limit).await?;
     for sql in [
         "DELETE FROM streams WHERE project = $1 AND device = $2",
         "DELETE FROM commands WHERE project = $1 AND device = $2",

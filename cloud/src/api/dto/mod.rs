@@ -1,17 +1,37 @@
-//! Shapes of answers. Dates and ids are legacy extended JSON, as the documentation shows them.
+//! Shapes of requests and answers, one file per family. Dates and ids are legacy extended JSON, as the documentation shows them.
 
 use iottly_protocol::{CommandId, DeviceId, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::spaced::Spaced;
 use crate::model::{CommandRecord, CommandStatus, Device, Group, MessageId, StoredLog, StoredMessage, UnixMs};
+
+mod code;
+mod commands;
+mod definitions;
+mod devices;
+mod groups;
+mod messages;
+mod projects;
+mod tokens;
+
+pub(super) use code::*;
+pub(super) use commands::*;
+pub(super) use definitions::*;
+pub(super) use devices::*;
+pub(super) use groups::*;
+pub(super) use messages::*;
+pub(crate) use projects::ErrorDto;
+pub(super) use projects::*;
+pub(super) use tokens::*;
 
 /// The status that every success carries.
 pub(super) const OK: u16 = 200;
 
 /// A change that has nothing to show.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Done {
     status: u16,
 }
@@ -22,9 +42,11 @@ impl Done {
     }
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+/// A moment as legacy extended JSON: unix milliseconds.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(crate) struct Date {
     #[serde(rename = "$date")]
+    #[schema(value_type = i64)]
     millis: UnixMs,
 }
 
@@ -34,33 +56,39 @@ impl From<UnixMs> for Date {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Oid(MessageId);
+/// An ObjectId as legacy extended JSON.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+struct Oid {
+    #[serde(rename = "$oid", serialize_with = "as_text")]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
+    id: MessageId,
+}
 
-impl Serialize for Oid {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("$oid", &format_args!("{}", self.0))?;
-        map.end()
-    }
+fn as_text<S: serde::Serializer>(id: &MessageId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
 }
 
 /// An entry of a history.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MessageDto<'a> {
     #[serde(rename = "_id")]
     id: Oid,
+    #[schema(value_type = String, format = "uuid")]
     from: DeviceId,
+    #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
     to: ProjectId,
     timestamp: Date,
     devicetimestamp: Date,
     #[serde(rename = "type")]
+    #[schema(value_type = String)]
     kind: MessageKind,
+    #[schema(value_type = Value)]
     payload: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     channel: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
     stream: Option<StreamId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
@@ -69,7 +97,7 @@ pub(crate) struct MessageDto<'a> {
 impl<'a> From<&'a StoredMessage> for MessageDto<'a> {
     fn from(message: &'a StoredMessage) -> Self {
         Self {
-            id: Oid(message.id),
+            id: Oid { id: message.id },
             from: message.scope.device,
             to: message.scope.project,
             timestamp: message.timestamp.into(),
@@ -89,20 +117,24 @@ pub(crate) fn operating_status(online: bool) -> &'static str {
 }
 
 /// A device's properties.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Props {
     #[serde(rename = "ID")]
+    #[schema(value_type = String, format = "uuid")]
     id: DeviceId,
     name: String,
     macaddress: String,
+    #[schema(value_type = String)]
     operatingstatus: &'static str,
     token: String,
     agent_version: String,
+    #[schema(value_type = String, format = "uuid")]
     deployment_group: GroupId,
     tags: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     operatingstatus_since: Option<Date>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     firmware: Option<FirmwareReport>,
 }
 
@@ -125,21 +157,25 @@ impl From<Device> for Props {
 }
 
 /// A deployment group.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct GroupDto {
+    #[schema(value_type = String, format = "uuid")]
     id: GroupId,
     name: String,
     status: String,
     branch: String,
     current_revision: String,
+    #[schema(value_type = Vec<String>)]
     boards: Vec<DeviceId>,
     fwcode: FwCode,
 }
 
 /// Always empty, as in every documented answer.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct FwCode {
+    #[schema(value_type = Vec<Value>)]
     codesections: [(); 0],
+    #[schema(value_type = Vec<Value>)]
     snippets: [(); 0],
 }
 
@@ -158,7 +194,7 @@ impl From<Group> for GroupDto {
 }
 
 /// A command and what became of it, as an answer of its own.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CommandDto {
     status: u16,
     #[serde(flatten)]
@@ -172,11 +208,14 @@ impl From<CommandRecord> for CommandDto {
 }
 
 /// A command and what became of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CommandEntry {
+    #[schema(value_type = String, format = "uuid")]
     id: CommandId,
+    #[schema(value_type = String)]
     state: CommandStatus,
     cmd_type: String,
+    #[schema(value_type = Value)]
     values: Box<RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
@@ -210,8 +249,9 @@ impl From<CommandRecord> for CommandEntry {
 }
 
 /// A line of a device's log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct LogDto {
+    #[schema(value_type = String)]
     level: Level,
     text: String,
     devicetimestamp: Date,

@@ -1,5 +1,7 @@
 //! Rows to values: what a column holds is checked, never trusted.
 
+use std::borrow::Cow;
+
 use iottly_protocol::{DeviceId, GroupId, Level, MessageKind, ProjectId, StreamClass};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -48,6 +50,11 @@ pub(super) fn json<T: DeserializeOwned>(text: &str, table: &'static str, field: 
 
 pub(super) fn corrupt(table: &'static str, field: &'static str, reason: String) -> StoreError {
     StoreError::Corrupt { table, field, reason }
+}
+
+/// A text that both databases keep: PostgreSQL has none with the character NUL.
+pub(super) fn text(given: &str) -> Cow<'_, str> {
+    if given.contains('\0') { Cow::Owned(given.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(given) }
 }
 
 /// A number that a signed column can hold; larger ones do not pass validation.

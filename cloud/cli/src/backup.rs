@@ -1,0 +1,40 @@
+//! `iottly backup` and `iottly restore`: the cloud's database as one file.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use iottly_cloud::cloud::{self, CloudConfig};
+use iottly_cloud::store;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The backup
+    file: PathBuf,
+    /// Folder of the cloud's files
+    #[arg(long)]
+    data: PathBuf,
+    /// PostgreSQL database in place of a SQLite file in the folder
+    #[arg(long, value_name = "postgres://…", env = "IOTTLY_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+}
+
+impl Options {
+    fn config(&self) -> CloudConfig {
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        CloudConfig { database_url: self.database_url.clone(), ..CloudConfig::new(self.data.clone(), nowhere) }
+    }
+}
+
+/// Copies the database while the cloud may go on running.
+pub(crate) async fn backup(options: Options) -> anyhow::Result<()> {
+    let database = options.config().database();
+    store::backup(&database, &options.file).await.with_context(|| format!("no backup was made to {}", options.file.display()))
+}
+
+/// Fills an empty database.
+pub(crate) async fn restore(options: Options) -> anyhow::Result<()> {
+    let restored = cloud::restore(&options.config(), &options.file).await;
+    restored.with_context(|| format!("{} was not restored", options.file.display()))
+}

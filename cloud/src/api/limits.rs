@@ -1,0 +1,61 @@
+//! What projects may hold, and what they hold.
+
+use axum::extract::{Path, State};
+use iottly_protocol::ProjectId;
+
+use super::Answer;
+use super::body::JsonBody;
+use super::dto::{LimitsAndUsage, OK, Quotas};
+use super::spaced::Spaced;
+use crate::auth::{Access, ProjectAccess};
+use crate::clock;
+use crate::cloud::Services;
+use crate::error::ApiError;
+use crate::http::App;
+use crate::model::{Change, Limits, Scopes};
+
+/// What the project may hold, and what it holds.
+#[utoipa::path(
+    get,
+    path = "/limits",
+    tag = "projects",
+    responses((status = 200, description = "The answer", body = LimitsAndUsage))
+)]
+pub(super) async fn show(access: ProjectAccess) -> Answer<LimitsAndUsage> {
+    answer(access.services(), access.id()).await
+}
+
+/// Sets what a project may hold; what is not given has no limit (scope `operator`).
+#[utoipa::path(
+    put,
+    path = "/projects/{project}/limits",
+    tag = "projects",
+    request_body = Quotas,
+    responses((status = 200, description = "The answer", body = LimitsAndUsage))
+)]
+pub(super) async fn set(
+    access: Access,
+    State(app): State<App>,
+    Path(project): Path<String>,
+    JsonBody(body): JsonBody<Quotas>,
+) -> Answer<LimitsAndUsage> {
+    access.require(Scopes::OPERATOR)?;
+    let project: ProjectId = project.parse().map_err(|_| unknown())?;
+    let store = &app.services.store;
+    let Quotas { devices, definitions, messages_per_day, bytes } = body;
+    // How much is kept is the project's own choice.
+    let retention_bytes = store.limits(project).await?.ok_or_else(unknown)?.retention_bytes;
+    let limits = Limits { devices, definitions, messages_per_day, bytes, retention_bytes };
+    store.change(project, &access.principal, Change::SetLimits(limits), clock::now()).await?;
+    answer(&app.services, project).await
+}
+
+async fn answer(services: &Services, project: ProjectId) -> Answer<LimitsAndUsage> {
+    let limits = services.store.limits(project).await?.ok_or_else(unknown)?;
+    let usage = services.store.usage(project, clock::now()).await?;
+    Ok(Spaced(LimitsAndUsage { limits: limits.into(), usage: usage.into(), status: OK }))
+}
+
+fn unknown() -> ApiError {
+    ApiError::missing("project is unknown")
+}

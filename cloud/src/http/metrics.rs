@@ -1,0 +1,26 @@
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+
+use super::App;
+use crate::auth::Access;
+use crate::error::ApiError;
+use crate::model::Scopes;
+
+/// The numbers of the whole cloud: for this machine, and for operators.
+pub(super) async fn metrics(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+    let (mut parts, _) = request.into_parts();
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
+    // A proxy on this machine speaks for others.
+    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| parts.headers.contains_key(*name));
+    if forwarded || !peer.is_some_and(|peer| peer.is_loopback()) {
+        Access::from_request_parts(&mut parts, &app).await?.require(Scopes::OPERATOR)?;
+    }
+    let services = &app.services;
+    let online = services.store.online_devices().await?.len();
+    let text = services.metrics.text(services.queue.depth(), online).map_err(|error| ApiError::internal(&error))?;
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}

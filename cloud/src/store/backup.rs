@@ -1,0 +1,142 @@
+//! Copies of a whole database as one file, which is a SQLite database whatever the original is. So a backup of the one can
+//! be restored into the other.
+
+use std::path::{Path, PathBuf};
+
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _};
+
+use super::{Database, PostgresStore, Result, SqliteStore, Store as _, StoreError, transfer};
+
+/// Copies a database into `file` as it is at one moment, while others go on working with it.
+///
+/// # Errors
+/// When `file` exists, the database cannot be read or the copy cannot be written.
+pub async fn backup(database: &Database, file: &Path) -> Result<()> {
+    must_be_new(file)?;
+    let done = match database {
+        Database::File(path) => vacuum_into(path, file).await,
+        Database::Server(url) => from_server(url, file).await,
+    };
+    match done {
+        Ok(()) => sync(file),
+        Err(error) => {
+            // Half a backup must not be taken for a whole one.
+            let _ = std::fs::remove_file(file);
+            Err(error)
+        }
+    }
+}
+
+/// Fills an empty database from a backup, which may be of an older version. Nothing may be using the database.
+///
+/// # Errors
+/// When the database holds something, or `file` is not a whole backup.
+pub async fn restore(file: &Path, database: &Database) -> Result<()> {
+    check(file).await?;
+    match database {
+        Database::File(path) => {
+            must_be_new(path)?;
+            vacuum_into(file, path).await?;
+            SqliteStore::open(path).await?.close().await;
+            sync(path)
+        }
+        Database::Server(url) => into_server(file, url).await,
+    }
+}
+
+fn must_be_new(file: &Path) -> Result<()> {
+    if file.exists() { Err(StoreError::Refused(format!("{} exists already", file.display()))) } else { Ok(()) }
+}
+
+async fn connect(file: &Path) -> Result<SqliteConnection> {
+    Ok(SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file)).await?)
+}
+
+/// Refuses what is damaged or not a database of the cloud.
+async fn check(file: &Path) -> Result<()> {
+    let mut connection = connect(file).await?;
+    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
+    let known: Option<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE name = '_sqlx_migrations'")
+        .fetch_optional(&mut connection)
+        .await?;
+    connection.close().await?;
+    if found != "ok" {
+        return Err(StoreError::Refused(format!("{} is damaged: {found}", file.display())));
+    }
+    known.map(|_| ()).ok_or_else(|| StoreError::Refused(format!("{} is no backup of a cloud", file.display())))
+}
+
+/// Copies a SQLite database; readers and writers of it go on.
+async fn vacuum_into(from: &Path, to: &Path) -> Result<()> {
+    let name = to.to_str().ok_or_else(|| StoreError::Refused(format!("{} is not UTF-8", to.display())))?;
+    let mut connection = connect(from).await?;
+    let done = sqlx::query("VACUUM INTO $1").bind(name).execute(&mut connection).await;
+    connection.close().await?;
+    done?;
+    Ok(())
+}
+
+async fn from_server(url: &str, file: &Path) -> Result<()> {
+    SqliteStore::open(file).await?.close().await;
+    let mut source = PgConnection::connect(url).await?;
+    let mut target = connect(file).await?;
+    let mut reading = source.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+    transfer::from_server(&mut reading, &mut target).await?;
+    target.close().await?;
+    Ok(())
+}
+
+async fn into_server(file: &Path, url: &str) -> Result<()> {
+    let store = PostgresStore::open(url).await?;
+    let used = !store.projects().await?.is_empty();
+    store.close().await;
+    if used {
+        return Err(StoreError::Refused("database holds projects already".to_owned()));
+    }
+    // A copy, so that an older backup can be brought up to date without being touched.
+    let copy = Copy::beside(file);
+    vacuum_into(file, &copy.0).await?;
+    SqliteStore::open(&copy.0).await?.close().await;
+    let mut source = connect(&copy.0).await?;
+    let mut target = PgConnection::connect(url).await?;
+    let mut writing = target.begin().await?;
+    transfer::into_server(&mut source, &mut writing).await?;
+    writing.commit().await?;
+    source.close().await?;
+    target.close().await?;
+    Ok(())
+}
+
+/// A working copy that goes with its owner.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn beside(file: &Path) -> Self {
+        Self(file.with_added_extension(format!("{}.restoring", std::process::id())))
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = self.0.clone().into_os_string();
+            name.push(suffix);
+            let _ = std::fs::remove_file(name);
+        }
+    }
+}
+
+/// Makes a file and its name last.
+fn sync(file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let synced =
+        std::fs::File::open(file).and_then(|file| file.sync_all()).and_then(|()| std::fs::File::open(folder)?.sync_all());
+    synced.map_err(|error| StoreError::Database(sqlx::Error::Io(error)))
+}
+
+/// SQL made of the names of tables and columns, which are the program's own.
+pub(super) fn own_sql(sql: String) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql)
+}

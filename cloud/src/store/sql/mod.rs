@@ -1,0 +1,252 @@
+//! The store's SQL, written once. Each database's module includes this folder with names of its own for what differs:
+//! `Backend` is its store, `db` its types and the few statements that are its own, `STEPS` its schema's history.
+
+use async_trait::async_trait;
+use iottly_protocol::{CommandId, DeviceId, GroupId, ProjectId, StreamId};
+use serde_json::value::RawValue;
+
+use super::{Backend, STEPS, db};
+use crate::ingest::{Outcome, Upload};
+use crate::model::{
+    AuditEntry, Branch, Change, Changed, CommandRecord, ConfigState, Definition, Device, Group, HourUsage, Idempotency, Licence,
+    Limits, NewCommand, Principal, Project, Revision, Scope, SecretHash, Snippet, StoredLog, StoredMessage, Token, TokenId,
+    UnixMs, Usage,
+};
+use crate::store::{CommandQuery, NewDevice, PageQuery, Result, ScanBounds, Store, StoreError, Submitted};
+
+mod audit;
+mod branches;
+mod change;
+mod codec;
+mod commands;
+mod definitions;
+mod device_config;
+mod devices;
+mod erase;
+mod groups;
+mod ingest;
+mod logs;
+mod messages;
+pub(super) mod migrations;
+mod projects;
+mod snippets;
+mod streams;
+mod tokens;
+mod usage;
+
+/// Brings the schema up to date, and what a step of it left to be filled in.
+pub(super) async fn prepare(connection: &mut db::Conn) -> Result<()> {
+    migrations::run(connection).await?;
+    branches::complete_empty(connection).await
+}
+
+#[async_trait]
+impl Store for Backend {
+    async fn create_project(&self, project: &Project, orphaned: GroupId, definitions: &[Definition]) -> Result<()> {
+        projects::create(&mut *self.write().await?, project, orphaned, definitions).await
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>> {
+        projects::all(&self.readers).await
+    }
+
+    async fn project(&self, id: ProjectId) -> Result<Option<Project>> {
+        projects::one(&self.readers, id).await
+    }
+
+    async fn create_group(&self, project: ProjectId, id: GroupId, name: &str, branch: &str) -> Result<()> {
+        groups::create(&mut *self.write().await?, project, id, name, branch).await
+    }
+
+    async fn groups(&self, project: ProjectId) -> Result<Vec<Group>> {
+        groups::all(&self.readers, project).await
+    }
+
+    async fn create_device(&self, device: &NewDevice) -> Result<()> {
+        devices::create(&mut *self.write().await?, device).await
+    }
+
+    async fn devices(&self, project: ProjectId) -> Result<Vec<Device>> {
+        devices::all(&self.readers, project).await
+    }
+
+    async fn device(&self, scope: Scope) -> Result<Option<Device>> {
+        devices::one(&self.readers, scope).await
+    }
+
+    async fn device_config(&self, scope: Scope) -> Result<Option<ConfigState>> {
+        device_config::one(&self.readers, scope).await
+    }
+
+    async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>> {
+        devices::credentials(&self.readers, device).await
+    }
+
+    async fn online_devices(&self) -> Result<Vec<Scope>> {
+        devices::online(&self.readers).await
+    }
+
+    async fn change(&self, project: ProjectId, by: &Principal, change: Change, now: UnixMs) -> Result<Changed> {
+        change::apply(&mut *self.write().await?, project, by, change, now).await
+    }
+
+    async fn audit(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>> {
+        audit::newest(&self.readers, project, before, limit).await
+    }
+
+    async fn limits(&self, project: ProjectId) -> Result<Option<Limits>> {
+        usage::limits(&self.readers, project).await
+    }
+
+    async fn usage(&self, project: ProjectId, now: UnixMs) -> Result<Usage> {
+        usage::usage(&self.readers, project, now).await
+    }
+
+    async fn hours(&self, project: ProjectId) -> Result<Vec<HourUsage>> {
+        usage::hours(&self.readers, project).await
+    }
+
+    async fn erase_step(&self, now: UnixMs, limit: usize) -> Result<bool> {
+        erase::step(&mut *self.write().await?, now, limit).await
+    }
+
+    async fn drop_older(&self, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
+        erase::older(&mut *self.write().await?, scope, before, limit).await
+    }
+
+    async fn create_token(&self, hash: SecretHash, token: &Token) -> Result<()> {
+        tokens::create(&mut *self.write().await?, hash, token).await
+    }
+
+    async fn token(&self, hash: SecretHash) -> Result<Option<Token>> {
+        tokens::of_hash(&self.readers, hash).await
+    }
+
+    async fn tokens(&self, project: ProjectId) -> Result<Vec<Token>> {
+        tokens::all(&self.readers, project).await
+    }
+
+    async fn touch_token(&self, project: ProjectId, id: TokenId, now: UnixMs) -> Result<()> {
+        tokens::touch(&mut *self.write().await?, project, id, now).await
+    }
+
+    async fn licences(&self, project: ProjectId) -> Result<Vec<Licence>> {
+        devices::licences(&self.readers, project).await
+    }
+
+    async fn definitions(&self, project: ProjectId) -> Result<Vec<Definition>> {
+        definitions::all(&self.readers, project).await
+    }
+
+    async fn definition(&self, project: ProjectId, cmd_type: &str) -> Result<Option<Definition>> {
+        definitions::one(&self.readers, project, cmd_type).await
+    }
+
+    async fn branches(&self, project: ProjectId) -> Result<Vec<Branch>> {
+        branches::all(&self.readers, project).await
+    }
+
+    async fn snippets(&self, project: ProjectId, branch: &str) -> Result<Option<Vec<Snippet>>> {
+        snippets::all(&self.readers, project, branch).await
+    }
+
+    async fn revisions(&self, project: ProjectId, branch: &str, before: Option<u64>, limit: usize) -> Result<Vec<Revision>> {
+        branches::revisions(&self.readers, project, branch, before, limit).await
+    }
+
+    async fn revision(&self, project: ProjectId, branch: &str, number: u64) -> Result<Option<(Revision, Vec<Snippet>)>> {
+        branches::one_revision(&self.readers, project, branch, number).await
+    }
+
+    async fn ingest(&self, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
+        ingest::apply(&mut *self.write().await?, &self.ids, uploads).await
+    }
+
+    async fn stream_upto(&self, scope: Scope, stream: StreamId) -> Result<u64> {
+        streams::upto(&self.readers, scope, stream).await
+    }
+
+    async fn set_presence(
+        &self,
+        scope: Scope,
+        online: bool,
+        agent_version: Option<&str>,
+        now: UnixMs,
+    ) -> Result<Option<StoredMessage>> {
+        devices::set_presence(&mut *self.write().await?, &self.ids, scope, online, agent_version, now).await
+    }
+
+    async fn add_agent_message(&self, scope: Scope, payload: Box<RawValue>, now: UnixMs) -> Result<StoredMessage> {
+        messages::add_agent_message(&mut *self.write().await?, &self.ids, scope, payload, now).await
+    }
+
+    async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>> {
+        messages::scan(&self.readers, scope, bounds, limit).await
+    }
+
+    async fn page(&self, scope: Scope, query: &PageQuery) -> Result<Vec<StoredMessage>> {
+        messages::page(&self.readers, scope, query).await
+    }
+
+    async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>> {
+        logs::newest(&self.readers, scope, limit).await
+    }
+
+    async fn create_command(&self, command: &NewCommand, key: Option<&Idempotency>) -> Result<Submitted> {
+        commands::submit(&mut *self.write().await?, command, key).await
+    }
+
+    async fn forget_keys(&self, before: UnixMs) -> Result<u64> {
+        commands::forget_keys(&mut *self.write().await?, before).await
+    }
+
+    async fn commands(&self, scope: Scope, query: &CommandQuery) -> Result<Vec<CommandRecord>> {
+        commands::list(&self.readers, scope, query).await
+    }
+
+    async fn cancel_command(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<Option<CommandRecord>> {
+        commands::cancel(&mut *self.write().await?, scope, id, now).await
+    }
+
+    async fn withdraw_command(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
+        commands::withdraw(&mut *self.write().await?, scope, id, now).await
+    }
+
+    async fn command(&self, scope: Scope, id: CommandId) -> Result<Option<CommandRecord>> {
+        commands::one(&self.readers, scope, id).await
+    }
+
+    async fn open_commands(&self, scope: Scope) -> Result<Vec<CommandRecord>> {
+        commands::open(&self.readers, scope).await
+    }
+
+    async fn mark_sent(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
+        commands::mark_sent(&mut *self.write().await?, scope, id, now).await
+    }
+
+    async fn expire_commands(&self, now: UnixMs) -> Result<u64> {
+        commands::expire(&mut *self.write().await?, now).await
+    }
+
+    async fn close(&self) {
+        self.end().await;
+    }
+}
+
+/// A thing that has to be there: `affected` rows were it.
+fn missing(affected: u64, what: &'static str, name: &dyn std::fmt::Display) -> Result<u64> {
+    if affected == 0 { Err(StoreError::Missing { what, name: name.to_string() }) } else { Ok(affected) }
+}
+
+/// Refuses one more when `count` is the limit already.
+fn full(count: i64, what: &'static str, max: i64) -> Result<()> {
+    if count >= max { Err(StoreError::Full { what, max }) } else { Ok(()) }
+}
+
+/// Names a constraint that a row broke, when it is the uniqueness that the caller asked about.
+fn taken(error: sqlx::Error, what: &'static str, name: &str) -> StoreError {
+    match &error {
+        sqlx::Error::Database(database) if database.is_unique_violation() => StoreError::Exists { what, name: name.to_owned() },
+        _ => StoreError::Database(error),
+    }
+}

@@ -1,0 +1,68 @@
+//! One suite for both stores: what holds of the one holds of the other.
+
+mod cluster;
+#[path = "store_suite/mod.rs"]
+mod suite;
+
+use suite::Setup;
+
+macro_rules! suites {
+    ($($module:ident: $($test:ident),+;)+) => {
+        mod sqlite {
+            $($(#[tokio::test]
+            async fn $test() {
+                super::suite::$module::$test(super::Setup::sqlite().await).await;
+            })+)+
+        }
+        mod postgres {
+            $($(#[tokio::test]
+            async fn $test() {
+                if let Some(setup) = super::Setup::postgres().await {
+                    super::suite::$module::$test(setup).await;
+                }
+            })+)+
+        }
+    };
+}
+
+suites! {
+    history:
+        what_is_written_is_there_after_reopening,
+        pages_meet_without_overlap_whatever_the_timestamps,
+        pages_by_number_select_and_sort,
+        presence_is_written_once_per_change,
+        forgotten_streams_are_the_oldest,
+        two_processes_store_each_number_once,
+        months_have_room,
+        logs_keep_the_newest_lines;
+    projects:
+        names_and_ids_are_taken_once,
+        a_device_id_belongs_to_one_project,
+        a_change_that_fails_leaves_nothing,
+        concurrent_changes_are_numbered_one_by_one,
+        groups_tokens_and_licences,
+        branches_and_definitions,
+        names_sort_by_their_bytes;
+    commands:
+        a_command_goes_its_way,
+        a_key_stands_for_one_request,
+        lists_page_without_overlap;
+    upkeep:
+        data_of_a_deleted_device_goes_in_steps_and_late_records_with_it,
+        a_deleted_project_leaves_nothing,
+        messages_older_than_their_project_keeps_go,
+        a_damaged_row_is_named_and_its_neighbours_work,
+        a_newer_schema_is_not_touched,
+        a_populated_first_schema_is_brought_up_to_date;
+    backup:
+        a_backup_holds_everything_and_fits_into_either_database,
+        a_backup_is_of_one_moment,
+        what_is_no_backup_is_refused;
+    limits:
+        usage_is_counted_and_uncounted,
+        messages_over_a_limit_are_refused_by_name,
+        the_oldest_messages_go_when_bytes_are_over,
+        a_replaced_board_gets_a_code_of_its_own;
+    model:
+        histories_are_what_a_model_in_memory_says;
+}
