@@ -9,7 +9,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::clock::unix_ms;
 use crate::config::{AgentConfig, BoardKind};
 use crate::datadir::{DataDir, DataDirError};
 use crate::guest::{self, FirmwareSource, Guest, Ports, agent_warning};
@@ -19,6 +18,7 @@ use crate::outbox::{OpenNote, Outbox, QueueError, SledQueue};
 use crate::settings::{Keeper, Settings};
 use crate::status::{AgentStatus, StatusBoard};
 use crate::threads::ended;
+use crate::time::BoardClock;
 use crate::update::{UpdateParts, UpdateThread};
 
 /// Commands between link and inbox.
@@ -204,6 +204,7 @@ fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
     let name = &name[name.len() - 6..];
     let (outbox, outbox_thread) =
         Outbox::start(Box::new(queue), &format!("queue-{name}"), Arc::clone(&data)).map_err(AgentError::System)?;
+    let outbox = outbox.dated_by(BoardClock::open(data.join("clock")));
     let (jobs, inputs) = guest::channel();
     let inbox = inbox::Actor::open(&data.join("commands.journal"), outbox.clone(), jobs.clone())?;
     let mut warnings: Vec<_> = notes.iter().map(describe).collect();
@@ -215,7 +216,7 @@ fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
     }
     for (warning, description) in warnings {
         tracing::warn!(device.id = %config.device_id, description, "{warning}");
-        let record = agent_warning(warning, &description, unix_ms());
+        let record = agent_warning(warning, &description, outbox.now_ms());
         if let Err(error) = outbox.offer(StreamClass::History, record) {
             tracing::warn!(%error, "an agent message was not taken by the queue");
         }

@@ -21,6 +21,7 @@ pub mod outbox;
 mod settings;
 mod status;
 mod threads;
+mod time;
 mod update;
 
 pub use agent::{Agent, AgentError, AgentHandle};

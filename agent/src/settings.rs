@@ -13,7 +13,6 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::clock::unix_ms;
 use crate::outbox::Outbox;
 
 /// Largest file that is read: the settings and the fields around them.
@@ -108,7 +107,7 @@ impl Keeper {
             }
         }
         self.settings.set(known);
-        let record = Record::Report(Report::Config(ConfigReport { version, at_ms: unix_ms() })).encode();
+        let record = Record::Report(Report::Config(ConfigReport { version, at_ms: self.outbox.now_ms() })).encode();
         if let Err(error) = self.outbox.offer(StreamClass::Control, record) {
             tracing::warn!(%error, "a report was not taken by the queue");
         }

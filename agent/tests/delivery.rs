@@ -5,7 +5,7 @@ mod peer;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use iottly_agent::outbox::{Outbox, OutboxError, WhenFull};
 use iottly_agent::{
@@ -54,7 +54,8 @@ async fn online(agent: &AgentHandle) {
 
 fn message(n: u64) -> Vec<u8> {
     let payload = serde_json::value::RawValue::from_string(format!("{{\"n\":{n}}}")).expect("json");
-    Record::Message(Message { kind: MessageKind::UserDefined, at_ms: n, channel: None, payload: &payload }).encode()
+    Record::Message(Message { kind: MessageKind::UserDefined, at_ms: n, at_error_ms: None, channel: None, payload: &payload })
+        .encode()
 }
 
 fn push(outbox: &Outbox, range: std::ops::RangeInclusive<u64>) {
@@ -64,7 +65,7 @@ fn push(outbox: &Outbox, range: std::ops::RangeInclusive<u64>) {
 }
 
 fn expected(last: u64) -> Vec<String> {
-    (1..=last).map(|n| String::from_utf8(message(n)).expect("text")).collect()
+    (1..=last).map(|n| format!("{{\"n\":{n}}}")).collect()
 }
 
 fn new() -> (tempfile::TempDir, DeviceId, Arc<Mutex<Store>>) {
@@ -104,7 +105,7 @@ async fn messages_arrive_once_and_in_order_through_cuts_and_a_broker_restart() {
     peer.with(|store| {
         assert_eq!(store.conflicts, 0);
         assert!(store.hellos.len() > 3, "the cuts had no effect");
-        assert!(store.of(History) == expected(LAST));
+        assert!(store.payloads() == expected(LAST));
     });
     let mut status = agent.status();
     tokio::time::timeout(PATIENCE, status.wait_for(|status| status.queued == 0))
@@ -131,7 +132,7 @@ async fn unsent_messages_survive_a_restart_and_keep_their_stream() {
     peer.with(|store| {
         assert_eq!(store.conflicts, 0);
         assert_eq!(store.classes.values().filter(|class| **class == History).count(), 1);
-        assert!(store.of(History) == expected(200), "a clean stop adds no message of the agent's own");
+        assert!(store.payloads() == expected(200), "a clean stop adds no message of the agent's own");
     });
     agent.shutdown().await;
 }
@@ -152,8 +153,8 @@ async fn an_unclean_stop_loses_nothing_durable_and_is_told() {
     proxy.retarget(broker.address);
     peer.until("two messages", |store| store.of(History).len() >= 2).await;
     peer.with(|store| {
+        assert_eq!(store.payloads()[0], expected(1)[0]);
         let messages = store.of(History);
-        assert_eq!(messages[0], expected(1)[0]);
         assert!(messages[1].contains("iottlyagent") && messages[1].contains("unclean stop"), "{}", messages[1]);
     });
     agent.shutdown().await;
@@ -221,7 +222,7 @@ async fn a_restored_device_continues_in_a_new_stream() {
     peer.until("three messages", |store| store.of(History).len() >= 3).await;
     peer.with(|store| {
         assert!(!store.records.contains_key(&old), "the old stream is not written to");
-        assert!(store.of(History) == expected(3));
+        assert!(store.payloads() == expected(3));
     });
     agent.shutdown().await;
 }
@@ -249,7 +250,8 @@ async fn a_refused_record_does_not_stop_the_stream() {
 fn large(n: u64) -> Vec<u8> {
     let text = format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(20_000));
     let payload = serde_json::value::RawValue::from_string(text).expect("json");
-    Record::Message(Message { kind: MessageKind::UserDefined, at_ms: n, channel: None, payload: &payload }).encode()
+    Record::Message(Message { kind: MessageKind::UserDefined, at_ms: n, at_error_ms: None, channel: None, payload: &payload })
+        .encode()
 }
 
 /// Offers a message until it is taken or refused for another reason than a short wait.
@@ -333,5 +335,37 @@ async fn two_agents_cannot_share_a_folder() {
     let agent = start(dir.path(), device, proxy.address).await;
     let error = Agent::start(config(dir.path(), device, proxy.address)).await.err().expect("refused").to_string();
     assert!(error.contains("in use by another agent"), "{error}");
+    agent.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_queued_before_the_date_was_known_is_dated_by_the_cloud() {
+    const YEARS_10_MS: u64 = 10 * 365 * 86_400_000;
+    let (dir, device, store) = new();
+    // Seen from the cloud, this machine's clock is ten years slow.
+    store.lock().expect("lock").ahead_ms = YEARS_10_MS;
+    let now_ms = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let proxy = Proxy::start(None).await;
+    let agent = start(dir.path(), device, proxy.address).await;
+    let began_ms = now_ms();
+    push(&agent.outbox().expect("running"), 1..=3);
+    let pushed_ms = now_ms();
+    // They are dated over a restart of the agent as well, as long as the system is not restarted.
+    agent.shutdown().await;
+    let agent = start(dir.path(), device, proxy.address).await;
+    push(&agent.outbox().expect("running"), 4..=4);
+    let broker = Broker::start().await;
+    let mut peer = Peer::start(broker.address, device, store).await;
+    proxy.retarget(broker.address);
+    peer.until("four messages", |store| store.of(History).len() >= 4).await;
+    peer.with(|store| {
+        for (n, text) in (1..).zip(store.of(History)) {
+            let Record::Message(message) = serde_json::from_str(text).expect("a record") else { panic!("{text}") };
+            let error_ms = message.at_error_ms.expect("it was dated later");
+            let end_ms = if n <= 3 { pushed_ms } else { now_ms() };
+            let (from, to) = (began_ms + YEARS_10_MS, end_ms + YEARS_10_MS);
+            assert!((from - error_ms..=to + error_ms).contains(&message.at_ms), "{text}: not in {from}..={to}");
+        }
+    });
     agent.shutdown().await;
 }

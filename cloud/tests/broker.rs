@@ -35,6 +35,8 @@ impl Uplink for Recorder {
         self.0.lock().expect("unpoisoned").statuses.push((device, status));
     }
 
+    async fn revoked(&self, _: DeviceId) {}
+
     async fn disconnected(&self, device: DeviceId) {
         self.0.lock().expect("unpoisoned").gone.push(device);
     }

@@ -45,6 +45,23 @@ pub struct Welcome {
     pub time_ms: u64,
     /// Position of every stream that the hello named, in its order.
     pub streams: Vec<StreamPosition>,
+    /// What the cloud has under one number of each stream, as far as it remembers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<StreamCheck>,
+}
+
+/// What the cloud stored under the highest number that it remembers; it may lie above the stream's position.
+///
+/// A device that still holds that number compares. Another record there, or a number that it never gave, means that the device was
+/// restored from an older image: it then starts a new stream, so that the cloud does not take new records for repeated old ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamCheck {
+    /// The stream.
+    pub stream: StreamId,
+    /// The number.
+    pub seq: u64,
+    /// [`Record::fingerprint`](crate::Record::fingerprint) of the record that was stored.
+    pub hash: u32,
 }
 
 /// Settings that people keep in the cloud for one device's firmware to read. The cloud's word stands, whatever the version.

@@ -21,7 +21,7 @@ pub mod tuf;
 mod up;
 
 pub use command::{CommandResult, CommandState};
-pub use down::{Ack, Cancel, Command, DeviceConfig, Down, Refuse, StreamPosition, Welcome};
+pub use down::{Ack, Cancel, Command, DeviceConfig, Down, Refuse, StreamCheck, StreamPosition, Welcome};
 pub use envelope::WIRE_VERSION;
 pub use error::DecodeError;
 pub use id::{BootId, CommandId, ConnId, DeviceId, GroupId, IdError, ProjectId, StreamId};

@@ -27,6 +27,24 @@ impl<'a> Record<'a> {
         serde_json::to_vec(self).expect("wire types have string keys and serialize without failing")
     }
 
+    /// A short hash of what the record says; the same on both sides and in every build, since it is stored and travels.
+    #[must_use]
+    pub fn fingerprint(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        match self {
+            // Not as JSON: the payload's text would be copied.
+            Self::Message(message) => {
+                hasher.update(message.kind.as_str().as_bytes());
+                hasher.update(&message.at_ms.to_le_bytes());
+                hasher.update(message.channel.as_deref().unwrap_or("\0").as_bytes());
+                hasher.update(b"\0");
+                hasher.update(message.payload.get().as_bytes());
+            }
+            Self::Result(_) | Self::Report(_) | Self::Log(_) => hasher.update(&self.encode()),
+        }
+        hasher.finalize()
+    }
+
     /// Decodes one record of a batch.
     ///
     /// # Errors
@@ -44,6 +62,10 @@ pub struct Message<'a> {
     pub kind: MessageKind,
     /// Device time of the message, unix milliseconds.
     pub at_ms: u64,
+    /// How far `at_ms` may be off when it was found out later, milliseconds; [`UNKNOWN_ERROR_MS`](crate::limits::UNKNOWN_ERROR_MS)
+    /// when nobody ever told the device the date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_error_ms: Option<u64>,
     /// Name the firmware filed the message under.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub channel: Option<Cow<'a, str>>,

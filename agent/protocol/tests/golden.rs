@@ -91,13 +91,20 @@ fn message_record() {
         &Record::Message(Message {
             kind: MessageKind::UserDefined,
             at_ms: 1_492_597_597_019,
+            at_error_ms: None,
             channel: Some(Cow::Borrowed("plant")),
             payload: raw(r#"{"t":21.50,"é":[1, 2]}"#),
         }),
         r#"{"message":{"type":"userdefined","at_ms":1492597597019,"channel":"plant","payload":{"t":21.50,"é":[1, 2]}}}"#,
     );
     record(
-        &Record::Message(Message { kind: MessageKind::IottlyAgent, at_ms: 0, channel: None, payload: raw("null") }),
+        &Record::Message(Message {
+            kind: MessageKind::IottlyAgent,
+            at_ms: 0,
+            at_error_ms: None,
+            channel: None,
+            payload: raw("null"),
+        }),
         r#"{"message":{"type":"iottlyagent","at_ms":0,"payload":null}}"#,
     );
 }
@@ -172,9 +179,15 @@ fn config_and_its_report() {
 #[test]
 fn welcome_and_ack() {
     let position = StreamPosition { stream: id(STREAM), upto: 8 };
+    let mut welcome = Welcome { conn: id(CONN), time_ms: 1_700_000_000_000, streams: vec![position], checks: Vec::new() };
     down(
-        &Down::Welcome(Welcome { conn: id(CONN), time_ms: 1_700_000_000_000, streams: vec![position] }),
+        &Down::Welcome(welcome.clone()),
         r#"{"v":1,"welcome":{"conn":"00000000-0000-4000-8000-000000000003","time_ms":1700000000000,"streams":[{"stream":"00000000-0000-4000-8000-000000000001","upto":8}]}}"#,
+    );
+    welcome.checks = vec![StreamCheck { stream: id(STREAM), seq: 7, hash: u32::MAX }];
+    down(
+        &Down::Welcome(welcome),
+        r#"{"v":1,"welcome":{"conn":"00000000-0000-4000-8000-000000000003","time_ms":1700000000000,"streams":[{"stream":"00000000-0000-4000-8000-000000000001","upto":8}],"checks":[{"stream":"00000000-0000-4000-8000-000000000001","seq":7,"hash":4294967295}]}}"#,
     );
     down(&Down::Ack(position), r#"{"v":1,"ack":{"stream":"00000000-0000-4000-8000-000000000001","upto":8}}"#);
 }
@@ -235,4 +248,16 @@ fn garbage_is_refused_by_name() {
     }
     let huge = vec![b' '; limits::MAX_PUBLISH_BYTES + 1];
     assert!(matches!(Up::decode(&huge), Err(DecodeError::TooLarge { .. })));
+}
+
+#[test]
+fn fingerprints() {
+    let payload = serde_json::value::RawValue::from_string(r#"{"n":1}"#.to_owned()).expect("json");
+    let message = |channel, at_ms| {
+        Record::Message(Message { kind: MessageKind::UserDefined, at_ms, at_error_ms: None, channel, payload: &payload })
+            .fingerprint()
+    };
+    let line = Record::Log(LogLine { level: Level::Info, text: "a line".into(), at_ms: 5 }).fingerprint();
+    let seen = [message(None, 5), message(Some("c".into()), 5), message(None, 6), line];
+    assert_eq!(seen, [2_280_551_752, 3_791_702_057, 3_564_383_948, 1_731_806_697]);
 }

@@ -10,7 +10,6 @@ use super::health::{Health, Verdict};
 use super::jobs::{Input, News};
 use super::messages;
 use super::supervisor::{End, Failure, Supervisor, failure};
-use crate::clock::unix_ms;
 use crate::inbox::{GuestEvent, GuestState, Job, Outcome};
 use iottly_protocol::StreamClass;
 
@@ -99,7 +98,7 @@ impl Supervisor {
 
     fn tick(&mut self, instance: &mut Instance, tick_at: &mut Instant) -> Result<(), Failure> {
         let began = Instant::now();
-        let pause = match instance.tick(unix_ms()) {
+        let pause = match instance.tick(self.now_ms()) {
             Ok(next_ms) => Duration::from_millis(next_ms.into()).max(MIN_TICK),
             Err(error @ CallError::Fault(_)) => {
                 self.complain("tick", &error);
@@ -115,7 +114,7 @@ impl Supervisor {
         let (outcome, ended) = match instance.handle(&job.cmd_type, job.values.get()) {
             Ok(()) => (Outcome::Done, Ok(())),
             Err(CallError::Fault(Fault::Unsupported(_))) => {
-                self.offer(StreamClass::History, messages::no_handler(&job.cmd_type, &job.values, unix_ms()));
+                self.offer(StreamClass::History, messages::no_handler(&job.cmd_type, &job.values, self.now_ms()));
                 (Outcome::Failed(format!("no handler for {:?}", job.cmd_type)), Ok(()))
             }
             Err(error @ CallError::Fault(_)) => {
@@ -147,7 +146,7 @@ impl Supervisor {
             Verdict::Changed => {
                 let text = problem.as_deref().map_or("healthy again", |_| "unhealthy");
                 let description = problem.as_deref().unwrap_or_default();
-                self.offer(StreamClass::History, messages::firmware_warning("health", text, description, unix_ms()));
+                self.offer(StreamClass::History, messages::firmware_warning("health", text, description, self.now_ms()));
                 Ok(())
             }
             Verdict::Restart => {

@@ -7,7 +7,6 @@ use iottly_sandbox::{Fault, Host, Interface, Level, Outgoing, StateStore, Waker}
 use serde_json::value::RawValue;
 
 use super::state::FileState;
-use crate::clock::unix_ms;
 use crate::grants::Grants;
 use crate::outbox::{Outbox, OutboxError};
 use crate::settings::Settings;
@@ -29,7 +28,7 @@ pub(super) struct AgentHost {
 impl AgentHost {
     fn line(&self, level: Level, text: &str) -> Result<(), OutboxError> {
         let text = limits::clip(text, limits::MAX_TEXT_BYTES).to_owned();
-        let line = Record::Log(LogLine { level: wire_level(level), text, at_ms: unix_ms() });
+        let line = Record::Log(LogLine { level: wire_level(level), text, at_ms: self.outbox.now_ms() });
         self.outbox.offer_spare(StreamClass::Control, line.encode())
     }
 }
@@ -39,7 +38,8 @@ impl Host for AgentHost {
         let payload: &RawValue =
             serde_json::from_str(&message.payload).map_err(|error| Fault::Invalid(format!("payload: {error}")))?;
         let channel = message.channel.as_deref().map(Cow::Borrowed);
-        let record = Record::Message(Message { kind: MessageKind::UserDefined, at_ms: unix_ms(), channel, payload }).encode();
+        let (kind, at_ms) = (MessageKind::UserDefined, self.outbox.now_ms());
+        let record = Record::Message(Message { kind, at_ms, at_error_ms: None, channel, payload }).encode();
         if !message.durable {
             return self.outbox.offer(StreamClass::History, record).map_err(fault);
         }
@@ -62,7 +62,7 @@ impl Host for AgentHost {
     }
 
     fn now_ms(&mut self) -> u64 {
-        unix_ms()
+        self.outbox.now_ms()
     }
 
     fn board(&self) -> Option<Arc<dyn Board>> {

@@ -78,7 +78,14 @@ pub(crate) fn agent_warning(warning: &str, description: &str, now_ms: u64) -> Ve
 
 fn message(process: Value, now_ms: u64) -> Vec<u8> {
     let payload = serde_json::value::to_raw_value(&json!({ "process": process })).expect("a value serializes without failing");
-    Record::Message(Message { kind: MessageKind::IottlyAgent, at_ms: now_ms, channel: None, payload: &payload }).encode()
+    Record::Message(Message {
+        kind: MessageKind::IottlyAgent,
+        at_ms: now_ms,
+        at_error_ms: None,
+        channel: None,
+        payload: &payload,
+    })
+    .encode()
 }
 
 fn clip(text: &str) -> &str {

@@ -15,7 +15,7 @@ use super::messages;
 use super::restart::{Cause, RestartPolicy, Verdict};
 use super::state::FileState;
 use super::throttle::Throttle;
-use crate::clock::{Monotonic, unix_ms};
+use crate::clock::Monotonic;
 use crate::grants::Grants;
 use crate::inbox::{GuestEvent, GuestState, Outcome};
 use crate::outbox::Outbox;
@@ -176,7 +176,7 @@ impl Supervisor {
             Ok(instance) => instance,
             Err(failure) => return End::Failed(failure),
         };
-        let now_ms = unix_ms();
+        let now_ms = self.now_ms();
         self.policy.started(self.clock.now_ms());
         self.offer(StreamClass::History, messages::firmware_started(now_ms));
         self.report(FirmwareState::Running, None);
@@ -238,7 +238,7 @@ impl Supervisor {
         if let Some(aside) = aside {
             let name = aside.file_name().unwrap_or_default().to_string_lossy();
             let description = format!("the firmware's state was damaged; it is kept as {name} and begins empty");
-            self.offer(StreamClass::History, messages::agent_warning("state replaced", &description, unix_ms()));
+            self.offer(StreamClass::History, messages::agent_warning("state replaced", &description, self.now_ms()));
         }
         Ok(state)
     }
@@ -251,7 +251,7 @@ impl Supervisor {
         let life =
             messages::Life { uptime_ms: self.policy.served_ms(now_ms), restarts: self.policy.failures(), digest: &self.digest };
         // The pauses between restarts bound how many of these there are.
-        self.offer(StreamClass::History, messages::firmware_ended(function, error, description, &life, unix_ms()));
+        self.offer(StreamClass::History, messages::firmware_ended(function, error, description, &life, self.now_ms()));
         let detail = Some(format!("{function}: {error}: {description}"));
         self.tell_watch(News::Failed(format!("{function}: {error}: {description}")));
         match self.policy.failed(*cause, now_ms) {
@@ -301,12 +301,16 @@ impl Supervisor {
         let Some(suppressed) = self.faults.pass(self.clock.now_ms()) else { return };
         let text = error.to_string();
         let description = if suppressed > 0 { format!("and {suppressed} faults before it") } else { String::new() };
-        self.offer(StreamClass::History, messages::firmware_error(function, &text, &description, unix_ms()));
+        self.offer(StreamClass::History, messages::firmware_error(function, &text, &description, self.now_ms()));
     }
 
     fn report(&self, state: FirmwareState, detail: Option<String>) {
-        let report = FirmwareReport { state, digest: self.digest.clone(), detail, at_ms: unix_ms() };
+        let report = FirmwareReport { state, digest: self.digest.clone(), detail, at_ms: self.now_ms() };
         self.offer(StreamClass::Control, Record::Report(Report::Firmware(report)).encode());
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.ports.outbox.now_ms()
     }
 
     pub(super) fn finished(&self, id: CommandId, outcome: Outcome) {

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::journal::{Entry, Journal, JournalError};
 use super::machine::{Effect, Event, Machine, Now};
-use crate::clock::{Monotonic, SystemBoot, unix_ms};
+use crate::clock::{Monotonic, SystemBoot};
 use crate::guest::Jobs;
 use crate::link::{Delivery, Receipt};
 use crate::outbox::Outbox;
@@ -92,7 +92,7 @@ impl Actor {
         if damaged > 0 {
             tracing::warn!(journal.path = %path.display(), damaged, "lines of the command journal were unreadable");
         }
-        let now = Now { uptime_ms: boot.at(0), unix_ms: unix_ms() };
+        let now = Now { uptime_ms: boot.at(0), unix_ms: outbox.now_ms() };
         let (machine, todo) = Machine::restore(entries, boot.id.clone(), now);
         journal.compact(&machine.snapshot())?;
         let (reported_tx, reported) = mpsc::channel(REPORTS);
@@ -172,7 +172,7 @@ impl Actor {
     }
 
     fn now(&self) -> Now {
-        Now { uptime_ms: self.boot.at(self.clock.now_ms()), unix_ms: unix_ms() }
+        Now { uptime_ms: self.boot.at(self.clock.now_ms()), unix_ms: self.outbox.now_ms() }
     }
 
     async fn perform(&mut self, effects: Vec<Effect>, mut receipt: Option<Receipt>) {

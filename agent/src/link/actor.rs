@@ -81,7 +81,7 @@ impl Actor {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 incoming = receive(&mut self.connection) => self.incoming(incoming),
-                Some((class, page)) = self.reads.recv() => Some(Event::Read(class, page)),
+                Some((class, page)) = self.reads.recv() => Some(Event::Read(class, page.map(|page| self.dated(page)))),
                 Ok(()) = self.streams.changed() => Some(Event::Streams(*self.streams.borrow_and_update())),
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => Some(Event::Timer),
             };
@@ -145,6 +145,11 @@ impl Actor {
                     let _ = tx.try_send((class, page.ok()));
                 });
             }
+            Effect::Time { cloud_ms, asked_ms } => {
+                if let Some(clock) = self.links.outbox.clock() {
+                    clock.told(cloud_ms, asked_ms);
+                }
+            }
             Effect::Ack { class, upto } => self.links.outbox.ack(class, upto),
             Effect::DeadLetter { class, seq, reason } => {
                 tracing::warn!(device.id = %self.endpoint.device, ?class, seq, reason, "the cloud refused a record");
@@ -158,6 +163,14 @@ impl Actor {
             // The latest word counts, and it is repeated after each welcome: nothing is lost when this one is.
             Effect::Config(config) => _ = self.links.settings.send(Some(config)),
             Effect::Cancel(id) => self.deliver(receipt, |receipt| Delivery::Cancel(id, receipt)),
+        }
+    }
+
+    /// The page as it is sent.
+    fn dated(&self, page: Page) -> Page {
+        match self.links.outbox.clock() {
+            Some(clock) => clock.date(page),
+            None => page,
         }
     }
 

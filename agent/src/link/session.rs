@@ -58,6 +58,8 @@ pub(super) enum Effect {
     DeadLetter { class: StreamClass, seq: u64, reason: String },
     /// Give the stream a new id.
     Remint(StreamClass),
+    /// The cloud's time, unix milliseconds, in answer to a question that was asked so long ago.
+    Time { cloud_ms: u64, asked_ms: u64 },
     /// Hand a command to the inbox.
     Command(Command),
     /// Withdraw a command from the inbox.
@@ -78,7 +80,7 @@ pub(super) struct Identity {
 enum Phase {
     Waiting { until_ms: u64 },
     Connecting { until_ms: u64 },
-    Greeting { until_ms: u64, patience_ms: u64 },
+    Greeting { until_ms: u64, patience_ms: u64, asked_at_ms: u64 },
     Open { since_ms: u64 },
 }
 
@@ -159,9 +161,12 @@ impl Session {
     }
 
     fn greet(&mut self, patience_ms: u64, now_ms: u64, effects: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Waiting { .. }) {
-            return;
-        }
+        let asked_at_ms = match self.phase {
+            Phase::Waiting { .. } => return,
+            // Which of several hellos is answered cannot be told: the first was longest ago.
+            Phase::Greeting { asked_at_ms, .. } => asked_at_ms,
+            Phase::Connecting { .. } | Phase::Open { .. } => now_ms,
+        };
         for track in &mut self.tracks {
             track.rewind();
         }
@@ -174,7 +179,7 @@ impl Session {
             streams: self.tracks.iter().map(|track| track.info).collect(),
         };
         effects.push(Effect::Publish(Up::Hello(hello).encode()));
-        self.phase = Phase::Greeting { until_ms: now_ms.saturating_add(patience_ms), patience_ms };
+        self.phase = Phase::Greeting { until_ms: now_ms.saturating_add(patience_ms), patience_ms, asked_at_ms };
     }
 
     fn timer(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
@@ -189,7 +194,7 @@ impl Session {
                 self.wait(now_ms);
             }
             // The broker is there and the cloud behind it is not: asking again costs less than a new connection.
-            Phase::Greeting { until_ms, patience_ms } if now_ms >= until_ms => {
+            Phase::Greeting { until_ms, patience_ms, .. } if now_ms >= until_ms => {
                 self.greet((patience_ms * 2).min(WELCOME_MAX_MS), now_ms, effects);
             }
             Phase::Open { .. } => {
@@ -220,18 +225,26 @@ impl Session {
     }
 
     fn welcome(&mut self, welcome: &Welcome, now_ms: u64, effects: &mut Vec<Effect>) {
-        if welcome.conn != self.conn || !matches!(self.phase, Phase::Greeting { .. }) {
+        let Phase::Greeting { asked_at_ms, .. } = self.phase else { return };
+        if welcome.conn != self.conn {
             return;
         }
         self.phase = Phase::Open { since_ms: now_ms };
+        // Before anything is read: what is sent is dated by it.
+        effects.push(Effect::Time { cloud_ms: welcome.time_ms, asked_ms: now_ms.saturating_sub(asked_at_ms) });
         for position in &welcome.streams {
             let Some(track) = self.track(position.stream) else { continue };
+            let check = welcome.checks.iter().find(|check| check.stream == position.stream);
             // The cloud knows numbers that this device never gave: its storage is older than the cloud's.
-            if position.upto >= track.info.next {
-                track.reminting = true;
-                effects.push(Effect::Remint(track.info.class));
+            if check.map_or(position.upto, |check| check.seq.max(position.upto)) >= track.info.next {
+                remint(track, effects);
+                continue;
             }
-            self.ack(*position, now_ms, effects);
+            // It may be older and have given the cloud's numbers to new records since.
+            match check.filter(|check| track.holds(check.seq)) {
+                Some(check) => track.verify(check.seq, check.hash, position.upto),
+                None => self.ack(*position, now_ms, effects),
+            }
         }
         for track in &mut self.tracks {
             track.pump(effects);
@@ -239,16 +252,17 @@ impl Session {
     }
 
     fn ack(&mut self, position: StreamPosition, now_ms: u64, effects: &mut Vec<Effect>) {
-        let open = matches!(self.phase, Phase::Open { .. });
+        // Before the welcome it is not certain that the cloud means this stream's records; the welcome says the same again.
+        if !matches!(self.phase, Phase::Open { .. }) {
+            return;
+        }
         let Some(track) = self.track(position.stream) else { return };
-        if track.reminting || !track.holds(position.upto) {
+        if track.is_held() || !track.holds(position.upto) {
             return;
         }
         track.acked(position.upto, now_ms);
         effects.push(Effect::Ack { class: track.info.class, upto: position.upto });
-        if open {
-            track.pump(effects);
-        }
+        track.pump(effects);
     }
 
     fn streams(&mut self, streams: [StreamInfo; 2], now_ms: u64, effects: &mut Vec<Effect>) {
@@ -284,11 +298,25 @@ impl Session {
         if !open {
             return;
         }
+        match track.compare(&page) {
+            Some(Ok(upto)) => {
+                let stream = track.info.stream;
+                return self.ack_or_pump(class, StreamPosition { stream, upto }, now_ms, effects);
+            }
+            Some(Err(_)) => return remint(track, effects),
+            None => {}
+        }
         // A page that was asked for before a reconnect, an acknowledgement or a new stream is stale; another read follows.
-        if page.stream == track.info.stream && page.from == track.sent + 1 {
+        if !track.is_held() && page.stream == track.info.stream && page.from == track.sent + 1 {
             track.publish(&page.items, now_ms, effects);
         }
         track.pump(effects);
+    }
+
+    /// Goes on after a comparison.
+    fn ack_or_pump(&mut self, class: StreamClass, position: StreamPosition, now_ms: u64, effects: &mut Vec<Effect>) {
+        self.ack(position, now_ms, effects);
+        self.tracks[index(class)].pump(effects);
     }
 
     fn track(&mut self, stream: StreamId) -> Option<&mut Track> {
@@ -296,6 +324,11 @@ impl Session {
     }
 }
 
+/// Asks for a new stream; what the device holds is numbered anew in it.
+fn remint(track: &mut Track, effects: &mut Vec<Effect>) {
+    track.reminting = true;
+    effects.push(Effect::Remint(track.info.class));
+}
+
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;

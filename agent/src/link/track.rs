@@ -1,10 +1,10 @@
 //! One stream's way to the cloud: what was sent, what is acknowledged, what comes next.
 
-use iottly_protocol::{Gap, StreamInfo, Up, encode_batch, limits};
+use iottly_protocol::{Gap, Record, StreamInfo, Up, encode_batch, limits};
 
 use super::session::Effect;
 use super::window::Window;
-use crate::outbox::Item;
+use crate::outbox::{Item, Page};
 
 /// One stream's position.
 #[derive(Debug)]
@@ -17,14 +17,29 @@ pub(super) struct Track {
     pub(super) reading: Option<u64>,
     /// A new stream id was asked for and is not there yet.
     pub(super) reminting: bool,
+    /// What the cloud has is to be compared with what is here first.
+    verify: Option<Verify>,
     /// A read failed; the next timer tries again.
     pub(super) retry_at_ms: Option<u64>,
+}
+
+/// The cloud has another record under a number of this stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Another;
+
+/// A comparison that decides whether the stream is still the one that the cloud knows.
+#[derive(Debug, Clone, Copy)]
+struct Verify {
+    seq: u64,
+    hash: u32,
+    /// The cloud's position, acknowledged once the comparison is done.
+    upto: u64,
 }
 
 impl Track {
     pub(super) fn new(info: StreamInfo) -> Self {
         let sent = info.oldest - 1;
-        Self { info, sent, window: Window::new(), reading: None, reminting: false, retry_at_ms: None }
+        Self { info, sent, window: Window::new(), reading: None, reminting: false, verify: None, retry_at_ms: None }
     }
 
     /// Goes over to a new stream. A read under way is still answered, for the old one.
@@ -46,6 +61,31 @@ impl Track {
         self.window.clear();
         // A new stream that did not come about is asked for again by the next welcome.
         self.reminting = false;
+        // So is the comparison.
+        self.verify = None;
+    }
+
+    /// Postpones everything until the record under `seq` was compared with what the cloud has there.
+    pub(super) fn verify(&mut self, seq: u64, hash: u32, upto: u64) {
+        self.verify = Some(Verify { seq, hash, upto });
+    }
+
+    /// Whether acknowledgements and batches wait.
+    pub(super) fn is_held(&self) -> bool {
+        self.reminting || self.verify.is_some()
+    }
+
+    /// Takes the page that was read for the comparison; none when it is not that page. Answers the position to acknowledge, or
+    /// that the cloud has another record under this number.
+    pub(super) fn compare(&mut self, page: &Page) -> Option<Result<u64, Another>> {
+        let Verify { seq, hash, upto } =
+            self.verify.filter(|verify| page.stream == self.info.stream && page.from == verify.seq)?;
+        self.verify = None;
+        match page.items.first() {
+            Some(Item::Record { seq: found, record }) if *found == seq && fingerprint(record) != Some(hash) => Some(Err(Another)),
+            // What the disk lost cannot be compared.
+            _ => Some(Ok(upto)),
+        }
     }
 
     pub(super) fn expire(&mut self, now_ms: u64) {
@@ -66,7 +106,10 @@ impl Track {
 
     /// Asks for the next page when there is something to send and room for it.
     pub(super) fn pump(&mut self, effects: &mut Vec<Effect>) {
-        let from = self.sent + 1;
+        let (from, max_records) = match self.verify {
+            Some(verify) => (verify.seq, 1),
+            None => (self.sent + 1, limits::BATCH_RECORDS),
+        };
         if self.reading.is_some()
             || self.reminting
             || self.retry_at_ms.is_some()
@@ -76,12 +119,7 @@ impl Track {
             return;
         }
         self.reading = Some(from);
-        effects.push(Effect::Peek {
-            class: self.info.class,
-            from,
-            max_records: limits::BATCH_RECORDS,
-            max_bytes: limits::BATCH_BYTES,
-        });
+        effects.push(Effect::Peek { class: self.info.class, from, max_records, max_bytes: limits::BATCH_BYTES });
     }
 
     /// Publishes a page: a batch for each run of records, a gap for each hole.
@@ -113,4 +151,9 @@ impl Track {
         self.window.sent(self.sent, bytes.len(), now_ms);
         effects.push(Effect::Publish(bytes));
     }
+}
+
+/// The fingerprint of an encoded record; none when it is no record.
+fn fingerprint(record: &[u8]) -> Option<u32> {
+    serde_json::from_slice::<Record<'_>>(record).ok().map(|record| record.fingerprint())
 }

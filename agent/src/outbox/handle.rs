@@ -9,6 +9,8 @@ use tokio::sync::{oneshot, watch};
 use super::frame::OVERHEAD_BYTES;
 use super::owner::Owner;
 use super::{CLASSES, Page, Pending, Policy, Queue, WhenFull, index};
+use crate::clock::unix_ms;
+use crate::time::BoardClock;
 
 /// Most bytes that wait for a commit.
 const OPEN_BYTES: usize = 4 << 20;
@@ -69,6 +71,8 @@ pub type Committed = oneshot::Receiver<Result<(), OutboxError>>;
 pub struct Outbox {
     shared: Arc<Shared>,
     streams: watch::Receiver<[StreamInfo; 2]>,
+    /// None when records come with their dates.
+    clock: Option<BoardClock>,
 }
 
 pub(super) struct Shared {
@@ -128,7 +132,22 @@ impl Outbox {
             owner.run();
             drop(guard);
         })?;
-        Ok((Self { shared, streams }, thread))
+        Ok((Self { shared, streams, clock: None }, thread))
+    }
+
+    /// The same outbox for records that are dated by a clock which may not know the date yet.
+    pub(crate) fn dated_by(self, clock: BoardClock) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    /// The clock that dates the records.
+    pub(crate) fn clock(&self) -> Option<&BoardClock> {
+        self.clock.as_ref()
+    }
+
+    /// The time of a record that is made now, unix milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.as_ref().map_or_else(unix_ms, BoardClock::now_ms)
     }
 
     /// Hands a record over; it is in the open group when this returns, on disk after the group's commit.
@@ -188,6 +207,11 @@ impl Outbox {
         if len > limits::MAX_RECORD_BYTES {
             return Err(OutboxError::TooLarge { len, max: limits::MAX_RECORD_BYTES });
         }
+        let record = match &self.clock {
+            Some(clock) => clock.seal(record),
+            None => record,
+        };
+        let len = record.len();
         let no_room = |state: &mut State| {
             !state.stopping && !state.open.is_empty() && (state.open_bytes + len > OPEN_BYTES || state.open.len() >= OPEN_RECORDS)
         };

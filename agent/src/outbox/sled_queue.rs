@@ -11,6 +11,7 @@ use super::disk::{Disk, SystemDisk, disk_bytes};
 use super::frame::OVERHEAD_BYTES;
 use super::head::{Head, HeadFile, StreamHead};
 use super::{CLASSES, DeadLetter, OpenNote, Page, Pending, Queue, QueueError, aside, dead_letter, index, recover};
+use crate::time::bare;
 
 /// What a commit may take on disk beside twice its records: a new segment.
 const COMMIT_BYTES: u64 = 256 << 10;
@@ -207,7 +208,7 @@ impl Queue for SledQueue {
     fn dead_letter(&mut self, class: StreamClass, seq: u64, reason: &str) -> Result<(), QueueError> {
         let page = self.chains[index(class)].peek(&self.place, seq, 1, usize::MAX)?;
         let record = match page.items.into_iter().next() {
-            Some(super::Item::Record { seq: found, record }) if found == seq => record,
+            Some(super::Item::Record { seq: found, record }) if found == seq => bare(&record).to_vec(),
             _ => Vec::new(),
         };
         let letter = DeadLetter { class, seq, reason: reason.to_owned(), record };

@@ -32,7 +32,14 @@ pub(super) fn refused(document: &[u8], reason: &str, detail: &str, now_ms: u64) 
 
 fn message(update: serde_json::Value, now_ms: u64) -> Vec<u8> {
     let payload = serde_json::value::to_raw_value(&json!({ "update": update })).expect("a value serializes without failing");
-    Record::Message(Message { kind: MessageKind::IottlyAgent, at_ms: now_ms, channel: None, payload: &payload }).encode()
+    Record::Message(Message {
+        kind: MessageKind::IottlyAgent,
+        at_ms: now_ms,
+        at_error_ms: None,
+        channel: None,
+        payload: &payload,
+    })
+    .encode()
 }
 
 #[cfg(test)]

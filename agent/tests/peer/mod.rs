@@ -108,6 +108,8 @@ pub(crate) struct Store {
     pub(crate) refuse: Option<&'static str>,
     /// First and last number of the gaps, by stream.
     pub(crate) gaps: HashMap<StreamId, Vec<(u64, u64, GapReason)>>,
+    /// How far the cloud's clock is before the machine's, milliseconds.
+    pub(crate) ahead_ms: u64,
     /// Record numbers received again, with other content: must stay zero.
     pub(crate) conflicts: usize,
 }
@@ -131,6 +133,15 @@ impl Store {
     pub(crate) fn of(&self, class: StreamClass) -> Vec<&str> {
         let streams = self.records.iter().filter(|(stream, _)| self.classes.get(stream) == Some(&class));
         streams.flat_map(|(_, records)| records.values().map(String::as_str)).collect()
+    }
+
+    /// The payloads of the messages, in order of their numbers.
+    pub(crate) fn payloads(&self) -> Vec<String> {
+        let decode = |text: &str| match serde_json::from_str(text).expect("a record") {
+            Record::Message(message) => message.payload.get().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        self.of(StreamClass::History).into_iter().map(decode).collect()
     }
 
     pub(crate) fn results(&self) -> Vec<CommandResult> {
@@ -263,5 +274,6 @@ fn greet(store: &mut Store, hello: Hello) -> Down {
     }
     let conn = hello.conn;
     store.hellos.push(hello);
-    Down::Welcome(Welcome { conn, time_ms: 0, streams })
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    Down::Welcome(Welcome { conn, time_ms: now.as_millis() as u64 + store.ahead_ms, streams, checks: Vec::new() })
 }

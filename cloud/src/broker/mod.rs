@@ -49,6 +49,8 @@ pub trait Uplink: Send + Sync + 'static {
     async fn message(&self, device: DeviceId, payload: Bytes);
     /// A device published its status, or its last will came due.
     async fn status(&self, device: DeviceId, payload: Bytes);
+    /// What was true of a device may not be so any more: it was deleted, or its connection was closed for another reason.
+    async fn revoked(&self, device: DeviceId);
     /// The last connection of a device is gone.
     async fn disconnected(&self, device: DeviceId);
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use iottly_protocol::{DeviceId, Status};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::decode::{Decoded, decode};
 use super::worker::Worker;
@@ -30,8 +31,10 @@ const PERMIT_BYTES: usize = 1024;
 /// How long a publish waits for room. Then it is let go: the device has no ack for it and sends it again, while a wait
 /// without end would pile up the publishes of devices that lose patience and reconnect.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Devices whose project is remembered.
+/// Devices whose project is remembered, and for how long: another process may have deleted the device. Shorter than the time for
+/// which late records of deleted devices are erased.
 const SCOPES: usize = 100_000;
+const SCOPE_AGE: Duration = Duration::from_secs(30);
 
 /// Something for the worker; the permit is held until it is done.
 pub(super) struct Job {
@@ -53,7 +56,7 @@ pub struct IngestHandle {
     jobs: mpsc::Sender<Job>,
     room: Arc<Semaphore>,
     store: Arc<dyn Store>,
-    scopes: Arc<Mutex<HashMap<DeviceId, Scope>>>,
+    scopes: Arc<Mutex<HashMap<DeviceId, (Scope, Instant)>>>,
 }
 
 /// What the ingest works with.
@@ -121,9 +124,13 @@ impl IngestHandle {
 
     /// The device's project; none for a device that does not exist (any more).
     async fn scope(&self, device: DeviceId) -> Option<Scope> {
-        if let Some(scope) = self.scopes.lock().unwrap_or_else(PoisonError::into_inner).get(&device) {
-            return Some(*scope);
+        let known = self.scopes.lock().unwrap_or_else(PoisonError::into_inner).get(&device).copied();
+        if let Some((scope, since)) = known
+            && since.elapsed() < SCOPE_AGE
+        {
+            return Some(scope);
         }
+        let asked = Instant::now();
         let found = match self.store.device_credentials(device).await {
             Ok(found) => found.map(|(scope, _)| scope),
             Err(error) => {
@@ -135,7 +142,7 @@ impl IngestHandle {
         if scopes.len() >= SCOPES {
             scopes.clear();
         }
-        scopes.insert(device, found);
+        scopes.insert(device, (found, asked));
         Some(found)
     }
 
@@ -169,7 +176,43 @@ impl Uplink for IngestHandle {
         self.queue(device, payload.len(), what).await;
     }
 
+    async fn revoked(&self, device: DeviceId) {
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner).remove(&device);
+    }
+
     async fn disconnected(&self, device: DeviceId) {
         self.queue(device, 0, What::Disconnected).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iottly_protocol::{GroupId, ProjectId};
+
+    use super::*;
+    use crate::model::{Change, Principal, Project, Scopes, SecretHash, TokenId};
+    use crate::store::{NewDevice, SqliteStore};
+
+    #[tokio::test]
+    async fn a_deleted_device_is_not_remembered() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("cloud.db")).await.expect("opens"));
+        let scope = Scope { project: ProjectId::from_bytes([1; 12]), device: DeviceId::random() };
+        let project = Project { id: scope.project, name: "p".into(), created: 0, retention_days: None };
+        let group = GroupId::from_bytes([1; 16]);
+        store.create_project(&project, group, &[]).await.expect("created");
+        let device = NewDevice { scope, name: "d".into(), group, secret: SecretHash::of(b"s") };
+        store.create_device(&device).await.expect("created");
+        let (handle, mut queue) = Ingest::queue(Arc::clone(&store));
+        for _ in 0..2 {
+            handle.message(scope.device, Bytes::from_static(b"{}")).await;
+            assert!(queue.jobs.try_recv().is_ok_and(|job| job.scope == scope));
+        }
+        let (token, scopes) = (TokenId::from_bytes([1; 16]), Scopes::ADMIN);
+        let by = Principal { project: scope.project, token, name: "t".into(), scopes };
+        store.change(scope.project, &by, Change::DeleteDevice(scope.device), 1).await.expect("deleted");
+        handle.revoked(scope.device).await;
+        handle.message(scope.device, Bytes::from_static(b"{}")).await;
+        assert!(queue.jobs.try_recv().is_err());
     }
 }

@@ -88,6 +88,8 @@ pub enum Entry {
 pub struct Outcome {
     /// Highest contiguous number now present.
     pub upto: u64,
+    /// The highest number with a record that is remembered, and the record's fingerprint.
+    pub newest: Option<(u64, u32)>,
     /// History entries that are new: duplicates are not in it.
     pub stored: Vec<StoredMessage>,
     /// Records refused for good.

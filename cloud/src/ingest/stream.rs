@@ -1,14 +1,15 @@
 //! Position of one stream: which sequence numbers are accounted for, and what an upload changes. Pure.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use iottly_protocol::{GapReason, Refuse, StreamClass, StreamId};
+use iottly_protocol::{GapReason, Message, Record, Refuse, Report, StreamClass, StreamId};
 
 use super::{Entry, UploadBody};
 
 /// Most separate ranges above the contiguous part. What would open one more is not taken, and so not acknowledged.
 pub const MAX_RANGES: usize = 64;
-/// How many of the newest records keep a hash of their body.
+/// How many of the records with the highest numbers keep a hash of their body.
 pub const RECENT: usize = 128;
 
 /// What the cloud knows of one stream.
@@ -20,7 +21,7 @@ pub struct StreamState {
     pub upto: u64,
     /// Ranges above `upto` that are accounted for: sorted, disjoint, not touching, at most [`MAX_RANGES`].
     pub sparse: Vec<(u64, u64)>,
-    /// Number and body hash of the records taken last, at most [`RECENT`].
+    /// Number and body hash of the records with the highest numbers, ascending, at most [`RECENT`].
     pub recent: VecDeque<(u64, u32)>,
 }
 
@@ -65,6 +66,12 @@ impl StreamState {
                 }
             }
         }
+    }
+
+    /// The highest number whose record is remembered, with the record's hash.
+    #[must_use]
+    pub fn newest(&self) -> Option<(u64, u32)> {
+        self.recent.back().copied()
     }
 
     fn records(&mut self, stream: StreamId, first: u64, records: Vec<Result<Entry, String>>) -> Vec<Effect> {
@@ -190,10 +197,11 @@ impl StreamState {
     }
 
     fn remember(&mut self, seq: u64, hash: u32) {
-        if self.recent.len() == RECENT {
+        let at = self.recent.partition_point(|(known, _)| *known < seq);
+        self.recent.insert(at, (seq, hash));
+        if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back((seq, hash));
     }
 
     /// Compares a record that came again with what its number stood for, as long as that is remembered.
@@ -221,26 +229,19 @@ fn extend_gap(effects: &mut Vec<Effect>, seq: u64) {
     }
 }
 
-/// A short hash of what a record says; stable between builds, since it is stored.
+/// A short hash of what a record says, as devices make it.
 fn body_hash(entry: &Entry) -> u32 {
-    let mut hasher = blake3::Hasher::new();
-    match entry {
+    let record = match entry {
         Entry::Message { kind, at, channel, payload } => {
-            hasher.update(kind.as_str().as_bytes()).update(&at.to_le_bytes());
-            hasher.update(channel.as_deref().unwrap_or("\0").as_bytes()).update(b"\0").update(payload.get().as_bytes());
+            let (at_ms, channel) = (at.unsigned_abs(), channel.as_deref().map(Cow::Borrowed));
+            Record::Message(Message { kind: *kind, at_ms, at_error_ms: None, channel, payload })
         }
-        Entry::Result(result) => hash_json(&mut hasher, result),
-        Entry::Firmware(report) => hash_json(&mut hasher, report),
-        Entry::Config(report) => hash_json(&mut hasher, report),
-        Entry::Log(line) => hash_json(&mut hasher, line),
-    }
-    let mut short = [0; 4];
-    hasher.finalize_xof().fill(&mut short);
-    u32::from_le_bytes(short)
-}
-
-fn hash_json<T: serde::Serialize>(hasher: &mut blake3::Hasher, value: &T) {
-    hasher.update(&serde_json::to_vec(value).expect("wire types have string keys and serialize without failing"));
+        Entry::Result(result) => Record::Result(result.clone()),
+        Entry::Firmware(report) => Record::Report(Report::Firmware(report.clone())),
+        Entry::Config(report) => Record::Report(Report::Config(*report)),
+        Entry::Log(line) => Record::Log(line.clone()),
+    };
+    record.fingerprint()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iottly_protocol::limits::clip;
-use iottly_protocol::{Ack, Down, Hello, StreamId, StreamPosition, Welcome};
+use iottly_protocol::{Ack, Down, Hello, StreamCheck, StreamId, StreamPosition, Welcome};
 use serde_json::value::to_raw_value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -200,13 +200,11 @@ impl Worker {
     }
 
     async fn welcome(&mut self, scope: Scope, hello: &Hello, outcomes: &[Option<Outcome>]) {
-        let positions = hello.streams.iter().zip(outcomes);
-        let streams = positions.filter_map(|(info, outcome)| {
-            let upto = outcome.as_ref()?.upto;
-            Some(StreamPosition { stream: info.stream, upto })
-        });
+        let known = || hello.streams.iter().zip(outcomes).filter_map(|(info, outcome)| Some((info.stream, outcome.as_ref()?)));
+        let streams = known().map(|(stream, outcome)| StreamPosition { stream, upto: outcome.upto }).collect();
+        let checks = known().filter_map(|(stream, outcome)| outcome.newest.map(|(seq, hash)| StreamCheck { stream, seq, hash }));
         let time_ms = u64::try_from(clock::now()).unwrap_or(0);
-        let welcome = Welcome { conn: hello.conn, time_ms, streams: streams.collect() };
+        let welcome = Welcome { conn: hello.conn, time_ms, streams, checks: checks.collect() };
         self.send(scope, &Down::Welcome(welcome)).await;
         while self.resends.try_join_next().is_some() {}
         let (commands, configs) = (Arc::clone(&self.commands), Arc::clone(&self.configs));

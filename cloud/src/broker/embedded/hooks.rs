@@ -32,6 +32,11 @@ impl Hooks {
         self.closing.store(true, Ordering::Release);
     }
 
+    /// Passes on that a device's connection is closed on purpose.
+    pub(super) async fn revoked(&self, device: DeviceId) {
+        self.uplink.revoked(device).await;
+    }
+
     fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }

@@ -61,7 +61,8 @@ async fn apply_one(
     }
     let effects = known.state.apply(stream, body);
     let history = known.state.class != Some(StreamClass::Control);
-    let mut outcome = Outcome { upto: known.state.upto, stored: Vec::new(), refused: Vec::new(), results: Vec::new() };
+    let (upto, newest) = (known.state.upto, known.state.newest());
+    let mut outcome = Outcome { upto, newest, stored: Vec::new(), refused: Vec::new(), results: Vec::new() };
     let mut lines = Vec::new();
     for effect in effects {
         match effect {

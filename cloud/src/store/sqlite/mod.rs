@@ -34,6 +34,8 @@ const BUSY: Duration = Duration::from_secs(5);
 /// A database file and its connections.
 pub struct SqliteStore {
     writer: Mutex<Option<SqliteConnection>>,
+    /// How the writer is opened.
+    options: SqliteConnectOptions,
     readers: SqlitePool,
     ids: Arc<MessageIds>,
 }
@@ -57,8 +59,8 @@ impl SqliteStore {
         let mut writer = SqliteConnection::connect_with(&options).await?;
         sql::prepare(&mut writer).await?;
         let readers = SqlitePoolOptions::new().min_connections(1).max_connections(READERS);
-        let readers = readers.connect_with(options.pragma("query_only", "on")).await?;
-        Ok(Self { writer: Mutex::new(Some(writer)), readers, ids: Arc::new(ids) })
+        let readers = readers.connect_with(options.clone().pragma("query_only", "on")).await?;
+        Ok(Self { writer: Mutex::new(Some(writer)), options, readers, ids: Arc::new(ids) })
     }
 
     /// The mint whose ids this store gives to messages.
@@ -69,8 +71,23 @@ impl SqliteStore {
 
     /// Waits for the turn to write.
     async fn write(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>> {
-        let guard = self.writer.lock().await;
+        let mut guard = self.writer.lock().await;
+        if let Some(writer) = guard.as_mut().filter(|writer| writer.is_in_transaction()) {
+            self.mend(writer).await?;
+        }
         MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Database(sqlx::Error::PoolClosed))
+    }
+
+    /// Opens the writer again if it is stuck: when the disk fails SQLite ends the transaction by itself, the rollback behind it is an
+    /// error, and sqlx counts the connection as inside a transaction for ever.
+    async fn mend(&self, writer: &mut SqliteConnection) -> Result<()> {
+        // A transaction that was dropped a moment ago is rolled back before this is answered.
+        writer.ping().await?;
+        if writer.is_in_transaction() {
+            *writer = SqliteConnection::connect_with(&self.options).await?;
+            tracing::warn!("the disk had failed a commit: the database's writer was opened again");
+        }
+        Ok(())
     }
 
     /// Waits for the running write and closes the file.
