@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
+use ed25519_dalek::VerifyingKey;
+use p256::ecdsa::signature::Verifier as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -47,8 +48,8 @@ pub struct KeyVal {
 
 /// A key that can verify.
 pub(super) enum Verifier {
-    Ed25519([u8; 32]),
-    P256([u8; 65]),
+    Ed25519(VerifyingKey),
+    P256(Box<p256::ecdsa::VerifyingKey>),
 }
 
 impl Key {
@@ -70,47 +71,26 @@ impl Key {
     pub(super) fn verifier(&self, schemes: Schemes) -> Option<Verifier> {
         match (self.keytype.as_str(), self.scheme.as_str()) {
             ("ed25519", "ed25519") => {
-                let key: [u8; 32] = hex::decode(&self.keyval.public)?.try_into().ok()?;
-                is_strict_point(&key).then_some(Verifier::Ed25519(key))
+                let bytes: [u8; 32] = hex::decode(&self.keyval.public)?.try_into().ok()?;
+                let key = VerifyingKey::from_bytes(&bytes).ok()?;
+                // One key, one encoding; and none whose signatures hold for many messages.
+                let strict = key.as_bytes() == &bytes && is_canonical(&bytes) && !key.is_weak();
+                strict.then_some(Verifier::Ed25519(key))
             }
             ("ecdsa" | "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256") if schemes.ecdsa_p256 => {
-                Some(Verifier::P256(p256_point(&self.keyval.public)?))
+                let point = p256_point(&self.keyval.public)?;
+                Some(Verifier::P256(Box::new(p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok()?)))
             }
             _ => None,
         }
     }
 }
 
-/// Says whether 32 bytes are the one encoding of a point that is not of small order. Whether there is such a point at all,
-/// the verification itself finds out.
-fn is_strict_point(bytes: &[u8; 32]) -> bool {
-    /// The y of the points of small order, little-endian without the sign: 0, 1, -1, and the two of order 8.
-    const SMALL: [[u8; 32]; 5] = [
-        [0; 32],
-        {
-            let mut one = [0; 32];
-            one[0] = 1;
-            one
-        },
-        {
-            let mut minus_one = [0xff; 32];
-            (minus_one[0], minus_one[31]) = (0xec, 0x7f);
-            minus_one
-        },
-        [
-            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac,
-            0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
-        ],
-        [
-            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53,
-            0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
-        ],
-    ];
-    let mut y = *bytes;
-    y[31] &= 0x7f;
-    // Not below 2^255 - 19: the same point has a smaller encoding.
-    let reduced = !(y[0] >= 0xed && y[1..31].iter().all(|byte| *byte == 0xff) && y[31] == 0x7f);
-    reduced && !SMALL.contains(&y)
+/// Says whether 32 bytes are the one encoding of the point they name: its y below 2^255 - 19, and no sign on an x of zero
+/// (those points are of small order, which is refused apart from this).
+fn is_canonical(bytes: &[u8; 32]) -> bool {
+    let top = bytes[31] & 0x7f;
+    !(bytes[0] >= 0xed && bytes[1..31].iter().all(|byte| *byte == 0xff) && top == 0x7f)
 }
 
 /// The SEC1 point in a PEM block "PUBLIC KEY" for the curve P-256.
@@ -132,21 +112,20 @@ impl Verifier {
     pub(super) fn verify(&self, message: &[u8], signature: &str) -> bool {
         let Some(bytes) = hex::decode(signature) else { return false };
         match self {
-            Self::Ed25519(key) => {
-                // ring holds `s` below the group order and compares `R` byte by byte, in the equation without cofactor; what is
-                // missing for the strict rule are points of small order.
-                let strict = bytes.first_chunk::<32>().is_some_and(is_strict_point);
-                strict && UnparsedPublicKey::new(&ED25519, key).verify(message, &bytes).is_ok()
+            // Strict: `s` below the group order, the equation without cofactor, and neither key nor `R` of small order.
+            Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(&bytes)
+                .is_ok_and(|signature| is_canonical(signature.r_bytes()) && key.verify_strict(message, &signature).is_ok()),
+            Self::P256(key) => {
+                p256::ecdsa::Signature::from_der(&bytes).is_ok_and(|signature| key.verify(message, &signature).is_ok())
             }
-            Self::P256(key) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key).verify(message, &bytes).is_ok(),
         }
     }
 
     /// What makes the key this key and no other, whatever id it goes under.
     pub(super) fn identity(&self) -> Vec<u8> {
         match self {
-            Self::Ed25519(key) => key.to_vec(),
-            Self::P256(key) => key.to_vec(),
+            Self::Ed25519(key) => key.as_bytes().to_vec(),
+            Self::P256(key) => key.to_sec1_point(false).as_bytes().to_vec(),
         }
     }
 }

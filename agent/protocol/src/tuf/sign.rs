@@ -1,48 +1,41 @@
 use std::fmt;
 
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use ed25519_dalek::Signer as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Key, Signature, canonical_value, hex};
 
 /// An ed25519 key that signs. Its secret is never printed.
+#[derive(Clone)]
 pub struct SigningKey {
-    secret: [u8; 32],
-    pair: Ed25519KeyPair,
+    pair: ed25519_dalek::SigningKey,
 }
 
 impl SigningKey {
     /// The key with this secret, 32 bytes from a source of randomness.
     #[must_use]
     pub fn from_secret(secret: &[u8; 32]) -> Self {
-        let pair = Ed25519KeyPair::from_seed_unchecked(secret).expect("any 32 bytes are a secret");
-        Self { secret: *secret, pair }
+        Self { pair: ed25519_dalek::SigningKey::from_bytes(secret) }
     }
 
     /// The secret, to be kept sealed.
     #[must_use]
     pub fn secret(&self) -> &[u8; 32] {
-        &self.secret
+        self.pair.as_bytes()
     }
 
     /// The public key as metadata carries it.
     #[must_use]
     pub fn public(&self) -> Key {
-        Key::ed25519(self.pair.public_key().as_ref().try_into().expect("ed25519 keys have 32 bytes"))
+        Key::ed25519(self.pair.verifying_key().as_bytes())
     }
 
     /// Signs a message under the key's own id.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Signature {
-        let sig = hex::encode(self.pair.sign(message).as_ref());
+        let sig = hex::encode(&self.pair.sign(message).to_bytes());
         Signature { keyid: self.public().id(), sig }
-    }
-}
-
-impl Clone for SigningKey {
-    fn clone(&self) -> Self {
-        Self::from_secret(&self.secret)
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn write(project: &Project) -> Result<PathBuf, Failure> {
 /// Builds the firmware in memory.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn component(project: &Project) -> Result<Vec<u8>, Failure> {
     let wasm = match project.language {
         Lang::Js => script(&Source::from_dir(&project.dir).map_err(|error| Failure::Invalid(error.to_string()))?)?,
@@ -62,7 +62,7 @@ pub(crate) fn component(project: &Project) -> Result<Vec<u8>, Failure> {
 /// Builds a lone script.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     script(&Source::script(text)).map_err(|failure| match failure {
