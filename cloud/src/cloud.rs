@@ -22,12 +22,15 @@ use crate::metrics::Metrics;
 use crate::model::UnixMs;
 use crate::rate::RateLimit;
 use crate::store::{self, Database, Store, StoreError};
+use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
 
 /// How long devices that were online before a restart may take to come back before they count as disconnected. Longer than
 /// an agent's first reconnect attempts, so that a restart of the cloud leaves no trace in their histories.
 pub const PRESENCE_GRACE: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for what is queued.
 const FINISH: Duration = Duration::from_secs(1);
+/// How long a shutdown waits until what came of webhooks is recorded.
+const RECORD: Duration = Duration::from_millis(1500);
 
 /// What a cloud needs to start.
 #[derive(Clone)]
@@ -42,13 +45,16 @@ pub struct CloudConfig {
     pub presence_grace: Duration,
     /// Requests a minute that each token may make; none for as many as it likes.
     pub rate_limit: Option<NonZeroU32>,
+    /// Where webhooks may go, and what seals their secrets.
+    pub webhooks: WebhookConfig,
 }
 
 impl CloudConfig {
     /// A cloud with its data in `data` and its broker on `mqtt`.
     #[must_use]
-    pub const fn new(data: PathBuf, mqtt: SocketAddr) -> Self {
-        Self { data, database_url: None, mqtt, presence_grace: PRESENCE_GRACE, rate_limit: None }
+    pub fn new(data: PathBuf, mqtt: SocketAddr) -> Self {
+        let webhooks = WebhookConfig::default();
+        Self { data, database_url: None, mqtt, presence_grace: PRESENCE_GRACE, rate_limit: None, webhooks }
     }
 
     /// The database to open.
@@ -97,6 +103,8 @@ pub struct Services {
     pub rate: Option<Arc<RateLimit>>,
     /// Numbers about what happens.
     pub metrics: Arc<Metrics>,
+    /// The worker that sends to webhooks.
+    pub webhooks: DelivererHandle,
     /// The queue in front of the ingest.
     pub(crate) queue: IngestHandle,
     /// When the cloud started.
@@ -120,6 +128,9 @@ pub enum StartError {
     /// The broker did not start.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// Webhooks cannot be sent.
+    #[error("webhooks: {0}")]
+    Webhooks(#[from] SetupError),
 }
 
 /// A running cloud without its HTTP side.
@@ -127,6 +138,7 @@ pub struct Cloud {
     services: Services,
     broker: Arc<EmbeddedBroker>,
     ingest: Ingest,
+    deliverer: Deliverer,
     housekeeping: JoinHandle<()>,
     _lock: DataLock,
 }
@@ -142,6 +154,8 @@ impl Cloud {
         let (store, ids) = store::open(&config.database()).await?;
         let (handle, queue) = Ingest::queue(Arc::clone(&store));
         let metrics = Arc::new(Metrics::default());
+        let parts = DelivererParts { store: Arc::clone(&store), metrics: Arc::clone(&metrics), config: config.webhooks.clone() };
+        let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH).await?;
         let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
         let listen = EmbeddedConfig { listen: config.mqtt };
         let broker = Arc::new(EmbeddedBroker::start(&listen, login, Arc::new(handle.clone())).await?);
@@ -169,10 +183,11 @@ impl Cloud {
             sessions: Arc::default(),
             rate: config.rate_limit.map(|limit| Arc::new(RateLimit::per_minute(limit))),
             metrics,
+            webhooks,
             queue: handle,
             started: clock::now(),
         };
-        Ok(Self { services, broker, ingest, housekeeping, _lock: lock })
+        Ok(Self { services, broker, ingest, deliverer, housekeeping, _lock: lock })
     }
 
     /// The parts that request handlers use.
@@ -187,11 +202,12 @@ impl Cloud {
         self.broker.address()
     }
 
-    /// Stops within two seconds; everything that was acknowledged is committed, the rest comes again.
+    /// Stops within four seconds; everything that was acknowledged is committed, the rest comes again.
     pub async fn shutdown(self) {
         self.housekeeping.abort();
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
+        self.deliverer.finish(RECORD).await;
         self.services.store.close().await;
     }
 }

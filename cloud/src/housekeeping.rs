@@ -9,6 +9,10 @@ use crate::clock;
 use crate::model::{HourUsage, Project, Scope, UnixMs};
 use crate::store::{Result, Store};
 
+/// Rounds between two looks at what webhooks keep: a minute.
+const WEBHOOK_ROUNDS: u32 = 6;
+/// Rows of each table of webhooks deleted in one transaction.
+const WEBHOOK_STEP: usize = 10_000;
 /// Time between two rounds. Commands are checked for expiry then: devices keep the exact time, this settles what they never reported.
 const EVERY: Duration = Duration::from_secs(10);
 /// Rounds between two looks at what is older than it is to be kept: ten minutes.
@@ -33,6 +37,9 @@ pub(crate) async fn keep_house(store: Arc<dyn Store>) {
         log("commands are expired later", expire(store.as_ref(), now).await);
         log("keys of requests are forgotten later", store.forget_keys(now - KEYS_MS).await.map(|_| ()));
         log("data of deleted devices is erased later", erase(store.as_ref(), now).await);
+        if round.is_multiple_of(WEBHOOK_ROUNDS) {
+            log("what webhooks keep is tidied later", tidy_webhooks(store.as_ref(), now).await);
+        }
         if round.is_multiple_of(RETENTION_ROUNDS) {
             log("old messages are deleted later", retain(store.as_ref(), now).await);
         }
@@ -57,6 +64,15 @@ async fn expire(store: &dyn Store, now: UnixMs) -> Result<()> {
 async fn erase(store: &dyn Store, now: UnixMs) -> Result<()> {
     for _ in 0..STEPS {
         if !store.erase_step(now, STEP).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn tidy_webhooks(store: &dyn Store, now: UnixMs) -> Result<()> {
+    for _ in 0..STEPS {
+        if store.tidy_webhooks(now, WEBHOOK_STEP).await? == 0 {
             break;
         }
     }

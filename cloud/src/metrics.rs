@@ -14,6 +14,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::model::UnixMs;
+use crate::store::webhooks::HookTotals;
+
+mod webhooks;
+
+use webhooks::WebhookMetrics;
+
 /// Commands whose first report is waited for; beyond, all are forgotten.
 const MAX_WAITING: usize = 10_000;
 
@@ -41,6 +48,7 @@ pub struct Metrics {
     waiting: Mutex<HashMap<CommandId, Instant>>,
     devices_online: Gauge,
     memory: Gauge<f64, AtomicU64>,
+    webhooks: WebhookMetrics,
 }
 
 impl Default for Metrics {
@@ -61,6 +69,7 @@ impl Default for Metrics {
             waiting: Mutex::default(),
             devices_online: Gauge::default(),
             memory: Gauge::default(),
+            webhooks: WebhookMetrics::default(),
         };
         metrics.register();
         metrics
@@ -83,6 +92,7 @@ impl Metrics {
         to.register_with_unit("command_report", help, Unit::Seconds, self.command_seconds.clone());
         to.register("devices_online", "Devices that count as connected", self.devices_online.clone());
         to.register_with_unit("process_memory", "Resident memory of the process", Unit::Bytes, self.memory.clone());
+        self.webhooks.register(to);
     }
 
     /// Counts a request; `route` is a template, not an address.
@@ -117,6 +127,21 @@ impl Metrics {
         if let Some(accepted) = accepted {
             self.command_seconds.observe(now.duration_since(accepted).as_secs_f64());
         }
+    }
+
+    /// Counts an attempt to deliver to a webhook by its result: `http_` and the status, or the kind of error.
+    pub(crate) fn webhook_attempt(&self, result: &str) {
+        self.webhooks.attempt(result);
+    }
+
+    /// Counts a webhook that the platform switched off.
+    pub(crate) fn webhook_disabled(&self) {
+        self.webhooks.disabled.inc();
+    }
+
+    /// Takes in what is measured of webhooks: all of them in numbers, and deliveries that were dropped since the start.
+    pub(crate) fn webhooks(&self, totals: &HookTotals, dropped: u64, now: UnixMs) {
+        self.webhooks.measured(totals, dropped, now);
     }
 
     /// The numbers as text; what is not counted but measured is given here.

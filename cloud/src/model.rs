@@ -14,6 +14,7 @@ mod config;
 mod definition;
 mod ids;
 mod limits;
+mod webhook;
 
 pub use access::{Principal, Scopes, SecretHash, Token};
 pub use change::{AuditEntry, Change, Changed};
@@ -23,8 +24,9 @@ pub use code::{
 };
 pub use config::{ConfigState, TakenConfig};
 pub use definition::{Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised};
-pub use ids::{SnippetId, TokenId};
+pub use ids::{SnippetId, TokenId, WebhookId};
 pub use limits::{HourUsage, Limits, Usage};
+pub use webhook::{HookAttempt, HookKey, HookKind, HookQueue, HookState, Replay, Webhook};
 
 /// Unix time in milliseconds. Decisions get it as an argument; only the shells read the clock.
 pub type UnixMs = i64;

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use iottly_cloud::auth::mint_token;
 use iottly_cloud::command::CommandRequest;
 use iottly_cloud::model::{
-    Change, Definition, DefinitionOption, Direction, OptionKind, Principal, Scope, Scopes, SecretHash, SnippetEdit,
+    Change, Definition, DefinitionOption, Direction, HookKey, HookKind, OptionKind, Principal, Scope, Scopes, SecretHash,
+    SnippetEdit, Webhook, WebhookId,
 };
 use iottly_cloud::store::ScanBounds;
+use iottly_cloud::webhooks::sign::Secret;
+use iottly_cloud::webhooks::{sealed_headers, sealed_secret};
 use iottly_protocol::DeviceId;
 use serde_json::{Map, Value, json};
 use support::{Tenant, TestCloud, start, tenant};
@@ -72,6 +75,29 @@ fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
+/// A webhook that sends nothing, so that nothing of it changes by itself.
+fn webhook(cloud: &TestCloud, scope: Scope) -> Webhook {
+    let (seal, hook) = (cloud.services.webhooks.seal(), WebhookId::random());
+    let headers = vec![("X-Key".to_owned(), SECRET.to_owned())];
+    Webhook {
+        key: HookKey { project: scope.project, hook },
+        description: SECRET.into(),
+        url: format!("https://{SECRET}.example/hook"),
+        kind: HookKind::All,
+        channel: Some(SECRET.into()),
+        filter: Some(format!(r#"{{"{SECRET}":1}}"#)),
+        payload_only: false,
+        ordered: false,
+        enabled: false,
+        reason: SECRET.into(),
+        headers: sealed_headers(seal, hook, &headers).expect("sealed"),
+        secret: sealed_secret(seal, hook, &Secret::random().expect("randomness")).expect("sealed"),
+        former: None,
+        created: 1,
+        changed: 1,
+    }
+}
+
 /// Fills a project with one of everything and returns the ids, by the names that paths give them.
 async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, String> {
     let (store, scope) = (&cloud.services.store, tenant.scope);
@@ -94,7 +120,10 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
         code: code.clone(),
         expires: i64::MAX,
     };
+    let hook = webhook(cloud, scope);
+    let hook_id = hook.key.hook;
     let changes = [
+        Change::CreateWebhook(Box::new(hook)),
         Change::CreateToken(minted.hash, minted.token.clone()),
         Change::CreateDefinition(definition),
         Change::CreateBranch { name: branch.clone(), from: None },
@@ -122,6 +151,7 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
         ("token", minted.token.id.to_string()),
         ("command", command.to_string()),
         ("snippet", snippet.to_string()),
+        ("webhook", hook_id.to_string()),
         ("licence", code),
         ("type", cmd_type),
         ("branch", branch),
@@ -140,7 +170,7 @@ async fn state(cloud: &TestCloud, scope: Scope) -> String {
             (store.project(project).await.expect("reads"), store.limits(project).await.expect("reads")),
             (store.devices(project).await.expect("reads"), store.groups(project).await.expect("reads")),
             (store.definitions(project).await.expect("reads"), store.branches(project).await.expect("reads")),
-            (tokens.len(), store.licences(project).await.expect("reads")),
+            (tokens.len(), store.licences(project).await.expect("reads"), store.webhooks(project).await.expect("reads")),
             (store.open_commands(scope).await.expect("reads"), history.len()),
             store.audit(project, None, 100).await.expect("reads"),
         )

@@ -8,12 +8,12 @@ use futures_util::stream;
 use tokio::sync::watch;
 
 use super::dto::MessageDto;
-use super::history::{FIELDS, document};
 use super::query::Params;
 use crate::auth::DeviceAccess;
 use crate::cloud::Services;
 use crate::error::ApiError;
 use crate::filter::Filter;
+use crate::history::{document, filter};
 use crate::http::App;
 use crate::model::{Cursor, Scope, StoredMessage};
 use crate::store::{ScanBounds, StoreError};
@@ -43,8 +43,7 @@ struct Export {
     responses((status = 200, description = "Lines of JSON", body = String, content_type = "application/x-ndjson"))
 )]
 pub(super) async fn messages(access: DeviceAccess, State(app): State<App>, params: Params) -> Result<Response, ApiError> {
-    let filter = params.get("queryJson").filter(|text| !text.trim().is_empty()).map(Filter::parse).transpose()?;
-    let filter = filter.map(|filter| filter.below("payload", &FIELDS));
+    let filter = params.get("queryJson").filter(|text| !text.trim().is_empty()).map(filter).transpose()?;
     let to = params.moment("to")?.map(|to| to.saturating_sub(1));
     let bounds = ScanBounds { from: params.moment("from")?, to, before: None };
     let (services, scope) = (access.services().clone(), access.scope());

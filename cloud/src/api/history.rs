@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::cursor;
 use crate::error::ApiError;
-use crate::filter::{Document, Filter, Value};
+use crate::filter::Filter;
+use crate::history::{document, filter};
 use crate::model::{Cursor, Scope, StoredMessage};
 use crate::store::{ScanBounds, Store};
 
-/// Fields of an entry; a filter's path that starts with none of them is looked up in the payload.
-pub(super) const FIELDS: [&str; 10] =
-    ["_id", "from", "to", "timestamp", "devicetimestamp", "type", "payload", "channel", "stream", "seq"];
 /// Most entries that one request looks at.
 const BUDGET_ENTRIES: usize = 200_000;
 /// Longest time that one request looks at entries.
@@ -34,7 +32,7 @@ pub(crate) async fn page(
     scope: Scope,
     asked: &Page<'_>,
 ) -> Result<(Vec<StoredMessage>, Option<String>), ApiError> {
-    let filter = asked.filter.map(Filter::parse).transpose()?.map(|filter| filter.below("payload", &FIELDS));
+    let filter = asked.filter.map(filter).transpose()?;
     let before = asked.before.map(|text| cursor::decode(scope, text)).transpose()?;
     let budget = Budget { entries: BUDGET_ENTRIES, time: BUDGET_TIME };
     let (found, next) = scan(store, scope, filter.as_ref(), before, asked.limit, &budget).await?;
@@ -81,25 +79,4 @@ async fn scan(
             return Ok((found, None));
         }
     }
-}
-
-/// The entry as filters see it: what the API answers, as values.
-pub(super) fn document(message: &StoredMessage) -> Document {
-    let mut document = Document::new();
-    document.push("_id", Value::ObjectId(message.id.0));
-    document.push("from", Value::String(message.scope.device.to_string()));
-    document.push("to", Value::String(message.scope.project.to_string()));
-    document.push("timestamp", Value::Date(message.timestamp));
-    document.push("devicetimestamp", Value::Date(message.device_timestamp));
-    document.push("type", Value::String(message.kind.as_str().to_owned()));
-    // JSON that is well-formed but has no value, such as 1e999, is answered as sent and matches as null.
-    document.push("payload", Value::parse_lenient(message.payload.get()).unwrap_or(Value::Null));
-    if let Some(channel) = &message.channel {
-        document.push("channel", Value::String(channel.clone()));
-    }
-    if let Some((stream, seq)) = message.origin {
-        document.push("stream", Value::String(stream.to_string()));
-        document.push("seq", Value::integer(i64::try_from(seq).unwrap_or(i64::MAX)));
-    }
-    document
 }

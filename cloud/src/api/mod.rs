@@ -27,6 +27,9 @@ mod search;
 mod spaced;
 mod text;
 mod tokens;
+mod webhook_deliveries;
+mod webhook_settings;
+mod webhooks;
 
 use axum::routing::post;
 use utoipa_axum::router::OpenApiRouter;
@@ -50,7 +53,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(ping::project_ping))
         .routes(routes!(projects::all, projects::create))
         .routes(routes!(limits::set))
-        .nest("/project/{project}", project_routes().merge(device_routes()).merge(code_routes()))
+        .nest("/project/{project}", project_routes().merge(device_routes()).merge(code_routes()).merge(webhook_routes()))
 }
 
 /// The routes that anyone may ask.
@@ -107,4 +110,14 @@ fn code_routes() -> OpenApiRouter<App> {
         .routes(routes!(branches::revision))
         .routes(routes!(branches::restore))
         .routes(routes!(branches::diff))
+}
+
+fn webhook_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(webhooks::all, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhook_deliveries::log))
+        .routes(routes!(webhook_deliveries::test))
+        .routes(routes!(webhook_deliveries::replay))
 }

@@ -75,6 +75,7 @@ fn parameter(name: &str) -> (Value, &'static str) {
         "token" => (uuid, "The token's id"),
         "command" => (uuid, "The command's id"),
         "snippet" => (uuid, "The snippet's id"),
+        "webhook" => (uuid, "The webhook's id"),
         "licence" => (json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}), "The licence's code"),
         "revision" => (json!({"type": "integer", "format": "int64", "minimum": 1}), "The revision's number"),
         "branch" => (text, "The branch's name"),

@@ -20,6 +20,8 @@ pub(super) async fn metrics(State(app): State<App>, request: Request) -> Result<
     }
     let services = &app.services;
     let online = services.store.online_devices().await?.len();
+    let totals = services.store.webhook_totals().await?;
+    services.metrics.webhooks(&totals, services.store.fresh().dropped(), services.webhooks.now());
     let text = services.metrics.text(services.queue.depth(), online).map_err(|error| ApiError::internal(&error))?;
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

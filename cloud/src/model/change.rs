@@ -1,7 +1,8 @@
 use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
-use super::{Definition, Limits, SecretHash, SnippetEdit, SnippetId, Token, TokenId, UnixMs};
+use super::{Definition, Limits, Replay, SecretHash, SnippetEdit, SnippetId, Token, TokenId, UnixMs, Webhook, WebhookId};
+use crate::seal::Sealed;
 
 /// A change of what a project is made of. The store applies it and writes the audit entry in one transaction.
 #[derive(Debug, Clone)]
@@ -105,6 +106,30 @@ pub enum Change {
         /// The revision.
         number: u64,
     },
+    /// Adds a webhook.
+    CreateWebhook(Box<Webhook>),
+    /// Replaces what is configured of a webhook, its secrets excepted.
+    UpdateWebhook(Box<Webhook>),
+    /// Removes a webhook; its deliveries are erased after.
+    DeleteWebhook(WebhookId),
+    /// Switches a webhook off; what waits goes on waiting.
+    DisableWebhook {
+        /// The webhook.
+        id: WebhookId,
+        /// Why.
+        reason: String,
+    },
+    /// Gives a webhook a new secret; the one before signs beside it for a while.
+    RotateWebhook {
+        /// The webhook.
+        id: WebhookId,
+        /// The new secret.
+        secret: Sealed,
+        /// Until when the one before signs.
+        until: UnixMs,
+    },
+    /// Makes deliveries again.
+    ReplayWebhook(WebhookId, Replay),
 }
 
 /// What a [`Change`] did.
@@ -181,6 +206,12 @@ impl Change {
             Self::DeleteSnippet(branch, id) => entry("snippet.delete", branch, id),
             Self::SaveVersion { branch, message } => entry("branch.save_version", branch, message),
             Self::RestoreRevision { branch, number } => entry("branch.restore", branch, number),
+            Self::CreateWebhook(hook) => entry("webhook.create", &hook.key.hook, &hook.url),
+            Self::UpdateWebhook(hook) => entry("webhook.update", &hook.key.hook, &hook.url),
+            Self::DeleteWebhook(id) => entry("webhook.delete", id, &""),
+            Self::DisableWebhook { id, reason } => entry("webhook.disable", id, reason),
+            Self::RotateWebhook { id, .. } => entry("webhook.rotate", id, &""),
+            Self::ReplayWebhook(id, replay) => entry("webhook.replay", id, replay),
         }
     }
 }

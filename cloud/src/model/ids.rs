@@ -8,3 +8,7 @@ uuid_id!(
     /// A piece of a branch's code.
     SnippetId, "snippet"
 );
+uuid_id!(
+    /// A webhook.
+    WebhookId, "webhook"
+);

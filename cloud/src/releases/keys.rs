@@ -1,59 +1,13 @@
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::tuf::{SigningKey, decode_hex, encode_hex};
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Serialize};
 
 use super::{ReleaseError, files};
+use crate::seal::{SealKey, Sealed};
 
 /// The roles that have keys.
 pub const ROLES: [&str; 5] = ["root", "targets", "snapshot", "timestamp", "directive"];
-
-/// A key that seals other keys on the disk: without its file they are noise.
-pub struct SealKey(LessSafeKey);
-
-impl fmt::Debug for SealKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SealKey(…)")
-    }
-}
-
-impl SealKey {
-    /// Reads the key's file; makes it when there is none.
-    ///
-    /// # Errors
-    /// When the file cannot be read or made, or is no key.
-    pub fn open(path: &Path) -> Result<Self, ReleaseError> {
-        let bytes = match files::read(path)? {
-            Some(text) => decode_hex(String::from_utf8_lossy(&text).trim()),
-            None => {
-                let secret = random()?;
-                files::replace(path, format!("{}\n", encode_hex(&secret)).as_bytes(), 0o600)?;
-                Some(secret.to_vec())
-            }
-        };
-        let key = bytes.and_then(|bytes| UnboundKey::new(&CHACHA20_POLY1305, &bytes).ok());
-        key.map(|key| Self(LessSafeKey::new(key))).ok_or_else(|| ReleaseError::invalid(path, "is not a key of 64 hex digits"))
-    }
-
-    fn seal(&self, role: &str, secret: &[u8; 32]) -> Result<String, ReleaseError> {
-        let nonce: [u8; NONCE_LEN] = random()?[..NONCE_LEN].try_into().expect("32 bytes hold a nonce");
-        let mut sealed = secret.to_vec();
-        let done = self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(role.as_bytes()), &mut sealed);
-        done.map_err(|_| ReleaseError::Input("the key cannot be sealed".to_owned()))?;
-        Ok(encode_hex(&[&nonce[..], &sealed].concat()))
-    }
-
-    fn open_sealed(&self, role: &str, sealed: &str) -> Option<[u8; 32]> {
-        let bytes = decode_hex(sealed)?;
-        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>()?;
-        let mut sealed = sealed.to_vec();
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let secret = self.0.open_in_place(nonce, Aad::from(role.as_bytes()), &mut sealed).ok()?;
-        (&*secret).try_into().ok()
-    }
-}
 
 fn random() -> Result<[u8; 32], ReleaseError> {
     let mut bytes = [0; 32];
@@ -96,7 +50,10 @@ impl KeyFolder {
         let key = SigningKey::from_secret(&random()?);
         let keyid = key.public().id();
         let (secret, sealed) = match &self.seal {
-            Some(seal) => (None, Some(seal.seal(role, key.secret())?)),
+            Some(seal) => {
+                let sealed = seal.seal(role, key.secret()).map_err(|e| ReleaseError::Input(e.to_string()))?;
+                (None, Some(encode_hex(&sealed.0)))
+            }
             None => (Some(encode_hex(key.secret())), None),
         };
         let name = format!("{role}-{}.key", &keyid[..12]);
@@ -151,7 +108,10 @@ impl KeyFolder {
     fn secret(&self, path: &Path, file: &KeyFile) -> Result<SigningKey, ReleaseError> {
         let secret = match (&file.secret, &file.sealed, &self.seal) {
             (Some(secret), _, _) => decode_hex(secret).and_then(|bytes| bytes.try_into().ok()),
-            (None, Some(sealed), Some(seal)) => seal.open_sealed(&file.role, sealed),
+            (None, Some(sealed), Some(seal)) => {
+                let sealed = decode_hex(sealed).and_then(|bytes| seal.unseal(&file.role, &Sealed(bytes)));
+                sealed.and_then(|bytes| bytes.try_into().ok())
+            }
             (None, Some(_), None) => return Err(ReleaseError::invalid(path, "is sealed, and no seal is given")),
             (None, None, _) => None,
         };

@@ -8,6 +8,7 @@ mod files;
 mod keys;
 mod repository;
 
+pub use crate::seal::SealKey;
 pub use error::ReleaseError;
-pub use keys::{KeyFolder, ROLES, SealKey};
+pub use keys::{KeyFolder, ROLES};
 pub use repository::{Added, Lifetimes, NewDirective, NewRelease, ReleaseRepository};

@@ -16,16 +16,19 @@ use crate::model::{
 
 mod backend;
 mod backup;
+mod outbox;
 #[allow(clippy::duplicate_mod, reason = "the shared SQL is compiled once for each database, under its types")]
 mod postgres;
 #[allow(clippy::duplicate_mod, reason = "the shared SQL is compiled once for each database, under its types")]
 mod sqlite;
 mod transfer;
+pub mod webhooks;
 
 pub use backend::{Database, open};
 pub use backup::{backup, restore};
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
+pub use webhooks::WebhookStore;
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +143,7 @@ pub enum Submitted {
 
 /// The cloud's database.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: WebhookStore {
     /// Creates a project with its `_orphaned` group and the seeded definitions.
     async fn create_project(&self, project: &Project, orphaned: GroupId, definitions: &[Definition]) -> Result<()>;
     /// All projects, by name.

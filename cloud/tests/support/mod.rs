@@ -43,9 +43,20 @@ pub(crate) async fn start() -> TestCloud {
 
 /// A cloud whose parts are changed before requests come.
 pub(crate) async fn start_with(change: impl FnOnce(&mut Services)) -> TestCloud {
+    start_both(|_| {}, change).await
+}
+
+/// A cloud with another configuration.
+pub(crate) async fn start_config(change: impl FnOnce(&mut CloudConfig)) -> TestCloud {
+    start_both(change, |_| {}).await
+}
+
+async fn start_both(configure: impl FnOnce(&mut CloudConfig), change: impl FnOnce(&mut Services)) -> TestCloud {
     let data = tempfile::tempdir().expect("a folder");
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-    let cloud = Cloud::start(CloudConfig::new(data.path().to_owned(), any)).await.expect("the cloud starts");
+    let mut config = CloudConfig::new(data.path().to_owned(), any);
+    configure(&mut config);
+    let cloud = Cloud::start(config).await.expect("the cloud starts");
     let mut services = cloud.services();
     change(&mut services);
     let listener = TcpListener::bind(any).await.expect("a port");

@@ -16,6 +16,7 @@ mod groups;
 mod messages;
 mod projects;
 mod tokens;
+mod webhooks;
 
 pub(super) use code::*;
 pub(super) use commands::*;
@@ -26,6 +27,7 @@ pub(super) use messages::*;
 pub(crate) use projects::ErrorDto;
 pub(super) use projects::*;
 pub(super) use tokens::*;
+pub(super) use webhooks::*;
 
 /// The status that every success carries.
 pub(super) const OK: u16 = 200;

@@ -32,6 +32,11 @@ pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1 F
 pub(super) const ERASURES: &str =
     "SELECT project, device, requested FROM erasures ORDER BY requested, device LIMIT 1000 FOR UPDATE";
 
+/// Locks the rows of a query.
+pub(super) const FOR_UPDATE: &str = " FOR UPDATE";
+/// Locks the rows of a query and leaves out those that others have locked.
+pub(super) const SKIP_LOCKED: &str = " FOR UPDATE SKIP LOCKED";
+
 /// Keeps others from storing what these devices sent until the transaction ends.
 ///
 /// A stream that was never seen has no row that could be locked, so the locks are on hashes of the devices; they are taken

@@ -8,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Executor, Postgres};
 
+use super::outbox::Outbox;
 use super::{Result, StoreError};
 use crate::message_id::MessageIds;
 
@@ -21,9 +22,10 @@ pub(super) use db::make_room;
 type Backend = PostgresStore;
 
 /// The schema's history, in order; what is released is never edited.
-const STEPS: [(i64, &str, &str); 2] = [
+const STEPS: [(i64, &str, &str); 3] = [
     (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     (2, "limits", include_str!("../../../migrations/postgres/0002_limits.sql")),
+    (3, "webhooks", include_str!("../../../migrations/postgres/0003_webhooks.sql")),
 ];
 
 /// Connections to the server.
@@ -35,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct PostgresStore {
     readers: PgPool,
     ids: Arc<MessageIds>,
+    outbox: Outbox,
 }
 
 impl PostgresStore {
@@ -56,7 +59,7 @@ impl PostgresStore {
         });
         let readers = pool.connect_with(options).await?;
         sql::prepare(&mut *readers.acquire().await?).await?;
-        Ok(Self { readers, ids: Arc::new(ids) })
+        Ok(Self { readers, ids: Arc::new(ids), outbox: Outbox::default() })
     }
 
     /// The mint whose ids this store gives to messages.

@@ -3,6 +3,7 @@
 use iottly_protocol::ProjectId;
 
 use super::db::{self, Conn};
+use super::webhooks::{config as webhooks, replay};
 use super::{audit, branches, definitions, device_config, devices, erase, groups, tokens, usage};
 use crate::model::{Change, Changed, Principal, UnixMs};
 use crate::store::{Result, StoreError};
@@ -65,6 +66,12 @@ async fn run(tx: &mut Conn, project: ProjectId, by: &Principal, change: Change, 
             return branches::save_version(tx, project, &branch, &message, &by.name, now).await;
         }
         Change::RestoreRevision { branch, number } => branches::restore(tx, project, &branch, number, now).await?,
+        Change::CreateWebhook(hook) => webhooks::create(tx, &hook).await?,
+        Change::UpdateWebhook(hook) => webhooks::update(tx, &hook).await?,
+        Change::DeleteWebhook(id) => webhooks::delete(tx, project, id).await?,
+        Change::DisableWebhook { id, reason } => webhooks::disable(tx, project, id, &reason, now).await?,
+        Change::RotateWebhook { id, secret, until } => webhooks::rotate(tx, project, id, &secret, until, now).await?,
+        Change::ReplayWebhook(id, which) => replay::replay(tx, project, id, which, now).await?,
     };
     Ok(Changed::affecting(affected))
 }

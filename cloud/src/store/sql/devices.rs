@@ -5,6 +5,7 @@ use super::db::{self, Conn, Pool, Row};
 use super::{codec, full, messages, missing, taken, usage};
 use crate::message_id::MessageIds;
 use crate::model::{Device, Licence, Scope, SecretHash, StoredMessage, UnixMs};
+use crate::store::outbox::Outbox;
 use crate::store::{NewDevice, Result};
 
 /// Most devices of one project.
@@ -163,6 +164,7 @@ fn device(row: &Row) -> Result<Device> {
 pub(super) async fn set_presence(
     connection: &mut Conn,
     ids: &MessageIds,
+    outbox: &Outbox,
     scope: Scope,
     online: bool,
     agent_version: Option<&str>,
@@ -187,10 +189,10 @@ pub(super) async fn set_presence(
             .await?
             .rows_affected();
     let message = (changed > 0).then(|| messages::agent_message(ids, scope, now, presence_payload(online)));
-    if let Some(message) = &message {
-        messages::insert(&mut tx, &[message]).await?;
-    }
+    let written: Vec<_> = message.iter().collect();
+    let enqueued = messages::insert(&mut tx, outbox, &written).await?;
     tx.commit().await?;
+    enqueued.announce(outbox);
     Ok(message)
 }
 

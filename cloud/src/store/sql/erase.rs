@@ -42,6 +42,8 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
         "DELETE FROM branches WHERE project = $1",
         "DELETE FROM audit WHERE project = $1",
         "DELETE FROM usage WHERE project = $1",
+        // Their queues mark what is to be erased of them.
+        "DELETE FROM webhooks WHERE project = $1",
         "DELETE FROM projects WHERE id = $1",
     ] {
         sqlx::query(sql).bind(&project.as_bytes()[..]).execute(&mut *tx).await?;
@@ -106,6 +108,7 @@ async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
         "DELETE FROM commands WHERE project = $1 AND device = $2",
         "DELETE FROM idempotency WHERE project = $1 AND device = $2",
         "DELETE FROM device_logs WHERE project = $1 AND device = $2",
+        "DELETE FROM webhook_attempts WHERE project = $1 AND device = $2",
     ] {
         erased += sqlx::query(sql).bind(project).bind(device).execute(&mut *tx).await?.rows_affected();
     }

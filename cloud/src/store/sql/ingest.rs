@@ -15,13 +15,19 @@ use crate::ingest::{Entry, Outcome, Upload, UploadBody};
 use crate::message_id::MessageIds;
 use crate::model::{Scope, StoredMessage, UnixMs};
 use crate::store::Result;
+use crate::store::outbox::Outbox;
 
 struct Touched {
     state: StreamState,
     new: bool,
 }
 
-pub(super) async fn apply(connection: &mut Conn, ids: &MessageIds, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
+pub(super) async fn apply(
+    connection: &mut Conn,
+    ids: &MessageIds,
+    outbox: &Outbox,
+    uploads: Vec<Upload>,
+) -> Result<Vec<Outcome>> {
     let mut tx = db::begin(connection).await?;
     db::lock_devices(&mut tx, uploads.iter().map(|upload| upload.scope)).await?;
     let mut touched: HashMap<(Scope, StreamId), Touched> = HashMap::new();
@@ -33,11 +39,12 @@ pub(super) async fn apply(connection: &mut Conn, ids: &MessageIds, uploads: Vec<
     }
     // All rows of the group together, so that they share long statements.
     let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
-    messages::insert(&mut tx, &stored).await?;
+    let enqueued = messages::insert(&mut tx, outbox, &stored).await?;
     for ((scope, stream), Touched { state, new }) in &touched {
         streams::save(&mut tx, *scope, *stream, state, *new, now).await?;
     }
     tx.commit().await?;
+    enqueued.announce(outbox);
     Ok(outcomes)
 }
 

@@ -1,13 +1,15 @@
 use std::sync::LazyLock;
 
-use iottly_protocol::{MessageKind, StreamId};
+use iottly_protocol::{MessageKind, ProjectId, StreamId};
 use serde_json::value::RawValue;
 use sqlx::QueryBuilder;
 
 use super::db::{self, Conn, Db, Pool, Row};
+use super::webhooks::{Enqueued, enqueue};
 use super::{codec, usage};
 use crate::message_id::MessageIds;
 use crate::model::{MessageId, Scope, StoredMessage, UnixMs};
+use crate::store::outbox::Outbox;
 use crate::store::{PageQuery, Result, ScanBounds};
 
 /// Columns of a message row.
@@ -17,6 +19,19 @@ const ROWS: usize = 64;
 
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
 static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(ROWS));
+
+/// Keys of the statement that reads entries by their keys; shorter lists repeat the last one.
+const KEYS: usize = 16;
+/// A join from the keys to the entries, so that each is one search whatever the database knows of the table.
+static THESE: LazyLock<String> = LazyLock::new(|| {
+    let keys: Vec<_> = (0..KEYS).map(|key| format!("(${}, ${}, ${})", key * 3 + 2, key * 3 + 3, key * 3 + 4)).collect();
+    format!(
+        "WITH k(d, t, i) AS (VALUES {}) \
+         SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM k CROSS JOIN messages \
+         WHERE project = $1 AND device = k.d AND ts = k.t AND id = k.i",
+        keys.join(", ")
+    )
+});
 
 fn insert_sql(rows: usize) -> String {
     let row = |row: usize| {
@@ -38,24 +53,26 @@ pub(super) fn agent_message(ids: &MessageIds, scope: Scope, now: UnixMs, payload
 pub(super) async fn add_agent_message(
     connection: &mut Conn,
     ids: &MessageIds,
+    outbox: &Outbox,
     scope: Scope,
     payload: Box<RawValue>,
     now: UnixMs,
 ) -> Result<StoredMessage> {
     let mut tx = db::begin(connection).await?;
     let message = agent_message(ids, scope, now, payload);
-    insert(&mut tx, &[&message]).await?;
+    let enqueued = insert(&mut tx, outbox, &[&message]).await?;
     tx.commit().await?;
+    enqueued.announce(outbox);
     Ok(message)
 }
 
-/// Writes entries; called once in a transaction.
-pub(super) async fn insert(connection: &mut Conn, messages: &[&StoredMessage]) -> Result<()> {
+/// Writes entries, and what is to be sent because of them; called once in a transaction.
+pub(super) async fn insert(connection: &mut Conn, outbox: &Outbox, messages: &[&StoredMessage]) -> Result<Enqueued> {
     if messages.is_empty() {
-        return Ok(());
+        return Ok(Enqueued::default());
     }
     db::make_room(connection, messages.iter().map(|message| message.timestamp)).await?;
-    usage::count(connection, messages).await?;
+    let versions = usage::count(connection, messages).await?;
     let mut chunks = messages.chunks_exact(ROWS);
     for chunk in &mut chunks {
         insert_rows(connection, INSERT_MANY.as_str(), chunk).await?;
@@ -63,7 +80,7 @@ pub(super) async fn insert(connection: &mut Conn, messages: &[&StoredMessage]) -
     for message in chunks.remainder() {
         insert_rows(connection, INSERT_ONE.as_str(), std::slice::from_ref(message)).await?;
     }
-    Ok(())
+    enqueue(connection, outbox, versions, messages).await
 }
 
 async fn insert_rows(connection: &mut Conn, sql: &'static str, messages: &[&StoredMessage]) -> Result<()> {
@@ -102,6 +119,22 @@ pub(super) async fn scan(pool: &Pool, scope: Scope, bounds: ScanBounds, limit: u
     }
     query.push(" ORDER BY ts DESC, id DESC LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
     query.build().fetch_all(pool).await?.iter().map(message).collect()
+}
+
+/// The entries with these keys, as far as they are there, in no order.
+pub(super) async fn these(pool: &Pool, project: ProjectId, keys: &[(Scope, UnixMs, MessageId)]) -> Result<Vec<StoredMessage>> {
+    let Some(last) = keys.last() else { return Ok(Vec::new()) };
+    let mut found = Vec::with_capacity(keys.len());
+    for chunk in keys.chunks(KEYS) {
+        let mut query = sqlx::query(THESE.as_str()).bind(&project.as_bytes()[..]);
+        for (scope, timestamp, id) in chunk.iter().chain(std::iter::repeat(last)).take(KEYS) {
+            query = query.bind(&scope.device.as_bytes()[..]).bind(timestamp).bind(&id.0[..]);
+        }
+        for row in query.fetch_all(pool).await? {
+            found.push(message(&row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// A page by number: skips `offset` entries in the order asked for.

@@ -33,6 +33,7 @@ mod snippets;
 mod streams;
 mod tokens;
 mod usage;
+mod webhooks;
 
 /// Brings the schema up to date, and what a step of it left to be filled in.
 pub(super) async fn prepare(connection: &mut db::Conn) -> Result<()> {
@@ -159,7 +160,7 @@ impl Store for Backend {
     }
 
     async fn ingest(&self, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
-        ingest::apply(&mut *self.write().await?, &self.ids, uploads).await
+        ingest::apply(&mut *self.write().await?, &self.ids, &self.outbox, uploads).await
     }
 
     async fn stream_upto(&self, scope: Scope, stream: StreamId) -> Result<u64> {
@@ -173,11 +174,11 @@ impl Store for Backend {
         agent_version: Option<&str>,
         now: UnixMs,
     ) -> Result<Option<StoredMessage>> {
-        devices::set_presence(&mut *self.write().await?, &self.ids, scope, online, agent_version, now).await
+        devices::set_presence(&mut *self.write().await?, &self.ids, &self.outbox, scope, online, agent_version, now).await
     }
 
     async fn add_agent_message(&self, scope: Scope, payload: Box<RawValue>, now: UnixMs) -> Result<StoredMessage> {
-        messages::add_agent_message(&mut *self.write().await?, &self.ids, scope, payload, now).await
+        messages::add_agent_message(&mut *self.write().await?, &self.ids, &self.outbox, scope, payload, now).await
     }
 
     async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>> {

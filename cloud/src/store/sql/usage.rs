@@ -22,7 +22,8 @@ const LIMITS: &str =
     "SELECT id, max_devices, max_definitions, max_messages_per_day, max_bytes, retention_bytes FROM projects WHERE id = $1";
 const COUNT: &str = "INSERT INTO usage (project, hour, received, messages, bytes) VALUES ($1, -1, $3, $3, $4), ($1, $2, $3, $3, $4) \
                      ON CONFLICT (project, hour) DO UPDATE SET received = usage.received + excluded.received, \
-                     messages = usage.messages + excluded.messages, bytes = usage.bytes + excluded.bytes";
+                     messages = usage.messages + excluded.messages, bytes = usage.bytes + excluded.bytes \
+                     RETURNING (SELECT hooks FROM projects WHERE id = $1) AS hooks";
 
 /// What a transaction adds to the counts.
 #[derive(Default, Clone, Copy)]
@@ -35,8 +36,9 @@ fn hour(ts: UnixMs) -> i64 {
     ts.div_euclid(HOUR_MS).max(0)
 }
 
-/// Counts messages that are being written.
-pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<()> {
+/// Counts messages that are being written; returns the projects among theirs that have webhooks, with the number of changes
+/// of these.
+pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<Vec<(ProjectId, i64)>> {
     // In one order, so that two transactions never wait for each other.
     let mut sums: BTreeMap<(ProjectId, i64), Sum> = BTreeMap::new();
     for message in messages {
@@ -44,11 +46,14 @@ pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<
         sum.messages += 1;
         sum.bytes += message.payload.get().len() as i64;
     }
+    let mut versions = BTreeMap::new();
     for ((project, hour), sum) in sums {
         let query = sqlx::query(COUNT).bind(&project.as_bytes()[..]).bind(hour).bind(sum.messages).bind(sum.bytes);
-        query.execute(&mut *tx).await?;
+        for row in query.fetch_all(&mut *tx).await? {
+            versions.insert(project, codec::get::<Option<i64>>(&row, "hooks")?.unwrap_or_default());
+        }
     }
-    Ok(())
+    Ok(versions.into_iter().filter(|(_, version)| *version > 0).collect())
 }
 
 /// Takes deleted messages, rows of `ts` and `bytes`, out of the counts; returns how many they were.

@@ -25,6 +25,11 @@ pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1";
 /// Reads what is to be erased, the oldest first.
 pub(super) const ERASURES: &str = "SELECT project, device, requested FROM erasures ORDER BY requested, device LIMIT 1000";
 
+/// Locks the rows of a query; here no other can write.
+pub(super) const FOR_UPDATE: &str = "";
+/// Locks the rows of a query and leaves out those that others have locked; here no other can write.
+pub(super) const SKIP_LOCKED: &str = "";
+
 /// Keeps others from storing what these devices sent until the transaction ends; here no other can write.
 pub(super) async fn lock_devices(_: &mut Conn, _: impl Iterator<Item = Scope>) -> Result<(), sqlx::Error> {
     Ok(())

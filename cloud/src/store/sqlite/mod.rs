@@ -8,6 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
+use super::outbox::Outbox;
 use super::{Result, StoreError};
 use crate::message_id::MessageIds;
 
@@ -19,11 +20,12 @@ mod sql;
 type Backend = SqliteStore;
 
 /// The schema's history, in order; what is released is never edited.
-const STEPS: [(i64, &str, &str); 4] = [
+const STEPS: [(i64, &str, &str); 5] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "api", include_str!("../../../migrations/sqlite/0002_api.sql")),
     (3, "device_config", include_str!("../../../migrations/sqlite/0003_device_config.sql")),
     (4, "limits", include_str!("../../../migrations/sqlite/0004_limits.sql")),
+    (5, "webhooks", include_str!("../../../migrations/sqlite/0005_webhooks.sql")),
 ];
 
 /// Connections that read; each is one thread.
@@ -38,6 +40,7 @@ pub struct SqliteStore {
     options: SqliteConnectOptions,
     readers: SqlitePool,
     ids: Arc<MessageIds>,
+    outbox: Outbox,
 }
 
 impl SqliteStore {
@@ -60,7 +63,7 @@ impl SqliteStore {
         sql::prepare(&mut writer).await?;
         let readers = SqlitePoolOptions::new().min_connections(1).max_connections(READERS);
         let readers = readers.connect_with(options.clone().pragma("query_only", "on")).await?;
-        Ok(Self { writer: Mutex::new(Some(writer)), options, readers, ids: Arc::new(ids) })
+        Ok(Self { writer: Mutex::new(Some(writer)), options, readers, ids: Arc::new(ids), outbox: Outbox::default() })
     }
 
     /// The mint whose ids this store gives to messages.

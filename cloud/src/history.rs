@@ -1,0 +1,37 @@
+//! Entries of a history as filters see them.
+
+use crate::filter::{Document, Filter, FilterError, Value};
+use crate::model::StoredMessage;
+
+/// Fields of an entry; a filter's path that starts with none of them is looked up in the payload.
+const FIELDS: [&str; 10] = ["_id", "from", "to", "timestamp", "devicetimestamp", "type", "payload", "channel", "stream", "seq"];
+
+/// Reads a filter over entries.
+///
+/// # Errors
+/// When the text is no filter.
+pub fn filter(text: &str) -> Result<Filter, FilterError> {
+    Filter::parse(text).map(|filter| filter.below("payload", &FIELDS))
+}
+
+/// The entry as filters see it: what the API answers, as values.
+#[must_use]
+pub fn document(message: &StoredMessage) -> Document {
+    let mut document = Document::new();
+    document.push("_id", Value::ObjectId(message.id.0));
+    document.push("from", Value::String(message.scope.device.to_string()));
+    document.push("to", Value::String(message.scope.project.to_string()));
+    document.push("timestamp", Value::Date(message.timestamp));
+    document.push("devicetimestamp", Value::Date(message.device_timestamp));
+    document.push("type", Value::String(message.kind.as_str().to_owned()));
+    // JSON that is well-formed but has no value, such as 1e999, is answered as sent and matches as null.
+    document.push("payload", Value::parse_lenient(message.payload.get()).unwrap_or(Value::Null));
+    if let Some(channel) = &message.channel {
+        document.push("channel", Value::String(channel.clone()));
+    }
+    if let Some((stream, seq)) = message.origin {
+        document.push("stream", Value::String(stream.to_string()));
+        document.push("seq", Value::integer(i64::try_from(seq).unwrap_or(i64::MAX)));
+    }
+    document
+}

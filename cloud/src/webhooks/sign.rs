@@ -1,0 +1,119 @@
+//! Signatures as Standard Webhooks describes them: `v1,` and the base64 of HMAC-SHA256 over id, time and the exact body.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::model::UnixMs;
+
+/// What a secret's text starts with.
+const PREFIX: &str = "whsec_";
+/// Bytes of a secret that is made here.
+const BYTES: usize = 32;
+/// Bytes that a secret may have.
+const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
+/// How long a rotated secret goes on signing beside its successor: a day, in milliseconds.
+pub const GRACE_MS: UnixMs = 24 * 60 * 60 * 1000;
+
+/// The key that a hook's requests are signed with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Secret {
+    /// A new random secret.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut key = vec![0; BYTES];
+        getrandom::fill(&mut key)?;
+        Ok(Self(key))
+    }
+
+    /// A secret of 24 to 64 bytes; none for another length.
+    #[must_use]
+    pub fn from_bytes(key: Vec<u8>) -> Option<Self> {
+        LENGTHS.contains(&key.len()).then_some(Self(key))
+    }
+
+    /// Reads the text `whsec_…`; none when it is no secret of 24 to 64 bytes.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::from_bytes(STANDARD.decode(text.strip_prefix(PREFIX)?).ok()?)
+    }
+
+    /// The secret as its owner gets it: `whsec_` and base64.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{PREFIX}{}", STANDARD.encode(&self.0))
+    }
+
+    /// The key itself.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn sign(&self, id: &str, seconds: i64, body: &str) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of every length");
+        for part in [id, ".", &seconds.to_string(), ".", body] {
+            mac.update(part.as_bytes());
+        }
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    }
+}
+
+/// The header `webhook-signature`: one signature for each secret, apart by a space. `seconds` is the attempt's unix time.
+#[must_use]
+pub fn signatures<'a>(secrets: impl IntoIterator<Item = &'a Secret>, id: &str, seconds: i64, body: &str) -> String {
+    secrets.into_iter().map(|secret| secret.sign(id, seconds, body)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> Secret {
+        Secret::from_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret")
+    }
+
+    #[test]
+    fn the_published_answer() {
+        let signed = signatures([&known()], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
+        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_form_body_is_signed_as_it_is_sent() {
+        let body = "msg=%7B%22payload%22%3A%7B%22t%22%3A21.5%7D%2C%22type%22%3A%22userdefined%22%7D";
+        let signed = signatures([&known()], "58f73b5dc3cc4800078010ca", 1_614_265_330, body);
+        assert_eq!(signed, "v1,E0jfq31utOOEPoMdGNVNUyRi9TO+VlVfpDyFg2kNI2g=");
+    }
+
+    #[test]
+    fn two_secrets_sign_while_one_takes_over() {
+        let (old, new) = (known(), Secret::random().expect("randomness"));
+        let both = signatures([&new, &old], "id", 1, "b");
+        assert_eq!(both.split(' ').collect::<Vec<_>>(), [new.sign("id", 1, "b"), old.sign("id", 1, "b")]);
+    }
+
+    #[test]
+    fn secrets_have_a_form_and_do_not_show() {
+        let secret = Secret::random().expect("randomness");
+        assert_eq!(Secret::from_text(&secret.text()), Some(secret.clone()));
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+        for bad in ["", "whsec_", "whsec_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS!"] {
+            assert_eq!(Secret::from_text(bad), None, "{bad}");
+        }
+        assert!(Secret::from_bytes(vec![1; 65]).is_none());
+    }
+}

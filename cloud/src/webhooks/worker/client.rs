@@ -1,0 +1,172 @@
+//! One attempt: a signed request, and as much of the answer as is kept.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iottly_protocol::limits::clip;
+use reqwest::redirect::Policy;
+use rustls::RootCertStore;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+
+use super::SetupError;
+use crate::clock::Clock;
+use crate::model::{HookAttempt, StoredMessage, UnixMs};
+use crate::webhooks::guard::{Blocked, Guard};
+use crate::webhooks::schedule::{self, Outcome};
+use crate::webhooks::target::Target;
+use crate::webhooks::{body, sign};
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// From the connection to the end of the answer.
+pub(super) const TOTAL: Duration = Duration::from_secs(15);
+/// Most bytes of an answer that are read.
+const MAX_ANSWER_BYTES: usize = 4096;
+/// Most bytes of it that are kept.
+const KEPT_BYTES: usize = 1024;
+/// Connections to a host that stay open between requests, and for how long.
+const IDLE_PER_HOST: usize = 10;
+const IDLE: Duration = Duration::from_secs(30);
+
+/// What came of an attempt.
+#[derive(Debug, Clone)]
+pub struct Attempted {
+    /// As far as the delivery's future depends on it.
+    pub outcome: Outcome,
+    /// The moment that the receiver asked to wait for.
+    pub retry_after: Option<UnixMs>,
+    /// For the log, without its number.
+    pub record: HookAttempt,
+}
+
+/// Sends requests to hooks.
+pub(super) struct Client {
+    http: reqwest::Client,
+    clock: Clock,
+}
+
+impl Client {
+    /// A client that connects only where `guard` allows.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub(super) fn new(guard: Guard, roots: &[CertificateDer<'static>], clock: Clock) -> Result<Self, SetupError> {
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(roots)?)
+            .dns_resolver(Arc::new(guard))
+            .redirect(Policy::none())
+            .no_proxy()
+            .referer(false)
+            .user_agent(concat!("iottly/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT)
+            .timeout(TOTAL)
+            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .pool_idle_timeout(IDLE)
+            .build()?;
+        Ok(Self { http, clock })
+    }
+
+    /// Makes attempt number `attempt`, counted from 1. Takes 15 s at most.
+    pub(super) async fn attempt(&self, target: &Target, message: &StoredMessage, attempt: u32) -> Attempted {
+        let (at, began) = ((self.clock)(), Instant::now());
+        let body = body::body(message, target.form, target.payload_only);
+        let bytes = body.len() as u64;
+        let (result, answer, retry_after) = match self.send(target, message, body, at).await {
+            Ok(answer) => answer,
+            Err(failure) => (Err(failure.kind), failure.reason, None),
+        };
+        let (outcome, result) = match result {
+            Ok(status) => (Outcome::Answered(status), format!("http_{status}")),
+            Err(kind) => (Outcome::Unanswered, kind.to_owned()),
+        };
+        let record = HookAttempt {
+            number: 0,
+            at,
+            message: message.id,
+            device: Some(message.scope.device),
+            attempt,
+            result,
+            millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes,
+            answer: target.mask(answer),
+        };
+        Attempted { outcome, retry_after, record }
+    }
+
+    async fn send(&self, target: &Target, message: &StoredMessage, body: String, at: UnixMs) -> Result<Answer, Failure> {
+        let url = target.url.clone()?;
+        let (id, seconds) = (message.id.to_string(), at.div_euclid(1000));
+        let signature = sign::signatures(target.secrets(at), &id, seconds, &body);
+        let request = self.http.post(url).headers(target.headers.clone()).header("webhook-id", id);
+        let request = request.header("webhook-timestamp", seconds).header("webhook-signature", signature).body(body);
+        let mut response = request.send().await?;
+        let status = response.status().as_u16();
+        let asked = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let retry_after = asked.and_then(|value| schedule::retry_after(value, (self.clock)()));
+        // The status decides; an answer that breaks off behind it is shorter, and no more.
+        let mut answer = Vec::new();
+        while answer.len() < MAX_ANSWER_BYTES
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            answer.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER_BYTES - answer.len())]);
+        }
+        let kept = String::from_utf8_lossy(&answer[..answer.len().min(KEPT_BYTES)]).into_owned();
+        Ok((Ok(status), kept, retry_after))
+    }
+}
+
+type Answer = (Result<u16, &'static str>, String, Option<UnixMs>);
+
+/// Why there was no answer: the log's word for it, and the reason for people.
+struct Failure {
+    kind: &'static str,
+    reason: String,
+}
+
+impl From<Blocked> for Failure {
+    fn from(blocked: Blocked) -> Self {
+        Self { kind: "blocked_address", reason: blocked.to_string() }
+    }
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        let causes: Vec<_> = std::iter::successors(Some(&error as &(dyn StdError + 'static)), |error| inner(*error)).collect();
+        if let Some(blocked) = causes.iter().find_map(|cause| cause.downcast_ref::<Blocked>()) {
+            return blocked.clone().into();
+        }
+        let kind = if causes.iter().any(|cause| cause.is::<rustls::Error>()) {
+            "tls"
+        } else if error.is_timeout() {
+            "timeout"
+        } else if error.is_dns() {
+            "dns"
+        } else if error.is_connect() {
+            "connect"
+        } else {
+            "connection"
+        };
+        let reason = causes.last().map(ToString::to_string).unwrap_or_default();
+        Self { kind, reason: clip(&reason, KEPT_BYTES).to_owned() }
+    }
+}
+
+/// The error inside an error; one of the system's may wrap another that is no source of it.
+fn inner<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    wrapped.map(|wrapped| wrapped as &(dyn StdError + 'static)).or_else(|| error.source())
+}
+
+fn tls(extra: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, SetupError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    // Systems without certificates of their own are common; the public authorities are built in.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for certificate in extra {
+        roots.add(certificate.clone())?;
+    }
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth())
+}

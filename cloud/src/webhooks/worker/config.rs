@@ -1,0 +1,51 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
+
+use crate::clock::{self, Clock};
+use crate::webhooks::guard::{Guard, Resolver};
+
+/// What an operator decides about webhooks.
+#[derive(Clone)]
+pub struct WebhookConfig {
+    /// Networks that requests may go to beside the public internet.
+    pub allow: Vec<IpNet>,
+    /// Refuses `http:`.
+    pub https_only: bool,
+    /// File of the key that seals secrets; none for `seal.key` in the data folder. Clouds on one database share one.
+    pub seal_key: Option<PathBuf>,
+    /// Resolves names in place of the system.
+    pub resolver: Option<Resolver>,
+    /// Certificates that are trusted beside the public authorities and the system's own.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        let clock: Clock = Arc::new(clock::now);
+        Self { allow: Vec::new(), https_only: false, seal_key: None, resolver: None, roots: Vec::new(), clock }
+    }
+}
+
+impl fmt::Debug for WebhookConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookConfig").field("allow", &self.allow).field("https_only", &self.https_only).finish_non_exhaustive()
+    }
+}
+
+impl WebhookConfig {
+    /// Decides about addresses.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        let guard = Guard::new(self.allow.clone(), self.https_only);
+        match &self.resolver {
+            Some(resolver) => guard.with_resolver(Arc::clone(resolver)),
+            None => guard,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The deliveries of one hook: what is claimed, what is under way, and what may go next. Pure.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::model::{HookQueue, UnixMs};
+use crate::store::webhooks::{Claim, Health};
+use crate::webhooks::breaker::{Admission, Breaker, Effect, Event};
+use crate::webhooks::schedule::{self, Outcome};
+use crate::webhooks::slots::{PER_HOOK, PER_UNPROVEN_HOOK};
+use crate::webhooks::target::Target;
+
+/// How long a claim lasts: a request's 15 s, and time to get to it.
+pub(super) const LEASE_MS: UnixMs = 60_000;
+/// A claimed delivery is not begun when its lease ends within this time.
+const LEASE_REST_MS: UnixMs = 20_000;
+/// Deliveries claimed at a time from a receiver that is not proven, and at most.
+const CLAIM_FIRST: usize = 5;
+const CLAIM_MOST: usize = 256;
+/// Bytes of messages that are claimed at a time, about.
+const CLAIM_BYTES: usize = 1 << 20;
+
+/// The state of a hook's deliveries in this process.
+pub(super) struct Lane {
+    pub(super) target: Arc<Target>,
+    pub(super) breaker: Breaker,
+    /// Requests under way.
+    pub(super) running: usize,
+    /// Whether the store is being asked for deliveries.
+    claiming: bool,
+    /// Whether the store may have something due.
+    pub(super) more: bool,
+    /// Whether it is in the line for a place.
+    pub(super) in_line: bool,
+    buffer: VecDeque<Claim>,
+    held_until: UnixMs,
+    failing_since: Option<UnixMs>,
+    proven: bool,
+    window: usize,
+    /// Bytes of a message, the mean of the last claim.
+    mean: usize,
+    paused_until: UnixMs,
+}
+
+impl Lane {
+    pub(super) fn new(target: Target, queue: &HookQueue) -> Self {
+        Self {
+            target: Arc::new(target),
+            breaker: Breaker::kept(queue.failures, queue.probe_at),
+            running: 0,
+            claiming: false,
+            more: true,
+            in_line: false,
+            buffer: VecDeque::new(),
+            held_until: 0,
+            failing_since: queue.failing_since,
+            proven: false,
+            window: CLAIM_FIRST,
+            mean: CLAIM_BYTES / CLAIM_FIRST,
+            paused_until: 0,
+        }
+    }
+
+    /// Says whether nothing would be lost with it.
+    pub(super) fn is_idle(&self, now: UnixMs) -> bool {
+        self.running == 0 && self.buffer.is_empty() && !self.claiming && !self.more && !self.in_line && now >= self.paused_until
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    pub(super) fn health(&self) -> Health {
+        Health { failures: self.breaker.failures(), probe_at: self.breaker.probe_at(), failing_since: self.failing_since }
+    }
+
+    /// Most requests at a time as things are; 0 for none. The flag says that the one is a probe.
+    fn allowance(&self, now: UnixMs) -> (usize, bool) {
+        if now < self.paused_until {
+            return (0, false);
+        }
+        match self.breaker.admits(now) {
+            Admission::Nothing => (0, false),
+            Admission::Probe => (1, true),
+            Admission::Everything if self.target.ordered => (1, false),
+            Admission::Everything => (if self.proven { PER_HOOK } else { PER_UNPROVEN_HOOK }, false),
+        }
+    }
+
+    /// The next delivery to begin, if one may begin now; true when it is a probe.
+    pub(super) fn next(&mut self, now: UnixMs) -> Option<(Claim, bool)> {
+        let (most, probe) = self.allowance(now);
+        if self.running >= most {
+            return None;
+        }
+        if now > self.held_until - LEASE_REST_MS {
+            // Their leases end by themselves, and then they are claimed again.
+            self.more |= !self.buffer.is_empty();
+            self.buffer.clear();
+        }
+        let claim = self.buffer.pop_front()?;
+        if probe {
+            self.breaker.handle(Event::Probing, now);
+        }
+        Some((claim, probe))
+    }
+
+    /// Puts a delivery back that found no place.
+    pub(super) fn put_back(&mut self, claim: Claim, probe: bool, now: UnixMs) {
+        if probe {
+            self.breaker.handle(Event::ProbeWithdrawn, now);
+        }
+        self.buffer.push_front(claim);
+    }
+
+    /// How many deliveries to claim now; 0 for none.
+    pub(super) fn wanted(&self, now: UnixMs) -> usize {
+        let (most, probe) = self.allowance(now);
+        if most == 0 || self.claiming || !self.more {
+            return 0;
+        }
+        if probe {
+            return usize::from(self.buffer.is_empty());
+        }
+        if self.target.ordered && (self.running > 0 || !self.buffer.is_empty()) {
+            return 0;
+        }
+        if self.buffer.len() > self.window / 2 { 0 } else { self.window.min(CLAIM_BYTES / self.mean.max(1)).max(1) }
+    }
+
+    /// The store is asked now: what it tells of from here on is new.
+    pub(super) fn asks(&mut self) {
+        (self.claiming, self.more) = (true, false);
+    }
+
+    /// Takes in what was claimed; `full` says that there may be more.
+    pub(super) fn claimed(&mut self, claims: Vec<Claim>, full: bool, until: UnixMs) {
+        self.claiming = false;
+        self.more |= full;
+        if claims.is_empty() {
+            return;
+        }
+        let bytes: usize = claims.iter().filter_map(|claim| Some(claim.body.as_ref()?.payload.get().len())).sum();
+        self.mean = (bytes / claims.len()).max(64);
+        self.held_until = if self.buffer.is_empty() { until } else { self.held_until.min(until) };
+        self.buffer.extend(claims);
+        self.window = if self.proven { (self.window * 2).min(CLAIM_MOST) } else { CLAIM_FIRST };
+    }
+
+    /// Takes in how an attempt ended; what is in the buffer no more has to be given back.
+    pub(super) fn ended(
+        &mut self,
+        outcome: Outcome,
+        began: UnixMs,
+        retry_after: Option<UnixMs>,
+        now: UnixMs,
+    ) -> (Vec<Effect>, Vec<Claim>) {
+        self.running -= 1;
+        let effects = if outcome.is_success() {
+            (self.proven, self.failing_since) = (true, None);
+            self.breaker.handle(Event::Succeeded, now)
+        } else {
+            (self.proven, self.window) = (false, CLAIM_FIRST);
+            self.failing_since.get_or_insert(began);
+            self.breaker.handle(Event::Failed, now)
+        };
+        let pause = schedule::pause(outcome, retry_after, now);
+        self.paused_until = self.paused_until.max(pause.unwrap_or_default());
+        let stops = pause.is_some() || effects.contains(&Effect::Opened) || self.target.ordered && !outcome.is_success();
+        (effects, if stops { self.drain() } else { Vec::new() })
+    }
+
+    /// Whether its receiver has only failed for too long.
+    pub(super) fn gives_up(&self, now: UnixMs) -> bool {
+        self.failing_since.is_some_and(|since| schedule::gives_up(since, now))
+    }
+
+    /// Empties the buffer.
+    pub(super) fn drain(&mut self) -> Vec<Claim> {
+        self.buffer.drain(..).collect()
+    }
+}

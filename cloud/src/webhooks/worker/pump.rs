@@ -1,0 +1,368 @@
+//! The task that claims deliveries and has them sent: one lane a hook, places shared by all.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use iottly_protocol::ProjectId;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use super::client::{Attempted, Client};
+use super::lane::{LEASE_MS, Lane};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::model::{Change, HookKey, HookState, Principal, Scopes, TokenId, UnixMs};
+use crate::seal::SealKey;
+use crate::store::webhooks::{Claim, ClaimQuery, Settled, Then, WorkerId};
+use crate::store::{self, Store};
+use crate::webhooks::breaker::Effect;
+use crate::webhooks::guard::Guard;
+use crate::webhooks::schedule::{self, Verdict};
+use crate::webhooks::slots::{Slot, Slots};
+use crate::webhooks::target::Target;
+
+/// How often the store is asked for what is due: retries, and what another process stored.
+const POLL: Duration = Duration::from_secs(1);
+/// Hooks with something due that are looked at in one poll.
+const POLLED: usize = 1000;
+/// Claimed deliveries in memory, of all hooks.
+const MAX_BUFFERED: usize = 4096;
+/// Questions to the store at a time.
+const MAX_ASKING: usize = 4;
+
+/// What the pump works with.
+pub(super) struct PumpParts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) client: Arc<Client>,
+    pub(super) seal: Arc<SealKey>,
+    pub(super) guard: Guard,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    pub(super) worker: WorkerId,
+    pub(super) records: mpsc::Sender<Settled>,
+}
+
+pub(super) struct Pump {
+    parts: PumpParts,
+    lanes: HashMap<HookKey, Lane>,
+    slots: Slots,
+    /// Hooks that have something to send and found no place.
+    line: VecDeque<HookKey>,
+    /// Hooks that are to be read from the store.
+    unread: BTreeSet<HookKey>,
+    running: JoinSet<Finished>,
+    asking: JoinSet<Told>,
+    disabling: JoinSet<()>,
+    polling: bool,
+}
+
+/// A request that ended.
+struct Finished {
+    key: HookKey,
+    slot: Slot,
+    claim: Claim,
+    probe: bool,
+    attempted: Attempted,
+}
+
+/// What the store answered.
+enum Told {
+    Hook(HookKey, store::Result<Option<HookState>>),
+    Due(store::Result<Vec<HookState>>),
+    Claims { key: HookKey, asked: usize, until: UnixMs, claims: store::Result<Vec<Claim>> },
+}
+
+impl Pump {
+    pub(super) fn new(parts: PumpParts) -> Self {
+        Self {
+            parts,
+            lanes: HashMap::new(),
+            slots: Slots::default(),
+            line: VecDeque::new(),
+            unread: BTreeSet::new(),
+            running: JoinSet::new(),
+            asking: JoinSet::new(),
+            disabling: JoinSet::new(),
+            polling: false,
+        }
+    }
+
+    /// Runs until it is stopped; then waits for the requests under way, `patience` at most, and gives back the rest.
+    pub(super) async fn run(mut self, mut changed: mpsc::Receiver<HookKey>, mut stop: oneshot::Receiver<()>, patience: Duration) {
+        let fresh = self.parts.store.fresh();
+        let mut poll = tokio::time::interval(POLL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = &mut stop => break,
+                Some(finished) = self.running.join_next() => if let Ok(finished) = finished { self.finished(finished).await },
+                Some(told) = self.asking.join_next() => if let Ok(told) = told { self.told(told).await },
+                hooks = fresh.take() => self.announced(hooks).await,
+                Some(key) = changed.recv() => { self.unread.insert(key); }
+                _ = poll.tick() => self.poll(),
+                Some(_) = self.disabling.join_next() => {}
+            }
+            self.ask();
+        }
+        let rest = async {
+            while let Some(finished) = self.running.join_next().await {
+                if let Ok(finished) = finished {
+                    self.settle(finished).await;
+                }
+            }
+        };
+        // What does not make it is sent again after the next start.
+        let _ = tokio::time::timeout(patience, rest).await;
+        self.running.abort_all();
+        let now = self.now();
+        for (key, claims) in self.lanes.iter_mut().map(|(key, lane)| (*key, lane.drain())).collect::<Vec<_>>() {
+            self.give_back(key, claims, now).await;
+        }
+    }
+
+    fn now(&self) -> UnixMs {
+        (self.parts.clock)()
+    }
+
+    fn poll(&mut self) {
+        let now = self.now();
+        self.lanes.retain(|_, lane| !lane.is_idle(now));
+        if !std::mem::replace(&mut self.polling, true) {
+            let store = Arc::clone(&self.parts.store);
+            self.asking.spawn(async move { Told::Due(store.due_webhooks(now, POLLED).await) });
+        }
+    }
+
+    /// Reads hooks that have no lane, or are different now.
+    fn ask(&mut self) {
+        while self.asking.len() < MAX_ASKING
+            && let Some(key) = self.unread.pop_first()
+        {
+            let store = Arc::clone(&self.parts.store);
+            self.asking.spawn(async move { Told::Hook(key, store.webhook(key).await) });
+        }
+    }
+
+    async fn announced(&mut self, hooks: BTreeSet<HookKey>) {
+        for key in hooks {
+            match self.lanes.get_mut(&key) {
+                Some(lane) => {
+                    lane.more = true;
+                    self.advance(key).await;
+                }
+                None => {
+                    self.unread.insert(key);
+                }
+            }
+        }
+    }
+
+    async fn told(&mut self, told: Told) {
+        match told {
+            Told::Hook(key, Ok(Some(state))) if state.hook.enabled => self.open(key, &state).await,
+            Told::Hook(key, Ok(_)) => self.close(key).await,
+            Told::Hook(key, Err(error)) => tracing::error!(hook = %key.hook, %error, "webhook is read later"),
+            Told::Due(due) => {
+                self.polling = false;
+                match due {
+                    Ok(due) => {
+                        for state in due {
+                            self.open(state.hook.key, &state).await;
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "webhooks are looked at later"),
+                }
+            }
+            Told::Claims { key, asked, until, claims } => {
+                let claims = claims.unwrap_or_else(|error| {
+                    tracing::error!(hook = %key.hook, %error, "deliveries are claimed later");
+                    Vec::new()
+                });
+                self.claimed(key, claims, asked, until).await;
+            }
+        }
+    }
+
+    /// Makes or renews a hook's lane.
+    async fn open(&mut self, key: HookKey, state: &HookState) {
+        let target = match Target::open(&state.hook, &self.parts.seal, &self.parts.guard) {
+            Ok(target) => target,
+            Err(error) => {
+                tracing::error!(%error, "deliveries wait");
+                return;
+            }
+        };
+        match self.lanes.get_mut(&key) {
+            Some(lane) => {
+                lane.target = Arc::new(target);
+                lane.more = true;
+            }
+            None => {
+                self.lanes.insert(key, Lane::new(target, &state.queue));
+            }
+        }
+        self.advance(key).await;
+    }
+
+    /// Lets go of a hook that sends no more.
+    async fn close(&mut self, key: HookKey) {
+        if let Some(mut lane) = self.lanes.remove(&key) {
+            let now = self.now();
+            self.give_back(key, lane.drain(), now).await;
+        }
+    }
+
+    async fn claimed(&mut self, key: HookKey, claims: Vec<Claim>, asked: usize, until: UnixMs) {
+        let now = self.now();
+        let full = claims.len() >= asked;
+        let (there, gone): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.body.is_some());
+        for claim in gone {
+            self.record(settled(key, &claim, Then::Done)).await;
+        }
+        match self.lanes.get_mut(&key) {
+            Some(lane) => lane.claimed(there, full, until),
+            None => return self.give_back(key, there, now).await,
+        }
+        self.advance(key).await;
+    }
+
+    /// Begins what may begin of a hook, and claims more.
+    async fn advance(&mut self, key: HookKey) {
+        let now = self.now();
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        while let Some((claim, probe)) = lane.next(now) {
+            let Some(slot) = self.slots.take(&lane.target.host, lane.is_proven()) else {
+                lane.put_back(claim, probe, now);
+                if !std::mem::replace(&mut lane.in_line, true) {
+                    self.line.push_back(key);
+                }
+                break;
+            };
+            lane.running += 1;
+            let (client, target) = (Arc::clone(&self.parts.client), Arc::clone(&lane.target));
+            self.running.spawn(async move {
+                let body = claim.body.as_ref().expect("only deliveries with their message are buffered");
+                let attempted = client.attempt(&target, body, claim.attempts.saturating_add(1)).await;
+                Finished { key, slot, claim, probe, attempted }
+            });
+        }
+        self.claim(key, now);
+    }
+
+    fn claim(&mut self, key: HookKey, now: UnixMs) {
+        let buffered: usize = self.lanes.values().map(Lane::buffered).sum();
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let limit = lane.wanted(now).min(MAX_BUFFERED.saturating_sub(buffered));
+        if limit == 0 {
+            return;
+        }
+        lane.asks();
+        let until = now + LEASE_MS;
+        let query = ClaimQuery { key, worker: self.parts.worker, now, until, limit, ordered: lane.target.ordered };
+        let store = Arc::clone(&self.parts.store);
+        self.asking.spawn(async move { Told::Claims { key, asked: limit, until, claims: store.claim(&query).await } });
+    }
+
+    async fn finished(&mut self, finished: Finished) {
+        let key = finished.key;
+        self.settle(finished).await;
+        self.advance(key).await;
+        // Everybody in the line tries once, in turn.
+        for _ in 0..self.line.len() {
+            let Some(key) = self.line.pop_front() else { break };
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.in_line = false;
+                self.advance(key).await;
+            }
+        }
+    }
+
+    /// Decides what becomes of a delivery whose attempt ended.
+    async fn settle(&mut self, finished: Finished) {
+        let Finished { key, slot, claim, probe, attempted } = finished;
+        let now = self.now();
+        self.slots.give(slot);
+        self.parts.metrics.webhook_attempt(&attempted.record.result);
+        let attempts = claim.attempts.saturating_add(1);
+        let verdict = schedule::decide(attempted.outcome, attempts, attempted.retry_after, jitter(), now);
+        let mut one = settled(key, &claim, Then::Done);
+        let (mut back, mut gives_up, mut ordered) = (Vec::new(), false, false);
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            let effects;
+            (effects, back) = lane.ended(attempted.outcome, attempted.record.at, attempted.retry_after, now);
+            for effect in effects {
+                let open = effect == Effect::Opened;
+                tracing::warn!(hook = %key.hook, open, "circuit breaker of a webhook has changed");
+            }
+            one.health = Some(lane.health());
+            (gives_up, ordered) = (lane.gives_up(now), lane.target.ordered);
+        }
+        let probe_at = one.health.and_then(|health| health.probe_at);
+        one.then = match verdict {
+            Verdict::Delivered => Then::Done,
+            // A probe that fails has spent no attempt.
+            Verdict::Retry(_) | Verdict::Failed if probe => Then::Wait { due: probe_at.unwrap_or(now), attempts: claim.attempts },
+            Verdict::Retry(due) => Then::Wait { due, attempts },
+            Verdict::Failed => Then::Failed { attempts, reason: attempted.record.result.clone() },
+            Verdict::Gone => Then::Wait { due: now, attempts: claim.attempts },
+        };
+        one.attempt = Some(attempted.record);
+        one.announce = ordered;
+        self.record(one).await;
+        self.give_back(key, back, now).await;
+        if verdict == Verdict::Gone {
+            self.disable(key, "receiver answered 410", now).await;
+        } else if gives_up {
+            self.disable(key, "every attempt failed for five days", now).await;
+        }
+    }
+
+    /// Switches a hook off, with an entry in the audit log.
+    async fn disable(&mut self, key: HookKey, reason: &'static str, now: UnixMs) {
+        tracing::warn!(hook = %key.hook, reason, "webhook is switched off");
+        self.close(key).await;
+        let (store, metrics) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.metrics));
+        self.disabling.spawn(async move {
+            let change = Change::DisableWebhook { id: key.hook, reason: reason.to_owned() };
+            match store.change(key.project, &platform(key.project), change, now).await {
+                Ok(changed) if changed.affected > 0 => metrics.webhook_disabled(),
+                Ok(_) => {}
+                Err(error) => tracing::error!(hook = %key.hook, %error, "webhook is switched off after its next attempt"),
+            }
+        });
+    }
+
+    /// Gives claimed deliveries back to the store.
+    async fn give_back(&mut self, key: HookKey, claims: Vec<Claim>, now: UnixMs) {
+        for claim in claims {
+            let then = Then::Wait { due: now, attempts: claim.attempts };
+            self.record(settled(key, &claim, then)).await;
+        }
+    }
+
+    async fn record(&self, settled: Settled) {
+        // Fails only when the recorder is gone: then nothing is recorded any more, and the leases end by themselves.
+        let _ = self.parts.records.send(settled).await;
+    }
+}
+
+fn settled(key: HookKey, claim: &Claim, then: Then) -> Settled {
+    let (message, device) = (claim.message, Some(claim.device));
+    Settled { key, message, device, timestamp: claim.timestamp, then, attempt: None, health: None, announce: false }
+}
+
+/// Who switches webhooks off.
+fn platform(project: ProjectId) -> Principal {
+    Principal { project, token: TokenId::from_bytes([0; 16]), name: "platform".to_owned(), scopes: Scopes::WRITE }
+}
+
+/// A random number between -1 and 1; without randomness 0, which only means that retries of many meet.
+fn jitter() -> f64 {
+    let mut bytes = [0; 4];
+    if getrandom::fill(&mut bytes).is_err() {
+        return 0.0;
+    }
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX) * 2.0 - 1.0
+}
