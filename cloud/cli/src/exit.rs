@@ -9,6 +9,8 @@ pub(crate) enum Failure {
     Failed(anyhow::Error),
     /// The input is at fault: 2.
     Invalid(String),
+    /// The token does not allow it: 3.
+    NotAuthorised(String),
     /// What was asked for is not there: 4.
     NotFound(String),
 }
@@ -23,7 +25,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Failed(error) => write!(f, "{error:#}"),
-            Self::Invalid(reason) | Self::NotFound(reason) => f.write_str(reason),
+            Self::Invalid(reason) | Self::NotAuthorised(reason) | Self::NotFound(reason) => f.write_str(reason),
         }
     }
 }
@@ -40,6 +42,10 @@ pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
         Err(Failure::Invalid(reason)) => {
             eprintln!("iottly: {reason}");
             ExitCode::from(2)
+        }
+        Err(Failure::NotAuthorised(reason)) => {
+            eprintln!("iottly: {reason}");
+            ExitCode::from(3)
         }
         Err(Failure::NotFound(reason)) => {
             eprintln!("iottly: {reason}");

@@ -14,6 +14,7 @@ mod provision;
 mod release;
 mod run;
 mod serve;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,8 @@ enum Command {
     Push(Box<release::PushOptions>),
     /// Brings releases to deployment groups
     Group(group::Options),
+    /// Sends messages to addresses of your choice
+    Webhook(webhook::Options),
     /// Compiles firmware to machine code: started by this program itself
     #[command(name = children::COMPILE, hide = true)]
     Compile,
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Release(options) => exit::report(release::run_release(&options)),
         Command::Push(options) => exit::report(release::run_push(&options)),
         Command::Group(options) => exit::report(group::run(&options)),
+        Command::Webhook(options) => exit::report(webhook::run(&options)),
         Command::Run(options) => exit::report(async_main(run::run(options))),
     }
 }

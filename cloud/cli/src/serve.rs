@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use iottly_cloud::cloud::{Cloud, CloudConfig};
+use ipnet::IpNet;
 use serde_json::json;
 
 use crate::listen::{self, Stop};
@@ -29,6 +30,16 @@ pub(crate) struct Options {
     /// Requests a minute that each token may make; 0 for as many as it likes
     #[arg(long, value_name = "N", default_value_t = 6000)]
     rate_limit: u32,
+    /// A network that webhooks may go to beside the public internet; may be given several times
+    #[arg(long = "webhook-allow", value_name = "CIDR")]
+    webhook_allow: Vec<IpNet>,
+    /// Let webhooks go to https: addresses only
+    #[arg(long)]
+    webhook_https_only: bool,
+    /// File of the key that seals secrets in the database, the same for all clouds on one database
+    /// [default: seal.key in the data folder, made at the first start]
+    #[arg(long, value_name = "FILE", env = "IOTTLY_SEAL")]
+    seal_key: Option<PathBuf>,
     /// Print one line of JSON when everything is up
     #[arg(long)]
     json: bool,
@@ -41,6 +52,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut config = CloudConfig::new(options.data.clone(), options.mqtt);
     config.database_url = options.database_url;
     config.rate_limit = NonZeroU32::new(options.rate_limit);
+    config.webhooks.allow = options.webhook_allow;
+    config.webhooks.https_only = options.webhook_https_only;
+    config.webhooks.seal_key = options.seal_key;
     let cloud = Cloud::start(config).await?;
     let server = iottly_cloud::http::Server::start(listener, cloud.services());
     let (url, mqtt) = (format!("http://{http}"), cloud.mqtt_addr());

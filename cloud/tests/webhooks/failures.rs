@@ -121,9 +121,9 @@ async fn a_receiver_that_is_gone_switches_its_webhook_off() {
     assert_eq!(audit["entries"][0]["action"], "webhook.disable", "{audit}");
     let metrics = cloud.get("/metrics").await.text;
     assert!(metrics.contains("iottly_webhook_disabled_total 1"), "{metrics}");
-    let on =
-        cloud.request("PUT", &format!("/v1.0/project/<project id>/webhooks/{id}"), &[&cloud.bearer()], br#"{"enabled":true}"#);
-    assert_eq!(on.await.ok()["disabled_reason"], Value::Null);
+    let path = format!("/v1.0/project/<project id>/webhooks/{id}");
+    let on = cloud.request("PUT", &path, &[&cloud.bearer()], br#"{"enabled":true}"#).await;
+    assert_eq!(on.ok()["disabled_reason"], Value::Null);
     receiver.wait_for(2).await;
     eventually("what waited is delivered", async || shown(&cloud, &id).await["waiting"] == 0).await;
     assert_eq!(shown(&cloud, &id).await["failed"], 3, "what was skipped waits for a replay");

@@ -5,12 +5,13 @@ mod firmware;
 mod fleet;
 mod home;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
 use iottly_cloud::cloud::{Cloud, CloudConfig};
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::listen::{self, Stop};
 use announce::Announcer;
@@ -50,7 +51,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let listener = listen::http(options.http).await?;
     let http = listener.local_addr().context("the http listener has no address")?;
 
-    let cloud = Cloud::start(CloudConfig::new(home.cloud(), options.mqtt)).await?;
+    let mut config = CloudConfig::new(home.cloud(), options.mqtt);
+    // Receivers of the demo run on this machine.
+    config.webhooks.allow =
+        vec![IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)), IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST))];
+    let cloud = Cloud::start(config).await?;
     let services = cloud.services();
     let server = iottly_cloud::http::Server::start(listener, services.clone());
     announcer.step("cloud and database", &format!("http://{http}"));

@@ -34,9 +34,14 @@ impl CloudHome {
 
     /// Starts the cloud; resolves when it is up.
     pub(crate) fn start(&self) -> Process {
+        self.start_with(&[])
+    }
+
+    /// Starts the cloud with more arguments.
+    pub(crate) fn start_with(&self, args: &[&str]) -> Process {
         let (http, mqtt) = (format!("127.0.0.1:{}", self.http), format!("127.0.0.1:{}", self.mqtt));
         let mut command = Command::new(IOTTLY);
-        command.args(["serve", "--json", "--http", &http, "--mqtt", &mqtt, "--data"]).arg(self.data());
+        command.args(["serve", "--json", "--http", &http, "--mqtt", &mqtt, "--data"]).arg(self.data()).args(args);
         Process::start_until_ready("the cloud", &mut command).0
     }
 

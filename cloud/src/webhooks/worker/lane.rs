@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{HookQueue, UnixMs};
+use crate::model::{HookState, UnixMs};
 use crate::store::webhooks::{Claim, Health};
 use crate::webhooks::breaker::{Admission, Breaker, Effect, Event};
 use crate::webhooks::schedule::{self, Outcome};
@@ -22,6 +22,8 @@ const CLAIM_BYTES: usize = 1 << 20;
 
 /// The state of a hook's deliveries in this process.
 pub(super) struct Lane {
+    /// When the hook was changed last.
+    changed: UnixMs,
     pub(super) target: Arc<Target>,
     pub(super) breaker: Breaker,
     /// Requests under way.
@@ -43,8 +45,10 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(target: Target, queue: &HookQueue) -> Self {
+    pub(super) fn new(target: Target, state: &HookState) -> Self {
+        let queue = &state.queue;
         Self {
+            changed: state.hook.changed,
             target: Arc::new(target),
             breaker: Breaker::kept(queue.failures, queue.probe_at),
             running: 0,
@@ -61,9 +65,25 @@ impl Lane {
         }
     }
 
+    /// Takes in the hook as it is now. Who changed it has mended something: failures of before count no more.
+    pub(super) fn renew(&mut self, target: Target, state: &HookState) {
+        (self.target, self.more) = (Arc::new(target), true);
+        if state.hook.changed != self.changed {
+            (self.changed, self.paused_until, self.failing_since) = (state.hook.changed, 0, state.queue.failing_since);
+            self.breaker = Breaker::kept(state.queue.failures, state.queue.probe_at);
+        }
+    }
+
     /// Says whether nothing would be lost with it.
     pub(super) fn is_idle(&self, now: UnixMs) -> bool {
-        self.running == 0 && self.buffer.is_empty() && !self.claiming && !self.more && !self.in_line && now >= self.paused_until
+        let healthy = self.breaker.failures() == 0;
+        healthy
+            && self.running == 0
+            && self.buffer.is_empty()
+            && !self.claiming
+            && !self.more
+            && !self.in_line
+            && now >= self.paused_until
     }
 
     pub(super) fn is_proven(&self) -> bool {

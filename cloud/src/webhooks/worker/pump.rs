@@ -195,12 +195,9 @@ impl Pump {
             }
         };
         match self.lanes.get_mut(&key) {
-            Some(lane) => {
-                lane.target = Arc::new(target);
-                lane.more = true;
-            }
+            Some(lane) => lane.renew(target, state),
             None => {
-                self.lanes.insert(key, Lane::new(target, &state.queue));
+                self.lanes.insert(key, Lane::new(target, state));
             }
         }
         self.advance(key).await;

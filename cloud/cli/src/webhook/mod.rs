@@ -1,0 +1,189 @@
+//! `iottly webhook …`: where a project's messages are sent.
+
+mod remote;
+mod show;
+
+use std::io::Write;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use crate::exit::Failure;
+use remote::{Method, Output, Remote};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes a webhook; prints its secret, which is never shown again
+    Add(Box<AddOptions>),
+    /// Lists the webhooks with their state
+    List(ListOptions),
+    /// Sends a test message now; exit code 1 when the receiver does not answer 2xx
+    Test(OneOptions),
+    /// Shows attempts to deliver, newest first
+    Log(LogOptions),
+    /// Delivers again: one message, or all that failed or were skipped since a moment
+    Replay(ReplayOptions),
+    /// Gives a webhook a new secret; for a day requests are signed with both
+    Rotate(OneOptions),
+    /// Removes a webhook with everything that waits for it
+    Remove(OneOptions),
+}
+
+#[derive(Args)]
+struct AddOptions {
+    /// Where requests go
+    address: String,
+    #[command(flatten)]
+    remote: Remote,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Which messages: iottly (platform and agents), user (firmware) or all
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Only messages of this channel
+    #[arg(long)]
+    channel: Option<String>,
+    /// Only messages that match this MongoDB filter
+    #[arg(long, value_name = "JSON")]
+    filter: Option<String>,
+    /// Send the payload in place of the whole message
+    #[arg(long)]
+    payload_only: bool,
+    /// Send one after the other, in order
+    #[arg(long)]
+    ordered: bool,
+    /// A header of the requests, "Name: value"; may be given five times
+    #[arg(long = "header", value_name = "HEADER")]
+    headers: Vec<String>,
+}
+
+#[derive(Args)]
+struct ListOptions {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args)]
+struct OneOptions {
+    /// The webhook's id
+    id: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args)]
+struct LogOptions {
+    /// The webhook's id
+    id: String,
+    #[command(flatten)]
+    remote: Remote,
+    /// Most attempts
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: u32,
+}
+
+#[derive(Args)]
+#[group(id = "which", required = true, multiple = false)]
+struct ReplayWhich {
+    /// Id of a message
+    #[arg(long, value_name = "ID")]
+    message: Option<String>,
+    /// Unix milliseconds
+    #[arg(long, value_name = "MS")]
+    failed_since: Option<i64>,
+}
+
+#[derive(Args)]
+struct ReplayOptions {
+    /// The webhook's id
+    id: String,
+    #[command(flatten)]
+    which: ReplayWhich,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    match &options.command {
+        Command::Add(options) => {
+            let made = options.remote.ask(&Method::Post(&settings(options)?), "/webhooks")?;
+            print(&options.remote, &made, show::secret)
+        }
+        Command::List(options) => {
+            let list = options.remote.ask(&Method::Get, "/webhooks")?;
+            print(&options.remote, &list, show::list)
+        }
+        Command::Test(options) => {
+            let path = format!("{}/test", path(&options.id)?);
+            let answer = options.remote.ask(&Method::Post(&json!({})), &path)?;
+            print(&options.remote, &answer, |answer| show::attempt(&answer["attempt"]))?;
+            let failed = || Failure::Failed(anyhow::anyhow!("receiver did not take the test message"));
+            if answer["delivered"] == true { Ok(()) } else { Err(failed()) }
+        }
+        Command::Log(options) => {
+            let path = format!("{}/log?numEntries={}", path(&options.id)?, options.limit);
+            let log = options.remote.ask(&Method::Get, &path)?;
+            print(&options.remote, &log, show::log)
+        }
+        Command::Replay(options) => {
+            let body = match (&options.which.message, options.which.failed_since) {
+                (Some(message), _) => json!({"message": message}),
+                (None, since) => json!({"failed_since": since}),
+            };
+            let answer = options.remote.ask(&Method::Post(&body), &format!("{}/replay", path(&options.id)?))?;
+            print(&options.remote, &answer, |answer| format!("{} deliveries are made again\n", answer["replayed"]))
+        }
+        Command::Rotate(options) => {
+            let answer = options.remote.ask(&Method::Post(&json!({})), &format!("{}/secret/rotate", path(&options.id)?))?;
+            print(&options.remote, &answer, show::secret)
+        }
+        Command::Remove(options) => {
+            let answer = options.remote.ask(&Method::Delete, &path(&options.id)?)?;
+            print(&options.remote, &answer, |_| "removed\n".to_owned())
+        }
+    }
+}
+
+/// The path of a webhook; an id is no place for other characters.
+fn path(id: &str) -> Result<String, Failure> {
+    let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if plain { Ok(format!("/webhooks/{id}")) } else { Err(Failure::Invalid(format!("{id:?} is no id of a webhook"))) }
+}
+
+fn settings(options: &AddOptions) -> Result<Value, Failure> {
+    let mut settings = Map::new();
+    settings.insert("url".to_owned(), json!(options.address));
+    for (name, value) in [("description", &options.description), ("type", &options.kind), ("channel", &options.channel)] {
+        if let Some(value) = value {
+            settings.insert(name.to_owned(), json!(value));
+        }
+    }
+    if let Some(filter) = &options.filter {
+        let filter = serde_json::from_str(filter).map_err(|error| Failure::Invalid(format!("filter is not JSON: {error}")))?;
+        settings.insert("filter".to_owned(), filter);
+    }
+    settings.insert("payload_only".to_owned(), json!(options.payload_only));
+    settings.insert("ordered".to_owned(), json!(options.ordered));
+    let mut headers = Map::new();
+    for header in &options.headers {
+        let invalid = || Failure::Invalid(format!("header {header:?} is not of the form \"Name: value\""));
+        let (name, value) = header.split_once(':').ok_or_else(invalid)?;
+        headers.insert(name.trim().to_owned(), json!(value.trim()));
+    }
+    settings.insert("headers".to_owned(), headers.into());
+    Ok(settings.into())
+}
+
+fn print(remote: &Remote, answer: &Value, text: impl Fn(&Value) -> String) -> Result<(), Failure> {
+    let text = if remote.output == Output::Json { format!("{answer}\n") } else { text(answer) };
+    let mut out = std::io::stdout().lock();
+    Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")?)
+}
