@@ -82,13 +82,13 @@ pub(super) async fn replay(
     JsonBody(body): JsonBody<ReplayBody>,
 ) -> Answer<Replayed> {
     may_read(&access)?;
+    let key = named(&access, &id).await?.hook.key;
     let invalid = |message: &str| ApiError::invalid("invalid_body", message);
     let which = match (body.message, body.failed_since) {
         (Some(message), None) => Replay::One(message.parse().map_err(|_| invalid("message is not 24 hex digits"))?),
         (None, Some(since)) => Replay::FailedSince(since),
         _ => return Err(invalid("body holds either message or failed_since")),
     };
-    let key = named(&access, &id).await?.hook.key;
     let now = access.services().webhooks.now();
     let replayed = change(&access, key.hook, Change::ReplayWebhook(key.hook, which), now).await?;
     Ok(Spaced(Replayed { replayed, status: OK }))

@@ -45,7 +45,7 @@ async fn what_cannot_be_configured_is_refused_with_its_reason() {
         (json!({}), "url is missing"),
         (json!({"url": "http://example.com/", "type": "mine"}), "type is not"),
         (json!({"url": "http://example.com/", "filter": {"$where": "1"}}), "$where"),
-        (json!({"url": "http://example.com/", "filter": "text"}), "filter"),
+        (json!({"url": "http://example.com/", "filter": "text"}), "expected a map"),
         (json!({"url": "http://example.com/", "secret": "mine"}), "secret"),
         (json!({"url": "http://example.com/", "description": "x".repeat(1025)}), "description"),
         (json!({"url": "http://example.com/", "headers": {"X-A": "1\r\nX-B: 2"}}), "X-A"),

@@ -1,4 +1,5 @@
 //! A cloud and agents as separate processes, with fixed ports so that either side can be restarted.
+#![allow(dead_code, reason = "each test program uses its share of these helpers")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
