@@ -69,7 +69,7 @@ struct Finished {
 
 /// What the store answered.
 enum Told {
-    Hook(HookKey, store::Result<Option<HookState>>),
+    Hook(HookKey, Box<store::Result<Option<HookState>>>),
     Due(store::Result<Vec<HookState>>),
     Claims { key: HookKey, asked: usize, until: UnixMs, claims: store::Result<Vec<Claim>> },
 }
@@ -141,7 +141,7 @@ impl Pump {
             && let Some(key) = self.unread.pop_first()
         {
             let store = Arc::clone(&self.parts.store);
-            self.asking.spawn(async move { Told::Hook(key, store.webhook(key).await) });
+            self.asking.spawn(async move { Told::Hook(key, Box::new(store.webhook(key).await)) });
         }
     }
 
@@ -161,9 +161,11 @@ impl Pump {
 
     async fn told(&mut self, told: Told) {
         match told {
-            Told::Hook(key, Ok(Some(state))) if state.hook.enabled => self.open(key, &state).await,
-            Told::Hook(key, Ok(_)) => self.close(key).await,
-            Told::Hook(key, Err(error)) => tracing::error!(hook = %key.hook, %error, "webhook is read later"),
+            Told::Hook(key, found) => match *found {
+                Ok(Some(state)) if state.hook.enabled => self.open(key, &state).await,
+                Ok(_) => self.close(key).await,
+                Err(error) => tracing::error!(hook = %key.hook, %error, "webhook is read later"),
+            },
             Told::Due(due) => {
                 self.polling = false;
                 match due {
