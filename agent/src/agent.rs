@@ -122,8 +122,14 @@ impl Agent {
 
         let endpoint =
             Endpoint { host: config.broker.host, port: config.broker.port, device: config.device_id, secret: config.secret };
-        let links =
-            Links { outbox: outbox.clone(), inbox: delivery_tx, status: status.clone(), settings: settings_tx, stop: stopped };
+        let links = Links {
+            outbox: outbox.clone(),
+            inbox: delivery_tx,
+            status: status.clone(),
+            settings: settings_tx,
+            directives: update.as_ref().map(UpdateThread::directives),
+            stop: stopped,
+        };
         let seed = getrandom::u64().map_err(|error| AgentError::System(io::Error::other(error)))?;
         let link = tokio::spawn(link::Actor::new(endpoint, BootId::random(), versions(), seed, links).run());
         tracing::info!(device.id = %config.device_id, "agent started");

@@ -21,6 +21,8 @@ use crate::message_id::MessageIds;
 use crate::metrics::Metrics;
 use crate::model::UnixMs;
 use crate::rate::RateLimit;
+use crate::releases::Shelf;
+use crate::rollout::{Builder, Rollouts};
 use crate::store::{self, Database, Store, StoreError};
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
 
@@ -47,6 +49,8 @@ pub struct CloudConfig {
     pub rate_limit: Option<NonZeroU32>,
     /// Where webhooks may go, and what seals their secrets.
     pub webhooks: WebhookConfig,
+    /// What builds code for releases; without it only uploaded components become releases.
+    pub builder: Option<Builder>,
 }
 
 impl CloudConfig {
@@ -54,7 +58,7 @@ impl CloudConfig {
     #[must_use]
     pub fn new(data: PathBuf, mqtt: SocketAddr) -> Self {
         let webhooks = WebhookConfig::default();
-        Self { data, database_url: None, mqtt, presence_grace: PRESENCE_GRACE, rate_limit: None, webhooks }
+        Self { data, database_url: None, mqtt, presence_grace: PRESENCE_GRACE, rate_limit: None, webhooks, builder: None }
     }
 
     /// The database to open.
@@ -91,6 +95,8 @@ pub struct Services {
     pub commands: Arc<CommandService>,
     /// Settings of devices.
     pub configs: Arc<DeviceConfigs>,
+    /// Releases and rollouts.
+    pub rollouts: Arc<Rollouts>,
     /// Messages as they are stored.
     pub live: Arc<LiveHub>,
     /// The MQTT broker.
@@ -140,6 +146,7 @@ pub struct Cloud {
     ingest: Ingest,
     deliverer: Deliverer,
     housekeeping: JoinHandle<()>,
+    executor: JoinHandle<()>,
     _lock: DataLock,
 }
 
@@ -162,21 +169,26 @@ impl Cloud {
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
         let commands = Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared), Arc::clone(&metrics)));
         let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
+        let (shelf, builder) = (Shelf::new(&config.data, config.webhooks.seal_key.clone()), config.builder.clone());
+        let rollouts = Arc::new(Rollouts::new(Arc::clone(&store), Arc::clone(&shared), shelf, builder));
         let live = Arc::new(LiveHub::default());
         let parts = IngestParts {
             store: Arc::clone(&store),
             broker: Arc::clone(&shared),
             commands: Arc::clone(&commands),
             configs: Arc::clone(&configs),
+            rollouts: Arc::clone(&rollouts),
             live: Arc::clone(&live),
             metrics: Arc::clone(&metrics),
         };
         let ingest = Ingest::start(queue, parts, config.presence_grace);
         let housekeeping = tokio::spawn(housekeeping::keep_house(Arc::clone(&store)));
+        let executor = tokio::spawn(Arc::clone(&rollouts).run());
         let services = Services {
             store,
             commands,
             configs,
+            rollouts,
             live,
             broker: shared,
             ids,
@@ -187,7 +199,7 @@ impl Cloud {
             queue: handle,
             started: clock::now(),
         };
-        Ok(Self { services, broker, ingest, deliverer, housekeeping, _lock: lock })
+        Ok(Self { services, broker, ingest, deliverer, housekeeping, executor, _lock: lock })
     }
 
     /// The parts that request handlers use.
@@ -205,6 +217,7 @@ impl Cloud {
     /// Stops within four seconds; everything that was acknowledged is committed, the rest comes again.
     pub async fn shutdown(self) {
         self.housekeeping.abort();
+        self.executor.abort();
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
         self.deliverer.finish(RECORD).await;

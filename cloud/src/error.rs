@@ -8,6 +8,7 @@ use crate::api::dto::ErrorDto;
 use crate::command::SubmitError;
 use crate::filter::FilterError;
 use crate::model::InvalidDefinition;
+use crate::rollout::FlashError;
 use crate::store::StoreError;
 
 /// An answer that is not a success: `{"error", "code", "request_id"}` and the status.
@@ -124,6 +125,22 @@ impl From<StoreError> for ApiError {
             StoreError::Refused(_) => Self::new(StatusCode::CONFLICT, "refused", error.to_string()),
             StoreError::Full { .. } => Self::new(StatusCode::CONFLICT, "limit_reached", error.to_string()),
             _ => Self::internal(&error),
+        }
+    }
+}
+
+impl From<FlashError> for ApiError {
+    fn from(error: FlashError) -> Self {
+        match error {
+            FlashError::NoBranch(_) => Self::invalid("no_branch", error.to_string()),
+            FlashError::NoRevision(_) => Self::invalid("no_revision", error.to_string()),
+            FlashError::NothingBefore(_) => Self::new(StatusCode::CONFLICT, "nothing_before", error.to_string()),
+            FlashError::NoBuilder => Self::not_implemented("no_builder", error.to_string()),
+            FlashError::Code(_) => Self::invalid("invalid_code", error.to_string()),
+            FlashError::Policy(_) => Self::invalid("invalid_policy", error.to_string()),
+            FlashError::Wider(_) => Self::new(StatusCode::CONFLICT, "capabilities_wider", error.to_string()),
+            FlashError::Store(error) => error.into(),
+            FlashError::Release(_) | FlashError::Failed(_) => Self::internal(&error),
         }
     }
 }

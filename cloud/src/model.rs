@@ -7,6 +7,8 @@ use iottly_protocol::{CommandId, DeviceId, FirmwareReport, GroupId, Level, Messa
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::rollout::Policy;
+
 mod access;
 mod change;
 mod code;
@@ -14,6 +16,7 @@ mod config;
 mod definition;
 mod ids;
 mod limits;
+mod rollout;
 mod webhook;
 
 pub use access::{Principal, Scopes, SecretHash, Token};
@@ -24,8 +27,11 @@ pub use code::{
 };
 pub use config::{ConfigState, TakenConfig};
 pub use definition::{Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised};
-pub use ids::{SnippetId, TokenId, WebhookId};
+pub use ids::{RolloutId, SnippetId, TokenId, WebhookId};
 pub use limits::{HourUsage, Limits, Usage};
+pub use rollout::{
+    KnownFacts, NewRollout, Rollout, RolloutKind, RolloutMember, RolloutStatus, RolloutStep, Steer, StoredRelease, Telling, Told,
+};
 pub use webhook::{HookAttempt, HookKey, HookKind, HookQueue, HookState, Replay, Webhook};
 
 /// Unix time in milliseconds. Decisions get it as an argument; only the shells read the clock.
@@ -108,6 +114,8 @@ pub struct Group {
     pub current_revision: String,
     /// Devices in it, sorted.
     pub boards: Vec<DeviceId>,
+    /// How rollouts in it spread.
+    pub policy: Policy,
 }
 
 /// Name of every project's default group.

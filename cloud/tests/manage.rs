@@ -232,7 +232,7 @@ async fn the_default_group_stays_and_takes_who_has_no_other() {
     send(&cloud, "PUT", &format!("/deploymentgroups/{id}"), json!({"name": "renamed", "branch": "main"})).await.ok();
     assert!(send(&cloud, "POST", &flash(&id), Value::Null).await.error(400).contains("no saved version"));
     send(&cloud, "POST", "/branches/main/revisions", json!({})).await.ok();
-    assert!(send(&cloud, "POST", &flash(&id), Value::Null).await.error(501).contains("nothing was sent"));
+    assert!(send(&cloud, "POST", &flash(&id), Value::Null).await.error(501).contains("no builder"));
     send(&cloud, "POST", &flash("a2792ce8-216f-477c-a5cc-4f7e9f407e29"), Value::Null).await.error(403);
     assert!(
         send(&cloud, "DELETE", "/branches/main", Value::Null).await.error(409).contains("renamed"),

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use iottly_cloud::auth::mint_token;
 use iottly_cloud::command::CommandRequest;
 use iottly_cloud::model::{
-    Change, Definition, DefinitionOption, Direction, HookKey, HookKind, OptionKind, Principal, Scope, Scopes, SecretHash,
-    SnippetEdit, Webhook, WebhookId,
+    Change, Definition, DefinitionOption, Direction, HookKey, HookKind, NewRollout, OptionKind, Principal, RolloutId,
+    RolloutKind, Scope, Scopes, SecretHash, SnippetEdit, StoredRelease, Webhook, WebhookId,
 };
+use iottly_cloud::rollout::Policy;
 use iottly_cloud::store::ScanBounds;
 use iottly_cloud::webhooks::sign::Secret;
 use iottly_cloud::webhooks::{sealed_headers, sealed_secret};
@@ -139,6 +140,10 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
     for change in [Change::SaveSnippets(branch.clone(), vec![edit]), save] {
         store.change(scope.project, &by, change, 1).await.expect("applies");
     }
+    let rollout = RolloutId::random();
+    for change in rollout_of(tenant, rollout, &branch) {
+        store.change(scope.project, &by, change, 1).await.expect("applies");
+    }
     cloud.store(scope, 1_492_597_597_019, &[&format!(r#"{{"{SECRET}":1}}"#)]).await;
     let request = CommandRequest { cmd_type: cmd_type.clone(), values: Map::new(), ttl_ms: None };
     let now = iottly_cloud::clock::now();
@@ -156,13 +161,44 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
         ("type", cmd_type),
         ("branch", branch),
         ("revision", "1".to_owned()),
+        ("release", "1".to_owned()),
+        ("rollout", rollout.to_string()),
     ])
+}
+
+/// A release and a rollout of it.
+fn rollout_of(tenant: &Tenant, id: RolloutId, branch: &str) -> [Change; 2] {
+    let release = StoredRelease {
+        seq: 1,
+        path: format!("app/{branch}/1.wasm"),
+        branch: branch.to_owned(),
+        revision: 1,
+        sha256: SECRET.into(),
+        size: 1,
+        source: SECRET.into(),
+        capabilities: vec![SECRET.into()],
+        grace_ms: 1,
+        author: SECRET.into(),
+        created: 1,
+    };
+    let rollout = NewRollout {
+        id,
+        group: tenant.group,
+        release: 1,
+        kind: RolloutKind::Install,
+        policy: Policy::default(),
+        approved: vec![SECRET.into()],
+        force: false,
+        note: SECRET.into(),
+    };
+    [Change::AddRelease(Box::new(release)), Change::StartRollout(Box::new(rollout))]
 }
 
 /// Everything that a request could have changed.
 async fn state(cloud: &TestCloud, scope: Scope) -> String {
     let (store, project) = (&cloud.services.store, scope.project);
     let tokens = store.tokens(project).await.expect("reads");
+    let rollouts = store.rollouts(project, None, 100).await.expect("reads");
     let history = store.scan(scope, ScanBounds::default(), 100).await.expect("reads");
     format!(
         "{:?}",
@@ -171,6 +207,11 @@ async fn state(cloud: &TestCloud, scope: Scope) -> String {
             (store.devices(project).await.expect("reads"), store.groups(project).await.expect("reads")),
             (store.definitions(project).await.expect("reads"), store.branches(project).await.expect("reads")),
             (tokens.len(), store.licences(project).await.expect("reads"), store.webhooks(project).await.expect("reads")),
+            (
+                store.releases(project, None, 100).await.expect("reads"),
+                rollouts.len(),
+                rollouts.first().map(|first| first.run.wish)
+            ),
             (store.open_commands(scope).await.expect("reads"), history.len()),
             store.audit(project, None, 100).await.expect("reads"),
         )

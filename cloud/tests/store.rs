@@ -63,6 +63,9 @@ suites! {
         messages_over_a_limit_are_refused_by_name,
         the_oldest_messages_go_when_bytes_are_over,
         a_replaced_board_gets_a_code_of_its_own;
+    rollouts:
+        a_rollout_goes_its_way,
+        facts_and_counters_are_the_devices_own;
     model:
         histories_are_what_a_model_in_memory_says;
 }

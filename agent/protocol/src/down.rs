@@ -20,6 +20,8 @@ envelope! {
         Cancel(Cancel) = "cancel",
         /// The settings of the device; sent when they change, and after each welcome if there are any.
         Config(DeviceConfig) = "config",
+        /// Which release to run; sent when it is decided, and after a welcome until the device has ended it.
+        Directive(SignedDirective) = "directive",
     }
 }
 
@@ -80,6 +82,21 @@ impl PartialEq for DeviceConfig {
 }
 
 impl Eq for DeviceConfig {}
+
+/// A [`Directive`](crate::release::Directive) as it was signed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignedDirective {
+    /// The document, at most [`MAX_DIRECTIVE_BYTES`](crate::release::MAX_DIRECTIVE_BYTES); its text as it was signed.
+    pub document: Box<RawValue>,
+}
+
+impl PartialEq for SignedDirective {
+    fn eq(&self, other: &Self) -> bool {
+        self.document.get() == other.document.get()
+    }
+}
+
+impl Eq for SignedDirective {}
 
 /// How far the cloud has a stream: every number up to `upto` is stored, refused or a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

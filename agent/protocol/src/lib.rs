@@ -21,11 +21,13 @@ pub mod tuf;
 mod up;
 
 pub use command::{CommandResult, CommandState};
-pub use down::{Ack, Cancel, Command, DeviceConfig, Down, Refuse, StreamCheck, StreamPosition, Welcome};
+pub use down::{Ack, Cancel, Command, DeviceConfig, Down, Refuse, SignedDirective, StreamCheck, StreamPosition, Welcome};
 pub use envelope::WIRE_VERSION;
 pub use error::DecodeError;
 pub use id::{BootId, CommandId, ConnId, DeviceId, GroupId, IdError, ProjectId, StreamId};
-pub use record::{ConfigReport, FirmwareReport, FirmwareState, Level, LogLine, Message, MessageKind, Record, Report};
+pub use record::{
+    ConfigReport, FirmwareReport, FirmwareState, Level, LogLine, Message, MessageKind, Record, Report, UpdateReport,
+};
 pub use status::Status;
 pub use topic::{Topic, TopicError};
 pub use up::{Batch, Gap, GapReason, Hello, StreamClass, StreamInfo, Up, Versions, encode_batch};

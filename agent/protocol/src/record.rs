@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::release::{DeviceFacts, Reason, UpdateState};
 use crate::{CommandResult, DecodeError};
 
 /// One numbered entry of a stream.
@@ -103,6 +104,29 @@ pub enum Report {
     Firmware(FirmwareReport),
     /// The settings that the firmware reads now.
     Config(ConfigReport),
+    /// Where an update is.
+    Update(UpdateReport),
+    /// What decides on releases here: told at the agent's start and after each update.
+    Facts(Box<DeviceFacts>),
+}
+
+/// Where an update is, in the words of its device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateReport {
+    /// Id of the directive. For one that was refused it is only what the document claims.
+    pub directive: String,
+    /// sha256 of the release, hex; empty when the directive does not say.
+    pub sha256: String,
+    /// How far it is.
+    pub state: UpdateState,
+    /// Why it waits or has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What exactly, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Device time, unix milliseconds.
+    pub at_ms: u64,
 }
 
 /// Which settings a device has taken.

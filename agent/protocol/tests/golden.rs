@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
 use iottly_protocol::*;
 use serde_json::value::RawValue;
 
+const DEVICE: &str = "00000000-0000-4000-8000-000000000005";
 const STREAM: &str = "00000000-0000-4000-8000-000000000001";
 const BOOT: &str = "00000000-0000-4000-8000-000000000002";
 const CONN: &str = "00000000-0000-4000-8000-000000000003";
@@ -173,6 +175,61 @@ fn config_and_its_report() {
     record(
         &Record::Report(Report::Config(ConfigReport { version: 3, at_ms: 5 })),
         r#"{"report":{"config":{"version":3,"at_ms":5}}}"#,
+    );
+}
+
+#[test]
+fn directive() {
+    let document = raw(r#"{"signed":{"id":"d-7","b":1.0},"signatures":[]}"#).to_owned();
+    down(
+        &Down::Directive(SignedDirective { document }),
+        r#"{"v":1,"directive":{"document":{"signed":{"id":"d-7","b":1.0},"signatures":[]}}}"#,
+    );
+}
+
+#[test]
+fn update_reports() {
+    let mut report = UpdateReport {
+        directive: "d-7".into(),
+        sha256: "ab".into(),
+        state: UpdateState::Trial,
+        reason: None,
+        detail: None,
+        at_ms: 5,
+    };
+    record(
+        &Record::Report(Report::Update(report.clone())),
+        r#"{"report":{"update":{"directive":"d-7","sha256":"ab","state":"trial","at_ms":5}}}"#,
+    );
+    report.state = UpdateState::RolledBack;
+    report.reason = Some(Reason::CrashLoop);
+    report.detail = Some("tick: trap".into());
+    record(
+        &Record::Report(Report::Update(report)),
+        r#"{"report":{"update":{"directive":"d-7","sha256":"ab","state":"rolled_back","reason":"crash_loop","detail":"tick: trap","at_ms":5}}}"#,
+    );
+    let facts = DeviceFacts {
+        device: id(DEVICE),
+        project: ProjectId::from_bytes([1; 12]),
+        group: None,
+        board: "virtual".into(),
+        abi: "0.1.0".into(),
+        root_version: 1,
+        counter: 7,
+        running_seq: 3,
+        running_sha256: "ab".into(),
+        floor: 2,
+        free: 1000,
+        data_schema: 1,
+        capabilities: vec!["gpio".into()],
+        quarantined: vec!["cd".into()],
+        clock_trusted: true,
+    };
+    record(
+        &Record::Report(Report::Facts(Box::new(facts))),
+        &format!(
+            r#"{{"report":{{"facts":{{"device":"{DEVICE}","project":"010101010101010101010101","board":"virtual","abi":"0.1.0","root_version":1,"counter":7,"running_seq":3,"running_sha256":"ab","floor":2,"free":1000,"data_schema":1,"capabilities":["gpio"],"quarantined":["cd"],"clock_trusted":true}}}}}}"#
+        ),
     );
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use iottly_protocol::{BootId, Command, CommandId, DeviceConfig, Down, StreamClass, StreamInfo, Versions};
+use iottly_protocol::{BootId, Command, CommandId, DeviceConfig, Down, SignedDirective, StreamClass, StreamInfo, Versions};
 use rumqttc::{AsyncClient, Publish};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -10,6 +10,7 @@ use super::session::{Effect, Event, Identity, Session};
 use crate::clock::Monotonic;
 use crate::outbox::{Outbox, Page};
 use crate::status::StatusBoard;
+use crate::update::Directives;
 
 /// Reads of the queue under way: one for each stream.
 const READS: usize = 2;
@@ -46,6 +47,8 @@ pub(crate) struct Links {
     pub(crate) status: StatusBoard,
     /// The settings that the cloud named last.
     pub(crate) settings: watch::Sender<Option<DeviceConfig>>,
+    /// Who looks at directives, on a device that takes releases.
+    pub(crate) directives: Option<Directives>,
     /// Turns true when the agent stops.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -118,6 +121,9 @@ impl Actor {
     }
 
     fn handle(&mut self, event: Event, mut receipt: Option<Receipt>) {
+        if let Some(directives) = &self.links.directives {
+            self.session.accepted(directives.counter());
+        }
         let effects = self.session.handle(event, self.clock.now_ms());
         for effect in effects {
             self.perform(effect, &mut receipt);
@@ -162,6 +168,7 @@ impl Actor {
             Effect::Command(command) => self.deliver(receipt, |receipt| Delivery::Command(command, receipt)),
             // The latest word counts, and it is repeated after each welcome: nothing is lost when this one is.
             Effect::Config(config) => _ = self.links.settings.send(Some(config)),
+            Effect::Directive(directive) => self.direct(&directive),
             Effect::Cancel(id) => self.deliver(receipt, |receipt| Delivery::Cancel(id, receipt)),
         }
     }
@@ -171,6 +178,14 @@ impl Actor {
         match self.links.outbox.clock() {
             Some(clock) => clock.date(page),
             None => page,
+        }
+    }
+
+    /// The cloud sends a directive again until the device has ended it: one that is not taken now comes back.
+    fn direct(&self, directive: &SignedDirective) {
+        let document = directive.document.get().as_bytes().to_vec();
+        if !self.links.directives.as_ref().is_some_and(|directives| directives.put(document)) {
+            tracing::warn!(device.id = %self.endpoint.device, "a directive came and nobody looks at it");
         }
     }
 

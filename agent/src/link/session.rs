@@ -5,8 +5,8 @@
 //! connection starts again behind the last acknowledgement.
 
 use iottly_protocol::{
-    BootId, Command, CommandId, ConnId, DeviceConfig, Down, Hello, StreamClass, StreamId, StreamInfo, StreamPosition, Up,
-    Versions, Welcome,
+    BootId, Command, CommandId, ConnId, DeviceConfig, Down, Hello, SignedDirective, StreamClass, StreamId, StreamInfo,
+    StreamPosition, Up, Versions, Welcome,
 };
 
 use super::LinkState;
@@ -66,6 +66,8 @@ pub(super) enum Effect {
     Cancel(CommandId),
     /// Take these settings for the firmware.
     Config(DeviceConfig),
+    /// Look at this directive.
+    Directive(SignedDirective),
 }
 
 /// What a hello says about the device.
@@ -93,6 +95,8 @@ pub(super) struct Session {
     backoff: Backoff,
     tracks: [Track; 2],
     refused: u64,
+    /// The highest directive counter that was accepted.
+    counter: u64,
 }
 
 impl Session {
@@ -105,7 +109,13 @@ impl Session {
             backoff: Backoff::new(seed),
             tracks: streams.map(Track::new),
             refused: 0,
+            counter: 0,
         }
+    }
+
+    /// Says which directive was accepted last; the next hello tells the cloud.
+    pub(super) fn accepted(&mut self, counter: u64) {
+        self.counter = counter;
     }
 
     /// What the outside may know of the link.
@@ -175,7 +185,7 @@ impl Session {
             conn: self.conn,
             versions: self.identity.versions.clone(),
             capabilities: self.identity.capabilities.clone(),
-            directive_counter: 0,
+            directive_counter: self.counter,
             streams: self.tracks.iter().map(|track| track.info).collect(),
         };
         effects.push(Effect::Publish(Up::Hello(hello).encode()));
@@ -221,6 +231,7 @@ impl Session {
             Down::Command(command) => effects.push(Effect::Command(command)),
             Down::Cancel(cancel) => effects.push(Effect::Cancel(cancel.id)),
             Down::Config(config) => effects.push(Effect::Config(config)),
+            Down::Directive(directive) => effects.push(Effect::Directive(directive)),
         }
     }
 

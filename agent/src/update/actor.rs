@@ -12,9 +12,9 @@ use iottly_sandbox::{Cache, Runtime};
 use iottly_update::{Event, MetaError, Offer, Repository, SystemDisk, TrustFolder, Updater};
 
 use super::config::UpdateConfig;
+use super::directives::Directives;
 use super::host::DeviceHost;
-use super::messages;
-use crate::clock::{Monotonic, unix_ms};
+use crate::clock::Monotonic;
 use crate::guest::{Jobs, News};
 use crate::outbox::Outbox;
 use crate::threads::ended;
@@ -24,8 +24,13 @@ const INPUTS: usize = 16;
 /// How long the thread waits before it takes up an update that its disk has stopped.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
+/// How soon a directive is looked at again that could not be verified, milliseconds.
+const LOOK_AGAIN_MS: u64 = 1000;
+
 /// What reaches the thread.
 pub(super) enum Input {
+    /// The cloud has sent a directive.
+    Directive(Vec<u8>),
     /// What became of the firmware on trial.
     News(News),
     /// The agent stops.
@@ -48,6 +53,7 @@ pub(crate) struct UpdateParts {
 /// A handle on the thread.
 pub(crate) struct UpdateThread {
     inputs: SyncSender<Input>,
+    directives: Directives,
     thread: thread::JoinHandle<()>,
 }
 
@@ -63,9 +69,25 @@ impl UpdateThread {
             trust.put("root", &std::fs::read(&parts.config.root).map_err(named)?)?;
         }
         let (news, inputs) = sync_channel(INPUTS);
-        let actor = Actor { parts, trust, news: news.clone(), inputs, clock: Monotonic::start(), seen: Vec::new(), told: None };
+        let directives = Directives::new(news.clone());
+        let actor = Actor {
+            parts,
+            trust,
+            news: news.clone(),
+            inputs,
+            directives: directives.clone(),
+            clock: Monotonic::start(),
+            seen: Vec::new(),
+            sent: None,
+            told: None,
+        };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || actor.run())?;
-        Ok(Self { inputs: news, thread })
+        Ok(Self { inputs: news, directives, thread })
+    }
+
+    /// Where directives from the cloud go.
+    pub(crate) fn directives(&self) -> Directives {
+        self.directives.clone()
     }
 
     /// Asks the thread to end; an update under way goes on at the next start.
@@ -81,11 +103,14 @@ struct Actor {
     trust: TrustFolder,
     news: SyncSender<Input>,
     inputs: Receiver<Input>,
+    directives: Directives,
     clock: Monotonic,
     /// The directive that was followed last.
     seen: Vec<u8>,
+    /// A directive from the cloud, and when to look at it (again); the latest counts.
+    sent: Option<(Vec<u8>, u64)>,
     /// Why a directive was refused last.
-    told: Option<Refusal>,
+    told: Option<(Vec<u8>, Refusal)>,
 }
 
 type DeviceUpdater = Updater<SystemDisk, DeviceHost>;
@@ -100,6 +125,7 @@ impl Actor {
             tracing::warn!(device.id = %self.parts.device, error = %failed, "the update stands still");
             match self.inputs.recv_timeout(AFTER_FAILURE) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Input::Directive(document)) => self.sent = Some((document, 0)),
                 Ok(Input::News(_)) | Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -132,14 +158,18 @@ impl Actor {
         let mut updater = Updater::boot(disk, self.host())?;
         let every = self.parts.config.poll_seconds.max(1).saturating_mul(1000);
         let mut look_at = 0;
+        self.facts(&mut updater);
         loop {
             if updater.memory().last.is_some() {
                 // Its report is in the queue, on the disk.
                 updater.handle(Event::Reported)?;
+                self.facts(&mut updater);
             }
             let now_ms = self.clock.now_ms();
-            let due = updater.wake_at().map_or(look_at, |at| at.min(look_at));
+            let sent_at = self.sent.as_ref().map(|(_, at)| *at);
+            let due = [updater.wake_at(), sent_at].into_iter().flatten().fold(look_at, u64::min);
             match self.inputs.recv_timeout(Duration::from_millis(due.saturating_sub(now_ms))) {
+                Ok(Input::Directive(document)) => self.sent = Some((document, 0)),
                 Ok(Input::News(News::Healthy)) => updater.handle(Event::Healthy)?,
                 Ok(Input::News(News::Failed(why))) => updater.handle(Event::Trapped(why))?,
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -147,6 +177,9 @@ impl Actor {
                     let now_ms = self.clock.now_ms();
                     if updater.wake_at().is_some_and(|at| at <= now_ms) {
                         updater.handle(Event::Tick)?;
+                    }
+                    if let Some((document, _)) = self.sent.take_if(|(_, at)| *at <= now_ms) {
+                        self.consider_sent(&mut updater, document)?;
                     }
                     if look_at <= now_ms {
                         self.look(&mut updater)?;
@@ -162,7 +195,7 @@ impl Actor {
         let ids = [Some(self.parts.device.to_string()), self.parts.config.group.map(|group| group.to_string())];
         for id in ids.into_iter().flatten() {
             match updater.host().repository.directive(&id) {
-                Ok(Some(document)) if document != self.seen => return self.consider(updater, document),
+                Ok(Some(document)) if document != self.seen => return self.consider(updater, document).map(drop),
                 Ok(Some(_)) => return Ok(()),
                 Ok(None) => {}
                 Err(error) => tracing::debug!(device.id = %self.parts.device, error, "no directive can be fetched"),
@@ -171,35 +204,60 @@ impl Actor {
         Ok(())
     }
 
-    fn consider(&mut self, updater: &mut DeviceUpdater, document: Vec<u8>) -> io::Result<()> {
+    /// Considers what the cloud has sent; what cannot be verified yet is looked at again, unless something newer comes.
+    fn consider_sent(&mut self, updater: &mut DeviceUpdater, document: Vec<u8>) -> io::Result<()> {
+        if !self.consider(updater, document.clone())? {
+            self.sent = Some((document, self.clock.now_ms().saturating_add(LOOK_AGAIN_MS)));
+        }
+        self.directives.accepted(updater.memory().counter);
+        Ok(())
+    }
+
+    /// Follows a directive or says why not; false when that cannot be decided now.
+    fn consider(&mut self, updater: &mut DeviceUpdater, document: Vec<u8>) -> io::Result<bool> {
         let memory = updater.memory().clone();
         match updater.host().admit(&document, &memory) {
             // It was followed before and lies there until the next one comes.
             Ok(None) => {
                 self.seen = document;
-                Ok(())
+                Ok(true)
             }
             Ok(Some(directive)) => {
                 let text = String::from_utf8_lossy(&document).into_owned();
-                self.seen = document;
-                self.told = None;
-                updater.handle(Event::Offer(offer(directive, text)))
+                let counter = directive.counter;
+                updater.handle(Event::Offer(offer(directive, text)))?;
+                // In the last steps of an update nothing else is begun: it is looked at again when it comes again.
+                if updater.memory().counter >= counter {
+                    self.seen = document;
+                    self.told = None;
+                }
+                Ok(true)
             }
             // It is tried again with the next look.
             Err(MetaError::Unreachable(detail)) => {
                 tracing::debug!(device.id = %self.parts.device, detail, "a directive cannot be verified yet");
-                Ok(())
+                Ok(false)
             }
             // Told once; looked at again, for its time may come and the repository may be brought up to date.
             Err(MetaError::Refused(why)) => {
-                if self.told.as_ref() != Some(&why) {
+                let told = Some((document, why));
+                if self.told != told
+                    && let Some((document, why)) = &told
+                {
                     tracing::warn!(device.id = %self.parts.device, ?why, "a directive is refused");
-                    updater.host().say(messages::refused(&document, why.reason.as_str(), &why.detail, unix_ms()));
-                    self.told = Some(why);
+                    updater.host().refuse(document, why);
                 }
-                Ok(())
+                self.told = told;
+                Ok(true)
             }
         }
+    }
+
+    /// Tells the cloud what decides on releases here.
+    fn facts(&self, updater: &mut DeviceUpdater) {
+        let memory = updater.memory().clone();
+        self.directives.accepted(memory.counter);
+        updater.host().tell_facts(&memory);
     }
 }
 

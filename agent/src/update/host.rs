@@ -4,8 +4,8 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use iottly_protocol::release::{DeviceFacts, Directive, Reason, Refusal, Release, admit_directive, admit_release};
-use iottly_protocol::tuf::{Client, FetchError, Instant, Schemes, TufError};
-use iottly_protocol::{DeviceId, StreamClass};
+use iottly_protocol::tuf::{Client, FetchError, Instant, Schemes, Store as _, TufError};
+use iottly_protocol::{DeviceId, Record, Report, StreamClass};
 use iottly_sandbox::{Cache, Runtime};
 use iottly_update::{Host, Memory, MetaError, Now, Offer, Planned, Progress, Repository, Running, TrustFolder, files};
 
@@ -68,7 +68,7 @@ impl DeviceHost {
             group: self.config.group,
             board: self.config.board.clone(),
             abi: self.abi.to_owned(),
-            root_version: 0,
+            root_version: self.root_version(),
             counter,
             running_seq: committed.map_or(0, |committed| committed.release_seq),
             running_sha256: committed.map(|committed| committed.sha256.clone()).unwrap_or_default(),
@@ -79,6 +79,13 @@ impl DeviceHost {
             quarantined: memory.quarantined.clone(),
             clock_trusted: true,
         }
+    }
+
+    /// Version of the root that is trusted; 0 when it cannot be read.
+    fn root_version(&self) -> u64 {
+        let root = self.trust.clone().get("root").ok().flatten().unwrap_or_default();
+        let root: serde_json::Value = serde_json::from_slice(&root).unwrap_or_default();
+        root["signed"]["version"].as_u64().unwrap_or(0)
     }
 
     fn client(&self, memory: &Memory) -> Result<(Client<Repository, TrustFolder>, Instant), MetaError> {
@@ -134,12 +141,23 @@ impl DeviceHost {
         Watch { every: every.clamp(HEALTH_EVERY.0, HEALTH_EVERY.1), tell: Arc::new(tell) }
     }
 
-    pub(super) fn say(&self, record: Vec<u8>) -> bool {
-        let offered = self.outbox.offer_durable(StreamClass::History, record);
-        if let Err(error) = &offered {
-            tracing::warn!(device.id = %self.device, %error, "an agent message was not taken by the queue");
+    fn say(&self, class: StreamClass, record: Vec<u8>) {
+        if let Err(error) = self.outbox.offer(class, record) {
+            tracing::warn!(device.id = %self.device, %error, "a report was not taken by the queue");
         }
-        offered.is_ok()
+    }
+
+    /// Tells the cloud that a directive is not taken.
+    pub(super) fn refuse(&self, document: &[u8], why: &Refusal) {
+        let report = messages::refused(document, why, self.outbox.now_ms());
+        self.say(StreamClass::History, messages::entry(&report, None));
+        self.say(StreamClass::Control, Record::Report(Report::Update(report)).encode());
+    }
+
+    /// Tells the cloud what it needs to know who would take a release.
+    pub(super) fn tell_facts(&self, memory: &Memory) {
+        let facts = Box::new(self.facts(memory, memory.counter));
+        self.say(StreamClass::Control, Record::Report(Report::Facts(facts)).encode());
     }
 }
 
@@ -195,6 +213,11 @@ impl Host for DeviceHost {
 
     fn report(&mut self, progress: Progress) {
         tracing::info!(device.id = %self.device, ?progress, "update");
-        self.say(messages::progress(&progress, self.release_seq, unix_ms()));
+        let report = messages::progress(&progress, self.outbox.now_ms());
+        // How it ended is for people to find in the history; the steps are for who watches.
+        if report.state.is_ending() {
+            self.say(StreamClass::History, messages::entry(&report, self.release_seq));
+        }
+        self.say(StreamClass::Control, Record::Report(Report::Update(report)).encode());
     }
 }

@@ -2,8 +2,10 @@
 
 mod actor;
 mod config;
+mod directives;
 mod host;
 mod messages;
 
 pub(crate) use actor::{UpdateParts, UpdateThread};
 pub use config::UpdateConfig;
+pub(crate) use directives::Directives;

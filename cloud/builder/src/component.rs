@@ -9,6 +9,27 @@ pub fn component(core: &[u8]) -> Result<Vec<u8>, BuildError> {
     wit_component::ComponentEncoder::default().validate(true).module(core).and_then(|encoder| encoder.encode()).map_err(failed)
 }
 
+/// The interfaces of `iottly:firmware` that a component imports, without the package's name; sorted.
+///
+/// # Errors
+/// [`BuildError::Module`] when it is no component, or none that exports a firmware.
+pub fn imports(component: &[u8]) -> Result<Vec<String>, BuildError> {
+    let failed = |reason: String| BuildError::Module(reason);
+    let decoded = wit_component::decode(component).map_err(|error| failed(format!("{error:#}")))?;
+    let wit_component::DecodedWasm::Component(resolve, world) = decoded else {
+        return Err(failed("it describes interfaces and has no code".to_owned()));
+    };
+    let world = &resolve.worlds[world];
+    let ours = |name: String| Some(name.strip_prefix("iottly:firmware/")?.split('@').next()?.to_owned());
+    if !world.exports.keys().any(|key| ours(resolve.name_world_key(key)).as_deref() == Some("app")) {
+        return Err(failed("it does not export iottly:firmware/app".to_owned()));
+    }
+    let mut names: Vec<String> = world.imports.keys().filter_map(|key| ours(resolve.name_world_key(key))).collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -18,6 +39,7 @@ mod tests {
         for bytes in [&b""[..], b"\0asm", b"\0asm\x01\0\0\0\x01", b"not wasm at all"] {
             let text = component(bytes).unwrap_err().to_string();
             assert!(text.starts_with("the module is no firmware: "), "{text}");
+            assert!(imports(bytes).is_err());
         }
     }
 

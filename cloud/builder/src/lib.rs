@@ -13,7 +13,7 @@ mod source;
 
 pub use build::{BuildError, Deadlines, build, build_within};
 pub use child::build_child;
-pub use component::component;
+pub use component::{component, imports};
 /// How to start the builder: program and arguments that end in [`build_child`].
 pub use iottly_child::Program as BuilderProgram;
 pub use layout::version;

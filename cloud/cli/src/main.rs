@@ -11,7 +11,9 @@ mod group;
 mod init;
 mod listen;
 mod provision;
+mod push;
 mod release;
+mod remote;
 mod run;
 mod serve;
 mod webhook;
@@ -55,9 +57,9 @@ enum Command {
     Key(release::KeyOptions),
     /// Makes releases and tells devices to run them
     Release(release::ReleaseOptions),
-    /// Builds the firmware in a folder, signs it here and makes it the next release of a branch
-    Push(Box<release::PushOptions>),
-    /// Brings releases to deployment groups
+    /// Builds the firmware in a folder and saves it as the next revision of a branch
+    Push(push::Options),
+    /// Brings branches to deployment groups
     Group(group::Options),
     /// Sends messages to addresses of your choice
     Webhook(webhook::Options),
@@ -85,7 +87,7 @@ fn main() -> ExitCode {
         Command::Check(options) => exit::report(check::run(&options)),
         Command::Key(options) => exit::report(release::run_key(&options)),
         Command::Release(options) => exit::report(release::run_release(&options)),
-        Command::Push(options) => exit::report(release::run_push(&options)),
+        Command::Push(options) => exit::report(push::run(&options)),
         Command::Group(options) => exit::report(group::run(&options)),
         Command::Webhook(options) => exit::report(webhook::run(&options)),
         Command::Run(options) => exit::report(async_main(run::run(options))),

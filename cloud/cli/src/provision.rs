@@ -14,6 +14,7 @@ use iottly_cloud::cloud::database_path;
 use iottly_cloud::command::seeded_definitions;
 use iottly_cloud::message_id::MessageIds;
 use iottly_cloud::model::{ORPHANED, Project, Scope};
+use iottly_cloud::releases::Shelf;
 use iottly_cloud::store::{self, Database, NewDevice, Store};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use serde_json::json;
@@ -35,6 +36,9 @@ pub(crate) struct Options {
     /// The broker's address as the device reaches it
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883")]
     broker: String,
+    /// Address of the cloud as the device reaches it: the device takes its project's releases from there
+    #[arg(long, value_name = "URL", requires = "device")]
+    cloud: Option<String>,
     /// Folder to write the device's configuration to
     #[arg(long)]
     out: Option<PathBuf>,
@@ -63,6 +67,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         let group = orphaned(store, project_id).await?;
         let id = device(store, project_id, group, name, &secret).await?;
         write_config(out, id, &secret, &options.broker)?;
+        if let Some(cloud) = &options.cloud {
+            let shelf = Shelf::new(&options.data, None);
+            add_updates(out, &shelf, project_id, cloud).context("cannot tell the device where releases come from")?;
+        }
         answer["device_id"] = json!(id);
         answer["config"] = json!(out.join("agent.toml"));
     }
@@ -132,4 +140,15 @@ fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str) -> anyhow:
         .open(&path)
         .with_context(|| format!("cannot make {}", path.display()))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Names the repository, and puts the root that the device trusts first beside its configuration.
+fn add_updates(out: &Path, shelf: &Shelf, project: ProjectId, cloud: &str) -> anyhow::Result<()> {
+    let (now, _) = crate::release::now()?;
+    shelf.ensure(project, now)?;
+    std::fs::copy(shelf.first_root(project), out.join("root.json"))?;
+    let repository = toml::Value::from(format!("{}/repo/{project}", cloud.trim_end_matches('/')));
+    let text = format!("\n[updates]\nrepository = {repository}\nroot = \"root.json\"\nproject = \"{project}\"\n");
+    let mut file = OpenOptions::new().append(true).open(out.join("agent.toml"))?;
+    Ok(file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?)
 }

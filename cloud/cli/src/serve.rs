@@ -11,6 +11,7 @@ use iottly_cloud::cloud::{Cloud, CloudConfig};
 use ipnet::IpNet;
 use serde_json::json;
 
+use crate::children;
 use crate::listen::{self, Stop};
 
 #[derive(Args)]
@@ -55,6 +56,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     config.webhooks.allow = options.webhook_allow;
     config.webhooks.https_only = options.webhook_https_only;
     config.webhooks.seal_key = options.seal_key;
+    config.builder = Some(children::cloud_builder()?);
     let cloud = Cloud::start(config).await?;
     let server = iottly_cloud::http::Server::start(listener, cloud.services());
     let (url, mqtt) = (format!("http://{http}"), cloud.mqtt_addr());

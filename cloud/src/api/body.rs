@@ -74,14 +74,49 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     }
 }
 
+/// A body of one shape that may be left out: then it is as if every field were.
+pub(super) struct MaybeJson<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(Request::from_parts(parts.clone(), body)).await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self(T::default()));
+        }
+        let JsonBody(shaped) = JsonBody::from_request(Request::from_parts(parts, bytes.into()), app).await?;
+        Ok(Self(shaped))
+    }
+}
+
+/// Most bytes of a component that is uploaded.
+const MAX_COMPONENT_BYTES: usize = 16 << 20;
+
+/// A body of bytes: a component.
+pub(super) struct Bytes(pub(super) Vec<u8>);
+
+impl FromRequest<App> for Bytes {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
+        read_within(request, MAX_COMPONENT_BYTES).await.map(Self)
+    }
+}
+
 /// Reads a body, giving up at the limit instead of at its end.
 async fn read(request: Request) -> Result<Vec<u8>, ApiError> {
+    read_within(request, MAX_BODY_BYTES).await
+}
+
+async fn read_within(request: Request, max: usize) -> Result<Vec<u8>, ApiError> {
     let mut stream = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|error| ApiError::invalid("invalid_body", format!("body broke off: {error}")))?;
-        if bytes.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(ApiError::too_large(MAX_BODY_BYTES));
+        if bytes.len() + chunk.len() > max {
+            return Err(ApiError::too_large(max));
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -130,31 +130,6 @@ pub(super) async fn remove_device(access: ProjectAccess, Path((_, id, device)): 
     Ok(Done::answer())
 }
 
-/// Deploys a group's branch. What cannot be deployed is refused with its reason; nothing is pretended.
-#[utoipa::path(
-    post,
-    path = "/deploymentgroups/{group}/flashfw",
-    tag = "deployment groups",
-    responses((status = 200, description = "Done", body = Done))
-)]
-pub(super) async fn flash(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
-    let group = id.parse().map_err(|_| ApiError::forbidden("deployment group is unknown in this project"))?;
-    let group = access.groups().await?.into_iter().find(|known| known.id == group);
-    let group = group.ok_or_else(|| ApiError::forbidden("deployment group is unknown in this project"))?;
-    if group.branch.is_empty() {
-        return Err(ApiError::invalid("no_branch", format!("deployment group {:?} follows no branch", group.name)));
-    }
-    let branches = access.services().store.branches(access.id()).await?;
-    let saved = branches.iter().any(|branch| branch.name == group.branch && branch.head > 0);
-    if !saved {
-        return Err(ApiError::invalid("no_revision", format!("branch {:?} has no saved version", group.branch)));
-    }
-    Err(ApiError::not_implemented(
-        "no_releases",
-        "this version of the cloud cannot sign releases: nothing was sent to the devices",
-    ))
-}
-
 async fn affected(access: &ProjectAccess, group: GroupId, body: &Members) -> Result<Vec<DeviceId>, ApiError> {
     let devices = access.devices().await?;
     let wanted: Vec<_> = match (&body.devices, &body.search) {

@@ -4,6 +4,7 @@ mod audit;
 mod body;
 mod branches;
 mod command;
+mod components;
 mod config;
 mod cursor;
 mod definitions;
@@ -23,6 +24,8 @@ mod ping;
 mod project;
 mod projects;
 mod query;
+mod releases;
+mod rollouts;
 mod search;
 mod spaced;
 mod text;
@@ -77,7 +80,17 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(groups::show, groups::update, groups::delete))
         .routes(routes!(groups::move_devices))
         .routes(routes!(groups::remove_device))
-        .routes(routes!(groups::flash))
+        .routes(routes!(rollouts::flash))
+        .routes(routes!(rollouts::rollback))
+        .routes(routes!(rollouts::pause))
+        .routes(routes!(rollouts::resume))
+        .routes(routes!(rollouts::cancel))
+        .routes(routes!(rollouts::policy, rollouts::set_policy))
+        .routes(routes!(rollouts::all))
+        .routes(routes!(rollouts::show))
+        .routes(routes!(rollouts::devices))
+        .routes(routes!(releases::all))
+        .routes(routes!(releases::show))
 }
 
 fn device_routes() -> OpenApiRouter<App> {
@@ -110,6 +123,7 @@ fn code_routes() -> OpenApiRouter<App> {
         .routes(routes!(branches::revision))
         .routes(routes!(branches::restore))
         .routes(routes!(branches::diff))
+        .routes(routes!(components::upload))
 }
 
 fn webhook_routes() -> OpenApiRouter<App> {

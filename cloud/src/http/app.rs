@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{docs, layers, metrics};
+use super::{docs, layers, metrics, repository};
 use crate::cloud::Services;
 use crate::error::ApiError;
 use crate::{api, dashboard};
@@ -35,9 +35,12 @@ pub fn router(app: App) -> Router {
         // Not around the dashboard: its pages hold secrets beside what others chose, which compression would measure.
         .layer(CompressionLayer::new())
         .route("/metrics", get(metrics::metrics));
+    // What a device downloads is bounded by the connection, not by a time limit; it is signed and not compressed.
+    let repositories = axum::Router::new().route("/repo/{project}/{*path}", get(repository::file));
     let timed = api.merge(dashboard::pages()).layer(middleware::from_fn(layers::time_limit));
     timed
         .merge(dashboard::streams())
+        .merge(repositories)
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(middleware::from_fn(layers::plain_path))

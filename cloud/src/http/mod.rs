@@ -4,6 +4,7 @@ mod app;
 mod docs;
 mod layers;
 mod metrics;
+mod repository;
 mod server;
 mod zip;
 

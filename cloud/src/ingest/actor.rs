@@ -20,6 +20,7 @@ use crate::device_config::DeviceConfigs;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::model::{Scope, UnixMs};
+use crate::rollout::Rollouts;
 use crate::store::Store;
 
 /// Most events that wait for the worker.
@@ -69,6 +70,8 @@ pub struct IngestParts {
     pub commands: Arc<CommandService>,
     /// Who sends settings after a hello.
     pub configs: Arc<DeviceConfigs>,
+    /// Who hears of updates, and sends directives after a hello.
+    pub rollouts: Arc<Rollouts>,
     /// Who hears of what is stored.
     pub live: Arc<LiveHub>,
     /// Numbers about it.

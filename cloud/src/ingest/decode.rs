@@ -4,7 +4,8 @@ use iottly_protocol::limits::{
     BATCH_RECORDS, MAX_CHANNEL_BYTES, MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES, MAX_RECORD_BYTES, MAX_STREAMS, MAX_TEXT_BYTES, clip,
     depth_within,
 };
-use iottly_protocol::{Batch, FirmwareReport, Gap, Hello, Message, Record, Report, StreamId, Up};
+use iottly_protocol::release::DeviceFacts;
+use iottly_protocol::{Batch, FirmwareReport, Gap, Hello, Message, Record, Report, StreamId, Up, UpdateReport};
 use serde_json::value::RawValue;
 
 use super::{Entry, UploadBody};
@@ -12,6 +13,11 @@ use crate::model::UnixMs;
 
 /// Highest sequence number accepted: what every JSON reader represents exactly.
 pub(crate) const MAX_SEQ: u64 = (1 << 53) - 1;
+
+/// Longest name or id in a report about updates, bytes.
+const MAX_ID_BYTES: usize = 64;
+/// Most names in a list of such a report.
+const MAX_NAMES: usize = 64;
 
 /// A publish that can be acted on.
 #[derive(Debug)]
@@ -81,6 +87,8 @@ fn decode_record(raw: &RawValue) -> Result<Entry, String> {
             check_time(report.at_ms)?;
             Ok(Entry::Config(report))
         }
+        Record::Report(Report::Update(report)) => check_update(report),
+        Record::Report(Report::Facts(facts)) => check_facts(facts),
         Record::Log(mut line) => {
             check_time(line.at_ms)?;
             line.text = clipped(line.text);
@@ -120,6 +128,28 @@ fn check_firmware(mut report: FirmwareReport) -> Result<Entry, String> {
     }
     report.detail = report.detail.map(clipped);
     Ok(Entry::Firmware(report))
+}
+
+fn check_update(mut report: UpdateReport) -> Result<Entry, String> {
+    check_time(report.at_ms)?;
+    if report.directive.len() > MAX_ID_BYTES || report.sha256.len() > MAX_ID_BYTES {
+        return Err(format!("update names a directive or a release with more than {MAX_ID_BYTES} bytes"));
+    }
+    report.detail = report.detail.map(clipped);
+    Ok(Entry::Update(report))
+}
+
+fn check_facts(facts: Box<DeviceFacts>) -> Result<Entry, String> {
+    let lists = [&facts.capabilities, &facts.quarantined];
+    let names = lists.iter().flat_map(|list| list.iter()).chain([&facts.board, &facts.abi, &facts.running_sha256]);
+    if lists.iter().any(|list| list.len() > MAX_NAMES) || names.into_iter().any(|name| name.len() > MAX_ID_BYTES) {
+        return Err(format!("facts hold more than {MAX_NAMES} names, or one with more than {MAX_ID_BYTES} bytes"));
+    }
+    let numbers = [facts.root_version, facts.counter, facts.running_seq, facts.floor, facts.free];
+    if numbers.iter().any(|number| *number > MAX_SEQ) {
+        return Err(format!("facts hold a number over {MAX_SEQ}"));
+    }
+    Ok(Entry::Facts(facts))
 }
 
 fn check_time(at_ms: u64) -> Result<UnixMs, String> {

@@ -1,8 +1,10 @@
 //! From a device's publish to a committed row and its ack, on one bounded path:
 //! decode → validate → dedupe on (device, stream, seq) → group commit → cumulative ack.
 
+use iottly_protocol::release::DeviceFacts;
 use iottly_protocol::{
     CommandId, CommandResult, ConfigReport, FirmwareReport, GapReason, LogLine, MessageKind, Refuse, StreamClass, StreamId,
+    UpdateReport,
 };
 use serde_json::value::RawValue;
 
@@ -79,6 +81,10 @@ pub enum Entry {
     Firmware(FirmwareReport),
     /// Says which settings the device has taken.
     Config(ConfigReport),
+    /// Says where an update is.
+    Update(UpdateReport),
+    /// Says what decides on releases there.
+    Facts(Box<DeviceFacts>),
     /// Becomes a line of the device's log.
     Log(LogLine),
 }
@@ -96,4 +102,6 @@ pub struct Outcome {
     pub refused: Vec<Refuse>,
     /// Commands that the device reported about.
     pub results: Vec<CommandId>,
+    /// Whether the device reported the end of an update.
+    pub updated: bool,
 }

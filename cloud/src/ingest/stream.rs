@@ -107,7 +107,9 @@ impl StreamState {
     fn fits(&mut self, entry: Entry) -> Result<Entry, String> {
         let belongs = match entry {
             Entry::Message { .. } => StreamClass::History,
-            Entry::Result(_) | Entry::Firmware(_) | Entry::Config(_) | Entry::Log(_) => StreamClass::Control,
+            Entry::Result(_) | Entry::Firmware(_) | Entry::Config(_) | Entry::Update(_) | Entry::Facts(_) | Entry::Log(_) => {
+                StreamClass::Control
+            }
         };
         match (*self.class.get_or_insert(belongs), belongs) {
             (StreamClass::History, StreamClass::Control) => Err("record does not belong in a history stream".into()),
@@ -239,6 +241,8 @@ fn body_hash(entry: &Entry) -> u32 {
         Entry::Result(result) => Record::Result(result.clone()),
         Entry::Firmware(report) => Record::Report(Report::Firmware(report.clone())),
         Entry::Config(report) => Record::Report(Report::Config(*report)),
+        Entry::Update(report) => Record::Report(Report::Update(report.clone())),
+        Entry::Facts(facts) => Record::Report(Report::Facts(facts.clone())),
         Entry::Log(line) => Record::Log(line.clone()),
     };
     record.fingerprint()

@@ -24,6 +24,7 @@ use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::model::{Scope, StoredMessage, UnixMs};
 use crate::presence::{Event, Presence};
+use crate::rollout::Rollouts;
 use crate::store::{Result, Store, StoreError};
 
 /// Most records in one transaction, unless a single publish holds more.
@@ -38,6 +39,7 @@ pub(super) struct Worker {
     broker: Arc<dyn Broker>,
     commands: Arc<CommandService>,
     configs: Arc<DeviceConfigs>,
+    rollouts: Arc<Rollouts>,
     live: Arc<LiveHub>,
     metrics: Arc<Metrics>,
     /// One entry per device that was heard since the start or was online before; as many as there are devices.
@@ -63,9 +65,9 @@ enum Answer {
 
 impl Worker {
     pub(super) fn new(parts: IngestParts) -> Self {
-        let IngestParts { store, broker, commands, configs, live, metrics } = parts;
+        let IngestParts { store, broker, commands, configs, rollouts, live, metrics } = parts;
         let (presence, notices, resends) = (HashMap::new(), Notices::default(), JoinSet::new());
-        Self { store, broker, commands, configs, live, metrics, presence, notices, resends }
+        Self { store, broker, commands, configs, rollouts, live, metrics, presence, notices, resends }
     }
 
     /// Runs until it is stopped and the queue is empty.
@@ -148,6 +150,9 @@ impl Worker {
             self.live.publish(message);
         }
         outcomes.iter().flatten().flat_map(|outcome| &outcome.results).for_each(|id| self.commands.reported(*id));
+        if outcomes.iter().flatten().any(|outcome| outcome.updated) {
+            self.rollouts.wake();
+        }
         let mut acks: Vec<((Scope, StreamId), u64)> = Vec::new();
         for answer in answers {
             match answer {
@@ -207,10 +212,14 @@ impl Worker {
         let welcome = Welcome { conn: hello.conn, time_ms, streams, checks: checks.collect() };
         self.send(scope, &Down::Welcome(welcome)).await;
         while self.resends.try_join_next().is_some() {}
-        let (commands, configs) = (Arc::clone(&self.commands), Arc::clone(&self.configs));
+        let (commands, configs, rollouts) = (Arc::clone(&self.commands), Arc::clone(&self.configs), Arc::clone(&self.rollouts));
+        let counter = hello.directive_counter;
         self.resends.spawn(async move {
             if let Err(error) = configs.send(scope).await {
                 tracing::error!(device = %scope.device, %error, "settings wait for the next hello");
+            }
+            if let Err(error) = rollouts.greeted(scope, counter).await {
+                tracing::error!(device = %scope.device, %error, "an open directive waits for the next hello");
             }
             if let Err(error) = commands.resend(scope, clock::now()).await {
                 tracing::error!(device = %scope.device, %error, "open commands wait for the next hello");

@@ -1,7 +1,11 @@
 use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
-use super::{Definition, Limits, Replay, SecretHash, SnippetEdit, SnippetId, Token, TokenId, UnixMs, Webhook, WebhookId};
+use super::{
+    Definition, Limits, NewRollout, Replay, RolloutKind, SecretHash, SnippetEdit, SnippetId, Steer, StoredRelease, Token,
+    TokenId, UnixMs, Webhook, WebhookId,
+};
+use crate::rollout::Policy;
 use crate::seal::Sealed;
 
 /// A change of what a project is made of. The store applies it and writes the audit entry in one transaction.
@@ -99,6 +103,23 @@ pub enum Change {
         /// What the author says about it.
         message: String,
     },
+    /// Saves a component, whose bytes are kept already, as the next revision, unless it is what the newest one holds.
+    SaveComponent {
+        /// The branch.
+        branch: String,
+        /// What the author says about it.
+        message: String,
+        /// sha256 of the component, hex.
+        sha256: String,
+    },
+    /// Sets how rollouts in a group spread.
+    SetPolicy(GroupId, Box<Policy>),
+    /// Adds a release whose files are published already.
+    AddRelease(Box<StoredRelease>),
+    /// Starts a rollout; one that is under way in the group is withdrawn.
+    StartRollout(Box<NewRollout>),
+    /// Steers the rollout that is under way in a group.
+    SteerRollout(GroupId, Steer),
     /// Replaces the working copy by a revision; a handler of a command that is defined now is made when the revision has none.
     RestoreRevision {
         /// The branch.
@@ -205,6 +226,25 @@ impl Change {
             Self::SaveSnippets(branch, edits) => entry("branch.save", branch, &format!("{} snippets", edits.len())),
             Self::DeleteSnippet(branch, id) => entry("snippet.delete", branch, id),
             Self::SaveVersion { branch, message } => entry("branch.save_version", branch, message),
+            Self::SaveComponent { branch, message, .. } => entry("branch.save_component", branch, message),
+            Self::SetPolicy(group, policy) => {
+                let policy = serde_json::to_string(policy).expect("a policy has string keys and serializes without failing");
+                entry("deploymentgroup.policy", group, &policy)
+            }
+            Self::AddRelease(release) => {
+                let detail = format!("{} of revision {}", release.path, release.revision);
+                entry("release.create", &release.seq, &detail)
+            }
+            Self::StartRollout(rollout) => {
+                let action = match rollout.kind {
+                    RolloutKind::Install => "deploymentgroup.flash",
+                    RolloutKind::Rollback => "deploymentgroup.rollback",
+                };
+                entry(action, &rollout.group, &rollout.note)
+            }
+            Self::SteerRollout(group, Steer::Pause) => entry("deploymentgroup.pause", group, &""),
+            Self::SteerRollout(group, Steer::Resume) => entry("deploymentgroup.resume", group, &""),
+            Self::SteerRollout(group, Steer::Cancel) => entry("deploymentgroup.cancel", group, &""),
             Self::RestoreRevision { branch, number } => entry("branch.restore", branch, number),
             Self::CreateWebhook(hook) => entry("webhook.create", &hook.key.hook, &hook.url),
             Self::UpdateWebhook(hook) => entry("webhook.update", &hook.key.hook, &hook.url),

@@ -82,8 +82,10 @@ pub struct Revision {
     pub author: String,
     /// When it was saved.
     pub created: UnixMs,
-    /// blake3 of its snippets, hex.
+    /// blake3 of its snippets, hex; of a component its sha256.
     pub digest: String,
+    /// sha256 of the component that was uploaded in place of code, hex.
+    pub component: Option<String>,
 }
 
 /// What to write into one snippet.

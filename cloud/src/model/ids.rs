@@ -5,6 +5,10 @@ uuid_id!(
     TokenId, "token"
 );
 uuid_id!(
+    /// A rollout.
+    RolloutId, "rollout"
+);
+uuid_id!(
     /// A piece of a branch's code.
     SnippetId, "snippet"
 );

@@ -1,14 +1,18 @@
 //! Making releases: keys, and the repository that devices and any TUF client read.
 //!
 //! A repository is a folder in the standard layout (`metadata/`, `targets/`, beside them `directives/`) that any web server or
-//! stick can carry. Nothing in it is secret; the keys lie elsewhere.
+//! stick can carry. Nothing in it is secret; the keys lie elsewhere. [`Shelf`] keeps one for each project, with managed keys.
 
+mod directives;
 mod error;
 mod files;
 mod keys;
 mod repository;
+mod shelf;
 
 pub use crate::seal::SealKey;
+pub use directives::NewDirective;
 pub use error::ReleaseError;
 pub use keys::{KeyFolder, ROLES};
-pub use repository::{Added, Lifetimes, NewDirective, NewRelease, ReleaseRepository};
+pub use repository::{Added, Lifetimes, NewRelease, ReleaseRepository};
+pub use shelf::Shelf;

@@ -2,14 +2,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::release::{
-    AbiRange, Action, Audience, CHUNK_BYTES, ChunkList, Component, DataSchema, Directive, HealthRules, MANIFEST_KEY,
-    MANIFEST_SCHEMA, Manifest, ROLES_KEY, Release, Window,
+    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, ROLES_KEY,
+    Release,
 };
 use iottly_protocol::tuf::{
     FileInfo, Header, Instant, Kind, Located, RoleKeys, Root, SigningKey, Snapshot, TargetFile, Targets, Timestamp, encode_hex,
     sha256_hex, sign,
 };
-use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -71,35 +70,53 @@ pub struct Added {
     pub size: u64,
 }
 
-/// What makes a directive.
-#[derive(Debug, Clone)]
-pub struct NewDirective {
-    /// The project.
-    pub project: ProjectId,
-    /// Whom it is for.
-    pub audience: Audience,
-    /// What to do.
-    pub action: Action,
-    /// The release's path.
-    pub target: String,
-    /// How long it holds, seconds.
-    pub valid_s: u64,
-    /// How long the update may take, seconds.
-    pub deadline_s: u64,
-    /// When the update may begin.
-    pub window: Option<Window>,
-    /// Bytes a second at most; 0 for no cap.
-    pub max_bps: u64,
-    /// What was rolled back may be tried again.
-    pub force_retry: bool,
-    /// Capabilities that someone has approved.
-    pub approved: Vec<String>,
+/// A release as it would be published.
+pub(super) struct Draft {
+    path: String,
+    file: TargetFile,
+    list: ChunkList,
+    pub(super) release: Release,
+}
+
+impl Draft {
+    pub(super) fn new(new: &NewRelease, release_seq: u64, now: Instant) -> Result<Self, ReleaseError> {
+        if new.content.len() > MAX_RELEASE_BYTES {
+            return Err(ReleaseError::Input(format!("{} bytes are over the limit of {MAX_RELEASE_BYTES}", new.content.len())));
+        }
+        if new.branch.is_empty() || new.branch.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(ReleaseError::Input(format!("{:?} is no name of a branch", new.branch)));
+        }
+        let list = ChunkList::of(&new.content, usize::try_from(CHUNK_BYTES).expect("a mebibyte fits"));
+        let manifest = Manifest {
+            schema: MANIFEST_SCHEMA,
+            component: Component::App,
+            version: new.version.clone(),
+            release_seq,
+            security_floor: new.security_floor,
+            boards: new.boards.clone(),
+            abi: AbiRange { min: "0.1".to_owned(), max: "0.1".to_owned() },
+            chunk_size: CHUNK_BYTES,
+            chunk_root: encode_hex(&list.root()),
+            requires_free: 2 * new.content.len() as u64,
+            capabilities: new.capabilities.clone(),
+            data_schema: DataSchema::default(),
+            health: new.health,
+            created: now.unix(),
+            critical: Vec::new(),
+            extra: BTreeMap::new(),
+        };
+        let mut file = TargetFile::of(&new.content);
+        file.custom = Some(json!({ MANIFEST_KEY: &manifest }));
+        let path = format!("app/{}/{release_seq}.wasm", new.branch);
+        let release = Release::from_target(&path, &file).map_err(ReleaseError::Input)?;
+        Ok(Self { path, file, list, release })
+    }
 }
 
 /// A repository in a folder.
 #[derive(Debug)]
 pub struct ReleaseRepository {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     lifetimes: Lifetimes,
 }
 
@@ -138,11 +155,18 @@ impl ReleaseRepository {
             name_keys(&mut root, role, &signers, need);
         }
         self.put("root", 1, &root, &keys.of("root")?)?;
-        let expires = now.plus(self.lifetimes.targets * DAY);
-        let header = Header::new(Kind::Targets, 0, expires);
-        let targets = Targets { header, targets: BTreeMap::new(), delegations: None, extra: BTreeMap::new() };
-        self.publish(targets, keys, now)?;
+        self.finish(keys, now)?;
         Ok(root)
+    }
+
+    /// Writes what a repository lacks that has a root and no timestamp yet.
+    pub(super) fn finish(&self, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
+        let there = |version: &u64| self.path.join(format!("metadata/{version}.targets.json")).exists();
+        if let Some(last) = (1..).take_while(there).last() {
+            return self.publish_above(last, keys, now);
+        }
+        let header = Header::new(Kind::Targets, 0, now.plus(self.lifetimes.targets * DAY));
+        self.publish(Targets { header, targets: BTreeMap::new(), delegations: None, extra: BTreeMap::new() }, keys, now)
     }
 
     /// Replaces the keys of a role by all keys that the folder has for it now, in a new version of root.
@@ -172,47 +196,26 @@ impl ReleaseRepository {
     ///
     /// # Errors
     /// When the component is too large, a key is missing, or a file cannot be written.
-    pub fn add(&self, new: NewRelease, keys: &KeyFolder, now: Instant) -> Result<Added, ReleaseError> {
-        if new.content.len() > MAX_RELEASE_BYTES {
-            return Err(ReleaseError::Input(format!("{} bytes are over the limit of {MAX_RELEASE_BYTES}", new.content.len())));
-        }
-        if new.branch.is_empty() || new.branch.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(ReleaseError::Input(format!("{:?} is no name of a branch", new.branch)));
-        }
+    pub fn add(&self, new: &NewRelease, keys: &KeyFolder, now: Instant) -> Result<Added, ReleaseError> {
+        self.add_above(0, new, keys, now)
+    }
+
+    /// Adds a release whose number is above `last` and above those that the repository holds, and publishes it.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn add_above(&self, last: u64, new: &NewRelease, keys: &KeyFolder, now: Instant) -> Result<Added, ReleaseError> {
         let mut targets = self.targets()?;
-        let last = self.releases(&targets).map(|release| release.manifest.release_seq).max().unwrap_or(0);
-        let release_seq = last + 1;
-        let list = ChunkList::of(&new.content, usize::try_from(CHUNK_BYTES).expect("a mebibyte fits"));
-        let manifest = Manifest {
-            schema: MANIFEST_SCHEMA,
-            component: Component::App,
-            version: new.version,
-            release_seq,
-            security_floor: new.security_floor,
-            boards: new.boards,
-            abi: AbiRange { min: "0.1".to_owned(), max: "0.1".to_owned() },
-            chunk_size: CHUNK_BYTES,
-            chunk_root: encode_hex(&list.root()),
-            requires_free: 2 * new.content.len() as u64,
-            capabilities: new.capabilities,
-            data_schema: DataSchema::default(),
-            health: new.health,
-            created: now.unix(),
-            critical: Vec::new(),
-            extra: BTreeMap::new(),
-        };
-        let mut file = TargetFile::of(&new.content);
-        file.custom = Some(json!({ MANIFEST_KEY: &manifest }));
-        let path = format!("app/{}/{release_seq}.wasm", new.branch);
-        Release::from_target(&path, &file).map_err(ReleaseError::Input)?;
+        let newest = self.releases(&targets).map(|release| release.manifest.release_seq).max().unwrap_or(0);
+        let Draft { path, file, list, release } = Draft::new(new, newest.max(last) + 1, now)?;
         let located = Located { path: path.clone(), role: "targets".to_owned(), file: file.clone() };
         let served = self.path.join("targets").join(located.served_path(true));
         files::replace(&served, &new.content, 0o644)?;
-        files::replace(&self.path.join("targets/chunks").join(&manifest.chunk_root), &list.encode(), 0o644)?;
-        let added = Added { path: path.clone(), release_seq, sha256: sha256_hex(&new.content), size: new.content.len() as u64 };
-        targets.targets.insert(path, file);
+        files::replace(&self.path.join("targets/chunks").join(&release.manifest.chunk_root), &list.encode(), 0o644)?;
+        targets.targets.insert(path.clone(), file);
         self.publish(targets, keys, now)?;
-        Ok(added)
+        let release_seq = release.manifest.release_seq;
+        Ok(Added { path, release_seq, sha256: release.sha256, size: release.size })
     }
 
     /// Signs snapshot and timestamp anew, so that devices know that nothing is held back from them.
@@ -224,43 +227,6 @@ impl ReleaseRepository {
         self.publish_above(version, keys, now)
     }
 
-    /// Signs a directive and lays it out for its device or group. Its counter is above every earlier one's.
-    ///
-    /// # Errors
-    /// When the release is not in the repository, the key is missing, or a file cannot be written.
-    pub fn direct(&self, new: NewDirective, keys: &KeyFolder, now: Instant, now_ms: u64) -> Result<Directive, ReleaseError> {
-        let release = self.release(&new.target)?;
-        let path = self.directive_path(&new.audience);
-        let earlier = files::read(&path)?.and_then(|bytes| {
-            let document: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-            document["signed"]["counter"].as_u64()
-        });
-        let counter = now_ms.max(earlier.unwrap_or(0).saturating_add(1));
-        let directive = Directive {
-            id: format!("d-{counter}"),
-            project: new.project,
-            audience: new.audience,
-            component: release.manifest.component,
-            action: new.action,
-            target: new.target,
-            sha256: release.sha256,
-            release_seq: release.manifest.release_seq,
-            counter,
-            not_before: now,
-            expires: now.plus(new.valid_s),
-            deadline_s: new.deadline_s,
-            max_bps: new.max_bps,
-            window: new.window,
-            force_retry: new.force_retry,
-            approved: new.approved,
-            extra: BTreeMap::new(),
-        };
-        let signers = keys.of("directive")?;
-        let document = directive.sign(&signers.iter().collect::<Vec<_>>()).map_err(|e| ReleaseError::Input(e.to_string()))?;
-        files::replace(&path, &document, 0o644)?;
-        Ok(directive)
-    }
-
     /// The releases in the repository, by path.
     ///
     /// # Errors
@@ -270,23 +236,29 @@ impl ReleaseRepository {
         Ok(self.releases(&targets).collect())
     }
 
-    fn release(&self, path: &str) -> Result<Release, ReleaseError> {
+    pub(super) fn release(&self, path: &str) -> Result<Release, ReleaseError> {
         let targets = self.targets()?;
         let file = targets.targets.get(path).ok_or_else(|| ReleaseError::Input(format!("there is no release {path}")))?;
         Release::from_target(path, file).map_err(ReleaseError::Input)
     }
 
+    /// The bytes of a release, as they were signed.
+    pub(super) fn content(&self, path: &str) -> Result<Vec<u8>, ReleaseError> {
+        let missing = || ReleaseError::Input(format!("there is no release {path}"));
+        let file = self.targets()?.targets.remove(path).ok_or_else(missing)?;
+        let sha256 = file.hashes.get("sha256").cloned().unwrap_or_default();
+        let located = Located { path: path.to_owned(), role: "targets".to_owned(), file };
+        let served = self.path.join("targets").join(located.served_path(true));
+        let content = files::read(&served)?.ok_or_else(missing)?;
+        if sha256_hex(&content).eq_ignore_ascii_case(&sha256) {
+            return Ok(content);
+        }
+        Err(ReleaseError::invalid(&served, "is not what was signed"))
+    }
+
     fn releases(&self, targets: &Targets) -> impl Iterator<Item = Release> {
         let releases: Vec<_> = targets.targets.iter().filter_map(|(path, file)| Release::from_target(path, file).ok()).collect();
         releases.into_iter()
-    }
-
-    fn directive_path(&self, audience: &Audience) -> PathBuf {
-        let id = match audience {
-            Audience::Device(id) => DeviceId::to_string(id),
-            Audience::Group(id) => GroupId::to_string(id),
-        };
-        self.path.join("directives").join(format!("{id}.json"))
     }
 
     /// Signs the next version of targets, then what names it. Each file is in its place before another one names it.
@@ -340,6 +312,13 @@ impl ReleaseRepository {
     fn needed<P: DeserializeOwned>(&self, name: &str) -> Result<P, ReleaseError> {
         let missing = || ReleaseError::Input(format!("{} is no repository: metadata/{name} is missing", self.path.display()));
         self.signed(name)?.ok_or_else(missing)
+    }
+
+    /// Whether half of the timestamp's life is over.
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        let timestamp: Option<Timestamp> = self.signed("timestamp.json").ok().flatten();
+        let half = self.lifetimes.timestamp * DAY / 2;
+        timestamp.is_none_or(|timestamp| timestamp.header.expires < now.plus(half))
     }
 
     /// Reads what we have signed ourselves.

@@ -1,10 +1,21 @@
 //! Rollouts: which devices of a group are told to run a release, when, and when no more are.
 //!
 //! [`plan`] is a pure function of policy, members and time. Whoever executes its steps may do so twice or die in between: the
-//! next plan begins from what the devices themselves have reported.
+//! next plan begins from what the devices themselves have reported. [`Rollouts`] makes releases out of branches, and executes
+//! the plans of all projects: every step is in the store before a device hears of it.
 
+mod builder;
+mod executor;
+mod flash;
 mod plan;
 mod policy;
+mod preflight;
+mod service;
+mod standing;
 
+pub use builder::{Build, BuildFailure, Builder, Imports};
+pub use flash::{FlashError, FlashRequest, Flashed};
 pub use plan::{Evidence, Member, Plan, Run, Standing, Status, Step, Wish, plan, rank};
 pub use policy::{Policy, PolicyError, Wave};
+pub use preflight::{Preflight, preflight};
+pub use service::Rollouts;

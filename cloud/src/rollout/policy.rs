@@ -1,8 +1,10 @@
 use iottly_protocol::DeviceId;
+use iottly_protocol::release::Window;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How a rollout spreads, and what stops it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// How many devices get the release first.
@@ -24,11 +26,31 @@ pub struct Policy {
     /// How long a device may say nothing about a directive before it counts as failed, seconds.
     pub silence_s: u64,
     /// Devices that keep what they run.
+    #[schema(value_type = Vec<String>)]
     pub pins: Vec<DeviceId>,
+    /// How long a release is on trial on each device, milliseconds.
+    pub grace_ms: u64,
+    /// How long an update may take on a device, seconds.
+    pub deadline_s: u64,
+    /// Bytes a second that a device may download; 0 for no cap.
+    pub max_bps: u64,
+    /// When a device may switch a release on; always when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub window: Option<Window>,
 }
 
+/// Most waves of a policy.
+const MAX_WAVES: usize = 100;
+/// Most devices that a policy pins.
+const MAX_PINS: usize = 10_000;
+/// Longest trial: a day, milliseconds.
+const MAX_GRACE_MS: u64 = 24 * 60 * 60 * 1000;
+/// Longest deadline and silence: thirty days, seconds.
+const MAX_WAIT_S: u64 = 30 * 24 * 60 * 60;
+
 /// A part of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Wave {
     /// So many devices more.
@@ -50,6 +72,10 @@ impl Default for Policy {
             soak_s: 0,
             silence_s: 7200,
             pins: Vec::new(),
+            grace_ms: 10_000,
+            deadline_s: 3600,
+            max_bps: 0,
+            window: None,
         }
     }
 }
@@ -63,6 +89,9 @@ pub enum PolicyError {
     /// Waves by percentage go back.
     #[error("a wave until {0} percent comes after one until {1} percent")]
     Order(u8, u8),
+    /// A number is outside of what makes sense.
+    #[error("{0} is not within {1}")]
+    Range(&'static str, String),
 }
 
 impl Policy {
@@ -85,7 +114,16 @@ impl Policy {
         if self.failure_percent > 100 {
             return Err(PolicyError::Percent(self.failure_percent));
         }
-        Ok(())
+        let range = |name, good: bool, limits: String| if good { Ok(()) } else { Err(PolicyError::Range(name, limits)) };
+        range("the number of waves", self.waves.len() <= MAX_WAVES, format!("0 to {MAX_WAVES}"))?;
+        range("the number of pins", self.pins.len() <= MAX_PINS, format!("0 to {MAX_PINS}"))?;
+        range("grace_ms", self.grace_ms <= MAX_GRACE_MS, format!("0 to {MAX_GRACE_MS}"))?;
+        range("deadline_s", (1..=MAX_WAIT_S).contains(&self.deadline_s), format!("1 to {MAX_WAIT_S}"))?;
+        range("silence_s", (1..=MAX_WAIT_S).contains(&self.silence_s), format!("1 to {MAX_WAIT_S}"))?;
+        range("soak_s", self.soak_s <= MAX_WAIT_S, format!("0 to {MAX_WAIT_S}"))?;
+        range("max_bps", self.max_bps <= 1 << 40, format!("0 to {}", 1u64 << 40))?;
+        let window = self.window.is_none_or(|window| window.start_minute < 1440 && window.minutes > 0);
+        range("window.start_minute", window, "0 to 1439, with at least a minute behind it".to_owned())
     }
 
     /// After how many devices, in order, each wave ends; the last end is `total`.

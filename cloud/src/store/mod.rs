@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use crate::ingest::{Outcome, Upload};
 use crate::model::{
     AuditEntry, Branch, Change, Changed, CommandRecord, CommandStatus, ConfigState, Cursor, Definition, Device, Group, HourUsage,
-    Idempotency, Licence, Limits, NewCommand, Principal, Project, Revision, Scope, SecretHash, Snippet, StoredLog, StoredMessage,
-    Token, TokenId, UnixMs, Usage,
+    Idempotency, KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision, Rollout, RolloutId, RolloutMember,
+    RolloutStep, Scope, SecretHash, Snippet, StoredLog, StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
 };
 
 mod backend;
@@ -255,6 +255,29 @@ pub trait Store: WebhookStore {
     async fn mark_sent(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()>;
     /// Expires the commands whose time passed before the device journaled them; returns how many.
     async fn expire_commands(&self, now: UnixMs) -> Result<u64>;
+
+    /// Releases of a project with smaller numbers than `before`, newest first, at most `limit`.
+    async fn releases(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<StoredRelease>>;
+    /// One release.
+    async fn one_release(&self, project: ProjectId, seq: u64) -> Result<Option<StoredRelease>>;
+    /// The releases that rollouts in a group have brought to their end, newest rollout first, at most `limit`.
+    async fn deployed(&self, project: ProjectId, group: GroupId, limit: usize) -> Result<Vec<StoredRelease>>;
+    /// The newest rollouts of a project, or of one group in it, at most `limit`.
+    async fn rollouts(&self, project: ProjectId, group: Option<GroupId>, limit: usize) -> Result<Vec<Rollout>>;
+    /// One rollout.
+    async fn rollout(&self, project: ProjectId, id: RolloutId) -> Result<Option<Rollout>>;
+    /// The rollouts of all projects that may have to be gone on with, oldest first; for the cloud's own executor.
+    async fn active_rollouts(&self) -> Result<Vec<(ProjectId, RolloutId)>>;
+    /// The devices of a rollout's group, by id, and what the rollout has told them.
+    async fn rollout_members(&self, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>>;
+    /// Writes a step of a rollout down; false, and nothing is written, when it was decided on another version.
+    async fn save_rollout_step(&self, project: ProjectId, step: &RolloutStep, now: UnixMs) -> Result<bool>;
+    /// The newest directive to a device that it may still have to follow.
+    async fn open_directive(&self, scope: Scope) -> Result<Option<Box<RawValue>>>;
+    /// Notes the highest counter of a directive that a device has accepted.
+    async fn raise_counter(&self, scope: Scope, counter: u64) -> Result<()>;
+    /// What decides on releases on the devices of a group, by id.
+    async fn device_facts(&self, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>>;
 
     /// Waits for the running write and closes the database; every later call fails.
     async fn close(&self);

@@ -19,6 +19,7 @@ pub(crate) mod history;
 pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod projects;
+pub(crate) mod rollouts;
 pub(crate) mod upkeep;
 
 /// An open database with one project and one device in it.

@@ -135,6 +135,11 @@ impl TestCloud {
         self.request("GET", path, &[&self.bearer()], b"").await
     }
 
+    /// The cloud's data folder.
+    pub(crate) fn data(&self) -> &std::path::Path {
+        self._data.path()
+    }
+
     /// POST with the tenant's token.
     pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         self.request("POST", path, &[&self.bearer(), "Content-Type: application/json"], body.as_bytes()).await

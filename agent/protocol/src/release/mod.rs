@@ -9,9 +9,11 @@ mod chunks;
 mod directive;
 mod manifest;
 mod reason;
+mod state;
 
 pub use admit::{DeviceFacts, Refusal, admit_directive, admit_release};
 pub use chunks::{CHUNK_BYTES, ChunkList, MAX_CHUNKS};
 pub use directive::{Action, Audience, Directive, DirectiveError, MAX_DIRECTIVE_BYTES, ROLES_KEY, Window, directive_role};
 pub use manifest::{AbiRange, Component, DataSchema, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, Release};
 pub use reason::Reason;
+pub use state::UpdateState;

@@ -17,7 +17,7 @@ use crate::exit::Failure;
 pub(crate) use project::{MANIFEST, Project};
 
 /// What a script's build may take: an endless top level is stopped within ten seconds, and a busy machine fails no good script.
-const SCRIPT_DEADLINES: Deadlines = Deadlines { cpu: Duration::from_secs(7), wall: Duration::from_secs(30) };
+pub(crate) const SCRIPT_DEADLINES: Deadlines = Deadlines { cpu: Duration::from_secs(7), wall: Duration::from_secs(30) };
 
 #[derive(Args)]
 pub(crate) struct Options {

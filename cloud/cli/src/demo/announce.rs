@@ -2,14 +2,13 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
 use iottly_cloud::cloud::Services;
 use serde_json::json;
 
-use super::home::{DemoProject, Home};
+use super::home::DemoProject;
 
 /// Prints for people, or one line for programs.
 pub(crate) struct Announcer {
@@ -42,7 +41,6 @@ impl Announcer {
         mqtt: SocketAddr,
         project: &DemoProject,
         services: &Services,
-        home: &Home,
     ) -> anyhow::Result<()> {
         let devices: Vec<_> = project.devices.iter().map(|device| device.id).collect();
         let url = format!("http://{http}");
@@ -59,21 +57,14 @@ impl Announcer {
         } else {
             let login = iottly_cloud::dashboard::login_link(services, project.project_id, &url);
             let first = devices.first().context("a demo has at least one device")?;
-            people(&url, &login, mqtt, project, &first.to_string(), &signing(home))
+            people(&url, &login, mqtt, project, &first.to_string())
         };
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
     }
 }
 
-/// The variables that let this machine sign releases for the demo's devices.
-fn signing(home: &Home) -> String {
-    let path = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).display().to_string();
-    let (repository, keys, seal) = (path(home.repository()), path(home.keys()), path(home.seal()));
-    format!("IOTTLY_REPOSITORY={repository} IOTTLY_KEYS={keys} IOTTLY_SEAL={seal}")
-}
-
-fn people(url: &str, login: &str, mqtt: SocketAddr, project: &DemoProject, device: &str, signing: &str) -> String {
+fn people(url: &str, login: &str, mqtt: SocketAddr, project: &DemoProject, device: &str) -> String {
     let (token, id) = (&project.token, project.project_id);
     format!(
         r#"
@@ -85,7 +76,6 @@ fn people(url: &str, login: &str, mqtt: SocketAddr, project: &DemoProject, devic
 Paste this into another terminal:
 
   export IOTTLY_URL={url} IOTTLY_TOKEN={token} IOTTLY_PROJECT={id} IOTTLY_DEVICE={device}
-  export {signing}
 
 and try:
 
@@ -95,7 +85,7 @@ and try:
 
 or give the devices other firmware (iottly init porch --lang js makes a folder to begin with):
 
-  iottly push porch && iottly group flash demo
+  iottly push porch && iottly group flash demo --watch
 
 Ctrl-C stops everything.
 "#

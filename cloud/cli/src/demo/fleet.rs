@@ -1,7 +1,7 @@
 //! The virtual devices: real agents, each with a data folder of its own.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -18,6 +18,18 @@ use crate::children;
 
 /// How long the devices may take to come up before the demo gives up and says which did not.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often the devices look for directives in the repository: they come over MQTT.
+const POLL_SECONDS: u64 = 3600;
+
+/// Where the devices find the cloud.
+pub(crate) struct Addresses {
+    pub(crate) mqtt: SocketAddr,
+    /// `http://HOST:PORT`
+    pub(crate) http: String,
+    /// The first root metadata of their project.
+    pub(crate) root: PathBuf,
+}
 
 /// The agents that run.
 #[derive(Default)]
@@ -38,7 +50,7 @@ impl Fleet {
         home: &Home,
         project: &DemoProject,
         firmware: &Path,
-        mqtt: SocketAddr,
+        cloud: &Addresses,
     ) -> anyhow::Result<()> {
         let compiler = children::compiler()?;
         let runtime = Runtime::new().context("cannot start the sandbox")?;
@@ -46,7 +58,7 @@ impl Fleet {
             let config = AgentConfig {
                 device_id: device.id,
                 secret: Secret::new(device.secret.clone()),
-                broker: BrokerAddress { host: mqtt.ip().to_string(), port: mqtt.port() },
+                broker: BrokerAddress { host: cloud.mqtt.ip().to_string(), port: cloud.mqtt.port() },
                 firmware: Some(firmware.to_owned()),
                 data_dir: home.device(device.id),
                 cache_dir: Some(home.cache()),
@@ -55,14 +67,14 @@ impl Fleet {
                 grants: None,
                 queue: QueueConfig::default(),
                 updates: Some(UpdateConfig {
-                    repository: home.repository().display().to_string(),
-                    root: home.repository().join("metadata/1.root.json"),
+                    repository: format!("{}/repo/{}", cloud.http, project.project_id),
+                    root: cloud.root.clone(),
                     project: project.project_id,
                     group: Some(project.group_id),
                     board: "virtual".to_owned(),
                     capabilities: Vec::new(),
                     p256: false,
-                    poll_seconds: 1,
+                    poll_seconds: POLL_SECONDS,
                 }),
             };
             let agent = Agent::start_with(config, &runtime).await.with_context(|| format!("cannot start {}", device.name))?;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use iottly_cloud::auth;
 use iottly_cloud::cloud::Services;
-use iottly_cloud::model::Scopes;
-use iottly_cloud::releases::{KeyFolder, Lifetimes, ReleaseRepository, SealKey};
+use iottly_cloud::model::{Change, Principal, Scopes, TokenId};
+use iottly_cloud::rollout::Policy;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -66,33 +66,6 @@ impl Home {
 
     pub(crate) fn firmware(&self) -> PathBuf {
         self.path.join("firmware")
-    }
-
-    /// The repository of signed releases.
-    pub(crate) fn repository(&self) -> PathBuf {
-        self.path.join("releases")
-    }
-
-    /// The keys that sign for it. In the demo they lie beside it, sealed; elsewhere they lie on another machine.
-    pub(crate) fn keys(&self) -> PathBuf {
-        self.path.join("keys")
-    }
-
-    /// The key that seals the keys.
-    pub(crate) fn seal(&self) -> PathBuf {
-        self.path.join("seal.key")
-    }
-
-    /// Makes the repository at the first start, and signs its timestamp anew at each one.
-    pub(crate) fn open_repository(&self) -> anyhow::Result<()> {
-        let lifetimes = Lifetimes { timestamp: 30, snapshot: 30, ..Lifetimes::default() };
-        let repository = ReleaseRepository::new(&self.repository(), lifetimes);
-        let keys = KeyFolder::new(&self.keys(), Some(SealKey::open(&self.seal())?));
-        let (now, _) = crate::release::now()?;
-        if self.repository().join("metadata/timestamp.json").exists() {
-            return Ok(repository.refresh(&keys, now)?);
-        }
-        repository.init(&keys, 1, now).map(drop).context("cannot make the repository of releases")
     }
 
     /// Compiled firmware of all devices.
@@ -155,6 +128,14 @@ async fn create(services: &Services) -> anyhow::Result<DemoProject> {
     let project_id = provision::project(services.store.as_ref(), "demo").await?;
     let group_id = GroupId::random();
     services.store.create_group(project_id, group_id, "demo", BRANCH).await?;
+    let by = Principal { project: project_id, token: TokenId::from_bytes([0; 16]), name: "demo".to_owned(), scopes: Scopes::ALL };
+    let policy = Change::SetPolicy(group_id, Box::new(policy()));
+    services.store.change(project_id, &by, policy, iottly_cloud::clock::now()).await?;
     let token = auth::create_token_with(services.store.as_ref(), project_id, "demo", Scopes::ALL).await?;
     Ok(DemoProject { project_id, group_id, token, devices: Vec::new() })
+}
+
+/// One device first, a second of trial, and a halt at the first failure.
+fn policy() -> Policy {
+    Policy { canary: 1, failure_percent: 0, sample: 1, grace_ms: 1000, ..Policy::default() }
 }

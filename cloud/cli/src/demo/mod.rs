@@ -13,9 +13,10 @@ use clap::Args;
 use iottly_cloud::cloud::{Cloud, CloudConfig};
 use ipnet::{IpNet, Ipv4Net};
 
+use crate::children;
 use crate::listen::{self, Stop};
 use announce::Announcer;
-use fleet::Fleet;
+use fleet::{Addresses, Fleet};
 use home::Home;
 
 /// Most virtual devices in one process: each has threads and a queue of its own.
@@ -55,6 +56,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     // Receivers of the demo run on this machine.
     config.webhooks.allow =
         vec![IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)), IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST))];
+    config.builder = Some(children::cloud_builder()?);
     let cloud = Cloud::start(config).await?;
     let services = cloud.services();
     let server = iottly_cloud::http::Server::start(listener, services.clone());
@@ -99,9 +101,21 @@ async fn bring_up(
             wasm
         }
     };
-    home.open_repository()?;
-    fleet.start(home, &project, &wasm, cloud.mqtt_addr()).await?;
+    services.rollouts.prepare(project.project_id).await.context("cannot make the repository of releases")?;
+    let addresses =
+        Addresses { mqtt: cloud.mqtt_addr(), http: local(http), root: services.rollouts.shelf().first_root(project.project_id) };
+    fleet.start(home, &project, &wasm, &addresses).await?;
     fleet.wait_until_up(&services, &project).await?;
     announcer.step("devices", &format!("{} online, firmware running", project.devices.len()));
-    announcer.ready(http, cloud.mqtt_addr(), &project, &services, home)
+    announcer.ready(http, cloud.mqtt_addr(), &project, &services)
+}
+
+/// The address as the devices in this process reach it.
+fn local(http: SocketAddr) -> String {
+    let ip = match http.ip() {
+        ip if !ip.is_unspecified() => ip,
+        std::net::IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(ip, http.port()))
 }

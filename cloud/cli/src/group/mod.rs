@@ -1,19 +1,16 @@
 //! `iottly group …`: what a deployment group runs.
 
-mod flash;
-mod remote;
+mod watch;
 
 use std::io::Write;
 
 use anyhow::Context;
-use clap::{Args, Subcommand};
-use iottly_cloud::rollout::{Policy, Wave};
-use iottly_protocol::release::Release;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Map, Value, json};
 
 use crate::exit::Failure;
-use crate::release::Place;
-use flash::{End, Flash};
-use remote::{Api, Remote};
+use crate::remote::{Api, Group, Remote};
+use watch::watch;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -23,106 +20,204 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum GroupCommand {
-    /// Brings a release to a group's devices: canary first, then the rest; stops itself at failures
+    /// Deploys the group's branch: canary first, then the rest; stops itself at failures
     Flash(Box<FlashOptions>),
+    /// Shows how the group's newest rollout goes on, until it ends
+    Watch(Named),
+    /// Tells no more devices
+    Pause(Named),
+    /// Goes on with what was paused or has stopped itself; devices that failed are told again
+    Resume(Steered),
+    /// Gives the rollout up: devices that have not switched it on keep what they run
+    Cancel(Named),
+    /// Brings back what the group ran before
+    Rollback(Steered),
 }
 
 #[derive(Args)]
-struct FlashOptions {
+struct Named {
     /// Name or id of the group
     group: String,
     #[command(flatten)]
     remote: Remote,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Args)]
+struct Steered {
     #[command(flatten)]
-    place: Place,
-    /// The branch whose newest release it is
-    #[arg(long, default_value = "main")]
-    branch: String,
-    /// The release's path, instead of the branch's newest
-    #[arg(long, value_name = "PATH")]
-    target: Option<String>,
+    named: Named,
+    /// Show how it goes on, until it ends
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Text,
+    /// A line of JSON for everything that happens
+    Json,
+}
+
+#[derive(Args)]
+struct FlashOptions {
+    #[command(flatten)]
+    steered: Steered,
+    /// The branch's revision, instead of its newest
+    #[arg(long, value_name = "N")]
+    revision: Option<u64>,
+    /// A capability beyond those of the release before that is approved
+    #[arg(long = "approve", value_name = "NAME")]
+    approve: Vec<String>,
+    /// Devices may try again what they rolled back
+    #[arg(long)]
+    force: bool,
+    /// Show what the release would reach and who would refuse it, and tell nobody
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    spread: Spread,
+}
+
+/// How it spreads, where that is not as the group's policy says.
+#[derive(Args)]
+struct Spread {
     /// How many devices get it first
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    canary: u32,
+    #[arg(long, value_name = "N")]
+    canary: Option<u32>,
     /// Where a wave ends, in percent of the group; may be given several times
     #[arg(long = "wave", value_name = "PERCENT")]
     waves: Vec<u8>,
     /// How many devices may be under way at once; 0 for no limit
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    concurrency: u32,
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
     /// How many of a hundred finished devices may fail
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    failure_percent: u8,
+    #[arg(long, value_name = "N")]
+    failure_percent: Option<u8>,
     /// How often a device that failed is told again
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    retries: u32,
+    #[arg(long, value_name = "N")]
+    retries: Option<u32>,
+    /// How long after a wave the next one waits, seconds
+    #[arg(long, value_name = "S")]
+    soak: Option<u64>,
     /// How long an update may take, seconds
-    #[arg(long, default_value_t = 3600, value_name = "S")]
-    deadline: u64,
-    /// Show what the release would reach, and tell nobody
-    #[arg(long)]
-    dry_run: bool,
+    #[arg(long, value_name = "S")]
+    deadline: Option<u64>,
+    /// How long the release is on trial on each device, milliseconds
+    #[arg(long, value_name = "MS")]
+    grace_ms: Option<u64>,
+}
+
+impl Spread {
+    /// The fields of a policy that differ from the group's own.
+    fn fields(&self) -> Map<String, Value> {
+        let waves = (!self.waves.is_empty()).then(|| self.waves.iter().map(|percent| json!({"percent": percent})).collect());
+        let number = |value: Option<u32>| value.map(Value::from);
+        let fields = [
+            ("canary", number(self.canary)),
+            ("waves", waves),
+            ("concurrency", number(self.concurrency)),
+            ("failure_percent", self.failure_percent.map(Value::from)),
+            ("retries", number(self.retries)),
+            ("soak_s", self.soak.map(Value::from)),
+            ("deadline_s", self.deadline.map(Value::from)),
+            ("grace_ms", self.grace_ms.map(Value::from)),
+        ];
+        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let GroupCommand::Flash(options) = &options.command;
-    let api = Api::new(&options.remote);
-    let group = api.group(&options.group)?;
-    let group = group.ok_or_else(|| Failure::NotFound(format!("there is no deployment group {:?}", options.group)))?;
-    let repository = options.place.open();
-    let release = choose(options, repository.list().map_err(anyhow::Error::from)?)?;
-    let mut out = std::io::stdout().lock();
-    let line = format!("release {} ({}) for {} devices", release.manifest.release_seq, release.path, group.boards.len());
-    writeln!(out, "{line}").context("cannot write to standard output")?;
-    drop(out);
-    if options.dry_run {
-        return Ok(());
-    }
-    let policy = policy(options);
-    policy.check().map_err(|e| Failure::Invalid(e.to_string()))?;
-    let keys = options.place.keys()?;
-    let flash = Flash {
-        api: &api,
-        repository: &repository,
-        keys: &keys,
-        project: options.remote.project,
-        release: &release,
-        policy: &policy,
-        deadline_s: options.deadline,
-    };
-    match flash.run(&group)? {
-        End::Deployed => Ok(writeln!(std::io::stdout().lock(), "deployed").context("cannot write to standard output")?),
-        End::Halted(evidence) => {
-            let mut text = format!("halted: {}", evidence.detail);
-            for (device, reason) in evidence.failures {
-                text = format!("{text}\n  {device}: {reason}");
-            }
-            Err(Failure::Failed(anyhow::anyhow!(text)))
+    match &options.command {
+        GroupCommand::Flash(options) => flash(options),
+        GroupCommand::Watch(named) => {
+            let (api, group) = open(named)?;
+            watch(&api, &newest(&api, &group)?, named.output == Output::Json)
+        }
+        GroupCommand::Pause(named) => steer(named, "pause"),
+        GroupCommand::Cancel(named) => steer(named, "cancel"),
+        GroupCommand::Resume(steered) => {
+            steer(&steered.named, "resume")?;
+            let (api, group) = open(&steered.named)?;
+            follow(&api, steered, &newest(&api, &group)?)
+        }
+        GroupCommand::Rollback(steered) => {
+            let (api, group) = open(&steered.named)?;
+            let begun = api.post(&format!("/deploymentgroups/{}/rollback", group.id), &json!({}))?;
+            announce(&begun, &group, steered.named.output)?;
+            follow(&api, steered, begun["rollout"].as_str().unwrap_or_default())
         }
     }
 }
 
-fn choose(options: &FlashOptions, releases: Vec<Release>) -> Result<Release, Failure> {
-    let prefix = format!("app/{}/", options.branch);
-    let wanted = |release: &&Release| match &options.target {
-        Some(path) => release.path == *path,
-        None => release.path.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/')),
-    };
-    let newest = releases.iter().filter(wanted).max_by_key(|release| release.manifest.release_seq).cloned();
-    newest.ok_or_else(|| {
-        Failure::NotFound(options.target.clone().unwrap_or_else(|| format!("branch {:?} has no release", options.branch)))
-    })
+fn open(named: &Named) -> Result<(Api, Group), Failure> {
+    let api = Api::new(&named.remote);
+    let group = api.group(&named.group)?;
+    Ok((api, group))
 }
 
-fn policy(options: &FlashOptions) -> Policy {
-    Policy {
-        canary: options.canary,
-        waves: options.waves.iter().copied().map(Wave::Percent).collect(),
-        concurrency: options.concurrency,
-        failure_percent: options.failure_percent,
-        sample: 1,
-        retries: options.retries,
-        silence_s: options.deadline,
-        ..Policy::default()
+fn steer(named: &Named, how: &str) -> Result<(), Failure> {
+    let (api, group) = open(named)?;
+    api.post(&format!("/deploymentgroups/{}/{how}", group.id), &json!({})).map(drop)
+}
+
+fn follow(api: &Api, steered: &Steered, rollout: &str) -> Result<(), Failure> {
+    if steered.watch { watch(api, rollout, steered.named.output == Output::Json) } else { Ok(()) }
+}
+
+fn newest(api: &Api, group: &Group) -> Result<String, Failure> {
+    let answer = api.get(&format!("/rollouts?group={}&numRollouts=1", group.id))?;
+    let id = answer["rollouts"][0]["id"].as_str().map(str::to_owned);
+    id.ok_or_else(|| Failure::NotFound(format!("nothing was deployed to deployment group {:?} yet", group.name)))
+}
+
+fn flash(options: &FlashOptions) -> Result<(), Failure> {
+    let (api, group) = open(&options.steered.named)?;
+    let mut body = json!({"approve": options.approve, "force": options.force, "dry_run": options.dry_run});
+    if let Some(revision) = options.revision {
+        body["revision"] = revision.into();
     }
+    let fields = options.spread.fields();
+    if !fields.is_empty() {
+        let mut policy = api.get(&format!("/deploymentgroups/{}/policy", group.id))?["policy"].take();
+        for (name, value) in fields {
+            policy[name] = value;
+        }
+        body["policy"] = policy;
+    }
+    let begun = api.post(&format!("/deploymentgroups/{}/flashfw", group.id), &body)?;
+    announce(&begun, &group, options.steered.named.output)?;
+    match begun["rollout"].as_str() {
+        Some(rollout) => follow(&api, &options.steered, rollout),
+        None => Ok(()),
+    }
+}
+
+/// Says what begins, and who would not take it.
+fn announce(begun: &Value, group: &Group, output: Output) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let text = if output == Output::Json {
+        begun.to_string()
+    } else {
+        let release = &begun["release"];
+        let capabilities = release["capabilities"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let names: Vec<_> = capabilities.iter().filter_map(Value::as_str).collect();
+        let reach = if names.is_empty() { String::new() } else { format!(", reaches for {}", names.join(", ")) };
+        let mut text = format!(
+            "release {} ({}, revision {}) for {} devices{reach}",
+            release["release"],
+            release["path"].as_str().unwrap_or_default(),
+            release["revision"],
+            group.boards.len()
+        );
+        for refusal in begun["preflight"]["refusals"].as_array().into_iter().flatten() {
+            let field = |name: &str| refusal[name].as_str().unwrap_or_default().to_owned();
+            text = format!("{text}\n{} would refuse it: {}: {}", field("device"), field("reason"), field("detail"));
+        }
+        text
+    };
+    writeln!(out, "{text}").context("cannot write to standard output")
 }

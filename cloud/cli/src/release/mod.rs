@@ -123,16 +123,6 @@ enum ReleaseCommand {
     },
 }
 
-/// `iottly push`
-#[derive(Args)]
-pub(crate) struct PushOptions {
-    /// Folder of the firmware
-    #[arg(default_value = ".")]
-    dir: PathBuf,
-    #[command(flatten)]
-    release: ReleaseFlags,
-}
-
 #[derive(Args)]
 struct AddOptions {
     /// The component, as `iottly build` makes it
@@ -264,13 +254,6 @@ fn release(options: &ReleaseOptions) -> anyhow::Result<()> {
     }
 }
 
-/// Runs `iottly push`: builds the folder's firmware and makes it the next release of a branch.
-pub(crate) fn run_push(options: &PushOptions) -> Result<(), Failure> {
-    let project = crate::build::Project::open(&options.dir)?;
-    let wasm = crate::build::write(&project)?;
-    Ok(add(&wasm, &options.release)?)
-}
-
 fn add(firmware: &Path, options: &ReleaseFlags) -> anyhow::Result<()> {
     let content = std::fs::read(firmware).with_context(|| format!("cannot read {}", firmware.display()))?;
     let new = NewRelease {
@@ -282,7 +265,7 @@ fn add(firmware: &Path, options: &ReleaseFlags) -> anyhow::Result<()> {
         capabilities: options.capabilities.clone(),
         health: HealthRules { grace_ms: options.grace_ms, ..HealthRules::default() },
     };
-    let added = options.place.open().add(new, &options.place.keys()?, now()?.0)?;
+    let added = options.place.open().add(&new, &options.place.keys()?, now()?.0)?;
     print(&serde_json::to_value(added)?)
 }
 

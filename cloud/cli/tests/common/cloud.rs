@@ -48,12 +48,21 @@ impl CloudHome {
 
     /// Creates a device that will run the script `main_js`.
     pub(crate) fn device(&self, project: &str, name: &str, main_js: &str) -> DeviceHome {
+        self.provision(project, name, main_js, &[])
+    }
+
+    /// Creates a device that runs the script `main_js` until the cloud gives it a release.
+    pub(crate) fn updating_device(&self, project: &str, name: &str, main_js: &str) -> DeviceHome {
+        self.provision(project, name, main_js, &["--cloud", &format!("http://127.0.0.1:{}", self.http)])
+    }
+
+    fn provision(&self, project: &str, name: &str, main_js: &str, more: &[&str]) -> DeviceHome {
         let path = self.dir.path().join(name);
         let broker = format!("127.0.0.1:{}", self.mqtt);
         let text = |path: &Path| path.to_str().expect("utf-8 path").to_owned();
         let (data, out) = (text(&self.data()), text(&path));
         let args = ["provision", "--data", &data, "--project", project, "--device", name, "--broker", &broker, "--out", &out];
-        let (code, stdout, stderr) = iottly(&args, "");
+        let (code, stdout, stderr) = iottly(&[&args[..], more].concat(), "");
         assert_eq!(code, Some(0), "{stderr}");
         let made: Value = serde_json::from_str(&stdout).expect("json");
         std::fs::write(path.join("firmware.wasm"), build(main_js)).expect("firmware");

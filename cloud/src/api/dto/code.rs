@@ -31,6 +31,9 @@ pub(crate) struct RevisionDto {
     author: String,
     created: Date,
     digest: String,
+    /// sha256 of the component that was uploaded in place of code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    component: Option<String>,
 }
 
 impl From<Revision> for RevisionDto {
@@ -42,6 +45,7 @@ impl From<Revision> for RevisionDto {
             author: revision.author,
             created: revision.created.into(),
             digest: revision.digest,
+            component: revision.component,
         }
     }
 }

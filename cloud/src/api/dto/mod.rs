@@ -15,6 +15,7 @@ mod devices;
 mod groups;
 mod messages;
 mod projects;
+mod rollouts;
 mod tokens;
 mod webhooks;
 
@@ -26,6 +27,7 @@ pub(super) use groups::*;
 pub(super) use messages::*;
 pub(crate) use projects::ErrorDto;
 pub(super) use projects::*;
+pub(super) use rollouts::*;
 pub(super) use tokens::*;
 pub(super) use webhooks::*;
 

@@ -199,15 +199,55 @@ pub(super) async fn save_version(
     Ok(Changed { affected: 1, revision: Some(head.unsigned_abs() + 1) })
 }
 
+/// Saves a component as the next revision, unless the newest one is it.
+pub(super) async fn save_component(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    message: &str,
+    sha256: &str,
+    (author, now): (&str, UnixMs),
+) -> Result<Changed> {
+    must_exist(tx, project, branch).await?;
+    let row = sqlx::query("SELECT n, component FROM revisions WHERE project = $1 AND branch = $2 ORDER BY n DESC LIMIT 1")
+        .bind(&project.as_bytes()[..])
+        .bind(branch)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let head = row.as_ref().map_or(Ok(0), |row| codec::get::<i64>(row, "n"))?;
+    let newest = row.as_ref().map(|row| codec::get::<Option<&str>>(row, "component")).transpose()?.flatten();
+    if newest == Some(sha256) {
+        return Ok(Changed { affected: 0, revision: Some(head.unsigned_abs()) });
+    }
+    full(head, "revisions of a branch", MAX_REVISIONS)?;
+    sqlx::query(
+        "INSERT INTO revisions (project, branch, n, message, author, created, digest, body, component) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, '[]', $7)",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(branch)
+    .bind(head + 1)
+    .bind(message)
+    .bind(author)
+    .bind(now)
+    .bind(sha256)
+    .execute(tx)
+    .await?;
+    Ok(Changed { affected: 1, revision: Some(head.unsigned_abs() + 1) })
+}
+
 pub(super) async fn restore(tx: &mut Conn, project: ProjectId, branch: &str, number: u64, now: UnixMs) -> Result<u64> {
     must_exist(tx, project, branch).await?;
-    let row = sqlx::query("SELECT body FROM revisions WHERE project = $1 AND branch = $2 AND n = $3")
+    let row = sqlx::query("SELECT body, component FROM revisions WHERE project = $1 AND branch = $2 AND n = $3")
         .bind(&project.as_bytes()[..])
         .bind(branch)
         .bind(codec::signed(number))
         .fetch_optional(&mut *tx)
         .await?;
     let row = row.ok_or_else(|| StoreError::Missing { what: "revision", name: number.to_string() })?;
+    if codec::get::<Option<&str>>(&row, "component")?.is_some() {
+        return Err(StoreError::Refused(format!("revision {number} is an uploaded component: it has no code to restore")));
+    }
     let mut new: Vec<Snippet> = codec::json(codec::get(&row, "body")?, "revisions", "body")?;
     code::complete(&mut new, &definitions::within(tx, project).await?);
     let old = snippets::within(tx, project, branch).await?;
@@ -260,7 +300,7 @@ pub(super) async fn revisions(
     limit: usize,
 ) -> Result<Vec<Revision>> {
     let rows = sqlx::query(
-        "SELECT branch, n, message, author, created, digest FROM revisions WHERE project = $1 AND branch = $2 AND n < $3 \
+        "SELECT branch, n, message, author, created, digest, component FROM revisions WHERE project = $1 AND branch = $2 AND n < $3 \
          ORDER BY n DESC LIMIT $4",
     )
     .bind(&project.as_bytes()[..])
@@ -279,7 +319,7 @@ pub(super) async fn one_revision(
     number: u64,
 ) -> Result<Option<(Revision, Vec<Snippet>)>> {
     let row = sqlx::query(
-        "SELECT branch, n, message, author, created, digest, body FROM revisions WHERE project = $1 AND branch = $2 AND n = $3",
+        "SELECT branch, n, message, author, created, digest, component, body FROM revisions WHERE project = $1 AND branch = $2 AND n = $3",
     )
     .bind(&project.as_bytes()[..])
     .bind(branch)
@@ -297,5 +337,6 @@ fn revision(row: &Row) -> Result<Revision> {
         author: codec::get(row, "author")?,
         created: codec::get(row, "created")?,
         digest: codec::get(row, "digest")?,
+        component: codec::get(row, "component")?,
     })
 }

@@ -4,7 +4,7 @@ use iottly_protocol::ProjectId;
 
 use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
-use super::{audit, branches, definitions, device_config, devices, erase, groups, tokens, usage};
+use super::{audit, branches, definitions, device_config, devices, erase, groups, releases, rollouts, tokens, usage};
 use crate::model::{Change, Changed, Principal, UnixMs};
 use crate::store::{Result, StoreError};
 
@@ -65,6 +65,13 @@ async fn run(tx: &mut Conn, project: ProjectId, by: &Principal, change: Change, 
         Change::SaveVersion { branch, message } => {
             return branches::save_version(tx, project, &branch, &message, &by.name, now).await;
         }
+        Change::SaveComponent { branch, message, sha256 } => {
+            return branches::save_component(tx, project, &branch, &message, &sha256, (&by.name, now)).await;
+        }
+        Change::SetPolicy(group, policy) => rollouts::set_policy(tx, project, group, &policy).await?,
+        Change::AddRelease(release) => releases::add(tx, project, &release, &by.name, now).await?,
+        Change::StartRollout(rollout) => rollouts::start(tx, project, &rollout, &by.name, now).await?,
+        Change::SteerRollout(group, steer) => rollouts::steer(tx, project, group, steer, now).await?,
         Change::RestoreRevision { branch, number } => branches::restore(tx, project, &branch, number, now).await?,
         Change::CreateWebhook(hook) => webhooks::create(tx, &hook).await?,
         Change::UpdateWebhook(hook) => webhooks::update(tx, &hook).await?,

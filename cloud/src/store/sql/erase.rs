@@ -40,6 +40,9 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
         "DELETE FROM snippets WHERE project = $1",
         "DELETE FROM revisions WHERE project = $1",
         "DELETE FROM branches WHERE project = $1",
+        "DELETE FROM rollout_devices WHERE project = $1",
+        "DELETE FROM rollouts WHERE project = $1",
+        "DELETE FROM releases WHERE project = $1",
         "DELETE FROM audit WHERE project = $1",
         "DELETE FROM usage WHERE project = $1",
         // Their queues mark what is to be erased of them.
@@ -109,6 +112,7 @@ async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
         "DELETE FROM idempotency WHERE project = $1 AND device = $2",
         "DELETE FROM device_logs WHERE project = $1 AND device = $2",
         "DELETE FROM webhook_attempts WHERE project = $1 AND device = $2",
+        "DELETE FROM rollout_devices WHERE project = $1 AND device = $2",
     ] {
         erased += sqlx::query(sql).bind(project).bind(device).execute(&mut *tx).await?.rows_affected();
     }

@@ -123,6 +123,11 @@ pub(super) async fn or_orphaned(tx: &mut Conn, project: ProjectId, group: Option
     codec::group(&row, "groups", "id")
 }
 
+/// A group has to be there.
+pub(super) async fn must_exist(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<()> {
+    named(tx, project, id).await.map(drop)
+}
+
 /// Name and branch of a group.
 async fn named(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<(String, String)> {
     let row = sqlx::query("SELECT name, branch FROM groups WHERE project = $1 AND id = $2")
@@ -145,11 +150,12 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
         let device = DeviceId::from_bytes(codec::bytes(row, "devices", "id")?);
         boards.entry(codec::group(row, "devices", "group_id")?).or_default().push(device);
     }
-    let rows = sqlx::query("SELECT id, name, branch, status, revision FROM groups WHERE project = $1 ORDER BY name <> $2, name")
-        .bind(&project.as_bytes()[..])
-        .bind(ORPHANED)
-        .fetch_all(&mut *tx)
-        .await?;
+    let rows =
+        sqlx::query("SELECT id, name, branch, status, revision, policy FROM groups WHERE project = $1 ORDER BY name <> $2, name")
+            .bind(&project.as_bytes()[..])
+            .bind(ORPHANED)
+            .fetch_all(&mut *tx)
+            .await?;
     let group = |row: &Row| {
         let id = codec::group(row, "groups", "id")?;
         Ok(Group {
@@ -159,6 +165,7 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
             status: codec::get(row, "status")?,
             current_revision: codec::get(row, "revision")?,
             boards: boards.remove(&id).unwrap_or_default(),
+            policy: codec::json(codec::get(row, "policy")?, "groups", "policy")?,
         })
     };
     rows.iter().map(group).collect()

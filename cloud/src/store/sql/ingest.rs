@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::db::{self, Conn};
 use super::usage::Rooms;
-use super::{commands, device_config, devices, logs, messages, streams};
+use super::{commands, device_config, devices, logs, messages, rollout_devices, streams};
 use crate::ingest::stream::{Effect, StreamState};
 use crate::ingest::{Entry, Outcome, Upload, UploadBody};
 use crate::message_id::MessageIds;
@@ -69,7 +69,7 @@ async fn apply_one(
     let effects = known.state.apply(stream, body);
     let history = known.state.class != Some(StreamClass::Control);
     let (upto, newest) = (known.state.upto, known.state.newest());
-    let mut outcome = Outcome { upto, newest, stored: Vec::new(), refused: Vec::new(), results: Vec::new() };
+    let mut outcome = Outcome { upto, newest, stored: Vec::new(), refused: Vec::new(), results: Vec::new(), updated: false };
     let mut lines = Vec::new();
     for effect in effects {
         match effect {
@@ -82,6 +82,7 @@ async fn apply_one(
                 if let Entry::Result(result) = &control {
                     outcome.results.push(result.id);
                 }
+                outcome.updated |= matches!(&control, Entry::Update(report) if report.state.is_ending());
                 accept_control(tx, scope, control, received, &mut lines).await?;
             }
             Effect::Gap { from, to, reason } if history => {
@@ -107,6 +108,8 @@ async fn accept_control(tx: &mut Conn, scope: Scope, entry: Entry, now: UnixMs, 
         Entry::Result(result) => commands::advance(tx, scope, &result, now).await,
         Entry::Firmware(report) => devices::set_firmware(tx, scope, &report).await,
         Entry::Config(report) => device_config::set_taken(tx, scope, report, now).await,
+        Entry::Update(report) => rollout_devices::reported(tx, scope, &report, now).await.map(drop),
+        Entry::Facts(facts) => rollout_devices::set_facts(tx, scope, &facts).await,
         Entry::Log(line) => {
             lines.push(line);
             Ok(())
@@ -128,6 +131,8 @@ fn reuse_payload(stream: StreamId, seq: u64, entry: Entry) -> Box<RawValue> {
         Entry::Result(result) => ("result", raw(&result)),
         Entry::Firmware(report) => ("firmware", raw(&report)),
         Entry::Config(report) => ("config", raw(&report)),
+        Entry::Update(report) => ("update", raw(&report)),
+        Entry::Facts(facts) => ("facts", raw(&facts)),
         Entry::Log(line) => ("log", raw(&line)),
     };
     // Assembled as text, because a payload's own text is kept as it is.

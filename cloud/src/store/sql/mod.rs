@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use super::{Backend, STEPS, db};
 use crate::ingest::{Outcome, Upload};
 use crate::model::{
-    AuditEntry, Branch, Change, Changed, CommandRecord, ConfigState, Definition, Device, Group, HourUsage, Idempotency, Licence,
-    Limits, NewCommand, Principal, Project, Revision, Scope, SecretHash, Snippet, StoredLog, StoredMessage, Token, TokenId,
-    UnixMs, Usage,
+    AuditEntry, Branch, Change, Changed, CommandRecord, ConfigState, Definition, Device, Group, HourUsage, Idempotency,
+    KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision, Rollout, RolloutId, RolloutMember, RolloutStep, Scope,
+    SecretHash, Snippet, StoredLog, StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
 };
 use crate::store::{CommandQuery, NewDevice, PageQuery, Result, ScanBounds, Store, StoreError, Submitted};
 
@@ -29,6 +29,9 @@ mod logs;
 mod messages;
 pub(super) mod migrations;
 mod projects;
+mod releases;
+mod rollout_devices;
+mod rollouts;
 mod snippets;
 mod streams;
 mod tokens;
@@ -227,6 +230,54 @@ impl Store for Backend {
 
     async fn expire_commands(&self, now: UnixMs) -> Result<u64> {
         commands::expire(&mut *self.write().await?, now).await
+    }
+
+    async fn releases(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<StoredRelease>> {
+        releases::all(&self.readers, project, before, limit).await
+    }
+
+    async fn one_release(&self, project: ProjectId, seq: u64) -> Result<Option<StoredRelease>> {
+        releases::one(&self.readers, project, seq).await
+    }
+
+    async fn deployed(&self, project: ProjectId, group: GroupId, limit: usize) -> Result<Vec<StoredRelease>> {
+        releases::deployed(&self.readers, project, group, limit).await
+    }
+
+    async fn rollouts(&self, project: ProjectId, group: Option<GroupId>, limit: usize) -> Result<Vec<Rollout>> {
+        rollouts::newest(&self.readers, project, group, limit).await
+    }
+
+    async fn rollout(&self, project: ProjectId, id: RolloutId) -> Result<Option<Rollout>> {
+        rollouts::one(&self.readers, project, id).await
+    }
+
+    async fn active_rollouts(&self) -> Result<Vec<(ProjectId, RolloutId)>> {
+        rollouts::active(&self.readers).await
+    }
+
+    async fn rollout_members(&self, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>> {
+        rollout_devices::members(&self.readers, project, rollout).await
+    }
+
+    async fn save_rollout_step(&self, project: ProjectId, step: &RolloutStep, now: UnixMs) -> Result<bool> {
+        rollout_devices::save_step(&mut *self.write().await?, project, step, now).await
+    }
+
+    async fn open_directive(&self, scope: Scope) -> Result<Option<Box<RawValue>>> {
+        rollout_devices::open_directive(&self.readers, scope).await
+    }
+
+    async fn raise_counter(&self, scope: Scope, counter: u64) -> Result<()> {
+        // Most hellos bring nothing new, and the writer has other things to do.
+        if rollout_devices::counter(&self.readers, scope).await? >= counter {
+            return Ok(());
+        }
+        rollout_devices::raise_counter(&mut *self.write().await?, scope, counter).await
+    }
+
+    async fn device_facts(&self, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>> {
+        rollout_devices::facts(&self.readers, project, group).await
     }
 
     async fn close(&self) {

@@ -1,0 +1,76 @@
+use std::collections::HashMap;
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
+
+use crate::exit::Failure;
+use crate::remote::Api;
+
+/// How often the cloud is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Prints what a rollout's devices say, as they say it, until the rollout has ended; 1 when it ended badly.
+pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure> {
+    // How many steps of each device are printed.
+    let mut printed: HashMap<String, usize> = HashMap::new();
+    loop {
+        // The status first: whatever led to it is among the devices then.
+        let state = api.get(&format!("/rollouts/{rollout}"))?["rollout"].take();
+        let devices = api.get(&format!("/rollouts/{rollout}/devices"))?["devices"].take();
+        for device in devices.as_array().into_iter().flatten() {
+            let id = device["device"].as_str().unwrap_or_default();
+            let seen = printed.entry(id.to_owned()).or_default();
+            let steps = device["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+            for (at, step) in steps.iter().enumerate().skip(*seen) {
+                print(id, step, (at + 1 == steps.len()).then_some(device), json)?;
+            }
+            *seen = steps.len();
+        }
+        match state["status"].as_str().unwrap_or_default() {
+            status @ ("deployed" | "rolled_back") => return Ok(line(&ended(status, &state, json))?),
+            status @ ("halted" | "cancelled") => {
+                if json {
+                    line(&ended(status, &state, json))?;
+                }
+                return Err(Failure::Failed(anyhow!("{}", why(status, &state))));
+            }
+            _ => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+}
+
+/// A step; the newest one of a device carries its reason.
+fn print(id: &str, step: &Value, newest: Option<&Value>, json: bool) -> anyhow::Result<()> {
+    let state = step["state"].as_str().unwrap_or_default();
+    let more = |name: &str| newest.filter(|device| device["state"] == state).and_then(|device| device[name].as_str());
+    if json {
+        return line(&json!({"device": id, "state": state, "reason": more("reason"), "detail": more("detail")}).to_string());
+    }
+    let mut text = format!("{id} {state}");
+    for name in ["reason", "detail"] {
+        if let Some(more) = more(name) {
+            text = format!("{text}: {more}");
+        }
+    }
+    line(&text)
+}
+
+fn ended(status: &str, state: &Value, json: bool) -> String {
+    if json { json!({"status": status, "evidence": state["evidence"]}).to_string() } else { status.to_owned() }
+}
+
+fn why(status: &str, state: &Value) -> String {
+    let Some(detail) = state["evidence"]["detail"].as_str() else { return status.to_owned() };
+    let mut text = format!("{status}: {detail}");
+    for failure in state["evidence"]["failures"].as_array().into_iter().flatten() {
+        let field = |name: &str| failure[name].as_str().unwrap_or_default();
+        text = format!("{text}\n  {}: {}", field("device"), field("reason"));
+    }
+    text
+}
+
+fn line(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}").context("cannot write to standard output")
+}

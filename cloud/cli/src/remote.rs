@@ -1,0 +1,123 @@
+//! The REST API of a cloud, as the commands ask it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use iottly_protocol::{GroupId, ProjectId};
+use serde::Deserialize;
+use serde_json::Value;
+use ureq::http::Response;
+use ureq::{Body, RequestBuilder};
+
+use crate::exit::Failure;
+
+/// How long an answer may take: a build lies before some.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the cloud is, and who asks.
+#[derive(Args)]
+pub(crate) struct Remote {
+    /// Address of the cloud
+    #[arg(long, env = "IOTTLY_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// Token of the project
+    #[arg(long, env = "IOTTLY_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: String,
+    /// The project
+    #[arg(long, env = "IOTTLY_PROJECT", value_name = "ID")]
+    project: ProjectId,
+}
+
+/// A deployment group as the API shows it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Group {
+    pub(crate) id: GroupId,
+    pub(crate) name: String,
+    pub(crate) boards: Vec<String>,
+}
+
+/// The cloud's REST API.
+pub(crate) struct Api {
+    agent: ureq::Agent,
+    base: String,
+    authorization: String,
+}
+
+impl Api {
+    pub(crate) fn new(remote: &Remote) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+        Self {
+            agent: config.build().new_agent(),
+            base: format!("{}/v1.0/project/{}", remote.url.trim_end_matches('/'), remote.project),
+            authorization: format!("Bearer {}", remote.token),
+        }
+    }
+
+    /// Reads what lies at a path below the project.
+    ///
+    /// # Errors
+    /// As the answer's status says, see [`Failure`].
+    pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.base);
+        let answer = self.agent.get(&url).header("Authorization", &self.authorization).call();
+        read(&url, answer)
+    }
+
+    /// Sends JSON to a path below the project.
+    ///
+    /// # Errors
+    /// As the answer's status says, see [`Failure`].
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.send(path, "application/json", body.to_string().as_bytes())
+    }
+
+    /// Sends bytes to a path below the project.
+    ///
+    /// # Errors
+    /// As the answer's status says, see [`Failure`].
+    pub(crate) fn send(&self, path: &str, kind: &str, body: &[u8]) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.base);
+        let request: RequestBuilder<_> = self.agent.post(&url).header("Authorization", &self.authorization);
+        read(&url, request.header("Content-Type", kind).send(body))
+    }
+
+    /// A group by its name or id.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] when the project has no such group.
+    pub(crate) fn group(&self, wanted: &str) -> Result<Group, Failure> {
+        let groups = self.get("/deploymentgroups")?["deployment_groups"].take();
+        let groups: Vec<Group> = serde_json::from_value(groups).map_err(anyhow::Error::from)?;
+        let found = groups.into_iter().find(|group| group.name == wanted || group.id.to_string() == wanted);
+        found.ok_or_else(|| Failure::NotFound(format!("there is no deployment group {wanted:?}")))
+    }
+}
+
+fn read(url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Value, Failure> {
+    let mut answer = answer.with_context(|| format!("cannot reach {url}"))?;
+    let status = answer.status().as_u16();
+    let text = answer.body_mut().read_to_string().with_context(|| format!("{url} breaks off"))?;
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    let reason = || body["error"].as_str().unwrap_or("no reason is given").to_owned();
+    match status {
+        200 => Ok(body),
+        400 | 413 | 422 => Err(Failure::Invalid(reason())),
+        401 | 403 => Err(Failure::NotAuthorised(reason())),
+        404 => Err(Failure::NotFound(reason())),
+        status => Err(Failure::Failed(anyhow!("{url} answers {status}: {}", reason()))),
+    }
+}
+
+/// A text as it stands in an address.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            other => write!(out, "%{other:02X}").expect("a string takes all"),
+        }
+    }
+    out
+}

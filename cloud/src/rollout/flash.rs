@@ -1,0 +1,349 @@
+//! From a group's branch to a rollout: build, look at what it may reach, sign, start.
+
+use std::collections::BTreeSet;
+
+use iottly_protocol::release::{Action, HealthRules};
+use iottly_protocol::tuf::Instant;
+use iottly_protocol::{GroupId, ProjectId};
+
+use super::service::directive;
+use super::standing::seconds;
+use super::{BuildFailure, Policy, PolicyError, Preflight, Rollouts, Run, Status, Wish, preflight};
+use crate::clock;
+use crate::model::{
+    Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, RolloutStatus, Snippet, StoredRelease,
+};
+use crate::releases::{NewRelease, ReleaseError};
+use crate::store::StoreError;
+
+/// What is asked for beside the group.
+#[derive(Debug, Clone, Default)]
+pub struct FlashRequest {
+    /// How it spreads; the group's own policy when there is none.
+    pub policy: Option<Policy>,
+    /// Capabilities beyond those of the group's last release that are approved.
+    pub approve: Vec<String>,
+    /// Devices may try again what they rolled back.
+    pub force: bool,
+    /// Only say what would happen.
+    pub dry_run: bool,
+    /// The branch's revision; the newest when there is none.
+    pub revision: Option<u64>,
+}
+
+/// What a flash came to.
+#[derive(Debug, Clone)]
+pub struct Flashed {
+    /// The release; in a dry run as it would be.
+    pub release: StoredRelease,
+    /// The rollout; none in a dry run.
+    pub rollout: Option<RolloutId>,
+    /// Who would take it, by what the devices have said.
+    pub preflight: Preflight,
+}
+
+/// Why a flash does not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum FlashError {
+    /// The group follows no branch.
+    #[error("deployment group {0:?} follows no branch")]
+    NoBranch(String),
+    /// There is nothing to deploy.
+    #[error("branch {0:?} has no saved version")]
+    NoRevision(String),
+    /// There is nothing to go back to.
+    #[error("no earlier release was deployed to deployment group {0:?}")]
+    NothingBefore(String),
+    /// This cloud builds no code.
+    #[error("this cloud has no builder: upload a component")]
+    NoBuilder,
+    /// The code or the component is at fault.
+    #[error("{0}")]
+    Code(String),
+    /// The policy makes no sense.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// It reaches for more than what runs, and nobody approved that.
+    #[error("the release reaches for more than the one before it: {}; approve it by name", .0.join(", "))]
+    Wider(Vec<String>),
+    /// The release cannot be made.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something else failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<BuildFailure> for FlashError {
+    fn from(failure: BuildFailure) -> Self {
+        match failure {
+            BuildFailure::Code(reason) => Self::Code(reason),
+            builder @ BuildFailure::Builder(_) => Self::Failed(builder.to_string()),
+        }
+    }
+}
+
+/// A component and where it comes from.
+struct Made {
+    content: Vec<u8>,
+    capabilities: Vec<String>,
+    source: String,
+}
+
+impl Rollouts {
+    /// Makes a release of what a group's branch holds and starts to bring it to the group's devices.
+    ///
+    /// # Errors
+    /// [`FlashError`]; nothing was sent to any device then.
+    pub async fn flash(&self, by: &Principal, group: &Group, request: FlashRequest) -> Result<Flashed, FlashError> {
+        let project = by.project;
+        let policy = request.policy.clone().unwrap_or_else(|| group.policy.clone());
+        policy.check()?;
+        let _turn = self.building.lock().await;
+        let (revision, snippets) = self.revision(project, group, request.revision).await?;
+        let made = self.component(project, &revision, snippets).await?;
+        let widened = self.widened(project, group.id, &made.capabilities, &request.approve).await?;
+        let mut rollout = draft(group.id, RolloutKind::Install, policy, made.capabilities.clone(), request.force);
+        let newest = self.store.releases(project, None, 1).await?.pop();
+        let last = newest.as_ref().map_or(0, |newest| newest.seq);
+        let new = new_release(&revision, &made, rollout.policy.grace_ms);
+        // The newest release is taken again when it is what would be made.
+        let again = newest.filter(|old| is_same(old, &revision, &made, rollout.policy.grace_ms));
+        let preview = new.clone();
+        let drafted = self.on_shelf(move |shelf, now| shelf.draft(last, &preview, now)).await?;
+        let preflight = self.look_ahead(project, &rollout, &drafted).await?;
+        if request.dry_run {
+            let release = again.unwrap_or_else(|| stored(&drafted, &revision, made.source, by));
+            return Ok(Flashed { release, rollout: None, preflight });
+        }
+        let release = match again {
+            Some(release) => release,
+            None => self.publish_release(by, last, new, &revision, made.source).await?,
+        };
+        rollout.release = release.seq;
+        let id = self.start(by, &rollout, note(&release, &widened)).await?;
+        Ok(Flashed { release, rollout: Some(id), preflight })
+    }
+
+    /// Brings back what a group ran before its newest rollout, under a higher number, to all devices at once.
+    ///
+    /// # Errors
+    /// [`FlashError`]; nothing was sent to any device then.
+    pub async fn roll_back(&self, by: &Principal, group: &Group) -> Result<Flashed, FlashError> {
+        let project = by.project;
+        let _turn = self.building.lock().await;
+        let nothing = || FlashError::NothingBefore(group.name.clone());
+        let newest = self.store.rollouts(project, Some(group.id), 1).await?.pop().ok_or_else(nothing)?;
+        let replaced = self.store.one_release(project, newest.release).await?.ok_or_else(nothing)?;
+        let before = self.store.deployed(project, group.id, 100).await?;
+        let old = before.into_iter().find(|release| release.sha256 != replaced.sha256).ok_or_else(nothing)?;
+        let path = old.path.clone();
+        let content = self.on_shelf(move |shelf, _| shelf.published(project, &path)).await?;
+        let revision = Revision {
+            branch: old.branch.clone(),
+            number: old.revision,
+            message: String::new(),
+            author: String::new(),
+            created: 0,
+            digest: String::new(),
+            component: None,
+        };
+        let made = Made { content, capabilities: old.capabilities.clone(), source: old.source.clone() };
+        let last = self.store.releases(project, None, 1).await?.pop().map_or(0, |newest| newest.seq);
+        let new = new_release(&revision, &made, old.grace_ms);
+        let policy = Policy { canary: 0, waves: Vec::new(), soak_s: 0, ..group.policy.clone() };
+        let mut rollout = draft(group.id, RolloutKind::Rollback, policy, old.capabilities.clone(), true);
+        let release = self.publish_release(by, last, new, &revision, made.source).await?;
+        rollout.release = release.seq;
+        let id = self.start(by, &rollout, format!("{}, as release {} was", note(&release, &[]), old.seq)).await?;
+        Ok(Flashed { release, rollout: Some(id), preflight: Preflight::default() })
+    }
+
+    async fn revision(
+        &self,
+        project: ProjectId,
+        group: &Group,
+        number: Option<u64>,
+    ) -> Result<(Revision, Vec<Snippet>), FlashError> {
+        if group.branch.is_empty() {
+            return Err(FlashError::NoBranch(group.name.clone()));
+        }
+        let nothing = || FlashError::NoRevision(group.branch.clone());
+        let number = match number {
+            Some(number) => number,
+            None => self.store.revisions(project, &group.branch, None, 1).await?.first().ok_or_else(nothing)?.number,
+        };
+        self.store.revision(project, &group.branch, number).await?.ok_or_else(nothing)
+    }
+
+    /// The component of a revision: uploaded, built before, or built now.
+    async fn component(&self, project: ProjectId, revision: &Revision, snippets: Vec<Snippet>) -> Result<Made, FlashError> {
+        let builder = self.builder.clone().ok_or(FlashError::NoBuilder)?;
+        let name = match &revision.component {
+            Some(sha256) => sha256.clone(),
+            None => format!("code-{}-{}", revision.digest, builder.version),
+        };
+        let (kept, source) = (name.clone(), name.clone());
+        let known = self.on_shelf(move |shelf, _| shelf.kept(project, &kept)).await?;
+        if known.is_none() && revision.component.is_some() {
+            return Err(FlashError::Failed(format!("the component of revision {} is not there any more", revision.number)));
+        }
+        let shelf = self.shelf.clone();
+        let work = move || -> Result<Made, FlashError> {
+            let content = match known {
+                Some(content) => content,
+                None => {
+                    let built = (builder.build)(&in_order(snippets))?;
+                    shelf.keep(project, &name, &built)?;
+                    built
+                }
+            };
+            let capabilities = (builder.imports)(&content)?;
+            Ok(Made { content, capabilities, source })
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| FlashError::Failed(format!("the build stopped: {error}")))?
+    }
+
+    /// What a release reaches for beyond the group's last one; all of it has to be approved.
+    async fn widened(
+        &self,
+        project: ProjectId,
+        group: GroupId,
+        wanted: &[String],
+        approve: &[String],
+    ) -> Result<Vec<String>, FlashError> {
+        let before = self.store.deployed(project, group, 1).await?.pop().map(|release| release.capabilities).unwrap_or_default();
+        let before: BTreeSet<String> = before.into_iter().collect();
+        let wider: Vec<String> = wanted.iter().filter(|name| !before.contains(*name)).cloned().collect();
+        let missing: Vec<String> = wider.iter().filter(|name| !approve.contains(name)).cloned().collect();
+        if missing.is_empty() { Ok(wider) } else { Err(FlashError::Wider(missing)) }
+    }
+
+    async fn look_ahead(
+        &self,
+        project: ProjectId,
+        rollout: &Rollout,
+        release: &iottly_protocol::release::Release,
+    ) -> Result<Preflight, FlashError> {
+        let devices = self.store.device_facts(project, rollout.group).await?;
+        let now = Instant::from_unix(seconds(clock::now()));
+        let make = |device, counter| {
+            directive(project, rollout, &release.path, device, (Action::Install, false)).complete(release, counter, now)
+        };
+        Ok(preflight(project, release, &devices, now, make))
+    }
+
+    async fn publish_release(
+        &self,
+        by: &Principal,
+        last: u64,
+        new: NewRelease,
+        revision: &Revision,
+        source: String,
+    ) -> Result<StoredRelease, FlashError> {
+        let project = by.project;
+        let (capabilities, grace_ms) = (new.capabilities.clone(), new.health.grace_ms);
+        let added = self.on_shelf(move |shelf, now| shelf.add(project, last, &new, now)).await?;
+        let release = StoredRelease {
+            seq: added.release_seq,
+            path: added.path,
+            branch: revision.branch.clone(),
+            revision: revision.number,
+            sha256: added.sha256,
+            size: added.size,
+            source,
+            capabilities,
+            grace_ms,
+            author: by.name.clone(),
+            created: clock::now(),
+        };
+        self.store.change(project, by, Change::AddRelease(Box::new(release.clone())), release.created).await?;
+        Ok(release)
+    }
+
+    async fn start(&self, by: &Principal, rollout: &Rollout, note: String) -> Result<RolloutId, FlashError> {
+        let new = NewRollout {
+            id: rollout.id,
+            group: rollout.group,
+            release: rollout.release,
+            kind: rollout.kind,
+            policy: rollout.policy.clone(),
+            approved: rollout.approved.clone(),
+            force: rollout.force,
+            note,
+        };
+        self.store.change(by.project, by, Change::StartRollout(Box::new(new)), clock::now()).await?;
+        self.wake();
+        Ok(rollout.id)
+    }
+}
+
+/// Snippets as a firmware is put together; handlers whose command is gone stay out.
+fn in_order(mut snippets: Vec<Snippet>) -> Vec<Snippet> {
+    snippets.retain(|snippet| !snippet.name.starts_with('_'));
+    snippets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    snippets
+}
+
+fn new_release(revision: &Revision, made: &Made, grace_ms: u64) -> NewRelease {
+    NewRelease {
+        branch: revision.branch.clone(),
+        content: made.content.clone(),
+        version: format!("{} {}", revision.branch, revision.number),
+        boards: Vec::new(),
+        security_floor: 0,
+        capabilities: made.capabilities.clone(),
+        health: HealthRules { grace_ms, ..HealthRules::default() },
+    }
+}
+
+fn is_same(old: &StoredRelease, revision: &Revision, made: &Made, grace_ms: u64) -> bool {
+    let from = (&old.branch, old.revision, &old.source) == (&revision.branch, revision.number, &made.source);
+    from && old.grace_ms == grace_ms && old.capabilities == made.capabilities
+}
+
+fn draft(group: GroupId, kind: RolloutKind, policy: Policy, approved: Vec<String>, force: bool) -> Rollout {
+    Rollout {
+        id: RolloutId::random(),
+        group,
+        release: 0,
+        kind,
+        policy,
+        approved,
+        force,
+        run: Run { wish: Wish::Run, halted: false, soaking: None },
+        status: RolloutStatus::Of(Status::Deploying),
+        evidence: None,
+        active: true,
+        version: 1,
+        author: String::new(),
+        created: 0,
+        changed: 0,
+    }
+}
+
+fn stored(release: &iottly_protocol::release::Release, revision: &Revision, source: String, by: &Principal) -> StoredRelease {
+    StoredRelease {
+        seq: release.manifest.release_seq,
+        path: release.path.clone(),
+        branch: revision.branch.clone(),
+        revision: revision.number,
+        sha256: release.sha256.clone(),
+        size: release.size,
+        source,
+        capabilities: release.manifest.capabilities.clone(),
+        grace_ms: release.manifest.health.grace_ms,
+        author: by.name.clone(),
+        created: clock::now(),
+    }
+}
+
+/// For the audit log.
+fn note(release: &StoredRelease, widened: &[String]) -> String {
+    let approved = if widened.is_empty() { String::new() } else { format!(", approved: {}", widened.join(", ")) };
+    format!("release {} of branch {:?}, revision {}{approved}", release.seq, release.branch, release.revision)
+}

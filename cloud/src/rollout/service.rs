@@ -1,0 +1,127 @@
+use std::sync::Arc;
+
+use iottly_protocol::release::{Action, Audience};
+use iottly_protocol::tuf::Instant;
+use iottly_protocol::{DeviceId, Down, ProjectId, SignedDirective};
+use serde_json::value::RawValue;
+use tokio::sync::{Mutex, Notify};
+
+use super::standing::seconds;
+use super::{Builder, Policy};
+use crate::broker::Broker;
+use crate::clock;
+use crate::model::{Rollout, Scope, UnixMs};
+use crate::releases::{NewDirective, ReleaseError, Shelf};
+use crate::store::{Store, StoreError};
+
+/// Releases and rollouts of all projects.
+pub struct Rollouts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) shelf: Shelf,
+    pub(super) builder: Option<Builder>,
+    /// Somebody has ended an update, come online, or started a rollout.
+    pub(super) news: Notify,
+    /// One build at a time: each takes a processor for seconds.
+    pub(super) building: Mutex<()>,
+}
+
+impl Rollouts {
+    /// Over a store, a broker and the projects' repositories; without a builder only uploaded components become releases.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, shelf: Shelf, builder: Option<Builder>) -> Self {
+        Self { store, broker, shelf, builder, news: Notify::new(), building: Mutex::new(()) }
+    }
+
+    /// The projects' repositories.
+    #[must_use]
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
+    /// What builds code; none in a cloud without one.
+    #[must_use]
+    pub fn builder(&self) -> Option<&Builder> {
+        self.builder.as_ref()
+    }
+
+    /// Looks at the rollouts now, not only at the next tick.
+    pub fn wake(&self) {
+        self.news.notify_one();
+    }
+
+    /// A device has said hello: later directives are above the highest that it has accepted, and it gets what is open for it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn greeted(&self, scope: Scope, counter: u64) -> Result<(), StoreError> {
+        if counter > 0 {
+            self.store.raise_counter(scope, counter).await?;
+        }
+        self.send_open(scope).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Sends a device the directive that it may still have to follow.
+    pub(super) async fn send_open(&self, scope: Scope) -> Result<(), StoreError> {
+        if let Some(document) = self.store.open_directive(scope).await? {
+            self.publish(scope.device, document).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn publish(&self, device: DeviceId, document: Box<RawValue>) {
+        let down = Down::Directive(SignedDirective { document });
+        if let Err(error) = self.broker.publish(device, down.encode().into()).await {
+            tracing::debug!(%device, %error, "a directive waits for the next hello");
+        }
+    }
+
+    /// Runs what works on the repositories' files.
+    pub(super) async fn on_shelf<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shelf, Instant) -> Result<T, ReleaseError> + Send + 'static,
+    ) -> Result<T, ReleaseError> {
+        let shelf = self.shelf.clone();
+        let now = Instant::from_unix(seconds(clock::now()));
+        let done = tokio::task::spawn_blocking(move || work(&shelf, now)).await;
+        done.unwrap_or_else(|error| Err(ReleaseError::Input(format!("the work on the repository stopped: {error}"))))
+    }
+
+    /// Makes a project's keys and repository, unless they are there.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub async fn prepare(&self, project: ProjectId) -> Result<(), ReleaseError> {
+        self.on_shelf(move |shelf, now| shelf.ensure(project, now)).await
+    }
+}
+
+/// A directive of a rollout to one of its devices, and its counter.
+pub(super) fn directive(
+    project: ProjectId,
+    rollout: &Rollout,
+    target: &str,
+    device: DeviceId,
+    (action, again): (Action, bool),
+) -> NewDirective {
+    let policy: &Policy = &rollout.policy;
+    NewDirective {
+        project,
+        audience: Audience::Device(device),
+        action,
+        target: target.to_owned(),
+        valid_s: policy.deadline_s.max(policy.silence_s),
+        deadline_s: policy.deadline_s,
+        window: policy.window,
+        max_bps: policy.max_bps,
+        force_retry: again || rollout.force,
+        approved: rollout.approved.clone(),
+    }
+}
+
+/// A counter above the one before, and above those of a cloud that was restored from a backup.
+pub(super) fn counter(before: u64, now: UnixMs) -> u64 {
+    u64::try_from(now).unwrap_or(0).max(before.saturating_add(1))
+}
