@@ -101,14 +101,17 @@ fn canary_then_all_then_a_halt_then_back_then_a_refusal() {
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     assert_eq!(stdout.matches(" committed").count(), 3, "{stdout}");
     // Nobody else is told before the canary is done, and every state is seen.
-    let canary = stdout.lines().nth(1).and_then(|line| line.split(' ').next()).expect("a device").to_owned();
-    let before = stdout.split(&format!("{canary} committed")).next().expect("a beginning");
-    assert!(before.lines().skip(1).all(|line| line.starts_with(&canary)), "{stdout}");
-    for state in
-        ["offered", "verifying_meta", "preflight", "downloading", "verifying_image", "staged", "armed", "switching", "trial"]
-    {
-        assert!(before.contains(&format!("{canary} {state}")), "{state}: {stdout}");
-    }
+    let rollouts = desk.api.get(&format!("/project/{}/rollouts", desk.api.project)).1;
+    let mut told = desk.devices(&rollouts["rollouts"][0]["id"]);
+    told.sort_by_key(|device| device["told"]["$date"].as_i64());
+    let steps = told[0]["steps"].as_array().expect("steps");
+    let done = steps.last().expect("a last step")["at"]["$date"].as_i64();
+    assert!(told[1..].iter().all(|device| device["told"]["$date"].as_i64() >= done), "{told:?}");
+    let states: Vec<_> = steps.iter().filter_map(|step| step["state"].as_str()).collect();
+    let all = "offered verifying_meta preflight downloading verifying_image staged armed switching trial committing committed";
+    assert_eq!(states.join(" "), all);
+    let canary = told[0]["device"].as_str().expect("an id");
+    assert!(all.split(' ').all(|state| stdout.contains(&format!("{canary} {state}"))), "{stdout}");
     let group = desk.group("demo");
     assert_eq!((&group["status"], &group["current_revision"]), (&json!("deployed"), &json!("1")));
 
