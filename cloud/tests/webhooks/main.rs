@@ -6,6 +6,7 @@ mod cluster;
 mod support;
 
 mod api;
+mod cluster_of_two;
 mod contract;
 mod failures;
 mod guard;

@@ -29,8 +29,9 @@ const POLL: Duration = Duration::from_secs(1);
 const POLLED: usize = 1000;
 /// Claimed deliveries in memory, of all hooks.
 const MAX_BUFFERED: usize = 4096;
-/// Questions to the store at a time.
-const MAX_ASKING: usize = 4;
+/// Hooks that are read from the store at a time, and hooks whose deliveries are claimed at a time.
+const MAX_READING: usize = 4;
+const MAX_CLAIMING: usize = 8;
 
 /// What the pump works with.
 pub(super) struct PumpParts {
@@ -48,12 +49,13 @@ pub(super) struct Pump {
     parts: PumpParts,
     lanes: HashMap<HookKey, Lane>,
     slots: Slots,
-    /// Hooks that have something to send and found no place.
+    /// Hooks that have something to send, or to claim, and found no place.
     line: VecDeque<HookKey>,
     /// Hooks that are to be read from the store.
     unread: BTreeSet<HookKey>,
     running: JoinSet<Finished>,
-    asking: JoinSet<Told>,
+    reading: JoinSet<Told>,
+    claiming: JoinSet<Told>,
     disabling: JoinSet<()>,
     polling: bool,
 }
@@ -83,7 +85,8 @@ impl Pump {
             line: VecDeque::new(),
             unread: BTreeSet::new(),
             running: JoinSet::new(),
-            asking: JoinSet::new(),
+            reading: JoinSet::new(),
+            claiming: JoinSet::new(),
             disabling: JoinSet::new(),
             polling: false,
         }
@@ -98,7 +101,8 @@ impl Pump {
             tokio::select! {
                 _ = &mut stop => break,
                 Some(finished) = self.running.join_next() => if let Ok(finished) = finished { self.finished(finished).await },
-                Some(told) = self.asking.join_next() => if let Ok(told) = told { self.told(told).await },
+                Some(told) = self.reading.join_next() => if let Ok(told) = told { self.told(told).await },
+                Some(told) = self.claiming.join_next() => if let Ok(told) = told { self.told(told).await },
                 hooks = fresh.take() => self.announced(hooks).await,
                 Some(key) = changed.recv() => { self.unread.insert(key); }
                 _ = poll.tick() => self.poll(),
@@ -131,17 +135,17 @@ impl Pump {
         self.lanes.retain(|_, lane| !lane.is_idle(now));
         if !std::mem::replace(&mut self.polling, true) {
             let store = Arc::clone(&self.parts.store);
-            self.asking.spawn(async move { Told::Due(store.due_webhooks(now, POLLED).await) });
+            self.reading.spawn(async move { Told::Due(store.due_webhooks(now, POLLED).await) });
         }
     }
 
     /// Reads hooks that have no lane, or are different now.
     fn ask(&mut self) {
-        while self.asking.len() < MAX_ASKING
+        while self.reading.len() < MAX_READING
             && let Some(key) = self.unread.pop_first()
         {
             let store = Arc::clone(&self.parts.store);
-            self.asking.spawn(async move { Told::Hook(key, Box::new(store.webhook(key).await)) });
+            self.reading.spawn(async move { Told::Hook(key, Box::new(store.webhook(key).await)) });
         }
     }
 
@@ -183,6 +187,7 @@ impl Pump {
                     Vec::new()
                 });
                 self.claimed(key, claims, asked, until).await;
+                self.line_up().await;
             }
         }
     }
@@ -234,9 +239,7 @@ impl Pump {
         while let Some((claim, probe)) = lane.next(now) {
             let Some(slot) = self.slots.take(&lane.target.host, lane.is_proven()) else {
                 lane.put_back(claim, probe, now);
-                if !std::mem::replace(&mut lane.in_line, true) {
-                    self.line.push_back(key);
-                }
+                self.queue_up(key);
                 break;
             };
             lane.running += 1;
@@ -250,6 +253,14 @@ impl Pump {
         self.claim(key, now);
     }
 
+    fn queue_up(&mut self, key: HookKey) {
+        if let Some(lane) = self.lanes.get_mut(&key)
+            && !std::mem::replace(&mut lane.in_line, true)
+        {
+            self.line.push_back(key);
+        }
+    }
+
     fn claim(&mut self, key: HookKey, now: UnixMs) {
         let buffered: usize = self.lanes.values().map(Lane::buffered).sum();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
@@ -257,18 +268,25 @@ impl Pump {
         if limit == 0 {
             return;
         }
+        if self.claiming.len() >= MAX_CLAIMING {
+            return self.queue_up(key);
+        }
         lane.asks();
         let until = now + LEASE_MS;
         let query = ClaimQuery { key, worker: self.parts.worker, now, until, limit, ordered: lane.target.ordered };
         let store = Arc::clone(&self.parts.store);
-        self.asking.spawn(async move { Told::Claims { key, asked: limit, until, claims: store.claim(&query).await } });
+        self.claiming.spawn(async move { Told::Claims { key, asked: limit, until, claims: store.claim(&query).await } });
     }
 
     async fn finished(&mut self, finished: Finished) {
         let key = finished.key;
         self.settle(finished).await;
         self.advance(key).await;
-        // Everybody in the line tries once, in turn.
+        self.line_up().await;
+    }
+
+    /// Everybody in the line tries once, in turn.
+    async fn line_up(&mut self) {
         for _ in 0..self.line.len() {
             let Some(key) = self.line.pop_front() else { break };
             if let Some(lane) = self.lanes.get_mut(&key) {

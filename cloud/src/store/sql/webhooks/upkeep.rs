@@ -4,6 +4,7 @@ use sqlx::Row as _;
 
 use super::super::codec;
 use super::super::db::{self, Conn, Pool, Row};
+use super::LOCK_QUEUE;
 use crate::model::{HookKey, UnixMs, WebhookId};
 use crate::store::Result;
 use crate::store::webhooks::HookTotals;
@@ -37,6 +38,10 @@ pub(super) async fn tidy(connection: &mut Conn, now: UnixMs, limit: usize) -> Re
         let key = key(row)?;
         let gone = row.try_get::<Option<Vec<u8>>, _>("id")?.is_none();
         let mut tx = db::begin(connection).await?;
+        let lock = sqlx::query(LOCK_QUEUE.as_str()).bind(&key.project.as_bytes()[..]).bind(&key.hook.as_bytes()[..]);
+        if lock.fetch_optional(&mut *tx).await?.is_none() {
+            continue;
+        }
         removed += if gone {
             erase(&mut tx, key, limit).await?
         } else {
