@@ -8,7 +8,6 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
 
 #[path = "../tests/common/mod.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
 mod common;
 #[path = "../tests/oracle/mod.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]

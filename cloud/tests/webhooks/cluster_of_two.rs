@@ -23,7 +23,7 @@ async fn two_clouds_on_one_database_deliver_each_message_once() {
     let one = start().await;
     let mut two = start().await;
     // The same project, through either cloud.
-    std::mem::swap(&mut two.tenant.token, &mut one.tenant.token.clone());
+    two.tenant.token.clone_from(&one.tenant.token);
     (two.tenant.scope, two.tenant.group) = (one.tenant.scope, one.tenant.group);
     let receiver = Receiver::start().await;
     let (id, secret) = hook(&one, json!({}), &receiver.url()).await;

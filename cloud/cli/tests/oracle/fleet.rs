@@ -102,7 +102,7 @@ impl Host {
     pub(crate) fn fill_disk(&self, time: Duration) {
         let pid = Pid::from_child(&self.process.as_ref().expect("agents run").0);
         let whole = getrlimit(Resource::Fsize);
-        prlimit(Some(pid), Resource::Fsize, Rlimit { current: Some(1), ..whole.clone() }).expect("limit");
+        prlimit(Some(pid), Resource::Fsize, Rlimit { current: Some(1), ..whole }).expect("limit");
         std::thread::sleep(time);
         prlimit(Some(pid), Resource::Fsize, whole).expect("no limit");
     }

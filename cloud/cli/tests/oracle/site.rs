@@ -80,7 +80,7 @@ impl Site {
     /// No file of the cloud can grow for a while.
     pub(crate) fn fill_disk(&self, time: Duration) {
         let whole = getrlimit(Resource::Fsize);
-        prlimit(Some(self.pid()), Resource::Fsize, Rlimit { current: Some(1), ..whole.clone() }).expect("limit");
+        prlimit(Some(self.pid()), Resource::Fsize, Rlimit { current: Some(1), ..whole }).expect("limit");
         std::thread::sleep(time);
         prlimit(Some(self.pid()), Resource::Fsize, whole).expect("no limit");
     }
