@@ -201,7 +201,7 @@ impl<'s> World<'s> {
     fn settle(&mut self) {
         self.hosts.iter_mut().for_each(Host::finish);
         // Each of them is asked: that is what makes it go on.
-        let done = || self.hosts.iter_mut().filter_map(|host| (!host.is_done()).then_some(())).count() == 0;
+        let done = || self.hosts.iter_mut().map(|host| usize::from(!host.is_done())).sum::<usize>() == 0;
         assert!(comes_true(done, || 0), "the queues do not empty, seed {}:\n{}", self.settings.seed, self.queues());
         for id in &self.commands {
             let path = format!("commands/{id}");
