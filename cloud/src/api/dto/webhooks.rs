@@ -112,10 +112,12 @@ pub(crate) struct WebhookWithSecret {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WebhookSettings {
     /// Where requests go: http or https; ports 80, 443 and from 1024 on. A new webhook needs it.
+    #[schema(format = "uri", pattern = "^[hH][tT][tT][pP][sS]?://", max_length = 2048)]
     pub(crate) url: Option<String>,
     pub(crate) description: Option<String>,
     /// `iottly` for messages of the platform and its agents, `user` for those of firmware, or `all`.
     #[serde(rename = "type")]
+    #[schema(pattern = "^(iottly|user|all)$")]
     pub(crate) kind: Option<String>,
     /// Only messages of this channel; `*` for all.
     pub(crate) channel: Option<String>,
