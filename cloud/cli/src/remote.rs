@@ -83,6 +83,16 @@ impl Api {
         read(&url, request.header("Content-Type", kind).send(body))
     }
 
+    /// Deletes what lies at a path below the project.
+    ///
+    /// # Errors
+    /// As the answer's status says, see [`Failure`].
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.base);
+        let answer = self.agent.delete(&url).header("Authorization", &self.authorization).call();
+        read(&url, answer)
+    }
+
     /// A group by its name or id.
     ///
     /// # Errors

@@ -1,16 +1,31 @@
 //! `iottly webhook …`: where a project's messages are sent.
 
-mod remote;
 mod show;
 
 use std::io::Write;
 
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use crate::exit::Failure;
-use remote::{Method, Output, Remote};
+use crate::remote::{Api, Remote, escaped};
+
+/// Where the cloud is, who asks, and how answers are printed.
+#[derive(Args)]
+struct Asked {
+    #[command(flatten)]
+    remote: Remote,
+    /// How answers are printed
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -41,7 +56,7 @@ struct AddOptions {
     /// Where requests go
     address: String,
     #[command(flatten)]
-    remote: Remote,
+    asked: Asked,
     /// For people
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -68,7 +83,7 @@ struct AddOptions {
 #[derive(Args)]
 struct ListOptions {
     #[command(flatten)]
-    remote: Remote,
+    asked: Asked,
 }
 
 #[derive(Args)]
@@ -76,7 +91,7 @@ struct OneOptions {
     /// The webhook's id
     id: String,
     #[command(flatten)]
-    remote: Remote,
+    asked: Asked,
 }
 
 #[derive(Args)]
@@ -84,7 +99,7 @@ struct LogOptions {
     /// The webhook's id
     id: String,
     #[command(flatten)]
-    remote: Remote,
+    asked: Asked,
     /// Most attempts
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: u32,
@@ -108,54 +123,56 @@ struct ReplayOptions {
     #[command(flatten)]
     which: ReplayWhich,
     #[command(flatten)]
-    remote: Remote,
+    asked: Asked,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Add(options) => {
-            let made = options.remote.ask(&Method::Post(&settings(options)?), "/webhooks")?;
-            print(&options.remote, &made, show::secret)
+            let made = options.asked.api().post("/webhooks", &settings(options)?)?;
+            print(&options.asked, &made, show::secret)
         }
-        Command::List(options) => {
-            let list = options.remote.ask(&Method::Get, "/webhooks")?;
-            print(&options.remote, &list, show::list)
-        }
-        Command::Test(options) => {
-            let path = format!("{}/test", path(&options.id)?);
-            let answer = options.remote.ask(&Method::Post(&json!({})), &path)?;
-            print(&options.remote, &answer, |answer| show::attempt(&answer["attempt"]))?;
-            let failed = || Failure::Failed(anyhow::anyhow!("receiver did not take the test message"));
-            if answer["delivered"] == true { Ok(()) } else { Err(failed()) }
-        }
+        Command::List(options) => print(&options.asked, &options.asked.api().get("/webhooks")?, show::list),
+        Command::Test(options) => test(options),
         Command::Log(options) => {
-            let path = format!("{}/log?numEntries={}", path(&options.id)?, options.limit);
-            let log = options.remote.ask(&Method::Get, &path)?;
-            print(&options.remote, &log, show::log)
+            let path = format!("{}/log?numEntries={}", path(&options.id), options.limit);
+            print(&options.asked, &options.asked.api().get(&path)?, show::log)
         }
         Command::Replay(options) => {
             let body = match (&options.which.message, options.which.failed_since) {
                 (Some(message), _) => json!({"message": message}),
                 (None, since) => json!({"failed_since": since}),
             };
-            let answer = options.remote.ask(&Method::Post(&body), &format!("{}/replay", path(&options.id)?))?;
-            print(&options.remote, &answer, |answer| format!("{} deliveries are made again\n", answer["replayed"]))
+            let answer = options.asked.api().post(&format!("{}/replay", path(&options.id)), &body)?;
+            print(&options.asked, &answer, |answer| format!("{} deliveries are made again\n", answer["replayed"]))
         }
         Command::Rotate(options) => {
-            let answer = options.remote.ask(&Method::Post(&json!({})), &format!("{}/secret/rotate", path(&options.id)?))?;
-            print(&options.remote, &answer, show::secret)
+            let answer = options.asked.api().post(&format!("{}/secret/rotate", path(&options.id)), &json!({}))?;
+            print(&options.asked, &answer, show::secret)
         }
         Command::Remove(options) => {
-            let answer = options.remote.ask(&Method::Delete, &path(&options.id)?)?;
-            print(&options.remote, &answer, |_| "removed\n".to_owned())
+            let answer = options.asked.api().delete(&path(&options.id))?;
+            print(&options.asked, &answer, |_| "removed\n".to_owned())
         }
     }
 }
 
-/// The path of a webhook; an id is no place for other characters.
-fn path(id: &str) -> Result<String, Failure> {
-    let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if plain { Ok(format!("/webhooks/{id}")) } else { Err(Failure::Invalid(format!("{id:?} is no id of a webhook"))) }
+fn test(options: &OneOptions) -> Result<(), Failure> {
+    let answer = options.asked.api().post(&format!("{}/test", path(&options.id)), &json!({}))?;
+    print(&options.asked, &answer, |answer| show::attempt(&answer["attempt"]))?;
+    let failed = || Failure::Failed(anyhow::anyhow!("receiver did not take the test message"));
+    if answer["delivered"] == true { Ok(()) } else { Err(failed()) }
+}
+
+impl Asked {
+    fn api(&self) -> Api {
+        Api::new(&self.remote)
+    }
+}
+
+/// The path of a webhook.
+fn path(id: &str) -> String {
+    format!("/webhooks/{}", escaped(id))
 }
 
 fn settings(options: &AddOptions) -> Result<Value, Failure> {
@@ -182,8 +199,8 @@ fn settings(options: &AddOptions) -> Result<Value, Failure> {
     Ok(settings.into())
 }
 
-fn print(remote: &Remote, answer: &Value, text: impl Fn(&Value) -> String) -> Result<(), Failure> {
-    let text = if remote.output == Output::Json { format!("{answer}\n") } else { text(answer) };
+fn print(asked: &Asked, answer: &Value, text: impl Fn(&Value) -> String) -> Result<(), Failure> {
+    let text = if asked.output == Output::Json { format!("{answer}\n") } else { text(answer) };
     let mut out = std::io::stdout().lock();
     Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")?)
 }
