@@ -6,10 +6,10 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::dto::ErrorDto;
 use crate::command::SubmitError;
-use crate::filter::FilterError;
 use crate::model::InvalidDefinition;
 use crate::rollout::FlashError;
 use crate::store::StoreError;
+use iottly_filter::FilterError;
 
 /// An answer that is not a success: `{"error", "code", "request_id"}` and the status.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Entries of a history as filters see them.
 
-use crate::filter::{Document, Filter, FilterError, Value};
 use crate::model::StoredMessage;
+use iottly_filter::{Document, Filter, FilterError, Value};
 
 /// Fields of an entry; a filter's path that starts with none of them is looked up in the payload.
 const FIELDS: [&str; 10] = ["_id", "from", "to", "timestamp", "devicetimestamp", "type", "payload", "channel", "stream", "seq"];

@@ -14,7 +14,6 @@ pub mod dashboard;
 mod data_lock;
 pub mod device_config;
 pub mod error;
-pub mod filter;
 pub mod history;
 pub mod housekeeping;
 pub mod http;

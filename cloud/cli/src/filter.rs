@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 
 use clap::Args;
-use iottly_cloud::filter::{Document, Filter};
+use iottly_filter::{Document, Filter};
 
 use crate::exit::Failure;
 

@@ -45,7 +45,8 @@ fn crates_depend_only_as_designed() {
         ("iottly-agent", &["iottly-sandbox", "iottly-boards", "iottly-protocol", "iottly-update"]),
         ("iottly-child", &[]),
         ("iottly-builder", &["iottly-child", "iottly-manifest"]),
-        ("iottly-cloud", &["iottly-protocol", "iottly-builder"]),
+        ("iottly-filter", &["iottly-protocol"]),
+        ("iottly-cloud", &["iottly-protocol", "iottly-builder", "iottly-filter"]),
         (
             "iottly",
             &[
@@ -53,6 +54,7 @@ fn crates_depend_only_as_designed() {
                 "iottly-boards",
                 "iottly-builder",
                 "iottly-cloud",
+                "iottly-filter",
                 "iottly-manifest",
                 "iottly-protocol",
                 "iottly-sandbox",

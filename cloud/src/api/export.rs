@@ -12,11 +12,11 @@ use super::query::Params;
 use crate::auth::DeviceAccess;
 use crate::cloud::Services;
 use crate::error::ApiError;
-use crate::filter::Filter;
 use crate::history::{document, filter};
 use crate::http::App;
 use crate::model::{Cursor, Scope, StoredMessage};
 use crate::store::{ScanBounds, StoreError};
+use iottly_filter::Filter;
 
 /// Entries read from the store at once; as much is in memory per export.
 const CHUNK: usize = 500;

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::cursor;
 use crate::error::ApiError;
-use crate::filter::Filter;
 use crate::history::{document, filter};
 use crate::model::{Cursor, Scope, StoredMessage};
 use crate::store::{ScanBounds, Store};
+use iottly_filter::Filter;
 
 /// Most entries that one request looks at.
 const BUDGET_ENTRIES: usize = 200_000;

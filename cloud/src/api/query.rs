@@ -1,12 +1,13 @@
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Query};
+use axum::http::Uri;
 use axum::http::request::Parts;
 
 use crate::error::ApiError;
-use crate::filter::date;
 use crate::http::App;
 use crate::model::UnixMs;
+use iottly_filter::date;
 
 /// Longest wait that a request may ask for: below the time limit of requests.
 const MAX_PATIENCE: Duration = Duration::from_secs(25);
@@ -18,13 +19,17 @@ impl FromRequestParts<App> for Params {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map(|Query(pairs)| Self(pairs))
-            .map_err(|error| ApiError::invalid("invalid_query", format!("query string: {error}")))
+        Self::read(&parts.uri)
     }
 }
 
 impl Params {
+    fn read(uri: &Uri) -> Result<Self, ApiError> {
+        Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map(|Query(pairs)| Self(pairs))
+            .map_err(|error| ApiError::invalid("invalid_query", format!("query string: {error}")))
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -82,6 +87,8 @@ impl Params {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -99,6 +106,19 @@ mod tests {
         assert_eq!(params("3").number("n").ok().flatten(), Some(3));
         assert!(params("0").number("n").is_err() && params("+1").number("n").is_err());
         assert!(params("true").flag("n").is_ok_and(|flag| flag) && params("yes").flag("n").is_err());
+    }
+
+    proptest! {
+        /// Whatever is read is within its range, and what is not read is refused.
+        #[test]
+        fn any_query_string_is_read_or_refused(query in "(n=)?[ -~&&[^#]]{0,40}(&n=[0-9A-Za-z%+.:-]{0,30})?") {
+            let Ok(uri) = format!("/?{query}").parse::<Uri>() else { return Ok(()) };
+            let Ok(params) = Params::read(&uri) else { return Ok(()) };
+            prop_assert!(params.count("n", 10, 100).is_ok_and(|count| (1..=100).contains(&count)) || params.get("n").is_some());
+            prop_assert!(params.patience("n").map_or(true, |wait| wait.is_none_or(|wait| wait <= MAX_PATIENCE)));
+            prop_assert!(params.number("n").map_or(true, |number| number != Some(0)));
+            let _ = (params.moment("n").is_ok(), params.flag("n").is_ok());
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@ use iottly_protocol::{DeviceId, MessageKind, ProjectId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::filter::date;
 use crate::model::StoredMessage;
+use iottly_filter::date;
 
 /// Content type of a body unless the hook's headers choose JSON.
 pub const FORM: &str = "application/x-www-form-urlencoded";

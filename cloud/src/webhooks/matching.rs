@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use iottly_protocol::ProjectId;
 
-use crate::filter::{Filter, FilterError};
 use crate::history;
 use crate::model::{HookKey, HookKind, StoredMessage, Webhook};
+use iottly_filter::{Filter, FilterError};
 
 /// Projects whose hooks are remembered; beyond, all are forgotten and read again.
 const MAX_PROJECTS: usize = 10_000;

@@ -1,7 +1,7 @@
 //! When a delivery that failed is tried again, and when no more. Pure: the time and the jitter are arguments.
 
-use crate::filter::date;
 use crate::model::UnixMs;
+use iottly_filter::date;
 
 const SECOND: UnixMs = 1000;
 const MINUTE: UnixMs = 60 * SECOND;

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::MessageDto;
-use crate::filter::date;
 use crate::model::StoredMessage;
+use iottly_filter::date;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Messages {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgTransaction};
 
-use crate::filter::date;
 use crate::model::{Scope, UnixMs};
+use iottly_filter::date;
 
 pub(super) type Db = sqlx::Postgres;
 pub(super) type Conn = PgConnection;

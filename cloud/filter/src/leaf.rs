@@ -1,7 +1,7 @@
 //! Conditions on a single element; `None` is a missing one.
 
-use super::Value;
-use super::expr::{BitRule, Leafy, Op, Operands};
+use crate::Value;
+use crate::expr::{BitRule, Leafy, Op, Operands};
 
 impl Leafy {
     pub(super) fn holds(&self, element: Option<&Value>) -> bool {
@@ -46,7 +46,7 @@ impl Operands {
 
 fn modulo(element: &Value, divisor: i64, remainder: i64) -> bool {
     match element {
-        Value::Double(v) if v.is_finite() => match super::value::truncate(*v) {
+        Value::Double(v) if v.is_finite() => match crate::value::truncate(*v) {
             Some(whole) => whole.wrapping_rem(divisor) == remainder,
             // The remainder of doubles is exact.
             None => v.trunc() % (divisor as f64) == remainder as f64,

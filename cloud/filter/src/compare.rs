@@ -1,6 +1,6 @@
 use std::cmp::Ordering;
 
-use super::{Decimal, Document, Value};
+use crate::{Decimal, Document, Value};
 
 impl Value {
     /// Rank of the value's type in MongoDB's sort order; comparison operators never cross it.
@@ -103,7 +103,7 @@ fn compare_exactly(whole: i64, double: f64) -> Ordering {
     if double.is_nan() {
         return Ordering::Greater;
     }
-    match super::value::truncate(double) {
+    match crate::value::truncate(double) {
         Some(truncated) => whole.cmp(&truncated).then_with(|| 0.0.partial_cmp(&double.fract()).unwrap_or(Ordering::Equal)),
         None if double > 0.0 => Ordering::Less,
         None => Ordering::Greater,

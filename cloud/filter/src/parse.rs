@@ -2,13 +2,13 @@
 
 use iottly_protocol::limits::depth_within;
 
-use super::ejson::{self, Mode};
-use super::error::At;
-use super::expr::{BitRule, Expr, Leafy, Op, Operands, Test};
-use super::limits::{MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS, MAX_PATTERNS};
-use super::path::Path;
-use super::pattern::Pattern;
-use super::{Document, FilterError, Value, operand};
+use crate::ejson::{self, Mode};
+use crate::error::At;
+use crate::expr::{BitRule, Expr, Leafy, Op, Operands, Test};
+use crate::limits::{MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS, MAX_PATTERNS};
+use crate::path::Path;
+use crate::pattern::Pattern;
+use crate::{Document, FilterError, Value, operand};
 
 type Result<T> = std::result::Result<T, FilterError>;
 

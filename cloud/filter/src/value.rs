@@ -1,5 +1,5 @@
-use super::Decimal;
-use super::ejson::{self, Mode};
+use crate::Decimal;
+use crate::ejson::{self, Mode};
 
 /// A value of a document or a filter: JSON and what extended JSON adds to it.
 #[derive(Debug, Clone)]

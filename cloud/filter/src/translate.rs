@@ -205,8 +205,8 @@ fn ascii_class(letter: char) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::filter::Value;
-    use crate::filter::pattern::Pattern;
+    use crate::Value;
+    use crate::pattern::Pattern;
 
     fn matches(pattern: &str, options: &str, text: &str) -> bool {
         Pattern::new(pattern, options).expect("accepted").matches(&Value::String(text.to_owned()))

@@ -1,8 +1,8 @@
 use regex::{Regex, RegexBuilder};
 
-use super::Value;
-use super::limits::{MAX_PATTERN_BYTES, PATTERN_CACHE_BYTES, PATTERN_DEPTH, PATTERN_SIZE_BYTES};
-use super::translate::translate;
+use crate::Value;
+use crate::limits::{MAX_PATTERN_BYTES, PATTERN_CACHE_BYTES, PATTERN_DEPTH, PATTERN_SIZE_BYTES};
+use crate::translate::translate;
 
 /// A compiled regular expression of linear running time. It matches texts, and equal regular expressions.
 #[derive(Debug)]

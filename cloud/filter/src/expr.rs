@@ -1,8 +1,8 @@
 use std::cmp::Ordering;
 
-use super::Value;
-use super::path::Path;
-use super::pattern::Pattern;
+use crate::Value;
+use crate::path::Path;
+use crate::pattern::Pattern;
 
 /// A filter: conditions on paths and what joins them.
 #[derive(Debug)]

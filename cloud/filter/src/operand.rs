@@ -1,7 +1,7 @@
 //! Operands of operators, read into what the evaluation needs.
 
-use super::Value;
-use super::limits::MAX_OPERANDS;
+use crate::Value;
+use crate::limits::MAX_OPERANDS;
 
 /// MongoDB's truth: everything but false, null and zero.
 pub(super) fn truthy(value: &Value) -> bool {
@@ -31,7 +31,7 @@ pub(super) fn modulo(value: &Value) -> Result<(i64, i64), String> {
 
 fn truncated(value: &Value) -> Option<i64> {
     match value {
-        Value::Double(v) => super::value::truncate(*v),
+        Value::Double(v) => crate::value::truncate(*v),
         Value::Decimal(v) => v.truncated(),
         value => value.as_whole(),
     }

@@ -1,4 +1,4 @@
-use super::{Document, Value};
+use crate::{Document, Value};
 
 /// A dotted path, split. A part that is the decimal text of a number also addresses array elements.
 #[derive(Debug, Clone)]

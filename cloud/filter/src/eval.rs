@@ -1,6 +1,6 @@
-use super::Value;
-use super::expr::{Expr, Test};
-use super::path::{Leaf, Path, Root};
+use crate::Value;
+use crate::expr::{Expr, Test};
+use crate::path::{Leaf, Path, Root};
 
 impl Expr {
     pub(super) fn matches(&self, root: Root<'_>) -> bool {

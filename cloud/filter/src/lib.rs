@@ -1,12 +1,12 @@
 //! The history's filter language: MongoDB's match language, read into a closed set of operators and evaluated here.
 //!
-//! Nothing in this module does I/O or knows a tenant. The project and the device are conditions of the scan, ANDed outside: a
+//! Nothing in this crate does I/O or knows a tenant. The project and the device are conditions of the scan, ANDed outside: a
 //! filter that names `from` or `to` can narrow a history, never widen it. Out of scope, refused by name: operators that run
 //! code, need an index, or need the aggregation language.
 
 mod bounds;
 mod compare;
-pub(crate) mod date;
+pub mod date;
 mod decimal;
 mod ejson;
 mod error;
@@ -40,7 +40,7 @@ impl Filter {
     /// Reads a filter from its JSON text (extended JSON; key order is meaning).
     ///
     /// # Errors
-    /// When the text is not a filter of the language, or passes one of the limits of this module. The error names the place.
+    /// When the text is not a filter of the language, or passes one of the limits of this crate. The error names the place.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         Ok(Self { expr: parse::parse(text)? })
     }

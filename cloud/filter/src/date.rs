@@ -1,7 +1,10 @@
 //! Dates as text: ISO 8601 with a time, and with or without a zone.
 
 /// Reads `YYYY-MM-DDTHH:MM:SS[.fraction][Z|±hh:mm|±hhmm]` as unix milliseconds; without a zone it is UTC.
-pub(crate) fn parse(text: &str) -> Result<i64, &'static str> {
+///
+/// # Errors
+/// When the text has another form or names a date that does not exist.
+pub fn parse(text: &str) -> Result<i64, &'static str> {
     const MALFORMED: &str = "date is not of the form 2017-04-19T10:47:58.133Z";
     let bytes = text.as_bytes();
     if !text.is_ascii() || bytes.len() < 19 {
@@ -24,7 +27,8 @@ pub(crate) fn parse(text: &str) -> Result<i64, &'static str> {
 }
 
 /// The moment as `YYYY-MM-DDTHH:MM:SS.mmm`, UTC without a zone; years beyond four digits keep their digits.
-pub(crate) fn format(millis: i64) -> String {
+#[must_use]
+pub fn format(millis: i64) -> String {
     let (days, rest) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
     let (year, month, day) = civil_from_days(days);
     let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60);
@@ -32,13 +36,15 @@ pub(crate) fn format(millis: i64) -> String {
 }
 
 /// The month that a moment is in, UTC, counted from January of the year 0.
-pub(crate) fn month(millis: i64) -> i64 {
+#[must_use]
+pub fn month(millis: i64) -> i64 {
     let (year, month, _) = civil_from_days(millis.div_euclid(86_400_000));
     year * 12 + month - 1
 }
 
 /// The first millisecond of a month that is counted as [`month`] does.
-pub(crate) fn month_start(month: i64) -> i64 {
+#[must_use]
+pub fn month_start(month: i64) -> i64 {
     days_from_civil(month.div_euclid(12), month.rem_euclid(12) + 1, 1) * 86_400_000
 }
 

@@ -1,5 +1,5 @@
-use super::Value;
-use super::expr::{Expr, Leafy, Op, Test};
+use crate::Value;
+use crate::expr::{Expr, Leafy, Op, Test};
 
 /// A closed range of unix milliseconds; `None` is an open end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,7 +58,7 @@ impl Range {
 
 #[cfg(test)]
 mod tests {
-    use crate::filter::Filter;
+    use crate::Filter;
 
     fn timestamp(filter: &str) -> (Option<i64>, Option<i64>) {
         let range = Filter::parse(filter).expect("valid").timestamp_range();

@@ -1,6 +1,6 @@
 //! The filter language against hand-written cases, its laws and its limits.
 
-use iottly_cloud::filter::{
+use iottly_filter::{
     Document, Filter, MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS, MAX_PATTERN_BYTES, MAX_PATTERNS,
     Value,
 };

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::value::truncate;
-use super::{Document, Value, date};
+use crate::value::truncate;
+use crate::{Document, Value, date};
 
 /// What happens to a malformed wrapper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
