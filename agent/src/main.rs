@@ -106,7 +106,8 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
 
 fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("IOTTLY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // A log that cannot be written (a full disk) would be told on standard error too, and panic there, in the middle of an update.
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false).init();
     let mut config = AgentConfig::read(&path)?;
     if let Some(data) = data {
         config.data_dir = data;

@@ -24,6 +24,7 @@ use crate::rate::RateLimit;
 use crate::releases::Shelf;
 use crate::rollout::{Builder, Rollouts};
 use crate::store::{self, Database, Store, StoreError};
+use crate::vital::Vital;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
 
 /// How long devices that were online before a restart may take to come back before they count as disconnected. Longer than
@@ -147,6 +148,7 @@ pub struct Cloud {
     deliverer: Deliverer,
     housekeeping: JoinHandle<()>,
     executor: JoinHandle<()>,
+    vital: Vital,
     _lock: DataLock,
 }
 
@@ -161,8 +163,9 @@ impl Cloud {
         let (store, ids) = store::open(&config.database()).await?;
         let (handle, queue) = Ingest::queue(Arc::clone(&store));
         let metrics = Arc::new(Metrics::default());
+        let vital = Vital::default();
         let parts = DelivererParts { store: Arc::clone(&store), metrics: Arc::clone(&metrics), config: config.webhooks.clone() };
-        let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH).await?;
+        let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH, &vital).await?;
         let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
         let listen = EmbeddedConfig { listen: config.mqtt };
         let broker = Arc::new(EmbeddedBroker::start(&listen, login, Arc::new(handle.clone())).await?);
@@ -181,9 +184,9 @@ impl Cloud {
             live: Arc::clone(&live),
             metrics: Arc::clone(&metrics),
         };
-        let ingest = Ingest::start(queue, parts, config.presence_grace);
-        let housekeeping = tokio::spawn(housekeeping::keep_house(Arc::clone(&store)));
-        let executor = tokio::spawn(Arc::clone(&rollouts).run());
+        let ingest = Ingest::start(queue, parts, config.presence_grace, &vital);
+        let housekeeping = tokio::spawn(vital.watch("housekeeping", housekeeping::keep_house(Arc::clone(&store))));
+        let executor = tokio::spawn(vital.watch("rollouts", Arc::clone(&rollouts).run()));
         let services = Services {
             store,
             commands,
@@ -199,7 +202,7 @@ impl Cloud {
             queue: handle,
             started: clock::now(),
         };
-        Ok(Self { services, broker, ingest, deliverer, housekeeping, executor, _lock: lock })
+        Ok(Self { services, broker, ingest, deliverer, housekeeping, executor, vital, _lock: lock })
     }
 
     /// The parts that request handlers use.
@@ -212,6 +215,12 @@ impl Cloud {
     #[must_use]
     pub fn mqtt_addr(&self) -> SocketAddr {
         self.broker.address()
+    }
+
+    /// Resolves with the name of a part that has panicked. The cloud would go on without it, taking messages that it never stores:
+    /// whoever runs it should end the process, so that it is started again.
+    pub async fn broken(&self) -> &'static str {
+        self.vital.broken().await
     }
 
     /// Stops within four seconds; everything that was acknowledged is committed, the rest comes again.

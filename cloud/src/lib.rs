@@ -28,4 +28,5 @@ pub mod releases;
 pub mod rollout;
 pub mod seal;
 pub mod store;
+mod vital;
 pub mod webhooks;

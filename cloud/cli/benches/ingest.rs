@@ -6,6 +6,7 @@
 //! at the end the export has to hold every one of them.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
+#![allow(clippy::duplicated_attributes, reason = "each shared module says so of itself")]
 
 #[path = "../tests/common/mod.rs"]
 mod common;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use iottly_cloud::cloud::Cloud;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -31,6 +32,14 @@ impl Stop {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let catch = |kind| signal(kind).context("cannot catch signals");
         Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
+    }
+
+    /// Resolves at the first signal, or with an error when a part of the cloud has panicked.
+    pub(crate) async fn requested_or_broken(&mut self, cloud: &Cloud) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.requested() => Ok(()),
+            part = cloud.broken() => Err(anyhow::anyhow!("the cloud's {part} has panicked")),
+        }
     }
 
     /// Resolves at the first signal.

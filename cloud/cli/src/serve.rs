@@ -70,8 +70,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     };
     let mut out = std::io::stdout();
     out.write_all(ready.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")?;
-    stop.requested().await;
+    let ended = stop.requested_or_broken(&cloud).await;
     server.shutdown().await;
     cloud.shutdown().await;
-    Ok(())
+    ended
 }

@@ -5,6 +5,8 @@ mod cloud;
 mod common;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::process::Command;
 use std::time::Duration;
 
 use cloud::{CloudHome, DeviceHome};
@@ -83,6 +85,25 @@ fn an_agent_killed_with_unsent_messages_delivers_them() {
     let unclean =
         history.iter().any(|message| message["type"] == "iottlyagent" && message["payload"].to_string().contains("unclean"));
     assert!(unclean, "the start after the kill says that the stop before was unclean");
+    cloud.terminate();
+}
+
+/// Every line of the log fails, in whatever task it is written.
+#[test]
+fn a_log_on_a_full_disk_stops_nothing() {
+    let full = |command: &mut Command| {
+        command.env("IOTTLY_LOG", "trace").stderr(File::options().write(true).open("/dev/full").expect("/dev/full"));
+    };
+    let home = CloudHome::new();
+    let cloud = home.start_as(&[], full);
+    let device = home.device("tenant", "counter", COUNTER);
+    let agent = device.start_as(full);
+    progress(&device, 200);
+    let (status, answer) = device.api.command(&device.id, &json!({"cmd_type": "echo", "values": {"echo.content": "still"}}));
+    assert_eq!(status, 200, "{answer}");
+    device.api.wait_for_message(&device.id, "the echo", |message| message["payload"].get("ECHO").is_some());
+    agent.terminate();
+    every_seq_exactly_once(&device.history());
     cloud.terminate();
 }
 

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::model::{Scope, UnixMs};
 use crate::rollout::Rollouts;
 use crate::store::Store;
+use crate::vital::Vital;
 
 /// Most events that wait for the worker.
 const QUEUE_EVENTS: usize = 4096;
@@ -100,10 +101,11 @@ impl Ingest {
 
     /// Starts the worker on a queue. `grace` is how long devices that were online may take to come back.
     #[must_use]
-    pub fn start(queue: IngestQueue, parts: IngestParts, grace: Duration) -> Self {
+    pub(crate) fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, vital: &Vital) -> Self {
         let (stop, stopped) = oneshot::channel();
         let worker = Worker::new(parts);
-        Self { worker: tokio::spawn(worker.run(queue.jobs, stopped, grace)), stop }
+        let run = vital.watch("ingest", worker.run(queue.jobs, stopped, grace));
+        Self { worker: tokio::spawn(run), stop }
     }
 
     /// Takes nothing new and waits until everything queued is committed. What does not make it within `limit` was not

@@ -24,13 +24,13 @@ impl Announcer {
     /// A part is up.
     pub(crate) fn step(&self, what: &str, detail: &str) {
         if !self.json {
-            eprintln!("  ✔ {what:<20} {detail}  ({:.1} s)", self.began.elapsed().as_secs_f32());
+            say(&format!("  ✔ {what:<20} {detail}  ({:.1} s)\n", self.began.elapsed().as_secs_f32()));
         }
     }
 
     pub(crate) fn note(&self, text: &str) {
         if !self.json {
-            eprintln!("  {text}");
+            say(&format!("  {text}\n"));
         }
     }
 
@@ -90,4 +90,9 @@ or give the devices other firmware (iottly init porch --lang js makes a folder t
 Ctrl-C stops everything.
 "#
     )
+}
+
+/// Tells people something. Nobody may be listening (a pipe that ended, a full disk): that stops no demo.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }

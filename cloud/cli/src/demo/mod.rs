@@ -66,16 +66,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut fleet = Fleet::default();
     let begun = tokio::select! {
         begun = bring_up(&options, &home, &cloud, http, &announcer, &mut fleet) => begun,
-        () = stop.requested() => Ok(()),
+        ended = stop.requested_or_broken(&cloud) => ended,
     };
-    if begun.is_ok() && fleet.is_up() {
-        stop.requested().await;
-    }
+    let ended = if begun.is_ok() && fleet.is_up() { stop.requested_or_broken(&cloud).await } else { begun };
     announcer.note("stopping");
     fleet.shutdown().await;
     server.shutdown().await;
     cloud.shutdown().await;
-    begun
+    ended
 }
 
 /// Everything between "the API answers" and "every device is online with its firmware running".

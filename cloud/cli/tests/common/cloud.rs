@@ -40,9 +40,15 @@ impl CloudHome {
 
     /// Starts the cloud with more arguments.
     pub(crate) fn start_with(&self, args: &[&str]) -> Process {
+        self.start_as(args, |_| {})
+    }
+
+    /// Starts the cloud as a process of another kind.
+    pub(crate) fn start_as(&self, args: &[&str], kind: impl FnOnce(&mut Command)) -> Process {
         let (http, mqtt) = (format!("127.0.0.1:{}", self.http), format!("127.0.0.1:{}", self.mqtt));
         let mut command = Command::new(IOTTLY);
         command.args(["serve", "--json", "--http", &http, "--mqtt", &mqtt, "--data"]).arg(self.data()).args(args);
+        kind(&mut command);
         Process::start_until_ready("the cloud", &mut command).0
     }
 
@@ -75,8 +81,14 @@ impl CloudHome {
 impl DeviceHome {
     /// Starts the device's agent.
     pub(crate) fn start(&self) -> Process {
+        self.start_as(|_| {})
+    }
+
+    /// Starts the device's agent as a process of another kind.
+    pub(crate) fn start_as(&self, kind: impl FnOnce(&mut Command)) -> Process {
         let mut command = Command::new(agent_program());
         command.arg("run").arg("--data").arg(&self.path).env("IOTTLY_LOG", "warn");
+        kind(&mut command);
         Process::start("the agent", &mut command)
     }
 

@@ -56,6 +56,7 @@ pub(crate) struct World<'s> {
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) schedule: Schedule,
     pub(crate) runtime: Runtime,
+    began: Instant,
     commands: Vec<String>,
 }
 
@@ -149,7 +150,8 @@ impl<'s> World<'s> {
         let config = std::fs::read_to_string(&first).expect("a configuration");
         std::fs::write(&first, format!("{config}\n[queue]\ndisk_bytes = {}\n", SMALL_QUEUE.0)).expect("written");
         let schedule = Schedule::new(settings.seed);
-        let mut world = Self { settings, site, hosts, board, proxies, schedule, runtime, commands: Vec::new() };
+        let mut world =
+            Self { settings, site, hosts, board, proxies, schedule, runtime, began: Instant::now(), commands: Vec::new() };
         world.hosts.iter_mut().for_each(Host::start);
         world.board.start(&settings.agent);
         world
@@ -189,6 +191,7 @@ impl<'s> World<'s> {
                 }
             }
             let fault = self.schedule.next();
+            eprintln!("{:>6} ms: {fault:?}", self.began.elapsed().as_millis());
             self.perform(fault);
             let pause = 300 + self.schedule.below(700) as u64;
             std::thread::sleep(Duration::from_millis(pause));

@@ -26,6 +26,7 @@ use crate::model::{HookKey, StoredMessage, Webhook};
 use crate::seal::SealKey;
 use crate::store::webhooks::{Settled, Then};
 use crate::store::{Store, StoreError};
+use crate::vital::Vital;
 use client::Client;
 use pump::{Pump, PumpParts};
 
@@ -85,7 +86,12 @@ impl Deliverer {
     ///
     /// # Errors
     /// When a file of the folder is unusable, TLS cannot be set up or the store fails.
-    pub async fn start(data: &Path, parts: DelivererParts, patience: Duration) -> Result<(Self, DelivererHandle), SetupError> {
+    pub(crate) async fn start(
+        data: &Path,
+        parts: DelivererParts,
+        patience: Duration,
+        vital: &Vital,
+    ) -> Result<(Self, DelivererHandle), SetupError> {
         let DelivererParts { store, metrics, config } = parts;
         let (guard, clock) = (config.guard(), config.clock.clone());
         let seal_key = config.seal_key.clone().unwrap_or_else(|| data.join("seal.key"));
@@ -99,7 +105,7 @@ impl Deliverer {
         let (records, recorded) = mpsc::channel(RECORDS);
         let (changes, changed) = mpsc::channel(CHANGES);
         let (stop, stopped) = oneshot::channel();
-        let recorder = tokio::spawn(recorder::record(Arc::clone(&store), worker, recorded));
+        let recorder = tokio::spawn(vital.watch("record of webhooks", recorder::record(Arc::clone(&store), worker, recorded)));
         let handle = DelivererHandle {
             client: Arc::clone(&client),
             seal: Arc::clone(&seal),
@@ -109,7 +115,7 @@ impl Deliverer {
             records: records.downgrade(),
         };
         let pump = Pump::new(PumpParts { store, client, seal, guard, metrics, clock, worker, records });
-        let pump = tokio::spawn(pump.run(changed, stopped, patience));
+        let pump = tokio::spawn(vital.watch("sending of webhooks", pump.run(changed, stopped, patience)));
         Ok((Self { pump, recorder, stop }, handle))
     }
 

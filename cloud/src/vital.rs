@@ -1,0 +1,59 @@
+//! Tasks without which a cloud only looks alive: when one of them panics, whoever runs the cloud is told, and ends it.
+
+use std::future::Future;
+
+use tokio::sync::watch;
+
+/// Watches such tasks; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Vital {
+    broken: watch::Sender<Option<&'static str>>,
+}
+
+impl Vital {
+    /// The task, watched under a name.
+    pub(crate) fn watch<F: Future>(&self, name: &'static str, task: F) -> impl Future<Output = F::Output> + use<F> {
+        let watched = Watched { name, broken: self.broken.clone() };
+        async move {
+            let _watched = watched;
+            task.await
+        }
+    }
+
+    /// Resolves with the name of a task that has panicked.
+    pub(crate) async fn broken(&self) -> &'static str {
+        let mut broken = self.broken.subscribe();
+        let name = broken.wait_for(Option::is_some).await.ok().and_then(|name| *name);
+        name.expect("the sender lives as long as self, and the value is there")
+    }
+}
+
+struct Watched {
+    name: &'static str,
+    broken: watch::Sender<Option<&'static str>>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.broken.send_replace(Some(self.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_an_end_is_not() {
+        let vital = Vital::default();
+        assert_eq!(tokio::spawn(vital.watch("one", async { 7 })).await.ok(), Some(7));
+        let aborted = tokio::spawn(vital.watch("two", std::future::pending::<()>()));
+        aborted.abort();
+        assert!(aborted.await.is_err());
+        assert!(vital.broken.borrow().is_none());
+        assert!(tokio::spawn(vital.watch("three", async { panic!("on purpose") })).await.is_err());
+        assert_eq!(vital.broken().await, "three");
+    }
+}
