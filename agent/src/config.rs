@@ -204,6 +204,7 @@ impl AgentConfig {
         config.cache_dir = config.cache_dir.map(|path| folder.join(path));
         if let Some(updates) = &mut config.updates {
             updates.root = folder.join(&updates.root);
+            updates.ca = updates.ca.as_ref().map(|ca| folder.join(ca));
             if !updates.repository.contains("://") {
                 updates.repository = folder.join(&updates.repository).display().to_string();
             }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use device::{Raw, eventually};
 use iottly_cloud::auth;
+use iottly_cloud::http::{self, Server};
 use iottly_cloud::model::{Scope, Snippet};
 use iottly_cloud::rollout::{BuildFailure, Builder};
 use iottly_cloud::store::NewDevice;
 use iottly_protocol::release::{Action, DeviceFacts, Directive};
-use iottly_protocol::tuf::{Root, Schemes};
+use iottly_protocol::tuf::{Fetch as _, FetchError, Place, Root, Schemes};
 use iottly_protocol::{DeviceId, Down, Record, Report, StreamClass, StreamId, UpdateReport, encode_batch};
+use iottly_update::Repository;
 use serde_json::{Value, json};
 use support::{TestCloud, start_config};
 
@@ -379,5 +381,42 @@ async fn the_repository_is_public_and_served_in_parts() {
     }
     assert!(cloud.data().join("seal.key").exists(), "keys lie sealed beside");
     cloud.request("GET", "/repo/000000000000000000000000/metadata/timestamp.json", &[], b"").await.error(404);
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_device_takes_releases_over_tls_from_an_authority_it_was_told_of_and_from_no_other() {
+    let cloud = cloud().await;
+    let (group, _) = group(&cloud, 1).await;
+    save(&cloud, "0123456789").await;
+    act(&cloud, &group, "flashfw", "").await.ok();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name);
+    for name in ["ours", "another"] {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        std::fs::write(file(&format!("{name}.pem")), made.cert.pem()).expect("written");
+        std::fs::write(file(&format!("{name}.key")), made.signing_key.serialize_pem()).expect("written");
+    }
+    assert!(http::tls(&file("ours.key"), &file("ours.pem")).is_err(), "a key is no certificate");
+    let tls = http::tls(&file("ours.pem"), &file("ours.key")).expect("a certificate and its key");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = Server::start_tls(listener, cloud.services.clone(), tls).expect("serves");
+    // Who never begins to talk holds up nobody.
+    let _silent = tokio::net::TcpStream::connect(address).await.expect("connected");
+    let place = format!("https://localhost:{}/repo/{}", address.port(), cloud.tenant.scope.project);
+    let (ours, another, key) = (file("ours.pem"), file("another.pem"), file("ours.key"));
+    let read = tokio::task::spawn_blocking(move || {
+        let read = |ca: &std::path::Path| {
+            let mut repository = Repository::with_ca(&place, ca).expect("certificates");
+            repository.open(Place::Metadata("timestamp.json")).map(drop)
+        };
+        (read(&ours), read(&another), Repository::with_ca(&place, &key).is_err())
+    });
+    let (ours, another, no_certificate) = read.await.expect("ends");
+    assert_eq!(ours, Ok(()));
+    assert!(matches!(&another, Err(FetchError::Failed(reason)) if reason.contains("certificate")), "{another:?}");
+    assert!(no_certificate);
+    server.shutdown().await;
     cloud.shutdown().await;
 }

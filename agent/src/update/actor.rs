@@ -69,9 +69,14 @@ impl UpdateThread {
             trust.put("root", &std::fs::read(&parts.config.root).map_err(named)?)?;
         }
         let (news, inputs) = sync_channel(INPUTS);
+        let repository = match &parts.config.ca {
+            Some(ca) => Repository::with_ca(&parts.config.repository, ca)?,
+            None => Repository::at(&parts.config.repository),
+        };
         let directives = Directives::new(news.clone());
         let actor = Actor {
             parts,
+            repository,
             trust,
             news: news.clone(),
             inputs,
@@ -100,6 +105,7 @@ impl UpdateThread {
 
 struct Actor {
     parts: UpdateParts,
+    repository: Repository,
     trust: TrustFolder,
     news: SyncSender<Input>,
     inputs: Receiver<Input>,
@@ -136,7 +142,7 @@ impl Actor {
         DeviceHost {
             device: parts.device,
             config: parts.config.clone(),
-            repository: Repository::at(&parts.config.repository),
+            repository: self.repository.clone(),
             trust: self.trust.clone(),
             data: parts.data.clone(),
             factory: parts.factory.clone(),

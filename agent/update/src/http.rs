@@ -4,6 +4,7 @@ use std::time::Duration;
 use iottly_protocol::tuf::{Fetch, FetchError, Place};
 use ureq::Agent;
 use ureq::http::StatusCode;
+use ureq::tls::{RootCerts, TlsConfig};
 
 /// How long a connection may take to come about, and an answer to begin.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,7 +23,14 @@ impl HttpRepository {
     /// Names the addresses under which metadata and targets lie.
     #[must_use]
     pub fn new(metadata: &str, targets: &str) -> Self {
+        Self::trusting(metadata, targets, RootCerts::WebPki)
+    }
+
+    /// As [`new`](Self::new), where servers with TLS show a certificate of these authorities.
+    #[must_use]
+    pub fn trusting(metadata: &str, targets: &str, roots: RootCerts) -> Self {
         let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_connect(Some(PATIENCE))
             .timeout_recv_response(Some(PATIENCE))
             .timeout_global(Some(LONGEST))

@@ -1,8 +1,9 @@
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use iottly_protocol::release::MAX_DIRECTIVE_BYTES;
 use iottly_protocol::tuf::{Fetch, FetchError, Place};
+use ureq::tls::{PemItem, RootCerts, parse_pem};
 
 use crate::folder::FolderRepository;
 use crate::http::HttpRepository;
@@ -20,9 +21,33 @@ impl Repository {
     /// Takes an address that begins with `http://`, or else a folder.
     #[must_use]
     pub fn at(place: &str) -> Self {
+        Self::trusting(place, RootCerts::WebPki)
+    }
+
+    /// As [`at`](Self::at), where a server's certificate comes from the authorities in a file (PEM), and from no others.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds no certificate.
+    pub fn with_ca(place: &str, ca: &Path) -> io::Result<Self> {
+        let named = |reason: String| io::Error::other(format!("{}: {reason}", ca.display()));
+        let text = std::fs::read(ca).map_err(|error| named(error.to_string()))?;
+        let certificates = parse_pem(&text).filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+            Ok(_) => None,
+            Err(error) => Some(Err(named(error.to_string()))),
+        });
+        let certificates = certificates.collect::<io::Result<Vec<_>>>()?;
+        if certificates.is_empty() {
+            return Err(named("it holds no certificate".to_owned()));
+        }
+        Ok(Self::trusting(place, RootCerts::new_with_certs(&certificates)))
+    }
+
+    fn trusting(place: &str, roots: RootCerts) -> Self {
         if place.starts_with("http://") || place.starts_with("https://") {
             let base = place.trim_end_matches('/');
-            return Self::Http(HttpRepository::new(&format!("{base}/metadata"), &format!("{base}/targets")));
+            let (metadata, targets) = (format!("{base}/metadata"), format!("{base}/targets"));
+            return Self::Http(HttpRepository::trusting(&metadata, &targets, roots));
         }
         Self::Folder(FolderRepository::new(Path::new(place)))
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use iottly_cloud::cloud::{Cloud, CloudConfig};
+use iottly_cloud::http::{self, Server};
 use ipnet::IpNet;
 use serde_json::json;
 
@@ -41,6 +42,12 @@ pub(crate) struct Options {
     /// [default: seal.key in the data folder, made at the first start]
     #[arg(long, value_name = "FILE", env = "IOTTLY_SEAL")]
     seal_key: Option<PathBuf>,
+    /// Certificate chain (PEM) of the REST API, the dashboard and the repositories of releases: they are served with TLS then
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Key (PEM) of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Print one line of JSON when everything is up
     #[arg(long)]
     json: bool,
@@ -49,7 +56,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let listener = listen::http(Some(options.http)).await?;
-    let http = listener.local_addr().context("the http listener has no address")?;
+    let address = listener.local_addr().context("the http listener has no address")?;
     let mut config = CloudConfig::new(options.data.clone(), options.mqtt);
     config.database_url = options.database_url;
     config.rate_limit = NonZeroU32::new(options.rate_limit);
@@ -58,8 +65,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     config.webhooks.seal_key = options.seal_key;
     config.builder = Some(children::cloud_builder()?);
     let cloud = Cloud::start(config).await?;
-    let server = iottly_cloud::http::Server::start(listener, cloud.services());
-    let (url, mqtt) = (format!("http://{http}"), cloud.mqtt_addr());
+    let (server, scheme) = match options.tls_cert.as_deref().zip(options.tls_key.as_deref()) {
+        Some((cert, key)) => (Server::start_tls(listener, cloud.services(), http::tls(cert, key)?)?, "https"),
+        None => (Server::start(listener, cloud.services()), "http"),
+    };
+    let (url, mqtt) = (format!("{scheme}://{address}"), cloud.mqtt_addr());
     let ready = if options.json {
         format!("{}\n", json!({"http": url, "mqtt": mqtt.to_string()}))
     } else {

@@ -1,10 +1,9 @@
-use std::net::SocketAddr;
-
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use super::App;
+use super::listener::Peer;
 use crate::auth::Access;
 use crate::error::ApiError;
 use crate::model::Scopes;
@@ -12,7 +11,7 @@ use crate::model::Scopes;
 /// The numbers of the whole cloud: for this machine, and for operators.
 pub(super) async fn metrics(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
+    let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(peer))| peer.ip().to_canonical());
     // A proxy on this machine speaks for others.
     let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| parts.headers.contains_key(*name));
     if forwarded || !peer.is_some_and(|peer| peer.is_loopback()) {

@@ -1,12 +1,14 @@
-use std::net::SocketAddr;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::app::{App, router};
+use super::listener::{Front, Peer};
 use crate::cloud::Services;
 
 /// How long requests may go on after the server was asked to stop.
@@ -20,19 +22,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves REST API and dashboard on a bound listener.
+    /// Serves REST API, dashboard and repositories on a bound listener.
     #[must_use]
     pub fn start(listener: TcpListener, services: Services) -> Self {
+        Self::serve(Front::Plain(listener), services)
+    }
+
+    /// As [`start`](Self::start), with TLS.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn start_tls(listener: TcpListener, services: Services, tls: Arc<ServerConfig>) -> io::Result<Self> {
+        Ok(Self::serve(Front::tls(listener, tls)?, services))
+    }
+
+    fn serve(front: Front, services: Services) -> Self {
         let (closing, closed) = watch::channel(false);
-        let app = router(App::new(services, closed.clone())).into_make_service_with_connect_info::<SocketAddr>();
-        // Small answers must not wait for the client's delayed acknowledgement.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "connection keeps its send delay");
-            }
-        });
+        let app = router(App::new(services, closed.clone())).into_make_service_with_connect_info::<Peer>();
         let task = tokio::spawn(async move {
-            let serve = axum::serve(listener, app).with_graceful_shutdown(until_true(closed));
+            let serve = axum::serve(front, app).with_graceful_shutdown(until_true(closed));
             if let Err(error) = serve.await {
                 tracing::error!(%error, "http server stopped");
             }

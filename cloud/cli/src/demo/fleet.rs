@@ -69,6 +69,7 @@ impl Fleet {
                 updates: Some(UpdateConfig {
                     repository: format!("{}/repo/{}", cloud.http, project.project_id),
                     root: cloud.root.clone(),
+                    ca: None,
                     project: project.project_id,
                     group: Some(project.group_id),
                     board: "virtual".to_owned(),
