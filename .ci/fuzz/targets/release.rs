@@ -48,7 +48,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(manifest) = iottly_manifest::Manifest::parse(text)
     {
-        let _ = manifest.interfaces().map(|interface| manifest.labels(interface).len()).sum::<usize>();
+        let _ = manifest.interfaces().map(|interface| manifest.capabilities.labels(interface).len()).sum::<usize>();
     }
     let _ = iottly_manifest::extract(bytes);
 });
