@@ -14,6 +14,8 @@ use crate::state::{
 pub const MAX_WRITES: u32 = 28;
 /// Most starts of the board within one trial.
 pub const MAX_BOOTS: u32 = 3;
+/// How many times its grace period a trial may take when the answers about its health are late.
+const LATE_ANSWERS: u64 = 4;
 /// Bad copies of a part before the download is given up.
 const MAX_CORRUPT: u32 = 3;
 /// Longest wait between two tries to fetch a part, milliseconds.
@@ -265,13 +267,19 @@ impl Machine {
     /// Ends the trial when its time is over.
     fn judge(&mut self, now: Now, out: &mut Vec<Effect>) {
         let health = self.release().health;
-        if now.mono_ms.saturating_sub(self.trial.since_ms) < health.grace_ms {
+        let passed = now.mono_ms.saturating_sub(self.trial.since_ms);
+        if passed < health.grace_ms {
             return;
         }
         if self.trial.healthy >= health.min_ok {
             return self.go(State::Committing, now, out);
         }
-        let detail = format!("healthy {} of {} times in {} ms", self.trial.healthy, health.min_ok, health.grace_ms);
+        // A busy board answers late, and a firmware may need longer to be well: nothing has trapped, or the trial would be over.
+        let longest = health.grace_ms.saturating_mul(LATE_ANSWERS);
+        if passed < longest {
+            return out.push(Effect::WakeAt(self.trial.since_ms.saturating_add(longest)));
+        }
+        let detail = format!("healthy {} of {} times in {passed} ms", self.trial.healthy, health.min_ok);
         self.roll_back(refusal(Reason::Unhealthy, detail), now, out);
     }
 
