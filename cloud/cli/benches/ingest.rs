@@ -151,7 +151,9 @@ impl Source {
         let (ready_tx, mut ready) = mpsc::channel(1);
         tokio::spawn(async move {
             loop {
-                match events.poll().await.expect("the connection stays") {
+                // The cloud ends before its devices; an earlier end is noticed where an ack is missing.
+                let Ok(event) = events.poll().await else { return };
+                match event {
                     Event::Incoming(Packet::SubAck(_)) => drop(ready_tx.try_send(())),
                     Event::Incoming(Packet::Publish(publish)) => match Down::decode(&publish.payload).expect("the wire") {
                         Down::Ack(ack) => drop(tx.send(ack.upto)),
