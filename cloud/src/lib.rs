@@ -28,5 +28,6 @@ pub mod releases;
 pub mod rollout;
 pub mod seal;
 pub mod store;
+pub mod turns;
 mod vital;
 pub mod webhooks;
