@@ -29,6 +29,8 @@ pub enum Change {
     CreateToken(SecretHash, Token),
     /// Makes a token useless.
     RevokeToken(TokenId),
+    /// Ends all logins of the project's dashboard.
+    EndLogins,
     /// Adds a device that nothing can log in as until it is paired.
     CreateDevice {
         /// Its id.
@@ -206,6 +208,7 @@ impl Change {
             Self::DeleteDefinition(cmd_type) => entry("messagedefinition.delete", cmd_type, &""),
             Self::CreateToken(_, token) => entry("token.create", &token.id, &token.name),
             Self::RevokeToken(id) => entry("token.revoke", id, &""),
+            Self::EndLogins => entry("project.end_logins", &"", &""),
             Self::CreateDevice { device, name, .. } => entry("device.create", device, name),
             Self::ReplaceDevice { device, .. } => entry("device.replace", device, &""),
             Self::RenameDevice(device, name) => entry("device.rename", device, name),

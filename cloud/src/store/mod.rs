@@ -194,6 +194,8 @@ pub trait Store: WebhookStore {
     async fn create_token(&self, hash: SecretHash, token: &Token) -> Result<()>;
     /// The token whose secret has this hash, whether it still works or not.
     async fn token(&self, hash: SecretHash) -> Result<Option<Token>>;
+    /// A token of a project, whether it still works or not.
+    async fn token_by_id(&self, project: ProjectId, id: TokenId) -> Result<Option<Token>>;
     /// The tokens of a project, oldest first.
     async fn tokens(&self, project: ProjectId) -> Result<Vec<Token>>;
     /// Notes that a token is in use.

@@ -41,6 +41,7 @@ async fn run(tx: &mut Conn, project: ProjectId, by: &Principal, change: Change, 
         Change::DeleteDefinition(cmd_type) => definitions::delete(tx, project, &cmd_type, now).await?,
         Change::CreateToken(hash, token) => tokens::add(tx, project, hash, &token).await?,
         Change::RevokeToken(id) => tokens::revoke(tx, project, id).await?,
+        Change::EndLogins => super::projects::end_logins(tx, project).await?,
         Change::CreateDevice { device, name, group, secret, code, expires } => {
             let group = groups::or_orphaned(tx, project, group).await?;
             let licence = devices::NewLicence { code: &code, created: now, expires };
