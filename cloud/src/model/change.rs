@@ -192,6 +192,20 @@ pub struct AuditEntry {
 }
 
 impl Change {
+    /// Says whether the change is made however often it was made before: it ends what somebody may do, or what is under way.
+    #[must_use]
+    pub const fn is_always_admitted(&self) -> bool {
+        matches!(
+            self,
+            Self::RevokeToken(_)
+                | Self::EndLogins
+                | Self::DeleteProject
+                | Self::DeleteWebhook(_)
+                | Self::DisableWebhook { .. }
+                | Self::SteerRollout(_, Steer::Pause | Steer::Cancel)
+        )
+    }
+
     /// Action, target and detail of the audit entry; no secrets, no code.
     #[must_use]
     pub fn audit(&self) -> (&'static str, String, String) {

@@ -73,6 +73,14 @@ pub enum StoreError {
         /// How much may be.
         max: i64,
     },
+    /// A kind of change was made too often.
+    #[error("{action} was done {max} times within an hour")]
+    TooOften {
+        /// The action, as the audit log names it.
+        action: &'static str,
+        /// Most times that it may be done in an hour.
+        max: i64,
+    },
 }
 
 /// Shorthand for what the store's methods return.

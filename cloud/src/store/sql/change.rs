@@ -21,6 +21,9 @@ pub(super) async fn apply(
         return Err(StoreError::Missing { what: "project", name: project.to_string() });
     }
     let entry = change.audit();
+    if !change.is_always_admitted() {
+        audit::admit(&mut tx, project, entry.0, now).await?;
+    }
     let last = matches!(change, Change::DeleteProject);
     let changed = run(&mut tx, project, by, change, now).await?;
     if changed.affected > 0 && !last {
