@@ -161,5 +161,4 @@ impl Sessions {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;
