@@ -52,14 +52,24 @@ pub struct CloudConfig {
     pub webhooks: WebhookConfig,
     /// What builds code for releases; without it only uploaded components become releases.
     pub builder: Option<Builder>,
+    /// True when browsers reach the cloud by HTTPS, through its own TLS or a proxy's: their logins stay on HTTPS then.
+    pub https: bool,
 }
 
 impl CloudConfig {
     /// A cloud with its data in `data` and its broker on `mqtt`.
     #[must_use]
     pub fn new(data: PathBuf, mqtt: SocketAddr) -> Self {
-        let webhooks = WebhookConfig::default();
-        Self { data, database_url: None, mqtt, presence_grace: PRESENCE_GRACE, rate_limit: None, webhooks, builder: None }
+        Self {
+            data,
+            database_url: None,
+            mqtt,
+            presence_grace: PRESENCE_GRACE,
+            rate_limit: None,
+            webhooks: WebhookConfig::default(),
+            builder: None,
+            https: false,
+        }
     }
 
     /// The database to open.
@@ -106,6 +116,8 @@ pub struct Services {
     pub ids: Arc<MessageIds>,
     /// Logins of the dashboard.
     pub sessions: Arc<Sessions>,
+    /// True when browsers come by HTTPS: login cookies are for HTTPS alone then.
+    pub https: bool,
     /// How often a token may ask; none for as often as it likes.
     pub rate: Option<Arc<RateLimit>>,
     /// Numbers about what happens.
@@ -196,6 +208,7 @@ impl Cloud {
             broker: shared,
             ids,
             sessions: Arc::default(),
+            https: config.https,
             rate: config.rate_limit.map(|limit| Arc::new(RateLimit::per_minute(limit))),
             metrics,
             webhooks,

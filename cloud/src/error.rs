@@ -124,6 +124,7 @@ impl From<StoreError> for ApiError {
             StoreError::Missing { .. } => Self::missing(error.to_string()),
             StoreError::Refused(_) => Self::new(StatusCode::CONFLICT, "refused", error.to_string()),
             StoreError::Full { .. } => Self::new(StatusCode::CONFLICT, "limit_reached", error.to_string()),
+            StoreError::TooOften { .. } => Self::too_many("too_many_changes", error.to_string()),
             _ => Self::internal(&error),
         }
     }

@@ -15,6 +15,9 @@ const QUEUE_MESSAGES: usize = 256;
 const QUEUE_BYTES: usize = 1 << 20;
 /// Most watchers at a time; with the two bounds above, the hub holds at most 256 MiB.
 const MAX_WATCHERS: usize = 256;
+/// Most watchers of one project at a time. When all places of the hub are taken, the project with most watchers gives one up for a
+/// project that has fewer.
+const MAX_PER_PROJECT: usize = 32;
 
 /// Whose messages a watcher wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,18 +35,34 @@ pub enum LiveEvent {
     Message(Arc<StoredMessage>),
     /// The watcher was too slow: so many messages were skipped. They are in the history.
     Lagged(u64),
+    /// The watcher's place was given to another project: nothing comes any more.
+    Ended,
 }
 
 /// Why a watcher was not admitted.
-#[derive(Debug, thiserror::Error)]
-#[error("{MAX_WATCHERS} watchers are connected already")]
-pub struct TooManyWatchers;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooManyWatchers {
+    /// The project has its share.
+    #[error("{MAX_PER_PROJECT} watchers of this project are connected already")]
+    Project,
+    /// All places are taken, and no project has more watchers than this one would have.
+    #[error("{MAX_WATCHERS} watchers are connected already")]
+    All,
+}
 
 /// Hands stored messages to watchers; never waits for one.
 #[derive(Debug, Default)]
 pub struct LiveHub {
-    watchers: Mutex<HashMap<Watch, Vec<Weak<Watcher>>>>,
+    watchers: Mutex<Watchers>,
+    /// Number of watchers: a publisher need not look at an empty table.
     count: Arc<AtomicUsize>,
+}
+
+#[derive(Debug, Default)]
+struct Watchers {
+    lists: HashMap<Watch, Vec<Weak<Watcher>>>,
+    /// Number of the next watcher.
+    next: u64,
 }
 
 /// A watcher's end.
@@ -55,6 +74,8 @@ pub struct LiveStream {
 
 #[derive(Debug, Default)]
 struct Watcher {
+    /// Place in the order in which watchers came.
+    number: u64,
     queue: Mutex<Queue>,
     wake: Notify,
 }
@@ -64,23 +85,60 @@ struct Queue {
     messages: VecDeque<Arc<StoredMessage>>,
     bytes: usize,
     skipped: u64,
+    ended: bool,
+}
+
+impl Watchers {
+    /// Admits a watcher, at the cost of the project with most of them when all places are taken.
+    fn admit(&mut self, what: Watch) -> Result<Arc<Watcher>, TooManyWatchers> {
+        self.lists.retain(|_, list| {
+            list.retain(|watcher| watcher.strong_count() > 0);
+            !list.is_empty()
+        });
+        let shares = self.shares();
+        let own = shares.get(&what.project).copied().unwrap_or(0);
+        if own >= MAX_PER_PROJECT {
+            return Err(TooManyWatchers::Project);
+        }
+        if shares.values().sum::<usize>() >= MAX_WATCHERS {
+            let busiest = shares.into_iter().filter(|(_, share)| *share > own + 1).max_by_key(|(_, share)| *share);
+            self.end_oldest(busiest.ok_or(TooManyWatchers::All)?.0);
+        }
+        let watcher = Arc::new(Watcher { number: self.next, ..Watcher::default() });
+        self.next += 1;
+        self.lists.entry(what).or_default().push(Arc::downgrade(&watcher));
+        Ok(watcher)
+    }
+
+    /// Watchers of each project.
+    fn shares(&self) -> HashMap<ProjectId, usize> {
+        let mut shares = HashMap::new();
+        for (what, list) in &self.lists {
+            *shares.entry(what.project).or_default() += list.len();
+        }
+        shares
+    }
+
+    /// Ends the watcher of a project that came first.
+    fn end_oldest(&mut self, project: ProjectId) {
+        let of_project = self.lists.iter().filter(|(what, _)| what.project == project);
+        let oldest = of_project.flat_map(|(_, list)| list).filter_map(Weak::upgrade).min_by_key(|watcher| watcher.number);
+        let Some(oldest) = oldest else { return };
+        oldest.end();
+        for list in self.lists.values_mut() {
+            list.retain(|watcher| watcher.as_ptr() != Arc::as_ptr(&oldest));
+        }
+    }
 }
 
 impl LiveHub {
     /// Admits a watcher; it sees what is stored from now on.
     ///
     /// # Errors
-    /// When 256 watchers are connected.
+    /// When 32 watchers of its project are connected, or 256 of projects that have no more than it.
     pub fn watch(&self, what: Watch) -> Result<LiveStream, TooManyWatchers> {
-        let admitted = self.count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < MAX_WATCHERS).then_some(n + 1));
-        admitted.map_err(|_| TooManyWatchers)?;
-        let watcher = Arc::new(Watcher::default());
-        let mut watchers = lock(&self.watchers);
-        watchers.retain(|_, list| {
-            list.retain(|watcher| watcher.strong_count() > 0);
-            !list.is_empty()
-        });
-        watchers.entry(what).or_default().push(Arc::downgrade(&watcher));
+        let watcher = lock(&self.watchers).admit(what)?;
+        self.count.fetch_add(1, Ordering::AcqRel);
         Ok(LiveStream { watcher, count: Arc::clone(&self.count) })
     }
 
@@ -93,7 +151,7 @@ impl LiveHub {
         let watchers = lock(&self.watchers);
         let mut shared = None;
         for device in [None, Some(message.scope.device)] {
-            for watcher in watchers.get(&Watch { project, device }).into_iter().flatten().filter_map(Weak::upgrade) {
+            for watcher in watchers.lists.get(&Watch { project, device }).into_iter().flatten().filter_map(Weak::upgrade) {
                 watcher.push(Arc::clone(shared.get_or_insert_with(|| Arc::new(message.clone()))));
             }
         }
@@ -101,8 +159,18 @@ impl LiveHub {
 }
 
 impl Watcher {
+    fn end(&self) {
+        let mut queue = lock(&self.queue);
+        *queue = Queue { ended: true, ..Queue::default() };
+        drop(queue);
+        self.wake.notify_one();
+    }
+
     fn push(&self, message: Arc<StoredMessage>) {
         let mut queue = lock(&self.queue);
+        if queue.ended {
+            return;
+        }
         queue.bytes += message.payload.get().len();
         queue.messages.push_back(message);
         while queue.messages.len() > 1 && (queue.messages.len() > QUEUE_MESSAGES || queue.bytes > QUEUE_BYTES) {
@@ -117,6 +185,9 @@ impl Watcher {
 
     fn pop(&self) -> Option<LiveEvent> {
         let mut queue = lock(&self.queue);
+        if queue.ended {
+            return Some(LiveEvent::Ended);
+        }
         if queue.skipped > 0 {
             return Some(LiveEvent::Lagged(std::mem::take(&mut queue.skipped)));
         }
@@ -195,13 +266,46 @@ mod tests {
         assert!(matches!(stream.recv().await, LiveEvent::Message(m) if m.timestamp == 44));
     }
 
+    fn of_project(project: u8) -> Watch {
+        Watch { project: ProjectId::from_bytes([project; 12]), device: None }
+    }
+
     #[test]
-    fn watchers_are_bounded_and_leave() {
+    fn a_project_has_its_share_and_gets_it_back() {
         let hub = LiveHub::default();
-        let watch = Watch { project: ProjectId::from_bytes([1; 12]), device: None };
-        let held: Vec<_> = (0..MAX_WATCHERS).map(|_| hub.watch(watch).expect("admitted")).collect();
-        assert!(hub.watch(watch).is_err());
+        let mut held: Vec<_> = (0..MAX_PER_PROJECT).map(|_| hub.watch(of_project(1)).expect("admitted")).collect();
+        let one_device = Watch { device: Some(DeviceId::random()), ..of_project(1) };
+        for refused in [of_project(1), one_device] {
+            assert_eq!(hub.watch(refused).expect_err("full"), TooManyWatchers::Project);
+        }
+        assert!(hub.watch(of_project(2)).is_ok(), "others are not concerned");
+        held.pop();
+        assert!(hub.watch(one_device).is_ok());
+    }
+
+    #[tokio::test]
+    async fn when_all_places_are_taken_the_busiest_project_gives_one_up() {
+        let hub = LiveHub::default();
+        let share = MAX_WATCHERS / 8;
+        let wanted = (0..8u8).flat_map(|project| (0..share).map(move |_| of_project(project)));
+        let held: Vec<_> = wanted.map(|what| hub.watch(what).expect("admitted")).collect();
+        let mut late = hub.watch(of_project(9)).expect("at the cost of another");
+        assert_eq!(held.len(), MAX_WATCHERS);
+        let mut ended = 0;
+        for stream in &held {
+            ended += usize::from(stream.watcher.pop().is_some_and(|event| matches!(event, LiveEvent::Ended)));
+        }
+        assert_eq!(ended, 1, "one place was needed");
+        hub.publish(&message(9, DeviceId::random(), 5));
+        assert!(matches!(late.recv().await, LiveEvent::Message(m) if m.timestamp == 5));
+    }
+
+    #[test]
+    fn where_all_have_as_much_nobody_gives_way() {
+        let hub = LiveHub::default();
+        let held: Vec<_> = (0..=255u8).map(|project| hub.watch(of_project(project)).expect("admitted")).collect();
+        assert_eq!(hub.watch(of_project(3)).expect_err("full"), TooManyWatchers::All);
         drop(held);
-        assert!(hub.watch(watch).is_ok());
+        assert!(hub.watch(of_project(3)).is_ok());
     }
 }

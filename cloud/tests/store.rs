@@ -43,6 +43,10 @@ suites! {
         groups_tokens_and_licences,
         branches_and_definitions,
         names_sort_by_their_bytes;
+    audit:
+        a_flood_of_one_change_drops_nothing_of_another,
+        a_change_is_made_so_often_in_an_hour,
+        what_ends_something_is_always_done;
     commands:
         a_command_goes_its_way,
         a_key_stands_for_one_request,

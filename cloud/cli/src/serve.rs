@@ -48,6 +48,9 @@ pub(crate) struct Options {
     /// Key (PEM) of the certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// A proxy in front of the cloud serves it by HTTPS: browsers keep logins to HTTPS. Certificates of the cloud's own imply it
+    #[arg(long)]
+    behind_https: bool,
     /// Print one line of JSON when everything is up
     #[arg(long)]
     json: bool,
@@ -64,6 +67,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     config.webhooks.https_only = options.webhook_https_only;
     config.webhooks.seal_key = options.seal_key;
     config.builder = Some(children::cloud_builder()?);
+    config.https = options.behind_https || options.tls_cert.is_some();
     let cloud = Cloud::start(config).await?;
     let (server, scheme) = match options.tls_cert.as_deref().zip(options.tls_key.as_deref()) {
         Some((cert, key)) => (Server::start_tls(listener, cloud.services(), http::tls(cert, key)?)?, "https"),

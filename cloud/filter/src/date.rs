@@ -21,7 +21,10 @@ pub fn parse(text: &str) -> Result<i64, &'static str> {
         return Err("date does not exist");
     }
     let (millis, zone) = fraction(&bytes[19..]).ok_or(MALFORMED)?;
-    let offset_minutes = zone_minutes(zone).ok_or(MALFORMED)?;
+    // A query string turns an unescaped `+` into a space.
+    let malformed =
+        if zone.first() == Some(&b' ') { "date has a space before its zone; in an address + is written %2B" } else { MALFORMED };
+    let offset_minutes = zone_minutes(zone).ok_or(malformed)?;
     let minutes = (days_from_civil(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
     Ok((minutes * 60 + second) * 1000 + millis)
 }
@@ -153,6 +156,9 @@ mod tests {
             "2017-04-19T10:47:58+24:00",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+        for unescaped in ["2017-04-19T12:47:58.133 02:00", "2017-04-19T12:47:58 0200"] {
+            assert!(parse(unescaped).is_err_and(|reason| reason.contains("%2B")), "{unescaped}");
         }
     }
 }

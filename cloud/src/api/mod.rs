@@ -72,6 +72,7 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(licence::one))
         .routes(routes!(tokens::all, tokens::create))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::end_logins))
         .routes(routes!(audit::entries))
         .routes(routes!(limits::show))
         .routes(routes!(definitions::all, definitions::create))

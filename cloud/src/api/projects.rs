@@ -112,14 +112,13 @@ async fn answer(access: &ProjectAccess) -> Answer<OneProject> {
 pub(super) async fn delete(access: ProjectAccess) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
     let devices = access.devices().await?;
-    let tokens = access.services().store.tokens(access.id()).await?;
     access.change(Change::DeleteProject, clock::now()).await?;
     let (rollouts, project) = (access.services().rollouts.clone(), access.id());
     let forgotten = tokio::task::spawn_blocking(move || rollouts.shelf().forget(project)).await;
     if let Ok(Err(error)) = forgotten {
         tracing::error!(%project, %error, "releases of a deleted project stay on the disk");
     }
-    tokens.iter().for_each(|token| access.services().sessions.close_all_of(token.id));
+    access.services().sessions.close_project(project);
     for device in devices.iter().filter(|device| device.online) {
         access.services().broker.disconnect(device.scope.device).await;
     }

@@ -10,7 +10,7 @@ use super::text;
 use crate::auth::{ProjectAccess, mint_token};
 use crate::clock;
 use crate::error::ApiError;
-use crate::model::{Change, Scopes, TokenId};
+use crate::model::{Change, Scopes, TokenId, UnixMs};
 
 /// The tokens of the project, without their texts (scope `admin`).
 #[utoipa::path(
@@ -25,7 +25,7 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<TokenList> {
     Ok(Spaced(TokenList { tokens: tokens.into_iter().map(Into::into).collect(), status: OK }))
 }
 
-/// Makes a token that may do at most what the one asking may do.
+/// Makes a token that may do at most what the one asking may do, and no longer than that one may.
 #[utoipa::path(
     post,
     path = "/tokens",
@@ -42,7 +42,8 @@ pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewTo
     if body.expires.is_some_and(|expires| expires <= now) {
         return Err(ApiError::invalid("invalid_body", "expires is in the past"));
     }
-    let minted = mint_token(access.id(), &name, scopes, body.expires, now)?;
+    let expires = no_later(body.expires, access.expires())?;
+    let minted = mint_token(access.id(), &name, scopes, expires, now)?;
     access.change(Change::CreateToken(minted.hash, minted.token.clone()), now).await?;
     Ok(Spaced(CreatedToken { token: minted.text, about: minted.token.into(), status: OK }))
 }
@@ -60,6 +61,32 @@ pub(super) async fn revoke(access: ProjectAccess, Path((_, id)): Path<(String, S
     access.change(Change::RevokeToken(id), clock::now()).await?;
     access.services().sessions.close_all_of(id);
     Ok(Done::answer())
+}
+
+/// Ends every login of the project's dashboard, also those by a link (scope `admin`). Their tokens still work.
+#[utoipa::path(
+    delete,
+    path = "/logins",
+    tag = "tokens",
+    responses((status = 200, description = "Done", body = Done))
+)]
+pub(super) async fn end_logins(access: ProjectAccess) -> Answer<Done> {
+    access.require(Scopes::ADMIN)?;
+    access.change(Change::EndLogins, clock::now()).await?;
+    let ended = access.services().sessions.close_project(access.id());
+    tracing::info!(project = %access.id(), ended, "all logins of a project were ended");
+    Ok(Done::answer())
+}
+
+/// The date on which a new token ends: as asked, or with the token that asks for it.
+fn no_later(asked: Option<UnixMs>, own: Option<UnixMs>) -> Result<Option<UnixMs>, ApiError> {
+    match (asked, own) {
+        (Some(asked), Some(own)) if asked > own => {
+            Err(ApiError::forbidden("expires is later than that of the token that makes this one"))
+        }
+        (None, own) => Ok(own),
+        (asked, _) => Ok(asked),
+    }
 }
 
 fn scopes(names: &[String]) -> Result<Scopes, ApiError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use reqwest::Url;
 use serde_json::Value;
 
 use super::dto::WebhookSettings;
@@ -31,7 +32,10 @@ pub(super) fn apply(
 ) -> Result<HeaderList, ApiError> {
     let invalid = |message: String| ApiError::invalid("invalid_body", message);
     if let Some(url) = given.url {
-        guard.check(&url).map_err(|error| ApiError::invalid("invalid_url", format!("url: {error}")))?;
+        let target = guard.check(&url).map_err(|error| ApiError::invalid("invalid_url", format!("url: {error}")))?;
+        if !same_receiver(&hook.url, &target) {
+            all_given_anew(&former, given.headers.as_ref())?;
+        }
         hook.url = url;
     }
     if let Some(description) = given.description {
@@ -61,6 +65,29 @@ pub(super) fn apply(
         Some(given) => merged(given, &former),
         None => Ok(former),
     }
+}
+
+/// Says whether a webhook's address and a new one name the same scheme, host and port.
+fn same_receiver(before: &str, now: &Url) -> bool {
+    Url::parse(before).is_ok_and(|before| before.origin() == now.origin())
+}
+
+/// Refuses to send values of headers to another receiver than the one they were set for: who changes a webhook may not read them.
+fn all_given_anew(former: &HeaderList, given: Option<&BTreeMap<String, String>>) -> Result<(), ApiError> {
+    let stays = |name: &str| match given {
+        Some(given) => given.iter().any(|(known, value)| known.eq_ignore_ascii_case(name) && value == MASK),
+        None => true,
+    };
+    // A content type is no secret.
+    let secret = former.iter().map(|(name, _)| name.as_str()).filter(|name| !name.eq_ignore_ascii_case("content-type"));
+    let staying: Vec<_> = secret.filter(|name| stays(name)).collect();
+    if staying.is_empty() {
+        return Ok(());
+    }
+    let names = staying.join(", ");
+    let message =
+        format!("url names another scheme, host or port: headers must be given with it, without or with new values of {names}");
+    Err(ApiError::invalid("headers_required", message))
 }
 
 /// The headers that are given, masked values in place of which the former ones stay.

@@ -112,7 +112,8 @@ pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, Str
     Ok(Spaced(OneWebhook { webhook, status: OK }))
 }
 
-/// Changes what is given, for messages from now on; enabling it lets what waits be sent.
+/// Changes what is given, for messages from now on; enabling it lets what waits be sent. An address of another scheme, host or port
+/// needs the headers with it: values that were set for one receiver are sent to no other.
 #[utoipa::path(
     put,
     path = "/webhooks/{webhook}",

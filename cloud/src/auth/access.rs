@@ -1,14 +1,17 @@
 use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::Extensions;
 use axum::http::request::Parts;
 use iottly_protocol::{DeviceId, ProjectId};
 
-use super::credentials::{self, SESSION_COOKIE, cookie, same_origin};
+use super::credentials::{self, same_origin};
+use super::login::logged_in;
+use super::session::Login;
 use super::token::hash_secret;
 use crate::clock;
 use crate::cloud::Services;
 use crate::error::ApiError;
 use crate::http::App;
-use crate::model::{Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, UnixMs};
+use crate::model::{Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, TokenId, UnixMs};
 use crate::rate::Told;
 
 /// How exactly the last use of a token is kept: an hour, in milliseconds.
@@ -19,12 +22,15 @@ const USED_EVERY_MS: UnixMs = 60 * 60 * 1000;
 pub struct Access {
     /// Whose request it is.
     pub principal: Principal,
+    /// The date on which their token stops working; none for never.
+    expires: Option<UnixMs>,
 }
 
 /// A request about the project named in its path, by somebody who may. What it hands out is that project's alone.
 pub struct ProjectAccess {
     project: ProjectId,
     principal: Principal,
+    expires: Option<UnixMs>,
     services: Services,
 }
 
@@ -45,12 +51,12 @@ impl FromRequestParts<App> for Access {
                 return access.within_rate(parts, services);
             }
         }
-        let session = cookie(&parts.headers, SESSION_COOKIE).and_then(|secret| services.sessions.find(secret, clock::now()));
-        let session = session.ok_or_else(ApiError::unauthenticated)?;
+        let session = logged_in(services, &parts.headers).await?.ok_or_else(ApiError::unauthenticated)?;
         if !same_origin(&parts.method, &parts.headers) {
             return Err(ApiError::forbidden("request with a login cookie comes from another site"));
         }
-        Self { principal: session.principal }.within_rate(parts, services)
+        let Login { principal, expires, .. } = session.login;
+        Self { principal, expires }.within_rate(parts, services)
     }
 }
 
@@ -59,22 +65,31 @@ async fn used(services: &Services, token: Token, now: UnixMs) -> Result<Access, 
     if !token.is_live(now) {
         return Err(ApiError::unauthenticated());
     }
-    if token.used.is_none_or(|used| now - used >= USED_EVERY_MS) {
+    // A use that lies ahead was noted before the wall clock was set back.
+    if token.used.is_none_or(|used| used > now || now - used >= USED_EVERY_MS) {
         services.store.touch_token(token.project, token.id, now).await?;
     }
-    Ok(Access { principal: token.into() })
+    Ok(Access { expires: token.expires, principal: token.into() })
+}
+
+/// Counts a request of a token against what it may make, and leaves the verdict for the layer that tells it.
+///
+/// # Errors
+/// 429 when the token asks too often.
+pub(crate) fn within_rate(services: &Services, token: TokenId, extensions: &Extensions) -> Result<(), ApiError> {
+    let Some(rate) = &services.rate else { return Ok(()) };
+    let verdict = rate.ask(token, clock::steady_ms());
+    if let Some(told) = extensions.get::<Told>() {
+        // Only the first verdict on a request counts.
+        let _ = told.0.set(verdict);
+    }
+    if verdict.allowed { Ok(()) } else { Err(ApiError::too_many("rate_limited", "token asks too often")) }
 }
 
 impl Access {
     /// Refuses who asks too often.
     fn within_rate(self, parts: &Parts, services: &Services) -> Result<Self, ApiError> {
-        let Some(rate) = &services.rate else { return Ok(self) };
-        let verdict = rate.ask(self.principal.token, clock::now());
-        if let Some(told) = parts.extensions.get::<Told>() {
-            // Only the first verdict on a request counts.
-            let _ = told.0.set(verdict);
-        }
-        if verdict.allowed { Ok(self) } else { Err(ApiError::too_many("rate_limited", "token asks too often")) }
+        within_rate(services, self.principal.token, &parts.extensions).map(|()| self)
     }
 
     /// Refuses who may not do this.
@@ -106,7 +121,7 @@ impl FromRequestParts<App> for ProjectAccess {
         }
         // What reads needs one scope, whatever else needs the other: an endpoint cannot forget it.
         access.require(if parts.method.is_safe() { Scopes::READ } else { Scopes::WRITE })?;
-        Ok(Self { project, principal: access.principal, services: app.services.clone() })
+        Ok(Self { project, principal: access.principal, expires: access.expires, services: app.services.clone() })
     }
 }
 
@@ -126,10 +141,11 @@ async fn path_param(parts: &mut Parts, app: &App, name: &str) -> Result<String, 
 }
 
 impl ProjectAccess {
-    /// A handle on the project of a principal.
+    /// A handle on the project of somebody who is logged in.
     #[must_use]
-    pub fn of(principal: &Principal, services: &Services) -> Self {
-        Self { project: principal.project, principal: principal.clone(), services: services.clone() }
+    pub fn of(login: &Login, services: &Services) -> Self {
+        let principal = login.principal.clone();
+        Self { project: principal.project, principal, expires: login.expires, services: services.clone() }
     }
 
     /// The project's id.
@@ -148,6 +164,12 @@ impl ProjectAccess {
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// The date on which the token of the one who asks stops working; none for never.
+    #[must_use]
+    pub fn expires(&self) -> Option<UnixMs> {
+        self.expires
     }
 
     /// Refuses who may not do this.

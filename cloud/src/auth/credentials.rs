@@ -6,10 +6,21 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::token::MAX_TOKEN_BYTES;
 
-/// Name of the dashboard's login cookie.
-pub(crate) const SESSION_COOKIE: &str = "iottly-session-id";
-/// How long a login lasts: 12 hours.
-pub(crate) const SESSION_MAX_AGE_SECONDS: i64 = 12 * 60 * 60;
+/// Name of the dashboard's login cookie where browsers come by plain HTTP.
+const PLAIN_COOKIE: &str = "iottly-session-id";
+/// Name of the dashboard's login cookie where browsers come by HTTPS: browsers take it from this very host, over HTTPS, and for all paths only.
+const HOST_COOKIE: &str = "__Host-iottly-session-id";
+
+/// The `Set-Cookie` header of a login that ends in `max_age` seconds; 0 ends it at once.
+pub(crate) fn session_cookie(secret: &str, max_age: u64, https: bool) -> String {
+    let (name, secure) = if https { (HOST_COOKIE, "; Secure") } else { (PLAIN_COOKIE, "") };
+    format!("{name}={secret}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}")
+}
+
+/// The login cookie's value.
+pub(crate) fn session_secret(headers: &HeaderMap, https: bool) -> Option<&str> {
+    cookie(headers, if https { HOST_COOKIE } else { PLAIN_COOKIE })
+}
 
 /// Tokens that the headers hold, in the order they are tried; each is at most 256 bytes long.
 ///
@@ -39,7 +50,7 @@ fn basic(encoded: &str) -> Vec<String> {
 }
 
 /// The value of a cookie.
-pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value).filter(|value| value.len() <= MAX_TOKEN_BYTES)
@@ -47,16 +58,43 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 
 /// Says whether a request that acts with the browser's cookie comes from our own pages.
 ///
-/// Browsers send `Origin` with every request that can change something; one without it is not from a browser.
+/// Browsers say it themselves in `Sec-Fetch-Site`, which no page can set, to addresses of HTTPS and of this machine. To others, and
+/// before 2023, they send `Origin` alone with every request that can change something. A request with neither is not from a browser.
 pub(crate) fn same_origin(method: &Method, headers: &HeaderMap) -> bool {
     if method.is_safe() {
         return true;
     }
-    match (headers.get(header::ORIGIN).map(|origin| origin.to_str()), headers.get(header::HOST).map(|host| host.to_str())) {
-        (None, _) => headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none"),
-        (Some(Ok(origin)), Some(Ok(host))) => origin.split_once("://").is_some_and(|(_, authority)| authority == host),
-        _ => false,
+    let (Ok(site), Ok(origin), Ok(host)) =
+        (single(headers, "sec-fetch-site"), single(headers, "origin"), single(headers, "host"))
+    else {
+        return false;
+    };
+    let ours = |origin: &str| host.is_some_and(|host| names_host(origin, host));
+    match site {
+        // Also with `Origin: null`, which a page under `no-referrer` sends; a frame without an origin is `cross-site`.
+        Some("same-origin") => true,
+        None | Some("none") => origin.is_none_or(ours),
+        Some(_) => false,
     }
+}
+
+/// The value of a header that may be there once.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
+    let mut values = headers.get_all(name).into_iter();
+    let first = values.next().map(|value| value.to_str().map_err(|_| ())).transpose()?;
+    if values.next().is_some() { Err(()) } else { Ok(first) }
+}
+
+/// Says whether an origin is the host that a request was sent to. A port that the origin's scheme implies may be left out.
+fn names_host(origin: &str, host: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let implied = match scheme {
+        "https" => ":443",
+        "http" => ":80",
+        _ => return false,
+    };
+    let plain = |authority: &str| authority.strip_suffix(implied).unwrap_or(authority).to_ascii_lowercase();
+    !authority.is_empty() && plain(authority) == plain(host)
 }
 
 #[cfg(test)]
@@ -64,7 +102,11 @@ mod tests {
     use super::*;
 
     fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
-        list.iter().map(|(name, value)| (axum::http::HeaderName::from_static(name), value.parse().expect("a value"))).collect()
+        let mut map = HeaderMap::new();
+        for (name, value) in list {
+            map.append(*name, value.parse().expect("a value"));
+        }
+        map
     }
 
     #[test]
@@ -90,15 +132,59 @@ mod tests {
     }
 
     #[test]
-    fn cookies_and_origins() {
-        let with = headers(&[("cookie", "a=b; iottly-session-id=s1"), ("origin", "http://h:1"), ("host", "h:1")]);
-        assert_eq!(cookie(&with, SESSION_COOKIE), Some("s1"));
-        assert!(same_origin(&Method::POST, &with));
-        let foreign = headers(&[("origin", "http://evil"), ("host", "h:1")]);
-        assert!(!same_origin(&Method::POST, &foreign));
-        assert!(same_origin(&Method::GET, &foreign));
-        assert!(!same_origin(&Method::POST, &headers(&[("origin", "null"), ("host", "h:1")])));
-        assert!(!same_origin(&Method::POST, &headers(&[("sec-fetch-site", "cross-site")])));
-        assert!(same_origin(&Method::POST, &headers(&[])), "curl with a cookie");
+    fn cookies_have_a_name_of_their_own_under_https() {
+        let with = headers(&[("cookie", "a=b; iottly-session-id=s1; __Host-iottly-session-id=s2")]);
+        assert_eq!((session_secret(&with, false), session_secret(&with, true)), (Some("s1"), Some("s2")));
+        let plain = headers(&[("cookie", "iottly-session-id=s1")]);
+        assert_eq!(session_secret(&plain, true), None, "whoever can write plain cookies cannot log anybody in");
+        let set = session_cookie("s", 9, true);
+        assert_eq!(set, "__Host-iottly-session-id=s; Path=/; Max-Age=9; HttpOnly; SameSite=Strict; Secure");
+        assert_eq!(session_cookie("s", 9, false), "iottly-session-id=s; Path=/; Max-Age=9; HttpOnly; SameSite=Strict");
+    }
+
+    #[test]
+    fn a_form_of_our_own_passes_and_others_do_not() {
+        let post = |list: &[(&'static str, &str)]| same_origin(&Method::POST, &headers(list));
+        let (host, site) = (("host", "h:1"), "sec-fetch-site");
+        for ours in [
+            &[host, ("origin", "http://h:1")][..],
+            &[host, ("origin", "http://H:1")],
+            &[host, ("origin", "http://h:1"), (site, "same-origin")],
+            &[host, ("origin", "null"), (site, "same-origin")],
+            &[host, (site, "same-origin")],
+            &[host, (site, "none")],
+            &[("host", "h"), ("origin", "https://h")],
+            &[("host", "h:443"), ("origin", "https://h")],
+            &[("host", "inside:8080"), ("origin", "https://outside"), (site, "same-origin")],
+            &[host],
+        ] {
+            assert!(post(ours), "{ours:?}");
+        }
+        for theirs in [
+            &[host, ("origin", "http://evil")][..],
+            &[host, ("origin", "http://evil"), (site, "cross-site")],
+            &[host, ("origin", "http://evil"), (site, "none")],
+            &[host, ("origin", "null")],
+            &[host, ("origin", "null"), (site, "cross-site")],
+            &[host, ("origin", "null"), (site, "none")],
+            &[host, ("origin", "http://h:1"), (site, "same-site")],
+            &[host, (site, "cross-site")],
+            &[host, (site, "same-site")],
+            &[host, (site, "")],
+            &[host, (site, "same-origin"), (site, "cross-site")],
+            &[host, ("origin", "http://h:1"), ("origin", "http://evil")],
+            &[host, ("origin", "http://h:2")],
+            &[host, ("origin", "http://h")],
+            &[host, ("origin", "http://h:1.evil")],
+            &[host, ("origin", "ftp://h:1")],
+            &[host, ("origin", "h:1")],
+            &[host, ("origin", "")],
+            &[("host", "h:443"), ("origin", "http://h")],
+            &[("host", ""), ("origin", "http://")],
+            &[("origin", "http://h:1")],
+        ] {
+            assert!(!post(theirs), "{theirs:?}");
+        }
+        assert!(same_origin(&Method::GET, &headers(&[("origin", "http://evil")])));
     }
 }

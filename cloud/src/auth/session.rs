@@ -1,42 +1,81 @@
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::credentials::SESSION_MAX_AGE_SECONDS;
-use super::random;
-use super::token::hash_secret;
-use crate::model::{Principal, TokenId, UnixMs};
+use iottly_protocol::ProjectId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// Most logins at a time; a further one ends the oldest.
-const MAX_SESSIONS: usize = 1024;
+use super::logins::{Bounds, Logins};
+use crate::clock::Moment;
+use crate::model::{Principal, Token, TokenId, UnixMs};
+use crate::rate::{RateLimit, Verdict};
+
+/// Longest time that a login lasts, on the steady clock.
+pub const SESSION_LENGTH: Duration = Duration::from_secs(12 * 60 * 60);
+/// Longest time that a login link works, on the steady clock.
+pub const LINK_LENGTH: Duration = Duration::from_secs(60 * 60);
+/// Most logins at a time, of the cloud, of a project and of a token. Whoever goes over them ends the oldest of its own.
+const SESSIONS: Bounds = Bounds { all: 4096, project: 100, token: 20 };
 /// Most login links that wait to be used.
-const MAX_LINKS: usize = 64;
-/// How long a login link works: an hour, in milliseconds.
-const LINK_MS: i64 = 60 * 60 * 1000;
+const LINKS: Bounds = Bounds { all: 256, project: 20, token: 20 };
+/// Logins a minute that one token may make.
+const LOGINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero");
+/// Most event streams that are open at a time for one login.
+pub const STREAMS_PER_SESSION: usize = 8;
 
 /// Logins of the dashboard and one-time links to it. They live in memory: a restart asks for the token again.
-#[derive(Default)]
 pub struct Sessions {
     inner: Mutex<Inner>,
+    rate: RateLimit,
 }
 
-#[derive(Default)]
 struct Inner {
-    sessions: Table,
-    links: Table,
+    sessions: Logins,
+    links: Logins,
 }
 
-/// Principals by the hash of a secret; the secret itself is nowhere.
-#[derive(Default)]
-struct Table(HashMap<[u8; 32], Session>);
+/// Somebody who logs in: what their token may do, and until when it works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The token's project, id, name and scopes.
+    pub principal: Principal,
+    /// The date on which the token stops working; none for never.
+    pub expires: Option<UnixMs>,
+    /// Number of times that all logins of the project had been ended before; see [`Token::logins`].
+    pub round: u64,
+}
 
-/// A login.
+/// A login that has not ended.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Who logged in.
-    pub principal: Principal,
-    /// When it ends.
-    pub expires: UnixMs,
+    /// The principal and the token's date.
+    pub login: Login,
+    /// Latest end of the login, on the steady clock.
+    pub ends: Duration,
+    pub(super) over: watch::Receiver<()>,
+    pub(super) streams: Arc<Semaphore>,
+}
+
+impl From<Token> for Login {
+    fn from(token: Token) -> Self {
+        Self { expires: token.expires, round: token.logins, principal: token.into() }
+    }
+}
+
+impl Session {
+    /// Resolves when the login was ended: by a log-out, with its token, or for a newer login.
+    pub async fn over(&self) {
+        let mut over = self.over.clone();
+        // Nothing is ever sent: the other end goes with the login.
+        while over.changed().await.is_ok() {}
+    }
+
+    /// A place for one more event stream of this login; none when eight are open.
+    #[must_use]
+    pub fn stream(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.streams).try_acquire_owned().ok()
+    }
 }
 
 impl fmt::Debug for Sessions {
@@ -45,47 +84,75 @@ impl fmt::Debug for Sessions {
     }
 }
 
+impl Default for Sessions {
+    fn default() -> Self {
+        let inner = Inner { sessions: Logins::new(SESSIONS), links: Logins::new(LINKS) };
+        Self { inner: Mutex::new(inner), rate: RateLimit::per_minute(LOGINS_PER_MINUTE) }
+    }
+}
+
 impl Sessions {
-    /// Logs a principal in; the answer is the cookie's value.
+    /// Counts a login of a token against the 60 a minute that it may make.
+    pub(crate) fn ask(&self, token: TokenId, now: Moment) -> Verdict {
+        self.rate.ask(token, i64::try_from(now.steady.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Logs somebody in, for twelve hours or as long as their token works; the answer is the cookie's value.
     ///
     /// # Errors
     /// When the system has no randomness.
-    pub fn open(&self, principal: Principal, now: UnixMs) -> Result<String, getrandom::Error> {
-        let expires = now.saturating_add(SESSION_MAX_AGE_SECONDS * 1000);
-        self.lock().sessions.add(Session { principal, expires }, MAX_SESSIONS, now)
+    pub fn open(&self, login: Login, now: Moment) -> Result<String, getrandom::Error> {
+        self.lock().sessions.add(login, SESSION_LENGTH, now)
     }
 
-    /// The login that a cookie's value stands for.
+    /// Returns the login that a cookie's value stands for.
     #[must_use]
-    pub fn find(&self, secret: &str, now: UnixMs) -> Option<Session> {
-        self.lock().sessions.0.get(&hash_secret(secret.as_bytes()).0).filter(|session| now < session.expires).cloned()
+    pub fn find(&self, secret: &str, now: Moment) -> Option<Session> {
+        self.lock().sessions.find(secret, now)
     }
 
     /// Ends a login.
     pub fn close(&self, secret: &str) {
-        self.lock().sessions.0.remove(&hash_secret(secret.as_bytes()).0);
+        self.lock().sessions.remove(secret);
     }
 
-    /// Makes a key that logs a principal in once, within an hour.
+    /// Makes a key that logs somebody in once, within an hour.
     ///
     /// # Errors
     /// When the system has no randomness.
-    pub fn mint_link(&self, principal: Principal, now: UnixMs) -> Result<String, getrandom::Error> {
-        self.lock().links.add(Session { principal, expires: now.saturating_add(LINK_MS) }, MAX_LINKS, now)
+    pub fn mint_link(&self, login: Login, now: Moment) -> Result<String, getrandom::Error> {
+        self.lock().links.add(login, LINK_LENGTH, now)
+    }
+
+    /// Says whether a key would log somebody in; it can still be used after.
+    #[must_use]
+    pub fn is_link(&self, key: &str, now: Moment) -> bool {
+        self.lock().links.find(key, now).is_some()
     }
 
     /// Uses a key up.
     #[must_use]
-    pub fn redeem_link(&self, key: &str, now: UnixMs) -> Option<Principal> {
-        let link = self.lock().links.0.remove(&hash_secret(key.as_bytes()).0)?;
-        (now < link.expires).then_some(link.principal)
+    pub fn redeem_link(&self, key: &str, now: Moment) -> Option<Login> {
+        let mut inner = self.lock();
+        let link = inner.links.find(key, now)?;
+        inner.links.remove(key);
+        Some(link.login)
     }
 
     /// Ends every login and link that came from a token.
     pub fn close_all_of(&self, token: TokenId) {
+        self.close_where(|principal| principal.token == token);
+    }
+
+    /// Ends every login and link of a project; returns how many logins that were.
+    pub fn close_project(&self, project: ProjectId) -> usize {
+        self.close_where(|principal| principal.project == project)
+    }
+
+    fn close_where(&self, ends: impl Fn(&Principal) -> bool) -> usize {
         let mut inner = self.lock();
-        inner.sessions.0.retain(|_, session| session.principal.token != token);
-        inner.links.0.retain(|_, session| session.principal.token != token);
+        inner.links.remove_where(&ends);
+        inner.sessions.remove_where(&ends)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -93,70 +160,5 @@ impl Sessions {
     }
 }
 
-impl Table {
-    fn add(&mut self, session: Session, most: usize, now: UnixMs) -> Result<String, getrandom::Error> {
-        let secret = random::secret()?;
-        self.0.retain(|_, session| now < session.expires);
-        while self.0.len() >= most {
-            let Some(oldest) = self.0.iter().min_by_key(|(_, session)| session.expires).map(|(key, _)| *key) else { break };
-            self.0.remove(&oldest);
-        }
-        self.0.insert(hash_secret(secret.as_bytes()).0, session);
-        Ok(secret)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use iottly_protocol::ProjectId;
-
-    use super::*;
-    use crate::model::Scopes;
-
-    fn principal(project: u8) -> Principal {
-        let token = TokenId::from_bytes([project; 16]);
-        Principal { project: ProjectId::from_bytes([project; 12]), token, name: "t".into(), scopes: Scopes::PROJECT }
-    }
-
-    #[test]
-    fn a_revoked_token_takes_its_logins_along() {
-        let sessions = Sessions::default();
-        let (mine, other) =
-            (sessions.open(principal(1), 0).expect("randomness"), sessions.open(principal(2), 0).expect("randomness"));
-        sessions.close_all_of(TokenId::from_bytes([1; 16]));
-        assert!(sessions.find(&mine, 1).is_none() && sessions.find(&other, 1).is_some());
-    }
-
-    #[test]
-    fn a_link_works_once_and_not_late() {
-        let sessions = Sessions::default();
-        let key = sessions.mint_link(principal(1), 0).expect("randomness");
-        assert_eq!(sessions.redeem_link(&key, 1), Some(principal(1)));
-        assert_eq!(sessions.redeem_link(&key, 1), None);
-        let late = sessions.mint_link(principal(1), 0).expect("randomness");
-        assert_eq!(sessions.redeem_link(&late, LINK_MS), None);
-        assert_eq!(sessions.redeem_link("guess", 0), None);
-    }
-
-    #[test]
-    fn logins_end() {
-        let sessions = Sessions::default();
-        let secret = sessions.open(principal(1), 0).expect("randomness");
-        assert!(sessions.find(&secret, 1).is_some());
-        assert!(sessions.find(&secret, SESSION_MAX_AGE_SECONDS * 1000).is_none());
-        sessions.close(&secret);
-        assert!(sessions.find(&secret, 1).is_none());
-    }
-
-    #[test]
-    fn logins_are_bounded_and_the_oldest_goes() {
-        let sessions = Sessions::default();
-        let first = sessions.open(principal(1), 0).expect("randomness");
-        let second = sessions.open(principal(1), 1).expect("randomness");
-        for at in 2..=MAX_SESSIONS {
-            sessions.open(principal(2), at as i64).expect("randomness");
-        }
-        assert!(sessions.find(&first, 5).is_none());
-        assert!(sessions.find(&second, 5).is_some());
-    }
-}
+mod tests;

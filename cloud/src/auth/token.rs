@@ -45,8 +45,8 @@ pub fn mint_token(
 ) -> Result<MintedToken, getrandom::Error> {
     let text = mint()?;
     let (hash, prefix) = (hash_secret(text.as_bytes()), text.chars().take(PREFIX_CHARS).collect());
-    let token =
-        Token { id: TokenId::random(), project, name: name.to_owned(), prefix, scopes, created: now, expires, used: None };
+    let (id, name) = (TokenId::random(), name.to_owned());
+    let token = Token { id, project, name, prefix, scopes, created: now, expires, used: None, logins: 0 };
     Ok(MintedToken { text, hash, token })
 }
 

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::layout::{IntoHtml, Page, failure};
-use super::visitor::Visitor;
+use super::visitor::{Refusal, Visitor};
 use super::{commands, events, login, text};
 use crate::api;
 use crate::auth::{DeviceAccess, ProjectAccess};
@@ -20,9 +20,12 @@ use crate::model::{Device, Group, StoredLog, StoredMessage, UnixMs};
 const MESSAGES: usize = 50;
 const LOG_LINES: usize = 50;
 
-pub(super) async fn overview(visitor: Result<Visitor, Response>) -> Response {
-    let Ok(visitor) = visitor else { return login::form(None) };
-    overview_page(&visitor.project).await.unwrap_or_else(|error| failure(&error))
+pub(super) async fn overview(visitor: Result<Visitor, Refusal>) -> Response {
+    match visitor {
+        Ok(visitor) => overview_page(&visitor.project).await.unwrap_or_else(|error| failure(&error)),
+        Err(Refusal::LoggedOut) => login::form(None),
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 async fn overview_page(access: &ProjectAccess) -> Result<Response, ApiError> {

@@ -12,13 +12,16 @@ use futures_util::stream::{self, Stream};
 use iottly_protocol::MessageKind;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::text;
-use super::visitor::Visitor;
+use super::visitor::{Refusal, Visitor};
+use crate::auth::{Login, Session, still_works};
 use crate::clock;
+use crate::cloud::Services;
 use crate::error::ApiError;
 use crate::http::{App, until_true};
-use crate::live::{LiveEvent, LiveStream, Watch};
+use crate::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
 use crate::model::{Cursor, Device, MessageId, Scope, StoredMessage};
 use crate::store::{ScanBounds, Store};
 
@@ -26,6 +29,8 @@ use crate::store::{ScanBounds, Store};
 const REPLAY: usize = 200;
 /// How often an idle stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Time between two looks at whether its login's token still works. Streams hear at once of an end in this process.
+const TOKEN_CHECK: Duration = Duration::from_secs(15);
 
 #[derive(Deserialize)]
 pub(super) struct Wanted {
@@ -38,16 +43,22 @@ pub(super) struct Wanted {
 pub(super) async fn events(
     State(app): State<App>,
     headers: HeaderMap,
-    visitor: Result<Visitor, Response>,
+    visitor: Result<Visitor, Refusal>,
     Query(wanted): Query<Wanted>,
 ) -> Response {
-    let Ok(visitor) = visitor else { return ApiError::unauthenticated().into_response() };
+    let visitor = match visitor {
+        Ok(visitor) => visitor,
+        Err(Refusal::LoggedOut) => return ApiError::unauthenticated().into_response(),
+        Err(Refusal::Error(error)) => return error.into_response(),
+    };
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     open(app, visitor, wanted.device, last.or(wanted.after)).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn open(app: App, visitor: Visitor, device: Option<String>, after: Option<String>) -> Result<Response, ApiError> {
     let (project, store) = (visitor.project.id(), app.services.store.clone());
+    let place = visitor.session.stream();
+    let place = place.ok_or_else(|| ApiError::too_many("too_many_streams", "this login has too many pages open"))?;
     let mut ready = VecDeque::new();
     let device = match device {
         Some(id) => Some(visitor.project.into_device(&id).await?),
@@ -59,7 +70,10 @@ async fn open(app: App, visitor: Visitor, device: Option<String>, after: Option<
     let scope = device.as_ref().map(|access| access.scope());
     // Watching starts before the replay is read, so that nothing falls between the two.
     let live = app.services.live.watch(Watch { project, device: scope.map(|scope| scope.device) });
-    let live = live.map_err(|error| ApiError::unavailable("too_many_streams", error.to_string()))?;
+    let live = live.map_err(|error| match error {
+        TooManyWatchers::Project => ApiError::too_many("too_many_streams", error.to_string()),
+        TooManyWatchers::All => ApiError::unavailable("too_many_streams", error.to_string()),
+    })?;
     let mut newest = None;
     if let Some(access) = &device {
         ready.push_back(presence(access.device()));
@@ -68,23 +82,41 @@ async fn open(app: App, visitor: Visitor, device: Option<String>, after: Option<
             newest = Some(replay(store.as_ref(), access.scope(), after, &mut ready).await?);
         }
     }
-    let feed = Feed { ready, live, newest };
-    let remaining = visitor.session.expires.saturating_sub(clock::now());
-    let lifetime = Duration::from_millis(u64::try_from(remaining).unwrap_or(0));
-    let end = Box::pin(async move {
-        tokio::select! {
-            () = until_true(app.closing) => {}
-            () = tokio::time::sleep(lifetime) => {}
-        }
-    });
+    let feed = Feed { ready, live, newest, _place: place };
+    let end = Box::pin(ended(app, visitor.session));
     let sse = Sse::new(feed.run(end)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     Ok(sse.into_response())
+}
+
+/// Resolves when a stream has to end: with the server, or with the login it was opened by.
+async fn ended(app: App, session: Session) {
+    let rest = session.ends.saturating_sub(clock::steady());
+    tokio::select! {
+        () = until_true(app.closing) => {}
+        () = tokio::time::sleep(rest) => {}
+        () = session.over() => {}
+        () = token_ended(&app.services, &session.login) => {}
+    }
+}
+
+/// Resolves when the token of a login no longer works.
+async fn token_ended(services: &Services, login: &Login) {
+    loop {
+        tokio::time::sleep(TOKEN_CHECK).await;
+        match still_works(services, login).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::debug!(%error, "failed to look a login's token up; trying again in 15 s"),
+        }
+    }
 }
 
 /// What one page still has to be told.
 struct Feed {
     ready: VecDeque<Event>,
     live: LiveStream,
+    /// The stream's place among those of its login.
+    _place: OwnedSemaphorePermit,
     /// The last message that went out: what is not newer was replayed already.
     newest: Option<Cursor>,
 }
@@ -97,20 +129,22 @@ impl Feed {
                     return Some((Ok(event), (feed, end)));
                 }
                 tokio::select! {
-                    event = feed.live.recv() => feed.take(event),
+                    event = feed.live.recv() => feed.take(event)?,
                     () = &mut end => return None,
                 }
             }
         })
     }
 
-    fn take(&mut self, event: LiveEvent) {
+    /// Queues what an event says; none when it is the last.
+    fn take(&mut self, event: LiveEvent) -> Option<()> {
         match event {
+            LiveEvent::Ended => return None,
             LiveEvent::Lagged(skipped) => self.ready.push_back(event_of("skipped", &json!({ "count": skipped }))),
             LiveEvent::Message(message) => {
                 let cursor = Cursor { timestamp: message.timestamp, id: message.id };
                 if self.newest.is_some_and(|newest| cursor <= newest) {
-                    return;
+                    return Some(());
                 }
                 if let Some(online) = presence_change(&message) {
                     self.ready.push_back(event_of("presence", &json!({ "device": message.scope.device, "online": online })));
@@ -118,6 +152,7 @@ impl Feed {
                 self.ready.push_back(message_event(&message));
             }
         }
+        Some(())
     }
 }
 

@@ -79,13 +79,16 @@ impl IntoHtml for Markup {
 }
 
 /// What every answer of the dashboard carries. Pages hold a tenant's data, so only assets may be cached.
+///
+/// Pages tell their own site where a request comes from, and no other: under `no-referrer` browsers would hide that from it as well,
+/// and send forms with `Origin: null`.
 pub(super) async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CSP),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));

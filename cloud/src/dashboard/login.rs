@@ -1,16 +1,18 @@
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use serde::Deserialize;
 
 use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
-use crate::auth::{SESSION_COOKIE, SESSION_MAX_AGE_SECONDS, cookie, hash_secret, same_origin};
+use crate::auth::{Login, hash_secret, logged_in, same_origin, session_cookie, session_secret, still_works, within_rate};
 use crate::clock;
 use crate::error::ApiError;
 use crate::http::App;
-use crate::model::Principal;
+
+/// Reason for showing the form after a link that logs nobody in.
+const SPENT: &str = "This link was used already or is too old.";
 
 /// The login form; `problem` says why it is shown again.
 pub(super) fn form(problem: Option<&str>) -> Response {
@@ -29,51 +31,99 @@ pub(super) fn form(problem: Option<&str>) -> Response {
     Page { title: "Log in", project: None, events: None, content }.render().into_response_html()
 }
 
+/// The page of a login link that can still be used.
+fn link_form(key: &str) -> Response {
+    let content = html! {
+        section.card.narrow {
+            h1 { "Log in" }
+            p.muted { "This link logs you in once. It is used up by the button, not by looking at this page." }
+            form.stack method="post" action="/login" {
+                input type="hidden" name="key" value=(key);
+                button autofocus { "Open the dashboard" }
+            }
+        }
+    };
+    Page { title: "Log in", project: None, events: None, content }.render().into_response_html()
+}
+
 #[derive(Deserialize)]
 pub(super) struct Link {
     key: Option<String>,
 }
 
-/// Logs in by a one-time link.
-pub(super) async fn by_link(State(app): State<App>, Query(link): Query<Link>) -> Response {
-    let Some(key) = link.key else { return form(None) };
-    match app.services.sessions.redeem_link(&key, clock::now()) {
-        Some(principal) => enter(&app, principal),
-        None => (StatusCode::FORBIDDEN, form(Some("This link was used already or is too old."))).into_response(),
+/// Shows the login form, or the button of a one-time link. Programs that look at links (previews, scanners, `HEAD`) come here as
+/// people do, so nothing is used up.
+pub(super) async fn show(State(app): State<App>, Query(link): Query<Link>) -> Response {
+    match link.key {
+        None => form(None),
+        Some(key) if app.services.sessions.is_link(&key, clock::moment()) => link_form(&key),
+        Some(_) => (StatusCode::FORBIDDEN, form(Some(SPENT))).into_response(),
     }
 }
 
-/// Logs in with a token.
-pub(super) async fn by_token(State(app): State<App>, method: Method, headers: HeaderMap, fields: Fields) -> Response {
+/// Logs in with a token, or with the key of a one-time link.
+pub(super) async fn log_in(
+    State(app): State<App>,
+    method: Method,
+    headers: HeaderMap,
+    extensions: Extensions,
+    fields: Fields,
+) -> Response {
     if !same_origin(&method, &headers) {
         return failure(&ApiError::forbidden("the request comes from another site"));
     }
-    let token = fields.get("token").unwrap_or_default().trim();
-    match app.services.store.token(hash_secret(token.as_bytes())).await {
-        Ok(Some(token)) if token.is_live(clock::now()) => enter(&app, token.into()),
-        Ok(_) => (StatusCode::FORBIDDEN, form(Some("This token is not known."))).into_response(),
-        Err(error) => failure(&error.into()),
+    let entered = match fields.get("key") {
+        Some(key) => by_key(&app, &headers, key).await,
+        None => by_token(&app, &extensions, fields.get("token").unwrap_or_default().trim()).await,
+    };
+    entered.unwrap_or_else(|error| failure(&error))
+}
+
+async fn by_key(app: &App, headers: &HeaderMap, key: &str) -> Result<Response, ApiError> {
+    if let Some(login) = app.services.sessions.redeem_link(key, clock::moment())
+        && still_works(&app.services, &login).await?
+    {
+        return enter(app, login);
     }
+    // The button was pressed twice.
+    if logged_in(&app.services, headers).await?.is_some() {
+        return Ok(Redirect::to("/").into_response());
+    }
+    Ok((StatusCode::FORBIDDEN, form(Some(SPENT))).into_response())
+}
+
+async fn by_token(app: &App, extensions: &Extensions, text: &str) -> Result<Response, ApiError> {
+    let (services, now) = (&app.services, clock::moment());
+    let token = services.store.token(hash_secret(text.as_bytes())).await?.filter(|token| token.is_live(now.date));
+    let Some(token) = token else {
+        return Ok((StatusCode::FORBIDDEN, form(Some("This token is not known."))).into_response());
+    };
+    within_rate(services, token.id, extensions)?;
+    let verdict = services.sessions.ask(token.id, now);
+    if !verdict.allowed {
+        let mut refused = failure(&ApiError::too_many("rate_limited", "this token logs in too often"));
+        verdict.tell(refused.headers_mut());
+        return Ok(refused);
+    }
+    enter(app, token.into())
 }
 
 /// Ends the login.
-pub(super) async fn logout(State(app): State<App>, method: Method, headers: HeaderMap) -> Response {
+pub(super) async fn log_out(State(app): State<App>, method: Method, headers: HeaderMap) -> Response {
     if !same_origin(&method, &headers) {
         return failure(&ApiError::forbidden("the request comes from another site"));
     }
-    if let Some(secret) = cookie(&headers, SESSION_COOKIE) {
+    let https = app.services.https;
+    if let Some(secret) = session_secret(&headers, https) {
         app.services.sessions.close(secret);
     }
-    ([(header::SET_COOKIE, set_cookie("", 0))], Redirect::to("/")).into_response()
+    ([(header::SET_COOKIE, session_cookie("", 0, https))], Redirect::to("/")).into_response()
 }
 
-fn enter(app: &App, principal: Principal) -> Response {
-    match app.services.sessions.open(principal, clock::now()) {
-        Ok(secret) => ([(header::SET_COOKIE, set_cookie(&secret, SESSION_MAX_AGE_SECONDS))], Redirect::to("/")).into_response(),
-        Err(error) => failure(&ApiError::internal(&error)),
-    }
-}
-
-fn set_cookie(secret: &str, max_age: i64) -> String {
-    format!("{SESSION_COOKIE}={secret}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict")
+fn enter(app: &App, login: Login) -> Result<Response, ApiError> {
+    let (sessions, now) = (&app.services.sessions, clock::moment());
+    let secret = sessions.open(login, now)?;
+    let length = sessions.find(&secret, now).map_or(0, |session| session.ends.saturating_sub(now.steady).as_secs());
+    let cookie = session_cookie(&secret, length, app.services.https);
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
 }

@@ -16,19 +16,20 @@ mod visitor;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use iottly_protocol::ProjectId;
 
+use crate::auth::{Login, hash_secret};
 use crate::clock;
 use crate::cloud::Services;
+use crate::error::ApiError;
 use crate::http::App;
-use crate::model::{Principal, Scopes, TokenId};
+use crate::model::Scopes;
 
 /// The pages; each answers within the time limit of requests.
 pub(crate) fn pages() -> Router<App> {
     Router::new()
         .route("/", get(devices::overview))
-        .route("/login", get(login::by_link).post(login::by_token))
-        .route("/logout", post(login::logout))
+        .route("/login", get(login::show).post(login::log_in))
+        .route("/logout", post(login::log_out))
         .route("/devices/{device}", get(devices::device))
         .route("/devices/{device}/command", post(commands::send))
         .route("/assets/{version}/{name}", get(assets::asset))
@@ -41,15 +42,25 @@ pub(crate) fn streams() -> Router<App> {
     Router::new().route("/ui/events", get(events::events)).layer(middleware::from_fn(layout::security_headers))
 }
 
-/// A link that logs its first visitor in to a project's dashboard, within an hour; `base` is the cloud's address.
-#[must_use]
-pub fn login_link(services: &Services, project: ProjectId, base: &str) -> String {
-    let principal = Principal { project, token: TokenId::random(), name: "login link".to_owned(), scopes: Scopes::PROJECT };
-    match services.sessions.mint_link(principal, clock::now()) {
-        Ok(key) => format!("{base}/login?key={key}"),
+/// A link that logs one visitor in to the dashboard of a token's project, within an hour; `base` is the cloud's address. What the
+/// visitor may do within the project is what the token may do, and ends with it. Without a token that works the link is the base.
+pub async fn login_link(services: &Services, token: &str, base: &str) -> String {
+    match mint_link(services, token).await {
+        Ok(Some(key)) => format!("{base}/login?key={key}"),
+        Ok(None) => base.to_owned(),
         Err(error) => {
-            tracing::error!(%error, "no randomness for a login link");
+            tracing::error!(reason = error.message(), "failed to make a login link; the dashboard asks for a token");
             base.to_owned()
         }
     }
+}
+
+async fn mint_link(services: &Services, token: &str) -> Result<Option<String>, ApiError> {
+    let now = clock::moment();
+    let token = services.store.token(hash_secret(token.as_bytes())).await?;
+    let Some(token) = token.filter(|token| token.is_live(now.date)) else { return Ok(None) };
+    let mut login = Login::from(token);
+    let Some(scopes) = login.principal.scopes.common(Scopes::PROJECT) else { return Ok(None) };
+    login.principal.scopes = scopes;
+    Ok(Some(services.sessions.mint_link(login, now)?))
 }

@@ -37,14 +37,17 @@ pub fn router(app: App) -> Router {
         .route("/metrics", get(metrics::metrics));
     // What a device downloads is bounded by the connection, not by a time limit; it is signed and not compressed.
     let repositories = axum::Router::new().route("/repo/{project}/{*path}", get(repository::file));
-    let timed = api.merge(dashboard::pages()).layer(middleware::from_fn(layers::time_limit));
+    let pages = dashboard::pages().layer(middleware::from_fn(layers::rate));
+    let streams = dashboard::streams().layer(middleware::from_fn(layers::rate));
+    let timed = api.merge(pages).layer(middleware::from_fn(layers::time_limit));
     timed
-        .merge(dashboard::streams())
+        .merge(streams)
         .merge(repositories)
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(middleware::from_fn(layers::plain_path))
         .layer(middleware::from_fn(layers::request_id))
+        .layer(middleware::from_fn_with_state(app.clone(), layers::for_browsers))
         .route_layer(middleware::from_fn_with_state(app.clone(), layers::measure))
         .with_state(app)
 }

@@ -33,7 +33,7 @@ impl Server {
     /// # Errors
     /// When the listener has no address.
     pub fn start_tls(listener: TcpListener, services: Services, tls: Arc<ServerConfig>) -> io::Result<Self> {
-        Ok(Self::serve(Front::tls(listener, tls)?, services))
+        Ok(Self::serve(Front::tls(listener, tls)?, Services { https: true, ..services }))
     }
 
     fn serve(front: Front, services: Services) -> Self {

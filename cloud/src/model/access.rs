@@ -80,6 +80,12 @@ impl Scopes {
         Self(self.0 | other.0)
     }
 
+    /// Returns what both sets hold; none when that is nothing.
+    #[must_use]
+    pub fn common(self, other: Self) -> Option<Self> {
+        Self::from_bits(i64::from(self.0 & other.0))
+    }
+
     /// The names of what is in the set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().filter(move |(_, scope)| self.contains(*scope)).map(|(name, _)| name)
@@ -117,6 +123,8 @@ pub struct Token {
     pub expires: Option<UnixMs>,
     /// When it was used last, exact to an hour.
     pub used: Option<UnixMs>,
+    /// Number of times that all logins of its project were ended. A login that began at a smaller number is over.
+    pub logins: u64,
 }
 
 impl Token {
@@ -157,6 +165,8 @@ mod tests {
         assert!(scopes.contains(Scopes::READ) && !scopes.contains(Scopes::WRITE));
         assert!(Scopes::ALL.contains(Scopes::PROJECT) && !Scopes::PROJECT.contains(Scopes::OPERATOR));
         assert_eq!(Scopes::from_bits(scopes.bits()), Some(scopes));
+        assert_eq!(scopes.common(Scopes::PROJECT), Some(scopes));
+        assert_eq!(scopes.common(Scopes::WRITE), None);
         for bad in [0, 16, -1, i64::MAX] {
             assert_eq!(Scopes::from_bits(bad), None);
         }

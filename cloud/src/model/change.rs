@@ -29,6 +29,8 @@ pub enum Change {
     CreateToken(SecretHash, Token),
     /// Makes a token useless.
     RevokeToken(TokenId),
+    /// Ends all logins of the project's dashboard.
+    EndLogins,
     /// Adds a device that nothing can log in as until it is paired.
     CreateDevice {
         /// Its id.
@@ -190,6 +192,20 @@ pub struct AuditEntry {
 }
 
 impl Change {
+    /// Says whether the change is made however often it was made before: it ends what somebody may do, or what is under way.
+    #[must_use]
+    pub const fn is_always_admitted(&self) -> bool {
+        matches!(
+            self,
+            Self::RevokeToken(_)
+                | Self::EndLogins
+                | Self::DeleteProject
+                | Self::DeleteWebhook(_)
+                | Self::DisableWebhook { .. }
+                | Self::SteerRollout(_, Steer::Pause | Steer::Cancel)
+        )
+    }
+
     /// Action, target and detail of the audit entry; no secrets, no code.
     #[must_use]
     pub fn audit(&self) -> (&'static str, String, String) {
@@ -206,6 +222,7 @@ impl Change {
             Self::DeleteDefinition(cmd_type) => entry("messagedefinition.delete", cmd_type, &""),
             Self::CreateToken(_, token) => entry("token.create", &token.id, &token.name),
             Self::RevokeToken(id) => entry("token.revoke", id, &""),
+            Self::EndLogins => entry("project.end_logins", &"", &""),
             Self::CreateDevice { device, name, .. } => entry("device.create", device, name),
             Self::ReplaceDevice { device, .. } => entry("device.replace", device, &""),
             Self::RenameDevice(device, name) => entry("device.rename", device, name),

@@ -73,6 +73,14 @@ pub enum StoreError {
         /// How much may be.
         max: i64,
     },
+    /// A kind of change was made too often.
+    #[error("{action} was done {max} times within an hour")]
+    TooOften {
+        /// The action, as the audit log names it.
+        action: &'static str,
+        /// Most times that it may be done in an hour.
+        max: i64,
+    },
 }
 
 /// Shorthand for what the store's methods return.
@@ -194,6 +202,8 @@ pub trait Store: WebhookStore {
     async fn create_token(&self, hash: SecretHash, token: &Token) -> Result<()>;
     /// The token whose secret has this hash, whether it still works or not.
     async fn token(&self, hash: SecretHash) -> Result<Option<Token>>;
+    /// A token of a project, whether it still works or not.
+    async fn token_by_id(&self, project: ProjectId, id: TokenId) -> Result<Option<Token>>;
     /// The tokens of a project, oldest first.
     async fn tokens(&self, project: ProjectId) -> Result<Vec<Token>>;
     /// Notes that a token is in use.

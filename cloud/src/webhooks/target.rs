@@ -1,6 +1,7 @@
 //! A hook's configuration, opened and ready to be sent to.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use iottly_protocol::limits::clip;
 use reqwest::Url;
 
 use super::body::{FORM, Form};
@@ -25,6 +26,9 @@ pub enum SecretError {
     #[error(transparent)]
     Seal(#[from] SealError),
 }
+
+/// Bytes of a header's value from which on it is masked in answers of receivers: shorter ones are no secrets and stand in any text.
+const SHORT_VALUE: usize = 4;
 
 /// Names and values of headers.
 pub type HeaderList = Vec<(String, String)>;
@@ -112,13 +116,36 @@ impl Target {
         std::iter::once(&self.secret).chain(former)
     }
 
-    /// Puts the mask over values of headers that a text repeats.
-    pub(super) fn mask(&self, text: String) -> String {
-        const SHORT: usize = 8;
+    /// The first `kept` bytes of a receiver's answer, with the mask over values of headers that it repeats, plain or as in JSON.
+    pub(super) fn masked(&self, answer: &str, kept: usize) -> String {
         let values = self.headers.iter().filter(|(name, _)| **name != header::CONTENT_TYPE);
-        let values = values.filter_map(|(_, value)| value.to_str().ok()).filter(|value| value.len() >= SHORT);
-        values.fold(text, |text, value| if text.contains(value) { text.replace(value, headers::MASK) } else { text })
+        let values = values.filter_map(|(_, value)| value.to_str().ok()).filter(|value| value.len() >= SHORT_VALUE);
+        let mut values: Vec<_> = values.flat_map(|value| [value.to_owned(), in_json(value)]).collect();
+        // One value may be the begin of another.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        let mut shown = String::new();
+        let mut rest = answer;
+        while let Some(next) = rest.chars().next().filter(|_| answer.len() - rest.len() < kept) {
+            let repeated = values.iter().find_map(|value| repeated(rest, value));
+            match repeated {
+                Some(_) => shown.push_str(headers::MASK),
+                None => shown.push(next),
+            }
+            rest = &rest[repeated.unwrap_or(next.len_utf8())..];
+        }
+        clip(&shown, kept).to_owned()
     }
+}
+
+/// Bytes of a text's begin that repeat a value, or the begin of one at the text's end.
+fn repeated(text: &str, value: &str) -> Option<usize> {
+    let cut = text.len() >= SHORT_VALUE && value.starts_with(text);
+    (cut || text.starts_with(value)).then(|| text.len().min(value.len()))
+}
+
+/// A value as JSON writes it.
+fn in_json(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', r#"\""#)
 }
 
 /// The headers of a request; they were checked when they were configured.
@@ -132,4 +159,46 @@ fn header_map(list: &HeaderList) -> HeaderMap {
         }
     }
     map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(values: &[&str]) -> Target {
+        let list: HeaderList = (0..).zip(values).map(|(n, value)| (format!("X-{n}"), (*value).to_owned())).collect();
+        Target {
+            key: HookKey { project: iottly_protocol::ProjectId::from_bytes([1; 12]), hook: WebhookId::from_bytes([1; 16]) },
+            url: Err(Blocked::Credentials),
+            host: String::new(),
+            headers: header_map(&list),
+            form: Form::Json,
+            payload_only: false,
+            ordered: false,
+            secret: Secret::random().expect("randomness"),
+            former: None,
+        }
+    }
+
+    #[test]
+    fn no_answer_shows_a_value_or_the_begin_of_one() {
+        let key = "k3y-".repeat(256);
+        let target = target(&["pass\"word\\", "pass\"word\\-and-more", &key, "1"]);
+        for (answer, shown) in [
+            ("you sent pass\"word\\!", "you sent ********!"),
+            ("you sent pass\"word\\-and-more!", "you sent ********!"),
+            (r#"{"sent":"pass\"word\\\\"}"#, r#"{"sent":"********"}"#),
+            ("cut: pass\"wo", "cut: ********"),
+            ("pas", "pas"),
+            ("1 of 1", "1 of 1"),
+            ("größer pass\"word\\ größer", "größer ******** größer"),
+        ] {
+            assert_eq!(target.masked(answer, 1024), shown, "{answer}");
+        }
+        for before in [0, 1000, 1010, 1020, 1023] {
+            let answer = format!("{}{key}{key}{}", "x".repeat(before), &key[..100]);
+            let shown = target.masked(&answer, 1024);
+            assert!(!shown.contains("k3y-") && shown.len() <= 1024, "{before}: {shown}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::cluster;
 
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod commands;
 pub(crate) mod history;

@@ -83,6 +83,16 @@ fn project_id() -> ProjectId {
     ProjectId::from_bytes(std::array::from_fn(|index| random[index]))
 }
 
+/// Repeats a check until it holds.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, check: impl Fn() -> F) {
+    let held = async {
+        while !check().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(TIMEOUT, held).await.is_ok(), "never: {what}");
+}
+
 impl TestCloud {
     pub(crate) fn mqtt_addr(&self) -> SocketAddr {
         self.cloud.mqtt_addr()

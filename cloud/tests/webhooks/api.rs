@@ -38,6 +38,55 @@ async fn secrets_and_values_of_headers_are_written_only() {
     cloud.shutdown().await;
 }
 
+/// Every way of sending a webhook somewhere else, asked for by somebody who may change webhooks and read no secrets.
+#[tokio::test]
+async fn values_of_headers_go_to_no_receiver_that_they_were_not_set_for() {
+    let cloud = cloud().await;
+    let (third_party, own) = (Receiver::start().await, Receiver::start().await);
+    let key = "very-secret-key-of-third-party";
+    let headers = json!({"X-Api-Key": key, "Content-Type": "application/json"});
+    let (id, _) = hook(&cloud, json!({"headers": headers}), &third_party.url()).await;
+    let path = format!("{HOOKS}/{id}");
+    let minted = mint_token(cloud.tenant.scope.project, "w", Scopes::READ.with(Scopes::WRITE), None, 1).expect("randomness");
+    cloud.services.store.create_token(minted.hash, &minted.token).await.expect("created");
+    let writer = format!("Authorization: Bearer {}", minted.text);
+    let put = async |settings: Value| cloud.request("PUT", &path, &[&writer], settings.to_string().as_bytes()).await;
+    let port = third_party.url().rsplit(':').next().expect("a port").trim_end_matches('/').to_owned();
+    for url in [own.url(), format!("http://localhost:{port}/"), format!("https://127.0.0.1:{port}/"), "http://127.0.0.1/".into()]
+    {
+        let mask = "********";
+        for settings in [
+            json!({"url": url}),
+            json!({"url": url, "headers": {"X-Api-Key": mask}}),
+            json!({"url": url, "headers": {"x-api-key": mask, "X-More": "1"}}),
+            json!({"url": url, "enabled": false}),
+        ] {
+            let refused = put(settings.clone()).await;
+            let reason = refused.error(400);
+            assert!(reason.contains("X-Api-Key") && !reason.contains("Content-Type"), "{settings}: {reason}");
+            assert_eq!(refused.json()["code"], "headers_required");
+        }
+    }
+    for at in ["test", "secret/rotate"] {
+        cloud.request("POST", &format!("{path}/{at}"), &[&writer], b"").await.ok();
+    }
+    say(&cloud, 0..1).await;
+    eventually("the message is sent", async || third_party.requests().len() == 2).await;
+    assert!(own.requests().is_empty());
+    assert!(third_party.requests().iter().all(|request| request.headers["x-api-key"] == key), "its own receiver gets it");
+    // Another path is the same receiver; another receiver gets what is given for it.
+    put(json!({"url": format!("{}other/path", third_party.url())})).await.ok();
+    put(json!({"url": own.url(), "headers": {}})).await.ok();
+    cloud.request("POST", &format!("{path}/test"), &[&writer], b"").await.ok();
+    put(json!({"url": third_party.url()})).await.ok();
+    put(json!({"url": own.url(), "headers": {"X-Api-Key": "mine"}})).await.ok();
+    cloud.request("POST", &format!("{path}/test"), &[&writer], b"").await.ok();
+    let sent = own.requests();
+    assert!(!sent[0].headers.contains_key("x-api-key"));
+    assert_eq!(sent[1].headers["x-api-key"], "mine");
+    cloud.shutdown().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_configured_is_refused_with_its_reason() {
     let cloud = cloud().await;

@@ -35,7 +35,7 @@ impl Announcer {
     }
 
     /// Everything is up.
-    pub(crate) fn ready(
+    pub(crate) async fn ready(
         &self,
         http: SocketAddr,
         mqtt: SocketAddr,
@@ -55,7 +55,7 @@ impl Announcer {
             });
             format!("{line}\n")
         } else {
-            let login = iottly_cloud::dashboard::login_link(services, project.project_id, &url);
+            let login = iottly_cloud::dashboard::login_link(services, &project.token, &url).await;
             let first = devices.first().context("a demo has at least one device")?;
             people(&url, &login, mqtt, project, &first.to_string())
         };

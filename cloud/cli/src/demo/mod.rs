@@ -105,7 +105,7 @@ async fn bring_up(
     fleet.start(home, &project, &wasm, &addresses).await?;
     fleet.wait_until_up(&services, &project).await?;
     announcer.step("devices", &format!("{} online, firmware running", project.devices.len()));
-    announcer.ready(http, cloud.mqtt_addr(), &project, &services)
+    announcer.ready(http, cloud.mqtt_addr(), &project, &services).await
 }
 
 /// The address as the devices in this process reach it.

@@ -54,7 +54,7 @@ pub(crate) struct CreatedToken {
 pub(crate) struct NewToken {
     pub(crate) name: String,
     pub(crate) scopes: Vec<String>,
-    /// Unix milliseconds.
+    /// Unix milliseconds; when it is not given, the date of the token that makes this one, if it has one.
     #[schema(value_type = Option<i64>)]
     pub(crate) expires: Option<UnixMs>,
 }

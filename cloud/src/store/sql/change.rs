@@ -21,6 +21,9 @@ pub(super) async fn apply(
         return Err(StoreError::Missing { what: "project", name: project.to_string() });
     }
     let entry = change.audit();
+    if !change.is_always_admitted() {
+        audit::admit(&mut tx, project, entry.0, now).await?;
+    }
     let last = matches!(change, Change::DeleteProject);
     let changed = run(&mut tx, project, by, change, now).await?;
     if changed.affected > 0 && !last {
@@ -41,6 +44,7 @@ async fn run(tx: &mut Conn, project: ProjectId, by: &Principal, change: Change, 
         Change::DeleteDefinition(cmd_type) => definitions::delete(tx, project, &cmd_type, now).await?,
         Change::CreateToken(hash, token) => tokens::add(tx, project, hash, &token).await?,
         Change::RevokeToken(id) => tokens::revoke(tx, project, id).await?,
+        Change::EndLogins => super::projects::end_logins(tx, project).await?,
         Change::CreateDevice { device, name, group, secret, code, expires } => {
             let group = groups::or_orphaned(tx, project, group).await?;
             let licence = devices::NewLicence { code: &code, created: now, expires };

@@ -126,6 +126,10 @@ impl Store for Backend {
         tokens::of_hash(&self.readers, hash).await
     }
 
+    async fn token_by_id(&self, project: ProjectId, id: TokenId) -> Result<Option<Token>> {
+        tokens::of_id(&self.readers, project, id).await
+    }
+
     async fn tokens(&self, project: ProjectId) -> Result<Vec<Token>> {
         tokens::all(&self.readers, project).await
     }

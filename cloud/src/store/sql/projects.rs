@@ -63,3 +63,9 @@ pub(super) async fn rename(tx: &mut Conn, id: ProjectId, name: &str) -> Result<u
         .await?;
     Ok(done.rows_affected())
 }
+
+/// Ends every login that has begun.
+pub(super) async fn end_logins(tx: &mut Conn, id: ProjectId) -> Result<u64> {
+    let query = sqlx::query("UPDATE projects SET logins = logins + 1 WHERE id = $1").bind(&id.as_bytes()[..]);
+    Ok(query.execute(tx).await?.rows_affected())
+}

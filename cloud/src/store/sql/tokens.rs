@@ -10,7 +10,11 @@ const MAX_TOKENS: i64 = 100;
 
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT project, id, name, prefix, scopes, created, expires, used FROM tokens WHERE ", $rest)
+        concat!(
+            "SELECT project, id, name, prefix, scopes, created, expires, used, \
+             (SELECT p.logins FROM projects p WHERE p.id = tokens.project) AS logins FROM tokens WHERE ",
+            $rest
+        )
     };
 }
 
@@ -56,6 +60,11 @@ pub(super) async fn of_hash(pool: &Pool, hash: SecretHash) -> Result<Option<Toke
     sqlx::query(select!("hash = $1")).bind(&hash.0[..]).fetch_optional(pool).await?.as_ref().map(token).transpose()
 }
 
+pub(super) async fn of_id(pool: &Pool, project: ProjectId, id: TokenId) -> Result<Option<Token>> {
+    let query = sqlx::query(select!("project = $1 AND id = $2")).bind(&project.as_bytes()[..]).bind(&id.as_bytes()[..]);
+    query.fetch_optional(pool).await?.as_ref().map(token).transpose()
+}
+
 pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Token>> {
     let query = sqlx::query(select!("project = $1 ORDER BY created, id")).bind(&project.as_bytes()[..]);
     query.fetch_all(pool).await?.iter().map(token).collect()
@@ -82,5 +91,6 @@ fn token(row: &Row) -> Result<Token> {
         created: codec::get(row, "created")?,
         expires: codec::get(row, "expires")?,
         used: codec::get(row, "used")?,
+        logins: codec::unsigned(codec::get(row, "logins")?, "projects", "logins")?,
     })
 }

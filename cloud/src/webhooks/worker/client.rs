@@ -15,6 +15,7 @@ use super::SetupError;
 use crate::clock::Clock;
 use crate::model::{HookAttempt, StoredMessage, UnixMs};
 use crate::webhooks::guard::{Blocked, Guard};
+use crate::webhooks::headers::MAX_VALUE_BYTES;
 use crate::webhooks::schedule::{self, Outcome};
 use crate::webhooks::target::Target;
 use crate::webhooks::{body, sign};
@@ -22,10 +23,11 @@ use crate::webhooks::{body, sign};
 const CONNECT: Duration = Duration::from_secs(5);
 /// From the connection to the end of the answer.
 pub(super) const TOTAL: Duration = Duration::from_secs(15);
-/// Most bytes of an answer that are read.
-const MAX_ANSWER_BYTES: usize = 4096;
-/// Most bytes of it that are kept.
+/// Most bytes of an answer that are kept.
 const KEPT_BYTES: usize = 1024;
+/// Most bytes of it that are read: a header's value that it repeats is whole when it begins in what is kept, and can be masked.
+/// Each byte of a value may be two in JSON.
+const MAX_ANSWER_BYTES: usize = KEPT_BYTES + 2 * MAX_VALUE_BYTES;
 /// Connections to a host that stay open between requests, and for how long.
 const IDLE_PER_HOST: usize = 10;
 const IDLE: Duration = Duration::from_secs(30);
@@ -90,7 +92,7 @@ impl Client {
             result,
             millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes,
-            answer: target.mask(answer),
+            answer: target.masked(&answer, KEPT_BYTES),
         };
         Attempted { outcome, retry_after, record }
     }
@@ -112,8 +114,7 @@ impl Client {
         {
             answer.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER_BYTES - answer.len())]);
         }
-        let kept = String::from_utf8_lossy(&answer[..answer.len().min(KEPT_BYTES)]).into_owned();
-        Ok((Ok(status), kept, retry_after))
+        Ok((Ok(status), String::from_utf8_lossy(&answer).into_owned(), retry_after))
     }
 }
 
