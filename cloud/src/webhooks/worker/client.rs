@@ -22,6 +22,8 @@ use crate::webhooks::{body, sign};
 const CONNECT: Duration = Duration::from_secs(5);
 /// From the connection to the end of the answer.
 pub(super) const TOTAL: Duration = Duration::from_secs(15);
+/// How long the rest of an answer is read once its status is there: the outcome is known, and the place is wanted.
+const ANSWER: Duration = Duration::from_secs(2);
 /// Most bytes of an answer that are read.
 const MAX_ANSWER_BYTES: usize = 4096;
 /// Most bytes of it that are kept.
@@ -107,11 +109,14 @@ impl Client {
         let retry_after = asked.and_then(|value| schedule::retry_after(value, (self.clock)()));
         // The status decides; an answer that breaks off behind it is shorter, and no more.
         let mut answer = Vec::new();
-        while answer.len() < MAX_ANSWER_BYTES
-            && let Ok(Some(chunk)) = response.chunk().await
-        {
-            answer.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER_BYTES - answer.len())]);
-        }
+        let reading = async {
+            while answer.len() < MAX_ANSWER_BYTES
+                && let Ok(Some(chunk)) = response.chunk().await
+            {
+                answer.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER_BYTES - answer.len())]);
+            }
+        };
+        let _ = tokio::time::timeout(ANSWER, reading).await;
         let kept = String::from_utf8_lossy(&answer[..answer.len().min(KEPT_BYTES)]).into_owned();
         Ok((Ok(status), kept, retry_after))
     }

@@ -10,19 +10,21 @@ use super::super::{codec, messages};
 use super::{IDS, LOCK_QUEUE, parameters};
 use crate::model::{HookKey, MessageId, Scope, StoredMessage, UnixMs};
 use crate::store::Result;
-use crate::store::webhooks::{Claim, ClaimQuery, WorkerId};
+use crate::store::webhooks::{Claim, ClaimQuery, Content, WorkerId};
+use crate::webhooks::MAX_CLAIM_BYTES;
+use crate::webhooks::schedule::LONGEST_WAIT_MS;
 
 static CLAIM_DUE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "WITH picked AS MATERIALIZED (SELECT message AS id FROM webhook_deliveries WHERE project = $1 AND hook = $2 AND due <= $3 \
+        "WITH picked AS MATERIALIZED (SELECT message AS id FROM webhook_deliveries WHERE project = $1 AND hook = $2 AND (due <= $3 OR due > $7) \
          AND EXISTS (SELECT 1 FROM webhooks w WHERE w.project = $1 AND w.id = $2 AND w.enabled = true) \
          ORDER BY due, message LIMIT $4{}) \
          UPDATE webhook_deliveries SET due = $5, lease = $6 FROM picked \
-         WHERE project = $1 AND hook = $2 AND message = picked.id RETURNING message, device, ts, attempt",
+         WHERE project = $1 AND hook = $2 AND message = picked.id RETURNING message, device, ts, attempt, undecided",
         db::SKIP_LOCKED
     )
 });
-const OLDEST: &str = "SELECT message, device, ts, attempt, due FROM webhook_deliveries WHERE project = $1 AND hook = $2 \
+const OLDEST: &str = "SELECT message, device, ts, attempt, undecided, due FROM webhook_deliveries WHERE project = $1 AND hook = $2 \
                       AND EXISTS (SELECT 1 FROM webhooks w WHERE w.project = $1 AND w.id = $2 AND w.enabled = true) \
                       ORDER BY message LIMIT $3";
 static LEASE: LazyLock<String> = LazyLock::new(|| {
@@ -46,9 +48,15 @@ async fn claim_due(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
         .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
         .bind(query.until)
         .bind(query.worker.0)
+        .bind(too_far(query.now))
         .fetch_all(tx)
         .await?;
     rows.iter().map(claim_of).collect()
+}
+
+/// The moment behind which nothing can be due: what is due later was written while the clock was ahead, and is due now.
+pub(super) fn too_far(now: UnixMs) -> UnixMs {
+    now.saturating_add(LONGEST_WAIT_MS)
 }
 
 /// Claims the oldest ones up to the first that is not due: that one is on its way, or waits for its next attempt.
@@ -61,7 +69,7 @@ async fn claim_oldest(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
     let rows = sqlx::query(OLDEST).bind(project).bind(hook).bind(limit).fetch_all(&mut *tx).await?;
     let mut claims = Vec::new();
     for row in &rows {
-        if codec::get::<UnixMs>(row, "due")? > query.now {
+        if (query.now + 1..=too_far(query.now)).contains(&codec::get::<UnixMs>(row, "due")?) {
             break;
         }
         claims.push(claim_of(row)?);
@@ -88,24 +96,39 @@ fn claim_of(row: &Row) -> Result<Claim> {
         device: DeviceId::from_bytes(codec::bytes(row, "webhook_deliveries", "device")?),
         timestamp: codec::get(row, "ts")?,
         attempts: u32::try_from(codec::get::<i64>(row, "attempt")?).unwrap_or(u32::MAX),
-        body: None,
+        undecided: codec::get(row, "undecided")?,
+        body: Content::Gone,
     })
 }
 
-/// Adds the messages, as far as they are still there.
+/// Adds the messages as far as they are still there, up to the bytes that may be claimed at a time.
 pub(super) async fn with_bodies(pool: &Pool, key: HookKey, mut claims: Vec<Claim>) -> Result<Vec<Claim>> {
-    let mut found: HashMap<MessageId, StoredMessage> = HashMap::with_capacity(claims.len());
-    for chunk in claims.chunks(IDS) {
-        let keys = chunk.iter().map(|claim| {
-            let scope = Scope { project: key.project, device: claim.device };
-            (scope, claim.timestamp, claim.message)
-        });
-        found.extend(messages::these(pool, key.project, &keys.collect::<Vec<_>>()).await?.into_iter().map(|m| (m.id, m)));
+    let key_of = |claim: &Claim| (Scope { project: key.project, device: claim.device }, claim.timestamp, claim.message);
+    let keys: Vec<_> = claims.iter().map(key_of).collect();
+    let sizes: HashMap<MessageId, u64> = messages::sizes_of(pool, key.project, &keys).await?.into_iter().collect();
+    let (mut wanted, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+    for key in &keys {
+        let Some(size) = sizes.get(&key.2) else { continue };
+        bytes += size;
+        if bytes > MAX_CLAIM_BYTES && !wanted.is_empty() {
+            break;
+        }
+        wanted.push(*key);
     }
-    for claim in &mut claims {
-        claim.body = found.remove(&claim.message);
-    }
+    let read: HashMap<_, _> =
+        messages::these(pool, key.project, &wanted).await?.into_iter().map(|message| (message.id, message)).collect();
+    put_bodies(&mut claims, &sizes, read);
     Ok(claims)
+}
+
+fn put_bodies(claims: &mut [Claim], sizes: &HashMap<MessageId, u64>, mut read: HashMap<MessageId, StoredMessage>) {
+    for claim in claims {
+        claim.body = match read.remove(&claim.message) {
+            Some(message) => Content::Message(Box::new(message)),
+            None if sizes.contains_key(&claim.message) => Content::Unread,
+            None => Content::Gone,
+        };
+    }
 }
 
 pub(super) async fn release(connection: &mut Conn, worker: WorkerId, now: UnixMs) -> Result<u64> {
