@@ -43,27 +43,10 @@ pub struct Claim {
     pub attempts: u32,
     /// Whether the webhook's filter has to be evaluated on the message first.
     pub undecided: bool,
-    /// The message.
-    pub body: Content,
-}
-
-/// The message of a claimed delivery.
-#[derive(Debug, Clone)]
-pub enum Content {
-    /// It is here.
-    Message(Box<StoredMessage>),
-    /// It was deleted meanwhile.
-    Gone,
-    /// It was not read, since those before it were many bytes: the delivery has to be given back.
-    Unread,
-}
-
-impl Content {
-    /// Returns the message, if it is here.
-    #[must_use]
-    pub fn message(&self) -> Option<&StoredMessage> {
-        if let Self::Message(message) = self { Some(message) } else { None }
-    }
+    /// Whether the message was left out, since those before it were many bytes: the delivery has to be given back.
+    pub unread: bool,
+    /// The message; none when it was deleted meanwhile, or left out.
+    pub body: Option<StoredMessage>,
 }
 
 /// What becomes of a delivery.

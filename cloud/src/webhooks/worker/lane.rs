@@ -178,7 +178,7 @@ impl Lane {
         if claims.is_empty() {
             return;
         }
-        let bytes: usize = claims.iter().filter_map(|claim| Some(claim.body.message()?.payload.get().len())).sum();
+        let bytes: usize = claims.iter().filter_map(|claim| Some(claim.body.as_ref()?.payload.get().len())).sum();
         self.mean = (bytes / claims.len()).max(64);
         self.held_until = if self.buffer.is_empty() { until } else { self.held_until.min(until) };
         self.buffer.extend(claims);

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::model::{Change, HookKey, HookState, Principal, Scopes, TokenId, UnixMs};
 use crate::reading::filter_turns;
 use crate::seal::SealKey;
-use crate::store::webhooks::{Claim, ClaimQuery, Content, Settled, Then, WorkerId};
+use crate::store::webhooks::{Claim, ClaimQuery, Settled, Then, WorkerId};
 use crate::store::{self, Store};
 use crate::turns::Turns;
 use crate::webhooks::breaker::Effect;
@@ -233,10 +233,10 @@ impl Pump {
         let full = claims.len() >= asked;
         let (mut there, mut back) = (Vec::with_capacity(claims.len()), Vec::new());
         for claim in claims {
-            match claim.body {
-                Content::Message(_) => there.push(claim),
-                Content::Unread => back.push(claim),
-                Content::Gone => self.record(settled(key, &claim, Then::Done)).await,
+            match &claim.body {
+                Some(_) => there.push(claim),
+                None if claim.unread => back.push(claim),
+                None => self.record(settled(key, &claim, Then::Done)).await,
             }
         }
         self.give_back(key, back, now).await;
@@ -261,7 +261,7 @@ impl Pump {
             lane.running += 1;
             let (client, target) = (Arc::clone(&self.parts.client), Arc::clone(&lane.target));
             self.running.spawn(async move {
-                let body = claim.body.message().expect("only deliveries with their message are buffered");
+                let body = claim.body.as_ref().expect("only deliveries with their message are buffered");
                 let attempted = client.attempt(&target, body, claim.attempts.saturating_add(1)).await;
                 Finished { key, slot, claim, probe, attempted }
             });

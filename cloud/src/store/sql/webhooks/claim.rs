@@ -10,7 +10,7 @@ use super::super::{codec, messages};
 use super::{IDS, LOCK_QUEUE, parameters};
 use crate::model::{HookKey, MessageId, Scope, StoredMessage, UnixMs};
 use crate::store::Result;
-use crate::store::webhooks::{Claim, ClaimQuery, Content, WorkerId};
+use crate::store::webhooks::{Claim, ClaimQuery, WorkerId};
 use crate::webhooks::MAX_CLAIM_BYTES;
 use crate::webhooks::schedule::LONGEST_WAIT_MS;
 
@@ -97,7 +97,8 @@ fn claim_of(row: &Row) -> Result<Claim> {
         timestamp: codec::get(row, "ts")?,
         attempts: u32::try_from(codec::get::<i64>(row, "attempt")?).unwrap_or(u32::MAX),
         undecided: codec::get(row, "undecided")?,
-        body: Content::Gone,
+        unread: false,
+        body: None,
     })
 }
 
@@ -123,11 +124,8 @@ pub(super) async fn with_bodies(pool: &Pool, key: HookKey, mut claims: Vec<Claim
 
 fn put_bodies(claims: &mut [Claim], sizes: &HashMap<MessageId, u64>, mut read: HashMap<MessageId, StoredMessage>) {
     for claim in claims {
-        claim.body = match read.remove(&claim.message) {
-            Some(message) => Content::Message(Box::new(message)),
-            None if sizes.contains_key(&claim.message) => Content::Unread,
-            None => Content::Gone,
-        };
+        claim.body = read.remove(&claim.message);
+        claim.unread = claim.body.is_none() && sizes.contains_key(&claim.message);
     }
 }
 
