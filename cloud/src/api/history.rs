@@ -85,6 +85,10 @@ impl Scan<'_> {
         loop {
             let most = (CHUNK, CHUNK_BYTES);
             let part = reading.part(store.as_ref(), self.scope, self.bounds, most, &mut self.turn).await?;
+            // What was measured may be deleted by the time it is read.
+            if part.messages.is_empty() && part.more {
+                continue;
+            }
             let cursors: Vec<_> = part.messages.iter().map(cursor_of).collect();
             let until = Until { found: limit - self.found.len(), bytes: PAGE_BYTES - bytes, time: Some(end) };
             let sifted = sieve.sift(part.messages, until).await?;

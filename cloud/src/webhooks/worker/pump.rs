@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use super::client::{Attempted, Client};
 use super::decide::Decided;
 use super::lane::{LEASE_MS, Lane};
+use super::undecided::again;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::model::{Change, HookKey, HookState, Principal, Scopes, TokenId, UnixMs};
@@ -229,17 +230,15 @@ impl Pump {
     }
 
     async fn claimed(&mut self, key: HookKey, claims: Vec<Claim>, asked: usize, until: UnixMs) {
-        let now = self.now();
-        let full = claims.len() >= asked;
-        let (mut there, mut back) = (Vec::with_capacity(claims.len()), Vec::new());
+        let (now, full) = (self.now(), claims.len() >= asked);
+        let mut there = Vec::with_capacity(claims.len());
         for claim in claims {
             match &claim.body {
                 Some(_) => there.push(claim),
-                None if claim.unread => back.push(claim),
+                None if claim.unread => self.record(again(key, &claim, now)).await,
                 None => self.record(settled(key, &claim, Then::Done)).await,
             }
         }
-        self.give_back(key, back, now).await;
         let Some(lane) = self.lanes.get_mut(&key) else { return self.give_back(key, there, now).await };
         if there.iter().any(|claim| claim.undecided) {
             return self.decide(key, there, full, until).await;

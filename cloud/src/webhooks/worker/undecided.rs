@@ -52,6 +52,11 @@ impl Pump {
     }
 }
 
+/// Gives back a delivery whose message was not read, and announces it at once.
+pub(super) fn again(key: HookKey, claim: &Claim, now: UnixMs) -> Settled {
+    Settled { announce: true, ..settled(key, claim, Then::Wait { due: now, attempts: claim.attempts }) }
+}
+
 /// Keeps a message as failed of which it is not known whether it is for the hook, with an entry in the log.
 fn not_matched(key: HookKey, claim: &Claim, why: &str, now: UnixMs) -> Settled {
     let attempt = HookAttempt {

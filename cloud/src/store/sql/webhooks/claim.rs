@@ -16,7 +16,7 @@ use crate::webhooks::schedule::LONGEST_WAIT_MS;
 
 static CLAIM_DUE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "WITH picked AS MATERIALIZED (SELECT message AS id FROM webhook_deliveries WHERE project = $1 AND hook = $2 AND (due <= $3 OR due > $7) \
+        "WITH picked AS MATERIALIZED (SELECT message AS id FROM webhook_deliveries WHERE project = $1 AND hook = $2 AND due <= $3 \
          AND EXISTS (SELECT 1 FROM webhooks w WHERE w.project = $1 AND w.id = $2 AND w.enabled = true) \
          ORDER BY due, message LIMIT $4{}) \
          UPDATE webhook_deliveries SET due = $5, lease = $6 FROM picked \
@@ -34,6 +34,7 @@ static LEASE: LazyLock<String> = LazyLock::new(|| {
 
 pub(super) async fn claim(connection: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
     let mut tx = db::begin(connection).await?;
+    bring_forward(&mut tx, query.key, query.now).await?;
     let mut claims = if query.ordered { claim_oldest(&mut tx, query).await? } else { claim_due(&mut tx, query).await? };
     tx.commit().await?;
     claims.sort_by_key(|claim| claim.message);
@@ -48,13 +49,32 @@ async fn claim_due(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
         .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
         .bind(query.until)
         .bind(query.worker.0)
-        .bind(too_far(query.now))
         .fetch_all(tx)
         .await?;
     rows.iter().map(claim_of).collect()
 }
 
-/// The moment behind which nothing can be due: what is due later was written while the clock was ahead, and is due now.
+/// Makes due what is due further ahead than anything waits: it was written while the clock was ahead.
+async fn bring_forward(tx: &mut Conn, key: HookKey, now: UnixMs) -> Result<()> {
+    let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
+    let ahead = sqlx::query("SELECT message FROM webhook_deliveries WHERE project = $1 AND hook = $2 AND due > $3 LIMIT 1");
+    if ahead.bind(project).bind(hook).bind(too_far(now)).fetch_optional(&mut *tx).await?.is_none() {
+        return Ok(());
+    }
+    if sqlx::query(LOCK_QUEUE.as_str()).bind(project).bind(hook).fetch_optional(&mut *tx).await?.is_none() {
+        return Ok(());
+    }
+    sqlx::query("UPDATE webhook_deliveries SET due = $3, lease = NULL WHERE project = $1 AND hook = $2 AND due > $4")
+        .bind(project)
+        .bind(hook)
+        .bind(now)
+        .bind(too_far(now))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// The moment behind which nothing can be due.
 pub(super) fn too_far(now: UnixMs) -> UnixMs {
     now.saturating_add(LONGEST_WAIT_MS)
 }
@@ -69,7 +89,7 @@ async fn claim_oldest(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
     let rows = sqlx::query(OLDEST).bind(project).bind(hook).bind(limit).fetch_all(&mut *tx).await?;
     let mut claims = Vec::new();
     for row in &rows {
-        if (query.now + 1..=too_far(query.now)).contains(&codec::get::<UnixMs>(row, "due")?) {
+        if codec::get::<UnixMs>(row, "due")? > query.now {
             break;
         }
         claims.push(claim_of(row)?);

@@ -35,8 +35,9 @@ pub(super) async fn one(pool: &Pool, key: HookKey) -> Result<Option<HookState>> 
 /// The webhooks that send and have something due.
 pub(super) async fn due(pool: &Pool, now: UnixMs, limit: usize) -> Result<Vec<HookState>> {
     let query = sqlx::query(select!(
-        "q.waiting > 0 AND w.enabled = true AND EXISTS (SELECT 1 FROM webhook_deliveries d \
-         WHERE d.project = q.project AND d.hook = q.hook AND (d.due <= $1 OR d.due > $2)) ORDER BY w.project, w.id LIMIT $3"
+        "q.waiting > 0 AND w.enabled = true AND (EXISTS (SELECT 1 FROM webhook_deliveries d \
+         WHERE d.project = q.project AND d.hook = q.hook AND d.due <= $1) OR EXISTS (SELECT 1 FROM webhook_deliveries d \
+         WHERE d.project = q.project AND d.hook = q.hook AND d.due > $2)) ORDER BY w.project, w.id LIMIT $3"
     ));
     query
         .bind(now)
