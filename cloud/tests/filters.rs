@@ -51,7 +51,7 @@ async fn an_expensive_filter_is_refused_and_stops_nobody() {
     let others = async {
         for at in 0..20 {
             assert!(cloud.store(other.scope, 1_492_597_600_000 + at, &["{}"]).await.is_empty());
-            assert_eq!(cloud.get("/ping").await.status, 200);
+            assert_eq!(cloud.get("/v1.0/ping").await.status, 200);
         }
         let path = format!("/v1.0/project/{}/messages/{}?queryJson={NOTHING}", other.scope.project, other.scope.device);
         let answer = cloud.request("GET", &path, &[&format!("Authorization: Bearer {}", other.token)], b"").await;
