@@ -1,4 +1,4 @@
-//! What a tenant's filters, long messages and slow reading cost others: nothing they notice.
+//! A tenant's filters, long messages and slow reading, and that others do not notice them.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! How much memory the cloud takes for histories with long messages, measured on its real process.
+//! Memory that the cloud takes for histories with long messages, measured on its real process.
 
 #[path = "common/cloud.rs"]
 mod cloud;
@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 /// Messages in the history, and about how long each is, in bytes.
 const MESSAGES: u64 = 510;
 const MESSAGE_BYTES: u64 = 1_040_000;
-/// What the answers may cost, in bytes: an eighth of the history.
+/// Most memory that the answers may take, in bytes; the history is almost twice as long.
 const MOST_BYTES: u64 = 300 << 20;
 
 /// Writes the long history of the one device.

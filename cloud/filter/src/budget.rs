@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Steps between two looks at the flag that cancels an evaluation.
 const LOOK_EVERY: u64 = 1 << 14;
 
-/// What evaluations may still cost, in steps.
+/// Steps that evaluations may still take.
 ///
 /// A step is the work on one element, one field name, one byte of a text, or one state of a regular expression: a few
 /// nanoseconds. Steps are taken off inside the innermost loops, so that no filter and no document runs on beyond the budget.
@@ -88,7 +88,7 @@ pub(super) enum Stop {
     Cancelled,
 }
 
-/// Why it is not known whether a document matches.
+/// Reason why it is not known whether a document matches.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Undecided {
     /// The budget of steps was used up.

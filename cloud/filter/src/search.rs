@@ -31,7 +31,7 @@ pub(super) struct Search {
     built: Mutex<Option<Box<Cache>>>,
 }
 
-/// What the automaton says.
+/// Answer of the automaton.
 enum Answer {
     Matches(bool),
     CannotTell,

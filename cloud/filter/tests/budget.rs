@@ -1,4 +1,4 @@
-//! What an evaluation may cost: whatever the filter and the document, it ends, and says where.
+//! Bounds of an evaluation: whatever the filter and the document, it ends, and says where.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use iottly_filter::{Budget, Document, Filter, Undecided};
 use proptest::prelude::*;
 
-/// What the cloud grants a filter for one entry.
+/// Steps that the cloud grants a filter for one entry.
 const STEPS: u64 = 50_000_000;
 /// Far more than an evaluation takes, also in a build that is not optimised.
 const SOON: Duration = Duration::from_secs(60);

@@ -24,7 +24,7 @@ use iottly_filter::Filter;
 
 /// Entries read from the store at once.
 const CHUNK: usize = 500;
-/// How long an export that has begun waits before it asks for its turn again.
+/// Pause of an export that has begun before it asks for its turn again.
 const RETRY: Duration = Duration::from_millis(100);
 
 struct Export {

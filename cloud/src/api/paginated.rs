@@ -24,7 +24,7 @@ const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: u64 = 100;
 /// The last page that can be asked for; dates lead further back.
 const MAX_PAGE: u64 = 10_000;
-/// How long a page that has begun waits before it asks for its turn again.
+/// Pause of a page that has begun before it asks for its turn again.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// A page of the history by its number; an empty one is 404.

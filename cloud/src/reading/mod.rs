@@ -33,7 +33,7 @@ const WAITING_FILTERS: usize = 8;
 /// Most filters that are evaluated at the same time, whatever the machine.
 const MOST_FILTERS: usize = 4;
 
-/// What all requests for histories share.
+/// Queues and counts that all requests for histories share.
 pub(crate) struct Reading {
     filters: Turns<ProjectId>,
     chunks: Turns<ProjectId>,
@@ -55,7 +55,7 @@ pub(crate) fn filter_turns() -> TurnLimits {
 /// A part of a history, newest first.
 pub(crate) struct Part {
     pub(crate) messages: Vec<StoredMessage>,
-    /// Whether there are entries behind it.
+    /// Set when there are entries behind it.
     pub(crate) more: bool,
 }
 

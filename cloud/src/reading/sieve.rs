@@ -23,15 +23,15 @@ pub(crate) struct Sieve {
     cancelled: Arc<AtomicBool>,
 }
 
-/// What came through.
+/// Entries that came through a sieve.
 pub(crate) struct Sifted {
     /// Entries that match, in their order.
     pub(crate) found: Vec<StoredMessage>,
-    /// How many entries were looked at, from the first on.
+    /// Number of entries that were looked at, from the first on.
     pub(crate) seen: usize,
 }
 
-/// When to stop before the last entry.
+/// Reasons to stop before the last entry.
 #[derive(Clone, Copy)]
 pub(crate) struct Until {
     /// Entries that match.

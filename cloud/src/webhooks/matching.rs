@@ -14,6 +14,8 @@ use iottly_filter::{Budget, Document, Filter, Undecided};
 const MAX_PROJECTS: usize = 10_000;
 /// Regular expressions in remembered hooks; beyond, all are forgotten. Each takes up to 384 KiB, most a few.
 const MAX_PATTERNS: usize = 500;
+/// Steps that the filters of all projects may take in one transaction; about thirty milliseconds.
+pub const STORING_STEPS_OF_ALL: u64 = 5_000_000;
 /// Steps that a project's filters may take while its messages are stored; about three milliseconds. What is not decided by then
 /// is decided before it is sent.
 const STORING_STEPS: u64 = 500_000;
@@ -44,7 +46,7 @@ enum Rule {
     Unusable(String),
 }
 
-/// Why it is not known whether a message is for a hook.
+/// Reason why it is not known whether a message is for a hook.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Undecidable {
     /// The evaluation was ended.
@@ -157,12 +159,13 @@ impl Matchers {
     }
 
     /// For each hook the messages that are or may be for it; hooks without any are left out. Takes a few milliseconds at most,
-    /// since it is called inside the transaction that stores the messages of all tenants.
+    /// since it is called inside the transaction that stores the messages of all tenants; `steps` are left for all of them.
     #[must_use]
-    pub fn split<'m>(&self, messages: &[&'m StoredMessage]) -> Vec<Matched<'_, 'm>> {
+    pub fn split<'m>(&self, messages: &[&'m StoredMessage], steps: &mut u64) -> Vec<Matched<'_, 'm>> {
         let matched = |hook| Matched { hook, matching: Vec::new(), undecided: Vec::new() };
         let mut found: Vec<_> = self.0.iter().map(matched).collect();
-        let mut budget = Budget::steps(STORING_STEPS);
+        let granted = STORING_STEPS.min(*steps);
+        let mut budget = Budget::steps(granted);
         for message in messages {
             let mut parsed = None;
             for one in found.iter_mut().filter(|one| one.hook.concerns(message)) {
@@ -173,6 +176,7 @@ impl Matchers {
                 }
             }
         }
+        *steps -= granted - budget.left();
         found.retain(|one| !one.matching.is_empty() || !one.undecided.is_empty());
         found
     }
@@ -269,7 +273,12 @@ mod tests {
         ];
         let messages: Vec<_> = messages.iter().collect();
         let hooks = Matchers::new(vec![matcher]);
-        hooks.split(&messages).into_iter().flat_map(|one| one.matching).map(|message| message.id.0[0]).collect()
+        hooks
+            .split(&messages, &mut { STORING_STEPS_OF_ALL })
+            .into_iter()
+            .flat_map(|one| one.matching)
+            .map(|message| message.id.0[0])
+            .collect()
     }
 
     #[test]
@@ -286,9 +295,16 @@ mod tests {
             matcher(|_| {}),
         ]);
         let ids = |found: &[&StoredMessage]| found.iter().map(|message| message.id.0[0]).collect::<Vec<_>>();
-        let mut found: Vec<_> = hooks.split(&messages).iter().map(|one| (ids(&one.matching), ids(&one.undecided))).collect();
+        let mut found: Vec<_> = hooks
+            .split(&messages, &mut { STORING_STEPS_OF_ALL })
+            .iter()
+            .map(|one| (ids(&one.matching), ids(&one.undecided)))
+            .collect();
         found.sort();
         assert_eq!(found, [(vec![], vec![1]), (vec![], vec![1, 2]), (vec![1, 2], vec![]), (vec![2], vec![1])]);
+        // Another project has used up what all have: what needs no steps is decided all the same.
+        let rest: Vec<_> = hooks.split(&messages, &mut 0).iter().map(|one| one.matching.len()).collect();
+        assert_eq!(rest.iter().sum::<usize>(), 2);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub const MAX_FAILED: i64 = 100_000;
 pub const MAX_ATTEMPTS_LOGGED: i64 = 1000;
 /// Most bytes of messages that are claimed at a time, unless a single one is longer.
 pub const MAX_CLAIM_BYTES: u64 = 2 << 20;
-/// How the reason of a failure begins when it is not known whether the message was for the webhook.
+/// Start of the reason of a failure when it is not known whether the message was for the webhook.
 pub const NOT_MATCHED: &str = "not matched: ";
 /// How long attempts and failed deliveries are kept: 30 days, in milliseconds.
 pub const KEPT_MS: crate::model::UnixMs = 30 * 24 * 60 * 60 * 1000;

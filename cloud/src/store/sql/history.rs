@@ -7,7 +7,7 @@ use super::{codec, messages};
 use crate::model::{Cursor, MessageId, Scope, StoredMessage};
 use crate::store::{EntrySize, PageQuery, Result, ScanBounds};
 
-/// What is read of an entry, and of an entry that is only measured.
+/// Columns of an entry that is read, and of one that is only measured.
 const ENTRY: &str = "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM messages WHERE project = ";
 const SIZE: &str = "SELECT ts, id, CAST(octet_length(body) AS BIGINT) AS n FROM messages WHERE project = ";
 

@@ -22,7 +22,7 @@ use crate::webhooks::{body, sign};
 const CONNECT: Duration = Duration::from_secs(5);
 /// From the connection to the end of the answer.
 pub(super) const TOTAL: Duration = Duration::from_secs(15);
-/// How long the rest of an answer is read once its status is there: the outcome is known, and the place is wanted.
+/// Longest time for which the rest of an answer is read once its status is there: the outcome is known, and others wait for the place.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Most bytes of an answer that are read.
 const MAX_ANSWER_BYTES: usize = 4096;

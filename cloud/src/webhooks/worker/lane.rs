@@ -27,7 +27,7 @@ pub(super) struct Lane {
     /// When the hook was changed last.
     changed: UnixMs,
     pub(super) target: Arc<Target>,
-    /// How it is configured.
+    /// The hook as it is configured.
     pub(super) hook: Arc<Webhook>,
     pub(super) breaker: Breaker,
     /// Requests under way.
@@ -41,7 +41,7 @@ pub(super) struct Lane {
     buffer: VecDeque<Claim>,
     held_until: UnixMs,
     failing_since: Option<UnixMs>,
-    /// When the last failure was.
+    /// Moment of the last failure.
     failed_at: Option<UnixMs>,
     /// Messages in a row whose filter could not be evaluated.
     undecidable: u32,

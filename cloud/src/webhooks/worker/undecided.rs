@@ -10,7 +10,7 @@ use crate::webhooks::NOT_MATCHED;
 
 /// Hooks whose messages wait for their filter to be evaluated; of more, deliveries are given back.
 const MAX_DECIDING: usize = 32;
-/// How long a delivery waits that was given back because its filter could not be evaluated now, in milliseconds.
+/// Pause of a delivery that was given back because its filter could not be evaluated now, in milliseconds.
 const DECIDE_AGAIN_MS: UnixMs = 1000;
 
 impl Pump {

@@ -11,7 +11,7 @@ use crate::model::{HookKey, StoredMessage};
 use crate::store::Result;
 use crate::store::outbox::Outbox;
 use crate::webhooks::MAX_WAITING;
-use crate::webhooks::matching::{Matched, Matcher, Matchers};
+use crate::webhooks::matching::{Matched, Matcher, Matchers, STORING_STEPS_OF_ALL};
 
 const DELIVERY_COLUMNS: usize = 7;
 const FAILURE_COLUMNS: usize = 8;
@@ -58,13 +58,13 @@ pub(in super::super) async fn enqueue(
     versions: Vec<(ProjectId, i64)>,
     messages: &[&StoredMessage],
 ) -> Result<Enqueued> {
-    let mut enqueued = Enqueued::default();
+    let (mut enqueued, mut steps) = (Enqueued::default(), STORING_STEPS_OF_ALL);
     for (project, version) in versions {
         let hooks = match outbox.hooks.get(project, version) {
             Some(hooks) => hooks,
             None => outbox.hooks.put(project, version, compiled(tx, project).await?),
         };
-        for Matched { hook, matching, undecided } in hooks.split(messages) {
+        for Matched { hook, matching, undecided } in hooks.split(messages, &mut steps) {
             for (messages, undecided) in [(matching, false), (undecided, true)] {
                 match messages.as_slice() {
                     [] => {}
