@@ -21,6 +21,7 @@ use crate::message_id::MessageIds;
 use crate::metrics::Metrics;
 use crate::model::UnixMs;
 use crate::rate::RateLimit;
+use crate::reading::Reading;
 use crate::releases::Shelf;
 use crate::rollout::{Builder, Rollouts};
 use crate::store::{self, Database, Store, StoreError};
@@ -126,6 +127,8 @@ pub struct Services {
     pub webhooks: DelivererHandle,
     /// The queue in front of the ingest.
     pub(crate) queue: IngestHandle,
+    /// Bounds of reading histories.
+    pub(crate) reading: Arc<Reading>,
     /// When the cloud started.
     pub started: UnixMs,
 }
@@ -213,6 +216,7 @@ impl Cloud {
             metrics,
             webhooks,
             queue: handle,
+            reading: Arc::default(),
             started: clock::now(),
         };
         Ok(Self { services, broker, ingest, deliverer, housekeeping, executor, vital, _lock: lock })

@@ -9,7 +9,7 @@ use crate::command::SubmitError;
 use crate::model::InvalidDefinition;
 use crate::rollout::FlashError;
 use crate::store::StoreError;
-use iottly_filter::FilterError;
+use iottly_filter::{FilterError, Undecided};
 
 /// An answer that is not a success: `{"error", "code", "request_id"}` and the status.
 #[derive(Debug, Clone)]
@@ -149,6 +149,18 @@ impl From<FlashError> for ApiError {
 impl From<FilterError> for ApiError {
     fn from(error: FilterError) -> Self {
         Self { path: Some(error.path().to_owned()), ..Self::invalid("invalid_filter", format!("queryJson: {error}")) }
+    }
+}
+
+impl From<Undecided> for ApiError {
+    fn from(undecided: Undecided) -> Self {
+        match &undecided {
+            Undecided::TooExpensive { path } => {
+                Self { path: Some(path.clone()), ..Self::invalid("filter_too_expensive", format!("queryJson: {undecided}")) }
+            }
+            // Only who has gone cancels, so nobody reads this.
+            Undecided::Cancelled => Self::unavailable("cancelled", undecided.to_string()),
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod model;
 pub mod presence;
 pub mod rate;
+mod reading;
 pub mod releases;
 pub mod rollout;
 pub mod seal;

@@ -30,6 +30,7 @@ suites! {
         what_is_written_is_there_after_reopening,
         pages_meet_without_overlap_whatever_the_timestamps,
         pages_by_number_select_and_sort,
+        what_is_measured_is_what_is_read,
         presence_is_written_once_per_change,
         forgotten_streams_are_the_oldest,
         two_processes_store_each_number_once,

@@ -2,6 +2,13 @@ use std::cmp::Ordering;
 
 use crate::{Decimal, Document, Value};
 
+/// Bytes of two texts that are compared in one step.
+const BYTES_A_STEP: usize = 32;
+/// Steps of a comparison.
+const VALUE_STEPS: u64 = 4;
+/// Steps of a comparison with a decimal: the other number is written out in decimal digits first.
+const DECIMAL_STEPS: u64 = 384;
+
 impl Value {
     /// Rank of the value's type in MongoDB's sort order; comparison operators never cross it.
     pub(super) fn canonical(&self) -> i8 {
@@ -23,30 +30,51 @@ impl Value {
     }
 
     /// Total order of all values: type rank, then value.
-    pub(super) fn compare(&self, other: &Self) -> Ordering {
-        self.canonical().cmp(&other.canonical()).then_with(|| self.compare_same_rank(other))
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        self.compare(other, &mut 0)
     }
 
-    fn compare_same_rank(&self, other: &Self) -> Ordering {
+    /// Total order of all values; adds the steps that the comparison took. They are bounded by the smaller of the two values.
+    pub(super) fn compare(&self, other: &Self, steps: &mut u64) -> Ordering {
+        *steps += VALUE_STEPS;
+        self.canonical().cmp(&other.canonical()).then_with(|| self.compare_same_rank(other, steps))
+    }
+
+    fn compare_same_rank(&self, other: &Self, steps: &mut u64) -> Ordering {
+        let mut bytes = |a: usize, b: usize| *steps += (a.min(b) / BYTES_A_STEP) as u64;
         match (self, other) {
-            (Self::String(a), Self::String(b)) => a.as_bytes().cmp(b.as_bytes()),
-            (Self::Object(a), Self::Object(b)) => compare_documents(a, b),
-            (Self::Array(a), Self::Array(b)) => compare_sequences(a.iter().zip(b), a.len(), b.len(), |(a, b)| a.compare(b)),
+            (Self::String(a), Self::String(b)) => {
+                bytes(a.len(), b.len());
+                a.as_bytes().cmp(b.as_bytes())
+            }
+            (Self::Object(a), Self::Object(b)) => compare_documents(a, b, steps),
+            (Self::Array(a), Self::Array(b)) => {
+                compare_sequences(a.iter().zip(b), a.len(), b.len(), |(a, b)| a.compare(b, steps))
+            }
             (Self::Binary(a_type, a), Self::Binary(b_type, b)) => {
+                bytes(a.len(), b.len());
                 a.len().cmp(&b.len()).then(a_type.cmp(b_type)).then_with(|| a.cmp(b))
             }
             (Self::ObjectId(a), Self::ObjectId(b)) => a.cmp(b),
             (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
             (Self::Date(a), Self::Date(b)) => a.cmp(b),
             (Self::Timestamp(at, ai), Self::Timestamp(bt, bi)) => (at, ai).cmp(&(bt, bi)),
-            (Self::Regex(ap, ao), Self::Regex(bp, bo)) => (ap, ao).cmp(&(bp, bo)),
-            _ => self.compare_numbers(other),
+            (Self::Regex(ap, ao), Self::Regex(bp, bo)) => {
+                bytes(ap.len(), bp.len());
+                (ap, ao).cmp(&(bp, bo))
+            }
+            _ => self.compare_numbers(other, steps),
         }
     }
 
-    fn compare_numbers(&self, other: &Self) -> Ordering {
+    fn compare_numbers(&self, other: &Self, steps: &mut u64) -> Ordering {
         match (self.as_number(), other.as_number()) {
-            (Some(a), Some(b)) => a.compare(b),
+            (Some(a), Some(b)) => {
+                if matches!(a, Number::Decimal(_)) || matches!(b, Number::Decimal(_)) {
+                    *steps += DECIMAL_STEPS;
+                }
+                a.compare(b)
+            }
             _ => Ordering::Equal,
         }
     }
@@ -111,13 +139,14 @@ fn compare_exactly(whole: i64, double: f64) -> Ordering {
 }
 
 /// Field by field in order: type rank, then name, then value.
-fn compare_documents(a: &Document, b: &Document) -> Ordering {
+fn compare_documents(a: &Document, b: &Document, steps: &mut u64) -> Ordering {
     compare_sequences(a.0.iter().zip(&b.0), a.0.len(), b.0.len(), |((a_name, a), (b_name, b))| {
-        a.canonical().cmp(&b.canonical()).then_with(|| a_name.cmp(b_name)).then_with(|| a.compare_same_rank(b))
+        *steps += 1 + (a_name.len().min(b_name.len()) / BYTES_A_STEP) as u64;
+        a.canonical().cmp(&b.canonical()).then_with(|| a_name.cmp(b_name)).then_with(|| a.compare_same_rank(b, steps))
     })
 }
 
-fn compare_sequences<T>(pairs: impl Iterator<Item = T>, a: usize, b: usize, compare: impl Fn(T) -> Ordering) -> Ordering {
+fn compare_sequences<T>(pairs: impl Iterator<Item = T>, a: usize, b: usize, compare: impl FnMut(T) -> Ordering) -> Ordering {
     pairs.map(compare).find(|order| order.is_ne()).unwrap_or_else(|| a.cmp(&b))
 }
 

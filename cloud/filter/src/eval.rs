@@ -1,14 +1,18 @@
 use crate::Value;
+use crate::budget::{Budget, Stop};
 use crate::expr::{Expr, Test};
 use crate::path::{Leaf, Path, Root};
 
+type Result<T> = std::result::Result<T, Stop>;
+
 impl Expr {
-    pub(super) fn matches(&self, root: Root<'_>) -> bool {
+    pub(super) fn matches(&self, root: Root<'_>, budget: &mut Budget<'_>) -> Result<bool> {
+        budget.spend(1)?;
         match self {
-            Self::And(parts) => parts.iter().all(|part| part.matches(root)),
-            Self::Or(parts) => parts.iter().any(|part| part.matches(root)),
-            Self::Nor(parts) => !parts.iter().any(|part| part.matches(root)),
-            Self::Field(path, test) => test.on_path(path, root),
+            Self::And(parts) => all(parts, |part| part.matches(root, budget)),
+            Self::Or(parts) => any(parts, |part| part.matches(root, budget)),
+            Self::Nor(parts) => Ok(!any(parts, |part| part.matches(root, budget))?),
+            Self::Field(path, test) => test.on_path(path, root, budget).inspect_err(|_| budget.stopped_at(|| path.to_string())),
         }
     }
 
@@ -23,36 +27,59 @@ impl Expr {
 }
 
 impl Test {
-    fn on_path(&self, path: &Path, root: Root<'_>) -> bool {
+    fn on_path(&self, path: &Path, root: Root<'_>, budget: &mut Budget<'_>) -> Result<bool> {
+        budget.spend(1)?;
         match self {
-            Self::Any(leafy) => path.any(root, Leaf::Expanded, &mut |element| leafy.holds(element)),
-            Self::Exists(wanted) => path.any(root, Leaf::AsIs, &mut |element| element.is_some()) == *wanted,
-            Self::Size(_) | Self::ElemMatchValue(_) | Self::ElemMatchObject(_) => {
-                path.any(root, Leaf::AsIs, &mut |element| element.is_some_and(|element| self.on_element(element)))
+            Self::Any(leafy) => path.any(root, Leaf::Expanded, budget, &mut |element, budget| leafy.holds(element, budget)),
+            Self::Exists(wanted) => {
+                let exists = path.any(root, Leaf::AsIs, budget, &mut |element, _| Ok(element.is_some()))?;
+                Ok(exists == *wanted)
             }
-            Self::All(tests) => tests.iter().all(|test| test.on_path(path, root)),
-            Self::Not(tests) => !tests.iter().all(|test| test.on_path(path, root)),
-            Self::Never => false,
+            Self::Size(_) | Self::ElemMatchValue(_) | Self::ElemMatchObject(_) => {
+                path.any(root, Leaf::AsIs, budget, &mut |element, budget| match element {
+                    Some(element) => self.on_element(element, budget),
+                    None => Ok(false),
+                })
+            }
+            Self::All(tests) => all(tests, |test| test.on_path(path, root, budget)),
+            Self::Not(tests) => Ok(!all(tests, |test| test.on_path(path, root, budget))?),
+            Self::Never => Ok(false),
         }
     }
 
     /// Says whether the condition holds for this one element, taken as it is.
-    fn on_element(&self, element: &Value) -> bool {
+    fn on_element(&self, element: &Value, budget: &mut Budget<'_>) -> Result<bool> {
+        budget.spend(1)?;
         match (self, element) {
-            (Self::Any(leafy), _) => leafy.holds(Some(element)),
-            (Self::Exists(wanted), _) => *wanted,
-            (Self::Size(size), Value::Array(items)) => u64::try_from(items.len()) == Ok(*size),
+            (Self::Any(leafy), _) => leafy.holds(Some(element), budget),
+            (Self::Exists(wanted), _) => Ok(*wanted),
+            (Self::Size(size), Value::Array(items)) => Ok(u64::try_from(items.len()) == Ok(*size)),
             (Self::ElemMatchValue(tests), Value::Array(items)) => {
-                items.iter().any(|item| tests.iter().all(|test| test.on_element(item)))
+                any(items, |item| all(tests, |test| test.on_element(item, budget)))
             }
-            (Self::ElemMatchObject(query), Value::Array(items)) => items.iter().any(|item| match item {
-                Value::Object(document) => query.matches(Root::Document(document)),
-                Value::Array(inner) => query.matches(Root::Array(inner)),
-                _ => false,
+            (Self::ElemMatchObject(query), Value::Array(items)) => any(items, |item| match item {
+                Value::Object(document) => query.matches(Root::Document(document), budget),
+                Value::Array(inner) => query.matches(Root::Array(inner), budget),
+                _ => budget.spend(1).map(|()| false),
             }),
-            (Self::All(tests), _) => tests.iter().all(|test| test.on_element(element)),
-            (Self::Not(tests), _) => !tests.iter().all(|test| test.on_element(element)),
-            (Self::Size(_) | Self::ElemMatchValue(_) | Self::ElemMatchObject(_) | Self::Never, _) => false,
+            (Self::All(tests), _) => all(tests, |test| test.on_element(element, budget)),
+            (Self::Not(tests), _) => Ok(!all(tests, |test| test.on_element(element, budget))?),
+            (Self::Size(_) | Self::ElemMatchValue(_) | Self::ElemMatchObject(_) | Self::Never, _) => Ok(false),
         }
     }
+}
+
+/// Says whether something holds for an item; ends at the first.
+pub(super) fn any<'a, T>(items: &'a [T], mut holds: impl FnMut(&'a T) -> Result<bool>) -> Result<bool> {
+    for item in items {
+        if holds(item)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Says whether something holds for all items; ends at the first for which it does not.
+pub(super) fn all<'a, T>(items: &'a [T], mut holds: impl FnMut(&'a T) -> Result<bool>) -> Result<bool> {
+    Ok(!any(items, |item| holds(item).map(|holds| !holds))?)
 }

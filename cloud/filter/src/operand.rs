@@ -1,7 +1,6 @@
 //! Operands of operators, read into what the evaluation needs.
 
 use crate::Value;
-use crate::limits::MAX_OPERANDS;
 
 /// MongoDB's truth: everything but false, null and zero.
 pub(super) fn truthy(value: &Value) -> bool {
@@ -41,12 +40,13 @@ fn truncated(value: &Value) -> Option<i64> {
 pub(super) fn types(value: &Value) -> Result<Vec<i8>, String> {
     match value {
         Value::Array(items) if items.is_empty() => Err("$type needs at least one type".to_owned()),
-        Value::Array(items) if items.len() > MAX_OPERANDS => Err(format!("operand has more than {MAX_OPERANDS} entries")),
         Value::Array(items) => {
             let mut codes = Vec::new();
             for item in items {
                 codes.extend(type_of(item)?);
             }
+            codes.sort_unstable();
+            codes.dedup();
             Ok(codes)
         }
         value => type_of(value),
@@ -96,7 +96,6 @@ pub(super) fn bit_positions(value: &Value) -> Result<Vec<u32>, String> {
             .zip(bytes)
             .flat_map(|(at, byte)| (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| at * 8 + bit))
             .collect()),
-        Value::Array(items) if items.len() > MAX_OPERANDS => Err(format!("operand has more than {MAX_OPERANDS} entries")),
         Value::Array(items) => items
             .iter()
             .map(|item| {

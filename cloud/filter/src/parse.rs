@@ -12,7 +12,8 @@ use crate::{Document, FilterError, Value, operand};
 
 type Result<T> = std::result::Result<T, FilterError>;
 
-pub(super) fn parse(text: &str) -> Result<Expr> {
+/// Reads a filter; the number is how many regular expressions it has.
+pub(super) fn parse(text: &str) -> Result<(Expr, usize)> {
     let at = At::root();
     if text.len() > MAX_FILTER_BYTES {
         return Err(at.error(format_args!("filter is longer than {MAX_FILTER_BYTES} bytes")));
@@ -21,13 +22,18 @@ pub(super) fn parse(text: &str) -> Result<Expr> {
         return Err(at.error(format_args!("filter is nested deeper than {MAX_DEPTH} levels")));
     }
     match ejson::decode(text, Mode::Strict).map_err(|reason| at.error(format_args!("filter is not valid: {reason}")))? {
-        Value::Object(document) => Parser { nodes: 0, patterns: 0 }.query(&document, &at),
+        Value::Object(document) => {
+            let mut parser = Parser { nodes: 0, operands: 0, patterns: 0 };
+            let expr = parser.query(&document, &at)?;
+            Ok((expr, parser.patterns))
+        }
         _ => Err(at.error("filter is not an object")),
     }
 }
 
 struct Parser {
     nodes: usize,
+    operands: usize,
     patterns: usize,
 }
 
@@ -113,16 +119,19 @@ impl Parser {
             "$elemMatch" => self.elem_match(value, at)?,
             "$exists" => Test::Exists(operand::truthy(value)),
             "$size" => Test::Size(operand::size(value).map_err(reason)?),
-            "$type" => Test::Any(Leafy::Type(operand::types(value).map_err(reason)?)),
+            "$type" => {
+                self.count_operands(value, at)?;
+                Test::Any(Leafy::Type(operand::types(value).map_err(reason)?))
+            }
             "$mod" => {
                 let (divisor, remainder) = operand::modulo(value).map_err(reason)?;
                 Test::Any(Leafy::Mod { divisor, remainder })
             }
             "$regex" => self.regex(value, siblings.get("$options"), at)?,
-            "$bitsAllSet" => bits(BitRule::AllSet, value, at)?,
-            "$bitsAnySet" => bits(BitRule::AnySet, value, at)?,
-            "$bitsAllClear" => bits(BitRule::AllClear, value, at)?,
-            "$bitsAnyClear" => bits(BitRule::AnyClear, value, at)?,
+            "$bitsAllSet" => self.bits(BitRule::AllSet, value, at)?,
+            "$bitsAnySet" => self.bits(BitRule::AnySet, value, at)?,
+            "$bitsAllClear" => self.bits(BitRule::AllClear, value, at)?,
+            "$bitsAnyClear" => self.bits(BitRule::AnyClear, value, at)?,
             key => return Err(at.error(refusal(key))),
         })
     }
@@ -146,7 +155,7 @@ impl Parser {
     }
 
     fn all(&mut self, value: &Value, at: &At) -> Result<Test> {
-        let items = list(value, at)?;
+        let items = self.list(value, at)?;
         let elem_match =
             |item: &Value| matches!(item, Value::Object(d) if matches!(d.0.as_slice(), [(key, _)] if key == "$elemMatch"));
         let elem_matches = items.iter().filter(|item| elem_match(item)).count();
@@ -171,7 +180,7 @@ impl Parser {
 
     fn operands(&mut self, value: &Value, at: &At) -> Result<Operands> {
         let (mut values, mut patterns) = (Vec::new(), Vec::new());
-        for (index, item) in list(value, at)?.iter().enumerate() {
+        for (index, item) in self.list(value, at)?.iter().enumerate() {
             match item {
                 Value::Regex(source, options) => patterns.push(self.pattern(source, options, &at.index(index))?),
                 Value::Object(document) if is_operators(document) => {
@@ -180,7 +189,7 @@ impl Parser {
                 literal => values.push(literal.clone()),
             }
         }
-        values.sort_by(Value::compare);
+        values.sort_by(Value::order);
         Ok(Operands { values, patterns })
     }
 
@@ -207,6 +216,33 @@ impl Parser {
         Pattern::new(source, options).map_err(|reason| at.error(reason))
     }
 
+    fn bits(&mut self, rule: BitRule, value: &Value, at: &At) -> Result<Test> {
+        self.count_operands(value, at)?;
+        let positions = operand::bit_positions(value).map_err(|reason| at.error(reason))?;
+        Ok(Test::Any(Leafy::Bits { rule, positions }))
+    }
+
+    /// The items of a list of operands.
+    fn list<'a>(&mut self, value: &'a Value, at: &At) -> Result<&'a [Value]> {
+        self.count_operands(value, at)?;
+        match value {
+            Value::Array(items) => Ok(items),
+            _ => Err(at.error("operand is not an array")),
+        }
+    }
+
+    fn count_operands(&mut self, value: &Value, at: &At) -> Result<()> {
+        let Value::Array(items) = value else { return Ok(()) };
+        if items.len() > MAX_OPERANDS {
+            return Err(at.error(format_args!("operand has more than {MAX_OPERANDS} entries")));
+        }
+        self.operands += items.len();
+        if self.operands > MAX_OPERANDS {
+            return Err(at.error(format_args!("filter has more than {MAX_OPERANDS} operands in its lists")));
+        }
+        Ok(())
+    }
+
     fn count_node(&mut self, at: &At) -> Result<()> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
@@ -228,16 +264,6 @@ fn is_operators(document: &Document) -> bool {
     document.0.first().is_some_and(|(key, _)| key.starts_with('$'))
 }
 
-fn list<'a>(value: &'a Value, at: &At) -> Result<&'a [Value]> {
-    match value {
-        Value::Array(items) if items.len() > MAX_OPERANDS => {
-            Err(at.error(format_args!("operand has more than {MAX_OPERANDS} entries")))
-        }
-        Value::Array(items) => Ok(items),
-        _ => Err(at.error("operand is not an array")),
-    }
-}
-
 fn equals(value: &Value) -> Test {
     Test::Any(Leafy::Compare(Op::Eq, value.clone()))
 }
@@ -247,11 +273,6 @@ fn compare(op: Op, value: &Value, at: &At) -> Result<Test> {
         Value::Regex(..) => Err(at.error("a regular expression has no order")),
         value => Ok(Test::Any(Leafy::Compare(op, value.clone()))),
     }
-}
-
-fn bits(rule: BitRule, value: &Value, at: &At) -> Result<Test> {
-    let positions = operand::bit_positions(value).map_err(|reason| at.error(reason))?;
-    Ok(Test::Any(Leafy::Bits { rule, positions }))
 }
 
 fn all(tests: Vec<Test>) -> Test {

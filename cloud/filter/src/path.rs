@@ -1,4 +1,15 @@
+use std::fmt;
+
+use iottly_protocol::limits::clip;
+
+use crate::budget::{Budget, Stop};
+use crate::eval::any;
 use crate::{Document, Value};
+
+/// Bytes of two names that are compared in one step.
+const NAME_BYTES_A_STEP: usize = 64;
+/// Bytes of a path that an error shows.
+const SHOWN_BYTES: usize = 128;
 
 /// A dotted path, split. A part that is the decimal text of a number also addresses array elements.
 #[derive(Debug, Clone)]
@@ -52,43 +63,75 @@ impl Path {
     }
 
     /// Says whether `test` holds for any element that the path yields; `None` is a missing one.
-    pub(super) fn any(&self, root: Root<'_>, leaf: Leaf, test: &mut dyn FnMut(Option<&Value>) -> bool) -> bool {
-        let Some((head, rest)) = self.0.split_first() else { return false };
+    pub(super) fn any(&self, root: Root<'_>, leaf: Leaf, budget: &mut Budget<'_>, test: &mut Ask<'_>) -> Result<bool, Stop> {
+        let Some((head, rest)) = self.0.split_first() else { return Ok(false) };
         let first = match root {
-            Root::Document(document) => document.get(&head.name),
+            Root::Document(document) => field(document, &head.name, budget)?,
             Root::Array(items) => head.index.and_then(|index| items.get(index)),
         };
-        walk(first, rest, leaf, test)
+        walk(first, rest, leaf, budget, test)
     }
 }
 
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.iter().map(|part| part.name.as_str()).collect();
+        f.write_str(clip(&names.join("."), SHOWN_BYTES))
+    }
+}
+
+/// A question about an element.
+type Ask<'t> = dyn FnMut(Option<&Value>, &mut Budget<'_>) -> Result<bool, Stop> + 't;
+
+/// The value of a field. The names are compared one by one.
+fn field<'d>(document: &'d Document, name: &str, budget: &mut Budget<'_>) -> Result<Option<&'d Value>, Stop> {
+    budget.spend(1 + document.0.len() as u64 * (1 + (name.len() / NAME_BYTES_A_STEP) as u64))?;
+    Ok(document.get(name))
+}
+
 /// Goes on from a value that was reached by its key.
-fn walk(value: Option<&Value>, rest: &[Part], leaf: Leaf, test: &mut dyn FnMut(Option<&Value>) -> bool) -> bool {
+fn walk(value: Option<&Value>, rest: &[Part], leaf: Leaf, budget: &mut Budget<'_>, test: &mut Ask<'_>) -> Result<bool, Stop> {
     match (value, rest) {
-        (Some(Value::Array(items)), []) if leaf == Leaf::Expanded => items.iter().any(|item| test(Some(item))) || test(value),
-        (_, []) => test(value),
-        (Some(Value::Object(document)), [head, rest @ ..]) => walk(document.get(&head.name), rest, leaf, test),
-        (Some(Value::Array(items)), [head, rest @ ..]) => walk_array(items, head, rest, leaf, test),
-        _ => test(None),
+        (Some(Value::Array(items)), []) if leaf == Leaf::Expanded => {
+            Ok(any(items, |item| test(Some(item), budget))? || test(value, budget)?)
+        }
+        (_, []) => test(value, budget),
+        (Some(Value::Object(document)), [head, rest @ ..]) => {
+            walk(field(document, &head.name, budget)?, rest, leaf, budget, test)
+        }
+        (Some(Value::Array(items)), [head, rest @ ..]) => walk_array(items, head, rest, leaf, budget, test),
+        _ => test(None, budget),
     }
 }
 
 /// Goes on inside an array: into every object in it, and into the element that `head` is the index of.
-fn walk_array(items: &[Value], head: &Part, rest: &[Part], leaf: Leaf, test: &mut dyn FnMut(Option<&Value>) -> bool) -> bool {
-    items.iter().enumerate().any(|(index, item)| {
+fn walk_array(
+    items: &[Value],
+    head: &Part,
+    rest: &[Part],
+    leaf: Leaf,
+    budget: &mut Budget<'_>,
+    test: &mut Ask<'_>,
+) -> Result<bool, Stop> {
+    for (index, item) in items.iter().enumerate() {
+        budget.spend(1)?;
         if let Value::Object(document) = item
-            && walk(document.get(&head.name), rest, leaf, test)
+            && walk(field(document, &head.name, budget)?, rest, leaf, budget, test)?
         {
-            return true;
+            return Ok(true);
         }
         if head.index != Some(index) {
-            return false;
+            continue;
         }
-        match (item, rest) {
-            (_, []) => test(Some(item)),
-            (Value::Array(inner), [next, rest @ ..]) => walk_array(inner, next, rest, leaf, test),
-            (Value::Object(document), [next, rest @ ..]) => walk(document.get(&next.name), rest, leaf, test),
+        let found = match (item, rest) {
+            (_, []) => test(Some(item), budget)?,
+            (Value::Array(inner), [next, rest @ ..]) => walk_array(inner, next, rest, leaf, budget, test)?,
+            (Value::Object(document), [next, rest @ ..]) => walk(field(document, &next.name, budget)?, rest, leaf, budget, test)?,
             _ => false,
+        };
+        if found {
+            return Ok(true);
         }
-    })
+    }
+    Ok(false)
 }

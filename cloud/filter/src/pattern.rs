@@ -1,13 +1,18 @@
-use regex::{Regex, RegexBuilder};
+use std::error::Error as StdError;
+
+use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::util::syntax;
 
 use crate::Value;
-use crate::limits::{MAX_PATTERN_BYTES, PATTERN_CACHE_BYTES, PATTERN_DEPTH, PATTERN_SIZE_BYTES};
+use crate::budget::{Budget, Stop};
+use crate::limits::{MAX_PATTERN_BYTES, PATTERN_DEPTH, PATTERN_SIZE_BYTES};
+use crate::search::Search;
 use crate::translate::translate;
 
 /// A compiled regular expression of linear running time. It matches texts, and equal regular expressions.
 #[derive(Debug)]
 pub(super) struct Pattern {
-    regex: Regex,
+    search: Search,
     source: String,
     /// Sorted.
     options: String,
@@ -23,37 +28,40 @@ impl Pattern {
         }
         let has = |letter| options.contains(letter);
         let translated = translate(source, has('m'), has('x'))?;
-        let regex = RegexBuilder::new(&translated)
+        let syntax = syntax::Config::new()
             .case_insensitive(has('i'))
             .multi_line(has('m'))
             .dot_matches_new_line(has('s'))
             .ignore_whitespace(has('x'))
-            .size_limit(PATTERN_SIZE_BYTES)
-            .dfa_size_limit(PATTERN_CACHE_BYTES)
-            .nest_limit(PATTERN_DEPTH)
-            .build()
-            .map_err(|error| format!("regular expression is not accepted: {}", reason(&error)))?;
+            .nest_limit(PATTERN_DEPTH);
+        let size = thompson::Config::new().nfa_size_limit(Some(PATTERN_SIZE_BYTES)).which_captures(WhichCaptures::None);
+        let compiled = thompson::Compiler::new().syntax(syntax).configure(size).build(&translated);
+        let refused = |reason: String| format!("regular expression is not accepted: {reason}");
+        let compiled = compiled.map_err(|error| refused(reason(&error)))?;
         let mut letters: Vec<char> = options.chars().collect();
         letters.sort_unstable();
-        Ok(Self { regex, source: source.to_owned(), options: letters.into_iter().collect() })
+        let search = Search::new(compiled).map_err(refused)?;
+        Ok(Self { search, source: source.to_owned(), options: letters.into_iter().collect() })
     }
 
-    pub(super) fn matches(&self, element: &Value) -> bool {
+    pub(super) fn matches(&self, element: &Value, budget: &mut Budget<'_>) -> Result<bool, Stop> {
         match element {
-            Value::String(text) => self.regex.is_match(text),
-            Value::Regex(source, options) => *source == self.source && *options == self.options,
-            _ => false,
+            Value::String(text) => self.search.finds(text, budget),
+            Value::Regex(source, options) => Ok(*source == self.source && *options == self.options),
+            _ => Ok(false),
         }
     }
 }
 
 /// The engine's reason without its drawing of the pattern.
-fn reason(error: &regex::Error) -> String {
-    match error {
-        regex::Error::CompiledTooBig(limit) => format!("it is larger than {limit} bytes when compiled"),
-        other => {
-            let text = other.to_string();
-            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-        }
+fn reason(error: &thompson::BuildError) -> String {
+    if let Some(limit) = error.size_limit() {
+        return format!("it is larger than {limit} bytes when compiled");
     }
+    let mut innermost: &dyn StdError = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let text = innermost.to_string();
+    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }

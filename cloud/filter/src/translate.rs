@@ -28,6 +28,9 @@ struct Translation<'a> {
     groups: Vec<Flags>,
 }
 
+/// Characters that have a meaning of their own in our engine's syntax.
+const META: &str = r"\.+*?()|[]{}^$#&-~";
+
 const END: &str = r"(?:\n?\z)";
 
 impl Translation<'_> {
@@ -82,7 +85,10 @@ impl Translation<'_> {
             if c == '\\' && self.chars.next_if_eq(&'E').is_some() {
                 return;
             }
-            self.out.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
+            if META.contains(c) {
+                self.out.push('\\');
+            }
+            self.out.push(c);
         }
     }
 
@@ -205,11 +211,12 @@ fn ascii_class(letter: char) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::Value;
     use crate::pattern::Pattern;
+    use crate::{Budget, Value};
 
     fn matches(pattern: &str, options: &str, text: &str) -> bool {
-        Pattern::new(pattern, options).expect("accepted").matches(&Value::String(text.to_owned()))
+        let pattern = Pattern::new(pattern, options).expect("accepted");
+        pattern.matches(&Value::String(text.to_owned()), &mut Budget::unlimited()).expect("no end of steps")
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The whole history of a device as lines of JSON, newest first, while it is read from the store.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::watch;
@@ -12,22 +15,27 @@ use super::query::Params;
 use crate::auth::DeviceAccess;
 use crate::cloud::Services;
 use crate::error::ApiError;
-use crate::history::{document, filter};
+use crate::history::filter;
 use crate::http::App;
 use crate::model::{Cursor, Scope, StoredMessage};
-use crate::store::{ScanBounds, StoreError};
+use crate::reading::{CHUNK_BYTES, Held, Until};
+use crate::store::ScanBounds;
 use iottly_filter::Filter;
 
-/// Entries read from the store at once; as much is in memory per export.
+/// Entries read from the store at once.
 const CHUNK: usize = 500;
+/// Pause of an export that has begun before it asks for its turn again.
+const RETRY: Duration = Duration::from_millis(100);
 
 struct Export {
     services: Services,
     scope: Scope,
     bounds: ScanBounds,
-    filter: Option<Filter>,
+    filter: Option<Arc<Filter>>,
     closing: watch::Receiver<bool>,
     done: bool,
+    /// Counts a chunk for as long as the export lasts.
+    _held: Option<Held>,
 }
 
 /// Streams the entries between `from` (inclusive) and `to` (exclusive) that match `queryJson`.
@@ -40,48 +48,72 @@ struct Export {
         ("to" = Option<String>, Query, description = "Before this moment: ISO 8601 or unix milliseconds"),
         ("queryJson" = Option<String>, Query, description = "MongoDB filter as extended JSON"),
     ),
-    responses((status = 200, description = "Lines of JSON", body = String, content_type = "application/x-ndjson"))
+    responses(
+        (status = 200, description = "Lines of JSON", body = String, content_type = "application/x-ndjson"),
+        (status = 429, description = "Too many requests of the project wait, or too many of its exports are not read (`too_many_requests`)"),
+    )
 )]
 pub(super) async fn messages(access: DeviceAccess, State(app): State<App>, params: Params) -> Result<Response, ApiError> {
     let filter = params.get("queryJson").filter(|text| !text.trim().is_empty()).map(filter).transpose()?;
     let to = params.moment("to")?.map(|to| to.saturating_sub(1));
     let bounds = ScanBounds { from: params.moment("from")?, to, before: None };
     let (services, scope) = (access.services().clone(), access.scope());
-    let export = Export { services, scope, bounds, filter, closing: app.closing.clone(), done: false };
-    let lines = stream::try_unfold(export, async |mut export| {
-        let lines = export.next().await?;
-        Ok::<_, StoreError>(lines.map(|lines| (lines, export)))
+    let held = services.reading.hold(scope.project, CHUNK_BYTES)?;
+    let filter = filter.map(Arc::new);
+    let mut export = Export { services, scope, bounds, filter, closing: app.closing.clone(), done: false, _held: held };
+    // What is refused is mostly refused here, while the answer can still say so.
+    let first = export.chunk().await?;
+    let lines = stream::try_unfold((Some(first), export), async |(first, mut export)| {
+        let lines = match first.filter(|lines| !lines.is_empty()) {
+            Some(lines) => Some(lines),
+            None => export.next().await.map_err(|error| error.message().to_owned())?,
+        };
+        Ok::<_, axum::BoxError>(lines.map(|lines| (Bytes::from(lines), (None, export))))
     });
     let kind = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(lines)).into_response())
 }
 
 impl Export {
-    /// The lines of the next chunk; none at the end, or when the server stops.
-    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+    /// The lines of the next chunk that has some; none at the end, or when the server stops.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
         while !self.done && !*self.closing.borrow() {
-            let chunk = self.services.store.scan(self.scope, self.bounds, CHUNK).await?;
-            self.done = chunk.len() < CHUNK;
-            if let Some(last) = chunk.last() {
-                self.bounds.before = Some(Cursor { timestamp: last.timestamp, id: last.id });
-            }
-            let lines = self.lines(&chunk);
-            if !lines.is_empty() {
-                return Ok(Some(lines.into()));
+            match self.chunk().await {
+                Ok(lines) if lines.is_empty() => {}
+                Ok(lines) => return Ok(Some(lines)),
+                // The export has begun, so it waits.
+                Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => tokio::time::sleep(RETRY).await,
+                Err(error) => return Err(error),
             }
         }
         Ok(None)
     }
 
-    fn lines(&self, chunk: &[StoredMessage]) -> Vec<u8> {
-        let mut lines = Vec::new();
-        for message in chunk {
-            if self.filter.as_ref().is_none_or(|filter| filter.matches(&document(message))) {
-                serde_json::to_writer(&mut lines, &MessageDto::from(message))
-                    .expect("entries have string keys and memory takes all");
-                lines.push(b'\n');
-            }
-        }
-        lines
+    /// Reads the next chunk and writes the lines of what matches.
+    async fn chunk(&mut self) -> Result<Vec<u8>, ApiError> {
+        let Services { reading, store, .. } = &self.services;
+        let sieve = match &self.filter {
+            None => None,
+            Some(filter) => Some(reading.sieve(self.scope.project, Arc::clone(filter)).await?),
+        };
+        let mut turn = None;
+        let part = reading.part(store.as_ref(), self.scope, self.bounds, (CHUNK, CHUNK_BYTES), &mut turn).await?;
+        let last = part.messages.last().map(|last| Cursor { timestamp: last.timestamp, id: last.id });
+        let found = match sieve {
+            None => part.messages,
+            Some(sieve) => sieve.sift(part.messages, Until { found: usize::MAX, bytes: u64::MAX, time: None }).await?.found,
+        };
+        self.bounds.before = last.or(self.bounds.before);
+        self.done = !part.more;
+        Ok(lines(&found))
     }
+}
+
+fn lines(messages: &[StoredMessage]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for message in messages {
+        serde_json::to_writer(&mut lines, &MessageDto::from(message)).expect("entries have string keys and memory takes all");
+        lines.push(b'\n');
+    }
+    lines
 }

@@ -1,20 +1,28 @@
 //! A page of a device's history: a newest-first scan, filtered here, that stops at a budget.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use iottly_protocol::ProjectId;
+
 use super::cursor;
+use crate::cloud::Services;
 use crate::error::ApiError;
-use crate::history::{document, filter};
+use crate::history::filter;
 use crate::model::{Cursor, Scope, StoredMessage};
-use crate::store::{ScanBounds, Store};
+use crate::reading::{CHUNK_BYTES, Sieve, Until};
+use crate::store::ScanBounds;
+use crate::turns::Turn;
 use iottly_filter::Filter;
 
 /// Most entries that one request looks at.
 const BUDGET_ENTRIES: usize = 200_000;
 /// Longest time that one request looks at entries.
 const BUDGET_TIME: Duration = Duration::from_secs(1);
-/// Most entries read from the store at once: few enough to leave the thread to others in between.
+/// Most entries read from the store at once.
 const CHUNK: usize = 500;
+/// Bytes of messages after which a page ends.
+const PAGE_BYTES: u64 = CHUNK_BYTES;
 
 /// What a request asks of a history.
 pub(crate) struct Page<'a> {
@@ -26,57 +34,78 @@ pub(crate) struct Page<'a> {
     pub(crate) before: Option<&'a str>,
 }
 
-/// A page, newest first, and where the next one starts if there is more to look at.
-pub(crate) async fn page(
-    store: &dyn Store,
-    scope: Scope,
-    asked: &Page<'_>,
-) -> Result<(Vec<StoredMessage>, Option<String>), ApiError> {
+/// A page, newest first.
+pub(crate) struct Found {
+    pub(crate) messages: Vec<StoredMessage>,
+    /// Where the next page starts, if there is more to look at.
+    pub(crate) next: Option<String>,
+    /// For as long as the messages are in memory.
+    _turn: Option<Turn<ProjectId>>,
+}
+
+/// Reads a page. It ends before its limit when its messages are many bytes, or when it took too long to find them.
+pub(crate) async fn page(services: &Services, scope: Scope, asked: &Page<'_>) -> Result<Found, ApiError> {
     let filter = asked.filter.map(filter).transpose()?;
     let before = asked.before.map(|text| cursor::decode(scope, text)).transpose()?;
-    let budget = Budget { entries: BUDGET_ENTRIES, time: BUDGET_TIME };
-    let (found, next) = scan(store, scope, filter.as_ref(), before, asked.limit, &budget).await?;
-    Ok((found, next.map(|next| cursor::encode(scope, next))))
-}
-
-struct Budget {
-    entries: usize,
-    time: Duration,
-}
-
-async fn scan(
-    store: &dyn Store,
-    scope: Scope,
-    filter: Option<&Filter>,
-    before: Option<Cursor>,
-    limit: usize,
-    budget: &Budget,
-) -> Result<(Vec<StoredMessage>, Option<Cursor>), ApiError> {
-    let range = filter.map(Filter::timestamp_range).unwrap_or_default();
-    let mut bounds = ScanBounds { before, from: range.min, to: range.max };
-    let (mut found, mut seen) = (Vec::new(), 0);
-    let began = Instant::now();
-    loop {
-        let wanted = if filter.is_some() { CHUNK } else { limit - found.len() };
-        // One more than is looked at tells whether there is anything behind it.
-        let mut chunk = store.scan(scope, bounds, wanted + 1).await?;
-        let more = chunk.len() > wanted;
-        chunk.truncate(wanted);
-        let last_of_chunk = chunk.len();
-        for (index, message) in chunk.into_iter().enumerate() {
-            seen += 1;
-            let cursor = Cursor { timestamp: message.timestamp, id: message.id };
-            bounds.before = Some(cursor);
-            if filter.is_none_or(|filter| filter.matches(&document(&message))) {
-                found.push(message);
-            }
-            let rest = more || index + 1 < last_of_chunk;
-            if found.len() == limit || seen >= budget.entries || began.elapsed() >= budget.time {
-                return Ok((found, rest.then_some(cursor)));
-            }
+    let range = filter.as_ref().map(Filter::timestamp_range).unwrap_or_default();
+    let mut scan =
+        Scan { services, scope, bounds: ScanBounds { before, from: range.min, to: range.max }, found: Vec::new(), turn: None };
+    let next = match filter {
+        None => scan.all(asked.limit).await?,
+        Some(filter) => {
+            let sieve = services.reading.sieve(scope.project, Arc::new(filter)).await?;
+            scan.matching(&sieve, asked.limit).await?
         }
-        if !more {
-            return Ok((found, None));
+    };
+    Ok(Found { messages: scan.found, next: next.map(|next| cursor::encode(scope, next)), _turn: scan.turn })
+}
+
+struct Scan<'a> {
+    services: &'a Services,
+    scope: Scope,
+    bounds: ScanBounds,
+    found: Vec<StoredMessage>,
+    turn: Option<Turn<ProjectId>>,
+}
+
+impl Scan<'_> {
+    /// Takes the first entries; tells where the next page starts.
+    async fn all(&mut self, limit: usize) -> Result<Option<Cursor>, ApiError> {
+        let Services { reading, store, .. } = self.services;
+        let part = reading.part(store.as_ref(), self.scope, self.bounds, (limit, PAGE_BYTES), &mut self.turn).await?;
+        let last = part.messages.last().map(cursor_of);
+        self.found = part.messages;
+        Ok(last.filter(|_| part.more))
+    }
+
+    /// Takes the first entries that match.
+    async fn matching(&mut self, sieve: &Sieve, limit: usize) -> Result<Option<Cursor>, ApiError> {
+        let Services { reading, store, .. } = self.services;
+        let (mut seen, mut bytes, end) = (0, 0, Instant::now() + BUDGET_TIME);
+        loop {
+            let most = (CHUNK, CHUNK_BYTES);
+            let part = reading.part(store.as_ref(), self.scope, self.bounds, most, &mut self.turn).await?;
+            // What was measured may be deleted by the time it is read.
+            if part.messages.is_empty() && part.more {
+                continue;
+            }
+            let cursors: Vec<_> = part.messages.iter().map(cursor_of).collect();
+            let until = Until { found: limit - self.found.len(), bytes: PAGE_BYTES - bytes, time: Some(end) };
+            let sifted = sieve.sift(part.messages, until).await?;
+            seen += sifted.seen;
+            bytes += sifted.found.iter().map(|message| message.payload.get().len() as u64).sum::<u64>();
+            self.found.extend(sifted.found);
+            let Some(last) = sifted.seen.checked_sub(1).and_then(|last| cursors.get(last).copied()) else { return Ok(None) };
+            self.bounds.before = Some(last);
+            let rest = part.more || sifted.seen < cursors.len();
+            let over = self.found.len() >= limit || bytes >= PAGE_BYTES || seen >= BUDGET_ENTRIES || Instant::now() >= end;
+            if over || !rest {
+                return Ok(rest.then_some(last));
+            }
         }
     }
+}
+
+fn cursor_of(message: &StoredMessage) -> Cursor {
+    Cursor { timestamp: message.timestamp, id: message.id }
 }

@@ -1,10 +1,12 @@
 use std::io::{self, Write};
 
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use iottly_protocol::ProjectId;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
+use crate::cloud::Services;
 use crate::error::ApiError;
 
 /// A JSON answer with a space after colons and commas, as the documentation prints it. The installer's `sed` needs it.
@@ -12,17 +14,34 @@ pub(crate) struct Spaced<T>(pub(crate) T);
 
 impl<T: Serialize> IntoResponse for Spaced<T> {
     fn into_response(self) -> Response {
-        match to_vec(&self.0) {
-            Ok(mut body) => {
-                body.push(b'\n');
-                ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
-            }
-            Err(error) => ApiError::internal(&error).into_response(),
+        match line(&self.0) {
+            Ok(body) => ([JSON], body).into_response(),
+            Err(error) => error.into_response(),
         }
     }
 }
 
-fn to_vec(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+/// Content type of the answers.
+pub(super) const JSON: (HeaderName, HeaderValue) = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+
+/// Writes an answer that is counted until it is read, if it is long.
+pub(super) fn held(services: &Services, project: ProjectId, value: &impl Serialize) -> Result<Response, ApiError> {
+    let body = line(value)?;
+    let length = (header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    Ok(match services.reading.hold(project, body.len() as u64)? {
+        None => ([JSON], body).into_response(),
+        Some(held) => ([JSON, length], held.body(body)).into_response(),
+    })
+}
+
+/// A value and the end of the line.
+fn line(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+    let mut body = to_vec(value).map_err(|error| ApiError::internal(&error))?;
+    body.push(b'\n');
+    Ok(body)
+}
+
+pub(super) fn to_vec(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(256);
     value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Spaces))?;
     Ok(out)

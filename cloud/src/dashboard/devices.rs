@@ -90,7 +90,8 @@ async fn device_page(access: &DeviceAccess, sent: Option<&str>, problem: Option<
     let (device, store) = (access.device(), access.services().store.as_ref());
     let (project, groups) = (access.project().project().await?, access.project().groups().await?);
     let definitions = access.project().definitions().await?;
-    let (messages, _) = api::page(store, access.scope(), &api::Page { limit: MESSAGES, filter: None, before: None }).await?;
+    let asked = api::Page { limit: MESSAGES, filter: None, before: None };
+    let messages = api::page(access.services(), access.scope(), &asked).await?.messages;
     let logs = store.logs(access.scope(), LOG_LINES).await?;
     let newest = messages.first().map(events::event_id).unwrap_or_default();
     let events = format!("/ui/events?device={}&after={newest}", device.scope.device);

@@ -110,6 +110,15 @@ pub struct ScanBounds {
     pub to: Option<UnixMs>,
 }
 
+/// An entry of a history by its key, and how long it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntrySize {
+    /// The entry.
+    pub cursor: Cursor,
+    /// Bytes of its payload.
+    pub bytes: u64,
+}
+
 /// A page of a history by its number.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PageQuery {
@@ -242,6 +251,14 @@ pub trait Store: WebhookStore {
 
     /// Entries of a device's history, newest first, at most `limit`.
     async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>>;
+    /// Keys and sizes of what [`scan`](Self::scan) finds: what it takes to decide how much to read.
+    async fn entry_sizes(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<EntrySize>>;
+    /// Entries of a device's history between two keys, both included, newest first, at most `limit`.
+    async fn entries_between(&self, scope: Scope, newest: Cursor, oldest: Cursor, limit: usize) -> Result<Vec<StoredMessage>>;
+    /// Keys and sizes of what [`page`](Self::page) finds.
+    async fn page_sizes(&self, scope: Scope, query: &PageQuery) -> Result<Vec<EntrySize>>;
+    /// Entries of a device's history by their keys, in the order of the keys; those that are gone are left out.
+    async fn entries(&self, scope: Scope, keys: &[Cursor]) -> Result<Vec<StoredMessage>>;
     /// A page of a device's history by its number.
     async fn page(&self, scope: Scope, query: &PageQuery) -> Result<Vec<StoredMessage>>;
     /// Newest lines of a device's log, newest first, at most `limit`.

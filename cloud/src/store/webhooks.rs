@@ -41,7 +41,11 @@ pub struct Claim {
     pub timestamp: UnixMs,
     /// Attempts that were made.
     pub attempts: u32,
-    /// The message; none when it was deleted meanwhile.
+    /// Set when the webhook's filter has to be evaluated on the message first.
+    pub undecided: bool,
+    /// Set when the message was left out, since those before it were many bytes: the delivery has to be given back.
+    pub unread: bool,
+    /// The message; none when it was deleted meanwhile, or left out.
     pub body: Option<StoredMessage>,
 }
 

@@ -73,7 +73,8 @@ impl Breaker {
     pub const fn admits(&self, now: UnixMs) -> Admission {
         match self.probe_at {
             None => Admission::Everything,
-            Some(at) if !self.probing && now >= at => Admission::Probe,
+            // A moment further ahead than the interval was written while the clock was ahead.
+            Some(at) if !self.probing && (now >= at || at > now + PROBE_EVERY_MS) => Admission::Probe,
             Some(_) => Admission::Nothing,
         }
     }
@@ -153,5 +154,19 @@ mod tests {
         breaker.handle(Event::ProbeWithdrawn, 30_000);
         assert_eq!(breaker.admits(30_000), Admission::Probe);
         assert_eq!(Breaker::kept(breaker.failures(), breaker.probe_at()).admits(30_000), Admission::Probe);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_put_the_probe_off_for_years() {
+        let mut breaker = Breaker::default();
+        let ahead = 10 * 365 * 24 * 3_600_000;
+        for _ in 0..OPENS_AT {
+            breaker.handle(Event::Failed, ahead);
+        }
+        assert_eq!(breaker.admits(ahead), Admission::Nothing);
+        assert_eq!(breaker.admits(0), Admission::Probe);
+        breaker.handle(Event::Probing, 0);
+        assert_eq!(breaker.handle(Event::Failed, 0), []);
+        assert_eq!((breaker.admits(29_999), breaker.admits(30_000)), (Admission::Nothing, Admission::Probe));
     }
 }

@@ -1,16 +1,26 @@
 //! Which messages go to which hooks, decided when they are stored: a later change of a hook is about later messages.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use iottly_protocol::ProjectId;
 
 use crate::history;
 use crate::model::{HookKey, HookKind, StoredMessage, Webhook};
-use iottly_filter::{Filter, FilterError};
+use iottly_filter::{Budget, Document, Filter, Undecided};
 
 /// Projects whose hooks are remembered; beyond, all are forgotten and read again.
 const MAX_PROJECTS: usize = 10_000;
+/// Regular expressions in remembered hooks; beyond, all are forgotten. Each takes up to 384 KiB, most a few.
+const MAX_PATTERNS: usize = 500;
+/// Steps that the filters of all projects may take in one transaction; about thirty milliseconds.
+pub const STORING_STEPS_OF_ALL: u64 = 5_000_000;
+/// Steps that a project's filters may take while its messages are stored; about three milliseconds. What is not decided by then
+/// is decided before it is sent.
+const STORING_STEPS: u64 = 500_000;
+/// The part of them that one filter may take for one message.
+const STORING_STEPS_EACH: u64 = 100_000;
 
 /// A hook, ready to be asked about messages.
 #[derive(Debug)]
@@ -23,24 +33,117 @@ pub struct Matcher {
     pub reason: String,
     kind: HookKind,
     channel: Option<String>,
-    filter: Option<Filter>,
+    rule: Rule,
+}
+
+#[derive(Debug)]
+enum Rule {
+    /// All messages.
+    All,
+    /// Those that match.
+    Filter(Filter),
+    /// Not known: the filter's text is accepted no more.
+    Unusable(String),
+}
+
+/// Reason why it is not known whether a message is for a hook.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Undecidable {
+    /// The evaluation was ended.
+    #[error(transparent)]
+    Filter(#[from] Undecided),
+    /// The filter was accepted once and is no more.
+    #[error("filter is not valid any more: {0}")]
+    Unusable(String),
+    /// The evaluation panicked.
+    #[error("evaluation of the filter failed")]
+    Broken,
 }
 
 impl Matcher {
-    /// Compiles a hook.
-    ///
-    /// # Errors
-    /// When its filter is none.
-    pub fn new(hook: &Webhook) -> Result<Self, FilterError> {
-        Ok(Self {
+    /// Compiles a hook. A filter that is accepted no more leaves its messages undecided.
+    #[must_use]
+    pub fn new(hook: &Webhook) -> Self {
+        let rule = match hook.filter.as_deref().map(history::filter).transpose() {
+            Ok(None) => Rule::All,
+            Ok(Some(filter)) => Rule::Filter(filter),
+            Err(error) => Rule::Unusable(error.to_string()),
+        };
+        Self {
             key: hook.key,
             enabled: hook.enabled,
             reason: hook.reason.clone(),
             kind: hook.kind,
             channel: hook.channel.clone(),
-            filter: hook.filter.as_deref().map(history::filter).transpose()?,
-        })
+            rule,
+        }
     }
+
+    /// Says whether a message is of the kind and the channel that the hook is for.
+    fn concerns(&self, message: &StoredMessage) -> bool {
+        self.key.project == message.scope.project
+            && self.kind.takes(message.kind)
+            && self.channel.as_ref().is_none_or(|channel| message.channel.as_ref() == Some(channel))
+    }
+
+    /// Says whether a message is for the hook.
+    ///
+    /// # Errors
+    /// When that is not known within the budget, or never.
+    pub fn decide(&self, message: &StoredMessage, budget: &mut Budget<'_>) -> Result<bool, Undecidable> {
+        if !self.concerns(message) {
+            return Ok(false);
+        }
+        match &self.rule {
+            Rule::All => Ok(true),
+            Rule::Unusable(reason) => Err(Undecidable::Unusable(reason.clone())),
+            Rule::Filter(filter) => {
+                // Whatever is wrong with one filter stays with its hook.
+                let evaluation = catch_unwind(AssertUnwindSafe(|| filter.matches(&history::document(message), budget)));
+                evaluation.map_err(|_| Undecidable::Broken)?.map_err(Undecidable::from)
+            }
+        }
+    }
+
+    /// As [`decide`](Self::decide) for a message that concerns the hook, while it is stored; none when it is too much work.
+    fn decide_now(&self, message: &StoredMessage, parsed: &mut Option<Document>, budget: &mut Budget<'_>) -> Option<bool> {
+        let filter = match &self.rule {
+            Rule::All => return Some(true),
+            Rule::Unusable(_) => return None,
+            Rule::Filter(filter) => filter,
+        };
+        let document = match parsed {
+            Some(document) => document,
+            None => {
+                let bytes = message.payload.get().len() as u64;
+                if bytes > budget.left() {
+                    return None;
+                }
+                budget.charge(bytes);
+                parsed.insert(history::document(message))
+            }
+        };
+        let granted = budget.left().min(STORING_STEPS_EACH);
+        let mut each = Budget::steps(granted);
+        let decided = catch_unwind(AssertUnwindSafe(|| filter.matches(document, &mut each)));
+        budget.charge(granted - each.left());
+        decided.ok()?.ok()
+    }
+
+    fn patterns(&self) -> usize {
+        if let Rule::Filter(filter) = &self.rule { filter.patterns() } else { 0 }
+    }
+}
+
+/// The messages of a hook among those that are stored, in their order.
+#[derive(Debug)]
+pub struct Matched<'h, 'm> {
+    /// The hook.
+    pub hook: &'h Matcher,
+    /// Messages that are for it.
+    pub matching: Vec<&'m StoredMessage>,
+    /// Messages of which that is not known yet.
+    pub undecided: Vec<&'m StoredMessage>,
 }
 
 /// The hooks of a project, by id.
@@ -55,49 +158,63 @@ impl Matchers {
         Self(hooks)
     }
 
-    /// For each hook the messages that are for it, in their order; hooks without any are left out.
+    /// For each hook the messages that are or may be for it; hooks without any are left out. Takes a few milliseconds at most,
+    /// since it is called inside the transaction that stores the messages of all tenants; `steps` are left for all of them.
     #[must_use]
-    pub fn split<'a>(&self, messages: &[&'a StoredMessage]) -> Vec<(&Matcher, Vec<&'a StoredMessage>)> {
-        let mut found: Vec<_> = self.0.iter().map(|hook| (hook, Vec::new())).collect();
+    pub fn split<'m>(&self, messages: &[&'m StoredMessage], steps: &mut u64) -> Vec<Matched<'_, 'm>> {
+        let matched = |hook| Matched { hook, matching: Vec::new(), undecided: Vec::new() };
+        let mut found: Vec<_> = self.0.iter().map(matched).collect();
+        let granted = STORING_STEPS.min(*steps);
+        let mut budget = Budget::steps(granted);
         for message in messages {
-            let mut document = None;
-            for (hook, matching) in &mut found {
-                let fits = hook.key.project == message.scope.project
-                    && hook.kind.takes(message.kind)
-                    && hook.channel.as_ref().is_none_or(|channel| message.channel.as_ref() == Some(channel))
-                    && hook
-                        .filter
-                        .as_ref()
-                        .is_none_or(|filter| filter.matches(document.get_or_insert_with(|| history::document(message))));
-                if fits {
-                    matching.push(*message);
+            let mut parsed = None;
+            for one in found.iter_mut().filter(|one| one.hook.concerns(message)) {
+                match one.hook.decide_now(message, &mut parsed, &mut budget) {
+                    Some(true) => one.matching.push(message),
+                    Some(false) => {}
+                    None => one.undecided.push(message),
                 }
             }
         }
-        found.retain(|(_, matching)| !matching.is_empty());
+        *steps -= granted - budget.left();
+        found.retain(|one| !one.matching.is_empty() || !one.undecided.is_empty());
         found
+    }
+
+    fn patterns(&self) -> usize {
+        self.0.iter().map(Matcher::patterns).sum()
     }
 }
 
 /// The compiled hooks of projects, each with the number of changes that it has seen.
 #[derive(Debug, Default)]
-pub struct MatcherCache(Mutex<HashMap<ProjectId, (i64, Arc<Matchers>)>>);
+pub struct MatcherCache(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    projects: HashMap<ProjectId, (i64, Arc<Matchers>)>,
+    patterns: usize,
+}
 
 impl MatcherCache {
     /// The hooks of a project, if they are remembered as they are now.
     pub fn get(&self, project: ProjectId, version: i64) -> Option<Arc<Matchers>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&project).filter(|(seen, _)| *seen == version).map(|(_, hooks)| Arc::clone(hooks))
+        known.projects.get(&project).filter(|(seen, _)| *seen == version).map(|(_, hooks)| Arc::clone(hooks))
     }
 
     /// Remembers a project's hooks.
     pub fn put(&self, project: ProjectId, version: i64, hooks: Matchers) -> Arc<Matchers> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_PROJECTS {
-            known.clear();
+        if let Some((_, former)) = known.projects.remove(&project) {
+            known.patterns -= former.patterns();
+        }
+        if known.projects.len() >= MAX_PROJECTS || known.patterns + hooks.patterns() > MAX_PATTERNS {
+            *known = Known::default();
         }
         let hooks = Arc::new(hooks);
-        known.insert(project, (version, Arc::clone(&hooks)));
+        known.patterns += hooks.patterns();
+        known.projects.insert(project, (version, Arc::clone(&hooks)));
         hooks
     }
 }
@@ -145,7 +262,7 @@ mod tests {
             changed: 0,
         };
         change(&mut hook);
-        Matcher::new(&hook).expect("compiles")
+        Matcher::new(&hook)
     }
 
     fn taken(matcher: Matcher) -> Vec<u8> {
@@ -156,7 +273,49 @@ mod tests {
         ];
         let messages: Vec<_> = messages.iter().collect();
         let hooks = Matchers::new(vec![matcher]);
-        hooks.split(&messages).into_iter().flat_map(|(_, found)| found).map(|message| message.id.0[0]).collect()
+        hooks
+            .split(&messages, &mut { STORING_STEPS_OF_ALL })
+            .into_iter()
+            .flat_map(|one| one.matching)
+            .map(|message| message.id.0[0])
+            .collect()
+    }
+
+    #[test]
+    fn what_is_too_much_work_for_the_moment_stays_undecided() {
+        let long = format!(r#"{{"s":"{}"}}"#, "01".repeat(300_000));
+        let messages =
+            [message(1, MessageKind::UserDefined, None, &long), message(2, MessageKind::UserDefined, None, r#"{"s":"1x"}"#)];
+        let messages: Vec<_> = messages.iter().collect();
+        let of = |filter: &str| matcher(|hook| hook.filter = Some(filter.into()));
+        let hooks = Matchers::new(vec![
+            of(r#"{"s":{"$regex":"1x"}}"#),
+            of(r#"{"s":"0"}"#),
+            of(r#"{"$where":"no filter any more"}"#),
+            matcher(|_| {}),
+        ]);
+        let ids = |found: &[&StoredMessage]| found.iter().map(|message| message.id.0[0]).collect::<Vec<_>>();
+        let mut found: Vec<_> = hooks
+            .split(&messages, &mut { STORING_STEPS_OF_ALL })
+            .iter()
+            .map(|one| (ids(&one.matching), ids(&one.undecided)))
+            .collect();
+        found.sort();
+        assert_eq!(found, [(vec![], vec![1]), (vec![], vec![1, 2]), (vec![1, 2], vec![]), (vec![2], vec![1])]);
+        // Another project has used up what all have: what needs no steps is decided all the same.
+        let rest: Vec<_> = hooks.split(&messages, &mut 0).iter().map(|one| one.matching.len()).collect();
+        assert_eq!(rest.iter().sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn an_expensive_filter_is_told_from_one_that_is_no_filter() {
+        let message = message(1, MessageKind::UserDefined, None, &format!(r#"{{"s":"{}"}}"#, "01".repeat(10_000)));
+        let decide =
+            |filter: &str, steps| matcher(|hook| hook.filter = Some(filter.into())).decide(&message, &mut Budget::steps(steps));
+        assert_eq!(decide(r#"{"s":{"$regex":"1x"}}"#, 1_000_000), Ok(false));
+        let expensive = decide(r#"{"s":{"$regex":"1x"}}"#, 1000).expect_err("too few steps");
+        assert_eq!(expensive.to_string(), "filter is too expensive for this document (at payload.s)");
+        assert!(matches!(decide(r#"{"$where":"1"}"#, 1000), Err(Undecidable::Unusable(_))));
     }
 
     #[test]

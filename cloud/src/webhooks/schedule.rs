@@ -14,6 +14,9 @@ pub const ATTEMPTS: u32 = WAITS.len() as u32 + 1;
 const JITTER: f64 = 0.2;
 /// Longest wait that a receiver can ask for.
 const MAX_RETRY_AFTER: UnixMs = 24 * HOUR;
+/// Longest time ahead at which a delivery, a probe or the end of a pause can lie. What lies further ahead was written while the
+/// clock was ahead.
+pub const LONGEST_WAIT_MS: UnixMs = MAX_RETRY_AFTER + HOUR;
 /// How long a hook that is told to slow down pauses unless the receiver says.
 const SLOW_DOWN: UnixMs = 5 * SECOND;
 /// A hook with failures only for so long is switched off: five days.
@@ -98,6 +101,25 @@ fn http_date(text: &str) -> Option<UnixMs> {
     date::parse(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
 }
 
+/// Says whether a moment until which something waits still lies ahead. One that is further ahead than anything waits does not:
+/// the clock was ahead when it was written, and has been set back.
+#[must_use]
+pub const fn waits(until: UnixMs, now: UnixMs) -> bool {
+    now < until && until <= now.saturating_add(LONGEST_WAIT_MS)
+}
+
+/// Since when a hook only fails, at a failure at `now` whose attempt began at `began`. `since` is the answer at the failure
+/// before, which was at `last`. A clock that is set back or far ahead between two failures does not count as failing.
+#[must_use]
+pub fn failing_since(since: Option<UnixMs>, last: Option<UnixMs>, began: UnixMs, now: UnixMs) -> UnixMs {
+    let Some(since) = since else { return began };
+    match last.map(|last| now - last) {
+        Some(gap) if gap < 0 => since + gap,
+        Some(gap) if gap >= GIVE_UP_MS => began,
+        _ => since.min(now),
+    }
+}
+
 /// Says whether a hook that only fails since `since` is switched off now.
 #[must_use]
 pub fn gives_up(since: UnixMs, now: UnixMs) -> bool {
@@ -164,6 +186,22 @@ mod tests {
         assert_eq!(pause(Outcome::Answered(500), None, 0), None);
         assert_eq!(pause(Outcome::Answered(200), Some(9000), 0), None);
         assert_eq!(pause(Outcome::Unanswered, None, 0), None);
+    }
+
+    #[test]
+    fn a_clock_that_steps_neither_ends_a_wait_for_years_nor_counts_as_failing() {
+        let year = 365 * 24 * HOUR;
+        assert!(waits(5000, 0) && waits(24 * HOUR, 0) && !waits(0, 0) && !waits(-year, 0));
+        assert!(!waits(10 * year + 5000, 0), "written while the clock was ten years ahead");
+        assert_eq!(failing_since(None, None, 900, 1000), 900);
+        assert_eq!(failing_since(Some(100), Some(900), 900, 1000), 100);
+        assert_eq!(failing_since(Some(100), Some(900), 10 * year, 10 * year), 10 * year);
+        assert_eq!(
+            failing_since(Some(10 * year), Some(10 * year + 500), 500, 600),
+            600 - 500 - 500 + 500,
+            "500 ms of failing stay"
+        );
+        assert_eq!(failing_since(Some(10 * year), None, 500, 600), 600, "kept by a process whose clock was ahead");
     }
 
     #[test]

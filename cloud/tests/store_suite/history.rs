@@ -1,8 +1,8 @@
 use iottly_cloud::auth::mint_token;
 use iottly_cloud::command::seeded_definitions;
 use iottly_cloud::ingest::{Entry, Upload, UploadBody};
-use iottly_cloud::model::{Cursor, ORPHANED, Scope, Scopes, SecretHash, UnixMs};
-use iottly_cloud::store::{PageQuery, ScanBounds};
+use iottly_cloud::model::{Cursor, ORPHANED, Scope, Scopes, SecretHash, StoredMessage, UnixMs};
+use iottly_cloud::store::{EntrySize, PageQuery, ScanBounds};
 use iottly_protocol::{GroupId, Level, LogLine, MessageKind, ProjectId, StreamId};
 use serde_json::value::RawValue;
 
@@ -61,6 +61,34 @@ pub(crate) async fn pages_meet_without_overlap_whatever_the_timestamps(setup: Se
     let bounds = ScanBounds { from: Some(2_000), to: Some(5_000), before: None };
     let within = store.scan(scope, bounds, 1_000).await.expect("reads");
     assert_eq!(within.len(), all.iter().filter(|m| (2_000..=5_000).contains(&m.timestamp)).count());
+}
+
+pub(crate) async fn what_is_measured_is_what_is_read(setup: Setup) {
+    let Setup { store, scope, .. } = setup;
+    for (index, received) in [5_000, 5_000, 5_001, 9_000, 1_000].into_iter().enumerate() {
+        store.ingest(vec![upload(scope, 1, index as u64 * 3 + 1, 3, received)]).await.expect("commits");
+    }
+    // Bytes count, not characters.
+    let payload = RawValue::from_string(r#""aé🔥""#.to_owned()).expect("JSON");
+    store.add_agent_message(scope, payload, 9_500).await.expect("writes");
+    let bounds = ScanBounds { from: Some(2_000), to: Some(9_900), before: None };
+    let read = store.scan(scope, bounds, 100).await.expect("reads");
+    let sizes = store.entry_sizes(scope, bounds, 100).await.expect("reads");
+    let of = |message: &StoredMessage| EntrySize {
+        cursor: Cursor { timestamp: message.timestamp, id: message.id },
+        bytes: message.payload.get().len() as u64,
+    };
+    assert_eq!(sizes, read.iter().map(of).collect::<Vec<_>>());
+    assert_eq!((sizes.len(), sizes[0].bytes), (13, 9));
+    let between = store.entries_between(scope, sizes[2].cursor, sizes[5].cursor, 100).await.expect("reads");
+    assert_eq!(between.iter().map(of).collect::<Vec<_>>(), sizes[2..=5]);
+    let query = PageQuery { limit: 7, offset: 2, ascending: true, ..PageQuery::default() };
+    let page = store.page(scope, &query).await.expect("reads");
+    let sizes = store.page_sizes(scope, &query).await.expect("reads");
+    assert_eq!(sizes, page.iter().map(of).collect::<Vec<_>>());
+    let keys: Vec<_> = sizes.iter().rev().map(|size| size.cursor).collect();
+    let entries = store.entries(scope, &keys).await.expect("reads");
+    assert_eq!(entries.iter().map(|message| of(message).cursor).collect::<Vec<_>>(), keys);
 }
 
 pub(crate) async fn pages_by_number_select_and_sort(setup: Setup) {

@@ -6,9 +6,11 @@ mod cluster;
 mod support;
 
 mod api;
+mod clocks;
 mod cluster_of_two;
 mod contract;
 mod failures;
+mod filters;
 mod guard;
 mod order;
 mod receiver;

@@ -273,6 +273,63 @@ async fn a_deleted_webhook_leaves_nothing(setup: Setup) {
     assert_eq!(store.webhook_totals().await.expect("reads").waiting, 0);
 }
 
+/// A filter that was accepted once and is no more: its messages are kept, and nothing else is held up.
+async fn a_filter_that_is_none_leaves_its_messages_undecided(setup: Setup) {
+    let broken = setup.hook(|hook| hook.filter = Some(r#"{"$where":"1"}"#.into())).await;
+    let off = setup.hook(|hook| (hook.filter, hook.enabled) = (Some(r#"{"$where":"1"}"#.into()), false)).await;
+    let all = setup.hook(|_| {}).await;
+    setup.say(1, 40).await;
+    assert_eq!((setup.queue(broken).await.waiting, setup.queue(all).await.waiting), (40, 40));
+    let claims = setup.store.claim(&query(broken, WORKERS[0], NOW, 100)).await.expect("claims");
+    assert!(claims.len() == 40 && claims.iter().all(|claim| claim.undecided && claim.body.is_some()));
+    let claims = setup.store.claim(&query(all, WORKERS[0], NOW, 100)).await.expect("claims");
+    assert!(claims.len() == 40 && claims.iter().all(|claim| !claim.undecided));
+    // One that failed without being matched is matched when it is made again, as is one that came while the webhook was off.
+    let failed = Then::Failed { attempts: 0, reason: "not matched: filter is not valid any more".into() };
+    let claims = setup.store.claim(&query(broken, WORKERS[0], NOW + 60_001, 1)).await.expect("claims");
+    setup.store.settle(WORKERS[0], &[settled(broken, claims[0].message, failed)]).await.expect("records");
+    let replay = Replay::One(claims[0].message);
+    assert_eq!(setup.change(Change::ReplayWebhook(broken.hook, replay)).await, 1);
+    let replay = Replay::FailedSince(0);
+    assert_eq!(setup.change(Change::ReplayWebhook(off.hook, replay)).await, 40);
+    let again = setup.store.claim(&query(broken, WORKERS[0], NOW + 130_000, 100)).await.expect("claims");
+    assert!(again.len() == 40 && again.iter().all(|claim| claim.undecided));
+}
+
+/// Claims are bounded by bytes, whatever was asked for.
+async fn claims_of_long_messages_are_few(setup: Setup) {
+    let all = setup.hook(|_| {}).await;
+    let payload = to_raw_value(&"x".repeat(900_000)).expect("JSON");
+    let message = |_| Ok(Entry::Message { kind: MessageKind::UserDefined, at: 7, channel: None, payload: payload.clone() });
+    for stream in 1..=3 {
+        let body = UploadBody::Records { first: 1, records: (0..2).map(message).collect() };
+        let stream = StreamId::from_bytes([stream; 16]);
+        setup.store.ingest(vec![Upload { scope: setup.scope, stream, received: NOW, body }]).await.expect("commits");
+    }
+    let claims = setup.store.claim(&query(all, WORKERS[0], NOW, 256)).await.expect("claims");
+    let (read, unread): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.body.is_some());
+    assert_eq!((read.len(), unread.len()), (2, 4));
+    assert!(unread.iter().all(|claim| claim.unread) && read.iter().all(|claim| !claim.unread));
+}
+
+/// A lease and a wait that were written while the clock was ten years ahead end when it is set back.
+async fn what_was_written_while_the_clock_was_ahead_is_due(setup: Setup) {
+    const AHEAD: UnixMs = 10 * 365 * 24 * 60 * 60 * 1000;
+    for ordered in [false, true] {
+        let key = setup.hook(|hook| hook.ordered = ordered).await;
+        setup.say(if ordered { 2 } else { 1 }, 2).await;
+        let query = |now| ClaimQuery { ordered, ..query(key, WORKERS[0], now, 10) };
+        let claims = setup.store.claim(&query(NOW + AHEAD)).await.expect("claims");
+        assert_eq!(claims.len(), 2);
+        let wait = Then::Wait { due: NOW + AHEAD + 5000, attempts: 1 };
+        setup.store.settle(WORKERS[0], &[settled(key, claims[0].message, wait)]).await.expect("records");
+        // One waits and one is leased, both for ten years.
+        assert!(setup.store.due_webhooks(NOW, 10).await.expect("reads").iter().any(|due| due.hook.key == key));
+        assert_eq!(setup.store.claim(&query(NOW)).await.expect("claims").len(), 2);
+        assert!(setup.store.claim(&query(NOW + 59_999)).await.expect("claims").is_empty(), "a lease of a minute holds");
+    }
+}
+
 macro_rules! both {
     ($($test:ident),+ $(,)?) => {
         mod sqlite {
@@ -302,4 +359,7 @@ both!(
     the_oldest_go_when_too_many_wait,
     ordered_claims_stop_at_what_is_under_way,
     a_deleted_webhook_leaves_nothing,
+    a_filter_that_is_none_leaves_its_messages_undecided,
+    claims_of_long_messages_are_few,
+    what_was_written_while_the_clock_was_ahead_is_due,
 );

@@ -33,6 +33,11 @@ impl CloudHome {
         self.dir.path().join("cloud")
     }
 
+    /// The file of its database.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.data().join("cloud.db")
+    }
+
     /// Starts the cloud; resolves when it is up.
     pub(crate) fn start(&self) -> Process {
         self.start_with(&[])

@@ -2,15 +2,14 @@ use std::sync::LazyLock;
 
 use iottly_protocol::{MessageKind, ProjectId, StreamId};
 use serde_json::value::RawValue;
-use sqlx::QueryBuilder;
 
-use super::db::{self, Conn, Db, Pool, Row};
+use super::db::{self, Conn, Pool, Row};
 use super::webhooks::{Enqueued, enqueue};
 use super::{codec, usage};
 use crate::message_id::MessageIds;
 use crate::model::{MessageId, Scope, StoredMessage, UnixMs};
+use crate::store::Result;
 use crate::store::outbox::Outbox;
-use crate::store::{PageQuery, Result, ScanBounds};
 
 /// Columns of a message row.
 const COLUMNS: usize = 10;
@@ -22,16 +21,19 @@ static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(ROWS));
 
 /// Keys of the statement that reads entries by their keys; shorter lists repeat the last one.
 const KEYS: usize = 16;
+static THESE: LazyLock<String> =
+    LazyLock::new(|| by_keys("project, device, ts, id, kind, device_ts, channel, stream, seq, body"));
+static SIZES: LazyLock<String> = LazyLock::new(|| by_keys("id, CAST(octet_length(body) AS BIGINT) AS n"));
+
 /// A join from the keys to the entries, so that each is one search whatever the database knows of the table.
-static THESE: LazyLock<String> = LazyLock::new(|| {
+fn by_keys(columns: &str) -> String {
     let keys: Vec<_> = (0..KEYS).map(|key| format!("(${}, ${}, ${})", key * 3 + 2, key * 3 + 3, key * 3 + 4)).collect();
     format!(
-        "WITH k(d, t, i) AS (VALUES {}) \
-         SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM k CROSS JOIN messages \
+        "WITH v(d, t, i) AS (VALUES {}), k AS (SELECT DISTINCT d, t, i FROM v) SELECT {columns} FROM k CROSS JOIN messages \
          WHERE project = $1 AND device = k.d AND ts = k.t AND id = k.i",
         keys.join(", ")
     )
-});
+}
 
 fn insert_sql(rows: usize) -> String {
     let row = |row: usize| {
@@ -102,63 +104,46 @@ async fn insert_rows(connection: &mut Conn, sql: &'static str, messages: &[&Stor
     Ok(())
 }
 
-pub(super) async fn scan(pool: &Pool, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>> {
-    let mut query: QueryBuilder<Db> = QueryBuilder::new(
-        "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM messages WHERE project = ",
-    );
-    query.push_bind(&scope.project.as_bytes()[..]).push(" AND device = ").push_bind(&scope.device.as_bytes()[..]);
-    if let Some(from) = bounds.from {
-        query.push(" AND ts >= ").push_bind(from);
-    }
-    if let Some(to) = bounds.to {
-        query.push(" AND ts <= ").push_bind(to);
-    }
-    let before = bounds.before.map(|cursor| (cursor.timestamp, cursor.id));
-    if let Some((timestamp, id)) = &before {
-        query.push(" AND (ts, id) < (").push_bind(timestamp).push(", ").push_bind(&id.0[..]).push(")");
-    }
-    query.push(" ORDER BY ts DESC, id DESC LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    query.build().fetch_all(pool).await?.iter().map(message).collect()
-}
+/// Project and device, timestamp and id of an entry.
+pub(super) type Key = (Scope, UnixMs, MessageId);
 
 /// The entries with these keys, as far as they are there, in no order.
-pub(super) async fn these(pool: &Pool, project: ProjectId, keys: &[(Scope, UnixMs, MessageId)]) -> Result<Vec<StoredMessage>> {
+pub(super) async fn these(pool: &Pool, project: ProjectId, keys: &[Key]) -> Result<Vec<StoredMessage>> {
+    of_keys(pool, THESE.as_str(), project, keys, message).await
+}
+
+/// Ids and sizes of the entries with these keys, as far as they are there, in no order.
+pub(super) async fn sizes_of(pool: &Pool, project: ProjectId, keys: &[Key]) -> Result<Vec<(MessageId, u64)>> {
+    let size = |row: &Row| {
+        let bytes: i64 = codec::get(row, "n")?;
+        Ok((MessageId(codec::bytes(row, "messages", "id")?), bytes.unsigned_abs()))
+    };
+    of_keys(pool, SIZES.as_str(), project, keys, size).await
+}
+
+async fn of_keys<T>(
+    pool: &Pool,
+    sql: &'static str,
+    project: ProjectId,
+    keys: &[Key],
+    read: impl Fn(&Row) -> Result<T>,
+) -> Result<Vec<T>> {
     let Some(last) = keys.last() else { return Ok(Vec::new()) };
     let mut found = Vec::with_capacity(keys.len());
     for chunk in keys.chunks(KEYS) {
-        let mut query = sqlx::query(THESE.as_str()).bind(&project.as_bytes()[..]);
+        let mut query = sqlx::query(sql).bind(&project.as_bytes()[..]);
         for (scope, timestamp, id) in chunk.iter().chain(std::iter::repeat(last)).take(KEYS) {
             query = query.bind(&scope.device.as_bytes()[..]).bind(timestamp).bind(&id.0[..]);
         }
         for row in query.fetch_all(pool).await? {
-            found.push(message(&row)?);
+            found.push(read(&row)?);
         }
     }
     Ok(found)
 }
 
-/// A page by number: skips `offset` entries in the order asked for.
-pub(super) async fn page(pool: &Pool, scope: Scope, page: &PageQuery) -> Result<Vec<StoredMessage>> {
-    let mut query: QueryBuilder<Db> = QueryBuilder::new(
-        "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM messages WHERE project = ",
-    );
-    query.push_bind(&scope.project.as_bytes()[..]).push(" AND device = ").push_bind(&scope.device.as_bytes()[..]);
-    if let Some(kind) = page.kind {
-        query.push(" AND kind = ").push_bind(codec::kind_code(kind));
-    }
-    if let Some(from) = page.from {
-        query.push(" AND ts >= ").push_bind(from);
-    }
-    if let Some(until) = page.until {
-        query.push(" AND ts < ").push_bind(until);
-    }
-    query.push(if page.ascending { " ORDER BY ts, id" } else { " ORDER BY ts DESC, id DESC" });
-    query.push(" LIMIT ").push_bind(i64::try_from(page.limit).unwrap_or(i64::MAX));
-    query.push(" OFFSET ").push_bind(i64::try_from(page.offset).unwrap_or(i64::MAX));
-    query.build().fetch_all(pool).await?.iter().map(message).collect()
-}
-
-fn message(row: &Row) -> Result<StoredMessage> {
+/// Reads an entry.
+pub(super) fn message(row: &Row) -> Result<StoredMessage> {
     let stream: Option<&[u8]> = codec::get(row, "stream")?;
     let origin = match stream {
         None => None,

@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 use super::{Backend, STEPS, db};
 use crate::ingest::{Outcome, Upload};
 use crate::model::{
-    AuditEntry, Branch, Change, Changed, CommandRecord, ConfigState, Definition, Device, Group, HourUsage, Idempotency,
+    AuditEntry, Branch, Change, Changed, CommandRecord, ConfigState, Cursor, Definition, Device, Group, HourUsage, Idempotency,
     KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision, Rollout, RolloutId, RolloutMember, RolloutStep, Scope,
     SecretHash, Snippet, StoredLog, StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
 };
-use crate::store::{CommandQuery, NewDevice, PageQuery, Result, ScanBounds, Store, StoreError, Submitted};
+use crate::store::{CommandQuery, EntrySize, NewDevice, PageQuery, Result, ScanBounds, Store, StoreError, Submitted};
 
 mod audit;
 mod branches;
@@ -24,6 +24,7 @@ mod device_config;
 mod devices;
 mod erase;
 mod groups;
+mod history;
 mod ingest;
 mod logs;
 mod messages;
@@ -189,11 +190,27 @@ impl Store for Backend {
     }
 
     async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>> {
-        messages::scan(&self.readers, scope, bounds, limit).await
+        history::scan(&self.readers, scope, bounds, limit).await
+    }
+
+    async fn entry_sizes(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<EntrySize>> {
+        history::sizes(&self.readers, scope, bounds, limit).await
+    }
+
+    async fn entries_between(&self, scope: Scope, newest: Cursor, oldest: Cursor, limit: usize) -> Result<Vec<StoredMessage>> {
+        history::between(&self.readers, scope, newest, oldest, limit).await
+    }
+
+    async fn page_sizes(&self, scope: Scope, query: &PageQuery) -> Result<Vec<EntrySize>> {
+        history::page_sizes(&self.readers, scope, query).await
+    }
+
+    async fn entries(&self, scope: Scope, keys: &[Cursor]) -> Result<Vec<StoredMessage>> {
+        history::entries(&self.readers, scope, keys).await
     }
 
     async fn page(&self, scope: Scope, query: &PageQuery) -> Result<Vec<StoredMessage>> {
-        messages::page(&self.readers, scope, query).await
+        history::page(&self.readers, scope, query).await
     }
 
     async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>> {

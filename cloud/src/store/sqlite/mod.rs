@@ -20,7 +20,7 @@ mod sql;
 type Backend = SqliteStore;
 
 /// The schema's history, in order; what is released is never edited.
-const STEPS: [(i64, &str, &str); 7] = [
+const STEPS: [(i64, &str, &str); 8] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "api", include_str!("../../../migrations/sqlite/0002_api.sql")),
     (3, "device_config", include_str!("../../../migrations/sqlite/0003_device_config.sql")),
@@ -28,6 +28,7 @@ const STEPS: [(i64, &str, &str); 7] = [
     (5, "webhooks", include_str!("../../../migrations/sqlite/0005_webhooks.sql")),
     (6, "releases", include_str!("../../../migrations/sqlite/0006_releases.sql")),
     (8, "logins_and_audit", include_str!("../../../migrations/sqlite/0008_logins_and_audit.sql")),
+    (9, "undecided", include_str!("../../../migrations/sqlite/0009_undecided.sql")),
 ];
 
 /// Connections that read; each is one thread.

@@ -23,6 +23,8 @@ use crate::webhooks::{body, sign};
 const CONNECT: Duration = Duration::from_secs(5);
 /// From the connection to the end of the answer.
 pub(super) const TOTAL: Duration = Duration::from_secs(15);
+/// Longest time for which the rest of an answer is read once its status is there: the outcome is known, and others wait for the place.
+const ANSWER: Duration = Duration::from_secs(2);
 /// Most bytes of an answer that are kept.
 const KEPT_BYTES: usize = 1024;
 /// Most bytes of it that are read: a header's value that it repeats is whole when it begins in what is kept, and can be masked.
@@ -109,11 +111,14 @@ impl Client {
         let retry_after = asked.and_then(|value| schedule::retry_after(value, (self.clock)()));
         // The status decides; an answer that breaks off behind it is shorter, and no more.
         let mut answer = Vec::new();
-        while answer.len() < MAX_ANSWER_BYTES
-            && let Ok(Some(chunk)) = response.chunk().await
-        {
-            answer.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER_BYTES - answer.len())]);
-        }
+        let reading = async {
+            while answer.len() < MAX_ANSWER_BYTES
+                && let Ok(Some(chunk)) = response.chunk().await
+            {
+                answer.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER_BYTES - answer.len())]);
+            }
+        };
+        let _ = tokio::time::timeout(ANSWER, reading).await;
         Ok((Ok(status), String::from_utf8_lossy(&answer).into_owned(), retry_after))
     }
 }

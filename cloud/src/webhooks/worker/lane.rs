@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{HookState, UnixMs};
+use crate::model::{HookState, UnixMs, Webhook};
 use crate::store::webhooks::{Claim, Health};
 use crate::webhooks::breaker::{Admission, Breaker, Effect, Event};
 use crate::webhooks::schedule::{self, Outcome};
@@ -17,6 +17,8 @@ const LEASE_REST_MS: UnixMs = 20_000;
 /// Deliveries claimed at a time from a receiver that is not proven, and at most.
 const CLAIM_FIRST: usize = 5;
 const CLAIM_MOST: usize = 256;
+/// Messages in a row whose filter cannot be evaluated, after which the hook is switched off.
+const UNDECIDABLE_AT: u32 = 10;
 /// Bytes of messages that are claimed at a time, about.
 const CLAIM_BYTES: usize = 1 << 20;
 
@@ -25,6 +27,8 @@ pub(super) struct Lane {
     /// When the hook was changed last.
     changed: UnixMs,
     pub(super) target: Arc<Target>,
+    /// The hook as it is configured.
+    pub(super) hook: Arc<Webhook>,
     pub(super) breaker: Breaker,
     /// Requests under way.
     pub(super) running: usize,
@@ -37,6 +41,10 @@ pub(super) struct Lane {
     buffer: VecDeque<Claim>,
     held_until: UnixMs,
     failing_since: Option<UnixMs>,
+    /// Moment of the last failure.
+    failed_at: Option<UnixMs>,
+    /// Messages in a row whose filter could not be evaluated.
+    undecidable: u32,
     proven: bool,
     window: usize,
     /// Bytes of a message, the mean of the last claim.
@@ -50,6 +58,7 @@ impl Lane {
         Self {
             changed: state.hook.changed,
             target: Arc::new(target),
+            hook: Arc::new(state.hook.clone()),
             breaker: Breaker::kept(queue.failures, queue.probe_at),
             running: 0,
             claiming: false,
@@ -58,6 +67,8 @@ impl Lane {
             buffer: VecDeque::new(),
             held_until: 0,
             failing_since: queue.failing_since,
+            failed_at: None,
+            undecidable: 0,
             proven: false,
             window: CLAIM_FIRST,
             mean: CLAIM_BYTES / CLAIM_FIRST,
@@ -71,6 +82,7 @@ impl Lane {
         if state.hook.changed != self.changed {
             (self.changed, self.paused_until, self.failing_since) = (state.hook.changed, 0, state.queue.failing_since);
             self.breaker = Breaker::kept(state.queue.failures, state.queue.probe_at);
+            (self.hook, self.failed_at, self.undecidable) = (Arc::new(state.hook.clone()), None, 0);
         }
     }
 
@@ -83,7 +95,8 @@ impl Lane {
             && !self.claiming
             && !self.more
             && !self.in_line
-            && now >= self.paused_until
+            && self.undecidable == 0
+            && !schedule::waits(self.paused_until, now)
     }
 
     pub(super) fn is_proven(&self) -> bool {
@@ -100,7 +113,7 @@ impl Lane {
 
     /// Most requests at a time as things are; 0 for none. The flag says that the one is a probe.
     fn allowance(&self, now: UnixMs) -> (usize, bool) {
-        if now < self.paused_until {
+        if schedule::waits(self.paused_until, now) {
             return (0, false);
         }
         match self.breaker.admits(now) {
@@ -117,7 +130,8 @@ impl Lane {
         if self.running >= most {
             return None;
         }
-        if now > self.held_until - LEASE_REST_MS {
+        // Also when the clock was set back since, and nobody knows how long they have been held.
+        if now > self.held_until - LEASE_REST_MS || self.held_until > now + LEASE_MS {
             // Their leases end by themselves, and then they are claimed again.
             self.more |= !self.buffer.is_empty();
             self.buffer.clear();
@@ -181,15 +195,19 @@ impl Lane {
     ) -> (Vec<Effect>, Vec<Claim>) {
         self.running -= 1;
         let effects = if outcome.is_success() {
-            (self.proven, self.failing_since) = (true, None);
+            (self.proven, self.failing_since, self.failed_at) = (true, None, None);
             self.breaker.handle(Event::Succeeded, now)
         } else {
             (self.proven, self.window) = (false, CLAIM_FIRST);
-            self.failing_since.get_or_insert(began);
+            self.failing_since = Some(schedule::failing_since(self.failing_since, self.failed_at, began, now));
+            self.failed_at = Some(now);
             self.breaker.handle(Event::Failed, now)
         };
         let pause = schedule::pause(outcome, retry_after, now);
-        self.paused_until = self.paused_until.max(pause.unwrap_or_default());
+        if let Some(pause) = pause {
+            let pending = if schedule::waits(self.paused_until, now) { self.paused_until } else { 0 };
+            self.paused_until = pause.max(pending);
+        }
         let stops = pause.is_some() || effects.contains(&Effect::Opened) || self.target.ordered && !outcome.is_success();
         (effects, if stops { self.drain() } else { Vec::new() })
     }
@@ -199,6 +217,15 @@ impl Lane {
         self.failing_since.is_some_and(|since| schedule::gives_up(since, now))
     }
 
+    /// Takes in whether the filter of its messages could be evaluated; true when it could not for too many in a row.
+    pub(super) fn evaluated(&mut self, decided: usize, undecidable: usize) -> bool {
+        if decided > 0 {
+            self.undecidable = 0;
+        }
+        self.undecidable = self.undecidable.saturating_add(u32::try_from(undecidable).unwrap_or(u32::MAX));
+        self.undecidable >= UNDECIDABLE_AT
+    }
+
     /// Empties the buffer.
     pub(super) fn drain(&mut self) -> Vec<Claim> {
         self.buffer.drain(..).collect()
@@ -206,145 +233,4 @@ impl Lane {
 }
 
 #[cfg(test)]
-mod tests {
-    use iottly_protocol::{DeviceId, MessageKind, ProjectId};
-    use serde_json::value::RawValue;
-
-    use super::*;
-    use crate::model::{HookKey, HookKind, HookQueue, MessageId, Scope, StoredMessage, Webhook, WebhookId};
-    use crate::seal::{SealKey, Sealed};
-    use crate::webhooks::guard::Guard;
-    use crate::webhooks::sign::Secret;
-    use crate::webhooks::{sealed_headers, sealed_secret};
-
-    fn lane(ordered: bool) -> Lane {
-        let (seal, id) = (SealKey::new(&[1; 32]).expect("a key"), WebhookId::random());
-        let hook = Webhook {
-            key: HookKey { project: ProjectId::from_bytes([1; 12]), hook: id },
-            description: String::new(),
-            url: "https://example.com/".into(),
-            kind: HookKind::All,
-            channel: None,
-            filter: None,
-            payload_only: false,
-            ordered,
-            enabled: true,
-            reason: String::new(),
-            headers: sealed_headers(&seal, id, &Vec::new()).expect("sealed"),
-            secret: sealed_secret(&seal, id, &Secret::random().expect("randomness")).expect("sealed"),
-            former: None,
-            created: 0,
-            changed: 0,
-        };
-        assert_ne!(hook.headers, Sealed(Vec::new()));
-        let target = Target::open(&hook, &seal, &Guard::new(Vec::new(), false)).expect("opens");
-        Lane::new(target, &HookState { hook, queue: HookQueue::default() })
-    }
-
-    fn claims(count: u8, bytes: usize) -> Vec<Claim> {
-        let claim = |n: u8| {
-            let (message, device) = (MessageId([n; 12]), DeviceId::from_bytes([1; 16]));
-            let body = StoredMessage {
-                id: message,
-                scope: Scope { project: ProjectId::from_bytes([1; 12]), device },
-                kind: MessageKind::UserDefined,
-                timestamp: 0,
-                device_timestamp: 0,
-                channel: None,
-                payload: RawValue::from_string(format!("\"{}\"", "x".repeat(bytes))).expect("JSON"),
-                origin: None,
-            };
-            Claim { message, device, timestamp: 0, attempts: 0, body: Some(body) }
-        };
-        (0..count).map(claim).collect()
-    }
-
-    /// Begins what may begin; returns how many.
-    fn begin(lane: &mut Lane, now: UnixMs) -> usize {
-        let began = std::iter::repeat_with(|| {
-            let next = lane.next(now);
-            lane.running += usize::from(next.is_some());
-            next
-        });
-        began.take_while(Option::is_some).count()
-    }
-
-    #[test]
-    fn a_receiver_gets_more_once_it_has_answered() {
-        let mut lane = lane(false);
-        assert_eq!(lane.wanted(0), CLAIM_FIRST);
-        lane.asks();
-        assert_eq!(lane.wanted(0), 0, "one question at a time");
-        lane.claimed(claims(100, 10), true, LEASE_MS);
-        assert_eq!(begin(&mut lane, 0), PER_UNPROVEN_HOOK);
-        let (effects, back) = lane.ended(Outcome::Answered(200), 0, None, 0);
-        assert!(effects.is_empty() && back.is_empty());
-        assert_eq!(begin(&mut lane, 0), PER_HOOK - 1);
-        lane.ended(Outcome::Answered(500), 0, None, 0);
-        assert_eq!(begin(&mut lane, 0), 0, "until it fails");
-    }
-
-    #[test]
-    fn claims_grow_with_a_receiver_that_keeps_up_and_shrink_with_large_messages() {
-        let mut lane = lane(false);
-        let mut wanted = Vec::new();
-        for _ in 0..8 {
-            wanted.push(lane.wanted(0));
-            lane.asks();
-            lane.claimed(claims(1, 100), true, LEASE_MS);
-            begin(&mut lane, 0);
-            lane.ended(Outcome::Answered(200), 0, None, 0);
-        }
-        assert_eq!(wanted, [5, 5, 10, 20, 40, 80, 160, 256]);
-        lane.asks();
-        lane.claimed(claims(1, 1 << 19), true, LEASE_MS);
-        begin(&mut lane, 0);
-        assert_eq!(lane.wanted(0), 1);
-    }
-
-    #[test]
-    fn order_means_one_at_a_time_and_nothing_behind_a_failure() {
-        let mut lane = lane(true);
-        lane.asks();
-        lane.claimed(claims(5, 10), true, LEASE_MS);
-        assert_eq!((begin(&mut lane, 0), lane.wanted(0)), (1, 0));
-        lane.ended(Outcome::Answered(200), 0, None, 0);
-        assert_eq!(begin(&mut lane, 0), 1);
-        let (_, back) = lane.ended(Outcome::Unanswered, 0, None, 0);
-        let back: Vec<_> = back.iter().map(|claim| claim.message.0[0]).collect();
-        assert_eq!((back, lane.buffered()), (vec![2, 3, 4], 0));
-    }
-
-    #[test]
-    fn what_is_claimed_is_not_begun_when_its_lease_ends() {
-        let mut lane = lane(false);
-        lane.asks();
-        lane.claimed(claims(5, 10), false, LEASE_MS);
-        let late = LEASE_MS - LEASE_REST_MS + 1;
-        assert_eq!((begin(&mut lane, late), lane.buffered()), (0, 0));
-        assert!(lane.wanted(late) > 0, "it is claimed again");
-    }
-
-    #[test]
-    fn an_open_breaker_lets_one_probe_through() {
-        let mut lane = lane(false);
-        lane.asks();
-        lane.claimed(claims(30, 10), true, LEASE_MS);
-        let mut back = Vec::new();
-        while back.is_empty() {
-            begin(&mut lane, 0);
-            back = lane.ended(Outcome::Answered(500), 0, None, 0).1;
-        }
-        while lane.running > 0 {
-            lane.ended(Outcome::Answered(500), 0, None, 0);
-        }
-        assert_eq!((lane.wanted(29_999), lane.wanted(30_000)), (0, 1));
-        lane.asks();
-        lane.claimed(claims(1, 10), true, 30_000 + LEASE_MS);
-        assert!(lane.next(30_000).is_some_and(|(_, probe)| probe));
-        lane.running = 1;
-        assert_eq!(lane.wanted(30_000), 0);
-        lane.ended(Outcome::Answered(200), 30_000, None, 30_000);
-        assert_eq!((lane.breaker.probe_at(), lane.health().failing_since), (None, None));
-    }
-}
+mod tests;

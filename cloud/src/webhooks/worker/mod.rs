@@ -2,10 +2,12 @@
 
 mod client;
 mod config;
+mod decide;
 mod identity;
 mod lane;
 mod pump;
 mod recorder;
+mod undecided;
 
 use std::io;
 use std::path::Path;

@@ -10,13 +10,17 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::client::{Attempted, Client};
+use super::decide::Decided;
 use super::lane::{LEASE_MS, Lane};
+use super::undecided::again;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::model::{Change, HookKey, HookState, Principal, Scopes, TokenId, UnixMs};
+use crate::reading::filter_turns;
 use crate::seal::SealKey;
 use crate::store::webhooks::{Claim, ClaimQuery, Settled, Then, WorkerId};
 use crate::store::{self, Store};
+use crate::turns::Turns;
 use crate::webhooks::breaker::Effect;
 use crate::webhooks::guard::Guard;
 use crate::webhooks::schedule::{self, Verdict};
@@ -46,8 +50,8 @@ pub(super) struct PumpParts {
 }
 
 pub(super) struct Pump {
-    parts: PumpParts,
-    lanes: HashMap<HookKey, Lane>,
+    pub(super) parts: PumpParts,
+    pub(super) lanes: HashMap<HookKey, Lane>,
     slots: Slots,
     /// Hooks that have something to send, or to claim, and found no place.
     line: VecDeque<HookKey>,
@@ -56,6 +60,8 @@ pub(super) struct Pump {
     running: JoinSet<Finished>,
     reading: JoinSet<Told>,
     claiming: JoinSet<Told>,
+    pub(super) deciding: JoinSet<Told>,
+    pub(super) turns: Turns<ProjectId>,
     disabling: JoinSet<()>,
     polling: bool,
 }
@@ -70,10 +76,11 @@ struct Finished {
 }
 
 /// What the store answered.
-enum Told {
+pub(super) enum Told {
     Hook(HookKey, Box<store::Result<Option<HookState>>>),
     Due(store::Result<Vec<HookState>>),
     Claims { key: HookKey, asked: usize, until: UnixMs, claims: store::Result<Vec<Claim>> },
+    Decided { key: HookKey, full: bool, until: UnixMs, decided: Decided },
 }
 
 impl Pump {
@@ -87,6 +94,8 @@ impl Pump {
             running: JoinSet::new(),
             reading: JoinSet::new(),
             claiming: JoinSet::new(),
+            deciding: JoinSet::new(),
+            turns: Turns::new(filter_turns()),
             disabling: JoinSet::new(),
             polling: false,
         }
@@ -103,6 +112,7 @@ impl Pump {
                 Some(finished) = self.running.join_next() => if let Ok(finished) = finished { self.finished(finished).await },
                 Some(told) = self.reading.join_next() => if let Ok(told) = told { self.told(told).await },
                 Some(told) = self.claiming.join_next() => if let Ok(told) = told { self.told(told).await },
+                Some(told) = self.deciding.join_next() => if let Ok(told) = told { self.told(told).await },
                 hooks = fresh.take() => self.announced(hooks).await,
                 Some(key) = changed.recv() => { self.unread.insert(key); }
                 _ = poll.tick() => self.poll(),
@@ -126,7 +136,7 @@ impl Pump {
         }
     }
 
-    fn now(&self) -> UnixMs {
+    pub(super) fn now(&self) -> UnixMs {
         (self.parts.clock)()
     }
 
@@ -189,6 +199,7 @@ impl Pump {
                 self.claimed(key, claims, asked, until).await;
                 self.line_up().await;
             }
+            Told::Decided { key, full, until, decided } => self.decided(key, decided, full, until).await,
         }
     }
 
@@ -219,21 +230,25 @@ impl Pump {
     }
 
     async fn claimed(&mut self, key: HookKey, claims: Vec<Claim>, asked: usize, until: UnixMs) {
-        let now = self.now();
-        let full = claims.len() >= asked;
-        let (there, gone): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.body.is_some());
-        for claim in gone {
-            self.record(settled(key, &claim, Then::Done)).await;
+        let (now, full) = (self.now(), claims.len() >= asked);
+        let mut there = Vec::with_capacity(claims.len());
+        for claim in claims {
+            match &claim.body {
+                Some(_) => there.push(claim),
+                None if claim.unread => self.record(again(key, &claim, now)).await,
+                None => self.record(settled(key, &claim, Then::Done)).await,
+            }
         }
-        match self.lanes.get_mut(&key) {
-            Some(lane) => lane.claimed(there, full, until),
-            None => return self.give_back(key, there, now).await,
+        let Some(lane) = self.lanes.get_mut(&key) else { return self.give_back(key, there, now).await };
+        if there.iter().any(|claim| claim.undecided) {
+            return self.decide(key, there, full, until).await;
         }
+        lane.claimed(there, full, until);
         self.advance(key).await;
     }
 
     /// Begins what may begin of a hook, and claims more.
-    async fn advance(&mut self, key: HookKey) {
+    pub(super) async fn advance(&mut self, key: HookKey) {
         let now = self.now();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         while let Some((claim, probe)) = lane.next(now) {
@@ -337,12 +352,12 @@ impl Pump {
     }
 
     /// Switches a hook off, with an entry in the audit log.
-    async fn disable(&mut self, key: HookKey, reason: &'static str, now: UnixMs) {
+    pub(super) async fn disable(&mut self, key: HookKey, reason: &str, now: UnixMs) {
         tracing::warn!(hook = %key.hook, reason, "webhook is switched off");
         self.close(key).await;
         let (store, metrics) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.metrics));
+        let change = Change::DisableWebhook { id: key.hook, reason: reason.to_owned() };
         self.disabling.spawn(async move {
-            let change = Change::DisableWebhook { id: key.hook, reason: reason.to_owned() };
             match store.change(key.project, &platform(key.project), change, now).await {
                 Ok(changed) if changed.affected > 0 => metrics.webhook_disabled(),
                 Ok(_) => {}
@@ -351,21 +366,21 @@ impl Pump {
         });
     }
 
-    /// Gives claimed deliveries back to the store.
-    async fn give_back(&mut self, key: HookKey, claims: Vec<Claim>, now: UnixMs) {
+    /// Gives claimed deliveries back to the store, to be claimed from `due` on.
+    pub(super) async fn give_back(&mut self, key: HookKey, claims: Vec<Claim>, due: UnixMs) {
         for claim in claims {
-            let then = Then::Wait { due: now, attempts: claim.attempts };
+            let then = Then::Wait { due, attempts: claim.attempts };
             self.record(settled(key, &claim, then)).await;
         }
     }
 
-    async fn record(&self, settled: Settled) {
+    pub(super) async fn record(&self, settled: Settled) {
         // Fails only when the recorder is gone: then nothing is recorded any more, and the leases end by themselves.
         let _ = self.parts.records.send(settled).await;
     }
 }
 
-fn settled(key: HookKey, claim: &Claim, then: Then) -> Settled {
+pub(super) fn settled(key: HookKey, claim: &Claim, then: Then) -> Settled {
     let (message, device) = (claim.message, Some(claim.device));
     Settled { key, message, device, timestamp: claim.timestamp, then, attempt: None, health: None, announce: false }
 }

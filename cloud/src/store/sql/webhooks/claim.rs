@@ -11,6 +11,8 @@ use super::{IDS, LOCK_QUEUE, parameters};
 use crate::model::{HookKey, MessageId, Scope, StoredMessage, UnixMs};
 use crate::store::Result;
 use crate::store::webhooks::{Claim, ClaimQuery, WorkerId};
+use crate::webhooks::MAX_CLAIM_BYTES;
+use crate::webhooks::schedule::LONGEST_WAIT_MS;
 
 static CLAIM_DUE: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -18,11 +20,11 @@ static CLAIM_DUE: LazyLock<String> = LazyLock::new(|| {
          AND EXISTS (SELECT 1 FROM webhooks w WHERE w.project = $1 AND w.id = $2 AND w.enabled = true) \
          ORDER BY due, message LIMIT $4{}) \
          UPDATE webhook_deliveries SET due = $5, lease = $6 FROM picked \
-         WHERE project = $1 AND hook = $2 AND message = picked.id RETURNING message, device, ts, attempt",
+         WHERE project = $1 AND hook = $2 AND message = picked.id RETURNING message, device, ts, attempt, undecided",
         db::SKIP_LOCKED
     )
 });
-const OLDEST: &str = "SELECT message, device, ts, attempt, due FROM webhook_deliveries WHERE project = $1 AND hook = $2 \
+const OLDEST: &str = "SELECT message, device, ts, attempt, undecided, due FROM webhook_deliveries WHERE project = $1 AND hook = $2 \
                       AND EXISTS (SELECT 1 FROM webhooks w WHERE w.project = $1 AND w.id = $2 AND w.enabled = true) \
                       ORDER BY message LIMIT $3";
 static LEASE: LazyLock<String> = LazyLock::new(|| {
@@ -32,6 +34,7 @@ static LEASE: LazyLock<String> = LazyLock::new(|| {
 
 pub(super) async fn claim(connection: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
     let mut tx = db::begin(connection).await?;
+    bring_forward(&mut tx, query.key, query.now).await?;
     let mut claims = if query.ordered { claim_oldest(&mut tx, query).await? } else { claim_due(&mut tx, query).await? };
     tx.commit().await?;
     claims.sort_by_key(|claim| claim.message);
@@ -49,6 +52,31 @@ async fn claim_due(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
         .fetch_all(tx)
         .await?;
     rows.iter().map(claim_of).collect()
+}
+
+/// Makes due what is due further ahead than anything waits: it was written while the clock was ahead.
+async fn bring_forward(tx: &mut Conn, key: HookKey, now: UnixMs) -> Result<()> {
+    let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
+    let ahead = sqlx::query("SELECT message FROM webhook_deliveries WHERE project = $1 AND hook = $2 AND due > $3 LIMIT 1");
+    if ahead.bind(project).bind(hook).bind(too_far(now)).fetch_optional(&mut *tx).await?.is_none() {
+        return Ok(());
+    }
+    if sqlx::query(LOCK_QUEUE.as_str()).bind(project).bind(hook).fetch_optional(&mut *tx).await?.is_none() {
+        return Ok(());
+    }
+    sqlx::query("UPDATE webhook_deliveries SET due = $3, lease = NULL WHERE project = $1 AND hook = $2 AND due > $4")
+        .bind(project)
+        .bind(hook)
+        .bind(now)
+        .bind(too_far(now))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// The moment behind which nothing can be due.
+pub(super) fn too_far(now: UnixMs) -> UnixMs {
+    now.saturating_add(LONGEST_WAIT_MS)
 }
 
 /// Claims the oldest ones up to the first that is not due: that one is on its way, or waits for its next attempt.
@@ -88,24 +116,37 @@ fn claim_of(row: &Row) -> Result<Claim> {
         device: DeviceId::from_bytes(codec::bytes(row, "webhook_deliveries", "device")?),
         timestamp: codec::get(row, "ts")?,
         attempts: u32::try_from(codec::get::<i64>(row, "attempt")?).unwrap_or(u32::MAX),
+        undecided: codec::get(row, "undecided")?,
+        unread: false,
         body: None,
     })
 }
 
-/// Adds the messages, as far as they are still there.
+/// Adds the messages as far as they are still there, up to the bytes that may be claimed at a time.
 pub(super) async fn with_bodies(pool: &Pool, key: HookKey, mut claims: Vec<Claim>) -> Result<Vec<Claim>> {
-    let mut found: HashMap<MessageId, StoredMessage> = HashMap::with_capacity(claims.len());
-    for chunk in claims.chunks(IDS) {
-        let keys = chunk.iter().map(|claim| {
-            let scope = Scope { project: key.project, device: claim.device };
-            (scope, claim.timestamp, claim.message)
-        });
-        found.extend(messages::these(pool, key.project, &keys.collect::<Vec<_>>()).await?.into_iter().map(|m| (m.id, m)));
+    let key_of = |claim: &Claim| (Scope { project: key.project, device: claim.device }, claim.timestamp, claim.message);
+    let keys: Vec<_> = claims.iter().map(key_of).collect();
+    let sizes: HashMap<MessageId, u64> = messages::sizes_of(pool, key.project, &keys).await?.into_iter().collect();
+    let (mut wanted, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+    for key in &keys {
+        let Some(size) = sizes.get(&key.2) else { continue };
+        bytes += size;
+        if bytes > MAX_CLAIM_BYTES && !wanted.is_empty() {
+            break;
+        }
+        wanted.push(*key);
     }
-    for claim in &mut claims {
-        claim.body = found.remove(&claim.message);
-    }
+    let read: HashMap<_, _> =
+        messages::these(pool, key.project, &wanted).await?.into_iter().map(|message| (message.id, message)).collect();
+    put_bodies(&mut claims, &sizes, read);
     Ok(claims)
+}
+
+fn put_bodies(claims: &mut [Claim], sizes: &HashMap<MessageId, u64>, mut read: HashMap<MessageId, StoredMessage>) {
+    for claim in claims {
+        claim.body = read.remove(&claim.message);
+        claim.unread = claim.body.is_none() && sizes.contains_key(&claim.message);
+    }
 }
 
 pub(super) async fn release(connection: &mut Conn, worker: WorkerId, now: UnixMs) -> Result<u64> {

@@ -2,6 +2,7 @@ use iottly_protocol::ProjectId;
 
 use super::super::db::{Conn, Pool, Row};
 use super::super::{codec, full, missing, taken};
+use super::claim::too_far;
 use crate::model::{HookKey, HookKind, HookQueue, HookState, UnixMs, Webhook, WebhookId};
 use crate::seal::Sealed;
 use crate::store::Result;
@@ -34,10 +35,19 @@ pub(super) async fn one(pool: &Pool, key: HookKey) -> Result<Option<HookState>> 
 /// The webhooks that send and have something due.
 pub(super) async fn due(pool: &Pool, now: UnixMs, limit: usize) -> Result<Vec<HookState>> {
     let query = sqlx::query(select!(
-        "q.waiting > 0 AND w.enabled = true AND EXISTS (SELECT 1 FROM webhook_deliveries d \
-         WHERE d.project = q.project AND d.hook = q.hook AND d.due <= $1) ORDER BY w.project, w.id LIMIT $2"
+        "q.waiting > 0 AND w.enabled = true AND (EXISTS (SELECT 1 FROM webhook_deliveries d \
+         WHERE d.project = q.project AND d.hook = q.hook AND d.due <= $1) OR EXISTS (SELECT 1 FROM webhook_deliveries d \
+         WHERE d.project = q.project AND d.hook = q.hook AND d.due > $2)) ORDER BY w.project, w.id LIMIT $3"
     ));
-    query.bind(now).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(pool).await?.iter().map(state).collect()
+    query
+        .bind(now)
+        .bind(too_far(now))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(state)
+        .collect()
 }
 
 /// The webhooks of a project as the transaction sees them.

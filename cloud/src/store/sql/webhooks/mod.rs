@@ -23,6 +23,9 @@ mod upkeep;
 
 pub(super) use outbox::{Enqueued, enqueue};
 
+/// Start of the reason of a failure whose message was never matched with the webhook's filter: made again, it is.
+const NOT_MATCHED: &str = crate::webhooks::NOT_MATCHED;
+
 /// Ids in a list of a statement; shorter lists repeat their last one, so that few shapes of statement are prepared.
 const IDS: usize = 64;
 /// Rows of the long insert.

@@ -6,19 +6,19 @@ use iottly_protocol::ProjectId;
 
 use super::super::codec;
 use super::super::db::{self, Conn};
-use super::{ROWS, config, rows};
+use super::{NOT_MATCHED, ROWS, config, rows};
 use crate::model::{HookKey, StoredMessage};
 use crate::store::Result;
 use crate::store::outbox::Outbox;
 use crate::webhooks::MAX_WAITING;
-use crate::webhooks::matching::{Matcher, Matchers};
+use crate::webhooks::matching::{Matched, Matcher, Matchers, STORING_STEPS_OF_ALL};
 
-const DELIVERY_COLUMNS: usize = 6;
+const DELIVERY_COLUMNS: usize = 7;
 const FAILURE_COLUMNS: usize = 8;
 
 fn insert_deliveries(count: usize) -> String {
     let rows = rows(DELIVERY_COLUMNS, count);
-    format!("INSERT INTO webhook_deliveries (project, hook, message, device, ts, due) VALUES {rows}")
+    format!("INSERT INTO webhook_deliveries (project, hook, message, device, ts, due, undecided) VALUES {rows}")
 }
 
 fn insert_failures(count: usize) -> String {
@@ -58,17 +58,19 @@ pub(in super::super) async fn enqueue(
     versions: Vec<(ProjectId, i64)>,
     messages: &[&StoredMessage],
 ) -> Result<Enqueued> {
-    let mut enqueued = Enqueued::default();
+    let (mut enqueued, mut steps) = (Enqueued::default(), STORING_STEPS_OF_ALL);
     for (project, version) in versions {
         let hooks = match outbox.hooks.get(project, version) {
             Some(hooks) => hooks,
             None => outbox.hooks.put(project, version, compiled(tx, project).await?),
         };
-        for (hook, matching) in hooks.split(messages) {
-            if hook.enabled {
-                deliver(tx, hook.key, &matching, &mut enqueued).await?;
-            } else {
-                skip(tx, hook, &matching).await?;
+        for Matched { hook, matching, undecided } in hooks.split(messages, &mut steps) {
+            for (messages, undecided) in [(matching, false), (undecided, true)] {
+                match messages.as_slice() {
+                    [] => {}
+                    messages if hook.enabled => deliver(tx, hook.key, messages, undecided, &mut enqueued).await?,
+                    messages => skip(tx, hook, messages, undecided).await?,
+                }
             }
         }
     }
@@ -76,12 +78,16 @@ pub(in super::super) async fn enqueue(
 }
 
 async fn compiled(tx: &mut Conn, project: ProjectId) -> Result<Matchers> {
-    let matcher =
-        |hook| Matcher::new(&hook).map_err(|error| codec::corrupt("webhooks", "filter", format!("{}: {error}", hook.key.hook)));
-    Ok(Matchers::new(config::within(tx, project).await?.into_iter().map(matcher).collect::<Result<_>>()?))
+    Ok(Matchers::new(config::within(tx, project).await?.iter().map(Matcher::new).collect()))
 }
 
-async fn deliver(tx: &mut Conn, key: HookKey, messages: &[&StoredMessage], enqueued: &mut Enqueued) -> Result<()> {
+async fn deliver(
+    tx: &mut Conn,
+    key: HookKey,
+    messages: &[&StoredMessage],
+    undecided: bool,
+    enqueued: &mut Enqueued,
+) -> Result<()> {
     let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
     let row = sqlx::query("UPDATE webhook_queues SET waiting = waiting + $3 WHERE project = $1 AND hook = $2 RETURNING waiting")
         .bind(project)
@@ -100,7 +106,8 @@ async fn deliver(tx: &mut Conn, key: HookKey, messages: &[&StoredMessage], enque
                 .bind(&message.id.0[..])
                 .bind(&message.scope.device.as_bytes()[..])
                 .bind(message.timestamp)
-                .bind(message.timestamp);
+                .bind(message.timestamp)
+                .bind(undecided);
         }
         query.execute(&mut *tx).await?;
     }
@@ -120,7 +127,7 @@ async fn deliver(tx: &mut Conn, key: HookKey, messages: &[&StoredMessage], enque
     Ok(())
 }
 
-async fn skip(tx: &mut Conn, hook: &Matcher, messages: &[&StoredMessage]) -> Result<()> {
+async fn skip(tx: &mut Conn, hook: &Matcher, messages: &[&StoredMessage], undecided: bool) -> Result<()> {
     let (project, id) = (&hook.key.project.as_bytes()[..], &hook.key.hook.as_bytes()[..]);
     let done =
         sqlx::query("UPDATE webhook_queues SET failed = failed + $3, skipped = skipped + $3 WHERE project = $1 AND hook = $2")
@@ -132,7 +139,7 @@ async fn skip(tx: &mut Conn, hook: &Matcher, messages: &[&StoredMessage]) -> Res
     if done.rows_affected() == 0 {
         return Ok(());
     }
-    let reason = format!("skipped: {}", hook.reason);
+    let reason = format!("{}skipped: {}", if undecided { NOT_MATCHED } else { "" }, hook.reason);
     for (sql, chunk) in chunks(&FAILURES, messages) {
         let mut query = sqlx::query(sql);
         for message in chunk {

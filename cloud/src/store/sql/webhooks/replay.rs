@@ -10,8 +10,9 @@ use crate::store::{Result, StoreError};
 use crate::webhooks::MAX_WAITING;
 
 /// Where a delivery that is over left its message's key: the log, or the failures.
-const KNOWN: &str = "SELECT device, ts FROM webhook_failures WHERE project = $1 AND hook = $2 AND message = $3 \
-                     UNION ALL SELECT device, ts FROM webhook_attempts \
+const KNOWN: &str = "SELECT device, ts, reason LIKE 'not matched: %' AS undecided FROM webhook_failures \
+                     WHERE project = $1 AND hook = $2 AND message = $3 \
+                     UNION ALL SELECT device, ts, result = 'not_matched' AS undecided FROM webhook_attempts \
                      WHERE project = $1 AND hook = $2 AND message = $3 AND device IS NOT NULL LIMIT 1";
 
 pub(in super::super) async fn replay(
@@ -46,7 +47,7 @@ async fn one(tx: &mut Conn, project: &[u8], hook: &[u8], message: MessageId, now
     let row = row.ok_or_else(unknown)?;
     let device: Vec<u8> = codec::get(&row, "device")?;
     let added = sqlx::query(
-        "INSERT INTO webhook_deliveries (project, hook, message, device, ts, due) VALUES ($1, $2, $3, $4, $5, $6) \
+        "INSERT INTO webhook_deliveries (project, hook, message, device, ts, due, undecided) VALUES ($1, $2, $3, $4, $5, $6, $7) \
          ON CONFLICT DO NOTHING",
     )
     .bind(project)
@@ -55,6 +56,7 @@ async fn one(tx: &mut Conn, project: &[u8], hook: &[u8], message: MessageId, now
     .bind(device)
     .bind(codec::get::<UnixMs>(&row, "ts")?)
     .bind(now)
+    .bind(codec::get::<bool>(&row, "undecided")?)
     .execute(&mut *tx)
     .await?
     .rows_affected();
@@ -69,7 +71,8 @@ async fn one(tx: &mut Conn, project: &[u8], hook: &[u8], message: MessageId, now
 
 async fn failed_since(tx: &mut Conn, project: &[u8], hook: &[u8], since: UnixMs, room: i64, now: UnixMs) -> Result<(u64, u64)> {
     let added = sqlx::query(
-        "INSERT INTO webhook_deliveries (project, hook, message, device, ts, due) SELECT project, hook, message, device, ts, $5 \
+        "INSERT INTO webhook_deliveries (project, hook, message, device, ts, due, undecided) \
+         SELECT project, hook, message, device, ts, $5, reason LIKE 'not matched: %' \
          FROM webhook_failures WHERE project = $1 AND hook = $2 AND at >= $3 ORDER BY at, message LIMIT $4 ON CONFLICT DO NOTHING",
     )
     .bind(project)

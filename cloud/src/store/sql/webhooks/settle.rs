@@ -41,7 +41,7 @@ async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&
             Then::Done | Then::Nothing => {}
             Then::Wait { due, attempts } => {
                 sqlx::query(
-                    "UPDATE webhook_deliveries SET due = $5, attempt = $6, lease = NULL \
+                    "UPDATE webhook_deliveries SET due = $5, undecided = undecided AND attempt = $6, attempt = $6, lease = NULL \
                      WHERE project = $1 AND hook = $2 AND message = $3 AND lease = $4",
                 )
                 .bind(project)

@@ -1,0 +1,90 @@
+//! The evaluation of a filter, on a thread that may wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use iottly_protocol::ProjectId;
+
+use crate::error::ApiError;
+use crate::history::document;
+use crate::model::StoredMessage;
+use crate::turns::Turn;
+use iottly_filter::{Budget, Filter, Undecided};
+
+/// Steps that one entry may take; more is a filter that is too expensive. About a quarter of a second.
+pub(crate) const ENTRY_STEPS: u64 = 50_000_000;
+
+/// A filter and the turn to evaluate it. Dropping it ends an evaluation that is under way.
+pub(crate) struct Sieve {
+    filter: Arc<Filter>,
+    /// Shared with the evaluation, which keeps the turn until it has really ended.
+    turn: Arc<Turn<ProjectId>>,
+    cancelled: Arc<AtomicBool>,
+}
+
+/// Entries that came through a sieve.
+pub(crate) struct Sifted {
+    /// Entries that match, in their order.
+    pub(crate) found: Vec<StoredMessage>,
+    /// Number of entries that were looked at, from the first on.
+    pub(crate) seen: usize,
+}
+
+/// Reasons to stop before the last entry.
+#[derive(Clone, Copy)]
+pub(crate) struct Until {
+    /// Entries that match.
+    pub(crate) found: usize,
+    /// Bytes of entries that match.
+    pub(crate) bytes: u64,
+    /// The moment; none for no haste.
+    pub(crate) time: Option<Instant>,
+}
+
+impl Sieve {
+    pub(super) fn new(filter: Arc<Filter>, turn: Turn<ProjectId>) -> Self {
+        Self { filter, turn: Arc::new(turn), cancelled: Arc::default() }
+    }
+
+    /// Evaluates the filter on entries, one after the other, until it has found enough or the time is up. Looks at one entry
+    /// at least.
+    ///
+    /// # Errors
+    /// 400 when the filter is too expensive for an entry.
+    pub(crate) async fn sift(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Sifted, ApiError> {
+        let (filter, cancelled, turn) = (Arc::clone(&self.filter), Arc::clone(&self.cancelled), Arc::clone(&self.turn));
+        let sifting = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            sift(&filter, messages, until, &cancelled)
+        });
+        let sifted = sifting.await.map_err(|error| ApiError::internal(&error))?;
+        Ok(sifted?)
+    }
+}
+
+impl Drop for Sieve {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
+fn sift(filter: &Filter, messages: Vec<StoredMessage>, until: Until, cancelled: &AtomicBool) -> Result<Sifted, Undecided> {
+    let (mut found, mut seen, mut bytes) = (Vec::new(), 0, 0);
+    for message in messages {
+        if cancelled.load(Ordering::Relaxed) {
+            return Err(Undecided::Cancelled);
+        }
+        let mut budget = Budget::steps(ENTRY_STEPS).cancelled_by(cancelled);
+        let matches = filter.matches(&document(&message), &mut budget)?;
+        seen += 1;
+        if matches {
+            bytes += message.payload.get().len() as u64;
+            found.push(message);
+        }
+        if found.len() >= until.found || bytes >= until.bytes || until.time.is_some_and(|time| Instant::now() >= time) {
+            break;
+        }
+    }
+    Ok(Sifted { found, seen })
+}

@@ -1,0 +1,102 @@
+//! Answers that wait in memory until somebody reads them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::{Body, Bytes};
+use futures_util::stream;
+use iottly_protocol::ProjectId;
+
+use crate::error::ApiError;
+
+/// Most bytes of large answers that wait to be read, of all projects.
+const MAX_BYTES: u64 = 192 << 20;
+/// Most bytes of large answers of one project that wait to be read.
+const MAX_PROJECT_BYTES: u64 = 32 << 20;
+/// Bytes that are handed to a connection at a time: what it has taken is as good as read.
+const SLICE_BYTES: usize = 64 << 10;
+
+/// Bytes of large answers that wait to be read.
+#[derive(Debug, Default)]
+pub(super) struct Unread(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: u64,
+    projects: HashMap<ProjectId, u64>,
+}
+
+/// The bytes of one answer; counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    unread: Arc<Unread>,
+    project: ProjectId,
+    bytes: u64,
+}
+
+impl Unread {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn hold(self: &Arc<Self>, project: ProjectId, bytes: u64) -> Result<Held, ApiError> {
+        let mut counts = self.lock();
+        let of_project = counts.projects.get(&project).copied().unwrap_or_default();
+        // A project without unread answers gets one, however long it is.
+        if of_project > 0 && of_project + bytes > MAX_PROJECT_BYTES {
+            let message = "answers of the project wait to be read; read them before asking for more";
+            return Err(ApiError::too_many("too_many_requests", message));
+        }
+        if counts.all > 0 && counts.all + bytes > MAX_BYTES {
+            return Err(ApiError::unavailable("busy", "too many long answers wait to be read; try again in a moment"));
+        }
+        counts.all += bytes;
+        *counts.projects.entry(project).or_default() += bytes;
+        drop(counts);
+        Ok(Held { unread: Arc::clone(self), project, bytes })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut counts = self.unread.lock();
+        counts.all -= self.bytes;
+        if let Some(of_project) = counts.projects.get_mut(&self.project) {
+            *of_project -= self.bytes;
+            if *of_project == 0 {
+                counts.projects.remove(&self.project);
+            }
+        }
+    }
+}
+
+impl Held {
+    /// The body of an answer that is counted until the connection has taken its last part.
+    pub(crate) fn body(self, bytes: Vec<u8>) -> Body {
+        let slices = stream::unfold((Bytes::from(bytes), self), async |(mut rest, held)| {
+            let slice = rest.split_to(rest.len().min(SLICE_BYTES));
+            (!slice.is_empty()).then_some((Ok::<_, std::convert::Infallible>(slice), (rest, held)))
+        });
+        Body::from_stream(slices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_gets_its_share_and_gives_it_back() {
+        let unread = Arc::new(Unread::default());
+        let project = |n| ProjectId::from_bytes([n; 12]);
+        let first = unread.hold(project(1), MAX_PROJECT_BYTES * 2).expect("the first, however long");
+        assert_eq!(unread.hold(project(1), 1).expect_err("over its share").status().as_u16(), 429);
+        let mut others: Vec<_> = (2..).map_while(|n| unread.hold(project(n), MAX_PROJECT_BYTES).ok()).collect();
+        assert_eq!(others.len() as u64, MAX_BYTES / MAX_PROJECT_BYTES - 2);
+        assert_eq!(unread.hold(project(99), MAX_PROJECT_BYTES).expect_err("all is taken").status().as_u16(), 503);
+        drop(first);
+        others.push(unread.hold(project(1), MAX_PROJECT_BYTES).expect("its share is free again"));
+        drop(others);
+        assert!(unread.lock().all == 0 && unread.lock().projects.is_empty());
+    }
+}

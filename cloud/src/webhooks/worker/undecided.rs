@@ -1,0 +1,75 @@
+//! Deliveries whose filter is evaluated before they are sent, and what becomes of those for which that is too expensive.
+
+use std::sync::Arc;
+
+use super::decide::{self, Decided};
+use super::pump::{Pump, Told, settled};
+use crate::model::{HookAttempt, HookKey, UnixMs};
+use crate::store::webhooks::{Claim, Settled, Then};
+use crate::webhooks::NOT_MATCHED;
+
+/// Hooks whose messages wait for their filter to be evaluated; of more, deliveries are given back.
+const MAX_DECIDING: usize = 32;
+/// Pause of a delivery that was given back because its filter could not be evaluated now, in milliseconds.
+const DECIDE_AGAIN_MS: UnixMs = 1000;
+
+impl Pump {
+    /// Has the filter of a hook evaluated where that is still to be done. Nothing more of the hook is claimed meanwhile.
+    pub(super) async fn decide(&mut self, key: HookKey, claims: Vec<Claim>, full: bool, until: UnixMs) {
+        let hook = self.lanes.get(&key).map(|lane| Arc::clone(&lane.hook));
+        match hook {
+            Some(hook) if self.deciding.len() < MAX_DECIDING => {
+                let turns = self.turns.clone();
+                self.deciding
+                    .spawn(async move { Told::Decided { key, full, until, decided: decide::decide(turns, hook, claims).await } });
+            }
+            _ => self.decided(key, Decided::nothing(claims), full, until).await,
+        }
+    }
+
+    /// Takes in what is known of messages whose filter was evaluated before they are sent.
+    pub(super) async fn decided(&mut self, key: HookKey, decided: Decided, full: bool, until: UnixMs) {
+        let now = self.now();
+        let Decided { ready, foreign, undecidable, back } = decided;
+        for claim in &foreign {
+            self.record(settled(key, claim, Then::Done)).await;
+        }
+        let mut reason = None;
+        for (claim, why) in &undecidable {
+            tracing::warn!(hook = %key.hook, message = %claim.message, %why, "filter of a webhook was not evaluated; the message is kept as failed");
+            self.parts.metrics.webhook_attempt("not_matched");
+            self.record(not_matched(key, claim, &why.to_string(), now)).await;
+            reason = Some(format!("{why}, for ten messages in a row"));
+        }
+        self.give_back(key, back, now + DECIDE_AGAIN_MS).await;
+        let Some(lane) = self.lanes.get_mut(&key) else { return self.give_back(key, ready, now).await };
+        let broken = lane.evaluated(ready.len() + foreign.len(), undecidable.len());
+        lane.claimed(ready, full, until);
+        match reason {
+            Some(reason) if broken => self.disable(key, &reason, now).await,
+            _ => self.advance(key).await,
+        }
+    }
+}
+
+/// Gives back a delivery whose message was not read, and announces it at once.
+pub(super) fn again(key: HookKey, claim: &Claim, now: UnixMs) -> Settled {
+    Settled { announce: true, ..settled(key, claim, Then::Wait { due: now, attempts: claim.attempts }) }
+}
+
+/// Keeps a message as failed of which it is not known whether it is for the hook, with an entry in the log.
+fn not_matched(key: HookKey, claim: &Claim, why: &str, now: UnixMs) -> Settled {
+    let attempt = HookAttempt {
+        number: 0,
+        at: now,
+        message: claim.message,
+        device: Some(claim.device),
+        attempt: claim.attempts.saturating_add(1),
+        result: "not_matched".to_owned(),
+        millis: 0,
+        bytes: 0,
+        answer: why.to_owned(),
+    };
+    let then = Then::Failed { attempts: claim.attempts, reason: format!("{NOT_MATCHED}{why}") };
+    Settled { attempt: Some(attempt), ..settled(key, claim, then) }
+}
