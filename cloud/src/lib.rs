@@ -27,6 +27,7 @@ pub mod rate;
 pub mod releases;
 pub mod rollout;
 pub mod seal;
+pub mod steady;
 pub mod store;
 pub mod turns;
 mod vital;

@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use crate::cluster;
 
 pub(crate) mod backup;
+pub(crate) mod bounds;
 pub(crate) mod commands;
 pub(crate) mod history;
 pub(crate) mod limits;
