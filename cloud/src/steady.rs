@@ -41,10 +41,11 @@ impl Steady {
         Self { clock, started, start, receipts: Mutex::new(Receipts::new(start)) }
     }
 
-    /// Returns the date, as the system's clock has it.
+    /// Returns the date: the system's clock, unless it has just stepped too far to be believed.
     #[must_use]
     pub fn wall(&self) -> UnixMs {
-        (self.clock)()
+        let (wall, received) = ((self.clock)(), self.received());
+        if wall.saturating_sub(received).saturating_abs() < BELIEVED_MS { wall } else { received }
     }
 
     /// Returns the time by which deadlines are set and looked at; no step of the clock moves it.
@@ -57,7 +58,7 @@ impl Steady {
     #[must_use]
     pub fn received(&self) -> UnixMs {
         let mut receipts = self.receipts.lock().unwrap_or_else(PoisonError::into_inner);
-        receipts.tell(self.wall(), self.started.elapsed())
+        receipts.tell((self.clock)(), self.started.elapsed())
     }
 }
 

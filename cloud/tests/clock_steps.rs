@@ -117,7 +117,7 @@ async fn commands_live_as_long_as_they_were_given_and_keep_their_order() {
         let store = &setup.services.store;
         let expire = async || store.expire_commands(setup.services.time.deadline()).await.expect("expires");
         let status = async |id| store.command(setup.scope, id).await.expect("reads").expect("exists").status;
-        let (first, short) = (setup.submit(None).await, setup.submit(Some(1_500)).await);
+        let (first, short) = (setup.submit(None).await, setup.submit(Some(3_000)).await);
         setup.step(by);
         assert_eq!(expire().await, 0, "a step of {by} ms expires nothing");
         let second = setup.submit(None).await;

@@ -227,7 +227,7 @@ impl Deserializer<'static> for Tracer<'_> {
     ) -> Result<V::Value, Failure> {
         let visits = |variant: &&&'static str| self.state.visits.get(&(name, **variant)).copied();
         let least = variants.iter().min_by_key(visits);
-        let variant = least.ok_or_else(|| Failure::invalid_type(Unexpected::Enum, &"a variant"))?;
+        let variant = *least.ok_or_else(|| Failure::invalid_type(Unexpected::Enum, &"a variant"))?;
         *self.state.visits.entry((name, variant)).or_default() += 1;
         visitor.visit_enum(Variant { tracer: self, variant })
     }
@@ -306,9 +306,10 @@ impl<'t> EnumAccess<'static> for Variant<'t> {
 
 impl<'t> Variant<'t> {
     fn inner(self) -> Tracer<'t> {
-        *self.tracer.out = Value::Object(Map::new());
-        let out = self.tracer.out.as_object_mut().expect("made now").entry(self.variant).or_insert(Value::Null);
-        Tracer { state: self.tracer.state, out }
+        let Tracer { state, out } = self.tracer;
+        *out = Value::Object(Map::new());
+        let out = out.as_object_mut().expect("made now").entry(self.variant).or_insert(Value::Null);
+        Tracer { state, out }
     }
 }
 

@@ -85,16 +85,8 @@ impl Work<'_> {
                 Effect::Accept(seq, Entry::Message { kind, at, channel, payload }) => {
                     let (timestamp, id) = self.ids.stamp(received);
                     let origin = Some((stream, seq));
-                    outcome.stored.push(StoredMessage {
-                        id,
-                        scope,
-                        kind,
-                        timestamp,
-                        device_timestamp: at,
-                        channel,
-                        payload,
-                        origin,
-                    });
+                    let message = StoredMessage { id, scope, kind, timestamp, device_timestamp: at, channel, payload, origin };
+                    outcome.stored.push(message);
                 }
                 Effect::Accept(_, control) => {
                     if let Entry::Result(result) = &control {
