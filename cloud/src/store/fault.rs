@@ -34,14 +34,17 @@ fn of_database(error: &sqlx::Error) -> Fault {
             let code = database.code().unwrap_or_default();
             if database.try_downcast_ref::<SqliteError>().is_some() { of_sqlite(&code) } else { of_postgres(&code) }
         }
-        sqlx::Error::Encode(_) => Fault::Value,
-        sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::ColumnIndexOutOfBounds { .. }
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::Decode(_)
-        | sqlx::Error::RowNotFound
-        | sqlx::Error::TypeNotFound { .. } => Fault::Rows,
-        _ => Fault::Outage,
+        sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => Fault::Value,
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::AnyDriverError(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => Fault::Outage,
+        // What is not known to pass is not waited for: nobody else may stand still for it.
+        _ => Fault::Rows,
     }
 }
 

@@ -121,16 +121,33 @@ pub(super) async fn older(connection: &mut Conn, scope: Scope, before: UnixMs, l
     Ok(deleted)
 }
 
+/// Deletes the oldest messages, up to the one that is number `limit`: a range of the key, which is cheap whatever the database knows of
+/// the table.
 async fn delete_messages(tx: &mut Conn, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
+    let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
+    let Some(skipped) = limit.checked_sub(1) else { return Ok(0) };
+    let last = sqlx::query(
+        "SELECT ts, id FROM messages WHERE project = $1 AND device = $2 AND ts < $3 ORDER BY ts, id LIMIT 1 OFFSET $4",
+    )
+    .bind(project)
+    .bind(device)
+    .bind(before)
+    .bind(i64::try_from(skipped).unwrap_or(i64::MAX))
+    .fetch_optional(&mut *tx)
+    .await?;
+    let (ts, id) = match last {
+        Some(row) => (codec::get(&row, "ts")?, codec::bytes::<12>(&row, "messages", "id")?),
+        None => (UnixMs::MAX, [0xff; 12]),
+    };
     let deleted = sqlx::query(
-        "DELETE FROM messages WHERE project = $1 AND device = $2 AND (ts, id) IN \
-         (SELECT ts, id FROM messages WHERE project = $1 AND device = $2 AND ts < $3 ORDER BY ts, id LIMIT $4) \
+        "DELETE FROM messages WHERE project = $1 AND device = $2 AND ts < $3 AND (ts, id) <= ($4, $5) \
          RETURNING ts, CAST(octet_length(body) AS BIGINT) AS bytes",
     )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
+    .bind(project)
+    .bind(device)
     .bind(before)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(ts)
+    .bind(&id[..])
     .fetch_all(&mut *tx)
     .await?;
     usage::uncount(tx, scope.project, &deleted).await
