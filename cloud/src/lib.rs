@@ -19,6 +19,7 @@ pub mod housekeeping;
 pub mod http;
 pub mod ingest;
 pub mod live;
+mod log_pace;
 pub mod message_id;
 pub mod metrics;
 pub mod model;

@@ -19,6 +19,7 @@ use crate::broker::{Broker, Uplink};
 use crate::command::CommandService;
 use crate::device_config::DeviceConfigs;
 use crate::live::LiveHub;
+use crate::log_pace::LogPace;
 use crate::metrics::Metrics;
 use crate::model::Scope;
 use crate::rollout::Rollouts;
@@ -33,6 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// which late records of deleted devices are erased.
 const SCOPES: usize = 100_000;
 const SCOPE_AGE: Duration = Duration::from_secs(30);
+
+/// Publishes of devices that could not be looked up.
+static UNKNOWN: LogPace = LogPace::new();
+/// Publishes for which there was no room.
+static FULL: LogPace = LogPace::new();
 
 /// Where the broker hands over what devices publish; cheap to clone.
 #[derive(Clone)]
@@ -124,7 +130,9 @@ impl IngestHandle {
         let found = match self.store.device_credentials(device).await {
             Ok(found) => found.map(|(scope, _)| scope),
             Err(error) => {
-                tracing::error!(%device, %error, "publish is let go, the device sends it again");
+                if let Some(more) = UNKNOWN.ask() {
+                    tracing::error!(%device, %error, more, "failed to look a device up; its publish is let go, the device sends it again");
+                }
                 None
             }
         }?;
@@ -143,7 +151,9 @@ impl IngestHandle {
             self.queue.push(Job { scope, at: self.time.received(), what, room });
         };
         if tokio::time::timeout(PATIENCE, hand_over).await.is_err() {
-            tracing::warn!(%device, "ingest queue is full, the device sends again");
+            if let Some(more) = FULL.ask() {
+                tracing::warn!(%device, more, "ingest queue has no room for a publish; the device sends it again");
+            }
         }
     }
 }

@@ -13,10 +13,14 @@ use super::usage::Rooms;
 use super::{commands, device_config, devices, logs, messages, own_entries, rollout_devices};
 use crate::ingest::stream::Effect;
 use crate::ingest::{Entry, Outcome, Upload, UploadBody, Write};
+use crate::log_pace::LogPace;
 use crate::message_id::MessageIds;
 use crate::model::{Scope, StoredMessage, UnixMs};
 use crate::store::Result;
 use crate::store::outbox::Outbox;
+
+/// Devices may lose control records as often as they say so.
+static LOST: LogPace = LogPace::new();
 
 /// What a transaction has come to know and still has to write.
 struct Work<'a> {
@@ -99,7 +103,10 @@ impl Work<'_> {
                     outcome.stored.extend(self.gap(tx, (scope, stream), received, GapEntry::new(from, to, reason)).await?);
                 }
                 Effect::Gap { from, to, reason } => {
-                    tracing::warn!(device = %scope.device, %stream, from, to, reason = reason.as_str(), "control records are lost");
+                    if let Some(more) = LOST.ask() {
+                        let reason = reason.as_str();
+                        tracing::warn!(device = %scope.device, %stream, from, to, reason, more, "control records are lost");
+                    }
                 }
                 Effect::Refuse(refuse) => outcome.refused.push(refuse),
                 Effect::Reused(seq, entry) => {
