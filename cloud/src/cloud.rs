@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::Sessions;
 use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLogin};
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::command::CommandService;
 use crate::data_lock::DataLock;
 use crate::device_config::DeviceConfigs;
@@ -24,6 +24,7 @@ use crate::rate::RateLimit;
 use crate::reading::Reading;
 use crate::releases::Shelf;
 use crate::rollout::{Builder, Rollouts};
+use crate::steady::Steady;
 use crate::store::{self, Database, Store, StoreError};
 use crate::vital::Vital;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
@@ -55,6 +56,8 @@ pub struct CloudConfig {
     pub builder: Option<Builder>,
     /// True when browsers reach the cloud by HTTPS, through its own TLS or a proxy's: their logins stay on HTTPS then.
     pub https: bool,
+    /// The date; the system's clock unless a test says otherwise.
+    pub clock: Clock,
 }
 
 impl CloudConfig {
@@ -70,6 +73,7 @@ impl CloudConfig {
             webhooks: WebhookConfig::default(),
             builder: None,
             https: false,
+            clock: Arc::new(clock::now),
         }
     }
 
@@ -131,6 +135,8 @@ pub struct Services {
     pub(crate) reading: Arc<Reading>,
     /// When the cloud started.
     pub started: UnixMs,
+    /// The time, in its kinds.
+    pub time: Arc<Steady>,
 }
 
 /// Why a cloud did not start.
@@ -176,7 +182,8 @@ impl Cloud {
         let unusable = |reason: String| StartError::Data { path: config.data.clone(), reason };
         let lock = DataLock::take(&config.data).map_err(unusable)?;
         let (store, ids) = store::open(&config.database()).await?;
-        let (handle, queue) = Ingest::queue(Arc::clone(&store));
+        let time = Arc::new(Steady::new(Arc::clone(&config.clock)));
+        let (handle, queue) = Ingest::queue(Arc::clone(&store), Arc::clone(&time));
         let metrics = Arc::new(Metrics::default());
         let vital = Vital::default();
         let parts = DelivererParts { store: Arc::clone(&store), metrics: Arc::clone(&metrics), config: config.webhooks.clone() };
@@ -185,7 +192,8 @@ impl Cloud {
         let listen = EmbeddedConfig { listen: config.mqtt };
         let broker = Arc::new(EmbeddedBroker::start(&listen, login, Arc::new(handle.clone())).await?);
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
-        let commands = Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared), Arc::clone(&metrics)));
+        let commands =
+            Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared), Arc::clone(&metrics), Arc::clone(&time)));
         let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
         let (shelf, builder) = (Shelf::new(&config.data, config.webhooks.seal_key.clone()), config.builder.clone());
         let rollouts = Arc::new(Rollouts::new(Arc::clone(&store), Arc::clone(&shared), shelf, builder));
@@ -198,9 +206,11 @@ impl Cloud {
             rollouts: Arc::clone(&rollouts),
             live: Arc::clone(&live),
             metrics: Arc::clone(&metrics),
+            time: Arc::clone(&time),
         };
         let ingest = Ingest::start(queue, parts, config.presence_grace, &vital);
-        let housekeeping = tokio::spawn(vital.watch("housekeeping", housekeeping::keep_house(Arc::clone(&store))));
+        let housekeeping =
+            tokio::spawn(vital.watch("housekeeping", housekeeping::keep_house(Arc::clone(&store), Arc::clone(&time))));
         let executor = tokio::spawn(vital.watch("rollouts", Arc::clone(&rollouts).run()));
         let services = Services {
             store,
@@ -218,6 +228,7 @@ impl Cloud {
             queue: handle,
             reading: Arc::default(),
             started: clock::now(),
+            time,
         };
         Ok(Self { services, broker, ingest, deliverer, housekeeping, executor, vital, _lock: lock })
     }

@@ -184,7 +184,7 @@ impl From<SubmitError> for ApiError {
                 Self::invalid("invalid_command", error.to_string())
             }
             SubmitError::OtherRequest => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", error.to_string()),
-            SubmitError::TooManyOpen => Self::too_many("too_many_commands", error.to_string()),
+            SubmitError::TooManyOpen | SubmitError::ProjectFull => Self::too_many("too_many_commands", error.to_string()),
             SubmitError::Store(error) => error.into(),
         }
     }

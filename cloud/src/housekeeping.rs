@@ -1,77 +1,99 @@
 //! What has to be done now and then, as long as the cloud runs. Every round is bounded; what is left waits for the next.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock;
 use crate::model::{HourUsage, Project, Scope, UnixMs};
+use crate::steady::Steady;
 use crate::store::{Result, Store};
 
 /// Rounds between two looks at what webhooks keep: a minute.
 const WEBHOOK_ROUNDS: u32 = 6;
 /// Rows of each table of webhooks deleted in one transaction.
 const WEBHOOK_STEP: usize = 10_000;
+/// Transactions of tidying webhooks in one round.
+const WEBHOOK_STEPS: usize = 20;
 /// Time between two rounds. Commands are checked for expiry then: devices keep the exact time, this settles what they never reported.
 const EVERY: Duration = Duration::from_secs(10);
-/// Rounds between two looks at what is older than it is to be kept: ten minutes.
+/// Rounds between two looks at what is older than it is to be kept: ten minutes. When a look ran out of time the next round goes on.
 const RETENTION_ROUNDS: u32 = 60;
 /// How long keys of requests are remembered: a day, in milliseconds.
 const KEYS_MS: UnixMs = DAY_MS;
 const DAY_MS: UnixMs = 24 * HOUR_MS;
 const HOUR_MS: UnixMs = 60 * 60 * 1000;
-/// Messages deleted in one transaction.
-const STEP: usize = 5000;
-/// Transactions of deleting in one round, so that everything else gets its turn.
-const STEPS: usize = 20;
+/// Rows of a table deleted in one transaction, so that none holds up what devices send for long.
+const STEP: usize = 1000;
+/// How long one round may erase or delete, each.
+const TIME: Duration = Duration::from_secs(5);
+/// Transactions of expiring commands in one round.
+const EXPIRE_STEPS: usize = 20;
+/// Devices without old messages that are looked at in one turn of their project.
+const LOOKS: usize = 100;
 
 /// Runs until it is aborted.
-pub(crate) async fn keep_house(store: Arc<dyn Store>) {
+pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<Steady>) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut round = 0u32;
+    let (mut round, mut unfinished) = (0u32, false);
     loop {
         tick.tick().await;
-        let now = clock::now();
-        log("commands are expired later", expire(store.as_ref(), now).await);
-        log("keys of requests are forgotten later", store.forget_keys(now - KEYS_MS).await.map(|_| ()));
-        log("data of deleted devices is erased later", erase(store.as_ref(), now).await);
+        // How long things are kept is a matter of durations, which steps of the system's clock do not change.
+        let now = time.deadline();
+        log("failed to expire commands", expire(store.as_ref(), now).await);
+        log("failed to forget keys of requests", store.forget_keys(now.saturating_sub(KEYS_MS)).await.map(|_| ()));
+        log("failed to erase data of deleted devices", erase(store.as_ref(), now).await);
         if round.is_multiple_of(WEBHOOK_ROUNDS) {
-            log("what webhooks keep is tidied later", tidy_webhooks(store.as_ref(), now).await);
+            log("failed to tidy what webhooks keep", tidy_webhooks(store.as_ref(), clock::now()).await);
         }
-        if round.is_multiple_of(RETENTION_ROUNDS) {
-            log("old messages are deleted later", retain(store.as_ref(), now).await);
+        if unfinished || round.is_multiple_of(RETENTION_ROUNDS) {
+            let looked = retain(store.as_ref(), now).await;
+            unfinished = matches!(looked, Ok(false));
+            log("failed to delete old messages", looked.map(|_| ()));
         }
         round = round.wrapping_add(1);
     }
 }
 
-fn log(later: &str, result: Result<()>) {
+fn log(what: &str, result: Result<()>) {
     if let Err(error) = result {
-        tracing::error!(%error, "{later}");
+        tracing::error!(%error, "{what}; retrying in {} s or later", EVERY.as_secs());
     }
 }
 
 async fn expire(store: &dyn Store, now: UnixMs) -> Result<()> {
-    let expired = store.expire_commands(now).await?;
-    if expired > 0 {
+    for _ in 0..EXPIRE_STEPS {
+        let expired = store.expire_commands(now).await?;
+        if expired == 0 {
+            break;
+        }
         tracing::info!(expired, "commands expired");
     }
     Ok(())
 }
 
 async fn erase(store: &dyn Store, now: UnixMs) -> Result<()> {
-    for _ in 0..STEPS {
+    let began = Instant::now();
+    while began.elapsed() < TIME {
+        let step = Instant::now();
         if !store.erase_step(now, STEP).await? {
             break;
         }
+        leave_room(step).await;
     }
     Ok(())
 }
 
+/// Waits as long as a step took, so that deleting takes at most half of the database's time for writing.
+async fn leave_room(step: Instant) {
+    tokio::time::sleep(step.elapsed()).await;
+}
+
 async fn tidy_webhooks(store: &dyn Store, now: UnixMs) -> Result<()> {
-    for _ in 0..STEPS {
+    for _ in 0..WEBHOOK_STEPS {
         if store.tidy_webhooks(now, WEBHOOK_STEP).await? == 0 {
             break;
         }
@@ -79,23 +101,65 @@ async fn tidy_webhooks(store: &dyn Store, now: UnixMs) -> Result<()> {
     Ok(())
 }
 
-/// Deletes what is older, or more, than its project keeps.
+/// The devices of a project whose old messages go, in the order of their turns.
+struct Turns {
+    before: UnixMs,
+    devices: VecDeque<Scope>,
+}
+
+/// Deletes what is older, or more, than its project keeps; false when time ran out first.
 ///
 /// # Errors
 /// When the store fails; what was deleted until then is.
-pub async fn retain(store: &dyn Store, now: UnixMs) -> Result<()> {
-    let mut steps = STEPS;
+pub async fn retain(store: &dyn Store, now: UnixMs) -> Result<bool> {
+    retain_for(store, now, TIME).await
+}
+
+/// Does what [`retain`] does, for at most `time` beyond the first turn of each project.
+///
+/// Projects take turns, and so do the devices of a project: each deletes one step and waits for the others.
+///
+/// # Errors
+/// When the store fails; what was deleted until then is.
+pub async fn retain_for(store: &dyn Store, now: UnixMs, time: Duration) -> Result<bool> {
+    let mut projects = VecDeque::new();
     for project in store.projects().await? {
         let by_bytes = match store.limits(project.id).await?.and_then(|limits| limits.retention_bytes) {
             Some(kept) => room_for(kept, &store.hours(project.id).await?),
             None => None,
         };
-        let Some(before) = kept_since(&project, now).max(by_bytes) else { continue };
-        for device in store.devices(project.id).await? {
-            steps = drop_older(store, device.scope, before, steps).await?;
-            if steps == 0 {
-                return Ok(());
-            }
+        if let Some(before) = kept_since(&project, now).max(by_bytes) {
+            let devices = store.devices(project.id).await?.into_iter().map(|device| device.scope).collect();
+            projects.push_back(Turns { before, devices });
+        }
+    }
+    let (began, mut first_turns) = (Instant::now(), projects.len());
+    while let Some(mut turns) = projects.pop_front() {
+        if first_turns == 0 && began.elapsed() >= time {
+            return Ok(false);
+        }
+        first_turns = first_turns.saturating_sub(1);
+        turn(store, &mut turns).await?;
+        if !turns.devices.is_empty() {
+            projects.push_back(turns);
+        }
+    }
+    Ok(true)
+}
+
+/// One turn of a project: deletes old messages of the next device that has some.
+async fn turn(store: &dyn Store, turns: &mut Turns) -> Result<()> {
+    for _ in 0..LOOKS {
+        let Some(scope) = turns.devices.pop_front() else { break };
+        let step = Instant::now();
+        let dropped = store.drop_older(scope, turns.before, STEP).await?;
+        if dropped >= STEP as u64 {
+            turns.devices.push_back(scope);
+        }
+        if dropped > 0 {
+            tracing::debug!(device = %scope.device, dropped, "old messages deleted");
+            leave_room(step).await;
+            break;
         }
     }
     Ok(())
@@ -119,21 +183,6 @@ fn room_for(kept: u64, hours: &[HourUsage]) -> Option<UnixMs> {
         excess -= hour.bytes;
     }
     None
-}
-
-/// Deletes in at most `steps` transactions that find something; returns how many are left.
-async fn drop_older(store: &dyn Store, scope: Scope, before: UnixMs, mut steps: usize) -> Result<usize> {
-    while steps > 0 {
-        let dropped = store.drop_older(scope, before, STEP).await?;
-        if dropped > 0 {
-            tracing::info!(device = %scope.device, dropped, "old messages deleted");
-            steps -= 1;
-        }
-        if dropped < STEP as u64 {
-            break;
-        }
-    }
-    Ok(steps)
 }
 
 #[cfg(test)]

@@ -312,11 +312,10 @@ async fn commands_reach_the_device_and_their_results_come_back() {
 async fn a_command_nobody_took_expires_and_the_devices_word_corrects_it() {
     let setup = setup().await;
     let (services, scope) = (&setup.services, setup.scope);
-    let now = clock::now();
     let request = CommandRequest { ttl_ms: Some(1), ..echo("short") };
-    let command = services.commands.submit(scope, &request, now).await.expect("accepted");
-    assert_eq!(services.store.expire_commands(now).await.expect("writes"), 0);
-    services.store.expire_commands(now + 1).await.expect("writes");
+    let command = services.commands.submit(scope, &request, clock::now()).await.expect("accepted");
+    assert_eq!(services.store.expire_commands(command.expires - 1).await.expect("writes"), 0);
+    services.store.expire_commands(command.expires).await.expect("writes");
     let status = async || services.store.command(scope, command.id).await.expect("reads").expect("exists").status;
     assert_eq!(status().await, CommandStatus::Expired);
     let mut device = setup.connect().await;

@@ -51,6 +51,9 @@ suites! {
     commands:
         a_command_goes_its_way,
         a_key_stands_for_one_request,
+        what_waits_for_a_device_has_a_bound_that_holds_for_requests_at_once,
+        what_waits_is_read_in_pages_of_bytes,
+        no_deadline_is_further_away_than_one_may_be,
         lists_page_without_overlap;
     upkeep:
         data_of_a_deleted_device_goes_in_steps_and_late_records_with_it,
@@ -68,6 +71,12 @@ suites! {
         messages_over_a_limit_are_refused_by_name,
         the_oldest_messages_go_when_bytes_are_over,
         a_replaced_board_gets_a_code_of_its_own;
+    bounds:
+        a_used_up_quota_holds_for_everything_that_a_device_causes,
+        gaps_over_a_quota_lengthen_one_entry,
+        deletions_that_settle_hold_up_no_other,
+        an_erasure_outlives_a_step_of_the_clock,
+        every_project_has_its_turn_when_old_messages_go;
     rollouts:
         a_rollout_goes_its_way,
         facts_and_counters_are_the_devices_own;

@@ -49,8 +49,8 @@ pub(super) async fn send(
     let patience = params.patience("wait")?;
     let key = idempotency(&access, &headers, &body)?;
     let request = request(body)?;
-    let commands = &access.services().commands;
-    let record = commands.submit_once(access.scope(), &request, key.as_ref(), clock::now()).await?;
+    let services = access.services();
+    let record = services.commands.submit_once(access.scope(), &request, key.as_ref(), services.time.received()).await?;
     Ok(Spaced(wait(&access, record, patience).await?.into()))
 }
 

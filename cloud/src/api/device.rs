@@ -19,9 +19,9 @@ use crate::model::{Change, MAX_TAGS, Scopes, UnixMs};
 /// How long a pair code works: a day, in milliseconds.
 const PAIR_CODE_MS: UnixMs = 24 * 60 * 60 * 1000;
 /// How long the deletion of a device waits for its data to be erased; the rest goes on in the background.
-const ERASE_WAIT: Duration = Duration::from_secs(5);
-/// Messages erased in one transaction.
-const ERASE_STEP: usize = 5000;
+const ERASE_WAIT: Duration = Duration::from_secs(1);
+/// Most rows of a table erased in one transaction.
+const ERASE_STEP: usize = 1000;
 
 /// The devices that match; all of them without parameters.
 #[utoipa::path(
@@ -146,7 +146,7 @@ pub(super) async fn delete(access: DeviceAccess) -> Answer<DeletedDevice> {
     let began = Instant::now();
     let mut more = true;
     while more && began.elapsed() < ERASE_WAIT {
-        more = services.store.erase_step(clock::now(), ERASE_STEP).await?;
+        more = services.store.erase_device_step(access.scope(), ERASE_STEP).await?;
     }
     Ok(Spaced(DeletedDevice { erased: !more, status: OK }))
 }

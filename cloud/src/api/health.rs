@@ -7,6 +7,7 @@ use super::dto::Health;
 use super::spaced::Spaced;
 use crate::error::ApiError;
 use crate::http::App;
+use crate::ingest::STALLED;
 use crate::model::SecretHash;
 
 /// Whether the process runs.
@@ -21,7 +22,7 @@ pub(crate) async fn healthz() -> Answer<Health> {
     Ok(Spaced(Health { status: "ok" }))
 }
 
-/// Whether the cloud can work: its database answers.
+/// Whether the cloud can work: its database answers, and what devices send is stored.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -30,6 +31,10 @@ pub(crate) async fn healthz() -> Answer<Health> {
     responses((status = 200, description = "The answer", body = Health))
 )]
 pub(crate) async fn readyz(State(app): State<App>) -> Answer<Health> {
+    if app.services.queue.is_stalled() {
+        let reason = format!("nothing that devices sent was stored for {} s, though something waits", STALLED.as_secs());
+        return Err(ApiError::unavailable("not_ready", reason));
+    }
     // Any indexed look-up shows that the database answers.
     match app.services.store.token(SecretHash([0; 32])).await {
         Ok(_) => Ok(Spaced(Health { status: "ready" })),

@@ -52,7 +52,7 @@ pub(super) async fn set(
 
 async fn answer(services: &Services, project: ProjectId) -> Answer<LimitsAndUsage> {
     let limits = services.store.limits(project).await?.ok_or_else(unknown)?;
-    let usage = services.store.usage(project, clock::now()).await?;
+    let usage = services.store.usage(project, services.time.received()).await?;
     Ok(Spaced(LimitsAndUsage { limits: limits.into(), usage: usage.into(), status: OK }))
 }
 

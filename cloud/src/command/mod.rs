@@ -1,6 +1,7 @@
 //! Commands to devices: checked against their definition, stored before they are promised, dispatched at once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use iottly_protocol::{Cancel, CommandId, Down};
@@ -9,10 +10,13 @@ use tokio::sync::broadcast;
 
 use crate::broker::Broker;
 use crate::metrics::Metrics;
-use crate::model::{CommandRecord, CommandStatus, Idempotency, NewCommand, Scope, UnixMs};
-use crate::store::{Store, StoreError, Submitted};
+use crate::model::{CommandRecord, CommandStatus, Definition, Idempotency, NewCommand, Scope, UnixMs};
+use crate::steady::Steady;
+use crate::store::{CommandRoom, Store, StoreError, Submitted};
 
+mod resend;
 mod seeded;
+mod totals;
 mod validate;
 mod wait;
 
@@ -26,7 +30,16 @@ pub const MAX_TTL_MS: i64 = 30 * DEFAULT_TTL_MS;
 /// Longest encoded values of a command, bytes.
 pub const MAX_VALUES_BYTES: usize = 64 << 10;
 /// Most commands that wait for one device.
-pub const MAX_OPEN_COMMANDS: usize = 1000;
+pub const MAX_OPEN_COMMANDS: u64 = 1000;
+/// Most bytes of values in the commands that wait for one device.
+pub const MAX_OPEN_BYTES: u64 = 4 << 20;
+/// Most commands that wait for the devices of one project.
+pub const MAX_PROJECT_COMMANDS: u64 = 100_000;
+/// Most bytes of values in the commands that wait for the devices of one project.
+pub const MAX_PROJECT_BYTES: u64 = 256 << 20;
+
+/// What may wait for one device.
+const ROOM: CommandRoom = CommandRoom { commands: MAX_OPEN_COMMANDS, bytes: MAX_OPEN_BYTES };
 
 /// Reports that a slow waiter may fall behind; beyond, it asks the store.
 const REPORTS: usize = 256;
@@ -58,8 +71,11 @@ pub enum SubmitError {
     #[error("ttl_ms must be between 1 and {MAX_TTL_MS}")]
     Ttl,
     /// Too many commands wait for the device.
-    #[error("{MAX_OPEN_COMMANDS} commands wait for this device already")]
+    #[error("{MAX_OPEN_COMMANDS} commands, or {} MiB of them, wait for this device already", MAX_OPEN_BYTES >> 20)]
     TooManyOpen,
+    /// Too many commands wait for the devices of the project.
+    #[error("{MAX_PROJECT_COMMANDS} commands, or {} MiB of them, wait for the devices of this project already", MAX_PROJECT_BYTES >> 20)]
+    ProjectFull,
     /// The sender's key was used for another request.
     #[error("idempotency key was used for another request")]
     OtherRequest,
@@ -73,14 +89,20 @@ pub struct CommandService {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     metrics: Arc<Metrics>,
+    time: Arc<Steady>,
     reports: broadcast::Sender<CommandId>,
+    totals: totals::Totals,
+    /// Date of the newest command. Each is dated later than the one before, so that their order is that of their requests.
+    newest: AtomicI64,
+    sending: resend::Sending,
 }
 
 impl CommandService {
     /// A service over a store and a broker.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, metrics: Arc<Metrics>) -> Self {
-        Self { store, broker, metrics, reports: broadcast::Sender::new(REPORTS) }
+    pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, metrics: Arc<Metrics>, time: Arc<Steady>) -> Self {
+        let (reports, totals, newest) = (broadcast::Sender::new(REPORTS), totals::Totals::default(), AtomicI64::new(UnixMs::MIN));
+        Self { store, broker, metrics, time, reports, totals, newest, sending: resend::Sending::default() }
     }
 
     /// Accepts a command: when this returns it is stored durably, and handed to the device's connection if there is one.
@@ -102,8 +124,13 @@ impl CommandService {
         key: Option<&Idempotency>,
         now: UnixMs,
     ) -> Result<CommandRecord, SubmitError> {
-        let definition = self.store.definition(scope.project, &request.cmd_type).await?;
-        let definition = definition.ok_or_else(|| SubmitError::UnknownType(clip_name(&request.cmd_type)))?;
+        // A repetition is answered as the first request was, whatever has changed since.
+        if let Some(key) = key
+            && let Some(earlier) = self.store.submitted(scope, key).await?
+        {
+            return earlier_record(earlier);
+        }
+        let definition = self.definition(scope, &request.cmd_type).await?;
         let values = validate(&definition, &request.values)?;
         let ttl = request.ttl_ms.unwrap_or(DEFAULT_TTL_MS);
         if !(1..=MAX_TTL_MS).contains(&ttl) {
@@ -112,21 +139,21 @@ impl CommandService {
         if self.store.device(scope).await?.is_none() {
             return Err(SubmitError::UnknownDevice);
         }
-        if self.store.open_commands(scope).await?.len() >= MAX_OPEN_COMMANDS {
-            return Err(SubmitError::TooManyOpen);
+        if !self.totals.take(self.store.as_ref(), scope.project, values.get().len() as u64).await? {
+            return Err(SubmitError::ProjectFull);
         }
+        let now = self.date(now);
         let command = NewCommand {
             id: CommandId::random(),
             scope,
             cmd_type: request.cmd_type.clone(),
             values,
             created: now,
-            expires: now.saturating_add(ttl),
+            expires: self.time.deadline().saturating_add(ttl),
         };
-        match self.store.create_command(&command, key).await? {
+        match self.store.create_command(&command, key, &ROOM).await? {
             Submitted::New => self.metrics.command_accepted(command.id, Instant::now()),
-            Submitted::Earlier(record) => return Ok(*record),
-            Submitted::OtherRequest => return Err(SubmitError::OtherRequest),
+            other => return earlier_record(other),
         }
         let mut record = CommandRecord {
             id: command.id,
@@ -142,7 +169,8 @@ impl CommandService {
             delivered: None,
             cancelling: false,
         };
-        if self.broker.is_connected(scope.device).await && self.dispatch(&record, now).await? {
+        // Behind older ones that are on their way, it is sent in its turn.
+        if !self.is_resending(scope.device) && self.broker.is_connected(scope.device).await && self.dispatch(&record).await? {
             (record.status, record.sent) = (CommandStatus::Sent, Some(now));
         }
         Ok(record)
@@ -171,25 +199,26 @@ impl CommandService {
         sent.is_ok()
     }
 
-    /// Sends every open command of a device again; the device runs each id once. Called after a hello.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn resend(&self, scope: Scope, now: UnixMs) -> Result<(), StoreError> {
-        for command in self.store.open_commands(scope).await? {
-            if !command.cancelling {
-                self.dispatch(&command, now).await?;
-            } else if self.send_cancel(scope, command.id).await && command.status == CommandStatus::Sent {
-                self.store.withdraw_command(scope, command.id, now).await?;
-                self.reported(command.id);
-            }
+    fn date(&self, now: UnixMs) -> UnixMs {
+        let later = |newest: UnixMs| Some(now.max(newest.saturating_add(1)));
+        let before = self.newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+        before.map_or(now, |newest| now.max(newest.saturating_add(1)))
+    }
+
+    async fn definition(&self, scope: Scope, cmd_type: &str) -> Result<Definition, SubmitError> {
+        let unknown = || SubmitError::UnknownType(clip_name(cmd_type));
+        // No definition has such a name, and not every database can be asked for it.
+        if cmd_type.chars().any(char::is_control) {
+            return Err(unknown());
         }
-        Ok(())
+        self.store.definition(scope.project, cmd_type).await?.ok_or_else(unknown)
     }
 
     /// Hands a command with its remaining time to live to the broker; false when it cannot be handed over now.
-    async fn dispatch(&self, command: &CommandRecord, now: UnixMs) -> Result<bool, StoreError> {
-        let Ok(ttl_ms @ 1..) = u64::try_from(command.expires.saturating_sub(now)) else { return Ok(false) };
+    async fn dispatch(&self, command: &CommandRecord) -> Result<bool, StoreError> {
+        // Never more than a sender may ask for, also when the clock has stepped back since.
+        let left = command.expires.saturating_sub(self.time.deadline()).min(MAX_TTL_MS);
+        let Ok(ttl_ms @ 1..) = u64::try_from(left) else { return Ok(false) };
         let wire = iottly_protocol::Command {
             id: command.id,
             cmd_type: command.cmd_type.clone(),
@@ -200,8 +229,18 @@ impl CommandService {
             tracing::debug!(command = %command.id, %error, "command waits for the next connection");
             return Ok(false);
         }
-        self.store.mark_sent(command.scope, command.id, now).await?;
+        if command.status == CommandStatus::Queued {
+            self.store.mark_sent(command.scope, command.id, self.time.wall()).await?;
+        }
         Ok(true)
+    }
+}
+
+fn earlier_record(submitted: Submitted) -> Result<CommandRecord, SubmitError> {
+    match submitted {
+        Submitted::Earlier(record) => Ok(*record),
+        Submitted::NoRoom => Err(SubmitError::TooManyOpen),
+        Submitted::OtherRequest | Submitted::New => Err(SubmitError::OtherRequest),
     }
 }
 

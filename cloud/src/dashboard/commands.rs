@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use super::forms::Fields;
 use super::layout::failure;
 use super::visitor::Visitor;
-use crate::clock;
 use crate::command::{CommandRequest, SubmitError};
 use crate::model::{Definition, DefinitionOption, Direction, OptionKind};
 
@@ -61,7 +60,7 @@ pub(super) async fn send(visitor: Visitor, Path(id): Path<String>, fields: Field
     let values: Map<String, Value> = options.map(|(key, value)| (key, Value::String(value))).collect();
     let request = CommandRequest { cmd_type, values, ttl_ms: None };
     let device = access.scope().device;
-    match access.services().commands.submit(access.scope(), &request, clock::now()).await {
+    match access.services().commands.submit(access.scope(), &request, access.services().time.received()).await {
         Ok(record) => Redirect::to(&format!("/devices/{device}?sent={}", record.id)).into_response(),
         Err(SubmitError::Store(error)) => failure(&error.into()),
         Err(error) => match super::devices::page_with_problem(&access, &error.to_string()).await {

@@ -6,30 +6,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use iottly_protocol::limits::clip;
 use iottly_protocol::{DeviceId, Status};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::decode::{Decoded, decode};
+use super::decode::decode;
+use super::queue::{Job, Queue, What};
 use super::worker::Worker;
 use crate::broker::{Broker, Uplink};
-use crate::clock;
 use crate::command::CommandService;
 use crate::device_config::DeviceConfigs;
 use crate::live::LiveHub;
+use crate::log_pace::LogPace;
 use crate::metrics::Metrics;
-use crate::model::{Scope, UnixMs};
+use crate::model::Scope;
 use crate::rollout::Rollouts;
+use crate::steady::Steady;
 use crate::store::Store;
 use crate::vital::Vital;
 
-/// Most events that wait for the worker.
-const QUEUE_EVENTS: usize = 4096;
-/// Most bytes of publishes between the broker and the end of their commit.
-const QUEUE_BYTES: usize = 64 << 20;
-/// Unit of the byte budget.
-const PERMIT_BYTES: usize = 1024;
 /// How long a publish waits for room. Then it is let go: the device has no ack for it and sends it again, while a wait
 /// without end would pile up the publishes of devices that lose patience and reconnect.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,26 +35,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SCOPES: usize = 100_000;
 const SCOPE_AGE: Duration = Duration::from_secs(30);
 
-/// Something for the worker; the permit is held until it is done.
-pub(super) struct Job {
-    pub(super) scope: Scope,
-    pub(super) at: UnixMs,
-    pub(super) what: What,
-    _room: OwnedSemaphorePermit,
-}
-
-pub(super) enum What {
-    Publish(Result<Decoded, String>),
-    Status(Status),
-    Disconnected,
-}
+/// Publishes of devices that could not be looked up.
+static UNKNOWN: LogPace = LogPace::new();
+/// Publishes for which there was no room.
+static FULL: LogPace = LogPace::new();
 
 /// Where the broker hands over what devices publish; cheap to clone.
 #[derive(Clone)]
 pub struct IngestHandle {
-    jobs: mpsc::Sender<Job>,
-    room: Arc<Semaphore>,
+    queue: Arc<Queue>,
     store: Arc<dyn Store>,
+    time: Arc<Steady>,
     scopes: Arc<Mutex<HashMap<DeviceId, (Scope, Instant)>>>,
 }
 
@@ -77,6 +65,8 @@ pub struct IngestParts {
     pub live: Arc<LiveHub>,
     /// Numbers about it.
     pub metrics: Arc<Metrics>,
+    /// Where times of receipt come from.
+    pub time: Arc<Steady>,
 }
 
 /// The running ingest.
@@ -86,25 +76,22 @@ pub struct Ingest {
 }
 
 /// The queue before its worker is started: the broker needs the handle first, the worker needs the broker.
-pub struct IngestQueue {
-    jobs: mpsc::Receiver<Job>,
-}
+pub struct IngestQueue(Arc<Queue>);
 
 impl Ingest {
     /// Makes the queue over a store.
     #[must_use]
-    pub fn queue(store: Arc<dyn Store>) -> (IngestHandle, IngestQueue) {
-        let (jobs, receiver) = mpsc::channel(QUEUE_EVENTS);
-        let room = Arc::new(Semaphore::new(QUEUE_BYTES / PERMIT_BYTES));
-        (IngestHandle { jobs, room, store, scopes: Arc::default() }, IngestQueue { jobs: receiver })
+    pub fn queue(store: Arc<dyn Store>, time: Arc<Steady>) -> (IngestHandle, IngestQueue) {
+        let queue = Arc::new(Queue::default());
+        (IngestHandle { queue: Arc::clone(&queue), store, time, scopes: Arc::default() }, IngestQueue(queue))
     }
 
     /// Starts the worker on a queue. `grace` is how long devices that were online may take to come back.
     #[must_use]
     pub(crate) fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, vital: &Vital) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let worker = Worker::new(parts);
-        let run = vital.watch("ingest", worker.run(queue.jobs, stopped, grace));
+        let worker = Worker::new(queue.0, parts);
+        let run = vital.watch("ingest", worker.run(stopped, grace));
         Self { worker: tokio::spawn(run), stop }
     }
 
@@ -123,8 +110,12 @@ impl Ingest {
 impl IngestHandle {
     /// How many events wait for the worker, and how many bytes of publishes are between the broker and their commit.
     pub(crate) fn depth(&self) -> (usize, usize) {
-        let taken = (QUEUE_BYTES / PERMIT_BYTES).saturating_sub(self.room.available_permits());
-        (self.jobs.max_capacity() - self.jobs.capacity(), taken * PERMIT_BYTES)
+        self.queue.depth()
+    }
+
+    /// Says whether events wait and nothing has been committed for [`STALLED`](super::STALLED).
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.queue.progress.is_stalled(Instant::now())
     }
 
     /// The device's project; none for a device that does not exist (any more).
@@ -139,7 +130,9 @@ impl IngestHandle {
         let found = match self.store.device_credentials(device).await {
             Ok(found) => found.map(|(scope, _)| scope),
             Err(error) => {
-                tracing::error!(%device, %error, "publish is let go, the device sends it again");
+                if let Some(more) = UNKNOWN.ask() {
+                    tracing::error!(%device, %error, more, "failed to look a device up; its publish is let go, the device sends it again");
+                }
                 None
             }
         }?;
@@ -154,13 +147,13 @@ impl IngestHandle {
     async fn queue(&self, device: DeviceId, bytes: usize, what: What) {
         let hand_over = async {
             let Some(scope) = self.scope(device).await else { return };
-            let permits = u32::try_from(bytes.min(QUEUE_BYTES) / PERMIT_BYTES + 1).unwrap_or(1);
-            // Both fail only when the cloud stops; the device will find the next one.
-            let Ok(room) = Arc::clone(&self.room).acquire_many_owned(permits).await else { return };
-            let _ = self.jobs.send(Job { scope, at: clock::now(), what, _room: room }).await;
+            let room = self.queue.room(scope, bytes).await;
+            self.queue.push(Job { scope, at: self.time.received(), what, room });
         };
         if tokio::time::timeout(PATIENCE, hand_over).await.is_err() {
-            tracing::warn!(%device, "ingest queue is full, the device sends again");
+            if let Some(more) = FULL.ask() {
+                tracing::warn!(%device, more, "ingest queue has no room for a publish; the device sends it again");
+            }
         }
     }
 }
@@ -176,7 +169,7 @@ impl Uplink for IngestHandle {
     async fn status(&self, device: DeviceId, payload: Bytes) {
         let what = match Status::decode(&payload) {
             Ok(status) => What::Status(status),
-            Err(error) => What::Publish(Err(format!("status: {error}"))),
+            Err(error) => What::Publish(Err(format!("status: {}", clip(&error.to_string(), 256)))),
         };
         self.queue(device, payload.len(), what).await;
     }
@@ -208,16 +201,17 @@ mod tests {
         store.create_project(&project, group, &[]).await.expect("created");
         let device = NewDevice { scope, name: "d".into(), group, secret: SecretHash::of(b"s") };
         store.create_device(&device).await.expect("created");
-        let (handle, mut queue) = Ingest::queue(Arc::clone(&store));
+        let time = Arc::new(Steady::new(Arc::new(crate::clock::now)));
+        let (handle, queue) = Ingest::queue(Arc::clone(&store), time);
         for _ in 0..2 {
             handle.message(scope.device, Bytes::from_static(b"{}")).await;
-            assert!(queue.jobs.try_recv().is_ok_and(|job| job.scope == scope));
+            assert!(queue.0.pop().is_some_and(|job| job.scope == scope));
         }
         let (token, scopes) = (TokenId::from_bytes([1; 16]), Scopes::ADMIN);
         let by = Principal { project: scope.project, token, name: "t".into(), scopes };
         store.change(scope.project, &by, Change::DeleteDevice(scope.device), 1).await.expect("deleted");
         handle.revoked(scope.device).await;
         handle.message(scope.device, Bytes::from_static(b"{}")).await;
-        assert!(queue.jobs.try_recv().is_err());
+        assert!(queue.0.pop().is_none());
     }
 }

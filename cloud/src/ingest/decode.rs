@@ -34,7 +34,8 @@ pub(super) enum Decoded {
 /// The reason why the publish as a whole means nothing.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     match Up::decode(bytes).map_err(|error| clip(&error.to_string(), 256).to_owned())? {
-        Up::Hello(hello) => check_hello(&hello).map(|()| Decoded::Hello(hello)),
+        // Nothing here asks for the names of a device's abilities, and there may be any number of them.
+        Up::Hello(hello) => check_hello(&hello).map(|()| Decoded::Hello(Hello { capabilities: Vec::new(), ..hello })),
         Up::Batch(batch) => decode_batch(&batch),
         Up::Gap(gap) => decode_gap(&gap),
     }
@@ -135,6 +136,9 @@ fn check_update(mut report: UpdateReport) -> Result<Entry, String> {
     if report.directive.len() > MAX_ID_BYTES || report.sha256.len() > MAX_ID_BYTES {
         return Err(format!("update names a directive or a release with more than {MAX_ID_BYTES} bytes"));
     }
+    if [&report.directive, &report.sha256].iter().any(|id| id.chars().any(char::is_control)) {
+        return Err("update names a directive or a release with a control character".into());
+    }
     report.detail = report.detail.map(clipped);
     Ok(Entry::Update(report))
 }
@@ -142,8 +146,11 @@ fn check_update(mut report: UpdateReport) -> Result<Entry, String> {
 fn check_facts(facts: Box<DeviceFacts>) -> Result<Entry, String> {
     let lists = [&facts.capabilities, &facts.quarantined];
     let names = lists.iter().flat_map(|list| list.iter()).chain([&facts.board, &facts.abi, &facts.running_sha256]);
-    if lists.iter().any(|list| list.len() > MAX_NAMES) || names.into_iter().any(|name| name.len() > MAX_ID_BYTES) {
-        return Err(format!("facts hold more than {MAX_NAMES} names, or one with more than {MAX_ID_BYTES} bytes"));
+    let is_odd = |name: &String| name.len() > MAX_ID_BYTES || name.chars().any(char::is_control);
+    if lists.iter().any(|list| list.len() > MAX_NAMES) || names.into_iter().any(is_odd) {
+        return Err(format!(
+            "facts hold more than {MAX_NAMES} names, or one that is not at most {MAX_ID_BYTES} bytes of plain text"
+        ));
     }
     let numbers = [facts.root_version, facts.counter, facts.running_seq, facts.floor, facts.free];
     if numbers.iter().any(|number| *number > MAX_SEQ) {

@@ -11,12 +11,19 @@ use serde_json::value::RawValue;
 use crate::model::{Scope, StoredMessage, UnixMs};
 
 mod actor;
+mod commit;
 mod decode;
 mod notice;
+mod pace;
+mod presences;
+mod progress;
+mod queue;
+mod resend;
 pub mod stream;
 mod worker;
 
 pub use actor::{Ingest, IngestHandle, IngestParts, IngestQueue};
+pub(crate) use progress::STALLED;
 
 /// Records or a gap of one stream, decoded and validated, ready for a transaction.
 #[derive(Debug, Clone)]
@@ -29,6 +36,51 @@ pub struct Upload {
     pub received: UnixMs,
     /// What it carries.
     pub body: UploadBody,
+}
+
+/// Something that a device causes and that the ingest commits, together with what others cause.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Records, a gap or an announcement of a stream.
+    Upload(Upload),
+    /// What a connection says of its device.
+    Device {
+        /// The device.
+        scope: Scope,
+        /// When the cloud received it.
+        at: UnixMs,
+        /// Whether the device counts as online from now on; none to leave it as it is. A change is an entry in the history.
+        online: Option<bool>,
+        /// Version of the device's agent; none to leave it as it is.
+        agent_version: Option<String>,
+    },
+    /// An entry of the cloud's own in the device's history.
+    Notice {
+        /// The device.
+        scope: Scope,
+        /// When it is written.
+        at: UnixMs,
+        /// What it says.
+        payload: Box<RawValue>,
+    },
+}
+
+impl Write {
+    /// Returns the device that causes it.
+    #[must_use]
+    pub const fn scope(&self) -> Scope {
+        match self {
+            Self::Upload(Upload { scope, .. }) | Self::Device { scope, .. } | Self::Notice { scope, .. } => *scope,
+        }
+    }
+
+    /// Returns the time at which the cloud received its cause.
+    #[must_use]
+    pub const fn at(&self) -> UnixMs {
+        match self {
+            Self::Upload(Upload { received: at, .. }) | Self::Device { at, .. } | Self::Notice { at, .. } => *at,
+        }
+    }
 }
 
 /// What an [`Upload`] carries.
@@ -89,9 +141,12 @@ pub enum Entry {
     Log(LogLine),
 }
 
-/// What a transaction made of an [`Upload`].
-#[derive(Debug, Clone)]
+/// What a transaction made of a [`Write`].
+#[derive(Debug, Clone, Default)]
 pub struct Outcome {
+    /// Whether it was left alone because the project has no room for the entries that it would cause: nothing of it is stored, and
+    /// the device keeps it.
+    pub left: bool,
     /// Highest contiguous number now present.
     pub upto: u64,
     /// The highest number with a record that is remembered, and the record's fingerprint.

@@ -1,11 +1,11 @@
 use std::collections::HashMap;
+use std::time::Duration;
 
 use iottly_protocol::DeviceId;
+use tokio::time::Instant;
 
-use crate::model::UnixMs;
-
-/// A device's protocol errors are written at most this often, milliseconds.
-const EVERY_MS: UnixMs = 60_000;
+/// A device's protocol errors are written at most this often.
+const EVERY: Duration = Duration::from_secs(60);
 /// Devices whose errors are counted apart; beyond, new ones wait until an old entry is due.
 const DEVICES: usize = 10_000;
 
@@ -17,23 +17,23 @@ pub(super) struct Notices {
 
 #[derive(Debug)]
 struct Seen {
-    written: UnixMs,
+    written: Instant,
     since: u64,
 }
 
 impl Notices {
     /// Counts an error; returns how many errors the entry to write now stands for.
-    pub(super) fn report(&mut self, device: DeviceId, now: UnixMs) -> Option<u64> {
+    pub(super) fn report(&mut self, device: DeviceId, now: Instant) -> Option<u64> {
         if let Some(seen) = self.devices.get_mut(&device) {
             seen.since += 1;
-            if (0..EVERY_MS).contains(&(now - seen.written)) {
+            if seen.is_recent(now) {
                 return None;
             }
             seen.written = now;
             return Some(std::mem::take(&mut seen.since));
         }
         if self.devices.len() >= DEVICES {
-            self.devices.retain(|_, seen| (0..EVERY_MS).contains(&(now - seen.written)));
+            self.devices.retain(|_, seen| seen.is_recent(now));
             if self.devices.len() >= DEVICES {
                 return None;
             }
@@ -43,34 +43,40 @@ impl Notices {
     }
 }
 
+impl Seen {
+    fn is_recent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.written) < EVERY
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_flood_of_errors_is_counted_not_written() {
-        let mut notices = Notices::default();
+        let (mut notices, start) = (Notices::default(), Instant::now());
         let device = DeviceId::from_bytes([1; 16]);
-        assert_eq!(notices.report(device, 1_000), Some(1));
+        assert_eq!(notices.report(device, start), Some(1));
         for n in 0..500 {
-            assert_eq!(notices.report(device, 1_001 + n), None);
+            assert_eq!(notices.report(device, start + Duration::from_millis(n)), None);
         }
-        assert_eq!(notices.report(device, 1_000 + EVERY_MS), Some(501));
+        assert_eq!(notices.report(device, start + EVERY), Some(501));
     }
 
     #[test]
     fn the_table_is_bounded_and_renews_itself() {
-        let mut notices = Notices::default();
+        let (mut notices, start) = (Notices::default(), Instant::now());
         let device = |n: usize| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&(n as u64).to_le_bytes());
             DeviceId::from_bytes(bytes)
         };
         for n in 0..DEVICES {
-            assert_eq!(notices.report(device(n), 0), Some(1));
+            assert_eq!(notices.report(device(n), start), Some(1));
         }
-        assert_eq!(notices.report(device(DEVICES), 1), None);
-        assert_eq!(notices.report(device(DEVICES), EVERY_MS), Some(1));
+        assert_eq!(notices.report(device(DEVICES), start), None);
+        assert_eq!(notices.report(device(DEVICES), start + EVERY), Some(1));
         assert_eq!(notices.devices.len(), 1);
     }
 }

@@ -1,151 +1,258 @@
 //! The one task that commits what devices sent and tells them so.
 
-use std::collections::HashMap;
-use std::future::Future;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use iottly_protocol::limits::clip;
-use iottly_protocol::{Ack, Down, Hello, StreamCheck, StreamId, StreamPosition, Welcome};
+use iottly_protocol::{Ack, DeviceId, Down, Hello, StreamCheck, StreamId, StreamPosition, Welcome};
 use serde_json::value::to_raw_value;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::actor::{IngestParts, Job, What};
+use super::actor::IngestParts;
+use super::commit::Committer;
 use super::decode::Decoded;
 use super::notice::Notices;
-use super::{Outcome, Upload, UploadBody};
+use super::presences::Presences;
+use super::queue::{Job, Queue, What};
+use super::resend::Resends;
+use super::{Outcome, Upload, UploadBody, Write};
 use crate::broker::Broker;
-use crate::clock;
 use crate::command::CommandService;
-use crate::device_config::DeviceConfigs;
 use crate::live::LiveHub;
-use crate::metrics::Metrics;
-use crate::model::{Scope, StoredMessage, UnixMs};
-use crate::presence::{Event, Presence};
+use crate::model::{Scope, UnixMs};
+use crate::presence::Event;
 use crate::rollout::Rollouts;
-use crate::store::{Result, Store, StoreError};
+use crate::steady::Steady;
+use crate::store::Store;
 
 /// Most records in one transaction, unless a single publish holds more.
 const GROUP_ROWS: usize = 1000;
+/// Most bytes of publishes in one transaction, unless a single one is larger.
+const GROUP_BYTES: usize = 4 << 20;
+/// Jobs of devices that go alone (see [`Committer`]) between two groups of all others.
+const APART_JOBS: usize = 4;
 /// How often the broker is asked whether the devices that count as online are connected.
 const RECONCILE: Duration = Duration::from_secs(30);
-/// Waits between attempts on a store that fails.
+/// Waits between attempts to read at the start which devices were online: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 pub(super) struct Worker {
+    queue: Arc<Queue>,
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     commands: Arc<CommandService>,
-    configs: Arc<DeviceConfigs>,
     rollouts: Arc<Rollouts>,
     live: Arc<LiveHub>,
-    metrics: Arc<Metrics>,
-    /// One entry per device that was heard since the start or was online before; as many as there are devices.
-    presence: HashMap<Scope, Presence>,
+    time: Arc<Steady>,
+    committer: Committer,
+    presences: Presences,
     notices: Notices,
-    /// Sending of settings and open commands, one task per hello.
-    resends: JoinSet<()>,
+    resends: Resends,
+    late: LateHellos,
+    /// Jobs of devices whose writes go alone; the queue's bounds hold for them too.
+    apart: VecDeque<Job>,
 }
 
-/// What a group of publishes asks for: uploads for one transaction, and the answers after it.
+/// What a group of jobs asks for: writes for one transaction, and the answers after it.
 #[derive(Default)]
 struct Group {
-    uploads: Vec<Upload>,
+    writes: Vec<Write>,
     answers: Vec<Answer>,
+    /// Held until the group is committed, for the room that they take.
+    jobs: Vec<Job>,
 }
 
 enum Answer {
-    /// The uploads `at..at + n` announce the streams of this hello.
+    /// The writes `at..at + n` announce the streams of this hello.
     Welcome(Scope, Hello, usize),
-    /// The upload `at` gets an ack.
+    /// The write `at` gets an ack.
     Ack(Scope, StreamId, usize),
 }
 
+/// Hellos that came too soon after the one before: the newest of each device, with the moment when it is answered.
+#[derive(Default)]
+struct LateHellos {
+    jobs: HashMap<DeviceId, (Instant, Job)>,
+    order: BTreeSet<(Instant, DeviceId)>,
+}
+
+impl LateHellos {
+    fn put(&mut self, at: Instant, job: Job) {
+        let device = job.scope.device;
+        let at = self.jobs.get(&device).map_or(at, |(at, _)| *at);
+        self.order.insert((at, device));
+        self.jobs.insert(device, (at, job));
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<Job> {
+        let due = *self.order.first().filter(|(at, _)| *at <= now)?;
+        self.order.remove(&due);
+        self.jobs.remove(&due.1).map(|(_, job)| job)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.order.first().map(|(at, _)| *at)
+    }
+}
+
 impl Worker {
-    pub(super) fn new(parts: IngestParts) -> Self {
-        let IngestParts { store, broker, commands, configs, rollouts, live, metrics } = parts;
-        let (presence, notices, resends) = (HashMap::new(), Notices::default(), JoinSet::new());
-        Self { store, broker, commands, configs, rollouts, live, metrics, presence, notices, resends }
+    pub(super) fn new(queue: Arc<Queue>, parts: IngestParts) -> Self {
+        let IngestParts { store, broker, commands, configs, rollouts, live, metrics, time } = parts;
+        let resends = Resends::new(Arc::clone(&commands), configs, Arc::clone(&rollouts));
+        let committer = Committer::new(Arc::clone(&store), metrics, Arc::clone(&queue));
+        let (presences, notices, late, apart) =
+            (Presences::default(), Notices::default(), LateHellos::default(), VecDeque::new());
+        Self { queue, store, broker, commands, rollouts, live, time, committer, presences, notices, resends, late, apart }
     }
 
     /// Runs until it is stopped and the queue is empty.
-    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, mut stop: oneshot::Receiver<()>, grace: Duration) {
-        for scope in persist("presence", || self.store.online_devices()).await {
-            self.presence.insert(scope, Presence::assumed_online());
-        }
+    pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>, grace: Duration) {
+        self.take_up_presence().await;
         let mut reconcile = tokio::time::interval_at(Instant::now() + grace, RECONCILE);
         reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut batch = Vec::new();
+        let mut stopped = false;
         loop {
+            let next = [self.late.next(), self.presences.next_due()].into_iter().flatten().min();
             tokio::select! {
-                received = jobs.recv() => match received {
-                    Some(job) => batch.push(job),
-                    None => break,
-                },
-                _ = &mut stop, if !jobs.is_closed() => jobs.close(),
+                open = self.queue.ready() => if !open { break },
+                _ = &mut stop, if !stopped => {
+                    stopped = true;
+                    self.queue.close();
+                }
+                () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
                 _ = reconcile.tick() => self.reconcile().await,
             }
-            self.drain(&mut jobs, &mut batch).await;
+            while self.round().await {}
+            self.queue.idle();
         }
     }
 
-    /// Commits the first job at once with everything that came while the last commit ran.
-    async fn drain(&mut self, jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>) {
-        while !batch.is_empty() {
-            let mut rows: usize = batch.iter().map(Job::rows).sum();
-            while rows < GROUP_ROWS {
-                let Ok(job) = jobs.try_recv() else { break };
-                rows += job.rows();
-                batch.push(job);
+    async fn take_up_presence(&mut self) {
+        let (mut wait, longest) = RETRY;
+        loop {
+            match self.store.online_devices().await {
+                Ok(online) => {
+                    online.into_iter().for_each(|scope| self.presences.assume_online(scope, Instant::now()));
+                    return;
+                }
+                Err(error) => {
+                    let retry_ms = wait.as_millis() as u64;
+                    tracing::error!(%error, "failed to read which devices were online; retrying in {retry_ms} ms");
+                }
             }
-            let mut group = Group::default();
-            // The permits in `batch` are held until the group is committed.
-            for job in batch.iter_mut() {
-                self.take(job, &mut group).await;
-            }
-            self.commit(group).await;
-            batch.clear();
-            if let Ok(job) = jobs.try_recv() {
-                batch.push(job);
-            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(longest);
         }
     }
 
-    async fn take(&mut self, job: &mut Job, group: &mut Group) {
-        let (scope, at) = (job.scope, job.at);
+    /// Commits what waits, together as far as one transaction goes; false when nothing did.
+    async fn round(&mut self) -> bool {
+        let (mut group, mut rows, mut bytes) = (Group::default(), 0, 0);
+        let (now, at) = (Instant::now(), self.time.received());
+        for (scope, online) in self.presences.due(now) {
+            group.writes.push(Write::Device { scope, at, online: Some(online), agent_version: None });
+        }
+        while rows < GROUP_ROWS && bytes < GROUP_BYTES {
+            let Some(job) = self.late.take_due(now).or_else(|| self.queue.pop()) else { break };
+            if self.committer.is_apart(job.scope.device) {
+                self.apart.push_back(job);
+                continue;
+            }
+            (rows, bytes) = (rows + job.rows(), bytes + job.bytes());
+            self.take(job, &mut group).await;
+        }
+        let mut worked = !group.jobs.is_empty() || !group.writes.is_empty();
+        self.commit(group).await;
+        for _ in 0..APART_JOBS {
+            let Some(job) = self.apart.pop_front() else { break };
+            let mut alone = Group::default();
+            self.take(job, &mut alone).await;
+            self.commit(alone).await;
+            worked = true;
+        }
+        worked
+    }
+
+    async fn take(&mut self, mut job: Job, group: &mut Group) {
+        let (scope, at, now) = (job.scope, job.at, Instant::now());
         match std::mem::replace(&mut job.what, What::Disconnected) {
             What::Publish(Ok(Decoded::Hello(hello))) => {
-                let version = clip(&hello.versions.agent, 64).to_owned();
-                self.presence(scope, Event::Hello(hello.conn), Some(&version), at).await;
-                let first = group.uploads.len();
-                group.uploads.extend(hello.streams.iter().map(|info| {
-                    let body = UploadBody::Announce { class: info.class, oldest: info.oldest, next: info.next };
-                    Upload { scope, stream: info.stream, received: at, body }
-                }));
-                group.answers.push(Answer::Welcome(scope, hello, first));
+                if let Err(due) = self.presences.hello(scope, now) {
+                    job.what = What::Publish(Ok(Decoded::Hello(hello)));
+                    self.late.put(due, job);
+                    return;
+                }
+                self.hello(scope, at, hello, group).await;
             }
             What::Publish(Ok(Decoded::Upload(stream, body))) => {
-                group.answers.push(Answer::Ack(scope, stream, group.uploads.len()));
-                group.uploads.push(Upload { scope, stream, received: at, body });
+                group.answers.push(Answer::Ack(scope, stream, group.writes.len()));
+                group.writes.push(Write::Upload(Upload { scope, stream, received: at, body }));
             }
-            What::Publish(Err(reason)) => self.protocol_error(scope, &reason, at).await,
+            What::Publish(Err(reason)) => self.protocol_error(scope, &reason, at, group),
             // With a connection up, this is the will of one that was taken over, or a goodbye that the disconnect follows.
             What::Status(status) if !status.online && self.broker.is_connected(scope.device).await => {}
-            What::Status(status) => self.presence(scope, Event::Status(status), None, at).await,
+            What::Status(status) => self.presence(scope, Event::Status(status), at, group),
             // A newer connection may have come while this event waited.
             What::Disconnected if self.broker.is_connected(scope.device).await => {}
-            What::Disconnected => self.presence(scope, Event::Disconnected, None, at).await,
+            What::Disconnected => self.presence(scope, Event::Disconnected, at, group),
         }
+        group.jobs.push(job);
+    }
+
+    async fn hello(&mut self, scope: Scope, at: UnixMs, hello: Hello, group: &mut Group) {
+        // A hello that had to wait may be that of a connection that is gone.
+        let online = if self.broker.is_connected(scope.device).await {
+            self.presences.handle(scope, Event::Hello(hello.conn), Instant::now())
+        } else {
+            None
+        };
+        let agent_version = Some(clip(&hello.versions.agent, 64).to_owned());
+        group.writes.push(Write::Device { scope, at, online, agent_version });
+        let first = group.writes.len();
+        group.writes.extend(hello.streams.iter().map(|info| {
+            let body = UploadBody::Announce { class: info.class, oldest: info.oldest, next: info.next };
+            Write::Upload(Upload { scope, stream: info.stream, received: at, body })
+        }));
+        group.answers.push(Answer::Welcome(scope, hello, first));
+    }
+
+    fn presence(&mut self, scope: Scope, event: Event, at: UnixMs, group: &mut Group) {
+        let online = self.presences.handle(scope, event, Instant::now());
+        if online.is_some() {
+            group.writes.push(Write::Device { scope, at, online, agent_version: None });
+        }
+    }
+
+    fn protocol_error(&mut self, scope: Scope, reason: &str, at: UnixMs, group: &mut Group) {
+        let Some(count) = self.notices.report(scope.device, Instant::now()) else { return };
+        let payload = serde_json::json!({"protocol": {"error": reason, "count": count}});
+        let payload = to_raw_value(&payload).expect("a JSON value serializes without failing");
+        group.writes.push(Write::Notice { scope, at, payload });
+    }
+
+    async fn reconcile(&mut self) {
+        self.presences.tidy(Instant::now());
+        let (at, mut group) = (self.time.received(), Group::default());
+        for scope in self.presences.online() {
+            if !self.broker.is_connected(scope.device).await {
+                self.presence(scope, Event::Disconnected, at, &mut group);
+            }
+            if group.writes.len() >= GROUP_ROWS {
+                self.commit(std::mem::take(&mut group)).await;
+            }
+        }
+        self.commit(group).await;
     }
 
     async fn commit(&mut self, group: Group) {
-        let Group { uploads, answers } = group;
-        if answers.is_empty() {
+        let Group { writes, answers, jobs } = group;
+        if writes.is_empty() && answers.is_empty() {
             return;
         }
-        let outcomes = self.ingest(uploads).await;
+        let outcomes = self.committer.commit(writes).await;
+        drop(jobs);
         for message in outcomes.iter().flatten().flat_map(|outcome| &outcome.stored) {
             self.live.publish(message);
         }
@@ -174,118 +281,22 @@ impl Worker {
         }
     }
 
-    /// Commits uploads, whatever it takes. None stands for an upload whose stream the database cannot read: it alone waits
-    /// for repair, unacknowledged, so that it does not stop everybody else.
-    async fn ingest(&self, uploads: Vec<Upload>) -> Vec<Option<Outcome>> {
-        let began = Instant::now();
-        match self.store.ingest(uploads.clone()).await {
-            Ok(outcomes) => {
-                let stored = outcomes.iter().map(|outcome| outcome.stored.len()).sum();
-                let refused = outcomes.iter().map(|outcome| outcome.refused.len()).sum();
-                self.metrics.committed(uploads.len(), stored, refused, began.elapsed());
-                return outcomes.into_iter().map(Some).collect();
-            }
-            Err(error) => tracing::error!(%error, uploads = uploads.len(), "ingest failed, trying again one by one"),
-        }
-        let mut outcomes = Vec::with_capacity(uploads.len());
-        for upload in uploads {
-            let (scope, stream) = (upload.scope, upload.stream);
-            let outcome = persist("ingest", || async {
-                match self.store.ingest(vec![upload.clone()]).await {
-                    Err(StoreError::Corrupt { table, field, reason }) => {
-                        tracing::error!(device = %scope.device, %stream, table, field, reason, "stream is unreadable, its uploads wait");
-                        Ok(None)
-                    }
-                    other => other.map(|mut outcomes| outcomes.pop()),
-                }
-            });
-            outcomes.push(outcome.await);
-        }
-        outcomes
-    }
-
     async fn welcome(&mut self, scope: Scope, hello: &Hello, outcomes: &[Option<Outcome>]) {
-        let known = || hello.streams.iter().zip(outcomes).filter_map(|(info, outcome)| Some((info.stream, outcome.as_ref()?)));
+        let known = || {
+            let outcomes = outcomes.iter().map(|outcome| outcome.as_ref().filter(|outcome| !outcome.left));
+            hello.streams.iter().zip(outcomes).filter_map(|(info, outcome)| Some((info.stream, outcome?)))
+        };
         let streams = known().map(|(stream, outcome)| StreamPosition { stream, upto: outcome.upto }).collect();
         let checks = known().filter_map(|(stream, outcome)| outcome.newest.map(|(seq, hash)| StreamCheck { stream, seq, hash }));
-        let time_ms = u64::try_from(clock::now()).unwrap_or(0);
+        let time_ms = u64::try_from(self.time.wall()).unwrap_or(0);
         let welcome = Welcome { conn: hello.conn, time_ms, streams, checks: checks.collect() };
         self.send(scope, &Down::Welcome(welcome)).await;
-        while self.resends.try_join_next().is_some() {}
-        let (commands, configs, rollouts) = (Arc::clone(&self.commands), Arc::clone(&self.configs), Arc::clone(&self.rollouts));
-        let counter = hello.directive_counter;
-        self.resends.spawn(async move {
-            if let Err(error) = configs.send(scope).await {
-                tracing::error!(device = %scope.device, %error, "settings wait for the next hello");
-            }
-            if let Err(error) = rollouts.greeted(scope, counter).await {
-                tracing::error!(device = %scope.device, %error, "an open directive waits for the next hello");
-            }
-            if let Err(error) = commands.resend(scope, clock::now()).await {
-                tracing::error!(device = %scope.device, %error, "open commands wait for the next hello");
-            }
-        });
-    }
-
-    async fn presence(&mut self, scope: Scope, event: Event, agent_version: Option<&str>, now: UnixMs) {
-        let known = self.presence.entry(scope).or_default();
-        let changed = known.handle(event);
-        let online = known.is_online();
-        if changed.is_none() && agent_version.is_none() {
-            return;
-        }
-        let stored = persist("presence", || self.store.set_presence(scope, online, agent_version, now)).await;
-        self.publish(stored);
-    }
-
-    async fn reconcile(&mut self) {
-        let online: Vec<Scope> = self.presence.iter().filter(|(_, known)| known.is_online()).map(|(scope, _)| *scope).collect();
-        for scope in online {
-            if !self.broker.is_connected(scope.device).await {
-                self.presence(scope, Event::Disconnected, None, clock::now()).await;
-            }
-        }
-    }
-
-    async fn protocol_error(&mut self, scope: Scope, reason: &str, now: UnixMs) {
-        let Some(count) = self.notices.report(scope.device, now) else { return };
-        let payload = serde_json::json!({"protocol": {"error": reason, "count": count}});
-        let payload = to_raw_value(&payload).expect("a JSON value serializes without failing");
-        let stored = persist("protocol error", || self.store.add_agent_message(scope, payload.clone(), now)).await;
-        self.publish(Some(stored));
-    }
-
-    fn publish(&self, stored: Option<StoredMessage>) {
-        if let Some(message) = stored {
-            self.live.publish(&message);
-        }
+        self.resends.start(scope, hello.directive_counter);
     }
 
     async fn send(&self, scope: Scope, down: &Down) {
         if let Err(error) = self.broker.publish(scope.device, down.encode().into()).await {
             tracing::debug!(device = %scope.device, kind = down.kind(), %error, "answer is lost, the device asks again");
         }
-    }
-}
-
-impl Job {
-    fn rows(&self) -> usize {
-        match &self.what {
-            What::Publish(Ok(Decoded::Upload(_, UploadBody::Records { records, .. }))) => records.len(),
-            _ => 1,
-        }
-    }
-}
-
-/// Repeats a write until the store takes it.
-async fn persist<T, F: Future<Output = Result<T>>>(what: &str, write: impl Fn() -> F) -> T {
-    let (mut wait, longest) = RETRY;
-    loop {
-        match write().await {
-            Ok(done) => return done,
-            Err(error) => tracing::error!(%error, what, retry_ms = wait.as_millis() as u64, "store failed"),
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(longest);
     }
 }

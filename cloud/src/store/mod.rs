@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use iottly_protocol::{CommandId, DeviceId, GroupId, MessageKind, ProjectId, StreamId};
 use serde_json::value::RawValue;
 
-use crate::ingest::{Outcome, Upload};
+use crate::ingest::{Outcome, Upload, Write};
 use crate::model::{
     AuditEntry, Branch, Change, Changed, CommandRecord, CommandStatus, ConfigState, Cursor, Definition, Device, Group, HourUsage,
     Idempotency, KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision, Rollout, RolloutId, RolloutMember,
@@ -16,6 +16,7 @@ use crate::model::{
 
 mod backend;
 mod backup;
+mod fault;
 mod outbox;
 #[allow(clippy::duplicate_mod, reason = "the shared SQL is compiled once for each database, under its types")]
 mod postgres;
@@ -26,6 +27,7 @@ pub mod webhooks;
 
 pub use backend::{Database, open};
 pub use backup::{backup, restore};
+pub use fault::Fault;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use webhooks::WebhookStore;
@@ -156,6 +158,29 @@ pub enum Submitted {
     Earlier(Box<CommandRecord>),
     /// The key was used for another request; nothing is stored.
     OtherRequest,
+    /// Too many commands wait for the device, or too many bytes of them; nothing is stored.
+    NoRoom,
+}
+
+/// Most commands in one page of what waits for a device.
+pub const PAGE_COMMANDS: usize = 64;
+
+/// How much may wait for one device, with the command that is to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandRoom {
+    /// Most commands without a final status.
+    pub commands: u64,
+    /// Most bytes of their values.
+    pub bytes: u64,
+}
+
+/// Commands without a final status, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenTotals {
+    /// How many.
+    pub commands: u64,
+    /// Bytes of their values.
+    pub bytes: u64,
 }
 
 /// The cloud's database.
@@ -179,8 +204,10 @@ pub trait Store: WebhookStore {
     /// The hours of which messages of a project are stored, oldest first, at most 10,000.
     async fn hours(&self, project: ProjectId) -> Result<Vec<HourUsage>>;
 
-    /// Erases some data of deleted devices, at most `limit` messages; false when nothing is left to erase.
+    /// Erases some data of one deleted device, at most `limit` rows of a table; false when nothing is to be erased now.
     async fn erase_step(&self, now: UnixMs, limit: usize) -> Result<bool>;
+    /// Erases some data of this deleted device, at most `limit` rows of a table; false when nothing of it is left.
+    async fn erase_device_step(&self, scope: Scope, limit: usize) -> Result<bool>;
 
     /// Deletes at most `limit` messages of a device that were received before `before`, oldest first; returns how many.
     async fn drop_older(&self, scope: Scope, before: UnixMs, limit: usize) -> Result<u64>;
@@ -232,8 +259,12 @@ pub trait Store: WebhookStore {
     /// One revision with what it holds.
     async fn revision(&self, project: ProjectId, branch: &str, number: u64) -> Result<Option<(Revision, Vec<Snippet>)>>;
 
+    /// Applies what devices cause in one transaction; the outcomes are in the order of the writes.
+    async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>>;
     /// Applies uploads of devices in one transaction; the outcomes are in the order of the uploads.
-    async fn ingest(&self, uploads: Vec<Upload>) -> Result<Vec<Outcome>>;
+    async fn ingest(&self, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
+        self.commit(uploads.into_iter().map(Write::Upload).collect()).await
+    }
     /// Position of a stream; 0 for one never seen.
     async fn stream_upto(&self, scope: Scope, stream: StreamId) -> Result<u64>;
 
@@ -244,10 +275,17 @@ pub trait Store: WebhookStore {
         online: bool,
         agent_version: Option<&str>,
         now: UnixMs,
-    ) -> Result<Option<StoredMessage>>;
+    ) -> Result<Option<StoredMessage>> {
+        let agent_version = agent_version.map(str::to_owned);
+        let write = Write::Device { scope, at: now, online: Some(online), agent_version };
+        Ok(self.commit(vec![write]).await?.pop().and_then(|mut outcome| outcome.stored.pop()))
+    }
 
-    /// Writes an `iottlyagent` entry of the cloud's own into a device's history.
-    async fn add_agent_message(&self, scope: Scope, payload: Box<RawValue>, now: UnixMs) -> Result<StoredMessage>;
+    /// Writes an `iottlyagent` entry of the cloud's own into a device's history; none when the project has no room for it.
+    async fn add_agent_message(&self, scope: Scope, payload: Box<RawValue>, now: UnixMs) -> Result<Option<StoredMessage>> {
+        let outcome = self.commit(vec![Write::Notice { scope, at: now, payload }]).await?.pop();
+        Ok(outcome.and_then(|mut outcome| outcome.stored.pop()))
+    }
 
     /// Entries of a device's history, newest first, at most `limit`.
     async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>>;
@@ -264,8 +302,12 @@ pub trait Store: WebhookStore {
     /// Newest lines of a device's log, newest first, at most `limit`.
     async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>>;
 
-    /// Stores a command as queued; once for all requests with one key.
-    async fn create_command(&self, command: &NewCommand, key: Option<&Idempotency>) -> Result<Submitted>;
+    /// Stores a command as queued, unless too much waits for its device; once for all requests with one key.
+    async fn create_command(&self, command: &NewCommand, key: Option<&Idempotency>, room: &CommandRoom) -> Result<Submitted>;
+    /// What became of the request that had this key before; none when no request had it.
+    async fn submitted(&self, scope: Scope, key: &Idempotency) -> Result<Option<Submitted>>;
+    /// What waits for the devices of a project, in numbers.
+    async fn open_totals(&self, project: ProjectId) -> Result<OpenTotals>;
     /// Forgets the keys of requests that came before `before`; returns how many.
     async fn forget_keys(&self, before: UnixMs) -> Result<u64>;
     /// Commands of a device, newest first.
@@ -278,6 +320,9 @@ pub trait Store: WebhookStore {
     async fn command(&self, scope: Scope, id: CommandId) -> Result<Option<CommandRecord>>;
     /// Commands of a device that have no final status, oldest first.
     async fn open_commands(&self, scope: Scope) -> Result<Vec<CommandRecord>>;
+    /// The oldest commands of a device without a final status that come after `after`: as many as hold `bytes` of values, at least
+    /// one if there is any, and at most 64.
+    async fn open_page(&self, scope: Scope, after: Option<(UnixMs, CommandId)>, bytes: usize) -> Result<Vec<CommandRecord>>;
     /// Marks a queued command as sent; does nothing when it is past that.
     async fn mark_sent(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()>;
     /// Expires the commands whose time passed before the device journaled them; returns how many.

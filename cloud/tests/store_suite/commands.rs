@@ -1,10 +1,12 @@
 use iottly_cloud::ingest::{Entry, Upload, UploadBody};
 use iottly_cloud::model::{CommandStatus, Idempotency, NewCommand, Scope, TokenId, UnixMs};
-use iottly_cloud::store::{CommandQuery, Submitted};
+use iottly_cloud::store::{CommandQuery, CommandRoom, Submitted};
 use iottly_protocol::{CommandId, CommandResult, CommandState, ProjectId, StreamId};
 use serde_json::value::RawValue;
 
 use super::Setup;
+
+const ROOM: CommandRoom = CommandRoom { commands: 1000, bytes: 1 << 20 };
 
 fn command(scope: Scope, byte: u8, created: UnixMs) -> NewCommand {
     let values = RawValue::from_string(r#"{"content":"hi"}"#.to_owned()).expect("JSON");
@@ -21,7 +23,7 @@ async fn report(setup: &Setup, seq: u64, id: CommandId, state: CommandState, det
 pub(crate) async fn a_command_goes_its_way(setup: Setup) {
     let Setup { store, scope, .. } = &setup;
     for byte in 1..=5 {
-        let submitted = store.create_command(&command(*scope, byte, i64::from(byte)), None).await.expect("stores");
+        let submitted = store.create_command(&command(*scope, byte, i64::from(byte)), None, &ROOM).await.expect("stores");
         assert!(matches!(submitted, Submitted::New));
     }
     let id = |byte: u8| CommandId::from_bytes([byte; 16]);
@@ -61,26 +63,30 @@ pub(crate) async fn a_key_stands_for_one_request(setup: Setup) {
     let key =
         |name: &str, request: u8| Idempotency { token: TokenId::from_bytes([1; 16]), key: name.into(), request: [request; 32] };
     let first = command(*scope, 1, 1);
-    assert!(matches!(store.create_command(&first, Some(&key("a", 1))).await.expect("stores"), Submitted::New));
-    let again = store.create_command(&command(*scope, 2, 2), Some(&key("a", 1))).await.expect("finds");
+    assert!(matches!(store.create_command(&first, Some(&key("a", 1)), &ROOM).await.expect("stores"), Submitted::New));
+    let again = store.create_command(&command(*scope, 2, 2), Some(&key("a", 1)), &ROOM).await.expect("finds");
     assert!(matches!(again, Submitted::Earlier(earlier) if earlier.id == first.id));
-    let other = store.create_command(&command(*scope, 3, 3), Some(&key("a", 2))).await.expect("finds");
+    let other = store.create_command(&command(*scope, 3, 3), Some(&key("a", 2)), &ROOM).await.expect("finds");
     assert!(matches!(other, Submitted::OtherRequest));
     assert!(store.command(*scope, CommandId::from_bytes([3; 16])).await.expect("reads").is_none());
     // Two processes at once.
     let another = setup.another().await;
     let (four, five, shared) = (command(*scope, 4, 4), command(*scope, 5, 5), key("b", 1));
-    let (one, two) = tokio::join!(store.create_command(&four, Some(&shared)), another.create_command(&five, Some(&shared)));
+    let (one, two) =
+        tokio::join!(store.create_command(&four, Some(&shared), &ROOM), another.create_command(&five, Some(&shared), &ROOM));
     let new = [one.expect("stores"), two.expect("stores")].iter().filter(|submitted| matches!(submitted, Submitted::New)).count();
     assert_eq!(new, 1);
     assert_eq!(store.forget_keys(2).await.expect("forgets"), 1);
-    assert!(matches!(store.create_command(&command(*scope, 6, 6), Some(&key("a", 2))).await.expect("stores"), Submitted::New));
+    assert!(matches!(
+        store.create_command(&command(*scope, 6, 6), Some(&key("a", 2)), &ROOM).await.expect("stores"),
+        Submitted::New
+    ));
 }
 
 pub(crate) async fn lists_page_without_overlap(setup: Setup) {
     let Setup { store, scope, .. } = &setup;
     for byte in 1..=9 {
-        store.create_command(&command(*scope, byte, i64::from(byte / 3)), None).await.expect("stores");
+        store.create_command(&command(*scope, byte, i64::from(byte / 3)), None, &ROOM).await.expect("stores");
     }
     store.cancel_command(*scope, CommandId::from_bytes([4; 16]), 20).await.expect("cancels");
     let (mut before, mut seen) = (None, Vec::new());
@@ -93,4 +99,68 @@ pub(crate) async fn lists_page_without_overlap(setup: Setup) {
     assert_eq!(seen, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
     let cancelled = CommandQuery { status: Some(CommandStatus::Cancelled), before: None, limit: 10 };
     assert_eq!(store.commands(*scope, &cancelled).await.expect("reads").len(), 1);
+}
+
+pub(crate) async fn what_waits_for_a_device_has_a_bound_that_holds_for_requests_at_once(setup: Setup) {
+    let Setup { store, scope, .. } = &setup;
+    let another = setup.another().await;
+    let few = CommandRoom { commands: 10, ..ROOM };
+    let submit = |byte: u8| {
+        let (store, scope) = (if byte.is_multiple_of(2) { store } else { &another }, *scope);
+        async move { store.create_command(&command(scope, byte, 1), None, &few).await.expect("answers") }
+    };
+    let submitted = futures_util::future::join_all((1..=32).map(submit)).await;
+    let new = submitted.iter().filter(|submitted| matches!(submitted, Submitted::New)).count();
+    let full = submitted.iter().filter(|submitted| matches!(submitted, Submitted::NoRoom)).count();
+    assert_eq!((new, full, store.open_commands(*scope).await.expect("reads").len()), (10, 22, 10));
+    // Bytes are bounded as well: each of these has 16.
+    let small = CommandRoom { commands: 1000, bytes: 12 * 16 };
+    for byte in 40..50 {
+        let fits =
+            matches!(store.create_command(&command(*scope, byte, 1), None, &small).await.expect("answers"), Submitted::New);
+        assert_eq!(fits, byte < 42, "{byte}");
+    }
+    let totals = store.open_totals(scope.project).await.expect("counts");
+    assert_eq!((totals.commands, totals.bytes), (12, 12 * 16));
+    // A refused request does not use its key up, and what was stored under one is found.
+    let key = Idempotency { token: TokenId::from_bytes([1; 16]), key: "k".into(), request: [1; 32] };
+    assert!(matches!(store.create_command(&command(*scope, 60, 1), Some(&key), &few).await.expect("answers"), Submitted::NoRoom));
+    assert!(store.submitted(*scope, &key).await.expect("reads").is_none());
+    assert!(matches!(store.create_command(&command(*scope, 60, 1), Some(&key), &ROOM).await.expect("answers"), Submitted::New));
+    let found = store.submitted(*scope, &key).await.expect("reads");
+    assert!(matches!(found, Some(Submitted::Earlier(record)) if record.id == CommandId::from_bytes([60; 16])));
+    let other = Idempotency { request: [2; 32], ..key };
+    assert!(matches!(store.submitted(*scope, &other).await.expect("reads"), Some(Submitted::OtherRequest)));
+}
+
+pub(crate) async fn what_waits_is_read_in_pages_of_bytes(setup: Setup) {
+    let Setup { store, scope, .. } = &setup;
+    for byte in 1..=200 {
+        store.create_command(&command(*scope, byte, i64::from(byte / 7)), None, &ROOM).await.expect("stores");
+    }
+    for (bytes, pages) in [(1, 200), (16 * 10, 20), (16 * 10 + 15, 20), (1 << 20, 4)] {
+        let (mut after, mut seen, mut count) = (None, Vec::new(), 0);
+        loop {
+            let page = store.open_page(*scope, after, bytes).await.expect("reads");
+            let Some(last) = page.last() else { break };
+            after = Some((last.created, last.id));
+            count += 1;
+            seen.extend(page.iter().map(|command| command.id.as_bytes()[0]));
+        }
+        assert_eq!((count, seen), (pages, (1..=200).collect::<Vec<_>>()), "{bytes}");
+    }
+}
+
+pub(crate) async fn no_deadline_is_further_away_than_one_may_be(setup: Setup) {
+    let Setup { store, scope, .. } = &setup;
+    let years = 10 * 365 * 24 * 60 * 60 * 1000;
+    let month = iottly_cloud::command::MAX_TTL_MS;
+    // Sent while the clock was ahead by ten years.
+    store.create_command(&command(*scope, 1, years), None, &ROOM).await.expect("stores");
+    assert_eq!(store.expire_commands(1_000).await.expect("looks"), 0);
+    assert_eq!(
+        store.command(*scope, CommandId::from_bytes([1; 16])).await.expect("reads").expect("exists").expires,
+        1_000 + month
+    );
+    assert_eq!(store.expire_commands(1_000 + month).await.expect("expires"), 1);
 }

@@ -95,7 +95,7 @@ pub(crate) async fn pages_by_number_select_and_sort(setup: Setup) {
     let Setup { store, scope, .. } = setup;
     store.ingest(vec![upload(scope, 1, 1, 7, 1_000), upload(scope, 1, 8, 3, 5_000)]).await.expect("commits");
     let payload = RawValue::from_string(r#"{"b":1,"a":1,"b":2}"#.to_owned()).expect("JSON");
-    let own = store.add_agent_message(scope, payload, 6_000).await.expect("writes");
+    let own = store.add_agent_message(scope, payload, 6_000).await.expect("writes").expect("there is room");
     let page = async |query: PageQuery| {
         let found = store.page(scope, &query).await.expect("reads");
         found.iter().map(|message| message.payload.get().to_owned()).collect::<Vec<_>>()

@@ -15,6 +15,7 @@ use crate::cluster;
 
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod bounds;
 pub(crate) mod commands;
 pub(crate) mod history;
 pub(crate) mod limits;

@@ -28,9 +28,9 @@ pub(super) async fn snapshot(pool: &Pool) -> Result<PgTransaction<'static>, sqlx
 
 /// Reads a project's row so that no other change of the project happens until the transaction ends.
 pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1 FOR NO KEY UPDATE";
-/// Reads what is to be erased, the oldest first, and keeps others from erasing it at the same time.
-pub(super) const ERASURES: &str =
-    "SELECT project, device, requested FROM erasures ORDER BY requested, device LIMIT 1000 FOR UPDATE";
+/// Reads the device that is to be erased next, and keeps others from erasing it at the same time.
+pub(super) const ERASURE: &str = "SELECT project, device, requested FROM erasures WHERE due <= $1 OR due > $2 \
+     ORDER BY due, device LIMIT 1 FOR UPDATE SKIP LOCKED";
 
 /// Locks the rows of a query.
 pub(super) const FOR_UPDATE: &str = " FOR UPDATE";

@@ -1,9 +1,9 @@
-use iottly_protocol::{CommandId, CommandResult, CommandState};
+use iottly_protocol::{CommandId, CommandResult, CommandState, ProjectId};
 
 use super::db::{self, Conn, Pool, Row};
 use super::{codec, taken};
 use crate::model::{CommandRecord, CommandStatus, Idempotency, NewCommand, Scope, UnixMs};
-use crate::store::{CommandQuery, Result, Submitted};
+use crate::store::{CommandQuery, CommandRoom, OpenTotals, PAGE_COMMANDS, Result, Submitted};
 
 /// Detail of a command that the cloud expired: a guess that the device's own word may still correct.
 const PRESUMED: &str = "the device did not report the command in time";
@@ -19,6 +19,9 @@ macro_rules! select {
     };
 }
 
+/// Most commands that one statement expires.
+const EXPIRED: i64 = 1000;
+
 pub(super) async fn create(connection: &mut Conn, command: &NewCommand) -> Result<()> {
     sqlx::query(
         "INSERT INTO commands (project, device, id, cmd_type, body, status, created, expires, changed) \
@@ -27,7 +30,7 @@ pub(super) async fn create(connection: &mut Conn, command: &NewCommand) -> Resul
     .bind(&command.scope.project.as_bytes()[..])
     .bind(&command.scope.device.as_bytes()[..])
     .bind(&command.id.as_bytes()[..])
-    .bind(&command.cmd_type)
+    .bind(codec::text(&command.cmd_type))
     .bind(command.values.get())
     .bind(codec::status_code(CommandStatus::Queued))
     .bind(command.created)
@@ -38,9 +41,17 @@ pub(super) async fn create(connection: &mut Conn, command: &NewCommand) -> Resul
     Ok(())
 }
 
-/// Stores a command, unless a request with the same key did so before: then that one's command is the answer.
-pub(super) async fn submit(connection: &mut Conn, command: &NewCommand, key: Option<&Idempotency>) -> Result<Submitted> {
+/// Stores a command, unless a request with the same key did so before, whose command is the answer then, or too much waits for its
+/// device.
+pub(super) async fn submit(
+    connection: &mut Conn,
+    command: &NewCommand,
+    key: Option<&Idempotency>,
+    room: &CommandRoom,
+) -> Result<Submitted> {
     let mut tx = db::begin(connection).await?;
+    // What waits is counted and added to in one go.
+    db::lock_devices(&mut tx, std::iter::once(command.scope)).await?;
     if let Some(key) = key {
         let claimed = sqlx::query(
             "INSERT INTO idempotency (project, token, name, request, device, command, created) VALUES ($1, $2, $3, $4, $5, $6, $7) \
@@ -56,32 +67,65 @@ pub(super) async fn submit(connection: &mut Conn, command: &NewCommand, key: Opt
         .execute(&mut *tx)
         .await?;
         if claimed.rows_affected() == 0 {
-            return earlier(&mut tx, command, key).await;
+            let earlier = earlier(&mut tx, command.scope, key).await?;
+            return Ok(earlier.unwrap_or(Submitted::OtherRequest));
         }
+    }
+    let waiting = sqlx::query(
+        "SELECT count(*) AS n, CAST(coalesce(sum(octet_length(body)), 0) AS BIGINT) AS bytes FROM commands \
+         WHERE project = $1 AND device = $2 AND status < 3",
+    )
+    .bind(&command.scope.project.as_bytes()[..])
+    .bind(&command.scope.device.as_bytes()[..])
+    .fetch_one(&mut *tx)
+    .await?;
+    let waiting = totals(&waiting)?;
+    if waiting.commands >= room.commands || waiting.bytes.saturating_add(command.values.get().len() as u64) > room.bytes {
+        return Ok(Submitted::NoRoom);
     }
     create(&mut tx, command).await?;
     tx.commit().await?;
     Ok(Submitted::New)
 }
 
-async fn earlier(tx: &mut Conn, command: &NewCommand, key: &Idempotency) -> Result<Submitted> {
+/// What waits for the devices of a project, in numbers.
+pub(super) async fn open_totals(pool: &Pool, project: ProjectId) -> Result<OpenTotals> {
+    let query = sqlx::query(
+        "SELECT count(*) AS n, CAST(coalesce(sum(octet_length(body)), 0) AS BIGINT) AS bytes FROM commands \
+         WHERE project = $1 AND status < 3",
+    );
+    totals(&query.bind(&project.as_bytes()[..]).fetch_one(pool).await?)
+}
+
+fn totals(row: &Row) -> Result<OpenTotals> {
+    let number = |field| codec::unsigned(codec::get(row, field)?, "commands", field);
+    Ok(OpenTotals { commands: number("n")?, bytes: number("bytes")? })
+}
+
+/// What became of the request that had this key before.
+pub(super) async fn submitted(pool: &Pool, scope: Scope, key: &Idempotency) -> Result<Option<Submitted>> {
+    earlier(&mut *pool.acquire().await?, scope, key).await
+}
+
+async fn earlier(connection: &mut Conn, scope: Scope, key: &Idempotency) -> Result<Option<Submitted>> {
     let row = sqlx::query("SELECT request, device, command FROM idempotency WHERE project = $1 AND token = $2 AND name = $3")
-        .bind(&command.scope.project.as_bytes()[..])
+        .bind(&scope.project.as_bytes()[..])
         .bind(&key.token.as_bytes()[..])
         .bind(&key.key)
-        .fetch_one(&mut *tx)
+        .fetch_optional(&mut *connection)
         .await?;
-    let same_device = codec::bytes::<16>(&row, "idempotency", "device")? == *command.scope.device.as_bytes();
+    let Some(row) = row else { return Ok(None) };
+    let same_device = codec::bytes::<16>(&row, "idempotency", "device")? == *scope.device.as_bytes();
     if !same_device || codec::bytes::<32>(&row, "idempotency", "request")? != key.request {
-        return Ok(Submitted::OtherRequest);
+        return Ok(Some(Submitted::OtherRequest));
     }
     let row = sqlx::query(select!("project = $1 AND device = $2 AND id = $3"))
-        .bind(&command.scope.project.as_bytes()[..])
-        .bind(&command.scope.device.as_bytes()[..])
+        .bind(&scope.project.as_bytes()[..])
+        .bind(&scope.device.as_bytes()[..])
         .bind(&codec::bytes::<16>(&row, "idempotency", "command")?[..])
-        .fetch_one(tx)
+        .fetch_one(connection)
         .await?;
-    Ok(Submitted::Earlier(Box::new(record(&row)?)))
+    Ok(Some(Submitted::Earlier(Box::new(record(&row)?))))
 }
 
 /// Forgets keys of requests before `before`.
@@ -167,6 +211,46 @@ pub(super) async fn open(pool: &Pool, scope: Scope) -> Result<Vec<CommandRecord>
     query.fetch_all(pool).await?.iter().map(record).collect()
 }
 
+/// The oldest open commands after `after` that hold `bytes` of values together, at least one.
+pub(super) async fn open_page(
+    pool: &Pool,
+    scope: Scope,
+    after: Option<(UnixMs, CommandId)>,
+    bytes: usize,
+) -> Result<Vec<CommandRecord>> {
+    let (created, id) = after.map_or((UnixMs::MIN, [0; 16]), |(created, id)| (created, *id.as_bytes()));
+    let sizes = sqlx::query(
+        "SELECT created, id, CAST(octet_length(body) AS BIGINT) AS bytes FROM commands \
+         WHERE project = $1 AND device = $2 AND status < 3 AND (created, id) > ($3, $4) ORDER BY created, id LIMIT $5",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(created)
+    .bind(&id[..])
+    .bind(PAGE_COMMANDS as i64)
+    .fetch_all(pool)
+    .await?;
+    let (mut last, mut sum) = (None, 0u64);
+    for row in &sizes {
+        sum += codec::unsigned(codec::get(row, "bytes")?, "commands", "bytes")?;
+        if last.is_some() && sum > bytes as u64 {
+            break;
+        }
+        last = Some((codec::get::<UnixMs>(row, "created")?, codec::bytes::<16>(row, "commands", "id")?));
+    }
+    let Some((to, last)) = last else { return Ok(Vec::new()) };
+    let query = sqlx::query(select!(
+        "project = $1 AND device = $2 AND status < 3 AND (created, id) > ($3, $4) AND (created, id) <= ($5, $6) ORDER BY created, id"
+    ))
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(created)
+    .bind(&id[..])
+    .bind(to)
+    .bind(&last[..]);
+    query.fetch_all(pool).await?.iter().map(record).collect()
+}
+
 pub(super) async fn mark_sent(connection: &mut Conn, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
     sqlx::query(
         "UPDATE commands SET status = 1, changed = $4, sent = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status = 0",
@@ -180,13 +264,24 @@ pub(super) async fn mark_sent(connection: &mut Conn, scope: Scope, id: CommandId
     Ok(())
 }
 
-pub(super) async fn expire(connection: &mut Conn, now: UnixMs) -> Result<u64> {
-    let done = sqlx::query("UPDATE commands SET status = $1, detail = $2, changed = $3 WHERE status < 2 AND expires <= $3")
-        .bind(codec::status_code(CommandStatus::Expired))
-        .bind(PRESUMED)
-        .bind(now)
-        .execute(connection)
+/// Expires the commands whose time is over, at most [`EXPIRED`] of them. None lives longer than `longest` from now on, so that a
+/// clock that stepped back keeps none for ever.
+pub(super) async fn expire(connection: &mut Conn, now: UnixMs, longest: UnixMs) -> Result<u64> {
+    let latest = now.saturating_add(longest);
+    sqlx::query("UPDATE commands SET expires = $1 WHERE status < 2 AND expires > $1")
+        .bind(latest)
+        .execute(&mut *connection)
         .await?;
+    let done = sqlx::query(
+        "UPDATE commands SET status = $1, detail = $2, changed = $3 WHERE status < 2 AND expires <= $3 AND (project, device, id) IN \
+         (SELECT project, device, id FROM commands WHERE status < 2 AND expires <= $3 ORDER BY expires LIMIT $4)",
+    )
+    .bind(codec::status_code(CommandStatus::Expired))
+    .bind(PRESUMED)
+    .bind(now)
+    .bind(EXPIRED)
+    .execute(connection)
+    .await?;
     Ok(done.rows_affected())
 }
 

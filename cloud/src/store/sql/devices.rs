@@ -1,11 +1,8 @@
 use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
-use serde_json::value::RawValue;
 
-use super::db::{self, Conn, Pool, Row};
-use super::{codec, full, messages, missing, taken, usage};
-use crate::message_id::MessageIds;
-use crate::model::{Device, Licence, Scope, SecretHash, StoredMessage, UnixMs};
-use crate::store::outbox::Outbox;
+use super::db::{Conn, Pool, Row};
+use super::{codec, full, missing, taken, usage};
+use crate::model::{Device, Licence, Scope, SecretHash, UnixMs};
 use crate::store::{NewDevice, Result};
 
 /// Most devices of one project.
@@ -26,7 +23,7 @@ pub(super) async fn create(connection: &mut Conn, device: &NewDevice) -> Result<
         .bind(&device.scope.project.as_bytes()[..])
         .bind(&device.scope.device.as_bytes()[..])
         .bind(&device.group.as_bytes()[..])
-        .bind(&device.name)
+        .bind(codec::text(&device.name))
         .bind(&device.secret.0[..])
         .execute(connection)
         .await
@@ -101,7 +98,7 @@ pub(super) async fn tag(tx: &mut Conn, project: ProjectId, device: DeviceId, tag
 }
 
 async fn set(tx: &mut Conn, sql: &'static str, project: ProjectId, device: DeviceId, value: &str) -> Result<u64> {
-    let query = sqlx::query(sql).bind(&project.as_bytes()[..]).bind(&device.as_bytes()[..]).bind(value);
+    let query = sqlx::query(sql).bind(&project.as_bytes()[..]).bind(&device.as_bytes()[..]).bind(codec::text(value));
     missing(query.execute(tx).await?.rows_affected(), "device", &device)
 }
 
@@ -160,45 +157,27 @@ fn device(row: &Row) -> Result<Device> {
     })
 }
 
-/// Changes the presence and writes the entry that says so, in one transaction; nothing when it was so already.
-pub(super) async fn set_presence(
-    connection: &mut Conn,
-    ids: &MessageIds,
-    outbox: &Outbox,
-    scope: Scope,
-    online: bool,
-    agent_version: Option<&str>,
-    now: UnixMs,
-) -> Result<Option<StoredMessage>> {
-    let mut tx = db::begin(connection).await?;
-    if let Some(version) = agent_version {
-        sqlx::query("UPDATE devices SET agent_version = $3 WHERE project = $1 AND id = $2 AND agent_version <> $3")
-            .bind(&scope.project.as_bytes()[..])
-            .bind(&scope.device.as_bytes()[..])
-            .bind(codec::text(version))
-            .execute(&mut *tx)
-            .await?;
-    }
-    let changed =
-        sqlx::query("UPDATE devices SET online = $3, online_since = $4 WHERE project = $1 AND id = $2 AND online <> $3")
-            .bind(&scope.project.as_bytes()[..])
-            .bind(&scope.device.as_bytes()[..])
-            .bind(online)
-            .bind(now)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-    let message = (changed > 0).then(|| messages::agent_message(ids, scope, now, presence_payload(online)));
-    let written: Vec<_> = message.iter().collect();
-    let enqueued = messages::insert(&mut tx, outbox, &written).await?;
-    tx.commit().await?;
-    enqueued.announce(outbox);
-    Ok(message)
+/// Records the version of a device's agent.
+pub(super) async fn set_agent_version(connection: &mut Conn, scope: Scope, version: &str) -> Result<()> {
+    sqlx::query("UPDATE devices SET agent_version = $3 WHERE project = $1 AND id = $2 AND agent_version <> $3")
+        .bind(&scope.project.as_bytes()[..])
+        .bind(&scope.device.as_bytes()[..])
+        .bind(codec::text(version))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
-fn presence_payload(online: bool) -> Box<RawValue> {
-    let text = if online { r#"{"connectionstatus":"connected"}"# } else { r#"{"connectionstatus":"disconnected"}"# };
-    RawValue::from_string(text.to_owned()).expect("the literals are JSON")
+/// Records whether a device is online; false when that was known already.
+pub(super) async fn set_online(connection: &mut Conn, scope: Scope, online: bool, now: UnixMs) -> Result<bool> {
+    let done = sqlx::query("UPDATE devices SET online = $3, online_since = $4 WHERE project = $1 AND id = $2 AND online <> $3")
+        .bind(&scope.project.as_bytes()[..])
+        .bind(&scope.device.as_bytes()[..])
+        .bind(online)
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Records what a device's sandbox said last.
@@ -207,7 +186,7 @@ pub(super) async fn set_firmware(connection: &mut Conn, scope: Scope, report: &F
     sqlx::query("UPDATE devices SET firmware = $3 WHERE project = $1 AND id = $2")
         .bind(&scope.project.as_bytes()[..])
         .bind(&scope.device.as_bytes()[..])
-        .bind(text)
+        .bind(codec::text(&text))
         .execute(connection)
         .await?;
     Ok(())

@@ -9,13 +9,15 @@ use crate::store::Result;
 
 /// Records that were on their way when the device was deleted may still be committed for so long; the mark stays until then.
 const SETTLE_MS: UnixMs = 60_000;
+/// Most marks of devices without data that one step settles or puts off.
+const MARKS: usize = 16;
 
 pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, now: UnixMs) -> Result<u64> {
     let (project, id) = (&project.as_bytes()[..], &device.as_bytes()[..]);
     let done = sqlx::query("DELETE FROM devices WHERE project = $1 AND id = $2").bind(project).bind(id).execute(&mut *tx).await?;
     missing(done.rows_affected(), "device", &device)?;
     sqlx::query("DELETE FROM licences WHERE project = $1 AND device = $2").bind(project).bind(id).execute(&mut *tx).await?;
-    sqlx::query("INSERT INTO erasures (project, device, requested) VALUES ($1, $2, $3)")
+    sqlx::query("INSERT INTO erasures (project, device, requested, due) VALUES ($1, $2, $3, $3)")
         .bind(project)
         .bind(id)
         .bind(now)
@@ -25,11 +27,13 @@ pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, 
 }
 
 pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> Result<u64> {
-    sqlx::query("INSERT INTO erasures (project, device, requested) SELECT project, id, $2 FROM devices WHERE project = $1")
-        .bind(&project.as_bytes()[..])
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO erasures (project, device, requested, due) SELECT project, id, $2, $2 FROM devices WHERE project = $1",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
     for sql in [
         "DELETE FROM licences WHERE project = $1",
         "DELETE FROM devices WHERE project = $1",
@@ -54,29 +58,58 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
     Ok(1)
 }
 
-/// Takes one step of the oldest erasure that has data: at most `limit` messages. False when there is nothing left to erase.
+/// Takes one step of the oldest erasure that is due: at most `limit` rows of each table. False when there is nothing to erase now.
+///
+/// A device whose data is gone is looked at once more when it has settled; until then it costs the steps of others nothing.
 pub(super) async fn step(connection: &mut Conn, now: UnixMs, limit: usize) -> Result<bool> {
     let mut tx = db::begin(connection).await?;
-    let rows = sqlx::query(db::ERASURES).fetch_all(&mut *tx).await?;
-    for row in &rows {
-        let scope = codec::scope(row, "erasures", "device")?;
-        let erased = erase(&mut tx, scope, limit).await?;
-        let settled = now - codec::get::<i64>(row, "requested")? >= SETTLE_MS;
-        if erased == 0 && settled {
-            usage::forget_empty(&mut tx, scope.project, now).await?;
-            sqlx::query("DELETE FROM erasures WHERE project = $1 AND device = $2")
-                .bind(&scope.project.as_bytes()[..])
-                .bind(&scope.device.as_bytes()[..])
-                .execute(&mut *tx)
-                .await?;
-        }
-        if erased > 0 {
+    for _ in 0..MARKS {
+        // A time of settling that lies too far ahead was set before the clock stepped back.
+        let row = sqlx::query(db::ERASURE).bind(now).bind(now.saturating_add(SETTLE_MS)).fetch_optional(&mut *tx).await?;
+        let Some(row) = row else {
+            tx.commit().await?;
+            return Ok(false);
+        };
+        let scope = codec::scope(&row, "erasures", "device")?;
+        if erase(&mut tx, scope, limit).await? > 0 {
             tx.commit().await?;
             return Ok(true);
         }
+        let waited = now.saturating_sub(codec::get::<i64>(&row, "requested")?);
+        settle(&mut tx, scope, now, (0..SETTLE_MS).contains(&waited)).await?;
     }
     tx.commit().await?;
-    Ok(false)
+    Ok(true)
+}
+
+/// Takes away the mark of a device whose data is gone, or puts it off while records may still be on their way.
+async fn settle(tx: &mut Conn, scope: Scope, now: UnixMs, on_their_way: bool) -> Result<()> {
+    let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
+    if on_their_way {
+        sqlx::query("UPDATE erasures SET due = requested + $3 WHERE project = $1 AND device = $2")
+            .bind(project)
+            .bind(device)
+            .bind(SETTLE_MS)
+            .execute(tx)
+            .await?;
+        return Ok(());
+    }
+    usage::forget_empty(tx, scope.project, now).await?;
+    sqlx::query("DELETE FROM erasures WHERE project = $1 AND device = $2").bind(project).bind(device).execute(tx).await?;
+    Ok(())
+}
+
+/// Takes one step of the erasure of one deleted device; false when nothing of it is left.
+pub(super) async fn device_step(connection: &mut Conn, scope: Scope, limit: usize) -> Result<bool> {
+    let mut tx = db::begin(connection).await?;
+    let marked = sqlx::query("SELECT device FROM erasures WHERE project = $1 AND device = $2")
+        .bind(&scope.project.as_bytes()[..])
+        .bind(&scope.device.as_bytes()[..])
+        .fetch_optional(&mut *tx)
+        .await?;
+    let erased = if marked.is_some() { erase(&mut tx, scope, limit).await? } else { 0 };
+    tx.commit().await?;
+    Ok(erased > 0)
 }
 
 /// Deletes at most `limit` messages of a device that were received before `before`; returns how many.
@@ -88,16 +121,33 @@ pub(super) async fn older(connection: &mut Conn, scope: Scope, before: UnixMs, l
     Ok(deleted)
 }
 
+/// Deletes the oldest messages, up to the one that is number `limit`: a range of the key, which is cheap whatever the database knows of
+/// the table.
 async fn delete_messages(tx: &mut Conn, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
+    let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
+    let Some(skipped) = limit.checked_sub(1) else { return Ok(0) };
+    let last = sqlx::query(
+        "SELECT ts, id FROM messages WHERE project = $1 AND device = $2 AND ts < $3 ORDER BY ts, id LIMIT 1 OFFSET $4",
+    )
+    .bind(project)
+    .bind(device)
+    .bind(before)
+    .bind(i64::try_from(skipped).unwrap_or(i64::MAX))
+    .fetch_optional(&mut *tx)
+    .await?;
+    let (ts, id) = match last {
+        Some(row) => (codec::get(&row, "ts")?, codec::bytes::<12>(&row, "messages", "id")?),
+        None => (UnixMs::MAX, [0xff; 12]),
+    };
     let deleted = sqlx::query(
-        "DELETE FROM messages WHERE project = $1 AND device = $2 AND (ts, id) IN \
-         (SELECT ts, id FROM messages WHERE project = $1 AND device = $2 AND ts < $3 ORDER BY ts, id LIMIT $4) \
+        "DELETE FROM messages WHERE project = $1 AND device = $2 AND ts < $3 AND (ts, id) <= ($4, $5) \
          RETURNING ts, CAST(octet_length(body) AS BIGINT) AS bytes",
     )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
+    .bind(project)
+    .bind(device)
     .bind(before)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(ts)
+    .bind(&id[..])
     .fetch_all(&mut *tx)
     .await?;
     usage::uncount(tx, scope.project, &deleted).await
@@ -107,14 +157,21 @@ async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
     let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
     let mut erased = delete_messages(tx, scope, UnixMs::MAX, limit).await?;
     for sql in [
-        "DELETE FROM streams WHERE project = $1 AND device = $2",
-        "DELETE FROM commands WHERE project = $1 AND device = $2",
-        "DELETE FROM idempotency WHERE project = $1 AND device = $2",
-        "DELETE FROM device_logs WHERE project = $1 AND device = $2",
-        "DELETE FROM webhook_attempts WHERE project = $1 AND device = $2",
-        "DELETE FROM rollout_devices WHERE project = $1 AND device = $2",
+        "DELETE FROM streams WHERE project = $1 AND device = $2 AND stream IN \
+         (SELECT stream FROM streams WHERE project = $1 AND device = $2 LIMIT $3)",
+        "DELETE FROM commands WHERE project = $1 AND device = $2 AND id IN \
+         (SELECT id FROM commands WHERE project = $1 AND device = $2 LIMIT $3)",
+        "DELETE FROM idempotency WHERE project = $1 AND device = $2 AND (token, name) IN \
+         (SELECT token, name FROM idempotency WHERE project = $1 AND device = $2 LIMIT $3)",
+        "DELETE FROM device_logs WHERE project = $1 AND device = $2 AND n IN \
+         (SELECT n FROM device_logs WHERE project = $1 AND device = $2 LIMIT $3)",
+        "DELETE FROM webhook_attempts WHERE project = $1 AND device = $2 AND (hook, n) IN \
+         (SELECT hook, n FROM webhook_attempts WHERE project = $1 AND device = $2 LIMIT $3)",
+        "DELETE FROM rollout_devices WHERE project = $1 AND device = $2 AND rollout IN \
+         (SELECT rollout FROM rollout_devices WHERE project = $1 AND device = $2 LIMIT $3)",
     ] {
-        erased += sqlx::query(sql).bind(project).bind(device).execute(&mut *tx).await?.rows_affected();
+        let query = sqlx::query(sql).bind(project).bind(device).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        erased += query.execute(&mut *tx).await?.rows_affected();
     }
     Ok(erased)
 }

@@ -51,23 +51,6 @@ pub(super) fn agent_message(ids: &MessageIds, scope: Scope, now: UnixMs, payload
     StoredMessage { id, scope, kind, timestamp, device_timestamp: timestamp, channel: None, payload, origin: None }
 }
 
-/// Writes an entry of the cloud's own.
-pub(super) async fn add_agent_message(
-    connection: &mut Conn,
-    ids: &MessageIds,
-    outbox: &Outbox,
-    scope: Scope,
-    payload: Box<RawValue>,
-    now: UnixMs,
-) -> Result<StoredMessage> {
-    let mut tx = db::begin(connection).await?;
-    let message = agent_message(ids, scope, now, payload);
-    let enqueued = insert(&mut tx, outbox, &[&message]).await?;
-    tx.commit().await?;
-    enqueued.announce(outbox);
-    Ok(message)
-}
-
 /// Writes entries, and what is to be sent because of them; called once in a transaction.
 pub(super) async fn insert(connection: &mut Conn, outbox: &Outbox, messages: &[&StoredMessage]) -> Result<Enqueued> {
     if messages.is_empty() {

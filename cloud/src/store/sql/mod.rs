@@ -6,13 +6,16 @@ use iottly_protocol::{CommandId, DeviceId, GroupId, ProjectId, StreamId};
 use serde_json::value::RawValue;
 
 use super::{Backend, STEPS, db};
-use crate::ingest::{Outcome, Upload};
+use crate::command::MAX_TTL_MS;
+use crate::ingest::{Outcome, Write};
 use crate::model::{
     AuditEntry, Branch, Change, Changed, CommandRecord, ConfigState, Cursor, Definition, Device, Group, HourUsage, Idempotency,
     KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision, Rollout, RolloutId, RolloutMember, RolloutStep, Scope,
     SecretHash, Snippet, StoredLog, StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
 };
-use crate::store::{CommandQuery, EntrySize, NewDevice, PageQuery, Result, ScanBounds, Store, StoreError, Submitted};
+use crate::store::{
+    CommandQuery, CommandRoom, EntrySize, NewDevice, OpenTotals, PageQuery, Result, ScanBounds, Store, StoreError, Submitted,
+};
 
 mod audit;
 mod branches;
@@ -23,12 +26,14 @@ mod definitions;
 mod device_config;
 mod devices;
 mod erase;
+mod gaps;
 mod groups;
 mod history;
 mod ingest;
 mod logs;
 mod messages;
 pub(super) mod migrations;
+mod own_entries;
 mod projects;
 mod releases;
 mod rollout_devices;
@@ -115,6 +120,10 @@ impl Store for Backend {
         erase::step(&mut *self.write().await?, now, limit).await
     }
 
+    async fn erase_device_step(&self, scope: Scope, limit: usize) -> Result<bool> {
+        erase::device_step(&mut *self.write().await?, scope, limit).await
+    }
+
     async fn drop_older(&self, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
         erase::older(&mut *self.write().await?, scope, before, limit).await
     }
@@ -167,26 +176,12 @@ impl Store for Backend {
         branches::one_revision(&self.readers, project, branch, number).await
     }
 
-    async fn ingest(&self, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
-        ingest::apply(&mut *self.write().await?, &self.ids, &self.outbox, uploads).await
+    async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>> {
+        ingest::apply(&mut *self.write().await?, &self.ids, &self.outbox, writes).await
     }
 
     async fn stream_upto(&self, scope: Scope, stream: StreamId) -> Result<u64> {
         streams::upto(&self.readers, scope, stream).await
-    }
-
-    async fn set_presence(
-        &self,
-        scope: Scope,
-        online: bool,
-        agent_version: Option<&str>,
-        now: UnixMs,
-    ) -> Result<Option<StoredMessage>> {
-        devices::set_presence(&mut *self.write().await?, &self.ids, &self.outbox, scope, online, agent_version, now).await
-    }
-
-    async fn add_agent_message(&self, scope: Scope, payload: Box<RawValue>, now: UnixMs) -> Result<StoredMessage> {
-        messages::add_agent_message(&mut *self.write().await?, &self.ids, &self.outbox, scope, payload, now).await
     }
 
     async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>> {
@@ -217,8 +212,16 @@ impl Store for Backend {
         logs::newest(&self.readers, scope, limit).await
     }
 
-    async fn create_command(&self, command: &NewCommand, key: Option<&Idempotency>) -> Result<Submitted> {
-        commands::submit(&mut *self.write().await?, command, key).await
+    async fn create_command(&self, command: &NewCommand, key: Option<&Idempotency>, room: &CommandRoom) -> Result<Submitted> {
+        commands::submit(&mut *self.write().await?, command, key, room).await
+    }
+
+    async fn submitted(&self, scope: Scope, key: &Idempotency) -> Result<Option<Submitted>> {
+        commands::submitted(&self.readers, scope, key).await
+    }
+
+    async fn open_totals(&self, project: ProjectId) -> Result<OpenTotals> {
+        commands::open_totals(&self.readers, project).await
     }
 
     async fn forget_keys(&self, before: UnixMs) -> Result<u64> {
@@ -245,12 +248,16 @@ impl Store for Backend {
         commands::open(&self.readers, scope).await
     }
 
+    async fn open_page(&self, scope: Scope, after: Option<(UnixMs, CommandId)>, bytes: usize) -> Result<Vec<CommandRecord>> {
+        commands::open_page(&self.readers, scope, after, bytes).await
+    }
+
     async fn mark_sent(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
         commands::mark_sent(&mut *self.write().await?, scope, id, now).await
     }
 
     async fn expire_commands(&self, now: UnixMs) -> Result<u64> {
-        commands::expire(&mut *self.write().await?, now).await
+        commands::expire(&mut *self.write().await?, now, MAX_TTL_MS).await
     }
 
     async fn releases(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<StoredRelease>> {

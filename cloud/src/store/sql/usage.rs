@@ -79,6 +79,17 @@ pub(super) async fn uncount(tx: &mut Conn, project: ProjectId, deleted: &[Row]) 
     Ok(deleted.len() as u64)
 }
 
+/// Counts `more` bytes of an entry of the time `ts` that became longer; less than none when it became shorter.
+pub(super) async fn lengthened(tx: &mut Conn, project: ProjectId, ts: UnixMs, more: i64) -> Result<()> {
+    sqlx::query("UPDATE usage SET bytes = bytes + $3 WHERE project = $1 AND hour IN (-1, $2)")
+        .bind(&project.as_bytes()[..])
+        .bind(hour(ts))
+        .bind(more)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// Forgets the hours of which nothing is left and that no daily limit looks at.
 pub(super) async fn forget_empty(tx: &mut Conn, project: ProjectId, now: UnixMs) -> Result<()> {
     sqlx::query("DELETE FROM usage WHERE project = $1 AND hour >= 0 AND hour < $2 AND messages <= 0")
@@ -196,7 +207,16 @@ pub(super) async fn hours(pool: &Pool, project: ProjectId) -> Result<Vec<HourUsa
 /// How many more messages the projects of a transaction may take.
 pub(super) struct Rooms(HashMap<ProjectId, Room>);
 
-struct Room {
+/// Parts of a project's limits, one in so many, that entries of the cloud's own may go beyond them: gaps, reused numbers, presence.
+const OVERDRAFT: u64 = 10;
+/// Entries of the cloud's own a day that any project may have beyond its limit.
+const OVERDRAFT_ENTRIES: u64 = 100;
+/// Bytes of entries of the cloud's own that any project may have beyond its limit.
+const OVERDRAFT_BYTES: u64 = 64 << 10;
+
+/// What a project with limits holds.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
     limits: Limits,
     messages: u64,
     bytes: u64,
@@ -215,6 +235,38 @@ impl Rooms {
             rooms.insert(project, Room { limits, messages, bytes });
         }
         Ok(Self(rooms))
+    }
+
+    /// Says whether the project has limits.
+    pub(super) fn has_limits(&self, project: ProjectId) -> bool {
+        self.0.contains_key(&project)
+    }
+
+    /// What the project holds now; none for one without limits.
+    pub(super) fn of_project(&self, project: ProjectId) -> Option<Room> {
+        self.0.get(&project).cloned()
+    }
+
+    /// Takes back what was counted since [`of_project`](Self::of_project).
+    pub(super) fn put_back(&mut self, project: ProjectId, room: Option<Room>) {
+        self.0.extend(room.map(|room| (project, room)));
+    }
+
+    /// Says whether the project has used up a quota.
+    pub(super) fn is_used(&self, project: ProjectId) -> bool {
+        self.0.get(&project).is_some_and(Room::is_used)
+    }
+
+    /// Counts an entry of the cloud's own; false, and nothing is counted, when there is no room even for it.
+    pub(super) fn own(&mut self, project: ProjectId, bytes: usize) -> bool {
+        self.0.get_mut(&project).is_none_or(|room| room.own(bytes))
+    }
+
+    /// Counts an entry that is written in any case.
+    pub(super) fn charge(&mut self, project: ProjectId, bytes: usize) {
+        if let Some(room) = self.0.get_mut(&project) {
+            room.charge(bytes);
+        }
     }
 
     /// Refuses the messages that a project has no room for. What came before is no new message.
@@ -248,5 +300,27 @@ impl Room {
         self.messages += 1;
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Says whether a quota is used up.
+    pub(super) fn is_used(&self) -> bool {
+        self.limits.messages_per_day.is_some_and(|max| self.messages >= max)
+            || self.limits.bytes.is_some_and(|max| self.bytes >= max)
+    }
+
+    /// Counts an entry of the cloud's own; false, and nothing is counted, when it would go too far beyond a quota.
+    pub(super) fn own(&mut self, bytes: usize) -> bool {
+        let most = |max: u64, least: u64| max.saturating_add((max / OVERDRAFT).max(least));
+        let fits = self.limits.messages_per_day.is_none_or(|max| self.messages < most(max, OVERDRAFT_ENTRIES))
+            && self.limits.bytes.is_none_or(|max| self.bytes.saturating_add(bytes as u64) <= most(max, OVERDRAFT_BYTES));
+        if fits {
+            self.charge(bytes);
+        }
+        fits
+    }
+
+    fn charge(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes as u64;
     }
 }

@@ -22,8 +22,9 @@ pub(super) async fn snapshot(pool: &Pool) -> Result<SqliteTransaction<'static>, 
 
 /// Reads a project's row so that no other change of the project happens until the transaction ends; here no other can write.
 pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1";
-/// Reads what is to be erased, the oldest first.
-pub(super) const ERASURES: &str = "SELECT project, device, requested FROM erasures ORDER BY requested, device LIMIT 1000";
+/// Reads the device that is to be erased next.
+pub(super) const ERASURE: &str =
+    "SELECT project, device, requested FROM erasures WHERE due <= $1 OR due > $2 ORDER BY due, device LIMIT 1";
 
 /// Locks the rows of a query; here no other can write.
 pub(super) const FOR_UPDATE: &str = "";

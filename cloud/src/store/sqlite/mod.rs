@@ -20,13 +20,14 @@ mod sql;
 type Backend = SqliteStore;
 
 /// The schema's history, in order; what is released is never edited.
-const STEPS: [(i64, &str, &str); 8] = [
+const STEPS: [(i64, &str, &str); 9] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "api", include_str!("../../../migrations/sqlite/0002_api.sql")),
     (3, "device_config", include_str!("../../../migrations/sqlite/0003_device_config.sql")),
     (4, "limits", include_str!("../../../migrations/sqlite/0004_limits.sql")),
     (5, "webhooks", include_str!("../../../migrations/sqlite/0005_webhooks.sql")),
     (6, "releases", include_str!("../../../migrations/sqlite/0006_releases.sql")),
+    (7, "bounds", include_str!("../../../migrations/sqlite/0007_bounds.sql")),
     (8, "logins_and_audit", include_str!("../../../migrations/sqlite/0008_logins_and_audit.sql")),
     (9, "undecided", include_str!("../../../migrations/sqlite/0009_undecided.sql")),
 ];

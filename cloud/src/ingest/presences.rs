@@ -1,0 +1,188 @@
+//! Which devices are there, and how often that and their hellos are acted on. Pure.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::pace::{Pace, PaceLimits};
+use crate::model::Scope;
+use crate::presence::{Event, Presence};
+
+/// How often the hellos of one device are answered. What comes more often is answered late, and of several the newest.
+const HELLOS: PaceLimits = PaceLimits { burst: 4, every: Duration::from_secs(1) };
+/// How often a device's presence changes in its history. What changes more often is written late, if it still differs then.
+const CHANGES: PaceLimits = PaceLimits { burst: 10, every: Duration::from_secs(10) };
+/// How long a device that is away is remembered, so that late words of connections that it has left are not believed.
+const REMEMBERED: Duration = Duration::from_secs(600);
+/// Devices that are remembered. Beyond, those that are away are forgotten at once; connections bound the number of the others.
+const DEVICES: usize = 100_000;
+
+/// What is known of devices that are there, or were lately.
+#[derive(Debug, Default)]
+pub(super) struct Presences {
+    devices: HashMap<Scope, Known>,
+    /// Devices whose presence is to be written later, with the moment.
+    late: BTreeSet<(Instant, Scope)>,
+}
+
+#[derive(Debug)]
+struct Known {
+    presence: Presence,
+    /// What the store was told last.
+    written: bool,
+    late: bool,
+    hellos: Pace,
+    changes: Pace,
+    heard: Instant,
+}
+
+impl Presences {
+    /// Takes up a device that was online when the cloud stopped.
+    pub(super) fn assume_online(&mut self, scope: Scope, now: Instant) {
+        let known = Known { presence: Presence::assumed_online(), written: true, ..Known::new(now) };
+        self.devices.insert(scope, known);
+    }
+
+    /// Applies an event; returns whether the device is online, if that is to be written now.
+    pub(super) fn handle(&mut self, scope: Scope, event: Event, now: Instant) -> Option<bool> {
+        self.known(scope, now).presence.handle(event);
+        self.change(scope, now)
+    }
+
+    /// Uses up one of the hellos that a device may say.
+    ///
+    /// # Errors
+    /// The moment from which on its next hello may be answered.
+    pub(super) fn hello(&mut self, scope: Scope, now: Instant) -> Result<(), Instant> {
+        self.known(scope, now).hellos.ask(now, HELLOS)
+    }
+
+    /// The presence of devices that had to wait until now.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(Scope, bool)> {
+        let mut due = Vec::new();
+        while let Some(&(at, scope)) = self.late.first()
+            && at <= now
+        {
+            self.late.pop_first();
+            if let Some(known) = self.devices.get_mut(&scope) {
+                known.late = false;
+            }
+            due.extend(self.change(scope, now).map(|online| (scope, online)));
+        }
+        due
+    }
+
+    /// When [`due`](Self::due) has something next.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.late.first().map(|(at, _)| *at)
+    }
+
+    /// The devices that count as online.
+    pub(super) fn online(&self) -> Vec<Scope> {
+        self.devices.iter().filter(|(_, known)| known.presence.is_online()).map(|(scope, _)| *scope).collect()
+    }
+
+    /// Forgets devices that have been away for long.
+    pub(super) fn tidy(&mut self, now: Instant) {
+        self.devices.retain(|_, known| !known.is_over(now, REMEMBERED));
+    }
+
+    fn known(&mut self, scope: Scope, now: Instant) -> &mut Known {
+        if self.devices.len() >= DEVICES && !self.devices.contains_key(&scope) {
+            self.devices.retain(|_, known| !known.is_over(now, Duration::ZERO));
+        }
+        let known = self.devices.entry(scope).or_insert_with(|| Known::new(now));
+        known.heard = now;
+        known
+    }
+
+    fn change(&mut self, scope: Scope, now: Instant) -> Option<bool> {
+        let known = self.devices.get_mut(&scope)?;
+        let online = known.presence.is_online();
+        if known.late || online == known.written {
+            return None;
+        }
+        match known.changes.ask(now, CHANGES) {
+            Ok(()) => {
+                known.written = online;
+                Some(online)
+            }
+            Err(at) => {
+                known.late = true;
+                self.late.insert((at, scope));
+                None
+            }
+        }
+    }
+}
+
+impl Known {
+    fn new(now: Instant) -> Self {
+        let (hellos, changes) = (Pace::default(), Pace::default());
+        Self { presence: Presence::default(), written: false, late: false, hellos, changes, heard: now }
+    }
+
+    fn is_over(&self, now: Instant, away: Duration) -> bool {
+        let idle = !self.presence.is_online() && !self.written && !self.late && self.hellos.is_fresh(now);
+        idle && now.saturating_duration_since(self.heard) >= away
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iottly_protocol::{ConnId, DeviceId, ProjectId};
+
+    use super::*;
+
+    fn scope(n: u32) -> Scope {
+        let mut device = [0; 16];
+        device[..4].copy_from_slice(&n.to_le_bytes());
+        Scope { project: ProjectId::from_bytes([1; 12]), device: DeviceId::from_bytes(device) }
+    }
+
+    fn up() -> Event {
+        Event::Hello(ConnId::random())
+    }
+
+    #[test]
+    fn a_device_that_comes_and_goes_all_the_time_is_written_now_and_then_and_rightly_in_the_end() {
+        let (mut presences, start) = (Presences::default(), Instant::now());
+        let (mut now, mut written) = (start, Vec::new());
+        for _ in 0..600 {
+            now += Duration::from_millis(50);
+            written.extend(presences.handle(scope(1), up(), now));
+            written.extend(presences.handle(scope(1), Event::Disconnected, now));
+            written.extend(presences.due(now).into_iter().map(|(_, online)| online));
+        }
+        written.extend(presences.handle(scope(1), up(), now));
+        assert!((10..=14).contains(&written.len()), "{written:?}");
+        while let Some(at) = presences.next_due() {
+            written.extend(presences.due(at).into_iter().map(|(_, online)| online));
+        }
+        assert!(written.windows(2).all(|pair| pair[0] != pair[1]) && written.last() == Some(&true), "{written:?}");
+    }
+
+    #[test]
+    fn devices_of_the_past_are_forgotten_and_those_that_are_there_are_not() {
+        let (mut presences, start) = (Presences::default(), Instant::now());
+        presences.assume_online(scope(0), start);
+        for n in 1..DEVICES as u32 + 50 {
+            presences.handle(scope(n), up(), start);
+            presences.handle(scope(n), Event::Disconnected, start);
+        }
+        assert!(presences.devices.len() <= DEVICES);
+        presences.tidy(start + REMEMBERED);
+        assert_eq!(presences.online(), [scope(0)]);
+        assert_eq!(presences.devices.len(), 1);
+    }
+
+    #[test]
+    fn hellos_have_a_pace_for_each_device() {
+        let (mut presences, start) = (Presences::default(), Instant::now());
+        let allowed = (0..100).filter(|_| presences.hello(scope(1), start).is_ok()).count();
+        assert_eq!(allowed, 4);
+        assert!(presences.hello(scope(2), start).is_ok());
+        assert_eq!(presences.hello(scope(1), start), Err(start + Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,59 @@
+//! Whether the ingest gets anywhere.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long events may wait without one commit that succeeds. Then the cloud says that it is not ready.
+pub(crate) const STALLED: Duration = Duration::from_secs(10);
+
+/// The moment since which events wait and nothing was committed; none while nothing waits.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<Option<Instant>>);
+
+impl Progress {
+    /// An event waits.
+    pub(super) fn waiting(&self, now: Instant) {
+        self.set(|since| since.or(Some(now)));
+    }
+
+    /// A commit has succeeded.
+    pub(super) fn committed(&self, now: Instant) {
+        self.set(|since| since.map(|_| now));
+    }
+
+    /// Nothing waits.
+    pub(super) fn idle(&self) {
+        self.set(|_| None);
+    }
+
+    /// Says whether events have waited for too long.
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| now.saturating_duration_since(since) >= STALLED)
+    }
+
+    fn set(&self, next: impl FnOnce(Option<Instant>) -> Option<Instant>) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = next(*since);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_waiting_without_a_commit_is_a_stall() {
+        let (progress, start) = (Progress::default(), Instant::now());
+        assert!(!progress.is_stalled(start + STALLED), "nothing waits");
+        progress.waiting(start);
+        progress.waiting(start + STALLED / 2);
+        assert!(!progress.is_stalled(start + STALLED / 2) && progress.is_stalled(start + STALLED));
+        progress.committed(start + STALLED);
+        assert!(!progress.is_stalled(start + STALLED) && progress.is_stalled(start + STALLED * 2));
+        progress.idle();
+        assert!(!progress.is_stalled(start + STALLED * 9));
+    }
+}
