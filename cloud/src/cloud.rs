@@ -14,6 +14,7 @@ use crate::clock;
 use crate::command::CommandService;
 use crate::data_lock::DataLock;
 use crate::device_config::DeviceConfigs;
+use crate::edge::EdgeConfig;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::live::LiveHub;
@@ -44,6 +45,8 @@ pub struct CloudConfig {
     pub database_url: Option<String>,
     /// Address of the MQTT listener; port 0 takes any free port.
     pub mqtt: SocketAddr,
+    /// Numbers of connections, and proxies that are believed.
+    pub edge: EdgeConfig,
     /// How long devices that were online may take to come back after a restart; [`PRESENCE_GRACE`] unless a test needs less.
     pub presence_grace: Duration,
     /// Requests a minute that each token may make; none for as many as it likes.
@@ -58,8 +61,8 @@ impl CloudConfig {
     /// A cloud with its data in `data` and its broker on `mqtt`.
     #[must_use]
     pub fn new(data: PathBuf, mqtt: SocketAddr) -> Self {
-        let webhooks = WebhookConfig::default();
-        Self { data, database_url: None, mqtt, presence_grace: PRESENCE_GRACE, rate_limit: None, webhooks, builder: None }
+        let (webhooks, edge) = (WebhookConfig::default(), EdgeConfig::default());
+        Self { data, database_url: None, mqtt, edge, presence_grace: PRESENCE_GRACE, rate_limit: None, webhooks, builder: None }
     }
 
     /// The database to open.
@@ -114,6 +117,10 @@ pub struct Services {
     pub webhooks: DelivererHandle,
     /// The queue in front of the ingest.
     pub(crate) queue: IngestHandle,
+    /// Numbers of connections, and proxies that are believed.
+    pub(crate) edge: EdgeConfig,
+    /// Where tasks are watched without which the cloud only looks alive.
+    pub(crate) vital: Vital,
     /// When the cloud started.
     pub started: UnixMs,
 }
@@ -167,8 +174,8 @@ impl Cloud {
         let parts = DelivererParts { store: Arc::clone(&store), metrics: Arc::clone(&metrics), config: config.webhooks.clone() };
         let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH, &vital).await?;
         let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
-        let listen = EmbeddedConfig { listen: config.mqtt };
-        let broker = Arc::new(EmbeddedBroker::start(&listen, login, Arc::new(handle.clone())).await?);
+        let listen = EmbeddedConfig { listen: config.mqtt, edge: config.edge.clone() };
+        let broker = Arc::new(EmbeddedBroker::start_watched(&listen, login, Arc::new(handle.clone()), &vital).await?);
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
         let commands = Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared), Arc::clone(&metrics)));
         let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
@@ -200,6 +207,8 @@ impl Cloud {
             metrics,
             webhooks,
             queue: handle,
+            edge: config.edge,
+            vital: vital.clone(),
             started: clock::now(),
         };
         Ok(Self { services, broker, ingest, deliverer, housekeeping, executor, vital, _lock: lock })
@@ -217,7 +226,7 @@ impl Cloud {
         self.broker.address()
     }
 
-    /// Resolves with the name of a part that has panicked. The cloud would go on without it, taking messages that it never stores:
+    /// Resolves with the name of a part that has panicked or ended. The cloud would go on without it, taking messages that it never stores:
     /// whoever runs it should end the process, so that it is started again.
     pub async fn broken(&self) -> &'static str {
         self.vital.broken().await
