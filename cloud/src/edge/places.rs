@@ -211,7 +211,8 @@ mod tests {
         drop(held);
         assert_eq!(places.taken(), 2);
         drop((newest, other));
-        assert_eq!((places.taken(), places.lock().shares.len(), places.lock().leaving), (0, 0, 0));
+        let table = places.lock();
+        assert_eq!((table.holders.len(), table.shares.len(), table.leaving), (0, 0, 0));
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ pub(super) struct Gate {
     pub(super) trusted: Trusted,
     pub(super) stop: broadcast::Sender<()>,
     /// Closed when the last connection is, since all hold the gate.
-    pub(super) open: mpsc::Sender<()>,
+    pub(super) _open: mpsc::Sender<()>,
 }
 
 impl Gate {

@@ -115,7 +115,7 @@ impl EmbeddedBroker {
             trusted: Trusted::new(&config.edge.trusted_proxies),
             config: Arc::new(settings),
             stop: stop.clone(),
-            open,
+            _open: open,
         };
         let accepting = Arc::new(gate).run(Acceptor::new("mqtt", listener));
         let running = Running { gate: tokio::spawn(vital.watch_end("MQTT listener", accepting)), open: closed };
