@@ -29,6 +29,10 @@ const GREETING: Duration = Duration::from_secs(10);
 const FIRST_BYTE: Duration = Duration::from_secs(3);
 /// Time in which a client has to agree on TLS, once it has begun.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// First byte of a record that belongs to a handshake of TLS.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// Largest first record of TLS that is waited for, in bytes; more than the protocol allows (16 KiB and a header).
+const MAX_HELLO: usize = 17 << 10;
 /// Handshakes under way, all together; an idle one costs little.
 const MAX_HANDSHAKES: usize = 1024;
 /// Handshakes under way from one address.
@@ -204,15 +208,26 @@ impl Front {
         }
     }
 
-    /// Agrees on TLS. Clients that say nothing take none of the places for that, and others give theirs to newcomers.
+    /// Agrees on TLS. Clients that say nothing, or only half a word, take none of the places for that; others give theirs to newcomers.
     async fn shake_hands(&self, tls: &TlsAcceptor, stream: TcpStream, key: Option<AddressKey>) -> io::Result<Connection> {
         within(FIRST_BYTE, peek_until(&stream, 1, |_| Peek::Done(()))).await?;
+        within(HANDSHAKE, peek_until(&stream, MAX_HELLO, is_whole_record)).await?;
         let full = || io::Error::other("no place for a handshake");
         let place = self.handshakes.take(key, true, Instant::now()).ok_or_else(full)?;
         tokio::select! {
             shaken = within(HANDSHAKE, tls.accept(stream)) => Ok(Connection::Tls(Box::new(shaken?))),
             () = place.lost() => Err(full()),
         }
+    }
+}
+
+/// Says whether the first record of TLS, in which the client's hello is or begins, is there as a whole.
+fn is_whole_record(bytes: &[u8]) -> Peek<()> {
+    match bytes {
+        // No TLS: the handshake says so.
+        [kind, ..] if *kind != TLS_HANDSHAKE => Peek::Done(()),
+        [_, _, _, high, low, record @ ..] if record.len() >= usize::from(u16::from_be_bytes([*high, *low])) => Peek::Done(()),
+        _ => Peek::More,
     }
 }
 

@@ -26,9 +26,10 @@ async fn idle_connections_make_room_and_requests_are_answered() {
 async fn a_connection_that_is_answered_keeps_its_place() {
     let cloud = small(|_| {}).await;
     let cookie = cloud.login(&cloud.tenant.token).await;
-    let path = "/devices/<device id>/events";
-    let mut stream = cloud.listen(path, &[&cookie]).await;
-    stream.read_until("200 OK").await;
+    let page = cloud.request("GET", "/devices/<device id>", &[&cookie], b"").await.text;
+    let events = page.split("data-events=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a stream");
+    let mut stream = cloud.listen(&events.replace("&amp;", "&"), &[&cookie]).await;
+    stream.read_until("event: presence").await;
     let silent = idle(cloud.address, 12).await;
     let payload = r#"{"still":"here"}"#;
     cloud.store(cloud.tenant.scope, iottly_cloud::clock::now(), &[payload]).await;

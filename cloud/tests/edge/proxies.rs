@@ -37,7 +37,7 @@ async fn devices_behind_a_proxy_log_in() {
 async fn clients_of_a_proxy_are_counted_one_by_one() {
     let cloud = behind_proxies().await;
     for (address, header) in [(cloud.mqtt_addr(), &[0x10][..]), (cloud.address, &b"G"[..])] {
-        // Four places for one address, eight in all: two addresses have theirs, and a third one makes one of them give way.
+        // Four places for one address, eight in all. Before its header a client's address is not known, so that one of another may go.
         let mut held = Vec::new();
         for n in 0..12u8 {
             let mut stream = connect(address).await;
@@ -49,7 +49,7 @@ async fn clients_of_a_proxy_are_counted_one_by_one() {
         for (n, stream) in held.iter_mut().enumerate() {
             open[n % 2] += usize::from(is_open(stream).await);
         }
-        assert_eq!(open, [4, 4]);
+        assert!(open.iter().all(|open| (3..=4).contains(open)), "{open:?}");
         let mut third = connect(address).await;
         third.write_all(&[&version_2([192, 0, 2, 9])[..], header].concat()).await.expect("sent");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -98,7 +98,8 @@ async fn bad_headers_end_the_connection() {
     for header in
         [&b"PROXY TCP4 nonsense\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x51\x11\0\x0c", &[b"PROXY ", [b'x'; 500].as_slice()].concat()]
     {
-        for (address, request) in [(cloud.mqtt_addr(), &login[..]), (cloud.address, &b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"[..])]
+        for (address, request) in
+            [(cloud.mqtt_addr(), &login[..]), (cloud.address, &b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"[..])]
         {
             let mut stream = connect(address).await;
             stream.write_all(&[header, request].concat()).await.expect("sent");

@@ -99,7 +99,7 @@ pub(crate) async fn ask(stream: &mut TcpStream, head: &str) -> Option<String> {
     stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{head}\r\n").as_bytes()).await.ok()?;
     let read = async {
         let mut seen = Vec::new();
-        while !seen.ends_with(b"\"}") {
+        while !seen.ends_with(b"\"}\n") {
             let mut buffer = [0; 1024];
             match stream.read(&mut buffer).await {
                 Ok(count) if count > 0 => seen.extend_from_slice(&buffer[..count]),
