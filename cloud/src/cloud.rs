@@ -14,6 +14,7 @@ use crate::clock::{self, Clock};
 use crate::command::CommandService;
 use crate::data_lock::DataLock;
 use crate::device_config::DeviceConfigs;
+use crate::edge::EdgeConfig;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::live::LiveHub;
@@ -46,6 +47,8 @@ pub struct CloudConfig {
     pub database_url: Option<String>,
     /// Address of the MQTT listener; port 0 takes any free port.
     pub mqtt: SocketAddr,
+    /// Numbers of connections, and proxies that are believed.
+    pub edge: EdgeConfig,
     /// How long devices that were online may take to come back after a restart; [`PRESENCE_GRACE`] unless a test needs less.
     pub presence_grace: Duration,
     /// Requests a minute that each token may make; none for as many as it likes.
@@ -70,6 +73,7 @@ impl CloudConfig {
             mqtt,
             presence_grace: PRESENCE_GRACE,
             rate_limit: None,
+            edge: EdgeConfig::default(),
             webhooks: WebhookConfig::default(),
             builder: None,
             https: false,
@@ -133,6 +137,10 @@ pub struct Services {
     pub(crate) queue: IngestHandle,
     /// Bounds of reading histories.
     pub(crate) reading: Arc<Reading>,
+    /// Numbers of connections, and proxies that are believed.
+    pub(crate) edge: EdgeConfig,
+    /// Where tasks are watched without which the cloud only looks alive.
+    pub(crate) vital: Vital,
     /// When the cloud started.
     pub started: UnixMs,
     /// The time, in its kinds.
@@ -189,8 +197,8 @@ impl Cloud {
         let parts = DelivererParts { store: Arc::clone(&store), metrics: Arc::clone(&metrics), config: config.webhooks.clone() };
         let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH, &vital).await?;
         let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
-        let listen = EmbeddedConfig { listen: config.mqtt };
-        let broker = Arc::new(EmbeddedBroker::start(&listen, login, Arc::new(handle.clone())).await?);
+        let listen = EmbeddedConfig { listen: config.mqtt, edge: config.edge.clone() };
+        let broker = Arc::new(EmbeddedBroker::start_watched(&listen, login, Arc::new(handle.clone()), &vital).await?);
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
         let commands =
             Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared), Arc::clone(&metrics), Arc::clone(&time)));
@@ -227,6 +235,8 @@ impl Cloud {
             webhooks,
             queue: handle,
             reading: Arc::default(),
+            edge: config.edge,
+            vital: vital.clone(),
             started: clock::now(),
             time,
         };
@@ -245,7 +255,7 @@ impl Cloud {
         self.broker.address()
     }
 
-    /// Resolves with the name of a part that has panicked. The cloud would go on without it, taking messages that it never stores:
+    /// Resolves with the name of a part that has panicked or ended. The cloud would go on without it, taking messages that it never stores:
     /// whoever runs it should end the process, so that it is started again.
     pub async fn broken(&self) -> &'static str {
         self.vital.broken().await

@@ -1,7 +1,14 @@
-//! One process per data folder.
+//! One process per data folder, and one user: what lies in it is all tenants' data.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+/// Mode of the folder.
+const FOLDER: u32 = 0o700;
+/// Mode of the files in it.
+const FILE: u32 = 0o600;
 
 /// Held while a cloud uses its data folder; the system releases it however the process ends.
 #[derive(Debug)]
@@ -10,14 +17,17 @@ pub(crate) struct DataLock {
 }
 
 impl DataLock {
-    /// Creates the folder when missing and locks it.
+    /// Creates the folder when missing, closes it to other users, also where it was open, and locks it.
     ///
     /// # Errors
     /// The reason, for people, when the folder cannot be created or another process holds it.
     pub(crate) fn take(folder: &Path) -> Result<Self, String> {
-        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        DirBuilder::new().recursive(true).mode(FOLDER).create(folder).map_err(|error| error.to_string())?;
+        if let Err(error) = tighten(folder) {
+            tracing::warn!(folder = %folder.display(), %error, "failed to close the data folder to other users; they may read it");
+        }
         let path = folder.join("lock");
-        let options = File::options().create(true).write(true).truncate(false).open(path);
+        let options = File::options().create(true).write(true).truncate(false).mode(FILE).open(path);
         let file = options.map_err(|error| format!("lock file: {error}"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
@@ -27,9 +37,52 @@ impl DataLock {
     }
 }
 
+/// Takes the rights of other users to the folder and the files in it away. Folders inside are closed by the one around them.
+fn tighten(folder: &Path) -> io::Result<()> {
+    close(folder, FOLDER)?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        // Of the entry itself: a link is left alone, its target is not ours.
+        if entry.file_type()?.is_file() {
+            close(&entry.path(), FILE)?;
+        }
+    }
+    Ok(())
+}
+
+fn close(path: &Path, mode: u32) -> io::Result<()> {
+    let found = path.metadata()?.permissions().mode();
+    if found & 0o077 == 0 { Ok(()) } else { std::fs::set_permissions(path, Permissions::from_mode(mode)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().expect("there").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_folder_is_its_users_own() {
+        let parent = tempfile::tempdir().expect("folder");
+        let (new, old) = (parent.path().join("new"), parent.path().join("old"));
+        drop(DataLock::take(&new).expect("new"));
+        assert_eq!((mode(&new), mode(&new.join("lock"))), (0o700, 0o600));
+        std::fs::create_dir(&old).expect("created");
+        for name in ["cloud.db", "cloud.db-wal"] {
+            std::fs::write(old.join(name), "rows").expect("written");
+            std::fs::set_permissions(old.join(name), Permissions::from_mode(0o644)).expect("set");
+        }
+        std::fs::set_permissions(&old, Permissions::from_mode(0o755)).expect("set");
+        let outside = parent.path().join("outside");
+        std::fs::write(&outside, "another's").expect("written");
+        std::fs::set_permissions(&outside, Permissions::from_mode(0o644)).expect("set");
+        std::os::unix::fs::symlink(&outside, old.join("link")).expect("linked");
+        let _held = DataLock::take(&old).expect("old");
+        assert_eq!((mode(&old), mode(&old.join("cloud.db")), mode(&old.join("cloud.db-wal"))), (0o700, 0o600, 0o600));
+        assert_eq!(mode(&outside), 0o644);
+    }
 
     #[test]
     fn a_folder_has_one_owner() {

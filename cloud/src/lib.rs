@@ -13,6 +13,7 @@ pub mod command;
 pub mod dashboard;
 mod data_lock;
 pub mod device_config;
+pub mod edge;
 pub mod error;
 pub mod history;
 pub mod housekeeping;

@@ -21,32 +21,51 @@ pub(crate) async fn http(wanted: Option<SocketAddr>) -> anyhow::Result<TcpListen
     }
 }
 
-/// SIGINT and SIGTERM, caught from the moment this is made.
+/// SIGINT, SIGTERM and SIGHUP, caught from the moment this is made.
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Stop {
     /// Starts catching the signals.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let catch = |kind| signal(kind).context("cannot catch signals");
-        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
+        let (interrupt, terminate) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hangup: catch(SignalKind::hangup())? })
     }
 
-    /// Resolves at the first signal, or with an error when a part of the cloud has panicked.
+    /// Resolves at the first signal, or with an error when a part of the cloud has panicked or ended.
     pub(crate) async fn requested_or_broken(&mut self, cloud: &Cloud) -> anyhow::Result<()> {
         tokio::select! {
             () = self.requested() => Ok(()),
-            part = cloud.broken() => Err(anyhow::anyhow!("the cloud's {part} has panicked")),
+            part = cloud.broken() => Err(broken(part)),
         }
     }
 
-    /// Resolves at the first signal.
+    /// As [`requested_or_broken`](Self::requested_or_broken) for a service: SIGHUP does not end it but calls `renew`.
+    pub(crate) async fn ended_or_broken(&mut self, cloud: &Cloud, renew: impl Fn()) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return Ok(()),
+                _ = self.terminate.recv() => return Ok(()),
+                _ = self.hangup.recv() => renew(),
+                part = cloud.broken() => return Err(broken(part)),
+            }
+        }
+    }
+
+    /// Resolves at the first signal; the end of its terminal is one to a program in the foreground.
     pub(crate) async fn requested(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
+}
+
+fn broken(part: &str) -> anyhow::Error {
+    anyhow::anyhow!("the cloud's {part} has failed; the cloud has to be started again")
 }

@@ -10,6 +10,7 @@ mod filter;
 mod group;
 mod init;
 mod listen;
+mod log;
 mod provision;
 mod push;
 mod release;
@@ -76,11 +77,11 @@ fn main() -> ExitCode {
         // The children limit their whole process: nothing may have started before them.
         Command::Compile => iottly_sandbox::compile_child(),
         Command::BuildJs => iottly_builder::build_child(),
-        Command::Demo(options) => exit::report(async_main(demo::run(options))),
-        Command::Serve(options) => exit::report(async_main(serve::run(options))),
-        Command::Provision(options) => exit::report(async_main(provision::run(options))),
-        Command::Backup(options) => exit::report(async_main(backup::backup(options))),
-        Command::Restore(options) => exit::report(async_main(backup::restore(options))),
+        Command::Demo(options) => exit::report(private_main(demo::run(options))),
+        Command::Serve(options) => exit::report(private_main(serve::run(options))),
+        Command::Provision(options) => exit::report(private_main(provision::run(options))),
+        Command::Backup(options) => exit::report(private_main(backup::backup(options))),
+        Command::Restore(options) => exit::report(private_main(backup::restore(options))),
         Command::Filter(options) => exit::report(filter::run(&options)),
         Command::Init(options) => exit::report(init::run(&options)),
         Command::Build(options) => exit::report(build::run(&options)),
@@ -94,16 +95,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// As [`async_main`], for commands whose files hold what is nobody else's business: other users get no rights to them.
+fn private_main<E: Into<Failure>>(work: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    async_main(work)
+}
+
 fn async_main<E: Into<Failure>>(work: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        // It would be told on standard error too, and panic there, in the middle of whatever wanted to log.
-        .log_internal_errors(false)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("IOTTLY_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
-        )
-        .init();
+    log::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from)?;
     let result = runtime.block_on(work);
     // Whatever still runs is past its own deadline for stopping.

@@ -4,13 +4,16 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
 use iottly_cloud::cloud::{Cloud, CloudConfig};
+use iottly_cloud::edge::EdgeConfig;
 use iottly_cloud::http::{self, Server};
 use ipnet::IpNet;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::children;
 use crate::listen::{self, Stop};
@@ -51,6 +54,13 @@ pub(crate) struct Options {
     /// A proxy in front of the cloud serves it by HTTPS: browsers keep logins to HTTPS. Certificates of the cloud's own imply it
     #[arg(long)]
     behind_https: bool,
+    /// A network of proxies in front of this cloud: what they say about a client's address is believed, by the PROXY protocol
+    /// (versions 1 and 2, MQTT and HTTP) or by X-Forwarded-For and Forwarded (HTTP); may be given several times
+    #[arg(long = "trusted-proxy", value_name = "CIDR")]
+    trusted_proxy: Vec<IpNet>,
+    /// Address of the metrics, for everyone who reaches it [default: no metrics]
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
     /// Print one line of JSON when everything is up
     #[arg(long)]
     json: bool,
@@ -60,32 +70,71 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let listener = listen::http(Some(options.http)).await?;
     let address = listener.local_addr().context("the http listener has no address")?;
-    let mut config = CloudConfig::new(options.data.clone(), options.mqtt);
-    config.database_url = options.database_url;
-    config.rate_limit = NonZeroU32::new(options.rate_limit);
-    config.webhooks.allow = options.webhook_allow;
-    config.webhooks.https_only = options.webhook_https_only;
-    config.webhooks.seal_key = options.seal_key;
-    config.builder = Some(children::cloud_builder()?);
-    config.https = options.behind_https || options.tls_cert.is_some();
-    let cloud = Cloud::start(config).await?;
-    let (server, scheme) = match options.tls_cert.as_deref().zip(options.tls_key.as_deref()) {
-        Some((cert, key)) => (Server::start_tls(listener, cloud.services(), http::tls(cert, key)?)?, "https"),
-        None => (Server::start(listener, cloud.services()), "http"),
+    let metrics = match options.metrics {
+        Some(address) => Some(listen::http(Some(address)).await.context("metrics")?),
+        None => None,
     };
-    let (url, mqtt) = (format!("{scheme}://{address}"), cloud.mqtt_addr());
-    let ready = if options.json {
-        format!("{}\n", json!({"http": url, "mqtt": mqtt.to_string()}))
-    } else {
-        format!(
-            "dashboard and REST API  {url}\nMQTT broker             {mqtt}\ndata                    {}\n",
-            options.data.display()
-        )
+    let certificate = options.tls_cert.as_deref().zip(options.tls_key.as_deref());
+    let certificate = certificate.map(|(cert, key)| http::tls(cert, key)).transpose()?;
+    let cloud = Cloud::start(config(&options)?).await?;
+    let (server, scheme) = match &certificate {
+        Some(certificate) => (Server::start_tls(listener, cloud.services(), Arc::clone(certificate))?, "https"),
+        None => (Server::start_without_metrics(listener, cloud.services()), "http"),
     };
+    let metrics_at = metrics.as_ref().map(TcpListener::local_addr).transpose().context("the metrics listener has no address")?;
+    let metrics = metrics.map(|listener| Server::start_metrics(listener, cloud.services()));
+    let up = Up { url: format!("{scheme}://{address}"), mqtt: cloud.mqtt_addr(), metrics: metrics_at };
     let mut out = std::io::stdout();
-    out.write_all(ready.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")?;
-    let ended = stop.requested_or_broken(&cloud).await;
+    out.write_all(up.text(&options).as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")?;
+    let renew = || match &certificate {
+        Some(certificate) => certificate.look_again(),
+        None => tracing::info!("SIGHUP: there is no certificate to read again"),
+    };
+    let ended = stop.ended_or_broken(&cloud, renew).await;
     server.shutdown().await;
+    if let Some(metrics) = metrics {
+        metrics.shutdown().await;
+    }
     cloud.shutdown().await;
     ended
+}
+
+fn config(options: &Options) -> anyhow::Result<CloudConfig> {
+    let mut config = CloudConfig::new(options.data.clone(), options.mqtt);
+    config.edge = EdgeConfig::for_process(0)?;
+    config.edge.trusted_proxies.clone_from(&options.trusted_proxy);
+    config.database_url.clone_from(&options.database_url);
+    config.rate_limit = NonZeroU32::new(options.rate_limit);
+    config.webhooks.allow.clone_from(&options.webhook_allow);
+    config.webhooks.https_only = options.webhook_https_only;
+    config.webhooks.seal_key.clone_from(&options.seal_key);
+    config.builder = Some(children::cloud_builder()?);
+    config.https = options.behind_https || options.tls_cert.is_some();
+    Ok(config)
+}
+
+/// Where everything is.
+struct Up {
+    url: String,
+    mqtt: SocketAddr,
+    metrics: Option<SocketAddr>,
+}
+
+impl Up {
+    fn text(&self, options: &Options) -> String {
+        let metrics = self.metrics.map(|address| format!("http://{address}/metrics"));
+        if options.json {
+            let mut line = json!({"http": self.url, "mqtt": self.mqtt.to_string()});
+            if let Some(metrics) = metrics {
+                line["metrics"] = metrics.into();
+            }
+            return format!("{line}\n");
+        }
+        let metrics = metrics.map(|url| format!("metrics                 {url}\n")).unwrap_or_default();
+        let data = options.data.display();
+        format!(
+            "dashboard and REST API  {}\nMQTT broker             {}\n{metrics}data                    {data}\n",
+            self.url, self.mqtt
+        )
+    }
 }

@@ -1,22 +1,31 @@
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use super::App;
-use super::listener::Peer;
+use super::exchange::ClientAddress;
 use crate::auth::Access;
 use crate::error::ApiError;
 use crate::model::Scopes;
 
 /// The numbers of the whole cloud: for this machine, and for operators.
-pub(super) async fn metrics(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+pub(super) async fn for_this_machine(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
-    let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(peer))| peer.ip().to_canonical());
+    let client = parts.extensions.get::<ClientAddress>().map(|ClientAddress(client)| *client);
     // A proxy on this machine speaks for others.
     let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| parts.headers.contains_key(*name));
-    if forwarded || !peer.is_some_and(|peer| peer.is_loopback()) {
+    if forwarded || !client.is_some_and(|client| client.is_loopback()) {
         Access::from_request_parts(&mut parts, &app).await?.require(Scopes::OPERATOR)?;
     }
+    text(&app).await
+}
+
+/// The numbers of the whole cloud, on a listener whose address is the operator's choice.
+pub(super) async fn for_everyone(State(app): State<App>) -> Result<Response, ApiError> {
+    text(&app).await
+}
+
+async fn text(app: &App) -> Result<Response, ApiError> {
     let services = &app.services;
     let online = services.store.online_devices().await?.len();
     let totals = services.store.webhook_totals().await?;

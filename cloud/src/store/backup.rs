@@ -1,6 +1,9 @@
 //! Copies of a whole database as one file, which is a SQLite database whatever the original is. So a backup of the one can
 //! be restored into the other.
 
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sqlx::postgres::PgConnection;
@@ -14,7 +17,7 @@ use super::{Database, PostgresStore, Result, SqliteStore, Store as _, StoreError
 /// # Errors
 /// When `file` exists, the database cannot be read or the copy cannot be written.
 pub async fn backup(database: &Database, file: &Path) -> Result<()> {
-    must_be_new(file)?;
+    make_private(file)?;
     let done = match database {
         Database::File(path) => vacuum_into(path, file).await,
         Database::Server(url) => from_server(url, file).await,
@@ -37,8 +40,12 @@ pub async fn restore(file: &Path, database: &Database) -> Result<()> {
     check(file).await?;
     match database {
         Database::File(path) => {
-            must_be_new(path)?;
-            vacuum_into(file, path).await?;
+            make_private(path)?;
+            if let Err(error) = vacuum_into(file, path).await {
+                // What is left would be in the way of the next try.
+                let _ = std::fs::remove_file(path);
+                return Err(error);
+            }
             SqliteStore::open(path).await?.close().await;
             sync(path)
         }
@@ -46,8 +53,14 @@ pub async fn restore(file: &Path, database: &Database) -> Result<()> {
     }
 }
 
-fn must_be_new(file: &Path) -> Result<()> {
-    if file.exists() { Err(StoreError::Refused(format!("{} exists already", file.display()))) } else { Ok(()) }
+/// Makes an empty file that is readable for this user alone, which SQLite then fills: it holds all tenants' data.
+fn make_private(file: &Path) -> Result<()> {
+    let refused = |reason: &dyn std::fmt::Display| StoreError::Refused(format!("{} {reason}", file.display()));
+    match File::options().write(true).create_new(true).mode(0o600).open(file) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(refused(&"exists already")),
+        Err(error) => Err(refused(&format_args!("cannot be written: {error}"))),
+    }
 }
 
 async fn connect(file: &Path) -> Result<SqliteConnection> {
@@ -97,6 +110,7 @@ async fn into_server(file: &Path, url: &str) -> Result<()> {
     }
     // A copy, so that an older backup can be brought up to date without being touched.
     let copy = Copy::beside(file);
+    make_private(&copy.0)?;
     vacuum_into(file, &copy.0).await?;
     SqliteStore::open(&copy.0).await?.close().await;
     let mut source = connect(&copy.0).await?;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use iottly_cloud::cloud::{Cloud, CloudConfig};
+use iottly_cloud::edge::EdgeConfig;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::children;
@@ -21,6 +22,9 @@ use home::Home;
 
 /// Most virtual devices in one process: each has threads and a queue of its own.
 const MAX_DEVICES: u16 = 1000;
+
+/// Descriptors that one virtual device needs in this process, in files and in both ends of its connections.
+const DESCRIPTORS_PER_DEVICE: usize = 10;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -53,6 +57,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let http = listener.local_addr().context("the http listener has no address")?;
 
     let mut config = CloudConfig::new(home.cloud(), options.mqtt);
+    let devices = usize::from(options.devices);
+    config.edge = EdgeConfig::for_process(devices * DESCRIPTORS_PER_DEVICE)?;
+    config.edge.bounds = config.edge.bounds.with_own_devices(devices);
     // Receivers of the demo run on this machine.
     config.webhooks.allow =
         vec![IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)), IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST))];

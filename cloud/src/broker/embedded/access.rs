@@ -1,17 +1,20 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Instant;
 
-use iottly_protocol::{DeviceId, Topic};
+use iottly_protocol::{DeviceId, ProjectId, Topic};
 use mqtt5::MqttError;
 use mqtt5::broker::{AuthProvider, AuthResult};
 use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
 
-use super::throttle::Throttle;
+use super::pace::Pace;
+use super::rates::{Cost, Rates};
+use super::seat::Seat;
 use crate::broker::Authenticator;
-use crate::clock;
+use crate::edge::Places;
 
 /// Longest secret that is looked at, bytes.
 const MAX_SECRET: usize = 256;
@@ -19,15 +22,18 @@ const MAX_SECRET: usize = 256;
 /// Who may connect, and to which topics: its own, by direction.
 pub(super) struct Access {
     authenticator: Arc<dyn Authenticator>,
-    throttle: Mutex<Throttle>,
+    pace: Pace,
+    rates: Arc<Rates>,
+    devices: Arc<Places<ProjectId>>,
 }
 
 impl Access {
-    pub(super) fn new(authenticator: Arc<dyn Authenticator>) -> Self {
-        Self { authenticator, throttle: Mutex::default() }
+    /// Rules over an authenticator, with `devices` places.
+    pub(super) fn new(authenticator: Arc<dyn Authenticator>, rates: Arc<Rates>, devices: Arc<Places<ProjectId>>) -> Self {
+        Self { authenticator, pace: Pace::default(), rates, devices }
     }
 
-    async fn admit(&self, connect: &ConnectPacket, from: SocketAddr) -> Result<AuthResult, MqttError> {
+    async fn admit(&self, connect: &ConnectPacket, from: SocketAddr, seat: &Seat) -> Result<AuthResult, MqttError> {
         let refused = |code| Ok(AuthResult::fail(code));
         let Ok(device) = connect.client_id.parse::<DeviceId>() else { return refused(ReasonCode::ClientIdentifierNotValid) };
         let (Some(user), Some(secret)) = (&connect.username, &connect.password) else {
@@ -36,26 +42,45 @@ impl Access {
         if *user != connect.client_id || secret.len() > MAX_SECRET {
             return refused(ReasonCode::BadUsernameOrPassword);
         }
-        let key = (from.ip(), device);
-        if !self.throttle.lock().unwrap_or_else(PoisonError::into_inner).may_try(key, clock::now()) {
-            return refused(ReasonCode::ConnectionRateExceeded);
-        }
+        let turn = match seat.address {
+            Some(address) => self.pace.turn(address, Instant::now()).await,
+            None => None,
+        };
         match self.authenticator.authenticate(device, secret).await {
-            Ok(Some(_)) => {
-                self.throttle.lock().unwrap_or_else(PoisonError::into_inner).succeeded(key);
+            Ok(Some(scope)) => {
+                drop(turn);
+                tokio::time::sleep(self.rates.charge(device, Cost::Login, 0, Instant::now())).await;
+                let Some(place) = self.devices.take(Some(scope.project), false, Instant::now()) else {
+                    tracing::warn!(%device, project = %scope.project, "all places of devices are taken; the device has to come again");
+                    return refused(ReasonCode::QuotaExceeded);
+                };
+                if !seat.sit_down(place) {
+                    return refused(ReasonCode::ServerBusy);
+                }
                 Ok(AuthResult::success_with_user(connect.client_id.clone()))
             }
             Ok(None) => {
                 tracing::warn!(%device, address = %from, "mqtt login refused");
-                self.throttle.lock().unwrap_or_else(PoisonError::into_inner).failed(key, clock::now());
+                if let Some(address) = seat.address {
+                    self.pace.failed(address, Instant::now());
+                }
+                self.pace.pause(turn).await;
                 refused(ReasonCode::BadUsernameOrPassword)
             }
             Err(error) => {
-                tracing::error!(%device, %error, "mqtt login cannot be checked now");
+                tracing::error!(%device, %error, "mqtt login cannot be checked now; the device has to come again");
                 refused(ReasonCode::ServerUnavailable)
             }
         }
     }
+}
+
+/// The rules as one connection meets them.
+pub(super) struct Visitor {
+    /// The rules of all.
+    pub(super) access: Arc<Access>,
+    /// The connection's place.
+    pub(super) seat: Arc<Seat>,
 }
 
 /// The device whose connection asks; client id and user are the same for everyone admitted.
@@ -65,13 +90,13 @@ fn who(client_id: &str, user: Option<&str>) -> Option<DeviceId> {
 
 type Done<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-impl AuthProvider for Access {
+impl AuthProvider for Visitor {
     fn authenticate<'a>(
         &'a self,
         connect: &'a ConnectPacket,
         client_addr: SocketAddr,
     ) -> Done<'a, Result<AuthResult, MqttError>> {
-        Box::pin(self.admit(connect, client_addr))
+        Box::pin(self.access.admit(connect, client_addr, &self.seat))
     }
 
     fn authorize_publish<'a>(&'a self, client_id: &str, user_id: Option<&'a str>, topic: &'a str) -> Done<'a, bool> {

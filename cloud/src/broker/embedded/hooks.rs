@@ -2,23 +2,26 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 use iottly_protocol::{DeviceId, Topic};
 use mqtt5::broker::router::MessageRouter;
 use mqtt5::broker::{BrokerEventHandler, ClientDisconnectEvent, ClientPublishEvent, PublishAction, RetainedSetEvent};
 
+use super::rates::{Cost, Rates};
 use crate::broker::Uplink;
 
 /// What the broker calls before it acknowledges, and when connections end.
 pub(super) struct Hooks {
     uplink: Arc<dyn Uplink>,
+    rates: Arc<Rates>,
     router: OnceLock<Weak<MessageRouter>>,
     closing: AtomicBool,
 }
 
 impl Hooks {
-    pub(super) fn new(uplink: Arc<dyn Uplink>) -> Self {
-        Self { uplink, router: OnceLock::new(), closing: AtomicBool::new(false) }
+    pub(super) fn new(uplink: Arc<dyn Uplink>, rates: Arc<Rates>) -> Self {
+        Self { uplink, rates, router: OnceLock::new(), closing: AtomicBool::new(false) }
     }
 
     /// Names the router, which exists only after the hooks do.
@@ -37,6 +40,14 @@ impl Hooks {
         self.uplink.revoked(device).await;
     }
 
+    /// Makes a device wait that speaks faster than it may; its next packets are not read meanwhile.
+    async fn slow_down(&self, device: DeviceId, cost: Cost, bytes: usize) {
+        let wait = self.rates.charge(device, cost, bytes, Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
@@ -49,10 +60,12 @@ impl BrokerEventHandler for Hooks {
         Box::pin(async move {
             match event.topic.parse() {
                 Ok(Topic::Up(device)) => {
+                    self.slow_down(device, Cost::Message, event.payload.len()).await;
                     self.uplink.message(device, event.payload).await;
                     PublishAction::Handled
                 }
                 Ok(Topic::Status(device)) => {
+                    self.slow_down(device, Cost::Status, event.payload.len()).await;
                     self.uplink.status(device, event.payload).await;
                     PublishAction::Continue
                 }

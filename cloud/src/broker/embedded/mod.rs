@@ -9,22 +9,28 @@ use bytes::Bytes;
 use iottly_protocol::limits::MAX_PUBLISH_BYTES;
 use iottly_protocol::{DeviceId, Topic};
 use mqtt5::QoS;
-use mqtt5::broker::config::AuthConfig;
 use mqtt5::broker::router::MessageRouter;
-use mqtt5::broker::{BrokerConfig, BrokerShutdownHandle, MqttBroker, StorageConfig};
+use mqtt5::broker::storage::QueueLimits;
+use mqtt5::broker::sys_topics::BrokerStats;
+use mqtt5::broker::{BrokerConfig, ResourceLimits, ResourceMonitor, StorageConfig};
 use mqtt5::packet::publish::PublishPacket;
-use tokio::sync::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Authenticator, Broker, BrokerError, Uplink};
+use crate::edge::{Acceptor, EdgeConfig, Places, Trusted};
+use crate::vital::Vital;
 
 mod access;
+mod first;
+mod gate;
 mod hooks;
-mod throttle;
+mod pace;
+mod rates;
+mod seat;
 
-/// Most connections at a time.
-const MAX_CLIENTS: usize = 20_000;
 /// Room for topic, properties and headers around the largest publish.
 const PACKET_OVERHEAD: usize = 64 << 10;
 /// Most messages that wait for one device that reads slowly; what the broker drops, the protocol repeats.
@@ -43,6 +49,8 @@ const CLOSE_WAIT: Duration = Duration::from_millis(500);
 pub struct EmbeddedConfig {
     /// Address of the plain TCP listener; port 0 takes any free port.
     pub listen: SocketAddr,
+    /// Numbers of connections, and proxies that are believed.
+    pub edge: EdgeConfig,
 }
 
 /// The running broker.
@@ -50,8 +58,15 @@ pub struct EmbeddedBroker {
     router: Arc<MessageRouter>,
     hooks: Arc<hooks::Hooks>,
     address: SocketAddr,
-    stop: BrokerShutdownHandle,
-    running: Mutex<Option<JoinHandle<()>>>,
+    stop: broadcast::Sender<()>,
+    running: Mutex<Option<Running>>,
+}
+
+/// What a shutdown waits for.
+struct Running {
+    gate: JoinHandle<()>,
+    /// Ends when the last connection is closed.
+    open: mpsc::Receiver<()>,
 }
 
 impl EmbeddedBroker {
@@ -64,21 +79,46 @@ impl EmbeddedBroker {
         authenticator: Arc<dyn Authenticator>,
         uplink: Arc<dyn Uplink>,
     ) -> Result<Self, BrokerError> {
+        Self::start_watched(config, authenticator, uplink, &Vital::default()).await
+    }
+
+    /// As [`start`](Self::start); `vital` is told when the listener fails.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub(crate) async fn start_watched(
+        config: &EmbeddedConfig,
+        authenticator: Arc<dyn Authenticator>,
+        uplink: Arc<dyn Uplink>,
+        vital: &Vital,
+    ) -> Result<Self, BrokerError> {
         let failed = |reason: String| BrokerError::Listen { addr: config.listen.to_string(), reason };
-        let hooks = Arc::new(hooks::Hooks::new(uplink));
-        let mut settings = settings(config.listen);
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| failed(error.to_string()))?;
+        let address = listener.local_addr().map_err(|error| failed(error.to_string()))?;
+        let (bounds, rates) = (config.edge.bounds, Arc::new(rates::Rates::default()));
+        let hooks = Arc::new(hooks::Hooks::new(uplink, Arc::clone(&rates)));
+        let mut settings = settings(bounds.devices);
         settings.event_handler = Some(Arc::clone(&hooks) as _);
-        let broker = MqttBroker::with_config(settings).await.map_err(|error| failed(error.to_string()))?;
-        let mut broker = broker.with_auth_provider(Arc::new(access::Access::new(authenticator)));
-        let address = broker.local_addr().ok_or_else(|| failed("no listener was opened".into()))?;
-        let (router, stop, mut ready) = (broker.router(), broker.shutdown_handle(), broker.ready_receiver());
+        settings.validate().map_err(|error| failed(error.to_string()))?;
+        let router = Arc::new(router(&settings));
+        router.initialize().await.map_err(|error| failed(error.to_string()))?;
         hooks.attach(Arc::downgrade(&router));
-        let running = tokio::spawn(async move {
-            if let Err(error) = broker.run().await {
-                tracing::error!(%error, "mqtt broker stopped");
-            }
-        });
-        ready.wait_for(|ready| *ready).await.map_err(|_| failed("the broker stopped while it started".into()))?;
+        let (stop, _) = broadcast::channel(1);
+        let (open, closed) = mpsc::channel(1);
+        let devices = Places::new(bounds.devices, bounds.devices_per_project);
+        let gate = gate::Gate {
+            router: Arc::clone(&router),
+            stats: Arc::new(BrokerStats::new()),
+            monitor: Arc::new(ResourceMonitor::new(limits(bounds.devices))),
+            access: Arc::new(access::Access::new(authenticator, rates, devices)),
+            waiting: Places::new(bounds.logins, bounds.logins_per_address),
+            trusted: Trusted::new(&config.edge.trusted_proxies),
+            config: Arc::new(settings),
+            stop: stop.clone(),
+            _open: open,
+        };
+        let accepting = Arc::new(gate).run(Acceptor::new("mqtt", listener));
+        let running = Running { gate: tokio::spawn(vital.watch_end("MQTT listener", accepting)), open: closed };
         Ok(Self { router, hooks, address, stop, running: Mutex::new(Some(running)) })
     }
 
@@ -90,15 +130,14 @@ impl EmbeddedBroker {
 }
 
 /// Every bound is set here: the crate's defaults are open or unlimited.
-fn settings(listen: SocketAddr) -> BrokerConfig {
+fn settings(devices: usize) -> BrokerConfig {
     // Nothing of the broker's is written to disk: the store has all that must survive, and devices repeat the rest.
     let storage_config = StorageConfig::default()
         .with_persistence(false)
         .with_max_queued_messages_per_client(QUEUED.0)
         .with_max_queued_bytes_per_client(QUEUED.1);
     BrokerConfig {
-        bind_addresses: vec![listen],
-        max_clients: MAX_CLIENTS,
+        max_clients: devices,
         max_packet_size: MAX_PUBLISH_BYTES + PACKET_OVERHEAD,
         session_expiry_interval: SESSION_EXPIRY,
         maximum_qos: 1,
@@ -108,11 +147,32 @@ fn settings(listen: SocketAddr) -> BrokerConfig {
         max_retained_message_size: RETAINED.1,
         client_channel_capacity: CHANNEL_MESSAGES,
         sys_topics_enabled: false,
-        // Taken for "no provider of its own", which `start` replaces before the first connection is accepted.
-        auth_config: AuthConfig { allow_anonymous: true, ..AuthConfig::default() },
         storage_config,
         ..BrokerConfig::default()
     }
+}
+
+/// The crate's own counters, which its listener would ask. Ours does the counting: per address before the login, per project after it.
+/// Rates stay 0, which is none: the crate would refuse a publish in a way that devices of MQTT 3.1.1 take for success.
+const fn limits(devices: usize) -> ResourceLimits {
+    ResourceLimits {
+        max_connections: devices,
+        max_connections_per_ip: devices,
+        max_message_rate_per_client: 0,
+        max_bandwidth_per_client: 0,
+        max_connection_rate: u32::MAX,
+        rate_limit_window: Duration::from_secs(1),
+    }
+}
+
+fn router(settings: &BrokerConfig) -> MessageRouter {
+    let queues = QueueLimits { max_messages: QUEUED.0, max_bytes: QUEUED.1 };
+    let router = MessageRouter::new().with_fallback_queue_limits(queues);
+    let router = match &settings.event_handler {
+        Some(hooks) => router.with_event_handler(Arc::clone(hooks)),
+        None => router,
+    };
+    router.with_retained_limits(settings.max_retained_messages, settings.max_retained_message_size)
 }
 
 #[async_trait]
@@ -142,11 +202,16 @@ impl Broker for EmbeddedBroker {
     }
 
     async fn shutdown(&self) {
-        let Some(mut running) = self.running.lock().await.take() else { return };
+        let Some(Running { mut gate, mut open }) = self.running.lock().await.take() else { return };
         self.hooks.close();
-        self.stop.shutdown();
-        if tokio::time::timeout(CLOSE_WAIT, &mut running).await.is_err() {
-            running.abort();
+        // Fails when the listener has ended already.
+        let _ = self.stop.send(());
+        let closed = async {
+            let _ = (&mut gate).await;
+            while open.recv().await.is_some() {}
+        };
+        if tokio::time::timeout(CLOSE_WAIT, closed).await.is_err() {
+            gate.abort();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The store on SQLite: one writer, a few readers, a write-ahead log that is synced at every commit.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,12 @@ pub struct SqliteStore {
     outbox: Outbox,
 }
 
+/// Makes the file of a new database readable for this user alone; SQLite gives its other files the same rights. Whatever else is wrong
+/// with the file SQLite will say.
+fn make_private(path: &Path) {
+    let _ = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
+}
+
 impl SqliteStore {
     /// Opens the database at `path`, creates it when missing and brings its schema up to date.
     ///
@@ -63,6 +70,7 @@ impl SqliteStore {
             .foreign_keys(true)
             .pragma("cache_size", "-8192")
             .pragma("journal_size_limit", "67108864");
+        make_private(path);
         let mut writer = SqliteConnection::connect_with(&options).await?;
         sql::prepare(&mut writer).await?;
         let readers = SqlitePoolOptions::new().min_connections(1).max_connections(READERS);

@@ -1,0 +1,129 @@
+//! The broker's own listener.
+//!
+//! The crate's accept loop spins while descriptors are used up and counts nobody before the login, so that connections are accepted
+//! here and handed to its `ClientHandler` one by one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mqtt5::broker::client_handler::ClientHandler;
+use mqtt5::broker::router::MessageRouter;
+use mqtt5::broker::sys_topics::BrokerStats;
+use mqtt5::broker::transport::BrokerTransport;
+use mqtt5::broker::{BrokerConfig, ResourceMonitor};
+use tokio::net::TcpStream;
+use tokio::sync::{broadcast, mpsc};
+
+use super::access::{Access, Visitor};
+use super::first::{self, First};
+use super::seat::Seat;
+use crate::edge::{Acceptor, AddressKey, Peek, Places, Trusted, greet, peek_until};
+
+/// Time in which a client's CONNECT has to be there as a whole. The broker's crate allows as much for the login itself.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Time between two rounds of tidying in the broker's crate: sessions that have expired, windows of its counters.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+
+/// What every connection needs.
+pub(super) struct Gate {
+    pub(super) config: Arc<BrokerConfig>,
+    pub(super) router: Arc<MessageRouter>,
+    pub(super) stats: Arc<BrokerStats>,
+    pub(super) monitor: Arc<ResourceMonitor>,
+    pub(super) access: Arc<Access>,
+    pub(super) waiting: Arc<Places<AddressKey>>,
+    pub(super) trusted: Trusted,
+    pub(super) stop: broadcast::Sender<()>,
+    /// Closed when the last connection is, since all hold the gate.
+    pub(super) _open: mpsc::Sender<()>,
+}
+
+impl Gate {
+    /// Accepts connections until the stop.
+    pub(super) async fn run(self: Arc<Self>, mut acceptor: Acceptor) {
+        let (mut stop, mut tidy) = (self.stop.subscribe(), tokio::time::interval(TIDY_EVERY));
+        loop {
+            tokio::select! {
+                (stream, peer) = acceptor.next() => {
+                    self.welcome(stream, peer);
+                    self.waiting.calm().await;
+                }
+                _ = tidy.tick() => {
+                    self.router.sweep_sessions().await;
+                    self.monitor.cleanup_expired_windows().await;
+                }
+                _ = stop.recv() => return,
+            }
+        }
+    }
+
+    /// Gives a connection a place among those without a login and looks at it in a task of its own.
+    fn welcome(self: &Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
+        let Some(place) = self.waiting.take(self.trusted.key(peer.ip()), true, Instant::now()) else {
+            tracing::debug!(%peer, "no place for a connection without a login; it is closed");
+            return;
+        };
+        let gate = Arc::clone(self);
+        tokio::spawn(async move {
+            let read = tokio::time::timeout(CONNECT_WITHIN, async {
+                let client = greet(&mut stream, peer, &gate.trusted).await?;
+                if client != peer && !place.count_as(Some(AddressKey::of(client.ip())), Instant::now()) {
+                    return Ok((client, First::Refused("no place for a connection without a login")));
+                }
+                Ok::<_, std::io::Error>((client, connect(&stream).await?))
+            });
+            let read = tokio::select! {
+                read = read => read,
+                () = place.lost() => return,
+            };
+            match read {
+                Ok(Ok((client, First::Whole))) => {
+                    let address = if client == peer { gate.trusted.key(peer.ip()) } else { Some(AddressKey::of(client.ip())) };
+                    gate.serve(BrokerTransport::tcp(stream), client, Seat::new(address, place)).await;
+                }
+                Ok(Ok((client, refused))) => tracing::debug!(%client, ?refused, "a connection is closed"),
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection ended before its CONNECT"),
+                Err(_) => tracing::debug!(%peer, "no CONNECT in time; the connection is closed"),
+            }
+        });
+    }
+
+    /// Serves one connection of `client`, whose CONNECT is there or bounded otherwise, to its end. The way in for every kind of stream.
+    async fn serve(&self, transport: BrokerTransport, client: SocketAddr, seat: Seat) {
+        let seat = Arc::new(seat);
+        let visitor = Visitor { access: Arc::clone(&self.access), seat: Arc::clone(&seat) };
+        let handler = ClientHandler::new(
+            transport,
+            client,
+            Arc::clone(&self.config),
+            Arc::clone(&self.router),
+            Arc::new(visitor),
+            None,
+            Arc::clone(&self.stats),
+            Arc::clone(&self.monitor),
+            self.stop.subscribe(),
+        );
+        tokio::select! {
+            ended = handler.run() => {
+                if let Err(error) = ended
+                    && !error.is_normal_disconnect()
+                {
+                    tracing::debug!(%client, %error, "a connection ended");
+                }
+            }
+            () = seat.lost() => tracing::debug!(%client, "a connection without a login made room for another"),
+        }
+        // A last will that is delayed keeps the rules of this connection alive.
+        seat.leave();
+    }
+}
+
+/// Looks at the first packet, which stays in the stream.
+async fn connect(stream: &TcpStream) -> std::io::Result<First> {
+    let look = |bytes: &[u8]| match first::look(bytes) {
+        First::Part => Peek::More,
+        found => Peek::Done(found),
+    };
+    peek_until(stream, first::ROOM, look).await
+}

@@ -1,0 +1,106 @@
+//! How fast one device may speak. Who is faster waits before its next packet is read: nothing is refused and nothing lost.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use iottly_protocol::DeviceId;
+
+/// Publishes of one device, in publishes a second. Backlogs are sent in batches of many records, so that far fewer are needed.
+const PER_SECOND: u32 = 2000;
+/// Bytes of one device, in bytes a second; a backlog of small records at tens of thousands a second needs a third of it.
+const BYTES_PER_SECOND: u64 = 32 << 20;
+/// Allowance that may be used at once, as the time in which it comes back.
+const BURST: Duration = Duration::from_secs(2);
+/// Longest wait before one packet.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+/// Devices that are counted at a time. Beyond, those are forgotten whose allowance is whole again, then all.
+const MAX_DEVICES: usize = 50_000;
+
+/// What a packet costs, in publishes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cost {
+    /// Records, acknowledgements, logs.
+    Message = 1,
+    /// Presence, which is stored for each device and told to others.
+    Status = 20,
+    /// A login, which reads the database.
+    Login = 50,
+}
+
+/// Devices and the moments up to which their allowance is used.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    used: Mutex<HashMap<DeviceId, Instant>>,
+}
+
+impl Rates {
+    /// Counts a packet and returns how long its device has to wait.
+    pub(super) fn charge(&self, device: DeviceId, cost: Cost, bytes: usize, now: Instant) -> Duration {
+        let publishes = Duration::from_secs(cost as u64) / PER_SECOND;
+        let nanos = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000_000) / BYTES_PER_SECOND;
+        let volume = Duration::from_nanos(nanos);
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() >= MAX_DEVICES && !used.contains_key(&device) {
+            used.retain(|_, until| *until > now);
+            if used.len() >= MAX_DEVICES {
+                used.clear();
+            }
+        }
+        let until = used.entry(device).or_insert(now);
+        let ahead = until.saturating_duration_since(now) + publishes.max(volume);
+        let wait = ahead.saturating_sub(BURST).min(MAX_WAIT);
+        *until = now + ahead.min(BURST + MAX_WAIT);
+        wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(n: u32) -> DeviceId {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        DeviceId::from_bytes(bytes)
+    }
+
+    /// Publishes that get through in `seconds`, by a device that sends as fast as it may.
+    fn publishes(cost: Cost, bytes: usize, seconds: u64) -> u32 {
+        let (rates, start) = (Rates::default(), Instant::now());
+        let (mut now, mut sent) = (start, 0);
+        while now < start + Duration::from_secs(seconds) {
+            now += rates.charge(device(1), cost, bytes, now).max(Duration::from_micros(10));
+            sent += 1;
+        }
+        sent
+    }
+
+    #[test]
+    fn floods_are_slowed_down() {
+        assert!((20_000..28_000).contains(&publishes(Cost::Message, 100, 10)), "{}", publishes(Cost::Message, 100, 10));
+        assert!((1000..1300).contains(&publishes(Cost::Status, 100, 10)));
+        assert!((400..560).contains(&publishes(Cost::Login, 0, 10)));
+        assert!((160..230).contains(&publishes(Cost::Message, 2 << 20, 10)));
+    }
+
+    #[test]
+    fn a_backlog_in_batches_is_not() {
+        // 50,000 records a second of 200 bytes, 100 in a batch.
+        let (rates, start) = (Rates::default(), Instant::now());
+        for n in 0..5000u32 {
+            let now = start + Duration::from_millis(2) * n;
+            assert!(rates.charge(device(1), Cost::Message, 20_000, now).is_zero());
+        }
+        assert!(rates.charge(device(2), Cost::Message, 100, start).is_zero(), "others are not concerned");
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let (rates, start) = (Rates::default(), Instant::now());
+        for n in 0..u32::try_from(MAX_DEVICES).expect("small") + 50 {
+            rates.charge(device(n), Cost::Message, 1, start);
+        }
+        assert!(rates.used.lock().expect("unpoisoned").len() <= MAX_DEVICES);
+    }
+}

@@ -1,0 +1,109 @@
+//! Addresses of clients: how they are counted, and when others may name them.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use axum::http::HeaderMap;
+use ipnet::IpNet;
+
+/// What counts as one address: an IPv4 address, or the network of 64 bits that one subscriber of IPv6 usually has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct AddressKey(IpAddr);
+
+impl AddressKey {
+    pub(crate) fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
+
+/// Networks of proxies that are believed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trusted(Vec<IpNet>);
+
+impl Trusted {
+    pub(crate) fn new(networks: &[IpNet]) -> Self {
+        Self(networks.to_vec())
+    }
+
+    /// Says whether `address` is one of our proxies.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// Returns how a connection of `address` is counted. A trusted proxy stands for many clients and is not counted as one.
+    pub(crate) fn key(&self, address: IpAddr) -> Option<AddressKey> {
+        (!self.contains(address)).then(|| AddressKey::of(address))
+    }
+}
+
+/// Returns the client that the headers name: the last address in `X-Forwarded-For` or `Forwarded` that is no proxy of ours. Earlier
+/// ones are the client's own words. Only for requests of a trusted proxy.
+pub(crate) fn forwarded_for(headers: &HeaderMap, trusted: &Trusted) -> Option<IpAddr> {
+    let lists = |name: &'static str| headers.get_all(name).iter().rev().filter_map(|value| value.to_str().ok());
+    let plain = lists("x-forwarded-for").flat_map(|list| list.rsplit(',')).map(address);
+    let tagged = lists("forwarded").flat_map(|list| list.rsplit(',')).filter_map(|element| {
+        let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, value)| address(value))
+    });
+    if headers.contains_key("x-forwarded-for") { outermost(plain, trusted) } else { outermost(tagged, trusted) }
+}
+
+/// Returns the first address that is no proxy's. What is no address ends the search: nothing before it can be believed.
+fn outermost(mut addresses: impl Iterator<Item = Option<IpAddr>>, trusted: &Trusted) -> Option<IpAddr> {
+    addresses.find(|found| !found.is_some_and(|address| trusted.contains(address))).flatten()
+}
+
+/// Reads `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`, with or without quotes.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let plain = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(inside, _)| inside);
+    plain.parse().ok().or_else(|| plain.rsplit_once(':')?.0.parse().ok()).map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn trusted() -> Trusted {
+        Trusted::new(&["10.0.0.0/8".parse().expect("a network"), "fd00::/8".parse().expect("a network")])
+    }
+
+    fn client(headers: &[(&'static str, &'static str)]) -> Option<String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        forwarded_for(&map, &trusted()).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn the_last_address_that_is_no_proxy_counts() {
+        assert_eq!(client(&[("x-forwarded-for", "192.0.2.1")]).as_deref(), Some("192.0.2.1"));
+        assert_eq!(client(&[("x-forwarded-for", "1.1.1.1, 192.0.2.1, 10.1.2.3")]).as_deref(), Some("192.0.2.1"));
+        assert_eq!(client(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "192.0.2.1")]).as_deref(), Some("192.0.2.1"));
+        assert_eq!(client(&[("x-forwarded-for", "192.0.2.1:4711")]).as_deref(), Some("192.0.2.1"));
+        assert_eq!(client(&[("x-forwarded-for", "::ffff:192.0.2.1")]).as_deref(), Some("192.0.2.1"));
+        let tagged = r#"for=1.1.1.1, for="[2001:db8::1]:80";proto=https, for=10.0.0.1"#;
+        assert_eq!(client(&[("forwarded", tagged)]).as_deref(), Some("2001:db8::1"));
+        for nothing in ["", "unknown", "1.1.1.1, unknown, 10.0.0.1", "10.0.0.1", ",,,"] {
+            assert_eq!(client(&[("x-forwarded-for", nothing)]), None, "{nothing}");
+        }
+        assert_eq!(client(&[]), None);
+    }
+
+    #[test]
+    fn a_subscriber_of_ipv6_is_one_address() {
+        let key = |text: &str| AddressKey::of(text.parse().expect("an address"));
+        assert_eq!(key("2001:db8:0:1::1"), key("2001:db8:0:1:ffff::2"));
+        assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
+        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+        assert_ne!(key("192.0.2.2"), key("192.0.2.1"));
+        assert_eq!(trusted().key("10.9.9.9".parse().expect("an address")), None);
+        assert_eq!(trusted().key("::ffff:10.9.9.9".parse().expect("an address")), None);
+    }
+}
