@@ -52,6 +52,8 @@ pub struct CloudConfig {
     pub webhooks: WebhookConfig,
     /// What builds code for releases; without it only uploaded components become releases.
     pub builder: Option<Builder>,
+    /// Free bytes of the disk under which no code, component or release is taken; none for the cloud's own floor.
+    pub disk_floor: Option<u64>,
 }
 
 impl CloudConfig {
@@ -59,7 +61,16 @@ impl CloudConfig {
     #[must_use]
     pub fn new(data: PathBuf, mqtt: SocketAddr) -> Self {
         let webhooks = WebhookConfig::default();
-        Self { data, database_url: None, mqtt, presence_grace: PRESENCE_GRACE, rate_limit: None, webhooks, builder: None }
+        Self {
+            data,
+            database_url: None,
+            mqtt,
+            presence_grace: PRESENCE_GRACE,
+            rate_limit: None,
+            webhooks,
+            builder: None,
+            disk_floor: None,
+        }
     }
 
     /// The database to open.
@@ -172,7 +183,8 @@ impl Cloud {
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
         let commands = Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared), Arc::clone(&metrics)));
         let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
-        let (shelf, builder) = (Shelf::new(&config.data, config.webhooks.seal_key.clone()), config.builder.clone());
+        let (shelf, builder) =
+            (Shelf::new(&config.data, config.webhooks.seal_key.clone()).with_floor(config.disk_floor), config.builder.clone());
         let rollouts = Arc::new(Rollouts::new(Arc::clone(&store), Arc::clone(&shared), shelf, builder));
         let live = Arc::new(LiveHub::default());
         let parts = IngestParts {

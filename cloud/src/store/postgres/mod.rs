@@ -22,11 +22,12 @@ pub(super) use db::make_room;
 type Backend = PostgresStore;
 
 /// The schema's history, in order; what is released is never edited.
-const STEPS: [(i64, &str, &str); 4] = [
+const STEPS: [(i64, &str, &str); 5] = [
     (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     (2, "limits", include_str!("../../../migrations/postgres/0002_limits.sql")),
     (3, "webhooks", include_str!("../../../migrations/postgres/0003_webhooks.sql")),
     (4, "releases", include_str!("../../../migrations/postgres/0004_releases.sql")),
+    (8, "steady_rollouts", include_str!("../../../migrations/postgres/0008_steady_rollouts.sql")),
 ];
 
 /// Connections to the server.

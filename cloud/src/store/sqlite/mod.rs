@@ -20,13 +20,14 @@ mod sql;
 type Backend = SqliteStore;
 
 /// The schema's history, in order; what is released is never edited.
-const STEPS: [(i64, &str, &str); 6] = [
+const STEPS: [(i64, &str, &str); 7] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "api", include_str!("../../../migrations/sqlite/0002_api.sql")),
     (3, "device_config", include_str!("../../../migrations/sqlite/0003_device_config.sql")),
     (4, "limits", include_str!("../../../migrations/sqlite/0004_limits.sql")),
     (5, "webhooks", include_str!("../../../migrations/sqlite/0005_webhooks.sql")),
     (6, "releases", include_str!("../../../migrations/sqlite/0006_releases.sql")),
+    (10, "steady_rollouts", include_str!("../../../migrations/sqlite/0010_steady_rollouts.sql")),
 ];
 
 /// Connections that read; each is one thread.
