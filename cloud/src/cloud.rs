@@ -61,6 +61,8 @@ pub struct CloudConfig {
     pub https: bool,
     /// The date; the system's clock unless a test says otherwise.
     pub clock: Clock,
+    /// Free bytes of the disk under which no code, component or release is taken; none for the cloud's own floor.
+    pub disk_floor: Option<u64>,
 }
 
 impl CloudConfig {
@@ -78,6 +80,7 @@ impl CloudConfig {
             builder: None,
             https: false,
             clock: Arc::new(clock::now),
+            disk_floor: None,
         }
     }
 
@@ -203,7 +206,8 @@ impl Cloud {
         let commands =
             Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared), Arc::clone(&metrics), Arc::clone(&time)));
         let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
-        let (shelf, builder) = (Shelf::new(&config.data, config.webhooks.seal_key.clone()), config.builder.clone());
+        let (shelf, builder) =
+            (Shelf::new(&config.data, config.webhooks.seal_key.clone()).with_floor(config.disk_floor), config.builder.clone());
         let rollouts = Arc::new(Rollouts::new(Arc::clone(&store), Arc::clone(&shared), shelf, builder));
         let live = Arc::new(LiveHub::default());
         let parts = IngestParts {

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use crate::api::dto::ErrorDto;
 use crate::command::SubmitError;
 use crate::model::InvalidDefinition;
+use crate::releases::ReleaseError;
 use crate::rollout::FlashError;
 use crate::store::StoreError;
 use iottly_filter::{FilterError, Undecided};
@@ -79,6 +80,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
     }
 
+    /// 507: the disk of the cloud has no room for it.
+    pub fn no_room(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, code, message)
+    }
+
     /// 500: something went wrong here; the reason goes to the log only.
     pub fn internal(reason: &dyn std::fmt::Display) -> Self {
         tracing::error!(%reason, "request failed");
@@ -138,6 +144,13 @@ impl From<FlashError> for ApiError {
             FlashError::NothingBefore(_) => Self::new(StatusCode::CONFLICT, "nothing_before", error.to_string()),
             FlashError::NoBuilder => Self::not_implemented("no_builder", error.to_string()),
             FlashError::Code(_) => Self::invalid("invalid_code", error.to_string()),
+            FlashError::Unreadable => Self::invalid("invalid_component", error.to_string()),
+            FlashError::EmptyGroup(_) => Self::new(StatusCode::CONFLICT, "empty_group", error.to_string()),
+            FlashError::Busy(_) => Self::too_many("too_many_builds", error.to_string()),
+            FlashError::DiskFull => Self::no_room("disk_full", error.to_string()),
+            FlashError::Release(ReleaseError::TooMany { .. }) => {
+                Self::new(StatusCode::CONFLICT, "limit_reached", error.to_string())
+            }
             FlashError::Policy(_) => Self::invalid("invalid_policy", error.to_string()),
             FlashError::Wider(_) => Self::new(StatusCode::CONFLICT, "capabilities_wider", error.to_string()),
             FlashError::Store(error) => error.into(),

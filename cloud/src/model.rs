@@ -12,6 +12,7 @@ use crate::rollout::Policy;
 mod access;
 mod change;
 mod code;
+mod code_room;
 mod config;
 mod definition;
 mod ids;
@@ -25,6 +26,7 @@ pub use code::{
     Branch, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, MAX_SNIPPETS, Revision, Snippet,
     SnippetEdit, SnippetKind,
 };
+pub use code_room::{CodeRoom, MAX_PROJECT_CODE_BYTES};
 pub use config::{ConfigState, TakenConfig};
 pub use definition::{Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised};
 pub use ids::{RolloutId, SnippetId, TokenId, WebhookId};

@@ -80,6 +80,15 @@ suites! {
     rollouts:
         a_rollout_goes_its_way,
         facts_and_counters_are_the_devices_own;
+    steady:
+        a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_from_ending,
+        the_newest_rollout_is_the_one_that_was_started_last,
+        the_steady_clock_only_goes_forward,
+        a_rollout_outlives_its_group_and_counts_whom_it_told,
+        failures_of_a_trial_are_counted_and_others_are_not,
+        old_rollouts_are_forgotten_and_needed_releases_are_known;
+    code:
+        code_is_counted_and_refused_over_its_limit;
     model:
         histories_are_what_a_model_in_memory_says;
 }

@@ -7,6 +7,7 @@
 //! [`stream`](StreamId), a [`Batch`] carries it up, and the cloud's [`Down::Ack`] lets the device forget it.
 
 mod command;
+pub mod command_name;
 mod down;
 mod envelope;
 mod error;

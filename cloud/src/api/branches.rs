@@ -16,6 +16,7 @@ use crate::clock;
 use crate::code;
 use crate::error::ApiError;
 use crate::model::{Branch, Change, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Snippet, SnippetEdit};
+use crate::rollout::FlashError;
 
 /// Revisions in an answer unless the request says otherwise, and at most.
 const DEFAULT_REVISIONS: usize = 20;
@@ -56,6 +57,7 @@ pub(super) async fn show(access: ProjectAccess, Path((_, name)): Path<(String, S
 )]
 pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewBranch>) -> Answer<OneBranch> {
     let name = text::word("branch", &body.name)?;
+    access.services().rollouts.spare_disk().await?;
     access.change(Change::CreateBranch { name: name.clone(), from: body.from }, clock::now()).await?;
     answer(&access, &name).await
 }
@@ -85,6 +87,7 @@ pub(super) async fn save(
     Path((_, name)): Path<(String, String)>,
     JsonBody(body): JsonBody<Edits>,
 ) -> Answer<OneBranch> {
+    access.services().rollouts.spare_disk().await?;
     let snippets = working_copy(&access, &name).await?;
     let edits = body.snippets.into_iter().map(|edit| resolve(edit, &snippets)).collect::<Result<_, _>>()?;
     access.change(Change::SaveSnippets(name.clone(), edits), clock::now()).await?;
@@ -177,6 +180,7 @@ pub(super) async fn save_version(
     JsonBody(body): JsonBody<NewVersion>,
 ) -> Answer<SavedVersion> {
     let message = text::bounded("message", body.message, MAX_MESSAGE_BYTES)?;
+    access.services().rollouts.spare_disk().await?;
     let changed = access.change(Change::SaveVersion { branch: branch.clone(), message }, clock::now()).await?;
     let (revision, _) = saved(&access, &branch, changed.revision).await?;
     Ok(Spaced(SavedVersion { revision, created: changed.affected > 0, status: OK }))
@@ -195,6 +199,7 @@ pub(super) async fn restore(
     Path((_, branch)): Path<(String, String)>,
     JsonBody(body): JsonBody<Restore>,
 ) -> Answer<OneBranch> {
+    access.services().rollouts.spare_disk().await?;
     access.change(Change::RestoreRevision { branch: branch.clone(), number: body.revision }, clock::now()).await?;
     answer(&access, &branch).await
 }
@@ -221,7 +226,13 @@ pub(super) async fn diff(access: ProjectAccess, Path((_, name)): Path<(String, S
         Some(_) => saved(&access, &name, to).await?.1,
         None => working_copy(&access, &name).await?,
     };
-    let snippets = code::diff(&old, &new).into_iter().map(Into::into).collect();
+    let turn = access.services().rollouts.diff_turn(access.id()).await.map_err(FlashError::from)?;
+    let work = move || {
+        let _turn = turn;
+        code::diff(&old, &new)
+    };
+    let found = tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(&error))?;
+    let snippets = found.into_iter().map(Into::into).collect();
     Ok(Spaced(Differences { from, to, snippets, status: OK }))
 }
 

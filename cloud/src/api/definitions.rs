@@ -47,6 +47,7 @@ pub(super) async fn one(access: ProjectAccess, Path((_, cmd_type)): Path<(String
 )]
 pub(super) async fn create(access: ProjectAccess, JsonObject(body): JsonObject) -> Answer<OneDefinition> {
     let definition = parse(body)?;
+    definition.can_be_handled()?;
     access.change(Change::CreateDefinition(definition.clone()), clock::now()).await?;
     answer(&definition)
 }
@@ -65,8 +66,12 @@ pub(super) async fn update(
     JsonObject(body): JsonObject,
 ) -> Answer<OneDefinition> {
     let known = access.services().store.definition(access.id(), &cmd_type).await?;
-    known.ok_or_else(|| ApiError::missing("project has no such message definition"))?;
+    let known = known.ok_or_else(|| ApiError::missing("project has no such message definition"))?;
     let definition = parse(body)?;
+    if known.direction != Direction::Command {
+        // It becomes a command only now; one that is a command already goes on working.
+        definition.can_be_handled()?;
+    }
     if definition.cmd_type != cmd_type {
         let message = format!("type of a message definition is fixed after creation: body says {:?}", definition.cmd_type);
         return Err(ApiError::invalid("invalid_definition", message));

@@ -76,7 +76,7 @@ pub(super) async fn update(
     answer(&access, id).await
 }
 
-/// Deletes a group; its devices fall back to `_orphaned`.
+/// Deletes a group; its devices fall back to `_orphaned`, and what is being deployed to it is cancelled.
 #[utoipa::path(
     delete,
     path = "/deploymentgroups/{group}",
@@ -85,6 +85,7 @@ pub(super) async fn update(
 )]
 pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     access.change(Change::DeleteGroup(group_id(&id)?), clock::now()).await?;
+    access.services().rollouts.wake();
     Ok(Done::answer())
 }
 

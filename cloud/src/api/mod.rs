@@ -90,6 +90,7 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(rollouts::all))
         .routes(routes!(rollouts::show))
         .routes(routes!(rollouts::devices))
+        .routes(routes!(rollouts::end))
         .routes(routes!(releases::all))
         .routes(routes!(releases::show))
 }

@@ -102,7 +102,7 @@ async fn answer(access: &ProjectAccess) -> Answer<OneProject> {
     Ok(Spaced(OneProject { project: access.project().await?.into(), retention_bytes, status: OK }))
 }
 
-/// Deletes a project at once; the data of its devices is erased in the background.
+/// Deletes a project at once, what is being deployed in it is cancelled; the data of its devices is erased in the background.
 #[utoipa::path(
     delete,
     path = "/",
@@ -112,6 +112,7 @@ async fn answer(access: &ProjectAccess) -> Answer<OneProject> {
 pub(super) async fn delete(access: ProjectAccess) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
     let devices = access.devices().await?;
+    access.services().rollouts.withdraw_all(access.principal()).await;
     access.change(Change::DeleteProject, clock::now()).await?;
     let (rollouts, project) = (access.services().rollouts.clone(), access.id());
     let forgotten = tokio::task::spawn_blocking(move || rollouts.shelf().forget(project)).await;

@@ -47,7 +47,21 @@ pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, Str
     Ok(Spaced(OneRollout { rollout: find(&access, &id).await?.into(), status: OK }))
 }
 
-/// The devices of a rollout's group and how far each is.
+/// Gives a rollout up, also when its deployment group is gone: devices that have not switched it on yet keep what they run.
+#[utoipa::path(
+    post,
+    path = "/rollouts/{rollout}/cancel",
+    tag = "rollouts",
+    responses((status = 200, description = "Done", body = Done))
+)]
+pub(super) async fn end(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
+    let rollout = find(&access, &id).await?;
+    access.change(Change::CancelRollout(rollout.id), clock::now()).await?;
+    access.services().rollouts.wake();
+    Ok(Done::answer())
+}
+
+/// The devices that a rollout has notified, wherever they are now, those of its group, and how far each is.
 #[utoipa::path(
     get,
     path = "/rollouts/{rollout}/devices",
@@ -74,10 +88,8 @@ pub(super) async fn flash(
     MaybeJson(body): MaybeJson<Flash>,
 ) -> Answer<FlashDto> {
     let group = group(&access, &id).await.map_err(|_| ApiError::forbidden("deployment group is unknown in this project"))?;
-    let (rollouts, by) = (access.services().rollouts.clone(), access.principal().clone());
-    // Goes on when the client does not wait: half a release is of no use to anybody.
-    let done = tokio::spawn(async move { rollouts.flash(&by, &group, body.into()).await }).await;
-    Ok(Spaced(done.map_err(|error| ApiError::internal(&error))??.into()))
+    let flashed = access.services().rollouts.flash(access.principal(), &group, body.into()).await?;
+    Ok(Spaced(flashed.into()))
 }
 
 /// Brings back what a group ran before, to all its devices at once.
@@ -89,9 +101,8 @@ pub(super) async fn flash(
 )]
 pub(super) async fn rollback(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<FlashDto> {
     let group = group(&access, &id).await?;
-    let (rollouts, by) = (access.services().rollouts.clone(), access.principal().clone());
-    let done = tokio::spawn(async move { rollouts.roll_back(&by, &group).await }).await;
-    Ok(Spaced(done.map_err(|error| ApiError::internal(&error))??.into()))
+    let flashed = access.services().rollouts.roll_back(access.principal(), &group).await?;
+    Ok(Spaced(flashed.into()))
 }
 
 /// Tells no more devices of the group until it is resumed.

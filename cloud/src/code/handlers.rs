@@ -1,5 +1,6 @@
 use std::sync::LazyLock;
 
+use iottly_protocol::command_name::is_function_name;
 use regex::{Captures, Regex};
 
 use crate::model::{Definition, Direction, Snippet, SnippetId, SnippetKind};
@@ -91,10 +92,11 @@ fn handler(cmd_type: &str) -> Snippet {
     // The platform's own echo answers unless a firmware defines another, so its handler starts as what it does.
     let body = if cmd_type == "echo" { "    send_msg({ ECHO: command });\n" } else { "" };
     let values = format!("// Runs when the command {cmd_type} arrives; command[\"{cmd_type}\"] holds its values.\n");
-    let code = if is_identifier(cmd_type) {
+    // A word of the language or the platform, or no identifier at all, is an entry of the platform's table of commands.
+    let code = if is_function_name(cmd_type) {
         format!("{values}function {cmd_type}(command) {{\n{body}}}\n")
     } else {
-        format!("{values}globalThis[\"{cmd_type}\"] = function (command) {{\n{body}}};\n")
+        format!("{values}commands[\"{cmd_type}\"] = function (command) {{\n{body}}};\n")
     };
     snippet(SnippetKind::Handler, cmd_type, code)
 }
@@ -103,13 +105,9 @@ fn snippet(kind: SnippetKind, name: &str, code: String) -> Snippet {
     Snippet { id: SnippetId::random(), kind, name: name.to_owned(), description: String::new(), code }
 }
 
-fn is_identifier(name: &str) -> bool {
-    !name.contains('-') && !name.starts_with(|c: char| c.is_numeric())
-}
-
 /// A declaration of a function, whichever way it is written; the name is checked outside, so that one expression serves all.
 static DECLARATION: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"(?m)(\bfunction\s*\*?\s+|\b(?:const|let|var)\s+|\bglobalThis\s*\[\s*["']|\bglobalThis\s*\.\s*)([\p{Alphabetic}_$][\p{Alphabetic}\p{Nd}_$-]*)"#)
+    Regex::new(r#"(?m)(\bfunction\s*\*?\s+|\b(?:const|let|var)\s+|\b(?:globalThis|commands)\s*\[\s*["']|\b(?:globalThis|commands)\s*\.\s*)([\p{Alphabetic}_$][\p{Alphabetic}\p{Nd}_$-]*)"#)
         .expect("the expression is a constant that tests compile")
 });
 
@@ -185,6 +183,8 @@ mod tests {
             ("const echo = (c) => 1;", "const _echo = (c) => 1;"),
             ("globalThis[\"echo\"] = f;", "globalThis[\"_echo\"] = f;"),
             ("globalThis.echo = f;", "globalThis._echo = f;"),
+            ("commands[\"echo\"] = f;", "commands[\"_echo\"] = f;"),
+            ("commands . echo = f;", "commands . _echo = f;"),
             ("function* echo() {}", "function* _echo() {}"),
             ("// echo\nx.echo(\"echo\")", "// echo\nx.echo(\"echo\")"),
             ("function echo_2() {}", "function echo_2() {}"),
@@ -210,9 +210,12 @@ mod tests {
     #[test]
     fn handlers_of_odd_names_are_still_functions() {
         for (name, expected) in [
-            ("set-target", "globalThis[\"set-target\"] = function"),
-            ("1st", "globalThis[\"1st\"]"),
-            ("größe", "function größe("),
+            ("set-target", "commands[\"set-target\"] = function"),
+            ("1st", "commands[\"1st\"]"),
+            ("größe", "commands[\"größe\"]"),
+            ("switch", "commands[\"switch\"]"),
+            ("state", "commands[\"state\"]"),
+            ("set_target", "function set_target("),
         ] {
             assert!(handler(name).code.contains(expected), "{}", handler(name).code);
         }

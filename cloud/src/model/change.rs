@@ -2,8 +2,8 @@ use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
 use super::{
-    Definition, Limits, NewRollout, Replay, RolloutKind, SecretHash, SnippetEdit, SnippetId, Steer, StoredRelease, Token,
-    TokenId, UnixMs, Webhook, WebhookId,
+    Definition, Limits, NewRollout, Replay, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId, Steer, StoredRelease,
+    Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::rollout::Policy;
 use crate::seal::Sealed;
@@ -17,6 +17,8 @@ pub enum Change {
     SetRetention(Option<u32>),
     /// Sets what the project may hold and keep.
     SetLimits(Limits),
+    /// Sets how many bytes of code, components and releases the project may hold; none for the cloud's own limit.
+    SetCodeLimit(Option<u64>),
     /// Deletes the project with everything in it; the data of its devices is erased after.
     DeleteProject,
     /// Adds a message definition, with a fresh handler in every branch if it is a command.
@@ -122,6 +124,8 @@ pub enum Change {
     StartRollout(Box<NewRollout>),
     /// Steers the rollout that is under way in a group.
     SteerRollout(GroupId, Steer),
+    /// Gives a rollout up by its own id, whatever became of its group.
+    CancelRollout(RolloutId),
     /// Replaces the working copy by a revision; a handler of a command that is defined now is made when the revision has none.
     RestoreRevision {
         /// The branch.
@@ -216,6 +220,11 @@ impl Change {
                 entry("project.retention", &"", &days.map_or("for ever".to_owned(), |days| format!("{days} days")))
             }
             Self::SetLimits(limits) => entry("project.limits", &"", &limits),
+            Self::SetCodeLimit(limit) => entry(
+                "project.limits",
+                &"",
+                &limit.map_or("code_bytes: default".to_owned(), |limit| format!("code_bytes: {limit}")),
+            ),
             Self::DeleteProject => entry("project.delete", &"", &""),
             Self::CreateDefinition(definition) => entry("messagedefinition.create", &definition.cmd_type, &""),
             Self::UpdateDefinition(definition) => entry("messagedefinition.update", &definition.cmd_type, &""),
@@ -262,6 +271,7 @@ impl Change {
             Self::SteerRollout(group, Steer::Pause) => entry("deploymentgroup.pause", group, &""),
             Self::SteerRollout(group, Steer::Resume) => entry("deploymentgroup.resume", group, &""),
             Self::SteerRollout(group, Steer::Cancel) => entry("deploymentgroup.cancel", group, &""),
+            Self::CancelRollout(id) => entry("rollout.cancel", id, &""),
             Self::RestoreRevision { branch, number } => entry("branch.restore", branch, number),
             Self::CreateWebhook(hook) => entry("webhook.create", &hook.key.hook, &hook.url),
             Self::UpdateWebhook(hook) => entry("webhook.update", &hook.key.hook, &hook.url),

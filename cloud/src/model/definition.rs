@@ -1,3 +1,4 @@
+use iottly_protocol::command_name::{BadName, is_good_name};
 use serde::{Deserialize, Serialize};
 
 /// Most definitions of one project.
@@ -81,9 +82,20 @@ pub enum InvalidDefinition {
     /// The name means something else in the documented shape.
     #[error("type \"metadata\" is reserved")]
     Reserved,
+    /// No firmware could have a handler of this name.
+    #[error("the command's name {name:?} is refused: {why}")]
+    Command {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: BadName,
+    },
     /// Nothing to send.
     #[error("definition has no keys")]
     Empty,
+    /// Branches keep handlers under such names that no command calls any more.
+    #[error("the command's name {0:?} is refused: names that begin with \"_\" are those of handlers whose command is gone")]
+    Underscore(String),
     /// Two options have one name.
     #[error("key {0:?} is defined twice")]
     Twice(String),
@@ -134,6 +146,22 @@ impl Definition {
     }
 }
 
+impl Definition {
+    /// Checks that a firmware can have a handler for it, if it is a command. Definitions that are there already are not asked.
+    ///
+    /// # Errors
+    /// [`InvalidDefinition::Command`].
+    pub fn can_be_handled(&self) -> Result<(), InvalidDefinition> {
+        if self.direction != Direction::Command {
+            return Ok(());
+        }
+        if self.cmd_type.starts_with('_') {
+            return Err(InvalidDefinition::Underscore(self.cmd_type.clone()));
+        }
+        is_good_name(&self.cmd_type).map_err(|why| InvalidDefinition::Command { name: self.cmd_type.clone(), why })
+    }
+}
+
 fn check_kind(key: &str, kind: &OptionKind) -> Result<(), InvalidDefinition> {
     match kind {
         OptionKind::FixedValue { value } => limit("value", value.len(), MAX_VALUE_BYTES),
@@ -180,6 +208,21 @@ mod tests {
     fn names_are_normalised() {
         let checked = definition(" set the, target. ", vec![free("target value")]).checked().expect("fits");
         assert_eq!((checked.cmd_type.as_str(), checked.options[0].key.as_str()), ("set_the_target", "target_value"));
+    }
+
+    #[test]
+    fn names_that_no_handler_can_have_are_refused_for_commands_only() {
+        for (name, reason) in
+            [("state", "platform"), ("init", "section"), ("send_msg", "platform"), ("_echo", "handlers whose command is gone")]
+        {
+            let command = definition(name, vec![free("k")]);
+            let refused = command.can_be_handled().expect_err(name).to_string();
+            assert!(refused.contains(name) && refused.contains(reason), "{refused}");
+            Definition { direction: Direction::Event, ..command }.can_be_handled().expect("an event has no handler");
+        }
+        for name in ["switch", "set-target", "echo", "größe", "1st", "constructor"] {
+            definition(name, vec![free("k")]).can_be_handled().expect(name);
+        }
     }
 
     #[test]

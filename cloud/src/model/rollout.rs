@@ -66,6 +66,10 @@ pub struct Rollout {
     pub evidence: Option<Box<str>>,
     /// Whether something may still be done.
     pub active: bool,
+    /// How many devices were in the group when it was started.
+    pub devices: u64,
+    /// Why it was given up.
+    pub ended: Option<Box<str>>,
     /// Grows with every change.
     pub version: u64,
     /// Name of the token it was started with.
@@ -151,7 +155,7 @@ impl Steer {
     }
 }
 
-/// A device of a group and what a rollout has made of it.
+/// A device that a rollout has notified or may notify, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutMember {
     /// The device.
@@ -160,6 +164,8 @@ pub struct RolloutMember {
     pub name: String,
     /// Whether it is connected.
     pub online: bool,
+    /// Whether it is in the rollout's group now.
+    pub in_group: bool,
     /// The highest counter of a directive to it.
     pub counter: u64,
     /// What it was told; none before.
@@ -187,6 +193,12 @@ pub struct Told {
     pub failures: u32,
     /// When the last of this came.
     pub changed: UnixMs,
+    /// When the device's last word was noticed, milliseconds of the steady clock; none until the executor has noticed it.
+    pub heard: Option<u64>,
+    /// How often the firmware failed while it was on trial.
+    pub faults: u32,
+    /// What it said of the last of these failures.
+    pub fault: Option<String>,
     /// The states it went through and when the cloud heard of them, oldest first.
     pub steps: Vec<(UpdateState, UnixMs)>,
 }
@@ -217,8 +229,12 @@ pub struct RolloutStep {
     pub run: Run,
     /// Its status.
     pub status: RolloutStatus,
-    /// Why it stopped itself, JSON, when it just did.
+    /// Why it stopped itself, JSON, when that is new.
     pub evidence: Option<String>,
+    /// Whether this step stops it; goes into the audit log.
+    pub halts: bool,
+    /// Why it is given up, when this step does that.
+    pub ended: Option<&'static str>,
     /// Whether something may still be done.
     pub active: bool,
     /// The revision that the group runs now, when the rollout is through.

@@ -28,6 +28,16 @@ pub enum ReleaseError {
         /// The folder of keys.
         folder: String,
     },
+    /// There would be more releases than devices can read.
+    #[error(
+        "{bytes} bytes of targets metadata are over the {max} that devices read: delete deployment groups, so that fewer releases are needed"
+    )]
+    TooMany {
+        /// Length of the metadata, in bytes.
+        bytes: usize,
+        /// Longest that devices read, in bytes.
+        max: u64,
+    },
     /// What was asked for makes no sense.
     #[error("{0}")]
     Input(String),

@@ -17,7 +17,11 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Releas
         fs::rename(&new, path)?;
         File::open(folder)?.sync_all()
     };
-    write().map_err(|e| ReleaseError::file(path, e))
+    write().map_err(|e| {
+        // What a full disk has cut short would only take its place.
+        let _ = fs::remove_file(&new);
+        ReleaseError::file(path, e)
+    })
 }
 
 /// Reads a file; none when there is none.

@@ -7,7 +7,11 @@ mod directives;
 mod error;
 mod files;
 mod keys;
+mod locks;
+mod prune;
+mod renew;
 mod repository;
+mod room;
 mod shelf;
 
 pub use crate::seal::SealKey;
@@ -15,4 +19,6 @@ pub use directives::NewDirective;
 pub use error::ReleaseError;
 pub use keys::{KeyFolder, ROLES};
 pub use repository::{Added, Lifetimes, NewRelease, ReleaseRepository};
+pub use room::FREE_FLOOR;
+pub(crate) use shelf::BUILT;
 pub use shelf::Shelf;

@@ -5,17 +5,19 @@ use iottly_protocol::release::{
     AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, ROLES_KEY,
     Release,
 };
+use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
-    FileInfo, Header, Instant, Kind, Located, RoleKeys, Root, SigningKey, Snapshot, TargetFile, Targets, Timestamp, encode_hex,
+    FileInfo, Header, Instant, Kind, RoleKeys, Root, SigningKey, Snapshot, TargetFile, Targets, Timestamp, encode_hex,
     sha256_hex, sign,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{KeyFolder, ReleaseError, files};
+use super::{KeyFolder, ReleaseError, files, prune};
 
-const DAY: u64 = 86_400;
+/// Seconds of a day.
+pub(super) const DAY: u64 = 86_400;
 /// Longest component that becomes a release, bytes.
 const MAX_RELEASE_BYTES: usize = 64 << 20;
 
@@ -117,7 +119,7 @@ impl Draft {
 #[derive(Debug)]
 pub struct ReleaseRepository {
     pub(super) path: PathBuf,
-    lifetimes: Lifetimes,
+    pub(super) lifetimes: Lifetimes,
 }
 
 impl ReleaseRepository {
@@ -161,8 +163,7 @@ impl ReleaseRepository {
 
     /// Writes what a repository lacks that has a root and no timestamp yet.
     pub(super) fn finish(&self, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
-        let there = |version: &u64| self.path.join(format!("metadata/{version}.targets.json")).exists();
-        if let Some(last) = (1..).take_while(there).last() {
+        if let Some(last) = self.newest("targets")? {
             return self.publish_above(last, keys, now);
         }
         let header = Header::new(Kind::Targets, 0, now.plus(self.lifetimes.targets * DAY));
@@ -208,12 +209,13 @@ impl ReleaseRepository {
         let mut targets = self.targets()?;
         let newest = self.releases(&targets).map(|release| release.manifest.release_seq).max().unwrap_or(0);
         let Draft { path, file, list, release } = Draft::new(new, newest.max(last) + 1, now)?;
-        let located = Located { path: path.clone(), role: "targets".to_owned(), file: file.clone() };
-        let served = self.path.join("targets").join(located.served_path(true));
+        let served = self.served(&path, &file);
+        targets.targets.insert(path.clone(), file);
+        // Signed before a file is written: what devices would refuse leaves nothing behind.
+        let signed = self.sign_targets(targets, keys, now)?;
         files::replace(&served, &new.content, 0o644)?;
         files::replace(&self.path.join("targets/chunks").join(&release.manifest.chunk_root), &list.encode(), 0o644)?;
-        targets.targets.insert(path.clone(), file);
-        self.publish(targets, keys, now)?;
+        self.publish_signed(signed, keys, now)?;
         let release_seq = release.manifest.release_seq;
         Ok(Added { path, release_seq, sha256: release.sha256, size: release.size })
     }
@@ -247,8 +249,7 @@ impl ReleaseRepository {
         let missing = || ReleaseError::Input(format!("there is no release {path}"));
         let file = self.targets()?.targets.remove(path).ok_or_else(missing)?;
         let sha256 = file.hashes.get("sha256").cloned().unwrap_or_default();
-        let located = Located { path: path.to_owned(), role: "targets".to_owned(), file };
-        let served = self.path.join("targets").join(located.served_path(true));
+        let served = self.served(path, &file);
         let content = files::read(&served)?.ok_or_else(missing)?;
         if sha256_hex(&content).eq_ignore_ascii_case(&sha256) {
             return Ok(content);
@@ -262,11 +263,24 @@ impl ReleaseRepository {
     }
 
     /// Signs the next version of targets, then what names it. Each file is in its place before another one names it.
-    fn publish(&self, mut targets: Targets, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
+    pub(super) fn publish(&self, targets: Targets, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
+        self.publish_signed(self.sign_targets(targets, keys, now)?, keys, now)
+    }
+
+    /// Signs the next version of targets; refuses one that is longer than devices read.
+    fn sign_targets(&self, mut targets: Targets, keys: &KeyFolder, now: Instant) -> Result<(u64, Vec<u8>), ReleaseError> {
         targets.header.version += 1;
         targets.header.expires = now.plus(self.lifetimes.targets * DAY);
-        self.put("targets", targets.header.version, &targets, &keys.of("targets")?)?;
-        self.publish_above(targets.header.version, keys, now)
+        let signed = signed(&targets, &keys.of("targets")?)?;
+        if signed.len() as u64 > TARGETS_BYTES {
+            return Err(ReleaseError::TooMany { bytes: signed.len(), max: TARGETS_BYTES });
+        }
+        Ok((targets.header.version, signed))
+    }
+
+    fn publish_signed(&self, (version, targets): (u64, Vec<u8>), keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
+        files::replace(&self.path.join(format!("metadata/{version}.targets.json")), &targets, 0o644)?;
+        self.publish_above(version, keys, now)
     }
 
     fn publish_above(&self, targets: u64, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
@@ -287,8 +301,14 @@ impl ReleaseRepository {
         self.put("timestamp", version, &timestamp, &keys.of("timestamp")?)
     }
 
-    fn put(&self, role: &str, version: u64, payload: &impl Serialize, keys: &[SigningKey]) -> Result<(), ReleaseError> {
-        let signed = sign(payload, &keys.iter().collect::<Vec<_>>()).map_err(|e| ReleaseError::Input(e.to_string()))?;
+    pub(super) fn put(
+        &self,
+        role: &str,
+        version: u64,
+        payload: &impl Serialize,
+        keys: &[SigningKey],
+    ) -> Result<(), ReleaseError> {
+        let signed = signed(payload, keys)?;
         let name = if role == "timestamp" { "timestamp.json".to_owned() } else { format!("{version}.{role}.json") };
         files::replace(&self.path.join("metadata").join(name), &signed, 0o644)
     }
@@ -297,14 +317,28 @@ impl ReleaseRepository {
         self.path.join(format!("metadata/{version}.root.json"))
     }
 
-    fn root(&self) -> Result<Root, ReleaseError> {
+    pub(super) fn root(&self) -> Result<Root, ReleaseError> {
         let last = (1..).take_while(|version| self.root_path(*version).exists()).last().unwrap_or(1);
         self.needed(&format!("{last}.root.json"))
     }
 
-    fn targets(&self) -> Result<Targets, ReleaseError> {
+    /// The highest version of a role's metadata that lies in the folder.
+    fn newest(&self, role: &str) -> Result<Option<u64>, ReleaseError> {
+        let (mut newest, end) = (None, format!(".{role}.json"));
+        prune::files_below(&self.path.join("metadata"), &mut |path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            newest = newest.max(name.strip_suffix(&end).and_then(|version| version.parse().ok()));
+        })?;
+        Ok(newest)
+    }
+
+    pub(super) fn snapshot_version(&self) -> Result<u64, ReleaseError> {
         let timestamp: Timestamp = self.needed("timestamp.json")?;
-        let snapshot: Snapshot = self.needed(&format!("{}.snapshot.json", timestamp.snapshot().version))?;
+        Ok(timestamp.snapshot().version)
+    }
+
+    pub(super) fn targets(&self) -> Result<Targets, ReleaseError> {
+        let snapshot: Snapshot = self.needed(&format!("{}.snapshot.json", self.snapshot_version()?))?;
         let version = snapshot.meta.get("targets.json").map_or(1, |info| info.version);
         self.needed(&format!("{version}.targets.json"))
     }
@@ -314,21 +348,18 @@ impl ReleaseRepository {
         self.signed(name)?.ok_or_else(missing)
     }
 
-    /// Whether half of the timestamp's life is over.
-    pub(super) fn is_stale(&self, now: Instant) -> bool {
-        let timestamp: Option<Timestamp> = self.signed("timestamp.json").ok().flatten();
-        let half = self.lifetimes.timestamp * DAY / 2;
-        timestamp.is_none_or(|timestamp| timestamp.header.expires < now.plus(half))
-    }
-
     /// Reads what we have signed ourselves.
-    fn signed<P: DeserializeOwned>(&self, name: &str) -> Result<Option<P>, ReleaseError> {
+    pub(super) fn signed<P: DeserializeOwned>(&self, name: &str) -> Result<Option<P>, ReleaseError> {
         let path = self.path.join("metadata").join(name);
         let Some(bytes) = files::read(&path)? else { return Ok(None) };
         let mut document: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| ReleaseError::invalid(&path, e))?;
         let signed = document["signed"].take();
         P::deserialize(signed).map(Some).map_err(|e| ReleaseError::invalid(&path, e))
     }
+}
+
+fn signed(payload: &impl Serialize, keys: &[SigningKey]) -> Result<Vec<u8>, ReleaseError> {
+    sign(payload, &keys.iter().collect::<Vec<_>>()).map_err(|e| ReleaseError::Input(e.to_string()))
 }
 
 /// Names a role's keys in root; keys that no role names any more are dropped.

@@ -1,12 +1,24 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use iottly_protocol::ProjectId;
 use iottly_protocol::release::{Directive, Release};
 use iottly_protocol::tuf::Instant;
 
+use super::locks::{self, Locks};
+use super::prune::KEPT_RELEASES;
 use super::repository::Draft;
-use super::{Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, SealKey, directives, files};
+use super::room;
+use super::{
+    Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, SealKey, directives, files, prune,
+};
+
+/// Components built from code that are kept for each project, so that the same code is not built again; the oldest go.
+const KEPT_BUILDS: usize = 8;
+/// What the names of components begin with that were built from code.
+pub(crate) const BUILT: &str = "code-";
 
 /// The repositories of a cloud's projects, with keys that the cloud manages: sealed in its data folder.
 ///
@@ -16,8 +28,9 @@ use super::{Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError,
 pub struct Shelf {
     path: PathBuf,
     seal: PathBuf,
-    /// One signer at a time: versions and numbers rise by one.
-    turn: Arc<Mutex<()>>,
+    locks: Arc<Locks>,
+    /// Free bytes of the disk under which nothing more is taken, if they were set.
+    floor: Option<u64>,
 }
 
 impl Shelf {
@@ -26,7 +39,21 @@ impl Shelf {
     #[must_use]
     pub fn new(data: &Path, seal: Option<PathBuf>) -> Self {
         let seal = seal.unwrap_or_else(|| data.join("seal.key"));
-        Self { path: data.to_owned(), seal, turn: Arc::default() }
+        Self { path: data.to_owned(), seal, locks: Arc::default(), floor: None }
+    }
+
+    /// Takes nothing more when the disk has less than so many bytes left; none for [`FREE_FLOOR`](super::FREE_FLOOR).
+    #[must_use]
+    pub fn with_floor(self, floor: Option<u64>) -> Self {
+        Self { floor, ..self }
+    }
+
+    /// Whether the disk has so little left that nothing more is taken.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn is_short(&self) -> Result<bool, ReleaseError> {
+        room::is_short(&self.path, self.floor)
     }
 
     /// The folder of a project's repository, which devices may read.
@@ -59,7 +86,8 @@ impl Shelf {
     /// # Errors
     /// When a file cannot be read or written.
     pub fn ensure(&self, project: ProjectId, now: Instant) -> Result<(), ReleaseError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = self.locks.of(project);
+        let _turn = locks::wait(&lock);
         self.prepare(project, now)
     }
 
@@ -73,25 +101,30 @@ impl Shelf {
             }
             return repository.init(&keys, 1, now).map(drop);
         }
-        if repository.is_stale(now) { repository.refresh(&keys, now) } else { Ok(()) }
+        if repository.is_stale(now) { repository.renew(&keys, now) } else { Ok(()) }
     }
 
-    /// Signs the timestamps anew of which half the life is over, so that devices know that nothing is held back from them.
+    /// Signs the timestamps anew of which half the life is over, so that devices know that nothing is held back from them. A
+    /// repository that cannot be signed keeps no other waiting.
     ///
     /// # Errors
-    /// When a file cannot be read or written; the repositories behind it wait for the next time.
+    /// When the folder cannot be read, or with the first repository that could not be signed.
     pub fn refresh(&self, now: Instant) -> Result<(), ReleaseError> {
+        let failed = self.projects()?.into_iter().filter_map(|project| self.ensure(project, now).err());
+        failed.reduce(|first, _| first).map_or(Ok(()), Err)
+    }
+
+    /// The projects that have a folder, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn projects(&self) -> Result<BTreeSet<ProjectId>, ReleaseError> {
         let folder = self.path.join("releases");
         let entries = match std::fs::read_dir(&folder) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
             other => other.map_err(|e| ReleaseError::file(&folder, e))?,
         };
-        for entry in entries.flatten() {
-            if let Some(project) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-                self.ensure(project, now)?;
-            }
-        }
-        Ok(())
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
     }
 
     /// Publishes a release with a number above `last`.
@@ -99,9 +132,49 @@ impl Shelf {
     /// # Errors
     /// When it makes no sense as a release, or a file cannot be read or written.
     pub fn add(&self, project: ProjectId, last: u64, new: &NewRelease, now: Instant) -> Result<Added, ReleaseError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = self.locks.of(project);
+        let _turn = locks::wait(&lock);
         self.prepare(project, now)?;
         self.repository(project).add_above(last, new, &self.keys(project)?, now)
+    }
+
+    /// Forgets releases that are neither `needed` nor, unless `hard`, among the newest, and files that nothing names any more. A
+    /// bounded step; returns how many files were removed.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn prune(&self, project: ProjectId, needed: &BTreeSet<u64>, hard: bool, now: Instant) -> Result<usize, ReleaseError> {
+        let lock = self.locks.of(project);
+        let _turn = locks::wait(&lock);
+        if !self.folder(project).join("metadata/timestamp.json").exists() {
+            return Ok(0);
+        }
+        let repository = self.repository(project);
+        repository.forget(if hard { 1 } else { KEPT_RELEASES }, needed, &self.keys(project)?, now)?;
+        repository.sweep()
+    }
+
+    /// Bytes of a project's releases, metadata and uploaded components. What was built from code can be built again: it is bounded
+    /// by its number and does not count.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn measure(&self, project: ProjectId) -> Result<u64, ReleaseError> {
+        room::measure(&self.project(project), |path| !is_built(path))
+    }
+
+    /// The sha256 of the components that were uploaded and are kept.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn uploaded(&self, project: ProjectId) -> Result<Vec<String>, ReleaseError> {
+        let mut names = Vec::new();
+        prune::files_below(&self.project(project).join("components"), &mut |path| {
+            if !is_built(&path) {
+                names.extend(path.file_stem().and_then(|name| name.to_str()).map(str::to_owned));
+            }
+        })?;
+        Ok(names)
     }
 
     /// The release as it would be published, without publishing it.
@@ -123,6 +196,7 @@ impl Shelf {
         new: Vec<(NewDirective, u64)>,
         now: Instant,
     ) -> Result<Vec<(Directive, Vec<u8>)>, ReleaseError> {
+        self.ensure(project, now)?;
         let release = self.repository(project).release(target)?;
         let keys = self.keys(project)?.of("directive")?;
         let signed = new.into_iter().map(|(new, counter)| {
@@ -141,13 +215,49 @@ impl Shelf {
         self.repository(project).content(target)
     }
 
-    /// Keeps the bytes of a component under its sha256, hex.
+    /// Keeps the bytes of a component under its sha256, hex; false when they were kept already.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn keep(&self, project: ProjectId, sha256: &str, component: &[u8]) -> Result<(), ReleaseError> {
+    pub fn keep(&self, project: ProjectId, sha256: &str, component: &[u8]) -> Result<bool, ReleaseError> {
         let path = self.component(project, sha256);
-        if path.exists() { Ok(()) } else { files::replace(&path, component, 0o600) }
+        if path.exists() {
+            return Ok(false);
+        }
+        files::replace(&path, component, 0o600)?;
+        Ok(true)
+    }
+
+    /// Keeps a component that was built from code; the oldest of these go.
+    ///
+    /// # Errors
+    /// When a file cannot be written or the folder cannot be read.
+    pub fn keep_built(&self, project: ProjectId, name: &str, component: &[u8]) -> Result<(), ReleaseError> {
+        self.keep(project, name, component)?;
+        let mut built: Vec<(SystemTime, PathBuf)> = Vec::new();
+        prune::files_below(&self.project(project).join("components"), &mut |path| {
+            if is_built(&path) && path != self.component(project, name) {
+                let written = std::fs::metadata(&path).and_then(|meta| meta.modified());
+                built.push((written.unwrap_or(SystemTime::UNIX_EPOCH), path));
+            }
+        })?;
+        built.sort_unstable();
+        let excess = (built.len() + 1).saturating_sub(KEPT_BUILDS);
+        // One that cannot be removed is found again by the next build.
+        built.iter().take(excess).for_each(|(_, path)| drop(std::fs::remove_file(path)));
+        Ok(())
+    }
+
+    /// Removes a component; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn discard(&self, project: ProjectId, sha256: &str) -> Result<(), ReleaseError> {
+        let path = self.component(project, sha256);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(ReleaseError::file(&path, e)),
+            _ => Ok(()),
+        }
     }
 
     /// The bytes of a component that was kept; none when there are none.
@@ -167,13 +277,18 @@ impl Shelf {
     /// # Errors
     /// When a file cannot be removed.
     pub fn forget(&self, project: ProjectId) -> Result<(), ReleaseError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = self.locks.of(project);
+        let _turn = locks::wait(&lock);
         let path = self.project(project);
         match std::fs::remove_dir_all(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(ReleaseError::file(&path, e)),
             _ => Ok(()),
         }
     }
+}
+
+fn is_built(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(BUILT))
 }
 
 #[cfg(test)]

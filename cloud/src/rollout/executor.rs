@@ -11,81 +11,148 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::service::{counter, directive};
-use super::standing::decide;
-use super::{Evidence, Plan, Rollouts, Step};
+use super::standing::{Decision, decide};
+use super::{Evidence, Rollouts, SteadyClock, Step};
 use crate::clock;
-use crate::model::{Rollout, RolloutId, RolloutMember, RolloutStatus, RolloutStep, Scope, StoredRelease, Telling, UnixMs};
+use crate::model::{Rollout, RolloutId, RolloutMember, RolloutStep, Scope, StoredRelease, Telling, UnixMs};
 use crate::releases::ReleaseError;
 use crate::store::StoreError;
 
 /// How often rollouts are looked at when nothing happens: soaking and silence count in seconds.
 const TICK: Duration = Duration::from_secs(1);
-/// How often timestamps are looked at.
-const REFRESH: Duration = Duration::from_secs(3600);
+/// How often the steady clock is kept while rollouts are under way.
+const KEEP_CLOCK: Duration = Duration::from_secs(30);
 /// How long a connected device may say nothing about a directive before it is sent again.
 const RESEND: Duration = Duration::from_secs(10);
+/// How long a rollout is left alone whose step failed.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a step was not taken; it is tried again.
 #[derive(Debug, thiserror::Error)]
-enum StepError {
+pub enum StepError {
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A directive was not signed.
     #[error(transparent)]
     Release(#[from] ReleaseError),
+    /// A signed directive cannot be read again.
     #[error("a signed directive is no JSON: {0}")]
     Directive(#[from] serde_json::Error),
+}
+
+/// What the executor remembers between two looks.
+#[derive(Default)]
+struct Notes {
+    /// When the open directives of a rollout were sent again.
+    resent: HashMap<RolloutId, Instant>,
+    /// When a step of a rollout failed.
+    failed: HashMap<RolloutId, Instant>,
+}
+
+impl Notes {
+    fn keep(&mut self, known: &HashSet<RolloutId>) {
+        self.resent.retain(|id, _| known.contains(id));
+        self.failed.retain(|id, at| known.contains(id) && at.elapsed() < PAUSE);
+    }
+
+    /// Whether it is time to send what a rollout's devices have not answered once more.
+    fn is_resend_due(&mut self, id: RolloutId) -> bool {
+        let due = self.resent.get(&id).is_none_or(|at| at.elapsed() >= RESEND);
+        if due {
+            self.resent.insert(id, Instant::now());
+        }
+        due
+    }
 }
 
 impl Rollouts {
     /// Runs until it is aborted.
     pub(crate) async fn run(self: Arc<Self>) {
-        let (mut tick, mut refresh) = (interval(TICK), interval(REFRESH));
+        tokio::join!(self.execute(), self.keep_up());
+    }
+
+    async fn execute(&self) {
+        let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut resent: HashMap<RolloutId, Instant> = HashMap::new();
+        let (mut notes, mut steady, mut kept) = (Notes::default(), None, None::<Instant>);
         loop {
             tokio::select! {
                 () = self.news.notified() => {}
                 _ = tick.tick() => {}
-                _ = refresh.tick() => {
-                    if let Err(error) = self.on_shelf(|shelf, now| shelf.refresh(now)).await {
-                        tracing::error!(%error, "timestamps of releases are signed later");
-                    }
-                }
             }
             let active = match self.store.active_rollouts().await {
                 Ok(active) => active,
                 Err(error) => {
-                    tracing::error!(%error, "rollouts wait");
+                    tracing::error!(%error, "failed to read the active rollouts; retrying in 1 s");
                     continue;
                 }
             };
-            let known: HashSet<RolloutId> = active.iter().map(|(_, id)| *id).collect();
-            resent.retain(|id, _| known.contains(id));
+            notes.keep(&active.iter().map(|(_, id)| *id).collect());
+            if active.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.wind(&mut steady, &mut kept).await {
+                tracing::error!(%error, "failed to keep the steady clock; retrying in 1 s");
+            }
+            let Some(steady) = &steady else { continue };
             for (project, id) in active {
-                if let Err(error) = self.step(project, id, &mut resent).await {
-                    tracing::error!(%project, rollout = %id, %error, "a rollout waits");
-                }
+                self.take_step(project, id, steady, &mut notes).await;
             }
         }
     }
 
-    /// Decides on a rollout and does what follows.
-    async fn step(&self, project: ProjectId, id: RolloutId, resent: &mut HashMap<RolloutId, Instant>) -> Result<(), StepError> {
-        let now = clock::now();
-        let Some(rollout) = self.store.rollout(project, id).await?.filter(|rollout| rollout.active) else { return Ok(()) };
-        let members = self.store.rollout_members(project, &rollout).await?;
-        let (planned, status, active) = decide(&rollout, &members, now);
-        if resent.get(&id).is_none_or(|at| at.elapsed() >= RESEND) {
-            resent.insert(id, Instant::now());
-            self.remind(project, &members, now).await?;
-        }
-        let changed = planned.run != rollout.run || status != rollout.status || active != rollout.active;
-        if !changed && planned.steps.is_empty() {
+    /// Starts the steady clock from where the database has kept it, and keeps it now and then.
+    async fn wind(&self, steady: &mut Option<SteadyClock>, kept: &mut Option<Instant>) -> Result<(), StoreError> {
+        if kept.is_some_and(|at| at.elapsed() < KEEP_CLOCK) {
             return Ok(());
         }
+        if steady.is_none() {
+            let first = SteadyClock::first(self.store.steady_clock().await?, clock::now());
+            *steady = Some(SteadyClock::starting_at(first));
+        }
+        let clock = steady.as_ref().expect("it was started above");
+        clock.catch_up(self.store.advance_clock(clock.now()).await?);
+        *kept = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn take_step(&self, project: ProjectId, id: RolloutId, steady: &SteadyClock, notes: &mut Notes) {
+        if notes.failed.contains_key(&id) {
+            return;
+        }
+        let resend = notes.is_resend_due(id);
+        if let Err(error) = self.step(project, id, steady.now(), resend).await {
+            tracing::error!(%project, rollout = %id, %error, "a step of a rollout failed; retrying in 10 s");
+            notes.failed.insert(id, Instant::now());
+        }
+    }
+
+    /// Decides on a rollout and does what follows; `steady` is the time of the steady clock, milliseconds. With `resend` what
+    /// connected devices have not answered is sent once more.
+    ///
+    /// # Errors
+    /// When the store fails or a directive cannot be signed.
+    pub async fn step(&self, project: ProjectId, id: RolloutId, steady: u64, resend: bool) -> Result<(), StepError> {
+        let now = clock::now();
+        let Some(rollout) = self.store.rollout(project, id).await?.filter(|rollout| rollout.active) else { return Ok(()) };
         let Some(release) = self.store.one_release(project, rollout.release).await? else { return Ok(()) };
-        let step = self.prepare_step(project, &rollout, &release, &members, (planned, status, active), now).await?;
+        let members = self.store.rollout_members(project, &rollout).await?;
+        if members.iter().filter_map(|member| member.told.as_ref()).any(|told| told.heard.is_none()) {
+            self.store.note_heard(project, id, steady).await?;
+        }
+        let decision = decide(&rollout, &members, release.size, steady / 1000);
+        if resend {
+            self.remind(project, &members, steady).await?;
+        }
+        let text =
+            decision.plan.evidence.as_ref().map(evidence).filter(|text| rollout.evidence.as_deref() != Some(text.as_str()));
+        let changed = decision.plan.run != rollout.run || decision.status != rollout.status || decision.active != rollout.active;
+        if !changed && decision.plan.steps.is_empty() && text.is_none() {
+            return Ok(());
+        }
+        let mut step = self.prepare_step(project, &rollout, &release, &members, decision, now).await?;
+        step.evidence = text;
         if !self.store.save_rollout_step(project, &step, now).await? {
             // Its owner was quicker.
             self.wake();
@@ -105,12 +172,12 @@ impl Rollouts {
         rollout: &Rollout,
         release: &StoredRelease,
         members: &[RolloutMember],
-        (planned, status, active): (Plan, RolloutStatus, bool),
+        Decision { plan, status, active, ended }: Decision,
         now: UnixMs,
     ) -> Result<RolloutStep, StepError> {
         let known: HashMap<_, _> = members.iter().map(|member| (member.device, member)).collect();
         let (mut told, mut withdrawn) = (Vec::new(), Vec::new());
-        for step in &planned.steps {
+        for step in &plan.steps {
             let (list, device, action) = match *step {
                 Step::Tell(device) => (&mut told, device, Action::Install),
                 Step::Withdraw(device) => (&mut withdrawn, device, Action::Cancel),
@@ -120,28 +187,18 @@ impl Rollouts {
             list.push((new, counter(member.counter, now)));
         }
         let count = told.len();
-        let all: Vec<_> = told.into_iter().chain(withdrawn).collect();
-        let target = release.path.clone();
-        let signed = if all.is_empty() {
-            Vec::new()
-        } else {
-            self.on_shelf(move |shelf, at| shelf.direct(project, &target, all, at)).await?
-        };
-        let mut tellings = Vec::with_capacity(signed.len());
-        for (directive, document) in signed {
-            let iottly_protocol::release::Audience::Device(device) = directive.audience else { continue };
-            let document: Box<RawValue> = serde_json::from_slice(&document)?;
-            tellings.push(Telling { device, directive: directive.id, counter: directive.counter, document });
-        }
+        let mut tellings = self.sign(project, &release.path, told.into_iter().chain(withdrawn).collect()).await?;
         let withdrawn = tellings.split_off(count.min(tellings.len()));
         let through = matches!(status.as_str(), "deployed" | "rolled_back");
         Ok(RolloutStep {
             id: rollout.id,
             group: rollout.group,
             version: rollout.version,
-            run: planned.run,
+            halts: plan.run.halted && !rollout.run.halted,
+            run: plan.run,
             status,
-            evidence: planned.evidence.as_ref().map(evidence),
+            evidence: None,
+            ended,
             active,
             revision: through.then_some(release.revision),
             told: tellings,
@@ -149,11 +206,31 @@ impl Rollouts {
         })
     }
 
+    async fn sign(
+        &self,
+        project: ProjectId,
+        target: &str,
+        new: Vec<(crate::releases::NewDirective, u64)>,
+    ) -> Result<Vec<Telling>, StepError> {
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let target = target.to_owned();
+        let signed = self.on_shelf(move |shelf, at| shelf.direct(project, &target, new, at)).await?;
+        let mut tellings = Vec::with_capacity(signed.len());
+        for (directive, document) in signed {
+            let iottly_protocol::release::Audience::Device(device) = directive.audience else { continue };
+            let document: Box<RawValue> = serde_json::from_slice(&document)?;
+            tellings.push(Telling { device, directive: directive.id, counter: directive.counter, document });
+        }
+        Ok(tellings)
+    }
+
     /// Sends directives again to connected devices that have said nothing about them.
-    async fn remind(&self, project: ProjectId, members: &[RolloutMember], now: UnixMs) -> Result<(), StepError> {
-        let late = now - UnixMs::try_from(RESEND.as_millis()).unwrap_or(UnixMs::MAX);
+    async fn remind(&self, project: ProjectId, members: &[RolloutMember], steady: u64) -> Result<(), StepError> {
+        let late = steady.saturating_sub(u64::try_from(RESEND.as_millis()).unwrap_or(u64::MAX));
         for member in members.iter().filter(|member| member.online) {
-            if member.told.as_ref().is_some_and(|told| told.state.is_none() && told.at < late) {
+            if member.told.as_ref().is_some_and(|told| told.state.is_none() && told.heard.is_some_and(|at| at < late)) {
                 self.send_open(Scope { project, device: member.device }).await?;
             }
         }

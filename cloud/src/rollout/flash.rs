@@ -1,11 +1,13 @@
 //! From a group's branch to a rollout: build, look at what it may reach, sign, start.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use iottly_protocol::release::{Action, HealthRules};
 use iottly_protocol::tuf::Instant;
 use iottly_protocol::{GroupId, ProjectId};
 
+use super::component::{Made, Wanted};
 use super::service::directive;
 use super::standing::seconds;
 use super::{BuildFailure, Policy, PolicyError, Preflight, Rollouts, Run, Status, Wish, preflight};
@@ -15,6 +17,7 @@ use crate::model::{
 };
 use crate::releases::{NewRelease, ReleaseError};
 use crate::store::StoreError;
+use crate::turns::QueueFull;
 
 /// What is asked for beside the group.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +26,7 @@ pub struct FlashRequest {
     pub policy: Option<Policy>,
     /// Capabilities beyond those of the group's last release that are approved.
     pub approve: Vec<String>,
-    /// Devices may try again what they rolled back.
+    /// Devices may try again what they rolled back, and the group may be empty.
     pub force: bool,
     /// Only say what would happen.
     pub dry_run: bool,
@@ -60,6 +63,18 @@ pub enum FlashError {
     /// The code or the component is at fault.
     #[error("{0}")]
     Code(String),
+    /// A component that cannot be read at all.
+    #[error("the component cannot be read")]
+    Unreadable,
+    /// Nobody would get the release.
+    #[error("deployment group {0:?} has no devices that would get the release; force it to deploy all the same")]
+    EmptyGroup(String),
+    /// The project has too much of this kind waiting.
+    #[error(transparent)]
+    Busy(#[from] QueueFull),
+    /// The disk of the cloud is nearly full.
+    #[error("the disk of the cloud is nearly full: nothing more is taken until there is room")]
+    DiskFull,
     /// The policy makes no sense.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -86,11 +101,17 @@ impl From<BuildFailure> for FlashError {
     }
 }
 
-/// A component and where it comes from.
-struct Made {
-    content: Vec<u8>,
-    capabilities: Vec<String>,
-    source: String,
+/// Bytes that a release may add to metadata and lists of parts.
+const METADATA_BYTES: u64 = 64 << 10;
+/// Releases after which a project's old ones are looked at.
+const TIDY_EVERY: u64 = 16;
+
+/// A flash of which everything is known but its component.
+struct Prepared {
+    group: Group,
+    request: FlashRequest,
+    policy: Policy,
+    revision: Revision,
 }
 
 impl Rollouts {
@@ -98,13 +119,34 @@ impl Rollouts {
     ///
     /// # Errors
     /// [`FlashError`]; nothing was sent to any device then.
-    pub async fn flash(&self, by: &Principal, group: &Group, request: FlashRequest) -> Result<Flashed, FlashError> {
+    pub async fn flash(self: &Arc<Self>, by: &Principal, group: &Group, request: FlashRequest) -> Result<Flashed, FlashError> {
         let project = by.project;
+        self.spare_disk().await?;
         let policy = request.policy.clone().unwrap_or_else(|| group.policy.clone());
         policy.check()?;
-        let _turn = self.building.lock().await;
         let (revision, snippets) = self.revision(project, group, request.revision).await?;
-        let made = self.component(project, &revision, snippets).await?;
+        if self.builder.is_none() {
+            return Err(FlashError::NoBuilder);
+        }
+        let nobody = group.boards.iter().all(|device| policy.pins.contains(device));
+        if nobody && !request.force && !request.dry_run {
+            return Err(FlashError::EmptyGroup(group.name.clone()));
+        }
+        let wanted = self.wanted(project, &revision, snippets).await?;
+        let prepared = Prepared { group: group.clone(), request, policy, revision };
+        let (this, by) = (Arc::clone(self), by.clone());
+        // Goes on when the client does not wait: half a release is of no use to anybody.
+        let work = tokio::spawn(async move { this.deploy(&by, prepared, wanted).await });
+        work.await.unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
+    }
+
+    async fn deploy(&self, by: &Principal, prepared: Prepared, wanted: Wanted) -> Result<Flashed, FlashError> {
+        let project = by.project;
+        let made = self.make(project, wanted).await?;
+        let Prepared { group, request, policy, revision } = prepared;
+        policy.fits(made.content.len() as u64)?;
+        // Numbers of releases rise one by one; a dry run takes none.
+        let _turn = if request.dry_run { None } else { Some(self.work.writes.take(project).await?) };
         let widened = self.widened(project, group.id, &made.capabilities, &request.approve).await?;
         let mut rollout = draft(group.id, RolloutKind::Install, policy, made.capabilities.clone(), request.force);
         let newest = self.store.releases(project, None, 1).await?.pop();
@@ -132,9 +174,19 @@ impl Rollouts {
     ///
     /// # Errors
     /// [`FlashError`]; nothing was sent to any device then.
-    pub async fn roll_back(&self, by: &Principal, group: &Group) -> Result<Flashed, FlashError> {
+    pub async fn roll_back(self: &Arc<Self>, by: &Principal, group: &Group) -> Result<Flashed, FlashError> {
+        self.spare_disk().await?;
+        let turn = self.work.writes.take(by.project).await?;
+        let (this, by, group) = (Arc::clone(self), by.clone(), group.clone());
+        let work = tokio::spawn(async move {
+            let _turn = turn;
+            this.bring_back(&by, &group).await
+        });
+        work.await.unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
+    }
+
+    async fn bring_back(&self, by: &Principal, group: &Group) -> Result<Flashed, FlashError> {
         let project = by.project;
-        let _turn = self.building.lock().await;
         let nothing = || FlashError::NothingBefore(group.name.clone());
         let newest = self.store.rollouts(project, Some(group.id), 1).await?.pop().ok_or_else(nothing)?;
         let replaced = self.store.one_release(project, newest.release).await?.ok_or_else(nothing)?;
@@ -179,35 +231,6 @@ impl Rollouts {
         self.store.revision(project, &group.branch, number).await?.ok_or_else(nothing)
     }
 
-    /// The component of a revision: uploaded, built before, or built now.
-    async fn component(&self, project: ProjectId, revision: &Revision, snippets: Vec<Snippet>) -> Result<Made, FlashError> {
-        let builder = self.builder.clone().ok_or(FlashError::NoBuilder)?;
-        let name = match &revision.component {
-            Some(sha256) => sha256.clone(),
-            None => format!("code-{}-{}", revision.digest, builder.version),
-        };
-        let (kept, source) = (name.clone(), name.clone());
-        let known = self.on_shelf(move |shelf, _| shelf.kept(project, &kept)).await?;
-        if known.is_none() && revision.component.is_some() {
-            return Err(FlashError::Failed(format!("the component of revision {} is not there any more", revision.number)));
-        }
-        let shelf = self.shelf.clone();
-        let work = move || -> Result<Made, FlashError> {
-            let content = match known {
-                Some(content) => content,
-                None => {
-                    let built = (builder.build)(&in_order(snippets))?;
-                    shelf.keep(project, &name, &built)?;
-                    built
-                }
-            };
-            let capabilities = (builder.imports)(&content)?;
-            Ok(Made { content, capabilities, source })
-        };
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|error| FlashError::Failed(format!("the build stopped: {error}")))?
-    }
-
     /// What a release reaches for beyond the group's last one; all of it has to be approved.
     async fn widened(
         &self,
@@ -247,6 +270,7 @@ impl Rollouts {
     ) -> Result<StoredRelease, FlashError> {
         let project = by.project;
         let (capabilities, grace_ms) = (new.capabilities.clone(), new.health.grace_ms);
+        self.admit_files(project, new.content.len() as u64 + METADATA_BYTES).await?;
         let added = self.on_shelf(move |shelf, now| shelf.add(project, last, &new, now)).await?;
         let release = StoredRelease {
             seq: added.release_seq,
@@ -262,6 +286,7 @@ impl Rollouts {
             created: clock::now(),
         };
         self.store.change(project, by, Change::AddRelease(Box::new(release.clone())), release.created).await?;
+        self.measure(project).await?;
         Ok(release)
     }
 
@@ -278,15 +303,13 @@ impl Rollouts {
         };
         self.store.change(by.project, by, Change::StartRollout(Box::new(new)), clock::now()).await?;
         self.wake();
+        if rollout.release.is_multiple_of(TIDY_EVERY)
+            && let Err(error) = self.tidy_files(by.project, false).await
+        {
+            tracing::warn!(project = %by.project, %error, "failed to remove old releases; they are looked at again later");
+        }
         Ok(rollout.id)
     }
-}
-
-/// Snippets as a firmware is put together; handlers whose command is gone stay out.
-fn in_order(mut snippets: Vec<Snippet>) -> Vec<Snippet> {
-    snippets.retain(|snippet| !snippet.name.starts_with('_'));
-    snippets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    snippets
 }
 
 fn new_release(revision: &Revision, made: &Made, grace_ms: u64) -> NewRelease {
@@ -319,6 +342,8 @@ fn draft(group: GroupId, kind: RolloutKind, policy: Policy, approved: Vec<String
         status: RolloutStatus::Of(Status::Deploying),
         evidence: None,
         active: true,
+        devices: 0,
+        ended: None,
         version: 1,
         author: String::new(),
         created: 0,

@@ -5,17 +5,25 @@
 //! the plans of all projects: every step is in the store before a device hears of it.
 
 mod builder;
+mod builds;
+mod component;
 mod executor;
+mod files;
 mod flash;
 mod plan;
 mod policy;
 mod preflight;
 mod service;
 mod standing;
+mod steady;
+mod upkeep;
 
 pub use builder::{Build, BuildFailure, Builder, Imports};
+pub use executor::StepError;
 pub use flash::{FlashError, FlashRequest, Flashed};
 pub use plan::{Evidence, Member, Plan, Run, Standing, Status, Step, Wish, plan, rank};
 pub use policy::{Policy, PolicyError, Wave};
 pub use preflight::{Preflight, preflight};
 pub use service::Rollouts;
+pub use standing::{Decision, decide};
+pub use steady::SteadyClock;

@@ -23,7 +23,8 @@ pub struct Run {
     pub wish: Wish,
     /// It has stopped itself; its owner may let it go on.
     pub halted: bool,
-    /// How many members, in order, had been reached when the last wave was done, and when that was (unix seconds).
+    /// How many members, in order, had been reached when the last wave was done, and when that was (seconds of the
+    /// steady clock).
     pub soaking: Option<(u64, u64)>,
 }
 
@@ -33,9 +34,9 @@ pub struct Run {
 pub enum Standing {
     /// It was not told.
     Untold,
-    /// It was told at this time (unix seconds) and has not finished.
+    /// It was told and has not finished.
     UnderWay {
-        /// When.
+        /// From when on its silence counts, seconds of the steady clock: its last word, and what its state may take.
         since: u64,
         /// It may still be cancelled.
         cancellable: bool,
@@ -107,7 +108,7 @@ pub struct Plan {
     pub status: Status,
     /// What is to be done now.
     pub steps: Vec<Step>,
-    /// Why it stops itself, if it does.
+    /// Why it stops itself or has stopped.
     pub evidence: Option<Evidence>,
     /// The rollout as it is after these steps.
     pub run: Run,
@@ -127,7 +128,8 @@ pub fn rank(rollout: &str, device: DeviceId) -> u64 {
     u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
 }
 
-/// Plans the next steps. `members` are sorted by rank; those that the policy pins are passed over.
+/// Plans the next steps. `members` are sorted by rank; those that the policy pins are passed over. `now` is seconds of the steady
+/// clock, which nobody sets.
 #[must_use]
 pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
     let members: Vec<&Member> = members.iter().filter(|member| !policy.pins.contains(&member.device)).collect();
@@ -140,7 +142,10 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
             return stop(Status::Cancelled, steps, run);
         }
         Wish::Pause => return stop(Status::Paused, Vec::new(), run),
-        Wish::Run if run.halted => return stop(Status::Halted, Vec::new(), run),
+        Wish::Run if run.halted => {
+            let evidence = Some(too_many_failures(policy, &members, now).unwrap_or_else(over));
+            return Plan { status: Status::Halted, steps: Vec::new(), evidence, run };
+        }
         Wish::Run => {}
     }
     if let Some(evidence) = too_many_failures(policy, &members, now) {
@@ -158,6 +163,12 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
     let done = steps.is_empty() && members.iter().all(|member| is_finished(policy, member, now));
     let status = if done { Status::Deployed } else { Status::Deploying };
     Plan { status, steps, evidence: None, run }
+}
+
+/// What is said of a rollout whose reason to stop has gone: its owner decides whether it goes on.
+fn over() -> Evidence {
+    let detail = "the devices that stopped it have reported since: no more have failed than may; resume it to go on";
+    Evidence { detail: detail.to_owned(), failures: Vec::new() }
 }
 
 fn is_silent(policy: &Policy, member: &Member, now: u64) -> bool {
@@ -293,6 +304,19 @@ mod tests {
         assert_eq!(evidence.failures, [(all[0].device, Reason::CrashLoop)]);
         all[0].standing = Standing::Committed;
         assert_eq!(plan(&Policy::default(), &all, &halted.run, 0).status, Status::Halted);
+    }
+
+    #[test]
+    fn evidence_is_cleared_by_a_device_that_commits_after_all_and_a_resume_goes_on() {
+        let mut all = members(&[UNDER_WAY, Standing::Untold]);
+        let halted = plan(&Policy::default(), &all, &RUN, 7201);
+        assert_eq!(halted.evidence.expect("evidence").failures.len(), 1);
+        all[0].standing = Standing::Committed;
+        let late = plan(&Policy::default(), &all, &halted.run, 7300);
+        let evidence = late.evidence.expect("still says why");
+        assert_eq!((late.status, late.steps.len(), evidence.failures.len()), (Status::Halted, 0, 0));
+        assert!(evidence.detail.contains("resume"), "{}", evidence.detail);
+        assert_eq!(told(&plan(&Policy::default(), &all, &RUN, 7300)), [1], "what is resumed goes on");
     }
 
     #[test]

@@ -23,14 +23,15 @@ pub struct Policy {
     pub retries: u32,
     /// How long after a wave the next one waits, seconds.
     pub soak_s: u64,
-    /// How long a device may say nothing about a directive before it counts as failed, seconds.
+    /// How long a device may say nothing about a directive before it counts as failed, seconds. Each of its words begins it anew;
+    /// waiting for the window, a capped download and a trial have their own time beyond it.
     pub silence_s: u64,
     /// Devices that keep what they run.
     #[schema(value_type = Vec<String>)]
     pub pins: Vec<DeviceId>,
     /// How long a release is on trial on each device, milliseconds.
     pub grace_ms: u64,
-    /// How long an update may take on a device, seconds.
+    /// How long an update may take on a device, seconds; waiting for the window does not count.
     pub deadline_s: u64,
     /// Bytes a second that a device may download; 0 for no cap.
     pub max_bps: u64,
@@ -46,6 +47,8 @@ const MAX_WAVES: usize = 100;
 const MAX_PINS: usize = 10_000;
 /// Longest trial: a day, milliseconds.
 const MAX_GRACE_MS: u64 = 24 * 60 * 60 * 1000;
+/// A window of so many minutes is open all day.
+const ALWAYS_MINUTES: u16 = 1440;
 /// Longest deadline and silence: thirty days, seconds.
 const MAX_WAIT_S: u64 = 30 * 24 * 60 * 60;
 
@@ -92,13 +95,30 @@ pub enum PolicyError {
     /// A number is outside of what makes sense.
     #[error("{0} is not within {1}")]
     Range(&'static str, String),
+    /// A device could not finish its trial before it counts as late.
+    #[error("{0} ({1} s) is shorter than the trial of grace_ms ({2} ms): no device could pass it in time")]
+    TooShort(&'static str, u64, u64),
+    /// A trial would go on outside of the window.
+    #[error("the window ({0} minutes) is shorter than the trial of grace_ms ({1} ms)")]
+    Window(u16, u64),
+    /// A release could not be downloaded in time.
+    #[error("{size} bytes at max_bps ({bps} bytes a second) take longer than deadline_s ({deadline_s} s)")]
+    TooSlow {
+        /// Length of the release, bytes.
+        size: u64,
+        /// Bytes a second.
+        bps: u64,
+        /// Seconds that an update may take.
+        deadline_s: u64,
+    },
 }
 
 impl Policy {
-    /// Checks that the waves go forward.
+    /// Checks that the waves go forward, and that its times do not contradict each other.
     ///
     /// # Errors
-    /// When a percentage is over a hundred or below the one before it.
+    /// When a percentage is over a hundred or below the one before it, a number is out of its range, or a device that does all
+    /// in time could count as late.
     pub fn check(&self) -> Result<(), PolicyError> {
         let mut before = 0;
         for wave in &self.waves {
@@ -123,7 +143,33 @@ impl Policy {
         range("soak_s", self.soak_s <= MAX_WAIT_S, format!("0 to {MAX_WAIT_S}"))?;
         range("max_bps", self.max_bps <= 1 << 40, format!("0 to {}", 1u64 << 40))?;
         let window = self.window.is_none_or(|window| window.start_minute < 1440 && window.minutes > 0);
-        range("window.start_minute", window, "0 to 1439, with at least a minute behind it".to_owned())
+        range("window.start_minute", window, "0 to 1439, with at least a minute behind it".to_owned())?;
+        self.check_times()
+    }
+
+    fn check_times(&self) -> Result<(), PolicyError> {
+        for (name, seconds) in [("silence_s", self.silence_s), ("deadline_s", self.deadline_s)] {
+            if seconds.saturating_mul(1000) < self.grace_ms {
+                return Err(PolicyError::TooShort(name, seconds, self.grace_ms));
+            }
+        }
+        match self.window {
+            Some(window) if window.minutes < ALWAYS_MINUTES && u64::from(window.minutes) * 60_000 < self.grace_ms => {
+                Err(PolicyError::Window(window.minutes, self.grace_ms))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that a release of `size` bytes can be downloaded before its deadline.
+    ///
+    /// # Errors
+    /// When the cap on the download does not let it through in time.
+    pub fn fits(&self, size: u64) -> Result<(), PolicyError> {
+        if self.max_bps > 0 && size / self.max_bps > self.deadline_s {
+            return Err(PolicyError::TooSlow { size, bps: self.max_bps, deadline_s: self.deadline_s });
+        }
+        Ok(())
     }
 
     /// After how many devices, in order, each wave ends; the last end is `total`.
@@ -146,6 +192,25 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_that_contradict_each_other_are_refused() {
+        let ok = Policy { grace_ms: 20_000, silence_s: 20, ..Policy::default() };
+        ok.check().expect("just enough");
+        let window = |minutes| Some(Window { start_minute: 0, minutes });
+        for (policy, expected) in [
+            (Policy { silence_s: 19, ..ok.clone() }, PolicyError::TooShort("silence_s", 19, 20_000)),
+            (Policy { deadline_s: 6, ..ok.clone() }, PolicyError::TooShort("deadline_s", 6, 20_000)),
+            (Policy { grace_ms: 120_000, silence_s: 200, window: window(1), ..ok.clone() }, PolicyError::Window(1, 120_000)),
+        ] {
+            assert_eq!(policy.check(), Err(expected), "{policy:?}");
+        }
+        Policy { silence_s: 10, window: window(30), ..Policy::default() }.check().expect("waiting for the window is no silence");
+        let slow = Policy { max_bps: 100, deadline_s: 60, ..Policy::default() };
+        slow.fits(6_000).expect("just in time");
+        assert_eq!(slow.fits(6_100), Err(PolicyError::TooSlow { size: 6_100, bps: 100, deadline_s: 60 }));
+        Policy::default().fits(u64::MAX).expect("no cap");
+    }
 
     #[test]
     fn waves_end_where_they_say() {

@@ -4,8 +4,9 @@ use iottly_protocol::release::{Action, Audience};
 use iottly_protocol::tuf::Instant;
 use iottly_protocol::{DeviceId, Down, ProjectId, SignedDirective};
 use serde_json::value::RawValue;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
 
+use super::builds::Builds;
 use super::standing::seconds;
 use super::{Builder, Policy};
 use crate::broker::Broker;
@@ -13,6 +14,9 @@ use crate::clock;
 use crate::model::{Rollout, Scope, UnixMs};
 use crate::releases::{NewDirective, ReleaseError, Shelf};
 use crate::store::{Store, StoreError};
+
+/// Seconds of a day.
+pub(super) const DAY_S: u64 = 86_400;
 
 /// Releases and rollouts of all projects.
 pub struct Rollouts {
@@ -22,27 +26,21 @@ pub struct Rollouts {
     pub(super) builder: Option<Builder>,
     /// Somebody has ended an update, come online, or started a rollout.
     pub(super) news: Notify,
-    /// One build at a time: each takes a processor for seconds.
-    pub(super) building: Mutex<()>,
+    /// Whose turn it is to build, to check and to write.
+    pub(super) work: Arc<Builds>,
 }
 
 impl Rollouts {
     /// Over a store, a broker and the projects' repositories; without a builder only uploaded components become releases.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, shelf: Shelf, builder: Option<Builder>) -> Self {
-        Self { store, broker, shelf, builder, news: Notify::new(), building: Mutex::new(()) }
+        Self { store, broker, shelf, builder, news: Notify::new(), work: Arc::default() }
     }
 
     /// The projects' repositories.
     #[must_use]
     pub fn shelf(&self) -> &Shelf {
         &self.shelf
-    }
-
-    /// What builds code; none in a cloud without one.
-    #[must_use]
-    pub fn builder(&self) -> Option<&Builder> {
-        self.builder.as_ref()
     }
 
     /// Looks at the rollouts now, not only at the next tick.
@@ -107,12 +105,15 @@ pub(super) fn directive(
     (action, again): (Action, bool),
 ) -> NewDirective {
     let policy: &Policy = &rollout.policy;
+    // A device may come to the directive, and to its window, a day later.
+    let waiting = policy.window.map_or(0, |_| DAY_S);
     NewDirective {
         project,
         audience: Audience::Device(device),
         action,
         target: target.to_owned(),
-        valid_s: policy.deadline_s.max(policy.silence_s),
+        valid_s: policy.deadline_s.max(policy.silence_s).saturating_add(waiting),
+        // Devices do not count the time in which they wait for the window.
         deadline_s: policy.deadline_s,
         window: policy.window,
         max_bps: policy.max_bps,

@@ -3,15 +3,18 @@
 //! Every write is committed (fsync included) when its future resolves. A query about a device takes a [`Scope`], so that a
 //! query without a project does not type-check.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use iottly_protocol::{CommandId, DeviceId, GroupId, MessageKind, ProjectId, StreamId};
 use serde_json::value::RawValue;
 
 use crate::ingest::{Outcome, Upload, Write};
 use crate::model::{
-    AuditEntry, Branch, Change, Changed, CommandRecord, CommandStatus, ConfigState, Cursor, Definition, Device, Group, HourUsage,
-    Idempotency, KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision, Rollout, RolloutId, RolloutMember,
-    RolloutStep, Scope, SecretHash, Snippet, StoredLog, StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
+    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, CommandStatus, ConfigState, Cursor, Definition, Device, Group,
+    HourUsage, Idempotency, KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision, Rollout, RolloutId,
+    RolloutMember, RolloutStep, Scope, SecretHash, Snippet, StoredLog, StoredMessage, StoredRelease, Token, TokenId, UnixMs,
+    Usage,
 };
 
 mod backend;
@@ -338,9 +341,9 @@ pub trait Store: WebhookStore {
     async fn rollouts(&self, project: ProjectId, group: Option<GroupId>, limit: usize) -> Result<Vec<Rollout>>;
     /// One rollout.
     async fn rollout(&self, project: ProjectId, id: RolloutId) -> Result<Option<Rollout>>;
-    /// The rollouts of all projects that may have to be gone on with, oldest first; for the cloud's own executor.
+    /// The rollouts of all projects that may have to be gone on with, a project's oldest first; for the cloud's own executor.
     async fn active_rollouts(&self) -> Result<Vec<(ProjectId, RolloutId)>>;
-    /// The devices of a rollout's group, by id, and what the rollout has told them.
+    /// The devices that a rollout has notified, wherever they are now, and those of its group, by id.
     async fn rollout_members(&self, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>>;
     /// Writes a step of a rollout down; false, and nothing is written, when it was decided on another version.
     async fn save_rollout_step(&self, project: ProjectId, step: &RolloutStep, now: UnixMs) -> Result<bool>;
@@ -348,6 +351,22 @@ pub trait Store: WebhookStore {
     async fn open_directive(&self, scope: Scope) -> Result<Option<Box<RawValue>>>;
     /// Notes the highest counter of a directive that a device has accepted.
     async fn raise_counter(&self, scope: Scope, counter: u64) -> Result<()>;
+    /// Notes when the last words of a rollout's devices came that nobody has noticed yet; `at` is of the steady clock.
+    async fn note_heard(&self, project: ProjectId, rollout: RolloutId, at: u64) -> Result<()>;
+    /// Where the steady clock is, milliseconds; none before its first start.
+    async fn steady_clock(&self) -> Result<Option<u64>>;
+    /// Moves the steady clock forward to `at`, milliseconds; returns where it is now.
+    async fn advance_clock(&self, at: u64) -> Result<u64>;
+    /// The releases that are on their way, and those that groups run or may go back to.
+    async fn needed_releases(&self, project: ProjectId) -> Result<BTreeSet<u64>>;
+    /// Forgets at most `limit` rollouts that ended long ago, and releases that nothing names; returns how many.
+    async fn tidy_rollouts(&self, project: ProjectId, limit: usize) -> Result<u64>;
+    /// Bytes of code and files that a project holds and may hold; none when there is no such project.
+    async fn code_room(&self, project: ProjectId) -> Result<Option<CodeRoom>>;
+    /// Notes how many bytes a project's files have.
+    async fn note_files(&self, project: ProjectId, bytes: u64) -> Result<()>;
+    /// Those of `names` that no revision names as its component.
+    async fn unnamed_components(&self, project: ProjectId, names: Vec<String>) -> Result<Vec<String>>;
     /// What decides on releases on the devices of a group, by id.
     async fn device_facts(&self, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>>;
 

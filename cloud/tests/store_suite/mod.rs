@@ -16,12 +16,14 @@ use crate::cluster;
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod bounds;
+pub(crate) mod code;
 pub(crate) mod commands;
 pub(crate) mod history;
 pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod projects;
 pub(crate) mod rollouts;
+pub(crate) mod steady;
 pub(crate) mod upkeep;
 
 /// An open database with one project and one device in it.

@@ -54,6 +54,8 @@ fn step(rollout: &Rollout, status: RolloutStatus, told: Vec<Telling>) -> Rollout
         run: rollout.run.clone(),
         status,
         evidence: None,
+        halts: false,
+        ended: None,
         active: true,
         revision: None,
         told,
@@ -117,6 +119,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     let halt = RolloutStep {
         run: halted.clone(),
         evidence: Some("{}".into()),
+        halts: true,
         ..step(&shown(one).await, RolloutStatus::Of(Status::Halted), vec![])
     };
     assert!(store.save_rollout_step(project, &halt, NOW).await.expect("writes"));

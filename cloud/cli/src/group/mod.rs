@@ -72,7 +72,7 @@ struct FlashOptions {
     /// A capability beyond those of the release before that is approved
     #[arg(long = "approve", value_name = "NAME")]
     approve: Vec<String>,
-    /// Devices may try again what they rolled back
+    /// Devices may try again what they rolled back; and a group without devices is deployed to all the same
     #[arg(long)]
     force: bool,
     /// Show what the release would reach and who would refuse it, and tell nobody
@@ -213,6 +213,9 @@ fn announce(begun: &Value, group: &Group, output: Output) -> anyhow::Result<()> 
             release["revision"],
             group.boards.len()
         );
+        if group.boards.is_empty() {
+            text.push_str("\nthe group has no devices: nobody is notified, and devices that join it later are not either");
+        }
         for refusal in begun["preflight"]["refusals"].as_array().into_iter().flatten() {
             let field = |name: &str| refusal[name].as_str().unwrap_or_default().to_owned();
             text = format!("{text}\n{} would refuse it: {}: {}", field("device"), field("reason"), field("detail"));

@@ -46,9 +46,13 @@ fn print(id: &str, step: &Value, newest: Option<&Value>, json: bool) -> anyhow::
     let state = step["state"].as_str().unwrap_or_default();
     let more = |name: &str| newest.filter(|device| device["state"] == state).and_then(|device| device[name].as_str());
     if json {
-        return line(&json!({"device": id, "state": state, "reason": more("reason"), "detail": more("detail")}).to_string());
+        return line(&json!({"device": id, "state": state, "reason": more("reason"), "detail": more("detail"), "faults": newest.map(|device| &device["faults"])}).to_string());
     }
     let mut text = format!("{id} {state}");
+    if let Some(faults) = newest.and_then(|device| device["faults"].as_u64()).filter(|faults| *faults > 0) {
+        let last = newest.and_then(|device| device["fault"].as_str()).unwrap_or_default();
+        text = format!("{text}, {faults} failures in its trial, the last: {last}");
+    }
     for name in ["reason", "detail"] {
         if let Some(more) = more(name) {
             text = format!("{text}: {more}");
@@ -58,10 +62,17 @@ fn print(id: &str, step: &Value, newest: Option<&Value>, json: bool) -> anyhow::
 }
 
 fn ended(status: &str, state: &Value, json: bool) -> String {
-    if json { json!({"status": status, "evidence": state["evidence"]}).to_string() } else { status.to_owned() }
+    if json {
+        json!({"status": status, "evidence": state["evidence"], "reason": state["reason"]}).to_string()
+    } else {
+        status.to_owned()
+    }
 }
 
 fn why(status: &str, state: &Value) -> String {
+    if let Some(reason) = state["reason"].as_str() {
+        return format!("{status}: {reason}");
+    }
     let Some(detail) = state["evidence"]["detail"].as_str() else { return status.to_owned() };
     let mut text = format!("{status}: {detail}");
     for failure in state["evidence"]["failures"].as_array().into_iter().flatten() {

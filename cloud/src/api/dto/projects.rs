@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Date, GroupDto};
-use crate::model::{AuditEntry, Limits, Project, TokenId, Usage};
+use crate::model::{AuditEntry, CodeRoom, Limits, Project, TokenId, Usage};
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProjectDto {
@@ -130,12 +130,14 @@ pub(crate) struct Quotas {
     pub(crate) messages_per_day: Option<u64>,
     /// Bytes of messages that are stored.
     pub(crate) bytes: Option<u64>,
+    /// Bytes of code, components and releases; 268435456 (256 MiB) when it is null.
+    pub(crate) code_bytes: Option<u64>,
 }
 
-impl From<Limits> for Quotas {
-    fn from(limits: Limits) -> Self {
+impl Quotas {
+    pub(crate) fn of(limits: Limits, room: CodeRoom) -> Self {
         let Limits { devices, definitions, messages_per_day, bytes, .. } = limits;
-        Self { devices, definitions, messages_per_day, bytes }
+        Self { devices, definitions, messages_per_day, bytes, code_bytes: room.own }
     }
 }
 
@@ -149,12 +151,14 @@ pub(crate) struct UsageDto {
     pub(crate) messages: u64,
     /// Bytes of the stored messages' payloads.
     pub(crate) bytes: u64,
+    /// Bytes of code, components and releases.
+    pub(crate) code_bytes: u64,
 }
 
-impl From<Usage> for UsageDto {
-    fn from(usage: Usage) -> Self {
+impl UsageDto {
+    pub(crate) fn of(usage: Usage, room: CodeRoom) -> Self {
         let Usage { devices, definitions, messages_today, messages, bytes } = usage;
-        Self { devices, definitions, messages_today, messages, bytes }
+        Self { devices, definitions, messages_today, messages, bytes, code_bytes: room.used() }
     }
 }
 

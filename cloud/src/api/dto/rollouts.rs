@@ -62,6 +62,11 @@ pub(crate) struct RolloutDto {
     /// Why it stopped itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<Value>,
+    /// Why it was given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// How many devices were in the group when it began.
+    devices: u64,
     author: String,
     created: Date,
     changed: Date,
@@ -81,6 +86,8 @@ impl From<Rollout> for RolloutDto {
             policy: rollout.policy,
             approved: rollout.approved,
             evidence: rollout.evidence.and_then(|text| serde_json::from_str(&text).ok()),
+            reason: rollout.ended.map(Into::into),
+            devices: rollout.devices,
             author: rollout.author,
             created: rollout.created.into(),
             changed: rollout.changed.into(),
@@ -88,7 +95,7 @@ impl From<Rollout> for RolloutDto {
     }
 }
 
-/// A device of a rollout's group, and how far it is.
+/// A device that a rollout has notified or may notify, and how far it is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RolloutDeviceDto {
     #[schema(value_type = String, format = "uuid")]
@@ -106,6 +113,11 @@ pub(crate) struct RolloutDeviceDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     failures: u32,
+    /// How often the firmware failed while it was on trial: traps, and errors in its log.
+    faults: u32,
+    /// What the last of these failures said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     told: Option<Date>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +148,8 @@ impl From<RolloutMember> for RolloutDeviceDto {
             reason: told.and_then(|told| told.reason),
             detail: told.and_then(|told| told.detail.clone()),
             failures: told.map_or(0, |told| told.failures),
+            faults: told.map_or(0, |told| told.faults),
+            fault: told.and_then(|told| told.fault.clone()),
             told: told.map(|told| told.at.into()),
             changed: told.map(|told| told.changed.into()),
             steps: steps.iter().map(|(state, at)| StepDto { state: state.as_str(), at: (*at).into() }).collect(),
@@ -190,7 +204,7 @@ pub(crate) struct Flash {
     policy: Option<Policy>,
     /// Capabilities beyond those of the release before that are approved.
     approve: Vec<String>,
-    /// Devices may try again what they rolled back.
+    /// Devices may try again what they rolled back; and a group that has no devices is deployed to all the same.
     force: bool,
     /// Only say what would happen.
     dry_run: bool,

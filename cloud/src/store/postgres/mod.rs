@@ -22,7 +22,7 @@ pub(super) use db::make_room;
 type Backend = PostgresStore;
 
 /// The schema's history, in order; what is released is never edited.
-const STEPS: [(i64, &str, &str); 7] = [
+const STEPS: [(i64, &str, &str); 8] = [
     (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     (2, "limits", include_str!("../../../migrations/postgres/0002_limits.sql")),
     (3, "webhooks", include_str!("../../../migrations/postgres/0003_webhooks.sql")),
@@ -30,6 +30,7 @@ const STEPS: [(i64, &str, &str); 7] = [
     (5, "bounds", include_str!("../../../migrations/postgres/0005_bounds.sql")),
     (6, "logins_and_audit", include_str!("../../../migrations/postgres/0006_logins_and_audit.sql")),
     (7, "undecided", include_str!("../../../migrations/postgres/0007_undecided.sql")),
+    (8, "steady_rollouts", include_str!("../../../migrations/postgres/0008_steady_rollouts.sql")),
 ];
 
 /// Connections to the server.

@@ -1,7 +1,7 @@
 use iottly_protocol::ProjectId;
 
 use super::db::{self, Conn, Pool, Row};
-use super::{codec, definitions, full, missing, snippets, taken};
+use super::{code_usage, codec, definitions, full, missing, rollouts, snippets, taken};
 use crate::code::{self, HandlerChange};
 use crate::model::{
     Branch, Changed, Definition, MAX_BRANCHES, MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetId, SnippetKind, UnixMs,
@@ -59,6 +59,7 @@ pub(super) async fn create(tx: &mut Conn, project: ProjectId, name: &str, from: 
         }
         None => code::fresh(&definitions::within(tx, project).await?),
     };
+    code_usage::admit(tx, project, code_usage::weight(&content)).await?;
     insert(tx, project, name, now).await?;
     snippets::replace(tx, project, name, &[], &content).await?;
     Ok(1)
@@ -75,6 +76,8 @@ pub(super) async fn delete(tx: &mut Conn, project: ProjectId, name: &str) -> Res
         let group: String = codec::get(&row, "name")?;
         return Err(StoreError::Refused(format!("branch {name:?} is followed by deployment group {group:?}")));
     }
+    rollouts::none_of_branch(tx, project, name).await?;
+    code_usage::remove_branch(tx, project, name).await?;
     for sql in
         ["DELETE FROM snippets WHERE project = $1 AND branch = $2", "DELETE FROM revisions WHERE project = $1 AND branch = $2"]
     {
@@ -102,6 +105,7 @@ pub(super) async fn save(tx: &mut Conn, project: ProjectId, branch: &str, edits:
             snippet.description.clone_from(description);
         }
     }
+    code_usage::admit(tx, project, code_usage::weight(&new) - code_usage::weight(&old)).await?;
     let affected = old.iter().zip(&new).filter(|(old, new)| old != new).count() as u64;
     write(tx, project, branch, &old, &new, now).await?;
     Ok(affected)
@@ -121,7 +125,8 @@ pub(super) async fn delete_snippet(tx: &mut Conn, project: ProjectId, branch: &s
     Ok(1)
 }
 
-/// Brings the handlers of all branches in line with a change of a command.
+/// Brings the handlers of all branches in line with a change of a command. Reads the code of no other handler: a project has a lot
+/// of code, and others wait to write meanwhile.
 pub(super) async fn adapt_all(
     tx: &mut Conn,
     project: ProjectId,
@@ -135,22 +140,39 @@ pub(super) async fn adapt_all(
         .await?;
     for row in &rows {
         let branch: String = codec::get(row, "name")?;
-        let old = snippets::within(tx, project, &branch).await?;
+        let old = snippets::handlers(tx, project, &branch, cmd_type).await?;
         let mut new = old.clone();
         code::adapt(&mut new, cmd_type, change);
-        write(tx, project, &branch, &old, &new, now).await?;
+        let (count, bytes) = snippets::size(tx, project, &branch).await?;
+        let more = code_bytes(&new) - code_bytes(&old);
+        fits(count + new.len() as i64 - old.len() as i64, bytes + more)?;
+        put(tx, project, &branch, &old, &new, now).await?;
     }
     Ok(())
 }
 
 /// Writes a working copy, if it is different.
 async fn write(tx: &mut Conn, project: ProjectId, branch: &str, old: &[Snippet], new: &[Snippet], now: UnixMs) -> Result<()> {
+    fits(new.len() as i64, code_bytes(new))?;
+    put(tx, project, branch, old, new, now).await
+}
+
+fn code_bytes(snippets: &[Snippet]) -> i64 {
+    let bytes: usize = snippets.iter().map(|snippet| snippet.code.len()).sum();
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Refuses a working copy of so many snippets or bytes of code, when that is more than a branch may have.
+fn fits(snippets: i64, bytes: i64) -> Result<()> {
+    full(snippets - 1, "snippets of a branch", MAX_SNIPPETS as i64)?;
+    full(bytes - 1, "bytes of code in a branch", crate::model::MAX_BRANCH_BYTES as i64)
+}
+
+/// Writes what is different of a working copy.
+async fn put(tx: &mut Conn, project: ProjectId, branch: &str, old: &[Snippet], new: &[Snippet], now: UnixMs) -> Result<()> {
     if old == new {
         return Ok(());
     }
-    full(new.len() as i64 - 1, "snippets of a branch", MAX_SNIPPETS as i64)?;
-    let bytes: usize = new.iter().map(|snippet| snippet.code.len()).sum();
-    full(bytes as i64 - 1, "bytes of code in a branch", crate::model::MAX_BRANCH_BYTES as i64)?;
     snippets::replace(tx, project, branch, old, new).await?;
     sqlx::query("UPDATE branches SET changed = $3 WHERE project = $1 AND name = $2")
         .bind(&project.as_bytes()[..])
@@ -183,6 +205,7 @@ pub(super) async fn save_version(
     }
     full(head, "revisions of a branch", MAX_REVISIONS)?;
     let body = serde_json::to_string(&content).expect("snippets have string keys and serialize without failing");
+    count_revision(tx, project, body.len() + message.len()).await?;
     sqlx::query(
         "INSERT INTO revisions (project, branch, n, message, author, created, digest, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
@@ -197,6 +220,13 @@ pub(super) async fn save_version(
     .execute(tx)
     .await?;
     Ok(Changed { affected: 1, revision: Some(head.unsigned_abs() + 1) })
+}
+
+/// Counts a revision of so many bytes of text, if the project has room for it.
+async fn count_revision(tx: &mut Conn, project: ProjectId, bytes: usize) -> Result<()> {
+    let bytes = i64::try_from(bytes + code_usage::REVISION_BYTES).unwrap_or(i64::MAX);
+    code_usage::admit(tx, project, bytes).await?;
+    code_usage::add(tx, project, bytes).await
 }
 
 /// Saves a component as the next revision, unless the newest one is it.
@@ -220,6 +250,7 @@ pub(super) async fn save_component(
         return Ok(Changed { affected: 0, revision: Some(head.unsigned_abs()) });
     }
     full(head, "revisions of a branch", MAX_REVISIONS)?;
+    count_revision(tx, project, "[]".len() + message.len()).await?;
     sqlx::query(
         "INSERT INTO revisions (project, branch, n, message, author, created, digest, body, component) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, '[]', $7)",
@@ -254,6 +285,7 @@ pub(super) async fn restore(tx: &mut Conn, project: ProjectId, branch: &str, num
     if code::digest(&old) == code::digest(&new) {
         return Ok(0);
     }
+    code_usage::admit(tx, project, code_usage::weight(&new) - code_usage::weight(&old)).await?;
     write(tx, project, branch, &old, &new, now).await?;
     Ok(1)
 }

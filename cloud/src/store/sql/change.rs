@@ -4,7 +4,7 @@ use iottly_protocol::ProjectId;
 
 use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
-use super::{audit, branches, definitions, device_config, devices, erase, groups, releases, rollouts, tokens, usage};
+use super::{audit, branches, code_usage, definitions, device_config, devices, erase, groups, releases, rollouts, tokens, usage};
 use crate::model::{Change, Changed, Principal, UnixMs};
 use crate::store::{Result, StoreError};
 
@@ -38,6 +38,7 @@ async fn run(tx: &mut Conn, project: ProjectId, by: &Principal, change: Change, 
         Change::RenameProject(name) => super::projects::rename(tx, project, &name).await?,
         Change::SetRetention(days) => super::projects::set_retention(tx, project, days).await?,
         Change::SetLimits(limits) => usage::set(tx, project, &limits).await?,
+        Change::SetCodeLimit(limit) => code_usage::set_limit(tx, project, limit).await?,
         Change::DeleteProject => erase::project(tx, project, now).await?,
         Change::CreateDefinition(definition) => definitions::create(tx, project, &definition, now).await?,
         Change::UpdateDefinition(definition) => definitions::update(tx, project, &definition, now).await?,
@@ -60,7 +61,7 @@ async fn run(tx: &mut Conn, project: ProjectId, by: &Principal, change: Change, 
         Change::DeleteDevice(device) => erase::device(tx, project, device, now).await?,
         Change::CreateGroup { id, name, branch } => groups::add(tx, project, id, &name, &branch).await?,
         Change::UpdateGroup { id, name, branch } => groups::update(tx, project, id, name.as_deref(), branch.as_deref()).await?,
-        Change::DeleteGroup(id) => groups::delete(tx, project, id).await?,
+        Change::DeleteGroup(id) => groups::delete(tx, project, id, now).await?,
         Change::MoveDevices(group, members) => groups::move_devices(tx, project, group, &members).await?,
         Change::CreateBranch { name, from } => branches::create(tx, project, &name, from.as_deref(), now).await?,
         Change::DeleteBranch(name) => branches::delete(tx, project, &name).await?,
@@ -76,6 +77,7 @@ async fn run(tx: &mut Conn, project: ProjectId, by: &Principal, change: Change, 
         Change::AddRelease(release) => releases::add(tx, project, &release, &by.name, now).await?,
         Change::StartRollout(rollout) => rollouts::start(tx, project, &rollout, &by.name, now).await?,
         Change::SteerRollout(group, steer) => rollouts::steer(tx, project, group, steer, now).await?,
+        Change::CancelRollout(id) => rollouts::cancel(tx, project, id, now).await?,
         Change::RestoreRevision { branch, number } => branches::restore(tx, project, &branch, number, now).await?,
         Change::CreateWebhook(hook) => webhooks::create(tx, &hook).await?,
         Change::UpdateWebhook(hook) => webhooks::update(tx, &hook).await?,

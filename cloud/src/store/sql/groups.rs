@@ -3,8 +3,8 @@ use std::collections::HashMap;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use super::db::{self, Conn, Pool, Row};
-use super::{branches, codec, full, missing, taken};
-use crate::model::{Group, ORPHANED};
+use super::{branches, codec, full, missing, rollouts, taken};
+use crate::model::{Group, ORPHANED, UnixMs};
 use crate::store::{Result, StoreError};
 
 /// Most deployment groups of one project.
@@ -63,12 +63,13 @@ pub(super) async fn update(
     Ok(1)
 }
 
-/// Removes a group; its devices fall back to `_orphaned`.
-pub(super) async fn delete(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<u64> {
+/// Removes a group; its devices fall back to `_orphaned`, and its rollout is given up.
+pub(super) async fn delete(tx: &mut Conn, project: ProjectId, id: GroupId, now: UnixMs) -> Result<u64> {
     let (name, _) = named(tx, project, id).await?;
     if name == ORPHANED {
         return Err(StoreError::Refused(format!("deployment group {ORPHANED:?} cannot be deleted")));
     }
+    rollouts::give_up(tx, project, id, "its deployment group was deleted", now).await?;
     let fallback = or_orphaned(tx, project, None).await?;
     sqlx::query("UPDATE devices SET group_id = $3 WHERE project = $1 AND group_id = $2")
         .bind(&project.as_bytes()[..])

@@ -117,6 +117,7 @@ impl Work<'_> {
         }
         if !lines.is_empty() {
             logs::append(tx, scope, &lines).await?;
+            rollout_devices::faults(tx, scope, &lines).await?;
         }
         Ok(outcome)
     }
@@ -175,7 +176,10 @@ impl Work<'_> {
 async fn accept_control(tx: &mut Conn, scope: Scope, entry: Entry, now: UnixMs, lines: &mut Vec<LogLine>) -> Result<()> {
     match entry {
         Entry::Result(result) => commands::advance(tx, scope, &result, now).await,
-        Entry::Firmware(report) => devices::set_firmware(tx, scope, &report).await,
+        Entry::Firmware(report) => {
+            rollout_devices::stopped(tx, scope, &report).await?;
+            devices::set_firmware(tx, scope, &report).await
+        }
         Entry::Config(report) => device_config::set_taken(tx, scope, report, now).await,
         Entry::Update(report) => rollout_devices::reported(tx, scope, &report, now).await.map(drop),
         Entry::Facts(facts) => rollout_devices::set_facts(tx, scope, &facts).await,

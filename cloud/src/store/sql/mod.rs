@@ -1,6 +1,8 @@
 //! The store's SQL, written once. Each database's module includes this folder with names of its own for what differs:
 //! `Backend` is its store, `db` its types and the few statements that are its own, `STEPS` its schema's history.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use iottly_protocol::{CommandId, DeviceId, GroupId, ProjectId, StreamId};
 use serde_json::value::RawValue;
@@ -9,7 +11,7 @@ use super::{Backend, STEPS, db};
 use crate::command::MAX_TTL_MS;
 use crate::ingest::{Outcome, Write};
 use crate::model::{
-    AuditEntry, Branch, Change, Changed, CommandRecord, ConfigState, Cursor, Definition, Device, Group, HourUsage, Idempotency,
+    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, ConfigState, Cursor, Definition, Device, Group, HourUsage, Idempotency,
     KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision, Rollout, RolloutId, RolloutMember, RolloutStep, Scope,
     SecretHash, Snippet, StoredLog, StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
 };
@@ -20,6 +22,7 @@ use crate::store::{
 mod audit;
 mod branches;
 mod change;
+mod code_usage;
 mod codec;
 mod commands;
 mod definitions;
@@ -37,6 +40,7 @@ mod own_entries;
 mod projects;
 mod releases;
 mod rollout_devices;
+mod rollout_upkeep;
 mod rollouts;
 mod snippets;
 mod streams;
@@ -302,6 +306,38 @@ impl Store for Backend {
             return Ok(());
         }
         rollout_devices::raise_counter(&mut *self.write().await?, scope, counter).await
+    }
+
+    async fn note_heard(&self, project: ProjectId, rollout: RolloutId, at: u64) -> Result<()> {
+        rollout_devices::heard(&mut *self.write().await?, project, rollout, at).await
+    }
+
+    async fn steady_clock(&self) -> Result<Option<u64>> {
+        rollout_upkeep::clock(&self.readers).await
+    }
+
+    async fn advance_clock(&self, at: u64) -> Result<u64> {
+        rollout_upkeep::advance(&mut *self.write().await?, at).await
+    }
+
+    async fn needed_releases(&self, project: ProjectId) -> Result<BTreeSet<u64>> {
+        rollout_upkeep::needed(&self.readers, project).await
+    }
+
+    async fn tidy_rollouts(&self, project: ProjectId, limit: usize) -> Result<u64> {
+        rollout_upkeep::tidy(&mut *self.write().await?, project, limit).await
+    }
+
+    async fn code_room(&self, project: ProjectId) -> Result<Option<CodeRoom>> {
+        code_usage::room(&self.readers, project).await
+    }
+
+    async fn note_files(&self, project: ProjectId, bytes: u64) -> Result<()> {
+        code_usage::set_files(&mut *self.write().await?, project, bytes).await
+    }
+
+    async fn unnamed_components(&self, project: ProjectId, names: Vec<String>) -> Result<Vec<String>> {
+        code_usage::unnamed(&self.readers, project, names).await
     }
 
     async fn device_facts(&self, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>> {

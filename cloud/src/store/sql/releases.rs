@@ -62,7 +62,7 @@ pub(super) async fn deployed(pool: &Pool, project: ProjectId, group: GroupId, li
         "SELECT r.seq, r.path, r.branch, r.revision, r.sha256, r.size, r.source, r.capabilities, r.grace_ms, r.author, r.created \
          FROM rollouts o JOIN releases r ON r.project = o.project AND r.seq = o.release_seq \
          WHERE o.project = $1 AND o.group_id = $2 AND o.status IN ('deployed', 'rolled_back') \
-         ORDER BY o.created DESC, o.id DESC LIMIT $3",
+         ORDER BY o.number DESC LIMIT $3",
     )
     .bind(&project.as_bytes()[..])
     .bind(&group.as_bytes()[..])

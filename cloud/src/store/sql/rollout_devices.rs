@@ -1,24 +1,36 @@
 //! Devices of rollouts: what they were told, and what they said.
 
+use iottly_protocol::limits::clip;
 use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
-use iottly_protocol::{DeviceId, GroupId, ProjectId, UpdateReport};
+use iottly_protocol::{DeviceId, FirmwareReport, FirmwareState, GroupId, Level, LogLine, ProjectId, UpdateReport};
 use serde_json::value::RawValue;
 
 use super::db::{self, Conn, Pool, Row};
 use super::{audit, codec};
-use crate::model::{KnownFacts, Principal, Rollout, RolloutMember, RolloutStep, Scope, Scopes, Telling, TokenId, Told, UnixMs};
+use crate::model::{
+    KnownFacts, Principal, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, Scopes, Telling, TokenId, Told, UnixMs,
+};
 use crate::store::Result;
 
 /// Longest list of an update's steps that is kept, characters.
 const MAX_STEPS: i64 = 2000;
+/// Most failures of a trial that are counted.
+const MAX_FAULTS: i64 = 1_000_000;
+/// Longest text of a failure that is kept, bytes.
+const MAX_FAULT_BYTES: usize = 500;
 
-/// The devices of a rollout's group, by id, and what the rollout has told them.
+/// The devices that a rollout has notified, wherever they are now, and those of its group, by id.
 pub(super) async fn members(pool: &Pool, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>> {
     let rows = sqlx::query(
-        "SELECT d.id, d.name, d.online, d.directive_counter, r.directive, r.counter, r.told, r.withdrawn, r.state, r.reason, r.detail, \
-         r.failures, r.changed, r.steps \
+        "SELECT d.id, d.name, d.online, d.directive_counter, CAST(1 AS BIGINT) AS in_group, r.directive, r.counter, r.told, \
+         r.withdrawn, r.state, r.reason, r.detail, r.failures, r.changed, r.steps, r.heard, r.faults, r.fault \
          FROM devices d LEFT JOIN rollout_devices r ON r.project = d.project AND r.device = d.id AND r.rollout = $2 \
-         WHERE d.project = $1 AND d.group_id = $3 ORDER BY d.id",
+         WHERE d.project = $1 AND d.group_id = $3 \
+         UNION ALL \
+         SELECT d.id, d.name, d.online, d.directive_counter, CAST(0 AS BIGINT) AS in_group, r.directive, r.counter, r.told, \
+         r.withdrawn, r.state, r.reason, r.detail, r.failures, r.changed, r.steps, r.heard, r.faults, r.fault \
+         FROM rollout_devices r JOIN devices d ON d.project = r.project AND d.id = r.device \
+         WHERE r.project = $1 AND r.rollout = $2 AND d.group_id <> $3 ORDER BY 1",
     )
     .bind(&project.as_bytes()[..])
     .bind(&rollout.id.as_bytes()[..])
@@ -37,6 +49,7 @@ fn member(row: &Row) -> Result<RolloutMember> {
         device: DeviceId::from_bytes(codec::bytes(row, "devices", "id")?),
         name: codec::get(row, "name")?,
         online: codec::get(row, "online")?,
+        in_group: codec::get::<i64>(row, "in_group")? == 1,
         counter: codec::unsigned(codec::get(row, "directive_counter")?, "devices", "directive_counter")?,
         told,
     })
@@ -50,6 +63,7 @@ fn told(row: &Row, directive: String) -> Result<Told> {
     let find = |word: &str| Reason::ALL.iter().copied().find(|reason| reason.as_str() == word);
     let reason = reason.map(|word| find(word).ok_or_else(|| unknown("reason", word))).transpose()?;
     let steps = codec::get::<&str>(row, "steps")?.split_whitespace();
+    let heard: Option<i64> = codec::get(row, "heard")?;
     Ok(Told {
         directive,
         counter: codec::unsigned(codec::get(row, "counter")?, "rollout_devices", "counter")?,
@@ -60,6 +74,9 @@ fn told(row: &Row, directive: String) -> Result<Told> {
         detail: codec::get(row, "detail")?,
         failures: u32::try_from(codec::get::<i64>(row, "failures")?).unwrap_or(u32::MAX),
         changed: codec::get(row, "changed")?,
+        heard: heard.map(|heard| codec::unsigned(heard, "rollout_devices", "heard")).transpose()?,
+        faults: u32::try_from(codec::get::<i64>(row, "faults")?).unwrap_or(u32::MAX),
+        fault: codec::get(row, "fault")?,
         steps: steps
             .filter_map(|step| step.split_once('@').and_then(|(s, at)| Some((UpdateState::named(s)?, at.parse().ok()?))))
             .collect(),
@@ -72,7 +89,7 @@ pub(super) async fn save_step(connection: &mut Conn, project: ProjectId, step: &
     let (soaked, soaked_at) = step.run.soaking.unzip();
     let done = sqlx::query(
         "UPDATE rollouts SET halted = $4, soaked = $5, soaked_at = $6, status = $7, evidence = coalesce($8, evidence), active = $9, \
-         version = version + 1, changed = $10 WHERE project = $1 AND id = $2 AND version = $3",
+         version = version + 1, changed = $10, ended = coalesce($11, ended) WHERE project = $1 AND id = $2 AND version = $3",
     )
     .bind(&project.as_bytes()[..])
     .bind(&step.id.as_bytes()[..])
@@ -84,6 +101,7 @@ pub(super) async fn save_step(connection: &mut Conn, project: ProjectId, step: &
     .bind(step.evidence.as_deref().map(codec::text))
     .bind(i64::from(step.active))
     .bind(now)
+    .bind(step.ended)
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
@@ -106,7 +124,7 @@ pub(super) async fn save_step(connection: &mut Conn, project: ProjectId, step: &
     .bind(step.revision.map(|revision| revision.to_string()))
     .execute(&mut *tx)
     .await?;
-    if let Some(evidence) = &step.evidence {
+    if let Some(evidence) = step.evidence.as_ref().filter(|_| step.halts) {
         let cloud = Principal { project, token: TokenId::from_bytes([0; 16]), name: "cloud".to_owned(), scopes: Scopes::READ };
         audit::append(&mut tx, project, &cloud, ("rollout.halt", step.id.to_string(), evidence.clone()), now).await?;
     }
@@ -120,7 +138,7 @@ async fn tell(tx: &mut Conn, project: ProjectId, step: &RolloutStep, telling: &T
          VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $7, '') \
          ON CONFLICT (project, rollout, device) DO UPDATE SET directive = excluded.directive, counter = excluded.counter, \
          document = excluded.document, told = excluded.told, withdrawn = NULL, state = NULL, reason = NULL, detail = NULL, \
-         changed = excluded.changed",
+         changed = excluded.changed, heard = NULL, faults = 0, fault = NULL",
     )
     .bind(&project.as_bytes()[..])
     .bind(&step.id.as_bytes()[..])
@@ -174,16 +192,18 @@ pub(super) async fn raise_counter(connection: &mut Conn, scope: Scope, counter: 
 
 /// Takes down what a device says about an update. What ended stays ended, and what nobody asked for is nobody's.
 pub(super) async fn reported(connection: &mut Conn, scope: Scope, report: &UpdateReport, now: UnixMs) -> Result<bool> {
-    let failed = report.state.is_ending() && report.state != UpdateState::Committed;
+    // Whose dates are wrong, the device's or the cloud's, nobody knows: that says nothing about the release.
+    let dates = matches!(report.reason, Some(Reason::Expired | Reason::Clock)) && report.state == UpdateState::Rejected;
+    let failed = report.state.is_ending() && report.state != UpdateState::Committed && !dates;
     let done = sqlx::query(
-        "UPDATE rollout_devices SET state = $4, reason = $5, detail = $6, failures = failures + $7, changed = $8, \
+        "UPDATE rollout_devices SET state = $4, reason = $5, detail = $6, failures = failures + $7, changed = $8, heard = NULL, \
          steps = CASE WHEN length(steps) < $9 THEN steps || $10 ELSE steps END \
          WHERE project = $1 AND device = $2 AND directive = $3 \
          AND (state IS NULL OR state NOT IN ('committed', 'rejected', 'failed', 'cancelled', 'rolled_back'))",
     )
     .bind(&scope.project.as_bytes()[..])
     .bind(&scope.device.as_bytes()[..])
-    .bind(codec::text(&report.directive))
+    .bind(codec::text(&report.directive).into_owned())
     .bind(report.state.as_str())
     .bind(report.reason.map(Reason::as_str))
     .bind(report.detail.as_deref().map(|detail| codec::text(detail).into_owned()))
@@ -194,6 +214,50 @@ pub(super) async fn reported(connection: &mut Conn, scope: Scope, report: &Updat
     .execute(connection)
     .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// Notes when the last words of a rollout's devices came that nobody has noticed yet.
+pub(super) async fn heard(connection: &mut Conn, project: ProjectId, rollout: RolloutId, at: u64) -> Result<()> {
+    sqlx::query("UPDATE rollout_devices SET heard = $3 WHERE project = $1 AND rollout = $2 AND heard IS NULL")
+        .bind(&project.as_bytes()[..])
+        .bind(&rollout.as_bytes()[..])
+        .bind(codec::signed(at))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Counts failures of a firmware that is on trial; without a trial they are nobody's.
+pub(super) async fn fault(tx: &mut Conn, scope: Scope, failures: usize, text: &str) -> Result<()> {
+    sqlx::query(
+        "UPDATE rollout_devices SET faults = faults + $3, fault = $4 \
+         WHERE project = $1 AND device = $2 AND state = 'trial' AND faults < $5",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(i64::try_from(failures).unwrap_or(i64::MAX).min(MAX_FAULTS))
+    .bind(codec::text(clip(text, MAX_FAULT_BYTES)).into_owned())
+    .bind(MAX_FAULTS)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Counts the errors among lines of a log.
+pub(super) async fn faults(tx: &mut Conn, scope: Scope, lines: &[LogLine]) -> Result<()> {
+    let errors: Vec<&LogLine> = lines.iter().filter(|line| line.level == Level::Error).collect();
+    match errors.last() {
+        Some(last) => fault(tx, scope, errors.len(), &last.text).await,
+        None => Ok(()),
+    }
+}
+
+/// Counts a firmware that has stopped by itself.
+pub(super) async fn stopped(tx: &mut Conn, scope: Scope, report: &FirmwareReport) -> Result<()> {
+    if !matches!(report.state, FirmwareState::Restarting | FirmwareState::Quarantined) {
+        return Ok(());
+    }
+    fault(tx, scope, 1, report.detail.as_deref().unwrap_or("the firmware stopped")).await
 }
 
 /// Takes down what decides on releases on a device.

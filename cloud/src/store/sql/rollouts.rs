@@ -8,6 +8,9 @@ use crate::model::{NewRollout, Rollout, RolloutId, RolloutKind, RolloutStatus, S
 use crate::rollout::{Policy, Run, Wish};
 use crate::store::{Result, StoreError};
 
+/// Reason of a rollout that its owner has given up.
+const BY_OWNER: &str = "its owner cancelled it";
+
 const fn wish_word(wish: Wish) -> &'static str {
     match wish {
         Wish::Run => "run",
@@ -20,19 +23,13 @@ const fn wish_word(wish: Wish) -> &'static str {
 pub(super) async fn start(tx: &mut Conn, project: ProjectId, new: &NewRollout, author: &str, now: UnixMs) -> Result<u64> {
     let policy = serde_json::to_string(&new.policy).expect("a policy has string keys and serializes without failing");
     let approved = serde_json::to_string(&new.approved).expect("texts serialize without failing");
-    sqlx::query(
-        "UPDATE rollouts SET wish = 'cancel', halted = 0, version = version + 1, changed = $3 \
-         WHERE project = $1 AND group_id = $2 AND active = 1",
-    )
-    .bind(&project.as_bytes()[..])
-    .bind(&new.group.as_bytes()[..])
-    .bind(now)
-    .execute(&mut *tx)
-    .await?;
+    give_up(tx, project, new.group, "a later deployment took its place", now).await?;
     sqlx::query(
         "INSERT INTO rollouts (project, id, group_id, release_seq, kind, policy, approved, forced, wish, halted, status, active, \
-         version, author, created, changed) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'run', 0, 'deploying', 1, 1, $9, $10, $10)",
+         version, author, created, changed, number, devices) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'run', 0, 'deploying', 1, 1, $9, $10, $10, \
+         (SELECT coalesce(max(number), 0) + 1 FROM rollouts WHERE project = $1), \
+         (SELECT count(*) FROM devices WHERE project = $1 AND group_id = $3))",
     )
     .bind(&project.as_bytes()[..])
     .bind(&new.id.as_bytes()[..])
@@ -74,8 +71,8 @@ pub(super) async fn steer(tx: &mut Conn, project: ProjectId, group: GroupId, ste
         return Ok(0);
     }
     if steer == Steer::Resume {
-        // What failed is told again, as if it had not been.
-        sqlx::query("UPDATE rollout_devices SET failures = 0 WHERE project = $1 AND rollout = $2 AND failures > 0")
+        // What failed is told again, as if it had not been; what was silent gets its time once more.
+        sqlx::query("UPDATE rollout_devices SET failures = 0, heard = NULL WHERE project = $1 AND rollout = $2")
             .bind(&project.as_bytes()[..])
             .bind(&id[..])
             .execute(&mut *tx)
@@ -85,7 +82,8 @@ pub(super) async fn steer(tx: &mut Conn, project: ProjectId, group: GroupId, ste
     let still = i64::from(halted && steer == Steer::Pause);
     sqlx::query(
         "UPDATE rollouts SET wish = $3, halted = $4, evidence = CASE WHEN $4 = 1 THEN evidence ELSE NULL END, \
-         forced = CASE WHEN $5 = 1 THEN 1 ELSE forced END, version = version + 1, changed = $6 WHERE project = $1 AND id = $2",
+         forced = CASE WHEN $5 = 1 THEN 1 ELSE forced END, version = version + 1, changed = $6, ended = $7 \
+         WHERE project = $1 AND id = $2",
     )
     .bind(&project.as_bytes()[..])
     .bind(&id[..])
@@ -93,9 +91,67 @@ pub(super) async fn steer(tx: &mut Conn, project: ProjectId, group: GroupId, ste
     .bind(still)
     .bind(i64::from(halted && steer == Steer::Resume))
     .bind(now)
+    .bind((steer == Steer::Cancel).then_some(BY_OWNER))
     .execute(tx)
     .await?;
     Ok(1)
+}
+
+/// Gives a rollout up that has not ended, whatever became of its group.
+pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now: UnixMs) -> Result<u64> {
+    let row = sqlx::query("SELECT active, wish FROM rollouts WHERE project = $1 AND id = $2")
+        .bind(&project.as_bytes()[..])
+        .bind(&id.as_bytes()[..])
+        .fetch_optional(&mut *tx)
+        .await?;
+    let row = row.ok_or_else(|| StoreError::Missing { what: "rollout", name: id.to_string() })?;
+    if codec::get::<i64>(&row, "active")? == 0 {
+        return Err(StoreError::Refused("the rollout has ended".to_owned()));
+    }
+    if codec::get::<&str>(&row, "wish")? == wish_word(Wish::Cancel) {
+        return Ok(0);
+    }
+    let done = sqlx::query(
+        "UPDATE rollouts SET wish = 'cancel', halted = 0, version = version + 1, changed = $3, ended = $4 \
+         WHERE project = $1 AND id = $2",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(&id.as_bytes()[..])
+    .bind(now)
+    .bind(BY_OWNER)
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Gives up what is under way in a group, for a reason that its owner reads.
+pub(super) async fn give_up(tx: &mut Conn, project: ProjectId, group: GroupId, reason: &str, now: UnixMs) -> Result<()> {
+    sqlx::query(
+        "UPDATE rollouts SET wish = 'cancel', halted = 0, version = version + 1, changed = $3, ended = $4 \
+         WHERE project = $1 AND group_id = $2 AND active = 1 AND wish <> 'cancel'",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(&group.as_bytes()[..])
+    .bind(now)
+    .bind(reason)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Refuses when a release of this branch is on its way into a group.
+pub(super) async fn none_of_branch(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
+    let row = sqlx::query(
+        "SELECT o.id FROM rollouts o JOIN releases r ON r.project = o.project AND r.seq = o.release_seq \
+         WHERE o.project = $1 AND o.active = 1 AND r.branch = $2 LIMIT 1",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(branch)
+    .fetch_optional(tx)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    let id = RolloutId::from_bytes(codec::bytes(&row, "rollouts", "id")?);
+    Err(StoreError::Refused(format!("a release of branch {branch:?} is being deployed: cancel rollout {id} first")))
 }
 
 pub(super) async fn set_policy(tx: &mut Conn, project: ProjectId, group: GroupId, policy: &Policy) -> Result<u64> {
@@ -106,9 +162,9 @@ pub(super) async fn set_policy(tx: &mut Conn, project: ProjectId, group: GroupId
     Ok(done.rows_affected())
 }
 
-/// The rollouts that their executor may have to do something about, oldest first.
+/// The rollouts that their executor may have to do something about, a project's oldest first.
 pub(super) async fn active(pool: &Pool) -> Result<Vec<(ProjectId, RolloutId)>> {
-    let rows = sqlx::query("SELECT project, id FROM rollouts WHERE active = 1 ORDER BY created, id").fetch_all(pool).await?;
+    let rows = sqlx::query("SELECT project, id FROM rollouts WHERE active = 1 ORDER BY project, number").fetch_all(pool).await?;
     let named = |row: &Row| {
         let id = RolloutId::from_bytes(codec::bytes(row, "rollouts", "id")?);
         Ok((codec::project(row, "rollouts", "project")?, id))
@@ -119,13 +175,11 @@ pub(super) async fn active(pool: &Pool) -> Result<Vec<(ProjectId, RolloutId)>> {
 pub(super) async fn newest(pool: &Pool, project: ProjectId, group: Option<GroupId>, limit: usize) -> Result<Vec<Rollout>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let query = match &group {
-        Some(group) => {
-            sqlx::query("SELECT * FROM rollouts WHERE project = $1 AND group_id = $3 ORDER BY created DESC, id DESC LIMIT $2")
-                .bind(&project.as_bytes()[..])
-                .bind(limit)
-                .bind(&group.as_bytes()[..])
-        }
-        None => sqlx::query("SELECT * FROM rollouts WHERE project = $1 ORDER BY created DESC, id DESC LIMIT $2")
+        Some(group) => sqlx::query("SELECT * FROM rollouts WHERE project = $1 AND group_id = $3 ORDER BY number DESC LIMIT $2")
+            .bind(&project.as_bytes()[..])
+            .bind(limit)
+            .bind(&group.as_bytes()[..]),
+        None => sqlx::query("SELECT * FROM rollouts WHERE project = $1 ORDER BY number DESC LIMIT $2")
             .bind(&project.as_bytes()[..])
             .bind(limit),
     };
@@ -167,6 +221,8 @@ fn rollout(row: &Row) -> Result<Rollout> {
         evidence: codec::get::<Option<String>>(row, "evidence")?.map(Into::into),
         active: codec::get::<i64>(row, "active")? == 1,
         version: number("version")?,
+        devices: number("devices")?,
+        ended: codec::get::<Option<String>>(row, "ended")?.map(Into::into),
         author: codec::get(row, "author")?,
         created: codec::get(row, "created")?,
         changed: codec::get(row, "changed")?,

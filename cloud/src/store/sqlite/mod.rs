@@ -21,7 +21,7 @@ mod sql;
 type Backend = SqliteStore;
 
 /// The schema's history, in order; what is released is never edited.
-const STEPS: [(i64, &str, &str); 9] = [
+const STEPS: [(i64, &str, &str); 10] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "api", include_str!("../../../migrations/sqlite/0002_api.sql")),
     (3, "device_config", include_str!("../../../migrations/sqlite/0003_device_config.sql")),
@@ -31,6 +31,7 @@ const STEPS: [(i64, &str, &str); 9] = [
     (7, "bounds", include_str!("../../../migrations/sqlite/0007_bounds.sql")),
     (8, "logins_and_audit", include_str!("../../../migrations/sqlite/0008_logins_and_audit.sql")),
     (9, "undecided", include_str!("../../../migrations/sqlite/0009_undecided.sql")),
+    (10, "steady_rollouts", include_str!("../../../migrations/sqlite/0010_steady_rollouts.sql")),
 ];
 
 /// Connections that read; each is one thread.

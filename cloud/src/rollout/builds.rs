@@ -1,0 +1,132 @@
+//! Whose turn it is to build, to check and to write, and what came of earlier builds.
+//!
+//! Each project has a queue of its own for each of the three, so that a project whose code takes for ever to build waits for
+//! itself only. A turn is moved into the work: a request that is given up keeps its turn until the work has ended.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use iottly_protocol::ProjectId;
+use iottly_protocol::limits::clip;
+
+use crate::turns::{TurnLimits, Turns};
+
+/// Requests of one project that wait for a turn of one kind; further ones are refused.
+const WAITING: usize = 8;
+/// Builds at a time, over all projects: each takes a processor for seconds.
+const BUILDS: TurnLimits = TurnLimits { running: 2, running_per_key: 1, waiting_per_key: WAITING };
+/// Components that are looked into at a time, over all projects: each may take a hundred mebibytes for a moment.
+const CHECKS: TurnLimits = TurnLimits { running: 2, running_per_key: 1, waiting_per_key: WAITING };
+/// Projects whose files are written at a time.
+const WRITES: TurnLimits = TurnLimits { running: 8, running_per_key: 1, waiting_per_key: WAITING };
+/// Uploads that are received at a time: each holds a component in memory.
+const UPLOADS: TurnLimits = TurnLimits { running: 32, running_per_key: 2, waiting_per_key: WAITING };
+/// Differences between revisions that are looked for at a time.
+const DIFFS: TurnLimits = TurnLimits { running: 2, running_per_key: 1, waiting_per_key: WAITING };
+
+/// Builds and checks whose outcome is remembered, each.
+const REMEMBERED: usize = 1024;
+/// How long a failed build is remembered: a machine that was busy may have been to blame.
+const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
+/// Longest reason of a failed build that is remembered, bytes.
+const MAX_REASON_BYTES: usize = 4096;
+
+/// Turns of all projects, and outcomes that are known.
+pub(super) struct Builds {
+    pub(super) builds: Turns<ProjectId>,
+    pub(super) checks: Turns<ProjectId>,
+    pub(super) writes: Turns<ProjectId>,
+    pub(super) uploads: Turns<ProjectId>,
+    pub(super) diffs: Turns<ProjectId>,
+    failed: Mutex<Memory<String>>,
+    reach: Mutex<Memory<Vec<String>>>,
+}
+
+impl Default for Builds {
+    fn default() -> Self {
+        Self {
+            builds: Turns::new(BUILDS),
+            checks: Turns::new(CHECKS),
+            writes: Turns::new(WRITES),
+            uploads: Turns::new(UPLOADS),
+            diffs: Turns::new(DIFFS),
+            failed: Mutex::default(),
+            reach: Mutex::default(),
+        }
+    }
+}
+
+impl Builds {
+    /// Why this code was no firmware when it was built last; none when nobody has tried or it is long ago.
+    pub(super) fn failure(&self, project: ProjectId, name: &str) -> Option<String> {
+        lock(&self.failed).get(project, name, Instant::now())
+    }
+
+    pub(super) fn failed(&self, project: ProjectId, name: &str, reason: &str) {
+        lock(&self.failed).put(project, name, clip(reason, MAX_REASON_BYTES).to_owned(), Instant::now());
+    }
+
+    /// What of a board a component reaches for, if it was looked into.
+    pub(super) fn reach(&self, project: ProjectId, name: &str) -> Option<Vec<String>> {
+        lock(&self.reach).get(project, name, Instant::now())
+    }
+
+    pub(super) fn reaches(&self, project: ProjectId, name: &str, capabilities: &[String]) {
+        lock(&self.reach).put(project, name, capabilities.to_vec(), Instant::now());
+    }
+}
+
+fn lock<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The newest outcomes, by project and name.
+struct Memory<T> {
+    known: HashMap<(ProjectId, String), (T, Instant)>,
+    order: VecDeque<(ProjectId, String)>,
+}
+
+impl<T> Default for Memory<T> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<T: Clone> Memory<T> {
+    fn get(&self, project: ProjectId, name: &str, now: Instant) -> Option<T> {
+        let (value, at) = self.known.get(&(project, name.to_owned()))?;
+        (now.saturating_duration_since(*at) < REMEMBERED_FOR).then(|| value.clone())
+    }
+
+    fn put(&mut self, project: ProjectId, name: &str, value: T, now: Instant) {
+        let key = (project, name.to_owned());
+        if self.known.insert(key.clone(), (value, now)).is_none() {
+            self.order.push_back(key);
+        }
+        while self.order.len() > REMEMBERED {
+            let oldest = self.order.pop_front().expect("it is longer than its bound");
+            self.known.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_remembered_by_project_within_a_bound_and_for_a_while() {
+        let (one, two) = (ProjectId::from_bytes([1; 12]), ProjectId::from_bytes([2; 12]));
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        memory.put(one, "a", "why", now);
+        assert_eq!(memory.get(one, "a", now), Some("why"));
+        assert_eq!((memory.get(two, "a", now), memory.get(one, "b", now)), (None, None));
+        assert_eq!(memory.get(one, "a", now + REMEMBERED_FOR), None);
+        for n in 0..REMEMBERED {
+            memory.put(two, &n.to_string(), "why", now);
+        }
+        assert_eq!(memory.get(one, "a", now), None, "the oldest goes");
+        assert_eq!((memory.known.len(), memory.order.len()), (REMEMBERED, REMEMBERED));
+    }
+}

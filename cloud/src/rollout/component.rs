@@ -1,0 +1,144 @@
+//! How a revision becomes a component: uploaded, built before, or built now in the project's turn.
+
+use std::sync::Arc;
+
+use iottly_protocol::ProjectId;
+use sha2::{Digest, Sha256};
+
+use super::{BuildFailure, FlashError, Rollouts};
+use crate::model::{Revision, Snippet};
+use crate::releases::BUILT;
+use crate::turns::Turn;
+
+/// Longest component that a build may result in, bytes; as long as an upload may be.
+const MAX_COMPONENT_BYTES: usize = 16 << 20;
+
+/// A component and where it comes from.
+pub(super) struct Made {
+    pub(super) content: Vec<u8>,
+    pub(super) capabilities: Vec<String>,
+    pub(super) source: String,
+}
+
+/// A component that is there, or the turn in which it is built.
+pub(super) enum Wanted {
+    Kept { name: String, content: Vec<u8> },
+    ToBuild { name: String, snippets: Vec<Snippet>, turn: Turn<ProjectId> },
+}
+
+impl Rollouts {
+    /// Finds a revision's component, or waits for the turn to build it. Whoever stops waiting gives the place up.
+    pub(super) async fn wanted(
+        &self,
+        project: ProjectId,
+        revision: &Revision,
+        snippets: Vec<Snippet>,
+    ) -> Result<Wanted, FlashError> {
+        let builder = self.builder.as_ref().ok_or(FlashError::NoBuilder)?;
+        let name = match &revision.component {
+            Some(sha256) => sha256.clone(),
+            None => format!("{BUILT}{}-{}", revision.digest, builder.version),
+        };
+        if let Some(content) = self.known(project, &name).await? {
+            return Ok(Wanted::Kept { name, content });
+        }
+        if revision.component.is_some() {
+            return Err(FlashError::Failed(format!("the component of revision {} is not there any more", revision.number)));
+        }
+        let turn = self.work.builds.take(project).await?;
+        // A request before this one may have built the same code.
+        match self.known(project, &name).await? {
+            Some(content) => Ok(Wanted::Kept { name, content }),
+            None => Ok(Wanted::ToBuild { name, snippets, turn }),
+        }
+    }
+
+    /// The component of this name; an error when its code failed to build a short while ago.
+    async fn known(&self, project: ProjectId, name: &str) -> Result<Option<Vec<u8>>, FlashError> {
+        if let Some(reason) = self.work.failure(project, name) {
+            return Err(FlashError::Code(reason));
+        }
+        let name = name.to_owned();
+        Ok(self.on_shelf(move |shelf, _| shelf.kept(project, &name)).await?)
+    }
+
+    /// Builds what is not there yet, and looks at what it reaches for.
+    pub(super) async fn make(&self, project: ProjectId, wanted: Wanted) -> Result<Made, FlashError> {
+        let (source, content) = match wanted {
+            Wanted::Kept { name, content } => (name, content),
+            Wanted::ToBuild { name, snippets, turn } => {
+                let content = self.build(project, &name, snippets, turn).await?;
+                (name, content)
+            }
+        };
+        let (content, capabilities) = self.look_into(project, &source, content).await?;
+        Ok(Made { content, capabilities, source })
+    }
+
+    async fn build(
+        &self,
+        project: ProjectId,
+        name: &str,
+        snippets: Vec<Snippet>,
+        turn: Turn<ProjectId>,
+    ) -> Result<Vec<u8>, FlashError> {
+        let builder = self.builder.clone().ok_or(FlashError::NoBuilder)?;
+        let (shelf, memory, name) = (self.shelf.clone(), Arc::clone(&self.work), name.to_owned());
+        let work = move || -> Result<Vec<u8>, FlashError> {
+            // Ends last: whoever has the next turn knows what came of this one.
+            let _turn = turn;
+            let built = (builder.build)(&in_order(snippets)).and_then(within_bounds);
+            if let Err(BuildFailure::Code(reason)) = &built {
+                memory.failed(project, &name, reason);
+            }
+            let built = built?;
+            shelf.keep_built(project, &name, &built)?;
+            Ok(built)
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| FlashError::Failed(format!("the build stopped: {error}")))?
+    }
+
+    /// Says what a component reaches for, in the project's turn unless that is known.
+    pub(super) async fn look_into(
+        &self,
+        project: ProjectId,
+        name: &str,
+        content: Vec<u8>,
+    ) -> Result<(Vec<u8>, Vec<String>), FlashError> {
+        if let Some(capabilities) = self.work.reach(project, name) {
+            return Ok((content, capabilities));
+        }
+        let builder = self.builder.clone().ok_or(FlashError::NoBuilder)?;
+        let turn = self.work.checks.take(project).await?;
+        let work = move || -> Result<_, BuildFailure> {
+            let _turn = turn;
+            let capabilities = (builder.imports)(&content)?;
+            Ok((content, capabilities))
+        };
+        // A component that confuses its reader to death is at fault itself.
+        let done = tokio::task::spawn_blocking(work).await.map_err(|_| FlashError::Unreadable)?;
+        let (content, capabilities) = done?;
+        self.work.reaches(project, name, &capabilities);
+        Ok((content, capabilities))
+    }
+}
+
+fn within_bounds(built: Vec<u8>) -> Result<Vec<u8>, BuildFailure> {
+    if built.len() <= MAX_COMPONENT_BYTES {
+        return Ok(built);
+    }
+    Err(BuildFailure::Code(format!("the firmware has {} bytes, at most {MAX_COMPONENT_BYTES} are taken", built.len())))
+}
+
+/// sha256, hex.
+pub(super) fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Snippets as a firmware is put together; handlers whose command is gone stay out.
+fn in_order(mut snippets: Vec<Snippet>) -> Vec<Snippet> {
+    snippets.retain(|snippet| !snippet.name.starts_with('_'));
+    snippets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    snippets
+}

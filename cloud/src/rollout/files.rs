@@ -1,0 +1,137 @@
+//! What a project keeps on the disk: uploads, room for them, and what is forgotten. All in the project's turn to write.
+
+use std::sync::Arc;
+
+use iottly_protocol::ProjectId;
+
+use super::component::sha256;
+use super::{FlashError, Rollouts};
+use crate::clock;
+use crate::model::{Change, Changed, CodeRoom, Principal};
+use crate::store::StoreError;
+use crate::turns::{QueueFull, Turn};
+
+/// Rollouts of a project that are forgotten in one step.
+const TIDY_STEP: usize = 20;
+
+impl Rollouts {
+    /// Waits for a place to receive a component in; hold it until the component is saved.
+    ///
+    /// # Errors
+    /// [`QueueFull`] when too many uploads of the project are waiting.
+    pub async fn upload_turn(&self, project: ProjectId) -> Result<Turn<ProjectId>, QueueFull> {
+        self.work.uploads.take(project).await
+    }
+
+    /// Waits for the project's turn to compare revisions.
+    ///
+    /// # Errors
+    /// [`QueueFull`] when too many of the project's requests are waiting.
+    pub async fn diff_turn(&self, project: ProjectId) -> Result<Turn<ProjectId>, QueueFull> {
+        self.work.diffs.take(project).await
+    }
+
+    /// Refuses to take more when the disk is nearly full.
+    ///
+    /// # Errors
+    /// [`FlashError::DiskFull`].
+    pub async fn spare_disk(&self) -> Result<(), FlashError> {
+        if self.on_shelf(|shelf, _| shelf.is_short()).await? { Err(FlashError::DiskFull) } else { Ok(()) }
+    }
+
+    /// Saves a component as the next revision of a branch. It is kept only together with its revision.
+    ///
+    /// # Errors
+    /// [`FlashError`]; nothing is kept then.
+    pub async fn upload(
+        self: &Arc<Self>,
+        by: &Principal,
+        branch: &str,
+        message: String,
+        component: Vec<u8>,
+    ) -> Result<Changed, FlashError> {
+        self.spare_disk().await?;
+        let project = by.project;
+        let hashed = tokio::task::spawn_blocking(move || (sha256(&component), component)).await;
+        let (name, component) = hashed.map_err(|error| FlashError::Failed(error.to_string()))?;
+        let (component, _) = self.look_into(project, &name, component).await?;
+        let turn = self.work.writes.take(project).await?;
+        let change = Change::SaveComponent { branch: branch.to_owned(), message, sha256: name.clone() };
+        let (this, by) = (Arc::clone(self), by.clone());
+        // Goes on when the client does not wait: a file and its revision belong together.
+        let work = tokio::spawn(async move {
+            let _turn = turn;
+            this.save_component(&by, name, component, change).await
+        });
+        work.await.unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
+    }
+
+    async fn save_component(
+        &self,
+        by: &Principal,
+        name: String,
+        component: Vec<u8>,
+        change: Change,
+    ) -> Result<Changed, FlashError> {
+        let project = by.project;
+        self.admit_files(project, component.len() as u64).await?;
+        let kept = name.clone();
+        let new = self.on_shelf(move |shelf, _| shelf.keep(project, &kept, &component)).await?;
+        let saved = self.store.change(project, by, change, clock::now()).await;
+        if saved.is_err() && new {
+            self.on_shelf(move |shelf, _| shelf.discard(project, &name)).await?;
+        }
+        self.measure(project).await?;
+        Ok(saved?)
+    }
+
+    /// Refuses so many bytes of files more than the project has room for; what it does not need goes first.
+    pub(super) async fn admit_files(&self, project: ProjectId, more: u64) -> Result<(), FlashError> {
+        for hard in [None, Some(false), Some(true)] {
+            if let Some(hard) = hard {
+                self.tidy_files(project, hard).await?;
+            }
+            let files = self.measure(project).await?;
+            let Some(room) = self.store.code_room(project).await? else { return Ok(()) };
+            let room = CodeRoom { files, ..room };
+            if room.used().saturating_add(more) <= room.limit() {
+                return Ok(());
+            }
+            if hard == Some(true) {
+                let max = i64::try_from(room.limit()).unwrap_or(i64::MAX);
+                return Err(StoreError::Full { what: CodeRoom::WHAT, max }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures the project's files and notes how many bytes they have.
+    pub(super) async fn measure(&self, project: ProjectId) -> Result<u64, FlashError> {
+        let bytes = self.on_shelf(move |shelf, _| shelf.measure(project)).await?;
+        self.store.note_files(project, bytes).await?;
+        Ok(bytes)
+    }
+
+    /// Forgets releases and metadata that nothing needs and components that no revision names; `hard` keeps only what is needed.
+    pub(super) async fn tidy_files(&self, project: ProjectId, hard: bool) -> Result<(), FlashError> {
+        let needed = self.store.needed_releases(project).await?;
+        self.on_shelf(move |shelf, now| shelf.prune(project, &needed, hard, now)).await?;
+        let uploaded = self.on_shelf(move |shelf, _| shelf.uploaded(project)).await?;
+        let unnamed = self.store.unnamed_components(project, uploaded).await?;
+        self.on_shelf(move |shelf, _| unnamed.iter().try_for_each(|name| shelf.discard(project, name))).await?;
+        Ok(())
+    }
+
+    /// Takes a bounded step of what has to be done now and then for a project's rollouts and files.
+    ///
+    /// # Errors
+    /// When the store or the disk fails; the next step tries again.
+    pub async fn tidy(&self, project: ProjectId) -> Result<(), FlashError> {
+        // Whoever writes tidies up itself when there is no room.
+        let Ok(_turn) = self.work.writes.take(project).await else { return Ok(()) };
+        self.store.tidy_rollouts(project, TIDY_STEP).await?;
+        self.tidy_files(project, false).await?;
+        self.measure(project).await?;
+        Ok(())
+    }
+}
