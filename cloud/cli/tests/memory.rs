@@ -55,13 +55,19 @@ fn long_histories_are_read_in_bounded_memory() {
 
     // A filter that nothing matches, whose every page looks at all entries; as many requests as may wait.
     let pages = [
-        path("queryJson=%7B%22nothing%22%3A1%7D"),
-        path("numMessages=100"),
-        format!("/v1.0/project/{}/device/{}/messages/paginated?l=100", device.api.project, device.id),
-        format!("/v1.0/project/{}/device/{}/messages/export?queryJson=%7B%22nothing%22%3A1%7D", device.api.project, device.id),
+        (8, path("queryJson=%7B%22nothing%22%3A1%7D")),
+        (8, path("numMessages=100")),
+        (4, format!("/v1.0/project/{}/device/{}/messages/paginated?l=100", device.api.project, device.id)),
+        (
+            2,
+            format!(
+                "/v1.0/project/{}/device/{}/messages/export?queryJson=%7B%22nothing%22%3A1%7D",
+                device.api.project, device.id
+            ),
+        ),
     ];
-    for page in &pages {
-        let requests: Vec<_> = (0..8)
+    for (at_once, page) in &pages {
+        let requests: Vec<_> = (0..*at_once)
             .map(|_| {
                 let (api, page) = (device.api.clone(), page.clone());
                 std::thread::spawn(move || drain(&api, &page))

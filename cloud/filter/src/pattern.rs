@@ -12,7 +12,7 @@ use crate::translate::translate;
 /// A compiled regular expression of linear running time. It matches texts, and equal regular expressions.
 #[derive(Debug)]
 pub(super) struct Pattern {
-    search: Search,
+    search: Box<Search>,
     source: String,
     /// Sorted.
     options: String,
@@ -41,7 +41,7 @@ impl Pattern {
         let mut letters: Vec<char> = options.chars().collect();
         letters.sort_unstable();
         let search = Search::new(compiled).map_err(refused)?;
-        Ok(Self { search, source: source.to_owned(), options: letters.into_iter().collect() })
+        Ok(Self { search: Box::new(search), source: source.to_owned(), options: letters.into_iter().collect() })
     }
 
     pub(super) fn matches(&self, element: &Value, budget: &mut Budget<'_>) -> Result<bool, Stop> {
