@@ -187,7 +187,7 @@ mod tests {
         for (answer, shown) in [
             ("you sent pass\"word\\!", "you sent ********!"),
             ("you sent pass\"word\\-and-more!", "you sent ********!"),
-            (r#"{"sent":"pass\"word\\\\"}"#, r#"{"sent":"********"}"#),
+            (r#"{"sent":"pass\"word\\"}"#, r#"{"sent":"********"}"#),
             ("cut: pass\"wo", "cut: ********"),
             ("pas", "pas"),
             ("1 of 1", "1 of 1"),
