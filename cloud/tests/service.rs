@@ -160,10 +160,7 @@ async fn limits_are_set_by_operators_and_named_when_they_are_reached() {
     let quotas = r#"{"devices": 2, "definitions": 2, "messages_per_day": 3, "bytes": 1000}"#;
     cloud.request("PUT", &path, &[&cloud.bearer()], quotas.as_bytes()).await.error(403);
     let set = cloud.request("PUT", &path, &[&operator], quotas.as_bytes()).await.ok();
-    assert_eq!(
-        set["limits"],
-        json!({"devices": 2, "definitions": 2, "messages_per_day": 3, "bytes": 1000, "code_bytes": null})
-    );
+    assert_eq!(set["limits"], serde_json::from_str::<Value>(quotas).expect("JSON"));
     assert_eq!((&set["usage"]["devices"], &set["usage"]["definitions"]), (&json!(1), &json!(2)));
 
     cloud.post("/v1.0/project/<project id>/device/", r#"{"name": "second"}"#).await.ok();
