@@ -75,21 +75,23 @@ pub(super) async fn step(connection: &mut Conn, now: UnixMs, limit: usize) -> Re
             tx.commit().await?;
             return Ok(true);
         }
-        let waited = now.saturating_sub(codec::get::<i64>(&row, "requested")?);
-        settle(&mut tx, scope, now, (0..SETTLE_MS).contains(&waited)).await?;
+        settle(&mut tx, scope, now, codec::get(&row, "requested")?).await?;
     }
     tx.commit().await?;
     Ok(true)
 }
 
-/// Takes away the mark of a device whose data is gone, or puts it off while records may still be on their way.
-async fn settle(tx: &mut Conn, scope: Scope, now: UnixMs, on_their_way: bool) -> Result<()> {
+/// Takes away the mark of a device whose data is gone, or puts it off while records may still be on their way. A deletion that lies
+/// ahead was requested before the clock stepped back; it settles from now on.
+async fn settle(tx: &mut Conn, scope: Scope, now: UnixMs, requested: UnixMs) -> Result<()> {
     let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
-    if on_their_way {
-        sqlx::query("UPDATE erasures SET due = requested + $3 WHERE project = $1 AND device = $2")
+    if now.saturating_sub(requested) < SETTLE_MS {
+        let requested = requested.min(now);
+        sqlx::query("UPDATE erasures SET requested = $3, due = $4 WHERE project = $1 AND device = $2")
             .bind(project)
             .bind(device)
-            .bind(SETTLE_MS)
+            .bind(requested)
+            .bind(requested.saturating_add(SETTLE_MS))
             .execute(tx)
             .await?;
         return Ok(());
