@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use iottly_cloud::model::{Change, Principal, Scopes, Snippet};
+use iottly_cloud::model::{Principal, Scopes, Snippet};
 use iottly_cloud::rollout::{BuildFailure, Builder};
 use serde_json::{Value, json};
 use support::{Answer, Tenant, TestCloud, start_config, tenant};
@@ -99,8 +99,12 @@ fn owner(by: &Tenant) -> Principal {
 }
 
 async fn code_limit(cloud: &TestCloud, by: &Tenant, limit: Option<u64>) {
-    let change = Change::SetCodeLimit(limit);
-    cloud.services.store.change(by.scope.project, &owner(by), change, 1).await.expect("sets");
+    let (store, project) = (cloud.services.store.as_ref(), by.scope.project);
+    let operator = iottly_cloud::auth::create_token_with(store, project, "op", Scopes::ALL).await.expect("created");
+    let path = format!("/v1.0/projects/{project}/limits");
+    let body = json!({"code_bytes": limit}).to_string();
+    let set = cloud.request("PUT", &path, &[&format!("Authorization: Bearer {operator}")], body.as_bytes()).await.ok();
+    assert_eq!(set["limits"]["code_bytes"], json!(limit));
 }
 
 async fn used(cloud: &TestCloud, by: &Tenant) -> u64 {
