@@ -204,7 +204,7 @@ pub(crate) struct Flash {
     policy: Option<Policy>,
     /// Capabilities beyond those of the release before that are approved.
     approve: Vec<String>,
-    /// Devices may try again what they rolled back; and a group that has no devices is deployed to all the same.
+    /// Devices may try again what they rolled back.
     force: bool,
     /// Only say what would happen.
     dry_run: bool,
