@@ -46,7 +46,9 @@ fn print(id: &str, step: &Value, newest: Option<&Value>, json: bool) -> anyhow::
     let state = step["state"].as_str().unwrap_or_default();
     let more = |name: &str| newest.filter(|device| device["state"] == state).and_then(|device| device[name].as_str());
     if json {
-        return line(&json!({"device": id, "state": state, "reason": more("reason"), "detail": more("detail"), "faults": newest.map(|device| &device["faults"])}).to_string());
+        let faults = newest.map(|device| &device["faults"]);
+        let step = json!({"device": id, "state": state, "reason": more("reason"), "detail": more("detail"), "faults": faults});
+        return line(&step.to_string());
     }
     let mut text = format!("{id} {state}");
     for name in ["reason", "detail"] {
