@@ -145,7 +145,6 @@ impl From<FlashError> for ApiError {
             FlashError::NoBuilder => Self::not_implemented("no_builder", error.to_string()),
             FlashError::Code(_) => Self::invalid("invalid_code", error.to_string()),
             FlashError::Unreadable => Self::invalid("invalid_component", error.to_string()),
-            FlashError::EmptyGroup(_) => Self::new(StatusCode::CONFLICT, "empty_group", error.to_string()),
             FlashError::Busy(_) => Self::too_many("too_many_builds", error.to_string()),
             FlashError::DiskFull => Self::no_room("disk_full", error.to_string()),
             FlashError::Release(ReleaseError::TooMany { .. }) => {

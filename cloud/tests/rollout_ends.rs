@@ -1,4 +1,4 @@
-//! How rollouts end when their groups, devices and projects go, when devices are late, and what is said of it.
+//! Ends of rollouts: when their groups, devices and projects are deleted, when devices are late, and the reasons that are shown.
 
 mod board;
 mod device;

@@ -13,7 +13,7 @@ pub struct CodeRoom {
 }
 
 impl CodeRoom {
-    /// What the limit is for, as errors name it.
+    /// Name of what is limited, in errors.
     pub const WHAT: &'static str = "bytes of code, components and releases of the project";
 
     /// Returns the limit that holds, in bytes.

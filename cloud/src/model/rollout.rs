@@ -66,9 +66,9 @@ pub struct Rollout {
     pub evidence: Option<Box<str>>,
     /// Whether something may still be done.
     pub active: bool,
-    /// How many devices were in the group when it was started.
+    /// Number of devices in the group when the rollout was started.
     pub devices: u64,
-    /// Why it was given up.
+    /// Reason for which the rollout was given up.
     pub ended: Option<Box<str>>,
     /// Grows with every change.
     pub version: u64,
@@ -164,7 +164,7 @@ pub struct RolloutMember {
     pub name: String,
     /// Whether it is connected.
     pub online: bool,
-    /// Whether it is in the rollout's group now.
+    /// The device is in the rollout's group now.
     pub in_group: bool,
     /// The highest counter of a directive to it.
     pub counter: u64,
@@ -195,9 +195,9 @@ pub struct Told {
     pub changed: UnixMs,
     /// When the device's last word was noticed, milliseconds of the steady clock; none until the executor has noticed it.
     pub heard: Option<u64>,
-    /// How often the firmware failed while it was on trial.
+    /// Failures of the firmware while it was on trial.
     pub faults: u32,
-    /// What it said of the last of these failures.
+    /// Text of the last of these failures.
     pub fault: Option<String>,
     /// The states it went through and when the cloud heard of them, oldest first.
     pub steps: Vec<(UpdateState, UnixMs)>,
@@ -229,11 +229,11 @@ pub struct RolloutStep {
     pub run: Run,
     /// Its status.
     pub status: RolloutStatus,
-    /// Why it stopped itself, JSON, when that is new.
+    /// Reason for stopping by itself, JSON, when that is new.
     pub evidence: Option<String>,
-    /// Whether this step stops it; goes into the audit log.
+    /// The rollout stops itself with this step, which goes into the audit log.
     pub halts: bool,
-    /// Why it is given up, when this step does that.
+    /// Reason for giving the rollout up, when this step does that.
     pub ended: Option<&'static str>,
     /// Whether something may still be done.
     pub active: bool,

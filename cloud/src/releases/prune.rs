@@ -1,4 +1,4 @@
-//! What a repository may forget: releases that nothing needs any more, and metadata that no client asks for again.
+//! Removal of releases that nothing needs any more, and of metadata that no client asks for again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -84,7 +84,7 @@ impl ReleaseRepository {
         Ok(old)
     }
 
-    /// Where a target's file lies.
+    /// Returns the place of a target's file.
     pub(super) fn served(&self, path: &str, file: &TargetFile) -> PathBuf {
         let located = Located { path: path.to_owned(), role: "targets".to_owned(), file: file.clone() };
         self.path.join("targets").join(located.served_path(true))
@@ -150,7 +150,7 @@ mod tests {
         count
     }
 
-    /// What a device that trusts the first root makes of a repository.
+    /// Reads a release as a device does that trusts the first root.
     fn find(folder: &Path, path: &str) -> Result<(), String> {
         let trust = tempfile::tempdir().expect("a folder");
         std::fs::copy(folder.join("metadata/1.root.json"), trust.path().join("root.json")).expect("copied");

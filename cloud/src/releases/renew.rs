@@ -5,11 +5,11 @@ use iottly_protocol::tuf::{Instant, Root, Timestamp};
 use super::repository::DAY;
 use super::{KeyFolder, ReleaseError, ReleaseRepository};
 
-/// How far ahead of its due time a date may lie before the clock that set it counts as wrong: an hour, in seconds.
+/// Seconds by which a date may lie ahead of its due time before the clock that set it counts as wrong: an hour.
 const AHEAD_S: u64 = 3_600;
 
 impl ReleaseRepository {
-    /// Whether half of the timestamp's life is over, or a clock that was ahead has set its date.
+    /// Says whether half of the timestamp's life is over, or a clock that was ahead has set its date.
     pub(super) fn is_stale(&self, now: Instant) -> bool {
         let timestamp: Option<Timestamp> = self.signed("timestamp.json").ok().flatten();
         timestamp.is_none_or(|timestamp| is_old(timestamp.header.expires, self.lifetimes.timestamp, now))
@@ -39,7 +39,7 @@ impl ReleaseRepository {
     }
 }
 
-/// Whether less than half of so many days is left, or more than all of them.
+/// Says whether less than half of so many days is left, or more than all of them.
 fn is_old(expires: Instant, days: u64, now: Instant) -> bool {
     expires < now.plus(days * DAY / 2) || expires > now.plus(days * DAY + AHEAD_S)
 }

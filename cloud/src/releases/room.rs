@@ -15,7 +15,7 @@ fn floor_of(set: Option<u64>, disk: u64) -> u64 {
     set.unwrap_or(FREE_FLOOR.min(disk / FLOOR_PART))
 }
 
-/// Whether the disk of a folder has less than the floor left.
+/// Says whether the disk of a folder has less than the floor left.
 ///
 /// # Errors
 /// When the system does not say.

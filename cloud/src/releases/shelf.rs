@@ -17,7 +17,7 @@ use super::{
 
 /// Components built from code that are kept for each project, so that the same code is not built again; the oldest go.
 const KEPT_BUILDS: usize = 8;
-/// What the names of components begin with that were built from code.
+/// Beginning of the names of components that were built from code.
 pub(crate) const BUILT: &str = "code-";
 
 /// The repositories of a cloud's projects, with keys that the cloud manages: sealed in its data folder.
@@ -48,7 +48,7 @@ impl Shelf {
         Self { floor, ..self }
     }
 
-    /// Whether the disk has so little left that nothing more is taken.
+    /// Says whether the disk has so little left that nothing more is taken.
     ///
     /// # Errors
     /// When the system does not say.
@@ -196,7 +196,10 @@ impl Shelf {
         new: Vec<(NewDirective, u64)>,
         now: Instant,
     ) -> Result<Vec<(Directive, Vec<u8>)>, ReleaseError> {
-        self.ensure(project, now)?;
+        // A project that was deleted a moment ago gets no new repository by that.
+        if self.folder(project).join("metadata/timestamp.json").exists() {
+            self.ensure(project, now)?;
+        }
         let release = self.repository(project).release(target)?;
         let keys = self.keys(project)?.of("directive")?;
         let signed = new.into_iter().map(|(new, counter)| {

@@ -1,4 +1,4 @@
-//! Whose turn it is to build, to check and to write, and what came of earlier builds.
+//! Turns to build, to check and to write, and the outcomes of earlier builds.
 //!
 //! Each project has a queue of its own for each of the three, so that a project whose code takes for ever to build waits for
 //! itself only. A turn is moved into the work: a request that is given up keeps its turn until the work has ended.
@@ -27,7 +27,7 @@ const DIFFS: TurnLimits = TurnLimits { running: 2, running_per_key: 1, waiting_p
 
 /// Builds and checks whose outcome is remembered, each.
 const REMEMBERED: usize = 1024;
-/// How long a failed build is remembered: a machine that was busy may have been to blame.
+/// Time for which a failed build is remembered: a machine that was busy may have been to blame.
 const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
 /// Longest reason of a failed build that is remembered, bytes.
 const MAX_REASON_BYTES: usize = 4096;
@@ -58,7 +58,7 @@ impl Default for Builds {
 }
 
 impl Builds {
-    /// Why this code was no firmware when it was built last; none when nobody has tried or it is long ago.
+    /// Returns the reason for which this code was no firmware; none when nobody has built it within the last hour.
     pub(super) fn failure(&self, project: ProjectId, name: &str) -> Option<String> {
         lock(&self.failed).get(project, name, Instant::now())
     }
@@ -67,7 +67,7 @@ impl Builds {
         lock(&self.failed).put(project, name, clip(reason, MAX_REASON_BYTES).to_owned(), Instant::now());
     }
 
-    /// What of a board a component reaches for, if it was looked into.
+    /// Returns the capabilities of a component, if it was looked into.
     pub(super) fn reach(&self, project: ProjectId, name: &str) -> Option<Vec<String>> {
         lock(&self.reach).get(project, name, Instant::now())
     }

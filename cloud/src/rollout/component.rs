@@ -1,4 +1,4 @@
-//! How a revision becomes a component: uploaded, built before, or built now in the project's turn.
+//! Components of revisions: uploaded, built before, or built now in the project's turn.
 
 use std::sync::Arc;
 

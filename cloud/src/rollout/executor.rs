@@ -20,11 +20,11 @@ use crate::store::StoreError;
 
 /// How often rollouts are looked at when nothing happens: soaking and silence count in seconds.
 const TICK: Duration = Duration::from_secs(1);
-/// How often the steady clock is kept while rollouts are under way.
+/// Time after which the steady clock is stored while rollouts are under way.
 const KEEP_CLOCK: Duration = Duration::from_secs(30);
 /// How long a connected device may say nothing about a directive before it is sent again.
 const RESEND: Duration = Duration::from_secs(10);
-/// How long a rollout is left alone whose step failed.
+/// Pause of a rollout whose step failed.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a step was not taken; it is tried again.
@@ -41,7 +41,7 @@ pub enum StepError {
     Directive(#[from] serde_json::Error),
 }
 
-/// What the executor remembers between two looks.
+/// Notes of the executor between two looks.
 #[derive(Default)]
 struct Notes {
     /// When the open directives of a rollout were sent again.
@@ -56,7 +56,7 @@ impl Notes {
         self.failed.retain(|id, at| known.contains(id) && at.elapsed() < PAUSE);
     }
 
-    /// Whether it is time to send what a rollout's devices have not answered once more.
+    /// Says whether it is time to send again what a rollout's devices have not answered.
     fn is_resend_due(&mut self, id: RolloutId) -> bool {
         let due = self.resent.get(&id).is_none_or(|at| at.elapsed() >= RESEND);
         if due {

@@ -1,4 +1,4 @@
-//! What a project keeps on the disk: uploads, room for them, and what is forgotten. All in the project's turn to write.
+//! Files of a project: uploads, room for them, and the removal of those that nothing needs. All in the project's turn to write.
 
 use std::sync::Arc;
 

@@ -26,7 +26,7 @@ pub struct FlashRequest {
     pub policy: Option<Policy>,
     /// Capabilities beyond those of the group's last release that are approved.
     pub approve: Vec<String>,
-    /// Devices may try again what they rolled back, and the group may be empty.
+    /// Devices may try again what they rolled back.
     pub force: bool,
     /// Only say what would happen.
     pub dry_run: bool,
@@ -66,9 +66,6 @@ pub enum FlashError {
     /// A component that cannot be read at all.
     #[error("the component cannot be read")]
     Unreadable,
-    /// Nobody would get the release.
-    #[error("deployment group {0:?} has no devices that would get the release; force it to deploy all the same")]
-    EmptyGroup(String),
     /// The project has too much of this kind waiting.
     #[error(transparent)]
     Busy(#[from] QueueFull),
@@ -127,10 +124,6 @@ impl Rollouts {
         let (revision, snippets) = self.revision(project, group, request.revision).await?;
         if self.builder.is_none() {
             return Err(FlashError::NoBuilder);
-        }
-        let nobody = group.boards.iter().all(|device| policy.pins.contains(device));
-        if nobody && !request.force && !request.dry_run {
-            return Err(FlashError::EmptyGroup(group.name.clone()));
         }
         let wanted = self.wanted(project, &revision, snippets).await?;
         let prepared = Prepared { group: group.clone(), request, policy, revision };

@@ -108,7 +108,7 @@ pub struct Plan {
     pub status: Status,
     /// What is to be done now.
     pub steps: Vec<Step>,
-    /// Why it stops itself or has stopped.
+    /// Reason for stopping by itself, now or before.
     pub evidence: Option<Evidence>,
     /// The rollout as it is after these steps.
     pub run: Run,
@@ -165,7 +165,7 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
     Plan { status, steps, evidence: None, run }
 }
 
-/// What is said of a rollout whose reason to stop has gone: its owner decides whether it goes on.
+/// Returns the evidence of a rollout whose reason to stop has gone: its owner decides whether it goes on.
 fn over() -> Evidence {
     let detail = "the devices that stopped it have reported since: no more have failed than may; resume it to go on";
     Evidence { detail: detail.to_owned(), failures: Vec::new() }

@@ -23,7 +23,7 @@ pub struct Policy {
     pub retries: u32,
     /// How long after a wave the next one waits, seconds.
     pub soak_s: u64,
-    /// How long a device may say nothing about a directive before it counts as failed, seconds. Each of its words begins it anew;
+    /// Longest silence of a device about a directive before it counts as failed, seconds. Each of its words begins it anew;
     /// waiting for the window, a capped download and a trial have their own time beyond it.
     pub silence_s: u64,
     /// Devices that keep what they run.
@@ -31,7 +31,7 @@ pub struct Policy {
     pub pins: Vec<DeviceId>,
     /// How long a release is on trial on each device, milliseconds.
     pub grace_ms: u64,
-    /// How long an update may take on a device, seconds; waiting for the window does not count.
+    /// Longest time an update may take on a device, seconds; waiting for the window does not count.
     pub deadline_s: u64,
     /// Bytes a second that a device may download; 0 for no cap.
     pub max_bps: u64,

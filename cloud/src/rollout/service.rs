@@ -26,7 +26,7 @@ pub struct Rollouts {
     pub(super) builder: Option<Builder>,
     /// Somebody has ended an update, come online, or started a rollout.
     pub(super) news: Notify,
-    /// Whose turn it is to build, to check and to write.
+    /// Turns to build, to check and to write.
     pub(super) work: Arc<Builds>,
 }
 

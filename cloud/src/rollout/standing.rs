@@ -4,11 +4,11 @@ use super::service::DAY_S;
 use super::{Member, Plan, Policy, Standing, Status, plan, rank};
 use crate::model::{Rollout, RolloutKind, RolloutMember, RolloutStatus, Told, UnixMs};
 
-/// How many times its grace period a trial may take; devices hold themselves to the same.
+/// Multiple of its grace period that a trial may take; devices hold themselves to the same.
 const LATE_ANSWERS: u64 = 4;
-/// How much longer than its cap says a download may take.
+/// Multiple of the time that its cap demands that a download may take.
 const SLOW_LINE: u64 = 2;
-/// How long a device that refused a directive for its dates is left alone, seconds; longer with each time.
+/// Pause before a device that refused a directive for its dates is notified again, seconds; longer with each time.
 const DATES_PAUSE_S: u64 = 60;
 /// After so many refusals for its dates a directive has failed.
 const DATES_TRIES: u64 = 12;
@@ -21,7 +21,7 @@ pub(super) fn seconds(at: UnixMs) -> u64 {
     u64::try_from(at / 1000).unwrap_or(0)
 }
 
-/// What is to be done about a rollout.
+/// Decision on a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// The next steps.
@@ -30,11 +30,11 @@ pub struct Decision {
     pub status: RolloutStatus,
     /// Whether something may still be done.
     pub active: bool,
-    /// Why it is given up, when it just is.
+    /// Reason for giving the rollout up, when that is decided now.
     pub ended: Option<&'static str>,
 }
 
-/// How much longer than the policy's silence a device may say nothing in its state, seconds.
+/// Returns by how much a device may be silent for longer than the policy says in its state, seconds.
 fn beyond_silence(policy: &Policy, told: &Told, size: u64) -> u64 {
     match told.state {
         // A window opens once a day, and then it says something.
@@ -47,13 +47,13 @@ fn beyond_silence(policy: &Policy, told: &Told, size: u64) -> u64 {
     }
 }
 
-/// Whether a device has refused what it was told for its dates: its own clock or the cloud's was wrong, and the release is not to
+/// Says whether a device has refused a directive for its dates: its own clock or the cloud's was wrong, and the release is not to
 /// blame.
 fn refused_dates(told: &Told) -> bool {
     told.state == Some(UpdateState::Rejected) && matches!(told.reason, Some(Reason::Expired | Reason::Clock))
 }
 
-/// Where a device stands by what it was told and what it said; `now` and what it heard are of the steady clock.
+/// Derives a device's standing from what it was told and what it said; `now` is of the steady clock.
 fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Standing {
     let Some(told) = &member.told else { return Standing::Untold };
     let heard = told.heard.map_or(now, |at| at / 1000);
@@ -82,13 +82,13 @@ fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Sta
     }
 }
 
-/// Whether a device has left the rollout: it went into another group, whose own rollout has told it something else.
+/// Says whether a device has left the rollout: it is in another group now, whose own rollout has told it something else.
 fn has_left(member: &RolloutMember) -> bool {
     let Some(told) = &member.told else { return false };
     !member.in_group && told.counter < member.counter && told.state != Some(UpdateState::Committed)
 }
 
-/// What is to be done about a rollout now, `now` being seconds of the steady clock and `size` the bytes of its release. Pure: the
+/// Decides on a rollout: `now` is seconds of the steady clock, `size` the bytes of its release. Pure: the
 /// same for every process that looks at the same rows.
 #[must_use]
 pub fn decide(rollout: &Rollout, members: &[RolloutMember], size: u64, now: u64) -> Decision {

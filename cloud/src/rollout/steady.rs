@@ -1,23 +1,38 @@
 //! The clock by which durations of rollouts are measured.
 //!
 //! The wall clock may be set, by hours and in either direction, while devices are on trial. The steady clock only goes forward,
-//! at the pace of the machine's monotonic clock; the database keeps how far it has come, so that it goes on after a restart.
-//! Time in which no cloud ran does not count: no device could say anything then.
+//! at the pace of the machine's monotonic clock; the database keeps its time, so that it goes on after a restart. Time in which
+//! no cloud ran, or stood still with its machine, does not count: no device could say anything then.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::model::UnixMs;
 
-/// How far the steady clock was at a moment of the monotonic clock.
+/// Longest time between two looks at the clock that counts: a minute. More means that the machine stood still in between.
+const LONGEST_STEP: Duration = Duration::from_secs(60);
+
+/// Time of the steady clock at a moment of the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
-    at: u64,
+    at: Duration,
     seen: Instant,
 }
 
-/// The steady clock of a process.
+impl Mark {
+    fn at(ms: u64, seen: Instant) -> Self {
+        Self { at: Duration::from_millis(ms), seen }
+    }
+
+    /// Goes on to a moment of the monotonic clock.
+    fn go_on(&mut self, seen: Instant) -> u64 {
+        self.at = self.at.saturating_add(seen.saturating_duration_since(self.seen).min(LONGEST_STEP));
+        self.seen = seen;
+        u64::try_from(self.at.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The steady clock of a process; looked at every second while rollouts are under way.
 #[derive(Debug)]
 pub struct SteadyClock(Mutex<Mark>);
 
@@ -25,26 +40,25 @@ impl SteadyClock {
     /// Begins at `at`, milliseconds.
     #[must_use]
     pub fn starting_at(at: u64) -> Self {
-        Self(Mutex::new(Mark { at, seen: Instant::now() }))
+        Self(Mutex::new(Mark::at(at, Instant::now())))
     }
 
-    /// Where a clock begins that the database has kept; one that was never started begins at the date.
+    /// Returns the start of a clock that the database has kept; one that was never started begins at the date.
     #[must_use]
     pub fn first(kept: Option<u64>, date: UnixMs) -> u64 {
         kept.unwrap_or_else(|| u64::try_from(date).unwrap_or(0))
     }
 
-    /// The time, milliseconds.
+    /// Returns the time, milliseconds.
     #[must_use]
     pub fn now(&self) -> u64 {
-        let mark = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        mark.at.saturating_add(u64::try_from(mark.seen.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).go_on(Instant::now())
     }
 
     /// Goes on from `at` if that is ahead: another process has come further.
     pub fn catch_up(&self, at: u64) {
         if at > self.now() {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Mark { at, seen: Instant::now() };
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Mark::at(at, Instant::now());
         }
     }
 }
@@ -63,5 +77,15 @@ mod tests {
         assert!(clock.now() >= first, "never back");
         clock.catch_up(1_000_000);
         assert!(clock.now() >= 1_000_000);
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_or_whose_clock_jumped_counts_for_a_minute() {
+        let began = Instant::now();
+        let mut mark = Mark::at(5_000, began);
+        assert_eq!(mark.go_on(began + Duration::from_millis(1_500)), 6_500);
+        assert_eq!(mark.go_on(began + Duration::from_secs(3 * 3_600)), 66_500, "three hours at once");
+        assert_eq!(mark.go_on(began), 66_500, "never back");
+        assert_eq!(mark.go_on(began + Duration::from_secs(2)), 68_500, "and on from there");
     }
 }

@@ -1,4 +1,4 @@
-//! What has to be done now and then for all projects' repositories, apart from the rollouts, so that these wait for nothing.
+//! Upkeep of all projects' repositories, in a task apart from the rollouts, so that these wait for nothing.
 
 use std::ops::Bound;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use super::{FlashError, Rollouts};
 use crate::clock;
 use crate::model::{Change, Principal};
 
-/// How often some projects are looked at.
+/// Time between two looks at some of the projects.
 const EVERY: Duration = Duration::from_secs(10);
 /// Projects that are looked at each time; the others have their turn later.
 const PROJECTS: usize = 10;
-/// How long the deletion of a project waits for its rollouts' withdrawal.
+/// Longest time that the deletion of a project waits for its rollouts' withdrawal.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(3);
-/// How often timestamps are looked at.
+/// Time between two looks at the timestamps.
 const REFRESH: Duration = Duration::from_secs(3600);
 
 impl Rollouts {

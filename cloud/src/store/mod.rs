@@ -353,9 +353,9 @@ pub trait Store: WebhookStore {
     async fn raise_counter(&self, scope: Scope, counter: u64) -> Result<()>;
     /// Notes when the last words of a rollout's devices came that nobody has noticed yet; `at` is of the steady clock.
     async fn note_heard(&self, project: ProjectId, rollout: RolloutId, at: u64) -> Result<()>;
-    /// Where the steady clock is, milliseconds; none before its first start.
+    /// Returns the time of the steady clock, milliseconds; none before its first start.
     async fn steady_clock(&self) -> Result<Option<u64>>;
-    /// Moves the steady clock forward to `at`, milliseconds; returns where it is now.
+    /// Moves the steady clock forward to `at`, milliseconds; returns its time.
     async fn advance_clock(&self, at: u64) -> Result<u64>;
     /// The releases that are on their way, and those that groups run or may go back to.
     async fn needed_releases(&self, project: ProjectId) -> Result<BTreeSet<u64>>;

@@ -64,7 +64,7 @@ impl<'a> Desk<'a> {
         self.setup.store.rollout(self.setup.scope.project, self.id).await.expect("reads").expect("exists")
     }
 
-    /// What the executor does in a look; returns the status, and the devices that were told.
+    /// Does what the executor does in a look; returns the status, and the devices that were notified.
     async fn look(&self) -> (&'static str, Vec<DeviceId>) {
         let (store, project) = (&self.setup.store, self.setup.scope.project);
         let rollout = self.rollout().await;

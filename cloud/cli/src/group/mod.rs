@@ -72,7 +72,7 @@ struct FlashOptions {
     /// A capability beyond those of the release before that is approved
     #[arg(long = "approve", value_name = "NAME")]
     approve: Vec<String>,
-    /// Devices may try again what they rolled back; and a group without devices is deployed to all the same
+    /// Devices may try again what they rolled back
     #[arg(long)]
     force: bool,
     /// Show what the release would reach and who would refuse it, and tell nobody

@@ -46,17 +46,19 @@ fn print(id: &str, step: &Value, newest: Option<&Value>, json: bool) -> anyhow::
     let state = step["state"].as_str().unwrap_or_default();
     let more = |name: &str| newest.filter(|device| device["state"] == state).and_then(|device| device[name].as_str());
     if json {
-        return line(&json!({"device": id, "state": state, "reason": more("reason"), "detail": more("detail"), "faults": newest.map(|device| &device["faults"])}).to_string());
+        let faults = newest.map(|device| &device["faults"]);
+        let step = json!({"device": id, "state": state, "reason": more("reason"), "detail": more("detail"), "faults": faults});
+        return line(&step.to_string());
     }
     let mut text = format!("{id} {state}");
-    if let Some(faults) = newest.and_then(|device| device["faults"].as_u64()).filter(|faults| *faults > 0) {
-        let last = newest.and_then(|device| device["fault"].as_str()).unwrap_or_default();
-        text = format!("{text}, {faults} failures in its trial, the last: {last}");
-    }
     for name in ["reason", "detail"] {
         if let Some(more) = more(name) {
             text = format!("{text}: {more}");
         }
+    }
+    if let Some(faults) = newest.and_then(|device| device["faults"].as_u64()).filter(|faults| *faults > 0) {
+        let last = newest.and_then(|device| device["fault"].as_str()).unwrap_or_default();
+        text = format!("{text} (failures in its trial: {faults}, the last: {last})");
     }
     line(&text)
 }

@@ -130,7 +130,8 @@ pub(crate) struct Quotas {
     pub(crate) messages_per_day: Option<u64>,
     /// Bytes of messages that are stored.
     pub(crate) bytes: Option<u64>,
-    /// Bytes of code, components and releases; 268435456 (256 MiB) when it is null.
+    /// Bytes of code, components and releases; 268435456 (256 MiB) when it is left out or null.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) code_bytes: Option<u64>,
 }
 

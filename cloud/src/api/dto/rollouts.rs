@@ -62,10 +62,10 @@ pub(crate) struct RolloutDto {
     /// Why it stopped itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<Value>,
-    /// Why it was given up.
+    /// Reason for which the rollout was given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// How many devices were in the group when it began.
+    /// Number of devices in the group when the rollout began.
     devices: u64,
     author: String,
     created: Date,
@@ -113,9 +113,9 @@ pub(crate) struct RolloutDeviceDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     failures: u32,
-    /// How often the firmware failed while it was on trial: traps, and errors in its log.
+    /// Failures of the firmware while it was on trial: traps, and errors in its log.
     faults: u32,
-    /// What the last of these failures said.
+    /// Text of the last of these failures.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,7 +204,7 @@ pub(crate) struct Flash {
     policy: Option<Policy>,
     /// Capabilities beyond those of the release before that are approved.
     approve: Vec<String>,
-    /// Devices may try again what they rolled back; and a group that has no devices is deployed to all the same.
+    /// Devices may try again what they rolled back.
     force: bool,
     /// Only say what would happen.
     dry_run: bool,

@@ -1,4 +1,4 @@
-//! What keeps rollouts going over years: the steady clock, which releases are still needed, and which rollouts are forgotten.
+//! Upkeep of rollouts: the steady clock, releases that are still needed, and rollouts that are forgotten.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -56,7 +56,7 @@ pub(super) async fn handlers(tx: &mut Conn, project: ProjectId, branch: &str, cm
     rows.iter().map(snippet).collect()
 }
 
-/// How many snippets a branch has, and how many bytes of code.
+/// Counts the snippets of a branch and their bytes of code.
 pub(super) async fn size(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<(i64, i64)> {
     let row = sqlx::query(
         "SELECT count(*) AS n, CAST(coalesce(sum(octet_length(code)), 0) AS BIGINT) AS bytes \
