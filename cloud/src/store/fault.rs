@@ -21,9 +21,12 @@ impl StoreError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Database(error) => of_database(error),
-            Self::Corrupt { .. } | Self::Exists { .. } | Self::Missing { .. } | Self::Refused(_) | Self::Full { .. } => {
-                Fault::Rows
-            }
+            Self::Corrupt { .. }
+            | Self::Exists { .. }
+            | Self::Missing { .. }
+            | Self::Refused(_)
+            | Self::Full { .. }
+            | Self::TooOften { .. } => Fault::Rows,
         }
     }
 }
