@@ -88,7 +88,7 @@ impl<W: Write> Write for Cut<'_, W> {
 }
 
 /// Says whether a character could end a line, steer a terminal or turn the order of what follows.
-const fn misleads(character: char) -> bool {
+fn misleads(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
