@@ -1,10 +1,9 @@
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
-use std::{fs, io, thread};
+use std::{io, thread};
 
 use iottly_boards::Board;
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, Record, Report, StreamClass};
@@ -14,6 +13,7 @@ use iottly_sandbox::{
 };
 use tokio::sync::mpsc;
 
+use super::component;
 use super::host::AgentHost;
 use super::jobs::{Input, Inputs, Jobs, News, Order, Watch};
 use super::messages;
@@ -28,8 +28,6 @@ use crate::settings::Settings;
 use crate::status::{FirmwareStatus, StatusBoard};
 use crate::threads::ended;
 
-/// Largest component that is read, bytes.
-const MAX_FIRMWARE_BYTES: u64 = 64 << 20;
 /// Stack of the thread: the firmware's own stack lies on it.
 const STACK_BYTES: usize = 2 << 20;
 
@@ -218,8 +216,8 @@ impl Supervisor {
         let fail =
             |cause, error: &str, description: String| Failure { cause, function: "load", error: error.to_owned(), description };
         let read = |source: io::Error| fail(Cause::Device, "firmware file", format!("{}: {source}", path.display()));
-        let Some(wasm) = read_firmware(path).map_err(read)? else {
-            let text = format!("{} is over the limit of {MAX_FIRMWARE_BYTES} bytes", path.display());
+        let Some(wasm) = component::read(path).map_err(read)? else {
+            let text = format!("{} is over the limit of {} bytes", path.display(), component::MAX_BYTES);
             return Err(fail(Cause::Firmware, "firmware file", text));
         };
         let firmware = self
@@ -365,16 +363,6 @@ fn cause(error: &LoadError) -> Cause {
         LoadError::TooLarge { .. } | LoadError::Invalid(_) | LoadError::World(_) | LoadError::Manifest(_) => Cause::Firmware,
         LoadError::Compile(_) | LoadError::Cache { .. } => Cause::Device,
     }
-}
-
-/// Reads a firmware's file; none when it is over the limit. Whatever is no regular file is not opened: a pipe would wait for ever.
-fn read_firmware(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut wasm = Vec::new();
-    fs::File::open(path)?.take(MAX_FIRMWARE_BYTES + 1).read_to_end(&mut wasm)?;
-    Ok((wasm.len() as u64 <= MAX_FIRMWARE_BYTES).then_some(wasm))
 }
 
 /// Why a call ended the instance.
