@@ -14,6 +14,11 @@ impl Monotonic {
         Self { start: Instant::now() }
     }
 
+    /// Time since the start.
+    pub(crate) fn now(self) -> std::time::Duration {
+        self.start.elapsed()
+    }
+
     /// Milliseconds since the start.
     pub(crate) fn now_ms(self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)

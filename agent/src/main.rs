@@ -25,13 +25,22 @@ usage: iottly-agent run --config FILE | --data DIR
   queue             show what waits for the cloud: depth, bytes, gaps, dead letters; the agent may be running
     --data DIR      the device's folder
     --output FORMAT text or json
-  --help, --version
+  --help, --version (with --verbose: the engine, and what confines the compiler on this machine)
 ";
 
 enum Command {
-    Run { config: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf> },
-    Queue { data: PathBuf, json: bool },
+    Run {
+        config: PathBuf,
+        data: Option<PathBuf>,
+        compiler: Option<PathBuf>,
+    },
+    Queue {
+        data: PathBuf,
+        json: bool,
+    },
     Print(&'static str),
+    /// The version, and with `true` what confines the compiler on this machine.
+    Version(bool),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +63,13 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Print(text) => print(text),
+        Command::Version(false) => print(concat!("iottly-agent ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Version(true) => print(&format!(
+            "iottly-agent {}\nwasmtime {}\nconfinement of the compiler: {}\n",
+            env!("CARGO_PKG_VERSION"),
+            iottly_sandbox::RUNTIME_VERSION,
+            iottly_sandbox::Confinement::here()
+        )),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,10 +88,12 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
     use lexopt::Arg::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(args);
     let (mut verb, mut config, mut data, mut compiler, mut json) = (None, None, None, None, false);
+    let (mut version, mut verbose) = (false, false);
     while let Some(arg) = parser.next()? {
         match arg {
             Long("help") | Short('h') => return Ok(Command::Print(USAGE)),
-            Long("version") => return Ok(Command::Print(concat!("iottly-agent ", env!("CARGO_PKG_VERSION"), "\n"))),
+            Long("version") => version = true,
+            Long("verbose") => verbose = true,
             Long("config") => config = Some(PathBuf::from(parser.value()?)),
             Long("data") => data = Some(PathBuf::from(parser.value()?)),
             Long("compiler") => compiler = Some(PathBuf::from(parser.value()?)),
@@ -89,6 +107,9 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
             Value(value) if verb.is_none() => verb = Some(value),
             other => return Err(other.unexpected().into()),
         }
+    }
+    if version {
+        return Ok(Command::Version(verbose));
     }
     match verb.as_deref().map(|verb| verb.to_string_lossy()) {
         Some(verb) if verb == "run" => {}
@@ -108,6 +129,7 @@ fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyho
     let filter = EnvFilter::try_from_env("IOTTLY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // A log that cannot be written (a full disk) would be told on standard error too, and panic there, in the middle of an update.
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false).init();
+    iottly_sandbox::raise_descriptor_limit();
     let mut config = AgentConfig::read(&path)?;
     if let Some(data) = data {
         config.data_dir = data;

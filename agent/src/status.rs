@@ -28,7 +28,7 @@ pub enum FirmwareStatus {
     Running,
     /// It failed and waits for its restart.
     Restarting,
-    /// It failed too often and is not started again.
+    /// It failed too often; it is tried again once an hour.
     Quarantined,
     /// It was stopped on purpose.
     Stopped,

@@ -40,6 +40,12 @@ interface SendOptions {
  */
 declare function send_msg(payload: object, options?: string | SendOptions): void;
 
+/**
+ * Handlers of commands whose names no function can have: `commands["set-target"] = function (command) { … }`.
+ * Other commands are handled by a function of their name.
+ */
+declare const commands: Record<string, (command: any) => void>;
+
 type FaultTag = 'invalid' | 'unsupported' | 'denied' | 'busy' | 'limit' | 'io' | 'failed';
 
 /** A reason the platform knows. Throw one to answer a command with it; catch one to see why the device refused something. */

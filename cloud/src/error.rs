@@ -144,6 +144,7 @@ impl From<FlashError> for ApiError {
             FlashError::NothingBefore(_) => Self::new(StatusCode::CONFLICT, "nothing_before", error.to_string()),
             FlashError::NoBuilder => Self::not_implemented("no_builder", error.to_string()),
             FlashError::Code(_) => Self::invalid("invalid_code", error.to_string()),
+            FlashError::BuilderDown(_) => Self::unavailable("builder_down", error.to_string()),
             FlashError::Unreadable => Self::invalid("invalid_component", error.to_string()),
             FlashError::Busy(_) => Self::too_many("too_many_builds", error.to_string()),
             FlashError::DiskFull => Self::no_room("disk_full", error.to_string()),

@@ -1,4 +1,5 @@
 use iottly_boards::BoardError;
+use iottly_protocol::limits::{MAX_TEXT_BYTES, clip};
 
 use crate::bindings::types;
 
@@ -45,15 +46,17 @@ impl From<Fault> for types::Fault {
 }
 
 impl From<types::Fault> for Fault {
+    /// Texts are cut to what a report carries: a firmware may answer with megabytes.
     fn from(fault: types::Fault) -> Self {
+        let cut = |text: String| if text.len() <= MAX_TEXT_BYTES { text } else { clip(&text, MAX_TEXT_BYTES).to_owned() };
         match fault {
-            types::Fault::Invalid(text) => Self::Invalid(text),
-            types::Fault::Unsupported(text) => Self::Unsupported(text),
-            types::Fault::Denied(text) => Self::Denied(text),
+            types::Fault::Invalid(text) => Self::Invalid(cut(text)),
+            types::Fault::Unsupported(text) => Self::Unsupported(cut(text)),
+            types::Fault::Denied(text) => Self::Denied(cut(text)),
             types::Fault::Busy => Self::Busy,
-            types::Fault::Limit(text) => Self::Limit(text),
-            types::Fault::Io(text) => Self::Io(text),
-            types::Fault::Failed(text) => Self::Failed(text),
+            types::Fault::Limit(text) => Self::Limit(cut(text)),
+            types::Fault::Io(text) => Self::Io(cut(text)),
+            types::Fault::Failed(text) => Self::Failed(cut(text)),
         }
     }
 }

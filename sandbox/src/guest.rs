@@ -11,7 +11,7 @@ use crate::events::{Events, Timers};
 use crate::profile::Profile;
 use crate::quota::Quota;
 use crate::share::CpuShare;
-use crate::trap::{Stopped, TrapCode};
+use crate::trap::{Stopped, TrapCode, of_system};
 use crate::{Fault, Host, Limits};
 
 pub(crate) struct Guest {
@@ -32,6 +32,8 @@ pub(crate) struct Guest {
     pub(crate) events: Events,
     sources: u32,
     memory_bytes: usize,
+    /// What the device failed to give, until somebody asks.
+    pub(crate) device_failure: Option<String>,
 }
 
 /// The call in progress.
@@ -45,6 +47,8 @@ pub(crate) struct Call {
     pub(crate) cpu_at_start: Option<Duration>,
     /// Time it spent inside the host.
     pub(crate) in_host: Duration,
+    /// Time it spent without the processor there, part of the former: waits for buses, delays and storage.
+    pub(crate) off_cpu: Duration,
     /// Time it spent waiting for buses and delays, part of the former.
     pub(crate) waited: Duration,
 }
@@ -71,6 +75,7 @@ impl Guest {
             sources: 0,
             limits,
             memory_bytes: 0,
+            device_failure: None,
         }
     }
 
@@ -79,6 +84,14 @@ impl Guest {
         let began = Instant::now();
         let result = run(self);
         self.call.in_host += began.elapsed();
+        result
+    }
+
+    /// Runs something of the host that may wait for storage. What it waits is nobody's processor time, what it computes is.
+    pub(crate) fn in_storage<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+        let (began, cpu) = (Instant::now(), thread_cpu());
+        let result = self.in_host(run);
+        self.call.off_cpu += began.elapsed().saturating_sub(thread_cpu().saturating_sub(cpu));
         result
     }
 
@@ -93,6 +106,7 @@ impl Guest {
         let result = run(self, most.min(left));
         let took = began.elapsed();
         self.call.in_host += took;
+        self.call.off_cpu += took;
         self.call.waited += took;
         Ok(result)
     }
@@ -102,6 +116,12 @@ impl Guest {
         self.sources = self.sources.wrapping_add(1);
         self.sources
     }
+}
+
+/// Processor time of the calling thread.
+pub(crate) fn thread_cpu() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 impl ResourceLimiter for Guest {
@@ -117,6 +137,9 @@ impl ResourceLimiter for Guest {
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         tracing::debug!("memory not grown: {error:#}");
+        if let Some(reason) = of_system(&error) {
+            self.device_failure = Some(format!("memory of the firmware cannot grow: {reason}"));
+        }
         Ok(())
     }
 

@@ -69,7 +69,8 @@ pub struct Outgoing {
     /// Name the firmware files the message under; never empty.
     pub channel: Option<String>,
     /// JSON text of one object, valid, within [`Limits::payload_bytes`](crate::Limits::payload_bytes) and
-    /// [`Limits::payload_depth`](crate::Limits::payload_depth), exactly as the firmware wrote it.
+    /// [`Limits::payload_depth`](crate::Limits::payload_depth), as the firmware wrote it but for
+    /// half surrogate pairs, which became U+FFFD.
     pub payload: String,
     /// Whether the call returns only after the message is on disk.
     pub durable: bool,

@@ -6,7 +6,7 @@ use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 use crate::bindings::exports::iottly::firmware::app;
 use crate::bindings::{Firmware as World, types};
 use crate::epoch::EPOCH;
-use crate::guest::{Call, Guest};
+use crate::guest::{Call, Guest, thread_cpu};
 use crate::profile::Profile;
 use crate::trap::{Stopped, TrapCode, TrapReport};
 use crate::{CallError, Fault, Host, Level, Limits, Runtime, StartError};
@@ -138,6 +138,12 @@ impl Instance {
         guest.share.wait(now)
     }
 
+    /// Takes what the device failed to give the firmware since the last question: memory or threads. A call that failed meanwhile
+    /// says nothing about the firmware.
+    pub fn device_failure(&mut self) -> Option<String> {
+        self.store.data_mut().device_failure.take()
+    }
+
     fn limits(&self) -> &Limits {
         &self.store.data().limits
     }
@@ -169,17 +175,20 @@ impl Instance {
 
 /// Gives the call that begins now its budget.
 fn arm(store: &mut Store<Guest>, budget: Duration) {
-    store.data_mut().call = Call { budget, started: Some(Instant::now()), ..Call::default() };
+    let guest = store.data_mut();
+    guest.device_failure = None;
+    guest.call = Call { budget, started: Some(Instant::now()), ..Call::default() };
     store.set_epoch_deadline(1);
 }
 
-/// Counts what the call that has ended used against the firmware's share.
+/// Counts what the call that has ended used against the firmware's share: all of its time but what it really waited. Work that the
+/// host does for the firmware is work of the firmware, or a script of short calls into the host would have a processor of its own.
 fn settle(store: &mut Store<Guest>) {
     let guest = store.data_mut();
     let call = &guest.call;
     let used = match call.cpu_at_start {
         Some(start) => thread_cpu().saturating_sub(start),
-        None => call.started.map_or(Duration::ZERO, |at| at.elapsed()).saturating_sub(call.in_host),
+        None => call.started.map_or(Duration::ZERO, |at| at.elapsed()).saturating_sub(call.off_cpu),
     };
     guest.share.used(used);
 }
@@ -211,10 +220,4 @@ fn deadline(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDea
 /// Epochs that cover `time`; the one in progress may end at once.
 fn epochs(time: Duration) -> u64 {
     u64::try_from(time.as_millis().div_ceil(EPOCH.as_millis())).unwrap_or(u64::MAX / 2).max(1)
-}
-
-/// Processor time of the calling thread.
-fn thread_cpu() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }

@@ -27,14 +27,18 @@ mod events;
 mod fault;
 mod firmware;
 mod guest;
+mod health;
 mod host;
 mod imports;
 mod instance;
 mod limits;
 mod payload;
 mod profile;
+mod proof;
 mod quota;
+mod restart;
 mod runtime;
+mod schedule;
 mod share;
 mod state;
 mod trap;
@@ -49,13 +53,19 @@ pub use error::{CompileError, LoadError, RuntimeError, StartError};
 pub use events::Waker;
 pub use fault::Fault;
 pub use firmware::Firmware;
+pub use health::{Health, HealthVerdict};
 pub use host::{Host, Level, Outgoing};
 pub use instance::Instance;
 pub use iottly_manifest::Interface;
 pub use limits::Limits;
+pub use proof::{Kind, Proof};
+pub use restart::{Cause, RestartPolicy, RestartRules, RestartVerdict};
 pub use runtime::Runtime;
+pub use schedule::{Call, Done, HEALTH_EVERY, Schedule, View};
 pub use state::{MemoryState, StateStore};
 pub use trap::{CallError, TrapCode, TrapReport};
+
+pub use iottly_child::{Confinement, descriptor_limit, raise_descriptor_limit};
 
 /// Full version of the WebAssembly runtime, for people and for compatibility checks.
 pub const RUNTIME_VERSION: &str = wasmtime_environ::VERSION;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use iottly_protocol::limits as wire;
+
 const MIB: usize = 1 << 20;
 
 /// What one firmware may use.
@@ -77,10 +79,10 @@ impl Default for Limits {
             memories: 4,
             tables: 4,
             table_elements: 10_000,
-            payload_bytes: MIB,
-            payload_depth: 32,
-            channel_bytes: 128,
-            log_bytes: 4096,
+            payload_bytes: wire::MAX_PAYLOAD_BYTES,
+            payload_depth: wire::MAX_JSON_DEPTH,
+            channel_bytes: wire::MAX_CHANNEL_BYTES,
+            log_bytes: wire::MAX_TEXT_BYTES,
             log_lines_per_s: 50,
             sends_per_s: 1000,
             send_bytes_per_s: 4 << 20,

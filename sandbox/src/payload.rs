@@ -1,70 +1,54 @@
-//! What a message's payload must be: the JSON text of one object, within size and depth.
+//! A firmware's message at the border: the protocol's rules, within this firmware's limits.
 
-use serde::de::IgnoredAny;
+use std::borrow::Cow;
+
+use iottly_protocol::payload::{BadChannel, BadPayload, Bounds, accept_object, check_channel};
 
 use crate::{Fault, Limits};
 
-/// Checks a payload without changing it.
-pub(crate) fn check(text: &str, limits: &Limits) -> Result<(), Fault> {
-    if text.len() > limits.payload_bytes {
-        return Err(Fault::Limit(format!("the payload has {} bytes, the limit is {}", text.len(), limits.payload_bytes)));
-    }
-    if !text.trim_ascii_start().starts_with('{') {
-        return Err(Fault::Invalid("the payload is not a JSON object".to_owned()));
-    }
-    let depth = depth(text);
-    if depth > limits.payload_depth {
-        return Err(Fault::Invalid(format!("the payload nests {depth} levels deep, the limit is {}", limits.payload_depth)));
-    }
-    match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Fault::Invalid(format!("the payload is not valid JSON: {error}"))),
-    }
+/// Checks a payload. Returns it with well-formed text; nothing else is changed.
+pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Cow<'a, str>, Fault> {
+    let bounds =
+        Bounds { bytes: limits.payload_bytes.min(Bounds::WIRE.bytes), depth: limits.payload_depth.min(Bounds::WIRE.depth) };
+    accept_object(text, bounds).map_err(|error| match error {
+        BadPayload::TooLarge { .. } => Fault::Limit(error.to_string()),
+        BadPayload::TooDeep { .. } | BadPayload::NotObject | BadPayload::NotJson(_) => Fault::Invalid(error.to_string()),
+    })
 }
 
-/// Deepest nesting of objects and arrays; brackets inside strings do not count.
-fn depth(json: &str) -> usize {
-    let (mut deepest, mut depth, mut in_string, mut escaped) = (0usize, 0usize, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
+/// Checks a channel's name.
+pub(crate) fn channel(name: &str, limits: &Limits) -> Result<(), Fault> {
+    if name.len() > limits.channel_bytes {
+        return Err(Fault::Limit(format!("the channel's name has {} bytes, the limit is {}", name.len(), limits.channel_bytes)));
     }
-    deepest
+    check_channel(name).map_err(|error| match error {
+        BadChannel::TooLong(_) => Fault::Limit(error.to_string()),
+        BadChannel::Empty | BadChannel::Control => Fault::Invalid(error.to_string()),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn refuse(text: &str) -> String {
-        check(text, &Limits { payload_bytes: 200, payload_depth: 3, ..Limits::default() }).unwrap_err().to_string()
-    }
-
     #[test]
-    fn objects_pass_as_they_are() {
-        let limits = Limits { payload_bytes: 200, payload_depth: 3, ..Limits::default() };
-        for text in ["{}", " {\"a\":[[1]]}", r#"{"a":"[[[[[{\"{{{{\\"}"#, r#"{"z":1,"a":1e300,"z":2}"#] {
-            assert_eq!(check(text, &limits), Ok(()), "{text}");
-        }
-    }
-
-    #[test]
-    fn anything_else_is_refused_with_its_reason() {
+    fn a_firmwares_own_limits_are_named() {
+        let limits = Limits { payload_bytes: 200, payload_depth: 3, channel_bytes: 4, ..Limits::default() };
+        let refuse = |text: &str| check(text, &limits).unwrap_err().to_string();
         assert_eq!(refuse("[1]"), "invalid: the payload is not a JSON object");
-        assert_eq!(refuse("\"{}\""), "invalid: the payload is not a JSON object");
-        assert_eq!(refuse(""), "invalid: the payload is not a JSON object");
-        assert!(refuse("{} {}").starts_with("invalid: the payload is not valid JSON: trailing characters"));
-        assert!(refuse("{\"a\":NaN}").starts_with("invalid: the payload is not valid JSON"));
         assert_eq!(refuse("{\"a\":[[[1]]]}"), "invalid: the payload nests 4 levels deep, the limit is 3");
         assert_eq!(refuse(&format!("{{\"a\":\"{}\"}}", "x".repeat(300))), "limit: the payload has 308 bytes, the limit is 200");
+        assert!(refuse("{\"a\":1e400}").starts_with("invalid: the payload is not valid JSON"));
+        assert_eq!(channel("abcde", &limits).unwrap_err().to_string(), "limit: the channel's name has 5 bytes, the limit is 4");
+        assert_eq!(channel("a\nb", &limits).unwrap_err().to_string(), "invalid: the channel's name contains control characters");
+    }
+
+    #[test]
+    fn no_firmware_gets_more_than_the_wire_carries() {
+        let limits =
+            Limits { payload_bytes: usize::MAX, payload_depth: usize::MAX, channel_bytes: usize::MAX, ..Limits::default() };
+        assert!(check(&format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20)), &limits).is_err());
+        assert!(check(&format!("{}1{}", "{\"a\":".repeat(33), "}".repeat(33)), &limits).is_err());
+        assert!(channel(&"c".repeat(129), &limits).is_err());
     }
 }

@@ -71,6 +71,8 @@ pub enum TrapCode {
     Resources,
     /// It called the device more often than it may, through a call that cannot refuse.
     HostCalls,
+    /// The device had no memory, mapping or thread left for it: not the firmware's fault.
+    Device,
     /// Anything else.
     Other,
 }
@@ -90,6 +92,7 @@ impl TrapCode {
             Self::HostCopy => "host-copy",
             Self::Resources => "resources",
             Self::HostCalls => "host-calls",
+            Self::Device => "device",
             Self::Other => "other",
         }
     }
@@ -125,6 +128,9 @@ fn classify(error: &wasmtime::Error) -> (TrapCode, String) {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return (trap_code(*trap), trap.to_string());
     }
+    if let Some(reason) = of_system(error) {
+        return (TrapCode::Device, reason);
+    }
     let root = error.root_cause().to_string();
     let code = if root.contains("too much data is being copied") {
         TrapCode::HostCopy
@@ -136,6 +142,12 @@ fn classify(error: &wasmtime::Error) -> (TrapCode, String) {
         TrapCode::Other
     };
     (code, root)
+}
+
+/// Why the system refused memory, a mapping or a thread, when that is what the error says.
+pub(crate) fn of_system(error: &wasmtime::Error) -> Option<String> {
+    let system = |cause: &(dyn std::error::Error + 'static)| cause.is::<rustix::io::Errno>() || cause.is::<std::io::Error>();
+    error.chain().any(system).then(|| error.root_cause().to_string())
 }
 
 const fn trap_code(trap: Trap) -> TrapCode {

@@ -90,13 +90,16 @@ const LIBRARY: &[&str] = &[
     "AggregateError",
     "Array",
     "ArrayBuffer",
+    "AsyncDisposableStack",
     "Atomics",
     "BigInt",
     "BigInt64Array",
     "BigUint64Array",
     "Boolean",
+    "DOMException",
     "DataView",
     "Date",
+    "DisposableStack",
     "Error",
     "EvalError",
     "FinalizationRegistry",
@@ -125,6 +128,7 @@ const LIBRARY: &[&str] = &[
     "Set",
     "SharedArrayBuffer",
     "String",
+    "SuppressedError",
     "Symbol",
     "SyntaxError",
     "TypeError",
@@ -136,14 +140,20 @@ const LIBRARY: &[&str] = &[
     "WeakMap",
     "WeakRef",
     "WeakSet",
+    "atob",
+    "btoa",
     "decodeURI",
     "decodeURIComponent",
     "encodeURI",
     "encodeURIComponent",
     "escape",
     "globalThis",
+    "isFinite",
+    "isNaN",
+    "navigator",
     "parseFloat",
     "parseInt",
+    "queueMicrotask",
     "undefined",
     "unescape",
 ];
@@ -188,7 +198,7 @@ pub fn is_function_name(name: &str) -> bool {
     let identifier = bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let taken = [SECTIONS, PRELUDE, WORDS, LIBRARY].iter().any(|names| names.contains(&name));
-    identifier && !taken && !name.starts_with("__iottly")
+    identifier && !taken && !name.starts_with("__")
 }
 
 /// The names that scripts find without importing them, in no particular order.
@@ -225,6 +235,6 @@ mod tests {
             assert_eq!(is_good_name(name), Ok(()), "{name}");
             assert!(is_function_name(name), "{name}");
         }
-        assert!(!is_function_name("state") && !is_function_name("loop") && !is_function_name(""));
+        assert!(!is_function_name("__any") && !is_function_name("state") && !is_function_name("loop") && !is_function_name(""));
     }
 }

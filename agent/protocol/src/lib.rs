@@ -14,6 +14,8 @@ mod error;
 #[doc(hidden)]
 pub mod id;
 pub mod limits;
+pub mod payload;
+pub mod proxy;
 mod record;
 pub mod release;
 mod status;

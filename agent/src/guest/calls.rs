@@ -1,45 +1,40 @@
-//! The calls of one instance, one after another: handlers first, then events and the loop, and now and then its health.
+//! The calls of one instance, one after another, in the order that the sandbox's schedule decides.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use iottly_sandbox::{CallError, Fault, Instance};
+use iottly_protocol::StreamClass;
+use iottly_sandbox::{Call, CallError, Done, Fault, HEALTH_EVERY, Health, HealthVerdict, Instance, Kind, Proof, Schedule, View};
 
-use super::health::{Health, Verdict};
 use super::jobs::{Input, News};
 use super::messages;
 use super::supervisor::{End, Failure, Supervisor, failure};
 use crate::inbox::{GuestEvent, GuestState, Job, Outcome};
-use iottly_protocol::StreamClass;
 
-/// Least time between two passes of the loop.
-const MIN_TICK: Duration = Duration::from_millis(10);
-/// Time to the next pass after one that failed.
-const FAILED_TICK: Duration = Duration::from_secs(1);
-
-/// When an instance is called next.
-struct Due {
-    tick: Instant,
-    health: Instant,
-    /// The firmware's share of the processor; what waits for the firmware waits for this as well.
-    not_before: Instant,
+/// One instance and what its calls have shown.
+struct Service<'a> {
+    instance: &'a mut Instance,
+    health: Health,
+    proof: Proof,
+    jobs: VecDeque<Job>,
 }
 
 impl Supervisor {
     /// Makes the firmware's calls, one after another.
     pub(super) fn calls(&mut self, instance: &mut Instance) -> End {
-        let mut jobs = VecDeque::new();
-        let mut health = Health::default();
-        let now = Instant::now();
-        let mut due = Due { tick: now, health: now + self.health_every(), not_before: now };
+        let mut service = Service { instance, health: Health::default(), proof: Proof::default(), jobs: VecDeque::new() };
+        let mut schedule = Schedule::new(Instant::now(), self.health_every());
         loop {
-            let event_at = instance.next_event_at();
-            let first = event_at.map_or(due.tick, |at| at.min(due.tick)).min(due.health);
-            let at = if jobs.is_empty() { first.max(due.not_before) } else { due.not_before };
-            let ended = match self.inputs.recv_timeout(at.saturating_duration_since(Instant::now())) {
+            let view = View { command: !service.jobs.is_empty(), event_at: service.instance.next_event_at() };
+            let call = schedule.next(Instant::now(), view);
+            let wait = match call {
+                Call::Wait(until) => until.saturating_duration_since(Instant::now()),
+                _ => Duration::ZERO,
+            };
+            match self.inputs.recv_timeout(wait) {
                 Ok(Input::Job(job)) => {
-                    jobs.push_back(job);
+                    service.jobs.push_back(job);
                     continue;
                 }
                 Ok(Input::Wake) => {
@@ -47,81 +42,110 @@ impl Supervisor {
                     continue;
                 }
                 Ok(Input::Load(order)) => {
-                    self.stop(instance, jobs, "another firmware takes its place");
+                    self.stop(service, "another firmware takes its place");
                     return End::Replaced(order);
                 }
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    self.stop(instance, jobs, "the agent stops");
+                    self.stop(service, "the agent stops");
                     return End::Stopped;
                 }
-                Err(RecvTimeoutError::Timeout) => match jobs.pop_front() {
-                    Some(job) => self.handle(instance, job),
-                    None if due.health <= Instant::now() => self.health(instance, &mut health, &mut due.health),
-                    None if event_at.is_some_and(|at| at <= due.tick) => self.event(instance),
-                    None => self.tick(instance, &mut due.tick),
-                },
-            };
-            if let Err(failure) = ended {
-                for job in jobs {
-                    self.finished(job.id, Outcome::Failed("the firmware is not running".to_owned()));
-                }
-                return End::Failed(failure);
+                Err(RecvTimeoutError::Timeout) => {}
             }
-            due.not_before = Instant::now() + instance.pause();
+            let began = Instant::now();
+            match self.call(call, &mut service) {
+                Ok(Some(done)) => schedule.done(done, began, Instant::now(), service.instance.pause()),
+                Ok(None) => {}
+                Err(failure) => {
+                    for job in service.jobs {
+                        self.finished(job.id, Outcome::Failed("the firmware is not running".to_owned()));
+                    }
+                    return End::Failed(failure);
+                }
+            }
         }
     }
 
-    fn stop(&mut self, instance: &mut Instance, jobs: VecDeque<Job>, reason: &str) {
-        if let Err(error) = instance.shutdown(reason) {
+    /// Makes one call; none when there was nothing to do.
+    fn call(&mut self, call: Call, service: &mut Service<'_>) -> Result<Option<Done>, Failure> {
+        match call {
+            Call::Wait(_) => Ok(None),
+            Call::Handle => match service.jobs.pop_front() {
+                Some(job) => self.handle(service, job).map(|()| Some(Done::Other)),
+                None => Ok(None),
+            },
+            Call::Health => self.health(service).map(|()| Some(Done::Health)),
+            Call::Event => self.event(service).map(|()| Some(Done::Other)),
+            Call::Tick => self.tick(service).map(Some),
+        }
+    }
+
+    fn stop(&mut self, service: Service<'_>, reason: &str) {
+        if let Err(error) = service.instance.shutdown(reason) {
             self.complain("shutdown", &error);
         }
-        for job in jobs {
+        for job in service.jobs {
             self.finished(job.id, Outcome::Failed(format!("not called: {reason}")));
         }
     }
 
-    /// Time between two questions about its health: in a trial, who watches says.
+    /// Time between two questions about the firmware's health; during a trial its watcher decides.
     fn health_every(&self) -> Duration {
-        self.watch.as_ref().map_or(Health::EVERY, |watch| watch.every)
+        self.watch.as_ref().map_or(HEALTH_EVERY, |watch| watch.every)
     }
 
-    fn event(&mut self, instance: &mut Instance) -> Result<(), Failure> {
-        match instance.deliver() {
-            Ok(_) => Ok(()),
-            Err(error @ CallError::Fault(_)) => {
-                self.complain("event", &error);
-                Ok(())
-            }
-            Err(trap) => Err(failure("event", &trap)),
+    fn event(&mut self, service: &mut Service<'_>) -> Result<(), Failure> {
+        match service.instance.deliver() {
+            Ok(true) => service.proof.returned(Kind::Event),
+            Ok(false) => {}
+            Err(error @ CallError::Fault(_)) => self.failed(service, Kind::Event, "event", &error),
+            Err(trap) => return Err(failure("event", &trap, service.instance)),
         }
-    }
-
-    fn tick(&mut self, instance: &mut Instance, tick_at: &mut Instant) -> Result<(), Failure> {
-        let began = Instant::now();
-        let pause = match instance.tick(self.now_ms()) {
-            Ok(next_ms) => Duration::from_millis(next_ms.into()).max(MIN_TICK),
-            Err(error @ CallError::Fault(_)) => {
-                self.complain("tick", &error);
-                FAILED_TICK
-            }
-            Err(trap) => return Err(failure("tick", &trap)),
-        };
-        *tick_at = began + pause;
         Ok(())
     }
 
-    fn handle(&mut self, instance: &mut Instance, job: Job) -> Result<(), Failure> {
-        let (outcome, ended) = match instance.handle(&job.cmd_type, job.values.get()) {
-            Ok(()) => (Outcome::Done, Ok(())),
+    fn tick(&mut self, service: &mut Service<'_>) -> Result<Done, Failure> {
+        match service.instance.tick(self.now_ms()) {
+            Ok(next_ms) => {
+                service.proof.ticked(next_ms);
+                Ok(Done::Tick(next_ms))
+            }
+            Err(error @ CallError::Fault(_)) => {
+                self.failed(service, Kind::Tick, "tick", &error);
+                Ok(Done::FailedTick)
+            }
+            Err(trap) => Err(failure("tick", &trap, service.instance)),
+        }
+    }
+
+    /// A call ended with a fault that the firmware survives.
+    fn failed(&mut self, service: &mut Service<'_>, kind: Kind, function: &str, error: &CallError) {
+        self.complain(function, error);
+        match service.instance.device_failure() {
+            Some(reason) => tracing::warn!(function, reason, "a call failed for want of resources; the firmware goes on"),
+            None => service.proof.failed(kind, &error.to_string()),
+        }
+    }
+
+    fn handle(&mut self, service: &mut Service<'_>, job: Job) -> Result<(), Failure> {
+        let (outcome, ended) = match service.instance.handle(&job.cmd_type, job.values.get()) {
+            Ok(()) => {
+                service.proof.returned(Kind::Handle);
+                (Outcome::Done, Ok(()))
+            }
             Err(CallError::Fault(Fault::Unsupported(_))) => {
                 self.offer(StreamClass::History, messages::no_handler(&job.cmd_type, &job.values, self.now_ms()));
                 (Outcome::Failed(format!("no handler for {:?}", job.cmd_type)), Ok(()))
             }
+            Err(error @ CallError::Fault(Fault::Failed(_))) => {
+                self.failed(service, Kind::Handle, &job.cmd_type, &error);
+                (Outcome::Failed(error.to_string()), Ok(()))
+            }
+            // The firmware refused what it was sent: that is its work.
             Err(error @ CallError::Fault(_)) => {
                 self.complain(&job.cmd_type, &error);
                 (Outcome::Failed(error.to_string()), Ok(()))
             }
-            Err(trap) => (Outcome::Failed(trap.to_string()), Err(failure("handle", &trap))),
+            Err(trap) => (Outcome::Failed(trap.to_string()), Err(failure("handle", &trap, service.instance))),
         };
         if ended.is_err() {
             // Before the result: what comes after it must not be started on an instance that is over.
@@ -131,28 +155,41 @@ impl Supervisor {
         ended
     }
 
-    fn health(&mut self, instance: &mut Instance, health: &mut Health, at: &mut Instant) -> Result<(), Failure> {
-        let problem = match instance.health() {
+    fn health(&mut self, service: &mut Service<'_>) -> Result<(), Failure> {
+        let problem = match service.instance.health() {
             Ok(()) => None,
             Err(CallError::Fault(fault)) => Some(fault.to_string()),
-            Err(trap) => return Err(failure("health", &trap)),
+            Err(trap) => return Err(failure("health", &trap, service.instance)),
         };
-        *at = Instant::now() + self.health_every();
         if problem.is_none() {
-            self.tell_watch(News::Healthy);
+            self.judge(&service.proof);
         }
-        match health.answered(problem.is_none()) {
-            Verdict::Unchanged => Ok(()),
-            Verdict::Changed => {
+        match service.health.answered(problem.is_none()) {
+            HealthVerdict::Unchanged => Ok(()),
+            HealthVerdict::Changed => {
                 let text = problem.as_deref().map_or("healthy again", |_| "unhealthy");
                 let description = problem.as_deref().unwrap_or_default();
                 self.offer(StreamClass::History, messages::firmware_warning("health", text, description, self.now_ms()));
                 Ok(())
             }
-            Verdict::Restart => {
+            HealthVerdict::Restart => {
                 let description = problem.unwrap_or_default();
                 Err(Failure::of_firmware("health", "unhealthy", description))
             }
+        }
+    }
+
+    /// Tells the watcher of a trial that the firmware is well, when its calls have shown that too.
+    fn judge(&mut self, proof: &Proof) {
+        if self.watch.is_none() {
+            return;
+        }
+        match proof.verdict() {
+            Ok(()) => self.tell_watch(News::Healthy),
+            Err(reason) => self.doubt("not working", &reason),
+        }
+        if let Some(reason) = self.silence.look(self.sent(), self.clock.now()) {
+            self.doubt("sends no messages", &reason);
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use iottly_boards::Board;
 use iottly_protocol::{LogLine, Message, MessageKind, Record, StreamClass, limits};
@@ -23,6 +24,8 @@ pub(super) struct AgentHost {
     pub(super) waker: Waker,
     /// Log lines that found no room.
     pub(super) lost_lines: u64,
+    /// Messages that the queue has taken.
+    pub(super) sent: Arc<AtomicU64>,
 }
 
 impl AgentHost {
@@ -40,11 +43,14 @@ impl Host for AgentHost {
         let channel = message.channel.as_deref().map(Cow::Borrowed);
         let (kind, at_ms) = (MessageKind::UserDefined, self.outbox.now_ms());
         let record = Record::Message(Message { kind, at_ms, at_error_ms: None, channel, payload }).encode();
-        if !message.durable {
-            return self.outbox.offer(StreamClass::History, record).map_err(fault);
+        if message.durable {
+            let committed = self.outbox.offer_durable(StreamClass::History, record).map_err(fault)?;
+            committed.blocking_recv().unwrap_or(Err(OutboxError::Closed)).map_err(fault)?;
+        } else {
+            self.outbox.offer(StreamClass::History, record).map_err(fault)?;
         }
-        let committed = self.outbox.offer_durable(StreamClass::History, record).map_err(fault)?;
-        committed.blocking_recv().unwrap_or(Err(OutboxError::Closed)).map_err(fault)
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn log(&mut self, level: Level, text: &str) {

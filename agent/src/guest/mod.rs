@@ -1,11 +1,11 @@
 //! The firmware's life: loading, calls one after another on a thread of its own, restarts.
 
 mod calls;
-mod health;
+mod component;
 mod host;
 mod jobs;
 mod messages;
-mod restart;
+mod silence;
 mod state;
 mod supervisor;
 mod throttle;

@@ -1,18 +1,23 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
-use std::{fs, io, thread};
+use std::{io, thread};
 
 use iottly_boards::Board;
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, Record, Report, StreamClass};
-use iottly_sandbox::{Cache, CallError, Firmware, Instance, Limits, LoadError, Runtime};
+use iottly_sandbox::{
+    Cache, CallError, Cause, Firmware, Instance, Limits, LoadError, RestartPolicy, RestartRules, RestartVerdict, Runtime,
+    StartError, TrapCode,
+};
 use tokio::sync::mpsc;
 
+use super::component;
 use super::host::AgentHost;
 use super::jobs::{Input, Inputs, Jobs, News, Order, Watch};
 use super::messages;
-use super::restart::{Cause, RestartPolicy, Verdict};
+use super::silence::Silence;
 use super::state::FileState;
 use super::throttle::Throttle;
 use crate::clock::Monotonic;
@@ -23,8 +28,6 @@ use crate::settings::Settings;
 use crate::status::{FirmwareStatus, StatusBoard};
 use crate::threads::ended;
 
-/// Largest component that is read, bytes.
-const MAX_FIRMWARE_BYTES: u64 = 64 << 20;
 /// Stack of the thread: the firmware's own stack lies on it.
 const STACK_BYTES: usize = 2 << 20;
 
@@ -69,10 +72,13 @@ impl Guest {
             jobs: jobs.clone(),
             inputs: inputs.0,
             clock: Monotonic::start(),
-            policy: RestartPolicy::default(),
+            policy: RestartPolicy::new(RestartRules::DEVICE),
             faults: Throttle::default(),
             digest: String::new(),
             watch: None,
+            doubted: false,
+            sent: Arc::default(),
+            silence: Silence::default(),
         };
         let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(move || supervisor.run())?;
         Ok(Self { jobs, thread })
@@ -90,12 +96,17 @@ pub(super) struct Supervisor {
     ports: Ports,
     pub(super) jobs: Jobs,
     pub(super) inputs: Receiver<Input>,
-    clock: Monotonic,
+    pub(super) clock: Monotonic,
     policy: RestartPolicy,
     faults: Throttle,
     digest: String,
     /// Who watches, while the firmware is on trial.
     pub(super) watch: Option<Watch>,
+    /// Whether the owner knows that the trial has shown nothing yet.
+    doubted: bool,
+    /// Messages of the firmware since it was loaded.
+    sent: Arc<AtomicU64>,
+    pub(super) silence: Silence,
 }
 
 /// What ended a firmware.
@@ -158,9 +169,25 @@ impl Supervisor {
         self.tell(GuestEvent::State(GuestState::Pending));
         self.source.wasm = order.wasm;
         self.watch = order.watch;
-        self.policy = RestartPolicy::default();
+        self.doubted = false;
+        self.silence = self.silence.replaced(self.sent.swap(0, Ordering::Relaxed), self.clock.now());
+        self.policy = RestartPolicy::new(RestartRules::DEVICE);
         // Who gave the order may have given up.
         let _ = order.done.try_send(());
+    }
+
+    /// Messages of the firmware since it was loaded.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Tells the owner what a trial has not shown, once for each trial and kind.
+    pub(super) fn doubt(&mut self, warning: &str, reason: &str) {
+        if warning == "not working" && std::mem::replace(&mut self.doubted, true) {
+            return;
+        }
+        tracing::warn!(warning, reason, "the firmware is not proven in its trial");
+        self.offer(StreamClass::History, messages::firmware_warning("trial", warning, reason, self.now_ms()));
     }
 
     pub(super) fn tell_watch(&self, news: News) {
@@ -177,7 +204,7 @@ impl Supervisor {
             Err(failure) => return End::Failed(failure),
         };
         let now_ms = self.now_ms();
-        self.policy.started(self.clock.now_ms());
+        self.policy.started(self.clock.now());
         self.offer(StreamClass::History, messages::firmware_started(now_ms));
         self.report(FirmwareState::Running, None);
         self.ports.status.firmware(FirmwareStatus::Running);
@@ -189,15 +216,10 @@ impl Supervisor {
         let fail =
             |cause, error: &str, description: String| Failure { cause, function: "load", error: error.to_owned(), description };
         let read = |source: io::Error| fail(Cause::Device, "firmware file", format!("{}: {source}", path.display()));
-        let len = fs::metadata(path).map_err(read)?.len();
-        if len > MAX_FIRMWARE_BYTES {
-            return Err(fail(
-                Cause::Firmware,
-                "firmware file",
-                format!("{len} bytes are over the limit of {MAX_FIRMWARE_BYTES}"),
-            ));
-        }
-        let wasm = fs::read(path).map_err(read)?;
+        let Some(wasm) = component::read(path).map_err(read)? else {
+            let text = format!("{} is over the limit of {} bytes", path.display(), component::MAX_BYTES);
+            return Err(fail(Cause::Firmware, "firmware file", text));
+        };
         let firmware = self
             .source
             .cache
@@ -219,11 +241,19 @@ impl Supervisor {
             state: self.state()?,
             waker: Arc::new(move || jobs.wake()),
             lost_lines: 0,
+            sent: Arc::clone(&self.sent),
         };
         let start = firmware.start(Box::new(host), Limits::default());
-        let mut instance = start.map_err(|error| Failure::of_firmware("start", "trap", error.to_string()))?;
-        instance.init().map_err(|error| failure("init", &error))?;
-        Ok(instance)
+        let mut instance = start.map_err(|StartError::Trap(report)| Failure {
+            cause: if report.code == TrapCode::Device { Cause::Device } else { Cause::Firmware },
+            function: "start",
+            error: "trap".to_owned(),
+            description: report.to_string(),
+        })?;
+        match instance.init() {
+            Ok(()) => Ok(instance),
+            Err(error) => Err(failure("init", &error, &mut instance)),
+        }
     }
 
     fn state(&self) -> Result<FileState, Failure> {
@@ -247,35 +277,34 @@ impl Supervisor {
     fn recover(&mut self, failure: &Failure) -> bool {
         let Failure { cause, function, error, description } = failure;
         tracing::warn!(function, error, description, "the firmware failed");
-        let now_ms = self.clock.now_ms();
-        let life =
-            messages::Life { uptime_ms: self.policy.served_ms(now_ms), restarts: self.policy.failures(), digest: &self.digest };
+        let now = self.clock.now();
+        let uptime_ms = u64::try_from(self.policy.served(now).as_millis()).unwrap_or(u64::MAX);
+        let life = messages::Life { uptime_ms, restarts: self.policy.failures(), digest: &self.digest };
         // The pauses between restarts bound how many of these there are.
         self.offer(StreamClass::History, messages::firmware_ended(function, error, description, &life, self.now_ms()));
         let detail = Some(format!("{function}: {error}: {description}"));
-        self.tell_watch(News::Failed(format!("{function}: {error}: {description}")));
-        match self.policy.failed(*cause, now_ms) {
-            Verdict::Restart { after_ms } => {
-                self.tell(GuestEvent::State(GuestState::Pending));
-                self.ports.status.firmware(FirmwareStatus::Restarting);
-                self.report(FirmwareState::Restarting, detail);
-                self.idle(Some(self.clock.now_ms().saturating_add(after_ms)))
-            }
-            Verdict::Quarantine => {
-                self.tell(GuestEvent::State(GuestState::Absent("no firmware runs: it failed too often".to_owned())));
-                self.ports.status.firmware(FirmwareStatus::Quarantined);
-                self.report(FirmwareState::Quarantined, detail);
-                self.idle(None)
-            }
+        if *cause == Cause::Firmware {
+            self.tell_watch(News::Failed(format!("{function}: {error}: {description}")));
         }
+        let (pause, state, status, report) = match self.policy.failed(*cause, now) {
+            RestartVerdict::Restart(pause) => (pause, GuestState::Pending, FirmwareStatus::Restarting, FirmwareState::Restarting),
+            RestartVerdict::Quarantine(pause) => {
+                let why = "no firmware runs: it failed too often".to_owned();
+                (pause, GuestState::Absent(why), FirmwareStatus::Quarantined, FirmwareState::Quarantined)
+            }
+        };
+        self.tell(GuestEvent::State(state));
+        self.ports.status.firmware(status);
+        self.report(report, detail);
+        self.idle(Some(self.clock.now().saturating_add(pause)))
     }
 
     /// Waits without a firmware, until a time, an order or for ever; false when the agent stops.
-    fn idle(&mut self, until_ms: Option<u64>) -> bool {
+    fn idle(&mut self, until: Option<Duration>) -> bool {
         loop {
-            let input = match until_ms {
+            let input = match until {
                 Some(until) => {
-                    let wait = Duration::from_millis(until.saturating_sub(self.clock.now_ms()));
+                    let wait = until.saturating_sub(self.clock.now());
                     match self.inputs.recv_timeout(wait) {
                         Err(RecvTimeoutError::Timeout) => return true,
                         other => other.ok(),
@@ -336,15 +365,26 @@ fn cause(error: &LoadError) -> Cause {
     }
 }
 
-pub(super) fn failure(function: &'static str, error: &CallError) -> Failure {
-    match error {
+/// Why a call ended the instance.
+pub(super) fn failure(function: &'static str, error: &CallError, instance: &mut Instance) -> Failure {
+    let lacking = instance.device_failure();
+    let mut failure = match error {
         CallError::Trap(report) => {
             let mut description = report.message.clone();
             if !report.functions.is_empty() {
                 description = format!("{description} (in {})", report.functions.join(" < "));
             }
-            Failure::of_firmware(report.export, format!("trap {}", report.code), description)
+            let mut failure = Failure::of_firmware(report.export, format!("trap {}", report.code), description);
+            if report.code == TrapCode::Device {
+                failure.cause = Cause::Device;
+            }
+            failure
         }
         CallError::Fault(_) | CallError::Dead(_) => Failure::of_firmware(function, "fault", error.to_string()),
+    };
+    if let Some(lacking) = lacking {
+        failure.cause = Cause::Device;
+        failure.description = format!("{lacking}; {}", failure.description);
     }
+    failure
 }

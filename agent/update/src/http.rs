@@ -1,10 +1,11 @@
 use std::io::Read;
 use std::time::Duration;
 
+use iottly_protocol::proxy::is_direct;
 use iottly_protocol::tuf::{Fetch, FetchError, Place};
-use ureq::Agent;
 use ureq::http::StatusCode;
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Proxy};
 
 /// How long a connection may take to come about, and an answer to begin.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,6 +37,7 @@ impl HttpRepository {
             .timeout_global(Some(LONGEST))
             .http_status_as_error(false)
             .max_redirects(3)
+            .proxy(if is_direct(metadata) { None } else { Proxy::try_from_env() })
             .build();
         let slashed = |url: &str| format!("{}/", url.trim_end_matches('/'));
         Self { agent: config.new_agent(), metadata: slashed(metadata), targets: slashed(targets) }

@@ -1,12 +1,12 @@
 // adc.open(label): an analog input, read in volts.
 import { open } from 'iottly:firmware/adc@0.1.0';
-import { ask } from './prelude.js';
+import { ask, clean } from './prelude.js';
 
 class Input {
   #input; #name;
   constructor(label) {
-    this.#name = `adc ${label}`;
-    this.#input = ask(this.#name, () => open(String(label)));
+    this.#name = `adc ${clean(label)}`;
+    this.#input = ask(this.#name, () => open(clean(label)));
   }
   read() { return ask(this.#name, () => this.#input.read()) / 1e6; }
   close() { ask(this.#name, () => this.#input[Symbol.dispose]()); }

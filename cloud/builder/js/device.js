@@ -2,34 +2,36 @@
 import * as store from 'iottly:firmware/state@0.1.0';
 import * as settings from 'iottly:firmware/config@0.1.0';
 import * as names from 'iottly:firmware/identity@0.1.0';
-import { ask } from './prelude.js';
+import { ask, clean, parse as read, stringify } from './prelude.js';
 
 // Texts as bytes in UTF-8: what is stored is JSON.
-export const encode = (text) => Uint8Array.from(unescape(encodeURIComponent(text)), (c) => c.charCodeAt(0));
+const { encodeURIComponent, decodeURIComponent, escape, unescape } = globalThis;
+const bytesOf = Uint8Array.from.bind(Uint8Array);
+export const encode = (text) => bytesOf(unescape(encodeURIComponent(text)), (c) => c.charCodeAt(0));
 export const decode = (bytes) => {
   let text = '';
   for (const byte of bytes) text += String.fromCharCode(byte);
   return decodeURIComponent(escape(text));
 };
-const parse = (text) => (text === undefined || text === null ? undefined : JSON.parse(text));
+const parse = (text) => (text === undefined || text === null ? undefined : read(text));
 
 globalThis.state = {
   get(key, otherwise) {
-    const bytes = ask('state.get', () => store.get(String(key)));
+    const bytes = ask('state.get', () => store.get(clean(key)));
     return bytes === undefined || bytes === null ? otherwise : parse(decode(bytes));
   },
   set(key, value) {
-    const text = JSON.stringify(value);
-    if (text === undefined) throw new TypeError(`state.set cannot keep ${typeof value}`);
-    ask('state.set', () => store.set(String(key), encode(text)));
+    const text = stringify(value);
+    if (typeof text !== 'string') throw new TypeError(`state.set cannot keep ${typeof value}`);
+    ask('state.set', () => store.set(clean(key), encode(text)));
   },
-  delete(key) { ask('state.delete', () => store.delete(String(key))); },
-  keys(prefix = '') { return ask('state.keys', () => store.keys(String(prefix))); },
+  delete(key) { ask('state.delete', () => store.delete(clean(key))); },
+  keys(prefix = '') { return ask('state.keys', () => store.keys(clean(prefix))); },
 };
 
 globalThis.config = {
   get(key, otherwise) {
-    const value = parse(ask('config.get', () => settings.get(String(key))));
+    const value = parse(ask('config.get', () => settings.get(clean(key))));
     return value === undefined ? otherwise : value;
   },
   get version() {

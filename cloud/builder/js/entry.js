@@ -1,19 +1,35 @@
 // Maps the world's exports onto the plain functions of a script: init, loop, shutdown, health and one function per command.
-import { Fault, start, trace } from './prelude.js';
+import { bound, clean, Fault, handlers, kind, max, min, parse, round, sendMessage, start, stringify, trace } from './prelude.js';
 import './board.js';
 import { dispatch } from './timers.js';
+import { pristine } from './pristine.js';
 import { write } from 'iottly:firmware/log@0.1.0';
 import { __iottly_find } from '../main.js';
 
-const RESERVED = new Set(['init', 'loop', 'shutdown', 'health', 'event']);
-const IDENTIFIER = /^[A-Za-z_$][\w$]*$/;
-const FAULTS = new Set(['invalid', 'unsupported', 'denied', 'busy', 'limit', 'io', 'failed']);
 const SECOND = 1000;
 const DAY = 86400000;
 
-// The script's own function of that name, wherever it got it from; what the platform provides does not count.
+const String_ = String;
+const Number_ = Number;
+const Error_ = Error;
+const matches = bound(RegExp.prototype.exec);
+const hasOwn = bound(Object.prototype.hasOwnProperty);
+// An identifier in any script; a word of the language is one too, and cannot be evaluated or is no function.
+const IDENTIFIER = /^(?!__iottly)[\p{L}_$][\p{L}\p{N}_$]*$/u;
+
+// What the platform calls itself is no command.
+const reserved = (name) => {
+  switch (name) {
+    case 'init': case 'loop': case 'shutdown': case 'health': case 'event': return true;
+    default: return false;
+  }
+};
+
+// The script's own function of that name, wherever it put it; what the platform provides does not count.
 const find = (name) => {
-  if (!IDENTIFIER.test(name) || name.startsWith('__iottly')) return undefined;
+  if (typeof handlers[name] === 'function') return handlers[name];
+  if (hasOwn(globalThis, name) && typeof globalThis[name] === 'function' && globalThis[name] !== pristine[name]) return globalThis[name];
+  if (matches(IDENTIFIER, name) === null) return undefined;
   let found;
   try { found = __iottly_find(name); } catch { return undefined; }
   return typeof found === 'function' && found !== globalThis[name] ? found : undefined;
@@ -25,22 +41,44 @@ const call = (name, f, ...args) => {
   return result;
 };
 
-// An exception becomes a log line with its place and a fault; nothing is swallowed.
+// What was thrown, as a fault of the device; the log gets it with its place.
+const told = (error) => {
+  let where = [];
+  try { where = trace(error); } catch { /* the place is lost, what was thrown is not */ }
+  const isFault = error instanceof Fault && kind(error.tag) !== undefined;
+  const message = error instanceof Error_ ? String_(error) : `Error: ${shown(error)}`;
+  const place = where.length ? ` ${where[0]}` : '';
+  const tag = isFault ? kind(error.tag) : 'failed';
+  const val = clean(isFault ? error.message : message + place);
+  let line = message;
+  for (let i = 0; i < where.length; i++) line += `\n  ${where[i]}`;
+  if (tag !== 'unsupported' || where.length) write('error', clean(line));
+  return tag === 'busy' ? { tag } : { tag: kind(tag) || 'failed', val };
+};
+
+const shown = (value) => {
+  if (typeof value !== 'object') return String_(value);
+  try { return stringify(value) ?? 'an object'; } catch { return 'an object that JSON cannot hold'; }
+};
+
+// An exception becomes a log line with its place and a fault; nothing is swallowed, and nothing that a script throws ends the firmware.
 const guard = (f) => (...args) => {
   try { return f(...args); } catch (error) {
-    const where = trace(error);
-    const message = error instanceof Error ? `${error}` : `Error: ${typeof error === 'object' ? JSON.stringify(error) : String(error)}`;
-    const fault = error instanceof Fault && FAULTS.has(error.tag) ? { tag: error.tag, val: error.message } : { tag: 'failed', val: [message, ...where.slice(0, 1)].join(' ') };
-    if (fault.tag === 'busy') delete fault.val;
-    if (fault.tag !== 'unsupported' || where.length) write('error', [message, ...where].join('\n  '));
+    let fault;
+    try { fault = told(error); } catch { fault = { tag: 'failed', val: 'an exception that cannot be shown' }; }
     throw fault;
   }
 };
 
-const init = find('init');
-const loop = find('loop');
-const shutdown = find('shutdown');
-const health = find('health');
+const own = (name) => {
+  let found;
+  try { found = __iottly_find(name); } catch { return undefined; }
+  return typeof found === 'function' ? found : undefined;
+};
+const init = own('init');
+const loop = own('loop');
+const shutdown = own('shutdown');
+const health = own('health');
 
 export const app = {
   init: guard(() => {
@@ -48,17 +86,17 @@ export const app = {
     if (init) call('init', init);
   }),
   handle: guard(({ name, values }) => {
-    const command = { [name]: JSON.parse(values) };
-    const handler = RESERVED.has(name) ? undefined : find(name);
+    const command = { [name]: parse(values) };
+    const handler = reserved(name) ? undefined : find(name);
     if (handler) call(name, handler, command);
-    else if (name === 'echo') send_msg({ ECHO: command });
+    else if (name === 'echo') sendMessage({ ECHO: command });
     else throw unhandled(name);
   }),
   tick: guard((now) => {
-    const wait = loop ? call('loop', loop, Number(now)) : DAY;
-    return typeof wait === 'number' && wait >= 0 ? Math.min(Math.max(1, Math.round(wait)), DAY) : SECOND;
+    const wait = loop ? call('loop', loop, Number_(now)) : DAY;
+    return typeof wait === 'number' && wait >= 0 ? min(max(1, round(wait)), DAY) : SECOND;
   }),
-  event: guard((source, at) => dispatch(source, Number(at) / 1e6)),
+  event: guard((source, at) => dispatch(source, Number_(at) / 1e6)),
   health: guard(() => {
     const problem = health ? call('health', health) : undefined;
     if (typeof problem === 'string') throw new Fault('failed', problem);

@@ -1,6 +1,6 @@
 // gpio.output(label, high) and gpio.input(label, pull). Levels are booleans: true is high.
 import { openInput, openOutput } from 'iottly:firmware/gpio@0.1.0';
-import { ask } from './prelude.js';
+import { ask, clean, word } from './prelude.js';
 import { forget, listen } from './timers.js';
 
 const level = (high) => (high ? 'high' : 'low');
@@ -8,8 +8,8 @@ const level = (high) => (high ? 'high' : 'low');
 class Output {
   #pin; #name;
   constructor(label, high) {
-    this.#name = `gpio ${label}`;
-    this.#pin = ask(this.#name, () => openOutput(String(label), level(high)));
+    this.#name = `gpio ${clean(label)}`;
+    this.#pin = ask(this.#name, () => openOutput(clean(label), level(high)));
   }
   set(high) { ask(this.#name, () => this.#pin.set(level(high))); }
   high() { this.set(true); }
@@ -23,8 +23,9 @@ class Output {
 class Input {
   #pin; #name; #sources = [];
   constructor(label, pull) {
-    this.#name = `gpio ${label}`;
-    this.#pin = ask(this.#name, () => openInput(String(label), pull));
+    this.#name = `gpio ${clean(label)}`;
+    const resistor = word(this.#name, pull, ['none', 'up', 'down']);
+    this.#pin = ask(this.#name, () => openInput(clean(label), resistor));
   }
   get value() { return ask(this.#name, () => this.#pin.get()) === 'high'; }
   onRising(f) { this.#watch('rising', (at) => f(true, at)); }

@@ -6,6 +6,42 @@ import { seed } from 'iottly:firmware/random@0.1.0';
 import { send } from 'iottly:firmware/telemetry@0.1.0';
 import sections from './sections.js';
 
+// The language's own functions as they are now: a script may replace them, and what is said to the device must not depend on that.
+const bound = Function.prototype.bind.bind(Function.prototype.call);
+const { stringify, parse } = JSON;
+const { floor, max, min, round } = Math;
+const String_ = String;
+const Number_ = Number;
+const Error_ = Error;
+const TypeError_ = TypeError;
+const isArray = Array.isArray;
+const cut = bound(String.prototype.slice);
+const wellFormed = bound(String.prototype.toWellFormed);
+export { bound, floor, max, min, parse, round, stringify };
+
+// Most characters of a text that is no payload: the device takes fewer of each.
+const MAX_TEXT = 8192;
+
+// A text as the device takes it: no halves of characters, whatever it was made of. Payloads are mended by the device itself.
+export const clean = (value) => wellFormed(cut(typeof value === 'string' ? value : String_(value), 0, MAX_TEXT));
+
+// A whole number as the device takes it.
+export const whole = (what, value, most = 4294967295) => {
+  const number = Number_(value);
+  if (typeof value === 'number' && floor(number) === number && number >= 0 && number <= most) return number;
+  throw new Fault('invalid', `${what}: ${clean(value)} is not a whole number from 0 to ${most}`);
+};
+
+// One of the words that the device knows.
+export const word = (what, value, words) => {
+  for (let i = 0; i < words.length; i++) if (words[i] === value) return words[i];
+  throw new Fault('invalid', `${what}: ${clean(value)} is not one of ${words.join(', ')}`);
+};
+
+// Bytes as the device takes them, copied out of whatever the script has.
+const byteArray = Uint8Array.from.bind(Uint8Array);
+export const bytes = (value) => byteArray(value);
+
 let started = false;
 const early = [];
 const MAX_EARLY = 50;
@@ -23,25 +59,31 @@ class Fault extends Error {
   }
 }
 
+// A kind of fault that the device knows; undefined for any other value.
+export const kind = (tag) => {
+  switch (tag) {
+    case 'invalid': case 'unsupported': case 'denied': case 'busy': case 'limit': case 'io': case 'failed': return tag;
+    default: return undefined;
+  }
+};
+
 // What a call into the device answered, as the script sees it: a Fault instead of the world's own errors.
 export const ask = (what, call) => {
   onDevice(what);
   try {
     return call();
   } catch (error) {
-    const reason = error instanceof Error && error.payload !== undefined ? error.payload : error;
-    if (reason instanceof Error && reason.tag === undefined) throw error;
+    const reason = error instanceof Error_ && error.payload !== undefined ? error.payload : error;
+    if (reason instanceof Error_ && reason.tag === undefined) throw error;
     throw fault(what, reason);
   }
 };
-
-const FAULTS = ['invalid', 'unsupported', 'denied', 'busy', 'limit', 'io', 'failed'];
 
 // A bus says more than a fault can: `timed-out`, `no-acknowledge` and so on are faults of kind io with that `code`.
 const fault = (what, reason) => {
   const { tag, val } = typeof reason === 'string' ? { tag: reason } : reason;
   if (tag === 'other') return fault(what, val);
-  if (FAULTS.includes(tag)) return new Fault(tag, val === undefined || val === null ? `${what}: ${tag}` : val);
+  if (kind(tag)) return new Fault(tag, val === undefined || val === null ? `${what}: ${tag}` : val);
   const made = new Fault('io', `${what}: ${tag}${val ? ` (${val})` : ''}`);
   made.code = tag;
   return made;
@@ -62,17 +104,22 @@ const place = (file, row) => {
   return section ? `${section[0]}:${row - section[1] + 1}` : `${file}:${row}`;
 };
 
+// What a value looks like in a log line. Values that cannot be shown are no reason to stop.
 const text = (value) => {
   if (typeof value === 'string') return value;
-  if (value instanceof Error) return [String(value), ...trace(value)].join('\n  ');
-  if (typeof value === 'object' && value !== null) {
-    try { return JSON.stringify(value); } catch { return String(value); }
-  }
-  return String(value);
+  try {
+    if (value instanceof Error_) return [String_(value), ...trace(value)].join('\n  ');
+    if (typeof value === 'object' && value !== null) {
+      try { return stringify(value) ?? String_(value); } catch { return String_(value); }
+    }
+    return String_(value);
+  } catch { return `[${typeof value}]`; }
 };
 
 const at = (level) => (...values) => {
-  const line = values.map(text).join(' ');
+  let line = '';
+  for (let i = 0; i < values.length; i++) line += i ? ` ${text(values[i])}` : text(values[i]);
+  line = clean(line);
   if (started) write(level, line);
   else if (early.length < MAX_EARLY) early.push([level, line]);
 };
@@ -84,15 +131,25 @@ globalThis.console = { trace: log.trace, debug: log.debug, log, info: log, warn:
 globalThis.Fault = Fault;
 
 // send_msg(payload), send_msg(payload, 'channel'), send_msg(payload, { channel, durable })
-globalThis.send_msg = (payload, options) => {
+export const sendMessage = (payload, options) => {
   onDevice('send_msg');
-  if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) {
-    throw new TypeError(`send_msg takes an object, not ${Array.isArray(payload) ? 'an array' : payload === null ? 'null' : typeof payload}`);
+  if (typeof payload !== 'object' || payload === null || isArray(payload)) {
+    throw new TypeError_(`send_msg takes an object, not ${isArray(payload) ? 'an array' : payload === null ? 'null' : typeof payload}`);
   }
   const { channel, durable } = typeof options === 'string' ? { channel: options } : options || {};
-  const text = JSON.stringify(payload);
-  ask('send_msg', () => send(text, channel, durable ? 'durable' : 'buffered'));
+  if (channel !== undefined && channel !== null && typeof channel !== 'string') {
+    throw new TypeError_(`send_msg takes a text as the channel, not ${typeof channel}`);
+  }
+  const named = channel === undefined || channel === null ? undefined : clean(channel);
+  const json = stringify(payload);
+  if (typeof json !== 'string') throw new TypeError_('send_msg takes an object that JSON can hold');
+  ask('send_msg', () => send(json, named, durable ? 'durable' : 'buffered'));
 };
+globalThis.send_msg = sendMessage;
+
+// Handlers of commands whose names no function can have: commands["set-target"] = function (command) { … }
+export const handlers = Object.create(null);
+globalThis.commands = handlers;
 
 const RealDate = Date;
 globalThis.Date = class Date extends RealDate {
@@ -129,7 +186,8 @@ export const start = () => {
   a ^= low % 4294967296 | 0;
   for (let i = 0; i < 12; i++) next();
   started = true;
-  for (const [level, line] of early.splice(0)) write(level, line);
+  for (let i = 0; i < early.length; i++) write(early[i][0], early[i][1]);
+  early.length = 0;
 };
 
 export { Fault };

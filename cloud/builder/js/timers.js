@@ -1,6 +1,6 @@
 // setTimeout and friends, and the way of every event to the function that asked for it.
 import { start, cancel } from 'iottly:firmware/timers@0.1.0';
-import { ask } from './prelude.js';
+import { ask, max, min, round, whole } from './prelude.js';
 
 const listeners = new Map();
 
@@ -15,7 +15,7 @@ export const dispatch = (source, at) => {
 
 const timer = (what, repeat) => (f, delay = 0, ...args) => {
   if (typeof f !== 'function') throw new TypeError(`${what} takes a function, not ${typeof f}`);
-  const ms = Math.min(Math.max(Math.round(Number(delay) || 0), repeat ? 1 : 0), 4294967295);
+  const ms = whole(what, min(max(round(+delay || 0), repeat ? 1 : 0), 4294967295));
   const source = ask(what, () => start(ms, repeat));
   return listen(source, () => {
     if (!repeat) forget(source);

@@ -1,5 +1,6 @@
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use iottly_child::{BAD_INPUT, Job, Outcome, RunError, run};
@@ -52,9 +53,19 @@ pub fn build(program: &BuilderProgram, source: &Source, deadline: Duration) -> R
 /// # Errors
 /// As [`build`].
 pub fn build_within(program: &BuilderProgram, source: &Source, deadlines: Deadlines) -> Result<Vec<u8>, BuildError> {
+    build_in(&std::env::temp_dir(), program, source, deadlines)
+}
+
+/// As [`build_within`], with the build's own folder made inside of `scratch`.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_in(scratch: &Path, program: &BuilderProgram, source: &Source, deadlines: Deadlines) -> Result<Vec<u8>, BuildError> {
     source.check()?;
     let failed = |error: io::Error| BuildError::Builder(error.to_string());
-    let dir = tempfile::Builder::new().prefix("iottly-build-").tempdir().map_err(failed)?;
+    // Without the folder's name: the reason goes to whoever asked for the build.
+    let unwritable = |error: io::Error| BuildError::Builder(format!("no folder for its temporary files: {}", error.kind()));
+    let dir = tempfile::Builder::new().prefix("iottly-build-").tempdir_in(scratch).map_err(unwritable)?;
     layout::write(source, dir.path()).map_err(failed)?;
     let outcome = start(program, &dir, deadlines).map_err(failed)?;
     match outcome {
@@ -71,12 +82,11 @@ pub fn build_within(program: &BuilderProgram, source: &Source, deadlines: Deadli
 
 fn start(program: &BuilderProgram, dir: &TempDir, deadlines: Deadlines) -> io::Result<Result<Outcome, RunError>> {
     let cpu_s = deadlines.cpu.as_secs().to_string();
-    let scratch = dir.path().to_string_lossy().into_owned();
     let job = Job {
         input: File::open("/dev/null")?,
         output: File::create_new(dir.path().join("firmware.wasm"))?,
         dir: dir.path(),
-        env: &[(CPU_VAR, &cpu_s), ("TMPDIR", &scratch)],
+        env: &[(CPU_VAR, &cpu_s), ("TMPDIR", ".")],
         wall: deadlines.wall,
     };
     Ok(run(program, job))

@@ -3,13 +3,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use componentize_qjs::{ComponentizeOpts, Runtime, componentize};
-use iottly_child::{BAD_INPUT, Bounds, confine};
+use iottly_child::{BAD_INPUT, Bounds, PROBE_VAR, confine, enclose, probe};
 
 use crate::build::CPU_VAR;
 use crate::layout;
 
 /// A normal build needs less than 100 MB; a script that allocates without end fails cleanly at this bound.
 const DATA_BYTES: u64 = 300 << 20;
+/// Largest file that a build writes, in bytes.
+const FILE_BYTES: u64 = 64 << 20;
 /// Processor seconds when the parent names none.
 const CPU_S: u64 = 10;
 const FAILED: u8 = 70;
@@ -23,7 +25,8 @@ pub fn build_child() -> ExitCode {
     match work() {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, reason)) => {
-            eprintln!("{reason}");
+            // A parent that went away does not read it either.
+            let _ = writeln!(std::io::stderr(), "{reason}");
             ExitCode::from(code)
         }
     }
@@ -31,12 +34,17 @@ pub fn build_child() -> ExitCode {
 
 fn work() -> Result<(), (u8, String)> {
     let cpu_s = std::env::var(CPU_VAR).ok().and_then(|text| text.parse().ok()).unwrap_or(CPU_S);
-    confine(Bounds { cpu_s, data_bytes: DATA_BYTES, file_bytes: 64 << 20 })
+    // An import is resolved by the engine, which tells a file outside of the folder from none; enclosed, there is none outside.
+    let _ = enclose(Path::new("."));
+    confine(Bounds { cpu_s, data_bytes: DATA_BYTES, file_bytes: FILE_BYTES, folder: Some(Path::new(".")) })
         .map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
+    if std::env::var_os(PROBE_VAR).is_some() {
+        return std::io::stdout().write_all(probe().as_bytes()).map_err(|error| (FAILED, error.to_string()));
+    }
     let entry = layout::entry();
     let script = std::fs::read_to_string(&entry).map_err(|error| (FAILED, format!("{}: {error}", entry.display())))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
+        .enable_time()
         .build()
         .map_err(|error| (FAILED, format!("cannot start the build: {error}")))?;
     let options = ComponentizeOpts {

@@ -15,6 +15,8 @@ pub(crate) fn script(raw: &str, source: &Source, dir: &Path) -> String {
         return clip(&format!("{MAIN}: the top level of the script was stopped: {}", trap.trim()));
     }
     let (message, stack) = split(&raw);
+    let unresolved = imported(&raw);
+    let message = unresolved.as_deref().unwrap_or(message);
     let kind = if raw.contains("Failed to declare JavaScript module") { "SyntaxError" } else { "Error" };
     clip(&match stack.lines().find_map(place) {
         Some((MAIN, row, _)) if row > source.main().lines().count() => {
@@ -25,6 +27,49 @@ pub(crate) fn script(raw: &str, source: &Source, dir: &Path) -> String {
         Some((file, row, column)) => format!("{file}:{row}:{column}: {kind}: {message}"),
         None => format!("{MAIN}: {message}"),
     })
+}
+
+/// What to say of an import that the engine did not resolve; none when it is no such error.
+///
+/// The answer is the same whether a file outside of the firmware exists or not: its author has no business to know.
+fn imported(raw: &str) -> Option<String> {
+    const MARKS: [&str; 4] = [
+        "failed to resolve JavaScript import",
+        "failed to canonicalize JavaScript import",
+        "is not under module root",
+        "escapes module root",
+    ];
+    if !MARKS.iter().any(|mark| raw.contains(mark)) {
+        return None;
+    }
+    let named = raw.split_once("JavaScript import \"").and_then(|(_, rest)| rest.split_once("\" from "));
+    Some(match named {
+        Some((specifier, rest)) if stays_inside(specifier, rest.lines().next().unwrap_or_default()) => {
+            format!("there is no module \"{specifier}\" in the firmware")
+        }
+        _ => "an import names nothing in the firmware: only its own files can be imported, by paths that begin with ./ or ../"
+            .to_owned(),
+    })
+}
+
+/// Whether a relative specifier in a module names a place inside of the firmware's folder.
+fn stays_inside(specifier: &str, referrer: &str) -> bool {
+    if !specifier.starts_with("./") && !specifier.starts_with("../") {
+        return false;
+    }
+    let folders = referrer.trim().trim_start_matches('/').trim_start_matches("src/").split('/').count().saturating_sub(1);
+    let mut depth = folders;
+    for part in specifier.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => match depth.checked_sub(1) {
+                Some(up) => depth = up,
+                None => return false,
+            },
+            _ => depth += 1,
+        }
+    }
+    true
 }
 
 /// Takes the build's own folder out of a text.
@@ -76,6 +121,22 @@ fn clip(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_import_outside_is_answered_alike_whatever_is_there() {
+        let outside = [
+            "filesystem module not found: failed to resolve JavaScript import \"../x\" from main.js",
+            "filesystem module not found: failed to resolve JavaScript import \"/etc/x\" from main.js",
+            "filesystem module not found: failed to resolve JavaScript import \"react\" from lib/a.js",
+            "resolved JavaScript module /etc/passwd is not under module root /src",
+        ];
+        for raw in outside {
+            assert!(imported(raw).expect("an import").starts_with("an import names nothing in the firmware"), "{raw}");
+        }
+        let inside = "filesystem module not found: failed to resolve JavaScript import \"../gone.js\" from lib/a.js";
+        assert_eq!(imported(inside).as_deref(), Some("there is no module \"../gone.js\" in the firmware"));
+        assert_eq!(imported("ReferenceError: x is not defined"), None);
+    }
 
     const SYNTAX: &str = "\n\nCaused by:\n    Failed to evaluate user JavaScript module: Failed to declare JavaScript module: Error: variable name expected\n        at /main.js:5:7\n    \n";
 

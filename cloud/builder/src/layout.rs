@@ -14,8 +14,9 @@ use crate::source::{MAIN, OURS, Source};
 const FOOTER: &str = "\nexport const __iottly_find = (__iottly_name) => eval(__iottly_name);\n";
 
 /// Our own modules, by file name.
-const MODULES_OF_OURS: [(&str, &str); 10] = [
+const MODULES_OF_OURS: [(&str, &str); 11] = [
     ("prelude.js", include_str!("../js/prelude.js")),
+    ("pristine.js", include_str!("../js/pristine.js")),
     ("entry.js", include_str!("../js/entry.js")),
     ("timers.js", include_str!("../js/timers.js")),
     ("device.js", include_str!("../js/device.js")),

@@ -9,9 +9,10 @@ mod child;
 mod component;
 mod diagnose;
 mod layout;
+mod section;
 mod source;
 
-pub use build::{BuildError, Deadlines, build, build_within};
+pub use build::{BuildError, Deadlines, build, build_in, build_within};
 pub use child::build_child;
 pub use component::{component, imports};
 /// How to start the builder: program and arguments that end in [`build_child`].

@@ -5,6 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use iottly_manifest::Manifest;
 
+use crate::section;
+
 /// The script that everything starts from.
 pub(crate) const MAIN: &str = "main.js";
 /// What the firmware says about itself.
@@ -63,13 +65,14 @@ impl Source {
 
     /// Sections by name and text, in the order they are put together: `global`, `init`, `loop`, then the handlers.
     ///
-    /// They share one scope; errors name the section and the line in it.
+    /// They share one scope; errors name the section and the line in it. The handler of a command whose name no function can have
+    /// is put into the table `commands`, so that every good name can be built and none hides a name of the platform.
     #[must_use]
     pub fn sections<'a>(sections: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let (mut script, mut starts, mut line) = (String::new(), Vec::new(), 1);
         for (name, text) in sections {
             starts.push((name.to_owned(), line));
-            script.push_str(text);
+            script.push_str(&section::handler(name, text));
             script.push('\n');
             line += text.matches('\n').count() + 1;
         }

@@ -63,6 +63,32 @@ fn a_missing_module_is_named_and_nothing_outside_is_read() {
 }
 
 #[test]
+fn an_import_does_not_tell_which_files_exist() {
+    let outside = tempfile::tempdir().unwrap();
+    let there = outside.path().join("there.js");
+    std::fs::write(&there, "export const secret = 1;").unwrap();
+    let answer = |path: &std::path::Path, script: &str| {
+        let path = path.display().to_string();
+        refused(&Source::script(script.replace("PATH", &path))).replace(&path, "PATH")
+    };
+    for script in [
+        "import x from 'PATH';",
+        "import x from '../../../../../../../..PATH';",
+        "import '/etc/passwd'; import 'PATH';",
+        "export * from 'PATH';",
+        "await import('PATH');",
+        "try { await import('PATH'); } catch (error) { throw new Error('told: ' + error.message); }",
+        "try { await eval('import(\\'PATH\\')'); } catch (error) { throw new Error('told: ' + error.message); }",
+    ] {
+        let (found, missing) = (answer(&there, script), answer(&outside.path().join("other.js"), script));
+        assert_eq!(found, missing, "{script}");
+        assert!(!found.contains("secret") && !found.contains("not under module root"), "{found}");
+    }
+    let text = refused(&Source::script("import x from '/etc/passwd';"));
+    assert!(text.contains("an import names nothing in the firmware"), "{text}");
+}
+
+#[test]
 fn the_device_cannot_be_asked_at_the_top_level() {
     for script in ["\nsend_msg({});", "\nDate.now();", "\nMath.random();"] {
         let text = refused(&Source::script(script));

@@ -8,9 +8,10 @@ use iottly_builder::{BuildError, BuilderProgram, Source};
 use iottly_cloud::model::Snippet;
 use iottly_cloud::rollout::{BuildFailure, Builder};
 use iottly_manifest::{Interface, Manifest};
-use iottly_sandbox::CompilerProgram;
+use iottly_sandbox::{CompilerProgram, Confinement};
 
 use crate::build::SCRIPT_DEADLINES;
+use crate::scratch;
 
 /// Hidden command of the firmware compiler.
 pub(crate) const COMPILE: &str = "__compile";
@@ -20,9 +21,12 @@ pub(crate) const BUILD_JS: &str = "__build-js";
 /// How to build code for releases.
 pub(crate) fn cloud_builder() -> anyhow::Result<Builder> {
     let program = builder()?;
+    if Confinement::here().landlock == 0 {
+        tracing::warn!("this kernel has no Landlock; the script builder's process is confined by its other bounds only");
+    }
     let build = move |snippets: &[Snippet]| {
         let source = Source::sections(snippets.iter().map(|snippet| (snippet.name.as_str(), snippet.code.as_str())));
-        iottly_builder::build_within(&program, &source, SCRIPT_DEADLINES).map_err(failure)
+        iottly_builder::build_in(&scratch::folder(), &program, &source, SCRIPT_DEADLINES).map_err(failure)
     };
     Ok(Builder { version: iottly_builder::version(), build: Arc::new(build), imports: Arc::new(capabilities) })
 }

@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use crate::say::say;
+
 /// Why a command ends with another code than 0.
 pub(crate) enum Failure {
     /// Something that should have worked did not: 1.
@@ -36,19 +38,19 @@ pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            eprintln!("iottly: {error:#}");
+            say(&format!("iottly: {error:#}"));
             ExitCode::from(1)
         }
         Err(Failure::Invalid(reason)) => {
-            eprintln!("iottly: {reason}");
+            say(&format!("iottly: {reason}"));
             ExitCode::from(2)
         }
         Err(Failure::NotAuthorised(reason)) => {
-            eprintln!("iottly: {reason}");
+            say(&format!("iottly: {reason}"));
             ExitCode::from(3)
         }
         Err(Failure::NotFound(reason)) => {
-            eprintln!("iottly: {reason}");
+            say(&format!("iottly: {reason}"));
             ExitCode::from(4)
         }
     }

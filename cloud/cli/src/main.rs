@@ -16,7 +16,10 @@ mod push;
 mod release;
 mod remote;
 mod run;
+mod say;
+mod scratch;
 mod serve;
+mod version;
 mod webhook;
 
 use std::process::ExitCode;
@@ -27,6 +30,8 @@ use exit::Failure;
 
 #[derive(Parser)]
 #[command(name = "iottly", version, about = "An IoT platform: cloud, devices and firmware", max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not authorised, 4 not found.
+`iottly --version --verbose` shows the engine and how children are confined on this machine.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -73,12 +78,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if version::is_asked(std::env::args_os().skip(1)) {
+        return exit::report(version::print());
+    }
     match Cli::parse().command {
         // The children limit their whole process: nothing may have started before them.
         Command::Compile => iottly_sandbox::compile_child(),
         Command::BuildJs => iottly_builder::build_child(),
-        Command::Demo(options) => exit::report(private_main(demo::run(options))),
-        Command::Serve(options) => exit::report(private_main(serve::run(options))),
+        Command::Demo(options) => exit::report(private_main(with_descriptors(demo::run(options)))),
+        Command::Serve(options) => exit::report(private_main(with_descriptors(serve::run(options)))),
         Command::Provision(options) => exit::report(private_main(provision::run(options))),
         Command::Backup(options) => exit::report(private_main(backup::backup(options))),
         Command::Restore(options) => exit::report(private_main(backup::restore(options))),
@@ -93,6 +101,12 @@ fn main() -> ExitCode {
         Command::Webhook(options) => exit::report(webhook::run(&options)),
         Command::Run(options) => exit::report(async_main(run::run(options))),
     }
+}
+
+/// Takes as many open files as the system lets this process have, then does its work.
+async fn with_descriptors<T>(work: impl Future<Output = T>) -> T {
+    iottly_sandbox::raise_descriptor_limit();
+    work.await
 }
 
 /// As [`async_main`], for commands whose files hold what is nobody else's business: other users get no rights to them.

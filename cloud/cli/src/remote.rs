@@ -1,15 +1,17 @@
 //! The REST API of a cloud, as the commands ask it.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use iottly_protocol::{GroupId, ProjectId};
+use iottly_protocol::proxy::is_direct;
+use iottly_protocol::{GroupId, IdError, ProjectId};
 use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::Response;
-use ureq::{Body, RequestBuilder};
+use ureq::{Body, Proxy, RequestBuilder};
 
 use crate::exit::Failure;
 
@@ -20,13 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Args)]
 pub(crate) struct Remote {
     /// Address of the cloud
-    #[arg(long, env = "IOTTLY_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, env = "IOTTLY_URL", value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = trimmed)]
     url: String,
     /// Token of the project
-    #[arg(long, env = "IOTTLY_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, env = "IOTTLY_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = trimmed)]
     token: String,
     /// The project
-    #[arg(long, env = "IOTTLY_PROJECT", value_name = "ID")]
+    #[arg(long, env = "IOTTLY_PROJECT", value_name = "ID", value_parser = project)]
     project: ProjectId,
 }
 
@@ -42,16 +44,31 @@ pub(crate) struct Group {
 pub(crate) struct Api {
     agent: ureq::Agent,
     base: String,
-    authorization: String,
+    /// None when no token looks like this.
+    authorization: Option<String>,
+    /// Which proxy requests take, for people.
+    through: String,
+}
+
+/// A value without the line ends and spaces that files and shells leave at its ends.
+fn trimmed(text: &str) -> Result<String, Infallible> {
+    Ok(text.trim().to_owned())
+}
+
+fn project(text: &str) -> Result<ProjectId, IdError> {
+    text.trim().parse()
 }
 
 impl Api {
     pub(crate) fn new(remote: &Remote) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+        let proxy = if is_direct(&remote.url) { None } else { Proxy::try_from_env() };
+        let through = proxy.as_ref().map(|proxy| format!(" through the proxy {}:{}", proxy.host(), proxy.port()));
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).proxy(proxy);
         Self {
+            through: through.unwrap_or_default(),
             agent: config.build().new_agent(),
             base: format!("{}/v1.0/project/{}", remote.url.trim_end_matches('/'), remote.project),
-            authorization: format!("Bearer {}", remote.token),
+            authorization: remote.token.bytes().all(|byte| byte.is_ascii_graphic()).then(|| format!("Bearer {}", remote.token)),
         }
     }
 
@@ -61,8 +78,8 @@ impl Api {
     /// As the answer's status says, see [`Failure`].
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.base);
-        let answer = self.agent.get(&url).header("Authorization", &self.authorization).call();
-        read(&url, answer)
+        let answer = self.agent.get(&url).header("Authorization", self.authorization()?).call();
+        self.read(&url, answer)
     }
 
     /// Sends JSON to a path below the project.
@@ -79,8 +96,8 @@ impl Api {
     /// As the answer's status says, see [`Failure`].
     pub(crate) fn send(&self, path: &str, kind: &str, body: &[u8]) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.base);
-        let request: RequestBuilder<_> = self.agent.post(&url).header("Authorization", &self.authorization);
-        read(&url, request.header("Content-Type", kind).send(body))
+        let request: RequestBuilder<_> = self.agent.post(&url).header("Authorization", self.authorization()?);
+        self.read(&url, request.header("Content-Type", kind).send(body))
     }
 
     /// Deletes what lies at a path below the project.
@@ -89,8 +106,18 @@ impl Api {
     /// As the answer's status says, see [`Failure`].
     pub(crate) fn delete(&self, path: &str) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.base);
-        let answer = self.agent.delete(&url).header("Authorization", &self.authorization).call();
-        read(&url, answer)
+        let answer = self.agent.delete(&url).header("Authorization", self.authorization()?).call();
+        self.read(&url, answer)
+    }
+
+    fn authorization(&self) -> Result<&str, Failure> {
+        let wrong =
+            "the token (--token or IOTTLY_TOKEN) is empty or holds characters that no token has: spaces, line ends, controls";
+        self.authorization.as_deref().filter(|text| *text != "Bearer ").ok_or_else(|| Failure::Invalid(wrong.to_owned()))
+    }
+
+    fn read(&self, url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Value, Failure> {
+        read(answer.with_context(|| format!("cannot reach {url}{}", self.through))?, url)
     }
 
     /// A group by its name or id.
@@ -105,8 +132,7 @@ impl Api {
     }
 }
 
-fn read(url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Value, Failure> {
-    let mut answer = answer.with_context(|| format!("cannot reach {url}"))?;
+fn read(mut answer: Response<Body>, url: &str) -> Result<Value, Failure> {
     let status = answer.status().as_u16();
     let text = answer.body_mut().read_to_string().with_context(|| format!("{url} breaks off"))?;
     let body: Value = serde_json::from_str(&text).unwrap_or_default();

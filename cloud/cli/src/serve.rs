@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::children;
 use crate::listen::{self, Stop};
+use crate::scratch;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -108,6 +109,7 @@ fn config(options: &Options) -> anyhow::Result<CloudConfig> {
     config.webhooks.allow.clone_from(&options.webhook_allow);
     config.webhooks.https_only = options.webhook_https_only;
     config.webhooks.seal_key.clone_from(&options.seal_key);
+    scratch::use_data_folder(&options.data)?;
     config.builder = Some(children::cloud_builder()?);
     config.https = options.behind_https || options.tls_cert.is_some();
     Ok(config)

@@ -117,13 +117,41 @@ fn what_is_missing_or_wrong_is_named() {
 }
 
 #[test]
-fn check_warns_of_what_goes_wrong_at_the_start() {
+fn check_ends_with_what_a_trial_would_decide() {
     let dir = script("function init() { send_msg({ up: true }); }\nfunction loop() { null.x; }\n");
     let (code, out, err) = iottly_in(dir.path(), &["check"]);
-    assert_eq!((code, out.as_str()), (Some(0), ""), "{err}");
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
     assert!(err.contains(r#"would send {"up":true}"#), "{err}");
     assert!(err.contains("warning: loop:") && err.contains("main.js:2"), "{err}");
-    assert_eq!(iottly_in(dir.path(), &["check", "--strict"]).0, Some(1));
+    assert!(err.contains("iottly: a device would not keep a: loop failed 3 times in a row"), "{err}");
+    for (bad, reason) in [
+        ("function loop() { const t = readTemperature(); send_msg({ t }); }", "readTemperature is not defined"),
+        ("function init() { throw new Error('no sensor'); }", "init: failed: Error: no sensor"),
+        ("function init() { setInterval(() => missing(), 300); }", "events failed 3 times in a row"),
+        (
+            "function init() { setTimeout(() => missing(), 300); } function loop() { return 60000; }",
+            "events failed 1 times in a row",
+        ),
+        ("function loop() {} function health() { return 'the sensor is silent'; }", "health: failed: the sensor is silent"),
+        ("function loop() { for (;;) {} }", "trap time-budget"),
+    ] {
+        fs::write(dir.path().join("main.js"), bad).expect("write");
+        let (code, _, err) = iottly_in(dir.path(), &["check"]);
+        assert_eq!(code, Some(1), "{bad}: {err}");
+        assert!(err.contains(reason), "{bad}: {err}");
+    }
+    // It settles down, has no loop, or does nothing for hours: none of that is a fault.
+    for good in [
+        "let n = 0; function loop() { n += 1; if (n === 1) missing(); return 60000; }",
+        "function set(command) { missing(); }",
+        "function init() { setInterval(() => log('here'), 3600000); }",
+    ] {
+        fs::write(dir.path().join("main.js"), good).expect("write");
+        let (code, _, err) = iottly_in(dir.path(), &["check"]);
+        assert_eq!(code, Some(0), "{good}: {err}");
+    }
+    fs::write(dir.path().join("main.js"), "let n = 0; function loop() { n += 1; if (n === 1) missing(); }").expect("write");
+    assert_eq!(iottly_in(dir.path(), &["check", "--strict"]).0, Some(1), "a warning");
     fs::write(dir.path().join("main.js"), "function loop() {}\n").expect("write");
     let (code, _, err) = iottly_in(dir.path(), &["check", "--strict"]);
     assert_eq!(code, Some(0), "{err}");

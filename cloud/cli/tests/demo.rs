@@ -22,6 +22,35 @@ fn devices(ready: &Value) -> Vec<String> {
 }
 
 #[test]
+fn a_demo_needs_neither_a_proxy_nor_a_writable_tmp() {
+    let data = tempfile::tempdir().expect("folder");
+    let mut command = Command::new(IOTTLY);
+    command
+        .args(["demo", "--json", "--devices", "1", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data"])
+        .arg(data.path());
+    command.env("TMPDIR", "/nonexistent");
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        command.env(name, "http://127.0.0.1:9");
+    }
+    let (process, ready) = Process::start_until_ready("the demo", &mut command);
+    let field = |name: &str| ready[name].as_str().expect("field").to_owned();
+    let api = Api::new(&field("http"), &field("token"), &field("project_id"));
+    let project = format!("/project/{}", api.project);
+    let (status, saved) = api.post(&format!("{project}/branches/main/revisions"), &json!({"message": "first"}));
+    assert_eq!(status, 200, "{saved}");
+    let (_, groups) = api.get(&format!("{project}/deploymentgroups"));
+    let group = groups["deployment_groups"][0]["id"].as_str().expect("a group").to_owned();
+    let (status, begun) = api.post(&format!("{project}/deploymentgroups/{group}/flashfw"), &json!({}));
+    assert_eq!(status, 200, "{begun}");
+    let rollout = begun["rollout"].as_str().expect("a rollout").to_owned();
+    wait_for("the release to be committed", || {
+        let (_, state) = api.get(&format!("{project}/rollouts/{rollout}"));
+        (state["status"] == "deployed").then_some(())
+    });
+    process.terminate();
+}
+
+#[test]
 fn one_message_and_one_command_go_the_whole_way() {
     let (process, ready, api) = start(&[]);
     let ids = devices(&ready);

@@ -78,6 +78,14 @@ impl Bench {
         })
     }
 
+    /// Descriptions of the warnings about a trial in the device's history.
+    fn warnings(&self, warning: &str) -> Vec<String> {
+        let history = self.device.history();
+        let about = history.iter().map(|message| &message["payload"]["process"]);
+        let about = about.filter(|process| process["function"] == "trial" && process["status"]["warning"] == warning);
+        about.map(|process| process["description"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
     fn says(&self, what: &str, times: usize) {
         wait_for(&format!("{times} x {what}"), || {
             let history = self.device.history();
@@ -114,6 +122,35 @@ fn a_release_is_committed_a_bad_one_goes_back_and_a_forged_one_is_refused() {
     assert_ne!(first, third);
     bench.told("committed", 2);
     bench.says("third", 1);
+}
+
+#[test]
+fn a_release_that_does_not_work_is_taken_back_although_it_never_crashes() {
+    let bench = Bench::new();
+    let _cloud = bench.cloud.start();
+    let _agent = bench.device.start();
+    bench.says("factory", 1);
+    let broken = [
+        "function loop() { const t = readTemperature(); send_msg({ t }); }",
+        "function init() { setInterval(() => missing(), 200); }",
+        "function loop() { throw new Fault('io', 'no sensor'); } function health() {}",
+    ];
+    for (times, script) in (1..).zip(broken) {
+        bench.release(script, &[]);
+        let updates = bench.told("rolled_back", times);
+        assert!(updates.iter().all(|update| update["state"] == "rolled_back" && update["reason"] == "unhealthy"), "{updates:?}");
+        bench.says("factory", 1 + times);
+    }
+    let warnings = bench.warnings("not working");
+    assert!(warnings.iter().any(|text| text.contains("readTemperature is not defined")), "{warnings:?}");
+
+    // What fails at first and then works is kept, and so is a firmware that says nothing any more; its owner is warned.
+    bench.release("let n = 0; function loop() { if (n++ < 3) missing(); send_msg({ runs: 'late' }); return 100; }", &[]);
+    bench.told("committed", 1);
+    bench.says("late", 20);
+    bench.release("function loop() { return 200; }", &[]);
+    bench.told("committed", 2);
+    wait_for("the warning", || (!bench.warnings("sends no messages").is_empty()).then_some(()));
 }
 
 #[test]

@@ -40,11 +40,11 @@ fn crates_depend_only_as_designed() {
         ("iottly-boards", &[]),
         ("iottly-manifest", &[]),
         ("iottly-firmware", &[]),
-        ("iottly-sandbox", &["iottly-boards", "iottly-child", "iottly-manifest"]),
+        ("iottly-sandbox", &["iottly-boards", "iottly-child", "iottly-manifest", "iottly-protocol"]),
         ("iottly-update", &["iottly-protocol"]),
         ("iottly-agent", &["iottly-sandbox", "iottly-boards", "iottly-protocol", "iottly-update"]),
         ("iottly-child", &[]),
-        ("iottly-builder", &["iottly-child", "iottly-manifest"]),
+        ("iottly-builder", &["iottly-child", "iottly-manifest", "iottly-protocol"]),
         ("iottly-filter", &["iottly-protocol"]),
         ("iottly-cloud", &["iottly-protocol", "iottly-builder", "iottly-filter"]),
         (

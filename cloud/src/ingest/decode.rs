@@ -1,9 +1,7 @@
 //! From the bytes of a publish to validated uploads. Pure; every refusal names what is wrong.
 
-use iottly_protocol::limits::{
-    BATCH_RECORDS, MAX_CHANNEL_BYTES, MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES, MAX_RECORD_BYTES, MAX_STREAMS, MAX_TEXT_BYTES, clip,
-    depth_within,
-};
+use iottly_protocol::limits::{BATCH_RECORDS, MAX_RECORD_BYTES, MAX_STREAMS, MAX_TEXT_BYTES, clip};
+use iottly_protocol::payload;
 use iottly_protocol::release::DeviceFacts;
 use iottly_protocol::{Batch, FirmwareReport, Gap, Hello, Message, Record, Report, StreamId, Up, UpdateReport};
 use serde_json::value::RawValue;
@@ -100,26 +98,12 @@ fn decode_record(raw: &RawValue) -> Result<Entry, String> {
 
 fn check_message(message: Message<'_>) -> Result<Entry, String> {
     let at = check_time(message.at_ms)?;
-    let text = message.payload.get();
-    if text.len() > MAX_PAYLOAD_BYTES {
-        return Err(format!("payload of {} bytes is over the limit of {MAX_PAYLOAD_BYTES}", text.len()));
-    }
-    if !depth_within(text, MAX_JSON_DEPTH) {
-        return Err(format!("payload is nested deeper than {MAX_JSON_DEPTH}"));
-    }
+    let payload = payload::accept_raw(message.payload).map_err(|error| error.to_string())?;
     if let Some(channel) = &message.channel {
-        if channel.len() > MAX_CHANNEL_BYTES {
-            return Err(format!("channel of {} bytes is over the limit of {MAX_CHANNEL_BYTES}", channel.len()));
-        }
-        if channel.chars().any(char::is_control) {
-            return Err("channel holds a control character".into());
-        }
-    }
-    if may_be_unreadable(text) {
-        serde_json::from_str::<serde_json::Value>(text).map_err(|error| format!("payload: {error}"))?;
+        payload::check_channel(channel).map_err(|error| error.to_string())?;
     }
     let channel = message.channel.map(std::borrow::Cow::into_owned);
-    Ok(Entry::Message { kind: message.kind, at, channel, payload: message.payload.to_owned() })
+    Ok(Entry::Message { kind: message.kind, at, channel, payload })
 }
 
 fn check_firmware(mut report: FirmwareReport) -> Result<Entry, String> {
@@ -167,33 +151,13 @@ fn clipped(text: String) -> String {
     if text.len() <= MAX_TEXT_BYTES { text } else { clip(&text, MAX_TEXT_BYTES).to_owned() }
 }
 
-/// Says whether JSON that passed as raw text could still fail to become a value: lone surrogates and numbers out of range
-/// hide behind `\u`, exponents and very long digit runs. Everything else is spared a second reading.
-fn may_be_unreadable(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let mut digits = 0usize;
-    for (index, byte) in bytes.iter().enumerate() {
-        if byte.is_ascii_digit() {
-            digits += 1;
-            continue;
-        }
-        let suspicious = match byte {
-            b'e' | b'E' => digits > 0,
-            b'u' => index > 0 && bytes[index - 1] == b'\\',
-            _ => false,
-        };
-        if suspicious || digits > 300 {
-            return true;
-        }
-        digits = 0;
-    }
-    digits > 300
-}
-
 #[cfg(test)]
 mod tests {
     use iottly_protocol::encode_batch;
     use proptest::prelude::*;
+
+    use iottly_protocol::limits::{MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES};
+    use iottly_protocol::payload::{Bounds, accept_object, check_channel};
 
     use super::*;
 
@@ -224,13 +188,13 @@ mod tests {
         let long = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES));
         let channel = |name: &str| format!(r#"{{"message":{{"type":"userdefined","at_ms":1,"channel":{name},"payload":1}}}}"#);
         let cases = [
-            (message(&deep), "nested deeper than 32"),
-            (message(&long), "over the limit"),
-            (message(r#"{"a":"\ud800"}"#), "payload: "),
-            (message("1e999"), "payload: number out of range"),
-            (message(&"9".repeat(400)), "payload: number out of range"),
-            (channel(&format!("\"{}\"", "c".repeat(129))), "channel of 129 bytes"),
+            (message(&deep), "nests 33 levels deep, the limit is 32"),
+            (message(&long), "bytes, the limit is 1048576"),
+            (message("1e999"), "not valid JSON: number out of range"),
+            (message(&"9".repeat(400)), "not valid JSON: number out of range"),
+            (channel(&format!("\"{}\"", "c".repeat(129))), "name has 129 bytes"),
             (channel(r#""a\nb""#), "control character"),
+            (channel("\"\""), "name is empty"),
             (r#"{"message":{"type":"userdefined","at_ms":-1,"payload":1}}"#.into(), "record: "),
             (r#"{"message":{"type":"userdefined","at_ms":18446744073709551615,"payload":1}}"#.into(), "at_ms"),
             (r#"{"message":{"type":"other","at_ms":1,"payload":1}}"#.into(), "record: "),
@@ -270,7 +234,61 @@ mod tests {
         }
     }
 
+    /// What a device does with a message that its firmware sends: checks it, makes it a record, puts that into a batch.
+    fn sent(payload: &str, channel: Option<&str>) -> Option<(String, Result<Entry, String>)> {
+        let payload = accept_object(payload, Bounds::WIRE).ok()?;
+        channel.map(check_channel).transpose().ok()?;
+        let raw: &RawValue = serde_json::from_str(&payload).expect("accepted is JSON");
+        let channel = channel.map(std::borrow::Cow::Borrowed);
+        let kind = iottly_protocol::MessageKind::UserDefined;
+        let record = Record::Message(Message { kind, at_ms: 1, at_error_ms: None, channel, payload: raw }).encode();
+        Some((payload.trim().to_owned(), one(std::str::from_utf8(&record).expect("JSON is text"))))
+    }
+
+    #[test]
+    fn what_a_device_accepts_at_the_limits_is_taken() {
+        let wide = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_PAYLOAD_BYTES - 8));
+        let quotes = format!("{{\"a\":\"{}\"}}", "\\\"".repeat((MAX_PAYLOAD_BYTES - 8) / 2));
+        let deep = format!("{}1{}", "{\"a\":".repeat(MAX_JSON_DEPTH), "}".repeat(MAX_JSON_DEPTH));
+        let channel = "\"\\".repeat(64);
+        for payload in [&wide, &quotes, &deep, r#"{"a":"boiler \ud83d"}"#, r#"{"\u0000":1,"\u0000":1e308}"#] {
+            for channel in [None, Some(channel.as_str())] {
+                let (payload, taken) = sent(payload, channel).expect("the device accepts it");
+                let Ok(Entry::Message { payload: stored, .. }) = taken else { panic!("refused: {taken:?}") };
+                assert_eq!(stored.get(), payload);
+            }
+        }
+    }
+
     proptest! {
+        /// Accepted on the device is accepted here, and stored as the device has it.
+        #[test]
+        fn what_a_device_accepts_is_taken(
+            text in r#"\s?\{("[a\u{0}-\u{20}\\ud83dD5🔥"]{0,12}":?)?[\[\]{}",:\\ud83dD5bnft0-9eE.+\- 🔥]{0,60}\}\s?"#,
+            channel in proptest::option::of(r#"[a-c"\\\u{0}-\u{20}🔥]{0,6}"#),
+        ) {
+            if let Some((payload, taken)) = sent(&text, channel.as_deref()) {
+                let Ok(Entry::Message { payload: stored, channel: name, .. }) = taken else { panic!("{payload}: {taken:?}") };
+                prop_assert_eq!(stored.get(), payload);
+                prop_assert_eq!(name, channel);
+            }
+        }
+
+        /// The same with texts that are JSON by construction: every character, every half of a pair, any number.
+        #[test]
+        fn any_value_that_a_device_accepts_is_taken(
+            units in proptest::collection::vec(any::<u16>(), 0..30),
+            number in r"-?[1-9][0-9]{0,5}(\.[0-9]{1,4})?([eE][+\-]?[0-9]{1,3})?",
+            nested in 0usize..40,
+        ) {
+            let text: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            let value = format!("{}{number}{}", "[".repeat(nested), "]".repeat(nested));
+            if let Some((payload, taken)) = sent(&format!("{{\"{text}\":{value},\"{text}\":\"{text}\"}}"), None) {
+                let Ok(Entry::Message { payload: stored, .. }) = taken else { panic!("{payload}: {taken:?}") };
+                prop_assert_eq!(stored.get(), payload);
+            }
+        }
+
         /// No bytes make the decoder panic, and what passes as a payload can be read as a value later.
         #[test]
         fn anything_may_arrive(text in r#"[\[\]{}",:\\ue0-9.+\-a-fDd ]{0,40}"#) {

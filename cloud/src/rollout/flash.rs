@@ -63,6 +63,9 @@ pub enum FlashError {
     /// The code or the component is at fault.
     #[error("{0}")]
     Code(String),
+    /// The cloud's own builder did not come through; the code may be fine.
+    #[error("the cloud cannot build code now: {0}")]
+    BuilderDown(String),
     /// A component that cannot be read at all.
     #[error("the component cannot be read")]
     Unreadable,
@@ -93,7 +96,7 @@ impl From<BuildFailure> for FlashError {
     fn from(failure: BuildFailure) -> Self {
         match failure {
             BuildFailure::Code(reason) => Self::Code(reason),
-            builder @ BuildFailure::Builder(_) => Self::Failed(builder.to_string()),
+            BuildFailure::Builder(reason) => Self::BuilderDown(reason),
         }
     }
 }

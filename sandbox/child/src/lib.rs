@@ -5,9 +5,15 @@
 //! first binds itself to limits ([`confine`]) and says through its exit code whose fault a failure is.
 
 mod confine;
+mod descriptors;
+mod landlock;
+mod probe;
 mod run;
+mod seccomp;
 
-pub use confine::{Bounds, confine};
+pub use confine::{Bounds, Confinement, confine, enclose};
+pub use descriptors::{descriptor_limit, raise_descriptor_limit};
+pub use probe::{PROBE_VAR, probe};
 pub use run::{Job, Outcome, Program, RunError, run};
 
 /// Exit code of a child whose input is at fault; standard error holds the reason.

@@ -8,6 +8,7 @@ use wasmtime::component::Component;
 
 use super::key::Key;
 use crate::Runtime;
+use crate::trap::of_system;
 
 const MAX_FILES: usize = 16;
 const MAX_BYTES: u64 = 256 << 20;
@@ -21,6 +22,8 @@ pub(super) fn find(dir: &Path, key: &Key, name: &str, runtime: &Runtime) -> io::
         match checked(&path, key, name, seal) {
             Ok(true) => match map(&path, runtime) {
                 Ok(component) => return Ok(Some(component)),
+                // No memory or no mapping left: the file is good, and compiling it again would need more.
+                Err(error) if of_system(&error).is_some() => return Err(io::Error::other(format!("{error:#}"))),
                 Err(error) => tracing::warn!(path = %path.display(), "compiled firmware does not load: {error:#}"),
             },
             Ok(false) => tracing::warn!(path = %path.display(), "compiled firmware has a wrong seal"),

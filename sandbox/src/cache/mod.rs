@@ -11,7 +11,9 @@ use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
+use iottly_child::Confinement;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
@@ -37,6 +39,7 @@ impl Cache {
     /// # Errors
     /// [`LoadError::Cache`] when the directory cannot be used or belongs to another user.
     pub fn open(dir: impl Into<PathBuf>, compiler: CompilerProgram) -> Result<Self, LoadError> {
+        tell_of_confinement();
         let dir = dir.into();
         let failed = |source| LoadError::Cache { path: dir.clone(), source };
         own(&dir).map_err(failed)?;
@@ -76,6 +79,16 @@ impl Cache {
         let code = compile(&self.compiler, runtime.backend(), wasm, &self.dir)?;
         let path = entry::keep(&self.dir, &self.key, name, code).map_err(failed)?;
         entry::map(&path, runtime).map_err(|error| LoadError::Cache { path, source: io::Error::other(format!("{error:#}")) })
+    }
+}
+
+/// Says once in a process's life that the kernel lacks what confines the compiler best.
+fn tell_of_confinement() {
+    static TOLD: Once = Once::new();
+    if Confinement::here().landlock == 0 {
+        TOLD.call_once(|| {
+            tracing::warn!("this kernel has no Landlock; the compiler's process is confined by its other bounds only")
+        });
     }
 }
 

@@ -1,14 +1,15 @@
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
-use iottly_child::{BAD_INPUT, Bounds, WRONG_CHILD, confine};
+use iottly_child::{BAD_INPUT, Bounds, PROBE_VAR, WRONG_CHILD, confine, probe};
 
 use super::ENGINE_VAR;
 use crate::cache::MAX_WASM_BYTES;
 use crate::engine::{self, Backend};
 
 /// A script firmware needs 56 MiB; large generated code several times that.
-const BOUNDS: Bounds = Bounds { cpu_s: 90, data_bytes: 384 << 20, file_bytes: 256 << 20 };
+/// Input and output are open when it starts, and the cache's folder holds the key that vouches for compiled code: so no folder at all.
+const BOUNDS: Bounds<'static> = Bounds { cpu_s: 90, data_bytes: 384 << 20, file_bytes: 256 << 20, folder: None };
 
 /// The compile child's whole life: a component on standard input, machine code on standard output, reasons on standard error.
 ///
@@ -18,7 +19,8 @@ pub fn compile_child() -> ExitCode {
     match work() {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, reason)) => {
-            eprintln!("{reason}");
+            // A parent that went away does not read it either.
+            let _ = writeln!(std::io::stderr(), "{reason}");
             ExitCode::from(code)
         }
     }
@@ -26,12 +28,15 @@ pub fn compile_child() -> ExitCode {
 
 fn work() -> Result<(), (u8, String)> {
     const FAILED: u8 = 70;
+    confine(BOUNDS).map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
+    if std::env::var_os(PROBE_VAR).is_some() {
+        return std::io::stdout().write_all(probe().as_bytes()).map_err(|error| (FAILED, error.to_string()));
+    }
     let wanted = std::env::var(ENGINE_VAR).unwrap_or_default();
     let backend = Backend::ALL
         .into_iter()
         .find(|backend| engine::id(*backend) == wanted)
         .ok_or_else(|| (WRONG_CHILD, format!("it compiles for {:?}, wanted is {wanted:?}", Backend::ALL.map(engine::id))))?;
-    confine(BOUNDS).map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
     let mut wasm = Vec::new();
     let limit = MAX_WASM_BYTES as u64 + 1;
     std::io::stdin()

@@ -11,8 +11,12 @@ pub(super) enum Silent {
 }
 
 /// Puts a device that was opened on its own thread.
-pub(super) fn start<D: Send + 'static>(device: D) -> Result<Worker<D>, Fault> {
-    Worker::start(device).map_err(|error| Fault::Io(format!("no thread for the device: {error}")))
+pub(super) fn start<D: Send + 'static>(guest: &mut Guest, device: D) -> Result<Worker<D>, Fault> {
+    Worker::start(device).map_err(|error| {
+        let reason = format!("no thread for the device: {error}");
+        guest.device_failure = Some(reason.clone());
+        Fault::Io(reason)
+    })
 }
 
 /// Runs `job` on a device, within the time of one transaction and what is left of the call's.

@@ -37,7 +37,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     i2c.func_wrap("open", |store: Store<'_>, (label,): (WasmStr,)| {
         answer(store, |store| {
             let (board, label) = granted(store, Interface::I2c, &label)?;
-            let bus = bus::start(board.i2c(&label).map_err(Fault::from)?)?;
+            let bus = bus::start(store.data_mut(), board.i2c(&label).map_err(Fault::from)?)?;
             hold(store, Bus(bus))
         })
     })?;

@@ -40,7 +40,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     spi.func_wrap("open", |store: Store<'_>, (label,): (WasmStr,)| {
         answer(store, |store| {
             let (board, label) = granted(store, Interface::Spi, &label)?;
-            let device = bus::start(board.spi(&label).map_err(Fault::from)?)?;
+            let device = bus::start(store.data_mut(), board.spi(&label).map_err(Fault::from)?)?;
             hold(store, Device(device))
         })
     })?;

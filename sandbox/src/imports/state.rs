@@ -61,7 +61,7 @@ fn change(guest: &mut Guest, key: &str, value: Option<Vec<u8>>) -> Result<(), Ha
     if guest.state_quota.take(guest.started.elapsed()).is_none() {
         return Err(Fault::Limit(format!("more than {} changes of the state a second", guest.limits.state_sets_per_s)).into());
     }
-    guest.in_host(|guest| kept(guest)?.set(key, value))?;
+    guest.in_storage(|guest| kept(guest)?.set(key, value))?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 use wasmtime::component::{Linker, WasmStr};
 
-use super::call::{Halt, Store, answer, name};
+use super::call::{Halt, Store, answer};
 use crate::bindings::telemetry::Durability;
 use crate::guest::Guest;
 use crate::{Fault, Outgoing, payload};
@@ -24,19 +24,23 @@ fn send(store: &mut Store<'_>, args: &Args) -> Result<(), Halt> {
     if guest.send_bytes.take_many(now, bytes).is_none() {
         return Err(Fault::Limit(format!("more than {} bytes of messages a second", guest.limits.send_bytes_per_s)).into());
     }
-    Ok(guest.in_host(|guest| guest.host.send(message))?)
+    Ok(guest.in_storage(|guest| guest.host.send(message))?)
 }
 
 /// Checks while the text still lies in the firmware's memory; only what passes is copied.
 fn outgoing(store: &Store<'_>, (payload, channel, durability): &Args) -> Result<Outgoing, Halt> {
     let limits = &store.data().limits;
     let text = payload.to_str(store)?;
-    payload::check(&text, limits)?;
-    let channel = channel.as_ref().map(|channel| name(store, "channel's name", channel, limits.channel_bytes)).transpose()?;
+    let payload = payload::check(&text, limits)?.into_owned();
+    let channel = channel.as_ref().map(|channel| channel.to_str(store)).transpose()?;
+    if let Some(channel) = &channel {
+        payload::channel(channel, limits)?;
+    }
+    let channel = channel.map(std::borrow::Cow::into_owned);
     if let (Some(channel), Some(allowed)) = (&channel, &store.data().profile.manifest.capabilities.channels)
         && !allowed.contains(channel)
     {
         return Err(Fault::Denied(format!("channel {channel:?}: the firmware's manifest does not ask for it")).into());
     }
-    Ok(Outgoing { channel, payload: text.into_owned(), durable: matches!(durability, Durability::Durable) })
+    Ok(Outgoing { channel, payload, durable: matches!(durability, Durability::Durable) })
 }

@@ -31,7 +31,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     uart.func_wrap("open", |store: Store<'_>, (label, settings): (WasmStr, wit::Settings)| {
         answer(store, |store| {
             let (board, label) = granted(store, Interface::Uart, &label)?;
-            let worker = bus::start(board.uart(&label, settings.into()).map_err(Fault::from)?)?;
+            let worker = bus::start(store.data_mut(), board.uart(&label, settings.into()).map_err(Fault::from)?)?;
             hold(store, Port { worker, watch: None })
         })
     })?;

@@ -119,6 +119,8 @@ pub(crate) struct Seen {
     pub(crate) lines: Vec<(Level, String)>,
     pub(crate) refuse: Option<Fault>,
     pub(crate) delay: std::time::Duration,
+    /// Processor time that each log line costs the host.
+    pub(crate) work: std::time::Duration,
     pub(crate) board: Option<VirtualBoard>,
     pub(crate) state: Option<MemoryState>,
     pub(crate) refused_labels: Vec<String>,
@@ -143,7 +145,12 @@ impl Host for Recorder {
     }
 
     fn log(&mut self, level: Level, text: &str) {
-        self.seen().lines.push((level, text.to_owned()));
+        let mut seen = self.seen();
+        let began = std::time::Instant::now();
+        while began.elapsed() < seen.work {
+            std::hint::spin_loop();
+        }
+        seen.lines.push((level, text.to_owned()));
     }
 
     fn now_ms(&mut self) -> u64 {

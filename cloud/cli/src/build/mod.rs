@@ -14,6 +14,8 @@ use iottly_manifest::Lang;
 
 use crate::children;
 use crate::exit::Failure;
+use crate::say::say;
+use crate::scratch;
 pub(crate) use project::{MANIFEST, Project};
 
 /// What a script's build may take: an endless top level is stopped within ten seconds, and a busy machine fails no good script.
@@ -43,7 +45,7 @@ pub(crate) fn write(project: &Project) -> Result<PathBuf, Failure> {
     let wasm = component(project)?;
     let path = project.wasm();
     project::replace(&path, &wasm).with_context(|| format!("cannot write {}", path.display()))?;
-    eprintln!("built {}: {} KB in {:.1} s", project.name, wasm.len() / 1000, began.elapsed().as_secs_f32());
+    say(&format!("built {}: {} KB in {:.1} s", project.name, wasm.len() / 1000, began.elapsed().as_secs_f32()));
     Ok(path)
 }
 
@@ -76,7 +78,8 @@ pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn script(source: &Source) -> Result<Vec<u8>, Failure> {
-    iottly_builder::build_within(&children::builder()?, source, SCRIPT_DEADLINES).map_err(|error| match error {
+    let scratch = scratch::dir("iottly-build-")?;
+    iottly_builder::build_in(scratch.path(), &children::builder()?, source, SCRIPT_DEADLINES).map_err(|error| match error {
         BuildError::Source(_) | BuildError::Script(_) | BuildError::Endless(_) | BuildError::Module(_) => {
             Failure::Invalid(error.to_string())
         }

@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use iottly_builder::Source;
+use iottly_builder::{Deadlines, Source};
 use sha2::{Digest, Sha256};
 
 use crate::children;
 use crate::exit::Failure;
 use crate::run::Target;
+use crate::scratch;
 
 const SCRIPT: &str = include_str!("../../../../firmware-examples/thermostat-js/main.js");
-/// How long the build of one script may take.
-const BUILD_DEADLINE: Duration = Duration::from_secs(60);
+/// What the build of the thermostat may take.
+const DEADLINES: Deadlines = Deadlines { cpu: Duration::from_secs(61), wall: Duration::from_secs(60) };
 
 /// Builds the thermostat into `dir`, unless that was done before; answers where it lies.
 ///
@@ -44,7 +45,8 @@ fn build(dir: &Path) -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     let source = Source::script(SCRIPT);
-    let wasm = iottly_builder::build(&children::builder()?, &source, BUILD_DEADLINE).context("cannot build the thermostat")?;
+    let wasm = iottly_builder::build_in(&scratch::folder(), &children::builder()?, &source, DEADLINES)
+        .context("cannot build the thermostat")?;
     put(&path, &wasm)?;
     Ok(path)
 }

@@ -53,11 +53,17 @@ impl Home {
                 Ok(Self { path: path.to_owned(), _temporary: None })
             }
             None => {
-                let temporary =
-                    tempfile::Builder::new().prefix("iottly-demo-").tempdir().context("cannot make a temporary folder")?;
+                let temporary = tempfile::Builder::new()
+                    .prefix("iottly-demo-")
+                    .tempdir()
+                    .context("cannot make a temporary folder; name a folder with --data, or another one in TMPDIR")?;
                 Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) })
             }
         }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn cloud(&self) -> PathBuf {

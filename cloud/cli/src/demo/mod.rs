@@ -15,16 +15,21 @@ use iottly_cloud::edge::EdgeConfig;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::children;
+use crate::exit::Failure;
 use crate::listen::{self, Stop};
+use crate::scratch;
 use announce::Announcer;
 use fleet::{Addresses, Fleet};
 use home::Home;
 
 /// Most virtual devices in one process: each has threads and a queue of its own.
 const MAX_DEVICES: u16 = 1000;
-
 /// Descriptors that one virtual device needs in this process, in files and in both ends of its connections.
-const DESCRIPTORS_PER_DEVICE: usize = 10;
+const DESCRIPTORS_PER_DEVICE: usize = 12;
+/// Fewest descriptors of the cloud itself, beside the share of the limit that it keeps in reserve.
+const DESCRIPTORS: u64 = 96;
+/// Share of the limit that the cloud keeps in reserve: one in so many.
+const RESERVE_SHARE: u64 = 8;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -41,7 +46,7 @@ pub(crate) struct Options {
     /// [default: the thermostat]
     #[arg(long, value_name = "PATH")]
     firmware: Option<PathBuf>,
-    /// Number of virtual devices
+    /// Number of virtual devices; each needs about 12 open files, see ulimit -Hn
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DEVICES)))]
     devices: u16,
     /// Print one line of JSON when everything is up, and nothing else on standard output
@@ -49,10 +54,16 @@ pub(crate) struct Options {
     json: bool,
 }
 
-pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+pub(crate) async fn run(options: Options) -> Result<(), Failure> {
+    check_descriptors(options.devices, iottly_sandbox::descriptor_limit())?;
+    Ok(serve(options).await?)
+}
+
+async fn serve(options: Options) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let announcer = Announcer::new(options.json);
     let home = Home::open(options.data.as_deref())?;
+    scratch::use_data_folder(home.path())?;
     let listener = listen::http(options.http).await?;
     let http = listener.local_addr().context("the http listener has no address")?;
 
@@ -81,6 +92,21 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     server.shutdown().await;
     cloud.shutdown().await;
     ended
+}
+
+/// Refuses more devices than this process can open files for.
+fn check_descriptors(devices: u16, limit: u64) -> Result<(), Failure> {
+    let each = DESCRIPTORS_PER_DEVICE as u64;
+    let cloud = DESCRIPTORS + limit / RESERVE_SHARE;
+    let needed = cloud + u64::from(devices) * each;
+    if needed <= limit {
+        return Ok(());
+    }
+    let most = limit.saturating_sub(cloud) / each;
+    Err(Failure::Invalid(format!(
+        "{devices} devices need {needed} open files ({each} each, {cloud} for the cloud), and this process may have {limit}: \
+         raise the hard limit (ulimit -Hn), or ask for at most {most}"
+    )))
 }
 
 /// Everything between "the API answers" and "every device is online with its firmware running".
@@ -123,4 +149,18 @@ fn local(http: SocketAddr) -> String {
         std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
     };
     format!("http://{}", SocketAddr::new(ip, http.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_devices_than_files_are_refused_with_what_they_cost() {
+        assert!(check_descriptors(66, 1024).is_ok());
+        let Err(Failure::Invalid(text)) = check_descriptors(150, 1024) else { panic!("taken") };
+        assert!(text.starts_with("150 devices need 2024 open files (12 each, 224 for the cloud)"), "{text}");
+        assert!(text.ends_with("ask for at most 66"), "{text}");
+        assert!(check_descriptors(1, 64).is_err() && check_descriptors(MAX_DEVICES, u64::MAX).is_ok());
+    }
 }

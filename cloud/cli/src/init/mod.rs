@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use iottly_manifest::Lang;
 
 use crate::exit::Failure;
+use crate::say::say;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -54,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     for (path, text) in template::files(options.lang.into(), &options.name) {
         put(&dir.join(path), &text)?;
     }
-    eprintln!("made {0}; go on with\n  cd {0}\n  iottly run --watch", dir.display());
+    say(&format!("made {0}; go on with\n  cd {0}\n  iottly run --watch", dir.display()));
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", dir.display()).and_then(|()| out.flush()).map_err(anyhow::Error::from)?;
     Ok(())

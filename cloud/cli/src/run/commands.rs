@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::tape::Recorder;
 use super::worker::Input;
-use super::{board, say};
+use super::{BYTE_ORDER_MARK, board, say};
 
 /// Longest line, in bytes.
 const MAX_LINE: u64 = 64 << 10;
@@ -26,8 +26,13 @@ pub(super) struct Command {
 pub(super) fn listen(inputs: SyncSender<Input>, mut recorder: Option<Recorder>) -> io::Result<()> {
     thread::Builder::new().name("commands".to_owned()).spawn(move || {
         let mut stdin = BufReader::new(io::stdin());
+        let mut first = true;
         loop {
-            match line(&mut stdin) {
+            let line = line(&mut stdin).map(|line| {
+                let mark = std::mem::take(&mut first);
+                line.map(|line| if mark { line.trim_start_matches(BYTE_ORDER_MARK).to_owned() } else { line })
+            });
+            match line {
                 Ok(Some(line)) if line.trim().is_empty() => {}
                 Ok(Some(line)) => match parse(&line) {
                     Ok(input) => {

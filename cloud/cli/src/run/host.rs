@@ -28,6 +28,12 @@ impl Sink {
         self.broken.get().map(|kind| (*kind).into())
     }
 
+    /// Nobody reads any more.
+    pub(super) fn close(&self) {
+        // The first reason stays.
+        let _ = self.broken.set(io::ErrorKind::BrokenPipe);
+    }
+
     fn print(&self, message: &Outgoing) -> io::Result<()> {
         let line = match self.output {
             Output::Payload => one_line(&message.payload),

@@ -4,14 +4,13 @@ mod board;
 mod commands;
 mod host;
 mod profile;
-mod restart;
+mod reader;
 mod state;
 mod tape;
 mod target;
 mod watch;
 mod worker;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
@@ -24,6 +23,8 @@ use tokio::sync::oneshot;
 use crate::children;
 use crate::exit::Failure;
 use crate::listen::Stop;
+use crate::say::say;
+use crate::scratch;
 use host::Sink;
 pub(crate) use host::unix_ms;
 use profile::Profile;
@@ -31,6 +32,8 @@ use tape::{Recorder, Tape};
 pub(crate) use target::Target;
 use worker::{Input, Worker};
 
+/// What editors and shells of Windows begin a file with; no part of what it says.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Commands and reloads that wait for the firmware.
 const INPUTS: usize = 64;
 /// Stack of the firmware's thread: the firmware's own stack lies on it.
@@ -39,6 +42,10 @@ const STACK_BYTES: usize = 2 << 20;
 const STOP_DEADLINE: Duration = Duration::from_secs(4);
 
 #[derive(Args)]
+#[command(
+    after_help = "The run ends with Ctrl-C, or when nobody reads standard output any more. The end of standard input ends no run: the
+firmware goes on without further commands."
+)]
 pub(crate) struct Options {
     /// Folder of a firmware, a script (.js) or a component (.wasm)
     #[arg(default_value = ".")]
@@ -78,7 +85,7 @@ pub(crate) struct Loader {
 
 impl Loader {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("iottly-run-").tempdir().context("no temporary folder")?;
+        let dir = scratch::dir("iottly-run-")?;
         let cache = Cache::open(dir.path().join("compiled"), children::compiler()?)?;
         Ok(Self { runtime: Runtime::new()?, cache, _dir: dir })
     }
@@ -109,6 +116,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let (inputs, waiting) = sync_channel(INPUTS);
     let sink = Sink::new(options.output);
     let (ended, end) = oneshot::channel();
+    reader::watch(inputs.clone(), sink.clone()).context("no thread that watches standard output")?;
     let worker = Worker::new(firmware, board, waiting, inputs.clone(), sink);
     std::thread::Builder::new()
         .name("firmware".to_owned())
@@ -122,9 +130,9 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     commands::listen(inputs.clone(), recorder).context("no thread for the commands")?;
     if options.watch {
         watch::start(target, loader, inputs.clone()).context("no thread that watches the files")?;
-        eprintln!("watching {}, Ctrl-C ends", options.what.display());
+        say(&format!("watching {}, Ctrl-C ends", options.what.display()));
     } else {
-        eprintln!("running, Ctrl-C ends");
+        say("running, Ctrl-C ends");
     }
     finish(&mut stop, inputs, end).await
 }
@@ -144,7 +152,7 @@ async fn finish(
     let asked = tokio::task::spawn_blocking(move || inputs.send(Input::Stop));
     match tokio::time::timeout(STOP_DEADLINE, &mut end).await {
         Ok(result) => result.map_err(lost)??,
-        Err(_) => eprintln!("the firmware did not stop within {STOP_DEADLINE:?}"),
+        Err(_) => say(&format!("the firmware did not stop within {STOP_DEADLINE:?}")),
     }
     asked.abort();
     Ok(())
@@ -154,11 +162,6 @@ fn prepare(target: Target) -> Result<(Loader, Target, Firmware), Failure> {
     let loader = Loader::new()?;
     let firmware = loader.load(&target.component()?)?;
     Ok((loader, target, firmware))
-}
-
-/// Says something on standard error; that nobody reads it is no reason to stop.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 fn is_wasm(path: &Path) -> bool {

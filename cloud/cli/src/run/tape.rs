@@ -12,8 +12,8 @@ use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::commands;
 use super::worker::Input;
+use super::{BYTE_ORDER_MARK, commands};
 use crate::exit::Failure;
 
 /// Longest line that is read, in bytes.
@@ -66,13 +66,14 @@ impl Tape {
         for (number, line) in (1..).zip(BufReader::new(file).lines()) {
             let invalid = |reason: String| Failure::Invalid(format!("{}:{number}: {reason}", path.display()));
             let line = line.map_err(|error| invalid(error.to_string()))?;
+            let line = if number == 1 { line.trim_start_matches(BYTE_ORDER_MARK) } else { line.as_str() };
             if line.len() > MAX_LINE || inputs.len() >= MAX_INPUTS {
                 return Err(invalid(format!("more than {MAX_INPUTS} inputs, or a line of more than {MAX_LINE} bytes")));
             }
             if line.trim().is_empty() {
                 continue;
             }
-            let Line { at_ms, input } = serde_json::from_str(&line).map_err(|error| invalid(error.to_string()))?;
+            let Line { at_ms, input } = serde_json::from_str(line).map_err(|error| invalid(error.to_string()))?;
             inputs.push((Duration::from_millis(at_ms), commands::parse(input.get()).map_err(invalid)?));
         }
         inputs.sort_by_key(|(at, _)| *at);

@@ -7,18 +7,16 @@ use std::time::{Duration, Instant};
 
 use iottly_boards::VirtualBoard;
 use iottly_boards::virtual_board::Input as WorldInput;
-use iottly_sandbox::{CallError, Firmware, Instance, Limits, StartError};
+use iottly_sandbox::{
+    Call, CallError, Cause, Done, Firmware, HEALTH_EVERY, Health, HealthVerdict, Instance, Limits, RestartPolicy, RestartRules,
+    RestartVerdict, Schedule, StartError, View,
+};
 
 use super::commands::Command;
 use super::host::{LocalHost, Sink, unix_ms};
-use super::restart::Pauses;
 use super::state::KeptState;
 use super::{board, say};
 
-/// Time to the next pass of the loop after one that failed.
-const FAILED_PAUSE: Duration = Duration::from_secs(1);
-/// Least time between two passes, as on a device.
-const LEAST_PAUSE: Duration = Duration::from_millis(10);
 /// Commands that wait for the firmware's turn.
 const MAX_WAITING: usize = 64;
 
@@ -44,7 +42,8 @@ pub(super) struct Worker {
     sink: Sink,
     board: VirtualBoard,
     state: KeptState,
-    pauses: Pauses,
+    policy: RestartPolicy,
+    began: Instant,
 }
 
 /// Why an instance is over.
@@ -56,7 +55,7 @@ enum End {
     /// The pause after a failure is over.
     Again,
     /// It was stopped.
-    Failed { reason: String, served: Duration },
+    Failed(String),
 }
 
 impl Worker {
@@ -68,8 +67,9 @@ impl Worker {
         own: SyncSender<Input>,
         sink: Sink,
     ) -> Self {
-        let (board, state, pauses) = (board::observed(board), KeptState::default(), Pauses::default());
-        Self { firmware, inputs, own, sink, board, state, pauses }
+        let (board, state) = (board::observed(board), KeptState::default());
+        let policy = RestartPolicy::new(RestartRules::AUTHOR);
+        Self { firmware, inputs, own, sink, board, state, policy, began: Instant::now() }
     }
 
     /// Runs until it is stopped.
@@ -79,8 +79,10 @@ impl Worker {
     pub(super) fn run(mut self) -> anyhow::Result<()> {
         loop {
             let end = match self.serve() {
-                End::Failed { reason, served } if self.sink.broken().is_none() => {
-                    let pause = self.pauses.failed(served);
+                End::Failed(reason) if self.sink.broken().is_none() => {
+                    let now = self.began.elapsed();
+                    let (RestartVerdict::Restart(pause) | RestartVerdict::Quarantine(pause)) =
+                        self.policy.failed(Cause::Firmware, now);
                     say(&format!("stopped: {reason}\nstarts again in {} s", pause.as_secs()));
                     self.idle(Instant::now() + pause)
                 }
@@ -89,42 +91,34 @@ impl Worker {
             match end {
                 End::Reload(firmware) => {
                     self.firmware = *firmware;
-                    self.pauses = Pauses::default();
+                    self.policy = RestartPolicy::new(RestartRules::AUTHOR);
                     say("loaded again");
                 }
                 End::Again => {}
-                End::Stop | End::Failed { .. } => return self.sink.broken().map_or(Ok(()), |error| Err(error.into())),
+                End::Stop | End::Failed(_) => return self.sink.broken().map_or(Ok(()), |error| Err(error.into())),
             }
         }
     }
 
     /// Starts one instance and makes its calls until it is over.
     fn serve(&mut self) -> End {
-        let failed = |reason: String| End::Failed { reason, served: Duration::ZERO };
         let mut instance = match self.start() {
             Ok(instance) => instance,
-            Err(error) => return failed(error.to_string()),
+            Err(error) => return End::Failed(error.to_string()),
         };
         if let Err(error) = instance.init() {
-            return failed(format!("init: {error}"));
+            return End::Failed(format!("init: {error}"));
         }
-        let began = Instant::now();
-        let (mut tick_at, mut not_before) = (began, began);
-        let mut commands = VecDeque::new();
+        self.policy.started(self.began.elapsed());
+        let mut schedule = Schedule::new(Instant::now(), HEALTH_EVERY);
+        let (mut commands, mut health) = (VecDeque::new(), Health::default());
         loop {
-            let event_at = instance.next_event_at();
-            let due = event_at.map_or(tick_at, |at| at.min(tick_at));
-            let due = if commands.is_empty() { due.max(not_before) } else { not_before };
-            let called = match self.next(due, commands.len()) {
-                Ok(Input::Command(command)) => {
-                    commands.push_back(command);
-                    continue;
-                }
-                Ok(Input::World(inputs)) => {
-                    self.happen(&inputs);
-                    continue;
-                }
-                Ok(Input::Wake) => continue,
+            let view = View { command: !commands.is_empty(), event_at: instance.next_event_at() };
+            let call = schedule.next(Instant::now(), view);
+            match self.next(call, commands.len()) {
+                Ok(Input::Command(command)) => commands.push_back(command),
+                Ok(Input::World(inputs)) => self.happen(&inputs),
+                Ok(Input::Wake) => {}
                 Ok(Input::Reload(firmware)) => {
                     shut_down(&mut instance, "a new version is loaded");
                     return End::Reload(firmware);
@@ -133,25 +127,29 @@ impl Worker {
                     shut_down(&mut instance, "the run ends");
                     return End::Stop;
                 }
-                Err(RecvTimeoutError::Timeout) => match commands.pop_front() {
-                    Some(command) => handle(&mut instance, &command),
-                    None if event_at.is_some_and(|at| at <= tick_at) => survived("event", instance.deliver()).map(drop),
-                    None => tick(&mut instance, &mut tick_at),
-                },
-            };
+                Err(RecvTimeoutError::Timeout) => {
+                    let began = Instant::now();
+                    let done = match make(call, &mut instance, &mut commands, &mut health) {
+                        Ok(done) => done,
+                        Err(reason) => return End::Failed(reason),
+                    };
+                    if let Some(done) = done {
+                        schedule.done(done, began, Instant::now(), instance.pause());
+                    }
+                }
+            }
             if self.sink.broken().is_some() {
                 return End::Stop;
             }
-            if let Err(reason) = called {
-                return End::Failed { reason, served: began.elapsed() };
-            }
-            not_before = Instant::now() + instance.pause();
         }
     }
 
-    /// The next input until `due`. With enough commands waiting it takes none, so that whoever writes more has to wait.
-    fn next(&self, due: Instant, waiting: usize) -> Result<Input, RecvTimeoutError> {
-        let wait = due.saturating_duration_since(Instant::now());
+    /// The next input before `call` is due. With enough commands waiting it takes none, so that whoever writes more has to wait.
+    fn next(&self, call: Call, waiting: usize) -> Result<Input, RecvTimeoutError> {
+        let wait = match call {
+            Call::Wait(until) => until.saturating_duration_since(Instant::now()),
+            _ => Duration::ZERO,
+        };
         if waiting < MAX_WAITING {
             return self.inputs.recv_timeout(wait);
         }
@@ -206,15 +204,32 @@ fn survived<T>(what: &str, result: Result<T, CallError>) -> Result<Option<T>, St
     }
 }
 
-fn handle(instance: &mut Instance, command: &Command) -> Result<(), String> {
-    survived(&command.name, instance.handle(&command.name, &command.values)).map(drop)
-}
-
-fn tick(instance: &mut Instance, tick_at: &mut Instant) -> Result<(), String> {
-    let began = Instant::now();
-    let pause = survived("loop", instance.tick(unix_ms()))?.map_or(FAILED_PAUSE, |ms| Duration::from_millis(ms.into()));
-    *tick_at = began + pause.max(LEAST_PAUSE);
-    Ok(())
+/// Makes one call; none when there was nothing to do.
+///
+/// # Errors
+/// Why the instance is over.
+fn make(
+    call: Call,
+    instance: &mut Instance,
+    commands: &mut VecDeque<Command>,
+    health: &mut Health,
+) -> Result<Option<Done>, String> {
+    match call {
+        Call::Wait(_) => Ok(None),
+        Call::Handle => match commands.pop_front() {
+            Some(command) => survived(&command.name, instance.handle(&command.name, &command.values)).map(|_| Some(Done::Other)),
+            None => Ok(None),
+        },
+        Call::Event => survived("event", instance.deliver()).map(|_| Some(Done::Other)),
+        Call::Tick => Ok(Some(survived("loop", instance.tick(unix_ms()))?.map_or(Done::FailedTick, Done::Tick))),
+        Call::Health => {
+            let well = survived("health", instance.health())?.is_some();
+            if health.answered(well) == HealthVerdict::Restart {
+                return Err("health() says for the third time that something is wrong".to_owned());
+            }
+            Ok(Some(Done::Health))
+        }
+    }
 }
 
 fn shut_down(instance: &mut Instance, reason: &str) {

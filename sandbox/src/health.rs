@@ -1,38 +1,35 @@
-use std::time::Duration;
+//! What a firmware's own answers about its health lead to. Pure.
 
 /// Answers in a row that something is wrong after which the firmware is started again.
 const MAX_UNHEALTHY: u32 = 3;
 
-/// What the firmware's own answers about its health lead to.
+/// Counts a firmware's answers about its health.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Health {
+pub struct Health {
     unhealthy: u32,
 }
 
 /// The consequence of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is as it was.
+pub enum HealthVerdict {
+    /// Nothing has changed.
     Unchanged,
-    /// It became unhealthy, or healthy again: its owner is told.
+    /// The firmware became unhealthy, or healthy again: its owner is notified.
     Changed,
-    /// It has been unhealthy for too long.
+    /// The firmware has been unhealthy for too long.
     Restart,
 }
 
 impl Health {
-    /// Time between two questions.
-    pub(super) const EVERY: Duration = Duration::from_secs(30);
-
-    /// The firmware has answered.
-    pub(super) fn answered(&mut self, healthy: bool) -> Verdict {
+    /// Counts one answer.
+    pub fn answered(&mut self, healthy: bool) -> HealthVerdict {
         let before = self.unhealthy;
         self.unhealthy = if healthy { 0 } else { before + 1 };
         match (before, self.unhealthy) {
-            (0, 0) => Verdict::Unchanged,
-            (_, 0) | (0, _) => Verdict::Changed,
-            (_, MAX_UNHEALTHY..) => Verdict::Restart,
-            _ => Verdict::Unchanged,
+            (0, 0) => HealthVerdict::Unchanged,
+            (_, 0) | (0, _) => HealthVerdict::Changed,
+            (_, MAX_UNHEALTHY..) => HealthVerdict::Restart,
+            _ => HealthVerdict::Unchanged,
         }
     }
 }
@@ -45,7 +42,7 @@ mod tests {
     fn three_bad_answers_in_a_row_are_too_many() {
         let mut health = Health::default();
         let verdicts = [true, false, false, true, true, false, false, false].map(|healthy| health.answered(healthy));
-        use Verdict::{Changed, Restart, Unchanged};
+        use HealthVerdict::{Changed, Restart, Unchanged};
         assert_eq!(verdicts, [Unchanged, Changed, Unchanged, Changed, Unchanged, Changed, Unchanged, Restart]);
     }
 }

@@ -1,0 +1,71 @@
+//! Notices a firmware that sends nothing in its trial although the one before it sent messages. Pure; the clock is an argument.
+//!
+//! This is a warning and no verdict: a release may have every reason to be quiet.
+
+use std::time::Duration;
+
+/// Messages of the firmware before from which on its rhythm is known.
+const MIN_MESSAGES: u64 = 3;
+/// Times of that rhythm after which silence is remarkable.
+const PATIENCE: u32 = 3;
+/// Least silence that is remarkable.
+const LEAST: Duration = Duration::from_secs(2);
+
+/// Compares the messages of the firmware that runs with those of the one before it.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    since: Duration,
+    /// Messages of the firmware before and how long it served; none when it is not known, or when the owner was warned.
+    before: Option<(u64, Duration)>,
+}
+
+impl Silence {
+    /// Another firmware takes the place of one that has sent `sent` messages.
+    pub(super) fn replaced(&self, sent: u64, now: Duration) -> Self {
+        let served = now.saturating_sub(self.since);
+        Self { since: now, before: (sent >= MIN_MESSAGES).then_some((sent, served)) }
+    }
+
+    /// Looks at the firmware that has sent `sent` messages. Returns a warning, at most one for each firmware.
+    pub(super) fn look(&mut self, sent: u64, now: Duration) -> Option<String> {
+        let (before, served) = self.before?;
+        if sent > 0 {
+            self.before = None;
+            return None;
+        }
+        let rhythm = served / u32::try_from(before).unwrap_or(u32::MAX);
+        let silent = now.saturating_sub(self.since);
+        if silent < (rhythm * PATIENCE).max(LEAST) {
+            return None;
+        }
+        self.before = None;
+        let every = rhythm.as_secs_f64();
+        Some(format!("none in {:.0} s; the firmware before it sent one every {every:.1} s", silent.as_secs_f64()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn silence_after_a_talkative_firmware_is_remarked_once() {
+        let mut silence = Silence::default().replaced(100, S * 100);
+        assert_eq!(silence.look(0, S * 102), None, "it has just begun");
+        let text = silence.look(0, S * 105).expect("a warning");
+        assert_eq!(text, "none in 5 s; the firmware before it sent one every 1.0 s");
+        assert_eq!(silence.look(0, S * 500), None);
+    }
+
+    #[test]
+    fn quiet_ones_are_left_alone() {
+        assert_eq!(Silence::default().replaced(2, S).look(0, S * 9_000), None, "the one before was quiet too");
+        let mut hourly = Silence::default().replaced(10, S * 36_000);
+        assert_eq!(hourly.look(0, S * 36_040), None, "its rhythm is an hour");
+        let mut talks = Silence::default().replaced(100, S * 100);
+        assert_eq!(talks.look(1, S * 105), None);
+        assert_eq!(talks.look(1, S * 999), None);
+    }
+}

@@ -1,0 +1,29 @@
+//! `iottly --version --verbose`: this program, its engine, and what this machine's kernel confines children with.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+
+use anyhow::Context;
+use iottly_sandbox::{Confinement, RUNTIME_VERSION};
+
+use crate::exit::Failure;
+
+/// Whether the arguments are `--version --verbose`, in any order.
+pub(crate) fn is_asked(args: impl Iterator<Item = OsString>) -> bool {
+    let args: Vec<OsString> = args.collect();
+    let has = |names: &[&str]| args.iter().any(|arg| names.iter().any(|name| arg == name));
+    args.len() == 2 && has(&["--version", "-V"]) && has(&["--verbose"])
+}
+
+/// Prints the versions.
+///
+/// # Errors
+/// When standard output takes nothing.
+pub(crate) fn print() -> Result<(), Failure> {
+    let text = format!(
+        "iottly {}\nwasmtime {RUNTIME_VERSION}\nconfinement of children: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        Confinement::here()
+    );
+    Ok(std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?)
+}

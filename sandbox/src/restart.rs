@@ -1,0 +1,186 @@
+//! Whether and when a firmware that failed is started again. Pure; the clock is an argument.
+
+use std::time::Duration;
+
+/// How patient a driver is with a firmware that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestartRules {
+    /// Pause before the first restart; each further one is twice as long.
+    pub first: Duration,
+    /// Longest pause before a restart.
+    pub longest: Duration,
+    /// Time in service after which earlier failures are forgotten.
+    pub forgiven: Duration,
+    /// A failure within this time of the start counts as an early one.
+    pub early: Duration,
+    /// Early failures in a row after which the firmware is put into quarantine; none for never.
+    pub max_early: Option<u32>,
+    /// Pause in quarantine before the firmware is tried once more.
+    pub quarantine: Duration,
+}
+
+impl RestartRules {
+    /// A device in the field: six early failures are a quarantine of an hour, since what was unplugged may be plugged in again.
+    pub const DEVICE: Self = Self {
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(300),
+        forgiven: Duration::from_secs(600),
+        early: Duration::from_secs(60),
+        max_early: Some(6),
+        quarantine: Duration::from_secs(3600),
+    };
+    /// `iottly run`: the author sits in front of it.
+    pub const AUTHOR: Self =
+        Self { longest: Duration::from_secs(30), forgiven: Duration::from_secs(60), max_early: None, ..Self::DEVICE };
+}
+
+/// What a failure lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The firmware itself.
+    Firmware,
+    /// The device around it: a missing file or compiler, a full disk, no memory, no threads. Never a reason for quarantine.
+    Device,
+}
+
+/// The consequence of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartVerdict {
+    /// Start it again after this pause.
+    Restart(Duration),
+    /// It failed too often; try it once more after this pause.
+    Quarantine(Duration),
+}
+
+/// Counts the failures of one firmware. Times are measured from any fixed moment.
+#[derive(Debug, Clone)]
+pub struct RestartPolicy {
+    rules: RestartRules,
+    failures: u32,
+    early: u32,
+    running_since: Option<Duration>,
+}
+
+impl RestartPolicy {
+    /// A policy without failures.
+    #[must_use]
+    pub const fn new(rules: RestartRules) -> Self {
+        Self { rules, failures: 0, early: 0, running_since: None }
+    }
+
+    /// `init` has returned.
+    pub fn started(&mut self, now: Duration) {
+        self.running_since = Some(now);
+    }
+
+    /// Returns how long the firmware has served since `init`; zero when it has not come that far.
+    #[must_use]
+    pub fn served(&self, now: Duration) -> Duration {
+        self.running_since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+
+    /// Failures that still count, and so the restarts they led to.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The firmware was stopped, or did not come as far as `init`'s return.
+    pub fn failed(&mut self, cause: Cause, now: Duration) -> RestartVerdict {
+        let served = self.served(now);
+        self.running_since = None;
+        if served >= self.rules.forgiven {
+            *self = Self::new(self.rules);
+        }
+        match cause {
+            Cause::Firmware if served < self.rules.early => self.early = self.early.saturating_add(1),
+            Cause::Firmware => self.early = 0,
+            Cause::Device => {}
+        }
+        self.failures = self.failures.saturating_add(1);
+        if cause == Cause::Firmware && self.rules.max_early.is_some_and(|max| self.early >= max) {
+            return RestartVerdict::Quarantine(self.rules.quarantine);
+        }
+        let doubled = self.rules.first.saturating_mul(1 << (self.failures - 1).min(20));
+        RestartVerdict::Restart(doubled.min(self.rules.longest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEVICE: RestartRules = RestartRules::DEVICE;
+
+    #[test]
+    fn early_failures_lead_to_quarantine_over_growing_pauses() {
+        let mut policy = RestartPolicy::new(DEVICE);
+        let mut pauses = Vec::new();
+        let last = loop {
+            policy.started(Duration::ZERO);
+            match policy.failed(Cause::Firmware, DEVICE.early - Duration::from_millis(1)) {
+                RestartVerdict::Restart(pause) => pauses.push(pause.as_secs()),
+                verdict => break verdict,
+            }
+        };
+        assert_eq!(last, RestartVerdict::Quarantine(Duration::from_secs(3600)));
+        assert_eq!(pauses, [1, 2, 4, 8, 16]);
+    }
+
+    #[test]
+    fn quarantine_ends_with_a_try_an_hour_and_is_left_by_a_firmware_that_serves() {
+        let mut policy = RestartPolicy::new(DEVICE);
+        for _ in 0..6 {
+            policy.failed(Cause::Firmware, Duration::ZERO);
+        }
+        assert!(matches!(policy.failed(Cause::Firmware, Duration::ZERO), RestartVerdict::Quarantine(_)), "it fails again");
+        policy.started(DEVICE.quarantine);
+        let later = DEVICE.quarantine + DEVICE.early;
+        assert!(matches!(policy.failed(Cause::Firmware, later), RestartVerdict::Restart(_)), "it served a while");
+    }
+
+    #[test]
+    fn a_firmware_that_serves_a_while_is_always_restarted_within_the_limit() {
+        let mut policy = RestartPolicy::new(DEVICE);
+        let mut last = Duration::ZERO;
+        for _ in 0..50 {
+            policy.started(Duration::ZERO);
+            let RestartVerdict::Restart(pause) = policy.failed(Cause::Firmware, DEVICE.early) else { panic!("quarantined") };
+            assert!(pause >= last);
+            last = pause;
+        }
+        assert_eq!(last, DEVICE.longest);
+    }
+
+    #[test]
+    fn a_long_time_in_service_forgives() {
+        for rules in [DEVICE, RestartRules::AUTHOR] {
+            let mut policy = RestartPolicy::new(rules);
+            for _ in 0..4 {
+                policy.failed(Cause::Firmware, Duration::ZERO);
+            }
+            policy.started(Duration::from_secs(1));
+            let late = Duration::from_secs(1) + rules.forgiven;
+            assert_eq!(policy.failed(Cause::Firmware, late), RestartVerdict::Restart(rules.first));
+        }
+    }
+
+    #[test]
+    fn what_lies_in_the_device_never_leads_to_quarantine() {
+        let mut policy = RestartPolicy::new(DEVICE);
+        for _ in 0..5 {
+            policy.failed(Cause::Firmware, Duration::ZERO);
+        }
+        for _ in 0..50 {
+            assert!(matches!(policy.failed(Cause::Device, Duration::ZERO), RestartVerdict::Restart(_)));
+        }
+    }
+
+    #[test]
+    fn the_author_waits_half_a_minute_at_most() {
+        let mut policy = RestartPolicy::new(RestartRules::AUTHOR);
+        let pauses: Vec<_> = (0..7).map(|_| policy.failed(Cause::Firmware, Duration::ZERO)).collect();
+        let expected = [1, 2, 4, 8, 16, 30, 30].map(|seconds| RestartVerdict::Restart(Duration::from_secs(seconds)));
+        assert_eq!(pauses, expected);
+    }
+}
