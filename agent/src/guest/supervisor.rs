@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
-use std::{fs, io, thread};
+use std::{io, thread};
 
 use iottly_boards::Board;
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, Record, Report, StreamClass};
@@ -188,16 +188,11 @@ impl Supervisor {
     fn load(&mut self, path: &Path) -> Result<Firmware, Failure> {
         let fail =
             |cause, error: &str, description: String| Failure { cause, function: "load", error: error.to_owned(), description };
-        let read = |source: io::Error| fail(Cause::Device, "firmware file", format!("{}: {source}", path.display()));
-        let len = fs::metadata(path).map_err(read)?.len();
-        if len > MAX_FIRMWARE_BYTES {
-            return Err(fail(
-                Cause::Firmware,
-                "firmware file",
-                format!("{len} bytes are over the limit of {MAX_FIRMWARE_BYTES}"),
-            ));
-        }
-        let wasm = fs::read(path).map_err(read)?;
+        let wasm = iottly_update::read_file(path, MAX_FIRMWARE_BYTES).map_err(|source| {
+            // Too long, or no file at all: it will not get better.
+            let cause = if source.kind() == io::ErrorKind::InvalidData { Cause::Firmware } else { Cause::Device };
+            fail(cause, "firmware file", format!("{}: {source}", path.display()))
+        })?;
         let firmware = self
             .source
             .cache
