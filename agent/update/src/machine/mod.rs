@@ -150,8 +150,12 @@ impl Machine {
                 self.attempt().release = Some(release);
                 self.go(State::Preflight, now, out);
             }
+            // It may be in its time: that is known once somebody tells it.
+            (State::VerifyingMeta, Event::Refused(why)) if why.reason == Reason::Clock => self.retry(why, now, out),
             (State::VerifyingMeta | State::Preflight, Event::Refused(why)) => self.finish(Ending::Rejected, Some(why), out),
-            (State::VerifyingMeta, Event::PartFailed { detail, .. }) => self.retry(&detail, now, out),
+            (State::VerifyingMeta, Event::PartFailed { detail, .. }) => {
+                self.retry(refusal(Reason::Unreachable, detail), now, out);
+            }
             (State::Preflight, Event::Room) => self.preflight(now, out),
             (State::Downloading, Event::PartKept { complete: true }) => self.go(State::VerifyingImage, now, out),
             (State::Downloading, Event::PartKept { complete: false }) => {
@@ -229,20 +233,21 @@ impl Machine {
                 return self.finish(Ending::Failed, Some(refusal(Reason::ChunkCorrupt, detail)), out);
             }
         }
-        self.retry(detail, now, out);
+        self.retry(refusal(Reason::Unreachable, detail), now, out);
     }
 
     /// Tries again a little later each time; the deadline ends it.
-    fn retry(&mut self, detail: &str, now: Now, out: &mut Vec<Effect>) {
+    fn retry(&mut self, why: Refusal, now: Now, out: &mut Vec<Effect>) {
         self.failures = self.failures.saturating_add(1);
         let wait = 500u64.saturating_mul(1 << self.failures.min(7)).min(MAX_BACKOFF_MS);
         let attempt = self.attempt();
-        let why = Some(refusal(Reason::Unreachable, detail));
+        // While it waits for the time its deadline stands still.
+        attempt.why = (why.reason == Reason::Clock).then(|| why.clone());
         let report = Progress {
             id: attempt.offer.id.clone(),
             sha256: attempt.offer.sha256.clone(),
             phase: Phase::State(attempt.state),
-            why,
+            why: Some(why),
         };
         out.push(Effect::Report(report));
         out.push(Effect::WakeAt(now.mono_ms.saturating_add(wait)));

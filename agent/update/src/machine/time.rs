@@ -15,7 +15,9 @@ impl Machine {
         let passed = now.mono_ms.saturating_sub(self.counted_ms);
         self.counted_ms = self.counted_ms.max(now.mono_ms);
         if let Some(attempt) = &mut self.memory.attempt {
-            let counted = if attempt.state == State::Deferred { &mut attempt.waited_ms } else { &mut attempt.spent_ms };
+            let for_time = attempt.why.as_ref().is_some_and(|why| why.reason == Reason::Clock);
+            let waits = attempt.state == State::Deferred || (attempt.state == State::VerifyingMeta && for_time);
+            let counted = if waits { &mut attempt.waited_ms } else { &mut attempt.spent_ms };
             *counted = counted.saturating_add(passed);
         }
     }

@@ -1,8 +1,8 @@
 //! Clocks that step: the date is an argument, and only a maintenance window may ask for it.
 
-use iottly_protocol::release::Window;
+use iottly_protocol::release::{Reason, Refusal, Window};
 use iottly_protocol::tuf::Vouched;
-use iottly_update::{Ending, Event, MAX_DEFERRED_MS, Memory, Now, Phase, State};
+use iottly_update::{Ending, Event, MAX_DEFERRED_MS, Memory, MetaError, Now, Phase, State};
 
 use super::device::{Behaviour, boot, feed, now, offer, planned, seasoned};
 use super::disk::MemDisk;
@@ -165,6 +165,26 @@ fn a_wait_for_the_time_ends_when_it_is_told_and_not_by_a_step() {
     }
     feed(&mut updater, Event::Tick, now(700_000)).expect("tick");
     assert_eq!(updater.memory().attempt.as_ref().map(|attempt| attempt.state), Some(State::Trial));
+}
+
+#[test]
+fn an_accepted_directive_whose_time_is_not_known_after_a_restart_waits_for_it() {
+    let disk = seasoned();
+    let mut updater = boot(&disk, Behaviour::Good, 0).expect("start");
+    updater.host().silent = true;
+    feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
+    let why = Refusal { reason: Reason::Clock, detail: String::new() };
+    let mut at_ms = 0;
+    for _ in 0..200 {
+        updater.host().now = stepped(at_ms, -10 * YEAR);
+        updater.planned(2, Err(MetaError::Refused(why.clone()))).expect("handled");
+        at_ms = updater.wake_at().expect("it tries again");
+        feed(&mut updater, Event::Tick, stepped(at_ms, -10 * YEAR)).expect("tick");
+    }
+    assert!(at_ms > 3 * 600_000, "three times its deadline");
+    updater.host().now = now(at_ms);
+    updater.planned(2, Ok(planned())).expect("handled");
+    assert_eq!(updater.memory().attempt.as_ref().map(|attempt| attempt.state), Some(State::Downloading));
 }
 
 #[test]
