@@ -41,6 +41,8 @@ pub(crate) struct Releases {
     state: Arc<Mutex<State>>,
     /// How far the signer's clock is before the machine's, seconds.
     ahead_s: i64,
+    /// How long it waits between a release and its directive.
+    pub(crate) pause: Duration,
 }
 
 impl Releases {
@@ -58,7 +60,16 @@ impl Releases {
                 std::thread::spawn(move || while serve(&stream, &folder, &state).is_some() {});
             }
         });
-        let releases = Self { address, path, project: ProjectId::from_bytes([7; 12]), repository, keys, state, ahead_s };
+        let releases = Self {
+            address,
+            path,
+            project: ProjectId::from_bytes([7; 12]),
+            repository,
+            keys,
+            state,
+            ahead_s,
+            pause: Duration::ZERO,
+        };
         releases.repository.init(&releases.keys, 1, releases.now()).expect("repository");
         releases
     }
@@ -92,6 +103,7 @@ impl Releases {
             health: HealthRules { grace_ms, min_ok: 1, max_memory: 0 },
         };
         let added = self.repository.add(&new, &self.keys, self.now()).expect("added");
+        std::thread::sleep(self.pause);
         let directive = NewDirective {
             project: self.project,
             audience: Audience::Device(device),

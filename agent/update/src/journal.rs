@@ -79,6 +79,17 @@ impl Journal {
         self.generation == 0
     }
 
+    /// Makes the memory durable in the place of a damaged file, which may be of any length.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn mend(&mut self, disk: &mut impl Disk, memory: &Memory) -> io::Result<()> {
+        disk.remove(FILES[self.next])?;
+        self.write(disk, memory)?;
+        // The file's name is new, whatever the generation.
+        disk.sync_names()
+    }
+
     /// Makes the memory durable.
     ///
     /// # Errors

@@ -27,12 +27,12 @@ pub(crate) fn open(disk: &mut impl Disk, host: &mut impl Host) -> io::Result<Fou
     match condition {
         Condition::Whole if !journal.is_new() || !is_lost(disk)? => {}
         Condition::OneDamaged => {
-            let mended = journal.write(disk, &memory);
+            let mended = journal.mend(disk, &memory);
             host.warn(&format!("one of the two files of the update's journal was damaged; {}", outcome(&mended)));
         }
         Condition::Whole | Condition::Lost => {
             memory = remembered(disk, host, pointer.map(|pointer| pointer.unwrap_or(Running::Factory)))?;
-            let mended = journal.write(disk, &memory).and_then(|()| journal.write(disk, &memory));
+            let mended = journal.mend(disk, &memory).and_then(|()| journal.mend(disk, &memory));
             let home = name(memory.home());
             host.warn(&format!(
                 "both files of the update's journal are damaged: {home} runs, and earlier directives are forgotten; {}",

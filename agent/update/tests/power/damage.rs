@@ -69,7 +69,8 @@ fn one_damaged_file_of_the_journal_is_mended_from_the_other() {
             let disk = updated();
             let before = boot(&disk, Behaviour::Good, 0).expect("start").memory().counter;
             damage(&disk, name, bytes);
-            assert_eq!(start(&disk), (Some(new_firmware()), [1, 0]), "{name}");
+            let (found, said) = start(&disk);
+            assert!(found == Some(new_firmware()) && said == [1, 0], "{name}, {} bytes: {said:?}", bytes.len());
             let updater = boot(&disk, Behaviour::Good, 0).expect("start");
             assert_eq!(updater.memory().counter, before);
         }
