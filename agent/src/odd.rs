@@ -1,4 +1,4 @@
-//! What may lie in the data folder under the agent's names and is none of it: a pipe, a folder, a file of fifty gigabytes. It is
+//! Oddities that may lie in the data folder under the agent's names: a pipe, a folder, a file of fifty gigabytes. It is
 //! put aside before anything opens it, so that it stops neither the start nor a later write.
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use iottly_update::put_aside;
 
-/// What is expected under a name.
+/// Kind of file that is expected under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// A regular file of at most so many bytes.

@@ -83,7 +83,7 @@ pub(super) struct Keeper {
     known: Option<(Fix, u64)>,
     /// The offset until then.
     guess: Fix,
-    /// How often a told time changed what is known by more than it may be off.
+    /// Number of times that a told time changed what is known by more than it may be off.
     tellings: u64,
 }
 

@@ -126,7 +126,7 @@ struct Actor {
     desk: Desk,
     /// The repository could not be asked for directives when it was asked last.
     unreachable: bool,
-    /// Why the update stands still, as it was told last.
+    /// Reason for which the update stands still, as it was told last.
     stands: Option<String>,
 }
 

@@ -13,7 +13,7 @@ use crate::time::{BoardClock, Reading};
 /// Longest root metadata that is read, bytes.
 const MAX_ROOT_BYTES: u64 = iottly_protocol::tuf::limits::ROOT_BYTES;
 
-/// What decides on directives and releases on this device.
+/// Configuration and facts that decide on directives and releases on this device.
 #[derive(Clone)]
 pub(super) struct Admission {
     pub(super) device: DeviceId,
@@ -25,11 +25,11 @@ pub(super) struct Admission {
     pub(super) voice: Voice,
 }
 
-/// What came of a question about signed documents.
+/// Result of a question about signed documents.
 #[derive(Debug)]
 pub(super) struct Verdict<T> {
     pub(super) result: Result<T, MetaError>,
-    /// What the metadata vouches for, if it was accepted.
+    /// Versions and date that the metadata vouches for, if it was accepted.
     pub(super) vouched: Option<Vouched>,
 }
 
@@ -61,7 +61,7 @@ impl Admission {
         if self.config.p256 { Schemes::WITH_P256 } else { Schemes::ED25519 }
     }
 
-    /// What the device knows about itself. The counter is the highest before the directive in question.
+    /// Returns what the device knows about itself. The counter is the highest before the directive in question.
     pub(super) fn facts(&self, memory: &Memory, counter: u64) -> DeviceFacts {
         let committed = memory.committed.as_ref();
         DeviceFacts {
@@ -83,7 +83,7 @@ impl Admission {
         }
     }
 
-    /// What lies in the trust folder of a role, unverified: for what decides nothing.
+    /// Returns a role's metadata in the trust folder, unverified: for what decides nothing.
     fn kept(&self, role: &str) -> serde_json::Value {
         let bytes = self.trust.clone().get(role).ok().flatten().unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
@@ -94,7 +94,7 @@ impl Admission {
         self.kept("root")["signed"]["version"].as_u64().unwrap_or(0)
     }
 
-    /// What the targets metadata that lies here says about a file with this digest.
+    /// Returns what the targets metadata that lies here says about a file with this digest.
     pub(super) fn identify(&self, sha256: &str) -> Option<Known> {
         let mut kept = self.kept("targets");
         let targets = Targets::deserialize(kept.get_mut("signed")?.take()).ok()?;

@@ -4,18 +4,18 @@ use iottly_protocol::release::{Reason, Refusal, UpdateState};
 
 /// First and longest pause before a directive is looked at again that could not be verified, milliseconds.
 const PAUSE_MS: (u64, u64) = (1_000, 60_000);
-/// How often the clock is looked at while a directive waits for it, milliseconds.
+/// Time between two looks at the clock while a directive waits for it, milliseconds.
 const CLOCK_EVERY_MS: u64 = 1_000;
 /// Directives that are told not to be followed, a minute: whoever is on the line can make them up.
 const TOLD_A_MINUTE: u32 = 10;
 const MINUTE_MS: u64 = 60_000;
 
-/// What is to be asked of the repository.
+/// The next question to the repository.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Whether it has a directive.
+    /// Asks whether it has a directive.
     Look,
-    /// What to do about this one.
+    /// Asks what to do about this one.
     Admit(Vec<u8>),
 }
 
@@ -30,11 +30,11 @@ struct Sent {
 pub(super) struct Desk {
     /// The one that was followed last.
     seen: Vec<u8>,
-    /// One to look at, and when; the latest counts.
+    /// A directive to look at, and when; the latest counts.
     sent: Option<Sent>,
-    /// One that was not in its time, by a time that may turn out to be another one.
+    /// A directive that was not in its time, by a time that may turn out to be another one.
     waiting: Option<Vec<u8>>,
-    /// What was told last, and of which.
+    /// The reason that was told last, and of which directive.
     told: Option<(Vec<u8>, Reason)>,
     /// A question is outstanding; whether it is about a document that lies here and not in the repository.
     asking: Option<bool>,
@@ -78,7 +78,7 @@ impl Desk {
         [clock, self.asking.is_none().then_some(next)].into_iter().flatten().min()
     }
 
-    /// What is to be asked now; one question at a time.
+    /// Returns what is to be asked now; one question at a time.
     pub(super) fn next(&mut self, now_ms: u64, every_ms: u64) -> Option<Next> {
         if self.asking.is_some() {
             return None;
@@ -100,12 +100,13 @@ impl Desk {
         self.asking.take().unwrap_or(false)
     }
 
-    /// It is followed.
+    /// Takes note that a directive is followed.
     pub(super) fn followed(&mut self, document: Vec<u8>) {
         (self.seen, self.told, self.waiting) = (document, None, None);
     }
 
-    /// It cannot be verified now. One from the cloud is looked at again, unless something newer came. Answers what to tell.
+    /// Takes note that a directive cannot be verified now. One from the cloud is looked at again, unless something newer came.
+    /// Returns what to tell.
     pub(super) fn unreachable(&mut self, document: Vec<u8>, sent: bool, now_ms: u64) -> Option<UpdateState> {
         let tell = self.tell(&document, Reason::Unreachable, now_ms);
         if sent && self.sent.is_none() {
@@ -115,7 +116,7 @@ impl Desk {
         tell.then_some(UpdateState::VerifyingMeta)
     }
 
-    /// It is refused, or waits. Answers what to tell.
+    /// Takes note that a directive is refused, or waits. Returns what to tell.
     pub(super) fn refused(&mut self, document: Vec<u8>, why: &Refusal, now_ms: u64) -> Option<UpdateState> {
         let tell = self.tell(&document, why.reason, now_ms);
         if matches!(why.reason, Reason::Clock | Reason::Expired) {
@@ -125,7 +126,7 @@ impl Desk {
         tell.then_some(state)
     }
 
-    /// Whether it is told: once for each document and reason, and only so many times a minute.
+    /// Says whether a directive's standing is told: once for each document and reason, and only so many times a minute.
     fn tell(&mut self, document: &[u8], reason: Reason, now_ms: u64) -> bool {
         if self.told.as_ref().is_some_and(|(told, why)| told == document && *why == reason) {
             return false;

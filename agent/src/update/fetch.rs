@@ -13,14 +13,14 @@ use super::mail::Mail;
 /// Questions that wait for the thread: one about directives, one of the update under way, and what a cancelled one has left.
 const QUESTIONS: usize = 8;
 
-/// What is asked of the repository.
+/// A question to the repository.
 #[derive(Debug)]
 pub(super) enum Question {
-    /// Whether there is a directive to the device or its group other than the one that was followed last.
+    /// Asks whether there is a directive to the device or its group other than the one that was followed last.
     Look { seen: Vec<u8>, memory: Box<Memory> },
-    /// Whether a directive from the cloud is to be followed.
+    /// Asks whether a directive from the cloud is to be followed.
     Admit { document: Vec<u8>, memory: Box<Memory> },
-    /// What an accepted directive is to bring.
+    /// Asks what an accepted directive is to bring.
     Plan { offer: Box<Offer>, memory: Box<Memory> },
     /// The list of a release's parts.
     List { release: Box<Planned> },
@@ -28,16 +28,16 @@ pub(super) enum Question {
     Part { release: Box<Planned>, from: u64, len: u64 },
 }
 
-/// What came of a question.
+/// Result of a question.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// The repository has no other directive.
     Looked,
     /// The repository cannot be asked for directives, and why.
     Unreachable(String),
-    /// What is to become of a directive.
+    /// Verdict on a directive.
     Considered { document: Vec<u8>, verdict: Box<Verdict<Option<Directive>>> },
-    /// What the directive with this counter is to bring.
+    /// Release that the directive with this counter is to bring.
     Planned { counter: u64, verdict: Box<Verdict<Planned>> },
     /// The list of parts of the release with this digest.
     List { sha256: String, result: Result<Vec<u8>, String> },
@@ -45,7 +45,7 @@ pub(super) enum Answer {
     Part { sha256: String, from: u64, result: Result<Vec<u8>, String> },
 }
 
-/// Where questions go.
+/// Queue for questions.
 #[derive(Debug, Clone)]
 pub(super) struct Questions(SyncSender<Question>);
 

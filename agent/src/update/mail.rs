@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fetch::Answer;
 use crate::guest::News;
 
-/// What waits for the update's thread. Each kind has a place of its own, so that no kind takes another one's: a stop and the news
+/// Letters that wait for the update's thread. Each kind has a place of its own, so that no kind takes another one's: a stop and the news
 /// of a trial come first, whatever else waits.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mail(Arc<Inner>);
@@ -21,7 +21,7 @@ struct State {
     stop: bool,
     /// Which trial the news are of.
     trial: u64,
-    /// How the firmware on trial ended first; what comes behind that changes nothing.
+    /// Reason for which the firmware on trial ended first; what comes behind that changes nothing.
     failed: Option<String>,
     healthy: u32,
     /// As many as there are questions, which are bounded.
@@ -30,14 +30,14 @@ struct State {
     directive: Option<Vec<u8>>,
 }
 
-/// One thing to look at.
+/// A thing to look at.
 #[derive(Debug)]
 pub(super) enum Letter {
     /// The agent stops.
     Stop,
-    /// What became of the firmware on trial.
+    /// News of the firmware on trial.
     News(News),
-    /// What the repository has, or has not.
+    /// Answer from the repository's thread.
     Answer(Answer),
     /// The cloud has sent a directive.
     Directive(Vec<u8>),

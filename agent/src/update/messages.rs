@@ -19,7 +19,7 @@ pub(super) fn progress(progress: &Progress, now_ms: u64) -> UpdateReport {
     }
 }
 
-/// What is told about a directive that is not followed, or not yet. Which directive and release it claims to be about may be a lie.
+/// Report about a directive that is not followed, or not yet. Which directive and release it claims to be about may be a lie.
 pub(super) fn standing(document: &[u8], state: UpdateState, why: &Refusal, now_ms: u64) -> UpdateReport {
     let document: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
     let claim = |name: &str| limits::clip(document["signed"][name].as_str().unwrap_or_default(), MAX_CLAIM).to_owned();
@@ -33,7 +33,7 @@ pub(super) fn standing(document: &[u8], state: UpdateState, why: &Refusal, now_m
     }
 }
 
-/// What is told about damage to what updates need; it belongs to no directive.
+/// Report about damage to what updates need; it belongs to no directive.
 pub(super) fn damage(text: &str, now_ms: u64) -> UpdateReport {
     UpdateReport {
         directive: String::new(),

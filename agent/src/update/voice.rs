@@ -11,7 +11,7 @@ use crate::outbox::Outbox;
 /// Different words about damage that are told in one run of the agent; what repeats is told once.
 const MAX_WARNINGS: usize = 16;
 
-/// What the update tells the cloud.
+/// Reports and warnings of the update to the cloud.
 #[derive(Clone)]
 pub(super) struct Voice {
     device: DeviceId,

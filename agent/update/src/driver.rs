@@ -13,7 +13,7 @@ use crate::memory::Memory;
 use crate::recover;
 use crate::state::{Effect, Event, Now, Offer, Planned, Progress, Running, Slot, State, refusal};
 
-/// How soon the machine looks at its deadline while an answer is outstanding, milliseconds.
+/// Time after which the machine looks at its deadline while an answer is outstanding, milliseconds.
 const LOOK_AGAIN_MS: u64 = 5_000;
 
 /// Why metadata does not say yes.
@@ -25,7 +25,7 @@ pub enum MetaError {
     Unreachable(String),
 }
 
-/// What trusted metadata says about a release.
+/// Description of a release in trusted metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     /// Its number.
@@ -51,7 +51,7 @@ pub trait Host {
     fn chunk_list(&mut self, release: &Planned) -> Option<Result<Vec<u8>, String>>;
     /// Fetches some bytes of a release, which are checked by the caller; none when the answer comes later. An error is for people.
     fn part(&mut self, release: &Planned, from: u64, len: u64) -> Option<Result<Vec<u8>, String>>;
-    /// What the trusted metadata that lies on the device says about a file with this digest.
+    /// Returns what the trusted metadata that lies on the device says about a file with this digest.
     fn identify(&mut self, sha256: &str) -> Option<Known>;
     /// Tells people of damage that was found, and what was done about it.
     fn warn(&mut self, text: &str);

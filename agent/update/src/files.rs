@@ -94,7 +94,7 @@ pub fn restore_state(disk: &mut impl Disk) -> io::Result<()> {
     }
 }
 
-/// Whether there is a copy of the firmware's state: a trial was under way.
+/// Says whether there is a copy of the firmware's state: a trial was under way.
 ///
 /// # Errors
 /// When the disk fails.
@@ -140,7 +140,7 @@ impl Download {
         Ok(download)
     }
 
-    /// Whether this is the download of the release with that digest.
+    /// Says whether this is the download of the release with that digest.
     #[must_use]
     pub fn is_of(&self, sha256: &str) -> bool {
         self.sha256 == sha256

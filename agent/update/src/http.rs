@@ -8,7 +8,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::pace::Watchman;
 
-/// How long a name may take to be found, a connection to come about, an answer to begin and the next byte of it to come.
+/// Longest time for a name to be found, a connection to come about, an answer to begin and the next byte of it to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A repository behind a web server. Redirects are not followed: they would make the device ask whatever its network reaches.
@@ -111,7 +111,7 @@ impl Fetch for HttpRepository {
     }
 }
 
-/// Whether an address leads to this machine itself.
+/// Says whether an address leads to this machine itself.
 fn is_loopback(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

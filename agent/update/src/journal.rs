@@ -20,12 +20,12 @@ pub struct Journal {
     next: usize,
 }
 
-/// What was found of the journal.
+/// Condition in which the journal was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// It is whole, or there is none yet.
+    /// Whole, or not there yet.
     Whole,
-    /// One of its two files is damaged or was being written at a power cut.
+    /// A single one of its two files is damaged or was being written at a power cut.
     OneDamaged,
     /// Files are there and none is whole.
     Lost,
@@ -74,7 +74,7 @@ impl Journal {
         }
     }
 
-    /// Whether nothing was read and nothing written yet.
+    /// Says whether nothing was read and nothing written yet.
     pub(crate) fn is_new(&self) -> bool {
         self.generation == 0
     }

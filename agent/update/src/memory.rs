@@ -1,4 +1,4 @@
-//! What must survive a restart: the journal's content.
+//! Memory that must survive a restart: the journal's content.
 
 use iottly_protocol::release::Refusal;
 use iottly_protocol::tuf::Vouched;
@@ -32,10 +32,10 @@ pub struct Attempt {
     /// Unix seconds at which release 0.1 of the agent gives it up; not read any more.
     #[serde(default)]
     pub deadline: u64,
-    /// How long it has been under way, waiting left out, milliseconds of the agent running.
+    /// Time for which it has been under way, waiting left out, milliseconds of the agent running.
     #[serde(default)]
     pub spent_ms: u64,
-    /// How long it has waited for its window or for the time, milliseconds of the agent running.
+    /// Time for which it has waited for its window or for the time, milliseconds of the agent running.
     #[serde(default)]
     pub waited_ms: u64,
     /// Starts of the board within the trial.
@@ -95,7 +95,7 @@ pub struct Memory {
     /// here: see `vouched`.
     #[serde(default)]
     pub clock_floor: u64,
-    /// What accepted metadata vouches for.
+    /// Versions and date that accepted metadata vouches for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vouched: Option<Vouched>,
     /// The committed release; none while the firmware is the factory's.

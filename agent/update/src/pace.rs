@@ -10,7 +10,7 @@ const WINDOW: Duration = Duration::from_secs(30);
 /// Longest time for one question to a repository, however fast it sends.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// How fast a repository answers one question, over all files that it takes. Pure: the time is an argument.
+/// Pace at which a repository answers one question, over all files that it takes. Pure: the time is an argument.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     began: Instant,

@@ -1,4 +1,4 @@
-//! What the device begins with, also when what it wrote was damaged: something runs, and people are told.
+//! The device's beginning, also when what it wrote was damaged: something runs, and people are told.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::journal::{Condition, Journal};
 use crate::memory::{Committed, Memory};
 use crate::state::{Running, Slot, State};
 
-/// What an updater begins with.
+/// Journal, memory and pointer that an updater begins with.
 pub(crate) struct Found {
     pub(crate) journal: Journal,
     pub(crate) memory: Memory,
@@ -52,7 +52,7 @@ pub(crate) fn open(disk: &mut impl Disk, host: &mut impl Host) -> io::Result<Fou
     Ok(Found { journal, memory, pointer })
 }
 
-/// Whether a device without a journal has lost it: it has pointed to a firmware, or filled a slot.
+/// Says whether a device without a journal has lost it: it has pointed to a firmware, or filled a slot.
 fn is_lost(disk: &impl Disk) -> io::Result<bool> {
     let pointed = !matches!(files::read_pointer(disk), Ok(None));
     Ok(pointed || holds(disk, files::slot_file(Slot::A))? || holds(disk, files::slot_file(Slot::B))?)
@@ -62,7 +62,7 @@ fn holds(disk: &impl Disk, name: &str) -> io::Result<bool> {
     Ok(!disk.read_at(name, 0, 1)?.is_empty())
 }
 
-/// What the pointer names when all is well.
+/// Returns what the pointer names when all is well.
 fn expected(memory: &Memory) -> Running {
     match &memory.attempt {
         Some(attempt) if matches!(attempt.state, State::Trial | State::Committing) => Running::Slot(attempt.slot),

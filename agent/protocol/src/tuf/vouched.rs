@@ -11,7 +11,7 @@ use super::instant::Instant;
 use super::key::Schemes;
 use super::{Trusted, TufError};
 
-/// What the last accepted metadata vouched for; to be kept where it outlives a restart.
+/// Versions and date that the last accepted metadata vouched for; to be kept where it outlives a restart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vouched {
     /// Version of the root that was trusted.
@@ -23,7 +23,7 @@ pub struct Vouched {
 }
 
 impl Vouched {
-    /// What counts after this when something else was vouched for: versions only rise, and within one version the later date counts.
+    /// Returns what counts after this when something else was vouched for: versions only rise, and within one version the later date counts.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         let order = (next.root, next.timestamp).cmp(&(self.root, self.timestamp));
@@ -35,12 +35,12 @@ impl Vouched {
     }
 }
 
-/// What a refresh begins with.
+/// Start of a refresh: the clock, and what is known from before.
 #[derive(Debug, Clone, Copy)]
 pub struct Start<'a> {
     /// The date by the best clock there is.
     pub clock: Instant,
-    /// What was vouched for before.
+    /// Versions and date that were vouched for before.
     pub vouched: Option<Vouched>,
     /// The root that the device was set up with, for a store that has none or a damaged one.
     pub first_root: &'a [u8],
@@ -54,14 +54,14 @@ pub struct Refreshed<F, S> {
     pub client: Client<F, S>,
     /// The time that counts for what follows: the clock's, and not before what was vouched for.
     pub now: Instant,
-    /// What is vouched for from now on.
+    /// Versions and date that are vouched for from now on.
     pub vouched: Vouched,
 }
 
 /// A client whose store was looked after.
 struct Opened<F, S> {
     client: Client<F, S>,
-    /// Why the stored root was replaced.
+    /// Reason for which the stored root was replaced.
     mended: Option<String>,
 }
 
@@ -156,7 +156,7 @@ fn versions(trusted: &Trusted) -> (u64, u64) {
     (trusted.root().header.version, trusted.timestamp().map_or(0, |timestamp| timestamp.header.version))
 }
 
-/// Whether metadata comes after what was vouched for; a new root may count timestamps anew.
+/// Says whether metadata comes after what was vouched for; a new root may count timestamps anew.
 fn is_newer(earlier: &Vouched, trusted: &Trusted) -> bool {
     versions(trusted) > (earlier.root, earlier.timestamp)
 }

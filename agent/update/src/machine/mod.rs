@@ -31,7 +31,7 @@ const LOOK_AGAIN_MS: u64 = 30_000;
 pub struct Machine {
     memory: Memory,
     trial: trial::Trial,
-    /// How far the time that the update takes is counted, milliseconds of the growing clock.
+    /// Moment up to which the time that the update takes is counted, milliseconds of the growing clock.
     counted_ms: u64,
     corrupt: u32,
     failures: u32,
@@ -323,7 +323,7 @@ impl Machine {
         }
     }
 
-    /// What lies in a slot is not what was verified: it is not run.
+    /// Gives up a slot whose content is not what was verified: it is not run.
     fn slot_damaged(&mut self, slot: Slot, now: Now, out: &mut Vec<Effect>) {
         let under_way = self.memory.attempt.as_ref().filter(|attempt| attempt.slot == slot).map(|attempt| attempt.state);
         if let Some(State::Trial | State::Committing) = under_way {

@@ -22,14 +22,14 @@ impl Machine {
         }
     }
 
-    /// Whether the update has taken longer than it may. The time in which it waits for its window does not count.
+    /// Says whether the update has taken longer than it may. The time in which it waits for its window does not count.
     pub(super) fn is_overdue(&mut self) -> bool {
         let attempt = self.attempt();
         let deadline_ms = attempt.offer.deadline_s.saturating_mul(1000);
         attempt.spent_ms >= deadline_ms || attempt.waited_ms >= MAX_DEFERRED_MS
     }
 
-    /// What the update under way waits for before its download.
+    /// Returns what the update under way waits for before its download.
     pub(super) fn waits_for(&mut self, now: Now) -> Option<Refusal> {
         match self.attempt().offer.window {
             Some(_) if !now.clock_trusted => Some(refusal(Reason::Clock, "the time is not known")),

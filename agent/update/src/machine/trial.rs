@@ -4,10 +4,10 @@ use super::{MAX_BOOTS, Machine};
 use crate::memory::{Committed, MAX_QUARANTINED};
 use crate::state::{Effect, Ending, Now, State, refusal};
 
-/// How many times its grace period a trial may take when the answers about its health are late.
+/// Number of grace periods that a trial may take when the answers about its health are late.
 const LATE_ANSWERS: u64 = 4;
 
-/// What is known of a trial since it was started; a restart begins it anew.
+/// Knowledge of a trial since it was started; a restart begins it anew.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trial {
     since_ms: u64,
