@@ -29,6 +29,10 @@ fn check_rest(disk: &MemDisk, behaviour: Behaviour, offered: bool) -> Result<&'s
         feed(&mut updater, Event::Offer(offer(2)), now(at_ms)).map_err(|e| format!("takes no offer: {e}"))?;
         settle(&mut updater, &mut at_ms).map_err(|e| format!("does not go on: {e}"))?;
     }
+    // A write that is cut leaves one of two files; anything else that has to be mended is the disk's lie.
+    if let Some(warning) = updater.host().warnings.iter().find(|warning| !warning.starts_with("one of the two files")) {
+        return Err(format!("had to be mended: {warning}"));
+    }
     let content = runs(&mut updater).ok_or("nothing runs in the end")?;
     let state = disk.content("firmware.state").unwrap_or_default();
     let memory = updater.memory().clone();
@@ -131,10 +135,8 @@ fn a_release_that_is_never_well_leaves_the_old_one_after_a_cut_at_any_step() {
 
 #[test]
 fn on_a_disk_that_lies_the_same_cuts_do_harm() {
-    let (_, table, failures) = sweep(Behaviour::Good, true);
-    // A slot that is not what was verified is not run, so that the harm is a good release that went back.
-    let harm = !failures.is_empty() || table.keys().any(|(_, end)| *end != "new");
-    assert!(harm, "the tests above have no teeth");
+    let (_, _, failures) = sweep(Behaviour::Good, true);
+    assert!(!failures.is_empty(), "the tests above have no teeth");
 }
 
 #[test]
