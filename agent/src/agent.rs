@@ -5,6 +5,7 @@ use std::{io, thread};
 use iottly_boards::{Board, VirtualBoard};
 use iottly_protocol::{BootId, DeviceId, StreamClass, Versions};
 use iottly_sandbox::{Cache, CompilerProgram, LoadError, Runtime, RuntimeError};
+use iottly_update::put_aside;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -14,6 +15,7 @@ use crate::datadir::{DataDir, DataDirError};
 use crate::guest::{self, FirmwareSource, Guest, Ports, agent_warning};
 use crate::inbox::{self, GuestEvent, GuestState, JournalError};
 use crate::link::{self, Delivery, Endpoint, Links};
+use crate::odd;
 use crate::outbox::{OpenNote, Outbox, QueueError, SledQueue};
 use crate::settings::{Keeper, Settings};
 use crate::status::{AgentStatus, StatusBoard};
@@ -203,6 +205,7 @@ impl Drop for AgentHandle {
 
 fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
     let data = Arc::new(DataDir::open(&config.data_dir)?);
+    let odd = odd::tidy(&config.data_dir);
     let clean = data.begin_run()?;
     let (queue, notes) = SledQueue::open_with(&data.join("queue"), config.queue.policy())?;
     // Thread names are cut after 15 bytes: the end of the id tells devices apart.
@@ -214,6 +217,7 @@ fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
     let (jobs, inputs) = guest::channel();
     let inbox = inbox::Actor::open(&data.join("commands.journal"), outbox.clone(), jobs.clone())?;
     let mut warnings: Vec<_> = notes.iter().map(describe).collect();
+    warnings.extend(odd.into_iter().map(|note| ("odd file", note)));
     if !clean {
         warnings.push((
             "unclean stop",
@@ -273,7 +277,16 @@ async fn start_guest(
 
 fn open_cache(config: &AgentConfig) -> Result<Cache, AgentError> {
     let compiler = CompilerProgram { path: config.compiler.program.clone(), args: config.compiler.args.clone() };
-    Ok(Cache::open(config.cache_dir(), compiler)?)
+    let dir = config.cache_dir();
+    Cache::open(&dir, compiler.clone()).or_else(|error| {
+        // One of its own can be made anew; the start does not fail for it.
+        if !dir.starts_with(&config.data_dir) {
+            return Err(error.into());
+        }
+        tracing::warn!(device.id = %config.device_id, %error, "the cache of compiled firmware is put aside and made anew");
+        put_aside(&dir).map_err(AgentError::System)?;
+        Ok(Cache::open(&dir, compiler)?)
+    })
 }
 
 fn start_update(
@@ -295,6 +308,7 @@ fn start_update(
         runtime: runtime.clone(),
         jobs,
         outbox: outbox.clone(),
+        clock: outbox.clock().cloned().expect("the agent's queue is dated by the board's clock"),
     };
     UpdateThread::start(parts, &name).map(Some).map_err(AgentError::System)
 }

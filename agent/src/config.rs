@@ -3,11 +3,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::DeviceId;
+use iottly_update::read_file;
 use serde::Deserialize;
 
 use crate::grants::Grants;
 use crate::outbox::{DEFAULT_DISK_BYTES, Policy, WhenFull};
 use crate::update::UpdateConfig;
+
+mod explain;
+
+use explain::explain;
 
 /// Longest configuration file that is read, bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -137,7 +142,7 @@ impl TryFrom<String> for BrokerAddress {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let malformed = || format!("broker address {text:?} is not host:port");
+        let malformed = || "broker address is not host:port".to_owned();
         let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
         let host = match host.strip_prefix('[') {
             Some(inner) => inner.strip_suffix(']').ok_or_else(malformed)?,
@@ -180,25 +185,15 @@ impl AgentConfig {
     /// When the file cannot be read, has unknown keys, or a value is malformed; the error names file and key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = || path.display().to_string();
-        let read = |reason| ConfigError::Read { path: name(), reason };
-        let len = std::fs::metadata(path).map_err(read)?.len();
-        if len > MAX_FILE_BYTES {
-            return Err(ConfigError::Invalid {
-                path: name(),
-                reason: format!("{len} bytes are over the limit of {MAX_FILE_BYTES}"),
-            });
-        }
-        let text = std::fs::read_to_string(path).map_err(read)?;
+        let bytes = read_file(path, MAX_FILE_BYTES).map_err(|reason| ConfigError::Read { path: name(), reason })?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&text, folder).map_err(|reason| ConfigError::Invalid { path: name(), reason })
+        let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned());
+        let config = text.and_then(|text| Self::parse(&text, folder));
+        config.map_err(|reason| ConfigError::Invalid { path: name(), reason })
     }
 
     fn parse(text: &str, folder: &Path) -> Result<Self, String> {
-        // The parser's long form quotes the offending line, and that may be the secret.
-        let mut config: Self = toml::from_str(text).map_err(|e| match e.span() {
-            Some(span) => format!("line {}: {}", line_of(text, span.start), e.message()),
-            None => e.message().to_owned(),
-        })?;
+        let mut config: Self = toml::from_str(text).map_err(|error| explain(text, &error))?;
         config.data_dir = folder.join(&config.data_dir);
         config.firmware = config.firmware.map(|path| folder.join(path));
         config.cache_dir = config.cache_dir.map(|path| folder.join(path));
@@ -225,10 +220,6 @@ impl AgentConfig {
 /// serde's own form of an `OsString` is a list of bytes, which nobody writes into a file.
 fn texts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
     Ok(Vec::<String>::deserialize(deserializer)?.into_iter().map(OsString::from).collect())
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 #[cfg(test)]
@@ -269,10 +260,10 @@ args = ["--quiet"]
     #[test]
     fn errors_name_the_key() {
         for (from, to, word) in [
-            ("secret =", "sekret =", "sekret"),
-            ("[compiler]", "[queue]\nhistory = 1\n[compiler]", "history"),
-            ("a2792ce8", "A2792ce8", "device id"),
-            ("[compiler]", "[grants]\ntelemetry = []\n[compiler]", "telemetry"),
+            ("secret =", "sekret =", "line 3: unknown key, expected one of `device_id`, `secret`"),
+            ("[compiler]", "[queue]\nhistory = 1\n[compiler]", "line 8: unknown key"),
+            ("a2792ce8", "A2792ce8", "line 2: `device_id`: device id … is not"),
+            ("[compiler]", "[grants]\ntelemetry = []\n[compiler]", "is no interface of a board"),
             ("localhost:1883", "localhost", "host:port"),
             ("localhost:1883", "::1:1883", "host:port"),
             ("localhost:1883", "localhost:0", "host:port"),

@@ -1,9 +1,12 @@
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use iottly_update::{put_aside, replace};
 use rustix::fs::{FlockOperation, flock};
+
+use crate::odd;
 
 /// Why a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,11 +33,16 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Creates the folder when there is none, and locks it.
+    /// Creates the folder when there is none, closes it to others, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let fail = |at: &Path, reason| DataDirError::Io { path: at.display().to_string(), reason };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| fail(path, e))?;
+        odd::close(path, &fs::metadata(path).map_err(|e| fail(path, e))?, 0o700);
         let at = path.join("lock");
+        // Nobody holds a lock on what is no file.
+        if fs::metadata(&at).is_ok_and(|meta| !meta.is_file()) {
+            put_aside(&at).map_err(|e| fail(&at, e))?;
+        }
         let mut options = OpenOptions::new();
         let lock = options.create(true).truncate(false).write(true).mode(0o600).open(&at).map_err(|e| fail(&at, e))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -51,12 +59,7 @@ impl DataDir {
     /// Marks the run as begun; answers whether the run before was ended by [`DataDir::end_run`].
     pub(crate) fn begin_run(&self) -> Result<bool, DataDirError> {
         let clean = !self.marker().exists();
-        let write = || -> io::Result<()> {
-            let mut file = File::create(self.marker())?;
-            file.write_all(b"an agent is running, or was not stopped cleanly\n")?;
-            file.sync_all()?;
-            File::open(&self.path)?.sync_all()
-        };
+        let write = || -> io::Result<()> { replace(&self.marker(), b"an agent is running, or was not stopped cleanly\n") };
         write().map_err(|reason| DataDirError::Io { path: self.marker().display().to_string(), reason })?;
         Ok(clean)
     }
@@ -84,6 +87,24 @@ mod tests {
         assert!(error.contains("in use by another agent"), "{error}");
         drop(first);
         DataDir::open(dir.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_folder_that_others_may_read_is_closed_and_an_odd_lock_is_put_aside() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("data");
+        fs::create_dir_all(path.join("lock")).expect("folder");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+        let data = DataDir::open(&path).expect("open");
+        assert_eq!(fs::metadata(&path).expect("folder").permissions().mode() & 0o777, 0o700);
+        assert!(path.join("lock.odd").is_dir() && path.join("lock").is_file());
+        drop(data);
+        let shared = dir.path().join("shared");
+        fs::create_dir(&shared).expect("folder");
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).expect("mode");
+        DataDir::open(&shared).expect("open");
+        assert_eq!(fs::metadata(&shared).expect("folder").permissions().mode() & 0o7777, 0o1777, "everybody's stays everybody's");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod grants;
 mod guest;
 mod inbox;
 mod link;
+mod odd;
 pub mod outbox;
 mod settings;
 mod status;

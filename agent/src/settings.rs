@@ -139,13 +139,11 @@ fn known(config: &DeviceConfig) -> io::Result<Known> {
 }
 
 fn read(path: &Path) -> io::Result<Option<Known>> {
-    match fs::metadata(path) {
+    let bytes = match iottly_update::read_file(path, MAX_FILE_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-        Ok(metadata) if metadata.len() > MAX_FILE_BYTES => return Err(io::Error::other("the file is too large to be ours")),
-        Ok(_) => {}
-    }
-    let Stored { version, values } = serde_json::from_str(&fs::read_to_string(path)?)?;
+        other => other?,
+    };
+    let Stored { version, values } = serde_json::from_slice(&bytes)?;
     known(&DeviceConfig { version, values }).map(Some)
 }
 

@@ -1,7 +1,6 @@
 //! The firmware's life: loading, calls one after another on a thread of its own, restarts.
 
 mod calls;
-mod component;
 mod host;
 mod jobs;
 mod messages;

@@ -13,7 +13,6 @@ use iottly_sandbox::{
 };
 use tokio::sync::mpsc;
 
-use super::component;
 use super::host::AgentHost;
 use super::jobs::{Input, Inputs, Jobs, News, Order, Watch};
 use super::messages;
@@ -27,6 +26,9 @@ use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::status::{FirmwareStatus, StatusBoard};
 use crate::threads::ended;
+
+/// Largest component that is read, in bytes.
+const MAX_FIRMWARE_BYTES: u64 = 64 << 20;
 
 /// Stack of the thread: the firmware's own stack lies on it.
 const STACK_BYTES: usize = 2 << 20;
@@ -215,11 +217,11 @@ impl Supervisor {
     fn load(&mut self, path: &Path) -> Result<Firmware, Failure> {
         let fail =
             |cause, error: &str, description: String| Failure { cause, function: "load", error: error.to_owned(), description };
-        let read = |source: io::Error| fail(Cause::Device, "firmware file", format!("{}: {source}", path.display()));
-        let Some(wasm) = component::read(path).map_err(read)? else {
-            let text = format!("{} is over the limit of {} bytes", path.display(), component::MAX_BYTES);
-            return Err(fail(Cause::Firmware, "firmware file", text));
-        };
+        let wasm = iottly_update::read_file(path, MAX_FIRMWARE_BYTES).map_err(|source| {
+            // Too long, or no file at all: it will not get better.
+            let cause = if source.kind() == io::ErrorKind::InvalidData { Cause::Firmware } else { Cause::Device };
+            fail(cause, "firmware file", format!("{}: {source}", path.display()))
+        })?;
         let firmware = self
             .source
             .cache

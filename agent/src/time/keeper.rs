@@ -83,6 +83,8 @@ pub(super) struct Keeper {
     known: Option<(Fix, u64)>,
     /// The offset until then.
     guess: Fix,
+    /// Number of times that a told time changed what is known by more than it may be off.
+    tellings: u64,
 }
 
 impl Keeper {
@@ -91,7 +93,7 @@ impl Keeper {
         let guess_ms = system_ms.max(stored.floor_ms).max(EARLIEST_MS);
         let guess = Fix { boot, zero_ms: offset(guess_ms, up_ms), error_ms: u64::MAX };
         let known = stored.fix(boot).map(|fix| (fix, 0));
-        Self { stored, boot, known, guess }
+        Self { stored, boot, tellings: u64::from(known.is_some()), known, guess }
     }
 
     pub(super) fn stored(&self) -> &Stored {
@@ -105,6 +107,21 @@ impl Keeper {
 
     pub(super) fn now_ms(&self, up_ms: u64) -> u64 {
         self.known.map_or(self.guess, |(fix, _)| fix).at(up_ms)
+    }
+
+    /// The date, if it was told since the system's start.
+    pub(super) fn told_ms(&self, up_ms: u64) -> Option<u64> {
+        self.known.map(|(fix, _)| fix.at(up_ms))
+    }
+
+    /// The latest time that the cloud told before, unix milliseconds; 0 for none.
+    pub(super) fn floor_ms(&self) -> u64 {
+        self.stored.floor_ms
+    }
+
+    /// Rises when the date becomes known, and when it turns out to be another one.
+    pub(super) fn tellings(&self) -> u64 {
+        self.tellings
     }
 
     /// Start of the system and time since then, for records that are made while the date is a guess.
@@ -125,10 +142,13 @@ impl Keeper {
         // It was told at some moment between question and answer.
         let error_ms = asked_ms / 2 + 1;
         let fix = Fix { boot: self.boot, zero_ms: offset(cloud_ms.saturating_add(asked_ms / 2), up_ms), error_ms };
-        let better = self.known.is_none_or(|(known, since)| {
+        let (mut better, mut other) = (true, true);
+        if let Some((known, since)) = self.known {
             let grown = known.error_ms.saturating_add(up_ms.saturating_sub(since) / 1_000_000 * DRIFT_PPM);
-            fix.error_ms <= grown || known.zero_ms.abs_diff(fix.zero_ms) > grown.saturating_add(fix.error_ms)
-        });
+            other = known.zero_ms.abs_diff(fix.zero_ms) > grown.saturating_add(fix.error_ms);
+            better = fix.error_ms <= grown || other;
+        }
+        self.tellings += u64::from(other);
         if better {
             self.known = Some((fix, up_ms));
         }
@@ -201,7 +221,9 @@ mod tests {
         assert_eq!(keeper.now_ms(70_000), NOW + 60_005);
         keeper.told(NOW + 61_000, 3_000, 71_000);
         assert_eq!(keeper.now_ms(71_000), NOW + 61_005, "a worse answer that agrees changes nothing");
+        assert_eq!(keeper.tellings(), 1, "nothing new since the first word");
         keeper.told(NOW + YEARS_10, 3_000, 72_000);
+        assert_eq!(keeper.tellings(), 2);
         assert_eq!(keeper.now_ms(72_000), NOW + YEARS_10 + 1_500, "one that contradicts it does");
     }
 

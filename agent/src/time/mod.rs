@@ -8,11 +8,12 @@
 mod keeper;
 mod stamp;
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use iottly_update::{read_file, replace};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::clock::unix_ms;
@@ -23,6 +24,17 @@ pub(crate) use stamp::bare;
 
 /// Largest file that is read, bytes.
 const MAX_FILE_BYTES: u64 = 16 << 10;
+
+/// The time as whoever decides by it needs to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Unix seconds: what the cloud told, or else a guess.
+    pub(crate) unix: u64,
+    /// The cloud has told the time since the start of the system.
+    pub(crate) told: bool,
+    /// Rises when the date becomes known, and when it turns out to be another one.
+    pub(crate) tellings: u64,
+}
 
 /// Device time; cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,6 +68,14 @@ impl BoardClock {
         self.keeper().now_ms(uptime_ms())
     }
 
+    /// The time now, and how it is known. Until it is told, the guess follows the system's clock, which may be set late.
+    pub(crate) fn reading(&self) -> Reading {
+        let keeper = self.keeper();
+        let told = keeper.told_ms(uptime_ms());
+        let unix_ms = told.unwrap_or_else(|| unix_ms().max(keeper.floor_ms()));
+        Reading { unix: unix_ms / 1000, told: told.is_some(), tellings: keeper.tellings() }
+    }
+
     /// A record as it is to be queued: with the time since the system's start while nobody has told the date.
     pub(crate) fn seal(&self, record: Vec<u8>) -> Vec<u8> {
         match self.keeper().undated(uptime_ms()) {
@@ -82,7 +102,7 @@ impl BoardClock {
         if !keeper.told(cloud_ms, asked_ms, uptime_ms()) {
             return;
         }
-        if let Err(error) = write(&self.inner.file, keeper.stored()) {
+        if let Err(error) = replace(&self.inner.file, &keeper.stored().encode()) {
             tracing::warn!(clock.path = %self.inner.file.display(), %error, "the time cannot be kept");
             // What was sent under an offset has to be sent under the same one again, also after a restart.
             keeper.forget_to(before);
@@ -103,23 +123,11 @@ fn system_boot() -> [u8; 16] {
 }
 
 fn read(file: &Path) -> io::Result<Stored> {
-    match fs::metadata(file) {
-        Ok(meta) if meta.len() > MAX_FILE_BYTES => return Err(io::ErrorKind::FileTooLarge.into()),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::default()),
-        Err(error) => return Err(error),
+    match read_file(file, MAX_FILE_BYTES) {
+        Ok(bytes) => Stored::decode(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stored::default()),
+        Err(error) => Err(error),
     }
-    Stored::decode(&fs::read(file)?).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// Replaces the file: after a power cut it is the old or the new one.
-fn write(file: &Path, stored: &Stored) -> io::Result<()> {
-    let fresh = file.with_extension("new");
-    let mut out = File::create(&fresh)?;
-    out.write_all(&stored.encode())?;
-    out.sync_all()?;
-    fs::rename(&fresh, file)?;
-    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,41 +1,31 @@
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use iottly_protocol::DeviceId;
-use iottly_protocol::release::{Directive, Refusal};
-use iottly_protocol::tuf::Store as _;
+use iottly_protocol::Report;
+use iottly_protocol::release::{Directive, Reason, Refusal};
+use iottly_protocol::tuf::Vouched;
 use iottly_sandbox::{Cache, Runtime};
-use iottly_update::{Event, MetaError, Offer, Repository, SystemDisk, TrustFolder, Updater};
+use iottly_update::{Event, MetaError, Offer, Repository, SystemDisk, TrustFolder, Updater, read_file};
 
+use super::admission::{Admission, Verdict};
 use super::config::UpdateConfig;
+use super::considered::{Desk, Next};
 use super::directives::Directives;
-use super::host::DeviceHost;
+use super::fetch::{self, Answer, Question, Questions};
+use super::host::{Asked, DeviceHost};
+use super::mail::{Letter, Mail};
+use super::voice::Voice;
 use crate::clock::Monotonic;
 use crate::guest::{Jobs, News};
 use crate::outbox::Outbox;
 use crate::threads::ended;
+use crate::time::BoardClock;
 
-/// News and requests that wait for the thread.
-const INPUTS: usize = 16;
 /// How long the thread waits before it takes up an update that its disk has stopped.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
-
-/// How soon a directive is looked at again that could not be verified, milliseconds.
-const LOOK_AGAIN_MS: u64 = 1000;
-
-/// What reaches the thread.
-pub(super) enum Input {
-    /// The cloud has sent a directive.
-    Directive(Vec<u8>),
-    /// What became of the firmware on trial.
-    News(News),
-    /// The agent stops.
-    Stop,
-}
 
 /// What the thread is made of.
 pub(crate) struct UpdateParts {
@@ -48,11 +38,13 @@ pub(crate) struct UpdateParts {
     pub(crate) runtime: Runtime,
     pub(crate) jobs: Jobs,
     pub(crate) outbox: Outbox,
+    pub(crate) clock: BoardClock,
 }
 
-/// A handle on the thread.
+/// A handle on the thread. Dropping it asks the thread to end.
 pub(crate) struct UpdateThread {
-    inputs: SyncSender<Input>,
+    mail: Mail,
+    repository: Repository,
     directives: Directives,
     thread: thread::JoinHandle<()>,
 }
@@ -61,33 +53,46 @@ impl UpdateThread {
     /// Starts the thread, and with it the firmware that the journal names.
     ///
     /// # Errors
-    /// When the trusted root cannot be put in its place, or the system gives no thread.
+    /// At the first start, when the configured root cannot be read; when the configured authorities cannot, or the system gives no
+    /// thread.
     pub(crate) fn start(parts: UpdateParts, name: &str) -> io::Result<Self> {
-        let mut trust = TrustFolder::new(&parts.data.join("trust"));
-        if trust.get("root")?.is_none() {
+        let trust = parts.data.join("trust");
+        if !trust.join("root.json").exists() {
             let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", parts.config.root.display()));
-            trust.put("root", &std::fs::read(&parts.config.root).map_err(named)?)?;
+            read_file(&parts.config.root, iottly_protocol::tuf::limits::ROOT_BYTES).map_err(named)?;
         }
-        let (news, inputs) = sync_channel(INPUTS);
         let repository = match &parts.config.ca {
             Some(ca) => Repository::with_ca(&parts.config.repository, ca)?,
             None => Repository::at(&parts.config.repository),
         };
-        let directives = Directives::new(news.clone());
+        let mail = Mail::default();
+        let voice = Voice::new(parts.device, parts.outbox.clone());
+        let admission = Admission {
+            device: parts.device,
+            config: parts.config.clone(),
+            trust: TrustFolder::new(&trust),
+            data: parts.data.clone(),
+            abi: parts.abi,
+            clock: parts.clock.clone(),
+            voice: voice.clone(),
+        };
+        let fetcher = name.replace("update", "fetch");
+        let questions = fetch::start(repository.clone(), admission.clone(), mail.clone(), &fetcher)?;
+        let directives = Directives::new(mail.clone());
         let actor = Actor {
             parts,
-            repository,
-            trust,
-            news: news.clone(),
-            inputs,
+            admission,
+            questions,
+            voice,
+            mail: mail.clone(),
             directives: directives.clone(),
             clock: Monotonic::start(),
-            seen: Vec::new(),
-            sent: None,
-            told: None,
+            desk: Desk::default(),
+            unreachable: false,
+            stands: None,
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || actor.run())?;
-        Ok(Self { inputs: news, directives, thread })
+        Ok(Self { mail, repository, directives, thread })
     }
 
     /// Where directives from the cloud go.
@@ -95,28 +100,34 @@ impl UpdateThread {
         self.directives.clone()
     }
 
-    /// Asks the thread to end; an update under way goes on at the next start.
+    /// Asks the thread to end; an update under way goes on at the next start. What is being fetched is not waited for.
     pub(crate) async fn stop(self, deadline: Duration) -> bool {
-        // A full channel wakes the thread as well, and it looks for a stop among what it finds.
-        let _ = self.inputs.try_send(Input::Stop);
+        self.mail.stop();
+        self.repository.stop();
         ended(&self.thread, deadline).await
+    }
+}
+
+impl Drop for UpdateThread {
+    fn drop(&mut self) {
+        self.mail.stop();
+        self.repository.stop();
     }
 }
 
 struct Actor {
     parts: UpdateParts,
-    repository: Repository,
-    trust: TrustFolder,
-    news: SyncSender<Input>,
-    inputs: Receiver<Input>,
+    admission: Admission,
+    questions: Questions,
+    voice: Voice,
+    mail: Mail,
     directives: Directives,
     clock: Monotonic,
-    /// The directive that was followed last.
-    seen: Vec<u8>,
-    /// A directive from the cloud, and when to look at it (again); the latest counts.
-    sent: Option<(Vec<u8>, u64)>,
-    /// Why a directive was refused last.
-    told: Option<(Vec<u8>, Refusal)>,
+    desk: Desk,
+    /// The repository could not be asked for directives when it was asked last.
+    unreachable: bool,
+    /// Reason for which the update stands still, as it was told last.
+    stands: Option<String>,
 }
 
 type DeviceUpdater = Updater<SystemDisk, DeviceHost>;
@@ -126,13 +137,38 @@ impl Actor {
         loop {
             let failed = match self.serve() {
                 Ok(()) => return,
-                Err(error) => error,
+                Err(error) => error.to_string(),
             };
-            tracing::warn!(device.id = %self.parts.device, error = %failed, "the update stands still");
-            match self.inputs.recv_timeout(AFTER_FAILURE) {
-                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Input::Directive(document)) => self.sent = Some((document, 0)),
-                Ok(Input::News(_)) | Err(RecvTimeoutError::Timeout) => {}
+            tracing::warn!(device.id = %self.parts.device, error = %failed, "the update stands still; tried again in 60 s");
+            if self.stands.as_ref() != Some(&failed) {
+                self.voice.warn(&format!("updates stand still: {failed}"));
+                self.stands = Some(failed);
+            }
+            if self.pause() {
+                return;
+            }
+        }
+    }
+
+    /// Waits out a failure; true when the agent stops meanwhile.
+    fn pause(&mut self) -> bool {
+        let until_ms = self.clock.now_ms().saturating_add(u64::try_from(AFTER_FAILURE.as_millis()).unwrap_or(u64::MAX));
+        loop {
+            let now_ms = self.clock.now_ms();
+            match self.mail.take(Duration::from_millis(until_ms.saturating_sub(now_ms))) {
+                Some(Letter::Stop) => return true,
+                Some(Letter::Directive(document)) => self.desk.sent(document, now_ms),
+                Some(Letter::Answer(Answer::Considered { document, .. })) => {
+                    let sent = self.desk.answered();
+                    self.desk.unreachable(document, sent, now_ms);
+                }
+                Some(Letter::Answer(Answer::Looked | Answer::Unreachable(_))) => _ = self.desk.answered(),
+                // The update is taken up anew, with new questions and a new trial.
+                Some(Letter::Answer(_) | Letter::News(_)) => {}
+                None => {}
+            }
+            if now_ms >= until_ms {
+                return false;
             }
         }
     }
@@ -141,17 +177,16 @@ impl Actor {
         let parts = &self.parts;
         DeviceHost {
             device: parts.device,
-            config: parts.config.clone(),
-            repository: self.repository.clone(),
-            trust: self.trust.clone(),
+            admission: self.admission.clone(),
+            questions: self.questions.clone(),
+            asked: None,
             data: parts.data.clone(),
             factory: parts.factory.clone(),
-            abi: parts.abi,
             cache: Arc::clone(&parts.cache),
             runtime: parts.runtime.clone(),
             jobs: parts.jobs.clone(),
-            outbox: parts.outbox.clone(),
-            news: self.news.clone(),
+            voice: self.voice.clone(),
+            mail: self.mail.clone(),
             health: (0, 0),
             release_seq: None,
             clock: self.clock,
@@ -160,73 +195,116 @@ impl Actor {
 
     /// Boots the machine and feeds it until the agent stops.
     fn serve(&mut self) -> io::Result<()> {
+        if let Err(error) = self.admission.trust.tidy() {
+            tracing::warn!(device.id = %self.parts.device, %error, "the folder of trusted metadata cannot be put in order");
+        }
         let disk = SystemDisk::open(&self.parts.data)?;
         let mut updater = Updater::boot(disk, self.host())?;
-        let every = self.parts.config.poll_seconds.max(1).saturating_mul(1000);
-        let mut look_at = 0;
         self.facts(&mut updater);
         loop {
             if updater.memory().last.is_some() {
                 // Its report is in the queue, on the disk.
                 updater.handle(Event::Reported)?;
                 self.facts(&mut updater);
+                self.stands = None;
             }
+            self.ask(&updater);
             let now_ms = self.clock.now_ms();
-            let sent_at = self.sent.as_ref().map(|(_, at)| *at);
-            let due = [updater.wake_at(), sent_at].into_iter().flatten().fold(look_at, u64::min);
-            match self.inputs.recv_timeout(Duration::from_millis(due.saturating_sub(now_ms))) {
-                Ok(Input::Directive(document)) => self.sent = Some((document, 0)),
-                Ok(Input::News(News::Healthy)) => updater.handle(Event::Healthy)?,
-                Ok(Input::News(News::Failed(why))) => updater.handle(Event::Trapped(why))?,
-                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) => {
-                    let now_ms = self.clock.now_ms();
-                    if updater.wake_at().is_some_and(|at| at <= now_ms) {
-                        updater.handle(Event::Tick)?;
+            let due_ms = [updater.wake_at(), self.desk.due_ms(now_ms)].into_iter().flatten().min();
+            let wait_ms = due_ms.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms));
+            match self.mail.take(Duration::from_millis(wait_ms)) {
+                Some(Letter::Stop) => return Ok(()),
+                Some(Letter::News(News::Healthy)) => updater.handle(Event::Healthy)?,
+                Some(Letter::News(News::Failed(why))) => updater.handle(Event::Trapped(why))?,
+                Some(Letter::Answer(answer)) => self.answered(&mut updater, answer)?,
+                Some(Letter::Directive(document)) => self.desk.sent(document, self.clock.now_ms()),
+                None => {}
+            }
+            if updater.wake_at().is_some_and(|at| at <= self.clock.now_ms()) {
+                updater.handle(Event::Tick)?;
+            }
+        }
+    }
+
+    /// Asks about directives what is due.
+    fn ask(&mut self, updater: &DeviceUpdater) {
+        let now_ms = self.clock.now_ms();
+        if self.desk.time_told(self.admission.clock.reading().tellings, now_ms) {
+            self.tell_facts(updater.memory());
+        }
+        let every_ms = self.parts.config.poll_seconds.max(1).saturating_mul(1000);
+        let Some(next) = self.desk.next(now_ms, every_ms) else { return };
+        let memory = Box::new(updater.memory().clone());
+        let asked = match next {
+            Next::Look => self.questions.ask(Question::Look { seen: self.desk.seen().to_vec(), memory }),
+            Next::Admit(document) => {
+                let again = document.clone();
+                let asked = self.questions.ask(Question::Admit { document, memory });
+                if !asked {
+                    self.desk.answered();
+                    self.desk.unreachable(again, true, now_ms);
+                }
+                return;
+            }
+        };
+        if !asked {
+            self.desk.answered();
+        }
+    }
+
+    fn answered(&mut self, updater: &mut DeviceUpdater, answer: Answer) -> io::Result<()> {
+        match answer {
+            Answer::Looked => {
+                self.desk.answered();
+                self.unreachable = false;
+            }
+            Answer::Unreachable(error) => {
+                self.desk.answered();
+                if !self.unreachable {
+                    tracing::warn!(device.id = %self.parts.device, error, "no directive can be fetched; tried again with each poll");
+                }
+                self.unreachable = true;
+            }
+            Answer::Considered { document, verdict } => self.considered(updater, document, *verdict)?,
+            Answer::Planned { counter, verdict } => {
+                if updater.host().is_wanted(&Asked::Plan(counter)) {
+                    vouched(updater, verdict.vouched)?;
+                    if let Ok(planned) = &verdict.result {
+                        updater.host().release_seq = Some(planned.release_seq);
                     }
-                    if let Some((document, _)) = self.sent.take_if(|(_, at)| *at <= now_ms) {
-                        self.consider_sent(&mut updater, document)?;
-                    }
-                    if look_at <= now_ms {
-                        self.look(&mut updater)?;
-                        look_at = self.clock.now_ms().saturating_add(every);
-                    }
+                    updater.planned(counter, verdict.result)?;
+                }
+            }
+            Answer::List { sha256, result } => {
+                if updater.host().is_wanted(&Asked::List(sha256.clone())) {
+                    updater.chunk_list(&sha256, result)?;
+                }
+            }
+            Answer::Part { sha256, from, result } => {
+                if updater.host().is_wanted(&Asked::Part(sha256.clone(), from)) {
+                    updater.part(&sha256, from, result)?;
                 }
             }
         }
-    }
-
-    /// Looks for a directive to this device, then for one to its group.
-    fn look(&mut self, updater: &mut DeviceUpdater) -> io::Result<()> {
-        let ids = [Some(self.parts.device.to_string()), self.parts.config.group.map(|group| group.to_string())];
-        for id in ids.into_iter().flatten() {
-            match updater.host().repository.directive(&id) {
-                Ok(Some(document)) if document != self.seen => return self.consider(updater, document).map(drop),
-                Ok(Some(_)) => return Ok(()),
-                Ok(None) => {}
-                Err(error) => tracing::debug!(device.id = %self.parts.device, error, "no directive can be fetched"),
-            }
-        }
         Ok(())
     }
 
-    /// Considers what the cloud has sent; what cannot be verified yet is looked at again, unless something newer comes.
-    fn consider_sent(&mut self, updater: &mut DeviceUpdater, document: Vec<u8>) -> io::Result<()> {
-        if !self.consider(updater, document.clone())? {
-            self.sent = Some((document, self.clock.now_ms().saturating_add(LOOK_AGAIN_MS)));
-        }
-        self.directives.accepted(updater.memory().counter);
-        Ok(())
-    }
-
-    /// Follows a directive or says why not; false when that cannot be decided now.
-    fn consider(&mut self, updater: &mut DeviceUpdater, document: Vec<u8>) -> io::Result<bool> {
-        let memory = updater.memory().clone();
-        match updater.host().admit(&document, &memory) {
+    /// Follows a directive or says why not.
+    fn considered(
+        &mut self,
+        updater: &mut DeviceUpdater,
+        document: Vec<u8>,
+        verdict: Verdict<Option<Directive>>,
+    ) -> io::Result<()> {
+        let sent = self.desk.answered();
+        vouched(updater, verdict.vouched)?;
+        let now_ms = self.clock.now_ms();
+        let told = document.clone();
+        let tell = match verdict.result {
             // It was followed before and lies there until the next one comes.
             Ok(None) => {
-                self.seen = document;
-                Ok(true)
+                self.desk.followed(document);
+                None
             }
             Ok(Some(directive)) => {
                 let text = String::from_utf8_lossy(&document).into_owned();
@@ -234,36 +312,39 @@ impl Actor {
                 updater.handle(Event::Offer(offer(directive, text)))?;
                 // In the last steps of an update nothing else is begun: it is looked at again when it comes again.
                 if updater.memory().counter >= counter {
-                    self.seen = document;
-                    self.told = None;
+                    self.desk.followed(document);
                 }
-                Ok(true)
+                None
             }
-            // It is tried again with the next look.
             Err(MetaError::Unreachable(detail)) => {
-                tracing::debug!(device.id = %self.parts.device, detail, "a directive cannot be verified yet");
-                Ok(false)
+                let state = self.desk.unreachable(document, sent, now_ms);
+                state.map(|state| (state, Refusal { reason: Reason::Unreachable, detail }))
             }
-            // Told once; looked at again, for its time may come and the repository may be brought up to date.
-            Err(MetaError::Refused(why)) => {
-                let told = Some((document, why));
-                if self.told != told
-                    && let Some((document, why)) = &told
-                {
-                    tracing::warn!(device.id = %self.parts.device, ?why, "a directive is refused");
-                    updater.host().refuse(document, why);
-                }
-                self.told = told;
-                Ok(true)
-            }
+            // Looked at again with each poll, for its time may come and the repository may be brought up to date.
+            Err(MetaError::Refused(why)) => self.desk.refused(document, &why, now_ms).map(|state| (state, why)),
+        };
+        if let Some((state, why)) = tell {
+            self.voice.standing(&told, state, &why);
         }
+        self.directives.accepted(updater.memory().counter);
+        Ok(())
     }
 
     /// Tells the cloud what decides on releases here.
     fn facts(&self, updater: &mut DeviceUpdater) {
-        let memory = updater.memory().clone();
-        self.directives.accepted(memory.counter);
-        updater.host().tell_facts(&memory);
+        self.directives.accepted(updater.memory().counter);
+        self.tell_facts(updater.memory());
+    }
+
+    fn tell_facts(&self, memory: &iottly_update::Memory) {
+        self.voice.report(Report::Facts(Box::new(self.admission.facts(memory, memory.counter))));
+    }
+}
+
+fn vouched(updater: &mut DeviceUpdater, vouched: Option<Vouched>) -> io::Result<()> {
+    match vouched {
+        Some(vouched) if updater.memory().vouched != Some(vouched) => updater.handle(Event::Vouched(vouched)),
+        _ => Ok(()),
     }
 }
 

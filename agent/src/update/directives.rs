@@ -1,24 +1,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 
-use super::actor::Input;
+use super::mail::Mail;
 
 /// Where the link puts directives, and learns which one was accepted last.
 #[derive(Debug, Clone)]
 pub(crate) struct Directives {
-    inputs: SyncSender<Input>,
+    mail: Mail,
     counter: Arc<AtomicU64>,
 }
 
 impl Directives {
-    pub(super) fn new(inputs: SyncSender<Input>) -> Self {
-        Self { inputs, counter: Arc::default() }
+    pub(super) fn new(mail: Mail) -> Self {
+        Self { mail, counter: Arc::default() }
     }
 
-    /// Hands a document over without waiting; false when nobody takes it now.
+    /// Hands a document over without waiting, in the place of one that nobody has looked at; false when nobody will.
     pub(crate) fn put(&self, document: Vec<u8>) -> bool {
-        self.inputs.try_send(Input::Directive(document)).is_ok()
+        self.mail.direct(document)
     }
 
     /// The highest counter that was accepted.

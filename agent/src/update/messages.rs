@@ -1,4 +1,4 @@
-use iottly_protocol::release::{Refusal, UpdateState};
+use iottly_protocol::release::{Reason, Refusal, UpdateState};
 use iottly_protocol::{Message, MessageKind, Record, UpdateReport, limits};
 use iottly_update::{Ending, Phase, Progress, State};
 use serde_json::json;
@@ -19,16 +19,28 @@ pub(super) fn progress(progress: &Progress, now_ms: u64) -> UpdateReport {
     }
 }
 
-/// What is told about a directive that is not taken at all. Which directive and release it claims to be about may be a lie.
-pub(super) fn refused(document: &[u8], why: &Refusal, now_ms: u64) -> UpdateReport {
+/// Report about a directive that is not followed, or not yet. Which directive and release it claims to be about may be a lie.
+pub(super) fn standing(document: &[u8], state: UpdateState, why: &Refusal, now_ms: u64) -> UpdateReport {
     let document: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
     let claim = |name: &str| limits::clip(document["signed"][name].as_str().unwrap_or_default(), MAX_CLAIM).to_owned();
     UpdateReport {
         directive: claim("id"),
         sha256: claim("sha256"),
-        state: UpdateState::Rejected,
+        state,
         reason: Some(why.reason),
         detail: Some(detail(why)),
+        at_ms: now_ms,
+    }
+}
+
+/// Report about damage to what updates need; it belongs to no directive.
+pub(super) fn damage(text: &str, now_ms: u64) -> UpdateReport {
+    UpdateReport {
+        directive: String::new(),
+        sha256: String::new(),
+        state: UpdateState::Failed,
+        reason: Some(Reason::Invalid),
+        detail: Some(limits::clip(text, limits::MAX_TEXT_BYTES).to_owned()),
         at_ms: now_ms,
     }
 }
@@ -83,8 +95,6 @@ pub(super) fn entry(report: &UpdateReport, release_seq: Option<u64>) -> Vec<u8> 
 
 #[cfg(test)]
 mod tests {
-    use iottly_protocol::release::Reason;
-
     use super::*;
 
     #[test]
@@ -97,12 +107,13 @@ mod tests {
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"update":{"directive":"d-1","sha256":"ab","release_seq":7,"state":"rolled_back","reason":"crash_loop","detail":"tick: trap"}}}}"#
         );
         let why = Refusal { reason: Reason::BadSignature, detail: "none".into() };
+        let refused = |document: &[u8]| standing(document, UpdateState::Rejected, &why, 5);
         assert_eq!(
-            text(entry(&refused(br#"{"signed":{"id":"d-2","sha256":7}}"#, &why, 5), None)),
+            text(entry(&refused(br#"{"signed":{"id":"d-2","sha256":7}}"#), None)),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"update":{"directive":"d-2","sha256":null,"release_seq":null,"state":"rejected","reason":"bad_signature","detail":"none"}}}}"#
         );
         let long = format!(r#"{{"signed":{{"id":"{}"}}}}"#, "x".repeat(10_000));
-        assert!(refused(long.as_bytes(), &why, 5).directive.len() == MAX_CLAIM, "what is claimed is cut");
-        assert_eq!(refused(b"rubbish", &why, 5).directive, "");
+        assert!(refused(long.as_bytes()).directive.len() == MAX_CLAIM, "what is claimed is cut");
+        assert_eq!(refused(b"rubbish").directive, "");
     }
 }

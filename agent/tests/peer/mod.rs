@@ -108,7 +108,7 @@ pub(crate) struct Store {
     pub(crate) refuse: Option<&'static str>,
     /// First and last number of the gaps, by stream.
     pub(crate) gaps: HashMap<StreamId, Vec<(u64, u64, GapReason)>>,
-    /// How far the cloud's clock is before the machine's, milliseconds.
+    /// How far the cloud's clock is before the machine's, milliseconds; wraps for one that is behind.
     pub(crate) ahead_ms: u64,
     /// Record numbers received again, with other content: must stay zero.
     pub(crate) conflicts: usize,
@@ -275,5 +275,5 @@ fn greet(store: &mut Store, hello: Hello) -> Down {
     let conn = hello.conn;
     store.hellos.push(hello);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    Down::Welcome(Welcome { conn, time_ms: now.as_millis() as u64 + store.ahead_ms, streams, checks: Vec::new() })
+    Down::Welcome(Welcome { conn, time_ms: (now.as_millis() as u64).wrapping_add(store.ahead_ms), streams, checks: Vec::new() })
 }

@@ -1,14 +1,16 @@
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::regular;
 
 /// What an update asks of the file system. Names are paths within the device's folder; `update/` lies in it.
 pub trait Disk {
     /// Reads a file of at most `limit` bytes; none when there is none.
     ///
     /// # Errors
-    /// When the file system fails or the file is longer.
+    /// When the file system fails; [`io::ErrorKind::InvalidData`] when the file is longer or no regular file.
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>>;
     /// Reads up to `len` bytes from a place; fewer at the end of the file, none without a file.
     ///
@@ -47,6 +49,9 @@ pub trait Disk {
     fn free(&self) -> io::Result<u64>;
 }
 
+/// Names in `update/` that are looked at; there are ten of ours.
+const MAX_ENTRIES: usize = 1000;
+
 /// The device's folder.
 #[derive(Debug, Clone)]
 pub struct SystemDisk {
@@ -54,12 +59,25 @@ pub struct SystemDisk {
 }
 
 impl SystemDisk {
-    /// Uses the device's folder, and makes `update/` in it.
+    /// Uses the device's folder, and makes `update/` in it. What is there under one of our names and is no regular file is put
+    /// aside.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn open(root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root.join("update"))?;
+        let folder = root.join("update");
+        if fs::metadata(&folder).is_ok_and(|meta| !meta.is_dir()) {
+            regular::put_aside(&folder)?;
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        for entry in fs::read_dir(&folder)?.take(MAX_ENTRIES) {
+            let path = entry?.path();
+            let is_aside = path.extension().is_some_and(|extension| extension == "odd");
+            // A link counts by what it leads to.
+            if !is_aside && !fs::metadata(&path).is_ok_and(|meta| meta.is_file()) {
+                regular::put_aside(&path)?;
+            }
+        }
         File::open(root)?.sync_all()?;
         Ok(Self { root: root.to_owned() })
     }
@@ -81,17 +99,11 @@ fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 impl Disk for SystemDisk {
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        let Some(file) = absent(File::open(self.path(name)))? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        file.take(limit + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > limit {
-            return Err(io::Error::other(format!("{name} is over {limit} bytes")));
-        }
-        Ok(Some(bytes))
+        absent(regular::read_file(&self.path(name), limit))
     }
 
     fn read_at(&self, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>> {
-        let Some(file) = absent(File::open(self.path(name)))? else { return Ok(Vec::new()) };
+        let Some(file) = absent(regular::open(&self.path(name)))? else { return Ok(Vec::new()) };
         let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
         let mut filled = 0;
         while filled < bytes.len() {
@@ -111,7 +123,7 @@ impl Disk for SystemDisk {
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
-        File::open(self.path(name))?.sync_all()
+        regular::open(&self.path(name))?.sync_all()
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {

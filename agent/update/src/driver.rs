@@ -9,7 +9,12 @@ use crate::disk::Disk;
 use crate::files::{self, Download};
 use crate::journal::Journal;
 use crate::machine::Machine;
-use crate::state::{Effect, Event, Memory, Now, Offer, Planned, Progress, Running, Slot, refusal};
+use crate::memory::Memory;
+use crate::recover;
+use crate::state::{Effect, Event, Now, Offer, Planned, Progress, Running, Slot, State, refusal};
+
+/// Time after which the machine looks at its deadline while an answer is outstanding, milliseconds.
+const LOOK_AGAIN_MS: u64 = 5_000;
 
 /// Why metadata does not say yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,25 +25,36 @@ pub enum MetaError {
     Unreachable(String),
 }
 
+/// Description of a release in trusted metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its number.
+    pub release_seq: u64,
+    /// The floor once it is committed.
+    pub security_floor: u64,
+    /// The layout in which it writes its state.
+    pub data_schema: u32,
+}
+
 /// What the machine moves beside files.
+///
+/// Three questions go to the repository. Their answers may come later, through [`Updater::planned`], [`Updater::chunk_list`] and
+/// [`Updater::part`]: a repository that does not answer must not keep the machine from anything else. A question may be asked
+/// again while its answer is outstanding.
 pub trait Host {
     /// The time: read before each event, since what was done for the one before may have taken long.
     fn now(&mut self) -> Now;
-    /// Fetches metadata, verifies the directive again and decides on its release.
-    ///
-    /// # Errors
-    /// When the release is not taken or the repository cannot be reached.
-    fn verify_meta(&mut self, offer: &Offer, memory: &Memory) -> Result<Planned, MetaError>;
-    /// Fetches the list of a release's parts; it is checked by the caller.
-    ///
-    /// # Errors
-    /// When it cannot be had, for people.
-    fn chunk_list(&mut self, release: &Planned) -> Result<Vec<u8>, String>;
-    /// Fetches some bytes of a release; they are checked by the caller.
-    ///
-    /// # Errors
-    /// When they cannot be had, for people.
-    fn part(&mut self, release: &Planned, from: u64, len: u64) -> Result<Vec<u8>, String>;
+    /// Fetches metadata, verifies the directive again and decides on its release; none when the answer comes later.
+    fn verify_meta(&mut self, offer: &Offer, memory: &Memory) -> Option<Result<Planned, MetaError>>;
+    /// Fetches the list of a release's parts, which is checked by the caller; none when the answer comes later. An error is for
+    /// people.
+    fn chunk_list(&mut self, release: &Planned) -> Option<Result<Vec<u8>, String>>;
+    /// Fetches some bytes of a release, which are checked by the caller; none when the answer comes later. An error is for people.
+    fn part(&mut self, release: &Planned, from: u64, len: u64) -> Option<Result<Vec<u8>, String>>;
+    /// Returns what the trusted metadata that lies on the device says about a file with this digest.
+    fn identify(&mut self, sha256: &str) -> Option<Known>;
+    /// Tells people of damage that was found, and what was done about it.
+    fn warn(&mut self, text: &str);
     /// Compiles a file and instantiates it without letting it act.
     ///
     /// # Errors
@@ -69,13 +85,13 @@ impl<D: Disk, H: Host> Updater<D, H> {
     /// Opens the journal and goes on where it stopped: starts a firmware and, if there is one, the update under way.
     ///
     /// # Errors
-    /// When the disk fails or what lies on it is damaged.
-    pub fn boot(mut disk: D, host: H) -> io::Result<Self> {
-        let (journal, memory) = Journal::open(&mut disk)?;
-        let pointer = files::read_pointer(&disk)?;
-        let machine = Machine::new(memory);
+    /// When the disk fails. Damage is mended, and told to the host.
+    pub fn boot(mut disk: D, mut host: H) -> io::Result<Self> {
+        let found = recover::open(&mut disk, &mut host)?;
+        let machine = Machine::new(found.memory);
+        let journal = found.journal;
         let mut updater = Self { machine, journal, disk, host, download: None, wake_at: None, part_not_before: 0 };
-        updater.handle(Event::Boot { pointer })?;
+        updater.handle(Event::Boot { pointer: found.pointer })?;
         Ok(updater)
     }
 
@@ -110,7 +126,59 @@ impl<D: Disk, H: Host> Updater<D, H> {
         if event == Event::Tick {
             self.wake_at = None;
         }
-        let mut events = VecDeque::from([event]);
+        self.handle_all([event])
+    }
+
+    /// Takes what [`Host::verify_meta`] was asked for the directive with this counter.
+    ///
+    /// # Errors
+    /// As [`Updater::handle`].
+    pub fn planned(&mut self, counter: u64, answer: Result<Planned, MetaError>) -> io::Result<()> {
+        let attempt = self.memory().attempt.as_ref();
+        if attempt.is_none_or(|attempt| attempt.offer.counter != counter || attempt.state != State::VerifyingMeta) {
+            return Ok(());
+        }
+        self.wake_at = None;
+        self.handle(meta_event(answer))
+    }
+
+    /// Takes what [`Host::chunk_list`] was asked for the release with this digest.
+    ///
+    /// # Errors
+    /// As [`Updater::handle`].
+    pub fn chunk_list(&mut self, sha256: &str, answer: Result<Vec<u8>, String>) -> io::Result<()> {
+        let Some(release) = self.downloading(sha256) else { return Ok(()) };
+        self.wake_at = None;
+        let event = match self.list_came(&release, answer) {
+            Ok(Ok(list)) => self.begin(&release, list).and_then(|()| self.next_part(&release)),
+            Ok(Err(event)) => Ok(Some(event)),
+            Err(error) => Err(error),
+        };
+        self.handle_all(event.unwrap_or_else(failed))
+    }
+
+    /// Takes what [`Host::part`] was asked for the release with this digest.
+    ///
+    /// # Errors
+    /// As [`Updater::handle`].
+    pub fn part(&mut self, sha256: &str, from: u64, answer: Result<Vec<u8>, String>) -> io::Result<()> {
+        if self.downloading(sha256).is_none() {
+            return Ok(());
+        }
+        let missing = self.download.as_ref().filter(|download| download.is_of(sha256)).and_then(Download::missing);
+        let Some((number, _, len)) = missing.filter(|(_, at, _)| *at == from) else { return Ok(()) };
+        self.wake_at = None;
+        let event = self.part_came(number, len, answer).map(Some);
+        self.handle_all(event.unwrap_or_else(failed))
+    }
+
+    fn downloading(&self, sha256: &str) -> Option<Planned> {
+        let attempt = self.memory().attempt.as_ref().filter(|attempt| attempt.state == State::Downloading)?;
+        attempt.release.clone().filter(|release| release.sha256 == sha256)
+    }
+
+    fn handle_all(&mut self, events: impl IntoIterator<Item = Event>) -> io::Result<()> {
+        let mut events: VecDeque<Event> = events.into_iter().collect();
         while let Some(event) = events.pop_front() {
             let now = self.host.now();
             for effect in self.machine.handle(event, now) {
@@ -124,7 +192,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
         match effect {
             Effect::Journal(memory) => self.journal.write(&mut self.disk, &memory)?,
             Effect::Report(progress) => self.host.report(progress),
-            Effect::VerifyMeta(offer) => return Ok(Some(self.verify_meta(&offer))),
+            Effect::VerifyMeta(offer) => return Ok(self.verify_meta(&offer)),
             Effect::CheckRoom(size) => return Ok(Some(self.check_room(size))),
             Effect::FetchPart(release, _) => return Ok(self.fetch_part(&release)),
             Effect::CheckImage(release, slot) => return Ok(Some(self.check_image(&release, slot))),
@@ -141,7 +209,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
                     return Ok(Some(Event::Switched));
                 }
             }
-            Effect::Start { firmware, trial } => self.host.start(firmware, trial),
+            Effect::Start { firmware, trial } => return self.start(firmware, trial),
             Effect::Stop => self.host.stop(),
             Effect::RestoreState => {
                 files::restore_state(&mut self.disk)?;
@@ -152,16 +220,40 @@ impl<D: Disk, H: Host> Updater<D, H> {
                 files::clean_up(&mut self.disk)?;
                 return Ok(Some(Event::Done));
             }
-            Effect::WakeAt(at) => self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at))),
+            Effect::WakeAt(at) => self.wake(at),
         }
         Ok(None)
     }
 
-    fn verify_meta(&mut self, offer: &Offer) -> Event {
+    fn wake(&mut self, at: u64) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// An answer comes later; the deadline holds meanwhile.
+    fn outstanding(&mut self) -> Option<Event> {
+        let at = self.host.now().mono_ms.saturating_add(LOOK_AGAIN_MS);
+        self.wake(at);
+        None
+    }
+
+    /// Starts a firmware, a slot's only with the content that was verified.
+    fn start(&mut self, firmware: Running, trial: bool) -> io::Result<Option<Event>> {
+        if let Running::Slot(slot) = firmware
+            && let Some(wanted) = self.memory().digest_of(slot)
+            && files::digest(&self.disk, files::slot_file(slot))?.is_none_or(|found| !found.eq_ignore_ascii_case(&wanted))
+        {
+            let file = files::slot_file(slot);
+            self.host.warn(&format!("{file} is not the release that was verified: it is not run"));
+            return Ok(Some(Event::SlotDamaged(slot)));
+        }
+        self.host.start(firmware, trial);
+        Ok(None)
+    }
+
+    fn verify_meta(&mut self, offer: &Offer) -> Option<Event> {
         match self.host.verify_meta(offer, self.machine.memory()) {
-            Ok(release) => Event::MetaOk(release),
-            Err(MetaError::Refused(why)) => Event::Refused(why),
-            Err(MetaError::Unreachable(detail)) => Event::PartFailed { corrupt: false, detail },
+            Some(answer) => Some(meta_event(answer)),
+            None => self.outstanding(),
         }
     }
 
@@ -175,52 +267,72 @@ impl<D: Disk, H: Host> Updater<D, H> {
 
     fn fetch_part(&mut self, release: &Planned) -> Option<Event> {
         if self.host.now().mono_ms < self.part_not_before {
-            let at = self.part_not_before;
-            self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+            self.wake(self.part_not_before);
             return None;
         }
-        let fetched = self.next_part(release);
-        Some(fetched.unwrap_or_else(|e| Event::DiskFailed(e.to_string())))
+        self.next_part(release).unwrap_or_else(failed)
     }
 
-    fn next_part(&mut self, release: &Planned) -> io::Result<Event> {
-        if !self.download.as_ref().is_some_and(|download| download.is_of(release)) {
-            let list = match files::kept_list(&self.disk, release)? {
-                Some(list) => list,
-                None => match self.fetch_list(release)? {
-                    Ok(list) => list,
-                    Err(event) => return Ok(event),
-                },
-            };
-            self.download = Some(Download::resume(&self.disk, release, list)?);
+    /// Asks for what is missing; none when the answer comes later.
+    fn next_part(&mut self, release: &Planned) -> io::Result<Option<Event>> {
+        if !self.download.as_ref().is_some_and(|download| download.is_of(&release.sha256)) {
+            match self.list(release)? {
+                None => return Ok(self.outstanding()),
+                Some(Err(event)) => return Ok(Some(event)),
+                Some(Ok(list)) => self.begin(release, list)?,
+            }
         }
-        let Some(download) = &mut self.download else { return Ok(Event::Tick) };
-        let Some((number, from, len)) = download.missing() else { return Ok(Event::PartKept { complete: true }) };
-        let part = match self.host.part(release, from, len) {
+        let missing = self.download.as_ref().and_then(Download::missing);
+        let Some((number, from, len)) = missing else { return Ok(Some(Event::PartKept { complete: true })) };
+        match self.host.part(release, from, len) {
+            None => Ok(self.outstanding()),
+            Some(answer) => self.part_came(number, len, answer).map(Some),
+        }
+    }
+
+    fn begin(&mut self, release: &Planned, list: ChunkList) -> io::Result<()> {
+        self.download = Some(Download::resume(&self.disk, release, list)?);
+        Ok(())
+    }
+
+    fn part_came(&mut self, number: usize, len: u64, answer: Result<Vec<u8>, String>) -> io::Result<Event> {
+        let part = match answer {
             Ok(part) => part,
             Err(detail) => return Ok(Event::PartFailed { corrupt: false, detail }),
         };
         let max_bps = self.machine.memory().attempt.as_ref().map_or(0, |attempt| attempt.offer.max_bps);
-        if let Some(pause) = (len * 1000).checked_div(max_bps) {
+        if let Some(pause) = len.saturating_mul(1000).checked_div(max_bps) {
             self.part_not_before = self.host.now().mono_ms.saturating_add(pause);
         }
+        let Some(download) = &mut self.download else { return Ok(Event::Tick) };
         if !download.keep(&mut self.disk, number, &part)? {
             return Ok(Event::PartFailed { corrupt: true, detail: format!("part {number} is not what was signed") });
         }
         Ok(Event::PartKept { complete: download.missing().is_none() })
     }
 
-    /// Fetches the list of parts, unless the one part's digest is the root itself.
-    fn fetch_list(&mut self, release: &Planned) -> io::Result<Result<ChunkList, Event>> {
+    /// The list of parts: the kept one, the root itself where there is one part, or what the host fetches; none when it comes later.
+    fn list(&mut self, release: &Planned) -> io::Result<Option<Result<ChunkList, Event>>> {
+        if let Some(list) = files::kept_list(&self.disk, release)? {
+            return Ok(Some(Ok(list)));
+        }
         let root = iottly_protocol::tuf::decode_hex(&release.chunk_root).and_then(|bytes| bytes.try_into().ok());
-        let list = match root {
-            Some(root) if release.size <= release.chunk_size => Some(ChunkList::single(root)),
-            _ => match self.host.chunk_list(release) {
-                Ok(bytes) => ChunkList::decode(&bytes),
-                Err(detail) => return Ok(Err(Event::PartFailed { corrupt: false, detail })),
-            },
+        if let Some(root) = root.filter(|_| release.size <= release.chunk_size) {
+            let list = ChunkList::single(root);
+            return self.list_came(release, Ok(list.encode())).map(Some);
+        }
+        match self.host.chunk_list(release) {
+            None => Ok(None),
+            Some(answer) => self.list_came(release, answer).map(Some),
+        }
+    }
+
+    fn list_came(&mut self, release: &Planned, answer: Result<Vec<u8>, String>) -> io::Result<Result<ChunkList, Event>> {
+        let bytes = match answer {
+            Ok(bytes) => bytes,
+            Err(detail) => return Ok(Err(Event::PartFailed { corrupt: false, detail })),
         };
-        let Some(list) = list.filter(|list| files::is_list_of(list, release)) else {
+        let Some(list) = ChunkList::decode(&bytes).filter(|list| files::is_list_of(list, release)) else {
             return Ok(Err(Event::PartFailed { corrupt: true, detail: "the list of parts is not what was signed".to_owned() }));
         };
         files::begin_download(&mut self.disk, &list)?;
@@ -237,4 +349,16 @@ impl<D: Disk, H: Host> Updater<D, H> {
             Err(e) => Event::DiskFailed(e.to_string()),
         }
     }
+}
+
+fn meta_event(answer: Result<Planned, MetaError>) -> Event {
+    match answer {
+        Ok(release) => Event::MetaOk(release),
+        Err(MetaError::Refused(why)) => Event::Refused(why),
+        Err(MetaError::Unreachable(detail)) => Event::PartFailed { corrupt: false, detail },
+    }
+}
+
+fn failed(error: io::Error) -> Option<Event> {
+    Some(Event::DiskFailed(error.to_string()))
 }

@@ -18,6 +18,8 @@ const COPY: &str = "update/state.copy";
 const COPY_NEW: &str = "update/state.copy.new";
 /// Longest state file, above what a firmware may store.
 const MAX_STATE: u64 = 4 << 20;
+/// Longest release, bytes.
+const MAX_RELEASE: u64 = 64 << 20;
 /// Bytes that are hashed at a time.
 const STEP: u64 = 1 << 20;
 
@@ -30,15 +32,16 @@ pub const fn slot_file(slot: Slot) -> &'static str {
     }
 }
 
-/// Which firmware the pointer names; the factory's without a pointer.
+/// Which firmware the pointer names; none without a pointer, which counts as the factory's.
 ///
 /// # Errors
-/// When the disk fails or the pointer is none of ours.
-pub fn read_pointer(disk: &impl Disk) -> io::Result<Running> {
+/// When the disk fails; [`io::ErrorKind::InvalidData`] when the pointer is none of ours.
+pub fn read_pointer(disk: &impl Disk) -> io::Result<Option<Running>> {
     match disk.read(POINTER, 16)?.as_deref() {
-        None | Some(b"factory\n") => Ok(Running::Factory),
-        Some(b"a\n") => Ok(Running::Slot(Slot::A)),
-        Some(b"b\n") => Ok(Running::Slot(Slot::B)),
+        None => Ok(None),
+        Some(b"factory\n") => Ok(Some(Running::Factory)),
+        Some(b"a\n") => Ok(Some(Running::Slot(Slot::A))),
+        Some(b"b\n") => Ok(Some(Running::Slot(Slot::B))),
         Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the pointer names no firmware")),
     }
 }
@@ -91,6 +94,14 @@ pub fn restore_state(disk: &mut impl Disk) -> io::Result<()> {
     }
 }
 
+/// Says whether there is a copy of the firmware's state: a trial was under way.
+///
+/// # Errors
+/// When the disk fails.
+pub(crate) fn has_copy(disk: &impl Disk) -> io::Result<bool> {
+    Ok(!disk.read_at(COPY, 0, 1)?.is_empty())
+}
+
 /// Removes what an update leaves behind.
 ///
 /// # Errors
@@ -129,10 +140,10 @@ impl Download {
         Ok(download)
     }
 
-    /// Whether this is the download of that release.
+    /// Says whether this is the download of the release with that digest.
     #[must_use]
-    pub fn is_of(&self, release: &Planned) -> bool {
-        self.sha256 == release.sha256
+    pub fn is_of(&self, sha256: &str) -> bool {
+        self.sha256 == sha256
     }
 
     /// The first part that is missing: its number, first byte and length.
@@ -212,15 +223,30 @@ pub fn fill_slot(disk: &mut impl Disk, release: &Planned, slot: Slot) -> io::Res
 /// # Errors
 /// When the disk fails.
 pub fn is_release(disk: &impl Disk, name: &str, release: &Planned) -> io::Result<bool> {
+    Ok(hash(disk, name, release.size)?.is_some_and(|(length, digest)| length == release.size && digest == release.sha256))
+}
+
+/// The digest of a file, hex; none when there is none, or it is longer than releases are.
+///
+/// # Errors
+/// When the disk fails.
+pub(crate) fn digest(disk: &impl Disk, name: &str) -> io::Result<Option<String>> {
+    Ok(hash(disk, name, MAX_RELEASE)?.filter(|(length, _)| *length > 0).map(|(_, digest)| digest))
+}
+
+/// Length and digest of a file; none when it is longer than `limit`.
+fn hash(disk: &impl Disk, name: &str, limit: u64) -> io::Result<Option<(u64, String)>> {
     let mut hasher = Sha256::new();
     let mut offset = 0;
     loop {
         let bytes = disk.read_at(name, offset, STEP)?;
-        if bytes.is_empty() || offset > release.size {
-            break;
+        if bytes.is_empty() {
+            return Ok(Some((offset, iottly_protocol::tuf::encode_hex(&hasher.finalize()))));
+        }
+        offset += bytes.len() as u64;
+        if offset > limit {
+            return Ok(None);
         }
         hasher.update(&bytes);
-        offset += bytes.len() as u64;
     }
-    Ok(offset == release.size && iottly_protocol::tuf::encode_hex(&hasher.finalize()) == release.sha256)
 }

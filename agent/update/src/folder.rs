@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use iottly_protocol::tuf::{Fetch, FetchError, Place};
 
+use crate::regular;
+
 /// A repository in a folder, on a stick for instance: `metadata/` and `targets/` as a web server would serve them.
 #[derive(Debug, Clone)]
 pub struct FolderRepository {
@@ -25,9 +27,9 @@ impl FolderRepository {
         }
         let as_is = self.path.join(folder).join(name);
         let path = if as_is.is_file() { as_is } else { self.path.join(folder).join(decoded) };
-        match File::open(&path) {
+        match regular::open(&path) {
             Ok(file) => Ok(file),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(FetchError::NotFound),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Err(FetchError::NotFound),
             Err(e) => Err(FetchError::Failed(e.to_string())),
         }
     }

@@ -7,17 +7,18 @@ use ureq::http::StatusCode;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Proxy};
 
-/// How long a connection may take to come about, and an answer to begin.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long one file may take; a part of a release is a file.
-const LONGEST: Duration = Duration::from_secs(600);
+use crate::pace::Watchman;
 
-/// A repository behind a web server.
+/// Longest time for a name to be found, a connection to come about, an answer to begin and the next byte of it to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A repository behind a web server. Redirects are not followed: they would make the device ask whatever its network reaches.
 #[derive(Debug, Clone)]
 pub struct HttpRepository {
     agent: Agent,
     metadata: String,
     targets: String,
+    watchman: Watchman,
 }
 
 impl HttpRepository {
@@ -32,25 +33,36 @@ impl HttpRepository {
     pub fn trusting(metadata: &str, targets: &str, roots: RootCerts) -> Self {
         let config = Agent::config_builder()
             .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .timeout_resolve(Some(PATIENCE))
             .timeout_connect(Some(PATIENCE))
+            .timeout_send_request(Some(PATIENCE))
             .timeout_recv_response(Some(PATIENCE))
-            .timeout_global(Some(LONGEST))
+            .timeout_per_read(Some(PATIENCE))
             .http_status_as_error(false)
-            .max_redirects(3)
-            .proxy(if is_direct(metadata) { None } else { Proxy::try_from_env() })
-            .build();
+            .max_redirects(0)
+            .proxy(if is_direct(metadata) { None } else { Proxy::try_from_env() });
         let slashed = |url: &str| format!("{}/", url.trim_end_matches('/'));
-        Self { agent: config.new_agent(), metadata: slashed(metadata), targets: slashed(targets) }
+        let agent = config.build().new_agent();
+        Self { agent, metadata: slashed(metadata), targets: slashed(targets), watchman: Watchman::new() }
+    }
+
+    pub(crate) fn watchman(&self) -> &Watchman {
+        &self.watchman
     }
 
     /// Opens a file beside metadata and targets.
     pub(crate) fn beside(&self, path: &str) -> Result<Box<dyn Read>, FetchError> {
         let base = self.metadata.trim_end_matches("metadata/");
-        let answer = self.agent.get(format!("{base}{path}")).call().map_err(|e| FetchError::Failed(e.to_string()))?;
+        self.whole(&format!("{base}{path}"))
+    }
+
+    fn whole(&self, url: &str) -> Result<Box<dyn Read>, FetchError> {
+        let answer = self.agent.get(url).call().map_err(|e| FetchError::Failed(e.to_string()))?;
+        self.watchman.came(0)?;
         if answer.status() != StatusCode::OK {
             return Err(refused(answer.status()));
         }
-        Ok(Box::new(answer.into_body().into_reader()))
+        Ok(self.watchman.over(answer.into_body().into_reader()))
     }
 
     /// Reads some bytes of a target, named by its encoded path.
@@ -62,14 +74,15 @@ impl HttpRepository {
         let url = format!("{}{path}", self.targets);
         let answer = self.agent.get(&url).header("Range", format!("bytes={from}-{last}")).call();
         let answer = answer.map_err(|e| FetchError::Failed(e.to_string()))?;
+        self.watchman.came(0)?;
         match answer.status() {
-            StatusCode::PARTIAL_CONTENT => Ok(Box::new(answer.into_body().into_reader())),
+            StatusCode::PARTIAL_CONTENT => Ok(self.watchman.over(answer.into_body().into_reader())),
             // A server without ranges sends all of it.
             StatusCode::OK => {
-                let mut body = answer.into_body().into_reader();
+                let mut body = self.watchman.over(answer.into_body().into_reader());
                 let skipped = std::io::copy(&mut body.by_ref().take(from), &mut std::io::sink());
                 skipped.map_err(|e| FetchError::Failed(e.to_string()))?;
-                Ok(Box::new(body))
+                Ok(body)
             }
             status => Err(refused(status)),
         }
@@ -80,20 +93,18 @@ fn refused(status: StatusCode) -> FetchError {
     match status {
         // Storage services say "forbidden" for what is not there.
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => FetchError::NotFound,
+        status if status.is_redirection() => {
+            FetchError::Failed(format!("the server answers {}, and redirects are not followed", status.as_u16()))
+        }
         status => FetchError::Failed(format!("the server answers {}", status.as_u16())),
     }
 }
 
 impl Fetch for HttpRepository {
     fn open(&mut self, place: Place<'_>) -> Result<Box<dyn Read + '_>, FetchError> {
-        let url = match place {
-            Place::Metadata(name) => format!("{}{name}", self.metadata),
-            Place::Target(path) => format!("{}{path}", self.targets),
-        };
-        let answer = self.agent.get(&url).call().map_err(|e| FetchError::Failed(e.to_string()))?;
-        if answer.status() != StatusCode::OK {
-            return Err(refused(answer.status()));
+        match place {
+            Place::Metadata(name) => self.whole(&format!("{}{name}", self.metadata)),
+            Place::Target(path) => self.whole(&format!("{}{path}", self.targets)),
         }
-        Ok(Box::new(answer.into_body().into_reader()))
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::disk::Disk;
-use crate::state::Memory;
+use crate::memory::Memory;
 
 const FILES: [&str; 2] = ["update/journal.0", "update/journal.1"];
 const MAGIC: &[u8; 8] = b"iottlyU1";
@@ -20,29 +20,74 @@ pub struct Journal {
     next: usize,
 }
 
+/// Condition in which the journal was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Whole, or not there yet.
+    Whole,
+    /// A single one of its two files is damaged or was being written at a power cut.
+    OneDamaged,
+    /// Files are there and none is whole.
+    Lost,
+}
+
 impl Journal {
     /// Reads the newest whole file; the memory is empty when there is none.
     ///
     /// # Errors
-    /// When the disk fails, or files are there and none is whole.
-    pub fn open(disk: &mut impl Disk) -> io::Result<(Self, Memory)> {
+    /// When the disk fails.
+    pub fn open(disk: &mut impl Disk) -> io::Result<(Self, Memory, Condition)> {
         let mut best: Option<(u64, usize, Memory)> = None;
-        let mut present = 0;
+        let (mut present, mut damaged, mut failed) = (0, 0, None);
         for (at, name) in FILES.iter().enumerate() {
-            let Some(bytes) = disk.read(name, MAX_BYTES)? else { continue };
+            let found = match disk.read(name, MAX_BYTES) {
+                Ok(None) => continue,
+                Ok(Some(bytes)) => decode(&bytes),
+                // Too long, or no file at all: none of ours.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+                Err(error) => {
+                    failed = Some(error);
+                    continue;
+                }
+            };
             present += 1;
-            if let Some((generation, memory)) = decode(&bytes)
-                && best.as_ref().is_none_or(|(newest, ..)| generation > *newest)
-            {
-                best = Some((generation, at, memory));
+            match found {
+                None => damaged += 1,
+                Some((generation, memory)) => {
+                    if best.as_ref().is_none_or(|(newest, ..)| generation > *newest) {
+                        best = Some((generation, at, memory));
+                    }
+                }
             }
         }
-        match best {
-            Some((generation, at, memory)) => Ok((Self { generation, next: 1 - at }, memory)),
-            // The very first write was cut.
-            None if present < 2 => Ok((Self { generation: 0, next: 0 }, Memory::default())),
-            None => Err(io::Error::new(io::ErrorKind::InvalidData, "both files of the update journal are damaged")),
+        match (best, failed) {
+            (Some((generation, at, memory)), _) => {
+                let condition = if damaged > 0 { Condition::OneDamaged } else { Condition::Whole };
+                Ok((Self { generation, next: 1 - at }, memory, condition))
+            }
+            (None, Some(error)) => Err(error),
+            (None, None) => {
+                // One damaged file is what a cut in the very first write leaves; whoever knows of an earlier life knows better.
+                let condition = if present < 2 { Condition::Whole } else { Condition::Lost };
+                Ok((Self { generation: 0, next: 0 }, Memory::default(), condition))
+            }
         }
+    }
+
+    /// Says whether nothing was read and nothing written yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.generation == 0
+    }
+
+    /// Makes the memory durable in the place of a damaged file, which may be of any length.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn mend(&mut self, disk: &mut impl Disk, memory: &Memory) -> io::Result<()> {
+        disk.remove(FILES[self.next])?;
+        self.write(disk, memory)?;
+        // The file's name is new, whatever the generation.
+        disk.sync_names()
     }
 
     /// Makes the memory durable.
@@ -103,8 +148,8 @@ mod tests {
     fn the_newest_whole_file_counts_whatever_befalls_the_other() {
         let dir = tempfile::tempdir().expect("dir");
         let mut disk = SystemDisk::open(dir.path()).expect("disk");
-        let (mut journal, memory) = Journal::open(&mut disk).expect("empty");
-        assert_eq!(memory, Memory::default());
+        let (mut journal, memory, condition) = Journal::open(&mut disk).expect("empty");
+        assert_eq!((memory, condition), (Memory::default(), Condition::Whole));
         for counter in 1..=5 {
             journal.write(&mut disk, &Memory { counter, ..Memory::default() }).expect("write");
         }
@@ -120,6 +165,24 @@ mod tests {
             assert_eq!(Journal::open(&mut disk).expect("the other is whole").1.counter, 4, "cut at {at}");
         }
         std::fs::write(disk.path(FILES[journal.next]), b"rubbish").expect("write");
-        assert!(Journal::open(&mut disk).is_err(), "two damaged files are no empty journal");
+        assert_eq!(Journal::open(&mut disk).expect("open").2, Condition::Lost, "two damaged files are no empty journal");
+    }
+
+    #[test]
+    fn a_journal_of_release_0_1_opens_and_its_clock_floor_says_nothing() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut disk = SystemDisk::open(dir.path()).expect("disk");
+        // As that release wrote it, in the middle of an update, after its system's clock stood in the year 2095.
+        let body = r#"{"counter":7,"floor":2,"clock_floor":3955674467,"committed":{"slot":"a","sha256":"ab","release_seq":3,"data_schema":1},"quarantined":["cd"],"attempt":{"offer":{"id":"d-7","document":"{}","counter":7,"action":"install","sha256":"ef","deadline_s":3600,"window":null,"max_bps":0},"state":"downloading","deadline":3955678067,"boots":0,"writes":4,"slot":"b"}}"#;
+        let mut file = encode(5, &Memory::default())[..HEADER].to_vec();
+        file[16..20].copy_from_slice(&u32::try_from(body.len()).expect("small").to_be_bytes());
+        file.extend_from_slice(body.as_bytes());
+        let sum = checksum(&file);
+        file[20..24].copy_from_slice(&sum.to_be_bytes());
+        std::fs::write(disk.path(FILES[1]), file).expect("write");
+        let (_, memory, condition) = Journal::open(&mut disk).expect("open");
+        assert_eq!((memory.counter, memory.vouched, condition), (7, None, Condition::Whole));
+        let attempt = memory.attempt.expect("under way");
+        assert_eq!((attempt.spent_ms, attempt.waited_ms), (0, 0), "it has its whole time again");
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use iottly_protocol::tuf::{CheckedReader, Client, Fetch, Located, Store, TufError};
 
+use crate::regular;
 use crate::trust::file_name;
 
 /// Why a target is not in the folder.
@@ -30,7 +31,7 @@ pub enum KeepError {
 pub fn keep_target<F: Fetch, S: Store>(client: &mut Client<F, S>, path: &str, folder: &Path) -> Result<PathBuf, KeepError> {
     let located = client.find(path)?;
     let kept = folder.join(file_name(path));
-    if let Ok(file) = File::open(&kept)
+    if let Ok(file) = regular::open(&kept)
         && whole(file, &located).is_ok()
     {
         return Ok(kept);

@@ -12,20 +12,23 @@ mod http;
 mod journal;
 mod keep;
 mod machine;
+mod memory;
+mod pace;
+mod recover;
+mod regular;
 mod repository;
 mod state;
 mod trust;
 
 pub use disk::{Disk, SystemDisk};
-pub use driver::{Host, MetaError, Updater};
+pub use driver::{Host, Known, MetaError, Updater};
 pub use folder::FolderRepository;
 pub use http::HttpRepository;
-pub use journal::Journal;
+pub use journal::{Condition, Journal};
 pub use keep::{KeepError, keep_target};
-pub use machine::{MAX_BOOTS, MAX_WRITES, Machine};
+pub use machine::{MAX_BOOTS, MAX_DEFERRED_MS, MAX_WRITES, Machine};
+pub use memory::{Attempt, Committed, MAX_QUARANTINED, Memory, Outcome};
+pub use regular::{put_aside, read_file};
 pub use repository::Repository;
-pub use state::{
-    Attempt, Committed, Effect, Ending, Event, MAX_QUARANTINED, Memory, Now, Offer, Outcome, Phase, Planned, Progress, Running,
-    Slot, State,
-};
+pub use state::{Effect, Ending, Event, Now, Offer, Phase, Planned, Progress, Running, Slot, State};
 pub use trust::{TrustFolder, file_name, replace};

@@ -7,6 +7,10 @@ use ureq::tls::{PemItem, RootCerts, parse_pem};
 
 use crate::folder::FolderRepository;
 use crate::http::HttpRepository;
+use crate::regular::read_file;
+
+/// Longest file of authorities' certificates, bytes: that of the public web has 220 KB.
+const MAX_CA_BYTES: u64 = 2 << 20;
 
 /// Where a device's releases come from: `metadata/`, `targets/` and `directives/` under one address or in one folder.
 #[derive(Debug, Clone)]
@@ -30,7 +34,7 @@ impl Repository {
     /// When the file cannot be read or holds no certificate.
     pub fn with_ca(place: &str, ca: &Path) -> io::Result<Self> {
         let named = |reason: String| io::Error::other(format!("{}: {reason}", ca.display()));
-        let text = std::fs::read(ca).map_err(|error| named(error.to_string()))?;
+        let text = read_file(ca, MAX_CA_BYTES).map_err(|error| named(error.to_string()))?;
         let certificates = parse_pem(&text).filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
             Ok(_) => None,
@@ -50,6 +54,20 @@ impl Repository {
             return Self::Http(HttpRepository::trusting(&metadata, &targets, roots));
         }
         Self::Folder(FolderRepository::new(Path::new(place)))
+    }
+
+    /// The next question begins: what is asked from here on has half a minute, or longer while it flows.
+    pub fn begin(&self) {
+        if let Self::Http(http) = self {
+            http.watchman().begin();
+        }
+    }
+
+    /// Ends what is under way at its next byte; nothing can be had any more.
+    pub fn stop(&self) {
+        if let Self::Http(http) = self {
+            http.watchman().stop();
+        }
     }
 
     /// Reads the directive for a device or a group; none when there is none.

@@ -1,5 +1,8 @@
 use iottly_protocol::release::{Action, HealthRules, Reason, Refusal, Release, Window};
+use iottly_protocol::tuf::Vouched;
 use serde::{Deserialize, Serialize};
+
+use crate::memory::Memory;
 
 /// One of the two places for a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -128,19 +131,6 @@ impl Planned {
     }
 }
 
-/// The release that the device runs when nothing is tried.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Committed {
-    /// Where it lies.
-    pub slot: Slot,
-    /// sha256, hex.
-    pub sha256: String,
-    /// Its number.
-    pub release_seq: u64,
-    /// The layout in which it writes its state.
-    pub data_schema: u32,
-}
-
 /// A directive that was accepted: verified, for this device, in its time, with a new counter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
@@ -162,89 +152,12 @@ pub struct Offer {
     pub max_bps: u64,
 }
 
-/// An update under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// The directive.
-    pub offer: Offer,
-    /// Where it is.
-    pub state: State,
-    /// Why it waits or goes back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<Refusal>,
-    /// Unix seconds at which it is given up.
-    pub deadline: u64,
-    /// Starts of the board within the trial.
-    pub boots: u32,
-    /// How often the journal was written for it.
-    pub writes: u32,
-    /// The slot that it fills.
-    pub slot: Slot,
-    /// The release, once its metadata is verified.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub release: Option<Planned>,
-}
-
-/// How the last update ended; kept until the cloud has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// The directive's id.
-    pub id: String,
-    /// The release's sha256, hex.
-    pub sha256: String,
-    /// How it ended.
-    pub ending: Ending,
-    /// Why, unless it is committed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<Refusal>,
-}
-
-/// Most digests that are remembered as rolled back.
-pub const MAX_QUARANTINED: usize = 8;
-
-/// All that must survive: what the journal holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Memory {
-    /// The highest directive counter that was accepted.
-    pub counter: u64,
-    /// No release below this number is taken.
-    pub floor: u64,
-    /// Unix seconds that have certainly passed.
-    pub clock_floor: u64,
-    /// The committed release; none while the firmware is the factory's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub committed: Option<Committed>,
-    /// Digests that were rolled back, the latest last.
-    #[serde(default)]
-    pub quarantined: Vec<String>,
-    /// The update under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<Attempt>,
-    /// How the last one ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<Outcome>,
-}
-
-impl Memory {
-    /// What runs when nothing is tried.
-    #[must_use]
-    pub fn home(&self) -> Running {
-        self.committed.as_ref().map_or(Running::Factory, |committed| Running::Slot(committed.slot))
-    }
-
-    /// The slot that an update may fill.
-    #[must_use]
-    pub fn free_slot(&self) -> Slot {
-        self.committed.as_ref().map_or(Slot::A, |committed| committed.slot.other())
-    }
-}
-
 /// The time as the machine sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// The board's date, unix seconds; may be wrong.
+    /// The board's date, unix seconds; may be wrong, and may step.
     pub unix: u64,
-    /// Whether the date was confirmed since the start.
+    /// Whether the cloud has told the date since the start of the system.
     pub clock_trusted: bool,
     /// Milliseconds that only grow, from any start.
     pub mono_ms: u64,
@@ -300,6 +213,10 @@ pub enum Event {
     Reported,
     /// The disk failed while the update was under way.
     DiskFailed(String),
+    /// Metadata was accepted, and vouches for this.
+    Vouched(Vouched),
+    /// The file of a slot that is to run is not what was verified.
+    SlotDamaged(Slot),
 }
 
 /// What is to be done, in order.

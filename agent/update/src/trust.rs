@@ -1,11 +1,19 @@
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::tuf::{Store, quote, sha256_hex};
 
+use crate::regular::{put_aside, read_file};
+
 /// Longest name of a role, encoded, that becomes a file name as it is; longer ones are cut and told apart by their digest.
 const MAX_NAME: usize = 180;
+
+/// Longest file that is read, bytes: more than any metadata may have.
+const MAX_BYTES: u64 = 8 << 20;
+/// Entries of the folder that are looked at when it is opened.
+const MAX_ENTRIES: usize = 10_000;
 
 /// Trusted metadata in a folder: one file a role, byte for byte as it was received.
 #[derive(Debug, Clone)]
@@ -18,6 +26,27 @@ impl TrustFolder {
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned() }
+    }
+
+    /// Puts aside what lies under the folder's name or in it and is of another kind.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    pub fn tidy(&self) -> io::Result<()> {
+        match fs::metadata(&self.path) {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => return put_aside(&self.path).map(drop),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        }
+        for entry in fs::read_dir(&self.path)?.take(MAX_ENTRIES) {
+            let path = entry?.path();
+            let is_aside = path.extension().is_some_and(|extension| extension == "odd");
+            if !is_aside && !fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_BYTES) {
+                put_aside(&path)?;
+            }
+        }
+        Ok(())
     }
 
     fn file(&self, role: &str) -> PathBuf {
@@ -39,7 +68,7 @@ pub fn file_name(name: &str) -> String {
 
 impl Store for TrustFolder {
     fn get(&mut self, role: &str) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.file(role)) {
+        match read_file(&self.file(role), MAX_BYTES) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
@@ -47,7 +76,7 @@ impl Store for TrustFolder {
     }
 
     fn put(&mut self, role: &str, bytes: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.path)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
         replace(&self.file(role), bytes)
     }
 
@@ -66,7 +95,12 @@ impl Store for TrustFolder {
 /// When the file system fails.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
+    // Never through what lies there: it may be a pipe.
+    match fs::remove_file(&new) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;

@@ -7,8 +7,8 @@ use iottly_protocol::release::{
 };
 use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
-    FileInfo, Header, Instant, Kind, RoleKeys, Root, SigningKey, Snapshot, TargetFile, Targets, Timestamp, encode_hex,
-    sha256_hex, sign,
+    FileInfo, Header, Instant, Kind, RoleKeys, Root, SIGNED_AT_KEY, SigningKey, Snapshot, TargetFile, Targets, Timestamp,
+    encode_hex, sha256_hex, sign,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -296,7 +296,7 @@ impl ReleaseRepository {
         let timestamp = Timestamp {
             header: Header::new(Kind::Timestamp, version, now.plus(self.lifetimes.timestamp * DAY)),
             meta: BTreeMap::from([("snapshot.json".to_owned(), FileInfo::of_version(snapshot_version))]),
-            extra: BTreeMap::new(),
+            extra: BTreeMap::from([(SIGNED_AT_KEY.to_owned(), json!(now))]),
         };
         self.put("timestamp", version, &timestamp, &keys.of("timestamp")?)
     }

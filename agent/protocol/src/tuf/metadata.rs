@@ -10,6 +10,9 @@ use super::instant::Instant;
 use super::key::Key;
 use super::{RoleKeys, limits};
 
+/// The key of a timestamp's metadata under which the moment of its signing stands; unknown to TUF, and ignored by its clients.
+pub const SIGNED_AT_KEY: &str = "x-iottly-signed";
+
 /// What kind of metadata a document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -133,6 +136,13 @@ impl Timestamp {
     #[must_use]
     pub fn snapshot(&self) -> &FileInfo {
         self.meta.get("snapshot.json").expect("a timestamp names the snapshot, checked when it is read")
+    }
+
+    /// The moment at which it was signed, if it says so and did not end before.
+    #[must_use]
+    pub fn signed_at(&self) -> Option<Instant> {
+        let moment: Instant = self.extra.get(SIGNED_AT_KEY)?.as_str()?.parse().ok()?;
+        (moment < self.header.expires).then_some(moment)
     }
 }
 

@@ -31,6 +31,7 @@ mod role;
 mod sign;
 mod stream;
 mod trusted;
+mod vouched;
 
 pub use client::{Client, Fetch, FetchError, Located, Place, Store};
 pub use delegation::{DelegatedRole, Delegations, SuccinctRoles};
@@ -41,10 +42,11 @@ pub use hex::{decode as decode_hex, encode as encode_hex};
 pub use instant::Instant;
 pub use json::{canonical, canonical_value};
 pub use key::{Key, KeyVal, Schemes};
-pub use metadata::{Header, Kind, Root, Snapshot, TargetFile, Targets, Timestamp};
+pub use metadata::{Header, Kind, Root, SIGNED_AT_KEY, Snapshot, TargetFile, Targets, Timestamp};
 pub use quote::{quote, quote_path};
 pub use role::RoleKeys;
 #[cfg(feature = "sign")]
 pub use sign::{SigningKey, sign, sign_value};
 pub use stream::CheckedReader;
 pub use trusted::{TimestampNews, Trusted};
+pub use vouched::{Refreshed, Start, Vouched, refresh};

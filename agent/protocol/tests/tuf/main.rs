@@ -7,4 +7,5 @@ mod mutations;
 mod repo;
 mod rollback;
 mod scenario;
+mod time;
 mod workflow;

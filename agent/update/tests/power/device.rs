@@ -6,7 +6,7 @@ use std::io;
 use iottly_protocol::release::{Action, ChunkList, HealthRules, Refusal};
 use iottly_protocol::tuf::{encode_hex, sha256_hex};
 use iottly_update::{
-    Committed, Disk as _, Event, Host, Memory, MetaError, Now, Offer, Planned, Progress, Running, Slot, Updater, files,
+    Committed, Disk as _, Event, Host, Known, Memory, MetaError, Now, Offer, Planned, Progress, Running, Slot, Updater, files,
 };
 
 use super::disk::MemDisk;
@@ -36,6 +36,11 @@ pub(crate) struct Device {
     /// Every n-th fetch fails or brings rubbish.
     pub(crate) flaky: Option<u32>,
     fetches: u32,
+    /// Answers come later, or never.
+    pub(crate) silent: bool,
+    /// What the trusted metadata says: digest, number and floor of releases.
+    known: Vec<(String, u64, u64)>,
+    pub(crate) warnings: Vec<String>,
     pub(crate) now: Now,
 }
 
@@ -72,26 +77,39 @@ impl Host for Device {
         self.now
     }
 
-    fn verify_meta(&mut self, _: &Offer, _: &Memory) -> Result<Planned, MetaError> {
-        Ok(planned())
+    fn verify_meta(&mut self, _: &Offer, _: &Memory) -> Option<Result<Planned, MetaError>> {
+        (!self.silent).then(|| Ok(planned()))
     }
 
-    fn chunk_list(&mut self, _: &Planned) -> Result<Vec<u8>, String> {
-        Ok(ChunkList::of(&new_firmware(), 1024).encode())
+    fn chunk_list(&mut self, _: &Planned) -> Option<Result<Vec<u8>, String>> {
+        (!self.silent).then(|| Ok(ChunkList::of(&new_firmware(), 1024).encode()))
     }
 
-    fn part(&mut self, _: &Planned, from: u64, len: u64) -> Result<Vec<u8>, String> {
+    fn part(&mut self, _: &Planned, from: u64, len: u64) -> Option<Result<Vec<u8>, String>> {
+        if self.silent {
+            return None;
+        }
         self.fetches += 1;
         let from = usize::try_from(from).expect("small");
         let mut part = new_firmware()[from..from + usize::try_from(len).expect("small")].to_vec();
-        match self.flaky {
+        Some(match self.flaky {
             Some(every) if self.fetches.is_multiple_of(every) => Err("the line broke".into()),
             Some(every) if (self.fetches + 1).is_multiple_of(every) => {
                 part[0] ^= 1;
                 Ok(part)
             }
             _ => Ok(part),
-        }
+        })
+    }
+
+    fn identify(&mut self, sha256: &str) -> Option<Known> {
+        let (release_seq, security_floor) =
+            self.known.iter().find(|(digest, ..)| digest == sha256).map(|(_, seq, floor)| (*seq, *floor))?;
+        Some(Known { release_seq, security_floor, data_schema: 1 })
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
     }
 
     fn check_image(&mut self, file: &str, _: &Planned) -> Result<(), Refusal> {
@@ -127,7 +145,7 @@ impl Host for Device {
 /// A device that has run the old release for long.
 pub(crate) fn seasoned() -> MemDisk {
     let mut disk = MemDisk::default();
-    let (mut journal, _) = iottly_update::Journal::open(&mut disk).expect("empty");
+    let (mut journal, ..) = iottly_update::Journal::open(&mut disk).expect("empty");
     let committed = Committed { slot: Slot::A, sha256: sha256_hex(OLD), release_seq: 1, data_schema: 1 };
     let memory = Memory { counter: 1, floor: 1, committed: Some(committed), ..Memory::default() };
     for _ in 0..3 {
@@ -155,6 +173,9 @@ pub(crate) fn boot(disk: &MemDisk, behaviour: Behaviour, at_ms: u64) -> io::Resu
         events: VecDeque::new(),
         flaky: None,
         fetches: 0,
+        silent: false,
+        known: vec![(sha256_hex(OLD), 1, 1), (planned().sha256, 2, 2)],
+        warnings: vec![],
         now: now(at_ms),
     };
     Updater::boot(disk.clone(), host)

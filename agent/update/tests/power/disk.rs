@@ -146,7 +146,7 @@ impl Disk for MemDisk {
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let content = self.content(name);
         match content {
-            Some(bytes) if bytes.len() as u64 > limit => Err(io::Error::other("too long")),
+            Some(bytes) if bytes.len() as u64 > limit => Err(io::Error::new(io::ErrorKind::InvalidData, "too long")),
             other => Ok(other),
         }
     }

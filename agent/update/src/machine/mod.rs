@@ -2,20 +2,23 @@
 //!
 //! Every transition begins with [`Effect::Journal`]; whoever performs the effects stops at one that fails. After a cut the
 //! machine goes on from what the journal holds and from where the pointer points.
+//!
+//! Durations are counted on the growing clock and kept in the journal; the date decides on maintenance windows alone.
+
+mod time;
+mod trial;
+
+pub use time::MAX_DEFERRED_MS;
 
 use iottly_protocol::release::{Action, Reason, Refusal};
 
-use crate::state::{
-    Attempt, Committed, Effect, Ending, Event, MAX_QUARANTINED, Memory, Now, Offer, Outcome, Phase, Planned, Progress, Running,
-    State, refusal,
-};
+use crate::memory::{Attempt, Memory, Outcome};
+use crate::state::{Effect, Ending, Event, Now, Offer, Phase, Planned, Progress, Running, Slot, State, refusal};
 
 /// Most writes of the journal for one update: a limit on what a loop can wear out.
 pub const MAX_WRITES: u32 = 28;
 /// Most starts of the board within one trial.
 pub const MAX_BOOTS: u32 = 3;
-/// How many times its grace period a trial may take when the answers about its health are late.
-const LATE_ANSWERS: u64 = 4;
 /// Bad copies of a part before the download is given up.
 const MAX_CORRUPT: u32 = 3;
 /// Longest wait between two tries to fetch a part, milliseconds.
@@ -23,18 +26,13 @@ const MAX_BACKOFF_MS: u64 = 60_000;
 /// How often a waiting update looks again, milliseconds.
 const LOOK_AGAIN_MS: u64 = 30_000;
 
-/// What is known of a trial since it was started; a restart begins it anew.
-#[derive(Debug, Clone, Default)]
-struct Trial {
-    since_ms: u64,
-    healthy: u32,
-}
-
 /// The machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
     memory: Memory,
-    trial: Trial,
+    trial: trial::Trial,
+    /// Moment up to which the time that the update takes is counted, milliseconds of the growing clock.
+    counted_ms: u64,
     corrupt: u32,
     failures: u32,
 }
@@ -43,7 +41,7 @@ impl Machine {
     /// Begins with what the journal holds; [`Event::Boot`] comes first.
     #[must_use]
     pub fn new(memory: Memory) -> Self {
-        Self { memory, trial: Trial::default(), corrupt: 0, failures: 0 }
+        Self { memory, trial: trial::Trial::default(), counted_ms: 0, corrupt: 0, failures: 0 }
     }
 
     /// What is to survive.
@@ -54,13 +52,16 @@ impl Machine {
 
     /// Handles an event.
     pub fn handle(&mut self, event: Event, now: Now) -> Vec<Effect> {
-        if now.clock_trusted {
-            // Written with the next transition.
-            self.memory.clock_floor = self.memory.clock_floor.max(now.unix);
-        }
         let mut out = Vec::new();
+        if matches!(event, Event::Boot { .. }) {
+            // The growing clock began anew.
+            self.counted_ms = now.mono_ms;
+        }
+        self.count(now);
         match event {
             Event::Boot { pointer } => self.boot(pointer, now, &mut out),
+            Event::Vouched(vouched) => self.vouched(vouched, &mut out),
+            Event::SlotDamaged(slot) => self.slot_damaged(slot, now, &mut out),
             Event::Offer(offer) => self.offer(offer, now, &mut out),
             Event::Reported => {
                 if self.memory.last.take().is_some() {
@@ -70,11 +71,6 @@ impl Machine {
             other => self.step(other, now, &mut out),
         }
         out
-    }
-
-    /// The date, never before what has certainly passed.
-    fn unix(&self, now: Now) -> u64 {
-        now.unix.max(self.memory.clock_floor)
     }
 
     fn boot(&mut self, pointer: Running, now: Now, out: &mut Vec<Effect>) {
@@ -133,11 +129,8 @@ impl Machine {
             out.push(Effect::Journal(Box::new(self.memory.clone())));
             return;
         }
-        let slot = self.memory.free_slot();
-        let deadline = self.unix(now).saturating_add(offer.deadline_s);
         (self.corrupt, self.failures) = (0, 0);
-        self.memory.attempt =
-            Some(Attempt { offer, state: State::Offered, why: None, deadline, boots: 0, writes: 0, slot, release: None });
+        self.memory.attempt = Some(Attempt::new(offer, self.memory.free_slot(), now.unix));
         if self.runs_already() {
             return self.finish(Ending::Committed, None, out);
         }
@@ -157,8 +150,12 @@ impl Machine {
                 self.attempt().release = Some(release);
                 self.go(State::Preflight, now, out);
             }
+            // It may be in its time: that is known once somebody tells it.
+            (State::VerifyingMeta, Event::Refused(why)) if why.reason == Reason::Clock => self.retry(why, now, out),
             (State::VerifyingMeta | State::Preflight, Event::Refused(why)) => self.finish(Ending::Rejected, Some(why), out),
-            (State::VerifyingMeta, Event::PartFailed { detail, .. }) => self.retry(&detail, now, out),
+            (State::VerifyingMeta, Event::PartFailed { detail, .. }) => {
+                self.retry(refusal(Reason::Unreachable, detail), now, out);
+            }
             (State::Preflight, Event::Room) => self.preflight(now, out),
             (State::Downloading, Event::PartKept { complete: true }) => self.go(State::VerifyingImage, now, out),
             (State::Downloading, Event::PartKept { complete: false }) => {
@@ -194,30 +191,33 @@ impl Machine {
     }
 
     fn tick(&mut self, state: State, now: Now, out: &mut Vec<Effect>) {
-        let overdue = self.unix(now) >= self.attempt().deadline;
         match state {
             State::Trial => self.judge(now, out),
             State::Committing | State::RollingBack | State::Switching => {}
-            _ if overdue => {
+            _ if self.is_overdue() => {
                 let name = serde_json::to_string(&state).unwrap_or_default();
                 let why = refusal(Reason::Timeout, format!("the deadline passed in {}", name.trim_matches('"')));
                 self.finish(Ending::Failed, Some(why), out);
             }
-            State::Deferred => self.go(State::Preflight, now, out),
+            State::Deferred => self.wait(now, out),
             State::VerifyingMeta | State::Downloading => self.act(now, out),
             _ => {}
         }
     }
 
+    /// Goes on waiting, or on. Nothing is written while it waits for the same: it may do so for hours.
+    fn wait(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let Some(why) = self.waits_for(now) else { return self.go(State::Preflight, now, out) };
+        if self.attempt().why.as_ref().is_some_and(|waits| waits.reason == why.reason) {
+            return self.act(now, out);
+        }
+        self.attempt().why = Some(why);
+        self.go(State::Deferred, now, out);
+    }
+
     /// Preflight, once there is room: the window and the clock.
     fn preflight(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let unix = iottly_protocol::tuf::Instant::from_unix(self.unix(now));
-        let wait = match self.attempt().offer.window {
-            Some(_) if !now.clock_trusted => Some(refusal(Reason::Clock, "the time is not known")),
-            Some(window) if !window.contains(unix) => Some(refusal(Reason::Window, "outside its maintenance window")),
-            _ => None,
-        };
-        match wait {
+        match self.waits_for(now) {
             None => self.go(State::Downloading, now, out),
             Some(why) => {
                 self.attempt().why = Some(why);
@@ -233,80 +233,24 @@ impl Machine {
                 return self.finish(Ending::Failed, Some(refusal(Reason::ChunkCorrupt, detail)), out);
             }
         }
-        self.retry(detail, now, out);
+        self.retry(refusal(Reason::Unreachable, detail), now, out);
     }
 
     /// Tries again a little later each time; the deadline ends it.
-    fn retry(&mut self, detail: &str, now: Now, out: &mut Vec<Effect>) {
+    fn retry(&mut self, why: Refusal, now: Now, out: &mut Vec<Effect>) {
         self.failures = self.failures.saturating_add(1);
         let wait = 500u64.saturating_mul(1 << self.failures.min(7)).min(MAX_BACKOFF_MS);
         let attempt = self.attempt();
-        let why = Some(refusal(Reason::Unreachable, detail));
+        // While it waits for the time its deadline stands still.
+        attempt.why = (why.reason == Reason::Clock).then(|| why.clone());
         let report = Progress {
             id: attempt.offer.id.clone(),
             sha256: attempt.offer.sha256.clone(),
             phase: Phase::State(attempt.state),
-            why,
+            why: Some(why),
         };
         out.push(Effect::Report(report));
         out.push(Effect::WakeAt(now.mono_ms.saturating_add(wait)));
-    }
-
-    /// Starts the new release under watch. The start is counted before it happens.
-    fn start_trial(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let attempt = self.attempt();
-        attempt.boots += 1;
-        if attempt.boots > MAX_BOOTS {
-            let why = refusal(Reason::CrashLoop, format!("the board restarted {MAX_BOOTS} times in the trial"));
-            return self.roll_back(why, now, out);
-        }
-        self.trial = Trial { since_ms: now.mono_ms, healthy: 0 };
-        self.go(State::Trial, now, out);
-    }
-
-    /// Ends the trial when its time is over.
-    fn judge(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let health = self.release().health;
-        let passed = now.mono_ms.saturating_sub(self.trial.since_ms);
-        if passed < health.grace_ms {
-            return;
-        }
-        if self.trial.healthy >= health.min_ok {
-            return self.go(State::Committing, now, out);
-        }
-        // A busy board answers late, and a firmware may need longer to be well: nothing has trapped, or the trial would be over.
-        let longest = health.grace_ms.saturating_mul(LATE_ANSWERS);
-        if passed < longest {
-            return out.push(Effect::WakeAt(self.trial.since_ms.saturating_add(longest)));
-        }
-        let detail = format!("healthy {} of {} times in {passed} ms", self.trial.healthy, health.min_ok);
-        self.roll_back(refusal(Reason::Unhealthy, detail), now, out);
-    }
-
-    fn roll_back(&mut self, why: Refusal, now: Now, out: &mut Vec<Effect>) {
-        self.attempt().why = Some(why);
-        self.go(State::RollingBack, now, out);
-    }
-
-    fn commit(&mut self, out: &mut Vec<Effect>) {
-        let (slot, release) = (self.attempt().slot, self.release().clone());
-        self.memory.floor = self.memory.floor.max(release.security_floor);
-        self.memory.quarantined.retain(|digest| *digest != release.sha256);
-        self.memory.committed =
-            Some(Committed { slot, sha256: release.sha256, release_seq: release.release_seq, data_schema: release.data_schema });
-        self.finish(Ending::Committed, None, out);
-    }
-
-    fn rolled_back(&mut self, out: &mut Vec<Effect>) {
-        let attempt = self.attempt();
-        let (sha256, why) = (attempt.offer.sha256.to_ascii_lowercase(), attempt.why.clone());
-        self.memory.quarantined.retain(|digest| *digest != sha256);
-        self.memory.quarantined.push(sha256);
-        let excess = self.memory.quarantined.len().saturating_sub(MAX_QUARANTINED);
-        self.memory.quarantined.drain(..excess);
-        self.finish(Ending::RolledBack, why, out);
-        // Only now: what the old firmware writes from here on must not be taken back by a repetition of the step.
-        out.push(Effect::Start { firmware: self.memory.home(), trial: false });
     }
 
     fn finish(&mut self, ending: Ending, why: Option<Refusal>, out: &mut Vec<Effect>) {
@@ -376,6 +320,21 @@ impl Machine {
             }
             State::Committing => out.push(Effect::CleanUp),
             State::RollingBack => out.extend([Effect::Stop, Effect::Point(self.memory.home()), Effect::RestoreState]),
+        }
+    }
+
+    /// Gives up a slot whose content is not what was verified: it is not run.
+    fn slot_damaged(&mut self, slot: Slot, now: Now, out: &mut Vec<Effect>) {
+        let under_way = self.memory.attempt.as_ref().filter(|attempt| attempt.slot == slot).map(|attempt| attempt.state);
+        if let Some(State::Trial | State::Committing) = under_way {
+            let why = refusal(Reason::DigestMismatch, "the file of the release was damaged after it was verified");
+            return self.roll_back(why, now, out);
+        }
+        if self.memory.committed.take_if(|committed| committed.slot == slot).is_some() {
+            out.push(Effect::Journal(Box::new(self.memory.clone())));
+            if self.memory.attempt.as_ref().is_none_or(|attempt| attempt.state.is_cancellable()) {
+                out.extend([Effect::Point(Running::Factory), Effect::Start { firmware: Running::Factory, trial: false }]);
+            }
         }
     }
 

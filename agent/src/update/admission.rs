@@ -1,0 +1,174 @@
+use std::path::{Path, PathBuf};
+
+use iottly_protocol::DeviceId;
+use iottly_protocol::release::{DeviceFacts, Directive, Reason, Refusal, Release, admit_directive, admit_release};
+use iottly_protocol::tuf::{FetchError, Instant, Refreshed, Schemes, Start, Store as _, Targets, TufError, Vouched, refresh};
+use iottly_update::{Known, Memory, MetaError, Offer, Planned, Repository, TrustFolder, read_file};
+use serde::Deserialize as _;
+
+use super::config::UpdateConfig;
+use super::voice::Voice;
+use crate::time::{BoardClock, Reading};
+
+/// Longest root metadata that is read, bytes.
+const MAX_ROOT_BYTES: u64 = iottly_protocol::tuf::limits::ROOT_BYTES;
+
+/// Configuration and facts that decide on directives and releases on this device.
+#[derive(Clone)]
+pub(super) struct Admission {
+    pub(super) device: DeviceId,
+    pub(super) config: UpdateConfig,
+    pub(super) trust: TrustFolder,
+    pub(super) data: PathBuf,
+    pub(super) abi: &'static str,
+    pub(super) clock: BoardClock,
+    pub(super) voice: Voice,
+}
+
+/// Result of a question about signed documents.
+#[derive(Debug)]
+pub(super) struct Verdict<T> {
+    pub(super) result: Result<T, MetaError>,
+    /// Versions and date that the metadata vouches for, if it was accepted.
+    pub(super) vouched: Option<Vouched>,
+}
+
+type Fresh = Refreshed<Repository, TrustFolder>;
+
+fn refused(reason: Reason, detail: impl Into<String>) -> MetaError {
+    MetaError::Refused(Refusal { reason, detail: detail.into() })
+}
+
+fn tuf(error: &TufError) -> MetaError {
+    match error {
+        TufError::Fetch { what, reason: FetchError::Failed(detail) } => MetaError::Unreachable(format!("{what}: {detail}")),
+        error => refused(error.reason(), error.to_string()),
+    }
+}
+
+/// Before the time is known nothing can be said to be past or not yet in its time: it waits.
+fn waits(error: MetaError, reading: Reading) -> MetaError {
+    match error {
+        MetaError::Refused(why) if why.reason == Reason::Expired && !reading.told => {
+            refused(Reason::Clock, format!("nobody has told the time yet; by this board's own: {}", why.detail))
+        }
+        error => error,
+    }
+}
+
+impl Admission {
+    fn schemes(&self) -> Schemes {
+        if self.config.p256 { Schemes::WITH_P256 } else { Schemes::ED25519 }
+    }
+
+    /// Returns what the device knows about itself. The counter is the highest before the directive in question.
+    pub(super) fn facts(&self, memory: &Memory, counter: u64) -> DeviceFacts {
+        let committed = memory.committed.as_ref();
+        DeviceFacts {
+            device: self.device,
+            project: self.config.project,
+            group: self.config.group,
+            board: self.config.board.clone(),
+            abi: self.abi.to_owned(),
+            root_version: self.root_version(),
+            counter,
+            running_seq: committed.map_or(0, |committed| committed.release_seq),
+            running_sha256: committed.map(|committed| committed.sha256.clone()).unwrap_or_default(),
+            floor: memory.floor,
+            free: free(&self.data),
+            data_schema: committed.map_or(0, |committed| committed.data_schema),
+            capabilities: self.config.capabilities.clone(),
+            quarantined: memory.quarantined.clone(),
+            clock_trusted: self.clock.reading().told,
+        }
+    }
+
+    /// Returns a role's metadata in the trust folder, unverified: for what decides nothing.
+    fn kept(&self, role: &str) -> serde_json::Value {
+        let bytes = self.trust.clone().get(role).ok().flatten().unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Version of the root that is trusted; 0 when it cannot be read.
+    fn root_version(&self) -> u64 {
+        self.kept("root")["signed"]["version"].as_u64().unwrap_or(0)
+    }
+
+    /// Returns what the targets metadata that lies here says about a file with this digest.
+    pub(super) fn identify(&self, sha256: &str) -> Option<Known> {
+        let mut kept = self.kept("targets");
+        let targets = Targets::deserialize(kept.get_mut("signed")?.take()).ok()?;
+        let mut releases = targets.targets.iter().filter_map(|(path, file)| Release::from_target(path, file).ok());
+        let release = releases.find(|release| release.sha256.eq_ignore_ascii_case(sha256))?;
+        Some(Known {
+            release_seq: release.manifest.release_seq,
+            security_floor: release.manifest.security_floor,
+            data_schema: release.manifest.data_schema.writes,
+        })
+    }
+
+    fn refreshed(&self, repository: &Repository, memory: &Memory, reading: Reading) -> Result<Fresh, MetaError> {
+        // It is needed when the trusted one is damaged, and may be gone by then.
+        let first_root = read_file(&self.config.root, MAX_ROOT_BYTES).unwrap_or_default();
+        let clock = Instant::from_unix(reading.unix);
+        let start = Start { clock, vouched: memory.vouched, first_root: &first_root, schemes: self.schemes() };
+        let mended = |reason: String| {
+            self.voice
+                .warn(&format!("the trusted root was damaged ({reason}): the chain is followed again from the configured one"));
+        };
+        refresh(repository, &self.trust, &start, mended).map_err(|error| tuf(&error))
+    }
+
+    fn verified(&self, document: &[u8], fresh: &Fresh) -> Result<Directive, MetaError> {
+        let verified = Directive::verify(document, fresh.client.trusted().root(), self.schemes());
+        verified.map_err(|e| refused(e.reason(), e.to_string()))
+    }
+
+    fn decide<T>(
+        &self,
+        repository: &Repository,
+        memory: &Memory,
+        decide: impl FnOnce(&mut Fresh) -> Result<T, MetaError>,
+    ) -> Verdict<T> {
+        let reading = self.clock.reading();
+        match self.refreshed(repository, memory, reading) {
+            Ok(mut fresh) => {
+                let result = decide(&mut fresh).map_err(|error| waits(error, reading));
+                Verdict { result, vouched: Some(fresh.vouched) }
+            }
+            Err(error) => Verdict { result: Err(waits(error, reading)), vouched: None },
+        }
+    }
+
+    /// Verifies a directive and decides whether it is for this device, now; none when it was followed before.
+    pub(super) fn admit(&self, repository: &Repository, document: &[u8], memory: &Memory) -> Verdict<Option<Directive>> {
+        self.decide(repository, memory, |fresh| {
+            let directive = self.verified(document, fresh)?;
+            if directive.counter <= memory.counter {
+                return Ok(None);
+            }
+            admit_directive(&directive, &self.facts(memory, memory.counter), fresh.now).map_err(MetaError::Refused)?;
+            fresh.accept(directive.not_before);
+            Ok(Some(directive))
+        })
+    }
+
+    /// Verifies an accepted directive again and decides on its release.
+    pub(super) fn plan(&self, repository: &Repository, offer: &Offer, memory: &Memory) -> Verdict<Planned> {
+        self.decide(repository, memory, |fresh| {
+            let directive = self.verified(offer.document.as_bytes(), fresh)?;
+            // Its own counter was taken note of when it was accepted.
+            let facts = self.facts(memory, offer.counter.saturating_sub(1));
+            admit_directive(&directive, &facts, fresh.now).map_err(MetaError::Refused)?;
+            let located = fresh.client.find(&directive.target).map_err(|e| tuf(&e))?;
+            let release = Release::from_target(&located.path, &located.file).map_err(|e| refused(Reason::Incompatible, e))?;
+            admit_release(&directive, &release, &facts).map_err(MetaError::Refused)?;
+            let consistent = fresh.client.trusted().root().consistent_snapshot == Some(true);
+            Ok(Planned::new(&release, located.served_path(consistent)))
+        })
+    }
+}
+
+fn free(path: &Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+}

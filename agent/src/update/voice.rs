@@ -1,0 +1,70 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use iottly_protocol::release::{Refusal, UpdateState};
+use iottly_protocol::{DeviceId, Record, Report, StreamClass, UpdateReport};
+use iottly_update::Progress;
+
+use super::messages;
+use crate::guest::agent_warning;
+use crate::outbox::Outbox;
+
+/// Different words about damage that are told in one run of the agent; what repeats is told once.
+const MAX_WARNINGS: usize = 16;
+
+/// Reports and warnings of the update to the cloud.
+#[derive(Clone)]
+pub(super) struct Voice {
+    device: DeviceId,
+    outbox: Outbox,
+    warned: Arc<Mutex<Vec<String>>>,
+}
+
+impl Voice {
+    pub(super) fn new(device: DeviceId, outbox: Outbox) -> Self {
+        Self { device, outbox, warned: Arc::default() }
+    }
+
+    fn say(&self, class: StreamClass, record: Vec<u8>) {
+        if let Err(error) = self.outbox.offer(class, record) {
+            tracing::warn!(device.id = %self.device, %error, "a report was not taken by the queue");
+        }
+    }
+
+    pub(super) fn report(&self, report: Report) {
+        self.say(StreamClass::Control, Record::Report(report).encode());
+    }
+
+    /// Tells where an update is; how it ended is for people to find in the history as well, the steps are for who watches.
+    pub(super) fn progress(&self, progress: &Progress, release_seq: Option<u64>) {
+        tracing::info!(device.id = %self.device, ?progress, "update");
+        self.update(messages::progress(progress, self.outbox.now_ms()), release_seq);
+    }
+
+    /// Tells what becomes of a directive that is not followed, or not yet.
+    pub(super) fn standing(&self, document: &[u8], state: UpdateState, why: &Refusal) {
+        tracing::warn!(device.id = %self.device, state = state.as_str(), ?why, "a directive is not followed");
+        self.update(messages::standing(document, state, why, self.outbox.now_ms()), None);
+    }
+
+    fn update(&self, report: UpdateReport, release_seq: Option<u64>) {
+        if report.state.is_ending() {
+            self.say(StreamClass::History, messages::entry(&report, release_seq));
+        }
+        self.report(Report::Update(report));
+    }
+
+    /// Tells of damage, in the history and as a report.
+    pub(super) fn warn(&self, text: &str) {
+        tracing::warn!(device.id = %self.device, "{text}");
+        {
+            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            if warned.len() >= MAX_WARNINGS || warned.iter().any(|earlier| earlier == text) {
+                return;
+            }
+            warned.push(text.to_owned());
+        }
+        let now_ms = self.outbox.now_ms();
+        self.say(StreamClass::History, agent_warning("update damaged", text, now_ms));
+        self.report(Report::Update(messages::damage(text, now_ms)));
+    }
+}

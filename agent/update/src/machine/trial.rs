@@ -1,0 +1,77 @@
+use iottly_protocol::release::{Reason, Refusal};
+
+use super::{MAX_BOOTS, Machine};
+use crate::memory::{Committed, MAX_QUARANTINED};
+use crate::state::{Effect, Ending, Now, State, refusal};
+
+/// Number of grace periods that a trial may take when the answers about its health are late.
+const LATE_ANSWERS: u64 = 4;
+
+/// Knowledge of a trial since it was started; a restart begins it anew.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trial {
+    since_ms: u64,
+    pub(super) healthy: u32,
+}
+
+impl Machine {
+    /// Starts the new release under watch. The start is counted before it happens.
+    pub(super) fn start_trial(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let attempt = self.attempt();
+        attempt.boots += 1;
+        if attempt.boots > MAX_BOOTS {
+            let why = refusal(Reason::CrashLoop, format!("the board restarted {MAX_BOOTS} times in the trial"));
+            return self.roll_back(why, now, out);
+        }
+        self.trial = Trial { since_ms: now.mono_ms, healthy: 0 };
+        self.go(State::Trial, now, out);
+    }
+
+    /// Ends the trial when its time is over.
+    pub(super) fn judge(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let health = self.release().health;
+        let passed = now.mono_ms.saturating_sub(self.trial.since_ms);
+        if passed < health.grace_ms {
+            return;
+        }
+        if self.trial.healthy >= health.min_ok {
+            return self.go(State::Committing, now, out);
+        }
+        // A busy board answers late, and a firmware may need longer to be well: nothing has trapped, or the trial would be over.
+        let longest = health.grace_ms.saturating_mul(LATE_ANSWERS);
+        if passed < longest {
+            return out.push(Effect::WakeAt(self.trial.since_ms.saturating_add(longest)));
+        }
+        let detail = format!("healthy {} of {} times in {passed} ms", self.trial.healthy, health.min_ok);
+        self.roll_back(refusal(Reason::Unhealthy, detail), now, out);
+    }
+
+    pub(super) fn roll_back(&mut self, why: Refusal, now: Now, out: &mut Vec<Effect>) {
+        self.attempt().why = Some(why);
+        self.go(State::RollingBack, now, out);
+    }
+
+    pub(super) fn commit(&mut self, out: &mut Vec<Effect>) {
+        let (slot, release) = (self.attempt().slot, self.release().clone());
+        self.memory.floor = self.memory.floor.max(release.security_floor);
+        self.memory.quarantined.retain(|digest| *digest != release.sha256);
+        self.memory.committed =
+            Some(Committed { slot, sha256: release.sha256, release_seq: release.release_seq, data_schema: release.data_schema });
+        self.finish(Ending::Committed, None, out);
+    }
+
+    pub(super) fn rolled_back(&mut self, out: &mut Vec<Effect>) {
+        let attempt = self.attempt();
+        let (sha256, why) = (attempt.offer.sha256.to_ascii_lowercase(), attempt.why.clone());
+        // A damaged copy says nothing about the release.
+        if why.as_ref().is_none_or(|why| why.reason != Reason::DigestMismatch) {
+            self.memory.quarantined.retain(|digest| *digest != sha256);
+            self.memory.quarantined.push(sha256);
+        }
+        let excess = self.memory.quarantined.len().saturating_sub(MAX_QUARANTINED);
+        self.memory.quarantined.drain(..excess);
+        self.finish(Ending::RolledBack, why, out);
+        // Only now: what the old firmware writes from here on must not be taken back by a repetition of the step.
+        out.push(Effect::Start { firmware: self.memory.home(), trial: false });
+    }
+}
