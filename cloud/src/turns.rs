@@ -32,13 +32,13 @@ pub struct Turns<K: Eq + Hash + Copy> {
 }
 
 #[derive(Debug)]
-struct Shared<K> {
+struct Shared<K: Eq + Hash + Copy> {
     limits: TurnLimits,
     state: Mutex<State<K>>,
 }
 
 #[derive(Debug)]
-struct State<K> {
+struct State<K: Eq + Hash + Copy> {
     running: usize,
     /// One entry per key that runs or waits.
     keys: HashMap<K, Key<K>>,
@@ -47,12 +47,12 @@ struct State<K> {
 }
 
 #[derive(Debug)]
-struct Key<K> {
+struct Key<K: Eq + Hash + Copy> {
     running: usize,
     waiting: VecDeque<oneshot::Sender<Turn<K>>>,
 }
 
-impl<K> Default for Key<K> {
+impl<K: Eq + Hash + Copy> Default for Key<K> {
     fn default() -> Self {
         Self { running: 0, waiting: VecDeque::new() }
     }
@@ -114,7 +114,7 @@ impl<K: Eq + Hash + Copy> Turns<K> {
     }
 }
 
-impl<K> Shared<K> {
+impl<K: Eq + Hash + Copy> Shared<K> {
     fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,12 +9,12 @@ use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, Record, Report, 
 use iottly_sandbox::{Cache, CallError, Firmware, Instance, Limits, LoadError, Runtime};
 use tokio::sync::mpsc;
 
+use super::budget::WriteBudget;
 use super::host::AgentHost;
 use super::jobs::{Input, Inputs, Jobs, News, Order, Watch};
 use super::messages;
 use super::restart::{Cause, RestartPolicy, Verdict};
 use super::state::FileState;
-use super::throttle::Throttle;
 use crate::clock::Monotonic;
 use crate::grants::Grants;
 use crate::inbox::{GuestEvent, GuestState, Outcome};
@@ -22,6 +22,7 @@ use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::status::{FirmwareStatus, StatusBoard};
 use crate::threads::ended;
+use crate::throttle::{LogLimit, Throttle, cut};
 
 /// Largest component that is read, bytes.
 const MAX_FIRMWARE_BYTES: u64 = 64 << 20;
@@ -52,6 +53,8 @@ pub(crate) struct FirmwareSource {
     pub(crate) settings: Settings,
     /// The file of its key-value state.
     pub(crate) state: PathBuf,
+    /// What it may make the device write.
+    pub(crate) budget: WriteBudget,
 }
 
 /// A handle on the firmware's thread.
@@ -217,6 +220,7 @@ impl Supervisor {
             grants: source.grants.clone(),
             settings: source.settings.clone(),
             state: self.state()?,
+            budget: source.budget.clone(),
             waker: Arc::new(move || jobs.wake()),
             lost_lines: 0,
         };
@@ -228,7 +232,7 @@ impl Supervisor {
 
     fn state(&self) -> Result<FileState, Failure> {
         let path = &self.source.state;
-        let opened = FileState::open(path.clone()).map_err(|error| Failure {
+        let opened = FileState::open(path.clone(), self.source.budget.clone()).map_err(|error| Failure {
             cause: Cause::Device,
             function: "start",
             error: "state".to_owned(),
@@ -246,7 +250,16 @@ impl Supervisor {
     /// Reports a failure and waits for the restart; false when the agent stops.
     fn recover(&mut self, failure: &Failure) -> bool {
         let Failure { cause, function, error, description } = failure;
-        tracing::warn!(function, error, description, "the firmware failed");
+        static FAILED: LogLimit = LogLimit::new();
+        if let Some(more) = FAILED.pass() {
+            tracing::warn!(
+                function,
+                error = cut(error),
+                description = cut(description),
+                more,
+                "the firmware failed; starting it again or leaving it"
+            );
+        }
         let now_ms = self.clock.now_ms();
         let life =
             messages::Life { uptime_ms: self.policy.served_ms(now_ms), restarts: self.policy.failures(), digest: &self.digest };
@@ -324,7 +337,15 @@ impl Supervisor {
 
     pub(super) fn offer(&self, class: StreamClass, record: Vec<u8>) {
         if let Err(error) = self.ports.outbox.offer(class, record) {
-            tracing::warn!(%error, ?class, "an agent message was not taken by the queue");
+            static NOT_TAKEN: LogLimit = LogLimit::new();
+            if let Some(more) = NOT_TAKEN.pass() {
+                tracing::warn!(
+                    error = cut(&error.to_string()),
+                    ?class,
+                    more,
+                    "an agent message was not taken by the queue; leaving it out"
+                );
+            }
         }
     }
 }

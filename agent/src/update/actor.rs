@@ -18,6 +18,7 @@ use crate::clock::Monotonic;
 use crate::guest::{Jobs, News};
 use crate::outbox::Outbox;
 use crate::threads::ended;
+use crate::throttle::{LogLimit, cut};
 
 /// News and requests that wait for the thread.
 const INPUTS: usize = 16;
@@ -250,7 +251,10 @@ impl Actor {
                 if self.told != told
                     && let Some((document, why)) = &told
                 {
-                    tracing::warn!(device.id = %self.parts.device, ?why, "a directive is refused");
+                    static REFUSED: LogLimit = LogLimit::new();
+                    if let Some(more) = REFUSED.pass() {
+                        tracing::warn!(device.id = %self.parts.device, why = cut(&format!("{why:?}")), more, "a directive is refused");
+                    }
                     updater.host().refuse(document, why);
                 }
                 self.told = told;

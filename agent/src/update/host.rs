@@ -15,6 +15,7 @@ use super::messages;
 use crate::clock::{Monotonic, unix_ms};
 use crate::guest::{Jobs, News, Watch};
 use crate::outbox::Outbox;
+use crate::throttle::LogLimit;
 
 /// Least and most time between two questions about a firmware's health in its trial.
 const HEALTH_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -143,7 +144,10 @@ impl DeviceHost {
 
     fn say(&self, class: StreamClass, record: Vec<u8>) {
         if let Err(error) = self.outbox.offer(class, record) {
-            tracing::warn!(device.id = %self.device, %error, "a report was not taken by the queue");
+            static NOT_TAKEN: LogLimit = LogLimit::new();
+            if let Some(more) = NOT_TAKEN.pass() {
+                tracing::warn!(device.id = %self.device, %error, more, "a report was not taken by the queue; leaving it out");
+            }
         }
     }
 
