@@ -78,7 +78,10 @@ async fn a_disk_that_hangs_ends_the_process_and_costs_nothing() {
     assert_eq!(agent.ended(PATIENCE).await.code(), Some(HUNG_EXIT));
     drop(agent);
 
+    let hellos = peer.with(|store| store.hellos.len());
     let mut agent = Process::start(dir.path(), &data, device, broker.address);
+    peer.until("another hello", |store| store.hellos.len() > hellos).await;
+    // As the cloud does with what has no result yet.
     peer.command(id, "echo");
     peer.until("the command's one result", |store| store.results().iter().any(|result| result.id == id)).await;
     peer.with(|store| {
