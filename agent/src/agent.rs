@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::config::{AgentConfig, BoardKind};
 use crate::datadir::{DataDir, DataDirError};
-use crate::guest::{self, FirmwareSource, Guest, Ports, agent_warning};
+use crate::guest::{self, FirmwareSource, Guest, Ports, WriteBudget, agent_warning};
 use crate::inbox::{self, GuestEvent, GuestState, JournalError};
 use crate::link::{self, Delivery, Endpoint, Links};
 use crate::odd;
@@ -22,6 +22,7 @@ use crate::status::{AgentStatus, StatusBoard};
 use crate::threads::ended;
 use crate::time::BoardClock;
 use crate::update::{UpdateParts, UpdateThread};
+use crate::watchdog;
 
 /// Commands between link and inbox.
 const DELIVERIES: usize = 256;
@@ -103,8 +104,12 @@ impl Agent {
     /// # Errors
     /// See [`Agent::start`].
     pub async fn start_with(config: AgentConfig, runtime: &Runtime) -> Result<AgentHandle, AgentError> {
+        watchdog::start().map_err(AgentError::System)?;
         let opening = config.clone();
-        let opened = spawn_blocking(move || open(&opening));
+        let opened = spawn_blocking(move || {
+            let _step = watchdog::step("opening the data folder");
+            open(&opening)
+        });
         let Opened { data, outbox, outbox_thread, inbox, inputs, jobs } =
             opened.await.map_err(|error| AgentError::System(io::Error::other(error)))??;
 
@@ -167,6 +172,7 @@ impl AgentHandle {
         let Some(parts) = self.parts.take() else { return };
         let Parts { data, outbox, outbox_thread, guest, update, stop, inbox, link } = parts;
         let mut clean = true;
+        outbox.leave();
         if let Some(update) = update {
             clean &= update.stop(GUEST_STOP).await;
         }
@@ -206,7 +212,11 @@ impl Drop for AgentHandle {
 fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
     let data = Arc::new(DataDir::open(&config.data_dir)?);
     let odd = odd::tidy(&config.data_dir);
-    let clean = data.begin_run()?;
+    // A full disk is no reason not to deliver what is on it.
+    let clean = data.begin_run().unwrap_or_else(|error| {
+        tracing::warn!(device.id = %config.device_id, %error, "the run could not be marked as begun; going on without");
+        true
+    });
     let (queue, notes) = SledQueue::open_with(&data.join("queue"), config.queue.policy())?;
     // Thread names are cut after 15 bytes: the end of the id tells devices apart.
     let name = config.device_id.to_string();
@@ -269,7 +279,8 @@ async fn start_guest(
     let board = config.board.map(|BoardKind::Virtual| Arc::new(VirtualBoard::standard()) as Arc<dyn Board>);
     let (device, state) = (config.device_id.to_string(), config.data_dir.join("firmware.state"));
     let (runtime, grants) = (runtime.clone(), config.grants.clone());
-    let source = FirmwareSource { wasm, cache, runtime, device, board, grants, settings, state };
+    let budget = WriteBudget::new(config.queue.firmware_bytes_per_day);
+    let source = FirmwareSource { wasm, cache, runtime, device, board, grants, settings, state, budget };
     let name = config.device_id.to_string();
     let name = format!("guest-{}", &name[name.len() - 6..]);
     Guest::start(source, ports, jobs, inputs, &name).map(Some).map_err(AgentError::System)

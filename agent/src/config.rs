@@ -16,6 +16,8 @@ use explain::explain;
 
 /// Longest configuration file that is read, bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
+/// What the firmware may make the device write unless the configuration says otherwise, bytes a day.
+const DEFAULT_FIRMWARE_BYTES_PER_DAY: u64 = 4 << 30;
 
 /// What an agent needs to know to start.
 #[derive(Debug, Clone, Deserialize)]
@@ -90,11 +92,18 @@ pub struct QueueConfig {
     pub when_full: WhenFull,
     /// How long a message may wait for the cloud, seconds of the agent running; 0 is for ever.
     pub ttl_seconds: u64,
+    /// Bytes a day that the firmware may make the device write: messages, log lines and state.
+    pub firmware_bytes_per_day: u64,
 }
 
 impl Default for QueueConfig {
     fn default() -> Self {
-        Self { disk_bytes: DEFAULT_DISK_BYTES, when_full: WhenFull::default(), ttl_seconds: 0 }
+        Self {
+            disk_bytes: DEFAULT_DISK_BYTES,
+            when_full: WhenFull::default(),
+            ttl_seconds: 0,
+            firmware_bytes_per_day: DEFAULT_FIRMWARE_BYTES_PER_DAY,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 mod queue_report;
 
@@ -26,7 +27,12 @@ usage: iottly-agent run --config FILE | --data DIR
     --data DIR      the device's folder
     --output FORMAT text or json
   --help, --version (with --verbose: the engine, and what confines the compiler on this machine)
+
+exit codes: 0 stopped, 1 failed, 2 wrong usage, 4 no queue, 75 a part hung and the process ended itself: start it again
 ";
+
+/// How long the end waits for what is still under way.
+const LEFT_OVER: Duration = Duration::from_secs(1);
 
 enum Command {
     Run {
@@ -140,16 +146,23 @@ fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyho
         config.compiler.program = compiler;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         // A limit on the size of files is an error of the write that meets it, and not the end of the agent. The handler stays.
         let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let agent = Agent::start(config).await?;
+        let agent = tokio::select! {
+            agent = Agent::start(config) => agent?,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         agent.shutdown().await;
         Ok(())
-    })
+    });
+    // A start that was interrupted may hang in a thread of its own: the end does not wait for it for long.
+    runtime.shutdown_timeout(LEFT_OVER);
+    done
 }

@@ -1,10 +1,10 @@
 //! The settings that people keep in the cloud for this device: received over the link, kept on disk, read by the firmware.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use iottly_protocol::{ConfigReport, DeviceConfig, Record, Report, StreamClass, limits};
 use serde::{Deserialize, Serialize};
@@ -13,12 +13,18 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use crate::files;
 use crate::outbox::Outbox;
+use crate::throttle::{LogLimit, cut};
+use crate::watchdog;
 
 /// Largest file that is read: the settings and the fields around them.
 const MAX_FILE_BYTES: u64 = limits::MAX_CONFIG_BYTES as u64 + 1024;
 /// Pause between attempts while the file cannot be written.
-const RETRY: std::time::Duration = std::time::Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(5);
+/// Least time between two settings that are taken: each costs writes to the disk, and the cloud decides how many come. Of those
+/// that come in between the latest counts.
+const TAKE_EVERY: Duration = Duration::from_secs(1);
 
 /// What the firmware reads; one for all threads.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +49,12 @@ impl Settings {
 
     fn is(&self, known: &Known) -> bool {
         *self.0.read().unwrap_or_else(PoisonError::into_inner) == *known
+    }
+
+    /// Says whether some settings were taken before and these are their values.
+    fn has(&self, values: &BTreeMap<String, String>) -> bool {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.version.is_some() && known.values == *values
     }
 
     fn set(&self, known: Known) {
@@ -78,44 +90,67 @@ impl Keeper {
     pub(crate) async fn run(mut self) {
         while self.latest.changed().await.is_ok() {
             let Some(config) = self.latest.borrow_and_update().clone() else { continue };
-            self.take(config).await;
+            if self.take(config).await {
+                sleep(TAKE_EVERY).await;
+            }
         }
     }
 
-    async fn take(&mut self, config: DeviceConfig) {
+    /// Takes settings; answers whether that has cost a write.
+    async fn take(&mut self, config: DeviceConfig) -> bool {
         let known = match known(&config) {
             Ok(known) => known,
             Err(error) => {
-                tracing::warn!(version = config.version, %error, "settings from the cloud were not understood");
-                return;
+                static ODD: LogLimit = LogLimit::new();
+                if let Some(more) = ODD.pass() {
+                    let (version, error) = (config.version, error.to_string());
+                    tracing::warn!(
+                        version,
+                        error = cut(&error),
+                        more,
+                        "settings from the cloud were not understood; keeping the last ones"
+                    );
+                }
+                return false;
             }
         };
         // They are repeated after each welcome.
         if self.settings.is(&known) {
-            return;
+            return false;
         }
         let version = config.version;
-        while let Err(error) = self.write(config.clone()).await {
-            tracing::error!(settings.path = %self.path.display(), %error, "the settings cannot be written");
-            tokio::select! {
-                () = sleep(RETRY) => {}
-                // Newer ones take their place.
-                changed = self.latest.changed() => {
-                    self.latest.mark_changed();
-                    if changed.is_err() || self.latest.borrow().as_ref() != Some(&config) { return }
-                }
+        // The same values under another version are no reason to write the file; after a restart the cloud sends them again.
+        let same = self.settings.has(&known.values);
+        while !same && let Err(error) = self.write(config.clone()).await {
+            static FAILED: LogLimit = LogLimit::new();
+            if let Some(more) = FAILED.pass() {
+                let error = error.to_string();
+                tracing::error!(settings.path = %self.path.display(), error = cut(&error), more, "the settings cannot be written; trying again in 5 s");
+            }
+            sleep(RETRY).await;
+            // Newer ones take their place.
+            if self.latest.has_changed().unwrap_or(true) {
+                return false;
             }
         }
         self.settings.set(known);
         let record = Record::Report(Report::Config(ConfigReport { version, at_ms: self.outbox.now_ms() })).encode();
-        if let Err(error) = self.outbox.offer(StreamClass::Control, record) {
-            tracing::warn!(%error, "a report was not taken by the queue");
+        if let Err(error) = self.outbox.try_offer(StreamClass::Control, record) {
+            static NOT_TAKEN: LogLimit = LogLimit::new();
+            if let Some(more) = NOT_TAKEN.pass() {
+                tracing::warn!(error = cut(&error.to_string()), more, "a report was not taken by the queue; leaving it out");
+            }
         }
+        true
     }
 
     async fn write(&self, config: DeviceConfig) -> io::Result<()> {
         let path = self.path.clone();
-        spawn_blocking(move || write(&path, &config)).await.map_err(io::Error::other)?
+        let written = spawn_blocking(move || {
+            let _step = watchdog::step("writing the settings");
+            write(&path, &config)
+        });
+        written.await.map_err(io::Error::other)?
     }
 }
 
@@ -147,20 +182,17 @@ fn read(path: &Path) -> io::Result<Option<Known>> {
     known(&DeviceConfig { version, values }).map(Some)
 }
 
-/// A new file renamed over the old one: a power cut leaves one or the other.
 fn write(path: &Path, config: &DeviceConfig) -> io::Result<()> {
     let stored = Stored { version: config.version, values: config.values.clone() };
-    let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(&serde_json::to_vec(&stored)?)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    files::replace(path, &serde_json::to_vec(&stored)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::outbox::{Queue, SledQueue};
 
     fn config(version: u64, values: &str) -> DeviceConfig {
         DeviceConfig { version, values: RawValue::from_string(values.to_owned()).expect("json") }
@@ -199,5 +231,66 @@ mod tests {
         assert!(known(&config(1, "{}")).is_ok());
         let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(limits::MAX_CONFIG_BYTES));
         assert!(known(&config(1, &large)).is_err());
+    }
+
+    #[test]
+    fn an_odd_file_is_none_at_once_and_is_replaced() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("settings.json");
+        files::tests::pipe(&path);
+        files::tests::pipe(&path.with_extension("new"));
+        assert!(read(&path).is_err());
+        write(&path, &config(7, r#"{"rate":1}"#)).expect("written");
+        assert_eq!(read(&path).expect("readable").expect("there").version, Some(7));
+    }
+
+    /// The bytes that this process has sent to the disk for a file are not known, but its modification is.
+    fn stamp(path: &Path) -> std::time::SystemTime {
+        fs::metadata(path).and_then(|meta| meta.modified()).expect("written")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_flood_of_settings_is_one_write_a_second_and_the_latest_counts() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("settings.json");
+        let (queue, _) = SledQueue::open(&dir.path().join("queue")).expect("queue");
+        let control = queue.stream(StreamClass::Control).next;
+        let (outbox, thread) = Outbox::start(Box::new(queue), "queue-test", ()).expect("thread");
+        let (tx, latest) = watch::channel(None);
+        let keeper = Keeper::open(path.clone(), outbox.clone(), latest);
+        let settings = keeper.settings();
+        let running = tokio::spawn(keeper.run());
+        let began = std::time::Instant::now();
+        for version in 1..=20_000u64 {
+            tx.send_replace(Some(config(version, &format!(r#"{{"n":{version}}}"#))));
+            if version % 100 == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        while settings.version() != Some(20_000) {
+            assert!(began.elapsed() < Duration::from_secs(60), "{:?}", settings.version());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let written = stamp(&path);
+        // The same values under other versions are known at once and written never.
+        let same = tokio::time::Duration::from_secs(60);
+        for version in [20_001, 20_002] {
+            tx.send_replace(Some(config(version, r#"{"n":20000}"#)));
+            let known = async {
+                while settings.version() != Some(version) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(same, known).await.expect("in time");
+        }
+        assert_eq!(stamp(&path), written);
+        let seconds = began.elapsed().as_secs() + 2;
+        drop(tx);
+        running.await.expect("it ends with the link");
+        outbox.stop();
+        thread.join().expect("ended");
+        let (queue, _) = SledQueue::open(&dir.path().join("queue")).expect("queue");
+        let reports = queue.stream(StreamClass::Control).next - control;
+        assert!((2..=seconds).contains(&reports), "{reports} reports in {seconds} s");
     }
 }

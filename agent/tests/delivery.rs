@@ -269,7 +269,7 @@ async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowl
     let (dir, device, store) = new();
     let proxy = Proxy::start(None).await;
     let mut small = config(dir.path(), device, proxy.address);
-    small.queue = QueueConfig { disk_bytes: 4 << 20, when_full: WhenFull::RefuseNew, ttl_seconds: 0 };
+    small.queue = QueueConfig { disk_bytes: 4 << 20, when_full: WhenFull::RefuseNew, ttl_seconds: 0, ..QueueConfig::default() };
     let agent = Agent::start(small).await.expect("start");
     let outbox = agent.outbox().expect("running");
     let mut taken = 0;

@@ -7,10 +7,13 @@ use iottly_protocol::{LogLine, Message, MessageKind, Record, StreamClass, limits
 use iottly_sandbox::{Fault, Host, Interface, Level, Outgoing, StateStore, Waker};
 use serde_json::value::RawValue;
 
+use super::budget::{WriteBudget, message_cost};
+use super::messages;
 use super::state::FileState;
 use crate::grants::Grants;
 use crate::outbox::{Outbox, OutboxError};
 use crate::settings::Settings;
+use crate::throttle::{LogLimit, cut};
 
 /// What the firmware may ask of the agent.
 pub(super) struct AgentHost {
@@ -21,6 +24,8 @@ pub(super) struct AgentHost {
     pub(super) grants: Option<Grants>,
     pub(super) settings: Settings,
     pub(super) state: FileState,
+    /// What the firmware may make the device write.
+    pub(super) budget: WriteBudget,
     pub(super) waker: Waker,
     /// Log lines that found no room.
     pub(super) lost_lines: u64,
@@ -29,10 +34,34 @@ pub(super) struct AgentHost {
 }
 
 impl AgentHost {
-    fn line(&self, level: Level, text: &str) -> Result<(), OutboxError> {
+    fn line(&self, level: Level, text: &str) -> Result<(), Fault> {
         let text = limits::clip(text, limits::MAX_TEXT_BYTES).to_owned();
-        let line = Record::Log(LogLine { level: wire_level(level), text, at_ms: self.outbox.now_ms() });
-        self.outbox.offer_spare(StreamClass::Control, line.encode())
+        let line = Record::Log(LogLine { level: wire_level(level), text, at_ms: self.outbox.now_ms() }).encode();
+        self.within_budget(message_cost(line.len(), false), || self.outbox.offer_spare(StreamClass::Control, line).map_err(fault))
+    }
+
+    /// Does something that writes so many bytes, if the day's budget has them.
+    fn within_budget(&self, bytes: u64, write: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+        let taken = self.budget.take(bytes);
+        self.report_budget();
+        taken?;
+        let written = write();
+        if written.is_err() {
+            self.budget.give_back(bytes);
+        }
+        written
+    }
+
+    /// Tells the owner, now and then, that the firmware writes too much.
+    fn report_budget(&self) {
+        let Some(text) = self.budget.report() else { return };
+        let record = messages::firmware_warning("write", "write budget used up", &text, self.outbox.now_ms());
+        static NOT_TAKEN: LogLimit = LogLimit::new();
+        if let Err(error) = self.outbox.try_offer(StreamClass::History, record)
+            && let Some(more) = NOT_TAKEN.pass()
+        {
+            tracing::warn!(error = cut(&error.to_string()), more, "a report was not taken by the queue; leaving it out");
+        }
     }
 }
 
@@ -43,12 +72,16 @@ impl Host for AgentHost {
         let channel = message.channel.as_deref().map(Cow::Borrowed);
         let (kind, at_ms) = (MessageKind::UserDefined, self.outbox.now_ms());
         let record = Record::Message(Message { kind, at_ms, at_error_ms: None, channel, payload }).encode();
-        if message.durable {
-            let committed = self.outbox.offer_durable(StreamClass::History, record).map_err(fault)?;
-            committed.blocking_recv().unwrap_or(Err(OutboxError::Closed)).map_err(fault)?;
-        } else {
-            self.outbox.offer(StreamClass::History, record).map_err(fault)?;
-        }
+        let durable = message.durable;
+        let outbox = &self.outbox;
+        self.within_budget(message_cost(record.len(), durable), || {
+            let taken = if durable {
+                outbox.offer_and_wait(StreamClass::History, record)
+            } else {
+                outbox.offer(StreamClass::History, record)
+            };
+            taken.map_err(fault)
+        })?;
         self.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -88,6 +121,7 @@ impl Host for AgentHost {
     }
 
     fn state(&mut self) -> Option<&mut dyn StateStore> {
+        self.report_budget();
         Some(&mut self.state)
     }
 

@@ -1,5 +1,6 @@
 //! The firmware's life: loading, calls one after another on a thread of its own, restarts.
 
+mod budget;
 mod calls;
 mod host;
 mod jobs;
@@ -7,8 +8,8 @@ mod messages;
 mod silence;
 mod state;
 mod supervisor;
-mod throttle;
 
+pub(crate) use budget::WriteBudget;
 pub(crate) use jobs::{Inputs, Jobs, News, Watch, channel};
 pub(crate) use messages::agent_warning;
 pub(crate) use supervisor::{FirmwareSource, Guest, Ports};

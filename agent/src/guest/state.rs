@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use iottly_sandbox::{Fault, StateStore};
+
+use super::budget::{WriteBudget, file_cost};
+use crate::files;
+use crate::watchdog;
 
 /// First bytes of the file; the last is the version of its layout.
 const MAGIC: &[u8; 8] = b"iottlyS\x01";
@@ -16,32 +19,36 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 pub(super) struct FileState {
     path: PathBuf,
     entries: BTreeMap<String, Vec<u8>>,
+    budget: WriteBudget,
 }
 
 impl FileState {
     /// Opens the file; without one the state is empty. A damaged file is put aside and answered with its new name.
-    pub(super) fn open(path: PathBuf) -> io::Result<(Self, Option<PathBuf>)> {
-        let bytes = match read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Self { path, entries: BTreeMap::new() }, None)),
+    pub(super) fn open(path: PathBuf, budget: WriteBudget) -> io::Result<(Self, Option<PathBuf>)> {
+        let entries = match files::read(&path, MAX_FILE_BYTES) {
+            Ok(bytes) => decode(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(BTreeMap::new()),
+            // Nothing that we wrote.
+            Err(error) if matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidData) => None,
             Err(error) => return Err(error),
         };
-        if let Some(entries) = decode(&bytes) {
-            return Ok((Self { path, entries }, None));
+        if let Some(entries) = entries {
+            return Ok((Self { path, entries, budget }, None));
         }
         let aside = path.with_extension("damaged");
-        fs::rename(&path, &aside)?;
-        Ok((Self { path, entries: BTreeMap::new() }, Some(aside)))
+        files::rename_over(&path, &aside)?;
+        Ok((Self { path, entries: BTreeMap::new(), budget }, Some(aside)))
     }
 
-    fn write(&self) -> io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let fresh = self.path.with_extension("new");
-        let mut file = File::create(&fresh)?;
-        file.write_all(&encode(&self.entries))?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.path)?;
-        File::open(folder)?.sync_all()
+    fn write(&self) -> Result<(), Fault> {
+        let bytes = encode(&self.entries);
+        let cost = file_cost(bytes.len());
+        self.budget.take(cost)?;
+        let _step = watchdog::step("writing the firmware's state");
+        files::replace(&self.path, &bytes).map_err(|error| {
+            self.budget.give_back(cost);
+            Fault::Io(format!("the state cannot be written: {error}"))
+        })
     }
 }
 
@@ -51,26 +58,23 @@ impl StateStore for FileState {
     }
 
     fn set(&mut self, key: &str, value: Option<Vec<u8>>) -> Result<(), Fault> {
+        // What is so already is on the disk already.
+        if self.entries.get(key) == value.as_ref() {
+            return Ok(());
+        }
         let before = match value {
             Some(value) => self.entries.insert(key.to_owned(), value),
             None => self.entries.remove(key),
         };
-        self.write().map_err(|error| {
+        let written = self.write();
+        if written.is_err() {
             match before {
                 Some(value) => _ = self.entries.insert(key.to_owned(), value),
                 None => _ = self.entries.remove(key),
             }
-            Fault::Io(format!("the state cannot be written: {error}"))
-        })
+        }
+        written
     }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if fs::metadata(path)?.len() > MAX_FILE_BYTES {
-        // Nothing that we wrote; decoding nothing says so.
-        return Ok(Vec::new());
-    }
-    fs::read(path)
 }
 
 fn encode(entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
@@ -107,19 +111,25 @@ fn part<'a>(body: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    fn open(path: PathBuf) -> (FileState, Option<PathBuf>) {
+        FileState::open(path, WriteBudget::new(1 << 30)).expect("open")
+    }
 
     #[test]
     fn what_was_set_is_there_after_a_restart() {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("state");
-        let (mut state, _) = FileState::open(path.clone()).expect("open");
+        let (mut state, _) = open(path.clone());
         state.set("a", Some(vec![1, 2])).expect("set");
         state.set("b", Some(Vec::new())).expect("set");
         state.set("a", Some(vec![3])).expect("set");
         state.set("c", Some(vec![9])).expect("set");
         state.set("c", None).expect("delete");
-        let (again, aside) = FileState::open(path).expect("open");
+        let (again, aside) = open(path);
         assert_eq!(aside, None);
         assert_eq!(again.entries(), &BTreeMap::from([("a".to_owned(), vec![3]), ("b".to_owned(), vec![])]));
     }
@@ -131,7 +141,7 @@ mod tests {
         let whole = encode(&BTreeMap::from([("key".to_owned(), vec![1, 2, 3])]));
         for cut in 0..whole.len() {
             fs::write(&path, &whole[..cut]).expect("written");
-            let (state, aside) = FileState::open(path.clone()).expect("open");
+            let (state, aside) = open(path.clone());
             assert!(state.entries().is_empty() && aside.is_some_and(|aside| aside.exists()), "{cut} bytes");
         }
         for at in 0..whole.len() {
@@ -144,9 +154,38 @@ mod tests {
     #[test]
     fn a_change_that_cannot_be_written_does_not_happen() {
         let dir = tempfile::tempdir().expect("dir");
-        let (mut state, _) = FileState::open(dir.path().join("gone").join("state")).expect("open");
+        let (mut state, _) = open(dir.path().join("gone").join("state"));
         let refused = state.set("a", Some(vec![1])).expect_err("no folder");
         assert!(matches!(refused, Fault::Io(_)), "{refused}");
         assert!(state.entries().is_empty());
+    }
+
+    #[test]
+    fn the_budget_is_spent_by_changes_and_not_by_repetitions() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("state");
+        let (mut state, _) = FileState::open(path.clone(), WriteBudget::new(3 * file_cost(100))).expect("open");
+        state.set("a", Some(vec![1])).expect("set");
+        for _ in 0..1000 {
+            state.set("a", Some(vec![1])).expect("it is so already");
+            state.set("b", None).expect("it is so already");
+        }
+        let refused = (0..10).find_map(|n| state.set("a", Some(vec![n])).err()).expect("used up");
+        assert!(matches!(&refused, Fault::Limit(text) if text.contains("write budget")), "{refused}");
+        let kept = state.entries().clone();
+        assert_eq!(open(path).0.entries(), &kept, "what was refused did not happen");
+    }
+
+    #[test]
+    fn an_odd_file_is_put_aside_at_once() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("state");
+        for _ in 0..2 {
+            files::tests::pipe(&path);
+            let (mut state, aside) = open(path.clone());
+            assert!(state.entries().is_empty() && aside.is_some());
+            state.set("a", Some(vec![1])).expect("set");
+            fs::remove_file(&path).expect("removed");
+        }
     }
 }

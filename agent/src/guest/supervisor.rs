@@ -13,12 +13,12 @@ use iottly_sandbox::{
 };
 use tokio::sync::mpsc;
 
+use super::budget::WriteBudget;
 use super::host::AgentHost;
 use super::jobs::{Input, Inputs, Jobs, News, Order, Watch};
 use super::messages;
 use super::silence::Silence;
 use super::state::FileState;
-use super::throttle::Throttle;
 use crate::clock::Monotonic;
 use crate::grants::Grants;
 use crate::inbox::{GuestEvent, GuestState, Outcome};
@@ -26,6 +26,7 @@ use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::status::{FirmwareStatus, StatusBoard};
 use crate::threads::ended;
+use crate::throttle::{LogLimit, Throttle, cut};
 
 /// Largest component that is read, in bytes.
 const MAX_FIRMWARE_BYTES: u64 = 64 << 20;
@@ -57,6 +58,8 @@ pub(crate) struct FirmwareSource {
     pub(crate) settings: Settings,
     /// The file of its key-value state.
     pub(crate) state: PathBuf,
+    /// What it may make the device write.
+    pub(crate) budget: WriteBudget,
 }
 
 /// A handle on the firmware's thread.
@@ -241,6 +244,7 @@ impl Supervisor {
             grants: source.grants.clone(),
             settings: source.settings.clone(),
             state: self.state()?,
+            budget: source.budget.clone(),
             waker: Arc::new(move || jobs.wake()),
             lost_lines: 0,
             sent: Arc::clone(&self.sent),
@@ -260,7 +264,7 @@ impl Supervisor {
 
     fn state(&self) -> Result<FileState, Failure> {
         let path = &self.source.state;
-        let opened = FileState::open(path.clone()).map_err(|error| Failure {
+        let opened = FileState::open(path.clone(), self.source.budget.clone()).map_err(|error| Failure {
             cause: Cause::Device,
             function: "start",
             error: "state".to_owned(),
@@ -278,7 +282,11 @@ impl Supervisor {
     /// Reports a failure and waits for the restart; false when the agent stops.
     fn recover(&mut self, failure: &Failure) -> bool {
         let Failure { cause, function, error, description } = failure;
-        tracing::warn!(function, error, description, "the firmware failed");
+        static FAILED: LogLimit = LogLimit::new();
+        if let Some(more) = FAILED.pass() {
+            let (error, description) = (cut(error), cut(description));
+            tracing::warn!(function, error, description, more, "the firmware failed; starting it again or leaving it");
+        }
         let now = self.clock.now();
         let uptime_ms = u64::try_from(self.policy.served(now).as_millis()).unwrap_or(u64::MAX);
         let life = messages::Life { uptime_ms, restarts: self.policy.failures(), digest: &self.digest };
@@ -355,7 +363,15 @@ impl Supervisor {
 
     pub(super) fn offer(&self, class: StreamClass, record: Vec<u8>) {
         if let Err(error) = self.ports.outbox.offer(class, record) {
-            tracing::warn!(%error, ?class, "an agent message was not taken by the queue");
+            static NOT_TAKEN: LogLimit = LogLimit::new();
+            if let Some(more) = NOT_TAKEN.pass() {
+                tracing::warn!(
+                    error = cut(&error.to_string()),
+                    ?class,
+                    more,
+                    "an agent message was not taken by the queue; leaving it out"
+                );
+            }
         }
     }
 }

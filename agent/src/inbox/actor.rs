@@ -12,11 +12,16 @@ use super::journal::{Entry, Journal, JournalError};
 use super::machine::{Effect, Event, Machine, Now};
 use crate::clock::{Monotonic, SystemBoot};
 use crate::guest::Jobs;
-use crate::link::{Delivery, Receipt};
+use crate::link::{Delivery, LeftOut, Receipt};
 use crate::outbox::Outbox;
+use crate::throttle::{LogLimit, cut};
+use crate::watchdog;
 
 /// Pause between attempts while the journal cannot be written or the queue has no room.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often a stop goes on trying a journal that cannot be written, and the pause between these attempts.
+const STOP_ATTEMPTS: u32 = 3;
+const STOP_RETRY: Duration = Duration::from_millis(100);
 /// Results on their way into the queue.
 const REPORTS: usize = 64;
 
@@ -82,6 +87,14 @@ pub(crate) struct Actor {
     /// Results whose answer is still to come through `reported`.
     reporting: usize,
     todo: Vec<Effect>,
+    /// Turns true when the agent stops; none before the start.
+    stop: Option<watch::Receiver<bool>>,
+    /// Where commands come from; closed before the start.
+    deliveries: mpsc::Receiver<Delivery>,
+    /// Commands were left out while the journal could not be written.
+    left_out: Option<LeftOut>,
+    /// A step could not be journaled and the agent stops: nothing more may happen.
+    given_up: bool,
 }
 
 impl Actor {
@@ -94,7 +107,10 @@ impl Actor {
         }
         let now = Now { uptime_ms: boot.at(0), unix_ms: outbox.now_ms() };
         let (machine, todo) = Machine::restore(entries, boot.id.clone(), now);
-        journal.compact(&machine.snapshot())?;
+        // On a full disk it stays as it is; what is new is appended when there is room.
+        if let Err(error) = journal.compact(&machine.snapshot()) {
+            tracing::warn!(%error, "the command journal cannot be shortened; going on with it as it is");
+        }
         let (reported_tx, reported) = mpsc::channel(REPORTS);
         Ok(Self {
             machine,
@@ -108,11 +124,18 @@ impl Actor {
             reported,
             reporting: 0,
             todo,
+            stop: None,
+            deliveries: mpsc::channel(1).1,
+            left_out: None,
+            given_up: false,
         })
     }
 
     /// Runs until the agent stops.
-    pub(crate) async fn run(mut self, mut inputs: Inputs) {
+    pub(crate) async fn run(mut self, inputs: Inputs) {
+        let Inputs { deliveries, mut guest, mut stop } = inputs;
+        self.deliveries = deliveries;
+        self.stop = Some(stop.clone());
         let todo = std::mem::take(&mut self.todo);
         self.perform(todo, None).await;
         loop {
@@ -122,13 +145,13 @@ impl Actor {
             let wait = [expiry, retry].into_iter().flatten().min();
             let (event, receipt) = tokio::select! {
                 biased;
-                _ = inputs.stop.wait_for(|stop| *stop) => break,
-                Some(event) = inputs.guest.recv() => (guest_event(event), None),
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(event) = guest.recv() => (guest_event(event), None),
                 Some((result, stored)) = self.reported.recv() => match self.reported(result, stored) {
                     Some(event) => (event, None),
                     None => continue,
                 },
-                Some(delivery) = inputs.deliveries.recv() => match delivery {
+                Some(delivery) = self.deliveries.recv() => match delivery {
                     Delivery::Command(command, receipt) => (Event::Arrived(command), Some(receipt)),
                     Delivery::Cancel(id, receipt) => (Event::Cancel(id), Some(receipt)),
                 },
@@ -140,12 +163,12 @@ impl Actor {
             let effects = self.machine.handle(event, self.now());
             self.perform(effects, receipt).await;
         }
-        self.finish(&mut inputs).await;
+        self.finish(&mut guest).await;
     }
 
     /// Writes down what happened last, so that the next start neither takes it for interrupted nor reports it again.
-    async fn finish(&mut self, inputs: &mut Inputs) {
-        while let Ok(event) = inputs.guest.try_recv() {
+    async fn finish(&mut self, guest: &mut mpsc::Receiver<GuestEvent>) {
+        while let Ok(event) = guest.try_recv() {
             if let GuestEvent::Finished(id, outcome) = event {
                 let effects = self.machine.handle(Event::Finished(id, outcome), self.now());
                 let kept = effects.into_iter().filter(|effect| !matches!(effect, Effect::Run(_))).collect();
@@ -178,8 +201,17 @@ impl Actor {
     async fn perform(&mut self, effects: Vec<Effect>, mut receipt: Option<Receipt>) {
         for effect in effects {
             match effect {
-                Effect::Journal(entries) => self.append(entries, true).await,
-                Effect::Note(entry) => self.append(vec![entry], false).await,
+                // Journal before act: what cannot be written down does not happen in this run any more.
+                Effect::Journal(entries) => {
+                    if !self.append(entries, true).await {
+                        return;
+                    }
+                }
+                Effect::Note(entry) => {
+                    if !self.append(vec![entry], false).await {
+                        return;
+                    }
+                }
                 Effect::Confirm => {
                     if let Some(receipt) = receipt.take() {
                         receipt.confirm();
@@ -199,12 +231,15 @@ impl Actor {
         }
     }
 
-    /// Writes to the journal, as often as it takes: without it no command may go on.
-    async fn append(&mut self, entries: Vec<Entry>, sync: bool) {
-        loop {
-            let Some(mut journal) = self.journal.take() else { return };
+    /// Writes to the journal, as often as it takes: without it no command may go on. Answers false when the agent stops before it
+    /// could be written.
+    async fn append(&mut self, entries: Vec<Entry>, sync: bool) -> bool {
+        let mut last_attempts = 0;
+        while !self.given_up {
+            let Some(mut journal) = self.journal.take() else { return false };
             let (lines, snapshot) = (entries.clone(), journal.is_long().then(|| self.machine.snapshot()));
             let write = move || {
+                let _step = watchdog::step("writing the command journal");
                 let written = match snapshot {
                     // The machine has taken the step already, so its snapshot holds the new entries.
                     Some(snapshot) => journal.compact(&snapshot),
@@ -212,14 +247,55 @@ impl Actor {
                 };
                 (journal, written)
             };
-            let Ok((journal, written)) = spawn_blocking(write).await else { return };
+            let Ok((journal, written)) = spawn_blocking(write).await else { return false };
             self.journal = Some(journal);
-            match written {
-                Ok(()) => return,
-                Err(error) => tracing::error!(%error, "commands wait for the journal"),
+            let Err(error) = written else {
+                // What was left out meanwhile is offered again after a hello.
+                if let Some(left_out) = self.left_out.take() {
+                    left_out.ask_again();
+                }
+                return true;
+            };
+            self.leave_out();
+            static FAILED: LogLimit = LogLimit::new();
+            if let Some(more) = FAILED.pass() {
+                tracing::error!(
+                    error = cut(&error.to_string()),
+                    more,
+                    "the command journal cannot be written; commands wait, trying again"
+                );
             }
+            if self.pause().await {
+                last_attempts += 1;
+                self.given_up = last_attempts >= STOP_ATTEMPTS;
+            }
+        }
+        false
+    }
+
+    /// Lets go of commands that came while the journal cannot be written: they must not take the broker's places for messages in
+    /// flight, which acknowledgements of records need.
+    fn leave_out(&mut self) {
+        while let Ok(Delivery::Command(_, receipt) | Delivery::Cancel(_, receipt)) = self.deliveries.try_recv() {
+            self.left_out = Some(receipt.leave_out());
+        }
+    }
+
+    /// Waits for the next attempt; answers whether the agent stops.
+    async fn pause(&mut self) -> bool {
+        let Some(stop) = &mut self.stop else {
+            sleep(RETRY).await;
+            return false;
+        };
+        if *stop.borrow() {
+            sleep(STOP_RETRY).await;
+            return true;
+        }
+        // Both ends mean the next attempt.
+        if !matches!(timeout(RETRY, stop.wait_for(|stop| *stop)).await, Ok(Ok(_)) | Err(_)) {
             sleep(RETRY).await;
         }
+        false
     }
 
     fn send_unsent(&mut self) {
@@ -228,7 +304,14 @@ impl Actor {
             let committed = match self.outbox.try_offer_durable(StreamClass::Control, record) {
                 Ok(committed) => committed,
                 Err(error) => {
-                    tracing::warn!(%error, "a command's result waits for room in the queue");
+                    static WAITS: LogLimit = LogLimit::new();
+                    if let Some(more) = WAITS.pass() {
+                        tracing::warn!(
+                            error = cut(&error.to_string()),
+                            more,
+                            "a command's result is not taken by the queue; trying again"
+                        );
+                    }
                     return;
                 }
             };

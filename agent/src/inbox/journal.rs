@@ -8,10 +8,14 @@ use iottly_protocol::{CommandId, CommandState};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::files;
+
 /// Bytes appended after which the file is written anew.
 const COMPACT_BYTES: u64 = 1 << 20;
 /// Longest line that is read, bytes.
 const MAX_LINE_BYTES: u64 = 4 << 20;
+/// Longest journal that is read, bytes; ours stay far below.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Ids in one [`Entry::Seen`] line.
 const SEEN_CHUNK: usize = 500;
 
@@ -75,9 +79,13 @@ impl Journal {
     /// Opens or creates the journal and reads it. Lines that are damaged are left out and counted.
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<Entry>, usize), JournalError> {
         let fail = |reason| JournalError { path: path.display().to_string(), reason };
+        if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > MAX_FILE_BYTES) {
+            let aside = files::put_aside(path).map_err(fail)?;
+            let moved_to = aside.display();
+            tracing::warn!(journal.path = %path.display(), %moved_to, "the command journal is none of ours; starting a new one");
+        }
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fail)?;
-        let (entries, damaged) = read(&file).map_err(fail)?;
-        let end = file.metadata().map_err(fail)?.len();
+        let (entries, damaged, end) = read(&file).map_err(fail)?;
         Ok((Self { path: path.to_owned(), file, appended: 0, end }, entries, damaged))
     }
 
@@ -114,7 +122,7 @@ impl Journal {
 
     fn replace(&mut self, lines: &[u8]) -> io::Result<()> {
         let temporary = self.path.with_extension("new");
-        fs::write(&temporary, lines)?;
+        files::create(&temporary)?.write_all(lines)?;
         let file = OpenOptions::new().read(true).append(true).open(&temporary)?;
         file.sync_all()?;
         fs::rename(&temporary, &self.path)?;
@@ -147,13 +155,19 @@ fn encode(entries: &[Entry]) -> Vec<u8> {
     lines
 }
 
-fn read(file: &File) -> io::Result<(Vec<Entry>, usize)> {
+/// The entries, how many lines are damaged, and where the last complete line ends.
+fn read(file: &File) -> io::Result<(Vec<Entry>, usize, u64)> {
     let mut reader = BufReader::new(file);
     let (mut entries, mut damaged) = (Vec::new(), 0);
+    let (mut read, mut end) = (0, 0);
     loop {
         let mut line = Vec::new();
         if reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
-            return Ok((entries, damaged));
+            return Ok((entries, damaged, end));
+        }
+        read += line.len() as u64;
+        if line.ends_with(b"\n") {
+            end = read;
         }
         match decode(&line) {
             Some(entry) => entries.push(entry),
@@ -219,6 +233,24 @@ mod tests {
             let (_, entries, damaged) = Journal::open(&path).expect("open");
             assert!(damaged > 0, "byte {at}");
             assert!(ids(&entries).iter().all(|id| all.contains(id)), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_journal_is_put_aside() {
+        for kind in ["folder", "pipe", "sparse", "link"] {
+            let dir = tempfile::tempdir().expect("dir");
+            let path = dir.path().join("journal");
+            match kind {
+                "folder" => fs::create_dir(&path).expect("folder"),
+                "pipe" => files::tests::pipe(&path),
+                "link" => std::os::unix::fs::symlink("/dev/zero", &path).expect("link"),
+                _ => File::create(&path).and_then(|file| file.set_len(50 << 30)).expect("sparse"),
+            }
+            let (mut journal, entries, damaged) = Journal::open(&path).expect(kind);
+            assert_eq!((entries.len(), damaged), (0, 0), "{kind}");
+            journal.append(&[Entry::Started(CommandId::random())], true).expect("append");
+            assert_eq!(Journal::open(&path).expect(kind).1.len(), 1, "{kind}");
         }
     }
 }

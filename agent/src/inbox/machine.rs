@@ -178,9 +178,10 @@ impl Machine {
         if self.knows(id) {
             return vec![Effect::Confirm];
         }
-        // Not confirmed and not remembered: the cloud offers it again.
+        // Not remembered: the cloud offers it again. Confirmed all the same, for what is not confirmed takes the broker's places for
+        // messages in flight, and the acknowledgements that would make room need them.
         if self.unreported.len() >= MAX_UNREPORTED {
-            return Vec::new();
+            return vec![Effect::Confirm];
         }
         let bytes = command.values.get().len();
         if let Some(reason) = self.refusal(bytes) {
@@ -299,6 +300,9 @@ fn result(finished: &Finished) -> CommandResult {
     CommandResult { id: finished.id, state: finished.state, detail: finished.detail.clone(), at_ms: finished.at_ms }
 }
 
+#[cfg(test)]
+#[path = "steps_tests.rs"]
+mod steps_tests;
 #[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;

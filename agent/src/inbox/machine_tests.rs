@@ -209,3 +209,17 @@ fn a_new_journal_holds_all_that_the_old_one_said() {
     }
     assert_eq!(shape(&machine.handle(Event::Guest(GuestState::Ready), at(4))), ["J1", "R"]);
 }
+
+#[test]
+fn a_device_that_cannot_report_takes_no_new_commands_and_blocks_nothing() {
+    let mut machine = fresh();
+    machine.handle(Event::Guest(GuestState::Absent("none".into())), at(0));
+    let commands: Vec<_> = (0..MAX_UNREPORTED).map(|_| command(1000)).collect();
+    for command in &commands {
+        machine.handle(Event::Arrived(command.clone()), at(1));
+    }
+    let further = command(1000);
+    assert_eq!(shape(&machine.handle(Event::Arrived(further.clone()), at(2))), ["C"]);
+    machine.handle(Event::Reported(commands[0].id), at(3));
+    assert_eq!(shape(&machine.handle(Event::Arrived(further), at(4))), ["J2", "C", "failed"], "it was not taken for known");
+}

@@ -10,7 +10,9 @@ use super::session::{Effect, Event, Identity, Session};
 use crate::clock::Monotonic;
 use crate::outbox::{Outbox, Page};
 use crate::status::StatusBoard;
+use crate::throttle::{LogLimit, cut};
 use crate::update::Directives;
+use crate::watchdog;
 
 /// Reads of the queue under way: one for each stream.
 const READS: usize = 2;
@@ -36,6 +38,28 @@ impl Receipt {
     pub(crate) fn confirm(self) {
         if self.client.try_ack(&self.publish).is_err() {
             tracing::debug!("a message of a closed connection could not be acknowledged");
+        }
+    }
+
+    /// Acknowledges the message although nothing was done for it: as long as one is not acknowledged it takes one of the few places
+    /// that the broker has for messages in flight, and acknowledgements of records need them. The cloud offers a command again
+    /// after the next hello; [`LeftOut::ask_again`] brings that about.
+    pub(crate) fn leave_out(self) -> LeftOut {
+        let left_out = LeftOut(self.client.clone());
+        self.confirm();
+        left_out
+    }
+}
+
+/// The connection over which something came that was left out.
+#[derive(Debug)]
+pub(crate) struct LeftOut(AsyncClient);
+
+impl LeftOut {
+    /// Ends the connection, if it is still the same: the next one begins with a hello.
+    pub(crate) fn ask_again(self) {
+        if self.0.try_disconnect().is_err() {
+            tracing::debug!("the connection has ended already");
         }
     }
 }
@@ -70,7 +94,8 @@ impl Actor {
         let clock = Monotonic::start();
         let mut streams = links.outbox.streams();
         let identity = Identity { boot, versions, capabilities: Vec::new() };
-        let session = Session::new(identity, *streams.borrow_and_update(), seed, clock.now_ms());
+        let mut session = Session::new(identity, *streams.borrow_and_update(), seed, clock.now_ms());
+        session.minted(links.outbox.minted_ago_ms(), clock.now_ms());
         let (reads_tx, reads) = mpsc::channel(READS);
         Self { session, endpoint, links, clock, connection: None, streams, reads, reads_tx }
     }
@@ -101,7 +126,10 @@ impl Actor {
         match incoming {
             Incoming::Ready => Some(Event::Connected),
             Incoming::Lost(reason) => {
-                tracing::info!(device.id = %self.endpoint.device, reason, "link lost");
+                static LOST: LogLimit = LogLimit::new();
+                if let Some(more) = LOST.pass() {
+                    tracing::info!(device.id = %self.endpoint.device, reason = cut(&reason), more, "link lost; connecting again");
+                }
                 self.connection = None;
                 Some(Event::Disconnected)
             }
@@ -111,7 +139,11 @@ impl Actor {
                 match Down::decode(&receipt.publish.payload) {
                     Ok(down) => self.handle(Event::Down(down), Some(receipt)),
                     Err(error) => {
-                        tracing::warn!(device.id = %self.endpoint.device, %error, "a message from the cloud was not understood");
+                        static ODD: LogLimit = LogLimit::new();
+                        if let Some(more) = ODD.pass() {
+                            let error = error.to_string();
+                            tracing::warn!(device.id = %self.endpoint.device, error = cut(&error), more, "a message from the cloud was not understood; leaving it out");
+                        }
                         receipt.confirm();
                     }
                 }
@@ -153,16 +185,24 @@ impl Actor {
             }
             Effect::Time { cloud_ms, asked_ms } => {
                 if let Some(clock) = self.links.outbox.clock() {
+                    let _step = watchdog::step("keeping the time");
                     clock.told(cloud_ms, asked_ms);
                 }
             }
             Effect::Ack { class, upto } => self.links.outbox.ack(class, upto),
             Effect::DeadLetter { class, seq, reason } => {
-                tracing::warn!(device.id = %self.endpoint.device, ?class, seq, reason, "the cloud refused a record");
-                self.links.outbox.dead_letter(class, seq, reason);
+                static REFUSED: LogLimit = LogLimit::new();
+                if let Some(more) = REFUSED.pass() {
+                    let reason = cut(&reason);
+                    tracing::warn!(device.id = %self.endpoint.device, ?class, seq, reason, more, "the cloud refused a record; keeping a copy");
+                }
+                self.links.outbox.dead_letter(class, seq, &reason);
             }
             Effect::Remint(class) => {
-                tracing::warn!(device.id = %self.endpoint.device, ?class, "the cloud is ahead of this device's storage, starting a new stream");
+                static AHEAD: LogLimit = LogLimit::new();
+                if let Some(more) = AHEAD.pass() {
+                    tracing::warn!(device.id = %self.endpoint.device, ?class, more, "the cloud is ahead of this device's storage; starting a new stream");
+                }
                 self.links.outbox.remint(class);
             }
             Effect::Command(command) => self.deliver(receipt, |receipt| Delivery::Command(command, receipt)),
@@ -185,7 +225,10 @@ impl Actor {
     fn direct(&self, directive: &SignedDirective) {
         let document = directive.document.get().as_bytes().to_vec();
         if !self.links.directives.as_ref().is_some_and(|directives| directives.put(document)) {
-            tracing::warn!(device.id = %self.endpoint.device, "a directive came and nobody looks at it");
+            static UNWANTED: LogLimit = LogLimit::new();
+            if let Some(more) = UNWANTED.pass() {
+                tracing::warn!(device.id = %self.endpoint.device, more, "a directive came and nobody looks at it; leaving it out");
+            }
         }
     }
 
@@ -199,7 +242,10 @@ impl Actor {
     }
 
     fn drop_connection(&mut self, reason: &str) {
-        tracing::info!(device.id = %self.endpoint.device, reason, "link dropped");
+        static DROPPED: LogLimit = LogLimit::new();
+        if let Some(more) = DROPPED.pass() {
+            tracing::info!(device.id = %self.endpoint.device, reason, more, "link dropped; connecting again");
+        }
         self.connection = None;
     }
 }

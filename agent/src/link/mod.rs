@@ -7,7 +7,7 @@ mod session;
 mod track;
 mod window;
 
-pub(crate) use actor::{Actor, Delivery, Links, Receipt};
+pub(crate) use actor::{Actor, Delivery, LeftOut, Links, Receipt};
 pub(crate) use client::Endpoint;
 
 /// How far the link is.

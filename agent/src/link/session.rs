@@ -23,6 +23,8 @@ const WELCOME_MAX_MS: u64 = 60_000;
 /// How long a connection must have worked before the next attempt after it is a quick one, milliseconds. Two devices that
 /// share one identity push each other out: they must not do so in a tight loop.
 const STABLE_MS: u64 = 2_000;
+/// Least time between two new streams of a class, milliseconds: each one is written to the board's disk, and the cloud decides.
+const MINT_EVERY_MS: u64 = 3_600_000;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -94,6 +96,8 @@ pub(super) struct Session {
     phase: Phase,
     backoff: Backoff,
     tracks: [Track; 2],
+    /// Before this time a stream is not replaced by a new one again.
+    mint_from_ms: [u64; 2],
     refused: u64,
     /// The highest directive counter that was accepted.
     counter: u64,
@@ -108,9 +112,15 @@ impl Session {
             phase: Phase::Waiting { until_ms: now_ms },
             backoff: Backoff::new(seed),
             tracks: streams.map(Track::new),
+            mint_from_ms: [0; 2],
             refused: 0,
             counter: 0,
         }
+    }
+
+    /// Says how long ago each stream took the place of an earlier one, before this start; none where it never did.
+    pub(super) fn minted(&mut self, ago_ms: [Option<u64>; 2], now_ms: u64) {
+        self.mint_from_ms = ago_ms.map(|ago| ago.map_or(0, |ago| now_ms.saturating_add(MINT_EVERY_MS.saturating_sub(ago))));
     }
 
     /// Says which directive was accepted last; the next hello tells the cloud.
@@ -248,7 +258,10 @@ impl Session {
             let check = welcome.checks.iter().find(|check| check.stream == position.stream);
             // The cloud knows numbers that this device never gave: its storage is older than the cloud's.
             if check.map_or(position.upto, |check| check.seq.max(position.upto)) >= track.info.next {
-                remint(track, effects);
+                let class = track.info.class;
+                if !self.remint(class, now_ms, effects) {
+                    return;
+                }
                 continue;
             }
             // It may be older and have given the cloud's numbers to new records since.
@@ -286,6 +299,7 @@ impl Session {
                 track.info.next = info.next;
             } else {
                 track.restart(info);
+                self.mint_from_ms[index(class)] = now_ms.saturating_add(MINT_EVERY_MS);
                 renewed = true;
             }
         }
@@ -314,7 +328,10 @@ impl Session {
                 let stream = track.info.stream;
                 return self.ack_or_pump(class, StreamPosition { stream, upto }, now_ms, effects);
             }
-            Some(Err(_)) => return remint(track, effects),
+            Some(Err(_)) => {
+                self.remint(class, now_ms, effects);
+                return;
+            }
             None => {}
         }
         // A page that was asked for before a reconnect, an acknowledgement or a new stream is stale; another read follows.
@@ -330,15 +347,22 @@ impl Session {
         self.tracks[index(class)].pump(effects);
     }
 
+    /// Asks for a new stream; what the device holds is numbered anew in it. Too soon after the last one it leaves the connection
+    /// instead, and answers false: the cloud may say the same again after each of them.
+    fn remint(&mut self, class: StreamClass, now_ms: u64, effects: &mut Vec<Effect>) -> bool {
+        if now_ms < self.mint_from_ms[index(class)] {
+            effects.push(Effect::Drop("the cloud asks for another new stream within the hour"));
+            self.wait(now_ms);
+            return false;
+        }
+        self.tracks[index(class)].reminting = true;
+        effects.push(Effect::Remint(class));
+        true
+    }
+
     fn track(&mut self, stream: StreamId) -> Option<&mut Track> {
         self.tracks.iter_mut().find(|track| track.info.stream == stream)
     }
-}
-
-/// Asks for a new stream; what the device holds is numbered anew in it.
-fn remint(track: &mut Track, effects: &mut Vec<Effect>) {
-    track.reminting = true;
-    effects.push(Effect::Remint(track.info.class));
 }
 
 #[cfg(test)]

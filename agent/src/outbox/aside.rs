@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::disk::Disk;
+use crate::files;
 
 /// The folder with what was moved aside.
 pub(super) const FOLDER: &str = "quarantine";
@@ -15,6 +16,9 @@ const MAX_KEPT: usize = 2;
 /// Moves a folder out of the queue in `root`; the oldest of what is there gives way.
 pub(super) fn move_aside(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<PathBuf> {
     let folder = root.join(FOLDER);
+    if fs::symlink_metadata(&folder).is_ok_and(|meta| !meta.is_dir()) {
+        files::put_aside(&folder)?;
+    }
     fs::create_dir_all(&folder)?;
     let mut kept: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in fs::read_dir(&folder)? {

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use super::head::StreamHead;
 use super::page::PageBuilder;
 use super::segment::Segment;
 use super::sled_files::Fault;
-use super::{Page, QueueError, aside};
+use super::{Page, QueueError, aside, gone};
+use crate::throttle::cut;
 
 /// A newest segment of this size goes when everything in it is acknowledged, instead of being filled up.
 const ROLL_BYTES: u64 = 1 << 20;
@@ -123,6 +125,13 @@ impl Chain {
             match self.open_settled(place, first) {
                 Ok(segment) => self.writer = Some(segment),
                 Err(Fault::Damaged(reason)) => self.abandon(place, self.segments.len() - 1, &reason)?,
+                // It could not be closed: the next segment takes what follows, and what it holds is read from a copy.
+                Err(Fault::System(error)) if error.kind() == ErrorKind::ResourceBusy => {
+                    if first >= self.head.next {
+                        gone::rename(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
+                        self.segments.pop_back();
+                    }
+                }
                 Err(fault) => return Err(place.fault(&path, fault)),
             }
         }
@@ -134,6 +143,10 @@ impl Chain {
             let segment = Segment::open(&path, first, &place.disk).map_err(|fault| place.fault(&path, fault))?;
             self.segments.push_back(Entry { first, disk_bytes: segment.disk_bytes() });
             self.writer = Some(segment);
+        }
+        // A copy of what is written from now on would be out of date.
+        if let Some(first) = self.writer.as_ref().map(Segment::first) {
+            self.reader.take_if(|segment| segment.first() == first);
         }
         Ok(())
     }
@@ -151,7 +164,7 @@ impl Chain {
         self.close(first);
         let moved_to = aside::move_aside(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
         tracing::error!(
-            queue.path = %path.display(), moved_to = %moved_to.display(), reason, from = first, to = end,
+            queue.path = %path.display(), moved_to = %moved_to.display(), reason = cut(reason), from = first, to = end,
             "a part of the queue cannot be read and was moved aside"
         );
         self.segments.remove(index);
@@ -239,24 +252,45 @@ impl Chain {
     }
 
     fn readable(&mut self, place: &Place, index: usize) -> Result<&Segment, Fault> {
-        let first = self.segments[index].first;
-        if index + 1 == self.segments.len() {
-            if self.writer.as_ref().is_none_or(|segment| segment.first() != first) {
-                self.reader = None;
-                self.writer = Some(self.open_settled(place, first)?);
-            }
-            return Ok(self.writer.as_ref().expect("just opened"));
+        let (first, newest) = (self.segments[index].first, index + 1 == self.segments.len());
+        if newest && self.writer.as_ref().is_some_and(|segment| segment.first() == first) {
+            return Ok(self.writer.as_ref().expect("just seen"));
         }
         if self.reader.as_ref().is_none_or(|segment| segment.first() != first) {
             // One at a time: the old one's memory first.
             self.reader = None;
-            let segment = Segment::open(&self.path(place, first), first, &place.disk)?;
-            if segment.meta(self.class)?.is_some_and(|meta| meta.queue != place.queue) {
-                return Err(Fault::Damaged("it belongs to another queue".to_owned()));
-            }
+            let opened = if newest { self.open_settled(place, first) } else { self.open_older(place, first) };
+            let segment = match opened {
+                Ok(segment) if newest => return Ok(self.writer.insert(segment)),
+                Ok(segment) => segment,
+                // A full, read-only or failing disk: opening a database writes.
+                Err(Fault::System(error)) => self.open_copy(place, first, self.head.next).map_err(|_| Fault::System(error))?,
+                Err(damaged) => return Err(damaged),
+            };
             self.reader = Some(segment);
         }
         Ok(self.reader.as_ref().expect("just opened"))
+    }
+
+    fn open_older(&self, place: &Place, first: u64) -> Result<Segment, Fault> {
+        let segment = Segment::open(&self.path(place, first), first, &place.disk)?;
+        self.of_this_queue(place, segment)
+    }
+
+    /// Opens a copy in memory for reading, without what is in it from position `next` on.
+    pub(super) fn open_copy(&self, place: &Place, first: u64, next: u64) -> Result<Segment, Fault> {
+        let queue: String = place.queue.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("iottly-queue-{queue}-{:?}", self.class);
+        let mut segment = Segment::open_copy(&self.path(place, first), first, &name)?;
+        segment.settle(next)?;
+        self.of_this_queue(place, segment)
+    }
+
+    fn of_this_queue(&self, place: &Place, segment: Segment) -> Result<Segment, Fault> {
+        match segment.meta(self.class)? {
+            Some(meta) if meta.queue != place.queue => Err(Fault::Damaged("it belongs to another queue".to_owned())),
+            _ => Ok(segment),
+        }
     }
 
     /// Counts everything up to position `upto` as acknowledged; answers whether segments can go now.
@@ -295,9 +329,9 @@ impl Chain {
         let Some(entry) = self.segments.front().copied() else { return Ok(()) };
         self.close(entry.first);
         let path = self.path(place, entry.first);
-        place.disk.remove_folder(&path).map_err(|e| place.io(&path, e))?;
+        let gone = gone::rename(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
         self.segments.pop_front();
-        place.disk.sync_folder(&place.root).map_err(|e| place.io(&path, e))
+        place.disk.remove_folder(&gone).map_err(|e| place.io(&gone, e))
     }
 }
 

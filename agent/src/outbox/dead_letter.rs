@@ -1,14 +1,17 @@
 //! Records that the cloud refused for good: a small file of checksummed frames, so that it can be read while an agent runs.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use iottly_protocol::{StreamClass, limits};
+use iottly_protocol::{StreamClass, StreamId, limits};
 
 use super::CLASSES;
 use super::disk::Disk;
 use super::frame::class_byte;
+use crate::files;
 
 /// The file in the queue's folder.
 const FILE: &str = "dead-letters";
@@ -17,13 +20,19 @@ pub(super) const MAX_DEAD_LETTERS: usize = 256;
 /// Most bytes kept of a dead letter's record.
 pub(super) const MAX_DEAD_LETTER_BYTES: usize = 16 << 10;
 /// Most bytes of a frame's content: class, number, reason, record.
-const MAX_BODY_BYTES: usize = 1 + 8 + 2 + limits::MAX_TEXT_BYTES + MAX_DEAD_LETTER_BYTES;
+const MAX_BODY_BYTES: usize = 1 + 16 + 8 + 2 + limits::MAX_TEXT_BYTES + MAX_DEAD_LETTER_BYTES;
+/// Largest file that is read, bytes.
+const MAX_FILE_BYTES: u64 = (MAX_DEAD_LETTERS * (8 + MAX_BODY_BYTES)) as u64;
+/// Added to the class in a frame that names its stream; the frames of earlier agents do not.
+const WITH_STREAM: u8 = 0x10;
 
 /// A record that the cloud refused for good, kept for people to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The stream it was in.
     pub class: StreamClass,
+    /// That stream's id; none in letters of agents before it was kept.
+    pub stream: Option<StreamId>,
     /// Its number there.
     pub seq: u64,
     /// The cloud's reason.
@@ -37,6 +46,10 @@ impl DeadLetter {
         let reason = limits::clip(&self.reason, limits::MAX_TEXT_BYTES);
         let record = &self.record[..self.record.len().min(MAX_DEAD_LETTER_BYTES)];
         let mut body = vec![class_byte(self.class)];
+        if let Some(stream) = self.stream {
+            body[0] += WITH_STREAM;
+            body.extend_from_slice(stream.as_bytes());
+        }
         body.extend_from_slice(&self.seq.to_be_bytes());
         body.extend_from_slice(&u16::try_from(reason.len()).expect("clipped to 4096").to_be_bytes());
         body.extend_from_slice(reason.as_bytes());
@@ -49,20 +62,29 @@ impl DeadLetter {
 
     fn decode(body: &[u8]) -> Option<Self> {
         let (byte, body) = body.split_first()?;
-        let class = CLASSES.into_iter().find(|class| class_byte(*class) == *byte)?;
+        let class = CLASSES.into_iter().find(|class| class_byte(*class) == byte & !WITH_STREAM)?;
+        let (stream, body) = match byte & WITH_STREAM {
+            0 => (None, body),
+            _ => body.split_first_chunk::<16>().map(|(id, body)| (Some(StreamId::from_bytes(*id)), body))?,
+        };
         let (seq, body) = body.split_first_chunk::<8>()?;
         let (len, body) = body.split_first_chunk::<2>()?;
         let (reason, record) = body.split_at_checked(u16::from_be_bytes(*len).into())?;
         let reason = String::from_utf8(reason.to_vec()).ok()?;
-        Some(Self { class, seq: u64::from_be_bytes(*seq), reason, record: record.to_vec() })
+        Some(Self { class, stream, seq: u64::from_be_bytes(*seq), reason, record: record.to_vec() })
     }
 }
 
 /// Reads the dead letters of the queue in `folder`, oldest first; reading ends at the first damaged frame.
 pub(super) fn read(folder: &Path) -> io::Result<Vec<DeadLetter>> {
-    let bytes = match fs::read(folder.join(FILE)) {
+    parse(folder).map(|(letters, _)| letters)
+}
+
+/// The dead letters, and the bytes of the file that they take.
+fn parse(folder: &Path) -> io::Result<(Vec<DeadLetter>, u64)> {
+    let bytes = match files::read(&folder.join(FILE), MAX_FILE_BYTES) {
         Ok(bytes) => bytes,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         Err(e) => return Err(e),
     };
     let (mut rest, mut letters) = (&bytes[..], Vec::new());
@@ -70,7 +92,7 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<DeadLetter>> {
         letters.extend(DeadLetter::decode(body));
         rest = after;
     }
-    Ok(letters)
+    Ok((letters, (bytes.len() - rest.len()) as u64))
 }
 
 fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -81,22 +103,75 @@ fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     (crc32fast::hash(body) == u32::from_be_bytes(*crc)).then_some((body, rest))
 }
 
-/// Adds a dead letter; durable when it returns. A damaged end of the file is cut off.
-pub(super) fn add(folder: &Path, letter: &DeadLetter, disk: &dyn Disk) -> io::Result<()> {
-    let mut letters = read(folder)?;
-    let mut letter = letter.clone();
-    letter.record.truncate(MAX_DEAD_LETTER_BYTES);
-    // The cloud names a refusal again until it has been heard.
-    if letters.contains(&letter) {
-        return Ok(());
+/// What is known of the file without reading it again.
+#[derive(Debug, Default)]
+pub(super) struct Letters {
+    /// The numbers in it, oldest first; at most [`MAX_DEAD_LETTERS`].
+    known: VecDeque<(Option<StreamId>, StreamClass, u64)>,
+    /// Bytes of the file that hold whole letters; behind them may be the rest of a write that failed.
+    end: u64,
+}
+
+impl Letters {
+    /// Looks at the file in `folder`. One that cannot be read is put aside and counts as empty.
+    pub(super) fn open(folder: &Path) -> Self {
+        let (letters, end) = parse(folder).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the dead letters cannot be read; putting them aside");
+            // When that fails as well, the next letter fails by name.
+            let _ = files::put_aside(&folder.join(FILE));
+            Default::default()
+        });
+        let known = letters.iter().map(|letter| (letter.stream, letter.class, letter.seq)).collect();
+        Self { known, end }
     }
-    letters.push(letter);
-    let from = if letters.len() > MAX_DEAD_LETTERS { letters.len() - MAX_DEAD_LETTERS / 2 } else { 0 };
-    let bytes: Vec<u8> = letters[from..].iter().flat_map(DeadLetter::encode).collect();
-    let (path, fresh) = (folder.join(FILE), folder.join("dead-letters.new"));
-    let mut file: File = OpenOptions::new().write(true).create(true).truncate(true).open(&fresh)?;
-    file.write_all(&bytes)?;
-    disk.sync_file(&fresh, &file)?;
-    disk.rename(&fresh, &path)?;
-    disk.sync_folder(folder)
+
+    /// Says whether the record under a number was kept already: the cloud names a refusal again until it has been heard.
+    pub(super) fn has(&self, stream: StreamId, class: StreamClass, seq: u64) -> bool {
+        self.known.contains(&(Some(stream), class, seq))
+    }
+
+    /// Adds a dead letter; durable when it returns.
+    pub(super) fn add(&mut self, folder: &Path, letter: &DeadLetter, disk: &dyn Disk) -> io::Result<()> {
+        if self.known.len() >= MAX_DEAD_LETTERS {
+            self.shorten(folder, disk)?;
+        }
+        let path = folder.join(FILE);
+        if fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+            files::put_aside(&path)?;
+        }
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+        let len = file.metadata()?.len();
+        if len < self.end {
+            // Somebody else has shortened it.
+            (self.known, self.end) = (VecDeque::new(), 0);
+        }
+        if len > self.end {
+            file.set_len(self.end)?;
+        }
+        let bytes = letter.encode();
+        file.write_all_at(&bytes, self.end)?;
+        disk.sync_file(&path, &file)?;
+        if self.end == 0 {
+            disk.sync_folder(folder)?;
+        }
+        self.end += bytes.len() as u64;
+        self.known.push_back((letter.stream, letter.class, letter.seq));
+        Ok(())
+    }
+
+    /// Writes the file anew with the newer half of the letters.
+    fn shorten(&mut self, folder: &Path, disk: &dyn Disk) -> io::Result<()> {
+        let letters = read(folder)?;
+        let kept = &letters[letters.len().saturating_sub(MAX_DEAD_LETTERS / 2)..];
+        let bytes: Vec<u8> = kept.iter().flat_map(DeadLetter::encode).collect();
+        let (path, fresh) = (folder.join(FILE), folder.join("dead-letters.new"));
+        let mut file: File = files::create(&fresh)?;
+        file.write_all(&bytes)?;
+        disk.sync_file(&fresh, &file)?;
+        disk.rename(&fresh, &path)?;
+        disk.sync_folder(folder)?;
+        self.known = kept.iter().map(|letter| (letter.stream, letter.class, letter.seq)).collect();
+        self.end = bytes.len() as u64;
+        Ok(())
+    }
 }

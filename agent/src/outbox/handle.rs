@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use iottly_protocol::{StreamClass, StreamInfo, limits};
@@ -8,6 +8,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::frame::OVERHEAD_BYTES;
 use super::owner::Owner;
+use super::refusals::Refusals;
+use super::wait::{self, Waited};
 use super::{CLASSES, Page, Pending, Policy, Queue, WhenFull, index};
 use crate::clock::unix_ms;
 use crate::time::BoardClock;
@@ -18,6 +20,10 @@ const OPEN_BYTES: usize = 4 << 20;
 const OPEN_RECORDS: usize = 10_000;
 /// How long a sender waits for room before it is told that the queue is busy.
 const ROOM_WAIT: Duration = Duration::from_millis(50);
+/// How long a sender waits until its record is durable.
+const DURABLE_WAIT: Duration = Duration::from_secs(10);
+/// How much of that is left to it once the agent stops.
+const LEAVING_WAIT: Duration = Duration::from_millis(500);
 
 /// Why a record is not in the queue. Nothing was taken: the sender still has it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +61,6 @@ pub enum OutboxError {
 /// What the link asks of the queue's thread.
 pub(super) enum Request {
     Peek { class: StreamClass, from: u64, max_records: usize, max_bytes: usize, reply: Reply },
-    DeadLetter { class: StreamClass, seq: u64, reason: String },
     Remint { class: StreamClass },
 }
 
@@ -71,6 +76,8 @@ pub type Committed = oneshot::Receiver<Result<(), OutboxError>>;
 pub struct Outbox {
     shared: Arc<Shared>,
     streams: watch::Receiver<[StreamInfo; 2]>,
+    /// How long ago each stream began as the latest of several, when the queue was opened.
+    minted_ago_ms: [Option<u64>; 2],
     /// None when records come with their dates.
     clock: Option<BoardClock>,
 }
@@ -90,10 +97,22 @@ pub(super) struct State {
     pub(super) used: [u64; 2],
     /// Highest number to forget, by class.
     pub(super) acks: [Option<u64>; 2],
-    /// At most a few: the link has one read outstanding for each stream.
+    /// At most a few: the link has one read outstanding for each stream, and asks for one new stream an hour.
     pub(super) requests: VecDeque<Request>,
+    pub(super) refusals: Refusals,
+    /// Records cannot be stored at present.
+    pub(super) failing: Option<Failing>,
+    /// The agent is about to stop: nobody waits for long any more.
+    pub(super) leaving: bool,
     pub(super) stopping: bool,
     pub(super) stopped: bool,
+}
+
+/// The latest failure to store records.
+pub(super) struct Failing {
+    pub(super) text: String,
+    /// The time of the next attempt; until then a durable record is refused at once.
+    pub(super) until: Instant,
 }
 
 pub(super) struct Offer {
@@ -123,6 +142,7 @@ impl Outbox {
     /// When the system has no thread to give.
     pub fn start(queue: Box<dyn Queue>, name: &str, guard: impl Send + 'static) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let infos = CLASSES.map(|class| queue.stream(class));
+        let minted_ago_ms = CLASSES.map(|class| queue.minted_ago_ms(class));
         let state = State { used: CLASSES.map(|class| queue.disk_bytes(class)), ..State::default() };
         let shared =
             Arc::new(Shared { policy: queue.policy(), state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() });
@@ -132,7 +152,7 @@ impl Outbox {
             owner.run();
             drop(guard);
         })?;
-        Ok((Self { shared, streams, clock: None }, thread))
+        Ok((Self { shared, streams, minted_ago_ms, clock: None }, thread))
     }
 
     /// The same outbox for records that are dated by a clock which may not know the date yet.
@@ -146,7 +166,8 @@ impl Outbox {
     }
 
     /// The time of a record that is made now, unix milliseconds.
-    pub(crate) fn now_ms(&self) -> u64 {
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
         self.clock.as_ref().map_or_else(unix_ms, BoardClock::now_ms)
     }
 
@@ -167,6 +188,32 @@ impl Outbox {
         let (done, committed) = oneshot::channel();
         self.put(class, record, Some(done), ROOM_WAIT, 1)?;
         Ok(committed)
+    }
+
+    /// Hands a record over and waits until it is durable, at most ten seconds. Not for async code.
+    ///
+    /// # Errors
+    /// When the record was not taken or could not be stored; the reason says why. A record whose wait ended may still be stored.
+    pub fn offer_and_wait(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
+        let committed = self.offer_durable(class, record)?;
+        let began = Instant::now();
+        let mut until = began + DURABLE_WAIT;
+        let mut leaving = false;
+        let waited = wait::wait(committed, || {
+            if !leaving && self.shared.lock().leaving {
+                leaving = true;
+                until = until.min(Instant::now() + LEAVING_WAIT);
+            }
+            Instant::now() < until
+        });
+        match waited {
+            Waited::Answered(answer) => answer.unwrap_or(Err(OutboxError::Closed)),
+            Waited::Ended => {
+                let text =
+                    format!("no answer of the disk within {} ms, the record may still be stored", began.elapsed().as_millis());
+                Err(OutboxError::Storage(text))
+            }
+        }
     }
 
     /// Like [`Outbox::offer`] without waiting for room.
@@ -224,6 +271,9 @@ impl Outbox {
         if timeout.timed_out() {
             return Err(OutboxError::Busy { waiting: state.open_bytes });
         }
+        if let Some(failing) = state.failing.as_ref().filter(|failing| done.is_some() && Instant::now() < failing.until) {
+            return Err(OutboxError::Storage(failing.text.clone()));
+        }
         let cost = cost(len);
         if let Some((used, budget)) = self.shared.budget(class, &state).filter(|(used, budget)| used + cost > budget / share) {
             return Err(OutboxError::Full { used, budget: budget / share });
@@ -257,9 +307,20 @@ impl Outbox {
         self.shared.work.notify_one();
     }
 
-    /// Keeps a copy of a refused record.
-    pub fn dead_letter(&self, class: StreamClass, seq: u64, reason: String) {
-        self.request(Request::DeadLetter { class, seq, reason });
+    /// Keeps a copy of a refused record, unless there are too many of them.
+    pub fn dead_letter(&self, class: StreamClass, seq: u64, reason: &str) {
+        let mut state = self.shared.lock();
+        if !state.stopped {
+            state.refusals.add(class, seq, reason);
+        }
+        drop(state);
+        self.shared.work.notify_one();
+    }
+
+    /// How long before the start each stream took the place of an earlier one; none where it never did. Milliseconds.
+    #[must_use]
+    pub fn minted_ago_ms(&self) -> [Option<u64>; 2] {
+        self.minted_ago_ms
     }
 
     /// Gives the stream a new id and new numbers; [`Outbox::streams`] shows it when done.
@@ -271,6 +332,11 @@ impl Outbox {
     #[must_use]
     pub fn streams(&self) -> watch::Receiver<[StreamInfo; 2]> {
         self.streams.clone()
+    }
+
+    /// Says that the agent is about to stop: senders that wait for the disk are answered soon.
+    pub fn leave(&self) {
+        self.shared.lock().leaving = true;
     }
 
     /// Lets the thread commit what it has and end; later offers are refused.

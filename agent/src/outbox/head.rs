@@ -16,11 +16,14 @@ use super::CLASSES;
 use super::disk::Disk;
 use super::frame::class_byte;
 use super::gaps::Gaps;
+use crate::files;
 
 /// The head's file in the queue's folder.
 pub(super) const HEAD_FILE: &str = "head";
 /// Bytes of a slot: enough for two streams with all the gaps that are remembered.
 const SLOT_BYTES: usize = 8 << 10;
+/// Largest head that is read while an agent may be using it, bytes.
+const MAX_HEAD_BYTES: u64 = 1 << 20;
 const MAGIC: &[u8; 8] = b"iottlyq1";
 /// Magic, generation, length and checksum in front of a slot's body.
 const HEADER_BYTES: usize = 8 + 8 + 4 + 4;
@@ -36,11 +39,13 @@ pub(super) struct StreamHead {
     /// The position of the next record.
     pub(super) next: u64,
     pub(super) gaps: Gaps,
+    /// The age clock when the stream took the place of an earlier one, milliseconds; 0 when it never did.
+    pub(super) minted_ms: u64,
 }
 
 impl StreamHead {
     pub(super) fn fresh() -> Self {
-        Self { stream: StreamId::random(), base: 0, acked: 0, next: 1, gaps: Gaps::default() }
+        Self { stream: StreamId::random(), base: 0, acked: 0, next: 1, gaps: Gaps::default(), minted_ms: 0 }
     }
 }
 
@@ -70,6 +75,10 @@ impl Head {
                 out.extend_from_slice(&span.to.to_be_bytes());
             }
         }
+        // Behind everything else: earlier agents end before it and do not read it.
+        for head in &self.streams {
+            out.extend_from_slice(&head.minted_ms.to_be_bytes());
+        }
         let len = u32::try_from(out.len() - HEADER_BYTES).expect("a slot is small");
         out[..8].copy_from_slice(MAGIC);
         out[8..16].copy_from_slice(&generation.to_be_bytes());
@@ -92,7 +101,10 @@ impl Head {
         let queue = body.take(16)?.try_into().ok()?;
         let age_ms = body.number()?;
         let [history, control] = CLASSES;
-        let streams = [stream(&mut body, history)?, stream(&mut body, control)?];
+        let mut streams = [stream(&mut body, history)?, stream(&mut body, control)?];
+        for head in &mut streams {
+            head.minted_ms = body.number().unwrap_or(0);
+        }
         Some((generation, Self { queue, age_ms, streams }))
     }
 }
@@ -107,7 +119,7 @@ fn stream(body: &mut Cursor<'_>, class: StreamClass) -> Option<StreamHead> {
         let (from, to) = (body.number()?, body.number()?);
         gaps.add(from, to, reason);
     }
-    (base <= acked && acked < next).then_some(StreamHead { stream, base, acked, next, gaps })
+    (base <= acked && acked < next).then_some(StreamHead { stream, base, acked, next, gaps, minted_ms: 0 })
 }
 
 /// The checksum of a slot without the place of the checksum itself.
@@ -148,7 +160,7 @@ fn reason(byte: u8) -> Option<GapReason> {
 /// # Errors
 /// When the file cannot be read.
 pub(super) fn read(folder: &Path) -> io::Result<Option<Head>> {
-    match std::fs::read(folder.join(HEAD_FILE)) {
+    match files::read(&folder.join(HEAD_FILE), MAX_HEAD_BYTES) {
         Ok(bytes) => Ok(best(&bytes).map(|(_, _, head)| head)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
@@ -178,8 +190,8 @@ impl HeadFile {
     /// Opens or creates the head in `folder`; the content is none when there is none that is whole.
     pub(super) fn open(folder: &Path, disk: &Arc<dyn Disk>) -> io::Result<(Self, Option<Head>)> {
         let path = folder.join(HEAD_FILE);
-        if path.is_dir() {
-            disk.rename(&path, &folder.join("head.foreign"))?;
+        if std::fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+            files::put_aside(&path)?;
         }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         let mut bytes = vec![0; 2 * SLOT_BYTES];

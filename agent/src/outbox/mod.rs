@@ -5,19 +5,24 @@
 mod aside;
 mod budget;
 mod chain;
+mod closing;
 mod dead_letter;
 mod disk;
 mod frame;
 mod gaps;
+mod gone;
 mod handle;
 mod head;
 mod owner;
 mod page;
 mod recover;
+mod refusals;
 mod segment;
 mod sled_files;
 mod sled_queue;
+mod spare;
 mod summary;
+mod wait;
 
 use std::path::PathBuf;
 
@@ -156,11 +161,12 @@ pub trait Queue: Send {
     /// When the storage fails.
     fn ack(&mut self, class: StreamClass, upto: u64) -> Result<(), QueueError>;
 
-    /// Copies a record to the bounded dead letters; it stays in its stream until acknowledged.
+    /// Copies a record to the bounded dead letters; it stays in its stream until acknowledged. Each number of a stream is kept
+    /// once, whatever the reasons: answers whether this one was new.
     ///
     /// # Errors
     /// When the storage fails.
-    fn dead_letter(&mut self, class: StreamClass, seq: u64, reason: &str) -> Result<(), QueueError>;
+    fn dead_letter(&mut self, class: StreamClass, seq: u64, reason: &str) -> Result<bool, QueueError>;
 
     /// The dead letters, oldest first.
     ///
@@ -173,6 +179,9 @@ pub trait Queue: Send {
     /// # Errors
     /// When the storage fails.
     fn remint(&mut self, class: StreamClass) -> Result<(), QueueError>;
+
+    /// How long ago [`Queue::remint`] was last done, in the time that the agent runs, milliseconds; none when it never was.
+    fn minted_ago_ms(&self, class: StreamClass) -> Option<u64>;
 
     /// Identity and bounds of a stream.
     fn stream(&self, class: StreamClass) -> StreamInfo;
@@ -197,5 +206,9 @@ pub trait Queue: Send {
 mod crash_tests;
 #[cfg(test)]
 mod damage_tests;
+#[cfg(test)]
+mod failing_tests;
+#[cfg(test)]
+mod odd_tests;
 #[cfg(test)]
 mod tests;

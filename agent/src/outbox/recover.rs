@@ -13,7 +13,7 @@ use super::frame::Meta;
 use super::head::{Head, StreamHead};
 use super::segment::Segment;
 use super::sled_files::Fault;
-use super::{CLASSES, OpenNote, QueueError, aside};
+use super::{CLASSES, OpenNote, QueueError, aside, gone};
 
 /// Positions that are skipped when the head is lost: more than one segment can hold, so that no number is given twice.
 pub(super) const SKIP: u64 = 20_000;
@@ -67,7 +67,16 @@ pub(super) fn settle(chain: &mut Chain, place: &Place, head_lost: bool, notes: &
     let told = chain.head.next;
     while let Some(entry) = chain.segments.back().copied() {
         let path = chain.path(place, entry.first);
+        let mut is_copy = false;
         let opened = Segment::open(&path, entry.first, &place.disk)
+            .or_else(|fault| match fault {
+                // A full disk: opening a database writes.
+                Fault::System(error) => {
+                    is_copy = true;
+                    chain.open_copy(place, entry.first, u64::MAX).map_err(|_| Fault::System(error))
+                }
+                damaged => Err(damaged),
+            })
             .and_then(|mut segment| segment.settle(u64::MAX).map(|last| (segment, last)))
             .and_then(|(segment, last)| segment.meta(class).map(|meta| (segment, last, meta)));
         let reason = match opened {
@@ -78,13 +87,17 @@ pub(super) fn settle(chain: &mut Chain, place: &Place, head_lost: bool, notes: &
                     chain.lose(from, told - 1, GapReason::HeadMismatch);
                     notes.push(OpenNote::Lost { class, count: told - from });
                 }
-                chain.writer = Some(segment);
+                if is_copy {
+                    chain.reader = Some(segment);
+                } else {
+                    chain.writer = Some(segment);
+                }
                 break;
             }
-            // Nothing was ever committed to it.
-            Ok((segment, None, None)) if entry.first >= told => {
+            // Nothing was ever committed to it, or the cloud has all of it: what a removal left behind is no damage.
+            Ok((segment, None, None)) if entry.first >= told || (chain.head.acked + 1 >= told && !head_lost) => {
                 drop(segment);
-                place.disk.remove_folder(&path).map_err(|e| place.io(&path, e))?;
+                remove(place, &path)?;
                 chain.segments.pop_back();
                 continue;
             }
@@ -108,4 +121,9 @@ pub(super) fn settle(chain: &mut Chain, place: &Place, head_lost: bool, notes: &
     }
     chain.head.acked = chain.head.acked.min(chain.head.next - 1);
     Ok(())
+}
+
+fn remove(place: &Place, path: &Path) -> Result<(), QueueError> {
+    let gone = gone::rename(&place.root, path, &*place.disk).map_err(|e| place.io(path, e))?;
+    place.disk.remove_folder(&gone).map_err(|e| place.io(&gone, e))
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use iottly_protocol::StreamClass;
 
-use super::disk::Disk;
+use super::disk::{Disk, SystemDisk};
 use super::frame::{self, META_KEY, Meta, OVERHEAD_BYTES};
-use super::sled_files::{Fault, Files, guarded};
+use super::sled_files::{Fault, Files};
+use super::spare::Spare;
 
 /// Most keys in one write when records beyond the end are removed.
 const CUT_CHUNK: usize = 1000;
@@ -23,12 +24,22 @@ pub(super) struct Segment {
     records: u64,
     bytes: u64,
     has_meta: bool,
+    /// The folder of a copy; it goes after the database in it.
+    _spare: Option<Spare>,
 }
 
 impl Segment {
     /// Opens or creates a segment in folder `path`.
     pub(super) fn open(path: &Path, first: u64, disk: &Arc<dyn Disk>) -> Result<Self, Fault> {
-        Ok(Self { files: Files::open(path, disk)?, first, records: 0, bytes: 0, has_meta: false })
+        Ok(Self { files: Files::open(path, disk)?, first, records: 0, bytes: 0, has_meta: false, _spare: None })
+    }
+
+    /// Opens a copy of a segment: for reading only, when its own place cannot be written. `name` is the copy's.
+    pub(super) fn open_copy(path: &Path, first: u64, name: &str) -> Result<Self, Fault> {
+        let spare = Spare::copy(path, name)?;
+        let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+        let segment = Self::open(spare.path(), first, &disk)?;
+        Ok(Self { _spare: Some(spare), ..segment })
     }
 
     pub(super) const fn first(&self) -> u64 {
@@ -49,13 +60,13 @@ impl Segment {
 
     /// What the segment says about itself; none when it says nothing whole.
     pub(super) fn meta(&self, class: StreamClass) -> Result<Option<Meta>, Fault> {
-        let value = guarded(|| self.files.db().get(META_KEY))?;
+        let value = self.files.run(|db| db.get(META_KEY))?;
         Ok(value.and_then(|value| Meta::decode(class, &value)))
     }
 
     /// Removes everything from position `next` on, counts the rest, and answers the last position.
     pub(super) fn settle(&mut self, next: u64) -> Result<Option<u64>, Fault> {
-        self.has_meta = guarded(|| self.files.db().get(META_KEY))?.is_some();
+        self.has_meta = self.files.run(|db| db.get(META_KEY))?.is_some();
         let (mut last, mut records, mut bytes) = (None, 0, 0);
         let mut beyond = Vec::new();
         self.scan(self.first, u64::MAX, |position, value| {
@@ -70,7 +81,7 @@ impl Segment {
         for chunk in beyond.chunks(CUT_CHUNK) {
             let mut write = sled::Batch::default();
             chunk.iter().for_each(|position| write.remove(&frame::key(*position)));
-            guarded(|| self.files.db().apply_batch(write))?;
+            self.files.run(|db| db.apply_batch(write))?;
         }
         if !beyond.is_empty() {
             self.files.sync()?;
@@ -100,10 +111,10 @@ impl Segment {
             if count % BATCH_RECORDS == 0 || bytes / BATCH_BYTES > pages {
                 pages = bytes / BATCH_BYTES;
                 let full = std::mem::take(&mut write);
-                guarded(|| self.files.db().apply_batch(full))?;
+                self.files.run(|db| db.apply_batch(full))?;
             }
         }
-        guarded(|| self.files.db().apply_batch(write))?;
+        self.files.run(|db| db.apply_batch(write))?;
         self.files.sync()?;
         self.has_meta = true;
         self.records += count;
@@ -113,8 +124,8 @@ impl Segment {
 
     /// Visits the stored values of `from..=to` in order, damaged or not.
     pub(super) fn scan(&self, from: u64, to: u64, mut visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>) -> Result<(), Fault> {
-        guarded(|| {
-            for entry in self.files.db().range(frame::key(from)..=frame::key(to)) {
+        self.files.run(|db| {
+            for entry in db.range(frame::key(from)..=frame::key(to)) {
                 let (key, value) = entry?;
                 let Some(position) = frame::position(&key) else { continue };
                 if visit(position, &value).is_break() {

@@ -1,5 +1,6 @@
 //! One sled database: opening it whatever state it is in, keeping its panics inside, and making it durable.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -10,7 +11,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::closing;
 use super::disk::{Disk, disk_bytes};
+use crate::throttle::cut;
 
 /// Page cache of a database, bytes; sled's default is 1 GiB.
 const CACHE_BYTES: u64 = 256 << 10;
@@ -19,6 +22,10 @@ const SEGMENT_BYTES: usize = 128 << 10;
 /// How often and with which pauses a locked database is tried again.
 const LOCK_ATTEMPTS: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// Largest file of a database that is opened, bytes; ours stay far below.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Most files of a database.
+const MAX_FILES: usize = 10_000;
 
 /// Why a database did not open, or failed later.
 #[derive(Debug)]
@@ -67,14 +74,18 @@ pub(super) struct Files {
     disk: Arc<dyn Disk>,
     /// Blob files that are synced already.
     synced_blobs: HashSet<OsString>,
+    /// An operation has failed: closing may hang.
+    failed: Cell<bool>,
 }
 
 impl Files {
     /// Opens or creates the database in folder `path`; what it holds is on the disk then.
     pub(super) fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, Fault> {
+        look(path)?;
         match Self::try_open(path, disk) {
             Err(Fault::Damaged(reason)) => {
-                tracing::warn!(queue.path = %path.display(), reason, "the queue does not open, trying without its snapshot");
+                let reason = cut(&reason);
+                tracing::warn!(queue.path = %path.display(), reason, "a part of the queue does not open; trying without its snapshot");
                 // A stale or damaged snapshot is the usual reason, and sled rebuilds it from the log.
                 remove_snapshots(path);
                 Self::try_open(path, disk)
@@ -85,27 +96,53 @@ impl Files {
 
     fn try_open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, Fault> {
         let db = open_db(path)?;
-        let log = File::open(path.join("db"))?;
-        let mut files = Self { db: Some(db), path: path.to_owned(), log, disk: Arc::clone(disk), synced_blobs: HashSet::new() };
-        files.sync_blobs()?;
-        let config = path.join("conf");
-        files.disk.sync_file(&config, &File::open(&config)?)?;
-        files.disk.sync_file(&path.join("db"), &files.log)?;
-        for folder in [Some(path), path.parent()].into_iter().flatten() {
-            files.disk.sync_folder(folder)?;
-        }
+        let log = match File::open(path.join("db")) {
+            Ok(log) => log,
+            Err(error) => {
+                closing::close(db, path, true);
+                return Err(error.into());
+            }
+        };
+        let mut files = Self {
+            db: Some(db),
+            path: path.to_owned(),
+            log,
+            disk: Arc::clone(disk),
+            synced_blobs: HashSet::new(),
+            failed: Cell::new(false),
+        };
+        let synced = files.sync_all();
+        files.note(synced)?;
         Ok(files)
     }
 
-    pub(super) fn db(&self) -> &sled::Db {
-        self.db.as_ref().expect("open until dropped")
+    fn sync_all(&mut self) -> Result<(), Fault> {
+        self.sync_blobs()?;
+        let config = self.path.join("conf");
+        self.disk.sync_file(&config, &File::open(&config)?)?;
+        self.disk.sync_file(&self.path.join("db"), &self.log)?;
+        for folder in [Some(self.path.as_path()), self.path.parent()].into_iter().flatten() {
+            self.disk.sync_folder(folder)?;
+        }
+        Ok(())
+    }
+
+    /// Runs an operation on the database.
+    pub(super) fn run<T>(&self, operation: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, Fault> {
+        let db = self.db.as_ref().expect("open until dropped");
+        self.note(guarded(|| operation(db)))
+    }
+
+    fn note<T>(&self, done: Result<T, Fault>) -> Result<T, Fault> {
+        self.failed.set(self.failed.get() || done.is_err());
+        done
     }
 
     /// Makes everything written so far durable.
     pub(super) fn sync(&mut self) -> Result<(), Fault> {
-        guarded(|| self.db().flush())?;
-        self.sync_blobs()?;
-        Ok(self.disk.sync_file(&self.path.join("db"), &self.log)?)
+        self.run(|db| db.flush())?;
+        let synced = self.sync_blobs().and_then(|()| self.disk.sync_file(&self.path.join("db"), &self.log));
+        self.note(synced.map_err(Fault::from))
     }
 
     /// Bytes on disk.
@@ -148,12 +185,48 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        let db = self.db.take();
-        // Closing writes, and sled panics when that fails.
-        if catch_unwind(AssertUnwindSafe(move || drop(db))).is_err() {
-            tracing::warn!(queue.path = %self.path.display(), "the storage engine panicked while it was closed");
+        if let Some(db) = self.db.take() {
+            closing::close(db, &self.path, self.failed.get());
         }
     }
+}
+
+/// Looks at what is to be opened: a folder with files of the expected kind and size, or nothing yet. Opening anything else might
+/// take for ever.
+fn look(path: &Path) -> Result<(), Fault> {
+    let odd = |what: String| Err(Fault::Damaged(what));
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+        Ok(meta) if !meta.is_dir() => return odd("it is no folder".to_owned()),
+        Ok(_) => {}
+    }
+    let mut count = 0;
+    for folder in [path.to_owned(), path.join("blobs")] {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let (entry, name) = entry.map(|entry| (entry.metadata(), entry.file_name()))?;
+            let meta = match entry {
+                // Removed by sled's own threads in between.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                meta => meta?,
+            };
+            count += 1;
+            if meta.is_dir() && folder == path && name == "blobs" {
+                continue;
+            }
+            if !meta.is_file() {
+                return odd(format!("{} is no regular file", cut(&name.to_string_lossy())));
+            }
+            if meta.len() > MAX_FILE_BYTES || count > MAX_FILES {
+                return odd(format!("{} has {} bytes, as file {count}", cut(&name.to_string_lossy()), meta.len()));
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn config(path: &Path) -> sled::Config {
@@ -163,6 +236,9 @@ pub(super) fn config(path: &Path) -> sled::Config {
 pub(super) fn open_db(path: &Path) -> Result<sled::Db, Fault> {
     let config = config(path);
     let mut attempts = 0;
+    if closing::is_closing(path) {
+        return Err(Fault::System(io::ErrorKind::ResourceBusy.into()));
+    }
     loop {
         match guarded(|| config.open()) {
             // A database that was closed just now keeps its lock until sled's own threads have let go of it.

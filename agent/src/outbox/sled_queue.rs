@@ -6,11 +6,12 @@ use iottly_protocol::StreamClass::{Control, History};
 use iottly_protocol::{StreamClass, StreamId, StreamInfo};
 
 use super::budget::{Policy, SegmentSize, WhenFull};
-use super::chain::{Chain, Entry, Place};
+use super::chain::{Chain, Entry, Place, segment_name};
+use super::dead_letter::{self, Letters};
 use super::disk::{Disk, SystemDisk, disk_bytes};
 use super::frame::OVERHEAD_BYTES;
 use super::head::{Head, HeadFile, StreamHead};
-use super::{CLASSES, DeadLetter, OpenNote, Page, Pending, Queue, QueueError, aside, dead_letter, index, recover};
+use super::{CLASSES, DeadLetter, OpenNote, Page, Pending, Queue, QueueError, aside, gone, index, recover};
 use crate::time::bare;
 
 /// What a commit may take on disk beside twice its records: a new segment.
@@ -26,6 +27,7 @@ pub struct SledQueue {
     chains: [Chain; 2],
     /// The age clock when the queue was opened.
     opened_at_ms: u64,
+    letters: Letters,
     /// Bytes of dead letters and of what was moved aside.
     other_bytes: u64,
 }
@@ -60,6 +62,7 @@ impl SledQueue {
         if let Some(parent) = path.parent() {
             disk.sync_folder(parent).map_err(|e| fail(parent, e))?;
         }
+        gone::clean(path, &*disk);
         let mut found: [VecDeque<Entry>; 2] = Default::default();
         for class in CLASSES {
             found[index(class)] = recover::segments(path, class).map_err(|e| fail(path, e))?;
@@ -82,7 +85,8 @@ impl SledQueue {
         let [history, control] = stored.streams;
         let [history_segments, control_segments] = found;
         let chains = [Chain::new(History, history, history_segments), Chain::new(Control, control, control_segments)];
-        let mut opened = Self { place, head, chains, opened_at_ms: stored.age_ms, other_bytes: 0 };
+        let letters = Letters::open(path);
+        let mut opened = Self { place, head, chains, opened_at_ms: stored.age_ms, letters, other_bytes: 0 };
         for chain in &mut opened.chains {
             recover::settle(chain, &opened.place, head_lost, &mut notes)?;
         }
@@ -155,6 +159,15 @@ impl SledQueue {
         self.evict().expect("evict");
     }
 
+    /// Leaves the newest segment open as one that hangs while it is closed.
+    #[cfg(test)]
+    pub(super) fn lock_for_test(&mut self, class: StreamClass) {
+        let chain = &mut self.chains[index(class)];
+        let newest = chain.segments.back().expect("a segment").first;
+        let segment = chain.writer.take().expect("it is open");
+        super::closing::hold_for_test(segment, &self.place.root.join(segment_name(class, newest)));
+    }
+
     fn append(&mut self, batch: &[Pending]) -> Result<(), QueueError> {
         for class in CLASSES {
             let records = || batch.iter().filter(|pending| pending.class == class).map(|pending| pending.record.as_slice());
@@ -205,16 +218,22 @@ impl Queue for SledQueue {
         Ok(())
     }
 
-    fn dead_letter(&mut self, class: StreamClass, seq: u64, reason: &str) -> Result<(), QueueError> {
-        let page = self.chains[index(class)].peek(&self.place, seq, 1, usize::MAX)?;
+    fn dead_letter(&mut self, class: StreamClass, seq: u64, reason: &str) -> Result<bool, QueueError> {
+        let chain = &mut self.chains[index(class)];
+        let stream = chain.head.stream;
+        if self.letters.has(stream, class, seq) {
+            return Ok(false);
+        }
+        let page = chain.peek(&self.place, seq, 1, usize::MAX)?;
         let record = match page.items.into_iter().next() {
             Some(super::Item::Record { seq: found, record }) if found == seq => bare(&record).to_vec(),
             _ => Vec::new(),
         };
-        let letter = DeadLetter { class, seq, reason: reason.to_owned(), record };
-        let added = dead_letter::add(&self.place.root, &letter, &*self.place.disk);
+        let letter = DeadLetter { class, stream: Some(stream), seq, reason: reason.to_owned(), record };
+        let added = self.letters.add(&self.place.root, &letter, &*self.place.disk);
         self.measure_others();
-        added.map_err(|e| self.place.io(Path::new("dead-letters"), e))
+        added.map_err(|e| self.place.io(Path::new("dead-letters"), e))?;
+        Ok(true)
     }
 
     fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
@@ -225,12 +244,18 @@ impl Queue for SledQueue {
         let chain = &mut self.chains[index(class)];
         let before = chain.head.clone();
         // Records keep their positions; only where the numbers start changes.
-        chain.head = StreamHead { stream: StreamId::random(), base: before.acked, ..before.clone() };
+        let minted_ms = self.place.now_ms.max(1);
+        chain.head = StreamHead { stream: StreamId::random(), base: before.acked, minted_ms, ..before.clone() };
         let minted = self.write_head().and_then(|()| self.sync_head());
         if minted.is_err() {
             self.chains[index(class)].head = before;
         }
         minted
+    }
+
+    fn minted_ago_ms(&self, class: StreamClass) -> Option<u64> {
+        let minted_ms = self.chains[index(class)].head.minted_ms;
+        (minted_ms > 0).then(|| self.place.now_ms.saturating_sub(minted_ms))
     }
 
     fn stream(&self, class: StreamClass) -> StreamInfo {
@@ -251,10 +276,13 @@ impl Queue for SledQueue {
     }
 
     fn recover(&mut self) -> Result<(), QueueError> {
+        // What failed in a segment has closed it, and it is opened again when it is needed. One whose folder is gone takes no more.
         for chain in &mut self.chains {
-            // Both are opened again when they are needed.
-            (chain.writer, chain.reader) = (None, None);
+            let root = &self.place.root;
+            let class = chain.class;
+            chain.writer.take_if(|segment| !root.join(segment_name(class, segment.first())).exists());
         }
+        std::fs::create_dir_all(&self.place.root).map_err(|e| self.place.io(Path::new(""), e))?;
         let (head, _) = HeadFile::open(&self.place.root, &self.place.disk).map_err(|e| self.place.io(Path::new("head"), e))?;
         self.head = head;
         self.measure_others();

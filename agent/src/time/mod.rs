@@ -7,6 +7,8 @@
 
 mod keeper;
 mod stamp;
+#[cfg(test)]
+mod steps_tests;
 
 use std::fs;
 use std::io;

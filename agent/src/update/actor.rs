@@ -23,6 +23,7 @@ use crate::guest::{Jobs, News};
 use crate::outbox::Outbox;
 use crate::threads::ended;
 use crate::time::BoardClock;
+use crate::throttle::{LogLimit, cut};
 
 /// How long the thread waits before it takes up an update that its disk has stopped.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
@@ -261,7 +262,11 @@ impl Actor {
             Answer::Unreachable(error) => {
                 self.desk.answered();
                 if !self.unreachable {
-                    tracing::warn!(device.id = %self.parts.device, error, "no directive can be fetched; tried again with each poll");
+                    static NOT_FETCHED: LogLimit = LogLimit::new();
+                    if let Some(more) = NOT_FETCHED.pass() {
+                        let (device, error) = (&self.parts.device, cut(&error));
+                        tracing::warn!(device.id = %device, error, more, "no directive can be fetched; trying again with each poll");
+                    }
                 }
                 self.unreachable = true;
             }

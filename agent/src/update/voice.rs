@@ -7,6 +7,7 @@ use iottly_update::Progress;
 use super::messages;
 use crate::guest::agent_warning;
 use crate::outbox::Outbox;
+use crate::throttle::{LogLimit, cut};
 
 /// Different words about damage that are told in one run of the agent; what repeats is told once.
 const MAX_WARNINGS: usize = 16;
@@ -26,7 +27,10 @@ impl Voice {
 
     fn say(&self, class: StreamClass, record: Vec<u8>) {
         if let Err(error) = self.outbox.offer(class, record) {
-            tracing::warn!(device.id = %self.device, %error, "a report was not taken by the queue");
+            static NOT_TAKEN: LogLimit = LogLimit::new();
+            if let Some(more) = NOT_TAKEN.pass() {
+                tracing::warn!(device.id = %self.device, %error, more, "a report was not taken by the queue; leaving it out");
+            }
         }
     }
 
@@ -42,7 +46,11 @@ impl Voice {
 
     /// Tells what becomes of a directive that is not followed, or not yet.
     pub(super) fn standing(&self, document: &[u8], state: UpdateState, why: &Refusal) {
-        tracing::warn!(device.id = %self.device, state = state.as_str(), ?why, "a directive is not followed");
+        static NOT_FOLLOWED: LogLimit = LogLimit::new();
+        if let Some(more) = NOT_FOLLOWED.pass() {
+            let (state, why) = (state.as_str(), format!("{why:?}"));
+            tracing::warn!(device.id = %self.device, state, why = cut(&why), more, "a directive is not followed");
+        }
         self.update(messages::standing(document, state, why, self.outbox.now_ms()), None);
     }
 
@@ -55,7 +63,6 @@ impl Voice {
 
     /// Tells of damage, in the history and as a report.
     pub(super) fn warn(&self, text: &str) {
-        tracing::warn!(device.id = %self.device, "{text}");
         {
             let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
             if warned.len() >= MAX_WARNINGS || warned.iter().any(|earlier| earlier == text) {
@@ -63,6 +70,7 @@ impl Voice {
             }
             warned.push(text.to_owned());
         }
+        tracing::warn!(device.id = %self.device, "{}", cut(text));
         let now_ms = self.outbox.now_ms();
         self.say(StreamClass::History, agent_warning("update damaged", text, now_ms));
         self.report(Report::Update(messages::damage(text, now_ms)));

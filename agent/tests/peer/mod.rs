@@ -110,6 +110,10 @@ pub(crate) struct Store {
     pub(crate) gaps: HashMap<StreamId, Vec<(u64, u64, GapReason)>>,
     /// How far the cloud's clock is before the machine's, milliseconds; wraps for one that is behind.
     pub(crate) ahead_ms: u64,
+    /// Acknowledges nothing.
+    pub(crate) silent: bool,
+    /// Says in each welcome that it knows numbers that no device ever gave.
+    pub(crate) beyond: bool,
     /// Record numbers received again, with other content: must stay zero.
     pub(crate) conflicts: usize,
 }
@@ -155,6 +159,7 @@ impl Store {
 
 /// Answers hellos and batches as the cloud does, from memory.
 pub(crate) struct Peer {
+    broker: SocketAddr,
     client: AsyncClient,
     device: DeviceId,
     store: Arc<Mutex<Store>>,
@@ -181,7 +186,10 @@ impl Peer {
             loop {
                 match events.poll().await {
                     Ok(Event::Incoming(Packet::Publish(publish))) => {
-                        let answers = receive(&mut kept.lock().expect("lock"), &publish.topic, &publish.payload);
+                        let mut answers = receive(&mut kept.lock().expect("lock"), &publish.topic, &publish.payload);
+                        if kept.lock().expect("lock").silent {
+                            answers.retain(|answer| !matches!(answer, Down::Ack(_)));
+                        }
                         for answer in answers {
                             answering
                                 .try_publish(Topic::Down(device).to_string(), QoS::AtLeastOnce, false, answer.encode())
@@ -196,7 +204,7 @@ impl Peer {
             }
         });
         tokio::time::timeout(PATIENCE, ready.wait_for(|acks| *acks >= 2)).await.expect("in time").expect("subscribed");
-        Self { client, device, store, changed, running }
+        Self { broker, client, device, store, changed, running }
     }
 
     pub(crate) fn send(&self, down: &Down) {
@@ -215,6 +223,16 @@ impl Peer {
 
     pub(crate) fn with<T>(&self, read: impl FnOnce(&mut Store) -> T) -> T {
         read(&mut self.store.lock().expect("lock"))
+    }
+
+    /// Takes the device's place at the broker for a moment, so that its connection is lost.
+    pub(crate) async fn unwelcome(&self) {
+        let address = self.broker;
+        let mut options = MqttOptions::new(self.device.to_string(), address.ip().to_string(), address.port());
+        options.set_clean_session(true);
+        let (_client, mut events) = AsyncClient::new(options, 10);
+        let connected = async { while !matches!(events.poll().await, Ok(Event::Incoming(Packet::ConnAck(_)))) {} };
+        tokio::time::timeout(PATIENCE, connected).await.expect("the broker takes connections");
     }
 
     /// Waits until the store satisfies `condition`.
@@ -269,7 +287,11 @@ fn greet(store: &mut Store, hello: Hello) -> Down {
     let mut streams = Vec::new();
     for info in &hello.streams {
         store.classes.insert(info.stream, info.class);
-        let upto = store.pretend.get(&info.stream).copied().unwrap_or_else(|| store.upto(info.stream));
+        let upto = match (store.beyond, store.silent) {
+            (true, _) => 1 << 53,
+            (_, true) => info.oldest - 1,
+            _ => store.pretend.get(&info.stream).copied().unwrap_or_else(|| store.upto(info.stream)),
+        };
         streams.push(StreamPosition { stream: info.stream, upto });
     }
     let conn = hello.conn;

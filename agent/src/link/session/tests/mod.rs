@@ -4,6 +4,7 @@ mod greeting;
 mod model;
 mod restores;
 mod sending;
+mod steps;
 
 use iottly_protocol::StreamClass::{Control, History};
 use iottly_protocol::{GapReason, Refuse, StreamCheck};

@@ -75,6 +75,8 @@ enum Held {
 #[derive(Debug, Clone)]
 struct Disk {
     streams: [StreamInfo; 2],
+    /// When the stream took the place of an earlier one.
+    minted_ms: Option<u64>,
     held: BTreeMap<u64, Held>,
 }
 
@@ -121,7 +123,7 @@ fn entry(record: &serde_json::value::RawValue) -> (u64, Result<Entry, String>) {
 impl World {
     fn new() -> Self {
         let streams = [info(History, 1, 1), info(Control, 1, 1)];
-        let disk = Disk { streams, held: BTreeMap::new() };
+        let disk = Disk { streams, minted_ms: None, held: BTreeMap::new() };
         Self {
             session: Session::new(identity(), streams, 7, 0),
             disk_image: disk.clone(),
@@ -166,6 +168,8 @@ impl World {
                 let left = self.disk.held.values().copied().collect::<Vec<_>>();
                 self.disk.held = (1..).zip(left).collect();
                 self.disk.streams[0] = info(History, 1, self.disk.held.len() as u64 + 1);
+                let earlier = self.disk.minted_ms.replace(self.now_ms);
+                assert!(earlier.is_none_or(|earlier| self.now_ms - earlier >= MINT_EVERY_MS), "two new streams within an hour");
                 self.event(Event::Streams(self.disk.streams));
             }
             other => panic!("{other:?}"),
@@ -216,6 +220,7 @@ impl World {
     fn restart(&mut self) {
         self.cut();
         self.session = Session::new(identity(), self.disk.streams, 7, self.now_ms);
+        self.session.minted([self.disk.minted_ms.map(|at| self.now_ms - at), None], self.now_ms);
     }
 
     fn commit(&mut self) {

@@ -114,3 +114,68 @@ fn a_hello_names_what_is_lost_and_not_yet_told_as_still_here() {
     let hole = Item::Hole { from: 3, to: 6, reason: GapReason::Budget };
     assert_eq!(sent(&read(&mut session, vec![hole, record(7)], 0)), [("gap", 3, 6), ("batch", 7, 1)]);
 }
+
+/// What a hostile cloud says after each hello: a number that was never given.
+fn beyond(session: &mut Session, hello: &Hello, now_ms: u64) -> Vec<Effect> {
+    welcome(session, hello, 1 << 53, now_ms)
+}
+
+#[test]
+fn a_cloud_gets_one_new_stream_an_hour_and_then_a_dropped_link() {
+    let mut session = session(3, 5);
+    let (mut now_ms, mut minted, mut hellos, mut next) = (0, 0, 0, None);
+    while now_ms < 10 * MINT_EVERY_MS {
+        let said = match next.take() {
+            Some(hello) => hello,
+            None => connect(&mut session, now_ms),
+        };
+        now_ms = now_ms.max(session.deadline_ms().expect("a deadline") - WELCOME_MIN_MS);
+        hellos += 1;
+        let effects = beyond(&mut session, &said, now_ms);
+        match effects[..] {
+            [Effect::Remint(History)] => {
+                minted += 1;
+                let fresh = [info(History, 1, 3), session.tracks[1].info];
+                next = Some(hello(session.handle(Event::Streams(fresh), now_ms)));
+            }
+            [Effect::Drop(_)] => {
+                assert_eq!(session.state(), LinkState::Offline);
+                now_ms = session.deadline_ms().expect("a next attempt");
+            }
+            _ => panic!("{effects:?}"),
+        }
+    }
+    assert!((9..=11).contains(&minted), "{minted} new streams in ten hours");
+    assert!(hellos < 10 * 400, "{hellos} hellos in ten hours: the pauses do not grow");
+}
+
+#[test]
+fn a_new_stream_of_the_run_before_counts() {
+    let mut session = session(3, 5);
+    session.minted([Some(MINT_EVERY_MS - 1_000), None], 0);
+    let hello = connect(&mut session, 0);
+    assert!(matches!(beyond(&mut session, &hello, 999)[..], [Effect::Drop(_)]));
+    let hello = connect(&mut session, 1_000);
+    assert!(matches!(beyond(&mut session, &hello, 1_000)[..], [Effect::Remint(History)]));
+}
+
+#[test]
+fn a_new_stream_that_did_not_come_about_is_asked_for_again() {
+    let mut session = session(3, 5);
+    for now_ms in [0, 100_000] {
+        let hello = connect(&mut session, now_ms);
+        assert!(matches!(beyond(&mut session, &hello, now_ms)[..], [Effect::Remint(History)]));
+        session.handle(Event::Disconnected, now_ms);
+    }
+}
+
+#[test]
+fn a_comparison_that_fails_again_within_the_hour_drops_the_link() {
+    let mut session = session(3, 10);
+    session.minted([Some(0), None], 0);
+    let hello = connect(&mut session, 0);
+    welcome_with(&mut session, &hello, 6, 6, &message(6, "of another life"));
+    let effects = read(&mut session, vec![message(6, "ours")], 2);
+    assert!(matches!(effects[..], [Effect::Drop(_)]), "{effects:?}");
+    assert_eq!(session.state(), LinkState::Offline);
+}
