@@ -150,10 +150,10 @@ impl IngestHandle {
             let room = self.queue.room(scope, bytes).await;
             self.queue.push(Job { scope, at: self.time.received(), what, room });
         };
-        if tokio::time::timeout(PATIENCE, hand_over).await.is_err() {
-            if let Some(more) = FULL.ask() {
-                tracing::warn!(%device, more, "ingest queue has no room for a publish; the device sends it again");
-            }
+        if tokio::time::timeout(PATIENCE, hand_over).await.is_err()
+            && let Some(more) = FULL.ask()
+        {
+            tracing::warn!(%device, more, "ingest queue has no room for a publish; the device sends it again");
         }
     }
 }
