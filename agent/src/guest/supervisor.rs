@@ -175,7 +175,10 @@ impl Supervisor {
         self.source.wasm = order.wasm;
         self.watch = order.watch;
         self.doubted = false;
-        self.silence = self.silence.replaced(self.sent.swap(0, Ordering::Relaxed), self.clock.now());
+        // An update stops one firmware before it starts the next: the pause between them is nobody's silence.
+        if self.source.wasm.is_some() {
+            self.silence = self.silence.replaced(self.sent.swap(0, Ordering::Relaxed), self.clock.now());
+        }
         self.policy = RestartPolicy::new(RestartRules::DEVICE);
         // Who gave the order may have given up.
         let _ = order.done.try_send(());

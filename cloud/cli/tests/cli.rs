@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,13 @@ use common::{IOTTLY, iottly};
 
 /// Ends a program that should have ended by itself, with a failure.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// Tests that build take turns: many builds at once on a small machine run out of their time.
+static BUILDS: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    BUILDS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A folder with a script firmware in it.
 fn script(text: &str) -> tempfile::TempDir {
@@ -81,6 +89,7 @@ fn provision_never_replaces_a_device() {
 
 #[test]
 fn nobody_has_to_read_what_is_said() {
+    let _turn = turn();
     let dir = script("function loop() { log('x'); }\n");
     let commands: [(&[&str], i32); 9] = [
         (&["build"], 0),
@@ -112,6 +121,7 @@ fn nobody_has_to_read_what_is_said() {
 
 #[test]
 fn a_run_ends_when_nobody_reads_its_messages() {
+    let _turn = turn();
     let dir = script("function init() { send_msg({ n: 1 }); }\n");
     let mut run = Command::new(IOTTLY)
         .args(["run", "."])
@@ -139,6 +149,7 @@ fn a_run_ends_when_nobody_reads_its_messages() {
 
 #[test]
 fn a_byte_order_mark_on_standard_input_is_no_part_of_it() {
+    let _turn = turn();
     let (code, out, err) = iottly(&["filter", r#"{"a": 1}"#], "\u{feff}{\"a\": 1}\r\n{\"a\": 2}\r\n");
     assert_eq!((code, out.trim_end()), (Some(0), "{\"a\": 1}"), "{err}");
     let dir = script("function ping(command) { send_msg({ pong: command.ping.n }); }\n");
@@ -207,6 +218,7 @@ fn no_proxy_stands_before_this_machine() {
 
 #[test]
 fn builds_need_no_writable_tmp() {
+    let _turn = turn();
     let dir = script("function loop() {}\n");
     for args in [&["build"][..], &["check"]] {
         let mut command = Command::new(IOTTLY);
