@@ -156,6 +156,7 @@ const LIBRARY: &[&str] = &[
     "queueMicrotask",
     "undefined",
     "unescape",
+    "wit",
 ];
 
 /// Why a command cannot have a name.
