@@ -22,8 +22,8 @@ use crate::clock::Monotonic;
 use crate::guest::{Jobs, News};
 use crate::outbox::Outbox;
 use crate::threads::ended;
-use crate::time::BoardClock;
 use crate::throttle::{LogLimit, cut};
+use crate::time::BoardClock;
 
 /// How long the thread waits before it takes up an update that its disk has stopped.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);

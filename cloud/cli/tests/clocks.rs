@@ -81,7 +81,8 @@ impl World {
         };
         let path = format!("/project/{}/messages/{}?numMessages=100", self.device.api.project, self.device.id);
         let before = newest(&self.device.api.get(&path).1);
-        let (status, answer) = self.device.api.command(&self.device.id, &json!({"cmd_type": "echo", "values": {"echo.content": word}}));
+        let (status, answer) =
+            self.device.api.command(&self.device.id, &json!({"cmd_type": "echo", "values": {"echo.content": word}}));
         assert_eq!(status, 200, "{answer}");
         self.device.api.wait_for_message(&self.device.id, word, |message| message["payload"].to_string().contains(word));
         wait_for("more messages", || (newest(&self.device.api.get(&path).1) > before + 10).then_some(()));

@@ -88,7 +88,9 @@ impl Fixture {
 
         let agent = self.start_agent();
         // The command waited in the cloud, the messages on the device.
-        api.wait_for_message(device, "the answer", |message| message["payload"]["ECHO"].is_object() || message["payload"]["ECHO"].is_string());
+        api.wait_for_message(device, "the answer", |message| {
+            message["payload"]["ECHO"].is_object() || message["payload"]["ECHO"].is_string()
+        });
         let sent = self.expected["sent"].as_u64().expect("a number");
         for stream in self.expected["queue"].as_array().expect("streams").iter().filter(|stream| stream["class"] != "control") {
             let (id, next) = (stream["stream"].as_str().expect("id"), stream["next"].as_u64().expect("a number"));

@@ -28,10 +28,6 @@ impl Until {
     fn over(self) -> bool {
         Instant::now() >= self.0
     }
-
-    fn wait(self) {
-        thread::sleep(self.0.saturating_duration_since(Instant::now()));
-    }
 }
 
 pub(crate) const ATTACKS: &[Attack] = &[

@@ -68,6 +68,7 @@ fn holds(name: &str) -> bool {
     let began = Instant::now();
     let seen = victim.watch(ATTACK, || peak = peak.max(site.resident()));
     attacker.end();
+    victim.stop();
     let wrong = complaints(&quiet, &seen, peak.saturating_sub(idle), site.log_bytes());
     let verdict = if wrong.is_empty() { "held".to_owned() } else { format!("FAILED: {}", wrong.join("; ")) };
     say(&format!(

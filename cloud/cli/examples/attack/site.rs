@@ -72,7 +72,8 @@ impl Site {
         let made: Value = serde_json::from_slice(&output.stdout).expect("json");
         let field = |name: &str| made[name].as_str().expect("text").to_owned();
         let config = std::fs::read_to_string(out.join("agent.toml")).expect("the device's configuration");
-        let secret = config.lines().find_map(|line| line.strip_prefix("secret = ")).expect("a secret").trim_matches('"').to_owned();
+        let secret =
+            config.lines().find_map(|line| line.strip_prefix("secret = ")).expect("a secret").trim_matches('"').to_owned();
         let (url, mqtt) = (self.url.clone(), self.mqtt);
         Tenant { url, mqtt, token: field("token"), project: field("project_id"), device: field("device_id"), secret }
     }

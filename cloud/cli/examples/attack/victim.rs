@@ -1,6 +1,7 @@
 //! The other tenant: a device that waits for each acknowledgement, and a token that asks for its project.
 
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use iottly_protocol::{StreamClass, StreamId};
@@ -41,17 +42,17 @@ enum Observation {
 
 pub(crate) struct Victim {
     observations: mpsc::Receiver<Observation>,
+    threads: [JoinHandle<()>; 2],
 }
 
 impl Victim {
-    /// Connects the device and begins to work, until the attack's process ends.
+    /// Connects the device and begins to work.
     pub(crate) fn start(site: &Site) -> Self {
         let tenant = site.tenant("victim");
         let (sender, observations) = mpsc::channel();
         let (device, requests) = (sender.clone(), sender);
         let asking = tenant.clone();
-        std::thread::spawn(move || send(&tenant, &device));
-        std::thread::spawn(move || ask(&asking, &requests));
+        let threads = [std::thread::spawn(move || send(&tenant, &device)), std::thread::spawn(move || ask(&asking, &requests))];
         // Both have begun.
         let (mut acked, mut answered) = (false, false);
         while !(acked && answered) {
@@ -60,7 +61,16 @@ impl Victim {
                 Observation::Answer(..) => answered = true,
             }
         }
-        Self { observations }
+        Self { observations, threads }
+    }
+
+    /// Ends the work, before the cloud goes.
+    pub(crate) fn stop(self) {
+        drop(self.observations);
+        for thread in self.threads {
+            // A thread that has lost its connection has panicked; what it saw until then is counted.
+            let _ = thread.join();
+        }
     }
 
     /// Collects observations of what began within this time.

@@ -100,10 +100,8 @@ pub(crate) fn message(payload: &str) -> String {
 
 /// A hello that announces streams.
 pub(crate) fn hello(version: &str, streams: &[(String, &str)]) -> Vec<u8> {
-    let streams: Vec<Value> = streams
-        .iter()
-        .map(|(id, class)| json!({"stream": id, "class": class, "oldest": 1, "next": 1}))
-        .collect();
+    let streams: Vec<Value> =
+        streams.iter().map(|(id, class)| json!({"stream": id, "class": class, "oldest": 1, "next": 1})).collect();
     let hello = json!({
         "boot": random_id(), "conn": random_id(), "capabilities": [], "directive_counter": 0, "streams": streams,
         "versions": {"agent": version, "runtime": "none", "firmware_abi": "none"},

@@ -11,9 +11,9 @@ use super::{Backend, STEPS, db};
 use crate::command::MAX_TTL_MS;
 use crate::ingest::{Outcome, Write};
 use crate::model::{
-    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, ConfigState, Cursor, Definition, Device, Group, HourUsage, Idempotency,
-    KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision, Rollout, RolloutId, RolloutMember, RolloutStep, Scope,
-    SecretHash, Snippet, StoredLog, StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
+    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, ConfigState, Cursor, Definition, Device, Group, HourUsage,
+    Idempotency, KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision, Rollout, RolloutId, RolloutMember,
+    RolloutStep, Scope, SecretHash, Snippet, StoredLog, StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
 };
 use crate::store::{
     CommandQuery, CommandRoom, EntrySize, NewDevice, OpenTotals, PageQuery, Result, ScanBounds, Store, StoreError, Submitted,
