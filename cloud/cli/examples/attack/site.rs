@@ -51,7 +51,9 @@ impl Site {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let log = File::create(folder.path().join("log")).expect("a log");
-        let mut command = Command::new(program());
+        // The usual limit of open files, which connections of strangers could use up.
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 1024; exec \"$0\" \"$@\""]).arg(program());
         command.args(["serve", "--json", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--webhook-allow", "127.0.0.0/8"]);
         command.arg("--data").arg(folder.path().join("cloud")).stdout(Stdio::piped()).stderr(log);
         let mut process = command.spawn().expect("the cloud starts");
