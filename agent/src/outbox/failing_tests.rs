@@ -20,7 +20,7 @@ struct Mount(std::path::PathBuf);
 
 impl Mount {
     fn tmpfs(at: &Path, size: &str) -> Option<Self> {
-        Self::mount(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(at), at)
+        Self::mounted(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(at), at)
     }
 
     fn ext4(image: &Path, at: &Path) -> Option<Self> {
@@ -31,10 +31,10 @@ impl Mount {
             assert!(std::env::var_os("CI").is_none(), "CI must be able to make an ext4");
             return None;
         }
-        Self::mount(Command::new("mount").args(["-o", "loop"]).arg(image).arg(at), at)
+        Self::mounted(Command::new("mount").args(["-o", "loop"]).arg(image).arg(at), at)
     }
 
-    fn mount(command: &mut Command, at: &Path) -> Option<Self> {
+    fn mounted(command: &mut Command, at: &Path) -> Option<Self> {
         if command.output().is_ok_and(|output| output.status.success()) {
             return Some(Self(at.to_owned()));
         }

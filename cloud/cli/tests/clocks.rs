@@ -89,9 +89,8 @@ impl World {
     }
 
     fn is_connected(&self) {
-        let (_, inspected) = self.device.api.get(&format!("/project/{}/inspect", self.device.api.project));
-        let devices = inspected["devices"].as_array().or_else(|| inspected["boards"].as_array()).cloned().unwrap_or_default();
-        assert!(devices.iter().any(|device| device.to_string().contains("\"connected\"")), "{inspected}");
+        let (_, props) = self.device.api.get(&format!("/project/{}/devices/props", self.device.api.project));
+        assert!(props.to_string().contains("\"connected\""), "{props}");
     }
 }
 

@@ -38,14 +38,13 @@ fn a_demo_needs_neither_a_proxy_nor_a_writable_tmp() {
     let project = format!("/project/{}", api.project);
     let (status, saved) = api.post(&format!("{project}/branches/main/revisions"), &json!({"message": "first"}));
     assert_eq!(status, 200, "{saved}");
-    let (_, groups) = api.get(&format!("{project}/deploymentgroups"));
-    let group = groups["deployment_groups"][0]["id"].as_str().expect("a group").to_owned();
+    let group = field("group_id");
     let (status, begun) = api.post(&format!("{project}/deploymentgroups/{group}/flashfw"), &json!({}));
     assert_eq!(status, 200, "{begun}");
     let rollout = begun["rollout"].as_str().expect("a rollout").to_owned();
     wait_for("the release to be committed", || {
         let (_, state) = api.get(&format!("{project}/rollouts/{rollout}"));
-        (state["status"] == "deployed").then_some(())
+        (state["rollout"]["status"] == "deployed").then_some(())
     });
     process.terminate();
 }
