@@ -6,7 +6,7 @@
 //! - [`Steady::deadline`], for how long something lasts: the time of the start plus what a monotonic clock has counted since. Steps
 //!   do not move it at all.
 //! - [`Steady::received`], for the order of what is received: never goes back while the cloud runs, and follows the system's clock
-//!   otherwise. See [`Receipts`] for steps that are too large to be believed at once.
+//!   otherwise. See `Receipts` for steps that are too large to be believed at once.
 //! - [`Steady::wall`], for telling others the date.
 //!
 //! A step while the cloud does not run cannot be told from the time that it did not run: then the system's clock is believed.
