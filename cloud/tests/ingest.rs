@@ -111,7 +111,7 @@ async fn a_bad_record_is_refused_and_its_neighbours_stay() {
     let deep = format!(r#"{{"message":{{"type":"userdefined","at_ms":1,"payload":{}1{}}}}}"#, "[".repeat(33), "]".repeat(33));
     device.up(encode_batch(setup.stream, 1, [message(1).as_bytes(), deep.as_bytes(), message(3).as_bytes()])).await;
     let Down::Refuse(refuse) = device.down().await else { panic!("the refusal comes before the ack") };
-    assert_eq!((refuse.seq, refuse.reason.as_str()), (2, "payload is nested deeper than 32"));
+    assert_eq!((refuse.seq, refuse.reason.as_str()), (2, "the payload nests 33 levels deep, the limit is 32"));
     device.acked(setup.stream, 3).await;
     let history = history(&setup.services, setup.scope).await;
     assert_eq!(numbers(&history, setup.stream), [1, 3]);
