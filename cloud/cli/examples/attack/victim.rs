@@ -125,7 +125,9 @@ fn ask(tenant: &Tenant, seen: &mpsc::Sender<Observation>) {
     let inspect = format!("{}/v1.0/project/{}/inspect", tenant.url, tenant.project);
     for url in [format!("{}/v1.0/ping", tenant.url), inspect].iter().cycle() {
         let began = Instant::now();
-        let answer = agent.get(url).header("Authorization", format!("Bearer {}", tenant.token)).call();
+        let get = || agent.get(url).header("Authorization", format!("Bearer {}", tenant.token)).call();
+        // A kept connection may be closed just as it is used again: clients repeat a safe request then (RFC 9112, 9.3.1).
+        let answer = get().or_else(|_| get());
         let status = answer.ok().map(|answer| answer.status().as_u16());
         if seen.send(Observation::Answer(began, status)).is_err() {
             return;

@@ -1,10 +1,13 @@
 //! MQTT and HTTP as an attacker speaks them: bytes on a socket, without the manners of a library.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+use tokio::runtime::Runtime;
 
 use crate::site::Tenant;
 
@@ -61,7 +64,7 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn login(tenant: &Tenant) -> Option<Self> {
-        let mut stream = TcpStream::connect(tenant.mqtt).ok()?;
+        let mut stream = from_elsewhere(tenant.mqtt).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
         stream.write_all(&connect(tenant.device.as_bytes(), &tenant.device, &tenant.secret)).ok()?;
         let mut answer = [0; 4];
@@ -114,9 +117,22 @@ pub(crate) fn random_id() -> String {
     iottly_protocol::StreamId::random().to_string()
 }
 
+/// Connects from an address other than the one of the tenant that is watched: clients behind one address share its limits.
+fn from_elsewhere(address: SocketAddr) -> io::Result<TcpStream> {
+    static RUNTIME: LazyLock<Runtime> =
+        LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime"));
+    let stream = RUNTIME.block_on(async {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from(([127, 0, 0, 2], 0)))?;
+        socket.connect(address).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
 /// A socket that is connected and says `bytes`.
 pub(crate) fn open(address: SocketAddr, bytes: &[u8]) -> Option<TcpStream> {
-    let mut stream = TcpStream::connect(address).ok()?;
+    let mut stream = from_elsewhere(address).ok()?;
     stream.set_write_timeout(Some(Duration::from_secs(2))).ok()?;
     if !bytes.is_empty() {
         stream.write_all(bytes).ok()?;
