@@ -280,8 +280,14 @@ impl Session {
         if !matches!(self.phase, Phase::Open { .. }) {
             return;
         }
-        let Some(track) = self.track(position.stream) else { return };
-        if track.is_held() || !track.holds(position.upto) {
+        let Some(track) = self.track(position.stream).filter(|track| !track.is_held()) else { return };
+        if position.upto >= track.info.next {
+            // The cloud knows of lost numbers that this device never gave: the device was put back to an older image.
+            let class = track.info.class;
+            self.remint(class, now_ms, effects);
+            return;
+        }
+        if !track.holds(position.upto) {
             return;
         }
         track.acked(position.upto, now_ms);

@@ -12,6 +12,8 @@ pub(super) struct Track {
     pub(super) info: StreamInfo,
     /// Highest number published on this connection or acknowledged.
     pub(super) sent: u64,
+    /// Highest number of this stream published since the agent started; 0 when none was.
+    published: u64,
     window: Window,
     /// The number from which a read is under way.
     pub(super) reading: Option<u64>,
@@ -39,7 +41,7 @@ struct Verify {
 impl Track {
     pub(super) fn new(info: StreamInfo) -> Self {
         let sent = info.oldest - 1;
-        Self { info, sent, window: Window::new(), reading: None, reminting: false, verify: None, retry_at_ms: None }
+        Self { info, sent, published: 0, window: Window::new(), reading: None, reminting: false, verify: None, retry_at_ms: None }
     }
 
     /// Goes over to a new stream. A read under way is still answered, for the old one.
@@ -75,16 +77,22 @@ impl Track {
         self.reminting || self.verify.is_some()
     }
 
-    /// Takes the page that was read for the comparison; none when it is not that page. Answers the position to acknowledge, or
+    /// Takes the page that was read for the comparison; none when it is not that page. Returns the position to acknowledge, or
     /// that the cloud has another record under this number.
+    ///
+    /// A record that is no longer here (dropped to keep the budget, or lost by the disk) cannot be compared. The cloud has
+    /// that record if this agent published the number, because a stream is compared before anything of it is published.
+    /// Otherwise the number may stand for a record that was given the same number before this device was put back to an
+    /// older image, and only a new stream tells the cloud of the loss.
     pub(super) fn compare(&mut self, page: &Page) -> Option<Result<u64, Another>> {
         let Verify { seq, hash, upto } =
             self.verify.filter(|verify| page.stream == self.info.stream && page.from == verify.seq)?;
         self.verify = None;
         match page.items.first() {
-            Some(Item::Record { seq: found, record }) if *found == seq && fingerprint(record) != Some(hash) => Some(Err(Another)),
-            // What the disk lost cannot be compared.
-            _ => Some(Ok(upto)),
+            Some(Item::Record { seq: found, record }) if *found == seq => {
+                Some(if fingerprint(record) == Some(hash) { Ok(upto) } else { Err(Another) })
+            }
+            _ => Some(if seq <= self.published { Ok(upto) } else { Err(Another) }),
         }
     }
 
@@ -134,6 +142,7 @@ impl Track {
                     let gap = Up::Gap(Gap { stream, from: *from, to: *to, reason: *reason }).encode();
                     self.window.sent(*to, gap.len(), now_ms);
                     self.sent = *to;
+                    self.published = self.published.max(*to);
                     effects.push(Effect::Publish(gap));
                 }
             }
@@ -148,6 +157,7 @@ impl Track {
         let (first, count) = (self.sent + 1, run.len() as u64);
         let bytes = encode_batch(self.info.stream, first, run.drain(..));
         self.sent += count;
+        self.published = self.published.max(self.sent);
         self.window.sent(self.sent, bytes.len(), now_ms);
         effects.push(Effect::Publish(bytes));
     }

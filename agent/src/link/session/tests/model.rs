@@ -64,11 +64,19 @@ enum Message {
     Down(Down),
 }
 
-/// What a number stands for on the device: the text of a record, or nothing any more.
+/// A number on the device: it holds the record with this text, or has dropped that record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Held {
     Text(u64),
-    Given,
+    Dropped(u64),
+}
+
+impl Held {
+    const fn text(self) -> u64 {
+        match self {
+            Self::Text(text) | Self::Dropped(text) => text,
+        }
+    }
 }
 
 /// What survives a restart of the device.
@@ -181,7 +189,7 @@ impl World {
         let from = from.max(info.oldest);
         let item = |(seq, held): (&u64, &Held)| match held {
             Held::Text(text) => Item::Record { seq: *seq, record: text_record(*text) },
-            Held::Given => Item::Hole { from: *seq, to: *seq, reason: GapReason::Budget },
+            Held::Dropped(_) => Item::Hole { from: *seq, to: *seq, reason: GapReason::Budget },
         };
         let items = if class == History { self.disk.held.range(from..).take(max).map(item).collect() } else { Vec::new() };
         Page { stream: info.stream, from, items }
@@ -193,10 +201,9 @@ impl World {
         let stream = *self.disk.streams[0].stream.as_bytes();
         let kept = self.disk.held.split_off(&(upto + 1));
         for (seq, held) in std::mem::replace(&mut self.disk.held, kept) {
-            let stored = self.database.texts.get(&(stream, seq)).map(|text| Held::Text(*text));
+            let stored = self.database.texts.get(&(stream, seq)).copied();
             let told = self.database.lost.contains(&(stream, seq));
-            let safe = stored == Some(held) || (held == Held::Given && stored.is_some());
-            assert!(told || safe, "number {seq}: the device forgets {held:?}, the cloud has {stored:?}");
+            assert!(told || stored == Some(held.text()), "number {seq}: the device forgets {held:?}, the cloud has {stored:?}");
             if let (true, Held::Text(text)) = (told, held) {
                 self.owed.remove(&text);
             }
@@ -321,9 +328,8 @@ impl World {
     fn give_up(&mut self, count: u64) {
         let oldest = self.disk.held.values_mut().take(usize::try_from(count).expect("small"));
         for held in oldest {
-            if let Held::Text(text) = std::mem::replace(held, Held::Given) {
-                self.owed.remove(&text);
-            }
+            *held = Held::Dropped(held.text());
+            self.owed.remove(&held.text());
         }
     }
 
@@ -359,10 +365,11 @@ impl World {
         }
     }
 
-    /// Good weather until the device has nothing left.
+    /// Good weather until the cloud has greeted the device and the device has nothing left.
     fn settle(&mut self) -> bool {
         for _ in 0..20_000 {
-            if self.disk.held.is_empty() && self.session.queued() == 0 {
+            let open = self.session.state() == LinkState::Online;
+            if open && self.disk.held.is_empty() && self.session.queued() == 0 {
                 return true;
             }
             self.commit();

@@ -71,11 +71,18 @@ fn without_an_acknowledgement_everything_is_sent_again() {
 }
 
 #[test]
-fn acknowledgements_of_what_was_never_given_are_ignored() {
+fn an_acknowledgement_of_a_number_that_was_never_given_starts_a_new_stream() {
     let mut session = session(1, 3);
     open(&mut session);
-    assert!(ack(&mut session, 3, 0).is_empty());
-    assert!(ack(&mut session, u64::MAX, 0).is_empty());
+    let effects = ack(&mut session, 3, 0);
+    assert!(matches!(effects[..], [Effect::Remint(History)]), "{effects:?}");
+    assert!(ack(&mut session, u64::MAX, 0).is_empty(), "a new stream is on its way");
+}
+
+#[test]
+fn an_acknowledgement_of_an_unknown_stream_is_ignored() {
+    let mut session = session(1, 3);
+    open(&mut session);
     let unknown = StreamPosition { stream: StreamId::random(), upto: 1 };
     assert!(session.handle(Event::Down(Down::Ack(unknown)), 0).is_empty());
 }
