@@ -1,7 +1,8 @@
-//! What durability costs: the queue beside bare sled databases with the same syncs, and a long backlog drained.
+//! What durability costs: the queue beside bare sled databases with the same syncs, and a long backlog
+//! drained.
 //!
-//! `cargo bench -p iottly-agent --bench queue -- [--backlog N] [--seconds S] [--dir DIR]`. Every group is synced to the disk
-//! before the next one starts, so the numbers depend on the disk: compare within one run.
+//! `cargo bench -p iottly-agent --bench queue -- [--backlog N] [--seconds S] [--dir DIR]`. Every group is
+//! synced to the disk before the next one starts, so the numbers depend on the disk: compare within one run.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -34,17 +35,33 @@ fn main() -> anyhow::Result<()> {
     for group in [1, 100, 1000] {
         let (mut bare, mut queue) = (Vec::new(), Vec::new());
         for round in 0..3 {
-            bare.push(bare_rate(&dir.path().join(format!("bare-{group}-{round}")), group, slice)?);
-            queue.push(queue_rate(&dir.path().join(format!("queue-{group}-{round}")), group, slice)?);
+            bare.push(bare_rate(
+                &dir.path().join(format!("bare-{group}-{round}")),
+                group,
+                slice,
+            )?);
+            queue.push(queue_rate(
+                &dir.path().join(format!("queue-{group}-{round}")),
+                group,
+                slice,
+            )?);
         }
         let (bare, queue) = (median(bare), median(queue));
-        writeln!(out, "group {group:4}: bare sled {bare:9.0}/s, queue {queue:9.0}/s, ratio {:.2}", queue / bare)?;
+        writeln!(
+            out,
+            "group {group:4}: bare sled {bare:9.0}/s, queue {queue:9.0}/s, ratio {:.2}",
+            queue / bare
+        )?;
     }
     Ok(())
 }
 
 fn options() -> anyhow::Result<Options> {
-    let mut options = Options { backlog: 1_000_000, seconds: 2, dir: None };
+    let mut options = Options {
+        backlog: 1_000_000,
+        seconds: 2,
+        dir: None,
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
@@ -71,13 +88,18 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates[rates.len() / 2]
 }
 
-/// Groups on bare databases: the same batches, checksums, flushes and syncs, without numbers, gaps, head and budget.
+/// Groups on bare databases: the same batches, checksums, flushes and syncs, without numbers, gaps, head and
+/// budget.
 fn bare_rate(dir: &Path, group: u64, slice: Duration) -> anyhow::Result<f64> {
     let began = Instant::now();
     let mut seq = 0;
     'databases: for number in 0.. {
         let path = dir.join(number.to_string());
-        let config = sled::Config::default().path(&path).cache_capacity(256 << 10).segment_size(128 << 10).flush_every_ms(None);
+        let config = sled::Config::default()
+            .path(&path)
+            .cache_capacity(256 << 10)
+            .segment_size(128 << 10)
+            .flush_every_ms(None);
         let db = config.open()?;
         let log = File::open(path.join("db"))?;
         for _ in 0..BARE_RECORDS.div_ceil(group) {
@@ -111,14 +133,20 @@ fn queue_rate(dir: &Path, group: u64, slice: Duration) -> anyhow::Result<f64> {
 }
 
 fn roomy() -> Policy {
-    Policy { disk_bytes: 16 << 30, ..Policy::default() }
+    Policy {
+        disk_bytes: 16 << 30,
+        ..Policy::default()
+    }
 }
 
 fn push(queue: &mut SledQueue, seq: &mut u64, group: u64) -> anyhow::Result<()> {
     let batch: Vec<_> = (0..group)
         .map(|_| {
             *seq += 1;
-            Pending { class: History, record: record(*seq) }
+            Pending {
+                class: History,
+                record: record(*seq),
+            }
         })
         .collect();
     Ok(queue.push_batch(&batch)?)
@@ -167,7 +195,10 @@ fn mib(bytes: u64) -> f64 {
 
 fn resident_bytes() -> anyhow::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("no VmRSS in /proc/self/status")?;
     Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
 }
 

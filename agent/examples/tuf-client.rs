@@ -43,7 +43,10 @@ fn arguments() -> anyhow::Result<Arguments> {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let metadata_dir = arguments.metadata_dir.as_deref().context("--metadata-dir is missing")?;
+    let metadata_dir = arguments
+        .metadata_dir
+        .as_deref()
+        .context("--metadata-dir is missing")?;
     let words: Vec<&str> = arguments.words.iter().map(String::as_str).collect();
     match words[..] {
         ["init", root] => init(metadata_dir, Path::new(root)),
@@ -59,19 +62,35 @@ fn init(metadata_dir: &Path, root: &Path) -> anyhow::Result<()> {
 }
 
 fn client(arguments: &Arguments, metadata_dir: &Path) -> anyhow::Result<Client<HttpRepository, TrustFolder>> {
-    let metadata_url = arguments.metadata_url.as_deref().context("--metadata-url is missing")?;
+    let metadata_url = arguments
+        .metadata_url
+        .as_deref()
+        .context("--metadata-url is missing")?;
     let targets_url = arguments.target_base_url.as_deref().unwrap_or(metadata_url);
     let repository = HttpRepository::new(metadata_url, targets_url);
     // The one reading of the clock: the whole update happens at this moment.
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .context("the clock is before 1970")?;
     let now = Instant::from_unix(now.as_secs());
     // Suites sign with P-256 as well; a device counts it only where its configuration says so.
-    Ok(Client::open(repository, TrustFolder::new(metadata_dir), now, Schemes::WITH_P256)?)
+    Ok(Client::open(
+        repository,
+        TrustFolder::new(metadata_dir),
+        now,
+        Schemes::WITH_P256,
+    )?)
 }
 
 fn download(arguments: &Arguments, metadata_dir: &Path) -> anyhow::Result<()> {
-    let folder = arguments.target_dir.as_deref().context("--target-dir is missing")?;
-    arguments.target_base_url.as_deref().context("--target-base-url is missing")?;
+    let folder = arguments
+        .target_dir
+        .as_deref()
+        .context("--target-dir is missing")?;
+    arguments
+        .target_base_url
+        .as_deref()
+        .context("--target-base-url is missing")?;
     if arguments.target_names.is_empty() {
         bail!("--target-name is missing");
     }

@@ -93,7 +93,8 @@ impl Agent {
     /// Starts an agent with a sandbox runtime of its own.
     ///
     /// # Errors
-    /// See [`AgentError`]. A broker that is not there or a firmware that does not run are no errors: the status shows them.
+    /// See [`AgentError`]. A broker that is not there or a firmware that does not run are no errors: the
+    /// status shows them.
     pub async fn start(config: AgentConfig) -> Result<AgentHandle, AgentError> {
         let runtime = Runtime::new()?;
         Self::start_with(config, &runtime).await
@@ -110,25 +111,45 @@ impl Agent {
             let _step = watchdog::step("opening the data folder");
             open(&opening)
         });
-        let Opened { data, outbox, outbox_thread, inbox, inputs, jobs } =
-            opened.await.map_err(|error| AgentError::System(io::Error::other(error)))??;
+        let Opened {
+            data,
+            outbox,
+            outbox_thread,
+            inbox,
+            inputs,
+            jobs,
+        } = opened
+            .await
+            .map_err(|error| AgentError::System(io::Error::other(error)))??;
 
         let status = StatusBoard::new();
         let (stop, stopped) = watch::channel(false);
         let (delivery_tx, deliveries) = mpsc::channel::<Delivery>(DELIVERIES);
         let (guest_tx, guest_rx) = mpsc::channel::<GuestEvent>(GUEST_EVENTS);
-        let ports = Ports { outbox: outbox.clone(), inbox: guest_tx, status: status.clone() };
+        let ports = Ports {
+            outbox: outbox.clone(),
+            inbox: guest_tx,
+            status: status.clone(),
+        };
         let (settings_tx, latest) = watch::channel(None);
         let keeper = Keeper::open(config.data_dir.join("settings.json"), outbox.clone(), latest);
         let guest = start_guest(&config, runtime, ports, keeper.settings(), jobs.clone(), inputs).await?;
         let update = start_update(&config, runtime, jobs, &outbox)?;
         // It ends with the link, which holds the other end.
         tokio::spawn(keeper.run());
-        let inputs = inbox::Inputs { deliveries, guest: guest_rx, stop: stopped.clone() };
+        let inputs = inbox::Inputs {
+            deliveries,
+            guest: guest_rx,
+            stop: stopped.clone(),
+        };
         let inbox = tokio::spawn(inbox.run(inputs));
 
-        let endpoint =
-            Endpoint { host: config.broker.host, port: config.broker.port, device: config.device_id, secret: config.secret };
+        let endpoint = Endpoint {
+            host: config.broker.host,
+            port: config.broker.port,
+            device: config.device_id,
+            secret: config.secret,
+        };
         let links = Links {
             outbox: outbox.clone(),
             inbox: delivery_tx,
@@ -143,7 +164,16 @@ impl Agent {
         Ok(AgentHandle {
             device: config.device_id,
             status: status.subscribe(),
-            parts: Some(Parts { data, outbox, outbox_thread, guest, update, stop, inbox, link }),
+            parts: Some(Parts {
+                data,
+                outbox,
+                outbox_thread,
+                guest,
+                update,
+                stop,
+                inbox,
+                link,
+            }),
         })
     }
 }
@@ -170,7 +200,16 @@ impl AgentHandle {
     /// Stops the firmware, says goodbye to the broker and closes the queue; takes a few seconds at most.
     pub async fn shutdown(mut self) {
         let Some(parts) = self.parts.take() else { return };
-        let Parts { data, outbox, outbox_thread, guest, update, stop, inbox, link } = parts;
+        let Parts {
+            data,
+            outbox,
+            outbox_thread,
+            guest,
+            update,
+            stop,
+            inbox,
+            link,
+        } = parts;
         let mut clean = true;
         outbox.leave();
         if let Some(update) = update {
@@ -221,8 +260,8 @@ fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
     // Thread names are cut after 15 bytes: the end of the id tells devices apart.
     let name = config.device_id.to_string();
     let name = &name[name.len() - 6..];
-    let (outbox, outbox_thread) =
-        Outbox::start(Box::new(queue), &format!("queue-{name}"), Arc::clone(&data)).map_err(AgentError::System)?;
+    let (outbox, outbox_thread) = Outbox::start(Box::new(queue), &format!("queue-{name}"), Arc::clone(&data))
+        .map_err(AgentError::System)?;
     let outbox = outbox.dated_by(BoardClock::open(data.join("clock")));
     let (jobs, inputs) = guest::channel();
     let inbox = inbox::Actor::open(&data.join("commands.journal"), outbox.clone(), jobs.clone())?;
@@ -241,21 +280,33 @@ fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
             tracing::warn!(%error, "an agent message was not taken by the queue");
         }
     }
-    Ok(Opened { data, outbox, outbox_thread, inbox, inputs, jobs })
+    Ok(Opened {
+        data,
+        outbox,
+        outbox_thread,
+        inbox,
+        inputs,
+        jobs,
+    })
 }
 
 fn describe(note: &OpenNote) -> (&'static str, String) {
     match note {
         OpenNote::Quarantined { moved_to, reason } => {
             let name = moved_to.file_name().unwrap_or_default().to_string_lossy();
-            ("queue damaged", format!("a part of the message queue could not be read ({reason}); it is kept as {name}"))
+            (
+                "queue damaged",
+                format!("a part of the message queue could not be read ({reason}); it is kept as {name}"),
+            )
         }
-        OpenNote::Lost { class, count } => {
-            ("queue damaged", format!("the last {count} records of the {class:?} stream are not on the disk any more"))
-        }
-        OpenNote::HeadLost => {
-            ("queue damaged", "the queue's head could not be read; numbers were skipped so that none is used twice".to_owned())
-        }
+        OpenNote::Lost { class, count } => (
+            "queue damaged",
+            format!("the last {count} records of the {class:?} stream are not on the disk any more"),
+        ),
+        OpenNote::HeadLost => (
+            "queue damaged",
+            "the queue's head could not be read; numbers were skipped so that none is used twice".to_owned(),
+        ),
     }
 }
 
@@ -276,18 +327,38 @@ async fn start_guest(
         return Ok(None);
     }
     let cache = open_cache(config)?;
-    let board = config.board.map(|BoardKind::Virtual| Arc::new(VirtualBoard::standard()) as Arc<dyn Board>);
-    let (device, state) = (config.device_id.to_string(), config.data_dir.join("firmware.state"));
+    let board = config
+        .board
+        .map(|BoardKind::Virtual| Arc::new(VirtualBoard::standard()) as Arc<dyn Board>);
+    let (device, state) = (
+        config.device_id.to_string(),
+        config.data_dir.join("firmware.state"),
+    );
     let (runtime, grants) = (runtime.clone(), config.grants.clone());
     let budget = WriteBudget::new(config.queue.firmware_bytes_per_day);
-    let source = FirmwareSource { wasm, cache, runtime, device, board, grants, settings, state, budget };
+    let source = FirmwareSource {
+        wasm,
+        cache,
+        runtime,
+        device,
+        board,
+        grants,
+        settings,
+        state,
+        budget,
+    };
     let name = config.device_id.to_string();
     let name = format!("guest-{}", &name[name.len() - 6..]);
-    Guest::start(source, ports, jobs, inputs, &name).map(Some).map_err(AgentError::System)
+    Guest::start(source, ports, jobs, inputs, &name)
+        .map(Some)
+        .map_err(AgentError::System)
 }
 
 fn open_cache(config: &AgentConfig) -> Result<Cache, AgentError> {
-    let compiler = CompilerProgram { path: config.compiler.program.clone(), args: config.compiler.args.clone() };
+    let compiler = CompilerProgram {
+        path: config.compiler.program.clone(),
+        args: config.compiler.args.clone(),
+    };
     let dir = config.cache_dir();
     Cache::open(&dir, compiler.clone()).or_else(|error| {
         // One of its own can be made anew; the start does not fail for it.
@@ -306,7 +377,9 @@ fn start_update(
     jobs: guest::Jobs,
     outbox: &Outbox,
 ) -> Result<Option<UpdateThread>, AgentError> {
-    let Some(updates) = config.updates.clone() else { return Ok(None) };
+    let Some(updates) = config.updates.clone() else {
+        return Ok(None);
+    };
     let name = config.device_id.to_string();
     let name = format!("update-{}", &name[name.len() - 6..]);
     let parts = UpdateParts {
@@ -319,9 +392,14 @@ fn start_update(
         runtime: runtime.clone(),
         jobs,
         outbox: outbox.clone(),
-        clock: outbox.clock().cloned().expect("the agent's queue is dated by the board's clock"),
+        clock: outbox
+            .clock()
+            .cloned()
+            .expect("the agent's queue is dated by the board's clock"),
     };
-    UpdateThread::start(parts, &name).map(Some).map_err(AgentError::System)
+    UpdateThread::start(parts, &name)
+        .map(Some)
+        .map_err(AgentError::System)
 }
 
 fn versions() -> Versions {

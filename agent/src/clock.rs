@@ -11,7 +11,9 @@ pub(crate) struct Monotonic {
 
 impl Monotonic {
     pub(crate) fn start() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 
     /// Time since the start.
@@ -27,7 +29,9 @@ impl Monotonic {
 
 /// The board's idea of the date, unix milliseconds; wrong until something has set it.
 pub(crate) fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Writes unix milliseconds as `2026-01-31 23:59:59` in UTC.
@@ -46,10 +50,12 @@ pub(crate) fn utc_text(unix_ms: u64) -> String {
     format!("{calendar_year:04}-{calendar_month:02}-{date:02} {hour:02}:{minute:02}:{second:02}")
 }
 
-/// A moment that can be compared across restarts of the agent, as long as the system was not restarted in between.
+/// A moment that can be compared across restarts of the agent, as long as the system was not restarted in
+/// between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SystemBoot {
-    /// The kernel's id of this start of the system; a random text where there is none, which equals no earlier one.
+    /// The kernel's id of this start of the system; a random text where there is none, which equals no
+    /// earlier one.
     pub(crate) id: String,
     /// How long the system was up when this was read, milliseconds.
     uptime_ms: u64,
@@ -59,10 +65,15 @@ impl SystemBoot {
     /// Reads the kernel's boot id and the time since boot.
     pub(crate) fn read() -> Self {
         let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned());
-        let uptime = fs::read_to_string("/proc/uptime").ok().and_then(|text| parse_uptime(&text));
+        let uptime = fs::read_to_string("/proc/uptime")
+            .ok()
+            .and_then(|text| parse_uptime(&text));
         match (id, uptime) {
             (Ok(id), Some(uptime_ms)) if !id.is_empty() => Self { id, uptime_ms },
-            _ => Self { id: iottly_protocol::BootId::random().to_string(), uptime_ms: 0 },
+            _ => Self {
+                id: iottly_protocol::BootId::random().to_string(),
+                uptime_ms: 0,
+            },
         }
     }
 

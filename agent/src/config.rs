@@ -32,10 +32,12 @@ pub struct AgentConfig {
     /// The component to run; without it the agent only holds the connection.
     #[serde(default)]
     pub firmware: Option<PathBuf>,
-    /// Where the device keeps its queue and journals; one agent at a time. In a file, the default is the file's folder.
+    /// Where the device keeps its queue and journals; one agent at a time. In a file, the default is the
+    /// file's folder.
     #[serde(default)]
     pub data_dir: PathBuf,
-    /// Where compiled firmware is kept, may be shared by several agents. The default is `cache` in the data folder.
+    /// Where compiled firmware is kept, may be shared by several agents. The default is `cache` in the data
+    /// folder.
     #[serde(default)]
     pub cache_dir: Option<PathBuf>,
     /// The program that compiles firmware. The default is `iottly-compile` beside this program.
@@ -77,8 +79,12 @@ pub struct Compiler {
 impl Default for Compiler {
     fn default() -> Self {
         let name = "iottly-compile";
-        let program = std::env::current_exe().map_or_else(|_| PathBuf::from(name), |this| this.with_file_name(name));
-        Self { program, args: Vec::new() }
+        let program =
+            std::env::current_exe().map_or_else(|_| PathBuf::from(name), |this| this.with_file_name(name));
+        Self {
+            program,
+            args: Vec::new(),
+        }
     }
 }
 
@@ -110,7 +116,11 @@ impl Default for QueueConfig {
 impl QueueConfig {
     pub(crate) fn policy(self) -> Policy {
         let ttl_ms = (self.ttl_seconds > 0).then(|| self.ttl_seconds.saturating_mul(1000));
-        Policy { disk_bytes: self.disk_bytes, when_full: self.when_full, ttl_ms }
+        Policy {
+            disk_bytes: self.disk_bytes,
+            when_full: self.when_full,
+            ttl_ms,
+        }
     }
 }
 
@@ -158,11 +168,18 @@ impl TryFrom<String> for BrokerAddress {
             None if host.contains(':') => return Err(malformed()),
             None => host,
         };
-        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(malformed)?;
+        let port = port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(malformed)?;
         if host.is_empty() {
             return Err(malformed());
         }
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
     }
 }
 
@@ -194,7 +211,8 @@ impl AgentConfig {
     /// When the file cannot be read, has unknown keys, or a value is malformed; the error names file and key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = || path.display().to_string();
-        let bytes = read_file(path, MAX_FILE_BYTES).map_err(|reason| ConfigError::Read { path: name(), reason })?;
+        let bytes =
+            read_file(path, MAX_FILE_BYTES).map_err(|reason| ConfigError::Read { path: name(), reason })?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned());
         let config = text.and_then(|text| Self::parse(&text, folder));
@@ -222,13 +240,18 @@ impl AgentConfig {
     /// Where compiled firmware is kept.
     #[must_use]
     pub fn cache_dir(&self) -> PathBuf {
-        self.cache_dir.clone().unwrap_or_else(|| self.data_dir.join("cache"))
+        self.cache_dir
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("cache"))
     }
 }
 
 /// serde's own form of an `OsString` is a list of bytes, which nobody writes into a file.
 fn texts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
-    Ok(Vec::<String>::deserialize(deserializer)?.into_iter().map(OsString::from).collect())
+    Ok(Vec::<String>::deserialize(deserializer)?
+        .into_iter()
+        .map(OsString::from)
+        .collect())
 }
 
 #[cfg(test)]
@@ -249,11 +272,26 @@ args = ["--quiet"]
     #[test]
     fn a_file_is_read_with_paths_from_its_folder() {
         let config = AgentConfig::parse(GOOD, Path::new("/etc/iottly")).expect("valid");
-        assert_eq!(config.firmware.as_deref(), Some(Path::new("/etc/iottly/echo.wasm")));
+        assert_eq!(
+            config.firmware.as_deref(),
+            Some(Path::new("/etc/iottly/echo.wasm"))
+        );
         assert_eq!(config.data_dir, Path::new("/etc/iottly/"));
         assert_eq!(config.cache_dir(), Path::new("/etc/iottly/cache"));
-        assert_eq!(config.compiler, Compiler { program: "iottly-compile".into(), args: vec!["--quiet".into()] });
-        assert_eq!(config.broker, BrokerAddress { host: "localhost".into(), port: 1883 });
+        assert_eq!(
+            config.compiler,
+            Compiler {
+                program: "iottly-compile".into(),
+                args: vec!["--quiet".into()]
+            }
+        );
+        assert_eq!(
+            config.broker,
+            BrokerAddress {
+                host: "localhost".into(),
+                port: 1883
+            }
+        );
         assert_eq!(config.queue, QueueConfig::default());
     }
 
@@ -269,10 +307,22 @@ args = ["--quiet"]
     #[test]
     fn errors_name_the_key() {
         for (from, to, word) in [
-            ("secret =", "sekret =", "line 3: unknown key, expected one of `device_id`, `secret`"),
-            ("[compiler]", "[queue]\nhistory = 1\n[compiler]", "line 8: unknown key"),
+            (
+                "secret =",
+                "sekret =",
+                "line 3: unknown key, expected one of `device_id`, `secret`",
+            ),
+            (
+                "[compiler]",
+                "[queue]\nhistory = 1\n[compiler]",
+                "line 8: unknown key",
+            ),
             ("a2792ce8", "A2792ce8", "line 2: `device_id`: device id … is not"),
-            ("[compiler]", "[grants]\ntelemetry = []\n[compiler]", "is no interface of a board"),
+            (
+                "[compiler]",
+                "[grants]\ntelemetry = []\n[compiler]",
+                "is no interface of a board",
+            ),
             ("localhost:1883", "localhost", "host:port"),
             ("localhost:1883", "::1:1883", "host:port"),
             ("localhost:1883", "localhost:0", "host:port"),
@@ -287,13 +337,21 @@ args = ["--quiet"]
     fn the_compiler_lies_beside_this_program_unless_named() {
         let text = GOOD.split("[compiler]").next().expect("a first part");
         let config = AgentConfig::parse(text, Path::new("/etc/iottly")).expect("valid");
-        let beside = std::env::current_exe().expect("a file").with_file_name("iottly-compile");
+        let beside = std::env::current_exe()
+            .expect("a file")
+            .with_file_name("iottly-compile");
         assert_eq!(config.compiler.program, beside);
     }
 
     #[test]
     fn ipv6_addresses_stand_in_brackets() {
         let address = BrokerAddress::try_from("[::1]:1883".to_owned()).expect("valid");
-        assert_eq!(address, BrokerAddress { host: "::1".into(), port: 1883 });
+        assert_eq!(
+            address,
+            BrokerAddress {
+                host: "::1".into(),
+                port: 1883
+            }
+        );
     }
 }

@@ -35,8 +35,15 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Creates the folder when there is none, closes it to others, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
-        let fail = |at: &Path, reason| DataDirError::Io { path: at.display().to_string(), reason };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| fail(path, e))?;
+        let fail = |at: &Path, reason| DataDirError::Io {
+            path: at.display().to_string(),
+            reason,
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|e| fail(path, e))?;
         odd::close(path, &fs::metadata(path).map_err(|e| fail(path, e))?, 0o700);
         let at = path.join("lock");
         // Nobody holds a lock on what is no file.
@@ -44,9 +51,18 @@ impl DataDir {
             put_aside(&at).map_err(|e| fail(&at, e))?;
         }
         let mut options = OpenOptions::new();
-        let lock = options.create(true).truncate(false).write(true).mode(0o600).open(&at).map_err(|e| fail(&at, e))?;
+        let lock = options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&at)
+            .map_err(|e| fail(&at, e))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse(path.display().to_string())),
             Err(errno) => Err(fail(&at, errno.into())),
         }
@@ -59,8 +75,16 @@ impl DataDir {
     /// Marks the run as begun; answers whether the run before was ended by [`DataDir::end_run`].
     pub(crate) fn begin_run(&self) -> Result<bool, DataDirError> {
         let clean = !self.marker().exists();
-        let write = || -> io::Result<()> { replace(&self.marker(), b"an agent is running, or was not stopped cleanly\n") };
-        write().map_err(|reason| DataDirError::Io { path: self.marker().display().to_string(), reason })?;
+        let write = || -> io::Result<()> {
+            replace(
+                &self.marker(),
+                b"an agent is running, or was not stopped cleanly\n",
+            )
+        };
+        write().map_err(|reason| DataDirError::Io {
+            path: self.marker().display().to_string(),
+            reason,
+        })?;
         Ok(clean)
     }
 
@@ -97,14 +121,21 @@ mod tests {
         fs::create_dir_all(path.join("lock")).expect("folder");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
         let data = DataDir::open(&path).expect("open");
-        assert_eq!(fs::metadata(&path).expect("folder").permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&path).expect("folder").permissions().mode() & 0o777,
+            0o700
+        );
         assert!(path.join("lock.odd").is_dir() && path.join("lock").is_file());
         drop(data);
         let shared = dir.path().join("shared");
         fs::create_dir(&shared).expect("folder");
         fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).expect("mode");
         DataDir::open(&shared).expect("open");
-        assert_eq!(fs::metadata(&shared).expect("folder").permissions().mode() & 0o7777, 0o1777, "everybody's stays everybody's");
+        assert_eq!(
+            fs::metadata(&shared).expect("folder").permissions().mode() & 0o7777,
+            0o1777,
+            "everybody's stays everybody's"
+        );
     }
 
     #[test]

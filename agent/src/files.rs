@@ -15,7 +15,10 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        "it is no regular file",
+    ))
 }
 
 /// Reads a regular file of at most `max` bytes.
@@ -23,7 +26,10 @@ pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {max} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is larger than {max} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -44,7 +50,11 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Creates an empty file, in the place of whatever has its name.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     remove(path)?;
-    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
 }
 
 /// Gives what is in the way another name, `NAME.foreign`, in the place of what had that name before.
@@ -80,7 +90,10 @@ pub(crate) mod tests {
 
     /// Makes a named pipe: opening it the plain way waits for somebody else.
     pub(crate) fn pipe(path: &Path) {
-        let made = std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo");
+        let made = std::process::Command::new("mkfifo")
+            .arg(path)
+            .status()
+            .expect("mkfifo");
         assert!(made.success());
     }
 
@@ -90,7 +103,9 @@ pub(crate) mod tests {
         let path = |name| dir.path().join(name);
         pipe(&path("pipe"));
         fs::create_dir(path("folder")).expect("folder");
-        File::create(path("large")).and_then(|file| file.set_len(50 << 30)).expect("sparse");
+        File::create(path("large"))
+            .and_then(|file| file.set_len(50 << 30))
+            .expect("sparse");
         for name in ["pipe", "folder", "large", "missing"] {
             assert!(read(&path(name), 1000).is_err(), "{name}");
         }
@@ -108,7 +123,9 @@ pub(crate) mod tests {
             for name in [place.clone(), place.with_extension("new")] {
                 match kind {
                     "pipe" => pipe(&name),
-                    "folder" => fs::create_dir(&name).and_then(|()| fs::write(name.join("x"), "x")).expect("folder"),
+                    "folder" => fs::create_dir(&name)
+                        .and_then(|()| fs::write(name.join("x"), "x"))
+                        .expect("folder"),
                     "link" => std::os::unix::fs::symlink("/dev/full", &name).expect("link"),
                     _ => fs::write(&name, "old").expect("file"),
                 }

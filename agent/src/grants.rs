@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use iottly_sandbox::Interface;
 use serde::Deserialize;
 
-/// The device's policy: which labels of its board firmware may have, whatever its manifest asks for. An interface that is
-/// not named grants nothing.
+/// The device's policy: which labels of its board firmware may have, whatever its manifest asks for. An
+/// interface that is not named grants nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, BTreeSet<String>>")]
 pub struct Grants(BTreeMap<Interface, BTreeSet<String>>);
@@ -13,7 +13,9 @@ impl Grants {
     /// Whether firmware may have this label.
     #[must_use]
     pub fn allow(&self, interface: Interface, label: &str) -> bool {
-        self.0.get(&interface).is_some_and(|labels| labels.contains(label))
+        self.0
+            .get(&interface)
+            .is_some_and(|labels| labels.contains(label))
     }
 }
 
@@ -23,9 +25,15 @@ impl TryFrom<BTreeMap<String, BTreeSet<String>>> for Grants {
     fn try_from(lists: BTreeMap<String, BTreeSet<String>>) -> Result<Self, String> {
         let hardware = |(name, labels): (String, BTreeSet<String>)| {
             let interface = Interface::from_name(&name).filter(|interface| interface.is_hardware());
-            interface.map(|interface| (interface, labels)).ok_or_else(|| format!("{name:?} is no interface of a board"))
+            interface
+                .map(|interface| (interface, labels))
+                .ok_or_else(|| format!("{name:?} is no interface of a board"))
         };
-        lists.into_iter().map(hardware).collect::<Result<_, _>>().map(Self)
+        lists
+            .into_iter()
+            .map(hardware)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The board daemon: runs firmware in a sandbox, keeps what it says in a durable queue and delivers it to the cloud.
+//! The board daemon: runs firmware in a sandbox, keeps what it says in a durable queue and delivers it to the
+//! cloud.
 //!
 //! ```text
 //! firmware ── guest ──▶ outbox (disk) ──▶ link ──▶ broker ──▶ cloud
@@ -6,8 +7,9 @@
 //!                └── inbox (journal) ◀──────┘ commands
 //! ```
 //!
-//! Decisions are state machines without I/O or clock (`link::session`, `inbox::machine`, `guest::restart`); actors around them
-//! perform what they decide. A message leaves the queue only when the cloud says that it is stored.
+//! Decisions are state machines without I/O or clock (`link::session`, `inbox::machine`, `guest::restart`);
+//! actors around them perform what they decide. A message leaves the queue only when the cloud says that it
+//! is stored.
 
 mod agent;
 mod clock;

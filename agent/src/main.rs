@@ -61,7 +61,11 @@ fn main() -> ExitCode {
         }
     };
     let done = match command {
-        Command::Run { config, data, compiler } => run(config, data, compiler),
+        Command::Run {
+            config,
+            data,
+            compiler,
+        } => run(config, data, compiler),
         Command::Queue { data, json } => match queue_report::report(&data, json) {
             Ok(Some(report)) => print(&report),
             Ok(None) => {
@@ -89,7 +93,9 @@ fn main() -> ExitCode {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")
+    io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write to stdout")
 }
 
 fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
@@ -130,13 +136,22 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
     }
     let config = config.or_else(|| data.as_ref().map(|dir| dir.join("agent.toml")));
     let config = config.context("run needs --config FILE or --data DIR")?;
-    Ok(Command::Run { config, data, compiler })
+    Ok(Command::Run {
+        config,
+        data,
+        compiler,
+    })
 }
 
 fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("IOTTLY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // A log that cannot be written (a full disk) would be told on standard error too, and panic there, in the middle of an update.
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false).init();
+    // A log that cannot be written (a full disk) would be told on standard error too, and panic there, in the
+    // middle of an update.
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .log_internal_errors(false)
+        .init();
     iottly_sandbox::raise_descriptor_limit();
     let mut config = AgentConfig::read(&path)?;
     if let Some(data) = data {
@@ -145,11 +160,16 @@ fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyho
     if let Some(compiler) = compiler {
         config.compiler.program = compiler;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let done = runtime.block_on(async {
-        // A limit on the size of files is an error of the write that meets it, and not the end of the agent. The handler stays.
+        // A limit on the size of files is an error of the write that meets it, and not the end of the agent.
+        // The handler stays.
         let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let agent = tokio::select! {
             agent = Agent::start(config) => agent?,
             _ = terminate.recv() => return Ok(()),

@@ -1,5 +1,5 @@
-//! Oddities that may lie in the data folder under the agent's names: a pipe, a folder, a file of fifty gigabytes. It is
-//! put aside before anything opens it, so that it stops neither the start nor a later write.
+//! Oddities that may lie in the data folder under the agent's names: a pipe, a folder, a file of fifty
+//! gigabytes. It is put aside before anything opens it, so that it stops neither the start nor a later write.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,8 @@ enum Kind {
     Folder,
 }
 
-/// Largest journal of commands that is read, bytes: 256 commands that wait, and what has not been written anew yet.
+/// Largest journal of commands that is read, bytes: 256 commands that wait, and what has not been written
+/// anew yet.
 const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 /// Largest of the small files, bytes; whoever reads one has a limit of its own below this.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -101,7 +102,9 @@ mod tests {
                     "folder" => fs::create_dir_all(path.join("inside")).expect("folder"),
                     "file" => fs::write(&path, "x").expect("file"),
                     // Sparse: it takes no room.
-                    _ => fs::File::create(&path).and_then(|file| file.set_len(50 << 30)).expect("file"),
+                    _ => fs::File::create(&path)
+                        .and_then(|file| file.set_len(50 << 30))
+                        .expect("file"),
                 }
                 let right = matches!((kind, odd), (Kind::File(_), "file") | (Kind::Folder, "folder"));
                 assert_eq!(tidy(dir.path()).len(), usize::from(!right), "{name} as {odd}");
@@ -118,6 +121,9 @@ mod tests {
         fs::write(&path, "{}").expect("file");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("mode");
         assert!(tidy(dir.path()).is_empty());
-        assert_eq!(fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).expect("file").permissions().mode() & 0o777,
+            0o600
+        );
     }
 }

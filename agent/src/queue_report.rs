@@ -8,25 +8,46 @@ use iottly_agent::outbox::{QueueSummary, summarise};
 
 /// Describes the queue in a device's data folder; none when there is none. The agent may be running.
 pub(crate) fn report(data: &Path, json: bool) -> anyhow::Result<Option<String>> {
-    let Some(summary) = summarise(&data.join("queue"))? else { return Ok(None) };
+    let Some(summary) = summarise(&data.join("queue"))? else {
+        return Ok(None);
+    };
     if json {
-        return Ok(Some(serde_json::to_string(&summary).context("cannot encode the report")? + "\n"));
+        return Ok(Some(
+            serde_json::to_string(&summary).context("cannot encode the report")? + "\n",
+        ));
     }
     text(&summary).context("cannot format the report").map(Some)
 }
 
 fn text(summary: &QueueSummary) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
-    writeln!(out, "on disk: {} bytes, kept aside as unreadable: {}", summary.disk_bytes, summary.quarantined)?;
+    writeln!(
+        out,
+        "on disk: {} bytes, kept aside as unreadable: {}",
+        summary.disk_bytes, summary.quarantined
+    )?;
     for stream in &summary.streams {
         let class = format!("{:?}", stream.class).to_lowercase();
         writeln!(
             out,
             "{class} {}: {} waiting ({}..{}), {} bytes in {} segments, {} dead letters",
-            stream.stream, stream.depth, stream.oldest, stream.next, stream.disk_bytes, stream.segments, stream.dead_letters
+            stream.stream,
+            stream.depth,
+            stream.oldest,
+            stream.next,
+            stream.disk_bytes,
+            stream.segments,
+            stream.dead_letters
         )?;
         for gap in &stream.gaps {
-            writeln!(out, "  gap {}..={}: {} lost, {}", gap.from, gap.to, gap.count, gap.reason.as_str())?;
+            writeln!(
+                out,
+                "  gap {}..={}: {} lost, {}",
+                gap.from,
+                gap.to,
+                gap.count,
+                gap.reason.as_str()
+            )?;
         }
     }
     Ok(out)

@@ -1,4 +1,5 @@
-//! The settings that people keep in the cloud for this device: received over the link, kept on disk, read by the firmware.
+//! The settings that people keep in the cloud for this device: received over the link, kept on disk, read by
+//! the firmware.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,8 +23,8 @@ use crate::watchdog;
 const MAX_FILE_BYTES: u64 = limits::MAX_CONFIG_BYTES as u64 + 1024;
 /// Pause between attempts while the file cannot be written.
 const RETRY: Duration = Duration::from_secs(5);
-/// Least time between two settings that are taken: each costs writes to the disk, and the cloud decides how many come. Of those
-/// that come in between the latest counts.
+/// Least time between two settings that are taken: each costs writes to the disk, and the cloud decides how
+/// many come. Of those that come in between the latest counts.
 const TAKE_EVERY: Duration = Duration::from_secs(1);
 
 /// What the firmware reads; one for all threads.
@@ -39,7 +40,12 @@ struct Known {
 impl Settings {
     /// The JSON text of one setting.
     pub(crate) fn value(&self, key: &str) -> Option<String> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values.get(key).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values
+            .get(key)
+            .cloned()
     }
 
     /// The version of all of them; none before the first came.
@@ -62,7 +68,8 @@ impl Settings {
     }
 }
 
-/// The task that keeps what the cloud says: on disk first, then where the firmware reads it, then the cloud hears of it.
+/// The task that keeps what the cloud says: on disk first, then where the firmware reads it, then the cloud
+/// hears of it.
 pub(crate) struct Keeper {
     path: PathBuf,
     settings: Settings,
@@ -71,14 +78,22 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Opens the file. One that cannot be read counts as none: the cloud sends them again after the next welcome.
+    /// Opens the file. One that cannot be read counts as none: the cloud sends them again after the next
+    /// welcome.
     pub(crate) fn open(path: PathBuf, outbox: Outbox, latest: watch::Receiver<Option<DeviceConfig>>) -> Self {
         let settings = Settings::default();
         match read(&path) {
             Ok(known) => settings.set(known.unwrap_or_default()),
-            Err(error) => tracing::warn!(settings.path = %path.display(), %error, "the settings wait for the cloud"),
+            Err(error) => {
+                tracing::warn!(settings.path = %path.display(), %error, "the settings wait for the cloud")
+            }
         }
-        Self { path, settings, outbox, latest }
+        Self {
+            path,
+            settings,
+            outbox,
+            latest,
+        }
     }
 
     /// Where the firmware reads.
@@ -89,7 +104,9 @@ impl Keeper {
     /// Runs until the link is gone.
     pub(crate) async fn run(mut self) {
         while self.latest.changed().await.is_ok() {
-            let Some(config) = self.latest.borrow_and_update().clone() else { continue };
+            let Some(config) = self.latest.borrow_and_update().clone() else {
+                continue;
+            };
             if self.take(config).await {
                 sleep(TAKE_EVERY).await;
             }
@@ -119,7 +136,8 @@ impl Keeper {
             return false;
         }
         let version = config.version;
-        // The same values under another version are no reason to write the file; after a restart the cloud sends them again.
+        // The same values under another version are no reason to write the file; after a restart the cloud
+        // sends them again.
         let same = self.settings.has(&known.values);
         while !same && let Err(error) = self.write(config.clone()).await {
             static FAILED: LogLimit = LogLimit::new();
@@ -134,11 +152,19 @@ impl Keeper {
             }
         }
         self.settings.set(known);
-        let record = Record::Report(Report::Config(ConfigReport { version, at_ms: self.outbox.now_ms() })).encode();
+        let record = Record::Report(Report::Config(ConfigReport {
+            version,
+            at_ms: self.outbox.now_ms(),
+        }))
+        .encode();
         if let Err(error) = self.outbox.try_offer(StreamClass::Control, record) {
             static NOT_TAKEN: LogLimit = LogLimit::new();
             if let Some(more) = NOT_TAKEN.pass() {
-                tracing::warn!(error = cut(&error.to_string()), more, "a report was not taken by the queue; leaving it out");
+                tracing::warn!(
+                    error = cut(&error.to_string()),
+                    more,
+                    "a report was not taken by the queue; leaving it out"
+                );
             }
         }
         true
@@ -169,8 +195,14 @@ fn known(config: &DeviceConfig) -> io::Result<Known> {
         )));
     }
     let values: BTreeMap<String, Box<RawValue>> = serde_json::from_str(config.values.get())?;
-    let values = values.into_iter().map(|(key, value)| (key, value.get().to_owned())).collect();
-    Ok(Known { version: Some(config.version), values })
+    let values = values
+        .into_iter()
+        .map(|(key, value)| (key, value.get().to_owned()))
+        .collect();
+    Ok(Known {
+        version: Some(config.version),
+        values,
+    })
 }
 
 fn read(path: &Path) -> io::Result<Option<Known>> {
@@ -183,7 +215,10 @@ fn read(path: &Path) -> io::Result<Option<Known>> {
 }
 
 fn write(path: &Path, config: &DeviceConfig) -> io::Result<()> {
-    let stored = Stored { version: config.version, values: config.values.clone() };
+    let stored = Stored {
+        version: config.version,
+        values: config.values.clone(),
+    };
     files::replace(path, &serde_json::to_vec(&stored)?)
 }
 
@@ -195,7 +230,10 @@ mod tests {
     use crate::outbox::{Queue, SledQueue};
 
     fn config(version: u64, values: &str) -> DeviceConfig {
-        DeviceConfig { version, values: RawValue::from_string(values.to_owned()).expect("json") }
+        DeviceConfig {
+            version,
+            values: RawValue::from_string(values.to_owned()).expect("json"),
+        }
     }
 
     #[test]
@@ -221,7 +259,11 @@ mod tests {
             fs::write(&path, &whole[..cut]).expect("cut");
             assert!(read(&path).is_err(), "{cut}");
         }
-        fs::write(&path, vec![b'x'; usize::try_from(MAX_FILE_BYTES).expect("small") + 1]).expect("large");
+        fs::write(
+            &path,
+            vec![b'x'; usize::try_from(MAX_FILE_BYTES).expect("small") + 1],
+        )
+        .expect("large");
         assert!(read(&path).is_err());
     }
 
@@ -246,7 +288,9 @@ mod tests {
 
     /// The bytes that this process has sent to the disk for a file are not known, but its modification is.
     fn stamp(path: &Path) -> std::time::SystemTime {
-        fs::metadata(path).and_then(|meta| meta.modified()).expect("written")
+        fs::metadata(path)
+            .and_then(|meta| meta.modified())
+            .expect("written")
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -268,7 +312,11 @@ mod tests {
             }
         }
         while settings.version() != Some(20_000) {
-            assert!(began.elapsed() < Duration::from_secs(60), "{:?}", settings.version());
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "{:?}",
+                settings.version()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let written = stamp(&path);
@@ -291,6 +339,9 @@ mod tests {
         thread.join().expect("ended");
         let (queue, _) = SledQueue::open(&dir.path().join("queue")).expect("queue");
         let reports = queue.stream(StreamClass::Control).next - control;
-        assert!((2..=seconds).contains(&reports), "{reports} reports in {seconds} s");
+        assert!(
+            (2..=seconds).contains(&reports),
+            "{reports} reports in {seconds} s"
+        );
     }
 }

@@ -42,8 +42,15 @@ pub(crate) struct StatusBoard {
 
 impl StatusBoard {
     pub(crate) fn new() -> Self {
-        let status = AgentStatus { link: LinkState::Offline, firmware: FirmwareStatus::Absent, queued: 0, refused: 0 };
-        Self { status: Arc::new(watch::Sender::new(status)) }
+        let status = AgentStatus {
+            link: LinkState::Offline,
+            firmware: FirmwareStatus::Absent,
+            queued: 0,
+            refused: 0,
+        };
+        Self {
+            status: Arc::new(watch::Sender::new(status)),
+        }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<AgentStatus> {
@@ -51,7 +58,12 @@ impl StatusBoard {
     }
 
     pub(crate) fn link(&self, link: LinkState, queued: u64, refused: u64) {
-        self.change(|status| AgentStatus { link, queued, refused, ..status });
+        self.change(|status| AgentStatus {
+            link,
+            queued,
+            refused,
+            ..status
+        });
     }
 
     pub(crate) fn firmware(&self, firmware: FirmwareStatus) {

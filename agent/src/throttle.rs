@@ -1,4 +1,5 @@
-//! Bounds of the local log: a line whose text or rate somebody else decides is cut, and comes once in ten seconds.
+//! Bounds of the local log: a line whose text or rate somebody else decides is cut, and comes once in ten
+//! seconds.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -20,7 +21,10 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     const fn new() -> Self {
-        Self { open_at_ms: 0, suppressed: 0 }
+        Self {
+            open_at_ms: 0,
+            suppressed: 0,
+        }
     }
 
     /// Says whether a message may pass, and how many did not since the last that could.
@@ -34,7 +38,8 @@ impl Throttle {
     }
 }
 
-/// The limit of one kind of line in the local log; each kind has one of its own, for all agents of the process.
+/// The limit of one kind of line in the local log; each kind has one of its own, for all agents of the
+/// process.
 #[derive(Debug)]
 pub(crate) struct LogLimit(Mutex<Throttle>);
 
@@ -43,10 +48,14 @@ impl LogLimit {
         Self(Mutex::new(Throttle::new()))
     }
 
-    /// Returns how many lines of this kind were left out since the last one; none when this one is to be left out.
+    /// Returns how many lines of this kind were left out since the last one; none when this one is to be left
+    /// out.
     pub(crate) fn pass(&self) -> Option<u64> {
         static CLOCK: LazyLock<Monotonic> = LazyLock::new(Monotonic::start);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pass(CLOCK.now_ms())
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pass(CLOCK.now_ms())
     }
 }
 

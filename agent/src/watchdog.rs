@@ -1,7 +1,8 @@
 //! A vital thread that hangs is noticed and ends the process, for the init system to start it again.
 //!
-//! Each step that may hang, such as a write to a dying disk, is announced by a guard. One thread counts how long each guard has
-//! been there. It counts its own rounds and not the clock: a process that is stopped and continued did not hang.
+//! Each step that may hang, such as a write to a dying disk, is announced by a guard. One thread counts how
+//! long each guard has been there. It counts its own rounds and not the clock: a process that is stopped and
+//! continued did not hang.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -18,7 +19,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Exit code of a process that the watchdog has ended.
 pub const HUNG_EXIT: i32 = 75;
 
-static STEPS: Mutex<Steps> = Mutex::new(Steps { last: 0, open: BTreeMap::new() });
+static STEPS: Mutex<Steps> = Mutex::new(Steps {
+    last: 0,
+    open: BTreeMap::new(),
+});
 
 /// The steps that are under way; at most one for each thread that announces any.
 #[derive(Debug)]
@@ -45,7 +49,10 @@ impl Steps {
         for open in self.open.values_mut() {
             open.rounds += 1;
         }
-        self.open.values().find(|open| open.rounds > LIMIT_ROUNDS).map(|open| open.what)
+        self.open
+            .values()
+            .find(|open| open.rounds > LIMIT_ROUNDS)
+            .map(|open| open.what)
     }
 }
 
@@ -79,14 +86,23 @@ pub(crate) fn start() -> io::Result<()> {
                 end(what);
             }
         };
-        thread::Builder::new().name("watchdog".to_owned()).stack_size(128 << 10).spawn(watch)?;
+        thread::Builder::new()
+            .name("watchdog".to_owned())
+            .stack_size(128 << 10)
+            .spawn(watch)?;
     }
     Ok(())
 }
 
 /// Ends the process, because something in it hangs and cannot be ended by itself.
 pub(crate) fn end(what: &'static str) -> ! {
-    let words = move || tracing::error!(step = what, exit = HUNG_EXIT, "a part of the agent hangs; ending the process");
+    let words = move || {
+        tracing::error!(
+            step = what,
+            exit = HUNG_EXIT,
+            "a part of the agent hangs; ending the process"
+        )
+    };
     if let Ok(told) = thread::Builder::new().spawn(words) {
         let until = Instant::now() + LAST_WORDS;
         while !told.is_finished() && Instant::now() < until {
@@ -102,7 +118,10 @@ mod tests {
 
     #[test]
     fn only_a_step_that_stays_a_minute_hangs() {
-        let mut steps = Steps { last: 0, open: BTreeMap::new() };
+        let mut steps = Steps {
+            last: 0,
+            open: BTreeMap::new(),
+        };
         for _ in 0..10 {
             let short = steps.begin("short");
             for _ in 0..LIMIT_ROUNDS {

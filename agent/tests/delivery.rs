@@ -1,4 +1,5 @@
-//! The agent against a real broker: what was queued arrives exactly once and in order, whatever happens to the connection.
+//! The agent against a real broker: what was queued arrives exactly once and in order, whatever happens to
+//! the connection.
 
 mod peer;
 
@@ -9,21 +10,30 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use iottly_agent::outbox::{Outbox, OutboxError, WhenFull};
 use iottly_agent::{
-    Agent, AgentConfig, AgentError, AgentHandle, BrokerAddress, Compiler, DataDirError, LinkState, QueueConfig, Secret,
+    Agent, AgentConfig, AgentError, AgentHandle, BrokerAddress, Compiler, DataDirError, LinkState,
+    QueueConfig, Secret,
 };
 use iottly_protocol::StreamClass::{Control, History};
-use iottly_protocol::{CommandId, CommandState, DeviceId, GapReason, Level, LogLine, Message, MessageKind, Record};
+use iottly_protocol::{
+    CommandId, CommandState, DeviceId, GapReason, Level, LogLine, Message, MessageKind, Record,
+};
 use peer::{Broker, PATIENCE, Peer, Proxy, Store};
 
 fn config(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentConfig {
     AgentConfig {
         device_id: device,
         secret: Secret::new("a secret"),
-        broker: BrokerAddress { host: broker.ip().to_string(), port: broker.port() },
+        broker: BrokerAddress {
+            host: broker.ip().to_string(),
+            port: broker.port(),
+        },
         firmware: None,
         data_dir: dir.to_owned(),
         cache_dir: None,
-        compiler: Compiler { program: "iottly-compile".into(), args: Vec::new() },
+        compiler: Compiler {
+            program: "iottly-compile".into(),
+            args: Vec::new(),
+        },
         board: None,
         grants: None,
         queue: QueueConfig::default(),
@@ -35,7 +45,9 @@ fn config(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentConfig {
 async fn start(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentHandle {
     for _ in 0..600 {
         match Agent::start(config(dir, device, broker)).await {
-            Err(AgentError::DataDir(DataDirError::InUse(_))) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(AgentError::DataDir(DataDirError::InUse(_))) => {
+                tokio::time::sleep(Duration::from_millis(50)).await
+            }
             started => return started.expect("the agent starts"),
         }
     }
@@ -45,7 +57,10 @@ async fn start(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentHandle 
 async fn link(agent: &AgentHandle, wanted: impl Fn(LinkState) -> bool) {
     let mut status = agent.status();
     let wait = status.wait_for(|status| wanted(status.link));
-    tokio::time::timeout(PATIENCE, wait).await.expect("in time").expect("the agent lives");
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("in time")
+        .expect("the agent lives");
 }
 
 async fn online(agent: &AgentHandle) {
@@ -54,8 +69,14 @@ async fn online(agent: &AgentHandle) {
 
 fn message(n: u64) -> Vec<u8> {
     let payload = serde_json::value::RawValue::from_string(format!("{{\"n\":{n}}}")).expect("json");
-    Record::Message(Message { kind: MessageKind::UserDefined, at_ms: n, at_error_ms: None, channel: None, payload: &payload })
-        .encode()
+    Record::Message(Message {
+        kind: MessageKind::UserDefined,
+        at_ms: n,
+        at_error_ms: None,
+        channel: None,
+        payload: &payload,
+    })
+    .encode()
 }
 
 fn push(outbox: &Outbox, range: std::ops::RangeInclusive<u64>) {
@@ -69,7 +90,11 @@ fn expected(last: u64) -> Vec<String> {
 }
 
 fn new() -> (tempfile::TempDir, DeviceId, Arc<Mutex<Store>>) {
-    (tempfile::tempdir().expect("dir"), DeviceId::random(), Arc::default())
+    (
+        tempfile::tempdir().expect("dir"),
+        DeviceId::random(),
+        Arc::default(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +112,9 @@ async fn messages_arrive_once_and_in_order_through_cuts_and_a_broker_restart() {
             online(&agent).await;
         }
         let outbox = outbox.clone();
-        tokio::task::spawn_blocking(move || push(&outbox, part * 50 + 1..=(part + 1) * 50)).await.expect("pushed");
+        tokio::task::spawn_blocking(move || push(&outbox, part * 50 + 1..=(part + 1) * 50))
+            .await
+            .expect("pushed");
         if part % 10 == 0 {
             proxy.cut();
             link(&agent, |state| state != LinkState::Online).await;
@@ -96,12 +123,15 @@ async fn messages_arrive_once_and_in_order_through_cuts_and_a_broker_restart() {
     // The broker and everything in it goes away, and comes back somewhere else.
     drop(peer);
     broker.stop().await;
-    tokio::task::spawn_blocking(move || push(&outbox, LAST / 2 + 1..=LAST)).await.expect("pushed");
+    tokio::task::spawn_blocking(move || push(&outbox, LAST / 2 + 1..=LAST))
+        .await
+        .expect("pushed");
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
     proxy.retarget(broker.address);
     proxy.cut();
-    peer.until("all messages", |store| store.of(History).len() as u64 >= LAST).await;
+    peer.until("all messages", |store| store.of(History).len() as u64 >= LAST)
+        .await;
     peer.with(|store| {
         assert_eq!(store.conflicts, 0);
         assert!(store.hellos.len() > 3, "the cuts had no effect");
@@ -128,11 +158,18 @@ async fn unsent_messages_survive_a_restart_and_keep_their_stream() {
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
     proxy.retarget(broker.address);
-    peer.until("all messages", |store| store.of(History).len() >= 200).await;
+    peer.until("all messages", |store| store.of(History).len() >= 200)
+        .await;
     peer.with(|store| {
         assert_eq!(store.conflicts, 0);
-        assert_eq!(store.classes.values().filter(|class| **class == History).count(), 1);
-        assert!(store.payloads() == expected(200), "a clean stop adds no message of the agent's own");
+        assert_eq!(
+            store.classes.values().filter(|class| **class == History).count(),
+            1
+        );
+        assert!(
+            store.payloads() == expected(200),
+            "a clean stop adds no message of the agent's own"
+        );
     });
     agent.shutdown().await;
 }
@@ -151,11 +188,16 @@ async fn an_unclean_stop_loses_nothing_durable_and_is_told() {
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
     proxy.retarget(broker.address);
-    peer.until("two messages", |store| store.of(History).len() >= 2).await;
+    peer.until("two messages", |store| store.of(History).len() >= 2)
+        .await;
     peer.with(|store| {
         assert_eq!(store.payloads()[0], expected(1)[0]);
         let messages = store.of(History);
-        assert!(messages[1].contains("iottlyagent") && messages[1].contains("unclean stop"), "{}", messages[1]);
+        assert!(
+            messages[1].contains("iottlyagent") && messages[1].contains("unclean stop"),
+            "{}",
+            messages[1]
+        );
     });
     agent.shutdown().await;
 }
@@ -172,9 +214,11 @@ async fn presence_is_retained_and_a_clean_stop_says_goodbye() {
     peer.until("offline", |store| store.online == Some(false)).await;
 
     let agent = start(dir.path(), device, broker.address).await;
-    peer.until("online again", |store| store.online == Some(true)).await;
+    peer.until("online again", |store| store.online == Some(true))
+        .await;
     drop(agent);
-    peer.until("the last will", |store| store.online == Some(false)).await;
+    peer.until("the last will", |store| store.online == Some(false))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,9 +242,17 @@ async fn a_command_without_firmware_fails_once_however_often_it_is_sent() {
     online(&agent).await;
     peer.command(first, "echo");
     peer.command(second, "echo");
-    peer.until("the second result", |store| store.results().iter().any(|result| result.id == second)).await;
+    peer.until("the second result", |store| {
+        store.results().iter().any(|result| result.id == second)
+    })
+    .await;
     let results = peer.with(|store| store.results());
-    let of = |id| results.iter().filter(|result| result.id == id).collect::<Vec<_>>();
+    let of = |id| {
+        results
+            .iter()
+            .filter(|result| result.id == id)
+            .collect::<Vec<_>>()
+    };
     assert_eq!((of(first).len(), of(second).len()), (1, 1), "{results:?}");
     assert_eq!(of(first)[0].state, CommandState::Failed);
     assert_eq!(of(first)[0].detail.as_deref(), Some("no firmware is configured"));
@@ -219,9 +271,13 @@ async fn a_restored_device_continues_in_a_new_stream() {
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
     proxy.retarget(broker.address);
-    peer.until("three messages", |store| store.of(History).len() >= 3).await;
+    peer.until("three messages", |store| store.of(History).len() >= 3)
+        .await;
     peer.with(|store| {
-        assert!(!store.records.contains_key(&old), "the old stream is not written to");
+        assert!(
+            !store.records.contains_key(&old),
+            "the old stream is not written to"
+        );
         assert!(store.payloads() == expected(3));
     });
     agent.shutdown().await;
@@ -235,14 +291,24 @@ async fn a_refused_record_does_not_stop_the_stream() {
     let mut peer = Peer::start(broker.address, device, store).await;
     let agent = start(dir.path(), device, broker.address).await;
     push(&agent.outbox().expect("running"), 1..=4);
-    peer.until("four messages", |store| store.of(History).len() >= 4).await;
+    peer.until("four messages", |store| store.of(History).len() >= 4)
+        .await;
     let mut status = agent.status();
     let settled = status.wait_for(|status| status.queued == 0 && status.refused >= 1);
-    tokio::time::timeout(PATIENCE, settled).await.expect("in time").expect("the agent lives");
+    tokio::time::timeout(PATIENCE, settled)
+        .await
+        .expect("in time")
+        .expect("the agent lives");
     agent.shutdown().await;
     let (queue, _) = iottly_agent::outbox::SledQueue::open(&dir.path().join("queue")).expect("open");
     let letters = iottly_agent::outbox::Queue::dead_letters(&queue).expect("read");
-    assert_eq!(letters.iter().map(|letter| (letter.class, letter.seq)).collect::<Vec<_>>(), [(History, 2)]);
+    assert_eq!(
+        letters
+            .iter()
+            .map(|letter| (letter.class, letter.seq))
+            .collect::<Vec<_>>(),
+        [(History, 2)]
+    );
     assert_eq!(letters[0].reason, "not wanted");
 }
 
@@ -250,8 +316,14 @@ async fn a_refused_record_does_not_stop_the_stream() {
 fn large(n: u64) -> Vec<u8> {
     let text = format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(20_000));
     let payload = serde_json::value::RawValue::from_string(text).expect("json");
-    Record::Message(Message { kind: MessageKind::UserDefined, at_ms: n, at_error_ms: None, channel: None, payload: &payload })
-        .encode()
+    Record::Message(Message {
+        kind: MessageKind::UserDefined,
+        at_ms: n,
+        at_error_ms: None,
+        channel: None,
+        payload: &payload,
+    })
+    .encode()
 }
 
 /// Offers a message until it is taken or refused for another reason than a short wait.
@@ -269,7 +341,12 @@ async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowl
     let (dir, device, store) = new();
     let proxy = Proxy::start(None).await;
     let mut small = config(dir.path(), device, proxy.address);
-    small.queue = QueueConfig { disk_bytes: 4 << 20, when_full: WhenFull::RefuseNew, ttl_seconds: 0, ..QueueConfig::default() };
+    small.queue = QueueConfig {
+        disk_bytes: 4 << 20,
+        when_full: WhenFull::RefuseNew,
+        ttl_seconds: 0,
+        ..QueueConfig::default()
+    };
     let agent = Agent::start(small).await.expect("start");
     let outbox = agent.outbox().expect("running");
     let mut taken = 0;
@@ -281,18 +358,31 @@ async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowl
         assert!(taken < 1000, "the budget has no effect");
     };
     assert!(error.contains("queue is full"), "{error}");
-    let line = LogLine { level: Level::Info, text: "a line".to_owned(), at_ms: 0 };
-    outbox.offer(Control, Record::Log(line).encode()).expect("control records have room of their own");
+    let line = LogLine {
+        level: Level::Info,
+        text: "a line".to_owned(),
+        at_ms: 0,
+    };
+    outbox
+        .offer(Control, Record::Log(line).encode())
+        .expect("control records have room of their own");
 
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
     proxy.retarget(broker.address);
-    peer.until("all taken messages", |store| store.of(History).len() as u64 >= taken).await;
+    peer.until("all taken messages", |store| {
+        store.of(History).len() as u64 >= taken
+    })
+    .await;
     let mut streams = outbox.streams();
     let emptied = streams.wait_for(|streams| streams[0].oldest == streams[0].next);
-    tokio::time::timeout(PATIENCE, emptied).await.expect("in time").expect("the agent lives");
+    tokio::time::timeout(PATIENCE, emptied)
+        .await
+        .expect("in time")
+        .expect("the agent lives");
     offer(&outbox, &large(taken + 1)).expect("there is room again");
-    peer.until("the next message", |store| store.of(History).len() as u64 > taken).await;
+    peer.until("the next message", |store| store.of(History).len() as u64 > taken)
+        .await;
     peer.with(|store| assert!(store.gaps.is_empty() && store.of(History).len() as u64 == taken + 1));
     agent.shutdown().await;
 }
@@ -303,7 +393,10 @@ async fn what_the_budget_drops_arrives_as_a_gap() {
     let (dir, device, store) = new();
     let proxy = Proxy::start(None).await;
     let mut small = config(dir.path(), device, proxy.address);
-    small.queue = QueueConfig { disk_bytes: 4 << 20, ..QueueConfig::default() };
+    small.queue = QueueConfig {
+        disk_bytes: 4 << 20,
+        ..QueueConfig::default()
+    };
     let agent = Agent::start(small).await.expect("start");
     let outbox = agent.outbox().expect("running");
     let filling = outbox.clone();
@@ -311,17 +404,28 @@ async fn what_the_budget_drops_arrives_as_a_gap() {
     tokio::task::spawn_blocking(fill).await.expect("filled");
     let mut streams = outbox.streams();
     let committed = streams.wait_for(|streams| streams[0].next == LAST + 1);
-    tokio::time::timeout(PATIENCE, committed).await.expect("in time").expect("the agent lives");
+    tokio::time::timeout(PATIENCE, committed)
+        .await
+        .expect("in time")
+        .expect("the agent lives");
 
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
     proxy.retarget(broker.address);
     let emptied = streams.wait_for(|streams| streams[0].oldest == streams[0].next);
-    tokio::time::timeout(PATIENCE, emptied).await.expect("in time").expect("the agent lives");
-    peer.until("the last message", |store| store.of(History).iter().any(|text| text.contains("\"n\":400,"))).await;
+    tokio::time::timeout(PATIENCE, emptied)
+        .await
+        .expect("in time")
+        .expect("the agent lives");
+    peer.until("the last message", |store| {
+        store.of(History).iter().any(|text| text.contains("\"n\":400,"))
+    })
+    .await;
     peer.with(|store| {
         let (stream, gaps) = store.gaps.iter().next().expect("a gap");
-        let [(1, to, GapReason::Budget)] = gaps[..] else { panic!("{gaps:?}") };
+        let [(1, to, GapReason::Budget)] = gaps[..] else {
+            panic!("{gaps:?}")
+        };
         let kept: Vec<u64> = store.records[stream].keys().copied().collect();
         assert_eq!(kept, (to + 1..=LAST).collect::<Vec<_>>());
     });
@@ -333,7 +437,11 @@ async fn two_agents_cannot_share_a_folder() {
     let (dir, device, _) = new();
     let proxy = Proxy::start(None).await;
     let agent = start(dir.path(), device, proxy.address).await;
-    let error = Agent::start(config(dir.path(), device, proxy.address)).await.err().expect("refused").to_string();
+    let error = Agent::start(config(dir.path(), device, proxy.address))
+        .await
+        .err()
+        .expect("refused")
+        .to_string();
     assert!(error.contains("in use by another agent"), "{error}");
     agent.shutdown().await;
 }
@@ -344,7 +452,12 @@ async fn what_was_queued_before_the_date_was_known_is_dated_by_the_cloud() {
     let (dir, device, store) = new();
     // Seen from the cloud, this machine's clock is ten years slow.
     store.lock().expect("lock").ahead_ms = YEARS_10_MS;
-    let now_ms = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let now_ms = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_millis() as u64
+    };
     let proxy = Proxy::start(None).await;
     let agent = start(dir.path(), device, proxy.address).await;
     let began_ms = now_ms();
@@ -357,14 +470,20 @@ async fn what_was_queued_before_the_date_was_known_is_dated_by_the_cloud() {
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
     proxy.retarget(broker.address);
-    peer.until("four messages", |store| store.of(History).len() >= 4).await;
+    peer.until("four messages", |store| store.of(History).len() >= 4)
+        .await;
     peer.with(|store| {
         for (n, text) in (1..).zip(store.of(History)) {
-            let Record::Message(message) = serde_json::from_str(text).expect("a record") else { panic!("{text}") };
+            let Record::Message(message) = serde_json::from_str(text).expect("a record") else {
+                panic!("{text}")
+            };
             let error_ms = message.at_error_ms.expect("it was dated later");
             let end_ms = if n <= 3 { pushed_ms } else { now_ms() };
             let (from, to) = (began_ms + YEARS_10_MS, end_ms + YEARS_10_MS);
-            assert!((from - error_ms..=to + error_ms).contains(&message.at_ms), "{text}: not in {from}..={to}");
+            assert!(
+                (from - error_ms..=to + error_ms).contains(&message.at_ms),
+                "{text}: not in {from}..={to}"
+            );
         }
     });
     agent.shutdown().await;

@@ -1,4 +1,5 @@
-//! A cloud, or somebody in its place, that floods a device: its log, its disk and its queue stay what they are.
+//! A cloud, or somebody in its place, that floods a device: its log, its disk and its queue stay what they
+//! are.
 
 mod peer;
 mod process;
@@ -27,15 +28,25 @@ struct Scene {
 
 /// A device with a backlog, welcomed by a cloud that acknowledges nothing.
 async fn scene() -> Scene {
-    let (dir, device, store) = (tempfile::tempdir().expect("dir"), DeviceId::random(), Arc::<Mutex<Store>>::default());
+    let (dir, device, store) = (
+        tempfile::tempdir().expect("dir"),
+        DeviceId::random(),
+        Arc::<Mutex<Store>>::default(),
+    );
     store.lock().expect("lock").silent = true;
     let data = dir.path().join("data");
     fill(&data, BACKLOG);
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
     let agent = Process::start(dir.path(), &data, device, broker.address);
-    peer.until("the backlog", |store| store.of(History).len() as u64 >= BACKLOG).await;
-    Scene { _dir: dir, _broker: broker, peer, agent }
+    peer.until("the backlog", |store| store.of(History).len() as u64 >= BACKLOG)
+        .await;
+    Scene {
+        _dir: dir,
+        _broker: broker,
+        peer,
+        agent,
+    }
 }
 
 impl Scene {
@@ -53,8 +64,15 @@ impl Scene {
     async fn worked_through(&mut self) {
         let (id, began) = (CommandId::random(), Instant::now());
         // A broker may leave out what a client does not take fast enough.
-        while !self.peer.with(|store| store.results().iter().any(|result| result.id == id)) {
-            assert!(began.elapsed() < PATIENCE, "the device does not answer: {}", self.agent.log());
+        while !self
+            .peer
+            .with(|store| store.results().iter().any(|result| result.id == id))
+        {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "the device does not answer: {}",
+                self.agent.log()
+            );
             self.peer.command(id, "echo");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -65,9 +83,15 @@ impl Scene {
         self.agent.terminate();
         let status = self.agent.ended(Duration::from_secs(20)).await;
         let log = self.agent.log();
-        assert!(status.success() && !log.contains("did not stop in time"), "{status}: {log}");
+        assert!(
+            status.success() && !log.contains("did not stop in time"),
+            "{status}: {log}"
+        );
         assert!(log.len() < LOG_BYTES, "{} bytes of log", log.len());
-        assert!(log.lines().all(|line| line.len() < 1000), "a foreign text is not cut");
+        assert!(
+            log.lines().all(|line| line.len() < 1000),
+            "a foreign text is not cut"
+        );
     }
 }
 
@@ -75,13 +99,40 @@ impl Scene {
 async fn odd_messages_refusals_and_directives_fill_neither_log_nor_disk() {
     let mut scene = scene().await;
     let before = scene.agent.written();
-    scene.flood(4_000, |n| format!("{{\"v\":1,\"{}\":{n}}}", "odd".repeat(30)).into_bytes()).await;
-    let stream = scene.peer.with(|store| *store.classes.iter().find(|(_, class)| **class == History).expect("a stream").0);
-    let refuse = |n: u64, reason: String| Down::Refuse(Refuse { stream, seq: 1 + n % BACKLOG, reason }).encode();
+    scene
+        .flood(4_000, |n| {
+            format!("{{\"v\":1,\"{}\":{n}}}", "odd".repeat(30)).into_bytes()
+        })
+        .await;
+    let stream = scene.peer.with(|store| {
+        *store
+            .classes
+            .iter()
+            .find(|(_, class)| **class == History)
+            .expect("a stream")
+            .0
+    });
+    let refuse = |n: u64, reason: String| {
+        Down::Refuse(Refuse {
+            stream,
+            seq: 1 + n % BACKLOG,
+            reason,
+        })
+        .encode()
+    };
     scene.flood(100, |n| refuse(n, "r".repeat(100_000))).await;
-    scene.flood(8_000, |n| refuse(n, format!("reason {n} {}", "r".repeat(200)))).await;
+    scene
+        .flood(8_000, |n| refuse(n, format!("reason {n} {}", "r".repeat(200))))
+        .await;
     let document = |n: u64| RawValue::from_string(format!("{{\"n\":{n}}}")).expect("json");
-    scene.flood(4_000, |n| Down::Directive(SignedDirective { document: document(n) }).encode()).await;
+    scene
+        .flood(4_000, |n| {
+            Down::Directive(SignedDirective {
+                document: document(n),
+            })
+            .encode()
+        })
+        .await;
     scene.worked_through().await;
     let written = scene.agent.written() - before;
     assert!(written < DISK_BYTES, "{written} bytes were written");
@@ -97,7 +148,10 @@ async fn settings_are_written_once_a_second_at_most() {
     // Spread over some seconds, so that a disk could keep up with writing each of them.
     for n in 0..3_000u64 {
         let values = RawValue::from_string(format!("{{\"n\":{n},\"text\":\"{text}\"}}")).expect("json");
-        scene.peer.send(&Down::Config(DeviceConfig { version: n + 1, values }));
+        scene.peer.send(&Down::Config(DeviceConfig {
+            version: n + 1,
+            values,
+        }));
         if n % 10 == 9 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -106,11 +160,17 @@ async fn settings_are_written_once_a_second_at_most() {
     scene
         .peer
         .until("the report of the latest settings", |store| {
-            store.of(iottly_protocol::StreamClass::Control).iter().any(|text| text.contains("\"version\":3000"))
+            store
+                .of(iottly_protocol::StreamClass::Control)
+                .iter()
+                .any(|text| text.contains("\"version\":3000"))
         })
         .await;
     let (written, seconds) = (scene.agent.written() - before, began.elapsed().as_secs() + 2);
-    assert!(written < seconds * (512 << 10), "{written} bytes were written in {seconds} s");
+    assert!(
+        written < seconds * (512 << 10),
+        "{written} bytes were written in {seconds} s"
+    );
     scene.stop().await;
 }
 
@@ -124,12 +184,22 @@ async fn a_cloud_that_is_always_ahead_gets_one_new_stream_and_long_pauses() {
     });
     // The next hello comes with a new connection.
     scene.peer.unwelcome().await;
-    scene.peer.until("a new stream", |store| store.hellos.len() >= hellos + 2).await;
+    scene
+        .peer
+        .until("a new stream", |store| store.hellos.len() >= hellos + 2)
+        .await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     scene.peer.with(|store| {
-        assert!(store.hellos.len() - hellos < 30, "{} hellos", store.hellos.len() - hellos);
-        let streams: std::collections::BTreeSet<_> =
-            store.hellos.iter().flat_map(|hello| hello.streams.iter().map(|info| info.stream.to_string())).collect();
+        assert!(
+            store.hellos.len() - hellos < 30,
+            "{} hellos",
+            store.hellos.len() - hellos
+        );
+        let streams: std::collections::BTreeSet<_> = store
+            .hellos
+            .iter()
+            .flat_map(|hello| hello.streams.iter().map(|info| info.stream.to_string()))
+            .collect();
         assert!(streams.len() <= 4, "{} streams", streams.len());
         (store.beyond, store.silent) = (false, false);
     });
@@ -138,8 +208,16 @@ async fn a_cloud_that_is_always_ahead_gets_one_new_stream_and_long_pauses() {
     let payload = format!("{{\"n\":{BACKLOG}}}");
     let arrived = |store: &Store| {
         let newest = store.hellos.last().expect("hellos").streams[0].stream;
-        store.records.get(&newest).is_some_and(|records| records.values().any(|text| text.contains(&payload)))
+        store
+            .records
+            .get(&newest)
+            .is_some_and(|records| records.values().any(|text| text.contains(&payload)))
     };
-    tokio::time::timeout(2 * PATIENCE, scene.peer.until("the backlog in the new stream", arrived)).await.expect("in time");
+    tokio::time::timeout(
+        2 * PATIENCE,
+        scene.peer.until("the backlog in the new stream", arrived),
+    )
+    .await
+    .expect("in time");
     scene.stop().await;
 }

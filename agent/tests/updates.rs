@@ -1,6 +1,8 @@
-//! Updates of a real agent from a signed repository: clocks that are wrong, repositories that drip, files that are damaged or odd.
+//! Updates of a real agent from a signed repository: clocks that are wrong, repositories that drip, files
+//! that are damaged or odd.
 //!
-//! The sandbox compiles firmware in a child process. This program is that child as well, so it has its own `main`.
+//! The sandbox compiles firmware in a child process. This program is that child as well, so it has its own
+//! `main`.
 
 mod component;
 mod peer;
@@ -13,7 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use component::{FINE, SEND, firmware};
-use iottly_agent::{Agent, AgentConfig, AgentHandle, BrokerAddress, Compiler, QueueConfig, Secret, UpdateConfig};
+use iottly_agent::{
+    Agent, AgentConfig, AgentHandle, BrokerAddress, Compiler, QueueConfig, Secret, UpdateConfig,
+};
 use iottly_protocol::StreamClass::{Control, History};
 use iottly_protocol::{DeviceId, Down, Record, Report, SignedDirective, UpdateReport};
 use iottly_update::{Journal, Memory, SystemDisk};
@@ -85,7 +89,13 @@ impl Rig {
         let peer = Peer::start(broker.address, device, Arc::default()).await;
         peer.with(|store| store.ahead_ms = ahead_s.wrapping_mul(1000) as u64);
         std::fs::write(dir.path().join("factory.wasm"), firmware(FINE, FINE)).expect("factory");
-        Self { dir, releases, device, broker, peer }
+        Self {
+            dir,
+            releases,
+            device,
+            broker,
+            peer,
+        }
     }
 
     fn data(&self) -> PathBuf {
@@ -101,11 +111,17 @@ impl Rig {
         let agent = Agent::start(AgentConfig {
             device_id: self.device,
             secret: Secret::new("a secret"),
-            broker: BrokerAddress { host: broker.ip().to_string(), port: broker.port() },
+            broker: BrokerAddress {
+                host: broker.ip().to_string(),
+                port: broker.port(),
+            },
             firmware: Some(self.dir.path().join("factory.wasm")),
             data_dir: self.data(),
             cache_dir: None,
-            compiler: Compiler { program, args: vec![COMPILE.into()] },
+            compiler: Compiler {
+                program,
+                args: vec![COMPILE.into()],
+            },
             board: None,
             grants: None,
             queue: QueueConfig::default(),
@@ -127,13 +143,18 @@ impl Rig {
     /// Waits until the device has told of a state, with a reason if one is given.
     async fn told(&mut self, state: &str, reason: Option<&str>) {
         let is = |report: &UpdateReport| {
-            report.state.as_str() == state && reason.is_none_or(|wanted| report.reason.is_some_and(|why| why.as_str() == wanted))
+            report.state.as_str() == state
+                && reason.is_none_or(|wanted| report.reason.is_some_and(|why| why.as_str() == wanted))
         };
         let found = |text: &&str| match serde_json::from_str(text).expect("a record") {
             Record::Report(Report::Update(report)) => is(&report),
             _ => false,
         };
-        self.peer.until(&format!("the report {state} {reason:?}"), |store| store.of(Control).iter().any(found)).await;
+        self.peer
+            .until(&format!("the report {state} {reason:?}"), |store| {
+                store.of(Control).iter().any(found)
+            })
+            .await;
     }
 
     /// Waits until the device runs the release with this digest, by its own facts.
@@ -142,12 +163,18 @@ impl Rig {
             Record::Report(Report::Facts(facts)) => facts.running_sha256 == sha256,
             _ => false,
         };
-        self.peer.until("the facts", |store| store.of(Control).iter().any(found)).await;
+        self.peer
+            .until("the facts", |store| store.of(Control).iter().any(found))
+            .await;
     }
 
     async fn message(&mut self, parts: &[&str]) {
         let found = |text: &&str| parts.iter().all(|part| text.contains(part));
-        self.peer.until(&format!("a message with {parts:?}"), |store| store.of(History).iter().any(found)).await;
+        self.peer
+            .until(&format!("a message with {parts:?}"), |store| {
+                store.of(History).iter().any(found)
+            })
+            .await;
     }
 
     fn updates(&self) -> Vec<UpdateReport> {
@@ -155,7 +182,8 @@ impl Rig {
             Record::Report(Report::Update(report)) => Some(report),
             _ => None,
         };
-        self.peer.with(|store| store.of(Control).into_iter().filter_map(decode).collect())
+        self.peer
+            .with(|store| store.of(Control).into_iter().filter_map(decode).collect())
     }
 
     fn memory(&self) -> Memory {
@@ -180,7 +208,13 @@ async fn a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_
     let proxy = Proxy::start(None).await;
     let agent = rig.start_at(proxy.address).await;
     // It finds the directive and has no connection: nobody has told the time.
-    let asked = |rig: &Rig| rig.releases.asked().iter().filter(|path| path.ends_with("timestamp.json")).count();
+    let asked = |rig: &Rig| {
+        rig.releases
+            .asked()
+            .iter()
+            .filter(|path| path.ends_with("timestamp.json"))
+            .count()
+    };
     let began = Instant::now();
     while asked(&rig) < 2 {
         assert!(began.elapsed() < PATIENCE, "{:?}", rig.releases.asked());
@@ -191,8 +225,15 @@ async fn a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_
     rig.runs(&sha256).await;
     let updates = rig.updates();
     let first = &updates[0];
-    assert_eq!((first.state.as_str(), first.reason.map(|why| why.as_str())), ("deferred", Some("clock")), "{updates:?}");
-    assert!(updates.iter().all(|report| report.state.as_str() != "rejected"), "{updates:?}");
+    assert_eq!(
+        (first.state.as_str(), first.reason.map(|why| why.as_str())),
+        ("deferred", Some("clock")),
+        "{updates:?}"
+    );
+    assert!(
+        updates.iter().all(|report| report.state.as_str() != "rejected"),
+        "{updates:?}"
+    );
     let trusted: Vec<bool> = rig.peer.with(|store| {
         let facts = |text: &str| match serde_json::from_str(text).expect("a record") {
             Record::Report(Report::Facts(facts)) => Some(facts.clock_trusted),
@@ -200,7 +241,11 @@ async fn a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_
         };
         store.of(Control).into_iter().filter_map(facts).collect()
     });
-    assert_eq!((trusted.first(), trusted.last()), (Some(&false), Some(&true)), "{trusted:?}");
+    assert_eq!(
+        (trusted.first(), trusted.last()),
+        (Some(&false), Some(&true)),
+        "{trusted:?}"
+    );
     rig.stop(agent).await;
 }
 
@@ -211,17 +256,31 @@ async fn a_board_that_is_a_year_ahead_takes_its_update_by_the_told_time() {
     let sha256 = rig.releases.release(rig.device, &good(), 1000);
     rig.runs(&sha256).await;
     rig.stop(agent).await;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
     let vouched = rig.memory().vouched.expect("something was accepted");
     assert!(vouched.unix <= now.saturating_add_signed(-YEAR_S), "{vouched:?}");
-    assert!(vouched.unix >= now.saturating_add_signed(-YEAR_S) - 3600, "{vouched:?}");
+    assert!(
+        vouched.unix >= now.saturating_add_signed(-YEAR_S) - 3600,
+        "{vouched:?}"
+    );
 }
 
 async fn a_journal_whose_floor_lies_in_2095_takes_its_update() {
     let mut rig = Rig::new(0).await;
     let mut disk = SystemDisk::open(&rig.data()).expect("disk");
     let (mut journal, memory, _) = Journal::open(&mut disk).expect("journal");
-    journal.write(&mut disk, &Memory { clock_floor: 3_955_674_467, ..memory }).expect("journal");
+    journal
+        .write(
+            &mut disk,
+            &Memory {
+                clock_floor: 3_955_674_467,
+                ..memory
+            },
+        )
+        .expect("journal");
     let sha256 = rig.releases.release(rig.device, &good(), 1000);
     let agent = rig.start().await;
     rig.runs(&sha256).await;
@@ -232,7 +291,8 @@ async fn a_dripping_repository_delays_neither_the_roll_back_nor_the_stop() {
     let mut rig = Rig::new(0).await;
     let agent = rig.start().await;
     rig.peer.until("online", |store| store.online == Some(true)).await;
-    rig.releases.release(rig.device, &firmware(SEND, TRAPS_LATER), 30_000);
+    rig.releases
+        .release(rig.device, &firmware(SEND, TRAPS_LATER), 30_000);
     rig.told("trial", None).await;
     let began = Instant::now();
     rig.releases.mode(Mode::Drip);
@@ -243,7 +303,11 @@ async fn a_dripping_repository_delays_neither_the_roll_back_nor_the_stop() {
         rig.peer.send(&Down::Directive(SignedDirective { document }));
     }
     rig.told("rolled_back", Some("crash_loop")).await;
-    assert!(began.elapsed() < Duration::from_secs(25), "before the trial's own end: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(25),
+        "before the trial's own end: {:?}",
+        began.elapsed()
+    );
     rig.stop(agent).await;
 }
 
@@ -272,7 +336,11 @@ async fn a_redirect_is_not_followed() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     rig.stop(agent).await;
-    assert!(rig.releases.asked().iter().all(|path| !path.contains("internal")), "{:?}", rig.releases.asked());
+    assert!(
+        rig.releases.asked().iter().all(|path| !path.contains("internal")),
+        "{:?}",
+        rig.releases.asked()
+    );
 }
 
 async fn damage_to_what_updates_need_is_mended_and_told() {
@@ -296,7 +364,11 @@ async fn damage_to_what_updates_need_is_mended_and_told() {
     rig.message(&["update damaged", "journal"]).await;
     rig.message(&["update damaged", "pointer"]).await;
     rig.told("failed", Some("invalid")).await;
-    assert_eq!(rig.memory().committed.map(|committed| committed.sha256), Some(first), "it was found by its digest");
+    assert_eq!(
+        rig.memory().committed.map(|committed| committed.sha256),
+        Some(first),
+        "it was found by its digest"
+    );
     rig.message(&["update damaged", "root"]).await;
     let second = rig.releases.release(rig.device, &firmware(FINE, SEND), 1000);
     rig.runs(&second).await;
@@ -304,7 +376,14 @@ async fn damage_to_what_updates_need_is_mended_and_told() {
 }
 
 fn pipe(path: &Path) {
-    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::from(0o600), 0).expect("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from(0o600),
+        0,
+    )
+    .expect("pipe");
 }
 
 async fn odd_files_are_put_aside_and_the_agent_starts() {
@@ -322,12 +401,25 @@ async fn odd_files_are_put_aside_and_the_agent_starts() {
     let agent = rig.start().await;
     let sha256 = rig.releases.release(rig.device, &good(), 1000);
     rig.runs(&sha256).await;
-    for name in ["commands.journal", "clock", "settings.json", "cache", "trust", "update", "firmware.state"] {
+    for name in [
+        "commands.journal",
+        "clock",
+        "settings.json",
+        "cache",
+        "trust",
+        "update",
+        "firmware.state",
+    ] {
         rig.message(&["odd file", &format!("kept as {name}.odd")]).await;
     }
     rig.stop(agent).await;
     // Inside of the folders as well.
-    for name in ["update/pointer", "update/journal.0", "trust/timestamp.json", "trust/root.json"] {
+    for name in [
+        "update/pointer",
+        "update/journal.0",
+        "trust/timestamp.json",
+        "trust/root.json",
+    ] {
         std::fs::remove_file(data.join(name)).expect("removed");
         pipe(&data.join(name));
     }
@@ -337,11 +429,20 @@ async fn odd_files_are_put_aside_and_the_agent_starts() {
     rig.stop(agent).await;
 }
 
-/// Runs the agent's program under a shell's limits; answers how it ended (by itself, or after a SIGTERM) and what it said.
+/// Runs the agent's program under a shell's limits; answers how it ended (by itself, or after a SIGTERM) and
+/// what it said.
 fn program(config: &Path, limits: &str, run_s: u64) -> (std::process::ExitStatus, bool, String) {
-    let script = format!("{limits} exec {} run --config {}", env!("CARGO_BIN_EXE_iottly-agent"), config.display());
-    let mut child =
-        Command::new("sh").args(["-c", &script]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("started");
+    let script = format!(
+        "{limits} exec {} run --config {}",
+        env!("CARGO_BIN_EXE_iottly-agent"),
+        config.display()
+    );
+    let mut child = Command::new("sh")
+        .args(["-c", &script])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("started");
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(run_s) && child.try_wait().expect("waited").is_none() {
         std::thread::sleep(Duration::from_millis(50));
@@ -360,7 +461,11 @@ fn program(config: &Path, limits: &str, run_s: u64) -> (std::process::ExitStatus
         std::thread::sleep(Duration::from_millis(50));
     }
     let output = child.wait_with_output().expect("output");
-    (output.status, ended, String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        output.status,
+        ended,
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 async fn the_program_reads_regular_files_only_and_outlives_a_limit_on_their_size() {
@@ -368,7 +473,10 @@ async fn the_program_reads_regular_files_only_and_outlives_a_limit_on_their_size
     let odd = dir.path().join("pipe.toml");
     pipe(&odd);
     let (status, ended, said) = program(&odd, "", 10);
-    assert!(ended && !status.success() && said.contains("not a regular file"), "{status}: {said}");
+    assert!(
+        ended && !status.success() && said.contains("not a regular file"),
+        "{status}: {said}"
+    );
     let config = dir.path().join("agent.toml");
     let text = format!(
         "device_id = \"{}\"\nsecret = \"x\"\nbroker = \"127.0.0.1:9\"\ndata_dir = \"data\"\nfirmware = \"/dev/zero\"\n",
@@ -376,7 +484,10 @@ async fn the_program_reads_regular_files_only_and_outlives_a_limit_on_their_size
     );
     std::fs::write(&config, text).expect("written");
     let (status, ended, said) = program(&config, "", 3);
-    assert!(!ended && status.success() && said.contains("not a regular file"), "{status}: {said}");
+    assert!(
+        !ended && status.success() && said.contains("not a regular file"),
+        "{status}: {said}"
+    );
     std::fs::remove_dir_all(dir.path().join("data")).expect("removed");
     // Blocks of 512 bytes: the queue's first segment is longer.
     let (status, ended, said) = program(&config, "ulimit -f 100;", 3);

@@ -38,8 +38,8 @@ impl Watch {
 
 /// Something that firmware can run on. All methods may be called from any thread.
 ///
-/// Everything but an I2C bus has one owner at a time: opening it again before it is dropped is [`BoardError::InUse`].
-/// A label that does not exist is [`BoardError::Missing`].
+/// Everything but an I2C bus has one owner at a time: opening it again before it is dropped is
+/// [`BoardError::InUse`]. A label that does not exist is [`BoardError::Missing`].
 pub trait Board: Send + Sync {
     /// The kind of board, for example `virtual`.
     fn kind(&self) -> &str;
@@ -182,6 +182,10 @@ pub struct SerialSettings {
 
 impl Default for SerialSettings {
     fn default() -> Self {
-        Self { baud: 9600, parity: Parity::None, stop_bits: 1 }
+        Self {
+            baud: 9600,
+            parity: Parity::None,
+            stop_bits: 1,
+        }
     }
 }

@@ -46,36 +46,89 @@ fn a_published_driver_reads_the_climate() {
         .with_humidity_oversampling(once)
         .with_sensor_mode(SensorMode::Normal);
     driver.set_sampling_configuration(configuration).unwrap();
-    for (celsius, hectopascal, percent) in [(21.5, 1013.25, 45.0), (-12.0, 870.0, 80.0), (60.0, 1085.0, 5.0), (0.0, 500.0, 99.0)]
-    {
-        sensor.set(Climate { celsius, hectopascal, percent });
+    for (celsius, hectopascal, percent) in [
+        (21.5, 1013.25, 45.0),
+        (-12.0, 870.0, 80.0),
+        (60.0, 1085.0, 5.0),
+        (0.0, 500.0, 99.0),
+    ] {
+        sensor.set(Climate {
+            celsius,
+            hectopascal,
+            percent,
+        });
         let read = driver.read_sample().unwrap();
-        let near = |read: Option<f32>, set: f64, within: f64| read.is_some_and(|read| (f64::from(read) - set).abs() < within);
-        assert!(near(read.temperature, celsius, 0.05), "{:?} for {celsius}", read.temperature);
-        assert!(near(read.pressure, hectopascal * 100.0, 20.0), "{:?} for {hectopascal}", read.pressure);
-        assert!(near(read.humidity, percent, 0.2), "{:?} for {percent}", read.humidity);
+        let near = |read: Option<f32>, set: f64, within: f64| {
+            read.is_some_and(|read| (f64::from(read) - set).abs() < within)
+        };
+        assert!(
+            near(read.temperature, celsius, 0.05),
+            "{:?} for {celsius}",
+            read.temperature
+        );
+        assert!(
+            near(read.pressure, hectopascal * 100.0, 20.0),
+            "{:?} for {hectopascal}",
+            read.pressure
+        );
+        assert!(
+            near(read.humidity, percent, 0.2),
+            "{:?} for {percent}",
+            read.humidity
+        );
     }
 }
 
 #[test]
 fn a_sensor_holds_values_at_the_ends_of_its_range() {
-    let sensor = Bme280::new(Climate { celsius: 200.0, hectopascal: 1.0, percent: -5.0 });
-    assert_eq!(sensor.climate(), Climate { celsius: 85.0, hectopascal: 300.0, percent: 0.0 });
+    let sensor = Bme280::new(Climate {
+        celsius: 200.0,
+        hectopascal: 1.0,
+        percent: -5.0,
+    });
+    assert_eq!(
+        sensor.climate(),
+        Climate {
+            celsius: 85.0,
+            hectopascal: 300.0,
+            percent: 0.0
+        }
+    );
 }
 
 #[test]
 fn what_firmware_does_is_recorded() {
     let board = VirtualBoard::standard();
     board.output("led", false).unwrap().set_high().unwrap();
-    board.uart("loop", SerialSettings::default()).unwrap().write(b"x").unwrap();
+    board
+        .uart("loop", SerialSettings::default())
+        .unwrap()
+        .write(b"x")
+        .unwrap();
     board.pwm("fan", 25).unwrap().set_duty_cycle_fully_on().unwrap();
     let (recorded, dropped) = board.record().take();
     let actions: Vec<_> = recorded.into_iter().map(|recorded| recorded.action).collect();
-    let pin = |high| Action::Pin { label: "led".into(), high };
-    let pwm = |duty| Action::Pwm { label: "fan".into(), hertz: 25, duty };
+    let pin = |high| Action::Pin {
+        label: "led".into(),
+        high,
+    };
+    let pwm = |duty| Action::Pwm {
+        label: "fan".into(),
+        hertz: 25,
+        duty,
+    };
     assert_eq!(
         actions,
-        [pin(false), pin(true), Action::Bytes { label: "loop".into(), bytes: b"x".into() }, pwm(0), pwm(u16::MAX)]
+        [
+            pin(false),
+            pin(true),
+            Action::Bytes {
+                label: "loop".into(),
+                bytes: b"x".into()
+            },
+            pwm(0),
+            pwm(u16::MAX)
+        ]
     );
     assert_eq!((dropped, board.pwm_state("fan")), (0, Ok(Some((25, u16::MAX)))));
 }
@@ -92,18 +145,39 @@ fn the_record_is_bounded_and_says_so() {
 #[test]
 fn a_script_plays_the_world() {
     let board = VirtualBoard::standard();
-    let press = Input::Pin { label: "button".into(), high: true };
+    let press = Input::Pin {
+        label: "button".into(),
+        high: true,
+    };
     let mut script = Script::new([
         (Duration::from_millis(20), press),
-        (Duration::from_millis(10), Input::Microvolts { label: "light".into(), microvolts: 7 }),
+        (
+            Duration::from_millis(10),
+            Input::Microvolts {
+                label: "light".into(),
+                microvolts: 7,
+            },
+        ),
     ]);
     while let Some(input) = script.due(Duration::from_millis(15)) {
         board.apply(&input).unwrap();
     }
-    assert_eq!((board.pin("button"), board.analog("light").unwrap().read_microvolts()), (Ok(false), Ok(7)));
+    assert_eq!(
+        (
+            board.pin("button"),
+            board.analog("light").unwrap().read_microvolts()
+        ),
+        (Ok(false), Ok(7))
+    );
     assert_eq!(script.next_at(), Some(Duration::from_millis(20)));
-    let absent = Input::Bytes { label: "gps".into(), bytes: vec![] };
-    assert_eq!(board.apply(&absent).unwrap_err().to_string(), "the board has no serial port \"gps\"");
+    let absent = Input::Bytes {
+        label: "gps".into(),
+        bytes: vec![],
+    };
+    assert_eq!(
+        board.apply(&absent).unwrap_err().to_string(),
+        "the board has no serial port \"gps\""
+    );
 }
 
 #[test]

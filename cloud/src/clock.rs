@@ -11,10 +11,13 @@ static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// The time now; for shells only, decisions get it as an argument.
 #[must_use]
 pub fn now() -> UnixMs {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| UnixMs::try_from(elapsed.as_millis()).unwrap_or(UnixMs::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| {
+        UnixMs::try_from(elapsed.as_millis()).unwrap_or(UnixMs::MAX)
+    })
 }
 
-/// Time on a clock that nobody sets and that only runs forward. Its zero means nothing, and it ends with the process.
+/// Time on a clock that nobody sets and that only runs forward. Its zero means nothing, and it ends with the
+/// process.
 #[must_use]
 pub fn steady() -> Duration {
     BEGIN.elapsed()
@@ -29,7 +32,10 @@ pub fn steady_ms() -> i64 {
 /// Both clocks, read together.
 #[must_use]
 pub fn moment() -> Moment {
-    Moment { date: now(), steady: steady() }
+    Moment {
+        date: now(),
+        steady: steady(),
+    }
 }
 
 /// A moment on both clocks.

@@ -30,8 +30,9 @@ use crate::store::{self, Database, Store, StoreError};
 use crate::vital::Vital;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
 
-/// How long devices that were online before a restart may take to come back before they count as disconnected. Longer than
-/// an agent's first reconnect attempts, so that a restart of the cloud leaves no trace in their histories.
+/// How long devices that were online before a restart may take to come back before they count as
+/// disconnected. Longer than an agent's first reconnect attempts, so that a restart of the cloud leaves no
+/// trace in their histories.
 pub const PRESENCE_GRACE: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for what is queued.
 const FINISH: Duration = Duration::from_secs(1);
@@ -49,7 +50,8 @@ pub struct CloudConfig {
     pub mqtt: SocketAddr,
     /// Numbers of connections, and proxies that are believed.
     pub edge: EdgeConfig,
-    /// How long devices that were online may take to come back after a restart; [`PRESENCE_GRACE`] unless a test needs less.
+    /// How long devices that were online may take to come back after a restart; [`PRESENCE_GRACE`] unless a
+    /// test needs less.
     pub presence_grace: Duration,
     /// Requests a minute that each token may make; none for as many as it likes.
     pub rate_limit: Option<NonZeroU32>,
@@ -57,11 +59,13 @@ pub struct CloudConfig {
     pub webhooks: WebhookConfig,
     /// What builds code for releases; without it only uploaded components become releases.
     pub builder: Option<Builder>,
-    /// True when browsers reach the cloud by HTTPS, through its own TLS or a proxy's: their logins stay on HTTPS then.
+    /// True when browsers reach the cloud by HTTPS, through its own TLS or a proxy's: their logins stay on
+    /// HTTPS then.
     pub https: bool,
     /// The date; the system's clock unless a test says otherwise.
     pub clock: Clock,
-    /// Free bytes of the disk under which no code, component or release is taken; none for the cloud's own floor.
+    /// Free bytes of the disk under which no code, component or release is taken; none for the cloud's own
+    /// floor.
     pub disk_floor: Option<u64>,
 }
 
@@ -99,7 +103,10 @@ impl CloudConfig {
 /// # Errors
 /// When the folder is unusable or in use, the database holds something, or `file` is not a whole backup.
 pub async fn restore(config: &CloudConfig, file: &Path) -> Result<(), StartError> {
-    let _lock = DataLock::take(&config.data).map_err(|reason| StartError::Data { path: config.data.clone(), reason })?;
+    let _lock = DataLock::take(&config.data).map_err(|reason| StartError::Data {
+        path: config.data.clone(),
+        reason,
+    })?;
     Ok(store::restore(file, &config.database()).await?)
 }
 
@@ -188,27 +195,50 @@ impl Cloud {
     /// Opens the database and starts broker, ingest and commands.
     ///
     /// # Errors
-    /// When the data folder is unusable or in use, the database cannot be opened, or the MQTT address cannot be bound.
+    /// When the data folder is unusable or in use, the database cannot be opened, or the MQTT address cannot
+    /// be bound.
     pub async fn start(config: CloudConfig) -> Result<Self, StartError> {
-        let unusable = |reason: String| StartError::Data { path: config.data.clone(), reason };
+        let unusable = |reason: String| StartError::Data {
+            path: config.data.clone(),
+            reason,
+        };
         let lock = DataLock::take(&config.data).map_err(unusable)?;
         let (store, ids) = store::open(&config.database()).await?;
         let time = Arc::new(Steady::new(Arc::clone(&config.clock)));
         let (handle, queue) = Ingest::queue(Arc::clone(&store), Arc::clone(&time));
         let metrics = Arc::new(Metrics::default());
         let vital = Vital::default();
-        let parts = DelivererParts { store: Arc::clone(&store), metrics: Arc::clone(&metrics), config: config.webhooks.clone() };
+        let parts = DelivererParts {
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            config: config.webhooks.clone(),
+        };
         let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH, &vital).await?;
         let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
-        let listen = EmbeddedConfig { listen: config.mqtt, edge: config.edge.clone() };
-        let broker = Arc::new(EmbeddedBroker::start_watched(&listen, login, Arc::new(handle.clone()), &vital).await?);
+        let listen = EmbeddedConfig {
+            listen: config.mqtt,
+            edge: config.edge.clone(),
+        };
+        let broker =
+            Arc::new(EmbeddedBroker::start_watched(&listen, login, Arc::new(handle.clone()), &vital).await?);
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
-        let commands =
-            Arc::new(CommandService::new(Arc::clone(&store), Arc::clone(&shared), Arc::clone(&metrics), Arc::clone(&time)));
+        let commands = Arc::new(CommandService::new(
+            Arc::clone(&store),
+            Arc::clone(&shared),
+            Arc::clone(&metrics),
+            Arc::clone(&time),
+        ));
         let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
-        let (shelf, builder) =
-            (Shelf::new(&config.data, config.webhooks.seal_key.clone()).with_floor(config.disk_floor), config.builder.clone());
-        let rollouts = Arc::new(Rollouts::new(Arc::clone(&store), Arc::clone(&shared), shelf, builder));
+        let (shelf, builder) = (
+            Shelf::new(&config.data, config.webhooks.seal_key.clone()).with_floor(config.disk_floor),
+            config.builder.clone(),
+        );
+        let rollouts = Arc::new(Rollouts::new(
+            Arc::clone(&store),
+            Arc::clone(&shared),
+            shelf,
+            builder,
+        ));
         let live = Arc::new(LiveHub::default());
         let parts = IngestParts {
             store: Arc::clone(&store),
@@ -221,8 +251,10 @@ impl Cloud {
             time: Arc::clone(&time),
         };
         let ingest = Ingest::start(queue, parts, config.presence_grace, &vital);
-        let housekeeping =
-            tokio::spawn(vital.watch("housekeeping", housekeeping::keep_house(Arc::clone(&store), Arc::clone(&time))));
+        let housekeeping = tokio::spawn(vital.watch(
+            "housekeeping",
+            housekeeping::keep_house(Arc::clone(&store), Arc::clone(&time)),
+        ));
         let executor = tokio::spawn(vital.watch("rollouts", Arc::clone(&rollouts).run()));
         let services = Services {
             store,
@@ -234,7 +266,9 @@ impl Cloud {
             ids,
             sessions: Arc::default(),
             https: config.https,
-            rate: config.rate_limit.map(|limit| Arc::new(RateLimit::per_minute(limit))),
+            rate: config
+                .rate_limit
+                .map(|limit| Arc::new(RateLimit::per_minute(limit))),
             metrics,
             webhooks,
             queue: handle,
@@ -244,7 +278,16 @@ impl Cloud {
             started: clock::now(),
             time,
         };
-        Ok(Self { services, broker, ingest, deliverer, housekeeping, executor, vital, _lock: lock })
+        Ok(Self {
+            services,
+            broker,
+            ingest,
+            deliverer,
+            housekeeping,
+            executor,
+            vital,
+            _lock: lock,
+        })
     }
 
     /// The parts that request handlers use.
@@ -259,8 +302,8 @@ impl Cloud {
         self.broker.address()
     }
 
-    /// Resolves with the name of a part that has panicked or ended. The cloud would go on without it, taking messages that it never stores:
-    /// whoever runs it should end the process, so that it is started again.
+    /// Resolves with the name of a part that has panicked or ended. The cloud would go on without it, taking
+    /// messages that it never stores: whoever runs it should end the process, so that it is started again.
     pub async fn broken(&self) -> &'static str {
         self.vital.broken().await
     }

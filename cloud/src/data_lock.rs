@@ -22,12 +22,21 @@ impl DataLock {
     /// # Errors
     /// The reason, for people, when the folder cannot be created or another process holds it.
     pub(crate) fn take(folder: &Path) -> Result<Self, String> {
-        DirBuilder::new().recursive(true).mode(FOLDER).create(folder).map_err(|error| error.to_string())?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(FOLDER)
+            .create(folder)
+            .map_err(|error| error.to_string())?;
         if let Err(error) = tighten(folder) {
             tracing::warn!(folder = %folder.display(), %error, "failed to close the data folder to other users; they may read it");
         }
         let path = folder.join("lock");
-        let options = File::options().create(true).write(true).truncate(false).mode(FILE).open(path);
+        let options = File::options()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(FILE)
+            .open(path);
         let file = options.map_err(|error| format!("lock file: {error}"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
@@ -37,7 +46,8 @@ impl DataLock {
     }
 }
 
-/// Takes the rights of other users to the folder and the files in it away. Folders inside are closed by the one around them.
+/// Takes the rights of other users to the folder and the files in it away. Folders inside are closed by the
+/// one around them.
 fn tighten(folder: &Path) -> io::Result<()> {
     close(folder, FOLDER)?;
     for entry in std::fs::read_dir(folder)? {
@@ -52,7 +62,11 @@ fn tighten(folder: &Path) -> io::Result<()> {
 
 fn close(path: &Path, mode: u32) -> io::Result<()> {
     let found = path.metadata()?.permissions().mode();
-    if found & 0o077 == 0 { Ok(()) } else { std::fs::set_permissions(path, Permissions::from_mode(mode)) }
+    if found & 0o077 == 0 {
+        Ok(())
+    } else {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +94,14 @@ mod tests {
         std::fs::set_permissions(&outside, Permissions::from_mode(0o644)).expect("set");
         std::os::unix::fs::symlink(&outside, old.join("link")).expect("linked");
         let _held = DataLock::take(&old).expect("old");
-        assert_eq!((mode(&old), mode(&old.join("cloud.db")), mode(&old.join("cloud.db-wal"))), (0o700, 0o600, 0o600));
+        assert_eq!(
+            (
+                mode(&old),
+                mode(&old.join("cloud.db")),
+                mode(&old.join("cloud.db-wal"))
+            ),
+            (0o700, 0o600, 0o600)
+        );
         assert_eq!(mode(&outside), 0o644);
     }
 
@@ -88,7 +109,10 @@ mod tests {
     fn a_folder_has_one_owner() {
         let folder = tempfile::tempdir().expect("folder");
         let held = DataLock::take(&folder.path().join("new")).expect("first");
-        assert_eq!(DataLock::take(&folder.path().join("new")).expect_err("second"), "another process uses it");
+        assert_eq!(
+            DataLock::take(&folder.path().join("new")).expect_err("second"),
+            "another process uses it"
+        );
         drop(held);
         assert!(DataLock::take(&folder.path().join("new")).is_ok());
     }

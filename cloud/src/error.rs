@@ -23,7 +23,12 @@ pub struct ApiError {
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), path: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            path: None,
+        }
     }
 
     /// 400: what the client sent cannot be used.
@@ -34,7 +39,11 @@ impl ApiError {
     /// 401: the request does not say who it is, or with a token that is not known.
     #[must_use]
     pub fn unauthenticated() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "a valid token is required")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "a valid token is required",
+        )
     }
 
     /// 403: the token is for something else.
@@ -45,7 +54,11 @@ impl ApiError {
     /// 404: there is no such route.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this address")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is nothing at this address",
+        )
     }
 
     /// 404: there is no such thing in the project.
@@ -56,13 +69,21 @@ impl ApiError {
     /// 405: the route exists, but not for this method.
     #[must_use]
     pub fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this address does not take this method")
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "this address does not take this method",
+        )
     }
 
     /// 413: the body is longer than the limit.
     #[must_use]
     pub fn too_large(max: usize) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("body is longer than {max} bytes"))
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("body is longer than {max} bytes"),
+        )
     }
 
     /// 429: the client has to wait.
@@ -88,7 +109,11 @@ impl ApiError {
     /// 500: something went wrong here; the reason goes to the log only.
     pub fn internal(reason: &dyn std::fmt::Display) -> Self {
         tracing::error!(%reason, "request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong in the cloud")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "something went wrong in the cloud",
+        )
     }
 
     /// The HTTP status.
@@ -105,10 +130,18 @@ impl ApiError {
 
     /// The answer, once the request's id is known.
     pub(crate) fn render(&self, request_id: &str) -> Response {
-        let body = ErrorDto { error: &self.message, code: self.code, request_id, path: self.path.as_deref() };
+        let body = ErrorDto {
+            error: &self.message,
+            code: self.code,
+            request_id,
+            path: self.path.as_deref(),
+        };
         let mut response = (self.status, Json(body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"iottly\""));
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"iottly\""),
+            );
         }
         response
     }
@@ -141,7 +174,9 @@ impl From<FlashError> for ApiError {
         match error {
             FlashError::NoBranch(_) => Self::invalid("no_branch", error.to_string()),
             FlashError::NoRevision(_) => Self::invalid("no_revision", error.to_string()),
-            FlashError::NothingBefore(_) => Self::new(StatusCode::CONFLICT, "nothing_before", error.to_string()),
+            FlashError::NothingBefore(_) => {
+                Self::new(StatusCode::CONFLICT, "nothing_before", error.to_string())
+            }
             FlashError::NoBuilder => Self::not_implemented("no_builder", error.to_string()),
             FlashError::Code(_) => Self::invalid("invalid_code", error.to_string()),
             FlashError::BuilderDown(_) => Self::unavailable("builder_down", error.to_string()),
@@ -161,16 +196,20 @@ impl From<FlashError> for ApiError {
 
 impl From<FilterError> for ApiError {
     fn from(error: FilterError) -> Self {
-        Self { path: Some(error.path().to_owned()), ..Self::invalid("invalid_filter", format!("queryJson: {error}")) }
+        Self {
+            path: Some(error.path().to_owned()),
+            ..Self::invalid("invalid_filter", format!("queryJson: {error}"))
+        }
     }
 }
 
 impl From<Undecided> for ApiError {
     fn from(undecided: Undecided) -> Self {
         match &undecided {
-            Undecided::TooExpensive { path } => {
-                Self { path: Some(path.clone()), ..Self::invalid("filter_too_expensive", format!("queryJson: {undecided}")) }
-            }
+            Undecided::TooExpensive { path } => Self {
+                path: Some(path.clone()),
+                ..Self::invalid("filter_too_expensive", format!("queryJson: {undecided}"))
+            },
             // Only who has gone cancels, so nobody reads this.
             Undecided::Cancelled => Self::unavailable("cancelled", undecided.to_string()),
         }
@@ -196,8 +235,14 @@ impl From<SubmitError> for ApiError {
             SubmitError::UnknownType(_) | SubmitError::Invalid(_) | SubmitError::Ttl => {
                 Self::invalid("invalid_command", error.to_string())
             }
-            SubmitError::OtherRequest => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", error.to_string()),
-            SubmitError::TooManyOpen | SubmitError::ProjectFull => Self::too_many("too_many_commands", error.to_string()),
+            SubmitError::OtherRequest => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                error.to_string(),
+            ),
+            SubmitError::TooManyOpen | SubmitError::ProjectFull => {
+                Self::too_many("too_many_commands", error.to_string())
+            }
             SubmitError::Store(error) => error.into(),
         }
     }

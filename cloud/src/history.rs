@@ -4,7 +4,18 @@ use crate::model::StoredMessage;
 use iottly_filter::{Document, Filter, FilterError, Value};
 
 /// Fields of an entry; a filter's path that starts with none of them is looked up in the payload.
-const FIELDS: [&str; 10] = ["_id", "from", "to", "timestamp", "devicetimestamp", "type", "payload", "channel", "stream", "seq"];
+const FIELDS: [&str; 10] = [
+    "_id",
+    "from",
+    "to",
+    "timestamp",
+    "devicetimestamp",
+    "type",
+    "payload",
+    "channel",
+    "stream",
+    "seq",
+];
 
 /// Reads a filter over entries.
 ///
@@ -25,7 +36,10 @@ pub fn document(message: &StoredMessage) -> Document {
     document.push("devicetimestamp", Value::Date(message.device_timestamp));
     document.push("type", Value::String(message.kind.as_str().to_owned()));
     // JSON that is well-formed but has no value, such as 1e999, is answered as sent and matches as null.
-    document.push("payload", Value::parse_lenient(message.payload.get()).unwrap_or(Value::Null));
+    document.push(
+        "payload",
+        Value::parse_lenient(message.payload.get()).unwrap_or(Value::Null),
+    );
     if let Some(channel) = &message.channel {
         document.push("channel", Value::String(channel.clone()));
     }

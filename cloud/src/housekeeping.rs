@@ -1,4 +1,5 @@
-//! What has to be done now and then, as long as the cloud runs. Every round is bounded; what is left waits for the next.
+//! What has to be done now and then, as long as the cloud runs. Every round is bounded; what is left waits
+//! for the next.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,9 +18,11 @@ const WEBHOOK_ROUNDS: u32 = 6;
 const WEBHOOK_STEP: usize = 10_000;
 /// Transactions of tidying webhooks in one round.
 const WEBHOOK_STEPS: usize = 20;
-/// Time between two rounds. Commands are checked for expiry then: devices keep the exact time, this settles what they never reported.
+/// Time between two rounds. Commands are checked for expiry then: devices keep the exact time, this settles
+/// what they never reported.
 const EVERY: Duration = Duration::from_secs(10);
-/// Rounds between two looks at what is older than it is to be kept: ten minutes. When a look ran out of time the next round goes on.
+/// Rounds between two looks at what is older than it is to be kept: ten minutes. When a look ran out of time
+/// the next round goes on.
 const RETENTION_ROUNDS: u32 = 60;
 /// How long keys of requests are remembered: a day, in milliseconds.
 const KEYS_MS: UnixMs = DAY_MS;
@@ -44,13 +47,23 @@ pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<Steady>) {
         // How long things are kept is a matter of durations, which steps of the system's clock do not change.
         let now = time.deadline();
         log("failed to expire commands", expire(store.as_ref(), now).await);
-        log("failed to forget keys of requests", store.forget_keys(now.saturating_sub(KEYS_MS)).await.map(|_| ()));
-        log("failed to erase data of deleted devices", erase(store.as_ref(), clock::now()).await);
+        log(
+            "failed to forget keys of requests",
+            store.forget_keys(now.saturating_sub(KEYS_MS)).await.map(|_| ()),
+        );
+        log(
+            "failed to erase data of deleted devices",
+            erase(store.as_ref(), clock::now()).await,
+        );
         if round.is_multiple_of(WEBHOOK_ROUNDS) {
-            log("failed to tidy what webhooks keep", tidy_webhooks(store.as_ref(), clock::now()).await);
+            log(
+                "failed to tidy what webhooks keep",
+                tidy_webhooks(store.as_ref(), clock::now()).await,
+            );
         }
         if unfinished || round.is_multiple_of(RETENTION_ROUNDS) {
-            // Messages go when they are old by both: a clock that was wrong at the start and was put right deletes nothing new.
+            // Messages go when they are old by both: a clock that was wrong at the start and was put right
+            // deletes nothing new.
             let looked = retain(store.as_ref(), now.min(time.received())).await;
             unfinished = matches!(looked, Ok(false));
             log("failed to delete old messages", looked.map(|_| ()));
@@ -125,12 +138,21 @@ pub async fn retain(store: &dyn Store, now: UnixMs) -> Result<bool> {
 pub async fn retain_for(store: &dyn Store, now: UnixMs, time: Duration) -> Result<bool> {
     let mut projects = VecDeque::new();
     for project in store.projects().await? {
-        let by_bytes = match store.limits(project.id).await?.and_then(|limits| limits.retention_bytes) {
+        let by_bytes = match store
+            .limits(project.id)
+            .await?
+            .and_then(|limits| limits.retention_bytes)
+        {
             Some(kept) => room_for(kept, &store.hours(project.id).await?),
             None => None,
         };
         if let Some(before) = kept_since(&project, now).max(by_bytes) {
-            let devices = store.devices(project.id).await?.into_iter().map(|device| device.scope).collect();
+            let devices = store
+                .devices(project.id)
+                .await?
+                .into_iter()
+                .map(|device| device.scope)
+                .collect();
             projects.push_back(Turns { before, devices });
         }
     }
@@ -151,7 +173,9 @@ pub async fn retain_for(store: &dyn Store, now: UnixMs, time: Duration) -> Resul
 /// One turn of a project: deletes old messages of the next device that has some.
 async fn turn(store: &dyn Store, turns: &mut Turns) -> Result<()> {
     for _ in 0..LOOKS {
-        let Some(scope) = turns.devices.pop_front() else { break };
+        let Some(scope) = turns.devices.pop_front() else {
+            break;
+        };
         let step = Instant::now();
         let dropped = store.drop_older(scope, turns.before, STEP).await?;
         if dropped >= STEP as u64 {
@@ -171,8 +195,8 @@ fn kept_since(project: &Project, now: UnixMs) -> Option<UnixMs> {
     Some(now.saturating_sub(UnixMs::from(project.retention_days?) * DAY_MS))
 }
 
-/// The moment before which messages have to go so that at most `kept` bytes stay; none when they fit. Within the hour that
-/// is cut the messages count as evenly spread: what that misses, the next round mends.
+/// The moment before which messages have to go so that at most `kept` bytes stay; none when they fit. Within
+/// the hour that is cut the messages count as evenly spread: what that misses, the next round mends.
 fn room_for(kept: u64, hours: &[HourUsage]) -> Option<UnixMs> {
     let all: u64 = hours.iter().map(|hour| hour.bytes).sum();
     let mut excess = all.checked_sub(kept).filter(|excess| *excess > 0)?;
@@ -196,8 +220,14 @@ mod tests {
     fn the_oldest_go_until_the_rest_fits() {
         let hours = [
             HourUsage { start: 0, bytes: 100 },
-            HourUsage { start: HOUR_MS, bytes: 0 },
-            HourUsage { start: 5 * HOUR_MS, bytes: 50 },
+            HourUsage {
+                start: HOUR_MS,
+                bytes: 0,
+            },
+            HourUsage {
+                start: 5 * HOUR_MS,
+                bytes: 50,
+            },
         ];
         assert_eq!(room_for(150, &hours), None);
         assert_eq!(room_for(100, &hours), Some(HOUR_MS / 2));
@@ -209,7 +239,12 @@ mod tests {
 
     #[test]
     fn retention_is_counted_in_days_from_now() {
-        let mut project = Project { id: ProjectId::from_bytes([1; 12]), name: "p".into(), created: 0, retention_days: None };
+        let mut project = Project {
+            id: ProjectId::from_bytes([1; 12]),
+            name: "p".into(),
+            created: 0,
+            retention_days: None,
+        };
         assert_eq!(kept_since(&project, 10 * DAY_MS), None);
         project.retention_days = Some(3);
         assert_eq!(kept_since(&project, 10 * DAY_MS), Some(7 * DAY_MS));

@@ -1,7 +1,8 @@
 //! The cloud of the platform: broker, ingest, store, commands, REST API and dashboard, as a library.
 //!
 //! [`Cloud::start`](cloud::Cloud::start) assembles the parts below HTTP; request handlers use them through
-//! [`Services`](cloud::Services). Decisions (validation, stream positions, presence) are pure and read no clock.
+//! [`Services`](cloud::Services). Decisions (validation, stream positions, presence) are pure and read no
+//! clock.
 
 pub mod api;
 pub mod auth;

@@ -15,8 +15,8 @@ const QUEUE_MESSAGES: usize = 256;
 const QUEUE_BYTES: usize = 1 << 20;
 /// Most watchers at a time; with the two bounds above, the hub holds at most 256 MiB.
 const MAX_WATCHERS: usize = 256;
-/// Most watchers of one project at a time. When all places of the hub are taken, the project with most watchers gives one up for a
-/// project that has fewer.
+/// Most watchers of one project at a time. When all places of the hub are taken, the project with most
+/// watchers gives one up for a project that has fewer.
 const MAX_PER_PROJECT: usize = 32;
 
 /// Whose messages a watcher wants.
@@ -101,10 +101,16 @@ impl Watchers {
             return Err(TooManyWatchers::Project);
         }
         if shares.values().sum::<usize>() >= MAX_WATCHERS {
-            let busiest = shares.into_iter().filter(|(_, share)| *share > own + 1).max_by_key(|(_, share)| *share);
+            let busiest = shares
+                .into_iter()
+                .filter(|(_, share)| *share > own + 1)
+                .max_by_key(|(_, share)| *share);
             self.end_oldest(busiest.ok_or(TooManyWatchers::All)?.0);
         }
-        let watcher = Arc::new(Watcher { number: self.next, ..Watcher::default() });
+        let watcher = Arc::new(Watcher {
+            number: self.next,
+            ..Watcher::default()
+        });
         self.next += 1;
         self.lists.entry(what).or_default().push(Arc::downgrade(&watcher));
         Ok(watcher)
@@ -122,7 +128,10 @@ impl Watchers {
     /// Ends the watcher of a project that came first.
     fn end_oldest(&mut self, project: ProjectId) {
         let of_project = self.lists.iter().filter(|(what, _)| what.project == project);
-        let oldest = of_project.flat_map(|(_, list)| list).filter_map(Weak::upgrade).min_by_key(|watcher| watcher.number);
+        let oldest = of_project
+            .flat_map(|(_, list)| list)
+            .filter_map(Weak::upgrade)
+            .min_by_key(|watcher| watcher.number);
         let Some(oldest) = oldest else { return };
         oldest.end();
         for list in self.lists.values_mut() {
@@ -139,7 +148,10 @@ impl LiveHub {
     pub fn watch(&self, what: Watch) -> Result<LiveStream, TooManyWatchers> {
         let watcher = lock(&self.watchers).admit(what)?;
         self.count.fetch_add(1, Ordering::AcqRel);
-        Ok(LiveStream { watcher, count: Arc::clone(&self.count) })
+        Ok(LiveStream {
+            watcher,
+            count: Arc::clone(&self.count),
+        })
     }
 
     /// Hands a message to the watchers of its device and of its project.
@@ -151,8 +163,16 @@ impl LiveHub {
         let watchers = lock(&self.watchers);
         let mut shared = None;
         for device in [None, Some(message.scope.device)] {
-            for watcher in watchers.lists.get(&Watch { project, device }).into_iter().flatten().filter_map(Weak::upgrade) {
-                watcher.push(Arc::clone(shared.get_or_insert_with(|| Arc::new(message.clone()))));
+            for watcher in watchers
+                .lists
+                .get(&Watch { project, device })
+                .into_iter()
+                .flatten()
+                .filter_map(Weak::upgrade)
+            {
+                watcher.push(Arc::clone(
+                    shared.get_or_insert_with(|| Arc::new(message.clone())),
+                ));
             }
         }
     }
@@ -161,7 +181,10 @@ impl LiveHub {
 impl Watcher {
     fn end(&self) {
         let mut queue = lock(&self.queue);
-        *queue = Queue { ended: true, ..Queue::default() };
+        *queue = Queue {
+            ended: true,
+            ..Queue::default()
+        };
         drop(queue);
         self.wake.notify_one();
     }
@@ -173,7 +196,8 @@ impl Watcher {
         }
         queue.bytes += message.payload.get().len();
         queue.messages.push_back(message);
-        while queue.messages.len() > 1 && (queue.messages.len() > QUEUE_MESSAGES || queue.bytes > QUEUE_BYTES) {
+        while queue.messages.len() > 1 && (queue.messages.len() > QUEUE_MESSAGES || queue.bytes > QUEUE_BYTES)
+        {
             if let Some(dropped) = queue.messages.pop_front() {
                 queue.bytes -= dropped.payload.get().len();
                 queue.skipped += 1;
@@ -229,7 +253,10 @@ mod tests {
     fn message(project: u8, device: DeviceId, number: i64) -> StoredMessage {
         StoredMessage {
             id: MessageId([0; 12]),
-            scope: Scope { project: ProjectId::from_bytes([project; 12]), device },
+            scope: Scope {
+                project: ProjectId::from_bytes([project; 12]),
+                device,
+            },
             kind: MessageKind::UserDefined,
             timestamp: number,
             device_timestamp: 0,
@@ -244,8 +271,18 @@ mod tests {
         let hub = LiveHub::default();
         let (mine, other) = (DeviceId::random(), DeviceId::random());
         let project = ProjectId::from_bytes([1; 12]);
-        let mut device = hub.watch(Watch { project, device: Some(mine) }).expect("admitted");
-        let mut all = hub.watch(Watch { project, device: None }).expect("admitted");
+        let mut device = hub
+            .watch(Watch {
+                project,
+                device: Some(mine),
+            })
+            .expect("admitted");
+        let mut all = hub
+            .watch(Watch {
+                project,
+                device: None,
+            })
+            .expect("admitted");
         hub.publish(&message(1, other, 1));
         hub.publish(&message(2, mine, 2));
         hub.publish(&message(1, mine, 3));
@@ -258,7 +295,12 @@ mod tests {
     async fn a_slow_watcher_is_told_what_it_missed() {
         let hub = LiveHub::default();
         let device = DeviceId::random();
-        let mut stream = hub.watch(Watch { project: ProjectId::from_bytes([1; 12]), device: None }).expect("admitted");
+        let mut stream = hub
+            .watch(Watch {
+                project: ProjectId::from_bytes([1; 12]),
+                device: None,
+            })
+            .expect("admitted");
         for number in 0..300 {
             hub.publish(&message(1, device, number));
         }
@@ -267,14 +309,22 @@ mod tests {
     }
 
     fn of_project(project: u8) -> Watch {
-        Watch { project: ProjectId::from_bytes([project; 12]), device: None }
+        Watch {
+            project: ProjectId::from_bytes([project; 12]),
+            device: None,
+        }
     }
 
     #[test]
     fn a_project_has_its_share_and_gets_it_back() {
         let hub = LiveHub::default();
-        let mut held: Vec<_> = (0..MAX_PER_PROJECT).map(|_| hub.watch(of_project(1)).expect("admitted")).collect();
-        let one_device = Watch { device: Some(DeviceId::random()), ..of_project(1) };
+        let mut held: Vec<_> = (0..MAX_PER_PROJECT)
+            .map(|_| hub.watch(of_project(1)).expect("admitted"))
+            .collect();
+        let one_device = Watch {
+            device: Some(DeviceId::random()),
+            ..of_project(1)
+        };
         for refused in [of_project(1), one_device] {
             assert_eq!(hub.watch(refused).expect_err("full"), TooManyWatchers::Project);
         }
@@ -293,7 +343,12 @@ mod tests {
         assert_eq!(held.len(), MAX_WATCHERS);
         let mut ended = 0;
         for stream in &held {
-            ended += usize::from(stream.watcher.pop().is_some_and(|event| matches!(event, LiveEvent::Ended)));
+            ended += usize::from(
+                stream
+                    .watcher
+                    .pop()
+                    .is_some_and(|event| matches!(event, LiveEvent::Ended)),
+            );
         }
         assert_eq!(ended, 1, "one place was needed");
         hub.publish(&message(9, DeviceId::random(), 5));
@@ -303,7 +358,9 @@ mod tests {
     #[test]
     fn where_all_have_as_much_nobody_gives_way() {
         let hub = LiveHub::default();
-        let held: Vec<_> = (0..=255u8).map(|project| hub.watch(of_project(project)).expect("admitted")).collect();
+        let held: Vec<_> = (0..=255u8)
+            .map(|project| hub.watch(of_project(project)).expect("admitted"))
+            .collect();
         assert_eq!(hub.watch(of_project(3)).expect_err("full"), TooManyWatchers::All);
         drop(held);
         assert!(hub.watch(of_project(3)).is_ok());

@@ -1,4 +1,5 @@
-//! Log lines that somebody outside can cause as often as they like: one in a while, with the number of those left out.
+//! Log lines that somebody outside can cause as often as they like: one in a while, with the number of those
+//! left out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +23,10 @@ impl LogPace {
 
     fn ask_at(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.0.is_some_and(|last| now.saturating_duration_since(last) < EVERY) {
+        if state
+            .0
+            .is_some_and(|last| now.saturating_duration_since(last) < EVERY)
+        {
             state.1 += 1;
             return None;
         }

@@ -6,7 +6,8 @@ use crate::model::{MessageId, UnixMs};
 
 /// How far the clock may step back before history timestamps follow it, milliseconds.
 ///
-/// Receive times of concurrent connections reach the store a little out of order; a real correction of the clock is larger.
+/// Receive times of concurrent connections reach the store a little out of order; a real correction of the
+/// clock is larger.
 const CLAMP_MS: UnixMs = 2_000;
 
 /// Mints ids in MongoDB's ObjectId layout: 4 bytes seconds, 5 bytes random to the process, 3 bytes counter.
@@ -29,7 +30,10 @@ impl MessageIds {
     /// A mint whose ids carry `process`, random bytes that no other process of the installation has.
     #[must_use]
     pub fn new(process: [u8; 5]) -> Self {
-        Self { process, last: Mutex::new(Last::default()) }
+        Self {
+            process,
+            last: Mutex::new(Last::default()),
+        }
     }
 
     /// A mint with random process bytes.
@@ -44,11 +48,15 @@ impl MessageIds {
 
     /// The id and the history timestamp of something received at `now`.
     ///
-    /// The timestamp is `now`, or the last one given when the clock stepped back by under two seconds, so that ids and
-    /// timestamps agree on the order of what one process stored.
+    /// The timestamp is `now`, or the last one given when the clock stepped back by under two seconds, so
+    /// that ids and timestamps agree on the order of what one process stored.
     pub fn stamp(&self, now: UnixMs) -> (UnixMs, MessageId) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let timestamp = if now < last.timestamp && last.timestamp - now < CLAMP_MS { last.timestamp } else { now };
+        let timestamp = if now < last.timestamp && last.timestamp - now < CLAMP_MS {
+            last.timestamp
+        } else {
+            now
+        };
         last.timestamp = timestamp;
         let seconds = u32::try_from(timestamp.max(0) / 1000).unwrap_or(u32::MAX);
         if seconds > last.seconds {

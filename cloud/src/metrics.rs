@@ -79,27 +79,77 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let to = &mut self.registry;
-        to.register("http_requests", "Requests by route and status", self.requests.clone());
-        to.register_with_unit("http_request", "Time from request to answer", Unit::Seconds, self.request_seconds.clone());
+        to.register(
+            "http_requests",
+            "Requests by route and status",
+            self.requests.clone(),
+        );
+        to.register_with_unit(
+            "http_request",
+            "Time from request to answer",
+            Unit::Seconds,
+            self.request_seconds.clone(),
+        );
         to.register("ingest_messages", "Messages stored", self.stored.clone());
         to.register("ingest_refused", "Records refused for good", self.refused.clone());
-        to.register("ingest_group_uploads", "Uploads of a transaction", self.groups.clone());
-        to.register_with_unit("ingest_commit", "Time of a transaction", Unit::Seconds, self.commit_seconds.clone());
-        to.register("ingest_queue_events", "Events that wait for the ingest", self.queue_events.clone());
-        to.register_with_unit("ingest_queue", "Publishes between broker and commit", Unit::Bytes, self.queue_bytes.clone());
+        to.register(
+            "ingest_group_uploads",
+            "Uploads of a transaction",
+            self.groups.clone(),
+        );
+        to.register_with_unit(
+            "ingest_commit",
+            "Time of a transaction",
+            Unit::Seconds,
+            self.commit_seconds.clone(),
+        );
+        to.register(
+            "ingest_queue_events",
+            "Events that wait for the ingest",
+            self.queue_events.clone(),
+        );
+        to.register_with_unit(
+            "ingest_queue",
+            "Publishes between broker and commit",
+            Unit::Bytes,
+            self.queue_bytes.clone(),
+        );
         to.register("commands_accepted", "Commands accepted", self.commands.clone());
         let help = "Time from the acceptance of a command to the device's first report";
-        to.register_with_unit("command_report", help, Unit::Seconds, self.command_seconds.clone());
-        to.register("devices_online", "Devices that count as connected", self.devices_online.clone());
-        to.register_with_unit("process_memory", "Resident memory of the process", Unit::Bytes, self.memory.clone());
+        to.register_with_unit(
+            "command_report",
+            help,
+            Unit::Seconds,
+            self.command_seconds.clone(),
+        );
+        to.register(
+            "devices_online",
+            "Devices that count as connected",
+            self.devices_online.clone(),
+        );
+        to.register_with_unit(
+            "process_memory",
+            "Resident memory of the process",
+            Unit::Bytes,
+            self.memory.clone(),
+        );
         self.webhooks.register(to);
     }
 
     /// Counts a request; `route` is a template, not an address.
     pub(crate) fn request(&self, method: &str, route: String, status: u16, took: Duration) {
         const METHODS: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"];
-        let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
-        self.requests.get_or_create(&Route { method, route, status }).inc();
+        let method = METHODS
+            .into_iter()
+            .find(|known| *known == method)
+            .unwrap_or("other");
+        self.requests
+            .get_or_create(&Route {
+                method,
+                route,
+                status,
+            })
+            .inc();
         self.request_seconds.observe(took.as_secs_f64());
     }
 
@@ -123,9 +173,14 @@ impl Metrics {
 
     /// A device reported about a command.
     pub(crate) fn command_reported(&self, id: CommandId, now: Instant) {
-        let accepted = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let accepted = self
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
         if let Some(accepted) = accepted {
-            self.command_seconds.observe(now.duration_since(accepted).as_secs_f64());
+            self.command_seconds
+                .observe(now.duration_since(accepted).as_secs_f64());
         }
     }
 
@@ -139,7 +194,8 @@ impl Metrics {
         self.webhooks.disabled.inc();
     }
 
-    /// Takes in what is measured of webhooks: all of them in numbers, and deliveries that were dropped since the start.
+    /// Takes in what is measured of webhooks: all of them in numbers, and deliveries that were dropped since
+    /// the start.
     pub(crate) fn webhooks(&self, totals: &HookTotals, dropped: u64, now: UnixMs) {
         self.webhooks.measured(totals, dropped, now);
     }
@@ -160,7 +216,12 @@ impl Metrics {
 fn resident_bytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kib| kib * 1024.0)
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<f64>()
+        .ok()
+        .map(|kib| kib * 1024.0)
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use iottly_protocol::{CommandId, DeviceId, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId};
+use iottly_protocol::{
+    CommandId, DeviceId, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -23,23 +25,27 @@ mod webhook;
 pub use access::{Principal, Scopes, SecretHash, Token};
 pub use change::{AuditEntry, Change, Changed};
 pub use code::{
-    Branch, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, MAX_SNIPPETS, Revision, Snippet,
-    SnippetEdit, SnippetKind,
+    Branch, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, MAX_SNIPPETS,
+    Revision, Snippet, SnippetEdit, SnippetKind,
 };
 pub use code_room::{CodeRoom, MAX_PROJECT_CODE_BYTES};
 pub use config::{ConfigState, TakenConfig};
-pub use definition::{Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised};
+pub use definition::{
+    Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised,
+};
 pub use ids::{RolloutId, SnippetId, TokenId, WebhookId};
 pub use limits::{HourUsage, Limits, Usage};
 pub use rollout::{
-    KnownFacts, NewRollout, Rollout, RolloutKind, RolloutMember, RolloutStatus, RolloutStep, Steer, StoredRelease, Telling, Told,
+    KnownFacts, NewRollout, Rollout, RolloutKind, RolloutMember, RolloutStatus, RolloutStep, Steer,
+    StoredRelease, Telling, Told,
 };
 pub use webhook::{HookAttempt, HookKey, HookKind, HookQueue, HookState, Replay, Webhook};
 
 /// Unix time in milliseconds. Decisions get it as an argument; only the shells read the clock.
 pub type UnixMs = i64;
 
-/// A device inside its project: every query about a device needs both, so that no tenant reaches another's rows.
+/// A device inside its project: every query about a device needs both, so that no tenant reaches another's
+/// rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
     /// The owner.

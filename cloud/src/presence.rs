@@ -25,10 +25,14 @@ pub enum Event {
 }
 
 impl Presence {
-    /// A device that was online when the cloud stopped: so it counts until it is clear that it did not come back.
+    /// A device that was online when the cloud stopped: so it counts until it is clear that it did not come
+    /// back.
     #[must_use]
     pub fn assumed_online() -> Self {
-        Self { online: true, ..Self::default() }
+        Self {
+            online: true,
+            ..Self::default()
+        }
     }
 
     /// Says whether the device counts as online.
@@ -117,7 +121,11 @@ mod tests {
         assert_eq!(presence.handle(Event::Hello(conn(1))), None);
         assert!(presence.is_online());
         assert_eq!(presence.handle(status(2, false)), Some(false));
-        assert_eq!(presence.handle(status(2, true)), None, "the word of a connection that is gone");
+        assert_eq!(
+            presence.handle(status(2, true)),
+            None,
+            "the word of a connection that is gone"
+        );
     }
 
     #[test]
@@ -148,7 +156,10 @@ mod tests {
                 let before = presence.is_online();
                 let change = presence.handle(events[code % events.len()]);
                 code /= events.len();
-                assert_eq!(change, (before != presence.is_online()).then_some(presence.is_online()));
+                assert_eq!(
+                    change,
+                    (before != presence.is_online()).then_some(presence.is_online())
+                );
                 if let Some(online) = change {
                     assert_ne!(online, told);
                     told = online;

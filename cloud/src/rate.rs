@@ -38,7 +38,10 @@ impl RateLimit {
     /// At most `limit` requests a minute; they may come all at once.
     #[must_use]
     pub fn per_minute(limit: NonZeroU32) -> Self {
-        Self { limit, used: Mutex::default() }
+        Self {
+            limit,
+            used: Mutex::default(),
+        }
     }
 
     pub(crate) fn ask(&self, key: TokenId, now: UnixMs) -> Verdict {
@@ -53,22 +56,33 @@ impl RateLimit {
         }
         let until = used.entry(key).or_insert(now);
         // A clock that went back by more than the window starts anew.
-        let ahead = if *until > now.saturating_add(MINUTE_US) { 0 } else { (*until - now).max(0) };
+        let ahead = if *until > now.saturating_add(MINUTE_US) {
+            0
+        } else {
+            (*until - now).max(0)
+        };
         let allowed = ahead + each <= MINUTE_US;
         let ahead = if allowed { ahead + each } else { ahead };
         *until = now + ahead;
         let remaining = u32::try_from((MINUTE_US - ahead) / each).unwrap_or(0);
         let wait = if allowed { ahead } else { ahead + each - MINUTE_US };
-        Verdict { allowed, limit: self.limit.get(), remaining, wait: u32::try_from(wait.div_euclid(1_000_000) + 1).unwrap_or(60) }
+        Verdict {
+            allowed,
+            limit: self.limit.get(),
+            remaining,
+            wait: u32::try_from(wait.div_euclid(1_000_000) + 1).unwrap_or(60),
+        }
     }
 }
 
 impl Verdict {
     /// Adds the headers that tell a client where it stands.
     pub(crate) fn tell(self, headers: &mut HeaderMap) {
-        for (name, value) in
-            [("ratelimit-limit", self.limit), ("ratelimit-remaining", self.remaining), ("ratelimit-reset", self.wait)]
-        {
+        for (name, value) in [
+            ("ratelimit-limit", self.limit),
+            ("ratelimit-remaining", self.remaining),
+            ("ratelimit-reset", self.wait),
+        ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
         }
         if !self.allowed {
@@ -94,9 +108,15 @@ mod tests {
             assert!(verdict.allowed && verdict.remaining == 59 - n, "{n}: {verdict:?}");
         }
         let refused = ask(1_000_000);
-        assert!(!refused.allowed && refused.remaining == 0 && (1..=2).contains(&refused.wait), "{refused:?}");
+        assert!(
+            !refused.allowed && refused.remaining == 0 && (1..=2).contains(&refused.wait),
+            "{refused:?}"
+        );
         assert!(ask(1_001_000).allowed && !ask(1_001_000).allowed);
-        assert!(limit.ask(TokenId::from_bytes([2; 16]), 1_000_000).allowed, "others are not concerned");
+        assert!(
+            limit.ask(TokenId::from_bytes([2; 16]), 1_000_000).allowed,
+            "others are not concerned"
+        );
         assert_eq!(ask(1_100_000).remaining, 59);
         assert!(ask(1_000).allowed, "a clock that went back locks nobody out");
     }

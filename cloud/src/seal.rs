@@ -43,7 +43,9 @@ impl SealKey {
     /// A key of 32 bytes; none for another length.
     #[must_use]
     pub fn new(secret: &[u8]) -> Option<Self> {
-        UnboundKey::new(&CHACHA20_POLY1305, secret).ok().map(|key| Self(LessSafeKey::new(key)))
+        UnboundKey::new(&CHACHA20_POLY1305, secret)
+            .ok()
+            .map(|key| Self(LessSafeKey::new(key)))
     }
 
     /// Reads the key's file, 64 hex digits; makes it, for its owner alone, when there is none.
@@ -54,7 +56,9 @@ impl SealKey {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let secret = match fs::read(path) {
             Ok(text) => decode_hex(String::from_utf8_lossy(&text).trim()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(make(path).map_err(named)?.to_vec()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Some(make(path).map_err(named)?.to_vec())
+            }
             Err(error) => return Err(named(error)),
         };
         let key = secret.and_then(|secret| Self::new(&secret));
@@ -69,7 +73,11 @@ impl SealKey {
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce)?;
         let mut sealed = secret.to_vec();
-        let done = self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(label.as_bytes()), &mut sealed);
+        let done = self.0.seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(label.as_bytes()),
+            &mut sealed,
+        );
         done.map_err(|_| SealError::Length)?;
         Ok(Sealed([&nonce[..], &sealed].concat()))
     }
@@ -80,7 +88,10 @@ impl SealKey {
         let (nonce, sealed) = sealed.0.split_first_chunk::<NONCE_LEN>()?;
         let mut sealed = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        self.0.open_in_place(nonce, Aad::from(label.as_bytes()), &mut sealed).ok().map(|secret| secret.to_vec())
+        self.0
+            .open_in_place(nonce, Aad::from(label.as_bytes()), &mut sealed)
+            .ok()
+            .map(|secret| secret.to_vec())
     }
 }
 
@@ -88,10 +99,18 @@ impl SealKey {
 fn make(path: &Path) -> io::Result<[u8; 32]> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(io::Error::other)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let new = path.with_added_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
     file.write_all(format!("{}\n", encode_hex(&secret)).as_bytes())?;
     file.sync_all()?;
     fs::rename(&new, path)?;
@@ -112,10 +131,23 @@ mod tests {
         let key = SealKey::open(&path).expect("made");
         let sealed = key.seal("a", b"secret").expect("sealed");
         assert!(!sealed.0.windows(6).any(|part| part == b"secret"));
-        assert_ne!(sealed, key.seal("a", b"secret").expect("sealed"), "a nonce of its own each time");
-        assert_eq!(SealKey::open(&path).expect("read").unseal("a", &sealed).as_deref(), Some(&b"secret"[..]));
+        assert_ne!(
+            sealed,
+            key.seal("a", b"secret").expect("sealed"),
+            "a nonce of its own each time"
+        );
+        assert_eq!(
+            SealKey::open(&path)
+                .expect("read")
+                .unseal("a", &sealed)
+                .as_deref(),
+            Some(&b"secret"[..])
+        );
         assert_eq!(key.unseal("b", &sealed), None);
-        assert_eq!(SealKey::new(&[7; 32]).expect("32 bytes").unseal("a", &sealed), None);
+        assert_eq!(
+            SealKey::new(&[7; 32]).expect("32 bytes").unseal("a", &sealed),
+            None
+        );
         assert_eq!(key.unseal("a", &Sealed(sealed.0[..20].to_vec())), None);
         assert_eq!(key.unseal("a", &Sealed(Vec::new())), None);
         let mode = fs::metadata(&path).expect("there").permissions().mode();

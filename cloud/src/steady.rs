@@ -1,15 +1,18 @@
 //! Time for decisions that a step of the system's clock must not turn around.
 //!
-//! An operator, NTP or a virtual machine may move the system's clock by hours or years in either direction while the cloud runs.
-//! Three kinds of time come out of one place, so that each is used for what it is good for:
+//! An operator, NTP or a virtual machine may move the system's clock by hours or years in either direction
+//! while the cloud runs. Three kinds of time come out of one place, so that each is used for what it is good
+//! for:
 //!
-//! - [`Steady::deadline`], for how long something lasts: the time of the start plus what a monotonic clock has counted since. Steps
-//!   do not move it at all.
-//! - [`Steady::received`], for the order of what is received: never goes back while the cloud runs, and follows the system's clock
-//!   otherwise. See `Receipts` for steps that are too large to be believed at once.
+//! - [`Steady::deadline`], for how long something lasts: the time of the start plus what a monotonic clock
+//!   has counted since. Steps do not move it at all.
+//! - [`Steady::received`], for the order of what is received: never goes back while the cloud runs, and
+//!   follows the system's clock otherwise. See `Receipts` for steps that are too large to be believed at
+//!   once.
 //! - [`Steady::wall`], for telling others the date.
 //!
-//! A step while the cloud does not run cannot be told from the time that it did not run: then the system's clock is believed.
+//! A step while the cloud does not run cannot be told from the time that it did not run: then the system's
+//! clock is believed.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -19,8 +22,8 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::model::UnixMs;
 
-/// Largest step of the clock, in milliseconds, that is believed at once: a day. Steps back of less hold the time of receipt still until
-/// the clock has caught up.
+/// Largest step of the clock, in milliseconds, that is believed at once: a day. Steps back of less hold the
+/// time of receipt still until the clock has caught up.
 const BELIEVED_MS: UnixMs = 24 * 60 * 60 * 1000;
 /// How long a larger step must last before it is believed.
 const DOUBTED: Duration = Duration::from_secs(60 * 60);
@@ -38,14 +41,23 @@ impl Steady {
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         let (started, start) = (Instant::now(), clock());
-        Self { clock, started, start, receipts: Mutex::new(Receipts::new(start)) }
+        Self {
+            clock,
+            started,
+            start,
+            receipts: Mutex::new(Receipts::new(start)),
+        }
     }
 
     /// Returns the date: the system's clock, unless it has just stepped too far to be believed.
     #[must_use]
     pub fn wall(&self) -> UnixMs {
         let (wall, received) = ((self.clock)(), self.received());
-        if wall.saturating_sub(received).saturating_abs() < BELIEVED_MS { wall } else { received }
+        if wall.saturating_sub(received).saturating_abs() < BELIEVED_MS {
+            wall
+        } else {
+            received
+        }
     }
 
     /// Returns the time by which deadlines are set and looked at; no step of the clock moves it.
@@ -64,9 +76,10 @@ impl Steady {
 
 /// Times of receipt. Pure.
 ///
-/// They follow the system's clock forwards and stand still while it is behind, as long as it is off by less than a day. A larger step
-/// is taken for an accident: receipts then go on by the monotonic clock for an hour. If the clock still says so by then, somebody
-/// meant it, and receipts follow it; only after such a step back the order of entries is broken, between those from before and after it.
+/// They follow the system's clock forwards and stand still while it is behind, as long as it is off by less
+/// than a day. A larger step is taken for an accident: receipts then go on by the monotonic clock for an
+/// hour. If the clock still says so by then, somebody meant it, and receipts follow it; only after such a
+/// step back the order of entries is broken, between those from before and after it.
 #[derive(Debug)]
 struct Receipts {
     told: UnixMs,
@@ -78,18 +91,28 @@ struct Receipts {
 
 impl Receipts {
     fn new(start: UnixMs) -> Self {
-        Self { told: start, at: Duration::ZERO, doubted: None }
+        Self {
+            told: start,
+            at: Duration::ZERO,
+            doubted: None,
+        }
     }
 
     fn tell(&mut self, wall: UnixMs, elapsed: Duration) -> UnixMs {
         let expected = self.told.saturating_add(millis(elapsed.saturating_sub(self.at)));
         let is_near = wall.saturating_sub(expected).saturating_abs() < BELIEVED_MS;
-        let is_meant = self.doubted.is_some_and(|since| elapsed.saturating_sub(since) >= DOUBTED);
+        let is_meant = self
+            .doubted
+            .is_some_and(|since| elapsed.saturating_sub(since) >= DOUBTED);
         let next = if is_near {
             // While the clock is behind, the last time is told again, and so does not run away from it.
             self.told.max(wall)
         } else if is_meant {
-            tracing::warn!(wall, expected, "the clock has stepped and stays so; times of receipt follow it");
+            tracing::warn!(
+                wall,
+                expected,
+                "the clock has stepped and stays so; times of receipt follow it"
+            );
             wall
         } else {
             expected
@@ -127,19 +150,37 @@ mod tests {
     /// Receives once a second, with the clock off by `step` from the tenth second to the hundredth.
     fn excursion(step: UnixMs) -> Vec<UnixMs> {
         let mut receipts = Receipts::new(START);
-        let wall = |second: UnixMs| START + second * 1000 + if (10..100).contains(&second) { step } else { 0 };
-        (0..200).map(|second| receipts.tell(wall(second), Duration::from_secs(second as u64))).collect()
+        let wall =
+            |second: UnixMs| START + second * 1000 + if (10..100).contains(&second) { step } else { 0 };
+        (0..200)
+            .map(|second| receipts.tell(wall(second), Duration::from_secs(second as u64)))
+            .collect()
     }
 
     #[test]
     fn the_order_of_receipt_stands_whatever_the_clock_does() {
-        for step in [0, 1, -1, 1500, -1500, 3 * HOUR, -3 * HOUR, YEARS, -YEARS, UnixMs::MAX / 2, UnixMs::MIN / 2] {
+        for step in [
+            0,
+            1,
+            -1,
+            1500,
+            -1500,
+            3 * HOUR,
+            -3 * HOUR,
+            YEARS,
+            -YEARS,
+            UnixMs::MAX / 2,
+            UnixMs::MIN / 2,
+        ] {
             let told = excursion(step);
             assert!(told.is_sorted(), "{step}: {told:?}");
         }
         for step in [YEARS, -YEARS, -3 * HOUR] {
             let told = excursion(step);
-            assert!((told[199] - (START + 199_000)).abs() <= 1000, "{step}: an accident leaves no trace in the dates");
+            assert!(
+                (told[199] - (START + 199_000)).abs() <= 1000,
+                "{step}: an accident leaves no trace in the dates"
+            );
         }
     }
 
@@ -147,7 +188,9 @@ mod tests {
     fn a_step_that_stays_is_believed_in_the_end() {
         for step in [YEARS, -YEARS] {
             let mut receipts = Receipts::new(START);
-            let mut tell = |second: UnixMs| receipts.tell(START + second * 1000 + step, Duration::from_secs(second as u64));
+            let mut tell = |second: UnixMs| {
+                receipts.tell(START + second * 1000 + step, Duration::from_secs(second as u64))
+            };
             assert_eq!(tell(10), START + 10_000);
             assert_eq!(tell(3_000), START + 3_000_000);
             assert_eq!(tell(3_610), START + 3_610_000 + step);
@@ -158,7 +201,10 @@ mod tests {
     #[test]
     fn a_correction_by_hours_is_followed_forwards_and_waited_for_backwards() {
         let mut receipts = Receipts::new(START);
-        assert_eq!(receipts.tell(START + 3 * HOUR, Duration::from_secs(1)), START + 3 * HOUR);
+        assert_eq!(
+            receipts.tell(START + 3 * HOUR, Duration::from_secs(1)),
+            START + 3 * HOUR
+        );
         let mut receipts = Receipts::new(START);
         assert_eq!(receipts.tell(START - 3 * HOUR, Duration::from_secs(1)), START);
         assert_eq!(receipts.tell(START - HOUR, Duration::from_secs(2 * 3600)), START);

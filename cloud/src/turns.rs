@@ -1,7 +1,8 @@
 //! Fair admission of expensive work: one queue per key, served in turn.
 //!
-//! Work whose cost a tenant chooses (builds, filters over a history, exports) takes a turn here first. A key that queues a lot
-//! of work waits behind itself only: keys are served one after the other, however much each of them has waiting.
+//! Work whose cost a tenant chooses (builds, filters over a history, exports) takes a turn here first. A key
+//! that queues a lot of work waits behind itself only: keys are served one after the other, however much each
+//! of them has waiting.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -54,12 +55,15 @@ struct Key<K: Eq + Hash + Copy> {
 
 impl<K: Eq + Hash + Copy> Default for Key<K> {
     fn default() -> Self {
-        Self { running: 0, waiting: VecDeque::new() }
+        Self {
+            running: 0,
+            waiting: VecDeque::new(),
+        }
     }
 }
 
-/// Permission to do one piece of work; ends when it is dropped. Move it into the work, so that an abandoned request keeps its
-/// turn until the work has really ended.
+/// Permission to do one piece of work; ends when it is dropped. Move it into the work, so that an abandoned
+/// request keeps its turn until the work has really ended.
 #[derive(Debug)]
 pub struct Turn<K: Eq + Hash + Copy> {
     key: K,
@@ -68,7 +72,9 @@ pub struct Turn<K: Eq + Hash + Copy> {
 
 impl<K: Eq + Hash + Copy> Clone for Turns<K> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -76,8 +82,17 @@ impl<K: Eq + Hash + Copy> Turns<K> {
     /// Creates an empty queue.
     #[must_use]
     pub fn new(limits: TurnLimits) -> Self {
-        let state = State { running: 0, keys: HashMap::new(), order: VecDeque::new() };
-        Self { shared: Arc::new(Shared { limits, state: Mutex::new(state) }) }
+        let state = State {
+            running: 0,
+            keys: HashMap::new(),
+            order: VecDeque::new(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                limits,
+                state: Mutex::new(state),
+            }),
+        }
     }
 
     /// Waits for a turn of `key`. Dropping the future gives the place up.
@@ -124,9 +139,15 @@ impl<K: Eq + Hash + Copy> Shared<K> {
     /// Gives turns to waiting requests while there are free ones.
     fn serve(shared: &Arc<Self>) {
         loop {
-            let Some((key, sender)) = shared.lock().next(shared.limits) else { return };
-            let turn = Turn { key, shared: Some(Arc::clone(shared)) };
-            // Nobody waits any more: dropping the returned turn would serve again from within; count it down here instead.
+            let Some((key, sender)) = shared.lock().next(shared.limits) else {
+                return;
+            };
+            let turn = Turn {
+                key,
+                shared: Some(Arc::clone(shared)),
+            };
+            // Nobody waits any more: dropping the returned turn would serve again from within; count it down
+            // here instead.
             if let Err(mut unused) = sender.send(turn) {
                 unused.shared = None;
                 shared.lock().ended(key);
@@ -143,12 +164,16 @@ impl<K: Eq + Hash + Copy> State<K> {
         }
         for _ in 0..self.order.len() {
             let key = self.order.pop_front()?;
-            let Some(entry) = self.keys.get_mut(&key) else { continue };
+            let Some(entry) = self.keys.get_mut(&key) else {
+                continue;
+            };
             if entry.running >= limits.running_per_key {
                 self.order.push_back(key);
                 continue;
             }
-            let Some(sender) = entry.waiting.pop_front() else { continue };
+            let Some(sender) = entry.waiting.pop_front() else {
+                continue;
+            };
             entry.running += 1;
             self.running += 1;
             if !entry.waiting.is_empty() {
@@ -161,7 +186,9 @@ impl<K: Eq + Hash + Copy> State<K> {
 
     fn ended(&mut self, key: K) {
         self.running -= 1;
-        let Some(entry) = self.keys.get_mut(&key) else { return };
+        let Some(entry) = self.keys.get_mut(&key) else {
+            return;
+        };
         entry.running -= 1;
         if entry.running == 0 && entry.waiting.is_empty() {
             self.keys.remove(&key);
@@ -181,10 +208,16 @@ impl<K: Eq + Hash + Copy> Drop for Turn<K> {
 mod tests {
     use super::*;
 
-    const LIMITS: TurnLimits = TurnLimits { running: 2, running_per_key: 1, waiting_per_key: 2 };
+    const LIMITS: TurnLimits = TurnLimits {
+        running: 2,
+        running_per_key: 1,
+        waiting_per_key: 2,
+    };
 
     async fn soon<F: Future>(future: F) -> Option<F::Output> {
-        tokio::time::timeout(std::time::Duration::from_millis(20), future).await.ok()
+        tokio::time::timeout(std::time::Duration::from_millis(20), future)
+            .await
+            .ok()
     }
 
     #[tokio::test]
@@ -195,7 +228,10 @@ mod tests {
             let turns = turns.clone();
             async move { turns.take('a').await }
         });
-        assert!(soon(turns.take('b')).await.is_some(), "another key is not behind the first one");
+        assert!(
+            soon(turns.take('b')).await.is_some(),
+            "another key is not behind the first one"
+        );
         assert!(!second.is_finished());
         drop(first);
         assert!(second.await.expect("no panic").is_ok());
@@ -217,7 +253,10 @@ mod tests {
         }
         assert_eq!(turns.take('a').await.err(), Some(QueueFull));
         drop(running);
-        assert_eq!([order.recv().await, order.recv().await, order.recv().await], [Some('a'), Some('b'), Some('a')]);
+        assert_eq!(
+            [order.recv().await, order.recv().await, order.recv().await],
+            [Some('a'), Some('b'), Some('a')]
+        );
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
-//! Tasks without which a cloud only looks alive: when one of them panics, or ends where it never should, whoever runs the cloud is told,
-//! and ends it.
+//! Tasks without which a cloud only looks alive: when one of them panics, or ends where it never should,
+//! whoever runs the cloud is told, and ends it.
 
 use std::future::Future;
 
@@ -13,17 +13,28 @@ pub(crate) struct Vital {
 
 impl Vital {
     /// The task, watched under a name.
-    pub(crate) fn watch<F: Future>(&self, name: &'static str, task: F) -> impl Future<Output = F::Output> + use<F> {
-        let watched = Watched { name, broken: self.broken.clone() };
+    pub(crate) fn watch<F: Future>(
+        &self,
+        name: &'static str,
+        task: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let watched = Watched {
+            name,
+            broken: self.broken.clone(),
+        };
         async move {
             let _watched = watched;
             task.await
         }
     }
 
-    /// The task, watched under a name, where its end is as bad as a panic. The end in the course of a shutdown is told to nobody, since
-    /// whoever shuts the cloud down listens no more.
-    pub(crate) fn watch_end<F: Future>(&self, name: &'static str, task: F) -> impl Future<Output = F::Output> + use<F> {
+    /// The task, watched under a name, where its end is as bad as a panic. The end in the course of a
+    /// shutdown is told to nobody, since whoever shuts the cloud down listens no more.
+    pub(crate) fn watch_end<F: Future>(
+        &self,
+        name: &'static str,
+        task: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
         let (watched, broken) = (self.watch(name, task), self.broken.clone());
         async move {
             let output = watched.await;
@@ -65,17 +76,28 @@ mod tests {
         aborted.abort();
         assert!(aborted.await.is_err());
         assert!(vital.broken.borrow().is_none());
-        assert!(tokio::spawn(vital.watch("three", async { panic!("on purpose") })).await.is_err());
+        assert!(
+            tokio::spawn(vital.watch("three", async { panic!("on purpose") }))
+                .await
+                .is_err()
+        );
         assert_eq!(vital.broken().await, "three");
         let vital = Vital::default();
         let aborted = tokio::spawn(vital.watch_end("four", std::future::pending::<()>()));
         aborted.abort();
         assert!(aborted.await.is_err());
         assert!(vital.broken.borrow().is_none());
-        assert_eq!(tokio::spawn(vital.watch_end("five", async { 7 })).await.ok(), Some(7));
+        assert_eq!(
+            tokio::spawn(vital.watch_end("five", async { 7 })).await.ok(),
+            Some(7)
+        );
         assert_eq!(vital.broken().await, "five");
         let vital = Vital::default();
-        assert!(tokio::spawn(vital.watch_end("six", async { panic!("on purpose") })).await.is_err());
+        assert!(
+            tokio::spawn(vital.watch_end("six", async { panic!("on purpose") }))
+                .await
+                .is_err()
+        );
         assert_eq!(vital.broken().await, "six");
     }
 }

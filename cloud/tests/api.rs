@@ -20,8 +20,15 @@ async fn ping_in_every_documented_form() {
     let cloud = start().await;
     let token = "0123456789";
     let scopes = iottly_cloud::model::Scopes::READ;
-    let documented = auth::mint_token(cloud.tenant.scope.project, "docs", scopes, None, 0).expect("randomness").token;
-    cloud.services.store.create_token(auth::hash_secret(token.as_bytes()), &documented).await.expect("created");
+    let documented = auth::mint_token(cloud.tenant.scope.project, "docs", scopes, None, 0)
+        .expect("randomness")
+        .token;
+    cloud
+        .services
+        .store
+        .create_token(auth::hash_secret(token.as_bytes()), &documented)
+        .await
+        .expect("created");
     let cookie = cloud.login(token).await;
     for header in [
         "Authentication: bearer 0123456789".to_owned(),
@@ -45,16 +52,33 @@ async fn ping_in_every_documented_form() {
 async fn a_filter_cannot_widen_the_scope() {
     let cloud = start().await;
     let other = tenant(&cloud.services, "other").await;
-    cloud.store(other.scope, EXAMPLE_AT, &[r#"{"secret":"of other"}"#]).await;
-    let query = format!(r#"{{"$or":[{{"from":"{}"}},{{"to":{{"$exists":true}}}}]}}"#, other.scope.device);
-    let answer = cloud.get(&format!("/v1.0/project/<project id>/messages/<device id>?queryJson={}", encode(&query))).await.ok();
+    cloud
+        .store(other.scope, EXAMPLE_AT, &[r#"{"secret":"of other"}"#])
+        .await;
+    let query = format!(
+        r#"{{"$or":[{{"from":"{}"}},{{"to":{{"$exists":true}}}}]}}"#,
+        other.scope.device
+    );
+    let answer = cloud
+        .get(&format!(
+            "/v1.0/project/<project id>/messages/<device id>?queryJson={}",
+            encode(&query)
+        ))
+        .await
+        .ok();
     assert_eq!(answer["messages"], json!([]));
     cloud.shutdown().await;
 }
 
 fn encode(text: &str) -> String {
     text.bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
         .collect()
 }
 
@@ -62,7 +86,9 @@ fn encode(text: &str) -> String {
 async fn inspect_answers_both_documented_shapes() {
     let cloud = start().await;
     let headers = ["Content-Type: application/json", &cloud.bearer()];
-    let answer = cloud.request("GET", "/v1.0/project/<project id>/inspect", &headers, b"").await;
+    let answer = cloud
+        .request("GET", "/v1.0/project/<project id>/inspect", &headers, b"")
+        .await;
     let (scope, group) = (cloud.tenant.scope, cloud.tenant.group);
     let json = answer.ok();
     assert_eq!(json["id"], json!(scope.project));
@@ -73,7 +99,11 @@ async fn inspect_answers_both_documented_shapes() {
     }]);
     assert_eq!(json["deployment_groups"], expected);
     for key in ["projectgetagenturl", "agentfile", "agentapihost"] {
-        assert!(answer.text.contains(&format!(r#""{key}": ""#)), "the installer's sed needs the space: {}", answer.text);
+        assert!(
+            answer.text.contains(&format!(r#""{key}": ""#)),
+            "the installer's sed needs the space: {}",
+            answer.text
+        );
     }
     assert_eq!(json["agentapihost"], json!(cloud.address.to_string()));
     assert!(json["board"].is_string());
@@ -83,8 +113,18 @@ async fn inspect_answers_both_documented_shapes() {
 #[tokio::test]
 async fn props_of_one_and_of_all() {
     let cloud = start().await;
-    let one = cloud.get("/v1.0/project/<project id>/device/<device id>/props").await.ok();
-    for key in ["macaddress", "name", "operatingstatus", "token", "agent_version", "ID"] {
+    let one = cloud
+        .get("/v1.0/project/<project id>/device/<device id>/props")
+        .await
+        .ok();
+    for key in [
+        "macaddress",
+        "name",
+        "operatingstatus",
+        "token",
+        "agent_version",
+        "ID",
+    ] {
         assert!(one[key].is_string(), "{key}: {one}");
     }
     assert_eq!(one["ID"], json!(cloud.tenant.scope.device));
@@ -100,18 +140,42 @@ async fn the_documented_command_is_accepted_durably() {
     let cloud = start().await;
     let body = r#"{"cmd_type": "echo", "values": {"echo.content": "hi there!"}}"#;
     let path = "/v1.0/project/<project id>/device/<device id>/command";
-    for content_type in ["Content-Type: application/json", "Content-Type: application/x-www-form-urlencoded", "X-No-Type: 1"] {
-        let answer = cloud.request("POST", path, &[content_type, &cloud.bearer()], body.as_bytes()).await.ok();
+    for content_type in [
+        "Content-Type: application/json",
+        "Content-Type: application/x-www-form-urlencoded",
+        "X-No-Type: 1",
+    ] {
+        let answer = cloud
+            .request("POST", path, &[content_type, &cloud.bearer()], body.as_bytes())
+            .await
+            .ok();
         assert_eq!(answer["status"], 200);
         let id = answer["id"].as_str().expect("an id");
-        let shown = cloud.get(&format!("/v1.0/project/<project id>/device/<device id>/commands/{id}")).await.ok();
+        let shown = cloud
+            .get(&format!(
+                "/v1.0/project/<project id>/device/<device id>/commands/{id}"
+            ))
+            .await
+            .ok();
         assert_eq!(shown["state"], "queued");
         assert_eq!(shown["cmd_type"], "echo");
-        assert_eq!(shown["values"], json!({"content": "hi there!"}), "the prefix only addresses");
+        assert_eq!(
+            shown["values"],
+            json!({"content": "hi there!"}),
+            "the prefix only addresses"
+        );
     }
-    let open = cloud.services.store.open_commands(cloud.tenant.scope).await.expect("read");
+    let open = cloud
+        .services
+        .store
+        .open_commands(cloud.tenant.scope)
+        .await
+        .expect("read");
     assert_eq!(open.len(), 3);
-    cloud.get("/v1.0/project/<project id>/device/<device id>/commands/not-an-id").await.error(404);
+    cloud
+        .get("/v1.0/project/<project id>/device/<device id>/commands/not-an-id")
+        .await
+        .error(404);
     cloud.shutdown().await;
 }
 
@@ -126,25 +190,56 @@ async fn bad_commands_are_refused_by_name() {
         (r#"{"values": {}}"#, "cmd_type is missing"),
         (r#"{"cmd_type": 5, "values": {}}"#, "cmd_type is not text"),
         (r#"{"cmd_type": "echo", "values": []}"#, "values is not an object"),
-        (r#"{"cmd_type": "echo", "values": {"echo.content": "x"}, "ttl_ms": "1"}"#, "ttl_ms is not a whole number"),
+        (
+            r#"{"cmd_type": "echo", "values": {"echo.content": "x"}, "ttl_ms": "1"}"#,
+            "ttl_ms is not a whole number",
+        ),
         (r#"{"cmd_type": "echo", "values": {}, "ttl_ms": 0}"#, "ttl_ms"),
         (r#"{"cmd_type": "nope", "values": {}}"#, "nope"),
         (r#"{"cmd_type": "echo", "values": {"content": "x"}}"#, "content"),
-        (r#"{"cmd_type": "echo", "values": {"echo.other": "x"}}"#, "echo.other"),
-        (r#"{"cmd_type": "echo", "values": {"echo.content": [5]}}"#, "echo.content"),
-        (r#"{"cmd_type": "examplecommand", "values": {"examplecommand.status": "<start|stop>"}}"#, "examplecommand.status"),
+        (
+            r#"{"cmd_type": "echo", "values": {"echo.other": "x"}}"#,
+            "echo.other",
+        ),
+        (
+            r#"{"cmd_type": "echo", "values": {"echo.content": [5]}}"#,
+            "echo.content",
+        ),
+        (
+            r#"{"cmd_type": "examplecommand", "values": {"examplecommand.status": "<start|stop>"}}"#,
+            "examplecommand.status",
+        ),
         (r#"{"cmd_type": "examplecommand", "values": {}}"#, "status"),
     ] {
-        let answer = cloud.post("/v1.0/project/<project id>/device/<device id>/command", body).await;
+        let answer = cloud
+            .post("/v1.0/project/<project id>/device/<device id>/command", body)
+            .await;
         let error = answer.error(400);
         assert!(error.contains(expected), "{body}: {error}");
     }
-    let not_utf8 =
-        cloud.request("POST", "/v1.0/project/<project id>/device/<device id>/command", &[&cloud.bearer()], b"{\"\xff\":1}").await;
+    let not_utf8 = cloud
+        .request(
+            "POST",
+            "/v1.0/project/<project id>/device/<device id>/command",
+            &[&cloud.bearer()],
+            b"{\"\xff\":1}",
+        )
+        .await;
     not_utf8.error(400);
     let unknown = "/v1.0/project/<project id>/device/a2792ce8-216f-477c-a5cc-4f7e9f407e29/command";
-    cloud.post(unknown, r#"{"cmd_type": "echo", "values": {}}"#).await.error(403);
-    assert!(cloud.services.store.open_commands(cloud.tenant.scope).await.expect("read").is_empty());
+    cloud
+        .post(unknown, r#"{"cmd_type": "echo", "values": {}}"#)
+        .await
+        .error(403);
+    assert!(
+        cloud
+            .services
+            .store
+            .open_commands(cloud.tenant.scope)
+            .await
+            .expect("read")
+            .is_empty()
+    );
     cloud.shutdown().await;
 }
 
@@ -170,18 +265,46 @@ async fn a_body_is_read_up_to_the_limit_only() {
 async fn the_documented_history_examples_work_verbatim() {
     let cloud = start().await;
     let scope = cloud.tenant.scope;
-    cloud.store_as(scope, EXAMPLE_AT, MessageKind::IottlyAgent, None, &[r#"{"connectionstatus":"connected"}"#]).await;
-    cloud.store(scope, EXAMPLE_AT + 1, &[r#"{"echo": {"content": "hi there!"}}"#]).await;
-    cloud.store_as(scope, EXAMPLE_AT + 1_000_000, MessageKind::UserDefined, Some("room"), &[r#"{"t":1.50,"b":1,"a":2}"#]).await;
+    cloud
+        .store_as(
+            scope,
+            EXAMPLE_AT,
+            MessageKind::IottlyAgent,
+            None,
+            &[r#"{"connectionstatus":"connected"}"#],
+        )
+        .await;
+    cloud
+        .store(scope, EXAMPLE_AT + 1, &[r#"{"echo": {"content": "hi there!"}}"#])
+        .await;
+    cloud
+        .store_as(
+            scope,
+            EXAMPLE_AT + 1_000_000,
+            MessageKind::UserDefined,
+            Some("room"),
+            &[r#"{"t":1.50,"b":1,"a":2}"#],
+        )
+        .await;
 
     let plain = "/v1.0/project/<project id>/messages/<device id>";
-    let answer = cloud.request("GET", plain, &["Content-Type: application/json", &cloud.bearer()], b"").await;
+    let answer = cloud
+        .request(
+            "GET",
+            plain,
+            &["Content-Type: application/json", &cloud.bearer()],
+            b"",
+        )
+        .await;
     let json = answer.ok();
     assert_eq!(json["status"], 200);
     let messages = json["messages"].as_array().expect("a list");
     assert_eq!(messages.len(), 3, "newest first: {json}");
     assert!(messages[0]["payload"].to_string().contains("1.5"));
-    assert!(answer.text.contains(r#"{"t":1.50,"b":1,"a":2}"#), "payloads come as they were sent");
+    assert!(
+        answer.text.contains(r#"{"t":1.50,"b":1,"a":2}"#),
+        "payloads come as they were sent"
+    );
     assert_eq!(messages[0]["channel"], "room");
     let oldest = &messages[2];
     assert_eq!(oldest["from"], json!(scope.device));
@@ -206,13 +329,26 @@ async fn the_documented_history_examples_work_verbatim() {
     );
     let without_zone = cloud.get(&paging).await.ok();
     let with_zone = encode(r#"{ "timestamp": { "$lte": {"$date": "2017-04-19T10:47:58.133Z"} } }"#);
-    assert_eq!(cloud.get(&format!("{plain}?queryJson={with_zone}")).await.ok(), without_zone);
+    assert_eq!(
+        cloud.get(&format!("{plain}?queryJson={with_zone}")).await.ok(),
+        without_zone
+    );
     // 1,000,000 ms after the example is 10:43:17, still before; an earlier bound cuts it off.
     assert_eq!(without_zone["messages"].as_array().map(Vec::len), Some(3));
     let earlier = encode(r#"{"timestamp":{"$lte":{"$date":"2017-04-19T10:26:37.020Z"}}}"#);
-    assert_eq!(cloud.get(&format!("{plain}?queryJson={earlier}")).await.ok()["messages"].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        cloud.get(&format!("{plain}?queryJson={earlier}")).await.ok()["messages"]
+            .as_array()
+            .map(Vec::len),
+        Some(2)
+    );
     let old_layout = encode(r#"{"connectionstatus":"connected"}"#);
-    assert_eq!(cloud.get(&format!("{plain}?queryJson={old_layout}")).await.ok()["messages"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        cloud.get(&format!("{plain}?queryJson={old_layout}")).await.ok()["messages"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
     cloud.shutdown().await;
 }
 
@@ -223,7 +359,9 @@ async fn pages_have_a_size_and_continue() {
     let payloads: Vec<&str> = payloads.iter().map(String::as_str).collect();
     cloud.store(cloud.tenant.scope, EXAMPLE_AT, &payloads).await;
     // Many entries of one millisecond: timestamps alone cannot page through these.
-    cloud.store(cloud.tenant.scope, EXAMPLE_AT + 249, &[r#"{"n":250}"#]).await;
+    cloud
+        .store(cloud.tenant.scope, EXAMPLE_AT + 249, &[r#"{"n":250}"#])
+        .await;
     let plain = "/v1.0/project/<project id>/messages/<device id>";
     for (query, expected) in [
         ("", 10),
@@ -233,16 +371,30 @@ async fn pages_have_a_size_and_continue() {
         ("?numMessages=99999999999999999999", 100),
     ] {
         let json = cloud.get(&format!("{plain}{query}")).await.ok();
-        assert_eq!(json["messages"].as_array().map(Vec::len), Some(expected), "{query}");
+        assert_eq!(
+            json["messages"].as_array().map(Vec::len),
+            Some(expected),
+            "{query}"
+        );
         assert!(json["next"].is_string());
     }
-    for (filter, total) in [("", 251), (r#"{"n":{"$mod":[3,0]}}"#, 84), (r#"{"n":{"$lt":0}}"#, 0)] {
+    for (filter, total) in [
+        ("", 251),
+        (r#"{"n":{"$mod":[3,0]}}"#, 84),
+        (r#"{"n":{"$lt":0}}"#, 0),
+    ] {
         let mut seen = Vec::new();
         let mut before = String::new();
         loop {
             let query = format!("{plain}?numMessages=40&queryJson={}{before}", encode(filter));
             let json = cloud.get(&query).await.ok();
-            seen.extend(json["messages"].as_array().expect("a list").iter().map(|m| m["payload"]["n"].as_i64().expect("n")));
+            seen.extend(
+                json["messages"]
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .map(|m| m["payload"]["n"].as_i64().expect("n")),
+            );
             match json["next"].as_str() {
                 Some(next) => before = format!("&before={next}"),
                 None => break,
@@ -277,25 +429,58 @@ async fn bad_queries_are_refused_with_their_place() {
         assert_eq!(answer.json()["code"], "invalid_filter");
     }
     let long = encode(&format!(r#"{{"a":"{}"}}"#, "x".repeat(8192)));
-    assert!(cloud.get(&format!("{plain}?queryJson={long}")).await.error(400).contains("8192"));
+    assert!(
+        cloud
+            .get(&format!("{plain}?queryJson={long}"))
+            .await
+            .error(400)
+            .contains("8192")
+    );
     cloud.get(&format!("{plain}?before=nonsense")).await.error(400);
     cloud.store(other.scope, EXAMPLE_AT, &["{}", "{}"]).await;
-    let foreign = format!("/v1.0/project/{}/messages/{}?numMessages=1", other.scope.project, other.scope.device);
-    let page = cloud.request("GET", &foreign, &[&format!("Authorization: Bearer {}", other.token)], b"").await.ok();
+    let foreign = format!(
+        "/v1.0/project/{}/messages/{}?numMessages=1",
+        other.scope.project, other.scope.device
+    );
+    let page = cloud
+        .request(
+            "GET",
+            &foreign,
+            &[&format!("Authorization: Bearer {}", other.token)],
+            b"",
+        )
+        .await
+        .ok();
     let next = page["next"].as_str().expect("more behind it");
-    assert!(cloud.get(&format!("{plain}?before={next}")).await.error(400).contains("cursor"), "a cursor stays with its device");
+    assert!(
+        cloud
+            .get(&format!("{plain}?before={next}"))
+            .await
+            .error(400)
+            .contains("cursor"),
+        "a cursor stays with its device"
+    );
     cloud.shutdown().await;
 }
 
 #[tokio::test]
 async fn other_addresses_and_methods_answer_json() {
     let cloud = start().await;
-    for path in ["/v1.0/nothing", "/v1.0/", "/v2.0/ping", "/v1.0/project/<project id>/device/<device id>/props/"] {
+    for path in [
+        "/v1.0/nothing",
+        "/v1.0/",
+        "/v2.0/ping",
+        "/v1.0/project/<project id>/device/<device id>/props/",
+    ] {
         cloud.get(path).await.error(404);
     }
     let answer = cloud.post("/v1.0/ping", "{}").await;
     answer.error(405);
-    assert!(answer.header("allow").is_some_and(|allow| allow.contains("GET")), "{:?}", answer.header("allow"));
+    assert!(
+        answer.header("allow").is_some_and(|allow| allow.contains("GET")),
+        "{:?}",
+        answer.header("allow")
+    );
     for path in [
         "/v1.0/project/x/inspect",
         "/v1.0/project/%FF/inspect",
@@ -305,9 +490,13 @@ async fn other_addresses_and_methods_answer_json() {
         let status = cloud.get(path).await.status;
         assert!(matches!(status, 403 | 404), "{path}: {status}");
     }
-    let given = cloud.request("GET", "/v1.0/nothing", &["X-Request-Id: my-id_1"], b"").await;
+    let given = cloud
+        .request("GET", "/v1.0/nothing", &["X-Request-Id: my-id_1"], b"")
+        .await;
     assert_eq!(given.header("x-request-id"), Some("my-id_1"));
-    let odd = cloud.request("GET", "/v1.0/nothing", &["X-Request-Id: a<b>"], b"").await;
+    let odd = cloud
+        .request("GET", "/v1.0/nothing", &["X-Request-Id: a<b>"], b"")
+        .await;
     assert_eq!(odd.header("x-request-id").map(str::len), Some(32));
     cloud.shutdown().await;
 }
@@ -318,8 +507,14 @@ async fn a_login_cookie_does_not_act_for_other_sites() {
     let cookie = cloud.login(&cloud.tenant.token).await;
     let path = "/v1.0/project/<project id>/device/<device id>/command";
     let body = br#"{"cmd_type": "echo", "values": {}}"#;
-    cloud.request("POST", path, &[&cookie, "Origin: http://evil.example"], body).await.error(403);
+    cloud
+        .request("POST", path, &[&cookie, "Origin: http://evil.example"], body)
+        .await
+        .error(403);
     let own = format!("Origin: http://{}", cloud.address);
-    assert_eq!(cloud.request("POST", path, &[&cookie, &own], body).await.status, 200);
+    assert_eq!(
+        cloud.request("POST", path, &[&cookie, &own], body).await.status,
+        200
+    );
     cloud.shutdown().await;
 }

@@ -28,7 +28,11 @@ struct Recorder(Mutex<Seen>);
 #[async_trait]
 impl Uplink for Recorder {
     async fn message(&self, device: DeviceId, payload: Bytes) {
-        self.0.lock().expect("unpoisoned").messages.push((device, payload));
+        self.0
+            .lock()
+            .expect("unpoisoned")
+            .messages
+            .push((device, payload));
     }
 
     async fn status(&self, device: DeviceId, payload: Bytes) {
@@ -49,7 +53,11 @@ struct Known(HashMap<DeviceId, &'static str>);
 impl Authenticator for Known {
     async fn authenticate(&self, device: DeviceId, secret: &[u8]) -> Result<Option<Scope>, StoreError> {
         let project = ProjectId::from_bytes([1; 12]);
-        Ok(self.0.get(&device).is_some_and(|known| known.as_bytes() == secret).then_some(Scope { project, device }))
+        Ok(self
+            .0
+            .get(&device)
+            .is_some_and(|known| known.as_bytes() == secret)
+            .then_some(Scope { project, device }))
     }
 }
 
@@ -64,19 +72,35 @@ async fn setup() -> Setup {
     let (a, b) = (DeviceId::random(), DeviceId::random());
     let seen = Arc::new(Recorder::default());
     let known = Arc::new(Known(HashMap::from([(a, "secret-a"), (b, "secret-b")])));
-    let config = EmbeddedConfig { listen: "127.0.0.1:0".parse().expect("an address"), edge: EdgeConfig::default() };
-    let broker = EmbeddedBroker::start(&config, known, Arc::clone(&seen) as _).await.expect("starts");
+    let config = EmbeddedConfig {
+        listen: "127.0.0.1:0".parse().expect("an address"),
+        edge: EdgeConfig::default(),
+    };
+    let broker = EmbeddedBroker::start(&config, known, Arc::clone(&seen) as _)
+        .await
+        .expect("starts");
     Setup { broker, seen, a, b }
 }
 
 impl Setup {
     async fn messages(&self, wanted: usize) {
-        eventually("messages arrive", || async { self.seen.0.lock().expect("unpoisoned").messages.len() >= wanted }).await;
+        eventually("messages arrive", || async {
+            self.seen.0.lock().expect("unpoisoned").messages.len() >= wanted
+        })
+        .await;
     }
 
     async fn refuses(&self, client_id: &str, user: &str, secret: &str) {
-        let login = Login { client_id, user, secret, will_topic: None };
-        assert!(Raw::login(self.broker.address(), self.a, &login).await.is_none(), "{client_id} {user} must be refused");
+        let login = Login {
+            client_id,
+            user,
+            secret,
+            will_topic: None,
+        };
+        assert!(
+            Raw::login(self.broker.address(), self.a, &login).await.is_none(),
+            "{client_id} {user} must be refused"
+        );
     }
 }
 
@@ -89,10 +113,15 @@ async fn strangers_are_refused() {
     setup.refuses(&a, &b, "secret-b").await;
     setup.refuses("other-client", &a, "secret-a").await;
     setup.refuses(&format!("cert:{a}"), &a, "secret-a").await;
-    setup.refuses(&a.to_uppercase(), &a.to_uppercase(), "secret-a").await;
+    setup
+        .refuses(&a.to_uppercase(), &a.to_uppercase(), "secret-a")
+        .await;
     let stranger = DeviceId::random().to_string();
     setup.refuses(&stranger, &stranger, "secret-a").await;
-    Raw::connect(setup.broker.address(), setup.a, "secret-a").await.stop().await;
+    Raw::connect(setup.broker.address(), setup.a, "secret-a")
+        .await
+        .stop()
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,8 +132,14 @@ async fn guesses_of_others_keep_no_device_away() {
         setup.refuses(&a, &a, "wrong").await;
     }
     // From the same address as the guesses.
-    Raw::connect(setup.broker.address(), setup.a, "secret-a").await.stop().await;
-    Raw::connect(setup.broker.address(), setup.b, "secret-b").await.stop().await;
+    Raw::connect(setup.broker.address(), setup.a, "secret-a")
+        .await
+        .stop()
+        .await;
+    Raw::connect(setup.broker.address(), setup.b, "secret-b")
+        .await
+        .stop()
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +148,12 @@ async fn devices_publish_to_their_own_topics_only() {
     let mut victim = Raw::connect(setup.broker.address(), setup.b, "secret-b").await;
     let attacker = Raw::connect(setup.broker.address(), setup.a, "secret-a").await;
     let forged = Status::new(attacker.conn, false).encode();
-    for topic in [Topic::Up(setup.b), Topic::Down(setup.b), Topic::Down(setup.a), Topic::Status(setup.b)] {
+    for topic in [
+        Topic::Up(setup.b),
+        Topic::Down(setup.b),
+        Topic::Down(setup.a),
+        Topic::Status(setup.b),
+    ] {
         attacker.publish(&topic.to_string(), forged.clone(), true).await;
     }
     attacker.publish("v1/other", b"x".to_vec(), false).await;
@@ -124,14 +164,33 @@ async fn devices_publish_to_their_own_topics_only() {
         .broker
         .publish(
             setup.b,
-            Bytes::from(Down::Cancel(iottly_protocol::Cancel { id: iottly_protocol::CommandId::random() }).encode()),
+            Bytes::from(
+                Down::Cancel(iottly_protocol::Cancel {
+                    id: iottly_protocol::CommandId::random(),
+                })
+                .encode(),
+            ),
         )
         .await
         .expect("sent");
-    assert!(matches!(victim.down().await, Down::Cancel(_)), "the first thing the victim hears is the cloud's");
+    assert!(
+        matches!(victim.down().await, Down::Cancel(_)),
+        "the first thing the victim hears is the cloud's"
+    );
     let seen = setup.seen.0.lock().expect("unpoisoned");
-    assert_eq!(seen.messages.iter().map(|(device, _)| *device).collect::<Vec<_>>(), [setup.a]);
-    assert!(seen.statuses.iter().all(|(device, status)| *device != setup.b || status.online), "no forged status");
+    assert_eq!(
+        seen.messages
+            .iter()
+            .map(|(device, _)| *device)
+            .collect::<Vec<_>>(),
+        [setup.a]
+    );
+    assert!(
+        seen.statuses
+            .iter()
+            .all(|(device, status)| *device != setup.b || status.online),
+        "no forged status"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,29 +210,52 @@ async fn devices_subscribe_to_their_own_topic_only() {
         Topic::Up(setup.a).to_string(),
     ];
     for filter in filters {
-        spy.client.subscribe(&filter, QoS::AtLeastOnce).await.expect("queued");
-        let event = spy.until(|event| matches!(event, Event::Incoming(Packet::SubAck(_)))).await;
-        let Event::Incoming(Packet::SubAck(ack)) = event else { unreachable!("checked above") };
+        spy.client
+            .subscribe(&filter, QoS::AtLeastOnce)
+            .await
+            .expect("queued");
+        let event = spy
+            .until(|event| matches!(event, Event::Incoming(Packet::SubAck(_))))
+            .await;
+        let Event::Incoming(Packet::SubAck(ack)) = event else {
+            unreachable!("checked above")
+        };
         assert_eq!(ack.return_codes, [SubscribeReasonCode::Failure], "{filter}");
     }
     let mut victim = Raw::connect(setup.broker.address(), setup.b, "secret-b").await;
     let cancel = |byte| {
-        Bytes::from(Down::Cancel(iottly_protocol::Cancel { id: iottly_protocol::CommandId::from_bytes([byte; 16]) }).encode())
+        Bytes::from(
+            Down::Cancel(iottly_protocol::Cancel {
+                id: iottly_protocol::CommandId::from_bytes([byte; 16]),
+            })
+            .encode(),
+        )
     };
     setup.broker.publish(setup.b, cancel(1)).await.expect("sent");
     victim.down().await;
     setup.broker.publish(setup.a, cancel(2)).await.expect("sent");
-    assert!(matches!(spy.down().await, Down::Cancel(c) if c.id.as_bytes() == &[2; 16]), "the spy hears its own only");
+    assert!(
+        matches!(spy.down().await, Down::Cancel(c) if c.id.as_bytes() == &[2; 16]),
+        "the spy hears its own only"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_will_reaches_nobody() {
     let setup = setup().await;
     let a = setup.a.to_string();
-    let login = Login { client_id: &a, user: &a, secret: "secret-a", will_topic: Some(Topic::Status(setup.b).to_string()) };
+    let login = Login {
+        client_id: &a,
+        user: &a,
+        secret: "secret-a",
+        will_topic: Some(Topic::Status(setup.b).to_string()),
+    };
     if let Some(attacker) = Raw::login(setup.broker.address(), setup.a, &login).await {
         attacker.kill().await;
-        eventually("the end is reported", || async { setup.seen.0.lock().expect("unpoisoned").gone.contains(&setup.a) }).await;
+        eventually("the end is reported", || async {
+            setup.seen.0.lock().expect("unpoisoned").gone.contains(&setup.a)
+        })
+        .await;
     }
     assert!(setup.seen.0.lock().expect("unpoisoned").statuses.is_empty());
 }
@@ -185,9 +267,18 @@ async fn a_killed_connection_leaves_its_will_and_a_stopped_one_does_not() {
     let conn = killed.conn;
     assert!(setup.broker.is_connected(setup.a).await);
     killed.kill().await;
-    eventually("the end is reported", || async { setup.seen.0.lock().expect("unpoisoned").gone.contains(&setup.a) }).await;
+    eventually("the end is reported", || async {
+        setup.seen.0.lock().expect("unpoisoned").gone.contains(&setup.a)
+    })
+    .await;
     eventually("the will", || async {
-        setup.seen.0.lock().expect("unpoisoned").statuses.contains(&(setup.a, Status::new(conn, false)))
+        setup
+            .seen
+            .0
+            .lock()
+            .expect("unpoisoned")
+            .statuses
+            .contains(&(setup.a, Status::new(conn, false)))
     })
     .await;
     assert!(!setup.broker.is_connected(setup.a).await);
@@ -195,13 +286,28 @@ async fn a_killed_connection_leaves_its_will_and_a_stopped_one_does_not() {
 
     let clean = Raw::connect(setup.broker.address(), setup.b, "secret-b").await;
     eventually("online", || async {
-        setup.seen.0.lock().expect("unpoisoned").statuses.iter().any(|(device, _)| *device == setup.b)
+        setup
+            .seen
+            .0
+            .lock()
+            .expect("unpoisoned")
+            .statuses
+            .iter()
+            .any(|(device, _)| *device == setup.b)
     })
     .await;
     clean.client.disconnect().await.expect("queued");
-    eventually("the end is reported", || async { setup.seen.0.lock().expect("unpoisoned").gone.contains(&setup.b) }).await;
+    eventually("the end is reported", || async {
+        setup.seen.0.lock().expect("unpoisoned").gone.contains(&setup.b)
+    })
+    .await;
     let seen = setup.seen.0.lock().expect("unpoisoned");
-    assert!(seen.statuses.iter().all(|(device, status)| *device != setup.b || status.online), "no will after a clean stop");
+    assert!(
+        seen.statuses
+            .iter()
+            .all(|(device, status)| *device != setup.b || status.online),
+        "no will after a clean stop"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,10 +318,19 @@ async fn a_takeover_ends_the_old_connection_only() {
     old.ended().await;
     new.up(b"still here".to_vec()).await;
     setup.messages(1).await;
-    let cancel = Down::Cancel(iottly_protocol::Cancel { id: iottly_protocol::CommandId::random() });
-    setup.broker.publish(setup.a, Bytes::from(cancel.encode())).await.expect("sent");
+    let cancel = Down::Cancel(iottly_protocol::Cancel {
+        id: iottly_protocol::CommandId::random(),
+    });
+    setup
+        .broker
+        .publish(setup.a, Bytes::from(cancel.encode()))
+        .await
+        .expect("sent");
     new.down().await;
-    assert!(setup.seen.0.lock().expect("unpoisoned").gone.is_empty(), "the device was never gone");
+    assert!(
+        setup.seen.0.lock().expect("unpoisoned").gone.is_empty(),
+        "the device was never gone"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,5 +351,8 @@ async fn a_shutdown_ends_connections_and_frees_the_port() {
     let address = setup.broker.address();
     setup.broker.shutdown().await;
     device.ended().await;
-    eventually("the port is free", || async { tokio::net::TcpListener::bind(address).await.is_ok() }).await;
+    eventually("the port is free", || async {
+        tokio::net::TcpListener::bind(address).await.is_ok()
+    })
+    .await;
 }

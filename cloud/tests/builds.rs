@@ -1,4 +1,5 @@
-//! Builds, uploads and the disk under them, with two tenants over real HTTP: whoever takes too much waits or is refused alone.
+//! Builds, uploads and the disk under them, with two tenants over real HTTP: whoever takes too much waits or
+//! is refused alone.
 
 mod support;
 
@@ -30,7 +31,11 @@ impl Gate {
 
     fn wait(&self) {
         let guard = self.open.lock().expect("held by nobody who panics");
-        drop(self.opened.wait_while(guard, |open| !*open).expect("held by nobody who panics"));
+        drop(
+            self.opened
+                .wait_while(guard, |open| !*open)
+                .expect("held by nobody who panics"),
+        );
     }
 
     fn builds(&self) -> usize {
@@ -38,7 +43,8 @@ impl Gate {
     }
 }
 
-/// Puts texts together instead of compiling them; code that says `endless` does not end before the gate is open, and fails then.
+/// Puts texts together instead of compiling them; code that says `endless` does not end before the gate is
+/// open, and fails then.
 fn builder(gate: &Arc<Gate>) -> Builder {
     let gate = Arc::clone(gate);
     let build = move |snippets: &[Snippet]| {
@@ -54,7 +60,11 @@ fn builder(gate: &Arc<Gate>) -> Builder {
         b"no firmware" => Err(BuildFailure::Code("the component is no firmware".into())),
         _ => Ok(Vec::new()),
     };
-    Builder { version: "1".into(), build: Arc::new(build), imports: Arc::new(imports) }
+    Builder {
+        version: "1".into(),
+        build: Arc::new(build),
+        imports: Arc::new(imports),
+    }
 }
 
 async fn cloud(gate: &Arc<Gate>) -> TestCloud {
@@ -74,7 +84,9 @@ async fn post(cloud: &TestCloud, by: &Tenant, path: &str, body: Value) -> Answer
 
 async fn save(cloud: &TestCloud, by: &Tenant, code: &str) {
     let body = json!({"snippets": [{"name": "global", "code": code}]}).to_string();
-    send(cloud, by, "PUT", "/branches/main/snippets", body.as_bytes()).await.ok();
+    send(cloud, by, "PUT", "/branches/main/snippets", body.as_bytes())
+        .await
+        .ok();
     post(cloud, by, "/branches/main/revisions", json!({})).await.ok();
 }
 
@@ -85,7 +97,15 @@ async fn upload(cloud: &TestCloud, by: &Tenant, component: &[u8]) -> Answer {
 /// The tenant's group, which follows `main` from now on.
 async fn follow(cloud: &TestCloud, by: &Tenant) -> String {
     let group = by.group.to_string();
-    send(cloud, by, "PUT", &format!("/deploymentgroups/{group}"), br#"{"branch": "main"}"#).await.ok();
+    send(
+        cloud,
+        by,
+        "PUT",
+        &format!("/deploymentgroups/{group}"),
+        br#"{"branch": "main"}"#,
+    )
+    .await
+    .ok();
     group
 }
 
@@ -94,28 +114,44 @@ async fn flash(cloud: &TestCloud, by: &Tenant, group: &str, body: Value) -> Answ
 }
 
 fn owner(by: &Tenant) -> Principal {
-    let minted = iottly_cloud::auth::mint_token(by.scope.project, "t", Scopes::PROJECT, None, 1).expect("randomness");
+    let minted =
+        iottly_cloud::auth::mint_token(by.scope.project, "t", Scopes::PROJECT, None, 1).expect("randomness");
     minted.token.into()
 }
 
 async fn code_limit(cloud: &TestCloud, by: &Tenant, limit: Option<u64>) {
     let (store, project) = (cloud.services.store.as_ref(), by.scope.project);
-    let operator = iottly_cloud::auth::create_token_with(store, project, "op", Scopes::ALL).await.expect("created");
+    let operator = iottly_cloud::auth::create_token_with(store, project, "op", Scopes::ALL)
+        .await
+        .expect("created");
     let path = format!("/v1.0/projects/{project}/limits");
     let body = json!({"code_bytes": limit}).to_string();
-    let set = cloud.request("PUT", &path, &[&format!("Authorization: Bearer {operator}")], body.as_bytes()).await.ok();
+    let set = cloud
+        .request(
+            "PUT",
+            &path,
+            &[&format!("Authorization: Bearer {operator}")],
+            body.as_bytes(),
+        )
+        .await
+        .ok();
     assert_eq!(set["limits"]["code_bytes"], json!(limit));
 }
 
 async fn used(cloud: &TestCloud, by: &Tenant) -> u64 {
-    send(cloud, by, "GET", "/limits", b"").await.ok()["usage"]["code_bytes"].as_u64().expect("a number")
+    send(cloud, by, "GET", "/limits", b"").await.ok()["usage"]["code_bytes"]
+        .as_u64()
+        .expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endless_builds_of_one_tenant_hold_up_nobody_else() {
     let gate = Arc::new(Gate::default());
     let cloud = cloud(&gate).await;
-    let (one, two) = (tenant(&cloud.services, "one").await, tenant(&cloud.services, "two").await);
+    let (one, two) = (
+        tenant(&cloud.services, "one").await,
+        tenant(&cloud.services, "two").await,
+    );
     let (first, second) = (follow(&cloud, &one).await, follow(&cloud, &two).await);
     upload(&cloud, &one, b"built elsewhere").await.ok();
     save(&cloud, &one, "fine").await;
@@ -138,22 +174,45 @@ async fn endless_builds_of_one_tenant_hold_up_nobody_else() {
             flash(&cloud, &two, &second, json!({})).await.ok();
             // What needs no build waits for none, not even the same tenant's own.
             for revision in [1, 2] {
-                flash(&cloud, &one, &first, json!({"revision": revision, "dry_run": true})).await.ok();
-                flash(&cloud, &one, &first, json!({"revision": revision})).await.ok();
+                flash(
+                    &cloud,
+                    &one,
+                    &first,
+                    json!({"revision": revision, "dry_run": true}),
+                )
+                .await
+                .ok();
+                flash(&cloud, &one, &first, json!({"revision": revision}))
+                    .await
+                    .ok();
             }
         };
-        tokio::time::timeout(SOON, others).await.expect("nobody waits for the endless build");
+        tokio::time::timeout(SOON, others)
+            .await
+            .expect("nobody waits for the endless build");
         support_until(async || refused.load(Ordering::SeqCst) == 3).await;
         gate.open();
     };
     let (answers, ()) = tokio::join!(attempts, beside);
     let with = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
     assert_eq!((with(429), with(400)), (3, 9), "one is built, eight wait");
-    let busy = answers.iter().find(|answer| answer.status == 429).expect("counted").json();
+    let busy = answers
+        .iter()
+        .find(|answer| answer.status == 429)
+        .expect("counted")
+        .json();
     assert_eq!(busy["code"], "too_many_builds", "{busy}");
-    assert_eq!(gate.builds(), 3, "nine requests for one build, and it is not built again");
+    assert_eq!(
+        gate.builds(),
+        3,
+        "nine requests for one build, and it is not built again"
+    );
     let again = flash(&cloud, &one, &first, json!({})).await.error(400);
-    assert_eq!((again.as_str(), gate.builds()), ("global:1: it did not end", 3), "what failed is known to fail");
+    assert_eq!(
+        (again.as_str(), gate.builds()),
+        ("global:1: it did not end", 3),
+        "what failed is known to fail"
+    );
     cloud.shutdown().await;
 }
 
@@ -166,7 +225,12 @@ async fn a_build_whose_client_has_gone_keeps_its_turn() {
     save(&cloud, &one, "endless 1").await;
     let rollouts = Arc::clone(&cloud.services.rollouts);
     let by = owner(&one);
-    let groups = cloud.services.store.groups(one.scope.project).await.expect("reads");
+    let groups = cloud
+        .services
+        .store
+        .groups(one.scope.project)
+        .await
+        .expect("reads");
     let start = || {
         let (rollouts, by, group) = (Arc::clone(&rollouts), by.clone(), groups[0].clone());
         tokio::spawn(async move { rollouts.flash(&by, &group, Default::default()).await })
@@ -200,16 +264,26 @@ async fn components_count_against_a_limit_and_go_when_nothing_names_them() {
     code_limit(&cloud, &one, Some(3 << 20)).await;
     upload(&cloud, &one, &component(2)).await.ok();
     let refused = upload(&cloud, &one, &component(3)).await;
-    assert!(refused.error(409).contains("limit of 3145728"), "{}", refused.text);
+    assert!(
+        refused.error(409).contains("limit of 3145728"),
+        "{}",
+        refused.text
+    );
     let held = used(&cloud, &one).await;
     assert!(held < 3 << 20, "{held}");
-    let folder = cloud.data().join("releases").join(one.scope.project.to_string()).join("components");
+    let folder = cloud
+        .data()
+        .join("releases")
+        .join(one.scope.project.to_string())
+        .join("components");
     let kept = || std::fs::read_dir(&folder).expect("a folder").count();
     assert_eq!(kept(), 2, "what is refused is not kept");
 
     // What is refused by the branch is not kept either.
     code_limit(&cloud, &one, None).await;
-    send(&cloud, &one, "POST", "/branches/nowhere/component", b"x").await.error(404);
+    send(&cloud, &one, "POST", "/branches/nowhere/component", b"x")
+        .await
+        .error(404);
     upload(&cloud, &one, b"no firmware").await.error(400);
     assert_eq!(kept(), 2);
 
@@ -218,21 +292,53 @@ async fn components_count_against_a_limit_and_go_when_nothing_names_them() {
     assert!(used(&cloud, &one).await >= held + (1 << 20));
     code_limit(&cloud, &one, Some(held)).await;
     let body = json!({"snippets": [{"name": "global", "code": "x".repeat(2000)}]}).to_string();
-    send(&cloud, &one, "PUT", "/branches/main/snippets", body.as_bytes()).await.error(409);
-    post(&cloud, &one, "/branches", json!({"name": "more"})).await.error(409);
+    send(&cloud, &one, "PUT", "/branches/main/snippets", body.as_bytes())
+        .await
+        .error(409);
+    post(&cloud, &one, "/branches", json!({"name": "more"}))
+        .await
+        .error(409);
 
     // Without their branch nothing names the components any more; the release has its own copy.
     code_limit(&cloud, &one, None).await;
-    post(&cloud, &one, "/branches", json!({"name": "other"})).await.ok();
-    send(&cloud, &one, "PUT", &format!("/deploymentgroups/{group}"), br#"{"branch": "other"}"#).await.ok();
-    let active = send(&cloud, &one, "DELETE", "/branches/main", b"").await.error(409);
+    post(&cloud, &one, "/branches", json!({"name": "other"}))
+        .await
+        .ok();
+    send(
+        &cloud,
+        &one,
+        "PUT",
+        &format!("/deploymentgroups/{group}"),
+        br#"{"branch": "other"}"#,
+    )
+    .await
+    .ok();
+    let active = send(&cloud, &one, "DELETE", "/branches/main", b"")
+        .await
+        .error(409);
     assert!(active.contains("cancel rollout"), "{active}");
-    post(&cloud, &one, &format!("/deploymentgroups/{group}/cancel"), json!({})).await.ok();
+    post(
+        &cloud,
+        &one,
+        &format!("/deploymentgroups/{group}/cancel"),
+        json!({}),
+    )
+    .await
+    .ok();
     support_until(async || send(&cloud, &one, "DELETE", "/branches/main", b"").await.status == 200).await;
-    cloud.services.rollouts.tidy(one.scope.project).await.expect("tidies");
+    cloud
+        .services
+        .rollouts
+        .tidy(one.scope.project)
+        .await
+        .expect("tidies");
     assert_eq!(kept(), 0);
     let release = send(&cloud, &one, "GET", "/releases", b"").await.ok()["releases"][0].take();
-    let file = format!("/repo/{}/targets/app/main/{}.1.wasm", one.scope.project, release["sha256"].as_str().expect("text"));
+    let file = format!(
+        "/repo/{}/targets/app/main/{}.1.wasm",
+        one.scope.project,
+        release["sha256"].as_str().expect("text")
+    );
     assert_eq!(cloud.request("GET", &file, &[], b"").await.status, 200);
     cloud.shutdown().await;
 }
@@ -265,10 +371,19 @@ async fn releases_and_metadata_stay_bounded_however_often_is_deployed() {
             break;
         }
     }
-    let repository = cloud.data().join("releases").join(one.scope.project.to_string()).join("repository");
+    let repository = cloud
+        .data()
+        .join("releases")
+        .join(one.scope.project.to_string())
+        .join("repository");
     let files = |folder: &str| walk(&repository.join(folder));
     assert!(files("targets") <= 2 * 52, "{}", files("targets"));
-    cloud.services.rollouts.tidy(one.scope.project).await.expect("tidies");
+    cloud
+        .services
+        .rollouts
+        .tidy(one.scope.project)
+        .await
+        .expect("tidies");
     assert!(files("metadata") <= 2 + 2 * 16, "{}", files("metadata"));
     assert!(files("targets") <= 2 * 34, "{}", files("targets"));
     cloud.shutdown().await;
@@ -276,7 +391,15 @@ async fn releases_and_metadata_stay_bounded_however_often_is_deployed() {
 
 fn walk(folder: &std::path::Path) -> usize {
     let entries = std::fs::read_dir(folder).expect("a folder").flatten();
-    entries.map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { 1 }).sum()
+    entries
+        .map(|entry| {
+            if entry.path().is_dir() {
+                walk(&entry.path())
+            } else {
+                1
+            }
+        })
+        .sum()
 }
 
 #[tokio::test]
@@ -298,7 +421,13 @@ async fn a_disk_that_is_nearly_full_takes_no_code() {
         post(&cloud, &one, "/branches", json!({"name": "more"})).await,
         post(&cloud, &one, "/branches/main/restore", json!({"revision": 1})).await,
         flash(&cloud, &one, &group, json!({})).await,
-        post(&cloud, &one, &format!("/deploymentgroups/{group}/rollback"), json!({})).await,
+        post(
+            &cloud,
+            &one,
+            &format!("/deploymentgroups/{group}/rollback"),
+            json!({}),
+        )
+        .await,
     ] {
         assert!(refused.error(507).contains("disk"), "{}", refused.text);
         assert_eq!(refused.json()["code"], "disk_full");
@@ -316,9 +445,15 @@ async fn a_policy_whose_times_contradict_each_other_is_refused_and_an_empty_grou
     save(&cloud, &one, "fine").await;
     let path = format!("/deploymentgroups/{group}/policy");
     for (policy, named) in [
-        (json!({"canary": 1, "grace_ms": 20_000, "silence_s": 6}), "silence_s"),
+        (
+            json!({"canary": 1, "grace_ms": 20_000, "silence_s": 6}),
+            "silence_s",
+        ),
         (json!({"grace_ms": 20_000, "deadline_s": 6}), "deadline_s"),
-        (json!({"grace_ms": 120_000, "window": {"start_minute": 0, "minutes": 1}}), "window"),
+        (
+            json!({"grace_ms": 120_000, "window": {"start_minute": 0, "minutes": 1}}),
+            "window",
+        ),
     ] {
         let put = send(&cloud, &one, "PUT", &path, policy.to_string().as_bytes()).await;
         assert!(put.error(400).contains(named), "{}", put.text);
@@ -326,17 +461,38 @@ async fn a_policy_whose_times_contradict_each_other_is_refused_and_an_empty_grou
         assert!(dry.error(400).contains(named), "{}", dry.text);
         assert_eq!(dry.json()["code"], "invalid_policy");
     }
-    let slow = flash(&cloud, &one, &group, json!({"policy": {"max_bps": 1, "deadline_s": 10}, "dry_run": true})).await;
+    let slow = flash(
+        &cloud,
+        &one,
+        &group,
+        json!({"policy": {"max_bps": 1, "deadline_s": 10}, "dry_run": true}),
+    )
+    .await;
     assert!(slow.error(400).contains("max_bps"), "{}", slow.text);
     let window = json!({"silence_s": 10, "window": {"start_minute": 3, "minutes": 30}});
-    send(&cloud, &one, "PUT", &path, window.to_string().as_bytes()).await.ok();
+    send(&cloud, &one, "PUT", &path, window.to_string().as_bytes())
+        .await
+        .ok();
 
-    let made = post(&cloud, &one, "/deploymentgroups", json!({"name": "empty", "branch": "main"})).await.ok();
+    let made = post(
+        &cloud,
+        &one,
+        "/deploymentgroups",
+        json!({"name": "empty", "branch": "main"}),
+    )
+    .await
+    .ok();
     let empty = made["deployment_group"]["id"].as_str().expect("an id").to_owned();
     // A group without devices is deployed to at once, and the rollout says for how many.
     let begun = flash(&cloud, &one, &empty, json!({})).await.ok();
     let rollout = format!("/rollouts/{}", begun["rollout"].as_str().expect("an id"));
-    support_until(async || send(&cloud, &one, "GET", &rollout, b"").await.ok()["rollout"]["status"] == "deployed").await;
-    assert_eq!(send(&cloud, &one, "GET", &rollout, b"").await.ok()["rollout"]["devices"], 0);
+    support_until(async || {
+        send(&cloud, &one, "GET", &rollout, b"").await.ok()["rollout"]["status"] == "deployed"
+    })
+    .await;
+    assert_eq!(
+        send(&cloud, &one, "GET", &rollout, b"").await.ok()["rollout"]["devices"],
+        0
+    );
     cloud.shutdown().await;
 }

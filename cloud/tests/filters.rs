@@ -24,7 +24,9 @@ const SOON: Duration = Duration::from_secs(20);
 fn digits() -> String {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         if state >> 62 & 1 == 1 { '1' } else { '0' }
     };
     format!(r#"{{"s":"{}"}}"#, (0..1_000_000).map(next).collect::<String>())
@@ -33,13 +35,23 @@ fn digits() -> String {
 async fn long_messages(cloud: &TestCloud, count: usize) {
     let long = format!(r#"{{"s":"{}"}}"#, "x".repeat(1_040_000));
     let payloads = vec![long.as_str(); count];
-    assert!(cloud.store(cloud.tenant.scope, 1_492_597_597_019, &payloads).await.is_empty());
+    assert!(
+        cloud
+            .store(cloud.tenant.scope, 1_492_597_597_019, &payloads)
+            .await
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expensive_filter_is_refused_and_stops_nobody() {
     let cloud = Arc::new(start().await);
-    assert!(cloud.store(cloud.tenant.scope, 1_492_597_597_019, &[&digits()]).await.is_empty());
+    assert!(
+        cloud
+            .store(cloud.tenant.scope, 1_492_597_597_019, &[&digits()])
+            .await
+            .is_empty()
+    );
     let other = tenant(&cloud.services, "another").await;
     let attack: Vec<_> = (0..20)
         .map(|n| {
@@ -50,14 +62,31 @@ async fn an_expensive_filter_is_refused_and_stops_nobody() {
         .collect();
     let others = async {
         for at in 0..20 {
-            assert!(cloud.store(other.scope, 1_492_597_600_000 + at, &["{}"]).await.is_empty());
+            assert!(
+                cloud
+                    .store(other.scope, 1_492_597_600_000 + at, &["{}"])
+                    .await
+                    .is_empty()
+            );
             assert_eq!(cloud.get("/v1.0/ping").await.status, 200);
         }
-        let path = format!("/v1.0/project/{}/messages/{}?queryJson={NOTHING}", other.scope.project, other.scope.device);
-        let answer = cloud.request("GET", &path, &[&format!("Authorization: Bearer {}", other.token)], b"").await;
+        let path = format!(
+            "/v1.0/project/{}/messages/{}?queryJson={NOTHING}",
+            other.scope.project, other.scope.device
+        );
+        let answer = cloud
+            .request(
+                "GET",
+                &path,
+                &[&format!("Authorization: Bearer {}", other.token)],
+                b"",
+            )
+            .await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     };
-    tokio::time::timeout(SOON, others).await.expect("others are served meanwhile");
+    tokio::time::timeout(SOON, others)
+        .await
+        .expect("others are served meanwhile");
     let (mut expensive, mut refused) = (0, 0);
     for one in attack {
         let answer = one.await.expect("no panic");
@@ -71,7 +100,10 @@ async fn an_expensive_filter_is_refused_and_stops_nobody() {
             _ => panic!("{} {}", answer.status, answer.text),
         }
     }
-    assert!(expensive >= 1 && expensive + refused == 20, "{expensive} {refused}");
+    assert!(
+        expensive >= 1 && expensive + refused == 20,
+        "{expensive} {refused}"
+    );
     assert!(refused >= 1, "no more than eight of a project wait");
     Arc::into_inner(cloud).expect("nobody else").shutdown().await;
 }
@@ -79,7 +111,12 @@ async fn an_expensive_filter_is_refused_and_stops_nobody() {
 #[tokio::test]
 async fn who_goes_away_gives_the_turn_back() {
     let cloud = start().await;
-    assert!(cloud.store(cloud.tenant.scope, 1_492_597_597_019, &[&digits()]).await.is_empty());
+    assert!(
+        cloud
+            .store(cloud.tenant.scope, 1_492_597_597_019, &[&digits()])
+            .await
+            .is_empty()
+    );
     for _ in 0..30 {
         let mut stream = TcpStream::connect(cloud.address).await.expect("connected");
         let path = cloud.path(&format!("{MESSAGES}?queryJson={EXPENSIVE}"));
@@ -92,7 +129,9 @@ async fn who_goes_away_gives_the_turn_back() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(SOON, free).await.expect("the turns are free again");
+    tokio::time::timeout(SOON, free)
+        .await
+        .expect("the turns are free again");
     cloud.shutdown().await;
 }
 
@@ -103,9 +142,19 @@ async fn long_messages_come_in_pages_of_bounded_length_and_all_of_them() {
     let (mut seen, mut pages, mut before) = (Vec::new(), 0, String::new());
     loop {
         let answer = cloud.get(&format!("{MESSAGES}?numMessages=100{before}")).await;
-        assert!(answer.status == 200 && answer.text.len() < 6 << 20, "{} bytes", answer.text.len());
+        assert!(
+            answer.status == 200 && answer.text.len() < 6 << 20,
+            "{} bytes",
+            answer.text.len()
+        );
         let body = answer.json();
-        seen.extend(body["messages"].as_array().expect("messages").iter().map(|message| message["seq"].clone()));
+        seen.extend(
+            body["messages"]
+                .as_array()
+                .expect("messages")
+                .iter()
+                .map(|message| message["seq"].clone()),
+        );
         pages += 1;
         match body["next"].as_str() {
             Some(next) => before = format!("&before={next}"),
@@ -127,8 +176,19 @@ async fn long_messages_come_in_pages_of_bounded_length_and_all_of_them() {
     let page = timestamps(&cloud.get(&format!("{PAGINATED}?l=10&p=2&sort=asc")).await.text);
     assert!(page.len() == 2 && page.is_sorted(), "{page:?}");
     let export = cloud.get(EXPORT).await.unchunked();
-    assert_eq!(export.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count(), 12);
-    let matching = cloud.get(&format!("{MESSAGES}?numMessages=100&queryJson=%7B%22type%22%3A%22userdefined%22%7D")).await.json();
+    assert_eq!(
+        export
+            .lines()
+            .filter(|line| serde_json::from_str::<Value>(line).is_ok())
+            .count(),
+        12
+    );
+    let matching = cloud
+        .get(&format!(
+            "{MESSAGES}?numMessages=100&queryJson=%7B%22type%22%3A%22userdefined%22%7D"
+        ))
+        .await
+        .json();
     assert!(matching["next"].is_string() && !matching["messages"].as_array().expect("messages").is_empty());
     cloud.shutdown().await;
 }
@@ -140,23 +200,56 @@ async fn who_does_not_read_long_answers_gets_no_more_of_them() {
     let mut silent = Vec::new();
     for _ in 0..30 {
         let mut stream = TcpStream::connect(cloud.address).await.expect("connected");
-        let head = format!("GET {} HTTP/1.1\r\nHost: x\r\n{}\r\n\r\n", cloud.path(EXPORT), cloud.bearer());
+        let head = format!(
+            "GET {} HTTP/1.1\r\nHost: x\r\n{}\r\n\r\n",
+            cloud.path(EXPORT),
+            cloud.bearer()
+        );
         stream.write_all(head.as_bytes()).await.expect("sent");
         let mut status = [0; 12];
-        tokio::time::timeout(SOON, stream.read_exact(&mut status)).await.expect("in time").expect("a status");
+        tokio::time::timeout(SOON, stream.read_exact(&mut status))
+            .await
+            .expect("in time")
+            .expect("a status");
         silent.push((String::from_utf8_lossy(&status).into_owned(), stream));
     }
-    let count = |wanted: &str| silent.iter().filter(|(status, _)| status.ends_with(wanted)).count();
-    assert!(count("200") >= 4 && count("429") >= 15 && count("200") + count("429") == 30, "{} {}", count("200"), count("429"));
+    let count = |wanted: &str| {
+        silent
+            .iter()
+            .filter(|(status, _)| status.ends_with(wanted))
+            .count()
+    };
+    assert!(
+        count("200") >= 4 && count("429") >= 15 && count("200") + count("429") == 30,
+        "{} {}",
+        count("200"),
+        count("429")
+    );
     let other = tenant(&cloud.services, "another").await;
-    let path = format!("/v1.0/project/{}/device/{}/messages/export", other.scope.project, other.scope.device);
-    assert_eq!(cloud.request("GET", &path, &[&format!("Authorization: Bearer {}", other.token)], b"").await.status, 200);
+    let path = format!(
+        "/v1.0/project/{}/device/{}/messages/export",
+        other.scope.project, other.scope.device
+    );
+    assert_eq!(
+        cloud
+            .request(
+                "GET",
+                &path,
+                &[&format!("Authorization: Bearer {}", other.token)],
+                b""
+            )
+            .await
+            .status,
+        200
+    );
     drop(silent);
     let again = async {
         while cloud.get(EXPORT).await.status != 200 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(SOON, again).await.expect("what is not read any more is not counted");
+    tokio::time::timeout(SOON, again)
+        .await
+        .expect("what is not read any more is not counted");
     cloud.shutdown().await;
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use device::{Raw, eventually};
 use iottly_cloud::command::{CommandRequest, MAX_OPEN_BYTES, SubmitError};
 use iottly_protocol::{
-    BootId, CommandId, ConnId, Down, Hello, StreamClass, StreamId, StreamInfo, Topic, Up, Versions, encode_batch,
+    BootId, CommandId, ConnId, Down, Hello, StreamClass, StreamId, StreamInfo, Topic, Up, Versions,
+    encode_batch,
 };
 use rumqttc::QoS;
 use serde_json::json;
@@ -21,11 +22,20 @@ const COMMAND: &str = "/v1.0/project/<project id>/device/<device id>/command";
 
 fn hello(version: u32) -> (ConnId, Vec<u8>) {
     let conn = ConnId::random();
-    let info = || StreamInfo { stream: StreamId::random(), class: StreamClass::History, oldest: 1, next: 1 };
+    let info = || StreamInfo {
+        stream: StreamId::random(),
+        class: StreamClass::History,
+        oldest: 1,
+        next: 1,
+    };
     let hello = Hello {
         boot: BootId::random(),
         conn,
-        versions: Versions { agent: version.to_string(), runtime: "none".into(), firmware_abi: "none".into() },
+        versions: Versions {
+            agent: version.to_string(),
+            runtime: "none".into(),
+            firmware_abi: "none".into(),
+        },
         capabilities: (0..100).map(|n| format!("ability {n}")).collect(),
         directive_counter: 0,
         streams: std::iter::repeat_with(info).take(16).collect(),
@@ -47,7 +57,11 @@ async fn a_flood_of_hellos_is_answered_now_and_then_and_the_newest_counts() {
     for version in 0..FLOOD {
         let (conn, bytes) = hello(version);
         last = Some(conn);
-        hostile.client.publish(&topic, QoS::AtLeastOnce, false, bytes).await.expect("queued");
+        hostile
+            .client
+            .publish(&topic, QoS::AtLeastOnce, false, bytes)
+            .await
+            .expect("queued");
         if version % 200 == 0 {
             let seq = u64::from(version / 200) + 1;
             honest.batch(stream, seq, 1).await;
@@ -64,8 +78,18 @@ async fn a_flood_of_hellos_is_answered_now_and_then_and_the_newest_counts() {
         }
     }
     let allowed = 4 + began.elapsed().as_secs() + 1;
-    assert!(welcomes <= allowed, "{welcomes} welcomes in {:?}", began.elapsed());
-    let device = cloud.services.store.device(cloud.tenant.scope).await.expect("reads").expect("exists");
+    assert!(
+        welcomes <= allowed,
+        "{welcomes} welcomes in {:?}",
+        began.elapsed()
+    );
+    let device = cloud
+        .services
+        .store
+        .device(cloud.tenant.scope)
+        .await
+        .expect("reads")
+        .expect("exists");
     assert_eq!(device.agent_version, (FLOOD - 1).to_string());
     cloud.shutdown().await;
 }
@@ -84,10 +108,19 @@ async fn arriving(device: &mut Raw, quiet: Duration) -> Vec<CommandId> {
 async fn fill(cloud: &TestCloud, commands: u64, bytes: usize) {
     let values = json!({"echo.content": "x".repeat(bytes)});
     let values = values.as_object().expect("an object").clone();
-    let request = CommandRequest { cmd_type: "echo".into(), values, ttl_ms: None };
+    let request = CommandRequest {
+        cmd_type: "echo".into(),
+        values,
+        ttl_ms: None,
+    };
     for _ in 0..commands {
         let now = cloud.services.time.received();
-        cloud.services.commands.submit(cloud.tenant.scope, &request, now).await.expect("accepted");
+        cloud
+            .services
+            .commands
+            .submit(cloud.tenant.scope, &request, now)
+            .await
+            .expect("accepted");
     }
 }
 
@@ -102,12 +135,20 @@ async fn open_commands_come_page_by_page_as_their_device_takes_them() {
     device.hello(&[(controls, StreamClass::Control, 1, 1)]).await;
     // A device that says nothing of them gets one page, however often it says hello.
     let first = arriving(&mut device, Duration::from_secs(2)).await;
-    assert!((1..=9).contains(&first.len()), "{} commands of {BYTES} bytes", first.len());
+    assert!(
+        (1..=9).contains(&first.len()),
+        "{} commands of {BYTES} bytes",
+        first.len()
+    );
     for _ in 0..3 {
         device.hello(&[(controls, StreamClass::Control, 1, 1)]).await;
     }
     let again = arriving(&mut device, Duration::from_secs(2)).await;
-    assert!(again.len() <= 3 * 9 && again.iter().all(|id| first.contains(id)), "{} more", again.len());
+    assert!(
+        again.len() <= 3 * 9 && again.iter().all(|id| first.contains(id)),
+        "{} more",
+        again.len()
+    );
     // One that reports gets all.
     let (mut seen, mut seq) = (HashSet::new(), 0);
     let mut news: Vec<CommandId> = again.into_iter().chain(first).collect();
@@ -132,24 +173,50 @@ async fn open_commands_come_page_by_page_as_their_device_takes_them() {
 async fn what_waits_for_a_device_is_bounded_in_bytes_and_a_repeated_request_finds_its_command() {
     let cloud = start().await;
     let key = "Idempotency-Key: k1";
-    let post = async || cloud.request("POST", COMMAND, &[&cloud.bearer(), key], ECHO.as_bytes()).await;
+    let post = async || {
+        cloud
+            .request("POST", COMMAND, &[&cloud.bearer(), key], ECHO.as_bytes())
+            .await
+    };
     let first = post().await.ok();
     fill(&cloud, MAX_OPEN_BYTES / 60_500, 60_000).await;
-    let values = json!({"echo.content": "x".repeat(60_000)}).as_object().expect("an object").clone();
-    let request = CommandRequest { cmd_type: "echo".into(), values, ttl_ms: None };
+    let values = json!({"echo.content": "x".repeat(60_000)})
+        .as_object()
+        .expect("an object")
+        .clone();
+    let request = CommandRequest {
+        cmd_type: "echo".into(),
+        values,
+        ttl_ms: None,
+    };
     let now = cloud.services.time.received();
     let mut refused = Ok(());
     for _ in 0..2 {
-        refused = cloud.services.commands.submit(cloud.tenant.scope, &request, now).await.map(drop);
+        refused = cloud
+            .services
+            .commands
+            .submit(cloud.tenant.scope, &request, now)
+            .await
+            .map(drop);
     }
     assert!(matches!(refused, Err(SubmitError::TooManyOpen)), "{refused:?}");
-    assert_eq!(post().await.ok()["id"], first["id"], "what was accepted is answered the same, though there is no room for more");
+    assert_eq!(
+        post().await.ok()["id"],
+        first["id"],
+        "what was accepted is answered the same, though there is no room for more"
+    );
     // Also when the definition has changed since.
     let path = "/v1.0/project/<project id>/messagedefinitions/echo";
     cloud.request("DELETE", path, &[&cloud.bearer()], b"").await.ok();
     assert_eq!(post().await.ok()["id"], first["id"]);
     let strange = r#"{"cmd_type": "a\u0001b", "values": {}}"#;
-    assert!(cloud.post(COMMAND, strange).await.error(400).contains("not defined"));
+    assert!(
+        cloud
+            .post(COMMAND, strange)
+            .await
+            .error(400)
+            .contains("not defined")
+    );
     cloud.shutdown().await;
 }
 
@@ -164,19 +231,44 @@ async fn a_device_that_comes_and_goes_leaves_few_entries_and_the_right_last_one(
     drop(device);
     for _ in 0..40 {
         let one = Raw::connect(cloud.mqtt_addr(), scope.device, SECRET).await;
-        one.publish(&topic, iottly_protocol::Status::new(one.conn, true).encode(), true).await;
+        one.publish(
+            &topic,
+            iottly_protocol::Status::new(one.conn, true).encode(),
+            true,
+        )
+        .await;
         one.kill().await;
-        eventually("the connection is gone", || async { !cloud.services.broker.is_connected(scope.device).await }).await;
+        eventually("the connection is gone", || async {
+            !cloud.services.broker.is_connected(scope.device).await
+        })
+        .await;
     }
     let mut last = Raw::connect(cloud.mqtt_addr(), scope.device, SECRET).await;
     last.hello(&[(stream, StreamClass::History, 1, 1)]).await;
     eventually("it counts as online", || async {
-        cloud.services.store.device(scope).await.expect("reads").expect("exists").online
+        cloud
+            .services
+            .store
+            .device(scope)
+            .await
+            .expect("reads")
+            .expect("exists")
+            .online
     })
     .await;
-    let history = cloud.services.store.scan(scope, iottly_cloud::store::ScanBounds::default(), 1000).await.expect("reads");
+    let history = cloud
+        .services
+        .store
+        .scan(scope, iottly_cloud::store::ScanBounds::default(), 1000)
+        .await
+        .expect("reads");
     assert!(history.len() <= 16, "{} entries", history.len());
     assert!(history[0].payload.get().contains(r#""connected""#));
-    assert!(history.windows(2).all(|pair| pair[0].payload.get() != pair[1].payload.get()), "each entry is a change");
+    assert!(
+        history
+            .windows(2)
+            .all(|pair| pair[0].payload.get() != pair[1].payload.get()),
+        "each entry is a change"
+    );
     cloud.shutdown().await;
 }

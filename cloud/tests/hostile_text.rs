@@ -1,4 +1,5 @@
-//! Whatever text a device puts into whatever field: the cloud goes on, for that device and for all others. On both databases.
+//! Whatever text a device puts into whatever field: the cloud goes on, for that device and for all others. On
+//! both databases.
 
 mod cluster;
 mod device;
@@ -13,7 +14,8 @@ use iottly_cloud::command::seeded_definitions;
 use iottly_cloud::model::{Project, Scope, SecretHash};
 use iottly_cloud::store::{NewDevice, ScanBounds};
 use iottly_protocol::{
-    Batch, DeviceId, Gap, GroupId, Hello, ProjectId, Record, Status, StreamClass, StreamId, Topic, Up, encode_batch,
+    Batch, DeviceId, Gap, GroupId, Hello, ProjectId, Record, Status, StreamClass, StreamId, Topic, Up,
+    encode_batch,
 };
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -53,7 +55,8 @@ enum Case {
     Status(String),
 }
 
-/// Every text of every wire message of devices, each once. The envelope's kinds are not found by reflection; a new one does not compile here.
+/// Every text of every wire message of devices, each once. The envelope's kinds are not found by reflection;
+/// a new one does not compile here.
 fn cases() -> Vec<(String, Case)> {
     let kinds = |up: &Up<'_>| match up {
         Up::Hello(_) => "hello",
@@ -62,19 +65,30 @@ fn cases() -> Vec<(String, Case)> {
     };
     let mut cases = Vec::new();
     for document in reflect::collect(|tracer| Record::deserialize(tracer).map(drop)) {
-        let class = if document.get("message").is_some() { StreamClass::History } else { StreamClass::Control };
+        let class = if document.get("message").is_some() {
+            StreamClass::History
+        } else {
+            StreamClass::Control
+        };
         cases.extend(named("record", &document, |holed| Case::Record(class, holed)));
     }
     let publishes = [
         ("hello", reflect::documents::<Hello>()),
         ("gap", reflect::documents::<Gap>()),
-        ("batch", reflect::collect(|tracer| Batch::deserialize(tracer).map(drop))),
+        (
+            "batch",
+            reflect::collect(|tracer| Batch::deserialize(tracer).map(drop)),
+        ),
     ];
     for (kind, documents) in publishes {
         for document in documents {
             let whole = serde_json::json!({"v": 1, kind: document});
             let text = whole.to_string();
-            assert_eq!(Up::decode(text.as_bytes()).map(|up| kinds(&up)).ok(), Some(kind), "{text}");
+            assert_eq!(
+                Up::decode(text.as_bytes()).map(|up| kinds(&up)).ok(),
+                Some(kind),
+                "{text}"
+            );
             cases.extend(named("up", &whole, |holed| match kind {
                 "hello" => Case::Hello(holed),
                 _ => Case::Publish(holed),
@@ -90,7 +104,10 @@ fn cases() -> Vec<(String, Case)> {
 }
 
 fn named(what: &str, document: &Value, case: impl Fn(String) -> Case) -> Vec<(String, Case)> {
-    reflect::holes(document).into_iter().map(|(path, holed)| (format!("{what}{path}"), case(holed))).collect()
+    reflect::holes(document)
+        .into_iter()
+        .map(|(path, holed)| (format!("{what}{path}"), case(holed)))
+        .collect()
 }
 
 #[test]
@@ -119,7 +136,10 @@ fn the_cases_are_all_texts_of_all_messages() {
         "up/batch/stream",
         "status/conn",
     ] {
-        assert!(names.iter().any(|name| name == known), "{known} is missing from {names:#?}");
+        assert!(
+            names.iter().any(|name| name == known),
+            "{known} is missing from {names:#?}"
+        );
     }
 }
 
@@ -137,20 +157,42 @@ async fn setup(data: &Path, database_url: Option<String>) -> Setup {
     let services = cloud.services();
     let hostile = tenant(&services, 1).await;
     let other = tenant(&services, 2).await;
-    Setup { cloud, services, hostile, other }
+    Setup {
+        cloud,
+        services,
+        hostile,
+        other,
+    }
 }
 
 async fn tenant(services: &Services, byte: u8) -> Scope {
     let id = ProjectId::from_bytes([byte; 12]);
-    let project = Project { id, name: format!("project {byte}"), created: 0, retention_days: None };
-    services.store.create_project(&project, GroupId::from_bytes([byte; 16]), &seeded_definitions()).await.expect("created");
+    let project = Project {
+        id,
+        name: format!("project {byte}"),
+        created: 0,
+        retention_days: None,
+    };
+    services
+        .store
+        .create_project(&project, GroupId::from_bytes([byte; 16]), &seeded_definitions())
+        .await
+        .expect("created");
     new_device(services, id).await
 }
 
 async fn new_device(services: &Services, project: ProjectId) -> Scope {
-    let scope = Scope { project, device: DeviceId::random() };
+    let scope = Scope {
+        project,
+        device: DeviceId::random(),
+    };
     let group = GroupId::from_bytes([project.as_bytes()[0]; 16]);
-    let device = NewDevice { scope, name: "device".into(), group, secret: SecretHash::of(SECRET.as_bytes()) };
+    let device = NewDevice {
+        scope,
+        name: "device".into(),
+        group,
+        secret: SecretHash::of(SECRET.as_bytes()),
+    };
     services.store.create_device(&device).await.expect("created");
     scope
 }
@@ -167,13 +209,22 @@ impl Setup {
         match case {
             Case::Record(class, holed) => {
                 let log = r#"{"log":{"level":"info","text":"good","at_ms":1}}"#;
-                let good = if *class == StreamClass::History { good.as_str() } else { log };
+                let good = if *class == StreamClass::History {
+                    good.as_str()
+                } else {
+                    log
+                };
                 let hostile = reflect::fill(holed, literal);
-                // What is no JSON at all makes the publish mean nothing, and then only the good record counts.
+                // What is no JSON at all makes the publish mean nothing, and then only the good record
+                // counts.
                 let is_json = serde_json::from_slice::<&serde_json::value::RawValue>(&hostile).is_ok();
-                device.up(encode_batch(stream, 1, [hostile.as_slice(), good.as_bytes()])).await;
+                device
+                    .up(encode_batch(stream, 1, [hostile.as_slice(), good.as_bytes()]))
+                    .await;
                 if !is_json {
-                    device.up(encode_batch(stream, 1, [good.as_bytes(), good.as_bytes()])).await;
+                    device
+                        .up(encode_batch(stream, 1, [good.as_bytes(), good.as_bytes()]))
+                        .await;
                 }
                 device.acked(stream, 2).await;
                 if *class == StreamClass::History {
@@ -183,11 +234,19 @@ impl Setup {
             }
             Case::Publish(holed) => device.up(reflect::fill(holed, literal)).await,
             Case::Status(holed) => {
-                device.publish(&Topic::Status(device.id).to_string(), reflect::fill(holed, literal), false).await;
+                device
+                    .publish(
+                        &Topic::Status(device.id).to_string(),
+                        reflect::fill(holed, literal),
+                        false,
+                    )
+                    .await;
             }
             Case::Hello(holed) => {
                 // Hellos have a pace; one of each device is answered at once.
-                let mut own = self.connect(new_device(&self.services, self.hostile.project).await).await;
+                let mut own = self
+                    .connect(new_device(&self.services, self.hostile.project).await)
+                    .await;
                 own.up(reflect::fill(holed, literal)).await;
                 own.up(encode_batch(stream, 1, [good.as_bytes()])).await;
                 own.acked(stream, 1).await;
@@ -202,7 +261,12 @@ impl Setup {
 
     /// Each number of each stream is one entry, or lies in one gap.
     async fn account(&self, sent: &BTreeMap<StreamId, u64>) {
-        let history = self.services.store.scan(self.hostile, ScanBounds::default(), 1_000_000).await.expect("reads");
+        let history = self
+            .services
+            .store
+            .scan(self.hostile, ScanBounds::default(), 1_000_000)
+            .await
+            .expect("reads");
         let mut counts: BTreeMap<(StreamId, u64), u32> = BTreeMap::new();
         for entry in &history {
             if let Some(origin) = entry.origin {
@@ -211,7 +275,9 @@ impl Setup {
             }
             let payload: Value = serde_json::from_str(entry.payload.get()).expect("JSON");
             let gap = &payload["gap"];
-            let Some(stream) = gap["stream"].as_str().and_then(|text| text.parse().ok()) else { continue };
+            let Some(stream) = gap["stream"].as_str().and_then(|text| text.parse().ok()) else {
+                continue;
+            };
             let range = gap["from"].as_u64().expect("from")..=gap["to"].as_u64().expect("to");
             range.for_each(|seq| *counts.entry((stream, seq)).or_default() += 1);
         }
@@ -226,7 +292,10 @@ impl Setup {
 async fn whatever_a_device_says(database_url: Option<String>) {
     let data = tempfile::tempdir().expect("a folder");
     let setup = setup(data.path(), database_url).await;
-    let (mut hostile, mut other) = (setup.connect(setup.hostile).await, setup.connect(setup.other).await);
+    let (mut hostile, mut other) = (
+        setup.connect(setup.hostile).await,
+        setup.connect(setup.other).await,
+    );
     let (honest, mut seq) = (StreamId::random(), 0);
     let mut sent = BTreeMap::new();
     for (name, case) in cases() {
@@ -244,11 +313,24 @@ async fn whatever_a_device_says(database_url: Option<String>) {
     setup.account(&sent).await;
     // What was kept can be read, by whoever looks at these devices.
     let store = &setup.services.store;
-    for device in store.devices(setup.hostile.project).await.expect("devices are read") {
-        assert!(store.device(device.scope).await.expect("a device is read").is_some());
+    for device in store
+        .devices(setup.hostile.project)
+        .await
+        .expect("devices are read")
+    {
+        assert!(
+            store
+                .device(device.scope)
+                .await
+                .expect("a device is read")
+                .is_some()
+        );
         store.logs(device.scope, 1000).await.expect("logs are read");
     }
-    store.device_facts(setup.hostile.project, GroupId::from_bytes([1; 16])).await.expect("facts are read");
+    store
+        .device_facts(setup.hostile.project, GroupId::from_bytes([1; 16]))
+        .await
+        .expect("facts are read");
     setup.cloud.shutdown().await;
 }
 

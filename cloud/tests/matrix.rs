@@ -1,4 +1,5 @@
-//! Every operation of the API's own description, asked by somebody whose it is not. A new endpoint is in here by being described.
+//! Every operation of the API's own description, asked by somebody whose it is not. A new endpoint is in here
+//! by being described.
 
 mod support;
 
@@ -7,8 +8,8 @@ use std::collections::BTreeMap;
 use iottly_cloud::auth::mint_token;
 use iottly_cloud::command::CommandRequest;
 use iottly_cloud::model::{
-    Change, Definition, DefinitionOption, Direction, HookKey, HookKind, NewRollout, OptionKind, Principal, RolloutId,
-    RolloutKind, Scope, Scopes, SecretHash, SnippetEdit, StoredRelease, Webhook, WebhookId,
+    Change, Definition, DefinitionOption, Direction, HookKey, HookKind, NewRollout, OptionKind, Principal,
+    RolloutId, RolloutKind, Scope, Scopes, SecretHash, SnippetEdit, StoredRelease, Webhook, WebhookId,
 };
 use iottly_cloud::rollout::Policy;
 use iottly_cloud::store::ScanBounds;
@@ -50,15 +51,27 @@ async fn operations(cloud: &TestCloud) -> Vec<Operation> {
 /// The smallest value that fits a schema.
 fn example(schema: &Value, document: &Value) -> Value {
     if let Some(name) = schema["$ref"].as_str() {
-        return example(document.pointer(name.trim_start_matches('#')).expect("a schema"), document);
+        return example(
+            document.pointer(name.trim_start_matches('#')).expect("a schema"),
+            document,
+        );
     }
     match schema["type"].as_str() {
         Some("object") => {
-            let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            let fields = required.map(|name| (name.to_owned(), example(&schema["properties"][name], document)));
+            let required = schema["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str);
+            let fields =
+                required.map(|name| (name.to_owned(), example(&schema["properties"][name], document)));
             let fields: Map<_, _> = fields.collect();
             // A message definition has the shape of its type.
-            if schema.get("properties").is_none() { json!({"echo": {"k": {"type": "FreeValue"}}}) } else { fields.into() }
+            if schema.get("properties").is_none() {
+                json!({"echo": {"k": {"type": "FreeValue"}}})
+            } else {
+                fields.into()
+            }
         }
         Some("array") => json!([]),
         Some("integer") => json!(1),
@@ -70,7 +83,10 @@ fn example(schema: &Value, document: &Value) -> Value {
 /// Puts ids into a path.
 fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
     let part = |part: &str| match part.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
-        Some(name) => ids.get(name).unwrap_or_else(|| panic!("no example for {name} of {path}")).clone(),
+        Some(name) => ids
+            .get(name)
+            .unwrap_or_else(|| panic!("no example for {name} of {path}"))
+            .clone(),
         None => part.to_owned(),
     };
     path.split('/').map(part).collect::<Vec<_>>().join("/")
@@ -81,7 +97,10 @@ fn webhook(cloud: &TestCloud, scope: Scope) -> Webhook {
     let (seal, hook) = (cloud.services.webhooks.seal(), WebhookId::random());
     let headers = vec![("X-Key".to_owned(), SECRET.to_owned())];
     Webhook {
-        key: HookKey { project: scope.project, hook },
+        key: HookKey {
+            project: scope.project,
+            hook,
+        },
         description: SECRET.into(),
         url: format!("https://{SECRET}.example/hook"),
         kind: HookKind::All,
@@ -105,7 +124,11 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
     let minted = mint_token(scope.project, SECRET, Scopes::READ, None, 1).expect("randomness");
     let by: Principal = minted.token.clone().into();
     let (branch, cmd_type) = (format!("{SECRET}-branch"), format!("{SECRET}_type"));
-    let option = DefinitionOption { key: "k".into(), kind: OptionKind::FreeValue, optional: true };
+    let option = DefinitionOption {
+        key: "k".into(),
+        kind: OptionKind::FreeValue,
+        optional: true,
+    };
     let definition = Definition {
         cmd_type: cmd_type.clone(),
         description: SECRET.into(),
@@ -127,27 +150,63 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
         Change::CreateWebhook(Box::new(hook)),
         Change::CreateToken(minted.hash, minted.token.clone()),
         Change::CreateDefinition(definition),
-        Change::CreateBranch { name: branch.clone(), from: None },
+        Change::CreateBranch {
+            name: branch.clone(),
+            from: None,
+        },
         create_device,
         Change::TagDevice(scope.device, vec![SECRET.into()]),
     ];
     for change in changes {
-        store.change(scope.project, &by, change, 1).await.expect("applies");
+        store
+            .change(scope.project, &by, change, 1)
+            .await
+            .expect("applies");
     }
-    let snippet = store.snippets(scope.project, &branch).await.expect("reads").expect("exists")[0].id;
-    let edit = SnippetEdit { id: snippet, code: Some(format!("// {SECRET}")), description: None };
-    let save = Change::SaveVersion { branch: branch.clone(), message: SECRET.into() };
+    let snippet = store
+        .snippets(scope.project, &branch)
+        .await
+        .expect("reads")
+        .expect("exists")[0]
+        .id;
+    let edit = SnippetEdit {
+        id: snippet,
+        code: Some(format!("// {SECRET}")),
+        description: None,
+    };
+    let save = Change::SaveVersion {
+        branch: branch.clone(),
+        message: SECRET.into(),
+    };
     for change in [Change::SaveSnippets(branch.clone(), vec![edit]), save] {
-        store.change(scope.project, &by, change, 1).await.expect("applies");
+        store
+            .change(scope.project, &by, change, 1)
+            .await
+            .expect("applies");
     }
     let rollout = RolloutId::random();
     for change in rollout_of(tenant, rollout, &branch) {
-        store.change(scope.project, &by, change, 1).await.expect("applies");
+        store
+            .change(scope.project, &by, change, 1)
+            .await
+            .expect("applies");
     }
-    cloud.store(scope, 1_492_597_597_019, &[&format!(r#"{{"{SECRET}":1}}"#)]).await;
-    let request = CommandRequest { cmd_type: cmd_type.clone(), values: Map::new(), ttl_ms: None };
+    cloud
+        .store(scope, 1_492_597_597_019, &[&format!(r#"{{"{SECRET}":1}}"#)])
+        .await;
+    let request = CommandRequest {
+        cmd_type: cmd_type.clone(),
+        values: Map::new(),
+        ttl_ms: None,
+    };
     let now = iottly_cloud::clock::now();
-    let command = cloud.services.commands.submit(scope, &request, now).await.expect("accepted").id;
+    let command = cloud
+        .services
+        .commands
+        .submit(scope, &request, now)
+        .await
+        .expect("accepted")
+        .id;
     BTreeMap::from([
         ("project", scope.project.to_string()),
         ("device", scope.device.to_string()),
@@ -191,7 +250,10 @@ fn rollout_of(tenant: &Tenant, id: RolloutId, branch: &str) -> [Change; 2] {
         force: false,
         note: SECRET.into(),
     };
-    [Change::AddRelease(Box::new(release)), Change::StartRollout(Box::new(rollout))]
+    [
+        Change::AddRelease(Box::new(release)),
+        Change::StartRollout(Box::new(rollout)),
+    ]
 }
 
 /// Everything that a request could have changed.
@@ -199,14 +261,30 @@ async fn state(cloud: &TestCloud, scope: Scope) -> String {
     let (store, project) = (&cloud.services.store, scope.project);
     let tokens = store.tokens(project).await.expect("reads");
     let rollouts = store.rollouts(project, None, 100).await.expect("reads");
-    let history = store.scan(scope, ScanBounds::default(), 100).await.expect("reads");
+    let history = store
+        .scan(scope, ScanBounds::default(), 100)
+        .await
+        .expect("reads");
     format!(
         "{:?}",
         (
-            (store.project(project).await.expect("reads"), store.limits(project).await.expect("reads")),
-            (store.devices(project).await.expect("reads"), store.groups(project).await.expect("reads")),
-            (store.definitions(project).await.expect("reads"), store.branches(project).await.expect("reads")),
-            (tokens.len(), store.licences(project).await.expect("reads"), store.webhooks(project).await.expect("reads")),
+            (
+                store.project(project).await.expect("reads"),
+                store.limits(project).await.expect("reads")
+            ),
+            (
+                store.devices(project).await.expect("reads"),
+                store.groups(project).await.expect("reads")
+            ),
+            (
+                store.definitions(project).await.expect("reads"),
+                store.branches(project).await.expect("reads")
+            ),
+            (
+                tokens.len(),
+                store.licences(project).await.expect("reads"),
+                store.webhooks(project).await.expect("reads")
+            ),
             (
                 store.releases(project, None, 100).await.expect("reads"),
                 rollouts.len(),
@@ -220,7 +298,9 @@ async fn state(cloud: &TestCloud, scope: Scope) -> String {
 
 async fn ask(cloud: &TestCloud, operation: &Operation, path: &str, headers: &[&str]) -> support::Answer {
     let body = operation.body.as_ref().map(Value::to_string).unwrap_or_default();
-    cloud.request(&operation.method, path, headers, body.as_bytes()).await
+    cloud
+        .request(&operation.method, path, headers, body.as_bytes())
+        .await
 }
 
 #[tokio::test]
@@ -232,7 +312,11 @@ async fn no_operation_reaches_another_tenant() {
     let before = state(&cloud, other.scope).await;
     let token = cloud.bearer();
     let mut asked = 0;
-    for operation in operations(&cloud).await.iter().filter(|operation| operation.path.contains('{')) {
+    for operation in operations(&cloud)
+        .await
+        .iter()
+        .filter(|operation| operation.path.contains('{'))
+    {
         let mut mixed = theirs.clone();
         mixed.extend(mine.clone());
         let foreign = filled(&operation.path, &theirs);
@@ -250,7 +334,11 @@ async fn no_operation_reaches_another_tenant() {
         }
     }
     assert!(asked > 60, "the description holds the API: {asked}");
-    assert_eq!(state(&cloud, other.scope).await, before, "nothing of the other tenant is different");
+    assert_eq!(
+        state(&cloud, other.scope).await,
+        before,
+        "nothing of the other tenant is different"
+    );
     cloud.shutdown().await;
 }
 
@@ -267,14 +355,22 @@ async fn lists_hold_the_own_project_only() {
         ("type", "echo".to_owned()),
     ]);
     let token = cloud.bearer();
-    for operation in operations(&cloud).await.iter().filter(|operation| operation.method == "GET") {
+    for operation in operations(&cloud)
+        .await
+        .iter()
+        .filter(|operation| operation.method == "GET")
+    {
         let known = |part: &str| !part.starts_with('{') || mine.contains_key(part.trim_matches(['{', '}']));
         if operation.path.split('/').all(known) {
             let path = filled(&operation.path, &mine);
             let answer = ask(&cloud, operation, &path, &[&token]).await;
             assert!(matches!(answer.status, 200 | 404), "{path}: {}", answer.text);
             assert!(!answer.text.contains(SECRET), "{path}: {}", answer.text);
-            assert!(!answer.text.contains(&other.scope.device.to_string()), "{path}: {}", answer.text);
+            assert!(
+                !answer.text.contains(&other.scope.device.to_string()),
+                "{path}: {}",
+                answer.text
+            );
         }
     }
     cloud.shutdown().await;
@@ -292,8 +388,12 @@ async fn without_a_valid_token_nothing_but_the_open_operations_answers() {
             open.push(operation.path);
             continue;
         }
-        for header in ["X-None: 1", "Authorization: Bearer nonsense", "Authentication: bearer", "Cookie: iottly-session-id=guess"]
-        {
+        for header in [
+            "X-None: 1",
+            "Authorization: Bearer nonsense",
+            "Authentication: bearer",
+            "Cookie: iottly-session-id=guess",
+        ] {
             let answer = ask(&cloud, &operation, &path, &[header]).await;
             answer.error(401);
             assert!(answer.header("www-authenticate").is_some(), "{path}");
@@ -308,11 +408,22 @@ async fn a_token_that_reads_changes_nothing() {
     let cloud = start().await;
     let theirs = furnish(&cloud, &cloud.tenant).await;
     let minted = mint_token(cloud.tenant.scope.project, "reader", Scopes::READ, None, 1).expect("randomness");
-    cloud.services.store.create_token(minted.hash, &minted.token).await.expect("created");
+    cloud
+        .services
+        .store
+        .create_token(minted.hash, &minted.token)
+        .await
+        .expect("created");
     let before = state(&cloud, cloud.tenant.scope).await;
     let reader = format!("Authorization: Bearer {}", minted.text);
-    for operation in operations(&cloud).await.iter().filter(|operation| operation.method != "GET") {
-        ask(&cloud, operation, &filled(&operation.path, &theirs), &[&reader]).await.error(403);
+    for operation in operations(&cloud)
+        .await
+        .iter()
+        .filter(|operation| operation.method != "GET")
+    {
+        ask(&cloud, operation, &filled(&operation.path, &theirs), &[&reader])
+            .await
+            .error(403);
     }
     assert_eq!(state(&cloud, cloud.tenant.scope).await, before);
     cloud.shutdown().await;

@@ -31,22 +31,46 @@ async fn setup(data: &Path, database_url: Option<String>) -> Setup {
     let cloud = Cloud::start(config).await.expect("the cloud starts");
     let services = cloud.services();
     let (hostile, other) = (tenant(&services, 1).await, tenant(&services, 2).await);
-    Setup { cloud, services, hostile, other }
+    Setup {
+        cloud,
+        services,
+        hostile,
+        other,
+    }
 }
 
 async fn tenant(services: &Services, byte: u8) -> Scope {
     let id = ProjectId::from_bytes([byte; 12]);
-    let project = Project { id, name: format!("project {byte}"), created: 0, retention_days: None };
+    let project = Project {
+        id,
+        name: format!("project {byte}"),
+        created: 0,
+        retention_days: None,
+    };
     let group = GroupId::from_bytes([byte; 16]);
-    services.store.create_project(&project, group, &seeded_definitions()).await.expect("created");
-    let scope = Scope { project: id, device: DeviceId::random() };
-    let device = NewDevice { scope, name: "device".into(), group, secret: SecretHash::of(SECRET.as_bytes()) };
+    services
+        .store
+        .create_project(&project, group, &seeded_definitions())
+        .await
+        .expect("created");
+    let scope = Scope {
+        project: id,
+        device: DeviceId::random(),
+    };
+    let device = NewDevice {
+        scope,
+        name: "device".into(),
+        group,
+        secret: SecretHash::of(SECRET.as_bytes()),
+    };
     services.store.create_device(&device).await.expect("created");
     scope
 }
 
 fn record(seq: u64, channel: &str) -> String {
-    format!(r#"{{"message":{{"type":"userdefined","at_ms":{seq},"channel":"{channel}","payload":{{"n":{seq}}}}}}}"#)
+    format!(
+        r#"{{"message":{{"type":"userdefined","at_ms":{seq},"channel":"{channel}","payload":{{"n":{seq}}}}}}}"#
+    )
 }
 
 impl Setup {
@@ -54,14 +78,21 @@ impl Setup {
         Raw::connect(self.cloud.mqtt_addr(), scope.device, SECRET).await
     }
 
-    /// A hostile device sends one record after the other that the database refuses, and another tenant's device is served.
+    /// A hostile device sends one record after the other that the database refuses, and another tenant's
+    /// device is served.
     async fn poison(&self) -> (Raw, StreamId) {
         let (mut hostile, mut other) = (self.connect(self.hostile).await, self.connect(self.other).await);
         let (poisoned, clean, honest) = (StreamId::random(), StreamId::random(), StreamId::random());
         for seq in 1..=30u64 {
             let bad = record(seq * 2 - 1, "poison");
             let good = record(seq * 2, "good");
-            hostile.up(encode_batch(poisoned, seq * 2 - 1, [bad.as_bytes(), good.as_bytes()])).await;
+            hostile
+                .up(encode_batch(
+                    poisoned,
+                    seq * 2 - 1,
+                    [bad.as_bytes(), good.as_bytes()],
+                ))
+                .await;
             other.batch(honest, seq, 1).await;
             other.acked(honest, seq).await;
         }
@@ -71,8 +102,18 @@ impl Setup {
     }
 
     async fn numbers(&self, stream: StreamId) -> Vec<u64> {
-        let history = self.services.store.scan(self.hostile, ScanBounds::default(), 10_000).await.expect("reads");
-        let mut numbers: Vec<_> = history.iter().filter_map(|m| m.origin).filter(|o| o.0 == stream).map(|o| o.1).collect();
+        let history = self
+            .services
+            .store
+            .scan(self.hostile, ScanBounds::default(), 10_000)
+            .await
+            .expect("reads");
+        let mut numbers: Vec<_> = history
+            .iter()
+            .filter_map(|m| m.origin)
+            .filter(|o| o.0 == stream)
+            .map(|o| o.1)
+            .collect();
         numbers.sort_unstable();
         numbers
     }
@@ -86,21 +127,40 @@ async fn a_row_that_the_database_refuses_waits_alone() {
     let path = data.path().join("cloud.db");
     let run = async |sql: &'static str| {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("connects");
+        let mut connection = sqlx::SqliteConnection::connect_with(&options)
+            .await
+            .expect("connects");
         sqlx::raw_sql(sql).execute(&mut connection).await.expect("runs");
         connection.close().await.expect("closes");
     };
     run("CREATE TRIGGER poison BEFORE INSERT ON messages WHEN NEW.channel = 'poison' BEGIN SELECT RAISE(ABORT, 'no'); END").await;
     let (hostile, poisoned) = setup.poison().await;
-    assert_eq!(setup.numbers(poisoned).await, (1..=30).map(|n| n * 2).collect::<Vec<_>>(), "its neighbours are kept");
-    assert_eq!(setup.services.store.stream_upto(setup.hostile, poisoned).await.expect("reads"), 0, "and nothing is acknowledged");
+    assert_eq!(
+        setup.numbers(poisoned).await,
+        (1..=30).map(|n| n * 2).collect::<Vec<_>>(),
+        "its neighbours are kept"
+    );
+    assert_eq!(
+        setup
+            .services
+            .store
+            .stream_upto(setup.hostile, poisoned)
+            .await
+            .expect("reads"),
+        0,
+        "and nothing is acknowledged"
+    );
     // Once it is mended, the device's next attempt arrives.
     run("DROP TRIGGER poison").await;
     hostile.kill().await;
     let mut hostile = setup.connect(setup.hostile).await;
     hostile.hello(&[(poisoned, StreamClass::History, 1, 61)]).await;
-    let records: Vec<_> = (1..=60).map(|seq| record(seq, if seq % 2 == 1 { "poison" } else { "good" })).collect();
-    hostile.up(encode_batch(poisoned, 1, records.iter().map(String::as_bytes))).await;
+    let records: Vec<_> = (1..=60)
+        .map(|seq| record(seq, if seq % 2 == 1 { "poison" } else { "good" }))
+        .collect();
+    hostile
+        .up(encode_batch(poisoned, 1, records.iter().map(String::as_bytes)))
+        .await;
     hostile.acked(poisoned, 60).await;
     assert_eq!(setup.numbers(poisoned).await, (1..=60).collect::<Vec<_>>());
     setup.cloud.shutdown().await;
@@ -109,7 +169,9 @@ async fn a_row_that_the_database_refuses_waits_alone() {
 /// A value that no attempt can store: the record is refused, and a gap lies in its place.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_the_database_refuses_becomes_a_gap() {
-    let Some(url) = cluster::database().await else { return };
+    let Some(url) = cluster::database().await else {
+        return;
+    };
     let data = tempfile::tempdir().expect("a folder");
     let setup = setup(data.path(), Some(url.clone())).await;
     let mut connection = sqlx::PgConnection::connect(&url).await.expect("connects");
@@ -126,17 +188,31 @@ async fn a_value_that_the_database_refuses_becomes_a_gap() {
         match hostile.down().await {
             Down::Ack(ack) if ack.stream == poisoned && ack.upto == 60 => break,
             Down::Refuse(refuse) if refuse.stream == poisoned => {
-                assert!(refuse.seq % 2 == 1 && refuse.reason.contains("cannot keep"), "{refuse:?}");
+                assert!(
+                    refuse.seq % 2 == 1 && refuse.reason.contains("cannot keep"),
+                    "{refuse:?}"
+                );
                 refused += 1;
             }
             _ => {}
         }
     }
-    let history = setup.services.store.scan(setup.hostile, ScanBounds::default(), 10_000).await.expect("reads");
-    let gaps = history.iter().filter(|entry| entry.payload.get().contains(r#""reason":"refused""#)).count();
+    let history = setup
+        .services
+        .store
+        .scan(setup.hostile, ScanBounds::default(), 10_000)
+        .await
+        .expect("reads");
+    let gaps = history
+        .iter()
+        .filter(|entry| entry.payload.get().contains(r#""reason":"refused""#))
+        .count();
     assert_eq!(gaps, 30);
     assert!(refused <= 31);
-    assert_eq!(setup.numbers(poisoned).await, (1..=30).map(|n| n * 2).collect::<Vec<_>>());
+    assert_eq!(
+        setup.numbers(poisoned).await,
+        (1..=30).map(|n| n * 2).collect::<Vec<_>>()
+    );
     setup.cloud.shutdown().await;
 }
 
@@ -146,14 +222,20 @@ async fn ready(address: std::net::SocketAddr) -> u16 {
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("answered");
-    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+    answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .expect("a status")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_waited_for_and_told() {
     let data = tempfile::tempdir().expect("a folder");
     let setup = setup(data.path(), None).await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let address = listener.local_addr().expect("an address");
     let server = Server::start(listener, setup.services.clone());
     let mut device = setup.connect(setup.other).await;
@@ -161,16 +243,26 @@ async fn an_outage_is_waited_for_and_told() {
     device.hello(&[(stream, StreamClass::History, 1, 1)]).await;
     assert_eq!(ready(address).await, 200);
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(data.path().join("cloud.db"));
-    let mut lock = sqlx::SqliteConnection::connect_with(&options).await.expect("connects");
-    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut lock).await.expect("locks");
+    let mut lock = sqlx::SqliteConnection::connect_with(&options)
+        .await
+        .expect("connects");
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut lock)
+        .await
+        .expect("locks");
     device.batch(stream, 1, 3).await;
     let told = async {
         while ready(address).await == 200 {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), told).await.expect("the cloud says that it is not ready");
-    sqlx::raw_sql("ROLLBACK").execute(&mut lock).await.expect("unlocks");
+    tokio::time::timeout(Duration::from_secs(30), told)
+        .await
+        .expect("the cloud says that it is not ready");
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut lock)
+        .await
+        .expect("unlocks");
     device.acked(stream, 3).await;
     assert_eq!(ready(address).await, 200);
     server.shutdown().await;

@@ -1,8 +1,14 @@
-//! What the sandbox costs beside wasmtime alone: the same component, the same engine settings, in turns within one run.
+//! What the sandbox costs beside wasmtime alone: the same component, the same engine settings, in turns
+//! within one run.
 //!
-//! Prints tables; see `sandbox/README.md` for the command and what it measured. With the path of a component as its argument
-//! it measures that one as well: `firmware-examples/echo-js`, built by `iottly build`, stands for a script.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed measurement is no measurement; the table is the output")]
+//! Prints tables; see `sandbox/README.md` for the command and what it measured. With the path of a component
+//! as its argument it measures that one as well: `firmware-examples/echo-js`, built by `iottly build`, stands
+//! for a script.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a failed measurement is no measurement; the table is the output"
+)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -12,7 +18,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{Recorder, compiler, firmware};
-use iottly_sandbox::{Backend, Cache, Fault, Firmware, Host, Instance, Level, Limits, Outgoing, Runtime, compile_here};
+use iottly_sandbox::{
+    Backend, Cache, Fault, Firmware, Host, Instance, Level, Limits, Outgoing, Runtime, compile_here,
+};
 use wasmtime::component::{Component, ComponentType, InstancePre, Lift, Linker, Lower, TypedFunc, WasmStr};
 use wasmtime::{Config, Engine, Store, StoreContextMut};
 
@@ -101,7 +109,10 @@ struct Raw {
 impl Raw {
     fn engine() -> Engine {
         let mut config = Config::new();
-        config.wasm_component_model(true).epoch_interruption(true).max_wasm_stack(256 << 10);
+        config
+            .wasm_component_model(true)
+            .epoch_interruption(true)
+            .max_wasm_stack(256 << 10);
         Engine::new(&config).unwrap()
     }
 
@@ -113,11 +124,18 @@ impl Raw {
     fn new(engine: &Engine, code: &Path) -> Self {
         let mut linker = Linker::new(engine);
         let mut clock = linker.instance("iottly:firmware/clock@0.1.0").unwrap();
-        clock.func_wrap("now-ms", |_: StoreContextMut<'_, ()>, (): ()| Ok((black_box(1_u64),))).unwrap();
+        clock
+            .func_wrap("now-ms", |_: StoreContextMut<'_, ()>, (): ()| {
+                Ok((black_box(1_u64),))
+            })
+            .unwrap();
         let mut random = linker.instance("iottly:firmware/random@0.1.0").unwrap();
-        random.func_wrap("seed", |_: StoreContextMut<'_, ()>, (): ()| Ok((1_u64,))).unwrap();
+        random
+            .func_wrap("seed", |_: StoreContextMut<'_, ()>, (): ()| Ok((1_u64,)))
+            .unwrap();
         let mut telemetry = linker.instance("iottly:firmware/telemetry@0.1.0").unwrap();
-        let send = |store: StoreContextMut<'_, ()>, (text, channel, how): (WasmStr, Option<WasmStr>, Durability)| {
+        let send = |store: StoreContextMut<'_, ()>,
+                    (text, channel, how): (WasmStr, Option<WasmStr>, Durability)| {
             black_box((text.to_str(&store)?.into_owned(), channel.is_some(), how as u8));
             Ok((Ok::<(), RawFault>(()),))
         };
@@ -128,9 +146,14 @@ impl Raw {
             Ok(())
         };
         log.func_wrap("write", write).unwrap();
-        linker.define_unknown_imports_as_traps(&Self::load(engine, code)).unwrap();
+        linker
+            .define_unknown_imports_as_traps(&Self::load(engine, code))
+            .unwrap();
         let pre = linker.instantiate_pre(&Self::load(engine, code)).unwrap();
-        Self { engine: engine.clone(), pre }
+        Self {
+            engine: engine.clone(),
+            pre,
+        }
     }
 
     fn start(&self) -> (Store<()>, wasmtime::component::Instance) {
@@ -140,12 +163,18 @@ impl Raw {
         (store, instance)
     }
 
-    fn export<P, R>(store: &mut Store<()>, instance: &wasmtime::component::Instance, name: &str) -> TypedFunc<P, R>
+    fn export<P, R>(
+        store: &mut Store<()>,
+        instance: &wasmtime::component::Instance,
+        name: &str,
+    ) -> TypedFunc<P, R>
     where
         P: wasmtime::component::ComponentNamedList + Lower,
         R: wasmtime::component::ComponentNamedList + Lift,
     {
-        let app = instance.get_export_index(&mut *store, None, "iottly:firmware/app@0.1.0").unwrap();
+        let app = instance
+            .get_export_index(&mut *store, None, "iottly:firmware/app@0.1.0")
+            .unwrap();
         let function = instance.get_export_index(&mut *store, Some(&app), name).unwrap();
         instance.get_typed_func(store, function).unwrap()
     }
@@ -169,11 +198,19 @@ fn row(name: &str, per: u32, raw: &mut dyn FnMut(), ours: &mut dyn FnMut()) {
         least_ours = least_ours.min(best(ours));
     }
     let (raw, ours) = (least_raw / per, least_ours / per);
-    println!("| {name} | {raw:?} | {ours:?} | {:.2} |", least_ours.as_secs_f64() / least_raw.as_secs_f64());
+    println!(
+        "| {name} | {raw:?} | {ours:?} | {:.2} |",
+        least_ours.as_secs_f64() / least_raw.as_secs_f64()
+    );
 }
 
 fn started(firmware: &Firmware) -> Instance {
-    let limits = Limits { calls_per_s: u32::MAX, sends_per_s: u32::MAX, send_bytes_per_s: u32::MAX, ..Limits::default() };
+    let limits = Limits {
+        calls_per_s: u32::MAX,
+        sends_per_s: u32::MAX,
+        send_bytes_per_s: u32::MAX,
+        ..Limits::default()
+    };
     firmware.start(Box::new(NullHost), limits).unwrap()
 }
 
@@ -182,7 +219,9 @@ fn main() {
     code();
     println!("\n| stopping what runs away | budget | stopped after |\n|---|---|---|");
     runaway();
-    let path = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let path = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
     if let Some(path) = path {
         let wasm = std::fs::read(&path).unwrap();
         script(&wasm);
@@ -213,15 +252,38 @@ impl Sides {
         let runtime = Runtime::new().unwrap();
         let cache = Cache::open(dir.path().join("cache"), compiler()).unwrap();
         let firmware = cache.load(&runtime, wasm).unwrap();
-        Self { raw, cache, runtime, firmware, code, _dir: dir }
+        Self {
+            raw,
+            cache,
+            runtime,
+            firmware,
+            code,
+            _dir: dir,
+        }
     }
 
     fn start_and_load(&self, wasm: &[u8]) {
-        let start = &mut || drop(black_box(self.firmware.start(Box::new(Recorder::default()), Limits::default()).unwrap()));
-        row("start and drop an instance", 1, &mut || drop(black_box(self.raw.start())), start);
+        let start = &mut || {
+            drop(black_box(
+                self.firmware
+                    .start(Box::new(Recorder::default()), Limits::default())
+                    .unwrap(),
+            ))
+        };
+        row(
+            "start and drop an instance",
+            1,
+            &mut || drop(black_box(self.raw.start())),
+            start,
+        );
         let load = &mut || drop(black_box(self.cache.load(&self.runtime, wasm).unwrap()));
         let raw = &mut || drop(black_box(Raw::load(&self.raw.engine, &self.code)));
-        row("load compiled code (ours checks digest, seal, world and manifest)", 1, raw, load);
+        row(
+            "load compiled code (ours checks digest, seal, world and manifest)",
+            1,
+            raw,
+            load,
+        );
     }
 }
 
@@ -233,11 +295,14 @@ fn code() {
              (loop $again {call} (local.set $n (i32.sub (local.get $n) (i32.const 1))) (br_if $again (local.get $n))) (i32.const 1024)"
         )
     };
-    let send =
-        "(call $send (i32.const 4096) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))";
+    let send = "(call $send (i32.const 4096) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))";
     // What was allocated for the command is given back, so that any number of them fit.
     let nothing = "(global.set $next (i32.const 65536)) (i32.const 1024)";
-    let wasm = firmware(&[("tick", &times("(drop (call $now))")), ("health", &times(send)), ("handle", nothing)]);
+    let wasm = firmware(&[
+        ("tick", &times("(drop (call $now))")),
+        ("health", &times(send)),
+        ("handle", nothing),
+    ]);
     let sides = Sides::new(&wasm);
     head("compiled code");
     sides.start_and_load(&wasm);
@@ -247,17 +312,32 @@ fn code() {
     let health: TypedFunc<(), Answer<()>> = Raw::export(&mut store, &instance, "health");
     let mut ours = started(&sides.firmware);
     let mut raw_handle = || assert!(handle.call(&mut store, (echo(),)).unwrap().0.is_ok());
-    row("command handler that does nothing", 1, &mut raw_handle, &mut || ours.handle("echo", HI).unwrap());
+    row(
+        "command handler that does nothing",
+        1,
+        &mut raw_handle,
+        &mut || ours.handle("echo", HI).unwrap(),
+    );
     let mut raw_tick = || assert!(tick.call(&mut store, (0,)).unwrap().0.is_ok());
-    row("host call `clock.now-ms`", CALLS, &mut raw_tick, &mut || _ = ours.tick(0).unwrap());
+    row("host call `clock.now-ms`", CALLS, &mut raw_tick, &mut || {
+        _ = ours.tick(0).unwrap()
+    });
     let mut raw_health = || assert!(health.call(&mut store, ()).unwrap().0.is_ok());
-    row("host call `telemetry.send` (ours checks the JSON)", CALLS, &mut raw_health, &mut || ours.health().unwrap());
+    row(
+        "host call `telemetry.send` (ours checks the JSON)",
+        CALLS,
+        &mut raw_health,
+        &mut || ours.health().unwrap(),
+    );
 }
 
 const HI: &str = "{\"content\":\"hi\"}";
 
 fn echo() -> Command {
-    Command { name: "echo".to_owned(), values: HI.to_owned() }
+    Command {
+        name: "echo".to_owned(),
+        values: HI.to_owned(),
+    }
 }
 
 /// How far beyond its budget an endless loop gets.
@@ -265,7 +345,10 @@ fn runaway() {
     let sides = Sides::new(&firmware(&[("tick", "(loop $again (br $again)) (unreachable)")]));
     for budget in [20, 100, 500].map(Duration::from_millis) {
         let stop = || {
-            let limits = Limits { tick: budget, ..Limits::default() };
+            let limits = Limits {
+                tick: budget,
+                ..Limits::default()
+            };
             let mut instance = sides.firmware.start(Box::new(NullHost), limits).unwrap();
             let began = Instant::now();
             instance.tick(0).unwrap_err();
@@ -290,7 +373,9 @@ fn script(wasm: &[u8]) {
     let mut ours = started(&sides.firmware);
     ours.init().unwrap();
     let mut raw_handle = || assert!(handle.call(&mut store, (echo(),)).unwrap().0.is_ok());
-    row("handler `echo` with its reply", 1, &mut raw_handle, &mut || ours.handle("echo", HI).unwrap());
+    row("handler `echo` with its reply", 1, &mut raw_handle, &mut || {
+        ours.handle("echo", HI).unwrap()
+    });
     println!("\ncompiled twice, here and in the compile child, in {both:.2?}");
 }
 
@@ -325,15 +410,28 @@ fn crowd(wasm: &[u8]) {
     };
     let alone = took(&mut all[..1]);
     let together = took(&mut all);
-    println!("| handler `echo`, one instance called 20,000 times: p50, p99 | {:?}, {:?} |", alone.0, alone.1);
-    println!("| all in turn, as often together: p50, p99 | {:?}, {:?} |", together.0, together.1);
+    println!(
+        "| handler `echo`, one instance called 20,000 times: p50, p99 | {:?}, {:?} |",
+        alone.0, alone.1
+    );
+    println!(
+        "| all in turn, as often together: p50, p99 | {:?}, {:?} |",
+        together.0, together.1
+    );
 }
 
 /// Memory that is this process's alone.
 fn private_kib() -> i64 {
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let of = |name: &str| {
-        rollup.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<i64>().ok())
+        rollup.lines().find_map(|line| {
+            line.strip_prefix(name)?
+                .trim()
+                .strip_suffix("kB")?
+                .trim()
+                .parse::<i64>()
+                .ok()
+        })
     };
     of("Private_Dirty:").unwrap()
 }

@@ -1,4 +1,5 @@
-//! How many host calls a firmware makes a second. It runs at every one, so it looks at the clock once in a full second's worth.
+//! How many host calls a firmware makes a second. It runs at every one, so it looks at the clock once in a
+//! full second's worth.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,11 @@ pub(crate) struct CallRate {
 
 impl CallRate {
     pub(crate) fn new(per_s: u32) -> Self {
-        Self { per_s, left: per_s, since: Instant::now() }
+        Self {
+            per_s,
+            left: per_s,
+            since: Instant::now(),
+        }
     }
 
     /// Counts one call; false when a second has not passed since as many calls began.

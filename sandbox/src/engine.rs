@@ -16,8 +16,8 @@ const PROFILE: u32 = 1;
 pub enum Backend {
     /// Machine code.
     Native,
-    /// Code for wasmtime's interpreter, Pulley: for processors that the compiler knows no machine code of, such as 32-bit ARM.
-    /// Scripts run about thirty times slower than as machine code.
+    /// Code for wasmtime's interpreter, Pulley: for processors that the compiler knows no machine code of,
+    /// such as 32-bit ARM. Scripts run about thirty times slower than as machine code.
     Pulley,
 }
 
@@ -28,7 +28,12 @@ impl Backend {
     /// Machine code where the compiler can make it, code for the interpreter elsewhere.
     #[must_use]
     pub const fn here() -> Self {
-        if cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64", target_arch = "s390x")) {
+        if cfg!(any(
+            target_arch = "x86_64",
+            target_arch = "aarch64",
+            target_arch = "riscv64",
+            target_arch = "s390x"
+        )) {
             Self::Native
         } else {
             Self::Pulley
@@ -46,7 +51,8 @@ impl Backend {
     }
 }
 
-/// Names the engine exactly: wasmtime's full version (a patch release may fix a compiler bug), our settings, the target.
+/// Names the engine exactly: wasmtime's full version (a patch release may fix a compiler bug), our settings,
+/// the target.
 pub(crate) fn id(backend: Backend) -> String {
     format!(
         "wasmtime {} profile {PROFILE} stack {WASM_STACK_BYTES} {}-{}",
@@ -58,7 +64,11 @@ pub(crate) fn id(backend: Backend) -> String {
 
 /// Name of the compiled form of a component for this engine, 64 hex digits.
 pub(crate) fn cache_key(digest: &str, backend: Backend) -> String {
-    hex(&Sha256::new().chain_update(digest).chain_update("\n").chain_update(id(backend)).finalize())
+    hex(&Sha256::new()
+        .chain_update(digest)
+        .chain_update("\n")
+        .chain_update(id(backend))
+        .finalize())
 }
 
 pub(crate) fn create(backend: Backend) -> Result<Engine, RuntimeError> {
@@ -80,8 +90,10 @@ fn config() -> Config {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+            text
+        })
 }

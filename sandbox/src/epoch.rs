@@ -9,8 +9,8 @@ use wasmtime::Engine;
 
 /// Time between two epochs.
 pub(crate) const EPOCH: Duration = Duration::from_millis(10);
-/// Epochs without a running firmware after which the thread goes to sleep; short enough to save power, long enough
-/// that calls in quick succession need no wake-up.
+/// Epochs without a running firmware after which the thread goes to sleep; short enough to save power, long
+/// enough that calls in quick succession need no wake-up.
 const IDLE_EPOCHS: u32 = 20;
 
 /// Advances the engine's epoch while firmware runs.
@@ -33,8 +33,13 @@ impl Ticker {
     pub(crate) fn start(engine: Engine) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let worker = Arc::clone(&shared);
-        let handle = thread::Builder::new().name("epoch".to_owned()).spawn(move || tick(&engine, &worker))?;
-        Ok(Self { shared, thread: handle.thread().clone() })
+        let handle = thread::Builder::new()
+            .name("epoch".to_owned())
+            .spawn(move || tick(&engine, &worker))?;
+        Ok(Self {
+            shared,
+            thread: handle.thread().clone(),
+        })
     }
 
     pub(crate) fn running(&self) -> Running<'_> {
@@ -64,7 +69,11 @@ fn tick(engine: &Engine, shared: &Shared) {
     while !shared.stop.load(SeqCst) {
         thread::sleep(EPOCH);
         engine.increment_epoch();
-        idle = if shared.running.load(SeqCst) == 0 { idle + 1 } else { 0 };
+        idle = if shared.running.load(SeqCst) == 0 {
+            idle + 1
+        } else {
+            0
+        };
         if idle >= IDLE_EPOCHS {
             sleep_until_needed(shared);
             idle = 0;
@@ -72,7 +81,8 @@ fn tick(engine: &Engine, shared: &Shared) {
     }
 }
 
-/// A caller first counts itself in and then looks at `asleep`; here it is the other way round, so one of both sees the other.
+/// A caller first counts itself in and then looks at `asleep`; here it is the other way round, so one of both
+/// sees the other.
 fn sleep_until_needed(shared: &Shared) {
     shared.asleep.store(true, SeqCst);
     while shared.running.load(SeqCst) == 0 && shared.asleep.load(SeqCst) && !shared.stop.load(SeqCst) {

@@ -30,7 +30,10 @@ struct Waiting {
 
 impl Events {
     pub(crate) fn new(waker: Option<Waker>) -> Self {
-        Self { inner: Arc::default(), waker }
+        Self {
+            inner: Arc::default(),
+            waker,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -73,14 +76,22 @@ pub(crate) struct Timers {
 
 impl Timers {
     /// Adds a timer that is due after `delay` and then, with `repeat`, again after each.
-    pub(crate) fn start(&mut self, source: u32, now: Instant, delay: Duration, repeat: bool, limit: usize) -> Result<(), Fault> {
+    pub(crate) fn start(
+        &mut self,
+        source: u32,
+        now: Instant,
+        delay: Duration,
+        repeat: bool,
+        limit: usize,
+    ) -> Result<(), Fault> {
         if repeat && delay.is_zero() {
             return Err(Fault::Invalid("a timer that repeats needs a delay".to_owned()));
         }
         if self.by_time.len() >= limit {
             return Err(Fault::Limit(format!("more than {limit} timers")));
         }
-        self.by_time.insert((now + delay, source), repeat.then_some(delay));
+        self.by_time
+            .insert((now + delay, source), repeat.then_some(delay));
         Ok(())
     }
 
@@ -124,7 +135,11 @@ mod tests {
             [timers.due(late), timers.due(late), timers.due(late)],
             [Some((2, start + MS * 10)), Some((1, start + MS * 20)), None]
         );
-        assert_eq!(timers.next_at(), Some(late + MS * 10), "what was missed is skipped");
+        assert_eq!(
+            timers.next_at(),
+            Some(late + MS * 10),
+            "what was missed is skipped"
+        );
         timers.cancel(2);
         timers.cancel(77);
         assert_eq!(timers.next_at(), None);
@@ -134,11 +149,17 @@ mod tests {
     fn timers_are_limited_and_must_make_sense() {
         let (mut timers, now) = (Timers::default(), Instant::now());
         assert_eq!(
-            timers.start(1, now, Duration::ZERO, true, 1).unwrap_err().to_string(),
+            timers
+                .start(1, now, Duration::ZERO, true, 1)
+                .unwrap_err()
+                .to_string(),
             "invalid: a timer that repeats needs a delay"
         );
         timers.start(1, now, Duration::ZERO, false, 1).unwrap();
-        assert_eq!(timers.start(2, now, MS, false, 1).unwrap_err().to_string(), "limit: more than 1 timers");
+        assert_eq!(
+            timers.start(2, now, MS, false, 1).unwrap_err().to_string(),
+            "limit: more than 1 timers"
+        );
         assert_eq!(timers.due(now), Some((1, now)));
         timers.start(2, now, MS, false, 1).unwrap();
     }
@@ -152,7 +173,10 @@ mod tests {
         for source in 0..300 {
             events.put(source, now);
         }
-        assert_eq!((woken.load(Ordering::SeqCst), events.dropped(), events.dropped()), (256, 44, 0));
+        assert_eq!(
+            (woken.load(Ordering::SeqCst), events.dropped(), events.dropped()),
+            (256, 44, 0)
+        );
         assert_eq!((events.first_at(), events.take()), (Some(now), Some((0, now))));
     }
 }

@@ -48,7 +48,13 @@ impl From<Fault> for types::Fault {
 impl From<types::Fault> for Fault {
     /// Texts are cut to what a report carries: a firmware may answer with megabytes.
     fn from(fault: types::Fault) -> Self {
-        let cut = |text: String| if text.len() <= MAX_TEXT_BYTES { text } else { clip(&text, MAX_TEXT_BYTES).to_owned() };
+        let cut = |text: String| {
+            if text.len() <= MAX_TEXT_BYTES {
+                text
+            } else {
+                clip(&text, MAX_TEXT_BYTES).to_owned()
+            }
+        };
         match fault {
             types::Fault::Invalid(text) => Self::Invalid(cut(text)),
             types::Fault::Unsupported(text) => Self::Unsupported(cut(text)),

@@ -23,10 +23,15 @@ pub struct Firmware {
 impl Firmware {
     pub(crate) fn new(runtime: &Runtime, component: &Component, profile: Profile) -> Result<Self, LoadError> {
         profile.check(component, runtime.engine())?;
-        let world = |error: wasmtime::Error| LoadError::World(clip(&format!("{error:#}"), MAX_REASON).to_owned());
+        let world =
+            |error: wasmtime::Error| LoadError::World(clip(&format!("{error:#}"), MAX_REASON).to_owned());
         let pre = runtime.linker().instantiate_pre(component).map_err(world)?;
         let pre = FirmwarePre::new(pre).map_err(world)?;
-        Ok(Self { runtime: runtime.clone(), pre, profile: Arc::new(profile) })
+        Ok(Self {
+            runtime: runtime.clone(),
+            pre,
+            profile: Arc::new(profile),
+        })
     }
 
     /// sha256 of the component, 64 hex digits.
@@ -41,11 +46,18 @@ impl Firmware {
         &self.profile.manifest
     }
 
-    /// Gives the firmware fresh memory and a host. Where its manifest asks for less than `limits` allow, it gets less. Nothing of its own code has run yet but what sets up its memory.
+    /// Gives the firmware fresh memory and a host. Where its manifest asks for less than `limits` allow, it
+    /// gets less. Nothing of its own code has run yet but what sets up its memory.
     ///
     /// # Errors
     /// [`StartError`] when it needs more than `limits` allow.
     pub fn start(&self, host: Box<dyn Host>, limits: Limits) -> Result<Instance, StartError> {
-        Instance::start(self.runtime.clone(), &self.pre, Arc::clone(&self.profile), host, limits)
+        Instance::start(
+            self.runtime.clone(),
+            &self.pre,
+            Arc::clone(&self.profile),
+            host,
+            limits,
+        )
     }
 }

@@ -87,7 +87,8 @@ impl Guest {
         result
     }
 
-    /// Runs something of the host that may wait for storage. What it waits is nobody's processor time, what it computes is.
+    /// Runs something of the host that may wait for storage. What it waits is nobody's processor time, what
+    /// it computes is.
     pub(crate) fn in_storage<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
         let (began, cpu) = (Instant::now(), thread_cpu());
         let result = self.in_host(run);
@@ -96,11 +97,17 @@ impl Guest {
     }
 
     /// Runs something that waits, for at most as long as the running call may still wait.
-    pub(crate) fn waiting<T>(&mut self, most: Duration, run: impl FnOnce(&mut Self, Duration) -> T) -> Result<T, Fault> {
+    pub(crate) fn waiting<T>(
+        &mut self,
+        most: Duration,
+        run: impl FnOnce(&mut Self, Duration) -> T,
+    ) -> Result<T, Fault> {
         let left = self.limits.wait.saturating_sub(self.call.waited);
         if left.is_zero() {
             let limit = self.limits.wait.as_millis();
-            return Err(Fault::Limit(format!("the running call has waited for {limit} ms, which is all it may")));
+            return Err(Fault::Limit(format!(
+                "the running call has waited for {limit} ms, which is all it may"
+            )));
         }
         let began = Instant::now();
         let result = run(self, most.min(left));
@@ -121,7 +128,10 @@ impl Guest {
 /// Processor time of the calling thread.
 pub(crate) fn thread_cpu() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or_default(),
+        u32::try_from(now.tv_nsec).unwrap_or_default(),
+    )
 }
 
 impl ResourceLimiter for Guest {
@@ -147,7 +157,10 @@ impl ResourceLimiter for Guest {
         let limit = self.limits.table_elements;
         if desired > limit {
             let message = format!("a table of {desired} elements exceeds the limit of {limit}");
-            return Err(wasmtime::Error::new(Stopped { code: TrapCode::Resources, message }));
+            return Err(wasmtime::Error::new(Stopped {
+                code: TrapCode::Resources,
+                message,
+            }));
         }
         Ok(true)
     }

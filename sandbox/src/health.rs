@@ -41,8 +41,14 @@ mod tests {
     #[test]
     fn three_bad_answers_in_a_row_are_too_many() {
         let mut health = Health::default();
-        let verdicts = [true, false, false, true, true, false, false, false].map(|healthy| health.answered(healthy));
+        let verdicts =
+            [true, false, false, true, true, false, false, false].map(|healthy| health.answered(healthy));
         use HealthVerdict::{Changed, Restart, Unchanged};
-        assert_eq!(verdicts, [Unchanged, Changed, Unchanged, Changed, Unchanged, Changed, Unchanged, Restart]);
+        assert_eq!(
+            verdicts,
+            [
+                Unchanged, Changed, Unchanged, Changed, Unchanged, Changed, Unchanged, Restart
+            ]
+        );
     }
 }

@@ -7,35 +7,38 @@ use crate::{Fault, StateStore, Waker};
 
 /// What a firmware may ask of its device; the agent implements it.
 ///
-/// All methods are called on the thread that calls the [`Instance`](crate::Instance). Time spent inside them does not
-/// count against the firmware's budget, so an implementation bounds its own waiting.
+/// All methods are called on the thread that calls the [`Instance`](crate::Instance). Time spent inside them
+/// does not count against the firmware's budget, so an implementation bounds its own waiting.
 pub trait Host: Send {
     /// Takes a message for the cloud.
     ///
     /// # Errors
-    /// A [`Fault`] that the firmware sees: [`Fault::Limit`] when the queue is full, [`Fault::Io`] when it cannot be written.
+    /// A [`Fault`] that the firmware sees: [`Fault::Limit`] when the queue is full, [`Fault::Io`] when it
+    /// cannot be written.
     fn send(&mut self, message: Outgoing) -> Result<(), Fault>;
 
-    /// Takes a line of the firmware's log, already cut to [`Limits::log_bytes`](crate::Limits::log_bytes) and within the line rate.
+    /// Takes a line of the firmware's log, already cut to [`Limits::log_bytes`](crate::Limits::log_bytes) and
+    /// within the line rate.
     fn log(&mut self, level: Level, text: &str);
 
     /// Wall-clock time, unix milliseconds.
     fn now_ms(&mut self) -> u64;
 
-    /// The board that the firmware sits on; none where there is none, which is also the answer unless an implementation
-    /// says otherwise.
+    /// The board that the firmware sits on; none where there is none, which is also the answer unless an
+    /// implementation says otherwise.
     fn board(&self) -> Option<Arc<dyn Board>> {
         None
     }
 
-    /// The device's policy: whether it lets the firmware have a label that its manifest asks for. By default it does; what
-    /// the board does not have cannot be had anyway.
+    /// The device's policy: whether it lets the firmware have a label that its manifest asks for. By default
+    /// it does; what the board does not have cannot be had anyway.
     fn grants(&self, interface: Interface, label: &str) -> bool {
         let _ = (interface, label);
         true
     }
 
-    /// Where the firmware's state is kept; none by default, and then a firmware that asks gets [`Fault::Unsupported`].
+    /// Where the firmware's state is kept; none by default, and then a firmware that asks gets
+    /// [`Fault::Unsupported`].
     fn state(&mut self) -> Option<&mut dyn StateStore> {
         None
     }
@@ -56,8 +59,8 @@ pub trait Host: Send {
         "local".to_owned()
     }
 
-    /// Called from any thread when an event waits for the firmware, so that whoever sleeps between two calls can look at
-    /// [`Instance::deliver`](crate::Instance::deliver). None by default.
+    /// Called from any thread when an event waits for the firmware, so that whoever sleeps between two calls
+    /// can look at [`Instance::deliver`](crate::Instance::deliver). None by default.
     fn waker(&self) -> Option<Waker> {
         None
     }

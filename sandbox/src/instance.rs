@@ -48,8 +48,15 @@ impl Instance {
         drop(running);
         settle(&mut store);
         match world {
-            Ok(world) => Ok(Self { runtime, store, world, dead: None }),
-            Err(error) => Err(StartError::Trap(Box::new(TrapReport::from_error(&error, "start")))),
+            Ok(world) => Ok(Self {
+                runtime,
+                store,
+                world,
+                dead: None,
+            }),
+            Err(error) => Err(StartError::Trap(Box::new(TrapReport::from_error(
+                &error, "start",
+            )))),
         }
     }
 
@@ -61,21 +68,30 @@ impl Instance {
         self.call("init", self.limits().init, |app, store| app.call_init(store))
     }
 
-    /// Runs the handler of a command. `values` is the JSON text of the object with its parameters, without the command's name around it.
+    /// Runs the handler of a command. `values` is the JSON text of the object with its parameters, without
+    /// the command's name around it.
     ///
     /// # Errors
     /// [`CallError`]: what the firmware answered, or how it was stopped. [`Fault::Unsupported`] means that there is no handler.
     pub fn handle(&mut self, cmd_type: &str, values: &str) -> Result<(), CallError> {
-        let command = types::Command { name: cmd_type.to_owned(), values: values.to_owned() };
-        self.call("handle", self.limits().handle, |app, store| app.call_handle(store, &command))
+        let command = types::Command {
+            name: cmd_type.to_owned(),
+            values: values.to_owned(),
+        };
+        self.call("handle", self.limits().handle, |app, store| {
+            app.call_handle(store, &command)
+        })
     }
 
-    /// Runs one pass of the loop at the unix time `now_ms`. Answers after how many milliseconds the next is due.
+    /// Runs one pass of the loop at the unix time `now_ms`. Answers after how many milliseconds the next is
+    /// due.
     ///
     /// # Errors
     /// [`CallError`]: what the firmware answered, or how it was stopped.
     pub fn tick(&mut self, now_ms: u64) -> Result<u32, CallError> {
-        self.call("tick", self.limits().tick, |app, store| app.call_tick(store, now_ms))
+        self.call("tick", self.limits().tick, |app, store| {
+            app.call_tick(store, now_ms)
+        })
     }
 
     /// Tells the firmware of something it asked to hear about. `at_ns` is measured from the instance's start.
@@ -83,7 +99,9 @@ impl Instance {
     /// # Errors
     /// [`CallError`]: what the firmware answered, or how it was stopped.
     pub fn event(&mut self, source: u32, at_ns: u64) -> Result<(), CallError> {
-        self.call("event", self.limits().event, |app, store| app.call_event(store, source, at_ns))
+        self.call("event", self.limits().event, |app, store| {
+            app.call_event(store, source, at_ns)
+        })
     }
 
     /// Asks the firmware how it is.
@@ -91,7 +109,9 @@ impl Instance {
     /// # Errors
     /// [`CallError::Fault`] with what is wrong, [`CallError::Trap`] when it was stopped.
     pub fn health(&mut self) -> Result<(), CallError> {
-        self.call("health", self.limits().health, |app, store| app.call_health(store))
+        self.call("health", self.limits().health, |app, store| {
+            app.call_health(store)
+        })
     }
 
     /// Lets the firmware put things in order before it ends. `reason` is for people.
@@ -99,17 +119,24 @@ impl Instance {
     /// # Errors
     /// [`CallError`]: what the firmware answered, or how it was stopped.
     pub fn shutdown(&mut self, reason: &str) -> Result<(), CallError> {
-        self.call("shutdown", self.limits().shutdown, |app, store| app.call_shutdown(store, reason))
+        self.call("shutdown", self.limits().shutdown, |app, store| {
+            app.call_shutdown(store, reason)
+        })
     }
 
-    /// When the next timer or event is due: a time to call [`Instance::deliver`] at. None while there is nothing to wait for.
+    /// When the next timer or event is due: a time to call [`Instance::deliver`] at. None while there is
+    /// nothing to wait for.
     #[must_use]
     pub fn next_event_at(&self) -> Option<Instant> {
         let guest = self.store.data();
-        [guest.timers.next_at(), guest.events.first_at()].into_iter().flatten().min()
+        [guest.timers.next_at(), guest.events.first_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Tells the firmware of one timer or event that is due, the oldest first. Answers false when there was none.
+    /// Tells the firmware of one timer or event that is due, the oldest first. Answers false when there was
+    /// none.
     ///
     /// # Errors
     /// [`CallError`]: what the firmware answered, or how it was stopped.
@@ -119,17 +146,27 @@ impl Instance {
             (Some(timer), Some(event)) => timer < event,
             (timer, _) => timer.is_some(),
         };
-        let timer = if timer_first { guest.timers.due(Instant::now()) } else { None };
-        let Some((source, at)) = timer.or_else(|| guest.events.take()) else { return Ok(false) };
+        let timer = if timer_first {
+            guest.timers.due(Instant::now())
+        } else {
+            None
+        };
+        let Some((source, at)) = timer.or_else(|| guest.events.take()) else {
+            return Ok(false);
+        };
         let at_ns = u64::try_from(at.saturating_duration_since(guest.started).as_nanos()).unwrap_or(u64::MAX);
         let dropped = guest.events.dropped();
         if dropped > 0 {
-            guest.host.log(Level::Warn, &format!("{dropped} events dropped: the firmware does not keep up"));
+            guest.host.log(
+                Level::Warn,
+                &format!("{dropped} events dropped: the firmware does not keep up"),
+            );
         }
         self.event(source, at_ns).map(|()| true)
     }
 
-    /// How long the firmware has to pause before its next call, so that it keeps to its share of the processor.
+    /// How long the firmware has to pause before its next call, so that it keeps to its share of the
+    /// processor.
     ///
     /// The calls themselves do not wait: whoever makes them does.
     pub fn pause(&mut self) -> Duration {
@@ -138,8 +175,8 @@ impl Instance {
         guest.share.wait(now)
     }
 
-    /// Takes what the device failed to give the firmware since the last question: memory or threads. A call that failed meanwhile
-    /// says nothing about the firmware.
+    /// Takes what the device failed to give the firmware since the last question: memory or threads. A call
+    /// that failed meanwhile says nothing about the firmware.
     pub fn device_failure(&mut self) -> Option<String> {
         self.store.data_mut().device_failure.take()
     }
@@ -177,47 +214,75 @@ impl Instance {
 fn arm(store: &mut Store<Guest>, budget: Duration) {
     let guest = store.data_mut();
     guest.device_failure = None;
-    guest.call = Call { budget, started: Some(Instant::now()), ..Call::default() };
+    guest.call = Call {
+        budget,
+        started: Some(Instant::now()),
+        ..Call::default()
+    };
     store.set_epoch_deadline(1);
 }
 
-/// Counts what the call that has ended used against the firmware's share: all of its time but what it really waited. Work that the
-/// host does for the firmware is work of the firmware, or a script of short calls into the host would have a processor of its own.
+/// Counts what the call that has ended used against the firmware's share: all of its time but what it really
+/// waited. Work that the host does for the firmware is work of the firmware, or a script of short calls into
+/// the host would have a processor of its own.
 fn settle(store: &mut Store<Guest>) {
     let guest = store.data_mut();
     let call = &guest.call;
     let used = match call.cpu_at_start {
         Some(start) => thread_cpu().saturating_sub(start),
-        None => call.started.map_or(Duration::ZERO, |at| at.elapsed()).saturating_sub(call.off_cpu),
+        None => call
+            .started
+            .map_or(Duration::ZERO, |at| at.elapsed())
+            .saturating_sub(call.off_cpu),
     };
     guest.share.used(used);
 }
 
 /// Decides at an epoch whether the call may go on.
 ///
-/// What counts is processor time of this thread: on a busy machine a firmware is not punished for waiting its turn. Asking
-/// for it costs more than a short call takes, so the first epoch asks, and takes what passed before it as used.
+/// What counts is processor time of this thread: on a busy machine a firmware is not punished for waiting its
+/// turn. Asking for it costs more than a short call takes, so the first epoch asks, and takes what passed
+/// before it as used.
 fn deadline(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
     let call = &mut store.data_mut().call;
-    let wall = call.started.map_or(Duration::ZERO, |at| at.elapsed()).saturating_sub(call.in_host);
+    let wall = call
+        .started
+        .map_or(Duration::ZERO, |at| at.elapsed())
+        .saturating_sub(call.in_host);
     let now = thread_cpu();
-    let start = *call.cpu_at_start.get_or_insert_with(|| now.saturating_sub(wall.min(EPOCH)));
+    let start = *call
+        .cpu_at_start
+        .get_or_insert_with(|| now.saturating_sub(wall.min(EPOCH)));
     let used = now.saturating_sub(start);
     // Within half an epoch of the end is the end: one epoch more would overshoot by more.
     if used + EPOCH / 2 >= call.budget {
-        let message =
-            format!("stopped after {} ms of processor time, the limit is {} ms", used.as_millis(), call.budget.as_millis());
-        return Err(wasmtime::Error::new(Stopped { code: TrapCode::TimeBudget, message }));
+        let message = format!(
+            "stopped after {} ms of processor time, the limit is {} ms",
+            used.as_millis(),
+            call.budget.as_millis()
+        );
+        return Err(wasmtime::Error::new(Stopped {
+            code: TrapCode::TimeBudget,
+            message,
+        }));
     }
     let allowed = WALL_MIN.max(call.budget * WALL_FACTOR);
     if wall > allowed {
-        let message = format!("stopped after {} ms of waiting for the processor", wall.as_millis());
-        return Err(wasmtime::Error::new(Stopped { code: TrapCode::WallTime, message }));
+        let message = format!(
+            "stopped after {} ms of waiting for the processor",
+            wall.as_millis()
+        );
+        return Err(wasmtime::Error::new(Stopped {
+            code: TrapCode::WallTime,
+            message,
+        }));
     }
     Ok(UpdateDeadline::Continue(epochs(call.budget - used)))
 }
 
 /// Epochs that cover `time`; the one in progress may end at once.
 fn epochs(time: Duration) -> u64 {
-    u64::try_from(time.as_millis().div_ceil(EPOCH.as_millis())).unwrap_or(u64::MAX / 2).max(1)
+    u64::try_from(time.as_millis().div_ceil(EPOCH.as_millis()))
+        .unwrap_or(u64::MAX / 2)
+        .max(1)
 }

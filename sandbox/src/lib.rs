@@ -1,4 +1,5 @@
-//! Runs firmware: WebAssembly components of the world `iottly:firmware` inside wasmtime, within written-down limits.
+//! Runs firmware: WebAssembly components of the world `iottly:firmware` inside wasmtime, within written-down
+//! limits.
 //!
 //! The way of a firmware:
 //!
@@ -12,9 +13,10 @@
 //!   .pause()                             how long to wait before the next call, for the firmware's share of the processor
 //! ```
 //!
-//! Everything blocks, so an [`Instance`] lives on a thread of its own with a stack of at least 1 MiB. The crate knows no
-//! network and no cloud: what a firmware asks for goes to the [`Host`] it was started with, and what it asks of the board to the
-//! [`Board`](iottly_boards::Board) that the host names. It reaches what its manifest asks for and the host grants, nothing else.
+//! Everything blocks, so an [`Instance`] lives on a thread of its own with a stack of at least 1 MiB. The
+//! crate knows no network and no cloud: what a firmware asks for goes to the [`Host`] it was started with,
+//! and what it asks of the board to the [`Board`](iottly_boards::Board) that the host names. It reaches what
+//! its manifest asks for and the host grants, nothing else.
 
 mod bindings;
 mod cache;

@@ -33,7 +33,8 @@ pub struct Limits {
     pub sends_per_s: u32,
     /// Bytes of payloads a second, on average and as a burst; at least `payload_bytes`.
     pub send_bytes_per_s: u32,
-    /// Calls of the firmware into the device a second. More are refused; those that cannot answer a refusal are a trap.
+    /// Calls of the firmware into the device a second. More are refused; those that cannot answer a refusal
+    /// are a trap.
     pub calls_per_s: u32,
     /// Bytes of the key-value state, keys and values together.
     pub state_bytes: usize,

@@ -19,14 +19,22 @@ impl Profile {
     /// Reads the manifest inside a component. One without asks for nothing.
     pub(crate) fn read(wasm: &[u8], digest: &str) -> Result<Self, LoadError> {
         let text = extract(wasm).map_err(|error| LoadError::Manifest(error.to_string()))?;
-        let manifest = text.map(Manifest::parse).transpose().map_err(|error| LoadError::Manifest(error.to_string()))?;
-        Ok(Self { digest: digest.into(), manifest: manifest.unwrap_or_default() })
+        let manifest = text
+            .map(Manifest::parse)
+            .transpose()
+            .map_err(|error| LoadError::Manifest(error.to_string()))?;
+        Ok(Self {
+            digest: digest.into(),
+            manifest: manifest.unwrap_or_default(),
+        })
     }
 
     /// Refuses a component that imports what its manifest says nothing about.
     pub(crate) fn check(&self, component: &Component, engine: &Engine) -> Result<(), LoadError> {
         for (name, _) in component.component_type().imports(engine) {
-            let Some(interface) = interface(name) else { continue };
+            let Some(interface) = interface(name) else {
+                continue;
+            };
             if !self.manifest.interfaces().any(|allowed| allowed == interface) {
                 return Err(LoadError::Manifest(format!(
                     "the code imports {interface}, and the manifest asks for no label of it"

@@ -1,11 +1,14 @@
-//! What a firmware's calls have shown of it: the evidence on which a release in its trial is kept or taken back. Pure.
+//! What a firmware's calls have shown of it: the evidence on which a release in its trial is kept or taken
+//! back. Pure.
 //!
-//! "Did not crash" is not "works": an exception in every pass of the loop ends no instance. So a firmware counts as working only
-//! when its own code came through:
+//! "Did not crash" is not "works": an exception in every pass of the loop ends no instance. So a firmware
+//! counts as working only when its own code came through:
 //!
 //! - a pass of the loop has returned, and
-//! - neither the loop nor its events fail each time: of their latest three calls (of all, when there were fewer) one returned, and
-//! - a firmware that has no loop, and whose events have not come yet, does not throw in every command that it was given.
+//! - neither the loop nor its events fail each time: of their latest three calls (of all, when there were
+//!   fewer) one returned, and
+//! - a firmware that has no loop, and whose events have not come yet, does not throw in every command that it
+//!   was given.
 
 /// Failures in a row after which a kind of call counts as failing, when earlier ones returned.
 const STREAK: u32 = 3;
@@ -48,7 +51,10 @@ impl Calls {
     }
 
     fn complaint(&self, what: &str) -> String {
-        format!("{what} failed {} times in a row, last with: {}", self.failed_in_a_row, self.reason)
+        format!(
+            "{what} failed {} times in a row, last with: {}",
+            self.failed_in_a_row, self.reason
+        )
     }
 }
 
@@ -122,9 +128,17 @@ mod tests {
     fn a_loop_that_always_throws_proves_nothing() {
         for times in 1..20 {
             let reason = failing(Kind::Tick, times).verdict().unwrap_err();
-            assert!(reason.starts_with(&format!("loop failed {times} times in a row, last with: ReferenceError")), "{reason}");
+            assert!(
+                reason.starts_with(&format!(
+                    "loop failed {times} times in a row, last with: ReferenceError"
+                )),
+                "{reason}"
+            );
         }
-        assert_eq!(Proof::default().verdict().unwrap_err(), "no pass of the loop has returned yet");
+        assert_eq!(
+            Proof::default().verdict().unwrap_err(),
+            "no pass of the loop has returned yet"
+        );
     }
 
     #[test]
@@ -154,11 +168,20 @@ mod tests {
     fn commands_count_for_a_firmware_that_has_nothing_else() {
         let mut proof = failing(Kind::Handle, 2);
         proof.ticked(NO_LOOP_MS);
-        assert!(proof.verdict().unwrap_err().starts_with("commands failed 2 times"));
+        assert!(
+            proof
+                .verdict()
+                .unwrap_err()
+                .starts_with("commands failed 2 times")
+        );
         proof.returned(Kind::Handle);
         assert_eq!(proof.verdict(), Ok(()));
         let mut proof = failing(Kind::Handle, 9);
         proof.ticked(1000);
-        assert_eq!(proof.verdict(), Ok(()), "a sender's mistakes do not condemn a loop that works");
+        assert_eq!(
+            proof.verdict(),
+            Ok(()),
+            "a sender's mistakes do not condemn a loop that works"
+        );
     }
 }

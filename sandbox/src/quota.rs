@@ -15,10 +15,16 @@ const MICRO: u64 = 1_000_000;
 
 impl Quota {
     pub(crate) fn new(per_s: u32) -> Self {
-        Self { per_s, micro_tokens: u64::from(per_s) * MICRO, at: Duration::ZERO, refused: 0 }
+        Self {
+            per_s,
+            micro_tokens: u64::from(per_s) * MICRO,
+            at: Duration::ZERO,
+            refused: 0,
+        }
     }
 
-    /// Takes one token. Answers how many were refused since the last one given, or nothing when there is none left.
+    /// Takes one token. Answers how many were refused since the last one given, or nothing when there is none
+    /// left.
     pub(crate) fn take(&mut self, now: Duration) -> Option<u64> {
         self.take_many(now, 1)
     }
@@ -47,9 +53,16 @@ mod tests {
     fn a_burst_of_one_second_then_the_rate() {
         let mut quota = Quota::new(2);
         let at = Duration::from_millis;
-        assert_eq!([quota.take(at(0)), quota.take(at(0)), quota.take(at(0))], [Some(0), Some(0), None]);
+        assert_eq!(
+            [quota.take(at(0)), quota.take(at(0)), quota.take(at(0))],
+            [Some(0), Some(0), None]
+        );
         assert_eq!(quota.take(at(499)), None);
-        assert_eq!(quota.take(at(500)), Some(2), "half a second refills one token and reports what was refused");
+        assert_eq!(
+            quota.take(at(500)),
+            Some(2),
+            "half a second refills one token and reports what was refused"
+        );
         assert_eq!(quota.take(at(501)), None);
     }
 

@@ -20,7 +20,8 @@ pub struct RestartRules {
 }
 
 impl RestartRules {
-    /// A device in the field: six early failures are a quarantine of an hour, since what was unplugged may be plugged in again.
+    /// A device in the field: six early failures are a quarantine of an hour, since what was unplugged may be
+    /// plugged in again.
     pub const DEVICE: Self = Self {
         first: Duration::from_secs(1),
         longest: Duration::from_secs(300),
@@ -30,8 +31,12 @@ impl RestartRules {
         quarantine: Duration::from_secs(3600),
     };
     /// `iottly run`: the author sits in front of it.
-    pub const AUTHOR: Self =
-        Self { longest: Duration::from_secs(30), forgiven: Duration::from_secs(60), max_early: None, ..Self::DEVICE };
+    pub const AUTHOR: Self = Self {
+        longest: Duration::from_secs(30),
+        forgiven: Duration::from_secs(60),
+        max_early: None,
+        ..Self::DEVICE
+    };
 }
 
 /// What a failure lies in.
@@ -39,7 +44,8 @@ impl RestartRules {
 pub enum Cause {
     /// The firmware itself.
     Firmware,
-    /// The device around it: a missing file or compiler, a full disk, no memory, no threads. Never a reason for quarantine.
+    /// The device around it: a missing file or compiler, a full disk, no memory, no threads. Never a reason
+    /// for quarantine.
     Device,
 }
 
@@ -65,7 +71,12 @@ impl RestartPolicy {
     /// A policy without failures.
     #[must_use]
     pub const fn new(rules: RestartRules) -> Self {
-        Self { rules, failures: 0, early: 0, running_since: None }
+        Self {
+            rules,
+            failures: 0,
+            early: 0,
+            running_since: None,
+        }
     }
 
     /// `init` has returned.
@@ -76,7 +87,8 @@ impl RestartPolicy {
     /// Returns how long the firmware has served since `init`; zero when it has not come that far.
     #[must_use]
     pub fn served(&self, now: Duration) -> Duration {
-        self.running_since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+        self.running_since
+            .map_or(Duration::ZERO, |since| now.saturating_sub(since))
     }
 
     /// Failures that still count, and so the restarts they led to.
@@ -133,10 +145,19 @@ mod tests {
         for _ in 0..6 {
             policy.failed(Cause::Firmware, Duration::ZERO);
         }
-        assert!(matches!(policy.failed(Cause::Firmware, Duration::ZERO), RestartVerdict::Quarantine(_)), "it fails again");
+        assert!(
+            matches!(
+                policy.failed(Cause::Firmware, Duration::ZERO),
+                RestartVerdict::Quarantine(_)
+            ),
+            "it fails again"
+        );
         policy.started(DEVICE.quarantine);
         let later = DEVICE.quarantine + DEVICE.early;
-        assert!(matches!(policy.failed(Cause::Firmware, later), RestartVerdict::Restart(_)), "it served a while");
+        assert!(
+            matches!(policy.failed(Cause::Firmware, later), RestartVerdict::Restart(_)),
+            "it served a while"
+        );
     }
 
     #[test]
@@ -145,7 +166,9 @@ mod tests {
         let mut last = Duration::ZERO;
         for _ in 0..50 {
             policy.started(Duration::ZERO);
-            let RestartVerdict::Restart(pause) = policy.failed(Cause::Firmware, DEVICE.early) else { panic!("quarantined") };
+            let RestartVerdict::Restart(pause) = policy.failed(Cause::Firmware, DEVICE.early) else {
+                panic!("quarantined")
+            };
             assert!(pause >= last);
             last = pause;
         }
@@ -161,7 +184,10 @@ mod tests {
             }
             policy.started(Duration::from_secs(1));
             let late = Duration::from_secs(1) + rules.forgiven;
-            assert_eq!(policy.failed(Cause::Firmware, late), RestartVerdict::Restart(rules.first));
+            assert_eq!(
+                policy.failed(Cause::Firmware, late),
+                RestartVerdict::Restart(rules.first)
+            );
         }
     }
 
@@ -172,15 +198,21 @@ mod tests {
             policy.failed(Cause::Firmware, Duration::ZERO);
         }
         for _ in 0..50 {
-            assert!(matches!(policy.failed(Cause::Device, Duration::ZERO), RestartVerdict::Restart(_)));
+            assert!(matches!(
+                policy.failed(Cause::Device, Duration::ZERO),
+                RestartVerdict::Restart(_)
+            ));
         }
     }
 
     #[test]
     fn the_author_waits_half_a_minute_at_most() {
         let mut policy = RestartPolicy::new(RestartRules::AUTHOR);
-        let pauses: Vec<_> = (0..7).map(|_| policy.failed(Cause::Firmware, Duration::ZERO)).collect();
-        let expected = [1, 2, 4, 8, 16, 30, 30].map(|seconds| RestartVerdict::Restart(Duration::from_secs(seconds)));
+        let pauses: Vec<_> = (0..7)
+            .map(|_| policy.failed(Cause::Firmware, Duration::ZERO))
+            .collect();
+        let expected =
+            [1, 2, 4, 8, 16, 30, 30].map(|seconds| RestartVerdict::Restart(Duration::from_secs(seconds)));
         assert_eq!(pauses, expected);
     }
 }

@@ -8,7 +8,8 @@ use crate::epoch::{Running, Ticker};
 use crate::guest::Guest;
 use crate::{RuntimeError, imports};
 
-/// The engine that runs firmware, its clock and what firmware may import. Cheap to clone; one per process is enough.
+/// The engine that runs firmware, its clock and what firmware may import. Cheap to clone; one per process is
+/// enough.
 #[derive(Clone)]
 pub struct Runtime {
     inner: Arc<Inner>,
@@ -38,8 +39,16 @@ impl Runtime {
         let engine = engine::create(backend)?;
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker).map_err(|error| RuntimeError(format!("{error:#}")))?;
-        let ticker = Ticker::start(engine.clone()).map_err(|error| RuntimeError(format!("no thread for the clock: {error}")))?;
-        Ok(Self { inner: Arc::new(Inner { backend, engine, linker, ticker }) })
+        let ticker = Ticker::start(engine.clone())
+            .map_err(|error| RuntimeError(format!("no thread for the clock: {error}")))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                backend,
+                engine,
+                linker,
+                ticker,
+            }),
+        })
     }
 
     pub(crate) fn backend(&self) -> Backend {

@@ -1,7 +1,8 @@
-//! The order of a firmware's calls: handlers first, then its health, then events and the loop. Pure; the clock is an argument.
+//! The order of a firmware's calls: handlers first, then its health, then events and the loop. Pure; the
+//! clock is an argument.
 //!
-//! Every driver (a device's agent, `iottly run`, `iottly check`) asks [`Schedule::next`] what to do and reports with
-//! [`Schedule::done`], so that a firmware is called the same way on a desk and in the field.
+//! Every driver (a device's agent, `iottly run`, `iottly check`) asks [`Schedule::next`] what to do and
+//! reports with [`Schedule::done`], so that a firmware is called the same way on a desk and in the field.
 
 use std::time::{Duration, Instant};
 
@@ -62,14 +63,23 @@ impl Schedule {
     /// The schedule of an instance whose `init` has returned. The first pass of the loop is due at once.
     #[must_use]
     pub fn new(now: Instant, health_every: Duration) -> Self {
-        Self { tick_at: now, health_at: now + health_every, health_every, not_before: now }
+        Self {
+            tick_at: now,
+            health_at: now + health_every,
+            health_every,
+            not_before: now,
+        }
     }
 
     /// Decides what to do at `now`.
     #[must_use]
     pub fn next(&self, now: Instant, view: View) -> Call {
         if now < self.not_before {
-            let first = if view.command { self.not_before } else { self.first(view).max(self.not_before) };
+            let first = if view.command {
+                self.not_before
+            } else {
+                self.first(view).max(self.not_before)
+            };
             return Call::Wait(first);
         }
         let event_first = view.event_at.is_some_and(|at| at <= self.tick_at);
@@ -86,8 +96,8 @@ impl Schedule {
         }
     }
 
-    /// Reports a call that began at `began` and ended at `now`. `pause` is how long the firmware has to pause for its share of
-    /// the processor, see [`Instance::pause`](crate::Instance::pause).
+    /// Reports a call that began at `began` and ended at `now`. `pause` is how long the firmware has to pause
+    /// for its share of the processor, see [`Instance::pause`](crate::Instance::pause).
     pub fn done(&mut self, done: Done, began: Instant, now: Instant, pause: Duration) {
         match done {
             Done::Tick(next_ms) => self.tick_at = began + Duration::from_millis(next_ms.into()).max(MIN_TICK),
@@ -121,12 +131,27 @@ mod tests {
         let mut schedule = Schedule::new(began, HEALTH_EVERY);
         assert_eq!(schedule.next(began, idle()), Call::Tick);
         schedule.done(Done::Tick(200), began, began + MS * 3, Duration::ZERO);
-        assert_eq!(schedule.next(began + MS * 3, idle()), Call::Wait(began + MS * 200));
+        assert_eq!(
+            schedule.next(began + MS * 3, idle()),
+            Call::Wait(began + MS * 200)
+        );
         assert_eq!(schedule.next(began + MS * 200, idle()), Call::Tick);
         schedule.done(Done::Tick(0), began + MS * 200, began + MS * 201, Duration::ZERO);
-        assert_eq!(schedule.next(began + MS * 201, idle()), Call::Wait(began + MS * 210), "never more often than every 10 ms");
-        schedule.done(Done::FailedTick, began + MS * 210, began + MS * 211, Duration::ZERO);
-        assert_eq!(schedule.next(began + MS * 211, idle()), Call::Wait(began + MS * 1210));
+        assert_eq!(
+            schedule.next(began + MS * 201, idle()),
+            Call::Wait(began + MS * 210),
+            "never more often than every 10 ms"
+        );
+        schedule.done(
+            Done::FailedTick,
+            began + MS * 210,
+            began + MS * 211,
+            Duration::ZERO,
+        );
+        assert_eq!(
+            schedule.next(began + MS * 211, idle()),
+            Call::Wait(began + MS * 1210)
+        );
     }
 
     #[test]
@@ -134,11 +159,31 @@ mod tests {
         let began = Instant::now();
         let schedule = Schedule::new(began, MS * 50);
         let late = began + MS * 60;
-        let event = |at| View { command: false, event_at: Some(at) };
-        assert_eq!(schedule.next(late, View { command: true, event_at: Some(began) }), Call::Handle);
+        let event = |at| View {
+            command: false,
+            event_at: Some(at),
+        };
+        assert_eq!(
+            schedule.next(
+                late,
+                View {
+                    command: true,
+                    event_at: Some(began)
+                }
+            ),
+            Call::Handle
+        );
         assert_eq!(schedule.next(late, event(began)), Call::Health);
-        assert_eq!(schedule.next(began + MS * 40, event(began)), Call::Event, "as old as the loop's pass");
-        assert_eq!(schedule.next(began + MS * 40, event(began + MS)), Call::Tick, "younger than the loop's pass");
+        assert_eq!(
+            schedule.next(began + MS * 40, event(began)),
+            Call::Event,
+            "as old as the loop's pass"
+        );
+        assert_eq!(
+            schedule.next(began + MS * 40, event(began + MS)),
+            Call::Tick,
+            "younger than the loop's pass"
+        );
     }
 
     #[test]
@@ -149,7 +194,10 @@ mod tests {
         assert_eq!(schedule.next(began, idle()), Call::Wait(began + MS * 50));
         assert_eq!(schedule.next(began + MS * 50, idle()), Call::Health);
         schedule.done(Done::Health, began + MS * 50, began + MS * 70, Duration::ZERO);
-        assert_eq!(schedule.next(began + MS * 70, idle()), Call::Wait(began + MS * 120));
+        assert_eq!(
+            schedule.next(began + MS * 70, idle()),
+            Call::Wait(began + MS * 120)
+        );
     }
 
     #[test]
@@ -157,7 +205,10 @@ mod tests {
         let began = Instant::now();
         let mut schedule = Schedule::new(began, HEALTH_EVERY);
         schedule.done(Done::Tick(10), began, began, MS * 500);
-        let busy = View { command: true, event_at: Some(began) };
+        let busy = View {
+            command: true,
+            event_at: Some(began),
+        };
         assert_eq!(schedule.next(began + MS, busy), Call::Wait(began + MS * 500));
         assert_eq!(schedule.next(began + MS, idle()), Call::Wait(began + MS * 500));
         assert_eq!(schedule.next(began + MS * 500, busy), Call::Handle);
@@ -168,7 +219,10 @@ mod tests {
         let began = Instant::now();
         let mut schedule = Schedule::new(began, HEALTH_EVERY);
         schedule.done(Done::Tick(1000), began, began, Duration::ZERO);
-        let view = View { command: false, event_at: Some(began + MS * 20) };
+        let view = View {
+            command: false,
+            event_at: Some(began + MS * 20),
+        };
         assert_eq!(schedule.next(began, view), Call::Wait(began + MS * 20));
         assert_eq!(schedule.next(began + MS * 20, view), Call::Event);
     }

@@ -16,7 +16,11 @@ pub(crate) struct CpuShare {
 
 impl CpuShare {
     pub(crate) fn new(percent: u32) -> Self {
-        let mut share = Self { percent, left: 0, at: Duration::ZERO };
+        let mut share = Self {
+            percent,
+            left: 0,
+            at: Duration::ZERO,
+        };
         share.left = share.full();
         share
     }
@@ -34,7 +38,10 @@ impl CpuShare {
     pub(crate) fn wait(&mut self, now: Duration) -> Duration {
         let gone = nanos(now.saturating_sub(self.at).min(WINDOW));
         self.at = self.at.max(now);
-        self.left = self.left.saturating_add(gone / 100 * i64::from(self.percent)).min(self.full());
+        self.left = self
+            .left
+            .saturating_add(gone / 100 * i64::from(self.percent))
+            .min(self.full());
         if self.left >= 0 || self.percent == 0 {
             return Duration::ZERO;
         }

@@ -14,7 +14,8 @@ const MAX_TEXT: usize = 1024;
 pub enum CallError {
     /// The firmware answered with a fault; it can be called again.
     ///
-    /// [`Fault::Unsupported`] from [`Instance::handle`](crate::Instance::handle) says that there is no handler for the command.
+    /// [`Fault::Unsupported`] from [`Instance::handle`](crate::Instance::handle) says that there is no
+    /// handler for the command.
     #[error("{0}")]
     Fault(Fault),
     /// The firmware was stopped; this instance is over.
@@ -32,7 +33,8 @@ pub struct TrapReport {
     pub code: TrapCode,
     /// What happened, for people.
     pub message: String,
-    /// The export that was running: `init`, `handle`, `tick`, `event`, `health`, `shutdown`, or `start` while instantiating.
+    /// The export that was running: `init`, `handle`, `tick`, `event`, `health`, `shutdown`, or `start` while
+    /// instantiating.
     pub export: &'static str,
     /// Names of the functions on the stack, innermost first, at most 16; offsets stand in for missing names.
     pub functions: Vec<String>,
@@ -116,8 +118,16 @@ impl TrapReport {
     /// Reads wasmtime's error.
     pub(crate) fn from_error(error: &wasmtime::Error, export: &'static str) -> Self {
         let (code, message) = classify(error);
-        let functions = error.downcast_ref::<WasmBacktrace>().map(functions).unwrap_or_default();
-        Self { code, message: clip(&message, MAX_TEXT).to_owned(), export, functions }
+        let functions = error
+            .downcast_ref::<WasmBacktrace>()
+            .map(functions)
+            .unwrap_or_default();
+        Self {
+            code,
+            message: clip(&message, MAX_TEXT).to_owned(),
+            export,
+            functions,
+        }
     }
 }
 
@@ -146,7 +156,9 @@ fn classify(error: &wasmtime::Error) -> (TrapCode, String) {
 
 /// Why the system refused memory, a mapping or a thread, when that is what the error says.
 pub(crate) fn of_system(error: &wasmtime::Error) -> Option<String> {
-    let system = |cause: &(dyn std::error::Error + 'static)| cause.is::<rustix::io::Errno>() || cause.is::<std::io::Error>();
+    let system = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<rustix::io::Errno>() || cause.is::<std::io::Error>()
+    };
     error.chain().any(system).then(|| error.root_cause().to_string())
 }
 
@@ -155,7 +167,9 @@ const fn trap_code(trap: Trap) -> TrapCode {
         Trap::StackOverflow => TrapCode::StackOverflow,
         Trap::MemoryOutOfBounds | Trap::HeapMisaligned | Trap::AllocationTooLarge => TrapCode::Memory,
         Trap::TableOutOfBounds | Trap::IndirectCallToNull | Trap::BadSignature => TrapCode::Table,
-        Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => TrapCode::Arithmetic,
+        Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => {
+            TrapCode::Arithmetic
+        }
         Trap::UnreachableCodeReached => TrapCode::Unreachable,
         Trap::Interrupt | Trap::OutOfFuel => TrapCode::TimeBudget,
         _ => TrapCode::Other,
@@ -165,7 +179,11 @@ const fn trap_code(trap: Trap) -> TrapCode {
 fn functions(backtrace: &WasmBacktrace) -> Vec<String> {
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
         Some(name) => clip(name, MAX_TEXT).to_owned(),
-        None => format!("function {} at {:#x}", frame.func_index(), frame.module_offset().unwrap_or_default()),
+        None => format!(
+            "function {} at {:#x}",
+            frame.func_index(),
+            frame.module_offset().unwrap_or_default()
+        ),
     };
     backtrace.frames().iter().take(MAX_FRAMES).map(name).collect()
 }

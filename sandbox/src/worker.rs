@@ -1,4 +1,5 @@
-//! A device on a thread of its own, so that a bus that hangs costs a firmware its timeout and nobody anything else.
+//! A device on a thread of its own, so that a bus that hangs costs a firmware its timeout and nobody anything
+//! else.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +18,10 @@ pub(crate) struct Worker<D> {
 
 impl<D> Clone for Worker<D> {
     fn clone(&self) -> Self {
-        Self { jobs: self.jobs.clone(), busy: Arc::clone(&self.busy) }
+        Self {
+            jobs: self.jobs.clone(),
+            busy: Arc::clone(&self.busy),
+        }
     }
 }
 
@@ -36,11 +40,14 @@ impl<D: Send + 'static> Worker<D> {
     pub(crate) fn start(mut device: D) -> io::Result<Self> {
         let (jobs, waiting) = sync_channel::<Job<D>>(1);
         let busy = Arc::new(AtomicBool::new(false));
-        thread::Builder::new().name("bus".to_owned()).stack_size(256 << 10).spawn(move || {
-            while let Ok(job) = waiting.recv() {
-                job(&mut device);
-            }
-        })?;
+        thread::Builder::new()
+            .name("bus".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || {
+                while let Ok(job) = waiting.recv() {
+                    job(&mut device);
+                }
+            })?;
         Ok(Self { jobs, busy })
     }
 
@@ -110,7 +117,10 @@ mod tests {
     #[test]
     fn a_device_that_panics_is_gone_and_nothing_hangs() {
         let worker = Worker::start(()).unwrap();
-        assert_eq!(worker.run(LONG, |()| panic!("driver bug")), Err::<(), _>(Late::Gone));
+        assert_eq!(
+            worker.run(LONG, |()| panic!("driver bug")),
+            Err::<(), _>(Late::Gone)
+        );
         assert_eq!(worker.run(LONG, |()| ()), Err(Late::Busy));
     }
 }

@@ -19,7 +19,11 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), runtime: Runtime::new().unwrap(), wasm: firmware(&[]) }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            runtime: Runtime::new().unwrap(),
+            wasm: firmware(&[]),
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -28,17 +32,29 @@ impl Fixture {
 
     /// The real compiler, counting its runs.
     fn counting(&self) -> CompilerProgram {
-        shell(&format!("echo run >> {}; exec {}", self.dir.path().join("runs").display(), compiler().path.display()))
+        shell(&format!(
+            "echo run >> {}; exec {}",
+            self.dir.path().join("runs").display(),
+            compiler().path.display()
+        ))
     }
 
     fn runs(&self) -> usize {
-        fs::read_to_string(self.dir.path().join("runs")).unwrap_or_default().lines().count()
+        fs::read_to_string(self.dir.path().join("runs"))
+            .unwrap_or_default()
+            .lines()
+            .count()
     }
 
     /// Loads through a freshly opened cache and makes sure that what came out runs.
     fn load(&self) {
-        let firmware = Cache::open(self.path(), self.counting()).unwrap().load(&self.runtime, &self.wasm).unwrap();
-        let mut instance = firmware.start(Box::new(Recorder::default()), Limits::default()).unwrap();
+        let firmware = Cache::open(self.path(), self.counting())
+            .unwrap()
+            .load(&self.runtime, &self.wasm)
+            .unwrap();
+        let mut instance = firmware
+            .start(Box::new(Recorder::default()), Limits::default())
+            .unwrap();
         assert_eq!(instance.tick(0), Ok(500));
     }
 
@@ -76,7 +92,11 @@ fn a_flipped_bit_is_noticed_and_compiled_again() {
         bad[at] ^= 1;
         fs::write(&path, &bad).unwrap();
         fixture.load();
-        assert_eq!(fs::read(fixture.code()).unwrap(), good, "compiling again gives the same code");
+        assert_eq!(
+            fs::read(fixture.code()).unwrap(),
+            good,
+            "compiling again gives the same code"
+        );
     }
     assert_eq!(fixture.runs(), 4);
 }
@@ -85,7 +105,12 @@ fn a_flipped_bit_is_noticed_and_compiled_again() {
 fn a_truncated_or_empty_file_is_compiled_again() {
     let fixture = Fixture::new();
     fixture.load();
-    fs::File::options().write(true).open(fixture.code()).unwrap().set_len(0).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(fixture.code())
+        .unwrap()
+        .set_len(0)
+        .unwrap();
     fixture.load();
     assert_eq!(fixture.runs(), 2);
 }
@@ -109,8 +134,16 @@ fn code_of_another_firmware_under_this_name_is_never_mapped() {
     let first = fixture.code();
     fixture.wasm = firmware(&[("tick", "(unreachable)")]);
     let name = first.file_name().unwrap().to_str().unwrap().to_owned();
-    drop(Cache::open(fixture.path(), fixture.counting()).unwrap().load(&fixture.runtime, &fixture.wasm).unwrap());
-    let second = code_files(&fixture.path()).into_iter().find(|path| *path != first).unwrap();
+    drop(
+        Cache::open(fixture.path(), fixture.counting())
+            .unwrap()
+            .load(&fixture.runtime, &fixture.wasm)
+            .unwrap(),
+    );
+    let second = code_files(&fixture.path())
+        .into_iter()
+        .find(|path| *path != first)
+        .unwrap();
     fs::rename(&second, fixture.path().join(name)).unwrap();
     fixture.wasm = firmware(&[]);
     fixture.load();
@@ -134,7 +167,14 @@ fn the_directory_is_closed_to_others() {
     fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fixture.load();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&fixture.path()), mode(&fixture.path().join("key")), mode(&fixture.code())), (0o700, 0o600, 0o600));
+    assert_eq!(
+        (
+            mode(&fixture.path()),
+            mode(&fixture.path().join("key")),
+            mode(&fixture.code())
+        ),
+        (0o700, 0o600, 0o600)
+    );
 }
 
 #[test]

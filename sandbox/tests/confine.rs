@@ -1,4 +1,5 @@
-//! The compiler's process cannot reach what it has no business with. Where the kernel has Landlock, not using it fails here.
+//! The compiler's process cannot reach what it has no business with. Where the kernel has Landlock, not using
+//! it fails here.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::fs::File;
@@ -10,7 +11,14 @@ use iottly_child::{Job, Program, run};
 /// Version of the kernel's Landlock, asked here again so that a fault in the program's own question shows.
 fn landlock() -> i64 {
     // SAFETY: without attributes the call reads nothing and answers a number.
-    unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, 1_u32) }
+    unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0_usize,
+            1_u32,
+        )
+    }
 }
 
 /// What the compiler's process says it can do.
@@ -18,7 +26,10 @@ fn probe() -> String {
     let dir = tempfile::tempdir().unwrap();
     let (input, output) = (dir.path().join("in"), dir.path().join("out"));
     File::create(&input).unwrap();
-    let program = Program { path: PathBuf::from(env!("CARGO_BIN_EXE_iottly-compile")), args: vec![] };
+    let program = Program {
+        path: PathBuf::from(env!("CARGO_BIN_EXE_iottly-compile")),
+        args: vec![],
+    };
     let job = Job {
         input: File::open(&input).unwrap(),
         output: File::create(&output).unwrap(),
@@ -34,7 +45,12 @@ fn probe() -> String {
 #[test]
 fn the_compiler_reaches_no_file_no_socket_and_no_program() {
     let said = probe();
-    let says = |what: &str, how: &str| assert!(said.lines().any(|line| line == format!("{what} {how}")), "{what}: {said}");
+    let says = |what: &str, how: &str| {
+        assert!(
+            said.lines().any(|line| line == format!("{what} {how}")),
+            "{what}: {said}"
+        )
+    };
     if landlock() > 0 {
         for what in ["open", "list", "create"] {
             says(what, "denied");
@@ -43,7 +59,12 @@ fn the_compiler_reaches_no_file_no_socket_and_no_program() {
         // The program runs without it, and says so.
         assert_eq!(iottly_sandbox::Confinement::here().landlock, 0, "{said}");
     }
-    if cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64")) {
+    if cfg!(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "arm",
+        target_arch = "riscv64"
+    )) {
         for what in ["tcp", "udp", "unix", "exec"] {
             says(what, "denied");
         }
@@ -57,5 +78,9 @@ fn this_process_is_not_confined_and_knows_the_kernel() {
     let here = iottly_sandbox::Confinement::here();
     assert_eq!(i64::from(here.landlock), landlock().max(0));
     let text = here.to_string();
-    assert_eq!(text.starts_with("Landlock: version "), here.landlock > 0, "{text}");
+    assert_eq!(
+        text.starts_with("Landlock: version "),
+        here.landlock > 0,
+        "{text}"
+    );
 }

@@ -1,7 +1,8 @@
-//! Firmware files made to do harm: each ends in a named error or in a firmware within its limits, and no compiler outlives it.
+//! Firmware files made to do harm: each ends in a named error or in a firmware within its limits, and no
+//! compiler outlives it.
 //!
-//! The properties run a few cases in an ordinary test; `PROPTEST_CASES=100000 cargo test --release -p iottly-sandbox --features
-//! compiler --test hostile` searches for hours.
+//! The properties run a few cases in an ordinary test; `PROPTEST_CASES=100000 cargo test --release -p
+//! iottly-sandbox --features compiler --test hostile` searches for hours.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod common;
@@ -31,14 +32,25 @@ fn survive(wasm: &[u8]) -> Option<String> {
         Err(error) => error.to_string(),
     };
     assert!(text.len() < MAX_ERROR, "{} bytes of reason", text.len());
-    assert!(children().is_empty(), "the compiler is still there: {:?}", children());
+    assert!(
+        children().is_empty(),
+        "the compiler is still there: {:?}",
+        children()
+    );
     Some(text)
 }
 
 /// Processes that this thread started and that are not gone.
 fn children() -> Vec<String> {
-    let path = format!("/proc/self/task/{}/children", rustix::thread::gettid().as_raw_nonzero());
-    std::fs::read_to_string(path).unwrap().split_whitespace().map(str::to_owned).collect()
+    let path = format!(
+        "/proc/self/task/{}/children",
+        rustix::thread::gettid().as_raw_nonzero()
+    );
+    std::fs::read_to_string(path)
+        .unwrap()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A component around a core module, which is not even instantiated.
@@ -53,7 +65,12 @@ fn refused(wasm: &[u8]) -> String {
 #[test]
 fn memory_of_four_gibibytes_is_refused_at_the_start() {
     let wasm = common::firmware_with(&[], 65_536, "");
-    assert!(load(&wasm).unwrap().start(Box::new(Recorder::default()), Limits::default()).is_err());
+    assert!(
+        load(&wasm)
+            .unwrap()
+            .start(Box::new(Recorder::default()), Limits::default())
+            .is_err()
+    );
 }
 
 #[test]
@@ -65,7 +82,9 @@ fn features_that_are_switched_off_are_refused() {
         "(tag (param i32)) (func (throw 0 (i32.const 1)))",
         "(func (param externref) (return_call 0 (local.get 0)))",
     ] {
-        let Some(text) = survive(&around(module)) else { panic!("{module} was taken") };
+        let Some(text) = survive(&around(module)) else {
+            panic!("{module} was taken")
+        };
         assert!(!text.is_empty(), "{module}");
     }
 }
@@ -73,13 +92,28 @@ fn features_that_are_switched_off_are_refused() {
 #[test]
 fn code_that_is_expensive_to_compile_is_compiled_within_the_childs_limits_or_refused() {
     let deep = format!("(func {}{})", "(block ".repeat(900), ")".repeat(900));
-    let long = format!("(func (local i32) {})", "(local.set 0 (i32.add (local.get 0) (i32.const 1)))".repeat(50_000));
+    let long = format!(
+        "(func (local i32) {})",
+        "(local.set 0 (i32.add (local.get 0) (i32.const 1)))".repeat(50_000)
+    );
     let many = "(func (result i32) (i32.const 1))".repeat(50_000);
     let locals = format!("(func {})", "(local i64)".repeat(49_000));
-    let table = format!("(func (param i32) (br_table {} (local.get 0)))", "0 ".repeat(60_000));
-    for (name, module) in [("deep", deep), ("long", long), ("many", many), ("locals", locals), ("table", table)] {
+    let table = format!(
+        "(func (param i32) (br_table {} (local.get 0)))",
+        "0 ".repeat(60_000)
+    );
+    for (name, module) in [
+        ("deep", deep),
+        ("long", long),
+        ("many", many),
+        ("locals", locals),
+        ("table", table),
+    ] {
         let text = refused(&around(&module));
-        assert!(text.contains("iottly:firmware") || text.contains("not a valid component"), "{name}: {text}");
+        assert!(
+            text.contains("iottly:firmware") || text.contains("not a valid component"),
+            "{name}: {text}"
+        );
     }
 }
 
@@ -93,14 +127,19 @@ fn components_inside_components_inside_components_are_refused() {
 
 #[test]
 fn many_instances_of_one_module_are_refused() {
-    let wasm =
-        wat::parse_str(format!("(component (core module $m (memory 100)) {})", "(core instance (instantiate $m))".repeat(500)));
+    let wasm = wat::parse_str(format!(
+        "(component (core module $m (memory 100)) {})",
+        "(core instance (instantiate $m))".repeat(500)
+    ));
     assert!(!refused(&wasm.unwrap()).is_empty());
 }
 
 #[test]
 fn names_are_cut_in_errors() {
-    let import = format!("(component (import \"evil:host/{}@1.0.0\" (instance (export \"x\" (func)))))", "a".repeat(60_000));
+    let import = format!(
+        "(component (import \"evil:host/{}@1.0.0\" (instance (export \"x\" (func)))))",
+        "a".repeat(60_000)
+    );
     let text = refused(&wat::parse_str(import).unwrap());
     assert!(text.contains("evil:host/aaa"), "{text}");
 }
@@ -132,8 +171,15 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
 
 /// As many cases as an ordinary run has time for, each of which starts a process.
 fn runner(cases: u32) -> TestRunner {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(cases);
-    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(cases);
+    TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    })
 }
 
 #[test]

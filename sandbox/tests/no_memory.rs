@@ -1,4 +1,5 @@
-//! No memory is a fault of the device and is told apart from one of the firmware. One test: it limits the whole process.
+//! No memory is a fault of the device and is told apart from one of the firmware. One test: it limits the
+//! whole process.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod common;
@@ -16,7 +17,14 @@ fn address_space() -> u64 {
 /// Runs something while this process may have so many more bytes of address space.
 fn within<T>(more: u64, run: impl FnOnce() -> T) -> T {
     let before = getrlimit(Resource::As);
-    setrlimit(Resource::As, Rlimit { current: Some(address_space() + more), maximum: before.maximum }).unwrap();
+    setrlimit(
+        Resource::As,
+        Rlimit {
+            current: Some(address_space() + more),
+            maximum: before.maximum,
+        },
+    )
+    .unwrap();
     let result = run();
     setrlimit(Resource::As, before).unwrap();
     result
@@ -27,7 +35,9 @@ fn a_machine_without_memory_is_not_the_firmwares_fault() {
     let firmware = load(&firmware_with(&[], 4, "")).unwrap();
     let start = || firmware.start(Box::<Recorder>::default(), Limits::default());
     // The mapping of a memory is gigabytes of address space.
-    let Err(StartError::Trap(report)) = within(64 << 20, start) else { panic!("it started") };
+    let Err(StartError::Trap(report)) = within(64 << 20, start) else {
+        panic!("it started")
+    };
     assert_eq!(report.code, TrapCode::Device, "{report}");
     assert!(report.to_string().contains("Cannot allocate memory"), "{report}");
     let mut instance = start().unwrap();
@@ -36,7 +46,14 @@ fn a_machine_without_memory_is_not_the_firmwares_fault() {
 
     // What a firmware does to itself stays its own fault.
     let trapping = load(&firmware_with(&[("init", "(unreachable)")], 4, "")).unwrap();
-    let mut instance = trapping.start(Box::<Recorder>::default(), Limits::default()).unwrap();
-    let Err(CallError::Trap(report)) = instance.init() else { panic!("no trap") };
-    assert_eq!((report.code, instance.device_failure()), (TrapCode::Unreachable, None));
+    let mut instance = trapping
+        .start(Box::<Recorder>::default(), Limits::default())
+        .unwrap();
+    let Err(CallError::Trap(report)) = instance.init() else {
+        panic!("no trap")
+    };
+    assert_eq!(
+        (report.code, instance.device_failure()),
+        (TrapCode::Unreachable, None)
+    );
 }

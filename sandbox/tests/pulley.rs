@@ -11,7 +11,10 @@ use iottly_sandbox::{Backend, Cache, CallError, Instance, Limits, Runtime, TrapC
 fn start(wasm: &[u8], limits: Limits) -> (Instance, Recorder) {
     let dir = tempfile::tempdir().unwrap();
     let runtime = Runtime::with(Backend::Pulley).unwrap();
-    let firmware = Cache::open(dir.path().join("cache"), compiler()).unwrap().load(&runtime, wasm).unwrap();
+    let firmware = Cache::open(dir.path().join("cache"), compiler())
+        .unwrap()
+        .load(&runtime, wasm)
+        .unwrap();
     let recorder = Recorder::default();
     let instance = firmware.start(Box::new(recorder.clone()), limits).unwrap();
     (instance, recorder)
@@ -38,14 +41,28 @@ fn a_firmware_runs_through_its_life() {
 
 #[test]
 fn budgets_hold() {
-    let limits = Limits { tick: Duration::from_millis(50), memory_bytes: 2 << 20, ..Limits::default() };
+    let limits = Limits {
+        tick: Duration::from_millis(50),
+        memory_bytes: 2 << 20,
+        ..Limits::default()
+    };
     let ends = |tick: &str| trap(start(&firmware(&[("tick", tick)]), limits.clone()).0.tick(0));
-    assert_eq!(ends("(loop $again (br $again)) (unreachable)"), TrapCode::TimeBudget);
+    assert_eq!(
+        ends("(loop $again (br $again)) (unreachable)"),
+        TrapCode::TimeBudget
+    );
     assert_eq!(ends("(i32.load (i32.const 0x7fffffff))"), TrapCode::Memory);
-    assert_eq!(ends("(i32.div_u (i32.const 1) (i32.const 0))"), TrapCode::Arithmetic);
+    assert_eq!(
+        ends("(i32.div_u (i32.const 1) (i32.const 0))"),
+        TrapCode::Arithmetic
+    );
     assert_eq!(ends("(unreachable)"), TrapCode::Unreachable);
-    let deeper = "(func $deeper (param i32) (result i32) (i32.add (call $deeper (local.get 0)) (i32.const 1)))";
-    let (mut diver, _) = start(&firmware_with(&[("tick", "(call $deeper (i32.const 1))")], 4, deeper), limits.clone());
+    let deeper =
+        "(func $deeper (param i32) (result i32) (i32.add (call $deeper (local.get 0)) (i32.const 1)))";
+    let (mut diver, _) = start(
+        &firmware_with(&[("tick", "(call $deeper (i32.const 1))")], 4, deeper),
+        limits.clone(),
+    );
     assert_eq!(trap(diver.tick(0)), TrapCode::StackOverflow);
     let hog = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
         (i32.store (i32.const 1028) (memory.size)) (i32.const 1024)";
@@ -57,8 +74,12 @@ fn one_cache_holds_both_kinds_of_code_and_never_mixes_them() {
     let dir = tempfile::tempdir().unwrap();
     let wasm = firmware(&[]);
     let cache = Cache::open(dir.path(), compiler()).unwrap();
-    let files =
-        || std::fs::read_dir(dir.path()).unwrap().filter(|file| file.as_ref().unwrap().path().extension().is_some()).count();
+    let files = || {
+        std::fs::read_dir(dir.path())
+            .unwrap()
+            .filter(|file| file.as_ref().unwrap().path().extension().is_some())
+            .count()
+    };
     for (backend, count) in [(Backend::Native, 1), (Backend::Pulley, 2)] {
         cache.load(&Runtime::with(backend).unwrap(), &wasm).unwrap();
         assert_eq!(files(), count);

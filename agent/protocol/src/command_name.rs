@@ -1,15 +1,19 @@
 //! Names of commands: which ones a project may define, and which ones a script can declare as a function.
 //!
-//! A command's name becomes the key of a handler in a firmware. In a script the handler is either a function of that name, or an
-//! entry of the table `commands` where the language or the platform already gives the name a meaning.
+//! A command's name becomes the key of a handler in a firmware. In a script the handler is either a function
+//! of that name, or an entry of the table `commands` where the language or the platform already gives the
+//! name a meaning.
 
 /// Longest name of a command, in bytes.
 pub const MAX_COMMAND_NAME_BYTES: usize = 64;
 
 /// Functions that the platform calls in every firmware, and the sections of a branch: never commands.
-const SECTIONS: &[&str] = &["event", "global", "health", "init", "loop", "metadata", "shutdown"];
+const SECTIONS: &[&str] = &[
+    "event", "global", "health", "init", "loop", "metadata", "shutdown",
+];
 
-/// What every script finds without importing it. `cloud/builder/tests/names.rs` compares this with the prelude.
+/// What every script finds without importing it. `cloud/builder/tests/names.rs` compares this with the
+/// prelude.
 const PRELUDE: &[&str] = &[
     "Fault",
     "adc",
@@ -173,12 +177,15 @@ pub enum BadName {
     Platform,
 }
 
-/// Checks that a project may define a command of this name. Every name that passes can be built, and its handler is found.
+/// Checks that a project may define a command of this name. Every name that passes can be built, and its
+/// handler is found.
 ///
 /// # Errors
 /// [`BadName`], whose text completes "the command's name … is refused:".
 pub fn is_good_name(name: &str) -> Result<(), BadName> {
-    let plain = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+    let plain = name
+        .chars()
+        .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
     if name.is_empty() || name.len() > MAX_COMMAND_NAME_BYTES || !plain {
         return Err(BadName::Form);
     }
@@ -196,9 +203,13 @@ pub fn is_good_name(name: &str) -> Result<(), BadName> {
 #[must_use]
 pub fn is_function_name(name: &str) -> bool {
     let mut bytes = name.bytes();
-    let identifier = bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+    let identifier = bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let taken = [SECTIONS, PRELUDE, WORDS, LIBRARY].iter().any(|names| names.contains(&name));
+    let taken = [SECTIONS, PRELUDE, WORDS, LIBRARY]
+        .iter()
+        .any(|names| names.contains(&name));
     identifier && !taken && !name.starts_with("__")
 }
 
@@ -214,28 +225,71 @@ mod tests {
 
     #[test]
     fn names_with_a_meaning_are_refused_with_their_reason() {
-        for name in ["init", "loop", "health", "shutdown", "event", "global", "metadata"] {
+        for name in [
+            "init", "loop", "health", "shutdown", "event", "global", "metadata",
+        ] {
             assert_eq!(is_good_name(name), Err(BadName::Section), "{name}");
         }
-        for name in ["state", "log", "send_msg", "gpio", "config", "commands", "__iottly_find"] {
+        for name in [
+            "state",
+            "log",
+            "send_msg",
+            "gpio",
+            "config",
+            "commands",
+            "__iottly_find",
+        ] {
             assert_eq!(is_good_name(name), Err(BadName::Platform), "{name}");
         }
-        for name in ["", "a b", "a\"b", "a\nb", "a.b", "x;y", "\u{1F525}", &"n".repeat(65)] {
+        for name in [
+            "",
+            "a b",
+            "a\"b",
+            "a\nb",
+            "a.b",
+            "x;y",
+            "\u{1F525}",
+            &"n".repeat(65),
+        ] {
             assert_eq!(is_good_name(name), Err(BadName::Form), "{name}");
         }
     }
 
     #[test]
     fn words_of_the_language_are_good_names_and_go_through_the_table() {
-        for name in ["switch", "set-target", "1st", "größe", "await", "let", "JSON", "eval", "constructor-", "class", "parseInt"]
-        {
+        for name in [
+            "switch",
+            "set-target",
+            "1st",
+            "größe",
+            "await",
+            "let",
+            "JSON",
+            "eval",
+            "constructor-",
+            "class",
+            "parseInt",
+        ] {
             assert_eq!(is_good_name(name), Ok(()), "{name}");
             assert!(!is_function_name(name), "{name}");
         }
-        for name in ["echo", "set_target", "_old", "a1", "constructor", "toString", "States"] {
+        for name in [
+            "echo",
+            "set_target",
+            "_old",
+            "a1",
+            "constructor",
+            "toString",
+            "States",
+        ] {
             assert_eq!(is_good_name(name), Ok(()), "{name}");
             assert!(is_function_name(name), "{name}");
         }
-        assert!(!is_function_name("__any") && !is_function_name("state") && !is_function_name("loop") && !is_function_name(""));
+        assert!(
+            !is_function_name("__any")
+                && !is_function_name("state")
+                && !is_function_name("loop")
+                && !is_function_name("")
+        );
     }
 }

@@ -29,10 +29,14 @@ impl Down {
     /// Decodes one publish from the cloud.
     ///
     /// # Errors
-    /// When the bytes are over [`limits::MAX_PUBLISH_BYTES`], are not JSON, or are of another version or shape.
+    /// When the bytes are over [`limits::MAX_PUBLISH_BYTES`], are not JSON, or are of another version or
+    /// shape.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.len() > limits::MAX_PUBLISH_BYTES {
-            return Err(DecodeError::TooLarge { len: bytes.len(), max: limits::MAX_PUBLISH_BYTES });
+            return Err(DecodeError::TooLarge {
+                len: bytes.len(),
+                max: limits::MAX_PUBLISH_BYTES,
+            });
         }
         Ok(serde_json::from_slice(bytes)?)
     }
@@ -54,8 +58,9 @@ pub struct Welcome {
 
 /// What the cloud stored under the highest number that it remembers; it may lie above the stream's position.
 ///
-/// A device that still holds that number compares. Another record there, or a number that it never gave, means that the device was
-/// restored from an older image: it then starts a new stream, so that the cloud does not take new records for repeated old ones.
+/// A device that still holds that number compares. Another record there, or a number that it never gave,
+/// means that the device was restored from an older image: it then starts a new stream, so that the cloud
+/// does not take new records for repeated old ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamCheck {
     /// The stream.
@@ -66,7 +71,8 @@ pub struct StreamCheck {
     pub hash: u32,
 }
 
-/// Settings that people keep in the cloud for one device's firmware to read. The cloud's word stands, whatever the version.
+/// Settings that people keep in the cloud for one device's firmware to read. The cloud's word stands,
+/// whatever the version.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeviceConfig {
     /// Grows with every change, from 1 on.
@@ -86,7 +92,8 @@ impl Eq for DeviceConfig {}
 /// A [`Directive`](crate::release::Directive) as it was signed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignedDirective {
-    /// The document, at most [`MAX_DIRECTIVE_BYTES`](crate::release::MAX_DIRECTIVE_BYTES); its text as it was signed.
+    /// The document, at most [`MAX_DIRECTIVE_BYTES`](crate::release::MAX_DIRECTIVE_BYTES); its text as it was
+    /// signed.
     pub document: Box<RawValue>,
 }
 
@@ -130,7 +137,8 @@ pub struct Command {
     pub cmd_type: String,
     /// The options as a JSON object, without the type's prefix.
     pub values: Box<RawValue>,
-    /// How long from its arrival the command may wait for its start, milliseconds. Relative: boards may have no clock.
+    /// How long from its arrival the command may wait for its start, milliseconds. Relative: boards may have
+    /// no clock.
     pub ttl_ms: u64,
 }
 

@@ -3,9 +3,11 @@
 /// Version of the wire format, the `v` of every envelope.
 pub const WIRE_VERSION: u64 = 1;
 
-/// Generates the enum of one direction with its encoder and decoder; `[$de]` names the lifetime of the decoded bytes.
+/// Generates the enum of one direction with its encoder and decoder; `[$de]` names the lifetime of the
+/// decoded bytes.
 ///
-/// A derive cannot do this: payloads are kept as raw JSON text, which serde's internally tagged and flattened forms lose.
+/// A derive cannot do this: payloads are kept as raw JSON text, which serde's internally tagged and flattened
+/// forms lose.
 macro_rules! envelope {
     ([$de:lifetime] $(#[$doc:meta])* pub enum $name:ident $(<$lt:lifetime>)? { $($(#[$vdoc:meta])* $variant:ident($body:ty) = $tag:literal,)+ }) => {
         $(#[$doc])*

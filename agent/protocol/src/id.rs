@@ -19,11 +19,16 @@ pub struct IdError {
 
 impl IdError {
     fn new(kind: &'static str, text: &str, form: &'static str) -> Self {
-        Self { kind, text: crate::limits::clip(text, 64).to_owned(), form }
+        Self {
+            kind,
+            text: crate::limits::clip(text, 64).to_owned(),
+            form,
+        }
     }
 }
 
-/// Defines an id that is a UUID v4 and whose one spelling is hyphenated lower case: `uuid_id!(/** Doc */ Name, "kind")`.
+/// Defines an id that is a UUID v4 and whose one spelling is hyphenated lower case: `uuid_id!(/** Doc */
+/// Name, "kind")`.
 #[macro_export]
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
@@ -82,15 +87,22 @@ macro_rules! uuid_id {
 macro_rules! text_serde {
     ($name:ident) => {
         impl $crate::id::Serialize for $name {
-            fn serialize<S: $crate::id::Serializer>(&self, serializer: S) -> ::std::result::Result<S::Ok, S::Error> {
+            fn serialize<S: $crate::id::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::std::result::Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
 
         impl<'de> $crate::id::Deserialize<'de> for $name {
-            fn deserialize<D: $crate::id::Deserializer<'de>>(deserializer: D) -> ::std::result::Result<Self, D::Error> {
-                let text = <::std::borrow::Cow<'de, str> as $crate::id::Deserialize>::deserialize(deserializer)?;
-                text.parse().map_err(<D::Error as $crate::id::DeserializeError>::custom)
+            fn deserialize<D: $crate::id::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::std::result::Result<Self, D::Error> {
+                let text =
+                    <::std::borrow::Cow<'de, str> as $crate::id::Deserialize>::deserialize(deserializer)?;
+                text.parse()
+                    .map_err(<D::Error as $crate::id::DeserializeError>::custom)
             }
         }
     };
@@ -206,8 +218,12 @@ mod tests {
     fn project_is_an_object_id() {
         let text = "58f73b41c3cc4800078010c5";
         assert_eq!(text.parse::<ProjectId>().expect("valid").to_string(), text);
-        for bad in ["58F73b41c3cc4800078010c5", "58f73b41c3cc4800078010c", "58f73b41c3cc4800078010cé", "+8f73b41c3cc4800078010c5"]
-        {
+        for bad in [
+            "58F73b41c3cc4800078010c5",
+            "58f73b41c3cc4800078010c",
+            "58f73b41c3cc4800078010cé",
+            "+8f73b41c3cc4800078010c5",
+        ] {
             assert!(bad.parse::<ProjectId>().is_err(), "{bad} must be refused");
         }
     }

@@ -1,10 +1,11 @@
 //! What agent and cloud say to each other: ids, topics, envelopes and commands.
 //!
-//! The crate does no I/O and knows no clock. Every shape here is a wire format: additions are append-only, unknown fields are
-//! ignored, and `tests/golden.rs` holds the bytes of every message.
+//! The crate does no I/O and knows no clock. Every shape here is a wire format: additions are append-only,
+//! unknown fields are ignored, and `tests/golden.rs` holds the bytes of every message.
 //!
-//! The path of a message: a firmware's payload becomes a [`Record`], the device's queue gives it a sequence number in a
-//! [`stream`](StreamId), a [`Batch`] carries it up, and the cloud's [`Down::Ack`] lets the device forget it.
+//! The path of a message: a firmware's payload becomes a [`Record`], the device's queue gives it a sequence
+//! number in a [`stream`](StreamId), a [`Batch`] carries it up, and the cloud's [`Down::Ack`] lets the device
+//! forget it.
 
 mod command;
 pub mod command_name;
@@ -24,12 +25,15 @@ pub mod tuf;
 mod up;
 
 pub use command::{CommandResult, CommandState};
-pub use down::{Ack, Cancel, Command, DeviceConfig, Down, Refuse, SignedDirective, StreamCheck, StreamPosition, Welcome};
+pub use down::{
+    Ack, Cancel, Command, DeviceConfig, Down, Refuse, SignedDirective, StreamCheck, StreamPosition, Welcome,
+};
 pub use envelope::WIRE_VERSION;
 pub use error::DecodeError;
 pub use id::{BootId, CommandId, ConnId, DeviceId, GroupId, IdError, ProjectId, StreamId};
 pub use record::{
-    ConfigReport, FirmwareReport, FirmwareState, Level, LogLine, Message, MessageKind, Record, Report, UpdateReport,
+    ConfigReport, FirmwareReport, FirmwareState, Level, LogLine, Message, MessageKind, Record, Report,
+    UpdateReport,
 };
 pub use status::Status;
 pub use topic::{Topic, TopicError};

@@ -21,7 +21,8 @@ pub const MAX_CONFIG_BYTES: usize = 64 << 10;
 /// Deepest nesting of a message payload (objects and arrays).
 pub const MAX_JSON_DEPTH: usize = 32;
 
-/// The error of a time that is only a guess, milliseconds: the largest number that every JSON reader represents exactly.
+/// The error of a time that is only a guess, milliseconds: the largest number that every JSON reader
+/// represents exactly.
 pub const UNKNOWN_ERROR_MS: u64 = (1 << 53) - 1;
 
 /// Cuts `text` to at most `max` bytes at a character boundary.

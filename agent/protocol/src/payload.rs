@@ -1,9 +1,10 @@
-//! What the payload and the channel of a message may be. Device and cloud ask the same functions: what a device has accepted from
-//! its firmware is never refused later for its form.
+//! What the payload and the channel of a message may be. Device and cloud ask the same functions: what a
+//! device has accepted from its firmware is never refused later for its form.
 //!
-//! A payload is JSON that every reader of this project can turn into values: within [`MAX_PAYLOAD_BYTES`] and [`MAX_JSON_DEPTH`],
-//! no number outside of a double's range, and well-formed text. Half a surrogate pair (`\ud83d` alone, from a text that was cut in
-//! the middle of an emoji) is no reason to lose a message: it becomes U+FFFD, as in browsers.
+//! A payload is JSON that every reader of this project can turn into values: within [`MAX_PAYLOAD_BYTES`] and
+//! [`MAX_JSON_DEPTH`], no number outside of a double's range, and well-formed text. Half a surrogate pair
+//! (`\ud83d` alone, from a text that was cut in the middle of an emoji) is no reason to lose a message: it
+//! becomes U+FFFD, as in browsers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,7 +30,10 @@ pub struct Bounds {
 
 impl Bounds {
     /// What the wire carries and the cloud takes.
-    pub const WIRE: Self = Self { bytes: MAX_PAYLOAD_BYTES, depth: MAX_JSON_DEPTH };
+    pub const WIRE: Self = Self {
+        bytes: MAX_PAYLOAD_BYTES,
+        depth: MAX_JSON_DEPTH,
+    };
 }
 
 /// Why a text is not a payload.
@@ -73,8 +77,8 @@ pub enum BadChannel {
     Control,
 }
 
-/// Checks the payload that a firmware sends: one object. Returns its text, with U+FFFD in place of half surrogate pairs; the
-/// length stays the same.
+/// Checks the payload that a firmware sends: one object. Returns its text, with U+FFFD in place of half
+/// surrogate pairs; the length stays the same.
 ///
 /// # Errors
 /// [`BadPayload`]; the sender is told at once.
@@ -88,8 +92,8 @@ pub fn accept_object(text: &str, bounds: Bounds) -> Result<Cow<'_, str>, BadPayl
     Ok(text)
 }
 
-/// Checks the payload of a record that has arrived; it may be any value. JSON that passed as raw text is read a second time only
-/// when it holds what raw text hides: escapes, exponents, very long numbers.
+/// Checks the payload of a record that has arrived; it may be any value. JSON that passed as raw text is read
+/// a second time only when it holds what raw text hides: escapes, exponents, very long numbers.
 ///
 /// # Errors
 /// [`BadPayload`]; none of these texts passes [`accept_object`] on a device.
@@ -102,7 +106,9 @@ pub fn accept_raw(raw: &RawValue) -> Result<Box<RawValue>, BadPayload> {
     readable(&text)?;
     match text {
         Cow::Borrowed(_) => Ok(raw.to_owned()),
-        Cow::Owned(text) => RawValue::from_string(text).map_err(|error| BadPayload::NotJson(error.to_string())),
+        Cow::Owned(text) => {
+            RawValue::from_string(text).map_err(|error| BadPayload::NotJson(error.to_string()))
+        }
     }
 }
 
@@ -125,11 +131,17 @@ pub fn check_channel(name: &str) -> Result<(), BadChannel> {
 
 fn within(text: &str, bounds: Bounds) -> Result<(), BadPayload> {
     if text.len() > bounds.bytes {
-        return Err(BadPayload::TooLarge { len: text.len(), max: bounds.bytes });
+        return Err(BadPayload::TooLarge {
+            len: text.len(),
+            max: bounds.bytes,
+        });
     }
     let depth = depth(text);
     if depth > bounds.depth {
-        return Err(BadPayload::TooDeep { depth, max: bounds.depth });
+        return Err(BadPayload::TooDeep {
+            depth,
+            max: bounds.depth,
+        });
     }
     Ok(())
 }
@@ -158,7 +170,10 @@ fn mended(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut mended: Option<Vec<u8>> = None;
     let mut at = 0;
-    while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\\')) {
+    while let Some(found) = bytes
+        .get(at..)
+        .and_then(|rest| rest.iter().position(|byte| *byte == b'\\'))
+    {
         at += found;
         match (surrogate(bytes, at), surrogate(bytes, at + ESCAPE)) {
             (Some(Half::High), Some(Half::Low)) => at += 2 * ESCAPE,
@@ -170,7 +185,9 @@ fn mended(text: &str) -> Cow<'_, str> {
             (None, _) => at += 2,
         }
     }
-    mended.map_or(Cow::Borrowed(text), |bytes| Cow::Owned(String::from_utf8(bytes).expect("ASCII was replaced by as much ASCII")))
+    mended.map_or(Cow::Borrowed(text), |bytes| {
+        Cow::Owned(String::from_utf8(bytes).expect("ASCII was replaced by as much ASCII"))
+    })
 }
 
 /// Half of a surrogate pair.
@@ -182,7 +199,9 @@ enum Half {
 
 /// The half that `\uXXXX` at this place stands for, if it is one.
 fn surrogate(bytes: &[u8], at: usize) -> Option<Half> {
-    let [b'\\', b'u', b'd' | b'D', kind, third, fourth] = bytes.get(at..at + ESCAPE)? else { return None };
+    let [b'\\', b'u', b'd' | b'D', kind, third, fourth] = bytes.get(at..at + ESCAPE)? else {
+        return None;
+    };
     let hex = third.is_ascii_hexdigit() && fourth.is_ascii_hexdigit();
     match kind {
         b'8' | b'9' | b'a' | b'b' | b'A' | b'B' if hex => Some(Half::High),
@@ -191,8 +210,8 @@ fn surrogate(bytes: &[u8], at: usize) -> Option<Half> {
     }
 }
 
-/// Whether JSON that passed as raw text could still fail to become values: half surrogate pairs and numbers out of range hide
-/// behind `\u`, exponents and very long runs of digits.
+/// Whether JSON that passed as raw text could still fail to become values: half surrogate pairs and numbers
+/// out of range hide behind `\u`, exponents and very long runs of digits.
 fn may_be_unreadable(text: &str) -> bool {
     let (mut digits, mut before) = (0usize, 0u8);
     for byte in text.bytes() {
@@ -211,7 +230,9 @@ fn may_be_unreadable(text: &str) -> bool {
 }
 
 fn readable(text: &str) -> Result<(), BadPayload> {
-    serde_json::from_str::<Readable>(text).map(drop).map_err(|error| BadPayload::NotJson(error.to_string()))
+    serde_json::from_str::<Readable>(text)
+        .map(drop)
+        .map_err(|error| BadPayload::NotJson(error.to_string()))
 }
 
 /// Reads any value as [`serde_json::Value`] would, and keeps nothing of it.
@@ -279,9 +300,13 @@ mod tests {
 
     #[test]
     fn objects_pass_as_they_are() {
-        for text in
-            ["{}", " {\"a\":[[1]]}", r#"{"a":"[[[[[{\"{{{{\\"}"#, r#"{"z":1,"a":1e300,"z":2}"#, r#"{"a":"\u0000\\ud83d"}"#]
-        {
+        for text in [
+            "{}",
+            " {\"a\":[[1]]}",
+            r#"{"a":"[[[[[{\"{{{{\\"}"#,
+            r#"{"z":1,"a":1e300,"z":2}"#,
+            r#"{"a":"\u0000\\ud83d"}"#,
+        ] {
             assert_eq!(accept_object(text, SMALL).as_deref(), Ok(text));
         }
     }
@@ -292,13 +317,28 @@ mod tests {
             assert_eq!(refuse(text), "the payload is not a JSON object");
         }
         assert!(refuse("{} {}").starts_with("the payload is not valid JSON: trailing characters"));
-        for text in
-            ["{\"a\":NaN}", "{\"a\":1e400}", "{\"a\":-1e999}", "{\"a\":\"\u{1}\"}", "{\"a\":01}", "{'a':1}", r#"{"a":"\x"}"#]
-        {
-            assert!(refuse(text).starts_with("the payload is not valid JSON"), "{text}");
+        for text in [
+            "{\"a\":NaN}",
+            "{\"a\":1e400}",
+            "{\"a\":-1e999}",
+            "{\"a\":\"\u{1}\"}",
+            "{\"a\":01}",
+            "{'a':1}",
+            r#"{"a":"\x"}"#,
+        ] {
+            assert!(
+                refuse(text).starts_with("the payload is not valid JSON"),
+                "{text}"
+            );
         }
-        assert_eq!(refuse("{\"a\":[[[1]]]}"), "the payload nests 4 levels deep, the limit is 3");
-        assert_eq!(refuse(&format!("{{\"a\":\"{}\"}}", "x".repeat(300))), "the payload has 308 bytes, the limit is 200");
+        assert_eq!(
+            refuse("{\"a\":[[[1]]]}"),
+            "the payload nests 4 levels deep, the limit is 3"
+        );
+        assert_eq!(
+            refuse(&format!("{{\"a\":\"{}\"}}", "x".repeat(300))),
+            "the payload has 308 bytes, the limit is 200"
+        );
         let long = format!("{{\"a\":{}}}", "9".repeat(400));
         assert!(accept_object(&long, Bounds::WIRE).is_err());
     }
@@ -309,7 +349,10 @@ mod tests {
             (r#"{"a":"\ud83d"}"#, r#"{"a":"\ufffd"}"#),
             (r#"{"a":"\uDD25\ud83d"}"#, r#"{"a":"\ufffd\ufffd"}"#),
             (r#"{"a":"\ud83d\ud83d\udd25"}"#, r#"{"a":"\ufffd\ud83d\udd25"}"#),
-            (r#"{"\ud83d":"\\ud83d \ud83dx"}"#, r#"{"\ufffd":"\\ud83d \ufffdx"}"#),
+            (
+                r#"{"\ud83d":"\\ud83d \ud83dx"}"#,
+                r#"{"\ufffd":"\\ud83d \ufffdx"}"#,
+            ),
             (r#"{"a":"\\\ud83d\u0041"}"#, r#"{"a":"\\\ufffd\u0041"}"#),
         ] {
             assert_eq!(accept_object(text, SMALL).as_deref(), Ok(expected));
@@ -323,7 +366,11 @@ mod tests {
         for (over, good) in [(0, true), (1, false)] {
             let text = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_PAYLOAD_BYTES - 8 + over));
             assert_eq!(accept_object(&text, Bounds::WIRE).is_ok(), good, "{}", text.len());
-            let nested = format!("{}1{}", "{\"a\":".repeat(MAX_JSON_DEPTH + over), "}".repeat(MAX_JSON_DEPTH + over));
+            let nested = format!(
+                "{}1{}",
+                "{\"a\":".repeat(MAX_JSON_DEPTH + over),
+                "}".repeat(MAX_JSON_DEPTH + over)
+            );
             assert_eq!(accept_object(&nested, Bounds::WIRE).is_ok(), good);
             assert_eq!(check_channel(&"c".repeat(MAX_CHANNEL_BYTES + over)).is_ok(), good);
         }

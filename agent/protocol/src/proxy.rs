@@ -2,12 +2,15 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Whether a request to `url` goes straight to its server, whatever proxy the environment names: servers on this machine, which no
-/// proxy can reach, and plain `http:`, for which proxies rarely allow the tunnels that our clients ask for.
+/// Whether a request to `url` goes straight to its server, whatever proxy the environment names: servers on
+/// this machine, which no proxy can reach, and plain `http:`, for which proxies rarely allow the tunnels that
+/// our clients ask for.
 #[must_use]
 pub fn is_direct(url: &str) -> bool {
     let url = url.trim();
-    let Some((scheme, rest)) = url.split_once("://") else { return true };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return true;
+    };
     if !scheme.eq_ignore_ascii_case("https") {
         return true;
     }
@@ -25,10 +28,15 @@ fn is_loopback(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     name == "localhost"
         || name.ends_with(".localhost")
-        || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
         || name
-            .parse::<Ipv6Addr>()
-            .is_ok_and(|address| address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback()))
+            .parse::<Ipv4Addr>()
+            .is_ok_and(|address| address.is_loopback())
+        || name.parse::<Ipv6Addr>().is_ok_and(|address| {
+            address.is_loopback()
+                || address
+                    .to_ipv4_mapped()
+                    .is_some_and(|address| address.is_loopback())
+        })
 }
 
 #[cfg(test)]
@@ -52,9 +60,12 @@ mod tests {
         ] {
             assert!(is_direct(url), "{url}");
         }
-        for url in
-            ["https://cloud.example", "https://127.0.0.1.example", "https://localhost@cloud.example", "https://[2001:db8::1]"]
-        {
+        for url in [
+            "https://cloud.example",
+            "https://127.0.0.1.example",
+            "https://localhost@cloud.example",
+            "https://[2001:db8::1]",
+        ] {
             assert!(!is_direct(url), "{url}");
         }
     }

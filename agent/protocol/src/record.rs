@@ -28,7 +28,8 @@ impl<'a> Record<'a> {
         serde_json::to_vec(self).expect("wire types have string keys and serialize without failing")
     }
 
-    /// A short hash of what the record says; the same on both sides and in every build, since it is stored and travels.
+    /// A short hash of what the record says; the same on both sides and in every build, since it is stored
+    /// and travels.
     #[must_use]
     pub fn fingerprint(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
@@ -63,8 +64,8 @@ pub struct Message<'a> {
     pub kind: MessageKind,
     /// Device time of the message, unix milliseconds.
     pub at_ms: u64,
-    /// How far `at_ms` may be off when it was found out later, milliseconds; [`UNKNOWN_ERROR_MS`](crate::limits::UNKNOWN_ERROR_MS)
-    /// when nobody ever told the device the date.
+    /// How far `at_ms` may be off when it was found out later, milliseconds;
+    /// [`UNKNOWN_ERROR_MS`](crate::limits::UNKNOWN_ERROR_MS) when nobody ever told the device the date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_error_ms: Option<u64>,
     /// Name the firmware filed the message under.

@@ -19,7 +19,11 @@ impl Status {
     /// The status of connection `conn`.
     #[must_use]
     pub const fn new(conn: ConnId, online: bool) -> Self {
-        Self { v: WIRE_VERSION, conn, online }
+        Self {
+            v: WIRE_VERSION,
+            conn,
+            online,
+        }
     }
 
     /// Encodes the status.

@@ -18,13 +18,18 @@ envelope! {
 }
 
 impl<'a> Up<'a> {
-    /// Decodes one publish from a device; records stay raw, so that one bad record does not cost its neighbours.
+    /// Decodes one publish from a device; records stay raw, so that one bad record does not cost its
+    /// neighbours.
     ///
     /// # Errors
-    /// When the bytes are over [`limits::MAX_PUBLISH_BYTES`], are not JSON, or are of another version or shape.
+    /// When the bytes are over [`limits::MAX_PUBLISH_BYTES`], are not JSON, or are of another version or
+    /// shape.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         if bytes.len() > limits::MAX_PUBLISH_BYTES {
-            return Err(DecodeError::TooLarge { len: bytes.len(), max: limits::MAX_PUBLISH_BYTES });
+            return Err(DecodeError::TooLarge {
+                len: bytes.len(),
+                max: limits::MAX_PUBLISH_BYTES,
+            });
         }
         Ok(serde_json::from_slice(bytes)?)
     }
@@ -143,10 +148,17 @@ impl GapReason {
 
 /// Assembles the envelope of a batch from records that are encoded already.
 ///
-/// The device's queue holds records as the bytes that go on the wire; this joins them without parsing them again.
+/// The device's queue holds records as the bytes that go on the wire; this joins them without parsing them
+/// again.
 #[must_use]
-pub fn encode_batch<'r>(stream: StreamId, first: u64, records: impl IntoIterator<Item = &'r [u8]>) -> Vec<u8> {
-    let mut out = format!(r#"{{"v":{WIRE_VERSION},"batch":{{"stream":"{stream}","first":{first},"records":["#).into_bytes();
+pub fn encode_batch<'r>(
+    stream: StreamId,
+    first: u64,
+    records: impl IntoIterator<Item = &'r [u8]>,
+) -> Vec<u8> {
+    let mut out =
+        format!(r#"{{"v":{WIRE_VERSION},"batch":{{"stream":"{stream}","first":{first},"records":["#)
+            .into_bytes();
     for (index, record) in records.into_iter().enumerate() {
         if index > 0 {
             out.push(b',');

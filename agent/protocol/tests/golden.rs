@@ -45,12 +45,26 @@ fn hello() {
         &Up::Hello(Hello {
             boot: id(BOOT),
             conn: id(CONN),
-            versions: Versions { agent: "0.1.0".into(), runtime: "48.0.8".into(), firmware_abi: "0.1.0".into() },
+            versions: Versions {
+                agent: "0.1.0".into(),
+                runtime: "48.0.8".into(),
+                firmware_abi: "0.1.0".into(),
+            },
             capabilities: vec!["pulley".into()],
             directive_counter: 7,
             streams: vec![
-                StreamInfo { stream: id(STREAM), class: StreamClass::History, oldest: 3, next: 9 },
-                StreamInfo { stream: id(CONN), class: StreamClass::Control, oldest: 1, next: 1 },
+                StreamInfo {
+                    stream: id(STREAM),
+                    class: StreamClass::History,
+                    oldest: 3,
+                    next: 9,
+                },
+                StreamInfo {
+                    stream: id(CONN),
+                    class: StreamClass::Control,
+                    oldest: 1,
+                    next: 1,
+                },
             ],
         }),
         r#"{"v":1,"hello":{"boot":"00000000-0000-4000-8000-000000000002","conn":"00000000-0000-4000-8000-000000000003","versions":{"agent":"0.1.0","runtime":"48.0.8","firmware_abi":"0.1.0"},"capabilities":["pulley"],"directive_counter":7,"streams":[{"stream":"00000000-0000-4000-8000-000000000001","class":"history","oldest":3,"next":9},{"stream":"00000000-0000-4000-8000-000000000003","class":"control","oldest":1,"next":1}]}}"#,
@@ -64,8 +78,19 @@ fn batch() {
         raw(r#"{"message":{"type":"userdefined","at_ms":1,"payload":{"b":1,"a":2.0}}}"#),
         raw(r#"{"log":{"level":"info","text":"x","at_ms":2}}"#),
     ];
-    up(&Up::Batch(Batch { stream: id(STREAM), first: 3, records: records.to_vec() }), golden);
-    let joined = encode_batch(id(STREAM), 3, records.iter().map(|record| record.get().as_bytes()));
+    up(
+        &Up::Batch(Batch {
+            stream: id(STREAM),
+            first: 3,
+            records: records.to_vec(),
+        }),
+        golden,
+    );
+    let joined = encode_batch(
+        id(STREAM),
+        3,
+        records.iter().map(|record| record.get().as_bytes()),
+    );
     assert_eq!(String::from_utf8(joined).expect("utf-8"), golden);
 }
 
@@ -81,7 +106,12 @@ fn gap() {
     ] {
         assert_eq!(reason.as_str(), name);
         up(
-            &Up::Gap(Gap { stream: id(STREAM), from: 4, to: 6, reason }),
+            &Up::Gap(Gap {
+                stream: id(STREAM),
+                from: 4,
+                to: 6,
+                reason,
+            }),
             &format!(r#"{{"v":1,"gap":{{"stream":"{STREAM}","from":4,"to":6,"reason":"{name}"}}}}"#),
         );
     }
@@ -123,7 +153,12 @@ fn result_record() {
     ] {
         assert_eq!(state.as_str(), name);
         record(
-            &Record::Result(CommandResult { id: id(COMMAND), state, detail: None, at_ms: 5 }),
+            &Record::Result(CommandResult {
+                id: id(COMMAND),
+                state,
+                detail: None,
+                at_ms: 5,
+            }),
             &format!(r#"{{"result":{{"id":"{COMMAND}","state":"{name}","at_ms":5}}}}"#),
         );
     }
@@ -147,7 +182,12 @@ fn report_record() {
         (FirmwareState::Stopped, "stopped"),
     ] {
         record(
-            &Record::Report(Report::Firmware(FirmwareReport { state, digest: "ab".into(), detail: None, at_ms: 5 })),
+            &Record::Report(Report::Firmware(FirmwareReport {
+                state,
+                digest: "ab".into(),
+                detail: None,
+                at_ms: 5,
+            })),
             &format!(r#"{{"report":{{"firmware":{{"state":"{name}","digest":"ab","at_ms":5}}}}}}"#),
         );
     }
@@ -155,23 +195,37 @@ fn report_record() {
 
 #[test]
 fn log_record() {
-    for (level, name) in
-        [(Level::Trace, "trace"), (Level::Debug, "debug"), (Level::Info, "info"), (Level::Warn, "warn"), (Level::Error, "error")]
-    {
+    for (level, name) in [
+        (Level::Trace, "trace"),
+        (Level::Debug, "debug"),
+        (Level::Info, "info"),
+        (Level::Warn, "warn"),
+        (Level::Error, "error"),
+    ] {
         record(
-            &Record::Log(LogLine { level, text: "two\nlines".into(), at_ms: 5 }),
+            &Record::Log(LogLine {
+                level,
+                text: "two\nlines".into(),
+                at_ms: 5,
+            }),
             &format!(r#"{{"log":{{"level":"{name}","text":"two\nlines","at_ms":5}}}}"#),
         );
     }
 }
 
 fn config() -> DeviceConfig {
-    DeviceConfig { version: 3, values: raw(r#"{"b":1.50,"a":"x"}"#).to_owned() }
+    DeviceConfig {
+        version: 3,
+        values: raw(r#"{"b":1.50,"a":"x"}"#).to_owned(),
+    }
 }
 
 #[test]
 fn config_and_its_report() {
-    down(&Down::Config(config()), r#"{"v":1,"config":{"version":3,"values":{"b":1.50,"a":"x"}}}"#);
+    down(
+        &Down::Config(config()),
+        r#"{"v":1,"config":{"version":3,"values":{"b":1.50,"a":"x"}}}"#,
+    );
     record(
         &Record::Report(Report::Config(ConfigReport { version: 3, at_ms: 5 })),
         r#"{"report":{"config":{"version":3,"at_ms":5}}}"#,
@@ -235,24 +289,43 @@ fn update_reports() {
 
 #[test]
 fn welcome_and_ack() {
-    let position = StreamPosition { stream: id(STREAM), upto: 8 };
-    let mut welcome = Welcome { conn: id(CONN), time_ms: 1_700_000_000_000, streams: vec![position], checks: Vec::new() };
+    let position = StreamPosition {
+        stream: id(STREAM),
+        upto: 8,
+    };
+    let mut welcome = Welcome {
+        conn: id(CONN),
+        time_ms: 1_700_000_000_000,
+        streams: vec![position],
+        checks: Vec::new(),
+    };
     down(
         &Down::Welcome(welcome.clone()),
         r#"{"v":1,"welcome":{"conn":"00000000-0000-4000-8000-000000000003","time_ms":1700000000000,"streams":[{"stream":"00000000-0000-4000-8000-000000000001","upto":8}]}}"#,
     );
-    welcome.checks = vec![StreamCheck { stream: id(STREAM), seq: 7, hash: u32::MAX }];
+    welcome.checks = vec![StreamCheck {
+        stream: id(STREAM),
+        seq: 7,
+        hash: u32::MAX,
+    }];
     down(
         &Down::Welcome(welcome),
         r#"{"v":1,"welcome":{"conn":"00000000-0000-4000-8000-000000000003","time_ms":1700000000000,"streams":[{"stream":"00000000-0000-4000-8000-000000000001","upto":8}],"checks":[{"stream":"00000000-0000-4000-8000-000000000001","seq":7,"hash":4294967295}]}}"#,
     );
-    down(&Down::Ack(position), r#"{"v":1,"ack":{"stream":"00000000-0000-4000-8000-000000000001","upto":8}}"#);
+    down(
+        &Down::Ack(position),
+        r#"{"v":1,"ack":{"stream":"00000000-0000-4000-8000-000000000001","upto":8}}"#,
+    );
 }
 
 #[test]
 fn refuse() {
     down(
-        &Down::Refuse(Refuse { stream: id(STREAM), seq: 4, reason: "payload is nested deeper than 32".into() }),
+        &Down::Refuse(Refuse {
+            stream: id(STREAM),
+            seq: 4,
+            reason: "payload is nested deeper than 32".into(),
+        }),
         r#"{"v":1,"refuse":{"stream":"00000000-0000-4000-8000-000000000001","seq":4,"reason":"payload is nested deeper than 32"}}"#,
     );
 }
@@ -268,15 +341,23 @@ fn command_and_cancel() {
         }),
         r#"{"v":1,"command":{"id":"00000000-0000-4000-8000-000000000004","cmd_type":"echo","values":{"content":"hi there!"},"ttl_ms":60000}}"#,
     );
-    down(&Down::Cancel(Cancel { id: id(COMMAND) }), r#"{"v":1,"cancel":{"id":"00000000-0000-4000-8000-000000000004"}}"#);
+    down(
+        &Down::Cancel(Cancel { id: id(COMMAND) }),
+        r#"{"v":1,"cancel":{"id":"00000000-0000-4000-8000-000000000004"}}"#,
+    );
 }
 
 #[test]
 fn status() {
     let status = Status::new(id(CONN), false);
-    assert_eq!(status.encode(), br#"{"v":1,"conn":"00000000-0000-4000-8000-000000000003","online":false}"#);
+    assert_eq!(
+        status.encode(),
+        br#"{"v":1,"conn":"00000000-0000-4000-8000-000000000003","online":false}"#
+    );
     assert_eq!(Status::decode(&status.encode()).expect("decodes"), status);
-    assert!(Status::decode(br#"{"v":2,"conn":"00000000-0000-4000-8000-000000000003","online":false}"#).is_err());
+    assert!(
+        Status::decode(br#"{"v":2,"conn":"00000000-0000-4000-8000-000000000003","online":false}"#).is_err()
+    );
 }
 
 #[test]
@@ -292,10 +373,22 @@ fn garbage_is_refused_by_name() {
         ("\u{0}\u{1}", "expected value"),
         ("[]", "an envelope"),
         (r#"{"v":1}"#, "holds no message"),
-        (r#"{"ack":{"stream":"00000000-0000-4000-8000-000000000001","upto":8}}"#, "missing field `v`"),
-        (r#"{"v":2,"ack":{"stream":"00000000-0000-4000-8000-000000000001","upto":8}}"#, "wire version 2"),
-        (r#"{"v":1,"ack":{"stream":"nope","upto":8}}"#, "stream id \"nope\""),
-        (r#"{"v":1,"ack":{"stream":"00000000-0000-4000-8000-000000000001","upto":-1}}"#, "upto"),
+        (
+            r#"{"ack":{"stream":"00000000-0000-4000-8000-000000000001","upto":8}}"#,
+            "missing field `v`",
+        ),
+        (
+            r#"{"v":2,"ack":{"stream":"00000000-0000-4000-8000-000000000001","upto":8}}"#,
+            "wire version 2",
+        ),
+        (
+            r#"{"v":1,"ack":{"stream":"nope","upto":8}}"#,
+            "stream id \"nope\"",
+        ),
+        (
+            r#"{"v":1,"ack":{"stream":"00000000-0000-4000-8000-000000000001","upto":-1}}"#,
+            "upto",
+        ),
         (r#"{"v":1,"launch":{}}"#, "unexpected key \"launch\""),
     ];
     for (text, reason) in refused {
@@ -311,10 +404,26 @@ fn garbage_is_refused_by_name() {
 fn fingerprints() {
     let payload = serde_json::value::RawValue::from_string(r#"{"n":1}"#.to_owned()).expect("json");
     let message = |channel, at_ms| {
-        Record::Message(Message { kind: MessageKind::UserDefined, at_ms, at_error_ms: None, channel, payload: &payload })
-            .fingerprint()
+        Record::Message(Message {
+            kind: MessageKind::UserDefined,
+            at_ms,
+            at_error_ms: None,
+            channel,
+            payload: &payload,
+        })
+        .fingerprint()
     };
-    let line = Record::Log(LogLine { level: Level::Info, text: "a line".into(), at_ms: 5 }).fingerprint();
-    let seen = [message(None, 5), message(Some("c".into()), 5), message(None, 6), line];
+    let line = Record::Log(LogLine {
+        level: Level::Info,
+        text: "a line".into(),
+        at_ms: 5,
+    })
+    .fingerprint();
+    let seen = [
+        message(None, 5),
+        message(Some("c".into()), 5),
+        message(None, 6),
+        line,
+    ];
     assert_eq!(seen, [2_280_551_752, 3_791_702_057, 3_564_383_948, 1_731_806_697]);
 }

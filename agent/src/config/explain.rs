@@ -38,7 +38,11 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> String {
     let Some(span) = error.span() else { return message };
     let before = &text.as_bytes()[..span.start.min(text.len())];
     let number = before.iter().filter(|byte| **byte == b'\n').count();
-    let key = text.lines().nth(number).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+    let key = text
+        .lines()
+        .nth(number)
+        .and_then(|line| line.split_once('='))
+        .map(|(key, _)| key.trim());
     match key.filter(|key| KEYS.contains(key) && !message.starts_with("unknown key")) {
         Some(key) => format!("line {}: `{key}`: {message}", number + 1),
         None => format!("line {}: {message}", number + 1),
@@ -52,7 +56,9 @@ fn reason(message: &str) -> String {
         return message.replacen("missing field", "missing key", 1);
     }
     // What was expected stands at the end; what was found may hold anything.
-    let expected = message.rsplit_once(", expected ").map_or(String::new(), |(_, expected)| format!(", expected {expected}"));
+    let expected = message
+        .rsplit_once(", expected ")
+        .map_or(String::new(), |(_, expected)| format!(", expected {expected}"));
     let kinds = [
         ("unknown field", "unknown key"),
         ("unknown variant", "unknown value"),
@@ -116,7 +122,9 @@ poll_seconds = 5
         AgentConfig::parse(WHOLE, Path::new("")).expect("valid");
         let mut refused = 0;
         for (number, line) in WHOLE.lines().enumerate() {
-            let Some((key, value)) = line.split_once(" = ") else { continue };
+            let Some((key, value)) = line.split_once(" = ") else {
+                continue;
+            };
             for wrong in [
                 format!("{key} = \"s3cr3t-VALUE\""),
                 format!("{key} = 's3cr3t-VALUE \" ` more'"),

@@ -1,4 +1,5 @@
-//! How much a firmware may make the device write: flash memory wears out by what is written in its years, not in a second.
+//! How much a firmware may make the device write: flash memory wears out by what is written in its years, not
+//! in a second.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,8 @@ use crate::clock::Monotonic;
 const DAY_MS: u64 = 86_400_000;
 /// What a message costs at least, bytes: storing it alone takes more, in a group it takes less.
 const MIN_MESSAGE_BYTES: u64 = 1 << 10;
-/// What making something durable on its own costs beside its bytes: a block of data and one of the file system's own records.
+/// What making something durable on its own costs beside its bytes: a block of data and one of the file
+/// system's own records.
 const SYNC_BYTES: u64 = 8 << 10;
 /// Least time between two reports that the budget is used up, milliseconds.
 const REPORT_EVERY_MS: u64 = 3_600_000;
@@ -40,7 +42,13 @@ struct Account {
 
 impl Account {
     fn new(daily: u64) -> Self {
-        Self { daily, left: times_day(daily), at_ms: 0, refused: 0, report_at_ms: 0 }
+        Self {
+            daily,
+            left: times_day(daily),
+            at_ms: 0,
+            refused: 0,
+            report_at_ms: 0,
+        }
     }
 
     fn take(&mut self, bytes: u64, now_ms: u64) -> bool {
@@ -83,7 +91,10 @@ pub(crate) struct WriteBudget {
 impl WriteBudget {
     /// A budget of so many bytes a day.
     pub(crate) fn new(daily: u64) -> Self {
-        Self { account: Arc::new(Mutex::new(Account::new(daily))), clock: Monotonic::start() }
+        Self {
+            account: Arc::new(Mutex::new(Account::new(daily))),
+            clock: Monotonic::start(),
+        }
     }
 
     fn account(&self) -> MutexGuard<'_, Account> {
@@ -99,7 +110,10 @@ impl WriteBudget {
         if account.take(bytes, self.clock.now_ms()) {
             return Ok(());
         }
-        Err(Fault::Limit(format!("the firmware's write budget of {} bytes a day is used up", account.daily)))
+        Err(Fault::Limit(format!(
+            "the firmware's write budget of {} bytes a day is used up",
+            account.daily
+        )))
     }
 
     /// Gives back what a call did not write after all.
@@ -112,7 +126,9 @@ impl WriteBudget {
         let mut account = self.account();
         let refused = account.report(self.clock.now_ms())?;
         let daily = account.daily;
-        Some(format!("{refused} calls of the firmware were refused: it may write {daily} bytes a day to this device's disk"))
+        Some(format!(
+            "{refused} calls of the firmware were refused: it may write {daily} bytes a day to this device's disk"
+        ))
     }
 }
 
@@ -127,8 +143,14 @@ mod tests {
         assert!(!account.take(1, 5));
         assert!(!account.take(500_001, 5 + DAY_MS / 2));
         assert!(account.take(500_000, 5 + DAY_MS / 2));
-        assert!(!account.take(1_000_000, 0), "a clock that goes back gives nothing");
-        assert!(account.take(1_000_000, 10 * DAY_MS), "unused days are not saved up:");
+        assert!(
+            !account.take(1_000_000, 0),
+            "a clock that goes back gives nothing"
+        );
+        assert!(
+            account.take(1_000_000, 10 * DAY_MS),
+            "unused days are not saved up:"
+        );
         assert!(!account.take(1, 10 * DAY_MS));
         account.give_back(7);
         assert!(account.take(7, 10 * DAY_MS) && !account.take(1, 10 * DAY_MS));

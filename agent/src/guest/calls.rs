@@ -5,7 +5,9 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use iottly_protocol::StreamClass;
-use iottly_sandbox::{Call, CallError, Done, Fault, HEALTH_EVERY, Health, HealthVerdict, Instance, Kind, Proof, Schedule, View};
+use iottly_sandbox::{
+    Call, CallError, Done, Fault, HEALTH_EVERY, Health, HealthVerdict, Instance, Kind, Proof, Schedule, View,
+};
 
 use super::jobs::{Input, News};
 use super::messages;
@@ -23,10 +25,18 @@ struct Service<'a> {
 impl Supervisor {
     /// Makes the firmware's calls, one after another.
     pub(super) fn calls(&mut self, instance: &mut Instance) -> End {
-        let mut service = Service { instance, health: Health::default(), proof: Proof::default(), jobs: VecDeque::new() };
+        let mut service = Service {
+            instance,
+            health: Health::default(),
+            proof: Proof::default(),
+            jobs: VecDeque::new(),
+        };
         let mut schedule = Schedule::new(Instant::now(), self.health_every());
         loop {
-            let view = View { command: !service.jobs.is_empty(), event_at: service.instance.next_event_at() };
+            let view = View {
+                command: !service.jobs.is_empty(),
+                event_at: service.instance.next_event_at(),
+            };
             let call = schedule.next(Instant::now(), view);
             let wait = match call {
                 Call::Wait(until) => until.saturating_duration_since(Instant::now()),
@@ -121,7 +131,11 @@ impl Supervisor {
     fn failed(&mut self, service: &mut Service<'_>, kind: Kind, function: &str, error: &CallError) {
         self.complain(function, error);
         match service.instance.device_failure() {
-            Some(reason) => tracing::warn!(function, reason, "a call failed for want of resources; the firmware goes on"),
+            Some(reason) => tracing::warn!(
+                function,
+                reason,
+                "a call failed for want of resources; the firmware goes on"
+            ),
             None => service.proof.failed(kind, &error.to_string()),
         }
     }
@@ -133,8 +147,14 @@ impl Supervisor {
                 (Outcome::Done, Ok(()))
             }
             Err(CallError::Fault(Fault::Unsupported(_))) => {
-                self.offer(StreamClass::History, messages::no_handler(&job.cmd_type, &job.values, self.now_ms()));
-                (Outcome::Failed(format!("no handler for {:?}", job.cmd_type)), Ok(()))
+                self.offer(
+                    StreamClass::History,
+                    messages::no_handler(&job.cmd_type, &job.values, self.now_ms()),
+                );
+                (
+                    Outcome::Failed(format!("no handler for {:?}", job.cmd_type)),
+                    Ok(()),
+                )
             }
             Err(error @ CallError::Fault(Fault::Failed(_))) => {
                 self.failed(service, Kind::Handle, &job.cmd_type, &error);
@@ -145,7 +165,10 @@ impl Supervisor {
                 self.complain(&job.cmd_type, &error);
                 (Outcome::Failed(error.to_string()), Ok(()))
             }
-            Err(trap) => (Outcome::Failed(trap.to_string()), Err(failure("handle", &trap, service.instance))),
+            Err(trap) => (
+                Outcome::Failed(trap.to_string()),
+                Err(failure("handle", &trap, service.instance)),
+            ),
         };
         if ended.is_err() {
             // Before the result: what comes after it must not be started on an instance that is over.
@@ -169,7 +192,10 @@ impl Supervisor {
             HealthVerdict::Changed => {
                 let text = problem.as_deref().map_or("healthy again", |_| "unhealthy");
                 let description = problem.as_deref().unwrap_or_default();
-                self.offer(StreamClass::History, messages::firmware_warning("health", text, description, self.now_ms()));
+                self.offer(
+                    StreamClass::History,
+                    messages::firmware_warning("health", text, description, self.now_ms()),
+                );
                 Ok(())
             }
             HealthVerdict::Restart => {

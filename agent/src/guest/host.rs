@@ -36,8 +36,15 @@ pub(super) struct AgentHost {
 impl AgentHost {
     fn line(&self, level: Level, text: &str) -> Result<(), Fault> {
         let text = limits::clip(text, limits::MAX_TEXT_BYTES).to_owned();
-        let line = Record::Log(LogLine { level: wire_level(level), text, at_ms: self.outbox.now_ms() }).encode();
-        self.within_budget(message_cost(line.len(), false), || self.outbox.offer_spare(StreamClass::Control, line).map_err(fault))
+        let line = Record::Log(LogLine {
+            level: wire_level(level),
+            text,
+            at_ms: self.outbox.now_ms(),
+        })
+        .encode();
+        self.within_budget(message_cost(line.len(), false), || {
+            self.outbox.offer_spare(StreamClass::Control, line).map_err(fault)
+        })
     }
 
     /// Does something that writes so many bytes, if the day's budget has them.
@@ -60,18 +67,29 @@ impl AgentHost {
         if let Err(error) = self.outbox.try_offer(StreamClass::History, record)
             && let Some(more) = NOT_TAKEN.pass()
         {
-            tracing::warn!(error = cut(&error.to_string()), more, "a report was not taken by the queue; leaving it out");
+            tracing::warn!(
+                error = cut(&error.to_string()),
+                more,
+                "a report was not taken by the queue; leaving it out"
+            );
         }
     }
 }
 
 impl Host for AgentHost {
     fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
-        let payload: &RawValue =
-            serde_json::from_str(&message.payload).map_err(|error| Fault::Invalid(format!("payload: {error}")))?;
+        let payload: &RawValue = serde_json::from_str(&message.payload)
+            .map_err(|error| Fault::Invalid(format!("payload: {error}")))?;
         let channel = message.channel.as_deref().map(Cow::Borrowed);
         let (kind, at_ms) = (MessageKind::UserDefined, self.outbox.now_ms());
-        let record = Record::Message(Message { kind, at_ms, at_error_ms: None, channel, payload }).encode();
+        let record = Record::Message(Message {
+            kind,
+            at_ms,
+            at_error_ms: None,
+            channel,
+            payload,
+        })
+        .encode();
         let durable = message.durable;
         let outbox = &self.outbox;
         self.within_budget(message_cost(record.len(), durable), || {
@@ -88,7 +106,10 @@ impl Host for AgentHost {
 
     fn log(&mut self, level: Level, text: &str) {
         if self.lost_lines > 0 {
-            let note = format!("{} log lines were dropped: the queue had no room", self.lost_lines);
+            let note = format!(
+                "{} log lines were dropped: the queue had no room",
+                self.lost_lines
+            );
             if self.line(Level::Warn, &note).is_err() {
                 self.lost_lines += 1;
                 return;
@@ -109,7 +130,9 @@ impl Host for AgentHost {
     }
 
     fn grants(&self, interface: Interface, label: &str) -> bool {
-        self.grants.as_ref().is_none_or(|grants| grants.allow(interface, label))
+        self.grants
+            .as_ref()
+            .is_none_or(|grants| grants.allow(interface, label))
     }
 
     fn setting(&self, key: &str) -> Option<String> {

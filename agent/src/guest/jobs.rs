@@ -41,13 +41,16 @@ impl Jobs {
         self.woken.store(false, Ordering::Release);
     }
 
-    /// Replaces the firmware; returns once the old one has ended. False when there is no thread, or it does not answer.
+    /// Replaces the firmware; returns once the old one has ended. False when there is no thread, or it does
+    /// not answer.
     pub(crate) fn load(&self, wasm: Option<PathBuf>, watch: Option<Watch>) -> bool {
         let (done, ended) = sync_channel(1);
-        self.inputs.send(Input::Load(Order { wasm, watch, done })).is_ok() && ended.recv_timeout(LONGEST_CALL).is_ok()
+        self.inputs.send(Input::Load(Order { wasm, watch, done })).is_ok()
+            && ended.recv_timeout(LONGEST_CALL).is_ok()
     }
 
-    /// Asks the thread to end. A full channel cannot be: one job at a time and this. Without a receiver the thread is gone.
+    /// Asks the thread to end. A full channel cannot be: one job at a time and this. Without a receiver the
+    /// thread is gone.
     pub(super) fn stop(&self) {
         let _ = self.inputs.try_send(Input::Stop);
     }
@@ -99,5 +102,11 @@ pub(crate) enum News {
 /// Makes the channel between the inbox and the firmware's thread.
 pub(crate) fn channel() -> (Jobs, Inputs) {
     let (tx, rx) = sync_channel(INPUTS);
-    (Jobs { inputs: tx, woken: Arc::default() }, Inputs(rx))
+    (
+        Jobs {
+            inputs: tx,
+            woken: Arc::default(),
+        },
+        Inputs(rx),
+    )
 }

@@ -39,7 +39,13 @@ pub(super) struct Life<'a> {
 }
 
 /// The firmware was stopped and has to be started again.
-pub(super) fn firmware_ended(function: &str, error: &str, description: &str, life: &Life<'_>, now_ms: u64) -> Vec<u8> {
+pub(super) fn firmware_ended(
+    function: &str,
+    error: &str,
+    description: &str,
+    life: &Life<'_>,
+    now_ms: u64,
+) -> Vec<u8> {
     let process = json!({
         "name": FIRMWARE,
         "function": function,
@@ -68,16 +74,23 @@ pub(super) fn no_handler(cmd_type: &str, values: &RawValue, now_ms: u64) -> Vec<
     let values: Value = serde_json::from_str(values.get()).unwrap_or_default();
     let mut command = serde_json::Map::new();
     command.insert(cmd_type.to_owned(), values);
-    message(json!({"name": FIRMWARE, "status": {"warning": "Not Found"}, "receivedcmd": command}), now_ms)
+    message(
+        json!({"name": FIRMWARE, "status": {"warning": "Not Found"}, "receivedcmd": command}),
+        now_ms,
+    )
 }
 
 /// Something about the agent that its owner should know.
 pub(crate) fn agent_warning(warning: &str, description: &str, now_ms: u64) -> Vec<u8> {
-    message(json!({"name": AGENT, "status": {"warning": clip(warning)}, "description": clip(description)}), now_ms)
+    message(
+        json!({"name": AGENT, "status": {"warning": clip(warning)}, "description": clip(description)}),
+        now_ms,
+    )
 }
 
 fn message(process: Value, now_ms: u64) -> Vec<u8> {
-    let payload = serde_json::value::to_raw_value(&json!({ "process": process })).expect("a value serializes without failing");
+    let payload = serde_json::value::to_raw_value(&json!({ "process": process }))
+        .expect("a value serializes without failing");
     Record::Message(Message {
         kind: MessageKind::IottlyAgent,
         at_ms: now_ms,

@@ -1,4 +1,5 @@
-//! Notices a firmware that sends nothing in its trial although the one before it sent messages. Pure; the clock is an argument.
+//! Notices a firmware that sends nothing in its trial although the one before it sent messages. Pure; the
+//! clock is an argument.
 //!
 //! This is a warning and no verdict: a release may have every reason to be quiet.
 
@@ -15,7 +16,8 @@ const LEAST: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     since: Duration,
-    /// Messages of the firmware before and how long it served; none when it is not known, or when the owner was warned.
+    /// Messages of the firmware before and how long it served; none when it is not known, or when the owner
+    /// was warned.
     before: Option<(u64, Duration)>,
 }
 
@@ -23,7 +25,10 @@ impl Silence {
     /// Another firmware takes the place of one that has sent `sent` messages.
     pub(super) fn replaced(&self, sent: u64, now: Duration) -> Self {
         let served = now.saturating_sub(self.since);
-        Self { since: now, before: (sent >= MIN_MESSAGES).then_some((sent, served)) }
+        Self {
+            since: now,
+            before: (sent >= MIN_MESSAGES).then_some((sent, served)),
+        }
     }
 
     /// Looks at the firmware that has sent `sent` messages. Returns a warning, at most one for each firmware.
@@ -40,7 +45,10 @@ impl Silence {
         }
         self.before = None;
         let every = rhythm.as_secs_f64();
-        Some(format!("none in {:.0} s; the firmware before it sent one every {every:.1} s", silent.as_secs_f64()))
+        Some(format!(
+            "none in {:.0} s; the firmware before it sent one every {every:.1} s",
+            silent.as_secs_f64()
+        ))
     }
 }
 
@@ -61,7 +69,11 @@ mod tests {
 
     #[test]
     fn quiet_ones_are_left_alone() {
-        assert_eq!(Silence::default().replaced(2, S).look(0, S * 9_000), None, "the one before was quiet too");
+        assert_eq!(
+            Silence::default().replaced(2, S).look(0, S * 9_000),
+            None,
+            "the one before was quiet too"
+        );
         let mut hourly = Silence::default().replaced(10, S * 36_000);
         assert_eq!(hourly.look(0, S * 36_040), None, "its rhythm is an hour");
         let mut talks = Silence::default().replaced(100, S * 100);

@@ -13,7 +13,8 @@ const MAGIC: &[u8; 8] = b"iottlyS\x01";
 /// Largest file that is read, far above what the sandbox lets a firmware store.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The firmware's key-value state in one file: magic, checksum of the rest, then length and bytes of each key and value.
+/// The firmware's key-value state in one file: magic, checksum of the rest, then length and bytes of each key
+/// and value.
 ///
 /// Every change writes a new file and renames it over the old one, so a power cut leaves one or the other.
 pub(super) struct FileState {
@@ -23,21 +24,43 @@ pub(super) struct FileState {
 }
 
 impl FileState {
-    /// Opens the file; without one the state is empty. A damaged file is put aside and answered with its new name.
+    /// Opens the file; without one the state is empty. A damaged file is put aside and answered with its new
+    /// name.
     pub(super) fn open(path: PathBuf, budget: WriteBudget) -> io::Result<(Self, Option<PathBuf>)> {
         let entries = match files::read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => decode(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(BTreeMap::new()),
             // Nothing that we wrote.
-            Err(error) if matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidData) => None,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidData
+                ) =>
+            {
+                None
+            }
             Err(error) => return Err(error),
         };
         if let Some(entries) = entries {
-            return Ok((Self { path, entries, budget }, None));
+            return Ok((
+                Self {
+                    path,
+                    entries,
+                    budget,
+                },
+                None,
+            ));
         }
         let aside = path.with_extension("damaged");
         files::rename_over(&path, &aside)?;
-        Ok((Self { path, entries: BTreeMap::new(), budget }, Some(aside)))
+        Ok((
+            Self {
+                path,
+                entries: BTreeMap::new(),
+                budget,
+            },
+            Some(aside),
+        ))
     }
 
     fn write(&self) -> Result<(), Fault> {
@@ -79,8 +102,15 @@ impl StateStore for FileState {
 
 fn encode(entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     let mut body = Vec::new();
-    for part in entries.iter().flat_map(|(key, value)| [key.as_bytes(), value.as_slice()]) {
-        body.extend(u32::try_from(part.len()).expect("the sandbox's limits are far below").to_le_bytes());
+    for part in entries
+        .iter()
+        .flat_map(|(key, value)| [key.as_bytes(), value.as_slice()])
+    {
+        body.extend(
+            u32::try_from(part.len())
+                .expect("the sandbox's limits are far below")
+                .to_le_bytes(),
+        );
         body.extend(part);
     }
     let mut out = MAGIC.to_vec();
@@ -131,7 +161,10 @@ mod tests {
         state.set("c", None).expect("delete");
         let (again, aside) = open(path);
         assert_eq!(aside, None);
-        assert_eq!(again.entries(), &BTreeMap::from([("a".to_owned(), vec![3]), ("b".to_owned(), vec![])]));
+        assert_eq!(
+            again.entries(),
+            &BTreeMap::from([("a".to_owned(), vec![3]), ("b".to_owned(), vec![])])
+        );
     }
 
     #[test]
@@ -142,7 +175,10 @@ mod tests {
         for cut in 0..whole.len() {
             fs::write(&path, &whole[..cut]).expect("written");
             let (state, aside) = open(path.clone());
-            assert!(state.entries().is_empty() && aside.is_some_and(|aside| aside.exists()), "{cut} bytes");
+            assert!(
+                state.entries().is_empty() && aside.is_some_and(|aside| aside.exists()),
+                "{cut} bytes"
+            );
         }
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
@@ -164,14 +200,20 @@ mod tests {
     fn the_budget_is_spent_by_changes_and_not_by_repetitions() {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("state");
-        let (mut state, _) = FileState::open(path.clone(), WriteBudget::new(3 * file_cost(100))).expect("open");
+        let (mut state, _) =
+            FileState::open(path.clone(), WriteBudget::new(3 * file_cost(100))).expect("open");
         state.set("a", Some(vec![1])).expect("set");
         for _ in 0..1000 {
             state.set("a", Some(vec![1])).expect("it is so already");
             state.set("b", None).expect("it is so already");
         }
-        let refused = (0..10).find_map(|n| state.set("a", Some(vec![n])).err()).expect("used up");
-        assert!(matches!(&refused, Fault::Limit(text) if text.contains("write budget")), "{refused}");
+        let refused = (0..10)
+            .find_map(|n| state.set("a", Some(vec![n])).err())
+            .expect("used up");
+        assert!(
+            matches!(&refused, Fault::Limit(text) if text.contains("write budget")),
+            "{refused}"
+        );
         let kept = state.entries().clone();
         assert_eq!(open(path).0.entries(), &kept, "what was refused did not happen");
     }

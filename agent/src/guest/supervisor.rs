@@ -8,8 +8,8 @@ use std::{io, thread};
 use iottly_boards::Board;
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, Record, Report, StreamClass};
 use iottly_sandbox::{
-    Cache, CallError, Cause, Firmware, Instance, Limits, LoadError, RestartPolicy, RestartRules, RestartVerdict, Runtime,
-    StartError, TrapCode,
+    Cache, CallError, Cause, Firmware, Instance, Limits, LoadError, RestartPolicy, RestartRules,
+    RestartVerdict, Runtime, StartError, TrapCode,
 };
 use tokio::sync::mpsc;
 
@@ -70,7 +70,13 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Starts the thread; `jobs` and `inputs` are the two ends of one channel.
-    pub(crate) fn start(source: FirmwareSource, ports: Ports, jobs: Jobs, inputs: Inputs, name: &str) -> io::Result<Self> {
+    pub(crate) fn start(
+        source: FirmwareSource,
+        ports: Ports,
+        jobs: Jobs,
+        inputs: Inputs,
+        name: &str,
+    ) -> io::Result<Self> {
         let supervisor = Supervisor {
             source,
             ports,
@@ -85,7 +91,10 @@ impl Guest {
             sent: Arc::default(),
             silence: Silence::default(),
         };
-        let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(move || supervisor.run())?;
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || supervisor.run())?;
         Ok(Self { jobs, thread })
     }
 
@@ -125,7 +134,12 @@ pub(super) struct Failure {
 impl Failure {
     /// One that lies in the firmware itself.
     pub(super) fn of_firmware(function: &'static str, error: impl Into<String>, description: String) -> Self {
-        Self { cause: Cause::Firmware, function, error: error.into(), description }
+        Self {
+            cause: Cause::Firmware,
+            function,
+            error: error.into(),
+            description,
+        }
     }
 }
 
@@ -141,7 +155,9 @@ impl Supervisor {
     fn run(mut self) {
         loop {
             let Some(wasm) = self.source.wasm.clone() else {
-                self.tell(GuestEvent::State(GuestState::Absent("no firmware is installed".to_owned())));
+                self.tell(GuestEvent::State(GuestState::Absent(
+                    "no firmware is installed".to_owned(),
+                )));
                 self.ports.status.firmware(FirmwareStatus::Absent);
                 if !self.idle(None) {
                     break;
@@ -163,7 +179,10 @@ impl Supervisor {
         }
         while let Ok(input) = self.inputs.try_recv() {
             let Input::Job(job) = input else { continue };
-            self.finished(job.id, Outcome::Failed("the agent stopped before the handler was called".to_owned()));
+            self.finished(
+                job.id,
+                Outcome::Failed("the agent stopped before the handler was called".to_owned()),
+            );
         }
         self.ports.status.firmware(FirmwareStatus::Stopped);
         self.report(FirmwareState::Stopped, None);
@@ -177,7 +196,9 @@ impl Supervisor {
         self.doubted = false;
         // An update stops one firmware before it starts the next: the pause between them is nobody's silence.
         if self.source.wasm.is_some() {
-            self.silence = self.silence.replaced(self.sent.swap(0, Ordering::Relaxed), self.clock.now());
+            self.silence = self
+                .silence
+                .replaced(self.sent.swap(0, Ordering::Relaxed), self.clock.now());
         }
         self.policy = RestartPolicy::new(RestartRules::DEVICE);
         // Who gave the order may have given up.
@@ -195,7 +216,10 @@ impl Supervisor {
             return;
         }
         tracing::warn!(warning, reason, "the firmware is not proven in its trial");
-        self.offer(StreamClass::History, messages::firmware_warning("trial", warning, reason, self.now_ms()));
+        self.offer(
+            StreamClass::History,
+            messages::firmware_warning("trial", warning, reason, self.now_ms()),
+        );
     }
 
     pub(super) fn tell_watch(&self, news: News) {
@@ -221,11 +245,19 @@ impl Supervisor {
     }
 
     fn load(&mut self, path: &Path) -> Result<Firmware, Failure> {
-        let fail =
-            |cause, error: &str, description: String| Failure { cause, function: "load", error: error.to_owned(), description };
+        let fail = |cause, error: &str, description: String| Failure {
+            cause,
+            function: "load",
+            error: error.to_owned(),
+            description,
+        };
         let wasm = iottly_update::read_file(path, MAX_FIRMWARE_BYTES).map_err(|source| {
             // Too long, or no file at all: it will not get better.
-            let cause = if source.kind() == io::ErrorKind::InvalidData { Cause::Firmware } else { Cause::Device };
+            let cause = if source.kind() == io::ErrorKind::InvalidData {
+                Cause::Firmware
+            } else {
+                Cause::Device
+            };
             fail(cause, "firmware file", format!("{}: {source}", path.display()))
         })?;
         let firmware = self
@@ -254,7 +286,11 @@ impl Supervisor {
         };
         let start = firmware.start(Box::new(host), Limits::default());
         let mut instance = start.map_err(|StartError::Trap(report)| Failure {
-            cause: if report.code == TrapCode::Device { Cause::Device } else { Cause::Firmware },
+            cause: if report.code == TrapCode::Device {
+                Cause::Device
+            } else {
+                Cause::Firmware
+            },
             function: "start",
             error: "trap".to_owned(),
             description: report.to_string(),
@@ -276,34 +312,66 @@ impl Supervisor {
         let (state, aside) = opened?;
         if let Some(aside) = aside {
             let name = aside.file_name().unwrap_or_default().to_string_lossy();
-            let description = format!("the firmware's state was damaged; it is kept as {name} and begins empty");
-            self.offer(StreamClass::History, messages::agent_warning("state replaced", &description, self.now_ms()));
+            let description =
+                format!("the firmware's state was damaged; it is kept as {name} and begins empty");
+            self.offer(
+                StreamClass::History,
+                messages::agent_warning("state replaced", &description, self.now_ms()),
+            );
         }
         Ok(state)
     }
 
     /// Reports a failure and waits for the restart; false when the agent stops.
     fn recover(&mut self, failure: &Failure) -> bool {
-        let Failure { cause, function, error, description } = failure;
+        let Failure {
+            cause,
+            function,
+            error,
+            description,
+        } = failure;
         static FAILED: LogLimit = LogLimit::new();
         if let Some(more) = FAILED.pass() {
             let (error, description) = (cut(error), cut(description));
-            tracing::warn!(function, error, description, more, "the firmware failed; starting it again or leaving it");
+            tracing::warn!(
+                function,
+                error,
+                description,
+                more,
+                "the firmware failed; starting it again or leaving it"
+            );
         }
         let now = self.clock.now();
         let uptime_ms = u64::try_from(self.policy.served(now).as_millis()).unwrap_or(u64::MAX);
-        let life = messages::Life { uptime_ms, restarts: self.policy.failures(), digest: &self.digest };
+        let life = messages::Life {
+            uptime_ms,
+            restarts: self.policy.failures(),
+            digest: &self.digest,
+        };
         // The pauses between restarts bound how many of these there are.
-        self.offer(StreamClass::History, messages::firmware_ended(function, error, description, &life, self.now_ms()));
+        self.offer(
+            StreamClass::History,
+            messages::firmware_ended(function, error, description, &life, self.now_ms()),
+        );
         let detail = Some(format!("{function}: {error}: {description}"));
         if *cause == Cause::Firmware {
             self.tell_watch(News::Failed(format!("{function}: {error}: {description}")));
         }
         let (pause, state, status, report) = match self.policy.failed(*cause, now) {
-            RestartVerdict::Restart(pause) => (pause, GuestState::Pending, FirmwareStatus::Restarting, FirmwareState::Restarting),
+            RestartVerdict::Restart(pause) => (
+                pause,
+                GuestState::Pending,
+                FirmwareStatus::Restarting,
+                FirmwareState::Restarting,
+            ),
             RestartVerdict::Quarantine(pause) => {
                 let why = "no firmware runs: it failed too often".to_owned();
-                (pause, GuestState::Absent(why), FirmwareStatus::Quarantined, FirmwareState::Quarantined)
+                (
+                    pause,
+                    GuestState::Absent(why),
+                    FirmwareStatus::Quarantined,
+                    FirmwareState::Quarantined,
+                )
             }
         };
         self.tell(GuestEvent::State(state));
@@ -327,7 +395,9 @@ impl Supervisor {
             };
             match input {
                 // It was on its way when the firmware failed.
-                Some(Input::Job(job)) => self.finished(job.id, Outcome::Failed("the firmware is not running".to_owned())),
+                Some(Input::Job(job)) => {
+                    self.finished(job.id, Outcome::Failed("the firmware is not running".to_owned()))
+                }
                 Some(Input::Wake) => self.jobs.woken(),
                 Some(Input::Load(order)) => {
                     self.take(order);
@@ -340,15 +410,32 @@ impl Supervisor {
 
     /// Tells the owner about a fault that the firmware survives, at most every ten seconds.
     pub(super) fn complain(&mut self, function: &str, error: &CallError) {
-        let Some(suppressed) = self.faults.pass(self.clock.now_ms()) else { return };
+        let Some(suppressed) = self.faults.pass(self.clock.now_ms()) else {
+            return;
+        };
         let text = error.to_string();
-        let description = if suppressed > 0 { format!("and {suppressed} faults before it") } else { String::new() };
-        self.offer(StreamClass::History, messages::firmware_error(function, &text, &description, self.now_ms()));
+        let description = if suppressed > 0 {
+            format!("and {suppressed} faults before it")
+        } else {
+            String::new()
+        };
+        self.offer(
+            StreamClass::History,
+            messages::firmware_error(function, &text, &description, self.now_ms()),
+        );
     }
 
     fn report(&self, state: FirmwareState, detail: Option<String>) {
-        let report = FirmwareReport { state, digest: self.digest.clone(), detail, at_ms: self.now_ms() };
-        self.offer(StreamClass::Control, Record::Report(Report::Firmware(report)).encode());
+        let report = FirmwareReport {
+            state,
+            digest: self.digest.clone(),
+            detail,
+            at_ms: self.now_ms(),
+        };
+        self.offer(
+            StreamClass::Control,
+            Record::Report(Report::Firmware(report)).encode(),
+        );
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -381,7 +468,9 @@ impl Supervisor {
 
 fn cause(error: &LoadError) -> Cause {
     match error {
-        LoadError::TooLarge { .. } | LoadError::Invalid(_) | LoadError::World(_) | LoadError::Manifest(_) => Cause::Firmware,
+        LoadError::TooLarge { .. } | LoadError::Invalid(_) | LoadError::World(_) | LoadError::Manifest(_) => {
+            Cause::Firmware
+        }
         LoadError::Compile(_) | LoadError::Cache { .. } => Cause::Device,
     }
 }
@@ -395,13 +484,16 @@ pub(super) fn failure(function: &'static str, error: &CallError, instance: &mut 
             if !report.functions.is_empty() {
                 description = format!("{description} (in {})", report.functions.join(" < "));
             }
-            let mut failure = Failure::of_firmware(report.export, format!("trap {}", report.code), description);
+            let mut failure =
+                Failure::of_firmware(report.export, format!("trap {}", report.code), description);
             if report.code == TrapCode::Device {
                 failure.cause = Cause::Device;
             }
             failure
         }
-        CallError::Fault(_) | CallError::Dead(_) => Failure::of_firmware(function, "fault", error.to_string()),
+        CallError::Fault(_) | CallError::Dead(_) => {
+            Failure::of_firmware(function, "fault", error.to_string())
+        }
     };
     if let Some(lacking) = lacking {
         failure.cause = Cause::Device;

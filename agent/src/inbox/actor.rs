@@ -105,7 +105,10 @@ impl Actor {
         if damaged > 0 {
             tracing::warn!(journal.path = %path.display(), damaged, "lines of the command journal were unreadable");
         }
-        let now = Now { uptime_ms: boot.at(0), unix_ms: outbox.now_ms() };
+        let now = Now {
+            uptime_ms: boot.at(0),
+            unix_ms: outbox.now_ms(),
+        };
         let (machine, todo) = Machine::restore(entries, boot.id.clone(), now);
         // On a full disk it stays as it is; what is new is appended when there is room.
         if let Err(error) = journal.compact(&machine.snapshot()) {
@@ -133,14 +136,21 @@ impl Actor {
 
     /// Runs until the agent stops.
     pub(crate) async fn run(mut self, inputs: Inputs) {
-        let Inputs { deliveries, mut guest, mut stop } = inputs;
+        let Inputs {
+            deliveries,
+            mut guest,
+            mut stop,
+        } = inputs;
         self.deliveries = deliveries;
         self.stop = Some(stop.clone());
         let todo = std::mem::take(&mut self.todo);
         self.perform(todo, None).await;
         loop {
             let now_ms = self.now().uptime_ms;
-            let expiry = self.machine.deadline_ms().map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
+            let expiry = self
+                .machine
+                .deadline_ms()
+                .map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
             let retry = (!self.unsent.is_empty()).then_some(RETRY);
             let wait = [expiry, retry].into_iter().flatten().min();
             let (event, receipt) = tokio::select! {
@@ -166,12 +176,16 @@ impl Actor {
         self.finish(&mut guest).await;
     }
 
-    /// Writes down what happened last, so that the next start neither takes it for interrupted nor reports it again.
+    /// Writes down what happened last, so that the next start neither takes it for interrupted nor reports it
+    /// again.
     async fn finish(&mut self, guest: &mut mpsc::Receiver<GuestEvent>) {
         while let Ok(event) = guest.try_recv() {
             if let GuestEvent::Finished(id, outcome) = event {
                 let effects = self.machine.handle(Event::Finished(id, outcome), self.now());
-                let kept = effects.into_iter().filter(|effect| !matches!(effect, Effect::Run(_))).collect();
+                let kept = effects
+                    .into_iter()
+                    .filter(|effect| !matches!(effect, Effect::Run(_)))
+                    .collect();
                 self.perform(kept, None).await;
             }
         }
@@ -195,7 +209,10 @@ impl Actor {
     }
 
     fn now(&self) -> Now {
-        Now { uptime_ms: self.boot.at(self.clock.now_ms()), unix_ms: self.outbox.now_ms() }
+        Now {
+            uptime_ms: self.boot.at(self.clock.now_ms()),
+            unix_ms: self.outbox.now_ms(),
+        }
     }
 
     async fn perform(&mut self, effects: Vec<Effect>, mut receipt: Option<Receipt>) {
@@ -218,7 +235,8 @@ impl Actor {
                     }
                 }
                 Effect::Run(job) => {
-                    // One handler runs at a time, so the channel has room; without a thread the agent is stopping.
+                    // One handler runs at a time, so the channel has room; without a thread the agent is
+                    // stopping.
                     if !self.jobs.put(job) {
                         tracing::debug!("a command was not started, the firmware's thread is gone");
                     }
@@ -231,13 +249,18 @@ impl Actor {
         }
     }
 
-    /// Writes to the journal, as often as it takes: without it no command may go on. Answers false when the agent stops before it
-    /// could be written.
+    /// Writes to the journal, as often as it takes: without it no command may go on. Answers false when the
+    /// agent stops before it could be written.
     async fn append(&mut self, entries: Vec<Entry>, sync: bool) -> bool {
         let mut last_attempts = 0;
         while !self.given_up {
-            let Some(mut journal) = self.journal.take() else { return false };
-            let (lines, snapshot) = (entries.clone(), journal.is_long().then(|| self.machine.snapshot()));
+            let Some(mut journal) = self.journal.take() else {
+                return false;
+            };
+            let (lines, snapshot) = (
+                entries.clone(),
+                journal.is_long().then(|| self.machine.snapshot()),
+            );
             let write = move || {
                 let _step = watchdog::step("writing the command journal");
                 let written = match snapshot {
@@ -247,7 +270,9 @@ impl Actor {
                 };
                 (journal, written)
             };
-            let Ok((journal, written)) = spawn_blocking(write).await else { return false };
+            let Ok((journal, written)) = spawn_blocking(write).await else {
+                return false;
+            };
             self.journal = Some(journal);
             let Err(error) = written else {
                 // What was left out meanwhile is offered again after a hello.
@@ -273,10 +298,12 @@ impl Actor {
         false
     }
 
-    /// Lets go of commands that came while the journal cannot be written: they must not take the broker's places for messages in
-    /// flight, which acknowledgements of records need.
+    /// Lets go of commands that came while the journal cannot be written: they must not take the broker's
+    /// places for messages in flight, which acknowledgements of records need.
     fn leave_out(&mut self) {
-        while let Ok(Delivery::Command(_, receipt) | Delivery::Cancel(_, receipt)) = self.deliveries.try_recv() {
+        while let Ok(Delivery::Command(_, receipt) | Delivery::Cancel(_, receipt)) =
+            self.deliveries.try_recv()
+        {
             self.left_out = Some(receipt.leave_out());
         }
     }
@@ -292,7 +319,10 @@ impl Actor {
             return true;
         }
         // Both ends mean the next attempt.
-        if !matches!(timeout(RETRY, stop.wait_for(|stop| *stop)).await, Ok(Ok(_)) | Err(_)) {
+        if !matches!(
+            timeout(RETRY, stop.wait_for(|stop| *stop)).await,
+            Ok(Ok(_)) | Err(_)
+        ) {
             sleep(RETRY).await;
         }
         false
@@ -315,12 +345,15 @@ impl Actor {
                     return;
                 }
             };
-            let Some(result) = self.unsent.pop_front() else { return };
+            let Some(result) = self.unsent.pop_front() else {
+                return;
+            };
             let reported = self.reported_tx.clone();
             self.reporting += 1;
             tokio::spawn(async move {
                 let stored = matches!(committed.await, Ok(Ok(())));
-                // Without an inbox the agent is stopping: the journal still has the result and the next start reports it.
+                // Without an inbox the agent is stopping: the journal still has the result and the next start
+                // reports it.
                 let _ = reported.send((result, stored)).await;
             });
         }
@@ -335,6 +368,12 @@ fn guest_event(event: GuestEvent) -> Event {
 }
 
 fn clipped(result: &CommandResult) -> CommandResult {
-    let detail = result.detail.as_deref().map(|text| limits::clip(text, limits::MAX_TEXT_BYTES).to_owned());
-    CommandResult { detail, ..result.clone() }
+    let detail = result
+        .detail
+        .as_deref()
+        .map(|text| limits::clip(text, limits::MAX_TEXT_BYTES).to_owned());
+    CommandResult {
+        detail,
+        ..result.clone()
+    }
 }

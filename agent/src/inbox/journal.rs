@@ -78,15 +78,32 @@ pub(super) struct Journal {
 impl Journal {
     /// Opens or creates the journal and reads it. Lines that are damaged are left out and counted.
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<Entry>, usize), JournalError> {
-        let fail = |reason| JournalError { path: path.display().to_string(), reason };
+        let fail = |reason| JournalError {
+            path: path.display().to_string(),
+            reason,
+        };
         if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > MAX_FILE_BYTES) {
             let aside = files::put_aside(path).map_err(fail)?;
             let moved_to = aside.display();
             tracing::warn!(journal.path = %path.display(), %moved_to, "the command journal is none of ours; starting a new one");
         }
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fail)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(fail)?;
         let (entries, damaged, end) = read(&file).map_err(fail)?;
-        Ok((Self { path: path.to_owned(), file, appended: 0, end }, entries, damaged))
+        Ok((
+            Self {
+                path: path.to_owned(),
+                file,
+                appended: 0,
+                end,
+            },
+            entries,
+            damaged,
+        ))
     }
 
     /// Appends entries in one write; durable when it returns, if `sync` says so.
@@ -134,14 +151,19 @@ impl Journal {
     }
 
     fn error(&self, reason: io::Error) -> JournalError {
-        JournalError { path: self.path.display().to_string(), reason }
+        JournalError {
+            path: self.path.display().to_string(),
+            reason,
+        }
     }
 }
 
 /// Splits ids into lines of a bounded length.
 pub(super) fn seen_entries(ids: impl Iterator<Item = CommandId>) -> Vec<Entry> {
     let ids: Vec<_> = ids.collect();
-    ids.chunks(SEEN_CHUNK).map(|chunk| Entry::Seen(chunk.to_vec())).collect()
+    ids.chunks(SEEN_CHUNK)
+        .map(|chunk| Entry::Seen(chunk.to_vec()))
+        .collect()
 }
 
 fn encode(entries: &[Entry]) -> Vec<u8> {
@@ -162,7 +184,12 @@ fn read(file: &File) -> io::Result<(Vec<Entry>, usize, u64)> {
     let (mut read, mut end) = (0, 0);
     loop {
         let mut line = Vec::new();
-        if reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
+        if reader
+            .by_ref()
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut line)?
+            == 0
+        {
             return Ok((entries, damaged, end));
         }
         read += line.len() as u64;
@@ -202,7 +229,9 @@ mod tests {
         let (first, second, third) = (CommandId::random(), CommandId::random(), CommandId::random());
         let (mut journal, entries, _) = Journal::open(&path).expect("open");
         assert!(entries.is_empty());
-        journal.append(&[Entry::Started(first), Entry::Started(second)], true).expect("append");
+        journal
+            .append(&[Entry::Started(first), Entry::Started(second)], true)
+            .expect("append");
         drop(journal);
         let bytes = fs::read(&path).expect("read");
         for cut in 1..40 {
@@ -245,11 +274,15 @@ mod tests {
                 "folder" => fs::create_dir(&path).expect("folder"),
                 "pipe" => files::tests::pipe(&path),
                 "link" => std::os::unix::fs::symlink("/dev/zero", &path).expect("link"),
-                _ => File::create(&path).and_then(|file| file.set_len(50 << 30)).expect("sparse"),
+                _ => File::create(&path)
+                    .and_then(|file| file.set_len(50 << 30))
+                    .expect("sparse"),
             }
             let (mut journal, entries, damaged) = Journal::open(&path).expect(kind);
             assert_eq!((entries.len(), damaged), (0, 0), "{kind}");
-            journal.append(&[Entry::Started(CommandId::random())], true).expect("append");
+            journal
+                .append(&[Entry::Started(CommandId::random())], true)
+                .expect("append");
             assert_eq!(Journal::open(&path).expect(kind).1.len(), 1, "{kind}");
         }
     }

@@ -71,7 +71,8 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Continues from a journal. What had started is interrupted; what had not waits on, unless the time that passed is unknown.
+    /// Continues from a journal. What had started is interrupted; what had not waits on, unless the time that
+    /// passed is unknown.
     pub(super) fn restore(entries: Vec<Entry>, system_boot: String, now: Now) -> (Self, Vec<Effect>) {
         let mut machine = Self {
             system_boot,
@@ -96,7 +97,12 @@ impl Machine {
         if !journal.is_empty() {
             effects.push(Effect::Journal(journal));
         }
-        effects.extend(machine.unreported.values().map(|finished| Effect::Report(result(finished))));
+        effects.extend(
+            machine
+                .unreported
+                .values()
+                .map(|finished| Effect::Report(result(finished))),
+        );
         (machine, effects)
     }
 
@@ -178,8 +184,9 @@ impl Machine {
         if self.knows(id) {
             return vec![Effect::Confirm];
         }
-        // Not remembered: the cloud offers it again. Confirmed all the same, for what is not confirmed takes the broker's places for
-        // messages in flight, and the acknowledgements that would make room need them.
+        // Not remembered: the cloud offers it again. Confirmed all the same, for what is not confirmed takes
+        // the broker's places for messages in flight, and the acknowledgements that would make room need
+        // them.
         if self.unreported.len() >= MAX_UNREPORTED {
             return vec![Effect::Confirm];
         }
@@ -201,22 +208,35 @@ impl Machine {
         self.waiting_bytes += bytes;
         self.waiting.push_back(accepted.clone());
         let mut effects = self.advance(vec![Entry::Accepted(accepted)], now);
-        let place = effects.iter().position(|effect| matches!(effect, Effect::Journal(_))).map_or(0, |at| at + 1);
+        let place = effects
+            .iter()
+            .position(|effect| matches!(effect, Effect::Journal(_)))
+            .map_or(0, |at| at + 1);
         effects.insert(place, Effect::Confirm);
         // One that starts at once is reported once, with its result.
         if self.waiting.iter().any(|accepted| accepted.id == id) {
             let at_ms = now.unix_ms;
-            effects.push(Effect::Report(CommandResult { id, state: CommandState::Delivered, detail: None, at_ms }));
+            effects.push(Effect::Report(CommandResult {
+                id,
+                state: CommandState::Delivered,
+                detail: None,
+                at_ms,
+            }));
         }
         effects
     }
 
     fn refusal(&self, bytes: usize) -> Option<String> {
         if bytes > MAX_VALUES_BYTES {
-            return Some(format!("values: {bytes} bytes are over the limit of {MAX_VALUES_BYTES}"));
+            return Some(format!(
+                "values: {bytes} bytes are over the limit of {MAX_VALUES_BYTES}"
+            ));
         }
         if self.waiting.len() >= MAX_WAITING || self.waiting_bytes + bytes > MAX_WAITING_BYTES {
-            return Some(format!("the device is busy: {} commands wait", self.waiting.len()));
+            return Some(format!(
+                "the device is busy: {} commands wait",
+                self.waiting.len()
+            ));
         }
         None
     }
@@ -238,7 +258,11 @@ impl Machine {
                     self.waiting_bytes -= next.values.get().len();
                     self.running = Some(next.id);
                     journal.push(Entry::Started(next.id));
-                    job = Some(Job { id: next.id, cmd_type: next.cmd_type, values: next.values });
+                    job = Some(Job {
+                        id: next.id,
+                        cmd_type: next.cmd_type,
+                        values: next.values,
+                    });
                 }
             }
             GuestState::Absent(reason) => {
@@ -269,11 +293,18 @@ impl Machine {
         effects.extend(over);
     }
 
-    /// Ends the commands whose time is over. What waited through a restart of the system did so for an unknown time.
+    /// Ends the commands whose time is over. What waited through a restart of the system did so for an
+    /// unknown time.
     fn expire(&mut self, now: Now) -> Vec<Entry> {
         let boot = &self.system_boot;
-        let over = |accepted: &Accepted| accepted.system_boot != *boot || accepted.deadline_ms <= now.uptime_ms;
-        let ids: Vec<_> = self.waiting.iter().filter(|accepted| over(accepted)).map(|accepted| accepted.id).collect();
+        let over =
+            |accepted: &Accepted| accepted.system_boot != *boot || accepted.deadline_ms <= now.uptime_ms;
+        let ids: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|accepted| over(accepted))
+            .map(|accepted| accepted.id)
+            .collect();
         let mut entries = Vec::new();
         for id in ids {
             self.take_waiting(id);
@@ -283,7 +314,12 @@ impl Machine {
     }
 
     fn finish(&mut self, id: CommandId, state: CommandState, detail: Option<String>, now: Now) -> Entry {
-        let finished = Finished { id, state, detail, at_ms: now.unix_ms };
+        let finished = Finished {
+            id,
+            state,
+            detail,
+            at_ms: now.unix_ms,
+        };
         self.unreported.insert(id, finished.clone());
         Entry::Finished(finished)
     }
@@ -297,7 +333,12 @@ impl Machine {
 }
 
 fn result(finished: &Finished) -> CommandResult {
-    CommandResult { id: finished.id, state: finished.state, detail: finished.detail.clone(), at_ms: finished.at_ms }
+    CommandResult {
+        id: finished.id,
+        state: finished.state,
+        detail: finished.detail.clone(),
+        at_ms: finished.at_ms,
+    }
 }
 
 #[cfg(test)]

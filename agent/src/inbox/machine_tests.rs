@@ -5,12 +5,20 @@ use super::*;
 const BOOT: &str = "boot";
 
 fn at(ms: u64) -> Now {
-    Now { uptime_ms: ms, unix_ms: 1_000_000 + ms }
+    Now {
+        uptime_ms: ms,
+        unix_ms: 1_000_000 + ms,
+    }
 }
 
 fn command(ttl_ms: u64) -> Command {
     let values = RawValue::from_string("{}".to_owned()).expect("json");
-    Command { id: CommandId::random(), cmd_type: "echo".to_owned(), values, ttl_ms }
+    Command {
+        id: CommandId::random(),
+        cmd_type: "echo".to_owned(),
+        values,
+        ttl_ms,
+    }
 }
 
 fn fresh() -> Machine {
@@ -79,7 +87,9 @@ fn a_command_runs_once_however_often_it_arrives() {
         let effects = machine.handle(Event::Arrived(command.clone()), at(2));
         assert_eq!(shape(&effects), ["C"], "stage {stage}");
         match stage {
-            0 => entries.extend(journaled(&machine.handle(Event::Finished(command.id, Outcome::Done), at(2)))),
+            0 => entries.extend(journaled(
+                &machine.handle(Event::Finished(command.id, Outcome::Done), at(2)),
+            )),
             1 => entries.extend(journaled(&machine.handle(Event::Reported(command.id), at(2)))),
             _ => machine = Machine::restore(entries.clone(), BOOT.to_owned(), at(3)).0,
         }
@@ -107,10 +117,17 @@ fn a_result_that_did_not_reach_the_queue_is_reported_again() {
     let mut machine = ready();
     let command = command(1000);
     let mut entries = journaled(&machine.handle(Event::Arrived(command.clone()), at(1)));
-    entries.extend(journaled(&machine.handle(Event::Finished(command.id, Outcome::Failed("why".into())), at(2))));
+    entries.extend(journaled(
+        &machine.handle(Event::Finished(command.id, Outcome::Failed("why".into())), at(2)),
+    ));
     let (_, effects) = Machine::restore(entries, BOOT.to_owned(), at(9));
-    let [Effect::Report(result)] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!((result.state, result.detail.as_deref(), result.at_ms), (CommandState::Failed, Some("why"), 1_000_002));
+    let [Effect::Report(result)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(
+        (result.state, result.detail.as_deref(), result.at_ms),
+        (CommandState::Failed, Some("why"), 1_000_002)
+    );
 }
 
 #[test]
@@ -122,14 +139,21 @@ fn a_command_that_did_not_start_in_time_is_expired() {
     assert_eq!(machine.deadline_ms(), Some(1005));
     assert!(machine.handle(Event::Timer, at(1004)).is_empty());
     assert_eq!(shape(&machine.handle(Event::Timer, at(1005))), ["J1", "expired"]);
-    assert!(machine.handle(Event::Guest(GuestState::Ready), at(1006)).is_empty());
+    assert!(
+        machine
+            .handle(Event::Guest(GuestState::Ready), at(1006))
+            .is_empty()
+    );
     assert_eq!(machine.deadline_ms(), None);
 }
 
 #[test]
 fn a_command_without_time_left_never_starts() {
     let mut machine = ready();
-    assert_eq!(shape(&machine.handle(Event::Arrived(command(0)), at(5))), ["J2", "C", "expired"]);
+    assert_eq!(
+        shape(&machine.handle(Event::Arrived(command(0)), at(5))),
+        ["J2", "C", "expired"]
+    );
 }
 
 #[test]
@@ -139,12 +163,19 @@ fn waiting_through_an_agent_restart_keeps_the_deadline_and_a_system_restart_ends
     let entries = journaled(&machine.handle(Event::Arrived(command), at(5)));
     let (mut same, effects) = Machine::restore(entries.clone(), BOOT.to_owned(), at(900));
     assert!(effects.is_empty());
-    assert_eq!(shape(&same.handle(Event::Guest(GuestState::Ready), at(950))), ["J1", "R"]);
+    assert_eq!(
+        shape(&same.handle(Event::Guest(GuestState::Ready), at(950))),
+        ["J1", "R"]
+    );
 
     let (_, effects) = Machine::restore(entries.clone(), BOOT.to_owned(), at(1005));
     assert_eq!(shape(&effects), ["J1", "expired"]);
     let (_, effects) = Machine::restore(entries, "another boot".to_owned(), at(6));
-    assert_eq!(shape(&effects), ["J1", "expired"], "how long the system was off is unknown");
+    assert_eq!(
+        shape(&effects),
+        ["J1", "expired"],
+        "how long the system was off is unknown"
+    );
 }
 
 #[test]
@@ -153,17 +184,33 @@ fn a_cancel_reaches_what_waits_and_nothing_else() {
     let (first, second) = (command(1000), command(1000));
     machine.handle(Event::Arrived(first.clone()), at(1));
     machine.handle(Event::Arrived(second.clone()), at(1));
-    assert_eq!(shape(&machine.handle(Event::Cancel(second.id), at(2))), ["J1", "cancelled", "C"]);
-    assert_eq!(shape(&machine.handle(Event::Cancel(first.id), at(2))), ["C"], "it runs");
-    assert_eq!(shape(&machine.handle(Event::Cancel(CommandId::random()), at(2))), ["C"]);
-    assert_eq!(shape(&machine.handle(Event::Finished(first.id, Outcome::Done), at(3))), ["J1", "done"]);
+    assert_eq!(
+        shape(&machine.handle(Event::Cancel(second.id), at(2))),
+        ["J1", "cancelled", "C"]
+    );
+    assert_eq!(
+        shape(&machine.handle(Event::Cancel(first.id), at(2))),
+        ["C"],
+        "it runs"
+    );
+    assert_eq!(
+        shape(&machine.handle(Event::Cancel(CommandId::random()), at(2))),
+        ["C"]
+    );
+    assert_eq!(
+        shape(&machine.handle(Event::Finished(first.id, Outcome::Done), at(3))),
+        ["J1", "done"]
+    );
 }
 
 #[test]
 fn without_a_firmware_commands_fail_at_once() {
     let mut machine = fresh();
     machine.handle(Event::Arrived(command(1000)), at(1));
-    let effects = machine.handle(Event::Guest(GuestState::Absent("no firmware is configured".into())), at(2));
+    let effects = machine.handle(
+        Event::Guest(GuestState::Absent("no firmware is configured".into())),
+        at(2),
+    );
     assert_eq!(shape(&effects), ["J1", "failed"]);
     let effects = machine.handle(Event::Arrived(command(1000)), at(3));
     assert_eq!(shape(&effects), ["J2", "C", "failed"]);
@@ -184,7 +231,8 @@ fn what_waits_is_bounded_and_the_rest_is_told() {
     assert_eq!(shape(&effects), ["J1", "failed", "C"]);
 
     let mut large = command(1000);
-    large.values = RawValue::from_string(format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_VALUES_BYTES))).expect("json");
+    large.values =
+        RawValue::from_string(format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_VALUES_BYTES))).expect("json");
     let effects = ready().handle(Event::Arrived(large), at(1));
     assert_eq!(shape(&effects), ["J1", "failed", "C"]);
 }
@@ -205,9 +253,15 @@ fn a_new_journal_holds_all_that_the_old_one_said() {
     states.sort();
     assert_eq!(states, ["J1", "done", "interrupted"]);
     for command in [&running, &over, &reported, &waiting] {
-        assert_eq!(shape(&machine.handle(Event::Arrived(command.clone()), at(3))), ["C"]);
+        assert_eq!(
+            shape(&machine.handle(Event::Arrived(command.clone()), at(3))),
+            ["C"]
+        );
     }
-    assert_eq!(shape(&machine.handle(Event::Guest(GuestState::Ready), at(4))), ["J1", "R"]);
+    assert_eq!(
+        shape(&machine.handle(Event::Guest(GuestState::Ready), at(4))),
+        ["J1", "R"]
+    );
 }
 
 #[test]
@@ -219,7 +273,14 @@ fn a_device_that_cannot_report_takes_no_new_commands_and_blocks_nothing() {
         machine.handle(Event::Arrived(command.clone()), at(1));
     }
     let further = command(1000);
-    assert_eq!(shape(&machine.handle(Event::Arrived(further.clone()), at(2))), ["C"]);
+    assert_eq!(
+        shape(&machine.handle(Event::Arrived(further.clone()), at(2))),
+        ["C"]
+    );
     machine.handle(Event::Reported(commands[0].id), at(3));
-    assert_eq!(shape(&machine.handle(Event::Arrived(further), at(4))), ["J2", "C", "failed"], "it was not taken for known");
+    assert_eq!(
+        shape(&machine.handle(Event::Arrived(further), at(4))),
+        ["J2", "C", "failed"],
+        "it was not taken for known"
+    );
 }

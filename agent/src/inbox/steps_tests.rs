@@ -1,4 +1,5 @@
-//! The date steps while a command is on its way through the inbox: it runs once, and its time to live counts the time that passes.
+//! The date steps while a command is on its way through the inbox: it runs once, and its time to live counts
+//! the time that passes.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ const HOURS_3: i64 = 3 * 3_600_000;
 const YEARS_10: i64 = 10 * 365 * 86_400_000;
 const TTL_MS: u64 = 60_000;
 
-/// A device whose journal is the entries, whose date may be wrong, and that can be started again at any moment.
+/// A device whose journal is the entries, whose date may be wrong, and that can be started again at any
+/// moment.
 struct Device {
     machine: Machine,
     journal: Vec<Entry>,
@@ -24,14 +26,27 @@ struct Device {
 
 impl Device {
     fn new() -> Self {
-        let now = Now { uptime_ms: 0, unix_ms: NOW.unsigned_abs() };
+        let now = Now {
+            uptime_ms: 0,
+            unix_ms: NOW.unsigned_abs(),
+        };
         let (machine, _) = Machine::restore(Vec::new(), "boot".to_owned(), now);
-        Self { machine, journal: Vec::new(), uptime_ms: 0, off_ms: 0, runs: BTreeMap::new(), results: Vec::new() }
+        Self {
+            machine,
+            journal: Vec::new(),
+            uptime_ms: 0,
+            off_ms: 0,
+            runs: BTreeMap::new(),
+            results: Vec::new(),
+        }
     }
 
     fn now(&self) -> Now {
         let unix_ms = NOW + i64::try_from(self.uptime_ms).expect("small") + self.off_ms;
-        Now { uptime_ms: self.uptime_ms, unix_ms: unix_ms.max(0).unsigned_abs() }
+        Now {
+            uptime_ms: self.uptime_ms,
+            unix_ms: unix_ms.max(0).unsigned_abs(),
+        }
     }
 
     fn event(&mut self, event: Event) {
@@ -64,7 +79,12 @@ impl Device {
 
 fn command() -> Command {
     let values = RawValue::from_string("{}".to_owned()).expect("json");
-    Command { id: CommandId::random(), cmd_type: "echo".to_owned(), values, ttl_ms: TTL_MS }
+    Command {
+        id: CommandId::random(),
+        cmd_type: "echo".to_owned(),
+        values,
+        ttl_ms: TTL_MS,
+    }
 }
 
 /// Everything that happens to three commands, in phases: before each of them the date may step.
@@ -82,7 +102,9 @@ fn live(device: &mut Device, commands: &[Command; 3], phase: usize) {
         5 => device.event(Event::Reported(runs.id)),
         6 => device.event(Event::Finished(waits.id, Outcome::Done)),
         // The cloud sends again what it has no result of.
-        7 => commands.iter().for_each(|command| device.event(Event::Arrived(command.clone()))),
+        7 => commands
+            .iter()
+            .for_each(|command| device.event(Event::Arrived(command.clone()))),
         _ => device.event(Event::Timer),
     }
     device.uptime_ms += 1_000;
@@ -110,8 +132,15 @@ fn no_step_of_the_date_runs_a_command_twice_or_loses_one() {
                     assert_eq!(device.runs.get(&command.id.to_string()), Some(&1), "{what}");
                 }
                 for command in &commands[..2] {
-                    let ends = device.results.iter().filter(|r| r.id == command.id && r.state.is_final());
-                    assert_eq!(ends.map(|r| r.state).collect::<Vec<_>>(), [CommandState::Done], "{what}");
+                    let ends = device
+                        .results
+                        .iter()
+                        .filter(|r| r.id == command.id && r.state.is_final());
+                    assert_eq!(
+                        ends.map(|r| r.state).collect::<Vec<_>>(),
+                        [CommandState::Done],
+                        "{what}"
+                    );
                 }
             }
         }
@@ -133,12 +162,24 @@ fn a_restart_under_a_stepped_date_runs_nothing_twice_and_ends_everything_once() 
             }
             let what = format!("restart with a step of {step_ms} ms before phase {at}");
             for command in &commands {
-                assert!(device.runs.get(&command.id.to_string()).is_none_or(|runs| *runs == 1), "{what}");
-                assert!(!device.results.iter().any(|r| r.state == CommandState::Expired), "{what}: its time was not over");
+                assert!(
+                    device
+                        .runs
+                        .get(&command.id.to_string())
+                        .is_none_or(|runs| *runs == 1),
+                    "{what}"
+                );
+                assert!(
+                    !device.results.iter().any(|r| r.state == CommandState::Expired),
+                    "{what}: its time was not over"
+                );
                 assert!(device.machine.knows(command.id), "{what}: it is forgotten");
             }
             let end = device.last(commands[0].id).map(|result| result.state);
-            assert!(matches!(end, Some(CommandState::Done | CommandState::Interrupted)), "{what}: {end:?}");
+            assert!(
+                matches!(end, Some(CommandState::Done | CommandState::Interrupted)),
+                "{what}: {end:?}"
+            );
         }
     }
 }
@@ -155,13 +196,24 @@ fn the_time_to_live_is_the_time_that_passes() {
             }
             device.uptime_ms = TTL_MS - 1;
             device.event(Event::Timer);
-            assert_eq!(device.last(command.id).map(|result| result.state), Some(CommandState::Delivered));
+            assert_eq!(
+                device.last(command.id).map(|result| result.state),
+                Some(CommandState::Delivered)
+            );
             assert_eq!(device.machine.deadline_ms(), Some(TTL_MS));
             device.uptime_ms = TTL_MS;
             device.event(Event::Timer);
             let result = device.last(command.id).expect("a result");
-            assert_eq!(result.state, CommandState::Expired, "step {step_ms}, restart {restart}");
-            assert_eq!(result.at_ms, device.now().unix_ms, "it is dated by the clock of its end");
+            assert_eq!(
+                result.state,
+                CommandState::Expired,
+                "step {step_ms}, restart {restart}"
+            );
+            assert_eq!(
+                result.at_ms,
+                device.now().unix_ms,
+                "it is dated by the clock of its end"
+            );
         }
     }
 }

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use iottly_protocol::{BootId, Command, CommandId, DeviceConfig, Down, SignedDirective, StreamClass, StreamInfo, Versions};
+use iottly_protocol::{
+    BootId, Command, CommandId, DeviceConfig, Down, SignedDirective, StreamClass, StreamInfo, Versions,
+};
 use rumqttc::{AsyncClient, Publish};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -41,9 +43,9 @@ impl Receipt {
         }
     }
 
-    /// Acknowledges the message although nothing was done for it: as long as one is not acknowledged it takes one of the few places
-    /// that the broker has for messages in flight, and acknowledgements of records need them. The cloud offers a command again
-    /// after the next hello; [`LeftOut::ask_again`] brings that about.
+    /// Acknowledges the message although nothing was done for it: as long as one is not acknowledged it takes
+    /// one of the few places that the broker has for messages in flight, and acknowledgements of records need
+    /// them. The cloud offers a command again after the next hello; [`LeftOut::ask_again`] brings that about.
     pub(crate) fn leave_out(self) -> LeftOut {
         let left_out = LeftOut(self.client.clone());
         self.confirm();
@@ -93,18 +95,34 @@ impl Actor {
     pub(crate) fn new(endpoint: Endpoint, boot: BootId, versions: Versions, seed: u64, links: Links) -> Self {
         let clock = Monotonic::start();
         let mut streams = links.outbox.streams();
-        let identity = Identity { boot, versions, capabilities: Vec::new() };
+        let identity = Identity {
+            boot,
+            versions,
+            capabilities: Vec::new(),
+        };
         let mut session = Session::new(identity, *streams.borrow_and_update(), seed, clock.now_ms());
         session.minted(links.outbox.minted_ago_ms(), clock.now_ms());
         let (reads_tx, reads) = mpsc::channel(READS);
-        Self { session, endpoint, links, clock, connection: None, streams, reads, reads_tx }
+        Self {
+            session,
+            endpoint,
+            links,
+            clock,
+            connection: None,
+            streams,
+            reads,
+            reads_tx,
+        }
     }
 
     /// Runs until the agent stops, then takes leave of the broker.
     pub(crate) async fn run(mut self) {
         let mut stop = self.links.stop.clone();
         loop {
-            let wait = self.session.deadline_ms().map(|at| Duration::from_millis(at.saturating_sub(self.clock.now_ms())));
+            let wait = self
+                .session
+                .deadline_ms()
+                .map(|at| Duration::from_millis(at.saturating_sub(self.clock.now_ms())));
             let event = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -163,7 +181,11 @@ impl Actor {
         if let Some(receipt) = receipt {
             receipt.confirm();
         }
-        self.links.status.link(self.session.state(), self.session.queued(), self.session.refused());
+        self.links.status.link(
+            self.session.state(),
+            self.session.queued(),
+            self.session.refused(),
+        );
     }
 
     fn perform(&mut self, effect: Effect, receipt: &mut Option<Receipt>) {
@@ -171,17 +193,28 @@ impl Actor {
             Effect::Connect(conn) => self.connection = Some(Connection::open(&self.endpoint, conn)),
             Effect::Drop(reason) => self.drop_connection(reason),
             Effect::Publish(payload) => {
-                if self.connection.as_ref().is_some_and(|connection| connection.publish(payload).is_err()) {
+                if self
+                    .connection
+                    .as_ref()
+                    .is_some_and(|connection| connection.publish(payload).is_err())
+                {
                     self.drop_connection("the connection does not take what is sent");
                     self.session.handle(Event::Disconnected, self.clock.now_ms());
                 }
             }
-            Effect::Peek { class, from, max_records, max_bytes } => {
+            Effect::Peek {
+                class,
+                from,
+                max_records,
+                max_bytes,
+            } => {
                 let tx = self.reads_tx.clone();
-                self.links.outbox.peek(class, from, max_records, max_bytes, move |page| {
-                    // The channel has room for one read of each stream, and there are no more.
-                    let _ = tx.try_send((class, page.ok()));
-                });
+                self.links
+                    .outbox
+                    .peek(class, from, max_records, max_bytes, move |page| {
+                        // The channel has room for one read of each stream, and there are no more.
+                        let _ = tx.try_send((class, page.ok()));
+                    });
             }
             Effect::Time { cloud_ms, asked_ms } => {
                 if let Some(clock) = self.links.outbox.clock() {
@@ -206,7 +239,8 @@ impl Actor {
                 self.links.outbox.remint(class);
             }
             Effect::Command(command) => self.deliver(receipt, |receipt| Delivery::Command(command, receipt)),
-            // The latest word counts, and it is repeated after each welcome: nothing is lost when this one is.
+            // The latest word counts, and it is repeated after each welcome: nothing is lost when this one
+            // is.
             Effect::Config(config) => _ = self.links.settings.send(Some(config)),
             Effect::Directive(directive) => self.direct(&directive),
             Effect::Cancel(id) => self.deliver(receipt, |receipt| Delivery::Cancel(id, receipt)),
@@ -224,7 +258,12 @@ impl Actor {
     /// The cloud sends a directive again until the device has ended it: one that is not taken now comes back.
     fn direct(&self, directive: &SignedDirective) {
         let document = directive.document.get().as_bytes().to_vec();
-        if !self.links.directives.as_ref().is_some_and(|directives| directives.put(document)) {
+        if !self
+            .links
+            .directives
+            .as_ref()
+            .is_some_and(|directives| directives.put(document))
+        {
             static UNWANTED: LogLimit = LogLimit::new();
             if let Some(more) = UNWANTED.pass() {
                 tracing::warn!(device.id = %self.endpoint.device, more, "a directive came and nobody looks at it; leaving it out");
@@ -232,7 +271,8 @@ impl Actor {
         }
     }
 
-    /// Hands over to the inbox, or drops the connection: the cloud sends what was not answered again after the next hello.
+    /// Hands over to the inbox, or drops the connection: the cloud sends what was not answered again after
+    /// the next hello.
     fn deliver(&mut self, receipt: &mut Option<Receipt>, make: impl FnOnce(Receipt) -> Delivery) {
         let Some(receipt) = receipt.take() else { return };
         if self.links.inbox.try_send(make(receipt)).is_err() {

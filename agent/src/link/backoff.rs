@@ -15,12 +15,18 @@ pub(super) struct Backoff {
 impl Backoff {
     /// `seed` makes the jitter; devices must have different ones.
     pub(super) fn new(seed: u64) -> Self {
-        Self { attempts: 0, random: seed | 1 }
+        Self {
+            attempts: 0,
+            random: seed | 1,
+        }
     }
 
     /// The pause before the next attempt, milliseconds.
     pub(super) fn next_ms(&mut self) -> u64 {
-        let nominal = MIN_MS.checked_shl(self.attempts.min(20)).unwrap_or(MAX_MS).min(MAX_MS);
+        let nominal = MIN_MS
+            .checked_shl(self.attempts.min(20))
+            .unwrap_or(MAX_MS)
+            .min(MAX_MS);
         self.attempts = self.attempts.saturating_add(1);
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -44,7 +50,10 @@ mod tests {
         for attempt in 0..40 {
             let nominal = (MIN_MS << attempt.min(20)).min(MAX_MS);
             let pause = backoff.next_ms();
-            assert!((nominal / 2..=nominal).contains(&pause), "attempt {attempt}: {pause} of {nominal}");
+            assert!(
+                (nominal / 2..=nominal).contains(&pause),
+                "attempt {attempt}: {pause} of {nominal}"
+            );
         }
         backoff.reset();
         assert!(backoff.next_ms() <= MIN_MS);

@@ -1,7 +1,9 @@
-//! The MQTT client. One task polls its event loop and does nothing else; any error ends that task, and the connection with it.
+//! The MQTT client. One task polls its event loop and does nothing else; any error ends that task, and the
+//! connection with it.
 //!
-//! Sessions are clean: records stay in the device's queue until the cloud acknowledges them and commands stay in the cloud's
-//! store until their result, so a session kept by a broker could only repeat what is resent anyway.
+//! Sessions are clean: records stay in the device's queue until the cloud acknowledges them and commands stay
+//! in the cloud's store until their result, so a session kept by a broker could only repeat what is resent
+//! anyway.
 
 use std::time::Duration;
 
@@ -18,7 +20,8 @@ const REQUESTS: usize = 256;
 const PACKETS: usize = 64;
 /// Publishes without the broker's acknowledgement.
 const IN_FLIGHT: u16 = 64;
-/// Room for topic and headers around the largest publish: what is too large is refused by its decoder, not by a lost connection.
+/// Room for topic and headers around the largest publish: what is too large is refused by its decoder, not by
+/// a lost connection.
 const FRAME_BYTES: usize = 64 << 10;
 /// Silence after which client and broker ask whether the other is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -71,7 +74,10 @@ impl Connection {
             .set_manual_acks(true)
             .set_keep_alive(KEEP_ALIVE)
             .set_inflight(IN_FLIGHT)
-            .set_max_packet_size(limits::MAX_PUBLISH_BYTES + FRAME_BYTES, limits::MAX_PUBLISH_BYTES + FRAME_BYTES)
+            .set_max_packet_size(
+                limits::MAX_PUBLISH_BYTES + FRAME_BYTES,
+                limits::MAX_PUBLISH_BYTES + FRAME_BYTES,
+            )
             .set_last_will(LastWill::new(
                 Topic::Status(device).to_string(),
                 Status::new(conn, false).encode(),
@@ -84,18 +90,42 @@ impl Connection {
         network.set_connection_timeout(CONNECT_SECONDS);
         events.set_network_options(network);
         let (tx, incoming) = mpsc::channel(PACKETS);
-        let poller = tokio::spawn(poll(events, Greeter { client: client.clone(), device, conn }, tx));
-        Self { client, device, conn, incoming, poller }
+        let poller = tokio::spawn(poll(
+            events,
+            Greeter {
+                client: client.clone(),
+                device,
+                conn,
+            },
+            tx,
+        ));
+        Self {
+            client,
+            device,
+            conn,
+            incoming,
+            poller,
+        }
     }
 
     /// The next thing the connection says. Safe to drop and call again.
     pub(super) async fn recv(&mut self) -> Incoming {
-        self.incoming.recv().await.unwrap_or_else(|| Incoming::Lost("the client's task has ended".to_owned()))
+        self.incoming
+            .recv()
+            .await
+            .unwrap_or_else(|| Incoming::Lost("the client's task has ended".to_owned()))
     }
 
     /// Publishes to the `up` topic at QoS 1.
     pub(super) fn publish(&self, payload: Vec<u8>) -> Result<(), Congested> {
-        self.client.try_publish(Topic::Up(self.device).to_string(), QoS::AtLeastOnce, false, payload).map_err(|_| Congested)
+        self.client
+            .try_publish(
+                Topic::Up(self.device).to_string(),
+                QoS::AtLeastOnce,
+                false,
+                payload,
+            )
+            .map_err(|_| Congested)
     }
 
     /// A handle that can confirm a message later.
@@ -107,7 +137,12 @@ impl Connection {
     pub(super) async fn close(mut self) {
         let status = Status::new(self.conn, false).encode();
         let topic = Topic::Status(self.device).to_string();
-        if self.client.try_publish(topic, QoS::AtLeastOnce, true, status).is_err() || self.client.try_disconnect().is_err() {
+        if self
+            .client
+            .try_publish(topic, QoS::AtLeastOnce, true, status)
+            .is_err()
+            || self.client.try_disconnect().is_err()
+        {
             return;
         }
         let gone = async {
@@ -141,7 +176,14 @@ impl Greeter {
         let status = Status::new(self.conn, true).encode();
         self.client
             .try_subscribe(Topic::Down(self.device).to_string(), QoS::AtLeastOnce)
-            .and_then(|()| self.client.try_publish(Topic::Status(self.device).to_string(), QoS::AtLeastOnce, true, status))
+            .and_then(|()| {
+                self.client.try_publish(
+                    Topic::Status(self.device).to_string(),
+                    QoS::AtLeastOnce,
+                    true,
+                    status,
+                )
+            })
             .map_err(|_| Congested)
     }
 }
@@ -155,8 +197,15 @@ async fn poll(mut events: EventLoop, greeter: Greeter, tx: mpsc::Sender<Incoming
                 Err(congested) => Incoming::Lost(congested.to_string()),
             },
             Ok(Event::Incoming(Packet::SubAck(ack))) => {
-                let granted = !ack.return_codes.iter().any(|code| matches!(code, rumqttc::SubscribeReasonCode::Failure));
-                if granted { Incoming::Ready } else { Incoming::Lost("the broker refused the subscription".to_owned()) }
+                let granted = !ack
+                    .return_codes
+                    .iter()
+                    .any(|code| matches!(code, rumqttc::SubscribeReasonCode::Failure));
+                if granted {
+                    Incoming::Ready
+                } else {
+                    Incoming::Lost("the broker refused the subscription".to_owned())
+                }
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => Incoming::Message(publish),
             Ok(_) => continue,

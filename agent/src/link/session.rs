@@ -1,12 +1,13 @@
-//! The decisions of the link: what to send, what to send again, when to connect. Does no I/O and reads no clock.
+//! The decisions of the link: what to send, what to send again, when to connect. Does no I/O and reads no
+//! clock.
 //!
-//! A connection goes through *connecting → greeting → open*. Greeting sends the hello and waits for its welcome; only an open
-//! session sends records. A record counts as delivered when the cloud acknowledged it, never when the broker did, so a new
-//! connection starts again behind the last acknowledgement.
+//! A connection goes through *connecting → greeting → open*. Greeting sends the hello and waits for its
+//! welcome; only an open session sends records. A record counts as delivered when the cloud acknowledged it,
+//! never when the broker did, so a new connection starts again behind the last acknowledgement.
 
 use iottly_protocol::{
-    BootId, Command, CommandId, ConnId, DeviceConfig, Down, Hello, SignedDirective, StreamClass, StreamId, StreamInfo,
-    StreamPosition, Up, Versions, Welcome,
+    BootId, Command, CommandId, ConnId, DeviceConfig, Down, Hello, SignedDirective, StreamClass, StreamId,
+    StreamInfo, StreamPosition, Up, Versions, Welcome,
 };
 
 use super::LinkState;
@@ -20,10 +21,11 @@ const CONNECT_MS: u64 = 15_000;
 const WELCOME_MIN_MS: u64 = 5_000;
 const WELCOME_MAX_MS: u64 = 60_000;
 
-/// How long a connection must have worked before the next attempt after it is a quick one, milliseconds. Two devices that
-/// share one identity push each other out: they must not do so in a tight loop.
+/// How long a connection must have worked before the next attempt after it is a quick one, milliseconds. Two
+/// devices that share one identity push each other out: they must not do so in a tight loop.
 const STABLE_MS: u64 = 2_000;
-/// Least time between two new streams of a class, milliseconds: each one is written to the board's disk, and the cloud decides.
+/// Least time between two new streams of a class, milliseconds: each one is written to the board's disk, and
+/// the cloud decides.
 const MINT_EVERY_MS: u64 = 3_600_000;
 
 /// Something that happened.
@@ -53,11 +55,20 @@ pub(super) enum Effect {
     /// Publish to the `up` topic.
     Publish(Vec<u8>),
     /// Read a page of the queue.
-    Peek { class: StreamClass, from: u64, max_records: usize, max_bytes: usize },
+    Peek {
+        class: StreamClass,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    },
     /// Let the queue forget records.
     Ack { class: StreamClass, upto: u64 },
     /// Keep a refused record aside.
-    DeadLetter { class: StreamClass, seq: u64, reason: String },
+    DeadLetter {
+        class: StreamClass,
+        seq: u64,
+        reason: String,
+    },
     /// Give the stream a new id.
     Remint(StreamClass),
     /// The cloud's time, unix milliseconds, in answer to a question that was asked so long ago.
@@ -82,10 +93,20 @@ pub(super) struct Identity {
 
 #[derive(Debug)]
 enum Phase {
-    Waiting { until_ms: u64 },
-    Connecting { until_ms: u64 },
-    Greeting { until_ms: u64, patience_ms: u64, asked_at_ms: u64 },
-    Open { since_ms: u64 },
+    Waiting {
+        until_ms: u64,
+    },
+    Connecting {
+        until_ms: u64,
+    },
+    Greeting {
+        until_ms: u64,
+        patience_ms: u64,
+        asked_at_ms: u64,
+    },
+    Open {
+        since_ms: u64,
+    },
 }
 
 /// The link's state machine.
@@ -118,9 +139,11 @@ impl Session {
         }
     }
 
-    /// Says how long ago each stream took the place of an earlier one, before this start; none where it never did.
+    /// Says how long ago each stream took the place of an earlier one, before this start; none where it never
+    /// did.
     pub(super) fn minted(&mut self, ago_ms: [Option<u64>; 2], now_ms: u64) {
-        self.mint_from_ms = ago_ms.map(|ago| ago.map_or(0, |ago| now_ms.saturating_add(MINT_EVERY_MS.saturating_sub(ago))));
+        self.mint_from_ms =
+            ago_ms.map(|ago| ago.map_or(0, |ago| now_ms.saturating_add(MINT_EVERY_MS.saturating_sub(ago))));
     }
 
     /// Says which directive was accepted last; the next hello tells the cloud.
@@ -144,13 +167,18 @@ impl Session {
 
     /// Records that the device holds.
     pub(super) fn queued(&self) -> u64 {
-        self.tracks.iter().map(|track| track.info.next - track.info.oldest).sum()
+        self.tracks
+            .iter()
+            .map(|track| track.info.next - track.info.oldest)
+            .sum()
     }
 
     /// When [`Event::Timer`] is due.
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         match self.phase {
-            Phase::Waiting { until_ms } | Phase::Connecting { until_ms } | Phase::Greeting { until_ms, .. } => Some(until_ms),
+            Phase::Waiting { until_ms }
+            | Phase::Connecting { until_ms }
+            | Phase::Greeting { until_ms, .. } => Some(until_ms),
             Phase::Open { .. } => self.tracks.iter().filter_map(Track::deadline_ms).min(),
         }
     }
@@ -176,7 +204,9 @@ impl Session {
             self.backoff.reset();
         }
         if !matches!(self.phase, Phase::Waiting { .. }) {
-            self.phase = Phase::Waiting { until_ms: now_ms.saturating_add(self.backoff.next_ms()) };
+            self.phase = Phase::Waiting {
+                until_ms: now_ms.saturating_add(self.backoff.next_ms()),
+            };
         }
     }
 
@@ -199,22 +229,33 @@ impl Session {
             streams: self.tracks.iter().map(|track| track.info).collect(),
         };
         effects.push(Effect::Publish(Up::Hello(hello).encode()));
-        self.phase = Phase::Greeting { until_ms: now_ms.saturating_add(patience_ms), patience_ms, asked_at_ms };
+        self.phase = Phase::Greeting {
+            until_ms: now_ms.saturating_add(patience_ms),
+            patience_ms,
+            asked_at_ms,
+        };
     }
 
     fn timer(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         match self.phase {
             Phase::Waiting { until_ms } if now_ms >= until_ms => {
                 self.conn = ConnId::random();
-                self.phase = Phase::Connecting { until_ms: now_ms.saturating_add(CONNECT_MS) };
+                self.phase = Phase::Connecting {
+                    until_ms: now_ms.saturating_add(CONNECT_MS),
+                };
                 effects.push(Effect::Connect(self.conn));
             }
             Phase::Connecting { until_ms } if now_ms >= until_ms => {
                 effects.push(Effect::Drop("the broker did not confirm the connection in time"));
                 self.wait(now_ms);
             }
-            // The broker is there and the cloud behind it is not: asking again costs less than a new connection.
-            Phase::Greeting { until_ms, patience_ms, .. } if now_ms >= until_ms => {
+            // The broker is there and the cloud behind it is not: asking again costs less than a new
+            // connection.
+            Phase::Greeting {
+                until_ms,
+                patience_ms,
+                ..
+            } if now_ms >= until_ms => {
                 self.greet((patience_ms * 2).min(WELCOME_MAX_MS), now_ms, effects);
             }
             Phase::Open { .. } => {
@@ -235,7 +276,11 @@ impl Session {
                 if let Some(track) = self.track(refuse.stream).filter(|track| track.holds(refuse.seq)) {
                     let class = track.info.class;
                     self.refused += 1;
-                    effects.push(Effect::DeadLetter { class, seq: refuse.seq, reason: refuse.reason });
+                    effects.push(Effect::DeadLetter {
+                        class,
+                        seq: refuse.seq,
+                        reason: refuse.reason,
+                    });
                 }
             }
             Down::Command(command) => effects.push(Effect::Command(command)),
@@ -246,16 +291,26 @@ impl Session {
     }
 
     fn welcome(&mut self, welcome: &Welcome, now_ms: u64, effects: &mut Vec<Effect>) {
-        let Phase::Greeting { asked_at_ms, .. } = self.phase else { return };
+        let Phase::Greeting { asked_at_ms, .. } = self.phase else {
+            return;
+        };
         if welcome.conn != self.conn {
             return;
         }
         self.phase = Phase::Open { since_ms: now_ms };
         // Before anything is read: what is sent is dated by it.
-        effects.push(Effect::Time { cloud_ms: welcome.time_ms, asked_ms: now_ms.saturating_sub(asked_at_ms) });
+        effects.push(Effect::Time {
+            cloud_ms: welcome.time_ms,
+            asked_ms: now_ms.saturating_sub(asked_at_ms),
+        });
         for position in &welcome.streams {
-            let Some(track) = self.track(position.stream) else { continue };
-            let check = welcome.checks.iter().find(|check| check.stream == position.stream);
+            let Some(track) = self.track(position.stream) else {
+                continue;
+            };
+            let check = welcome
+                .checks
+                .iter()
+                .find(|check| check.stream == position.stream);
             // The cloud knows numbers that this device never gave: its storage is older than the cloud's.
             if check.map_or(position.upto, |check| check.seq.max(position.upto)) >= track.info.next {
                 let class = track.info.class;
@@ -276,13 +331,17 @@ impl Session {
     }
 
     fn ack(&mut self, position: StreamPosition, now_ms: u64, effects: &mut Vec<Effect>) {
-        // Before the welcome it is not certain that the cloud means this stream's records; the welcome says the same again.
+        // Before the welcome it is not certain that the cloud means this stream's records; the welcome says
+        // the same again.
         if !matches!(self.phase, Phase::Open { .. }) {
             return;
         }
-        let Some(track) = self.track(position.stream).filter(|track| !track.is_held()) else { return };
+        let Some(track) = self.track(position.stream).filter(|track| !track.is_held()) else {
+            return;
+        };
         if position.upto >= track.info.next {
-            // The cloud knows of lost numbers that this device never gave: the device was put back to an older image.
+            // The cloud knows of lost numbers that this device never gave: the device was put back to an
+            // older image.
             let class = track.info.class;
             self.remint(class, now_ms, effects);
             return;
@@ -291,7 +350,10 @@ impl Session {
             return;
         }
         track.acked(position.upto, now_ms);
-        effects.push(Effect::Ack { class: track.info.class, upto: position.upto });
+        effects.push(Effect::Ack {
+            class: track.info.class,
+            upto: position.upto,
+        });
         track.pump(effects);
     }
 
@@ -312,7 +374,9 @@ impl Session {
         let minting = self.tracks.iter().any(|track| track.reminting);
         match self.phase {
             // The cloud learns of a stream from a hello.
-            Phase::Open { .. } | Phase::Greeting { .. } if renewed && !minting => self.greet(WELCOME_MIN_MS, now_ms, effects),
+            Phase::Open { .. } | Phase::Greeting { .. } if renewed && !minting => {
+                self.greet(WELCOME_MIN_MS, now_ms, effects)
+            }
             Phase::Open { .. } if !renewed => self.tracks.iter_mut().for_each(|track| track.pump(effects)),
             _ => {}
         }
@@ -340,7 +404,8 @@ impl Session {
             }
             None => {}
         }
-        // A page that was asked for before a reconnect, an acknowledgement or a new stream is stale; another read follows.
+        // A page that was asked for before a reconnect, an acknowledgement or a new stream is stale; another
+        // read follows.
         if !track.is_held() && page.stream == track.info.stream && page.from == track.sent + 1 {
             track.publish(&page.items, now_ms, effects);
         }
@@ -348,16 +413,24 @@ impl Session {
     }
 
     /// Goes on after a comparison.
-    fn ack_or_pump(&mut self, class: StreamClass, position: StreamPosition, now_ms: u64, effects: &mut Vec<Effect>) {
+    fn ack_or_pump(
+        &mut self,
+        class: StreamClass,
+        position: StreamPosition,
+        now_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         self.ack(position, now_ms, effects);
         self.tracks[index(class)].pump(effects);
     }
 
-    /// Asks for a new stream; what the device holds is numbered anew in it. Too soon after the last one it leaves the connection
-    /// instead, and answers false: the cloud may say the same again after each of them.
+    /// Asks for a new stream; what the device holds is numbered anew in it. Too soon after the last one it
+    /// leaves the connection instead, and answers false: the cloud may say the same again after each of them.
     fn remint(&mut self, class: StreamClass, now_ms: u64, effects: &mut Vec<Effect>) -> bool {
         if now_ms < self.mint_from_ms[index(class)] {
-            effects.push(Effect::Drop("the cloud asks for another new stream within the hour"));
+            effects.push(Effect::Drop(
+                "the cloud asks for another new stream within the hour",
+            ));
             self.wait(now_ms);
             return false;
         }

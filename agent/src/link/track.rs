@@ -41,12 +41,24 @@ struct Verify {
 impl Track {
     pub(super) fn new(info: StreamInfo) -> Self {
         let sent = info.oldest - 1;
-        Self { info, sent, published: 0, window: Window::new(), reading: None, reminting: false, verify: None, retry_at_ms: None }
+        Self {
+            info,
+            sent,
+            published: 0,
+            window: Window::new(),
+            reading: None,
+            reminting: false,
+            verify: None,
+            retry_at_ms: None,
+        }
     }
 
     /// Goes over to a new stream. A read under way is still answered, for the old one.
     pub(super) fn restart(&mut self, info: StreamInfo) {
-        *self = Self { reading: self.reading, ..Self::new(info) };
+        *self = Self {
+            reading: self.reading,
+            ..Self::new(info)
+        };
     }
 
     /// Says whether `seq` is a number given and not yet acknowledged.
@@ -55,7 +67,10 @@ impl Track {
     }
 
     pub(super) fn deadline_ms(&self) -> Option<u64> {
-        [self.window.deadline_ms(), self.retry_at_ms].into_iter().flatten().min()
+        [self.window.deadline_ms(), self.retry_at_ms]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(super) fn rewind(&mut self) {
@@ -77,22 +92,32 @@ impl Track {
         self.reminting || self.verify.is_some()
     }
 
-    /// Takes the page that was read for the comparison; none when it is not that page. Returns the position to acknowledge, or
-    /// that the cloud has another record under this number.
+    /// Takes the page that was read for the comparison; none when it is not that page. Returns the position
+    /// to acknowledge, or that the cloud has another record under this number.
     ///
-    /// A record that is no longer here (dropped to keep the budget, or lost by the disk) cannot be compared. The cloud has
-    /// that record if this agent published the number, because a stream is compared before anything of it is published.
-    /// Otherwise the number may stand for a record that was given the same number before this device was put back to an
-    /// older image, and only a new stream tells the cloud of the loss.
+    /// A record that is no longer here (dropped to keep the budget, or lost by the disk) cannot be compared.
+    /// The cloud has that record if this agent published the number, because a stream is compared before
+    /// anything of it is published. Otherwise the number may stand for a record that was given the same
+    /// number before this device was put back to an older image, and only a new stream tells the cloud of the
+    /// loss.
     pub(super) fn compare(&mut self, page: &Page) -> Option<Result<u64, Another>> {
-        let Verify { seq, hash, upto } =
-            self.verify.filter(|verify| page.stream == self.info.stream && page.from == verify.seq)?;
+        let Verify { seq, hash, upto } = self
+            .verify
+            .filter(|verify| page.stream == self.info.stream && page.from == verify.seq)?;
         self.verify = None;
         match page.items.first() {
             Some(Item::Record { seq: found, record }) if *found == seq => {
-                Some(if fingerprint(record) == Some(hash) { Ok(upto) } else { Err(Another) })
+                Some(if fingerprint(record) == Some(hash) {
+                    Ok(upto)
+                } else {
+                    Err(Another)
+                })
             }
-            _ => Some(if seq <= self.published { Ok(upto) } else { Err(Another) }),
+            _ => Some(if seq <= self.published {
+                Ok(upto)
+            } else {
+                Err(Another)
+            }),
         }
     }
 
@@ -100,7 +125,11 @@ impl Track {
         if self.retry_at_ms.is_some_and(|at| now_ms >= at) {
             self.retry_at_ms = None;
         }
-        if self.window.deadline_ms().is_some_and(|deadline| now_ms >= deadline) {
+        if self
+            .window
+            .deadline_ms()
+            .is_some_and(|deadline| now_ms >= deadline)
+        {
             self.window.expire();
             self.sent = self.info.oldest - 1;
         }
@@ -127,7 +156,12 @@ impl Track {
             return;
         }
         self.reading = Some(from);
-        effects.push(Effect::Peek { class: self.info.class, from, max_records, max_bytes: limits::BATCH_BYTES });
+        effects.push(Effect::Peek {
+            class: self.info.class,
+            from,
+            max_records,
+            max_bytes: limits::BATCH_BYTES,
+        });
     }
 
     /// Publishes a page: a batch for each run of records, a gap for each hole.
@@ -139,7 +173,13 @@ impl Track {
                 Item::Record { record, .. } => run.push(record),
                 Item::Hole { from, to, reason } => {
                     self.batch(&mut run, now_ms, effects);
-                    let gap = Up::Gap(Gap { stream, from: *from, to: *to, reason: *reason }).encode();
+                    let gap = Up::Gap(Gap {
+                        stream,
+                        from: *from,
+                        to: *to,
+                        reason: *reason,
+                    })
+                    .encode();
                     self.window.sent(*to, gap.len(), now_ms);
                     self.sent = *to;
                     self.published = self.published.max(*to);
@@ -165,5 +205,7 @@ impl Track {
 
 /// The fingerprint of an encoded record; none when it is no record.
 fn fingerprint(record: &[u8]) -> Option<u32> {
-    serde_json::from_slice::<Record<'_>>(record).ok().map(|record| record.fingerprint())
+    serde_json::from_slice::<Record<'_>>(record)
+        .ok()
+        .map(|record| record.fingerprint())
 }

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 const MAX_BATCHES: usize = 8;
 /// Bytes of a stream at which no further batch is sent; a batch that is larger goes alone.
 const MAX_BYTES: usize = 1 << 20;
-/// How long an acknowledgement may take before everything is sent again, milliseconds; doubled up to the maximum each time.
+/// How long an acknowledgement may take before everything is sent again, milliseconds; doubled up to the
+/// maximum each time.
 const PATIENCE_MIN_MS: u64 = 10_000;
 const PATIENCE_MAX_MS: u64 = 120_000;
 
@@ -25,7 +26,11 @@ struct Sent {
 
 impl Window {
     pub(super) fn new() -> Self {
-        Self { in_flight: VecDeque::new(), bytes: 0, patience_ms: PATIENCE_MIN_MS }
+        Self {
+            in_flight: VecDeque::new(),
+            bytes: 0,
+            patience_ms: PATIENCE_MIN_MS,
+        }
     }
 
     /// Says whether another batch may be sent.
@@ -36,7 +41,11 @@ impl Window {
     /// Notes a batch that ends with number `last`.
     pub(super) fn sent(&mut self, last: u64, bytes: usize, now_ms: u64) {
         self.bytes += bytes;
-        self.in_flight.push_back(Sent { last, bytes, at_ms: now_ms });
+        self.in_flight.push_back(Sent {
+            last,
+            bytes,
+            at_ms: now_ms,
+        });
     }
 
     /// Frees what `upto` covers; progress renews the patience with the rest.
@@ -53,7 +62,9 @@ impl Window {
 
     /// When the acknowledgement of the oldest batch is overdue.
     pub(super) fn deadline_ms(&self) -> Option<u64> {
-        self.in_flight.front().map(|oldest| oldest.at_ms.saturating_add(self.patience_ms))
+        self.in_flight
+            .front()
+            .map(|oldest| oldest.at_ms.saturating_add(self.patience_ms))
     }
 
     /// Forgets what was sent, because it is sent again; the next acknowledgement may take longer.

@@ -23,14 +23,31 @@ pub(super) fn move_aside(root: &Path, path: &Path, disk: &dyn Disk) -> io::Resul
     let mut kept: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in fs::read_dir(&folder)? {
         let entry = entry?;
-        kept.push((entry.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
+        kept.push((
+            entry
+                .metadata()
+                .and_then(|meta| meta.modified())
+                .unwrap_or(SystemTime::UNIX_EPOCH),
+            entry.path(),
+        ));
     }
     kept.sort();
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let place = (0..).map(|n| folder.join(format!("{name}-{n}"))).find(|place| !place.exists()).expect("numbers do not end");
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let place = (0..)
+        .map(|n| folder.join(format!("{name}-{n}")))
+        .find(|place| !place.exists())
+        .expect("numbers do not end");
     let excess = (kept.len() + 1).saturating_sub(MAX_KEPT);
     for (_, old) in &kept[..excess] {
-        if old.is_dir() { disk.remove_folder(old)? } else { fs::remove_file(old)? }
+        if old.is_dir() {
+            disk.remove_folder(old)?
+        } else {
+            fs::remove_file(old)?
+        }
     }
     disk.rename(path, &place)?;
     disk.sync_folder(&folder)?;

@@ -26,8 +26,8 @@ pub enum WhenFull {
 
 /// Bounds of a queue.
 ///
-/// Control records (results, reports) have priority: messages give way to them, and they are refused rather than dropped when
-/// they alone fill a quarter of the budget.
+/// Control records (results, reports) have priority: messages give way to them, and they are refused rather
+/// than dropped when they alone fill a quarter of the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Bytes on disk over all streams, at least [`MIN_DISK_BYTES`].
@@ -40,7 +40,11 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { disk_bytes: DEFAULT_DISK_BYTES, when_full: WhenFull::default(), ttl_ms: None }
+        Self {
+            disk_bytes: DEFAULT_DISK_BYTES,
+            when_full: WhenFull::default(),
+            ttl_ms: None,
+        }
     }
 }
 
@@ -60,14 +64,18 @@ impl Policy {
         self.budget() - self.budget() / 8
     }
 
-    /// Bytes that are left free on the file system: for others, and because sled writes even when it opens a database to read.
+    /// Bytes that are left free on the file system: for others, and because sled writes even when it opens a
+    /// database to read.
     pub(super) fn reserve(space: Space) -> u64 {
         (space.total / 10).min(MAX_RESERVE_BYTES)
     }
 
     /// Bytes that the queue may take now, given what it takes and what the file system has.
     pub(super) fn limit(&self, used: u64, space: Option<Space>) -> u64 {
-        let by_disk = space.map_or(u64::MAX, |space| used.saturating_add(space.free).saturating_sub(Self::reserve(space)));
+        let by_disk = space.map_or(u64::MAX, |space| {
+            used.saturating_add(space.free)
+                .saturating_sub(Self::reserve(space))
+        });
         self.budget().min(by_disk)
     }
 }
@@ -83,7 +91,10 @@ pub(super) struct SegmentSize {
 impl SegmentSize {
     /// Several segments fit into the smallest budget.
     pub(super) fn of(policy: &Policy) -> Self {
-        Self { records: SEGMENT_RECORDS, bytes: (policy.budget() / 16).min(SEGMENT_BYTES) }
+        Self {
+            records: SEGMENT_RECORDS,
+            bytes: (policy.budget() / 16).min(SEGMENT_BYTES),
+        }
     }
 }
 
@@ -93,12 +104,30 @@ mod tests {
 
     #[test]
     fn the_limit_is_the_budget_or_what_the_disk_has() {
-        let policy = Policy { disk_bytes: 10 << 20, ..Policy::default() };
+        let policy = Policy {
+            disk_bytes: 10 << 20,
+            ..Policy::default()
+        };
         assert_eq!(policy.limit(0, None), 10 << 20);
         let space = |free, total| Some(Space { free, total });
         assert_eq!(policy.limit(1 << 20, space(1 << 30, 1 << 40)), 10 << 20);
-        assert_eq!(policy.limit(5 << 20, space(2 << 20, 10 << 20)), 6 << 20, "a tenth of a small disk stays free");
-        assert_eq!(policy.limit(1 << 20, space(0, 100 << 20)), 0, "a disk filled by others leaves nothing");
-        assert_eq!(Policy { disk_bytes: 0, ..policy }.budget(), MIN_DISK_BYTES);
+        assert_eq!(
+            policy.limit(5 << 20, space(2 << 20, 10 << 20)),
+            6 << 20,
+            "a tenth of a small disk stays free"
+        );
+        assert_eq!(
+            policy.limit(1 << 20, space(0, 100 << 20)),
+            0,
+            "a disk filled by others leaves nothing"
+        );
+        assert_eq!(
+            Policy {
+                disk_bytes: 0,
+                ..policy
+            }
+            .budget(),
+            MIN_DISK_BYTES
+        );
     }
 }

@@ -34,13 +34,19 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn io(&self, path: &Path, reason: std::io::Error) -> QueueError {
-        QueueError::Io { path: self.root.join(path).display().to_string(), reason }
+        QueueError::Io {
+            path: self.root.join(path).display().to_string(),
+            reason,
+        }
     }
 
     pub(super) fn fault(&self, path: &Path, fault: Fault) -> QueueError {
         match fault {
             Fault::System(reason) => self.io(path, reason),
-            Fault::Damaged(reason) => QueueError::Damaged { path: path.display().to_string(), reason },
+            Fault::Damaged(reason) => QueueError::Damaged {
+                path: path.display().to_string(),
+                reason,
+            },
         }
     }
 }
@@ -67,7 +73,13 @@ pub(super) struct Chain {
 
 impl Chain {
     pub(super) const fn new(class: StreamClass, head: StreamHead, segments: VecDeque<Entry>) -> Self {
-        Self { class, head, segments, writer: None, reader: None }
+        Self {
+            class,
+            head,
+            segments,
+            writer: None,
+            reader: None,
+        }
     }
 
     pub(super) fn path(&self, place: &Place, first: u64) -> PathBuf {
@@ -80,10 +92,14 @@ impl Chain {
 
     /// Last position that segment number `index` may hold.
     fn end(&self, index: usize) -> u64 {
-        self.segments.get(index + 1).map_or(self.head.next, |entry| entry.first) - 1
+        self.segments
+            .get(index + 1)
+            .map_or(self.head.next, |entry| entry.first)
+            - 1
     }
 
-    /// Stores records behind the last one; durable when it returns. After an error none of them is in the chain.
+    /// Stores records behind the last one; durable when it returns. After an error none of them is in the
+    /// chain.
     pub(super) fn append<'r>(
         &mut self,
         place: &Place,
@@ -100,12 +116,22 @@ impl Chain {
         stored
     }
 
-    fn try_append<'r>(&mut self, place: &Place, records: impl Iterator<Item = &'r [u8]>) -> Result<(), QueueError> {
+    fn try_append<'r>(
+        &mut self,
+        place: &Place,
+        records: impl Iterator<Item = &'r [u8]>,
+    ) -> Result<(), QueueError> {
         self.open_writer(place)?;
         let next = self.head.next;
         let segment = self.writer.as_mut().expect("just opened");
         let first = segment.first();
-        let meta = Meta { queue: place.queue, class: self.class, first, stream: self.head.stream, base: self.head.base };
+        let meta = Meta {
+            queue: place.queue,
+            class: self.class,
+            first,
+            stream: self.head.stream,
+            base: self.head.base,
+        };
         let stored = segment.append(next, place.now_ms, &meta, records);
         let bytes = segment.disk_bytes();
         if let Some(entry) = self.segments.back_mut() {
@@ -116,8 +142,9 @@ impl Chain {
 
     /// Makes the newest segment one that takes records.
     fn open_writer(&mut self, place: &Place) -> Result<(), QueueError> {
-        let full =
-            |segment: &Segment| segment.records() >= place.segment_size.records || segment.bytes() >= place.segment_size.bytes;
+        let full = |segment: &Segment| {
+            segment.records() >= place.segment_size.records || segment.bytes() >= place.segment_size.bytes
+        };
         if self.writer.is_none()
             && let Some(first) = self.segments.back().map(|entry| entry.first)
         {
@@ -125,7 +152,8 @@ impl Chain {
             match self.open_settled(place, first) {
                 Ok(segment) => self.writer = Some(segment),
                 Err(Fault::Damaged(reason)) => self.abandon(place, self.segments.len() - 1, &reason)?,
-                // It could not be closed: the next segment takes what follows, and what it holds is read from a copy.
+                // It could not be closed: the next segment takes what follows, and what it holds is read from
+                // a copy.
                 Err(Fault::System(error)) if error.kind() == ErrorKind::ResourceBusy => {
                     if first >= self.head.next {
                         gone::rename(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
@@ -140,8 +168,12 @@ impl Chain {
             self.writer = None;
             let first = self.head.next;
             let path = self.path(place, first);
-            let segment = Segment::open(&path, first, &place.disk).map_err(|fault| place.fault(&path, fault))?;
-            self.segments.push_back(Entry { first, disk_bytes: segment.disk_bytes() });
+            let segment =
+                Segment::open(&path, first, &place.disk).map_err(|fault| place.fault(&path, fault))?;
+            self.segments.push_back(Entry {
+                first,
+                disk_bytes: segment.disk_bytes(),
+            });
             self.writer = Some(segment);
         }
         // A copy of what is written from now on would be out of date.
@@ -186,7 +218,13 @@ impl Chain {
     }
 
     /// Reads a page from number `seq` on.
-    pub(super) fn peek(&mut self, place: &Place, seq: u64, max_records: usize, max_bytes: usize) -> Result<Page, QueueError> {
+    pub(super) fn peek(
+        &mut self,
+        place: &Place,
+        seq: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Page, QueueError> {
         let start = seq.saturating_add(self.head.base).max(self.head.acked + 1);
         let mut page = PageBuilder::new(self.head.base, max_records, max_bytes);
         let mut position = start;
@@ -206,7 +244,8 @@ impl Chain {
         Ok(page.finish(self.head.stream, start))
     }
 
-    /// Reads what one segment has of `from..=to`; continues with the position behind it, or breaks when the page is full.
+    /// Reads what one segment has of `from..=to`; continues with the position behind it, or breaks when the
+    /// page is full.
     fn read_run(
         &mut self,
         place: &Place,
@@ -214,17 +253,30 @@ impl Chain {
         to: u64,
         page: &mut PageBuilder,
     ) -> Result<ControlFlow<(), u64>, QueueError> {
-        let Some(index) = self.segments.partition_point(|entry| entry.first <= from).checked_sub(1) else {
+        let Some(index) = self
+            .segments
+            .partition_point(|entry| entry.first <= from)
+            .checked_sub(1)
+        else {
             let to = self.segments.front().map_or(to, |entry| to.min(entry.first - 1));
             page.hole(from, to, GapReason::Corruption);
             self.lose(from, to, GapReason::Corruption);
             return Ok(ControlFlow::Continue(to + 1));
         };
         let to = to.min(self.end(index));
-        let mut run = Run { expected: from, full: false, lost: Vec::new() };
-        let expired_before = place.policy.ttl_ms.map_or(0, |ttl| place.now_ms.saturating_sub(ttl));
+        let mut run = Run {
+            expected: from,
+            full: false,
+            lost: Vec::new(),
+        };
+        let expired_before = place
+            .policy
+            .ttl_ms
+            .map_or(0, |ttl| place.now_ms.saturating_sub(ttl));
         let read = match self.readable(place, index) {
-            Ok(segment) => segment.scan(from, to, |position, value| run.take(position, value, expired_before, page)),
+            Ok(segment) => segment.scan(from, to, |position, value| {
+                run.take(position, value, expired_before, page)
+            }),
             Err(fault) => Err(fault),
         };
         for (from, to, reason) in run.lost {
@@ -253,18 +305,33 @@ impl Chain {
 
     fn readable(&mut self, place: &Place, index: usize) -> Result<&Segment, Fault> {
         let (first, newest) = (self.segments[index].first, index + 1 == self.segments.len());
-        if newest && self.writer.as_ref().is_some_and(|segment| segment.first() == first) {
+        if newest
+            && self
+                .writer
+                .as_ref()
+                .is_some_and(|segment| segment.first() == first)
+        {
             return Ok(self.writer.as_ref().expect("just seen"));
         }
-        if self.reader.as_ref().is_none_or(|segment| segment.first() != first) {
+        if self
+            .reader
+            .as_ref()
+            .is_none_or(|segment| segment.first() != first)
+        {
             // One at a time: the old one's memory first.
             self.reader = None;
-            let opened = if newest { self.open_settled(place, first) } else { self.open_older(place, first) };
+            let opened = if newest {
+                self.open_settled(place, first)
+            } else {
+                self.open_older(place, first)
+            };
             let segment = match opened {
                 Ok(segment) if newest => return Ok(self.writer.insert(segment)),
                 Ok(segment) => segment,
                 // A full, read-only or failing disk: opening a database writes.
-                Err(Fault::System(error)) => self.open_copy(place, first, self.head.next).map_err(|_| Fault::System(error))?,
+                Err(Fault::System(error)) => self
+                    .open_copy(place, first, self.head.next)
+                    .map_err(|_| Fault::System(error))?,
                 Err(damaged) => return Err(damaged),
             };
             self.reader = Some(segment);
@@ -288,7 +355,9 @@ impl Chain {
 
     fn of_this_queue(&self, place: &Place, segment: Segment) -> Result<Segment, Fault> {
         match segment.meta(self.class)? {
-            Some(meta) if meta.queue != place.queue => Err(Fault::Damaged("it belongs to another queue".to_owned())),
+            Some(meta) if meta.queue != place.queue => {
+                Err(Fault::Damaged("it belongs to another queue".to_owned()))
+            }
             _ => Ok(segment),
         }
     }
@@ -301,7 +370,9 @@ impl Chain {
     }
 
     fn is_done(&self, index: usize) -> bool {
-        let Some(entry) = self.segments.get(index) else { return false };
+        let Some(entry) = self.segments.get(index) else {
+            return false;
+        };
         let newest = index + 1 == self.segments.len();
         self.end(index) <= self.head.acked && (!newest || entry.disk_bytes >= ROLL_BYTES)
     }
@@ -316,7 +387,9 @@ impl Chain {
 
     /// Gives up the oldest segment; it is removed by [`Chain::remove_oldest`] once the head is on the disk.
     pub(super) fn give_up_oldest(&mut self) -> bool {
-        let Some(first) = self.segments.front().map(|entry| entry.first) else { return false };
+        let Some(first) = self.segments.front().map(|entry| entry.first) else {
+            return false;
+        };
         let end = self.end(0);
         if first <= end {
             self.lose(first, end, GapReason::Budget);
@@ -326,7 +399,9 @@ impl Chain {
 
     /// Removes the oldest segment from the disk.
     pub(super) fn remove_oldest(&mut self, place: &Place) -> Result<(), QueueError> {
-        let Some(entry) = self.segments.front().copied() else { return Ok(()) };
+        let Some(entry) = self.segments.front().copied() else {
+            return Ok(());
+        };
         self.close(entry.first);
         let path = self.path(place, entry.first);
         let gone = gone::rename(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
@@ -343,7 +418,13 @@ struct Run {
 }
 
 impl Run {
-    fn take(&mut self, position: u64, value: &[u8], expired_before: u64, page: &mut PageBuilder) -> ControlFlow<()> {
+    fn take(
+        &mut self,
+        position: u64,
+        value: &[u8],
+        expired_before: u64,
+        page: &mut PageBuilder,
+    ) -> ControlFlow<()> {
         if page.is_full(value.len()) {
             self.full = true;
             return ControlFlow::Break(());

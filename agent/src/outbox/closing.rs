@@ -1,7 +1,8 @@
 //! Closing databases where it may hang.
 //!
-//! sled flushes a database when it is dropped, and after a failed write that flush may wait for ever. So databases are dropped on
-//! threads of their own. One that does not end in time is left behind, with its lock; what it held is read from a copy.
+//! sled flushes a database when it is dropped, and after a failed write that flush may wait for ever. So
+//! databases are dropped on threads of their own. One that does not end in time is left behind, with its
+//! lock; what it held is read from a copy.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ pub(super) fn is_closing(path: &Path) -> bool {
     list().iter().any(|other| other == path)
 }
 
-/// Closes the database of a folder; returns when it is closed, or after a while. `failed`: an operation on it failed before.
+/// Closes the database of a folder; returns when it is closed, or after a while. `failed`: an operation on it
+/// failed before.
 pub(super) fn close(database: impl Send + 'static, path: &Path, failed: bool) {
     list().push(path.to_owned());
     let (done, ended) = sync_channel(1);
@@ -56,7 +58,10 @@ pub(super) fn close(database: impl Send + 'static, path: &Path, failed: bool) {
         // Nobody waits any more when it took too long.
         let _ = done.send(());
     };
-    let started = thread::Builder::new().name("queue-close".to_owned()).stack_size(512 << 10).spawn(drop_it);
+    let started = thread::Builder::new()
+        .name("queue-close".to_owned())
+        .stack_size(512 << 10)
+        .spawn(drop_it);
     let patience = if failed { FAILED_PATIENCE } else { PATIENCE };
     if started.is_err() {
         // Without a thread for it the database stays open, rather than be dropped on this one.

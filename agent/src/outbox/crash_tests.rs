@@ -72,12 +72,20 @@ impl CutDisk {
             cuts.len()
         };
         let seed = at as u64;
-        for luck in [Luck::None, Luck::SomePages(seed), Luck::SomePages(seed.wrapping_mul(0x9e37_79b9)), Luck::All] {
+        for luck in [
+            Luck::None,
+            Luck::SomePages(seed),
+            Luck::SomePages(seed.wrapping_mul(0x9e37_79b9)),
+            Luck::All,
+        ] {
             let dir = fast_dir();
             let image = dir.path().join("queue");
             self.materialise(&self.root, &image, luck).expect("image");
             if let Err(error) = check(&image, &self.known.lock().expect("lock")) {
-                self.failures.lock().expect("lock").push(format!("cut {at} before {what}, {luck:?}: {error}"));
+                self.failures
+                    .lock()
+                    .expect("lock")
+                    .push(format!("cut {at} before {what}, {luck:?}: {error}"));
             }
         }
     }
@@ -88,7 +96,13 @@ impl CutDisk {
         let mut names: BTreeSet<OsString> = durable.names.get(from).cloned().unwrap_or_default();
         drop(durable);
         if !matches!(luck, Luck::None) {
-            names.extend(fs::read_dir(from).into_iter().flatten().flatten().map(|entry| entry.file_name()));
+            names.extend(
+                fs::read_dir(from)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|entry| entry.file_name()),
+            );
         }
         if matches!(luck, Luck::All) {
             names.retain(|name| from.join(name).exists());
@@ -100,7 +114,14 @@ impl CutDisk {
                 self.materialise(&from, &to, luck)?;
                 continue;
             }
-            let synced = self.durable.lock().expect("lock").files.get(&from).cloned().unwrap_or_default();
+            let synced = self
+                .durable
+                .lock()
+                .expect("lock")
+                .files
+                .get(&from)
+                .cloned()
+                .unwrap_or_default();
             let present = fs::read(&from).unwrap_or_default();
             let content = match luck {
                 Luck::None => synced,
@@ -136,7 +157,11 @@ impl Disk for CutDisk {
         self.cut(&format!("sync of {}", path.display()));
         let lie = self.lies && path.ends_with("db");
         if !lie && path.starts_with(&self.root) {
-            self.durable.lock().expect("lock").files.insert(path.to_owned(), fs::read(path)?);
+            self.durable
+                .lock()
+                .expect("lock")
+                .files
+                .insert(path.to_owned(), fs::read(path)?);
         }
         SystemDisk.sync_file(path, file)
     }
@@ -144,8 +169,15 @@ impl Disk for CutDisk {
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         self.cut(&format!("sync of folder {}", path.display()));
         if path.starts_with(&self.root) {
-            let names = fs::read_dir(path)?.flatten().map(|entry| entry.file_name()).collect();
-            self.durable.lock().expect("lock").names.insert(path.to_owned(), names);
+            let names = fs::read_dir(path)?
+                .flatten()
+                .map(|entry| entry.file_name())
+                .collect();
+            self.durable
+                .lock()
+                .expect("lock")
+                .names
+                .insert(path.to_owned(), names);
         }
         SystemDisk.sync_folder(path)
     }
@@ -177,18 +209,26 @@ impl Disk for CutDisk {
 
 /// Memory is the quickest disk, and what is synced here is only an image.
 fn fast_dir() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("folder")
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("folder")
 }
 
 fn text(class: StreamClass, seq: u64) -> String {
-    format!("{class:?} {seq} {}", "x".repeat(usize::try_from(seq * 37 % 400).expect("small")))
+    format!(
+        "{class:?} {seq} {}",
+        "x".repeat(usize::try_from(seq * 37 % 400).expect("small"))
+    )
 }
 
 /// Opens what is left and says what is wrong with it.
 fn check(image: &Path, known: &Known) -> Result<(), String> {
-    let size = SegmentSize { records: 8, bytes: 1 << 20 };
-    let (mut queue, _) =
-        SledQueue::open_on(image, Policy::default(), size, Arc::new(SystemDisk)).map_err(|e| format!("does not open: {e}"))?;
+    let size = SegmentSize {
+        records: 8,
+        bytes: 1 << 20,
+    };
+    let (mut queue, _) = SledQueue::open_on(image, Policy::default(), size, Arc::new(SystemDisk))
+        .map_err(|e| format!("does not open: {e}"))?;
     for class in CLASSES {
         let at = index(class);
         let info = queue.stream(class);
@@ -196,20 +236,28 @@ fn check(image: &Path, known: &Known) -> Result<(), String> {
             return Err(format!("{class:?} has become another stream"));
         }
         if info.next <= known.committed[at] {
-            return Err(format!("{class:?} would give number {} again, {} are committed", info.next, known.committed[at]));
+            return Err(format!(
+                "{class:?} would give number {} again, {} are committed",
+                info.next, known.committed[at]
+            ));
         }
-        let page = queue.peek(class, 1, usize::MAX, usize::MAX).map_err(|e| format!("does not read: {e}"))?;
+        let page = queue
+            .peek(class, 1, usize::MAX, usize::MAX)
+            .map_err(|e| format!("does not read: {e}"))?;
         let mut expected = info.oldest;
         for item in page.items {
             match item {
                 Item::Record { seq, record } => {
                     if seq != expected || record != text(class, seq).into_bytes() {
-                        return Err(format!("{class:?} {seq} is not what was pushed, or not {expected}"));
+                        return Err(format!(
+                            "{class:?} {seq} is not what was pushed, or not {expected}"
+                        ));
                     }
                     expected = seq + 1;
                 }
                 Item::Hole { from, to, reason } => {
-                    let explained = (known.drops && class == History && reason == GapReason::Budget) || to <= known.acked[at];
+                    let explained = (known.drops && class == History && reason == GapReason::Budget)
+                        || to <= known.acked[at];
                     if !explained && from <= known.committed[at] {
                         return Err(format!(
                             "{class:?} {from}..={to} is lost: {reason:?}, {} are committed",
@@ -224,7 +272,9 @@ fn check(image: &Path, known: &Known) -> Result<(), String> {
             return Err(format!("{class:?} ends at {expected} instead of {}", info.next));
         }
         let record = text(class, info.next).into_bytes();
-        queue.push_batch(&[Pending { class, record }]).map_err(|e| format!("takes nothing: {e}"))?;
+        queue
+            .push_batch(&[Pending { class, record }])
+            .map_err(|e| format!("takes nothing: {e}"))?;
         if queue.stream(class).next != info.next + 1 {
             return Err(format!("{class:?} counts wrong after the start"));
         }
@@ -234,16 +284,27 @@ fn check(image: &Path, known: &Known) -> Result<(), String> {
 
 /// Pushes and acknowledges so that segments come and go.
 fn work(disk: &Arc<CutDisk>, rounds: u64, evict: bool) {
-    let size = SegmentSize { records: 8, bytes: 1 << 20 };
-    let (mut queue, notes) = SledQueue::open_on(&disk.root, Policy::default(), size, Arc::clone(disk) as _).expect("open");
+    let size = SegmentSize {
+        records: 8,
+        bytes: 1 << 20,
+    };
+    let (mut queue, notes) =
+        SledQueue::open_on(&disk.root, Policy::default(), size, Arc::clone(disk) as _).expect("open");
     assert_eq!(notes, []);
     disk.known.lock().expect("lock").stream = Some(CLASSES.map(|class| queue.stream(class).stream));
     for round in 1..=rounds {
         let mut batch = Vec::new();
         let mut next = CLASSES.map(|class| queue.stream(class).next);
         for n in 0..5 {
-            let class = if n == 3 && round % 2 == 0 { Control } else { History };
-            batch.push(Pending { class, record: text(class, next[index(class)]).into_bytes() });
+            let class = if n == 3 && round % 2 == 0 {
+                Control
+            } else {
+                History
+            };
+            batch.push(Pending {
+                class,
+                record: text(class, next[index(class)]).into_bytes(),
+            });
             next[index(class)] += 1;
         }
         queue.push_batch(&batch).expect("push");
@@ -261,7 +322,9 @@ fn work(disk: &Arc<CutDisk>, rounds: u64, evict: bool) {
         }
         if round == rounds / 2 {
             drop(queue);
-            queue = SledQueue::open_on(&disk.root, Policy::default(), size, Arc::clone(disk) as _).expect("open again").0;
+            queue = SledQueue::open_on(&disk.root, Policy::default(), size, Arc::clone(disk) as _)
+                .expect("open again")
+                .0;
         }
     }
 }
@@ -273,7 +336,12 @@ fn a_power_cut_at_any_step_loses_nothing_durable() {
     work(&disk, 10, false);
     let cuts = disk.cuts.lock().expect("lock").len();
     let failures = disk.failures.lock().expect("lock");
-    assert!(failures.is_empty(), "{} of {cuts} cuts: {:#?}", failures.len(), &failures[..failures.len().min(5)]);
+    assert!(
+        failures.is_empty(),
+        "{} of {cuts} cuts: {:#?}",
+        failures.len(),
+        &failures[..failures.len().min(5)]
+    );
     assert!(cuts > 50, "{cuts} cuts");
 }
 
@@ -291,5 +359,8 @@ fn without_syncing_the_database_the_same_cuts_lose_records() {
     let dir = fast_dir();
     let disk = CutDisk::new(&dir.path().join("queue"), true);
     work(&disk, 4, false);
-    assert!(!disk.failures.lock().expect("lock").is_empty(), "the test above has no teeth");
+    assert!(
+        !disk.failures.lock().expect("lock").is_empty(),
+        "the test above has no teeth"
+    );
 }

@@ -15,7 +15,10 @@ use super::*;
 const COUNT: u64 = 60;
 
 fn open(path: &Path) -> (SledQueue, Vec<OpenNote>) {
-    let size = SegmentSize { records: 20, bytes: 1 << 20 };
+    let size = SegmentSize {
+        records: 20,
+        bytes: 1 << 20,
+    };
     SledQueue::open_on(path, Policy::default(), size, Arc::new(SystemDisk)).expect("a damaged queue opens")
 }
 
@@ -24,14 +27,26 @@ fn text(seq: u64) -> Vec<u8> {
 }
 
 fn filled() -> (tempfile::TempDir, PathBuf, StreamInfo) {
-    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("folder");
+    let dir = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("folder");
     let path = dir.path().join("queue");
     let (mut queue, _) = open(&path);
     for first in (1..=COUNT).step_by(10) {
-        let batch: Vec<_> = (first..first + 10).map(|seq| Pending { class: History, record: text(seq) }).collect();
+        let batch: Vec<_> = (first..first + 10)
+            .map(|seq| Pending {
+                class: History,
+                record: text(seq),
+            })
+            .collect();
         queue.push_batch(&batch).expect("push");
     }
-    queue.push_batch(&[Pending { class: Control, record: b"a result".to_vec() }]).expect("push");
+    queue
+        .push_batch(&[Pending {
+            class: Control,
+            record: b"a result".to_vec(),
+        }])
+        .expect("push");
     queue.ack(History, 5).expect("ack");
     let info = queue.stream(History);
     (dir, path, info)
@@ -44,7 +59,11 @@ fn account(path: &Path, before: StreamInfo, what: &str) -> (u64, Vec<OpenNote>) 
     for start in 0..2 {
         let info = queue.stream(History);
         assert_eq!(info.stream, before.stream, "{what}");
-        assert!(info.next > COUNT + start, "{what}: number {} would be given again", info.next);
+        assert!(
+            info.next > COUNT + start,
+            "{what}: number {} would be given again",
+            info.next
+        );
         let page = queue.peek(History, 0, usize::MAX, usize::MAX).expect("read");
         let mut seen = BTreeMap::new();
         let mut expected = info.oldest;
@@ -53,7 +72,10 @@ fn account(path: &Path, before: StreamInfo, what: &str) -> (u64, Vec<OpenNote>) 
             match &item {
                 Item::Record { seq, record } => {
                     assert_eq!(*seq, expected, "{what}");
-                    assert!(*seq > COUNT || *record == text(*seq), "{what}: {seq} is not what was pushed");
+                    assert!(
+                        *seq > COUNT || *record == text(*seq),
+                        "{what}: {seq} is not what was pushed"
+                    );
                     seen.insert(*seq, ());
                 }
                 Item::Hole { from, to, .. } => {
@@ -66,7 +88,12 @@ fn account(path: &Path, before: StreamInfo, what: &str) -> (u64, Vec<OpenNote>) 
         assert_eq!(expected, info.next, "{what}: numbers are missing at the end");
         assert!(holes <= lost, "{what}: more is lost at the second start");
         lost = holes;
-        queue.push_batch(&[Pending { class: History, record: b"goes on".to_vec() }]).expect("usable");
+        queue
+            .push_batch(&[Pending {
+                class: History,
+                record: b"goes on".to_vec(),
+            }])
+            .expect("usable");
         drop(queue);
         queue = open(path).0;
     }
@@ -119,7 +146,11 @@ fn truncated_and_zeroed_databases() {
                 change(db, |bytes| {
                     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0).max(1);
                     let from = used * part / 8;
-                    if zero { bytes[from..].fill(0) } else { bytes.truncate(from) }
+                    if zero {
+                        bytes[from..].fill(0)
+                    } else {
+                        bytes.truncate(from)
+                    }
                 });
                 let what = format!("segment {which}, part {part}, zeroed {zero}");
                 let (lost, _) = account(&path, before, &what);
@@ -165,7 +196,10 @@ fn a_lost_head_is_put_together_from_the_segments() {
         let (lost, notes) = account(&path, before, damage);
         assert_eq!((lost, notes), (0, vec![OpenNote::HeadLost]), "{damage}");
         let (queue, _) = open(&path);
-        assert!(queue.stream(History).next > COUNT + recover::SKIP, "a number may have been given that no segment shows");
+        assert!(
+            queue.stream(History).next > COUNT + recover::SKIP,
+            "a number may have been given that no segment shows"
+        );
     }
 }
 
@@ -180,14 +214,31 @@ fn a_lost_tail_is_told_by_the_head() {
     db.flush().expect("flush");
     drop(db);
     let (mut queue, notes) = open(&path);
-    assert_eq!(notes, [OpenNote::Lost { class: History, count: 10 }]);
+    assert_eq!(
+        notes,
+        [OpenNote::Lost {
+            class: History,
+            count: 10
+        }]
+    );
     let page = queue.peek(History, 50, 100, usize::MAX).expect("read");
-    assert_eq!(page.items[1..], [Item::Hole { from: 51, to: 60, reason: GapReason::HeadMismatch }]);
+    assert_eq!(
+        page.items[1..],
+        [Item::Hole {
+            from: 51,
+            to: 60,
+            reason: GapReason::HeadMismatch
+        }]
+    );
     assert_eq!(queue.stream(History), before_with_oldest(before));
 }
 
 fn before_with_oldest(info: StreamInfo) -> StreamInfo {
-    StreamInfo { oldest: 6, next: COUNT + 1, ..info }
+    StreamInfo {
+        oldest: 6,
+        next: COUNT + 1,
+        ..info
+    }
 }
 
 #[test]
@@ -205,7 +256,10 @@ fn foreign_files_are_left_alone_and_foreign_segments_moved_aside() {
     fs::rename(&newest, path.join(chain::segment_name(History, 500))).expect("move");
     let (lost, notes) = account(&path, before, "foreign segment");
     assert_eq!(lost, 0);
-    assert!(matches!(&notes[..], [OpenNote::Quarantined { reason, .. }] if reason.contains("another queue")), "{notes:?}");
+    assert!(
+        matches!(&notes[..], [OpenNote::Quarantined { reason, .. }] if reason.contains("another queue")),
+        "{notes:?}"
+    );
 }
 
 #[test]

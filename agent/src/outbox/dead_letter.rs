@@ -1,4 +1,5 @@
-//! Records that the cloud refused for good: a small file of checksummed frames, so that it can be read while an agent runs.
+//! Records that the cloud refused for good: a small file of checksummed frames, so that it can be read while
+//! an agent runs.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -51,7 +52,11 @@ impl DeadLetter {
             body.extend_from_slice(stream.as_bytes());
         }
         body.extend_from_slice(&self.seq.to_be_bytes());
-        body.extend_from_slice(&u16::try_from(reason.len()).expect("clipped to 4096").to_be_bytes());
+        body.extend_from_slice(
+            &u16::try_from(reason.len())
+                .expect("clipped to 4096")
+                .to_be_bytes(),
+        );
         body.extend_from_slice(reason.as_bytes());
         body.extend_from_slice(record);
         let mut frame = u32::try_from(body.len()).expect("clipped").to_be_bytes().to_vec();
@@ -62,16 +67,26 @@ impl DeadLetter {
 
     fn decode(body: &[u8]) -> Option<Self> {
         let (byte, body) = body.split_first()?;
-        let class = CLASSES.into_iter().find(|class| class_byte(*class) == byte & !WITH_STREAM)?;
+        let class = CLASSES
+            .into_iter()
+            .find(|class| class_byte(*class) == byte & !WITH_STREAM)?;
         let (stream, body) = match byte & WITH_STREAM {
             0 => (None, body),
-            _ => body.split_first_chunk::<16>().map(|(id, body)| (Some(StreamId::from_bytes(*id)), body))?,
+            _ => body
+                .split_first_chunk::<16>()
+                .map(|(id, body)| (Some(StreamId::from_bytes(*id)), body))?,
         };
         let (seq, body) = body.split_first_chunk::<8>()?;
         let (len, body) = body.split_first_chunk::<2>()?;
         let (reason, record) = body.split_at_checked(u16::from_be_bytes(*len).into())?;
         let reason = String::from_utf8(reason.to_vec()).ok()?;
-        Some(Self { class, stream, seq: u64::from_be_bytes(*seq), reason, record: record.to_vec() })
+        Some(Self {
+            class,
+            stream,
+            seq: u64::from_be_bytes(*seq),
+            reason,
+            record: record.to_vec(),
+        })
     }
 }
 
@@ -121,11 +136,15 @@ impl Letters {
             let _ = files::put_aside(&folder.join(FILE));
             Default::default()
         });
-        let known = letters.iter().map(|letter| (letter.stream, letter.class, letter.seq)).collect();
+        let known = letters
+            .iter()
+            .map(|letter| (letter.stream, letter.class, letter.seq))
+            .collect();
         Self { known, end }
     }
 
-    /// Says whether the record under a number was kept already: the cloud names a refusal again until it has been heard.
+    /// Says whether the record under a number was kept already: the cloud names a refusal again until it has
+    /// been heard.
     pub(super) fn has(&self, stream: StreamId, class: StreamClass, seq: u64) -> bool {
         self.known.contains(&(Some(stream), class, seq))
     }
@@ -139,7 +158,11 @@ impl Letters {
         if fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file()) {
             files::put_aside(&path)?;
         }
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)?;
         let len = file.metadata()?.len();
         if len < self.end {
             // Somebody else has shortened it.
@@ -170,7 +193,10 @@ impl Letters {
         disk.sync_file(&fresh, &file)?;
         disk.rename(&fresh, &path)?;
         disk.sync_folder(folder)?;
-        self.known = kept.iter().map(|letter| (letter.stream, letter.class, letter.seq)).collect();
+        self.known = kept
+            .iter()
+            .map(|letter| (letter.stream, letter.class, letter.seq))
+            .collect();
         self.end = bytes.len() as u64;
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! What the queue asks of the file system beside what sled does itself: everything that makes bytes and names durable.
+//! What the queue asks of the file system beside what sled does itself: everything that makes bytes and names
+//! durable.
 
 use std::fs::{self, File};
 use std::io;
@@ -64,17 +65,27 @@ impl Disk for SystemDisk {
 
     fn space(&self, path: &Path) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(path)?;
-        Ok(Space { free: stat.f_bavail.saturating_mul(stat.f_frsize), total: stat.f_blocks.saturating_mul(stat.f_frsize) })
+        Ok(Space {
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
     }
 }
 
 /// Bytes that a file or folder takes on the disk; what cannot be read counts as nothing.
 pub(super) fn disk_bytes(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    let Ok(meta) = fs::symlink_metadata(path) else { return 0 };
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return 0;
+    };
     let own = meta.blocks() * 512;
     if !meta.is_dir() {
         return own;
     }
-    own + fs::read_dir(path).into_iter().flatten().flatten().map(|entry| disk_bytes(&entry.path())).sum::<u64>()
+    own + fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| disk_bytes(&entry.path()))
+        .sum::<u64>()
 }

@@ -1,4 +1,5 @@
-//! Storage that fails while the queue's thread works: what is stored is delivered all the same, and nobody waits for ever.
+//! Storage that fails while the queue's thread works: what is stored is delivered all the same, and nobody
+//! waits for ever.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,12 +16,18 @@ use super::*;
 /// Longest wait for something that comes; generous, since machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A file system of its own; unmounted when dropped. None where mounting is not allowed, which CI does not accept.
+/// A file system of its own; unmounted when dropped. None where mounting is not allowed, which CI does not
+/// accept.
 struct Mount(std::path::PathBuf);
 
 impl Mount {
     fn tmpfs(at: &Path, size: &str) -> Option<Self> {
-        Self::mounted(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(at), at)
+        Self::mounted(
+            Command::new("mount")
+                .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+                .arg(at),
+            at,
+        )
     }
 
     fn ext4(image: &Path, at: &Path) -> Option<Self> {
@@ -28,7 +35,10 @@ impl Mount {
         file.expect("image");
         let made = Command::new("mkfs.ext4").arg("-q").arg(image).output();
         if !made.is_ok_and(|output| output.status.success()) {
-            assert!(std::env::var_os("CI").is_none(), "CI must be able to make an ext4");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "CI must be able to make an ext4"
+            );
             return None;
         }
         Self::mounted(Command::new("mount").args(["-o", "loop"]).arg(image).arg(at), at)
@@ -71,7 +81,9 @@ fn record(n: u64) -> Vec<u8> {
 fn push(outbox: &Outbox, numbers: std::ops::RangeInclusive<u64>) {
     for n in numbers {
         if n % 100 == 0 {
-            outbox.offer_and_wait(History, record(n)).expect("room on the disk");
+            outbox
+                .offer_and_wait(History, record(n))
+                .expect("room on the disk");
         } else {
             outbox.offer(History, record(n)).expect("room in memory");
         }
@@ -80,7 +92,9 @@ fn push(outbox: &Outbox, numbers: std::ops::RangeInclusive<u64>) {
 
 fn peek(outbox: &Outbox, class: StreamClass, from: u64) -> Result<Page, OutboxError> {
     let (tx, rx) = channel();
-    outbox.peek(class, from, 1000, 256 << 10, move |page| tx.send(page).expect("it waits"));
+    outbox.peek(class, from, 1000, 256 << 10, move |page| {
+        tx.send(page).expect("it waits")
+    });
     rx.recv_timeout(PATIENCE).expect("a read is answered")
 }
 
@@ -99,8 +113,13 @@ fn drain_from(outbox: &Outbox, first: u64, last: u64) -> Vec<u64> {
             continue;
         };
         for item in page.items {
-            let Item::Record { seq, record: bytes } = item else { panic!("{item:?}") };
-            assert_eq!((seq, bytes), (came.last().map_or(first, |last| last + 1), record(seq)));
+            let Item::Record { seq, record: bytes } = item else {
+                panic!("{item:?}")
+            };
+            assert_eq!(
+                (seq, bytes),
+                (came.last().map_or(first, |last| last + 1), record(seq))
+            );
             came.push(seq);
         }
         outbox.ack(History, came.last().copied().unwrap_or(0));
@@ -113,10 +132,15 @@ const BACKLOG: u64 = 5_000;
 /// A thousand more than there is room for: the senders are told, and one who wants to know is told soon.
 fn overload(outbox: &Outbox) -> u64 {
     let began = Instant::now();
-    let taken = (0..4_000).take_while(|n| outbox.try_offer(History, record(BACKLOG + 1 + n)).is_ok()).count() as u64;
+    let taken = (0..4_000)
+        .take_while(|n| outbox.try_offer(History, record(BACKLOG + 1 + n)).is_ok())
+        .count() as u64;
     assert!(taken < 4_000, "what waits in memory is bounded");
     let told = outbox.offer_and_wait(History, record(0));
-    assert!(matches!(told, Err(OutboxError::Busy { .. } | OutboxError::Storage(_))), "{told:?}");
+    assert!(
+        matches!(told, Err(OutboxError::Busy { .. } | OutboxError::Storage(_))),
+        "{told:?}"
+    );
     assert!(began.elapsed() < PATIENCE);
     taken
 }
@@ -124,8 +148,13 @@ fn overload(outbox: &Outbox) -> u64 {
 #[test]
 fn a_full_disk_stops_neither_delivery_nor_answers() {
     let dir = tempfile::tempdir().expect("dir");
-    let Some(_mount) = Mount::tmpfs(dir.path(), "48m") else { return };
-    let policy = Policy { when_full: WhenFull::RefuseNew, ..Policy::default() };
+    let Some(_mount) = Mount::tmpfs(dir.path(), "48m") else {
+        return;
+    };
+    let policy = Policy {
+        when_full: WhenFull::RefuseNew,
+        ..Policy::default()
+    };
     let (outbox, thread) = start(&dir.path().join("queue"), policy);
     push(&outbox, 1..=BACKLOG);
     fill(&dir.path().join("foreign"));
@@ -152,11 +181,17 @@ fn a_disk_that_became_read_only_is_still_drained() {
     let dir = tempfile::tempdir().expect("dir");
     let (image, at) = (dir.path().join("image"), dir.path().join("mounted"));
     fs::create_dir(&at).expect("folder");
-    let Some(_mount) = Mount::ext4(&image, &at) else { return };
+    let Some(_mount) = Mount::ext4(&image, &at) else {
+        return;
+    };
     let (outbox, thread) = start(&at.join("queue"), Policy::default());
     push(&outbox, 1..=BACKLOG);
     // As ext4 does itself after an error of its disk.
-    let aborted = Command::new("mount").args(["-o", "remount,abort"]).arg(&at).output().expect("mount");
+    let aborted = Command::new("mount")
+        .args(["-o", "remount,abort"])
+        .arg(&at)
+        .output()
+        .expect("mount");
     if File::create(at.join("probe")).is_ok() {
         panic!("the file system is still writable: {aborted:?}");
     }
@@ -170,14 +205,19 @@ fn a_disk_that_became_read_only_is_still_drained() {
 #[test]
 fn a_queue_on_a_full_disk_opens_and_is_drained() {
     let dir = tempfile::tempdir().expect("dir");
-    let Some(_mount) = Mount::tmpfs(dir.path(), "48m") else { return };
+    let Some(_mount) = Mount::tmpfs(dir.path(), "48m") else {
+        return;
+    };
     let path = dir.path().join("queue");
     let (outbox, thread) = start(&path, Policy::default());
     push(&outbox, 1..=BACKLOG);
     outbox.stop();
     thread.join().expect("ended");
     fill(&dir.path().join("foreign"));
-    let policy = Policy { when_full: WhenFull::RefuseNew, ..Policy::default() };
+    let policy = Policy {
+        when_full: WhenFull::RefuseNew,
+        ..Policy::default()
+    };
     let (outbox, thread) = start(&path, policy);
     assert_eq!(drain(&outbox, BACKLOG).len() as u64, BACKLOG);
     outbox.stop();
@@ -187,8 +227,13 @@ fn a_queue_on_a_full_disk_opens_and_is_drained() {
 #[test]
 fn durable_records_behind_others_are_answered_while_nothing_can_be_stored() {
     let dir = tempfile::tempdir().expect("dir");
-    let Some(_mount) = Mount::tmpfs(dir.path(), "16m") else { return };
-    let policy = Policy { when_full: WhenFull::RefuseNew, ..Policy::default() };
+    let Some(_mount) = Mount::tmpfs(dir.path(), "16m") else {
+        return;
+    };
+    let policy = Policy {
+        when_full: WhenFull::RefuseNew,
+        ..Policy::default()
+    };
     let (outbox, thread) = start(&dir.path().join("queue"), policy);
     outbox.offer_and_wait(History, record(1)).expect("room");
     fill(&dir.path().join("foreign"));
@@ -198,7 +243,9 @@ fn durable_records_behind_others_are_answered_while_nothing_can_be_stored() {
     for class in [History, Control] {
         for _ in 0..20 {
             let began = Instant::now();
-            let told = outbox.offer_and_wait(class, record(0)).expect_err("no room on the disk");
+            let told = outbox
+                .offer_and_wait(class, record(0))
+                .expect_err("no room on the disk");
             assert!(matches!(told, OutboxError::Storage(_)), "{told:?}");
             assert!(began.elapsed() < Duration::from_secs(9), "it waited to the end");
         }
@@ -209,7 +256,11 @@ fn durable_records_behind_others_are_answered_while_nothing_can_be_stored() {
         assert!(began.elapsed() < PATIENCE, "the disk has room again");
         thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(drain(&outbox, 21), (1..=21).collect::<Vec<_>>(), "the refused ones left no trace");
+    assert_eq!(
+        drain(&outbox, 21),
+        (1..=21).collect::<Vec<_>>(),
+        "the refused ones left no trace"
+    );
     outbox.stop();
     thread.join().expect("it ends");
 }
@@ -232,7 +283,10 @@ fn the_thread_goes_on_when_the_folder_is_removed_under_it() {
         let _ = fs::remove_dir_all(&path);
         let began = Instant::now();
         while outbox.offer_and_wait(History, record(1)).is_err() {
-            assert!(began.elapsed() < PATIENCE, "round {round}: the queue stands still");
+            assert!(
+                began.elapsed() < PATIENCE,
+                "round {round}: the queue stands still"
+            );
         }
         sending.join().expect("sent");
         outbox.stop();
@@ -251,7 +305,11 @@ fn a_flood_of_refusals_costs_a_few_letters_and_delays_nothing() {
     let flooding = outbox.clone();
     let flood = thread::spawn(move || {
         for n in 0..200_000u64 {
-            flooding.dead_letter(History, 1 + n % 300, if n % 100 == 0 { &reason } else { "another reason" });
+            flooding.dead_letter(
+                History,
+                1 + n % 300,
+                if n % 100 == 0 { &reason } else { "another reason" },
+            );
         }
     });
     for n in 301..=400 {
@@ -265,6 +323,13 @@ fn a_flood_of_refusals_costs_a_few_letters_and_delays_nothing() {
     thread.join().expect("it ends");
     let (queue, _) = SledQueue::open(&path).expect("open");
     let letters = queue.dead_letters().expect("read");
-    assert!((1..=10 * minutes).contains(&letters.len()), "{} letters", letters.len());
-    assert!(letters.iter().all(|letter| letter.record == record(letter.seq)), "served before they are acknowledged");
+    assert!(
+        (1..=10 * minutes).contains(&letters.len()),
+        "{} letters",
+        letters.len()
+    );
+    assert!(
+        letters.iter().all(|letter| letter.record == record(letter.seq)),
+        "served before they are acknowledged"
+    );
 }

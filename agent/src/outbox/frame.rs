@@ -1,7 +1,8 @@
 //! Keys and checksummed values of a segment.
 //!
-//! A record's key is its position, big-endian, so that the order of keys is the order of positions. A value is a CRC-32 over key
-//! and the rest, the time of the queue's age clock, and the record: bytes under a wrong key are as damaged as flipped ones.
+//! A record's key is its position, big-endian, so that the order of keys is the order of positions. A value
+//! is a CRC-32 over key and the rest, the time of the queue's age clock, and the record: bytes under a wrong
+//! key are as damaged as flipped ones.
 
 use iottly_protocol::{StreamClass, StreamId};
 

@@ -1,7 +1,7 @@
 use iottly_protocol::GapReason;
 
-/// Most spans that are remembered for a stream. Beyond it the shortest span's reason is forgotten: what is missing is still
-/// reported, as damage.
+/// Most spans that are remembered for a stream. Beyond it the shortest span's reason is forgotten: what is
+/// missing is still reported, as damage.
 pub(super) const MAX_SPANS: usize = 200;
 
 /// Positions `from..=to` that will never be delivered.
@@ -14,8 +14,8 @@ pub(super) struct Span {
 
 /// Why positions of a stream are given up, until the cloud knows.
 ///
-/// Whatever is not stored between the last acknowledged and the next position is a hole in any case; the spans say why, and
-/// what is in a span stays given up even if its record is still there.
+/// Whatever is not stored between the last acknowledged and the next position is a hole in any case; the
+/// spans say why, and what is in a span stays given up even if its record is still there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Gaps {
     /// Ascending, without overlap, neighbours of one reason joined.
@@ -31,14 +31,26 @@ impl Gaps {
     pub(super) fn add(&mut self, from: u64, to: u64, reason: GapReason) {
         let mut free = from;
         let mut fresh = Vec::new();
-        for span in self.spans.iter().filter(|span| span.to >= from && span.from <= to) {
+        for span in self
+            .spans
+            .iter()
+            .filter(|span| span.to >= from && span.from <= to)
+        {
             if span.from > free {
-                fresh.push(Span { from: free, to: span.from - 1, reason });
+                fresh.push(Span {
+                    from: free,
+                    to: span.from - 1,
+                    reason,
+                });
             }
             free = span.to + 1;
         }
         if free <= to {
-            fresh.push(Span { from: free, to, reason });
+            fresh.push(Span {
+                from: free,
+                to,
+                reason,
+            });
         }
         for span in fresh {
             let at = self.spans.partition_point(|other| other.from < span.from);
@@ -52,8 +64,9 @@ impl Gaps {
             joined
         });
         while self.spans.len() > MAX_SPANS {
-            let shortest =
-                (0..self.spans.len()).min_by_key(|at| self.spans[*at].to - self.spans[*at].from).expect("over the limit");
+            let shortest = (0..self.spans.len())
+                .min_by_key(|at| self.spans[*at].to - self.spans[*at].from)
+                .expect("over the limit");
             self.spans.remove(shortest);
         }
     }
@@ -69,12 +82,17 @@ impl Gaps {
     /// The span that `position` lies in.
     pub(super) fn at(&self, position: u64) -> Option<Span> {
         let after = self.spans.partition_point(|span| span.from <= position);
-        self.spans[..after].last().copied().filter(|span| span.to >= position)
+        self.spans[..after]
+            .last()
+            .copied()
+            .filter(|span| span.to >= position)
     }
 
     /// Where the first span behind `position` starts.
     pub(super) fn next_after(&self, position: u64) -> Option<u64> {
-        self.spans.get(self.spans.partition_point(|span| span.from <= position)).map(|span| span.from)
+        self.spans
+            .get(self.spans.partition_point(|span| span.from <= position))
+            .map(|span| span.from)
     }
 }
 
@@ -85,7 +103,10 @@ mod tests {
     use super::*;
 
     fn spans(gaps: &Gaps) -> Vec<(u64, u64, GapReason)> {
-        gaps.spans().iter().map(|span| (span.from, span.to, span.reason)).collect()
+        gaps.spans()
+            .iter()
+            .map(|span| (span.from, span.to, span.reason))
+            .collect()
     }
 
     #[test]
@@ -96,12 +117,23 @@ mod tests {
         gaps.add(20, 29, Budget);
         assert_eq!(spans(&gaps), [(1, 4, Ttl), (10, 29, Budget)]);
         gaps.add(3, 40, Corruption);
-        assert_eq!(spans(&gaps), [(1, 4, Ttl), (5, 9, Corruption), (10, 29, Budget), (30, 40, Corruption)]);
+        assert_eq!(
+            spans(&gaps),
+            [
+                (1, 4, Ttl),
+                (5, 9, Corruption),
+                (10, 29, Budget),
+                (30, 40, Corruption)
+            ]
+        );
         gaps.trim(12);
         assert_eq!(spans(&gaps), [(13, 29, Budget), (30, 40, Corruption)]);
         assert_eq!(gaps.at(29).map(|span| span.reason), Some(Budget));
         assert_eq!((gaps.at(12), gaps.at(41)), (None, None));
-        assert_eq!((gaps.next_after(2), gaps.next_after(13), gaps.next_after(30)), (Some(13), Some(30), None));
+        assert_eq!(
+            (gaps.next_after(2), gaps.next_after(13), gaps.next_after(30)),
+            (Some(13), Some(30), None)
+        );
     }
 
     #[test]
@@ -112,6 +144,14 @@ mod tests {
             gaps.add(100 + 2 * n, 100 + 2 * n, Corruption);
         }
         assert_eq!(gaps.spans().len(), MAX_SPANS);
-        assert_eq!(gaps.spans()[0], Span { from: 5, to: 9, reason: Budget }, "the long one is kept");
+        assert_eq!(
+            gaps.spans()[0],
+            Span {
+                from: 5,
+                to: 9,
+                reason: Budget
+            },
+            "the long one is kept"
+        );
     }
 }

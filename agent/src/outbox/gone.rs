@@ -1,4 +1,5 @@
-//! Removing segments. One that is done gets another name first, so that a removal that is cut short leaves no half of a segment.
+//! Removing segments. One that is done gets another name first, so that a removal that is cut short leaves no
+//! half of a segment.
 
 use std::fs;
 use std::io;
@@ -9,7 +10,8 @@ use super::disk::Disk;
 /// How the names of what is to be removed begin.
 const PREFIX: &str = "gone-";
 
-/// Gives what is done in the queue's folder `root` the name of something to be removed; durable when it returns.
+/// Gives what is done in the queue's folder `root` the name of something to be removed; durable when it
+/// returns.
 pub(super) fn rename(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let gone = root.join(format!("{PREFIX}{name}"));
@@ -23,7 +25,8 @@ pub(super) fn rename(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<Pa
     Ok(gone)
 }
 
-/// Removes what an earlier run did not get to, as far as that is possible: it is no part of the queue any more.
+/// Removes what an earlier run did not get to, as far as that is possible: it is no part of the queue any
+/// more.
 pub(super) fn clean(root: &Path, disk: &dyn Disk) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PREFIX)

@@ -60,8 +60,16 @@ pub enum OutboxError {
 
 /// What the link asks of the queue's thread.
 pub(super) enum Request {
-    Peek { class: StreamClass, from: u64, max_records: usize, max_bytes: usize, reply: Reply },
-    Remint { class: StreamClass },
+    Peek {
+        class: StreamClass,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+        reply: Reply,
+    },
+    Remint {
+        class: StreamClass,
+    },
 }
 
 pub(super) type Reply = Box<dyn FnOnce(Result<Page, OutboxError>) + Send>;
@@ -136,28 +144,54 @@ impl Shared {
 }
 
 impl Outbox {
-    /// Starts the thread that owns `queue`; `name` is the thread's. `guard` is dropped when the queue is closed.
+    /// Starts the thread that owns `queue`; `name` is the thread's. `guard` is dropped when the queue is
+    /// closed.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(queue: Box<dyn Queue>, name: &str, guard: impl Send + 'static) -> io::Result<(Self, thread::JoinHandle<()>)> {
+    pub fn start(
+        queue: Box<dyn Queue>,
+        name: &str,
+        guard: impl Send + 'static,
+    ) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let infos = CLASSES.map(|class| queue.stream(class));
         let minted_ago_ms = CLASSES.map(|class| queue.minted_ago_ms(class));
-        let state = State { used: CLASSES.map(|class| queue.disk_bytes(class)), ..State::default() };
-        let shared =
-            Arc::new(Shared { policy: queue.policy(), state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() });
+        let state = State {
+            used: CLASSES.map(|class| queue.disk_bytes(class)),
+            ..State::default()
+        };
+        let shared = Arc::new(Shared {
+            policy: queue.policy(),
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            room: Condvar::new(),
+        });
         let (tx, streams) = watch::channel(infos);
         let owner = Owner::new(Arc::clone(&shared), queue, tx);
-        let thread = thread::Builder::new().name(name.to_owned()).stack_size(512 << 10).spawn(move || {
-            owner.run();
-            drop(guard);
-        })?;
-        Ok((Self { shared, streams, minted_ago_ms, clock: None }, thread))
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(512 << 10)
+            .spawn(move || {
+                owner.run();
+                drop(guard);
+            })?;
+        Ok((
+            Self {
+                shared,
+                streams,
+                minted_ago_ms,
+                clock: None,
+            },
+            thread,
+        ))
     }
 
     /// The same outbox for records that are dated by a clock which may not know the date yet.
     pub(crate) fn dated_by(self, clock: BoardClock) -> Self {
-        Self { clock: Some(clock), ..self }
+        Self {
+            clock: Some(clock),
+            ..self
+        }
     }
 
     /// The clock that dates the records.
@@ -193,7 +227,8 @@ impl Outbox {
     /// Hands a record over and waits until it is durable, at most ten seconds. Not for async code.
     ///
     /// # Errors
-    /// When the record was not taken or could not be stored; the reason says why. A record whose wait ended may still be stored.
+    /// When the record was not taken or could not be stored; the reason says why. A record whose wait ended
+    /// may still be stored.
     pub fn offer_and_wait(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
         let committed = self.offer_durable(class, record)?;
         let began = Instant::now();
@@ -209,8 +244,10 @@ impl Outbox {
         match waited {
             Waited::Answered(answer) => answer.unwrap_or(Err(OutboxError::Closed)),
             Waited::Ended => {
-                let text =
-                    format!("no answer of the disk within {} ms, the record may still be stored", began.elapsed().as_millis());
+                let text = format!(
+                    "no answer of the disk within {} ms, the record may still be stored",
+                    began.elapsed().as_millis()
+                );
                 Err(OutboxError::Storage(text))
             }
         }
@@ -252,7 +289,10 @@ impl Outbox {
     ) -> Result<(), OutboxError> {
         let len = record.len();
         if len > limits::MAX_RECORD_BYTES {
-            return Err(OutboxError::TooLarge { len, max: limits::MAX_RECORD_BYTES });
+            return Err(OutboxError::TooLarge {
+                len,
+                max: limits::MAX_RECORD_BYTES,
+            });
         }
         let record = match &self.clock {
             Some(clock) => clock.seal(record),
@@ -260,27 +300,48 @@ impl Outbox {
         };
         let len = record.len();
         let no_room = |state: &mut State| {
-            !state.stopping && !state.open.is_empty() && (state.open_bytes + len > OPEN_BYTES || state.open.len() >= OPEN_RECORDS)
+            !state.stopping
+                && !state.open.is_empty()
+                && (state.open_bytes + len > OPEN_BYTES || state.open.len() >= OPEN_RECORDS)
         };
         let guard = self.shared.lock();
-        let (mut state, timeout) =
-            self.shared.room.wait_timeout_while(guard, wait, no_room).unwrap_or_else(PoisonError::into_inner);
+        let (mut state, timeout) = self
+            .shared
+            .room
+            .wait_timeout_while(guard, wait, no_room)
+            .unwrap_or_else(PoisonError::into_inner);
         if state.stopping {
             return Err(OutboxError::Closed);
         }
         if timeout.timed_out() {
-            return Err(OutboxError::Busy { waiting: state.open_bytes });
+            return Err(OutboxError::Busy {
+                waiting: state.open_bytes,
+            });
         }
-        if let Some(failing) = state.failing.as_ref().filter(|failing| done.is_some() && Instant::now() < failing.until) {
+        if let Some(failing) = state
+            .failing
+            .as_ref()
+            .filter(|failing| done.is_some() && Instant::now() < failing.until)
+        {
             return Err(OutboxError::Storage(failing.text.clone()));
         }
         let cost = cost(len);
-        if let Some((used, budget)) = self.shared.budget(class, &state).filter(|(used, budget)| used + cost > budget / share) {
-            return Err(OutboxError::Full { used, budget: budget / share });
+        if let Some((used, budget)) = self
+            .shared
+            .budget(class, &state)
+            .filter(|(used, budget)| used + cost > budget / share)
+        {
+            return Err(OutboxError::Full {
+                used,
+                budget: budget / share,
+            });
         }
         state.used[index(class)] += cost;
         state.open_bytes += len;
-        state.open.push_back(Offer { pending: Pending { class, record }, done });
+        state.open.push_back(Offer {
+            pending: Pending { class, record },
+            done,
+        });
         drop(state);
         self.shared.work.notify_one();
         Ok(())
@@ -295,7 +356,13 @@ impl Outbox {
         max_bytes: usize,
         reply: impl FnOnce(Result<Page, OutboxError>) + Send + 'static,
     ) {
-        self.request(Request::Peek { class, from, max_records, max_bytes, reply: Box::new(reply) });
+        self.request(Request::Peek {
+            class,
+            from,
+            max_records,
+            max_bytes,
+            reply: Box::new(reply),
+        });
     }
 
     /// Forgets a stream's records up to `upto`.
@@ -317,7 +384,8 @@ impl Outbox {
         self.shared.work.notify_one();
     }
 
-    /// How long before the start each stream took the place of an earlier one; none where it never did. Milliseconds.
+    /// How long before the start each stream took the place of an earlier one; none where it never did.
+    /// Milliseconds.
     #[must_use]
     pub fn minted_ago_ms(&self) -> [Option<u64>; 2] {
         self.minted_ago_ms

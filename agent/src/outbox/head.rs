@@ -1,8 +1,9 @@
 //! The head: what the queue knows beside its segments, in one small file of two slots.
 //!
-//! A slot is only written over while the other one is known to be on the disk, so that a power cut at any moment leaves one
-//! whole slot. Each commit writes the head and leaves it to the system to bring it to the disk; it is synced before anything
-//! is removed. A head that is behind its segments is brought up to date from them, one that is ahead shows that a tail is lost.
+//! A slot is only written over while the other one is known to be on the disk, so that a power cut at any
+//! moment leaves one whole slot. Each commit writes the head and leaves it to the system to bring it to the
+//! disk; it is synced before anything is removed. A head that is behind its segments is brought up to date
+//! from them, one that is ahead shows that a tail is lost.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -28,7 +29,8 @@ const MAGIC: &[u8; 8] = b"iottlyq1";
 /// Magic, generation, length and checksum in front of a slot's body.
 const HEADER_BYTES: usize = 8 + 8 + 4 + 4;
 
-/// One stream as the head knows it. Positions count the queue's records and never start over; a stream's numbers do.
+/// One stream as the head knows it. Positions count the queue's records and never start over; a stream's
+/// numbers do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StreamHead {
     pub(super) stream: StreamId,
@@ -45,7 +47,14 @@ pub(super) struct StreamHead {
 
 impl StreamHead {
     pub(super) fn fresh() -> Self {
-        Self { stream: StreamId::random(), base: 0, acked: 0, next: 1, gaps: Gaps::default(), minted_ms: 0 }
+        Self {
+            stream: StreamId::random(),
+            base: 0,
+            acked: 0,
+            next: 1,
+            gaps: Gaps::default(),
+            minted_ms: 0,
+        }
     }
 }
 
@@ -105,7 +114,14 @@ impl Head {
         for head in &mut streams {
             head.minted_ms = body.number().unwrap_or(0);
         }
-        Some((generation, Self { queue, age_ms, streams }))
+        Some((
+            generation,
+            Self {
+                queue,
+                age_ms,
+                streams,
+            },
+        ))
     }
 }
 
@@ -119,7 +135,14 @@ fn stream(body: &mut Cursor<'_>, class: StreamClass) -> Option<StreamHead> {
         let (from, to) = (body.number()?, body.number()?);
         gaps.add(from, to, reason);
     }
-    (base <= acked && acked < next).then_some(StreamHead { stream, base, acked, next, gaps, minted_ms: 0 })
+    (base <= acked && acked < next).then_some(StreamHead {
+        stream,
+        base,
+        acked,
+        next,
+        gaps,
+        minted_ms: 0,
+    })
 }
 
 /// The checksum of a slot without the place of the checksum itself.
@@ -144,11 +167,20 @@ impl<'b> Cursor<'b> {
     }
 }
 
-const REASONS: [GapReason; 6] =
-    [GapReason::Ttl, GapReason::Budget, GapReason::Corruption, GapReason::Refused, GapReason::HeadMismatch, GapReason::Restore];
+const REASONS: [GapReason; 6] = [
+    GapReason::Ttl,
+    GapReason::Budget,
+    GapReason::Corruption,
+    GapReason::Refused,
+    GapReason::HeadMismatch,
+    GapReason::Restore,
+];
 
 fn reason_byte(reason: GapReason) -> u8 {
-    REASONS.iter().position(|other| *other == reason).map_or(0, |at| u8::try_from(at + 1).expect("six reasons"))
+    REASONS
+        .iter()
+        .position(|other| *other == reason)
+        .map_or(0, |at| u8::try_from(at + 1).expect("six reasons"))
 }
 
 fn reason(byte: u8) -> Option<GapReason> {
@@ -170,7 +202,8 @@ pub(super) fn read(folder: &Path) -> io::Result<Option<Head>> {
 /// Slot, generation and content of the newest whole slot.
 fn best(bytes: &[u8]) -> Option<(usize, u64, Head)> {
     let slots = bytes.chunks(SLOT_BYTES).take(2).enumerate();
-    let whole = slots.filter_map(|(slot, bytes)| Head::decode(bytes).map(|(generation, head)| (slot, generation, head)));
+    let whole = slots
+        .filter_map(|(slot, bytes)| Head::decode(bytes).map(|(generation, head)| (slot, generation, head)));
     whole.max_by_key(|(_, generation, _)| *generation)
 }
 
@@ -193,7 +226,12 @@ impl HeadFile {
         if std::fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file()) {
             files::put_aside(&path)?;
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)?;
         let mut bytes = vec![0; 2 * SLOT_BYTES];
         let mut filled = 0;
         while filled < bytes.len() {
@@ -204,14 +242,24 @@ impl HeadFile {
         }
         let found = best(&bytes[..filled]);
         if filled < bytes.len() {
-            // Slots are never lengthened later: that would be a change of the file's size, which a sync of data may not cover.
+            // Slots are never lengthened later: that would be a change of the file's size, which a sync of
+            // data may not cover.
             disk.write_at(&path, &file, filled as u64, &vec![0; bytes.len() - filled])?;
         }
         // What a killed process wrote may not be on the disk yet, and the next write relies on it.
         disk.sync_file(&path, &file)?;
         disk.sync_folder(folder)?;
-        let (durable, generation) = found.as_ref().map_or((0, 0), |(slot, generation, _)| (*slot, *generation));
-        let head = Self { path, file, disk: Arc::clone(disk), generation, durable, dirty: false };
+        let (durable, generation) = found
+            .as_ref()
+            .map_or((0, 0), |(slot, generation, _)| (*slot, *generation));
+        let head = Self {
+            path,
+            file,
+            disk: Arc::clone(disk),
+            generation,
+            durable,
+            dirty: false,
+        };
         Ok((head, found.map(|(_, _, head)| head)))
     }
 
@@ -219,7 +267,8 @@ impl HeadFile {
     pub(super) fn write(&mut self, head: &Head) -> io::Result<()> {
         let bytes = head.encode(self.generation + 1);
         let slot = 1 - self.durable;
-        self.disk.write_at(&self.path, &self.file, (slot * SLOT_BYTES) as u64, &bytes)?;
+        self.disk
+            .write_at(&self.path, &self.file, (slot * SLOT_BYTES) as u64, &bytes)?;
         self.generation += 1;
         self.dirty = true;
         Ok(())
@@ -242,11 +291,17 @@ mod tests {
     use super::*;
 
     fn head(next: u64) -> Head {
-        let mut head = Head { queue: [7; 16], age_ms: next, streams: [StreamHead::fresh(), StreamHead::fresh()] };
+        let mut head = Head {
+            queue: [7; 16],
+            age_ms: next,
+            streams: [StreamHead::fresh(), StreamHead::fresh()],
+        };
         head.streams[0].next = next;
         for n in 0..super::super::gaps::MAX_SPANS as u64 {
             head.streams[0].gaps.add(2 * n + 1, 2 * n + 1, GapReason::Ttl);
-            head.streams[1].gaps.add(2 * n + 1, 2 * n + 1, GapReason::HeadMismatch);
+            head.streams[1]
+                .gaps
+                .add(2 * n + 1, 2 * n + 1, GapReason::HeadMismatch);
         }
         head
     }
@@ -270,7 +325,10 @@ mod tests {
         }
         drop(file);
         let streams = open(dir.path()).1.expect("whole").streams;
-        assert_eq!((streams[0].next, &streams[1].gaps), (1009, &head(1).streams[1].gaps));
+        assert_eq!(
+            (streams[0].next, &streams[1].gaps),
+            (1009, &head(1).streams[1].gaps)
+        );
     }
 
     #[test]

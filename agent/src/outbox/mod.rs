@@ -1,6 +1,7 @@
 //! The durable queue: what the device has to tell the cloud, numbered, until the cloud has committed it.
 //!
-//! [`Queue`] is the storage, [`SledQueue`] its implementation, [`Outbox`] the thread that owns it and commits in groups.
+//! [`Queue`] is the storage, [`SledQueue`] its implementation, [`Outbox`] the thread that owns it and commits
+//! in groups.
 
 mod aside;
 mod budget;
@@ -142,27 +143,35 @@ pub enum QueueError {
 
 /// Storage of the numbered streams of one device.
 pub trait Queue: Send {
-    /// Numbers and stores records; durable when it returns. Older messages make room as the policy says. Either all of
-    /// them are in the queue or, after an error, none counts as pushed.
+    /// Numbers and stores records; durable when it returns. Older messages make room as the policy says.
+    /// Either all of them are in the queue or, after an error, none counts as pushed.
     ///
     /// # Errors
     /// When the storage fails; [`Queue::recover`] may mend it.
     fn push_batch(&mut self, batch: &[Pending]) -> Result<(), QueueError>;
 
-    /// Reads from number `from` on: at most `max_records` items and, unless the first alone is larger, `max_bytes` of records.
+    /// Reads from number `from` on: at most `max_records` items and, unless the first alone is larger,
+    /// `max_bytes` of records.
     ///
     /// # Errors
     /// When the storage fails. A damaged record is no error but a hole.
-    fn peek(&mut self, class: StreamClass, from: u64, max_records: usize, max_bytes: usize) -> Result<Page, QueueError>;
+    fn peek(
+        &mut self,
+        class: StreamClass,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Page, QueueError>;
 
-    /// Forgets everything up to `upto`; numbers that were never given are ignored. Need not be durable when it returns.
+    /// Forgets everything up to `upto`; numbers that were never given are ignored. Need not be durable when
+    /// it returns.
     ///
     /// # Errors
     /// When the storage fails.
     fn ack(&mut self, class: StreamClass, upto: u64) -> Result<(), QueueError>;
 
-    /// Copies a record to the bounded dead letters; it stays in its stream until acknowledged. Each number of a stream is kept
-    /// once, whatever the reasons: answers whether this one was new.
+    /// Copies a record to the bounded dead letters; it stays in its stream until acknowledged. Each number of
+    /// a stream is kept once, whatever the reasons: answers whether this one was new.
     ///
     /// # Errors
     /// When the storage fails.
@@ -180,7 +189,8 @@ pub trait Queue: Send {
     /// When the storage fails.
     fn remint(&mut self, class: StreamClass) -> Result<(), QueueError>;
 
-    /// How long ago [`Queue::remint`] was last done, in the time that the agent runs, milliseconds; none when it never was.
+    /// How long ago [`Queue::remint`] was last done, in the time that the agent runs, milliseconds; none when
+    /// it never was.
     fn minted_ago_ms(&self, class: StreamClass) -> Option<u64>;
 
     /// Identity and bounds of a stream.

@@ -1,4 +1,5 @@
-//! Files that are not ours, or not whole, in the queue's folder: the start stays quick, and what is whole is delivered.
+//! Files that are not ours, or not whole, in the queue's folder: the start stays quick, and what is whole is
+//! delivered.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,10 @@ use super::*;
 use crate::files::tests::pipe;
 
 fn open(path: &Path) -> (SledQueue, Vec<OpenNote>) {
-    let size = SegmentSize { records: 20, bytes: 1 << 20 };
+    let size = SegmentSize {
+        records: 20,
+        bytes: 1 << 20,
+    };
     SledQueue::open_on(path, Policy::default(), size, Arc::new(SystemDisk)).expect("an odd queue opens")
 }
 
@@ -27,7 +31,12 @@ fn filled() -> (tempfile::TempDir, PathBuf) {
     let path = dir.path().join("queue");
     let (mut queue, _) = open(&path);
     for first in (1..=60).step_by(10) {
-        let batch: Vec<_> = (first..first + 10).map(|seq| Pending { class: History, record: text(seq) }).collect();
+        let batch: Vec<_> = (first..first + 10)
+            .map(|seq| Pending {
+                class: History,
+                record: text(seq),
+            })
+            .collect();
         queue.push_batch(&batch).expect("push");
     }
     (dir, path)
@@ -40,7 +49,9 @@ fn segment(path: &Path, first: u64) -> PathBuf {
 /// The records that come, after all holes were accounted for.
 fn came(queue: &mut SledQueue) -> Vec<u64> {
     let info = queue.stream(History);
-    let page = queue.peek(History, info.oldest, usize::MAX, usize::MAX).expect("read");
+    let page = queue
+        .peek(History, info.oldest, usize::MAX, usize::MAX)
+        .expect("read");
     let (mut expected, mut came) = (info.oldest, Vec::new());
     for item in page.items {
         match &item {
@@ -65,10 +76,14 @@ fn odd(kind: &str, at: &Path) {
     }
     match kind {
         "file" => fs::write(at, "a file").expect("file"),
-        "folder" => fs::create_dir(at).and_then(|()| fs::write(at.join("x"), "x")).expect("folder"),
+        "folder" => fs::create_dir(at)
+            .and_then(|()| fs::write(at.join("x"), "x"))
+            .expect("folder"),
         "pipe" => pipe(at),
         "link" => std::os::unix::fs::symlink("/dev/zero", at).expect("link"),
-        _ => File::create(at).and_then(|file| file.set_len(50 << 30)).expect("sparse"),
+        _ => File::create(at)
+            .and_then(|file| file.set_len(50 << 30))
+            .expect("sparse"),
     }
 }
 
@@ -76,21 +91,43 @@ fn odd(kind: &str, at: &Path) {
 fn an_odd_segment_costs_itself_and_is_moved_aside() {
     for kind in ["file", "folder", "pipe", "link", "sparse"] {
         for (first, part) in [(1, ""), (21, "db"), (41, ""), (41, "db"), (41, "conf")] {
-            // An empty folder in place of a segment, or a file in place of its database, is damage and covered as such.
+            // An empty folder in place of a segment, or a file in place of its database, is damage and
+            // covered as such.
             if (kind, part) == ("file", "db") || (kind, part) == ("folder", "") {
                 continue;
             }
             let what = format!("{kind} as {part:?} of {first}");
             let (_dir, path) = filled();
-            odd(kind, &if part.is_empty() { segment(&path, first) } else { segment(&path, first).join(part) });
+            odd(
+                kind,
+                &if part.is_empty() {
+                    segment(&path, first)
+                } else {
+                    segment(&path, first).join(part)
+                },
+            );
             let began = Instant::now();
             let (mut queue, _) = open(&path);
             let found = came(&mut queue);
-            assert!(began.elapsed() < Duration::from_secs(10), "{what} took {:?}", began.elapsed());
-            let expected: Vec<u64> = (1..=60).filter(|seq| part == "conf" || !(first..first + 20).contains(seq)).collect();
-            assert!(found == expected || (part == "conf" && found.len() >= 40), "{what}: {found:?}");
+            assert!(
+                began.elapsed() < Duration::from_secs(10),
+                "{what} took {:?}",
+                began.elapsed()
+            );
+            let expected: Vec<u64> = (1..=60)
+                .filter(|seq| part == "conf" || !(first..first + 20).contains(seq))
+                .collect();
+            assert!(
+                found == expected || (part == "conf" && found.len() >= 40),
+                "{what}: {found:?}"
+            );
             assert!(found.len() == 60 || path.join(aside::FOLDER).exists(), "{what}");
-            queue.push_batch(&[Pending { class: History, record: text(61) }]).expect(&what);
+            queue
+                .push_batch(&[Pending {
+                    class: History,
+                    record: text(61),
+                }])
+                .expect(&what);
             drop(queue);
             assert_eq!(came(&mut open(&path).0).len(), found.len() + 1, "{what}");
         }
@@ -100,7 +137,13 @@ fn an_odd_segment_costs_itself_and_is_moved_aside() {
 #[test]
 fn odd_files_beside_the_segments_cost_nothing() {
     for kind in ["file", "folder", "pipe", "link", "sparse"] {
-        for name in [aside::FOLDER, "dead-letters", "dead-letters.new", "gone-history-1", "head.foreign"] {
+        for name in [
+            aside::FOLDER,
+            "dead-letters",
+            "dead-letters.new",
+            "gone-history-1",
+            "head.foreign",
+        ] {
             let what = format!("{kind} as {name}");
             let (_dir, path) = filled();
             odd(kind, &path.join(name));
@@ -113,7 +156,11 @@ fn odd_files_beside_the_segments_cost_nothing() {
             odd("file", &segment(&path, 1));
             assert_eq!(came(&mut open(&path).0).len(), 40, "{what}");
             let letters = open(&path).0.dead_letters().expect(&what);
-            assert_eq!(letters.iter().map(|letter| letter.seq).collect::<Vec<_>>(), [7], "{what}");
+            assert_eq!(
+                letters.iter().map(|letter| letter.seq).collect::<Vec<_>>(),
+                [7],
+                "{what}"
+            );
             assert!(began.elapsed() < Duration::from_secs(10), "{what}");
         }
     }
@@ -125,13 +172,18 @@ fn an_odd_head_counts_as_lost() {
         let (_dir, path) = filled();
         odd(kind, &path.join(head::HEAD_FILE));
         let (mut queue, notes) = open(&path);
-        assert_eq!((came(&mut queue).len(), notes), (60, vec![OpenNote::HeadLost]), "{kind}");
+        assert_eq!(
+            (came(&mut queue).len(), notes),
+            (60, vec![OpenNote::HeadLost]),
+            "{kind}"
+        );
     }
 }
 
 #[test]
 fn a_removal_that_is_cut_short_is_no_damage() {
-    // Files go one after another: cut after each number of them, under the old name and under the one of what is to be removed.
+    // Files go one after another: cut after each number of them, under the old name and under the one of what
+    // is to be removed.
     for renamed in [true, false] {
         for cut in 0..4 {
             let (_dir, path) = filled();
@@ -146,13 +198,23 @@ fn a_removal_that_is_cut_short_is_no_damage() {
                 newest = gone;
             }
             for file in fs::read_dir(&newest).expect("list").flatten().take(cut) {
-                let _ = if file.path().is_dir() { fs::remove_dir_all(file.path()) } else { fs::remove_file(file.path()) };
+                let _ = if file.path().is_dir() {
+                    fs::remove_dir_all(file.path())
+                } else {
+                    fs::remove_file(file.path())
+                };
             }
             let (queue, notes) = open(&path);
             assert_eq!(notes, [], "renamed {renamed}, {cut} files removed");
-            assert!(!path.join(aside::FOLDER).exists(), "renamed {renamed}, {cut} files removed");
+            assert!(
+                !path.join(aside::FOLDER).exists(),
+                "renamed {renamed}, {cut} files removed"
+            );
             assert!(!path.join("gone-history-41").exists());
-            assert_eq!((queue.stream(History).oldest, queue.stream(History).next), (61, 61));
+            assert_eq!(
+                (queue.stream(History).oldest, queue.stream(History).next),
+                (61, 61)
+            );
         }
     }
 }
@@ -162,14 +224,20 @@ fn a_number_is_refused_once_whatever_the_reasons_and_the_runs() {
     let (_dir, path) = filled();
     let (mut queue, _) = open(&path);
     for n in 0..1000 {
-        let new = queue.dead_letter(History, 1 + n % 5, &format!("reason {n}")).expect("kept");
+        let new = queue
+            .dead_letter(History, 1 + n % 5, &format!("reason {n}"))
+            .expect("kept");
         assert_eq!(new, n < 5, "{n}");
     }
     let len = || fs::metadata(path.join("dead-letters")).expect("there").len();
     let before = len();
     drop(queue);
     let (mut queue, _) = open(&path);
-    assert!(!queue.dead_letter(History, 3, "again after a restart").expect("known"));
+    assert!(
+        !queue
+            .dead_letter(History, 3, "again after a restart")
+            .expect("known")
+    );
     assert_eq!(len(), before);
     // The numbers of a new stream are others.
     queue.remint(History).expect("remint");
@@ -205,11 +273,20 @@ fn the_time_of_a_new_stream_outlives_a_restart() {
     queue.tick(10_000);
     queue.remint(History).expect("remint");
     queue.tick(70_000);
-    queue.push_batch(&[Pending { class: History, record: text(61) }]).expect("push");
+    queue
+        .push_batch(&[Pending {
+            class: History,
+            record: text(61),
+        }])
+        .expect("push");
     assert_eq!(queue.minted_ago_ms(History), Some(60_000));
     drop(queue);
     let (queue, _) = open(&path);
-    assert_eq!(queue.minted_ago_ms(History), Some(60_000), "time without the agent does not count");
+    assert_eq!(
+        queue.minted_ago_ms(History),
+        Some(60_000),
+        "time without the agent does not count"
+    );
     assert_eq!(queue.minted_ago_ms(iottly_protocol::StreamClass::Control), None);
 }
 
@@ -220,12 +297,20 @@ fn a_segment_that_cannot_be_closed_is_read_from_a_copy_and_followed_by_another()
     let stuck = segment(&path, 41);
     // Somebody else holds its lock, as a database does that hangs while it is closed.
     queue.lock_for_test(History);
-    queue.push_batch(&[Pending { class: History, record: text(61) }]).expect("another segment takes it");
+    queue
+        .push_batch(&[Pending {
+            class: History,
+            record: text(61),
+        }])
+        .expect("another segment takes it");
     assert_eq!(came(&mut queue), (1..=61).collect::<Vec<_>>());
     assert!(stuck.exists() && segment(&path, 61).exists());
     queue.lock_for_test(History);
     assert_eq!(came(&mut queue), (1..=61).collect::<Vec<_>>());
     queue.ack(History, 61).expect("ack");
     assert!(!stuck.exists(), "it is removed all the same");
-    assert!(matches!(queue.peek(History, 1, 1, 1).expect("read").items[..], []));
+    assert!(matches!(
+        queue.peek(History, 1, 1, 1).expect("read").items[..],
+        []
+    ));
 }

@@ -23,9 +23,9 @@ const STOP_ATTEMPTS: u32 = 3;
 
 /// The thread that owns the queue.
 ///
-/// In each round it stores what was offered, then serves the cloud: refusals, acknowledgements, reads. While records cannot be
-/// stored they wait in the open list, whose bound tells senders that the queue is busy, and the cloud is served all the same:
-/// what it acknowledges is what makes room.
+/// In each round it stores what was offered, then serves the cloud: refusals, acknowledgements, reads. While
+/// records cannot be stored they wait in the open list, whose bound tells senders that the queue is busy, and
+/// the cloud is served all the same: what it acknowledges is what makes room.
 pub(super) struct Owner {
     shared: Arc<Shared>,
     queue: Box<dyn Queue>,
@@ -61,11 +61,23 @@ impl Work {
 }
 
 impl Owner {
-    pub(super) fn new(shared: Arc<Shared>, queue: Box<dyn Queue>, streams: watch::Sender<[StreamInfo; 2]>) -> Self {
-        Self { shared, queue, streams, clock: Monotonic::start(), retry: None, letters: LetterBudget::default() }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        queue: Box<dyn Queue>,
+        streams: watch::Sender<[StreamInfo; 2]>,
+    ) -> Self {
+        Self {
+            shared,
+            queue,
+            streams,
+            clock: Monotonic::start(),
+            retry: None,
+            letters: LetterBudget::default(),
+        }
     }
 
-    /// Works until the outbox is stopped and everything taken is stored, or a few more attempts to store it have failed.
+    /// Works until the outbox is stopped and everything taken is stored, or a few more attempts to store it
+    /// have failed.
     pub(super) fn run(mut self) {
         loop {
             let work = self.next_work();
@@ -99,7 +111,8 @@ impl Owner {
         }
     }
 
-    /// Waits for something to do. Records that could not be stored wait for their next attempt, everything else does not.
+    /// Waits for something to do. Records that could not be stored wait for their next attempt, everything
+    /// else does not.
     fn next_work(&mut self) -> Work {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
@@ -107,9 +120,15 @@ impl Owner {
             if state.stopping
                 && let Some(retry) = self.retry.as_mut().filter(|retry| retry.stopping == 0)
             {
-                *retry = Retry { at_ms: 0, pause_ms: RETRY_MIN_MS, stopping: 1 };
+                *retry = Retry {
+                    at_ms: 0,
+                    pause_ms: RETRY_MIN_MS,
+                    stopping: 1,
+                };
             }
-            let wait_ms = self.retry.map_or(0, |retry| retry.at_ms.saturating_sub(self.clock.now_ms()));
+            let wait_ms = self
+                .retry
+                .map_or(0, |retry| retry.at_ms.saturating_sub(self.clock.now_ms()));
             let store = !state.open.is_empty() && wait_ms == 0;
             let others = !state.requests.is_empty() || !state.refusals.is_empty() || state.acks != [None; 2];
             if store || others || (state.stopping && state.open.is_empty()) {
@@ -119,12 +138,17 @@ impl Owner {
                 shared.work.wait(state).unwrap_or_else(PoisonError::into_inner)
             } else {
                 let wait = Duration::from_millis(wait_ms);
-                shared.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                shared
+                    .work
+                    .wait_timeout(state, wait)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
             };
         }
     }
 
-    /// Commits a group. After an error whoever waits for durable records is told so, and the others go back to where they were.
+    /// Commits a group. After an error whoever waits for durable records is told so, and the others go back
+    /// to where they were.
     fn commit(&mut self, group: Vec<Offer>, stopping: bool) {
         if group.is_empty() {
             return;
@@ -133,7 +157,8 @@ impl Owner {
             self.recover();
         }
         let bytes: usize = group.iter().map(|offer| offer.pending.record.len()).sum();
-        let (batch, waiters): (Vec<_>, Vec<_>) = group.into_iter().map(|offer| (offer.pending, offer.done)).unzip();
+        let (batch, waiters): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|offer| (offer.pending, offer.done)).unzip();
         let pushed = self.queue.push_batch(&batch);
         let Err(error) = pushed else {
             self.retry = None;
@@ -153,14 +178,28 @@ impl Owner {
         static FAILED: LogLimit = LogLimit::new();
         if let Some(more) = FAILED.pass() {
             let records = batch.len();
-            tracing::error!(error = cut(&text), records, more, "the queue cannot store records; trying again in {pause_ms} ms");
+            tracing::error!(
+                error = cut(&text),
+                records,
+                more,
+                "the queue cannot store records; trying again in {pause_ms} ms"
+            );
         }
-        let group = batch.into_iter().zip(waiters).map(|(pending, done)| Offer { pending, done });
+        let group = batch
+            .into_iter()
+            .zip(waiters)
+            .map(|(pending, done)| Offer { pending, done });
         let mut state = self.shared.lock();
         put_back(&mut state, group.collect(), &text);
-        state.failing = Some(Failing { text, until: Instant::now() + Duration::from_millis(pause_ms) });
+        state.failing = Some(Failing {
+            text,
+            until: Instant::now() + Duration::from_millis(pause_ms),
+        });
         if stopping && self.retry.is_some_and(|retry| retry.stopping >= STOP_ATTEMPTS) {
-            tracing::error!(records = state.open.len(), "stopping with records that could not be stored");
+            tracing::error!(
+                records = state.open.len(),
+                "stopping with records that could not be stored"
+            );
             state.open.clear();
             state.open_bytes = 0;
         }
@@ -170,7 +209,11 @@ impl Owner {
 
     /// Sets the time of the next attempt; returns the pause until then, milliseconds.
     fn postpone(&mut self, stopping: bool) -> u64 {
-        let before = self.retry.unwrap_or(Retry { at_ms: 0, pause_ms: RETRY_MIN_MS, stopping: 0 });
+        let before = self.retry.unwrap_or(Retry {
+            at_ms: 0,
+            pause_ms: RETRY_MIN_MS,
+            stopping: 0,
+        });
         let pause_ms = if stopping { RETRY_MIN_MS } else { before.pause_ms };
         self.retry = Some(Retry {
             at_ms: self.clock.now_ms() + pause_ms,
@@ -202,15 +245,28 @@ impl Owner {
         if left_out > 0
             && let Some(more) = LEFT_OUT.pass()
         {
-            tracing::warn!(records = left_out, more, "too many records were refused at once; not keeping copies of these");
+            tracing::warn!(
+                records = left_out,
+                more,
+                "too many records were refused at once; not keeping copies of these"
+            );
         }
     }
 
     fn answer(&mut self, request: Request) {
         match request {
-            Request::Peek { class, from, max_records, max_bytes, reply } => {
+            Request::Peek {
+                class,
+                from,
+                max_records,
+                max_bytes,
+                reply,
+            } => {
                 let page = self.queue.peek(class, from, max_records, max_bytes);
-                let answer = page.as_ref().map(Page::clone).map_err(|e| OutboxError::Storage(e.to_string()));
+                let answer = page
+                    .as_ref()
+                    .map(Page::clone)
+                    .map_err(|e| OutboxError::Storage(e.to_string()));
                 self.mend(page.map(drop), "read records");
                 reply(answer);
             }
@@ -226,7 +282,11 @@ impl Owner {
         static FAILED: LogLimit = LogLimit::new();
         if let Err(error) = result {
             if let Some(more) = FAILED.pass() {
-                tracing::error!(error = cut(&error.to_string()), more, "the queue could not {what}; opening it again");
+                tracing::error!(
+                    error = cut(&error.to_string()),
+                    more,
+                    "the queue could not {what}; opening it again"
+                );
             }
             self.recover();
         }
@@ -237,20 +297,28 @@ impl Owner {
         if let Err(error) = self.queue.recover()
             && let Some(more) = FAILED.pass()
         {
-            tracing::error!(error = cut(&error.to_string()), more, "the queue could not be opened again; the next step tries it");
+            tracing::error!(
+                error = cut(&error.to_string()),
+                more,
+                "the queue could not be opened again; the next step tries it"
+            );
         }
     }
 
     fn publish(&self) {
         let mut state = self.shared.lock();
         for class in CLASSES {
-            let open =
-                state.open.iter().filter(|offer| offer.pending.class == class).map(|offer| cost(offer.pending.record.len()));
+            let open = state
+                .open
+                .iter()
+                .filter(|offer| offer.pending.class == class)
+                .map(|offer| cost(offer.pending.record.len()));
             state.used[index(class)] = self.queue.disk_bytes(class) + open.sum::<u64>();
         }
         drop(state);
         let infos = CLASSES.map(|class| self.queue.stream(class));
-        self.streams.send_if_modified(|current| std::mem::replace(current, infos) != infos);
+        self.streams
+            .send_if_modified(|current| std::mem::replace(current, infos) != infos);
     }
 }
 
@@ -277,8 +345,9 @@ fn take(state: &mut MutexGuard<'_, State>, store: bool) -> Work {
     }
 }
 
-/// Puts a group that could not be stored back to the front. Whoever waits for a record, of the group or behind it, is told of the
-/// failure now: it still has the record, and nobody may wait for as long as a disk is full.
+/// Puts a group that could not be stored back to the front. Whoever waits for a record, of the group or
+/// behind it, is told of the failure now: it still has the record, and nobody may wait for as long as a disk
+/// is full.
 fn put_back(state: &mut State, group: Vec<Offer>, text: &str) {
     let behind = std::mem::take(&mut state.open);
     let mut bytes = 0;
@@ -288,7 +357,10 @@ fn put_back(state: &mut State, group: Vec<Offer>, text: &str) {
             Some(done) => _ = done.send(Err(OutboxError::Storage(text.to_owned()))),
             None => {
                 bytes += offer.pending.record.len();
-                state.open.push_back(Offer { pending: offer.pending, done: None });
+                state.open.push_back(Offer {
+                    pending: offer.pending,
+                    done: None,
+                });
             }
         }
     }

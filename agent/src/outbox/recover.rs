@@ -15,7 +15,8 @@ use super::segment::Segment;
 use super::sled_files::Fault;
 use super::{CLASSES, OpenNote, QueueError, aside, gone};
 
-/// Positions that are skipped when the head is lost: more than one segment can hold, so that no number is given twice.
+/// Positions that are skipped when the head is lost: more than one segment can hold, so that no number is
+/// given twice.
 pub(super) const SKIP: u64 = 20_000;
 
 /// The segments of a class in the queue's folder, oldest first. Other files are left alone.
@@ -24,9 +25,17 @@ pub(super) fn segments(root: &Path, class: StreamClass) -> io::Result<VecDeque<E
     for entry in fs::read_dir(root)? {
         let entry = entry?;
         let name = entry.file_name();
-        let first = name.to_str().and_then(|name| name.rsplit_once('-')).and_then(|(_, first)| first.parse().ok());
-        if let Some(first) = first.filter(|first| *first > 0 && name.to_str() == Some(&segment_name(class, *first))) {
-            found.push(Entry { first, disk_bytes: disk_bytes(&entry.path()) });
+        let first = name
+            .to_str()
+            .and_then(|name| name.rsplit_once('-'))
+            .and_then(|(_, first)| first.parse().ok());
+        if let Some(first) =
+            first.filter(|first| *first > 0 && name.to_str() == Some(&segment_name(class, *first)))
+        {
+            found.push(Entry {
+                first,
+                disk_bytes: disk_bytes(&entry.path()),
+            });
         }
     }
     found.sort_by_key(|entry| entry.first);
@@ -40,7 +49,9 @@ pub(super) fn head_from_segments(place: &Place, found: &[VecDeque<Entry>; 2]) ->
     for (at, class) in CLASSES.into_iter().enumerate() {
         for entry in found[at].iter().rev() {
             let path = place.root.join(segment_name(class, entry.first));
-            let meta = match Segment::open(&path, entry.first, &place.disk).and_then(|segment| segment.meta(class)) {
+            let meta = match Segment::open(&path, entry.first, &place.disk)
+                .and_then(|segment| segment.meta(class))
+            {
                 Ok(meta) => meta,
                 Err(Fault::Damaged(_)) => None,
                 Err(fault) => return Err(place.fault(&path, fault)),
@@ -54,15 +65,33 @@ pub(super) fn head_from_segments(place: &Place, found: &[VecDeque<Entry>; 2]) ->
     let streams = [0, 1].map(|at| match metas[at] {
         None => StreamHead::fresh(),
         Some(meta) => {
-            let acked = found[at].front().map_or(0, |entry| entry.first - 1).max(meta.base);
-            StreamHead { stream: meta.stream, base: meta.base, acked, next: acked + 1, ..StreamHead::fresh() }
+            let acked = found[at]
+                .front()
+                .map_or(0, |entry| entry.first - 1)
+                .max(meta.base);
+            StreamHead {
+                stream: meta.stream,
+                base: meta.base,
+                acked,
+                next: acked + 1,
+                ..StreamHead::fresh()
+            }
         }
     });
-    Ok(Head { queue: queue.unwrap_or(place.queue), age_ms: 0, streams })
+    Ok(Head {
+        queue: queue.unwrap_or(place.queue),
+        age_ms: 0,
+        streams,
+    })
 }
 
 /// Compares the end of a chain with its head and says what is missing. `head_lost`: the head is only a guess.
-pub(super) fn settle(chain: &mut Chain, place: &Place, head_lost: bool, notes: &mut Vec<OpenNote>) -> Result<(), QueueError> {
+pub(super) fn settle(
+    chain: &mut Chain,
+    place: &Place,
+    head_lost: bool,
+    notes: &mut Vec<OpenNote>,
+) -> Result<(), QueueError> {
     let class = chain.class;
     let told = chain.head.next;
     while let Some(entry) = chain.segments.back().copied() {
@@ -73,7 +102,9 @@ pub(super) fn settle(chain: &mut Chain, place: &Place, head_lost: bool, notes: &
                 // A full disk: opening a database writes.
                 Fault::System(error) => {
                     is_copy = true;
-                    chain.open_copy(place, entry.first, u64::MAX).map_err(|_| Fault::System(error))
+                    chain
+                        .open_copy(place, entry.first, u64::MAX)
+                        .map_err(|_| Fault::System(error))
                 }
                 damaged => Err(damaged),
             })
@@ -85,7 +116,10 @@ pub(super) fn settle(chain: &mut Chain, place: &Place, head_lost: bool, notes: &
                 let from = last.map_or(entry.first, |last| last + 1);
                 if from < told && told > entry.first {
                     chain.lose(from, told - 1, GapReason::HeadMismatch);
-                    notes.push(OpenNote::Lost { class, count: told - from });
+                    notes.push(OpenNote::Lost {
+                        class,
+                        count: told - from,
+                    });
                 }
                 if is_copy {
                     chain.reader = Some(segment);
@@ -94,8 +128,11 @@ pub(super) fn settle(chain: &mut Chain, place: &Place, head_lost: bool, notes: &
                 }
                 break;
             }
-            // Nothing was ever committed to it, or the cloud has all of it: what a removal left behind is no damage.
-            Ok((segment, None, None)) if entry.first >= told || (chain.head.acked + 1 >= told && !head_lost) => {
+            // Nothing was ever committed to it, or the cloud has all of it: what a removal left behind is no
+            // damage.
+            Ok((segment, None, None))
+                if entry.first >= told || (chain.head.acked + 1 >= told && !head_lost) =>
+            {
                 drop(segment);
                 remove(place, &path)?;
                 chain.segments.pop_back();

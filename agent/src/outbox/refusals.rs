@@ -1,4 +1,5 @@
-//! Refused records on their way to the dead letters. The cloud decides how many there are, so what they cost is bounded.
+//! Refused records on their way to the dead letters. The cloud decides how many there are, so what they cost
+//! is bounded.
 
 use std::collections::VecDeque;
 
@@ -33,7 +34,11 @@ impl Refusals {
 
     /// Takes a refusal, or counts it.
     pub(super) fn add(&mut self, class: StreamClass, seq: u64, reason: &str) {
-        if self.waiting.iter().any(|known| (known.class, known.seq) == (class, seq)) {
+        if self
+            .waiting
+            .iter()
+            .any(|known| (known.class, known.seq) == (class, seq))
+        {
             return;
         }
         if self.waiting.len() >= MAX_WAITING {
@@ -46,7 +51,10 @@ impl Refusals {
 
     /// What waits, and how many found no room since the last time.
     pub(super) fn take(&mut self) -> (VecDeque<Refusal>, u64) {
-        (std::mem::take(&mut self.waiting), std::mem::take(&mut self.uncounted))
+        (
+            std::mem::take(&mut self.waiting),
+            std::mem::take(&mut self.uncounted),
+        )
     }
 }
 
@@ -61,7 +69,10 @@ impl LetterBudget {
     /// Says whether another one may be written.
     pub(super) fn allows(&mut self, now_ms: u64) -> bool {
         if now_ms.saturating_sub(self.since_ms) >= MINUTE_MS {
-            *self = Self { since_ms: now_ms, written: 0 };
+            *self = Self {
+                since_ms: now_ms,
+                written: 0,
+            };
         }
         self.written < MAX_A_MINUTE
     }
@@ -86,8 +97,15 @@ mod tests {
             refusals.add(History, seq.min(10), "the same number again");
         }
         let (waiting, uncounted) = refusals.take();
-        assert_eq!((waiting.len(), uncounted), (MAX_WAITING, 1000 - MAX_WAITING as u64));
-        assert!(waiting.iter().all(|refusal| refusal.reason.len() <= limits::MAX_TEXT_BYTES));
+        assert_eq!(
+            (waiting.len(), uncounted),
+            (MAX_WAITING, 1000 - MAX_WAITING as u64)
+        );
+        assert!(
+            waiting
+                .iter()
+                .all(|refusal| refusal.reason.len() <= limits::MAX_TEXT_BYTES)
+        );
         assert!(refusals.is_empty());
         refusals.add(History, 1, "r");
         refusals.add(Control, 1, "another stream");
@@ -100,6 +118,9 @@ mod tests {
         let mut spend = |now_ms| budget.allows(now_ms) && (budget.spend(), true).1;
         assert_eq!((0..100).filter(|n| spend(*n)).count(), MAX_A_MINUTE as usize);
         assert!(!spend(MINUTE_MS - 1));
-        assert_eq!((0..100).filter(|n| spend(MINUTE_MS + n)).count(), MAX_A_MINUTE as usize);
+        assert_eq!(
+            (0..100).filter(|n| spend(MINUTE_MS + n)).count(),
+            MAX_A_MINUTE as usize
+        );
     }
 }

@@ -31,15 +31,26 @@ pub(super) struct Segment {
 impl Segment {
     /// Opens or creates a segment in folder `path`.
     pub(super) fn open(path: &Path, first: u64, disk: &Arc<dyn Disk>) -> Result<Self, Fault> {
-        Ok(Self { files: Files::open(path, disk)?, first, records: 0, bytes: 0, has_meta: false, _spare: None })
+        Ok(Self {
+            files: Files::open(path, disk)?,
+            first,
+            records: 0,
+            bytes: 0,
+            has_meta: false,
+            _spare: None,
+        })
     }
 
-    /// Opens a copy of a segment: for reading only, when its own place cannot be written. `name` is the copy's.
+    /// Opens a copy of a segment: for reading only, when its own place cannot be written. `name` is the
+    /// copy's.
     pub(super) fn open_copy(path: &Path, first: u64, name: &str) -> Result<Self, Fault> {
         let spare = Spare::copy(path, name)?;
         let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
         let segment = Self::open(spare.path(), first, &disk)?;
-        Ok(Self { _spare: Some(spare), ..segment })
+        Ok(Self {
+            _spare: Some(spare),
+            ..segment
+        })
     }
 
     pub(super) const fn first(&self) -> u64 {
@@ -80,7 +91,9 @@ impl Segment {
         (self.records, self.bytes) = (records, bytes);
         for chunk in beyond.chunks(CUT_CHUNK) {
             let mut write = sled::Batch::default();
-            chunk.iter().for_each(|position| write.remove(&frame::key(*position)));
+            chunk
+                .iter()
+                .for_each(|position| write.remove(&frame::key(*position)));
             self.files.run(|db| db.apply_batch(write))?;
         }
         if !beyond.is_empty() {
@@ -107,7 +120,8 @@ impl Segment {
             write.insert(&key, frame::seal(&key, stamp_ms, record));
             count += 1;
             bytes += (record.len() + OVERHEAD_BYTES) as u64;
-            // sled keeps a whole batch in memory, and large ones take more of the disk than several small ones.
+            // sled keeps a whole batch in memory, and large ones take more of the disk than several small
+            // ones.
             if count % BATCH_RECORDS == 0 || bytes / BATCH_BYTES > pages {
                 pages = bytes / BATCH_BYTES;
                 let full = std::mem::take(&mut write);
@@ -123,11 +137,18 @@ impl Segment {
     }
 
     /// Visits the stored values of `from..=to` in order, damaged or not.
-    pub(super) fn scan(&self, from: u64, to: u64, mut visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>) -> Result<(), Fault> {
+    pub(super) fn scan(
+        &self,
+        from: u64,
+        to: u64,
+        mut visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
         self.files.run(|db| {
             for entry in db.range(frame::key(from)..=frame::key(to)) {
                 let (key, value) = entry?;
-                let Some(position) = frame::position(&key) else { continue };
+                let Some(position) = frame::position(&key) else {
+                    continue;
+                };
                 if visit(position, &value).is_break() {
                     break;
                 }

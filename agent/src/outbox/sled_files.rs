@@ -17,7 +17,8 @@ use crate::throttle::cut;
 
 /// Page cache of a database, bytes; sled's default is 1 GiB.
 const CACHE_BYTES: u64 = 256 << 10;
-/// sled keeps a few buffers of this size in memory; its default is 512 KiB. A database keeps the size that it was created with.
+/// sled keeps a few buffers of this size in memory; its default is 512 KiB. A database keeps the size that it
+/// was created with.
 const SEGMENT_BYTES: usize = 128 << 10;
 /// How often and with which pauses a locked database is tried again.
 const LOCK_ATTEMPTS: u32 = 200;
@@ -64,7 +65,8 @@ pub(super) fn guarded<T>(operation: impl FnOnce() -> sled::Result<T>) -> Result<
 
 /// An open database.
 ///
-/// sled's `flush` writes but never syncs, so [`Files::sync`] syncs the database file and any blob files itself.
+/// sled's `flush` writes but never syncs, so [`Files::sync`] syncs the database file and any blob files
+/// itself.
 pub(super) struct Files {
     /// None only while it is closed.
     db: Option<sled::Db>,
@@ -121,7 +123,10 @@ impl Files {
         let config = self.path.join("conf");
         self.disk.sync_file(&config, &File::open(&config)?)?;
         self.disk.sync_file(&self.path.join("db"), &self.log)?;
-        for folder in [Some(self.path.as_path()), self.path.parent()].into_iter().flatten() {
+        for folder in [Some(self.path.as_path()), self.path.parent()]
+            .into_iter()
+            .flatten()
+        {
             self.disk.sync_folder(folder)?;
         }
         Ok(())
@@ -141,7 +146,9 @@ impl Files {
     /// Makes everything written so far durable.
     pub(super) fn sync(&mut self) -> Result<(), Fault> {
         self.run(|db| db.flush())?;
-        let synced = self.sync_blobs().and_then(|()| self.disk.sync_file(&self.path.join("db"), &self.log));
+        let synced = self
+            .sync_blobs()
+            .and_then(|()| self.disk.sync_file(&self.path.join("db"), &self.log));
         self.note(synced.map_err(Fault::from))
     }
 
@@ -191,8 +198,8 @@ impl Drop for Files {
     }
 }
 
-/// Looks at what is to be opened: a folder with files of the expected kind and size, or nothing yet. Opening anything else might
-/// take for ever.
+/// Looks at what is to be opened: a folder with files of the expected kind and size, or nothing yet. Opening
+/// anything else might take for ever.
 fn look(path: &Path) -> Result<(), Fault> {
     let odd = |what: String| Err(Fault::Damaged(what));
     match fs::symlink_metadata(path) {
@@ -222,7 +229,11 @@ fn look(path: &Path) -> Result<(), Fault> {
                 return odd(format!("{} is no regular file", cut(&name.to_string_lossy())));
             }
             if meta.len() > MAX_FILE_BYTES || count > MAX_FILES {
-                return odd(format!("{} has {} bytes, as file {count}", cut(&name.to_string_lossy()), meta.len()));
+                return odd(format!(
+                    "{} has {} bytes, as file {count}",
+                    cut(&name.to_string_lossy()),
+                    meta.len()
+                ));
             }
         }
     }
@@ -230,7 +241,11 @@ fn look(path: &Path) -> Result<(), Fault> {
 }
 
 pub(super) fn config(path: &Path) -> sled::Config {
-    sled::Config::default().path(path).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None)
+    sled::Config::default()
+        .path(path)
+        .cache_capacity(CACHE_BYTES)
+        .segment_size(SEGMENT_BYTES)
+        .flush_every_ms(None)
 }
 
 pub(super) fn open_db(path: &Path) -> Result<sled::Db, Fault> {
@@ -242,7 +257,9 @@ pub(super) fn open_db(path: &Path) -> Result<sled::Db, Fault> {
     loop {
         match guarded(|| config.open()) {
             // A database that was closed just now keeps its lock until sled's own threads have let go of it.
-            Err(Fault::System(error)) if error.to_string().contains("could not acquire lock") && attempts < LOCK_ATTEMPTS => {
+            Err(Fault::System(error))
+                if error.to_string().contains("could not acquire lock") && attempts < LOCK_ATTEMPTS =>
+            {
                 attempts += 1;
                 thread::sleep(LOCK_PAUSE);
             }

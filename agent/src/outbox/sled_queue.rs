@@ -19,8 +19,9 @@ const COMMIT_BYTES: u64 = 256 << 10;
 
 /// The queue in small sled databases, one after the other.
 ///
-/// A folder holds the segments of both streams, the `head`, dead letters, and in `quarantine` what could not be read. A segment
-/// is removed as a whole: when everything in it is acknowledged, or when the budget asks for room.
+/// A folder holds the segments of both streams, the `head`, dead letters, and in `quarantine` what could not
+/// be read. A segment is removed as a whole: when everything in it is acknowledged, or when the budget asks
+/// for room.
 pub struct SledQueue {
     place: Place,
     head: HeadFile,
@@ -57,7 +58,10 @@ impl SledQueue {
         segment_size: SegmentSize,
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, Vec<OpenNote>), QueueError> {
-        let fail = |path: &Path, reason| QueueError::Io { path: path.display().to_string(), reason };
+        let fail = |path: &Path, reason| QueueError::Io {
+            path: path.display().to_string(),
+            reason,
+        };
         std::fs::create_dir_all(path).map_err(|e| fail(path, e))?;
         if let Some(parent) = path.parent() {
             disk.sync_folder(parent).map_err(|e| fail(parent, e))?;
@@ -70,7 +74,14 @@ impl SledQueue {
         let (head, stored) = HeadFile::open(path, &disk).map_err(|e| fail(&path.join("head"), e))?;
         // An id like a stream's: random, and never seen outside.
         let queue = *StreamId::random().as_bytes();
-        let mut place = Place { root: path.to_owned(), disk, queue, policy, segment_size, now_ms: 0 };
+        let mut place = Place {
+            root: path.to_owned(),
+            disk,
+            queue,
+            policy,
+            segment_size,
+            now_ms: 0,
+        };
         let head_lost = stored.is_none() && found.iter().any(|segments| !segments.is_empty());
         let mut notes = Vec::new();
         if head_lost {
@@ -84,9 +95,19 @@ impl SledQueue {
         place.now_ms = stored.age_ms;
         let [history, control] = stored.streams;
         let [history_segments, control_segments] = found;
-        let chains = [Chain::new(History, history, history_segments), Chain::new(Control, control, control_segments)];
+        let chains = [
+            Chain::new(History, history, history_segments),
+            Chain::new(Control, control, control_segments),
+        ];
         let letters = Letters::open(path);
-        let mut opened = Self { place, head, chains, opened_at_ms: stored.age_ms, letters, other_bytes: 0 };
+        let mut opened = Self {
+            place,
+            head,
+            chains,
+            opened_at_ms: stored.age_ms,
+            letters,
+            other_bytes: 0,
+        };
         for chain in &mut opened.chains {
             recover::settle(chain, &opened.place, head_lost, &mut notes)?;
         }
@@ -101,7 +122,10 @@ impl SledQueue {
 
     fn measure_others(&mut self) {
         let root = &self.place.root;
-        self.other_bytes = ["dead-letters", aside::FOLDER, "head"].iter().map(|name| disk_bytes(&root.join(name))).sum();
+        self.other_bytes = ["dead-letters", aside::FOLDER, "head"]
+            .iter()
+            .map(|name| disk_bytes(&root.join(name)))
+            .sum();
     }
 
     fn total_bytes(&self) -> u64 {
@@ -116,12 +140,22 @@ impl SledQueue {
 
     fn write_head(&mut self) -> Result<(), QueueError> {
         let streams = [self.chains[0].head.clone(), self.chains[1].head.clone()];
-        let head = Head { queue: self.place.queue, age_ms: self.place.now_ms, streams };
-        self.head.write(&head).map_err(|reason| QueueError::Io { path: self.head_path().display().to_string(), reason })
+        let head = Head {
+            queue: self.place.queue,
+            age_ms: self.place.now_ms,
+            streams,
+        };
+        self.head.write(&head).map_err(|reason| QueueError::Io {
+            path: self.head_path().display().to_string(),
+            reason,
+        })
     }
 
     fn sync_head(&mut self) -> Result<(), QueueError> {
-        self.head.sync().map_err(|reason| QueueError::Io { path: self.head_path().display().to_string(), reason })
+        self.head.sync().map_err(|reason| QueueError::Io {
+            path: self.head_path().display().to_string(),
+            reason,
+        })
     }
 
     /// Drops the oldest messages until `need` bytes fit, as far as there are any and the policy says so.
@@ -135,9 +169,9 @@ impl SledQueue {
                 continue;
             }
             return match space {
-                Some(space) if space.free < need + Policy::reserve(space) => {
-                    Err(self.place.io(Path::new(""), std::io::ErrorKind::StorageFull.into()))
-                }
+                Some(space) if space.free < need + Policy::reserve(space) => Err(self
+                    .place
+                    .io(Path::new(""), std::io::ErrorKind::StorageFull.into())),
                 _ => Ok(()),
             };
         }
@@ -170,7 +204,12 @@ impl SledQueue {
 
     fn append(&mut self, batch: &[Pending]) -> Result<(), QueueError> {
         for class in CLASSES {
-            let records = || batch.iter().filter(|pending| pending.class == class).map(|pending| pending.record.as_slice());
+            let records = || {
+                batch
+                    .iter()
+                    .filter(|pending| pending.class == class)
+                    .map(|pending| pending.record.as_slice())
+            };
             let count = records().count() as u64;
             if count > 0 {
                 self.chains[index(class)].append(&self.place, records(), count)?;
@@ -182,7 +221,10 @@ impl SledQueue {
 
 impl Queue for SledQueue {
     fn push_batch(&mut self, batch: &[Pending]) -> Result<(), QueueError> {
-        let bytes: usize = batch.iter().map(|pending| pending.record.len() + OVERHEAD_BYTES).sum();
+        let bytes: usize = batch
+            .iter()
+            .map(|pending| pending.record.len() + OVERHEAD_BYTES)
+            .sum();
         self.make_room(2 * bytes as u64 + COMMIT_BYTES)?;
         let before = [0, 1].map(|at| self.chains[at].head.next);
         let pushed = self.append(batch);
@@ -196,7 +238,13 @@ impl Queue for SledQueue {
         pushed
     }
 
-    fn peek(&mut self, class: StreamClass, from: u64, max_records: usize, max_bytes: usize) -> Result<Page, QueueError> {
+    fn peek(
+        &mut self,
+        class: StreamClass,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Page, QueueError> {
         let chain = &mut self.chains[index(class)];
         let known = chain.head.gaps.spans().len();
         let page = chain.peek(&self.place, from, max_records, max_bytes)?;
@@ -229,7 +277,13 @@ impl Queue for SledQueue {
             Some(super::Item::Record { seq: found, record }) if found == seq => bare(&record).to_vec(),
             _ => Vec::new(),
         };
-        let letter = DeadLetter { class, stream: Some(stream), seq, reason: reason.to_owned(), record };
+        let letter = DeadLetter {
+            class,
+            stream: Some(stream),
+            seq,
+            reason: reason.to_owned(),
+            record,
+        };
         let added = self.letters.add(&self.place.root, &letter, &*self.place.disk);
         self.measure_others();
         added.map_err(|e| self.place.io(Path::new("dead-letters"), e))?;
@@ -245,7 +299,12 @@ impl Queue for SledQueue {
         let before = chain.head.clone();
         // Records keep their positions; only where the numbers start changes.
         let minted_ms = self.place.now_ms.max(1);
-        chain.head = StreamHead { stream: StreamId::random(), base: before.acked, minted_ms, ..before.clone() };
+        chain.head = StreamHead {
+            stream: StreamId::random(),
+            base: before.acked,
+            minted_ms,
+            ..before.clone()
+        };
         let minted = self.write_head().and_then(|()| self.sync_head());
         if minted.is_err() {
             self.chains[index(class)].head = before;
@@ -260,7 +319,12 @@ impl Queue for SledQueue {
 
     fn stream(&self, class: StreamClass) -> StreamInfo {
         let head = &self.chains[index(class)].head;
-        StreamInfo { stream: head.stream, class, oldest: head.acked + 1 - head.base, next: head.next - head.base }
+        StreamInfo {
+            stream: head.stream,
+            class,
+            oldest: head.acked + 1 - head.base,
+            next: head.next - head.base,
+        }
     }
 
     fn disk_bytes(&self, class: StreamClass) -> u64 {
@@ -276,14 +340,18 @@ impl Queue for SledQueue {
     }
 
     fn recover(&mut self) -> Result<(), QueueError> {
-        // What failed in a segment has closed it, and it is opened again when it is needed. One whose folder is gone takes no more.
+        // What failed in a segment has closed it, and it is opened again when it is needed. One whose folder
+        // is gone takes no more.
         for chain in &mut self.chains {
             let root = &self.place.root;
             let class = chain.class;
-            chain.writer.take_if(|segment| !root.join(segment_name(class, segment.first())).exists());
+            chain
+                .writer
+                .take_if(|segment| !root.join(segment_name(class, segment.first())).exists());
         }
         std::fs::create_dir_all(&self.place.root).map_err(|e| self.place.io(Path::new(""), e))?;
-        let (head, _) = HeadFile::open(&self.place.root, &self.place.disk).map_err(|e| self.place.io(Path::new("head"), e))?;
+        let (head, _) = HeadFile::open(&self.place.root, &self.place.disk)
+            .map_err(|e| self.place.io(Path::new("head"), e))?;
         self.head = head;
         self.measure_others();
         self.write_head()

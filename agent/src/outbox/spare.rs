@@ -1,4 +1,5 @@
-//! Copies of segments in memory. Opening a database writes, so that one on a full, read-only or failing disk is read from a copy.
+//! Copies of segments in memory. Opening a database writes, so that one on a full, read-only or failing disk
+//! is read from a copy.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
@@ -14,10 +15,15 @@ const PLACES: [&str; 2] = ["/dev/shm", "/run"];
 pub(super) struct Spare(PathBuf);
 
 impl Spare {
-    /// Copies the files of a segment. One copy of a name exists at a time: what an earlier process left under it goes.
+    /// Copies the files of a segment. One copy of a name exists at a time: what an earlier process left under
+    /// it goes.
     pub(super) fn copy(from: &Path, name: &str) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for place in PLACES.map(PathBuf::from).into_iter().chain([std::env::temp_dir()]) {
+        for place in PLACES
+            .map(PathBuf::from)
+            .into_iter()
+            .chain([std::env::temp_dir()])
+        {
             match Self::copy_into(from, place.join(name)) {
                 Ok(spare) => return Ok(spare),
                 Err(error) => last = error,
@@ -63,7 +69,11 @@ fn copy_files(from: &Path, to: &Path, left: &mut u64) -> io::Result<()> {
         if !entry.file_type()?.is_file() {
             continue;
         }
-        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to.join(entry.file_name()))?;
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(to.join(entry.file_name()))?;
         let copied = io::copy(&mut File::open(entry.path())?.take(*left + 1), &mut out)?;
         *left = left.checked_sub(copied).ok_or(io::ErrorKind::FileTooLarge)?;
     }
@@ -87,11 +97,16 @@ mod tests {
         std::mem::forget(first);
         fs::write(place.join("db"), b"old").expect("file");
         let second = Spare::copy(dir.path(), &name).expect("copied again");
-        assert_eq!((second.path(), fs::read(place.join("db")).expect("read")), (place.as_path(), b"database".to_vec()));
+        assert_eq!(
+            (second.path(), fs::read(place.join("db")).expect("read")),
+            (place.as_path(), b"database".to_vec())
+        );
         assert_eq!(fs::read(place.join("blobs/1")).expect("read"), b"blob");
         drop(second);
         assert!(!place.exists());
-        File::create(dir.path().join("large")).and_then(|file| file.set_len(50 << 30)).expect("sparse");
+        File::create(dir.path().join("large"))
+            .and_then(|file| file.set_len(50 << 30))
+            .expect("sparse");
         assert!(Spare::copy(dir.path(), &name).is_err(), "too large");
         assert!(!place.exists());
     }

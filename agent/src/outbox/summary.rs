@@ -59,8 +59,13 @@ pub struct GapSummary {
 /// # Errors
 /// When its files cannot be read.
 pub fn summarise(path: &Path) -> Result<Option<QueueSummary>, QueueError> {
-    let fail = |reason| QueueError::Io { path: path.display().to_string(), reason };
-    let Some(head) = head::read(path).map_err(fail)? else { return Ok(None) };
+    let fail = |reason| QueueError::Io {
+        path: path.display().to_string(),
+        reason,
+    };
+    let Some(head) = head::read(path).map_err(fail)? else {
+        return Ok(None);
+    };
     let letters = dead_letter::read(path).map_err(fail)?;
     let mut streams = Vec::new();
     for class in CLASSES {
@@ -85,6 +90,11 @@ pub fn summarise(path: &Path) -> Result<Option<QueueSummary>, QueueError> {
             dead_letters: letters.iter().filter(|letter| letter.class == class).count(),
         });
     }
-    let quarantined = std::fs::read_dir(path.join(aside::FOLDER)).map_or(0, |entries| entries.flatten().count());
-    Ok(Some(QueueSummary { disk_bytes: disk_bytes(path), quarantined, streams }))
+    let quarantined =
+        std::fs::read_dir(path.join(aside::FOLDER)).map_or(0, |entries| entries.flatten().count());
+    Ok(Some(QueueSummary {
+        disk_bytes: disk_bytes(path),
+        quarantined,
+        streams,
+    }))
 }

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn pending(class: StreamClass, text: &str) -> Pending {
-    Pending { class, record: text.as_bytes().to_vec() }
+    Pending {
+        class,
+        record: text.as_bytes().to_vec(),
+    }
 }
 
 fn open(dir: &std::path::Path) -> SledQueue {
@@ -26,11 +29,25 @@ fn records(queue: &mut SledQueue, class: StreamClass) -> Vec<(u64, String)> {
 fn numbers_start_at_one_and_survive_a_reopen() {
     let dir = tempfile::tempdir().expect("dir");
     let mut queue = open(dir.path());
-    queue.push_batch(&[pending(History, "a"), pending(Control, "r"), pending(History, "b")]).expect("push");
+    queue
+        .push_batch(&[
+            pending(History, "a"),
+            pending(Control, "r"),
+            pending(History, "b"),
+        ])
+        .expect("push");
     let stream = queue.stream(History).stream;
     drop(queue);
     let mut queue = open(dir.path());
-    assert_eq!(queue.stream(History), StreamInfo { stream, class: History, oldest: 1, next: 3 });
+    assert_eq!(
+        queue.stream(History),
+        StreamInfo {
+            stream,
+            class: History,
+            oldest: 1,
+            next: 3
+        }
+    );
     assert_eq!(records(&mut queue, History), [(1, "a".into()), (2, "b".into())]);
     assert_eq!(records(&mut queue, Control), [(1, "r".into())]);
     assert_ne!(queue.stream(Control).stream, stream);
@@ -40,7 +57,9 @@ fn numbers_start_at_one_and_survive_a_reopen() {
 fn an_emptied_stream_keeps_counting_after_a_reopen() {
     let dir = tempfile::tempdir().expect("dir");
     let mut queue = open(dir.path());
-    queue.push_batch(&[pending(History, "a"), pending(History, "b")]).expect("push");
+    queue
+        .push_batch(&[pending(History, "a"), pending(History, "b")])
+        .expect("push");
     queue.ack(History, 99).expect("ack beyond the end is cut");
     drop(queue);
     let mut queue = open(dir.path());
@@ -55,7 +74,9 @@ fn a_page_ends_at_its_limits_but_always_has_one_record() {
     let mut queue = open(dir.path());
     let batch: Vec<_> = (0..10).map(|n| pending(History, &format!("{n:0100}"))).collect();
     queue.push_batch(&batch).expect("push");
-    let count = |queue: &mut SledQueue, records, bytes| queue.peek(History, 3, records, bytes).expect("peek").items.len();
+    let count = |queue: &mut SledQueue, records, bytes| {
+        queue.peek(History, 3, records, bytes).expect("peek").items.len()
+    };
     assert_eq!(count(&mut queue, 4, usize::MAX), 4);
     assert_eq!(count(&mut queue, 100, 250), 2);
     assert_eq!(count(&mut queue, 100, 1), 1);
@@ -67,7 +88,9 @@ fn a_damaged_or_missing_record_is_a_hole_and_costs_no_neighbour() {
     let dir = tempfile::tempdir().expect("dir");
     let path = dir.path().join("queue");
     let mut queue = open(dir.path());
-    let batch: Vec<_> = (1..=8).map(|n| pending(History, &format!("record {n}"))).collect();
+    let batch: Vec<_> = (1..=8)
+        .map(|n| pending(History, &format!("record {n}")))
+        .collect();
     queue.push_batch(&batch).expect("push");
     drop(queue);
     let db = sled_files::open_db(&path.join(chain::segment_name(History, 1))).expect("raw");
@@ -94,7 +117,18 @@ fn a_damaged_or_missing_record_is_a_hole_and_costs_no_neighbour() {
             }
         })
         .collect();
-    assert_eq!(shape, [(1, 1, true), (2, 2, true), (3, 4, false), (5, 5, true), (6, 6, false), (7, 7, true), (8, 8, true)]);
+    assert_eq!(
+        shape,
+        [
+            (1, 1, true),
+            (2, 2, true),
+            (3, 4, false),
+            (5, 5, true),
+            (6, 6, false),
+            (7, 7, true),
+            (8, 8, true)
+        ]
+    );
 }
 
 #[test]
@@ -109,28 +143,45 @@ fn a_new_stream_renumbers_what_is_left() {
     assert_ne!(queue.stream(History).stream, old);
     assert_eq!(records(&mut queue, History), [(1, "b".into()), (2, "c".into())]);
     drop(queue);
-    assert_eq!(records(&mut open(dir.path()), History), [(1, "b".into()), (2, "c".into())]);
+    assert_eq!(
+        records(&mut open(dir.path()), History),
+        [(1, "b".into()), (2, "c".into())]
+    );
 }
 
 #[test]
 fn dead_letters_are_kept_and_bounded() {
     let dir = tempfile::tempdir().expect("dir");
     let mut queue = open(dir.path());
-    let batch: Vec<_> = (1..=300).map(|n| pending(History, &format!("record {n}"))).collect();
+    let batch: Vec<_> = (1..=300)
+        .map(|n| pending(History, &format!("record {n}")))
+        .collect();
     queue.push_batch(&batch).expect("push");
     for seq in 1..=300 {
-        queue.dead_letter(History, seq, "payload: not an object").expect("dead letter");
+        queue
+            .dead_letter(History, seq, "payload: not an object")
+            .expect("dead letter");
     }
     queue.ack(History, 300).expect("ack");
     let letters = queue.dead_letters().expect("read");
-    assert!(letters.len() <= dead_letter::MAX_DEAD_LETTERS, "{}", letters.len());
+    assert!(
+        letters.len() <= dead_letter::MAX_DEAD_LETTERS,
+        "{}",
+        letters.len()
+    );
     let last = letters.last().expect("some");
     assert_eq!(
         (last.seq, last.reason.as_str(), last.record.as_slice()),
         (300, "payload: not an object", b"record 300".as_slice())
     );
-    queue.dead_letter(History, 300, "another reason").expect("dead letter");
-    assert_eq!(queue.dead_letters().expect("read"), letters, "one letter for a number");
+    queue
+        .dead_letter(History, 300, "another reason")
+        .expect("dead letter");
+    assert_eq!(
+        queue.dead_letters().expect("read"),
+        letters,
+        "one letter for a number"
+    );
 }
 
 #[test]
@@ -138,7 +189,9 @@ fn large_records_are_stored_whole() {
     let dir = tempfile::tempdir().expect("dir");
     let mut queue = open(dir.path());
     let large = "x".repeat(1 << 20);
-    queue.push_batch(&[pending(History, "small"), pending(History, &large)]).expect("push");
+    queue
+        .push_batch(&[pending(History, "small"), pending(History, &large)])
+        .expect("push");
     drop(queue);
     let found = records(&mut open(dir.path()), History);
     assert_eq!(found.len(), 2);
@@ -216,7 +269,10 @@ proptest! {
 #[test]
 fn the_oldest_messages_make_room_and_leave_one_gap() {
     let dir = tempfile::tempdir().expect("dir");
-    let policy = Policy { disk_bytes: MIN_DISK_BYTES, ..Policy::default() };
+    let policy = Policy {
+        disk_bytes: MIN_DISK_BYTES,
+        ..Policy::default()
+    };
     let (mut queue, _) = SledQueue::open_with(&dir.path().join("queue"), policy).expect("open");
     queue.push_batch(&[pending(Control, "a result")]).expect("push");
     let text = "x".repeat(1000);
@@ -227,30 +283,67 @@ fn the_oldest_messages_make_room_and_leave_one_gap() {
         assert!(used <= MIN_DISK_BYTES, "{used} bytes on disk");
     }
     let info = queue.stream(History);
-    assert_eq!((info.oldest, info.next), (1, 10_001), "what is dropped still counts as not acknowledged");
+    assert_eq!(
+        (info.oldest, info.next),
+        (1, 10_001),
+        "what is dropped still counts as not acknowledged"
+    );
     let page = queue.peek(History, 1, 10, usize::MAX).expect("peek");
-    let Item::Hole { from: 1, to, reason: GapReason::Budget } = page.items[0] else { panic!("{:?}", page.items[0]) };
+    let Item::Hole {
+        from: 1,
+        to,
+        reason: GapReason::Budget,
+    } = page.items[0]
+    else {
+        panic!("{:?}", page.items[0])
+    };
     assert!(matches!(page.items[1], Item::Record { seq, .. } if seq == to + 1));
-    assert_eq!(records(&mut queue, Control), [(1, "a result".into())], "control records have priority");
-    let summary = summarise(&dir.path().join("queue")).expect("read").expect("a queue");
-    assert_eq!(summary.streams[0].gaps, [GapSummary { from: 1, to, count: to, reason: GapReason::Budget }]);
+    assert_eq!(
+        records(&mut queue, Control),
+        [(1, "a result".into())],
+        "control records have priority"
+    );
+    let summary = summarise(&dir.path().join("queue"))
+        .expect("read")
+        .expect("a queue");
+    assert_eq!(
+        summary.streams[0].gaps,
+        [GapSummary {
+            from: 1,
+            to,
+            count: to,
+            reason: GapReason::Budget
+        }]
+    );
     assert_eq!((summary.streams[0].depth, summary.streams[1].depth), (10_000, 1));
     // The cloud has stored the gap: it is forgotten, and after a new start as well.
     queue.ack(History, to).expect("ack");
     drop(queue);
     let (mut queue, notes) = SledQueue::open_with(&dir.path().join("queue"), policy).expect("open");
     assert_eq!((notes, queue.stream(History).oldest), (vec![], to + 1));
-    assert!(matches!(queue.peek(History, 1, 1, usize::MAX).expect("peek").items[..], [Item::Record { .. }]));
+    assert!(matches!(
+        queue.peek(History, 1, 1, usize::MAX).expect("peek").items[..],
+        [Item::Record { .. }]
+    ));
 }
 
 #[test]
 fn messages_expire_by_the_time_that_the_agent_runs() {
     let dir = tempfile::tempdir().expect("dir");
-    let policy = Policy { ttl_ms: Some(60_000), ..Policy::default() };
-    let open = || SledQueue::open_with(&dir.path().join("queue"), policy).expect("open").0;
+    let policy = Policy {
+        ttl_ms: Some(60_000),
+        ..Policy::default()
+    };
+    let open = || {
+        SledQueue::open_with(&dir.path().join("queue"), policy)
+            .expect("open")
+            .0
+    };
     let mut queue = open();
     queue.tick(1_000);
-    queue.push_batch(&[pending(History, "old"), pending(History, "old too")]).expect("push");
+    queue
+        .push_batch(&[pending(History, "old"), pending(History, "old too")])
+        .expect("push");
     queue.tick(30_000);
     queue.push_batch(&[pending(History, "fresh")]).expect("push");
     queue.tick(60_999);
@@ -260,7 +353,15 @@ fn messages_expire_by_the_time_that_the_agent_runs() {
     let mut queue = open();
     queue.tick(31_001);
     let page = queue.peek(History, 1, 10, usize::MAX).expect("peek");
-    let [Item::Hole { from: 1, to: 2, reason: GapReason::Ttl }, Item::Record { seq: 3, .. }] = &page.items[..] else {
+    let [
+        Item::Hole {
+            from: 1,
+            to: 2,
+            reason: GapReason::Ttl,
+        },
+        Item::Record { seq: 3, .. },
+    ] = &page.items[..]
+    else {
         panic!("{page:?}")
     };
     // What was given up stays given up.
@@ -295,9 +396,14 @@ fn a_drained_queue_gives_its_disk_back() {
 #[test]
 fn a_full_disk_is_an_error_that_passes() {
     let mount = tempfile::tempdir().expect("dir");
-    let Some(_tmpfs) = Tmpfs::mount(mount.path(), "6m") else { return };
+    let Some(_tmpfs) = Tmpfs::mount(mount.path(), "6m") else {
+        return;
+    };
     let path = mount.path().join("queue");
-    let policy = Policy { when_full: WhenFull::RefuseNew, ..Policy::default() };
+    let policy = Policy {
+        when_full: WhenFull::RefuseNew,
+        ..Policy::default()
+    };
     let (mut queue, _) = SledQueue::open_with(&path, policy).expect("open");
     let text = "x".repeat(2000);
     let batch: Vec<_> = (0..100).map(|_| pending(History, &text)).collect();
@@ -309,8 +415,15 @@ fn a_full_disk_is_an_error_that_passes() {
         }
         assert!(stored < 100_000, "the disk does not fill up");
     };
-    assert!(error.contains("queue") && error.contains("no storage space"), "{error}");
-    assert_eq!(queue.stream(History).next, stored + 1, "what failed does not count");
+    assert!(
+        error.contains("queue") && error.contains("no storage space"),
+        "{error}"
+    );
+    assert_eq!(
+        queue.stream(History).next,
+        stored + 1,
+        "what failed does not count"
+    );
     let _ = queue.recover();
     assert!(queue.push_batch(&batch).is_err(), "there is still no room");
     let _ = queue.recover();
@@ -318,7 +431,10 @@ fn a_full_disk_is_an_error_that_passes() {
     let mut seq = 1;
     while seq <= stored {
         let page = queue.peek(History, seq, 1000, 256 << 10).expect("peek");
-        assert!(page.items.iter().all(|item| matches!(item, Item::Record { .. })), "a hole after {seq}");
+        assert!(
+            page.items.iter().all(|item| matches!(item, Item::Record { .. })),
+            "a hole after {seq}"
+        );
         seq = page.items.last().expect("records").last() + 1;
         queue.ack(History, seq - 1).expect("ack");
     }
@@ -332,23 +448,37 @@ fn a_full_disk_is_an_error_that_passes() {
         queue.push_batch(&batch).expect("the oldest make room");
     }
     let summary = summarise(&path).expect("read").expect("a queue");
-    assert!(summary.streams[0].gaps.iter().all(|gap| gap.reason == GapReason::Budget) && !summary.streams[0].gaps.is_empty());
+    assert!(
+        summary.streams[0]
+            .gaps
+            .iter()
+            .all(|gap| gap.reason == GapReason::Budget)
+            && !summary.streams[0].gaps.is_empty()
+    );
 }
 
 #[test]
 fn a_read_only_disk_is_an_error_by_name() {
     let mount = tempfile::tempdir().expect("dir");
-    let Some(_tmpfs) = Tmpfs::mount(mount.path(), "16m") else { return };
+    let Some(_tmpfs) = Tmpfs::mount(mount.path(), "16m") else {
+        return;
+    };
     let path = mount.path().join("queue");
     let (mut queue, _) = SledQueue::open(&path).expect("open");
     queue.push_batch(&[pending(History, "a")]).expect("push");
     drop(queue);
     Tmpfs::remount(mount.path(), "ro");
     let error = SledQueue::open(&path).err().expect("refused").to_string();
-    assert!(error.contains("queue") && error.to_lowercase().contains("read-only"), "{error}");
+    assert!(
+        error.contains("queue") && error.to_lowercase().contains("read-only"),
+        "{error}"
+    );
     Tmpfs::remount(mount.path(), "rw");
     let (mut queue, notes) = SledQueue::open(&path).expect("open");
-    assert_eq!((records(&mut queue, History), notes), (vec![(1, "a".into())], vec![]));
+    assert_eq!(
+        (records(&mut queue, History), notes),
+        (vec![(1, "a".into())], vec![])
+    );
 }
 
 /// A small file system in memory; none where mounting is not allowed, which CI does not accept.
@@ -357,11 +487,17 @@ struct Tmpfs(std::path::PathBuf);
 impl Tmpfs {
     fn mount(at: &std::path::Path, size: &str) -> Option<Self> {
         let options = format!("size={size}");
-        let done = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
+        let done = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(at)
+            .output();
         if done.is_ok_and(|output| output.status.success()) {
             return Some(Self(at.to_owned()));
         }
-        assert!(std::env::var_os("CI").is_none(), "CI must be able to mount a tmpfs");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI must be able to mount a tmpfs"
+        );
         None
     }
 
@@ -369,7 +505,11 @@ impl Tmpfs {
     fn remount(at: &std::path::Path, mode: &str) {
         for _ in 0..500 {
             let mut command = std::process::Command::new("mount");
-            let done = command.args(["-o", &format!("remount,{mode}")]).arg(at).output().expect("mount");
+            let done = command
+                .args(["-o", &format!("remount,{mode}")])
+                .arg(at)
+                .output()
+                .expect("mount");
             if done.status.success() {
                 return;
             }
@@ -381,6 +521,9 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
     }
 }

@@ -34,7 +34,8 @@ impl Fix {
 pub(super) struct Stored {
     /// The latest time that the cloud told, unix milliseconds.
     floor_ms: u64,
-    /// The first offset of each start of the system, oldest first. It never changes: what was sent with it is sent with it again.
+    /// The first offset of each start of the system, oldest first. It never changes: what was sent with it is
+    /// sent with it again.
     fixes: VecDeque<Fix>,
 }
 
@@ -64,9 +65,16 @@ impl Stored {
             let (boot, rest) = bytes.split_first_chunk::<16>()?;
             let (zero, error) = rest.split_first_chunk::<8>()?;
             let error_ms = u64::from_be_bytes(error.try_into().ok()?);
-            Some(Fix { boot: *boot, zero_ms: i64::from_be_bytes(*zero), error_ms })
+            Some(Fix {
+                boot: *boot,
+                zero_ms: i64::from_be_bytes(*zero),
+                error_ms,
+            })
         };
-        Some(Self { floor_ms: u64::from_be_bytes(*floor), fixes: fixes.iter().map(fix).collect::<Option<_>>()? })
+        Some(Self {
+            floor_ms: u64::from_be_bytes(*floor),
+            fixes: fixes.iter().map(fix).collect::<Option<_>>()?,
+        })
     }
 
     fn fix(&self, boot: [u8; 16]) -> Option<Fix> {
@@ -91,9 +99,19 @@ impl Keeper {
     /// `system_ms` is the system's own date.
     pub(super) fn new(stored: Stored, boot: [u8; 16], system_ms: u64, up_ms: u64) -> Self {
         let guess_ms = system_ms.max(stored.floor_ms).max(EARLIEST_MS);
-        let guess = Fix { boot, zero_ms: offset(guess_ms, up_ms), error_ms: u64::MAX };
+        let guess = Fix {
+            boot,
+            zero_ms: offset(guess_ms, up_ms),
+            error_ms: u64::MAX,
+        };
         let known = stored.fix(boot).map(|fix| (fix, 0));
-        Self { stored, boot, tellings: u64::from(known.is_some()), known, guess }
+        Self {
+            stored,
+            boot,
+            tellings: u64::from(known.is_some()),
+            known,
+            guess,
+        }
     }
 
     pub(super) fn stored(&self) -> &Stored {
@@ -134,17 +152,24 @@ impl Keeper {
         self.stored.fix(boot)
     }
 
-    /// Takes a told time; the question was asked `asked_ms` before the answer. Answers whether there is something to store.
+    /// Takes a told time; the question was asked `asked_ms` before the answer. Answers whether there is
+    /// something to store.
     pub(super) fn told(&mut self, cloud_ms: u64, asked_ms: u64, up_ms: u64) -> bool {
         if cloud_ms < EARLIEST_MS {
             return false;
         }
         // It was told at some moment between question and answer.
         let error_ms = asked_ms / 2 + 1;
-        let fix = Fix { boot: self.boot, zero_ms: offset(cloud_ms.saturating_add(asked_ms / 2), up_ms), error_ms };
+        let fix = Fix {
+            boot: self.boot,
+            zero_ms: offset(cloud_ms.saturating_add(asked_ms / 2), up_ms),
+            error_ms,
+        };
         let (mut better, mut other) = (true, true);
         if let Some((known, since)) = self.known {
-            let grown = known.error_ms.saturating_add(up_ms.saturating_sub(since) / 1_000_000 * DRIFT_PPM);
+            let grown = known
+                .error_ms
+                .saturating_add(up_ms.saturating_sub(since) / 1_000_000 * DRIFT_PPM);
             other = known.zero_ms.abs_diff(fix.zero_ms) > grown.saturating_add(fix.error_ms);
             better = fix.error_ms <= grown || other;
         }
@@ -171,7 +196,9 @@ impl Keeper {
 }
 
 fn offset(unix_ms: u64, up_ms: u64) -> i64 {
-    i64::try_from(unix_ms).unwrap_or(i64::MAX).saturating_sub_unsigned(up_ms)
+    i64::try_from(unix_ms)
+        .unwrap_or(i64::MAX)
+        .saturating_sub_unsigned(up_ms)
 }
 
 #[cfg(test)]
@@ -196,7 +223,11 @@ mod tests {
             assert_eq!(keeper.undated(10_000), None);
             assert_eq!(keeper.now_ms(10_500), NOW + 520);
             let fix = keeper.fix(BOOT).expect("told");
-            assert_eq!((fix.at(6_000), fix.error_ms), (NOW + 20 - 4_000, 21), "what was queued before is dated by it");
+            assert_eq!(
+                (fix.at(6_000), fix.error_ms),
+                (NOW + 20 - 4_000, 21),
+                "what was queued before is dated by it"
+            );
         }
     }
 
@@ -207,7 +238,11 @@ mod tests {
         let second = Keeper::new(first.stored().clone(), [2; 16], 0, 1_000);
         assert_eq!(second.now_ms(2_000), NOW + 1_000);
         assert!(second.undated(2_000).is_some(), "but it is a guess");
-        assert_eq!(second.fix(BOOT), first.fix(BOOT), "records of the run before are still dated");
+        assert_eq!(
+            second.fix(BOOT),
+            first.fix(BOOT),
+            "records of the run before are still dated"
+        );
         assert_eq!(second.fix([2; 16]), None);
     }
 
@@ -220,11 +255,19 @@ mod tests {
         assert_eq!(keeper.fix(BOOT), first);
         assert_eq!(keeper.now_ms(70_000), NOW + 60_005);
         keeper.told(NOW + 61_000, 3_000, 71_000);
-        assert_eq!(keeper.now_ms(71_000), NOW + 61_005, "a worse answer that agrees changes nothing");
+        assert_eq!(
+            keeper.now_ms(71_000),
+            NOW + 61_005,
+            "a worse answer that agrees changes nothing"
+        );
         assert_eq!(keeper.tellings(), 1, "nothing new since the first word");
         keeper.told(NOW + YEARS_10, 3_000, 72_000);
         assert_eq!(keeper.tellings(), 2);
-        assert_eq!(keeper.now_ms(72_000), NOW + YEARS_10 + 1_500, "one that contradicts it does");
+        assert_eq!(
+            keeper.now_ms(72_000),
+            NOW + YEARS_10 + 1_500,
+            "one that contradicts it does"
+        );
     }
 
     #[test]

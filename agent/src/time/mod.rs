@@ -1,9 +1,9 @@
 //! The time on a board that may have no clock.
 //!
-//! The board's own date is only a guess. The cloud tells the time with every welcome; from then on device time is the time since
-//! the system's start plus that offset, so that steps of the system's clock, by years in either direction, change nothing. Records
-//! made before carry the time since the system's start and are dated when they are sent. The latest time that the cloud told is
-//! kept: no later guess lies before it.
+//! The board's own date is only a guess. The cloud tells the time with every welcome; from then on device
+//! time is the time since the system's start plus that offset, so that steps of the system's clock, by years
+//! in either direction, change nothing. Records made before carry the time since the system's start and are
+//! dated when they are sent. The latest time that the cloud told is kept: no later guess lies before it.
 
 mod keeper;
 mod stamp;
@@ -58,7 +58,9 @@ impl BoardClock {
             Stored::default()
         });
         let keeper = Mutex::new(Keeper::new(stored, system_boot(), unix_ms(), uptime_ms()));
-        Self { inner: Arc::new(Inner { file, keeper }) }
+        Self {
+            inner: Arc::new(Inner { file, keeper }),
+        }
     }
 
     fn keeper(&self) -> MutexGuard<'_, Keeper> {
@@ -70,12 +72,17 @@ impl BoardClock {
         self.keeper().now_ms(uptime_ms())
     }
 
-    /// The time now, and how it is known. Until it is told, the guess follows the system's clock, which may be set late.
+    /// The time now, and how it is known. Until it is told, the guess follows the system's clock, which may
+    /// be set late.
     pub(crate) fn reading(&self) -> Reading {
         let keeper = self.keeper();
         let told = keeper.told_ms(uptime_ms());
         let unix_ms = told.unwrap_or_else(|| unix_ms().max(keeper.floor_ms()));
-        Reading { unix: unix_ms / 1000, told: told.is_some(), tellings: keeper.tellings() }
+        Reading {
+            unix: unix_ms / 1000,
+            told: told.is_some(),
+            tellings: keeper.tellings(),
+        }
     }
 
     /// A record as it is to be queued: with the time since the system's start while nobody has told the date.
@@ -114,13 +121,18 @@ impl BoardClock {
 
 fn uptime_ms() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
-    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1000) + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1000)
+        + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
-/// The kernel's id of this start of the system; a random one where there is none, which equals no earlier one.
+/// The kernel's id of this start of the system; a random one where there is none, which equals no earlier
+/// one.
 fn system_boot() -> [u8; 16] {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let id = text.trim().parse().unwrap_or_else(|_| iottly_protocol::BootId::random());
+    let id = text
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| iottly_protocol::BootId::random());
     *id.as_bytes()
 }
 
@@ -165,8 +177,18 @@ mod tests {
         let sealed = clock.seal(record.clone());
         clock.told(unix_ms() + 3_600_000, 0);
         let stream = iottly_protocol::StreamId::random();
-        let page = clock.date(Page { stream, from: 1, items: vec![Item::Record { seq: 1, record: sealed }] });
+        let page = clock.date(Page {
+            stream,
+            from: 1,
+            items: vec![Item::Record {
+                seq: 1,
+                record: sealed,
+            }],
+        });
         assert_eq!(page.items, [Item::Record { seq: 1, record }]);
-        assert!(clock.now_ms() > unix_ms() + 3_000_000, "but new records are dated right");
+        assert!(
+            clock.now_ms() > unix_ms() + 3_000_000,
+            "but new records are dated right"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Records that were made while the date was a guess.
 //!
-//! In the queue such a record has a head in front of its JSON: one byte that starts no JSON, the start of the system, and the time
-//! since then. It never travels: the record is dated when it is sent, or sent as it is when nobody ever told the date of that start.
+//! In the queue such a record has a head in front of its JSON: one byte that starts no JSON, the start of the
+//! system, and the time since then. It never travels: the record is dated when it is sent, or sent as it is
+//! when nobody ever told the date of that start.
 
 use iottly_protocol::{Record, Report, limits};
 
@@ -35,9 +36,13 @@ pub(crate) fn bare(stored: &[u8]) -> &[u8] {
 
 /// Makes of a stored record what is sent. The same stored record and offset make the same bytes.
 pub(super) fn date(record: &mut Vec<u8>, fix: impl Fn([u8; 16]) -> Option<Fix>) {
-    let Some((boot, up_ms, bytes)) = open(record) else { return };
+    let Some((boot, up_ms, bytes)) = open(record) else {
+        return;
+    };
     let dated = fix(boot).and_then(|fix| encode(bytes, fix.at(up_ms), fix.error_ms));
-    *record = dated.or_else(|| encode_unknown(bytes)).unwrap_or_else(|| bytes.to_vec());
+    *record = dated
+        .or_else(|| encode_unknown(bytes))
+        .unwrap_or_else(|| bytes.to_vec());
 }
 
 fn encode(bytes: &[u8], at_ms: u64, error_ms: u64) -> Option<Vec<u8>> {
@@ -80,15 +85,22 @@ mod tests {
 
     #[test]
     fn a_record_is_dated_once_its_start_is_known_and_keeps_its_payload_s_text() {
-        let fix = Fix { boot: BOOT, zero_ms: 1_000, error_ms: 7 };
-        let message = r#"{"message":{"type":"userdefined","at_ms":1,"channel":"c","payload":{"b":1.50,"a":[ ]}}}"#;
-        let sent =
-            r#"{"message":{"type":"userdefined","at_ms":1500,"at_error_ms":7,"channel":"c","payload":{"b":1.50,"a":[ ]}}}"#;
+        let fix = Fix {
+            boot: BOOT,
+            zero_ms: 1_000,
+            error_ms: 7,
+        };
+        let message =
+            r#"{"message":{"type":"userdefined","at_ms":1,"channel":"c","payload":{"b":1.50,"a":[ ]}}}"#;
+        let sent = r#"{"message":{"type":"userdefined","at_ms":1500,"at_error_ms":7,"channel":"c","payload":{"b":1.50,"a":[ ]}}}"#;
         assert_eq!(dated(message, Some(fix)), sent);
         let guess = r#"{"message":{"type":"userdefined","at_ms":1,"at_error_ms":9007199254740991,"channel":"c","payload":{"b":1.50,"a":[ ]}}}"#;
         assert_eq!(dated(message, None), guess);
         let line = r#"{"log":{"level":"info","text":"x","at_ms":1}}"#;
-        assert_eq!(dated(line, Some(fix)), r#"{"log":{"level":"info","text":"x","at_ms":1500}}"#);
+        assert_eq!(
+            dated(line, Some(fix)),
+            r#"{"log":{"level":"info","text":"x","at_ms":1500}}"#
+        );
         assert_eq!(dated(line, None), line);
     }
 

@@ -1,4 +1,5 @@
-//! The system's date steps at each phase of a message: once it is sent it has the right date, and the same one each time.
+//! The system's date steps at each phase of a message: once it is sent it has the right date, and the same
+//! one each time.
 
 use iottly_protocol::{Message, MessageKind, Record};
 use serde_json::value::RawValue;
@@ -28,7 +29,14 @@ impl Board {
     fn new(off_ms: i64) -> Self {
         let boot = [1; 16];
         let keeper = Keeper::new(Stored::default(), boot, date(0, off_ms), 0);
-        Self { keeper, boot, now_ms: 0, booted_ms: 0, off_ms, queue: Vec::new() }
+        Self {
+            keeper,
+            boot,
+            now_ms: 0,
+            booted_ms: 0,
+            off_ms,
+            queue: Vec::new(),
+        }
     }
 
     fn up_ms(&self) -> u64 {
@@ -51,7 +59,13 @@ impl Board {
     fn make(&mut self) {
         let payload = RawValue::from_string(format!("{{\"made\":{}}}", self.now_ms)).expect("json");
         let at_ms = self.keeper.now_ms(self.up_ms());
-        let message = Message { kind: MessageKind::UserDefined, at_ms, at_error_ms: None, channel: None, payload: &payload };
+        let message = Message {
+            kind: MessageKind::UserDefined,
+            at_ms,
+            at_error_ms: None,
+            channel: None,
+            payload: &payload,
+        };
         let record = Record::Message(message).encode();
         let stored = match self.keeper.undated(self.up_ms()) {
             Some((boot, up_ms)) => stamp::seal(boot, up_ms, &record),
@@ -77,7 +91,9 @@ impl Board {
 }
 
 fn date(now_ms: u64, off_ms: i64) -> u64 {
-    (TRUE + i64::try_from(now_ms).expect("small") + off_ms).max(0).unsigned_abs()
+    (TRUE + i64::try_from(now_ms).expect("small") + off_ms)
+        .max(0)
+        .unsigned_abs()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,10 +105,14 @@ enum Phase {
     Reboot,
 }
 
-/// Two lives of a system: what is made before and after the date is known, sent, sent again, over restarts of both kinds.
+/// Two lives of a system: what is made before and after the date is known, sent, sent again, over restarts of
+/// both kinds.
 const LIFE: [Phase; 18] = {
     use Phase::{Make, Reboot, Restart, Send, Tell};
-    [Make, Restart, Make, Tell, Make, Send, Restart, Make, Send, Tell, Send, Reboot, Make, Restart, Make, Tell, Make, Send]
+    [
+        Make, Restart, Make, Tell, Make, Send, Restart, Make, Send, Tell, Send, Reboot, Make, Restart, Make,
+        Tell, Make, Send,
+    ]
 };
 
 fn live(steps: &[(usize, i64)]) -> Vec<(u64, Vec<u8>)> {
@@ -111,11 +131,17 @@ fn live(steps: &[(usize, i64)]) -> Vec<(u64, Vec<u8>)> {
             Phase::Send => {
                 let again = board.sent();
                 for ((_, before), (made, now)) in sent.iter().zip(&again) {
-                    assert_eq!(before, now, "what was made at {made} ms is sent with another date, steps {steps:?}");
+                    assert_eq!(
+                        before, now,
+                        "what was made at {made} ms is sent with another date, steps {steps:?}"
+                    );
                 }
                 sent = again;
                 let system_date = board.keeper.now_ms(board.up_ms());
-                assert!(system_date.abs_diff(date(board.now_ms, 0)) <= ASKED_MS, "the time is known, steps {steps:?}");
+                assert!(
+                    system_date.abs_diff(date(board.now_ms, 0)) <= ASKED_MS,
+                    "the time is known, steps {steps:?}"
+                );
             }
         }
     }
@@ -124,13 +150,25 @@ fn live(steps: &[(usize, i64)]) -> Vec<(u64, Vec<u8>)> {
 
 fn check(steps: &[(usize, i64)]) {
     let sent = live(steps);
-    assert_eq!(sent.len(), LIFE.iter().filter(|phase| **phase == Phase::Make).count(), "none is lost");
+    assert_eq!(
+        sent.len(),
+        LIFE.iter().filter(|phase| **phase == Phase::Make).count(),
+        "none is lost"
+    );
     for (made, record) in sent {
-        let Record::Message(message) = serde_json::from_slice(&record).expect("a record") else { panic!("no message") };
+        let Record::Message(message) = serde_json::from_slice(&record).expect("a record") else {
+            panic!("no message")
+        };
         let error_ms = message.at_error_ms.unwrap_or(ASKED_MS);
-        assert!(error_ms <= ASKED_MS, "steps {steps:?}: made at {made} ms, known to {error_ms} ms only");
+        assert!(
+            error_ms <= ASKED_MS,
+            "steps {steps:?}: made at {made} ms, known to {error_ms} ms only"
+        );
         let off_ms = message.at_ms.abs_diff(date(made, 0));
-        assert!(off_ms <= ASKED_MS, "steps {steps:?}: made at {made} ms, its date is off by {off_ms} ms");
+        assert!(
+            off_ms <= ASKED_MS,
+            "steps {steps:?}: made at {made} ms, its date is off by {off_ms} ms"
+        );
     }
 }
 

@@ -54,12 +54,13 @@ impl UpdateThread {
     /// Starts the thread, and with it the firmware that the journal names.
     ///
     /// # Errors
-    /// At the first start, when the configured root cannot be read; when the configured authorities cannot, or the system gives no
-    /// thread.
+    /// At the first start, when the configured root cannot be read; when the configured authorities cannot,
+    /// or the system gives no thread.
     pub(crate) fn start(parts: UpdateParts, name: &str) -> io::Result<Self> {
         let trust = parts.data.join("trust");
         if !trust.join("root.json").exists() {
-            let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", parts.config.root.display()));
+            let named =
+                |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", parts.config.root.display()));
             read_file(&parts.config.root, iottly_protocol::tuf::limits::ROOT_BYTES).map_err(named)?;
         }
         let repository = match &parts.config.ca {
@@ -92,8 +93,15 @@ impl UpdateThread {
             unreachable: false,
             stands: None,
         };
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || actor.run())?;
-        Ok(Self { mail, repository, directives, thread })
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || actor.run())?;
+        Ok(Self {
+            mail,
+            repository,
+            directives,
+            thread,
+        })
     }
 
     /// Where directives from the cloud go.
@@ -101,7 +109,8 @@ impl UpdateThread {
         self.directives.clone()
     }
 
-    /// Asks the thread to end; an update under way goes on at the next start. What is being fetched is not waited for.
+    /// Asks the thread to end; an update under way goes on at the next start. What is being fetched is not
+    /// waited for.
     pub(crate) async fn stop(self, deadline: Duration) -> bool {
         self.mail.stop();
         self.repository.stop();
@@ -153,10 +162,16 @@ impl Actor {
 
     /// Waits out a failure; true when the agent stops meanwhile.
     fn pause(&mut self) -> bool {
-        let until_ms = self.clock.now_ms().saturating_add(u64::try_from(AFTER_FAILURE.as_millis()).unwrap_or(u64::MAX));
+        let until_ms = self
+            .clock
+            .now_ms()
+            .saturating_add(u64::try_from(AFTER_FAILURE.as_millis()).unwrap_or(u64::MAX));
         loop {
             let now_ms = self.clock.now_ms();
-            match self.mail.take(Duration::from_millis(until_ms.saturating_sub(now_ms))) {
+            match self
+                .mail
+                .take(Duration::from_millis(until_ms.saturating_sub(now_ms)))
+            {
                 Some(Letter::Stop) => return true,
                 Some(Letter::Directive(document)) => self.desk.sent(document, now_ms),
                 Some(Letter::Answer(Answer::Considered { document, .. })) => {
@@ -211,7 +226,10 @@ impl Actor {
             }
             self.ask(&updater);
             let now_ms = self.clock.now_ms();
-            let due_ms = [updater.wake_at(), self.desk.due_ms(now_ms)].into_iter().flatten().min();
+            let due_ms = [updater.wake_at(), self.desk.due_ms(now_ms)]
+                .into_iter()
+                .flatten()
+                .min();
             let wait_ms = due_ms.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms));
             match self.mail.take(Duration::from_millis(wait_ms)) {
                 Some(Letter::Stop) => return Ok(()),
@@ -230,14 +248,22 @@ impl Actor {
     /// Asks about directives what is due.
     fn ask(&mut self, updater: &DeviceUpdater) {
         let now_ms = self.clock.now_ms();
-        if self.desk.time_told(self.admission.clock.reading().tellings, now_ms) {
+        if self
+            .desk
+            .time_told(self.admission.clock.reading().tellings, now_ms)
+        {
             self.tell_facts(updater.memory());
         }
         let every_ms = self.parts.config.poll_seconds.max(1).saturating_mul(1000);
-        let Some(next) = self.desk.next(now_ms, every_ms) else { return };
+        let Some(next) = self.desk.next(now_ms, every_ms) else {
+            return;
+        };
         let memory = Box::new(updater.memory().clone());
         let asked = match next {
-            Next::Look => self.questions.ask(Question::Look { seen: self.desk.seen().to_vec(), memory }),
+            Next::Look => self.questions.ask(Question::Look {
+                seen: self.desk.seen().to_vec(),
+                memory,
+            }),
             Next::Admit(document) => {
                 let again = document.clone();
                 let asked = self.questions.ask(Question::Admit { document, memory });
@@ -315,7 +341,8 @@ impl Actor {
                 let text = String::from_utf8_lossy(&document).into_owned();
                 let counter = directive.counter;
                 updater.handle(Event::Offer(offer(directive, text)))?;
-                // In the last steps of an update nothing else is begun: it is looked at again when it comes again.
+                // In the last steps of an update nothing else is begun: it is looked at again when it comes
+                // again.
                 if updater.memory().counter >= counter {
                     self.desk.followed(document);
                 }
@@ -323,10 +350,22 @@ impl Actor {
             }
             Err(MetaError::Unreachable(detail)) => {
                 let state = self.desk.unreachable(document, sent, now_ms);
-                state.map(|state| (state, Refusal { reason: Reason::Unreachable, detail }))
+                state.map(|state| {
+                    (
+                        state,
+                        Refusal {
+                            reason: Reason::Unreachable,
+                            detail,
+                        },
+                    )
+                })
             }
-            // Looked at again with each poll, for its time may come and the repository may be brought up to date.
-            Err(MetaError::Refused(why)) => self.desk.refused(document, &why, now_ms).map(|state| (state, why)),
+            // Looked at again with each poll, for its time may come and the repository may be brought up to
+            // date.
+            Err(MetaError::Refused(why)) => self
+                .desk
+                .refused(document, &why, now_ms)
+                .map(|state| (state, why)),
         };
         if let Some((state, why)) = tell {
             self.voice.standing(&told, state, &why);
@@ -342,7 +381,9 @@ impl Actor {
     }
 
     fn tell_facts(&self, memory: &iottly_update::Memory) {
-        self.voice.report(Report::Facts(Box::new(self.admission.facts(memory, memory.counter))));
+        self.voice.report(Report::Facts(Box::new(
+            self.admission.facts(memory, memory.counter),
+        )));
     }
 }
 

@@ -1,8 +1,12 @@
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::DeviceId;
-use iottly_protocol::release::{DeviceFacts, Directive, Reason, Refusal, Release, admit_directive, admit_release};
-use iottly_protocol::tuf::{FetchError, Instant, Refreshed, Schemes, Start, Store as _, Targets, TufError, Vouched, refresh};
+use iottly_protocol::release::{
+    DeviceFacts, Directive, Reason, Refusal, Release, admit_directive, admit_release,
+};
+use iottly_protocol::tuf::{
+    FetchError, Instant, Refreshed, Schemes, Start, Store as _, Targets, TufError, Vouched, refresh,
+};
 use iottly_update::{Known, Memory, MetaError, Offer, Planned, Repository, TrustFolder, read_file};
 use serde::Deserialize as _;
 
@@ -36,12 +40,18 @@ pub(super) struct Verdict<T> {
 type Fresh = Refreshed<Repository, TrustFolder>;
 
 fn refused(reason: Reason, detail: impl Into<String>) -> MetaError {
-    MetaError::Refused(Refusal { reason, detail: detail.into() })
+    MetaError::Refused(Refusal {
+        reason,
+        detail: detail.into(),
+    })
 }
 
 fn tuf(error: &TufError) -> MetaError {
     match error {
-        TufError::Fetch { what, reason: FetchError::Failed(detail) } => MetaError::Unreachable(format!("{what}: {detail}")),
+        TufError::Fetch {
+            what,
+            reason: FetchError::Failed(detail),
+        } => MetaError::Unreachable(format!("{what}: {detail}")),
         error => refused(error.reason(), error.to_string()),
     }
 }
@@ -49,19 +59,28 @@ fn tuf(error: &TufError) -> MetaError {
 /// Before the time is known nothing can be said to be past or not yet in its time: it waits.
 fn waits(error: MetaError, reading: Reading) -> MetaError {
     match error {
-        MetaError::Refused(why) if why.reason == Reason::Expired && !reading.told => {
-            refused(Reason::Clock, format!("nobody has told the time yet; by this board's own: {}", why.detail))
-        }
+        MetaError::Refused(why) if why.reason == Reason::Expired && !reading.told => refused(
+            Reason::Clock,
+            format!(
+                "nobody has told the time yet; by this board's own: {}",
+                why.detail
+            ),
+        ),
         error => error,
     }
 }
 
 impl Admission {
     fn schemes(&self) -> Schemes {
-        if self.config.p256 { Schemes::WITH_P256 } else { Schemes::ED25519 }
+        if self.config.p256 {
+            Schemes::WITH_P256
+        } else {
+            Schemes::ED25519
+        }
     }
 
-    /// Returns what the device knows about itself. The counter is the highest before the directive in question.
+    /// Returns what the device knows about itself. The counter is the highest before the directive in
+    /// question.
     pub(super) fn facts(&self, memory: &Memory, counter: u64) -> DeviceFacts {
         let committed = memory.committed.as_ref();
         DeviceFacts {
@@ -73,7 +92,9 @@ impl Admission {
             root_version: self.root_version(),
             counter,
             running_seq: committed.map_or(0, |committed| committed.release_seq),
-            running_sha256: committed.map(|committed| committed.sha256.clone()).unwrap_or_default(),
+            running_sha256: committed
+                .map(|committed| committed.sha256.clone())
+                .unwrap_or_default(),
             floor: memory.floor,
             free: free(&self.data),
             data_schema: committed.map_or(0, |committed| committed.data_schema),
@@ -98,7 +119,10 @@ impl Admission {
     pub(super) fn identify(&self, sha256: &str) -> Option<Known> {
         let mut kept = self.kept("targets");
         let targets = Targets::deserialize(kept.get_mut("signed")?.take()).ok()?;
-        let mut releases = targets.targets.iter().filter_map(|(path, file)| Release::from_target(path, file).ok());
+        let mut releases = targets
+            .targets
+            .iter()
+            .filter_map(|(path, file)| Release::from_target(path, file).ok());
         let release = releases.find(|release| release.sha256.eq_ignore_ascii_case(sha256))?;
         Some(Known {
             release_seq: release.manifest.release_seq,
@@ -107,14 +131,25 @@ impl Admission {
         })
     }
 
-    fn refreshed(&self, repository: &Repository, memory: &Memory, reading: Reading) -> Result<Fresh, MetaError> {
+    fn refreshed(
+        &self,
+        repository: &Repository,
+        memory: &Memory,
+        reading: Reading,
+    ) -> Result<Fresh, MetaError> {
         // It is needed when the trusted one is damaged, and may be gone by then.
         let first_root = read_file(&self.config.root, MAX_ROOT_BYTES).unwrap_or_default();
         let clock = Instant::from_unix(reading.unix);
-        let start = Start { clock, vouched: memory.vouched, first_root: &first_root, schemes: self.schemes() };
+        let start = Start {
+            clock,
+            vouched: memory.vouched,
+            first_root: &first_root,
+            schemes: self.schemes(),
+        };
         let mended = |reason: String| {
-            self.voice
-                .warn(&format!("the trusted root was damaged ({reason}): the chain is followed again from the configured one"));
+            self.voice.warn(&format!(
+                "the trusted root was damaged ({reason}): the chain is followed again from the configured one"
+            ));
         };
         refresh(repository, &self.trust, &start, mended).map_err(|error| tuf(&error))
     }
@@ -134,20 +169,32 @@ impl Admission {
         match self.refreshed(repository, memory, reading) {
             Ok(mut fresh) => {
                 let result = decide(&mut fresh).map_err(|error| waits(error, reading));
-                Verdict { result, vouched: Some(fresh.vouched) }
+                Verdict {
+                    result,
+                    vouched: Some(fresh.vouched),
+                }
             }
-            Err(error) => Verdict { result: Err(waits(error, reading)), vouched: None },
+            Err(error) => Verdict {
+                result: Err(waits(error, reading)),
+                vouched: None,
+            },
         }
     }
 
     /// Verifies a directive and decides whether it is for this device, now; none when it was followed before.
-    pub(super) fn admit(&self, repository: &Repository, document: &[u8], memory: &Memory) -> Verdict<Option<Directive>> {
+    pub(super) fn admit(
+        &self,
+        repository: &Repository,
+        document: &[u8],
+        memory: &Memory,
+    ) -> Verdict<Option<Directive>> {
         self.decide(repository, memory, |fresh| {
             let directive = self.verified(document, fresh)?;
             if directive.counter <= memory.counter {
                 return Ok(None);
             }
-            admit_directive(&directive, &self.facts(memory, memory.counter), fresh.now).map_err(MetaError::Refused)?;
+            admit_directive(&directive, &self.facts(memory, memory.counter), fresh.now)
+                .map_err(MetaError::Refused)?;
             fresh.accept(directive.not_before);
             Ok(Some(directive))
         })
@@ -161,7 +208,8 @@ impl Admission {
             let facts = self.facts(memory, offer.counter.saturating_sub(1));
             admit_directive(&directive, &facts, fresh.now).map_err(MetaError::Refused)?;
             let located = fresh.client.find(&directive.target).map_err(|e| tuf(&e))?;
-            let release = Release::from_target(&located.path, &located.file).map_err(|e| refused(Reason::Incompatible, e))?;
+            let release = Release::from_target(&located.path, &located.file)
+                .map_err(|e| refused(Reason::Incompatible, e))?;
             admit_release(&directive, &release, &facts).map_err(MetaError::Refused)?;
             let consistent = fresh.client.trusted().root().consistent_snapshot == Some(true);
             Ok(Planned::new(&release, located.served_path(consistent)))

@@ -11,7 +11,8 @@ pub struct UpdateConfig {
     pub repository: String,
     /// The root metadata that is trusted at the first start; later ones are followed from it.
     pub root: PathBuf,
-    /// Certificates (PEM) of the authorities that vouch for the repository's server; those of the public web unless given.
+    /// Certificates (PEM) of the authorities that vouch for the repository's server; those of the public web
+    /// unless given.
     #[serde(default)]
     pub ca: Option<PathBuf>,
     /// The device's project.

@@ -49,7 +49,10 @@ impl Desk {
     /// The cloud has sent one.
     pub(super) fn sent(&mut self, document: Vec<u8>, now_ms: u64) {
         self.pause_ms = PAUSE_MS.0;
-        self.sent = Some(Sent { document, at_ms: now_ms });
+        self.sent = Some(Sent {
+            document,
+            at_ms: now_ms,
+        });
     }
 
     /// The one that was followed last.
@@ -57,7 +60,8 @@ impl Desk {
         &self.seen
     }
 
-    /// Takes note of how often the time was told; says whether that is news. What waits for the time is looked at again.
+    /// Takes note of how often the time was told; says whether that is news. What waits for the time is
+    /// looked at again.
     pub(super) fn time_told(&mut self, tellings: u64, now_ms: u64) -> bool {
         if self.tellings == tellings {
             return false;
@@ -73,9 +77,18 @@ impl Desk {
 
     /// When [`Desk::next`] may have something, or the clock is to be looked at.
     pub(super) fn due_ms(&self, now_ms: u64) -> Option<u64> {
-        let clock = self.waiting.as_ref().map(|_| now_ms.saturating_add(CLOCK_EVERY_MS));
-        let next = self.sent.as_ref().map_or(self.look_at_ms, |sent| sent.at_ms.min(self.look_at_ms));
-        [clock, self.asking.is_none().then_some(next)].into_iter().flatten().min()
+        let clock = self
+            .waiting
+            .as_ref()
+            .map(|_| now_ms.saturating_add(CLOCK_EVERY_MS));
+        let next = self
+            .sent
+            .as_ref()
+            .map_or(self.look_at_ms, |sent| sent.at_ms.min(self.look_at_ms));
+        [clock, self.asking.is_none().then_some(next)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Returns what is to be asked now; one question at a time.
@@ -105,12 +118,15 @@ impl Desk {
         (self.seen, self.told, self.waiting) = (document, None, None);
     }
 
-    /// Takes note that a directive cannot be verified now. One from the cloud is looked at again, unless something newer came.
-    /// Returns what to tell.
+    /// Takes note that a directive cannot be verified now. One from the cloud is looked at again, unless
+    /// something newer came. Returns what to tell.
     pub(super) fn unreachable(&mut self, document: Vec<u8>, sent: bool, now_ms: u64) -> Option<UpdateState> {
         let tell = self.tell(&document, Reason::Unreachable, now_ms);
         if sent && self.sent.is_none() {
-            self.sent = Some(Sent { document, at_ms: now_ms.saturating_add(self.pause_ms) });
+            self.sent = Some(Sent {
+                document,
+                at_ms: now_ms.saturating_add(self.pause_ms),
+            });
             self.pause_ms = self.pause_ms.saturating_mul(2).min(PAUSE_MS.1);
         }
         tell.then_some(UpdateState::VerifyingMeta)
@@ -122,13 +138,22 @@ impl Desk {
         if matches!(why.reason, Reason::Clock | Reason::Expired) {
             self.waiting = Some(document);
         }
-        let state = if why.reason.is_waiting() { UpdateState::Deferred } else { UpdateState::Rejected };
+        let state = if why.reason.is_waiting() {
+            UpdateState::Deferred
+        } else {
+            UpdateState::Rejected
+        };
         tell.then_some(state)
     }
 
-    /// Says whether a directive's standing is told: once for each document and reason, and only so many times a minute.
+    /// Says whether a directive's standing is told: once for each document and reason, and only so many times
+    /// a minute.
     fn tell(&mut self, document: &[u8], reason: Reason, now_ms: u64) -> bool {
-        if self.told.as_ref().is_some_and(|(told, why)| told == document && *why == reason) {
+        if self
+            .told
+            .as_ref()
+            .is_some_and(|(told, why)| told == document && *why == reason)
+        {
             return false;
         }
         if now_ms >= self.minute_ms.saturating_add(MINUTE_MS) {
@@ -150,7 +175,10 @@ mod tests {
     const EVERY: u64 = 60_000;
 
     fn why(reason: Reason) -> Refusal {
-        Refusal { reason, detail: String::new() }
+        Refusal {
+            reason,
+            detail: String::new(),
+        }
     }
 
     /// A desk whose first look at the repository found nothing.
@@ -190,7 +218,10 @@ mod tests {
         desk.sent(b"d".to_vec(), 10);
         desk.next(10, EVERY);
         desk.answered();
-        assert_eq!(desk.refused(b"d".to_vec(), &why(Reason::Expired), 20), Some(UpdateState::Rejected));
+        assert_eq!(
+            desk.refused(b"d".to_vec(), &why(Reason::Expired), 20),
+            Some(UpdateState::Rejected)
+        );
         desk.time_told(2, 30);
         assert_eq!(desk.next(30, EVERY), Some(Next::Admit(b"d".to_vec())));
         // A newer one takes its place.
@@ -208,7 +239,10 @@ mod tests {
         let mut now_ms = 0;
         let mut pauses = Vec::new();
         for round in 0..9 {
-            assert_eq!(desk.next(now_ms, 10 * MINUTE_MS), Some(Next::Admit(b"d".to_vec())));
+            assert_eq!(
+                desk.next(now_ms, 10 * MINUTE_MS),
+                Some(Next::Admit(b"d".to_vec()))
+            );
             let sent = desk.answered();
             let told = desk.unreachable(b"d".to_vec(), sent, now_ms);
             assert_eq!(told, (round == 0).then_some(UpdateState::VerifyingMeta));
@@ -223,9 +257,18 @@ mod tests {
     #[test]
     fn a_flood_of_different_ones_is_told_ten_times_a_minute() {
         let mut desk = desk();
-        let told = (0..1_000u32)
-            .filter(|n| desk.refused(n.to_be_bytes().to_vec(), &why(Reason::BadSignature), MINUTE_MS + u64::from(*n)).is_some());
+        let told = (0..1_000u32).filter(|n| {
+            desk.refused(
+                n.to_be_bytes().to_vec(),
+                &why(Reason::BadSignature),
+                MINUTE_MS + u64::from(*n),
+            )
+            .is_some()
+        });
         assert_eq!(told.count(), 10);
-        assert!(desk.refused(b"x".to_vec(), &why(Reason::BadSignature), 2 * MINUTE_MS).is_some());
+        assert!(
+            desk.refused(b"x".to_vec(), &why(Reason::BadSignature), 2 * MINUTE_MS)
+                .is_some()
+        );
     }
 }

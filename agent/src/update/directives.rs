@@ -12,10 +12,14 @@ pub(crate) struct Directives {
 
 impl Directives {
     pub(super) fn new(mail: Mail) -> Self {
-        Self { mail, counter: Arc::default() }
+        Self {
+            mail,
+            counter: Arc::default(),
+        }
     }
 
-    /// Hands a document over without waiting, in the place of one that nobody has looked at; false when nobody will.
+    /// Hands a document over without waiting, in the place of one that nobody has looked at; false when
+    /// nobody will.
     pub(crate) fn put(&self, document: Vec<u8>) -> bool {
         self.mail.direct(document)
     }

@@ -10,13 +10,15 @@ use iottly_update::{Memory, Offer, Planned, Repository};
 use super::admission::{Admission, Verdict};
 use super::mail::Mail;
 
-/// Questions that wait for the thread: one about directives, one of the update under way, and what a cancelled one has left.
+/// Questions that wait for the thread: one about directives, one of the update under way, and what a
+/// cancelled one has left.
 const QUESTIONS: usize = 8;
 
 /// A question to the repository.
 #[derive(Debug)]
 pub(super) enum Question {
-    /// Asks whether there is a directive to the device or its group other than the one that was followed last.
+    /// Asks whether there is a directive to the device or its group other than the one that was followed
+    /// last.
     Look { seen: Vec<u8>, memory: Box<Memory> },
     /// Asks whether a directive from the cloud is to be followed.
     Admit { document: Vec<u8>, memory: Box<Memory> },
@@ -25,7 +27,11 @@ pub(super) enum Question {
     /// The list of a release's parts.
     List { release: Box<Planned> },
     /// Some bytes of a release.
-    Part { release: Box<Planned>, from: u64, len: u64 },
+    Part {
+        release: Box<Planned>,
+        from: u64,
+        len: u64,
+    },
 }
 
 /// Result of a question.
@@ -36,13 +42,26 @@ pub(super) enum Answer {
     /// The repository cannot be asked for directives, and why.
     Unreachable(String),
     /// Verdict on a directive.
-    Considered { document: Vec<u8>, verdict: Box<Verdict<Option<Directive>>> },
+    Considered {
+        document: Vec<u8>,
+        verdict: Box<Verdict<Option<Directive>>>,
+    },
     /// Release that the directive with this counter is to bring.
-    Planned { counter: u64, verdict: Box<Verdict<Planned>> },
+    Planned {
+        counter: u64,
+        verdict: Box<Verdict<Planned>>,
+    },
     /// The list of parts of the release with this digest.
-    List { sha256: String, result: Result<Vec<u8>, String> },
+    List {
+        sha256: String,
+        result: Result<Vec<u8>, String>,
+    },
     /// Bytes of the release with this digest.
-    Part { sha256: String, from: u64, result: Result<Vec<u8>, String> },
+    Part {
+        sha256: String,
+        from: u64,
+        result: Result<Vec<u8>, String>,
+    },
 }
 
 /// Queue for questions.
@@ -56,11 +75,22 @@ impl Questions {
     }
 }
 
-/// Starts the thread. It ends when nobody can ask any more, at the next byte of what it fetches once that was stopped.
-pub(super) fn start(repository: Repository, admission: Admission, mail: Mail, name: &str) -> io::Result<Questions> {
+/// Starts the thread. It ends when nobody can ask any more, at the next byte of what it fetches once that was
+/// stopped.
+pub(super) fn start(
+    repository: Repository,
+    admission: Admission,
+    mail: Mail,
+    name: &str,
+) -> io::Result<Questions> {
     let (questions, asked) = sync_channel(QUESTIONS);
-    let fetcher = Fetcher { repository, admission };
-    thread::Builder::new().name(name.to_owned()).spawn(move || fetcher.run(&asked, &mail))?;
+    let fetcher = Fetcher {
+        repository,
+        admission,
+    };
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || fetcher.run(&asked, &mail))?;
     Ok(Questions(questions))
 }
 
@@ -85,24 +115,37 @@ impl Fetcher {
                 let verdict = Box::new(self.admission.admit(repository, &document, &memory));
                 Answer::Considered { document, verdict }
             }
-            Question::Plan { offer, memory } => {
-                Answer::Planned { counter: offer.counter, verdict: Box::new(self.admission.plan(repository, &offer, &memory)) }
-            }
+            Question::Plan { offer, memory } => Answer::Planned {
+                counter: offer.counter,
+                verdict: Box::new(self.admission.plan(repository, &offer, &memory)),
+            },
             Question::List { release } => {
                 let parts = release.size.div_ceil(release.chunk_size.max(1));
-                let result = repository.range(&format!("chunks/{}", release.chunk_root), 0, parts.saturating_mul(32));
-                Answer::List { sha256: release.sha256, result }
+                let result = repository.range(
+                    &format!("chunks/{}", release.chunk_root),
+                    0,
+                    parts.saturating_mul(32),
+                );
+                Answer::List {
+                    sha256: release.sha256,
+                    result,
+                }
             }
-            Question::Part { release, from, len } => {
-                Answer::Part { result: repository.range(&release.path, from, len), sha256: release.sha256, from }
-            }
+            Question::Part { release, from, len } => Answer::Part {
+                result: repository.range(&release.path, from, len),
+                sha256: release.sha256,
+                from,
+            },
         }
     }
 
     /// Looks for a directive to this device, then for one to its group.
     fn look(&self, seen: &[u8], memory: &Memory) -> Answer {
         let config = &self.admission.config;
-        let ids = [Some(self.admission.device.to_string()), config.group.map(|group| group.to_string())];
+        let ids = [
+            Some(self.admission.device.to_string()),
+            config.group.map(|group| group.to_string()),
+        ];
         let mut unreachable = None;
         for id in ids.into_iter().flatten() {
             match self.repository.directive(&id) {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::{Reason, Refusal};
 use iottly_sandbox::{Cache, Runtime};
-use iottly_update::{Host, Known, Memory, MetaError, Now, Offer, Planned, Progress, Running, files, read_file};
+use iottly_update::{
+    Host, Known, Memory, MetaError, Now, Offer, Planned, Progress, Running, files, read_file,
+};
 
 use super::admission::Admission;
 use super::fetch::{Question, Questions};
@@ -64,7 +66,10 @@ impl DeviceHost {
         let every = Duration::from_millis(grace_ms / (2 * u64::from(min_ok).max(1)));
         let (mail, trial) = (self.mail.clone(), self.mail.begin_trial());
         let tell = move |what: News| mail.tell(trial, what);
-        Watch { every: every.clamp(HEALTH_EVERY.0, HEALTH_EVERY.1), tell: Arc::new(tell) }
+        Watch {
+            every: every.clamp(HEALTH_EVERY.0, HEALTH_EVERY.1),
+            tell: Arc::new(tell),
+        }
     }
 
     /// Asks the repository, unless that question is outstanding; answers why it cannot be asked.
@@ -88,22 +93,37 @@ impl DeviceHost {
 impl Host for DeviceHost {
     fn now(&mut self) -> Now {
         let reading = self.admission.clock.reading();
-        Now { unix: reading.unix, clock_trusted: reading.told, mono_ms: self.clock.now_ms() }
+        Now {
+            unix: reading.unix,
+            clock_trusted: reading.told,
+            mono_ms: self.clock.now_ms(),
+        }
     }
 
     fn verify_meta(&mut self, offer: &Offer, memory: &Memory) -> Option<Result<Planned, MetaError>> {
-        let question = || Question::Plan { offer: Box::new(offer.clone()), memory: Box::new(memory.clone()) };
-        self.ask(Asked::Plan(offer.counter), question).map(|busy| Err(MetaError::Unreachable(busy)))
+        let question = || Question::Plan {
+            offer: Box::new(offer.clone()),
+            memory: Box::new(memory.clone()),
+        };
+        self.ask(Asked::Plan(offer.counter), question)
+            .map(|busy| Err(MetaError::Unreachable(busy)))
     }
 
     fn chunk_list(&mut self, release: &Planned) -> Option<Result<Vec<u8>, String>> {
-        let question = || Question::List { release: Box::new(release.clone()) };
+        let question = || Question::List {
+            release: Box::new(release.clone()),
+        };
         self.ask(Asked::List(release.sha256.clone()), question).map(Err)
     }
 
     fn part(&mut self, release: &Planned, from: u64, len: u64) -> Option<Result<Vec<u8>, String>> {
-        let question = || Question::Part { release: Box::new(release.clone()), from, len };
-        self.ask(Asked::Part(release.sha256.clone(), from), question).map(Err)
+        let question = || Question::Part {
+            release: Box::new(release.clone()),
+            from,
+            len,
+        };
+        self.ask(Asked::Part(release.sha256.clone(), from), question)
+            .map(Err)
     }
 
     fn identify(&mut self, sha256: &str) -> Option<Known> {
@@ -116,11 +136,20 @@ impl Host for DeviceHost {
 
     fn check_image(&mut self, file: &str, release: &Planned) -> Result<(), Refusal> {
         self.health = (release.health.grace_ms, release.health.min_ok);
-        let invalid = |detail: String| Refusal { reason: Reason::Invalid, detail };
+        let invalid = |detail: String| Refusal {
+            reason: Reason::Invalid,
+            detail,
+        };
         let wasm = read_file(&self.data.join(file), MAX_RELEASE_BYTES).map_err(|e| invalid(e.to_string()))?;
-        let firmware = self.cache.load(&self.runtime, &wasm).map_err(|e| invalid(e.to_string()))?;
+        let firmware = self
+            .cache
+            .load(&self.runtime, &wasm)
+            .map_err(|e| invalid(e.to_string()))?;
         if firmware.digest() != release.sha256 {
-            return Err(Refusal { reason: Reason::DigestMismatch, detail: "the compiled file is another one".to_owned() });
+            return Err(Refusal {
+                reason: Reason::DigestMismatch,
+                detail: "the compiled file is another one".to_owned(),
+            });
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::fetch::Answer;
 use crate::guest::News;
 
-/// Letters that wait for the update's thread. Each kind has a place of its own, so that no kind takes another one's: a stop and the news
-/// of a trial come first, whatever else waits.
+/// Letters that wait for the update's thread. Each kind has a place of its own, so that no kind takes another
+/// one's: a stop and the news of a trial come first, whatever else waits.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mail(Arc<Inner>);
 
@@ -96,7 +96,11 @@ impl Mail {
     /// Takes the most urgent letter out; waits for one, at most so long.
     pub(super) fn take(&self, wait: Duration) -> Option<Letter> {
         let empty = |state: &mut State| {
-            !state.stop && state.failed.is_none() && state.healthy == 0 && state.answers.is_empty() && state.directive.is_none()
+            !state.stop
+                && state.failed.is_none()
+                && state.healthy == 0
+                && state.answers.is_empty()
+                && state.directive.is_none()
         };
         let waited = self.0.came.wait_timeout_while(self.lock(), wait, empty);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +144,10 @@ mod tests {
         mail.tell(trial, News::Healthy);
         assert!(matches!(take(&mail), Some(Letter::News(News::Healthy))));
         assert!((0..10_000).all(|_| matches!(take(&mail), Some(Letter::Answer(Answer::Looked)))));
-        assert!(matches!(take(&mail), Some(Letter::Directive(last)) if last == 9_999u32.to_be_bytes()), "the latest counts");
+        assert!(
+            matches!(take(&mail), Some(Letter::Directive(last)) if last == 9_999u32.to_be_bytes()),
+            "the latest counts"
+        );
         assert!(take(&mail).is_none());
     }
 

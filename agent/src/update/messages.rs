@@ -19,10 +19,13 @@ pub(super) fn progress(progress: &Progress, now_ms: u64) -> UpdateReport {
     }
 }
 
-/// Report about a directive that is not followed, or not yet. Which directive and release it claims to be about may be a lie.
+/// Report about a directive that is not followed, or not yet. Which directive and release it claims to be
+/// about may be a lie.
 pub(super) fn standing(document: &[u8], state: UpdateState, why: &Refusal, now_ms: u64) -> UpdateReport {
     let document: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
-    let claim = |name: &str| limits::clip(document["signed"][name].as_str().unwrap_or_default(), MAX_CLAIM).to_owned();
+    let claim = |name: &str| {
+        limits::clip(document["signed"][name].as_str().unwrap_or_default(), MAX_CLAIM).to_owned()
+    };
     UpdateReport {
         directive: claim("id"),
         sha256: claim("sha256"),
@@ -82,7 +85,8 @@ pub(super) fn entry(report: &UpdateReport, release_seq: Option<u64>) -> Vec<u8> 
         "reason": report.reason,
         "detail": report.detail,
     });
-    let payload = serde_json::value::to_raw_value(&json!({ "update": update })).expect("a value serializes without failing");
+    let payload = serde_json::value::to_raw_value(&json!({ "update": update }))
+        .expect("a value serializes without failing");
     Record::Message(Message {
         kind: MessageKind::IottlyAgent,
         at_ms: report.at_ms,
@@ -99,21 +103,35 @@ mod tests {
 
     #[test]
     fn the_texts_are_these() {
-        let why = Some(Refusal { reason: Reason::CrashLoop, detail: "tick: trap".into() });
-        let told = Progress { id: "d-1".into(), sha256: "ab".into(), phase: Phase::Ending(Ending::RolledBack), why };
+        let why = Some(Refusal {
+            reason: Reason::CrashLoop,
+            detail: "tick: trap".into(),
+        });
+        let told = Progress {
+            id: "d-1".into(),
+            sha256: "ab".into(),
+            phase: Phase::Ending(Ending::RolledBack),
+            why,
+        };
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         assert_eq!(
             text(entry(&progress(&told, 5), Some(7))),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"update":{"directive":"d-1","sha256":"ab","release_seq":7,"state":"rolled_back","reason":"crash_loop","detail":"tick: trap"}}}}"#
         );
-        let why = Refusal { reason: Reason::BadSignature, detail: "none".into() };
+        let why = Refusal {
+            reason: Reason::BadSignature,
+            detail: "none".into(),
+        };
         let refused = |document: &[u8]| standing(document, UpdateState::Rejected, &why, 5);
         assert_eq!(
             text(entry(&refused(br#"{"signed":{"id":"d-2","sha256":7}}"#), None)),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"update":{"directive":"d-2","sha256":null,"release_seq":null,"state":"rejected","reason":"bad_signature","detail":"none"}}}}"#
         );
         let long = format!(r#"{{"signed":{{"id":"{}"}}}}"#, "x".repeat(10_000));
-        assert!(refused(long.as_bytes()).directive.len() == MAX_CLAIM, "what is claimed is cut");
+        assert!(
+            refused(long.as_bytes()).directive.len() == MAX_CLAIM,
+            "what is claimed is cut"
+        );
         assert_eq!(refused(b"rubbish").directive, "");
     }
 }

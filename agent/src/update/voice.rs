@@ -22,7 +22,11 @@ pub(super) struct Voice {
 
 impl Voice {
     pub(super) fn new(device: DeviceId, outbox: Outbox) -> Self {
-        Self { device, outbox, warned: Arc::default() }
+        Self {
+            device,
+            outbox,
+            warned: Arc::default(),
+        }
     }
 
     fn say(&self, class: StreamClass, record: Vec<u8>) {
@@ -38,7 +42,8 @@ impl Voice {
         self.say(StreamClass::Control, Record::Report(report).encode());
     }
 
-    /// Tells where an update is; how it ended is for people to find in the history as well, the steps are for who watches.
+    /// Tells where an update is; how it ended is for people to find in the history as well, the steps are for
+    /// who watches.
     pub(super) fn progress(&self, progress: &Progress, release_seq: Option<u64>) {
         tracing::info!(device.id = %self.device, ?progress, "update");
         self.update(messages::progress(progress, self.outbox.now_ms()), release_seq);
@@ -51,7 +56,10 @@ impl Voice {
             let (state, why) = (state.as_str(), format!("{why:?}"));
             tracing::warn!(device.id = %self.device, state, why = cut(&why), more, "a directive is not followed");
         }
-        self.update(messages::standing(document, state, why, self.outbox.now_ms()), None);
+        self.update(
+            messages::standing(document, state, why, self.outbox.now_ms()),
+            None,
+        );
     }
 
     fn update(&self, report: UpdateReport, release_seq: Option<u64>) {
@@ -72,7 +80,10 @@ impl Voice {
         }
         tracing::warn!(device.id = %self.device, "{}", cut(text));
         let now_ms = self.outbox.now_ms();
-        self.say(StreamClass::History, agent_warning("update damaged", text, now_ms));
+        self.say(
+            StreamClass::History,
+            agent_warning("update damaged", text, now_ms),
+        );
         self.report(Report::Update(messages::damage(text, now_ms)));
     }
 }

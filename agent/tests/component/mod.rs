@@ -39,7 +39,14 @@ pub(crate) fn firmware(handle: &str, tick: &str) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sandbox/wit");
     let (package, _) = resolve.push_path(wit).expect("the world's text");
-    let world = resolve.select_world(&[package], Some("firmware")).expect("the world");
+    let world = resolve
+        .select_world(&[package], Some("firmware"))
+        .expect("the world");
     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("metadata");
-    ComponentEncoder::default().module(&core).expect("module").validate(true).encode().expect("component")
+    ComponentEncoder::default()
+        .module(&core)
+        .expect("module")
+        .validate(true)
+        .encode()
+        .expect("component")
 }

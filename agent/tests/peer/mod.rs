@@ -1,4 +1,5 @@
-//! The other end of the wire: a real broker, a proxy that can cut connections, and a peer that speaks the cloud's protocol.
+//! The other end of the wire: a real broker, a proxy that can cut connections, and a peer that speaks the
+//! cloud's protocol.
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -7,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iottly_protocol::{
-    Command, CommandId, CommandResult, DeviceId, Down, GapReason, Hello, Record, Refuse, Status, StreamClass, StreamId,
-    StreamPosition, Topic, Up, Welcome,
+    Command, CommandId, CommandResult, DeviceId, Down, GapReason, Hello, Record, Refuse, Status, StreamClass,
+    StreamId, StreamPosition, Topic, Up, Welcome,
 };
 use mqtt5::broker::{BrokerConfig, BrokerShutdownHandle, MqttBroker, StorageConfig};
 use rumqttc::{AsyncClient, Event, MqttOptions, NetworkOptions, Packet, QoS};
@@ -42,7 +43,11 @@ impl Broker {
         let (stop, mut ready) = (broker.shutdown_handle(), broker.ready_receiver());
         let running = tokio::spawn(async move { broker.run().await.expect("broker runs") });
         ready.wait_for(|ready| *ready).await.expect("ready");
-        Self { address, stop, running }
+        Self {
+            address,
+            stop,
+            running,
+        }
     }
 
     pub(crate) async fn stop(self) {
@@ -70,7 +75,9 @@ impl Proxy {
                 let mut cuts = cuts.clone();
                 cuts.mark_unchanged();
                 tokio::spawn(async move {
-                    let Ok(mut outer) = TcpStream::connect(target).await else { return };
+                    let Ok(mut outer) = TcpStream::connect(target).await else {
+                        return;
+                    };
                     let _ = (inner.set_nodelay(true), outer.set_nodelay(true));
                     tokio::select! {
                         _ = copy_bidirectional(&mut inner, &mut outer) => {}
@@ -124,7 +131,10 @@ impl Store {
         let mut upto = 0;
         loop {
             let next = upto + 1;
-            let gap = gaps.into_iter().flatten().find(|(from, to, _)| (*from..=*to).contains(&next));
+            let gap = gaps
+                .into_iter()
+                .flatten()
+                .find(|(from, to, _)| (*from..=*to).contains(&next));
             upto = match gap {
                 Some((_, to, _)) => *to,
                 None if records.is_some_and(|records| records.contains_key(&next)) => next,
@@ -135,8 +145,13 @@ impl Store {
 
     /// The records of all streams of a class, in order of their numbers.
     pub(crate) fn of(&self, class: StreamClass) -> Vec<&str> {
-        let streams = self.records.iter().filter(|(stream, _)| self.classes.get(stream) == Some(&class));
-        streams.flat_map(|(_, records)| records.values().map(String::as_str)).collect()
+        let streams = self
+            .records
+            .iter()
+            .filter(|(stream, _)| self.classes.get(stream) == Some(&class));
+        streams
+            .flat_map(|(_, records)| records.values().map(String::as_str))
+            .collect()
     }
 
     /// The payloads of the messages, in order of their numbers.
@@ -153,7 +168,10 @@ impl Store {
             Record::Result(result) => Some(result),
             _ => None,
         };
-        self.of(StreamClass::Control).into_iter().filter_map(decode).collect()
+        self.of(StreamClass::Control)
+            .into_iter()
+            .filter_map(decode)
+            .collect()
     }
 }
 
@@ -171,13 +189,17 @@ impl Peer {
     /// Connects to the broker and listens to one device; `store` may come from an earlier peer.
     pub(crate) async fn start(broker: SocketAddr, device: DeviceId, store: Arc<Mutex<Store>>) -> Self {
         let mut options = MqttOptions::new(format!("peer-{device}"), broker.ip().to_string(), broker.port());
-        options.set_max_packet_size(4 << 20, 4 << 20).set_clean_session(true);
+        options
+            .set_max_packet_size(4 << 20, 4 << 20)
+            .set_clean_session(true);
         let (client, mut events) = AsyncClient::new(options, 10_000);
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         events.set_network_options(network);
         for topic in [Topic::Up(device), Topic::Status(device)] {
-            client.try_subscribe(topic.to_string(), QoS::AtLeastOnce).expect("room");
+            client
+                .try_subscribe(topic.to_string(), QoS::AtLeastOnce)
+                .expect("room");
         }
         let (tx, changed) = watch::channel(0);
         let (ready_tx, mut ready) = watch::channel(0);
@@ -186,13 +208,19 @@ impl Peer {
             loop {
                 match events.poll().await {
                     Ok(Event::Incoming(Packet::Publish(publish))) => {
-                        let mut answers = receive(&mut kept.lock().expect("lock"), &publish.topic, &publish.payload);
+                        let mut answers =
+                            receive(&mut kept.lock().expect("lock"), &publish.topic, &publish.payload);
                         if kept.lock().expect("lock").silent {
                             answers.retain(|answer| !matches!(answer, Down::Ack(_)));
                         }
                         for answer in answers {
                             answering
-                                .try_publish(Topic::Down(device).to_string(), QoS::AtLeastOnce, false, answer.encode())
+                                .try_publish(
+                                    Topic::Down(device).to_string(),
+                                    QoS::AtLeastOnce,
+                                    false,
+                                    answer.encode(),
+                                )
                                 .expect("room");
                         }
                         tx.send_modify(|changes| *changes += 1);
@@ -203,22 +231,47 @@ impl Peer {
                 }
             }
         });
-        tokio::time::timeout(PATIENCE, ready.wait_for(|acks| *acks >= 2)).await.expect("in time").expect("subscribed");
-        Self { broker, client, device, store, changed, running }
+        tokio::time::timeout(PATIENCE, ready.wait_for(|acks| *acks >= 2))
+            .await
+            .expect("in time")
+            .expect("subscribed");
+        Self {
+            broker,
+            client,
+            device,
+            store,
+            changed,
+            running,
+        }
     }
 
     pub(crate) fn send(&self, down: &Down) {
         let topic = Topic::Down(self.device).to_string();
-        self.client.try_publish(topic, QoS::AtLeastOnce, false, down.encode()).expect("room");
+        self.client
+            .try_publish(topic, QoS::AtLeastOnce, false, down.encode())
+            .expect("room");
     }
 
     pub(crate) fn raw(&self, payload: &[u8]) {
-        self.client.try_publish(Topic::Down(self.device).to_string(), QoS::AtLeastOnce, false, payload).expect("room");
+        self.client
+            .try_publish(
+                Topic::Down(self.device).to_string(),
+                QoS::AtLeastOnce,
+                false,
+                payload,
+            )
+            .expect("room");
     }
 
     pub(crate) fn command(&self, id: CommandId, cmd_type: &str) {
-        let values = serde_json::value::RawValue::from_string("{\"content\":\"x\"}".to_owned()).expect("json");
-        self.send(&Down::Command(Command { id, cmd_type: cmd_type.to_owned(), values, ttl_ms: 60_000 }));
+        let values =
+            serde_json::value::RawValue::from_string("{\"content\":\"x\"}".to_owned()).expect("json");
+        self.send(&Down::Command(Command {
+            id,
+            cmd_type: cmd_type.to_owned(),
+            values,
+            ttl_ms: 60_000,
+        }));
     }
 
     pub(crate) fn with<T>(&self, read: impl FnOnce(&mut Store) -> T) -> T {
@@ -231,8 +284,11 @@ impl Peer {
         let mut options = MqttOptions::new(self.device.to_string(), address.ip().to_string(), address.port());
         options.set_clean_session(true);
         let (_client, mut events) = AsyncClient::new(options, 10);
-        let connected = async { while !matches!(events.poll().await, Ok(Event::Incoming(Packet::ConnAck(_)))) {} };
-        tokio::time::timeout(PATIENCE, connected).await.expect("the broker takes connections");
+        let connected =
+            async { while !matches!(events.poll().await, Ok(Event::Incoming(Packet::ConnAck(_)))) {} };
+        tokio::time::timeout(PATIENCE, connected)
+            .await
+            .expect("the broker takes connections");
     }
 
     /// Waits until the store satisfies `condition`.
@@ -241,8 +297,16 @@ impl Peer {
         let wait = self.changed.wait_for(|_| condition(&store.lock().expect("lock")));
         if tokio::time::timeout(PATIENCE, wait).await.is_err() {
             let store = store.lock().expect("lock");
-            let counts: Vec<_> = store.records.iter().map(|(stream, records)| (stream, records.len())).collect();
-            panic!("{what} did not happen; hellos {}, records {counts:?}, online {:?}", store.hellos.len(), store.online);
+            let counts: Vec<_> = store
+                .records
+                .iter()
+                .map(|(stream, records)| (stream, records.len()))
+                .collect();
+            panic!(
+                "{what} did not happen; hellos {}, records {counts:?}, online {:?}",
+                store.hellos.len(),
+                store.online
+            );
         }
     }
 }
@@ -266,18 +330,32 @@ fn receive(store: &mut Store, topic: &str, payload: &[u8]) -> Vec<Down> {
                 for (seq, record) in (batch.first..).zip(&batch.records) {
                     Record::decode(record).expect("a valid record");
                     if store.refuse.is_some_and(|text| record.get().contains(text)) {
-                        answers.push(Down::Refuse(Refuse { stream: batch.stream, seq, reason: "not wanted".to_owned() }));
+                        answers.push(Down::Refuse(Refuse {
+                            stream: batch.stream,
+                            seq,
+                            reason: "not wanted".to_owned(),
+                        }));
                     }
                     let records = store.records.entry(batch.stream).or_default();
                     let earlier = records.insert(seq, record.get().to_owned());
                     store.conflicts += usize::from(earlier.is_some_and(|earlier| earlier != record.get()));
                 }
-                answers.push(Down::Ack(StreamPosition { stream: batch.stream, upto: store.upto(batch.stream) }));
+                answers.push(Down::Ack(StreamPosition {
+                    stream: batch.stream,
+                    upto: store.upto(batch.stream),
+                }));
                 answers
             }
             Up::Gap(gap) => {
-                store.gaps.entry(gap.stream).or_default().push((gap.from, gap.to, gap.reason));
-                vec![Down::Ack(StreamPosition { stream: gap.stream, upto: store.upto(gap.stream) })]
+                store
+                    .gaps
+                    .entry(gap.stream)
+                    .or_default()
+                    .push((gap.from, gap.to, gap.reason));
+                vec![Down::Ack(StreamPosition {
+                    stream: gap.stream,
+                    upto: store.upto(gap.stream),
+                })]
             }
         },
     }
@@ -290,12 +368,26 @@ fn greet(store: &mut Store, hello: Hello) -> Down {
         let upto = match (store.beyond, store.silent) {
             (true, _) => 1 << 53,
             (_, true) => info.oldest - 1,
-            _ => store.pretend.get(&info.stream).copied().unwrap_or_else(|| store.upto(info.stream)),
+            _ => store
+                .pretend
+                .get(&info.stream)
+                .copied()
+                .unwrap_or_else(|| store.upto(info.stream)),
         };
-        streams.push(StreamPosition { stream: info.stream, upto });
+        streams.push(StreamPosition {
+            stream: info.stream,
+            upto,
+        });
     }
     let conn = hello.conn;
     store.hellos.push(hello);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    Down::Welcome(Welcome { conn, time_ms: (now.as_millis() as u64).wrapping_add(store.ahead_ms), streams, checks: Vec::new() })
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970");
+    Down::Welcome(Welcome {
+        conn,
+        time_ms: (now.as_millis() as u64).wrapping_add(store.ahead_ms),
+        streams,
+        checks: Vec::new(),
+    })
 }

@@ -50,7 +50,10 @@ impl Releases {
         let path = dir.join("repository");
         let repository = ReleaseRepository::new(&path, Lifetimes::default());
         let keys = KeyFolder::new(&dir.join("keys"), None);
-        let state = Arc::new(Mutex::new(State { mode: Mode::Right, asked: Vec::new() }));
+        let state = Arc::new(Mutex::new(State {
+            mode: Mode::Right,
+            asked: Vec::new(),
+        }));
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         let address = listener.local_addr().expect("address");
         let (folder, served) = (path.clone(), Arc::clone(&state));
@@ -70,12 +73,18 @@ impl Releases {
             ahead_s,
             pause: Duration::ZERO,
         };
-        releases.repository.init(&releases.keys, 1, releases.now()).expect("repository");
+        releases
+            .repository
+            .init(&releases.keys, 1, releases.now())
+            .expect("repository");
         releases
     }
 
     fn now(&self) -> Instant {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs();
         Instant::from_unix(now.saturating_add_signed(self.ahead_s))
     }
 
@@ -100,7 +109,11 @@ impl Releases {
             boards: Vec::new(),
             security_floor: 0,
             capabilities: Vec::new(),
-            health: HealthRules { grace_ms, min_ok: 1, max_memory: 0 },
+            health: HealthRules {
+                grace_ms,
+                min_ok: 1,
+                max_memory: 0,
+            },
         };
         let added = self.repository.add(&new, &self.keys, self.now()).expect("added");
         std::thread::sleep(self.pause);
@@ -117,7 +130,9 @@ impl Releases {
             approved: Vec::new(),
         };
         let now_ms = self.now().unix() * 1000;
-        self.repository.direct(directive, &self.keys, self.now(), now_ms).expect("directed");
+        self.repository
+            .direct(directive, &self.keys, self.now(), now_ms)
+            .expect("directed");
         added.sha256
     }
 }
@@ -151,7 +166,8 @@ fn serve(stream: &TcpStream, folder: &Path, state: &Mutex<State>) -> Option<()> 
         Mode::Right => {}
         Mode::Silent => std::thread::sleep(Duration::from_secs(3600)),
         Mode::Drip => {
-            out.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n").ok()?;
+            out.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n")
+                .ok()?;
             loop {
                 out.write_all(b" ").ok()?;
                 std::thread::sleep(Duration::from_secs(1));
@@ -159,17 +175,27 @@ fn serve(stream: &TcpStream, folder: &Path, state: &Mutex<State>) -> Option<()> 
         }
         Mode::Redirect if path.starts_with("/internal") => {}
         Mode::Redirect => {
-            return out.write_all(b"HTTP/1.1 302 Found\r\nlocation: /internal/admin?reboot=1\r\ncontent-length: 0\r\n\r\n").ok();
+            return out
+                .write_all(
+                    b"HTTP/1.1 302 Found\r\nlocation: /internal/admin?reboot=1\r\ncontent-length: 0\r\n\r\n",
+                )
+                .ok();
         }
     }
     let file = folder.join(path.trim_start_matches('/').replace("%2F", "/"));
     let Ok(bytes) = std::fs::read(file) else {
-        return out.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").ok();
+        return out
+            .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            .ok();
     };
     let (status, body) = match from {
-        Some((first, last)) => ("206 Partial Content", &bytes[first.min(bytes.len())..(last + 1).min(bytes.len())]),
+        Some((first, last)) => (
+            "206 Partial Content",
+            &bytes[first.min(bytes.len())..(last + 1).min(bytes.len())],
+        ),
         None => ("200 OK", &bytes[..]),
     };
-    out.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes()).ok()?;
+    out.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes())
+        .ok()?;
     out.write_all(body).ok()
 }

@@ -59,8 +59,8 @@ pub struct SystemDisk {
 }
 
 impl SystemDisk {
-    /// Uses the device's folder, and makes `update/` in it. What is there under one of our names and is no regular file is put
-    /// aside.
+    /// Uses the device's folder, and makes `update/` in it. What is there under one of our names and is no
+    /// regular file is put aside.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -69,7 +69,10 @@ impl SystemDisk {
         if fs::metadata(&folder).is_ok_and(|meta| !meta.is_dir()) {
             regular::put_aside(&folder)?;
         }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)?;
         for entry in fs::read_dir(&folder)?.take(MAX_ENTRIES) {
             let path = entry?.path();
             let is_aside = path.extension().is_some_and(|extension| extension == "odd");
@@ -79,7 +82,9 @@ impl SystemDisk {
             }
         }
         File::open(root)?.sync_all()?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self {
+            root: root.to_owned(),
+        })
     }
 
     /// The path of a file.
@@ -103,7 +108,9 @@ impl Disk for SystemDisk {
     }
 
     fn read_at(&self, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>> {
-        let Some(file) = absent(regular::open(&self.path(name)))? else { return Ok(Vec::new()) };
+        let Some(file) = absent(regular::open(&self.path(name)))? else {
+            return Ok(Vec::new());
+        };
         let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
         let mut filled = 0;
         while filled < bytes.len() {
@@ -118,7 +125,12 @@ impl Disk for SystemDisk {
 
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.path(name))?;
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.path(name))?;
         file.write_all_at(bytes, offset)
     }
 

@@ -1,4 +1,5 @@
-//! Performs what the machine decides, one effect after another; stops at the first that fails to reach the journal.
+//! Performs what the machine decides, one effect after another; stops at the first that fails to reach the
+//! journal.
 
 use std::collections::VecDeque;
 use std::io;
@@ -38,18 +39,21 @@ pub struct Known {
 
 /// What the machine moves beside files.
 ///
-/// Three questions go to the repository. Their answers may come later, through [`Updater::planned`], [`Updater::chunk_list`] and
+/// Three questions go to the repository. Their answers may come later, through [`Updater::planned`],
+/// [`Updater::chunk_list`] and
 /// [`Updater::part`]: a repository that does not answer must not keep the machine from anything else. A question may be asked
 /// again while its answer is outstanding.
 pub trait Host {
     /// The time: read before each event, since what was done for the one before may have taken long.
     fn now(&mut self) -> Now;
-    /// Fetches metadata, verifies the directive again and decides on its release; none when the answer comes later.
+    /// Fetches metadata, verifies the directive again and decides on its release; none when the answer comes
+    /// later.
     fn verify_meta(&mut self, offer: &Offer, memory: &Memory) -> Option<Result<Planned, MetaError>>;
-    /// Fetches the list of a release's parts, which is checked by the caller; none when the answer comes later. An error is for
-    /// people.
+    /// Fetches the list of a release's parts, which is checked by the caller; none when the answer comes
+    /// later. An error is for people.
     fn chunk_list(&mut self, release: &Planned) -> Option<Result<Vec<u8>, String>>;
-    /// Fetches some bytes of a release, which are checked by the caller; none when the answer comes later. An error is for people.
+    /// Fetches some bytes of a release, which are checked by the caller; none when the answer comes later. An
+    /// error is for people.
     fn part(&mut self, release: &Planned, from: u64, len: u64) -> Option<Result<Vec<u8>, String>>;
     /// Returns what the trusted metadata that lies on the device says about a file with this digest.
     fn identify(&mut self, sha256: &str) -> Option<Known>;
@@ -60,7 +64,8 @@ pub trait Host {
     /// # Errors
     /// When that fails; says why.
     fn check_image(&mut self, file: &str, release: &Planned) -> Result<(), Refusal>;
-    /// Starts a firmware in the place of the running one. In a trial, what becomes of it comes back as events.
+    /// Starts a firmware in the place of the running one. In a trial, what becomes of it comes back as
+    /// events.
     fn start(&mut self, firmware: Running, trial: bool);
     /// Stops the firmware and waits until it has ended.
     fn stop(&mut self);
@@ -82,7 +87,8 @@ pub struct Updater<D, H> {
 }
 
 impl<D: Disk, H: Host> Updater<D, H> {
-    /// Opens the journal and goes on where it stopped: starts a firmware and, if there is one, the update under way.
+    /// Opens the journal and goes on where it stopped: starts a firmware and, if there is one, the update
+    /// under way.
     ///
     /// # Errors
     /// When the disk fails. Damage is mended, and told to the host.
@@ -90,8 +96,18 @@ impl<D: Disk, H: Host> Updater<D, H> {
         let found = recover::open(&mut disk, &mut host)?;
         let machine = Machine::new(found.memory);
         let journal = found.journal;
-        let mut updater = Self { machine, journal, disk, host, download: None, wake_at: None, part_not_before: 0 };
-        updater.handle(Event::Boot { pointer: found.pointer })?;
+        let mut updater = Self {
+            machine,
+            journal,
+            disk,
+            host,
+            download: None,
+            wake_at: None,
+            part_not_before: 0,
+        };
+        updater.handle(Event::Boot {
+            pointer: found.pointer,
+        })?;
         Ok(updater)
     }
 
@@ -121,7 +137,8 @@ impl<D: Disk, H: Host> Updater<D, H> {
     /// Handles an event and all that follows from it at once.
     ///
     /// # Errors
-    /// When the journal or the pointer cannot be written. The update then stands still; [`Updater::boot`] takes it up again.
+    /// When the journal or the pointer cannot be written. The update then stands still; [`Updater::boot`]
+    /// takes it up again.
     pub fn handle(&mut self, event: Event) -> io::Result<()> {
         if event == Event::Tick {
             self.wake_at = None;
@@ -135,7 +152,9 @@ impl<D: Disk, H: Host> Updater<D, H> {
     /// As [`Updater::handle`].
     pub fn planned(&mut self, counter: u64, answer: Result<Planned, MetaError>) -> io::Result<()> {
         let attempt = self.memory().attempt.as_ref();
-        if attempt.is_none_or(|attempt| attempt.offer.counter != counter || attempt.state != State::VerifyingMeta) {
+        if attempt
+            .is_none_or(|attempt| attempt.offer.counter != counter || attempt.state != State::VerifyingMeta)
+        {
             return Ok(());
         }
         self.wake_at = None;
@@ -147,7 +166,9 @@ impl<D: Disk, H: Host> Updater<D, H> {
     /// # Errors
     /// As [`Updater::handle`].
     pub fn chunk_list(&mut self, sha256: &str, answer: Result<Vec<u8>, String>) -> io::Result<()> {
-        let Some(release) = self.downloading(sha256) else { return Ok(()) };
+        let Some(release) = self.downloading(sha256) else {
+            return Ok(());
+        };
         self.wake_at = None;
         let event = match self.list_came(&release, answer) {
             Ok(Ok(list)) => self.begin(&release, list).and_then(|()| self.next_part(&release)),
@@ -165,15 +186,25 @@ impl<D: Disk, H: Host> Updater<D, H> {
         if self.downloading(sha256).is_none() {
             return Ok(());
         }
-        let missing = self.download.as_ref().filter(|download| download.is_of(sha256)).and_then(Download::missing);
-        let Some((number, _, len)) = missing.filter(|(_, at, _)| *at == from) else { return Ok(()) };
+        let missing = self
+            .download
+            .as_ref()
+            .filter(|download| download.is_of(sha256))
+            .and_then(Download::missing);
+        let Some((number, _, len)) = missing.filter(|(_, at, _)| *at == from) else {
+            return Ok(());
+        };
         self.wake_at = None;
         let event = self.part_came(number, len, answer).map(Some);
         self.handle_all(event.unwrap_or_else(failed))
     }
 
     fn downloading(&self, sha256: &str) -> Option<Planned> {
-        let attempt = self.memory().attempt.as_ref().filter(|attempt| attempt.state == State::Downloading)?;
+        let attempt = self
+            .memory()
+            .attempt
+            .as_ref()
+            .filter(|attempt| attempt.state == State::Downloading)?;
         attempt.release.clone().filter(|release| release.sha256 == sha256)
     }
 
@@ -240,10 +271,13 @@ impl<D: Disk, H: Host> Updater<D, H> {
     fn start(&mut self, firmware: Running, trial: bool) -> io::Result<Option<Event>> {
         if let Running::Slot(slot) = firmware
             && let Some(wanted) = self.memory().digest_of(slot)
-            && files::digest(&self.disk, files::slot_file(slot))?.is_none_or(|found| !found.eq_ignore_ascii_case(&wanted))
+            && files::digest(&self.disk, files::slot_file(slot))?
+                .is_none_or(|found| !found.eq_ignore_ascii_case(&wanted))
         {
             let file = files::slot_file(slot);
-            self.host.warn(&format!("{file} is not the release that was verified: it is not run"));
+            self.host.warn(&format!(
+                "{file} is not the release that was verified: it is not run"
+            ));
             return Ok(Some(Event::SlotDamaged(slot)));
         }
         self.host.start(firmware, trial);
@@ -260,7 +294,10 @@ impl<D: Disk, H: Host> Updater<D, H> {
     fn check_room(&self, size: u64) -> Event {
         match self.disk.free() {
             Ok(free) if free >= size => Event::Room,
-            Ok(free) => Event::Refused(refusal(Reason::NoSpace, format!("{size} bytes are needed, {free} are free"))),
+            Ok(free) => Event::Refused(refusal(
+                Reason::NoSpace,
+                format!("{size} bytes are needed, {free} are free"),
+            )),
             Err(e) => Event::DiskFailed(e.to_string()),
         }
     }
@@ -275,7 +312,11 @@ impl<D: Disk, H: Host> Updater<D, H> {
 
     /// Asks for what is missing; none when the answer comes later.
     fn next_part(&mut self, release: &Planned) -> io::Result<Option<Event>> {
-        if !self.download.as_ref().is_some_and(|download| download.is_of(&release.sha256)) {
+        if !self
+            .download
+            .as_ref()
+            .is_some_and(|download| download.is_of(&release.sha256))
+        {
             match self.list(release)? {
                 None => return Ok(self.outstanding()),
                 Some(Err(event)) => return Ok(Some(event)),
@@ -283,7 +324,9 @@ impl<D: Disk, H: Host> Updater<D, H> {
             }
         }
         let missing = self.download.as_ref().and_then(Download::missing);
-        let Some((number, from, len)) = missing else { return Ok(Some(Event::PartKept { complete: true })) };
+        let Some((number, from, len)) = missing else {
+            return Ok(Some(Event::PartKept { complete: true }));
+        };
         match self.host.part(release, from, len) {
             None => Ok(self.outstanding()),
             Some(answer) => self.part_came(number, len, answer).map(Some),
@@ -298,25 +341,44 @@ impl<D: Disk, H: Host> Updater<D, H> {
     fn part_came(&mut self, number: usize, len: u64, answer: Result<Vec<u8>, String>) -> io::Result<Event> {
         let part = match answer {
             Ok(part) => part,
-            Err(detail) => return Ok(Event::PartFailed { corrupt: false, detail }),
+            Err(detail) => {
+                return Ok(Event::PartFailed {
+                    corrupt: false,
+                    detail,
+                });
+            }
         };
-        let max_bps = self.machine.memory().attempt.as_ref().map_or(0, |attempt| attempt.offer.max_bps);
+        let max_bps = self
+            .machine
+            .memory()
+            .attempt
+            .as_ref()
+            .map_or(0, |attempt| attempt.offer.max_bps);
         if let Some(pause) = len.saturating_mul(1000).checked_div(max_bps) {
             self.part_not_before = self.host.now().mono_ms.saturating_add(pause);
         }
-        let Some(download) = &mut self.download else { return Ok(Event::Tick) };
+        let Some(download) = &mut self.download else {
+            return Ok(Event::Tick);
+        };
         if !download.keep(&mut self.disk, number, &part)? {
-            return Ok(Event::PartFailed { corrupt: true, detail: format!("part {number} is not what was signed") });
+            return Ok(Event::PartFailed {
+                corrupt: true,
+                detail: format!("part {number} is not what was signed"),
+            });
         }
-        Ok(Event::PartKept { complete: download.missing().is_none() })
+        Ok(Event::PartKept {
+            complete: download.missing().is_none(),
+        })
     }
 
-    /// The list of parts: the kept one, the root itself where there is one part, or what the host fetches; none when it comes later.
+    /// The list of parts: the kept one, the root itself where there is one part, or what the host fetches;
+    /// none when it comes later.
     fn list(&mut self, release: &Planned) -> io::Result<Option<Result<ChunkList, Event>>> {
         if let Some(list) = files::kept_list(&self.disk, release)? {
             return Ok(Some(Ok(list)));
         }
-        let root = iottly_protocol::tuf::decode_hex(&release.chunk_root).and_then(|bytes| bytes.try_into().ok());
+        let root =
+            iottly_protocol::tuf::decode_hex(&release.chunk_root).and_then(|bytes| bytes.try_into().ok());
         if let Some(root) = root.filter(|_| release.size <= release.chunk_size) {
             let list = ChunkList::single(root);
             return self.list_came(release, Ok(list.encode())).map(Some);
@@ -327,13 +389,25 @@ impl<D: Disk, H: Host> Updater<D, H> {
         }
     }
 
-    fn list_came(&mut self, release: &Planned, answer: Result<Vec<u8>, String>) -> io::Result<Result<ChunkList, Event>> {
+    fn list_came(
+        &mut self,
+        release: &Planned,
+        answer: Result<Vec<u8>, String>,
+    ) -> io::Result<Result<ChunkList, Event>> {
         let bytes = match answer {
             Ok(bytes) => bytes,
-            Err(detail) => return Ok(Err(Event::PartFailed { corrupt: false, detail })),
+            Err(detail) => {
+                return Ok(Err(Event::PartFailed {
+                    corrupt: false,
+                    detail,
+                }));
+            }
         };
         let Some(list) = ChunkList::decode(&bytes).filter(|list| files::is_list_of(list, release)) else {
-            return Ok(Err(Event::PartFailed { corrupt: true, detail: "the list of parts is not what was signed".to_owned() }));
+            return Ok(Err(Event::PartFailed {
+                corrupt: true,
+                detail: "the list of parts is not what was signed".to_owned(),
+            }));
         };
         files::begin_download(&mut self.disk, &list)?;
         Ok(Ok(list))
@@ -345,7 +419,10 @@ impl<D: Disk, H: Host> Updater<D, H> {
                 Ok(()) => Event::ImageOk,
                 Err(why) => Event::ImageBad(why),
             },
-            Ok(false) => Event::ImageBad(refusal(Reason::DigestMismatch, "the whole is not what was signed")),
+            Ok(false) => Event::ImageBad(refusal(
+                Reason::DigestMismatch,
+                "the whole is not what was signed",
+            )),
             Err(e) => Event::DiskFailed(e.to_string()),
         }
     }
@@ -355,7 +432,10 @@ fn meta_event(answer: Result<Planned, MetaError>) -> Event {
     match answer {
         Ok(release) => Event::MetaOk(release),
         Err(MetaError::Refused(why)) => Event::Refused(why),
-        Err(MetaError::Unreachable(detail)) => Event::PartFailed { corrupt: false, detail },
+        Err(MetaError::Unreachable(detail)) => Event::PartFailed {
+            corrupt: false,
+            detail,
+        },
     }
 }
 

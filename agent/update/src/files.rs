@@ -42,7 +42,10 @@ pub fn read_pointer(disk: &impl Disk) -> io::Result<Option<Running>> {
         Some(b"factory\n") => Ok(Some(Running::Factory)),
         Some(b"a\n") => Ok(Some(Running::Slot(Slot::A))),
         Some(b"b\n") => Ok(Some(Running::Slot(Slot::B))),
-        Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the pointer names no firmware")),
+        Some(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the pointer names no firmware",
+        )),
     }
 }
 
@@ -84,7 +87,11 @@ pub fn copy_state(disk: &mut impl Disk) -> io::Result<()> {
 /// # Errors
 /// When the disk fails.
 pub fn restore_state(disk: &mut impl Disk) -> io::Result<()> {
-    match disk.read(COPY, MAX_STATE + 1)?.as_deref().and_then(<[u8]>::split_first) {
+    match disk
+        .read(COPY, MAX_STATE + 1)?
+        .as_deref()
+        .and_then(<[u8]>::split_first)
+    {
         Some((1, state)) => replace(disk, STATE_NEW, STATE, state),
         Some(_) => {
             disk.remove(STATE)?;
@@ -130,8 +137,13 @@ impl Download {
     /// When the disk fails.
     pub fn resume(disk: &impl Disk, release: &Planned, list: ChunkList) -> io::Result<Self> {
         let kept = vec![false; list.len()];
-        let mut download =
-            Self { list, sha256: release.sha256.clone(), chunk_size: release.chunk_size, size: release.size, kept };
+        let mut download = Self {
+            list,
+            sha256: release.sha256.clone(),
+            chunk_size: release.chunk_size,
+            size: release.size,
+            kept,
+        };
         for number in 0..download.kept.len() {
             let (from, len) = download.range(number);
             let part = disk.read_at(PART, from, len)?;
@@ -180,7 +192,9 @@ impl Download {
 /// # Errors
 /// When the disk fails.
 pub fn kept_list(disk: &impl Disk, release: &Planned) -> io::Result<Option<ChunkList>> {
-    let list = disk.read(CHUNKS, 256 << 10)?.and_then(|bytes| ChunkList::decode(&bytes));
+    let list = disk
+        .read(CHUNKS, 256 << 10)?
+        .and_then(|bytes| ChunkList::decode(&bytes));
     Ok(list.filter(|list| is_list_of(list, release)))
 }
 
@@ -223,7 +237,8 @@ pub fn fill_slot(disk: &mut impl Disk, release: &Planned, slot: Slot) -> io::Res
 /// # Errors
 /// When the disk fails.
 pub fn is_release(disk: &impl Disk, name: &str, release: &Planned) -> io::Result<bool> {
-    Ok(hash(disk, name, release.size)?.is_some_and(|(length, digest)| length == release.size && digest == release.sha256))
+    Ok(hash(disk, name, release.size)?
+        .is_some_and(|(length, digest)| length == release.size && digest == release.sha256))
 }
 
 /// The digest of a file, hex; none when there is none, or it is longer than releases are.
@@ -231,7 +246,9 @@ pub fn is_release(disk: &impl Disk, name: &str, release: &Planned) -> io::Result
 /// # Errors
 /// When the disk fails.
 pub(crate) fn digest(disk: &impl Disk, name: &str) -> io::Result<Option<String>> {
-    Ok(hash(disk, name, MAX_RELEASE)?.filter(|(length, _)| *length > 0).map(|(_, digest)| digest))
+    Ok(hash(disk, name, MAX_RELEASE)?
+        .filter(|(length, _)| *length > 0)
+        .map(|(_, digest)| digest))
 }
 
 /// Length and digest of a file; none when it is longer than `limit`.
@@ -241,7 +258,10 @@ fn hash(disk: &impl Disk, name: &str, limit: u64) -> io::Result<Option<(u64, Str
     loop {
         let bytes = disk.read_at(name, offset, STEP)?;
         if bytes.is_empty() {
-            return Ok(Some((offset, iottly_protocol::tuf::encode_hex(&hasher.finalize()))));
+            return Ok(Some((
+                offset,
+                iottly_protocol::tuf::encode_hex(&hasher.finalize()),
+            )));
         }
         offset += bytes.len() as u64;
         if offset > limit {

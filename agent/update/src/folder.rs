@@ -6,7 +6,8 @@ use iottly_protocol::tuf::{Fetch, FetchError, Place};
 
 use crate::regular;
 
-/// A repository in a folder, on a stick for instance: `metadata/` and `targets/` as a web server would serve them.
+/// A repository in a folder, on a stick for instance: `metadata/` and `targets/` as a web server would serve
+/// them.
 #[derive(Debug, Clone)]
 pub struct FolderRepository {
     path: PathBuf,
@@ -16,7 +17,9 @@ impl FolderRepository {
     /// Names the folder.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self {
+            path: path.to_owned(),
+        }
     }
 
     fn file(&self, folder: &str, name: &str) -> Result<File, FetchError> {
@@ -26,10 +29,16 @@ impl FolderRepository {
             return Err(FetchError::NotFound);
         }
         let as_is = self.path.join(folder).join(name);
-        let path = if as_is.is_file() { as_is } else { self.path.join(folder).join(decoded) };
+        let path = if as_is.is_file() {
+            as_is
+        } else {
+            self.path.join(folder).join(decoded)
+        };
         match regular::open(&path) {
             Ok(file) => Ok(file),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Err(FetchError::NotFound),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                Err(FetchError::NotFound)
+            }
             Err(e) => Err(FetchError::Failed(e.to_string())),
         }
     }
@@ -45,7 +54,8 @@ impl FolderRepository {
     /// When the folder does not have the file or cannot be read.
     pub fn range(&self, path: &str, from: u64, length: u64) -> Result<Box<dyn Read>, FetchError> {
         let mut file = self.file("targets", path)?;
-        file.seek(SeekFrom::Start(from)).map_err(|e| FetchError::Failed(e.to_string()))?;
+        file.seek(SeekFrom::Start(from))
+            .map_err(|e| FetchError::Failed(e.to_string()))?;
         Ok(Box::new(file.take(length)))
     }
 }
@@ -57,7 +67,9 @@ fn decode(name: &str) -> Option<String> {
     let mut at = 0;
     while at < bytes.len() {
         let pair = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        let escaped = pair.and_then(|pair| std::str::from_utf8(pair).ok()).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let escaped = pair
+            .and_then(|pair| std::str::from_utf8(pair).ok())
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
         out.push(escaped.unwrap_or(bytes[at]));
         at += if escaped.is_some() { 3 } else { 1 };
     }
@@ -94,11 +106,25 @@ mod tests {
         };
         assert_eq!(read(Place::Metadata("1.a%2Fb.json")).expect("quoted"), "role");
         assert_eq!(read(Place::Target("app/x%20y")).expect("decoded"), "target");
-        for outside in ["../secret", "%2e%2e/secret", "a/../../secret", "/etc/passwd", "..%2Fsecret"] {
-            assert_eq!(read(Place::Target(outside)), Err(FetchError::NotFound), "{outside}");
+        for outside in [
+            "../secret",
+            "%2e%2e/secret",
+            "a/../../secret",
+            "/etc/passwd",
+            "..%2Fsecret",
+        ] {
+            assert_eq!(
+                read(Place::Target(outside)),
+                Err(FetchError::NotFound),
+                "{outside}"
+            );
         }
         let mut part = String::new();
-        repository.range("app/x%20y", 2, 3).expect("range").read_to_string(&mut part).expect("text");
+        repository
+            .range("app/x%20y", 2, 3)
+            .expect("range")
+            .read_to_string(&mut part)
+            .expect("text");
         assert_eq!(part, "rge");
     }
 }

@@ -9,10 +9,12 @@ use ureq::{Agent, Proxy};
 
 use crate::pace::Watchman;
 
-/// Longest time for a name to be found, a connection to come about, an answer to begin and the next byte of it to come.
+/// Longest time for a name to be found, a connection to come about, an answer to begin and the next byte of
+/// it to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A repository behind a web server. Redirects are not followed: they would make the device ask whatever its network reaches.
+/// A repository behind a web server. Redirects are not followed: they would make the device ask whatever its
+/// network reaches.
 #[derive(Debug, Clone)]
 pub struct HttpRepository {
     agent: Agent,
@@ -40,10 +42,19 @@ impl HttpRepository {
             .timeout_per_read(Some(PATIENCE))
             .http_status_as_error(false)
             .max_redirects(0)
-            .proxy(if is_direct(metadata) { None } else { Proxy::try_from_env() });
+            .proxy(if is_direct(metadata) {
+                None
+            } else {
+                Proxy::try_from_env()
+            });
         let slashed = |url: &str| format!("{}/", url.trim_end_matches('/'));
         let agent = config.build().new_agent();
-        Self { agent, metadata: slashed(metadata), targets: slashed(targets), watchman: Watchman::new() }
+        Self {
+            agent,
+            metadata: slashed(metadata),
+            targets: slashed(targets),
+            watchman: Watchman::new(),
+        }
     }
 
     pub(crate) fn watchman(&self) -> &Watchman {
@@ -57,7 +68,11 @@ impl HttpRepository {
     }
 
     fn whole(&self, url: &str) -> Result<Box<dyn Read>, FetchError> {
-        let answer = self.agent.get(url).call().map_err(|e| FetchError::Failed(e.to_string()))?;
+        let answer = self
+            .agent
+            .get(url)
+            .call()
+            .map_err(|e| FetchError::Failed(e.to_string()))?;
         self.watchman.came(0)?;
         if answer.status() != StatusCode::OK {
             return Err(refused(answer.status()));
@@ -72,7 +87,11 @@ impl HttpRepository {
     pub fn range(&self, path: &str, from: u64, length: u64) -> Result<Box<dyn Read>, FetchError> {
         let last = from.saturating_add(length).saturating_sub(1);
         let url = format!("{}{path}", self.targets);
-        let answer = self.agent.get(&url).header("Range", format!("bytes={from}-{last}")).call();
+        let answer = self
+            .agent
+            .get(&url)
+            .header("Range", format!("bytes={from}-{last}"))
+            .call();
         let answer = answer.map_err(|e| FetchError::Failed(e.to_string()))?;
         self.watchman.came(0)?;
         match answer.status() {
@@ -93,9 +112,10 @@ fn refused(status: StatusCode) -> FetchError {
     match status {
         // Storage services say "forbidden" for what is not there.
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => FetchError::NotFound,
-        status if status.is_redirection() => {
-            FetchError::Failed(format!("the server answers {}, and redirects are not followed", status.as_u16()))
-        }
+        status if status.is_redirection() => FetchError::Failed(format!(
+            "the server answers {}, and redirects are not followed",
+            status.as_u16()
+        )),
         status => FetchError::Failed(format!("the server answers {}", status.as_u16())),
     }
 }

@@ -62,14 +62,37 @@ impl Journal {
         }
         match (best, failed) {
             (Some((generation, at, memory)), _) => {
-                let condition = if damaged > 0 { Condition::OneDamaged } else { Condition::Whole };
-                Ok((Self { generation, next: 1 - at }, memory, condition))
+                let condition = if damaged > 0 {
+                    Condition::OneDamaged
+                } else {
+                    Condition::Whole
+                };
+                Ok((
+                    Self {
+                        generation,
+                        next: 1 - at,
+                    },
+                    memory,
+                    condition,
+                ))
             }
             (None, Some(error)) => Err(error),
             (None, None) => {
-                // One damaged file is what a cut in the very first write leaves; whoever knows of an earlier life knows better.
-                let condition = if present < 2 { Condition::Whole } else { Condition::Lost };
-                Ok((Self { generation: 0, next: 0 }, Memory::default(), condition))
+                // One damaged file is what a cut in the very first write leaves; whoever knows of an earlier
+                // life knows better.
+                let condition = if present < 2 {
+                    Condition::Whole
+                } else {
+                    Condition::Lost
+                };
+                Ok((
+                    Self {
+                        generation: 0,
+                        next: 0,
+                    },
+                    Memory::default(),
+                    condition,
+                ))
             }
         }
     }
@@ -113,7 +136,11 @@ fn encode(generation: u64, memory: &Memory) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER + body.len());
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&generation.to_be_bytes());
-    out.extend_from_slice(&u32::try_from(body.len()).expect("a directive is small").to_be_bytes());
+    out.extend_from_slice(
+        &u32::try_from(body.len())
+            .expect("a directive is small")
+            .to_be_bytes(),
+    );
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&body);
     let sum = checksum(&out);
@@ -128,7 +155,10 @@ fn decode(bytes: &[u8]) -> Option<(u64, Memory)> {
     let (sum, rest) = rest.split_first_chunk::<4>()?;
     let body = rest.get(..u32::from_be_bytes(*len) as usize)?;
     (checksum(&bytes[..HEADER + body.len()]) == u32::from_be_bytes(*sum)).then_some(())?;
-    Some((u64::from_be_bytes(*generation), serde_json::from_slice(body).ok()?))
+    Some((
+        u64::from_be_bytes(*generation),
+        serde_json::from_slice(body).ok()?,
+    ))
 }
 
 /// The checksum of a file without the place of the checksum itself.
@@ -151,7 +181,15 @@ mod tests {
         let (mut journal, memory, condition) = Journal::open(&mut disk).expect("empty");
         assert_eq!((memory, condition), (Memory::default(), Condition::Whole));
         for counter in 1..=5 {
-            journal.write(&mut disk, &Memory { counter, ..Memory::default() }).expect("write");
+            journal
+                .write(
+                    &mut disk,
+                    &Memory {
+                        counter,
+                        ..Memory::default()
+                    },
+                )
+                .expect("write");
         }
         assert_eq!(Journal::open(&mut disk).expect("open").1.counter, 5);
         let newest = disk.path(FILES[1 - journal.next]);
@@ -160,19 +198,32 @@ mod tests {
             let mut torn = whole.clone();
             torn[at] ^= 1;
             std::fs::write(&newest, &torn).expect("write");
-            assert_eq!(Journal::open(&mut disk).expect("the other is whole").1.counter, 4, "byte {at}");
+            assert_eq!(
+                Journal::open(&mut disk).expect("the other is whole").1.counter,
+                4,
+                "byte {at}"
+            );
             std::fs::write(&newest, &whole[..at]).expect("write");
-            assert_eq!(Journal::open(&mut disk).expect("the other is whole").1.counter, 4, "cut at {at}");
+            assert_eq!(
+                Journal::open(&mut disk).expect("the other is whole").1.counter,
+                4,
+                "cut at {at}"
+            );
         }
         std::fs::write(disk.path(FILES[journal.next]), b"rubbish").expect("write");
-        assert_eq!(Journal::open(&mut disk).expect("open").2, Condition::Lost, "two damaged files are no empty journal");
+        assert_eq!(
+            Journal::open(&mut disk).expect("open").2,
+            Condition::Lost,
+            "two damaged files are no empty journal"
+        );
     }
 
     #[test]
     fn a_journal_of_release_0_1_opens_and_its_clock_floor_says_nothing() {
         let dir = tempfile::tempdir().expect("dir");
         let mut disk = SystemDisk::open(dir.path()).expect("disk");
-        // As that release wrote it, in the middle of an update, after its system's clock stood in the year 2095.
+        // As that release wrote it, in the middle of an update, after its system's clock stood in the year
+        // 2095.
         let body = r#"{"counter":7,"floor":2,"clock_floor":3955674467,"committed":{"slot":"a","sha256":"ab","release_seq":3,"data_schema":1},"quarantined":["cd"],"attempt":{"offer":{"id":"d-7","document":"{}","counter":7,"action":"install","sha256":"ef","deadline_s":3600,"window":null,"max_bps":0},"state":"downloading","deadline":3955678067,"boots":0,"writes":4,"slot":"b"}}"#;
         let mut file = encode(5, &Memory::default())[..HEADER].to_vec();
         file[16..20].copy_from_slice(&u32::try_from(body.len()).expect("small").to_be_bytes());
@@ -181,8 +232,15 @@ mod tests {
         file[20..24].copy_from_slice(&sum.to_be_bytes());
         std::fs::write(disk.path(FILES[1]), file).expect("write");
         let (_, memory, condition) = Journal::open(&mut disk).expect("open");
-        assert_eq!((memory.counter, memory.vouched, condition), (7, None, Condition::Whole));
+        assert_eq!(
+            (memory.counter, memory.vouched, condition),
+            (7, None, Condition::Whole)
+        );
         let attempt = memory.attempt.expect("under way");
-        assert_eq!((attempt.spent_ms, attempt.waited_ms), (0, 0), "it has its whole time again");
+        assert_eq!(
+            (attempt.spent_ms, attempt.waited_ms),
+            (0, 0),
+            "it has its whole time again"
+        );
     }
 }

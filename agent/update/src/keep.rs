@@ -23,12 +23,16 @@ pub enum KeepError {
     },
 }
 
-/// Finds a target and keeps it in a folder, under a name that depends on its path alone. A file that is there already and is
-/// what was signed is not fetched again.
+/// Finds a target and keeps it in a folder, under a name that depends on its path alone. A file that is there
+/// already and is what was signed is not fetched again.
 ///
 /// # Errors
 /// When the target is not found, is not what was signed, or the folder fails.
-pub fn keep_target<F: Fetch, S: Store>(client: &mut Client<F, S>, path: &str, folder: &Path) -> Result<PathBuf, KeepError> {
+pub fn keep_target<F: Fetch, S: Store>(
+    client: &mut Client<F, S>,
+    path: &str,
+    folder: &Path,
+) -> Result<PathBuf, KeepError> {
     let located = client.find(path)?;
     let kept = folder.join(file_name(path));
     if let Ok(file) = regular::open(&kept)
@@ -38,14 +42,19 @@ pub fn keep_target<F: Fetch, S: Store>(client: &mut Client<F, S>, path: &str, fo
     }
     let mut reader = client.open_target(&located)?;
     let part = kept.with_file_name(format!("{}.part", file_name(path)));
-    let folder_error = |reason: io::Error| KeepError::Folder { path: part.display().to_string(), reason };
+    let folder_error = |reason: io::Error| KeepError::Folder {
+        path: part.display().to_string(),
+        reason,
+    };
     let mut file = File::create(&part).map_err(folder_error)?;
     let copied = copy(&mut reader, &mut file, &part).and_then(|()| Ok(reader.finish()?));
     if let Err(error) = copied {
         drop(fs::remove_file(&part));
         return Err(error);
     }
-    file.sync_all().and_then(|()| fs::rename(&part, &kept)).map_err(folder_error)?;
+    file.sync_all()
+        .and_then(|()| fs::rename(&part, &kept))
+        .map_err(folder_error)?;
     Ok(kept)
 }
 
@@ -56,7 +65,10 @@ fn copy<R: Read>(reader: &mut CheckedReader<R>, file: &mut File, path: &Path) ->
         if count == 0 {
             return Ok(());
         }
-        let folder_error = |reason: io::Error| KeepError::Folder { path: path.display().to_string(), reason };
+        let folder_error = |reason: io::Error| KeepError::Folder {
+            path: path.display().to_string(),
+            reason,
+        };
         file.write_all(&buffer[..count]).map_err(folder_error)?;
     }
 }

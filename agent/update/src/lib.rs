@@ -1,8 +1,8 @@
-//! How a device takes a release: where signed files come from, where they are kept, and the state machine from a directive to
-//! a committed release or back to the old one.
+//! How a device takes a release: where signed files come from, where they are kept, and the state machine
+//! from a directive to a committed release or back to the old one.
 //!
-//! What is trusted is decided in `iottly_protocol::tuf` and `iottly_protocol::release`; nothing here decides it again.
-//! [`Machine`] is pure; [`Updater`] performs what it decides on a [`Disk`] and a [`Host`].
+//! What is trusted is decided in `iottly_protocol::tuf` and `iottly_protocol::release`; nothing here decides
+//! it again. [`Machine`] is pure; [`Updater`] performs what it decides on a [`Disk`] and a [`Host`].
 
 mod disk;
 mod driver;

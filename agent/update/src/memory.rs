@@ -91,8 +91,8 @@ pub struct Memory {
     pub counter: u64,
     /// No release below this number is taken.
     pub floor: u64,
-    /// The floor that release 0.1 of the agent reads, unix seconds. It raised it by its system's clock, so that it says nothing
-    /// here: see `vouched`.
+    /// The floor that release 0.1 of the agent reads, unix seconds. It raised it by its system's clock, so
+    /// that it says nothing here: see `vouched`.
     #[serde(default)]
     pub clock_floor: u64,
     /// Versions and date that accepted metadata vouches for.
@@ -116,20 +116,29 @@ impl Memory {
     /// What runs when nothing is tried.
     #[must_use]
     pub fn home(&self) -> Running {
-        self.committed.as_ref().map_or(Running::Factory, |committed| Running::Slot(committed.slot))
+        self.committed
+            .as_ref()
+            .map_or(Running::Factory, |committed| Running::Slot(committed.slot))
     }
 
     /// The digest of what was verified in a slot, as far as it may run.
     #[must_use]
     pub fn digest_of(&self, slot: Slot) -> Option<String> {
-        let tried = self.attempt.as_ref().filter(|attempt| attempt.slot == slot && !attempt.state.is_cancellable());
+        let tried = self
+            .attempt
+            .as_ref()
+            .filter(|attempt| attempt.slot == slot && !attempt.state.is_cancellable());
         let committed = self.committed.as_ref().filter(|committed| committed.slot == slot);
-        tried.map(|attempt| attempt.offer.sha256.clone()).or_else(|| committed.map(|committed| committed.sha256.clone()))
+        tried
+            .map(|attempt| attempt.offer.sha256.clone())
+            .or_else(|| committed.map(|committed| committed.sha256.clone()))
     }
 
     /// The slot that an update may fill.
     #[must_use]
     pub fn free_slot(&self) -> Slot {
-        self.committed.as_ref().map_or(Slot::A, |committed| committed.slot.other())
+        self.committed
+            .as_ref()
+            .map_or(Slot::A, |committed| committed.slot.other())
     }
 }

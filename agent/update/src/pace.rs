@@ -10,7 +10,8 @@ const WINDOW: Duration = Duration::from_secs(30);
 /// Longest time for one question to a repository, however fast it sends.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Pace at which a repository answers one question, over all files that it takes. Pure: the time is an argument.
+/// Pace at which a repository answers one question, over all files that it takes. Pure: the time is an
+/// argument.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     began: Instant,
@@ -20,7 +21,11 @@ struct Pace {
 
 impl Pace {
     fn new(now: Instant) -> Self {
-        Self { began: now, window: now, bytes: 0 }
+        Self {
+            began: now,
+            window: now,
+            bytes: 0,
+        }
     }
 
     /// Counts what came; an error when it comes too slowly or takes too long.
@@ -31,7 +36,10 @@ impl Pace {
         }
         if now.saturating_duration_since(self.window) >= WINDOW {
             if self.bytes < LEAST_BYTES_PER_S * WINDOW.as_secs() {
-                return Err(format!("it sends less than {LEAST_BYTES_PER_S} bytes/s over {} s", WINDOW.as_secs()));
+                return Err(format!(
+                    "it sends less than {LEAST_BYTES_PER_S} bytes/s over {} s",
+                    WINDOW.as_secs()
+                ));
             }
             (self.window, self.bytes) = (now, 0);
         }
@@ -48,7 +56,10 @@ pub(crate) struct Watchman {
 
 impl Watchman {
     pub(crate) fn new() -> Self {
-        Self { pace: Arc::new(Mutex::new(Pace::new(Instant::now()))), stopped: Arc::default() }
+        Self {
+            pace: Arc::new(Mutex::new(Pace::new(Instant::now()))),
+            stopped: Arc::default(),
+        }
     }
 
     /// The next question begins.
@@ -66,12 +77,18 @@ impl Watchman {
         if self.stopped.load(Ordering::Acquire) {
             return Err("nobody waits for it any more".to_owned());
         }
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner).came(bytes as u64, Instant::now())
+        self.pace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .came(bytes as u64, Instant::now())
     }
 
     /// Watches over a body.
     pub(crate) fn over(&self, body: impl Read + 'static) -> Box<dyn Read> {
-        Box::new(Watched { body, watchman: self.clone() })
+        Box::new(Watched {
+            body,
+            watchman: self.clone(),
+        })
     }
 }
 
@@ -101,10 +118,16 @@ mod tests {
         assert!(drip.came(1, at(30)).is_err());
         let mut flow = Pace::new(start);
         assert!((1..=600).all(|s| flow.came(2000, at(s)).is_ok()));
-        assert!(flow.came(2000, at(601)).is_err(), "nothing takes longer than that");
+        assert!(
+            flow.came(2000, at(601)).is_err(),
+            "nothing takes longer than that"
+        );
         let mut stalls = Pace::new(start);
         assert!((1..=40).all(|s| stalls.came(5000, at(s)).is_ok()));
-        assert!(stalls.came(1, at(61)).is_ok(), "it has sent enough in this half minute");
+        assert!(
+            stalls.came(1, at(61)).is_ok(),
+            "it has sent enough in this half minute"
+        );
         assert!(stalls.came(1, at(91)).is_err());
     }
 

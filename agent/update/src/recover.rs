@@ -16,7 +16,8 @@ pub(crate) struct Found {
     pub(crate) pointer: Running,
 }
 
-/// Reads journal and pointer, and mends what can be mended. That a mend cannot be written is no reason not to start.
+/// Reads journal and pointer, and mends what can be mended. That a mend cannot be written is no reason not to
+/// start.
 pub(crate) fn open(disk: &mut impl Disk, host: &mut impl Host) -> io::Result<Found> {
     let (mut journal, mut memory, condition) = Journal::open(disk)?;
     let pointer = match files::read_pointer(disk) {
@@ -28,11 +29,20 @@ pub(crate) fn open(disk: &mut impl Disk, host: &mut impl Host) -> io::Result<Fou
         Condition::Whole if !journal.is_new() || !is_lost(disk)? => {}
         Condition::OneDamaged => {
             let mended = journal.mend(disk, &memory);
-            host.warn(&format!("one of the two files of the update's journal was damaged; {}", outcome(&mended)));
+            host.warn(&format!(
+                "one of the two files of the update's journal was damaged; {}",
+                outcome(&mended)
+            ));
         }
         Condition::Whole | Condition::Lost => {
-            memory = remembered(disk, host, pointer.map(|pointer| pointer.unwrap_or(Running::Factory)))?;
-            let mended = journal.mend(disk, &memory).and_then(|()| journal.mend(disk, &memory));
+            memory = remembered(
+                disk,
+                host,
+                pointer.map(|pointer| pointer.unwrap_or(Running::Factory)),
+            )?;
+            let mended = journal
+                .mend(disk, &memory)
+                .and_then(|()| journal.mend(disk, &memory));
             let home = name(memory.home());
             host.warn(&format!(
                 "both files of the update's journal are damaged: {home} runs, and earlier directives are forgotten; {}",
@@ -45,11 +55,19 @@ pub(crate) fn open(disk: &mut impl Disk, host: &mut impl Host) -> io::Result<Fou
         None => {
             let pointer = expected(&memory);
             let mended = files::point(disk, pointer);
-            host.warn(&format!("the pointer to the firmware was damaged: {} runs; {}", name(pointer), outcome(&mended)));
+            host.warn(&format!(
+                "the pointer to the firmware was damaged: {} runs; {}",
+                name(pointer),
+                outcome(&mended)
+            ));
             pointer
         }
     };
-    Ok(Found { journal, memory, pointer })
+    Ok(Found {
+        journal,
+        memory,
+        pointer,
+    })
 }
 
 /// Says whether a device without a journal has lost it: it has pointed to a firmware, or filled a slot.
@@ -65,13 +83,15 @@ fn holds(disk: &impl Disk, name: &str) -> io::Result<bool> {
 /// Returns what the pointer names when all is well.
 fn expected(memory: &Memory) -> Running {
     match &memory.attempt {
-        Some(attempt) if matches!(attempt.state, State::Trial | State::Committing) => Running::Slot(attempt.slot),
+        Some(attempt) if matches!(attempt.state, State::Trial | State::Committing) => {
+            Running::Slot(attempt.slot)
+        }
         _ => memory.home(),
     }
 }
 
-/// Finds out what ran before: a slot whose content the trusted metadata describes, the pointer's first. Where the copy of the
-/// state lies a trial was under way, and the other slot holds what is known to be good.
+/// Finds out what ran before: a slot whose content the trusted metadata describes, the pointer's first. Where
+/// the copy of the state lies a trial was under way, and the other slot holds what is known to be good.
 fn remembered(disk: &mut impl Disk, host: &mut impl Host, pointer: Option<Running>) -> io::Result<Memory> {
     let on_trial = files::has_copy(disk)?;
     let first = match pointer {
@@ -81,13 +101,26 @@ fn remembered(disk: &mut impl Disk, host: &mut impl Host, pointer: Option<Runnin
         _ => Slot::A,
     };
     for slot in [first, first.other()] {
-        let Some(sha256) = files::digest(disk, files::slot_file(slot))? else { continue };
-        let Some(known) = host.identify(&sha256) else { continue };
+        let Some(sha256) = files::digest(disk, files::slot_file(slot))? else {
+            continue;
+        };
+        let Some(known) = host.identify(&sha256) else {
+            continue;
+        };
         if on_trial {
             files::restore_state(disk)?;
         }
-        let committed = Committed { slot, sha256, release_seq: known.release_seq, data_schema: known.data_schema };
-        return Ok(Memory { floor: known.security_floor, committed: Some(committed), ..Memory::default() });
+        let committed = Committed {
+            slot,
+            sha256,
+            release_seq: known.release_seq,
+            data_schema: known.data_schema,
+        };
+        return Ok(Memory {
+            floor: known.security_floor,
+            committed: Some(committed),
+            ..Memory::default()
+        });
     }
     Ok(Memory::default())
 }

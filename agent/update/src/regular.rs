@@ -11,21 +11,29 @@ use std::path::{Path, PathBuf};
 /// When the file system fails; [`io::ErrorKind::InvalidData`] when it is no regular file.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits();
-    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.cast_signed())
+        .open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
     }
     Ok(file)
 }
 
-/// Reads a whole regular file of at most `limit` bytes. Its length is asked of what was opened, and not believed.
+/// Reads a whole regular file of at most `limit` bytes. Its length is asked of what was opened, and not
+/// believed.
 ///
 /// # Errors
 /// When the file system fails; [`io::ErrorKind::InvalidData`] when it is longer or no regular file.
 pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
-    let too_long =
-        |length: u64| io::Error::new(io::ErrorKind::InvalidData, format!("{length} bytes are over the limit of {limit}"));
+    let too_long = |length: u64| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{length} bytes are over the limit of {limit}"),
+        )
+    };
     let length = file.metadata()?.len();
     if length > limit {
         return Err(too_long(length));
@@ -38,7 +46,8 @@ pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Gives what lies under a name another one beside it, `NAME.odd`, in the place of what was put aside there before; answers it.
+/// Gives what lies under a name another one beside it, `NAME.odd`, in the place of what was put aside there
+/// before; answers it.
 ///
 /// # Errors
 /// When the file system fails.
@@ -72,8 +81,19 @@ mod tests {
         assert_eq!(kind(Path::new("/dev/zero")), io::ErrorKind::InvalidData);
         assert_eq!(kind(&dir.path().join("none")), io::ErrorKind::NotFound);
         let pipe = dir.path().join("pipe");
-        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::from(0o600), 0).expect("pipe");
-        assert_eq!(kind(&pipe), io::ErrorKind::InvalidData, "and nobody waits for the other end");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from(0o600),
+            0,
+        )
+        .expect("pipe");
+        assert_eq!(
+            kind(&pipe),
+            io::ErrorKind::InvalidData,
+            "and nobody waits for the other end"
+        );
         // A file without an end whose length says 0.
         assert!(read_file(Path::new("/proc/self/maps"), 10).is_err());
     }

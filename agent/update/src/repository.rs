@@ -12,7 +12,8 @@ use crate::regular::read_file;
 /// Longest file of authorities' certificates, bytes: that of the public web has 220 KB.
 const MAX_CA_BYTES: u64 = 2 << 20;
 
-/// Where a device's releases come from: `metadata/`, `targets/` and `directives/` under one address or in one folder.
+/// Where a device's releases come from: `metadata/`, `targets/` and `directives/` under one address or in one
+/// folder.
 #[derive(Debug, Clone)]
 pub enum Repository {
     /// Behind a web server.
@@ -28,7 +29,8 @@ impl Repository {
         Self::trusting(place, RootCerts::WebPki)
     }
 
-    /// As [`at`](Self::at), where a server's certificate comes from the authorities in a file (PEM), and from no others.
+    /// As [`at`](Self::at), where a server's certificate comes from the authorities in a file (PEM), and from
+    /// no others.
     ///
     /// # Errors
     /// When the file cannot be read or holds no certificate.
@@ -84,7 +86,10 @@ impl Repository {
             other => other.map_err(|e| e.to_string())?,
         };
         let mut bytes = Vec::new();
-        source.take(MAX_DIRECTIVE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        source
+            .take(MAX_DIRECTIVE_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|e| e.to_string())?;
         if bytes.len() > MAX_DIRECTIVE_BYTES {
             return Err(format!("the directive is over {MAX_DIRECTIVE_BYTES} bytes"));
         }
@@ -102,7 +107,10 @@ impl Repository {
         };
         let mut bytes = Vec::new();
         let source = opened.map_err(|e| e.to_string())?;
-        source.take(length).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        source
+            .take(length)
+            .read_to_end(&mut bytes)
+            .map_err(|e| e.to_string())?;
         Ok(bytes)
     }
 }

@@ -69,7 +69,10 @@ impl State {
     /// Whether the update can still be given up without a trace.
     #[must_use]
     pub const fn is_cancellable(self) -> bool {
-        !matches!(self, Self::Switching | Self::Trial | Self::Committing | Self::RollingBack)
+        !matches!(
+            self,
+            Self::Switching | Self::Trial | Self::Committing | Self::RollingBack
+        )
     }
 }
 
@@ -280,5 +283,8 @@ pub enum Phase {
 }
 
 pub(crate) fn refusal(reason: Reason, detail: impl Into<String>) -> Refusal {
-    Refusal { reason, detail: detail.into() }
+    Refusal {
+        reason,
+        detail: detail.into(),
+    }
 }

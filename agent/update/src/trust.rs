@@ -7,7 +7,8 @@ use iottly_protocol::tuf::{Store, quote, sha256_hex};
 
 use crate::regular::{put_aside, read_file};
 
-/// Longest name of a role, encoded, that becomes a file name as it is; longer ones are cut and told apart by their digest.
+/// Longest name of a role, encoded, that becomes a file name as it is; longer ones are cut and told apart by
+/// their digest.
 const MAX_NAME: usize = 180;
 
 /// Longest file that is read, bytes: more than any metadata may have.
@@ -25,7 +26,9 @@ impl TrustFolder {
     /// Uses a folder, which need not exist yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self {
+            path: path.to_owned(),
+        }
     }
 
     /// Puts aside what lies under the folder's name or in it and is of another kind.
@@ -62,7 +65,11 @@ pub fn file_name(name: &str) -> String {
         return quoted;
     }
     // Every character is a byte here.
-    let head: String = quoted.trim_start_matches('.').chars().take(MAX_NAME - 65).collect();
+    let head: String = quoted
+        .trim_start_matches('.')
+        .chars()
+        .take(MAX_NAME - 65)
+        .collect();
     format!("{head}-{}", sha256_hex(name.as_bytes()))
 }
 
@@ -76,7 +83,10 @@ impl Store for TrustFolder {
     }
 
     fn put(&mut self, role: &str, bytes: &[u8]) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)?;
         replace(&self.file(role), bytes)
     }
 
@@ -100,7 +110,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
@@ -116,7 +130,17 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let mut store = TrustFolder::new(&dir.path().join("trust"));
         let long = "r".repeat(1000);
-        let names = ["targets", "../targets", ".", "..", "a/b", "a%2Fb", &long, &format!("{long}x"), ".hidden"];
+        let names = [
+            "targets",
+            "../targets",
+            ".",
+            "..",
+            "a/b",
+            "a%2Fb",
+            &long,
+            &format!("{long}x"),
+            ".hidden",
+        ];
         for name in names {
             assert_eq!(store.get(name).expect("read"), None);
             store.put(name, name.as_bytes()).expect("write");

@@ -12,7 +12,10 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(microvolts: i32) -> Self {
-        Self { microvolts: Arc::new(AtomicI32::new(microvolts)), owner: Owner::default() }
+        Self {
+            microvolts: Arc::new(AtomicI32::new(microvolts)),
+            owner: Owner::default(),
+        }
     }
 
     pub(super) fn set(&self, microvolts: i32) {
@@ -21,7 +24,10 @@ impl Channel {
 
     pub(super) fn open(&self, label: &str) -> Result<AnalogPort, BoardError> {
         let claim = self.owner.claim(label)?;
-        Ok(Box::new(Open { microvolts: Arc::clone(&self.microvolts), _claim: claim }))
+        Ok(Box::new(Open {
+            microvolts: Arc::clone(&self.microvolts),
+            _claim: claim,
+        }))
     }
 }
 

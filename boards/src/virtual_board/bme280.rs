@@ -1,5 +1,5 @@
-//! A BME280 climate sensor: registers, calibration and measuring as its data sheet describes them, so that drivers
-//! written for the real one read plausible values.
+//! A BME280 climate sensor: registers, calibration and measuring as its data sheet describes them, so that
+//! drivers written for the real one read plausible values.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,9 @@ const DATA: u8 = 0xf7;
 const T1: f64 = 27504.0;
 const T2: f64 = 26435.0;
 const T3: f64 = -1000.0;
-const P: [f64; 9] = [36477.0, -10685.0, 3024.0, 2855.0, 140.0, -7.0, 15500.0, -14600.0, 6000.0];
+const P: [f64; 9] = [
+    36477.0, -10685.0, 3024.0, 2855.0, 140.0, -7.0, 15500.0, -14600.0, 6000.0,
+];
 const H1: u8 = 75;
 const H2: i16 = 362;
 const H3: u8 = 0;
@@ -40,7 +42,11 @@ pub struct Climate {
 
 impl Default for Climate {
     fn default() -> Self {
-        Self { celsius: 21.5, hectopascal: 1013.25, percent: 45.0 }
+        Self {
+            celsius: 21.5,
+            hectopascal: 1013.25,
+            percent: 45.0,
+        }
     }
 }
 
@@ -66,12 +72,19 @@ impl Bme280 {
     /// A sensor in this climate.
     #[must_use]
     pub fn new(climate: Climate) -> Self {
-        let mut inner = Inner { climate: clamp(climate), registers: [0; 256], at: 0 };
+        let mut inner = Inner {
+            climate: clamp(climate),
+            registers: [0; 256],
+            at: 0,
+        };
         inner.reset();
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
     }
 
-    /// Changes the climate; firmware sees it at its next measurement. Values beyond the sensor's range are held at its ends.
+    /// Changes the climate; firmware sees it at its next measurement. Values beyond the sensor's range are
+    /// held at its ends.
     pub fn set(&self, climate: Climate) {
         locked(&self.inner).climate = clamp(climate);
     }
@@ -110,7 +123,10 @@ impl Inner {
         let shared = (h4[0] & 0x0f) | (h5[0] << 4);
         let h4_high = u8::try_from((H4 >> 4) & 0xff).expect("eight bits");
         let h5_high = u8::try_from((H5 >> 4) & 0xff).expect("eight bits");
-        self.put(0xe1, &[h2_low, h2_high, H3, h4_high, shared, h5_high, H6.to_le_bytes()[0]]);
+        self.put(
+            0xe1,
+            &[h2_low, h2_high, H3, h4_high, shared, h5_high, H6.to_le_bytes()[0]],
+        );
         self.put(DATA, &[0x80, 0, 0, 0x80, 0, 0, 0x80, 0]);
     }
 
@@ -142,7 +158,11 @@ impl Inner {
 
     fn measure(&mut self) {
         self.put(STATUS, &[0]);
-        let Climate { celsius, hectopascal, percent } = self.climate;
+        let Climate {
+            celsius,
+            hectopascal,
+            percent,
+        } = self.climate;
         let temperature = solve(1 << 20, |raw| fine(raw) / 5120.0, celsius);
         let t_fine = fine(f64::from(temperature));
         let pressure = solve(1 << 20, |raw| -pascal(raw, t_fine), -hectopascal * 100.0);
@@ -200,10 +220,17 @@ fn pascal(raw: f64, t_fine: f64) -> f64 {
 
 /// The data sheet's relative humidity in percent, before it is held between 0 and 100.
 fn relative(raw: f64, t_fine: f64) -> f64 {
-    let [h1, h2, h3, h4, h5, h6] = [f64::from(H1), f64::from(H2), f64::from(H3), f64::from(H4), f64::from(H5), f64::from(H6)];
+    let [h1, h2, h3, h4, h5, h6] = [
+        f64::from(H1),
+        f64::from(H2),
+        f64::from(H3),
+        f64::from(H4),
+        f64::from(H5),
+        f64::from(H6),
+    ];
     let t = t_fine - 76_800.0;
-    let humidity =
-        (raw - (h4 * 64.0 + h5 / 16_384.0 * t)) * (h2 / 65_536.0 * (1.0 + h6 / 67_108_864.0 * t * (1.0 + h3 / 67_108_864.0 * t)));
+    let humidity = (raw - (h4 * 64.0 + h5 / 16_384.0 * t))
+        * (h2 / 65_536.0 * (1.0 + h6 / 67_108_864.0 * t * (1.0 + h3 / 67_108_864.0 * t)));
     humidity * (1.0 - h1 * humidity / 524_288.0)
 }
 
@@ -212,7 +239,11 @@ fn solve(end: u32, of: impl Fn(f64) -> f64, target: f64) -> u32 {
     let (mut low, mut high) = (0, end - 1);
     while low < high {
         let middle = low + (high - low) / 2;
-        if of(f64::from(middle)) < target { low = middle + 1 } else { high = middle }
+        if of(f64::from(middle)) < target {
+            low = middle + 1
+        } else {
+            high = middle
+        }
     }
     low
 }

@@ -13,7 +13,9 @@ pub(super) struct Claim(Arc<AtomicBool>);
 impl Owner {
     pub(super) fn claim(&self, label: &str) -> Result<Claim, BoardError> {
         if self.0.swap(true, Ordering::AcqRel) {
-            return Err(BoardError::InUse { label: label.to_owned() });
+            return Err(BoardError::InUse {
+                label: label.to_owned(),
+            });
         }
         Ok(Claim(Arc::clone(&self.0)))
     }

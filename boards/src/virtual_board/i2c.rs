@@ -51,10 +51,12 @@ impl I2c for Bus {
             thread::sleep(delay);
         }
         let mut inner = locked(&self.inner);
-        let device = inner
-            .devices
-            .get_mut(&address)
-            .ok_or_else(|| refused(NoAcknowledgeSource::Address, format!("no device at address {address:#04x}")))?;
+        let device = inner.devices.get_mut(&address).ok_or_else(|| {
+            refused(
+                NoAcknowledgeSource::Address,
+                format!("no device at address {address:#04x}"),
+            )
+        })?;
         for operation in operations {
             match operation {
                 Operation::Read(into) => device.read(into),
@@ -72,5 +74,8 @@ impl I2c for Bus {
 }
 
 fn refused(source: NoAcknowledgeSource, reason: String) -> I2cError {
-    I2cError { kind: ErrorKind::NoAcknowledge(source), reason }
+    I2cError {
+        kind: ErrorKind::NoAcknowledge(source),
+        reason,
+    }
 }

@@ -1,4 +1,5 @@
-//! A board in memory. Parts are added by label; the program plays the world around them and sees what firmware does.
+//! A board in memory. Parts are added by label; the program plays the world around them and sees what
+//! firmware does.
 
 mod adc;
 mod bme280;
@@ -15,7 +16,10 @@ mod uart;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{AnalogPort, Board, BoardError, I2cBus, InputPort, OutputPort, Pull, PwmPort, SerialPort, SerialSettings, SpiPort};
+use crate::{
+    AnalogPort, Board, BoardError, I2cBus, InputPort, OutputPort, Pull, PwmPort, SerialPort, SerialSettings,
+    SpiPort,
+};
 
 pub use bme280::{Bme280, Climate};
 pub use i2c::I2cDevice;
@@ -57,8 +61,9 @@ impl VirtualBoard {
         Self::default()
     }
 
-    /// A board with something of everything: pins `led`, `heater`, `relay` and `button`; I2C bus `sensors` with a [`Bme280`] at
-    /// 0x76 and a register map at 0x50; SPI `loop` and UART `loop`, which give back what they get; PWM `fan`; analog input `light`.
+    /// A board with something of everything: pins `led`, `heater`, `relay` and `button`; I2C bus `sensors`
+    /// with a [`Bme280`] at 0x76 and a register map at 0x50; SPI `loop` and UART `loop`, which give back what
+    /// they get; PWM `fan`; analog input `light`.
     #[must_use]
     pub fn standard() -> Self {
         ["led", "heater", "relay", "button"]
@@ -82,21 +87,29 @@ impl VirtualBoard {
     /// Puts a device on the I2C bus `label`, which is added when it is not there.
     #[must_use]
     pub fn with_i2c(mut self, label: &str, address: u8, device: impl I2cDevice + 'static) -> Self {
-        self.parts.i2c.entry(label.to_owned()).or_default().put(address, Box::new(device));
+        self.parts
+            .i2c
+            .entry(label.to_owned())
+            .or_default()
+            .put(address, Box::new(device));
         self
     }
 
     /// Adds an SPI device.
     #[must_use]
     pub fn with_spi(mut self, label: &str, device: impl SpiPeripheral + 'static) -> Self {
-        self.parts.spi.insert(label.to_owned(), spi::Device::new(Box::new(device)));
+        self.parts
+            .spi
+            .insert(label.to_owned(), spi::Device::new(Box::new(device)));
         self
     }
 
     /// Adds a serial port. With `loopback` it receives what it sends.
     #[must_use]
     pub fn with_uart(mut self, label: &str, loopback: bool) -> Self {
-        self.parts.uart.insert(label.to_owned(), uart::Port::new(loopback));
+        self.parts
+            .uart
+            .insert(label.to_owned(), uart::Port::new(loopback));
         self
     }
 
@@ -110,7 +123,9 @@ impl VirtualBoard {
     /// Adds an analog input at this voltage.
     #[must_use]
     pub fn with_analog(mut self, label: &str, microvolts: i32) -> Self {
-        self.parts.adc.insert(label.to_owned(), adc::Channel::new(microvolts));
+        self.parts
+            .adc
+            .insert(label.to_owned(), adc::Channel::new(microvolts));
         self
     }
 
@@ -133,7 +148,10 @@ impl VirtualBoard {
 
     /// Labels and levels of all pins; true is high.
     pub fn pins(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.parts.pins.iter().map(|(label, pin)| (label.as_str(), pin.level()))
+        self.parts
+            .pins
+            .iter()
+            .map(|(label, pin)| (label.as_str(), pin.level()))
     }
 
     /// Lets bytes arrive at a serial port. What does not fit is lost, as on a real line.
@@ -225,7 +243,10 @@ impl Board for VirtualBoard {
 }
 
 fn find<'a, T>(parts: &'a BTreeMap<String, T>, what: &'static str, label: &str) -> Result<&'a T, BoardError> {
-    parts.get(label).ok_or_else(|| BoardError::Missing { what, label: label.to_owned() })
+    parts.get(label).ok_or_else(|| BoardError::Missing {
+        what,
+        label: label.to_owned(),
+    })
 }
 
 /// A panic elsewhere leaves plain values behind, which stay usable.

@@ -47,7 +47,12 @@ impl Pin {
         state.high = high;
         let edge = if high { Edge::Rising } else { Edge::Falling };
         state.watchers.retain(|watcher| watcher.strong_count() > 0);
-        let watchers: Vec<_> = state.watchers.iter().filter_map(Weak::upgrade).filter(|watcher| watcher.edge == edge).collect();
+        let watchers: Vec<_> = state
+            .watchers
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|watcher| watcher.edge == edge)
+            .collect();
         drop(state);
         let now = Instant::now();
         for watcher in watchers {
@@ -57,7 +62,12 @@ impl Pin {
 
     pub(super) fn output(&self, label: &str, high: bool, record: &Record) -> Result<OutputPort, BoardError> {
         let claim = self.owner.claim(label)?;
-        let mut output = Output { pin: self.clone(), label: label.to_owned(), record: record.clone(), _claim: claim };
+        let mut output = Output {
+            pin: self.clone(),
+            label: label.to_owned(),
+            record: record.clone(),
+            _claim: claim,
+        };
         output.set(high);
         Ok(Box::new(output))
     }
@@ -67,7 +77,10 @@ impl Pin {
         if !locked(&self.state).driven && pull != Pull::None {
             self.change(pull == Pull::Up);
         }
-        Ok(Box::new(Input { pin: self.clone(), _claim: claim }))
+        Ok(Box::new(Input {
+            pin: self.clone(),
+            _claim: claim,
+        }))
     }
 }
 
@@ -81,7 +94,10 @@ struct Output {
 impl Output {
     fn set(&mut self, high: bool) {
         self.pin.change(high);
-        self.record.add(Action::Pin { label: self.label.clone(), high });
+        self.record.add(Action::Pin {
+            label: self.label.clone(),
+            high,
+        });
     }
 }
 

@@ -21,7 +21,12 @@ impl Output {
     pub(super) fn open(&self, label: &str, hertz: u32, record: &Record) -> Result<PwmPort, BoardError> {
         check(hertz)?;
         let claim = self.owner.claim(label)?;
-        let open = Open { output: self.clone(), label: label.to_owned(), record: record.clone(), _claim: claim };
+        let open = Open {
+            output: self.clone(),
+            label: label.to_owned(),
+            record: record.clone(),
+            _claim: claim,
+        };
         open.set(hertz, 0);
         Ok(Box::new(open))
     }
@@ -37,7 +42,11 @@ struct Open {
 impl Open {
     fn set(&self, hertz: u32, duty: u16) {
         *locked(&self.output.state) = Some((hertz, duty));
-        self.record.add(Action::Pwm { label: self.label.clone(), hertz, duty });
+        self.record.add(Action::Pwm {
+            label: self.label.clone(),
+            hertz,
+            duty,
+        });
     }
 
     fn now(&self) -> (u32, u16) {
@@ -72,5 +81,7 @@ fn check(hertz: u32) -> Result<(), BoardError> {
     if (1..=1_000_000).contains(&hertz) {
         return Ok(());
     }
-    Err(BoardError::Unsupported(format!("a pwm output makes 1 to 1000000 hertz, not {hertz}")))
+    Err(BoardError::Unsupported(format!(
+        "a pwm output makes 1 to 1000000 hertz, not {hertz}"
+    )))
 }

@@ -61,8 +61,15 @@ struct Inner {
 
 impl Default for Record {
     fn default() -> Self {
-        let inner = Inner { since: Instant::now(), kept: VecDeque::new(), dropped: 0, listener: None };
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        let inner = Inner {
+            since: Instant::now(),
+            kept: VecDeque::new(),
+            dropped: 0,
+            listener: None,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
     }
 }
 
@@ -82,7 +89,10 @@ impl Record {
 
     pub(super) fn add(&self, action: Action) {
         let mut inner = locked(&self.inner);
-        let recorded = Recorded { at: inner.since.elapsed(), action };
+        let recorded = Recorded {
+            at: inner.since.elapsed(),
+            action,
+        };
         let listener = inner.listener.clone();
         if inner.kept.len() == KEPT {
             inner.kept.pop_front();

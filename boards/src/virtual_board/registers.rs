@@ -2,8 +2,8 @@ use std::sync::{Arc, Mutex};
 
 use super::{I2cDevice, locked};
 
-/// A device that is nothing but byte registers: the first written byte selects one, further bytes are stored from there on,
-/// reads continue from there, and the end wraps around. Clones are the same device.
+/// A device that is nothing but byte registers: the first written byte selects one, further bytes are stored
+/// from there on, reads continue from there, and the end wraps around. Clones are the same device.
 #[derive(Debug, Clone)]
 pub struct RegisterMap {
     inner: Arc<Mutex<Inner>>,
@@ -19,7 +19,12 @@ impl RegisterMap {
     /// A device with so many registers, 1 to 256, all zero.
     #[must_use]
     pub fn new(registers: usize) -> Self {
-        Self { inner: Arc::new(Mutex::new(Inner { bytes: vec![0; registers.clamp(1, 256)], at: 0 })) }
+        Self {
+            inner: Arc::new(Mutex::new(Inner {
+                bytes: vec![0; registers.clamp(1, 256)],
+                at: 0,
+            })),
+        }
     }
 
     /// Sets a register from outside. One that is not there is ignored.
@@ -47,7 +52,9 @@ impl Inner {
 impl I2cDevice for RegisterMap {
     fn write(&mut self, bytes: &[u8]) -> bool {
         let mut inner = locked(&self.inner);
-        let Some((register, values)) = bytes.split_first() else { return true };
+        let Some((register, values)) = bytes.split_first() else {
+            return true;
+        };
         if usize::from(*register) >= inner.bytes.len() {
             return false;
         }

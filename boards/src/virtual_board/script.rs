@@ -45,7 +45,9 @@ impl Script {
 
     /// Takes the next input whose time has come.
     pub fn due(&mut self, elapsed: Duration) -> Option<Input> {
-        self.steps.pop_if(|(at, _)| *at <= elapsed).map(|(_, input)| input)
+        self.steps
+            .pop_if(|(at, _)| *at <= elapsed)
+            .map(|(_, input)| input)
     }
 
     /// When the next input comes; none when the script is over.
@@ -60,7 +62,10 @@ mod tests {
     use super::*;
 
     fn press(label: &str) -> Input {
-        Input::Pin { label: label.to_owned(), high: true }
+        Input::Pin {
+            label: label.to_owned(),
+            high: true,
+        }
     }
 
     #[test]
@@ -69,7 +74,10 @@ mod tests {
         let mut script = Script::new([(at(5), press("c")), (at(1), press("a")), (at(1), press("b"))]);
         assert_eq!(script.due(at(0)), None);
         assert_eq!(script.next_at(), Some(at(1)));
-        assert_eq!([script.due(at(1)), script.due(at(1)), script.due(at(1))], [Some(press("a")), Some(press("b")), None]);
+        assert_eq!(
+            [script.due(at(1)), script.due(at(1)), script.due(at(1))],
+            [Some(press("a")), Some(press("b")), None]
+        );
         assert_eq!(script.due(at(9)), Some(press("c")));
         assert_eq!(script.next_at(), None);
     }

@@ -36,12 +36,18 @@ pub(super) struct Device {
 
 impl Device {
     pub(super) fn new(peripheral: Box<dyn SpiPeripheral>) -> Self {
-        Self { peripheral: Arc::new(Mutex::new(peripheral)), owner: Owner::default() }
+        Self {
+            peripheral: Arc::new(Mutex::new(peripheral)),
+            owner: Owner::default(),
+        }
     }
 
     pub(super) fn open(&self, label: &str) -> Result<SpiPort, BoardError> {
         let claim = self.owner.claim(label)?;
-        Ok(Box::new(Open { peripheral: Arc::clone(&self.peripheral), _claim: claim }))
+        Ok(Box::new(Open {
+            peripheral: Arc::clone(&self.peripheral),
+            _claim: claim,
+        }))
     }
 }
 
@@ -74,8 +80,12 @@ impl SpiDevice for Open {
                         }
                     }
                 }
-                Operation::TransferInPlace(bytes) => bytes.iter_mut().for_each(|byte| *byte = peripheral.exchange(*byte)),
-                Operation::DelayNs(nanoseconds) => thread::sleep(Duration::from_nanos(u64::from(*nanoseconds))),
+                Operation::TransferInPlace(bytes) => bytes
+                    .iter_mut()
+                    .for_each(|byte| *byte = peripheral.exchange(*byte)),
+                Operation::DelayNs(nanoseconds) => {
+                    thread::sleep(Duration::from_nanos(u64::from(*nanoseconds)))
+                }
             }
         }
         peripheral.release();

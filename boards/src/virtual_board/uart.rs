@@ -26,7 +26,11 @@ struct Line {
 
 impl Port {
     pub(super) fn new(loopback: bool) -> Self {
-        Self { line: Arc::default(), owner: Owner::default(), loopback }
+        Self {
+            line: Arc::default(),
+            owner: Owner::default(),
+            loopback,
+        }
     }
 
     pub(super) fn arrive(&self, bytes: &[u8]) {
@@ -43,7 +47,12 @@ impl Port {
         }
     }
 
-    pub(super) fn open(&self, label: &str, settings: SerialSettings, record: &Record) -> Result<SerialPort, BoardError> {
+    pub(super) fn open(
+        &self,
+        label: &str,
+        settings: SerialSettings,
+        record: &Record,
+    ) -> Result<SerialPort, BoardError> {
         if settings.baud == 0 || !(1..=2).contains(&settings.stop_bits) {
             return Err(BoardError::Unsupported(format!(
                 "a serial port has no {} baud with {} stop bits",
@@ -51,7 +60,12 @@ impl Port {
             )));
         }
         let claim = self.owner.claim(label)?;
-        Ok(Box::new(Open { port: self.clone(), label: label.to_owned(), record: record.clone(), _claim: claim }))
+        Ok(Box::new(Open {
+            port: self.clone(),
+            label: label.to_owned(),
+            record: record.clone(),
+            _claim: claim,
+        }))
     }
 }
 
@@ -76,7 +90,10 @@ impl Uart for Open {
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), UartError> {
-        self.record.add(Action::Bytes { label: self.label.clone(), bytes: data.to_vec() });
+        self.record.add(Action::Bytes {
+            label: self.label.clone(),
+            bytes: data.to_vec(),
+        });
         if self.port.loopback {
             self.port.arrive(data);
         }

@@ -76,7 +76,12 @@ fn an_output_is_seen_outside(board: &dyn Board, label: &str, see: &dyn Fn() -> b
     assert!(!see() && output.is_set_low().unwrap());
     output.toggle().unwrap();
     assert!(see() && output.is_set_high().unwrap());
-    assert_eq!(board.output(label, false).err(), Some(BoardError::InUse { label: label.to_owned() }));
+    assert_eq!(
+        board.output(label, false).err(),
+        Some(BoardError::InUse {
+            label: label.to_owned()
+        })
+    );
     drop(output);
     assert!(see(), "it keeps its level");
     drop(board.output(label, false).unwrap());
@@ -88,14 +93,20 @@ fn an_input_sees_the_world(board: &dyn Board, label: &str, drive: &dyn Fn(bool))
         drive(high);
         assert_eq!((input.is_high(), input.is_low()), (Ok(high), Ok(!high)));
     }
-    assert!(matches!(board.input(label, Pull::None).err(), Some(BoardError::InUse { .. })));
+    assert!(matches!(
+        board.input(label, Pull::None).err(),
+        Some(BoardError::InUse { .. })
+    ));
 }
 
 fn edges_are_told(board: &dyn Board, label: &str, drive: &dyn Fn(bool)) {
     let mut input = board.input(label, Pull::None).unwrap();
     drive(false);
     let (rising, falling) = (counter(), counter());
-    let watches = (input.watch(Edge::Rising, rising.1).unwrap(), input.watch(Edge::Falling, falling.1).unwrap());
+    let watches = (
+        input.watch(Edge::Rising, rising.1).unwrap(),
+        input.watch(Edge::Falling, falling.1).unwrap(),
+    );
     for high in [true, false, true] {
         drive(high);
     }
@@ -103,7 +114,11 @@ fn edges_are_told(board: &dyn Board, label: &str, drive: &dyn Fn(bool)) {
     drop(watches);
     drive(false);
     drive(true);
-    assert_eq!((rising.0.load(Ordering::SeqCst), falling.0.load(Ordering::SeqCst)), (2, 1), "nobody listens any more");
+    assert_eq!(
+        (rising.0.load(Ordering::SeqCst), falling.0.load(Ordering::SeqCst)),
+        (2, 1),
+        "nobody listens any more"
+    );
 }
 
 fn registers_over_i2c(board: &dyn Board, label: &str, address: u8, nobody: u8) {
@@ -114,11 +129,23 @@ fn registers_over_i2c(board: &dyn Board, label: &str, address: u8, nobody: u8) {
     assert_eq!(read, [2, 3]);
     let mut other = board.i2c(label).unwrap();
     let (mut first, mut rest) = ([0], [0; 2]);
-    let mut operations = [Operation::Write(&[0x10]), Operation::Read(&mut first), Operation::Read(&mut rest)];
+    let mut operations = [
+        Operation::Write(&[0x10]),
+        Operation::Read(&mut first),
+        Operation::Read(&mut rest),
+    ];
     other.transaction(address, &mut operations).unwrap();
-    assert_eq!((first, rest), ([1], [2, 3]), "a bus is shared, and reads go on where they were");
+    assert_eq!(
+        (first, rest),
+        ([1], [2, 3]),
+        "a bus is shared, and reads go on where they were"
+    );
     let error = bus.write(nobody, &[0]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address), "{error}");
+    assert_eq!(
+        error.kind(),
+        ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address),
+        "{error}"
+    );
 }
 
 fn spi_gives_back(board: &dyn Board, label: &str) {
@@ -127,7 +154,11 @@ fn spi_gives_back(board: &dyn Board, label: &str) {
     device.transfer_in_place(&mut bytes).unwrap();
     assert_eq!(bytes, [1, 2, 3]);
     let mut read = [9; 2];
-    let mut operations = [SpiOperation::Write(&[7]), SpiOperation::DelayNs(10), SpiOperation::Transfer(&mut read, &[4, 5])];
+    let mut operations = [
+        SpiOperation::Write(&[7]),
+        SpiOperation::DelayNs(10),
+        SpiOperation::Transfer(&mut read, &[4, 5]),
+    ];
     device.transaction(&mut operations).unwrap();
     assert_eq!(read, [4, 5]);
     assert!(matches!(board.spi(label).err(), Some(BoardError::InUse { .. })));
@@ -148,10 +179,19 @@ fn uart_gives_back(board: &dyn Board, label: &str) {
         got.extend(&bytes[..count]);
     }
     assert_eq!(got, b"hello");
-    assert!(matches!(board.uart(label, SerialSettings::default()).err(), Some(BoardError::InUse { .. })));
+    assert!(matches!(
+        board.uart(label, SerialSettings::default()).err(),
+        Some(BoardError::InUse { .. })
+    ));
     drop((_watch, port));
-    let silly = SerialSettings { baud: 0, ..SerialSettings::default() };
-    assert!(matches!(board.uart(label, silly).err(), Some(BoardError::Unsupported(_))));
+    let silly = SerialSettings {
+        baud: 0,
+        ..SerialSettings::default()
+    };
+    assert!(matches!(
+        board.uart(label, silly).err(),
+        Some(BoardError::Unsupported(_))
+    ));
 }
 
 fn pwm_takes_duty_and_frequency(board: &dyn Board, label: &str) {
@@ -159,13 +199,19 @@ fn pwm_takes_duty_and_frequency(board: &dyn Board, label: &str) {
     output.set_duty_cycle_percent(25).unwrap();
     output.set_frequency(50).unwrap();
     assert!(matches!(output.set_frequency(0), Err(BoardError::Unsupported(_))));
-    assert!(matches!(board.pwm(label, 1000).err(), Some(BoardError::InUse { .. })));
+    assert!(matches!(
+        board.pwm(label, 1000).err(),
+        Some(BoardError::InUse { .. })
+    ));
 }
 
 fn counter() -> (Arc<AtomicU32>, Tell) {
     let count = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&count);
-    (count, Box::new(move |_| _ = counted.fetch_add(1, Ordering::SeqCst)))
+    (
+        count,
+        Box::new(move |_| _ = counted.fetch_add(1, Ordering::SeqCst)),
+    )
 }
 
 fn wait_for(condition: impl Fn() -> bool) {

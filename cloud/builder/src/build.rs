@@ -17,11 +17,14 @@ pub enum BuildError {
     /// The files themselves cannot be a source.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The script is wrong; the text begins with the place, as the author knows it: `main.js:3:5: SyntaxError: …`.
+    /// The script is wrong; the text begins with the place, as the author knows it: `main.js:3:5:
+    /// SyntaxError: …`.
     #[error("{0}")]
     Script(String),
     /// The script's top level did not end.
-    #[error("main.js: the top level of the script did not end within {0:?}; work that takes long belongs into init() or loop()")]
+    #[error(
+        "main.js: the top level of the script did not end within {0:?}; work that takes long belongs into init() or loop()"
+    )]
     Endless(Duration),
     /// A compiled module cannot become a firmware.
     #[error("the module is no firmware: {0}")]
@@ -34,7 +37,8 @@ pub enum BuildError {
 /// What a build may use of the machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// Processor time, in whole seconds: what an endless top level runs into. A build takes one to three of them.
+    /// Processor time, in whole seconds: what an endless top level runs into. A build takes one to three of
+    /// them.
     pub cpu: Duration,
     /// Wall-clock time, longer: on a busy machine a build is not to blame for waiting its turn.
     pub wall: Duration,
@@ -45,14 +49,25 @@ pub struct Deadlines {
 /// # Errors
 /// [`BuildError`]; what the author can mend is told apart from what the platform failed to do.
 pub fn build(program: &BuilderProgram, source: &Source, deadline: Duration) -> Result<Vec<u8>, BuildError> {
-    build_within(program, source, Deadlines { cpu: deadline + Duration::from_secs(1), wall: deadline })
+    build_within(
+        program,
+        source,
+        Deadlines {
+            cpu: deadline + Duration::from_secs(1),
+            wall: deadline,
+        },
+    )
 }
 
 /// As [`build`], with a limit of its own for processor time.
 ///
 /// # Errors
 /// As [`build`].
-pub fn build_within(program: &BuilderProgram, source: &Source, deadlines: Deadlines) -> Result<Vec<u8>, BuildError> {
+pub fn build_within(
+    program: &BuilderProgram,
+    source: &Source,
+    deadlines: Deadlines,
+) -> Result<Vec<u8>, BuildError> {
     build_in(&std::env::temp_dir(), program, source, deadlines)
 }
 
@@ -60,27 +75,44 @@ pub fn build_within(program: &BuilderProgram, source: &Source, deadlines: Deadli
 ///
 /// # Errors
 /// As [`build`].
-pub fn build_in(scratch: &Path, program: &BuilderProgram, source: &Source, deadlines: Deadlines) -> Result<Vec<u8>, BuildError> {
+pub fn build_in(
+    scratch: &Path,
+    program: &BuilderProgram,
+    source: &Source,
+    deadlines: Deadlines,
+) -> Result<Vec<u8>, BuildError> {
     source.check()?;
     let failed = |error: io::Error| BuildError::Builder(error.to_string());
     // Without the folder's name: the reason goes to whoever asked for the build.
-    let unwritable = |error: io::Error| BuildError::Builder(format!("no folder for its temporary files: {}", error.kind()));
-    let dir = tempfile::Builder::new().prefix("iottly-build-").tempdir_in(scratch).map_err(unwritable)?;
+    let unwritable = |error: io::Error| {
+        BuildError::Builder(format!("no folder for its temporary files: {}", error.kind()))
+    };
+    let dir = tempfile::Builder::new()
+        .prefix("iottly-build-")
+        .tempdir_in(scratch)
+        .map_err(unwritable)?;
     layout::write(source, dir.path()).map_err(failed)?;
     let outcome = start(program, &dir, deadlines).map_err(failed)?;
     match outcome {
         Ok(outcome) if outcome.success() => std::fs::read(dir.path().join("firmware.wasm")).map_err(failed),
-        Ok(outcome) if outcome.code() == Some(i32::from(BAD_INPUT)) => {
-            Err(BuildError::Script(diagnose::script(&outcome.stderr, source, dir.path())))
-        }
+        Ok(outcome) if outcome.code() == Some(i32::from(BAD_INPUT)) => Err(BuildError::Script(
+            diagnose::script(&outcome.stderr, source, dir.path()),
+        )),
         Ok(outcome) if outcome.out_of_time() => Err(BuildError::Endless(deadlines.cpu)),
-        Ok(outcome) => Err(BuildError::Builder(diagnose::without_paths(&outcome.reason(), dir.path()))),
+        Ok(outcome) => Err(BuildError::Builder(diagnose::without_paths(
+            &outcome.reason(),
+            dir.path(),
+        ))),
         Err(RunError::Timeout(after)) => Err(BuildError::Endless(after)),
         Err(error) => Err(BuildError::Builder(error.to_string())),
     }
 }
 
-fn start(program: &BuilderProgram, dir: &TempDir, deadlines: Deadlines) -> io::Result<Result<Outcome, RunError>> {
+fn start(
+    program: &BuilderProgram,
+    dir: &TempDir,
+    deadlines: Deadlines,
+) -> io::Result<Result<Outcome, RunError>> {
     let cpu_s = deadlines.cpu.as_secs().to_string();
     let job = Job {
         input: File::open("/dev/null")?,

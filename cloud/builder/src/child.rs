@@ -16,8 +16,8 @@ const FILE_BYTES: u64 = 64 << 20;
 const CPU_S: u64 = 10;
 const FAILED: u8 = 70;
 
-/// The build child's whole life: modules and world in the working directory, the component on standard output,
-/// reasons on standard error.
+/// The build child's whole life: modules and world in the working directory, the component on standard
+/// output, reasons on standard error.
 ///
 /// Call it before anything else in `main`: it limits the whole process.
 #[must_use]
@@ -33,16 +33,28 @@ pub fn build_child() -> ExitCode {
 }
 
 fn work() -> Result<(), (u8, String)> {
-    let cpu_s = std::env::var(CPU_VAR).ok().and_then(|text| text.parse().ok()).unwrap_or(CPU_S);
-    // An import is resolved by the engine, which tells a file outside of the folder from none; enclosed, there is none outside.
+    let cpu_s = std::env::var(CPU_VAR)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(CPU_S);
+    // An import is resolved by the engine, which tells a file outside of the folder from none; enclosed,
+    // there is none outside.
     let _ = enclose(Path::new("."));
-    confine(Bounds { cpu_s, data_bytes: DATA_BYTES, file_bytes: FILE_BYTES, folder: Some(Path::new(".")) })
-        .map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
+    confine(Bounds {
+        cpu_s,
+        data_bytes: DATA_BYTES,
+        file_bytes: FILE_BYTES,
+        folder: Some(Path::new(".")),
+    })
+    .map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
     if std::env::var_os(PROBE_VAR).is_some() {
-        return std::io::stdout().write_all(probe().as_bytes()).map_err(|error| (FAILED, error.to_string()));
+        return std::io::stdout()
+            .write_all(probe().as_bytes())
+            .map_err(|error| (FAILED, error.to_string()));
     }
     let entry = layout::entry();
-    let script = std::fs::read_to_string(&entry).map_err(|error| (FAILED, format!("{}: {error}", entry.display())))?;
+    let script =
+        std::fs::read_to_string(&entry).map_err(|error| (FAILED, format!("{}: {error}", entry.display())))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -57,7 +69,11 @@ fn work() -> Result<(), (u8, String)> {
         disable_gc: false,
         runtime: Runtime::OptSizeSync,
     };
-    let component = runtime.block_on(componentize(&options)).map_err(|error| (BAD_INPUT, format!("{error:?}")))?;
+    let component = runtime
+        .block_on(componentize(&options))
+        .map_err(|error| (BAD_INPUT, format!("{error:?}")))?;
     let mut out = std::io::stdout().lock();
-    out.write_all(&component).and_then(|()| out.flush()).map_err(|error| (FAILED, format!("cannot write the component: {error}")))
+    out.write_all(&component)
+        .and_then(|()| out.flush())
+        .map_err(|error| (FAILED, format!("cannot write the component: {error}")))
 }

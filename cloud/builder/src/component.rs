@@ -6,7 +6,11 @@ use crate::BuildError;
 /// [`BuildError::Module`] when it is no module of the world `iottly:firmware`.
 pub fn component(core: &[u8]) -> Result<Vec<u8>, BuildError> {
     let failed = |error| BuildError::Module(format!("{error:#}"));
-    wit_component::ComponentEncoder::default().validate(true).module(core).and_then(|encoder| encoder.encode()).map_err(failed)
+    wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(core)
+        .and_then(|encoder| encoder.encode())
+        .map_err(failed)
 }
 
 /// The interfaces of `iottly:firmware` that a component imports, without the package's name; sorted.
@@ -20,11 +24,26 @@ pub fn imports(component: &[u8]) -> Result<Vec<String>, BuildError> {
         return Err(failed("it describes interfaces and has no code".to_owned()));
     };
     let world = &resolve.worlds[world];
-    let ours = |name: String| Some(name.strip_prefix("iottly:firmware/")?.split('@').next()?.to_owned());
-    if !world.exports.keys().any(|key| ours(resolve.name_world_key(key)).as_deref() == Some("app")) {
+    let ours = |name: String| {
+        Some(
+            name.strip_prefix("iottly:firmware/")?
+                .split('@')
+                .next()?
+                .to_owned(),
+        )
+    };
+    if !world
+        .exports
+        .keys()
+        .any(|key| ours(resolve.name_world_key(key)).as_deref() == Some("app"))
+    {
         return Err(failed("it does not export iottly:firmware/app".to_owned()));
     }
-    let mut names: Vec<String> = world.imports.keys().filter_map(|key| ours(resolve.name_world_key(key))).collect();
+    let mut names: Vec<String> = world
+        .imports
+        .keys()
+        .filter_map(|key| ours(resolve.name_world_key(key)))
+        .collect();
     names.sort();
     names.dedup();
     Ok(names)

@@ -12,12 +12,19 @@ const MAX_CHARS: usize = 2000;
 pub(crate) fn script(raw: &str, source: &Source, dir: &Path) -> String {
     let raw = without_paths(raw, dir);
     if let Some((_, trap)) = raw.rsplit_once("wasm trap: ") {
-        return clip(&format!("{MAIN}: the top level of the script was stopped: {}", trap.trim()));
+        return clip(&format!(
+            "{MAIN}: the top level of the script was stopped: {}",
+            trap.trim()
+        ));
     }
     let (message, stack) = split(&raw);
     let unresolved = imported(&raw);
     let message = unresolved.as_deref().unwrap_or(message);
-    let kind = if raw.contains("Failed to declare JavaScript module") { "SyntaxError" } else { "Error" };
+    let kind = if raw.contains("Failed to declare JavaScript module") {
+        "SyntaxError"
+    } else {
+        "Error"
+    };
     clip(&match stack.lines().find_map(place) {
         Some((MAIN, row, _)) if row > source.main().lines().count() => {
             let last = located(source, source.main().lines().count().max(1), None);
@@ -31,7 +38,8 @@ pub(crate) fn script(raw: &str, source: &Source, dir: &Path) -> String {
 
 /// What to say of an import that the engine did not resolve; none when it is no such error.
 ///
-/// The answer is the same whether a file outside of the firmware exists or not: its author has no business to know.
+/// The answer is the same whether a file outside of the firmware exists or not: its author has no business to
+/// know.
 fn imported(raw: &str) -> Option<String> {
     const MARKS: [&str; 4] = [
         "failed to resolve JavaScript import",
@@ -42,7 +50,9 @@ fn imported(raw: &str) -> Option<String> {
     if !MARKS.iter().any(|mark| raw.contains(mark)) {
         return None;
     }
-    let named = raw.split_once("JavaScript import \"").and_then(|(_, rest)| rest.split_once("\" from "));
+    let named = raw
+        .split_once("JavaScript import \"")
+        .and_then(|(_, rest)| rest.split_once("\" from "));
     Some(match named {
         Some((specifier, rest)) if stays_inside(specifier, rest.lines().next().unwrap_or_default()) => {
             format!("there is no module \"{specifier}\" in the firmware")
@@ -57,7 +67,13 @@ fn stays_inside(specifier: &str, referrer: &str) -> bool {
     if !specifier.starts_with("./") && !specifier.starts_with("../") {
         return false;
     }
-    let folders = referrer.trim().trim_start_matches('/').trim_start_matches("src/").split('/').count().saturating_sub(1);
+    let folders = referrer
+        .trim()
+        .trim_start_matches('/')
+        .trim_start_matches("src/")
+        .split('/')
+        .count()
+        .saturating_sub(1);
     let mut depth = folders;
     for part in specifier.split('/') {
         match part {
@@ -75,15 +91,23 @@ fn stays_inside(specifier: &str, referrer: &str) -> bool {
 /// Takes the build's own folder out of a text.
 pub(crate) fn without_paths(text: &str, dir: &Path) -> String {
     let mut text = text.to_owned();
-    for folder in [Some(dir.to_owned()), dir.canonicalize().ok()].into_iter().flatten() {
-        text = text.replace(&format!("{}/src/", folder.display()), "").replace(&format!("{}/", folder.display()), "");
+    for folder in [Some(dir.to_owned()), dir.canonicalize().ok()]
+        .into_iter()
+        .flatten()
+    {
+        text = text
+            .replace(&format!("{}/src/", folder.display()), "")
+            .replace(&format!("{}/", folder.display()), "");
     }
     text
 }
 
 /// The message at the end of a chain of causes, and the stack behind it.
 fn split(raw: &str) -> (&str, &str) {
-    let cause = raw.rsplit_once("Caused by:").map_or(raw, |(_, cause)| cause).trim();
+    let cause = raw
+        .rsplit_once("Caused by:")
+        .map_or(raw, |(_, cause)| cause)
+        .trim();
     let (head, stack) = match cause.find("\n") {
         Some(at) => cause.split_at(at),
         None => (cause, ""),
@@ -131,10 +155,19 @@ mod tests {
             "resolved JavaScript module /etc/passwd is not under module root /src",
         ];
         for raw in outside {
-            assert!(imported(raw).expect("an import").starts_with("an import names nothing in the firmware"), "{raw}");
+            assert!(
+                imported(raw)
+                    .expect("an import")
+                    .starts_with("an import names nothing in the firmware"),
+                "{raw}"
+            );
         }
-        let inside = "filesystem module not found: failed to resolve JavaScript import \"../gone.js\" from lib/a.js";
-        assert_eq!(imported(inside).as_deref(), Some("there is no module \"../gone.js\" in the firmware"));
+        let inside =
+            "filesystem module not found: failed to resolve JavaScript import \"../gone.js\" from lib/a.js";
+        assert_eq!(
+            imported(inside).as_deref(),
+            Some("there is no module \"../gone.js\" in the firmware")
+        );
         assert_eq!(imported("ReferenceError: x is not defined"), None);
     }
 
@@ -147,9 +180,15 @@ mod tests {
     #[test]
     fn a_place_in_the_file_or_in_the_section() {
         let file = Source::script("\n\n\n\n\n\n");
-        assert_eq!(at(SYNTAX, &file), "main.js:5:7: SyntaxError: variable name expected");
+        assert_eq!(
+            at(SYNTAX, &file),
+            "main.js:5:7: SyntaxError: variable name expected"
+        );
         let sections = Source::sections([("global", "\n"), ("loop", "\n\n\n")]);
-        assert_eq!(at(SYNTAX, &sections), "loop:3:7: SyntaxError: variable name expected");
+        assert_eq!(
+            at(SYNTAX, &sections),
+            "loop:3:7: SyntaxError: variable name expected"
+        );
     }
 
     #[test]
@@ -165,15 +204,24 @@ mod tests {
     #[test]
     fn folders_of_the_build_are_taken_out() {
         assert_eq!(
-            without_paths("cannot read /tmp/build/src/a.js and /tmp/build/wit", Path::new("/tmp/build")),
+            without_paths(
+                "cannot read /tmp/build/src/a.js and /tmp/build/wit",
+                Path::new("/tmp/build")
+            ),
             "cannot read a.js and wit"
         );
-        assert_eq!(at("cannot find /tmp/build/src/a.js", &Source::script("")), "main.js: cannot find a.js");
+        assert_eq!(
+            at("cannot find /tmp/build/src/a.js", &Source::script("")),
+            "main.js: cannot find a.js"
+        );
     }
 
     #[test]
     fn a_trap_needs_no_place() {
         let raw = "error while executing at wasm backtrace:\n    0: x\n\nCaused by:\n    wasm trap: call stack exhausted\n";
-        assert_eq!(at(raw, &Source::script("")), "main.js: the top level of the script was stopped: call stack exhausted");
+        assert_eq!(
+            at(raw, &Source::script("")),
+            "main.js: the top level of the script was stopped: call stack exhausted"
+        );
     }
 }

@@ -30,7 +30,10 @@ const MODULES_OF_OURS: [(&str, &str); 11] = [
 
 const WIT: [(&str, &str); 16] = [
     ("types.wit", include_str!("../../../sandbox/wit/types.wit")),
-    ("telemetry.wit", include_str!("../../../sandbox/wit/telemetry.wit")),
+    (
+        "telemetry.wit",
+        include_str!("../../../sandbox/wit/telemetry.wit"),
+    ),
     ("log.wit", include_str!("../../../sandbox/wit/log.wit")),
     ("clock.wit", include_str!("../../../sandbox/wit/clock.wit")),
     ("random.wit", include_str!("../../../sandbox/wit/random.wit")),
@@ -61,14 +64,22 @@ pub(crate) fn entry() -> PathBuf {
 #[must_use]
 pub fn version() -> String {
     let mut hash = Sha256::new_with_prefix(env!("CARGO_PKG_VERSION"));
-    for text in MODULES_OF_OURS.into_iter().chain(WIT).map(|(_, text)| text).chain([FOOTER]) {
+    for text in MODULES_OF_OURS
+        .into_iter()
+        .chain(WIT)
+        .map(|(_, text)| text)
+        .chain([FOOTER])
+    {
         hash.update([0]);
         hash.update(text);
     }
-    hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        text
-    })
+    hash.finalize()
+        .iter()
+        .take(8)
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+            text
+        })
 }
 
 /// Puts everything a build reads into `dir`.
@@ -80,24 +91,38 @@ pub(crate) fn write(source: &Source, dir: &Path) -> io::Result<()> {
     put(&modules.join(MAIN), &format!("{}{FOOTER}", source.main()))?;
     let sections = serde_json::to_string(source.section_starts())?;
     let ours = modules.join(OURS);
-    MODULES_OF_OURS.iter().try_for_each(|(name, text)| put(&ours.join(name), text))?;
-    put(&ours.join("sections.js"), &format!("export default {sections};\n"))?;
+    MODULES_OF_OURS
+        .iter()
+        .try_for_each(|(name, text)| put(&ours.join(name), text))?;
+    put(
+        &ours.join("sections.js"),
+        &format!("export default {sections};\n"),
+    )?;
     put(&ours.join("board.js"), &board(source.manifest()))?;
-    WIT.iter().try_for_each(|(name, text)| put(&dir.join(WORLD).join(name), text))?;
+    WIT.iter()
+        .try_for_each(|(name, text)| put(&dir.join(WORLD).join(name), text))?;
     put(&dir.join(WORLD).join("world.wit"), &world(source.manifest()))
 }
 
-/// The world of this firmware: the engine makes a component that imports all of it, so it holds what the manifest asks for.
+/// The world of this firmware: the engine makes a component that imports all of it, so it holds what the
+/// manifest asks for.
 fn world(manifest: &Manifest) -> String {
-    let imports: String = manifest.interfaces().map(|interface| format!("  import {interface};\n")).collect();
+    let imports: String = manifest
+        .interfaces()
+        .map(|interface| format!("  import {interface};\n"))
+        .collect();
     format!("world firmware {{\n{imports}  export app;\n}}\n")
 }
 
 /// Loads the modules of the interfaces that the manifest asks for; using another one is a fault that says so.
 fn board(manifest: &Manifest) -> String {
-    let mut text = String::from("import { Fault } from './prelude.js';\nimport './timers.js';\nimport './device.js';\n");
+    let mut text =
+        String::from("import { Fault } from './prelude.js';\nimport './timers.js';\nimport './device.js';\n");
     let asked: Vec<_> = manifest.interfaces().collect();
-    for interface in Interface::ALL.into_iter().filter(|interface| interface.is_hardware()) {
+    for interface in Interface::ALL
+        .into_iter()
+        .filter(|interface| interface.is_hardware())
+    {
         let line = if asked.contains(&interface) {
             format!("import './{interface}.js';\n")
         } else {

@@ -1,8 +1,10 @@
-//! Turns scripts into firmware: a folder or sections of JavaScript become a WebAssembly component of the world `iottly:firmware`.
+//! Turns scripts into firmware: a folder or sections of JavaScript become a WebAssembly component of the
+//! world `iottly:firmware`.
 //!
-//! The engine (QuickJS) lies prebuilt inside a dependency, so nothing has to be installed. A build runs the script's
-//! top level and keeps a snapshot of what it left; hence it happens in a child process with limits on time and memory.
-//! Builds are not reproducible byte for byte: store and sign the component, and name caches after the source.
+//! The engine (QuickJS) lies prebuilt inside a dependency, so nothing has to be installed. A build runs the
+//! script's top level and keeps a snapshot of what it left; hence it happens in a child process with limits
+//! on time and memory. Builds are not reproducible byte for byte: store and sign the component, and name
+//! caches after the source.
 
 mod build;
 mod child;

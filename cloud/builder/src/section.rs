@@ -1,4 +1,5 @@
-//! A handler's section: its function becomes an entry of the table `commands` when the command's name cannot be a function's.
+//! A handler's section: its function becomes an entry of the table `commands` when the command's name cannot
+//! be a function's.
 
 use std::borrow::Cow;
 
@@ -8,8 +9,8 @@ use iottly_protocol::command_name::is_function_name;
 const FIXED: [&str; 3] = ["global", "init", "loop"];
 
 /// The text of a section as it goes into the script. `function NAME(` at the beginning of a line becomes
-/// `commands["NAME"] = function (` for a name that is a word of the language, a name of the platform, or no identifier; lines stay
-/// where they are.
+/// `commands["NAME"] = function (` for a name that is a word of the language, a name of the platform, or no
+/// identifier; lines stay where they are.
 pub(crate) fn handler<'a>(name: &str, text: &'a str) -> Cow<'a, str> {
     if FIXED.contains(&name) || is_function_name(name) {
         return Cow::Borrowed(text);
@@ -18,7 +19,10 @@ pub(crate) fn handler<'a>(name: &str, text: &'a str) -> Cow<'a, str> {
     for line in text.split_inclusive('\n') {
         match declared(line, name) {
             Some(behind) => {
-                changed.push_str(&format!("commands[{}] = function ", serde_json::Value::from(name)));
+                changed.push_str(&format!(
+                    "commands[{}] = function ",
+                    serde_json::Value::from(name)
+                ));
                 changed.push_str(behind);
             }
             None => changed.push_str(line),
@@ -42,12 +46,32 @@ mod tests {
     #[test]
     fn handlers_of_names_with_a_meaning_go_into_the_table() {
         for (name, text, expected) in [
-            ("switch", "// a\nfunction switch(command) {\n}\n", "// a\ncommands[\"switch\"] = function (command) {\n}\n"),
-            ("state", "  function  state (c) {}", "commands[\"state\"] = function (c) {}"),
-            ("größe", "function größe(c) {}", "commands[\"größe\"] = function (c) {}"),
-            ("state", "const state2 = 1; // function state(", "const state2 = 1; // function state("),
+            (
+                "switch",
+                "// a\nfunction switch(command) {\n}\n",
+                "// a\ncommands[\"switch\"] = function (command) {\n}\n",
+            ),
+            (
+                "state",
+                "  function  state (c) {}",
+                "commands[\"state\"] = function (c) {}",
+            ),
+            (
+                "größe",
+                "function größe(c) {}",
+                "commands[\"größe\"] = function (c) {}",
+            ),
+            (
+                "state",
+                "const state2 = 1; // function state(",
+                "const state2 = 1; // function state(",
+            ),
             ("switch", "function switches(c) {}", "function switches(c) {}"),
-            ("set-target", "globalThis[\"set-target\"] = function (c) {};", "globalThis[\"set-target\"] = function (c) {};"),
+            (
+                "set-target",
+                "globalThis[\"set-target\"] = function (c) {};",
+                "globalThis[\"set-target\"] = function (c) {};",
+            ),
         ] {
             assert_eq!(handler(name, text), expected);
         }
@@ -55,7 +79,11 @@ mod tests {
 
     #[test]
     fn other_sections_stay_as_they_are() {
-        for (name, text) in [("echo", "function echo(c) {}"), ("loop", "function loop() {}"), ("global", "function state() {}")] {
+        for (name, text) in [
+            ("echo", "function echo(c) {}"),
+            ("loop", "function loop() {}"),
+            ("global", "function state() {}"),
+        ] {
             assert!(matches!(handler(name, text), Cow::Borrowed(same) if same == text));
         }
     }

@@ -60,13 +60,19 @@ impl Source {
     /// A single script, as `main.js`.
     #[must_use]
     pub fn script(text: impl Into<String>) -> Self {
-        Self { files: BTreeMap::from([(MAIN.to_owned(), text.into())]), sections: Vec::new(), manifest: Manifest::default() }
+        Self {
+            files: BTreeMap::from([(MAIN.to_owned(), text.into())]),
+            sections: Vec::new(),
+            manifest: Manifest::default(),
+        }
     }
 
-    /// Sections by name and text, in the order they are put together: `global`, `init`, `loop`, then the handlers.
+    /// Sections by name and text, in the order they are put together: `global`, `init`, `loop`, then the
+    /// handlers.
     ///
-    /// They share one scope; errors name the section and the line in it. The handler of a command whose name no function can have
-    /// is put into the table `commands`, so that every good name can be built and none hides a name of the platform.
+    /// They share one scope; errors name the section and the line in it. The handler of a command whose name
+    /// no function can have is put into the table `commands`, so that every good name can be built and none
+    /// hides a name of the platform.
     #[must_use]
     pub fn sections<'a>(sections: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let (mut script, mut starts, mut line) = (String::new(), Vec::new(), 1);
@@ -76,11 +82,15 @@ impl Source {
             script.push('\n');
             line += text.matches('\n').count() + 1;
         }
-        Self { sections: starts, ..Self::script(script) }
+        Self {
+            sections: starts,
+            ..Self::script(script)
+        }
     }
 
-    /// The scripts in a folder: `main.js` and every `.js` or `.mjs` file it may import. Hidden folders, `target` and
-    /// symbolic links are left out. A `firmware.toml` says what the firmware may reach of a board; without it that is nothing.
+    /// The scripts in a folder: `main.js` and every `.js` or `.mjs` file it may import. Hidden folders,
+    /// `target` and symbolic links are left out. A `firmware.toml` says what the firmware may reach of a
+    /// board; without it that is nothing.
     ///
     /// # Errors
     /// [`SourceError`]: no `main.js`, too much, unreadable, or a wrong manifest.
@@ -92,7 +102,11 @@ impl Source {
             return Err(SourceError::NoMain(dir.to_owned()));
         }
         let manifest = manifest_in(dir)?;
-        Ok(Self { files, sections: Vec::new(), manifest })
+        Ok(Self {
+            files,
+            sections: Vec::new(),
+            manifest,
+        })
     }
 
     /// The same source with another manifest.
@@ -107,13 +121,17 @@ impl Source {
 
     /// Paths and texts, in the order of their paths.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()))
+        self.files
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
     /// Checks sizes and names, whichever way the source came.
     pub(crate) fn check(&self) -> Result<(), SourceError> {
         for path in self.files.keys() {
-            let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+            let plain = Path::new(path)
+                .components()
+                .all(|part| matches!(part, Component::Normal(_)));
             if !plain || path.starts_with(OURS) {
                 return Err(SourceError::Name(path.clone()));
             }
@@ -140,9 +158,16 @@ fn manifest_in(dir: &Path) -> Result<Manifest, SourceError> {
     }
 }
 
-fn collect(dir: &Path, prefix: &str, depth: usize, files: &mut BTreeMap<String, String>) -> Result<(), SourceError> {
+fn collect(
+    dir: &Path,
+    prefix: &str,
+    depth: usize,
+    files: &mut BTreeMap<String, String>,
+) -> Result<(), SourceError> {
     if depth > MAX_DEPTH {
-        return Err(SourceError::TooLarge { limit: "16 folders inside each other" });
+        return Err(SourceError::TooLarge {
+            limit: "16 folders inside each other",
+        });
     }
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -151,7 +176,9 @@ fn collect(dir: &Path, prefix: &str, depth: usize, files: &mut BTreeMap<String, 
     for entry in fs::read_dir(dir).map_err(failed(dir))? {
         let entry = entry.map_err(failed(dir))?;
         let path = entry.path();
-        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
         let kind = entry.file_type().map_err(failed(&path))?;
         let relative = format!("{prefix}{name}");
         if kind.is_dir() && !name.starts_with('.') && relative != "target" {
@@ -184,10 +211,18 @@ mod tests {
 
     #[test]
     fn sections_know_where_they_begin() {
-        let source =
-            Source::sections([("global", "let a = 1;\nlet b;"), ("init", ""), ("loop", "function loop() {\n}\n"), ("echo", "x")]);
+        let source = Source::sections([
+            ("global", "let a = 1;\nlet b;"),
+            ("init", ""),
+            ("loop", "function loop() {\n}\n"),
+            ("echo", "x"),
+        ]);
         assert_eq!(source.main(), "let a = 1;\nlet b;\n\nfunction loop() {\n}\n\nx\n");
-        let starts: Vec<_> = source.section_starts().iter().map(|(name, line)| (name.as_str(), *line)).collect();
+        let starts: Vec<_> = source
+            .section_starts()
+            .iter()
+            .map(|(name, line)| (name.as_str(), *line))
+            .collect();
         assert_eq!(starts, [("global", 1), ("init", 3), ("loop", 4), ("echo", 7)]);
     }
 
@@ -208,15 +243,26 @@ mod tests {
         }
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("passwd.js")).unwrap();
         let source = Source::from_dir(dir.path()).unwrap();
-        assert_eq!(source.files().collect::<Vec<_>>(), [("lib/a.mjs", "2"), ("lib/target/z.js", "6"), ("main.js", "1")]);
+        assert_eq!(
+            source.files().collect::<Vec<_>>(),
+            [("lib/a.mjs", "2"), ("lib/target/z.js", "6"), ("main.js", "1")]
+        );
     }
 
     #[test]
     fn too_much_and_nothing_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Source::from_dir(dir.path()).unwrap_err().to_string().ends_with("no main.js in this folder"));
+        assert!(
+            Source::from_dir(dir.path())
+                .unwrap_err()
+                .to_string()
+                .ends_with("no main.js in this folder")
+        );
         fs::write(dir.path().join("main.js"), "x".repeat(MAX_BYTES + 1)).unwrap();
-        assert_eq!(Source::from_dir(dir.path()).unwrap_err().to_string(), "the source has more than 4 MiB");
+        assert_eq!(
+            Source::from_dir(dir.path()).unwrap_err().to_string(),
+            "the source has more than 4 MiB"
+        );
         assert!(Source::script("x".repeat(MAX_BYTES + 1)).check().is_err());
         assert!(Source::script("x".repeat(MAX_BYTES)).check().is_ok());
     }

@@ -54,7 +54,10 @@ fn pins_in_both_directions_and_their_edges() {
     assert_eq!(virtual_board.pin("led"), Ok(true));
     virtual_board.set_pin("button", true).unwrap();
     virtual_board.set_pin("button", false).unwrap();
-    assert_eq!(wait_for(&mut board, 2), [r#"{"high":true,"led":false}"#, r#"{"high":false,"led":true}"#]);
+    assert_eq!(
+        wait_for(&mut board, 2),
+        [r#"{"high":true,"led":false}"#, r#"{"high":false,"led":true}"#]
+    );
     board.handle("off", json!({})).unwrap();
     assert_eq!(virtual_board.pin("led"), Ok(false));
 }
@@ -125,7 +128,10 @@ fn timers_run_and_stop() {
            setTimeout(() => send_msg({ last: n }), 200);
          }",
     );
-    assert_eq!(wait_for(&mut board, 3), [r#"{"tick":1}"#, r#"{"tick":2}"#, r#"{"last":2}"#]);
+    assert_eq!(
+        wait_for(&mut board, 3),
+        [r#"{"tick":1}"#, r#"{"tick":2}"#, r#"{"last":2}"#]
+    );
 }
 
 #[test]
@@ -154,14 +160,24 @@ fn what_the_manifest_does_not_ask_for_is_a_fault_with_its_name() {
         "function init() { try { gpio.output('led'); } catch (e) { send_msg({ tag: e.tag, message: e.message }); } }
          function more() { spi.open('loop'); }",
     );
-    let denied = |interface: &str| format!("{interface}: firmware.toml names no label of it, see [capabilities]");
-    assert_eq!(board.sent(), [json!({"tag": "denied", "message": denied("gpio")}).to_string()]);
-    assert_eq!(board.handle("more", json!({})), Err(CallError::Fault(Fault::Denied(denied("spi")))));
+    let denied =
+        |interface: &str| format!("{interface}: firmware.toml names no label of it, see [capabilities]");
+    assert_eq!(
+        board.sent(),
+        [json!({"tag": "denied", "message": denied("gpio")}).to_string()]
+    );
+    assert_eq!(
+        board.handle("more", json!({})),
+        Err(CallError::Fault(Fault::Denied(denied("spi"))))
+    );
 }
 
 #[test]
 fn an_exception_in_an_event_names_its_line_and_the_firmware_goes_on() {
-    let mut board = on_board(&VirtualBoard::new(), "function init() {\n  setTimeout(() => { throw new Error('late'); }, 0);\n}");
+    let mut board = on_board(
+        &VirtualBoard::new(),
+        "function init() {\n  setTimeout(() => { throw new Error('late'); }, 0);\n}",
+    );
     let deadline = Instant::now() + Duration::from_secs(30);
     let error = loop {
         assert!(Instant::now() < deadline, "no event came");
@@ -169,21 +185,31 @@ fn an_exception_in_an_event_names_its_line_and_the_firmware_goes_on() {
             break error;
         }
     };
-    assert!(error.to_string().contains("late") && error.to_string().contains("main.js:2"), "{error}");
+    assert!(
+        error.to_string().contains("late") && error.to_string().contains("main.js:2"),
+        "{error}"
+    );
     assert_eq!(board.instance.deliver(), Ok(false));
 }
 
 #[test]
 fn the_device_is_not_there_while_the_script_is_built() {
-    let error = common::build(&Source::script("setTimeout(() => {}, 1);")).unwrap_err().to_string();
-    assert!(error.starts_with("main.js:1") && error.contains("setTimeout needs the device"), "{error}");
+    let error = common::build(&Source::script("setTimeout(() => {}, 1);"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("main.js:1") && error.contains("setTimeout needs the device"),
+        "{error}"
+    );
 }
 
 #[test]
 fn the_bad_citizen_is_stopped_by_name_at_everything_it_does() {
     let virtual_board = VirtualBoard::standard();
-    let manifest =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../firmware-examples/bad-citizen/firmware.toml"));
+    let manifest = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../firmware-examples/bad-citizen/firmware.toml"
+    ));
     let firmware = Board::firmware_with(&common::example("bad-citizen"), &manifest.unwrap());
     let outcome = |command: &str| {
         let mut board = Board::start_firmware_on(&firmware, &virtual_board);
@@ -194,7 +220,9 @@ fn the_bad_citizen_is_stopped_by_name_at_everything_it_does() {
         ("dive", &[TrapCode::StackOverflow]),
         ("pester", &[TrapCode::HostCalls, TrapCode::TimeBudget]),
     ] {
-        let CallError::Trap(report) = outcome(command).0 else { panic!("{command}: no trap") };
+        let CallError::Trap(report) = outcome(command).0 else {
+            panic!("{command}: no trap")
+        };
         assert!(codes.contains(&report.code), "{command}: {report}");
     }
     for (command, part) in [
@@ -204,12 +232,17 @@ fn the_bad_citizen_is_stopped_by_name_at_everything_it_does() {
         ("scribble", "changes of the state a second"),
         ("litter", "more than 32 timers"),
     ] {
-        let CallError::Fault(Fault::Limit(text)) = outcome(command).0 else { panic!("{command}: no limit") };
+        let CallError::Fault(Fault::Limit(text)) = outcome(command).0 else {
+            panic!("{command}: no limit")
+        };
         assert!(text.contains(part), "{command}: {text}");
     }
     for command in ["trespass", "elsewhere"] {
         let error = outcome(command).0;
-        assert!(matches!(error, CallError::Fault(Fault::Denied(_))), "{command}: {error}");
+        assert!(
+            matches!(error, CallError::Fault(Fault::Denied(_))),
+            "{command}: {error}"
+        );
     }
     let error = outcome("hog").0.to_string();
     assert!(error.contains("out of memory"), "{error}");

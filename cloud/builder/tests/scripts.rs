@@ -1,4 +1,5 @@
-//! Scripts from text to running firmware: built by the real child, compiled by the real compiler, run in the sandbox.
+//! Scripts from text to running firmware: built by the real child, compiled by the real compiler, run in the
+//! sandbox.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod common;
@@ -13,9 +14,18 @@ fn an_empty_script_answers_echo_and_nothing_else() {
     let mut board = Board::run("");
     board.handle("echo", json!({"content": "hi there!"})).unwrap();
     assert_eq!(board.sent(), [r#"{"ECHO":{"echo":{"content":"hi there!"}}}"#]);
-    assert_eq!(board.handle("reboot", json!({})), Err(CallError::Fault(Fault::Unsupported("no handler for \"reboot\"".into()))));
+    assert_eq!(
+        board.handle("reboot", json!({})),
+        Err(CallError::Fault(Fault::Unsupported(
+            "no handler for \"reboot\"".into()
+        )))
+    );
     assert!(board.lines().is_empty(), "{:?}", board.lines());
-    assert_eq!(board.tick(), Ok(86_400_000), "without a loop there is nothing to do");
+    assert_eq!(
+        board.tick(),
+        Ok(86_400_000),
+        "without a loop there is nothing to do"
+    );
     assert_eq!(board.instance.health(), Ok(()));
 }
 
@@ -36,7 +46,9 @@ fn plain_functions_are_found_by_their_names() {
          function shutdown(reason) { send_msg({ bye: reason }); }",
     );
     assert_eq!((board.tick(), board.tick()), (Ok(100), Ok(200)));
-    board.handle("set_speed", json!({"rpm": "900", "b": 1, "a": 2})).unwrap();
+    board
+        .handle("set_speed", json!({"rpm": "900", "b": 1, "a": 2}))
+        .unwrap();
     board.instance.shutdown("update").unwrap();
     assert_eq!(
         board.sent(),
@@ -71,18 +83,30 @@ fn the_platforms_own_functions_are_no_commands() {
         "while",
     ] {
         let outcome = board.handle(name, json!({}));
-        assert_eq!(outcome, Err(CallError::Fault(Fault::Unsupported(format!("no handler for {name:?}")))), "{name}");
+        assert_eq!(
+            outcome,
+            Err(CallError::Fault(Fault::Unsupported(format!(
+                "no handler for {name:?}"
+            )))),
+            "{name}"
+        );
     }
     assert!(board.sent().is_empty());
 }
 
 #[test]
 fn loop_runs_every_second_unless_it_says_otherwise() {
-    let mut board =
-        Board::run("let wait; function set_wait(command) { wait = command.set_wait.ms; } function loop() { return wait; }");
+    let mut board = Board::run(
+        "let wait; function set_wait(command) { wait = command.set_wait.ms; } function loop() { return wait; }",
+    );
     assert_eq!(board.tick(), Ok(1000));
-    for (ms, expected) in [(json!(0), 1), (json!(20.4), 20), (json!(1e12), 86_400_000), (json!(-5), 1000), (json!("soon"), 1000)]
-    {
+    for (ms, expected) in [
+        (json!(0), 1),
+        (json!(20.4), 20),
+        (json!(1e12), 86_400_000),
+        (json!(-5), 1000),
+        (json!("soon"), 1000),
+    ] {
         board.handle("set_wait", json!({ "ms": ms })).unwrap();
         assert_eq!(board.tick(), Ok(expected), "{ms}");
     }
@@ -92,10 +116,20 @@ fn loop_runs_every_second_unless_it_says_otherwise() {
 fn modules_are_imported_from_the_folder() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("lib")).unwrap();
-    std::fs::write(dir.path().join("main.js"), "import { double } from './lib/math.js';\nfunction loop() { return double(21); }")
-        .unwrap();
-    std::fs::write(dir.path().join("lib/math.js"), "export const double = (n) => n * 2;").unwrap();
-    assert_eq!(Board::start(&Source::from_dir(dir.path()).unwrap()).tick(), Ok(42));
+    std::fs::write(
+        dir.path().join("main.js"),
+        "import { double } from './lib/math.js';\nfunction loop() { return double(21); }",
+    )
+    .unwrap();
+    std::fs::write(
+        dir.path().join("lib/math.js"),
+        "export const double = (n) => n * 2;",
+    )
+    .unwrap();
+    assert_eq!(
+        Board::start(&Source::from_dir(dir.path()).unwrap()).tick(),
+        Ok(42)
+    );
 }
 
 #[test]
@@ -113,11 +147,17 @@ fn sections_become_one_script() {
 
 #[test]
 fn an_exception_is_logged_with_its_line_and_reaches_the_host() {
-    let mut board = Board::run("let n = 0;\nfunction loop() {\n  n += 1;\n  if (n === 1) missing();\n  return n;\n}");
-    let CallError::Fault(Fault::Failed(text)) = board.tick().unwrap_err() else { panic!("no fault") };
+    let mut board =
+        Board::run("let n = 0;\nfunction loop() {\n  n += 1;\n  if (n === 1) missing();\n  return n;\n}");
+    let CallError::Fault(Fault::Failed(text)) = board.tick().unwrap_err() else {
+        panic!("no fault")
+    };
     assert!(text.contains("missing") && text.contains("(main.js:4"), "{text}");
     let (level, line) = board.lines().remove(0);
-    assert!(level == Level::Error && line.contains("missing") && line.contains("main.js:4"), "{line}");
+    assert!(
+        level == Level::Error && line.contains("missing") && line.contains("main.js:4"),
+        "{line}"
+    );
     assert_eq!(board.tick(), Ok(2), "an exception does not end the firmware");
 }
 
@@ -153,11 +193,19 @@ fn whatever_is_thrown_is_told() {
     assert_eq!(thrown("text"), failed("Error: words"));
     assert_eq!(thrown("nothing"), failed("Error: undefined"));
     assert_eq!(thrown("object"), failed(r#"Error: {"a":1}"#));
-    assert_eq!(thrown("fault"), CallError::Fault(Fault::Denied("not today".into())));
+    assert_eq!(
+        thrown("fault"),
+        CallError::Fault(Fault::Denied("not today".into()))
+    );
     assert_eq!(thrown("busy"), CallError::Fault(Fault::Busy));
-    assert!(matches!(thrown("odd"), CallError::Fault(Fault::Failed(text)) if text.starts_with("Fault: x at odd (main.js:6")));
+    assert!(
+        matches!(thrown("odd"), CallError::Fault(Fault::Failed(text)) if text.starts_with("Fault: x at odd (main.js:6"))
+    );
     assert!(thrown("later").to_string().contains("later is async"));
-    assert_eq!(board.instance.health(), Err(CallError::Fault(Fault::Failed("sensor is gone".into()))));
+    assert_eq!(
+        board.instance.health(),
+        Err(CallError::Fault(Fault::Failed("sensor is gone".into())))
+    );
     assert_eq!(board.lines().len(), 8, "each of them is logged");
 }
 
@@ -171,13 +219,26 @@ fn a_refused_message_can_be_caught() {
     );
     assert_eq!(board.tick(), Ok(7));
     assert_eq!(board.lines()[0].1, "Fault limit");
-    assert!(board.handle("bad", json!({})).unwrap_err().to_string().contains("send_msg takes an object, not string"));
+    assert!(
+        board
+            .handle("bad", json!({}))
+            .unwrap_err()
+            .to_string()
+            .contains("send_msg takes an object, not string")
+    );
     board.seen().refuse = Some(Fault::Io("the disk is gone".into()));
-    assert_eq!(board.handle("full", json!({})), Err(CallError::Fault(Fault::Io("the disk is gone".into()))));
+    assert_eq!(
+        board.handle("full", json!({})),
+        Err(CallError::Fault(Fault::Io("the disk is gone".into())))
+    );
     board.seen().refuse = None;
     board.handle("durable", json!({})).unwrap();
     let seen = board.seen();
-    let kinds: Vec<_> = seen.sent.iter().map(|message| (message.channel.as_deref(), message.durable)).collect();
+    let kinds: Vec<_> = seen
+        .sent
+        .iter()
+        .map(|message| (message.channel.as_deref(), message.durable))
+        .collect();
     assert_eq!(kinds, [(Some("c"), true), (None, false)]);
 }
 
@@ -187,7 +248,10 @@ fn the_clock_is_the_devices() {
         "function loop() { send_msg({ now: Date.now(), year: new Date().getFullYear(), then: new Date(0).toISOString() }); }",
     );
     board.tick().unwrap();
-    assert_eq!(board.sent(), [r#"{"now":1700000000000,"year":2023,"then":"1970-01-01T00:00:00.000Z"}"#]);
+    assert_eq!(
+        board.sent(),
+        [r#"{"now":1700000000000,"year":2023,"then":"1970-01-01T00:00:00.000Z"}"#]
+    );
 }
 
 #[test]
@@ -224,7 +288,10 @@ fn the_log_takes_anything() {
     );
     board.tick().unwrap();
     let lines = board.lines();
-    let texts: Vec<_> = lines.iter().map(|(level, text)| (*level, text.lines().next().unwrap_or_default())).collect();
+    let texts: Vec<_> = lines
+        .iter()
+        .map(|(level, text)| (*level, text.lines().next().unwrap_or_default()))
+        .collect();
     assert_eq!(
         texts,
         [

@@ -1,4 +1,5 @@
-//! Whatever a script hands to the device (halves of characters, odd values) is made well-formed or refused, and never a trap.
+//! Whatever a script hands to the device (halves of characters, odd values) is made well-formed or refused,
+//! and never a trap.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod common;
@@ -52,13 +53,29 @@ fn halves_of_characters_go_through_every_function_that_takes_a_text() {
     let mut board = Board::start_on(&VirtualBoard::standard(), manifest, &source);
     let sent = board.sent();
     assert_eq!(sent.len(), 1, "{sent:?}");
-    assert!(sent[0].starts_with(r#"{"kept":"\ufffd","refused":8"#), "{}", sent[0]);
-    for (command, text) in [("thrown", "Error: \u{fffd}"), ("error", "\u{fffd}"), ("fault", "denied: \u{fffd}")] {
-        let Err(CallError::Fault(fault)) = board.handle(command, json!({})) else { panic!("{command} is no fault") };
+    assert!(
+        sent[0].starts_with(r#"{"kept":"\ufffd","refused":8"#),
+        "{}",
+        sent[0]
+    );
+    for (command, text) in [
+        ("thrown", "Error: \u{fffd}"),
+        ("error", "\u{fffd}"),
+        ("fault", "denied: \u{fffd}"),
+    ] {
+        let Err(CallError::Fault(fault)) = board.handle(command, json!({})) else {
+            panic!("{command} is no fault")
+        };
         assert!(fault.to_string().contains(text), "{command}: {fault}");
     }
-    assert_eq!(board.instance.health(), Err(CallError::Fault(Fault::Failed("\u{fffd}".into()))));
-    assert!(matches!(board.instance.shutdown("the end"), Err(CallError::Fault(_))));
+    assert_eq!(
+        board.instance.health(),
+        Err(CallError::Fault(Fault::Failed("\u{fffd}".into())))
+    );
+    assert!(matches!(
+        board.instance.shutdown("the end"),
+        Err(CallError::Fault(_))
+    ));
     assert!(board.lines().iter().all(|(_, line)| !line.is_empty()));
 }
 
@@ -137,22 +154,50 @@ fn odd_values_are_refused_by_name_and_end_nothing() {
     let manifest = "name = \"x\"\nlang = \"js\"\n[capabilities]\ngpio = [\"led\", \"button\"]\ni2c = [\"sensors\"]\nspi = [\"loop\"]\nuart = [\"loop\"]\npwm = [\"fan\"]\nadc = [\"light\"]\n";
     let source = Source::script(script).with_manifest(iottly_manifest::Manifest::parse(manifest).unwrap());
     let mut board = Board::start_on(&VirtualBoard::standard(), manifest, &source);
-    let alive = |board: &mut Board, what: &str, command: &str, values: serde_json::Value| match board.handle(command, values) {
+    let alive = |board: &mut Board, what: &str, command: &str, values: serde_json::Value| match board
+        .handle(command, values)
+    {
         Ok(()) | Err(CallError::Fault(_)) => {}
         Err(error) => panic!("{what}: {error}"),
     };
     for (call, text) in calls.iter().enumerate() {
         for (value, odd) in odd.iter().enumerate() {
-            alive(&mut board, &format!("{text} with {odd}"), "attempt", json!({ "call": call, "value": value }));
+            alive(
+                &mut board,
+                &format!("{text} with {odd}"),
+                "attempt",
+                json!({ "call": call, "value": value }),
+            );
         }
     }
     for (value, odd) in odd.iter().enumerate() {
-        alive(&mut board, &format!("throw {odd}"), "toss", json!({ "value": value }));
-        alive(&mut board, &format!("a fault of {odd}"), "fault", json!({ "value": value }));
-        alive(&mut board, &format!("a fault of kind {odd}"), "fault", json!({ "value": value, "tag": true }));
+        alive(
+            &mut board,
+            &format!("throw {odd}"),
+            "toss",
+            json!({ "value": value }),
+        );
+        alive(
+            &mut board,
+            &format!("a fault of {odd}"),
+            "fault",
+            json!({ "value": value }),
+        );
+        alive(
+            &mut board,
+            &format!("a fault of kind {odd}"),
+            "fault",
+            json!({ "value": value, "tag": true }),
+        );
         alive(&mut board, odd, "set", json!({ "value": value }));
-        assert!(matches!(board.tick(), Ok(_) | Err(CallError::Fault(_))), "a loop that returns {odd}");
-        assert!(matches!(board.instance.health(), Ok(()) | Err(CallError::Fault(_))), "a health() that returns {odd}");
+        assert!(
+            matches!(board.tick(), Ok(_) | Err(CallError::Fault(_))),
+            "a loop that returns {odd}"
+        );
+        assert!(
+            matches!(board.instance.health(), Ok(()) | Err(CallError::Fault(_))),
+            "a health() that returns {odd}"
+        );
     }
 }
 

@@ -1,12 +1,17 @@
-//! How much the cloud takes in: devices → broker → committed and queryable, with generator and cloud on one machine.
+//! How much the cloud takes in: devices → broker → committed and queryable, with generator and cloud on one
+//! machine.
 //!
-//! `cargo bench -p iottly --bench ingest -- [--devices 20] [--batch 50] [--messages 1000000] [--rate 7500] [--seconds 20]`. The cloud
-//! is a real `iottly serve` on a real disk: SQLite in WAL mode, `synchronous=FULL`, so each group of records is one fsync. The
-//! devices are bare MQTT connections that speak the wire: a message counts when the cloud has acknowledged that it is committed, and
-//! at the end the export has to hold every one of them.
+//! `cargo bench -p iottly --bench ingest -- [--devices 20] [--batch 50] [--messages 1000000] [--rate 7500]
+//! [--seconds 20]`. The cloud is a real `iottly serve` on a real disk: SQLite in WAL mode,
+//! `synchronous=FULL`, so each group of records is one fsync. The devices are bare MQTT connections that
+//! speak the wire: a message counts when the cloud has acknowledged that it is committed, and at the end the
+//! export has to hold every one of them.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
-#![allow(clippy::duplicated_attributes, reason = "each shared module says so of itself")]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each shared module says so of itself"
+)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -20,7 +25,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use iottly_protocol::{
-    BootId, ConnId, DeviceId, Down, Hello, StreamClass, StreamId, StreamInfo, Topic, Up, Versions, encode_batch,
+    BootId, ConnId, DeviceId, Down, Hello, StreamClass, StreamId, StreamInfo, Topic, Up, Versions,
+    encode_batch,
 };
 use oracle::site::{Device, Site};
 use rumqttc::{AsyncClient, Event, MqttOptions, NetworkOptions, Packet, QoS};
@@ -45,11 +51,20 @@ fn main() {
         return;
     }
     let options = options();
-    let folder = tempfile::Builder::new().prefix("iottly-bench-").tempdir_in(".").expect("folder");
+    let folder = tempfile::Builder::new()
+        .prefix("iottly-bench-")
+        .tempdir_in(".")
+        .expect("folder");
     let mut site = Site::new(Path::new(common::IOTTLY), folder.path(), oracle::free_ports());
     site.start();
-    let devices: Vec<_> = (0..options.devices).map(|n| site.provision(&format!("device-{n}"), "127.0.0.1:1")).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let devices: Vec<_> = (0..options.devices)
+        .map(|n| site.provision(&format!("device-{n}"), "127.0.0.1:1"))
+        .collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let mqtt = site.mqtt;
     let mut sources: Vec<Source> = runtime.block_on(async {
         let mut sources = Vec::new();
@@ -65,21 +80,46 @@ fn main() {
         let began = Instant::now();
         sources = runtime.block_on(all(sources, |source| source.send(each, options.batch)));
         let sent = each * options.devices as u64;
-        println!("| {stored} | {sent} | {:.0}/s |", sent as f64 / began.elapsed().as_secs_f64());
+        println!(
+            "| {stored} | {sent} | {:.0}/s |",
+            sent as f64 / began.elapsed().as_secs_f64()
+        );
         stored += sent;
     }
     let per_device = options.rate as f64 / options.devices as f64;
     let (batch, every) = ((per_device / 20.0).ceil() as u64, Duration::from_millis(50));
-    sources = runtime.block_on(all(sources, |source| source.pace(batch, every, Duration::from_secs(options.seconds))));
-    let mut times: Vec<_> = sources.iter_mut().flat_map(|source| std::mem::take(&mut source.times)).collect();
+    sources = runtime.block_on(all(sources, |source| {
+        source.pace(batch, every, Duration::from_secs(options.seconds))
+    }));
+    let mut times: Vec<_> = sources
+        .iter_mut()
+        .flat_map(|source| std::mem::take(&mut source.times))
+        .collect();
     times.sort_unstable();
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_secs_f64() * 1000.0;
-    println!("\npublish to acknowledged as committed, {} messages/s in batches of {batch}:", options.rate);
-    println!("p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms of {} batches", at(50), at(99), at(100), times.len());
+    let at =
+        |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_secs_f64() * 1000.0;
+    println!(
+        "\npublish to acknowledged as committed, {} messages/s in batches of {batch}:",
+        options.rate
+    );
+    println!(
+        "p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms of {} batches",
+        at(50),
+        at(99),
+        at(100),
+        times.len()
+    );
     for (source, device) in sources.iter().zip(&devices) {
         let lines = std::io::BufReader::with_capacity(1 << 20, site.export(device)).lines();
-        let numbered = lines.map_while(Result::ok).filter(|line| line.contains("\"seq\":")).count() as u64;
-        assert_eq!(numbered, source.next - 1, "every acknowledged message can be read");
+        let numbered = lines
+            .map_while(Result::ok)
+            .filter(|line| line.contains("\"seq\":"))
+            .count() as u64;
+        assert_eq!(
+            numbered,
+            source.next - 1,
+            "every acknowledged message can be read"
+        );
     }
     site.stop();
 }
@@ -95,8 +135,14 @@ fn parts(messages: u64) -> Vec<u64> {
     parts
 }
 
-async fn all<F: Future<Output = Source> + Send + 'static>(sources: Vec<Source>, work: impl Fn(Source) -> F) -> Vec<Source> {
-    let tasks: Vec<_> = sources.into_iter().map(|source| tokio::spawn(work(source))).collect();
+async fn all<F: Future<Output = Source> + Send + 'static>(
+    sources: Vec<Source>,
+    work: impl Fn(Source) -> F,
+) -> Vec<Source> {
+    let tasks: Vec<_> = sources
+        .into_iter()
+        .map(|source| tokio::spawn(work(source)))
+        .collect();
     let mut done = Vec::new();
     for task in tasks {
         done.push(task.await.expect("a source ends"));
@@ -105,10 +151,20 @@ async fn all<F: Future<Output = Source> + Send + 'static>(sources: Vec<Source>, 
 }
 
 fn options() -> Options {
-    let mut options = Options { devices: 20, batch: 50, messages: 1_000_000, rate: 7500, seconds: 20 };
+    let mut options = Options {
+        devices: 20,
+        batch: 50,
+        messages: 1_000_000,
+        rate: 7500,
+        seconds: 20,
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
-        let mut value = || args.next().and_then(|value| value.parse::<u64>().ok()).expect("a number");
+        let mut value = || {
+            args.next()
+                .and_then(|value| value.parse::<u64>().ok())
+                .expect("a number")
+        };
         match arg.as_str() {
             "--devices" => options.devices = value() as usize,
             "--batch" => options.batch = value(),
@@ -138,15 +194,25 @@ struct Source {
 impl Source {
     async fn connect(mqtt: u16, device: &Device) -> Self {
         let text = std::fs::read_to_string(device.folder.join("agent.toml")).expect("a configuration");
-        let secret = text.lines().find_map(|line| line.strip_prefix("secret = ")).expect("a secret").trim_matches('"').to_owned();
+        let secret = text
+            .lines()
+            .find_map(|line| line.strip_prefix("secret = "))
+            .expect("a secret")
+            .trim_matches('"')
+            .to_owned();
         let id: DeviceId = device.id.parse().expect("an id");
         let mut options = MqttOptions::new(id.to_string(), "127.0.0.1", mqtt);
-        options.set_credentials(id.to_string(), secret).set_max_packet_size(4 << 20, 4 << 20).set_inflight(64);
+        options
+            .set_credentials(id.to_string(), secret)
+            .set_max_packet_size(4 << 20, 4 << 20)
+            .set_inflight(64);
         let (client, mut events) = AsyncClient::new(options, 64);
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         events.set_network_options(network);
-        client.try_subscribe(Topic::Down(id).to_string(), QoS::AtLeastOnce).expect("room");
+        client
+            .try_subscribe(Topic::Down(id).to_string(), QoS::AtLeastOnce)
+            .expect("room");
         let (tx, acks) = mpsc::unbounded_channel();
         let (ready_tx, mut ready) = mpsc::channel(1);
         tokio::spawn(async move {
@@ -155,11 +221,13 @@ impl Source {
                 let Ok(event) = events.poll().await else { return };
                 match event {
                     Event::Incoming(Packet::SubAck(_)) => drop(ready_tx.try_send(())),
-                    Event::Incoming(Packet::Publish(publish)) => match Down::decode(&publish.payload).expect("the wire") {
-                        Down::Ack(ack) => drop(tx.send(ack.upto)),
-                        Down::Welcome(_) => drop(ready_tx.try_send(())),
-                        other => panic!("{other:?}"),
-                    },
+                    Event::Incoming(Packet::Publish(publish)) => {
+                        match Down::decode(&publish.payload).expect("the wire") {
+                            Down::Ack(ack) => drop(tx.send(ack.upto)),
+                            Down::Welcome(_) => drop(ready_tx.try_send(())),
+                            other => panic!("{other:?}"),
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -169,14 +237,34 @@ impl Source {
         let hello = Hello {
             boot: BootId::random(),
             conn: ConnId::random(),
-            versions: Versions { agent: "bench".into(), runtime: "none".into(), firmware_abi: "none".into() },
+            versions: Versions {
+                agent: "bench".into(),
+                runtime: "none".into(),
+                firmware_abi: "none".into(),
+            },
             capabilities: Vec::new(),
             directive_counter: 0,
-            streams: vec![StreamInfo { stream, class: StreamClass::History, oldest: 1, next: 1 }],
+            streams: vec![StreamInfo {
+                stream,
+                class: StreamClass::History,
+                oldest: 1,
+                next: 1,
+            }],
         };
-        client.publish(&topic, QoS::AtLeastOnce, false, Up::Hello(hello).encode()).await.expect("sent");
+        client
+            .publish(&topic, QoS::AtLeastOnce, false, Up::Hello(hello).encode())
+            .await
+            .expect("sent");
         ready.recv().await.expect("welcome");
-        Self { client, topic, stream, next: 1, acks, waiting: VecDeque::new(), times: Vec::new() }
+        Self {
+            client,
+            topic,
+            stream,
+            next: 1,
+            acks,
+            waiting: VecDeque::new(),
+            times: Vec::new(),
+        }
     }
 
     async fn publish(&mut self, count: u64) {
@@ -184,7 +272,10 @@ impl Source {
         let batch = encode_batch(self.stream, self.next, records.iter().map(String::as_bytes));
         self.next += count;
         self.waiting.push_back((self.next - 1, Instant::now()));
-        self.client.publish(&self.topic, QoS::AtLeastOnce, false, batch).await.expect("sent");
+        self.client
+            .publish(&self.topic, QoS::AtLeastOnce, false, batch)
+            .await
+            .expect("sent");
     }
 
     async fn acknowledged(&mut self) {
@@ -228,7 +319,13 @@ impl Source {
 }
 
 fn record(n: u64) -> String {
-    let start = format!(r#"{{"n":{n},"temperature":{}.{:02},"site":"north","#, n % 40, n % 100);
+    let start = format!(
+        r#"{{"n":{n},"temperature":{}.{:02},"site":"north","#,
+        n % 40,
+        n % 100
+    );
     let filling = "x".repeat(PAYLOAD - start.len() - 10);
-    format!(r#"{{"message":{{"type":"userdefined","at_ms":1790000000000,"payload":{start}"text":"{filling}"}}}}}}"#)
+    format!(
+        r#"{{"message":{{"type":"userdefined","at_ms":1790000000000,"payload":{start}"text":"{filling}"}}}}}}"#
+    )
 }

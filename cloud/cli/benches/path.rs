@@ -1,7 +1,8 @@
-//! The whole path in numbers: how fast the demo comes up, and how long a command takes to its reply in the history.
+//! The whole path in numbers: how fast the demo comes up, and how long a command takes to its reply in the
+//! history.
 //!
-//! `cargo bench -p iottly --bench path`. Everything is a real process on a real disk; the fsync of that disk is measured in the
-//! same run, because the path holds four of them.
+//! `cargo bench -p iottly --bench path`. Everything is a real process on a real disk; the fsync of that disk
+//! is measured in the same run, because the path holds four of them.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 #[path = "../tests/common/mod.rs"]
@@ -25,11 +26,17 @@ fn main() {
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
-    let dir = tempfile::Builder::new().prefix("iottly-bench-").tempdir_in(".").expect("folder");
+    let dir = tempfile::Builder::new()
+        .prefix("iottly-bench-")
+        .tempdir_in(".")
+        .expect("folder");
     println!("| step | time |\n|---|---|");
     starts(dir.path());
     let fsync = percentile(&mut fsyncs(dir.path()), 50);
-    println!("| one 4 KiB write and fsync on the data's disk, p50 | {} |", ms(fsync));
+    println!(
+        "| one 4 KiB write and fsync on the data's disk, p50 | {} |",
+        ms(fsync)
+    );
     round_trips(dir.path(), fsync);
 }
 
@@ -40,15 +47,21 @@ fn starts(dir: &Path) {
         let began = Instant::now();
         let (process, api, device) = demo(&data, began, what);
         api.wait_for_message(&device, "a message of this run", |message| {
-            message["payload"].get("temperature").is_some() && message["timestamp"]["$date"].as_u64() >= Some(unix_ms(began))
+            message["payload"].get("temperature").is_some()
+                && message["timestamp"]["$date"].as_u64() >= Some(unix_ms(began))
         });
-        println!("| start, {what}: first stored message | {} |", ms(began.elapsed()));
+        println!(
+            "| start, {what}: first stored message | {} |",
+            ms(began.elapsed())
+        );
         println!("| stop | {} |", ms(process.terminate()));
     }
 }
 
 fn unix_ms(began: Instant) -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970");
     u64::try_from((now - began.elapsed()).as_millis()).expect("milliseconds fit")
 }
 
@@ -56,7 +69,10 @@ fn demo(data: &Path, began: Instant, what: &str) -> (Process, Api, String) {
     let port = common::free_port();
     let mut command = Command::new(IOTTLY);
     let http = format!("127.0.0.1:{port}");
-    command.args(["demo", "--json", "--http", &http, "--data"]).arg(data).stdout(Stdio::piped());
+    command
+        .args(["demo", "--json", "--http", &http, "--data"])
+        .arg(data)
+        .stdout(Stdio::piped());
     let url = format!("http://{http}");
     let answering = std::thread::spawn({
         let url = url.clone();
@@ -67,10 +83,20 @@ fn demo(data: &Path, began: Instant, what: &str) -> (Process, Api, String) {
         }
     });
     let (process, ready) = Process::start_until_ready("the demo", &mut command);
-    println!("| start, {what}: REST answers | {} |", ms(answering.join().expect("poller")));
-    println!("| start, {what}: every device online, firmware running | {} |", ms(began.elapsed()));
+    println!(
+        "| start, {what}: REST answers | {} |",
+        ms(answering.join().expect("poller"))
+    );
+    println!(
+        "| start, {what}: every device online, firmware running | {} |",
+        ms(began.elapsed())
+    );
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    (process, Api::new(&url, &text(&ready["token"]), &text(&ready["project_id"])), text(&ready["devices"][0]))
+    (
+        process,
+        Api::new(&url, &text(&ready["token"]), &text(&ready["project_id"])),
+        text(&ready["devices"][0]),
+    )
 }
 
 fn round_trips(dir: &Path, fsync: Duration) {
@@ -79,12 +105,23 @@ fn round_trips(dir: &Path, fsync: Duration) {
     for round in 0..ROUNDS {
         let content = format!("round {round}");
         let began = Instant::now();
-        let (status, answer) = api.command(&device, &json!({"cmd_type": "echo", "values": {"echo.content": content}}));
+        let (status, answer) = api.command(
+            &device,
+            &json!({"cmd_type": "echo", "values": {"echo.content": content}}),
+        );
         assert_eq!(status, 200, "{answer}");
         let reply = json!({"ECHO": {"echo": {"content": content}}});
         loop {
-            let (_, page) = api.get(&format!("/project/{}/messages/{device}?numMessages=3", api.project));
-            if page["messages"].as_array().expect("messages").iter().any(|message| message["payload"] == reply) {
+            let (_, page) = api.get(&format!(
+                "/project/{}/messages/{device}?numMessages=3",
+                api.project
+            ));
+            if page["messages"]
+                .as_array()
+                .expect("messages")
+                .iter()
+                .any(|message| message["payload"] == reply)
+            {
                 break;
             }
         }
@@ -93,7 +130,10 @@ fn round_trips(dir: &Path, fsync: Duration) {
     let (p50, p99) = (percentile(&mut times, 50), percentile(&mut times, 99));
     println!("| command: POST → reply in the history, p50 | {} |", ms(p50));
     println!("| command: POST → reply in the history, p99 | {} |", ms(p99));
-    println!("| p50 beyond the {FSYNCS} fsyncs on the path | {} |", ms(p50.saturating_sub(fsync * FSYNCS)));
+    println!(
+        "| p50 beyond the {FSYNCS} fsyncs on the path | {} |",
+        ms(p50.saturating_sub(fsync * FSYNCS))
+    );
     process.terminate();
 }
 

@@ -1,6 +1,7 @@
 //! Releases in numbers: a fleet of virtual devices, one edited script, and a release that goes back.
 //!
-//! `cargo bench -p iottly --bench rollout [-- DEVICES]`. Everything is real: agents, signatures, downloads, compiled firmware, fsyncs.
+//! `cargo bench -p iottly --bench rollout [-- DEVICES]`. Everything is real: agents, signatures, downloads,
+//! compiled firmware, fsyncs.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 #[path = "../tests/common/mod.rs"]
@@ -24,8 +25,14 @@ fn main() {
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
-    let devices = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(DEVICES);
-    let dir = tempfile::Builder::new().prefix("iottly-bench-").tempdir_in(".").expect("folder");
+    let devices = std::env::args()
+        .filter_map(|arg| arg.parse().ok())
+        .next()
+        .unwrap_or(DEVICES);
+    let dir = tempfile::Builder::new()
+        .prefix("iottly-bench-")
+        .tempdir_in(".")
+        .expect("folder");
     println!("| step | time |\n|---|---|");
     let desk = Desk::start(dir.path(), "one", 1);
     desk.edit_to_committed();
@@ -49,12 +56,25 @@ impl Desk {
         std::fs::create_dir_all(&folder).expect("folder");
         let mut command = Command::new(IOTTLY);
         command
-            .args(["demo", "--json", "--http", "127.0.0.1:0", "--devices", &devices.to_string(), "--data"])
+            .args([
+                "demo",
+                "--json",
+                "--http",
+                "127.0.0.1:0",
+                "--devices",
+                &devices.to_string(),
+                "--data",
+            ])
             .arg(folder.join("data"));
         let (process, ready) = Process::start_until_ready("the demo", &mut command);
         let text = |name: &str| ready[name].as_str().expect("text").to_owned();
         let api = Api::new(&text("http"), &text("token"), &text("project_id"));
-        let desk = Self { process, api, group: text("group_id"), folder };
+        let desk = Self {
+            process,
+            api,
+            group: text("group_id"),
+            folder,
+        };
         desk.run(&["init", "porch", "--lang", "js"]);
         desk
     }
@@ -62,9 +82,16 @@ impl Desk {
     fn run(&self, args: &[&str]) {
         let mut command = Command::new(IOTTLY);
         command.args(args).current_dir(&self.folder);
-        command.env("IOTTLY_URL", &self.api.url).env("IOTTLY_TOKEN", &self.api.token).env("IOTTLY_PROJECT", &self.api.project);
+        command
+            .env("IOTTLY_URL", &self.api.url)
+            .env("IOTTLY_TOKEN", &self.api.token)
+            .env("IOTTLY_PROJECT", &self.api.project);
         let output = command.output().expect("the command starts");
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     fn push(&self, script: &str) {
@@ -77,7 +104,9 @@ impl Desk {
         let began = Instant::now();
         let policy = json!({"canary": 1, "failure_percent": 0, "sample": 1, "grace_ms": grace_ms});
         let path = format!("/project/{}/deploymentgroups/{}", self.api.project, self.group);
-        let (code, flashed) = self.api.post(&format!("{path}/flashfw"), &json!({ "policy": policy }));
+        let (code, flashed) = self
+            .api
+            .post(&format!("{path}/flashfw"), &json!({ "policy": policy }));
         assert_eq!(code, 200, "{flashed}");
         loop {
             let (_, shown) = self.api.get(&path);
@@ -95,7 +124,9 @@ impl Desk {
         let mut times = Vec::new();
         for round in 0..5 {
             let began = Instant::now();
-            self.push(&format!("function init() {{ log('{round}'); }} function loop() {{ return 1000; }}"));
+            self.push(&format!(
+                "function init() {{ log('{round}'); }} function loop() {{ return 1000; }}"
+            ));
             self.flash(500, "deployed");
             times.push(began.elapsed());
         }
@@ -111,19 +142,29 @@ impl Desk {
         self.push("function loop() { for (;;) {} }");
         let (flashed, _) = self.flash(2000, "halted");
         let id = flashed["rollout"].as_str().expect("an id");
-        let (_, devices) = self.api.get(&format!("/project/{}/rollouts/{id}/devices", self.api.project));
+        let (_, devices) = self
+            .api
+            .get(&format!("/project/{}/rollouts/{id}/devices", self.api.project));
         let steps = devices["devices"][0]["steps"].as_array().expect("steps").clone();
         let at = |state: &str| {
-            let step = steps.iter().find(|step| step["state"] == state).unwrap_or_else(|| panic!("no {state}: {steps:?}"));
+            let step = steps
+                .iter()
+                .find(|step| step["state"] == state)
+                .unwrap_or_else(|| panic!("no {state}: {steps:?}"));
             step["at"]["$date"].as_u64().expect("a time")
         };
         let took = Duration::from_millis(at("rolled_back") - at("rolling_back"));
-        println!("| failing verdict → old firmware back, as the cloud hears of both | {} |", ms(took));
+        println!(
+            "| failing verdict → old firmware back, as the cloud hears of both | {} |",
+            ms(took)
+        );
     }
 
     fn fleet(&self, devices: u64) {
         self.push("function init() { log('plain'); } function loop() { return 1000; }");
-        let plain = std::fs::metadata(self.folder.join("porch/target/porch.wasm")).expect("component").len();
+        let plain = std::fs::metadata(self.folder.join("porch/target/porch.wasm"))
+            .expect("component")
+            .len();
         let plain = usize::try_from(plain).expect("it fits");
         let padding = "x".repeat(SIZE.saturating_sub(plain));
         self.push(&format!(
@@ -131,7 +172,10 @@ impl Desk {
         ));
         let (flashed, took) = self.flash(1000, "deployed");
         let size = &flashed["release"]["size"];
-        println!("| {devices} devices, a release of {size} bytes, grace 1 s: flashfw → all committed | {} |", ms(took));
+        println!(
+            "| {devices} devices, a release of {size} bytes, grace 1 s: flashfw → all committed | {} |",
+            ms(took)
+        );
     }
 }
 

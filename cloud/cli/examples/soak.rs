@@ -1,7 +1,7 @@
 //! The loss oracle of `tests/loss.rs` for hours instead of a minute.
 //!
-//! `cargo build --release --workspace --example soak`, then
-//! `target/release/examples/soak [--messages 10000000] [--hosts 4] [--devices 16] [--seconds 3600] [--seed N] [--dir DIR]`.
+//! `cargo build --release --workspace --example soak`, then `target/release/examples/soak [--messages
+//! 10000000] [--hosts 4] [--devices 16] [--seconds 3600] [--seed N] [--dir DIR]`.
 
 #[path = "../tests/oracle/mod.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
@@ -20,7 +20,11 @@ fn main() -> anyhow::Result<()> {
         host::main(args);
         return Ok(());
     }
-    let programs = std::env::current_exe()?.ancestors().nth(2).context("the program lies in no folder")?.to_owned();
+    let programs = std::env::current_exe()?
+        .ancestors()
+        .nth(2)
+        .context("the program lies in no folder")?
+        .to_owned();
     let mut folder: Option<PathBuf> = None;
     let mut settings = Settings {
         iottly: programs.join("iottly"),
@@ -45,9 +49,16 @@ fn main() -> anyhow::Result<()> {
         }
     }
     for program in [&settings.iottly, &settings.agent] {
-        anyhow::ensure!(program.exists(), "{} is missing: build the workspace first", program.display());
+        anyhow::ensure!(
+            program.exists(),
+            "{} is missing: build the workspace first",
+            program.display()
+        );
     }
-    anyhow::ensure!(settings.hosts > 0 && settings.devices > 1, "a host and two devices are the least");
+    anyhow::ensure!(
+        settings.hosts > 0 && settings.devices > 1,
+        "a host and two devices are the least"
+    );
     let temporary = match &folder {
         Some(folder) => tempfile::tempdir_in(folder)?,
         None => tempfile::tempdir()?,

@@ -16,21 +16,31 @@ pub(crate) struct Options {
     #[arg(long)]
     data: PathBuf,
     /// PostgreSQL database in place of a SQLite file in the folder
-    #[arg(long, value_name = "postgres://…", env = "IOTTLY_DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "postgres://…",
+        env = "IOTTLY_DATABASE_URL",
+        hide_env_values = true
+    )]
     database_url: Option<String>,
 }
 
 impl Options {
     fn config(&self) -> CloudConfig {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        CloudConfig { database_url: self.database_url.clone(), ..CloudConfig::new(self.data.clone(), nowhere) }
+        CloudConfig {
+            database_url: self.database_url.clone(),
+            ..CloudConfig::new(self.data.clone(), nowhere)
+        }
     }
 }
 
 /// Copies the database while the cloud may go on running.
 pub(crate) async fn backup(options: Options) -> anyhow::Result<()> {
     let database = options.config().database();
-    store::backup(&database, &options.file).await.with_context(|| format!("no backup was made to {}", options.file.display()))
+    store::backup(&database, &options.file)
+        .await
+        .with_context(|| format!("no backup was made to {}", options.file.display()))
 }
 
 /// Fills an empty database.

@@ -8,8 +8,8 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use iottly_boards::{Board, VirtualBoard};
 use iottly_sandbox::{
-    Call, CallError, Done, Fault, Firmware, HEALTH_EVERY, Host, Instance, Kind, Level, Limits, MemoryState, Outgoing, Proof,
-    Schedule, StateStore, View,
+    Call, CallError, Done, Fault, Firmware, HEALTH_EVERY, Host, Instance, Kind, Level, Limits, MemoryState,
+    Outgoing, Proof, Schedule, StateStore, View,
 };
 
 use crate::build::{self, Project};
@@ -75,9 +75,18 @@ fn try_out(firmware: &Firmware) -> (Vec<String>, Result<(), String>) {
     if let Err(error) = instance.init() {
         return (Vec::new(), Err(format!("init: {error}")));
     }
-    say(&format!("init took {:.2} ms", began.elapsed().as_secs_f64() * 1000.0));
-    let mut trial =
-        Trial { instance, proof: Proof::default(), warnings: Vec::new(), passes: 0, events: 0, skipped: Duration::ZERO };
+    say(&format!(
+        "init took {:.2} ms",
+        began.elapsed().as_secs_f64() * 1000.0
+    ));
+    let mut trial = Trial {
+        instance,
+        proof: Proof::default(),
+        warnings: Vec::new(),
+        passes: 0,
+        events: 0,
+        skipped: Duration::ZERO,
+    };
     let verdict = trial.run();
     (trial.warnings, verdict)
 }
@@ -98,13 +107,17 @@ impl Trial {
         let deadline = Instant::now() + PATIENCE;
         let mut schedule = Schedule::new(Instant::now(), HEALTH_EVERY);
         for _ in 0..MAX_CALLS {
-            let Some(call) = self.next(&schedule, deadline) else { break };
+            let Some(call) = self.next(&schedule, deadline) else {
+                break;
+            };
             let began = Instant::now() + self.skipped;
             let done = self.call(call)?;
             schedule.done(done, began, Instant::now() + self.skipped, self.instance.pause());
         }
         self.proof.verdict()?;
-        self.instance.health().map_err(|error| format!("health: {error}"))?;
+        self.instance
+            .health()
+            .map_err(|error| format!("health: {error}"))?;
         if let Err(error) = self.instance.shutdown("the check ends") {
             self.warn(format!("shutdown: {error}"));
         }
@@ -114,12 +127,18 @@ impl Trial {
     /// The next call; none when enough was seen.
     fn next(&mut self, schedule: &Schedule, deadline: Instant) -> Option<Call> {
         loop {
-            let event_at = self.instance.next_event_at().filter(|at| self.events < PASSES && *at <= deadline);
+            let event_at = self
+                .instance
+                .next_event_at()
+                .filter(|at| self.events < PASSES && *at <= deadline);
             if self.passes >= PASSES && event_at.is_none() {
                 return None;
             }
             let (now, skipped) = (Instant::now(), self.skipped);
-            let view = View { command: false, event_at: event_at.map(|at| at + skipped) };
+            let view = View {
+                command: false,
+                event_at: event_at.map(|at| at + skipped),
+            };
             match schedule.next(now + skipped, view) {
                 Call::Wait(until) => match event_at {
                     // Timers and events happen in their own time; the loop's next pass may as well come now.
@@ -154,7 +173,9 @@ impl Trial {
                 Ok(Done::Other)
             }
             Call::Health => {
-                self.instance.health().map_err(|error| format!("health: {error}"))?;
+                self.instance
+                    .health()
+                    .map_err(|error| format!("health: {error}"))?;
                 Ok(Done::Health)
             }
             Call::Handle | Call::Wait(_) => Ok(Done::Other),
@@ -168,7 +189,10 @@ impl Trial {
             Ok(next) => {
                 self.proof.ticked(next);
                 if self.passes == 1 {
-                    say(&format!("loop took {:.2} ms, next loop after {next} ms", began.elapsed().as_secs_f64() * 1000.0));
+                    say(&format!(
+                        "loop took {:.2} ms, next loop after {next} ms",
+                        began.elapsed().as_secs_f64() * 1000.0
+                    ));
                 }
                 Ok(Done::Tick(next))
             }
@@ -177,7 +201,9 @@ impl Trial {
     }
 
     fn failed(&mut self, kind: Kind, what: &str, error: &CallError) -> Result<(), String> {
-        let CallError::Fault(fault) = error else { return Err(format!("{what}: {error}")) };
+        let CallError::Fault(fault) = error else {
+            return Err(format!("{what}: {error}"));
+        };
         self.proof.failed(kind, &fault.to_string());
         self.warn(format!("{what}: {fault}"));
         Ok(())
@@ -198,7 +224,10 @@ struct DryHost {
 
 impl Host for DryHost {
     fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
-        say(&format!("would send {}", message.payload.replace(['\n', '\r'], " ")));
+        say(&format!(
+            "would send {}",
+            message.payload.replace(['\n', '\r'], " ")
+        ));
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! Exit codes, the same for every command: 0 ok, 1 failed, 2 usage or invalid input, 3 not authorised, 4 not found.
+//! Exit codes, the same for every command: 0 ok, 1 failed, 2 usage or invalid input, 3 not authorised, 4 not
+//! found.
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -27,7 +28,9 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Failed(error) => write!(f, "{error:#}"),
-            Self::Invalid(reason) | Self::NotAuthorised(reason) | Self::NotFound(reason) => f.write_str(reason),
+            Self::Invalid(reason) | Self::NotAuthorised(reason) | Self::NotFound(reason) => {
+                f.write_str(reason)
+            }
         }
     }
 }
@@ -57,5 +60,8 @@ pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|cause| cause.kind() == ErrorKind::BrokenPipe)
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == ErrorKind::BrokenPipe)
 }

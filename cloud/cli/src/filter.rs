@@ -20,13 +20,21 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     for (index, line) in std::io::stdin().lock().lines().enumerate() {
         let line = line.map_err(anyhow::Error::from)?;
         // Editors and shells of Windows begin a file with a byte order mark.
-        let line = if index == 0 { line.trim_start_matches(BYTE_ORDER_MARK) } else { line.as_str() };
+        let line = if index == 0 {
+            line.trim_start_matches(BYTE_ORDER_MARK)
+        } else {
+            line.as_str()
+        };
         if line.trim().is_empty() {
             continue;
         }
-        let document = Document::parse(line).map_err(|error| Failure::Invalid(format!("line {}: {error}", index + 1)))?;
+        let document = Document::parse(line)
+            .map_err(|error| Failure::Invalid(format!("line {}: {error}", index + 1)))?;
         // The filter and the documents are the user's own, and so is the time.
-        if filter.matches(&document, &mut Budget::unlimited()).map_err(anyhow::Error::from)? {
+        if filter
+            .matches(&document, &mut Budget::unlimited())
+            .map_err(anyhow::Error::from)?
+        {
             writeln!(out, "{line}").map_err(anyhow::Error::from)?;
         }
     }

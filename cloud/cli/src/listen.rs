@@ -8,15 +8,21 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Where HTTP listens unless told otherwise.
-pub(crate) const DEFAULT_HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+pub(crate) const DEFAULT_HTTP: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
-/// Binds `wanted`, or the default. Where the default is taken, any free port will do: a newcomer's first start must not fail on it.
+/// Binds `wanted`, or the default. Where the default is taken, any free port will do: a newcomer's first
+/// start must not fail on it.
 pub(crate) async fn http(wanted: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
     match wanted {
-        Some(addr) => TcpListener::bind(addr).await.with_context(|| format!("cannot listen for http on {addr}")),
+        Some(addr) => TcpListener::bind(addr)
+            .await
+            .with_context(|| format!("cannot listen for http on {addr}")),
         None => match TcpListener::bind(DEFAULT_HTTP).await {
             Ok(listener) => Ok(listener),
-            Err(_) => TcpListener::bind((DEFAULT_HTTP.ip(), 0)).await.context("cannot listen for http on any local port"),
+            Err(_) => TcpListener::bind((DEFAULT_HTTP.ip(), 0))
+                .await
+                .context("cannot listen for http on any local port"),
         },
     }
 }
@@ -33,7 +39,11 @@ impl Stop {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let catch = |kind| signal(kind).context("cannot catch signals");
         let (interrupt, terminate) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
-        Ok(Self { interrupt, terminate, hangup: catch(SignalKind::hangup())? })
+        Ok(Self {
+            interrupt,
+            terminate,
+            hangup: catch(SignalKind::hangup())?,
+        })
     }
 
     /// Resolves at the first signal, or with an error when a part of the cloud has panicked or ended.
@@ -44,7 +54,8 @@ impl Stop {
         }
     }
 
-    /// As [`requested_or_broken`](Self::requested_or_broken) for a service: SIGHUP does not end it but calls `renew`.
+    /// As [`requested_or_broken`](Self::requested_or_broken) for a service: SIGHUP does not end it but calls
+    /// `renew`.
     pub(crate) async fn ended_or_broken(&mut self, cloud: &Cloud, renew: impl Fn()) -> anyhow::Result<()> {
         loop {
             tokio::select! {

@@ -29,9 +29,16 @@ use clap::{Parser, Subcommand};
 use exit::Failure;
 
 #[derive(Parser)]
-#[command(name = "iottly", version, about = "An IoT platform: cloud, devices and firmware", max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not authorised, 4 not found.
-`iottly --version --verbose` shows the engine and how children are confined on this machine.")]
+#[command(
+    name = "iottly",
+    version,
+    about = "An IoT platform: cloud, devices and firmware",
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not authorised, 4 not found.
+`iottly --version --verbose` shows the engine and how children are confined on this machine."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -109,7 +116,8 @@ async fn with_descriptors<T>(work: impl Future<Output = T>) -> T {
     work.await
 }
 
-/// As [`async_main`], for commands whose files hold what is nobody else's business: other users get no rights to them.
+/// As [`async_main`], for commands whose files hold what is nobody else's business: other users get no rights
+/// to them.
 fn private_main<E: Into<Failure>>(work: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     async_main(work)
@@ -117,7 +125,10 @@ fn private_main<E: Into<Failure>>(work: impl Future<Output = Result<(), E>>) -> 
 
 fn async_main<E: Into<Failure>>(work: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
     log::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)?;
     let result = runtime.block_on(work);
     // Whatever still runs is past its own deadline for stopping.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));

@@ -25,7 +25,12 @@ pub(crate) struct Options {
     #[arg(long)]
     data: PathBuf,
     /// PostgreSQL database in place of a SQLite file in the folder
-    #[arg(long, value_name = "postgres://…", env = "IOTTLY_DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "postgres://…",
+        env = "IOTTLY_DATABASE_URL",
+        hide_env_values = true
+    )]
     database_url: Option<String>,
     /// Name of the project; made if there is none of this name
     #[arg(long)]
@@ -45,17 +50,26 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
-    if let Some(out) = options.out.as_deref().filter(|out| out.join("agent.toml").exists()) {
+    if let Some(out) = options
+        .out
+        .as_deref()
+        .filter(|out| out.join("agent.toml").exists())
+    {
         bail!("{} holds a device already", out.display());
     }
-    std::fs::create_dir_all(&options.data).with_context(|| format!("cannot make the folder {}", options.data.display()))?;
+    std::fs::create_dir_all(&options.data)
+        .with_context(|| format!("cannot make the folder {}", options.data.display()))?;
     let database = match options.database_url {
         Some(url) => Database::Server(url),
         None => Database::File(database_path(&options.data)),
     };
     let (store, _) = store::open(&database).await?;
     let store = store.as_ref();
-    let known = store.projects().await?.into_iter().find(|project| project.name == options.project);
+    let known = store
+        .projects()
+        .await?
+        .into_iter()
+        .find(|project| project.name == options.project);
     let project_id = match known {
         Some(known) => known.id,
         None => project(store, &options.project).await?,
@@ -69,7 +83,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         write_config(out, id, &secret, &options.broker)?;
         if let Some(cloud) = &options.cloud {
             let shelf = Shelf::new(&options.data, None);
-            add_updates(out, &shelf, project_id, cloud).context("cannot tell the device where releases come from")?;
+            add_updates(out, &shelf, project_id, cloud)
+                .context("cannot tell the device where releases come from")?;
         }
         answer["device_id"] = json!(id);
         answer["config"] = json!(out.join("agent.toml"));
@@ -84,7 +99,12 @@ pub(crate) async fn project(store: &dyn Store, name: &str) -> anyhow::Result<Pro
     let id = ProjectId::from_bytes(MessageIds::new(random()?).next(created).0);
     store
         .create_project(
-            &Project { id, name: name.to_owned(), created, retention_days: None },
+            &Project {
+                id,
+                name: name.to_owned(),
+                created,
+                retention_days: None,
+            },
             GroupId::random(),
             &seeded_definitions(),
         )
@@ -100,9 +120,19 @@ pub(crate) async fn device(
     name: &str,
     secret: &str,
 ) -> anyhow::Result<DeviceId> {
-    let scope = Scope { project, device: DeviceId::random() };
+    let scope = Scope {
+        project,
+        device: DeviceId::random(),
+    };
     let secret = auth::hash_secret(secret.as_bytes());
-    store.create_device(&NewDevice { scope, name: name.to_owned(), group, secret }).await?;
+    store
+        .create_device(&NewDevice {
+            scope,
+            name: name.to_owned(),
+            group,
+            secret,
+        })
+        .await?;
     Ok(scope.device)
 }
 
@@ -120,7 +150,11 @@ fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
 
 async fn orphaned(store: &dyn Store, project: ProjectId) -> anyhow::Result<GroupId> {
     let groups = store.groups(project).await?;
-    groups.into_iter().find(|group| group.name == ORPHANED).map(|group| group.id).context("the project has no default group")
+    groups
+        .into_iter()
+        .find(|group| group.name == ORPHANED)
+        .map(|group| group.id)
+        .context("the project has no default group")
 }
 
 /// Writes the configuration that `iottly-agent run --data OUT` reads; an existing one is never replaced.
@@ -132,14 +166,18 @@ fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str) -> anyhow:
         .with_context(|| format!("cannot make the folder {}", out.display()))?;
     let path = out.join("agent.toml");
     let broker = toml::Value::from(broker);
-    let text = format!("device_id = \"{id}\"\nsecret = \"{secret}\"\nbroker = {broker}\nfirmware = \"firmware.wasm\"\n");
+    let text = format!(
+        "device_id = \"{id}\"\nsecret = \"{secret}\"\nbroker = {broker}\nfirmware = \"firmware.wasm\"\n"
+    );
     let mut file = OpenOptions::new()
         .create_new(true)
         .write(true)
         .mode(0o600)
         .open(&path)
         .with_context(|| format!("cannot make {}", path.display()))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Names the repository, and puts the root that the device trusts first beside its configuration.
@@ -148,7 +186,8 @@ fn add_updates(out: &Path, shelf: &Shelf, project: ProjectId, cloud: &str) -> an
     shelf.ensure(project, now)?;
     std::fs::copy(shelf.first_root(project), out.join("root.json"))?;
     let repository = toml::Value::from(format!("{}/repo/{project}", cloud.trim_end_matches('/')));
-    let text = format!("\n[updates]\nrepository = {repository}\nroot = \"root.json\"\nproject = \"{project}\"\n");
+    let text =
+        format!("\n[updates]\nrepository = {repository}\nroot = \"root.json\"\nproject = \"{project}\"\n");
     let mut file = OpenOptions::new().append(true).open(out.join("agent.toml"))?;
     Ok(file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?)
 }

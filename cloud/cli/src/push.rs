@@ -31,7 +31,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let path = build::write(&project)?;
     let component = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let api = Api::new(&options.remote);
-    let target = format!("/branches/{}/component?message={}", escaped(&options.branch), escaped(&options.message));
+    let target = format!(
+        "/branches/{}/component?message={}",
+        escaped(&options.branch),
+        escaped(&options.message)
+    );
     let saved = api.send(&target, "application/wasm", &component)?;
     let line = json!({
         "branch": options.branch,

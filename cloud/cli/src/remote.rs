@@ -61,14 +61,31 @@ fn project(text: &str) -> Result<ProjectId, IdError> {
 
 impl Api {
     pub(crate) fn new(remote: &Remote) -> Self {
-        let proxy = if is_direct(&remote.url) { None } else { Proxy::try_from_env() };
-        let through = proxy.as_ref().map(|proxy| format!(" through the proxy {}:{}", proxy.host(), proxy.port()));
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).proxy(proxy);
+        let proxy = if is_direct(&remote.url) {
+            None
+        } else {
+            Proxy::try_from_env()
+        };
+        let through = proxy
+            .as_ref()
+            .map(|proxy| format!(" through the proxy {}:{}", proxy.host(), proxy.port()));
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE))
+            .proxy(proxy);
         Self {
             through: through.unwrap_or_default(),
             agent: config.build().new_agent(),
-            base: format!("{}/v1.0/project/{}", remote.url.trim_end_matches('/'), remote.project),
-            authorization: remote.token.bytes().all(|byte| byte.is_ascii_graphic()).then(|| format!("Bearer {}", remote.token)),
+            base: format!(
+                "{}/v1.0/project/{}",
+                remote.url.trim_end_matches('/'),
+                remote.project
+            ),
+            authorization: remote
+                .token
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic())
+                .then(|| format!("Bearer {}", remote.token)),
         }
     }
 
@@ -78,7 +95,11 @@ impl Api {
     /// As the answer's status says, see [`Failure`].
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.base);
-        let answer = self.agent.get(&url).header("Authorization", self.authorization()?).call();
+        let answer = self
+            .agent
+            .get(&url)
+            .header("Authorization", self.authorization()?)
+            .call();
         self.read(&url, answer)
     }
 
@@ -96,7 +117,10 @@ impl Api {
     /// As the answer's status says, see [`Failure`].
     pub(crate) fn send(&self, path: &str, kind: &str, body: &[u8]) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.base);
-        let request: RequestBuilder<_> = self.agent.post(&url).header("Authorization", self.authorization()?);
+        let request: RequestBuilder<_> = self
+            .agent
+            .post(&url)
+            .header("Authorization", self.authorization()?);
         self.read(&url, request.header("Content-Type", kind).send(body))
     }
 
@@ -106,18 +130,27 @@ impl Api {
     /// As the answer's status says, see [`Failure`].
     pub(crate) fn delete(&self, path: &str) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.base);
-        let answer = self.agent.delete(&url).header("Authorization", self.authorization()?).call();
+        let answer = self
+            .agent
+            .delete(&url)
+            .header("Authorization", self.authorization()?)
+            .call();
         self.read(&url, answer)
     }
 
     fn authorization(&self) -> Result<&str, Failure> {
-        let wrong =
-            "the token (--token or IOTTLY_TOKEN) is empty or holds characters that no token has: spaces, line ends, controls";
-        self.authorization.as_deref().filter(|text| *text != "Bearer ").ok_or_else(|| Failure::Invalid(wrong.to_owned()))
+        let wrong = "the token (--token or IOTTLY_TOKEN) is empty or holds characters that no token has: spaces, line ends, controls";
+        self.authorization
+            .as_deref()
+            .filter(|text| *text != "Bearer ")
+            .ok_or_else(|| Failure::Invalid(wrong.to_owned()))
     }
 
     fn read(&self, url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Value, Failure> {
-        read(answer.with_context(|| format!("cannot reach {url}{}", self.through))?, url)
+        read(
+            answer.with_context(|| format!("cannot reach {url}{}", self.through))?,
+            url,
+        )
     }
 
     /// A group by its name or id.
@@ -127,14 +160,19 @@ impl Api {
     pub(crate) fn group(&self, wanted: &str) -> Result<Group, Failure> {
         let groups = self.get("/deploymentgroups")?["deployment_groups"].take();
         let groups: Vec<Group> = serde_json::from_value(groups).map_err(anyhow::Error::from)?;
-        let found = groups.into_iter().find(|group| group.name == wanted || group.id.to_string() == wanted);
+        let found = groups
+            .into_iter()
+            .find(|group| group.name == wanted || group.id.to_string() == wanted);
         found.ok_or_else(|| Failure::NotFound(format!("there is no deployment group {wanted:?}")))
     }
 }
 
 fn read(mut answer: Response<Body>, url: &str) -> Result<Value, Failure> {
     let status = answer.status().as_u16();
-    let text = answer.body_mut().read_to_string().with_context(|| format!("{url} breaks off"))?;
+    let text = answer
+        .body_mut()
+        .read_to_string()
+        .with_context(|| format!("{url} breaks off"))?;
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     let reason = || body["error"].as_str().unwrap_or("no reason is given").to_owned();
     match status {

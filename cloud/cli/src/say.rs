@@ -1,4 +1,5 @@
-//! Words for people, on standard error. Nobody has to read them: a reader that went away is no reason to stop, or to panic.
+//! Words for people, on standard error. Nobody has to read them: a reader that went away is no reason to
+//! stop, or to panic.
 
 use std::io::Write as _;
 

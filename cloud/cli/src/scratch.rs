@@ -1,5 +1,5 @@
-//! Where this program makes its temporary folders: under the data folder where there is one, since `/tmp` is read-only in
-//! hardened units and containers.
+//! Where this program makes its temporary folders: under the data folder where there is one, since `/tmp` is
+//! read-only in hardened units and containers.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -13,19 +13,28 @@ const LEFT: Duration = Duration::from_secs(3600);
 
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 
-/// Makes `data/scratch` the place of all temporary folders of this process, and removes what earlier ones left there.
+/// Makes `data/scratch` the place of all temporary folders of this process, and removes what earlier ones
+/// left there.
 pub(crate) fn use_data_folder(data: &Path) -> anyhow::Result<()> {
     let folder = data.join("scratch");
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    for entry in std::fs::read_dir(&folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .flatten()
+    {
         let modified = entry.metadata().and_then(|found| found.modified());
-        let age = modified.ok().and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default();
+        let age = modified
+            .ok()
+            .and_then(|at| SystemTime::now().duration_since(at).ok())
+            .unwrap_or_default();
         if age >= LEFT {
             // Whatever cannot be removed is in nobody's way.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-    // Absolute: children work in other folders. A second call in one process keeps the first folder, which serves as well.
+    // Absolute: children work in other folders. A second call in one process keeps the first folder, which
+    // serves as well.
     let _ = FOLDER.set(std::path::absolute(&folder).unwrap_or(folder));
     Ok(())
 }
@@ -43,5 +52,10 @@ pub(crate) fn dir(prefix: &str) -> anyhow::Result<TempDir> {
     builder
         .tempdir_in(&first)
         .or_else(|error| builder.tempdir_in(".").map_err(|_| error))
-        .with_context(|| format!("cannot make a folder for temporary files in {}, see TMPDIR", first.display()))
+        .with_context(|| {
+            format!(
+                "cannot make a folder for temporary files in {}, see TMPDIR",
+                first.display()
+            )
+        })
 }

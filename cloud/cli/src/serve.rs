@@ -25,7 +25,12 @@ pub(crate) struct Options {
     #[arg(long)]
     data: PathBuf,
     /// PostgreSQL database to use in place of a SQLite file in the folder
-    #[arg(long, value_name = "postgres://…", env = "IOTTLY_DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "postgres://…",
+        env = "IOTTLY_DATABASE_URL",
+        hide_env_values = true
+    )]
     database_url: Option<String>,
     /// Address of the REST API and the dashboard
     #[arg(long, value_name = "ADDR", default_value_t = listen::DEFAULT_HTTP)]
@@ -46,17 +51,20 @@ pub(crate) struct Options {
     /// [default: seal.key in the data folder, made at the first start]
     #[arg(long, value_name = "FILE", env = "IOTTLY_SEAL")]
     seal_key: Option<PathBuf>,
-    /// Certificate chain (PEM) of the REST API, the dashboard and the repositories of releases: they are served with TLS then
+    /// Certificate chain (PEM) of the REST API, the dashboard and the repositories of releases: they are
+    /// served with TLS then
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// Key (PEM) of the certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// A proxy in front of the cloud serves it by HTTPS: browsers keep logins to HTTPS. Certificates of the cloud's own imply it
+    /// A proxy in front of the cloud serves it by HTTPS: browsers keep logins to HTTPS. Certificates of the
+    /// cloud's own imply it
     #[arg(long)]
     behind_https: bool,
-    /// A network of proxies in front of this cloud: what they say about a client's address is believed, by the PROXY protocol
-    /// (versions 1 and 2, MQTT and HTTP) or by X-Forwarded-For and Forwarded (HTTP); may be given several times
+    /// A network of proxies in front of this cloud: what they say about a client's address is believed, by
+    /// the PROXY protocol (versions 1 and 2, MQTT and HTTP) or by X-Forwarded-For and Forwarded (HTTP); may
+    /// be given several times
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     trusted_proxy: Vec<IpNet>,
     /// Address of the metrics, for everyone who reaches it [default: no metrics]
@@ -70,7 +78,9 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let listener = listen::http(Some(options.http)).await?;
-    let address = listener.local_addr().context("the http listener has no address")?;
+    let address = listener
+        .local_addr()
+        .context("the http listener has no address")?;
     let metrics = match options.metrics {
         Some(address) => Some(listen::http(Some(address)).await.context("metrics")?),
         None => None,
@@ -79,14 +89,27 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let certificate = certificate.map(|(cert, key)| http::tls(cert, key)).transpose()?;
     let cloud = Cloud::start(config(&options)?).await?;
     let (server, scheme) = match &certificate {
-        Some(certificate) => (Server::start_tls(listener, cloud.services(), Arc::clone(certificate))?, "https"),
+        Some(certificate) => (
+            Server::start_tls(listener, cloud.services(), Arc::clone(certificate))?,
+            "https",
+        ),
         None => (Server::start_without_metrics(listener, cloud.services()), "http"),
     };
-    let metrics_at = metrics.as_ref().map(TcpListener::local_addr).transpose().context("the metrics listener has no address")?;
+    let metrics_at = metrics
+        .as_ref()
+        .map(TcpListener::local_addr)
+        .transpose()
+        .context("the metrics listener has no address")?;
     let metrics = metrics.map(|listener| Server::start_metrics(listener, cloud.services()));
-    let up = Up { url: format!("{scheme}://{address}"), mqtt: cloud.mqtt_addr(), metrics: metrics_at };
+    let up = Up {
+        url: format!("{scheme}://{address}"),
+        mqtt: cloud.mqtt_addr(),
+        metrics: metrics_at,
+    };
     let mut out = std::io::stdout();
-    out.write_all(up.text(&options).as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")?;
+    out.write_all(up.text(&options).as_bytes())
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")?;
     let renew = || match &certificate {
         Some(certificate) => certificate.look_again(),
         None => tracing::info!("SIGHUP: there is no certificate to read again"),
@@ -132,7 +155,9 @@ impl Up {
             }
             return format!("{line}\n");
         }
-        let metrics = metrics.map(|url| format!("metrics                 {url}\n")).unwrap_or_default();
+        let metrics = metrics
+            .map(|url| format!("metrics                 {url}\n"))
+            .unwrap_or_default();
         let data = options.data.display();
         format!(
             "dashboard and REST API  {}\nMQTT broker             {}\n{metrics}data                    {data}\n",

@@ -1,4 +1,5 @@
-//! `iottly --version --verbose`: this program, its engine, and what this machine's kernel confines children with.
+//! `iottly --version --verbose`: this program, its engine, and what this machine's kernel confines children
+//! with.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -25,5 +26,7 @@ pub(crate) fn print() -> Result<(), Failure> {
         env!("CARGO_PKG_VERSION"),
         Confinement::here()
     );
-    Ok(std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?)
+    Ok(std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write to standard output")?)
 }

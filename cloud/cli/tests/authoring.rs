@@ -22,8 +22,12 @@ fn script(text: &str) -> TempDir {
 }
 
 fn scripts(dir: &Path) -> Vec<String> {
-    let names = fs::read_dir(dir).expect("folder").map(|entry| entry.expect("entry").file_name().into_string().expect("utf-8"));
-    names.filter(|name| name.ends_with(".js") || name.ends_with(".mjs")).collect()
+    let names = fs::read_dir(dir)
+        .expect("folder")
+        .map(|entry| entry.expect("entry").file_name().into_string().expect("utf-8"));
+    names
+        .filter(|name| name.ends_with(".js") || name.ends_with(".mjs"))
+        .collect()
 }
 
 #[test]
@@ -33,18 +37,27 @@ fn a_new_firmware_runs_takes_a_command_and_ends_with_ctrl_c() {
     assert_eq!((code, out.as_str()), (Some(0), "hello\n"), "{err}");
     let hello = dir.path().join("hello");
     assert_eq!(scripts(&hello), ["main.js"]);
-    assert_eq!(fs::read_to_string(hello.join("firmware.toml")).expect("manifest"), "name = \"hello\"\nlang = \"js\"\n");
+    assert_eq!(
+        fs::read_to_string(hello.join("firmware.toml")).expect("manifest"),
+        "name = \"hello\"\nlang = \"js\"\n"
+    );
 
     let (code, out, err) = iottly_in(&hello, &["build"]);
     assert_eq!((code, out.as_str()), (Some(0), "./target/hello.wasm\n"), "{err}");
-    assert!(fs::read(hello.join("target/hello.wasm")).expect("component").starts_with(b"\0asm"));
+    assert!(
+        fs::read(hello.join("target/hello.wasm"))
+            .expect("component")
+            .starts_with(b"\0asm")
+    );
 
     let mut run = Running::start(dir.path(), &["hello"]);
     run.message("a reading", |message| message["temperature"].is_number());
     run.command(r#"{"set_target": {"celsius": 22}}"#);
     run.message("the answer", |message| message["set_target"]["target"] == 22);
     run.command(r#"{"echo": {"content": "hi there!"}}"#);
-    run.message("the echo", |message| message["ECHO"]["echo"]["content"] == "hi there!");
+    run.message("the echo", |message| {
+        message["ECHO"]["echo"]["content"] == "hi there!"
+    });
     run.command(r#"{"set_target": {"celsius": 99}}"#);
     run.said("set_target: invalid: celsius must lie between 5 and 30");
     run.command(r#"{"fly": {}}"#);
@@ -67,8 +80,15 @@ fn init_refuses_by_name_and_touches_nothing() {
         assert_eq!(code, Some(2), "{name}: {err}");
         assert!(err.contains(name), "{name}: {err}");
     }
-    assert_eq!(iottly_in(dir.path(), &["init", "a", "--lang", "cobol"]).0, Some(2));
-    assert_eq!(fs::read_dir(dir.path()).expect("folder").count(), 1, "nothing was made");
+    assert_eq!(
+        iottly_in(dir.path(), &["init", "a", "--lang", "cobol"]).0,
+        Some(2)
+    );
+    assert_eq!(
+        fs::read_dir(dir.path()).expect("folder").count(),
+        1,
+        "nothing was made"
+    );
 }
 
 #[test]
@@ -76,11 +96,18 @@ fn a_build_error_names_file_and_line_and_keeps_the_last_firmware() {
     let dir = script("function loop() {}\n");
     assert_eq!(iottly_in(dir.path(), &["build"]).0, Some(0));
     let before = fs::read(dir.path().join("target/a.wasm")).expect("component");
-    fs::write(dir.path().join("main.js"), "let a = 1;\nfunction loop() { a = ; }\n").expect("write");
+    fs::write(
+        dir.path().join("main.js"),
+        "let a = 1;\nfunction loop() { a = ; }\n",
+    )
+    .expect("write");
     let (code, out, err) = iottly_in(dir.path(), &["build"]);
     assert_eq!((code, out.as_str()), (Some(2), ""));
     assert!(err.contains("main.js:2") && err.contains("SyntaxError"), "{err}");
-    assert_eq!(fs::read(dir.path().join("target/a.wasm")).expect("component"), before);
+    assert_eq!(
+        fs::read(dir.path().join("target/a.wasm")).expect("component"),
+        before
+    );
 }
 
 #[test]
@@ -89,8 +116,12 @@ fn an_endless_top_level_is_stopped() {
     let began = Instant::now();
     let (code, _, err) = iottly_in(dir.path(), &["build"]);
     assert_eq!(code, Some(2), "{err}");
-    assert!(err.contains("main.js: the top level of the script did not end"), "{err}");
-    // It is given seven seconds of processor time, and three times that of waiting for a processor that others use.
+    assert!(
+        err.contains("main.js: the top level of the script did not end"),
+        "{err}"
+    );
+    // It is given seven seconds of processor time, and three times that of waiting for a processor that
+    // others use.
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
@@ -106,11 +137,19 @@ fn what_is_missing_or_wrong_is_named() {
     fs::write(dir.path().join("bad.wasm"), "no wasm").expect("write");
     let (code, _, err) = iottly_in(dir.path(), &["run", "bad.wasm"]);
     assert_eq!(code, Some(2), "{err}");
-    fs::write(dir.path().join("firmware.toml"), "name = \"a\"\nlang = \"js\"\nnmae = 1\n").expect("write");
+    fs::write(
+        dir.path().join("firmware.toml"),
+        "name = \"a\"\nlang = \"js\"\nnmae = 1\n",
+    )
+    .expect("write");
     let (code, _, err) = iottly_in(dir.path(), &["build"]);
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("firmware.toml: line 3"), "{err}");
-    fs::write(dir.path().join("firmware.toml"), "name = \"../a\"\nlang = \"js\"\n").expect("write");
+    fs::write(
+        dir.path().join("firmware.toml"),
+        "name = \"../a\"\nlang = \"js\"\n",
+    )
+    .expect("write");
     let (code, _, err) = iottly_in(dir.path(), &["build"]);
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("\"../a\""), "{err}");
@@ -122,17 +161,35 @@ fn check_ends_with_what_a_trial_would_decide() {
     let (code, out, err) = iottly_in(dir.path(), &["check"]);
     assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
     assert!(err.contains(r#"would send {"up":true}"#), "{err}");
-    assert!(err.contains("warning: loop:") && err.contains("main.js:2"), "{err}");
-    assert!(err.contains("iottly: a device would not keep a: loop failed 3 times in a row"), "{err}");
+    assert!(
+        err.contains("warning: loop:") && err.contains("main.js:2"),
+        "{err}"
+    );
+    assert!(
+        err.contains("iottly: a device would not keep a: loop failed 3 times in a row"),
+        "{err}"
+    );
     for (bad, reason) in [
-        ("function loop() { const t = readTemperature(); send_msg({ t }); }", "readTemperature is not defined"),
-        ("function init() { throw new Error('no sensor'); }", "init: failed: Error: no sensor"),
-        ("function init() { setInterval(() => missing(), 300); }", "events failed 3 times in a row"),
+        (
+            "function loop() { const t = readTemperature(); send_msg({ t }); }",
+            "readTemperature is not defined",
+        ),
+        (
+            "function init() { throw new Error('no sensor'); }",
+            "init: failed: Error: no sensor",
+        ),
+        (
+            "function init() { setInterval(() => missing(), 300); }",
+            "events failed 3 times in a row",
+        ),
         (
             "function init() { setTimeout(() => missing(), 300); } function loop() { return 60000; }",
             "events failed 1 times in a row",
         ),
-        ("function loop() {} function health() { return 'the sensor is silent'; }", "health: failed: the sensor is silent"),
+        (
+            "function loop() {} function health() { return 'the sensor is silent'; }",
+            "health: failed: the sensor is silent",
+        ),
         ("function loop() { for (;;) {} }", "trap time-budget"),
     ] {
         fs::write(dir.path().join("main.js"), bad).expect("write");
@@ -150,8 +207,16 @@ fn check_ends_with_what_a_trial_would_decide() {
         let (code, _, err) = iottly_in(dir.path(), &["check"]);
         assert_eq!(code, Some(0), "{good}: {err}");
     }
-    fs::write(dir.path().join("main.js"), "let n = 0; function loop() { n += 1; if (n === 1) missing(); }").expect("write");
-    assert_eq!(iottly_in(dir.path(), &["check", "--strict"]).0, Some(1), "a warning");
+    fs::write(
+        dir.path().join("main.js"),
+        "let n = 0; function loop() { n += 1; if (n === 1) missing(); }",
+    )
+    .expect("write");
+    assert_eq!(
+        iottly_in(dir.path(), &["check", "--strict"]).0,
+        Some(1),
+        "a warning"
+    );
     fs::write(dir.path().join("main.js"), "function loop() {}\n").expect("write");
     let (code, _, err) = iottly_in(dir.path(), &["check", "--strict"]);
     assert_eq!(code, Some(0), "{err}");
@@ -160,8 +225,9 @@ fn check_ends_with_what_a_trial_would_decide() {
 
 #[test]
 fn a_saved_file_is_loaded_and_a_broken_one_is_not() {
-    let dir =
-        script("function loop() { send_msg({ version: 1 }); return 50; }\nfunction shutdown(reason) { log('bye', reason); }\n");
+    let dir = script(
+        "function loop() { send_msg({ version: 1 }); return 50; }\nfunction shutdown(reason) { log('bye', reason); }\n",
+    );
     let run = Running::start(dir.path(), &["--watch"]);
     run.message("the first version", |message| message["version"] == 1);
     fs::write(dir.path().join("main.js"), "function loop() { oops\n").expect("write");
@@ -197,10 +263,18 @@ fn a_trap_is_told_and_the_firmware_starts_again() {
 #[test]
 fn a_script_a_component_and_records_can_be_run() {
     let dir = folder();
-    fs::write(dir.path().join("lone.js"), "function init() { send_msg({ a: 1 }, 'alarm'); }\n").expect("write");
+    fs::write(
+        dir.path().join("lone.js"),
+        "function init() { send_msg({ a: 1 }, 'alarm'); }\n",
+    )
+    .expect("write");
     let run = Running::start(dir.path(), &["lone.js", "--output", "json"]);
     let record = run.message("the record", |_| true);
-    assert_eq!((&record["channel"], &record["payload"]["a"]), (&"alarm".into(), &1.into()), "{record}");
+    assert_eq!(
+        (&record["channel"], &record["payload"]["a"]),
+        (&"alarm".into(), &1.into()),
+        "{record}"
+    );
     assert!(record["at_ms"].as_u64().expect("time") > 1_600_000_000_000);
     assert_eq!(run.interrupt().code(), Some(0));
 
@@ -212,7 +286,10 @@ fn a_script_a_component_and_records_can_be_run() {
 }
 
 fn example(name: &str) -> std::path::PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("cloud/cli lies two folders below the root");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("cloud/cli lies two folders below the root");
     root.join("firmware-examples").join(name)
 }
 
@@ -247,7 +324,11 @@ fn inputs_are_kept_and_played_again_on_a_board_of_ones_own() {
          function init() { key = gpio.input('key'); key.onRising(() => send_msg({ pressed: key.value })); }
          function beep(command) { send_msg(command); }\n",
     );
-    fs::write(dir.path().join("firmware.toml"), "name = \"a\"\nlang = \"js\"\ncapabilities.gpio = [\"key\"]\n").expect("write");
+    fs::write(
+        dir.path().join("firmware.toml"),
+        "name = \"a\"\nlang = \"js\"\ncapabilities.gpio = [\"key\"]\n",
+    )
+    .expect("write");
     fs::write(dir.path().join("board.toml"), "pins = [\"key\"]\n").expect("write");
     let mut run = Running::start(dir.path(), &["--board", "board.toml", "--record", "tape"]);
     run.said("running");
@@ -267,7 +348,8 @@ fn inputs_are_kept_and_played_again_on_a_board_of_ones_own() {
 
 #[test]
 fn a_pin_that_the_manifest_does_not_name_is_denied() {
-    let dir = script("function init() { try { gpio.output('led'); } catch (e) { send_msg({ tag: e.tag }); } }\n");
+    let dir =
+        script("function init() { try { gpio.output('led'); } catch (e) { send_msg({ tag: e.tag }); } }\n");
     let run = Running::start(dir.path(), &[]);
     run.message("the refusal", |message| message["tag"] == "denied");
     assert_eq!(run.interrupt().code(), Some(0));

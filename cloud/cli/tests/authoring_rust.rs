@@ -14,18 +14,29 @@ use common::IOTTLY;
 use common::local::{Running, finish, iottly_in};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("cloud/cli lies two folders below the root").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("cloud/cli lies two folders below the root")
+        .to_owned()
 }
 
-/// A search path with a Rust in front that has the standard library of wasm32-unknown-unknown. Where none can be had, tests fail.
+/// A search path with a Rust in front that has the standard library of wasm32-unknown-unknown. Where none can
+/// be had, tests fail.
 fn path() -> OsString {
     static PATH: OnceLock<OsString> = OnceLock::new();
     PATH.get_or_init(|| {
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wasm-std");
         let (code, out, err) = finish(Command::new(root().join(".ci/wasm-std")).arg(kept));
-        assert_eq!(code, Some(0), "no standard library for wasm32-unknown-unknown: {err}");
+        assert_eq!(
+            code,
+            Some(0),
+            "no standard library for wasm32-unknown-unknown: {err}"
+        );
         let inherited = env::var_os("PATH").unwrap_or_default();
-        let folders = [PathBuf::from(out.trim())].into_iter().chain(env::split_paths(&inherited));
+        let folders = [PathBuf::from(out.trim())]
+            .into_iter()
+            .chain(env::split_paths(&inherited));
         env::join_paths(folders).expect("a search path")
     })
     .clone()
@@ -34,8 +45,16 @@ fn path() -> OsString {
 /// `iottly` in `dir`; everything in Rust shares one target folder, so that libraries are built once.
 fn iottly_with_rust(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(IOTTLY);
-    command.args(args).current_dir(dir).env("PATH", path()).env_remove("CARGO").env_remove("RUSTC");
-    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+    command
+        .args(args)
+        .current_dir(dir)
+        .env("PATH", path())
+        .env_remove("CARGO")
+        .env_remove("RUSTC");
+    command.env(
+        "CARGO_TARGET_DIR",
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"),
+    );
     command
 }
 
@@ -54,7 +73,9 @@ fn a_new_firmware_in_rust_builds_and_runs() {
     run.command(r#"{"set_target": {"celsius": 22}}"#);
     run.message("the answer", |message| message["set_target"]["target"] == 22.0);
     run.command(r#"{"echo": {"content": "hi there!"}}"#);
-    run.message("the echo", |message| message["ECHO"]["echo"]["content"] == "hi there!");
+    run.message("the echo", |message| {
+        message["ECHO"]["echo"]["content"] == "hi there!"
+    });
     run.command(r#"{"set_target": {"celsius": "warm"}}"#);
     run.said("set_target: invalid: set_target: invalid type");
     assert_eq!(run.interrupt().code(), Some(0));
@@ -70,19 +91,32 @@ fn a_new_firmware_in_rust_builds_and_runs() {
 #[test]
 fn an_error_in_rust_names_file_and_line() {
     let dir = tempfile::tempdir().expect("folder");
-    assert_eq!(iottly_in(dir.path(), &["init", "wrong", "--lang", "rust"]).0, Some(0));
+    assert_eq!(
+        iottly_in(dir.path(), &["init", "wrong", "--lang", "rust"]).0,
+        Some(0)
+    );
     let wrong = dir.path().join("wrong");
     let source = fs::read_to_string(wrong.join("src/lib.rs")).expect("source");
-    fs::write(wrong.join("src/lib.rs"), format!("fn broken() -> u32 {{ \"text\" }}\n{source}")).expect("write");
+    fs::write(
+        wrong.join("src/lib.rs"),
+        format!("fn broken() -> u32 {{ \"text\" }}\n{source}"),
+    )
+    .expect("write");
     let (code, out, err) = finish(&mut iottly_with_rust(&wrong, &["build"]));
     assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
-    assert!(err.contains("src/lib.rs:1:") && err.contains("mismatched types"), "{err}");
+    assert!(
+        err.contains("src/lib.rs:1:") && err.contains("mismatched types"),
+        "{err}"
+    );
 }
 
 #[test]
 fn a_rust_without_the_target_is_told_what_to_install() {
     let dir = tempfile::tempdir().expect("folder");
-    assert_eq!(iottly_in(dir.path(), &["init", "hello", "--lang", "rust"]).0, Some(0));
+    assert_eq!(
+        iottly_in(dir.path(), &["init", "hello", "--lang", "rust"]).0,
+        Some(0)
+    );
     let rustc = dir.path().join("rustc");
     fs::write(&rustc, "#!/bin/sh\necho /nowhere\n").expect("write");
     fs::set_permissions(&rustc, fs::Permissions::from_mode(0o755)).expect("mode");
@@ -94,9 +128,13 @@ fn a_rust_without_the_target_is_told_what_to_install() {
 #[test]
 fn the_echo_example_answers() {
     let mut run = Running::spawn(&mut iottly_with_rust(&example("echo-rust"), &["run"]));
-    run.message_after_build("its greeting", |message| message["hello"] == "echo firmware is running");
+    run.message_after_build("its greeting", |message| {
+        message["hello"] == "echo firmware is running"
+    });
     run.command(r#"{"echo": {"content": "hi there!"}}"#);
-    run.message("the echo", |message| message["ECHO"]["echo"]["content"] == "hi there!");
+    run.message("the echo", |message| {
+        message["ECHO"]["echo"]["content"] == "hi there!"
+    });
     run.said("echo number 1");
     assert_eq!(run.interrupt().code(), Some(0));
 }
@@ -134,7 +172,9 @@ fn the_sensor_example_measures_through_a_published_driver() {
     let run = Running::spawn(&mut iottly_with_rust(&example("sensor-rust"), &["run"]));
     let reading = run.message_after_build("a reading", |message| message["celsius"].is_number());
     let within = |name: &str, range: std::ops::Range<f64>| {
-        let value = reading[name].as_f64().unwrap_or_else(|| panic!("no {name} in {reading}"));
+        let value = reading[name]
+            .as_f64()
+            .unwrap_or_else(|| panic!("no {name} in {reading}"));
         assert!(range.contains(&value), "{reading}");
     };
     within("celsius", 10.0..35.0);

@@ -25,20 +25,39 @@ impl Demo {
         let folder = tempfile::tempdir().expect("a folder");
         let out = folder.path().join("printed");
         let mut command = Command::new(IOTTLY);
-        command.args(["demo", "--devices", "1", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data"]);
-        command.arg(folder.path().join("data")).stdout(File::create(&out).expect("a file"));
+        command.args([
+            "demo",
+            "--devices",
+            "1",
+            "--http",
+            "127.0.0.1:0",
+            "--mqtt",
+            "127.0.0.1:0",
+            "--data",
+        ]);
+        command
+            .arg(folder.path().join("data"))
+            .stdout(File::create(&out).expect("a file"));
         let process = Process::start("the demo", &mut command);
         let printed = wait_for("the demo", || {
             let printed = std::fs::read_to_string(&out).expect("readable");
             printed.contains("Ctrl-C stops everything.").then_some(printed)
         });
-        Self { process, printed, _folder: folder }
+        Self {
+            process,
+            printed,
+            _folder: folder,
+        }
     }
 
     /// Returns the rest of the line that begins with a word.
     fn says(&self, word: &str) -> &str {
-        let line = self.printed.lines().find_map(|line| line.trim().strip_prefix(word));
-        line.unwrap_or_else(|| panic!("no {word} in {}", self.printed)).trim()
+        let line = self
+            .printed
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(word));
+        line.unwrap_or_else(|| panic!("no {word} in {}", self.printed))
+            .trim()
     }
 
     /// The one-time link.
@@ -89,8 +108,8 @@ fn log_in(browser: &Browser, demo: &Demo, name: &str) {
     browser.picture(&format!("{name}-scripts-devices"));
 }
 
-/// Sends the command `echo` by the form on the device's page. With scripts another tab, which shows the device before, shows the
-/// answer as it comes; without, the page shows it when it is loaded again.
+/// Sends the command `echo` by the form on the device's page. With scripts another tab, which shows the
+/// device before, shows the answer as it comes; without, the page shows it when it is loaded again.
 fn send_a_command(browser: &Browser, javascript: bool, name: &str) {
     browser.click(&browser.find(".devices a"));
     let field = browser.find("input[name='echo.content']");
@@ -102,17 +121,29 @@ fn send_a_command(browser: &Browser, javascript: bool, name: &str) {
         browser.another_tab();
         browser.open(&device);
     }
-    let field = if javascript { browser.find("input[name='echo.content']") } else { field };
+    let field = if javascript {
+        browser.find("input[name='echo.content']")
+    } else {
+        field
+    };
     browser.write(&field, &text);
     browser.click(&browser.find("details[open] form button"));
     browser.shows("Accepted as command");
-    assert!(browser.url().starts_with(&format!("{device}?sent=")), "{}", browser.url());
+    assert!(
+        browser.url().starts_with(&format!("{device}?sent=")),
+        "{}",
+        browser.url()
+    );
     browser.picture(&format!("{name}-scripts-sent"));
     if javascript {
         browser.look_at_tab(&watching);
         browser.shows(&text);
         browser.find("live-feed li.new");
-        assert_eq!(browser.run("return window.stays"), true, "the page was not loaded again");
+        assert_eq!(
+            browser.run("return window.stays"),
+            true,
+            "the page was not loaded again"
+        );
     } else {
         browser.find("#link[data-state='off']");
         wait_for("the answer", || {
@@ -124,9 +155,13 @@ fn send_a_command(browser: &Browser, javascript: bool, name: &str) {
     browser.picture(&format!("{name}-scripts-answer"));
 }
 
-/// Presses the buttons of another site's forms: from a page of its own, and from a frame that hides where it comes from.
+/// Presses the buttons of another site's forms: from a page of its own, and from a frame that hides where it
+/// comes from.
 fn forms_of_other_sites_do_nothing(browser: &Browser, demo: &Demo) {
-    let form = format!("<form method=post action={}/logout><button>Win a prize</button></form>", demo.url());
+    let form = format!(
+        "<form method=post action={}/logout><button>Win a prize</button></form>",
+        demo.url()
+    );
     let framed = format!("<iframe sandbox=allow-forms srcdoc='{form}'></iframe>");
     for host in ["127.0.0.1", "localhost"] {
         for page in [&form, &framed] {
@@ -152,7 +187,8 @@ fn site(page: String) -> SocketAddr {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let _ = stream.read(&mut [0; 4096]);
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<!doctype html>";
+            let head =
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<!doctype html>";
             let _ = stream.write_all(format!("{head}{page}").as_bytes());
         }
     });

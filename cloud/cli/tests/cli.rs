@@ -40,7 +40,10 @@ fn closed_pipe() -> Stdio {
 
 /// A token, a project and an address that nothing listens at.
 fn nowhere(command: &mut Command) -> &mut Command {
-    command.env("IOTTLY_URL", "http://127.0.0.1:9").env("IOTTLY_TOKEN", "t").env("IOTTLY_PROJECT", "58f73b41c3cc4800078010c5")
+    command
+        .env("IOTTLY_URL", "http://127.0.0.1:9")
+        .env("IOTTLY_TOKEN", "t")
+        .env("IOTTLY_PROJECT", "58f73b41c3cc4800078010c5")
 }
 
 #[test]
@@ -53,7 +56,11 @@ fn filter_prints_what_matches() {
 
 #[test]
 fn filter_refuses_by_name() {
-    for (query, word) in [(r#"{"a": {"$where": "1"}}"#, "$where"), ("{", "not valid"), (r#"{"$text": {}}"#, "$text")] {
+    for (query, word) in [
+        (r#"{"a": {"$where": "1"}}"#, "$where"),
+        ("{", "not valid"),
+        (r#"{"$text": {}}"#, "$text"),
+    ] {
         let (code, out, err) = iottly(&["filter", query], "{}\n");
         assert_eq!((code, out.as_str()), (Some(2), ""), "{query}");
         assert!(err.to_lowercase().contains(word), "{query}: {err}");
@@ -75,14 +82,27 @@ fn provision_never_replaces_a_device() {
     let dir = tempfile::tempdir().expect("folder");
     let path = |name: &str| dir.path().join(name).to_str().expect("utf-8").to_owned();
     let (data, out) = (path("cloud"), path("porch"));
-    let args = ["provision", "--data", &data, "--project", "home", "--device", "porch", "--out", &out];
+    let args = [
+        "provision",
+        "--data",
+        &data,
+        "--project",
+        "home",
+        "--device",
+        "porch",
+        "--out",
+        &out,
+    ];
     let (code, first, err) = iottly(&args, "");
     assert_eq!(code, Some(0), "{err}");
     let config = std::fs::read_to_string(dir.path().join("porch/agent.toml")).expect("a configuration");
     let (code, _, err) = iottly(&args, "");
     assert_eq!(code, Some(1));
     assert!(err.contains("holds a device already"), "{err}");
-    assert_eq!(std::fs::read_to_string(dir.path().join("porch/agent.toml")).expect("still there"), config);
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("porch/agent.toml")).expect("still there"),
+        config
+    );
     let first: serde_json::Value = serde_json::from_str(&first).expect("json");
     assert!(config.contains(first["device_id"].as_str().expect("id")));
 }
@@ -105,17 +125,31 @@ fn nobody_has_to_read_what_is_said() {
     for (args, expected) in commands {
         for close in [true, false] {
             let mut command = Command::new(IOTTLY);
-            nowhere(&mut command).args(args).current_dir(dir.path()).stdin(Stdio::null());
-            command.stderr(closed_pipe()).stdout(if close { closed_pipe() } else { Stdio::null() });
-            let code = command.status().expect("the program starts").code().expect("no signal");
+            nowhere(&mut command)
+                .args(args)
+                .current_dir(dir.path())
+                .stdin(Stdio::null());
+            command
+                .stderr(closed_pipe())
+                .stdout(if close { closed_pipe() } else { Stdio::null() });
+            let code = command
+                .status()
+                .expect("the program starts")
+                .code()
+                .expect("no signal");
             assert!((0..=4).contains(&code), "{args:?} ended with {code}");
             if expected >= 0 && !close && args[0] != "init" {
-                assert!(code == expected || args[0] == "webhook", "{args:?} ended with {code}");
+                assert!(
+                    code == expected || args[0] == "webhook",
+                    "{args:?} ended with {code}"
+                );
             }
         }
     }
-    let full =
-        Command::new(IOTTLY).args(["init", "1st"]).stderr(File::options().write(true).open("/dev/full").expect("full")).status();
+    let full = Command::new(IOTTLY)
+        .args(["init", "1st"])
+        .stderr(File::options().write(true).open("/dev/full").expect("full"))
+        .status();
     assert_eq!(full.expect("the program starts").code(), Some(2));
 }
 
@@ -132,7 +166,11 @@ fn a_run_ends_when_nobody_reads_its_messages() {
         .spawn()
         .expect("the program starts");
     let mut first = [0; 8];
-    run.stdout.take().expect("piped").read_exact(&mut first).expect("a message");
+    run.stdout
+        .take()
+        .expect("piped")
+        .read_exact(&mut first)
+        .expect("a message");
     let began = Instant::now();
     let code = loop {
         if let Some(status) = run.try_wait().expect("wait") {
@@ -161,9 +199,17 @@ fn a_byte_order_mark_on_standard_input_is_no_part_of_it() {
         .stderr(Stdio::null())
         .spawn()
         .expect("the program starts");
-    run.stdin.as_mut().expect("piped").write_all("\u{feff}{\"ping\": {\"n\": 1}}\r\n".as_bytes()).expect("written");
+    run.stdin
+        .as_mut()
+        .expect("piped")
+        .write_all("\u{feff}{\"ping\": {\"n\": 1}}\r\n".as_bytes())
+        .expect("written");
     let mut answer = [0; 10];
-    run.stdout.take().expect("piped").read_exact(&mut answer).expect("an answer");
+    run.stdout
+        .take()
+        .expect("piped")
+        .read_exact(&mut answer)
+        .expect("an answer");
     assert_eq!(&answer, br#"{"pong":1}"#);
     run.kill().expect("kill");
     run.wait().expect("wait");
@@ -173,7 +219,11 @@ fn a_byte_order_mark_on_standard_input_is_no_part_of_it() {
 fn values_from_the_environment_are_trimmed_or_named() {
     let asked = |token: &str, project: &str, url: &str| {
         let mut command = Command::new(IOTTLY);
-        command.args(["group", "flash", "g"]).env("IOTTLY_TOKEN", token).env("IOTTLY_PROJECT", project).env("IOTTLY_URL", url);
+        command
+            .args(["group", "flash", "g"])
+            .env("IOTTLY_TOKEN", token)
+            .env("IOTTLY_PROJECT", project)
+            .env("IOTTLY_URL", url);
         finish(&mut command)
     };
     let project = "58f73b41c3cc4800078010c5";
@@ -184,8 +234,15 @@ fn values_from_the_environment_are_trimmed_or_named() {
             let mut request = [0; 4096];
             let count = stream.read(&mut request).unwrap_or(0);
             let text = String::from_utf8_lossy(&request[..count]).to_lowercase();
-            let status = if text.contains("authorization: bearer secret\r\n") { "404 Not Found" } else { "401 Unauthorized" };
-            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}");
+            let status = if text.contains("authorization: bearer secret\r\n") {
+                "404 Not Found"
+            } else {
+                "401 Unauthorized"
+            };
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+            );
         }
     });
     for end in ["", "\r", "\n", "\r\n", " ", "\t"] {
@@ -207,12 +264,22 @@ fn no_proxy_stands_before_this_machine() {
     proxy.set_nonblocking(true).expect("nonblocking");
     let mut command = Command::new(IOTTLY);
     nowhere(command.args(["group", "flash", "g"]));
-    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+    for name in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
         command.env(name, &address);
     }
     let (code, _, err) = finish(&mut command);
     assert_eq!(code, Some(1), "{err}");
-    assert!(err.contains("cannot reach http://127.0.0.1:9") && !err.contains("CONNECT"), "{err}");
+    assert!(
+        err.contains("cannot reach http://127.0.0.1:9") && !err.contains("CONNECT"),
+        "{err}"
+    );
     assert!(proxy.accept().is_err(), "the proxy was asked");
 }
 
@@ -222,7 +289,12 @@ fn builds_need_no_writable_tmp() {
     let dir = script("function loop() {}\n");
     for args in [&["build"][..], &["check"]] {
         let mut command = Command::new(IOTTLY);
-        let (code, _, err) = finish(command.args(args).current_dir(dir.path()).env("TMPDIR", "/nonexistent"));
+        let (code, _, err) = finish(
+            command
+                .args(args)
+                .current_dir(dir.path())
+                .env("TMPDIR", "/nonexistent"),
+        );
         assert_eq!(code, Some(0), "{args:?}: {err}");
     }
     let left = fs::read_dir(dir.path())
@@ -238,7 +310,10 @@ fn more_devices_than_open_files_are_refused() {
     let script = format!("ulimit -n 256; exec {IOTTLY} demo --devices 150 --http 127.0.0.1:0");
     let (code, _, err) = finish(command.args(["-c", &script]));
     assert_eq!(code, Some(2), "{err}");
-    assert!(err.contains("150 devices need") && err.contains("this process may have 256"), "{err}");
+    assert!(
+        err.contains("150 devices need") && err.contains("this process may have 256"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -246,7 +321,9 @@ fn the_version_says_how_children_are_confined() {
     let (code, out, _) = iottly(&["--version", "--verbose"], "");
     assert_eq!(code, Some(0));
     assert!(
-        out.starts_with("iottly ") && out.contains("\nwasmtime ") && out.contains("confinement of children: Landlock: "),
+        out.starts_with("iottly ")
+            && out.contains("\nwasmtime ")
+            && out.contains("confinement of children: Landlock: "),
         "{out}"
     );
     assert_eq!(iottly(&["--version"], "").0, Some(0));

@@ -1,4 +1,5 @@
-//! Ten thousand devices in virtual time: the device's own update machine and the cloud's planner, with nothing in between.
+//! Ten thousand devices in virtual time: the device's own update machine and the cloud's planner, with
+//! nothing in between.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -73,7 +74,11 @@ fn planned() -> Planned {
         chunk_size: 1 << 20,
         chunk_root: "00".repeat(32),
         data_schema: 1,
-        health: HealthRules { grace_ms: GRACE_MS, min_ok: 1, max_memory: 0 },
+        health: HealthRules {
+            grace_ms: GRACE_MS,
+            min_ok: 1,
+            max_memory: 0,
+        },
     }
 }
 
@@ -83,9 +88,17 @@ impl Fleet {
         let mut members: Vec<Member> = (0..DEVICES)
             .map(|_| {
                 let device = DeviceId::from_bytes(
-                    [random.next().to_be_bytes(), random.next().to_be_bytes()].concat().try_into().expect("16 bytes"),
+                    [random.next().to_be_bytes(), random.next().to_be_bytes()]
+                        .concat()
+                        .try_into()
+                        .expect("16 bytes"),
                 );
-                Member { device, rank: rank(&seed.to_string(), device), online: true, standing: Standing::Untold }
+                Member {
+                    device,
+                    rank: rank(&seed.to_string(), device),
+                    online: true,
+                    standing: Standing::Untold,
+                }
             })
             .collect();
         members.sort_by_key(|member| member.rank);
@@ -97,17 +110,29 @@ impl Fleet {
             counter: 0,
         };
         let devices = (0..DEVICES).map(|_| device(&mut random)).collect();
-        Self { random, devices, members, events: BinaryHeap::new(), bodies: Vec::new(), now_ms: 0 }
+        Self {
+            random,
+            devices,
+            members,
+            events: BinaryHeap::new(),
+            bodies: Vec::new(),
+            now_ms: 0,
+        }
     }
 
     fn later(&mut self, after_ms: u64, device: usize, event: Event) {
         let number = self.bodies.len();
         self.bodies.push(Some(event));
-        self.events.push(Reverse((self.now_ms + after_ms, number as u64, device)));
+        self.events
+            .push(Reverse((self.now_ms + after_ms, number as u64, device)));
     }
 
     fn feed(&mut self, at: usize, event: Event) {
-        let now = Now { unix: START + self.now_ms / 1000, clock_trusted: true, mono_ms: self.now_ms };
+        let now = Now {
+            unix: START + self.now_ms / 1000,
+            clock_trusted: true,
+            mono_ms: self.now_ms,
+        };
         for effect in self.devices[at].machine.handle(event, now) {
             self.perform(at, effect);
         }
@@ -121,7 +146,14 @@ impl Fleet {
             Effect::Report(progress) => self.reported(at, &progress),
             Effect::VerifyMeta(_) | Effect::FetchPart(..) if trouble => {
                 let corrupt = self.random.percent(20);
-                self.later(soon, at, Event::PartFailed { corrupt, detail: "the line broke".into() });
+                self.later(
+                    soon,
+                    at,
+                    Event::PartFailed {
+                        corrupt,
+                        detail: "the line broke".into(),
+                    },
+                );
             }
             Effect::VerifyMeta(_) => self.later(soon, at, Event::MetaOk(planned())),
             Effect::FetchPart(..) => self.later(soon * 4, at, Event::PartKept { complete: true }),
@@ -157,24 +189,39 @@ impl Fleet {
                     Standing::UnderWay { since, .. } => since,
                     _ => START + self.now_ms / 1000,
                 };
-                Standing::UnderWay { since, cancellable: state.is_cancellable(), failures: times }
+                Standing::UnderWay {
+                    since,
+                    cancellable: state.is_cancellable(),
+                    failures: times,
+                }
             }
             Phase::Ending(Ending::Committed) => Standing::Committed,
             Phase::Ending(_) => {
                 let reason = progress.why.as_ref().map_or(Reason::Timeout, |why| why.reason);
-                Standing::Failed { reason, times: times + 1 }
+                Standing::Failed {
+                    reason,
+                    times: times + 1,
+                }
             }
         };
     }
 
     fn tell(&mut self, device: DeviceId) {
-        let at = self.members.iter().position(|member| member.device == device).expect("a member");
+        let at = self
+            .members
+            .iter()
+            .position(|member| member.device == device)
+            .expect("a member");
         let failures = match self.members[at].standing {
             Standing::Failed { times, .. } => times,
             _ => 0,
         };
         let since = START + self.now_ms / 1000;
-        self.members[at].standing = Standing::UnderWay { since, cancellable: true, failures };
+        self.members[at].standing = Standing::UnderWay {
+            since,
+            cancellable: true,
+            failures,
+        };
         self.devices[at].counter += 1;
         let counter = self.devices[at].counter;
         let offer = Offer {
@@ -192,7 +239,11 @@ impl Fleet {
 
     /// Lets the cloud plan and the devices work until nothing is left to do.
     fn roll(mut self, policy: &Policy) -> Outcome {
-        let mut run = Run { wish: Wish::Run, halted: false, soaking: None };
+        let mut run = Run {
+            wish: Wish::Run,
+            halted: false,
+            soaking: None,
+        };
         let mut evidence = None;
         loop {
             let planned = plan(policy, &self.members, &run, START + self.now_ms / 1000);
@@ -204,20 +255,38 @@ impl Fleet {
                 }
             }
             let until = self.now_ms + PLAN_EVERY;
-            while let Some(Reverse((at_ms, number, device))) =
-                self.events.peek().copied().filter(|Reverse((at, ..))| *at <= until)
+            while let Some(Reverse((at_ms, number, device))) = self
+                .events
+                .peek()
+                .copied()
+                .filter(|Reverse((at, ..))| *at <= until)
             {
                 self.events.pop();
                 self.now_ms = at_ms;
-                let body = self.bodies[usize::try_from(number).expect("a number")].take().expect("each once");
+                let body = self.bodies[usize::try_from(number).expect("a number")]
+                    .take()
+                    .expect("each once");
                 self.feed(device, body);
             }
             self.now_ms = until;
-            let quiet = !self.members.iter().any(|member| matches!(member.standing, Standing::UnderWay { .. }));
+            let quiet = !self
+                .members
+                .iter()
+                .any(|member| matches!(member.standing, Standing::UnderWay { .. }));
             if quiet && matches!(planned.status, Status::Halted | Status::Deployed) {
                 let tried = self.devices.iter().filter(|device| device.tried).count();
-                let committed = self.members.iter().filter(|member| member.standing == Standing::Committed).count();
-                return Outcome { status: planned.status, evidence, tried, committed, virtual_s: self.now_ms / 1000 };
+                let committed = self
+                    .members
+                    .iter()
+                    .filter(|member| member.standing == Standing::Committed)
+                    .count();
+                return Outcome {
+                    status: planned.status,
+                    evidence,
+                    tried,
+                    committed,
+                    virtual_s: self.now_ms / 1000,
+                };
             }
             assert!(self.now_ms < 100_000_000, "the rollout never ends");
         }
@@ -241,7 +310,12 @@ fn policy() -> Policy {
 fn a_good_release_reaches_a_fleet_with_flaky_devices() {
     let outcome = Fleet::new(1, 5, 0).roll(&policy());
     assert_eq!(outcome.status, Status::Deployed, "{:?}", outcome.evidence);
-    assert!(outcome.committed > DEVICES * 98 / 100, "{} committed in {} s", outcome.committed, outcome.virtual_s);
+    assert!(
+        outcome.committed > DEVICES * 98 / 100,
+        "{} committed in {} s",
+        outcome.committed,
+        outcome.virtual_s
+    );
 }
 
 #[test]
@@ -249,10 +323,25 @@ fn a_bad_release_halts_before_two_percent_of_the_fleet_have_it() {
     // It traps everywhere, on a third of the boards, on an eighth of them.
     for (seed, allergic) in [(1, 100), (2, 33), (3, 33), (4, 13), (5, 13), (6, 13)] {
         let outcome = Fleet::new(seed, 5, allergic).roll(&policy());
-        assert_eq!(outcome.status, Status::Halted, "seed {seed}: {} tried", outcome.tried);
-        assert!(outcome.tried * 100 < DEVICES * 2, "seed {seed}, {allergic} %: {} devices had it", outcome.tried);
+        assert_eq!(
+            outcome.status,
+            Status::Halted,
+            "seed {seed}: {} tried",
+            outcome.tried
+        );
+        assert!(
+            outcome.tried * 100 < DEVICES * 2,
+            "seed {seed}, {allergic} %: {} devices had it",
+            outcome.tried
+        );
         let evidence = outcome.evidence.expect("a halt has evidence");
-        assert!(evidence.failures.iter().any(|(_, reason)| *reason == Reason::CrashLoop), "{evidence:?}");
+        assert!(
+            evidence
+                .failures
+                .iter()
+                .any(|(_, reason)| *reason == Reason::CrashLoop),
+            "{evidence:?}"
+        );
     }
 }
 

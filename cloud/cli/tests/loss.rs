@@ -1,5 +1,5 @@
-//! The first promise against everything that goes wrong; see `oracle`. The program is also the processes of its own devices, so it
-//! has its own `main`.
+//! The first promise against everything that goes wrong; see `oracle`. The program is also the processes of
+//! its own devices, so it has its own `main`.
 //!
 //! `examples/soak.rs` runs the same for as long as one likes.
 
@@ -29,11 +29,23 @@ fn main() -> ExitCode {
         }
     };
     // A failure panics, which ends the program with an error.
-    run("the_oracle_notices_what_is_wrong", &oracle::account::notices_what_is_wrong);
-    run("an_older_cloud_tells_what_it_lost", &|| in_a_folder(restore::older_cloud));
-    run("an_older_device_loses_nothing_new", &|| in_a_folder(restore::older_device));
-    run("a_device_that_wrote_beyond_its_restore_loses_nothing_new", &|| in_a_folder(restore::older_device_that_went_on));
-    run("no_message_is_lost_without_a_word", &|| in_a_folder(|settings| eprintln!("{}", oracle::run(settings))));
+    run(
+        "the_oracle_notices_what_is_wrong",
+        &oracle::account::notices_what_is_wrong,
+    );
+    run("an_older_cloud_tells_what_it_lost", &|| {
+        in_a_folder(restore::older_cloud)
+    });
+    run("an_older_device_loses_nothing_new", &|| {
+        in_a_folder(restore::older_device)
+    });
+    run(
+        "a_device_that_wrote_beyond_its_restore_loses_nothing_new",
+        &|| in_a_folder(restore::older_device_that_went_on),
+    );
+    run("no_message_is_lost_without_a_word", &|| {
+        in_a_folder(|settings| eprintln!("{}", oracle::run(settings)))
+    });
     eprintln!("test result: ok");
     ExitCode::SUCCESS
 }
@@ -41,7 +53,12 @@ fn main() -> ExitCode {
 fn in_a_folder(test: impl Fn(&Settings)) {
     let folder = tempfile::tempdir().expect("a folder");
     let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
-    let by_the_clock = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let by_the_clock = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs()
+    };
     test(&Settings {
         iottly: Path::new(common::IOTTLY).to_owned(),
         agent: common::agent_program(),

@@ -1,4 +1,5 @@
-//! From a script to a committed release and back: the commands that sign, a repository in a folder, a real agent.
+//! From a script to a committed release and back: the commands that sign, a repository in a folder, a real
+//! agent.
 
 mod common;
 #[path = "common/cloud.rs"]
@@ -69,11 +70,15 @@ impl Bench {
         added["sha256"].as_str().expect("sha256").to_owned()
     }
 
-    /// Waits until the device has told how the update to a release went on; answers the update messages, oldest first.
+    /// Waits until the device has told how the update to a release went on; answers the update messages,
+    /// oldest first.
     fn told(&self, state: &str, times: usize) -> Vec<Value> {
         wait_for(&format!("{times} x {state}"), || {
             let history = self.device.history();
-            let updates: Vec<Value> = history.iter().filter_map(|message| message["payload"].get("update").cloned()).collect();
+            let updates: Vec<Value> = history
+                .iter()
+                .filter_map(|message| message["payload"].get("update").cloned())
+                .collect();
             (updates.iter().filter(|update| update["state"] == state).count() >= times).then_some(updates)
         })
     }
@@ -82,14 +87,22 @@ impl Bench {
     fn warnings(&self, warning: &str) -> Vec<String> {
         let history = self.device.history();
         let about = history.iter().map(|message| &message["payload"]["process"]);
-        let about = about.filter(|process| process["function"] == "trial" && process["status"]["warning"] == warning);
-        about.map(|process| process["description"].as_str().unwrap_or_default().to_owned()).collect()
+        let about =
+            about.filter(|process| process["function"] == "trial" && process["status"]["warning"] == warning);
+        about
+            .map(|process| process["description"].as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 
     fn says(&self, what: &str, times: usize) {
         wait_for(&format!("{times} x {what}"), || {
             let history = self.device.history();
-            (history.iter().filter(|message| message["payload"]["runs"] == what).count() >= times).then_some(())
+            (history
+                .iter()
+                .filter(|message| message["payload"]["runs"] == what)
+                .count()
+                >= times)
+                .then_some(())
         });
     }
 }
@@ -109,7 +122,10 @@ fn a_release_is_committed_a_bad_one_goes_back_and_a_forged_one_is_refused() {
     // It traps within its trial.
     bench.release(SPINS, &[]);
     let updates = bench.told("rolled_back", 1);
-    let end = updates.iter().find(|update| update["state"] == "rolled_back").expect("told");
+    let end = updates
+        .iter()
+        .find(|update| update["state"] == "rolled_back")
+        .expect("told");
     assert_eq!(end["reason"], "crash_loop", "{end}");
     bench.says("first", 2);
 
@@ -138,19 +154,35 @@ fn a_release_that_does_not_work_is_taken_back_although_it_never_crashes() {
     for (times, script) in (1..).zip(broken) {
         bench.release(script, &[]);
         let updates = bench.told("rolled_back", times);
-        assert!(updates.iter().all(|update| update["state"] == "rolled_back" && update["reason"] == "unhealthy"), "{updates:?}");
+        assert!(
+            updates
+                .iter()
+                .all(|update| update["state"] == "rolled_back" && update["reason"] == "unhealthy"),
+            "{updates:?}"
+        );
         bench.says("factory", 1 + times);
     }
     let warnings = bench.warnings("not working");
-    assert!(warnings.iter().any(|text| text.contains("readTemperature is not defined")), "{warnings:?}");
+    assert!(
+        warnings
+            .iter()
+            .any(|text| text.contains("readTemperature is not defined")),
+        "{warnings:?}"
+    );
 
-    // What fails at first and then works is kept, and so is a firmware that says nothing any more; its owner is warned.
-    bench.release("let n = 0; function loop() { if (n++ < 3) missing(); send_msg({ runs: 'late' }); return 100; }", &[]);
+    // What fails at first and then works is kept, and so is a firmware that says nothing any more; its owner
+    // is warned.
+    bench.release(
+        "let n = 0; function loop() { if (n++ < 3) missing(); send_msg({ runs: 'late' }); return 100; }",
+        &[],
+    );
     bench.told("committed", 1);
     bench.says("late", 20);
     bench.release("function loop() { return 200; }", &[]);
     bench.told("committed", 2);
-    wait_for("the warning", || (!bench.warnings("sends no messages").is_empty()).then_some(()));
+    wait_for("the warning", || {
+        (!bench.warnings("sends no messages").is_empty()).then_some(())
+    });
 }
 
 #[test]
@@ -158,7 +190,12 @@ fn a_changed_byte_anywhere_is_refused_by_name() {
     let bench = Bench::new();
     bench.release(&GOOD.replace("RELEASE", "first"), &[]);
     let targets = bench.cloud.dir.path().join("repository/targets/app/main");
-    let file = std::fs::read_dir(targets).expect("folder").flatten().next().expect("a target").path();
+    let file = std::fs::read_dir(targets)
+        .expect("folder")
+        .flatten()
+        .next()
+        .expect("a target")
+        .path();
     let mut bytes = std::fs::read(&file).expect("component");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -166,18 +203,29 @@ fn a_changed_byte_anywhere_is_refused_by_name() {
     let _cloud = bench.cloud.start();
     let _agent = bench.device.start();
     let updates = bench.told("failed", 1);
-    let end = updates.iter().find(|update| update["state"] == "failed").expect("told");
+    let end = updates
+        .iter()
+        .find(|update| update["state"] == "failed")
+        .expect("told");
     assert_eq!(end["reason"], "chunk_corrupt", "{end}");
 
     // The next directive is changed after it was signed.
-    let path = bench.cloud.dir.path().join("repository/directives").join(format!("{}.json", bench.device.id));
+    let path = bench
+        .cloud
+        .dir
+        .path()
+        .join("repository/directives")
+        .join(format!("{}.json", bench.device.id));
     let text = std::fs::read_to_string(&path).expect("directive");
     let mut document: Value = serde_json::from_str(&text).expect("json");
     let counter = document["signed"]["counter"].as_u64().expect("counter");
     document["signed"]["counter"] = (counter + 1).into();
     std::fs::write(&path, document.to_string()).expect("directive");
     let updates = bench.told("rejected", 1);
-    let end = updates.iter().find(|update| update["state"] == "rejected").expect("told");
+    let end = updates
+        .iter()
+        .find(|update| update["state"] == "rejected")
+        .expect("told");
     assert_eq!(end["reason"], "bad_signature", "{end}");
     bench.says("factory", 1);
 }

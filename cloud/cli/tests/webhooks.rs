@@ -66,7 +66,9 @@ fn serve(stream: &TcpStream, taken: &Taken, mute: &AtomicBool) -> Option<()> {
             }
             match line.trim_end().split_once(": ") {
                 Some((name, value)) if name.eq_ignore_ascii_case("webhook-id") => id = value.to_owned(),
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.parse().ok()?,
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.parse().ok()?
+                }
                 None if line == "\r\n" => break,
                 _ => {}
             }
@@ -75,12 +77,19 @@ fn serve(stream: &TcpStream, taken: &Taken, mute: &AtomicBool) -> Option<()> {
         reader.read_exact(&mut body).ok()?;
         let message: Value = serde_json::from_slice(&body).expect("a JSON body");
         let number = message["msg"]["payload"]["n"].as_u64()?;
-        taken.lock().expect("unpoisoned").entry(id).or_insert((0, number)).0 += 1;
+        taken
+            .lock()
+            .expect("unpoisoned")
+            .entry(id)
+            .or_insert((0, number))
+            .0 += 1;
         if mute.load(Ordering::SeqCst) {
             std::thread::sleep(std::time::Duration::from_secs(60));
             return None;
         }
-        (&*stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok()?;
+        (&*stream)
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .ok()?;
     }
 }
 
@@ -88,7 +97,10 @@ fn serve(stream: &TcpStream, taken: &Taken, mute: &AtomicBool) -> Option<()> {
 fn webhook(device: &DeviceHome, args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(IOTTLY);
     command.arg("webhook").args(args);
-    command.env("IOTTLY_URL", &device.api.url).env("IOTTLY_TOKEN", &device.api.token).env("IOTTLY_PROJECT", &device.api.project);
+    command
+        .env("IOTTLY_URL", &device.api.url)
+        .env("IOTTLY_TOKEN", &device.api.token)
+        .env("IOTTLY_PROJECT", &device.api.project);
     let output = command.output().expect("the command starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -96,7 +108,16 @@ fn webhook(device: &DeviceHome, args: &[&str]) -> (Option<i32>, String, String) 
 
 fn add(device: &DeviceHome, receiver: &Receiver) -> String {
     let url = format!("http://127.0.0.1:{}/webhook/user", receiver.port);
-    let args = ["add", &url, "--type", "user", "--header", "Content-Type: application/json", "--output", "json"];
+    let args = [
+        "add",
+        &url,
+        "--type",
+        "user",
+        "--header",
+        "Content-Type: application/json",
+        "--output",
+        "json",
+    ];
     let (code, stdout, stderr) = webhook(device, &args);
     assert_eq!(code, Some(0), "{stderr}");
     let made: Value = serde_json::from_str(&stdout).expect("json");
@@ -104,13 +125,20 @@ fn add(device: &DeviceHome, receiver: &Receiver) -> String {
 }
 
 fn stored(device: &DeviceHome) -> BTreeMap<String, u64> {
-    let number = |message: &Value| Some((message["_id"]["$oid"].as_str()?.to_owned(), message["payload"]["n"].as_u64()?));
+    let number = |message: &Value| {
+        Some((
+            message["_id"]["$oid"].as_str()?.to_owned(),
+            message["payload"]["n"].as_u64()?,
+        ))
+    };
     device.history().iter().filter_map(number).collect()
 }
 
 fn nothing_waits(device: &DeviceHome, id: &str) {
     wait_for("nothing to wait", || {
-        let (_, hook) = device.api.try_get(&format!("/project/{}/webhooks/{id}", device.api.project))?;
+        let (_, hook) = device
+            .api
+            .try_get(&format!("/project/{}/webhooks/{id}", device.api.project))?;
         (hook["waiting"] == 0).then_some(())
     });
 }
@@ -132,7 +160,9 @@ fn killing_the_cloud_costs_no_delivery_and_repeats_few() {
         receiver.mute.store(silent, Ordering::SeqCst);
         if silent {
             let before = receiver.taken().len();
-            wait_for("requests without an answer", || (receiver.taken().len() > before).then_some(()));
+            wait_for("requests without an answer", || {
+                (receiver.taken().len() > before).then_some(())
+            });
         }
         cloud.kill();
         receiver.mute.store(false, Ordering::SeqCst);
@@ -143,13 +173,26 @@ fn killing_the_cloud_costs_no_delivery_and_repeats_few() {
     agent.terminate();
     nothing_waits(&device, &id);
     let (stored, taken) = (stored(&device), receiver.taken());
-    let sent: BTreeMap<_, _> = taken.iter().map(|(id, (_, number))| (id.clone(), *number)).collect();
-    assert_eq!(sent, stored, "every stored message arrived under its id, and nothing else");
+    let sent: BTreeMap<_, _> = taken
+        .iter()
+        .map(|(id, (_, number))| (id.clone(), *number))
+        .collect();
+    assert_eq!(
+        sent, stored,
+        "every stored message arrived under its id, and nothing else"
+    );
     let most = taken.values().map(|(times, _)| *times).max();
-    assert!(most <= Some(3), "a delivery is repeated once per kill at most: {most:?}");
+    assert!(
+        most <= Some(3),
+        "a delivery is repeated once per kill at most: {most:?}"
+    );
     let repeated = taken.values().filter(|(times, _)| *times > 1).count();
     // Under way or not yet recorded when a kill came.
-    assert!(repeated < taken.len() / 2, "{repeated} of {} were repeated", taken.len());
+    assert!(
+        repeated < taken.len() / 2,
+        "{repeated} of {} were repeated",
+        taken.len()
+    );
     cloud.terminate();
 }
 
@@ -163,14 +206,26 @@ fn commands_manage_webhooks() {
     assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
     assert!(stderr.contains("10.0.0.1"), "{stderr}");
     let url = format!("http://127.0.0.1:{}/", receiver.port);
-    let (code, stdout, stderr) =
-        webhook(&device, &["add", &url, "--filter", r#"{"t":{"$gt":5}}"#, "--header", "X-Key: secret value"]);
+    let (code, stdout, stderr) = webhook(
+        &device,
+        &[
+            "add",
+            &url,
+            "--filter",
+            r#"{"t":{"$gt":5}}"#,
+            "--header",
+            "X-Key: secret value",
+        ],
+    );
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("whsec_"), "{stdout}");
     let (_, stdout, _) = webhook(&device, &["list", "--output", "json"]);
     let list: Value = serde_json::from_str(&stdout).expect("json");
     let hook = &list["webhooks"][0];
-    assert_eq!((&hook["filter"], &hook["headers"]), (&json!({"t": {"$gt": 5}}), &json!({"X-Key": "********"})));
+    assert_eq!(
+        (&hook["filter"], &hook["headers"]),
+        (&json!({"t": {"$gt": 5}}), &json!({"X-Key": "********"}))
+    );
     let id = hook["id"].as_str().expect("an id");
     let (_, stdout, _) = webhook(&device, &["list"]);
     assert!(stdout.contains(id) && stdout.contains("waiting 0"), "{stdout}");
@@ -178,11 +233,22 @@ fn commands_manage_webhooks() {
     let (code, stdout, _) = webhook(&device, &["test", id]);
     assert_eq!(code, Some(1), "{stdout}");
     assert!(stdout.starts_with("connection"), "{stdout}");
-    wait_for("the attempt in the log", || webhook(&device, &["log", id]).1.contains("connection").then_some(()));
+    wait_for("the attempt in the log", || {
+        webhook(&device, &["log", id])
+            .1
+            .contains("connection")
+            .then_some(())
+    });
     let (code, stdout, _) = webhook(&device, &["replay", id, "--failed-since", "0"]);
-    assert_eq!((code, stdout.as_str()), (Some(0), "0 deliveries are made again\n"));
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), "0 deliveries are made again\n")
+    );
     assert_eq!(webhook(&device, &["replay", id]).0, Some(2));
-    assert_eq!(webhook(&device, &["replay", id, "--message", "000000000000000000000000"]).0, Some(4));
+    assert_eq!(
+        webhook(&device, &["replay", id, "--message", "000000000000000000000000"]).0,
+        Some(4)
+    );
     assert!(webhook(&device, &["rotate", id]).1.contains("whsec_"));
     assert_eq!(webhook(&device, &["log", id, "--token", "nonsense"]).0, Some(3));
     assert_eq!(webhook(&device, &["remove", id]).0, Some(0));

@@ -10,7 +10,8 @@ pub struct Range {
     pub max: Option<i64>,
 }
 
-/// Reads the bounds of `timestamp` off the conditions that hold for the filter as a whole: its top level and nested `$and`.
+/// Reads the bounds of `timestamp` off the conditions that hold for the filter as a whole: its top level and
+/// nested `$and`.
 ///
 /// Sound because the server itself writes `timestamp`, as a date.
 pub(super) fn of(expr: &Expr) -> Range {
@@ -67,7 +68,10 @@ mod tests {
 
     #[test]
     fn reads_what_always_holds() {
-        assert_eq!(timestamp(r#"{"timestamp":{"$gte":{"$date":5},"$lt":{"$date":9}}}"#), (Some(5), Some(8)));
+        assert_eq!(
+            timestamp(r#"{"timestamp":{"$gte":{"$date":5},"$lt":{"$date":9}}}"#),
+            (Some(5), Some(8))
+        );
         assert_eq!(timestamp(r#"{"timestamp":{"$date":7}}"#), (Some(7), Some(7)));
         let nested = r#"{"$and":[{"timestamp":{"$gt":{"$date":5}}},{"$and":[{"timestamp":{"$gt":{"$date":3}}},{"a":1}]}]}"#;
         assert_eq!(timestamp(nested), (Some(6), None));

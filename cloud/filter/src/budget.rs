@@ -5,8 +5,9 @@ const LOOK_EVERY: u64 = 1 << 14;
 
 /// Steps that evaluations may still take.
 ///
-/// A step is the work on one element, one field name, one byte of a text, or one state of a regular expression: a few
-/// nanoseconds. Steps are taken off inside the innermost loops, so that no filter and no document runs on beyond the budget.
+/// A step is the work on one element, one field name, one byte of a text, or one state of a regular
+/// expression: a few nanoseconds. Steps are taken off inside the innermost loops, so that no filter and no
+/// document runs on beyond the budget.
 #[derive(Debug)]
 pub struct Budget<'f> {
     left: u64,
@@ -19,7 +20,12 @@ impl<'f> Budget<'f> {
     /// Creates a budget of so many steps.
     #[must_use]
     pub const fn steps(steps: u64) -> Self {
-        Self { left: steps, unlooked: 0, cancelled: None, stopped_at: None }
+        Self {
+            left: steps,
+            unlooked: 0,
+            cancelled: None,
+            stopped_at: None,
+        }
     }
 
     /// Creates a budget that never ends, for filters and documents of one's own.
@@ -41,7 +47,8 @@ impl<'f> Budget<'f> {
         self.left
     }
 
-    /// Takes steps off for work done beside the evaluation, such as reading the document; at most what is left.
+    /// Takes steps off for work done beside the evaluation, such as reading the document; at most what is
+    /// left.
     pub const fn charge(&mut self, steps: u64) {
         self.left = self.left.saturating_sub(steps);
     }
@@ -75,7 +82,9 @@ impl<'f> Budget<'f> {
     /// Makes the public reason of a stop.
     pub(super) fn undecided(&mut self, stop: Stop) -> Undecided {
         match stop {
-            Stop::Steps => Undecided::TooExpensive { path: self.stopped_at.take().unwrap_or_default() },
+            Stop::Steps => Undecided::TooExpensive {
+                path: self.stopped_at.take().unwrap_or_default(),
+            },
             Stop::Cancelled => Undecided::Cancelled,
         }
     }

@@ -34,10 +34,13 @@ impl Value {
         self.compare(other, &mut 0)
     }
 
-    /// Total order of all values; adds the steps that the comparison took. They are bounded by the smaller of the two values.
+    /// Total order of all values; adds the steps that the comparison took. They are bounded by the smaller of
+    /// the two values.
     pub(super) fn compare(&self, other: &Self, steps: &mut u64) -> Ordering {
         *steps += VALUE_STEPS;
-        self.canonical().cmp(&other.canonical()).then_with(|| self.compare_same_rank(other, steps))
+        self.canonical()
+            .cmp(&other.canonical())
+            .then_with(|| self.compare_same_rank(other, steps))
     }
 
     fn compare_same_rank(&self, other: &Self, steps: &mut u64) -> Ordering {
@@ -53,7 +56,10 @@ impl Value {
             }
             (Self::Binary(a_type, a), Self::Binary(b_type, b)) => {
                 bytes(a.len(), b.len());
-                a.len().cmp(&b.len()).then(a_type.cmp(b_type)).then_with(|| a.cmp(b))
+                a.len()
+                    .cmp(&b.len())
+                    .then(a_type.cmp(b_type))
+                    .then_with(|| a.cmp(b))
             }
             (Self::ObjectId(a), Self::ObjectId(b)) => a.cmp(b),
             (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
@@ -110,7 +116,9 @@ impl Number {
     fn compare(self, other: Self) -> Ordering {
         match (self, other) {
             (Self::Whole(a), Self::Whole(b)) => a.cmp(&b),
-            (Self::Double(a), Self::Double(b)) => a.partial_cmp(&b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan())),
+            (Self::Double(a), Self::Double(b)) => {
+                a.partial_cmp(&b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
+            }
             (Self::Whole(a), Self::Double(b)) => compare_exactly(a, b),
             (Self::Double(a), Self::Whole(b)) => compare_exactly(b, a).reverse(),
             (a, b) => a.decimal().compare(b.decimal()),
@@ -132,7 +140,9 @@ fn compare_exactly(whole: i64, double: f64) -> Ordering {
         return Ordering::Greater;
     }
     match crate::value::truncate(double) {
-        Some(truncated) => whole.cmp(&truncated).then_with(|| 0.0.partial_cmp(&double.fract()).unwrap_or(Ordering::Equal)),
+        Some(truncated) => whole
+            .cmp(&truncated)
+            .then_with(|| 0.0.partial_cmp(&double.fract()).unwrap_or(Ordering::Equal)),
         None if double > 0.0 => Ordering::Less,
         None => Ordering::Greater,
     }
@@ -140,14 +150,30 @@ fn compare_exactly(whole: i64, double: f64) -> Ordering {
 
 /// Field by field in order: type rank, then name, then value.
 fn compare_documents(a: &Document, b: &Document, steps: &mut u64) -> Ordering {
-    compare_sequences(a.0.iter().zip(&b.0), a.0.len(), b.0.len(), |((a_name, a), (b_name, b))| {
-        *steps += 1 + (a_name.len().min(b_name.len()) / BYTES_A_STEP) as u64;
-        a.canonical().cmp(&b.canonical()).then_with(|| a_name.cmp(b_name)).then_with(|| a.compare_same_rank(b, steps))
-    })
+    compare_sequences(
+        a.0.iter().zip(&b.0),
+        a.0.len(),
+        b.0.len(),
+        |((a_name, a), (b_name, b))| {
+            *steps += 1 + (a_name.len().min(b_name.len()) / BYTES_A_STEP) as u64;
+            a.canonical()
+                .cmp(&b.canonical())
+                .then_with(|| a_name.cmp(b_name))
+                .then_with(|| a.compare_same_rank(b, steps))
+        },
+    )
 }
 
-fn compare_sequences<T>(pairs: impl Iterator<Item = T>, a: usize, b: usize, compare: impl FnMut(T) -> Ordering) -> Ordering {
-    pairs.map(compare).find(|order| order.is_ne()).unwrap_or_else(|| a.cmp(&b))
+fn compare_sequences<T>(
+    pairs: impl Iterator<Item = T>,
+    a: usize,
+    b: usize,
+    compare: impl FnMut(T) -> Ordering,
+) -> Ordering {
+    pairs
+        .map(compare)
+        .find(|order| order.is_ne())
+        .unwrap_or_else(|| a.cmp(&b))
 }
 
 #[cfg(test)]
@@ -159,8 +185,14 @@ mod tests {
         // 2^53 + 1 has no double; a cast would make these equal.
         let odd = 9_007_199_254_740_993;
         assert_eq!(compare_exactly(odd, 9_007_199_254_740_992.0), Ordering::Greater);
-        assert_eq!(compare_exactly(i64::MAX, 9_223_372_036_854_775_808.0), Ordering::Less);
-        assert_eq!(compare_exactly(i64::MIN, -9_223_372_036_854_775_808.0), Ordering::Equal);
+        assert_eq!(
+            compare_exactly(i64::MAX, 9_223_372_036_854_775_808.0),
+            Ordering::Less
+        );
+        assert_eq!(
+            compare_exactly(i64::MIN, -9_223_372_036_854_775_808.0),
+            Ordering::Equal
+        );
         assert_eq!(compare_exactly(-1, -1.5), Ordering::Greater);
         assert_eq!(compare_exactly(1, 1.5), Ordering::Less);
         assert_eq!(compare_exactly(0, -0.0), Ordering::Equal);

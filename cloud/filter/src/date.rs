@@ -11,19 +11,30 @@ pub fn parse(text: &str) -> Result<i64, &'static str> {
         return Err(MALFORMED);
     }
     let field = |range: std::ops::Range<usize>| number(&bytes[range]).ok_or(MALFORMED);
-    let punctuated = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')].iter().all(|&(at, mark)| bytes[at] == mark);
+    let punctuated = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')]
+        .iter()
+        .all(|&(at, mark)| bytes[at] == mark);
     if !punctuated {
         return Err(MALFORMED);
     }
     let (year, month, day) = (field(0..4)?, field(5..7)?, field(8..10)?);
     let (hour, minute, second) = (field(11..13)?, field(14..16)?, field(17..19)?);
-    if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 59 {
+    if !(1..=12).contains(&month)
+        || day < 1
+        || day > days_in(year, month)
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
         return Err("date does not exist");
     }
     let (millis, zone) = fraction(&bytes[19..]).ok_or(MALFORMED)?;
     // A query string turns an unescaped `+` into a space.
-    let malformed =
-        if zone.first() == Some(&b' ') { "date has a space before its zone; in an address + is written %2B" } else { MALFORMED };
+    let malformed = if zone.first() == Some(&b' ') {
+        "date has a space before its zone; in an address + is written %2B"
+    } else {
+        MALFORMED
+    };
     let offset_minutes = zone_minutes(zone).ok_or(malformed)?;
     let minutes = (days_from_civil(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
     Ok((minutes * 60 + second) * 1000 + millis)
@@ -35,7 +46,10 @@ pub fn format(millis: i64) -> String {
     let (days, rest) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
     let (year, month, day) = civil_from_days(days);
     let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}", rest % 1000)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}",
+        rest % 1000
+    )
 }
 
 /// The month that a moment is in, UTC, counted from January of the year 0.
@@ -60,19 +74,33 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, carry) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     (year_of_era + era * 400 + carry, month, day)
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |sum, &digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
+    digits.iter().try_fold(0, |sum, &digit| {
+        digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
+    })
 }
 
 /// Milliseconds of an optional fraction, and what follows it.
 fn fraction(rest: &[u8]) -> Option<(i64, &[u8])> {
-    let Some((b'.', digits)) = rest.split_first() else { return Some((0, rest)) };
+    let Some((b'.', digits)) = rest.split_first() else {
+        return Some((0, rest));
+    };
     let len = digits.iter().take_while(|b| b.is_ascii_digit()).count();
-    let millis = (0..3).fold(0, |sum, at| sum * 10 + digits.get(at).filter(|_| at < len).map_or(0, |&d| i64::from(d - b'0')));
+    let millis = (0..3).fold(0, |sum, at| {
+        sum * 10
+            + digits
+                .get(at)
+                .filter(|_| at < len)
+                .map_or(0, |&d| i64::from(d - b'0'))
+    });
     (1..=9).contains(&len).then(|| (millis, &digits[len..]))
 }
 
@@ -112,7 +140,15 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        for millis in [0, -1, 1_492_598_878_133, 951_782_400_000, 951_868_799_999, 4_107_542_400_000, -62_135_596_800_000] {
+        for millis in [
+            0,
+            -1,
+            1_492_598_878_133,
+            951_782_400_000,
+            951_868_799_999,
+            4_107_542_400_000,
+            -62_135_596_800_000,
+        ] {
             assert_eq!(parse(&format(millis)), Ok(millis), "{}", format(millis));
         }
         assert_eq!(format(1_492_598_878_133), "2017-04-19T10:47:58.133");
@@ -158,7 +194,10 @@ mod tests {
             assert!(parse(bad).is_err(), "{bad}");
         }
         for unescaped in ["2017-04-19T12:47:58.133 02:00", "2017-04-19T12:47:58 0200"] {
-            assert!(parse(unescaped).is_err_and(|reason| reason.contains("%2B")), "{unescaped}");
+            assert!(
+                parse(unescaped).is_err_and(|reason| reason.contains("%2B")),
+                "{unescaped}"
+            );
         }
     }
 }

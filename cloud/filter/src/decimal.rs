@@ -38,7 +38,11 @@ impl Decimal {
             Kind::Zero => Some(0),
             Kind::Finite { exponent, .. } if exponent < 0 => Some(0),
             Kind::Finite { exponent, .. } if exponent > 18 => None,
-            Kind::Finite { negative, exponent, digits } => {
+            Kind::Finite {
+                negative,
+                exponent,
+                digits,
+            } => {
                 let whole = i128::try_from(digits / 10u128.pow(DIGITS - 1 - exponent.unsigned_abs())).ok()?;
                 i64::try_from(if negative { -whole } else { whole }).ok()
             }
@@ -48,16 +52,26 @@ impl Decimal {
     /// Order by value; NaN equals itself and comes before everything else.
     #[must_use]
     pub fn compare(self, other: Self) -> Ordering {
-        self.rank().cmp(&other.rank()).then_with(|| match (self.0, other.0) {
-            (
-                Kind::Finite { negative, exponent, digits },
-                Kind::Finite { exponent: other_exponent, digits: other_digits, .. },
-            ) => {
-                let order = exponent.cmp(&other_exponent).then(digits.cmp(&other_digits));
-                if negative { order.reverse() } else { order }
-            }
-            _ => Ordering::Equal,
-        })
+        self.rank()
+            .cmp(&other.rank())
+            .then_with(|| match (self.0, other.0) {
+                (
+                    Kind::Finite {
+                        negative,
+                        exponent,
+                        digits,
+                    },
+                    Kind::Finite {
+                        exponent: other_exponent,
+                        digits: other_digits,
+                        ..
+                    },
+                ) => {
+                    let order = exponent.cmp(&other_exponent).then(digits.cmp(&other_digits));
+                    if negative { order.reverse() } else { order }
+                }
+                _ => Ordering::Equal,
+            })
     }
 
     fn rank(self) -> i8 {
@@ -94,9 +108,15 @@ impl From<f64> for Decimal {
 impl Decimal {
     /// `coefficient · 10^scale`; the coefficient has at most 34 digits.
     fn finite(negative: bool, coefficient: u128, scale: i32) -> Self {
-        let Some(log) = coefficient.checked_ilog10() else { return Self(Kind::Zero) };
+        let Some(log) = coefficient.checked_ilog10() else {
+            return Self(Kind::Zero);
+        };
         let digits = coefficient * 10u128.pow(DIGITS - 1 - log);
-        Self(Kind::Finite { negative, exponent: scale.saturating_add(log.cast_signed()), digits })
+        Self(Kind::Finite {
+            negative,
+            exponent: scale.saturating_add(log.cast_signed()),
+            digits,
+        })
     }
 }
 
@@ -113,7 +133,10 @@ impl FromStr for Decimal {
         if body.eq_ignore_ascii_case("nan") {
             return Ok(Self(Kind::NaN));
         }
-        if ["inf", "infinity"].iter().any(|name| body.eq_ignore_ascii_case(name)) {
+        if ["inf", "infinity"]
+            .iter()
+            .any(|name| body.eq_ignore_ascii_case(name))
+        {
             return Ok(Self(Kind::Infinite(negative)));
         }
         let (mantissa, power) = match body.split_once(['e', 'E']) {
@@ -130,7 +153,9 @@ impl FromStr for Decimal {
             let sum = sum.checked_mul(10)?.checked_add(u128::from(digit - b'0'))?;
             (sum < 10u128.pow(DIGITS)).then_some(sum)
         });
-        coefficient.map(|coefficient| Self::finite(negative, coefficient, scale)).ok_or("it has more than 34 digits")
+        coefficient
+            .map(|coefficient| Self::finite(negative, coefficient, scale))
+            .ok_or("it has more than 34 digits")
     }
 }
 
@@ -149,11 +174,28 @@ mod tests {
         assert_eq!(decimal("0"), decimal("-0.00"));
         assert_eq!(decimal("0.5"), Decimal::from(0.5));
         assert_eq!(decimal("nan"), decimal("-NaN"));
-        for (less, more) in [("-2", "-1"), ("-Infinity", "-1e6000"), ("9.99", "10"), ("NaN", "-Infinity"), ("1e-6000", "1")] {
-            assert_eq!(decimal(less).compare(decimal(more)), Ordering::Less, "{less} < {more}");
+        for (less, more) in [
+            ("-2", "-1"),
+            ("-Infinity", "-1e6000"),
+            ("9.99", "10"),
+            ("NaN", "-Infinity"),
+            ("1e-6000", "1"),
+        ] {
+            assert_eq!(
+                decimal(less).compare(decimal(more)),
+                Ordering::Less,
+                "{less} < {more}"
+            );
         }
-        assert_eq!(decimal("9223372036854775807.5").compare(Decimal::from(i64::MAX)), Ordering::Greater);
-        assert_eq!(decimal("0.1").compare(Decimal::from(0.1)), Ordering::Less, "the double is a little over 0.1");
+        assert_eq!(
+            decimal("9223372036854775807.5").compare(Decimal::from(i64::MAX)),
+            Ordering::Greater
+        );
+        assert_eq!(
+            decimal("0.1").compare(Decimal::from(0.1)),
+            Ordering::Less,
+            "the double is a little over 0.1"
+        );
     }
 
     #[test]
@@ -167,7 +209,18 @@ mod tests {
 
     #[test]
     fn refuses_other_text() {
-        for bad in ["", ".", "-", "1.2.3", "0x1", "1e", "1e1.5", "--1", "12345678901234567890123456789012345", "é"] {
+        for bad in [
+            "",
+            ".",
+            "-",
+            "1.2.3",
+            "0x1",
+            "1e",
+            "1e1.5",
+            "--1",
+            "12345678901234567890123456789012345",
+            "é",
+        ] {
             assert!(bad.parse::<Decimal>().is_err(), "{bad:?}");
         }
     }

@@ -130,7 +130,12 @@ fn unwrap(document: &Document) -> Result<Value, String> {
     {
         return binary(base64, subtype).map_err(|reason| format!("$binary: {reason}"));
     }
-    let key = document.0.iter().map(|(key, _)| key.as_str()).find(|key| is_wrapper(key)).unwrap_or_default();
+    let key = document
+        .0
+        .iter()
+        .map(|(key, _)| key.as_str())
+        .find(|key| is_wrapper(key))
+        .unwrap_or_default();
     if matches!(key, "$code" | "$scope" | "$ref") {
         return Err(format!("{key} is not supported"));
     }
@@ -140,16 +145,23 @@ fn unwrap(document: &Document) -> Result<Value, String> {
 fn unwrap_one(key: &str, content: &Value) -> Result<Value, String> {
     match (key, content) {
         ("$date", content) => date_of(content).map(Value::Date),
-        ("$oid", Value::String(hex)) => object_id(hex).map(Value::ObjectId).ok_or_else(|| "it is not 24 hex digits".to_owned()),
+        ("$oid", Value::String(hex)) => object_id(hex)
+            .map(Value::ObjectId)
+            .ok_or_else(|| "it is not 24 hex digits".to_owned()),
         ("$numberInt", content) => whole_of(content)
             .and_then(|v| i32::try_from(v).ok())
             .map(Value::Int)
             .ok_or_else(|| "it is not a 32-bit integer".to_owned()),
-        ("$numberLong", content) => whole_of(content).map(Value::Long).ok_or_else(|| "it is not a 64-bit integer".to_owned()),
-        ("$numberDouble", content) => double_of(content).map(Value::Double).ok_or_else(|| "it is not a number".to_owned()),
+        ("$numberLong", content) => whole_of(content)
+            .map(Value::Long)
+            .ok_or_else(|| "it is not a 64-bit integer".to_owned()),
+        ("$numberDouble", content) => double_of(content)
+            .map(Value::Double)
+            .ok_or_else(|| "it is not a number".to_owned()),
         ("$numberDecimal", Value::String(text)) => Ok(Value::Decimal(text.parse()?)),
         ("$regularExpression", Value::Object(parts)) => regular_expression(parts),
-        ("$binary", Value::Object(parts)) => match (parts.0.len(), parts.get("base64"), parts.get("subType")) {
+        ("$binary", Value::Object(parts)) => match (parts.0.len(), parts.get("base64"), parts.get("subType"))
+        {
             (2, Some(Value::String(base64)), Some(Value::String(subtype))) => binary(base64, subtype),
             _ => Err("it needs the texts base64 and subType".to_owned()),
         },
@@ -157,10 +169,12 @@ fn unwrap_one(key: &str, content: &Value) -> Result<Value, String> {
             let id = uuid::Uuid::try_parse(text).map_err(|_| "it is not a UUID".to_owned())?;
             Ok(Value::Binary(4, id.as_bytes().to_vec()))
         }
-        ("$timestamp", Value::Object(parts)) => match (parts.0.len(), number_in(parts, "t"), number_in(parts, "i")) {
-            (2, Some(t), Some(i)) => Ok(Value::Timestamp(t, i)),
-            _ => Err("it needs the 32-bit numbers t and i".to_owned()),
-        },
+        ("$timestamp", Value::Object(parts)) => {
+            match (parts.0.len(), number_in(parts, "t"), number_in(parts, "i")) {
+                (2, Some(t), Some(i)) => Ok(Value::Timestamp(t, i)),
+                _ => Err("it needs the 32-bit numbers t and i".to_owned()),
+            }
+        }
         ("$undefined", Value::Bool(true)) => Ok(Value::Null),
         ("$minKey", Value::Int(1)) => Ok(Value::MinKey),
         ("$maxKey", Value::Int(1)) => Ok(Value::MaxKey),
@@ -184,7 +198,10 @@ fn object_id(hex: &str) -> Option<[u8; 12]> {
     let digits: &[u8; 24] = hex.as_bytes().try_into().ok()?;
     let mut id = [0; 12];
     for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
-        let [high, low] = [char::from(pair[0]).to_digit(16)?, char::from(pair[1]).to_digit(16)?];
+        let [high, low] = [
+            char::from(pair[0]).to_digit(16)?,
+            char::from(pair[1]).to_digit(16)?,
+        ];
         *byte = u8::try_from(high << 4 | low).ok()?;
     }
     Some(id)
@@ -228,7 +245,9 @@ fn regular_expression(parts: &Document) -> Result<Value, String> {
 }
 
 fn binary(base64: &str, subtype: &str) -> Result<Value, String> {
-    let bytes = STANDARD.decode(base64).map_err(|_| "it is not base64".to_owned())?;
+    let bytes = STANDARD
+        .decode(base64)
+        .map_err(|_| "it is not base64".to_owned())?;
     if subtype.is_empty() || subtype.len() > 2 || !subtype.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err("its subtype is not one or two hex digits".to_owned());
     }
@@ -237,5 +256,8 @@ fn binary(base64: &str, subtype: &str) -> Result<Value, String> {
 }
 
 fn number_in(parts: &Document, key: &str) -> Option<u32> {
-    parts.get(key).and_then(whole_of).and_then(|v| u32::try_from(v).ok())
+    parts
+        .get(key)
+        .and_then(whole_of)
+        .and_then(|v| u32::try_from(v).ok())
 }

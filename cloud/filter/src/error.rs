@@ -40,6 +40,9 @@ impl At {
     }
 
     pub(super) fn error(&self, reason: impl fmt::Display) -> FilterError {
-        FilterError { path: self.0.clone(), reason: reason.to_string() }
+        FilterError {
+            path: self.0.clone(),
+            reason: reason.to_string(),
+        }
     }
 }

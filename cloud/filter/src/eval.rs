@@ -12,7 +12,9 @@ impl Expr {
             Self::And(parts) => all(parts, |part| part.matches(root, budget)),
             Self::Or(parts) => any(parts, |part| part.matches(root, budget)),
             Self::Nor(parts) => Ok(!any(parts, |part| part.matches(root, budget))?),
-            Self::Field(path, test) => test.on_path(path, root, budget).inspect_err(|_| budget.stopped_at(|| path.to_string())),
+            Self::Field(path, test) => test
+                .on_path(path, root, budget)
+                .inspect_err(|_| budget.stopped_at(|| path.to_string())),
         }
     }
 
@@ -30,7 +32,9 @@ impl Test {
     fn on_path(&self, path: &Path, root: Root<'_>, budget: &mut Budget<'_>) -> Result<bool> {
         budget.spend(1)?;
         match self {
-            Self::Any(leafy) => path.any(root, Leaf::Expanded, budget, &mut |element, budget| leafy.holds(element, budget)),
+            Self::Any(leafy) => path.any(root, Leaf::Expanded, budget, &mut |element, budget| {
+                leafy.holds(element, budget)
+            }),
             Self::Exists(wanted) => {
                 let exists = path.any(root, Leaf::AsIs, budget, &mut |element, _| Ok(element.is_some()))?;
                 Ok(exists == *wanted)
@@ -64,7 +68,9 @@ impl Test {
             }),
             (Self::All(tests), _) => all(tests, |test| test.on_element(element, budget)),
             (Self::Not(tests), _) => Ok(!all(tests, |test| test.on_element(element, budget))?),
-            (Self::Size(_) | Self::ElemMatchValue(_) | Self::ElemMatchObject(_) | Self::Never, _) => Ok(false),
+            (Self::Size(_) | Self::ElemMatchValue(_) | Self::ElemMatchObject(_) | Self::Never, _) => {
+                Ok(false)
+            }
         }
     }
 }

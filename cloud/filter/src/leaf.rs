@@ -21,9 +21,9 @@ impl Leafy {
             (_, None) => Ok(false),
             (Self::Match(pattern), Some(element)) => pattern.matches(element, budget),
             (Self::Type(codes), Some(element)) => Ok(codes.contains(&element.type_code())),
-            (Self::Mod { divisor, remainder }, Some(element)) => {
-                budget.spend(MOD_STEPS).map(|()| modulo(element, *divisor, *remainder))
-            }
+            (Self::Mod { divisor, remainder }, Some(element)) => budget
+                .spend(MOD_STEPS)
+                .map(|()| modulo(element, *divisor, *remainder)),
             (Self::Bits { rule, positions }, Some(element)) => bits(element, *rule, positions, budget),
         }
     }
@@ -55,7 +55,10 @@ impl Operands {
     fn contain(&self, element: Option<&Value>, budget: &mut Budget<'_>) -> Result<bool, Stop> {
         let wanted = element.unwrap_or(&Value::Null);
         let mut steps = 0;
-        let found = self.values.binary_search_by(|value| value.compare(wanted, &mut steps)).is_ok();
+        let found = self
+            .values
+            .binary_search_by(|value| value.compare(wanted, &mut steps))
+            .is_ok();
         budget.spend(steps)?;
         match element {
             Some(element) if !found => any(&self.patterns, |pattern| pattern.matches(element, budget)),
@@ -73,7 +76,9 @@ fn modulo(element: &Value, divisor: i64, remainder: i64) -> bool {
         },
         Value::Int(v) => i64::from(*v).wrapping_rem(divisor) == remainder,
         Value::Long(v) => v.wrapping_rem(divisor) == remainder,
-        Value::Decimal(v) => v.truncated().is_some_and(|whole| whole.wrapping_rem(divisor) == remainder),
+        Value::Decimal(v) => v
+            .truncated()
+            .is_some_and(|whole| whole.wrapping_rem(divisor) == remainder),
         _ => false,
     }
 }
@@ -85,7 +90,9 @@ fn bits(element: &Value, rule: BitRule, positions: &[u32], budget: &mut Budget<'
     }
     budget.spend((positions.len() / BITS_A_STEP) as u64 + MOD_STEPS)?;
     let is_set = |position: u32| match element {
-        Value::Binary(_, bytes) => bytes.get(position as usize / 8).is_some_and(|byte| byte >> (position % 8) & 1 == 1),
+        Value::Binary(_, bytes) => bytes
+            .get(position as usize / 8)
+            .is_some_and(|byte| byte >> (position % 8) & 1 == 1),
         // A negative number has its sign bit set for ever.
         _ => whole.is_some_and(|whole| whole >> position.min(63) & 1 == 1),
     };

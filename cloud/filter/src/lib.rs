@@ -1,10 +1,12 @@
-//! The history's filter language: MongoDB's match language, read into a closed set of operators and evaluated here.
+//! The history's filter language: MongoDB's match language, read into a closed set of operators and evaluated
+//! here.
 //!
-//! Evaluation takes a [`Budget`] of steps, looked at in the innermost loops: whatever the filter and the document, it ends.
+//! Evaluation takes a [`Budget`] of steps, looked at in the innermost loops: whatever the filter and the
+//! document, it ends.
 //!
-//! Nothing in this crate does I/O or knows a tenant. The project and the device are conditions of the scan, ANDed outside: a
-//! filter that names `from` or `to` can narrow a history, never widen it. Out of scope, refused by name: operators that run
-//! code, need an index, or need the aggregation language.
+//! Nothing in this crate does I/O or knows a tenant. The project and the device are conditions of the scan,
+//! ANDed outside: a filter that names `from` or `to` can narrow a history, never widen it. Out of scope,
+//! refused by name: operators that run code, need an index, or need the aggregation language.
 
 mod bounds;
 mod budget;
@@ -30,7 +32,8 @@ pub use budget::{Budget, Undecided};
 pub use decimal::Decimal;
 pub use error::FilterError;
 pub use limits::{
-    MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS, MAX_PATTERN_BYTES, MAX_PATTERN_MEMORY, MAX_PATTERNS,
+    MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS, MAX_PATTERN_BYTES,
+    MAX_PATTERN_MEMORY, MAX_PATTERNS,
 };
 pub use value::{Document, DocumentError, Value};
 
@@ -48,7 +51,8 @@ impl Filter {
     /// Reads a filter from its JSON text (extended JSON; key order is meaning).
     ///
     /// # Errors
-    /// When the text is not a filter of the language, or passes one of the limits of this crate. The error names the place.
+    /// When the text is not a filter of the language, or passes one of the limits of this crate. The error
+    /// names the place.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         let (expr, patterns) = parse::parse(text)?;
         Ok(Self { expr, patterns })
@@ -57,7 +61,10 @@ impl Filter {
     /// The filter that every document matches.
     #[must_use]
     pub fn all() -> Self {
-        Self { expr: Expr::And(Vec::new()), patterns: 0 }
+        Self {
+            expr: Expr::And(Vec::new()),
+            patterns: 0,
+        }
     }
 
     /// Says whether a document matches, within a budget of steps.
@@ -65,10 +72,13 @@ impl Filter {
     /// # Errors
     /// When the budget is used up or its flag is set before that is known.
     pub fn matches(&self, document: &Document, budget: &mut Budget<'_>) -> Result<bool, Undecided> {
-        self.expr.matches(Root::Document(document), budget).map_err(|stop| budget.undecided(stop))
+        self.expr
+            .matches(Root::Document(document), budget)
+            .map_err(|stop| budget.undecided(stop))
     }
 
-    /// Returns the number of regular expressions in the filter: each takes up to [`MAX_PATTERN_MEMORY`] bytes.
+    /// Returns the number of regular expressions in the filter: each takes up to [`MAX_PATTERN_MEMORY`]
+    /// bytes.
     #[must_use]
     pub fn patterns(&self) -> usize {
         self.patterns

@@ -16,7 +16,8 @@ pub const MAX_PATTERN_BYTES: usize = 1 << 10;
 pub const MAX_PATTERNS: usize = 8;
 /// Largest compiled regular expression, in bytes: each state of its automaton takes steps in proportion.
 pub(super) const PATTERN_SIZE_BYTES: usize = 64 << 10;
-/// Largest automaton of a regular expression, in bytes; when it is full, its states are forgotten and built again.
+/// Largest automaton of a regular expression, in bytes; when it is full, its states are forgotten and built
+/// again.
 pub(super) const PATTERN_CACHE_BYTES: usize = 256 << 10;
 /// Most memory that a regular expression takes after it was used, in bytes: compiled, and with its automaton.
 pub const MAX_PATTERN_MEMORY: usize = 384 << 10;

@@ -19,8 +19,12 @@ pub(super) fn size(value: &Value) -> Result<u64, String> {
 
 /// Divisor and remainder of `$mod`, truncated toward zero.
 pub(super) fn modulo(value: &Value) -> Result<(i64, i64), String> {
-    let Value::Array(items) = value else { return Err("$mod needs an array".to_owned()) };
-    let [divisor, remainder] = items.as_slice() else { return Err("$mod needs exactly two numbers".to_owned()) };
+    let Value::Array(items) = value else {
+        return Err("$mod needs an array".to_owned());
+    };
+    let [divisor, remainder] = items.as_slice() else {
+        return Err("$mod needs exactly two numbers".to_owned());
+    };
     match (truncated(divisor), truncated(remainder)) {
         (Some(0), Some(_)) => Err("$mod divides by zero".to_owned()),
         (Some(divisor), Some(remainder)) => Ok((divisor, remainder)),
@@ -86,7 +90,9 @@ fn type_of(value: &Value) -> Result<Vec<i8>, String> {
             TYPES.iter().find(|(_, known)| i64::from(*known) == code)
         }
     };
-    found.map(|(_, code)| vec![*code]).ok_or_else(|| "unknown type".to_owned())
+    found
+        .map(|(_, code)| vec![*code])
+        .ok_or_else(|| "unknown type".to_owned())
 }
 
 /// The bits that a `$bits…` operator asks about: a mask, bytes, or a list of positions.
@@ -94,7 +100,11 @@ pub(super) fn bit_positions(value: &Value) -> Result<Vec<u32>, String> {
     match value {
         Value::Binary(_, bytes) => Ok((0u32..)
             .zip(bytes)
-            .flat_map(|(at, byte)| (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| at * 8 + bit))
+            .flat_map(|(at, byte)| {
+                (0..8)
+                    .filter(move |bit| byte >> bit & 1 == 1)
+                    .map(move |bit| at * 8 + bit)
+            })
             .collect()),
         Value::Array(items) => items
             .iter()
@@ -106,7 +116,10 @@ pub(super) fn bit_positions(value: &Value) -> Result<Vec<u32>, String> {
             })
             .collect(),
         value => {
-            let mask = value.as_whole().filter(|mask| *mask >= 0).ok_or("a bit mask is not a whole number of at least 0")?;
+            let mask = value
+                .as_whole()
+                .filter(|mask| *mask >= 0)
+                .ok_or("a bit mask is not a whole number of at least 0")?;
             Ok((0..63).filter(|bit| mask >> bit & 1 == 1).collect())
         }
     }

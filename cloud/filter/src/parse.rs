@@ -21,9 +21,15 @@ pub(super) fn parse(text: &str) -> Result<(Expr, usize)> {
     if !depth_within(text, MAX_DEPTH) {
         return Err(at.error(format_args!("filter is nested deeper than {MAX_DEPTH} levels")));
     }
-    match ejson::decode(text, Mode::Strict).map_err(|reason| at.error(format_args!("filter is not valid: {reason}")))? {
+    match ejson::decode(text, Mode::Strict)
+        .map_err(|reason| at.error(format_args!("filter is not valid: {reason}")))?
+    {
         Value::Object(document) => {
-            let mut parser = Parser { nodes: 0, operands: 0, patterns: 0 };
+            let mut parser = Parser {
+                nodes: 0,
+                operands: 0,
+                patterns: 0,
+            };
             let expr = parser.query(&document, &at)?;
             Ok((expr, parser.patterns))
         }
@@ -59,7 +65,9 @@ impl Parser {
     }
 
     fn queries(&mut self, value: &Value, at: &At) -> Result<Vec<Expr>> {
-        let Value::Array(items) = value else { return Err(at.error("operand is not an array")) };
+        let Value::Array(items) = value else {
+            return Err(at.error("operand is not an array"));
+        };
         if items.is_empty() {
             return Err(at.error("operand is an empty array"));
         }
@@ -106,7 +114,9 @@ impl Parser {
         let reason = |reason: String| at.error(reason);
         Ok(match key {
             "$eq" => equals(value),
-            "$ne" if matches!(value, Value::Regex(..)) => return Err(at.error("$ne does not take a regular expression")),
+            "$ne" if matches!(value, Value::Regex(..)) => {
+                return Err(at.error("$ne does not take a regular expression"));
+            }
             "$ne" => Test::Not(vec![equals(value)]),
             "$gt" => compare(Op::Gt, value, at)?,
             "$gte" => compare(Op::Gte, value, at)?,
@@ -138,15 +148,22 @@ impl Parser {
 
     fn not(&mut self, value: &Value, at: &At) -> Result<Test> {
         match value {
-            Value::Regex(source, options) => Ok(Test::Not(vec![Test::Any(Leafy::Match(self.pattern(source, options, at)?))])),
+            Value::Regex(source, options) => Ok(Test::Not(vec![Test::Any(Leafy::Match(
+                self.pattern(source, options, at)?,
+            ))])),
             Value::Object(document) if is_operators(document) => Ok(Test::Not(self.operators(document, at)?)),
             _ => Err(at.error("$not needs a regular expression or an object of operators")),
         }
     }
 
     fn elem_match(&mut self, value: &Value, at: &At) -> Result<Test> {
-        let Value::Object(document) = value else { return Err(at.error("$elemMatch needs an object")) };
-        let logical = document.0.first().is_some_and(|(key, _)| matches!(key.as_str(), "$and" | "$or" | "$nor"));
+        let Value::Object(document) = value else {
+            return Err(at.error("$elemMatch needs an object"));
+        };
+        let logical = document
+            .0
+            .first()
+            .is_some_and(|(key, _)| matches!(key.as_str(), "$and" | "$or" | "$nor"));
         if is_operators(document) && !logical {
             Ok(Test::ElemMatchValue(self.operators(document, at)?))
         } else {
@@ -156,8 +173,7 @@ impl Parser {
 
     fn all(&mut self, value: &Value, at: &At) -> Result<Test> {
         let items = self.list(value, at)?;
-        let elem_match =
-            |item: &Value| matches!(item, Value::Object(d) if matches!(d.0.as_slice(), [(key, _)] if key == "$elemMatch"));
+        let elem_match = |item: &Value| matches!(item, Value::Object(d) if matches!(d.0.as_slice(), [(key, _)] if key == "$elemMatch"));
         let elem_matches = items.iter().filter(|item| elem_match(item)).count();
         if elem_matches > 0 && elem_matches < items.len() {
             return Err(at.error("$all mixes $elemMatch with other operands"));
@@ -171,7 +187,9 @@ impl Parser {
             tests.push(match item {
                 Value::Regex(source, options) => Test::Any(Leafy::Match(self.pattern(source, options, &at)?)),
                 Value::Object(document) if elem_match(item) => all(self.operators(document, &at)?),
-                Value::Object(document) if is_operators(document) => return Err(at.error("operators are not allowed here")),
+                Value::Object(document) if is_operators(document) => {
+                    return Err(at.error("operators are not allowed here"));
+                }
                 literal => equals(literal),
             });
         }
@@ -182,7 +200,9 @@ impl Parser {
         let (mut values, mut patterns) = (Vec::new(), Vec::new());
         for (index, item) in self.list(value, at)?.iter().enumerate() {
             match item {
-                Value::Regex(source, options) => patterns.push(self.pattern(source, options, &at.index(index))?),
+                Value::Regex(source, options) => {
+                    patterns.push(self.pattern(source, options, &at.index(index))?)
+                }
                 Value::Object(document) if is_operators(document) => {
                     return Err(at.index(index).error("operators are not allowed here"));
                 }
@@ -201,7 +221,9 @@ impl Parser {
         };
         let pattern = match (value, given) {
             (Value::String(source), given) => self.pattern(source, given.unwrap_or_default(), at)?,
-            (Value::Regex(_, own), Some(_)) if !own.is_empty() => return Err(at.error("options are given twice")),
+            (Value::Regex(_, own), Some(_)) if !own.is_empty() => {
+                return Err(at.error("options are given twice"));
+            }
             (Value::Regex(source, own), given) => self.pattern(source, given.unwrap_or(own), at)?,
             _ => return Err(at.error("$regex is not text")),
         };
@@ -211,7 +233,9 @@ impl Parser {
     fn pattern(&mut self, source: &str, options: &str, at: &At) -> Result<Pattern> {
         self.patterns += 1;
         if self.patterns > MAX_PATTERNS {
-            return Err(at.error(format_args!("filter has more than {MAX_PATTERNS} regular expressions")));
+            return Err(at.error(format_args!(
+                "filter has more than {MAX_PATTERNS} regular expressions"
+            )));
         }
         Pattern::new(source, options).map_err(|reason| at.error(reason))
     }
@@ -238,7 +262,9 @@ impl Parser {
         }
         self.operands += items.len();
         if self.operands > MAX_OPERANDS {
-            return Err(at.error(format_args!("filter has more than {MAX_OPERANDS} operands in its lists")));
+            return Err(at.error(format_args!(
+                "filter has more than {MAX_OPERANDS} operands in its lists"
+            )));
         }
         Ok(())
     }

@@ -24,8 +24,14 @@ struct Part {
 impl Part {
     fn new(name: &str) -> Self {
         // "01" is a key but no index: only the exact decimal text is.
-        let index = name.parse::<usize>().ok().filter(|index| index.to_string() == name);
-        Self { name: name.to_owned(), index }
+        let index = name
+            .parse::<usize>()
+            .ok()
+            .filter(|index| index.to_string() == name);
+        Self {
+            name: name.to_owned(),
+            index,
+        }
     }
 }
 
@@ -57,14 +63,26 @@ impl Path {
     }
 
     pub(super) fn move_below(&mut self, parent: &str, known: &[&str]) {
-        if self.0.first().is_some_and(|head| !known.contains(&head.name.as_str())) {
+        if self
+            .0
+            .first()
+            .is_some_and(|head| !known.contains(&head.name.as_str()))
+        {
             self.0.insert(0, Part::new(parent));
         }
     }
 
     /// Says whether `test` holds for any element that the path yields; `None` is a missing one.
-    pub(super) fn any(&self, root: Root<'_>, leaf: Leaf, budget: &mut Budget<'_>, test: &mut Ask<'_>) -> Result<bool, Stop> {
-        let Some((head, rest)) = self.0.split_first() else { return Ok(false) };
+    pub(super) fn any(
+        &self,
+        root: Root<'_>,
+        leaf: Leaf,
+        budget: &mut Budget<'_>,
+        test: &mut Ask<'_>,
+    ) -> Result<bool, Stop> {
+        let Some((head, rest)) = self.0.split_first() else {
+            return Ok(false);
+        };
         let first = match root {
             Root::Document(document) => field(document, &head.name, budget)?,
             Root::Array(items) => head.index.and_then(|index| items.get(index)),
@@ -90,7 +108,13 @@ fn field<'d>(document: &'d Document, name: &str, budget: &mut Budget<'_>) -> Res
 }
 
 /// Goes on from a value that was reached by its key.
-fn walk(value: Option<&Value>, rest: &[Part], leaf: Leaf, budget: &mut Budget<'_>, test: &mut Ask<'_>) -> Result<bool, Stop> {
+fn walk(
+    value: Option<&Value>,
+    rest: &[Part],
+    leaf: Leaf,
+    budget: &mut Budget<'_>,
+    test: &mut Ask<'_>,
+) -> Result<bool, Stop> {
     match (value, rest) {
         (Some(Value::Array(items)), []) if leaf == Leaf::Expanded => {
             Ok(any(items, |item| test(Some(item), budget))? || test(value, budget)?)
@@ -126,7 +150,9 @@ fn walk_array(
         let found = match (item, rest) {
             (_, []) => test(Some(item), budget)?,
             (Value::Array(inner), [next, rest @ ..]) => walk_array(inner, next, rest, leaf, budget, test)?,
-            (Value::Object(document), [next, rest @ ..]) => walk(field(document, &next.name, budget)?, rest, leaf, budget, test)?,
+            (Value::Object(document), [next, rest @ ..]) => {
+                walk(field(document, &next.name, budget)?, rest, leaf, budget, test)?
+            }
             _ => false,
         };
         if found {

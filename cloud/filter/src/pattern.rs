@@ -21,7 +21,9 @@ pub(super) struct Pattern {
 impl Pattern {
     pub(super) fn new(source: &str, options: &str) -> Result<Self, String> {
         if source.len() > MAX_PATTERN_BYTES {
-            return Err(format!("regular expression is longer than {MAX_PATTERN_BYTES} bytes"));
+            return Err(format!(
+                "regular expression is longer than {MAX_PATTERN_BYTES} bytes"
+            ));
         }
         if let Some(letter) = options.chars().find(|letter| !"imsxu".contains(*letter)) {
             return Err(format!("unknown regular expression option {letter:?}"));
@@ -34,14 +36,23 @@ impl Pattern {
             .dot_matches_new_line(has('s'))
             .ignore_whitespace(has('x'))
             .nest_limit(PATTERN_DEPTH);
-        let size = thompson::Config::new().nfa_size_limit(Some(PATTERN_SIZE_BYTES)).which_captures(WhichCaptures::None);
-        let compiled = thompson::Compiler::new().syntax(syntax).configure(size).build(&translated);
+        let size = thompson::Config::new()
+            .nfa_size_limit(Some(PATTERN_SIZE_BYTES))
+            .which_captures(WhichCaptures::None);
+        let compiled = thompson::Compiler::new()
+            .syntax(syntax)
+            .configure(size)
+            .build(&translated);
         let refused = |reason: String| format!("regular expression is not accepted: {reason}");
         let compiled = compiled.map_err(|error| refused(reason(&error)))?;
         let mut letters: Vec<char> = options.chars().collect();
         letters.sort_unstable();
         let search = Search::new(compiled).map_err(refused)?;
-        Ok(Self { search: Box::new(search), source: source.to_owned(), options: letters.into_iter().collect() })
+        Ok(Self {
+            search: Box::new(search),
+            source: source.to_owned(),
+            options: letters.into_iter().collect(),
+        })
     }
 
     pub(super) fn matches(&self, element: &Value, budget: &mut Budget<'_>) -> Result<bool, Stop> {
@@ -63,5 +74,9 @@ fn reason(error: &thompson::BuildError) -> String {
         innermost = source;
     }
     let text = innermost.to_string();
-    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    text.lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .to_owned()
 }

@@ -1,7 +1,8 @@
 //! A search for a regular expression whose every step is counted.
 //!
-//! The automaton is built while the text is read (a lazy DFA). Reading a byte through states that are known is one step; a state
-//! that has to be built first costs as many as the expression has states. Nothing here runs on without the budget's leave.
+//! The automaton is built while the text is read (a lazy DFA). Reading a byte through states that are known
+//! is one step; a state that has to be built first costs as many as the expression has states. Nothing here
+//! runs on without the budget's leave.
 
 use std::sync::{Mutex, TryLockError};
 
@@ -16,7 +17,8 @@ use crate::limits::PATTERN_CACHE_BYTES;
 const BLOCK_BYTES: usize = 4096;
 /// Steps of building one state of the automaton, beside those for the states of the expression.
 const BUILD_STEPS: u64 = 64;
-/// Steps per state of the expression when a state of the automaton is built, or when the automaton cannot be used.
+/// Steps per state of the expression when a state of the automaton is built, or when the automaton cannot be
+/// used.
 const STATE_STEPS: u64 = 4;
 
 /// A compiled regular expression.
@@ -46,9 +48,17 @@ impl Search {
             // An expression within its own limit gets what two of its states need.
             .skip_cache_capacity_check(true)
             .unicode_word_boundary(true);
-        let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).map_err(|error| error.to_string())?;
+        let dfa = DFA::builder()
+            .configure(config)
+            .build_from_nfa(nfa.clone())
+            .map_err(|error| error.to_string())?;
         let simulation = PikeVM::new_from_nfa(nfa).map_err(|error| error.to_string())?;
-        Ok(Self { dfa, simulation, states, built: Mutex::new(None) })
+        Ok(Self {
+            dfa,
+            simulation,
+            states,
+            built: Mutex::new(None),
+        })
     }
 
     /// Says whether the expression matches anywhere in the text.
@@ -79,15 +89,23 @@ impl Search {
     fn walk(&self, text: &[u8], built: &mut Cache, budget: &mut Budget<'_>) -> Result<Answer, Stop> {
         let building = BUILD_STEPS + STATE_STEPS * self.states;
         budget.spend(1)?;
-        let Ok(mut state) = self.dfa.start_state_forward(built, &Input::new(text)) else { return Ok(Answer::CannotTell) };
+        let Ok(mut state) = self.dfa.start_state_forward(built, &Input::new(text)) else {
+            return Ok(Answer::CannotTell);
+        };
         for block in text.chunks(BLOCK_BYTES) {
             budget.spend(block.len() as u64)?;
             for &byte in block {
                 // Only the start can be tagged here: the other tagged states are answers.
-                let mut next = if state.is_tagged() { state } else { self.dfa.next_state_untagged(built, state, byte) };
+                let mut next = if state.is_tagged() {
+                    state
+                } else {
+                    self.dfa.next_state_untagged(built, state, byte)
+                };
                 if state.is_tagged() || next.is_unknown() {
                     budget.spend(building)?;
-                    let Ok(known) = self.dfa.next_state(built, state, byte) else { return Ok(Answer::CannotTell) };
+                    let Ok(known) = self.dfa.next_state(built, state, byte) else {
+                        return Ok(Answer::CannotTell);
+                    };
                     next = known;
                 }
                 if next.is_tagged() {
@@ -111,8 +129,14 @@ impl Search {
 
     /// Decides state by state. The search cannot be interrupted, so it is paid for in full before.
     fn simulate(&self, text: &str, budget: &mut Budget<'_>) -> Result<bool, Stop> {
-        budget.spend((text.len() as u64 + 1).saturating_mul(self.states).saturating_mul(STATE_STEPS))?;
+        budget.spend(
+            (text.len() as u64 + 1)
+                .saturating_mul(self.states)
+                .saturating_mul(STATE_STEPS),
+        )?;
         let input = Input::new(text).anchored(Anchored::No).earliest(true);
-        Ok(self.simulation.is_match(&mut self.simulation.create_cache(), input))
+        Ok(self
+            .simulation
+            .is_match(&mut self.simulation.create_cache(), input))
     }
 }

@@ -1,8 +1,9 @@
 //! Regular expressions as the original's engine reads them (PCRE, UTF without UCP) in the syntax of ours.
 //!
-//! `\w \d \s \b` are ASCII; `$` also matches before a final newline; `\<`, `\>`, `{` and, inside brackets, `[ & ~ -` and spaces
-//! are literals where ours would give them a meaning. Possessive quantifiers mean something else here and are refused.
-//! `\B` keeps our engine's Unicode meaning: an ASCII one could match inside a character.
+//! `\w \d \s \b` are ASCII; `$` also matches before a final newline; `\<`, `\>`, `{` and, inside brackets, `[
+//! & ~ -` and spaces are literals where ours would give them a meaning. Possessive quantifiers mean something
+//! else here and are refused. `\B` keeps our engine's Unicode meaning: an ASCII one could match inside a
+//! character.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -10,8 +11,13 @@ use std::str::Chars;
 /// Rewrites a pattern; `multi_line` and `verbose` are the flags it starts with.
 pub(super) fn translate(source: &str, multi_line: bool, verbose: bool) -> Result<String, String> {
     let flags = Flags { multi_line, verbose };
-    Translation { chars: source.chars().peekable(), out: String::with_capacity(source.len() + 16), flags, groups: Vec::new() }
-        .run()
+    Translation {
+        chars: source.chars().peekable(),
+        out: String::with_capacity(source.len() + 16),
+        flags,
+        groups: Vec::new(),
+    }
+    .run()
 }
 
 #[derive(Clone, Copy)]
@@ -134,7 +140,9 @@ impl Translation<'_> {
     /// `[:alpha:]` inside a bracket expression, or a literal bracket.
     fn posix_class(&mut self) {
         let rest: String = self.chars.clone().take(16).collect();
-        let name_len = rest[1..].find(|c: char| !c.is_ascii_lowercase() && c != '^').unwrap_or(0);
+        let name_len = rest[1..]
+            .find(|c: char| !c.is_ascii_lowercase() && c != '^')
+            .unwrap_or(0);
         if name_len > 0 && rest[1 + name_len..].starts_with(":]") {
             self.out.push('[');
             self.out.extend(self.chars.by_ref().take(name_len + 3));
@@ -182,9 +190,14 @@ impl Translation<'_> {
 
     /// A counted repetition, or a literal brace; says which.
     fn brace(&mut self) -> bool {
-        let rest: String = self.chars.clone().take_while(|c| c.is_ascii_digit() || *c == ',').collect();
+        let rest: String = self
+            .chars
+            .clone()
+            .take_while(|c| c.is_ascii_digit() || *c == ',')
+            .collect();
         let closed = self.chars.clone().nth(rest.len()) == Some('}');
-        let counted = closed && rest.starts_with(|c: char| c.is_ascii_digit()) && rest.matches(',').count() <= 1;
+        let counted =
+            closed && rest.starts_with(|c: char| c.is_ascii_digit()) && rest.matches(',').count() <= 1;
         if !counted {
             self.out.push_str(r"\{");
             return false;
@@ -216,7 +229,9 @@ mod tests {
 
     fn matches(pattern: &str, options: &str, text: &str) -> bool {
         let pattern = Pattern::new(pattern, options).expect("accepted");
-        pattern.matches(&Value::String(text.to_owned()), &mut Budget::unlimited()).expect("no end of steps")
+        pattern
+            .matches(&Value::String(text.to_owned()), &mut Budget::unlimited())
+            .expect("no end of steps")
     }
 
     #[test]
@@ -236,7 +251,10 @@ mod tests {
             assert_eq!(matches(pattern, "", text), expected, "{pattern} on {text:?}");
         }
         assert!(matches("É", "i", "é"), "folding is Unicode");
-        assert!(!matches(r"^\w$", "i", "\u{212a}"), "the Kelvin sign is no ASCII letter");
+        assert!(
+            !matches(r"^\w$", "i", "\u{212a}"),
+            "the Kelvin sign is no ASCII letter"
+        );
     }
 
     #[test]
@@ -295,6 +313,9 @@ mod tests {
             assert!(error.contains(reason), "{pattern}: {error}");
         }
         assert!(Pattern::new(&"(".repeat(33), "").is_err());
-        assert!(Pattern::new(&format!("{}{}", "(".repeat(40), ")".repeat(40)), "").is_err(), "nesting is bounded");
+        assert!(
+            Pattern::new(&format!("{}{}", "(".repeat(40), ")".repeat(40)), "").is_err(),
+            "nesting is bounded"
+        );
     }
 }

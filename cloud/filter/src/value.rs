@@ -73,13 +73,17 @@ impl Document {
     /// The value of a field.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+        self.0
+            .iter()
+            .rev()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value)
     }
 }
 
 impl Value {
-    /// Reads JSON that a device wrote. What looks like a malformed wrapper stays the object it is: no device can make its
-    /// history unreadable.
+    /// Reads JSON that a device wrote. What looks like a malformed wrapper stays the object it is: no device
+    /// can make its history unreadable.
     ///
     /// # Errors
     /// When the text is not JSON.

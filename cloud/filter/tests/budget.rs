@@ -15,7 +15,9 @@ const SOON: Duration = Duration::from_secs(60);
 fn zeros_and_ones(length: usize) -> String {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         if state >> 62 & 1 == 1 { '1' } else { '0' }
     };
     (0..length).map(next).collect()
@@ -31,15 +33,25 @@ fn decide(filter: &str, document: &str, steps: u64) -> Result<bool, Undecided> {
 }
 
 fn too_expensive(path: &str) -> Result<bool, Undecided> {
-    Err(Undecided::TooExpensive { path: path.to_owned() })
+    Err(Undecided::TooExpensive {
+        path: path.to_owned(),
+    })
 }
 
 #[test]
 fn a_pattern_whose_automaton_explodes_is_too_expensive_or_refused() {
     let text = format!(r#"{{"s":"{}"}}"#, zeros_and_ones(1_000_000));
-    assert_eq!(decide(r#"{"s":{"$regex":"1[01]{200}x"}}"#, &text, STEPS), too_expensive("s"));
-    let eight: Vec<_> = (0..8).map(|n| format!(r#"{{"s":{{"$regex":"1[01]{{200}}x{n}"}}}}"#)).collect();
-    assert_eq!(decide(&format!(r#"{{"$or":[{}]}}"#, eight.join(",")), &text, STEPS), too_expensive("s"));
+    assert_eq!(
+        decide(r#"{"s":{"$regex":"1[01]{200}x"}}"#, &text, STEPS),
+        too_expensive("s")
+    );
+    let eight: Vec<_> = (0..8)
+        .map(|n| format!(r#"{{"s":{{"$regex":"1[01]{{200}}x{n}"}}}}"#))
+        .collect();
+    assert_eq!(
+        decide(&format!(r#"{{"$or":[{}]}}"#, eight.join(",")), &text, STEPS),
+        too_expensive("s")
+    );
     let huge = Filter::parse(r#"{"s":{"$regex":"1[01]{2500}x"}}"#).expect_err("larger than a pattern may be");
     assert!(huge.to_string().contains("when compiled"), "{huge}");
     // What is no trouble is decided on the same text.
@@ -50,8 +62,14 @@ fn a_pattern_whose_automaton_explodes_is_too_expensive_or_refused() {
 #[test]
 fn a_word_boundary_beside_other_alphabets_is_paid_for() {
     let text = format!(r#"{{"s":"{}"}}"#, "é ".repeat(300_000));
-    assert_eq!(decide(r#"{"s":{"$regex":"\\Bx{200}"}}"#, &text, STEPS), too_expensive("s"));
-    assert_eq!(decide(r#"{"s":{"$regex":"\\Bx"}}"#, r#"{"s":"é éx"}"#, STEPS), Ok(true));
+    assert_eq!(
+        decide(r#"{"s":{"$regex":"\\Bx{200}"}}"#, &text, STEPS),
+        too_expensive("s")
+    );
+    assert_eq!(
+        decide(r#"{"s":{"$regex":"\\Bx"}}"#, r#"{"s":"é éx"}"#, STEPS),
+        Ok(true)
+    );
 }
 
 #[test]
@@ -65,13 +83,21 @@ fn operands_times_elements_are_counted() {
     let none = format!(r#"{{"a":{{"$not":{{"$all":[{}]}}}}}}"#, numbers.join(","));
     assert_eq!(decide(&none, &document, STEPS), Ok(true));
     let any: Vec<_> = (1..=120).map(|n| format!(r#"{{"a":{n}}}"#)).collect();
-    assert_eq!(decide(&format!(r#"{{"$or":[{}]}}"#, any.join(",")), &document, STEPS), too_expensive("a"));
+    assert_eq!(
+        decide(&format!(r#"{{"$or":[{}]}}"#, any.join(",")), &document, STEPS),
+        too_expensive("a")
+    );
     let present = format!(r#"{{"a":{{"$all":[{}]}}}}"#, vec!["7"; 850].join(","));
     let last = format!(r#"{{"a":[{elements},7]}}"#);
     assert_eq!(decide(&present, &last, STEPS), too_expensive("a"));
     let both = format!(r#"{{"$and":[{all},{all}]}}"#);
-    let refused = Filter::parse(&both).expect_err("too many operands in all").to_string();
-    assert!(refused.contains("more than 1000 operands in its lists"), "{refused}");
+    let refused = Filter::parse(&both)
+        .expect_err("too many operands in all")
+        .to_string();
+    assert!(
+        refused.contains("more than 1000 operands in its lists"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -79,7 +105,14 @@ fn other_costs_of_a_tenants_choosing_end_too() {
     let many_keys: Vec<_> = (0..100_000).map(|n| format!(r#""k{n}":0"#)).collect();
     let many_keys = format!("{{{}}}", many_keys.join(","));
     let conditions: Vec<_> = (0..250).map(|n| format!(r#"{{"missing{n}":1}}"#)).collect();
-    assert!(decide(&format!(r#"{{"$or":[{}]}}"#, conditions.join(",")), &many_keys, 10_000_000).is_err());
+    assert!(
+        decide(
+            &format!(r#"{{"$or":[{}]}}"#, conditions.join(",")),
+            &many_keys,
+            10_000_000
+        )
+        .is_err()
+    );
 
     let decimals = format!(r#"{{"a":[{}]}}"#, vec!["0.1"; 200_000].join(","));
     let compared = r#"{"$or":[{"a":{"$numberDecimal":"1.5"}},{"a":{"$numberDecimal":"2.5"}}]}"#;
@@ -90,19 +123,30 @@ fn other_costs_of_a_tenants_choosing_end_too() {
     assert!(decide(&branching, &format!(r#"{{"a":{deep}}}"#), 100).is_err());
 
     let objects = format!(r#"{{"a":[{}]}}"#, vec![r#"{"b":[1,2,3]}"#; 50_000].join(","));
-    let nested: Vec<_> = (0..60).map(|n| format!(r#"{{"b":{{"$elemMatch":{{"$gt":{n},"$lt":0}}}}}}"#)).collect();
+    let nested: Vec<_> = (0..60)
+        .map(|n| format!(r#"{{"b":{{"$elemMatch":{{"$gt":{n},"$lt":0}}}}}}"#))
+        .collect();
     let nested = format!(r#"{{"a":{{"$elemMatch":{{"$or":[{}]}}}}}}"#, nested.join(","));
     assert_eq!(decide(&nested, &objects, 10_000_000), too_expensive("b"));
 
     let mask: Vec<_> = (0..900).map(|n| n.to_string()).collect();
     let bits = format!(r#"{{"a":{{"$bitsAllClear":[{}]}}}}"#, mask.join(","));
-    assert_eq!(decide(&bits, &format!(r#"{{"a":[{}]}}"#, vec!["1"; 200_000].join(",")), 10_000_000), too_expensive("a"));
+    assert_eq!(
+        decide(
+            &bits,
+            &format!(r#"{{"a":[{}]}}"#, vec!["1"; 200_000].join(",")),
+            10_000_000
+        ),
+        too_expensive("a")
+    );
 }
 
 #[test]
 fn an_evaluation_ends_soon_after_its_flag_is_set() {
     let text = format!(r#"{{"s":"{}"}}"#, zeros_and_ones(1_000_000));
-    let patterns: Vec<_> = (0..8).map(|n| format!(r#"{{"s":{{"$regex":"1[01]{{200}}x{n}"}}}}"#)).collect();
+    let patterns: Vec<_> = (0..8)
+        .map(|n| format!(r#"{{"s":{{"$regex":"1[01]{{200}}x{n}"}}}}"#))
+        .collect();
     let filter = Filter::parse(&format!(r#"{{"$or":[{}]}}"#, patterns.join(","))).expect("a filter");
     let document = Document::parse(&text).expect("a document");
     let flag = Arc::new(AtomicBool::new(false));
@@ -126,10 +170,17 @@ fn everyday_filters_take_few_steps() {
         (r#"{"payload.label":{"$regex":"boiler","$options":"i"}}"#, 5000),
         (r#"{"payload.tags":{"$all":["a","b"]}}"#, 100),
     ] {
-        let document = r#"{"type":"userdefined","payload":{"t":21.5,"label":"Boiler room","tags":["a","b","c"]}}"#;
+        let document =
+            r#"{"type":"userdefined","payload":{"t":21.5,"label":"Boiler room","tags":["a","b","c"]}}"#;
         let mut budget = Budget::steps(STEPS);
-        let decided = Filter::parse(filter).expect("a filter").matches(&Document::parse(document).expect("valid"), &mut budget);
-        assert!(decided.is_ok() && STEPS - budget.left() < most, "{filter}: {} steps", STEPS - budget.left());
+        let decided = Filter::parse(filter)
+            .expect("a filter")
+            .matches(&Document::parse(document).expect("valid"), &mut budget);
+        assert!(
+            decided.is_ok() && STEPS - budget.left() < most,
+            "{filter}: {} steps",
+            STEPS - budget.left()
+        );
     }
 }
 

@@ -1,8 +1,8 @@
 //! The filter language against hand-written cases, its laws and its limits.
 
 use iottly_filter::{
-    Budget, Document, Filter, MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS, MAX_PATTERN_BYTES,
-    MAX_PATTERNS, Value,
+    Budget, Document, Filter, MAX_DEPTH, MAX_FILTER_BYTES, MAX_NODES, MAX_OPERANDS, MAX_PATH_PARTS,
+    MAX_PATTERN_BYTES, MAX_PATTERNS, Value,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -28,7 +28,9 @@ fn matches(filter: &str, document: &str) -> bool {
 }
 
 fn holds(filter: &Filter, document: &Document) -> bool {
-    filter.matches(document, &mut Budget::unlimited()).expect("decided")
+    filter
+        .matches(document, &mut Budget::unlimited())
+        .expect("decided")
 }
 
 fn refusal(filter: &str) -> String {
@@ -44,7 +46,8 @@ fn golden_cases_are_all_right() {
             decided += 1;
             let (rule, document) = (case.rule.expect("named"), case.doc.expect("a document"));
             match Filter::parse(case.filter.get()) {
-                Ok(filter) if holds(&filter, &Document::parse(document.get()).expect("valid")) == expected => {}
+                Ok(filter)
+                    if holds(&filter, &Document::parse(document.get()).expect("valid")) == expected => {}
                 Ok(_) => wrong.push(format!("{rule}: {line}")),
                 Err(error) => wrong.push(format!("{rule}: refused: {error}")),
             }
@@ -64,24 +67,48 @@ fn the_rules_beyond_the_golden_cases() {
     for (filter, document, expected) in [
         (r#"{"a":{"$gt":{"$minKey":1}}}"#, r#"{"a":"x"}"#, true),
         (r#"{"a":{"$lt":{"$maxKey":1}}}"#, r#"{"a":5}"#, true),
-        (r#"{"a":{"$gt":9007199254740992.0}}"#, r#"{"a":9007199254740993}"#, true),
-        (r#"{"a":{"$gte":{"$numberDouble":"NaN"}}}"#, r#"{"a":{"$numberDouble":"NaN"}}"#, true),
+        (
+            r#"{"a":{"$gt":9007199254740992.0}}"#,
+            r#"{"a":9007199254740993}"#,
+            true,
+        ),
+        (
+            r#"{"a":{"$gte":{"$numberDouble":"NaN"}}}"#,
+            r#"{"a":{"$numberDouble":"NaN"}}"#,
+            true,
+        ),
         (r#"{"a":{"$lt":5}}"#, r#"{"a":{"$numberDouble":"NaN"}}"#, false),
         (r#"{"a":{"$numberDecimal":"1.50"}}"#, r#"{"a":1.5}"#, true),
         (r#"{"a":{"$bitsAllSet":5}}"#, r#"{"a":7}"#, true),
         (r#"{"a":{"$bitsAllSet":[0,8]}}"#, r#"{"a":1}"#, false),
         (r#"{"a":{"$bitsAnySet":[63,200]}}"#, r#"{"a":-1}"#, true),
-        (r#"{"a":{"$bitsAllClear":8}}"#, r#"{"a":{"$binary":{"base64":"Bw==","subType":"00"}}}"#, true),
+        (
+            r#"{"a":{"$bitsAllClear":8}}"#,
+            r#"{"a":{"$binary":{"base64":"Bw==","subType":"00"}}}"#,
+            true,
+        ),
         (r#"{"a":{"$bitsAnyClear":8}}"#, r#"{"a":"7"}"#, false),
-        (r#"{"a":{"$eq":{"$regularExpression":{"pattern":"x","options":""}}}}"#, r#"{"a":"x"}"#, false),
+        (
+            r#"{"a":{"$eq":{"$regularExpression":{"pattern":"x","options":""}}}}"#,
+            r#"{"a":"x"}"#,
+            false,
+        ),
         (
             r#"{"a":{"$uuid":"a2792ce8-216f-477c-a5cc-4f7e9f407e29"}}"#,
             r#"{"a":{"$binary":"onks6CFvR3ylzE9+n0B+KQ==","$type":"04"}}"#,
             true,
         ),
-        (r#"{"t":{"$date":{"$numberLong":"5"}}}"#, r#"{"t":{"$date":5.9}}"#, true),
+        (
+            r#"{"t":{"$date":{"$numberLong":"5"}}}"#,
+            r#"{"t":{"$date":5.9}}"#,
+            true,
+        ),
         (r#"{"a":1,"a":2}"#, r#"{"a":2}"#, true),
-        (r#"{"a":{"$in":[{"$numberLong":"3"},"x"]}}"#, r#"{"a":[1,3.0]}"#, true),
+        (
+            r#"{"a":{"$in":[{"$numberLong":"3"},"x"]}}"#,
+            r#"{"a":[1,3.0]}"#,
+            true,
+        ),
         (r#"{"a":{"$type":"undefined"}}"#, r#"{"a":1}"#, false),
         (r#"{"$comment":"why","$or":[{"a":1}]}"#, r#"{"a":1}"#, true),
         (r#"{"a":{"$exists":true}}"#, r#"{"a":{"b":1}}"#, true),
@@ -94,16 +121,31 @@ fn the_rules_beyond_the_golden_cases() {
 #[test]
 fn refused_operators_are_named_with_their_place() {
     for (filter, expected) in [
-        (r#"{"$where":"1"}"#, "operator $where is not supported: it runs code (at $.$where)"),
-        (r#"{"a":{"$near":[1,2]}}"#, "operator $near is not supported: it needs an index (at $.a.$near)"),
-        (r#"{"a":{"$geoWithin":{}}}"#, "operator $geoWithin is not supported: it needs an index (at $.a.$geoWithin)"),
+        (
+            r#"{"$where":"1"}"#,
+            "operator $where is not supported: it runs code (at $.$where)",
+        ),
+        (
+            r#"{"a":{"$near":[1,2]}}"#,
+            "operator $near is not supported: it needs an index (at $.a.$near)",
+        ),
+        (
+            r#"{"a":{"$geoWithin":{}}}"#,
+            "operator $geoWithin is not supported: it needs an index (at $.a.$geoWithin)",
+        ),
         (
             r#"{"$or":[{"b":1},{"$expr":{}}]}"#,
             "operator $expr is not supported: it needs the aggregation language (at $.$or[1].$expr)",
         ),
-        (r#"{"$_internalX":1}"#, "operator $_internalX is not supported: it is internal to MongoDB (at $.$_internalX)"),
+        (
+            r#"{"$_internalX":1}"#,
+            "operator $_internalX is not supported: it is internal to MongoDB (at $.$_internalX)",
+        ),
         (r#"{"a":{"$foo":1}}"#, "unknown operator $foo (at $.a.$foo)"),
-        (r#"{"t":{"$lte":{"$date":"x"}}}"#, "filter is not valid: $date: date is not of the form"),
+        (
+            r#"{"t":{"$lte":{"$date":"x"}}}"#,
+            "filter is not valid: $date: date is not of the form",
+        ),
         ("[1]", "filter is not an object (at $)"),
         ("", "filter is not valid: EOF"),
         (r#"{"a":{"$oid":"zz"}}"#, "$oid: it is not 24 hex digits"),
@@ -116,7 +158,8 @@ fn refused_operators_are_named_with_their_place() {
         assert!(error.contains(expected), "{filter}: {error}");
     }
     let error =
-        Filter::parse(r#"{"timestamp":{"$lte":{"$regularExpression":{"pattern":"x","options":""}}}}"#).expect_err("no order");
+        Filter::parse(r#"{"timestamp":{"$lte":{"$regularExpression":{"pattern":"x","options":""}}}}"#)
+            .expect_err("no order");
     assert_eq!(error.path(), "$.timestamp.$lte");
 }
 
@@ -129,16 +172,30 @@ fn limits_hold_and_what_is_within_them_passes() {
     let deep = |n: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(n - 1), "]".repeat(n - 1));
     assert!(Filter::parse(&deep(MAX_DEPTH)).is_ok());
     assert!(refusal(&deep(MAX_DEPTH + 1)).contains("nested deeper"));
-    assert!(refusal(&"[".repeat(8000)).contains("nested deeper"), "no stack is spent on it");
+    assert!(
+        refusal(&"[".repeat(8000)).contains("nested deeper"),
+        "no stack is spent on it"
+    );
 
-    let nodes = |n: usize| format!("{{{}}}", (0..n).map(|i| format!(r#""f{i}":1"#)).collect::<Vec<_>>().join(","));
+    let nodes = |n: usize| {
+        format!(
+            "{{{}}}",
+            (0..n)
+                .map(|i| format!(r#""f{i}":1"#))
+                .collect::<Vec<_>>()
+                .join(",")
+        )
+    };
     assert!(Filter::parse(&nodes(MAX_NODES)).is_ok());
     assert!(refusal(&nodes(MAX_NODES + 1)).contains("more than 256 conditions"));
 
     for operator in ["$in", "$nin", "$all", "$type"] {
         let operands = |n: usize| format!(r#"{{"a":{{"{operator}":[{}]}}}}"#, vec!["1"; n].join(","));
         assert!(Filter::parse(&operands(MAX_OPERANDS)).is_ok());
-        assert!(refusal(&operands(MAX_OPERANDS + 1)).contains("more than 1000 entries"), "{operator}");
+        assert!(
+            refusal(&operands(MAX_OPERANDS + 1)).contains("more than 1000 entries"),
+            "{operator}"
+        );
     }
 
     let path = |n: usize| format!(r#"{{"{}":1}}"#, vec!["0"; n].join("."));
@@ -162,31 +219,58 @@ fn the_worst_path_still_ends() {
     for _ in 0..15 {
         value = format!(r#"[{{"0":{value}}}]"#);
     }
-    assert!(!matches(&format!(r#"{{"a.{}":2}}"#, vec!["0"; 15].join(".")), &format!(r#"{{"a":{value}}}"#)));
+    assert!(!matches(
+        &format!(r#"{{"a.{}":2}}"#, vec!["0"; 15].join(".")),
+        &format!(r#"{{"a":{value}}}"#)
+    ));
 }
 
 #[test]
 fn a_malformed_wrapper_of_a_device_stays_an_object() {
     let mut document = Document::new();
-    document.push("payload", Value::parse_lenient(r#"{"when":{"$date":"soon"},"t":{"$date":5}}"#).expect("JSON"));
-    assert!(holds(&Filter::parse(r#"{"payload.t":{"$date":5}}"#).expect("valid"), &document));
-    assert!(holds(&Filter::parse(r#"{"payload.when":{"$type":"object"}}"#).expect("valid"), &document));
+    document.push(
+        "payload",
+        Value::parse_lenient(r#"{"when":{"$date":"soon"},"t":{"$date":5}}"#).expect("JSON"),
+    );
+    assert!(holds(
+        &Filter::parse(r#"{"payload.t":{"$date":5}}"#).expect("valid"),
+        &document
+    ));
+    assert!(holds(
+        &Filter::parse(r#"{"payload.when":{"$type":"object"}}"#).expect("valid"),
+        &document
+    ));
 }
 
 #[test]
 fn unknown_heads_move_below_the_payload() {
     let known = ["type", "timestamp"];
-    let document = Document::parse(r#"{"type":"userdefined","payload":{"echo":{"n":1},"list":[{"x":1}]}}"#).expect("valid");
+    let document = Document::parse(r#"{"type":"userdefined","payload":{"echo":{"n":1},"list":[{"x":1}]}}"#)
+        .expect("valid");
     for (filter, expected) in [
         (r#"{"echo":{"$exists":true}}"#, true),
         (r#"{"echo.n":{"$gt":0}}"#, true),
-        (r#"{"$or":[{"echo.n":5},{"$nor":[{"type":"iottlyagent"}]}]}"#, true),
+        (
+            r#"{"$or":[{"echo.n":5},{"$nor":[{"type":"iottlyagent"}]}]}"#,
+            true,
+        ),
         (r#"{"payload.echo.n":1}"#, false),
         (r#"{"list":{"$elemMatch":{"x":1}}}"#, true),
         (r#"{"missing":{"$ne":1}}"#, true),
     ] {
-        let known: Vec<&str> = if filter.contains("payload.") { vec!["type"] } else { known.to_vec() };
-        assert_eq!(holds(&Filter::parse(filter).expect("valid").below("payload", &known), &document), expected, "{filter}");
+        let known: Vec<&str> = if filter.contains("payload.") {
+            vec!["type"]
+        } else {
+            known.to_vec()
+        };
+        assert_eq!(
+            holds(
+                &Filter::parse(filter).expect("valid").below("payload", &known),
+                &document
+            ),
+            expected,
+            "{filter}"
+        );
     }
 }
 

@@ -25,9 +25,17 @@ const MAX_ENTRIES: usize = 500;
 pub(super) async fn entries(access: ProjectAccess, params: Params) -> Answer<AuditLog> {
     access.require(Scopes::ADMIN)?;
     let limit = params.count("numEntries", DEFAULT_ENTRIES, MAX_ENTRIES)?;
-    let mut entries = access.services().store.audit(access.id(), params.number("before")?, limit + 1).await?;
+    let mut entries = access
+        .services()
+        .store
+        .audit(access.id(), params.number("before")?, limit + 1)
+        .await?;
     let more = entries.len() > limit;
     entries.truncate(limit);
     let next = entries.last().filter(|_| more).map(|last| last.number);
-    Ok(Spaced(AuditLog { entries: entries.into_iter().map(Into::into).collect(), next, status: OK }))
+    Ok(Spaced(AuditLog {
+        entries: entries.into_iter().map(Into::into).collect(),
+        next,
+        status: OK,
+    }))
 }

@@ -18,12 +18,22 @@ impl FromRequest<App> for JsonObject {
     async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
         let bytes = read(request).await?;
         match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(fields)) if fields.iter().any(|(key, value)| key.contains(NUL) || holds_nul(value)) => {
-                Err(ApiError::invalid("invalid_body", "body holds a text with the character NUL"))
+            Ok(Value::Object(fields))
+                if fields
+                    .iter()
+                    .any(|(key, value)| key.contains(NUL) || holds_nul(value)) =>
+            {
+                Err(ApiError::invalid(
+                    "invalid_body",
+                    "body holds a text with the character NUL",
+                ))
             }
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             Ok(_) => Err(ApiError::invalid("invalid_body", "body is not a JSON object")),
-            Err(error) => Err(ApiError::invalid("invalid_body", format!("body is not JSON: {error}"))),
+            Err(error) => Err(ApiError::invalid(
+                "invalid_body",
+                format!("body is not JSON: {error}"),
+            )),
         }
     }
 }
@@ -35,7 +45,9 @@ fn holds_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains(NUL),
         Value::Array(values) => values.iter().any(holds_nul),
-        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains(NUL) || holds_nul(value)),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(key, value)| key.contains(NUL) || holds_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
@@ -49,19 +61,23 @@ impl FromRequest<App> for JsonText {
     async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
         let bytes = read(request).await?;
         let invalid = |reason: String| ApiError::invalid("invalid_body", reason);
-        let text = str::from_utf8(&bytes).map_err(|error| invalid(format!("body is not UTF-8: {error}")))?.trim();
+        let text = str::from_utf8(&bytes)
+            .map_err(|error| invalid(format!("body is not UTF-8: {error}")))?
+            .trim();
         if !depth_within(text, MAX_JSON_DEPTH) {
             return Err(invalid(format!("body is nested deeper than {MAX_JSON_DEPTH}")));
         }
         // As values once: raw text would let numbers and characters pass that nobody can read later.
-        let _: Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| invalid(format!("body is not a JSON object: {error}")))?;
-        let raw = RawValue::from_string(text.to_owned()).map_err(|error| invalid(format!("body is not JSON: {error}")))?;
+        let _: Map<String, Value> = serde_json::from_str(text)
+            .map_err(|error| invalid(format!("body is not a JSON object: {error}")))?;
+        let raw = RawValue::from_string(text.to_owned())
+            .map_err(|error| invalid(format!("body is not JSON: {error}")))?;
         Ok(Self(raw))
     }
 }
 
-/// A body of one shape, whatever its content type says. Fields that the shape does not have are refused by name.
+/// A body of one shape, whatever its content type says. Fields that the shape does not have are refused by
+/// name.
 pub(super) struct JsonBody<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
@@ -70,7 +86,9 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let JsonObject(fields) = JsonObject::from_request(request, app).await?;
         let shaped = serde_json::from_value(Value::Object(fields));
-        shaped.map(Self).map_err(|error| ApiError::invalid("invalid_body", format!("body: {error}")))
+        shaped
+            .map(Self)
+            .map_err(|error| ApiError::invalid("invalid_body", format!("body: {error}")))
     }
 }
 
@@ -114,7 +132,8 @@ async fn read_within(request: Request, max: usize) -> Result<Vec<u8>, ApiError> 
     let mut stream = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| ApiError::invalid("invalid_body", format!("body broke off: {error}")))?;
+        let chunk =
+            chunk.map_err(|error| ApiError::invalid("invalid_body", format!("body broke off: {error}")))?;
         if bytes.len() + chunk.len() > max {
             return Err(ApiError::too_large(max));
         }

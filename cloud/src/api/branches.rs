@@ -5,8 +5,8 @@ use axum::extract::Path;
 use super::Answer;
 use super::body::JsonBody;
 use super::dto::{
-    BranchList, Code, Differences, Done, Edit, Edits, NewBranch, NewVersion, OK, OneBranch, OneRevision, Restore, RevisionDto,
-    RevisionList, SavedVersion,
+    BranchList, Code, Differences, Done, Edit, Edits, NewBranch, NewVersion, OK, OneBranch, OneRevision,
+    Restore, RevisionDto, RevisionList, SavedVersion,
 };
 use super::query::Params;
 use super::spaced::Spaced;
@@ -33,7 +33,10 @@ const MAX_DESCRIPTION_BYTES: usize = 2048;
 )]
 pub(super) async fn all(access: ProjectAccess) -> Answer<BranchList> {
     let branches = access.services().store.branches(access.id()).await?;
-    Ok(Spaced(BranchList { branches: branches.into_iter().map(Into::into).collect(), status: OK }))
+    Ok(Spaced(BranchList {
+        branches: branches.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
 }
 
 /// A branch with its working copy.
@@ -43,7 +46,10 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<BranchList> {
     tag = "branches",
     responses((status = 200, description = "The answer", body = OneBranch))
 )]
-pub(super) async fn show(access: ProjectAccess, Path((_, name)): Path<(String, String)>) -> Answer<OneBranch> {
+pub(super) async fn show(
+    access: ProjectAccess,
+    Path((_, name)): Path<(String, String)>,
+) -> Answer<OneBranch> {
     answer(&access, &name).await
 }
 
@@ -58,7 +64,15 @@ pub(super) async fn show(access: ProjectAccess, Path((_, name)): Path<(String, S
 pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewBranch>) -> Answer<OneBranch> {
     let name = text::word("branch", &body.name)?;
     access.services().rollouts.spare_disk().await?;
-    access.change(Change::CreateBranch { name: name.clone(), from: body.from }, clock::now()).await?;
+    access
+        .change(
+            Change::CreateBranch {
+                name: name.clone(),
+                from: body.from,
+            },
+            clock::now(),
+        )
+        .await?;
     answer(&access, &name).await
 }
 
@@ -89,8 +103,14 @@ pub(super) async fn save(
 ) -> Answer<OneBranch> {
     access.services().rollouts.spare_disk().await?;
     let snippets = working_copy(&access, &name).await?;
-    let edits = body.snippets.into_iter().map(|edit| resolve(edit, &snippets)).collect::<Result<_, _>>()?;
-    access.change(Change::SaveSnippets(name.clone(), edits), clock::now()).await?;
+    let edits = body
+        .snippets
+        .into_iter()
+        .map(|edit| resolve(edit, &snippets))
+        .collect::<Result<_, _>>()?;
+    access
+        .change(Change::SaveSnippets(name.clone(), edits), clock::now())
+        .await?;
     answer(&access, &name).await
 }
 
@@ -101,15 +121,33 @@ fn resolve(edit: Edit, snippets: &[Snippet]) -> Result<SnippetEdit, ApiError> {
             let found = snippets.iter().find(|snippet| snippet.name == name);
             found
                 .ok_or_else(|| {
-                    ApiError::missing(format!("branch has no snippet {:?}", iottly_protocol::limits::clip(&name, 64)))
+                    ApiError::missing(format!(
+                        "branch has no snippet {:?}",
+                        iottly_protocol::limits::clip(&name, 64)
+                    ))
                 })?
                 .id
         }
-        _ => return Err(ApiError::invalid("invalid_body", "a snippet is given by snippetid or by name")),
+        _ => {
+            return Err(ApiError::invalid(
+                "invalid_body",
+                "a snippet is given by snippetid or by name",
+            ));
+        }
     };
-    let code = edit.code.map(|code| text::bounded("code", code, MAX_CODE_BYTES)).transpose()?;
-    let description = edit.description.map(|text| text::bounded("description", text, MAX_DESCRIPTION_BYTES)).transpose()?;
-    Ok(SnippetEdit { id, code, description })
+    let code = edit
+        .code
+        .map(|code| text::bounded("code", code, MAX_CODE_BYTES))
+        .transpose()?;
+    let description = edit
+        .description
+        .map(|text| text::bounded("description", text, MAX_DESCRIPTION_BYTES))
+        .transpose()?;
+    Ok(SnippetEdit {
+        id,
+        code,
+        description,
+    })
 }
 
 /// Deletes a handler that no command calls.
@@ -119,9 +157,16 @@ fn resolve(edit: Edit, snippets: &[Snippet]) -> Result<SnippetEdit, ApiError> {
     tag = "branches",
     responses((status = 200, description = "Done", body = Done))
 )]
-pub(super) async fn delete_snippet(access: ProjectAccess, Path((_, name, id)): Path<(String, String, String)>) -> Answer<Done> {
-    let id = id.parse().map_err(|_| ApiError::missing("branch has no such snippet"))?;
-    access.change(Change::DeleteSnippet(name, id), clock::now()).await?;
+pub(super) async fn delete_snippet(
+    access: ProjectAccess,
+    Path((_, name, id)): Path<(String, String, String)>,
+) -> Answer<Done> {
+    let id = id
+        .parse()
+        .map_err(|_| ApiError::missing("branch has no such snippet"))?;
+    access
+        .change(Change::DeleteSnippet(name, id), clock::now())
+        .await?;
     Ok(Done::answer())
 }
 
@@ -144,11 +189,17 @@ pub(super) async fn revisions(
     find(&access, &name).await?;
     let limit = params.count("numRevisions", DEFAULT_REVISIONS, MAX_REVISIONS)?;
     let store = &access.services().store;
-    let mut revisions = store.revisions(access.id(), &name, params.number("before")?, limit + 1).await?;
+    let mut revisions = store
+        .revisions(access.id(), &name, params.number("before")?, limit + 1)
+        .await?;
     let more = revisions.len() > limit;
     revisions.truncate(limit);
     let next = revisions.last().filter(|_| more).map(|last| last.number);
-    Ok(Spaced(RevisionList { revisions: revisions.into_iter().map(Into::into).collect(), next, status: OK }))
+    Ok(Spaced(RevisionList {
+        revisions: revisions.into_iter().map(Into::into).collect(),
+        next,
+        status: OK,
+    }))
 }
 
 /// A saved version with its code.
@@ -163,7 +214,11 @@ pub(super) async fn revision(
     Path((_, name, number)): Path<(String, String, String)>,
 ) -> Answer<OneRevision> {
     let (revision, snippets) = saved(&access, &name, number.parse().ok()).await?;
-    Ok(Spaced(OneRevision { revision, code: Code::new(snippets), status: OK }))
+    Ok(Spaced(OneRevision {
+        revision,
+        code: Code::new(snippets),
+        status: OK,
+    }))
 }
 
 /// Saves the working copy as the next revision.
@@ -181,9 +236,21 @@ pub(super) async fn save_version(
 ) -> Answer<SavedVersion> {
     let message = text::bounded("message", body.message, MAX_MESSAGE_BYTES)?;
     access.services().rollouts.spare_disk().await?;
-    let changed = access.change(Change::SaveVersion { branch: branch.clone(), message }, clock::now()).await?;
+    let changed = access
+        .change(
+            Change::SaveVersion {
+                branch: branch.clone(),
+                message,
+            },
+            clock::now(),
+        )
+        .await?;
     let (revision, _) = saved(&access, &branch, changed.revision).await?;
-    Ok(Spaced(SavedVersion { revision, created: changed.affected > 0, status: OK }))
+    Ok(Spaced(SavedVersion {
+        revision,
+        created: changed.affected > 0,
+        status: OK,
+    }))
 }
 
 /// Replaces the working copy by a revision.
@@ -200,7 +267,15 @@ pub(super) async fn restore(
     JsonBody(body): JsonBody<Restore>,
 ) -> Answer<OneBranch> {
     access.services().rollouts.spare_disk().await?;
-    access.change(Change::RestoreRevision { branch: branch.clone(), number: body.revision }, clock::now()).await?;
+    access
+        .change(
+            Change::RestoreRevision {
+                branch: branch.clone(),
+                number: body.revision,
+            },
+            clock::now(),
+        )
+        .await?;
     answer(&access, &branch).await
 }
 
@@ -215,9 +290,16 @@ pub(super) async fn restore(
     ),
     responses((status = 200, description = "The answer", body = Differences))
 )]
-pub(super) async fn diff(access: ProjectAccess, Path((_, name)): Path<(String, String)>, params: Params) -> Answer<Differences> {
+pub(super) async fn diff(
+    access: ProjectAccess,
+    Path((_, name)): Path<(String, String)>,
+    params: Params,
+) -> Answer<Differences> {
     let head = find(&access, &name).await?.head;
-    let (from, to) = (params.number("from")?.or((head > 0).then_some(head)), params.number("to")?);
+    let (from, to) = (
+        params.number("from")?.or((head > 0).then_some(head)),
+        params.number("to")?,
+    );
     let old = match from {
         Some(_) => saved(&access, &name, from).await?.1,
         None => Vec::new(),
@@ -226,14 +308,26 @@ pub(super) async fn diff(access: ProjectAccess, Path((_, name)): Path<(String, S
         Some(_) => saved(&access, &name, to).await?.1,
         None => working_copy(&access, &name).await?,
     };
-    let turn = access.services().rollouts.diff_turn(access.id()).await.map_err(FlashError::from)?;
+    let turn = access
+        .services()
+        .rollouts
+        .diff_turn(access.id())
+        .await
+        .map_err(FlashError::from)?;
     let work = move || {
         let _turn = turn;
         code::diff(&old, &new)
     };
-    let found = tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(&error))?;
+    let found = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| ApiError::internal(&error))?;
     let snippets = found.into_iter().map(Into::into).collect();
-    Ok(Spaced(Differences { from, to, snippets, status: OK }))
+    Ok(Spaced(Differences {
+        from,
+        to,
+        snippets,
+        status: OK,
+    }))
 }
 
 fn unknown() -> ApiError {
@@ -242,24 +336,52 @@ fn unknown() -> ApiError {
 
 async fn find(access: &ProjectAccess, name: &str) -> Result<Branch, ApiError> {
     let branches = access.services().store.branches(access.id()).await?;
-    branches.into_iter().find(|branch| branch.name == name).ok_or_else(unknown)
+    branches
+        .into_iter()
+        .find(|branch| branch.name == name)
+        .ok_or_else(unknown)
 }
 
 async fn working_copy(access: &ProjectAccess, name: &str) -> Result<Vec<Snippet>, ApiError> {
-    access.services().store.snippets(access.id(), name).await?.ok_or_else(unknown)
+    access
+        .services()
+        .store
+        .snippets(access.id(), name)
+        .await?
+        .ok_or_else(unknown)
 }
 
-async fn saved(access: &ProjectAccess, branch: &str, number: Option<u64>) -> Result<(RevisionDto, Vec<Snippet>), ApiError> {
+async fn saved(
+    access: &ProjectAccess,
+    branch: &str,
+    number: Option<u64>,
+) -> Result<(RevisionDto, Vec<Snippet>), ApiError> {
     let missing = || ApiError::missing("branch has no such revision");
     let number = number.ok_or_else(missing)?;
-    let (revision, snippets) = access.services().store.revision(access.id(), branch, number).await?.ok_or_else(missing)?;
+    let (revision, snippets) = access
+        .services()
+        .store
+        .revision(access.id(), branch, number)
+        .await?
+        .ok_or_else(missing)?;
     Ok((revision.into(), snippets))
 }
 
 async fn answer(access: &ProjectAccess, name: &str) -> Answer<OneBranch> {
     let branch = find(access, name).await?;
     let snippets = working_copy(access, name).await?;
-    let head = access.services().store.revisions(access.id(), name, None, 1).await?;
-    let unsaved = head.first().is_none_or(|head| head.digest != code::digest(&snippets));
-    Ok(Spaced(OneBranch { branch: branch.into(), code: Code::new(snippets), unsaved, status: OK }))
+    let head = access
+        .services()
+        .store
+        .revisions(access.id(), name, None, 1)
+        .await?;
+    let unsaved = head
+        .first()
+        .is_none_or(|head| head.digest != code::digest(&snippets));
+    Ok(Spaced(OneBranch {
+        branch: branch.into(),
+        code: Code::new(snippets),
+        unsaved,
+        status: OK,
+    }))
 }

@@ -30,7 +30,11 @@ pub(super) async fn upload(
     params: Params,
     request: Request,
 ) -> Answer<SavedVersion> {
-    let message = text::bounded("message", params.get("message").unwrap_or_default().to_owned(), MAX_MESSAGE_BYTES)?;
+    let message = text::bounded(
+        "message",
+        params.get("message").unwrap_or_default().to_owned(),
+        MAX_MESSAGE_BYTES,
+    )?;
     let store = &access.services().store;
     let branches = store.branches(access.id()).await?;
     if !branches.iter().any(|known| known.name == branch) {
@@ -39,11 +43,20 @@ pub(super) async fn upload(
     let rollouts = &access.services().rollouts;
     rollouts.spare_disk().await?;
     // Taken before the body is read: what is received is held in memory.
-    let _turn = rollouts.upload_turn(access.id()).await.map_err(FlashError::from)?;
+    let _turn = rollouts
+        .upload_turn(access.id())
+        .await
+        .map_err(FlashError::from)?;
     let Bytes(component) = Bytes::from_request(request, &app).await?;
-    let changed = rollouts.upload(access.principal(), &branch, message, component).await?;
+    let changed = rollouts
+        .upload(access.principal(), &branch, message, component)
+        .await?;
     let number = changed.revision.unwrap_or_default();
     let saved = store.revision(access.id(), &branch, number).await?;
     let (revision, _) = saved.ok_or_else(|| ApiError::missing("branch has no such revision"))?;
-    Ok(Spaced(SavedVersion { revision: revision.into(), created: changed.affected > 0, status: OK }))
+    Ok(Spaced(SavedVersion {
+        revision: revision.into(),
+        created: changed.affected > 0,
+        status: OK,
+    }))
 }

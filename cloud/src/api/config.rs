@@ -35,10 +35,16 @@ pub(super) async fn show(access: DeviceAccess) -> Answer<ConfigDto> {
 pub(super) async fn set(access: DeviceAccess, JsonText(values): JsonText) -> Answer<ConfigDto> {
     let bytes = values.get().len();
     if bytes > MAX_CONFIG_BYTES {
-        return Err(ApiError::invalid("invalid_body", format!("settings have {bytes} bytes, the limit is {MAX_CONFIG_BYTES}")));
+        return Err(ApiError::invalid(
+            "invalid_body",
+            format!("settings have {bytes} bytes, the limit is {MAX_CONFIG_BYTES}"),
+        ));
     }
     let scope = access.scope();
-    access.project().change(Change::SetDeviceConfig(scope.device, values), clock::now()).await?;
+    access
+        .project()
+        .change(Change::SetDeviceConfig(scope.device, values), clock::now())
+        .await?;
     access.services().configs.send(scope).await?;
     show(access).await
 }

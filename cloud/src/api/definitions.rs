@@ -22,7 +22,10 @@ use crate::model::{Change, Definition, DefinitionOption, Direction, OptionKind, 
 )]
 pub(super) async fn all(access: ProjectAccess) -> Answer<DefinitionList> {
     let messagedefinitions = access.definitions().await?.iter().map(shape).collect();
-    Ok(Spaced(DefinitionList { messagedefinitions, status: OK }))
+    Ok(Spaced(DefinitionList {
+        messagedefinitions,
+        status: OK,
+    }))
 }
 
 /// One message definition.
@@ -32,7 +35,10 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<DefinitionList> {
     tag = "message definitions",
     responses((status = 200, description = "The answer", body = OneDefinition))
 )]
-pub(super) async fn one(access: ProjectAccess, Path((_, cmd_type)): Path<(String, String)>) -> Answer<OneDefinition> {
+pub(super) async fn one(
+    access: ProjectAccess,
+    Path((_, cmd_type)): Path<(String, String)>,
+) -> Answer<OneDefinition> {
     let found = access.services().store.definition(access.id(), &cmd_type).await?;
     answer(&found.ok_or_else(|| ApiError::missing("project has no such message definition"))?)
 }
@@ -48,7 +54,9 @@ pub(super) async fn one(access: ProjectAccess, Path((_, cmd_type)): Path<(String
 pub(super) async fn create(access: ProjectAccess, JsonObject(body): JsonObject) -> Answer<OneDefinition> {
     let definition = parse(body)?;
     definition.can_be_handled()?;
-    access.change(Change::CreateDefinition(definition.clone()), clock::now()).await?;
+    access
+        .change(Change::CreateDefinition(definition.clone()), clock::now())
+        .await?;
     answer(&definition)
 }
 
@@ -73,10 +81,15 @@ pub(super) async fn update(
         definition.can_be_handled()?;
     }
     if definition.cmd_type != cmd_type {
-        let message = format!("type of a message definition is fixed after creation: body says {:?}", definition.cmd_type);
+        let message = format!(
+            "type of a message definition is fixed after creation: body says {:?}",
+            definition.cmd_type
+        );
         return Err(ApiError::invalid("invalid_definition", message));
     }
-    access.change(Change::UpdateDefinition(definition.clone()), clock::now()).await?;
+    access
+        .change(Change::UpdateDefinition(definition.clone()), clock::now())
+        .await?;
     answer(&definition)
 }
 
@@ -87,13 +100,21 @@ pub(super) async fn update(
     tag = "message definitions",
     responses((status = 200, description = "Done", body = Done))
 )]
-pub(super) async fn delete(access: ProjectAccess, Path((_, cmd_type)): Path<(String, String)>) -> Answer<Done> {
-    access.change(Change::DeleteDefinition(cmd_type), clock::now()).await?;
+pub(super) async fn delete(
+    access: ProjectAccess,
+    Path((_, cmd_type)): Path<(String, String)>,
+) -> Answer<Done> {
+    access
+        .change(Change::DeleteDefinition(cmd_type), clock::now())
+        .await?;
     Ok(Done::answer())
 }
 
 fn answer(definition: &Definition) -> Answer<OneDefinition> {
-    Ok(Spaced(OneDefinition { messagedefinition: shape(definition), status: OK }))
+    Ok(Spaced(OneDefinition {
+        messagedefinition: shape(definition),
+        status: OK,
+    }))
 }
 
 /// The metadata of a definition as a client sends it; `jsonfmt` follows from the keys and is not read.
@@ -120,18 +141,28 @@ fn parse(mut body: Map<String, Value>) -> Result<Definition, ApiError> {
     let invalid = |message: String| ApiError::invalid("invalid_definition", message);
     let metadata: Metadata = match body.shift_remove("metadata") {
         None | Some(Value::Null) => Metadata::default(),
-        Some(value) => serde_json::from_value(value).map_err(|error| invalid(format!("metadata: {error}")))?,
+        Some(value) => {
+            serde_json::from_value(value).map_err(|error| invalid(format!("metadata: {error}")))?
+        }
     };
     let mut rest = body.into_iter();
     let (Some((cmd_type, keys)), None) = (rest.next(), rest.next()) else {
-        return Err(invalid("body is not {\"<type>\": {…}, \"metadata\": {…}}".to_owned()));
+        return Err(invalid(
+            "body is not {\"<type>\": {…}, \"metadata\": {…}}".to_owned(),
+        ));
     };
-    if metadata.cmd_type.is_some_and(|named| normalised(&named) != normalised(&cmd_type)) {
+    if metadata
+        .cmd_type
+        .is_some_and(|named| normalised(&named) != normalised(&cmd_type))
+    {
         return Err(invalid(format!("metadata.type differs from {cmd_type:?}")));
     }
-    let Value::Object(keys) = keys else { return Err(invalid(format!("{cmd_type:?} is not an object of keys"))) };
+    let Value::Object(keys) = keys else {
+        return Err(invalid(format!("{cmd_type:?} is not an object of keys")));
+    };
     let options = keys.into_iter().map(|(key, value)| {
-        let option = serde_json::from_value(value).map_err(|error| invalid(format!("key {key:?}: {error}")))?;
+        let option =
+            serde_json::from_value(value).map_err(|error| invalid(format!("key {key:?}: {error}")))?;
         let OptionBody { kind, optional } = option;
         Ok(DefinitionOption { key, kind, optional })
     });
@@ -149,7 +180,9 @@ fn shape(definition: &Definition) -> Value {
     for option in &definition.options {
         let mut shown = match &option.kind {
             OptionKind::FixedValue { value } => json!({"type": "FixedValue", "value": value}),
-            OptionKind::MultipleChoice { listvalues } => json!({"type": "MultipleChoice", "listvalues": listvalues}),
+            OptionKind::MultipleChoice { listvalues } => {
+                json!({"type": "MultipleChoice", "listvalues": listvalues})
+            }
             OptionKind::FreeValue => json!({"type": "FreeValue"}),
         };
         if option.optional {
@@ -177,7 +210,11 @@ fn placeholder(option: &DefinitionOption) -> String {
         OptionKind::MultipleChoice { listvalues } => format!("<{}>", listvalues.join("|")),
         OptionKind::FreeValue => "<free value>".to_owned(),
     };
-    if option.optional { format!("[{plain}]") } else { plain }
+    if option.optional {
+        format!("[{plain}]")
+    } else {
+        plain
+    }
 }
 
 #[cfg(test)]
@@ -190,12 +227,19 @@ mod tests {
             "set light": {"state": {"type": "MultipleChoice", "listvalues": ["on", "off"]}, "level": {"type": "FreeValue", "optional": true}},
             "metadata": {"type": "set light", "description": "A light.", "direction": "command", "jsonfmt": {"any": "thing"}},
         });
-        let Value::Object(body) = body else { unreachable!("written as an object") };
+        let Value::Object(body) = body else {
+            unreachable!("written as an object")
+        };
         let definition = parse(body).expect("fits");
         assert_eq!(definition.cmd_type, "set_light");
         let shown = shape(&definition);
-        assert_eq!(shown["metadata"]["jsonfmt"], json!({"set_light": {"state": "<on|off>", "level": "[<free value>]"}}));
-        let Value::Object(again) = shown else { unreachable!("a shape is an object") };
+        assert_eq!(
+            shown["metadata"]["jsonfmt"],
+            json!({"set_light": {"state": "<on|off>", "level": "[<free value>]"}})
+        );
+        let Value::Object(again) = shown else {
+            unreachable!("a shape is an object")
+        };
         assert_eq!(parse(again).expect("fits"), definition);
     }
 
@@ -208,10 +252,18 @@ mod tests {
             (json!({"a": {}}), "no keys"),
             (json!({"a": {"k": {"type": "Free"}}}), "key \"k\""),
             (json!({"a": {"k": {"type": "FixedValue"}}}), "value"),
-            (json!({"a": {"k": {"type": "FreeValue"}}, "metadata": {"type": "b"}}), "metadata.type"),
-            (json!({"a": {"k": {"type": "FreeValue"}}, "metadata": {"direction": "up"}}), "metadata"),
+            (
+                json!({"a": {"k": {"type": "FreeValue"}}, "metadata": {"type": "b"}}),
+                "metadata.type",
+            ),
+            (
+                json!({"a": {"k": {"type": "FreeValue"}}, "metadata": {"direction": "up"}}),
+                "metadata",
+            ),
         ] {
-            let Value::Object(map) = body.clone() else { unreachable!("written as objects") };
+            let Value::Object(map) = body.clone() else {
+                unreachable!("written as objects")
+            };
             let error = parse(map).expect_err(expected);
             assert!(error.message().contains(expected), "{body}: {}", error.message());
         }

@@ -6,7 +6,9 @@ use iottly_protocol::DeviceId;
 
 use super::Answer;
 use super::body::JsonBody;
-use super::dto::{AllProps, CreatedDevice, DeletedDevice, DeviceSettings, NewDeviceBody, OK, OneProps, Props};
+use super::dto::{
+    AllProps, CreatedDevice, DeletedDevice, DeviceSettings, NewDeviceBody, OK, OneProps, Props,
+};
 use super::query::Params;
 use super::search::Search;
 use super::spaced::Spaced;
@@ -38,9 +40,18 @@ const ERASE_STEP: usize = 1000;
 )]
 pub(super) async fn all_props(access: ProjectAccess, params: Params) -> Answer<AllProps> {
     let search = Search::from_params(&params)?;
-    let devices = access.devices().await?.into_iter().filter(|device| search.matches(device));
+    let devices = access
+        .devices()
+        .await?
+        .into_iter()
+        .filter(|device| search.matches(device));
     let devices: Vec<Props> = devices.map(Into::into).collect();
-    Ok(Spaced(AllProps { count: devices.len(), errors: None, devices, status: OK }))
+    Ok(Spaced(AllProps {
+        count: devices.len(),
+        errors: None,
+        devices,
+        status: OK,
+    }))
 }
 
 /// The properties of a device.
@@ -62,18 +73,30 @@ pub(super) async fn props(access: DeviceAccess) -> Answer<OneProps> {
     request_body = DeviceSettings,
     responses((status = 200, description = "The answer", body = OneProps))
 )]
-pub(super) async fn set_props(access: DeviceAccess, JsonBody(body): JsonBody<DeviceSettings>) -> Answer<OneProps> {
+pub(super) async fn set_props(
+    access: DeviceAccess,
+    JsonBody(body): JsonBody<DeviceSettings>,
+) -> Answer<OneProps> {
     let (now, device) = (clock::now(), access.scope().device);
     let name = body.name.map(|name| text::name("name", &name)).transpose()?;
     let tags = body.tags.map(|tags| checked_tags(&tags)).transpose()?;
     if let Some(group) = body.deployment_group {
-        access.project().change(Change::MoveDevices(group, vec![device]), now).await?;
+        access
+            .project()
+            .change(Change::MoveDevices(group, vec![device]), now)
+            .await?;
     }
     if let Some(name) = name {
-        access.project().change(Change::RenameDevice(device, name), now).await?;
+        access
+            .project()
+            .change(Change::RenameDevice(device, name), now)
+            .await?;
     }
     if let Some(tags) = tags {
-        access.project().change(Change::TagDevice(device, tags), now).await?;
+        access
+            .project()
+            .change(Change::TagDevice(device, tags), now)
+            .await?;
     }
     answer(access).await
 }
@@ -81,16 +104,25 @@ pub(super) async fn set_props(access: DeviceAccess, JsonBody(body): JsonBody<Dev
 async fn answer(access: DeviceAccess) -> Answer<OneProps> {
     let device = access.services().store.device(access.scope()).await?;
     let device = device.ok_or_else(|| ApiError::forbidden("device is unknown in this project"))?;
-    Ok(Spaced(OneProps { props: device.into(), status: OK }))
+    Ok(Spaced(OneProps {
+        props: device.into(),
+        status: OK,
+    }))
 }
 
 /// Tags sorted and without repetitions.
 fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
-    let mut tags = tags.iter().map(|tag| text::tag(tag)).collect::<Result<Vec<_>, _>>()?;
+    let mut tags = tags
+        .iter()
+        .map(|tag| text::tag(tag))
+        .collect::<Result<Vec<_>, _>>()?;
     tags.sort();
     tags.dedup();
     if tags.len() > MAX_TAGS {
-        return Err(ApiError::invalid("invalid_body", format!("device has more than {MAX_TAGS} tags")));
+        return Err(ApiError::invalid(
+            "invalid_body",
+            format!("device has more than {MAX_TAGS} tags"),
+        ));
     }
     Ok(tags)
 }
@@ -103,19 +135,36 @@ fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
     request_body = NewDeviceBody,
     responses((status = 200, description = "The answer", body = CreatedDevice))
 )]
-pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewDeviceBody>) -> Answer<CreatedDevice> {
+pub(super) async fn create(
+    access: ProjectAccess,
+    JsonBody(body): JsonBody<NewDeviceBody>,
+) -> Answer<CreatedDevice> {
     let (now, name) = (clock::now(), text::name("name", &body.name)?);
     let (device, code) = (DeviceId::random(), hex_code()?);
     // Nobody knows what this is the hash of.
     let secret = hash_secret(hex_code()?.as_bytes());
     let expires = now + PAIR_CODE_MS;
     let group = body.deployment_group;
-    let change = Change::CreateDevice { device, name: name.clone(), group, secret, code: code.clone(), expires };
+    let change = Change::CreateDevice {
+        device,
+        name: name.clone(),
+        group,
+        secret,
+        code: code.clone(),
+        expires,
+    };
     access.change(change, now).await?;
-    Ok(Spaced(CreatedDevice { id: device, name, pair_code: code, expires: expires.into(), status: OK }))
+    Ok(Spaced(CreatedDevice {
+        id: device,
+        name,
+        pair_code: code,
+        expires: expires.into(),
+        status: OK,
+    }))
 }
 
-/// Lets a new board take the place of a device: it gets the identity with this pair code, the old board stops then.
+/// Lets a new board take the place of a device: it gets the identity with this pair code, the old board stops
+/// then.
 #[utoipa::path(
     post,
     path = "/device/{device}/replace",
@@ -127,9 +176,25 @@ pub(super) async fn replace(access: DeviceAccess) -> Answer<CreatedDevice> {
     access.project().require(Scopes::ADMIN)?;
     let (now, device, code) = (clock::now(), access.scope().device, hex_code()?);
     let expires = now + PAIR_CODE_MS;
-    access.project().change(Change::ReplaceDevice { device, code: code.clone(), expires }, now).await?;
+    access
+        .project()
+        .change(
+            Change::ReplaceDevice {
+                device,
+                code: code.clone(),
+                expires,
+            },
+            now,
+        )
+        .await?;
     let name = access.device().name.clone();
-    Ok(Spaced(CreatedDevice { id: device, name, pair_code: code, expires: expires.into(), status: OK }))
+    Ok(Spaced(CreatedDevice {
+        id: device,
+        name,
+        pair_code: code,
+        expires: expires.into(),
+        status: OK,
+    }))
 }
 
 /// Deletes a device and erases its history, commands, logs and stream positions.
@@ -141,12 +206,21 @@ pub(super) async fn replace(access: DeviceAccess) -> Answer<CreatedDevice> {
 )]
 pub(super) async fn delete(access: DeviceAccess) -> Answer<DeletedDevice> {
     let (services, device) = (access.services(), access.scope().device);
-    access.project().change(Change::DeleteDevice(device), clock::now()).await?;
+    access
+        .project()
+        .change(Change::DeleteDevice(device), clock::now())
+        .await?;
     services.broker.disconnect(device).await;
     let began = Instant::now();
     let mut more = true;
     while more && began.elapsed() < ERASE_WAIT {
-        more = services.store.erase_device_step(access.scope(), ERASE_STEP).await?;
+        more = services
+            .store
+            .erase_device_step(access.scope(), ERASE_STEP)
+            .await?;
     }
-    Ok(Spaced(DeletedDevice { erased: !more, status: OK }))
+    Ok(Spaced(DeletedDevice {
+        erased: !more,
+        status: OK,
+    }))
 }

@@ -53,14 +53,34 @@ struct Export {
         (status = 429, description = "Too many requests of the project wait, or too many of its exports are not read (`too_many_requests`)"),
     )
 )]
-pub(super) async fn messages(access: DeviceAccess, State(app): State<App>, params: Params) -> Result<Response, ApiError> {
-    let filter = params.get("queryJson").filter(|text| !text.trim().is_empty()).map(filter).transpose()?;
+pub(super) async fn messages(
+    access: DeviceAccess,
+    State(app): State<App>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let filter = params
+        .get("queryJson")
+        .filter(|text| !text.trim().is_empty())
+        .map(filter)
+        .transpose()?;
     let to = params.moment("to")?.map(|to| to.saturating_sub(1));
-    let bounds = ScanBounds { from: params.moment("from")?, to, before: None };
+    let bounds = ScanBounds {
+        from: params.moment("from")?,
+        to,
+        before: None,
+    };
     let (services, scope) = (access.services().clone(), access.scope());
     let held = services.reading.hold(scope.project, CHUNK_BYTES)?;
     let filter = filter.map(Arc::new);
-    let mut export = Export { services, scope, bounds, filter, closing: app.closing.clone(), done: false, _held: held };
+    let mut export = Export {
+        services,
+        scope,
+        bounds,
+        filter,
+        closing: app.closing.clone(),
+        done: false,
+        _held: held,
+    };
     // What is refused is mostly refused here, while the answer can still say so.
     let first = export.chunk().await?;
     let lines = stream::try_unfold((Some(first), export), async |(first, mut export)| {
@@ -82,7 +102,9 @@ impl Export {
                 Ok(lines) if lines.is_empty() => {}
                 Ok(lines) => return Ok(Some(lines)),
                 // The export has begun, so it waits.
-                Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => tokio::time::sleep(RETRY).await,
+                Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => {
+                    tokio::time::sleep(RETRY).await
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -97,11 +119,34 @@ impl Export {
             Some(filter) => Some(reading.sieve(self.scope.project, Arc::clone(filter)).await?),
         };
         let mut turn = None;
-        let part = reading.part(store.as_ref(), self.scope, self.bounds, (CHUNK, CHUNK_BYTES), &mut turn).await?;
-        let last = part.messages.last().map(|last| Cursor { timestamp: last.timestamp, id: last.id });
+        let part = reading
+            .part(
+                store.as_ref(),
+                self.scope,
+                self.bounds,
+                (CHUNK, CHUNK_BYTES),
+                &mut turn,
+            )
+            .await?;
+        let last = part.messages.last().map(|last| Cursor {
+            timestamp: last.timestamp,
+            id: last.id,
+        });
         let found = match sieve {
             None => part.messages,
-            Some(sieve) => sieve.sift(part.messages, Until { found: usize::MAX, bytes: u64::MAX, time: None }).await?.found,
+            Some(sieve) => {
+                sieve
+                    .sift(
+                        part.messages,
+                        Until {
+                            found: usize::MAX,
+                            bytes: u64::MAX,
+                            time: None,
+                        },
+                    )
+                    .await?
+                    .found
+            }
         };
         self.bounds.before = last.or(self.bounds.before);
         self.done = !part.more;
@@ -112,7 +157,8 @@ impl Export {
 fn lines(messages: &[StoredMessage]) -> Vec<u8> {
     let mut lines = Vec::new();
     for message in messages {
-        serde_json::to_writer(&mut lines, &MessageDto::from(message)).expect("entries have string keys and memory takes all");
+        serde_json::to_writer(&mut lines, &MessageDto::from(message))
+            .expect("entries have string keys and memory takes all");
         lines.push(b'\n');
     }
     lines

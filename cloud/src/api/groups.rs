@@ -28,7 +28,10 @@ const MAX_NAMED: usize = 5000;
 )]
 pub(super) async fn all(access: ProjectAccess) -> Answer<GroupList> {
     let groups = access.groups().await?;
-    Ok(Spaced(GroupList { deployment_groups: groups.into_iter().map(Into::into).collect(), status: OK }))
+    Ok(Spaced(GroupList {
+        deployment_groups: groups.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
 }
 
 /// One deployment group.
@@ -53,7 +56,16 @@ pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, Str
 )]
 pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewGroup>) -> Answer<OneGroup> {
     let (id, name) = (GroupId::random(), text::name("name", &body.name)?);
-    access.change(Change::CreateGroup { id, name, branch: body.branch }, clock::now()).await?;
+    access
+        .change(
+            Change::CreateGroup {
+                id,
+                name,
+                branch: body.branch,
+            },
+            clock::now(),
+        )
+        .await?;
     answer(&access, id).await
 }
 
@@ -72,7 +84,16 @@ pub(super) async fn update(
 ) -> Answer<OneGroup> {
     let id = group_id(&id)?;
     let name = body.name.map(|name| text::name("name", &name)).transpose()?;
-    access.change(Change::UpdateGroup { id, name, branch: body.branch }, clock::now()).await?;
+    access
+        .change(
+            Change::UpdateGroup {
+                id,
+                name,
+                branch: body.branch,
+            },
+            clock::now(),
+        )
+        .await?;
     answer(&access, id).await
 }
 
@@ -84,7 +105,9 @@ pub(super) async fn update(
     responses((status = 200, description = "Done", body = Done))
 )]
 pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
-    access.change(Change::DeleteGroup(group_id(&id)?), clock::now()).await?;
+    access
+        .change(Change::DeleteGroup(group_id(&id)?), clock::now())
+        .await?;
     access.services().rollouts.wake();
     Ok(Done::answer())
 }
@@ -110,9 +133,16 @@ pub(super) async fn move_devices(
     find(&access, group).await?;
     let devices = affected(&access, group, &body).await?;
     if !dry_run && !devices.is_empty() {
-        access.change(Change::MoveDevices(group, devices.clone()), clock::now()).await?;
+        access
+            .change(Change::MoveDevices(group, devices.clone()), clock::now())
+            .await?;
     }
-    Ok(Spaced(Moved { affected: devices.len(), devices, dry_run, status: OK }))
+    Ok(Spaced(Moved {
+        affected: devices.len(),
+        devices,
+        dry_run,
+        status: OK,
+    }))
 }
 
 /// Takes a device out of a group: it falls back to `_orphaned`.
@@ -122,12 +152,23 @@ pub(super) async fn move_devices(
     tag = "deployment groups",
     responses((status = 200, description = "Done", body = Done))
 )]
-pub(super) async fn remove_device(access: ProjectAccess, Path((_, id, device)): Path<(String, String, String)>) -> Answer<Done> {
+pub(super) async fn remove_device(
+    access: ProjectAccess,
+    Path((_, id, device)): Path<(String, String, String)>,
+) -> Answer<Done> {
     let (group, groups) = (group_id(&id)?, access.groups().await?);
     let device: DeviceId = device.parse().map_err(|_| not_in_it())?;
-    let holds = groups.iter().any(|known| known.id == group && known.boards.contains(&device));
-    let orphaned = groups.iter().find(|known| known.name == ORPHANED).filter(|_| holds).ok_or_else(not_in_it)?;
-    access.change(Change::MoveDevices(orphaned.id, vec![device]), clock::now()).await?;
+    let holds = groups
+        .iter()
+        .any(|known| known.id == group && known.boards.contains(&device));
+    let orphaned = groups
+        .iter()
+        .find(|known| known.name == ORPHANED)
+        .filter(|_| holds)
+        .ok_or_else(not_in_it)?;
+    access
+        .change(Change::MoveDevices(orphaned.id, vec![device]), clock::now())
+        .await?;
     Ok(Done::answer())
 }
 
@@ -138,16 +179,28 @@ async fn affected(access: &ProjectAccess, group: GroupId, body: &Members) -> Res
             let named: HashSet<_> = named.iter().copied().collect();
             let known: HashSet<_> = devices.iter().map(|device| device.scope.device).collect();
             if let Some(unknown) = named.difference(&known).min() {
-                return Err(ApiError::forbidden(format!("device \"{unknown}\" is unknown in this project")));
+                return Err(ApiError::forbidden(format!(
+                    "device \"{unknown}\" is unknown in this project"
+                )));
             }
-            devices.into_iter().filter(|device| named.contains(&device.scope.device)).collect()
+            devices
+                .into_iter()
+                .filter(|device| named.contains(&device.scope.device))
+                .collect()
         }
-        (None, Some(search)) if !search.is_everything() => devices.into_iter().filter(|device| search.matches(device)).collect(),
+        (None, Some(search)) if !search.is_everything() => devices
+            .into_iter()
+            .filter(|device| search.matches(device))
+            .collect(),
         (Some(_), None) => return Err(invalid(format!("devices names more than {MAX_NAMED}"))),
         (None, Some(_)) => return Err(invalid("search has no condition".to_owned())),
         _ => return Err(invalid("body needs either devices or search".to_owned())),
     };
-    Ok(wanted.into_iter().filter(|device| device.group != group).map(|device| device.scope.device).collect())
+    Ok(wanted
+        .into_iter()
+        .filter(|device| device.group != group)
+        .map(|device| device.scope.device)
+        .collect())
 }
 
 fn invalid(message: String) -> ApiError {
@@ -167,9 +220,17 @@ fn group_id(text: &str) -> Result<GroupId, ApiError> {
 }
 
 async fn find(access: &ProjectAccess, id: GroupId) -> Result<Group, ApiError> {
-    access.groups().await?.into_iter().find(|group| group.id == id).ok_or_else(unknown)
+    access
+        .groups()
+        .await?
+        .into_iter()
+        .find(|group| group.id == id)
+        .ok_or_else(unknown)
 }
 
 async fn answer(access: &ProjectAccess, id: GroupId) -> Answer<OneGroup> {
-    Ok(Spaced(OneGroup { deployment_group: find(access, id).await?.into(), status: OK }))
+    Ok(Spaced(OneGroup {
+        deployment_group: find(access, id).await?.into(),
+        status: OK,
+    }))
 }

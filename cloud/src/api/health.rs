@@ -32,7 +32,10 @@ pub(crate) async fn healthz() -> Answer<Health> {
 )]
 pub(crate) async fn readyz(State(app): State<App>) -> Answer<Health> {
     if app.services.queue.is_stalled() {
-        let reason = format!("nothing that devices sent was stored for {} s, though something waits", STALLED.as_secs());
+        let reason = format!(
+            "nothing that devices sent was stored for {} s, though something waits",
+            STALLED.as_secs()
+        );
         return Err(ApiError::unavailable("not_ready", reason));
     }
     // Any indexed look-up shows that the database answers.

@@ -43,13 +43,23 @@ pub(crate) struct Found {
     _turn: Option<Turn<ProjectId>>,
 }
 
-/// Reads a page. It ends before its limit when its messages are many bytes, or when it took too long to find them.
+/// Reads a page. It ends before its limit when its messages are many bytes, or when it took too long to find
+/// them.
 pub(crate) async fn page(services: &Services, scope: Scope, asked: &Page<'_>) -> Result<Found, ApiError> {
     let filter = asked.filter.map(filter).transpose()?;
     let before = asked.before.map(|text| cursor::decode(scope, text)).transpose()?;
     let range = filter.as_ref().map(Filter::timestamp_range).unwrap_or_default();
-    let mut scan =
-        Scan { services, scope, bounds: ScanBounds { before, from: range.min, to: range.max }, found: Vec::new(), turn: None };
+    let mut scan = Scan {
+        services,
+        scope,
+        bounds: ScanBounds {
+            before,
+            from: range.min,
+            to: range.max,
+        },
+        found: Vec::new(),
+        turn: None,
+    };
     let next = match filter {
         None => scan.all(asked.limit).await?,
         Some(filter) => {
@@ -57,7 +67,11 @@ pub(crate) async fn page(services: &Services, scope: Scope, asked: &Page<'_>) ->
             scan.matching(&sieve, asked.limit).await?
         }
     };
-    Ok(Found { messages: scan.found, next: next.map(|next| cursor::encode(scope, next)), _turn: scan.turn })
+    Ok(Found {
+        messages: scan.found,
+        next: next.map(|next| cursor::encode(scope, next)),
+        _turn: scan.turn,
+    })
 }
 
 struct Scan<'a> {
@@ -72,7 +86,15 @@ impl Scan<'_> {
     /// Takes the first entries; tells where the next page starts.
     async fn all(&mut self, limit: usize) -> Result<Option<Cursor>, ApiError> {
         let Services { reading, store, .. } = self.services;
-        let part = reading.part(store.as_ref(), self.scope, self.bounds, (limit, PAGE_BYTES), &mut self.turn).await?;
+        let part = reading
+            .part(
+                store.as_ref(),
+                self.scope,
+                self.bounds,
+                (limit, PAGE_BYTES),
+                &mut self.turn,
+            )
+            .await?;
         let last = part.messages.last().map(cursor_of);
         self.found = part.messages;
         Ok(last.filter(|_| part.more))
@@ -84,21 +106,40 @@ impl Scan<'_> {
         let (mut seen, mut bytes, end) = (0, 0, Instant::now() + BUDGET_TIME);
         loop {
             let most = (CHUNK, CHUNK_BYTES);
-            let part = reading.part(store.as_ref(), self.scope, self.bounds, most, &mut self.turn).await?;
+            let part = reading
+                .part(store.as_ref(), self.scope, self.bounds, most, &mut self.turn)
+                .await?;
             // What was measured may be deleted by the time it is read.
             if part.messages.is_empty() && part.more {
                 continue;
             }
             let cursors: Vec<_> = part.messages.iter().map(cursor_of).collect();
-            let until = Until { found: limit - self.found.len(), bytes: PAGE_BYTES - bytes, time: Some(end) };
+            let until = Until {
+                found: limit - self.found.len(),
+                bytes: PAGE_BYTES - bytes,
+                time: Some(end),
+            };
             let sifted = sieve.sift(part.messages, until).await?;
             seen += sifted.seen;
-            bytes += sifted.found.iter().map(|message| message.payload.get().len() as u64).sum::<u64>();
+            bytes += sifted
+                .found
+                .iter()
+                .map(|message| message.payload.get().len() as u64)
+                .sum::<u64>();
             self.found.extend(sifted.found);
-            let Some(last) = sifted.seen.checked_sub(1).and_then(|last| cursors.get(last).copied()) else { return Ok(None) };
+            let Some(last) = sifted
+                .seen
+                .checked_sub(1)
+                .and_then(|last| cursors.get(last).copied())
+            else {
+                return Ok(None);
+            };
             self.bounds.before = Some(last);
             let rest = part.more || sifted.seen < cursors.len();
-            let over = self.found.len() >= limit || bytes >= PAGE_BYTES || seen >= BUDGET_ENTRIES || Instant::now() >= end;
+            let over = self.found.len() >= limit
+                || bytes >= PAGE_BYTES
+                || seen >= BUDGET_ENTRIES
+                || Instant::now() >= end;
             if over || !rest {
                 return Ok(rest.then_some(last));
             }
@@ -107,5 +148,8 @@ impl Scan<'_> {
 }
 
 fn cursor_of(message: &StoredMessage) -> Cursor {
-    Cursor { timestamp: message.timestamp, id: message.id }
+    Cursor {
+        timestamp: message.timestamp,
+        id: message.id,
+    }
 }

@@ -31,9 +31,16 @@ struct Board<'a> {
 )]
 pub(super) async fn all(access: ProjectAccess) -> Answer<Map<String, Value>> {
     access.require(Scopes::ADMIN)?;
-    let devices: HashMap<_, _> = access.devices().await?.into_iter().map(|device| (device.scope.device, device)).collect();
+    let devices: HashMap<_, _> = access
+        .devices()
+        .await?
+        .into_iter()
+        .map(|device| (device.scope.device, device))
+        .collect();
     let licences = access.services().store.licences(access.id()).await?;
-    let shown = licences.iter().map(|licence| (licence.code.clone(), shape(licence, devices.get(&licence.device))));
+    let shown = licences
+        .iter()
+        .map(|licence| (licence.code.clone(), shape(licence, devices.get(&licence.device))));
     Ok(Spaced(shown.collect()))
 }
 
@@ -44,9 +51,14 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<Map<String, Value>> {
     tag = "licences",
     responses((status = 200, description = "Licences by their code", body = Object))
 )]
-pub(super) async fn one(access: ProjectAccess, Path((_, code)): Path<(String, String)>) -> Answer<Map<String, Value>> {
+pub(super) async fn one(
+    access: ProjectAccess,
+    Path((_, code)): Path<(String, String)>,
+) -> Answer<Map<String, Value>> {
     let Spaced(mut all) = all(access).await?;
-    let entry = all.remove_entry(&code).ok_or_else(|| ApiError::missing("project has no such licence"))?;
+    let entry = all
+        .remove_entry(&code)
+        .ok_or_else(|| ApiError::missing("project has no such licence"))?;
     Ok(Spaced(Map::from_iter([entry])))
 }
 

@@ -42,12 +42,38 @@ pub(super) async fn set(
     access.require(Scopes::OPERATOR)?;
     let project: ProjectId = project.parse().map_err(|_| unknown())?;
     let store = &app.services.store;
-    let Quotas { devices, definitions, messages_per_day, bytes, code_bytes } = body;
+    let Quotas {
+        devices,
+        definitions,
+        messages_per_day,
+        bytes,
+        code_bytes,
+    } = body;
     // How much is kept is the project's own choice.
     let retention_bytes = store.limits(project).await?.ok_or_else(unknown)?.retention_bytes;
-    let limits = Limits { devices, definitions, messages_per_day, bytes, retention_bytes };
-    store.change(project, &access.principal, Change::SetLimits(limits), clock::now()).await?;
-    store.change(project, &access.principal, Change::SetCodeLimit(code_bytes), clock::now()).await?;
+    let limits = Limits {
+        devices,
+        definitions,
+        messages_per_day,
+        bytes,
+        retention_bytes,
+    };
+    store
+        .change(
+            project,
+            &access.principal,
+            Change::SetLimits(limits),
+            clock::now(),
+        )
+        .await?;
+    store
+        .change(
+            project,
+            &access.principal,
+            Change::SetCodeLimit(code_bytes),
+            clock::now(),
+        )
+        .await?;
     answer(&app.services, project).await
 }
 
@@ -55,7 +81,11 @@ async fn answer(services: &Services, project: ProjectId) -> Answer<LimitsAndUsag
     let limits = services.store.limits(project).await?.ok_or_else(unknown)?;
     let usage = services.store.usage(project, services.time.received()).await?;
     let room = services.store.code_room(project).await?.ok_or_else(unknown)?;
-    Ok(Spaced(LimitsAndUsage { limits: Quotas::of(limits, room), usage: UsageDto::of(usage, room), status: OK }))
+    Ok(Spaced(LimitsAndUsage {
+        limits: Quotas::of(limits, room),
+        usage: UsageDto::of(usage, room),
+        status: OK,
+    }))
 }
 
 fn unknown() -> ApiError {

@@ -21,5 +21,8 @@ const MAX_LINES: usize = 1000;
 pub(super) async fn logs(access: DeviceAccess, params: Params) -> Answer<LogList> {
     let limit = params.count("numLines", DEFAULT_LINES, MAX_LINES)?;
     let logs = access.services().store.logs(access.scope(), limit).await?;
-    Ok(Spaced(LogList { logs: logs.into_iter().map(Into::into).collect(), status: OK }))
+    Ok(Spaced(LogList {
+        logs: logs.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
 }

@@ -35,5 +35,13 @@ pub(super) async fn messages(access: DeviceAccess, params: Params) -> Result<Res
     };
     let (services, scope) = (access.services(), access.scope());
     let found = page(services, scope, &asked).await?;
-    held(services, scope.project, &Messages { messages: Entries(found.messages), next: found.next, status: OK })
+    held(
+        services,
+        scope.project,
+        &Messages {
+            messages: Entries(found.messages),
+            next: found.next,
+            status: OK,
+        },
+    )
 }

@@ -56,12 +56,20 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(ping::project_ping))
         .routes(routes!(projects::all, projects::create))
         .routes(routes!(limits::set))
-        .nest("/project/{project}", project_routes().merge(device_routes()).merge(code_routes()).merge(webhook_routes()))
+        .nest(
+            "/project/{project}",
+            project_routes()
+                .merge(device_routes())
+                .merge(code_routes())
+                .merge(webhook_routes()),
+        )
 }
 
 /// The routes that anyone may ask.
 pub(crate) fn open_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz))
+    OpenApiRouter::new()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
 }
 
 fn project_routes() -> OpenApiRouter<App> {
@@ -76,7 +84,11 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(audit::entries))
         .routes(routes!(limits::show))
         .routes(routes!(definitions::all, definitions::create))
-        .routes(routes!(definitions::one, definitions::update, definitions::delete))
+        .routes(routes!(
+            definitions::one,
+            definitions::update,
+            definitions::delete
+        ))
         .routes(routes!(groups::all, groups::create))
         .routes(routes!(groups::show, groups::update, groups::delete))
         .routes(routes!(groups::move_devices))

@@ -8,14 +8,20 @@ use super::dto::ErrorDto;
 
 /// What the description starts with.
 pub(crate) fn start() -> OpenApi {
-    let info = InfoBuilder::new().title("iottly").version(env!("CARGO_PKG_VERSION"));
-    let info = info.description(Some("Projects, devices, deployment groups, commands and the history of messages."));
+    let info = InfoBuilder::new()
+        .title("iottly")
+        .version(env!("CARGO_PKG_VERSION"));
+    let info = info.description(Some(
+        "Projects, devices, deployment groups, commands and the history of messages.",
+    ));
     OpenApiBuilder::new().info(info).build()
 }
 
-/// The whole description as JSON: path parameters, errors and authentication are put in here, so that no route forgets them.
+/// The whole description as JSON: path parameters, errors and authentication are put in here, so that no
+/// route forgets them.
 pub(crate) fn complete(routes: &OpenApi) -> Value {
-    let mut document = serde_json::to_value(routes).expect("a description has string keys and serializes without failing");
+    let mut document =
+        serde_json::to_value(routes).expect("a description has string keys and serializes without failing");
     let paths = std::mem::take(&mut document["paths"]);
     let paths = paths.as_object().into_iter().flatten().map(|(path, item)| {
         // A route at the root of a nested router.
@@ -27,8 +33,8 @@ pub(crate) fn complete(routes: &OpenApi) -> Value {
         (path, item)
     });
     document["paths"] = paths.collect();
-    document["components"]["schemas"]["Error"] =
-        serde_json::to_value(ErrorDto::schema()).expect("a schema has string keys and serializes without failing");
+    document["components"]["schemas"]["Error"] = serde_json::to_value(ErrorDto::schema())
+        .expect("a schema has string keys and serializes without failing");
     document["components"]["securitySchemes"] = json!({
         "token": {"type": "http", "scheme": "bearer", "description": "An API token"},
     });
@@ -38,7 +44,10 @@ pub(crate) fn complete(routes: &OpenApi) -> Value {
 
 /// Completes the description of an operation.
 fn describe(operation: &mut Value, method: &str, path: &str) {
-    let names: Vec<_> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+    let names: Vec<_> = path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .collect();
     operation["operationId"] = Value::String(operation_id(method, path));
     if path.ends_with("/flashfw") {
         // The documented call has no body; utoipa calls every body required.
@@ -58,10 +67,16 @@ fn describe(operation: &mut Value, method: &str, path: &str) {
     }
 }
 
-/// `get_project_device_props` for `GET /v1.0/project/{project}/device/{device}/props`; a last parameter is named as well.
+/// `get_project_device_props` for `GET /v1.0/project/{project}/device/{device}/props`; a last parameter is
+/// named as well.
 fn operation_id(method: &str, path: &str) -> String {
-    let mut parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != "v1.0").collect();
-    let last = parts.last().and_then(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parts: Vec<_> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != "v1.0")
+        .collect();
+    let last = parts
+        .last()
+        .and_then(|part| part.strip_prefix('{')?.strip_suffix('}'));
     parts.retain(|part| !part.starts_with('{'));
     let by = last.map(|name| format!("_by_{name}")).unwrap_or_default();
     format!("{method}_{}{by}", parts.join("_"))
@@ -72,7 +87,10 @@ fn parameter(name: &str) -> (Value, &'static str) {
     let uuid = json!({"type": "string", "format": "uuid"});
     let text = json!({"type": "string", "minLength": 1, "maxLength": 128});
     match name {
-        "project" => (json!({"type": "string", "pattern": "^[0-9a-f]{24}$"}), "The project's id"),
+        "project" => (
+            json!({"type": "string", "pattern": "^[0-9a-f]{24}$"}),
+            "The project's id",
+        ),
         "device" => (uuid, "The device's id"),
         "member" => (uuid, "Id of a device in the group"),
         "group" => (uuid, "The deployment group's id"),
@@ -80,10 +98,19 @@ fn parameter(name: &str) -> (Value, &'static str) {
         "command" => (uuid, "The command's id"),
         "snippet" => (uuid, "The snippet's id"),
         "webhook" => (uuid, "The webhook's id"),
-        "licence" => (json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}), "The licence's code"),
-        "revision" => (json!({"type": "integer", "format": "int64", "minimum": 1}), "The revision's number"),
+        "licence" => (
+            json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
+            "The licence's code",
+        ),
+        "revision" => (
+            json!({"type": "integer", "format": "int64", "minimum": 1}),
+            "The revision's number",
+        ),
         "rollout" => (uuid, "The rollout's id"),
-        "release" => (json!({"type": "integer", "format": "int64", "minimum": 1}), "The release's number"),
+        "release" => (
+            json!({"type": "integer", "format": "int64", "minimum": 1}),
+            "The release's number",
+        ),
         "branch" => (text, "The branch's name"),
         _ => (text, "The message definition's type"),
     }
@@ -91,14 +118,23 @@ fn parameter(name: &str) -> (Value, &'static str) {
 
 /// The errors that an operation answers with.
 fn errors(authenticated: bool, about_something: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let always = [("400", "The request cannot be used"), ("default", "Something else is in the way")];
+    let always = [
+        ("400", "The request cannot be used"),
+        ("default", "Something else is in the way"),
+    ];
     let authenticated = authenticated.then_some([
         ("401", "A valid token is missing"),
         ("403", "The token is for something else"),
         ("429", "Too many requests"),
     ]);
-    let about = about_something.then_some([("404", "There is no such thing"), ("409", "It is taken, in use or at its limit")]);
-    always.into_iter().chain(authenticated.into_iter().flatten()).chain(about.into_iter().flatten())
+    let about = about_something.then_some([
+        ("404", "There is no such thing"),
+        ("409", "It is taken, in use or at its limit"),
+    ]);
+    always
+        .into_iter()
+        .chain(authenticated.into_iter().flatten())
+        .chain(about.into_iter().flatten())
 }
 
 fn error(description: &str) -> Value {
@@ -113,6 +149,9 @@ mod tests {
     fn operations_have_names_of_their_own() {
         let id = operation_id("get", "/v1.0/project/{project}/device/{device}/props");
         assert_eq!(id, "get_project_device_props");
-        assert_eq!(operation_id("delete", "/v1.0/project/{project}/device/{device}"), "delete_project_device_by_device");
+        assert_eq!(
+            operation_id("delete", "/v1.0/project/{project}/device/{device}"),
+            "delete_project_device_by_device"
+        );
     }
 }

@@ -50,14 +50,30 @@ pub(super) async fn messages(access: DeviceAccess, params: Params) -> Result<Res
     }
     if sizes.iter().map(|size| size.bytes).sum::<u64>() > CHUNK_BYTES {
         let held = services.reading.hold(scope.project, CHUNK_BYTES)?;
-        let pieces = Pieces { services: services.clone(), scope, sizes: sizes.into(), first: true, _held: held };
+        let pieces = Pieces {
+            services: services.clone(),
+            scope,
+            sizes: sizes.into(),
+            first: true,
+            _held: held,
+        };
         return Ok(([JSON], Body::from_stream(pieces.stream())).into_response());
     }
     let mut turn = None;
     let keys: Vec<_> = sizes.iter().map(|size| size.cursor).collect();
     let bytes = sizes.iter().map(|size| size.bytes).sum();
-    let messages = services.reading.entries(services.store.as_ref(), scope, &keys, bytes, &mut turn).await?;
-    held(services, scope.project, &MessagePage { messages: PageEntries(messages), status: OK })
+    let messages = services
+        .reading
+        .entries(services.store.as_ref(), scope, &keys, bytes, &mut turn)
+        .await?;
+    held(
+        services,
+        scope.project,
+        &MessagePage {
+            messages: PageEntries(messages),
+            status: OK,
+        },
+    )
 }
 
 /// A page of many bytes, which is read from the store as it is sent.
@@ -83,23 +99,40 @@ impl Pieces {
     /// The text of the next entries, with what stands before the first and behind the last of all.
     async fn next(&mut self) -> Result<Vec<u8>, axum::BoxError> {
         let (mut keys, mut bytes) = (Vec::new(), 0);
-        while let Some(size) = self.sizes.pop_front_if(|size| keys.is_empty() || bytes + size.bytes <= CHUNK_BYTES) {
+        while let Some(size) = self
+            .sizes
+            .pop_front_if(|size| keys.is_empty() || bytes + size.bytes <= CHUNK_BYTES)
+        {
             keys.push(size.cursor);
             bytes += size.bytes;
         }
         let mut turn = None;
         let store = self.services.store.as_ref();
         let messages = loop {
-            match self.services.reading.entries(store, self.scope, &keys, bytes, &mut turn).await {
+            match self
+                .services
+                .reading
+                .entries(store, self.scope, &keys, bytes, &mut turn)
+                .await
+            {
                 // The page has begun, so it waits.
-                Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => tokio::time::sleep(RETRY).await,
+                Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => {
+                    tokio::time::sleep(RETRY).await
+                }
                 other => break other.map_err(|error| error.message().to_owned())?,
             }
         };
         let entries = spaced::to_vec(&PageEntries(messages))?;
-        let entries = entries.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]")).unwrap_or(&entries);
+        let entries = entries
+            .strip_prefix(b"[")
+            .and_then(|text| text.strip_suffix(b"]"))
+            .unwrap_or(&entries);
         let mut piece = Vec::with_capacity(entries.len() + 32);
-        piece.extend_from_slice(if std::mem::take(&mut self.first) { b"{\"messages\": [" } else { b", " });
+        piece.extend_from_slice(if std::mem::take(&mut self.first) {
+            b"{\"messages\": ["
+        } else {
+            b", "
+        });
         piece.extend_from_slice(entries);
         if self.sizes.is_empty() {
             piece.extend_from_slice(format!("], \"status\": {OK}}}\n").as_bytes());
@@ -131,5 +164,12 @@ fn query(params: &Params) -> Result<PageQuery, ApiError> {
     };
     let limit = limit as usize;
     let offset = (page as usize - 1) * limit;
-    Ok(PageQuery { kind, from: params.moment("from")?, until: params.moment("to")?, ascending, offset, limit })
+    Ok(PageQuery {
+        kind,
+        from: params.moment("from")?,
+        until: params.moment("to")?,
+        ascending,
+        offset,
+        limit,
+    })
 }

@@ -31,10 +31,18 @@ pub(super) async fn inspect(access: ProjectAccess, headers: HeaderMap) -> Answer
 
 /// The name under which the client reached the cloud.
 fn host(headers: &HeaderMap) -> Result<String, ApiError> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let plain = host
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
     if host.is_empty() || !plain {
-        return Err(ApiError::invalid("invalid_host", "Host header is not a host name"));
+        return Err(ApiError::invalid(
+            "invalid_host",
+            "Host header is not a host name",
+        ));
     }
     Ok(host.to_owned())
 }

@@ -28,7 +28,10 @@ pub(super) async fn all(access: Access, State(app): State<App>) -> Answer<Projec
     if !access.principal.scopes.contains(Scopes::OPERATOR) {
         projects.retain(|project| project.id == access.principal.project);
     }
-    Ok(Spaced(ProjectList { projects: projects.into_iter().map(Into::into).collect(), status: OK }))
+    Ok(Spaced(ProjectList {
+        projects: projects.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
 }
 
 /// Makes a project with its default group, branch and message definitions, and the first token for it.
@@ -47,11 +50,23 @@ pub(super) async fn create(
     access.require(Scopes::OPERATOR)?;
     let (now, name) = (clock::now(), text::name("name", &body.name)?);
     let services = &app.services;
-    let project = Project { id: ProjectId::from_bytes(services.ids.next(now).0), name, created: now, retention_days: None };
-    services.store.create_project(&project, GroupId::random(), &seeded_definitions()).await?;
+    let project = Project {
+        id: ProjectId::from_bytes(services.ids.next(now).0),
+        name,
+        created: now,
+        retention_days: None,
+    };
+    services
+        .store
+        .create_project(&project, GroupId::random(), &seeded_definitions())
+        .await?;
     let minted = mint_token(project.id, "first token", Scopes::PROJECT, None, now)?;
     services.store.create_token(minted.hash, &minted.token).await?;
-    Ok(Spaced(CreatedProject { project: project.into(), token: minted.text, status: OK }))
+    Ok(Spaced(CreatedProject {
+        project: project.into(),
+        token: minted.text,
+        status: OK,
+    }))
 }
 
 /// The project.
@@ -73,20 +88,34 @@ pub(super) async fn show(access: ProjectAccess) -> Answer<OneProject> {
     request_body = ProjectSettings,
     responses((status = 200, description = "The answer", body = OneProject))
 )]
-pub(super) async fn update(access: ProjectAccess, JsonBody(body): JsonBody<ProjectSettings>) -> Answer<OneProject> {
+pub(super) async fn update(
+    access: ProjectAccess,
+    JsonBody(body): JsonBody<ProjectSettings>,
+) -> Answer<OneProject> {
     access.require(Scopes::ADMIN)?;
     let name = body.name.map(|name| text::name("name", &name)).transpose()?;
     if body.retention_days.is_some_and(|days| days > MAX_RETENTION_DAYS) {
-        return Err(ApiError::invalid("invalid_body", format!("retention_days is over {MAX_RETENTION_DAYS}")));
+        return Err(ApiError::invalid(
+            "invalid_body",
+            format!("retention_days is over {MAX_RETENTION_DAYS}"),
+        ));
     }
     if let Some(name) = name {
         access.change(Change::RenameProject(name), clock::now()).await?;
     }
     if let Some(days) = body.retention_days {
-        access.change(Change::SetRetention(Some(days).filter(|days| *days > 0)), clock::now()).await?;
+        access
+            .change(
+                Change::SetRetention(Some(days).filter(|days| *days > 0)),
+                clock::now(),
+            )
+            .await?;
     }
     if let Some(bytes) = body.retention_bytes {
-        let limits = Limits { retention_bytes: Some(bytes).filter(|bytes| *bytes > 0), ..limits(&access).await? };
+        let limits = Limits {
+            retention_bytes: Some(bytes).filter(|bytes| *bytes > 0),
+            ..limits(&access).await?
+        };
         access.change(Change::SetLimits(limits), clock::now()).await?;
     }
     answer(&access).await
@@ -99,10 +128,15 @@ async fn limits(access: &ProjectAccess) -> Result<Limits, ApiError> {
 
 async fn answer(access: &ProjectAccess) -> Answer<OneProject> {
     let retention_bytes = limits(access).await?.retention_bytes;
-    Ok(Spaced(OneProject { project: access.project().await?.into(), retention_bytes, status: OK }))
+    Ok(Spaced(OneProject {
+        project: access.project().await?.into(),
+        retention_bytes,
+        status: OK,
+    }))
 }
 
-/// Deletes a project at once, what is being deployed in it is cancelled; the data of its devices is erased in the background.
+/// Deletes a project at once, what is being deployed in it is cancelled; the data of its devices is erased in
+/// the background.
 #[utoipa::path(
     delete,
     path = "/",

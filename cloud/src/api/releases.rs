@@ -26,11 +26,19 @@ const MAX_RELEASES: usize = 100;
 )]
 pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<ReleaseList> {
     let limit = params.count("numReleases", DEFAULT_RELEASES, MAX_RELEASES)?;
-    let mut releases = access.services().store.releases(access.id(), params.number("before")?, limit + 1).await?;
+    let mut releases = access
+        .services()
+        .store
+        .releases(access.id(), params.number("before")?, limit + 1)
+        .await?;
     let more = releases.len() > limit;
     releases.truncate(limit);
     let next = releases.last().filter(|_| more).map(|last| last.seq);
-    Ok(Spaced(ReleaseList { releases: releases.into_iter().map(Into::into).collect(), next, status: OK }))
+    Ok(Spaced(ReleaseList {
+        releases: releases.into_iter().map(Into::into).collect(),
+        next,
+        status: OK,
+    }))
 }
 
 /// One release.
@@ -40,9 +48,20 @@ pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<Release
     tag = "releases",
     responses((status = 200, description = "The answer", body = OneRelease))
 )]
-pub(super) async fn show(access: ProjectAccess, Path((_, seq)): Path<(String, String)>) -> Answer<OneRelease> {
+pub(super) async fn show(
+    access: ProjectAccess,
+    Path((_, seq)): Path<(String, String)>,
+) -> Answer<OneRelease> {
     let unknown = || ApiError::missing("release is unknown in this project");
     let seq = seq.parse().map_err(|_| unknown())?;
-    let release = access.services().store.one_release(access.id(), seq).await?.ok_or_else(unknown)?;
-    Ok(Spaced(OneRelease { release: release.into(), status: OK }))
+    let release = access
+        .services()
+        .store
+        .one_release(access.id(), seq)
+        .await?
+        .ok_or_else(unknown)?;
+    Ok(Spaced(OneRelease {
+        release: release.into(),
+        status: OK,
+    }))
 }

@@ -30,10 +30,20 @@ const MAX_ROLLOUTS: usize = 100;
     responses((status = 200, description = "The answer", body = RolloutList))
 )]
 pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<RolloutList> {
-    let group = params.get("group").map(|text| text.parse::<GroupId>().map_err(|_| unknown_group())).transpose()?;
+    let group = params
+        .get("group")
+        .map(|text| text.parse::<GroupId>().map_err(|_| unknown_group()))
+        .transpose()?;
     let limit = params.count("numRollouts", DEFAULT_ROLLOUTS, MAX_ROLLOUTS)?;
-    let rollouts = access.services().store.rollouts(access.id(), group, limit).await?;
-    Ok(Spaced(RolloutList { rollouts: rollouts.into_iter().map(Into::into).collect(), status: OK }))
+    let rollouts = access
+        .services()
+        .store
+        .rollouts(access.id(), group, limit)
+        .await?;
+    Ok(Spaced(RolloutList {
+        rollouts: rollouts.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
 }
 
 /// One rollout.
@@ -44,10 +54,14 @@ pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<Rollout
     responses((status = 200, description = "The answer", body = OneRollout))
 )]
 pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneRollout> {
-    Ok(Spaced(OneRollout { rollout: find(&access, &id).await?.into(), status: OK }))
+    Ok(Spaced(OneRollout {
+        rollout: find(&access, &id).await?.into(),
+        status: OK,
+    }))
 }
 
-/// Gives a rollout up, also when its deployment group is gone: devices that have not switched it on yet keep what they run.
+/// Gives a rollout up, also when its deployment group is gone: devices that have not switched it on yet keep
+/// what they run.
 #[utoipa::path(
     post,
     path = "/rollouts/{rollout}/cancel",
@@ -56,7 +70,9 @@ pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, Str
 )]
 pub(super) async fn end(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     let rollout = find(&access, &id).await?;
-    access.change(Change::CancelRollout(rollout.id), clock::now()).await?;
+    access
+        .change(Change::CancelRollout(rollout.id), clock::now())
+        .await?;
     access.services().rollouts.wake();
     Ok(Done::answer())
 }
@@ -68,10 +84,20 @@ pub(super) async fn end(access: ProjectAccess, Path((_, id)): Path<(String, Stri
     tag = "rollouts",
     responses((status = 200, description = "The answer", body = RolloutDevices))
 )]
-pub(super) async fn devices(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<RolloutDevices> {
+pub(super) async fn devices(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+) -> Answer<RolloutDevices> {
     let rollout = find(&access, &id).await?;
-    let members = access.services().store.rollout_members(access.id(), &rollout).await?;
-    Ok(Spaced(RolloutDevices { devices: members.into_iter().map(Into::into).collect(), status: OK }))
+    let members = access
+        .services()
+        .store
+        .rollout_members(access.id(), &rollout)
+        .await?;
+    Ok(Spaced(RolloutDevices {
+        devices: members.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
 }
 
 /// Deploys a group's branch: builds it, signs a release, and brings it to the group's devices.
@@ -87,8 +113,14 @@ pub(super) async fn flash(
     Path((_, id)): Path<(String, String)>,
     MaybeJson(body): MaybeJson<Flash>,
 ) -> Answer<FlashDto> {
-    let group = group(&access, &id).await.map_err(|_| ApiError::forbidden("deployment group is unknown in this project"))?;
-    let flashed = access.services().rollouts.flash(access.principal(), &group, body.into()).await?;
+    let group = group(&access, &id)
+        .await
+        .map_err(|_| ApiError::forbidden("deployment group is unknown in this project"))?;
+    let flashed = access
+        .services()
+        .rollouts
+        .flash(access.principal(), &group, body.into())
+        .await?;
     Ok(Spaced(flashed.into()))
 }
 
@@ -99,9 +131,16 @@ pub(super) async fn flash(
     tag = "deployment groups",
     responses((status = 200, description = "The rollback begins", body = FlashDto))
 )]
-pub(super) async fn rollback(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<FlashDto> {
+pub(super) async fn rollback(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+) -> Answer<FlashDto> {
     let group = group(&access, &id).await?;
-    let flashed = access.services().rollouts.roll_back(access.principal(), &group).await?;
+    let flashed = access
+        .services()
+        .rollouts
+        .roll_back(access.principal(), &group)
+        .await?;
     Ok(Spaced(flashed.into()))
 }
 
@@ -145,8 +184,14 @@ pub(super) async fn cancel(access: ProjectAccess, Path((_, id)): Path<(String, S
     tag = "deployment groups",
     responses((status = 200, description = "The answer", body = OnePolicy))
 )]
-pub(super) async fn policy(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OnePolicy> {
-    Ok(Spaced(OnePolicy { policy: group(&access, &id).await?.policy, status: OK }))
+pub(super) async fn policy(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+) -> Answer<OnePolicy> {
+    Ok(Spaced(OnePolicy {
+        policy: group(&access, &id).await?.policy,
+        status: OK,
+    }))
 }
 
 /// Sets how rollouts in a group spread; what is left out is the default.
@@ -163,14 +208,23 @@ pub(super) async fn set_policy(
     JsonBody(policy): JsonBody<Policy>,
 ) -> Answer<OnePolicy> {
     let group = group(&access, &id).await?;
-    policy.check().map_err(|error| ApiError::invalid("invalid_policy", error.to_string()))?;
-    access.change(Change::SetPolicy(group.id, Box::new(policy.clone())), clock::now()).await?;
+    policy
+        .check()
+        .map_err(|error| ApiError::invalid("invalid_policy", error.to_string()))?;
+    access
+        .change(
+            Change::SetPolicy(group.id, Box::new(policy.clone())),
+            clock::now(),
+        )
+        .await?;
     Ok(Spaced(OnePolicy { policy, status: OK }))
 }
 
 async fn steer(access: &ProjectAccess, id: &str, steer: Steer) -> Answer<Done> {
     let group = id.parse().map_err(|_| unknown_group())?;
-    access.change(Change::SteerRollout(group, steer), clock::now()).await?;
+    access
+        .change(Change::SteerRollout(group, steer), clock::now())
+        .await?;
     access.services().rollouts.wake();
     Ok(Done::answer())
 }
@@ -181,11 +235,21 @@ fn unknown_group() -> ApiError {
 
 async fn group(access: &ProjectAccess, id: &str) -> Result<Group, ApiError> {
     let id: GroupId = id.parse().map_err(|_| unknown_group())?;
-    access.groups().await?.into_iter().find(|group| group.id == id).ok_or_else(unknown_group)
+    access
+        .groups()
+        .await?
+        .into_iter()
+        .find(|group| group.id == id)
+        .ok_or_else(unknown_group)
 }
 
 async fn find(access: &ProjectAccess, id: &str) -> Result<Rollout, ApiError> {
     let unknown = || ApiError::missing("rollout is unknown in this project");
     let id = id.parse().map_err(|_| unknown())?;
-    access.services().store.rollout(access.id(), id).await?.ok_or_else(unknown)
+    access
+        .services()
+        .store
+        .rollout(access.id(), id)
+        .await?
+        .ok_or_else(unknown)
 }

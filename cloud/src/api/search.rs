@@ -49,15 +49,26 @@ enum OperatingStatus {
 impl Search {
     pub(super) fn from_params(params: &Params) -> Result<Self, ApiError> {
         let invalid = |message: String| ApiError::invalid("invalid_query", message);
-        let group = params.get("deployment_group").map(str::parse::<GroupId>).transpose();
+        let group = params
+            .get("deployment_group")
+            .map(str::parse::<GroupId>)
+            .transpose();
         let status = match params.get("operatingstatus") {
             None => None,
             Some("connected") => Some(OperatingStatus::Connected),
             Some("disconnected") => Some(OperatingStatus::Disconnected),
-            Some(_) => return Err(invalid("operatingstatus is not connected or disconnected".to_owned())),
+            Some(_) => {
+                return Err(invalid(
+                    "operatingstatus is not connected or disconnected".to_owned(),
+                ));
+            }
         };
         Ok(Self {
-            search: params.get("search").map(|text| Needle::try_from(text.to_owned())).transpose().map_err(invalid)?,
+            search: params
+                .get("search")
+                .map(|text| Needle::try_from(text.to_owned()))
+                .transpose()
+                .map_err(invalid)?,
             tag: params.get("tag").map(str::to_owned),
             deployment_group: group.map_err(|error| invalid(error.to_string()))?,
             operatingstatus: status,
@@ -66,20 +77,26 @@ impl Search {
 
     /// Says whether no condition is given.
     pub(super) fn is_everything(&self) -> bool {
-        self.search.is_none() && self.tag.is_none() && self.deployment_group.is_none() && self.operatingstatus.is_none()
+        self.search.is_none()
+            && self.tag.is_none()
+            && self.deployment_group.is_none()
+            && self.operatingstatus.is_none()
     }
 
     pub(super) fn matches(&self, device: &Device) -> bool {
         let found = |Needle(wanted): &Needle| {
             let id = device.scope.device.to_string();
-            let texts =
-                [device.name.as_str(), &device.mac_address, &id].into_iter().chain(device.tags.iter().map(String::as_str));
+            let texts = [device.name.as_str(), &device.mac_address, &id]
+                .into_iter()
+                .chain(device.tags.iter().map(String::as_str));
             texts.into_iter().any(|text| text.to_lowercase().contains(wanted))
         };
         self.search.as_ref().is_none_or(found)
             && self.tag.as_ref().is_none_or(|tag| device.tags.contains(tag))
             && self.deployment_group.is_none_or(|group| device.group == group)
-            && self.operatingstatus.is_none_or(|status| device.online == (status == OperatingStatus::Connected))
+            && self
+                .operatingstatus
+                .is_none_or(|status| device.online == (status == OperatingStatus::Connected))
     }
 }
 
@@ -91,7 +108,9 @@ mod tests {
     fn a_search_is_short_and_knows_no_case() {
         let needle = |text: String| Needle::try_from(text).map(|Needle(text)| text);
         assert_eq!(needle("BOILER É".to_owned()), Ok("boiler é".to_owned()));
-        assert!(needle("x".repeat(MAX_SEARCH_BYTES)).is_ok() && needle("x".repeat(MAX_SEARCH_BYTES + 1)).is_err());
+        assert!(
+            needle("x".repeat(MAX_SEARCH_BYTES)).is_ok() && needle("x".repeat(MAX_SEARCH_BYTES + 1)).is_err()
+        );
         let long = format!(r#"{{"search":"{}"}}"#, "x".repeat(MAX_SEARCH_BYTES + 1));
         assert!(serde_json::from_str::<Search>(&long).is_err(), "in a body too");
     }

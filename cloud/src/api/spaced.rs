@@ -9,7 +9,8 @@ use serde_json::ser::Formatter;
 use crate::cloud::Services;
 use crate::error::ApiError;
 
-/// A JSON answer with a space after colons and commas, as the documentation prints it. The installer's `sed` needs it.
+/// A JSON answer with a space after colons and commas, as the documentation prints it. The installer's `sed`
+/// needs it.
 pub(crate) struct Spaced<T>(pub(crate) T);
 
 impl<T: Serialize> IntoResponse for Spaced<T> {
@@ -22,10 +23,15 @@ impl<T: Serialize> IntoResponse for Spaced<T> {
 }
 
 /// Content type of the answers.
-pub(super) const JSON: (HeaderName, HeaderValue) = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+pub(super) const JSON: (HeaderName, HeaderValue) =
+    (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
 
 /// Writes an answer that is counted until it is read, if it is long.
-pub(super) fn held(services: &Services, project: ProjectId, value: &impl Serialize) -> Result<Response, ApiError> {
+pub(super) fn held(
+    services: &Services,
+    project: ProjectId,
+    value: &impl Serialize,
+) -> Result<Response, ApiError> {
     let body = line(value)?;
     let length = (header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     Ok(match services.reading.hold(project, body.len() as u64)? {
@@ -69,6 +75,9 @@ mod tests {
     fn one_line_with_spaces() {
         let value = serde_json::json!({"a": [1, {"b": "x:y,z"}], "c": null});
         let text = super::to_vec(&value).expect("plain JSON");
-        assert_eq!(String::from_utf8_lossy(&text), r#"{"a": [1, {"b": "x:y,z"}], "c": null}"#);
+        assert_eq!(
+            String::from_utf8_lossy(&text),
+            r#"{"a": [1, {"b": "x:y,z"}], "c": null}"#
+        );
     }
 }

@@ -13,17 +13,24 @@ const MAX_WORD_BYTES: usize = 64;
 pub(super) fn name(what: &str, given: &str) -> Result<String, ApiError> {
     let name = given.trim();
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
-        return Err(invalid(format!("{what} is not 1 to {MAX_NAME_BYTES} bytes of plain text")));
+        return Err(invalid(format!(
+            "{what} is not 1 to {MAX_NAME_BYTES} bytes of plain text"
+        )));
     }
     Ok(name.to_owned())
 }
 
-/// A word that works in addresses and file names: 1 to 64 ASCII letters, digits, `.`, `_` or `-`, not starting with a dot or a dash.
+/// A word that works in addresses and file names: 1 to 64 ASCII letters, digits, `.`, `_` or `-`, not
+/// starting with a dot or a dash.
 pub(super) fn word(what: &str, given: &str) -> Result<String, ApiError> {
-    let plain = given.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    let plain = given
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     if given.is_empty() || given.len() > MAX_WORD_BYTES || !plain || given.starts_with(['.', '-']) {
         let shown = clip(given, MAX_WORD_BYTES);
-        return Err(invalid(format!("{what} {shown:?} is not 1 to {MAX_WORD_BYTES} letters, digits, \".\", \"_\" or \"-\"")));
+        return Err(invalid(format!(
+            "{what} {shown:?} is not 1 to {MAX_WORD_BYTES} letters, digits, \".\", \"_\" or \"-\""
+        )));
     }
     Ok(given.to_owned())
 }
@@ -42,7 +49,11 @@ pub(super) fn tag(given: &str) -> Result<String, ApiError> {
 
 /// A text of at most `max` bytes.
 pub(super) fn bounded(what: &str, given: String, max: usize) -> Result<String, ApiError> {
-    if given.len() > max { Err(invalid(format!("{what} is longer than {max} bytes"))) } else { Ok(given) }
+    if given.len() > max {
+        Err(invalid(format!("{what} is longer than {max} bytes")))
+    } else {
+        Ok(given)
+    }
 }
 
 fn invalid(message: String) -> ApiError {
@@ -56,7 +67,11 @@ mod tests {
     #[test]
     fn names_words_and_tags() {
         assert_eq!(name("name", "  board of Ø ").expect("fits"), "board of Ø");
-        assert!(name("name", " ").is_err() && name("name", "a\nb").is_err() && name("name", &"x".repeat(129)).is_err());
+        assert!(
+            name("name", " ").is_err()
+                && name("name", "a\nb").is_err()
+                && name("name", &"x".repeat(129)).is_err()
+        );
         assert_eq!(word("branch", "release-1.0_b").expect("fits"), "release-1.0_b");
         for bad in ["", "..", "-a", "a/b", "a b", "ä", &"x".repeat(65)] {
             assert!(word("branch", bad).is_err(), "{bad}");

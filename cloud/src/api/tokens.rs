@@ -22,7 +22,10 @@ use crate::model::{Change, Scopes, TokenId, UnixMs};
 pub(super) async fn all(access: ProjectAccess) -> Answer<TokenList> {
     access.require(Scopes::ADMIN)?;
     let tokens = access.services().store.tokens(access.id()).await?;
-    Ok(Spaced(TokenList { tokens: tokens.into_iter().map(Into::into).collect(), status: OK }))
+    Ok(Spaced(TokenList {
+        tokens: tokens.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
 }
 
 /// Makes a token that may do at most what the one asking may do, and no longer than that one may.
@@ -33,7 +36,10 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<TokenList> {
     request_body = NewToken,
     responses((status = 200, description = "The answer", body = CreatedToken))
 )]
-pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewToken>) -> Answer<CreatedToken> {
+pub(super) async fn create(
+    access: ProjectAccess,
+    JsonBody(body): JsonBody<NewToken>,
+) -> Answer<CreatedToken> {
     access.require(Scopes::ADMIN)?;
     let now = clock::now();
     let name = text::name("name", &body.name)?;
@@ -44,8 +50,14 @@ pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewTo
     }
     let expires = no_later(body.expires, access.expires())?;
     let minted = mint_token(access.id(), &name, scopes, expires, now)?;
-    access.change(Change::CreateToken(minted.hash, minted.token.clone()), now).await?;
-    Ok(Spaced(CreatedToken { token: minted.text, about: minted.token.into(), status: OK }))
+    access
+        .change(Change::CreateToken(minted.hash, minted.token.clone()), now)
+        .await?;
+    Ok(Spaced(CreatedToken {
+        token: minted.text,
+        about: minted.token.into(),
+        status: OK,
+    }))
 }
 
 /// Ends a token and every login that came from it.
@@ -57,13 +69,16 @@ pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewTo
 )]
 pub(super) async fn revoke(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
-    let id: TokenId = id.parse().map_err(|_| ApiError::missing("project has no such token"))?;
+    let id: TokenId = id
+        .parse()
+        .map_err(|_| ApiError::missing("project has no such token"))?;
     access.change(Change::RevokeToken(id), clock::now()).await?;
     access.services().sessions.close_all_of(id);
     Ok(Done::answer())
 }
 
-/// Ends every login of the project's dashboard, also those by a link (scope `admin`). Their tokens still work.
+/// Ends every login of the project's dashboard, also those by a link (scope `admin`). Their tokens still
+/// work.
 #[utoipa::path(
     delete,
     path = "/logins",
@@ -81,9 +96,9 @@ pub(super) async fn end_logins(access: ProjectAccess) -> Answer<Done> {
 /// The date on which a new token ends: as asked, or with the token that asks for it.
 fn no_later(asked: Option<UnixMs>, own: Option<UnixMs>) -> Result<Option<UnixMs>, ApiError> {
     match (asked, own) {
-        (Some(asked), Some(own)) if asked > own => {
-            Err(ApiError::forbidden("expires is later than that of the token that makes this one"))
-        }
+        (Some(asked), Some(own)) if asked > own => Err(ApiError::forbidden(
+            "expires is later than that of the token that makes this one",
+        )),
         (None, own) => Ok(own),
         (asked, _) => Ok(asked),
     }
@@ -93,8 +108,8 @@ fn scopes(names: &[String]) -> Result<Scopes, ApiError> {
     let invalid = |message: String| ApiError::invalid("invalid_body", message);
     let mut scopes: Option<Scopes> = None;
     for name in names {
-        let scope =
-            Scopes::named(name).ok_or_else(|| invalid(format!("scope {name:?} is not read, write, admin or operator")))?;
+        let scope = Scopes::named(name)
+            .ok_or_else(|| invalid(format!("scope {name:?} is not read, write, admin or operator")))?;
         scopes = Some(scopes.map_or(scope, |scopes| scopes.with(scope)));
     }
     scopes.ok_or_else(|| invalid("scopes is empty".to_owned()))

@@ -30,14 +30,26 @@ const MAX_ENTRIES: usize = 500;
     ),
     responses((status = 200, description = "The answer", body = WebhookLog))
 )]
-pub(super) async fn log(access: ProjectAccess, Path((_, id)): Path<(String, String)>, params: Params) -> Answer<WebhookLog> {
+pub(super) async fn log(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+    params: Params,
+) -> Answer<WebhookLog> {
     let key = named(&access, &id).await?.hook.key;
     let limit = params.count("numEntries", DEFAULT_ENTRIES, MAX_ENTRIES)?;
-    let mut attempts = access.services().store.webhook_attempts(key, params.number("before")?, limit + 1).await?;
+    let mut attempts = access
+        .services()
+        .store
+        .webhook_attempts(key, params.number("before")?, limit + 1)
+        .await?;
     let more = attempts.len() > limit;
     attempts.truncate(limit);
     let next = attempts.last().filter(|_| more).map(|last| last.number);
-    Ok(Spaced(WebhookLog { attempts: attempts.into_iter().map(Into::into).collect(), next, status: OK }))
+    Ok(Spaced(WebhookLog {
+        attempts: attempts.into_iter().map(Into::into).collect(),
+        next,
+        status: OK,
+    }))
 }
 
 /// Sends a marked message at once, also to a webhook that is switched off, and answers what came of it.
@@ -47,7 +59,10 @@ pub(super) async fn log(access: ProjectAccess, Path((_, id)): Path<(String, Stri
     tag = "webhooks",
     responses((status = 200, description = "The answer", body = WebhookTest))
 )]
-pub(super) async fn test(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<WebhookTest> {
+pub(super) async fn test(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+) -> Answer<WebhookTest> {
     may_read(&access)?;
     let hook = named(&access, &id).await?.hook;
     let services = access.services();
@@ -55,20 +70,29 @@ pub(super) async fn test(access: ProjectAccess, Path((_, id)): Path<(String, Str
     let message = StoredMessage {
         id,
         // Of no device.
-        scope: Scope { project: access.id(), device: DeviceId::from_bytes([0; 16]) },
+        scope: Scope {
+            project: access.id(),
+            device: DeviceId::from_bytes([0; 16]),
+        },
         kind: MessageKind::IottlyAgent,
         timestamp,
         device_timestamp: timestamp,
         channel: hook.channel.clone(),
-        payload: to_raw_value(&json!({"test": {"webhook": hook.key.hook}})).expect("a JSON value serializes without failing"),
+        payload: to_raw_value(&json!({"test": {"webhook": hook.key.hook}}))
+            .expect("a JSON value serializes without failing"),
         origin: None,
     };
     let attempted = services.webhooks.test(&hook, &message).await?;
     let delivered = attempted.outcome.is_success();
-    Ok(Spaced(WebhookTest { delivered, attempt: attempted.record.into(), status: OK }))
+    Ok(Spaced(WebhookTest {
+        delivered,
+        attempt: attempted.record.into(),
+        status: OK,
+    }))
 }
 
-/// Makes deliveries again, under their own ids: of one message, or all that failed or were skipped since a moment.
+/// Makes deliveries again, under their own ids: of one message, or all that failed or were skipped since a
+/// moment.
 #[utoipa::path(
     post,
     path = "/webhooks/{webhook}/replay",
@@ -85,7 +109,11 @@ pub(super) async fn replay(
     let key = named(&access, &id).await?.hook.key;
     let invalid = |message: &str| ApiError::invalid("invalid_body", message);
     let which = match (body.message, body.failed_since) {
-        (Some(message), None) => Replay::One(message.parse().map_err(|_| invalid("message is not 24 hex digits"))?),
+        (Some(message), None) => Replay::One(
+            message
+                .parse()
+                .map_err(|_| invalid("message is not 24 hex digits"))?,
+        ),
         (None, Some(since)) => Replay::FailedSince(since),
         _ => return Err(invalid("body holds either message or failed_since")),
     };

@@ -32,7 +32,9 @@ pub(super) fn apply(
 ) -> Result<HeaderList, ApiError> {
     let invalid = |message: String| ApiError::invalid("invalid_body", message);
     if let Some(url) = given.url {
-        let target = guard.check(&url).map_err(|error| ApiError::invalid("invalid_url", format!("url: {error}")))?;
+        let target = guard
+            .check(&url)
+            .map_err(|error| ApiError::invalid("invalid_url", format!("url: {error}")))?;
         if !same_receiver(&hook.url, &target) {
             all_given_anew(&former, given.headers.as_ref())?;
         }
@@ -42,7 +44,8 @@ pub(super) fn apply(
         hook.description = text::bounded("description", description, MAX_DESCRIPTION_BYTES)?;
     }
     if let Some(kind) = given.kind {
-        hook.kind = HookKind::named(&kind).ok_or_else(|| invalid("type is not iottly, user or all".to_owned()))?;
+        hook.kind =
+            HookKind::named(&kind).ok_or_else(|| invalid("type is not iottly, user or all".to_owned()))?;
     }
     if let Some(channel) = given.channel {
         let channel = text::bounded("channel", channel, MAX_CHANNEL_BYTES)?;
@@ -59,7 +62,11 @@ pub(super) fn apply(
         && enabled != hook.enabled
     {
         hook.enabled = enabled;
-        hook.reason = if enabled { String::new() } else { BY_HAND.to_owned() };
+        hook.reason = if enabled {
+            String::new()
+        } else {
+            BY_HAND.to_owned()
+        };
     }
     match given.headers {
         Some(given) => merged(given, &former),
@@ -72,29 +79,56 @@ fn same_receiver(before: &str, now: &Url) -> bool {
     Url::parse(before).is_ok_and(|before| before.origin() == now.origin())
 }
 
-/// Refuses to send values of headers to another receiver than the one they were set for: who changes a webhook may not read them.
+/// Refuses to send values of headers to another receiver than the one they were set for: who changes a
+/// webhook may not read them.
 fn all_given_anew(former: &HeaderList, given: Option<&BTreeMap<String, String>>) -> Result<(), ApiError> {
     let stays = |name: &str| match given {
-        Some(given) => given.iter().any(|(known, value)| known.eq_ignore_ascii_case(name) && value == MASK),
+        Some(given) => given
+            .iter()
+            .any(|(known, value)| known.eq_ignore_ascii_case(name) && value == MASK),
         None => true,
     };
     // A content type is no secret.
-    let secret = former.iter().map(|(name, _)| name.as_str()).filter(|name| !name.eq_ignore_ascii_case("content-type"));
+    let secret = former
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !name.eq_ignore_ascii_case("content-type"));
     let staying: Vec<_> = secret.filter(|name| stays(name)).collect();
     if staying.is_empty() {
         return Ok(());
     }
     let names = staying.join(", ");
-    let message =
-        format!("url names another scheme, host or port: headers must be given with it, without or with new values of {names}");
+    let message = format!(
+        "url names another scheme, host or port: headers must be given with it, without or with new values of {names}"
+    );
     Err(ApiError::invalid("headers_required", message))
 }
 
 /// The headers that are given, masked values in place of which the former ones stay.
 fn merged(given: BTreeMap<String, String>, former: &HeaderList) -> Result<HeaderList, ApiError> {
-    let kept = |name: &str| former.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
-    let value = |name: &str, value: String| if value == MASK { kept(name).unwrap_or(value) } else { value };
-    let headers: HeaderList = given.into_iter().map(|(name, given)| (name.clone(), value(&name, given))).collect();
-    let checked = headers::check(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    checked.map(|()| headers).map_err(|error| ApiError::invalid("invalid_header", error.to_string()))
+    let kept = |name: &str| {
+        former
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.clone())
+    };
+    let value = |name: &str, value: String| {
+        if value == MASK {
+            kept(name).unwrap_or(value)
+        } else {
+            value
+        }
+    };
+    let headers: HeaderList = given
+        .into_iter()
+        .map(|(name, given)| (name.clone(), value(&name, given)))
+        .collect();
+    let checked = headers::check(
+        headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
+    checked
+        .map(|()| headers)
+        .map_err(|error| ApiError::invalid("invalid_header", error.to_string()))
 }

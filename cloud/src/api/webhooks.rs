@@ -27,7 +27,15 @@ pub(super) fn unknown() -> ApiError {
 /// The webhook that a path names, in the project of who asks.
 pub(super) async fn named(access: &ProjectAccess, id: &str) -> Result<HookState, ApiError> {
     let hook: WebhookId = id.parse().map_err(|_| unknown())?;
-    access.services().store.webhook(HookKey { project: access.id(), hook }).await?.ok_or_else(unknown)
+    access
+        .services()
+        .store
+        .webhook(HookKey {
+            project: access.id(),
+            hook,
+        })
+        .await?
+        .ok_or_else(unknown)
 }
 
 fn shown(access: &ProjectAccess, state: HookState) -> Result<WebhookDto, ApiError> {
@@ -37,9 +45,21 @@ fn shown(access: &ProjectAccess, state: HookState) -> Result<WebhookDto, ApiErro
 }
 
 /// Applies a change and lets the worker know.
-pub(super) async fn change(access: &ProjectAccess, hook: WebhookId, change: Change, now: UnixMs) -> Result<u64, ApiError> {
+pub(super) async fn change(
+    access: &ProjectAccess,
+    hook: WebhookId,
+    change: Change,
+    now: UnixMs,
+) -> Result<u64, ApiError> {
     let changed = access.change(change, now).await?;
-    access.services().webhooks.changed(HookKey { project: access.id(), hook }).await;
+    access
+        .services()
+        .webhooks
+        .changed(HookKey {
+            project: access.id(),
+            hook,
+        })
+        .await;
     Ok(changed.affected)
 }
 
@@ -57,7 +77,10 @@ pub(super) fn may_read(access: &ProjectAccess) -> Result<(), ApiError> {
 )]
 pub(super) async fn all(access: ProjectAccess) -> Answer<WebhookList> {
     let states = access.services().store.webhooks(access.id()).await?;
-    let webhooks = states.into_iter().map(|state| shown(&access, state)).collect::<Result<_, _>>()?;
+    let webhooks = states
+        .into_iter()
+        .map(|state| shown(&access, state))
+        .collect::<Result<_, _>>()?;
     Ok(Spaced(WebhookList { webhooks, status: OK }))
 }
 
@@ -69,12 +92,18 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<WebhookList> {
     request_body = WebhookSettings,
     responses((status = 200, description = "The answer", body = WebhookWithSecret))
 )]
-pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<WebhookSettings>) -> Answer<WebhookWithSecret> {
+pub(super) async fn create(
+    access: ProjectAccess,
+    JsonBody(body): JsonBody<WebhookSettings>,
+) -> Answer<WebhookWithSecret> {
     may_read(&access)?;
     let webhooks = &access.services().webhooks;
     let (now, id, secret) = (webhooks.now(), WebhookId::random(), Secret::random()?);
     let mut hook = Webhook {
-        key: HookKey { project: access.id(), hook: id },
+        key: HookKey {
+            project: access.id(),
+            hook: id,
+        },
         description: String::new(),
         url: String::new(),
         kind: HookKind::All,
@@ -97,7 +126,11 @@ pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<Webho
     hook.headers = sealed_headers(webhooks.seal(), id, &headers)?;
     access.change(Change::CreateWebhook(Box::new(hook)), now).await?;
     let webhook = shown(&access, named(&access, &id.to_string()).await?)?;
-    Ok(Spaced(WebhookWithSecret { secret: secret.text(), webhook, status: OK }))
+    Ok(Spaced(WebhookWithSecret {
+        secret: secret.text(),
+        webhook,
+        status: OK,
+    }))
 }
 
 /// One webhook.
@@ -112,8 +145,9 @@ pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, Str
     Ok(Spaced(OneWebhook { webhook, status: OK }))
 }
 
-/// Changes what is given, for messages from now on; enabling it lets what waits be sent. An address of another scheme, host or port
-/// needs the headers with it: values that were set for one receiver are sent to no other.
+/// Changes what is given, for messages from now on; enabling it lets what waits be sent. An address of
+/// another scheme, host or port needs the headers with it: values that were set for one receiver are sent to
+/// no other.
 #[utoipa::path(
     put,
     path = "/webhooks/{webhook}",
@@ -161,13 +195,30 @@ pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, S
     tag = "webhooks",
     responses((status = 200, description = "The answer", body = WebhookWithSecret))
 )]
-pub(super) async fn rotate(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<WebhookWithSecret> {
+pub(super) async fn rotate(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+) -> Answer<WebhookWithSecret> {
     may_read(&access)?;
     let key = named(&access, &id).await?.hook.key;
     let webhooks = &access.services().webhooks;
     let (now, new) = (webhooks.now(), Secret::random()?);
     let secret = sealed_secret(webhooks.seal(), key.hook, &new)?;
-    change(&access, key.hook, Change::RotateWebhook { id: key.hook, secret, until: now + GRACE_MS }, now).await?;
+    change(
+        &access,
+        key.hook,
+        Change::RotateWebhook {
+            id: key.hook,
+            secret,
+            until: now + GRACE_MS,
+        },
+        now,
+    )
+    .await?;
     let webhook = shown(&access, named(&access, &id).await?)?;
-    Ok(Spaced(WebhookWithSecret { secret: new.text(), webhook, status: OK }))
+    Ok(Spaced(WebhookWithSecret {
+        secret: new.text(),
+        webhook,
+        status: OK,
+    }))
 }

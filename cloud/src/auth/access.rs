@@ -11,7 +11,9 @@ use crate::clock;
 use crate::cloud::Services;
 use crate::error::ApiError;
 use crate::http::App;
-use crate::model::{Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, TokenId, UnixMs};
+use crate::model::{
+    Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, TokenId, UnixMs,
+};
 use crate::rate::Told;
 
 /// How exactly the last use of a token is kept: an hour, in milliseconds.
@@ -26,7 +28,8 @@ pub struct Access {
     expires: Option<UnixMs>,
 }
 
-/// A request about the project named in its path, by somebody who may. What it hands out is that project's alone.
+/// A request about the project named in its path, by somebody who may. What it hands out is that project's
+/// alone.
 pub struct ProjectAccess {
     project: ProjectId,
     principal: Principal,
@@ -34,7 +37,8 @@ pub struct ProjectAccess {
     services: Services,
 }
 
-/// A request about a device of the project named in its path. A device that is unknown or another project's answers 403.
+/// A request about a device of the project named in its path. A device that is unknown or another project's
+/// answers 403.
 pub struct DeviceAccess {
     project: ProjectAccess,
     device: Device,
@@ -51,11 +55,17 @@ impl FromRequestParts<App> for Access {
                 return access.within_rate(parts, services);
             }
         }
-        let session = logged_in(services, &parts.headers).await?.ok_or_else(ApiError::unauthenticated)?;
+        let session = logged_in(services, &parts.headers)
+            .await?
+            .ok_or_else(ApiError::unauthenticated)?;
         if !same_origin(&parts.method, &parts.headers) {
-            return Err(ApiError::forbidden("request with a login cookie comes from another site"));
+            return Err(ApiError::forbidden(
+                "request with a login cookie comes from another site",
+            ));
         }
-        let Login { principal, expires, .. } = session.login;
+        let Login {
+            principal, expires, ..
+        } = session.login;
         Self { principal, expires }.within_rate(parts, services)
     }
 }
@@ -66,24 +76,38 @@ async fn used(services: &Services, token: Token, now: UnixMs) -> Result<Access, 
         return Err(ApiError::unauthenticated());
     }
     // A use that lies ahead was noted before the wall clock was set back.
-    if token.used.is_none_or(|used| used > now || now - used >= USED_EVERY_MS) {
+    if token
+        .used
+        .is_none_or(|used| used > now || now - used >= USED_EVERY_MS)
+    {
         services.store.touch_token(token.project, token.id, now).await?;
     }
-    Ok(Access { expires: token.expires, principal: token.into() })
+    Ok(Access {
+        expires: token.expires,
+        principal: token.into(),
+    })
 }
 
 /// Counts a request of a token against what it may make, and leaves the verdict for the layer that tells it.
 ///
 /// # Errors
 /// 429 when the token asks too often.
-pub(crate) fn within_rate(services: &Services, token: TokenId, extensions: &Extensions) -> Result<(), ApiError> {
+pub(crate) fn within_rate(
+    services: &Services,
+    token: TokenId,
+    extensions: &Extensions,
+) -> Result<(), ApiError> {
     let Some(rate) = &services.rate else { return Ok(()) };
     let verdict = rate.ask(token, clock::steady_ms());
     if let Some(told) = extensions.get::<Told>() {
         // Only the first verdict on a request counts.
         let _ = told.0.set(verdict);
     }
-    if verdict.allowed { Ok(()) } else { Err(ApiError::too_many("rate_limited", "token asks too often")) }
+    if verdict.allowed {
+        Ok(())
+    } else {
+        Err(ApiError::too_many("rate_limited", "token asks too often"))
+    }
 }
 
 impl Access {
@@ -120,8 +144,17 @@ impl FromRequestParts<App> for ProjectAccess {
             return Err(ApiError::forbidden("token has no permission for this project"));
         }
         // What reads needs one scope, whatever else needs the other: an endpoint cannot forget it.
-        access.require(if parts.method.is_safe() { Scopes::READ } else { Scopes::WRITE })?;
-        Ok(Self { project, principal: access.principal, expires: access.expires, services: app.services.clone() })
+        access.require(if parts.method.is_safe() {
+            Scopes::READ
+        } else {
+            Scopes::WRITE
+        })?;
+        Ok(Self {
+            project,
+            principal: access.principal,
+            expires: access.expires,
+            services: app.services.clone(),
+        })
     }
 }
 
@@ -136,8 +169,14 @@ impl FromRequestParts<App> for DeviceAccess {
 }
 
 async fn path_param(parts: &mut Parts, app: &App, name: &str) -> Result<String, ApiError> {
-    let params = RawPathParams::from_request_parts(parts, app).await.map_err(|_| ApiError::not_found())?;
-    params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).ok_or_else(ApiError::not_found)
+    let params = RawPathParams::from_request_parts(parts, app)
+        .await
+        .map_err(|_| ApiError::not_found())?;
+    params
+        .iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.to_owned())
+        .ok_or_else(ApiError::not_found)
 }
 
 impl ProjectAccess {
@@ -145,7 +184,12 @@ impl ProjectAccess {
     #[must_use]
     pub fn of(login: &Login, services: &Services) -> Self {
         let principal = login.principal.clone();
-        Self { project: principal.project, principal, expires: login.expires, services: services.clone() }
+        Self {
+            project: principal.project,
+            principal,
+            expires: login.expires,
+            services: services.clone(),
+        }
     }
 
     /// The project's id.
@@ -185,7 +229,11 @@ impl ProjectAccess {
     /// # Errors
     /// What the store answers: 404 for what is not there, 409 for what cannot be.
     pub async fn change(&self, change: Change, now: UnixMs) -> Result<Changed, ApiError> {
-        Ok(self.services.store.change(self.project, &self.principal, change, now).await?)
+        Ok(self
+            .services
+            .store
+            .change(self.project, &self.principal, change, now)
+            .await?)
     }
 
     /// The project.
@@ -193,7 +241,11 @@ impl ProjectAccess {
     /// # Errors
     /// 403 when it is gone, 500 when the store fails.
     pub async fn project(&self) -> Result<Project, ApiError> {
-        self.services.store.project(self.project).await?.ok_or_else(|| ApiError::forbidden("project is unknown"))
+        self.services
+            .store
+            .project(self.project)
+            .await?
+            .ok_or_else(|| ApiError::forbidden("project is unknown"))
     }
 
     /// Its deployment groups, `_orphaned` first.
@@ -227,9 +279,15 @@ impl ProjectAccess {
     pub async fn into_device(self, id: &str) -> Result<DeviceAccess, ApiError> {
         let unknown = || ApiError::forbidden("device is unknown in this project");
         let device: DeviceId = id.parse().map_err(|_| unknown())?;
-        let scope = Scope { project: self.project, device };
+        let scope = Scope {
+            project: self.project,
+            device,
+        };
         let device = self.services.store.device(scope).await?.ok_or_else(unknown)?;
-        Ok(DeviceAccess { project: self, device })
+        Ok(DeviceAccess {
+            project: self,
+            device,
+        })
     }
 }
 

@@ -8,12 +8,17 @@ use super::token::MAX_TOKEN_BYTES;
 
 /// Name of the dashboard's login cookie where browsers come by plain HTTP.
 const PLAIN_COOKIE: &str = "iottly-session-id";
-/// Name of the dashboard's login cookie where browsers come by HTTPS: browsers take it from this very host, over HTTPS, and for all paths only.
+/// Name of the dashboard's login cookie where browsers come by HTTPS: browsers take it from this very host,
+/// over HTTPS, and for all paths only.
 const HOST_COOKIE: &str = "__Host-iottly-session-id";
 
 /// The `Set-Cookie` header of a login that ends in `max_age` seconds; 0 ends it at once.
 pub(crate) fn session_cookie(secret: &str, max_age: u64, https: bool) -> String {
-    let (name, secure) = if https { (HOST_COOKIE, "; Secure") } else { (PLAIN_COOKIE, "") };
+    let (name, secure) = if https {
+        (HOST_COOKIE, "; Secure")
+    } else {
+        (PLAIN_COOKIE, "")
+    };
     format!("{name}={secret}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}")
 }
 
@@ -26,7 +31,9 @@ pub(crate) fn session_secret(headers: &HeaderMap, https: bool) -> Option<&str> {
 ///
 /// Basic authentication names no rule for its two fields, so the token may be either.
 pub(super) fn tokens(headers: &HeaderMap) -> Vec<String> {
-    let named = ["authorization", "authentication"].into_iter().flat_map(|name| headers.get_all(name));
+    let named = ["authorization", "authentication"]
+        .into_iter()
+        .flat_map(|name| headers.get_all(name));
     named
         .filter_map(|value| value.to_str().ok())
         .filter_map(|value| value.trim().split_once(' '))
@@ -41,7 +48,10 @@ pub(super) fn tokens(headers: &HeaderMap) -> Vec<String> {
 }
 
 fn basic(encoded: &str) -> Vec<String> {
-    let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded = STANDARD
+        .decode(encoded)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
     let Some(text) = decoded else { return Vec::new() };
     match text.split_once(':') {
         Some((user, password)) => vec![user.to_owned(), password.to_owned()],
@@ -51,27 +61,39 @@ fn basic(encoded: &str) -> Vec<String> {
 
 /// The value of a cookie.
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value).filter(|value| value.len() <= MAX_TOKEN_BYTES)
+    let cookies = headers
+        .get_all(header::COOKIE)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+        .filter(|value| value.len() <= MAX_TOKEN_BYTES)
 }
 
 /// Says whether a request that acts with the browser's cookie comes from our own pages.
 ///
-/// Browsers say it themselves in `Sec-Fetch-Site`, which no page can set, to addresses of HTTPS and of this machine. To others, and
-/// before 2023, they send `Origin` alone with every request that can change something. A request with neither is not from a browser.
+/// Browsers say it themselves in `Sec-Fetch-Site`, which no page can set, to addresses of HTTPS and of this
+/// machine. To others, and before 2023, they send `Origin` alone with every request that can change
+/// something. A request with neither is not from a browser.
 pub(crate) fn same_origin(method: &Method, headers: &HeaderMap) -> bool {
     if method.is_safe() {
         return true;
     }
-    let (Ok(site), Ok(origin), Ok(host)) =
-        (single(headers, "sec-fetch-site"), single(headers, "origin"), single(headers, "host"))
-    else {
+    let (Ok(site), Ok(origin), Ok(host)) = (
+        single(headers, "sec-fetch-site"),
+        single(headers, "origin"),
+        single(headers, "host"),
+    ) else {
         return false;
     };
     let ours = |origin: &str| host.is_some_and(|host| names_host(origin, host));
     match site {
-        // Also with `Origin: null`, which a page under `no-referrer` sends; a frame without an origin is `cross-site`.
+        // Also with `Origin: null`, which a page under `no-referrer` sends; a frame without an origin is
+        // `cross-site`.
         Some("same-origin") => true,
         None | Some("none") => origin.is_none_or(ours),
         Some(_) => false,
@@ -81,19 +103,34 @@ pub(crate) fn same_origin(method: &Method, headers: &HeaderMap) -> bool {
 /// The value of a header that may be there once.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).into_iter();
-    let first = values.next().map(|value| value.to_str().map_err(|_| ())).transpose()?;
-    if values.next().is_some() { Err(()) } else { Ok(first) }
+    let first = values
+        .next()
+        .map(|value| value.to_str().map_err(|_| ()))
+        .transpose()?;
+    if values.next().is_some() {
+        Err(())
+    } else {
+        Ok(first)
+    }
 }
 
-/// Says whether an origin is the host that a request was sent to. A port that the origin's scheme implies may be left out.
+/// Says whether an origin is the host that a request was sent to. A port that the origin's scheme implies may
+/// be left out.
 fn names_host(origin: &str, host: &str) -> bool {
-    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
     let implied = match scheme {
         "https" => ":443",
         "http" => ":80",
         _ => return false,
     };
-    let plain = |authority: &str| authority.strip_suffix(implied).unwrap_or(authority).to_ascii_lowercase();
+    let plain = |authority: &str| {
+        authority
+            .strip_suffix(implied)
+            .unwrap_or(authority)
+            .to_ascii_lowercase()
+    };
     !authority.is_empty() && plain(authority) == plain(host)
 }
 
@@ -119,27 +156,61 @@ mod tests {
             ("authorization", "basic OjAxMjM0NTY3ODk="),
             ("authorization", "Basic MDEyMzQ1Njc4OQ=="),
         ] {
-            assert_eq!(tokens(&headers(&[(name, value)])), ["0123456789"], "{name}: {value}");
+            assert_eq!(
+                tokens(&headers(&[(name, value)])),
+                ["0123456789"],
+                "{name}: {value}"
+            );
         }
     }
 
     #[test]
     fn everything_else_holds_no_token() {
-        for value in ["", "Bearer", "Bearer ", "Digest abc", "Basic !!!", "0123456789", "Basic /w=="] {
-            assert!(tokens(&headers(&[("authorization", value)])).is_empty(), "{value}");
+        for value in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Digest abc",
+            "Basic !!!",
+            "0123456789",
+            "Basic /w==",
+        ] {
+            assert!(
+                tokens(&headers(&[("authorization", value)])).is_empty(),
+                "{value}"
+            );
         }
-        assert!(tokens(&headers(&[("authorization", &format!("Bearer {}", "x".repeat(257)))])).is_empty());
+        assert!(
+            tokens(&headers(&[(
+                "authorization",
+                &format!("Bearer {}", "x".repeat(257))
+            )]))
+            .is_empty()
+        );
     }
 
     #[test]
     fn cookies_have_a_name_of_their_own_under_https() {
         let with = headers(&[("cookie", "a=b; iottly-session-id=s1; __Host-iottly-session-id=s2")]);
-        assert_eq!((session_secret(&with, false), session_secret(&with, true)), (Some("s1"), Some("s2")));
+        assert_eq!(
+            (session_secret(&with, false), session_secret(&with, true)),
+            (Some("s1"), Some("s2"))
+        );
         let plain = headers(&[("cookie", "iottly-session-id=s1")]);
-        assert_eq!(session_secret(&plain, true), None, "whoever can write plain cookies cannot log anybody in");
+        assert_eq!(
+            session_secret(&plain, true),
+            None,
+            "whoever can write plain cookies cannot log anybody in"
+        );
         let set = session_cookie("s", 9, true);
-        assert_eq!(set, "__Host-iottly-session-id=s; Path=/; Max-Age=9; HttpOnly; SameSite=Strict; Secure");
-        assert_eq!(session_cookie("s", 9, false), "iottly-session-id=s; Path=/; Max-Age=9; HttpOnly; SameSite=Strict");
+        assert_eq!(
+            set,
+            "__Host-iottly-session-id=s; Path=/; Max-Age=9; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert_eq!(
+            session_cookie("s", 9, false),
+            "iottly-session-id=s; Path=/; Max-Age=9; HttpOnly; SameSite=Strict"
+        );
     }
 
     #[test]
@@ -155,7 +226,11 @@ mod tests {
             &[host, (site, "none")],
             &[("host", "h"), ("origin", "https://h")],
             &[("host", "h:443"), ("origin", "https://h")],
-            &[("host", "inside:8080"), ("origin", "https://outside"), (site, "same-origin")],
+            &[
+                ("host", "inside:8080"),
+                ("origin", "https://outside"),
+                (site, "same-origin"),
+            ],
             &[host],
         ] {
             assert!(post(ours), "{ours:?}");

@@ -10,12 +10,16 @@ use crate::store::Result;
 
 /// Returns who is logged in by the cookie of a request; none when nobody is.
 ///
-/// The token is looked up each time: a login is worth what its token is worth now, also when another cloud on the same database
-/// has revoked it, or when it was revoked while the login was under way.
+/// The token is looked up each time: a login is worth what its token is worth now, also when another cloud on
+/// the same database has revoked it, or when it was revoked while the login was under way.
 pub(crate) async fn logged_in(services: &Services, headers: &HeaderMap) -> Result<Option<Session>> {
     let now = clock::moment();
-    let Some(secret) = session_secret(headers, services.https) else { return Ok(None) };
-    let Some(session) = services.sessions.find(secret, now) else { return Ok(None) };
+    let Some(secret) = session_secret(headers, services.https) else {
+        return Ok(None);
+    };
+    let Some(session) = services.sessions.find(secret, now) else {
+        return Ok(None);
+    };
     match current(services, &session.login, now).await? {
         Some(login) => Ok(Some(Session { login, ..session })),
         None => {
@@ -30,10 +34,13 @@ pub(crate) async fn still_works(services: &Services, login: &Login) -> Result<bo
     Ok(current(services, login, clock::moment()).await?.is_some())
 }
 
-/// The login with what its token says now; what the token may do since the login counts only where it is less.
+/// The login with what its token says now; what the token may do since the login counts only where it is
+/// less.
 async fn current(services: &Services, login: &Login, now: Moment) -> Result<Option<Login>> {
     let before = &login.principal;
-    let Some(token) = services.store.token_by_id(before.project, before.token).await? else { return Ok(None) };
+    let Some(token) = services.store.token_by_id(before.project, before.token).await? else {
+        return Ok(None);
+    };
     if !token.is_live(now.date) {
         return Ok(None);
     }
@@ -41,7 +48,9 @@ async fn current(services: &Services, login: &Login, now: Moment) -> Result<Opti
     if current.round != login.round {
         return Ok(None);
     }
-    let Some(scopes) = current.principal.scopes.common(before.scopes) else { return Ok(None) };
+    let Some(scopes) = current.principal.scopes.common(before.scopes) else {
+        return Ok(None);
+    };
     current.principal.scopes = scopes;
     Ok(Some(current))
 }

@@ -48,20 +48,35 @@ impl Entry {
     }
 
     fn is_live(&self, now: Moment) -> bool {
-        now.steady < self.session.ends && self.session.login.expires.is_none_or(|expires| now.date < expires)
+        now.steady < self.session.ends
+            && self
+                .session
+                .login
+                .expires
+                .is_none_or(|expires| now.date < expires)
     }
 }
 
 impl Logins {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { entries: HashMap::new(), bounds, next: 0 }
+        Self {
+            entries: HashMap::new(),
+            bounds,
+            next: 0,
+        }
     }
 
     /// Adds a login that ends after `length`, or with its token if that is earlier; returns its secret.
     ///
-    /// Both limits are durations on the steady clock, so that no step of the wall clock makes it longer. The token's date is
-    /// looked at beside them, so that a step forward over that date ends the login as it ends the token.
-    pub(super) fn add(&mut self, login: Login, length: Duration, now: Moment) -> Result<String, getrandom::Error> {
+    /// Both limits are durations on the steady clock, so that no step of the wall clock makes it longer. The
+    /// token's date is looked at beside them, so that a step forward over that date ends the login as it ends
+    /// the token.
+    pub(super) fn add(
+        &mut self,
+        login: Login,
+        length: Duration,
+        now: Moment,
+    ) -> Result<String, getrandom::Error> {
         let secret = random::secret()?;
         let rest = login.expires.map_or(length, |expires| until(expires, now.date));
         let ends = now.steady.saturating_add(length.min(rest));
@@ -69,14 +84,24 @@ impl Logins {
         self.make_room(&login.principal);
         let (sender, over) = watch::channel(());
         let streams = Arc::new(Semaphore::new(STREAMS_PER_SESSION));
-        let session = Session { login, ends, over, streams };
-        let entry = Entry { number: self.next, session, _over: sender };
+        let session = Session {
+            login,
+            ends,
+            over,
+            streams,
+        };
+        let entry = Entry {
+            number: self.next,
+            session,
+            _over: sender,
+        };
         self.next += 1;
         self.entries.insert(hash_secret(secret.as_bytes()).0, entry);
         Ok(secret)
     }
 
-    /// Returns the login of a secret. One whose time is over is removed: a clock that steps back does not bring it back.
+    /// Returns the login of a secret. One whose time is over is removed: a clock that steps back does not
+    /// bring it back.
     pub(super) fn find(&mut self, secret: &str, now: Moment) -> Option<Session> {
         let key = hash_secret(secret.as_bytes()).0;
         if self.entries.get(&key)?.is_live(now) {
@@ -102,28 +127,34 @@ impl Logins {
         self.entries.len()
     }
 
-    /// Makes room for one more login of somebody: at the cost of their own token, then of the busiest token of their project,
-    /// and only when the whole table is full of the busiest project.
+    /// Makes room for one more login of somebody: at the cost of their own token, then of the busiest token
+    /// of their project, and only when the whole table is full of the busiest project.
     fn make_room(&mut self, comer: &Principal) {
-        while self.count(|one| one.token == comer.token && one.project == comer.project) >= self.bounds.token {
+        while self.count(|one| one.token == comer.token && one.project == comer.project) >= self.bounds.token
+        {
             self.remove_oldest(|one| one.token == comer.token && one.project == comer.project);
         }
         while self.count(|one| one.project == comer.project) >= self.bounds.project {
             self.remove_from(comer.project);
         }
         while self.entries.len() >= self.bounds.all {
-            let Some(project) = self.busiest(|_| true, |one| one.project, Some(comer.project)) else { return };
+            let Some(project) = self.busiest(|_| true, |one| one.project, Some(comer.project)) else {
+                return;
+            };
             self.remove_from(project);
         }
     }
 
     /// Removes the oldest login of a project's busiest token.
     fn remove_from(&mut self, project: ProjectId) {
-        let Some(token) = self.busiest(|one| one.project == project, |one| one.token, None) else { return };
+        let Some(token) = self.busiest(|one| one.project == project, |one| one.token, None) else {
+            return;
+        };
         self.remove_oldest(|one| one.project == project && one.token == token);
     }
 
-    /// Returns the key that most logins share; of several, the one with the oldest login. `comer` counts as one more.
+    /// Returns the key that most logins share; of several, the one with the oldest login. `comer` counts as
+    /// one more.
     fn busiest<K: Copy + Eq + Hash>(
         &self,
         among: impl Fn(&Principal) -> bool,
@@ -133,19 +164,31 @@ impl Logins {
         let mut counts: HashMap<K, (usize, Reverse<u64>)> = HashMap::new();
         for entry in self.entries.values().filter(|entry| among(entry.principal())) {
             let key = key(entry.principal());
-            let (count, oldest) = counts.entry(key).or_insert((usize::from(Some(key) == comer), Reverse(u64::MAX)));
+            let (count, oldest) = counts
+                .entry(key)
+                .or_insert((usize::from(Some(key) == comer), Reverse(u64::MAX)));
             *count += 1;
             *oldest = Reverse(oldest.0.min(entry.number));
         }
-        counts.into_iter().max_by_key(|(_, order)| *order).map(|(key, _)| key)
+        counts
+            .into_iter()
+            .max_by_key(|(_, order)| *order)
+            .map(|(key, _)| key)
     }
 
     fn count(&self, among: impl Fn(&Principal) -> bool) -> usize {
-        self.entries.values().filter(|entry| among(entry.principal())).count()
+        self.entries
+            .values()
+            .filter(|entry| among(entry.principal()))
+            .count()
     }
 
     fn remove_oldest(&mut self, among: impl Fn(&Principal) -> bool) {
-        let oldest = self.entries.iter().filter(|(_, entry)| among(entry.principal())).min_by_key(|(_, entry)| entry.number);
+        let oldest = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| among(entry.principal()))
+            .min_by_key(|(_, entry)| entry.number);
         if let Some(key) = oldest.map(|(key, _)| *key) {
             self.entries.remove(&key);
         }

@@ -22,7 +22,8 @@ pub(super) fn base62(bytes: &[u8], width: usize) -> String {
         let mut remainder = 0u32;
         for byte in &mut number {
             let value = remainder << 8 | u32::from(*byte);
-            *byte = u8::try_from(value / 62).expect("the remainder is below 62, so the quotient is below 256");
+            *byte =
+                u8::try_from(value / 62).expect("the remainder is below 62, so the quotient is below 256");
             remainder = value % 62;
         }
         digits.push(BASE62[remainder as usize]);

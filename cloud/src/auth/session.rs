@@ -15,10 +15,19 @@ use crate::rate::{RateLimit, Verdict};
 pub const SESSION_LENGTH: Duration = Duration::from_secs(12 * 60 * 60);
 /// Longest time that a login link works, on the steady clock.
 pub const LINK_LENGTH: Duration = Duration::from_secs(60 * 60);
-/// Most logins at a time, of the cloud, of a project and of a token. Whoever goes over them ends the oldest of its own.
-const SESSIONS: Bounds = Bounds { all: 4096, project: 100, token: 20 };
+/// Most logins at a time, of the cloud, of a project and of a token. Whoever goes over them ends the oldest
+/// of its own.
+const SESSIONS: Bounds = Bounds {
+    all: 4096,
+    project: 100,
+    token: 20,
+};
 /// Most login links that wait to be used.
-const LINKS: Bounds = Bounds { all: 256, project: 20, token: 20 };
+const LINKS: Bounds = Bounds {
+    all: 256,
+    project: 20,
+    token: 20,
+};
 /// Logins a minute that one token may make.
 const LOGINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero");
 /// Most event streams that are open at a time for one login.
@@ -59,7 +68,11 @@ pub struct Session {
 
 impl From<Token> for Login {
     fn from(token: Token) -> Self {
-        Self { expires: token.expires, round: token.logins, principal: token.into() }
+        Self {
+            expires: token.expires,
+            round: token.logins,
+            principal: token.into(),
+        }
     }
 }
 
@@ -86,15 +99,22 @@ impl fmt::Debug for Sessions {
 
 impl Default for Sessions {
     fn default() -> Self {
-        let inner = Inner { sessions: Logins::new(SESSIONS), links: Logins::new(LINKS) };
-        Self { inner: Mutex::new(inner), rate: RateLimit::per_minute(LOGINS_PER_MINUTE) }
+        let inner = Inner {
+            sessions: Logins::new(SESSIONS),
+            links: Logins::new(LINKS),
+        };
+        Self {
+            inner: Mutex::new(inner),
+            rate: RateLimit::per_minute(LOGINS_PER_MINUTE),
+        }
     }
 }
 
 impl Sessions {
     /// Counts a login of a token against the 60 a minute that it may make.
     pub(crate) fn ask(&self, token: TokenId, now: Moment) -> Verdict {
-        self.rate.ask(token, i64::try_from(now.steady.as_millis()).unwrap_or(i64::MAX))
+        self.rate
+            .ask(token, i64::try_from(now.steady.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Logs somebody in, for twelve hours or as long as their token works; the answer is the cookie's value.

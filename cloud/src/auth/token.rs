@@ -44,9 +44,22 @@ pub fn mint_token(
     now: UnixMs,
 ) -> Result<MintedToken, getrandom::Error> {
     let text = mint()?;
-    let (hash, prefix) = (hash_secret(text.as_bytes()), text.chars().take(PREFIX_CHARS).collect());
+    let (hash, prefix) = (
+        hash_secret(text.as_bytes()),
+        text.chars().take(PREFIX_CHARS).collect(),
+    );
     let (id, name) = (TokenId::random(), name.to_owned());
-    let token = Token { id, project, name, prefix, scopes, created: now, expires, used: None, logins: 0 };
+    let token = Token {
+        id,
+        project,
+        name,
+        prefix,
+        scopes,
+        created: now,
+        expires,
+        used: None,
+        logins: 0,
+    };
     Ok(MintedToken { text, hash, token })
 }
 
@@ -62,13 +75,19 @@ pub async fn create_token(store: &dyn Store, project: ProjectId, name: &str) -> 
 ///
 /// # Errors
 /// When there is no randomness or the store fails.
-pub async fn create_token_with(store: &dyn Store, project: ProjectId, name: &str, scopes: Scopes) -> Result<String, TokenError> {
+pub async fn create_token_with(
+    store: &dyn Store,
+    project: ProjectId,
+    name: &str,
+    scopes: Scopes,
+) -> Result<String, TokenError> {
     let minted = mint_token(project, name, scopes, None, clock::now())?;
     store.create_token(minted.hash, &minted.token).await?;
     Ok(minted.text)
 }
 
-/// Hash under which a secret of at least 128 random bits is kept; a slow hash would only help whoever floods the login.
+/// Hash under which a secret of at least 128 random bits is kept; a slow hash would only help whoever floods
+/// the login.
 #[must_use]
 pub fn hash_secret(secret: &[u8]) -> SecretHash {
     SecretHash::of(secret)
@@ -91,7 +110,10 @@ mod tests {
         let body = token.strip_prefix("iot_").expect("prefix");
         assert_eq!(body.len(), 49);
         let (secret, checksum) = body.split_at(43);
-        assert_eq!(checksum, random::base62(&crc32fast::hash(secret.as_bytes()).to_be_bytes(), 6));
+        assert_eq!(
+            checksum,
+            random::base62(&crc32fast::hash(secret.as_bytes()).to_be_bytes(), 6)
+        );
         assert_ne!(token, mint().expect("randomness"));
     }
 }

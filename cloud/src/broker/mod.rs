@@ -1,6 +1,7 @@
 //! The MQTT broker behind one trait: transport, never storage.
 //!
-//! A PUBACK from it only means that the ingest queue has the message; devices forget a message at the cloud's own ack.
+//! A PUBACK from it only means that the ingest queue has the message; devices forget a message at the cloud's
+//! own ack.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -38,18 +39,25 @@ pub enum BrokerError {
 /// Decides who may connect.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// The device that `secret` belongs to; none when it does not. An error means "cannot tell now", never "refused".
-    async fn authenticate(&self, device: DeviceId, secret: &[u8]) -> Result<Option<Scope>, crate::store::StoreError>;
+    /// The device that `secret` belongs to; none when it does not. An error means "cannot tell now", never
+    /// "refused".
+    async fn authenticate(
+        &self,
+        device: DeviceId,
+        secret: &[u8],
+    ) -> Result<Option<Scope>, crate::store::StoreError>;
 }
 
-/// What the broker reports about devices; implemented by the ingest. Must not block: it is called before the PUBACK.
+/// What the broker reports about devices; implemented by the ingest. Must not block: it is called before the
+/// PUBACK.
 #[async_trait]
 pub trait Uplink: Send + Sync + 'static {
     /// A device published to its `up` topic. Resolves when the bounded ingest queue has it.
     async fn message(&self, device: DeviceId, payload: Bytes);
     /// A device published its status, or its last will came due.
     async fn status(&self, device: DeviceId, payload: Bytes);
-    /// What was true of a device may not be so any more: it was deleted, or its connection was closed for another reason.
+    /// What was true of a device may not be so any more: it was deleted, or its connection was closed for
+    /// another reason.
     async fn revoked(&self, device: DeviceId);
     /// The last connection of a device is gone.
     async fn disconnected(&self, device: DeviceId);

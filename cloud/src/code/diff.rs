@@ -51,8 +51,17 @@ pub fn diff(from: &[Snippet], to: &[Snippet]) -> Vec<SnippetDiff> {
 
 fn entry(snippet: &Snippet, difference: Difference, old: &str, new: &str) -> SnippetDiff {
     let lines = TextDiff::configure().timeout(PATIENCE).diff_lines(old, new);
-    let unified = if old == new { String::new() } else { lines.unified_diff().context_radius(3).to_string() };
-    SnippetDiff { kind: snippet.kind, name: snippet.name.clone(), difference, unified }
+    let unified = if old == new {
+        String::new()
+    } else {
+        lines.unified_diff().context_radius(3).to_string()
+    };
+    SnippetDiff {
+        kind: snippet.kind,
+        name: snippet.name.clone(),
+        difference,
+        unified,
+    }
 }
 
 #[cfg(test)]
@@ -69,7 +78,10 @@ mod tests {
         new[2].code.push_str("// more\n");
         new[3].name = "_echo".into();
         let gone = new.remove(4);
-        let found: Vec<_> = diff(&old, &new).into_iter().map(|d| (d.name, d.difference)).collect();
+        let found: Vec<_> = diff(&old, &new)
+            .into_iter()
+            .map(|d| (d.name, d.difference))
+            .collect();
         assert_eq!(
             found,
             [
@@ -79,7 +91,10 @@ mod tests {
             ]
         );
         let lines = &diff(&old, &new)[0].unified;
-        assert!(lines.contains("\n+// more\n") && lines.starts_with("@@ "), "{lines}");
+        assert!(
+            lines.contains("\n+// more\n") && lines.starts_with("@@ "),
+            "{lines}"
+        );
     }
 
     #[test]

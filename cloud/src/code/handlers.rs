@@ -7,7 +7,8 @@ use crate::model::{Definition, Direction, Snippet, SnippetId, SnippetKind};
 
 const GLOBAL: &str = "// Shared by all other sections.\n";
 const INIT: &str = "// Runs once, before the first message is sent.\nfunction init() {\n}\n";
-const LOOP: &str = "// Runs every second, or after as many milliseconds as it returns.\nfunction loop() {\n}\n";
+const LOOP: &str =
+    "// Runs every second, or after as many milliseconds as it returns.\nfunction loop() {\n}\n";
 
 /// What happened to a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,22 +45,31 @@ pub fn fresh(definitions: &[Definition]) -> Vec<Snippet> {
 
 /// Adds what every branch has and this one lacks: the three sections and a handler for each command.
 pub fn complete(snippets: &mut Vec<Snippet>, definitions: &[Definition]) {
-    for (kind, name, code) in
-        [(SnippetKind::Global, "global", GLOBAL), (SnippetKind::Init, "init", INIT), (SnippetKind::Loop, "loop", LOOP)]
-    {
+    for (kind, name, code) in [
+        (SnippetKind::Global, "global", GLOBAL),
+        (SnippetKind::Init, "init", INIT),
+        (SnippetKind::Loop, "loop", LOOP),
+    ] {
         if !snippets.iter().any(|snippet| snippet.kind == kind) {
             snippets.push(snippet(kind, name, code.to_owned()));
         }
     }
-    for definition in definitions.iter().filter(|definition| definition.direction == Direction::Command) {
-        if !snippets.iter().any(|snippet| is_handler(snippet, &definition.cmd_type)) {
+    for definition in definitions
+        .iter()
+        .filter(|definition| definition.direction == Direction::Command)
+    {
+        if !snippets
+            .iter()
+            .any(|snippet| is_handler(snippet, &definition.cmd_type))
+        {
             snippets.push(handler(&definition.cmd_type));
         }
     }
 }
 
-/// Follows a change of a command in one branch. A handler is never dropped: it gets a leading `_` (another while the name is
-/// taken), in its name and in its function's, and a line that says why; a changed command gets a fresh one beside it.
+/// Follows a change of a command in one branch. A handler is never dropped: it gets a leading `_` (another
+/// while the name is taken), in its name and in its function's, and a line that says why; a changed command
+/// gets a fresh one beside it.
 pub fn adapt(snippets: &mut Vec<Snippet>, cmd_type: &str, change: HandlerChange) {
     if change != HandlerChange::Appeared {
         orphan(snippets, cmd_type, change);
@@ -70,12 +80,18 @@ pub fn adapt(snippets: &mut Vec<Snippet>, cmd_type: &str, change: HandlerChange)
 }
 
 fn orphan(snippets: &mut [Snippet], cmd_type: &str, change: HandlerChange) {
-    let Some(at) = snippets.iter().position(|snippet| is_handler(snippet, cmd_type)) else { return };
+    let Some(at) = snippets.iter().position(|snippet| is_handler(snippet, cmd_type)) else {
+        return;
+    };
     let mut name = format!("_{cmd_type}");
     while snippets.iter().any(|snippet| is_handler(snippet, &name)) {
         name.insert(0, '_');
     }
-    let what = if change == HandlerChange::Vanished { "was removed" } else { "was changed" };
+    let what = if change == HandlerChange::Vanished {
+        "was removed"
+    } else {
+        "was changed"
+    };
     let orphan = &mut snippets[at];
     orphan.code = format!(
         "// The command {cmd_type} {what}: no command calls this handler any more. Take from it what is needed, then delete it.\n{}",
@@ -89,10 +105,17 @@ fn is_handler(snippet: &Snippet, name: &str) -> bool {
 }
 
 fn handler(cmd_type: &str) -> Snippet {
-    // The platform's own echo answers unless a firmware defines another, so its handler starts as what it does.
-    let body = if cmd_type == "echo" { "    send_msg({ ECHO: command });\n" } else { "" };
-    let values = format!("// Runs when the command {cmd_type} arrives; command[\"{cmd_type}\"] holds its values.\n");
-    // A word of the language or the platform, or no identifier at all, is an entry of the platform's table of commands.
+    // The platform's own echo answers unless a firmware defines another, so its handler starts as what it
+    // does.
+    let body = if cmd_type == "echo" {
+        "    send_msg({ ECHO: command });\n"
+    } else {
+        ""
+    };
+    let values =
+        format!("// Runs when the command {cmd_type} arrives; command[\"{cmd_type}\"] holds its values.\n");
+    // A word of the language or the platform, or no identifier at all, is an entry of the platform's table of
+    // commands.
     let code = if is_function_name(cmd_type) {
         format!("{values}function {cmd_type}(command) {{\n{body}}}\n")
     } else {
@@ -102,10 +125,17 @@ fn handler(cmd_type: &str) -> Snippet {
 }
 
 fn snippet(kind: SnippetKind, name: &str, code: String) -> Snippet {
-    Snippet { id: SnippetId::random(), kind, name: name.to_owned(), description: String::new(), code }
+    Snippet {
+        id: SnippetId::random(),
+        kind,
+        name: name.to_owned(),
+        description: String::new(),
+        code,
+    }
 }
 
-/// A declaration of a function, whichever way it is written; the name is checked outside, so that one expression serves all.
+/// A declaration of a function, whichever way it is written; the name is checked outside, so that one
+/// expression serves all.
 static DECLARATION: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"(?m)(\bfunction\s*\*?\s+|\b(?:const|let|var)\s+|\b(?:globalThis|commands)\s*\[\s*["']|\b(?:globalThis|commands)\s*\.\s*)([\p{Alphabetic}_$][\p{Alphabetic}\p{Nd}_$-]*)"#)
         .expect("the expression is a constant that tests compile")
@@ -127,19 +157,29 @@ mod tests {
 
     fn branch(code: &str) -> Vec<Snippet> {
         let mut snippets = fresh(&seeded_definitions());
-        let echo = snippets.iter_mut().find(|snippet| snippet.name == "echo").expect("a handler");
+        let echo = snippets
+            .iter_mut()
+            .find(|snippet| snippet.name == "echo")
+            .expect("a handler");
         echo.code = code.to_owned();
         snippets
     }
 
     fn code<'a>(snippets: &'a [Snippet], name: &str) -> &'a str {
-        &snippets.iter().find(|snippet| snippet.name == name).unwrap_or_else(|| panic!("no {name}")).code
+        &snippets
+            .iter()
+            .find(|snippet| snippet.name == name)
+            .unwrap_or_else(|| panic!("no {name}"))
+            .code
     }
 
     #[test]
     fn a_new_branch_has_the_sections_and_a_handler_for_each_command() {
         let snippets = fresh(&seeded_definitions());
-        let names: Vec<_> = snippets.iter().map(|snippet| (snippet.kind, snippet.name.as_str())).collect();
+        let names: Vec<_> = snippets
+            .iter()
+            .map(|snippet| (snippet.kind, snippet.name.as_str()))
+            .collect();
         assert_eq!(
             names,
             [
@@ -150,19 +190,39 @@ mod tests {
                 (SnippetKind::Handler, "examplecommand"),
             ]
         );
-        assert!(code(&snippets, "echo").contains("send_msg({ ECHO: command })"), "echo still answers");
+        assert!(
+            code(&snippets, "echo").contains("send_msg({ ECHO: command })"),
+            "echo still answers"
+        );
     }
 
     #[test]
     fn a_removed_command_leaves_its_handler_under_another_name() {
-        let mut snippets = branch("function echo(command) { send_msg(helper(command)); }\nfunction echoes() {}\n");
-        let id = snippets.iter().find(|snippet| snippet.name == "echo").expect("a handler").id;
+        let mut snippets =
+            branch("function echo(command) { send_msg(helper(command)); }\nfunction echoes() {}\n");
+        let id = snippets
+            .iter()
+            .find(|snippet| snippet.name == "echo")
+            .expect("a handler")
+            .id;
         adapt(&mut snippets, "echo", HandlerChange::Vanished);
         assert!(!snippets.iter().any(|snippet| snippet.name == "echo"));
         let orphan = code(&snippets, "_echo");
         assert!(orphan.starts_with("// The command echo was removed"), "{orphan}");
-        assert!(orphan.ends_with("\nfunction _echo(command) { send_msg(helper(command)); }\nfunction echoes() {}\n"), "{orphan}");
-        assert_eq!(snippets.iter().find(|snippet| snippet.name == "_echo").expect("kept").id, id);
+        assert!(
+            orphan.ends_with(
+                "\nfunction _echo(command) { send_msg(helper(command)); }\nfunction echoes() {}\n"
+            ),
+            "{orphan}"
+        );
+        assert_eq!(
+            snippets
+                .iter()
+                .find(|snippet| snippet.name == "_echo")
+                .expect("kept")
+                .id,
+            id
+        );
     }
 
     #[test]
@@ -199,12 +259,21 @@ mod tests {
         let mut described = old.clone();
         described.description = "other".into();
         assert_eq!(HandlerChange::between(Some(&old), Some(&described)), None);
-        let event = Definition { direction: Direction::Event, ..old.clone() };
-        assert_eq!(HandlerChange::between(Some(&old), Some(&event)), Some(HandlerChange::Vanished));
+        let event = Definition {
+            direction: Direction::Event,
+            ..old.clone()
+        };
+        assert_eq!(
+            HandlerChange::between(Some(&old), Some(&event)),
+            Some(HandlerChange::Vanished)
+        );
         assert_eq!(HandlerChange::between(None, Some(&event)), None);
         let mut options = old.clone();
         options.options[0].optional = true;
-        assert_eq!(HandlerChange::between(Some(&old), Some(&options)), Some(HandlerChange::Changed));
+        assert_eq!(
+            HandlerChange::between(Some(&old), Some(&options)),
+            Some(HandlerChange::Changed)
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A branch's code, as pure decisions: what a new branch holds, and what becomes of handlers when commands change.
+//! A branch's code, as pure decisions: what a new branch holds, and what becomes of handlers when commands
+//! change.
 
 mod diff;
 mod handlers;
@@ -15,8 +16,15 @@ pub fn digest(snippets: &[Snippet]) -> String {
     sorted.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     let mut hasher = blake3::Hasher::new();
     for snippet in sorted {
-        for field in [snippet.kind.category(), &snippet.name, &snippet.description, &snippet.code] {
-            hasher.update(&(field.len() as u64).to_le_bytes()).update(field.as_bytes());
+        for field in [
+            snippet.kind.category(),
+            &snippet.name,
+            &snippet.description,
+            &snippet.code,
+        ] {
+            hasher
+                .update(&(field.len() as u64).to_le_bytes())
+                .update(field.as_bytes());
         }
     }
     hasher.finalize().to_hex().to_string()

@@ -1,4 +1,5 @@
-//! Commands to devices: checked against their definition, stored before they are promised, dispatched at once.
+//! Commands to devices: checked against their definition, stored before they are promised, dispatched at
+//! once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -39,7 +40,10 @@ pub const MAX_PROJECT_COMMANDS: u64 = 100_000;
 pub const MAX_PROJECT_BYTES: u64 = 256 << 20;
 
 /// What may wait for one device.
-const ROOM: CommandRoom = CommandRoom { commands: MAX_OPEN_COMMANDS, bytes: MAX_OPEN_BYTES };
+const ROOM: CommandRoom = CommandRoom {
+    commands: MAX_OPEN_COMMANDS,
+    bytes: MAX_OPEN_BYTES,
+};
 
 /// Reports that a slow waiter may fall behind; beyond, it asks the store.
 const REPORTS: usize = 256;
@@ -92,7 +96,8 @@ pub struct CommandService {
     time: Arc<Steady>,
     reports: broadcast::Sender<CommandId>,
     totals: totals::Totals,
-    /// Date of the newest command. Each is dated later than the one before, so that their order is that of their requests.
+    /// Date of the newest command. Each is dated later than the one before, so that their order is that of
+    /// their requests.
     newest: AtomicI64,
     sending: resend::Sending,
 }
@@ -100,20 +105,45 @@ pub struct CommandService {
 impl CommandService {
     /// A service over a store and a broker.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, metrics: Arc<Metrics>, time: Arc<Steady>) -> Self {
-        let (reports, totals, newest) = (broadcast::Sender::new(REPORTS), totals::Totals::default(), AtomicI64::new(UnixMs::MIN));
-        Self { store, broker, metrics, time, reports, totals, newest, sending: resend::Sending::default() }
+    pub fn new(
+        store: Arc<dyn Store>,
+        broker: Arc<dyn Broker>,
+        metrics: Arc<Metrics>,
+        time: Arc<Steady>,
+    ) -> Self {
+        let (reports, totals, newest) = (
+            broadcast::Sender::new(REPORTS),
+            totals::Totals::default(),
+            AtomicI64::new(UnixMs::MIN),
+        );
+        Self {
+            store,
+            broker,
+            metrics,
+            time,
+            reports,
+            totals,
+            newest,
+            sending: resend::Sending::default(),
+        }
     }
 
-    /// Accepts a command: when this returns it is stored durably, and handed to the device's connection if there is one.
+    /// Accepts a command: when this returns it is stored durably, and handed to the device's connection if
+    /// there is one.
     ///
     /// # Errors
     /// When the request does not fit, too much waits for the device, or the store fails.
-    pub async fn submit(&self, scope: Scope, request: &CommandRequest, now: UnixMs) -> Result<CommandRecord, SubmitError> {
+    pub async fn submit(
+        &self,
+        scope: Scope,
+        request: &CommandRequest,
+        now: UnixMs,
+    ) -> Result<CommandRecord, SubmitError> {
         self.submit_once(scope, request, None, now).await
     }
 
-    /// Accepts a command as [`submit`](Self::submit) does; a repetition of a request with the same key gets the command of the first.
+    /// Accepts a command as [`submit`](Self::submit) does; a repetition of a request with the same key gets
+    /// the command of the first.
     ///
     /// # Errors
     /// As `submit`, and when the key was used for another request.
@@ -139,7 +169,11 @@ impl CommandService {
         if self.store.device(scope).await?.is_none() {
             return Err(SubmitError::UnknownDevice);
         }
-        if !self.totals.take(self.store.as_ref(), scope.project, values.get().len() as u64).await? {
+        if !self
+            .totals
+            .take(self.store.as_ref(), scope.project, values.get().len() as u64)
+            .await?
+        {
             return Err(SubmitError::ProjectFull);
         }
         let now = self.date(now);
@@ -170,7 +204,10 @@ impl CommandService {
             cancelling: false,
         };
         // Behind older ones that are on their way, it is sent in its turn.
-        if !self.is_resending(scope.device) && self.broker.is_connected(scope.device).await && self.dispatch(&record).await? {
+        if !self.is_resending(scope.device)
+            && self.broker.is_connected(scope.device).await
+            && self.dispatch(&record).await?
+        {
             (record.status, record.sent) = (CommandStatus::Sent, Some(now));
         }
         Ok(record)
@@ -178,12 +215,20 @@ impl CommandService {
 
     /// Withdraws a command; returns what it is now, none when the device has no such command.
     ///
-    /// One that is out is withdrawn when the device says so, or when it comes back without having reported it.
+    /// One that is out is withdrawn when the device says so, or when it comes back without having reported
+    /// it.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn cancel(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<Option<CommandRecord>, StoreError> {
-        let Some(record) = self.store.cancel_command(scope, id, now).await? else { return Ok(None) };
+    pub async fn cancel(
+        &self,
+        scope: Scope,
+        id: CommandId,
+        now: UnixMs,
+    ) -> Result<Option<CommandRecord>, StoreError> {
+        let Some(record) = self.store.cancel_command(scope, id, now).await? else {
+            return Ok(None);
+        };
         if record.cancelling || record.status == CommandStatus::Cancelled {
             self.send_cancel(scope, id).await;
         }
@@ -192,7 +237,10 @@ impl CommandService {
     }
 
     async fn send_cancel(&self, scope: Scope, id: CommandId) -> bool {
-        let sent = self.broker.publish(scope.device, Down::Cancel(Cancel { id }).encode().into()).await;
+        let sent = self
+            .broker
+            .publish(scope.device, Down::Cancel(Cancel { id }).encode().into())
+            .await;
         if let Err(error) = &sent {
             tracing::debug!(command = %id, %error, "cancellation waits for the next connection");
         }
@@ -201,7 +249,9 @@ impl CommandService {
 
     fn date(&self, now: UnixMs) -> UnixMs {
         let later = |newest: UnixMs| Some(now.max(newest.saturating_add(1)));
-        let before = self.newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+        let before = self
+            .newest
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
         before.map_or(now, |newest| now.max(newest.saturating_add(1)))
     }
 
@@ -211,26 +261,41 @@ impl CommandService {
         if cmd_type.chars().any(char::is_control) {
             return Err(unknown());
         }
-        self.store.definition(scope.project, cmd_type).await?.ok_or_else(unknown)
+        self.store
+            .definition(scope.project, cmd_type)
+            .await?
+            .ok_or_else(unknown)
     }
 
-    /// Hands a command with its remaining time to live to the broker; false when it cannot be handed over now.
+    /// Hands a command with its remaining time to live to the broker; false when it cannot be handed over
+    /// now.
     async fn dispatch(&self, command: &CommandRecord) -> Result<bool, StoreError> {
         // Never more than a sender may ask for, also when the clock has stepped back since.
-        let left = command.expires.saturating_sub(self.time.deadline()).min(MAX_TTL_MS);
-        let Ok(ttl_ms @ 1..) = u64::try_from(left) else { return Ok(false) };
+        let left = command
+            .expires
+            .saturating_sub(self.time.deadline())
+            .min(MAX_TTL_MS);
+        let Ok(ttl_ms @ 1..) = u64::try_from(left) else {
+            return Ok(false);
+        };
         let wire = iottly_protocol::Command {
             id: command.id,
             cmd_type: command.cmd_type.clone(),
             values: command.values.clone(),
             ttl_ms,
         };
-        if let Err(error) = self.broker.publish(command.scope.device, Down::Command(wire).encode().into()).await {
+        if let Err(error) = self
+            .broker
+            .publish(command.scope.device, Down::Command(wire).encode().into())
+            .await
+        {
             tracing::debug!(command = %command.id, %error, "command waits for the next connection");
             return Ok(false);
         }
         if command.status == CommandStatus::Queued {
-            self.store.mark_sent(command.scope, command.id, self.time.wall()).await?;
+            self.store
+                .mark_sent(command.scope, command.id, self.time.wall())
+                .await?;
         }
         Ok(true)
     }

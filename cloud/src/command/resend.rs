@@ -49,7 +49,11 @@ impl<'s> Mark<'s> {
 impl Drop for Mark<'_> {
     fn drop(&mut self) {
         let mut sending = lock(self.sending);
-        let left = sending.get(&self.device).copied().unwrap_or_default().saturating_sub(1);
+        let left = sending
+            .get(&self.device)
+            .copied()
+            .unwrap_or_default()
+            .saturating_sub(1);
         if left == 0 {
             sending.remove(&self.device);
         } else {
@@ -68,10 +72,12 @@ impl CommandService {
         lock(&self.sending).contains_key(&device)
     }
 
-    /// Sends every open command of a device again, oldest first; the device runs each id once. Called after a hello.
+    /// Sends every open command of a device again, oldest first; the device runs each id once. Called after a
+    /// hello.
     ///
-    /// Commands go out page by page: the next one is read when the device has reported the one before, so that a device that does
-    /// not read holds one page in memory, not all that waits for it. `places` bounds how many devices are read and sent for at a time.
+    /// Commands go out page by page: the next one is read when the device has reported the one before, so
+    /// that a device that does not read holds one page in memory, not all that waits for it. `places` bounds
+    /// how many devices are read and sent for at a time.
     ///
     /// # Errors
     /// When the store fails.
@@ -81,7 +87,8 @@ impl CommandService {
             let mark = Mark::new(&self.sending, scope.device);
             let end = self.resend_after(scope, places, &mut after).await?;
             drop(mark);
-            // One may have been stored after the last look and before the mark was gone: its sender left it to this task.
+            // One may have been stored after the last look and before the mark was gone: its sender left it
+            // to this task.
             if end == End::Silence || self.store.open_page(scope, after, 1).await?.is_empty() {
                 return Ok(());
             }
@@ -97,9 +104,13 @@ impl CommandService {
         let (mut reports, mut silent) = (self.reports.subscribe(), 0);
         while silent < SILENT_PAGES && self.broker.is_connected(scope.device).await {
             let new = {
-                let Ok(_place) = places.acquire().await else { return Ok(End::Silence) };
+                let Ok(_place) = places.acquire().await else {
+                    return Ok(End::Silence);
+                };
                 let page = self.store.open_page(scope, *after, PAGE_BYTES).await?;
-                let Some(last) = page.last() else { return Ok(End::All) };
+                let Some(last) = page.last() else {
+                    return Ok(End::All);
+                };
                 *after = Some((last.created, last.id));
                 let new = self.send_page(scope, &page).await?;
                 let bytes: usize = page.iter().map(|command| command.values.get().len()).sum();
@@ -126,7 +137,9 @@ impl CommandService {
                     new = Some(command.id);
                 }
             } else if self.send_cancel(scope, command.id).await && command.status == CommandStatus::Sent {
-                self.store.withdraw_command(scope, command.id, self.time.wall()).await?;
+                self.store
+                    .withdraw_command(scope, command.id, self.time.wall())
+                    .await?;
                 self.reported(command.id);
             }
         }
@@ -134,7 +147,12 @@ impl CommandService {
     }
 
     /// Waits for the device's word about a command; false when it does not come in time.
-    async fn heard_of(&self, scope: Scope, id: CommandId, reports: &mut Receiver<CommandId>) -> Result<bool, StoreError> {
+    async fn heard_of(
+        &self,
+        scope: Scope,
+        id: CommandId,
+        reports: &mut Receiver<CommandId>,
+    ) -> Result<bool, StoreError> {
         let deadline = Instant::now() + REPORT_WAIT;
         loop {
             match tokio::time::timeout_at(deadline, reports.recv()).await {

@@ -10,7 +10,9 @@ pub fn seeded_definitions() -> Vec<Definition> {
             direction: Direction::Command,
             options: vec![DefinitionOption {
                 key: "content".into(),
-                kind: OptionKind::FixedValue { value: "IOTTLY hello world!!!!".into() },
+                kind: OptionKind::FixedValue {
+                    value: "IOTTLY hello world!!!!".into(),
+                },
                 optional: false,
             }],
         },
@@ -20,7 +22,9 @@ pub fn seeded_definitions() -> Vec<Definition> {
             direction: Direction::Command,
             options: vec![DefinitionOption {
                 key: "status".into(),
-                kind: OptionKind::MultipleChoice { listvalues: vec!["start".into(), "stop".into()] },
+                kind: OptionKind::MultipleChoice {
+                    listvalues: vec!["start".into(), "stop".into()],
+                },
                 optional: false,
             }],
         },

@@ -36,7 +36,8 @@ impl Totals {
         if now.saturating_duration_since(*since) >= AGE {
             return None;
         }
-        let fits = totals.commands < MAX_PROJECT_COMMANDS && totals.bytes.saturating_add(bytes) <= MAX_PROJECT_BYTES;
+        let fits =
+            totals.commands < MAX_PROJECT_COMMANDS && totals.bytes.saturating_add(bytes) <= MAX_PROJECT_BYTES;
         if fits {
             totals.commands += 1;
             totals.bytes += bytes;
@@ -64,7 +65,14 @@ mod tests {
     fn a_project_has_its_room_and_counts_are_not_believed_for_ever() {
         let (totals, now, project) = (Totals::default(), Instant::now(), ProjectId::from_bytes([1; 12]));
         assert_eq!(totals.add(project, 1, now), None, "nobody has counted yet");
-        totals.learn(project, OpenTotals { commands: MAX_PROJECT_COMMANDS - 2, bytes: MAX_PROJECT_BYTES - 5 }, now);
+        totals.learn(
+            project,
+            OpenTotals {
+                commands: MAX_PROJECT_COMMANDS - 2,
+                bytes: MAX_PROJECT_BYTES - 5,
+            },
+            now,
+        );
         assert_eq!(totals.add(project, 6, now), Some(false));
         assert_eq!(totals.add(project, 1, now), Some(true));
         assert_eq!(totals.add(project, 1, now), Some(true));

@@ -49,20 +49,27 @@ pub enum InvalidCommand {
     TooLong,
 }
 
-/// Checks a sender's values and returns what the device receives: the options in the definition's order, without prefix.
+/// Checks a sender's values and returns what the device receives: the options in the definition's order,
+/// without prefix.
 ///
 /// Null and the empty string count as not given; a `FixedValue` that is not given is sent as its value.
 ///
 /// # Errors
 /// Names the first key that does not fit.
-pub fn validate(definition: &Definition, values: &Map<String, Value>) -> Result<Box<RawValue>, InvalidCommand> {
+pub fn validate(
+    definition: &Definition,
+    values: &Map<String, Value>,
+) -> Result<Box<RawValue>, InvalidCommand> {
     if definition.direction == Direction::Event {
         return Err(InvalidCommand::Event(definition.cmd_type.clone()));
     }
     let prefix = format!("{}.", definition.cmd_type);
     for key in values.keys() {
         let shown = || clip(key, 128).to_owned();
-        let name = key.strip_prefix(&prefix).ok_or_else(|| InvalidCommand::Prefix { key: shown(), prefix: prefix.clone() })?;
+        let name = key.strip_prefix(&prefix).ok_or_else(|| InvalidCommand::Prefix {
+            key: shown(),
+            prefix: prefix.clone(),
+        })?;
         if !definition.options.iter().any(|option| option.key == name) {
             return Err(InvalidCommand::UnknownKey(shown()));
         }
@@ -70,7 +77,9 @@ pub fn validate(definition: &Definition, values: &Map<String, Value>) -> Result<
     let mut sent = Map::new();
     for option in &definition.options {
         let key = format!("{prefix}{}", option.key);
-        let given = values.get(&key).filter(|value| !value.is_null() && value.as_str() != Some(""));
+        let given = values
+            .get(&key)
+            .filter(|value| !value.is_null() && value.as_str() != Some(""));
         if option.optional && given.is_none() {
             continue;
         }
@@ -90,17 +99,28 @@ fn accept(kind: &OptionKind, key: String, given: Option<&Value>) -> Result<Value
     match (kind, given) {
         (OptionKind::FixedValue { value }, None) => Ok(Value::String(value.clone())),
         (OptionKind::FixedValue { .. }, Some(value)) if value.is_object() || value.is_array() => {
-            Err(InvalidCommand::Type { key, expected: "a string, a number or a boolean" })
+            Err(InvalidCommand::Type {
+                key,
+                expected: "a string, a number or a boolean",
+            })
         }
         (OptionKind::MultipleChoice { listvalues }, Some(value)) => {
-            let text = value.as_str().ok_or(InvalidCommand::Type { key: key.clone(), expected: "a string" })?;
+            let text = value.as_str().ok_or(InvalidCommand::Type {
+                key: key.clone(),
+                expected: "a string",
+            })?;
             if !listvalues.iter().any(|choice| choice == text) {
-                return Err(InvalidCommand::Choice { key, choices: listvalues.clone() });
+                return Err(InvalidCommand::Choice {
+                    key,
+                    choices: listvalues.clone(),
+                });
             }
             Ok(value.clone())
         }
         (OptionKind::FixedValue { .. } | OptionKind::FreeValue, Some(value)) => Ok(value.clone()),
-        (OptionKind::MultipleChoice { .. } | OptionKind::FreeValue, None) => Err(InvalidCommand::Missing(key)),
+        (OptionKind::MultipleChoice { .. } | OptionKind::FreeValue, None) => {
+            Err(InvalidCommand::Missing(key))
+        }
     }
 }
 
@@ -122,14 +142,27 @@ mod tests {
 
     #[test]
     fn the_prefix_addresses_and_never_reaches_the_device() {
-        assert_eq!(check(&seeded(0), json!({"echo.content": "hi there!"})).expect("fits"), r#"{"content":"hi there!"}"#);
-        assert_eq!(check(&seeded(0), json!({"echo.content": 5})).expect("fits"), r#"{"content":5}"#);
+        assert_eq!(
+            check(&seeded(0), json!({"echo.content": "hi there!"})).expect("fits"),
+            r#"{"content":"hi there!"}"#
+        );
+        assert_eq!(
+            check(&seeded(0), json!({"echo.content": 5})).expect("fits"),
+            r#"{"content":5}"#
+        );
     }
 
     #[test]
     fn an_omitted_fixed_value_is_sent_as_its_value() {
-        for omitted in [json!({}), json!({"echo.content": null}), json!({"echo.content": ""})] {
-            assert_eq!(check(&seeded(0), omitted).expect("fits"), r#"{"content":"IOTTLY hello world!!!!"}"#);
+        for omitted in [
+            json!({}),
+            json!({"echo.content": null}),
+            json!({"echo.content": ""}),
+        ] {
+            assert_eq!(
+                check(&seeded(0), omitted).expect("fits"),
+                r#"{"content":"IOTTLY hello world!!!!"}"#
+            );
         }
     }
 
@@ -138,14 +171,32 @@ mod tests {
         let cases = [
             (0, json!({"content": 1}), "\"content\" lacks the prefix \"echo.\""),
             (0, json!({"echo.contents": 1}), "\"echo.contents\" is not defined"),
-            (0, json!({"echo.content": {"a": 1}}), "\"echo.content\" must be a string, a number or a boolean"),
-            (1, json!({"examplecommand.status": "<start|stop>"}), "must be one of [\"start\", \"stop\"]"),
-            (1, json!({"examplecommand.status": 1}), "\"examplecommand.status\" must be a string"),
+            (
+                0,
+                json!({"echo.content": {"a": 1}}),
+                "\"echo.content\" must be a string, a number or a boolean",
+            ),
+            (
+                1,
+                json!({"examplecommand.status": "<start|stop>"}),
+                "must be one of [\"start\", \"stop\"]",
+            ),
+            (
+                1,
+                json!({"examplecommand.status": 1}),
+                "\"examplecommand.status\" must be a string",
+            ),
             (1, json!({}), "\"examplecommand.status\" is missing"),
-            (1, json!({"examplecommand.status": ""}), "\"examplecommand.status\" is missing"),
+            (
+                1,
+                json!({"examplecommand.status": ""}),
+                "\"examplecommand.status\" is missing",
+            ),
         ];
         for (definition, values, reason) in cases {
-            let error = check(&seeded(definition), values.clone()).expect_err("misfit").to_string();
+            let error = check(&seeded(definition), values.clone())
+                .expect_err("misfit")
+                .to_string();
             assert!(error.contains(reason), "{values}: {error}");
         }
     }
@@ -156,16 +207,36 @@ mod tests {
             cmd_type: "free".into(),
             description: String::new(),
             direction: Direction::Command,
-            options: vec![DefinitionOption { key: "v".into(), kind: OptionKind::FreeValue, optional: false }],
+            options: vec![DefinitionOption {
+                key: "v".into(),
+                kind: OptionKind::FreeValue,
+                optional: false,
+            }],
         };
-        assert_eq!(check(&definition, json!({"free.v": [1, {"a": null}]})).expect("fits"), r#"{"v":[1,{"a":null}]}"#);
+        assert_eq!(
+            check(&definition, json!({"free.v": [1, {"a": null}]})).expect("fits"),
+            r#"{"v":[1,{"a":null}]}"#
+        );
         let long = "x".repeat(MAX_VALUES_BYTES);
-        assert_eq!(check(&definition, json!({"free.v": long})), Err(InvalidCommand::TooLong));
+        assert_eq!(
+            check(&definition, json!({"free.v": long})),
+            Err(InvalidCommand::TooLong)
+        );
         let deep = (0..MAX_JSON_DEPTH).fold(json!(1), |inner, _| json!([inner]));
-        assert_eq!(check(&definition, json!({"free.v": deep})), Err(InvalidCommand::Depth));
+        assert_eq!(
+            check(&definition, json!({"free.v": deep})),
+            Err(InvalidCommand::Depth)
+        );
         definition.options[0].optional = true;
-        assert_eq!(check(&definition, json!({"free.v": ""})).expect("fits"), "{}", "what is optional may be left out");
+        assert_eq!(
+            check(&definition, json!({"free.v": ""})).expect("fits"),
+            "{}",
+            "what is optional may be left out"
+        );
         definition.direction = Direction::Event;
-        assert_eq!(check(&definition, json!({})), Err(InvalidCommand::Event("free".into())));
+        assert_eq!(
+            check(&definition, json!({})),
+            Err(InvalidCommand::Event("free".into()))
+        );
     }
 }

@@ -15,11 +15,17 @@ impl CommandService {
         let _ = self.reports.send(id);
     }
 
-    /// Waits until a command has a final status, at most `patience`; returns what it is then, none when there is no such command.
+    /// Waits until a command has a final status, at most `patience`; returns what it is then, none when there
+    /// is no such command.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn settled(&self, scope: Scope, id: CommandId, patience: Duration) -> Result<Option<CommandRecord>, StoreError> {
+    pub async fn settled(
+        &self,
+        scope: Scope,
+        id: CommandId,
+        patience: Duration,
+    ) -> Result<Option<CommandRecord>, StoreError> {
         let mut reports = self.reports.subscribe();
         let deadline = tokio::time::Instant::now() + patience;
         loop {

@@ -1,4 +1,5 @@
-//! Style sheet, scripts and icon, embedded. Their address carries a hash of them all, so browsers keep them for ever.
+//! Style sheet, scripts and icon, embedded. Their address carries a hash of them all, so browsers keep them
+//! for ever.
 
 use std::sync::LazyLock;
 
@@ -9,10 +10,26 @@ use axum::response::{IntoResponse, Response};
 use crate::error::ApiError;
 
 const ASSETS: [(&str, &str, &str); 5] = [
-    ("app.css", "text/css; charset=utf-8", include_str!("assets/app.css")),
-    ("events.js", "text/javascript; charset=utf-8", include_str!("assets/events.js")),
-    ("feed.js", "text/javascript; charset=utf-8", include_str!("assets/feed.js")),
-    ("presence.js", "text/javascript; charset=utf-8", include_str!("assets/presence.js")),
+    (
+        "app.css",
+        "text/css; charset=utf-8",
+        include_str!("assets/app.css"),
+    ),
+    (
+        "events.js",
+        "text/javascript; charset=utf-8",
+        include_str!("assets/events.js"),
+    ),
+    (
+        "feed.js",
+        "text/javascript; charset=utf-8",
+        include_str!("assets/feed.js"),
+    ),
+    (
+        "presence.js",
+        "text/javascript; charset=utf-8",
+        include_str!("assets/presence.js"),
+    ),
     ("icon.svg", ICON_TYPE, ICON),
 ];
 const ICON: &str = include_str!("assets/icon.svg");
@@ -32,10 +49,15 @@ pub(super) fn url(name: &str) -> String {
 }
 
 pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Response {
-    let found = ASSETS.iter().find(|(known, ..)| version == *VERSION && name == *known);
+    let found = ASSETS
+        .iter()
+        .find(|(known, ..)| version == *VERSION && name == *known);
     match found {
         Some((_, kind, body)) => {
-            let headers = [(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
+            let headers = [
+                (header::CONTENT_TYPE, *kind),
+                (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+            ];
             (headers, *body).into_response()
         }
         None => ApiError::not_found().into_response(),
@@ -44,5 +66,12 @@ pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Resp
 
 /// What browsers ask for on pages that are not ours, such as a JSON answer.
 pub(super) async fn favicon() -> Response {
-    ([(header::CONTENT_TYPE, ICON_TYPE), (header::CACHE_CONTROL, "public, max-age=86400")], ICON).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, ICON_TYPE),
+            (header::CACHE_CONTROL, "public, max-age=86400"),
+        ],
+        ICON,
+    )
+        .into_response()
 }

@@ -13,8 +13,16 @@ use crate::command::{CommandRequest, SubmitError};
 use crate::model::{Definition, DefinitionOption, Direction, OptionKind};
 
 /// A form per command that the project defines.
-pub(super) fn panel(device: DeviceId, definitions: &[Definition], sent: Option<&str>, problem: Option<&str>) -> Markup {
-    let commands: Vec<_> = definitions.iter().filter(|definition| definition.direction == Direction::Command).collect();
+pub(super) fn panel(
+    device: DeviceId,
+    definitions: &[Definition],
+    sent: Option<&str>,
+    problem: Option<&str>,
+) -> Markup {
+    let commands: Vec<_> = definitions
+        .iter()
+        .filter(|definition| definition.direction == Direction::Command)
+        .collect();
     html! {
         section.card {
             h2 { "Send a command" }
@@ -58,9 +66,18 @@ pub(super) async fn send(visitor: Visitor, Path(id): Path<String>, fields: Field
     let cmd_type = fields.get("cmd_type").unwrap_or_default().to_owned();
     let options = fields.0.into_iter().filter(|(key, _)| key != "cmd_type");
     let values: Map<String, Value> = options.map(|(key, value)| (key, Value::String(value))).collect();
-    let request = CommandRequest { cmd_type, values, ttl_ms: None };
+    let request = CommandRequest {
+        cmd_type,
+        values,
+        ttl_ms: None,
+    };
     let device = access.scope().device;
-    match access.services().commands.submit(access.scope(), &request, access.services().time.received()).await {
+    match access
+        .services()
+        .commands
+        .submit(access.scope(), &request, access.services().time.received())
+        .await
+    {
         Ok(record) => Redirect::to(&format!("/devices/{device}?sent={}", record.id)).into_response(),
         Err(SubmitError::Store(error)) => failure(&error.into()),
         Err(error) => match super::devices::page_with_problem(&access, &error.to_string()).await {

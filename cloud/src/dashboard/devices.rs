@@ -22,14 +22,20 @@ const LOG_LINES: usize = 50;
 
 pub(super) async fn overview(visitor: Result<Visitor, Refusal>) -> Response {
     match visitor {
-        Ok(visitor) => overview_page(&visitor.project).await.unwrap_or_else(|error| failure(&error)),
+        Ok(visitor) => overview_page(&visitor.project)
+            .await
+            .unwrap_or_else(|error| failure(&error)),
         Err(Refusal::LoggedOut) => login::form(None),
         Err(refusal) => refusal.into_response(),
     }
 }
 
 async fn overview_page(access: &ProjectAccess) -> Result<Response, ApiError> {
-    let (project, groups, devices) = (access.project().await?, access.groups().await?, access.devices().await?);
+    let (project, groups, devices) = (
+        access.project().await?,
+        access.groups().await?,
+        access.devices().await?,
+    );
     let online = devices.iter().filter(|device| device.online).count();
     let now = clock::now();
     let content = html! {
@@ -45,7 +51,12 @@ async fn overview_page(access: &ProjectAccess) -> Result<Response, ApiError> {
         }
         (feed(&[], "Messages of all devices", "Messages appear here as devices send them.", true))
     };
-    let page = Page { title: "Devices", project: Some(&project.name), events: Some("/ui/events"), content };
+    let page = Page {
+        title: "Devices",
+        project: Some(&project.name),
+        events: Some("/ui/events"),
+        content,
+    };
     Ok(page.render().into_response_html())
 }
 
@@ -68,7 +79,11 @@ pub(super) struct Notice {
     sent: Option<String>,
 }
 
-pub(super) async fn device(visitor: Visitor, Path(id): Path<String>, Query(notice): Query<Notice>) -> Response {
+pub(super) async fn device(
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Query(notice): Query<Notice>,
+) -> Response {
     let access = match visitor.project.into_device(&id).await {
         Ok(access) => access,
         Err(error) => return failure(&error),
@@ -86,12 +101,25 @@ pub(super) async fn page_with_problem(access: &DeviceAccess, problem: &str) -> R
     Ok((StatusCode::BAD_REQUEST, page.into_response_html()).into_response())
 }
 
-async fn device_page(access: &DeviceAccess, sent: Option<&str>, problem: Option<&str>) -> Result<Markup, ApiError> {
+async fn device_page(
+    access: &DeviceAccess,
+    sent: Option<&str>,
+    problem: Option<&str>,
+) -> Result<Markup, ApiError> {
     let (device, store) = (access.device(), access.services().store.as_ref());
-    let (project, groups) = (access.project().project().await?, access.project().groups().await?);
+    let (project, groups) = (
+        access.project().project().await?,
+        access.project().groups().await?,
+    );
     let definitions = access.project().definitions().await?;
-    let asked = api::Page { limit: MESSAGES, filter: None, before: None };
-    let messages = api::page(access.services(), access.scope(), &asked).await?.messages;
+    let asked = api::Page {
+        limit: MESSAGES,
+        filter: None,
+        before: None,
+    };
+    let messages = api::page(access.services(), access.scope(), &asked)
+        .await?
+        .messages;
     let logs = store.logs(access.scope(), LOG_LINES).await?;
     let newest = messages.first().map(events::event_id).unwrap_or_default();
     let events = format!("/ui/events?device={}&after={newest}", device.scope.device);
@@ -107,11 +135,23 @@ async fn device_page(access: &DeviceAccess, sent: Option<&str>, problem: Option<
             }
         }
     };
-    Ok(Page { title: &device.name, project: Some(&project.name), events: Some(&events), content }.render())
+    Ok(Page {
+        title: &device.name,
+        project: Some(&project.name),
+        events: Some(&events),
+        content,
+    }
+    .render())
 }
 
 fn facts(device: &Device, group: &str) -> Markup {
-    let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
+    let or_dash = |text: &str| {
+        if text.is_empty() {
+            "–".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     html! {
         dl.facts.wide {
             dt { "Id" } dd { code { (device.scope.device) } }
@@ -205,5 +245,8 @@ fn level(log: &StoredLog) -> &'static str {
 }
 
 fn group_name(groups: &[Group], id: GroupId) -> &str {
-    groups.iter().find(|group| group.id == id).map_or("–", |group| group.name.as_str())
+    groups
+        .iter()
+        .find(|group| group.id == id)
+        .map_or("–", |group| group.name.as_str())
 }

@@ -29,7 +29,8 @@ use crate::store::{ScanBounds, Store};
 const REPLAY: usize = 200;
 /// How often an idle stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Time between two looks at whether its login's token still works. Streams hear at once of an end in this process.
+/// Time between two looks at whether its login's token still works. Streams hear at once of an end in this
+/// process.
 const TOKEN_CHECK: Duration = Duration::from_secs(15);
 
 #[derive(Deserialize)]
@@ -51,14 +52,25 @@ pub(super) async fn events(
         Err(Refusal::LoggedOut) => return ApiError::unauthenticated().into_response(),
         Err(Refusal::Error(error)) => return error.into_response(),
     };
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-    open(app, visitor, wanted.device, last.or(wanted.after)).await.unwrap_or_else(IntoResponse::into_response)
+    let last = headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok())
+        .map(str::to_owned);
+    open(app, visitor, wanted.device, last.or(wanted.after))
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn open(app: App, visitor: Visitor, device: Option<String>, after: Option<String>) -> Result<Response, ApiError> {
+async fn open(
+    app: App,
+    visitor: Visitor,
+    device: Option<String>,
+    after: Option<String>,
+) -> Result<Response, ApiError> {
     let (project, store) = (visitor.project.id(), app.services.store.clone());
     let place = visitor.session.stream();
-    let place = place.ok_or_else(|| ApiError::too_many("too_many_streams", "this login has too many pages open"))?;
+    let place =
+        place.ok_or_else(|| ApiError::too_many("too_many_streams", "this login has too many pages open"))?;
     let mut ready = VecDeque::new();
     let device = match device {
         Some(id) => Some(visitor.project.into_device(&id).await?),
@@ -69,7 +81,10 @@ async fn open(app: App, visitor: Visitor, device: Option<String>, after: Option<
     };
     let scope = device.as_ref().map(|access| access.scope());
     // Watching starts before the replay is read, so that nothing falls between the two.
-    let live = app.services.live.watch(Watch { project, device: scope.map(|scope| scope.device) });
+    let live = app.services.live.watch(Watch {
+        project,
+        device: scope.map(|scope| scope.device),
+    });
     let live = live.map_err(|error| match error {
         TooManyWatchers::Project => ApiError::too_many("too_many_streams", error.to_string()),
         TooManyWatchers::All => ApiError::unavailable("too_many_streams", error.to_string()),
@@ -82,7 +97,12 @@ async fn open(app: App, visitor: Visitor, device: Option<String>, after: Option<
             newest = Some(replay(store.as_ref(), access.scope(), after, &mut ready).await?);
         }
     }
-    let feed = Feed { ready, live, newest, _place: place };
+    let feed = Feed {
+        ready,
+        live,
+        newest,
+        _place: place,
+    };
     let end = Box::pin(ended(app, visitor.session));
     let sse = Sse::new(feed.run(end)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     Ok(sse.into_response())
@@ -122,7 +142,10 @@ struct Feed {
 }
 
 impl Feed {
-    fn run(self, end: impl Future<Output = ()> + Send + Unpin + 'static) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+    fn run(
+        self,
+        end: impl Future<Output = ()> + Send + Unpin + 'static,
+    ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
         stream::unfold((self, end), async |(mut feed, mut end)| {
             loop {
                 if let Some(event) = feed.ready.pop_front() {
@@ -140,14 +163,22 @@ impl Feed {
     fn take(&mut self, event: LiveEvent) -> Option<()> {
         match event {
             LiveEvent::Ended => return None,
-            LiveEvent::Lagged(skipped) => self.ready.push_back(event_of("skipped", &json!({ "count": skipped }))),
+            LiveEvent::Lagged(skipped) => self
+                .ready
+                .push_back(event_of("skipped", &json!({ "count": skipped }))),
             LiveEvent::Message(message) => {
-                let cursor = Cursor { timestamp: message.timestamp, id: message.id };
+                let cursor = Cursor {
+                    timestamp: message.timestamp,
+                    id: message.id,
+                };
                 if self.newest.is_some_and(|newest| cursor <= newest) {
                     return Some(());
                 }
                 if let Some(online) = presence_change(&message) {
-                    self.ready.push_back(event_of("presence", &json!({ "device": message.scope.device, "online": online })));
+                    self.ready.push_back(event_of(
+                        "presence",
+                        &json!({ "device": message.scope.device, "online": online }),
+                    ));
                 }
                 self.ready.push_back(message_event(&message));
             }
@@ -157,11 +188,27 @@ impl Feed {
 }
 
 /// Queues the messages newer than `after`, oldest first; the answer is the newest of them.
-async fn replay(store: &dyn Store, scope: Scope, after: Cursor, ready: &mut VecDeque<Event>) -> Result<Cursor, ApiError> {
-    let bounds = ScanBounds { from: Some(after.timestamp), ..ScanBounds::default() };
+async fn replay(
+    store: &dyn Store,
+    scope: Scope,
+    after: Cursor,
+    ready: &mut VecDeque<Event>,
+) -> Result<Cursor, ApiError> {
+    let bounds = ScanBounds {
+        from: Some(after.timestamp),
+        ..ScanBounds::default()
+    };
     let mut missed = store.scan(scope, bounds, REPLAY + 1).await?;
-    missed.retain(|message| Cursor { timestamp: message.timestamp, id: message.id } > after);
-    let newest = missed.first().map_or(after, |message| Cursor { timestamp: message.timestamp, id: message.id });
+    missed.retain(|message| {
+        Cursor {
+            timestamp: message.timestamp,
+            id: message.id,
+        } > after
+    });
+    let newest = missed.first().map_or(after, |message| Cursor {
+        timestamp: message.timestamp,
+        id: message.id,
+    });
     if missed.len() > REPLAY {
         missed.truncate(REPLAY);
         ready.push_back(event_of("skipped", &json!({ "count": null })));
@@ -184,7 +231,10 @@ fn message_event(message: &StoredMessage) -> Event {
 }
 
 fn presence(device: &Device) -> Event {
-    event_of("presence", &json!({ "device": device.scope.device, "online": device.online }))
+    event_of(
+        "presence",
+        &json!({ "device": device.scope.device, "online": device.online }),
+    )
 }
 
 /// Reads a presence change off the message that records it.
@@ -212,5 +262,8 @@ pub(super) fn event_id(message: &StoredMessage) -> String {
 
 fn parse_event_id(text: &str) -> Option<Cursor> {
     let (timestamp, id) = text.rsplit_once('-')?;
-    Some(Cursor { timestamp: timestamp.parse().ok()?, id: id.parse::<MessageId>().ok()? })
+    Some(Cursor {
+        timestamp: timestamp.parse().ok()?,
+        id: id.parse::<MessageId>().ok()?,
+    })
 }

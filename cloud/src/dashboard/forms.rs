@@ -16,7 +16,9 @@ impl FromRequest<App> for Fields {
     async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
         let refused = |error: ApiError| layout::failure(&error);
-        let bytes = axum::body::to_bytes(body, MAX_FORM_BYTES).await.map_err(|_| refused(ApiError::too_large(MAX_FORM_BYTES)))?;
+        let bytes = axum::body::to_bytes(body, MAX_FORM_BYTES)
+            .await
+            .map_err(|_| refused(ApiError::too_large(MAX_FORM_BYTES)))?;
         let request = Request::from_parts(parts, bytes.into());
         match Form::<Vec<(String, String)>>::from_request(request, app).await {
             Ok(Form(fields)) => Ok(Self(fields)),
@@ -27,6 +29,9 @@ impl FromRequest<App> for Fields {
 
 impl Fields {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }

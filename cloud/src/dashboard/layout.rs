@@ -63,7 +63,12 @@ pub(super) fn failure(error: &ApiError) -> Response {
             p { a href="/" { "Back to the devices" } }
         }
     };
-    let page = Page { title: "Error", project: None, events: None, content };
+    let page = Page {
+        title: "Error",
+        project: None,
+        events: None,
+        content,
+    };
     (error.status(), page.render().into_response_html()).into_response()
 }
 
@@ -74,14 +79,18 @@ pub(super) trait IntoHtml {
 
 impl IntoHtml for Markup {
     fn into_response_html(self) -> Response {
-        ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], self.into_string()).into_response()
+        (
+            [(header::CONTENT_TYPE, "text/html; charset=utf-8")],
+            self.into_string(),
+        )
+            .into_response()
     }
 }
 
 /// What every answer of the dashboard carries. Pages hold a tenant's data, so only assets may be cached.
 ///
-/// Pages tell their own site where a request comes from, and no other: under `no-referrer` browsers would hide that from it as well,
-/// and send forms with `Origin: null`.
+/// Pages tell their own site where a request comes from, and no other: under `no-referrer` browsers would
+/// hide that from it as well, and send forms with `Origin: null`.
 pub(super) async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -89,10 +98,15 @@ pub(super) async fn security_headers(request: Request, next: Next) -> Response {
         (header::CONTENT_SECURITY_POLICY, CSP),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }

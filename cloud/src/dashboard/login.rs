@@ -6,7 +6,9 @@ use serde::Deserialize;
 
 use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
-use crate::auth::{Login, hash_secret, logged_in, same_origin, session_cookie, session_secret, still_works, within_rate};
+use crate::auth::{
+    Login, hash_secret, logged_in, same_origin, session_cookie, session_secret, still_works, within_rate,
+};
 use crate::clock;
 use crate::error::ApiError;
 use crate::http::App;
@@ -28,7 +30,14 @@ pub(super) fn form(problem: Option<&str>) -> Response {
             }
         }
     };
-    Page { title: "Log in", project: None, events: None, content }.render().into_response_html()
+    Page {
+        title: "Log in",
+        project: None,
+        events: None,
+        content,
+    }
+    .render()
+    .into_response_html()
 }
 
 /// The page of a login link that can still be used.
@@ -43,7 +52,14 @@ fn link_form(key: &str) -> Response {
             }
         }
     };
-    Page { title: "Log in", project: None, events: None, content }.render().into_response_html()
+    Page {
+        title: "Log in",
+        project: None,
+        events: None,
+        content,
+    }
+    .render()
+    .into_response_html()
 }
 
 #[derive(Deserialize)]
@@ -51,8 +67,8 @@ pub(super) struct Link {
     key: Option<String>,
 }
 
-/// Shows the login form, or the button of a one-time link. Programs that look at links (previews, scanners, `HEAD`) come here as
-/// people do, so nothing is used up.
+/// Shows the login form, or the button of a one-time link. Programs that look at links (previews, scanners,
+/// `HEAD`) come here as people do, so nothing is used up.
 pub(super) async fn show(State(app): State<App>, Query(link): Query<Link>) -> Response {
     match link.key {
         None => form(None),
@@ -94,14 +110,21 @@ async fn by_key(app: &App, headers: &HeaderMap, key: &str) -> Result<Response, A
 
 async fn by_token(app: &App, extensions: &Extensions, text: &str) -> Result<Response, ApiError> {
     let (services, now) = (&app.services, clock::moment());
-    let token = services.store.token(hash_secret(text.as_bytes())).await?.filter(|token| token.is_live(now.date));
+    let token = services
+        .store
+        .token(hash_secret(text.as_bytes()))
+        .await?
+        .filter(|token| token.is_live(now.date));
     let Some(token) = token else {
         return Ok((StatusCode::FORBIDDEN, form(Some("This token is not known."))).into_response());
     };
     within_rate(services, token.id, extensions)?;
     let verdict = services.sessions.ask(token.id, now);
     if !verdict.allowed {
-        let mut refused = failure(&ApiError::too_many("rate_limited", "this token logs in too often"));
+        let mut refused = failure(&ApiError::too_many(
+            "rate_limited",
+            "this token logs in too often",
+        ));
         verdict.tell(refused.headers_mut());
         return Ok(refused);
     }
@@ -117,13 +140,19 @@ pub(super) async fn log_out(State(app): State<App>, method: Method, headers: Hea
     if let Some(secret) = session_secret(&headers, https) {
         app.services.sessions.close(secret);
     }
-    ([(header::SET_COOKIE, session_cookie("", 0, https))], Redirect::to("/")).into_response()
+    (
+        [(header::SET_COOKIE, session_cookie("", 0, https))],
+        Redirect::to("/"),
+    )
+        .into_response()
 }
 
 fn enter(app: &App, login: Login) -> Result<Response, ApiError> {
     let (sessions, now) = (&app.services.sessions, clock::moment());
     let secret = sessions.open(login, now)?;
-    let length = sessions.find(&secret, now).map_or(0, |session| session.ends.saturating_sub(now.steady).as_secs());
+    let length = sessions
+        .find(&secret, now)
+        .map_or(0, |session| session.ends.saturating_sub(now.steady).as_secs());
     let cookie = session_cookie(&secret, length, app.services.https);
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
 }

@@ -1,7 +1,7 @@
 //! The dashboard: pages rendered here, readable without JavaScript; scripts only add what moves.
 //!
-//! Its handlers use the same project handles and services as the REST API. Pages never hold a token: the browser has an HttpOnly
-//! cookie that stands for a login.
+//! Its handlers use the same project handles and services as the REST API. Pages never hold a token: the
+//! browser has an HttpOnly cookie that stands for a login.
 
 mod assets;
 mod commands;
@@ -39,17 +39,23 @@ pub(crate) fn pages() -> Router<App> {
 
 /// What goes on as long as the browser listens.
 pub(crate) fn streams() -> Router<App> {
-    Router::new().route("/ui/events", get(events::events)).layer(middleware::from_fn(layout::security_headers))
+    Router::new()
+        .route("/ui/events", get(events::events))
+        .layer(middleware::from_fn(layout::security_headers))
 }
 
-/// A link that logs one visitor in to the dashboard of a token's project, within an hour; `base` is the cloud's address. What the
-/// visitor may do within the project is what the token may do, and ends with it. Without a token that works the link is the base.
+/// A link that logs one visitor in to the dashboard of a token's project, within an hour; `base` is the
+/// cloud's address. What the visitor may do within the project is what the token may do, and ends with it.
+/// Without a token that works the link is the base.
 pub async fn login_link(services: &Services, token: &str, base: &str) -> String {
     match mint_link(services, token).await {
         Ok(Some(key)) => format!("{base}/login?key={key}"),
         Ok(None) => base.to_owned(),
         Err(error) => {
-            tracing::error!(reason = error.message(), "failed to make a login link; the dashboard asks for a token");
+            tracing::error!(
+                reason = error.message(),
+                "failed to make a login link; the dashboard asks for a token"
+            );
             base.to_owned()
         }
     }
@@ -58,9 +64,13 @@ pub async fn login_link(services: &Services, token: &str, base: &str) -> String 
 async fn mint_link(services: &Services, token: &str) -> Result<Option<String>, ApiError> {
     let now = clock::moment();
     let token = services.store.token(hash_secret(token.as_bytes())).await?;
-    let Some(token) = token.filter(|token| token.is_live(now.date)) else { return Ok(None) };
+    let Some(token) = token.filter(|token| token.is_live(now.date)) else {
+        return Ok(None);
+    };
     let mut login = Login::from(token);
-    let Some(scopes) = login.principal.scopes.common(Scopes::PROJECT) else { return Ok(None) };
+    let Some(scopes) = login.principal.scopes.common(Scopes::PROJECT) else {
+        return Ok(None);
+    };
     login.principal.scopes = scopes;
     Ok(Some(services.sessions.mint_link(login, now)?))
 }

@@ -19,7 +19,8 @@ pub(super) fn iso(at: UnixMs) -> String {
 /// `10:47:58.133`.
 pub(super) fn clock(at: UnixMs) -> String {
     let iso = iso(at);
-    iso.split_once('T').map_or(iso.clone(), |(_, time)| time.trim_end_matches('Z').to_owned())
+    iso.split_once('T')
+        .map_or(iso.clone(), |(_, time)| time.trim_end_matches('Z').to_owned())
 }
 
 /// How long ago something was, in the largest unit that fits.
@@ -36,7 +37,11 @@ pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
 /// The payload's text, cut if it is long.
 pub(super) fn payload(json: &str) -> String {
     let cut = clip(json, MAX_PAYLOAD_BYTES);
-    if cut.len() < json.len() { format!("{cut} … ({} bytes)", json.len()) } else { cut.to_owned() }
+    if cut.len() < json.len() {
+        format!("{cut} … ({} bytes)", json.len())
+    } else {
+        cut.to_owned()
+    }
 }
 
 fn civil_from_days(days: i64) -> (i64, i64, i64) {

@@ -45,7 +45,9 @@ impl FromRequestParts<App> for Visitor {
         if !same_origin(&parts.method, &parts.headers) {
             return Err(ApiError::forbidden("the request comes from another site").into());
         }
-        let session = logged_in(&app.services, &parts.headers).await.map_err(ApiError::from)?;
+        let session = logged_in(&app.services, &parts.headers)
+            .await
+            .map_err(ApiError::from)?;
         let session = session.ok_or(Refusal::LoggedOut)?;
         within_rate(&app.services, session.login.principal.token, &parts.extensions)?;
         if !parts.method.is_safe() && !session.login.principal.scopes.contains(Scopes::WRITE) {

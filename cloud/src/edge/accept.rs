@@ -1,4 +1,5 @@
-//! Accepting connections where it may fail for a while: never in a busy loop, never with a flood of log lines.
+//! Accepting connections where it may fail for a while: never in a busy loop, never with a flood of log
+//! lines.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -20,7 +21,10 @@ struct Complaint {
 impl Complaint {
     /// Returns how many failures were not logged since the last line, when a line is due.
     fn due(&mut self, now: Instant) -> Option<u64> {
-        if self.told.is_some_and(|told| now.saturating_duration_since(told) < TELL_EVERY) {
+        if self
+            .told
+            .is_some_and(|told| now.saturating_duration_since(told) < TELL_EVERY)
+        {
             self.left_out += 1;
             return None;
         }
@@ -40,10 +44,15 @@ pub(crate) struct Acceptor {
 impl Acceptor {
     /// An acceptor whose log lines call it `name`.
     pub(crate) fn new(name: &'static str, listener: TcpListener) -> Self {
-        Self { name, listener, complaint: Complaint::default() }
+        Self {
+            name,
+            listener,
+            complaint: Complaint::default(),
+        }
     }
 
-    /// Resolves with the next connection and its address. Small answers on it do not wait for delayed acknowledgements.
+    /// Resolves with the next connection and its address. Small answers on it do not wait for delayed
+    /// acknowledgements.
     pub(crate) async fn next(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {

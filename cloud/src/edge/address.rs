@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
-/// What counts as one address: an IPv4 address, or the network of 64 bits that one subscriber of IPv6 usually has.
+/// What counts as one address: an IPv4 address, or the network of 64 bits that one subscriber of IPv6 usually
+/// has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct AddressKey(IpAddr);
 
@@ -33,34 +34,61 @@ impl Trusted {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns how a connection of `address` is counted. A trusted proxy stands for many clients and is not counted as one.
+    /// Returns how a connection of `address` is counted. A trusted proxy stands for many clients and is not
+    /// counted as one.
     pub(crate) fn key(&self, address: IpAddr) -> Option<AddressKey> {
         (!self.contains(address)).then(|| AddressKey::of(address))
     }
 }
 
-/// Returns the client that the headers name: the last address in `X-Forwarded-For` or `Forwarded` that is no proxy of ours. Earlier
-/// ones are the client's own words. Only for requests of a trusted proxy.
+/// Returns the client that the headers name: the last address in `X-Forwarded-For` or `Forwarded` that is no
+/// proxy of ours. Earlier ones are the client's own words. Only for requests of a trusted proxy.
 pub(crate) fn forwarded_for(headers: &HeaderMap, trusted: &Trusted) -> Option<IpAddr> {
-    let lists = |name: &'static str| headers.get_all(name).iter().rev().filter_map(|value| value.to_str().ok());
-    let plain = lists("x-forwarded-for").flat_map(|list| list.rsplit(',')).map(address);
-    let tagged = lists("forwarded").flat_map(|list| list.rsplit(',')).filter_map(|element| {
-        let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, value)| address(value))
-    });
-    if headers.contains_key("x-forwarded-for") { outermost(plain, trusted) } else { outermost(tagged, trusted) }
+    let lists = |name: &'static str| {
+        headers
+            .get_all(name)
+            .iter()
+            .rev()
+            .filter_map(|value| value.to_str().ok())
+    };
+    let plain = lists("x-forwarded-for")
+        .flat_map(|list| list.rsplit(','))
+        .map(address);
+    let tagged = lists("forwarded")
+        .flat_map(|list| list.rsplit(','))
+        .filter_map(|element| {
+            let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+            pairs
+                .find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))
+                .map(|(_, value)| address(value))
+        });
+    if headers.contains_key("x-forwarded-for") {
+        outermost(plain, trusted)
+    } else {
+        outermost(tagged, trusted)
+    }
 }
 
-/// Returns the first address that is no proxy's. What is no address ends the search: nothing before it can be believed.
+/// Returns the first address that is no proxy's. What is no address ends the search: nothing before it can be
+/// believed.
 fn outermost(mut addresses: impl Iterator<Item = Option<IpAddr>>, trusted: &Trusted) -> Option<IpAddr> {
-    addresses.find(|found| !found.is_some_and(|address| trusted.contains(address))).flatten()
+    addresses
+        .find(|found| !found.is_some_and(|address| trusted.contains(address)))
+        .flatten()
 }
 
 /// Reads `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`, with or without quotes.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
-    let plain = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(inside, _)| inside);
-    plain.parse().ok().or_else(|| plain.rsplit_once(':')?.0.parse().ok()).map(|address: IpAddr| address.to_canonical())
+    let plain = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .map_or(text, |(inside, _)| inside);
+    plain
+        .parse()
+        .ok()
+        .or_else(|| plain.rsplit_once(':')?.0.parse().ok())
+        .map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -70,7 +98,10 @@ mod tests {
     use super::*;
 
     fn trusted() -> Trusted {
-        Trusted::new(&["10.0.0.0/8".parse().expect("a network"), "fd00::/8".parse().expect("a network")])
+        Trusted::new(&[
+            "10.0.0.0/8".parse().expect("a network"),
+            "fd00::/8".parse().expect("a network"),
+        ])
     }
 
     fn client(headers: &[(&'static str, &'static str)]) -> Option<String> {
@@ -83,11 +114,26 @@ mod tests {
 
     #[test]
     fn the_last_address_that_is_no_proxy_counts() {
-        assert_eq!(client(&[("x-forwarded-for", "192.0.2.1")]).as_deref(), Some("192.0.2.1"));
-        assert_eq!(client(&[("x-forwarded-for", "1.1.1.1, 192.0.2.1, 10.1.2.3")]).as_deref(), Some("192.0.2.1"));
-        assert_eq!(client(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "192.0.2.1")]).as_deref(), Some("192.0.2.1"));
-        assert_eq!(client(&[("x-forwarded-for", "192.0.2.1:4711")]).as_deref(), Some("192.0.2.1"));
-        assert_eq!(client(&[("x-forwarded-for", "::ffff:192.0.2.1")]).as_deref(), Some("192.0.2.1"));
+        assert_eq!(
+            client(&[("x-forwarded-for", "192.0.2.1")]).as_deref(),
+            Some("192.0.2.1")
+        );
+        assert_eq!(
+            client(&[("x-forwarded-for", "1.1.1.1, 192.0.2.1, 10.1.2.3")]).as_deref(),
+            Some("192.0.2.1")
+        );
+        assert_eq!(
+            client(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "192.0.2.1")]).as_deref(),
+            Some("192.0.2.1")
+        );
+        assert_eq!(
+            client(&[("x-forwarded-for", "192.0.2.1:4711")]).as_deref(),
+            Some("192.0.2.1")
+        );
+        assert_eq!(
+            client(&[("x-forwarded-for", "::ffff:192.0.2.1")]).as_deref(),
+            Some("192.0.2.1")
+        );
         let tagged = r#"for=1.1.1.1, for="[2001:db8::1]:80";proto=https, for=10.0.0.1"#;
         assert_eq!(client(&[("forwarded", tagged)]).as_deref(), Some("2001:db8::1"));
         for nothing in ["", "unknown", "1.1.1.1, unknown, 10.0.0.1", "10.0.0.1", ",,,"] {
@@ -104,6 +150,9 @@ mod tests {
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
         assert_ne!(key("192.0.2.2"), key("192.0.2.1"));
         assert_eq!(trusted().key("10.9.9.9".parse().expect("an address")), None);
-        assert_eq!(trusted().key("::ffff:10.9.9.9".parse().expect("an address")), None);
+        assert_eq!(
+            trusted().key("::ffff:10.9.9.9".parse().expect("an address")),
+            None
+        );
     }
 }

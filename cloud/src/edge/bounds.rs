@@ -2,7 +2,8 @@
 
 use rustix::process::{Resource, getrlimit};
 
-/// Descriptors kept for the database, releases, webhooks and child processes: this share of the limit (one in so many) …
+/// Descriptors kept for the database, releases, webhooks and child processes: this share of the limit (one in
+/// so many) …
 const RESERVE_SHARE: usize = 8;
 /// … but at least and at most so many descriptors.
 const RESERVE: (usize, usize) = (48, 1024);
@@ -34,7 +35,9 @@ pub struct ConnectionBounds {
 
 /// A limit of file descriptors under which a cloud cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the limit of open files is {limit}, and {needed} are needed at least: raise it (`ulimit -n`, LimitNOFILE=)")]
+#[error(
+    "the limit of open files is {limit}, and {needed} are needed at least: raise it (`ulimit -n`, LimitNOFILE=)"
+)]
 pub struct BoundsError {
     limit: usize,
     needed: usize,
@@ -44,7 +47,8 @@ impl ConnectionBounds {
     /// The fewest connections that a cloud starts with.
     pub const SMALLEST: Self = Self::sharing(FEWEST);
 
-    /// Returns the numbers for this process's limit of open files, `own` of which it needs for other purposes.
+    /// Returns the numbers for this process's limit of open files, `own` of which it needs for other
+    /// purposes.
     ///
     /// # Errors
     /// When the limit is too low.
@@ -58,10 +62,15 @@ impl ConnectionBounds {
     /// # Errors
     /// When the limit is too low.
     pub fn within(limit: usize, own: usize) -> Result<Self, BoundsError> {
-        let reserve = (limit / RESERVE_SHARE).clamp(RESERVE.0, RESERVE.1).saturating_add(own);
+        let reserve = (limit / RESERVE_SHARE)
+            .clamp(RESERVE.0, RESERVE.1)
+            .saturating_add(own);
         match limit.checked_sub(reserve) {
             Some(rest) if rest >= FEWEST => Ok(Self::sharing(rest)),
-            _ => Err(BoundsError { limit, needed: RESERVE.0 + own + FEWEST }),
+            _ => Err(BoundsError {
+                limit,
+                needed: RESERVE.0 + own + FEWEST,
+            }),
         }
     }
 
@@ -78,7 +87,8 @@ impl ConnectionBounds {
         }
     }
 
-    /// Shares descriptors among the kinds of connections: a quarter for HTTP, a quarter for logins under way, the rest for devices.
+    /// Shares descriptors among the kinds of connections: a quarter for HTTP, a quarter for logins under way,
+    /// the rest for devices.
     const fn sharing(rest: usize) -> Self {
         let http = least(rest / 4, MAX_HTTP);
         let logins = least(rest / 4, MAX_LOGINS);
@@ -104,14 +114,31 @@ mod tests {
 
     #[test]
     fn all_bounds_together_leave_the_reserve() {
-        for (limit, own) in [(128, 0), (256, 30), (1024, 0), (1024, 300), (20_000, 0), (1 << 20, 10_000), (usize::MAX, 0)] {
+        for (limit, own) in [
+            (128, 0),
+            (256, 30),
+            (1024, 0),
+            (1024, 300),
+            (20_000, 0),
+            (1 << 20, 10_000),
+            (usize::MAX, 0),
+        ] {
             let bounds = ConnectionBounds::within(limit, own).expect("enough");
             let all = bounds.devices + bounds.logins + bounds.http;
             assert!(all + own + RESERVE.0 <= limit, "{limit}: {bounds:?}");
-            assert!(bounds.http_per_address < bounds.http && bounds.logins_per_address < bounds.logins, "{bounds:?}");
-            assert!(bounds.http_per_address >= 5 && bounds.devices_per_project < bounds.devices, "{bounds:?}");
+            assert!(
+                bounds.http_per_address < bounds.http && bounds.logins_per_address < bounds.logins,
+                "{bounds:?}"
+            );
+            assert!(
+                bounds.http_per_address >= 5 && bounds.devices_per_project < bounds.devices,
+                "{bounds:?}"
+            );
         }
-        assert_eq!(ConnectionBounds::within(1 << 20, 0).expect("enough").devices, MAX_DEVICES);
+        assert_eq!(
+            ConnectionBounds::within(1 << 20, 0).expect("enough").devices,
+            MAX_DEVICES
+        );
     }
 
     #[test]

@@ -21,9 +21,13 @@ pub(crate) enum Peek<T> {
     Done(T),
 }
 
-/// Looks at the first bytes of a connection, at most `room`, without taking them, until `look` is satisfied. Ends with an error when the
-/// connection ends first. The caller sets the time limit.
-pub(crate) async fn peek_until<T>(stream: &TcpStream, room: usize, look: impl Fn(&[u8]) -> Peek<T>) -> io::Result<T> {
+/// Looks at the first bytes of a connection, at most `room`, without taking them, until `look` is satisfied.
+/// Ends with an error when the connection ends first. The caller sets the time limit.
+pub(crate) async fn peek_until<T>(
+    stream: &TcpStream,
+    room: usize,
+    look: impl Fn(&[u8]) -> Peek<T>,
+) -> io::Result<T> {
     let (mut buffer, mut known, mut pause) = (vec![0; room], 0, PAUSE.0);
     loop {
         let there = stream.peek(&mut buffer).await?;
@@ -36,18 +40,30 @@ pub(crate) async fn peek_until<T>(stream: &TcpStream, room: usize, look: impl Fn
             return Ok(outcome);
         }
         if there == room {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the first bytes have no end"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the first bytes have no end",
+            ));
         }
         // A look returns at once while bytes are there: only time tells whether more have come.
         tokio::time::sleep(pause).await;
-        pause = if there == known { (pause * 2).min(PAUSE.1) } else { PAUSE.0 };
+        pause = if there == known {
+            (pause * 2).min(PAUSE.1)
+        } else {
+            PAUSE.0
+        };
         known = there;
     }
 }
 
-/// Returns the client's address: the peer's, or, when the peer is a trusted proxy and says so in a PROXY header, the one in it. The header
-/// is taken from the stream. From anyone else such a header is what it looks like: no MQTT and no HTTP.
-pub(crate) async fn greet(stream: &mut TcpStream, peer: SocketAddr, trusted: &Trusted) -> io::Result<SocketAddr> {
+/// Returns the client's address: the peer's, or, when the peer is a trusted proxy and says so in a PROXY
+/// header, the one in it. The header is taken from the stream. From anyone else such a header is what it
+/// looks like: no MQTT and no HTTP.
+pub(crate) async fn greet(
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    trusted: &Trusted,
+) -> io::Result<SocketAddr> {
     if !trusted.contains(peer.ip()) {
         return Ok(peer);
     }
@@ -61,7 +77,10 @@ pub(crate) async fn greet(stream: &mut TcpStream, peer: SocketAddr, trusted: &Tr
             stream.read_exact(&mut header[..len]).await?;
             Ok(client.unwrap_or(peer))
         }
-        Front::Bad => Err(io::Error::new(io::ErrorKind::InvalidData, "the proxy's header is not as it should be")),
+        Front::Bad => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the proxy's header is not as it should be",
+        )),
         Front::None | Front::Unclear => Ok(peer),
     }
 }

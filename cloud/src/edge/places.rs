@@ -1,7 +1,9 @@
-//! Places for connections: a bound in all and one per key (an address, a project). Who has proven nothing yet gives way.
+//! Places for connections: a bound in all and one per key (an address, a project). Who has proven nothing yet
+//! gives way.
 //!
-//! Room is made by the holder that has been of no use for longest, once it is a second old. While all are younger, the youngest goes: in a
-//! crowd those who came first are served, and who comes after a flood is served at once.
+//! Room is made by the holder that has been of no use for longest, once it is a second old. While all are
+//! younger, the youngest goes: in a crowd those who came first are served, and who comes after a flood is
+//! served at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -56,22 +58,43 @@ pub(crate) struct Place<K: Copy + Eq + Hash> {
 impl<K: Copy + Eq + Hash> Places<K> {
     /// `all` places, `per_key` of them for one key.
     pub(crate) fn new(all: usize, per_key: usize) -> Arc<Self> {
-        let table = Table { next: 0, holders: BTreeMap::new(), shares: HashMap::new(), leaving: 0 };
-        Arc::new(Self { all, per_key, table: Mutex::new(table) })
+        let table = Table {
+            next: 0,
+            holders: BTreeMap::new(),
+            shares: HashMap::new(),
+            leaving: 0,
+        };
+        Arc::new(Self {
+            all,
+            per_key,
+            table: Mutex::new(table),
+        })
     }
 
-    /// Takes a place under a key; without a key only the bound in all counts. While none is free, a holder that yields makes room, if there
-    /// is one: of the same key when its share is used up, else of the key with most places.
+    /// Takes a place under a key; without a key only the bound in all counts. While none is free, a holder
+    /// that yields makes room, if there is one: of the same key when its share is used up, else of the key
+    /// with most places.
     pub(crate) fn take(self: &Arc<Self>, key: Option<K>, yields: bool, now: Instant) -> Option<Place<K>> {
         let mut table = self.lock();
         self.make_room(&mut table, key, now).then(|| {
             let go = Arc::new(Notify::new());
-            let id = table.add(Holder { key, since: now, yields, fresh: true, go: Arc::clone(&go) });
-            Place { id: AtomicU64::new(id), go, places: Arc::clone(self) }
+            let id = table.add(Holder {
+                key,
+                since: now,
+                yields,
+                fresh: true,
+                go: Arc::clone(&go),
+            });
+            Place {
+                id: AtomicU64::new(id),
+                go,
+                places: Arc::clone(self),
+            }
         })
     }
 
-    /// Waits while many that were told to go are still there, so that they are never many more than the bounds say.
+    /// Waits while many that were told to go are still there, so that they are never many more than the
+    /// bounds say.
     pub(crate) async fn calm(&self) {
         while self.lock().leaving > MAX_LEAVING {
             tokio::time::sleep(LEAVING_PAUSE).await;
@@ -79,7 +102,9 @@ impl<K: Copy + Eq + Hash> Places<K> {
     }
 
     fn make_room(&self, table: &mut Table<K>, key: Option<K>, now: Instant) -> bool {
-        let share = key.and_then(|key| table.shares.get(&key)).map_or(0, BTreeSet::len);
+        let share = key
+            .and_then(|key| table.shares.get(&key))
+            .map_or(0, BTreeSet::len);
         let leaves = if share >= self.per_key {
             key.and_then(|key| table.first_to_go(|| table.shares.get(&key).into_iter().flatten(), now))
         } else if table.holders.len() >= self.all {
@@ -89,7 +114,9 @@ impl<K: Copy + Eq + Hash> Places<K> {
         } else {
             return true;
         };
-        let Some(holder) = leaves.and_then(|id| table.remove(id)) else { return false };
+        let Some(holder) = leaves.and_then(|id| table.remove(id)) else {
+            return false;
+        };
         table.leaving += 1;
         holder.go.notify_one();
         true
@@ -129,9 +156,14 @@ impl<K: Copy + Eq + Hash> Table<K> {
         Some(holder)
     }
 
-    fn first_to_go<'a, I: DoubleEndedIterator<Item = &'a u64>>(&self, ids: impl Fn() -> I, now: Instant) -> Option<u64> {
+    fn first_to_go<'a, I: DoubleEndedIterator<Item = &'a u64>>(
+        &self,
+        ids: impl Fn() -> I,
+        now: Instant,
+    ) -> Option<u64> {
         let holder = |id: &u64| self.holders.get(id).filter(|holder| holder.yields);
-        let is_old = |id: &&u64| holder(id).is_some_and(|holder| now.saturating_duration_since(holder.since) >= KEPT);
+        let is_old =
+            |id: &&u64| holder(id).is_some_and(|holder| now.saturating_duration_since(holder.since) >= KEPT);
         let is_fresh = |id: &&u64| holder(id).is_some_and(|holder| holder.fresh);
         ids().find(is_old).or_else(|| ids().rev().find(is_fresh)).copied()
     }
@@ -141,22 +173,36 @@ impl<K: Copy + Eq + Hash> Place<K> {
     /// Keeps the place from now on, whoever comes. False when it is lost already.
     pub(crate) fn keep(&self) -> bool {
         let mut table = self.places.lock();
-        table.holders.get_mut(&self.id()).map(|holder| holder.yields = false).is_some()
+        table
+            .holders
+            .get_mut(&self.id())
+            .map(|holder| holder.yields = false)
+            .is_some()
     }
 
     /// Gives way from now on, after all that have waited longer. False when the place is lost already.
     pub(crate) fn idle(&self, now: Instant) -> bool {
         let mut table = self.places.lock();
-        let Some(holder) = table.remove(self.id()) else { return false };
-        let id = table.add(Holder { since: now, yields: true, fresh: false, ..holder });
+        let Some(holder) = table.remove(self.id()) else {
+            return false;
+        };
+        let id = table.add(Holder {
+            since: now,
+            yields: true,
+            fresh: false,
+            ..holder
+        });
         self.id.store(id, Ordering::Relaxed);
         true
     }
 
-    /// Counts the place under another key. False when that key's share is used up, or the place is lost already.
+    /// Counts the place under another key. False when that key's share is used up, or the place is lost
+    /// already.
     pub(crate) fn count_as(&self, key: Option<K>, now: Instant) -> bool {
         let mut table = self.places.lock();
-        let Some(holder) = table.remove(self.id()) else { return false };
+        let Some(holder) = table.remove(self.id()) else {
+            return false;
+        };
         // Its own place is free at this moment, so only the new key's share can be used up.
         let room = self.places.make_room(&mut table, key, now);
         let id = table.add(Holder { key, ..holder });
@@ -194,40 +240,60 @@ mod tests {
 
     /// Resolves at once when the place was lost.
     async fn is_lost(place: &Place<u8>) -> bool {
-        tokio::time::timeout(Duration::from_millis(1), place.lost()).await.is_ok()
+        tokio::time::timeout(Duration::from_millis(1), place.lost())
+            .await
+            .is_ok()
     }
 
     #[tokio::test]
     async fn a_key_that_uses_up_its_share_drives_out_its_own_only() {
         let (places, start) = (Places::new(10, 3), Instant::now());
         let other = places.take(Some(2), true, start).expect("free");
-        let mut held: Vec<_> = (0..3).map(|_| places.take(Some(1), true, start).expect("free")).collect();
+        let mut held: Vec<_> = (0..3)
+            .map(|_| places.take(Some(1), true, start).expect("free"))
+            .collect();
         held.push(places.take(Some(1), true, start).expect("the youngest goes"));
         assert!(is_lost(&held[2]).await && !is_lost(&held[0]).await);
         let newest = places.take(Some(1), true, start + KEPT).expect("the oldest goes");
-        assert!(is_lost(&held[0]).await && !is_lost(&held[1]).await && !is_lost(&held[3]).await && !is_lost(&other).await);
+        assert!(
+            is_lost(&held[0]).await
+                && !is_lost(&held[1]).await
+                && !is_lost(&held[3]).await
+                && !is_lost(&other).await
+        );
         assert!(!held[0].keep() && !held[0].idle(start), "lost is lost");
         assert_eq!(places.taken(), 4);
         drop(held);
         assert_eq!(places.taken(), 2);
         drop((newest, other));
         let table = places.lock();
-        assert_eq!((table.holders.len(), table.shares.len(), table.leaving), (0, 0, 0));
+        assert_eq!(
+            (table.holders.len(), table.shares.len(), table.leaving),
+            (0, 0, 0)
+        );
     }
 
     #[tokio::test]
     async fn when_all_are_taken_the_key_with_most_makes_room() {
         let (places, start) = (Places::new(4, 3), Instant::now());
         let lone = places.take(Some(1), true, start).expect("free");
-        let many: Vec<_> = (0..3).map(|_| places.take(Some(2), true, start).expect("free")).collect();
+        let many: Vec<_> = (0..3)
+            .map(|_| places.take(Some(2), true, start).expect("free"))
+            .collect();
         let late = start + KEPT;
         let third = places.take(Some(3), true, late).expect("room is made");
         assert!(is_lost(&many[0]).await && !is_lost(&lone).await);
         assert!(many[1].keep() && many[2].keep() && third.keep());
         let fourth = places.take(Some(4), false, late).expect("the lone one goes now");
         assert!(is_lost(&lone).await);
-        assert!(places.take(Some(5), true, late + KEPT).is_none(), "everybody keeps");
-        assert!(places.take(None, true, late + KEPT).is_none(), "without a key as well");
+        assert!(
+            places.take(Some(5), true, late + KEPT).is_none(),
+            "everybody keeps"
+        );
+        assert!(
+            places.take(None, true, late + KEPT).is_none(),
+            "without a key as well"
+        );
         drop(fourth);
         assert!(places.take(None, true, late).is_some());
     }
@@ -235,11 +301,16 @@ mod tests {
     #[tokio::test]
     async fn who_was_of_use_goes_last() {
         let (places, start) = (Places::new(2, 2), Instant::now());
-        let (a, b) = (places.take(Some(1), true, start).expect("free"), places.take(Some(2), true, start).expect("free"));
+        let (a, b) = (
+            places.take(Some(1), true, start).expect("free"),
+            places.take(Some(2), true, start).expect("free"),
+        );
         assert!(a.keep() && a.idle(start + KEPT));
         let _c = places.take(Some(3), true, start + KEPT).expect("room");
         assert!(is_lost(&b).await && !is_lost(&a).await);
-        let _d = places.take(Some(4), true, start + KEPT).expect("a newcomer goes while all are young");
+        let _d = places
+            .take(Some(4), true, start + KEPT)
+            .expect("a newcomer goes while all are young");
         assert!(!is_lost(&a).await, "who was of use stays");
     }
 
@@ -258,11 +329,21 @@ mod tests {
     #[tokio::test]
     async fn nobody_new_comes_while_many_leave() {
         let (places, start) = (Places::new(1000, 1000), Instant::now());
-        let held: Vec<_> = (0..1000).map(|_| places.take(Some(1), true, start).expect("free")).collect();
-        let next: Vec<_> = (0..=MAX_LEAVING).map(|_| places.take(Some(1), true, start + KEPT).expect("room")).collect();
-        assert!(tokio::time::timeout(Duration::from_millis(20), places.calm()).await.is_err());
+        let held: Vec<_> = (0..1000)
+            .map(|_| places.take(Some(1), true, start).expect("free"))
+            .collect();
+        let next: Vec<_> = (0..=MAX_LEAVING)
+            .map(|_| places.take(Some(1), true, start + KEPT).expect("room"))
+            .collect();
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), places.calm())
+                .await
+                .is_err()
+        );
         drop(held);
-        tokio::time::timeout(Duration::from_secs(10), places.calm()).await.expect("they have gone");
+        tokio::time::timeout(Duration::from_secs(10), places.calm())
+            .await
+            .expect("they have gone");
         drop(next);
     }
 }

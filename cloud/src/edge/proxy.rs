@@ -1,4 +1,5 @@
-//! The PROXY protocol, versions 1 and 2: the line or block in front of a connection that names its client. Pure.
+//! The PROXY protocol, versions 1 and 2: the line or block in front of a connection that names its client.
+//! Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -27,9 +28,17 @@ pub(crate) enum Front {
 pub(crate) fn read(bytes: &[u8]) -> Front {
     let begins = |with: &[u8]| bytes.iter().zip(with).all(|(a, b)| a == b);
     if begins(V1) {
-        if bytes.len() < V1.len() { Front::Unclear } else { version_1(bytes) }
+        if bytes.len() < V1.len() {
+            Front::Unclear
+        } else {
+            version_1(bytes)
+        }
     } else if begins(V2) {
-        if bytes.len() < V2_FIXED { Front::Unclear } else { version_2(bytes) }
+        if bytes.len() < V2_FIXED {
+            Front::Unclear
+        } else {
+            version_2(bytes)
+        }
     } else {
         Front::None
     }
@@ -37,22 +46,41 @@ pub(crate) fn read(bytes: &[u8]) -> Front {
 
 fn version_1(bytes: &[u8]) -> Front {
     let Some(end) = bytes.iter().take(MAX_V1).position(|byte| *byte == b'\n') else {
-        return if bytes.len() < MAX_V1 { Front::Unclear } else { Front::Bad };
+        return if bytes.len() < MAX_V1 {
+            Front::Unclear
+        } else {
+            Front::Bad
+        };
     };
-    let line = bytes[..end].strip_suffix(b"\r").and_then(|line| std::str::from_utf8(line).ok());
+    let line = bytes[..end]
+        .strip_suffix(b"\r")
+        .and_then(|line| std::str::from_utf8(line).ok());
     let Some(line) = line else { return Front::Bad };
     let len = end + 1;
     let words: Vec<&str> = line.split(' ').collect();
     match words[..] {
         ["PROXY", "UNKNOWN", ..] => Front::Header { len, client: None },
-        ["PROXY", family @ ("TCP4" | "TCP6"), source, target, source_port, target_port] => {
+        [
+            "PROXY",
+            family @ ("TCP4" | "TCP6"),
+            source,
+            target,
+            source_port,
+            target_port,
+        ] => {
             let is_of_family = |address: &IpAddr| address.is_ipv4() == (family == "TCP4");
             let address = |text: &str| text.parse::<IpAddr>().ok().filter(is_of_family);
             let port = |text: &str| text.parse::<u16>().ok();
-            match (address(source), address(target), port(source_port), port(target_port)) {
-                (Some(source), Some(_), Some(port), Some(_)) => {
-                    Front::Header { len, client: Some(SocketAddr::new(source, port)) }
-                }
+            match (
+                address(source),
+                address(target),
+                port(source_port),
+                port(target_port),
+            ) {
+                (Some(source), Some(_), Some(port), Some(_)) => Front::Header {
+                    len,
+                    client: Some(SocketAddr::new(source, port)),
+                },
                 _ => Front::Bad,
             }
         }
@@ -73,8 +101,12 @@ fn version_2(bytes: &[u8]) -> Front {
     let block = &bytes[V2_FIXED..len];
     match (command & 0x0f, family) {
         (0, _) => Front::Header { len, client: None },
-        (1, 0x11) => client::<4>(block).map_or(Front::Bad, |(source, port)| named(len, Ipv4Addr::from(source).into(), port)),
-        (1, 0x21) => client::<16>(block).map_or(Front::Bad, |(source, port)| named(len, Ipv6Addr::from(source).into(), port)),
+        (1, 0x11) => client::<4>(block).map_or(Front::Bad, |(source, port)| {
+            named(len, Ipv4Addr::from(source).into(), port)
+        }),
+        (1, 0x21) => client::<16>(block).map_or(Front::Bad, |(source, port)| {
+            named(len, Ipv6Addr::from(source).into(), port)
+        }),
         // Sockets of other kinds have no address that could be counted.
         (1, _) => Front::Header { len, client: None },
         _ => Front::Bad,
@@ -82,7 +114,10 @@ fn version_2(bytes: &[u8]) -> Front {
 }
 
 const fn named(len: usize, source: IpAddr, port: u16) -> Front {
-    Front::Header { len, client: Some(SocketAddr::new(source, port)) }
+    Front::Header {
+        len,
+        client: Some(SocketAddr::new(source, port)),
+    }
 }
 
 /// Reads source, target and the two ports.
@@ -108,26 +143,88 @@ mod tests {
     #[test]
     fn version_1_names_the_client() {
         let line = b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 1883\r\n\x10rest";
-        assert_eq!(read(line), Front::Header { len: line.len() - 5, client: client("192.0.2.1:4711") });
+        assert_eq!(
+            read(line),
+            Front::Header {
+                len: line.len() - 5,
+                client: client("192.0.2.1:4711")
+            }
+        );
         let line = b"PROXY TCP6 2001:db8::1 ::1 4711 1883\r\n";
-        assert_eq!(read(line), Front::Header { len: line.len(), client: client("[2001:db8::1]:4711") });
-        assert_eq!(read(b"PROXY UNKNOWN\r\n"), Front::Header { len: 15, client: None });
-        assert_eq!(read(b"PROXY UNKNOWN ff ff 1 1\r\n"), Front::Header { len: 25, client: None });
+        assert_eq!(
+            read(line),
+            Front::Header {
+                len: line.len(),
+                client: client("[2001:db8::1]:4711")
+            }
+        );
+        assert_eq!(
+            read(b"PROXY UNKNOWN\r\n"),
+            Front::Header {
+                len: 15,
+                client: None
+            }
+        );
+        assert_eq!(
+            read(b"PROXY UNKNOWN ff ff 1 1\r\n"),
+            Front::Header {
+                len: 25,
+                client: None
+            }
+        );
     }
 
     #[test]
     fn version_2_names_the_client() {
-        let v4 = [&[192, 0, 2, 1][..], &[10, 0, 0, 1], &4711u16.to_be_bytes(), &1883u16.to_be_bytes()].concat();
+        let v4 = [
+            &[192, 0, 2, 1][..],
+            &[10, 0, 0, 1],
+            &4711u16.to_be_bytes(),
+            &1883u16.to_be_bytes(),
+        ]
+        .concat();
         let header = block(0x21, 0x11, &v4);
-        assert_eq!(read(&header), Front::Header { len: 28, client: client("192.0.2.1:4711") });
+        assert_eq!(
+            read(&header),
+            Front::Header {
+                len: 28,
+                client: client("192.0.2.1:4711")
+            }
+        );
         let extended = block(0x21, 0x11, &[&v4[..], &[3, 0, 1, 0]].concat());
-        assert_eq!(read(&extended), Front::Header { len: 32, client: client("192.0.2.1:4711") });
+        assert_eq!(
+            read(&extended),
+            Front::Header {
+                len: 32,
+                client: client("192.0.2.1:4711")
+            }
+        );
         let mut v6 = [0; 36];
         v6[15] = 9;
         v6[32..34].copy_from_slice(&7u16.to_be_bytes());
-        assert_eq!(read(&block(0x21, 0x21, &v6)), Front::Header { len: 52, client: client("[::9]:7") });
-        assert_eq!(read(&block(0x20, 0, &[])), Front::Header { len: 16, client: None }, "the proxy itself asks");
-        assert_eq!(read(&block(0x21, 0x31, &[0; 216])), Front::Header { len: 232, client: None }, "a unix socket");
+        assert_eq!(
+            read(&block(0x21, 0x21, &v6)),
+            Front::Header {
+                len: 52,
+                client: client("[::9]:7")
+            }
+        );
+        assert_eq!(
+            read(&block(0x20, 0, &[])),
+            Front::Header {
+                len: 16,
+                client: None
+            },
+            "the proxy itself asks"
+        );
+        assert_eq!(
+            read(&block(0x21, 0x31, &[0; 216])),
+            Front::Header {
+                len: 232,
+                client: None
+            },
+            "a unix socket"
+        );
     }
 
     #[test]
@@ -139,9 +236,14 @@ mod tests {
                 assert_eq!(read(&whole[..cut]), Front::Unclear, "{cut}");
             }
         }
-        for other in
-            [&b"\x10\x20\0\x04MQTT"[..], b"GET / HTTP/1.1\r\n", b"PUT / HTTP/1.1\r\n", b"\x16\x03\x01", b"PROXIES", b"\r\nG"]
-        {
+        for other in [
+            &b"\x10\x20\0\x04MQTT"[..],
+            b"GET / HTTP/1.1\r\n",
+            b"PUT / HTTP/1.1\r\n",
+            b"\x16\x03\x01",
+            b"PROXIES",
+            b"\r\nG",
+        ] {
             assert_eq!(read(other), Front::None, "{other:?}");
         }
     }

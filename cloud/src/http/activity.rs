@@ -1,4 +1,5 @@
-//! What an HTTP connection is doing, and since when: a pure record from which follows whether it has waited too long for its client.
+//! What an HTTP connection is doing, and since when: a pure record from which follows whether it has waited
+//! too long for its client.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,8 @@ const HEAD: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Longest pause of a client in the middle of a request's body.
 const BODY: Duration = Duration::from_secs(10);
-/// Longest time in which a client takes nothing of its answer. Downloads that are slow on purpose read in steps.
+/// Longest time in which a client takes nothing of its answer. Downloads that are slow on purpose read in
+/// steps.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// What one connection is doing.
@@ -32,7 +34,11 @@ enum Phase {
 impl Activity {
     /// A connection that was accepted at `now`. Its first request is due at once.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { phase: Phase::Head(now), body_wanted: None, answer_stuck: None }
+        Self {
+            phase: Phase::Head(now),
+            body_wanted: None,
+            answer_stuck: None,
+        }
     }
 
     /// Bytes have come.
@@ -72,7 +78,10 @@ impl Activity {
         match self.phase {
             Phase::Idle(since) => over(since, KEEP_ALIVE).then_some("no further request"),
             Phase::Head(since) => over(since, HEAD).then_some("no whole request"),
-            Phase::Busy => self.body_wanted.is_some_and(|since| over(since, BODY)).then_some("the request's body does not come"),
+            Phase::Busy => self
+                .body_wanted
+                .is_some_and(|since| over(since, BODY))
+                .then_some("the request's body does not come"),
         }
     }
 }
@@ -91,9 +100,16 @@ mod tests {
         let mut activity = Activity::new(start);
         activity.heard(after(start, 9));
         assert!(activity.overdue(after(start, 9)).is_none());
-        assert_eq!(activity.overdue(after(start, 10)), Some("no whole request"), "single bytes gain no time");
+        assert_eq!(
+            activity.overdue(after(start, 10)),
+            Some("no whole request"),
+            "single bytes gain no time"
+        );
         activity.request();
-        assert!(activity.overdue(after(start, 10_000)).is_none(), "an answer may take its time");
+        assert!(
+            activity.overdue(after(start, 10_000)).is_none(),
+            "an answer may take its time"
+        );
         activity.answered(after(start, 100));
         assert!(activity.overdue(after(start, 174)).is_none());
         assert_eq!(activity.overdue(after(start, 175)), Some("no further request"));

@@ -32,25 +32,35 @@ pub fn router(app: App) -> Router {
 
 /// All routes. The metrics are for requests of this machine and for operators.
 pub(super) fn router_with_metrics(app: App) -> Router {
-    routes(app, Router::new().route("/metrics", get(metrics::for_this_machine)))
+    routes(
+        app,
+        Router::new().route("/metrics", get(metrics::for_this_machine)),
+    )
 }
 
 /// The metrics alone.
 pub(super) fn metrics_router(app: App) -> Router {
     let metrics = Router::new().route("/metrics", get(metrics::for_everyone));
-    metrics.fallback(async || ApiError::not_found()).layer(middleware::from_fn(layers::request_id)).with_state(app)
+    metrics
+        .fallback(async || ApiError::not_found())
+        .layer(middleware::from_fn(layers::request_id))
+        .with_state(app)
 }
 
 fn routes(app: App, metrics: Router<App>) -> Router {
-    let described = OpenApiRouter::with_openapi(api::openapi::start()).merge(api::open_routes()).nest("/v1.0", api::routes());
+    let described = OpenApiRouter::with_openapi(api::openapi::start())
+        .merge(api::open_routes())
+        .nest("/v1.0", api::routes());
     let (described, description) = described.split_for_parts();
     let api = described
         .merge(docs::routes(&api::openapi::complete(&description)))
         .layer(middleware::from_fn(layers::rate))
-        // Not around the dashboard: its pages hold secrets beside what others chose, which compression would measure.
+        // Not around the dashboard: its pages hold secrets beside what others chose, which compression would
+        // measure.
         .layer(CompressionLayer::new())
         .merge(metrics);
-    // What a device downloads is bounded by the connection, not by a time limit; it is signed and not compressed.
+    // What a device downloads is bounded by the connection, not by a time limit; it is signed and not
+    // compressed.
     let repositories = axum::Router::new().route("/repo/{project}/{*path}", get(repository::file));
     let pages = dashboard::pages().layer(middleware::from_fn(layers::rate));
     let streams = dashboard::streams().layer(middleware::from_fn(layers::rate));

@@ -47,12 +47,22 @@ impl Certificate {
     /// Reads a certificate chain and its key.
     ///
     /// # Errors
-    /// When a file cannot be read or is not what it should be, or the two do not belong together; names the file.
+    /// When a file cannot be read or is not what it should be, or the two do not belong together; names the
+    /// file.
     pub fn open(cert: &Path, key: &Path) -> io::Result<Arc<Self>> {
         let seen = (bytes(cert)?, bytes(key)?);
         let pair = pair((cert, &seen.0), (key, &seen.1))?;
-        let current = RwLock::new(Current { ends: end(&pair), pair: Arc::new(pair), seen, warned: None });
-        Ok(Arc::new(Self { cert: cert.to_owned(), key: key.to_owned(), current }))
+        let current = RwLock::new(Current {
+            ends: end(&pair),
+            pair: Arc::new(pair),
+            seen,
+            warned: None,
+        });
+        Ok(Arc::new(Self {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            current,
+        }))
     }
 
     /// Returns settings for a server that shows this certificate, as it is at each handshake.
@@ -61,13 +71,18 @@ impl Certificate {
     /// When this program's cryptography has no usable versions of TLS.
     pub(super) fn server(self: &Arc<Self>) -> io::Result<Arc<ServerConfig>> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
-        let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::clone(self) as _);
+        let builder = builder
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?;
+        let mut config = builder
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(self) as _);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
 
-    /// Looks whether the files have changed and takes up what they hold. A pair that is not good is logged, and the old one stays.
+    /// Looks whether the files have changed and takes up what they hold. A pair that is not good is logged,
+    /// and the old one stays.
     pub fn look_again(&self) {
         self.look_again_at(clock::now());
     }
@@ -110,8 +125,14 @@ impl Certificate {
             rounds.tick().await;
             let certificate = Arc::clone(&self);
             // Files may lie on a disk that hangs.
-            if tokio::task::spawn_blocking(move || certificate.look_again()).await.is_err() {
-                tracing::error!("failed to look at the certificate; looking again in {} s", LOOK_EVERY.as_secs());
+            if tokio::task::spawn_blocking(move || certificate.look_again())
+                .await
+                .is_err()
+            {
+                tracing::error!(
+                    "failed to look at the certificate; looking again in {} s",
+                    LOOK_EVERY.as_secs()
+                );
             }
         }
     }
@@ -119,9 +140,14 @@ impl Certificate {
 
 impl Current {
     fn warn(&mut self, cert: &Path, now: UnixMs) {
-        let Some(ends) = self.ends.filter(|ends| ends.saturating_sub(now) < WARN_BEFORE) else { return };
+        let Some(ends) = self.ends.filter(|ends| ends.saturating_sub(now) < WARN_BEFORE) else {
+            return;
+        };
         // A clock that was set back does not silence the warning.
-        if self.warned.is_some_and(|warned| (warned..warned.saturating_add(WARN_EVERY)).contains(&now)) {
+        if self
+            .warned
+            .is_some_and(|warned| (warned..warned.saturating_add(WARN_EVERY)).contains(&now))
+        {
             return;
         }
         self.warned = Some(now);
@@ -137,7 +163,9 @@ impl Current {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).pair))
+        Some(Arc::clone(
+            &self.current.read().unwrap_or_else(PoisonError::into_inner).pair,
+        ))
     }
 }
 
@@ -153,7 +181,11 @@ fn bytes(path: &Path) -> io::Result<Vec<u8>> {
         }
         let mut bytes = Vec::new();
         let size = io::Read::read_to_end(&mut io::Read::take(file, MAX_FILE + 1), &mut bytes)?;
-        if size as u64 > MAX_FILE { Err(io::Error::other(format!("more than {MAX_FILE} bytes"))) } else { Ok(bytes) }
+        if size as u64 > MAX_FILE {
+            Err(io::Error::other(format!("more than {MAX_FILE} bytes")))
+        } else {
+            Ok(bytes)
+        }
     };
     read().map_err(|error| named(path, &error))
 }
@@ -199,9 +231,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let ((cert_1, key_1), (cert_2, key_2)) = (made(), made());
         write(folder.path(), &cert_1, &key_1);
-        let certificate = Certificate::open(&folder.path().join("c.pem"), &folder.path().join("k.pem")).expect("a pair");
+        let certificate =
+            Certificate::open(&folder.path().join("c.pem"), &folder.path().join("k.pem")).expect("a pair");
         let first = shown(&certificate);
-        for (cert, key) in [(&*cert_2, &*key_1), ("", &*key_2), ("no pem", "no pem"), (&*cert_2, ""), (&*key_2, &*cert_2)] {
+        for (cert, key) in [
+            (&*cert_2, &*key_1),
+            ("", &*key_2),
+            ("no pem", "no pem"),
+            (&*cert_2, ""),
+            (&*key_2, &*cert_2),
+        ] {
             write(folder.path(), cert, key);
             certificate.look_again();
             assert_eq!(shown(&certificate), first);
@@ -222,9 +261,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (cert, key) = made();
         write(folder.path(), &cert, &key);
-        let certificate = Certificate::open(&folder.path().join("c.pem"), &folder.path().join("k.pem")).expect("a pair");
+        let certificate =
+            Certificate::open(&folder.path().join("c.pem"), &folder.path().join("k.pem")).expect("a pair");
         let warned = || certificate.current.read().expect("unpoisoned").warned;
-        let ends = certificate.current.read().expect("unpoisoned").ends.expect("an end");
+        let ends = certificate
+            .current
+            .read()
+            .expect("unpoisoned")
+            .ends
+            .expect("an end");
         certificate.look_again_at(ends - WARN_BEFORE - 1);
         assert_eq!(warned(), None);
         let now = ends - WARN_BEFORE + 1;

@@ -1,4 +1,5 @@
-//! The API's description and a viewer for it, Swagger UI, out of the program itself: nothing is asked of other sites.
+//! The API's description and a viewer for it, Swagger UI, out of the program itself: nothing is asked of
+//! other sites.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -18,12 +19,24 @@ use crate::error::ApiError;
 /// The viewer's files, by name.
 static FILES: LazyLock<HashMap<&'static str, Member<'static>>> = LazyLock::new(|| {
     let all = members(utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED).into_iter();
-    all.filter_map(|member| Some((SERVED.into_iter().find(|name| member.name.ends_with(&format!("/dist/{name}")))?, member)))
-        .collect()
+    all.filter_map(|member| {
+        Some((
+            SERVED
+                .into_iter()
+                .find(|name| member.name.ends_with(&format!("/dist/{name}")))?,
+            member,
+        ))
+    })
+    .collect()
 });
 /// The files that the page needs.
-const SERVED: [&str; 5] =
-    ["swagger-ui.css", "index.css", "swagger-ui-bundle.js", "swagger-ui-standalone-preset.js", "favicon-32x32.png"];
+const SERVED: [&str; 5] = [
+    "swagger-ui.css",
+    "index.css",
+    "swagger-ui-bundle.js",
+    "swagger-ui-standalone-preset.js",
+    "favicon-32x32.png",
+];
 
 const PAGE: &str = r#"<!doctype html>
 <html lang="en">
@@ -59,7 +72,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 pub(super) fn routes(description: &Value) -> Router<App> {
     let description: Arc<str> = description.to_string().into();
     Router::new()
-        .route("/openapi.json", get(async move || typed("application/json", Bytes::from(description.as_bytes().to_vec()))))
+        .route(
+            "/openapi.json",
+            get(async move || typed("application/json", Bytes::from(description.as_bytes().to_vec()))),
+        )
         .route("/docs", get(async || Redirect::permanent("/docs/")))
         .route("/docs/", get(page))
         .route("/docs/{file}", get(file))
@@ -72,14 +88,19 @@ async fn page() -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
     ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     response
 }
 
 async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     if name == "start.js" {
-        return Ok(typed("text/javascript; charset=utf-8", Bytes::from_static(START.as_bytes())));
+        return Ok(typed(
+            "text/javascript; charset=utf-8",
+            Bytes::from_static(START.as_bytes()),
+        ));
     }
     let member = FILES.get(name.as_str()).ok_or_else(ApiError::not_found)?;
     let kind = match name.rsplit_once('.') {
@@ -104,7 +125,10 @@ async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, 
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accepted = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     accepted.split(',').any(|coding| coding.trim() == "gzip")
 }
 
@@ -113,5 +137,7 @@ fn typed(kind: &'static str, body: Bytes) -> Response {
 }
 
 fn set(response: &mut Response, name: HeaderName, value: &'static str) {
-    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(value));
 }

@@ -18,7 +18,8 @@ use hyper_util::service::TowerToHyperService;
 use super::stream::{Peer, Shared};
 use crate::edge::{AddressKey, Place, Trusted, forwarded_for};
 
-/// The address of the client that a request is of: the other end of its connection, or whom a trusted proxy names.
+/// The address of the client that a request is of: the other end of its connection, or whom a trusted proxy
+/// names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
@@ -39,10 +40,22 @@ impl Desk {
     pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
         self.activity.lock().request();
         self.place.keep();
-        let done = Done { activity: self.activity.clone(), place: Arc::clone(&self.place) };
-        let named = if self.proxied { forwarded_for(request.headers(), &self.trusted) } else { None };
+        let done = Done {
+            activity: self.activity.clone(),
+            place: Arc::clone(&self.place),
+        };
+        let named = if self.proxied {
+            forwarded_for(request.headers(), &self.trusted)
+        } else {
+            None
+        };
         let client = named.unwrap_or_else(|| self.peer.0.ip().to_canonical());
-        let mut request = request.map(|body| Body::new(Question { body, activity: self.activity.clone() }));
+        let mut request = request.map(|body| {
+            Body::new(Question {
+                body,
+                activity: self.activity.clone(),
+            })
+        });
         request.extensions_mut().insert(ConnectInfo(self.peer));
         request.extensions_mut().insert(ClientAddress(client));
         let response = self.app.call(request).await?;
@@ -74,10 +87,15 @@ impl HttpBody for Question {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let frame = Pin::new(&mut this.body).poll_frame(cx);
-        this.activity.lock().body_wanted(frame.is_pending(), Instant::now());
+        this.activity
+            .lock()
+            .body_wanted(frame.is_pending(), Instant::now());
         frame
     }
 
@@ -106,7 +124,10 @@ impl HttpBody for Answer {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.get_mut().body).poll_frame(cx)
     }
 

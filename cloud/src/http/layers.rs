@@ -14,7 +14,8 @@ use crate::rate::Told;
 
 /// Longest time a request may take; streams are exempt.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// Time for which browsers stay on HTTPS after each answer: 30 days. It binds all ports of the host, so it names no subdomains.
+/// Time for which browsers stay on HTTPS after each answer: 30 days. It binds all ports of the host, so it
+/// names no subdomains.
 const STAY_ON_HTTPS: &str = "max-age=2592000";
 const REQUEST_ID: &str = "x-request-id";
 /// Longest request id that is taken over from the client.
@@ -28,7 +29,10 @@ pub(super) async fn request_id(request: Request, next: Next) -> Response {
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         let headers = std::mem::take(response.headers_mut());
         response = error.render(&id);
-        for (name, value) in headers.iter().filter(|(name, _)| ![CONTENT_TYPE, CONTENT_LENGTH].contains(*name)) {
+        for (name, value) in headers
+            .iter()
+            .filter(|(name, _)| ![CONTENT_TYPE, CONTENT_LENGTH].contains(*name))
+        {
             response.headers_mut().insert(name, value.clone());
         }
         tracing::debug!(http.method = %method, http.path = path, http.status = error.status().as_u16(), request.id = id, error = error.message(), "request refused");
@@ -41,7 +45,10 @@ pub(super) async fn request_id(request: Request, next: Next) -> Response {
 
 fn given(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
-    let plain = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let plain = !id.is_empty()
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     (plain && id.len() <= MAX_REQUEST_ID_BYTES).then(|| id.to_owned())
 }
 
@@ -64,7 +71,8 @@ pub(super) async fn plain_path(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Tells browsers to take every answer as what it says it is and, where the cloud is behind TLS, to stay on HTTPS.
+/// Tells browsers to take every answer as what it says it is and, where the cloud is behind TLS, to stay on
+/// HTTPS.
 pub(super) async fn for_browsers(State(app): State<App>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -77,12 +85,20 @@ pub(super) async fn for_browsers(State(app): State<App>, request: Request, next:
 
 /// Counts requests by route and status, and how long they took.
 pub(super) async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
     let (method, began) = (request.method().clone(), Instant::now());
     let response = next.run(request).await;
     // What matches no route is one kind: its addresses are anybody's choice.
     let route = route.unwrap_or_else(|| "none".to_owned());
-    app.services.metrics.request(method.as_str(), route, response.status().as_u16(), began.elapsed());
+    app.services.metrics.request(
+        method.as_str(),
+        route,
+        response.status().as_u16(),
+        began.elapsed(),
+    );
     response
 }
 
@@ -90,8 +106,10 @@ pub(super) async fn measure(State(app): State<App>, request: Request, next: Next
 pub(super) async fn time_limit(request: Request, next: Next) -> Response {
     match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            ApiError::unavailable("timeout", format!("request took longer than {} s", TIME_LIMIT.as_secs())).into_response()
-        }
+        Err(_) => ApiError::unavailable(
+            "timeout",
+            format!("request took longer than {} s", TIME_LIMIT.as_secs()),
+        )
+        .into_response(),
     }
 }

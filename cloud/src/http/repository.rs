@@ -1,4 +1,5 @@
-//! The projects' repositories of releases, for devices and any TUF client. Public: everything in them is signed, nothing secret.
+//! The projects' repositories of releases, for devices and any TUF client. Public: everything in them is
+//! signed, nothing secret.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,12 +28,22 @@ pub(super) async fn file(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let folder = project.parse::<ProjectId>().ok().map(|project| app.services.rollouts.shelf().folder(project));
+    let folder = project
+        .parse::<ProjectId>()
+        .ok()
+        .map(|project| app.services.rollouts.shelf().folder(project));
     let path = folder.and_then(|folder| place(&folder, uri.path()));
-    let Some(path) = path else { return ApiError::not_found().into_response() };
+    let Some(path) = path else {
+        return ApiError::not_found().into_response();
+    };
     match answer(&path, &headers).await {
         Ok(response) => response,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
+            ) =>
+        {
             ApiError::not_found().into_response()
         }
         Err(error) => ApiError::internal(&error).into_response(),
@@ -42,7 +53,9 @@ pub(super) async fn file(
 /// The file for an address: names lie on the disk as they stand in addresses, percent signs included.
 fn place(folder: &Path, address: &str) -> Option<PathBuf> {
     let mut parts = address.split('/').skip(3);
-    let top = parts.next().filter(|top| matches!(*top, "metadata" | "targets"))?;
+    let top = parts
+        .next()
+        .filter(|top| matches!(*top, "metadata" | "targets"))?;
     let mut path = folder.join(top);
     let mut named = false;
     for part in parts {
@@ -62,7 +75,11 @@ async fn answer(path: &Path, headers: &HeaderMap) -> io::Result<Response> {
         return Err(io::ErrorKind::NotFound.into());
     }
     let (length, etag) = (meta.len(), etag(&meta));
-    let asked = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let asked = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
     if asked(header::IF_NONE_MATCH).is_some_and(|known| known.split(',').any(|one| one.trim() == etag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
@@ -70,16 +87,27 @@ async fn answer(path: &Path, headers: &HeaderMap) -> io::Result<Response> {
     let wanted = asked(header::RANGE).filter(|_| asked(header::IF_RANGE).is_none_or(|known| known == etag));
     let (status, from, size, range) = match wanted.map(|text| range(text, length)) {
         None | Some(Range::All) => (StatusCode::OK, 0, length, None),
-        Some(Range::Part(from, last)) => {
-            (StatusCode::PARTIAL_CONTENT, from, last - from + 1, Some(format!("bytes {from}-{last}/{length}")))
-        }
+        Some(Range::Part(from, last)) => (
+            StatusCode::PARTIAL_CONTENT,
+            from,
+            last - from + 1,
+            Some(format!("bytes {from}-{last}/{length}")),
+        ),
         Some(Range::Outside) => {
             let range = format!("bytes */{length}");
-            return Ok((StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, range)]).into_response());
+            return Ok((
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                [(header::CONTENT_RANGE, range)],
+            )
+                .into_response());
         }
     };
     file.seek(SeekFrom::Start(from)).await?;
-    let kind = if path.extension().is_some_and(|name| name == "json") { "application/json" } else { "application/octet-stream" };
+    let kind = if path.extension().is_some_and(|name| name == "json") {
+        "application/json"
+    } else {
+        "application/octet-stream"
+    };
     let mut response = (status, Body::from_stream(pieces(file, size))).into_response();
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -95,7 +123,11 @@ async fn answer(path: &Path, headers: &HeaderMap) -> io::Result<Response> {
 
 /// Files are replaced as a whole: length and time of the replacement tell versions apart.
 fn etag(meta: &std::fs::Metadata) -> String {
-    let since = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let since = meta
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .unwrap_or_default();
     format!("\"{:x}-{:x}\"", meta.len(), since.as_nanos())
 }
 
@@ -127,9 +159,18 @@ enum Range {
 
 /// Reads `bytes=FIRST-LAST`, `bytes=FIRST-` and `bytes=-COUNT`; several ranges are answered with the whole.
 fn range(text: &str, length: u64) -> Range {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|spec| spec.trim().split_once('-')) else { return Range::All };
+    let Some((first, last)) = text
+        .strip_prefix("bytes=")
+        .and_then(|spec| spec.trim().split_once('-'))
+    else {
+        return Range::All;
+    };
     let (first, last) = (first.trim(), last.trim());
-    let number = |text: &str| text.parse::<u64>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = |text: &str| {
+        text.parse::<u64>()
+            .ok()
+            .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+    };
     match (number(first), number(last)) {
         (Some(from), _) if from >= length && (last.is_empty() || number(last).is_some()) => Range::Outside,
         (Some(from), Some(last)) if last >= from => Range::Part(from, last.min(length - 1)),
@@ -168,8 +209,14 @@ mod tests {
     fn files_outside_are_nowhere() {
         let folder = Path::new("/data");
         let found = |address: &str| place(folder, address);
-        assert_eq!(found("/repo/p/metadata/1.root.json"), Some("/data/metadata/1.root.json".into()));
-        assert_eq!(found("/repo/p/targets/a%2Fb/c.wasm"), Some("/data/targets/a%2Fb/c.wasm".into()));
+        assert_eq!(
+            found("/repo/p/metadata/1.root.json"),
+            Some("/data/metadata/1.root.json".into())
+        );
+        assert_eq!(
+            found("/repo/p/targets/a%2Fb/c.wasm"),
+            Some("/data/targets/a%2Fb/c.wasm".into())
+        );
         for outside in [
             "/repo/p/keys/a",
             "/repo/p/metadata",

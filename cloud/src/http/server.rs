@@ -31,13 +31,15 @@ const FIRST_BYTE: Duration = Duration::from_secs(3);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// First byte of a record that belongs to a handshake of TLS.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// Largest first record of TLS that is waited for, in bytes; more than the protocol allows (16 KiB and a header).
+/// Largest first record of TLS that is waited for, in bytes; more than the protocol allows (16 KiB and a
+/// header).
 const MAX_HELLO: usize = 17 << 10;
 /// Handshakes under way, all together; an idle one costs little.
 const MAX_HANDSHAKES: usize = 1024;
 /// Handshakes under way from one address.
 const MAX_HANDSHAKES_PER_ADDRESS: usize = 16;
-/// Largest head of a request, in bytes: an address of 64 KiB, which is the longest that HTTP libraries take, and headers.
+/// Largest head of a request, in bytes: an address of 64 KiB, which is the longest that HTTP libraries take,
+/// and headers.
 const MAX_HEAD: usize = 80 << 10;
 /// Time between two looks whether a connection is overdue.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -66,36 +68,71 @@ struct Front {
 }
 
 impl Server {
-    /// Serves REST API, dashboard and repositories on a bound listener, and the metrics for this machine and for operators.
+    /// Serves REST API, dashboard and repositories on a bound listener, and the metrics for this machine and
+    /// for operators.
     #[must_use]
     pub fn start(listener: TcpListener, services: Services) -> Self {
         let bounds = services.edge.bounds;
-        Self::serve(listener, &services, None, (bounds.http, bounds.http_per_address), router_with_metrics)
+        Self::serve(
+            listener,
+            &services,
+            None,
+            (bounds.http, bounds.http_per_address),
+            router_with_metrics,
+        )
     }
 
     /// As [`start`](Self::start), without the metrics.
     #[must_use]
     pub fn start_without_metrics(listener: TcpListener, services: Services) -> Self {
         let bounds = services.edge.bounds;
-        Self::serve(listener, &services, None, (bounds.http, bounds.http_per_address), router)
+        Self::serve(
+            listener,
+            &services,
+            None,
+            (bounds.http, bounds.http_per_address),
+            router,
+        )
     }
 
-    /// As [`start_without_metrics`](Self::start_without_metrics), with TLS. The certificate is read again when its files change.
+    /// As [`start_without_metrics`](Self::start_without_metrics), with TLS. The certificate is read again
+    /// when its files change.
     ///
     /// # Errors
     /// When TLS cannot be offered.
-    pub fn start_tls(listener: TcpListener, services: Services, certificate: Arc<Certificate>) -> io::Result<Self> {
+    pub fn start_tls(
+        listener: TcpListener,
+        services: Services,
+        certificate: Arc<Certificate>,
+    ) -> io::Result<Self> {
         let (bounds, tls) = (services.edge.bounds, TlsAcceptor::from(certificate.server()?));
-        let services = Services { https: true, ..services };
-        let mut server = Self::serve(listener, &services, Some(tls), (bounds.http, bounds.http_per_address), router);
-        server.certificate = Some(tokio::spawn(services.vital.watch_end("certificate", certificate.watch())));
+        let services = Services {
+            https: true,
+            ..services
+        };
+        let mut server = Self::serve(
+            listener,
+            &services,
+            Some(tls),
+            (bounds.http, bounds.http_per_address),
+            router,
+        );
+        server.certificate = Some(tokio::spawn(
+            services.vital.watch_end("certificate", certificate.watch()),
+        ));
         Ok(server)
     }
 
     /// Serves the metrics alone, for everyone who reaches the listener.
     #[must_use]
     pub fn start_metrics(listener: TcpListener, services: Services) -> Self {
-        Self::serve(listener, &services, None, (MAX_METRICS, MAX_METRICS), metrics_router)
+        Self::serve(
+            listener,
+            &services,
+            None,
+            (MAX_METRICS, MAX_METRICS),
+            metrics_router,
+        )
     }
 
     fn serve(
@@ -110,7 +147,10 @@ impl Server {
         let front = Front {
             app: TowerToHyperService::new(routes(App::new(services.clone(), closed.clone()))),
             places: Places::new(all, per_address),
-            handshakes: Places::new(MAX_HANDSHAKES.min(all), MAX_HANDSHAKES_PER_ADDRESS.min(per_address)),
+            handshakes: Places::new(
+                MAX_HANDSHAKES.min(all),
+                MAX_HANDSHAKES_PER_ADDRESS.min(per_address),
+            ),
             trusted: Arc::new(Trusted::new(&services.edge.trusted_proxies)),
             tls,
             closed,
@@ -118,7 +158,12 @@ impl Server {
         };
         let accepting = Arc::new(front).run(Acceptor::new("http", listener));
         let task = tokio::spawn(services.vital.watch_end("HTTP listener", accepting));
-        Self { closing, task, open, certificate: None }
+        Self {
+            closing,
+            task,
+            open,
+            certificate: None,
+        }
     }
 
     /// Stops within two seconds: streams end, requests may finish.
@@ -146,7 +191,10 @@ impl Front {
                 accepted = acceptor.next() => accepted,
                 () = &mut closed => return,
             };
-            let Some(place) = self.places.take(self.trusted.key(peer.ip()), true, Instant::now()) else {
+            let Some(place) = self
+                .places
+                .take(self.trusted.key(peer.ip()), true, Instant::now())
+            else {
                 tracing::debug!(%peer, "no place for an http connection; it is closed");
                 continue;
             };
@@ -166,10 +214,19 @@ impl Front {
     }
 
     /// Serves one connection to its end.
-    async fn connection(&self, mut stream: TcpStream, peer: SocketAddr, place: &Arc<Place<AddressKey>>) -> io::Result<()> {
+    async fn connection(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        place: &Arc<Place<AddressKey>>,
+    ) -> io::Result<()> {
         let client = within(GREETING, greet(&mut stream, peer, &self.trusted)).await?;
         let direct = client == peer;
-        let key = if direct { self.trusted.key(peer.ip()) } else { Some(AddressKey::of(client.ip())) };
+        let key = if direct {
+            self.trusted.key(peer.ip())
+        } else {
+            Some(AddressKey::of(client.ip()))
+        };
         if !direct && !place.count_as(key, Instant::now()) {
             return Err(io::Error::other("no place for a client of a proxy"));
         }
@@ -186,15 +243,22 @@ impl Front {
             activity: activity.clone(),
             place: Arc::clone(place),
         };
-        self.converse(Watched::new(stream, activity.clone()), desk, activity).await
+        self.converse(Watched::new(stream, activity.clone()), desk, activity)
+            .await
     }
 
     async fn converse(&self, stream: Watched<Connection>, desk: Desk, activity: Shared) -> io::Result<()> {
         let service = service_fn(move |request| desk.clone().answer(request));
         let mut http = http1::Builder::new();
-        // Heads are timed by the watchdog, which tells a pause between two requests from a request that does not arrive.
-        http.timer(TokioTimer::new()).header_read_timeout(None::<Duration>).max_buf_size(MAX_HEAD);
-        let mut conversation = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+        // Heads are timed by the watchdog, which tells a pause between two requests from a request that does
+        // not arrive.
+        http.timer(TokioTimer::new())
+            .header_read_timeout(None::<Duration>)
+            .max_buf_size(MAX_HEAD);
+        let mut conversation = pin!(
+            http.serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
+        );
         let mut closed = pin!(until_true(self.closed.clone()));
         let mut asked_to_end = false;
         loop {
@@ -209,8 +273,14 @@ impl Front {
         }
     }
 
-    /// Agrees on TLS. Clients that say nothing, or only half a word, take none of the places for that; others give theirs to newcomers.
-    async fn shake_hands(&self, tls: &TlsAcceptor, stream: TcpStream, key: Option<AddressKey>) -> io::Result<Connection> {
+    /// Agrees on TLS. Clients that say nothing, or only half a word, take none of the places for that; others
+    /// give theirs to newcomers.
+    async fn shake_hands(
+        &self,
+        tls: &TlsAcceptor,
+        stream: TcpStream,
+        key: Option<AddressKey>,
+    ) -> io::Result<Connection> {
         within(FIRST_BYTE, peek_until(&stream, 1, |_| Peek::Done(()))).await?;
         within(HANDSHAKE, peek_until(&stream, MAX_HELLO, is_whole_record)).await?;
         let full = || io::Error::other("no place for a handshake");
@@ -227,7 +297,11 @@ fn is_whole_record(bytes: &[u8]) -> Peek<()> {
     match bytes {
         // No TLS: the handshake says so.
         [kind, ..] if *kind != TLS_HANDSHAKE => Peek::Done(()),
-        [_, _, _, high, low, record @ ..] if record.len() >= usize::from(u16::from_be_bytes([*high, *low])) => Peek::Done(()),
+        [_, _, _, high, low, record @ ..]
+            if record.len() >= usize::from(u16::from_be_bytes([*high, *low])) =>
+        {
+            Peek::Done(())
+        }
         _ => Peek::More,
     }
 }

@@ -25,7 +25,10 @@ pub(super) fn end(certificate: &[u8]) -> Option<UnixMs> {
     let (year, rest) = match kind {
         UTC_TIME => {
             let year: i64 = digits.get(..2)?.parse().ok()?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, digits.get(2..)?)
+            (
+                if year < 50 { 2000 + year } else { 1900 + year },
+                digits.get(2..)?,
+            )
         }
         GENERALIZED_TIME => (digits.get(..4)?.parse().ok()?, digits.get(4..)?),
         _ => return None,
@@ -39,18 +42,24 @@ fn moment(year: i64, digits: &str) -> Option<UnixMs> {
         return None;
     }
     let part = |index: usize| digits[2 * index..2 * index + 2].parse::<i64>().ok();
-    let (month, day) = (part(0).filter(|month| (1..=12).contains(month))?, part(1).filter(|day| (1..=31).contains(day))?);
+    let (month, day) = (
+        part(0).filter(|month| (1..=12).contains(month))?,
+        part(1).filter(|day| (1..=31).contains(day))?,
+    );
     let seconds = part(2)? * 3600 + part(3)? * 60 + part(4)?;
     // Days from 1970 to the date, in years that begin in March.
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468;
+    let days =
+        365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468;
     Some((days * 86_400 + seconds) * 1000)
 }
 
 /// Splits off an element of a kind: its content and what follows.
 fn element(bytes: &[u8], kind: u8) -> Option<(&[u8], &[u8])> {
-    any(bytes).filter(|(found, ..)| *found == kind).map(|(_, content, rest)| (content, rest))
+    any(bytes)
+        .filter(|(found, ..)| *found == kind)
+        .map(|(_, content, rest)| (content, rest))
 }
 
 /// Splits off an element: its kind, its content and what follows.
@@ -61,7 +70,10 @@ fn any(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         0..=0x7f => (usize::from(*first), rest),
         0x81..=0x83 => {
             let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
+            (
+                length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+                rest,
+            )
         }
         _ => return None,
     };
@@ -86,7 +98,11 @@ mod tests {
         assert_eq!(end(&made(2024, 2, 29)), Some(1_709_164_800_000));
         assert_eq!(end(&made(2049, 12, 31)), Some(2_524_521_600_000));
         assert_eq!(end(&made(2050, 1, 1)), Some(2_524_608_000_000));
-        assert_eq!(end(&made(4096, 1, 1)), Some(67_090_118_400_000), "rcgen's own default");
+        assert_eq!(
+            end(&made(4096, 1, 1)),
+            Some(67_090_118_400_000),
+            "rcgen's own default"
+        );
     }
 
     #[test]

@@ -34,7 +34,9 @@ pub(super) fn members(archive: &[u8]) -> Vec<Member<'_>> {
     let mut at = u32_at(archive, end + 16).map_or(usize::MAX, |at| at as usize);
     let mut members = Vec::with_capacity(count);
     for _ in 0..count {
-        let Some((member, next)) = entry(archive, at) else { break };
+        let Some((member, next)) = entry(archive, at) else {
+            break;
+        };
         members.extend(member);
         at = next;
     }
@@ -51,11 +53,20 @@ fn entry(archive: &[u8], at: usize) -> Option<(Option<Member<'_>>, usize)> {
     let path = std::str::from_utf8(archive.get(at + 46..at + 46 + name)?).ok()?;
     let (method, compressed) = (u16_at(archive, at + 10)?, u32_at(archive, at + 20)? as usize);
     let local = u32_at(archive, at + 42)? as usize;
-    let start = local + 30 + usize::from(u16_at(archive, local + 26)?) + usize::from(u16_at(archive, local + 28)?);
+    let start =
+        local + 30 + usize::from(u16_at(archive, local + 26)?) + usize::from(u16_at(archive, local + 28)?);
     let data = archive.get(start..start + compressed)?;
-    let member =
-        Member { name: path, data, deflated: method == 8, crc: u32_at(archive, at + 16)?, size: u32_at(archive, at + 24)? };
-    Some((matches!(method, 0 | 8).then_some(member), at + 46 + name + extra + comment))
+    let member = Member {
+        name: path,
+        data,
+        deflated: method == 8,
+        crc: u32_at(archive, at + 16)?,
+        size: u32_at(archive, at + 24)?,
+    };
+    Some((
+        matches!(method, 0 | 8).then_some(member),
+        at + 46 + name + extra + comment,
+    ))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -90,7 +101,11 @@ impl Member<'_> {
         }
         let mut out = Vec::with_capacity(self.size as usize);
         std::io::Read::read_to_end(&mut flate2::read::DeflateDecoder::new(self.data), &mut out)?;
-        if crc32fast::hash(&out) == self.crc { Ok(out) } else { Err(std::io::ErrorKind::InvalidData.into()) }
+        if crc32fast::hash(&out) == self.crc {
+            Ok(out)
+        } else {
+            Err(std::io::ErrorKind::InvalidData.into())
+        }
     }
 }
 
@@ -102,11 +117,15 @@ mod tests {
     fn the_viewer_is_whole_and_damage_is_no_panic() {
         let archive = utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
         let all = members(archive);
-        let bundle = all.iter().find(|member| member.name.ends_with("dist/swagger-ui-bundle.js")).expect("a bundle");
+        let bundle = all
+            .iter()
+            .find(|member| member.name.ends_with("dist/swagger-ui-bundle.js"))
+            .expect("a bundle");
         let plain = bundle.plain().expect("whole");
         let mut unzipped = Vec::new();
         let gzip = bundle.gzip().expect("compressed");
-        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&gzip[..]), &mut unzipped).expect("gzip");
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&gzip[..]), &mut unzipped)
+            .expect("gzip");
         assert!(plain == unzipped && plain.len() > 1 << 20);
         for cut in [0, 1, 21, 22, 1000, archive.len() / 2, archive.len() - 1] {
             assert!(members(&archive[..cut]).is_empty(), "{cut}");

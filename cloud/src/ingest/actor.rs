@@ -27,11 +27,11 @@ use crate::steady::Steady;
 use crate::store::Store;
 use crate::vital::Vital;
 
-/// How long a publish waits for room. Then it is let go: the device has no ack for it and sends it again, while a wait
-/// without end would pile up the publishes of devices that lose patience and reconnect.
+/// How long a publish waits for room. Then it is let go: the device has no ack for it and sends it again,
+/// while a wait without end would pile up the publishes of devices that lose patience and reconnect.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Devices whose project is remembered, and for how long: another process may have deleted the device. Shorter than the time for
-/// which late records of deleted devices are erased.
+/// Devices whose project is remembered, and for how long: another process may have deleted the device.
+/// Shorter than the time for which late records of deleted devices are erased.
 const SCOPES: usize = 100_000;
 const SCOPE_AGE: Duration = Duration::from_secs(30);
 
@@ -83,7 +83,15 @@ impl Ingest {
     #[must_use]
     pub fn queue(store: Arc<dyn Store>, time: Arc<Steady>) -> (IngestHandle, IngestQueue) {
         let queue = Arc::new(Queue::default());
-        (IngestHandle { queue: Arc::clone(&queue), store, time, scopes: Arc::default() }, IngestQueue(queue))
+        (
+            IngestHandle {
+                queue: Arc::clone(&queue),
+                store,
+                time,
+                scopes: Arc::default(),
+            },
+            IngestQueue(queue),
+        )
     }
 
     /// Starts the worker on a queue. `grace` is how long devices that were online may take to come back.
@@ -92,11 +100,14 @@ impl Ingest {
         let (stop, stopped) = oneshot::channel();
         let worker = Worker::new(queue.0, parts);
         let run = vital.watch("ingest", worker.run(stopped, grace));
-        Self { worker: tokio::spawn(run), stop }
+        Self {
+            worker: tokio::spawn(run),
+            stop,
+        }
     }
 
-    /// Takes nothing new and waits until everything queued is committed. What does not make it within `limit` was not
-    /// acknowledged and comes again.
+    /// Takes nothing new and waits until everything queued is committed. What does not make it within `limit`
+    /// was not acknowledged and comes again.
     pub async fn finish(mut self, limit: Duration) {
         // Fails only when the worker is gone already.
         let _ = self.stop.send(());
@@ -108,7 +119,8 @@ impl Ingest {
 }
 
 impl IngestHandle {
-    /// How many events wait for the worker, and how many bytes of publishes are between the broker and their commit.
+    /// How many events wait for the worker, and how many bytes of publishes are between the broker and their
+    /// commit.
     pub(crate) fn depth(&self) -> (usize, usize) {
         self.queue.depth()
     }
@@ -120,7 +132,12 @@ impl IngestHandle {
 
     /// The device's project; none for a device that does not exist (any more).
     async fn scope(&self, device: DeviceId) -> Option<Scope> {
-        let known = self.scopes.lock().unwrap_or_else(PoisonError::into_inner).get(&device).copied();
+        let known = self
+            .scopes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&device)
+            .copied();
         if let Some((scope, since)) = known
             && since.elapsed() < SCOPE_AGE
         {
@@ -146,9 +163,16 @@ impl IngestHandle {
 
     async fn queue(&self, device: DeviceId, bytes: usize, what: What) {
         let hand_over = async {
-            let Some(scope) = self.scope(device).await else { return };
+            let Some(scope) = self.scope(device).await else {
+                return;
+            };
             let room = self.queue.room(scope, bytes).await;
-            self.queue.push(Job { scope, at: self.time.received(), what, room });
+            self.queue.push(Job {
+                scope,
+                at: self.time.received(),
+                what,
+                room,
+            });
         };
         if tokio::time::timeout(PATIENCE, hand_over).await.is_err()
             && let Some(more) = FULL.ask()
@@ -175,7 +199,10 @@ impl Uplink for IngestHandle {
     }
 
     async fn revoked(&self, device: DeviceId) {
-        self.scopes.lock().unwrap_or_else(PoisonError::into_inner).remove(&device);
+        self.scopes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&device);
     }
 
     async fn disconnected(&self, device: DeviceId) {
@@ -194,12 +221,29 @@ mod tests {
     #[tokio::test]
     async fn a_deleted_device_is_not_remembered() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("cloud.db")).await.expect("opens"));
-        let scope = Scope { project: ProjectId::from_bytes([1; 12]), device: DeviceId::random() };
-        let project = Project { id: scope.project, name: "p".into(), created: 0, retention_days: None };
+        let store: Arc<dyn Store> = Arc::new(
+            SqliteStore::open(&folder.path().join("cloud.db"))
+                .await
+                .expect("opens"),
+        );
+        let scope = Scope {
+            project: ProjectId::from_bytes([1; 12]),
+            device: DeviceId::random(),
+        };
+        let project = Project {
+            id: scope.project,
+            name: "p".into(),
+            created: 0,
+            retention_days: None,
+        };
         let group = GroupId::from_bytes([1; 16]);
         store.create_project(&project, group, &[]).await.expect("created");
-        let device = NewDevice { scope, name: "d".into(), group, secret: SecretHash::of(b"s") };
+        let device = NewDevice {
+            scope,
+            name: "d".into(),
+            group,
+            secret: SecretHash::of(b"s"),
+        };
         store.create_device(&device).await.expect("created");
         let time = Arc::new(Steady::new(Arc::new(crate::clock::now)));
         let (handle, queue) = Ingest::queue(Arc::clone(&store), time);
@@ -208,8 +252,16 @@ mod tests {
             assert!(queue.0.pop().is_some_and(|job| job.scope == scope));
         }
         let (token, scopes) = (TokenId::from_bytes([1; 16]), Scopes::ADMIN);
-        let by = Principal { project: scope.project, token, name: "t".into(), scopes };
-        store.change(scope.project, &by, Change::DeleteDevice(scope.device), 1).await.expect("deleted");
+        let by = Principal {
+            project: scope.project,
+            token,
+            name: "t".into(),
+            scopes,
+        };
+        store
+            .change(scope.project, &by, Change::DeleteDevice(scope.device), 1)
+            .await
+            .expect("deleted");
         handle.revoked(scope.device).await;
         handle.message(scope.device, Bytes::from_static(b"{}")).await;
         assert!(queue.0.pop().is_none());

@@ -1,5 +1,5 @@
-//! Commits of groups. What the database refuses for one device is that device's fault and costs no other device its turn; an
-//! outage of the database is nobody's, and is waited for.
+//! Commits of groups. What the database refuses for one device is that device's fault and costs no other
+//! device its turn; an outage of the database is nobody's, and is waited for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,16 +35,23 @@ type Piece = (usize, Write);
 
 impl Committer {
     pub(super) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>, queue: Arc<Queue>) -> Self {
-        Self { store, metrics, queue, apart: HashMap::new() }
+        Self {
+            store,
+            metrics,
+            queue,
+            apart: HashMap::new(),
+        }
     }
 
     /// Says whether the writes of a device go alone, because one of them failed lately.
     pub(super) fn is_apart(&self, device: DeviceId) -> bool {
-        self.apart.get(&device).is_some_and(|until| Instant::now() < *until)
+        self.apart
+            .get(&device)
+            .is_some_and(|until| Instant::now() < *until)
     }
 
-    /// Commits writes and returns what became of each. None stands for one that the database refuses: it is not acknowledged and
-    /// waits on its device.
+    /// Commits writes and returns what became of each. None stands for one that the database refuses: it is
+    /// not acknowledged and waits on its device.
     ///
     /// A group that fails is halved until the write that is to blame stands alone.
     pub(super) async fn commit(&mut self, writes: Vec<Write>) -> Vec<Option<Outcome>> {
@@ -65,21 +72,34 @@ impl Committer {
                     let rest = group.split_off(group.len() / 2);
                     groups.extend([rest, group]);
                 }
-                Err(error) => groups.extend(group.pop().map(|piece| self.alone(piece, &error)).unwrap_or_default()),
+                Err(error) => groups.extend(
+                    group
+                        .pop()
+                        .map(|piece| self.alone(piece, &error))
+                        .unwrap_or_default(),
+                ),
             }
         }
         outcomes
     }
 
-    /// Writes a group, whatever time that takes while the database is out of order; what else is wrong is returned.
+    /// Writes a group, whatever time that takes while the database is out of order; what else is wrong is
+    /// returned.
     async fn attempt(&self, group: &[Piece]) -> Result<Vec<Outcome>, StoreError> {
         let (mut wait, longest) = RETRY;
         loop {
             let began = Instant::now();
-            match self.store.commit(group.iter().map(|(_, write)| write.clone()).collect()).await {
+            match self
+                .store
+                .commit(group.iter().map(|(_, write)| write.clone()).collect())
+                .await
+            {
                 Ok(outcomes) => {
                     self.queue.progress.committed(Instant::now());
-                    let uploads = group.iter().filter(|(_, write)| matches!(write, Write::Upload(_))).count();
+                    let uploads = group
+                        .iter()
+                        .filter(|(_, write)| matches!(write, Write::Upload(_)))
+                        .count();
                     let stored = outcomes.iter().map(|outcome| outcome.stored.len()).sum();
                     let refused = outcomes.iter().map(|outcome| outcome.refused.len()).sum();
                     self.metrics.committed(uploads, stored, refused, began.elapsed());
@@ -101,7 +121,11 @@ impl Committer {
         let scope = write.scope();
         let next = smaller(write, error.fault() == Fault::Value);
         if self.set_apart(scope.device) {
-            let then = if next.is_empty() { "it waits, unacknowledged" } else { "its records are tried one by one" };
+            let then = if next.is_empty() {
+                "it waits, unacknowledged"
+            } else {
+                "its records are tried one by one"
+            };
             tracing::error!(device = %scope.device, project = %scope.project, %error, "database refuses what a device sent; {then}");
         }
         next.into_iter().rev().map(|write| vec![(place, write)]).collect()
@@ -125,17 +149,33 @@ impl Committer {
 ///
 /// Records are tried in halves; a single record with a value that no database keeps becomes a refusal.
 fn smaller(write: Write, is_value: bool) -> Vec<Write> {
-    let Write::Upload(Upload { scope, stream, received, body: UploadBody::Records { first, mut records } }) = write else {
+    let Write::Upload(Upload {
+        scope,
+        stream,
+        received,
+        body: UploadBody::Records { first, mut records },
+    }) = write
+    else {
         return Vec::new();
     };
-    let upload =
-        |first: u64, records| Write::Upload(Upload { scope, stream, received, body: UploadBody::Records { first, records } });
+    let upload = |first: u64, records| {
+        Write::Upload(Upload {
+            scope,
+            stream,
+            received,
+            body: UploadBody::Records { first, records },
+        })
+    };
     if records.len() > 1 {
         let rest = records.split_off(records.len() / 2);
         let second = first + records.len() as u64;
         return vec![upload(first, records), upload(second, rest)];
     }
-    if is_value && records.iter().all(Result::is_ok) { vec![upload(first, vec![Err(UNKEEPABLE.to_owned())])] } else { Vec::new() }
+    if is_value && records.iter().all(Result::is_ok) {
+        vec![upload(first, vec![Err(UNKEEPABLE.to_owned())])]
+    } else {
+        Vec::new()
+    }
 }
 
 /// Adds what became of a later piece of a write.

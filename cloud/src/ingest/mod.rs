@@ -3,8 +3,8 @@
 
 use iottly_protocol::release::DeviceFacts;
 use iottly_protocol::{
-    CommandId, CommandResult, ConfigReport, FirmwareReport, GapReason, LogLine, MessageKind, Refuse, StreamClass, StreamId,
-    UpdateReport,
+    CommandId, CommandResult, ConfigReport, FirmwareReport, GapReason, LogLine, MessageKind, Refuse,
+    StreamClass, StreamId, UpdateReport,
 };
 use serde_json::value::RawValue;
 
@@ -49,7 +49,8 @@ pub enum Write {
         scope: Scope,
         /// When the cloud received it.
         at: UnixMs,
-        /// Whether the device counts as online from now on; none to leave it as it is. A change is an entry in the history.
+        /// Whether the device counts as online from now on; none to leave it as it is. A change is an entry
+        /// in the history.
         online: Option<bool>,
         /// Version of the device's agent; none to leave it as it is.
         agent_version: Option<String>,
@@ -70,7 +71,9 @@ impl Write {
     #[must_use]
     pub const fn scope(&self) -> Scope {
         match self {
-            Self::Upload(Upload { scope, .. }) | Self::Device { scope, .. } | Self::Notice { scope, .. } => *scope,
+            Self::Upload(Upload { scope, .. }) | Self::Device { scope, .. } | Self::Notice { scope, .. } => {
+                *scope
+            }
         }
     }
 
@@ -78,7 +81,9 @@ impl Write {
     #[must_use]
     pub const fn at(&self) -> UnixMs {
         match self {
-            Self::Upload(Upload { received: at, .. }) | Self::Device { at, .. } | Self::Notice { at, .. } => *at,
+            Self::Upload(Upload { received: at, .. }) | Self::Device { at, .. } | Self::Notice { at, .. } => {
+                *at
+            }
         }
     }
 }
@@ -144,8 +149,8 @@ pub enum Entry {
 /// What a transaction made of a [`Write`].
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// Whether it was left alone because the project has no room for the entries that it would cause: nothing of it is stored, and
-    /// the device keeps it.
+    /// Whether it was left alone because the project has no room for the entries that it would cause: nothing
+    /// of it is stored, and the device keeps it.
     pub left: bool,
     /// Highest contiguous number now present.
     pub upto: u64,

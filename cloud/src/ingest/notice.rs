@@ -38,7 +38,13 @@ impl Notices {
                 return None;
             }
         }
-        self.devices.insert(device, Seen { written: now, since: 0 });
+        self.devices.insert(
+            device,
+            Seen {
+                written: now,
+                since: 0,
+            },
+        );
         Some(1)
     }
 }

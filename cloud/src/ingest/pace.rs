@@ -28,7 +28,10 @@ impl Pace {
     pub(super) fn ask(&mut self, now: Instant, limits: PaceLimits) -> Result<(), Instant> {
         let full = self.full.map_or(now, |full| full.max(now)) + limits.every;
         // Before the first moment that the clock can tell, nothing was used.
-        if let Some(earliest) = full.checked_sub(limits.every * limits.burst).filter(|earliest| *earliest > now) {
+        if let Some(earliest) = full
+            .checked_sub(limits.every * limits.burst)
+            .filter(|earliest| *earliest > now)
+        {
             return Err(earliest);
         }
         self.full = Some(full);
@@ -47,14 +50,21 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_one_in_a_while() {
-        let limits = PaceLimits { burst: 3, every: Duration::from_secs(1) };
+        let limits = PaceLimits {
+            burst: 3,
+            every: Duration::from_secs(1),
+        };
         let (start, mut pace) = (Instant::now(), Pace::default());
         let at = |millis| start + Duration::from_millis(millis);
         for _ in 0..3 {
             assert_eq!(pace.ask(start, limits), Ok(()));
         }
         assert_eq!(pace.ask(start, limits), Err(at(1000)));
-        assert_eq!(pace.ask(at(999), limits), Err(at(1000)), "a refusal uses nothing up");
+        assert_eq!(
+            pace.ask(at(999), limits),
+            Err(at(1000)),
+            "a refusal uses nothing up"
+        );
         assert_eq!(pace.ask(at(1000), limits), Ok(()));
         assert_eq!(pace.ask(at(1500), limits), Err(at(2000)));
         assert!(!pace.is_fresh(at(3999)) && pace.is_fresh(at(4000)));

@@ -9,13 +9,23 @@ use super::pace::{Pace, PaceLimits};
 use crate::model::Scope;
 use crate::presence::{Event, Presence};
 
-/// How often the hellos of one device are answered. What comes more often is answered late, and of several the newest.
-const HELLOS: PaceLimits = PaceLimits { burst: 4, every: Duration::from_secs(1) };
-/// How often a device's presence changes in its history. What changes more often is written late, if it still differs then.
-const CHANGES: PaceLimits = PaceLimits { burst: 10, every: Duration::from_secs(10) };
-/// How long a device that is away is remembered, so that late words of connections that it has left are not believed.
+/// How often the hellos of one device are answered. What comes more often is answered late, and of several
+/// the newest.
+const HELLOS: PaceLimits = PaceLimits {
+    burst: 4,
+    every: Duration::from_secs(1),
+};
+/// How often a device's presence changes in its history. What changes more often is written late, if it still
+/// differs then.
+const CHANGES: PaceLimits = PaceLimits {
+    burst: 10,
+    every: Duration::from_secs(10),
+};
+/// How long a device that is away is remembered, so that late words of connections that it has left are not
+/// believed.
 const REMEMBERED: Duration = Duration::from_secs(600);
-/// Devices that are remembered. Beyond, those that are away are forgotten at once; connections bound the number of the others.
+/// Devices that are remembered. Beyond, those that are away are forgotten at once; connections bound the
+/// number of the others.
 const DEVICES: usize = 100_000;
 
 /// What is known of devices that are there, or were lately.
@@ -40,7 +50,11 @@ struct Known {
 impl Presences {
     /// Takes up a device that was online when the cloud stopped.
     pub(super) fn assume_online(&mut self, scope: Scope, now: Instant) {
-        let known = Known { presence: Presence::assumed_online(), written: true, ..Known::new(now) };
+        let known = Known {
+            presence: Presence::assumed_online(),
+            written: true,
+            ..Known::new(now)
+        };
         self.devices.insert(scope, known);
     }
 
@@ -80,7 +94,11 @@ impl Presences {
 
     /// The devices that count as online.
     pub(super) fn online(&self) -> Vec<Scope> {
-        self.devices.iter().filter(|(_, known)| known.presence.is_online()).map(|(scope, _)| *scope).collect()
+        self.devices
+            .iter()
+            .filter(|(_, known)| known.presence.is_online())
+            .map(|(scope, _)| *scope)
+            .collect()
     }
 
     /// Forgets devices that have been away for long.
@@ -90,7 +108,8 @@ impl Presences {
 
     fn known(&mut self, scope: Scope, now: Instant) -> &mut Known {
         if self.devices.len() >= DEVICES && !self.devices.contains_key(&scope) {
-            self.devices.retain(|_, known| !known.is_over(now, Duration::ZERO));
+            self.devices
+                .retain(|_, known| !known.is_over(now, Duration::ZERO));
         }
         let known = self.devices.entry(scope).or_insert_with(|| Known::new(now));
         known.heard = now;
@@ -120,7 +139,14 @@ impl Presences {
 impl Known {
     fn new(now: Instant) -> Self {
         let (hellos, changes) = (Pace::default(), Pace::default());
-        Self { presence: Presence::default(), written: false, late: false, hellos, changes, heard: now }
+        Self {
+            presence: Presence::default(),
+            written: false,
+            late: false,
+            hellos,
+            changes,
+            heard: now,
+        }
     }
 
     fn is_over(&self, now: Instant, away: Duration) -> bool {
@@ -138,7 +164,10 @@ mod tests {
     fn scope(n: u32) -> Scope {
         let mut device = [0; 16];
         device[..4].copy_from_slice(&n.to_le_bytes());
-        Scope { project: ProjectId::from_bytes([1; 12]), device: DeviceId::from_bytes(device) }
+        Scope {
+            project: ProjectId::from_bytes([1; 12]),
+            device: DeviceId::from_bytes(device),
+        }
     }
 
     fn up() -> Event {
@@ -160,7 +189,10 @@ mod tests {
         while let Some(at) = presences.next_due() {
             written.extend(presences.due(at).into_iter().map(|(_, online)| online));
         }
-        assert!(written.windows(2).all(|pair| pair[0] != pair[1]) && written.last() == Some(&true), "{written:?}");
+        assert!(
+            written.windows(2).all(|pair| pair[0] != pair[1]) && written.last() == Some(&true),
+            "{written:?}"
+        );
     }
 
     #[test]
@@ -180,9 +212,14 @@ mod tests {
     #[test]
     fn hellos_have_a_pace_for_each_device() {
         let (mut presences, start) = (Presences::default(), Instant::now());
-        let allowed = (0..100).filter(|_| presences.hello(scope(1), start).is_ok()).count();
+        let allowed = (0..100)
+            .filter(|_| presences.hello(scope(1), start).is_ok())
+            .count();
         assert_eq!(allowed, 4);
         assert!(presences.hello(scope(2), start).is_ok());
-        assert_eq!(presences.hello(scope(1), start), Err(start + Duration::from_secs(1)));
+        assert_eq!(
+            presences.hello(scope(1), start),
+            Err(start + Duration::from_secs(1))
+        );
     }
 }

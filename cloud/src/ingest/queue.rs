@@ -1,5 +1,5 @@
-//! The bounded queue in front of the ingest's worker: projects take turns, and so do the devices of a project, so that whoever
-//! sends much waits behind itself.
+//! The bounded queue in front of the ingest's worker: projects take turns, and so do the devices of a
+//! project, so that whoever sends much waits behind itself.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,11 +19,13 @@ const TOTAL_BYTES: usize = 64 << 20;
 const PROJECT_BYTES: usize = 16 << 20;
 /// Most of these bytes that one device has; one publish of the largest size fits.
 const DEVICE_BYTES: usize = 4 << 20;
-/// Bytes that an event counts for at least, so that the number of events is bounded too: 16,384 in all, 1,024 of a device.
+/// Bytes that an event counts for at least, so that the number of events is bounded too: 16,384 in all, 1,024
+/// of a device.
 const EVENT_BYTES: usize = 4 << 10;
 /// Unit of the byte budgets.
 const PERMIT_BYTES: usize = 1 << 10;
-/// Budgets of devices and projects that nothing waits under are forgotten when there are so many more than were in use.
+/// Budgets of devices and projects that nothing waits under are forgotten when there are so many more than
+/// were in use.
 const SPARE_BUDGETS: usize = 1024;
 
 /// Something for the worker.
@@ -117,14 +119,19 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Waits for room for a publish of `bytes`: of its device first, so that a device that sends too much holds up no one else.
+    /// Waits for room for a publish of `bytes`: of its device first, so that a device that sends too much
+    /// holds up no one else.
     pub(super) async fn room(&self, scope: Scope, bytes: usize) -> Room {
         let counted = bytes.clamp(EVENT_BYTES, DEVICE_BYTES);
-        let permits = u32::try_from(counted / PERMIT_BYTES).expect("a device's budget is a small number of permits");
+        let permits =
+            u32::try_from(counted / PERMIT_BYTES).expect("a device's budget is a small number of permits");
         let device = acquire(self.budget(Payer::Device(scope)), permits).await;
         let project = acquire(self.budget(Payer::Project(scope.project)), permits).await;
         let total = acquire(Arc::clone(&self.total), permits).await;
-        Room { bytes, _permits: [device, project, total] }
+        Room {
+            bytes,
+            _permits: [device, project, total],
+        }
     }
 
     fn budget(&self, payer: Payer) -> Arc<Semaphore> {
@@ -138,10 +145,16 @@ impl Queue {
             Payer::Project(_) => PROJECT_BYTES,
             Payer::Device(_) => DEVICE_BYTES,
         };
-        Arc::clone(budgets.of.entry(payer).or_insert_with(|| Arc::new(Semaphore::new(bytes / PERMIT_BYTES))))
+        Arc::clone(
+            budgets
+                .of
+                .entry(payer)
+                .or_insert_with(|| Arc::new(Semaphore::new(bytes / PERMIT_BYTES))),
+        )
     }
 
-    /// Adds a job, unless the queue is closed. Of the hellos of one device only the newest waits: it says all that counts.
+    /// Adds a job, unless the queue is closed. Of the hellos of one device only the newest waits: it says all
+    /// that counts.
     pub(super) fn push(&self, job: Job) {
         let mut state = self.lock();
         if state.closed {
@@ -234,7 +247,10 @@ impl Queue {
 }
 
 async fn acquire(budget: Arc<Semaphore>, permits: u32) -> OwnedSemaphorePermit {
-    budget.acquire_many_owned(permits).await.expect("budgets are never closed")
+    budget
+        .acquire_many_owned(permits)
+        .await
+        .expect("budgets are never closed")
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use crate::rollout::Rollouts;
 /// Most devices for which something is read and sent at a time; each holds one page of commands in memory.
 const PLACES: usize = 16;
 
-/// Sends devices what is open for them: one task for each device, and a newer hello takes the place of the one before.
+/// Sends devices what is open for them: one task for each device, and a newer hello takes the place of the
+/// one before.
 pub(super) struct Resends {
     sender: Arc<Sender>,
     running: HashMap<DeviceId, AbortHandle>,
@@ -30,9 +31,22 @@ struct Sender {
 }
 
 impl Resends {
-    pub(super) fn new(commands: Arc<CommandService>, configs: Arc<DeviceConfigs>, rollouts: Arc<Rollouts>) -> Self {
-        let sender = Arc::new(Sender { commands, configs, rollouts, places: Semaphore::new(PLACES) });
-        Self { sender, running: HashMap::new(), tasks: JoinSet::new() }
+    pub(super) fn new(
+        commands: Arc<CommandService>,
+        configs: Arc<DeviceConfigs>,
+        rollouts: Arc<Rollouts>,
+    ) -> Self {
+        let sender = Arc::new(Sender {
+            commands,
+            configs,
+            rollouts,
+            places: Semaphore::new(PLACES),
+        });
+        Self {
+            sender,
+            running: HashMap::new(),
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Sends a device what is open for it, from the beginning.
@@ -63,7 +77,9 @@ impl Resends {
 impl Sender {
     async fn send(&self, scope: Scope, directive_counter: u64) {
         {
-            let Ok(_place) = self.places.acquire().await else { return };
+            let Ok(_place) = self.places.acquire().await else {
+                return;
+            };
             if let Err(error) = self.configs.send(scope).await {
                 tracing::error!(device = %scope.device, %error, "failed to read settings; they wait for the device's next hello");
             }

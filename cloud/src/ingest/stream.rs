@@ -7,7 +7,8 @@ use iottly_protocol::{GapReason, Message, Record, Refuse, Report, StreamClass, S
 
 use super::{Entry, UploadBody};
 
-/// Most separate ranges above the contiguous part. What would open one more is not taken, and so not acknowledged.
+/// Most separate ranges above the contiguous part. What would open one more is not taken, and so not
+/// acknowledged.
 pub const MAX_RANGES: usize = 64;
 /// How many of the records with the highest numbers keep a hash of their body.
 pub const RECENT: usize = 128;
@@ -107,13 +108,20 @@ impl StreamState {
     fn fits(&mut self, entry: Entry) -> Result<Entry, String> {
         let belongs = match entry {
             Entry::Message { .. } => StreamClass::History,
-            Entry::Result(_) | Entry::Firmware(_) | Entry::Config(_) | Entry::Update(_) | Entry::Facts(_) | Entry::Log(_) => {
-                StreamClass::Control
-            }
+            Entry::Result(_)
+            | Entry::Firmware(_)
+            | Entry::Config(_)
+            | Entry::Update(_)
+            | Entry::Facts(_)
+            | Entry::Log(_) => StreamClass::Control,
         };
         match (*self.class.get_or_insert(belongs), belongs) {
-            (StreamClass::History, StreamClass::Control) => Err("record does not belong in a history stream".into()),
-            (StreamClass::Control, StreamClass::History) => Err("message does not belong in a control stream".into()),
+            (StreamClass::History, StreamClass::Control) => {
+                Err("record does not belong in a history stream".into())
+            }
+            (StreamClass::Control, StreamClass::History) => {
+                Err("message does not belong in a control stream".into())
+            }
             _ => Ok(entry),
         }
     }
@@ -123,7 +131,10 @@ impl StreamState {
         if missing.is_empty() || !self.cover(from, to) {
             return Vec::new();
         }
-        missing.into_iter().map(|(from, to)| Effect::Gap { from, to, reason }).collect()
+        missing
+            .into_iter()
+            .map(|(from, to)| Effect::Gap { from, to, reason })
+            .collect()
     }
 
     /// The parts of `from..=to` that are not accounted for.
@@ -148,7 +159,11 @@ impl StreamState {
     /// Says whether a number is accounted for.
     #[must_use]
     pub fn holds(&self, seq: u64) -> bool {
-        seq <= self.upto || self.sparse.iter().any(|&(start, end)| (start..=end).contains(&seq))
+        seq <= self.upto
+            || self
+                .sparse
+                .iter()
+                .any(|&(start, end)| (start..=end).contains(&seq))
     }
 
     fn mark(&mut self, seq: u64) -> Mark {
@@ -160,7 +175,11 @@ impl StreamState {
         if self.holds(seq) {
             return Mark::Present;
         }
-        if self.cover(seq, seq) { Mark::New } else { Mark::Full }
+        if self.cover(seq, seq) {
+            Mark::New
+        } else {
+            Mark::Full
+        }
     }
 
     /// Accounts for `from..=to`; false, and nothing changed, when that needs too many ranges.
@@ -171,7 +190,8 @@ impl StreamState {
             self.absorb();
             return true;
         }
-        let touches = |&(start, end): &(u64, u64)| start <= to.saturating_add(1) && end.saturating_add(1) >= from;
+        let touches =
+            |&(start, end): &(u64, u64)| start <= to.saturating_add(1) && end.saturating_add(1) >= from;
         if self.sparse.len() == MAX_RANGES && !self.sparse.iter().any(touches) {
             return false;
         }
@@ -222,21 +242,40 @@ impl StreamState {
 /// Lengthens the refusal gap that ends right before `seq`, or starts one.
 fn extend_gap(effects: &mut Vec<Effect>, seq: u64) {
     let previous = effects.iter_mut().rev().find_map(|effect| match effect {
-        Effect::Gap { to, reason: GapReason::Refused, .. } if *to + 1 == seq => Some(to),
+        Effect::Gap {
+            to,
+            reason: GapReason::Refused,
+            ..
+        } if *to + 1 == seq => Some(to),
         _ => None,
     });
     match previous {
         Some(to) => *to = seq,
-        None => effects.push(Effect::Gap { from: seq, to: seq, reason: GapReason::Refused }),
+        None => effects.push(Effect::Gap {
+            from: seq,
+            to: seq,
+            reason: GapReason::Refused,
+        }),
     }
 }
 
 /// A short hash of what a record says, as devices make it.
 fn body_hash(entry: &Entry) -> u32 {
     let record = match entry {
-        Entry::Message { kind, at, channel, payload } => {
+        Entry::Message {
+            kind,
+            at,
+            channel,
+            payload,
+        } => {
             let (at_ms, channel) = (at.unsigned_abs(), channel.as_deref().map(Cow::Borrowed));
-            Record::Message(Message { kind: *kind, at_ms, at_error_ms: None, channel, payload })
+            Record::Message(Message {
+                kind: *kind,
+                at_ms,
+                at_error_ms: None,
+                channel,
+                payload,
+            })
         }
         Entry::Result(result) => Record::Result(result.clone()),
         Entry::Firmware(report) => Record::Report(Report::Firmware(report.clone())),

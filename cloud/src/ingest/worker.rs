@@ -71,7 +71,8 @@ enum Answer {
     Ack(Scope, StreamId, usize),
 }
 
-/// Hellos that came too soon after the one before: the newest of each device, with the moment when it is answered.
+/// Hellos that came too soon after the one before: the newest of each device, with the moment when it is
+/// answered.
 #[derive(Default)]
 struct LateHellos {
     jobs: HashMap<DeviceId, (Instant, Job)>,
@@ -99,12 +100,39 @@ impl LateHellos {
 
 impl Worker {
     pub(super) fn new(queue: Arc<Queue>, parts: IngestParts) -> Self {
-        let IngestParts { store, broker, commands, configs, rollouts, live, metrics, time } = parts;
+        let IngestParts {
+            store,
+            broker,
+            commands,
+            configs,
+            rollouts,
+            live,
+            metrics,
+            time,
+        } = parts;
         let resends = Resends::new(Arc::clone(&commands), configs, Arc::clone(&rollouts));
         let committer = Committer::new(Arc::clone(&store), metrics, Arc::clone(&queue));
-        let (presences, notices, late, apart) =
-            (Presences::default(), Notices::default(), LateHellos::default(), VecDeque::new());
-        Self { queue, store, broker, commands, rollouts, live, time, committer, presences, notices, resends, late, apart }
+        let (presences, notices, late, apart) = (
+            Presences::default(),
+            Notices::default(),
+            LateHellos::default(),
+            VecDeque::new(),
+        );
+        Self {
+            queue,
+            store,
+            broker,
+            commands,
+            rollouts,
+            live,
+            time,
+            committer,
+            presences,
+            notices,
+            resends,
+            late,
+            apart,
+        }
     }
 
     /// Runs until it is stopped and the queue is empty.
@@ -114,7 +142,10 @@ impl Worker {
         reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stopped = false;
         loop {
-            let next = [self.late.next(), self.presences.next_due()].into_iter().flatten().min();
+            let next = [self.late.next(), self.presences.next_due()]
+                .into_iter()
+                .flatten()
+                .min();
             tokio::select! {
                 open = self.queue.ready() => if !open { break },
                 _ = &mut stop, if !stopped => {
@@ -134,7 +165,9 @@ impl Worker {
         loop {
             match self.store.online_devices().await {
                 Ok(online) => {
-                    online.into_iter().for_each(|scope| self.presences.assume_online(scope, Instant::now()));
+                    online
+                        .into_iter()
+                        .for_each(|scope| self.presences.assume_online(scope, Instant::now()));
                     return;
                 }
                 Err(error) => {
@@ -152,10 +185,17 @@ impl Worker {
         let (mut group, mut rows, mut bytes) = (Group::default(), 0, 0);
         let (now, at) = (Instant::now(), self.time.received());
         for (scope, online) in self.presences.due(now) {
-            group.writes.push(Write::Device { scope, at, online: Some(online), agent_version: None });
+            group.writes.push(Write::Device {
+                scope,
+                at,
+                online: Some(online),
+                agent_version: None,
+            });
         }
         while rows < GROUP_ROWS && bytes < GROUP_BYTES {
-            let Some(job) = self.late.take_due(now).or_else(|| self.queue.pop()) else { break };
+            let Some(job) = self.late.take_due(now).or_else(|| self.queue.pop()) else {
+                break;
+            };
             if self.committer.is_apart(job.scope.device) {
                 self.apart.push_back(job);
                 continue;
@@ -188,10 +228,16 @@ impl Worker {
             }
             What::Publish(Ok(Decoded::Upload(stream, body))) => {
                 group.answers.push(Answer::Ack(scope, stream, group.writes.len()));
-                group.writes.push(Write::Upload(Upload { scope, stream, received: at, body }));
+                group.writes.push(Write::Upload(Upload {
+                    scope,
+                    stream,
+                    received: at,
+                    body,
+                }));
             }
             What::Publish(Err(reason)) => self.protocol_error(scope, &reason, at, group),
-            // With a connection up, this is the will of one that was taken over, or a goodbye that the disconnect follows.
+            // With a connection up, this is the will of one that was taken over, or a goodbye that the
+            // disconnect follows.
             What::Status(status) if !status.online && self.broker.is_connected(scope.device).await => {}
             What::Status(status) => self.presence(scope, Event::Status(status), at, group),
             // A newer connection may have come while this event waited.
@@ -204,16 +250,31 @@ impl Worker {
     async fn hello(&mut self, scope: Scope, at: UnixMs, hello: Hello, group: &mut Group) {
         // A hello that had to wait may be that of a connection that is gone.
         let online = if self.broker.is_connected(scope.device).await {
-            self.presences.handle(scope, Event::Hello(hello.conn), Instant::now())
+            self.presences
+                .handle(scope, Event::Hello(hello.conn), Instant::now())
         } else {
             None
         };
         let agent_version = Some(clip(&hello.versions.agent, 64).to_owned());
-        group.writes.push(Write::Device { scope, at, online, agent_version });
+        group.writes.push(Write::Device {
+            scope,
+            at,
+            online,
+            agent_version,
+        });
         let first = group.writes.len();
         group.writes.extend(hello.streams.iter().map(|info| {
-            let body = UploadBody::Announce { class: info.class, oldest: info.oldest, next: info.next };
-            Write::Upload(Upload { scope, stream: info.stream, received: at, body })
+            let body = UploadBody::Announce {
+                class: info.class,
+                oldest: info.oldest,
+                next: info.next,
+            };
+            Write::Upload(Upload {
+                scope,
+                stream: info.stream,
+                received: at,
+                body,
+            })
         }));
         group.answers.push(Answer::Welcome(scope, hello, first));
     }
@@ -221,12 +282,19 @@ impl Worker {
     fn presence(&mut self, scope: Scope, event: Event, at: UnixMs, group: &mut Group) {
         let online = self.presences.handle(scope, event, Instant::now());
         if online.is_some() {
-            group.writes.push(Write::Device { scope, at, online, agent_version: None });
+            group.writes.push(Write::Device {
+                scope,
+                at,
+                online,
+                agent_version: None,
+            });
         }
     }
 
     fn protocol_error(&mut self, scope: Scope, reason: &str, at: UnixMs, group: &mut Group) {
-        let Some(count) = self.notices.report(scope.device, Instant::now()) else { return };
+        let Some(count) = self.notices.report(scope.device, Instant::now()) else {
+            return;
+        };
         let payload = serde_json::json!({"protocol": {"error": reason, "count": count}});
         let payload = to_raw_value(&payload).expect("a JSON value serializes without failing");
         group.writes.push(Write::Notice { scope, at, payload });
@@ -247,7 +315,11 @@ impl Worker {
     }
 
     async fn commit(&mut self, group: Group) {
-        let Group { writes, answers, jobs } = group;
+        let Group {
+            writes,
+            answers,
+            jobs,
+        } = group;
         if writes.is_empty() && answers.is_empty() {
             return;
         }
@@ -256,7 +328,11 @@ impl Worker {
         for message in outcomes.iter().flatten().flat_map(|outcome| &outcome.stored) {
             self.live.publish(message);
         }
-        outcomes.iter().flatten().flat_map(|outcome| &outcome.results).for_each(|id| self.commands.reported(*id));
+        outcomes
+            .iter()
+            .flatten()
+            .flat_map(|outcome| &outcome.results)
+            .for_each(|id| self.commands.reported(*id));
         if outcomes.iter().flatten().any(|outcome| outcome.updated) {
             self.rollouts.wake();
         }
@@ -283,13 +359,33 @@ impl Worker {
 
     async fn welcome(&mut self, scope: Scope, hello: &Hello, outcomes: &[Option<Outcome>]) {
         let known = || {
-            let outcomes = outcomes.iter().map(|outcome| outcome.as_ref().filter(|outcome| !outcome.left));
-            hello.streams.iter().zip(outcomes).filter_map(|(info, outcome)| Some((info.stream, outcome?)))
+            let outcomes = outcomes
+                .iter()
+                .map(|outcome| outcome.as_ref().filter(|outcome| !outcome.left));
+            hello
+                .streams
+                .iter()
+                .zip(outcomes)
+                .filter_map(|(info, outcome)| Some((info.stream, outcome?)))
         };
-        let streams = known().map(|(stream, outcome)| StreamPosition { stream, upto: outcome.upto }).collect();
-        let checks = known().filter_map(|(stream, outcome)| outcome.newest.map(|(seq, hash)| StreamCheck { stream, seq, hash }));
+        let streams = known()
+            .map(|(stream, outcome)| StreamPosition {
+                stream,
+                upto: outcome.upto,
+            })
+            .collect();
+        let checks = known().filter_map(|(stream, outcome)| {
+            outcome
+                .newest
+                .map(|(seq, hash)| StreamCheck { stream, seq, hash })
+        });
         let time_ms = u64::try_from(self.time.wall()).unwrap_or(0);
-        let welcome = Welcome { conn: hello.conn, time_ms, streams, checks: checks.collect() };
+        let welcome = Welcome {
+            conn: hello.conn,
+            time_ms,
+            streams,
+            checks: checks.collect(),
+        };
         self.send(scope, &Down::Welcome(welcome)).await;
         self.resends.start(scope, hello.directive_counter);
     }

@@ -27,27 +27,66 @@ pub(super) struct WebhookMetrics {
 
 impl WebhookMetrics {
     pub(super) fn register(&self, to: &mut Registry) {
-        to.register("webhook_attempts", "Attempts to deliver to webhooks by result", self.attempts.clone());
-        to.register("webhook_disabled", "Webhooks that the platform switched off", self.disabled.clone());
-        to.register("webhook_dropped", "Deliveries dropped because too many waited", self.dropped.clone());
-        to.register("webhook_waiting", "Deliveries that wait or are on their way", self.waiting.clone());
-        to.register("webhook_breakers_open", "Webhooks whose circuit breaker is open", self.open.clone());
+        to.register(
+            "webhook_attempts",
+            "Attempts to deliver to webhooks by result",
+            self.attempts.clone(),
+        );
+        to.register(
+            "webhook_disabled",
+            "Webhooks that the platform switched off",
+            self.disabled.clone(),
+        );
+        to.register(
+            "webhook_dropped",
+            "Deliveries dropped because too many waited",
+            self.dropped.clone(),
+        );
+        to.register(
+            "webhook_waiting",
+            "Deliveries that wait or are on their way",
+            self.waiting.clone(),
+        );
+        to.register(
+            "webhook_breakers_open",
+            "Webhooks whose circuit breaker is open",
+            self.open.clone(),
+        );
         let help = "Age of the oldest message that waits for a webhook";
         to.register_with_unit("webhook_oldest", help, Unit::Seconds, self.oldest.clone());
     }
 
     pub(super) fn attempt(&self, result: &str) {
-        const KINDS: [&str; 6] = ["blocked_address", "connect", "connection", "dns", "timeout", "tls"];
+        const KINDS: [&str; 6] = [
+            "blocked_address",
+            "connect",
+            "connection",
+            "dns",
+            "timeout",
+            "tls",
+        ];
         const CLASSES: [&str; 5] = ["http_1xx", "http_2xx", "http_3xx", "http_4xx", "http_5xx"];
         let class = |kind: &&&str| result.get(..6) == kind.get(..6);
-        let result = KINDS.iter().find(|kind| **kind == result).or_else(|| CLASSES.iter().find(class));
-        self.attempts.get_or_create(&Ended { result: result.copied().unwrap_or("other") }).inc();
+        let result = KINDS
+            .iter()
+            .find(|kind| **kind == result)
+            .or_else(|| CLASSES.iter().find(class));
+        self.attempts
+            .get_or_create(&Ended {
+                result: result.copied().unwrap_or("other"),
+            })
+            .inc();
     }
 
     pub(super) fn measured(&self, totals: &HookTotals, dropped: u64, now: UnixMs) {
-        self.waiting.set(i64::try_from(totals.waiting).unwrap_or(i64::MAX));
+        self.waiting
+            .set(i64::try_from(totals.waiting).unwrap_or(i64::MAX));
         self.open.set(i64::try_from(totals.open).unwrap_or(i64::MAX));
-        self.oldest.set(totals.oldest.map_or(0.0, |oldest| (now - oldest).max(0) as f64 / 1000.0));
+        self.oldest.set(
+            totals
+                .oldest
+                .map_or(0.0, |oldest| (now - oldest).max(0) as f64 / 1000.0),
+        );
         self.dropped.inc_by(dropped.saturating_sub(self.dropped.get()));
     }
 }

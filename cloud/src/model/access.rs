@@ -47,13 +47,20 @@ impl Scopes {
     /// Everything.
     pub const ALL: Self = Self(15);
 
-    const NAMES: [(&'static str, Self); 4] =
-        [("read", Self::READ), ("write", Self::WRITE), ("admin", Self::ADMIN), ("operator", Self::OPERATOR)];
+    const NAMES: [(&'static str, Self); 4] = [
+        ("read", Self::READ),
+        ("write", Self::WRITE),
+        ("admin", Self::ADMIN),
+        ("operator", Self::OPERATOR),
+    ];
 
     /// The set with these bits; none when a bit is unknown or no bit is set.
     #[must_use]
     pub fn from_bits(bits: i64) -> Option<Self> {
-        u8::try_from(bits).ok().filter(|bits| (1..=Self::ALL.0).contains(bits)).map(Self)
+        u8::try_from(bits)
+            .ok()
+            .filter(|bits| (1..=Self::ALL.0).contains(bits))
+            .map(Self)
     }
 
     /// The set as bits.
@@ -65,7 +72,10 @@ impl Scopes {
     /// The scope of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::NAMES.into_iter().find(|(known, _)| *known == name).map(|(_, scope)| scope)
+        Self::NAMES
+            .into_iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, scope)| scope)
     }
 
     /// Says whether everything in `other` is in this set.
@@ -88,7 +98,10 @@ impl Scopes {
 
     /// The names of what is in the set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.into_iter().filter(move |(_, scope)| self.contains(*scope)).map(|(name, _)| name)
+        Self::NAMES
+            .into_iter()
+            .filter(move |(_, scope)| self.contains(*scope))
+            .map(|(name, _)| name)
     }
 }
 
@@ -123,7 +136,8 @@ pub struct Token {
     pub expires: Option<UnixMs>,
     /// When it was used last, exact to an hour.
     pub used: Option<UnixMs>,
-    /// Number of times that all logins of its project were ended. A login that began at a smaller number is over.
+    /// Number of times that all logins of its project were ended. A login that began at a smaller number is
+    /// over.
     pub logins: u64,
 }
 
@@ -150,7 +164,12 @@ pub struct Principal {
 
 impl From<Token> for Principal {
     fn from(token: Token) -> Self {
-        Self { project: token.project, token: token.id, name: token.name, scopes: token.scopes }
+        Self {
+            project: token.project,
+            token: token.id,
+            name: token.name,
+            scopes: token.scopes,
+        }
     }
 }
 

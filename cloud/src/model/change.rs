@@ -2,8 +2,8 @@ use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
 use super::{
-    Definition, Limits, NewRollout, Replay, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId, Steer, StoredRelease,
-    Token, TokenId, UnixMs, Webhook, WebhookId,
+    Definition, Limits, NewRollout, Replay, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId,
+    Steer, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::rollout::Policy;
 use crate::seal::Sealed;
@@ -17,7 +17,8 @@ pub enum Change {
     SetRetention(Option<u32>),
     /// Sets what the project may hold and keep.
     SetLimits(Limits),
-    /// Sets how many bytes of code, components and releases the project may hold; none for the cloud's own limit.
+    /// Sets how many bytes of code, components and releases the project may hold; none for the cloud's own
+    /// limit.
     SetCodeLimit(Option<u64>),
     /// Deletes the project with everything in it; the data of its devices is erased after.
     DeleteProject,
@@ -107,7 +108,8 @@ pub enum Change {
         /// What the author says about it.
         message: String,
     },
-    /// Saves a component, whose bytes are kept already, as the next revision, unless it is what the newest one holds.
+    /// Saves a component, whose bytes are kept already, as the next revision, unless it is what the newest
+    /// one holds.
     SaveComponent {
         /// The branch.
         branch: String,
@@ -126,7 +128,8 @@ pub enum Change {
     SteerRollout(GroupId, Steer),
     /// Gives a rollout up by its own id, whatever became of its group.
     CancelRollout(RolloutId),
-    /// Replaces the working copy by a revision; a handler of a command that is defined now is made when the revision has none.
+    /// Replaces the working copy by a revision; a handler of a command that is defined now is made when the
+    /// revision has none.
     RestoreRevision {
         /// The branch.
         branch: String,
@@ -172,7 +175,10 @@ impl Changed {
     /// So many things are different.
     #[must_use]
     pub const fn affecting(affected: u64) -> Self {
-        Self { affected, revision: None }
+        Self {
+            affected,
+            revision: None,
+        }
     }
 }
 
@@ -196,7 +202,8 @@ pub struct AuditEntry {
 }
 
 impl Change {
-    /// Says whether the change is made however often it was made before: it ends what somebody may do, or what is under way.
+    /// Says whether the change is made however often it was made before: it ends what somebody may do, or
+    /// what is under way.
     #[must_use]
     pub const fn is_always_admitted(&self) -> bool {
         matches!(
@@ -213,21 +220,31 @@ impl Change {
     /// Action, target and detail of the audit entry; no secrets, no code.
     #[must_use]
     pub fn audit(&self) -> (&'static str, String, String) {
-        let entry = |action, target: &dyn ToString, detail: &dyn ToString| (action, target.to_string(), detail.to_string());
+        let entry = |action, target: &dyn ToString, detail: &dyn ToString| {
+            (action, target.to_string(), detail.to_string())
+        };
         match self {
             Self::RenameProject(name) => entry("project.rename", &"", name),
-            Self::SetRetention(days) => {
-                entry("project.retention", &"", &days.map_or("for ever".to_owned(), |days| format!("{days} days")))
-            }
+            Self::SetRetention(days) => entry(
+                "project.retention",
+                &"",
+                &days.map_or("for ever".to_owned(), |days| format!("{days} days")),
+            ),
             Self::SetLimits(limits) => entry("project.limits", &"", &limits),
             Self::SetCodeLimit(limit) => entry(
                 "project.limits",
                 &"",
-                &limit.map_or("code_bytes: default".to_owned(), |limit| format!("code_bytes: {limit}")),
+                &limit.map_or("code_bytes: default".to_owned(), |limit| {
+                    format!("code_bytes: {limit}")
+                }),
             ),
             Self::DeleteProject => entry("project.delete", &"", &""),
-            Self::CreateDefinition(definition) => entry("messagedefinition.create", &definition.cmd_type, &""),
-            Self::UpdateDefinition(definition) => entry("messagedefinition.update", &definition.cmd_type, &""),
+            Self::CreateDefinition(definition) => {
+                entry("messagedefinition.create", &definition.cmd_type, &"")
+            }
+            Self::UpdateDefinition(definition) => {
+                entry("messagedefinition.update", &definition.cmd_type, &"")
+            }
             Self::DeleteDefinition(cmd_type) => entry("messagedefinition.delete", cmd_type, &""),
             Self::CreateToken(_, token) => entry("token.create", &token.id, &token.name),
             Self::RevokeToken(id) => entry("token.revoke", id, &""),
@@ -236,25 +253,40 @@ impl Change {
             Self::ReplaceDevice { device, .. } => entry("device.replace", device, &""),
             Self::RenameDevice(device, name) => entry("device.rename", device, name),
             Self::TagDevice(device, tags) => entry("device.tag", device, &tags.join(", ")),
-            Self::SetDeviceConfig(device, values) => entry("device.config", device, &format!("{} bytes", values.get().len())),
+            Self::SetDeviceConfig(device, values) => {
+                entry("device.config", device, &format!("{} bytes", values.get().len()))
+            }
             Self::DeleteDevice(device) => entry("device.delete", device, &""),
             Self::CreateGroup { id, name, .. } => entry("deploymentgroup.create", id, name),
             Self::UpdateGroup { id, name, branch } => {
                 let detail = [("name", name), ("branch", branch)]
                     .into_iter()
                     .filter_map(|(key, value)| Some(format!("{key}: {}", value.as_ref()?)));
-                entry("deploymentgroup.update", id, &detail.collect::<Vec<_>>().join(", "))
+                entry(
+                    "deploymentgroup.update",
+                    id,
+                    &detail.collect::<Vec<_>>().join(", "),
+                )
             }
             Self::DeleteGroup(id) => entry("deploymentgroup.delete", id, &""),
-            Self::MoveDevices(group, devices) => entry("deploymentgroup.move", group, &format!("{} devices", devices.len())),
-            Self::CreateBranch { name, from } => entry("branch.create", name, &from.as_deref().unwrap_or_default()),
+            Self::MoveDevices(group, devices) => entry(
+                "deploymentgroup.move",
+                group,
+                &format!("{} devices", devices.len()),
+            ),
+            Self::CreateBranch { name, from } => {
+                entry("branch.create", name, &from.as_deref().unwrap_or_default())
+            }
             Self::DeleteBranch(name) => entry("branch.delete", name, &""),
-            Self::SaveSnippets(branch, edits) => entry("branch.save", branch, &format!("{} snippets", edits.len())),
+            Self::SaveSnippets(branch, edits) => {
+                entry("branch.save", branch, &format!("{} snippets", edits.len()))
+            }
             Self::DeleteSnippet(branch, id) => entry("snippet.delete", branch, id),
             Self::SaveVersion { branch, message } => entry("branch.save_version", branch, message),
             Self::SaveComponent { branch, message, .. } => entry("branch.save_component", branch, message),
             Self::SetPolicy(group, policy) => {
-                let policy = serde_json::to_string(policy).expect("a policy has string keys and serializes without failing");
+                let policy = serde_json::to_string(policy)
+                    .expect("a policy has string keys and serializes without failing");
                 entry("deploymentgroup.policy", group, &policy)
             }
             Self::AddRelease(release) => {

@@ -48,7 +48,8 @@ pub struct Snippet {
     pub id: SnippetId,
     /// What it is for.
     pub kind: SnippetKind,
-    /// `global`, `init`, `loop`, or the command's type; a leading `_` marks a handler whose command is gone or changed.
+    /// `global`, `init`, `loop`, or the command's type; a leading `_` marks a handler whose command is gone
+    /// or changed.
     pub name: String,
     /// For people.
     pub description: String,

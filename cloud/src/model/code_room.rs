@@ -1,4 +1,5 @@
-/// Most bytes of code, components and releases of one project, unless its operator sets another limit: 256 MiB.
+/// Most bytes of code, components and releases of one project, unless its operator sets another limit: 256
+/// MiB.
 pub const MAX_PROJECT_CODE_BYTES: u64 = 256 << 20;
 
 /// Bytes of code, components and releases that a project holds and may hold.

@@ -94,7 +94,9 @@ pub enum InvalidDefinition {
     #[error("definition has no keys")]
     Empty,
     /// Branches keep handlers under such names that no command calls any more.
-    #[error("the command's name {0:?} is refused: names that begin with \"_\" are those of handlers whose command is gone")]
+    #[error(
+        "the command's name {0:?} is refused: names that begin with \"_\" are those of handlers whose command is gone"
+    )]
     Underscore(String),
     /// Two options have one name.
     #[error("key {0:?} is defined twice")]
@@ -115,7 +117,11 @@ pub enum InvalidDefinition {
 /// A name as the original normalises it: spaces become `_`, commas and dots go.
 #[must_use]
 pub fn normalised(name: &str) -> String {
-    name.trim().chars().filter(|c| !matches!(c, ',' | '.')).map(|c| if c == ' ' { '_' } else { c }).collect()
+    name.trim()
+        .chars()
+        .filter(|c| !matches!(c, ',' | '.'))
+        .map(|c| if c == ' ' { '_' } else { c })
+        .collect()
 }
 
 impl Definition {
@@ -147,7 +153,8 @@ impl Definition {
 }
 
 impl Definition {
-    /// Checks that a firmware can have a handler for it, if it is a command. Definitions that are there already are not asked.
+    /// Checks that a firmware can have a handler for it, if it is a command. Definitions that are there
+    /// already are not asked.
     ///
     /// # Errors
     /// [`InvalidDefinition::Command`].
@@ -158,7 +165,10 @@ impl Definition {
         if self.cmd_type.starts_with('_') {
             return Err(InvalidDefinition::Underscore(self.cmd_type.clone()));
         }
-        is_good_name(&self.cmd_type).map_err(|why| InvalidDefinition::Command { name: self.cmd_type.clone(), why })
+        is_good_name(&self.cmd_type).map_err(|why| InvalidDefinition::Command {
+            name: self.cmd_type.clone(),
+            why,
+        })
     }
 }
 
@@ -167,8 +177,13 @@ fn check_kind(key: &str, kind: &OptionKind) -> Result<(), InvalidDefinition> {
         OptionKind::FixedValue { value } => limit("value", value.len(), MAX_VALUE_BYTES),
         OptionKind::MultipleChoice { listvalues } => {
             limit("number of listvalues", listvalues.len(), MAX_CHOICES)?;
-            listvalues.iter().try_for_each(|value| limit("listvalue", value.len(), MAX_VALUE_BYTES))?;
-            let twice = listvalues.iter().enumerate().any(|(index, value)| listvalues[..index].contains(value));
+            listvalues
+                .iter()
+                .try_for_each(|value| limit("listvalue", value.len(), MAX_VALUE_BYTES))?;
+            let twice = listvalues
+                .iter()
+                .enumerate()
+                .any(|(index, value)| listvalues[..index].contains(value));
             if listvalues.is_empty() || twice || listvalues.iter().any(String::is_empty) {
                 return Err(InvalidDefinition::Choices(key.to_owned()));
             }
@@ -180,7 +195,9 @@ fn check_kind(key: &str, kind: &OptionKind) -> Result<(), InvalidDefinition> {
 
 fn name(what: &'static str, given: &str) -> Result<String, InvalidDefinition> {
     let name = normalised(given);
-    let plain = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+    let plain = name
+        .chars()
+        .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !plain {
         let name = iottly_protocol::limits::clip(given, MAX_NAME_BYTES).to_owned();
         return Err(InvalidDefinition::Name { what, name });
@@ -189,7 +206,11 @@ fn name(what: &'static str, given: &str) -> Result<String, InvalidDefinition> {
 }
 
 fn limit(what: &'static str, is: usize, max: usize) -> Result<(), InvalidDefinition> {
-    if is > max { Err(InvalidDefinition::Limit { what, max }) } else { Ok(()) }
+    if is > max {
+        Err(InvalidDefinition::Limit { what, max })
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -197,28 +218,50 @@ mod tests {
     use super::*;
 
     fn free(key: &str) -> DefinitionOption {
-        DefinitionOption { key: key.into(), kind: OptionKind::FreeValue, optional: false }
+        DefinitionOption {
+            key: key.into(),
+            kind: OptionKind::FreeValue,
+            optional: false,
+        }
     }
 
     fn definition(cmd_type: &str, options: Vec<DefinitionOption>) -> Definition {
-        Definition { cmd_type: cmd_type.into(), description: String::new(), direction: Direction::Command, options }
+        Definition {
+            cmd_type: cmd_type.into(),
+            description: String::new(),
+            direction: Direction::Command,
+            options,
+        }
     }
 
     #[test]
     fn names_are_normalised() {
-        let checked = definition(" set the, target. ", vec![free("target value")]).checked().expect("fits");
-        assert_eq!((checked.cmd_type.as_str(), checked.options[0].key.as_str()), ("set_the_target", "target_value"));
+        let checked = definition(" set the, target. ", vec![free("target value")])
+            .checked()
+            .expect("fits");
+        assert_eq!(
+            (checked.cmd_type.as_str(), checked.options[0].key.as_str()),
+            ("set_the_target", "target_value")
+        );
     }
 
     #[test]
     fn names_that_no_handler_can_have_are_refused_for_commands_only() {
-        for (name, reason) in
-            [("state", "platform"), ("init", "section"), ("send_msg", "platform"), ("_echo", "handlers whose command is gone")]
-        {
+        for (name, reason) in [
+            ("state", "platform"),
+            ("init", "section"),
+            ("send_msg", "platform"),
+            ("_echo", "handlers whose command is gone"),
+        ] {
             let command = definition(name, vec![free("k")]);
             let refused = command.can_be_handled().expect_err(name).to_string();
             assert!(refused.contains(name) && refused.contains(reason), "{refused}");
-            Definition { direction: Direction::Event, ..command }.can_be_handled().expect("an event has no handler");
+            Definition {
+                direction: Direction::Event,
+                ..command
+            }
+            .can_be_handled()
+            .expect("an event has no handler");
         }
         for name in ["switch", "set-target", "echo", "größe", "1st", "constructor"] {
             definition(name, vec![free("k")]).can_be_handled().expect(name);
@@ -231,7 +274,11 @@ mod tests {
             let listvalues = list.iter().map(|value| (*value).to_owned()).collect();
             definition(
                 "a",
-                vec![DefinitionOption { key: "k".into(), kind: OptionKind::MultipleChoice { listvalues }, optional: false }],
+                vec![DefinitionOption {
+                    key: "k".into(),
+                    kind: OptionKind::MultipleChoice { listvalues },
+                    optional: false,
+                }],
             )
         };
         for (bad, reason) in [
@@ -241,7 +288,10 @@ mod tests {
             (definition("metadata", vec![free("k")]), "reserved"),
             (definition("a", Vec::new()), "no keys"),
             (definition("a", vec![free("")]), "key \"\""),
-            (definition("a", vec![free("x y"), free("x_y")]), "\"x_y\" is defined twice"),
+            (
+                definition("a", vec![free("x y"), free("x_y")]),
+                "\"x_y\" is defined twice",
+            ),
             (definition("a", vec![free("k"); 65]), "limit of 64"),
             (definition(&"x".repeat(65), vec![free("k")]), "type"),
             (choice(&[]), "listvalues"),

@@ -26,7 +26,10 @@ impl fmt::Display for Limits {
             ("bytes", self.bytes),
             ("retention_bytes", self.retention_bytes),
         ];
-        let given: Vec<_> = limits.iter().filter_map(|(name, limit)| Some(format!("{name}: {}", (*limit)?))).collect();
+        let given: Vec<_> = limits
+            .iter()
+            .filter_map(|(name, limit)| Some(format!("{name}: {}", (*limit)?)))
+            .collect();
         f.write_str(if given.is_empty() { "none" } else { "" })?;
         f.write_str(&given.join(", "))
     }

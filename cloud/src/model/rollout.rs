@@ -106,8 +106,17 @@ impl RolloutStatus {
     /// The status of this word.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
-        let all = [Status::Deploying, Status::Deployed, Status::Paused, Status::Halted, Status::Cancelled];
-        all.into_iter().map(Self::Of).chain([Self::RolledBack]).find(|status| status.as_str() == word)
+        let all = [
+            Status::Deploying,
+            Status::Deployed,
+            Status::Paused,
+            Status::Halted,
+            Status::Cancelled,
+        ];
+        all.into_iter()
+            .map(Self::Of)
+            .chain([Self::RolledBack])
+            .find(|status| status.as_str() == word)
     }
 }
 
@@ -193,7 +202,8 @@ pub struct Told {
     pub failures: u32,
     /// When the last of this came.
     pub changed: UnixMs,
-    /// When the device's last word was noticed, milliseconds of the steady clock; none until the executor has noticed it.
+    /// When the device's last word was noticed, milliseconds of the steady clock; none until the executor has
+    /// noticed it.
     pub heard: Option<u64>,
     /// Failures of the firmware while it was on trial.
     pub faults: u32,

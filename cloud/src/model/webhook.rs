@@ -39,7 +39,9 @@ impl HookKind {
     /// The kind of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Iottly, Self::User, Self::All].into_iter().find(|kind| kind.as_str() == name)
+        [Self::Iottly, Self::User, Self::All]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
     }
 
     /// Says whether messages of this kind are meant.

@@ -1,8 +1,8 @@
 //! Histories, read within bounds that hold for all requests together.
 //!
-//! A tenant chooses how long its messages are, how much it asks for, what its filters cost and how slowly it reads the answers.
-//! So entries are measured before they are read, filters are evaluated one project after the other on threads that serve nobody
-//! else, and answers that wait to be read are counted.
+//! A tenant chooses how long its messages are, how much it asks for, what its filters cost and how slowly it
+//! reads the answers. So entries are measured before they are read, filters are evaluated one project after
+//! the other on threads that serve nobody else, and answers that wait to be read are counted.
 
 mod sieve;
 mod unread;
@@ -27,8 +27,13 @@ pub(crate) const CHUNK_BYTES: u64 = 4 << 20;
 /// Chunks of up to so many bytes are read without waiting for a turn.
 const SMALL_BYTES: u64 = 64 << 10;
 /// Larger chunks in memory at the same time: of all projects, of one, and requests of one that wait.
-const CHUNKS: TurnLimits = TurnLimits { running: 8, running_per_key: 2, waiting_per_key: 8 };
-/// Requests of one project that wait until it is their turn to evaluate a filter; one of a project is evaluated at a time.
+const CHUNKS: TurnLimits = TurnLimits {
+    running: 8,
+    running_per_key: 2,
+    waiting_per_key: 8,
+};
+/// Requests of one project that wait until it is their turn to evaluate a filter; one of a project is
+/// evaluated at a time.
 const WAITING_FILTERS: usize = 8;
 /// Most filters that are evaluated at the same time, whatever the machine.
 const MOST_FILTERS: usize = 4;
@@ -42,14 +47,22 @@ pub(crate) struct Reading {
 
 impl Default for Reading {
     fn default() -> Self {
-        Self { filters: Turns::new(filter_turns()), chunks: Turns::new(CHUNKS), unread: Arc::default() }
+        Self {
+            filters: Turns::new(filter_turns()),
+            chunks: Turns::new(CHUNKS),
+            unread: Arc::default(),
+        }
     }
 }
 
 /// Limits of evaluations: half of the machine's processors, so that the other half serves everybody.
 pub(crate) fn filter_turns() -> TurnLimits {
     let processors = available_parallelism().map_or(1, usize::from);
-    TurnLimits { running: (processors / 2).clamp(1, MOST_FILTERS), running_per_key: 1, waiting_per_key: WAITING_FILTERS }
+    TurnLimits {
+        running: (processors / 2).clamp(1, MOST_FILTERS),
+        running_per_key: 1,
+        waiting_per_key: WAITING_FILTERS,
+    }
 }
 
 /// A part of a history, newest first.
@@ -65,11 +78,15 @@ impl Reading {
     /// # Errors
     /// 429 when too many requests of the project wait already.
     pub(crate) async fn sieve(&self, project: ProjectId, filter: Arc<Filter>) -> Result<Sieve, ApiError> {
-        Ok(Sieve::new(filter, self.filters.take(project).await.map_err(refused)?))
+        Ok(Sieve::new(
+            filter,
+            self.filters.take(project).await.map_err(refused)?,
+        ))
     }
 
-    /// Reads the newest entries within `bounds`: at most `limit` entries, and at most `bytes` unless the first alone is longer.
-    /// `turn` is taken when they are many bytes, and kept by the caller for as long as it keeps them.
+    /// Reads the newest entries within `bounds`: at most `limit` entries, and at most `bytes` unless the
+    /// first alone is longer. `turn` is taken when they are many bytes, and kept by the caller for as long as
+    /// it keeps them.
     ///
     /// # Errors
     /// 429 when too many requests of the project wait for a turn; what the store fails with.
@@ -90,11 +107,20 @@ impl Reading {
         });
         sizes.truncate(fitting.count().max(1));
         let (Some(newest), Some(oldest)) = (sizes.first(), sizes.last()) else {
-            return Ok(Part { messages: Vec::new(), more: false });
+            return Ok(Part {
+                messages: Vec::new(),
+                more: false,
+            });
         };
-        self.wait(scope.project, sizes.iter().map(|size| size.bytes).sum(), turn).await?;
-        let messages = store.entries_between(scope, newest.cursor, oldest.cursor, sizes.len()).await?;
-        Ok(Part { messages, more: all > sizes.len() })
+        self.wait(scope.project, sizes.iter().map(|size| size.bytes).sum(), turn)
+            .await?;
+        let messages = store
+            .entries_between(scope, newest.cursor, oldest.cursor, sizes.len())
+            .await?;
+        Ok(Part {
+            messages,
+            more: all > sizes.len(),
+        })
     }
 
     /// Reads entries by their keys.
@@ -113,7 +139,12 @@ impl Reading {
         Ok(store.entries(scope, keys).await?)
     }
 
-    async fn wait(&self, project: ProjectId, bytes: u64, turn: &mut Option<Turn<ProjectId>>) -> Result<(), ApiError> {
+    async fn wait(
+        &self,
+        project: ProjectId,
+        bytes: u64,
+        turn: &mut Option<Turn<ProjectId>>,
+    ) -> Result<(), ApiError> {
         if bytes > SMALL_BYTES && turn.is_none() {
             *turn = Some(self.chunks.take(project).await.map_err(refused)?);
         }
@@ -125,7 +156,11 @@ impl Reading {
     /// # Errors
     /// 429 when the project leaves too much unread, 503 when all together do.
     pub(crate) fn hold(&self, project: ProjectId, bytes: u64) -> Result<Option<Held>, ApiError> {
-        if bytes <= SMALL_BYTES { Ok(None) } else { self.unread.hold(project, bytes).map(Some) }
+        if bytes <= SMALL_BYTES {
+            Ok(None)
+        } else {
+            self.unread.hold(project, bytes).map(Some)
+        }
     }
 }
 

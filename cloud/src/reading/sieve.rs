@@ -44,16 +44,24 @@ pub(crate) struct Until {
 
 impl Sieve {
     pub(super) fn new(filter: Arc<Filter>, turn: Turn<ProjectId>) -> Self {
-        Self { filter, turn: Arc::new(turn), cancelled: Arc::default() }
+        Self {
+            filter,
+            turn: Arc::new(turn),
+            cancelled: Arc::default(),
+        }
     }
 
-    /// Evaluates the filter on entries, one after the other, until it has found enough or the time is up. Looks at one entry
-    /// at least.
+    /// Evaluates the filter on entries, one after the other, until it has found enough or the time is up.
+    /// Looks at one entry at least.
     ///
     /// # Errors
     /// 400 when the filter is too expensive for an entry.
     pub(crate) async fn sift(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Sifted, ApiError> {
-        let (filter, cancelled, turn) = (Arc::clone(&self.filter), Arc::clone(&self.cancelled), Arc::clone(&self.turn));
+        let (filter, cancelled, turn) = (
+            Arc::clone(&self.filter),
+            Arc::clone(&self.cancelled),
+            Arc::clone(&self.turn),
+        );
         let sifting = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             sift(&filter, messages, until, &cancelled)
@@ -69,7 +77,12 @@ impl Drop for Sieve {
     }
 }
 
-fn sift(filter: &Filter, messages: Vec<StoredMessage>, until: Until, cancelled: &AtomicBool) -> Result<Sifted, Undecided> {
+fn sift(
+    filter: &Filter,
+    messages: Vec<StoredMessage>,
+    until: Until,
+    cancelled: &AtomicBool,
+) -> Result<Sifted, Undecided> {
     let (mut found, mut seen, mut bytes) = (Vec::new(), 0, 0);
     for message in messages {
         if cancelled.load(Ordering::Relaxed) {
@@ -82,7 +95,10 @@ fn sift(filter: &Filter, messages: Vec<StoredMessage>, until: Until, cancelled: 
             bytes += message.payload.get().len() as u64;
             found.push(message);
         }
-        if found.len() >= until.found || bytes >= until.bytes || until.time.is_some_and(|time| Instant::now() >= time) {
+        if found.len() >= until.found
+            || bytes >= until.bytes
+            || until.time.is_some_and(|time| Instant::now() >= time)
+        {
             break;
         }
     }

@@ -48,12 +48,19 @@ impl Unread {
             return Err(ApiError::too_many("too_many_requests", message));
         }
         if counts.all > 0 && counts.all + bytes > MAX_BYTES {
-            return Err(ApiError::unavailable("busy", "too many long answers wait to be read; try again in a moment"));
+            return Err(ApiError::unavailable(
+                "busy",
+                "too many long answers wait to be read; try again in a moment",
+            ));
         }
         counts.all += bytes;
         *counts.projects.entry(project).or_default() += bytes;
         drop(counts);
-        Ok(Held { unread: Arc::clone(self), project, bytes })
+        Ok(Held {
+            unread: Arc::clone(self),
+            project,
+            bytes,
+        })
     }
 }
 
@@ -89,13 +96,35 @@ mod tests {
     fn a_project_gets_its_share_and_gives_it_back() {
         let unread = Arc::new(Unread::default());
         let project = |n| ProjectId::from_bytes([n; 12]);
-        let first = unread.hold(project(1), MAX_PROJECT_BYTES * 2).expect("the first, however long");
-        assert_eq!(unread.hold(project(1), 1).expect_err("over its share").status().as_u16(), 429);
-        let mut others: Vec<_> = (2..).map_while(|n| unread.hold(project(n), MAX_PROJECT_BYTES).ok()).collect();
+        let first = unread
+            .hold(project(1), MAX_PROJECT_BYTES * 2)
+            .expect("the first, however long");
+        assert_eq!(
+            unread
+                .hold(project(1), 1)
+                .expect_err("over its share")
+                .status()
+                .as_u16(),
+            429
+        );
+        let mut others: Vec<_> = (2..)
+            .map_while(|n| unread.hold(project(n), MAX_PROJECT_BYTES).ok())
+            .collect();
         assert_eq!(others.len() as u64, MAX_BYTES / MAX_PROJECT_BYTES - 2);
-        assert_eq!(unread.hold(project(99), MAX_PROJECT_BYTES).expect_err("all is taken").status().as_u16(), 503);
+        assert_eq!(
+            unread
+                .hold(project(99), MAX_PROJECT_BYTES)
+                .expect_err("all is taken")
+                .status()
+                .as_u16(),
+            503
+        );
         drop(first);
-        others.push(unread.hold(project(1), MAX_PROJECT_BYTES).expect("its share is free again"));
+        others.push(
+            unread
+                .hold(project(1), MAX_PROJECT_BYTES)
+                .expect("its share is free again"),
+        );
         drop(others);
         assert!(unread.lock().all == 0 && unread.lock().projects.is_empty());
     }

@@ -58,7 +58,9 @@ impl NewDirective {
 }
 
 pub(super) fn sign(directive: &Directive, keys: &[SigningKey]) -> Result<Vec<u8>, ReleaseError> {
-    directive.sign(&keys.iter().collect::<Vec<_>>()).map_err(|e| ReleaseError::Input(e.to_string()))
+    directive
+        .sign(&keys.iter().collect::<Vec<_>>())
+        .map_err(|e| ReleaseError::Input(e.to_string()))
 }
 
 impl ReleaseRepository {
@@ -66,7 +68,13 @@ impl ReleaseRepository {
     ///
     /// # Errors
     /// When the release is not in the repository, the key is missing, or a file cannot be written.
-    pub fn direct(&self, new: NewDirective, keys: &KeyFolder, now: Instant, now_ms: u64) -> Result<Directive, ReleaseError> {
+    pub fn direct(
+        &self,
+        new: NewDirective,
+        keys: &KeyFolder,
+        now: Instant,
+        now_ms: u64,
+    ) -> Result<Directive, ReleaseError> {
         let release = self.release(&new.target)?;
         let path = self.directive_path(&new.audience);
         let earlier = files::read(&path)?.and_then(|bytes| {

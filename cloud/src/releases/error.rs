@@ -45,10 +45,16 @@ pub enum ReleaseError {
 
 impl ReleaseError {
     pub(super) fn file(path: &Path, reason: io::Error) -> Self {
-        Self::File { path: path.display().to_string(), reason }
+        Self::File {
+            path: path.display().to_string(),
+            reason,
+        }
     }
 
     pub(super) fn invalid(path: &Path, reason: impl ToString) -> Self {
-        Self::Invalid { path: path.display().to_string(), reason: reason.to_string() }
+        Self::Invalid {
+            path: path.display().to_string(),
+            reason: reason.to_string(),
+        }
     }
 }

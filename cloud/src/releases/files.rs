@@ -11,7 +11,12 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Releas
     fs::create_dir_all(folder).map_err(|e| ReleaseError::file(folder, e))?;
     let new = path.with_extension("new");
     let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&new, path)?;

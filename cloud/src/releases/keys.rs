@@ -11,7 +11,8 @@ pub const ROLES: [&str; 5] = ["root", "targets", "snapshot", "timestamp", "direc
 
 fn random() -> Result<[u8; 32], ReleaseError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|e| ReleaseError::Input(format!("the system gives no random bytes: {e}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|e| ReleaseError::Input(format!("the system gives no random bytes: {e}")))?;
     Ok(bytes)
 }
 
@@ -36,7 +37,10 @@ impl KeyFolder {
     /// Uses a folder, which need not exist yet. With a seal, keys are made and read sealed.
     #[must_use]
     pub fn new(path: &Path, seal: Option<SealKey>) -> Self {
-        Self { path: path.to_owned(), seal }
+        Self {
+            path: path.to_owned(),
+            seal,
+        }
     }
 
     /// Makes a key for a role.
@@ -45,19 +49,29 @@ impl KeyFolder {
     /// When the role is unknown or the file cannot be written.
     pub fn make(&self, role: &str) -> Result<SigningKey, ReleaseError> {
         if !ROLES.contains(&role) {
-            return Err(ReleaseError::Input(format!("{role:?} is no role: {}", ROLES.join(", "))));
+            return Err(ReleaseError::Input(format!(
+                "{role:?} is no role: {}",
+                ROLES.join(", ")
+            )));
         }
         let key = SigningKey::from_secret(&random()?);
         let keyid = key.public().id();
         let (secret, sealed) = match &self.seal {
             Some(seal) => {
-                let sealed = seal.seal(role, key.secret()).map_err(|e| ReleaseError::Input(e.to_string()))?;
+                let sealed = seal
+                    .seal(role, key.secret())
+                    .map_err(|e| ReleaseError::Input(e.to_string()))?;
                 (None, Some(encode_hex(&sealed.0)))
             }
             None => (Some(encode_hex(key.secret())), None),
         };
         let name = format!("{role}-{}.key", &keyid[..12]);
-        let file = KeyFile { role: role.to_owned(), keyid, secret, sealed };
+        let file = KeyFile {
+            role: role.to_owned(),
+            keyid,
+            secret,
+            sealed,
+        };
         let text = serde_json::to_vec_pretty(&file).map_err(|e| ReleaseError::Input(e.to_string()))?;
         files::replace(&self.path.join(name), &text, 0o600)?;
         Ok(key)
@@ -76,7 +90,10 @@ impl KeyFolder {
             }
         }
         if keys.is_empty() {
-            return Err(ReleaseError::NoKey { role: role.to_owned(), folder: self.path.display().to_string() });
+            return Err(ReleaseError::NoKey {
+                role: role.to_owned(),
+                folder: self.path.display().to_string(),
+            });
         }
         Ok(keys)
     }
@@ -86,7 +103,10 @@ impl KeyFolder {
     /// # Errors
     /// When the folder or a file in it cannot be read.
     pub fn list(&self) -> Result<Vec<(String, String)>, ReleaseError> {
-        self.files()?.iter().map(|path| self.read(path).map(|file| (file.role, file.keyid))).collect()
+        self.files()?
+            .iter()
+            .map(|path| self.read(path).map(|file| (file.role, file.keyid)))
+            .collect()
     }
 
     fn files(&self) -> Result<Vec<PathBuf>, ReleaseError> {
@@ -112,12 +132,19 @@ impl KeyFolder {
                 let sealed = decode_hex(sealed).and_then(|bytes| seal.unseal(&file.role, &Sealed(bytes)));
                 sealed.and_then(|bytes| bytes.try_into().ok())
             }
-            (None, Some(_), None) => return Err(ReleaseError::invalid(path, "is sealed, and no seal is given")),
+            (None, Some(_), None) => {
+                return Err(ReleaseError::invalid(path, "is sealed, and no seal is given"));
+            }
             (None, None, _) => None,
         };
         let key = secret.map(|secret| SigningKey::from_secret(&secret));
         let key = key.filter(|key| key.public().id() == file.keyid);
-        key.ok_or_else(|| ReleaseError::invalid(path, "does not hold the key that it names, or the seal is another one"))
+        key.ok_or_else(|| {
+            ReleaseError::invalid(
+                path,
+                "does not hold the key that it names, or the seal is another one",
+            )
+        })
     }
 }
 
@@ -132,12 +159,23 @@ mod tests {
         let keys = KeyFolder::new(&dir.path().join("keys"), Some(open("seal")));
         let made = keys.make("targets").expect("made");
         assert_eq!(keys.of("targets").expect("read")[0].secret(), made.secret());
-        assert_eq!(keys.list().expect("list"), [("targets".to_owned(), made.public().id())]);
+        assert_eq!(
+            keys.list().expect("list"),
+            [("targets".to_owned(), made.public().id())]
+        );
         assert!(matches!(keys.of("root"), Err(ReleaseError::NoKey { .. })));
         for other in [None, Some(open("another"))] {
-            assert!(KeyFolder::new(&dir.path().join("keys"), other).of("targets").is_err());
+            assert!(
+                KeyFolder::new(&dir.path().join("keys"), other)
+                    .of("targets")
+                    .is_err()
+            );
         }
-        let text = std::fs::read_dir(dir.path().join("keys")).expect("dir").flatten().next().expect("a key");
+        let text = std::fs::read_dir(dir.path().join("keys"))
+            .expect("dir")
+            .flatten()
+            .next()
+            .expect("a key");
         let text = std::fs::read_to_string(text.path()).expect("text");
         assert!(!text.contains(&encode_hex(made.secret())), "the secret lies open");
         assert!(keys.make("nonsense").is_err());

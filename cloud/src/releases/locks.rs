@@ -3,7 +3,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use iottly_protocol::ProjectId;
 
-/// Locks that admit a single signer for each project: versions and numbers rise by one, and no project waits for another.
+/// Locks that admit a single signer for each project: versions and numbers rise by one, and no project waits
+/// for another.
 #[derive(Debug, Default)]
 pub(super) struct Locks(Mutex<HashMap<ProjectId, Weak<Mutex<()>>>>);
 

@@ -12,14 +12,15 @@ use super::{KeyFolder, ReleaseError, ReleaseRepository};
 
 /// Newest releases that stay in a repository whether something needs them or not.
 pub(super) const KEPT_RELEASES: usize = 32;
-/// Newest versions of targets and snapshot metadata that stay: a client that is reading an older one finds its files.
+/// Newest versions of targets and snapshot metadata that stay: a client that is reading an older one finds
+/// its files.
 const KEPT_VERSIONS: u64 = 16;
 /// Files removed at most in one step; what is left goes with the next.
 const FILES_A_STEP: usize = 1000;
 
 impl ReleaseRepository {
-    /// Takes releases out of the targets metadata, oldest first, until at most `keep` are there beside those whose numbers are
-    /// `needed`, and publishes what is left. Their files go with [`sweep`](Self::sweep).
+    /// Takes releases out of the targets metadata, oldest first, until at most `keep` are there beside those
+    /// whose numbers are `needed`, and publishes what is left. Their files go with [`sweep`](Self::sweep).
     ///
     /// # Errors
     /// When the repository, a key or a file cannot be read or written.
@@ -42,7 +43,8 @@ impl ReleaseRepository {
         Ok(true)
     }
 
-    /// Removes files that the published metadata does not name any more, in bounded steps; returns how many were removed.
+    /// Removes files that the published metadata does not name any more, in bounded steps; returns how many
+    /// were removed.
     ///
     /// # Errors
     /// When a folder cannot be read.
@@ -52,7 +54,11 @@ impl ReleaseRepository {
         for (path, file) in &targets.targets {
             named.insert(self.served(path, file));
             if let Ok(release) = Release::from_target(path, file) {
-                named.insert(self.path.join("targets/chunks").join(&release.manifest.chunk_root));
+                named.insert(
+                    self.path
+                        .join("targets/chunks")
+                        .join(&release.manifest.chunk_root),
+                );
             }
         }
         let mut old = Vec::new();
@@ -71,10 +77,17 @@ impl ReleaseRepository {
         let snapshot = self.snapshot_version()?;
         let mut old = Vec::new();
         files_below(&self.path.join("metadata"), &mut |path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
             let newest = match name.split_once('.') {
-                Some((version, "targets.json")) => version.parse().ok().map(|version: u64| (version, targets)),
-                Some((version, "snapshot.json")) => version.parse().ok().map(|version: u64| (version, snapshot)),
+                Some((version, "targets.json")) => {
+                    version.parse().ok().map(|version: u64| (version, targets))
+                }
+                Some((version, "snapshot.json")) => {
+                    version.parse().ok().map(|version: u64| (version, snapshot))
+                }
                 _ => None,
             };
             if newest.is_some_and(|(version, newest)| version.saturating_add(KEPT_VERSIONS) <= newest) {
@@ -86,19 +99,32 @@ impl ReleaseRepository {
 
     /// Returns the place of a target's file.
     pub(super) fn served(&self, path: &str, file: &TargetFile) -> PathBuf {
-        let located = Located { path: path.to_owned(), role: "targets".to_owned(), file: file.clone() };
+        let located = Located {
+            path: path.to_owned(),
+            role: "targets".to_owned(),
+            file: file.clone(),
+        };
         self.path.join("targets").join(located.served_path(true))
     }
 }
 
 /// The paths of releases that have to go so that `keep` and the needed ones stay.
 fn outdated(targets: &Targets, keep: usize, needed: &BTreeSet<u64>) -> Vec<String> {
-    let releases = targets.targets.iter().filter_map(|(path, file)| Release::from_target(path, file).ok());
-    let mut releases: Vec<_> = releases.map(|release| (release.manifest.release_seq, release.path)).collect();
+    let releases = targets
+        .targets
+        .iter()
+        .filter_map(|(path, file)| Release::from_target(path, file).ok());
+    let mut releases: Vec<_> = releases
+        .map(|release| (release.manifest.release_seq, release.path))
+        .collect();
     releases.sort_unstable();
     let newest = releases.len().saturating_sub(keep);
     releases.truncate(newest);
-    releases.into_iter().filter(|(seq, _)| !needed.contains(seq)).map(|(_, path)| path).collect()
+    releases
+        .into_iter()
+        .filter(|(seq, _)| !needed.contains(seq))
+        .map(|(_, path)| path)
+        .collect()
 }
 
 /// Calls `each` with every file below a folder; one that is not there has none.
@@ -153,8 +179,17 @@ mod tests {
     /// Reads a release as a device does that trusts the first root.
     fn find(folder: &Path, path: &str) -> Result<(), String> {
         let trust = tempfile::tempdir().expect("a folder");
-        std::fs::copy(folder.join("metadata/1.root.json"), trust.path().join("root.json")).expect("copied");
-        let client = Client::open(FolderRepository::new(folder), TrustFolder::new(trust.path()), now(), Schemes::ED25519);
+        std::fs::copy(
+            folder.join("metadata/1.root.json"),
+            trust.path().join("root.json"),
+        )
+        .expect("copied");
+        let client = Client::open(
+            FolderRepository::new(folder),
+            TrustFolder::new(trust.path()),
+            now(),
+            Schemes::ED25519,
+        );
         let mut client = client.map_err(|error| error.to_string())?;
         client.find(path).map(drop).map_err(|error| error.to_string())
     }
@@ -162,7 +197,10 @@ mod tests {
     #[test]
     fn a_release_that_devices_could_not_read_is_refused_and_leaves_nothing() {
         let dir = tempfile::tempdir().expect("a folder");
-        let keys = KeyFolder::new(&dir.path().join("keys"), Some(SealKey::open(&dir.path().join("seal")).expect("a seal")));
+        let keys = KeyFolder::new(
+            &dir.path().join("keys"),
+            Some(SealKey::open(&dir.path().join("seal")).expect("a seal")),
+        );
         let folder = dir.path().join("repository");
         let repository = ReleaseRepository::new(&folder, Lifetimes::default());
         repository.init(&keys, 1, now()).expect("made");
@@ -171,26 +209,46 @@ mod tests {
         let mut targets = repository.targets().expect("read");
         let file = targets.targets[&first.path].clone();
         let signers = keys.of("targets").expect("keys");
-        let signed = |targets: &Targets| sign(targets, &signers.iter().collect::<Vec<_>>()).expect("signs").len() as u64;
+        let signed = |targets: &Targets| {
+            sign(targets, &signers.iter().collect::<Vec<_>>())
+                .expect("signs")
+                .len() as u64
+        };
         let empty = signed(&targets);
         targets.targets.insert("app/main/10001.wasm".into(), file.clone());
         let each = signed(&targets) - empty;
         for seq in 0..(TARGETS_BYTES - signed(&targets)) / each {
-            targets.targets.insert(format!("app/main/{}.wasm", 10_002 + seq), file.clone());
+            targets
+                .targets
+                .insert(format!("app/main/{}.wasm", 10_002 + seq), file.clone());
         }
-        assert!((TARGETS_BYTES - each..=TARGETS_BYTES).contains(&signed(&targets)), "at the limit");
-        repository.publish(targets.clone(), &keys, now()).expect("just as many as devices read");
+        assert!(
+            (TARGETS_BYTES - each..=TARGETS_BYTES).contains(&signed(&targets)),
+            "at the limit"
+        );
+        repository
+            .publish(targets.clone(), &keys, now())
+            .expect("just as many as devices read");
         find(&folder, &first.path).expect("a device reads them");
 
         let before = files(&folder);
         let refused = repository.add(&release(b"b"), &keys, now());
-        assert!(matches!(refused, Err(ReleaseError::TooMany { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(ReleaseError::TooMany { .. })),
+            "{refused:?}"
+        );
         assert_eq!(files(&folder), before, "nothing is left of it");
         find(&folder, &first.path).expect("a device still reads what was there");
 
         // Old ones make room.
-        assert!(repository.forget(KEPT_RELEASES, &BTreeSet::new(), &keys, now()).expect("published"));
-        let added = repository.add(&release(b"b"), &keys, now()).expect("there is room again");
+        assert!(
+            repository
+                .forget(KEPT_RELEASES, &BTreeSet::new(), &keys, now())
+                .expect("published")
+        );
+        let added = repository
+            .add(&release(b"b"), &keys, now())
+            .expect("there is room again");
         find(&folder, &added.path).expect("a device reads it");
     }
 
@@ -199,7 +257,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let (shelf, project) = (Shelf::new(dir.path(), None), ProjectId::from_bytes([1; 12]));
         let releases: Vec<_> = (0..KEPT_RELEASES + 8)
-            .map(|n| shelf.add(project, 0, &release(format!("release {n}").as_bytes()), now()).expect("added"))
+            .map(|n| {
+                shelf
+                    .add(project, 0, &release(format!("release {n}").as_bytes()), now())
+                    .expect("added")
+            })
             .collect();
         let folder = shelf.folder(project);
         let needed = BTreeSet::from([2, 5]);
@@ -207,16 +269,34 @@ mod tests {
         for release in &releases {
             let stays = release.release_seq > 8 || needed.contains(&release.release_seq);
             assert_eq!(find(&folder, &release.path).is_ok(), stays, "{release:?}");
-            assert_eq!(shelf.published(project, &release.path).is_ok(), stays, "{release:?}");
+            assert_eq!(
+                shelf.published(project, &release.path).is_ok(),
+                stays,
+                "{release:?}"
+            );
         }
-        assert_eq!(files(&folder.join("targets")), 2 * (KEPT_RELEASES + 2), "a component and a list of parts each");
+        assert_eq!(
+            files(&folder.join("targets")),
+            2 * (KEPT_RELEASES + 2),
+            "a component and a list of parts each"
+        );
         // The first root stays, and as many versions of the others as clients may be reading.
         let versions = usize::try_from(KEPT_VERSIONS).expect("few");
         assert_eq!(files(&folder.join("metadata")), 2 + 2 * versions);
-        assert_eq!(shelf.prune(project, &needed, false, now()).expect("looked at"), 0, "once is enough");
+        assert_eq!(
+            shelf.prune(project, &needed, false, now()).expect("looked at"),
+            0,
+            "once is enough"
+        );
         assert!(shelf.prune(project, &needed, true, now()).expect("pruned") > 0);
-        assert_eq!(files(&folder.join("targets")), 2 * 3, "the needed ones and the newest");
-        let next = shelf.add(project, 0, &release(b"one more"), now()).expect("added");
+        assert_eq!(
+            files(&folder.join("targets")),
+            2 * 3,
+            "the needed ones and the newest"
+        );
+        let next = shelf
+            .add(project, 0, &release(b"one more"), now())
+            .expect("added");
         assert_eq!(next.release_seq, releases.len() as u64 + 1, "numbers go on");
     }
 
@@ -233,7 +313,9 @@ mod tests {
         // And a repository to which nothing is added for a long time stays readable.
         let later = now().plus(300 * 86_400);
         shelf.ensure(project, later).expect("signed anew");
-        let targets: Targets = ReleaseRepository::new(&shelf.folder(project), Lifetimes::default()).targets().expect("read");
+        let targets: Targets = ReleaseRepository::new(&shelf.folder(project), Lifetimes::default())
+            .targets()
+            .expect("read");
         assert!(targets.header.expires > later.plus(86_400));
     }
 }

@@ -1,11 +1,13 @@
-//! Dates of metadata that the cloud signs by itself: renewed when half of a life is over, and when a wrong clock has set them.
+//! Dates of metadata that the cloud signs by itself: renewed when half of a life is over, and when a wrong
+//! clock has set them.
 
 use iottly_protocol::tuf::{Instant, Root, Timestamp};
 
 use super::repository::DAY;
 use super::{KeyFolder, ReleaseError, ReleaseRepository};
 
-/// Seconds by which a date may lie ahead of its due time before the clock that set it counts as wrong: an hour.
+/// Seconds by which a date may lie ahead of its due time before the clock that set it counts as wrong: an
+/// hour.
 const AHEAD_S: u64 = 3_600;
 
 impl ReleaseRepository {
@@ -15,7 +17,8 @@ impl ReleaseRepository {
         timestamp.is_none_or(|timestamp| is_old(timestamp.header.expires, self.lifetimes.timestamp, now))
     }
 
-    /// Signs snapshot and timestamp anew, and root and targets when their time has come; needs the keys of all roles.
+    /// Signs snapshot and timestamp anew, and root and targets when their time has come; needs the keys of
+    /// all roles.
     ///
     /// # Errors
     /// When a key is missing or a file cannot be written.

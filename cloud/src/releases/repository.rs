@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::release::{
-    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, ROLES_KEY,
-    Release,
+    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA,
+    Manifest, ROLES_KEY, Release,
 };
 use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
-    FileInfo, Header, Instant, Kind, RoleKeys, Root, SIGNED_AT_KEY, SigningKey, Snapshot, TargetFile, Targets, Timestamp,
-    encode_hex, sha256_hex, sign,
+    FileInfo, Header, Instant, Kind, RoleKeys, Root, SIGNED_AT_KEY, SigningKey, Snapshot, TargetFile,
+    Targets, Timestamp, encode_hex, sha256_hex, sign,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,7 +36,12 @@ pub struct Lifetimes {
 
 impl Default for Lifetimes {
     fn default() -> Self {
-        Self { root: 365, targets: 120, snapshot: 7, timestamp: 1 }
+        Self {
+            root: 365,
+            targets: 120,
+            snapshot: 7,
+            timestamp: 1,
+        }
     }
 }
 
@@ -83,12 +88,21 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn new(new: &NewRelease, release_seq: u64, now: Instant) -> Result<Self, ReleaseError> {
         if new.content.len() > MAX_RELEASE_BYTES {
-            return Err(ReleaseError::Input(format!("{} bytes are over the limit of {MAX_RELEASE_BYTES}", new.content.len())));
+            return Err(ReleaseError::Input(format!(
+                "{} bytes are over the limit of {MAX_RELEASE_BYTES}",
+                new.content.len()
+            )));
         }
         if new.branch.is_empty() || new.branch.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(ReleaseError::Input(format!("{:?} is no name of a branch", new.branch)));
+            return Err(ReleaseError::Input(format!(
+                "{:?} is no name of a branch",
+                new.branch
+            )));
         }
-        let list = ChunkList::of(&new.content, usize::try_from(CHUNK_BYTES).expect("a mebibyte fits"));
+        let list = ChunkList::of(
+            &new.content,
+            usize::try_from(CHUNK_BYTES).expect("a mebibyte fits"),
+        );
         let manifest = Manifest {
             schema: MANIFEST_SCHEMA,
             component: Component::App,
@@ -96,7 +110,10 @@ impl Draft {
             release_seq,
             security_floor: new.security_floor,
             boards: new.boards.clone(),
-            abi: AbiRange { min: "0.1".to_owned(), max: "0.1".to_owned() },
+            abi: AbiRange {
+                min: "0.1".to_owned(),
+                max: "0.1".to_owned(),
+            },
             chunk_size: CHUNK_BYTES,
             chunk_root: encode_hex(&list.root()),
             requires_free: 2 * new.content.len() as u64,
@@ -111,7 +128,12 @@ impl Draft {
         file.custom = Some(json!({ MANIFEST_KEY: &manifest }));
         let path = format!("app/{}/{release_seq}.wasm", new.branch);
         let release = Release::from_target(&path, &file).map_err(ReleaseError::Input)?;
-        Ok(Self { path, file, list, release })
+        Ok(Self {
+            path,
+            file,
+            list,
+            release,
+        })
     }
 }
 
@@ -126,17 +148,23 @@ impl ReleaseRepository {
     /// Uses a folder.
     #[must_use]
     pub fn new(path: &Path, lifetimes: Lifetimes) -> Self {
-        Self { path: path.to_owned(), lifetimes }
+        Self {
+            path: path.to_owned(),
+            lifetimes,
+        }
     }
 
-    /// Makes an empty repository; makes the keys that are missing. Every key of a role counts, `threshold` of the root's and
-    /// the targets' keys must sign.
+    /// Makes an empty repository; makes the keys that are missing. Every key of a role counts, `threshold` of
+    /// the root's and the targets' keys must sign.
     ///
     /// # Errors
     /// When there is a repository already, or a file cannot be written.
     pub fn init(&self, keys: &KeyFolder, threshold: u64, now: Instant) -> Result<Root, ReleaseError> {
         if self.root_path(1).exists() {
-            return Err(ReleaseError::Input(format!("{} is a repository already", self.path.display())));
+            return Err(ReleaseError::Input(format!(
+                "{} is a repository already",
+                self.path.display()
+            )));
         }
         let mut root = Root {
             header: Header::new(Kind::Root, 1, now.plus(self.lifetimes.root * DAY)),
@@ -146,7 +174,11 @@ impl ReleaseRepository {
             extra: BTreeMap::new(),
         };
         for role in super::ROLES {
-            let need = if matches!(role, "root" | "targets") { threshold } else { 1 };
+            let need = if matches!(role, "root" | "targets") {
+                threshold
+            } else {
+                1
+            };
             let mut signers = keys.of(role).or_else(|error| match error {
                 ReleaseError::NoKey { .. } => Ok(Vec::new()),
                 other => Err(other),
@@ -167,14 +199,29 @@ impl ReleaseRepository {
             return self.publish_above(last, keys, now);
         }
         let header = Header::new(Kind::Targets, 0, now.plus(self.lifetimes.targets * DAY));
-        self.publish(Targets { header, targets: BTreeMap::new(), delegations: None, extra: BTreeMap::new() }, keys, now)
+        self.publish(
+            Targets {
+                header,
+                targets: BTreeMap::new(),
+                delegations: None,
+                extra: BTreeMap::new(),
+            },
+            keys,
+            now,
+        )
     }
 
     /// Replaces the keys of a role by all keys that the folder has for it now, in a new version of root.
     ///
     /// # Errors
     /// When a key is missing or a file cannot be written.
-    pub fn rotate(&self, role: &str, old_root: &KeyFolder, keys: &KeyFolder, now: Instant) -> Result<u64, ReleaseError> {
+    pub fn rotate(
+        &self,
+        role: &str,
+        old_root: &KeyFolder,
+        keys: &KeyFolder,
+        now: Instant,
+    ) -> Result<u64, ReleaseError> {
         let mut root = self.root()?;
         let need = match role {
             "directive" => 1,
@@ -201,23 +248,51 @@ impl ReleaseRepository {
         self.add_above(0, new, keys, now)
     }
 
-    /// Adds a release whose number is above `last` and above those that the repository holds, and publishes it.
+    /// Adds a release whose number is above `last` and above those that the repository holds, and publishes
+    /// it.
     ///
     /// # Errors
     /// As [`add`](Self::add).
-    pub fn add_above(&self, last: u64, new: &NewRelease, keys: &KeyFolder, now: Instant) -> Result<Added, ReleaseError> {
+    pub fn add_above(
+        &self,
+        last: u64,
+        new: &NewRelease,
+        keys: &KeyFolder,
+        now: Instant,
+    ) -> Result<Added, ReleaseError> {
         let mut targets = self.targets()?;
-        let newest = self.releases(&targets).map(|release| release.manifest.release_seq).max().unwrap_or(0);
-        let Draft { path, file, list, release } = Draft::new(new, newest.max(last) + 1, now)?;
+        let newest = self
+            .releases(&targets)
+            .map(|release| release.manifest.release_seq)
+            .max()
+            .unwrap_or(0);
+        let Draft {
+            path,
+            file,
+            list,
+            release,
+        } = Draft::new(new, newest.max(last) + 1, now)?;
         let served = self.served(&path, &file);
         targets.targets.insert(path.clone(), file);
         // Signed before a file is written: what devices would refuse leaves nothing behind.
         let signed = self.sign_targets(targets, keys, now)?;
         files::replace(&served, &new.content, 0o644)?;
-        files::replace(&self.path.join("targets/chunks").join(&release.manifest.chunk_root), &list.encode(), 0o644)?;
+        files::replace(
+            &self
+                .path
+                .join("targets/chunks")
+                .join(&release.manifest.chunk_root),
+            &list.encode(),
+            0o644,
+        )?;
         self.publish_signed(signed, keys, now)?;
         let release_seq = release.manifest.release_seq;
-        Ok(Added { path, release_seq, sha256: release.sha256, size: release.size })
+        Ok(Added {
+            path,
+            release_seq,
+            sha256: release.sha256,
+            size: release.size,
+        })
     }
 
     /// Signs snapshot and timestamp anew, so that devices know that nothing is held back from them.
@@ -240,7 +315,10 @@ impl ReleaseRepository {
 
     pub(super) fn release(&self, path: &str) -> Result<Release, ReleaseError> {
         let targets = self.targets()?;
-        let file = targets.targets.get(path).ok_or_else(|| ReleaseError::Input(format!("there is no release {path}")))?;
+        let file = targets
+            .targets
+            .get(path)
+            .ok_or_else(|| ReleaseError::Input(format!("there is no release {path}")))?;
         Release::from_target(path, file).map_err(ReleaseError::Input)
     }
 
@@ -258,37 +336,72 @@ impl ReleaseRepository {
     }
 
     fn releases(&self, targets: &Targets) -> impl Iterator<Item = Release> {
-        let releases: Vec<_> = targets.targets.iter().filter_map(|(path, file)| Release::from_target(path, file).ok()).collect();
+        let releases: Vec<_> = targets
+            .targets
+            .iter()
+            .filter_map(|(path, file)| Release::from_target(path, file).ok())
+            .collect();
         releases.into_iter()
     }
 
-    /// Signs the next version of targets, then what names it. Each file is in its place before another one names it.
-    pub(super) fn publish(&self, targets: Targets, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
+    /// Signs the next version of targets, then what names it. Each file is in its place before another one
+    /// names it.
+    pub(super) fn publish(
+        &self,
+        targets: Targets,
+        keys: &KeyFolder,
+        now: Instant,
+    ) -> Result<(), ReleaseError> {
         self.publish_signed(self.sign_targets(targets, keys, now)?, keys, now)
     }
 
     /// Signs the next version of targets; refuses one that is longer than devices read.
-    fn sign_targets(&self, mut targets: Targets, keys: &KeyFolder, now: Instant) -> Result<(u64, Vec<u8>), ReleaseError> {
+    fn sign_targets(
+        &self,
+        mut targets: Targets,
+        keys: &KeyFolder,
+        now: Instant,
+    ) -> Result<(u64, Vec<u8>), ReleaseError> {
         targets.header.version += 1;
         targets.header.expires = now.plus(self.lifetimes.targets * DAY);
         let signed = signed(&targets, &keys.of("targets")?)?;
         if signed.len() as u64 > TARGETS_BYTES {
-            return Err(ReleaseError::TooMany { bytes: signed.len(), max: TARGETS_BYTES });
+            return Err(ReleaseError::TooMany {
+                bytes: signed.len(),
+                max: TARGETS_BYTES,
+            });
         }
         Ok((targets.header.version, signed))
     }
 
-    fn publish_signed(&self, (version, targets): (u64, Vec<u8>), keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
-        files::replace(&self.path.join(format!("metadata/{version}.targets.json")), &targets, 0o644)?;
+    fn publish_signed(
+        &self,
+        (version, targets): (u64, Vec<u8>),
+        keys: &KeyFolder,
+        now: Instant,
+    ) -> Result<(), ReleaseError> {
+        files::replace(
+            &self.path.join(format!("metadata/{version}.targets.json")),
+            &targets,
+            0o644,
+        )?;
         self.publish_above(version, keys, now)
     }
 
     fn publish_above(&self, targets: u64, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
         let earlier: Option<Timestamp> = self.signed("timestamp.json")?;
-        let version = earlier.as_ref().map_or(1, |timestamp| timestamp.header.version + 1);
-        let snapshot_version = earlier.as_ref().map_or(1, |timestamp| timestamp.snapshot().version + 1);
+        let version = earlier
+            .as_ref()
+            .map_or(1, |timestamp| timestamp.header.version + 1);
+        let snapshot_version = earlier
+            .as_ref()
+            .map_or(1, |timestamp| timestamp.snapshot().version + 1);
         let snapshot = Snapshot {
-            header: Header::new(Kind::Snapshot, snapshot_version, now.plus(self.lifetimes.snapshot * DAY)),
+            header: Header::new(
+                Kind::Snapshot,
+                snapshot_version,
+                now.plus(self.lifetimes.snapshot * DAY),
+            ),
             meta: BTreeMap::from([("targets.json".to_owned(), FileInfo::of_version(targets))]),
             extra: BTreeMap::new(),
         };
@@ -309,7 +422,11 @@ impl ReleaseRepository {
         keys: &[SigningKey],
     ) -> Result<(), ReleaseError> {
         let signed = signed(payload, keys)?;
-        let name = if role == "timestamp" { "timestamp.json".to_owned() } else { format!("{version}.{role}.json") };
+        let name = if role == "timestamp" {
+            "timestamp.json".to_owned()
+        } else {
+            format!("{version}.{role}.json")
+        };
         files::replace(&self.path.join("metadata").join(name), &signed, 0o644)
     }
 
@@ -318,7 +435,10 @@ impl ReleaseRepository {
     }
 
     pub(super) fn root(&self) -> Result<Root, ReleaseError> {
-        let last = (1..).take_while(|version| self.root_path(*version).exists()).last().unwrap_or(1);
+        let last = (1..)
+            .take_while(|version| self.root_path(*version).exists())
+            .last()
+            .unwrap_or(1);
         self.needed(&format!("{last}.root.json"))
     }
 
@@ -326,7 +446,10 @@ impl ReleaseRepository {
     fn newest(&self, role: &str) -> Result<Option<u64>, ReleaseError> {
         let (mut newest, end) = (None, format!(".{role}.json"));
         prune::files_below(&self.path.join("metadata"), &mut |path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
             newest = newest.max(name.strip_suffix(&end).and_then(|version| version.parse().ok()));
         })?;
         Ok(newest)
@@ -344,17 +467,27 @@ impl ReleaseRepository {
     }
 
     fn needed<P: DeserializeOwned>(&self, name: &str) -> Result<P, ReleaseError> {
-        let missing = || ReleaseError::Input(format!("{} is no repository: metadata/{name} is missing", self.path.display()));
+        let missing = || {
+            ReleaseError::Input(format!(
+                "{} is no repository: metadata/{name} is missing",
+                self.path.display()
+            ))
+        };
         self.signed(name)?.ok_or_else(missing)
     }
 
     /// Reads what we have signed ourselves.
     pub(super) fn signed<P: DeserializeOwned>(&self, name: &str) -> Result<Option<P>, ReleaseError> {
         let path = self.path.join("metadata").join(name);
-        let Some(bytes) = files::read(&path)? else { return Ok(None) };
-        let mut document: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| ReleaseError::invalid(&path, e))?;
+        let Some(bytes) = files::read(&path)? else {
+            return Ok(None);
+        };
+        let mut document: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|e| ReleaseError::invalid(&path, e))?;
         let signed = document["signed"].take();
-        P::deserialize(signed).map(Some).map_err(|e| ReleaseError::invalid(&path, e))
+        P::deserialize(signed)
+            .map(Some)
+            .map_err(|e| ReleaseError::invalid(&path, e))
     }
 }
 
@@ -367,12 +500,17 @@ fn name_keys(root: &mut Root, role: &str, signers: &[SigningKey], threshold: u64
     let ids: Vec<String> = signers.iter().map(|key| key.public().id()).collect();
     let role_keys = RoleKeys::new(ids, threshold.max(1));
     if role == "directive" {
-        root.extra.insert(ROLES_KEY.to_owned(), json!({ "directive": role_keys }));
+        root.extra
+            .insert(ROLES_KEY.to_owned(), json!({ "directive": role_keys }));
     } else {
         root.roles.insert(role.to_owned(), role_keys);
     }
-    root.keys.extend(signers.iter().map(|key| (key.public().id(), key.public())));
+    root.keys
+        .extend(signers.iter().map(|key| (key.public().id(), key.public())));
     let named: Vec<String> = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
-    let directive = iottly_protocol::release::directive_role(root).map(|keys| keys.keyids).unwrap_or_default();
-    root.keys.retain(|id, _| named.contains(id) || directive.contains(id));
+    let directive = iottly_protocol::release::directive_role(root)
+        .map(|keys| keys.keyids)
+        .unwrap_or_default();
+    root.keys
+        .retain(|id, _| named.contains(id) || directive.contains(id));
 }

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use super::{ReleaseError, prune};
 
-/// Free bytes of the disk under which no code, component or release is taken: 128 MiB, on small disks a twentieth.
+/// Free bytes of the disk under which no code, component or release is taken: 128 MiB, on small disks a
+/// twentieth.
 pub const FREE_FLOOR: u64 = 128 << 20;
-/// Part of a disk that [`FREE_FLOOR`] is at most: a twentieth, so that a small disk is not refused from the start.
+/// Part of a disk that [`FREE_FLOOR`] is at most: a twentieth, so that a small disk is not refused from the
+/// start.
 const FLOOR_PART: u64 = 20;
 
 /// The free bytes under which nothing is taken on a disk of this size, unless it was set.

@@ -12,18 +12,20 @@ use super::prune::KEPT_RELEASES;
 use super::repository::Draft;
 use super::room;
 use super::{
-    Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, SealKey, directives, files, prune,
+    Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, SealKey,
+    directives, files, prune,
 };
 
-/// Components built from code that are kept for each project, so that the same code is not built again; the oldest go.
+/// Components built from code that are kept for each project, so that the same code is not built again; the
+/// oldest go.
 const KEPT_BUILDS: usize = 8;
 /// Beginning of the names of components that were built from code.
 pub(crate) const BUILT: &str = "code-";
 
 /// The repositories of a cloud's projects, with keys that the cloud manages: sealed in its data folder.
 ///
-/// Whoever has the data folder and the seal's file can sign for every project. Keys that lie elsewhere protect against that; these
-/// protect against everyone between the cloud and the device. All calls block.
+/// Whoever has the data folder and the seal's file can sign for every project. Keys that lie elsewhere
+/// protect against that; these protect against everyone between the cloud and the device. All calls block.
 #[derive(Debug, Clone)]
 pub struct Shelf {
     path: PathBuf,
@@ -34,15 +36,21 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// Uses the folder `releases` in a cloud's data folder, and the file of the key that seals the others: `seal.key` there unless
-    /// it is another one.
+    /// Uses the folder `releases` in a cloud's data folder, and the file of the key that seals the others:
+    /// `seal.key` there unless it is another one.
     #[must_use]
     pub fn new(data: &Path, seal: Option<PathBuf>) -> Self {
         let seal = seal.unwrap_or_else(|| data.join("seal.key"));
-        Self { path: data.to_owned(), seal, locks: Arc::default(), floor: None }
+        Self {
+            path: data.to_owned(),
+            seal,
+            locks: Arc::default(),
+            floor: None,
+        }
     }
 
-    /// Takes nothing more when the disk has less than so many bytes left; none for [`FREE_FLOOR`](super::FREE_FLOOR).
+    /// Takes nothing more when the disk has less than so many bytes left; none for
+    /// [`FREE_FLOOR`](super::FREE_FLOOR).
     #[must_use]
     pub fn with_floor(self, floor: Option<u64>) -> Self {
         Self { floor, ..self }
@@ -101,16 +109,23 @@ impl Shelf {
             }
             return repository.init(&keys, 1, now).map(drop);
         }
-        if repository.is_stale(now) { repository.renew(&keys, now) } else { Ok(()) }
+        if repository.is_stale(now) {
+            repository.renew(&keys, now)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Signs the timestamps anew of which half the life is over, so that devices know that nothing is held back from them. A
-    /// repository that cannot be signed keeps no other waiting.
+    /// Signs the timestamps anew of which half the life is over, so that devices know that nothing is held
+    /// back from them. A repository that cannot be signed keeps no other waiting.
     ///
     /// # Errors
     /// When the folder cannot be read, or with the first repository that could not be signed.
     pub fn refresh(&self, now: Instant) -> Result<(), ReleaseError> {
-        let failed = self.projects()?.into_iter().filter_map(|project| self.ensure(project, now).err());
+        let failed = self
+            .projects()?
+            .into_iter()
+            .filter_map(|project| self.ensure(project, now).err());
         failed.reduce(|first, _| first).map_or(Ok(()), Err)
     }
 
@@ -124,38 +139,59 @@ impl Shelf {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
             other => other.map_err(|e| ReleaseError::file(&folder, e))?,
         };
-        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+        Ok(entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect())
     }
 
     /// Publishes a release with a number above `last`.
     ///
     /// # Errors
     /// When it makes no sense as a release, or a file cannot be read or written.
-    pub fn add(&self, project: ProjectId, last: u64, new: &NewRelease, now: Instant) -> Result<Added, ReleaseError> {
+    pub fn add(
+        &self,
+        project: ProjectId,
+        last: u64,
+        new: &NewRelease,
+        now: Instant,
+    ) -> Result<Added, ReleaseError> {
         let lock = self.locks.of(project);
         let _turn = locks::wait(&lock);
         self.prepare(project, now)?;
-        self.repository(project).add_above(last, new, &self.keys(project)?, now)
+        self.repository(project)
+            .add_above(last, new, &self.keys(project)?, now)
     }
 
-    /// Forgets releases that are neither `needed` nor, unless `hard`, among the newest, and files that nothing names any more. A
-    /// bounded step; returns how many files were removed.
+    /// Forgets releases that are neither `needed` nor, unless `hard`, among the newest, and files that
+    /// nothing names any more. A bounded step; returns how many files were removed.
     ///
     /// # Errors
     /// When a file cannot be read or written.
-    pub fn prune(&self, project: ProjectId, needed: &BTreeSet<u64>, hard: bool, now: Instant) -> Result<usize, ReleaseError> {
+    pub fn prune(
+        &self,
+        project: ProjectId,
+        needed: &BTreeSet<u64>,
+        hard: bool,
+        now: Instant,
+    ) -> Result<usize, ReleaseError> {
         let lock = self.locks.of(project);
         let _turn = locks::wait(&lock);
         if !self.folder(project).join("metadata/timestamp.json").exists() {
             return Ok(0);
         }
         let repository = self.repository(project);
-        repository.forget(if hard { 1 } else { KEPT_RELEASES }, needed, &self.keys(project)?, now)?;
+        repository.forget(
+            if hard { 1 } else { KEPT_RELEASES },
+            needed,
+            &self.keys(project)?,
+            now,
+        )?;
         repository.sweep()
     }
 
-    /// Bytes of a project's releases, metadata and uploaded components. What was built from code can be built again: it is bounded
-    /// by its number and does not count.
+    /// Bytes of a project's releases, metadata and uploaded components. What was built from code can be built
+    /// again: it is bounded by its number and does not count.
     ///
     /// # Errors
     /// When a folder cannot be read.
@@ -247,7 +283,10 @@ impl Shelf {
         built.sort_unstable();
         let excess = (built.len() + 1).saturating_sub(KEPT_BUILDS);
         // One that cannot be removed is found again by the next build.
-        built.iter().take(excess).for_each(|(_, path)| drop(std::fs::remove_file(path)));
+        built
+            .iter()
+            .take(excess)
+            .for_each(|(_, path)| drop(std::fs::remove_file(path)));
         Ok(())
     }
 
@@ -272,7 +311,9 @@ impl Shelf {
     }
 
     fn component(&self, project: ProjectId, sha256: &str) -> PathBuf {
-        self.project(project).join("components").join(format!("{sha256}.wasm"))
+        self.project(project)
+            .join("components")
+            .join(format!("{sha256}.wasm"))
     }
 
     /// Removes what a deleted project leaves.
@@ -291,7 +332,9 @@ impl Shelf {
 }
 
 fn is_built(path: &Path) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(BUILT))
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.starts_with(BUILT))
 }
 
 #[cfg(test)]
@@ -318,9 +361,19 @@ mod tests {
         let shelf = Shelf::new(dir.path(), None);
         let now = Instant::from_unix(1_800_000_000);
         let (one, two) = (ProjectId::from_bytes([1; 12]), ProjectId::from_bytes([2; 12]));
-        assert_eq!(shelf.add(one, 0, &release(b"a"), now).expect("added").release_seq, 1);
-        assert_eq!(shelf.add(one, 7, &release(b"b"), now).expect("added").release_seq, 8, "above what the database knows");
-        assert_eq!(shelf.add(two, 0, &release(b"a"), now).expect("added").release_seq, 1);
+        assert_eq!(
+            shelf.add(one, 0, &release(b"a"), now).expect("added").release_seq,
+            1
+        );
+        assert_eq!(
+            shelf.add(one, 7, &release(b"b"), now).expect("added").release_seq,
+            8,
+            "above what the database knows"
+        );
+        assert_eq!(
+            shelf.add(two, 0, &release(b"a"), now).expect("added").release_seq,
+            1
+        );
         // The power went before the first timestamp was written.
         std::fs::remove_file(shelf.folder(two).join("metadata/timestamp.json")).expect("removed");
         shelf.ensure(two, now).expect("finished");
@@ -336,7 +389,10 @@ mod tests {
         let shelf = Shelf::new(dir.path(), None);
         let (one, two) = (ProjectId::from_bytes([1; 12]), ProjectId::from_bytes([2; 12]));
         shelf.keep(one, "ab", b"wasm").expect("kept");
-        assert_eq!(shelf.kept(one, "ab").expect("read").as_deref(), Some(&b"wasm"[..]));
+        assert_eq!(
+            shelf.kept(one, "ab").expect("read").as_deref(),
+            Some(&b"wasm"[..])
+        );
         assert_eq!(shelf.kept(two, "ab").expect("read"), None);
     }
 }

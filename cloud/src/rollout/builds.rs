@@ -1,7 +1,8 @@
 //! Turns to build, to check and to write, and the outcomes of earlier builds.
 //!
-//! Each project has a queue of its own for each of the three, so that a project whose code takes for ever to build waits for
-//! itself only. A turn is moved into the work: a request that is given up keeps its turn until the work has ended.
+//! Each project has a queue of its own for each of the three, so that a project whose code takes for ever to
+//! build waits for itself only. A turn is moved into the work: a request that is given up keeps its turn
+//! until the work has ended.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,15 +16,36 @@ use crate::turns::{TurnLimits, Turns};
 /// Requests of one project that wait for a turn of one kind; further ones are refused.
 const WAITING: usize = 8;
 /// Builds at a time, over all projects: each takes a processor for seconds.
-const BUILDS: TurnLimits = TurnLimits { running: 2, running_per_key: 1, waiting_per_key: WAITING };
-/// Components that are looked into at a time, over all projects: each may take a hundred mebibytes for a moment.
-const CHECKS: TurnLimits = TurnLimits { running: 2, running_per_key: 1, waiting_per_key: WAITING };
+const BUILDS: TurnLimits = TurnLimits {
+    running: 2,
+    running_per_key: 1,
+    waiting_per_key: WAITING,
+};
+/// Components that are looked into at a time, over all projects: each may take a hundred mebibytes for a
+/// moment.
+const CHECKS: TurnLimits = TurnLimits {
+    running: 2,
+    running_per_key: 1,
+    waiting_per_key: WAITING,
+};
 /// Projects whose files are written at a time.
-const WRITES: TurnLimits = TurnLimits { running: 8, running_per_key: 1, waiting_per_key: WAITING };
+const WRITES: TurnLimits = TurnLimits {
+    running: 8,
+    running_per_key: 1,
+    waiting_per_key: WAITING,
+};
 /// Uploads that are received at a time: each holds a component in memory.
-const UPLOADS: TurnLimits = TurnLimits { running: 32, running_per_key: 2, waiting_per_key: WAITING };
+const UPLOADS: TurnLimits = TurnLimits {
+    running: 32,
+    running_per_key: 2,
+    waiting_per_key: WAITING,
+};
 /// Differences between revisions that are looked for at a time.
-const DIFFS: TurnLimits = TurnLimits { running: 2, running_per_key: 1, waiting_per_key: WAITING };
+const DIFFS: TurnLimits = TurnLimits {
+    running: 2,
+    running_per_key: 1,
+    waiting_per_key: WAITING,
+};
 
 /// Builds and checks whose outcome is remembered, each.
 const REMEMBERED: usize = 1024;
@@ -58,13 +80,19 @@ impl Default for Builds {
 }
 
 impl Builds {
-    /// Returns the reason for which this code was no firmware; none when nobody has built it within the last hour.
+    /// Returns the reason for which this code was no firmware; none when nobody has built it within the last
+    /// hour.
     pub(super) fn failure(&self, project: ProjectId, name: &str) -> Option<String> {
         lock(&self.failed).get(project, name, Instant::now())
     }
 
     pub(super) fn failed(&self, project: ProjectId, name: &str, reason: &str) {
-        lock(&self.failed).put(project, name, clip(reason, MAX_REASON_BYTES).to_owned(), Instant::now());
+        lock(&self.failed).put(
+            project,
+            name,
+            clip(reason, MAX_REASON_BYTES).to_owned(),
+            Instant::now(),
+        );
     }
 
     /// Returns the capabilities of a component, if it was looked into.
@@ -89,7 +117,10 @@ struct Memory<T> {
 
 impl<T> Default for Memory<T> {
     fn default() -> Self {
-        Self { known: HashMap::new(), order: VecDeque::new() }
+        Self {
+            known: HashMap::new(),
+            order: VecDeque::new(),
+        }
     }
 }
 
@@ -121,7 +152,10 @@ mod tests {
         let (mut memory, now) = (Memory::default(), Instant::now());
         memory.put(one, "a", "why", now);
         assert_eq!(memory.get(one, "a", now), Some("why"));
-        assert_eq!((memory.get(two, "a", now), memory.get(one, "b", now)), (None, None));
+        assert_eq!(
+            (memory.get(two, "a", now), memory.get(one, "b", now)),
+            (None, None)
+        );
         assert_eq!(memory.get(one, "a", now + REMEMBERED_FOR), None);
         for n in 0..REMEMBERED {
             memory.put(two, &n.to_string(), "why", now);

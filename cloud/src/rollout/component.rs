@@ -22,12 +22,20 @@ pub(super) struct Made {
 
 /// A component that is there, or the turn in which it is built.
 pub(super) enum Wanted {
-    Kept { name: String, content: Vec<u8> },
-    ToBuild { name: String, snippets: Vec<Snippet>, turn: Turn<ProjectId> },
+    Kept {
+        name: String,
+        content: Vec<u8>,
+    },
+    ToBuild {
+        name: String,
+        snippets: Vec<Snippet>,
+        turn: Turn<ProjectId>,
+    },
 }
 
 impl Rollouts {
-    /// Finds a revision's component, or waits for the turn to build it. Whoever stops waiting gives the place up.
+    /// Finds a revision's component, or waits for the turn to build it. Whoever stops waiting gives the place
+    /// up.
     pub(super) async fn wanted(
         &self,
         project: ProjectId,
@@ -43,7 +51,10 @@ impl Rollouts {
             return Ok(Wanted::Kept { name, content });
         }
         if revision.component.is_some() {
-            return Err(FlashError::Failed(format!("the component of revision {} is not there any more", revision.number)));
+            return Err(FlashError::Failed(format!(
+                "the component of revision {} is not there any more",
+                revision.number
+            )));
         }
         let turn = self.work.builds.take(project).await?;
         // A request before this one may have built the same code.
@@ -72,7 +83,11 @@ impl Rollouts {
             }
         };
         let (content, capabilities) = self.look_into(project, &source, content).await?;
-        Ok(Made { content, capabilities, source })
+        Ok(Made {
+            content,
+            capabilities,
+            source,
+        })
     }
 
     async fn build(
@@ -117,7 +132,9 @@ impl Rollouts {
             Ok((content, capabilities))
         };
         // A component that confuses its reader to death is at fault itself.
-        let done = tokio::task::spawn_blocking(work).await.map_err(|_| FlashError::Unreadable)?;
+        let done = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| FlashError::Unreadable)?;
         let (content, capabilities) = done?;
         self.work.reaches(project, name, &capabilities);
         Ok((content, capabilities))
@@ -128,12 +145,18 @@ fn within_bounds(built: Vec<u8>) -> Result<Vec<u8>, BuildFailure> {
     if built.len() <= MAX_COMPONENT_BYTES {
         return Ok(built);
     }
-    Err(BuildFailure::Code(format!("the firmware has {} bytes, at most {MAX_COMPONENT_BYTES} are taken", built.len())))
+    Err(BuildFailure::Code(format!(
+        "the firmware has {} bytes, at most {MAX_COMPONENT_BYTES} are taken",
+        built.len()
+    )))
 }
 
 /// sha256, hex.
 pub(super) fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Snippets as a firmware is put together; handlers whose command is gone stay out.

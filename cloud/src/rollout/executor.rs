@@ -1,4 +1,5 @@
-//! Executes plans: writes a step down, then tells the devices. What was written and not told is told at the devices' next hello.
+//! Executes plans: writes a step down, then tells the devices. What was written and not told is told at the
+//! devices' next hello.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -53,7 +54,8 @@ struct Notes {
 impl Notes {
     fn keep(&mut self, known: &HashSet<RolloutId>) {
         self.resent.retain(|id, _| known.contains(id));
-        self.failed.retain(|id, at| known.contains(id) && at.elapsed() < PAUSE);
+        self.failed
+            .retain(|id, at| known.contains(id) && at.elapsed() < PAUSE);
     }
 
     /// Says whether it is time to send again what a rollout's devices have not answered.
@@ -103,7 +105,11 @@ impl Rollouts {
     }
 
     /// Starts the steady clock from where the database has kept it, and keeps it now and then.
-    async fn wind(&self, steady: &mut Option<SteadyClock>, kept: &mut Option<Instant>) -> Result<(), StoreError> {
+    async fn wind(
+        &self,
+        steady: &mut Option<SteadyClock>,
+        kept: &mut Option<Instant>,
+    ) -> Result<(), StoreError> {
         if kept.is_some_and(|at| at.elapsed() < KEEP_CLOCK) {
             return Ok(());
         }
@@ -128,30 +134,57 @@ impl Rollouts {
         }
     }
 
-    /// Decides on a rollout and does what follows; `steady` is the time of the steady clock, milliseconds. With `resend` what
-    /// connected devices have not answered is sent once more.
+    /// Decides on a rollout and does what follows; `steady` is the time of the steady clock, milliseconds.
+    /// With `resend` what connected devices have not answered is sent once more.
     ///
     /// # Errors
     /// When the store fails or a directive cannot be signed.
-    pub async fn step(&self, project: ProjectId, id: RolloutId, steady: u64, resend: bool) -> Result<(), StepError> {
+    pub async fn step(
+        &self,
+        project: ProjectId,
+        id: RolloutId,
+        steady: u64,
+        resend: bool,
+    ) -> Result<(), StepError> {
         let now = clock::now();
-        let Some(rollout) = self.store.rollout(project, id).await?.filter(|rollout| rollout.active) else { return Ok(()) };
-        let Some(release) = self.store.one_release(project, rollout.release).await? else { return Ok(()) };
+        let Some(rollout) = self
+            .store
+            .rollout(project, id)
+            .await?
+            .filter(|rollout| rollout.active)
+        else {
+            return Ok(());
+        };
+        let Some(release) = self.store.one_release(project, rollout.release).await? else {
+            return Ok(());
+        };
         let members = self.store.rollout_members(project, &rollout).await?;
-        if members.iter().filter_map(|member| member.told.as_ref()).any(|told| told.heard.is_none()) {
+        if members
+            .iter()
+            .filter_map(|member| member.told.as_ref())
+            .any(|told| told.heard.is_none())
+        {
             self.store.note_heard(project, id, steady).await?;
         }
         let decision = decide(&rollout, &members, release.size, steady / 1000);
         if resend {
             self.remind(project, &members, steady).await?;
         }
-        let text =
-            decision.plan.evidence.as_ref().map(evidence).filter(|text| rollout.evidence.as_deref() != Some(text.as_str()));
-        let changed = decision.plan.run != rollout.run || decision.status != rollout.status || decision.active != rollout.active;
+        let text = decision
+            .plan
+            .evidence
+            .as_ref()
+            .map(evidence)
+            .filter(|text| rollout.evidence.as_deref() != Some(text.as_str()));
+        let changed = decision.plan.run != rollout.run
+            || decision.status != rollout.status
+            || decision.active != rollout.active;
         if !changed && decision.plan.steps.is_empty() && text.is_none() {
             return Ok(());
         }
-        let mut step = self.prepare_step(project, &rollout, &release, &members, decision, now).await?;
+        let mut step = self
+            .prepare_step(project, &rollout, &release, &members, decision, now)
+            .await?;
         step.evidence = text;
         if !self.store.save_rollout_step(project, &step, now).await? {
             // Its owner was quicker.
@@ -172,7 +205,12 @@ impl Rollouts {
         rollout: &Rollout,
         release: &StoredRelease,
         members: &[RolloutMember],
-        Decision { plan, status, active, ended }: Decision,
+        Decision {
+            plan,
+            status,
+            active,
+            ended,
+        }: Decision,
         now: UnixMs,
     ) -> Result<RolloutStep, StepError> {
         let known: HashMap<_, _> = members.iter().map(|member| (member.device, member)).collect();
@@ -182,12 +220,26 @@ impl Rollouts {
                 Step::Tell(device) => (&mut told, device, Action::Install),
                 Step::Withdraw(device) => (&mut withdrawn, device, Action::Cancel),
             };
-            let Some(member) = known.get(&device) else { continue };
-            let new = directive(project, rollout, &release.path, device, (action, member.told.is_some()));
+            let Some(member) = known.get(&device) else {
+                continue;
+            };
+            let new = directive(
+                project,
+                rollout,
+                &release.path,
+                device,
+                (action, member.told.is_some()),
+            );
             list.push((new, counter(member.counter, now)));
         }
         let count = told.len();
-        let mut tellings = self.sign(project, &release.path, told.into_iter().chain(withdrawn).collect()).await?;
+        let mut tellings = self
+            .sign(
+                project,
+                &release.path,
+                told.into_iter().chain(withdrawn).collect(),
+            )
+            .await?;
         let withdrawn = tellings.split_off(count.min(tellings.len()));
         let through = matches!(status.as_str(), "deployed" | "rolled_back");
         Ok(RolloutStep {
@@ -216,22 +268,44 @@ impl Rollouts {
             return Ok(Vec::new());
         }
         let target = target.to_owned();
-        let signed = self.on_shelf(move |shelf, at| shelf.direct(project, &target, new, at)).await?;
+        let signed = self
+            .on_shelf(move |shelf, at| shelf.direct(project, &target, new, at))
+            .await?;
         let mut tellings = Vec::with_capacity(signed.len());
         for (directive, document) in signed {
-            let iottly_protocol::release::Audience::Device(device) = directive.audience else { continue };
+            let iottly_protocol::release::Audience::Device(device) = directive.audience else {
+                continue;
+            };
             let document: Box<RawValue> = serde_json::from_slice(&document)?;
-            tellings.push(Telling { device, directive: directive.id, counter: directive.counter, document });
+            tellings.push(Telling {
+                device,
+                directive: directive.id,
+                counter: directive.counter,
+                document,
+            });
         }
         Ok(tellings)
     }
 
     /// Sends directives again to connected devices that have said nothing about them.
-    async fn remind(&self, project: ProjectId, members: &[RolloutMember], steady: u64) -> Result<(), StepError> {
+    async fn remind(
+        &self,
+        project: ProjectId,
+        members: &[RolloutMember],
+        steady: u64,
+    ) -> Result<(), StepError> {
         let late = steady.saturating_sub(u64::try_from(RESEND.as_millis()).unwrap_or(u64::MAX));
         for member in members.iter().filter(|member| member.online) {
-            if member.told.as_ref().is_some_and(|told| told.state.is_none() && told.heard.is_some_and(|at| at < late)) {
-                self.send_open(Scope { project, device: member.device }).await?;
+            if member
+                .told
+                .as_ref()
+                .is_some_and(|told| told.state.is_none() && told.heard.is_some_and(|at| at < late))
+            {
+                self.send_open(Scope {
+                    project,
+                    device: member.device,
+                })
+                .await?;
             }
         }
         Ok(())
@@ -239,6 +313,10 @@ impl Rollouts {
 }
 
 fn evidence(evidence: &Evidence) -> String {
-    let failures: Vec<_> = evidence.failures.iter().map(|(device, reason)| json!({"device": device, "reason": reason})).collect();
+    let failures: Vec<_> = evidence
+        .failures
+        .iter()
+        .map(|(device, reason)| json!({"device": device, "reason": reason}))
+        .collect();
     json!({"detail": evidence.detail, "failures": failures}).to_string()
 }

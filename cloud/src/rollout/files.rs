@@ -1,4 +1,5 @@
-//! Files of a project: uploads, room for them, and the removal of those that nothing needs. All in the project's turn to write.
+//! Files of a project: uploads, room for them, and the removal of those that nothing needs. All in the
+//! project's turn to write.
 
 use std::sync::Arc;
 
@@ -36,7 +37,11 @@ impl Rollouts {
     /// # Errors
     /// [`FlashError::DiskFull`].
     pub async fn spare_disk(&self) -> Result<(), FlashError> {
-        if self.on_shelf(|shelf, _| shelf.is_short()).await? { Err(FlashError::DiskFull) } else { Ok(()) }
+        if self.on_shelf(|shelf, _| shelf.is_short()).await? {
+            Err(FlashError::DiskFull)
+        } else {
+            Ok(())
+        }
     }
 
     /// Saves a component as the next revision of a branch. It is kept only together with its revision.
@@ -56,14 +61,19 @@ impl Rollouts {
         let (name, component) = hashed.map_err(|error| FlashError::Failed(error.to_string()))?;
         let (component, _) = self.look_into(project, &name, component).await?;
         let turn = self.work.writes.take(project).await?;
-        let change = Change::SaveComponent { branch: branch.to_owned(), message, sha256: name.clone() };
+        let change = Change::SaveComponent {
+            branch: branch.to_owned(),
+            message,
+            sha256: name.clone(),
+        };
         let (this, by) = (Arc::clone(self), by.clone());
         // Goes on when the client does not wait: a file and its revision belong together.
         let work = tokio::spawn(async move {
             let _turn = turn;
             this.save_component(&by, name, component, change).await
         });
-        work.await.unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
+        work.await
+            .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
     }
 
     async fn save_component(
@@ -76,10 +86,13 @@ impl Rollouts {
         let project = by.project;
         self.admit_files(project, component.len() as u64).await?;
         let kept = name.clone();
-        let new = self.on_shelf(move |shelf, _| shelf.keep(project, &kept, &component)).await?;
+        let new = self
+            .on_shelf(move |shelf, _| shelf.keep(project, &kept, &component))
+            .await?;
         let saved = self.store.change(project, by, change, clock::now()).await;
         if saved.is_err() && new {
-            self.on_shelf(move |shelf, _| shelf.discard(project, &name)).await?;
+            self.on_shelf(move |shelf, _| shelf.discard(project, &name))
+                .await?;
         }
         self.measure(project).await?;
         Ok(saved?)
@@ -92,14 +105,20 @@ impl Rollouts {
                 self.tidy_files(project, hard).await?;
             }
             let files = self.measure(project).await?;
-            let Some(room) = self.store.code_room(project).await? else { return Ok(()) };
+            let Some(room) = self.store.code_room(project).await? else {
+                return Ok(());
+            };
             let room = CodeRoom { files, ..room };
             if room.used().saturating_add(more) <= room.limit() {
                 return Ok(());
             }
             if hard == Some(true) {
                 let max = i64::try_from(room.limit()).unwrap_or(i64::MAX);
-                return Err(StoreError::Full { what: CodeRoom::WHAT, max }.into());
+                return Err(StoreError::Full {
+                    what: CodeRoom::WHAT,
+                    max,
+                }
+                .into());
             }
         }
         Ok(())
@@ -112,13 +131,16 @@ impl Rollouts {
         Ok(bytes)
     }
 
-    /// Forgets releases and metadata that nothing needs and components that no revision names; `hard` keeps only what is needed.
+    /// Forgets releases and metadata that nothing needs and components that no revision names; `hard` keeps
+    /// only what is needed.
     pub(super) async fn tidy_files(&self, project: ProjectId, hard: bool) -> Result<(), FlashError> {
         let needed = self.store.needed_releases(project).await?;
-        self.on_shelf(move |shelf, now| shelf.prune(project, &needed, hard, now)).await?;
+        self.on_shelf(move |shelf, now| shelf.prune(project, &needed, hard, now))
+            .await?;
         let uploaded = self.on_shelf(move |shelf, _| shelf.uploaded(project)).await?;
         let unnamed = self.store.unnamed_components(project, uploaded).await?;
-        self.on_shelf(move |shelf, _| unnamed.iter().try_for_each(|name| shelf.discard(project, name))).await?;
+        self.on_shelf(move |shelf, _| unnamed.iter().try_for_each(|name| shelf.discard(project, name)))
+            .await?;
         Ok(())
     }
 
@@ -128,7 +150,9 @@ impl Rollouts {
     /// When the store or the disk fails; the next step tries again.
     pub async fn tidy(&self, project: ProjectId) -> Result<(), FlashError> {
         // Whoever writes tidies up itself when there is no room.
-        let Ok(_turn) = self.work.writes.take(project).await else { return Ok(()) };
+        let Ok(_turn) = self.work.writes.take(project).await else {
+            return Ok(());
+        };
         self.store.tidy_rollouts(project, TIDY_STEP).await?;
         self.tidy_files(project, false).await?;
         self.measure(project).await?;

@@ -13,7 +13,8 @@ use super::standing::seconds;
 use super::{BuildFailure, Policy, PolicyError, Preflight, Rollouts, Run, Status, Wish, preflight};
 use crate::clock;
 use crate::model::{
-    Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, RolloutStatus, Snippet, StoredRelease,
+    Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, RolloutStatus, Snippet,
+    StoredRelease,
 };
 use crate::releases::{NewRelease, ReleaseError};
 use crate::store::StoreError;
@@ -119,7 +120,12 @@ impl Rollouts {
     ///
     /// # Errors
     /// [`FlashError`]; nothing was sent to any device then.
-    pub async fn flash(self: &Arc<Self>, by: &Principal, group: &Group, request: FlashRequest) -> Result<Flashed, FlashError> {
+    pub async fn flash(
+        self: &Arc<Self>,
+        by: &Principal,
+        group: &Group,
+        request: FlashRequest,
+    ) -> Result<Flashed, FlashError> {
         let project = by.project;
         self.spare_disk().await?;
         let policy = request.policy.clone().unwrap_or_else(|| group.policy.clone());
@@ -129,41 +135,82 @@ impl Rollouts {
             return Err(FlashError::NoBuilder);
         }
         let wanted = self.wanted(project, &revision, snippets).await?;
-        let prepared = Prepared { group: group.clone(), request, policy, revision };
+        let prepared = Prepared {
+            group: group.clone(),
+            request,
+            policy,
+            revision,
+        };
         let (this, by) = (Arc::clone(self), by.clone());
         // Goes on when the client does not wait: half a release is of no use to anybody.
         let work = tokio::spawn(async move { this.deploy(&by, prepared, wanted).await });
-        work.await.unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
+        work.await
+            .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
     }
 
-    async fn deploy(&self, by: &Principal, prepared: Prepared, wanted: Wanted) -> Result<Flashed, FlashError> {
+    async fn deploy(
+        &self,
+        by: &Principal,
+        prepared: Prepared,
+        wanted: Wanted,
+    ) -> Result<Flashed, FlashError> {
         let project = by.project;
         let made = self.make(project, wanted).await?;
-        let Prepared { group, request, policy, revision } = prepared;
+        let Prepared {
+            group,
+            request,
+            policy,
+            revision,
+        } = prepared;
         policy.fits(made.content.len() as u64)?;
         // Numbers of releases rise one by one; a dry run takes none.
-        let _turn = if request.dry_run { None } else { Some(self.work.writes.take(project).await?) };
-        let widened = self.widened(project, group.id, &made.capabilities, &request.approve).await?;
-        let mut rollout = draft(group.id, RolloutKind::Install, policy, made.capabilities.clone(), request.force);
+        let _turn = if request.dry_run {
+            None
+        } else {
+            Some(self.work.writes.take(project).await?)
+        };
+        let widened = self
+            .widened(project, group.id, &made.capabilities, &request.approve)
+            .await?;
+        let mut rollout = draft(
+            group.id,
+            RolloutKind::Install,
+            policy,
+            made.capabilities.clone(),
+            request.force,
+        );
         let newest = self.store.releases(project, None, 1).await?.pop();
         let last = newest.as_ref().map_or(0, |newest| newest.seq);
         let new = new_release(&revision, &made, rollout.policy.grace_ms);
         // The newest release is taken again when it is what would be made.
         let again = newest.filter(|old| is_same(old, &revision, &made, rollout.policy.grace_ms));
         let preview = new.clone();
-        let drafted = self.on_shelf(move |shelf, now| shelf.draft(last, &preview, now)).await?;
+        let drafted = self
+            .on_shelf(move |shelf, now| shelf.draft(last, &preview, now))
+            .await?;
         let preflight = self.look_ahead(project, &rollout, &drafted).await?;
         if request.dry_run {
             let release = again.unwrap_or_else(|| stored(&drafted, &revision, made.source, by));
-            return Ok(Flashed { release, rollout: None, preflight });
+            return Ok(Flashed {
+                release,
+                rollout: None,
+                preflight,
+            });
         }
         let release = match again {
             Some(release) => release,
-            None => self.publish_release(by, last, new, &revision, made.source).await?,
+            None => {
+                self.publish_release(by, last, new, &revision, made.source)
+                    .await?
+            }
         };
         rollout.release = release.seq;
         let id = self.start(by, &rollout, note(&release, &widened)).await?;
-        Ok(Flashed { release, rollout: Some(id), preflight })
+        Ok(Flashed {
+            release,
+            rollout: Some(id),
+            preflight,
+        })
     }
 
     /// Brings back what a group ran before its newest rollout, under a higher number, to all devices at once.
@@ -178,18 +225,33 @@ impl Rollouts {
             let _turn = turn;
             this.bring_back(&by, &group).await
         });
-        work.await.unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
+        work.await
+            .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
     }
 
     async fn bring_back(&self, by: &Principal, group: &Group) -> Result<Flashed, FlashError> {
         let project = by.project;
         let nothing = || FlashError::NothingBefore(group.name.clone());
-        let newest = self.store.rollouts(project, Some(group.id), 1).await?.pop().ok_or_else(nothing)?;
-        let replaced = self.store.one_release(project, newest.release).await?.ok_or_else(nothing)?;
+        let newest = self
+            .store
+            .rollouts(project, Some(group.id), 1)
+            .await?
+            .pop()
+            .ok_or_else(nothing)?;
+        let replaced = self
+            .store
+            .one_release(project, newest.release)
+            .await?
+            .ok_or_else(nothing)?;
         let before = self.store.deployed(project, group.id, 100).await?;
-        let old = before.into_iter().find(|release| release.sha256 != replaced.sha256).ok_or_else(nothing)?;
+        let old = before
+            .into_iter()
+            .find(|release| release.sha256 != replaced.sha256)
+            .ok_or_else(nothing)?;
         let path = old.path.clone();
-        let content = self.on_shelf(move |shelf, _| shelf.published(project, &path)).await?;
+        let content = self
+            .on_shelf(move |shelf, _| shelf.published(project, &path))
+            .await?;
         let revision = Revision {
             branch: old.branch.clone(),
             number: old.revision,
@@ -199,15 +261,47 @@ impl Rollouts {
             digest: String::new(),
             component: None,
         };
-        let made = Made { content, capabilities: old.capabilities.clone(), source: old.source.clone() };
-        let last = self.store.releases(project, None, 1).await?.pop().map_or(0, |newest| newest.seq);
+        let made = Made {
+            content,
+            capabilities: old.capabilities.clone(),
+            source: old.source.clone(),
+        };
+        let last = self
+            .store
+            .releases(project, None, 1)
+            .await?
+            .pop()
+            .map_or(0, |newest| newest.seq);
         let new = new_release(&revision, &made, old.grace_ms);
-        let policy = Policy { canary: 0, waves: Vec::new(), soak_s: 0, ..group.policy.clone() };
-        let mut rollout = draft(group.id, RolloutKind::Rollback, policy, old.capabilities.clone(), true);
-        let release = self.publish_release(by, last, new, &revision, made.source).await?;
+        let policy = Policy {
+            canary: 0,
+            waves: Vec::new(),
+            soak_s: 0,
+            ..group.policy.clone()
+        };
+        let mut rollout = draft(
+            group.id,
+            RolloutKind::Rollback,
+            policy,
+            old.capabilities.clone(),
+            true,
+        );
+        let release = self
+            .publish_release(by, last, new, &revision, made.source)
+            .await?;
         rollout.release = release.seq;
-        let id = self.start(by, &rollout, format!("{}, as release {} was", note(&release, &[]), old.seq)).await?;
-        Ok(Flashed { release, rollout: Some(id), preflight: Preflight::default() })
+        let id = self
+            .start(
+                by,
+                &rollout,
+                format!("{}, as release {} was", note(&release, &[]), old.seq),
+            )
+            .await?;
+        Ok(Flashed {
+            release,
+            rollout: Some(id),
+            preflight: Preflight::default(),
+        })
     }
 
     async fn revision(
@@ -222,9 +316,19 @@ impl Rollouts {
         let nothing = || FlashError::NoRevision(group.branch.clone());
         let number = match number {
             Some(number) => number,
-            None => self.store.revisions(project, &group.branch, None, 1).await?.first().ok_or_else(nothing)?.number,
+            None => {
+                self.store
+                    .revisions(project, &group.branch, None, 1)
+                    .await?
+                    .first()
+                    .ok_or_else(nothing)?
+                    .number
+            }
         };
-        self.store.revision(project, &group.branch, number).await?.ok_or_else(nothing)
+        self.store
+            .revision(project, &group.branch, number)
+            .await?
+            .ok_or_else(nothing)
     }
 
     /// What a release reaches for beyond the group's last one; all of it has to be approved.
@@ -235,11 +339,29 @@ impl Rollouts {
         wanted: &[String],
         approve: &[String],
     ) -> Result<Vec<String>, FlashError> {
-        let before = self.store.deployed(project, group, 1).await?.pop().map(|release| release.capabilities).unwrap_or_default();
+        let before = self
+            .store
+            .deployed(project, group, 1)
+            .await?
+            .pop()
+            .map(|release| release.capabilities)
+            .unwrap_or_default();
         let before: BTreeSet<String> = before.into_iter().collect();
-        let wider: Vec<String> = wanted.iter().filter(|name| !before.contains(*name)).cloned().collect();
-        let missing: Vec<String> = wider.iter().filter(|name| !approve.contains(name)).cloned().collect();
-        if missing.is_empty() { Ok(wider) } else { Err(FlashError::Wider(missing)) }
+        let wider: Vec<String> = wanted
+            .iter()
+            .filter(|name| !before.contains(*name))
+            .cloned()
+            .collect();
+        let missing: Vec<String> = wider
+            .iter()
+            .filter(|name| !approve.contains(name))
+            .cloned()
+            .collect();
+        if missing.is_empty() {
+            Ok(wider)
+        } else {
+            Err(FlashError::Wider(missing))
+        }
     }
 
     async fn look_ahead(
@@ -251,7 +373,8 @@ impl Rollouts {
         let devices = self.store.device_facts(project, rollout.group).await?;
         let now = Instant::from_unix(seconds(clock::now()));
         let make = |device, counter| {
-            directive(project, rollout, &release.path, device, (Action::Install, false)).complete(release, counter, now)
+            directive(project, rollout, &release.path, device, (Action::Install, false))
+                .complete(release, counter, now)
         };
         Ok(preflight(project, release, &devices, now, make))
     }
@@ -266,8 +389,11 @@ impl Rollouts {
     ) -> Result<StoredRelease, FlashError> {
         let project = by.project;
         let (capabilities, grace_ms) = (new.capabilities.clone(), new.health.grace_ms);
-        self.admit_files(project, new.content.len() as u64 + METADATA_BYTES).await?;
-        let added = self.on_shelf(move |shelf, now| shelf.add(project, last, &new, now)).await?;
+        self.admit_files(project, new.content.len() as u64 + METADATA_BYTES)
+            .await?;
+        let added = self
+            .on_shelf(move |shelf, now| shelf.add(project, last, &new, now))
+            .await?;
         let release = StoredRelease {
             seq: added.release_seq,
             path: added.path,
@@ -281,7 +407,14 @@ impl Rollouts {
             author: by.name.clone(),
             created: clock::now(),
         };
-        self.store.change(project, by, Change::AddRelease(Box::new(release.clone())), release.created).await?;
+        self.store
+            .change(
+                project,
+                by,
+                Change::AddRelease(Box::new(release.clone())),
+                release.created,
+            )
+            .await?;
         self.measure(project).await?;
         Ok(release)
     }
@@ -297,7 +430,9 @@ impl Rollouts {
             force: rollout.force,
             note,
         };
-        self.store.change(by.project, by, Change::StartRollout(Box::new(new)), clock::now()).await?;
+        self.store
+            .change(by.project, by, Change::StartRollout(Box::new(new)), clock::now())
+            .await?;
         self.wake();
         if rollout.release.is_multiple_of(TIDY_EVERY)
             && let Err(error) = self.tidy_files(by.project, false).await
@@ -316,7 +451,10 @@ fn new_release(revision: &Revision, made: &Made, grace_ms: u64) -> NewRelease {
         boards: Vec::new(),
         security_floor: 0,
         capabilities: made.capabilities.clone(),
-        health: HealthRules { grace_ms, ..HealthRules::default() },
+        health: HealthRules {
+            grace_ms,
+            ..HealthRules::default()
+        },
     }
 }
 
@@ -334,7 +472,11 @@ fn draft(group: GroupId, kind: RolloutKind, policy: Policy, approved: Vec<String
         policy,
         approved,
         force,
-        run: Run { wish: Wish::Run, halted: false, soaking: None },
+        run: Run {
+            wish: Wish::Run,
+            halted: false,
+            soaking: None,
+        },
         status: RolloutStatus::Of(Status::Deploying),
         evidence: None,
         active: true,
@@ -347,7 +489,12 @@ fn draft(group: GroupId, kind: RolloutKind, policy: Policy, approved: Vec<String
     }
 }
 
-fn stored(release: &iottly_protocol::release::Release, revision: &Revision, source: String, by: &Principal) -> StoredRelease {
+fn stored(
+    release: &iottly_protocol::release::Release,
+    revision: &Revision,
+    source: String,
+    by: &Principal,
+) -> StoredRelease {
     StoredRelease {
         seq: release.manifest.release_seq,
         path: release.path.clone(),
@@ -365,6 +512,13 @@ fn stored(release: &iottly_protocol::release::Release, revision: &Revision, sour
 
 /// For the audit log.
 fn note(release: &StoredRelease, widened: &[String]) -> String {
-    let approved = if widened.is_empty() { String::new() } else { format!(", approved: {}", widened.join(", ")) };
-    format!("release {} of branch {:?}, revision {}{approved}", release.seq, release.branch, release.revision)
+    let approved = if widened.is_empty() {
+        String::new()
+    } else {
+        format!(", approved: {}", widened.join(", "))
+    };
+    format!(
+        "release {} of branch {:?}, revision {}{approved}",
+        release.seq, release.branch, release.revision
+    )
 }

@@ -23,8 +23,8 @@ pub struct Run {
     pub wish: Wish,
     /// It has stopped itself; its owner may let it go on.
     pub halted: bool,
-    /// How many members, in order, had been reached when the last wave was done, and when that was (seconds of the
-    /// steady clock).
+    /// How many members, in order, had been reached when the last wave was done, and when that was (seconds
+    /// of the steady clock).
     pub soaking: Option<(u64, u64)>,
 }
 
@@ -36,7 +36,8 @@ pub enum Standing {
     Untold,
     /// It was told and has not finished.
     UnderWay {
-        /// From when on its silence counts, seconds of the steady clock: its last word, and what its state may take.
+        /// From when on its silence counts, seconds of the steady clock: its last word, and what its state
+        /// may take.
         since: u64,
         /// It may still be cancelled.
         cancellable: bool,
@@ -128,47 +129,93 @@ pub fn rank(rollout: &str, device: DeviceId) -> u64 {
     u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
 }
 
-/// Plans the next steps. `members` are sorted by rank; those that the policy pins are passed over. `now` is seconds of the steady
-/// clock, which nobody sets.
+/// Plans the next steps. `members` are sorted by rank; those that the policy pins are passed over. `now` is
+/// seconds of the steady clock, which nobody sets.
 #[must_use]
 pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
-    let members: Vec<&Member> = members.iter().filter(|member| !policy.pins.contains(&member.device)).collect();
+    let members: Vec<&Member> = members
+        .iter()
+        .filter(|member| !policy.pins.contains(&member.device))
+        .collect();
     let mut run = run.clone();
-    let stop = |status, steps, run| Plan { status, steps, evidence: None, run };
+    let stop = |status, steps, run| Plan {
+        status,
+        steps,
+        evidence: None,
+        run,
+    };
     match run.wish {
         Wish::Cancel => {
-            let cancellable = |member: &&&Member| matches!(member.standing, Standing::UnderWay { cancellable: true, .. });
-            let steps = members.iter().filter(cancellable).map(|member| Step::Withdraw(member.device)).collect();
+            let cancellable = |member: &&&Member| {
+                matches!(
+                    member.standing,
+                    Standing::UnderWay {
+                        cancellable: true,
+                        ..
+                    }
+                )
+            };
+            let steps = members
+                .iter()
+                .filter(cancellable)
+                .map(|member| Step::Withdraw(member.device))
+                .collect();
             return stop(Status::Cancelled, steps, run);
         }
         Wish::Pause => return stop(Status::Paused, Vec::new(), run),
         Wish::Run if run.halted => {
             let evidence = Some(too_many_failures(policy, &members, now).unwrap_or_else(over));
-            return Plan { status: Status::Halted, steps: Vec::new(), evidence, run };
+            return Plan {
+                status: Status::Halted,
+                steps: Vec::new(),
+                evidence,
+                run,
+            };
         }
         Wish::Run => {}
     }
     if let Some(evidence) = too_many_failures(policy, &members, now) {
         run.halted = true;
-        return Plan { status: Status::Halted, steps: Vec::new(), evidence: Some(evidence), run };
+        return Plan {
+            status: Status::Halted,
+            steps: Vec::new(),
+            evidence: Some(evidence),
+            run,
+        };
     }
     let open = open_wave(policy, &members, &mut run, now);
-    let under_way = members.iter().filter(|member| is_under_way(policy, member, now)).count();
+    let under_way = members
+        .iter()
+        .filter(|member| is_under_way(policy, member, now))
+        .count();
     let room = match policy.concurrency {
         0 => usize::MAX,
-        limit => usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(under_way),
+        limit => usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(under_way),
     };
-    let due = members[..open].iter().filter(|member| member.online && may_be_told(policy, member));
+    let due = members[..open]
+        .iter()
+        .filter(|member| member.online && may_be_told(policy, member));
     let steps: Vec<Step> = due.take(room).map(|member| Step::Tell(member.device)).collect();
     let done = steps.is_empty() && members.iter().all(|member| is_finished(policy, member, now));
     let status = if done { Status::Deployed } else { Status::Deploying };
-    Plan { status, steps, evidence: None, run }
+    Plan {
+        status,
+        steps,
+        evidence: None,
+        run,
+    }
 }
 
 /// Returns the evidence of a rollout whose reason to stop has gone: its owner decides whether it goes on.
 fn over() -> Evidence {
-    let detail = "the devices that stopped it have reported since: no more have failed than may; resume it to go on";
-    Evidence { detail: detail.to_owned(), failures: Vec::new() }
+    let detail =
+        "the devices that stopped it have reported since: no more have failed than may; resume it to go on";
+    Evidence {
+        detail: detail.to_owned(),
+        failures: Vec::new(),
+    }
 }
 
 fn is_silent(policy: &Policy, member: &Member, now: u64) -> bool {
@@ -205,16 +252,31 @@ fn is_settled(policy: &Policy, member: &Member, now: u64) -> bool {
 }
 
 fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<Evidence> {
-    let failed: Vec<&&Member> = members.iter().filter(|member| has_failed(policy, member, now)).collect();
-    let canary = usize::try_from(policy.canary).unwrap_or(usize::MAX).min(members.len());
-    let in_canary = members[..canary].iter().filter(|member| has_failed(policy, member, now)).count();
-    let finished = members.iter().filter(|member| is_finished(policy, member, now)).count();
+    let failed: Vec<&&Member> = members
+        .iter()
+        .filter(|member| has_failed(policy, member, now))
+        .collect();
+    let canary = usize::try_from(policy.canary)
+        .unwrap_or(usize::MAX)
+        .min(members.len());
+    let in_canary = members[..canary]
+        .iter()
+        .filter(|member| has_failed(policy, member, now))
+        .count();
+    let finished = members
+        .iter()
+        .filter(|member| is_finished(policy, member, now))
+        .count();
     let allowed = usize::try_from(policy.canary_failures).unwrap_or(usize::MAX);
     let sampled = finished >= usize::try_from(policy.sample).unwrap_or(usize::MAX);
     let detail = if in_canary > allowed {
         format!("{in_canary} of {canary} devices of the canary failed, {allowed} may")
     } else if sampled && failed.len() * 100 > finished * usize::from(policy.failure_percent) {
-        format!("{} of {finished} finished devices failed, {} percent may", failed.len(), policy.failure_percent)
+        format!(
+            "{} of {finished} finished devices failed, {} percent may",
+            failed.len(),
+            policy.failure_percent
+        )
     } else {
         return None;
     };
@@ -222,14 +284,21 @@ fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<E
         Standing::Failed { reason, .. } => reason,
         _ => Reason::Timeout,
     };
-    let failures = failed.iter().take(MAX_EVIDENCE).map(|member| (member.device, reason(member))).collect();
+    let failures = failed
+        .iter()
+        .take(MAX_EVIDENCE)
+        .map(|member| (member.device, reason(member)))
+        .collect();
     Some(Evidence { detail, failures })
 }
 
 /// How many members, in order, may be told: the waves that are open.
 fn open_wave(policy: &Policy, members: &[&Member], run: &mut Run, now: u64) -> usize {
     for end in policy.ends(members.len()) {
-        if !members[..end].iter().all(|member| is_settled(policy, member, now)) {
+        if !members[..end]
+            .iter()
+            .all(|member| is_settled(policy, member, now))
+        {
             return end;
         }
         let reached = end as u64;
@@ -256,7 +325,11 @@ mod tests {
     use super::*;
     use crate::rollout::Wave;
 
-    const RUN: Run = Run { wish: Wish::Run, halted: false, soaking: None };
+    const RUN: Run = Run {
+        wish: Wish::Run,
+        halted: false,
+        soaking: None,
+    };
 
     fn members(standings: &[Standing]) -> Vec<Member> {
         let member = |(at, standing): (usize, &Standing)| Member {
@@ -275,8 +348,15 @@ mod tests {
         plan.steps.iter().map(number).collect()
     }
 
-    const FAILED: Standing = Standing::Failed { reason: Reason::CrashLoop, times: 1 };
-    const UNDER_WAY: Standing = Standing::UnderWay { since: 0, cancellable: true, failures: 0 };
+    const FAILED: Standing = Standing::Failed {
+        reason: Reason::CrashLoop,
+        times: 1,
+    };
+    const UNDER_WAY: Standing = Standing::UnderWay {
+        since: 0,
+        cancellable: true,
+        failures: 0,
+    };
 
     #[test]
     fn the_canary_comes_first_and_its_success_opens_the_rest() {
@@ -290,7 +370,8 @@ mod tests {
         // The same plan again, when its executor has died in between: nobody is told twice.
         all[1].standing = UNDER_WAY;
         assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [2, 3, 4]);
-        all.iter_mut().for_each(|member| member.standing = Standing::Committed);
+        all.iter_mut()
+            .for_each(|member| member.standing = Standing::Committed);
         assert_eq!(plan(&policy, &all, &RUN, 0).status, Status::Deployed);
     }
 
@@ -303,7 +384,10 @@ mod tests {
         let evidence = halted.evidence.expect("evidence");
         assert_eq!(evidence.failures, [(all[0].device, Reason::CrashLoop)]);
         all[0].standing = Standing::Committed;
-        assert_eq!(plan(&Policy::default(), &all, &halted.run, 0).status, Status::Halted);
+        assert_eq!(
+            plan(&Policy::default(), &all, &halted.run, 0).status,
+            Status::Halted
+        );
     }
 
     #[test]
@@ -314,23 +398,41 @@ mod tests {
         all[0].standing = Standing::Committed;
         let late = plan(&Policy::default(), &all, &halted.run, 7300);
         let evidence = late.evidence.expect("still says why");
-        assert_eq!((late.status, late.steps.len(), evidence.failures.len()), (Status::Halted, 0, 0));
+        assert_eq!(
+            (late.status, late.steps.len(), evidence.failures.len()),
+            (Status::Halted, 0, 0)
+        );
         assert!(evidence.detail.contains("resume"), "{}", evidence.detail);
-        assert_eq!(told(&plan(&Policy::default(), &all, &RUN, 7300)), [1], "what is resumed goes on");
+        assert_eq!(
+            told(&plan(&Policy::default(), &all, &RUN, 7300)),
+            [1],
+            "what is resumed goes on"
+        );
     }
 
     #[test]
     fn retries_come_before_a_failure_counts() {
-        let policy = Policy { retries: 1, ..Policy::default() };
+        let policy = Policy {
+            retries: 1,
+            ..Policy::default()
+        };
         let mut all = members(&[FAILED, Standing::Untold]);
         assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [0]);
-        all[0].standing = Standing::Failed { reason: Reason::Timeout, times: 2 };
+        all[0].standing = Standing::Failed {
+            reason: Reason::Timeout,
+            times: 2,
+        };
         assert_eq!(plan(&policy, &all, &RUN, 0).status, Status::Halted);
     }
 
     #[test]
     fn waves_wait_for_each_other_and_soak() {
-        let policy = Policy { canary: 1, waves: vec![Wave::Count(2)], soak_s: 60, ..Policy::default() };
+        let policy = Policy {
+            canary: 1,
+            waves: vec![Wave::Count(2)],
+            soak_s: 60,
+            ..Policy::default()
+        };
         let mut all = members(&[Standing::Untold; 6]);
         all[0].standing = Standing::Committed;
         let first = plan(&policy, &all, &RUN, 100);
@@ -347,10 +449,24 @@ mod tests {
 
     #[test]
     fn limits_pins_and_absence_are_kept() {
-        let mut all = members(&[Standing::Committed, UNDER_WAY, Standing::Untold, Standing::Untold, Standing::Untold]);
-        let policy = Policy { concurrency: 2, pins: vec![all[3].device], ..Policy::default() };
+        let mut all = members(&[
+            Standing::Committed,
+            UNDER_WAY,
+            Standing::Untold,
+            Standing::Untold,
+            Standing::Untold,
+        ]);
+        let policy = Policy {
+            concurrency: 2,
+            pins: vec![all[3].device],
+            ..Policy::default()
+        };
         all[2].online = false;
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [4], "one place is free; 2 is away and 3 is pinned");
+        assert_eq!(
+            told(&plan(&policy, &all, &RUN, 0)),
+            [4],
+            "one place is free; 2 is away and 3 is pinned"
+        );
         all[1].standing = Standing::Committed;
         all[4].standing = Standing::Committed;
         let waiting = plan(&policy, &all, &RUN, 0);
@@ -362,7 +478,10 @@ mod tests {
     #[test]
     fn silence_is_a_failure() {
         let all = members(&[UNDER_WAY, Standing::Untold]);
-        assert_eq!(plan(&Policy::default(), &all, &RUN, 7200).status, Status::Deploying);
+        assert_eq!(
+            plan(&Policy::default(), &all, &RUN, 7200).status,
+            Status::Deploying
+        );
         let halted = plan(&Policy::default(), &all, &RUN, 7201);
         assert_eq!(halted.evidence.expect("evidence").failures[0].1, Reason::Timeout);
     }
@@ -370,18 +489,44 @@ mod tests {
     #[test]
     fn pause_tells_nobody_and_cancel_withdraws_what_can_be() {
         let mut all = members(&[UNDER_WAY, UNDER_WAY, Standing::Untold]);
-        all[1].standing = Standing::UnderWay { since: 0, cancellable: false, failures: 0 };
-        let paused = plan(&Policy::default(), &all, &Run { wish: Wish::Pause, ..RUN }, 0);
+        all[1].standing = Standing::UnderWay {
+            since: 0,
+            cancellable: false,
+            failures: 0,
+        };
+        let paused = plan(
+            &Policy::default(),
+            &all,
+            &Run {
+                wish: Wish::Pause,
+                ..RUN
+            },
+            0,
+        );
         assert_eq!((paused.status, paused.steps.len()), (Status::Paused, 0));
-        let cancelled = plan(&Policy::default(), &all, &Run { wish: Wish::Cancel, ..RUN }, 0);
-        assert_eq!((cancelled.status, cancelled.steps), (Status::Cancelled, vec![Step::Withdraw(all[0].device)]));
+        let cancelled = plan(
+            &Policy::default(),
+            &all,
+            &Run {
+                wish: Wish::Cancel,
+                ..RUN
+            },
+            0,
+        );
+        assert_eq!(
+            (cancelled.status, cancelled.steps),
+            (Status::Cancelled, vec![Step::Withdraw(all[0].device)])
+        );
     }
 
     #[test]
     fn an_order_is_kept_within_a_rollout_and_another_in_the_next() {
         let devices: Vec<_> = (0..50u8).map(|n| DeviceId::from_bytes([n; 16])).collect();
         let order = |rollout: &str| {
-            let mut ranked: Vec<_> = devices.iter().map(|device| (rank(rollout, *device), *device)).collect();
+            let mut ranked: Vec<_> = devices
+                .iter()
+                .map(|device| (rank(rollout, *device), *device))
+                .collect();
             ranked.sort_unstable();
             ranked.into_iter().map(|(_, device)| device).collect::<Vec<_>>()
         };

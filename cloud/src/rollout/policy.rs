@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 pub struct Policy {
     /// How many devices get the release first.
     pub canary: u32,
-    /// What comes after the canary; each begins when the one before it is done. All the rest follows the last.
+    /// What comes after the canary; each begins when the one before it is done. All the rest follows the
+    /// last.
     pub waves: Vec<Wave>,
     /// How many devices may be under way at once; 0 for no limit.
     pub concurrency: u32,
@@ -23,8 +24,8 @@ pub struct Policy {
     pub retries: u32,
     /// How long after a wave the next one waits, seconds.
     pub soak_s: u64,
-    /// Longest silence of a device about a directive before it counts as failed, seconds. Each of its words begins it anew;
-    /// waiting for the window, a capped download and a trial have their own time beyond it.
+    /// Longest silence of a device about a directive before it counts as failed, seconds. Each of its words
+    /// begins it anew; waiting for the window, a capped download and a trial have their own time beyond it.
     pub silence_s: u64,
     /// Devices that keep what they run.
     #[schema(value_type = Vec<String>)]
@@ -117,8 +118,8 @@ impl Policy {
     /// Checks that the waves go forward, and that its times do not contradict each other.
     ///
     /// # Errors
-    /// When a percentage is over a hundred or below the one before it, a number is out of its range, or a device that does all
-    /// in time could count as late.
+    /// When a percentage is over a hundred or below the one before it, a number is out of its range, or a
+    /// device that does all in time could count as late.
     pub fn check(&self) -> Result<(), PolicyError> {
         let mut before = 0;
         for wave in &self.waves {
@@ -134,16 +135,48 @@ impl Policy {
         if self.failure_percent > 100 {
             return Err(PolicyError::Percent(self.failure_percent));
         }
-        let range = |name, good: bool, limits: String| if good { Ok(()) } else { Err(PolicyError::Range(name, limits)) };
-        range("the number of waves", self.waves.len() <= MAX_WAVES, format!("0 to {MAX_WAVES}"))?;
-        range("the number of pins", self.pins.len() <= MAX_PINS, format!("0 to {MAX_PINS}"))?;
-        range("grace_ms", self.grace_ms <= MAX_GRACE_MS, format!("0 to {MAX_GRACE_MS}"))?;
-        range("deadline_s", (1..=MAX_WAIT_S).contains(&self.deadline_s), format!("1 to {MAX_WAIT_S}"))?;
-        range("silence_s", (1..=MAX_WAIT_S).contains(&self.silence_s), format!("1 to {MAX_WAIT_S}"))?;
+        let range = |name, good: bool, limits: String| {
+            if good {
+                Ok(())
+            } else {
+                Err(PolicyError::Range(name, limits))
+            }
+        };
+        range(
+            "the number of waves",
+            self.waves.len() <= MAX_WAVES,
+            format!("0 to {MAX_WAVES}"),
+        )?;
+        range(
+            "the number of pins",
+            self.pins.len() <= MAX_PINS,
+            format!("0 to {MAX_PINS}"),
+        )?;
+        range(
+            "grace_ms",
+            self.grace_ms <= MAX_GRACE_MS,
+            format!("0 to {MAX_GRACE_MS}"),
+        )?;
+        range(
+            "deadline_s",
+            (1..=MAX_WAIT_S).contains(&self.deadline_s),
+            format!("1 to {MAX_WAIT_S}"),
+        )?;
+        range(
+            "silence_s",
+            (1..=MAX_WAIT_S).contains(&self.silence_s),
+            format!("1 to {MAX_WAIT_S}"),
+        )?;
         range("soak_s", self.soak_s <= MAX_WAIT_S, format!("0 to {MAX_WAIT_S}"))?;
         range("max_bps", self.max_bps <= 1 << 40, format!("0 to {}", 1u64 << 40))?;
-        let window = self.window.is_none_or(|window| window.start_minute < 1440 && window.minutes > 0);
-        range("window.start_minute", window, "0 to 1439, with at least a minute behind it".to_owned())?;
+        let window = self
+            .window
+            .is_none_or(|window| window.start_minute < 1440 && window.minutes > 0);
+        range(
+            "window.start_minute",
+            window,
+            "0 to 1439, with at least a minute behind it".to_owned(),
+        )?;
         self.check_times()
     }
 
@@ -154,7 +187,9 @@ impl Policy {
             }
         }
         match self.window {
-            Some(window) if window.minutes < ALWAYS_MINUTES && u64::from(window.minutes) * 60_000 < self.grace_ms => {
+            Some(window)
+                if window.minutes < ALWAYS_MINUTES && u64::from(window.minutes) * 60_000 < self.grace_ms =>
+            {
                 Err(PolicyError::Window(window.minutes, self.grace_ms))
             }
             _ => Ok(()),
@@ -167,7 +202,11 @@ impl Policy {
     /// When the cap on the download does not let it through in time.
     pub fn fits(&self, size: u64) -> Result<(), PolicyError> {
         if self.max_bps > 0 && size / self.max_bps > self.deadline_s {
-            return Err(PolicyError::TooSlow { size, bps: self.max_bps, deadline_s: self.deadline_s });
+            return Err(PolicyError::TooSlow {
+                size,
+                bps: self.max_bps,
+                deadline_s: self.deadline_s,
+            });
         }
         Ok(())
     }
@@ -195,34 +234,90 @@ mod tests {
 
     #[test]
     fn times_that_contradict_each_other_are_refused() {
-        let ok = Policy { grace_ms: 20_000, silence_s: 20, ..Policy::default() };
+        let ok = Policy {
+            grace_ms: 20_000,
+            silence_s: 20,
+            ..Policy::default()
+        };
         ok.check().expect("just enough");
-        let window = |minutes| Some(Window { start_minute: 0, minutes });
+        let window = |minutes| {
+            Some(Window {
+                start_minute: 0,
+                minutes,
+            })
+        };
         for (policy, expected) in [
-            (Policy { silence_s: 19, ..ok.clone() }, PolicyError::TooShort("silence_s", 19, 20_000)),
-            (Policy { deadline_s: 6, ..ok.clone() }, PolicyError::TooShort("deadline_s", 6, 20_000)),
-            (Policy { grace_ms: 120_000, silence_s: 200, window: window(1), ..ok.clone() }, PolicyError::Window(1, 120_000)),
+            (
+                Policy {
+                    silence_s: 19,
+                    ..ok.clone()
+                },
+                PolicyError::TooShort("silence_s", 19, 20_000),
+            ),
+            (
+                Policy {
+                    deadline_s: 6,
+                    ..ok.clone()
+                },
+                PolicyError::TooShort("deadline_s", 6, 20_000),
+            ),
+            (
+                Policy {
+                    grace_ms: 120_000,
+                    silence_s: 200,
+                    window: window(1),
+                    ..ok.clone()
+                },
+                PolicyError::Window(1, 120_000),
+            ),
         ] {
             assert_eq!(policy.check(), Err(expected), "{policy:?}");
         }
-        Policy { silence_s: 10, window: window(30), ..Policy::default() }.check().expect("waiting for the window is no silence");
-        let slow = Policy { max_bps: 100, deadline_s: 60, ..Policy::default() };
+        Policy {
+            silence_s: 10,
+            window: window(30),
+            ..Policy::default()
+        }
+        .check()
+        .expect("waiting for the window is no silence");
+        let slow = Policy {
+            max_bps: 100,
+            deadline_s: 60,
+            ..Policy::default()
+        };
         slow.fits(6_000).expect("just in time");
-        assert_eq!(slow.fits(6_100), Err(PolicyError::TooSlow { size: 6_100, bps: 100, deadline_s: 60 }));
+        assert_eq!(
+            slow.fits(6_100),
+            Err(PolicyError::TooSlow {
+                size: 6_100,
+                bps: 100,
+                deadline_s: 60
+            })
+        );
         Policy::default().fits(u64::MAX).expect("no cap");
     }
 
     #[test]
     fn waves_end_where_they_say() {
-        let policy = Policy { canary: 2, waves: vec![Wave::Count(8), Wave::Percent(25), Wave::Percent(50)], ..Policy::default() };
+        let policy = Policy {
+            canary: 2,
+            waves: vec![Wave::Count(8), Wave::Percent(25), Wave::Percent(50)],
+            ..Policy::default()
+        };
         policy.check().expect("forward");
         assert_eq!(policy.ends(100), [2, 10, 25, 50, 100]);
         assert_eq!(policy.ends(12), [2, 10, 12]);
         assert_eq!(policy.ends(1), [1]);
         assert_eq!(policy.ends(0), [0]);
-        let back = Policy { waves: vec![Wave::Percent(50), Wave::Percent(10)], ..Policy::default() };
+        let back = Policy {
+            waves: vec![Wave::Percent(50), Wave::Percent(10)],
+            ..Policy::default()
+        };
         assert_eq!(back.check(), Err(PolicyError::Order(10, 50)));
-        let over = Policy { waves: vec![Wave::Percent(101)], ..Policy::default() };
+        let over = Policy {
+            waves: vec![Wave::Percent(101)],
+            ..Policy::default()
+        };
         assert_eq!(over.check(), Err(PolicyError::Percent(101)));
     }
 }

@@ -33,9 +33,14 @@ pub fn preflight(
             continue;
         };
         // Who it is and whose it is the cloud knows better than any report.
-        let facts = DeviceFacts { device: known.device, project, ..facts.clone() };
+        let facts = DeviceFacts {
+            device: known.device,
+            project,
+            ..facts.clone()
+        };
         let directive = directive(known.device, facts.counter.saturating_add(1));
-        let verdict = admit_directive(&directive, &facts, now).and_then(|()| admit_release(&directive, release, &facts));
+        let verdict = admit_directive(&directive, &facts, now)
+            .and_then(|()| admit_release(&directive, release, &facts));
         match verdict {
             Ok(()) => found.ready.push(known.device),
             Err(refusal) => found.refusals.push((known.device, refusal)),

@@ -31,10 +31,23 @@ pub struct Rollouts {
 }
 
 impl Rollouts {
-    /// Over a store, a broker and the projects' repositories; without a builder only uploaded components become releases.
+    /// Over a store, a broker and the projects' repositories; without a builder only uploaded components
+    /// become releases.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, shelf: Shelf, builder: Option<Builder>) -> Self {
-        Self { store, broker, shelf, builder, news: Notify::new(), work: Arc::default() }
+    pub fn new(
+        store: Arc<dyn Store>,
+        broker: Arc<dyn Broker>,
+        shelf: Shelf,
+        builder: Option<Builder>,
+    ) -> Self {
+        Self {
+            store,
+            broker,
+            shelf,
+            builder,
+            news: Notify::new(),
+            work: Arc::default(),
+        }
     }
 
     /// The projects' repositories.
@@ -48,7 +61,8 @@ impl Rollouts {
         self.news.notify_one();
     }
 
-    /// A device has said hello: later directives are above the highest that it has accepted, and it gets what is open for it.
+    /// A device has said hello: later directives are above the highest that it has accepted, and it gets what
+    /// is open for it.
     ///
     /// # Errors
     /// When the store fails.
@@ -84,7 +98,11 @@ impl Rollouts {
         let shelf = self.shelf.clone();
         let now = Instant::from_unix(seconds(clock::now()));
         let done = tokio::task::spawn_blocking(move || work(&shelf, now)).await;
-        done.unwrap_or_else(|error| Err(ReleaseError::Input(format!("the work on the repository stopped: {error}"))))
+        done.unwrap_or_else(|error| {
+            Err(ReleaseError::Input(format!(
+                "the work on the repository stopped: {error}"
+            )))
+        })
     }
 
     /// Makes a project's keys and repository, unless they are there.

@@ -1,15 +1,17 @@
 //! The clock by which durations of rollouts are measured.
 //!
-//! The wall clock may be set, by hours and in either direction, while devices are on trial. The steady clock only goes forward,
-//! at the pace of the machine's monotonic clock; the database keeps its time, so that it goes on after a restart. Time in which
-//! no cloud ran, or stood still with its machine, does not count: no device could say anything then.
+//! The wall clock may be set, by hours and in either direction, while devices are on trial. The steady clock
+//! only goes forward, at the pace of the machine's monotonic clock; the database keeps its time, so that it
+//! goes on after a restart. Time in which no cloud ran, or stood still with its machine, does not count: no
+//! device could say anything then.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::UnixMs;
 
-/// Longest time between two looks at the clock that counts: a minute. More means that the machine stood still in between.
+/// Longest time between two looks at the clock that counts: a minute. More means that the machine stood still
+/// in between.
 const LONGEST_STEP: Duration = Duration::from_secs(60);
 
 /// Time of the steady clock at a moment of the monotonic clock.
@@ -21,12 +23,17 @@ struct Mark {
 
 impl Mark {
     fn at(ms: u64, seen: Instant) -> Self {
-        Self { at: Duration::from_millis(ms), seen }
+        Self {
+            at: Duration::from_millis(ms),
+            seen,
+        }
     }
 
     /// Goes on to a moment of the monotonic clock.
     fn go_on(&mut self, seen: Instant) -> u64 {
-        self.at = self.at.saturating_add(seen.saturating_duration_since(self.seen).min(LONGEST_STEP));
+        self.at = self
+            .at
+            .saturating_add(seen.saturating_duration_since(self.seen).min(LONGEST_STEP));
         self.seen = seen;
         u64::try_from(self.at.as_millis()).unwrap_or(u64::MAX)
     }
@@ -43,7 +50,8 @@ impl SteadyClock {
         Self(Mutex::new(Mark::at(at, Instant::now())))
     }
 
-    /// Returns the start of a clock that the database has kept; one that was never started begins at the date.
+    /// Returns the start of a clock that the database has kept; one that was never started begins at the
+    /// date.
     #[must_use]
     pub fn first(kept: Option<u64>, date: UnixMs) -> u64 {
         kept.unwrap_or_else(|| u64::try_from(date).unwrap_or(0))
@@ -52,7 +60,10 @@ impl SteadyClock {
     /// Returns the time, milliseconds.
     #[must_use]
     pub fn now(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).go_on(Instant::now())
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .go_on(Instant::now())
     }
 
     /// Goes on from `at` if that is ahead: another process has come further.
@@ -69,7 +80,14 @@ mod tests {
 
     #[test]
     fn it_goes_on_from_where_it_was_kept_and_never_back() {
-        assert_eq!((SteadyClock::first(Some(7), 9), SteadyClock::first(None, 9), SteadyClock::first(None, -9)), (7, 9, 0));
+        assert_eq!(
+            (
+                SteadyClock::first(Some(7), 9),
+                SteadyClock::first(None, 9),
+                SteadyClock::first(None, -9)
+            ),
+            (7, 9, 0)
+        );
         let clock = SteadyClock::starting_at(1_000);
         let first = clock.now();
         assert!(first >= 1_000);
@@ -84,8 +102,16 @@ mod tests {
         let began = Instant::now();
         let mut mark = Mark::at(5_000, began);
         assert_eq!(mark.go_on(began + Duration::from_millis(1_500)), 6_500);
-        assert_eq!(mark.go_on(began + Duration::from_secs(3 * 3_600)), 66_500, "three hours at once");
+        assert_eq!(
+            mark.go_on(began + Duration::from_secs(3 * 3_600)),
+            66_500,
+            "three hours at once"
+        );
         assert_eq!(mark.go_on(began), 66_500, "never back");
-        assert_eq!(mark.go_on(began + Duration::from_secs(2)), 68_500, "and on from there");
+        assert_eq!(
+            mark.go_on(began + Duration::from_secs(2)),
+            68_500,
+            "and on from there"
+        );
     }
 }

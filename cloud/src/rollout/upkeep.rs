@@ -21,7 +21,8 @@ const WITHDRAW_WITHIN: Duration = Duration::from_secs(3);
 const REFRESH: Duration = Duration::from_secs(3600);
 
 impl Rollouts {
-    /// Runs until it is aborted: signs timestamps anew, and forgets old releases, files and rollouts, some projects at a time.
+    /// Runs until it is aborted: signs timestamps anew, and forgets old releases, files and rollouts, some
+    /// projects at a time.
     pub(super) async fn keep_up(&self) {
         let mut tick = interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -44,13 +45,16 @@ impl Rollouts {
         }
     }
 
-    /// Gives up what is being deployed in a project that is about to be deleted, and tells its devices, as far as that is possible
-    /// in a short time: a device that hears nothing cannot fetch the release any more.
+    /// Gives up what is being deployed in a project that is about to be deleted, and tells its devices, as
+    /// far as that is possible in a short time: a device that hears nothing cannot fetch the release any
+    /// more.
     pub(crate) async fn withdraw_all(&self, by: &Principal) {
         let withdraw = async {
             for (project, id) in self.store.active_rollouts().await? {
                 if project == by.project {
-                    self.store.change(project, by, Change::CancelRollout(id), clock::now()).await?;
+                    self.store
+                        .change(project, by, Change::CancelRollout(id), clock::now())
+                        .await?;
                     self.step(project, id, 0, false).await?;
                 }
             }
@@ -61,7 +65,9 @@ impl Rollouts {
             Ok(Err(error)) => {
                 tracing::warn!(project = %by.project, %error, "failed to withdraw a rollout; the project is deleted")
             }
-            Err(_) => tracing::warn!(project = %by.project, "rollouts were not withdrawn in time; the project is deleted"),
+            Err(_) => {
+                tracing::warn!(project = %by.project, "rollouts were not withdrawn in time; the project is deleted")
+            }
         }
     }
 
@@ -69,7 +75,11 @@ impl Rollouts {
     async fn next_projects(&self, last: Option<ProjectId>) -> Result<Vec<ProjectId>, FlashError> {
         let all = self.on_shelf(|shelf, _| shelf.projects()).await?;
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-        Ok(all.range((from, Bound::Unbounded)).take(PROJECTS).copied().collect())
+        Ok(all
+            .range((from, Bound::Unbounded))
+            .take(PROJECTS)
+            .copied()
+            .collect())
     }
 
     async fn tidy_all(&self, projects: Vec<ProjectId>) {

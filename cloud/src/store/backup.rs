@@ -1,5 +1,5 @@
-//! Copies of a whole database as one file, which is a SQLite database whatever the original is. So a backup of the one can
-//! be restored into the other.
+//! Copies of a whole database as one file, which is a SQLite database whatever the original is. So a backup
+//! of the one can be restored into the other.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -32,7 +32,8 @@ pub async fn backup(database: &Database, file: &Path) -> Result<()> {
     }
 }
 
-/// Fills an empty database from a backup, which may be of an older version. Nothing may be using the database.
+/// Fills an empty database from a backup, which may be of an older version. Nothing may be using the
+/// database.
 ///
 /// # Errors
 /// When the database holds something, or `file` is not a whole backup.
@@ -53,10 +54,17 @@ pub async fn restore(file: &Path, database: &Database) -> Result<()> {
     }
 }
 
-/// Makes an empty file that is readable for this user alone, which SQLite then fills: it holds all tenants' data.
+/// Makes an empty file that is readable for this user alone, which SQLite then fills: it holds all tenants'
+/// data.
 fn make_private(file: &Path) -> Result<()> {
-    let refused = |reason: &dyn std::fmt::Display| StoreError::Refused(format!("{} {reason}", file.display()));
-    match File::options().write(true).create_new(true).mode(0o600).open(file) {
+    let refused =
+        |reason: &dyn std::fmt::Display| StoreError::Refused(format!("{} {reason}", file.display()));
+    match File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+    {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(refused(&"exists already")),
         Err(error) => Err(refused(&format_args!("cannot be written: {error}"))),
@@ -70,22 +78,35 @@ async fn connect(file: &Path) -> Result<SqliteConnection> {
 /// Refuses what is damaged or not a database of the cloud.
 async fn check(file: &Path) -> Result<()> {
     let mut connection = connect(file).await?;
-    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
-    let known: Option<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE name = '_sqlx_migrations'")
-        .fetch_optional(&mut connection)
+    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+        .fetch_one(&mut connection)
         .await?;
+    let known: Option<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE name = '_sqlx_migrations'")
+            .fetch_optional(&mut connection)
+            .await?;
     connection.close().await?;
     if found != "ok" {
-        return Err(StoreError::Refused(format!("{} is damaged: {found}", file.display())));
+        return Err(StoreError::Refused(format!(
+            "{} is damaged: {found}",
+            file.display()
+        )));
     }
-    known.map(|_| ()).ok_or_else(|| StoreError::Refused(format!("{} is no backup of a cloud", file.display())))
+    known
+        .map(|_| ())
+        .ok_or_else(|| StoreError::Refused(format!("{} is no backup of a cloud", file.display())))
 }
 
 /// Copies a SQLite database; readers and writers of it go on.
 async fn vacuum_into(from: &Path, to: &Path) -> Result<()> {
-    let name = to.to_str().ok_or_else(|| StoreError::Refused(format!("{} is not UTF-8", to.display())))?;
+    let name = to
+        .to_str()
+        .ok_or_else(|| StoreError::Refused(format!("{} is not UTF-8", to.display())))?;
     let mut connection = connect(from).await?;
-    let done = sqlx::query("VACUUM INTO $1").bind(name).execute(&mut connection).await;
+    let done = sqlx::query("VACUUM INTO $1")
+        .bind(name)
+        .execute(&mut connection)
+        .await;
     connection.close().await?;
     done?;
     Ok(())
@@ -95,7 +116,9 @@ async fn from_server(url: &str, file: &Path) -> Result<()> {
     SqliteStore::open(file).await?.close().await;
     let mut source = PgConnection::connect(url).await?;
     let mut target = connect(file).await?;
-    let mut reading = source.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+    let mut reading = source
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        .await?;
     transfer::from_server(&mut reading, &mut target).await?;
     target.close().await?;
     Ok(())
@@ -144,9 +167,13 @@ impl Drop for Copy {
 
 /// Makes a file and its name last.
 fn sync(file: &Path) -> Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let synced =
-        std::fs::File::open(file).and_then(|file| file.sync_all()).and_then(|()| std::fs::File::open(folder)?.sync_all());
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let synced = std::fs::File::open(file)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| std::fs::File::open(folder)?.sync_all());
     synced.map_err(|error| StoreError::Database(sqlx::Error::Io(error)))
 }
 

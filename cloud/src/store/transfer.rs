@@ -1,4 +1,5 @@
-//! Rows from one database into the other, table by table. Columns are taken from the schema, so that a new one is not forgotten.
+//! Rows from one database into the other, table by table. Columns are taken from the schema, so that a new
+//! one is not forgotten.
 
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgConnection;
@@ -36,7 +37,11 @@ struct Table {
 
 impl Table {
     fn names(&self) -> String {
-        self.columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        self.columns
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     fn select(&self) -> String {
@@ -67,10 +72,17 @@ async fn tables(sqlite: &mut SqliteConnection, postgres: &mut PgConnection) -> R
         let mut ours: Vec<_> = rows.iter().map(|(column, _)| column).collect();
         ours.sort();
         if !theirs.iter().eq(ours) {
-            return Err(StoreError::Refused(format!("table {name:?} has other columns in the other database")));
+            return Err(StoreError::Refused(format!(
+                "table {name:?} has other columns in the other database"
+            )));
         }
-        let columns = rows.into_iter().map(|(column, kind)| Ok((column, self::kind(&name, &kind)?)));
-        tables.push(Table { columns: columns.collect::<Result<_>>()?, name });
+        let columns = rows
+            .into_iter()
+            .map(|(column, kind)| Ok((column, self::kind(&name, &kind)?)));
+        tables.push(Table {
+            columns: columns.collect::<Result<_>>()?,
+            name,
+        });
     }
     Ok(tables)
 }
@@ -81,7 +93,9 @@ fn kind(table: &str, kind: &str) -> Result<Kind> {
         "bigint" => Ok(Kind::Number),
         "text" => Ok(Kind::Text),
         "boolean" => Ok(Kind::Flag),
-        other => Err(StoreError::Refused(format!("table {table:?} has a column of the unknown kind {other:?}"))),
+        other => Err(StoreError::Refused(format!(
+            "table {table:?} has a column of the unknown kind {other:?}"
+        ))),
     }
 }
 
@@ -91,10 +105,18 @@ pub(super) async fn from_server(source: &mut PgConnection, target: &mut SqliteCo
     let tables = tables(target, source).await?;
     let mut writing = target.begin_with("BEGIN IMMEDIATE").await?;
     for table in &tables {
-        let mut rows = sqlx::query(own_sql(table.select())).fetch(&mut *source).try_chunks(ROWS);
+        let mut rows = sqlx::query(own_sql(table.select()))
+            .fetch(&mut *source)
+            .try_chunks(ROWS);
         while let Some(rows) = rows.try_next().await.map_err(|error| error.1)? {
-            let cells = rows.iter().map(|row| cells(row, table)).collect::<Result<Vec<_>>>()?;
-            insert::<sqlx::Sqlite>(table, cells).build().execute(&mut *writing).await?;
+            let cells = rows
+                .iter()
+                .map(|row| cells(row, table))
+                .collect::<Result<Vec<_>>>()?;
+            insert::<sqlx::Sqlite>(table, cells)
+                .build()
+                .execute(&mut *writing)
+                .await?;
         }
     }
     writing.commit().await?;
@@ -105,15 +127,28 @@ pub(super) async fn from_server(source: &mut PgConnection, target: &mut SqliteCo
 pub(super) async fn into_server(source: &mut SqliteConnection, target: &mut PgConnection) -> Result<()> {
     let tables = tables(source, target).await?;
     for table in &tables {
-        let moments = table.columns.iter().position(|(name, _)| table.name == "messages" && name == "ts");
-        let mut rows = sqlx::query(own_sql(table.select())).fetch(&mut *source).try_chunks(ROWS);
+        let moments = table
+            .columns
+            .iter()
+            .position(|(name, _)| table.name == "messages" && name == "ts");
+        let mut rows = sqlx::query(own_sql(table.select()))
+            .fetch(&mut *source)
+            .try_chunks(ROWS);
         while let Some(rows) = rows.try_next().await.map_err(|error| error.1)? {
-            let cells = rows.iter().map(|row| cells(row, table)).collect::<Result<Vec<_>>>()?;
+            let cells = rows
+                .iter()
+                .map(|row| cells(row, table))
+                .collect::<Result<Vec<_>>>()?;
             if let Some(at) = moments {
-                let moments = cells.iter().filter_map(|row| if let Cell::Number(ts) = row[at] { ts } else { None });
+                let moments = cells
+                    .iter()
+                    .filter_map(|row| if let Cell::Number(ts) = row[at] { ts } else { None });
                 make_room(target, moments).await?;
             }
-            insert::<sqlx::Postgres>(table, cells).build().execute(&mut *target).await?;
+            insert::<sqlx::Postgres>(table, cells)
+                .build()
+                .execute(&mut *target)
+                .await?;
         }
     }
     Ok(())

@@ -9,7 +9,8 @@ use super::Result;
 use crate::model::{HookAttempt, HookKey, HookState, MessageId, StoredMessage, UnixMs};
 use crate::webhooks::Fresh;
 
-/// Who claims deliveries: one number for a data folder, so that a new process finds the leases of the one before it.
+/// Who claims deliveries: one number for a data folder, so that a new process finds the leases of the one
+/// before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerId(pub i64);
 
@@ -43,7 +44,8 @@ pub struct Claim {
     pub attempts: u32,
     /// Set when the webhook's filter has to be evaluated on the message first.
     pub undecided: bool,
-    /// Set when the message was left out, since those before it were many bytes: the delivery has to be given back.
+    /// Set when the message was left out, since those before it were many bytes: the delivery has to be given
+    /// back.
     pub unread: bool,
     /// The message; none when it was deleted meanwhile, or left out.
     pub body: Option<StoredMessage>,
@@ -123,23 +125,29 @@ pub trait WebhookStore: Send + Sync + 'static {
     /// One webhook.
     async fn webhook(&self, key: HookKey) -> Result<Option<HookState>>;
     /// Attempts in a webhook's log with smaller numbers than `before`, newest first, at most `limit`.
-    async fn webhook_attempts(&self, key: HookKey, before: Option<u64>, limit: usize) -> Result<Vec<HookAttempt>>;
+    async fn webhook_attempts(
+        &self,
+        key: HookKey,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<HookAttempt>>;
 
     /// Tells of webhooks with new deliveries, when they are committed.
     fn fresh(&self) -> Arc<Fresh>;
     /// The webhooks of all projects that send and have something due, at most `limit`; for the worker.
     async fn due_webhooks(&self, now: UnixMs, limit: usize) -> Result<Vec<HookState>>;
-    /// Claims deliveries of a webhook that sends: nobody else gets them until the lease ends. In the order of their ids.
+    /// Claims deliveries of a webhook that sends: nobody else gets them until the lease ends. In the order of
+    /// their ids.
     async fn claim(&self, query: &ClaimQuery) -> Result<Vec<Claim>>;
-    /// Records what came of deliveries that `worker` has claimed, in one transaction. A delivery that another has claimed
-    /// meanwhile stays; its attempt is logged.
+    /// Records what came of deliveries that `worker` has claimed, in one transaction. A delivery that another
+    /// has claimed meanwhile stays; its attempt is logged.
     async fn settle(&self, worker: WorkerId, settled: &[Settled]) -> Result<()>;
     /// Ends all leases of a worker; for its start.
     async fn release(&self, worker: WorkerId, now: UnixMs) -> Result<u64>;
 
     /// All webhooks in numbers.
     async fn webhook_totals(&self) -> Result<HookTotals>;
-    /// Deletes some of what is older or more than is kept, and of webhooks that are gone, at most about `limit` rows of each;
-    /// returns how many.
+    /// Deletes some of what is older or more than is kept, and of webhooks that are gone, at most about
+    /// `limit` rows of each; returns how many.
     async fn tidy_webhooks(&self, now: UnixMs, limit: usize) -> Result<u64>;
 }

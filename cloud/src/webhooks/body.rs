@@ -40,7 +40,11 @@ struct Fields<'a> {
 /// The bytes that are signed and sent for a message.
 #[must_use]
 pub fn body(message: &StoredMessage, form: Form, payload_only: bool) -> String {
-    if payload_only { wrap(message.payload.get(), form) } else { wrap(&fields(message), form) }
+    if payload_only {
+        wrap(message.payload.get(), form)
+    } else {
+        wrap(&fields(message), form)
+    }
 }
 
 fn fields(message: &StoredMessage) -> String {
@@ -64,7 +68,9 @@ fn wrap(json: &str, form: Form) -> String {
             body.push_str("msg=");
             for byte in json.bytes() {
                 match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => body.push(char::from(byte)),
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
+                        body.push(char::from(byte))
+                    }
                     b' ' => body.push('+'),
                     _ => write!(body, "%{byte:02X}").expect("a string takes all"),
                 }
@@ -113,8 +119,14 @@ mod tests {
             body(&message, Form::Json, false),
             r#"{"msg":{"timestamp":"2017-04-19T10:26:37.019","from":"a2792ce8-216f-477c-a5cc-4f7e9f407e29","to":"58f73b41c3cc4800078010c5","devicetimestamp":"2017-04-19T10:26:30.000","type":"iottlyagent","payload":{"connectionstatus":"connected"},"channel":"north"}}"#
         );
-        assert_eq!(body(&message, Form::Json, true), r#"{"msg":{"connectionstatus":"connected"}}"#);
-        assert_eq!(body(&message, Form::Encoded, true), "msg=%7B%22connectionstatus%22%3A%22connected%22%7D");
+        assert_eq!(
+            body(&message, Form::Json, true),
+            r#"{"msg":{"connectionstatus":"connected"}}"#
+        );
+        assert_eq!(
+            body(&message, Form::Encoded, true),
+            "msg=%7B%22connectionstatus%22%3A%22connected%22%7D"
+        );
     }
 
     #[test]

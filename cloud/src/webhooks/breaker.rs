@@ -1,4 +1,5 @@
-//! A circuit breaker: a receiver that fails ten times in a row is asked once every 30 s until it answers. Pure.
+//! A circuit breaker: a receiver that fails ten times in a row is asked once every 30 s until it answers.
+//! Pure.
 
 use crate::model::UnixMs;
 
@@ -53,7 +54,11 @@ impl Breaker {
     /// A breaker as it was kept: failures in a row, and when its next probe is due if it is open.
     #[must_use]
     pub const fn kept(failures: u32, probe_at: Option<UnixMs>) -> Self {
-        Self { failures, probe_at, probing: false }
+        Self {
+            failures,
+            probe_at,
+            probing: false,
+        }
     }
 
     /// Failures in a row.
@@ -124,10 +129,16 @@ mod tests {
         breaker.handle(Event::Probing, 31_000);
         assert_eq!(breaker.admits(99_000), Admission::Nothing, "one probe at a time");
         assert_eq!(breaker.handle(Event::Failed, 40_000), []);
-        assert_eq!((breaker.admits(69_999), breaker.admits(70_000)), (Admission::Nothing, Admission::Probe));
+        assert_eq!(
+            (breaker.admits(69_999), breaker.admits(70_000)),
+            (Admission::Nothing, Admission::Probe)
+        );
         breaker.handle(Event::Probing, 70_000);
         assert_eq!(breaker.handle(Event::Succeeded, 70_001), [Effect::Closed]);
-        assert_eq!((breaker.admits(70_001), breaker.failures()), (Admission::Everything, 0));
+        assert_eq!(
+            (breaker.admits(70_001), breaker.failures()),
+            (Admission::Everything, 0)
+        );
     }
 
     #[test]
@@ -153,7 +164,10 @@ mod tests {
         breaker.handle(Event::Probing, 30_000);
         breaker.handle(Event::ProbeWithdrawn, 30_000);
         assert_eq!(breaker.admits(30_000), Admission::Probe);
-        assert_eq!(Breaker::kept(breaker.failures(), breaker.probe_at()).admits(30_000), Admission::Probe);
+        assert_eq!(
+            Breaker::kept(breaker.failures(), breaker.probe_at()).admits(30_000),
+            Admission::Probe
+        );
     }
 
     #[test]
@@ -167,6 +181,9 @@ mod tests {
         assert_eq!(breaker.admits(0), Admission::Probe);
         breaker.handle(Event::Probing, 0);
         assert_eq!(breaker.handle(Event::Failed, 0), []);
-        assert_eq!((breaker.admits(29_999), breaker.admits(30_000)), (Admission::Nothing, Admission::Probe));
+        assert_eq!(
+            (breaker.admits(29_999), breaker.admits(30_000)),
+            (Admission::Nothing, Admission::Probe)
+        );
     }
 }

@@ -6,7 +6,8 @@ use tokio::sync::Notify;
 
 use crate::model::HookKey;
 
-/// Hooks with new deliveries, from the store that commits them to the worker that sends them. As many as there are hooks.
+/// Hooks with new deliveries, from the store that commits them to the worker that sends them. As many as
+/// there are hooks.
 #[derive(Debug, Default)]
 pub struct Fresh {
     hooks: Mutex<BTreeSet<HookKey>>,
@@ -34,7 +35,8 @@ impl Fresh {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// The hooks that were announced since the last call; waits until there are some. For one caller; cancel-safe.
+    /// The hooks that were announced since the last call; waits until there are some. For one caller;
+    /// cancel-safe.
     pub async fn take(&self) -> BTreeSet<HookKey> {
         loop {
             let taken = std::mem::take(&mut *self.hooks.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,7 +1,7 @@
 //! Where requests may go: not into the network that the cloud itself is in, unless its operator allows it.
 //!
-//! Names are resolved here and connections are made to the very addresses that passed, so that a name cannot answer otherwise
-//! in between. Literal addresses reach no resolver; they are checked with the URL.
+//! Names are resolved here and connections are made to the very addresses that passed, so that a name cannot
+//! answer otherwise in between. Literal addresses reach no resolver; they are checked with the URL.
 
 use std::fmt;
 use std::io;
@@ -44,7 +44,12 @@ const BLOCKED_V4: [Ipv4Net; 15] = [
 ];
 /// Of IPv6 only 2000::/3 is public at all; in it, what carries IPv4 addresses or is for documents.
 const PUBLIC_V6: Ipv6Net = v6(0x2000, 0, 3);
-const BLOCKED_V6: [Ipv6Net; 4] = [v6(0x2001, 0, 23), v6(0x2001, 0xdb8, 32), v6(0x2002, 0, 16), v6(0x3fff, 0, 20)];
+const BLOCKED_V6: [Ipv6Net; 4] = [
+    v6(0x2001, 0, 23),
+    v6(0x2001, 0xdb8, 32),
+    v6(0x2002, 0, 16),
+    v6(0x3fff, 0, 20),
+];
 
 /// Why a request is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,7 +89,10 @@ pub struct Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").field("allow", &self.allow).field("https_only", &self.https_only).finish_non_exhaustive()
+        f.debug_struct("Guard")
+            .field("allow", &self.allow)
+            .field("https_only", &self.https_only)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,7 +100,11 @@ impl Guard {
     /// Allows the public internet and the networks in `allow`, over the system's resolver.
     #[must_use]
     pub fn new(allow: Vec<IpNet>, https_only: bool) -> Self {
-        Self { allow, https_only, resolver: Arc::new(|name| Box::pin(system(name))) }
+        Self {
+            allow,
+            https_only,
+            resolver: Arc::new(|name| Box::pin(system(name))),
+        }
     }
 
     /// The same over another resolver.
@@ -133,7 +145,9 @@ impl Guard {
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         match host.parse::<IpAddr>() {
             Ok(address) if !self.allows(address) => Err(Blocked::Address(address)),
-            Err(_) if url.domain().is_none_or(str::is_empty) => Err(Blocked::Url("it has no host".to_owned())),
+            Err(_) if url.domain().is_none_or(str::is_empty) => {
+                Err(Blocked::Url("it has no host".to_owned()))
+            }
             _ => Ok(url),
         }
     }
@@ -144,7 +158,10 @@ impl Guard {
         if allowed.is_empty() && !found.is_empty() {
             return Err(Blocked::Name(name).into());
         }
-        Ok(allowed.into_iter().map(|address| SocketAddr::new(*address, 0)).collect())
+        Ok(allowed
+            .into_iter()
+            .map(|address| SocketAddr::new(*address, 0))
+            .collect())
     }
 }
 
@@ -156,13 +173,18 @@ impl Resolve for Guard {
 }
 
 async fn system(name: String) -> io::Result<Vec<IpAddr>> {
-    Ok(tokio::net::lookup_host((name.as_str(), 0)).await?.map(|address| address.ip()).collect())
+    Ok(tokio::net::lookup_host((name.as_str(), 0))
+        .await?
+        .map(|address| address.ip())
+        .collect())
 }
 
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !BLOCKED_V4.iter().any(|net| net.contains(&address)),
-        IpAddr::V6(address) => PUBLIC_V6.contains(&address) && !BLOCKED_V6.iter().any(|net| net.contains(&address)),
+        IpAddr::V6(address) => {
+            PUBLIC_V6.contains(&address) && !BLOCKED_V6.iter().any(|net| net.contains(&address))
+        }
     }
 }
 
@@ -295,9 +317,15 @@ mod tests {
         assert_eq!(check("http://example.com:1023/"), Blocked::Port(1023));
         assert!(matches!(check("example.com"), Blocked::Url(_)));
         assert!(matches!(check("http://"), Blocked::Url(_)));
-        assert!(matches!(check(&format!("http://example.com/{}", "x".repeat(MAX_URL_BYTES))), Blocked::Url(_)));
+        assert!(matches!(
+            check(&format!("http://example.com/{}", "x".repeat(MAX_URL_BYTES))),
+            Blocked::Url(_)
+        ));
         let strict = Guard::new(Vec::new(), true);
-        assert_eq!(strict.check("http://example.com/"), Err(Blocked::Scheme("http".into())));
+        assert_eq!(
+            strict.check("http://example.com/"),
+            Err(Blocked::Scheme("http".into()))
+        );
         assert!(strict.check("https://example.com/").is_ok());
     }
 
@@ -305,26 +333,41 @@ mod tests {
     fn an_operator_allows_networks() {
         let guard = Guard::new(vec!["127.0.0.0/8".parse().expect("a network")], false);
         assert!(guard.check("http://127.0.0.1:9000/").is_ok());
-        assert!(guard.check("http://[::ffff:127.0.0.1]:9000/").is_ok(), "the mapped form is the same address");
+        assert!(
+            guard.check("http://[::ffff:127.0.0.1]:9000/").is_ok(),
+            "the mapped form is the same address"
+        );
         assert!(guard.check("http://10.0.0.1/").is_err());
     }
 
     fn answering(addresses: &'static [&'static str]) -> Guard {
         guard().with_resolver(Arc::new(move |_| {
-            let addresses = addresses.iter().map(|address| address.parse().expect("an address")).collect();
+            let addresses = addresses
+                .iter()
+                .map(|address| address.parse().expect("an address"))
+                .collect();
             Box::pin(std::future::ready(Ok(addresses)))
         }))
     }
 
     #[tokio::test]
     async fn names_connect_to_their_allowed_addresses_only() {
-        let mixed = answering(&["10.0.0.1", "1.1.1.1", "::1"]).lookup("mixed".into()).await.expect("one is allowed");
+        let mixed = answering(&["10.0.0.1", "1.1.1.1", "::1"])
+            .lookup("mixed".into())
+            .await
+            .expect("one is allowed");
         assert_eq!(mixed, ["1.1.1.1:0".parse().expect("an address")]);
         for inside in [&["127.0.0.1"][..], &["::ffff:10.0.0.1", "fe80::1"]] {
-            let error = answering(inside).lookup("inside".into()).await.expect_err("blocked");
+            let error = answering(inside)
+                .lookup("inside".into())
+                .await
+                .expect_err("blocked");
             assert_eq!(error.downcast_ref(), Some(&Blocked::Name("inside".into())));
         }
-        let none = answering(&[]).lookup("empty".into()).await.expect("no address is no offence");
+        let none = answering(&[])
+            .lookup("empty".into())
+            .await
+            .expect("no address is no offence");
         assert!(none.is_empty());
     }
 }

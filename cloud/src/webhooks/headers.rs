@@ -1,4 +1,5 @@
-//! The headers that a project adds to its hook's requests: what may be set, and what is refused when it is configured.
+//! The headers that a project adds to its hook's requests: what may be set, and what is refused when it is
+//! configured.
 
 use axum::http::{HeaderName, HeaderValue};
 
@@ -79,7 +80,11 @@ pub fn check<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Resul
         }
         seen.push(name);
     }
-    if seen.len() > MAX_HEADERS { Err(HeaderError::TooMany(seen.len())) } else { Ok(()) }
+    if seen.len() > MAX_HEADERS {
+        Err(HeaderError::TooMany(seen.len()))
+    } else {
+        Ok(())
+    }
 }
 
 /// The form of body that a content type asks for; none for one that hooks do not speak.
@@ -93,8 +98,12 @@ fn form_of(content_type: &str) -> Option<Form> {
 
 /// The form of body that a hook's headers ask for.
 pub fn form<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Form {
-    let content_type = headers.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    content_type.and_then(|(_, value)| form_of(value)).unwrap_or(Form::Encoded)
+    let content_type = headers
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    content_type
+        .and_then(|(_, value)| form_of(value))
+        .unwrap_or(Form::Encoded)
 }
 
 #[cfg(test)]
@@ -128,9 +137,15 @@ mod tests {
         }
         let long = "x".repeat(MAX_VALUE_BYTES + 1);
         assert!(check([("X-A", long.as_str())]).is_err());
-        assert_eq!(check([("X-A", "1"), ("x-a", "2")]), Err(HeaderError::Twice("x-a".into())));
+        assert_eq!(
+            check([("X-A", "1"), ("x-a", "2")]),
+            Err(HeaderError::Twice("x-a".into()))
+        );
         let names: Vec<_> = (0..6).map(|n| format!("X-{n}")).collect();
-        assert_eq!(check(names.iter().map(|name| (name.as_str(), ""))), Err(HeaderError::TooMany(6)));
+        assert_eq!(
+            check(names.iter().map(|name| (name.as_str(), ""))),
+            Err(HeaderError::TooMany(6))
+        );
         assert!(check(names.iter().take(5).map(|name| (name.as_str(), "Bearer a b=="))).is_ok());
     }
 
@@ -146,6 +161,9 @@ mod tests {
             assert_eq!(form([("X-A", "1"), (name, value)]), Form::Json, "{name}: {value}");
         }
         assert_eq!(form([("X-A", "application/json")]), Form::Encoded);
-        assert_eq!(form([("content-type", "application/x-www-form-urlencoded")]), Form::Encoded);
+        assert_eq!(
+            form([("content-type", "application/x-www-form-urlencoded")]),
+            Form::Encoded
+        );
     }
 }

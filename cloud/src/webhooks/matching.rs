@@ -1,4 +1,5 @@
-//! Which messages go to which hooks, decided when they are stored: a later change of a hook is about later messages.
+//! Which messages go to which hooks, decided when they are stored: a later change of a hook is about later
+//! messages.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,8 +17,8 @@ const MAX_PROJECTS: usize = 10_000;
 const MAX_PATTERNS: usize = 500;
 /// Steps that the filters of all projects may take in one transaction; about thirty milliseconds.
 pub const STORING_STEPS_OF_ALL: u64 = 5_000_000;
-/// Steps that a project's filters may take while its messages are stored; about three milliseconds. What is not decided by then
-/// is decided before it is sent.
+/// Steps that a project's filters may take while its messages are stored; about three milliseconds. What is
+/// not decided by then is decided before it is sent.
 const STORING_STEPS: u64 = 500_000;
 /// The part of them that one filter may take for one message.
 const STORING_STEPS_EACH: u64 = 100_000;
@@ -83,7 +84,10 @@ impl Matcher {
     fn concerns(&self, message: &StoredMessage) -> bool {
         self.key.project == message.scope.project
             && self.kind.takes(message.kind)
-            && self.channel.as_ref().is_none_or(|channel| message.channel.as_ref() == Some(channel))
+            && self
+                .channel
+                .as_ref()
+                .is_none_or(|channel| message.channel.as_ref() == Some(channel))
     }
 
     /// Says whether a message is for the hook.
@@ -99,14 +103,24 @@ impl Matcher {
             Rule::Unusable(reason) => Err(Undecidable::Unusable(reason.clone())),
             Rule::Filter(filter) => {
                 // Whatever is wrong with one filter stays with its hook.
-                let evaluation = catch_unwind(AssertUnwindSafe(|| filter.matches(&history::document(message), budget)));
-                evaluation.map_err(|_| Undecidable::Broken)?.map_err(Undecidable::from)
+                let evaluation = catch_unwind(AssertUnwindSafe(|| {
+                    filter.matches(&history::document(message), budget)
+                }));
+                evaluation
+                    .map_err(|_| Undecidable::Broken)?
+                    .map_err(Undecidable::from)
             }
         }
     }
 
-    /// As [`decide`](Self::decide) for a message that concerns the hook, while it is stored; none when it is too much work.
-    fn decide_now(&self, message: &StoredMessage, parsed: &mut Option<Document>, budget: &mut Budget<'_>) -> Option<bool> {
+    /// As [`decide`](Self::decide) for a message that concerns the hook, while it is stored; none when it is
+    /// too much work.
+    fn decide_now(
+        &self,
+        message: &StoredMessage,
+        parsed: &mut Option<Document>,
+        budget: &mut Budget<'_>,
+    ) -> Option<bool> {
         let filter = match &self.rule {
             Rule::All => return Some(true),
             Rule::Unusable(_) => return None,
@@ -131,7 +145,11 @@ impl Matcher {
     }
 
     fn patterns(&self) -> usize {
-        if let Rule::Filter(filter) = &self.rule { filter.patterns() } else { 0 }
+        if let Rule::Filter(filter) = &self.rule {
+            filter.patterns()
+        } else {
+            0
+        }
     }
 }
 
@@ -158,11 +176,16 @@ impl Matchers {
         Self(hooks)
     }
 
-    /// For each hook the messages that are or may be for it; hooks without any are left out. Takes a few milliseconds at most,
-    /// since it is called inside the transaction that stores the messages of all tenants; `steps` are left for all of them.
+    /// For each hook the messages that are or may be for it; hooks without any are left out. Takes a few
+    /// milliseconds at most, since it is called inside the transaction that stores the messages of all
+    /// tenants; `steps` are left for all of them.
     #[must_use]
     pub fn split<'m>(&self, messages: &[&'m StoredMessage], steps: &mut u64) -> Vec<Matched<'_, 'm>> {
-        let matched = |hook| Matched { hook, matching: Vec::new(), undecided: Vec::new() };
+        let matched = |hook| Matched {
+            hook,
+            matching: Vec::new(),
+            undecided: Vec::new(),
+        };
         let mut found: Vec<_> = self.0.iter().map(matched).collect();
         let granted = STORING_STEPS.min(*steps);
         let mut budget = Budget::steps(granted);
@@ -200,7 +223,11 @@ impl MatcherCache {
     /// The hooks of a project, if they are remembered as they are now.
     pub fn get(&self, project: ProjectId, version: i64) -> Option<Arc<Matchers>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.projects.get(&project).filter(|(seen, _)| *seen == version).map(|(_, hooks)| Arc::clone(hooks))
+        known
+            .projects
+            .get(&project)
+            .filter(|(seen, _)| *seen == version)
+            .map(|(_, hooks)| Arc::clone(hooks))
     }
 
     /// Remembers a project's hooks.
@@ -233,7 +260,10 @@ mod tests {
     fn message(n: u8, kind: MessageKind, channel: Option<&str>, payload: &str) -> StoredMessage {
         StoredMessage {
             id: MessageId([n; 12]),
-            scope: Scope { project: PROJECT, device: DeviceId::from_bytes([1; 16]) },
+            scope: Scope {
+                project: PROJECT,
+                device: DeviceId::from_bytes([1; 16]),
+            },
             kind,
             timestamp: 0,
             device_timestamp: 0,
@@ -245,7 +275,10 @@ mod tests {
 
     fn matcher(change: impl FnOnce(&mut Webhook)) -> Matcher {
         let mut hook = Webhook {
-            key: HookKey { project: PROJECT, hook: WebhookId::random() },
+            key: HookKey {
+                project: PROJECT,
+                hook: WebhookId::random(),
+            },
             description: String::new(),
             url: String::new(),
             kind: HookKind::All,
@@ -268,7 +301,12 @@ mod tests {
     fn taken(matcher: Matcher) -> Vec<u8> {
         let messages = [
             message(1, MessageKind::UserDefined, None, r#"{"t":21.5}"#),
-            message(2, MessageKind::IottlyAgent, None, r#"{"connectionstatus":"connected"}"#),
+            message(
+                2,
+                MessageKind::IottlyAgent,
+                None,
+                r#"{"connectionstatus":"connected"}"#,
+            ),
             message(3, MessageKind::UserDefined, Some("north"), r#"{"t":30}"#),
         ];
         let messages: Vec<_> = messages.iter().collect();
@@ -284,8 +322,10 @@ mod tests {
     #[test]
     fn what_is_too_much_work_for_the_moment_stays_undecided() {
         let long = format!(r#"{{"s":"{}"}}"#, "01".repeat(300_000));
-        let messages =
-            [message(1, MessageKind::UserDefined, None, &long), message(2, MessageKind::UserDefined, None, r#"{"s":"1x"}"#)];
+        let messages = [
+            message(1, MessageKind::UserDefined, None, &long),
+            message(2, MessageKind::UserDefined, None, r#"{"s":"1x"}"#),
+        ];
         let messages: Vec<_> = messages.iter().collect();
         let of = |filter: &str| matcher(|hook| hook.filter = Some(filter.into()));
         let hooks = Matchers::new(vec![
@@ -301,21 +341,45 @@ mod tests {
             .map(|one| (ids(&one.matching), ids(&one.undecided)))
             .collect();
         found.sort();
-        assert_eq!(found, [(vec![], vec![1]), (vec![], vec![1, 2]), (vec![1, 2], vec![]), (vec![2], vec![1])]);
+        assert_eq!(
+            found,
+            [
+                (vec![], vec![1]),
+                (vec![], vec![1, 2]),
+                (vec![1, 2], vec![]),
+                (vec![2], vec![1])
+            ]
+        );
         // Another project has used up what all have: what needs no steps is decided all the same.
-        let rest: Vec<_> = hooks.split(&messages, &mut 0).iter().map(|one| one.matching.len()).collect();
+        let rest: Vec<_> = hooks
+            .split(&messages, &mut 0)
+            .iter()
+            .map(|one| one.matching.len())
+            .collect();
         assert_eq!(rest.iter().sum::<usize>(), 2);
     }
 
     #[test]
     fn an_expensive_filter_is_told_from_one_that_is_no_filter() {
-        let message = message(1, MessageKind::UserDefined, None, &format!(r#"{{"s":"{}"}}"#, "01".repeat(10_000)));
-        let decide =
-            |filter: &str, steps| matcher(|hook| hook.filter = Some(filter.into())).decide(&message, &mut Budget::steps(steps));
+        let message = message(
+            1,
+            MessageKind::UserDefined,
+            None,
+            &format!(r#"{{"s":"{}"}}"#, "01".repeat(10_000)),
+        );
+        let decide = |filter: &str, steps| {
+            matcher(|hook| hook.filter = Some(filter.into())).decide(&message, &mut Budget::steps(steps))
+        };
         assert_eq!(decide(r#"{"s":{"$regex":"1x"}}"#, 1_000_000), Ok(false));
         let expensive = decide(r#"{"s":{"$regex":"1x"}}"#, 1000).expect_err("too few steps");
-        assert_eq!(expensive.to_string(), "filter is too expensive for this document (at payload.s)");
-        assert!(matches!(decide(r#"{"$where":"1"}"#, 1000), Err(Undecidable::Unusable(_))));
+        assert_eq!(
+            expensive.to_string(),
+            "filter is too expensive for this document (at payload.s)"
+        );
+        assert!(matches!(
+            decide(r#"{"$where":"1"}"#, 1000),
+            Err(Undecidable::Unusable(_))
+        ));
     }
 
     #[test]
@@ -324,9 +388,20 @@ mod tests {
         assert_eq!(taken(matcher(|hook| hook.kind = HookKind::User)), [1, 3]);
         assert_eq!(taken(matcher(|hook| hook.kind = HookKind::Iottly)), [2]);
         assert_eq!(taken(matcher(|hook| hook.channel = Some("north".into()))), [3]);
-        assert_eq!(taken(matcher(|hook| hook.filter = Some(r#"{"t":{"$gt":25}}"#.into()))), [3]);
-        assert_eq!(taken(matcher(|hook| hook.filter = Some(r#"{"connectionstatus":"connected"}"#.into()))), [2]);
-        assert_eq!(taken(matcher(|hook| hook.key.project = ProjectId::from_bytes([2; 12]))), [0; 0]);
+        assert_eq!(
+            taken(matcher(|hook| hook.filter = Some(r#"{"t":{"$gt":25}}"#.into()))),
+            [3]
+        );
+        assert_eq!(
+            taken(matcher(
+                |hook| hook.filter = Some(r#"{"connectionstatus":"connected"}"#.into())
+            )),
+            [2]
+        );
+        assert_eq!(
+            taken(matcher(|hook| hook.key.project = ProjectId::from_bytes([2; 12]))),
+            [0; 0]
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Webhooks: stored messages, posted to addresses that a project chose.
 //!
-//! A delivery is written in the transaction that stores its message ([`matching`] decides for which hooks, and leaves to the
-//! worker what is too much work for that moment), and a worker sends it: claimed by a lease, at least once, under an id that stays the same. What is decided (retries, breaker, slots, addresses,
-//! bodies, signatures) is pure; `worker` holds the I/O.
+//! A delivery is written in the transaction that stores its message ([`matching`] decides for which hooks,
+//! and leaves to the worker what is too much work for that moment), and a worker sends it: claimed by a
+//! lease, at least once, under an id that stays the same. What is decided (retries, breaker, slots,
+//! addresses, bodies, signatures) is pure; `worker` holds the I/O.
 
 pub mod body;
 pub mod breaker;

@@ -7,15 +7,23 @@ const SECOND: UnixMs = 1000;
 const MINUTE: UnixMs = 60 * SECOND;
 const HOUR: UnixMs = 60 * MINUTE;
 /// Waits before the second attempt, the third and so on.
-const WAITS: [UnixMs; 7] = [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR];
+const WAITS: [UnixMs; 7] = [
+    5 * SECOND,
+    5 * MINUTE,
+    30 * MINUTE,
+    2 * HOUR,
+    5 * HOUR,
+    10 * HOUR,
+    10 * HOUR,
+];
 /// Attempts before a delivery counts as failed.
 pub const ATTEMPTS: u32 = WAITS.len() as u32 + 1;
 /// Share of a wait that it may be shorter or longer.
 const JITTER: f64 = 0.2;
 /// Longest wait that a receiver can ask for.
 const MAX_RETRY_AFTER: UnixMs = 24 * HOUR;
-/// Longest time ahead at which a delivery, a probe or the end of a pause can lie. What lies further ahead was written while the
-/// clock was ahead.
+/// Longest time ahead at which a delivery, a probe or the end of a pause can lie. What lies further ahead was
+/// written while the clock was ahead.
 pub const LONGEST_WAIT_MS: UnixMs = MAX_RETRY_AFTER + HOUR;
 /// How long a hook that is told to slow down pauses unless the receiver says.
 const SLOW_DOWN: UnixMs = 5 * SECOND;
@@ -52,17 +60,25 @@ pub enum Verdict {
     Gone,
 }
 
-/// Decides about a delivery after its attempt number `attempt`, counted from 1. `jitter` is between -1 and 1; `retry_after`
-/// is the receiver's own wish, as a moment.
+/// Decides about a delivery after its attempt number `attempt`, counted from 1. `jitter` is between -1 and 1;
+/// `retry_after` is the receiver's own wish, as a moment.
 #[must_use]
-pub fn decide(outcome: Outcome, attempt: u32, retry_after: Option<UnixMs>, jitter: f64, now: UnixMs) -> Verdict {
+pub fn decide(
+    outcome: Outcome,
+    attempt: u32,
+    retry_after: Option<UnixMs>,
+    jitter: f64,
+    now: UnixMs,
+) -> Verdict {
     if outcome.is_success() {
         return Verdict::Delivered;
     }
     if outcome == Outcome::Answered(410) {
         return Verdict::Gone;
     }
-    let Some(wait) = attempt.checked_sub(1).and_then(|index| WAITS.get(index as usize)) else { return Verdict::Failed };
+    let Some(wait) = attempt.checked_sub(1).and_then(|index| WAITS.get(index as usize)) else {
+        return Verdict::Failed;
+    };
     let moved = *wait as f64 * JITTER * jitter.clamp(-1.0, 1.0);
     let due = now + wait + moved as UnixMs;
     Verdict::Retry(retry_after.map_or(due, |asked| asked.min(now + MAX_RETRY_AFTER).max(due)))
@@ -86,7 +102,10 @@ pub fn retry_after(value: &str, now: UnixMs) -> Option<UnixMs> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a number holds mean longer than anybody waits.
-        let seconds = value.parse::<i64>().unwrap_or(i64::MAX / SECOND / 2).min(i64::MAX / SECOND / 4);
+        let seconds = value
+            .parse::<i64>()
+            .unwrap_or(i64::MAX / SECOND / 2)
+            .min(i64::MAX / SECOND / 4);
         return Some(now.saturating_add(seconds * SECOND));
     }
     http_date(value).map(|at| at.max(now))
@@ -94,22 +113,27 @@ pub fn retry_after(value: &str, now: UnixMs) -> Option<UnixMs> {
 
 /// Reads `Sun, 06 Nov 1994 08:49:37 GMT`, the form that servers send.
 fn http_date(text: &str) -> Option<UnixMs> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let parts: Vec<_> = text.split_once(", ")?.1.split(' ').collect();
-    let [day, month, year, time, "GMT"] = parts[..] else { return None };
+    let [day, month, year, time, "GMT"] = parts[..] else {
+        return None;
+    };
     let month = MONTHS.iter().position(|known| *known == month)? + 1;
     date::parse(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
 }
 
-/// Says whether a moment until which something waits still lies ahead. One that is further ahead than anything waits does not:
-/// the clock was ahead when it was written, and has been set back.
+/// Says whether a moment until which something waits still lies ahead. One that is further ahead than
+/// anything waits does not: the clock was ahead when it was written, and has been set back.
 #[must_use]
 pub const fn waits(until: UnixMs, now: UnixMs) -> bool {
     now < until && until <= now.saturating_add(LONGEST_WAIT_MS)
 }
 
-/// Since when a hook only fails, at a failure at `now` whose attempt began at `began`. `since` is the answer at the failure
-/// before, which was at `last`. A clock that is set back or far ahead between two failures does not count as failing.
+/// Since when a hook only fails, at a failure at `now` whose attempt began at `began`. `since` is the answer
+/// at the failure before, which was at `last`. A clock that is set back or far ahead between two failures
+/// does not count as failing.
 #[must_use]
 pub fn failing_since(since: Option<UnixMs>, last: Option<UnixMs>, began: UnixMs, now: UnixMs) -> UnixMs {
     let Some(since) = since else { return began };
@@ -150,7 +174,10 @@ mod tests {
     #[test]
     fn waits_vary_by_a_fifth() {
         let due = |jitter| decide(Outcome::Unanswered, 1, None, jitter, 0);
-        assert_eq!([due(-1.0), due(0.0), due(1.0)], [Verdict::Retry(4000), Verdict::Retry(5000), Verdict::Retry(6000)]);
+        assert_eq!(
+            [due(-1.0), due(0.0), due(1.0)],
+            [Verdict::Retry(4000), Verdict::Retry(5000), Verdict::Retry(6000)]
+        );
         assert_eq!(due(99.0), due(1.0));
     }
 
@@ -169,10 +196,27 @@ mod tests {
         let decide = |asked| decide(Outcome::Answered(429), 1, asked, 0.0, 0);
         assert_eq!(decide(retry_after("120", 0)), Verdict::Retry(120_000));
         assert_eq!(decide(retry_after("1", 0)), Verdict::Retry(5000));
-        assert_eq!(decide(retry_after("99999999999999999999", 0)), Verdict::Retry(24 * HOUR));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", 0), Some(784_111_777_000));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", 800_000_000_000), Some(800_000_000_000), "that is past");
-        for bad in ["", "-1", "soon", "1.5", "Sun, 06 Nov 1994", "Sun, 06 Foo 1994 08:49:37 GMT"] {
+        assert_eq!(
+            decide(retry_after("99999999999999999999", 0)),
+            Verdict::Retry(24 * HOUR)
+        );
+        assert_eq!(
+            retry_after("Sun, 06 Nov 1994 08:49:37 GMT", 0),
+            Some(784_111_777_000)
+        );
+        assert_eq!(
+            retry_after("Sun, 06 Nov 1994 08:49:37 GMT", 800_000_000_000),
+            Some(800_000_000_000),
+            "that is past"
+        );
+        for bad in [
+            "",
+            "-1",
+            "soon",
+            "1.5",
+            "Sun, 06 Nov 1994",
+            "Sun, 06 Foo 1994 08:49:37 GMT",
+        ] {
             assert_eq!(retry_after(bad, 0), None, "{bad}");
         }
     }
@@ -192,16 +236,26 @@ mod tests {
     fn a_clock_that_steps_neither_ends_a_wait_for_years_nor_counts_as_failing() {
         let year = 365 * 24 * HOUR;
         assert!(waits(5000, 0) && waits(24 * HOUR, 0) && !waits(0, 0) && !waits(-year, 0));
-        assert!(!waits(10 * year + 5000, 0), "written while the clock was ten years ahead");
+        assert!(
+            !waits(10 * year + 5000, 0),
+            "written while the clock was ten years ahead"
+        );
         assert_eq!(failing_since(None, None, 900, 1000), 900);
         assert_eq!(failing_since(Some(100), Some(900), 900, 1000), 100);
-        assert_eq!(failing_since(Some(100), Some(900), 10 * year, 10 * year), 10 * year);
+        assert_eq!(
+            failing_since(Some(100), Some(900), 10 * year, 10 * year),
+            10 * year
+        );
         assert_eq!(
             failing_since(Some(10 * year), Some(10 * year + 500), 500, 600),
             600 - 500 - 500 + 500,
             "500 ms of failing stay"
         );
-        assert_eq!(failing_since(Some(10 * year), None, 500, 600), 600, "kept by a process whose clock was ahead");
+        assert_eq!(
+            failing_since(Some(10 * year), None, 500, 600),
+            600,
+            "kept by a process whose clock was ahead"
+        );
     }
 
     #[test]

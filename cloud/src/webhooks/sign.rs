@@ -1,4 +1,5 @@
-//! Signatures as Standard Webhooks describes them: `v1,` and the base64 of HMAC-SHA256 over id, time and the exact body.
+//! Signatures as Standard Webhooks describes them: `v1,` and the base64 of HMAC-SHA256 over id, time and the
+//! exact body.
 
 use std::fmt;
 
@@ -72,10 +73,20 @@ impl Secret {
     }
 }
 
-/// The header `webhook-signature`: one signature for each secret, apart by a space. `seconds` is the attempt's unix time.
+/// The header `webhook-signature`: one signature for each secret, apart by a space. `seconds` is the
+/// attempt's unix time.
 #[must_use]
-pub fn signatures<'a>(secrets: impl IntoIterator<Item = &'a Secret>, id: &str, seconds: i64, body: &str) -> String {
-    secrets.into_iter().map(|secret| secret.sign(id, seconds, body)).collect::<Vec<_>>().join(" ")
+pub fn signatures<'a>(
+    secrets: impl IntoIterator<Item = &'a Secret>,
+    id: &str,
+    seconds: i64,
+    body: &str,
+) -> String {
+    secrets
+        .into_iter()
+        .map(|secret| secret.sign(id, seconds, body))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -88,7 +99,12 @@ mod tests {
 
     #[test]
     fn the_published_answer() {
-        let signed = signatures([&known()], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
+        let signed = signatures(
+            [&known()],
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            r#"{"test": 2432232314}"#,
+        );
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 
@@ -103,7 +119,10 @@ mod tests {
     fn two_secrets_sign_while_one_takes_over() {
         let (old, new) = (known(), Secret::random().expect("randomness"));
         let both = signatures([&new, &old], "id", 1, "b");
-        assert_eq!(both.split(' ').collect::<Vec<_>>(), [new.sign("id", 1, "b"), old.sign("id", 1, "b")]);
+        assert_eq!(
+            both.split(' ').collect::<Vec<_>>(),
+            [new.sign("id", 1, "b"), old.sign("id", 1, "b")]
+        );
     }
 
     #[test]
@@ -111,7 +130,13 @@ mod tests {
         let secret = Secret::random().expect("randomness");
         assert_eq!(Secret::from_text(&secret.text()), Some(secret.clone()));
         assert_eq!(format!("{secret:?}"), "Secret(…)");
-        for bad in ["", "whsec_", "whsec_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS!"] {
+        for bad in [
+            "",
+            "whsec_",
+            "whsec_AAAA",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS!",
+        ] {
             assert_eq!(Secret::from_text(bad), None, "{bad}");
         }
         assert!(Secret::from_bytes(vec![1; 65]).is_none());

@@ -41,7 +41,10 @@ impl Slots {
         self.taken += 1;
         self.unproven += usize::from(!proven);
         *self.hosts.entry(host.to_owned()).or_default() += 1;
-        Some(Slot { host: host.to_owned(), proven })
+        Some(Slot {
+            host: host.to_owned(),
+            proven,
+        })
     }
 
     /// Gives a place back.
@@ -64,10 +67,17 @@ mod tests {
     #[test]
     fn a_host_that_has_not_answered_gets_two() {
         let mut slots = Slots::default();
-        let held: Vec<_> = std::iter::repeat_with(|| slots.take("a:80", false)).map_while(|slot| slot).collect();
+        let held: Vec<_> = std::iter::repeat_with(|| slots.take("a:80", false))
+            .map_while(|slot| slot)
+            .collect();
         assert_eq!(held.len(), PER_HOST_UNPROVEN);
-        assert!(slots.take("b:80", false).is_some(), "another host is not concerned");
-        let more: Vec<_> = std::iter::repeat_with(|| slots.take("a:80", true)).map_while(|slot| slot).collect();
+        assert!(
+            slots.take("b:80", false).is_some(),
+            "another host is not concerned"
+        );
+        let more: Vec<_> = std::iter::repeat_with(|| slots.take("a:80", true))
+            .map_while(|slot| slot)
+            .collect();
         assert_eq!(more.len(), PER_HOST - PER_HOST_UNPROVEN);
         held.into_iter().chain(more).for_each(|slot| slots.give(slot));
         assert_eq!((slots.taken, slots.unproven, slots.hosts.len()), (1, 1, 1));
@@ -76,9 +86,13 @@ mod tests {
     #[test]
     fn dead_hosts_never_take_all_places() {
         let mut slots = Slots::default();
-        let dead = (0..1000).filter(|n| slots.take(&format!("dead{n}:80"), false).is_some()).count();
+        let dead = (0..1000)
+            .filter(|n| slots.take(&format!("dead{n}:80"), false).is_some())
+            .count();
         assert_eq!(dead, GLOBAL_UNPROVEN);
-        let alive = (0..1000).filter(|n| slots.take(&format!("alive{n}:80"), true).is_some()).count();
+        let alive = (0..1000)
+            .filter(|n| slots.take(&format!("alive{n}:80"), true).is_some())
+            .count();
         assert_eq!(alive, GLOBAL - GLOBAL_UNPROVEN);
     }
 }

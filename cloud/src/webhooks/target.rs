@@ -27,7 +27,8 @@ pub enum SecretError {
     Seal(#[from] SealError),
 }
 
-/// Bytes of a header's value from which on it is masked in answers of receivers: shorter ones are no secrets and stand in any text.
+/// Bytes of a header's value from which on it is masked in answers of receivers: shorter ones are no secrets
+/// and stand in any text.
 const SHORT_VALUE: usize = 4;
 
 /// Names and values of headers.
@@ -57,11 +58,16 @@ pub fn sealed_secret(seal: &SealKey, hook: WebhookId, secret: &Secret) -> Result
 pub fn open_headers(seal: &SealKey, hook: &Webhook) -> Result<HeaderList, SecretError> {
     let text = seal.unseal(&headers_label(hook.key.hook), &hook.headers);
     let headers = text.and_then(|text| serde_json::from_slice(&text).ok());
-    headers.ok_or(SecretError::Sealed { what: "headers", hook: hook.key.hook })
+    headers.ok_or(SecretError::Sealed {
+        what: "headers",
+        hook: hook.key.hook,
+    })
 }
 
 fn open_secret(seal: &SealKey, hook: WebhookId, sealed: &Sealed) -> Result<Secret, SecretError> {
-    let secret = seal.unseal(&secret_label(hook), sealed).and_then(Secret::from_bytes);
+    let secret = seal
+        .unseal(&secret_label(hook), sealed)
+        .and_then(Secret::from_bytes);
     secret.ok_or(SecretError::Sealed { what: "secret", hook })
 }
 
@@ -93,9 +99,13 @@ impl Target {
         let id = hook.key.hook;
         let list = open_headers(seal, hook)?;
         let url = guard.check(&hook.url);
-        let host = url
-            .as_ref()
-            .map(|url| format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default()));
+        let host = url.as_ref().map(|url| {
+            format!(
+                "{}:{}",
+                url.host_str().unwrap_or_default(),
+                url.port_or_known_default().unwrap_or_default()
+            )
+        });
         let former = hook.former.as_ref();
         Ok(Self {
             key: hook.key,
@@ -106,21 +116,35 @@ impl Target {
             payload_only: hook.payload_only,
             ordered: hook.ordered,
             secret: open_secret(seal, id, &hook.secret)?,
-            former: former.map(|(secret, until)| Ok::<_, SecretError>((open_secret(seal, id, secret)?, *until))).transpose()?,
+            former: former
+                .map(|(secret, until)| Ok::<_, SecretError>((open_secret(seal, id, secret)?, *until)))
+                .transpose()?,
         })
     }
 
     /// What requests are signed with now, the newest first.
     pub(super) fn secrets(&self, now: UnixMs) -> impl Iterator<Item = &Secret> {
-        let former = self.former.as_ref().filter(|(_, until)| now < *until).map(|(secret, _)| secret);
+        let former = self
+            .former
+            .as_ref()
+            .filter(|(_, until)| now < *until)
+            .map(|(secret, _)| secret);
         std::iter::once(&self.secret).chain(former)
     }
 
-    /// The first `kept` bytes of a receiver's answer, with the mask over values of headers that it repeats, plain or as in JSON.
+    /// The first `kept` bytes of a receiver's answer, with the mask over values of headers that it repeats,
+    /// plain or as in JSON.
     pub(super) fn masked(&self, answer: &str, kept: usize) -> String {
-        let values = self.headers.iter().filter(|(name, _)| **name != header::CONTENT_TYPE);
-        let values = values.filter_map(|(_, value)| value.to_str().ok()).filter(|value| value.len() >= SHORT_VALUE);
-        let mut values: Vec<_> = values.flat_map(|value| [value.to_owned(), in_json(value)]).collect();
+        let values = self
+            .headers
+            .iter()
+            .filter(|(name, _)| **name != header::CONTENT_TYPE);
+        let values = values
+            .filter_map(|(_, value)| value.to_str().ok())
+            .filter(|value| value.len() >= SHORT_VALUE);
+        let mut values: Vec<_> = values
+            .flat_map(|value| [value.to_owned(), in_json(value)])
+            .collect();
         // One value may be the begin of another.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         let mut shown = String::new();
@@ -153,7 +177,10 @@ fn header_map(list: &HeaderList) -> HeaderMap {
     let mut map = HeaderMap::new();
     map.insert(header::CONTENT_TYPE, HeaderValue::from_static(FORM));
     for (name, value) in list {
-        if let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+        if let (Ok(name), Ok(mut value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_str(value),
+        ) {
             value.set_sensitive(true);
             map.insert(name, value);
         }
@@ -166,9 +193,15 @@ mod tests {
     use super::*;
 
     fn target(values: &[&str]) -> Target {
-        let list: HeaderList = (0..).zip(values).map(|(n, value)| (format!("X-{n}"), (*value).to_owned())).collect();
+        let list: HeaderList = (0..)
+            .zip(values)
+            .map(|(n, value)| (format!("X-{n}"), (*value).to_owned()))
+            .collect();
         Target {
-            key: HookKey { project: iottly_protocol::ProjectId::from_bytes([1; 12]), hook: WebhookId::from_bytes([1; 16]) },
+            key: HookKey {
+                project: iottly_protocol::ProjectId::from_bytes([1; 12]),
+                hook: WebhookId::from_bytes([1; 16]),
+            },
             url: Err(Blocked::Credentials),
             host: String::new(),
             headers: header_map(&list),
@@ -198,7 +231,10 @@ mod tests {
         for before in [0, 1000, 1010, 1020, 1023] {
             let answer = format!("{}{key}{key}{}", "x".repeat(before), &key[..100]);
             let shown = target.masked(&answer, 1024);
-            assert!(!shown.contains("k3y-") && shown.len() <= 1024, "{before}: {shown}");
+            assert!(
+                !shown.contains("k3y-") && shown.len() <= 1024,
+                "{before}: {shown}"
+            );
         }
     }
 }

@@ -18,20 +18,31 @@ use crate::support::{self, TestCloud, start_config};
 
 pub(crate) const SECRET: &str = "device secret";
 
-/// Puts texts together instead of compiling them: what reaches for something says `uses NAME`, what is broken says `broken`.
+/// Puts texts together instead of compiling them: what reaches for something says `uses NAME`, what is broken
+/// says `broken`.
 pub(crate) fn plain_builder() -> Builder {
     let build = |snippets: &[Snippet]| {
         let text: String = snippets.iter().map(|snippet| snippet.code.as_str()).collect();
-        if text.contains("broken") { Err(BuildFailure::Code("global:1: broken".into())) } else { Ok(text.into_bytes()) }
+        if text.contains("broken") {
+            Err(BuildFailure::Code("global:1: broken".into()))
+        } else {
+            Ok(text.into_bytes())
+        }
     };
     let imports = |component: &[u8]| {
         let text = String::from_utf8_lossy(component).into_owned();
-        let mut names: Vec<String> =
-            text.lines().filter_map(|line| line.trim().strip_prefix("// uses ").map(str::to_owned)).collect();
+        let mut names: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("// uses ").map(str::to_owned))
+            .collect();
         names.sort();
         Ok(names)
     };
-    Builder { version: "1".into(), build: Arc::new(build), imports: Arc::new(imports) }
+    Builder {
+        version: "1".into(),
+        build: Arc::new(build),
+        imports: Arc::new(imports),
+    }
 }
 
 pub(crate) async fn cloud() -> TestCloud {
@@ -60,7 +71,9 @@ impl Board {
     pub(crate) async fn record(&mut self, record: Record<'_>) {
         self.seq += 1;
         let record = record.encode();
-        self.raw.up(encode_batch(self.stream, self.seq, [record.as_slice()])).await;
+        self.raw
+            .up(encode_batch(self.stream, self.seq, [record.as_slice()]))
+            .await;
         self.raw.acked(self.stream, self.seq).await;
     }
 
@@ -69,7 +82,15 @@ impl Board {
         let word = |word: &str| json!(word);
         let state = serde_json::from_value(word(state)).expect("a state");
         let reason = reason.map(|reason| serde_json::from_value(word(reason)).expect("a reason"));
-        self.say(Report::Update(UpdateReport { directive, sha256, state, reason, detail: None, at_ms: 5 })).await;
+        self.say(Report::Update(UpdateReport {
+            directive,
+            sha256,
+            state,
+            reason,
+            detail: None,
+            at_ms: 5,
+        }))
+        .await;
     }
 
     /// The next directive, verified as the device verifies it.
@@ -79,23 +100,47 @@ impl Board {
                 break directive.document;
             }
         };
-        let path = cloud.services.rollouts.shelf().first_root(cloud.tenant.scope.project);
+        let path = cloud
+            .services
+            .rollouts
+            .shelf()
+            .first_root(cloud.tenant.scope.project);
         let root: Value = serde_json::from_slice(&std::fs::read(path).expect("a root")).expect("json");
         let root: Root = serde_json::from_value(root["signed"].clone()).expect("a root");
-        Directive::verify(document.get().as_bytes(), &root, Schemes::ED25519).expect("signed by the project's key")
+        Directive::verify(document.get().as_bytes(), &root, Schemes::ED25519)
+            .expect("signed by the project's key")
     }
 }
 
 /// A group `field` that follows `main`, with new devices in it.
 pub(crate) async fn group(cloud: &TestCloud, devices: usize) -> (String, Vec<DeviceId>) {
-    let made = cloud.post("/v1.0/project/<project id>/deploymentgroups", r#"{"name": "field", "branch": "main"}"#).await.ok();
+    let made = cloud
+        .post(
+            "/v1.0/project/<project id>/deploymentgroups",
+            r#"{"name": "field", "branch": "main"}"#,
+        )
+        .await
+        .ok();
     let id = made["deployment_group"]["id"].as_str().expect("an id").to_owned();
     let mut ids = Vec::new();
     for n in 0..devices {
-        let scope = Scope { project: cloud.tenant.scope.project, device: DeviceId::random() };
+        let scope = Scope {
+            project: cloud.tenant.scope.project,
+            device: DeviceId::random(),
+        };
         let group = id.parse().expect("an id");
-        let device = NewDevice { scope, name: format!("field {n}"), group, secret: auth::hash_secret(SECRET.as_bytes()) };
-        cloud.services.store.create_device(&device).await.expect("created");
+        let device = NewDevice {
+            scope,
+            name: format!("field {n}"),
+            group,
+            secret: auth::hash_secret(SECRET.as_bytes()),
+        };
+        cloud
+            .services
+            .store
+            .create_device(&device)
+            .await
+            .expect("created");
         ids.push(scope.device);
     }
     (id, ids)
@@ -105,16 +150,35 @@ pub(crate) async fn save(cloud: &TestCloud, code: &str) {
     let body = json!({"snippets": [{"name": "global", "code": code}]}).to_string();
     let headers = [cloud.bearer()];
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-    cloud.request("PUT", "/v1.0/project/<project id>/branches/main/snippets", &headers, body.as_bytes()).await.ok();
-    cloud.post("/v1.0/project/<project id>/branches/main/revisions", "{}").await.ok();
+    cloud
+        .request(
+            "PUT",
+            "/v1.0/project/<project id>/branches/main/snippets",
+            &headers,
+            body.as_bytes(),
+        )
+        .await
+        .ok();
+    cloud
+        .post("/v1.0/project/<project id>/branches/main/revisions", "{}")
+        .await
+        .ok();
 }
 
 pub(crate) async fn act(cloud: &TestCloud, group: &str, what: &str, body: &str) -> support::Answer {
-    cloud.post(&format!("/v1.0/project/<project id>/deploymentgroups/{group}/{what}"), body).await
+    cloud
+        .post(
+            &format!("/v1.0/project/<project id>/deploymentgroups/{group}/{what}"),
+            body,
+        )
+        .await
 }
 
 pub(crate) async fn shown(cloud: &TestCloud, group: &str) -> (String, String) {
-    let shown = cloud.get(&format!("/v1.0/project/<project id>/deploymentgroups/{group}")).await.ok();
+    let shown = cloud
+        .get(&format!("/v1.0/project/<project id>/deploymentgroups/{group}"))
+        .await
+        .ok();
     let field = |name: &str| shown["deployment_group"][name].as_str().expect("text").to_owned();
     (field("status"), field("current_revision"))
 }
@@ -125,6 +189,9 @@ pub(crate) async fn until(cloud: &TestCloud, group: &str, status: &str) {
 
 pub(crate) async fn devices(cloud: &TestCloud, rollout: &Value) -> Vec<Value> {
     let id = rollout.as_str().expect("an id");
-    let answer = cloud.get(&format!("/v1.0/project/<project id>/rollouts/{id}/devices")).await.ok();
+    let answer = cloud
+        .get(&format!("/v1.0/project/<project id>/rollouts/{id}/devices"))
+        .await
+        .ok();
     answer["devices"].as_array().expect("devices").clone()
 }

@@ -1,5 +1,5 @@
-//! A PostgreSQL server of the tests' own: its cluster is in a temporary folder, it listens on a socket there and nowhere
-//! else, and it goes when the tests go, however they end.
+//! A PostgreSQL server of the tests' own: its cluster is in a temporary folder, it listens on a socket there
+//! and nowhere else, and it goes when the tests go, however they end.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -22,9 +22,14 @@ static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// The address of a new, empty database; none where PostgreSQL is not installed, which under CI is a failure.
 pub(crate) async fn database() -> Option<String> {
-    let cluster = tokio::task::spawn_blocking(|| CLUSTER.get_or_init(start)).await.expect("the cluster starts or says why");
+    let cluster = tokio::task::spawn_blocking(|| CLUSTER.get_or_init(start))
+        .await
+        .expect("the cluster starts or says why");
     let Some(cluster) = cluster else {
-        assert!(std::env::var("CI").is_err(), "PostgreSQL is not installed: apt-get install postgresql");
+        assert!(
+            std::env::var("CI").is_err(),
+            "PostgreSQL is not installed: apt-get install postgresql"
+        );
         return None;
     };
     let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
@@ -34,45 +39,72 @@ pub(crate) async fn database() -> Option<String> {
 
 impl Cluster {
     fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@localhost/{database}?host={}", self.folder.display())
+        format!(
+            "postgres://postgres@localhost/{database}?host={}",
+            self.folder.display()
+        )
     }
 
     async fn run(&self, sql: &str) {
         use sqlx::Connection as _;
-        let mut connection = sqlx::PgConnection::connect(&self.url("postgres")).await.expect("the server answers");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("the server does it");
+        let mut connection = sqlx::PgConnection::connect(&self.url("postgres"))
+            .await
+            .expect("the server answers");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()))
+            .execute(&mut connection)
+            .await
+            .expect("the server does it");
         connection.close().await.expect("closes");
     }
 }
 
 /// The folder of the server's programs: where Debian puts them, or wherever the path leads.
 fn programs() -> Option<PathBuf> {
-    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let debian = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut found: Vec<_> = debian.chain(std::env::split_paths(&path)).filter(|bin| bin.join("initdb").exists()).collect();
+    let mut found: Vec<_> = debian
+        .chain(std::env::split_paths(&path))
+        .filter(|bin| bin.join("initdb").exists())
+        .collect();
     found.sort_by_key(|bin| !bin.starts_with("/usr/lib/postgresql"));
     found.into_iter().next()
 }
 
 fn start() -> Option<Cluster> {
     let programs = programs()?;
-    let folder = tempfile::Builder::new().prefix("iottly-pg-").tempdir().expect("a folder").keep();
-    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).expect("the server's user may write");
+    let folder = tempfile::Builder::new()
+        .prefix("iottly-pg-")
+        .tempdir()
+        .expect("a folder")
+        .keep();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777))
+        .expect("the server's user may write");
     let watchdog = watch(&programs, &folder);
     let deadline = Instant::now() + START;
     while !folder.join("ready").exists() {
-        assert!(Instant::now() < deadline, "PostgreSQL did not start: {}", log(&folder));
+        assert!(
+            Instant::now() < deadline,
+            "PostgreSQL did not start: {}",
+            log(&folder)
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
-    Some(Cluster { folder, _watchdog: watchdog })
+    Some(Cluster {
+        folder,
+        _watchdog: watchdog,
+    })
 }
 
 fn log(folder: &Path) -> String {
     std::fs::read_to_string(folder.join("log")).unwrap_or_default()
 }
 
-/// Makes the cluster and runs the server until standard input ends, which it does when the tests are gone. The server does
-/// not run as root, so root hands over to the user that Debian's package brings.
+/// Makes the cluster and runs the server until standard input ends, which it does when the tests are gone.
+/// The server does not run as root, so root hands over to the user that Debian's package brings.
 fn watch(programs: &Path, folder: &Path) -> Child {
     const SCRIPT: &str = r#"
         cd "$1"
@@ -85,7 +117,8 @@ fn watch(programs: &Path, folder: &Path) -> Child {
         "$2/pg_ctl" -D data -m immediate stop >/dev/null 2>&1
         rm -rf "$1" 2>/dev/null || rm -rf "$1"/*
     "#;
-    let root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let root =
+        std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     let mut command = if root {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh"]);
@@ -94,7 +127,12 @@ fn watch(programs: &Path, folder: &Path) -> Child {
         Command::new("sh")
     };
     command.args(["-c", SCRIPT, "watchdog"]).arg(folder).arg(programs);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).process_group_alone().spawn().expect("sh starts");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .process_group_alone()
+        .spawn()
+        .expect("sh starts");
     child.stdin.as_mut().expect("piped").flush().expect("open");
     child
 }

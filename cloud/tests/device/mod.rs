@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use iottly_protocol::{
-    ConnId, DeviceId, Down, Hello, Status, StreamClass, StreamId, StreamInfo, Topic, Up, Versions, Welcome, encode_batch,
+    ConnId, DeviceId, Down, Hello, Status, StreamClass, StreamId, StreamInfo, Topic, Up, Versions, Welcome,
+    encode_batch,
 };
 use rumqttc::{AsyncClient, Event, LastWill, MqttOptions, NetworkOptions, Packet, QoS};
 use tokio::sync::mpsc;
@@ -35,12 +36,31 @@ impl Raw {
     pub(crate) async fn connect(broker: SocketAddr, id: DeviceId, secret: &str) -> Self {
         let text = id.to_string();
         let will_topic = Some(Topic::Status(id).to_string());
-        let login = Login { client_id: &text, user: &text, secret, will_topic };
-        let device = Self::login(broker, id, &login).await.expect("the broker admits the device");
-        device.client.subscribe(Topic::Down(id).to_string(), QoS::AtLeastOnce).await.expect("queued");
+        let login = Login {
+            client_id: &text,
+            user: &text,
+            secret,
+            will_topic,
+        };
+        let device = Self::login(broker, id, &login)
+            .await
+            .expect("the broker admits the device");
+        device
+            .client
+            .subscribe(Topic::Down(id).to_string(), QoS::AtLeastOnce)
+            .await
+            .expect("queued");
         let mut device = device;
-        device.until(|event| matches!(event, Event::Incoming(Packet::SubAck(_)))).await;
-        device.publish(&Topic::Status(id).to_string(), Status::new(device.conn, true).encode(), true).await;
+        device
+            .until(|event| matches!(event, Event::Incoming(Packet::SubAck(_))))
+            .await;
+        device
+            .publish(
+                &Topic::Status(id).to_string(),
+                Status::new(device.conn, true).encode(),
+                true,
+            )
+            .await;
         device
     }
 
@@ -52,7 +72,12 @@ impl Raw {
         options.set_max_packet_size(4 << 20, 4 << 20);
         options.set_keep_alive(Duration::from_secs(30));
         if let Some(topic) = &login.will_topic {
-            options.set_last_will(LastWill::new(topic, Status::new(conn, false).encode(), QoS::AtLeastOnce, true));
+            options.set_last_will(LastWill::new(
+                topic,
+                Status::new(conn, false).encode(),
+                QoS::AtLeastOnce,
+                true,
+            ));
         }
         let (client, mut eventloop) = AsyncClient::new(options, 64);
         let mut network = NetworkOptions::new();
@@ -66,8 +91,17 @@ impl Raw {
                 }
             }
         });
-        let mut device = Self { id, conn, client, events, poll };
-        match tokio::time::timeout(PATIENCE, device.events.recv()).await.expect("an answer to the connect") {
+        let mut device = Self {
+            id,
+            conn,
+            client,
+            events,
+            poll,
+        };
+        match tokio::time::timeout(PATIENCE, device.events.recv())
+            .await
+            .expect("an answer to the connect")
+        {
             Some(Event::Incoming(Packet::ConnAck(_))) => Some(device),
             _ => None,
         }
@@ -90,33 +124,52 @@ impl Raw {
     /// Waits for the connection to end.
     pub(crate) async fn ended(&mut self) {
         let ended = async { while self.events.recv().await.is_some() {} };
-        tokio::time::timeout(PATIENCE, ended).await.expect("the connection ends");
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .expect("the connection ends");
     }
 
     pub(crate) async fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) {
-        self.client.publish(topic, QoS::AtLeastOnce, retain, payload).await.expect("queued");
+        self.client
+            .publish(topic, QoS::AtLeastOnce, retain, payload)
+            .await
+            .expect("queued");
     }
 
     /// Publishes to the own `up` topic.
     pub(crate) async fn up(&self, payload: Vec<u8>) {
-        self.publish(&Topic::Up(self.id).to_string(), payload, false).await;
+        self.publish(&Topic::Up(self.id).to_string(), payload, false)
+            .await;
     }
 
     /// The next message of the cloud.
     pub(crate) async fn down(&mut self) -> Down {
-        let event = self.until(|event| matches!(event, Event::Incoming(Packet::Publish(_)))).await;
-        let Event::Incoming(Packet::Publish(publish)) = event else { unreachable!("checked above") };
+        let event = self
+            .until(|event| matches!(event, Event::Incoming(Packet::Publish(_))))
+            .await;
+        let Event::Incoming(Packet::Publish(publish)) = event else {
+            unreachable!("checked above")
+        };
         assert_eq!(publish.topic, Topic::Down(self.id).to_string());
         Down::decode(&publish.payload).expect("the cloud speaks the wire")
     }
 
     /// Says hello and waits for the welcome.
     pub(crate) async fn hello(&mut self, streams: &[(StreamId, StreamClass, u64, u64)]) -> Welcome {
-        let streams = streams.iter().map(|&(stream, class, oldest, next)| StreamInfo { stream, class, oldest, next });
+        let streams = streams.iter().map(|&(stream, class, oldest, next)| StreamInfo {
+            stream,
+            class,
+            oldest,
+            next,
+        });
         let hello = Hello {
             boot: iottly_protocol::BootId::random(),
             conn: self.conn,
-            versions: Versions { agent: "9.9.9".into(), runtime: "none".into(), firmware_abi: "none".into() },
+            versions: Versions {
+                agent: "9.9.9".into(),
+                runtime: "none".into(),
+                firmware_abi: "none".into(),
+            },
             capabilities: Vec::new(),
             directive_counter: 0,
             streams: streams.collect(),
@@ -134,7 +187,8 @@ impl Raw {
     /// Sends the messages `first..first + n`, each with its own number as payload.
     pub(crate) async fn batch(&self, stream: StreamId, first: u64, n: u64) {
         let records: Vec<_> = (first..first + n).map(message).collect();
-        self.up(encode_batch(stream, first, records.iter().map(String::as_bytes))).await;
+        self.up(encode_batch(stream, first, records.iter().map(String::as_bytes)))
+            .await;
     }
 
     /// Waits until the cloud acknowledges at least `upto`.
@@ -151,10 +205,17 @@ impl Raw {
 
     /// Ends as an agent ends: offline status, then a disconnect.
     pub(crate) async fn stop(mut self) {
-        self.publish(&Topic::Status(self.id).to_string(), Status::new(self.conn, false).encode(), true).await;
+        self.publish(
+            &Topic::Status(self.id).to_string(),
+            Status::new(self.conn, false).encode(),
+            true,
+        )
+        .await;
         self.client.disconnect().await.expect("queued");
         let ended = async { while self.events.recv().await.is_some() {} };
-        tokio::time::timeout(PATIENCE, ended).await.expect("the connection ends");
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .expect("the connection ends");
     }
 
     /// Dies: the socket closes without a word.
@@ -176,5 +237,8 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, check: impl
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, held).await.is_ok(), "never: {what}");
+    assert!(
+        tokio::time::timeout(PATIENCE, held).await.is_ok(),
+        "never: {what}"
+    );
 }

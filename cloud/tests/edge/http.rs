@@ -17,7 +17,10 @@ async fn idle_connections_make_room_and_requests_are_answered() {
     }
     assert!(open <= 4, "{open} connections of one address");
     for _ in 0..3 {
-        assert_eq!(ask(&mut connect(cloud.address).await, "").await.as_deref(), Some(OK));
+        assert_eq!(
+            ask(&mut connect(cloud.address).await, "").await.as_deref(),
+            Some(OK)
+        );
     }
     cloud.shutdown().await;
 }
@@ -26,13 +29,22 @@ async fn idle_connections_make_room_and_requests_are_answered() {
 async fn a_connection_that_is_answered_keeps_its_place() {
     let cloud = small(|_| {}).await;
     let cookie = cloud.login(&cloud.tenant.token).await;
-    let page = cloud.request("GET", "/devices/<device id>", &[&cookie], b"").await.text;
-    let events = page.split("data-events=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a stream");
+    let page = cloud
+        .request("GET", "/devices/<device id>", &[&cookie], b"")
+        .await
+        .text;
+    let events = page
+        .split("data-events=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .expect("a stream");
     let mut stream = cloud.listen(&events.replace("&amp;", "&"), &[&cookie]).await;
     stream.read_until("event: presence").await;
     let silent = idle(cloud.address, 12).await;
     let payload = r#"{"still":"here"}"#;
-    cloud.store(cloud.tenant.scope, iottly_cloud::clock::now(), &[payload]).await;
+    cloud
+        .store(cloud.tenant.scope, iottly_cloud::clock::now(), &[payload])
+        .await;
     stream.read_until("still").await;
     drop(silent);
     cloud.shutdown().await;
@@ -55,7 +67,10 @@ async fn half_a_request_is_not_waited_for() {
             let mut stream = connect(address).await;
             stream.write_all(start.as_bytes()).await.expect("sent");
             let (_, took) = closed_after(&mut stream).await;
-            assert!((Duration::from_secs(8)..Duration::from_secs(25)).contains(&took), "{start:?}: {took:?}");
+            assert!(
+                (Duration::from_secs(8)..Duration::from_secs(25)).contains(&took),
+                "{start:?}: {took:?}"
+            );
         }
     });
     let [a, b, c, d] = waits;
@@ -69,7 +84,10 @@ async fn single_bytes_of_a_head_gain_no_time() {
     let mut stream = connect(cloud.address).await;
     let (mut reader, mut writer) = stream.split();
     let drip = async {
-        for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ".iter().chain(std::iter::repeat(&b'x')) {
+        for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "
+            .iter()
+            .chain(std::iter::repeat(&b'x'))
+        {
             if writer.write_all(&[*byte]).await.is_err() {
                 break;
             }
@@ -91,7 +109,11 @@ async fn a_connection_serves_many_requests_with_pauses() {
     let mut stream = connect(cloud.address).await;
     for pause in [0, 100, 3000] {
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        assert_eq!(ask(&mut stream, "").await.as_deref(), Some(OK), "after {pause} ms");
+        assert_eq!(
+            ask(&mut stream, "").await.as_deref(),
+            Some(OK),
+            "after {pause} ms"
+        );
     }
     cloud.shutdown().await;
 }
@@ -99,10 +121,14 @@ async fn a_connection_serves_many_requests_with_pauses() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_only_where_they_are_opened() {
     let cloud = support::start().await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let address = listener.local_addr().expect("an address");
     let plain = iottly_cloud::http::Server::start_without_metrics(listener, cloud.services.clone());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let metrics_address = listener.local_addr().expect("an address");
     let metrics = iottly_cloud::http::Server::start_metrics(listener, cloud.services.clone());
     let get = async |address, path: &str, more: &str| {
@@ -113,8 +139,16 @@ async fn metrics_are_only_where_they_are_opened() {
     };
     assert!(get(address, "/metrics", "").await.starts_with("HTTP/1.1 404"));
     assert!(get(address, "/healthz", "").await.starts_with(OK));
-    assert!(get(metrics_address, "/metrics", "X-Forwarded-For: 192.0.2.1\r\n").await.contains("iottly_process_memory_bytes"));
-    assert!(get(metrics_address, "/healthz", "").await.starts_with("HTTP/1.1 404"));
+    assert!(
+        get(metrics_address, "/metrics", "X-Forwarded-For: 192.0.2.1\r\n")
+            .await
+            .contains("iottly_process_memory_bytes")
+    );
+    assert!(
+        get(metrics_address, "/healthz", "")
+            .await
+            .starts_with("HTTP/1.1 404")
+    );
     plain.shutdown().await;
     metrics.shutdown().await;
     cloud.shutdown().await;

@@ -37,7 +37,10 @@ async fn a_connection_without_a_connect_is_closed_in_time() {
     let (ended, took) = tokio::join!(closed_after(&mut dripping), closed_after(&mut silent));
     assert!(took.0.is_empty() && ended.0.is_empty(), "nothing is said");
     for took in [ended.1, took.1] {
-        assert!(took > Duration::from_secs(8), "{took:?}: slow devices have their time");
+        assert!(
+            took > Duration::from_secs(8),
+            "{took:?}: slow devices have their time"
+        );
     }
     cloud.shutdown().await;
 }
@@ -57,7 +60,10 @@ async fn a_large_connect_is_refused_before_it_is_read() {
         // It may be closed while it is written to.
         let _ = stream.write_all(&start).await;
         let (answer, took) = closed_after(&mut stream).await;
-        assert!(answer.is_empty() && took < Duration::from_secs(8), "{took:?} {answer:?}");
+        assert!(
+            answer.is_empty() && took < Duration::from_secs(8),
+            "{took:?} {answer:?}"
+        );
     }
     assert_eq!(login(&cloud, "device secret").await, ACCEPTED);
     cloud.shutdown().await;
@@ -79,10 +85,23 @@ async fn one_project_does_not_take_all_places_of_devices() {
     let other = support::tenant(&cloud.services, "other").await;
     let mut connected = Vec::new();
     for n in 0..7 {
-        let scope = iottly_cloud::model::Scope { device: iottly_protocol::DeviceId::random(), ..cloud.tenant.scope };
+        let scope = iottly_cloud::model::Scope {
+            device: iottly_protocol::DeviceId::random(),
+            ..cloud.tenant.scope
+        };
         let secret = iottly_cloud::auth::hash_secret(b"device secret");
-        let device = iottly_cloud::store::NewDevice { scope, name: format!("board {n}"), group: cloud.tenant.group, secret };
-        cloud.services.store.create_device(&device).await.expect("created");
+        let device = iottly_cloud::store::NewDevice {
+            scope,
+            name: format!("board {n}"),
+            group: cloud.tenant.group,
+            secret,
+        };
+        cloud
+            .services
+            .store
+            .create_device(&device)
+            .await
+            .expect("created");
         let id = scope.device.to_string();
         let mut stream = connect(cloud.mqtt_addr()).await;
         let reason = connack(&mut stream, &mqtt_connect(&id, &id, "device secret")).await;
@@ -91,10 +110,16 @@ async fn one_project_does_not_take_all_places_of_devices() {
     }
     let device = other.scope.device.to_string();
     let mut stream = connect(cloud.mqtt_addr()).await;
-    assert_eq!(connack(&mut stream, &mqtt_connect(&device, &device, "device secret")).await, ACCEPTED);
+    assert_eq!(
+        connack(&mut stream, &mqtt_connect(&device, &device, "device secret")).await,
+        ACCEPTED
+    );
     // A place is free again when its connection is gone.
     connected.clear();
-    crate::device::eventually("a place is free", || async { login(&cloud, "device secret").await == ACCEPTED }).await;
+    crate::device::eventually("a place is free", || async {
+        login(&cloud, "device secret").await == ACCEPTED
+    })
+    .await;
     cloud.shutdown().await;
 }
 

@@ -55,7 +55,9 @@ impl ServerCertVerifier for Noting {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider().signature_verification_algorithms.supported_schemes()
+        ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -63,19 +65,33 @@ impl ServerCertVerifier for Noting {
 async fn shake(address: SocketAddr) -> (TlsStream<TcpStream>, Vec<u8>) {
     let noting = Arc::new(Noting(Mutex::default()));
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().expect("versions").dangerous();
-    let config = builder.with_custom_certificate_verifier(Arc::clone(&noting) as _).with_no_client_auth();
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .dangerous();
+    let config = builder
+        .with_custom_certificate_verifier(Arc::clone(&noting) as _)
+        .with_no_client_auth();
     let name = ServerName::try_from("localhost").expect("a name");
     let shaken = TlsConnector::from(Arc::new(config)).connect(name, connect(address).await);
-    let stream = tokio::time::timeout(PATIENCE, shaken).await.expect("in time").expect("agreed");
+    let stream = tokio::time::timeout(PATIENCE, shaken)
+        .await
+        .expect("in time")
+        .expect("agreed");
     let shown = noting.0.lock().expect("unpoisoned").clone();
     (stream, shown)
 }
 
 async fn ask(stream: &mut TlsStream<TcpStream>) -> bool {
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .expect("sent");
     let mut buffer = [0; 4096];
-    let count = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.expect("in time").expect("readable");
+    let count = tokio::time::timeout(PATIENCE, stream.read(&mut buffer))
+        .await
+        .expect("in time")
+        .expect("readable");
     buffer[..count].starts_with(b"HTTP/1.1 200 OK")
 }
 
@@ -89,9 +105,14 @@ fn renew(folder: &Path) -> Vec<u8> {
 
 async fn serve(cloud: &TestCloud, folder: &Path) -> (Server, SocketAddr) {
     let certificate = Certificate::open(&folder.join("c.pem"), &folder.join("k.pem")).expect("a pair");
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let address = listener.local_addr().expect("an address");
-    (Server::start_tls(listener, cloud.services.clone(), certificate).expect("serves"), address)
+    (
+        Server::start_tls(listener, cloud.services.clone(), certificate).expect("serves"),
+        address,
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +127,10 @@ async fn a_renewed_certificate_is_taken_up_and_a_bad_one_is_not() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(shake(address).await.1, first);
     let second = renew(folder.path());
-    eventually("the new certificate is shown", || async { shake(address).await.1 == second }).await;
+    eventually("the new certificate is shown", || async {
+        shake(address).await.1 == second
+    })
+    .await;
     assert!(ask(&mut kept).await, "connections go on");
     server.shutdown().await;
     cloud.shutdown().await;

@@ -52,19 +52,36 @@ pub(crate) async fn idle(address: SocketAddr, count: usize) -> Vec<TcpStream> {
 pub(crate) async fn closed_after(stream: &mut TcpStream) -> (Vec<u8>, Duration) {
     let (mut seen, began) = (Vec::new(), Instant::now());
     // A reset is an end as well.
-    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut seen)).await.expect("the connection is closed");
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut seen))
+        .await
+        .expect("the connection is closed");
     (seen, began.elapsed())
 }
 
 /// True while the other side has not closed the connection.
 pub(crate) async fn is_open(stream: &mut TcpStream) -> bool {
-    tokio::time::timeout(Duration::from_millis(50), stream.read_u8()).await.is_err()
+    tokio::time::timeout(Duration::from_millis(50), stream.read_u8())
+        .await
+        .is_err()
 }
 
 /// A CONNECT of MQTT 3.1.1 with a clean session.
 pub(crate) fn mqtt_connect(client_id: &str, user: &str, secret: &str) -> Vec<u8> {
-    let text = |text: &str| [&u16::try_from(text.len()).expect("short").to_be_bytes()[..], text.as_bytes()].concat();
-    let body = [&text("MQTT")[..], &[4, 0xc2, 0, 30], &text(client_id), &text(user), &text(secret)].concat();
+    let text = |text: &str| {
+        [
+            &u16::try_from(text.len()).expect("short").to_be_bytes()[..],
+            text.as_bytes(),
+        ]
+        .concat()
+    };
+    let body = [
+        &text("MQTT")[..],
+        &[4, 0xc2, 0, 30],
+        &text(client_id),
+        &text(user),
+        &text(secret),
+    ]
+    .concat();
     let (mut packet, mut rest) = (vec![0x10], body.len());
     loop {
         let byte = u8::try_from(rest & 0x7f).expect("seven bits");
@@ -81,7 +98,9 @@ pub(crate) fn mqtt_connect(client_id: &str, user: &str, secret: &str) -> Vec<u8>
 pub(crate) async fn connack(stream: &mut TcpStream, bytes: &[u8]) -> Option<u8> {
     stream.write_all(bytes).await.expect("sent");
     let mut answer = [0; 4];
-    let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("an answer or an end");
+    let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer))
+        .await
+        .expect("an answer or an end");
     read.ok().map(|_| {
         assert_eq!(answer[..2], [0x20, 2], "a CONNACK");
         answer[3]
@@ -91,12 +110,20 @@ pub(crate) async fn connack(stream: &mut TcpStream, bytes: &[u8]) -> Option<u8> 
 /// Logs a device in and returns the reason.
 pub(crate) async fn login(cloud: &TestCloud, secret: &str) -> Option<u8> {
     let device = cloud.tenant.scope.device.to_string();
-    connack(&mut connect(cloud.mqtt_addr()).await, &mqtt_connect(&device, &device, secret)).await
+    connack(
+        &mut connect(cloud.mqtt_addr()).await,
+        &mqtt_connect(&device, &device, secret),
+    )
+    .await
 }
 
-/// Sends a request on a connection that stays, and returns the answer's status line; none when the connection is closed instead.
+/// Sends a request on a connection that stays, and returns the answer's status line; none when the connection
+/// is closed instead.
 pub(crate) async fn ask(stream: &mut TcpStream, head: &str) -> Option<String> {
-    stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{head}\r\n").as_bytes()).await.ok()?;
+    stream
+        .write_all(format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{head}\r\n").as_bytes())
+        .await
+        .ok()?;
     let read = async {
         let mut seen = Vec::new();
         while !seen.ends_with(b"\"}\n") {
@@ -106,9 +133,17 @@ pub(crate) async fn ask(stream: &mut TcpStream, head: &str) -> Option<String> {
                 _ => return None,
             }
         }
-        Some(String::from_utf8_lossy(&seen).lines().next().unwrap_or_default().to_owned())
+        Some(
+            String::from_utf8_lossy(&seen)
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        )
     };
-    tokio::time::timeout(PATIENCE, read).await.expect("an answer or an end")
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .expect("an answer or an end")
 }
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK";

@@ -1,4 +1,5 @@
-//! What a type reads, found by deserializing it: documents that hold every field and every variant, with the place of each text.
+//! What a type reads, found by deserializing it: documents that hold every field and every variant, with the
+//! place of each text.
 //!
 //! A new field or variant of a wire type is in these documents without anybody adding it here.
 
@@ -6,13 +7,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-    VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde_json::{Map, Value};
 
 /// Texts that a field may ask for, tried in this order.
-const TEXTS: [&str; 3] = ["text", "a2792ce8-216f-477c-a5cc-4f7e9f407e29", "58f73b41c3cc4800078010c5"];
+const TEXTS: [&str; 3] = [
+    "text",
+    "a2792ce8-216f-477c-a5cc-4f7e9f407e29",
+    "58f73b41c3cc4800078010c5",
+];
 /// How serde_json asks for a value's own text.
 const RAW: &str = "$serde_json::private::RawValue";
 /// A value that is kept as text, with texts of its own.
@@ -31,8 +36,15 @@ pub(crate) fn collect(read: impl Fn(Tracer<'_>) -> Result<(), Failure>) -> Vec<V
     while without_news < 100 {
         let (mut choice, mut document) = (Vec::new(), Value::Null);
         let after = loop {
-            let mut state = State { visits: visits.clone(), choice: std::mem::take(&mut choice), read: 0 };
-            match read(Tracer { state: &mut state, out: &mut document }) {
+            let mut state = State {
+                visits: visits.clone(),
+                choice: std::mem::take(&mut choice),
+                read: 0,
+            };
+            match read(Tracer {
+                state: &mut state,
+                out: &mut document,
+            }) {
                 Ok(()) => break state.visits,
                 // The text that was read last did not fit.
                 Err(failure) => {
@@ -55,7 +67,8 @@ pub(crate) fn collect(read: impl Fn(Tracer<'_>) -> Result<(), Failure>) -> Vec<V
     found
 }
 
-/// The document as texts with one hole each: one for each text in it, names of variants included, named by its path.
+/// The document as texts with one hole each: one for each text in it, names of variants included, named by
+/// its path.
 pub(crate) fn holes(document: &Value) -> Vec<(String, String)> {
     let mut paths = Vec::new();
     walk(document, &mut String::new(), &mut paths);
@@ -84,13 +97,17 @@ fn walk(value: &Value, path: &mut String, paths: &mut Vec<String>) {
     };
     match value {
         Value::String(_) => paths.push(path.clone()),
-        Value::Array(values) => values.iter().enumerate().for_each(|(index, value)| inner(&index.to_string(), value)),
+        Value::Array(values) => values
+            .iter()
+            .enumerate()
+            .for_each(|(index, value)| inner(&index.to_string(), value)),
         Value::Object(fields) => fields.iter().for_each(|(key, value)| inner(key, value)),
         _ => {}
     }
 }
 
-/// How often each variant was in a document: the one that was there least is next, so that all come, in all depths.
+/// How often each variant was in a document: the one that was there least is next, so that all come, in all
+/// depths.
 type Visits = BTreeMap<(&'static str, &'static str), u32>;
 
 struct State {
@@ -166,8 +183,21 @@ impl Deserializer<'static> for Tracer<'_> {
         deserialize_f64 => visit_f64(1.5)
     }
 
-    unknown!(deserialize_any, deserialize_i8, deserialize_i16, deserialize_f32, deserialize_char, deserialize_bytes);
-    unknown!(deserialize_byte_buf, deserialize_unit, deserialize_map, deserialize_identifier, deserialize_ignored_any);
+    unknown!(
+        deserialize_any,
+        deserialize_i8,
+        deserialize_i16,
+        deserialize_f32,
+        deserialize_char,
+        deserialize_bytes
+    );
+    unknown!(
+        deserialize_byte_buf,
+        deserialize_unit,
+        deserialize_map,
+        deserialize_identifier,
+        deserialize_ignored_any
+    );
 
     fn deserialize_str<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, Failure> {
         let text = self.state.text();
@@ -183,11 +213,19 @@ impl Deserializer<'static> for Tracer<'_> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_unit_struct<V: Visitor<'static>>(self, _: &'static str, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_unit_struct<V: Visitor<'static>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'static>>(self, name: &'static str, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_newtype_struct<V: Visitor<'static>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
         if name == RAW {
             *self.out = serde_json::from_str(RAW_VALUE).expect("JSON");
             return visitor.visit_map(RawText(true));
@@ -197,15 +235,26 @@ impl Deserializer<'static> for Tracer<'_> {
 
     fn deserialize_seq<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, Failure> {
         *self.out = Value::Array(Vec::new());
-        visitor.visit_seq(Items { tracer: self, left: 1 })
+        visitor.visit_seq(Items {
+            tracer: self,
+            left: 1,
+        })
     }
 
     fn deserialize_tuple<V: Visitor<'static>>(self, len: usize, visitor: V) -> Result<V::Value, Failure> {
         *self.out = Value::Array(Vec::new());
-        visitor.visit_seq(Items { tracer: self, left: len })
+        visitor.visit_seq(Items {
+            tracer: self,
+            left: len,
+        })
     }
 
-    fn deserialize_tuple_struct<V: Visitor<'static>>(self, _: &'static str, len: usize, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_tuple_struct<V: Visitor<'static>>(
+        self,
+        _: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
         self.deserialize_tuple(len, visitor)
     }
 
@@ -216,7 +265,11 @@ impl Deserializer<'static> for Tracer<'_> {
         visitor: V,
     ) -> Result<V::Value, Failure> {
         *self.out = Value::Object(Map::new());
-        visitor.visit_map(Fields { tracer: self, fields, next: 0 })
+        visitor.visit_map(Fields {
+            tracer: self,
+            fields,
+            next: 0,
+        })
     }
 
     fn deserialize_enum<V: Visitor<'static>>(
@@ -229,7 +282,10 @@ impl Deserializer<'static> for Tracer<'_> {
         let least = variants.iter().min_by_key(visits);
         let variant = *least.ok_or_else(|| Failure::invalid_type(Unexpected::Enum, &"a variant"))?;
         *self.state.visits.entry((name, variant)).or_default() += 1;
-        visitor.visit_enum(Variant { tracer: self, variant })
+        visitor.visit_enum(Variant {
+            tracer: self,
+            variant,
+        })
     }
 }
 
@@ -240,7 +296,11 @@ impl MapAccess<'static> for RawText {
     type Error = Failure;
 
     fn next_key_seed<K: DeserializeSeed<'static>>(&mut self, seed: K) -> Result<Option<K::Value>, Failure> {
-        if std::mem::take(&mut self.0) { seed.deserialize(RAW.into_deserializer()).map(Some) } else { Ok(None) }
+        if std::mem::take(&mut self.0) {
+            seed.deserialize(RAW.into_deserializer()).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     fn next_value_seed<V: DeserializeSeed<'static>>(&mut self, seed: V) -> Result<V::Value, Failure> {
@@ -256,7 +316,10 @@ struct Items<'t> {
 impl SeqAccess<'static> for Items<'_> {
     type Error = Failure;
 
-    fn next_element_seed<T: DeserializeSeed<'static>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
+    fn next_element_seed<T: DeserializeSeed<'static>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Failure> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -264,7 +327,11 @@ impl SeqAccess<'static> for Items<'_> {
         let items = self.tracer.out.as_array_mut().expect("made before");
         items.push(Value::Null);
         let out = items.last_mut().expect("pushed");
-        seed.deserialize(Tracer { state: self.tracer.state, out }).map(Some)
+        seed.deserialize(Tracer {
+            state: self.tracer.state,
+            out,
+        })
+        .map(Some)
     }
 }
 
@@ -278,15 +345,26 @@ impl MapAccess<'static> for Fields<'_> {
     type Error = Failure;
 
     fn next_key_seed<K: DeserializeSeed<'static>>(&mut self, seed: K) -> Result<Option<K::Value>, Failure> {
-        let Some(field) = self.fields.get(self.next) else { return Ok(None) };
+        let Some(field) = self.fields.get(self.next) else {
+            return Ok(None);
+        };
         seed.deserialize((*field).into_deserializer()).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'static>>(&mut self, seed: V) -> Result<V::Value, Failure> {
         let field = self.fields[self.next];
         self.next += 1;
-        let out = self.tracer.out.as_object_mut().expect("made before").entry(field).or_insert(Value::Null);
-        seed.deserialize(Tracer { state: self.tracer.state, out })
+        let out = self
+            .tracer
+            .out
+            .as_object_mut()
+            .expect("made before")
+            .entry(field)
+            .or_insert(Value::Null);
+        seed.deserialize(Tracer {
+            state: self.tracer.state,
+            out,
+        })
     }
 }
 
@@ -308,7 +386,11 @@ impl<'t> Variant<'t> {
     fn inner(self) -> Tracer<'t> {
         let Tracer { state, out } = self.tracer;
         *out = Value::Object(Map::new());
-        let out = out.as_object_mut().expect("made now").entry(self.variant).or_insert(Value::Null);
+        let out = out
+            .as_object_mut()
+            .expect("made now")
+            .entry(self.variant)
+            .or_insert(Value::Null);
         Tracer { state, out }
     }
 }
@@ -329,7 +411,11 @@ impl VariantAccess<'static> for Variant<'_> {
         self.inner().deserialize_tuple(len, visitor)
     }
 
-    fn struct_variant<V: Visitor<'static>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Failure> {
+    fn struct_variant<V: Visitor<'static>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
         self.inner().deserialize_struct("", fields, visitor)
     }
 }

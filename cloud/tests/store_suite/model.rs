@@ -20,18 +20,62 @@ const EVENTS: usize = 40;
 
 #[derive(Debug, Clone)]
 enum Event {
-    Records { device: u8, stream: u8, first: u64, count: u64, bad: u64, at: UnixMs },
-    Gap { device: u8, stream: u8, from: u64, count: u64, at: UnixMs },
-    Announce { device: u8, stream: u8, oldest: u64, at: UnixMs },
-    Presence { device: u8, online: bool, at: UnixMs },
-    Own { device: u8, at: UnixMs },
-    Drop { device: u8, before: UnixMs, limit: usize },
-    Scan { device: u8, from: Option<UnixMs>, to: Option<UnixMs>, size: usize },
-    Page { device: u8, page: PageQuery },
+    Records {
+        device: u8,
+        stream: u8,
+        first: u64,
+        count: u64,
+        bad: u64,
+        at: UnixMs,
+    },
+    Gap {
+        device: u8,
+        stream: u8,
+        from: u64,
+        count: u64,
+        at: UnixMs,
+    },
+    Announce {
+        device: u8,
+        stream: u8,
+        oldest: u64,
+        at: UnixMs,
+    },
+    Presence {
+        device: u8,
+        online: bool,
+        at: UnixMs,
+    },
+    Own {
+        device: u8,
+        at: UnixMs,
+    },
+    Drop {
+        device: u8,
+        before: UnixMs,
+        limit: usize,
+    },
+    Scan {
+        device: u8,
+        from: Option<UnixMs>,
+        to: Option<UnixMs>,
+        size: usize,
+    },
+    Page {
+        device: u8,
+        page: PageQuery,
+    },
 }
 
 /// What is compared of an entry: all but its id, which is random.
-type Shown = (UnixMs, MessageKind, UnixMs, Option<String>, String, Option<(StreamId, u64)>);
+type Shown = (
+    UnixMs,
+    MessageKind,
+    UnixMs,
+    Option<String>,
+    String,
+    Option<(StreamId, u64)>,
+);
 
 /// The history as the simplest program would keep it.
 #[derive(Default)]
@@ -68,7 +112,15 @@ fn events() -> impl Strategy<Value = Event> {
 }
 
 impl Model {
-    fn write(&mut self, ids: &MessageIds, device: u8, received: UnixMs, kind: MessageKind, rest: Option<Shown>, payload: &str) {
+    fn write(
+        &mut self,
+        ids: &MessageIds,
+        device: u8,
+        received: UnixMs,
+        kind: MessageKind,
+        rest: Option<Shown>,
+        payload: &str,
+    ) {
         let (timestamp, _) = ids.stamp(received);
         let entry = match rest {
             Some((_, _, at, channel, payload, origin)) => (timestamp, kind, at, channel, payload, origin),
@@ -84,8 +136,23 @@ impl Model {
         let upto = state.upto;
         for effect in effects {
             match effect {
-                Effect::Accept(seq, Entry::Message { kind, at, channel, payload }) => {
-                    let rest = (0, kind, at, channel, payload.get().to_owned(), Some((stream, seq)));
+                Effect::Accept(
+                    seq,
+                    Entry::Message {
+                        kind,
+                        at,
+                        channel,
+                        payload,
+                    },
+                ) => {
+                    let rest = (
+                        0,
+                        kind,
+                        at,
+                        channel,
+                        payload.get().to_owned(),
+                        Some((stream, seq)),
+                    );
                     self.write(ids, device, upload.received, kind, Some(rest), "");
                 }
                 Effect::Gap { from, to, reason } => {
@@ -101,7 +168,14 @@ impl Model {
                     let text = format!(
                         r#"{{"stream_reuse":{{"stream":"{stream}","seq":{seq},"type":"userdefined","payload":{payload}}}}}"#
                     );
-                    self.write(ids, device, upload.received, MessageKind::IottlyAgent, None, &text);
+                    self.write(
+                        ids,
+                        device,
+                        upload.received,
+                        MessageKind::IottlyAgent,
+                        None,
+                        &text,
+                    );
                 }
                 Effect::Accept(..) | Effect::Refuse(_) | Effect::Reused(..) => {}
             }
@@ -111,7 +185,14 @@ impl Model {
 
     /// Newest first; of one millisecond the one written last comes first.
     fn newest(&self, device: u8) -> Vec<Shown> {
-        let mut all: Vec<_> = self.entries.get(&device).into_iter().flatten().cloned().enumerate().collect();
+        let mut all: Vec<_> = self
+            .entries
+            .get(&device)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .enumerate()
+            .collect();
         all.sort_by_key(|(index, entry)| (entry.0, *index));
         all.into_iter().rev().map(|(_, entry)| entry).collect()
     }
@@ -124,42 +205,85 @@ fn records(first: u64, count: u64, bad: u64) -> UploadBody {
         }
         let payload = RawValue::from_string(format!(r#"{{"n": {seq}, "ä": "\u0000"}}"#)).expect("JSON");
         let channel = seq.is_multiple_of(3).then(|| format!("c{seq}"));
-        Ok(Entry::Message { kind: MessageKind::UserDefined, at: seq as i64, channel, payload })
+        Ok(Entry::Message {
+            kind: MessageKind::UserDefined,
+            at: seq as i64,
+            channel,
+            payload,
+        })
     };
-    UploadBody::Records { first, records: (first..first + count).map(record).collect() }
+    UploadBody::Records {
+        first,
+        records: (first..first + count).map(record).collect(),
+    }
 }
 
 pub(crate) async fn histories_are_what_a_model_in_memory_says(setup: Setup) {
     let course = prop::collection::vec(events(), EVENTS);
-    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(Config::default().rng_algorithm));
+    let mut runner = TestRunner::new_with_rng(
+        Config::default(),
+        TestRng::deterministic_rng(Config::default().rng_algorithm),
+    );
     for turn in 0..COURSES {
         let course = course.new_tree(&mut runner).expect("a course").current();
         // Each course has devices of its own; the course is in the message of a failure.
-        let devices = |device: u8| Scope { device: DeviceId::from_bytes([turn as u8 * 10 + device + 10; 16]), ..setup.scope };
+        let devices = |device: u8| Scope {
+            device: DeviceId::from_bytes([turn as u8 * 10 + device + 10; 16]),
+            ..setup.scope
+        };
         for device in 1..3 {
-            super::device(setup.store.as_ref(), devices(device)).await.expect("created");
+            super::device(setup.store.as_ref(), devices(device))
+                .await
+                .expect("created");
         }
         let (mut model, ids) = (Model::default(), MessageIds::new([1; 5]));
-        // The store's own mint remembers the course before; a step back of more than it clamps makes both begin anew.
-        setup.store.add_agent_message(setup.scope, RawValue::NULL.to_owned(), -10_000).await.expect("writes");
+        // The store's own mint remembers the course before; a step back of more than it clamps makes both
+        // begin anew.
+        setup
+            .store
+            .add_agent_message(setup.scope, RawValue::NULL.to_owned(), -10_000)
+            .await
+            .expect("writes");
         ids.stamp(-10_000);
         for (index, event) in course.iter().enumerate() {
             let what = format!("event {index} of {course:#?}");
             step(&setup, &mut model, &ids, &devices, event, &what).await;
         }
         for device in 1..3 {
-            let all = setup.store.scan(devices(device), ScanBounds::default(), 10_000).await.expect("reads");
-            assert_eq!(all.iter().map(shown).collect::<Vec<_>>(), model.newest(device), "at the end of {course:#?}");
+            let all = setup
+                .store
+                .scan(devices(device), ScanBounds::default(), 10_000)
+                .await
+                .expect("reads");
+            assert_eq!(
+                all.iter().map(shown).collect::<Vec<_>>(),
+                model.newest(device),
+                "at the end of {course:#?}"
+            );
         }
     }
 }
 
 fn shown(message: &iottly_cloud::model::StoredMessage) -> Shown {
     let (payload, channel) = (message.payload.get().to_owned(), message.channel.clone());
-    (message.timestamp, message.kind, message.device_timestamp, channel, payload, message.origin)
+    (
+        message.timestamp,
+        message.kind,
+        message.device_timestamp,
+        channel,
+        payload,
+        message.origin,
+    )
 }
 
-async fn step(setup: &Setup, model: &mut Model, ids: &MessageIds, devices: &impl Fn(u8) -> Scope, event: &Event, what: &str) {
+async fn step(
+    setup: &Setup,
+    model: &mut Model,
+    ids: &MessageIds,
+    devices: &impl Fn(u8) -> Scope,
+    event: &Event,
+    what: &str,
+) {
     let store = setup.store.as_ref();
     let upload = |device: u8, stream: u8, received: UnixMs, body: UploadBody| Upload {
         scope: devices(device),
@@ -168,15 +292,39 @@ async fn step(setup: &Setup, model: &mut Model, ids: &MessageIds, devices: &impl
         body,
     };
     let (device, upload) = match event.clone() {
-        Event::Records { device, stream, first, count, bad, at } => {
-            (device, upload(device, stream, at, records(first, count, bad)))
-        }
-        Event::Gap { device, stream, from, count, at } => {
-            let body = UploadBody::Gap { from, to: from + count - 1, reason: GapReason::Ttl };
+        Event::Records {
+            device,
+            stream,
+            first,
+            count,
+            bad,
+            at,
+        } => (device, upload(device, stream, at, records(first, count, bad))),
+        Event::Gap {
+            device,
+            stream,
+            from,
+            count,
+            at,
+        } => {
+            let body = UploadBody::Gap {
+                from,
+                to: from + count - 1,
+                reason: GapReason::Ttl,
+            };
             (device, upload(device, stream, at, body))
         }
-        Event::Announce { device, stream, oldest, at } => {
-            let body = UploadBody::Announce { class: StreamClass::History, oldest, next: oldest };
+        Event::Announce {
+            device,
+            stream,
+            oldest,
+            at,
+        } => {
+            let body = UploadBody::Announce {
+                class: StreamClass::History,
+                oldest,
+                next: oldest,
+            };
             (device, upload(device, stream, at, body))
         }
         Event::Presence { device, online, at } => {
@@ -186,13 +334,19 @@ async fn step(setup: &Setup, model: &mut Model, ids: &MessageIds, devices: &impl
                 let payload = format!(r#"{{"connectionstatus":"{word}"}}"#);
                 model.write(ids, device, at, MessageKind::IottlyAgent, None, &payload);
             }
-            let told = store.set_presence(devices(device), online, None, at).await.expect("writes");
+            let told = store
+                .set_presence(devices(device), online, None, at)
+                .await
+                .expect("writes");
             assert_eq!(told.is_some(), changed, "{what}");
             return;
         }
         Event::Own { device, at } => {
             model.write(ids, device, at, MessageKind::IottlyAgent, None, "null");
-            store.add_agent_message(devices(device), RawValue::NULL.to_owned(), at).await.expect("writes");
+            store
+                .add_agent_message(devices(device), RawValue::NULL.to_owned(), at)
+                .await
+                .expect("writes");
             return;
         }
         other => return look(setup, model, devices, &other, what).await,
@@ -204,23 +358,55 @@ async fn step(setup: &Setup, model: &mut Model, ids: &MessageIds, devices: &impl
 async fn look(setup: &Setup, model: &mut Model, devices: &impl Fn(u8) -> Scope, event: &Event, what: &str) {
     let store = setup.store.as_ref();
     match event.clone() {
-        Event::Drop { device, before, limit } => {
-            let gone: Vec<_> = model.newest(device).into_iter().rev().filter(|entry| entry.0 < before).take(limit).collect();
+        Event::Drop {
+            device,
+            before,
+            limit,
+        } => {
+            let gone: Vec<_> = model
+                .newest(device)
+                .into_iter()
+                .rev()
+                .filter(|entry| entry.0 < before)
+                .take(limit)
+                .collect();
             let entries = model.entries.entry(device).or_default();
             for entry in &gone {
-                let at = entries.iter().position(|known| known == entry).expect("was found");
+                let at = entries
+                    .iter()
+                    .position(|known| known == entry)
+                    .expect("was found");
                 entries.remove(at);
             }
-            assert_eq!(store.drop_older(devices(device), before, limit).await.expect("deletes"), gone.len() as u64, "{what}");
+            assert_eq!(
+                store
+                    .drop_older(devices(device), before, limit)
+                    .await
+                    .expect("deletes"),
+                gone.len() as u64,
+                "{what}"
+            );
         }
-        Event::Scan { device, from, to, size } => {
-            let fits = |entry: &Shown| from.is_none_or(|from| entry.0 >= from) && to.is_none_or(|to| entry.0 <= to);
+        Event::Scan {
+            device,
+            from,
+            to,
+            size,
+        } => {
+            let fits =
+                |entry: &Shown| from.is_none_or(|from| entry.0 >= from) && to.is_none_or(|to| entry.0 <= to);
             let expected: Vec<_> = model.newest(device).into_iter().filter(fits).collect();
             let (mut found, mut before) = (Vec::new(), None);
             loop {
-                let page = store.scan(devices(device), ScanBounds { from, to, before }, size).await.expect("reads");
+                let page = store
+                    .scan(devices(device), ScanBounds { from, to, before }, size)
+                    .await
+                    .expect("reads");
                 let Some(last) = page.last() else { break };
-                before = Some(Cursor { timestamp: last.timestamp, id: last.id });
+                before = Some(Cursor {
+                    timestamp: last.timestamp,
+                    id: last.id,
+                });
                 found.extend(page.iter().map(shown));
             }
             assert_eq!(found, expected, "{what}");
@@ -230,9 +416,15 @@ async fn look(setup: &Setup, model: &mut Model, devices: &impl Fn(u8) -> Scope, 
             if page.ascending {
                 expected.reverse();
             }
-            let fits =
-                |entry: &Shown| page.kind.is_none_or(|kind| entry.1 == kind) && page.from.is_none_or(|from| entry.0 >= from);
-            let expected: Vec<_> = expected.into_iter().filter(fits).skip(page.offset).take(page.limit).collect();
+            let fits = |entry: &Shown| {
+                page.kind.is_none_or(|kind| entry.1 == kind) && page.from.is_none_or(|from| entry.0 >= from)
+            };
+            let expected: Vec<_> = expected
+                .into_iter()
+                .filter(fits)
+                .skip(page.offset)
+                .take(page.limit)
+                .collect();
             let found = store.page(devices(device), &page).await.expect("reads");
             assert_eq!(found.iter().map(shown).collect::<Vec<_>>(), expected, "{what}");
         }

@@ -51,7 +51,10 @@ pub(crate) async fn start_config(change: impl FnOnce(&mut CloudConfig)) -> TestC
     start_both(change, |_| {}).await
 }
 
-async fn start_both(configure: impl FnOnce(&mut CloudConfig), change: impl FnOnce(&mut Services)) -> TestCloud {
+async fn start_both(
+    configure: impl FnOnce(&mut CloudConfig),
+    change: impl FnOnce(&mut Services),
+) -> TestCloud {
     let data = tempfile::tempdir().expect("a folder");
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
     let mut config = CloudConfig::new(data.path().to_owned(), any);
@@ -63,18 +66,44 @@ async fn start_both(configure: impl FnOnce(&mut CloudConfig), change: impl FnOnc
     let address = listener.local_addr().expect("an address");
     let server = Server::start(listener, services.clone());
     let tenant = tenant(&services, "My awesome project").await;
-    TestCloud { services, address, tenant, cloud, server, _data: data }
+    TestCloud {
+        services,
+        address,
+        tenant,
+        cloud,
+        server,
+        _data: data,
+    }
 }
 
 pub(crate) async fn tenant(services: &Services, name: &str) -> Tenant {
-    let project = Project { id: project_id(), name: name.to_owned(), created: 0, retention_days: None };
+    let project = Project {
+        id: project_id(),
+        name: name.to_owned(),
+        created: 0,
+        retention_days: None,
+    };
     let group = GroupId::random();
-    services.store.create_project(&project, group, &seeded_definitions()).await.expect("created");
-    let scope = Scope { project: project.id, device: DeviceId::random() };
+    services
+        .store
+        .create_project(&project, group, &seeded_definitions())
+        .await
+        .expect("created");
+    let scope = Scope {
+        project: project.id,
+        device: DeviceId::random(),
+    };
     let secret = auth::hash_secret(b"device secret");
-    let device = NewDevice { scope, name: format!("board of {name}"), group, secret };
+    let device = NewDevice {
+        scope,
+        name: format!("board of {name}"),
+        group,
+        secret,
+    };
     services.store.create_device(&device).await.expect("created");
-    let token = auth::create_token(services.store.as_ref(), project.id, "test").await.expect("created");
+    let token = auth::create_token(services.store.as_ref(), project.id, "test")
+        .await
+        .expect("created");
     Tenant { scope, group, token }
 }
 
@@ -103,9 +132,11 @@ impl TestCloud {
         self.cloud.shutdown().await;
     }
 
-    /// Stores firmware messages, the first with number 1, one millisecond apart from `at` on; returns why some were refused.
+    /// Stores firmware messages, the first with number 1, one millisecond apart from `at` on; returns why
+    /// some were refused.
     pub(crate) async fn store(&self, scope: Scope, at: i64, payloads: &[&str]) -> Vec<String> {
-        self.store_as(scope, at, MessageKind::UserDefined, None, payloads).await
+        self.store_as(scope, at, MessageKind::UserDefined, None, payloads)
+            .await
     }
 
     pub(crate) async fn store_as(
@@ -119,19 +150,39 @@ impl TestCloud {
         let stream = StreamId::random();
         let entry = |payload: &&str| {
             let payload = RawValue::from_string((*payload).to_owned()).expect("JSON");
-            Ok(Entry::Message { kind, at: at - 5, channel: channel.map(str::to_owned), payload })
+            Ok(Entry::Message {
+                kind,
+                at: at - 5,
+                channel: channel.map(str::to_owned),
+                payload,
+            })
         };
-        let uploads = (0i64..).zip(1u64..).zip(payloads).map(|((offset, first), payload)| Upload {
-            scope,
-            stream,
-            received: at + offset,
-            body: UploadBody::Records { first, records: vec![entry(payload)] },
-        });
-        let outcomes = self.services.store.ingest(uploads.collect()).await.expect("stored");
+        let uploads = (0i64..)
+            .zip(1u64..)
+            .zip(payloads)
+            .map(|((offset, first), payload)| Upload {
+                scope,
+                stream,
+                received: at + offset,
+                body: UploadBody::Records {
+                    first,
+                    records: vec![entry(payload)],
+                },
+            });
+        let outcomes = self
+            .services
+            .store
+            .ingest(uploads.collect())
+            .await
+            .expect("stored");
         for message in outcomes.iter().flat_map(|outcome| &outcome.stored) {
             self.services.live.publish(message);
         }
-        outcomes.into_iter().flat_map(|outcome| outcome.refused).map(|refuse| refuse.reason).collect()
+        outcomes
+            .into_iter()
+            .flat_map(|outcome| outcome.refused)
+            .map(|refuse| refuse.reason)
+            .collect()
     }
 
     /// A path with the tenant's ids in place of the documentation's placeholders.
@@ -152,7 +203,13 @@ impl TestCloud {
 
     /// POST with the tenant's token.
     pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
-        self.request("POST", path, &[&self.bearer(), "Content-Type: application/json"], body.as_bytes()).await
+        self.request(
+            "POST",
+            path,
+            &[&self.bearer(), "Content-Type: application/json"],
+            body.as_bytes(),
+        )
+        .await
     }
 
     pub(crate) fn bearer(&self) -> String {
@@ -160,11 +217,17 @@ impl TestCloud {
     }
 
     pub(crate) async fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
-        let mut text = format!("{method} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.path(path), self.address);
+        let mut text = format!(
+            "{method} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+            self.path(path),
+            self.address
+        );
         for header in headers {
             text.push_str(&format!("{header}\r\n"));
         }
-        let chunked = headers.iter().any(|header| header.starts_with("Transfer-Encoding"));
+        let chunked = headers
+            .iter()
+            .any(|header| header.starts_with("Transfer-Encoding"));
         if !body.is_empty() && !chunked {
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
@@ -178,7 +241,9 @@ impl TestCloud {
             let _ = stream.read_to_end(&mut answer).await;
             Answer::parse(&answer)
         };
-        tokio::time::timeout(TIMEOUT, exchange).await.expect("an answer in time")
+        tokio::time::timeout(TIMEOUT, exchange)
+            .await
+            .expect("an answer in time")
     }
 
     /// Opens an event stream; `read_until` reads on.
@@ -190,13 +255,23 @@ impl TestCloud {
         text.push_str("\r\n");
         let mut stream = TcpStream::connect(self.address).await.expect("connected");
         stream.write_all(text.as_bytes()).await.expect("sent");
-        EventReader { stream, seen: String::new() }
+        EventReader {
+            stream,
+            seen: String::new(),
+        }
     }
 
     /// Logs in to the dashboard; the answer is the cookie header.
     pub(crate) async fn login(&self, token: &str) -> String {
         let form = format!("token={token}");
-        let answer = self.request("POST", "/login", &["Content-Type: application/x-www-form-urlencoded"], form.as_bytes()).await;
+        let answer = self
+            .request(
+                "POST",
+                "/login",
+                &["Content-Type: application/x-www-form-urlencoded"],
+                form.as_bytes(),
+            )
+            .await;
         assert_eq!(answer.status, 303, "{}", answer.text);
         answer.cookie()
     }
@@ -219,14 +294,18 @@ impl EventReader {
                 self.seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
             }
         };
-        tokio::time::timeout(TIMEOUT, read).await.unwrap_or_else(|_| panic!("{wanted:?} did not come"));
+        tokio::time::timeout(TIMEOUT, read)
+            .await
+            .unwrap_or_else(|_| panic!("{wanted:?} did not come"));
         &self.seen
     }
 
     /// Reads to the end of the stream.
     pub(crate) async fn read_to_end(&mut self) {
         let mut rest = Vec::new();
-        let _ = tokio::time::timeout(TIMEOUT, self.stream.read_to_end(&mut rest)).await.expect("the stream ends");
+        let _ = tokio::time::timeout(TIMEOUT, self.stream.read_to_end(&mut rest))
+            .await
+            .expect("the stream ends");
     }
 }
 
@@ -240,9 +319,19 @@ pub(crate) struct Answer {
 impl Answer {
     fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP answer: {text:?}"));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
-        Self { status, head: head.to_owned(), text: body.to_owned() }
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("no HTTP answer: {text:?}"));
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status line");
+        Self {
+            status,
+            head: head.to_owned(),
+            text: body.to_owned(),
+        }
     }
 
     /// The body of an answer that came in chunks.
@@ -262,11 +351,19 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        lines
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     pub(crate) fn cookie(&self) -> String {
-        let cookie = self.header("set-cookie").expect("a cookie").split(';').next().expect("a value").to_owned();
+        let cookie = self
+            .header("set-cookie")
+            .expect("a cookie")
+            .split(';')
+            .next()
+            .expect("a value")
+            .to_owned();
         format!("Cookie: {cookie}")
     }
 
@@ -284,7 +381,12 @@ impl Answer {
     pub(crate) fn error(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{}", self.text);
         let json = self.json();
-        assert_eq!(json["request_id"].as_str(), self.header("x-request-id"), "{}", self.text);
+        assert_eq!(
+            json["request_id"].as_str(),
+            self.header("x-request-id"),
+            "{}",
+            self.text
+        );
         assert!(json["code"].is_string(), "{}", self.text);
         json["error"].as_str().expect("error is text").to_owned()
     }

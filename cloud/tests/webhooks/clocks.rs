@@ -35,8 +35,15 @@ async fn a_delivery_that_waits_for_its_next_attempt() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         ahead.by(later);
-        eventually("it is delivered", async || shown(&cloud, &id).await["waiting"] == 0).await;
-        assert_eq!((receiver.count(), &shown(&cloud, &id).await["enabled"]), (2, &json!(true)), "{steps:?}");
+        eventually("it is delivered", async || {
+            shown(&cloud, &id).await["waiting"] == 0
+        })
+        .await;
+        assert_eq!(
+            (receiver.count(), &shown(&cloud, &id).await["enabled"]),
+            (2, &json!(true)),
+            "{steps:?}"
+        );
         cloud.shutdown().await;
     }
 }
@@ -46,8 +53,13 @@ async fn an_attempt_that_fails_while_the_clock_is_ahead() {
     let ahead = Ahead::default();
     let cloud = cloud_with(|config| config.clock = ahead.clock()).await;
     let receiver = Receiver::start().await;
-    // A failure, a receiver that asks for a pause, and a breaker that opens: each writes down a moment in ten years.
-    for replies in [vec![Reply::status(500)], vec![Reply::with(429, "Retry-After: 3600", "")], vec![Reply::status(500); 12]] {
+    // A failure, a receiver that asks for a pause, and a breaker that opens: each writes down a moment in ten
+    // years.
+    for replies in [
+        vec![Reply::status(500)],
+        vec![Reply::with(429, "Retry-After: 3600", "")],
+        vec![Reply::status(500); 12],
+    ] {
         let failures = replies.len();
         ahead.by(YEARS);
         receiver.next(replies);
@@ -62,7 +74,13 @@ async fn an_attempt_that_fails_while_the_clock_is_ahead() {
             shown(&cloud, &id).await["waiting"] == 0
         })
         .await;
-        assert_eq!((&shown(&cloud, &id).await["enabled"], &shown(&cloud, &id).await["failed"]), (&json!(true), &json!(0)));
+        assert_eq!(
+            (
+                &shown(&cloud, &id).await["enabled"],
+                &shown(&cloud, &id).await["failed"]
+            ),
+            (&json!(true), &json!(0))
+        );
         receiver.always(None);
     }
     cloud.shutdown().await;
@@ -84,6 +102,9 @@ async fn a_step_of_years_between_two_failures_is_not_five_days_of_failing() {
     logged(&cloud, &id, 3).await;
     assert_eq!(shown(&cloud, &id).await["enabled"], true);
     ahead.by(HOUR);
-    eventually("it is delivered", async || shown(&cloud, &id).await["waiting"] == 0).await;
+    eventually("it is delivered", async || {
+        shown(&cloud, &id).await["waiting"] == 0
+    })
+    .await;
     cloud.shutdown().await;
 }

@@ -9,7 +9,9 @@ use crate::{cluster, eventually, hook, say, shown, support};
 
 #[tokio::test]
 async fn two_clouds_on_one_database_deliver_each_message_once() {
-    let Some(url) = cluster::database().await else { return };
+    let Some(url) = cluster::database().await else {
+        return;
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let seal_key = folder.path().join("seal.key");
     let start = async || {
@@ -38,9 +40,19 @@ async fn two_clouds_on_one_database_deliver_each_message_once() {
     }
     let requests = receiver.requests();
     let ids: HashSet<_> = requests.iter().map(|request| request.id()).collect();
-    let numbers: HashSet<_> = requests.iter().filter_map(|request| request.message()["payload"]["n"].as_u64()).collect();
-    assert_eq!((requests.len(), ids.len(), numbers.len()), (2000, 1000, 1000), "once for each of the two webhooks");
-    assert_eq!(requests.iter().filter(|request| request.verify(&secret)).count(), 1000);
+    let numbers: HashSet<_> = requests
+        .iter()
+        .filter_map(|request| request.message()["payload"]["n"].as_u64())
+        .collect();
+    assert_eq!(
+        (requests.len(), ids.len(), numbers.len()),
+        (2000, 1000, 1000),
+        "once for each of the two webhooks"
+    );
+    assert_eq!(
+        requests.iter().filter(|request| request.verify(&secret)).count(),
+        1000
+    );
     one.shutdown().await;
     two.shutdown().await;
 }

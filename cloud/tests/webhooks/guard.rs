@@ -17,7 +17,10 @@ fn answering(answers: &'static [&'static [&'static str]]) -> (Resolver, Arc<Atom
     let count = Arc::clone(&asked);
     let resolver: Resolver = Arc::new(move |_| {
         let n = count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
-        let found: Vec<IpAddr> = answers[n].iter().map(|address| address.parse().expect("an address")).collect();
+        let found: Vec<IpAddr> = answers[n]
+            .iter()
+            .map(|address| address.parse().expect("an address"))
+            .collect();
         Box::pin(std::future::ready(Ok(found)))
     });
     (resolver, asked)
@@ -42,14 +45,20 @@ async fn addresses_inside_are_refused_when_they_are_configured() {
         "",
     ] {
         let body = json!({"url": url}).to_string();
-        let error = cloud.post("/v1.0/project/<project id>/webhooks", &body).await.error(400);
+        let error = cloud
+            .post("/v1.0/project/<project id>/webhooks", &body)
+            .await
+            .error(400);
         assert!(error.starts_with("url: "), "{url}: {error}");
         assert!(!error.contains("secret"), "{error}");
     }
     let (id, _) = hook(&cloud, json!({}), "http://example.com/").await;
     let path = format!("/v1.0/project/<project id>/webhooks/{id}");
     let inside = br#"{"url":"http://192.168.0.1/"}"#;
-    cloud.request("PUT", &path, &[&cloud.bearer()], inside).await.error(400);
+    cloud
+        .request("PUT", &path, &[&cloud.bearer()], inside)
+        .await
+        .error(400);
     cloud.shutdown().await;
 }
 
@@ -57,7 +66,11 @@ async fn addresses_inside_are_refused_when_they_are_configured() {
 async fn names_that_lead_inside_are_blocked_when_they_are_resolved() {
     let receiver = Receiver::start().await;
     let port = receiver.address.port();
-    for addresses in [&["127.0.0.1"][..], &["::ffff:127.0.0.1"], &["::1", "10.0.0.1", "169.254.169.254"]] {
+    for addresses in [
+        &["127.0.0.1"][..],
+        &["::ffff:127.0.0.1"],
+        &["::1", "10.0.0.1", "169.254.169.254"],
+    ] {
         let answers: &'static [&'static [&'static str]] = Box::leak(Box::new([addresses]));
         let (resolver, asked) = answering(answers);
         let cloud = cloud_with(|config| (config.allow, config.resolver) = (Vec::new(), Some(resolver))).await;
@@ -81,10 +94,18 @@ async fn a_name_that_answers_otherwise_the_second_time_gains_nothing() {
         config.resolver = Some(resolver);
     })
     .await;
-    let (id, _) = hook(&cloud, json!({}), &format!("http://rebinding.example:{}/", receiver.address.port())).await;
+    let (id, _) = hook(
+        &cloud,
+        json!({}),
+        &format!("http://rebinding.example:{}/", receiver.address.port()),
+    )
+    .await;
     let test = format!("/v1.0/project/<project id>/webhooks/{id}/test");
     let first = cloud.post(&test, "").await.ok();
-    assert_eq!(first["attempt"]["result"], "connect", "the checked address is the one connected to: {first}");
+    assert_eq!(
+        first["attempt"]["result"], "connect",
+        "the checked address is the one connected to: {first}"
+    );
     assert_eq!(asked.load(Ordering::SeqCst), 1, "one answer is checked and used");
     let second = cloud.post(&test, "").await.ok();
     assert_eq!(second["attempt"]["result"], "blocked_address", "{second}");
@@ -97,8 +118,16 @@ async fn of_a_mixed_name_only_the_allowed_address_is_used() {
     let receiver = Receiver::start().await;
     let (resolver, _) = answering(&[&["10.255.255.1", "127.0.0.1", "::1"]]);
     let cloud = cloud_with(|config| config.resolver = Some(resolver)).await;
-    let (id, _) = hook(&cloud, json!({}), &format!("http://mixed.example:{}/", receiver.address.port())).await;
-    let answer = cloud.post(&format!("/v1.0/project/<project id>/webhooks/{id}/test"), "").await.ok();
+    let (id, _) = hook(
+        &cloud,
+        json!({}),
+        &format!("http://mixed.example:{}/", receiver.address.port()),
+    )
+    .await;
+    let answer = cloud
+        .post(&format!("/v1.0/project/<project id>/webhooks/{id}/test"), "")
+        .await
+        .ok();
     assert_eq!(answer["attempt"]["result"], "http_200", "{answer}");
     cloud.shutdown().await;
 }
@@ -106,7 +135,11 @@ async fn of_a_mixed_name_only_the_allowed_address_is_used() {
 #[tokio::test]
 async fn a_redirect_inside_is_not_followed() {
     let (outside, inside) = (Receiver::start().await, Receiver::start().await);
-    outside.next([crate::receiver::Reply::with(307, &format!("Location: {}", inside.url()), "")]);
+    outside.next([crate::receiver::Reply::with(
+        307,
+        &format!("Location: {}", inside.url()),
+        "",
+    )]);
     let cloud = crate::cloud().await;
     let (id, _) = hook(&cloud, json!({}), &outside.url()).await;
     say(&cloud, 0..1).await;
@@ -119,7 +152,10 @@ async fn a_redirect_inside_is_not_followed() {
 async fn an_operator_may_insist_on_https() {
     let cloud = cloud_with(|config| config.https_only = true).await;
     let body = json!({"url": "http://example.com/"}).to_string();
-    cloud.post("/v1.0/project/<project id>/webhooks", &body).await.error(400);
+    cloud
+        .post("/v1.0/project/<project id>/webhooks", &body)
+        .await
+        .error(400);
     hook(&cloud, json!({}), "https://example.com/").await;
     cloud.shutdown().await;
 }

@@ -1,4 +1,5 @@
-//! Webhooks from the message that is stored to the request that arrives, over a real cloud and real receivers.
+//! Webhooks from the message that is stored to the request that arrives, over a real cloud and real
+//! receivers.
 
 #[path = "../cluster/mod.rs"]
 mod cluster;
@@ -39,7 +40,10 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, check: impl
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, held).await.is_ok(), "never: {what}");
+    assert!(
+        tokio::time::timeout(PATIENCE, held).await.is_ok(),
+        "never: {what}"
+    );
 }
 
 /// A clock that a test moves ahead.
@@ -73,24 +77,38 @@ pub(crate) async fn cloud_with(change: impl FnOnce(&mut WebhookConfig)) -> TestC
 /// Makes a webhook through the API; its id and its secret.
 pub(crate) async fn hook(cloud: &TestCloud, mut settings: Value, url: &str) -> (String, String) {
     settings["url"] = json!(url);
-    let made = cloud.post("/v1.0/project/<project id>/webhooks", &settings.to_string()).await.ok();
+    let made = cloud
+        .post("/v1.0/project/<project id>/webhooks", &settings.to_string())
+        .await
+        .ok();
     let text = |field: &str| made[field].as_str().expect("text").to_owned();
     (text("id"), text("secret"))
 }
 
 pub(crate) async fn shown(cloud: &TestCloud, id: &str) -> Value {
-    cloud.get(&format!("/v1.0/project/<project id>/webhooks/{id}")).await.ok()
+    cloud
+        .get(&format!("/v1.0/project/<project id>/webhooks/{id}"))
+        .await
+        .ok()
 }
 
 /// The attempts of a webhook, newest first.
 pub(crate) async fn log(cloud: &TestCloud, id: &str) -> Vec<Value> {
-    let log = cloud.get(&format!("/v1.0/project/<project id>/webhooks/{id}/log?numEntries=500")).await.ok();
+    let log = cloud
+        .get(&format!(
+            "/v1.0/project/<project id>/webhooks/{id}/log?numEntries=500"
+        ))
+        .await
+        .ok();
     log["attempts"].as_array().expect("attempts").clone()
 }
 
 /// Waits until so many attempts are logged; newest first.
 pub(crate) async fn logged(cloud: &TestCloud, id: &str, count: usize) -> Vec<Value> {
-    eventually(&format!("{count} attempts in the log"), async || log(cloud, id).await.len() >= count).await;
+    eventually(&format!("{count} attempts in the log"), async || {
+        log(cloud, id).await.len() >= count
+    })
+    .await;
     log(cloud, id).await
 }
 
@@ -98,12 +116,16 @@ pub(crate) async fn logged(cloud: &TestCloud, id: &str, count: usize) -> Vec<Val
 pub(crate) async fn say(cloud: &TestCloud, numbers: std::ops::Range<u64>) {
     let payloads: Vec<_> = numbers.map(|n| format!(r#"{{"n":{n}}}"#)).collect();
     let payloads: Vec<_> = payloads.iter().map(String::as_str).collect();
-    let refused = cloud.store(cloud.tenant.scope, cloud.services.webhooks.now(), &payloads).await;
+    let refused = cloud
+        .store(cloud.tenant.scope, cloud.services.webhooks.now(), &payloads)
+        .await;
     assert!(refused.is_empty(), "{refused:?}");
 }
 
 /// An address where nobody listens.
 pub(crate) async fn nobody() -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a port");
     listener.local_addr().expect("an address")
 }

@@ -9,7 +9,9 @@ use crate::{Ahead, cloud, cloud_with, eventually, hook, logged, say, shown};
 
 fn numbers(receiver: &Receiver) -> Vec<u64> {
     let messages = receiver.requests().into_iter().map(|request| request.message());
-    messages.filter_map(|message: Value| message["payload"]["n"].as_u64()).collect()
+    messages
+        .filter_map(|message: Value| message["payload"]["n"].as_u64())
+        .collect()
 }
 
 #[tokio::test]
@@ -32,7 +34,12 @@ async fn one_that_fails_holds_the_others_back() {
     let ahead = Ahead::default();
     let cloud = cloud_with(|config| config.clock = ahead.clock()).await;
     let receiver = Receiver::start().await;
-    receiver.next([Reply::status(200), Reply::status(200), Reply::status(500), Reply::Reset]);
+    receiver.next([
+        Reply::status(200),
+        Reply::status(200),
+        Reply::status(500),
+        Reply::Reset,
+    ]);
     let (id, _) = hook(&cloud, json!({"ordered": true}), &receiver.url()).await;
     say(&cloud, 0..10).await;
     logged(&cloud, &id, 3).await;

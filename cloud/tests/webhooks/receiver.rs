@@ -32,7 +32,10 @@ impl Reply {
     }
 
     pub(crate) fn with(status: u16, header: &str, body: &str) -> Self {
-        Self::Raw(format!("HTTP/1.1 {status} Whatever\r\n{header}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+        Self::Raw(format!(
+            "HTTP/1.1 {status} Whatever\r\n{header}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
     }
 }
 
@@ -65,7 +68,9 @@ impl Request {
     pub(crate) fn message(&self) -> serde_json::Value {
         let text = match self.body.strip_prefix("msg=") {
             Some(encoded) => decode(encoded),
-            None => return serde_json::from_str::<serde_json::Value>(&self.body).expect("JSON")["msg"].clone(),
+            None => {
+                return serde_json::from_str::<serde_json::Value>(&self.body).expect("JSON")["msg"].clone();
+            }
         };
         serde_json::from_str(&text).expect("JSON")
     }
@@ -139,14 +144,20 @@ impl Receiver {
                 });
             }
         });
-        Self { address, scheme, state, task }
+        Self {
+            address,
+            scheme,
+            state,
+            task,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("{}://{}/webhook/user", self.scheme, self.address)
     }
 
-    /// The answers to the next requests, the first one first; then successes again, or what [`always`](Self::always) says.
+    /// The answers to the next requests, the first one first; then successes again, or what
+    /// [`always`](Self::always) says.
     pub(crate) fn next(&self, replies: impl IntoIterator<Item = Reply>) {
         self.state.lock().expect("unpoisoned").replies.extend(replies);
     }
@@ -178,14 +189,20 @@ impl Receiver {
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<Mutex<State>>) {
     let mut buffer = Vec::new();
     loop {
-        let Some((request, rest)) = read(&mut stream, std::mem::take(&mut buffer)).await else { return };
+        let Some((request, rest)) = read(&mut stream, std::mem::take(&mut buffer)).await else {
+            return;
+        };
         buffer = rest;
         let reply = {
             let mut state = state.lock().expect("unpoisoned");
             state.under_way += 1;
             let at_once = state.under_way;
             state.requests.push(Request { at_once, ..request });
-            if state.replies.is_empty() { state.always.clone().unwrap_or(Reply::status(200)) } else { state.replies.remove(0) }
+            if state.replies.is_empty() {
+                state.always.clone().unwrap_or(Reply::status(200))
+            } else {
+                state.replies.remove(0)
+            }
         };
         let open = answer(&mut stream, reply).await;
         state.lock().expect("unpoisoned").under_way -= 1;
@@ -203,7 +220,9 @@ async fn answer(stream: &mut (impl AsyncWrite + Unpin), reply: Reply) -> bool {
             stream.write_all(text.as_bytes()).await.is_ok()
         }
         Reply::Huge(bytes) => {
-            let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").as_bytes()).await;
+            let _ = stream
+                .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").as_bytes())
+                .await;
             let chunk = [b'x'; 8192];
             for _ in 0..bytes / chunk.len() {
                 if stream.write_all(&chunk).await.is_err() {
@@ -213,7 +232,9 @@ async fn answer(stream: &mut (impl AsyncWrite + Unpin), reply: Reply) -> bool {
             true
         }
         Reply::BreakOff => {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+                .await;
             let _ = stream.shutdown().await;
             false
         }
@@ -238,7 +259,15 @@ async fn read(stream: &mut (impl AsyncRead + Unpin), mut buffer: Vec<u8>) -> Opt
                 let body = String::from_utf8(buffer[end + 4..].to_vec()).expect("text");
                 let path = first.split(' ').nth(1).expect("a path").to_owned();
                 assert!(first.starts_with("POST "), "{first}");
-                return Some((Request { path, headers, body, at_once: 0 }, rest));
+                return Some((
+                    Request {
+                        path,
+                        headers,
+                        body,
+                        at_once: 0,
+                    },
+                    rest,
+                ));
             }
         }
         match stream.read(&mut chunk).await {

@@ -15,13 +15,23 @@ async fn a_delivered_message_is_sent_again_under_its_id() {
     logged(&cloud, &id, 3).await;
     let first = receiver.requests()[1].clone();
     let replay = format!("/v1.0/project/<project id>/webhooks/{id}/replay");
-    let answer = cloud.post(&replay, &json!({"message": first.id()}).to_string()).await.ok();
+    let answer = cloud
+        .post(&replay, &json!({"message": first.id()}).to_string())
+        .await
+        .ok();
     assert_eq!(answer["replayed"], 1);
     let again = receiver.wait_for(4).await[3].clone();
     assert_eq!((again.id(), &again.body), (first.id(), &first.body));
     assert!(again.verify(&secret));
-    cloud.post(&replay, r#"{"message":"000000000000000000000000"}"#).await.error(404);
-    for bad in ["{}", r#"{"message":"x"}"#, r#"{"message":"000000000000000000000000","failed_since":1}"#] {
+    cloud
+        .post(&replay, r#"{"message":"000000000000000000000000"}"#)
+        .await
+        .error(404);
+    for bad in [
+        "{}",
+        r#"{"message":"x"}"#,
+        r#"{"message":"000000000000000000000000","failed_since":1}"#,
+    ] {
         cloud.post(&replay, bad).await.error(400);
     }
     cloud.shutdown().await;
@@ -42,12 +52,24 @@ async fn what_failed_or_was_skipped_is_recovered() {
     }
     eventually("it has failed", async || shown(&cloud, &id).await["failed"] == 1).await;
     let path = format!("/v1.0/project/<project id>/webhooks/{id}");
-    cloud.request("PUT", &path, &[&cloud.bearer()], br#"{"enabled":false}"#).await.ok();
-    assert_eq!(shown(&cloud, &id).await["disabled_reason"], "switched off by hand");
+    cloud
+        .request("PUT", &path, &[&cloud.bearer()], br#"{"enabled":false}"#)
+        .await
+        .ok();
+    assert_eq!(
+        shown(&cloud, &id).await["disabled_reason"],
+        "switched off by hand"
+    );
     say(&cloud, 1..50).await;
-    eventually("they are skipped", async || shown(&cloud, &id).await["failed"] == 50).await;
+    eventually("they are skipped", async || {
+        shown(&cloud, &id).await["failed"] == 50
+    })
+    .await;
     receiver.always(None);
-    cloud.request("PUT", &path, &[&cloud.bearer()], br#"{"enabled":true}"#).await.ok();
+    cloud
+        .request("PUT", &path, &[&cloud.bearer()], br#"{"enabled":true}"#)
+        .await
+        .ok();
     let before = receiver.count();
     let body = json!({"failed_since": began}).to_string();
     let answer = cloud.post(&format!("{path}/replay"), &body).await.ok();

@@ -11,7 +11,13 @@ async fn both_secrets_sign_for_a_day() {
     let cloud = cloud_with(|config| config.clock = ahead.clock()).await;
     let receiver = Receiver::start().await;
     let (id, old) = hook(&cloud, json!({}), &receiver.url()).await;
-    let answer = cloud.post(&format!("/v1.0/project/<project id>/webhooks/{id}/secret/rotate"), "").await.ok();
+    let answer = cloud
+        .post(
+            &format!("/v1.0/project/<project id>/webhooks/{id}/secret/rotate"),
+            "",
+        )
+        .await
+        .ok();
     let new = answer["secret"].as_str().expect("text").to_owned();
     assert!(is_secret(&old) && is_secret(&new) && old != new);
     assert!(shown(&cloud, &id).await["former_secret_until"].is_object());

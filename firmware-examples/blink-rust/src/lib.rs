@@ -8,7 +8,9 @@ struct Blink {
 
 impl Firmware for Blink {
     fn init() -> Result<Self, Fault> {
-        Ok(Self { led: gpio::output("led")? })
+        Ok(Self {
+            led: gpio::output("led")?,
+        })
     }
 
     fn tick(&mut self, _now_ms: u64) -> Result<Duration, Fault> {

@@ -18,7 +18,14 @@ impl Firmware for Button {
         let mut pin = gpio::input("button", gpio::Pull::Down)?;
         let edges = [pin.watch(gpio::Edge::Rising)?, pin.watch(gpio::Edge::Falling)?];
         let contact = Debounce::new(HOLD, pin.is_high()?);
-        Ok(Self { pin, led: gpio::output("led")?, edges, timer: None, contact, presses: 0 })
+        Ok(Self {
+            pin,
+            led: gpio::output("led")?,
+            edges,
+            timer: None,
+            contact,
+            presses: 0,
+        })
     }
 
     fn event(&mut self, event: Event) -> Result<(), Fault> {

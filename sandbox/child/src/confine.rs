@@ -23,8 +23,9 @@ pub struct Bounds<'a> {
     pub folder: Option<&'a Path>,
 }
 
-/// Binds the calling process to `bounds`, for good, and lets it end with its parent: limits of the system, no new privileges, no
-/// file outside of its folder (Landlock) and no sockets (seccomp) where the kernel has them, see [`Confinement::here`].
+/// Binds the calling process to `bounds`, for good, and lets it end with its parent: limits of the system, no
+/// new privileges, no file outside of its folder (Landlock) and no sockets (seccomp) where the kernel has
+/// them, see [`Confinement::here`].
 ///
 /// # Errors
 /// What the system says when it refuses something that it has.
@@ -45,11 +46,17 @@ pub fn confine(bounds: Bounds<'_>) -> io::Result<()> {
 }
 
 fn limit(resource: Resource, value: u64) -> io::Result<()> {
-    Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
+    Ok(setrlimit(
+        resource,
+        Rlimit {
+            current: Some(value),
+            maximum: Some(value),
+        },
+    )?)
 }
 
-/// Makes `folder` the root of the calling process's files, so that what lies outside does not even exist for it. Needs the right
-/// to do so, or user namespaces; returns whether it was done.
+/// Makes `folder` the root of the calling process's files, so that what lies outside does not even exist for
+/// it. Needs the right to do so, or user namespaces; returns whether it was done.
 #[must_use]
 pub fn enclose(folder: &Path) -> bool {
     let enter = || rustix::process::chroot(folder).and_then(|()| rustix::process::chdir("/"));
@@ -74,7 +81,10 @@ impl Confinement {
     /// Asks the running kernel.
     #[must_use]
     pub fn here() -> Self {
-        Self { landlock: landlock::version(), seccomp: seccomp::is_known() }
+        Self {
+            landlock: landlock::version(),
+            seccomp: seccomp::is_known(),
+        }
     }
 }
 
@@ -84,6 +94,10 @@ impl std::fmt::Display for Confinement {
             0 => f.write_str("Landlock: not in this kernel, children can open files of this user; ")?,
             version => write!(f, "Landlock: version {version}; ")?,
         }
-        f.write_str(if self.seccomp { "seccomp: no sockets" } else { "seccomp: no filter for this processor" })
+        f.write_str(if self.seccomp {
+            "seccomp: no sockets"
+        } else {
+            "seccomp: no filter for this processor"
+        })
     }
 }

@@ -2,13 +2,19 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit of open files to the hard one: the usual soft limit of 1,024 is for programs that use `select`. Returns the
-/// limit that holds then; a system that refuses keeps the one it has.
+/// Raises the soft limit of open files to the hard one: the usual soft limit of 1,024 is for programs that
+/// use `select`. Returns the limit that holds then; a system that refuses keeps the one it has.
 pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         // Refused where the hard limit is above the kernel's own; then the soft one stays.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        );
     }
     descriptor_limit()
 }

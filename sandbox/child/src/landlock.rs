@@ -1,4 +1,5 @@
-//! Landlock: the kernel refuses this process every file that is not beneath a folder of its own. Three system calls, so no crate.
+//! Landlock: the kernel refuses this process every file that is not beneath a folder of its own. Three system
+//! calls, so no crate.
 //!
 //! Files that are open already stay open: a child's input and output need no rule.
 
@@ -8,7 +9,13 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 /// Rights on files of each version of the interface, as a mask; version 5 is the newest that adds one.
-const FILE_RIGHTS: [u64; 5] = [(1 << 13) - 1, (1 << 14) - 1, (1 << 15) - 1, (1 << 15) - 1, (1 << 16) - 1];
+const FILE_RIGHTS: [u64; 5] = [
+    (1 << 13) - 1,
+    (1 << 14) - 1,
+    (1 << 15) - 1,
+    (1 << 15) - 1,
+    (1 << 16) - 1,
+];
 /// Rights to bind and connect TCP sockets, since version 4.
 const NET_RIGHTS: u64 = 0b11;
 /// Scopes of abstract sockets and signals, since version 6.
@@ -36,17 +43,32 @@ struct PathBeneath {
 #[must_use]
 pub(crate) fn version() -> u32 {
     // SAFETY: without attributes the call reads nothing and answers a number.
-    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, CREATE_VERSION) };
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0_usize,
+            CREATE_VERSION,
+        )
+    };
     u32::try_from(version).unwrap_or(0)
 }
 
-/// Leaves the calling process no file but those beneath `own`, for good, where the kernel can. Returns whether it could.
+/// Leaves the calling process no file but those beneath `own`, for good, where the kernel can. Returns
+/// whether it could.
 pub(crate) fn restrict(own: Option<&Path>) -> io::Result<bool> {
     let version = version();
-    let Some(newest) = version.checked_sub(1) else { return Ok(false) };
-    let rights = FILE_RIGHTS[usize::try_from(newest).unwrap_or(usize::MAX).min(FILE_RIGHTS.len() - 1)];
-    let attr =
-        RulesetAttr { fs: rights, net: if version >= 4 { NET_RIGHTS } else { 0 }, scoped: if version >= 6 { SCOPES } else { 0 } };
+    let Some(newest) = version.checked_sub(1) else {
+        return Ok(false);
+    };
+    let rights = FILE_RIGHTS[usize::try_from(newest)
+        .unwrap_or(usize::MAX)
+        .min(FILE_RIGHTS.len() - 1)];
+    let attr = RulesetAttr {
+        fs: rights,
+        net: if version >= 4 { NET_RIGHTS } else { 0 },
+        scoped: if version >= 6 { SCOPES } else { 0 },
+    };
     let size: usize = match version {
         1..4 => 8,
         4..6 => 16,
@@ -59,10 +81,19 @@ pub(crate) fn restrict(own: Option<&Path>) -> io::Result<bool> {
     let ruleset = unsafe { OwnedFd::from_raw_fd(ruleset) };
     if let Some(own) = own {
         let folder = File::open(own)?;
-        let rule = PathBeneath { allowed: OWN_RIGHTS & rights, parent: folder.as_raw_fd() };
+        let rule = PathBeneath {
+            allowed: OWN_RIGHTS & rights,
+            parent: folder.as_raw_fd(),
+        };
         // SAFETY: `rule` lives through the call and has the kernel's layout.
         checked(unsafe {
-            libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), RULE_PATH_BENEATH, &raw const rule, 0_u32)
+            libc::syscall(
+                libc::SYS_landlock_add_rule,
+                ruleset.as_raw_fd(),
+                RULE_PATH_BENEATH,
+                &raw const rule,
+                0_u32,
+            )
         })?;
     }
     // SAFETY: a system call on numbers.
@@ -71,5 +102,9 @@ pub(crate) fn restrict(own: Option<&Path>) -> io::Result<bool> {
 }
 
 fn checked(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }

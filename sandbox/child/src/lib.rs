@@ -1,8 +1,9 @@
 //! Runs a program of ours as a bounded child process.
 //!
-//! Compiling firmware and building scripts eat memory and time that depend on what users wrote, so both happen in a
-//! process of their own. The parent gives it a file to read, a file to write and a deadline ([`run`]); the child
-//! first binds itself to limits ([`confine`]) and says through its exit code whose fault a failure is.
+//! Compiling firmware and building scripts eat memory and time that depend on what users wrote, so both
+//! happen in a process of their own. The parent gives it a file to read, a file to write and a deadline
+//! ([`run`]); the child first binds itself to limits ([`confine`]) and says through its exit code whose fault
+//! a failure is.
 
 mod confine;
 mod descriptors;

@@ -9,7 +9,8 @@ use std::process::Command;
 /// Environment variable that makes a child say what it can reach instead of doing its work.
 pub const PROBE_VAR: &str = "IOTTLY_PROBE";
 
-/// Tries what a confined child must not do; one line each, `open denied` or `open allowed`. The process is confined already.
+/// Tries what a confined child must not do; one line each, `open denied` or `open allowed`. The process is
+/// confined already.
 #[must_use]
 pub fn probe() -> String {
     let program = std::env::current_exe().unwrap_or_default();
@@ -23,9 +24,13 @@ pub fn probe() -> String {
         ("exec", Command::new(program).arg("--version").output().map(drop)),
         (
             "thread",
-            std::thread::Builder::new().spawn(|| ()).and_then(|thread| thread.join().map_err(|_| io::Error::other("panicked"))),
+            std::thread::Builder::new()
+                .spawn(|| ())
+                .and_then(|thread| thread.join().map_err(|_| io::Error::other("panicked"))),
         ),
     ];
-    let line = |(what, result): (&str, io::Result<()>)| format!("{what} {}\n", if result.is_ok() { "allowed" } else { "denied" });
+    let line = |(what, result): (&str, io::Result<()>)| {
+        format!("{what} {}\n", if result.is_ok() { "allowed" } else { "denied" })
+    };
     tries.into_iter().map(line).collect()
 }

@@ -67,9 +67,16 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`]; a child that ran and failed is an [`Outcome`].
 pub fn run(program: &Program, job: Job<'_>) -> Result<Outcome, RunError> {
-    let start = |source| RunError::Start { path: program.path.clone(), source };
+    let start = |source| RunError::Start {
+        path: program.path.clone(),
+        source,
+    };
     let mut command = Command::new(&program.path);
-    command.args(&program.args).env_clear().envs(job.env.iter().copied()).current_dir(job.dir);
+    command
+        .args(&program.args)
+        .env_clear()
+        .envs(job.env.iter().copied())
+        .current_dir(job.dir);
     command.stdin(job.input).stdout(job.output).stderr(Stdio::piped());
     // SAFETY: the closure makes one system call, which is safe between fork and exec.
     unsafe { command.pre_exec(close_other_files_on_exec) };
@@ -91,20 +98,25 @@ pub fn run(program: &Program, job: Job<'_>) -> Result<Outcome, RunError> {
 /// Waits for the end of standard error, which is the end of the child.
 fn wait(child: &mut Child, collected: &mpsc::Receiver<String>, wall: Duration) -> Result<Outcome, RunError> {
     match collected.recv_timeout(wall) {
-        Ok(stderr) => Ok(Outcome { status: child.wait().map_err(RunError::Wait)?, stderr }),
+        Ok(stderr) => Ok(Outcome {
+            status: child.wait().map_err(RunError::Wait)?,
+            stderr,
+        }),
         Err(_) => Err(RunError::Timeout(wall)),
     }
 }
 
 fn collect(mut stderr: ChildStderr) -> io::Result<mpsc::Receiver<String>> {
     let (send, receive) = mpsc::sync_channel(1);
-    thread::Builder::new().name("child-stderr".to_owned()).spawn(move || {
-        let mut text = Vec::new();
-        // What cannot be read ends the text early; the exit status still tells how the child ended.
-        let _ = (&mut stderr).take(MAX_STDERR as u64).read_to_end(&mut text);
-        let _ = io::copy(&mut stderr, &mut io::sink());
-        let _ = send.send(String::from_utf8_lossy(&text).into_owned());
-    })?;
+    thread::Builder::new()
+        .name("child-stderr".to_owned())
+        .spawn(move || {
+            let mut text = Vec::new();
+            // What cannot be read ends the text early; the exit status still tells how the child ended.
+            let _ = (&mut stderr).take(MAX_STDERR as u64).read_to_end(&mut text);
+            let _ = io::copy(&mut stderr, &mut io::sink());
+            let _ = send.send(String::from_utf8_lossy(&text).into_owned());
+        })?;
     Ok(receive)
 }
 

@@ -1,11 +1,12 @@
-//! seccomp: the kernel refuses this process system calls that compiling and building never make: sockets, other programs, other
-//! processes, and doors around this filter.
+//! seccomp: the kernel refuses this process system calls that compiling and building never make: sockets,
+//! other programs, other processes, and doors around this filter.
 
 use std::io;
 
 use libc::{c_long, sock_filter, sock_fprog};
 
-/// Value of `seccomp_data.arch` for the machine this was built for; none where it is not known, and then there is no filter.
+/// Value of `seccomp_data.arch` for the machine this was built for; none where it is not known, and then
+/// there is no filter.
 const ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
     Some(0xC000_003E)
 } else if cfg!(target_arch = "aarch64") {
@@ -70,13 +71,22 @@ pub(crate) const fn is_known() -> bool {
 }
 
 const fn step(code: u16, value: u32, then: u8, otherwise: u8) -> sock_filter {
-    sock_filter { code, jt: then, jf: otherwise, k: value }
+    sock_filter {
+        code,
+        jt: then,
+        jf: otherwise,
+        k: value,
+    }
 }
 
 /// The filter's program: wrong architecture, then one comparison for each refused call.
 fn program(arch: u32) -> Vec<sock_filter> {
-    let mut steps =
-        vec![step(LOAD, ARCH_AT, 0, 0), step(JUMP_EQUAL, arch, 1, 0), step(RETURN, KILL, 0, 0), step(LOAD, NUMBER_AT, 0, 0)];
+    let mut steps = vec![
+        step(LOAD, ARCH_AT, 0, 0),
+        step(JUMP_EQUAL, arch, 1, 0),
+        step(RETURN, KILL, 0, 0),
+        step(LOAD, NUMBER_AT, 0, 0),
+    ];
     if cfg!(target_arch = "x86_64") {
         steps.extend([step(JUMP_AT_LEAST, X32, 0, 1), step(RETURN, KILL, 0, 0)]);
     }
@@ -88,19 +98,32 @@ fn program(arch: u32) -> Vec<sock_filter> {
     steps
 }
 
-/// Refuses the calling process the calls above, for good. Returns whether a filter was set. The process has given up new
-/// privileges before.
+/// Refuses the calling process the calls above, for good. Returns whether a filter was set. The process has
+/// given up new privileges before.
 pub(crate) fn restrict() -> io::Result<bool> {
     let Some(arch) = ARCH else { return Ok(false) };
     let mut steps = program(arch);
     let len = u16::try_from(steps.len()).expect("a filter of some fifty steps");
-    let program = sock_fprog { len, filter: steps.as_mut_ptr() };
+    let program = sock_fprog {
+        len,
+        filter: steps.as_mut_ptr(),
+    };
     // SAFETY: the program and its steps live through the call, which copies them.
-    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::c_ulong::from(libc::SECCOMP_MODE_FILTER), &raw const program) };
+    let result = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::c_ulong::from(libc::SECCOMP_MODE_FILTER),
+            &raw const program,
+        )
+    };
     if result == 0 {
         return Ok(true);
     }
     let error = io::Error::last_os_error();
     // A kernel without filters; the other bounds hold.
-    if error.raw_os_error() == Some(libc::EINVAL) { Ok(false) } else { Err(error) }
+    if error.raw_os_error() == Some(libc::EINVAL) {
+        Ok(false)
+    } else {
+        Err(error)
+    }
 }

@@ -11,7 +11,10 @@ fn shell(script: &str, input: &str, wall: Duration) -> (Result<Outcome, RunError
     let dir = tempfile::tempdir().unwrap();
     let (stdin, stdout) = (dir.path().join("in"), dir.path().join("out"));
     File::create(&stdin).unwrap().write_all(input.as_bytes()).unwrap();
-    let program = Program { path: "/bin/sh".into(), args: vec!["-c".into(), script.into()] };
+    let program = Program {
+        path: "/bin/sh".into(),
+        args: vec!["-c".into(), script.into()],
+    };
     let job = Job {
         input: File::open(&stdin).unwrap(),
         output: File::create(&stdout).unwrap(),
@@ -35,9 +38,14 @@ fn reads_its_input_and_writes_its_output() {
 #[test]
 fn inherits_no_other_file_and_no_environment() {
     let leaked = File::open("/dev/null").unwrap();
-    // The standard library opens files so that children do not get them; this undoes it, as a careless library would.
+    // The standard library opens files so that children do not get them; this undoes it, as a careless
+    // library would.
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
-    let (outcome, output) = shell("ls /proc/self/fd | wc -l; env | grep -c -v -e PATH -e GIVEN -e PWD -e '^_='", "", LONG);
+    let (outcome, output) = shell(
+        "ls /proc/self/fd | wc -l; env | grep -c -v -e PATH -e GIVEN -e PWD -e '^_='",
+        "",
+        LONG,
+    );
     outcome.unwrap();
     // 0, 1, 2 and the directory that `ls` itself reads.
     assert_eq!(output.split_whitespace().collect::<Vec<_>>(), ["4", "0"]);
@@ -47,7 +55,10 @@ fn inherits_no_other_file_and_no_environment() {
 fn a_failure_carries_its_code_and_its_words() {
     let (outcome, _) = shell("echo 'not good' >&2; exit 65", "", LONG);
     let outcome = outcome.unwrap();
-    assert_eq!((outcome.code(), outcome.reason().as_str()), (Some(65), "not good"));
+    assert_eq!(
+        (outcome.code(), outcome.reason().as_str()),
+        (Some(65), "not good")
+    );
 }
 
 #[test]
@@ -66,9 +77,21 @@ fn a_flood_on_standard_error_is_cut_and_does_not_block() {
 
 #[test]
 fn a_missing_program_is_named() {
-    let program = Program { path: "/nonexistent/compiler".into(), args: vec![] };
+    let program = Program {
+        path: "/nonexistent/compiler".into(),
+        args: vec![],
+    };
     let null = || File::options().read(true).write(true).open("/dev/null").unwrap();
-    let job = Job { input: null(), output: null(), dir: "/".as_ref(), env: &[], wall: LONG };
+    let job = Job {
+        input: null(),
+        output: null(),
+        dir: "/".as_ref(),
+        env: &[],
+        wall: LONG,
+    };
     let error = run(&program, job).unwrap_err().to_string();
-    assert!(error.starts_with("cannot start /nonexistent/compiler: "), "{error}");
+    assert!(
+        error.starts_with("cannot start /nonexistent/compiler: "),
+        "{error}"
+    );
 }

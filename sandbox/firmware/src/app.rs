@@ -11,7 +11,8 @@ pub trait Firmware: Sized + 'static {
     /// Whatever makes it pointless to go on, such as a pin that is not there.
     fn init() -> Result<Self, Fault>;
 
-    /// The loop. Answers after how much time it wants to be called again, at least a millisecond, at most a day.
+    /// The loop. Answers after how much time it wants to be called again, at least a millisecond, at most a
+    /// day.
     ///
     /// # Errors
     /// What went wrong; the device reports it and calls again after a second.
@@ -86,7 +87,10 @@ impl Command {
 
 impl From<bindings::iottly::firmware::types::Command> for Command {
     fn from(command: bindings::iottly::firmware::types::Command) -> Self {
-        Self { name: command.name, values: command.values }
+        Self {
+            name: command.name,
+            values: command.values,
+        }
     }
 }
 
@@ -131,12 +135,19 @@ impl<T: Firmware> App<T> {
     }
 
     pub fn tick(&self, now_ms: u64) -> Result<u32, Fault> {
-        let pause = self.with(|app| app.tick(now_ms))?.clamp(Duration::from_millis(1), LONGEST);
+        let pause = self
+            .with(|app| app.tick(now_ms))?
+            .clamp(Duration::from_millis(1), LONGEST);
         Ok(u32::try_from(pause.as_millis()).expect("a day has fewer milliseconds than 2^32"))
     }
 
     pub fn event(&self, source: u32, at_ns: u64) -> Result<(), Fault> {
-        self.with(|app| app.event(Event { source: Source(source), at: Duration::from_nanos(at_ns) }))
+        self.with(|app| {
+            app.event(Event {
+                source: Source(source),
+                at: Duration::from_nanos(at_ns),
+            })
+        })
     }
 
     pub fn health(&self) -> Result<(), Fault> {
@@ -178,13 +189,22 @@ mod tests {
         }
 
         fn event(&mut self, event: Event) -> Result<(), Fault> {
-            assert_eq!(event, Event { source: Source(7), at: Duration::from_secs(2) });
+            assert_eq!(
+                event,
+                Event {
+                    source: Source(7),
+                    at: Duration::from_secs(2)
+                }
+            );
             Err(Fault::failed(self.0))
         }
     }
 
     fn command(name: &str) -> Command {
-        Command { name: name.to_owned(), values: r#"{"celsius":21.5}"#.to_owned() }
+        Command {
+            name: name.to_owned(),
+            values: r#"{"celsius":21.5}"#.to_owned(),
+        }
     }
 
     #[test]
@@ -203,8 +223,14 @@ mod tests {
     fn commands_are_unsupported_by_name_and_echo_is_answered() {
         let app = App::<Counter>::new();
         app.init().unwrap();
-        assert_eq!(app.handle(&command("fly")), Err(Fault::Unsupported("no handler for \"fly\"".to_owned())));
-        assert_eq!(app.handle(&command("echo")), Err(Fault::Unsupported("sending a message needs a device".to_owned())));
+        assert_eq!(
+            app.handle(&command("fly")),
+            Err(Fault::Unsupported("no handler for \"fly\"".to_owned()))
+        );
+        assert_eq!(
+            app.handle(&command("echo")),
+            Err(Fault::Unsupported("sending a message needs a device".to_owned()))
+        );
     }
 
     #[cfg(feature = "json")]

@@ -42,7 +42,8 @@ pub fn delay(time: Duration) -> Result<(), Fault> {
 
 /// The device's clock as drivers want it.
 ///
-/// The trait knows no errors, and a driver that goes on too early would read rubbish: a wait that the device refuses ends the firmware.
+/// The trait knows no errors, and a driver that goes on too early would read rubbish: a wait that the device
+/// refuses ends the firmware.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Delay;
 

@@ -2,7 +2,8 @@ use core::time::Duration;
 
 /// Takes the bouncing out of a button: a level counts once it has lasted.
 ///
-/// Feed it every edge with [`Debounce::edge`], and the level that holds a while later with [`Debounce::settled`].
+/// Feed it every edge with [`Debounce::edge`], and the level that holds a while later with
+/// [`Debounce::settled`].
 #[derive(Debug, Clone)]
 pub struct Debounce {
     hold: Duration,
@@ -14,7 +15,11 @@ impl Debounce {
     /// A button that is at `level` now and counts as changed once it has been so for `hold`.
     #[must_use]
     pub const fn new(hold: Duration, level: bool) -> Self {
-        Self { hold, level, changed: Duration::ZERO }
+        Self {
+            hold,
+            level,
+            changed: Duration::ZERO,
+        }
     }
 
     /// An edge at the time `at`. Answers after how long to look at the level.
@@ -46,7 +51,11 @@ mod tests {
         for at in [100, 101, 103, 106] {
             assert_eq!(button.edge(at * MS), 20 * MS);
         }
-        assert_eq!(button.settled(true, 120 * MS), None, "14 ms of quiet are not enough");
+        assert_eq!(
+            button.settled(true, 120 * MS),
+            None,
+            "14 ms of quiet are not enough"
+        );
         assert_eq!(button.settled(true, 126 * MS), Some(true));
         assert_eq!(button.settled(true, 200 * MS), None, "nothing new");
         button.edge(300 * MS);

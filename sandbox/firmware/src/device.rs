@@ -10,5 +10,9 @@ pub(crate) const fn present() -> bool {
 /// # Errors
 /// [`Fault::Unsupported`] with `what`.
 pub(crate) fn require(what: &str) -> Result<(), Fault> {
-    if present() { Ok(()) } else { Err(Fault::Unsupported(format!("{what} needs a device"))) }
+    if present() {
+        Ok(())
+    } else {
+        Err(Fault::Unsupported(format!("{what} needs a device")))
+    }
 }

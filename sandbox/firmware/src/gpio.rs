@@ -18,8 +18,8 @@ pub struct Input(gpio::InputPin);
 /// Takes a pin and drives it low.
 ///
 /// # Errors
-/// [`Fault::Denied`] when the manifest does not ask for the label or the device does not grant it, [`Fault::Unsupported`] when the
-/// board has no such output, [`Fault::Busy`] when it is open already.
+/// [`Fault::Denied`] when the manifest does not ask for the label or the device does not grant it,
+/// [`Fault::Unsupported`] when the board has no such output, [`Fault::Busy`] when it is open already.
 pub fn output(label: &str) -> Result<Output, Fault> {
     output_at(label, Level::Low)
 }
@@ -46,7 +46,8 @@ impl Input {
     /// Asks for an event at every such edge, until the pin is dropped.
     ///
     /// # Errors
-    /// [`Fault::Unsupported`] when the board cannot watch this pin, [`Fault::Limit`] when too much is watched.
+    /// [`Fault::Unsupported`] when the board cannot watch this pin, [`Fault::Limit`] when too much is
+    /// watched.
     pub fn watch(&self, edge: Edge) -> Result<Source, Fault> {
         self.0.watch(edge).map(Source)
     }

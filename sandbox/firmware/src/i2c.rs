@@ -29,7 +29,9 @@ impl I2c for Bus {
         let asked: Vec<_> = operations
             .iter()
             .map(|operation| match operation {
-                Operation::Read(buffer) => i2c::Operation::Read(u32::try_from(buffer.len()).unwrap_or(u32::MAX)),
+                Operation::Read(buffer) => {
+                    i2c::Operation::Read(u32::try_from(buffer.len()).unwrap_or(u32::MAX))
+                }
                 Operation::Write(bytes) => i2c::Operation::Write(bytes.to_vec()),
             })
             .collect();
@@ -37,7 +39,10 @@ impl I2c for Bus {
         for operation in operations {
             if let Operation::Read(buffer) = operation {
                 let bytes = answers.next().filter(|bytes| bytes.len() == buffer.len());
-                buffer.copy_from_slice(&bytes.ok_or_else(|| Error::Other(Fault::Io("the bus answered too little".to_owned())))?);
+                buffer.copy_from_slice(
+                    &bytes
+                        .ok_or_else(|| Error::Other(Fault::Io("the bus answered too little".to_owned())))?,
+                );
             }
         }
         Ok(())

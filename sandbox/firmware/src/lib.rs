@@ -1,6 +1,7 @@
 //! Firmware for iottly devices in Rust.
 //!
-//! Implement [`Firmware`], name the type in [`firmware!`](crate::firmware), and use drivers for embedded-hal 1.0 as they are:
+//! Implement [`Firmware`], name the type in [`firmware!`](crate::firmware), and use drivers for embedded-hal
+//! 1.0 as they are:
 //!
 //! ```
 //! use iottly_firmware::prelude::*;
@@ -23,9 +24,9 @@
 //! iottly_firmware::firmware!(Blink);
 //! ```
 //!
-//! What a firmware reaches of the board it names in its `firmware.toml`; everything else answers [`Fault::Denied`]. The crate compiles
-//! for the developer's machine as well, so that editors and `cargo test` work; there everything that needs a device
-//! answers [`Fault::Unsupported`].
+//! What a firmware reaches of the board it names in its `firmware.toml`; everything else answers
+//! [`Fault::Denied`]. The crate compiles for the developer's machine as well, so that editors and `cargo
+//! test` work; there everything that needs a device answers [`Fault::Unsupported`].
 
 pub mod adc;
 mod app;
@@ -64,8 +65,8 @@ pub mod prelude {
     pub use embedded_hal::spi::SpiDevice;
 
     pub use crate::{
-        Command, Debounce, Event, Fault, Firmware, Message, Source, adc, clock, config, gpio, i2c, identity, log, pwm, send, spi,
-        state, timers, uart,
+        Command, Debounce, Event, Fault, Firmware, Message, Source, adc, clock, config, gpio, i2c, identity,
+        log, pwm, send, spi, state, timers, uart,
     };
     #[cfg(feature = "json")]
     pub use crate::{json, send_msg};

@@ -1,4 +1,5 @@
-//! The firmware's log. Lines above the rate budget are dropped and counted; the developer's machine shows none.
+//! The firmware's log. Lines above the rate budget are dropped and counted; the developer's machine shows
+//! none.
 
 use crate::bindings::iottly::firmware::log;
 use crate::device;

@@ -13,24 +13,35 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// A message whose payload is the JSON text of one object.
     pub const fn new(payload: &'a str) -> Self {
-        Self { payload, channel: None, durability: Durability::Buffered }
+        Self {
+            payload,
+            channel: None,
+            durability: Durability::Buffered,
+        }
     }
 
     /// Files it under a channel.
     pub const fn channel(self, channel: &'a str) -> Self {
-        Self { channel: Some(channel), ..self }
+        Self {
+            channel: Some(channel),
+            ..self
+        }
     }
 
     /// Makes [`Message::send`] return only when the message is on the device's disk.
     pub const fn durable(self) -> Self {
-        Self { durability: Durability::Durable, ..self }
+        Self {
+            durability: Durability::Durable,
+            ..self
+        }
     }
 
     /// Sends it.
     ///
     /// # Errors
-    /// [`Fault::Invalid`] when the payload is no JSON object, [`Fault::Limit`] when it is too long or the device's queue is
-    /// full, [`Fault::Denied`] for a channel that the manifest does not name, [`Fault::Io`] when the queue cannot be written.
+    /// [`Fault::Invalid`] when the payload is no JSON object, [`Fault::Limit`] when it is too long or the
+    /// device's queue is full, [`Fault::Denied`] for a channel that the manifest does not name, [`Fault::Io`]
+    /// when the queue cannot be written.
     pub fn send(self) -> Result<(), Fault> {
         device::require("sending a message")?;
         telemetry::send(self.payload, self.channel, self.durability)
@@ -51,6 +62,7 @@ pub fn send(payload: &str) -> Result<(), Fault> {
 /// As [`Message::send`].
 #[cfg(feature = "json")]
 pub fn send_msg(payload: &impl serde::Serialize) -> Result<(), Fault> {
-    let text = serde_json::to_string(payload).map_err(|error| Fault::Invalid(format!("the payload is no JSON: {error}")))?;
+    let text = serde_json::to_string(payload)
+        .map_err(|error| Fault::Invalid(format!("the payload is no JSON: {error}")))?;
     send(&text)
 }

@@ -30,18 +30,22 @@ impl SpiDevice for Device {
         let mut answers = self.0.transaction(&asked)?.into_iter();
         for operation in operations {
             let buffer = match operation {
-                Operation::Read(buffer) | Operation::Transfer(buffer, _) | Operation::TransferInPlace(buffer) => buffer,
+                Operation::Read(buffer)
+                | Operation::Transfer(buffer, _)
+                | Operation::TransferInPlace(buffer) => buffer,
                 Operation::Write(_) | Operation::DelayNs(_) => continue,
             };
             let bytes = answers.next().filter(|bytes| bytes.len() >= buffer.len());
-            let bytes = bytes.ok_or_else(|| Error::Other(Fault::Io("the bus answered too little".to_owned())))?;
+            let bytes =
+                bytes.ok_or_else(|| Error::Other(Fault::Io("the bus answered too little".to_owned())))?;
             buffer.copy_from_slice(&bytes[..buffer.len()]);
         }
         Ok(())
     }
 }
 
-/// A transfer's two halves may differ in length: the longer one counts, and zeros are sent where there is nothing to send.
+/// A transfer's two halves may differ in length: the longer one counts, and zeros are sent where there is
+/// nothing to send.
 fn asked(operation: &Operation<'_, u8>) -> spi::Operation {
     match operation {
         Operation::Read(buffer) => spi::Operation::Read(u32::try_from(buffer.len()).unwrap_or(u32::MAX)),
@@ -84,7 +88,13 @@ mod tests {
     #[test]
     fn transfers_are_as_long_as_their_longer_half() {
         let transfer = |read: &mut [u8], write: &[u8]| asked(&Operation::Transfer(read, write));
-        assert_eq!(transfer(&mut [0; 3], &[1]), spi::Operation::Transfer(vec![1, 0, 0]));
-        assert_eq!(transfer(&mut [0; 1], &[1, 2]), spi::Operation::Transfer(vec![1, 2]));
+        assert_eq!(
+            transfer(&mut [0; 3], &[1]),
+            spi::Operation::Transfer(vec![1, 0, 0])
+        );
+        assert_eq!(
+            transfer(&mut [0; 1], &[1, 2]),
+            spi::Operation::Transfer(vec![1, 2])
+        );
     }
 }

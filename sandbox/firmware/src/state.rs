@@ -15,7 +15,8 @@ pub fn get(key: &str) -> Result<Option<Vec<u8>>, Fault> {
 /// Sets `key` to `value`.
 ///
 /// # Errors
-/// [`Fault::Invalid`] for an unusable key, [`Fault::Limit`] when there is no room, [`Fault::Io`] when it cannot be written.
+/// [`Fault::Invalid`] for an unusable key, [`Fault::Limit`] when there is no room, [`Fault::Io`] when it
+/// cannot be written.
 pub fn set(key: &str, value: &[u8]) -> Result<(), Fault> {
     device::require("the state")?;
     state::set(key, value)

@@ -1,4 +1,5 @@
-//! Events at a later time; they arrive at [`Firmware::event`](crate::Firmware::event) with the source given here.
+//! Events at a later time; they arrive at [`Firmware::event`](crate::Firmware::event) with the source given
+//! here.
 
 use core::time::Duration;
 
@@ -30,6 +31,7 @@ pub fn cancel(timer: Source) {
 
 fn start(delay: Duration, repeat: bool) -> Result<Source, Fault> {
     device::require("a timer")?;
-    let ms = u32::try_from(delay.as_millis()).map_err(|_| Fault::Invalid(format!("{delay:?} is too long for a timer")))?;
+    let ms = u32::try_from(delay.as_millis())
+        .map_err(|_| Fault::Invalid(format!("{delay:?} is too long for a timer")))?;
     timers::start(ms, repeat).map(Source)
 }

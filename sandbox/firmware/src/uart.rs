@@ -14,7 +14,14 @@ pub struct Port(uart::Port);
 /// # Errors
 /// As [`gpio::output`](crate::gpio::output).
 pub fn open(label: &str, baud: u32) -> Result<Port, Fault> {
-    open_with(label, Settings { baud, parity: Parity::None, stop_bits: 1 })
+    open_with(
+        label,
+        Settings {
+            baud,
+            parity: Parity::None,
+            stop_bits: 1,
+        },
+    )
 }
 
 /// Opens a port.

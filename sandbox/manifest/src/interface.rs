@@ -69,7 +69,10 @@ impl Interface {
     /// Whether it names things of the board, so that a manifest has to ask for it.
     #[must_use]
     pub const fn is_hardware(self) -> bool {
-        matches!(self, Self::Gpio | Self::I2c | Self::Spi | Self::Uart | Self::Pwm | Self::Adc)
+        matches!(
+            self,
+            Self::Gpio | Self::I2c | Self::Spi | Self::Uart | Self::Pwm | Self::Adc
+        )
     }
 }
 

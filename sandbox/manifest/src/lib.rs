@@ -1,4 +1,5 @@
-//! The manifest of a firmware, `firmware.toml`: its name, the labels and channels it uses and the sizes it needs.
+//! The manifest of a firmware, `firmware.toml`: its name, the labels and channels it uses and the sizes it
+//! needs.
 //!
 //! ```toml
 //! name = "thermostat"
@@ -16,8 +17,8 @@
 //! state_keys = 16
 //! ```
 //!
-//! A build puts the manifest's text into the component ([`embed`]), so it is signed and travels with the code; a device reads
-//! it back ([`extract`]). A component without one asks for nothing.
+//! A build puts the manifest's text into the component ([`embed`]), so it is signed and travels with the
+//! code; a device reads it back ([`extract`]). A component without one asks for nothing.
 
 mod interface;
 mod manifest;

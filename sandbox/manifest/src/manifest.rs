@@ -109,19 +109,30 @@ impl Manifest {
         if text.len() > MAX_BYTES {
             return Err(ManifestError::TooLong(text.len()));
         }
-        let manifest: Self = toml::from_str(text).map_err(|error| ManifestError::Syntax(syntax(text, &error)))?;
-        if !manifest.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
-            return Err(name_error("name", &manifest.name, "only letters, digits, '-', '_' and '.'"));
+        let manifest: Self =
+            toml::from_str(text).map_err(|error| ManifestError::Syntax(syntax(text, &error)))?;
+        if !manifest
+            .name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        {
+            return Err(name_error(
+                "name",
+                &manifest.name,
+                "only letters, digits, '-', '_' and '.'",
+            ));
         }
         check_name("name", &manifest.name)?;
         manifest.capabilities.check()?;
         Ok(manifest)
     }
 
-    /// The interfaces that a firmware with this manifest may import: those every firmware has, and those of the board that it
-    /// names labels of.
+    /// The interfaces that a firmware with this manifest may import: those every firmware has, and those of
+    /// the board that it names labels of.
     pub fn interfaces(&self) -> impl Iterator<Item = Interface> + '_ {
-        let asks = |interface: &Interface| !interface.is_hardware() || !self.capabilities.labels(*interface).is_empty();
+        let asks = |interface: &Interface| {
+            !interface.is_hardware() || !self.capabilities.labels(*interface).is_empty()
+        };
         Interface::ALL.into_iter().filter(asks)
     }
 }
@@ -144,11 +155,16 @@ impl Capabilities {
     }
 
     fn check(&self) -> Result<(), ManifestError> {
-        let hardware = Interface::ALL.into_iter().map(|interface| (interface.name(), self.labels(interface)));
+        let hardware = Interface::ALL
+            .into_iter()
+            .map(|interface| (interface.name(), self.labels(interface)));
         let channels = self.channels.as_ref().map(|channels| ("channels", channels));
         for (what, names) in hardware.chain(channels) {
             if names.len() > MAX_LABELS {
-                return Err(ManifestError::TooMany { what, count: names.len() });
+                return Err(ManifestError::TooMany {
+                    what,
+                    count: names.len(),
+                });
             }
             names.iter().try_for_each(|name| check_name(what, name))?;
         }
@@ -170,13 +186,22 @@ fn check_name(what: &'static str, name: &str) -> Result<(), ManifestError> {
 }
 
 fn name_error(what: &'static str, name: &str, reason: &'static str) -> ManifestError {
-    ManifestError::Name { what, name: name.chars().take(40).collect(), reason }
+    ManifestError::Name {
+        what,
+        name: name.chars().take(40).collect(),
+        reason,
+    }
 }
 
 /// `line 3: unknown field …`, on one line.
 fn syntax(text: &str, error: &toml::de::Error) -> String {
-    let line =
-        error.span().map_or(1, |span| text.as_bytes()[..span.start.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1);
+    let line = error.span().map_or(1, |span| {
+        text.as_bytes()[..span.start.min(text.len())]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1
+    });
     let message: String = error.message().replace('\n', " ").chars().take(300).collect();
     format!("line {line}: {message}")
 }
@@ -199,18 +224,34 @@ state_bytes = 4096
     #[test]
     fn a_manifest_asks_for_what_it_names() {
         let manifest = Manifest::parse(FULL).unwrap();
-        assert_eq!((manifest.name.as_str(), manifest.lang), ("thermostat", Some(Lang::Js)));
+        assert_eq!(
+            (manifest.name.as_str(), manifest.lang),
+            ("thermostat", Some(Lang::Js))
+        );
         assert!(manifest.capabilities.labels(Interface::Gpio).contains("heater"));
         assert_eq!(manifest.sizes.state_bytes, Some(4096));
-        let board: Vec<_> = manifest.interfaces().filter(|interface| interface.is_hardware()).collect();
+        let board: Vec<_> = manifest
+            .interfaces()
+            .filter(|interface| interface.is_hardware())
+            .collect();
         assert_eq!(board, [Interface::Gpio, Interface::I2c]);
-        assert!(manifest.interfaces().any(|interface| interface == Interface::Telemetry));
+        assert!(
+            manifest
+                .interfaces()
+                .any(|interface| interface == Interface::Telemetry)
+        );
     }
 
     #[test]
     fn nothing_of_the_board_is_asked_for_by_silence() {
         let manifest = Manifest::parse("name = \"echo\"").unwrap();
-        assert_eq!(manifest.interfaces().filter(|interface| interface.is_hardware()).count(), 0);
+        assert_eq!(
+            manifest
+                .interfaces()
+                .filter(|interface| interface.is_hardware())
+                .count(),
+            0
+        );
         assert_eq!(manifest.capabilities.channels, None);
     }
 
@@ -219,12 +260,26 @@ state_bytes = 4096
         let error = |text: &str| Manifest::parse(text).unwrap_err().to_string();
         assert_eq!(error("lang = \"js\""), "line 1: missing field `name`");
         assert!(error("name = \"a\"\n\nnmae = 1").starts_with("line 3: unknown field `nmae`"));
-        assert!(error("name = \"a\"\n[capabilities]\ngpoi = [\"x\"]").starts_with("line 3: unknown field `gpoi`"));
-        assert_eq!(error("name = \"a b\""), "name \"a b\": only letters, digits, '-', '_' and '.'");
+        assert!(
+            error("name = \"a\"\n[capabilities]\ngpoi = [\"x\"]").starts_with("line 3: unknown field `gpoi`")
+        );
+        assert_eq!(
+            error("name = \"a b\""),
+            "name \"a b\": only letters, digits, '-', '_' and '.'"
+        );
         assert_eq!(error("name = \"\""), "name \"\": it is empty");
-        assert_eq!(error("name = \"a\"\ncapabilities.gpio = [\"\"]"), "gpio \"\": it is empty");
-        assert_eq!(error(&"#".repeat(MAX_BYTES + 1)), "the manifest has 65537 bytes, the limit is 65536");
+        assert_eq!(
+            error("name = \"a\"\ncapabilities.gpio = [\"\"]"),
+            "gpio \"\": it is empty"
+        );
+        assert_eq!(
+            error(&"#".repeat(MAX_BYTES + 1)),
+            "the manifest has 65537 bytes, the limit is 65536"
+        );
         let many: Vec<_> = (0..65).map(|n| format!("\"{n}\"")).collect();
-        assert_eq!(error(&format!("name = \"a\"\ncapabilities.i2c = [{}]", many.join(","))), "i2c: 65 names, the limit is 64");
+        assert_eq!(
+            error(&format!("name = \"a\"\ncapabilities.i2c = [{}]", many.join(","))),
+            "i2c: 65 names, the limit is 64"
+        );
     }
 }

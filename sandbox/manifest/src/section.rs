@@ -1,7 +1,8 @@
 //! The manifest inside a component: a custom section, which engines skip.
 //!
-//! A WebAssembly binary is eight bytes of header and then sections: one byte of kind, the length in LEB128, the content.
-//! A custom section is of kind 0 and its content begins with its name, itself preceded by its length.
+//! A WebAssembly binary is eight bytes of header and then sections: one byte of kind, the length in LEB128,
+//! the content. A custom section is of kind 0 and its content begins with its name, itself preceded by its
+//! length.
 
 use crate::manifest::MAX_BYTES;
 
@@ -61,7 +62,10 @@ pub fn extract(component: &[u8]) -> Result<Option<&str>, SectionError> {
     while at < component.len() {
         let damaged = SectionError::Damaged(at);
         let (len, from) = read_leb(component, at + 1).ok_or(damaged)?;
-        let to = from.checked_add(len).filter(|to| *to <= component.len()).ok_or(damaged)?;
+        let to = from
+            .checked_add(len)
+            .filter(|to| *to <= component.len())
+            .ok_or(damaged)?;
         if component[at] == CUSTOM
             && let Some(text) = content_of(&component[from..to]).ok_or(damaged)?
         {
@@ -126,7 +130,11 @@ mod tests {
         let with = embed(EMPTY, &text).unwrap();
         assert_eq!(extract(&with), Ok(Some(text.as_str())));
         assert_eq!(extract(EMPTY), Ok(None));
-        assert_eq!(embed(&with, "name = \"b\""), Err(SectionError::Several), "it would hide the first");
+        assert_eq!(
+            embed(&with, "name = \"b\""),
+            Err(SectionError::Several),
+            "it would hide the first"
+        );
     }
 
     #[test]

@@ -18,13 +18,19 @@ const SUFFIX: &str = ".cwasm";
 pub(super) fn find(dir: &Path, key: &Key, name: &str, runtime: &Runtime) -> io::Result<Option<Component>> {
     for found in fs::read_dir(dir)? {
         let path = found?.path();
-        let Some(seal) = seal_of(&path, name) else { continue };
+        let Some(seal) = seal_of(&path, name) else {
+            continue;
+        };
         match checked(&path, key, name, seal) {
             Ok(true) => match map(&path, runtime) {
                 Ok(component) => return Ok(Some(component)),
                 // No memory or no mapping left: the file is good, and compiling it again would need more.
-                Err(error) if of_system(&error).is_some() => return Err(io::Error::other(format!("{error:#}"))),
-                Err(error) => tracing::warn!(path = %path.display(), "compiled firmware does not load: {error:#}"),
+                Err(error) if of_system(&error).is_some() => {
+                    return Err(io::Error::other(format!("{error:#}")));
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), "compiled firmware does not load: {error:#}")
+                }
             },
             Ok(false) => tracing::warn!(path = %path.display(), "compiled firmware has a wrong seal"),
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -37,7 +43,12 @@ pub(super) fn find(dir: &Path, key: &Key, name: &str, runtime: &Runtime) -> io::
 
 /// The seal that a file's name claims, when it is a compiled form called `name`.
 fn seal_of(path: &Path, name: &str) -> Option<blake3::Hash> {
-    let seal = path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(SUFFIX)?;
+    let seal = path
+        .file_name()?
+        .to_str()?
+        .strip_prefix(name)?
+        .strip_prefix('.')?
+        .strip_suffix(SUFFIX)?;
     blake3::Hash::from_hex(seal).ok()
 }
 
@@ -53,8 +64,9 @@ fn checked(path: &Path, key: &Key, name: &str, seal: blake3::Hash) -> io::Result
 
 /// Maps a file whose seal was just checked or made.
 pub(super) fn map(path: &Path, runtime: &Runtime) -> wasmtime::Result<Component> {
-    // SAFETY: the content is what our own compiler wrote: its keyed hash was checked, the key and the file lie in a
-    // directory that only this user can enter, and files are replaced by rename, never written again.
+    // SAFETY: the content is what our own compiler wrote: its keyed hash was checked, the key and the file
+    // lie in a directory that only this user can enter, and files are replaced by rename, never written
+    // again.
     unsafe { Component::deserialize_file(runtime.engine(), path) }
 }
 

@@ -1,8 +1,8 @@
 //! Compiled firmware on disk.
 //!
-//! Compiled code is machine code, so nothing is mapped that this device did not make itself: a file's name carries a keyed hash
-//! of its content, made with a key that never leaves the directory. One rename puts code and seal in place together, so any
-//! number of processes and threads may share a directory.
+//! Compiled code is machine code, so nothing is mapped that this device did not make itself: a file's name
+//! carries a keyed hash of its content, made with a key that never leaves the directory. One rename puts code
+//! and seal in place together, so any number of processes and threads may share a directory.
 
 mod entry;
 mod key;
@@ -41,7 +41,10 @@ impl Cache {
     pub fn open(dir: impl Into<PathBuf>, compiler: CompilerProgram) -> Result<Self, LoadError> {
         tell_of_confinement();
         let dir = dir.into();
-        let failed = |source| LoadError::Cache { path: dir.clone(), source };
+        let failed = |source| LoadError::Cache {
+            path: dir.clone(),
+            source,
+        };
         own(&dir).map_err(failed)?;
         let key = {
             let _lock = lock(&dir).map_err(failed)?;
@@ -58,7 +61,10 @@ impl Cache {
     /// [`LoadError`] with what is wrong with the component, the compiler or the directory.
     pub fn load(&self, runtime: &Runtime, wasm: &[u8]) -> Result<Firmware, LoadError> {
         if wasm.len() > MAX_WASM_BYTES {
-            return Err(LoadError::TooLarge { size: wasm.len(), limit: MAX_WASM_BYTES });
+            return Err(LoadError::TooLarge {
+                size: wasm.len(),
+                limit: MAX_WASM_BYTES,
+            });
         }
         let digest = engine::hex(&Sha256::digest(wasm));
         let component = self.component(runtime, wasm, &engine::cache_key(&digest, runtime.backend()))?;
@@ -67,7 +73,10 @@ impl Cache {
     }
 
     fn component(&self, runtime: &Runtime, wasm: &[u8], name: &str) -> Result<Component, LoadError> {
-        let failed = |source| LoadError::Cache { path: self.dir.clone(), source };
+        let failed = |source| LoadError::Cache {
+            path: self.dir.clone(),
+            source,
+        };
         if let Some(component) = entry::find(&self.dir, &self.key, name, runtime).map_err(failed)? {
             return Ok(component);
         }
@@ -78,7 +87,10 @@ impl Cache {
         entry::clean(&self.dir).map_err(failed)?;
         let code = compile(&self.compiler, runtime.backend(), wasm, &self.dir)?;
         let path = entry::keep(&self.dir, &self.key, name, code).map_err(failed)?;
-        entry::map(&path, runtime).map_err(|error| LoadError::Cache { path, source: io::Error::other(format!("{error:#}")) })
+        entry::map(&path, runtime).map_err(|error| LoadError::Cache {
+            path,
+            source: io::Error::other(format!("{error:#}")),
+        })
     }
 }
 
@@ -87,7 +99,9 @@ fn tell_of_confinement() {
     static TOLD: Once = Once::new();
     if Confinement::here().landlock == 0 {
         TOLD.call_once(|| {
-            tracing::warn!("this kernel has no Landlock; the compiler's process is confined by its other bounds only")
+            tracing::warn!(
+                "this kernel has no Landlock; the compiler's process is confined by its other bounds only"
+            )
         });
     }
 }
@@ -97,7 +111,10 @@ fn own(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let found = std::fs::metadata(dir)?;
     if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it belongs to another user",
+        ));
     }
     if found.permissions().mode() & 0o077 != 0 {
         std::fs::set_permissions(dir, Permissions::from_mode(0o700))?;
@@ -107,7 +124,11 @@ fn own(dir: &Path) -> io::Result<()> {
 
 /// Waits until nobody else compiles here. Whoever holds the lock is bounded by the compiler's deadline.
 fn lock(dir: &Path) -> io::Result<File> {
-    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))?;
     file.lock()?;
     Ok(file)
 }

@@ -7,11 +7,17 @@ use super::ENGINE_VAR;
 use crate::cache::MAX_WASM_BYTES;
 use crate::engine::{self, Backend};
 
-/// A script firmware needs 56 MiB; large generated code several times that.
-/// Input and output are open when it starts, and the cache's folder holds the key that vouches for compiled code: so no folder at all.
-const BOUNDS: Bounds<'static> = Bounds { cpu_s: 90, data_bytes: 384 << 20, file_bytes: 256 << 20, folder: None };
+/// A script firmware needs 56 MiB; large generated code several times that. Input and output are open when it
+/// starts, and the cache's folder holds the key that vouches for compiled code: so no folder at all.
+const BOUNDS: Bounds<'static> = Bounds {
+    cpu_s: 90,
+    data_bytes: 384 << 20,
+    file_bytes: 256 << 20,
+    folder: None,
+};
 
-/// The compile child's whole life: a component on standard input, machine code on standard output, reasons on standard error.
+/// The compile child's whole life: a component on standard input, machine code on standard output, reasons on
+/// standard error.
 ///
 /// Call it before anything else in `main`: it limits the whole process.
 #[must_use]
@@ -30,13 +36,23 @@ fn work() -> Result<(), (u8, String)> {
     const FAILED: u8 = 70;
     confine(BOUNDS).map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
     if std::env::var_os(PROBE_VAR).is_some() {
-        return std::io::stdout().write_all(probe().as_bytes()).map_err(|error| (FAILED, error.to_string()));
+        return std::io::stdout()
+            .write_all(probe().as_bytes())
+            .map_err(|error| (FAILED, error.to_string()));
     }
     let wanted = std::env::var(ENGINE_VAR).unwrap_or_default();
     let backend = Backend::ALL
         .into_iter()
         .find(|backend| engine::id(*backend) == wanted)
-        .ok_or_else(|| (WRONG_CHILD, format!("it compiles for {:?}, wanted is {wanted:?}", Backend::ALL.map(engine::id))))?;
+        .ok_or_else(|| {
+            (
+                WRONG_CHILD,
+                format!(
+                    "it compiles for {:?}, wanted is {wanted:?}",
+                    Backend::ALL.map(engine::id)
+                ),
+            )
+        })?;
     let mut wasm = Vec::new();
     let limit = MAX_WASM_BYTES as u64 + 1;
     std::io::stdin()
@@ -45,7 +61,9 @@ fn work() -> Result<(), (u8, String)> {
         .map_err(|error| (FAILED, format!("cannot read the firmware: {error}")))?;
     let code = compile_here(&wasm, backend).map_err(|reason| (BAD_INPUT, reason))?;
     let mut out = std::io::stdout().lock();
-    out.write_all(&code).and_then(|()| out.flush()).map_err(|error| (FAILED, format!("cannot write the code: {error}")))
+    out.write_all(&code)
+        .and_then(|()| out.flush())
+        .map_err(|error| (FAILED, format!("cannot write the code: {error}")))
 }
 
 /// Compiles in this very process, without limits: only for trusted components and measurements.
@@ -54,5 +72,7 @@ fn work() -> Result<(), (u8, String)> {
 /// The compiler's reason.
 pub fn compile_here(wasm: &[u8], backend: Backend) -> Result<Vec<u8>, String> {
     let engine = engine::create(backend).map_err(|error| error.to_string())?;
-    engine.precompile_component(wasm).map_err(|error| format!("{error:#}"))
+    engine
+        .precompile_component(wasm)
+        .map_err(|error| format!("{error:#}"))
 }

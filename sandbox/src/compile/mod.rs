@@ -25,8 +25,16 @@ const ENGINE_VAR: &str = "IOTTLY_ENGINE";
 const WALL: Duration = Duration::from_secs(120);
 
 /// Compiles `wasm` with `program`. The code lies in a file in `dir`, still unsealed.
-pub(crate) fn compile(program: &CompilerProgram, backend: Backend, wasm: &[u8], dir: &Path) -> Result<NamedTempFile, LoadError> {
-    let cache = |source| LoadError::Cache { path: dir.to_owned(), source };
+pub(crate) fn compile(
+    program: &CompilerProgram,
+    backend: Backend,
+    wasm: &[u8],
+    dir: &Path,
+) -> Result<NamedTempFile, LoadError> {
+    let cache = |source| LoadError::Cache {
+        path: dir.to_owned(),
+        source,
+    };
     let input = readable(wasm, dir).map_err(cache)?;
     let output = NamedTempFile::new_in(dir).map_err(cache)?;
     let job = Job {

@@ -18,9 +18,12 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             hold(store, Input(port))
         })
     })?;
-    adc.func_wrap("[method]input.read", |store: Store<'_>, (input,): (Resource<Input>,)| {
-        answer(store, |store| read(store.data_mut(), &input))
-    })
+    adc.func_wrap(
+        "[method]input.read",
+        |store: Store<'_>, (input,): (Resource<Input>,)| {
+            answer(store, |store| read(store.data_mut(), &input))
+        },
+    )
 }
 
 fn read(guest: &mut Guest, input: &Resource<Input>) -> Result<i32, Halt> {

@@ -26,7 +26,9 @@ pub(super) fn run<D: Send + 'static, T: Send + 'static>(
     job: impl FnOnce(&mut D) -> T + Send + 'static,
 ) -> Result<T, Silent> {
     let most = guest.limits.bus_wait;
-    let answer = guest.waiting(most, |_, most| worker.run(most, job)).map_err(Silent::Fault)?;
+    let answer = guest
+        .waiting(most, |_, most| worker.run(most, job))
+        .map_err(Silent::Fault)?;
     answer.map_err(|late| match late {
         Late::TimedOut => Silent::TimedOut,
         Late::Busy => Silent::Fault(Fault::Busy),
@@ -38,7 +40,10 @@ pub(super) fn run<D: Send + 'static, T: Send + 'static>(
 pub(super) fn add(bytes: &mut usize, more: usize, limits: &Limits) -> Result<(), Fault> {
     *bytes = bytes.saturating_add(more);
     if *bytes > limits.bus_bytes {
-        return Err(Fault::Limit(format!("a transaction of {bytes} bytes or more, the limit is {}", limits.bus_bytes)));
+        return Err(Fault::Limit(format!(
+            "a transaction of {bytes} bytes or more, the limit is {}",
+            limits.bus_bytes
+        )));
     }
     Ok(())
 }
@@ -46,7 +51,10 @@ pub(super) fn add(bytes: &mut usize, more: usize, limits: &Limits) -> Result<(),
 /// Checks the number of operations, before any is looked at.
 pub(super) fn operations(count: usize, limits: &Limits) -> Result<(), Fault> {
     if count > limits.bus_operations {
-        return Err(Fault::Limit(format!("{count} operations in one transaction, the limit is {}", limits.bus_operations)));
+        return Err(Fault::Limit(format!(
+            "{count} operations in one transaction, the limit is {}",
+            limits.bus_operations
+        )));
     }
     Ok(())
 }

@@ -59,24 +59,47 @@ pub(super) fn count(store: &mut Store<'_>) -> wasmtime::Result<()> {
     if calls.take() {
         return Ok(());
     }
-    Err(wasmtime::Error::new(Stopped { code: TrapCode::HostCalls, message: calls.refusal() }))
+    Err(wasmtime::Error::new(Stopped {
+        code: TrapCode::HostCalls,
+        message: calls.refusal(),
+    }))
 }
 
 /// The board, when the manifest asks for the label and the device grants it.
-pub(super) fn granted(store: &mut Store<'_>, interface: Interface, label: &WasmStr) -> Result<(Arc<dyn Board>, String), Halt> {
+pub(super) fn granted(
+    store: &mut Store<'_>,
+    interface: Interface,
+    label: &WasmStr,
+) -> Result<(Arc<dyn Board>, String), Halt> {
     let label: Cow<'_, str> = label.to_str(&*store)?;
     if label.len() > LABEL_BYTES {
-        return Err(Fault::Limit(format!("the label has {} bytes, the limit is {LABEL_BYTES}", label.len())).into());
+        return Err(Fault::Limit(format!(
+            "the label has {} bytes, the limit is {LABEL_BYTES}",
+            label.len()
+        ))
+        .into());
     }
     let label = label.into_owned();
     let guest = store.data();
-    if !guest.profile.manifest.capabilities.labels(interface).contains(&label) {
-        return Err(Fault::Denied(format!("{interface} {label:?}: the firmware's manifest does not ask for it")).into());
+    if !guest
+        .profile
+        .manifest
+        .capabilities
+        .labels(interface)
+        .contains(&label)
+    {
+        return Err(Fault::Denied(format!(
+            "{interface} {label:?}: the firmware's manifest does not ask for it"
+        ))
+        .into());
     }
     if !guest.host.grants(interface, &label) {
         return Err(Fault::Denied(format!("{interface} {label:?}: this device does not grant it")).into());
     }
-    let board = guest.host.board().ok_or_else(|| Fault::Unsupported("there is no board here".to_owned()))?;
+    let board = guest
+        .host
+        .board()
+        .ok_or_else(|| Fault::Unsupported("there is no board here".to_owned()))?;
     Ok((board, label))
 }
 
@@ -84,12 +107,21 @@ pub(super) fn granted(store: &mut Store<'_>, interface: Interface, label: &WasmS
 pub(super) fn hold<T: Send + 'static>(store: &mut Store<'_>, thing: T) -> Result<Resource<T>, Halt> {
     let guest = store.data_mut();
     let limit = guest.limits.handles;
-    guest.table.push(thing).map_err(|_| Fault::Limit(format!("more than {limit} things are open")).into())
+    guest
+        .table
+        .push(thing)
+        .map_err(|_| Fault::Limit(format!("more than {limit} things are open")).into())
 }
 
 /// What a handle stands for.
-pub(super) fn held<'a, T: Send + 'static, E>(guest: &'a mut Guest, handle: &Resource<T>) -> Result<&'a mut T, Halt<E>> {
-    guest.table.get_mut(handle).map_err(|error| Halt::Trap(error.into()))
+pub(super) fn held<'a, T: Send + 'static, E>(
+    guest: &'a mut Guest,
+    handle: &Resource<T>,
+) -> Result<&'a mut T, Halt<E>> {
+    guest
+        .table
+        .get_mut(handle)
+        .map_err(|error| Halt::Trap(error.into()))
 }
 
 /// The firmware has let go of a handle.
@@ -105,7 +137,11 @@ pub(super) fn name(store: &Store<'_>, what: &str, text: &WasmStr, limit: usize) 
         return Err(Fault::Invalid(format!("the {what} is empty")).into());
     }
     if text.len() > limit {
-        return Err(Fault::Limit(format!("the {what} has {} bytes, the limit is {limit}", text.len())).into());
+        return Err(Fault::Limit(format!(
+            "the {what} has {} bytes, the limit is {limit}",
+            text.len()
+        ))
+        .into());
     }
     if text.chars().any(char::is_control) {
         return Err(Fault::Invalid(format!("the {what} contains control characters")).into());

@@ -19,7 +19,9 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         Ok((u64::try_from(store.data().started.elapsed().as_nanos()).unwrap_or(u64::MAX),))
     })?;
     clock.func_wrap("delay-ns", |store: Store<'_>, (nanoseconds,): (u32,)| {
-        answer(store, |store| delay(store.data_mut(), Duration::from_nanos(nanoseconds.into())))
+        answer(store, |store| {
+            delay(store.data_mut(), Duration::from_nanos(nanoseconds.into()))
+        })
     })
 }
 

@@ -20,37 +20,78 @@ struct InputPin {
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut gpio = linker.instance("iottly:firmware/gpio@0.1.0")?;
-    gpio.resource("output-pin", ResourceType::host::<OutputPin>(), release::<OutputPin>)?;
+    gpio.resource(
+        "output-pin",
+        ResourceType::host::<OutputPin>(),
+        release::<OutputPin>,
+    )?;
     gpio.resource("input-pin", ResourceType::host::<InputPin>(), release::<InputPin>)?;
-    gpio.func_wrap("open-output", |store: Store<'_>, (label, initial): (WasmStr, wit::Level)| {
-        answer(store, |store| {
-            let (board, label) = granted(store, Interface::Gpio, &label)?;
-            let port = board.output(&label, is_high(initial)).map_err(Fault::from)?;
-            hold(store, OutputPin(port))
-        })
-    })?;
-    gpio.func_wrap("open-input", |store: Store<'_>, (label, pull): (WasmStr, wit::Pull)| {
-        answer(store, |store| {
-            let (board, label) = granted(store, Interface::Gpio, &label)?;
-            let port = board.input(&label, pull.into()).map_err(Fault::from)?;
-            hold(store, InputPin { port, watches: Vec::new() })
-        })
-    })?;
-    gpio.func_wrap("[method]output-pin.set", |store: Store<'_>, (pin, level): (Resource<OutputPin>, wit::Level)| {
-        answer(store, |store| on(store.data_mut(), &pin, |pin: &mut OutputPin| pin.0.set_state(PinState::from(is_high(level)))))
-    })?;
-    gpio.func_wrap("[method]output-pin.toggle", |store: Store<'_>, (pin,): (Resource<OutputPin>,)| {
-        answer(store, |store| on(store.data_mut(), &pin, |pin: &mut OutputPin| pin.0.toggle()))
-    })?;
-    gpio.func_wrap("[method]output-pin.get", |store: Store<'_>, (pin,): (Resource<OutputPin>,)| {
-        answer(store, |store| on(store.data_mut(), &pin, |pin: &mut OutputPin| pin.0.is_set_high()).map(level))
-    })?;
-    gpio.func_wrap("[method]input-pin.get", |store: Store<'_>, (pin,): (Resource<InputPin>,)| {
-        answer(store, |store| on(store.data_mut(), &pin, |pin: &mut InputPin| pin.port.is_high()).map(level))
-    })?;
-    gpio.func_wrap("[method]input-pin.watch", |store: Store<'_>, (pin, edge): (Resource<InputPin>, wit::Edge)| {
-        answer(store, |store| watch(store.data_mut(), &pin, edge))
-    })
+    gpio.func_wrap(
+        "open-output",
+        |store: Store<'_>, (label, initial): (WasmStr, wit::Level)| {
+            answer(store, |store| {
+                let (board, label) = granted(store, Interface::Gpio, &label)?;
+                let port = board.output(&label, is_high(initial)).map_err(Fault::from)?;
+                hold(store, OutputPin(port))
+            })
+        },
+    )?;
+    gpio.func_wrap(
+        "open-input",
+        |store: Store<'_>, (label, pull): (WasmStr, wit::Pull)| {
+            answer(store, |store| {
+                let (board, label) = granted(store, Interface::Gpio, &label)?;
+                let port = board.input(&label, pull.into()).map_err(Fault::from)?;
+                hold(
+                    store,
+                    InputPin {
+                        port,
+                        watches: Vec::new(),
+                    },
+                )
+            })
+        },
+    )?;
+    gpio.func_wrap(
+        "[method]output-pin.set",
+        |store: Store<'_>, (pin, level): (Resource<OutputPin>, wit::Level)| {
+            answer(store, |store| {
+                on(store.data_mut(), &pin, |pin: &mut OutputPin| {
+                    pin.0.set_state(PinState::from(is_high(level)))
+                })
+            })
+        },
+    )?;
+    gpio.func_wrap(
+        "[method]output-pin.toggle",
+        |store: Store<'_>, (pin,): (Resource<OutputPin>,)| {
+            answer(store, |store| {
+                on(store.data_mut(), &pin, |pin: &mut OutputPin| pin.0.toggle())
+            })
+        },
+    )?;
+    gpio.func_wrap(
+        "[method]output-pin.get",
+        |store: Store<'_>, (pin,): (Resource<OutputPin>,)| {
+            answer(store, |store| {
+                on(store.data_mut(), &pin, |pin: &mut OutputPin| pin.0.is_set_high()).map(level)
+            })
+        },
+    )?;
+    gpio.func_wrap(
+        "[method]input-pin.get",
+        |store: Store<'_>, (pin,): (Resource<InputPin>,)| {
+            answer(store, |store| {
+                on(store.data_mut(), &pin, |pin: &mut InputPin| pin.port.is_high()).map(level)
+            })
+        },
+    )?;
+    gpio.func_wrap(
+        "[method]input-pin.watch",
+        |store: Store<'_>, (pin, edge): (Resource<InputPin>, wit::Edge)| {
+            answer(store, |store| watch(store.data_mut(), &pin, edge))
+        },
+    )
 }
 
 fn watch(guest: &mut Guest, pin: &Resource<InputPin>, edge: wit::Edge) -> Result<u32, Halt> {
@@ -63,7 +104,10 @@ fn watch(guest: &mut Guest, pin: &Resource<InputPin>, edge: wit::Edge) -> Result
         wit::Edge::Rising => Edge::Rising,
         wit::Edge::Falling => Edge::Falling,
     };
-    let watch = pin.port.watch(edge, Box::new(move |at| events.put(source, at))).map_err(Fault::from)?;
+    let watch = pin
+        .port
+        .watch(edge, Box::new(move |at| events.put(source, at)))
+        .map_err(Fault::from)?;
     pin.watches.push(watch);
     Ok(source)
 }

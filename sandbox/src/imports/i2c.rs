@@ -42,9 +42,12 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         })
     })?;
     type Args = (Resource<Bus>, u16, WasmList<Operation>);
-    i2c.func_wrap("[method]bus.transaction", |store: Store<'_>, (bus, address, operations): Args| {
-        answer(store, |store| transaction(store, &bus, address, &operations))
-    })
+    i2c.func_wrap(
+        "[method]bus.transaction",
+        |store: Store<'_>, (bus, address, operations): Args| {
+            answer(store, |store| transaction(store, &bus, address, &operations))
+        },
+    )
 }
 
 fn transaction(
@@ -53,7 +56,9 @@ fn transaction(
     address: u16,
     operations: &WasmList<Operation>,
 ) -> Result<Vec<Vec<u8>>, Halt<wit::Error>> {
-    let address = u8::try_from(address).ok().filter(|address| u16::from(*address) <= MAX_ADDRESS);
+    let address = u8::try_from(address)
+        .ok()
+        .filter(|address| u16::from(*address) <= MAX_ADDRESS);
     let address = address.ok_or_else(|| Fault::Invalid("an I2C address has seven bits".to_owned()))?;
     let mut parts = parts(store, operations)?;
     let worker = held::<_, wit::Error>(store.data_mut(), bus)?.0.clone();
@@ -73,7 +78,9 @@ fn transaction(
 fn parts(store: &mut Store<'_>, operations: &WasmList<Operation>) -> Result<Vec<Part>, Halt<wit::Error>> {
     let limits: Limits = store.data().limits.clone();
     bus::operations(operations.len(), &limits)?;
-    let operations = operations.iter(&mut *store)?.collect::<wasmtime::Result<Vec<_>>>()?;
+    let operations = operations
+        .iter(&mut *store)?
+        .collect::<wasmtime::Result<Vec<_>>>()?;
     let mut bytes = 0;
     let mut parts = Vec::with_capacity(operations.len());
     for operation in operations {

@@ -12,11 +12,16 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         |mut store: Store<'_>, (level, text): (WitLevel, WasmStr)| {
             count(&mut store)?;
             let now = store.data().started.elapsed();
-            let Some(dropped) = store.data_mut().log_quota.take(now) else { return Ok(()) };
+            let Some(dropped) = store.data_mut().log_quota.take(now) else {
+                return Ok(());
+            };
             let line = clip(&text.to_str(&store)?, store.data().limits.log_bytes).to_owned();
             store.data_mut().in_host(|guest| {
                 if dropped > 0 {
-                    guest.host.log(Level::Warn, &format!("{dropped} log lines dropped: too many a second"));
+                    guest.host.log(
+                        Level::Warn,
+                        &format!("{dropped} log lines dropped: too many a second"),
+                    );
                 }
                 guest.host.log(level.into(), &line);
             });

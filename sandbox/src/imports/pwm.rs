@@ -18,12 +18,24 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             hold(store, Output(port))
         })
     })?;
-    pwm.func_wrap("[method]output.set-duty", |store: Store<'_>, (output, duty): (Resource<Output>, u16)| {
-        answer(store, |store| on(store.data_mut(), &output, |port| port.set_duty_cycle(scaled(duty, port.max_duty_cycle()))))
-    })?;
-    pwm.func_wrap("[method]output.set-frequency", |store: Store<'_>, (output, hertz): (Resource<Output>, u32)| {
-        answer(store, |store| on(store.data_mut(), &output, |port| port.set_frequency(hertz)))
-    })
+    pwm.func_wrap(
+        "[method]output.set-duty",
+        |store: Store<'_>, (output, duty): (Resource<Output>, u16)| {
+            answer(store, |store| {
+                on(store.data_mut(), &output, |port| {
+                    port.set_duty_cycle(scaled(duty, port.max_duty_cycle()))
+                })
+            })
+        },
+    )?;
+    pwm.func_wrap(
+        "[method]output.set-frequency",
+        |store: Store<'_>, (output, hertz): (Resource<Output>, u32)| {
+            answer(store, |store| {
+                on(store.data_mut(), &output, |port| port.set_frequency(hertz))
+            })
+        },
+    )
 }
 
 fn on(

@@ -8,11 +8,16 @@ use crate::trap::{Stopped, TrapCode};
 const SEED_BITS: u32 = 53;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.instance("iottly:firmware/random@0.1.0")?.func_wrap("seed", |mut store: Store<'_>, (): ()| {
-        count(&mut store)?;
-        let bits = getrandom::u64().map_err(|error| {
-            wasmtime::Error::new(Stopped { code: TrapCode::Other, message: format!("the device has no randomness: {error}") })
-        })?;
-        Ok((bits >> (u64::BITS - SEED_BITS),))
-    })
+    linker
+        .instance("iottly:firmware/random@0.1.0")?
+        .func_wrap("seed", |mut store: Store<'_>, (): ()| {
+            count(&mut store)?;
+            let bits = getrandom::u64().map_err(|error| {
+                wasmtime::Error::new(Stopped {
+                    code: TrapCode::Other,
+                    message: format!("the device has no randomness: {error}"),
+                })
+            })?;
+            Ok((bits >> (u64::BITS - SEED_BITS),))
+        })
 }

@@ -45,9 +45,12 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         })
     })?;
     type Args = (Resource<Device>, WasmList<Operation>);
-    spi.func_wrap("[method]device.transaction", |store: Store<'_>, (device, operations): Args| {
-        answer(store, |store| transaction(store, &device, &operations))
-    })
+    spi.func_wrap(
+        "[method]device.transaction",
+        |store: Store<'_>, (device, operations): Args| {
+            answer(store, |store| transaction(store, &device, &operations))
+        },
+    )
 }
 
 fn transaction(
@@ -73,7 +76,9 @@ fn transaction(
 fn parts(store: &mut Store<'_>, operations: &WasmList<Operation>) -> Result<Vec<Part>, Halt<wit::Error>> {
     let limits: Limits = store.data().limits.clone();
     bus::operations(operations.len(), &limits)?;
-    let operations = operations.iter(&mut *store)?.collect::<wasmtime::Result<Vec<_>>>()?;
+    let operations = operations
+        .iter(&mut *store)?
+        .collect::<wasmtime::Result<Vec<_>>>()?;
     let mut bytes = 0;
     let mut parts = Vec::with_capacity(operations.len());
     for operation in operations {

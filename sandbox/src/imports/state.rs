@@ -6,12 +6,21 @@ use crate::{Fault, StateStore};
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut state = linker.instance("iottly:firmware/state@0.1.0")?;
-    state.func_wrap("get", |store: Store<'_>, (key,): (WasmStr,)| answer(store, |store| get(store, &key)))?;
-    state.func_wrap("set", |store: Store<'_>, (key, value): (WasmStr, WasmList<u8>)| {
-        answer(store, |store| set(store, &key, &value))
+    state.func_wrap("get", |store: Store<'_>, (key,): (WasmStr,)| {
+        answer(store, |store| get(store, &key))
     })?;
-    state.func_wrap("delete", |store: Store<'_>, (key,): (WasmStr,)| answer(store, |store| delete(store, &key)))?;
-    state.func_wrap("keys", |store: Store<'_>, (prefix,): (WasmStr,)| answer(store, |store| keys(store, &prefix)))
+    state.func_wrap(
+        "set",
+        |store: Store<'_>, (key, value): (WasmStr, WasmList<u8>)| {
+            answer(store, |store| set(store, &key, &value))
+        },
+    )?;
+    state.func_wrap("delete", |store: Store<'_>, (key,): (WasmStr,)| {
+        answer(store, |store| delete(store, &key))
+    })?;
+    state.func_wrap("keys", |store: Store<'_>, (prefix,): (WasmStr,)| {
+        answer(store, |store| keys(store, &prefix))
+    })
 }
 
 fn get(store: &mut Store<'_>, key: &WasmStr) -> Result<Option<Vec<u8>>, Halt> {
@@ -33,7 +42,11 @@ fn set(store: &mut Store<'_>, key: &WasmStr, value: &WasmList<u8>) -> Result<(),
         return Err(Fault::Limit(format!("the state has {} keys already", limits.state_keys)).into());
     }
     if bytes > limits.state_bytes {
-        return Err(Fault::Limit(format!("the state would have {bytes} bytes, the limit is {}", limits.state_bytes)).into());
+        return Err(Fault::Limit(format!(
+            "the state would have {bytes} bytes, the limit is {}",
+            limits.state_bytes
+        ))
+        .into());
     }
     let value = value.as_le_slice(&*store).to_vec();
     change(store.data_mut(), &key, Some(value))
@@ -59,7 +72,11 @@ fn keys(store: &mut Store<'_>, prefix: &WasmStr) -> Result<Vec<String>, Halt> {
 
 fn change(guest: &mut Guest, key: &str, value: Option<Vec<u8>>) -> Result<(), Halt> {
     if guest.state_quota.take(guest.started.elapsed()).is_none() {
-        return Err(Fault::Limit(format!("more than {} changes of the state a second", guest.limits.state_sets_per_s)).into());
+        return Err(Fault::Limit(format!(
+            "more than {} changes of the state a second",
+            guest.limits.state_sets_per_s
+        ))
+        .into());
     }
     guest.in_storage(|guest| kept(guest)?.set(key, value))?;
     Ok(())
@@ -70,5 +87,8 @@ fn checked(store: &Store<'_>, key: &WasmStr) -> Result<String, Halt> {
 }
 
 fn kept(guest: &mut Guest) -> Result<&mut dyn StateStore, Fault> {
-    guest.host.state().ok_or_else(|| Fault::Unsupported("this device keeps no state".to_owned()))
+    guest
+        .host
+        .state()
+        .ok_or_else(|| Fault::Unsupported("this device keeps no state".to_owned()))
 }

@@ -10,7 +10,9 @@ type Args = (WasmStr, Option<WasmStr>, Durability);
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker
         .instance("iottly:firmware/telemetry@0.1.0")?
-        .func_wrap("send", |store: Store<'_>, args: Args| answer(store, |store| send(store, &args)))
+        .func_wrap("send", |store: Store<'_>, args: Args| {
+            answer(store, |store| send(store, &args))
+        })
 }
 
 fn send(store: &mut Store<'_>, args: &Args) -> Result<(), Halt> {
@@ -18,11 +20,19 @@ fn send(store: &mut Store<'_>, args: &Args) -> Result<(), Halt> {
     let guest = store.data_mut();
     let now = guest.started.elapsed();
     if guest.send_quota.take(now).is_none() {
-        return Err(Fault::Limit(format!("more than {} messages a second", guest.limits.sends_per_s)).into());
+        return Err(Fault::Limit(format!(
+            "more than {} messages a second",
+            guest.limits.sends_per_s
+        ))
+        .into());
     }
     let bytes = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
     if guest.send_bytes.take_many(now, bytes).is_none() {
-        return Err(Fault::Limit(format!("more than {} bytes of messages a second", guest.limits.send_bytes_per_s)).into());
+        return Err(Fault::Limit(format!(
+            "more than {} bytes of messages a second",
+            guest.limits.send_bytes_per_s
+        ))
+        .into());
     }
     Ok(guest.in_storage(|guest| guest.host.send(message))?)
 }
@@ -32,7 +42,10 @@ fn outgoing(store: &Store<'_>, (payload, channel, durability): &Args) -> Result<
     let limits = &store.data().limits;
     let text = payload.to_str(store)?;
     let payload = payload::check(&text, limits)?.into_owned();
-    let channel = channel.as_ref().map(|channel| channel.to_str(store)).transpose()?;
+    let channel = channel
+        .as_ref()
+        .map(|channel| channel.to_str(store))
+        .transpose()?;
     if let Some(channel) = &channel {
         payload::channel(channel, limits)?;
     }
@@ -40,7 +53,14 @@ fn outgoing(store: &Store<'_>, (payload, channel, durability): &Args) -> Result<
     if let (Some(channel), Some(allowed)) = (&channel, &store.data().profile.manifest.capabilities.channels)
         && !allowed.contains(channel)
     {
-        return Err(Fault::Denied(format!("channel {channel:?}: the firmware's manifest does not ask for it")).into());
+        return Err(Fault::Denied(format!(
+            "channel {channel:?}: the firmware's manifest does not ask for it"
+        ))
+        .into());
     }
-    Ok(Outgoing { channel, payload, durable: matches!(durability, Durability::Durable) })
+    Ok(Outgoing {
+        channel,
+        payload,
+        durable: matches!(durability, Durability::Durable),
+    })
 }

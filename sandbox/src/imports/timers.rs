@@ -21,6 +21,8 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 fn start(guest: &mut Guest, delay_ms: u32, repeat: bool) -> Result<u32, Halt<types::Fault>> {
     let source = guest.next_source();
     let delay = Duration::from_millis(delay_ms.into());
-    guest.timers.start(source, Instant::now(), delay, repeat, guest.limits.timers)?;
+    guest
+        .timers
+        .start(source, Instant::now(), delay, repeat, guest.limits.timers)?;
     Ok(source)
 }

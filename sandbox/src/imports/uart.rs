@@ -28,22 +28,35 @@ struct Arrivals {
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut uart = linker.instance("iottly:firmware/uart@0.1.0")?;
     uart.resource("port", ResourceType::host::<Port>(), release::<Port>)?;
-    uart.func_wrap("open", |store: Store<'_>, (label, settings): (WasmStr, wit::Settings)| {
-        answer(store, |store| {
-            let (board, label) = granted(store, Interface::Uart, &label)?;
-            let worker = bus::start(store.data_mut(), board.uart(&label, settings.into()).map_err(Fault::from)?)?;
-            hold(store, Port { worker, watch: None })
-        })
-    })?;
-    uart.func_wrap("[method]port.write", |store: Store<'_>, (port, data): (Resource<Port>, WasmList<u8>)| {
-        answer(store, |store| write(store, &port, &data))
-    })?;
-    uart.func_wrap("[method]port.read", |store: Store<'_>, (port, max): (Resource<Port>, u32)| {
-        answer(store, |store| read(store.data_mut(), &port, max))
-    })?;
-    uart.func_wrap("[method]port.watch", |store: Store<'_>, (port,): (Resource<Port>,)| {
-        answer(store, |store| watch(store.data_mut(), &port))
-    })
+    uart.func_wrap(
+        "open",
+        |store: Store<'_>, (label, settings): (WasmStr, wit::Settings)| {
+            answer(store, |store| {
+                let (board, label) = granted(store, Interface::Uart, &label)?;
+                let worker = bus::start(
+                    store.data_mut(),
+                    board.uart(&label, settings.into()).map_err(Fault::from)?,
+                )?;
+                hold(store, Port { worker, watch: None })
+            })
+        },
+    )?;
+    uart.func_wrap(
+        "[method]port.write",
+        |store: Store<'_>, (port, data): (Resource<Port>, WasmList<u8>)| {
+            answer(store, |store| write(store, &port, &data))
+        },
+    )?;
+    uart.func_wrap(
+        "[method]port.read",
+        |store: Store<'_>, (port, max): (Resource<Port>, u32)| {
+            answer(store, |store| read(store.data_mut(), &port, max))
+        },
+    )?;
+    uart.func_wrap(
+        "[method]port.watch",
+        |store: Store<'_>, (port,): (Resource<Port>,)| answer(store, |store| watch(store.data_mut(), &port)),
+    )
 }
 
 fn write(store: &mut Store<'_>, port: &Resource<Port>, data: &WasmList<u8>) -> Result<(), Halt<wit::Error>> {
@@ -53,8 +66,13 @@ fn write(store: &mut Store<'_>, port: &Resource<Port>, data: &WasmList<u8>) -> R
 }
 
 fn read(guest: &mut Guest, port: &Resource<Port>, max: u32) -> Result<Vec<u8>, Halt<wit::Error>> {
-    let max = usize::try_from(max).unwrap_or(usize::MAX).min(guest.limits.bus_bytes);
-    let arrivals = held::<_, wit::Error>(guest, port)?.watch.as_ref().map(|(_, arrivals)| Arc::clone(arrivals));
+    let max = usize::try_from(max)
+        .unwrap_or(usize::MAX)
+        .min(guest.limits.bus_bytes);
+    let arrivals = held::<_, wit::Error>(guest, port)?
+        .watch
+        .as_ref()
+        .map(|(_, arrivals)| Arc::clone(arrivals));
     // Before the read: what arrives meanwhile is told again rather than forgotten.
     if let Some(arrivals) = &arrivals {
         arrivals.armed.store(true, Ordering::Release);
@@ -79,7 +97,11 @@ fn watch(guest: &mut Guest, port: &Resource<Port>) -> Result<u32, Halt> {
         return Ok(arrivals.source);
     }
     let worker = open.worker.clone();
-    let arrivals = Arc::new(Arrivals { source, events, armed: AtomicBool::new(true) });
+    let arrivals = Arc::new(Arrivals {
+        source,
+        events,
+        armed: AtomicBool::new(true),
+    });
     let told = Arc::clone(&arrivals);
     let tell: Tell = Box::new(move |at| told.tell(at));
     let most = guest.limits.bus_wait;
@@ -119,7 +141,11 @@ impl From<wit::Settings> for SerialSettings {
             wit::Parity::Even => Parity::Even,
             wit::Parity::Odd => Parity::Odd,
         };
-        Self { baud: settings.baud, parity, stop_bits: settings.stop_bits }
+        Self {
+            baud: settings.baud,
+            parity,
+            stop_bits: settings.stop_bits,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Lists and lengths of a transaction are checked before anything is copied, and a bus that hangs costs its timeout.
+//! Lists and lengths of a transaction are checked before anything is copied, and a bus that hangs costs its
+//! timeout.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,9 @@ use iottly_sandbox::{CallError, Fault, Limits};
 use crate::common::{board_firmware, start_on};
 use crate::{I2C, SENSORS, board, limit};
 
-/// Opens the bus in `init`; `handle` runs `count` operations at 12288, each reading `bytes`. What it leaves at 3072 is the
-/// transaction's answer: 0 or the case of the error and, 4 bytes behind each, the fault inside `other`.
+/// Opens the bus in `init`; `handle` runs `count` operations at 12288, each reading `bytes`. What it leaves
+/// at 3072 is the transaction's answer: 0 or the case of the error and, 4 bytes behind each, the fault inside
+/// `other`.
 fn transactor(count: u32, bytes: u32) -> Vec<u8> {
     let open = "(call $open (i32.const 4112) (i32.const 5) (i32.const 2048))
         (global.set $bus (i32.load (i32.const 2052))) (i32.const 2048)";
@@ -29,7 +31,12 @@ fn transactor(count: u32, bytes: u32) -> Vec<u8> {
          (i32.store (i32.const 2056) (i32.const 4112)) (i32.store (i32.const 2060) (i32.load8_u (i32.const 3076)))
          (i32.const 2048)"
     );
-    board_firmware(SENSORS, I2C, &[("init", open), ("handle", &handle)], "(global $bus (mut i32) (i32.const 0))")
+    board_firmware(
+        SENSORS,
+        I2C,
+        &[("init", open), ("handle", &handle)],
+        "(global $bus (mut i32) (i32.const 0))",
+    )
 }
 
 fn transact(count: u32, bytes: u32, limits: Limits, board: &VirtualBoard) -> Result<(), CallError> {
@@ -52,7 +59,10 @@ fn operations_of_a_transaction() {
 #[test]
 fn bytes_of_a_transaction_are_refused_before_they_are_made() {
     let text = limit(transact(1, u32::MAX, Limits::default(), &board()));
-    assert_eq!(text, "a transaction of 4294967295 bytes or more, the limit is 4096");
+    assert_eq!(
+        text,
+        "a transaction of 4294967295 bytes or more, the limit is 4096"
+    );
 }
 
 /// The number of the error case `timed-out`, as `transactor` reports it: the first letters of `alarm`.
@@ -62,11 +72,17 @@ const TIMED_OUT: &str = "alar";
 fn a_bus_that_hangs_costs_its_timeout_and_is_busy_then() {
     let board = board();
     board.slow_i2c("alarm", Duration::from_secs(5)).unwrap();
-    let limits = Limits { bus_wait: Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits {
+        bus_wait: Duration::from_millis(50),
+        ..Limits::default()
+    };
     let (mut instance, _) = start_on(Some(&board), &transactor(1, 1), limits);
     instance.init().unwrap();
     let began = Instant::now();
-    assert_eq!(instance.handle("x", "{}"), Err(CallError::Fault(Fault::Failed(TIMED_OUT.into()))));
+    assert_eq!(
+        instance.handle("x", "{}"),
+        Err(CallError::Fault(Fault::Failed(TIMED_OUT.into())))
+    );
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     assert_eq!(instance.handle("x", "{}"), Err(CallError::Fault(Fault::Busy)));
 }

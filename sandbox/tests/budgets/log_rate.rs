@@ -12,13 +12,21 @@ fn a_flood_of_log_lines_is_cut_and_counted() {
         (loop $again (call $log (i32.const 2) (i32.const 4128) (i32.const 9))
           (local.set $n (i32.sub (local.get $n) (i32.const 1))) (br_if $again (local.get $n))) (i32.const 1024)";
     let one = "(call $log (i32.const 4) (i32.const 4128) (i32.const 9)) (i32.const 1024)";
-    let limits = Limits { log_lines_per_s: 20, ..Limits::default() };
+    let limits = Limits {
+        log_lines_per_s: 20,
+        ..Limits::default()
+    };
     let (mut instance, recorder) = start(&firmware(&[("tick", flood), ("health", one)]), limits);
     instance.tick(0).unwrap();
     let kept = recorder.seen().lines.len();
     assert!((20..500).contains(&kept), "{kept}");
     let deadline = Instant::now() + Duration::from_secs(30);
-    while recorder.seen().lines.last().is_none_or(|(level, _)| *level != Level::Error) {
+    while recorder
+        .seen()
+        .lines
+        .last()
+        .is_none_or(|(level, _)| *level != Level::Error)
+    {
         assert!(Instant::now() < deadline, "the budget never refilled");
         // Asked as fast as it goes, the budget of host calls would end first.
         std::thread::sleep(Duration::from_millis(1));
@@ -26,7 +34,10 @@ fn a_flood_of_log_lines_is_cut_and_counted() {
     }
     let lines = &recorder.seen().lines;
     let (level, note) = &lines[lines.len() - 2];
-    assert!(*level == Level::Warn && note.ends_with("log lines dropped: too many a second"), "{note}");
+    assert!(
+        *level == Level::Warn && note.ends_with("log lines dropped: too many a second"),
+        "{note}"
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Every budget has a file here: within it all is well, beyond it is a fault with its name, or a named trap where no fault can
-//! be answered.
+//! Every budget has a file here: within it all is well, beyond it is a fault with its name, or a named trap
+//! where no fault can be answered.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 #[path = "../common/mod.rs"]

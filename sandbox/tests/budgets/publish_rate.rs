@@ -7,16 +7,25 @@ use crate::{SEND, until_refused};
 
 #[test]
 fn messages_a_second() {
-    let limits = Limits { sends_per_s: 20, ..Limits::default() };
+    let limits = Limits {
+        sends_per_s: 20,
+        ..Limits::default()
+    };
     let (mut instance, recorder) = start(&firmware(&[("handle", SEND)]), limits);
     let (sent, refusal) = until_refused(&mut instance);
     assert!((20..2000).contains(&sent), "{sent}");
-    assert_eq!((refusal.as_str(), recorder.seen().sent.len()), ("more than 20 messages a second", sent));
+    assert_eq!(
+        (refusal.as_str(), recorder.seen().sent.len()),
+        ("more than 20 messages a second", sent)
+    );
 }
 
 #[test]
 fn bytes_of_messages_a_second() {
-    let limits = Limits { send_bytes_per_s: 100, ..Limits::default() };
+    let limits = Limits {
+        send_bytes_per_s: 100,
+        ..Limits::default()
+    };
     let (mut instance, _) = start(&firmware(&[("handle", SEND)]), limits);
     let (sent, refusal) = until_refused(&mut instance);
     assert!((12..2000).contains(&sent), "{sent}");

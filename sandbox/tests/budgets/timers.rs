@@ -10,7 +10,12 @@ const TIMERS: &str = r#"(import "iottly:firmware/timers@0.1.0" "start" (func $st
 #[test]
 fn timers_at_once() {
     let body = "(call $start (i32.const 60000) (i32.const 0) (i32.const 2048)) (i32.const 2048)";
-    let (mut instance, _) =
-        start(&board_firmware("", TIMERS, &[("handle", body)], ""), Limits { timers: 3, ..Limits::default() });
+    let (mut instance, _) = start(
+        &board_firmware("", TIMERS, &[("handle", body)], ""),
+        Limits {
+            timers: 3,
+            ..Limits::default()
+        },
+    );
     assert_eq!(until_refused(&mut instance), (3, "more than 3 timers".to_owned()));
 }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use iottly_boards::{Board, VirtualBoard};
 use iottly_manifest::Interface;
 use iottly_sandbox::{
-    Cache, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, LoadError, MemoryState, Outgoing, Runtime, StateStore,
+    Cache, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, LoadError, MemoryState, Outgoing,
+    Runtime, StateStore,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -17,20 +18,30 @@ use wit_parser::Resolve;
 /// Address of a result that says "fine"; for `tick` it asks for 500 ms.
 pub(crate) const FINE: &str = "(i32.const 1024)";
 
-/// A firmware in which some of `init handle tick event health shutdown` have the given bodies; each leaves the address of its result.
-/// `memory` is the initial size in pages; `extra` goes into the module as it is.
+/// A firmware in which some of `init handle tick event health shutdown` have the given bodies; each leaves
+/// the address of its result. `memory` is the initial size in pages; `extra` goes into the module as it is.
 pub(crate) fn firmware_with(bodies: &[(&str, &str)], memory: u32, extra: &str) -> Vec<u8> {
     firmware_importing("", bodies, memory, extra)
 }
 
 /// A firmware with further imports, and with `[capabilities]` in its manifest.
-pub(crate) fn board_firmware(capabilities: &str, imports: &str, bodies: &[(&str, &str)], extra: &str) -> Vec<u8> {
+pub(crate) fn board_firmware(
+    capabilities: &str,
+    imports: &str,
+    bodies: &[(&str, &str)],
+    extra: &str,
+) -> Vec<u8> {
     let wasm = firmware_importing(imports, bodies, 4, extra);
     iottly_manifest::embed(&wasm, &format!("name = \"test\"\n[capabilities]\n{capabilities}")).unwrap()
 }
 
 fn firmware_importing(imports: &str, bodies: &[(&str, &str)], memory: u32, extra: &str) -> Vec<u8> {
-    let body = |name: &str| bodies.iter().find(|(of, _)| *of == name).map_or(FINE, |(_, body)| body);
+    let body = |name: &str| {
+        bodies
+            .iter()
+            .find(|(of, _)| *of == name)
+            .map_or(FINE, |(_, body)| body)
+    };
     let text = format!(
         r#"(module
   (import "iottly:firmware/telemetry@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32)))
@@ -72,24 +83,39 @@ pub(crate) fn firmware(bodies: &[(&str, &str)]) -> Vec<u8> {
 fn component(text: &str) -> Vec<u8> {
     let mut core = wat::parse_str(text).unwrap();
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("wit")).unwrap();
+    let (package, _) = resolve
+        .push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("wit"))
+        .unwrap();
     let world = resolve.select_world(&[package], Some("firmware")).unwrap();
     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default().module(&core).unwrap().validate(true).encode().unwrap()
+    ComponentEncoder::default()
+        .module(&core)
+        .unwrap()
+        .validate(true)
+        .encode()
+        .unwrap()
 }
 
 pub(crate) fn compiler() -> CompilerProgram {
-    CompilerProgram { path: env!("CARGO_BIN_EXE_iottly-compile").into(), args: vec![] }
+    CompilerProgram {
+        path: env!("CARGO_BIN_EXE_iottly-compile").into(),
+        args: vec![],
+    }
 }
 
 /// A compiler that is this shell script.
 pub(crate) fn shell(script: &str) -> CompilerProgram {
-    CompilerProgram { path: "/bin/sh".into(), args: vec!["-c".into(), script.into()] }
+    CompilerProgram {
+        path: "/bin/sh".into(),
+        args: vec!["-c".into(), script.into()],
+    }
 }
 
 pub(crate) fn load(wasm: &[u8]) -> Result<Firmware, LoadError> {
     let dir = tempfile::tempdir().unwrap();
-    Cache::open(dir.path().join("cache"), compiler()).unwrap().load(&Runtime::new().unwrap(), wasm)
+    Cache::open(dir.path().join("cache"), compiler())
+        .unwrap()
+        .load(&Runtime::new().unwrap(), wasm)
 }
 
 pub(crate) fn start(wasm: &[u8], limits: Limits) -> (Instance, Recorder) {
@@ -101,7 +127,10 @@ pub(crate) fn start_on(board: Option<&VirtualBoard>, wasm: &[u8], limits: Limits
     let recorder = Recorder::default();
     recorder.seen().board = board.cloned();
     recorder.seen().state = Some(MemoryState::default());
-    let instance = load(wasm).unwrap().start(Box::new(recorder.clone()), limits).unwrap();
+    let instance = load(wasm)
+        .unwrap()
+        .start(Box::new(recorder.clone()), limits)
+        .unwrap();
     (instance, recorder)
 }
 
@@ -158,7 +187,10 @@ impl Host for Recorder {
     }
 
     fn board(&self) -> Option<Arc<dyn Board>> {
-        self.seen().board.clone().map(|board| Arc::new(board) as Arc<dyn Board>)
+        self.seen()
+            .board
+            .clone()
+            .map(|board| Arc::new(board) as Arc<dyn Board>)
     }
 
     fn grants(&self, _: Interface, label: &str) -> bool {

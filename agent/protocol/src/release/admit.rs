@@ -6,7 +6,8 @@ use super::reason::Reason;
 use crate::tuf::Instant;
 use crate::{DeviceId, GroupId, ProjectId};
 
-/// What a device knows about itself when it decides on a release; the cloud's preflight decides on what was reported.
+/// What a device knows about itself when it decides on a release; the cloud's preflight decides on what was
+/// reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceFacts {
     /// The device.
@@ -54,7 +55,10 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self {
+            reason,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -64,14 +68,23 @@ impl Refusal {
 /// When it is for others, not in its time, or was followed before.
 pub fn admit_directive(directive: &Directive, facts: &DeviceFacts, now: Instant) -> Result<(), Refusal> {
     if directive.project != facts.project {
-        return Err(Refusal::new(Reason::Incompatible, "device: the directive is for another project"));
+        return Err(Refusal::new(
+            Reason::Incompatible,
+            "device: the directive is for another project",
+        ));
     }
     match &directive.audience {
         Audience::Device(device) if *device != facts.device => {
-            return Err(Refusal::new(Reason::Incompatible, format!("device: the directive is for device {device}")));
+            return Err(Refusal::new(
+                Reason::Incompatible,
+                format!("device: the directive is for device {device}"),
+            ));
         }
         Audience::Group(group) if Some(*group) != facts.group => {
-            return Err(Refusal::new(Reason::Incompatible, format!("device: the directive is for group {group}")));
+            return Err(Refusal::new(
+                Reason::Incompatible,
+                format!("device: the directive is for group {group}"),
+            ));
         }
         _ => {}
     }
@@ -80,28 +93,46 @@ pub fn admit_directive(directive: &Directive, facts: &DeviceFacts, now: Instant)
         return Err(Refusal::new(Reason::Replay, detail));
     }
     if now >= directive.expires {
-        return Err(Refusal::new(Reason::Expired, format!("the directive expired at {}", directive.expires)));
+        return Err(Refusal::new(
+            Reason::Expired,
+            format!("the directive expired at {}", directive.expires),
+        ));
     }
     if now < directive.not_before {
-        return Err(Refusal::new(Reason::Expired, format!("the directive begins at {}", directive.not_before)));
+        return Err(Refusal::new(
+            Reason::Expired,
+            format!("the directive begins at {}", directive.not_before),
+        ));
     }
     Ok(())
 }
 
-/// Decides on a release that verified metadata describes. The one function for the device and for the cloud's preflight.
+/// Decides on a release that verified metadata describes. The one function for the device and for the cloud's
+/// preflight.
 ///
 /// # Errors
 /// When the release is not the one that the directive names, or the device cannot or must not run it.
 pub fn admit_release(directive: &Directive, release: &Release, facts: &DeviceFacts) -> Result<(), Refusal> {
     let manifest = &release.manifest;
-    if !release.sha256.eq_ignore_ascii_case(&directive.sha256) || manifest.release_seq != directive.release_seq {
-        return Err(Refusal::new(Reason::DigestMismatch, "the signed release is not the one that the directive names"));
+    if !release.sha256.eq_ignore_ascii_case(&directive.sha256)
+        || manifest.release_seq != directive.release_seq
+    {
+        return Err(Refusal::new(
+            Reason::DigestMismatch,
+            "the signed release is not the one that the directive names",
+        ));
     }
     if manifest.component != directive.component {
-        return Err(Refusal::new(Reason::Incompatible, "component: the release replaces another one"));
+        return Err(Refusal::new(
+            Reason::Incompatible,
+            "component: the release replaces another one",
+        ));
     }
     if manifest.release_seq < facts.floor {
-        let detail = format!("release {} is under the floor {}", manifest.release_seq, facts.floor);
+        let detail = format!(
+            "release {} is under the floor {}",
+            manifest.release_seq, facts.floor
+        );
         return Err(Refusal::new(Reason::BelowFloor, detail));
     }
     if manifest.release_seq < facts.running_seq && directive.action != Action::Downgrade {
@@ -112,29 +143,46 @@ pub fn admit_release(directive: &Directive, release: &Release, facts: &DeviceFac
         return Err(Refusal::new(Reason::Replay, detail));
     }
     if facts.quarantined.contains(&release.sha256) && !directive.force_retry {
-        return Err(Refusal::new(Reason::Quarantined, "this release was rolled back here before"));
+        return Err(Refusal::new(
+            Reason::Quarantined,
+            "this release was rolled back here before",
+        ));
     }
     if !manifest.boards.is_empty() && !manifest.boards.contains(&facts.board) {
         let detail = format!("board: {} is none of {}", facts.board, manifest.boards.join(", "));
         return Err(Refusal::new(Reason::Incompatible, detail));
     }
     if !manifest.abi.contains(&facts.abi) {
-        let detail = format!("interface: {} is not in {} to {}", facts.abi, manifest.abi.min, manifest.abi.max);
+        let detail = format!(
+            "interface: {} is not in {} to {}",
+            facts.abi, manifest.abi.min, manifest.abi.max
+        );
         return Err(Refusal::new(Reason::Incompatible, detail));
     }
     let schema = manifest.data_schema;
     if !(schema.reads_min..=schema.reads_max).contains(&facts.data_schema) {
-        let detail = format!("data schema: {} is not in {} to {}", facts.data_schema, schema.reads_min, schema.reads_max);
+        let detail = format!(
+            "data schema: {} is not in {} to {}",
+            facts.data_schema, schema.reads_min, schema.reads_max
+        );
         return Err(Refusal::new(Reason::Incompatible, detail));
     }
-    let wider =
-        manifest.capabilities.iter().find(|name| !facts.capabilities.contains(name) && !directive.approved.contains(name));
+    let wider = manifest
+        .capabilities
+        .iter()
+        .find(|name| !facts.capabilities.contains(name) && !directive.approved.contains(name));
     if let Some(name) = wider {
-        return Err(Refusal::new(Reason::Incompatible, format!("capability: {name} is not approved")));
+        return Err(Refusal::new(
+            Reason::Incompatible,
+            format!("capability: {name} is not approved"),
+        ));
     }
     let need = manifest.requires_free.max(release.size);
     if facts.free < need {
-        return Err(Refusal::new(Reason::NoSpace, format!("{need} bytes are needed, {} are free", facts.free)));
+        return Err(Refusal::new(
+            Reason::NoSpace,
+            format!("{need} bytes are needed, {} are free", facts.free),
+        ));
     }
     Ok(())
 }

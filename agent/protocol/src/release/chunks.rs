@@ -2,8 +2,8 @@ use sha2::{Digest, Sha256};
 
 /// The digests of a file's parts, each of `chunk_size` bytes except the last, and their root.
 ///
-/// The root is a binary tree over the parts (leaf: sha256 of 0 and the part; node: sha256 of 1, left and right; a node without
-/// a neighbour moves up), so that no list can be passed off as another file's part.
+/// The root is a binary tree over the parts (leaf: sha256 of 0 and the part; node: sha256 of 1, left and
+/// right; a node without a neighbour moves up), so that no list can be passed off as another file's part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkList {
     leaves: Vec<[u8; 32]>,
@@ -37,9 +37,13 @@ impl ChunkList {
     #[must_use]
     pub fn of(content: &[u8], chunk_size: usize) -> Self {
         if content.is_empty() {
-            return Self { leaves: vec![leaf(b"")] };
+            return Self {
+                leaves: vec![leaf(b"")],
+            };
         }
-        Self { leaves: content.chunks(chunk_size).map(leaf).collect() }
+        Self {
+            leaves: content.chunks(chunk_size).map(leaf).collect(),
+        }
     }
 
     /// The list of a file of one part, whose digest is the root.
@@ -48,12 +52,15 @@ impl ChunkList {
         Self { leaves: vec![root] }
     }
 
-    /// Reads a list as it is served: the digests one after another. It is worth nothing until [`ChunkList::root`] is compared.
+    /// Reads a list as it is served: the digests one after another. It is worth nothing until
+    /// [`ChunkList::root`] is compared.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (leaves, rest) = bytes.as_chunks::<32>();
         let count = leaves.len() as u64;
-        (rest.is_empty() && (1..=MAX_CHUNKS).contains(&count)).then(|| Self { leaves: leaves.to_vec() })
+        (rest.is_empty() && (1..=MAX_CHUNKS).contains(&count)).then(|| Self {
+            leaves: leaves.to_vec(),
+        })
     }
 
     /// The list as it is served.
@@ -93,7 +100,9 @@ impl ChunkList {
     /// Says whether some bytes are the part with this number.
     #[must_use]
     pub fn matches(&self, number: usize, part: &[u8]) -> bool {
-        self.leaves.get(number).is_some_and(|expected| leaf(part) == *expected)
+        self.leaves
+            .get(number)
+            .is_some_and(|expected| leaf(part) == *expected)
     }
 }
 

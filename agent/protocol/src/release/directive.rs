@@ -10,7 +10,8 @@ use crate::{DeviceId, GroupId, ProjectId, limits};
 
 /// The key of a root's metadata under which the roles stand that TUF does not have.
 pub const ROLES_KEY: &str = "x-iottly-roles";
-/// What is written before a directive's canonical form when it is signed, so that no other document's signature fits.
+/// What is written before a directive's canonical form when it is signed, so that no other document's
+/// signature fits.
 const DOMAIN: &[u8] = b"iottly directive v1\n";
 /// Longest directive, bytes.
 pub const MAX_DIRECTIVE_BYTES: usize = 16 << 10;
@@ -139,17 +140,29 @@ impl Directive {
     pub fn verify(bytes: &[u8], root: &Root, schemes: Schemes) -> Result<Self, DirectiveError> {
         let malformed = |e: serde_json::Error| DirectiveError::Malformed(e.to_string());
         if bytes.len() > MAX_DIRECTIVE_BYTES {
-            return Err(DirectiveError::Malformed(format!("{} bytes are over the limit of {MAX_DIRECTIVE_BYTES}", bytes.len())));
+            return Err(DirectiveError::Malformed(format!(
+                "{} bytes are over the limit of {MAX_DIRECTIVE_BYTES}",
+                bytes.len()
+            )));
         }
         // Repeated keys and fractions are refused here, for the whole document.
         canonical(bytes).map_err(malformed)?;
         let document: Document = serde_json::from_slice(bytes).map_err(malformed)?;
         let message = Self::message(&document.signed).map_err(malformed)?;
         let role = directive_role(root).ok_or(DirectiveError::NoRole)?;
-        verify_threshold("directive", &role, &root.keys, &message, &document.signatures, schemes)?;
+        verify_threshold(
+            "directive",
+            &role,
+            &root.keys,
+            &message,
+            &document.signatures,
+            schemes,
+        )?;
         let directive = Self::deserialize(&document.signed).map_err(malformed)?;
         if directive.id.len() > 64 || directive.target.len() > limits::MAX_TEXT_BYTES {
-            return Err(DirectiveError::Malformed("its id or target is too long".to_owned()));
+            return Err(DirectiveError::Malformed(
+                "its id or target is too long".to_owned(),
+            ));
         }
         Ok(directive)
     }

@@ -100,7 +100,11 @@ pub struct DataSchema {
 
 impl Default for DataSchema {
     fn default() -> Self {
-        Self { reads_min: 0, reads_max: 1, writes: 1 }
+        Self {
+            reads_min: 0,
+            reads_max: 1,
+            writes: 1,
+        }
     }
 }
 
@@ -117,7 +121,11 @@ pub struct HealthRules {
 
 impl Default for HealthRules {
     fn default() -> Self {
-        Self { grace_ms: 10_000, min_ok: 1, max_memory: 0 }
+        Self {
+            grace_ms: 10_000,
+            min_ok: 1,
+            max_memory: 0,
+        }
     }
 }
 
@@ -158,7 +166,8 @@ impl Release {
     /// Reads the release out of a verified target.
     ///
     /// # Errors
-    /// When it has no manifest, or one that contradicts itself or has critical fields that are not understood.
+    /// When it has no manifest, or one that contradicts itself or has critical fields that are not
+    /// understood.
     pub fn from_target(path: &str, file: &TargetFile) -> Result<Self, String> {
         let custom = file.custom.as_ref().and_then(|custom| custom.get(MANIFEST_KEY));
         let custom = custom.ok_or_else(|| "the target has no manifest".to_owned())?;
@@ -166,8 +175,15 @@ impl Release {
         if manifest.schema != MANIFEST_SCHEMA {
             return Err(format!("manifest of schema {}", manifest.schema));
         }
-        if let Some(field) = manifest.critical.iter().find(|field| !KNOWN.contains(&field.as_str())) {
-            return Err(format!("manifest field {:?} is critical and not understood", crate::limits::clip(field, 64)));
+        if let Some(field) = manifest
+            .critical
+            .iter()
+            .find(|field| !KNOWN.contains(&field.as_str()))
+        {
+            return Err(format!(
+                "manifest field {:?} is critical and not understood",
+                crate::limits::clip(field, 64)
+            ));
         }
         if manifest.chunk_size < 1024 || file.length.div_ceil(manifest.chunk_size) > MAX_CHUNKS {
             return Err(format!("parts of {} bytes are too small", manifest.chunk_size));
@@ -177,9 +193,18 @@ impl Release {
         }
         let root = crate::tuf::decode_hex(&manifest.chunk_root).and_then(|bytes| bytes.try_into().ok());
         let chunk_root = root.ok_or_else(|| "chunk_root is not a sha256".to_owned())?;
-        let sha256 =
-            file.hashes.get("sha256").filter(|text| text.len() == 64).ok_or_else(|| "the target has no sha256".to_owned())?;
-        Ok(Self { path: path.to_owned(), size: file.length, sha256: sha256.to_ascii_lowercase(), manifest, chunk_root })
+        let sha256 = file
+            .hashes
+            .get("sha256")
+            .filter(|text| text.len() == 64)
+            .ok_or_else(|| "the target has no sha256".to_owned())?;
+        Ok(Self {
+            path: path.to_owned(),
+            size: file.length,
+            sha256: sha256.to_ascii_lowercase(),
+            manifest,
+            chunk_root,
+        })
     }
 
     /// How many parts the download has.
@@ -191,7 +216,9 @@ impl Release {
     /// First byte and length of a part.
     #[must_use]
     pub fn chunk_range(&self, number: usize) -> (u64, u64) {
-        let from = (number as u64).saturating_mul(self.manifest.chunk_size).min(self.size);
+        let from = (number as u64)
+            .saturating_mul(self.manifest.chunk_size)
+            .min(self.size);
         (from, self.manifest.chunk_size.min(self.size - from))
     }
 }

@@ -82,7 +82,10 @@ impl Reason {
     /// Whether the update waits instead of having ended.
     #[must_use]
     pub const fn is_waiting(self) -> bool {
-        matches!(self, Self::Window | Self::Lock | Self::Clock | Self::Consent | Self::Power)
+        matches!(
+            self,
+            Self::Window | Self::Lock | Self::Clock | Self::Consent | Self::Power
+        )
     }
 }
 
@@ -97,14 +100,21 @@ impl TufError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Threshold { unknown_keys: true, .. } => Reason::UnknownKey,
-            Self::Malformed { .. } | Self::Threshold { .. } | Self::Version { .. } | Self::Dropped { .. } => Reason::BadSignature,
+            Self::Threshold {
+                unknown_keys: true, ..
+            } => Reason::UnknownKey,
+            Self::Malformed { .. } | Self::Threshold { .. } | Self::Version { .. } | Self::Dropped { .. } => {
+                Reason::BadSignature
+            }
             Self::NotInSnapshot { .. } | Self::NoTarget { .. } => Reason::BadSignature,
             Self::Rollback { .. } => Reason::Replay,
             Self::Expired { .. } => Reason::Expired,
             Self::Digest { .. } => Reason::DigestMismatch,
             Self::TooLarge { .. } => Reason::TooLarge,
-            Self::Fetch { reason: FetchError::NotFound | FetchError::Failed(_), .. } => Reason::Unreachable,
+            Self::Fetch {
+                reason: FetchError::NotFound | FetchError::Failed(_),
+                ..
+            } => Reason::Unreachable,
             Self::Store { .. } => Reason::NoSpace,
         }
     }

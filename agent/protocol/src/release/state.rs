@@ -66,13 +66,20 @@ impl UpdateState {
     /// Whether the update has ended.
     #[must_use]
     pub const fn is_ending(self) -> bool {
-        matches!(self, Self::Committed | Self::Rejected | Self::Failed | Self::Cancelled | Self::RolledBack)
+        matches!(
+            self,
+            Self::Committed | Self::Rejected | Self::Failed | Self::Cancelled | Self::RolledBack
+        )
     }
 
     /// Whether a directive can still take it back without a trace.
     #[must_use]
     pub const fn is_cancellable(self) -> bool {
-        !self.is_ending() && !matches!(self, Self::Switching | Self::Trial | Self::Committing | Self::RollingBack)
+        !self.is_ending()
+            && !matches!(
+                self,
+                Self::Switching | Self::Trial | Self::Committing | Self::RollingBack
+            )
     }
 
     /// The state of this name.
@@ -101,10 +108,22 @@ mod tests {
              rolling_back committed rejected failed cancelled rolled_back"
         );
         for state in UpdateState::ALL {
-            assert_eq!(serde_json::to_string(state).expect("json"), format!("\"{state}\""));
+            assert_eq!(
+                serde_json::to_string(state).expect("json"),
+                format!("\"{state}\"")
+            );
             assert_eq!(UpdateState::named(state.as_str()), Some(*state));
         }
-        assert_eq!(UpdateState::ALL.iter().filter(|state| state.is_ending()).count(), 5);
-        assert_eq!(UpdateState::ALL.iter().filter(|state| state.is_cancellable()).count(), 8);
+        assert_eq!(
+            UpdateState::ALL.iter().filter(|state| state.is_ending()).count(),
+            5
+        );
+        assert_eq!(
+            UpdateState::ALL
+                .iter()
+                .filter(|state| state.is_cancellable())
+                .count(),
+            8
+        );
     }
 }

@@ -58,7 +58,8 @@ pub trait Store {
     /// # Errors
     /// When the store fails.
     fn get(&mut self, role: &str) -> io::Result<Option<Vec<u8>>>;
-    /// Keeps a role's metadata instead of what was kept before. Durable when it returns, and never half of it.
+    /// Keeps a role's metadata instead of what was kept before. Durable when it returns, and never half of
+    /// it.
     ///
     /// # Errors
     /// When the store fails.
@@ -108,10 +109,17 @@ impl<F: Fetch, S: Store> Client<F, S> {
     /// # Errors
     /// When there is no root, or it is malformed or not signed by its own keys.
     pub fn open(fetch: F, mut store: S, now: Instant, schemes: Schemes) -> Result<Self, TufError> {
-        let root = stored(&mut store, "root")?
-            .ok_or_else(|| TufError::Malformed { role: "root".to_owned(), reason: "no trusted root is stored".to_owned() })?;
+        let root = stored(&mut store, "root")?.ok_or_else(|| TufError::Malformed {
+            role: "root".to_owned(),
+            reason: "no trusted root is stored".to_owned(),
+        })?;
         let trusted = Trusted::new(&root, now, schemes)?;
-        Ok(Self { fetch, store, trusted, refreshed: false })
+        Ok(Self {
+            fetch,
+            store,
+            trusted,
+            refreshed: false,
+        })
     }
 
     /// What is trusted.
@@ -131,7 +139,10 @@ impl<F: Fetch, S: Store> Client<F, S> {
         self.refresh_root()?;
         self.refresh_timestamp()?;
         self.refresh_snapshot()?;
-        self.load_targets(&Step { role: "targets".to_owned(), delegator: "root".to_owned() })?;
+        self.load_targets(&Step {
+            role: "targets".to_owned(),
+            delegator: "root".to_owned(),
+        })?;
         self.refreshed = true;
         Ok(())
     }
@@ -142,12 +153,16 @@ impl<F: Fetch, S: Store> Client<F, S> {
             // 5.3.2 and 5.3.3: no next version ends the chain.
             let next = self.trusted.root().header.version.saturating_add(1);
             let bytes = match self.metadata(&format!("{next}.root.json"), limits::ROOT_BYTES) {
-                Err(TufError::Fetch { reason: FetchError::NotFound, .. }) => break,
+                Err(TufError::Fetch {
+                    reason: FetchError::NotFound,
+                    ..
+                }) => break,
                 other => other?,
             };
             let rotated = self.trusted.update_root(&bytes)?;
             if rotated {
-                // 5.3.11, before the new root is kept: a cut in between must not leave what it was to take away.
+                // 5.3.11, before the new root is kept: a cut in between must not leave what it was to take
+                // away.
                 self.forget("timestamp")?;
                 self.forget("snapshot")?;
             }
@@ -182,7 +197,10 @@ impl<F: Fetch, S: Store> Client<F, S> {
         }
         // 5.5.1
         let info = self.trusted.snapshot_info();
-        let limit = info.length.unwrap_or(limits::SNAPSHOT_BYTES).min(limits::SNAPSHOT_BYTES);
+        let limit = info
+            .length
+            .unwrap_or(limits::SNAPSHOT_BYTES)
+            .min(limits::SNAPSHOT_BYTES);
         let name = self.versioned(info.version, "snapshot");
         let bytes = self.metadata(&name, limit)?;
         self.trusted.update_snapshot(&bytes)?;
@@ -203,7 +221,10 @@ impl<F: Fetch, S: Store> Client<F, S> {
         }
         // 5.6.1
         let info = self.trusted.targets_info(role)?;
-        let limit = info.length.unwrap_or(limits::TARGETS_BYTES).min(limits::TARGETS_BYTES);
+        let limit = info
+            .length
+            .unwrap_or(limits::TARGETS_BYTES)
+            .min(limits::TARGETS_BYTES);
         let name = self.versioned(info.version, role);
         let bytes = self.metadata(&name, limit)?;
         let targets = self.trusted.update_targets(&bytes, role, delegator)?;
@@ -212,8 +233,8 @@ impl<F: Fetch, S: Store> Client<F, S> {
         Ok(targets)
     }
 
-    /// 5.6.7: looks for a target, through delegations where the top level does not describe it. Refreshes first if that has
-    /// not been done.
+    /// 5.6.7: looks for a target, through delegations where the top level does not describe it. Refreshes
+    /// first if that has not been done.
     ///
     /// # Errors
     /// When no role that may, describes it, or metadata on the way cannot be had or is not to be trusted.
@@ -223,10 +244,16 @@ impl<F: Fetch, S: Store> Client<F, S> {
         while let Some(step) = search.next() {
             let targets = self.load_targets(&step)?;
             if let Some(file) = search.look(&step.role, &targets) {
-                return Ok(Located { path: path.to_owned(), role: step.role, file });
+                return Ok(Located {
+                    path: path.to_owned(),
+                    role: step.role,
+                    file,
+                });
             }
         }
-        Err(TufError::NoTarget { path: path.to_owned() })
+        Err(TufError::NoTarget {
+            path: path.to_owned(),
+        })
     }
 
     /// 5.7.2: opens a target that was found; what is read is held to its signed length and digests.
@@ -236,7 +263,10 @@ impl<F: Fetch, S: Store> Client<F, S> {
     pub fn open_target(&mut self, target: &Located) -> Result<CheckedReader<Box<dyn Read + '_>>, TufError> {
         let path = target.served_path(self.trusted.root().consistent_snapshot == Some(true));
         let opened = self.fetch.open(Place::Target(&path));
-        let source = opened.map_err(|reason| TufError::Fetch { what: target.path.clone(), reason })?;
+        let source = opened.map_err(|reason| TufError::Fetch {
+            what: target.path.clone(),
+            reason,
+        })?;
         CheckedReader::new(source, &target.path, &target.file)
     }
 
@@ -255,7 +285,10 @@ impl<F: Fetch, S: Store> Client<F, S> {
 
     fn metadata(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, TufError> {
         let opened = self.fetch.open(Place::Metadata(name));
-        let source = opened.map_err(|reason| TufError::Fetch { what: name.to_owned(), reason })?;
+        let source = opened.map_err(|reason| TufError::Fetch {
+            what: name.to_owned(),
+            reason,
+        })?;
         read_limited(source, name, limit)
     }
 
@@ -264,14 +297,23 @@ impl<F: Fetch, S: Store> Client<F, S> {
     }
 
     fn keep(&mut self, role: &str, bytes: &[u8]) -> Result<(), TufError> {
-        self.store.put(role, bytes).map_err(|reason| TufError::Store { role: role.to_owned(), reason })
+        self.store.put(role, bytes).map_err(|reason| TufError::Store {
+            role: role.to_owned(),
+            reason,
+        })
     }
 
     fn forget(&mut self, role: &str) -> Result<(), TufError> {
-        self.store.remove(role).map_err(|reason| TufError::Store { role: role.to_owned(), reason })
+        self.store.remove(role).map_err(|reason| TufError::Store {
+            role: role.to_owned(),
+            reason,
+        })
     }
 }
 
 fn stored<S: Store>(store: &mut S, role: &str) -> Result<Option<Vec<u8>>, TufError> {
-    store.get(role).map_err(|reason| TufError::Store { role: role.to_owned(), reason })
+    store.get(role).map_err(|reason| TufError::Store {
+        role: role.to_owned(),
+        reason,
+    })
 }

@@ -46,7 +46,8 @@ pub struct DelegatedRole {
     pub extra: BTreeMap<String, Value>,
 }
 
-/// `2^bit_length` roles named `{name_prefix}-{share}`; a path belongs to the one that the first bits of its sha256 name.
+/// `2^bit_length` roles named `{name_prefix}-{share}`; a path belongs to the one that the first bits of its
+/// sha256 name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SuccinctRoles {
     /// Ids of the keys of all of them.
@@ -78,7 +79,10 @@ impl Delegations {
         let mut names = BTreeSet::new();
         for role in self.roles.iter().flatten() {
             let name = crate::limits::clip(&role.name, 64);
-            if role.name.is_empty() || role.name.len() > limits::NAME_BYTES || TOP_LEVEL.contains(&role.name.as_str()) {
+            if role.name.is_empty()
+                || role.name.len() > limits::NAME_BYTES
+                || TOP_LEVEL.contains(&role.name.as_str())
+            {
                 return Err(format!("a delegated role cannot be named {name:?}"));
             }
             if !names.insert(&role.name) {
@@ -91,7 +95,10 @@ impl Delegations {
         }
         if let Some(roles) = &self.succinct_roles {
             if !(1..=32).contains(&roles.bit_length) || roles.name_prefix.len() > limits::NAME_BYTES {
-                return Err(format!("succinct_roles: bit_length {} is not 1 to 32, or the prefix is too long", roles.bit_length));
+                return Err(format!(
+                    "succinct_roles: bit_length {} is not 1 to 32, or the prefix is too long",
+                    roles.bit_length
+                ));
             }
             check_keys(&roles.keyids, roles.threshold)?;
         }
@@ -104,17 +111,25 @@ impl Delegations {
             return Some(RoleKeys::new(role.keyids.clone(), role.threshold));
         }
         let roles = self.succinct_roles.as_ref()?;
-        roles.has(name).then(|| RoleKeys::new(roles.keyids.clone(), roles.threshold))
+        roles
+            .has(name)
+            .then(|| RoleKeys::new(roles.keyids.clone(), roles.threshold))
     }
 
     /// The roles to ask for a path, in order; none stands behind a terminating one.
     pub(super) fn for_path(&self, path: &str) -> Vec<Asked> {
         if let Some(roles) = &self.succinct_roles {
-            return vec![Asked { name: roles.name_for(path), terminating: true }];
+            return vec![Asked {
+                name: roles.name_for(path),
+                terminating: true,
+            }];
         }
         let mut asked = Vec::new();
         for role in self.roles.iter().flatten().filter(|role| role.matches(path)) {
-            asked.push(Asked { name: role.name.clone(), terminating: role.terminating });
+            asked.push(Asked {
+                name: role.name.clone(),
+                terminating: role.terminating,
+            });
             if role.terminating {
                 break;
             }
@@ -131,7 +146,10 @@ impl DelegatedRole {
             let digest = hex::encode(&Sha256::digest(path.as_bytes()));
             return prefixes.iter().any(|prefix| digest.starts_with(prefix.as_str()));
         }
-        self.paths.iter().flatten().any(|pattern| path_matches(pattern, path))
+        self.paths
+            .iter()
+            .flatten()
+            .any(|pattern| path_matches(pattern, path))
     }
 }
 
@@ -148,8 +166,14 @@ impl SuccinctRoles {
     }
 
     fn has(&self, name: &str) -> bool {
-        let Some(digits) = name.strip_prefix(&self.name_prefix).and_then(|rest| rest.strip_prefix('-')) else { return false };
-        let canonical = digits.len() == self.digits() && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let Some(digits) = name
+            .strip_prefix(&self.name_prefix)
+            .and_then(|rest| rest.strip_prefix('-'))
+        else {
+            return false;
+        };
+        let canonical =
+            digits.len() == self.digits() && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         canonical && u64::from_str_radix(digits, 16).is_ok_and(|share| share >> self.bit_length == 0)
     }
 }
@@ -181,7 +205,9 @@ fn part_matches(pattern: &[char], text: &[char]) -> bool {
             t += 1;
             continue;
         }
-        let Some((after_star, taken)) = retry else { return false };
+        let Some((after_star, taken)) = retry else {
+            return false;
+        };
         retry = Some((after_star, taken + 1));
         (p, t) = (after_star, taken + 1);
     }
@@ -193,7 +219,9 @@ fn one_matches(pattern: &[char], c: char) -> Option<usize> {
     match *pattern.first()? {
         '?' => Some(1),
         '[' => {
-            let Some(set) = char_set(pattern) else { return (c == '[').then_some(1) };
+            let Some(set) = char_set(pattern) else {
+                return (c == '[').then_some(1);
+            };
             let (len, negated, members) = set;
             let mut inside = false;
             let mut at = 0;
@@ -267,13 +295,20 @@ mod tests {
 
     #[test]
     fn every_path_has_its_bin() {
-        let roles =
-            SuccinctRoles { keyids: vec![], threshold: 1, bit_length: 5, name_prefix: "bin".into(), extra: BTreeMap::new() };
+        let roles = SuccinctRoles {
+            keyids: vec![],
+            threshold: 1,
+            bit_length: 5,
+            name_prefix: "bin".into(),
+            extra: BTreeMap::new(),
+        };
         for n in 0..200 {
             let name = roles.name_for(&format!("path {n}"));
             assert!(roles.has(&name) && name.len() == "bin-00".len(), "{name}");
         }
-        for bad in ["bin-20", "bin-1", "bin-001", "bin", "bin-1F", "bin-+1", "other-01"] {
+        for bad in [
+            "bin-20", "bin-1", "bin-001", "bin", "bin-1F", "bin-+1", "other-01",
+        ] {
             assert!(!roles.has(bad), "{bad}");
         }
     }

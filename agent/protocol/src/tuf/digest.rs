@@ -32,7 +32,12 @@ impl FileInfo {
     /// Names a version and nothing else.
     #[must_use]
     pub fn of_version(version: u64) -> Self {
-        Self { version, length: None, hashes: None, extra: BTreeMap::new() }
+        Self {
+            version,
+            length: None,
+            hashes: None,
+            extra: BTreeMap::new(),
+        }
     }
 
     /// Checks length and digests of a whole file.
@@ -41,7 +46,10 @@ impl FileInfo {
     /// When it is longer or shorter, a digest differs, or no digest is of a known algorithm.
     pub(super) fn check(&self, what: &str, bytes: &[u8]) -> Result<(), TufError> {
         if self.length.is_some_and(|length| length != bytes.len() as u64) {
-            return Err(TufError::Digest { what: what.to_owned(), reason: "its length is not the signed one".to_owned() });
+            return Err(TufError::Digest {
+                what: what.to_owned(),
+                reason: "its length is not the signed one".to_owned(),
+            });
         }
         let Some(hashes) = &self.hashes else { return Ok(()) };
         let mut hasher = Hashers::for_digests(what, hashes)?;
@@ -60,14 +68,22 @@ impl Hashers {
     /// Prepares the known ones of some digests.
     pub(super) fn for_digests(what: &str, hashes: &BTreeMap<String, String>) -> Result<Self, TufError> {
         let expected = |name: &str| -> Result<Option<Vec<u8>>, TufError> {
-            let Some(text) = hashes.get(name) else { return Ok(None) };
-            let malformed = || TufError::Digest { what: what.to_owned(), reason: format!("its {name} is not hex") };
+            let Some(text) = hashes.get(name) else {
+                return Ok(None);
+            };
+            let malformed = || TufError::Digest {
+                what: what.to_owned(),
+                reason: format!("its {name} is not hex"),
+            };
             Ok(Some(hex::decode(text).ok_or_else(malformed)?))
         };
         let sha256 = expected("sha256")?.map(|digest| (Sha256::new(), digest));
         let sha512 = expected("sha512")?.map(|digest| (Sha512::new(), digest));
         if sha256.is_none() && sha512.is_none() {
-            return Err(TufError::Digest { what: what.to_owned(), reason: "no digest of a known algorithm".to_owned() });
+            return Err(TufError::Digest {
+                what: what.to_owned(),
+                reason: "no digest of a known algorithm".to_owned(),
+            });
         }
         Ok(Self { sha256, sha512 })
     }
@@ -83,12 +99,20 @@ impl Hashers {
 
     /// Compares all of them.
     pub(super) fn finish(self, what: &str) -> Result<(), TufError> {
-        let differs =
-            |name: &str| TufError::Digest { what: what.to_owned(), reason: format!("its {name} is not the signed one") };
-        if self.sha256.is_some_and(|(hasher, expected)| hasher.finalize()[..] != expected[..]) {
+        let differs = |name: &str| TufError::Digest {
+            what: what.to_owned(),
+            reason: format!("its {name} is not the signed one"),
+        };
+        if self
+            .sha256
+            .is_some_and(|(hasher, expected)| hasher.finalize()[..] != expected[..])
+        {
             return Err(differs("sha256"));
         }
-        if self.sha512.is_some_and(|(hasher, expected)| hasher.finalize()[..] != expected[..]) {
+        if self
+            .sha512
+            .is_some_and(|(hasher, expected)| hasher.finalize()[..] != expected[..])
+        {
             return Err(differs("sha512"));
         }
         Ok(())
@@ -97,5 +121,8 @@ impl Hashers {
 
 /// The digest that stands in a target's file name: the first known one, sha256 before others.
 pub(super) fn name_digest(hashes: &BTreeMap<String, String>) -> Option<&str> {
-    ["sha256", "sha512"].iter().find_map(|name| hashes.get(*name)).map(String::as_str)
+    ["sha256", "sha512"]
+        .iter()
+        .find_map(|name| hashes.get(*name))
+        .map(String::as_str)
 }

@@ -37,7 +37,10 @@ pub(super) struct Unverified<P> {
 impl<P: Payload> Unverified<P> {
     /// Reads metadata of the given kind.
     pub(super) fn parse(role: &str, bytes: &[u8]) -> Result<Self, TufError> {
-        let malformed = |reason: String| TufError::Malformed { role: role.to_owned(), reason };
+        let malformed = |reason: String| TufError::Malformed {
+            role: role.to_owned(),
+            reason,
+        };
         let envelope: Envelope = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
         check_unique(&envelope.signatures).map_err(malformed)?;
         // The type comes first: metadata of another kind fails for its kind, not for a missing field.
@@ -48,10 +51,16 @@ impl<P: Payload> Unverified<P> {
         if kind != Some(&Node::Text(P::KIND.as_str().to_owned())) {
             return Err(malformed(format!("its _type is not {}", P::KIND.as_str())));
         }
-        let payload = serde_json::from_slice::<Typed<P>>(bytes).map_err(|e| malformed(e.to_string()))?.signed;
+        let payload = serde_json::from_slice::<Typed<P>>(bytes)
+            .map_err(|e| malformed(e.to_string()))?
+            .signed;
         check_header(&payload).map_err(malformed)?;
         payload.check().map_err(malformed)?;
-        Ok(Self { payload, message: envelope.signed.canonical(), signatures: envelope.signatures })
+        Ok(Self {
+            payload,
+            message: envelope.signed.canonical(),
+            signatures: envelope.signatures,
+        })
     }
 
     /// The payload, when enough keys of the role have signed it.
@@ -90,7 +99,10 @@ impl<P: Payload> Unverified<P> {
 fn check_unique(signatures: &[Signature]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     match signatures.iter().find(|signature| !seen.insert(&signature.keyid)) {
-        Some(signature) => Err(format!("two signatures have the key id {:?}", crate::limits::clip(&signature.keyid, 64))),
+        Some(signature) => Err(format!(
+            "two signatures have the key id {:?}",
+            crate::limits::clip(&signature.keyid, 64)
+        )),
         None => Ok(()),
     }
 }
@@ -101,11 +113,21 @@ fn check_header<P: Payload>(payload: &P) -> Result<(), String> {
         return Err("its version is 0".to_owned());
     }
     let mut parts = header.spec_version.split('.');
-    let numbers = parts.by_ref().take(3).filter(|part| part.parse::<u32>().is_ok()).count();
+    let numbers = parts
+        .by_ref()
+        .take(3)
+        .filter(|part| part.parse::<u32>().is_ok())
+        .count();
     if header.spec_version.split('.').next() != Some("1") || numbers < 2 || parts.next().is_some() {
-        return Err(format!("specification {:?} is not 1.x", crate::limits::clip(&header.spec_version, 32)));
+        return Err(format!(
+            "specification {:?} is not 1.x",
+            crate::limits::clip(&header.spec_version, 32)
+        ));
     }
-    debug_assert!(matches!(header.kind, Kind::Root | Kind::Timestamp | Kind::Snapshot | Kind::Targets));
+    debug_assert!(matches!(
+        header.kind,
+        Kind::Root | Kind::Timestamp | Kind::Snapshot | Kind::Targets
+    ));
     Ok(())
 }
 
@@ -129,7 +151,9 @@ pub fn verify_threshold(
         if !delegation.keyids.contains(&signature.keyid) {
             continue;
         }
-        let Some(verifier) = keys.get(&signature.keyid).and_then(|key| key.verifier(schemes)) else { continue };
+        let Some(verifier) = keys.get(&signature.keyid).and_then(|key| key.verifier(schemes)) else {
+            continue;
+        };
         known = true;
         let identity = verifier.identity();
         if !counted.contains(&identity) && verifier.verify(message, &signature.sig) {
@@ -138,7 +162,12 @@ pub fn verify_threshold(
     }
     let need = usize::try_from(delegation.threshold).unwrap_or(usize::MAX);
     if need == 0 || counted.len() < need {
-        return Err(TufError::Threshold { role: role.to_owned(), have: counted.len(), need, unknown_keys: !known });
+        return Err(TufError::Threshold {
+            role: role.to_owned(),
+            have: counted.len(),
+            need,
+            unknown_keys: !known,
+        });
     }
     Ok(())
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Instant(u64);
 
 impl Instant {
-    /// The moment so many seconds after the start of 1970; the latest that can be written is the end of the year 9999.
+    /// The moment so many seconds after the start of 1970; the latest that can be written is the end of the
+    /// year 9999.
     #[must_use]
     pub const fn from_unix(seconds: u64) -> Self {
         const LAST: u64 = 253_402_300_799;
@@ -31,7 +32,11 @@ impl Instant {
 /// Days from 1970-01-01 to a date of the proleptic Gregorian calendar.
 fn days(year: u64, month: u64, day: u64) -> u64 {
     // Years begin in March here, so that leap days come last.
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let (year, month) = if month <= 2 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
     let (era, of_era) = (year / 400, year % 400);
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1 - 719_468
 }
@@ -49,12 +54,24 @@ impl FromStr for Instant {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = || format!("{:?} is not a moment like 2026-01-31T23:59:59Z", crate::limits::clip(text, 64));
+        let malformed = || {
+            format!(
+                "{:?} is not a moment like 2026-01-31T23:59:59Z",
+                crate::limits::clip(text, 64)
+            )
+        };
         let bytes = text.as_bytes();
         let shape = bytes.len() == 20
-            && [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')]
-                .iter()
-                .all(|(at, byte)| bytes[*at] == *byte);
+            && [
+                (4, b'-'),
+                (7, b'-'),
+                (10, b'T'),
+                (13, b':'),
+                (16, b':'),
+                (19, b'Z'),
+            ]
+            .iter()
+            .all(|(at, byte)| bytes[*at] == *byte);
         if !shape {
             return Err(malformed());
         }
@@ -63,7 +80,9 @@ impl FromStr for Instant {
             if !digits.iter().all(u8::is_ascii_digit) {
                 return Err(malformed());
             }
-            Ok(digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
+            Ok(digits
+                .iter()
+                .fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
         };
         let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
         let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
@@ -76,7 +95,9 @@ impl FromStr for Instant {
         if !valid {
             return Err(malformed());
         }
-        Ok(Self(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second))
+        Ok(Self(
+            days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second,
+        ))
     }
 }
 
@@ -92,7 +113,10 @@ impl fmt::Display for Instant {
         let calendar_month = if month < 10 { month + 3 } else { month - 9 };
         let year = era * 400 + of_era + u64::from(calendar_month <= 2);
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{calendar_month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
+        write!(
+            f,
+            "{year:04}-{calendar_month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z"
+        )
     }
 }
 
@@ -104,7 +128,9 @@ impl Serialize for Instant {
 
 impl<'de> Deserialize<'de> for Instant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -125,7 +151,11 @@ mod tests {
         }
         for seconds in (0..253_402_300_799).step_by(86_399 * 997) {
             let text = Instant::from_unix(seconds).to_string();
-            assert_eq!(text.parse::<Instant>().expect("own form").unix(), seconds, "{text}");
+            assert_eq!(
+                text.parse::<Instant>().expect("own form").unix(),
+                seconds,
+                "{text}"
+            );
         }
     }
 

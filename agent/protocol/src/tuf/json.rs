@@ -145,8 +145,12 @@ mod tests {
 
     #[test]
     fn canonical_form_sorts_and_escapes_two_characters() {
-        let form = canonical(br#" {"b": [1, -2, true, null], "a\u00e9": "x\"\\\n/\u0001", "B": {}} "#).expect("json");
-        assert_eq!(form, b"{\"B\":{},\"a\xc3\xa9\":\"x\\\"\\\\\n/\x01\",\"b\":[1,-2,true,null]}");
+        let form = canonical(br#" {"b": [1, -2, true, null], "a\u00e9": "x\"\\\n/\u0001", "B": {}} "#)
+            .expect("json");
+        assert_eq!(
+            form,
+            b"{\"B\":{},\"a\xc3\xa9\":\"x\\\"\\\\\n/\x01\",\"b\":[1,-2,true,null]}"
+        );
     }
 
     #[test]
@@ -165,6 +169,9 @@ mod tests {
         ] {
             assert!(canonical(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
-        assert!(canonical("[".repeat(1000).as_bytes()).is_err(), "depth is bounded");
+        assert!(
+            canonical("[".repeat(1000).as_bytes()).is_err(),
+            "depth is bounded"
+        );
     }
 }

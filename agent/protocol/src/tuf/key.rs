@@ -56,8 +56,16 @@ impl Key {
     /// The key for an ed25519 public key.
     #[must_use]
     pub fn ed25519(public: &[u8; 32]) -> Self {
-        let keyval = KeyVal { public: hex::encode(public), extra: BTreeMap::new() };
-        Self { keytype: "ed25519".to_owned(), scheme: "ed25519".to_owned(), keyval, extra: BTreeMap::new() }
+        let keyval = KeyVal {
+            public: hex::encode(public),
+            extra: BTreeMap::new(),
+        };
+        Self {
+            keytype: "ed25519".to_owned(),
+            scheme: "ed25519".to_owned(),
+            keyval,
+            extra: BTreeMap::new(),
+        }
     }
 
     /// The id that the specification derives from the key: the sha256 of its canonical form.
@@ -79,15 +87,17 @@ impl Key {
             }
             ("ecdsa" | "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256") if schemes.ecdsa_p256 => {
                 let point = p256_point(&self.keyval.public)?;
-                Some(Verifier::P256(Box::new(p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok()?)))
+                Some(Verifier::P256(Box::new(
+                    p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok()?,
+                )))
             }
             _ => None,
         }
     }
 }
 
-/// Says whether 32 bytes are the one encoding of the point they name: its y below 2^255 - 19, and no sign on an x of zero
-/// (those points are of small order, which is refused apart from this).
+/// Says whether 32 bytes are the one encoding of the point they name: its y below 2^255 - 19, and no sign on
+/// an x of zero (those points are of small order, which is refused apart from this).
 fn is_canonical(bytes: &[u8; 32]) -> bool {
     let top = bytes[31] & 0x7f;
     !(bytes[0] >= 0xed && bytes[1..31].iter().all(|byte| *byte == 0xff) && top == 0x7f)
@@ -97,10 +107,13 @@ fn is_canonical(bytes: &[u8; 32]) -> bool {
 fn p256_point(pem: &str) -> Option<[u8; 65]> {
     /// SubjectPublicKeyInfo of an uncompressed point on P-256 up to the point itself (RFC 5480).
     const PREFIX: [u8; 26] = [
-        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
-        0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+        0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
     ];
-    let body = pem.trim().strip_prefix("-----BEGIN PUBLIC KEY-----")?.strip_suffix("-----END PUBLIC KEY-----")?;
+    let body = pem
+        .trim()
+        .strip_prefix("-----BEGIN PUBLIC KEY-----")?
+        .strip_suffix("-----END PUBLIC KEY-----")?;
     let text: String = body.split_ascii_whitespace().collect();
     let der = STANDARD.decode(text).ok()?;
     let point: [u8; 65] = der.strip_prefix(&PREFIX)?.try_into().ok()?;
@@ -110,14 +123,17 @@ fn p256_point(pem: &str) -> Option<[u8; 65]> {
 impl Verifier {
     /// Says whether a signature, hex as metadata carries it, is this key's over the message.
     pub(super) fn verify(&self, message: &[u8], signature: &str) -> bool {
-        let Some(bytes) = hex::decode(signature) else { return false };
+        let Some(bytes) = hex::decode(signature) else {
+            return false;
+        };
         match self {
-            // Strict: `s` below the group order, the equation without cofactor, and neither key nor `R` of small order.
-            Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(&bytes)
-                .is_ok_and(|signature| is_canonical(signature.r_bytes()) && key.verify_strict(message, &signature).is_ok()),
-            Self::P256(key) => {
-                p256::ecdsa::Signature::from_der(&bytes).is_ok_and(|signature| key.verify(message, &signature).is_ok())
-            }
+            // Strict: `s` below the group order, the equation without cofactor, and neither key nor `R` of
+            // small order.
+            Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(&bytes).is_ok_and(|signature| {
+                is_canonical(signature.r_bytes()) && key.verify_strict(message, &signature).is_ok()
+            }),
+            Self::P256(key) => p256::ecdsa::Signature::from_der(&bytes)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
         }
     }
 

@@ -1,4 +1,5 @@
-//! What a client reads at most, bytes unless named otherwise. Metadata that names a length of its own is held to that.
+//! What a client reads at most, bytes unless named otherwise. Metadata that names a length of its own is held
+//! to that.
 
 /// Root metadata.
 pub const ROOT_BYTES: u64 = 512_000;

@@ -10,7 +10,8 @@ use super::instant::Instant;
 use super::key::Key;
 use super::{RoleKeys, limits};
 
-/// The key of a timestamp's metadata under which the moment of its signing stands; unknown to TUF, and ignored by its clients.
+/// The key of a timestamp's metadata under which the moment of its signing stands; unknown to TUF, and
+/// ignored by its clients.
 pub const SIGNED_AT_KEY: &str = "x-iottly-signed";
 
 /// What kind of metadata a document is.
@@ -58,7 +59,12 @@ impl Header {
     /// A header of this specification.
     #[must_use]
     pub fn new(kind: Kind, version: u64, expires: Instant) -> Self {
-        Self { kind, spec_version: "1.0.31".to_owned(), version, expires }
+        Self {
+            kind,
+            spec_version: "1.0.31".to_owned(),
+            version,
+            expires,
+        }
     }
 }
 
@@ -95,7 +101,9 @@ impl Root {
     /// Never for a root that was read: the four roles are checked then.
     #[must_use]
     pub fn role(&self, kind: Kind) -> &RoleKeys {
-        self.roles.get(kind.as_str()).expect("a root names its four roles, checked when it is read")
+        self.roles
+            .get(kind.as_str())
+            .expect("a root names its four roles, checked when it is read")
     }
 }
 
@@ -108,7 +116,10 @@ impl Payload for Root {
 
     fn check(&self) -> Result<(), String> {
         for kind in [Kind::Root, Kind::Timestamp, Kind::Snapshot, Kind::Targets] {
-            let role = self.roles.get(kind.as_str()).ok_or_else(|| format!("there is no role {}", kind.as_str()))?;
+            let role = self
+                .roles
+                .get(kind.as_str())
+                .ok_or_else(|| format!("there is no role {}", kind.as_str()))?;
             role.check()?;
         }
         Ok(())
@@ -135,7 +146,9 @@ impl Timestamp {
     /// Never for a timestamp that was read: the entry is checked then.
     #[must_use]
     pub fn snapshot(&self) -> &FileInfo {
-        self.meta.get("snapshot.json").expect("a timestamp names the snapshot, checked when it is read")
+        self.meta
+            .get("snapshot.json")
+            .expect("a timestamp names the snapshot, checked when it is read")
     }
 
     /// The moment at which it was signed, if it says so and did not end before.
@@ -225,8 +238,10 @@ impl Payload for Targets {
     }
 
     fn check(&self) -> Result<(), String> {
-        if let Some((path, _)) =
-            self.targets.iter().find(|(path, file)| path.is_empty() || path.len() > limits::NAME_BYTES || file.hashes.is_empty())
+        if let Some((path, _)) = self
+            .targets
+            .iter()
+            .find(|(path, file)| path.is_empty() || path.len() > limits::NAME_BYTES || file.hashes.is_empty())
         {
             return Err(format!(
                 "target {:?} has no digest or a name of a length that is not allowed",
@@ -257,6 +272,11 @@ impl TargetFile {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let hashes = BTreeMap::from([("sha256".to_owned(), super::sha256_hex(bytes))]);
-        Self { length: bytes.len() as u64, hashes, custom: None, extra: BTreeMap::new() }
+        Self {
+            length: bytes.len() as u64,
+            hashes,
+            custom: None,
+            extra: BTreeMap::new(),
+        }
     }
 }

@@ -23,11 +23,14 @@ pub fn quote_path(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut out = String::with_capacity(path.len());
     for (at, &byte) in bytes.iter().enumerate() {
-        let escape = byte == b'%' && bytes.get(at + 1..at + 3).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit));
+        let escape = byte == b'%'
+            && bytes
+                .get(at + 1..at + 3)
+                .is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit));
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => out.push(char::from(byte)),
-            b'-' | b'_' | b'.' | b'~' | b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-            | b':' | b'@' => {
+            b'-' | b'_' | b'.' | b'~' | b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+'
+            | b',' | b';' | b'=' | b':' | b'@' => {
                 out.push(char::from(byte));
             }
             b'%' if escape => out.push('%'),
@@ -43,12 +46,22 @@ mod tests {
 
     #[test]
     fn any_characters() {
-        for (name, quoted) in [("?", "%3F"), ("#", "%23"), ("/role", "%2Frole"), ("../role", "..%2Frole"), ("é%", "%C3%A9%25")] {
+        for (name, quoted) in [
+            ("?", "%3F"),
+            ("#", "%23"),
+            ("/role", "%2Frole"),
+            ("../role", "..%2Frole"),
+            ("é%", "%C3%A9%25"),
+        ] {
             assert_eq!(quote(name), quoted);
         }
-        for (path, quoted) in
-            [("a/b c", "a/b%20c"), ("a%20b", "a%20b"), ("a%b", "a%25b"), ("a?b#c", "a%3Fb%23c"), ("é", "%C3%A9")]
-        {
+        for (path, quoted) in [
+            ("a/b c", "a/b%20c"),
+            ("a%20b", "a%20b"),
+            ("a%b", "a%25b"),
+            ("a?b#c", "a%3Fb%23c"),
+            ("é", "%C3%A9"),
+        ] {
             assert_eq!(quote_path(path), quoted);
         }
     }

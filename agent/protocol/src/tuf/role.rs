@@ -21,7 +21,11 @@ impl RoleKeys {
     /// Names keys and threshold.
     #[must_use]
     pub fn new(keyids: Vec<String>, threshold: u64) -> Self {
-        Self { keyids, threshold, extra: BTreeMap::new() }
+        Self {
+            keyids,
+            threshold,
+            extra: BTreeMap::new(),
+        }
     }
 
     /// What is wrong with it.
@@ -35,7 +39,11 @@ pub(super) fn check_keys(keyids: &[String], threshold: u64) -> Result<(), String
         return Err("a threshold is 0".to_owned());
     }
     if keyids.len() > limits::ROLE_KEYS {
-        return Err(format!("a role has {} keys, over the limit of {}", keyids.len(), limits::ROLE_KEYS));
+        return Err(format!(
+            "a role has {} keys, over the limit of {}",
+            keyids.len(),
+            limits::ROLE_KEYS
+        ));
     }
     if keyids.iter().collect::<BTreeSet<_>>().len() != keyids.len() {
         return Err("a role names a key id twice".to_owned());

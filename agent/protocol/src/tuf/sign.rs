@@ -16,7 +16,9 @@ impl SigningKey {
     /// The key with this secret, 32 bytes from a source of randomness.
     #[must_use]
     pub fn from_secret(secret: &[u8; 32]) -> Self {
-        Self { pair: ed25519_dalek::SigningKey::from_bytes(secret) }
+        Self {
+            pair: ed25519_dalek::SigningKey::from_bytes(secret),
+        }
     }
 
     /// The secret, to be kept sealed.
@@ -35,7 +37,10 @@ impl SigningKey {
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Signature {
         let sig = hex::encode(&self.pair.sign(message).to_bytes());
-        Signature { keyid: self.public().id(), sig }
+        Signature {
+            keyid: self.public().id(),
+            sig,
+        }
     }
 }
 

@@ -3,7 +3,8 @@ use std::io::{self, Read};
 use super::digest::Hashers;
 use super::{TargetFile, TufError};
 
-/// Passes a target's bytes on and holds them to what was signed: no byte more than its length, and its digests at the end.
+/// Passes a target's bytes on and holds them to what was signed: no byte more than its length, and its
+/// digests at the end.
 pub struct CheckedReader<R> {
     inner: R,
     what: String,
@@ -19,7 +20,13 @@ impl<R: Read> CheckedReader<R> {
     /// When the target has no digest of a known algorithm.
     pub fn new(inner: R, path: &str, file: &TargetFile) -> Result<Self, TufError> {
         let hashers = Hashers::for_digests(path, &file.hashes)?;
-        Ok(Self { inner, what: path.to_owned(), left: file.length, length: file.length, hashers })
+        Ok(Self {
+            inner,
+            what: path.to_owned(),
+            left: file.length,
+            length: file.length,
+            hashers,
+        })
     }
 
     /// Reads the next bytes into a buffer; 0 at the end, which is the signed length.
@@ -33,12 +40,21 @@ impl<R: Read> CheckedReader<R> {
                 done => break done,
             }
         };
-        let count = read.map_err(|e| TufError::Fetch { what: self.what.clone(), reason: e.to_string().into() })?;
+        let count = read.map_err(|e| TufError::Fetch {
+            what: self.what.clone(),
+            reason: e.to_string().into(),
+        })?;
         if count as u64 > self.left {
-            return Err(TufError::TooLarge { what: self.what.clone(), limit: self.length });
+            return Err(TufError::TooLarge {
+                what: self.what.clone(),
+                limit: self.length,
+            });
         }
         if count == 0 && self.left > 0 && !buffer.is_empty() {
-            return Err(TufError::Digest { what: self.what.clone(), reason: format!("ends {} bytes early", self.left) });
+            return Err(TufError::Digest {
+                what: self.what.clone(),
+                reason: format!("ends {} bytes early", self.left),
+            });
         }
         self.left -= count as u64;
         self.hashers.update(&buffer[..count]);
@@ -58,9 +74,15 @@ impl<R: Read> CheckedReader<R> {
 pub(super) fn read_limited(source: impl Read, what: &str, limit: u64) -> Result<Vec<u8>, TufError> {
     let mut bytes = Vec::new();
     let read = source.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|e| TufError::Fetch { what: what.to_owned(), reason: e.to_string().into() })?;
+    read.map_err(|e| TufError::Fetch {
+        what: what.to_owned(),
+        reason: e.to_string().into(),
+    })?;
     if bytes.len() as u64 > limit {
-        return Err(TufError::TooLarge { what: what.to_owned(), limit });
+        return Err(TufError::TooLarge {
+            what: what.to_owned(),
+            limit,
+        });
     }
     Ok(bytes)
 }

@@ -1,5 +1,5 @@
-//! What is trusted, and what may be trusted next: the specification's checks without any I/O. Numbers are those of its
-//! section 5, "Detailed client workflow".
+//! What is trusted, and what may be trusted next: the specification's checks without any I/O. Numbers are
+//! those of its section 5, "Detailed client workflow".
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +44,14 @@ impl Trusted {
         let own = root.peek();
         root.verified_by("root", own.role(Kind::Root), &own.keys, schemes)?;
         let root = root.into_payload();
-        Ok(Self { schemes, start, root, timestamp: None, snapshot: None, targets: BTreeMap::new() })
+        Ok(Self {
+            schemes,
+            start,
+            root,
+            timestamp: None,
+            snapshot: None,
+            targets: BTreeMap::new(),
+        })
     }
 
     /// The trusted root.
@@ -84,11 +91,17 @@ impl Trusted {
         // 5.3.5: N+1 exactly.
         let expected = self.root.header.version.saturating_add(1);
         if own.header.version != expected {
-            return Err(TufError::Version { role: "root".to_owned(), expected, got: own.header.version });
+            return Err(TufError::Version {
+                role: "root".to_owned(),
+                expected,
+                got: own.header.version,
+            });
         }
         // 5.3.7: that an intermediate root has expired does not matter.
         let next = next.into_payload();
-        let rotated = [Kind::Timestamp, Kind::Snapshot].iter().any(|kind| lost_a_key(&self.root, &next, *kind));
+        let rotated = [Kind::Timestamp, Kind::Snapshot]
+            .iter()
+            .any(|kind| lost_a_key(&self.root, &next, *kind));
         self.root = next;
         Ok(rotated)
     }
@@ -121,7 +134,11 @@ impl Trusted {
             // 5.4.3.1
             let (old, new) = (trusted.header.version, next.header.version);
             if new < old {
-                return Err(TufError::Rollback { role: "timestamp".to_owned(), trusted: old, got: new });
+                return Err(TufError::Rollback {
+                    role: "timestamp".to_owned(),
+                    trusted: old,
+                    got: new,
+                });
             }
             if new == old {
                 self.finish_timestamp()?;
@@ -130,7 +147,11 @@ impl Trusted {
             // 5.4.3.2
             let (old, new) = (trusted.snapshot().version, next.snapshot().version);
             if new < old {
-                return Err(TufError::Rollback { role: "snapshot".to_owned(), trusted: old, got: new });
+                return Err(TufError::Rollback {
+                    role: "snapshot".to_owned(),
+                    trusted: old,
+                    got: new,
+                });
             }
         }
         // 5.4.4
@@ -140,7 +161,9 @@ impl Trusted {
     }
 
     fn finish_timestamp(&self) -> Result<(), TufError> {
-        self.timestamp.as_ref().map_or(Ok(()), |timestamp| self.unexpired("timestamp", &timestamp.header))
+        self.timestamp
+            .as_ref()
+            .map_or(Ok(()), |timestamp| self.unexpired("timestamp", &timestamp.header))
     }
 
     /// Brings in the snapshot of an earlier update; says whether it is still the current one.
@@ -160,7 +183,8 @@ impl Trusted {
     /// 5.5.2 to 5.5.6: takes the snapshot that the timestamp names.
     ///
     /// # Errors
-    /// When it is not the one that the timestamp names, not signed, forgets or takes back a file, or has expired.
+    /// When it is not the one that the timestamp names, not signed, forgets or takes back a file, or has
+    /// expired.
     pub fn update_snapshot(&mut self, bytes: &[u8]) -> Result<(), TufError> {
         let info = self.snapshot_info();
         // 5.5.2
@@ -171,9 +195,15 @@ impl Trusted {
         same_version("snapshot", info, &next.header)?;
         // 5.5.5
         for (file, old) in self.snapshot.iter().flat_map(|trusted| &trusted.meta) {
-            let Some(new) = next.meta.get(file) else { return Err(TufError::Dropped { file: file.clone() }) };
+            let Some(new) = next.meta.get(file) else {
+                return Err(TufError::Dropped { file: file.clone() });
+            };
             if new.version < old.version {
-                return Err(TufError::Rollback { role: file.clone(), trusted: old.version, got: new.version });
+                return Err(TufError::Rollback {
+                    role: file.clone(),
+                    trusted: old.version,
+                    got: new.version,
+                });
             }
         }
         // 5.5.6
@@ -187,7 +217,10 @@ impl Trusted {
     /// # Panics
     /// When there is no timestamp yet: the client asks in the workflow's order.
     pub(super) fn snapshot_info(&self) -> &FileInfo {
-        self.timestamp.as_ref().expect("the timestamp is taken before the snapshot").snapshot()
+        self.timestamp
+            .as_ref()
+            .expect("the timestamp is taken before the snapshot")
+            .snapshot()
     }
 
     /// What the snapshot says about a role's targets metadata.
@@ -195,22 +228,35 @@ impl Trusted {
     /// # Errors
     /// When it says nothing.
     pub fn targets_info(&self, role: &str) -> Result<&FileInfo, TufError> {
-        let info = self.snapshot.as_ref().and_then(|snapshot| snapshot.meta.get(&format!("{role}.json")));
-        info.ok_or_else(|| TufError::NotInSnapshot { role: role.to_owned() })
+        let info = self
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.meta.get(&format!("{role}.json")));
+        info.ok_or_else(|| TufError::NotInSnapshot {
+            role: role.to_owned(),
+        })
     }
 
     /// Targets metadata of a role that was verified against this delegator.
     #[must_use]
     pub fn targets(&self, role: &str, delegator: &str) -> Option<Arc<Targets>> {
-        self.targets.get(&(role.to_owned(), delegator.to_owned())).map(Arc::clone)
+        self.targets
+            .get(&(role.to_owned(), delegator.to_owned()))
+            .map(Arc::clone)
     }
 
-    /// 5.6.2 to 5.6.5: takes a role's targets metadata, `targets` by `root` or a delegated role by its delegator. What was
-    /// stored earlier passes the same checks, against the delegator that is asked now.
+    /// 5.6.2 to 5.6.5: takes a role's targets metadata, `targets` by `root` or a delegated role by its
+    /// delegator. What was stored earlier passes the same checks, against the delegator that is asked now.
     ///
     /// # Errors
-    /// When it is not the file that the snapshot names, not signed by the keys that the delegator names, or has expired.
-    pub fn update_targets(&mut self, bytes: &[u8], role: &str, delegator: &str) -> Result<Arc<Targets>, TufError> {
+    /// When it is not the file that the snapshot names, not signed by the keys that the delegator names, or
+    /// has expired.
+    pub fn update_targets(
+        &mut self,
+        bytes: &[u8],
+        role: &str,
+        delegator: &str,
+    ) -> Result<Arc<Targets>, TufError> {
         let info = self.targets_info(role)?;
         // 5.6.2
         info.check(role, bytes)?;
@@ -223,7 +269,8 @@ impl Trusted {
         // 5.6.5
         self.unexpired(role, &next.header)?;
         let next = Arc::new(next);
-        self.targets.insert((role.to_owned(), delegator.to_owned()), Arc::clone(&next));
+        self.targets
+            .insert((role.to_owned(), delegator.to_owned()), Arc::clone(&next));
         Ok(next)
     }
 
@@ -232,20 +279,35 @@ impl Trusted {
             return Ok((self.root.role(Kind::Targets).clone(), self.root.keys.clone()));
         }
         // The delegator may itself be trusted under several delegators; all have verified the same file.
-        let delegator = self.targets.iter().find(|((name, _), _)| name == delegator).map(|(_, targets)| targets);
+        let delegator = self
+            .targets
+            .iter()
+            .find(|((name, _), _)| name == delegator)
+            .map(|(_, targets)| targets);
         let delegations = delegator.and_then(|targets| targets.delegations.as_ref());
-        let found = delegations.and_then(|delegations| Some((delegations.role_keys(role)?, delegations.keys.clone())));
-        found.ok_or_else(|| TufError::NotInSnapshot { role: role.to_owned() })
+        let found = delegations
+            .and_then(|delegations| Some((delegations.role_keys(role)?, delegations.keys.clone())));
+        found.ok_or_else(|| TufError::NotInSnapshot {
+            role: role.to_owned(),
+        })
     }
 
     fn top_level<P: super::metadata::Payload>(&self, bytes: &[u8]) -> Result<P, TufError> {
         let name = P::KIND.as_str();
-        Unverified::<P>::parse(name, bytes)?.verify(name, self.root.role(P::KIND), &self.root.keys, self.schemes)
+        Unverified::<P>::parse(name, bytes)?.verify(
+            name,
+            self.root.role(P::KIND),
+            &self.root.keys,
+            self.schemes,
+        )
     }
 
     fn unexpired(&self, role: &str, header: &Header) -> Result<(), TufError> {
         if header.expires <= self.start {
-            return Err(TufError::Expired { role: role.to_owned(), at: header.expires });
+            return Err(TufError::Expired {
+                role: role.to_owned(),
+                at: header.expires,
+            });
         }
         Ok(())
     }
@@ -253,16 +315,31 @@ impl Trusted {
 
 fn same_version(role: &str, info: &FileInfo, header: &Header) -> Result<(), TufError> {
     if header.version != info.version {
-        return Err(TufError::Version { role: role.to_owned(), expected: info.version, got: header.version });
+        return Err(TufError::Version {
+            role: role.to_owned(),
+            expected: info.version,
+            got: header.version,
+        });
     }
     Ok(())
 }
 
-/// Says whether a key that a role had is not the role's any more. A key that is only added takes no trust away.
+/// Says whether a key that a role had is not the role's any more. A key that is only added takes no trust
+/// away.
 fn lost_a_key(old: &Root, new: &Root, kind: Kind) -> bool {
-    let keys = |root: &Root| -> Vec<Key> { root.role(kind).keyids.iter().filter_map(|id| root.keys.get(id)).cloned().collect() };
+    let keys = |root: &Root| -> Vec<Key> {
+        root.role(kind)
+            .keyids
+            .iter()
+            .filter_map(|id| root.keys.get(id))
+            .cloned()
+            .collect()
+    };
     let new = keys(new);
-    keys(old).iter().any(|key| !new.iter().any(|other| other.keyval.public == key.keyval.public && other.scheme == key.scheme))
+    keys(old).iter().any(|key| {
+        !new.iter()
+            .any(|other| other.keyval.public == key.keyval.public && other.scheme == key.scheme)
+    })
 }
 
 /// One role in the search for a target.
@@ -283,8 +360,15 @@ pub(super) struct Search {
 
 impl Search {
     pub(super) fn new(path: &str) -> Self {
-        let first = Step { role: "targets".to_owned(), delegator: "root".to_owned() };
-        Self { path: path.to_owned(), visited: Vec::new(), open: vec![first] }
+        let first = Step {
+            role: "targets".to_owned(),
+            delegator: "root".to_owned(),
+        };
+        Self {
+            path: path.to_owned(),
+            visited: Vec::new(),
+            open: vec![first],
+        }
     }
 
     /// The role whose metadata is needed next; none at the end of the search.
@@ -307,12 +391,20 @@ impl Search {
         if let Some(file) = targets.targets.get(&self.path) {
             return Some(file.clone());
         }
-        let asked = targets.delegations.as_ref().map(|delegations| delegations.for_path(&self.path)).unwrap_or_default();
+        let asked = targets
+            .delegations
+            .as_ref()
+            .map(|delegations| delegations.for_path(&self.path))
+            .unwrap_or_default();
         // 5.6.7.2.1: behind a terminating role nothing else is asked.
         if asked.last().is_some_and(|asked| asked.terminating) {
             self.open.clear();
         }
-        self.open.extend(asked.into_iter().rev().map(|Asked { name, .. }| Step { role: name, delegator: role.to_owned() }));
+        self.open
+            .extend(asked.into_iter().rev().map(|Asked { name, .. }| Step {
+                role: name,
+                delegator: role.to_owned(),
+            }));
         None
     }
 }

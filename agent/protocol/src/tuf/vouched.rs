@@ -1,8 +1,9 @@
 //! Dates that signatures vouch for, and a refresh that holds to them.
 //!
-//! A board's clock is a guess and the told time travels over a plain line: neither may decide for good what has passed. What a
-//! signer has written into accepted metadata does. It is a floor for the time, so that a clock that was set back brings no
-//! expired metadata back to life, and it gives way to one thing only: the signer's own newer word.
+//! A board's clock is a guess and the told time travels over a plain line: neither may decide for good what
+//! has passed. What a signer has written into accepted metadata does. It is a floor for the time, so that a
+//! clock that was set back brings no expired metadata back to life, and it gives way to one thing only: the
+//! signer's own newer word.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,13 +24,17 @@ pub struct Vouched {
 }
 
 impl Vouched {
-    /// Returns what counts after this when something else was vouched for: versions only rise, and within one version the later date counts.
+    /// Returns what counts after this when something else was vouched for: versions only rise, and within one
+    /// version the later date counts.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         let order = (next.root, next.timestamp).cmp(&(self.root, self.timestamp));
         match order {
             std::cmp::Ordering::Less => self,
-            std::cmp::Ordering::Equal => Self { unix: self.unix.max(next.unix), ..self },
+            std::cmp::Ordering::Equal => Self {
+                unix: self.unix.max(next.unix),
+                ..self
+            },
             std::cmp::Ordering::Greater => next,
         }
     }
@@ -65,8 +70,9 @@ struct Opened<F, S> {
     mended: Option<String>,
 }
 
-/// Brings metadata up to date, at the clock's time or at what is vouched for, whichever is later. `mended` is told when a
-/// damaged root in the store was replaced by the first one, from which the chain was followed again.
+/// Brings metadata up to date, at the clock's time or at what is vouched for, whichever is later. `mended` is
+/// told when a damaged root in the store was replaced by the first one, from which the chain was followed
+/// again.
 ///
 /// # Errors
 /// As [`Client::refresh`], and when the repository offers less than what was trusted before.
@@ -92,7 +98,11 @@ pub fn refresh<F: Fetch + Clone, S: Store + Clone>(
         // A timestamp that was over before the floor: a replay, unless it is the signer's newer word.
         Err(first @ TufError::Expired { .. }) if is_timestamp(&first) && start.clock < now => {
             let mut client = open(fetch, store, start, start.clock)?.client;
-            if client.refresh().is_err() || !start.vouched.is_some_and(|earlier| is_newer(&earlier, client.trusted())) {
+            if client.refresh().is_err()
+                || !start
+                    .vouched
+                    .is_some_and(|earlier| is_newer(&earlier, client.trusted()))
+            {
                 return Err(first);
             }
             let signed = signed_at(client.trusted()).unwrap_or(0);
@@ -108,18 +118,30 @@ fn is_timestamp(error: &TufError) -> bool {
 
 fn refreshed<F: Fetch, S: Store>(client: Client<F, S>, clock: Instant, unix: u64) -> Refreshed<F, S> {
     let (root, timestamp) = versions(client.trusted());
-    Refreshed { client, now: clock.max(Instant::from_unix(unix)), vouched: Vouched { root, timestamp, unix } }
+    Refreshed {
+        client,
+        now: clock.max(Instant::from_unix(unix)),
+        vouched: Vouched {
+            root,
+            timestamp,
+            unix,
+        },
+    }
 }
 
 impl<F, S> Refreshed<F, S> {
-    /// Takes the date of a signed document that was accepted. It lies before the end of the timestamp that it was accepted
-    /// under, so that the next timestamp is never over before the floor.
+    /// Takes the date of a signed document that was accepted. It lies before the end of the timestamp that it
+    /// was accepted under, so that the next timestamp is never over before the floor.
     pub fn accept(&mut self, date: Instant)
     where
         F: Fetch,
         S: Store,
     {
-        let end = self.client.trusted().timestamp().map_or(0, |timestamp| timestamp.header.expires.unix());
+        let end = self
+            .client
+            .trusted()
+            .timestamp()
+            .map_or(0, |timestamp| timestamp.header.expires.unix());
         self.vouched.unix = self.vouched.unix.max(date.unix().min(end.saturating_sub(1)));
     }
 }
@@ -143,17 +165,32 @@ fn open<F: Fetch + Clone, S: Store + Clone>(
     // Only what can be trusted takes the place of what cannot.
     Trusted::new(start.first_root, now, start.schemes)?;
     let mut kept = store.clone();
-    kept.put("root", start.first_root).map_err(|reason| TufError::Store { role: "root".to_owned(), reason })?;
-    Ok(Opened { client: client(kept)?, mended: reason })
+    kept.put("root", start.first_root)
+        .map_err(|reason| TufError::Store {
+            role: "root".to_owned(),
+            reason,
+        })?;
+    Ok(Opened {
+        client: client(kept)?,
+        mended: reason,
+    })
 }
 
 /// The moment at which the trusted timestamp was signed, if it says so.
 fn signed_at(trusted: &Trusted) -> Option<u64> {
-    trusted.timestamp().and_then(|timestamp| timestamp.signed_at()).map(Instant::unix)
+    trusted
+        .timestamp()
+        .and_then(|timestamp| timestamp.signed_at())
+        .map(Instant::unix)
 }
 
 fn versions(trusted: &Trusted) -> (u64, u64) {
-    (trusted.root().header.version, trusted.timestamp().map_or(0, |timestamp| timestamp.header.version))
+    (
+        trusted.root().header.version,
+        trusted
+            .timestamp()
+            .map_or(0, |timestamp| timestamp.header.version),
+    )
 }
 
 /// Says whether metadata comes after what was vouched for; a new root may count timestamps anew.
@@ -165,7 +202,13 @@ fn is_newer(earlier: &Vouched, trusted: &Trusted) -> bool {
 fn check(earlier: Option<&Vouched>, trusted: &Trusted) -> Result<(), TufError> {
     let Some(earlier) = earlier else { return Ok(()) };
     let (root, timestamp) = versions(trusted);
-    let rollback = |role: &str, trusted, got| Err(TufError::Rollback { role: role.to_owned(), trusted, got });
+    let rollback = |role: &str, trusted, got| {
+        Err(TufError::Rollback {
+            role: role.to_owned(),
+            trusted,
+            got,
+        })
+    };
     if root < earlier.root {
         return rollback("root", earlier.root, root);
     }

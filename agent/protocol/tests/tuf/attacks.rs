@@ -1,5 +1,6 @@
-//! Named attacks. Each is a folder under `tests/data/attacks` with what the device had, what the attacker serves and what must
-//! be said. `IOTTLY_BLESS=1 cargo test -p iottly-protocol --test tuf` writes the folders anew from the descriptions here.
+//! Named attacks. Each is a folder under `tests/data/attacks` with what the device had, what the attacker
+//! serves and what must be said. `IOTTLY_BLESS=1 cargo test -p iottly-protocol --test tuf` writes the folders
+//! anew from the descriptions here.
 
 use std::fs;
 
@@ -26,7 +27,11 @@ fn attack(name: &str, why: &str, expect: Reason, change: fn(&mut Scenario)) {
         }
     }
     for (file, bytes) in &files {
-        assert_eq!(&fs::read(dir.join(file)).unwrap_or_default(), bytes, "{name}/{file} is not what the description makes");
+        assert_eq!(
+            &fs::read(dir.join(file)).unwrap_or_default(),
+            bytes,
+            "{name}/{file} is not what the description makes"
+        );
     }
     let (case, outcome) = attempt(&dir);
     let (reason, said) = outcome.expect_err(name);

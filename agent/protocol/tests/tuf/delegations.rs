@@ -12,7 +12,11 @@ type Edge = (&'static str, &'static str, &'static str, bool);
 fn search(edges: &[Edge], path: &str) -> Vec<String> {
     let mut repo = Repo::new();
     for (at, (delegator, role, pattern, terminating)) in edges.iter().enumerate() {
-        let seed = 50 + edges.iter().position(|(_, other, ..)| other == role).unwrap_or(at) as u8;
+        let seed = 50
+            + edges
+                .iter()
+                .position(|(_, other, ..)| other == role)
+                .unwrap_or(at) as u8;
         repo.delegate(delegator, role, &[pattern], *terminating, seed);
     }
     repo.publish_all();
@@ -20,7 +24,10 @@ fn search(edges: &[Edge], path: &str) -> Vec<String> {
     let error = repo.download(&kept, path).expect_err("nobody has it");
     assert!(matches!(error, TufError::NoTarget { .. }), "{error}");
     let names = repo.asked().split_off(4);
-    names.iter().map(|name| name.trim_start_matches("1.").trim_end_matches(".json").to_owned()).collect()
+    names
+        .iter()
+        .map(|name| name.trim_start_matches("1.").trim_end_matches(".json").to_owned())
+        .collect()
 }
 
 #[test]
@@ -28,20 +35,49 @@ fn roles_are_asked_depth_first_in_order() {
     let all = "*";
     let graphs: &[(&[Edge], &[&str])] = &[
         (&[("targets", "A", all, false)], &["A"]),
-        (&[("targets", "A", all, false), ("targets", "B", all, false), ("B", "C", all, false)], &["A", "B", "C"]),
         (
-            &[("targets", "A", all, false), ("targets", "B", all, false), ("A", "C", all, false), ("A", "D", all, false)],
+            &[
+                ("targets", "A", all, false),
+                ("targets", "B", all, false),
+                ("B", "C", all, false),
+            ],
+            &["A", "B", "C"],
+        ),
+        (
+            &[
+                ("targets", "A", all, false),
+                ("targets", "B", all, false),
+                ("A", "C", all, false),
+                ("A", "D", all, false),
+            ],
             &["A", "C", "D", "B"],
         ),
         (
-            &[("targets", "A", all, false), ("targets", "B", all, false), ("A", "C", all, true), ("A", "D", all, false)],
+            &[
+                ("targets", "A", all, false),
+                ("targets", "B", all, false),
+                ("A", "C", all, true),
+                ("A", "D", all, false),
+            ],
             &["A", "C"],
         ),
         (
-            &[("targets", "A", all, false), ("targets", "B", all, false), ("A", "C", all, true), ("C", "D", all, false)],
+            &[
+                ("targets", "A", all, false),
+                ("targets", "B", all, false),
+                ("A", "C", all, true),
+                ("C", "D", all, false),
+            ],
             &["A", "C", "D"],
         ),
-        (&[("targets", "A", "*.py", false), ("targets", "B", all, false), ("A", "C", all, false)], &["B"]),
+        (
+            &[
+                ("targets", "A", "*.py", false),
+                ("targets", "B", all, false),
+                ("A", "C", all, false),
+            ],
+            &["B"],
+        ),
         (
             &[
                 ("targets", "A", all, false),
@@ -53,11 +89,21 @@ fn roles_are_asked_depth_first_in_order() {
             &["A", "B", "C", "D"],
         ),
         (
-            &[("targets", "A", all, false), ("targets", "B", all, false), ("B", "C", all, false), ("A", "C", all, false)],
+            &[
+                ("targets", "A", all, false),
+                ("targets", "B", all, false),
+                ("B", "C", all, false),
+                ("A", "C", all, false),
+            ],
             &["A", "C", "B"],
         ),
         (
-            &[("targets", "A", all, false), ("targets", "B", all, false), ("B", "C", all, false), ("A", "C", "*.py", false)],
+            &[
+                ("targets", "A", all, false),
+                ("targets", "B", all, false),
+                ("B", "C", all, false),
+                ("A", "C", "*.py", false),
+            ],
             &["A", "B", "C"],
         ),
     ];
@@ -73,17 +119,35 @@ fn a_target_is_found_where_every_role_on_the_way_may_describe_it() {
     repo.delegate("targets", "B", &["releases/*/*"], false, 51);
     repo.delegate("B", "C", &["releases/x/*"], false, 52);
     repo.delegate("B", "D", &["releases/y/*.zip"], false, 53);
-    for (role, path) in
-        [("targets", "file"), ("A", "README.md"), ("C", "releases/x/v1"), ("D", "releases/y/v1.zip"), ("D", "releases/z/v1.zip")]
-    {
+    for (role, path) in [
+        ("targets", "file"),
+        ("A", "README.md"),
+        ("C", "releases/x/v1"),
+        ("D", "releases/y/v1.zip"),
+        ("D", "releases/z/v1.zip"),
+    ] {
         repo.add_target(role, path, format!("{path} by {role}").as_bytes());
     }
     repo.publish_all();
     let kept = repo.enrolled();
-    for (path, role) in [("file", "targets"), ("README.md", "A"), ("releases/x/v1", "C"), ("releases/y/v1.zip", "D")] {
-        assert_eq!(repo.download(&kept, path).expect(path), format!("{path} by {role}").as_bytes());
+    for (path, role) in [
+        ("file", "targets"),
+        ("README.md", "A"),
+        ("releases/x/v1", "C"),
+        ("releases/y/v1.zip", "D"),
+    ] {
+        assert_eq!(
+            repo.download(&kept, path).expect(path),
+            format!("{path} by {role}").as_bytes()
+        );
     }
-    assert!(matches!(repo.download(&kept, "releases/z/v1.zip"), Err(TufError::NoTarget { .. })), "not delegated on the way");
+    assert!(
+        matches!(
+            repo.download(&kept, "releases/z/v1.zip"),
+            Err(TufError::NoTarget { .. })
+        ),
+        "not delegated on the way"
+    );
 }
 
 #[test]
@@ -100,7 +164,10 @@ fn a_stored_role_is_verified_against_the_delegator_that_is_asked_now() {
     let kept = repo.enrolled();
     repo.download(&kept, "a/x").expect("signed as A wants");
     let error = repo.download(&kept, "b/x").expect_err("not signed as B wants");
-    assert!(matches!(&error, TufError::Threshold { role, .. } if role == "shared"), "{error}");
+    assert!(
+        matches!(&error, TufError::Threshold { role, .. } if role == "shared"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -148,7 +215,10 @@ fn paths_are_spread_over_hash_bins() {
     repo.publish_all();
     let kept = repo.enrolled();
     assert_eq!(repo.download(&kept, "path 1").expect("in its bin"), b"content");
-    assert!(matches!(repo.download(&kept, "path 2"), Err(TufError::NoTarget { .. })));
+    assert!(matches!(
+        repo.download(&kept, "path 2"),
+        Err(TufError::NoTarget { .. })
+    ));
 }
 
 #[test]
@@ -160,7 +230,10 @@ fn so_many_roles_are_asked_and_no_more() {
     repo.add_target("r39", "x", b"x");
     repo.publish_all();
     let kept = repo.enrolled();
-    assert!(matches!(repo.download(&kept, "x"), Err(TufError::NoTarget { .. })));
+    assert!(matches!(
+        repo.download(&kept, "x"),
+        Err(TufError::NoTarget { .. })
+    ));
     assert_eq!(repo.asked().len(), 4 + 32);
 }
 
@@ -173,7 +246,10 @@ fn names_may_have_any_characters() {
         repo.publish_all();
         let kept = repo.enrolled();
         assert_eq!(repo.download(&kept, "x y?").expect(name), b"x");
-        assert_eq!(repo.asked()[4], format!("1.{}.json", iottly_protocol::tuf::quote(name)));
+        assert_eq!(
+            repo.asked()[4],
+            format!("1.{}.json", iottly_protocol::tuf::quote(name))
+        );
         assert_eq!(kept.version(name), 1);
     }
 }
@@ -196,7 +272,14 @@ fn delegations_that_make_no_sense_are_malformed() {
     for change in changes {
         let mut repo = Repo::new();
         repo.delegate("targets", "A", &["*"], false, 50);
-        change(repo.targets.get_mut("targets").expect("role").delegations.as_mut().expect("delegations"));
+        change(
+            repo.targets
+                .get_mut("targets")
+                .expect("role")
+                .delegations
+                .as_mut()
+                .expect("delegations"),
+        );
         repo.publish_all();
         let error = repo.refresh(&repo.enrolled()).expect_err("malformed");
         assert!(matches!(error, TufError::Malformed { .. }), "{error}");

@@ -1,4 +1,5 @@
-//! Documents with bytes changed, removed and repeated at random: nothing panics, and what is still taken says the same.
+//! Documents with bytes changed, removed and repeated at random: nothing panics, and what is still taken says
+//! the same.
 
 use iottly_protocol::release::{ChunkList, Directive, Release};
 use iottly_protocol::tuf::{Schemes, TargetFile, Trusted, canonical};
@@ -22,7 +23,8 @@ fn change() -> impl Strategy<Value = Change> {
         (any::<usize>(), 1u8..).prop_map(|(at, bits)| Change::Flip(at, bits)),
         (any::<usize>(), 1usize..40).prop_map(|(at, len)| Change::Remove(at, len)),
         (any::<usize>(), 1usize..40).prop_map(|(at, len)| Change::Repeat(at, len)),
-        (any::<usize>(), prop::collection::vec(any::<u8>(), 1..8)).prop_map(|(at, bytes)| Change::Insert(at, bytes)),
+        (any::<usize>(), prop::collection::vec(any::<u8>(), 1..8))
+            .prop_map(|(at, bytes)| Change::Insert(at, bytes)),
     ]
 }
 

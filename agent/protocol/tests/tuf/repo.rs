@@ -6,8 +6,9 @@ use std::io::{self, Read};
 use std::rc::Rc;
 
 use iottly_protocol::tuf::{
-    Client, DelegatedRole, Delegations, Fetch, FetchError, FileInfo, Header, Instant, Key, Kind, Place, RoleKeys, Root, Schemes,
-    SigningKey, Snapshot, Store, TargetFile, Targets, Timestamp, TufError, sha256_hex, sign,
+    Client, DelegatedRole, Delegations, Fetch, FetchError, FileInfo, Header, Instant, Key, Kind, Place,
+    RoleKeys, Root, Schemes, SigningKey, Snapshot, Store, TargetFile, Targets, Timestamp, TufError,
+    sha256_hex, sign,
 };
 
 /// The time at which all tests begin.
@@ -104,12 +105,17 @@ impl Repo {
     pub(crate) fn new() -> Self {
         let expires = NOW.plus(30 * DAY);
         let roles = [("root", 1), ("timestamp", 2), ("snapshot", 3), ("targets", 4)];
-        let keys: BTreeMap<String, Vec<SigningKey>> = roles.map(|(role, seed)| (role.to_owned(), vec![key(seed)])).into();
+        let keys: BTreeMap<String, Vec<SigningKey>> = roles
+            .map(|(role, seed)| (role.to_owned(), vec![key(seed)]))
+            .into();
         let root = Root {
             header: Header::new(Kind::Root, 0, expires),
             consistent_snapshot: Some(true),
             keys: keys.values().flat_map(|keys| public(keys)).collect(),
-            roles: keys.iter().map(|(role, keys)| (role.clone(), RoleKeys::new(ids(keys), 1))).collect(),
+            roles: keys
+                .iter()
+                .map(|(role, keys)| (role.clone(), RoleKeys::new(ids(keys), 1)))
+                .collect(),
             extra: BTreeMap::new(),
         };
         let mut repo = Self {
@@ -154,7 +160,10 @@ impl Repo {
             "root" => (sign(&self.root, &keys), self.root.header.version),
             "timestamp" => (sign(&self.timestamp, &keys), self.timestamp.header.version),
             "snapshot" => (sign(&self.snapshot, &keys), self.snapshot.header.version),
-            other => (sign(&self.targets[other], &keys), self.targets[other].header.version),
+            other => (
+                sign(&self.targets[other], &keys),
+                self.targets[other].header.version,
+            ),
         };
         let bytes = bytes.expect("signed");
         self.put(role, version, bytes.clone());
@@ -174,8 +183,13 @@ impl Repo {
     /// Serves bytes as a version of a role.
     pub(crate) fn put(&self, role: &str, version: u64, bytes: Vec<u8>) {
         let quoted = iottly_protocol::tuf::quote(role);
-        let versioned = role == "root" || (role != "timestamp" && self.root.consistent_snapshot == Some(true));
-        let name = if versioned { format!("{version}.{quoted}.json") } else { format!("{quoted}.json") };
+        let versioned =
+            role == "root" || (role != "timestamp" && self.root.consistent_snapshot == Some(true));
+        let name = if versioned {
+            format!("{version}.{quoted}.json")
+        } else {
+            format!("{quoted}.json")
+        };
         self.server.0.borrow_mut().metadata.insert(name, bytes);
     }
 
@@ -193,7 +207,9 @@ impl Repo {
 
     pub(crate) fn set_keys(&mut self, role: &str, keys: &[SigningKey], threshold: u64) {
         self.root.keys.extend(public(keys));
-        self.root.roles.insert(role.to_owned(), RoleKeys::new(ids(keys), threshold));
+        self.root
+            .roles
+            .insert(role.to_owned(), RoleKeys::new(ids(keys), threshold));
         self.keys.insert(role.to_owned(), keys.to_vec());
     }
 
@@ -201,15 +217,30 @@ impl Repo {
     pub(crate) fn add_target(&mut self, role: &str, path: &str, content: &[u8]) {
         let file = TargetFile::of(content);
         let digest = file.hashes["sha256"].clone();
-        self.targets.get_mut(role).expect("role").targets.insert(path.to_owned(), file);
+        self.targets
+            .get_mut(role)
+            .expect("role")
+            .targets
+            .insert(path.to_owned(), file);
         let name_at = path.rfind('/').map_or(0, |slash| slash + 1);
         let mut name = path.to_owned();
         name.insert_str(name_at, &format!("{digest}."));
-        self.server.0.borrow_mut().blobs.insert(iottly_protocol::tuf::quote_path(&name), content.to_vec());
+        self.server
+            .0
+            .borrow_mut()
+            .blobs
+            .insert(iottly_protocol::tuf::quote_path(&name), content.to_vec());
     }
 
     /// Delegates some paths to a role with a key of its own.
-    pub(crate) fn delegate(&mut self, delegator: &str, name: &str, paths: &[&str], terminating: bool, seed: u8) {
+    pub(crate) fn delegate(
+        &mut self,
+        delegator: &str,
+        name: &str,
+        paths: &[&str],
+        terminating: bool,
+        seed: u8,
+    ) {
         let keys = vec![key(seed)];
         let role = DelegatedRole {
             name: name.to_owned(),
@@ -220,18 +251,33 @@ impl Repo {
             path_hash_prefixes: None,
             extra: BTreeMap::new(),
         };
-        let empty = Delegations { keys: BTreeMap::new(), roles: Some(vec![]), succinct_roles: None, extra: BTreeMap::new() };
-        let delegations = self.targets.get_mut(delegator).expect("delegator").delegations.get_or_insert(empty);
+        let empty = Delegations {
+            keys: BTreeMap::new(),
+            roles: Some(vec![]),
+            succinct_roles: None,
+            extra: BTreeMap::new(),
+        };
+        let delegations = self
+            .targets
+            .get_mut(delegator)
+            .expect("delegator")
+            .delegations
+            .get_or_insert(empty);
         delegations.keys.extend(public(&keys));
         delegations.roles.get_or_insert_default().push(role);
         self.keys.entry(name.to_owned()).or_insert(keys);
-        self.targets.entry(name.to_owned()).or_insert_with(|| targets(NOW.plus(30 * DAY)));
+        self.targets
+            .entry(name.to_owned())
+            .or_insert_with(|| targets(NOW.plus(30 * DAY)));
     }
 
     /// A client's store with root version 1 in it.
     pub(crate) fn enrolled(&self) -> Kept {
         let kept = Kept::default();
-        kept.0.borrow_mut().insert("root".to_owned(), self.server.0.borrow().metadata["1.root.json"].clone());
+        kept.0.borrow_mut().insert(
+            "root".to_owned(),
+            self.server.0.borrow().metadata["1.root.json"].clone(),
+        );
         kept
     }
 

@@ -13,7 +13,17 @@ fn an_older_timestamp_is_refused() {
     repo.timestamp.header.version = 1;
     repo.publish_as_is("timestamp");
     let error = repo.refresh(&kept).expect_err("older");
-    assert!(matches!(error, TufError::Rollback { trusted: 2, got: 1, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            TufError::Rollback {
+                trusted: 2,
+                got: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert_eq!(kept.version("timestamp"), 2);
 }
 
@@ -29,7 +39,17 @@ fn an_older_snapshot_is_refused_with_and_without_digests() {
         repo.publish_as_is("snapshot");
         repo.publish(&["timestamp"]);
         let error = repo.refresh(&kept).expect_err("older");
-        assert!(matches!(error, TufError::Rollback { trusted: 2, got: 1, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                TufError::Rollback {
+                    trusted: 2,
+                    got: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
         assert_eq!(kept.versions(), [1, 2, 2, 1]);
     }
 }
@@ -50,13 +70,19 @@ fn a_snapshot_that_takes_targets_back_or_drops_a_role_is_refused() {
         repo.publish_as_is("targets");
         repo.publish(&["snapshot", "timestamp"]);
         let error = repo.refresh(&kept).expect_err("older targets");
-        assert!(matches!(&error, TufError::Rollback { role, .. } if role == "targets.json"), "{error}");
+        assert!(
+            matches!(&error, TufError::Rollback { role, .. } if role == "targets.json"),
+            "{error}"
+        );
         repo.targets = good_targets;
         repo.snapshot.meta = good_snapshot.meta;
         repo.snapshot.meta.remove("team.json");
         repo.publish(&["snapshot", "timestamp"]);
         let error = repo.refresh(&kept).expect_err("dropped");
-        assert!(matches!(&error, TufError::Dropped { file } if file == "team.json"), "{error}");
+        assert!(
+            matches!(&error, TufError::Dropped { file } if file == "team.json"),
+            "{error}"
+        );
         assert_eq!((kept.versions()[2], kept.versions()[3]), (before[2], before[3]));
     }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::release::{
-    AbiRange, Action, Audience, ChunkList, Component, DataSchema, DeviceFacts, Directive, HealthRules, MANIFEST_KEY,
-    MANIFEST_SCHEMA, Manifest, ROLES_KEY, Reason, Release, admit_directive, admit_release,
+    AbiRange, Action, Audience, ChunkList, Component, DataSchema, DeviceFacts, Directive, HealthRules,
+    MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, ROLES_KEY, Reason, Release, admit_directive, admit_release,
 };
 use iottly_protocol::tuf::{Client, Instant, RoleKeys, Schemes, TargetFile, encode_hex, quote};
 use iottly_protocol::{DeviceId, ProjectId};
@@ -43,7 +43,10 @@ pub(crate) fn manifest(content: &[u8], release_seq: u64) -> Manifest {
         release_seq,
         security_floor: 3,
         boards: vec!["virtual".into()],
-        abi: AbiRange { min: "0.1".into(), max: "0.1".into() },
+        abi: AbiRange {
+            min: "0.1".into(),
+            max: "0.1".into(),
+        },
         chunk_size: 1024,
         chunk_root: encode_hex(&ChunkList::of(content, 1024).root()),
         requires_free: 10_000,
@@ -61,7 +64,10 @@ impl Scenario {
         let mut repo = Repo::new();
         let signers = vec![directive_key()];
         repo.root.keys.extend(public(&signers));
-        repo.root.extra.insert(ROLES_KEY.into(), json!({"directive": RoleKeys::new(ids(&signers), 1)}));
+        repo.root.extra.insert(
+            ROLES_KEY.into(),
+            json!({"directive": RoleKeys::new(ids(&signers), 1)}),
+        );
         repo.publish(&["root"]);
         let content: Vec<u8> = (0..3000u32).flat_map(u32::to_be_bytes).collect();
         let mut scenario = Self {
@@ -76,7 +82,10 @@ impl Scenario {
             repo,
         };
         scenario.repo.publish_all();
-        scenario.repo.refresh(&scenario.kept).expect("the device is up to date");
+        scenario
+            .repo
+            .refresh(&scenario.kept)
+            .expect("the device is up to date");
         scenario.release(|_| {});
         scenario
     }
@@ -87,13 +96,24 @@ impl Scenario {
         change(&mut manifest);
         let content = self.content.clone();
         self.repo.add_target("targets", TARGET, &content);
-        let file = self.repo.targets.get_mut("targets").expect("role").targets.get_mut(TARGET).expect("target");
+        let file = self
+            .repo
+            .targets
+            .get_mut("targets")
+            .expect("role")
+            .targets
+            .get_mut(TARGET)
+            .expect("target");
         file.custom = Some(json!({ MANIFEST_KEY: manifest }));
         self.repo.publish_all();
     }
 
     pub(crate) fn signed_directive(&self) -> Vec<u8> {
-        let signed = || self.directive.sign(&self.signers.iter().collect::<Vec<_>>()).expect("signed");
+        let signed = || {
+            self.directive
+                .sign(&self.signers.iter().collect::<Vec<_>>())
+                .expect("signed")
+        };
         self.raw_directive.clone().unwrap_or_else(signed)
     }
 
@@ -107,7 +127,10 @@ impl Scenario {
             endless: self.endless.clone(),
             facts: self.facts.clone(),
         };
-        files.insert("case.json".to_owned(), serde_json::to_vec_pretty(&case).expect("json"));
+        files.insert(
+            "case.json".to_owned(),
+            serde_json::to_vec_pretty(&case).expect("json"),
+        );
         files.insert("directive.json".to_owned(), self.signed_directive());
         for (role, bytes) in self.kept.0.borrow().iter() {
             files.insert(format!("trusted/{}.json", quote(role)), bytes.clone());
@@ -177,7 +200,9 @@ pub(crate) struct Case {
 }
 
 pub(crate) fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/attacks").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/attacks")
+        .join(name)
 }
 
 /// Does what a device does, in its order, with nothing but the fixture's files.
@@ -186,14 +211,29 @@ pub(crate) fn attempt(dir: &Path) -> (Case, Result<Vec<u8>, (Reason, String)>) {
     let case: Case = serde_json::from_slice(&read("case.json")).expect("case");
     let (kept, server) = (Kept::default(), Server::default());
     let entries = |folder: &str| -> Vec<(String, Vec<u8>)> {
-        let entries = fs::read_dir(dir.join(folder)).expect("folder").map(|entry| entry.expect("entry"));
-        entries.map(|entry| (entry.file_name().into_string().expect("utf-8"), fs::read(entry.path()).expect("file"))).collect()
+        let entries = fs::read_dir(dir.join(folder))
+            .expect("folder")
+            .map(|entry| entry.expect("entry"));
+        entries
+            .map(|entry| {
+                (
+                    entry.file_name().into_string().expect("utf-8"),
+                    fs::read(entry.path()).expect("file"),
+                )
+            })
+            .collect()
     };
     for (name, bytes) in entries("trusted") {
-        kept.0.borrow_mut().insert(name.trim_end_matches(".json").to_owned(), bytes);
+        kept.0
+            .borrow_mut()
+            .insert(name.trim_end_matches(".json").to_owned(), bytes);
     }
     server.0.borrow_mut().metadata.extend(entries("metadata"));
-    server.0.borrow_mut().blobs.extend(entries("targets").into_iter().map(|(name, bytes)| (name.replace("%2F", "/"), bytes)));
+    server.0.borrow_mut().blobs.extend(
+        entries("targets")
+            .into_iter()
+            .map(|(name, bytes)| (name.replace("%2F", "/"), bytes)),
+    );
     server.0.borrow_mut().endless.extend(case.endless.clone());
     let outcome = take(&case, kept, server, &read("directive.json"));
     (case, outcome)
@@ -203,11 +243,12 @@ fn take(case: &Case, kept: Kept, server: Server, directive: &[u8]) -> Result<Vec
     let tuf = |e: iottly_protocol::tuf::TufError| (e.reason(), e.to_string());
     let mut client = Client::open(server, kept, case.now, Schemes::ED25519).map_err(tuf)?;
     client.refresh().map_err(tuf)?;
-    let directive =
-        Directive::verify(directive, client.trusted().root(), Schemes::ED25519).map_err(|e| (e.reason(), e.to_string()))?;
+    let directive = Directive::verify(directive, client.trusted().root(), Schemes::ED25519)
+        .map_err(|e| (e.reason(), e.to_string()))?;
     admit_directive(&directive, &case.facts, case.now).map_err(|refusal| (refusal.reason, refusal.detail))?;
     let located = client.find(&directive.target).map_err(tuf)?;
-    let release = Release::from_target(&located.path, &located.file).map_err(|e| (Reason::Incompatible, e))?;
+    let release =
+        Release::from_target(&located.path, &located.file).map_err(|e| (Reason::Incompatible, e))?;
     admit_release(&directive, &release, &case.facts).map_err(|refusal| (refusal.reason, refusal.detail))?;
     let mut reader = client.open_target(&located).map_err(tuf)?;
     let (mut content, mut buffer) = (Vec::new(), [0; 4096]);

@@ -1,4 +1,5 @@
-//! What counts as the time: dates that signatures vouch for are a floor, and only the signer's newer word lowers it.
+//! What counts as the time: dates that signatures vouch for are a floor, and only the signer's newer word
+//! lowers it.
 
 use iottly_protocol::tuf::{Instant, Refreshed, SIGNED_AT_KEY, Schemes, Start, TufError, Vouched, refresh};
 
@@ -6,14 +7,26 @@ use super::repo::{DAY, Kept, NOW, Repo, Server, key};
 
 /// Signs a timestamp of the next version that says when it was signed.
 fn stamp(repo: &mut Repo, signed: Instant, days: u64) {
-    repo.timestamp.extra.insert(SIGNED_AT_KEY.to_owned(), signed.to_string().into());
+    repo.timestamp
+        .extra
+        .insert(SIGNED_AT_KEY.to_owned(), signed.to_string().into());
     repo.timestamp.header.expires = signed.plus(days * DAY);
     repo.publish(&["timestamp"]);
 }
 
-fn try_at(repo: &Repo, kept: &Kept, clock: Instant, vouched: Option<Vouched>) -> Result<Refreshed<Server, Kept>, TufError> {
+fn try_at(
+    repo: &Repo,
+    kept: &Kept,
+    clock: Instant,
+    vouched: Option<Vouched>,
+) -> Result<Refreshed<Server, Kept>, TufError> {
     let first = repo.server.0.borrow().metadata["1.root.json"].clone();
-    let start = Start { clock, vouched, first_root: &first, schemes: Schemes::ED25519 };
+    let start = Start {
+        clock,
+        vouched,
+        first_root: &first,
+        schemes: Schemes::ED25519,
+    };
     refresh(&repo.server, kept, &start, |_| {})
 }
 
@@ -27,7 +40,15 @@ fn seasoned() -> (Repo, Kept, Vouched) {
     stamp(&mut repo, NOW, 1);
     let kept = repo.enrolled();
     let vouched = at(&repo, &kept, NOW.plus(60), None).vouched;
-    assert_eq!(vouched, Vouched { root: 1, timestamp: 2, unix: NOW.unix() }, "the clock itself vouches for nothing");
+    assert_eq!(
+        vouched,
+        Vouched {
+            root: 1,
+            timestamp: 2,
+            unix: NOW.unix()
+        },
+        "the clock itself vouches for nothing"
+    );
     (repo, kept, vouched)
 }
 
@@ -42,10 +63,16 @@ fn a_board_whose_clock_stands_at_its_start_is_dated_by_what_was_signed() {
 fn a_clock_that_is_ahead_refuses_and_leaves_no_trace() {
     let (repo, kept, vouched) = seasoned();
     for ahead in [2 * DAY, 3650 * DAY, 1 << 40] {
-        let error = try_at(&repo, &kept, NOW.plus(ahead), Some(vouched)).err().expect("nothing is valid then");
+        let error = try_at(&repo, &kept, NOW.plus(ahead), Some(vouched))
+            .err()
+            .expect("nothing is valid then");
         assert!(matches!(error, TufError::Expired { .. }), "{error}");
         let found = at(&repo, &kept, NOW.plus(120), Some(vouched));
-        assert_eq!((found.now, found.vouched), (NOW.plus(120), vouched), "the next right date is the time again");
+        assert_eq!(
+            (found.now, found.vouched),
+            (NOW.plus(120), vouched),
+            "the next right date is the time again"
+        );
     }
 }
 
@@ -54,7 +81,14 @@ fn the_floor_rises_with_the_signers_word() {
     let (mut repo, kept, vouched) = seasoned();
     stamp(&mut repo, NOW.plus(DAY / 2), 1);
     let found = at(&repo, &kept, NOW.plus(60), Some(vouched));
-    assert_eq!(found.vouched, Vouched { root: 1, timestamp: 3, unix: NOW.plus(DAY / 2).unix() });
+    assert_eq!(
+        found.vouched,
+        Vouched {
+            root: 1,
+            timestamp: 3,
+            unix: NOW.plus(DAY / 2).unix()
+        }
+    );
     assert_eq!(found.now, NOW.plus(DAY / 2), "it counts at once");
 }
 
@@ -67,7 +101,14 @@ fn a_signers_newer_word_that_is_earlier_corrects_the_floor() {
     assert_eq!(ahead.unix, NOW.plus(21 * DAY).unix());
     stamp(&mut repo, NOW.plus(300), 1);
     let found = at(&repo, &kept, NOW.plus(360), Some(ahead));
-    assert_eq!(found.vouched, Vouched { root: 1, timestamp: 4, unix: NOW.plus(300).unix() });
+    assert_eq!(
+        found.vouched,
+        Vouched {
+            root: 1,
+            timestamp: 4,
+            unix: NOW.plus(300).unix()
+        }
+    );
     assert_eq!(found.now, NOW.plus(360));
 }
 
@@ -81,7 +122,10 @@ fn a_replay_lowers_no_floor_even_when_the_store_was_lost() {
     // The clock is set back to when the old one was good.
     for clock in [NOW.plus(60), NOW.plus(5 * DAY), Instant::from_unix(0)] {
         assert!(try_at(&repo, &kept, clock, Some(vouched)).is_err());
-        assert!(try_at(&repo, &repo.enrolled(), clock, Some(vouched)).is_err(), "without a store");
+        assert!(
+            try_at(&repo, &repo.enrolled(), clock, Some(vouched)).is_err(),
+            "without a store"
+        );
     }
     assert_eq!(kept.version("timestamp"), 3);
 }
@@ -111,7 +155,11 @@ fn an_accepted_date_stays_before_the_end_of_its_timestamp() {
 
 #[test]
 fn a_date_of_signing_behind_the_end_or_of_another_kind_is_none() {
-    for date in [serde_json::json!(NOW.plus(2 * DAY)), serde_json::json!(7), serde_json::json!("soon")] {
+    for date in [
+        serde_json::json!(NOW.plus(2 * DAY)),
+        serde_json::json!(7),
+        serde_json::json!("soon"),
+    ] {
         let mut repo = Repo::new();
         repo.timestamp.header.expires = NOW.plus(DAY);
         repo.timestamp.extra.insert(SIGNED_AT_KEY.to_owned(), date);
@@ -139,7 +187,12 @@ fn a_damaged_root_is_replaced_by_the_first_one_and_the_chain_is_followed_again()
     kinds.extend([Vec::new(), whole[..whole.len() / 2].to_vec(), vec![0; 600_000]]);
     for damaged in kinds {
         kept.0.borrow_mut().insert("root".to_owned(), damaged);
-        let start = Start { clock: NOW, vouched: Some(vouched), first_root: &first, schemes: Schemes::ED25519 };
+        let start = Start {
+            clock: NOW,
+            vouched: Some(vouched),
+            first_root: &first,
+            schemes: Schemes::ED25519,
+        };
         let mut told = 0;
         let found = refresh(&repo.server, &kept, &start, |_| told += 1).expect("recovered");
         assert_eq!((found.vouched, told), (vouched, 1));

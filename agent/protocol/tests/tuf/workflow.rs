@@ -13,10 +13,22 @@ fn a_refresh_asks_in_order_and_keeps_the_bytes_as_sent() {
     repo.put("timestamp", 1, spaced.clone());
     let kept = repo.enrolled();
     repo.refresh(&kept).expect("fresh");
-    assert_eq!(repo.asked(), ["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"]);
+    assert_eq!(
+        repo.asked(),
+        [
+            "2.root.json",
+            "timestamp.json",
+            "1.snapshot.json",
+            "1.targets.json"
+        ]
+    );
     assert_eq!(kept.0.borrow()["timestamp"], spaced);
     repo.refresh(&kept).expect("again");
-    assert_eq!(repo.asked(), ["2.root.json", "timestamp.json"], "nothing else is new");
+    assert_eq!(
+        repo.asked(),
+        ["2.root.json", "timestamp.json"],
+        "nothing else is new"
+    );
 }
 
 #[test]
@@ -27,7 +39,16 @@ fn without_consistent_snapshots_names_have_no_versions() {
     repo.publish_all();
     let kept = repo.enrolled();
     repo.refresh(&kept).expect("fresh");
-    assert_eq!(repo.asked(), ["2.root.json", "3.root.json", "timestamp.json", "snapshot.json", "targets.json"]);
+    assert_eq!(
+        repo.asked(),
+        [
+            "2.root.json",
+            "3.root.json",
+            "timestamp.json",
+            "snapshot.json",
+            "targets.json"
+        ]
+    );
 }
 
 #[test]
@@ -35,12 +56,17 @@ fn the_initial_root_must_be_whole_and_signed_by_itself() {
     let repo = Repo::new();
     let whole: Value = serde_json::from_slice(&repo.bytes("root")).expect("json");
     let mut no_version = whole.clone();
-    no_version["signed"].as_object_mut().expect("object").remove("version");
+    no_version["signed"]
+        .as_object_mut()
+        .expect("object")
+        .remove("version");
     let mut unsigned = whole.clone();
     unsigned["signatures"][0]["sig"] = json!("00");
     for broken in [no_version, unsigned] {
         let kept = repo.enrolled();
-        kept.0.borrow_mut().insert("root".into(), broken.to_string().into_bytes());
+        kept.0
+            .borrow_mut()
+            .insert("root".into(), broken.to_string().into_bytes());
         repo.refresh(&kept).expect_err("broken root");
         assert!(repo.asked().is_empty());
     }
@@ -48,23 +74,33 @@ fn the_initial_root_must_be_whole_and_signed_by_itself() {
 
 #[test]
 fn what_comes_before_a_bad_file_is_kept() {
-    for (role, expected) in
-        [("root", [1, 0, 0, 0]), ("timestamp", [2, 0, 0, 0]), ("snapshot", [2, 2, 0, 0]), ("targets", [2, 2, 2, 0])]
-    {
+    for (role, expected) in [
+        ("root", [1, 0, 0, 0]),
+        ("timestamp", [2, 0, 0, 0]),
+        ("snapshot", [2, 2, 0, 0]),
+        ("targets", [2, 2, 2, 0]),
+    ] {
         let mut repo = Repo::new();
         let kept = repo.enrolled();
         repo.keys.get_mut(role).expect("role").clear();
         repo.publish(&["root"]);
         repo.publish_all();
         let error = repo.refresh(&kept).expect_err(role);
-        assert!(matches!(&error, TufError::Threshold { role: at, have: 0, need: 1, .. } if at == role), "{error}");
+        assert!(
+            matches!(&error, TufError::Threshold { role: at, have: 0, need: 1, .. } if at == role),
+            "{error}"
+        );
         assert_eq!(kept.versions(), expected, "{role}");
     }
 }
 
 #[test]
 fn the_version_in_the_name_is_the_version_inside() {
-    for (role, expected) in [("root", [1, 0, 0, 0]), ("snapshot", [2, 2, 0, 0]), ("targets", [2, 2, 2, 0])] {
+    for (role, expected) in [
+        ("root", [1, 0, 0, 0]),
+        ("snapshot", [2, 2, 0, 0]),
+        ("targets", [2, 2, 2, 0]),
+    ] {
         let mut repo = Repo::new();
         let kept = repo.enrolled();
         repo.publish(&["root"]);
@@ -80,16 +116,28 @@ fn the_version_in_the_name_is_the_version_inside() {
         repo.put(role, 2, repo.bytes(role));
         (repo.timestamp, repo.snapshot) = (timestamp, snapshot);
         let error = repo.refresh(&kept).expect_err(role);
-        assert!(matches!(error, TufError::Version { expected: 2, got: 3, .. }), "{role}: {error}");
+        assert!(
+            matches!(
+                error,
+                TufError::Version {
+                    expected: 2,
+                    got: 3,
+                    ..
+                }
+            ),
+            "{role}: {error}"
+        );
         assert_eq!(kept.versions(), expected, "{role}");
     }
 }
 
 #[test]
 fn a_missing_file_ends_the_refresh_except_the_next_root() {
-    for (name, expected) in
-        [("timestamp.json", [1, 1, 1, 1]), ("2.snapshot.json", [1, 2, 1, 1]), ("2.targets.json", [1, 2, 2, 1])]
-    {
+    for (name, expected) in [
+        ("timestamp.json", [1, 1, 1, 1]),
+        ("2.snapshot.json", [1, 2, 1, 1]),
+        ("2.targets.json", [1, 2, 2, 1]),
+    ] {
         let mut repo = Repo::new();
         let kept = repo.enrolled();
         repo.refresh(&kept).expect("fresh");
@@ -107,7 +155,11 @@ fn a_timestamp_with_the_same_version_changes_nothing() {
     let kept = repo.enrolled();
     repo.refresh(&kept).expect("fresh");
     let before = kept.0.borrow()["timestamp"].clone();
-    repo.timestamp.meta.get_mut("snapshot.json").expect("entry").version = 100;
+    repo.timestamp
+        .meta
+        .get_mut("snapshot.json")
+        .expect("entry")
+        .version = 100;
     repo.publish_as_is("timestamp");
     repo.refresh(&kept).expect("the trusted one stays");
     assert_eq!(kept.0.borrow()["timestamp"], before);
@@ -119,7 +171,11 @@ fn metadata_of_another_kind_is_refused_although_its_keys_are_right() {
     let mut repo = Repo::new();
     let kept = repo.enrolled();
     let timestamp_keys = repo.keys["timestamp"].clone();
-    repo.snapshot.meta = [("snapshot.json".to_owned(), iottly_protocol::tuf::FileInfo::of_version(1))].into();
+    repo.snapshot.meta = [(
+        "snapshot.json".to_owned(),
+        iottly_protocol::tuf::FileInfo::of_version(1),
+    )]
+    .into();
     repo.keys.insert("snapshot".into(), timestamp_keys);
     repo.publish(&["snapshot"]);
     repo.put("timestamp", 2, repo.bytes("snapshot"));
@@ -134,13 +190,19 @@ fn unknown_fields_count_for_signatures() {
     let extra = [("custom-field".to_owned(), json!({"b": [1, "é"], "a": null}))];
     repo.root.extra = extra.clone().into();
     repo.root.roles.get_mut("targets").expect("role").extra = extra.clone().into();
-    repo.root.keys.values_mut().for_each(|key| key.extra = extra.clone().into());
+    repo.root
+        .keys
+        .values_mut()
+        .for_each(|key| key.extra = extra.clone().into());
     repo.publish(&["root"]);
     repo.snapshot.extra = extra.into();
     repo.publish_all();
     repo.refresh(&kept).expect("fields are kept");
     let mut stripped: Value = serde_json::from_slice(&repo.bytes("snapshot")).expect("json");
-    stripped["signed"].as_object_mut().expect("object").remove("custom-field");
+    stripped["signed"]
+        .as_object_mut()
+        .expect("object")
+        .remove("custom-field");
     repo.put("snapshot", 2, stripped.to_string().into_bytes());
     repo.refresh(&repo.enrolled()).expect_err("a field was removed");
 }
@@ -154,7 +216,10 @@ fn digests_of_metadata_are_optional_and_hold() {
     repo.refresh(&kept).expect("right digests");
     repo.publish(&["targets"]);
     let info = repo.snapshot.meta.get_mut("targets.json").expect("entry");
-    info.hashes.as_mut().expect("digests").insert("sha256".into(), "46".repeat(32));
+    info.hashes
+        .as_mut()
+        .expect("digests")
+        .insert("sha256".into(), "46".repeat(32));
     repo.publish(&["snapshot", "timestamp"]);
     let error = repo.refresh(&kept).expect_err("wrong digest");
     assert!(matches!(error, TufError::Digest { .. }), "{error}");
@@ -163,9 +228,12 @@ fn digests_of_metadata_are_optional_and_hold() {
 
 #[test]
 fn what_expired_is_not_taken_and_what_is_kept_still_guards() {
-    for (role, expected) in
-        [("root", [2, 1, 1, 1]), ("timestamp", [1, 1, 1, 1]), ("snapshot", [1, 2, 1, 1]), ("targets", [1, 2, 2, 1])]
-    {
+    for (role, expected) in [
+        ("root", [2, 1, 1, 1]),
+        ("timestamp", [1, 1, 1, 1]),
+        ("snapshot", [1, 2, 1, 1]),
+        ("targets", [1, 2, 2, 1]),
+    ] {
         let mut repo = Repo::new();
         let kept = repo.enrolled();
         repo.refresh(&kept).expect("fresh");
@@ -182,7 +250,10 @@ fn what_expired_is_not_taken_and_what_is_kept_still_guards() {
         }
         repo.publish_all();
         let error = repo.refresh(&kept).expect_err(role);
-        assert!(matches!(&error, TufError::Expired { role: at, .. } if at == role), "{role}: {error}");
+        assert!(
+            matches!(&error, TufError::Expired { role: at, .. } if at == role),
+            "{role}: {error}"
+        );
         assert_eq!(kept.versions(), expected, "{role}");
     }
 }
@@ -219,7 +290,8 @@ fn expired_metadata_on_the_device_is_no_hindrance() {
     repo.refresh(&kept).expect("fresh");
     repo.timestamp.header.expires = NOW.plus(21 * DAY);
     repo.publish_all();
-    repo.refresh_at(&kept, NOW.plus(18 * DAY)).expect("newer metadata");
+    repo.refresh_at(&kept, NOW.plus(18 * DAY))
+        .expect("newer metadata");
     assert_eq!(kept.versions(), [1, 3, 3, 3]);
 }
 

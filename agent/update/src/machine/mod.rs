@@ -1,9 +1,10 @@
 //! The update's state machine: data, an event and the time in, effects out. No file, no socket, no clock.
 //!
-//! Every transition begins with [`Effect::Journal`]; whoever performs the effects stops at one that fails. After a cut the
-//! machine goes on from what the journal holds and from where the pointer points.
+//! Every transition begins with [`Effect::Journal`]; whoever performs the effects stops at one that fails.
+//! After a cut the machine goes on from what the journal holds and from where the pointer points.
 //!
-//! Durations are counted on the growing clock and kept in the journal; the date decides on maintenance windows alone.
+//! Durations are counted on the growing clock and kept in the journal; the date decides on maintenance
+//! windows alone.
 
 mod time;
 mod trial;
@@ -13,7 +14,9 @@ pub use time::MAX_DEFERRED_MS;
 use iottly_protocol::release::{Action, Reason, Refusal};
 
 use crate::memory::{Attempt, Memory, Outcome};
-use crate::state::{Effect, Ending, Event, Now, Offer, Phase, Planned, Progress, Running, Slot, State, refusal};
+use crate::state::{
+    Effect, Ending, Event, Now, Offer, Phase, Planned, Progress, Running, Slot, State, refusal,
+};
 
 /// Most writes of the journal for one update: a limit on what a loop can wear out.
 pub const MAX_WRITES: u32 = 28;
@@ -41,7 +44,13 @@ impl Machine {
     /// Begins with what the journal holds; [`Event::Boot`] comes first.
     #[must_use]
     pub fn new(memory: Memory) -> Self {
-        Self { memory, trial: trial::Trial::default(), counted_ms: 0, corrupt: 0, failures: 0 }
+        Self {
+            memory,
+            trial: trial::Trial::default(),
+            counted_ms: 0,
+            corrupt: 0,
+            failures: 0,
+        }
     }
 
     /// What is to survive.
@@ -79,11 +88,15 @@ impl Machine {
             out.push(Effect::Report(ended(outcome)));
         }
         let Some(attempt) = &self.memory.attempt else {
-            // A cut after the last journal entry of a roll-back or before the first of a switch leaves nothing to do.
+            // A cut after the last journal entry of a roll-back or before the first of a switch leaves
+            // nothing to do.
             if pointer != home {
                 out.push(Effect::Point(home));
             }
-            out.push(Effect::Start { firmware: home, trial: false });
+            out.push(Effect::Start {
+                firmware: home,
+                trial: false,
+            });
             return;
         };
         let target = Running::Slot(attempt.slot);
@@ -91,12 +104,18 @@ impl Machine {
             State::Switching if pointer == target => self.start_trial(now, out),
             State::Trial => self.start_trial(now, out),
             State::Committing => {
-                out.push(Effect::Start { firmware: target, trial: false });
+                out.push(Effect::Start {
+                    firmware: target,
+                    trial: false,
+                });
                 self.enter(State::Committing, now, out);
             }
             State::RollingBack => self.enter(State::RollingBack, now, out),
             state => {
-                out.push(Effect::Start { firmware: home, trial: false });
+                out.push(Effect::Start {
+                    firmware: home,
+                    trial: false,
+                });
                 let again = match state {
                     State::Offered => State::VerifyingMeta,
                     // The pointer did not move: the copy of the state may be old by now.
@@ -139,30 +158,42 @@ impl Machine {
     }
 
     fn runs_already(&self) -> bool {
-        let (Some(attempt), Some(committed)) = (&self.memory.attempt, &self.memory.committed) else { return false };
+        let (Some(attempt), Some(committed)) = (&self.memory.attempt, &self.memory.committed) else {
+            return false;
+        };
         attempt.offer.sha256.eq_ignore_ascii_case(&committed.sha256)
     }
 
     fn step(&mut self, event: Event, now: Now, out: &mut Vec<Effect>) {
-        let Some(state) = self.memory.attempt.as_ref().map(|attempt| attempt.state) else { return };
+        let Some(state) = self.memory.attempt.as_ref().map(|attempt| attempt.state) else {
+            return;
+        };
         match (state, event) {
             (State::VerifyingMeta, Event::MetaOk(release)) => {
                 self.attempt().release = Some(release);
                 self.go(State::Preflight, now, out);
             }
             // It may be in its time: that is known once somebody tells it.
-            (State::VerifyingMeta, Event::Refused(why)) if why.reason == Reason::Clock => self.retry(why, now, out),
-            (State::VerifyingMeta | State::Preflight, Event::Refused(why)) => self.finish(Ending::Rejected, Some(why), out),
+            (State::VerifyingMeta, Event::Refused(why)) if why.reason == Reason::Clock => {
+                self.retry(why, now, out)
+            }
+            (State::VerifyingMeta | State::Preflight, Event::Refused(why)) => {
+                self.finish(Ending::Rejected, Some(why), out)
+            }
             (State::VerifyingMeta, Event::PartFailed { detail, .. }) => {
                 self.retry(refusal(Reason::Unreachable, detail), now, out);
             }
             (State::Preflight, Event::Room) => self.preflight(now, out),
-            (State::Downloading, Event::PartKept { complete: true }) => self.go(State::VerifyingImage, now, out),
+            (State::Downloading, Event::PartKept { complete: true }) => {
+                self.go(State::VerifyingImage, now, out)
+            }
             (State::Downloading, Event::PartKept { complete: false }) => {
                 (self.corrupt, self.failures) = (0, 0);
                 self.act(now, out);
             }
-            (State::Downloading, Event::PartFailed { corrupt, detail }) => self.part_failed(corrupt, &detail, now, out),
+            (State::Downloading, Event::PartFailed { corrupt, detail }) => {
+                self.part_failed(corrupt, &detail, now, out)
+            }
             (State::VerifyingImage, Event::ImageOk) => {
                 self.go(State::Staged, now, out);
                 self.go(State::Armed, now, out);
@@ -170,8 +201,12 @@ impl Machine {
             (State::VerifyingImage, Event::ImageBad(why)) => self.finish(Ending::Failed, Some(why), out),
             (State::Armed, Event::Copied) => self.go(State::Switching, now, out),
             (State::Switching, Event::Switched) => self.start_trial(now, out),
-            (State::Trial, Event::Trapped(detail)) => self.roll_back(refusal(Reason::CrashLoop, detail), now, out),
-            (State::Trial, Event::Unhealthy(detail)) => self.roll_back(refusal(Reason::Unhealthy, detail), now, out),
+            (State::Trial, Event::Trapped(detail)) => {
+                self.roll_back(refusal(Reason::CrashLoop, detail), now, out)
+            }
+            (State::Trial, Event::Unhealthy(detail)) => {
+                self.roll_back(refusal(Reason::Unhealthy, detail), now, out)
+            }
             (State::Trial, Event::Healthy) => {
                 self.trial.healthy += 1;
                 self.judge(now, out);
@@ -182,7 +217,10 @@ impl Machine {
                 self.finish(Ending::Failed, Some(refusal(Reason::NoSpace, detail)), out);
                 if state == State::Armed {
                     // It was stopped for the copy.
-                    out.push(Effect::Start { firmware: self.memory.home(), trial: false });
+                    out.push(Effect::Start {
+                        firmware: self.memory.home(),
+                        trial: false,
+                    });
                 }
             }
             (_, Event::Tick) => self.tick(state, now, out),
@@ -196,7 +234,10 @@ impl Machine {
             State::Committing | State::RollingBack | State::Switching => {}
             _ if self.is_overdue() => {
                 let name = serde_json::to_string(&state).unwrap_or_default();
-                let why = refusal(Reason::Timeout, format!("the deadline passed in {}", name.trim_matches('"')));
+                let why = refusal(
+                    Reason::Timeout,
+                    format!("the deadline passed in {}", name.trim_matches('"')),
+                );
                 self.finish(Ending::Failed, Some(why), out);
             }
             State::Deferred => self.wait(now, out),
@@ -207,8 +248,15 @@ impl Machine {
 
     /// Goes on waiting, or on. Nothing is written while it waits for the same: it may do so for hours.
     fn wait(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let Some(why) = self.waits_for(now) else { return self.go(State::Preflight, now, out) };
-        if self.attempt().why.as_ref().is_some_and(|waits| waits.reason == why.reason) {
+        let Some(why) = self.waits_for(now) else {
+            return self.go(State::Preflight, now, out);
+        };
+        if self
+            .attempt()
+            .why
+            .as_ref()
+            .is_some_and(|waits| waits.reason == why.reason)
+        {
             return self.act(now, out);
         }
         self.attempt().why = Some(why);
@@ -239,7 +287,9 @@ impl Machine {
     /// Tries again a little later each time; the deadline ends it.
     fn retry(&mut self, why: Refusal, now: Now, out: &mut Vec<Effect>) {
         self.failures = self.failures.saturating_add(1);
-        let wait = 500u64.saturating_mul(1 << self.failures.min(7)).min(MAX_BACKOFF_MS);
+        let wait = 500u64
+            .saturating_mul(1 << self.failures.min(7))
+            .min(MAX_BACKOFF_MS);
         let attempt = self.attempt();
         // While it waits for the time its deadline stands still.
         attempt.why = (why.reason == Reason::Clock).then(|| why.clone());
@@ -254,8 +304,15 @@ impl Machine {
     }
 
     fn finish(&mut self, ending: Ending, why: Option<Refusal>, out: &mut Vec<Effect>) {
-        let Some(attempt) = self.memory.attempt.take() else { return };
-        let outcome = Outcome { id: attempt.offer.id, sha256: attempt.offer.sha256, ending, why };
+        let Some(attempt) = self.memory.attempt.take() else {
+            return;
+        };
+        let outcome = Outcome {
+            id: attempt.offer.id,
+            sha256: attempt.offer.sha256,
+            ending,
+            why,
+        };
         let report = ended(&outcome);
         self.memory.last = Some(outcome);
         out.push(Effect::Journal(Box::new(self.memory.clone())));
@@ -270,7 +327,10 @@ impl Machine {
         attempt.writes += 1;
         if attempt.writes > MAX_WRITES {
             // A loop through the states ends here; going back and committing do not loop.
-            let why = refusal(Reason::Timeout, format!("{MAX_WRITES} steps did not finish the update"));
+            let why = refusal(
+                Reason::Timeout,
+                format!("{MAX_WRITES} steps did not finish the update"),
+            );
             match state {
                 State::RollingBack | State::Committing => {}
                 State::Trial | State::Switching => {
@@ -315,35 +375,73 @@ impl Machine {
             State::Switching => out.push(Effect::Point(Running::Slot(slot))),
             State::Trial => {
                 let grace = self.release().health.grace_ms;
-                out.push(Effect::Start { firmware: Running::Slot(slot), trial: true });
+                out.push(Effect::Start {
+                    firmware: Running::Slot(slot),
+                    trial: true,
+                });
                 out.push(Effect::WakeAt(now.mono_ms.saturating_add(grace)));
             }
             State::Committing => out.push(Effect::CleanUp),
-            State::RollingBack => out.extend([Effect::Stop, Effect::Point(self.memory.home()), Effect::RestoreState]),
+            State::RollingBack => out.extend([
+                Effect::Stop,
+                Effect::Point(self.memory.home()),
+                Effect::RestoreState,
+            ]),
         }
     }
 
     /// Gives up a slot whose content is not what was verified: it is not run.
     fn slot_damaged(&mut self, slot: Slot, now: Now, out: &mut Vec<Effect>) {
-        let under_way = self.memory.attempt.as_ref().filter(|attempt| attempt.slot == slot).map(|attempt| attempt.state);
+        let under_way = self
+            .memory
+            .attempt
+            .as_ref()
+            .filter(|attempt| attempt.slot == slot)
+            .map(|attempt| attempt.state);
         if let Some(State::Trial | State::Committing) = under_way {
-            let why = refusal(Reason::DigestMismatch, "the file of the release was damaged after it was verified");
+            let why = refusal(
+                Reason::DigestMismatch,
+                "the file of the release was damaged after it was verified",
+            );
             return self.roll_back(why, now, out);
         }
-        if self.memory.committed.take_if(|committed| committed.slot == slot).is_some() {
+        if self
+            .memory
+            .committed
+            .take_if(|committed| committed.slot == slot)
+            .is_some()
+        {
             out.push(Effect::Journal(Box::new(self.memory.clone())));
-            if self.memory.attempt.as_ref().is_none_or(|attempt| attempt.state.is_cancellable()) {
-                out.extend([Effect::Point(Running::Factory), Effect::Start { firmware: Running::Factory, trial: false }]);
+            if self
+                .memory
+                .attempt
+                .as_ref()
+                .is_none_or(|attempt| attempt.state.is_cancellable())
+            {
+                out.extend([
+                    Effect::Point(Running::Factory),
+                    Effect::Start {
+                        firmware: Running::Factory,
+                        trial: false,
+                    },
+                ]);
             }
         }
     }
 
     fn attempt(&mut self) -> &mut Attempt {
-        self.memory.attempt.as_mut().expect("only called while an update is under way")
+        self.memory
+            .attempt
+            .as_mut()
+            .expect("only called while an update is under way")
     }
 
     fn release(&self) -> &Planned {
-        let release = self.memory.attempt.as_ref().and_then(|attempt| attempt.release.as_ref());
+        let release = self
+            .memory
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.release.as_ref());
         release.expect("states behind verifying_meta have a release")
     }
 }

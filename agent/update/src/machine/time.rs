@@ -6,7 +6,8 @@ use crate::state::{Effect, Now, State, refusal};
 
 /// Longest wait for a maintenance window or for the time, milliseconds of the agent running: a week.
 pub const MAX_DEFERRED_MS: u64 = 7 * 86_400_000;
-/// A vouched date that is later by less than this is written with the next transition: each write wears the disk. Seconds.
+/// A vouched date that is later by less than this is written with the next transition: each write wears the
+/// disk. Seconds.
 const WRITE_EVERY_S: u64 = 86_400;
 
 impl Machine {
@@ -15,14 +16,23 @@ impl Machine {
         let passed = now.mono_ms.saturating_sub(self.counted_ms);
         self.counted_ms = self.counted_ms.max(now.mono_ms);
         if let Some(attempt) = &mut self.memory.attempt {
-            let for_time = attempt.why.as_ref().is_some_and(|why| why.reason == Reason::Clock);
-            let waits = attempt.state == State::Deferred || (attempt.state == State::VerifyingMeta && for_time);
-            let counted = if waits { &mut attempt.waited_ms } else { &mut attempt.spent_ms };
+            let for_time = attempt
+                .why
+                .as_ref()
+                .is_some_and(|why| why.reason == Reason::Clock);
+            let waits =
+                attempt.state == State::Deferred || (attempt.state == State::VerifyingMeta && for_time);
+            let counted = if waits {
+                &mut attempt.waited_ms
+            } else {
+                &mut attempt.spent_ms
+            };
             *counted = counted.saturating_add(passed);
         }
     }
 
-    /// Says whether the update has taken longer than it may. The time in which it waits for its window does not count.
+    /// Says whether the update has taken longer than it may. The time in which it waits for its window does
+    /// not count.
     pub(super) fn is_overdue(&mut self) -> bool {
         let attempt = self.attempt();
         let deadline_ms = attempt.offer.deadline_s.saturating_mul(1000);

@@ -20,10 +20,16 @@ impl Machine {
         let attempt = self.attempt();
         attempt.boots += 1;
         if attempt.boots > MAX_BOOTS {
-            let why = refusal(Reason::CrashLoop, format!("the board restarted {MAX_BOOTS} times in the trial"));
+            let why = refusal(
+                Reason::CrashLoop,
+                format!("the board restarted {MAX_BOOTS} times in the trial"),
+            );
             return self.roll_back(why, now, out);
         }
-        self.trial = Trial { since_ms: now.mono_ms, healthy: 0 };
+        self.trial = Trial {
+            since_ms: now.mono_ms,
+            healthy: 0,
+        };
         self.go(State::Trial, now, out);
     }
 
@@ -37,12 +43,16 @@ impl Machine {
         if self.trial.healthy >= health.min_ok {
             return self.go(State::Committing, now, out);
         }
-        // A busy board answers late, and a firmware may need longer to be well: nothing has trapped, or the trial would be over.
+        // A busy board answers late, and a firmware may need longer to be well: nothing has trapped, or the
+        // trial would be over.
         let longest = health.grace_ms.saturating_mul(LATE_ANSWERS);
         if passed < longest {
             return out.push(Effect::WakeAt(self.trial.since_ms.saturating_add(longest)));
         }
-        let detail = format!("healthy {} of {} times in {passed} ms", self.trial.healthy, health.min_ok);
+        let detail = format!(
+            "healthy {} of {} times in {passed} ms",
+            self.trial.healthy, health.min_ok
+        );
         self.roll_back(refusal(Reason::Unhealthy, detail), now, out);
     }
 
@@ -55,8 +65,12 @@ impl Machine {
         let (slot, release) = (self.attempt().slot, self.release().clone());
         self.memory.floor = self.memory.floor.max(release.security_floor);
         self.memory.quarantined.retain(|digest| *digest != release.sha256);
-        self.memory.committed =
-            Some(Committed { slot, sha256: release.sha256, release_seq: release.release_seq, data_schema: release.data_schema });
+        self.memory.committed = Some(Committed {
+            slot,
+            sha256: release.sha256,
+            release_seq: release.release_seq,
+            data_schema: release.data_schema,
+        });
         self.finish(Ending::Committed, None, out);
     }
 
@@ -64,14 +78,21 @@ impl Machine {
         let attempt = self.attempt();
         let (sha256, why) = (attempt.offer.sha256.to_ascii_lowercase(), attempt.why.clone());
         // A damaged copy says nothing about the release.
-        if why.as_ref().is_none_or(|why| why.reason != Reason::DigestMismatch) {
+        if why
+            .as_ref()
+            .is_none_or(|why| why.reason != Reason::DigestMismatch)
+        {
             self.memory.quarantined.retain(|digest| *digest != sha256);
             self.memory.quarantined.push(sha256);
         }
         let excess = self.memory.quarantined.len().saturating_sub(MAX_QUARANTINED);
         self.memory.quarantined.drain(..excess);
         self.finish(Ending::RolledBack, why, out);
-        // Only now: what the old firmware writes from here on must not be taken back by a repetition of the step.
-        out.push(Effect::Start { firmware: self.memory.home(), trial: false });
+        // Only now: what the old firmware writes from here on must not be taken back by a repetition of the
+        // step.
+        out.push(Effect::Start {
+            firmware: self.memory.home(),
+            trial: false,
+        });
     }
 }

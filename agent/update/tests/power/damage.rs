@@ -2,7 +2,9 @@
 
 use iottly_update::{Disk as _, Ending, Event, Running, Slot, State, files};
 
-use super::device::{Behaviour, OLD, OLD_STATE, boot, feed, new_firmware, now, offer, planned, runs, seasoned, settle};
+use super::device::{
+    Behaviour, OLD, OLD_STATE, boot, feed, new_firmware, now, offer, planned, runs, seasoned, settle,
+};
 use super::disk::MemDisk;
 
 const JOURNALS: [&str; 2] = ["update/journal.0", "update/journal.1"];
@@ -43,7 +45,10 @@ fn a_damaged_pointer_is_written_anew_from_the_journal() {
         let disk = updated();
         damage(&disk, POINTER, pointer);
         assert_eq!(start(&disk), (Some(new_firmware()), [1, 0]), "{pointer:?}");
-        assert_eq!(files::read_pointer(&disk).expect("whole"), Some(Running::Slot(Slot::B)));
+        assert_eq!(
+            files::read_pointer(&disk).expect("whole"),
+            Some(Running::Slot(Slot::B))
+        );
     }
 }
 
@@ -52,14 +57,23 @@ fn a_damaged_pointer_in_a_trial_does_not_end_it() {
     let disk = seasoned();
     let mut updater = boot(&disk, Behaviour::NeverWell, 0).expect("start");
     feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
-    assert_eq!(updater.memory().attempt.as_ref().map(|attempt| attempt.state), Some(State::Trial));
+    assert_eq!(
+        updater.memory().attempt.as_ref().map(|attempt| attempt.state),
+        Some(State::Trial)
+    );
     damage(&disk, POINTER, b"?");
     let mut at_ms = 0;
     let mut updater = boot(&disk, Behaviour::Good, 0).expect("start");
     assert_eq!(runs(&mut updater), Some(new_firmware()));
     settle(&mut updater, &mut at_ms).expect("settled");
-    assert_eq!(updater.memory().last.as_ref().map(|last| last.ending), Some(Ending::Committed));
-    assert_eq!(files::read_pointer(&disk).expect("whole"), Some(Running::Slot(Slot::B)));
+    assert_eq!(
+        updater.memory().last.as_ref().map(|last| last.ending),
+        Some(Ending::Committed)
+    );
+    assert_eq!(
+        files::read_pointer(&disk).expect("whole"),
+        Some(Running::Slot(Slot::B))
+    );
 }
 
 #[test]
@@ -70,7 +84,11 @@ fn one_damaged_file_of_the_journal_is_mended_from_the_other() {
             let before = boot(&disk, Behaviour::Good, 0).expect("start").memory().counter;
             damage(&disk, name, bytes);
             let (found, said) = start(&disk);
-            assert!(found == Some(new_firmware()) && said == [1, 0], "{name}, {} bytes: {said:?}", bytes.len());
+            assert!(
+                found == Some(new_firmware()) && said == [1, 0],
+                "{name}, {} bytes: {said:?}",
+                bytes.len()
+            );
             let updater = boot(&disk, Behaviour::Good, 0).expect("start");
             assert_eq!(updater.memory().counter, before);
         }
@@ -87,9 +105,16 @@ fn without_a_journal_the_slot_with_a_known_digest_runs_and_the_next_update_is_ta
         assert_eq!(start(&disk), (Some(new_firmware()), [1, 0]));
         let mut updater = boot(&disk, Behaviour::Good, 0).expect("start");
         let committed = updater.memory().committed.clone().expect("found again");
-        assert_eq!((committed.slot, committed.release_seq, updater.memory().floor), (Slot::B, 2, 2));
+        assert_eq!(
+            (committed.slot, committed.release_seq, updater.memory().floor),
+            (Slot::B, 2, 2)
+        );
         feed(&mut updater, Event::Offer(offer(3)), now(0)).expect("offer");
-        assert_eq!(updater.memory().last.as_ref().map(|last| last.ending), Some(Ending::Committed), "it runs already");
+        assert_eq!(
+            updater.memory().last.as_ref().map(|last| last.ending),
+            Some(Ending::Committed),
+            "it runs already"
+        );
     }
 }
 
@@ -103,7 +128,13 @@ fn journal_and_pointer_gone_together_leave_something_verified() {
     assert!([OLD.to_vec(), new_firmware()].contains(&found.expect("something runs")));
     // And where no slot holds what is known, the factory's.
     let disk = updated();
-    for name in [JOURNALS[0], JOURNALS[1], POINTER, files::slot_file(Slot::A), files::slot_file(Slot::B)] {
+    for name in [
+        JOURNALS[0],
+        JOURNALS[1],
+        POINTER,
+        files::slot_file(Slot::A),
+        files::slot_file(Slot::B),
+    ] {
         damage(&disk, name, b"?");
     }
     assert_eq!(start(&disk).0, Some(b"factory".to_vec()));
@@ -149,7 +180,10 @@ fn one_flipped_bit_in_a_slot_on_trial_goes_back_and_condemns_nothing() {
     let mut updater = boot(&disk, Behaviour::Good, 0).expect("start");
     assert_eq!(runs(&mut updater), Some(OLD.to_vec()));
     let last = updater.memory().last.clone().expect("over");
-    assert_eq!((last.ending, last.why.expect("why").reason.as_str()), (Ending::RolledBack, "digest_mismatch"));
+    assert_eq!(
+        (last.ending, last.why.expect("why").reason.as_str()),
+        (Ending::RolledBack, "digest_mismatch")
+    );
     assert!(updater.memory().quarantined.is_empty(), "{:?}", planned().sha256);
     assert_eq!(disk.content("firmware.state").expect("state"), OLD_STATE);
 }

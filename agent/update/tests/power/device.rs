@@ -6,7 +6,8 @@ use std::io;
 use iottly_protocol::release::{Action, ChunkList, HealthRules, Refusal};
 use iottly_protocol::tuf::{encode_hex, sha256_hex};
 use iottly_update::{
-    Committed, Disk as _, Event, Host, Known, Memory, MetaError, Now, Offer, Planned, Progress, Running, Slot, Updater, files,
+    Committed, Disk as _, Event, Host, Known, Memory, MetaError, Now, Offer, Planned, Progress, Running,
+    Slot, Updater, files,
 };
 
 use super::disk::MemDisk;
@@ -55,7 +56,11 @@ pub(crate) fn planned() -> Planned {
         chunk_size: 1024,
         chunk_root: encode_hex(&ChunkList::of(&content, 1024).root()),
         data_schema: 1,
-        health: HealthRules { grace_ms: 1000, min_ok: 1, max_memory: 0 },
+        health: HealthRules {
+            grace_ms: 1000,
+            min_ok: 1,
+            max_memory: 0,
+        },
     }
 }
 
@@ -103,9 +108,16 @@ impl Host for Device {
     }
 
     fn identify(&mut self, sha256: &str) -> Option<Known> {
-        let (release_seq, security_floor) =
-            self.known.iter().find(|(digest, ..)| digest == sha256).map(|(_, seq, floor)| (*seq, *floor))?;
-        Some(Known { release_seq, security_floor, data_schema: 1 })
+        let (release_seq, security_floor) = self
+            .known
+            .iter()
+            .find(|(digest, ..)| digest == sha256)
+            .map(|(_, seq, floor)| (*seq, *floor))?;
+        Some(Known {
+            release_seq,
+            security_floor,
+            data_schema: 1,
+        })
     }
 
     fn warn(&mut self, text: &str) {
@@ -113,7 +125,11 @@ impl Host for Device {
     }
 
     fn check_image(&mut self, file: &str, _: &Planned) -> Result<(), Refusal> {
-        assert_eq!(self.disk.content(file).expect("the slot"), new_firmware(), "an unchecked image reaches the compiler");
+        assert_eq!(
+            self.disk.content(file).expect("the slot"),
+            new_firmware(),
+            "an unchecked image reaches the compiler"
+        );
         Ok(())
     }
 
@@ -123,7 +139,9 @@ impl Host for Device {
         if trial {
             // The new firmware writes its state at once.
             let mut disk = self.disk.clone();
-            let _ = disk.write_at("firmware.state", 0, b"NEW").and_then(|()| disk.sync("firmware.state"));
+            let _ = disk
+                .write_at("firmware.state", 0, b"NEW")
+                .and_then(|()| disk.sync("firmware.state"));
             match self.behaviour {
                 Behaviour::Good => self.events.push_back(Event::Healthy),
                 Behaviour::Traps => self.events.push_back(Event::Trapped("unreachable".into())),
@@ -146,8 +164,18 @@ impl Host for Device {
 pub(crate) fn seasoned() -> MemDisk {
     let mut disk = MemDisk::default();
     let (mut journal, ..) = iottly_update::Journal::open(&mut disk).expect("empty");
-    let committed = Committed { slot: Slot::A, sha256: sha256_hex(OLD), release_seq: 1, data_schema: 1 };
-    let memory = Memory { counter: 1, floor: 1, committed: Some(committed), ..Memory::default() };
+    let committed = Committed {
+        slot: Slot::A,
+        sha256: sha256_hex(OLD),
+        release_seq: 1,
+        data_schema: 1,
+    };
+    let memory = Memory {
+        counter: 1,
+        floor: 1,
+        committed: Some(committed),
+        ..Memory::default()
+    };
     for _ in 0..3 {
         journal.write(&mut disk, &memory).expect("journal");
     }
@@ -160,7 +188,11 @@ pub(crate) fn seasoned() -> MemDisk {
 }
 
 pub(crate) fn now(mono_ms: u64) -> Now {
-    Now { unix: 1_800_000_000 + mono_ms / 1000, clock_trusted: true, mono_ms }
+    Now {
+        unix: 1_800_000_000 + mono_ms / 1000,
+        clock_trusted: true,
+        mono_ms,
+    }
 }
 
 pub(crate) fn boot(disk: &MemDisk, behaviour: Behaviour, at_ms: u64) -> io::Result<Updater<MemDisk, Device>> {

@@ -94,17 +94,27 @@ impl MemDisk {
             Luck::All => inner.log.len(),
             Luck::Some(_) => usize::try_from(random(&mut seed)).unwrap_or(0) % (inner.log.len() + 1),
         };
-        inner.log[..kept].iter().for_each(|naming| apply(&mut names, naming));
+        inner.log[..kept]
+            .iter()
+            .for_each(|naming| apply(&mut names, naming));
         let files = inner.files.iter().map(|file| {
             let bytes = match luck {
                 Luck::Nothing => file.durable.clone(),
                 Luck::All => file.present.clone(),
                 Luck::Some(_) => torn(file, &mut seed),
             };
-            File { durable: bytes.clone(), present: bytes }
+            File {
+                durable: bytes.clone(),
+                present: bytes,
+            }
         });
         let files = files.collect();
-        Self(Rc::new(RefCell::new(Inner { files, durable: names.clone(), present: names, ..Inner::default() })))
+        Self(Rc::new(RefCell::new(Inner {
+            files,
+            durable: names.clone(),
+            present: names,
+            ..Inner::default()
+        })))
     }
 
     fn step(&self) -> io::Result<()> {
@@ -118,7 +128,10 @@ impl MemDisk {
 
     pub(crate) fn content(&self, name: &str) -> Option<Vec<u8>> {
         let inner = self.0.borrow();
-        inner.present.get(name).map(|file| inner.files[*file].present.clone())
+        inner
+            .present
+            .get(name)
+            .map(|file| inner.files[*file].present.clone())
     }
 }
 
@@ -134,7 +147,11 @@ fn torn(file: &File, seed: &mut u64) -> Vec<u8> {
     };
     let mut out = vec![0; len];
     for (block, bytes) in out.chunks_mut(64).enumerate() {
-        let source = if random(seed).is_multiple_of(2) { &file.durable } else { &file.present };
+        let source = if random(seed).is_multiple_of(2) {
+            &file.durable
+        } else {
+            &file.present
+        };
         for (at, byte) in bytes.iter_mut().enumerate() {
             *byte = source.get(block * 64 + at).copied().unwrap_or(0);
         }
@@ -146,15 +163,21 @@ impl Disk for MemDisk {
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let content = self.content(name);
         match content {
-            Some(bytes) if bytes.len() as u64 > limit => Err(io::Error::new(io::ErrorKind::InvalidData, "too long")),
+            Some(bytes) if bytes.len() as u64 > limit => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "too long"))
+            }
             other => Ok(other),
         }
     }
 
     fn read_at(&self, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>> {
         let bytes = self.content(name).unwrap_or_default();
-        let from = usize::try_from(offset).map_err(io::Error::other)?.min(bytes.len());
-        let to = from.saturating_add(usize::try_from(len).map_err(io::Error::other)?).min(bytes.len());
+        let from = usize::try_from(offset)
+            .map_err(io::Error::other)?
+            .min(bytes.len());
+        let to = from
+            .saturating_add(usize::try_from(len).map_err(io::Error::other)?)
+            .min(bytes.len());
         Ok(bytes[from..to].to_vec())
     }
 

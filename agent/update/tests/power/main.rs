@@ -1,4 +1,5 @@
-//! Power cuts at every step of an update: whatever the disk kept, the device ends with the old release or the new one.
+//! Power cuts at every step of an update: whatever the disk kept, the device ends with the old release or the
+//! new one.
 
 mod clock;
 mod damage;
@@ -9,7 +10,9 @@ use std::collections::BTreeMap;
 
 use iottly_update::{Ending, Event, Phase, Running, Slot, State};
 
-use device::{Behaviour, OLD, OLD_STATE, boot, feed, new_firmware, now, offer, planned, runs, seasoned, settle};
+use device::{
+    Behaviour, OLD, OLD_STATE, boot, feed, new_firmware, now, offer, planned, runs, seasoned, settle,
+};
 use disk::{Luck, MemDisk};
 
 /// What was in the journal at a cut, and what came of it.
@@ -30,7 +33,12 @@ fn check_rest(disk: &MemDisk, behaviour: Behaviour, offered: bool) -> Result<&'s
         settle(&mut updater, &mut at_ms).map_err(|e| format!("does not go on: {e}"))?;
     }
     // A write that is cut leaves one of two files; anything else that has to be mended is the disk's lie.
-    if let Some(warning) = updater.host().warnings.iter().find(|warning| !warning.starts_with("one of the two files")) {
+    if let Some(warning) = updater
+        .host()
+        .warnings
+        .iter()
+        .find(|warning| !warning.starts_with("one of the two files"))
+    {
         return Err(format!("had to be mended: {warning}"));
     }
     let content = runs(&mut updater).ok_or("nothing runs in the end")?;
@@ -71,11 +79,18 @@ fn sweep(behaviour: Behaviour, lies: bool) -> (u32, Table, Vec<String>) {
         let mut at_ms = 0;
         let mut updater = boot(&disk, behaviour, at_ms).expect("start");
         disk.cut_at(Some(step));
-        let outcome = feed(&mut updater, Event::Offer(offer(2)), now(0)).and_then(|()| settle(&mut updater, &mut at_ms));
+        let outcome = feed(&mut updater, Event::Offer(offer(2)), now(0))
+            .and_then(|()| settle(&mut updater, &mut at_ms));
         if outcome.is_ok() && !disk.is_cut() {
             return (cuts, table, failures);
         }
-        for luck in [Luck::Nothing, Luck::All, Luck::Some(step), Luck::Some(step * 31 + 7), Luck::Some(step * 131 + 3)] {
+        for luck in [
+            Luck::Nothing,
+            Luck::All,
+            Luck::Some(step),
+            Luck::Some(step * 31 + 7),
+            Luck::Some(step * 131 + 3),
+        ] {
             cuts += 1;
             let found = disk.after_cut(luck);
             let state = journaled(&found);
@@ -103,9 +118,14 @@ fn sweep(behaviour: Behaviour, lies: bool) -> (u32, Table, Vec<String>) {
 
 fn journaled(disk: &MemDisk) -> String {
     let mut disk = disk.after_cut(Luck::All);
-    let Ok((_, memory, _)) = iottly_update::Journal::open(&mut disk) else { return "damaged".into() };
+    let Ok((_, memory, _)) = iottly_update::Journal::open(&mut disk) else {
+        return "damaged".into();
+    };
     match (&memory.attempt, &memory.last) {
-        (Some(attempt), _) => serde_json::to_string(&attempt.state).expect("json").trim_matches('"').to_owned(),
+        (Some(attempt), _) => serde_json::to_string(&attempt.state)
+            .expect("json")
+            .trim_matches('"')
+            .to_owned(),
         (None, Some(_)) => "over".into(),
         (None, None) => "idle".into(),
     }
@@ -113,7 +133,12 @@ fn journaled(disk: &MemDisk) -> String {
 
 fn assert_sweep(behaviour: Behaviour, ends: &[&str]) {
     let (cuts, table, failures) = sweep(behaviour, false);
-    assert!(failures.is_empty(), "{} of {cuts}: {:#?}", failures.len(), &failures[..failures.len().min(5)]);
+    assert!(
+        failures.is_empty(),
+        "{} of {cuts}: {:#?}",
+        failures.len(),
+        &failures[..failures.len().min(5)]
+    );
     assert!(cuts > 1000, "{cuts} cuts");
     assert!(table.keys().all(|(_, end)| ends.contains(end)), "{table:?}");
 }
@@ -160,7 +185,10 @@ fn bad_copies_of_a_part_end_the_download() {
     feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
     settle(&mut updater, &mut at_ms).expect("settled");
     let last = updater.memory().last.clone().expect("over");
-    assert_eq!((last.ending, last.why.expect("a reason").reason.as_str()), (Ending::Failed, "chunk_corrupt"));
+    assert_eq!(
+        (last.ending, last.why.expect("a reason").reason.as_str()),
+        (Ending::Failed, "chunk_corrupt")
+    );
     assert_eq!(runs(&mut updater), Some(OLD.to_vec()));
 }
 
@@ -169,15 +197,24 @@ fn a_board_that_restarts_in_every_trial_goes_back() {
     let disk = seasoned();
     let mut updater = boot(&disk, Behaviour::NeverWell, 0).expect("start");
     feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
-    assert_eq!(updater.memory().attempt.as_ref().map(|attempt| attempt.state), Some(State::Trial));
+    assert_eq!(
+        updater.memory().attempt.as_ref().map(|attempt| attempt.state),
+        Some(State::Trial)
+    );
     for starts in 2..=3 {
         let mut updater = boot(&disk, Behaviour::NeverWell, 0).expect("start");
-        assert_eq!(updater.memory().attempt.as_ref().map(|attempt| attempt.boots), Some(starts));
+        assert_eq!(
+            updater.memory().attempt.as_ref().map(|attempt| attempt.boots),
+            Some(starts)
+        );
         assert_eq!(runs(&mut updater), Some(new_firmware()));
     }
     let mut updater = boot(&disk, Behaviour::NeverWell, 0).expect("start");
     let last = updater.memory().last.clone().expect("over");
-    assert_eq!((last.ending, last.why.expect("a reason").reason.as_str()), (Ending::RolledBack, "crash_loop"));
+    assert_eq!(
+        (last.ending, last.why.expect("a reason").reason.as_str()),
+        (Ending::RolledBack, "crash_loop")
+    );
     assert_eq!(runs(&mut updater), Some(OLD.to_vec()));
     assert_eq!(disk.content("firmware.state").expect("state"), OLD_STATE);
     assert_eq!(updater.memory().quarantined, [planned().sha256]);
@@ -192,7 +229,18 @@ fn every_state_is_reported_in_its_order() {
     settle(&mut updater, &mut at_ms).expect("settled");
     let phases: Vec<_> = updater.host().reports.iter().map(|report| report.phase).collect();
     use State::*;
-    let states = [Offered, VerifyingMeta, Preflight, Downloading, VerifyingImage, Staged, Armed, Switching, Trial, Committing];
+    let states = [
+        Offered,
+        VerifyingMeta,
+        Preflight,
+        Downloading,
+        VerifyingImage,
+        Staged,
+        Armed,
+        Switching,
+        Trial,
+        Committing,
+    ];
     let mut expected: Vec<_> = states.map(Phase::State).to_vec();
     expected.push(Phase::Ending(Ending::Committed));
     assert_eq!(phases, expected);
@@ -210,14 +258,20 @@ fn a_cancel_or_a_newer_directive_ends_an_update_before_its_switch_and_not_after(
     cancel.action = iottly_protocol::release::Action::Cancel;
     feed(&mut updater, Event::Offer(cancel.clone()), now(1)).expect("cancel");
     let last = updater.memory().last.clone().expect("over");
-    assert_eq!((last.ending, last.why.expect("a reason").reason.as_str()), (Ending::Cancelled, "cancelled"));
+    assert_eq!(
+        (last.ending, last.why.expect("a reason").reason.as_str()),
+        (Ending::Cancelled, "cancelled")
+    );
     feed(&mut updater, Event::Offer(offer(3)), now(1)).expect("an old counter");
     assert_eq!(updater.memory().attempt, None, "the counter was used");
     updater.host().flaky = None;
     feed(&mut updater, Event::Offer(offer(4)), now(2)).expect("offer");
     cancel.counter = 5;
     feed(&mut updater, Event::Offer(cancel), now(3)).expect("too late");
-    assert_eq!(updater.memory().attempt.as_ref().map(|attempt| attempt.state), Some(State::Trial));
+    assert_eq!(
+        updater.memory().attempt.as_ref().map(|attempt| attempt.state),
+        Some(State::Trial)
+    );
 }
 
 #[test]
@@ -239,8 +293,14 @@ fn a_window_is_waited_for_and_needs_the_time() {
     let mut updater = boot(&disk, Behaviour::Good, 0).expect("start");
     // 1_800_000_000 is 08:00 UTC: the window begins a minute later.
     let mut windowed = offer(2);
-    windowed.window = Some(iottly_protocol::release::Window { start_minute: 481, minutes: 60 });
-    let unknown = iottly_update::Now { clock_trusted: false, ..now(0) };
+    windowed.window = Some(iottly_protocol::release::Window {
+        start_minute: 481,
+        minutes: 60,
+    });
+    let unknown = iottly_update::Now {
+        clock_trusted: false,
+        ..now(0)
+    };
     feed(&mut updater, Event::Offer(windowed), unknown).expect("offer");
     let why = |updater: &iottly_update::Updater<MemDisk, device::Device>| {
         let attempt = updater.memory().attempt.clone().expect("under way");

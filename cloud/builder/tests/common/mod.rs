@@ -9,7 +9,8 @@ use std::time::Duration;
 use iottly_boards::VirtualBoard;
 use iottly_builder::{BuildError, BuilderProgram, Source};
 use iottly_sandbox::{
-    Cache, CallError, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, MemoryState, Outgoing, Runtime, StateStore,
+    Cache, CallError, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, MemoryState, Outgoing,
+    Runtime, StateStore,
 };
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
@@ -38,7 +39,14 @@ pub(crate) fn build(source: &Source) -> Result<Vec<u8>, BuildError> {
 }
 
 pub(crate) fn build_within(source: &Source, deadline: Duration) -> Result<Vec<u8>, BuildError> {
-    iottly_builder::build(&BuilderProgram { path: env!("CARGO_BIN_EXE_iottly-build-js").into(), args: vec![] }, source, deadline)
+    iottly_builder::build(
+        &BuilderProgram {
+            path: env!("CARGO_BIN_EXE_iottly-build-js").into(),
+            args: vec![],
+        },
+        source,
+        deadline,
+    )
 }
 
 pub(crate) fn sections(global: &str, init: &str, loop_: &str, handlers: &[(&str, &str)]) -> Source {
@@ -47,7 +55,12 @@ pub(crate) fn sections(global: &str, init: &str, loop_: &str, handlers: &[(&str,
 }
 
 pub(crate) fn example(name: &str) -> Source {
-    Source::from_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../firmware-examples").join(name)).unwrap()
+    Source::from_dir(
+        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../../firmware-examples")
+            .join(name),
+    )
+    .unwrap()
 }
 
 impl Board {
@@ -57,12 +70,19 @@ impl Board {
 
     fn compiled(wasm: &[u8]) -> Firmware {
         let dir = tempfile::tempdir().unwrap();
-        // The test itself plays the compiler's part: cargo gives the path of a program only to its own package's tests.
+        // The test itself plays the compiler's part: cargo gives the path of a program only to its own
+        // package's tests.
         let code = iottly_sandbox::compile_here(wasm, iottly_sandbox::Backend::Native).unwrap();
         let file = dir.path().join("code");
         std::fs::write(&file, code).unwrap();
-        let compiler = CompilerProgram { path: "/bin/cat".into(), args: vec![file.into()] };
-        Cache::open(dir.path().join("cache"), compiler).unwrap().load(&Runtime::new().unwrap(), wasm).unwrap()
+        let compiler = CompilerProgram {
+            path: "/bin/cat".into(),
+            args: vec![file.into()],
+        };
+        Cache::open(dir.path().join("cache"), compiler)
+            .unwrap()
+            .load(&Runtime::new().unwrap(), wasm)
+            .unwrap()
     }
 
     pub(crate) fn on(firmware: &Firmware, limits: Limits) -> Self {
@@ -70,9 +90,21 @@ impl Board {
     }
 
     fn with(firmware: &Firmware, limits: Limits, board: Option<VirtualBoard>) -> Self {
-        let seen = Seen { sent: vec![], lines: vec![], refuse: None, now_ms: NOW_MS };
-        let host = Recorder { seen: Arc::new(Mutex::new(seen)), board, state: MemoryState::default() };
-        Self { instance: firmware.start(Box::new(host.clone()), limits).unwrap(), host }
+        let seen = Seen {
+            sent: vec![],
+            lines: vec![],
+            refuse: None,
+            now_ms: NOW_MS,
+        };
+        let host = Recorder {
+            seen: Arc::new(Mutex::new(seen)),
+            board,
+            state: MemoryState::default(),
+        };
+        Self {
+            instance: firmware.start(Box::new(host.clone()), limits).unwrap(),
+            host,
+        }
     }
 
     /// Built with a manifest inside.
@@ -121,7 +153,11 @@ impl Board {
     }
 
     pub(crate) fn sent(&self) -> Vec<String> {
-        self.seen().sent.iter().map(|message| message.payload.clone()).collect()
+        self.seen()
+            .sent
+            .iter()
+            .map(|message| message.payload.clone())
+            .collect()
     }
 
     pub(crate) fn lines(&self) -> Vec<(Level, String)> {
@@ -150,7 +186,9 @@ impl Host for Recorder {
     }
 
     fn board(&self) -> Option<Arc<dyn iottly_boards::Board>> {
-        self.board.clone().map(|board| Arc::new(board) as Arc<dyn iottly_boards::Board>)
+        self.board
+            .clone()
+            .map(|board| Arc::new(board) as Arc<dyn iottly_boards::Board>)
     }
 
     fn state(&mut self) -> Option<&mut dyn StateStore> {

@@ -1,4 +1,5 @@
-//! The attacks. Each prepares what it needs, says so, waits for the word and then goes on until its time is over.
+//! The attacks. Each prepares what it needs, says so, waits for the word and then goes on until its time is
+//! over.
 
 use std::io::{BufRead as _, Write as _};
 use std::net::TcpStream;
@@ -31,34 +32,94 @@ impl Until {
 }
 
 pub(crate) const ATTACKS: &[Attack] = &[
-    Attack { name: "hostile-records", prepare: hostile_records },
-    Attack { name: "history-regex", prepare: history_regex },
-    Attack { name: "history-all", prepare: history_all },
-    Attack { name: "history-memory", prepare: history_memory },
-    Attack { name: "webhook-filter", prepare: webhook_filter },
-    Attack { name: "idle-http", prepare: idle_http },
-    Attack { name: "idle-mqtt", prepare: idle_mqtt },
-    Attack { name: "unfinished-connects", prepare: unfinished_connects },
-    Attack { name: "forged-log", prepare: forged_log },
-    Attack { name: "wrong-secrets", prepare: wrong_secrets },
-    Attack { name: "hellos", prepare: hellos },
-    Attack { name: "hellos-with-commands", prepare: hellos_with_commands },
-    Attack { name: "endless-builds", prepare: endless_builds },
-    Attack { name: "uploads", prepare: uploads },
-    Attack { name: "logins", prepare: logins },
-    Attack { name: "event-streams", prepare: event_streams },
-    Attack { name: "deletions", prepare: deletions },
+    Attack {
+        name: "hostile-records",
+        prepare: hostile_records,
+    },
+    Attack {
+        name: "history-regex",
+        prepare: history_regex,
+    },
+    Attack {
+        name: "history-all",
+        prepare: history_all,
+    },
+    Attack {
+        name: "history-memory",
+        prepare: history_memory,
+    },
+    Attack {
+        name: "webhook-filter",
+        prepare: webhook_filter,
+    },
+    Attack {
+        name: "idle-http",
+        prepare: idle_http,
+    },
+    Attack {
+        name: "idle-mqtt",
+        prepare: idle_mqtt,
+    },
+    Attack {
+        name: "unfinished-connects",
+        prepare: unfinished_connects,
+    },
+    Attack {
+        name: "forged-log",
+        prepare: forged_log,
+    },
+    Attack {
+        name: "wrong-secrets",
+        prepare: wrong_secrets,
+    },
+    Attack {
+        name: "hellos",
+        prepare: hellos,
+    },
+    Attack {
+        name: "hellos-with-commands",
+        prepare: hellos_with_commands,
+    },
+    Attack {
+        name: "endless-builds",
+        prepare: endless_builds,
+    },
+    Attack {
+        name: "uploads",
+        prepare: uploads,
+    },
+    Attack {
+        name: "logins",
+        prepare: logins,
+    },
+    Attack {
+        name: "event-streams",
+        prepare: event_streams,
+    },
+    Attack {
+        name: "deletions",
+        prepare: deletions,
+    },
 ];
 
 /// Runs an attack as this process.
 pub(crate) fn attack(name: &str, context: &str, time: Duration) {
     let tenant: Tenant = serde_json::from_str(context).expect("the context is JSON");
-    let attack = ATTACKS.iter().find(|attack| attack.name == name).expect("a known attack");
+    let attack = ATTACKS
+        .iter()
+        .find(|attack| attack.name == name)
+        .expect("a known attack");
     let strike = (attack.prepare)(&tenant);
     let mut out = std::io::stdout();
-    out.write_all(b"ready\n").and_then(|()| out.flush()).expect("the parent listens");
+    out.write_all(b"ready\n")
+        .and_then(|()| out.flush())
+        .expect("the parent listens");
     let mut word = String::new();
-    if std::io::stdin().lock().read_line(&mut word).is_ok_and(|read| read > 0) {
+    if std::io::stdin()
+        .lock()
+        .read_line(&mut word)
+        .is_ok_and(|read| read > 0)
+    {
         strike(Until(Instant::now() + time));
     }
 }
@@ -111,14 +172,20 @@ fn noise() -> String {
 }
 
 fn escaped(query: &Value) -> String {
-    query.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect()
+    query
+        .to_string()
+        .bytes()
+        .map(|byte| format!("%{byte:02X}"))
+        .collect()
 }
 
 fn hostile_records(tenant: &Tenant) -> Strike {
     let tenant = tenant.clone();
     Box::new(move |until| {
         while !until.over() {
-            let Some(mut device) = Device::login(&tenant) else { continue };
+            let Some(mut device) = Device::login(&tenant) else {
+                continue;
+            };
             let (stream, mut seq) = (random_id(), 0);
             device.up(&hello("a\u{0}b", &[(stream.clone(), "control")]));
             let records = [
@@ -128,7 +195,11 @@ fn hostile_records(tenant: &Tenant) -> Strike {
             ];
             while !until.over() {
                 seq += 1;
-                if !device.up(&batch(&stream, seq, records[usize::try_from(seq).expect("small") % records.len()])) {
+                if !device.up(&batch(
+                    &stream,
+                    seq,
+                    records[usize::try_from(seq).expect("small") % records.len()],
+                )) {
                     break;
                 }
                 thread::sleep(Duration::from_millis(1));
@@ -152,7 +223,9 @@ fn query(tenant: &Tenant, count: usize, query: Value) -> Strike {
 
 fn history_regex(tenant: &Tenant) -> Strike {
     store(tenant, &[format!(r#"{{"s":"{}"}}"#, noise())]);
-    let patterns: Vec<Value> = (0..8).map(|index| json!({"s": {"$regex": format!("1[01]{{{}}}x", 2500 - index)}})).collect();
+    let patterns: Vec<Value> = (0..8)
+        .map(|index| json!({"s": {"$regex": format!("1[01]{{{}}}x", 2500 - index)}}))
+        .collect();
     query(tenant, 8, json!({"$or": patterns}))
 }
 
@@ -170,17 +243,24 @@ fn history_memory(tenant: &Tenant) -> Strike {
 }
 
 fn webhook_filter(tenant: &Tenant) -> Strike {
-    let patterns: Vec<Value> = (0..8).map(|index| json!({"s": {"$regex": format!("1[01]{{{}}}x", 2500 - index)}})).collect();
+    let patterns: Vec<Value> = (0..8)
+        .map(|index| json!({"s": {"$regex": format!("1[01]{{{}}}x", 2500 - index)}}))
+        .collect();
     let rest = Rest::new(tenant);
     for _ in 0..3 {
         let hook = json!({"url": "http://127.0.0.1:8099/", "type": "all", "filter": {"$or": patterns}});
         let (status, made) = rest.post("/webhooks", &hook);
         // A refusal of such a filter is as good.
-        assert!(status == 200 || made["code"] == "invalid_filter", "{status}: {made}");
+        assert!(
+            status == 200 || made["code"] == "invalid_filter",
+            "{status}: {made}"
+        );
     }
     let tenant = tenant.clone();
     Box::new(move |until| {
-        let Some(mut device) = Device::login(&tenant) else { return };
+        let Some(mut device) = Device::login(&tenant) else {
+            return;
+        };
         let (stream, payload) = (random_id(), format!(r#"{{"s":"{}"}}"#, noise()));
         device.up(&hello("1", &[(stream.clone(), "history")]));
         for seq in 1.. {
@@ -209,7 +289,11 @@ fn hold(address: std::net::SocketAddr, count: usize, bytes: Vec<u8>) -> Strike {
 }
 
 fn idle_http(tenant: &Tenant) -> Strike {
-    let address = tenant.url.trim_start_matches("http://").parse().expect("an address");
+    let address = tenant
+        .url
+        .trim_start_matches("http://")
+        .parse()
+        .expect("an address");
     hold(address, 900, Vec::new())
 }
 
@@ -225,7 +309,11 @@ fn forged_log(tenant: &Tenant) -> Strike {
     let tenant = tenant.clone();
     Box::new(move |until| {
         while !until.over() {
-            let id = [b"x\n2026-01-01T00:00:00Z ERROR iottly_cloud: forged line \x1b[31m".to_vec(), vec![b'a'; 60_000]].concat();
+            let id = [
+                b"x\n2026-01-01T00:00:00Z ERROR iottly_cloud: forged line \x1b[31m".to_vec(),
+                vec![b'a'; 60_000],
+            ]
+            .concat();
             drop(wire::open(tenant.mqtt, &wire::connect(&id, "nobody", "wrong")));
             thread::sleep(Duration::from_millis(2));
         }
@@ -237,7 +325,10 @@ fn wrong_secrets(tenant: &Tenant) -> Strike {
     Box::new(move |until| {
         together(4, until, move |_, until| {
             while !until.over() {
-                let wrong = Tenant { secret: "wrong".into(), ..tenant.clone() };
+                let wrong = Tenant {
+                    secret: "wrong".into(),
+                    ..tenant.clone()
+                };
                 Device::login(&wrong);
             }
         });
@@ -248,7 +339,9 @@ fn hellos(tenant: &Tenant) -> Strike {
     let tenant = tenant.clone();
     Box::new(move |until| {
         while !until.over() {
-            let Some(mut device) = Device::login(&tenant) else { continue };
+            let Some(mut device) = Device::login(&tenant) else {
+                continue;
+            };
             let streams: Vec<(String, &str)> = (0..16).map(|_| (random_id(), "history")).collect();
             for version in 0_u64.. {
                 if until.over() || !device.up(&hello(&version.to_string(), &streams)) {
@@ -263,12 +356,17 @@ fn hellos_with_commands(tenant: &Tenant) -> Strike {
     let rest = Rest::new(tenant);
     for _ in 0..400 {
         let values = json!({"echo.content": "x".repeat(60_000)});
-        rest.post(&format!("/device/{}/command", tenant.device), &json!({"cmd_type": "echo", "values": values}));
+        rest.post(
+            &format!("/device/{}/command", tenant.device),
+            &json!({"cmd_type": "echo", "values": values}),
+        );
     }
     let tenant = tenant.clone();
     Box::new(move |until| {
         while !until.over() {
-            let Some(mut device) = Device::login(&tenant) else { continue };
+            let Some(mut device) = Device::login(&tenant) else {
+                continue;
+            };
             while !until.over() && device.up(&hello("1", &[])) {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -279,7 +377,10 @@ fn hellos_with_commands(tenant: &Tenant) -> Strike {
 fn endless_builds(tenant: &Tenant) -> Strike {
     let rest = Rest::new(tenant);
     let (_, group) = rest.post("/deploymentgroups", &json!({"name": "g", "branch": "main"}));
-    let id = group["deployment_group"]["id"].as_str().unwrap_or_default().to_owned();
+    let id = group["deployment_group"]["id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let tenant = tenant.clone();
     Box::new(move |until| {
         together(8, until, move |index, until| {
@@ -290,7 +391,10 @@ fn endless_builds(tenant: &Tenant) -> Strike {
                 }
                 // Other code each time, so that no build is known already.
                 let code = format!("while (true) {{}} // {index} {number}");
-                rest.put("/branches/main/snippets", &json!({"snippets": [{"name": "global", "code": code}]}));
+                rest.put(
+                    "/branches/main/snippets",
+                    &json!({"snippets": [{"name": "global", "code": code}]}),
+                );
                 rest.post("/branches/main/revisions", &json!({"message": "endless"}));
                 rest.post(&format!("/deploymentgroups/{id}/flashfw"), &json!({}));
             }
@@ -340,7 +444,11 @@ fn logins(tenant: &Tenant) -> Strike {
 
 fn event_streams(tenant: &Tenant) -> Strike {
     let cookie = Rest::new(tenant).login().unwrap_or_default();
-    let address = tenant.url.trim_start_matches("http://").parse().expect("an address");
+    let address = tenant
+        .url
+        .trim_start_matches("http://")
+        .parse()
+        .expect("an address");
     let request = format!("GET /ui/events HTTP/1.1\r\nHost: {address}\r\nCookie: {cookie}\r\n\r\n");
     hold(address, 500, request.into_bytes())
 }

@@ -1,10 +1,11 @@
 //! Attacks on a cloud, and what another tenant notices of them.
 //!
-//! `cargo run --release -p iottly --example attack [NAME…]` starts a real `iottly serve` for each attack and a process of its own,
-//! at the lowest priority, that attacks it: with a tenant's own token and devices, or with no credentials at all. Meanwhile a
-//! device and a token of another tenant do their work. An attack fails when, in the best of three tries, that tenant sees an
-//! acknowledgement at the 95th percentile later than three times the undisturbed one (or 50 ms), any acknowledgement later than
-//! one second, or an answer of 500 and above, or when the cloud's memory grows by more than 400 MB.
+//! `cargo run --release -p iottly --example attack [NAME…]` starts a real `iottly serve` for each attack and
+//! a process of its own, at the lowest priority, that attacks it: with a tenant's own token and devices, or
+//! with no credentials at all. Meanwhile a device and a token of another tenant do their work. An attack
+//! fails when, in the best of three tries, that tenant sees an acknowledgement at the 95th percentile later
+//! than three times the undisturbed one (or 50 ms), any acknowledgement later than one second, or an answer
+//! of 500 and above, or when the cloud's memory grows by more than 400 MB.
 
 mod attacks;
 #[path = "../../../tests/device/mod.rs"]
@@ -43,12 +44,19 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let (mut passed, mut failed) = (0, 0);
-    for attack in ATTACKS.iter().filter(|attack| args.is_empty() || args.iter().any(|name| name == attack.name)) {
+    for attack in ATTACKS
+        .iter()
+        .filter(|attack| args.is_empty() || args.iter().any(|name| name == attack.name))
+    {
         let held = (0..TRIES).any(|_| holds(attack.name));
         *(if held { &mut passed } else { &mut failed }) += 1;
     }
     say(&format!("{passed} passed, {failed} failed"));
-    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 && passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn say(line: &str) {
@@ -70,7 +78,11 @@ fn holds(name: &str) -> bool {
     attacker.end();
     victim.stop();
     let wrong = complaints(&quiet, &seen, peak.saturating_sub(idle), site.log_bytes());
-    let verdict = if wrong.is_empty() { "held".to_owned() } else { format!("FAILED: {}", wrong.join("; ")) };
+    let verdict = if wrong.is_empty() {
+        "held".to_owned()
+    } else {
+        format!("FAILED: {}", wrong.join("; "))
+    };
     say(&format!(
         "{name}: p95 {} -> {} ms, latest {} ms, {} acks, {} answers, +{} MB, {:.1} s: {verdict}",
         quiet.p95().as_millis(),
@@ -91,13 +103,27 @@ fn complaints(quiet: &Seen, seen: &Seen, growth: u64, log: u64) -> Vec<String> {
     let mut wrong = Vec::new();
     let bound = MIN_P95.max(3 * quiet.p95());
     if seen.p95() > bound {
-        wrong.push(format!("95 % of acknowledgements within {} ms, allowed are {}", seen.p95().as_millis(), bound.as_millis()));
+        wrong.push(format!(
+            "95 % of acknowledgements within {} ms, allowed are {}",
+            seen.p95().as_millis(),
+            bound.as_millis()
+        ));
     }
     if seen.latest() > MAX_ACK {
-        wrong.push(format!("an acknowledgement after {} ms", seen.latest().as_millis()));
+        wrong.push(format!(
+            "an acknowledgement after {} ms",
+            seen.latest().as_millis()
+        ));
     }
-    if let Some(status) = seen.answers.iter().find(|status| status.is_none_or(|status| status != 200)) {
-        wrong.push(status.map_or_else(|| "a request was not answered".to_owned(), |status| format!("an answer of {status}")));
+    if let Some(status) = seen
+        .answers
+        .iter()
+        .find(|status| status.is_none_or(|status| status != 200))
+    {
+        wrong.push(status.map_or_else(
+            || "a request was not answered".to_owned(),
+            |status| format!("an answer of {status}"),
+        ));
     }
     if growth > MAX_GROWTH {
         wrong.push(format!("memory grew by {} MB", growth >> 20));

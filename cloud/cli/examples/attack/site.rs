@@ -36,14 +36,24 @@ pub(crate) struct Attacker {
 
 fn program() -> PathBuf {
     let own = std::env::current_exe().expect("a program knows its path");
-    let program = own.parent().and_then(Path::parent).expect("examples are in a folder of the target folder").join("iottly");
-    assert!(program.exists(), "{} is missing: cargo build --release --workspace", program.display());
+    let program = own
+        .parent()
+        .and_then(Path::parent)
+        .expect("examples are in a folder of the target folder")
+        .join("iottly");
+    assert!(
+        program.exists(),
+        "{} is missing: cargo build --release --workspace",
+        program.display()
+    );
     program
 }
 
 fn first_line(process: &mut Child) -> String {
     let mut line = String::new();
-    BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("the process speaks");
+    BufReader::new(process.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("the process speaks");
     line
 }
 
@@ -53,31 +63,71 @@ impl Site {
         let log = File::create(folder.path().join("log")).expect("a log");
         // The usual limit of open files, which connections of strangers could use up.
         let mut command = Command::new("sh");
-        command.args(["-c", "ulimit -n 1024; exec \"$0\" \"$@\""]).arg(program());
-        command.args(["serve", "--json", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--webhook-allow", "127.0.0.0/8"]);
-        command.arg("--data").arg(folder.path().join("cloud")).stdout(Stdio::piped()).stderr(log);
+        command
+            .args(["-c", "ulimit -n 1024; exec \"$0\" \"$@\""])
+            .arg(program());
+        command.args([
+            "serve",
+            "--json",
+            "--http",
+            "127.0.0.1:0",
+            "--mqtt",
+            "127.0.0.1:0",
+            "--webhook-allow",
+            "127.0.0.0/8",
+        ]);
+        command
+            .arg("--data")
+            .arg(folder.path().join("cloud"))
+            .stdout(Stdio::piped())
+            .stderr(log);
         let mut process = command.spawn().expect("the cloud starts");
         let line = first_line(&mut process);
         let ready: Value = serde_json::from_str(&line).expect("the cloud is ready");
         let url = ready["http"].as_str().expect("an address").to_owned();
-        let mqtt = ready["mqtt"].as_str().and_then(|text| text.parse().ok()).expect("an address");
-        Self { folder, process, url, mqtt }
+        let mqtt = ready["mqtt"]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .expect("an address");
+        Self {
+            folder,
+            process,
+            url,
+            mqtt,
+        }
     }
 
     /// Creates a project of this name with one device.
     pub(crate) fn tenant(&self, name: &str) -> Tenant {
         let out = self.folder.path().join(name);
         let mut command = Command::new(program());
-        command.args(["provision", "--project", name, "--device", name, "--data"]).arg(self.folder.path().join("cloud"));
+        command
+            .args(["provision", "--project", name, "--device", name, "--data"])
+            .arg(self.folder.path().join("cloud"));
         let output = command.arg("--out").arg(&out).output().expect("iottly starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let made: Value = serde_json::from_slice(&output.stdout).expect("json");
         let field = |name: &str| made[name].as_str().expect("text").to_owned();
         let config = std::fs::read_to_string(out.join("agent.toml")).expect("the device's configuration");
-        let secret =
-            config.lines().find_map(|line| line.strip_prefix("secret = ")).expect("a secret").trim_matches('"').to_owned();
+        let secret = config
+            .lines()
+            .find_map(|line| line.strip_prefix("secret = "))
+            .expect("a secret")
+            .trim_matches('"')
+            .to_owned();
         let (url, mqtt) = (self.url.clone(), self.mqtt);
-        Tenant { url, mqtt, token: field("token"), project: field("project_id"), device: field("device_id"), secret }
+        Tenant {
+            url,
+            mqtt,
+            token: field("token"),
+            project: field("project_id"),
+            device: field("device_id"),
+            secret,
+        }
     }
 
     /// Starts the process of an attack and waits until it has prepared what it needs.
@@ -85,8 +135,15 @@ impl Site {
         let context = serde_json::to_string(&self.tenant("attacker")).expect("text");
         let own = std::env::current_exe().expect("a program knows its path");
         let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(own).args(["--attacker", name, &context]);
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the attacker starts");
+        command
+            .args(["-n", "19"])
+            .arg(own)
+            .args(["--attacker", name, &context]);
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the attacker starts");
         let line = first_line(&mut process);
         assert_eq!(line.trim(), "ready", "the attack {name} could not be prepared");
         Attacker { process }
@@ -94,9 +151,17 @@ impl Site {
 
     /// Resident memory of the cloud, in bytes.
     pub(crate) fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the cloud runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells it");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the cloud runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("the kernel tells it");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a number")
+            << 10
     }
 
     /// Length of the cloud's log, in bytes.
@@ -114,7 +179,12 @@ impl Drop for Site {
 
 impl Attacker {
     pub(crate) fn begin(&mut self) {
-        self.process.stdin.as_mut().expect("piped").write_all(b"go\n").expect("the attacker waits");
+        self.process
+            .stdin
+            .as_mut()
+            .expect("piped")
+            .write_all(b"go\n")
+            .expect("the attacker waits");
     }
 
     pub(crate) fn end(mut self) {

@@ -52,7 +52,10 @@ impl Victim {
         let (sender, observations) = mpsc::channel();
         let (device, requests) = (sender.clone(), sender);
         let asking = tenant.clone();
-        let threads = [std::thread::spawn(move || send(&tenant, &device)), std::thread::spawn(move || ask(&asking, &requests))];
+        let threads = [
+            std::thread::spawn(move || send(&tenant, &device)),
+            std::thread::spawn(move || ask(&asking, &requests)),
+        ];
         // Both have begun.
         let (mut acked, mut answered) = (false, false);
         while !(acked && answered) {
@@ -61,7 +64,10 @@ impl Victim {
                 Observation::Answer(..) => answered = true,
             }
         }
-        Self { observations, threads }
+        Self {
+            observations,
+            threads,
+        }
     }
 
     /// Ends the work, before the cloud goes.
@@ -100,7 +106,10 @@ impl Victim {
 }
 
 fn send(tenant: &Tenant, seen: &mpsc::Sender<Observation>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let id = tenant.device.parse().expect("an id");
         let mut device = Raw::connect(tenant.mqtt, id, &tenant.secret).await;
@@ -109,7 +118,8 @@ fn send(tenant: &Tenant, seen: &mpsc::Sender<Observation>) {
         for seq in 1.. {
             let began = Instant::now();
             device.batch(stream, seq, 1).await;
-            // Ends with the process, or when the connection is lost, which shows as a missing acknowledgement.
+            // Ends with the process, or when the connection is lost, which shows as a missing
+            // acknowledgement.
             device.acked(stream, seq).await;
             if seen.send(Observation::Ack(began, began.elapsed())).is_err() {
                 return;
@@ -120,13 +130,22 @@ fn send(tenant: &Tenant, seen: &mpsc::Sender<Observation>) {
 }
 
 fn ask(tenant: &Tenant, seen: &mpsc::Sender<Observation>) {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE))
+        .build();
     let agent: ureq::Agent = config.into();
     let inspect = format!("{}/v1.0/project/{}/inspect", tenant.url, tenant.project);
     for url in [format!("{}/v1.0/ping", tenant.url), inspect].iter().cycle() {
         let began = Instant::now();
-        let get = || agent.get(url).header("Authorization", format!("Bearer {}", tenant.token)).call();
-        // A kept connection may be closed just as it is used again: clients repeat a safe request then (RFC 9112, 9.3.1).
+        let get = || {
+            agent
+                .get(url)
+                .header("Authorization", format!("Bearer {}", tenant.token))
+                .call()
+        };
+        // A kept connection may be closed just as it is used again: clients repeat a safe request then (RFC
+        // 9112, 9.3.1).
         let answer = get().or_else(|_| get());
         let status = answer.ok().map(|answer| answer.status().as_u16());
         if seen.send(Observation::Answer(began, status)).is_err() {

@@ -66,7 +66,9 @@ impl Device {
     pub(crate) fn login(tenant: &Tenant) -> Option<Self> {
         let mut stream = from_elsewhere(tenant.mqtt).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        stream.write_all(&connect(tenant.device.as_bytes(), &tenant.device, &tenant.secret)).ok()?;
+        stream
+            .write_all(&connect(tenant.device.as_bytes(), &tenant.device, &tenant.secret))
+            .ok()?;
         let mut answer = [0; 4];
         stream.read_exact(&mut answer).ok()?;
         if answer[3] != 0 {
@@ -78,7 +80,11 @@ impl Device {
             let mut sink = [0; 64 << 10];
             while reader.read(&mut sink).is_ok_and(|read| read > 0) {}
         });
-        Some(Self { stream, id: tenant.device.clone(), packets: 0 })
+        Some(Self {
+            stream,
+            id: tenant.device.clone(),
+            packets: 0,
+        })
     }
 
     /// Publishes to the own `up` topic; false when the connection is gone.
@@ -103,8 +109,10 @@ pub(crate) fn message(payload: &str) -> String {
 
 /// A hello that announces streams.
 pub(crate) fn hello(version: &str, streams: &[(String, &str)]) -> Vec<u8> {
-    let streams: Vec<Value> =
-        streams.iter().map(|(id, class)| json!({"stream": id, "class": class, "oldest": 1, "next": 1})).collect();
+    let streams: Vec<Value> = streams
+        .iter()
+        .map(|(id, class)| json!({"stream": id, "class": class, "oldest": 1, "next": 1}))
+        .collect();
     let hello = json!({
         "boot": random_id(), "conn": random_id(), "capabilities": [], "directive_counter": 0, "streams": streams,
         "versions": {"agent": version, "runtime": "none", "firmware_abi": "none"},
@@ -117,10 +125,15 @@ pub(crate) fn random_id() -> String {
     iottly_protocol::StreamId::random().to_string()
 }
 
-/// Connects from an address other than the one of the tenant that is watched: clients behind one address share its limits.
+/// Connects from an address other than the one of the tenant that is watched: clients behind one address
+/// share its limits.
 fn from_elsewhere(address: SocketAddr) -> io::Result<TcpStream> {
-    static RUNTIME: LazyLock<Runtime> =
-        LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime"));
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .expect("a runtime")
+    });
     let stream = RUNTIME.block_on(async {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from(([127, 0, 0, 2], 0)))?;
@@ -148,9 +161,17 @@ pub(crate) struct Rest {
 
 impl Rest {
     pub(crate) fn new(tenant: &Tenant) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
-        let agent = config.timeout_global(Some(Duration::from_secs(30))).build().into();
-        Self { agent, tenant: tenant.clone() }
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0);
+        let agent = config
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build()
+            .into();
+        Self {
+            agent,
+            tenant: tenant.clone(),
+        }
     }
 
     fn url(&self, path: &str) -> String {
@@ -159,7 +180,10 @@ impl Rest {
 
     /// Status and body; 0 when there is no answer.
     pub(crate) fn get(&self, path: &str) -> (u16, Value) {
-        let request = self.agent.get(self.url(path)).header("Authorization", format!("Bearer {}", self.tenant.token));
+        let request = self
+            .agent
+            .get(self.url(path))
+            .header("Authorization", format!("Bearer {}", self.tenant.token));
         answer(request.call())
     }
 
@@ -168,32 +192,56 @@ impl Rest {
     }
 
     pub(crate) fn post_bytes(&self, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
-        let request = self.agent.post(self.url(path)).header("Authorization", format!("Bearer {}", self.tenant.token));
+        let request = self
+            .agent
+            .post(self.url(path))
+            .header("Authorization", format!("Bearer {}", self.tenant.token));
         answer(request.header("Content-Type", kind).send(body))
     }
 
     pub(crate) fn put(&self, path: &str, body: &Value) -> (u16, Value) {
-        let request = self.agent.put(self.url(path)).header("Authorization", format!("Bearer {}", self.tenant.token));
-        answer(request.header("Content-Type", "application/json").send(body.to_string()))
+        let request = self
+            .agent
+            .put(self.url(path))
+            .header("Authorization", format!("Bearer {}", self.tenant.token));
+        answer(
+            request
+                .header("Content-Type", "application/json")
+                .send(body.to_string()),
+        )
     }
 
     pub(crate) fn delete(&self, path: &str) -> (u16, Value) {
-        let request = self.agent.delete(self.url(path)).header("Authorization", format!("Bearer {}", self.tenant.token));
+        let request = self
+            .agent
+            .delete(self.url(path))
+            .header("Authorization", format!("Bearer {}", self.tenant.token));
         answer(request.call())
     }
 
     /// A log-in by form; the cookie of the session.
     pub(crate) fn login(&self) -> Option<String> {
         let form = format!("token={}", self.tenant.token);
-        let request = self.agent.post(format!("{}/login", self.tenant.url)).header("Origin", &self.tenant.url);
-        let answer = request.header("Content-Type", "application/x-www-form-urlencoded").send(form).ok()?;
+        let request = self
+            .agent
+            .post(format!("{}/login", self.tenant.url))
+            .header("Origin", &self.tenant.url);
+        let answer = request
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .send(form)
+            .ok()?;
         let cookie = answer.headers().get("set-cookie")?.to_str().ok()?;
         cookie.split(';').next().map(ToOwned::to_owned)
     }
 }
 
 fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> (u16, Value) {
-    let Ok(mut response) = result else { return (0, Value::Null) };
+    let Ok(mut response) = result else {
+        return (0, Value::Null);
+    };
     let body = response.body_mut().read_to_string().unwrap_or_default();
-    (response.status().as_u16(), serde_json::from_str(&body).unwrap_or(Value::Null))
+    (
+        response.status().as_u16(),
+        serde_json::from_str(&body).unwrap_or(Value::Null),
+    )
 }

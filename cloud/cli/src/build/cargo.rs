@@ -27,7 +27,8 @@ struct Note {
 /// Builds the crate in `dir`. cargo's own messages go to standard error.
 ///
 /// # Errors
-/// [`Failure::Invalid`] when the code does not compile or is no firmware, [`Failure::Failed`] when the toolchain is not there.
+/// [`Failure::Invalid`] when the code does not compile or is no firmware, [`Failure::Failed`] when the
+/// toolchain is not there.
 pub(super) fn build(dir: &Path) -> Result<Vec<u8>, Failure> {
     let manifest = dir
         .join("Cargo.toml")
@@ -40,7 +41,9 @@ pub(super) fn build(dir: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn tool(variable: &str, default: &str) -> OsString {
-    std::env::var_os(variable).filter(|value| !value.is_empty()).unwrap_or_else(|| default.into())
+    std::env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .unwrap_or_else(|| default.into())
 }
 
 /// Says what to install before cargo fails with a page of errors about a missing `core`.
@@ -51,20 +54,38 @@ fn require_target(dir: &Path) -> anyhow::Result<()> {
         .current_dir(dir)
         .stderr(Stdio::null())
         .output()
-        .with_context(|| format!("cannot start {}: firmware in Rust needs Rust, see https://rustup.rs", rustc.display()))?;
+        .with_context(|| {
+            format!(
+                "cannot start {}: firmware in Rust needs Rust, see https://rustup.rs",
+                rustc.display()
+            )
+        })?;
     let libraries = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     let names = std::fs::read_dir(&libraries).into_iter().flatten().flatten();
-    if names.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with("libstd-")) {
+    if names
+        .map(|entry| entry.file_name())
+        .any(|name| name.to_string_lossy().starts_with("libstd-"))
+    {
         return Ok(());
     }
-    Err(anyhow!("this Rust has no standard library for {TARGET}; install it with `rustup target add {TARGET}`"))
+    Err(anyhow!(
+        "this Rust has no standard library for {TARGET}; install it with `rustup target add {TARGET}`"
+    ))
 }
 
 /// Runs cargo and answers where the core module of this very crate lies.
 fn compile(manifest: &Path) -> Result<PathBuf, Failure> {
     let cargo = tool("CARGO", "cargo");
     let mut child = Command::new(&cargo)
-        .args(["build", "--release", "--lib", "--target", TARGET, "--message-format", "json-render-diagnostics"])
+        .args([
+            "build",
+            "--release",
+            "--lib",
+            "--target",
+            TARGET,
+            "--message-format",
+            "json-render-diagnostics",
+        ])
         .arg("--manifest-path")
         .arg(manifest)
         .current_dir(manifest.parent().expect("a file lies in a folder"))
@@ -78,24 +99,39 @@ fn compile(manifest: &Path) -> Result<PathBuf, Failure> {
     let mut built = None;
     for line in notes.lines() {
         let line = line.context("cannot read what cargo says")?;
-        let Ok(note) = serde_json::from_str::<Note>(&line) else { continue };
+        let Ok(note) = serde_json::from_str::<Note>(&line) else {
+            continue;
+        };
         if note.reason == "compiler-artifact" && note.manifest_path == manifest {
-            built = note.filenames.into_iter().find(|file| file.extension().is_some_and(|ending| ending == "wasm")).or(built);
+            built = note
+                .filenames
+                .into_iter()
+                .find(|file| file.extension().is_some_and(|ending| ending == "wasm"))
+                .or(built);
         }
     }
     let status = child.wait().context("cannot wait for cargo")?;
     if !status.success() {
-        return Err(Failure::Invalid(format!("{}: cargo could not build it, its reasons stand above", manifest.display())));
+        return Err(Failure::Invalid(format!(
+            "{}: cargo could not build it, its reasons stand above",
+            manifest.display()
+        )));
     }
     built.ok_or_else(|| {
-        Failure::Invalid(format!("{}: it makes no wasm file; add `crate-type = [\"cdylib\"]` to its [lib]", manifest.display()))
+        Failure::Invalid(format!(
+            "{}: it makes no wasm file; add `crate-type = [\"cdylib\"]` to its [lib]",
+            manifest.display()
+        ))
     })
 }
 
-/// The author's own flags, a small stack, and no home folder in the firmware. The same for every firmware, so that those that share
-/// a target folder share what is built in it.
+/// The author's own flags, a small stack, and no home folder in the firmware. The same for every firmware, so
+/// that those that share a target folder share what is built in it.
 fn flags() -> OsString {
-    let mut flags: Vec<OsString> = match (std::env::var_os("CARGO_ENCODED_RUSTFLAGS"), std::env::var("RUSTFLAGS")) {
+    let mut flags: Vec<OsString> = match (
+        std::env::var_os("CARGO_ENCODED_RUSTFLAGS"),
+        std::env::var("RUSTFLAGS"),
+    ) {
         (Some(encoded), _) if !encoded.is_empty() => vec![encoded],
         (_, Ok(plain)) => plain.split_whitespace().map(OsString::from).collect(),
         _ => Vec::new(),

@@ -18,8 +18,12 @@ use crate::say::say;
 use crate::scratch;
 pub(crate) use project::{MANIFEST, Project};
 
-/// What a script's build may take: an endless top level is stopped within ten seconds, and a busy machine fails no good script.
-pub(crate) const SCRIPT_DEADLINES: Deadlines = Deadlines { cpu: Duration::from_secs(7), wall: Duration::from_secs(30) };
+/// What a script's build may take: an endless top level is stopped within ten seconds, and a busy machine
+/// fails no good script.
+pub(crate) const SCRIPT_DEADLINES: Deadlines = Deadlines {
+    cpu: Duration::from_secs(7),
+    wall: Duration::from_secs(30),
+};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -32,20 +36,28 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let project = Project::open(&options.dir)?;
     let path = write(&project)?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", path.display()).and_then(|()| out.flush()).map_err(anyhow::Error::from)?;
+    writeln!(out, "{}", path.display())
+        .and_then(|()| out.flush())
+        .map_err(anyhow::Error::from)?;
     Ok(())
 }
 
 /// Builds the firmware, puts it into `target` and answers where; says on standard error how long it took.
 ///
 /// # Errors
-/// [`Failure::Invalid`] when the source is at fault, with file and line; [`Failure::Failed`] when something else is.
+/// [`Failure::Invalid`] when the source is at fault, with file and line; [`Failure::Failed`] when something
+/// else is.
 pub(crate) fn write(project: &Project) -> Result<PathBuf, Failure> {
     let began = Instant::now();
     let wasm = component(project)?;
     let path = project.wasm();
     project::replace(&path, &wasm).with_context(|| format!("cannot write {}", path.display()))?;
-    say(&format!("built {}: {} KB in {:.1} s", project.name, wasm.len() / 1000, began.elapsed().as_secs_f32()));
+    say(&format!(
+        "built {}: {} KB in {:.1} s",
+        project.name,
+        wasm.len() / 1000,
+        began.elapsed().as_secs_f32()
+    ));
     Ok(path)
 }
 
@@ -55,10 +67,13 @@ pub(crate) fn write(project: &Project) -> Result<PathBuf, Failure> {
 /// As [`write()`].
 pub(crate) fn component(project: &Project) -> Result<Vec<u8>, Failure> {
     let wasm = match project.language {
-        Lang::Js => script(&Source::from_dir(&project.dir).map_err(|error| Failure::Invalid(error.to_string()))?)?,
+        Lang::Js => {
+            script(&Source::from_dir(&project.dir).map_err(|error| Failure::Invalid(error.to_string()))?)?
+        }
         Lang::Rust => cargo::build(&project.dir)?,
     };
-    Ok(iottly_manifest::embed(&wasm, &project.manifest).context("cannot put the manifest into the component")?)
+    Ok(iottly_manifest::embed(&wasm, &project.manifest)
+        .context("cannot put the manifest into the component")?)
 }
 
 /// Builds a lone script.
@@ -79,10 +94,13 @@ pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn script(source: &Source) -> Result<Vec<u8>, Failure> {
     let scratch = scratch::dir("iottly-build-")?;
-    iottly_builder::build_in(scratch.path(), &children::builder()?, source, SCRIPT_DEADLINES).map_err(|error| match error {
-        BuildError::Source(_) | BuildError::Script(_) | BuildError::Endless(_) | BuildError::Module(_) => {
-            Failure::Invalid(error.to_string())
-        }
-        BuildError::Builder(_) => Failure::Failed(error.into()),
-    })
+    iottly_builder::build_in(scratch.path(), &children::builder()?, source, SCRIPT_DEADLINES).map_err(
+        |error| match error {
+            BuildError::Source(_)
+            | BuildError::Script(_)
+            | BuildError::Endless(_)
+            | BuildError::Module(_) => Failure::Invalid(error.to_string()),
+            BuildError::Builder(_) => Failure::Failed(error.into()),
+        },
+    )
 }

@@ -38,7 +38,10 @@ impl Project {
             Ok(text) => text,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 let hint = "`iottly init NAME --lang js` makes a folder with one";
-                return Err(Failure::NotFound(format!("{}: no such file; {hint}", path.display())));
+                return Err(Failure::NotFound(format!(
+                    "{}: no such file; {hint}",
+                    path.display()
+                )));
             }
             Err(error) => return Err(Failure::Invalid(format!("{}: {error}", path.display()))),
         };
@@ -46,8 +49,17 @@ impl Project {
         let manifest = Manifest::parse(&text).map_err(|error| invalid(error.to_string()))?;
         name::check(&manifest.name).map_err(invalid)?;
         // Without a word about it, a crate is Rust and anything else is a script.
-        let by_files = if dir.join("Cargo.toml").exists() { Lang::Rust } else { Lang::Js };
-        Ok(Self { dir: dir.to_owned(), name: manifest.name, language: manifest.lang.unwrap_or(by_files), manifest: text })
+        let by_files = if dir.join("Cargo.toml").exists() {
+            Lang::Rust
+        } else {
+            Lang::Js
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            name: manifest.name,
+            language: manifest.lang.unwrap_or(by_files),
+            manifest: text,
+        })
     }
 
     /// Where the component belongs.
@@ -58,9 +70,13 @@ impl Project {
 
 fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(MAX_MANIFEST + 1).read_to_string(&mut text)?;
+    File::open(path)?
+        .take(MAX_MANIFEST + 1)
+        .read_to_string(&mut text)?;
     if text.len() as u64 > MAX_MANIFEST {
-        return Err(std::io::Error::other(format!("it has more than {MAX_MANIFEST} bytes")));
+        return Err(std::io::Error::other(format!(
+            "it has more than {MAX_MANIFEST} bytes"
+        )));
     }
     Ok(text)
 }
@@ -69,7 +85,10 @@ fn read(path: &Path) -> std::io::Result<String> {
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let dir = path.parent().expect("a firmware's files lie in a folder");
     fs::create_dir_all(dir)?;
-    let mut file = tempfile::Builder::new().prefix(".iottly-").permissions(permissions()).tempfile_in(dir)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".iottly-")
+        .permissions(permissions())
+        .tempfile_in(dir)?;
     std::io::Write::write_all(&mut file, bytes)?;
     file.persist(path)?;
     Ok(())

@@ -18,13 +18,19 @@ pub(crate) struct Announcer {
 
 impl Announcer {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, began: Instant::now() }
+        Self {
+            json,
+            began: Instant::now(),
+        }
     }
 
     /// A part is up.
     pub(crate) fn step(&self, what: &str, detail: &str) {
         if !self.json {
-            say(&format!("  ✔ {what:<20} {detail}  ({:.1} s)\n", self.began.elapsed().as_secs_f32()));
+            say(&format!(
+                "  ✔ {what:<20} {detail}  ({:.1} s)\n",
+                self.began.elapsed().as_secs_f32()
+            ));
         }
     }
 
@@ -60,7 +66,9 @@ impl Announcer {
             people(&url, &login, mqtt, project, &first.to_string())
         };
         let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .context("cannot write to standard output")
     }
 }
 

@@ -14,17 +14,24 @@ use crate::scratch;
 
 const SCRIPT: &str = include_str!("../../../../firmware-examples/thermostat-js/main.js");
 /// What the build of the thermostat may take.
-const DEADLINES: Deadlines = Deadlines { cpu: Duration::from_secs(61), wall: Duration::from_secs(60) };
+const DEADLINES: Deadlines = Deadlines {
+    cpu: Duration::from_secs(61),
+    wall: Duration::from_secs(60),
+};
 
 /// Builds the thermostat into `dir`, unless that was done before; answers where it lies.
 ///
-/// A build is not reproducible, so the file is named after its source: a restart runs the very same component.
+/// A build is not reproducible, so the file is named after its source: a restart runs the very same
+/// component.
 pub(crate) async fn thermostat(dir: &Path) -> anyhow::Result<PathBuf> {
     let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || build(&dir)).await.context("the build stopped")?
+    tokio::task::spawn_blocking(move || build(&dir))
+        .await
+        .context("the build stopped")?
 }
 
-/// Builds or reads what lies at `path` (a firmware's folder, a script or a component) and keeps it in `dir`; answers where it lies.
+/// Builds or reads what lies at `path` (a firmware's folder, a script or a component) and keeps it in `dir`;
+/// answers where it lies.
 pub(crate) async fn own(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
     let (path, dir) = (path.to_owned(), dir.to_owned());
     let build = move || {
@@ -34,11 +41,15 @@ pub(crate) async fn own(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
         put(&kept, &wasm)?;
         Ok(kept)
     };
-    tokio::task::spawn_blocking(build).await.context("the build stopped")?
+    tokio::task::spawn_blocking(build)
+        .await
+        .context("the build stopped")?
 }
 
 fn build(dir: &Path) -> anyhow::Result<PathBuf> {
-    let digest = Sha256::new_with_prefix(SCRIPT).chain_update(iottly_builder::version()).finalize();
+    let digest = Sha256::new_with_prefix(SCRIPT)
+        .chain_update(iottly_builder::version())
+        .finalize();
     let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let path = dir.join(format!("thermostat-{name}.wasm"));
     if path.exists() {

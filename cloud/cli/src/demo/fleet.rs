@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use iottly_agent::{
-    Agent, AgentConfig, AgentHandle, BoardKind, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret, UpdateConfig,
+    Agent, AgentConfig, AgentHandle, BoardKind, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret,
+    UpdateConfig,
 };
 use iottly_cloud::cloud::Services;
 use iottly_protocol::FirmwareState;
@@ -58,11 +59,17 @@ impl Fleet {
             let config = AgentConfig {
                 device_id: device.id,
                 secret: Secret::new(device.secret.clone()),
-                broker: BrokerAddress { host: cloud.mqtt.ip().to_string(), port: cloud.mqtt.port() },
+                broker: BrokerAddress {
+                    host: cloud.mqtt.ip().to_string(),
+                    port: cloud.mqtt.port(),
+                },
                 firmware: Some(firmware.to_owned()),
                 data_dir: home.device(device.id),
                 cache_dir: Some(home.cache()),
-                compiler: Compiler { program: compiler.path.clone(), args: compiler.args.clone() },
+                compiler: Compiler {
+                    program: compiler.path.clone(),
+                    args: compiler.args.clone(),
+                },
                 board: Some(BoardKind::Virtual),
                 grants: None,
                 queue: QueueConfig::default(),
@@ -78,18 +85,28 @@ impl Fleet {
                     poll_seconds: POLL_SECONDS,
                 }),
             };
-            let agent = Agent::start_with(config, &runtime).await.with_context(|| format!("cannot start {}", device.name))?;
+            let agent = Agent::start_with(config, &runtime)
+                .await
+                .with_context(|| format!("cannot start {}", device.name))?;
             self.agents.push(agent);
         }
         Ok(())
     }
 
-    /// Resolves when every agent runs its firmware and the cloud knows it: online, with a report that says so.
-    pub(crate) async fn wait_until_up(&mut self, services: &Services, project: &DemoProject) -> anyhow::Result<()> {
+    /// Resolves when every agent runs its firmware and the cloud knows it: online, with a report that says
+    /// so.
+    pub(crate) async fn wait_until_up(
+        &mut self,
+        services: &Services,
+        project: &DemoProject,
+    ) -> anyhow::Result<()> {
         let mut statuses: Vec<_> = self.agents.iter().map(AgentHandle::status).collect();
         let all_running = async {
             for status in &mut statuses {
-                status.wait_for(|status| status.firmware == FirmwareStatus::Running).await.context("an agent stopped")?;
+                status
+                    .wait_for(|status| status.firmware == FirmwareStatus::Running)
+                    .await
+                    .context("an agent stopped")?;
             }
             anyhow::Ok(())
         };
@@ -98,7 +115,10 @@ impl Fleet {
                 let devices = services.store.devices(project.project_id).await?;
                 let up = |id| {
                     devices.iter().any(|device| {
-                        let running = device.firmware.as_ref().is_some_and(|firmware| firmware.state == FirmwareState::Running);
+                        let running = device
+                            .firmware
+                            .as_ref()
+                            .is_some_and(|firmware| firmware.state == FirmwareState::Running);
                         device.scope.device == id && device.online && running
                     })
                 };
@@ -114,14 +134,21 @@ impl Fleet {
         };
         match tokio::time::timeout(PATIENCE, both).await {
             Ok(result) => result?,
-            Err(_) => bail!("the devices were not up within {} s: {:?}", PATIENCE.as_secs(), self.states()),
+            Err(_) => bail!(
+                "the devices were not up within {} s: {:?}",
+                PATIENCE.as_secs(),
+                self.states()
+            ),
         }
         self.up = true;
         Ok(())
     }
 
     fn states(&self) -> Vec<String> {
-        self.agents.iter().map(|agent| format!("{:?}", *agent.status().borrow())).collect()
+        self.agents
+            .iter()
+            .map(|agent| format!("{:?}", *agent.status().borrow()))
+            .collect()
     }
 
     /// Stops every agent, all at once.

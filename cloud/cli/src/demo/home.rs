@@ -49,15 +49,24 @@ impl Home {
     pub(crate) fn open(data: Option<&Path>) -> anyhow::Result<Self> {
         match data {
             Some(path) => {
-                std::fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
-                Ok(Self { path: path.to_owned(), _temporary: None })
+                std::fs::create_dir_all(path)
+                    .with_context(|| format!("cannot make the folder {}", path.display()))?;
+                Ok(Self {
+                    path: path.to_owned(),
+                    _temporary: None,
+                })
             }
             None => {
                 let temporary = tempfile::Builder::new()
                     .prefix("iottly-demo-")
                     .tempdir()
-                    .context("cannot make a temporary folder; name a folder with --data, or another one in TMPDIR")?;
-                Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) })
+                    .context(
+                        "cannot make a temporary folder; name a folder with --data, or another one in TMPDIR",
+                    )?;
+                Ok(Self {
+                    path: temporary.path().to_owned(),
+                    _temporary: Some(temporary),
+                })
             }
         }
     }
@@ -92,7 +101,14 @@ impl Home {
         while project.devices.len() < usize::from(devices) {
             let name = format!("device-{}", project.devices.len() + 1);
             let secret = provision::random_secret()?;
-            let id = provision::device(services.store.as_ref(), project.project_id, project.group_id, &name, &secret).await?;
+            let id = provision::device(
+                services.store.as_ref(),
+                project.project_id,
+                project.group_id,
+                &name,
+                &secret,
+            )
+            .await?;
             project.devices.push(DemoDevice { id, name, secret });
         }
         self.remember(&project)?;
@@ -108,7 +124,8 @@ impl Home {
         let path = self.file();
         match std::fs::read(&path) {
             Ok(text) => {
-                let project = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
+                let project = serde_json::from_slice(&text)
+                    .with_context(|| format!("{} is damaged", path.display()))?;
                 Ok(Some(project))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -120,7 +137,12 @@ impl Home {
     fn remember(&self, project: &DemoProject) -> anyhow::Result<()> {
         let (path, part) = (self.file(), self.path.join("demo.json.part"));
         let write = || -> std::io::Result<()> {
-            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+            let mut file = OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&part)?;
             file.write_all(&serde_json::to_vec_pretty(project)?)?;
             file.sync_all()?;
             std::fs::rename(&part, &path)?;
@@ -133,15 +155,37 @@ impl Home {
 async fn create(services: &Services) -> anyhow::Result<DemoProject> {
     let project_id = provision::project(services.store.as_ref(), "demo").await?;
     let group_id = GroupId::random();
-    services.store.create_group(project_id, group_id, "demo", BRANCH).await?;
-    let by = Principal { project: project_id, token: TokenId::from_bytes([0; 16]), name: "demo".to_owned(), scopes: Scopes::ALL };
+    services
+        .store
+        .create_group(project_id, group_id, "demo", BRANCH)
+        .await?;
+    let by = Principal {
+        project: project_id,
+        token: TokenId::from_bytes([0; 16]),
+        name: "demo".to_owned(),
+        scopes: Scopes::ALL,
+    };
     let policy = Change::SetPolicy(group_id, Box::new(policy()));
-    services.store.change(project_id, &by, policy, iottly_cloud::clock::now()).await?;
+    services
+        .store
+        .change(project_id, &by, policy, iottly_cloud::clock::now())
+        .await?;
     let token = auth::create_token_with(services.store.as_ref(), project_id, "demo", Scopes::ALL).await?;
-    Ok(DemoProject { project_id, group_id, token, devices: Vec::new() })
+    Ok(DemoProject {
+        project_id,
+        group_id,
+        token,
+        devices: Vec::new(),
+    })
 }
 
 /// One device first, a second of trial, and a halt at the first failure.
 fn policy() -> Policy {
-    Policy { canary: 1, failure_percent: 0, sample: 1, grace_ms: 1000, ..Policy::default() }
+    Policy {
+        canary: 1,
+        failure_percent: 0,
+        sample: 1,
+        grace_ms: 1000,
+        ..Policy::default()
+    }
 }

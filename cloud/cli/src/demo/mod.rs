@@ -42,8 +42,8 @@ pub(crate) struct Options {
     /// Address of the MQTT broker
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))]
     mqtt: SocketAddr,
-    /// What the devices run until a release is committed: a firmware's folder, a script (.js) or a component (.wasm)
-    /// [default: the thermostat]
+    /// What the devices run until a release is committed: a firmware's folder, a script (.js) or a component
+    /// (.wasm) [default: the thermostat]
     #[arg(long, value_name = "PATH")]
     firmware: Option<PathBuf>,
     /// Number of virtual devices; each needs about 12 open files, see ulimit -Hn
@@ -65,15 +65,19 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let home = Home::open(options.data.as_deref())?;
     scratch::use_data_folder(home.path())?;
     let listener = listen::http(options.http).await?;
-    let http = listener.local_addr().context("the http listener has no address")?;
+    let http = listener
+        .local_addr()
+        .context("the http listener has no address")?;
 
     let mut config = CloudConfig::new(home.cloud(), options.mqtt);
     let devices = usize::from(options.devices);
     config.edge = EdgeConfig::for_process(devices * DESCRIPTORS_PER_DEVICE)?;
     config.edge.bounds = config.edge.bounds.with_own_devices(devices);
     // Receivers of the demo run on this machine.
-    config.webhooks.allow =
-        vec![IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)), IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST))];
+    config.webhooks.allow = vec![
+        IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+        IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
+    ];
     config.builder = Some(children::cloud_builder()?);
     let cloud = Cloud::start(config).await?;
     let services = cloud.services();
@@ -86,7 +90,11 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         begun = bring_up(&options, &home, &cloud, http, &announcer, &mut fleet) => begun,
         ended = stop.requested_or_broken(&cloud) => ended,
     };
-    let ended = if begun.is_ok() && fleet.is_up() { stop.requested_or_broken(&cloud).await } else { begun };
+    let ended = if begun.is_ok() && fleet.is_up() {
+        stop.requested_or_broken(&cloud).await
+    } else {
+        begun
+    };
     announcer.note("stopping");
     fleet.shutdown().await;
     server.shutdown().await;
@@ -132,13 +140,25 @@ async fn bring_up(
             wasm
         }
     };
-    services.rollouts.prepare(project.project_id).await.context("cannot make the repository of releases")?;
-    let addresses =
-        Addresses { mqtt: cloud.mqtt_addr(), http: local(http), root: services.rollouts.shelf().first_root(project.project_id) };
+    services
+        .rollouts
+        .prepare(project.project_id)
+        .await
+        .context("cannot make the repository of releases")?;
+    let addresses = Addresses {
+        mqtt: cloud.mqtt_addr(),
+        http: local(http),
+        root: services.rollouts.shelf().first_root(project.project_id),
+    };
     fleet.start(home, &project, &wasm, &addresses).await?;
     fleet.wait_until_up(&services, &project).await?;
-    announcer.step("devices", &format!("{} online, firmware running", project.devices.len()));
-    announcer.ready(http, cloud.mqtt_addr(), &project, &services).await
+    announcer.step(
+        "devices",
+        &format!("{} online, firmware running", project.devices.len()),
+    );
+    announcer
+        .ready(http, cloud.mqtt_addr(), &project, &services)
+        .await
 }
 
 /// The address as the devices in this process reach it.
@@ -158,8 +178,13 @@ mod tests {
     #[test]
     fn more_devices_than_files_are_refused_with_what_they_cost() {
         assert!(check_descriptors(66, 1024).is_ok());
-        let Err(Failure::Invalid(text)) = check_descriptors(150, 1024) else { panic!("taken") };
-        assert!(text.starts_with("150 devices need 2024 open files (12 each, 224 for the cloud)"), "{text}");
+        let Err(Failure::Invalid(text)) = check_descriptors(150, 1024) else {
+            panic!("taken")
+        };
+        assert!(
+            text.starts_with("150 devices need 2024 open files (12 each, 224 for the cloud)"),
+            "{text}"
+        );
         assert!(text.ends_with("ask for at most 66"), "{text}");
         assert!(check_descriptors(1, 64).is_err() && check_descriptors(MAX_DEVICES, u64::MAX).is_ok());
     }

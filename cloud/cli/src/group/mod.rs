@@ -114,7 +114,12 @@ struct Spread {
 impl Spread {
     /// The fields of a policy that differ from the group's own.
     fn fields(&self) -> Map<String, Value> {
-        let waves = (!self.waves.is_empty()).then(|| self.waves.iter().map(|percent| json!({"percent": percent})).collect());
+        let waves = (!self.waves.is_empty()).then(|| {
+            self.waves
+                .iter()
+                .map(|percent| json!({"percent": percent}))
+                .collect()
+        });
         let number = |value: Option<u32>| value.map(Value::from);
         let fields = [
             ("canary", number(self.canary)),
@@ -126,7 +131,10 @@ impl Spread {
             ("deadline_s", self.deadline.map(Value::from)),
             ("grace_ms", self.grace_ms.map(Value::from)),
         ];
-        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+        fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect()
     }
 }
 
@@ -161,17 +169,27 @@ fn open(named: &Named) -> Result<(Api, Group), Failure> {
 
 fn steer(named: &Named, how: &str) -> Result<(), Failure> {
     let (api, group) = open(named)?;
-    api.post(&format!("/deploymentgroups/{}/{how}", group.id), &json!({})).map(drop)
+    api.post(&format!("/deploymentgroups/{}/{how}", group.id), &json!({}))
+        .map(drop)
 }
 
 fn follow(api: &Api, steered: &Steered, rollout: &str) -> Result<(), Failure> {
-    if steered.watch { watch(api, rollout, steered.named.output == Output::Json) } else { Ok(()) }
+    if steered.watch {
+        watch(api, rollout, steered.named.output == Output::Json)
+    } else {
+        Ok(())
+    }
 }
 
 fn newest(api: &Api, group: &Group) -> Result<String, Failure> {
     let answer = api.get(&format!("/rollouts?group={}&numRollouts=1", group.id))?;
     let id = answer["rollouts"][0]["id"].as_str().map(str::to_owned);
-    id.ok_or_else(|| Failure::NotFound(format!("nothing was deployed to deployment group {:?} yet", group.name)))
+    id.ok_or_else(|| {
+        Failure::NotFound(format!(
+            "nothing was deployed to deployment group {:?} yet",
+            group.name
+        ))
+    })
 }
 
 fn flash(options: &FlashOptions) -> Result<(), Failure> {
@@ -203,9 +221,16 @@ fn announce(begun: &Value, group: &Group, output: Output) -> anyhow::Result<()> 
         begun.to_string()
     } else {
         let release = &begun["release"];
-        let capabilities = release["capabilities"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let capabilities = release["capabilities"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let names: Vec<_> = capabilities.iter().filter_map(Value::as_str).collect();
-        let reach = if names.is_empty() { String::new() } else { format!(", reaches for {}", names.join(", ")) };
+        let reach = if names.is_empty() {
+            String::new()
+        } else {
+            format!(", reaches for {}", names.join(", "))
+        };
         let mut text = format!(
             "release {} ({}, revision {}) for {} devices{reach}",
             release["release"],
@@ -218,7 +243,12 @@ fn announce(begun: &Value, group: &Group, output: Output) -> anyhow::Result<()> 
         }
         for refusal in begun["preflight"]["refusals"].as_array().into_iter().flatten() {
             let field = |name: &str| refusal[name].as_str().unwrap_or_default().to_owned();
-            text = format!("{text}\n{} would refuse it: {}: {}", field("device"), field("reason"), field("detail"));
+            text = format!(
+                "{text}\n{} would refuse it: {}: {}",
+                field("device"),
+                field("reason"),
+                field("detail")
+            );
         }
         text
     };

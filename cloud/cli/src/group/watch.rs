@@ -44,7 +44,11 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
 /// A step; the newest one of a device carries its reason.
 fn print(id: &str, step: &Value, newest: Option<&Value>, json: bool) -> anyhow::Result<()> {
     let state = step["state"].as_str().unwrap_or_default();
-    let more = |name: &str| newest.filter(|device| device["state"] == state).and_then(|device| device[name].as_str());
+    let more = |name: &str| {
+        newest
+            .filter(|device| device["state"] == state)
+            .and_then(|device| device[name].as_str())
+    };
     if json {
         let faults = newest.map(|device| &device["faults"]);
         let step = json!({"device": id, "state": state, "reason": more("reason"), "detail": more("detail"), "faults": faults});
@@ -56,8 +60,13 @@ fn print(id: &str, step: &Value, newest: Option<&Value>, json: bool) -> anyhow::
             text = format!("{text}: {more}");
         }
     }
-    if let Some(faults) = newest.and_then(|device| device["faults"].as_u64()).filter(|faults| *faults > 0) {
-        let last = newest.and_then(|device| device["fault"].as_str()).unwrap_or_default();
+    if let Some(faults) = newest
+        .and_then(|device| device["faults"].as_u64())
+        .filter(|faults| *faults > 0)
+    {
+        let last = newest
+            .and_then(|device| device["fault"].as_str())
+            .unwrap_or_default();
         text = format!("{text} (failures in its trial: {faults}, the last: {last})");
     }
     line(&text)
@@ -75,7 +84,9 @@ fn why(status: &str, state: &Value) -> String {
     if let Some(reason) = state["reason"].as_str() {
         return format!("{status}: {reason}");
     }
-    let Some(detail) = state["evidence"]["detail"].as_str() else { return status.to_owned() };
+    let Some(detail) = state["evidence"]["detail"].as_str() else {
+        return status.to_owned();
+    };
     let mut text = format!("{status}: {detail}");
     for failure in state["evidence"]["failures"].as_array().into_iter().flatten() {
         let field = |name: &str| failure[name].as_str().unwrap_or_default();

@@ -48,20 +48,32 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let dir = PathBuf::from(&options.name);
     match fs::create_dir(&dir) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(Failure::Invalid(format!("{} exists already; choose another name or remove it", dir.display())));
+            return Err(Failure::Invalid(format!(
+                "{} exists already; choose another name or remove it",
+                dir.display()
+            )));
         }
         made => made.with_context(|| format!("cannot make the folder {}", dir.display()))?,
     }
     for (path, text) in template::files(options.lang.into(), &options.name) {
         put(&dir.join(path), &text)?;
     }
-    say(&format!("made {0}; go on with\n  cd {0}\n  iottly run --watch", dir.display()));
+    say(&format!(
+        "made {0}; go on with\n  cd {0}\n  iottly run --watch",
+        dir.display()
+    ));
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", dir.display()).and_then(|()| out.flush()).map_err(anyhow::Error::from)?;
+    writeln!(out, "{}", dir.display())
+        .and_then(|()| out.flush())
+        .map_err(anyhow::Error::from)?;
     Ok(())
 }
 
 fn put(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = path.parent().expect("every file of a template lies in the firmware's folder");
-    fs::create_dir_all(folder).and_then(|()| fs::write(path, text)).with_context(|| format!("cannot write {}", path.display()))
+    let folder = path
+        .parent()
+        .expect("every file of a template lies in the firmware's folder");
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(path, text))
+        .with_context(|| format!("cannot write {}", path.display()))
 }

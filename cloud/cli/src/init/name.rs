@@ -27,16 +27,27 @@ const TAKEN: [&str; 14] = [
 pub(crate) fn check(name: &str) -> Result<(), String> {
     let shown: String = name.chars().take(MAX_CHARS + 1).collect();
     if !name.starts_with(|first: char| first.is_ascii_alphabetic()) {
-        return Err(format!("{shown:?} is no name for a firmware: it must begin with a letter"));
+        return Err(format!(
+            "{shown:?} is no name for a firmware: it must begin with a letter"
+        ));
     }
     if name.chars().count() > MAX_CHARS {
-        return Err(format!("{shown:?}… is no name for a firmware: it is longer than {MAX_CHARS} characters"));
+        return Err(format!(
+            "{shown:?}… is no name for a firmware: it is longer than {MAX_CHARS} characters"
+        ));
     }
-    if let Some(odd) = name.chars().find(|letter| !letter.is_ascii_alphanumeric() && !matches!(letter, '-' | '_')) {
-        return Err(format!("{shown:?} is no name for a firmware: {odd:?} is neither a letter, a digit, '-' nor '_'"));
+    if let Some(odd) = name
+        .chars()
+        .find(|letter| !letter.is_ascii_alphanumeric() && !matches!(letter, '-' | '_'))
+    {
+        return Err(format!(
+            "{shown:?} is no name for a firmware: {odd:?} is neither a letter, a digit, '-' nor '_'"
+        ));
     }
     if TAKEN.contains(&name) {
-        return Err(format!("{shown:?} is no name for a firmware: it means something else already"));
+        return Err(format!(
+            "{shown:?} is no name for a firmware: it means something else already"
+        ));
     }
     Ok(())
 }
@@ -54,10 +65,27 @@ mod tests {
 
     #[test]
     fn others_are_refused_by_name() {
-        for name in ["", "1st", "-rf", "../up", "a/b", "a b", "é", "naïve", "a.b", ".", "std", "a\0b", &"x".repeat(65)] {
+        for name in [
+            "",
+            "1st",
+            "-rf",
+            "../up",
+            "a/b",
+            "a b",
+            "é",
+            "naïve",
+            "a.b",
+            ".",
+            "std",
+            "a\0b",
+            &"x".repeat(65),
+        ] {
             let reason = check(name).unwrap_err();
             let shown: String = name.chars().take(20).collect();
-            assert!(reason.contains(format!("{shown:?}").trim_end_matches('"')), "{reason}");
+            assert!(
+                reason.contains(format!("{shown:?}").trim_end_matches('"')),
+                "{reason}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The guest SDK as a new Rust firmware gets it: the crate and the world beside it, in the version of this program.
+//! The guest SDK as a new Rust firmware gets it: the crate and the world beside it, in the version of this
+//! program.
 
 macro_rules! file {
     ($from:literal, $to:literal) => {
@@ -11,9 +12,18 @@ pub(super) const FILES: [(&str, &str); 39] = [
     file!("firmware/Cargo.toml", "iottly/firmware/Cargo.toml"),
     file!("firmware/src/adc.rs", "iottly/firmware/src/adc.rs"),
     file!("firmware/src/app.rs", "iottly/firmware/src/app.rs"),
-    file!("firmware/src/bindings/absent.rs", "iottly/firmware/src/bindings/absent.rs"),
-    file!("firmware/src/bindings/mod.rs", "iottly/firmware/src/bindings/mod.rs"),
-    file!("firmware/src/bindings/wasm.rs", "iottly/firmware/src/bindings/wasm.rs"),
+    file!(
+        "firmware/src/bindings/absent.rs",
+        "iottly/firmware/src/bindings/absent.rs"
+    ),
+    file!(
+        "firmware/src/bindings/mod.rs",
+        "iottly/firmware/src/bindings/mod.rs"
+    ),
+    file!(
+        "firmware/src/bindings/wasm.rs",
+        "iottly/firmware/src/bindings/wasm.rs"
+    ),
     file!("firmware/src/clock.rs", "iottly/firmware/src/clock.rs"),
     file!("firmware/src/config.rs", "iottly/firmware/src/config.rs"),
     file!("firmware/src/debounce.rs", "iottly/firmware/src/debounce.rs"),
@@ -64,10 +74,19 @@ mod tests {
             for entry in std::fs::read_dir(sandbox.join(folder)).unwrap() {
                 let entry = entry.unwrap();
                 if entry.file_type().unwrap().is_file() {
-                    there.insert(format!("iottly/{folder}/{}", entry.file_name().into_string().unwrap()));
+                    there.insert(format!(
+                        "iottly/{folder}/{}",
+                        entry.file_name().into_string().unwrap()
+                    ));
                 }
             }
         }
-        assert_eq!(FILES.map(|(path, _)| path.to_owned()).into_iter().collect::<BTreeSet<_>>(), there);
+        assert_eq!(
+            FILES
+                .map(|(path, _)| path.to_owned())
+                .into_iter()
+                .collect::<BTreeSet<_>>(),
+            there
+        );
     }
 }

@@ -31,7 +31,9 @@ pub(super) fn files(language: Lang, name: &str) -> Vec<(&'static str, String)> {
                 ("src/lib.rs", fill(LIB_RS)),
                 (".gitignore", GITIGNORE.to_owned()),
             ];
-            own.into_iter().chain(sdk::FILES.map(|(path, text)| (path, text.to_owned()))).collect()
+            own.into_iter()
+                .chain(sdk::FILES.map(|(path, text)| (path, text.to_owned())))
+                .collect()
         }
     }
 }

@@ -20,7 +20,11 @@ pub(super) struct Clipped;
 
 impl<'writer> FormatFields<'writer> for Clipped {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let mut visitor = Visitor { writer, count: 0, result: Ok(()) };
+        let mut visitor = Visitor {
+            writer,
+            count: 0,
+            result: Ok(()),
+        };
         fields.record(&mut visitor);
         visitor.result
     }
@@ -45,10 +49,18 @@ impl Visitor<'_> {
             write!(self.writer, "{}=", name.strip_prefix("r#").unwrap_or(name))?;
             MAX_FIELD
         };
-        let mut cut = Cut { target: &mut self.writer, left: limit, dropped: 0 };
+        let mut cut = Cut {
+            target: &mut self.writer,
+            left: limit,
+            dropped: 0,
+        };
         write!(cut, "{value:?}")?;
         let dropped = cut.dropped;
-        if dropped > 0 { write!(self.writer, "… ({dropped} bytes more)") } else { Ok(()) }
+        if dropped > 0 {
+            write!(self.writer, "… ({dropped} bytes more)")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -99,7 +111,11 @@ mod tests {
 
     fn cut(text: &str, left: usize) -> (String, usize) {
         let mut out = String::new();
-        let mut cut = Cut { target: &mut out, left, dropped: 0 };
+        let mut cut = Cut {
+            target: &mut out,
+            left,
+            dropped: 0,
+        };
         write!(cut, "{text}").expect("a string takes all");
         let dropped = cut.dropped;
         (out, dropped)
@@ -107,8 +123,14 @@ mod tests {
 
     #[test]
     fn nothing_passes_for_a_line_of_the_log() {
-        let (text, _) = cut("x\n2026-01-01 ERROR forged\r\u{1b}[31m\u{85}\u{2028}\u{202e}\0é🔥", 200);
-        assert_eq!(text, r"x\u{a}2026-01-01 ERROR forged\u{d}\u{1b}[31m\u{85}\u{2028}\u{202e}\u{0}é🔥");
+        let (text, _) = cut(
+            "x\n2026-01-01 ERROR forged\r\u{1b}[31m\u{85}\u{2028}\u{202e}\0é🔥",
+            200,
+        );
+        assert_eq!(
+            text,
+            r"x\u{a}2026-01-01 ERROR forged\u{d}\u{1b}[31m\u{85}\u{2028}\u{202e}\u{0}é🔥"
+        );
     }
 
     #[test]
@@ -117,7 +139,11 @@ mod tests {
         assert_eq!(cut("ééé", 3), ("é".to_owned(), 4));
         assert_eq!(cut("", 3), (String::new(), 0));
         let mut out = String::new();
-        let mut pieces = Cut { target: &mut out, left: 4, dropped: 0 };
+        let mut pieces = Cut {
+            target: &mut out,
+            left: 4,
+            dropped: 0,
+        };
         for piece in ["ab", "cdef", "gh"] {
             pieces.write_str(piece).expect("a string takes all");
         }

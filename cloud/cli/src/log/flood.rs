@@ -1,4 +1,5 @@
-//! How many lines of one kind (one place in the code) are written: strangers decide how often some of them come.
+//! How many lines of one kind (one place in the code) are written: strangers decide how often some of them
+//! come.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -38,7 +39,10 @@ impl Flood {
         if *metadata.level() > Level::INFO {
             return Verdict::Write { left_out: 0 };
         }
-        self.kinds.entry(metadata.callsite()).or_insert(Kind { since: now, lines: 0 }).line(now)
+        self.kinds
+            .entry(metadata.callsite())
+            .or_insert(Kind { since: now, lines: 0 })
+            .line(now)
     }
 }
 
@@ -50,7 +54,11 @@ impl Kind {
             *self = Self { since: now, lines: 0 };
         }
         self.lines += 1;
-        if self.lines > MAX_LINES { Verdict::LeaveOut } else { Verdict::Write { left_out } }
+        if self.lines > MAX_LINES {
+            Verdict::LeaveOut
+        } else {
+            Verdict::Write { left_out }
+        }
     }
 }
 
@@ -61,10 +69,20 @@ mod tests {
     #[test]
     fn a_flood_is_cut_and_counted() {
         let start = Instant::now();
-        let mut kind = Kind { since: start, lines: 0 };
-        let written = (0..1000).filter(|_| kind.line(start) == Verdict::Write { left_out: 0 }).count();
+        let mut kind = Kind {
+            since: start,
+            lines: 0,
+        };
+        let written = (0..1000)
+            .filter(|_| kind.line(start) == Verdict::Write { left_out: 0 })
+            .count();
         assert_eq!(written as u64, MAX_LINES);
-        assert_eq!(kind.line(start + WINDOW), Verdict::Write { left_out: 1000 - MAX_LINES });
+        assert_eq!(
+            kind.line(start + WINDOW),
+            Verdict::Write {
+                left_out: 1000 - MAX_LINES
+            }
+        );
         assert_eq!(kind.line(start + WINDOW), Verdict::Write { left_out: 0 });
         assert_eq!(kind.line(start + 3 * WINDOW), Verdict::Write { left_out: 0 });
     }

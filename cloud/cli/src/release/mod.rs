@@ -51,7 +51,11 @@ impl Place {
 
     pub(crate) fn open(&self) -> ReleaseRepository {
         let days = self.timestamp_days;
-        let lifetimes = Lifetimes { timestamp: days, snapshot: days.max(7), ..Lifetimes::default() };
+        let lifetimes = Lifetimes {
+            timestamp: days,
+            snapshot: days.max(7),
+            ..Lifetimes::default()
+        };
         ReleaseRepository::new(&self.repository, lifetimes)
     }
 }
@@ -165,7 +169,12 @@ struct DirectOptions {
     #[arg(long, env = "IOTTLY_PROJECT", value_name = "ID")]
     project: ProjectId,
     /// The device that it is for
-    #[arg(long, value_name = "ID", conflicts_with = "group", required_unless_present = "group")]
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with = "group",
+        required_unless_present = "group"
+    )]
     device: Option<DeviceId>,
     /// The group that it is for
     #[arg(long, value_name = "ID")]
@@ -195,7 +204,9 @@ struct DirectOptions {
 
 /// The time, in seconds and in milliseconds.
 pub(crate) fn now() -> anyhow::Result<(Instant, u64)> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("the clock is before 1970")?;
     let ms = u64::try_from(since.as_millis()).context("the clock is far ahead")?;
     Ok((Instant::from_unix(since.as_secs()), ms))
 }
@@ -215,12 +226,22 @@ fn key(options: &KeyOptions) -> anyhow::Result<()> {
             let key = keys.open()?.make(role)?.public();
             print(&json!({"role": role, "keyid": key.id(), "public": key.keyval.public}))
         }
-        KeyCommand::List { keys } => {
-            keys.open()?.list()?.iter().try_for_each(|(role, keyid)| print(&json!({"role": role, "keyid": keyid})))
-        }
-        KeyCommand::Rotate { role, place, root_keys } => {
+        KeyCommand::List { keys } => keys
+            .open()?
+            .list()?
+            .iter()
+            .try_for_each(|(role, keyid)| print(&json!({"role": role, "keyid": keyid}))),
+        KeyCommand::Rotate {
+            role,
+            place,
+            root_keys,
+        } => {
             let root = match root_keys {
-                Some(path) => Keys { keys: path.clone(), seal: place.keys.seal.clone() }.open()?,
+                Some(path) => Keys {
+                    keys: path.clone(),
+                    seal: place.keys.seal.clone(),
+                }
+                .open()?,
                 None => place.keys.open()?,
             };
             let version = place.open().rotate(role, &root, &place.keys.open()?, now()?.0)?;
@@ -263,7 +284,10 @@ fn add(firmware: &Path, options: &ReleaseFlags) -> anyhow::Result<()> {
         boards: options.boards.clone(),
         security_floor: options.security_floor,
         capabilities: options.capabilities.clone(),
-        health: HealthRules { grace_ms: options.grace_ms, ..HealthRules::default() },
+        health: HealthRules {
+            grace_ms: options.grace_ms,
+            ..HealthRules::default()
+        },
     };
     let added = options.place.open().add(&new, &options.place.keys()?, now()?.0)?;
     print(&serde_json::to_value(added)?)
@@ -293,7 +317,10 @@ fn direct(options: &DirectOptions) -> anyhow::Result<()> {
         approved: options.approved.clone(),
     };
     let (now, now_ms) = now()?;
-    let directive = options.place.open().direct(new, &options.place.keys.open()?, now, now_ms)?;
+    let directive = options
+        .place
+        .open()
+        .direct(new, &options.place.keys.open()?, now, now_ms)?;
     print(
         &json!({"id": directive.id, "counter": directive.counter, "release_seq": directive.release_seq, "expires": directive.expires}),
     )

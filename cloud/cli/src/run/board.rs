@@ -1,7 +1,7 @@
 //! The virtual board that a local run sits on: its actions are shown, its inputs come from standard input.
 //!
-//! `{"@pin": {"button": true}}` drives a pin, `{"@analog": {"light": 1200000}}` sets a voltage in microvolts, and
-//! `{"@uart": {"loop": "text"}}` lets bytes arrive. No command can have such a name.
+//! `{"@pin": {"button": true}}` drives a pin, `{"@analog": {"light": 1200000}}` sets a voltage in microvolts,
+//! and `{"@uart": {"loop": "text"}}` lets bytes arrive. No command can have such a name.
 
 use iottly_boards::VirtualBoard;
 use iottly_boards::virtual_board::{Action, Input, Recorded};
@@ -13,9 +13,14 @@ use super::say;
 pub(super) fn observed(board: VirtualBoard) -> VirtualBoard {
     board.record().listen(|Recorded { action, .. }| match action {
         Action::Pin { label, high } => say(&format!("board {label} = {}", u8::from(*high))),
-        Action::Bytes { label, bytes } => say(&format!("board {label} < {:?}", String::from_utf8_lossy(bytes))),
+        Action::Bytes { label, bytes } => {
+            say(&format!("board {label} < {:?}", String::from_utf8_lossy(bytes)))
+        }
         Action::Pwm { label, hertz, duty } => {
-            say(&format!("board {label} = {:.1} % of {hertz} Hz", f64::from(*duty) / f64::from(u16::MAX) * 100.0));
+            say(&format!(
+                "board {label} = {:.1} % of {hertz} Hz",
+                f64::from(*duty) / f64::from(u16::MAX) * 100.0
+            ));
         }
     });
     board
@@ -27,25 +32,47 @@ pub(super) fn observed(board: VirtualBoard) -> VirtualBoard {
 /// What is wrong with it.
 pub(super) fn inputs(name: &str, values: &Map<String, Value>) -> Option<Result<Vec<Input>, String>> {
     let kind = name.strip_prefix('@')?;
-    Some(values.iter().map(|(label, value)| input(kind, label.clone(), value)).collect())
+    Some(
+        values
+            .iter()
+            .map(|(label, value)| input(kind, label.clone(), value))
+            .collect(),
+    )
 }
 
 fn input(kind: &str, label: String, value: &Value) -> Result<Input, String> {
     let wrong = |wanted: &str| format!("@{kind} {label}: {value} is no {wanted}");
     match kind {
         "pin" => {
-            let level = value.as_bool().or_else(|| value.as_u64().filter(|level| *level <= 1).map(|level| level == 1));
-            level.map(|high| Input::Pin { label: label.clone(), high }).ok_or_else(|| wrong("level: true or false"))
+            let level = value
+                .as_bool()
+                .or_else(|| value.as_u64().filter(|level| *level <= 1).map(|level| level == 1));
+            level
+                .map(|high| Input::Pin {
+                    label: label.clone(),
+                    high,
+                })
+                .ok_or_else(|| wrong("level: true or false"))
         }
         "analog" => {
-            let microvolts = value.as_i64().and_then(|microvolts| i32::try_from(microvolts).ok());
+            let microvolts = value
+                .as_i64()
+                .and_then(|microvolts| i32::try_from(microvolts).ok());
             microvolts
-                .map(|microvolts| Input::Microvolts { label: label.clone(), microvolts })
+                .map(|microvolts| Input::Microvolts {
+                    label: label.clone(),
+                    microvolts,
+                })
                 .ok_or_else(|| wrong("voltage in microvolts"))
         }
         "uart" => {
             let bytes = value.as_str().map(|text| text.as_bytes().to_vec());
-            bytes.map(|bytes| Input::Bytes { label: label.clone(), bytes }).ok_or_else(|| wrong("text"))
+            bytes
+                .map(|bytes| Input::Bytes {
+                    label: label.clone(),
+                    bytes,
+                })
+                .ok_or_else(|| wrong("text"))
         }
         _ => Err(format!("@{kind}: the board knows @pin, @analog and @uart")),
     }
@@ -64,10 +91,19 @@ mod tests {
     #[test]
     fn the_world_is_told_from_commands() {
         assert_eq!(read("pin", json!({"button": true})), None);
-        assert_eq!(read("@pin", json!({"button": 1})), Some(Ok(vec![Input::Pin { label: "button".into(), high: true }])));
+        assert_eq!(
+            read("@pin", json!({"button": 1})),
+            Some(Ok(vec![Input::Pin {
+                label: "button".into(),
+                high: true
+            }]))
+        );
         assert_eq!(
             read("@analog", json!({"light": -5})),
-            Some(Ok(vec![Input::Microvolts { label: "light".into(), microvolts: -5 }]))
+            Some(Ok(vec![Input::Microvolts {
+                label: "light".into(),
+                microvolts: -5
+            }]))
         );
         for (name, values) in [
             ("@pin", json!({"button": 2})),

@@ -24,33 +24,43 @@ pub(super) struct Command {
 
 /// Reads commands on a thread of its own until the input ends; the firmware goes on without them.
 pub(super) fn listen(inputs: SyncSender<Input>, mut recorder: Option<Recorder>) -> io::Result<()> {
-    thread::Builder::new().name("commands".to_owned()).spawn(move || {
-        let mut stdin = BufReader::new(io::stdin());
-        let mut first = true;
-        loop {
-            let line = line(&mut stdin).map(|line| {
-                let mark = std::mem::take(&mut first);
-                line.map(|line| if mark { line.trim_start_matches(BYTE_ORDER_MARK).to_owned() } else { line })
-            });
-            match line {
-                Ok(Some(line)) if line.trim().is_empty() => {}
-                Ok(Some(line)) => match parse(&line) {
-                    Ok(input) => {
-                        if let Some(error) = recorder.as_mut().and_then(|recorder| recorder.keep(&line).err()) {
-                            say(&format!("recording ends: {error}"));
-                            recorder = None;
+    thread::Builder::new()
+        .name("commands".to_owned())
+        .spawn(move || {
+            let mut stdin = BufReader::new(io::stdin());
+            let mut first = true;
+            loop {
+                let line = line(&mut stdin).map(|line| {
+                    let mark = std::mem::take(&mut first);
+                    line.map(|line| {
+                        if mark {
+                            line.trim_start_matches(BYTE_ORDER_MARK).to_owned()
+                        } else {
+                            line
                         }
-                        if inputs.send(input).is_err() {
-                            return;
+                    })
+                });
+                match line {
+                    Ok(Some(line)) if line.trim().is_empty() => {}
+                    Ok(Some(line)) => match parse(&line) {
+                        Ok(input) => {
+                            if let Some(error) =
+                                recorder.as_mut().and_then(|recorder| recorder.keep(&line).err())
+                            {
+                                say(&format!("recording ends: {error}"));
+                                recorder = None;
+                            }
+                            if inputs.send(input).is_err() {
+                                return;
+                            }
                         }
-                    }
-                    Err(reason) => say(&format!("not a command: {reason}")),
-                },
-                Ok(None) => return,
-                Err(error) => return say(&format!("no further commands: standard input: {error}")),
+                        Err(reason) => say(&format!("not a command: {reason}")),
+                    },
+                    Ok(None) => return,
+                    Err(error) => return say(&format!("no further commands: standard input: {error}")),
+                }
             }
-        }
-    })?;
+        })?;
     Ok(())
 }
 
@@ -70,12 +80,16 @@ fn line(input: &mut impl BufRead) -> io::Result<Option<String>> {
 /// What one line asks for.
 pub(super) fn parse(line: &str) -> Result<Input, String> {
     const SHAPE: &str = "write {\"name\": {\"parameter\": value}}";
-    let object: Map<String, Value> = serde_json::from_str(line.trim()).map_err(|error| format!("{error}; {SHAPE}"))?;
+    let object: Map<String, Value> =
+        serde_json::from_str(line.trim()).map_err(|error| format!("{error}; {SHAPE}"))?;
     let mut entries = object.into_iter();
     match (entries.next(), entries.next()) {
         (Some((name, Value::Object(values))), None) => match board::inputs(&name, &values) {
             Some(inputs) => inputs.map(Input::World),
-            None => Ok(Input::Command(Command { name, values: Value::Object(values).to_string() })),
+            None => Ok(Input::Command(Command {
+                name,
+                values: Value::Object(values).to_string(),
+            })),
         },
         (Some((name, _)), None) => Err(format!("the parameters of {name:?} are no object; {SHAPE}")),
         _ => Err(format!("one command a line; {SHAPE}")),
@@ -88,8 +102,16 @@ mod tests {
 
     #[test]
     fn a_command_is_an_object_with_one_name() {
-        let Ok(Input::Command(command)) = parse(" {\"set_target\": {\"celsius\": 22, \"a\": 1}}\n") else { panic!("no command") };
-        assert_eq!(command, Command { name: "set_target".to_owned(), values: r#"{"celsius":22,"a":1}"#.to_owned() });
+        let Ok(Input::Command(command)) = parse(" {\"set_target\": {\"celsius\": 22, \"a\": 1}}\n") else {
+            panic!("no command")
+        };
+        assert_eq!(
+            command,
+            Command {
+                name: "set_target".to_owned(),
+                values: r#"{"celsius":22,"a":1}"#.to_owned()
+            }
+        );
         for (wrong, reason) in [
             ("nonsense", "expected ident"),
             ("[]", "expected a map"),
@@ -97,8 +119,13 @@ mod tests {
             ("{\"a\":{},\"b\":{}}", "one command a line"),
             ("{\"a\": 1}", "parameters of \"a\" are no object"),
         ] {
-            let Err(text) = parse(wrong) else { panic!("{wrong} is taken") };
-            assert!(text.contains(reason) || text.contains("invalid type"), "{wrong}: {text}");
+            let Err(text) = parse(wrong) else {
+                panic!("{wrong} is taken")
+            };
+            assert!(
+                text.contains(reason) || text.contains("invalid type"),
+                "{wrong}: {text}"
+            );
         }
     }
 

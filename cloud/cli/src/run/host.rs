@@ -20,7 +20,10 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn new(output: Output) -> Self {
-        Self { output, broken: Arc::default() }
+        Self {
+            output,
+            broken: Arc::default(),
+        }
     }
 
     /// Why standard output takes no more, once it does not.
@@ -106,14 +109,23 @@ fn one_line(payload: &str) -> String {
 }
 
 fn record(message: &Outgoing) -> String {
-    let head = json!({"at_ms": unix_ms(), "channel": message.channel, "durable": message.durable}).to_string();
+    let head =
+        json!({"at_ms": unix_ms(), "channel": message.channel, "durable": message.durable}).to_string();
     let head = head.strip_suffix('}').expect("an object ends with a brace");
     format!("{head},\"payload\":{}}}", one_line(&message.payload))
 }
 
 /// A log line cannot move the cursor of the terminal it is shown on.
 fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() && letter != '\n' && letter != '\t' { '\u{fffd}' } else { letter }).collect()
+    text.chars()
+        .map(|letter| {
+            if letter.is_control() && letter != '\n' && letter != '\t' {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -124,10 +136,17 @@ mod tests {
     fn a_message_is_one_line_whatever_its_layout() {
         let payload = "{\n  \"a\": 1e300,\r\n \"b\": \"x\\ny\" }".to_owned();
         assert_eq!(one_line(&payload), r#"{   "a": 1e300,   "b": "x\ny" }"#);
-        let line = record(&Outgoing { channel: Some("c\"".to_owned()), payload, durable: true });
+        let line = record(&Outgoing {
+            channel: Some("c\"".to_owned()),
+            payload,
+            durable: true,
+        });
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert!(!line.contains('\n'));
-        assert_eq!((&value["channel"], &value["payload"]["b"]), (&json!("c\""), &json!("x\ny")));
+        assert_eq!(
+            (&value["channel"], &value["payload"]["b"]),
+            (&json!("c\""), &json!("x\ny"))
+        );
     }
 
     #[test]

@@ -53,7 +53,8 @@ pub(crate) struct Options {
     /// Build and load again whenever a source file changes
     #[arg(long)]
     watch: bool,
-    /// What the firmware sits on: `standard`, or a file that says what is on the board (see the README of firmware-examples)
+    /// What the firmware sits on: `standard`, or a file that says what is on the board (see the README of
+    /// firmware-examples)
     #[arg(long, value_name = "PROFILE", default_value = "standard")]
     board: String,
     /// Keep what is typed, with its times, in this file
@@ -87,7 +88,11 @@ impl Loader {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let dir = scratch::dir("iottly-run-")?;
         let cache = Cache::open(dir.path().join("compiled"), children::compiler()?)?;
-        Ok(Self { runtime: Runtime::new()?, cache, _dir: dir })
+        Ok(Self {
+            runtime: Runtime::new()?,
+            cache,
+            _dir: dir,
+        })
     }
 
     /// # Errors

@@ -39,7 +39,11 @@ pub(super) enum Profile {
 
 impl From<&str> for Profile {
     fn from(text: &str) -> Self {
-        if text == "standard" { Self::Standard } else { Self::File(text.into()) }
+        if text == "standard" {
+            Self::Standard
+        } else {
+            Self::File(text.into())
+        }
     }
 }
 
@@ -91,15 +95,25 @@ enum Device {
 fn read(path: &Path) -> Result<VirtualBoard, Failure> {
     let invalid = |reason: &str| Failure::Invalid(format!("board {}: {reason}", path.display()));
     let Ok(found) = std::fs::metadata(path) else {
-        return Err(Failure::NotFound(format!("board {}: neither \"standard\" nor a file", path.display())));
+        return Err(Failure::NotFound(format!(
+            "board {}: neither \"standard\" nor a file",
+            path.display()
+        )));
     };
     if found.len() > MAX_FILE_BYTES {
         return Err(invalid("the file is larger than 64 KiB"));
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let parts: Parts = toml::from_str(&text).map_err(|error| invalid(error.to_string().trim_end()))?;
-    if let Some(wrong) = parts.i2c.iter().find(|device| !I2C_ADDRESSES.contains(&device.address)) {
-        return Err(invalid(&format!("i2c address {:#04x} is not between 0x08 and 0x77", wrong.address)));
+    if let Some(wrong) = parts
+        .i2c
+        .iter()
+        .find(|device| !I2C_ADDRESSES.contains(&device.address))
+    {
+        return Err(invalid(&format!(
+            "i2c address {:#04x} is not between 0x08 and 0x77",
+            wrong.address
+        )));
     }
     Ok(assemble(&parts))
 }
@@ -137,7 +151,9 @@ mod tests {
     fn file(text: &str) -> Result<VirtualBoard, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        Profile::File(file.path().to_owned()).board().map_err(|failure| failure.to_string())
+        Profile::File(file.path().to_owned())
+            .board()
+            .map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -156,12 +172,20 @@ mod tests {
         for (text, reason) in [
             ("pin = [\"a\"]", "unknown field `pin`"),
             ("[[i2c]]\nbus = \"a\"\naddress = 5\ndevice = \"bme280\"", "0x05"),
-            ("[[i2c]]\nbus = \"a\"\naddress = 16\ndevice = \"toaster\"", "toaster"),
+            (
+                "[[i2c]]\nbus = \"a\"\naddress = 16\ndevice = \"toaster\"",
+                "toaster",
+            ),
         ] {
-            let Err(error) = file(text) else { panic!("{text} was taken") };
+            let Err(error) = file(text) else {
+                panic!("{text} was taken")
+            };
             assert!(error.contains(reason), "{error}");
         }
-        assert!(matches!(Profile::from("/nowhere/at/all").board(), Err(Failure::NotFound(_))));
+        assert!(matches!(
+            Profile::from("/nowhere/at/all").board(),
+            Err(Failure::NotFound(_))
+        ));
         assert_eq!(Profile::from("standard"), Profile::Standard);
     }
 }

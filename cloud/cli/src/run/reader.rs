@@ -1,4 +1,5 @@
-//! Notices that nobody reads the messages any more: then the run ends, also while the firmware has nothing to say.
+//! Notices that nobody reads the messages any more: then the run ends, also while the firmware has nothing to
+//! say.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -12,7 +13,8 @@ use super::worker::Input;
 /// Time between two tries to end a run whose inputs are full.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// Waits on a thread of its own until the reader of standard output has gone, then asks the firmware's thread to end.
+/// Waits on a thread of its own until the reader of standard output has gone, then asks the firmware's thread
+/// to end.
 pub(super) fn watch(inputs: SyncSender<Input>, sink: Sink) -> io::Result<()> {
     thread::Builder::new().name("reader".to_owned()).spawn(move || {
         if !wait_until_unread(io::stdout().as_raw_fd()) {
@@ -29,7 +31,11 @@ pub(super) fn watch(inputs: SyncSender<Input>, sink: Sink) -> io::Result<()> {
 /// Waits until nothing can read what is written to `file`; false when the system cannot tell.
 fn wait_until_unread(file: i32) -> bool {
     // No events are asked for: what remains are hang-ups and errors, which are always told.
-    let mut poll = libc::pollfd { fd: file, events: 0, revents: 0 };
+    let mut poll = libc::pollfd {
+        fd: file,
+        events: 0,
+        revents: 0,
+    };
     loop {
         // SAFETY: one entry, which lives through the call.
         let count = unsafe { libc::poll(&raw mut poll, 1, -1) };

@@ -17,7 +17,10 @@ pub(super) struct LocalState {
 
 impl KeptState {
     pub(super) fn open(&self) -> LocalState {
-        LocalState { entries: self.0.lock().unwrap_or_else(PoisonError::into_inner).clone(), kept: self.clone() }
+        LocalState {
+            entries: self.0.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            kept: self.clone(),
+        }
     }
 }
 
@@ -31,7 +34,8 @@ impl StateStore for LocalState {
             Some(value) => _ = self.entries.insert(key.to_owned(), value),
             None => _ = self.entries.remove(key),
         }
-        self.entries.clone_into(&mut self.kept.0.lock().unwrap_or_else(PoisonError::into_inner));
+        self.entries
+            .clone_into(&mut self.kept.0.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(())
     }
 }

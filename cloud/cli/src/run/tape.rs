@@ -1,5 +1,5 @@
-//! Inputs of a run, kept in a file and played again: one line each, `{"at_ms": 1500, "input": {"set_target": {"celsius": 22}}}`,
-//! with the time since the run began.
+//! Inputs of a run, kept in a file and played again: one line each, `{"at_ms": 1500, "input": {"set_target":
+//! {"celsius": 22}}}`, with the time since the run began.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -37,7 +37,10 @@ pub(super) struct Recorder {
 impl Recorder {
     pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file, began: Instant::now() })
+        Ok(Self {
+            file,
+            began: Instant::now(),
+        })
     }
 
     /// Keeps one line that was understood.
@@ -66,15 +69,25 @@ impl Tape {
         for (number, line) in (1..).zip(BufReader::new(file).lines()) {
             let invalid = |reason: String| Failure::Invalid(format!("{}:{number}: {reason}", path.display()));
             let line = line.map_err(|error| invalid(error.to_string()))?;
-            let line = if number == 1 { line.trim_start_matches(BYTE_ORDER_MARK) } else { line.as_str() };
+            let line = if number == 1 {
+                line.trim_start_matches(BYTE_ORDER_MARK)
+            } else {
+                line.as_str()
+            };
             if line.len() > MAX_LINE || inputs.len() >= MAX_INPUTS {
-                return Err(invalid(format!("more than {MAX_INPUTS} inputs, or a line of more than {MAX_LINE} bytes")));
+                return Err(invalid(format!(
+                    "more than {MAX_INPUTS} inputs, or a line of more than {MAX_LINE} bytes"
+                )));
             }
             if line.trim().is_empty() {
                 continue;
             }
-            let Line { at_ms, input } = serde_json::from_str(line).map_err(|error| invalid(error.to_string()))?;
-            inputs.push((Duration::from_millis(at_ms), commands::parse(input.get()).map_err(invalid)?));
+            let Line { at_ms, input } =
+                serde_json::from_str(line).map_err(|error| invalid(error.to_string()))?;
+            inputs.push((
+                Duration::from_millis(at_ms),
+                commands::parse(input.get()).map_err(invalid)?,
+            ));
         }
         inputs.sort_by_key(|(at, _)| *at);
         Ok(Self(inputs))
@@ -109,7 +122,9 @@ mod tests {
         let mut recorder = Recorder::create(file.path()).unwrap();
         recorder.keep(" {\"@pin\": {\"button\": true}}\n").unwrap();
         recorder.keep("{\"beep\": {}}").unwrap();
-        let Ok(tape) = Tape::read(file.path()) else { panic!("unreadable") };
+        let Ok(tape) = Tape::read(file.path()) else {
+            panic!("unreadable")
+        };
         assert_eq!(tape.0.len(), 2);
         assert!(matches!(&tape.0[0].1, Input::World(inputs) if inputs.len() == 1));
         assert!(matches!(&tape.0[1].1, Input::Command(command) if command.name == "beep"));
@@ -119,13 +134,24 @@ mod tests {
     fn a_wrong_line_is_named_by_its_number() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for (text, reason) in [
-            ("{\"at_ms\": 1, \"input\": {\"a\": {}}}\n{\"at_ms\": 2}\n", ":2: missing field `input`"),
-            ("{\"at_ms\": 1, \"input\": {\"@pin\": {\"a\": 7}}}\n", ":1: @pin a: 7 is no level"),
+            (
+                "{\"at_ms\": 1, \"input\": {\"a\": {}}}\n{\"at_ms\": 2}\n",
+                ":2: missing field `input`",
+            ),
+            (
+                "{\"at_ms\": 1, \"input\": {\"@pin\": {\"a\": 7}}}\n",
+                ":1: @pin a: 7 is no level",
+            ),
         ] {
             std::fs::write(file.path(), text).unwrap();
-            let Err(failure) = Tape::read(file.path()) else { panic!("{text} was taken") };
+            let Err(failure) = Tape::read(file.path()) else {
+                panic!("{text} was taken")
+            };
             assert!(failure.to_string().contains(reason), "{failure}");
         }
-        assert!(matches!(Tape::read(Path::new("/nowhere")), Err(Failure::NotFound(_))));
+        assert!(matches!(
+            Tape::read(Path::new("/nowhere")),
+            Err(Failure::NotFound(_))
+        ));
     }
 }

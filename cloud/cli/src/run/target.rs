@@ -32,7 +32,10 @@ impl Target {
     /// [`Failure::NotFound`] when there is nothing at `path`, [`Failure::Invalid`] when it cannot be run.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let Ok(found) = fs::metadata(path) else {
-            return Err(Failure::NotFound(format!("{}: no such file or folder", path.display())));
+            return Err(Failure::NotFound(format!(
+                "{}: no such file or folder",
+                path.display()
+            )));
         };
         if found.is_dir() {
             return Project::open(path).map(Self::Project);
@@ -41,25 +44,33 @@ impl Target {
         match ending {
             Some("wasm") => Ok(Self::Component(path.to_owned())),
             Some("js" | "mjs") => {
-                let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let dir = path
+                    .parent()
+                    .filter(|dir| !dir.as_os_str().is_empty())
+                    .unwrap_or(Path::new("."));
                 let is_main = path.file_name().is_some_and(|name| name == "main.js");
                 if is_main && dir.join(MANIFEST).exists() {
                     return Project::open(dir).map(Self::Project);
                 }
                 Ok(Self::Script(path.to_owned()))
             }
-            _ => Err(Failure::Invalid(format!("{}: neither a folder, a script (.js) nor a component (.wasm)", path.display()))),
+            _ => Err(Failure::Invalid(format!(
+                "{}: neither a folder, a script (.js) nor a component (.wasm)",
+                path.display()
+            ))),
         }
     }
 
     /// Builds or reads the component.
     pub(crate) fn component(&self) -> Result<Vec<u8>, Failure> {
         match self {
-            Self::Project(project) => {
-                fs::read(build::write(project)?).context("cannot read what was built").map_err(Failure::Failed)
-            }
+            Self::Project(project) => fs::read(build::write(project)?)
+                .context("cannot read what was built")
+                .map_err(Failure::Failed),
             Self::Script(path) => build::lone_script(path),
-            Self::Component(path) => Ok(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?),
+            Self::Component(path) => {
+                Ok(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+            }
         }
     }
 
@@ -92,7 +103,9 @@ fn collect(dir: &Path, top: bool, files: &mut Vec<(PathBuf, u64, Option<SystemTi
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => collect(&entry.path(), false, files),
             // cargo rewrites its lock file while it builds.
-            Ok(kind) if kind.is_file() && name != "Cargo.lock" && !is_wasm(&entry.path()) => note(&entry.path(), files),
+            Ok(kind) if kind.is_file() && name != "Cargo.lock" && !is_wasm(&entry.path()) => {
+                note(&entry.path(), files)
+            }
             _ => {}
         }
     }

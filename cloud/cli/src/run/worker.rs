@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use iottly_boards::VirtualBoard;
 use iottly_boards::virtual_board::Input as WorldInput;
 use iottly_sandbox::{
-    Call, CallError, Cause, Done, Firmware, HEALTH_EVERY, Health, HealthVerdict, Instance, Limits, RestartPolicy, RestartRules,
-    RestartVerdict, Schedule, StartError, View,
+    Call, CallError, Cause, Done, Firmware, HEALTH_EVERY, Health, HealthVerdict, Instance, Limits,
+    RestartPolicy, RestartRules, RestartVerdict, Schedule, StartError, View,
 };
 
 use super::commands::Command;
@@ -69,7 +69,16 @@ impl Worker {
     ) -> Self {
         let (board, state) = (board::observed(board), KeptState::default());
         let policy = RestartPolicy::new(RestartRules::AUTHOR);
-        Self { firmware, inputs, own, sink, board, state, policy, began: Instant::now() }
+        Self {
+            firmware,
+            inputs,
+            own,
+            sink,
+            board,
+            state,
+            policy,
+            began: Instant::now(),
+        }
     }
 
     /// Runs until it is stopped.
@@ -83,7 +92,10 @@ impl Worker {
                     let now = self.began.elapsed();
                     let (RestartVerdict::Restart(pause) | RestartVerdict::Quarantine(pause)) =
                         self.policy.failed(Cause::Firmware, now);
-                    say(&format!("stopped: {reason}\nstarts again in {} s", pause.as_secs()));
+                    say(&format!(
+                        "stopped: {reason}\nstarts again in {} s",
+                        pause.as_secs()
+                    ));
                     self.idle(Instant::now() + pause)
                 }
                 end => end,
@@ -95,7 +107,9 @@ impl Worker {
                     say("loaded again");
                 }
                 End::Again => {}
-                End::Stop | End::Failed(_) => return self.sink.broken().map_or(Ok(()), |error| Err(error.into())),
+                End::Stop | End::Failed(_) => {
+                    return self.sink.broken().map_or(Ok(()), |error| Err(error.into()));
+                }
             }
         }
     }
@@ -113,7 +127,10 @@ impl Worker {
         let mut schedule = Schedule::new(Instant::now(), HEALTH_EVERY);
         let (mut commands, mut health) = (VecDeque::new(), Health::default());
         loop {
-            let view = View { command: !commands.is_empty(), event_at: instance.next_event_at() };
+            let view = View {
+                command: !commands.is_empty(),
+                event_at: instance.next_event_at(),
+            };
             let call = schedule.next(Instant::now(), view);
             match self.next(call, commands.len()) {
                 Ok(Input::Command(command)) => commands.push_back(command),
@@ -144,7 +161,8 @@ impl Worker {
         }
     }
 
-    /// The next input before `call` is due. With enough commands waiting it takes none, so that whoever writes more has to wait.
+    /// The next input before `call` is due. With enough commands waiting it takes none, so that whoever
+    /// writes more has to wait.
     fn next(&self, call: Call, waiting: usize) -> Result<Input, RecvTimeoutError> {
         let wait = match call {
             Call::Wait(until) => until.saturating_duration_since(Instant::now()),
@@ -180,7 +198,10 @@ impl Worker {
     /// Waits without a firmware.
     fn idle(&self, until: Instant) -> End {
         loop {
-            match self.inputs.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match self
+                .inputs
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+            {
                 Ok(Input::Command(command)) => say(&format!("{}: the firmware is not running", command.name)),
                 Ok(Input::World(inputs)) => self.happen(&inputs),
                 Ok(Input::Wake) => {}
@@ -217,11 +238,14 @@ fn make(
     match call {
         Call::Wait(_) => Ok(None),
         Call::Handle => match commands.pop_front() {
-            Some(command) => survived(&command.name, instance.handle(&command.name, &command.values)).map(|_| Some(Done::Other)),
+            Some(command) => survived(&command.name, instance.handle(&command.name, &command.values))
+                .map(|_| Some(Done::Other)),
             None => Ok(None),
         },
         Call::Event => survived("event", instance.deliver()).map(|_| Some(Done::Other)),
-        Call::Tick => Ok(Some(survived("loop", instance.tick(unix_ms()))?.map_or(Done::FailedTick, Done::Tick))),
+        Call::Tick => Ok(Some(
+            survived("loop", instance.tick(unix_ms()))?.map_or(Done::FailedTick, Done::Tick),
+        )),
         Call::Health => {
             let well = survived("health", instance.health())?.is_some();
             if health.answered(well) == HealthVerdict::Restart {

@@ -143,11 +143,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 (Some(message), _) => json!({"message": message}),
                 (None, since) => json!({"failed_since": since}),
             };
-            let answer = options.asked.api().post(&format!("{}/replay", path(&options.id)), &body)?;
-            print(&options.asked, &answer, |answer| format!("{} deliveries are made again\n", answer["replayed"]))
+            let answer = options
+                .asked
+                .api()
+                .post(&format!("{}/replay", path(&options.id)), &body)?;
+            print(&options.asked, &answer, |answer| {
+                format!("{} deliveries are made again\n", answer["replayed"])
+            })
         }
         Command::Rotate(options) => {
-            let answer = options.asked.api().post(&format!("{}/secret/rotate", path(&options.id)), &json!({}))?;
+            let answer = options
+                .asked
+                .api()
+                .post(&format!("{}/secret/rotate", path(&options.id)), &json!({}))?;
             print(&options.asked, &answer, show::secret)
         }
         Command::Remove(options) => {
@@ -158,10 +166,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn test(options: &OneOptions) -> Result<(), Failure> {
-    let answer = options.asked.api().post(&format!("{}/test", path(&options.id)), &json!({}))?;
-    print(&options.asked, &answer, |answer| show::attempt(&answer["attempt"]))?;
+    let answer = options
+        .asked
+        .api()
+        .post(&format!("{}/test", path(&options.id)), &json!({}))?;
+    print(&options.asked, &answer, |answer| {
+        show::attempt(&answer["attempt"])
+    })?;
     let failed = || Failure::Failed(anyhow::anyhow!("receiver did not take the test message"));
-    if answer["delivered"] == true { Ok(()) } else { Err(failed()) }
+    if answer["delivered"] == true {
+        Ok(())
+    } else {
+        Err(failed())
+    }
 }
 
 impl Asked {
@@ -178,13 +195,18 @@ fn path(id: &str) -> String {
 fn settings(options: &AddOptions) -> Result<Value, Failure> {
     let mut settings = Map::new();
     settings.insert("url".to_owned(), json!(options.address));
-    for (name, value) in [("description", &options.description), ("type", &options.kind), ("channel", &options.channel)] {
+    for (name, value) in [
+        ("description", &options.description),
+        ("type", &options.kind),
+        ("channel", &options.channel),
+    ] {
         if let Some(value) = value {
             settings.insert(name.to_owned(), json!(value));
         }
     }
     if let Some(filter) = &options.filter {
-        let filter = serde_json::from_str(filter).map_err(|error| Failure::Invalid(format!("filter is not JSON: {error}")))?;
+        let filter = serde_json::from_str(filter)
+            .map_err(|error| Failure::Invalid(format!("filter is not JSON: {error}")))?;
         settings.insert("filter".to_owned(), filter);
     }
     settings.insert("payload_only".to_owned(), json!(options.payload_only));
@@ -200,7 +222,14 @@ fn settings(options: &AddOptions) -> Result<Value, Failure> {
 }
 
 fn print(asked: &Asked, answer: &Value, text: impl Fn(&Value) -> String) -> Result<(), Failure> {
-    let text = if asked.output == Output::Json { format!("{answer}\n") } else { text(answer) };
+    let text = if asked.output == Output::Json {
+        format!("{answer}\n")
+    } else {
+        text(answer)
+    };
     let mut out = std::io::stdout().lock();
-    Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")?)
+    Ok(out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")?)
 }

@@ -10,7 +10,11 @@ fn text(value: &Value) -> &str {
 
 /// A secret that is shown once.
 pub(super) fn secret(answer: &Value) -> String {
-    format!("webhook {}\nsecret  {}\n", text(&answer["id"]), text(&answer["secret"]))
+    format!(
+        "webhook {}\nsecret  {}\n",
+        text(&answer["id"]),
+        text(&answer["secret"])
+    )
 }
 
 pub(super) fn list(answer: &Value) -> String {
@@ -21,19 +25,42 @@ pub(super) fn list(answer: &Value) -> String {
             (true, "open") => "failing".to_owned(),
             (true, _) => "on".to_owned(),
         };
-        let (id, url, kind, channel) = (text(&hook["id"]), text(&hook["url"]), text(&hook["type"]), text(&hook["channel"]));
-        let counts = ["waiting", "failed", "dropped", "skipped"].map(|name| format!("{name} {}", hook[name])).join(", ");
-        writeln!(out, "{id}  {state}  {url}  type {kind}, channel {channel}  {counts}").expect("a string takes all");
+        let (id, url, kind, channel) = (
+            text(&hook["id"]),
+            text(&hook["url"]),
+            text(&hook["type"]),
+            text(&hook["channel"]),
+        );
+        let counts = ["waiting", "failed", "dropped", "skipped"]
+            .map(|name| format!("{name} {}", hook[name]))
+            .join(", ");
+        writeln!(
+            out,
+            "{id}  {state}  {url}  type {kind}, channel {channel}  {counts}"
+        )
+        .expect("a string takes all");
     }
     out
 }
 
 pub(super) fn attempt(attempt: &Value) -> String {
-    let answer: String = text(&attempt["answer"]).chars().map(|c| if c.is_control() { ' ' } else { c }).take(120).collect();
+    let answer: String = text(&attempt["answer"])
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(120)
+        .collect();
     let (result, message) = (text(&attempt["result"]), text(&attempt["message"]));
-    format!("{result}  {} ms  message {message}  attempt {}  {answer}\n", attempt["milliseconds"], attempt["attempt"])
+    format!(
+        "{result}  {} ms  message {message}  attempt {}  {answer}\n",
+        attempt["milliseconds"], attempt["attempt"]
+    )
 }
 
 pub(super) fn log(answer: &Value) -> String {
-    answer["attempts"].as_array().into_iter().flatten().map(attempt).collect()
+    answer["attempts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(attempt)
+        .collect()
 }

@@ -26,7 +26,11 @@ pub(crate) struct DeviceHome {
 
 impl CloudHome {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("folder"), http: free_port(), mqtt: free_port() }
+        Self {
+            dir: tempfile::tempdir().expect("folder"),
+            http: free_port(),
+            mqtt: free_port(),
+        }
     }
 
     fn data(&self) -> PathBuf {
@@ -50,9 +54,15 @@ impl CloudHome {
 
     /// Starts the cloud as a process of another kind.
     pub(crate) fn start_as(&self, args: &[&str], kind: impl FnOnce(&mut Command)) -> Process {
-        let (http, mqtt) = (format!("127.0.0.1:{}", self.http), format!("127.0.0.1:{}", self.mqtt));
+        let (http, mqtt) = (
+            format!("127.0.0.1:{}", self.http),
+            format!("127.0.0.1:{}", self.mqtt),
+        );
         let mut command = Command::new(IOTTLY);
-        command.args(["serve", "--json", "--http", &http, "--mqtt", &mqtt, "--data"]).arg(self.data()).args(args);
+        command
+            .args(["serve", "--json", "--http", &http, "--mqtt", &mqtt, "--data"])
+            .arg(self.data())
+            .args(args);
         kind(&mut command);
         Process::start_until_ready("the cloud", &mut command).0
     }
@@ -64,7 +74,12 @@ impl CloudHome {
 
     /// Creates a device that runs the script `main_js` until the cloud gives it a release.
     pub(crate) fn updating_device(&self, project: &str, name: &str, main_js: &str) -> DeviceHome {
-        self.provision(project, name, main_js, &["--cloud", &format!("http://127.0.0.1:{}", self.http)])
+        self.provision(
+            project,
+            name,
+            main_js,
+            &["--cloud", &format!("http://127.0.0.1:{}", self.http)],
+        )
     }
 
     fn provision(&self, project: &str, name: &str, main_js: &str, more: &[&str]) -> DeviceHome {
@@ -72,14 +87,34 @@ impl CloudHome {
         let broker = format!("127.0.0.1:{}", self.mqtt);
         let text = |path: &Path| path.to_str().expect("utf-8 path").to_owned();
         let (data, out) = (text(&self.data()), text(&path));
-        let args = ["provision", "--data", &data, "--project", project, "--device", name, "--broker", &broker, "--out", &out];
+        let args = [
+            "provision",
+            "--data",
+            &data,
+            "--project",
+            project,
+            "--device",
+            name,
+            "--broker",
+            &broker,
+            "--out",
+            &out,
+        ];
         let (code, stdout, stderr) = iottly(&[&args[..], more].concat(), "");
         assert_eq!(code, Some(0), "{stderr}");
         let made: Value = serde_json::from_str(&stdout).expect("json");
         std::fs::write(path.join("firmware.wasm"), build(main_js)).expect("firmware");
         let field = |name: &str| made[name].as_str().expect("field").to_owned();
-        let api = Api::new(&format!("http://127.0.0.1:{}", self.http), &field("token"), &field("project_id"));
-        DeviceHome { id: field("device_id"), path, api }
+        let api = Api::new(
+            &format!("http://127.0.0.1:{}", self.http),
+            &field("token"),
+            &field("project_id"),
+        );
+        DeviceHome {
+            id: field("device_id"),
+            path,
+            api,
+        }
     }
 }
 
@@ -92,7 +127,11 @@ impl DeviceHome {
     /// Starts the device's agent as a process of another kind.
     pub(crate) fn start_as(&self, kind: impl FnOnce(&mut Command)) -> Process {
         let mut command = Command::new(agent_program());
-        command.arg("run").arg("--data").arg(&self.path).env("IOTTLY_LOG", "warn");
+        command
+            .arg("run")
+            .arg("--data")
+            .arg(&self.path)
+            .env("IOTTLY_LOG", "warn");
         kind(&mut command);
         Process::start("the agent", &mut command)
     }
@@ -104,6 +143,14 @@ impl DeviceHome {
 
 /// Builds a script as the demo does, in the child process.
 pub(crate) fn build(main_js: &str) -> Vec<u8> {
-    let program = iottly_builder::BuilderProgram { path: IOTTLY.into(), args: vec!["__build-js".into()] };
-    iottly_builder::build(&program, &iottly_builder::Source::script(main_js), Duration::from_secs(60)).expect("the script builds")
+    let program = iottly_builder::BuilderProgram {
+        path: IOTTLY.into(),
+        args: vec!["__build-js".into()],
+    };
+    iottly_builder::build(
+        &program,
+        &iottly_builder::Source::script(main_js),
+        Duration::from_secs(60),
+    )
+    .expect("the script builds")
 }

@@ -54,12 +54,21 @@ impl Running {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("iottly starts");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("iottly starts");
         let stdin = child.stdin.take();
         let out = collect(child.stdout.take().expect("piped"));
         let err = collect(child.stderr.take().expect("piped"));
-        Self { child, stdin, out, err }
+        Self {
+            child,
+            stdin,
+            out,
+            err,
+        }
     }
 
     pub(crate) fn command(&mut self, line: &str) {
@@ -71,8 +80,9 @@ impl Running {
     pub(crate) fn message(&self, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
         self.wait(what, || {
             let lines = self.out.lock().expect("lines");
-            let messages =
-                lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}")));
+            let messages = lines
+                .iter()
+                .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}")));
             messages.into_iter().find(|message| passes(message))
         })
     }
@@ -86,32 +96,64 @@ impl Running {
     /// Waits until cargo is done.
     pub(crate) fn built(&self) {
         let began = Instant::now();
-        while !self.err.lock().expect("lines").iter().any(|line| line.starts_with("built ")) {
+        while !self
+            .err
+            .lock()
+            .expect("lines")
+            .iter()
+            .any(|line| line.starts_with("built "))
+        {
             let lines = self.err.lock().expect("lines").join("\n");
-            assert!(began.elapsed() < BUILD_PATIENCE && !lines.contains("iottly: "), "not built:\n{lines}");
+            assert!(
+                began.elapsed() < BUILD_PATIENCE && !lines.contains("iottly: "),
+                "not built:\n{lines}"
+            );
             thread::sleep(Duration::from_millis(50));
         }
     }
 
     /// Every message so far.
     pub(crate) fn messages(&self) -> Vec<Value> {
-        self.out.lock().expect("lines").iter().map(|line| serde_json::from_str(line).expect("json")).collect()
+        self.out
+            .lock()
+            .expect("lines")
+            .iter()
+            .map(|line| serde_json::from_str(line).expect("json"))
+            .collect()
     }
 
     /// Waits until so many lines on standard error hold `text`.
     pub(crate) fn said_times(&self, text: &str, times: usize) {
         self.wait(text, || {
-            (self.err.lock().expect("lines").iter().filter(|line| line.contains(text)).count() >= times).then_some(())
+            (self
+                .err
+                .lock()
+                .expect("lines")
+                .iter()
+                .filter(|line| line.contains(text))
+                .count()
+                >= times)
+                .then_some(())
         });
     }
 
     /// Waits for a line on standard error that holds `text`.
     pub(crate) fn said(&self, text: &str) -> String {
-        self.wait(text, || self.err.lock().expect("lines").iter().find(|line| line.contains(text)).cloned())
+        self.wait(text, || {
+            self.err
+                .lock()
+                .expect("lines")
+                .iter()
+                .find(|line| line.contains(text))
+                .cloned()
+        })
     }
 
     fn wait<T>(&self, what: &str, check: impl FnMut() -> Option<T>) -> T {
-        let _tell = Tell { what, lines: &self.err };
+        let _tell = Tell {
+            what,
+            lines: &self.err,
+        };
         wait_for(what, check)
     }
 
@@ -132,7 +174,11 @@ struct Tell<'a> {
 impl Drop for Tell<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("waiting for {}; it said:\n{}", self.what, self.lines.lock().expect("lines").join("\n"));
+            eprintln!(
+                "waiting for {}; it said:\n{}",
+                self.what,
+                self.lines.lock().expect("lines").join("\n")
+            );
         }
     }
 }

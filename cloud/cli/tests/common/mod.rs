@@ -20,7 +20,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The agent's program, which lies beside `iottly`.
 pub(crate) fn agent_program() -> PathBuf {
     let path = Path::new(IOTTLY).with_file_name("iottly-agent");
-    assert!(path.exists(), "{} is missing: build it with `cargo build --release --workspace`", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: build it with `cargo build --release --workspace`",
+        path.display()
+    );
     path
 }
 
@@ -31,7 +35,11 @@ pub(crate) fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T
         if let Some(found) = check() {
             return found;
         }
-        assert!(began.elapsed() < PATIENCE, "waited {} s for {what}", PATIENCE.as_secs());
+        assert!(
+            began.elapsed() < PATIENCE,
+            "waited {} s for {what}",
+            PATIENCE.as_secs()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -44,8 +52,13 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(name: &str, command: &mut Command) -> Self {
-        let child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        Self { child, name: name.to_owned() }
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        Self {
+            child,
+            name: name.to_owned(),
+        }
     }
 
     /// Starts a program that prints one line of JSON when it is up.
@@ -58,8 +71,11 @@ impl Process {
                 let _ = send.send(line);
             }
         });
-        let line = receive.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{name} was not ready in time"));
-        let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{name} printed {line:?}: {error}"));
+        let line = receive
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| panic!("{name} was not ready in time"));
+        let ready =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{name} printed {line:?}: {error}"));
         (process, ready)
     }
 
@@ -82,8 +98,15 @@ impl Process {
     /// Most memory that the process has ever had resident, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("a peak");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a number")
+            * 1024
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -108,9 +131,13 @@ impl Drop for Process {
     }
 }
 
-/// A free local port. Another program may take it before its user does; tests that restart a server on one port need it anyway.
+/// A free local port. Another program may take it before its user does; tests that restart a server on one
+/// port need it anyway.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 /// One token's view of a cloud.
@@ -124,22 +151,35 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(url: &str, token: &str, project: &str) -> Self {
-        let config =
-            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(30))).build();
-        Self { url: url.to_owned(), token: token.to_owned(), project: project.to_owned(), agent: config.into() }
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build();
+        Self {
+            url: url.to_owned(),
+            token: token.to_owned(),
+            project: project.to_owned(),
+            agent: config.into(),
+        }
     }
 
     /// Status and body of a GET below `/v1.0`; none when nobody answers.
     pub(crate) fn try_get(&self, path: &str) -> Option<(u16, Value)> {
-        let request =
-            self.agent.get(format!("{}/v1.0{path}", self.url)).header("Authorization", format!("Bearer {}", self.token));
+        let request = self
+            .agent
+            .get(format!("{}/v1.0{path}", self.url))
+            .header("Authorization", format!("Bearer {}", self.token));
         let mut response = request.call().ok()?;
         let status = response.status().as_u16();
-        Some((status, serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?))
+        Some((
+            status,
+            serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?,
+        ))
     }
 
     pub(crate) fn get(&self, path: &str) -> (u16, Value) {
-        self.try_get(path).unwrap_or_else(|| panic!("GET {path} was not answered with json"))
+        self.try_get(path)
+            .unwrap_or_else(|| panic!("GET {path} was not answered with json"))
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
@@ -150,23 +190,39 @@ impl Api {
         self.send(self.agent.put(format!("{}/v1.0{path}", self.url)), path, body)
     }
 
-    fn send(&self, request: ureq::RequestBuilder<ureq::typestate::WithBody>, path: &str, body: &Value) -> (u16, Value) {
+    fn send(
+        &self,
+        request: ureq::RequestBuilder<ureq::typestate::WithBody>,
+        path: &str,
+        body: &Value,
+    ) -> (u16, Value) {
         let request = request.header("Authorization", format!("Bearer {}", self.token));
         let request = request.header("Content-Type", "application/json");
-        let mut response = request.send(body.to_string()).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut response = request
+            .send(body.to_string())
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
         let text = response.body_mut().read_to_string().expect("a text body");
-        (response.status().as_u16(), serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path} answered {text:?}")))
+        (
+            response.status().as_u16(),
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path} answered {text:?}")),
+        )
     }
 
     pub(crate) fn command(&self, device: &str, body: &Value) -> (u16, Value) {
-        self.post(&format!("/project/{}/device/{device}/command", self.project), body)
+        self.post(
+            &format!("/project/{}/device/{device}/command", self.project),
+            body,
+        )
     }
 
     /// The whole history of a device, newest first, page by page.
     pub(crate) fn history(&self, device: &str) -> Vec<Value> {
         let (mut all, mut before) = (Vec::new(), String::new());
         loop {
-            let (status, page) = self.get(&format!("/project/{}/messages/{device}?numMessages=100{before}", self.project));
+            let (status, page) = self.get(&format!(
+                "/project/{}/messages/{device}?numMessages=100{before}",
+                self.project
+            ));
             assert_eq!(status, 200, "{page}");
             all.extend(page["messages"].as_array().expect("messages").iter().cloned());
             match page["next"].as_str() {
@@ -177,33 +233,58 @@ impl Api {
     }
 
     /// The newest entry of a device's history that passes, once there is one.
-    pub(crate) fn wait_for_message(&self, device: &str, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for_message(
+        &self,
+        device: &str,
+        what: &str,
+        passes: impl Fn(&Value) -> bool,
+    ) -> Value {
         wait_for(what, || {
-            let (_, page) = self.try_get(&format!("/project/{}/messages/{device}?numMessages=100", self.project))?;
-            page["messages"].as_array()?.iter().find(|message| passes(message)).cloned()
+            let (_, page) = self.try_get(&format!(
+                "/project/{}/messages/{device}?numMessages=100",
+                self.project
+            ))?;
+            page["messages"]
+                .as_array()?
+                .iter()
+                .find(|message| passes(message))
+                .cloned()
         })
     }
 }
 
-/// Checks the first promise on a history: in every stream each number from 1 to the highest is one entry or lies in one gap.
-/// Answers how many numbers the streams have.
+/// Checks the first promise on a history: in every stream each number from 1 to the highest is one entry or
+/// lies in one gap. Answers how many numbers the streams have.
 pub(crate) fn every_seq_exactly_once(history: &[Value]) -> u64 {
     let mut streams: BTreeMap<String, BTreeMap<u64, u32>> = BTreeMap::new();
     for message in history {
-        if let Some(gap) = message["payload"].get("gap").filter(|_| message["type"] == "iottlyagent") {
-            let stream = streams.entry(gap["stream"].as_str().expect("stream").to_owned()).or_default();
+        if let Some(gap) = message["payload"]
+            .get("gap")
+            .filter(|_| message["type"] == "iottlyagent")
+        {
+            let stream = streams
+                .entry(gap["stream"].as_str().expect("stream").to_owned())
+                .or_default();
             for seq in gap["from"].as_u64().expect("from")..=gap["to"].as_u64().expect("to") {
                 *stream.entry(seq).or_default() += 1;
             }
         } else if let (Some(stream), Some(seq)) = (message["stream"].as_str(), message["seq"].as_u64()) {
-            *streams.entry(stream.to_owned()).or_default().entry(seq).or_default() += 1;
+            *streams
+                .entry(stream.to_owned())
+                .or_default()
+                .entry(seq)
+                .or_default() += 1;
         }
     }
     let mut total = 0;
     for (stream, seqs) in streams {
         let highest = *seqs.keys().next_back().expect("a stream has entries");
         for seq in 1..=highest {
-            assert_eq!(seqs.get(&seq), Some(&1), "stream {stream}, seq {seq} of {highest}");
+            assert_eq!(
+                seqs.get(&seq),
+                Some(&1),
+                "stream {stream}, seq {seq} of {highest}"
+            );
         }
         total += highest;
     }

@@ -97,16 +97,29 @@ pub(crate) struct Account<'s> {
 
 impl<'s> Account<'s> {
     pub(crate) fn new(sent: &'s Sent) -> Self {
-        Self { sent, runs: sent.runs.clone(), streams: BTreeMap::new(), totals: Totals::default() }
+        Self {
+            sent,
+            runs: sent.runs.clone(),
+            streams: BTreeMap::new(),
+            totals: Totals::default(),
+        }
     }
 
     /// Reads an export: one entry a line, in any order.
     pub(crate) fn read(&mut self, export: impl Read) -> Result<(), String> {
         let mut reader = BufReader::with_capacity(1 << 20, export);
         let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line).map_err(|error| format!("the export broke off: {error}"))? > 0 {
-            let entry = serde_json::from_slice(&line)
-                .map_err(|error| format!("{error} in {}", String::from_utf8_lossy(&line[..line.len().min(200)])))?;
+        while reader
+            .read_until(b'\n', &mut line)
+            .map_err(|error| format!("the export broke off: {error}"))?
+            > 0
+        {
+            let entry = serde_json::from_slice(&line).map_err(|error| {
+                format!(
+                    "{error} in {}",
+                    String::from_utf8_lossy(&line[..line.len().min(200)])
+                )
+            })?;
             self.entry(entry)?;
             line.clear();
         }
@@ -115,7 +128,10 @@ impl<'s> Account<'s> {
 
     fn entry(&mut self, line: Line) -> Result<(), String> {
         if line.payload.stream_reuse.is_some() || line.payload.protocol.is_some() {
-            return Err(format!("an entry of kind {} tells of a broken protocol", line.kind));
+            return Err(format!(
+                "an entry of kind {} tells of a broken protocol",
+                line.kind
+            ));
         }
         if let Some(gap) = line.payload.gap.filter(|_| line.kind == "iottlyagent") {
             if gap.count != gap.to + 1 - gap.from {
@@ -124,12 +140,21 @@ impl<'s> Account<'s> {
             self.totals.gaps += 1;
             return (gap.from..=gap.to).try_for_each(|seq| self.put(&gap.stream, seq, Slot::Lost));
         }
-        if line.payload.process.is_some_and(|process| process.status.warning.as_deref() == Some("unclean stop")) {
+        if line
+            .payload
+            .process
+            .is_some_and(|process| process.status.warning.as_deref() == Some("unclean stop"))
+        {
             self.totals.unclean += 1;
         }
-        let (Some(stream), Some(seq)) = (line.stream, line.seq) else { return Ok(()) };
+        let (Some(stream), Some(seq)) = (line.stream, line.seq) else {
+            return Ok(());
+        };
         let slot = match (line.payload.run, line.payload.n) {
-            (Some(run), Some(n)) => Slot::Message { run: self.run(run)?, n },
+            (Some(run), Some(n)) => Slot::Message {
+                run: self.run(run)?,
+                n,
+            },
             _ => Slot::Other,
         };
         self.put(&stream, seq, slot)
@@ -149,7 +174,10 @@ impl<'s> Account<'s> {
     }
 
     fn put(&mut self, stream: &str, seq: u64, slot: Slot) -> Result<(), String> {
-        let at = usize::try_from(seq).map_err(|e| e.to_string())?.checked_sub(1).ok_or("number 0 is in the history")?;
+        let at = usize::try_from(seq)
+            .map_err(|e| e.to_string())?
+            .checked_sub(1)
+            .ok_or("number 0 is in the history")?;
         let slots = match self.streams.get_mut(stream) {
             Some(slots) => slots,
             None => self.streams.entry(stream.to_owned()).or_default(),
@@ -158,7 +186,10 @@ impl<'s> Account<'s> {
             slots.resize(at + 1, Slot::Missing);
         }
         if slots[at] != Slot::Missing {
-            return Err(format!("stream {stream}, number {seq} is there twice: {:?} and {slot:?}", slots[at]));
+            return Err(format!(
+                "stream {stream}, number {seq} is there twice: {:?} and {slot:?}",
+                slots[at]
+            ));
         }
         slots[at] = slot;
         match slot {
@@ -173,19 +204,31 @@ impl<'s> Account<'s> {
     fn numbers(&self) -> Result<(), String> {
         for (stream, slots) in &self.streams {
             if let Some(at) = slots.iter().position(|slot| *slot == Slot::Missing) {
-                return Err(format!("stream {stream}: number {} of {} is missing without a word", at + 1, slots.len()));
+                return Err(format!(
+                    "stream {stream}: number {} of {} is missing without a word",
+                    at + 1,
+                    slots.len()
+                ));
             }
         }
         Ok(())
     }
 
-    /// As [`Account::close`] for a device that was put back to an earlier state and so has several streams: whatever it was sure
-    /// of is in one of them.
+    /// As [`Account::close`] for a device that was put back to an earlier state and so has several streams:
+    /// whatever it was sure of is in one of them.
     pub(crate) fn close_restored(self) -> Result<Totals, String> {
         self.numbers()?;
-        let there: BTreeSet<(u32, u32)> = self.streams.values().flatten().filter_map(|slot| slot.message()).collect();
+        let there: BTreeSet<(u32, u32)> = self
+            .streams
+            .values()
+            .flatten()
+            .filter_map(|slot| slot.message())
+            .collect();
         for (at, (run, durable)) in (0u32..).zip(&self.runs) {
-            let count = there.range((at, 0)..=(at, u32::MAX)).filter(|(_, n)| u64::from(*n) < *durable).count() as u64;
+            let count = there
+                .range((at, 0)..=(at, u32::MAX))
+                .filter(|(_, n)| u64::from(*n) < *durable)
+                .count() as u64;
             if count < *durable {
                 return Err(format!("{} of {durable} messages of run {run} are there", count));
             }
@@ -193,7 +236,8 @@ impl<'s> Account<'s> {
         Ok(self.totals)
     }
 
-    /// Every number of every stream is there once, and every message that the device was sure of is there or lies in a gap.
+    /// Every number of every stream is there once, and every message that the device was sure of is there or
+    /// lies in a gap.
     pub(crate) fn close(mut self) -> Result<Totals, String> {
         self.numbers()?;
         let Some((stream, last)) = &self.sent.stream else {
@@ -201,9 +245,15 @@ impl<'s> Account<'s> {
             self.streams.values().try_for_each(|slots| self.counters(slots))?;
             return Ok(self.totals);
         };
-        let slots = self.streams.get(stream).ok_or_else(|| format!("stream {stream} is unknown to the cloud"))?;
+        let slots = self
+            .streams
+            .get(stream)
+            .ok_or_else(|| format!("stream {stream} is unknown to the cloud"))?;
         if slots.len() as u64 != *last {
-            return Err(format!("stream {stream} ends at {} in the cloud and at {last} on the device", slots.len()));
+            return Err(format!(
+                "stream {stream} ends at {} in the cloud and at {last} on the device",
+                slots.len()
+            ));
         }
         self.counters(slots)?;
         Ok(self.totals)
@@ -213,7 +263,11 @@ impl<'s> Account<'s> {
     fn in_order_of_names(&mut self) {
         let mut names: Vec<_> = self.runs.iter().map(|(name, _)| name.clone()).collect();
         names.sort();
-        let rank: Vec<_> = self.runs.iter().map(|(name, _)| names.partition_point(|other| other < name) as u32).collect();
+        let rank: Vec<_> = self
+            .runs
+            .iter()
+            .map(|(name, _)| names.partition_point(|other| other < name) as u32)
+            .collect();
         for slot in self.streams.values_mut().flatten() {
             if let Slot::Message { run, .. } = slot {
                 *run = rank[*run as usize];
@@ -229,7 +283,9 @@ impl<'s> Account<'s> {
         let (mut run, mut next, mut spare) = (0usize, 0u64, 0u64);
         let check = |missing: u64, spare: u64, place: &str| match missing.checked_sub(spare) {
             None | Some(0) => Ok(()),
-            Some(_) => Err(format!("{missing} messages are missing {place}, and gaps there cover {spare}")),
+            Some(_) => Err(format!(
+                "{missing} messages are missing {place}, and gaps there cover {spare}"
+            )),
         };
         for slot in slots {
             match *slot {
@@ -253,14 +309,20 @@ impl<'s> Account<'s> {
             }
         }
         let rest: u64 = runs.iter().skip(run + 1).map(|(_, durable)| durable).sum();
-        let missing = runs.get(run).map_or(0, |(_, durable)| durable.saturating_sub(next)) + rest;
+        let missing = runs
+            .get(run)
+            .map_or(0, |(_, durable)| durable.saturating_sub(next))
+            + rest;
         check(missing, spare, "at the end")
     }
 }
 
 /// Histories with one thing wrong each: books that balance for all of them prove nothing.
 pub(crate) fn notices_what_is_wrong() {
-    let sent = Sent { runs: vec![("a".into(), 3), ("b".into(), 2)], stream: Some(("s".into(), 7)) };
+    let sent = Sent {
+        runs: vec![("a".into(), 3), ("b".into(), 2)],
+        stream: Some(("s".into(), 7)),
+    };
     let message = |seq: u64, run: &str, n: u64| {
         format!(r#"{{"type":"userdefined","stream":"s","seq":{seq},"payload":{{"run":"{run}","n":{n}}}}}"#)
     };
@@ -272,18 +334,36 @@ pub(crate) fn notices_what_is_wrong() {
     };
     let told = r#"{"type":"iottlyagent","stream":"s","seq":4,"payload":{"process":{"name":"Agent","status":{"warning":"unclean stop"}}}}"#;
     let good = || {
-        let mut lines = vec![message(1, "a", 0), message(2, "a", 1), message(3, "a", 2), told.to_owned()];
+        let mut lines = vec![
+            message(1, "a", 0),
+            message(2, "a", 1),
+            message(3, "a", 2),
+            told.to_owned(),
+        ];
         lines.extend([gap(5, 5), message(6, "b", 1), message(7, "b", 2)]);
         lines
     };
     let judge = |lines: Vec<String>| {
         let mut account = Account::new(&sent);
-        account.read(lines.join("\n").as_bytes()).and_then(|()| account.close())
+        account
+            .read(lines.join("\n").as_bytes())
+            .and_then(|()| account.close())
     };
-    assert_eq!(judge(good()), Ok(Totals { messages: 5, lost: 1, gaps: 1, unclean: 1 }));
+    assert_eq!(
+        judge(good()),
+        Ok(Totals {
+            messages: 5,
+            lost: 1,
+            gaps: 1,
+            unclean: 1
+        })
+    );
     let mut backwards = good();
     backwards.reverse();
-    assert!(judge(backwards).is_ok(), "the order of the entries is not the order of the numbers");
+    assert!(
+        judge(backwards).is_ok(),
+        "the order of the entries is not the order of the numbers"
+    );
     let changed = |at: usize, line: Option<String>| {
         let mut lines = good();
         match line {
@@ -299,10 +379,22 @@ pub(crate) fn notices_what_is_wrong() {
         ("a number is there and lost", changed(4, Some(gap(5, 6)))),
         ("a counter is skipped", changed(1, Some(message(2, "a", 2)))),
         ("a counter is repeated", changed(6, Some(message(7, "b", 1)))),
-        ("a durable message is missing at the end of a run", changed(2, Some(told.replace("\"seq\":4", "\"seq\":3")))),
-        ("a gap is smaller than what is missing", changed(5, Some(message(6, "b", 2)))),
+        (
+            "a durable message is missing at the end of a run",
+            changed(2, Some(told.replace("\"seq\":4", "\"seq\":3"))),
+        ),
+        (
+            "a gap is smaller than what is missing",
+            changed(5, Some(message(6, "b", 2))),
+        ),
         ("a run nobody made", changed(6, Some(message(7, "c", 1)))),
-        ("a number is reused", changed(6, Some(r#"{"type":"iottlyagent","payload":{"stream_reuse":{}}}"#.to_owned()))),
+        (
+            "a number is reused",
+            changed(
+                6,
+                Some(r#"{"type":"iottlyagent","payload":{"stream_reuse":{}}}"#.to_owned()),
+            ),
+        ),
     ] {
         assert!(judge(wrong).is_err(), "unnoticed: {what}");
     }

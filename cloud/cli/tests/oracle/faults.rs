@@ -57,7 +57,11 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, bag: Vec::new(), counts: BTreeMap::new() }
+        Self {
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            bag: Vec::new(),
+            counts: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn below(&mut self, bound: usize) -> usize {
@@ -125,7 +129,11 @@ impl World<'_> {
             Fault::FillCloudDisk => self.site.fill_disk(long),
             Fault::FillDeviceDisk => self.hosts[host].fill_disk(short),
             Fault::Impostor => {
-                let device = self.hosts[host].devices().next().expect("a host has devices").clone();
+                let device = self.hosts[host]
+                    .devices()
+                    .next()
+                    .expect("a host has devices")
+                    .clone();
                 impostor(self.runtime.handle(), self.site.mqtt, &device, short);
             }
         }
@@ -136,15 +144,29 @@ impl World<'_> {
 fn impostor(runtime: &Handle, mqtt: u16, device: &Device, time: Duration) {
     let config = iottly_agent::AgentConfig::read(&device.folder.join("agent.toml")).expect("a configuration");
     let secret = std::fs::read_to_string(device.folder.join("agent.toml")).expect("a configuration");
-    let secret = secret.lines().find_map(|line| line.strip_prefix("secret = ")).expect("a secret").trim_matches('"').to_owned();
+    let secret = secret
+        .lines()
+        .find_map(|line| line.strip_prefix("secret = "))
+        .expect("a secret")
+        .trim_matches('"')
+        .to_owned();
     let id = config.device_id;
     let mut options = MqttOptions::new(id.to_string(), "127.0.0.1", mqtt);
-    options.set_credentials(id.to_string(), secret).set_keep_alive(Duration::from_secs(5));
+    options
+        .set_credentials(id.to_string(), secret)
+        .set_keep_alive(Duration::from_secs(5));
     let will = Status::new(ConnId::random(), false).encode();
-    options.set_last_will(LastWill::new(Topic::Status(id).to_string(), will, QoS::AtLeastOnce, true));
+    options.set_last_will(LastWill::new(
+        Topic::Status(id).to_string(),
+        will,
+        QoS::AtLeastOnce,
+        true,
+    ));
     runtime.block_on(async {
         let (client, mut events) = AsyncClient::new(options, 8);
-        client.try_subscribe(Topic::Down(id).to_string(), QoS::AtLeastOnce).expect("room");
+        client
+            .try_subscribe(Topic::Down(id).to_string(), QoS::AtLeastOnce)
+            .expect("room");
         // Until the time is over or the device has come back.
         let poll = async { while events.poll().await.is_ok() {} };
         let _ = tokio::time::timeout(time, poll).await;

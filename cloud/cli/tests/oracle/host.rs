@@ -1,8 +1,8 @@
-//! Several agents in one process, so that one kill takes them all down. They run no firmware: their messages are made here, and
-//! the parent is told what is durable.
+//! Several agents in one process, so that one kill takes them all down. They run no firmware: their messages
+//! are made here, and the parent is told what is durable.
 //!
-//! Standard output: `ready`; `durable DEVICE COUNT`; `produced DEVICE`; after the parent wrote `finish` and every queue is empty
-//! `stream DEVICE STREAM LAST`, then `done`.
+//! Standard output: `ready`; `durable DEVICE COUNT`; `produced DEVICE`; after the parent wrote `finish` and
+//! every queue is empty `stream DEVICE STREAM LAST`, then `done`.
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -37,7 +37,11 @@ pub(crate) struct Load {
 
 impl std::fmt::Display for Load {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{},{},{},{}", self.count, self.per_second, self.bytes, self.large_every)
+        write!(
+            f,
+            "{},{},{},{}",
+            self.count, self.per_second, self.bytes, self.large_every
+        )
     }
 }
 
@@ -48,7 +52,12 @@ impl FromStr for Load {
         let mut numbers = text.split(',').map(str::parse::<u64>);
         let mut next = || numbers.next().unwrap_or(Ok(0));
         let (count, per_second, bytes, large_every) = (next()?, next()?, next()?, next()?);
-        Ok(Self { count, per_second, bytes: usize::try_from(bytes).unwrap_or(0), large_every })
+        Ok(Self {
+            count,
+            per_second,
+            bytes: usize::try_from(bytes).unwrap_or(0),
+            large_every,
+        })
     }
 }
 
@@ -69,7 +78,11 @@ pub(crate) fn main(mut args: impl Iterator<Item = String>) {
             (load.parse().expect("a load"), PathBuf::from(folder))
         })
         .collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(serve(&run, devices));
 }
 
@@ -79,18 +92,28 @@ async fn serve(run: &str, devices: Vec<(Load, PathBuf)>) {
     for (index, (load, folder)) in devices.into_iter().enumerate() {
         let mut config = AgentConfig::read(&folder.join("agent.toml")).expect("a configuration");
         config.firmware = None;
-        let agent = Agent::start_with(config, &sandbox).await.expect("the agent starts");
+        let agent = Agent::start_with(config, &sandbox)
+            .await
+            .expect("the agent starts");
         let (outbox, run) = (agent.outbox().expect("just started"), run.to_owned());
         producers.push(thread::spawn(move || produce(index, &run, load, &outbox)));
         agents.push(agent);
     }
     say(format_args!("ready"));
-    let asked = tokio::task::spawn_blocking(|| std::io::stdin().lock().lines().next()).await.expect("a reader");
+    let asked = tokio::task::spawn_blocking(|| std::io::stdin().lock().lines().next())
+        .await
+        .expect("a reader");
     if asked.and_then(Result::ok).as_deref() != Some("finish") {
         std::process::exit(1);
     }
-    let produced = move || producers.into_iter().for_each(|producer| producer.join().expect("a producer"));
-    tokio::task::spawn_blocking(produced).await.expect("producers end");
+    let produced = move || {
+        producers
+            .into_iter()
+            .for_each(|producer| producer.join().expect("a producer"))
+    };
+    tokio::task::spawn_blocking(produced)
+        .await
+        .expect("producers end");
     for (index, agent) in agents.iter().enumerate() {
         drain(index, agent).await;
     }
@@ -113,7 +136,11 @@ async fn drain(index: usize, agent: &AgentHandle) {
     let mut streams = outbox.streams();
     let empty = streams.wait_for(|streams| streams.iter().all(|info| info.oldest == info.next));
     let history = empty.await.expect("the agent lives")[0];
-    say(format_args!("stream {index} {} {}", history.stream, history.next - 1));
+    say(format_args!(
+        "stream {index} {} {}",
+        history.stream,
+        history.next - 1
+    ));
 }
 
 fn produce(index: usize, run: &str, load: Load, outbox: &Outbox) {
@@ -147,13 +174,25 @@ fn offer(outbox: &Outbox, record: Vec<u8>, durable: bool) -> Result<(), OutboxEr
     if !durable {
         return outbox.offer(History, record);
     }
-    outbox.offer_durable(History, record)?.blocking_recv().unwrap_or(Err(OutboxError::Closed))
+    outbox
+        .offer_durable(History, record)?
+        .blocking_recv()
+        .unwrap_or(Err(OutboxError::Closed))
 }
 
 fn message(run: &str, n: u64, filling: &str) -> Vec<u8> {
     let text = format!("{{\"run\":\"{run}\",\"n\":{n},\"x\":\"{filling}\"}}");
     let payload = RawValue::from_string(text).expect("json");
-    let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
-    Record::Message(Message { kind: MessageKind::UserDefined, at_ms, at_error_ms: None, channel: None, payload: &payload })
-        .encode()
+    let at_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_millis() as u64;
+    Record::Message(Message {
+        kind: MessageKind::UserDefined,
+        at_ms,
+        at_error_ms: None,
+        channel: None,
+        payload: &payload,
+    })
+    .encode()
 }

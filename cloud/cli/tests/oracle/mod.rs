@@ -1,7 +1,9 @@
-//! The loss oracle: a real cloud, real agents, everything that goes wrong between and around them, and at the end the books.
+//! The loss oracle: a real cloud, real agents, everything that goes wrong between and around them, and at the
+//! end the books.
 //!
-//! Each message carries the name of its run and a counter. What the history holds is compared with what the devices say they
-//! sent: every number of every stream is one entry or lies in one gap, and every counter is there or a gap lies in its place.
+//! Each message carries the name of its run and a counter. What the history holds is compared with what the
+//! devices say they sent: every number of every stream is one entry or lies in one gap, and every counter is
+//! there or a gap lies in its place.
 
 pub(crate) mod account;
 pub(crate) mod faults;
@@ -26,7 +28,8 @@ use tokio::runtime::Runtime;
 
 /// How long anything may take that makes no progress.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-/// The device that is given a small queue and a long silence, so that it has to drop messages: its budget and its filling, bytes.
+/// The device that is given a small queue and a long silence, so that it has to drop messages: its budget and
+/// its filling, bytes.
 const SMALL_QUEUE: (u64, usize) = (4 << 20, 2000);
 /// Commands sent before each fault.
 const COMMANDS: u64 = 2;
@@ -68,7 +71,11 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
 
 /// Polls until something holds; gives up when `progress` has not moved for long.
 pub(crate) fn wait_for(what: &str, check: impl FnMut() -> bool, progress: impl Fn() -> u64) {
-    assert!(comes_true(check, progress), "waited {} s for {what}", PATIENCE.as_secs());
+    assert!(
+        comes_true(check, progress),
+        "waited {} s for {what}",
+        PATIENCE.as_secs()
+    );
 }
 
 fn comes_true(mut check: impl FnMut() -> bool, progress: impl Fn() -> u64) -> bool {
@@ -99,10 +106,21 @@ pub(crate) fn run(settings: &Settings) -> String {
     let totals = world.audit();
     let per_device = settings.messages / (settings.hosts * settings.devices) as u64;
     let expected = per_device * (settings.hosts * settings.devices) as u64;
-    assert!(totals.messages + totals.lost >= expected, "{totals:?} for {expected} messages");
-    assert!(totals.gaps > 0 && totals.lost > 0, "the device with the small queue dropped nothing: {totals:?}");
+    assert!(
+        totals.messages + totals.lost >= expected,
+        "{totals:?} for {expected} messages"
+    );
+    assert!(
+        totals.gaps > 0 && totals.lost > 0,
+        "the device with the small queue dropped nothing: {totals:?}"
+    );
     assert!(totals.unclean > 0, "no kill was told");
-    let counts: Vec<_> = world.schedule.counts.iter().map(|(fault, count)| format!("{fault:?} {count}")).collect();
+    let counts: Vec<_> = world
+        .schedule
+        .counts
+        .iter()
+        .map(|(fault, count)| format!("{fault:?} {count}"))
+        .collect();
     format!(
         "{} messages stored once, {} numbers lost in {} gaps, {} unclean stops told, {} commands settled, in {} s; seed {}; {}",
         totals.messages,
@@ -118,7 +136,11 @@ pub(crate) fn run(settings: &Settings) -> String {
 
 impl<'s> World<'s> {
     fn new(settings: &'s Settings) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let [http, mqtt] = free_ports();
         let mut site = Site::new(&settings.iottly, &settings.folder, [http, mqtt]);
         site.start();
@@ -136,9 +158,24 @@ impl<'s> World<'s> {
             let devices = (0..settings.devices).map(|index| {
                 // The first is the one with the small queue, the second sends a few messages of a megabyte.
                 let load = match (host, index) {
-                    (0, 0) => Load { count, per_second, bytes: SMALL_QUEUE.1, large_every: 0 },
-                    (0, 1) => Load { count, per_second, bytes: 20, large_every: (count / 20).max(1) },
-                    _ => Load { count, per_second, bytes: 20 * (index % 8), large_every: 0 },
+                    (0, 0) => Load {
+                        count,
+                        per_second,
+                        bytes: SMALL_QUEUE.1,
+                        large_every: 0,
+                    },
+                    (0, 1) => Load {
+                        count,
+                        per_second,
+                        bytes: 20,
+                        large_every: (count / 20).max(1),
+                    },
+                    _ => Load {
+                        count,
+                        per_second,
+                        bytes: 20 * (index % 8),
+                        large_every: 0,
+                    },
                 };
                 (device(&format!("device-{host}-{index}")), load)
             });
@@ -146,12 +183,30 @@ impl<'s> World<'s> {
         });
         let hosts: Vec<_> = hosts.collect();
         let board = Board::new(&settings.iottly, device("board"));
-        let first = hosts[0].devices().next().expect("a device").folder.join("agent.toml");
+        let first = hosts[0]
+            .devices()
+            .next()
+            .expect("a device")
+            .folder
+            .join("agent.toml");
         let config = std::fs::read_to_string(&first).expect("a configuration");
-        std::fs::write(&first, format!("{config}\n[queue]\ndisk_bytes = {}\n", SMALL_QUEUE.0)).expect("written");
+        std::fs::write(
+            &first,
+            format!("{config}\n[queue]\ndisk_bytes = {}\n", SMALL_QUEUE.0),
+        )
+        .expect("written");
         let schedule = Schedule::new(settings.seed);
-        let mut world =
-            Self { settings, site, hosts, board, proxies, schedule, runtime, began: Instant::now(), commands: Vec::new() };
+        let mut world = Self {
+            settings,
+            site,
+            hosts,
+            board,
+            proxies,
+            schedule,
+            runtime,
+            began: Instant::now(),
+            commands: Vec::new(),
+        };
         world.hosts.iter_mut().for_each(Host::start);
         world.board.start(&settings.agent);
         world
@@ -162,7 +217,10 @@ impl<'s> World<'s> {
         let devices = self.hosts.iter().flat_map(Host::devices);
         let report = |device: &site::Device| {
             let mut command = std::process::Command::new(&self.settings.agent);
-            let output = command.args(["queue", "--output", "json", "--data"]).arg(&device.folder).output();
+            let output = command
+                .args(["queue", "--output", "json", "--data"])
+                .arg(&device.folder)
+                .output();
             let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
             format!("{}: {}\n", device.folder.display(), text.unwrap_or_default())
         };
@@ -187,7 +245,8 @@ impl<'s> World<'s> {
                 let body = json!({"cmd_type": "echo", "values": {"echo.content": format!("command {sent}")}});
                 sent += 1;
                 if let Some((200, answer)) = self.site.post(&self.board.device, "command", &body) {
-                    self.commands.push(answer["id"].as_str().expect("an id").to_owned());
+                    self.commands
+                        .push(answer["id"].as_str().expect("an id").to_owned());
                 }
             }
             let fault = self.schedule.next();
@@ -204,13 +263,35 @@ impl<'s> World<'s> {
     fn settle(&mut self) {
         self.hosts.iter_mut().for_each(Host::finish);
         // Each of them is asked: that is what makes it go on.
-        let done = || self.hosts.iter_mut().map(|host| usize::from(!host.is_done())).sum::<usize>() == 0;
-        assert!(comes_true(done, || 0), "the queues do not empty, seed {}:\n{}", self.settings.seed, self.queues());
+        let done = || {
+            self.hosts
+                .iter_mut()
+                .map(|host| usize::from(!host.is_done()))
+                .sum::<usize>()
+                == 0
+        };
+        assert!(
+            comes_true(done, || 0),
+            "the queues do not empty, seed {}:\n{}",
+            self.settings.seed,
+            self.queues()
+        );
         for id in &self.commands {
             let path = format!("commands/{id}");
-            let state = || self.site.get(&self.board.device, &path).map(|(_, command)| command["state"].clone());
-            let settled = || state().is_some_and(|state| state == "answered" || state == "failed" || state == "interrupted");
-            wait_for(&format!("command {id} to be settled, it is {:?}", state()), settled, || 0);
+            let state = || {
+                self.site
+                    .get(&self.board.device, &path)
+                    .map(|(_, command)| command["state"].clone())
+            };
+            let settled = || {
+                state()
+                    .is_some_and(|state| state == "answered" || state == "failed" || state == "interrupted")
+            };
+            wait_for(
+                &format!("command {id} to be settled, it is {:?}", state()),
+                settled,
+                || 0,
+            );
         }
         self.board.kill();
     }
@@ -218,13 +299,27 @@ impl<'s> World<'s> {
     fn audit(&self) -> Totals {
         let mut sum = Totals::default();
         let unknown = Sent::default();
-        let told: Vec<_> = self.hosts.iter().flat_map(|host| host.devices().cloned().zip(host.sent())).collect();
-        let devices = told.iter().map(|(device, sent)| (device, sent)).chain([(&self.board.device, &unknown)]);
+        let told: Vec<_> = self
+            .hosts
+            .iter()
+            .flat_map(|host| host.devices().cloned().zip(host.sent()))
+            .collect();
+        let devices = told
+            .iter()
+            .map(|(device, sent)| (device, sent))
+            .chain([(&self.board.device, &unknown)]);
         for (device, sent) in devices {
             let mut account = Account::new(sent);
-            let closed = account.read(self.site.export(device)).and_then(|()| account.close());
-            let totals =
-                closed.unwrap_or_else(|wrong| panic!("{}, seed {}: {wrong}", device.folder.display(), self.settings.seed));
+            let closed = account
+                .read(self.site.export(device))
+                .and_then(|()| account.close());
+            let totals = closed.unwrap_or_else(|wrong| {
+                panic!(
+                    "{}, seed {}: {wrong}",
+                    device.folder.display(),
+                    self.settings.seed
+                )
+            });
             sum.messages += totals.messages;
             sum.lost += totals.lost;
             sum.gaps += totals.gaps;

@@ -36,7 +36,9 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start(runtime: &Handle, target: SocketAddr) -> Self {
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("a port");
         let address = listener.local_addr().expect("an address");
         let (weather, watched) = watch::channel(Weather::default());
         runtime.spawn(async move {
@@ -77,10 +79,13 @@ impl Proxy {
 }
 
 async fn carry(device: TcpStream, target: SocketAddr, mut weather: watch::Receiver<Weather>) {
-    let Ok(cloud) = TcpStream::connect(target).await else { return };
+    let Ok(cloud) = TcpStream::connect(target).await else {
+        return;
+    };
     let _ = (device.set_nodelay(true), cloud.set_nodelay(true));
     let opened = *weather.borrow_and_update();
-    let ((mut device_reads, mut device_writes), (mut cloud_reads, mut cloud_writes)) = (device.into_split(), cloud.into_split());
+    let ((mut device_reads, mut device_writes), (mut cloud_reads, mut cloud_writes)) =
+        (device.into_split(), cloud.into_split());
     let abandoned = tokio::select! {
         () = pump(&mut device_reads, &mut cloud_writes, weather.clone(), opened.cuts) => false,
         () = pump(&mut cloud_reads, &mut device_writes, weather.clone(), opened.cuts) => false,
@@ -98,7 +103,12 @@ async fn carry(device: TcpStream, target: SocketAddr, mut weather: watch::Receiv
 }
 
 /// Passes on until either end closes, or a cut comes: then half of the next piece still goes through.
-async fn pump(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, mut weather: watch::Receiver<Weather>, cuts: u64) {
+async fn pump(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    mut weather: watch::Receiver<Weather>,
+    cuts: u64,
+) {
     let mut buffer = vec![0; CHUNK];
     loop {
         let count = match from.read(&mut buffer).await {

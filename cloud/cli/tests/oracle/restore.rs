@@ -20,14 +20,29 @@ struct Pair {
 
 impl Pair {
     fn new(settings: &Settings) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let mut site = Site::new(&settings.iottly, &settings.folder, free_ports());
         site.start();
         let proxy = Proxy::start(runtime.handle(), ([127, 0, 0, 1], site.mqtt).into());
         let device = site.provision("device", &proxy.address.to_string());
-        let load = Load { count: 0, per_second: 1_000_000, bytes: 10, large_every: 0 };
+        let load = Load {
+            count: 0,
+            per_second: 1_000_000,
+            bytes: 10,
+            large_every: 0,
+        };
         let host = Host::new("host", vec![(device.clone(), load)]);
-        Self { site, host, device, proxy, _runtime: runtime }
+        Self {
+            site,
+            host,
+            device,
+            proxy,
+            _runtime: runtime,
+        }
     }
 
     /// The device sends so many more messages; the answer comes when the cloud has all of them.
@@ -51,12 +66,18 @@ impl Pair {
     fn account(&self, close: impl FnOnce(Account<'_>) -> Result<Totals, String>) -> Totals {
         let sent = self.host.sent().remove(0);
         let mut account = Account::new(&sent);
-        let closed = account.read(self.site.export(&self.device)).and_then(|()| close(account));
+        let closed = account
+            .read(self.site.export(&self.device))
+            .and_then(|()| close(account));
         closed.unwrap_or_else(|wrong| panic!("{wrong}"))
     }
 
     fn last(&self) -> u64 {
-        self.host.sent()[0].stream.as_ref().expect("told at the end of a run").1
+        self.host.sent()[0]
+            .stream
+            .as_ref()
+            .expect("told at the end of a run")
+            .1
     }
 }
 
@@ -78,7 +99,8 @@ fn replace(folder: &Path, backup: &Path) {
     copy(backup, folder);
 }
 
-/// The cloud's database is put back to an earlier state: what it had and the device no longer has becomes a gap.
+/// The cloud's database is put back to an earlier state: what it had and the device no longer has becomes a
+/// gap.
 pub(crate) fn older_cloud(settings: &Settings) {
     let mut pair = Pair::new(settings);
     let backup = settings.folder.join("backup");
@@ -94,7 +116,11 @@ pub(crate) fn older_cloud(settings: &Settings) {
     pair.site.start();
     pair.send(1000);
     let totals = pair.account(|account| account.close());
-    assert_eq!((totals.messages, totals.lost, totals.gaps), (3000, lost, 1), "{totals:?}");
+    assert_eq!(
+        (totals.messages, totals.lost, totals.gaps),
+        (3000, lost, 1),
+        "{totals:?}"
+    );
 }
 
 /// The device is put back to an earlier state and comes online at once.
@@ -110,7 +136,8 @@ pub(crate) fn older_device(settings: &Settings) {
     assert_eq!((totals.messages, totals.lost), (2700, 0), "{totals:?}");
 }
 
-/// The device is put back to an earlier state and, before it comes online, gives more numbers than the cloud has of it.
+/// The device is put back to an earlier state and, before it comes online, gives more numbers than the cloud
+/// has of it.
 pub(crate) fn older_device_that_went_on(settings: &Settings) {
     let mut pair = Pair::new(settings);
     let backup = settings.folder.join("backup");

@@ -35,9 +35,19 @@ pub(crate) struct Device {
 
 impl Site {
     pub(crate) fn new(program: &Path, folder: &Path, ports: [u16; 2]) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(10 * PATIENCE)).build();
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(10 * PATIENCE))
+            .build();
         let (program, folder) = (program.to_owned(), folder.to_owned());
-        Self { program, folder, http: ports[0], mqtt: ports[1], process: None, rest: config.into() }
+        Self {
+            program,
+            folder,
+            http: ports[0],
+            mqtt: ports[1],
+            process: None,
+            rest: config.into(),
+        }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -46,17 +56,37 @@ impl Site {
 
     /// Starts the cloud and waits until it is up.
     pub(crate) fn start(&mut self) {
-        let log = File::options().create(true).append(true).open(self.folder.join("cloud.log")).expect("a log");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("cloud.log"))
+            .expect("a log");
         // A process that meets its limit of file size is killed unless it was started deaf to that signal.
         let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(&self.program).args(["serve", "--json"]);
-        command.arg("--http").arg(format!("127.0.0.1:{}", self.http)).arg("--mqtt").arg(format!("127.0.0.1:{}", self.mqtt));
-        command.arg("--data").arg(self.data()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(&self.program)
+            .args(["serve", "--json"]);
+        command
+            .arg("--http")
+            .arg(format!("127.0.0.1:{}", self.http))
+            .arg("--mqtt")
+            .arg(format!("127.0.0.1:{}", self.mqtt));
+        command
+            .arg("--data")
+            .arg(self.data())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log);
         let mut process = command.spawn().expect("the cloud starts");
         let mut line = String::new();
         let mut out = BufReader::new(process.stdout.take().expect("piped"));
         out.read_line(&mut line).expect("the cloud speaks");
-        assert!(line.starts_with('{'), "the cloud did not start, see {}: {line:?}", self.folder.join("cloud.log").display());
+        assert!(
+            line.starts_with('{'),
+            "the cloud did not start, see {}: {line:?}",
+            self.folder.join("cloud.log").display()
+        );
         self.process = Some(process);
     }
 
@@ -80,19 +110,37 @@ impl Site {
     /// No file of the cloud can grow for a while.
     pub(crate) fn fill_disk(&self, time: Duration) {
         let whole = getrlimit(Resource::Fsize);
-        prlimit(Some(self.pid()), Resource::Fsize, Rlimit { current: Some(1), ..whole }).expect("limit");
+        prlimit(
+            Some(self.pid()),
+            Resource::Fsize,
+            Rlimit {
+                current: Some(1),
+                ..whole
+            },
+        )
+        .expect("limit");
         std::thread::sleep(time);
         prlimit(Some(self.pid()), Resource::Fsize, whole).expect("no limit");
     }
 
     /// Another process writes to the database and takes its time.
     pub(crate) fn lock_database(&self, runtime: &Handle, time: Duration) {
-        let options = SqliteConnectOptions::new().filename(self.data().join("cloud.db")).busy_timeout(PATIENCE);
+        let options = SqliteConnectOptions::new()
+            .filename(self.data().join("cloud.db"))
+            .busy_timeout(PATIENCE);
         runtime.block_on(async {
-            let mut other = SqliteConnection::connect_with(&options).await.expect("a second connection");
-            sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.expect("the lock");
+            let mut other = SqliteConnection::connect_with(&options)
+                .await
+                .expect("a second connection");
+            sqlx::query("BEGIN IMMEDIATE")
+                .execute(&mut other)
+                .await
+                .expect("the lock");
             tokio::time::sleep(time).await;
-            sqlx::query("ROLLBACK").execute(&mut other).await.expect("the lock is given back");
+            sqlx::query("ROLLBACK")
+                .execute(&mut other)
+                .await
+                .expect("the lock is given back");
             other.close().await.expect("closed");
         });
     }
@@ -101,38 +149,79 @@ impl Site {
     pub(crate) fn provision(&self, name: &str, broker: &str) -> Device {
         let folder = self.folder.join(name);
         let mut command = Command::new(&self.program);
-        command.args(["provision", "--project", "oracle", "--device", name, "--broker", broker, "--data"]).arg(self.data());
+        command
+            .args([
+                "provision",
+                "--project",
+                "oracle",
+                "--device",
+                name,
+                "--broker",
+                broker,
+                "--data",
+            ])
+            .arg(self.data());
         let output = command.arg("--out").arg(&folder).output().expect("iottly starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let made: Value = serde_json::from_slice(&output.stdout).expect("json");
         let field = |name: &str| made[name].as_str().expect("text").to_owned();
-        Device { id: field("device_id"), folder, project: field("project_id"), token: field("token") }
+        Device {
+            id: field("device_id"),
+            folder,
+            project: field("project_id"),
+            token: field("token"),
+        }
     }
 
     fn url(&self, device: &Device, path: &str) -> String {
-        format!("http://127.0.0.1:{}/v1.0/project/{}/device/{}/{path}", self.http, device.project, device.id)
+        format!(
+            "http://127.0.0.1:{}/v1.0/project/{}/device/{}/{path}",
+            self.http, device.project, device.id
+        )
     }
 
     /// Status and body; none when nobody answers.
     pub(crate) fn get(&self, device: &Device, path: &str) -> Option<(u16, Value)> {
-        let request = self.rest.get(self.url(device, path)).header("Authorization", format!("Bearer {}", device.token));
+        let request = self
+            .rest
+            .get(self.url(device, path))
+            .header("Authorization", format!("Bearer {}", device.token));
         let mut response = request.call().ok()?;
         let status = response.status().as_u16();
-        Some((status, serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?))
+        Some((
+            status,
+            serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?,
+        ))
     }
 
     /// Status and body; none when the answer did not come, whatever became of the request.
     pub(crate) fn post(&self, device: &Device, path: &str, body: &Value) -> Option<(u16, Value)> {
-        let request = self.rest.post(self.url(device, path)).header("Authorization", format!("Bearer {}", device.token));
-        let mut response = request.header("Content-Type", "application/json").send(body.to_string()).ok()?;
+        let request = self
+            .rest
+            .post(self.url(device, path))
+            .header("Authorization", format!("Bearer {}", device.token));
+        let mut response = request
+            .header("Content-Type", "application/json")
+            .send(body.to_string())
+            .ok()?;
         let status = response.status().as_u16();
-        Some((status, serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?))
+        Some((
+            status,
+            serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?,
+        ))
     }
 
     /// The whole history of a device, one entry a line.
     pub(crate) fn export(&self, device: &Device) -> impl Read + use<> {
         let request = self.rest.get(self.url(device, "messages/export"));
-        let response = request.header("Authorization", format!("Bearer {}", device.token)).call().expect("an answer");
+        let response = request
+            .header("Authorization", format!("Bearer {}", device.token))
+            .call()
+            .expect("an answer");
         assert_eq!(response.status().as_u16(), 200);
         response.into_body().into_reader()
     }

@@ -32,9 +32,17 @@ pub(crate) struct Element(String);
 
 /// Says whether Chromium and its driver are installed. CI has them.
 pub(crate) fn is_installed() -> bool {
-    let found = |program: &str| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    let found = |program: &str| {
+        Command::new(program)
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
     let installed = found(CHROMIUM) && found(DRIVER);
-    assert!(installed || std::env::var("CI").as_deref() != Ok("true"), "chromium or chromedriver is missing");
+    assert!(
+        installed || std::env::var("CI").as_deref() != Ok("true"),
+        "chromium or chromedriver is missing"
+    );
     installed
 }
 
@@ -49,7 +57,11 @@ impl Browser {
             .expect("chromedriver starts");
         let port = port(driver.stdout.take().expect("piped"));
         // Nothing here is for a proxy of the environment.
-        let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).timeout_global(Some(PATIENCE)).build();
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .timeout_global(Some(PATIENCE))
+            .build();
         let (agent, profile) = (ureq::Agent::from(config), tempfile::tempdir().expect("a folder"));
         let profile_arg = format!("--user-data-dir={}", profile.path().display());
         let args = [
@@ -67,11 +79,23 @@ impl Browser {
             &profile_arg,
         ];
         let scripts = if javascript { 1 } else { 2 };
-        let options = json!({"args": args, "prefs": {"profile.managed_default_content_settings.javascript": scripts}});
+        let options =
+            json!({"args": args, "prefs": {"profile.managed_default_content_settings.javascript": scripts}});
         let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
-        let mut browser = Self { driver, agent, session: format!("http://127.0.0.1:{port}/session"), _profile: profile };
-        let made = browser.ask("", &wanted).unwrap_or_else(|error| panic!("no browser: {error}"));
-        browser.session = format!("{}/{}", browser.session, made["sessionId"].as_str().expect("a session"));
+        let mut browser = Self {
+            driver,
+            agent,
+            session: format!("http://127.0.0.1:{port}/session"),
+            _profile: profile,
+        };
+        let made = browser
+            .ask("", &wanted)
+            .unwrap_or_else(|error| panic!("no browser: {error}"));
+        browser.session = format!(
+            "{}/{}",
+            browser.session,
+            made["sessionId"].as_str().expect("a session")
+        );
         browser
     }
 
@@ -95,7 +119,9 @@ impl Browser {
     }
 
     pub(crate) fn try_find(&self, selector: &str) -> Option<Element> {
-        let found = self.ask("/element", &json!({"using": "css selector", "value": selector})).ok()?;
+        let found = self
+            .ask("/element", &json!({"using": "css selector", "value": selector}))
+            .ok()?;
         found[ELEMENT].as_str().map(|id| Element(id.to_owned()))
     }
 
@@ -109,7 +135,9 @@ impl Browser {
 
     /// The text of the page as a person sees it; empty while there is none.
     pub(crate) fn text(&self) -> String {
-        let Some(body) = self.try_find("body") else { return String::new() };
+        let Some(body) = self.try_find("body") else {
+            return String::new();
+        };
         // The page may have gone in between.
         self.try_get(&format!("/element/{}/text", body.0))
             .ok()
@@ -119,7 +147,9 @@ impl Browser {
 
     /// Waits until the page shows a text.
     pub(crate) fn shows(&self, text: &str) {
-        self.wait(&format!("the text {text:?}"), || self.text().contains(text).then_some(()));
+        self.wait(&format!("the text {text:?}"), || {
+            self.text().contains(text).then_some(())
+        });
     }
 
     /// Runs a script in the page and returns what it gives.
@@ -152,8 +182,11 @@ impl Browser {
     /// Keeps a picture of the page in the folder that `IOTTLY_SCREENSHOTS` names, if it does.
     pub(crate) fn picture(&self, name: &str) {
         if let Some(folder) = std::env::var_os("IOTTLY_SCREENSHOTS") {
-            let picture = STANDARD.decode(self.get("/screenshot").as_str().expect("text")).expect("base64");
-            std::fs::write(std::path::Path::new(&folder).join(format!("{name}.png")), picture).expect("written");
+            let picture = STANDARD
+                .decode(self.get("/screenshot").as_str().expect("text"))
+                .expect("base64");
+            std::fs::write(std::path::Path::new(&folder).join(format!("{name}.png")), picture)
+                .expect("written");
         }
     }
 
@@ -163,7 +196,8 @@ impl Browser {
     }
 
     fn get(&self, path: &str) -> Value {
-        self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+        self.try_get(path)
+            .unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
     fn try_get(&self, path: &str) -> Result<Value, String> {
@@ -171,21 +205,32 @@ impl Browser {
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {
-        self.ask(path, body).unwrap_or_else(|error| panic!("POST {path}: {error}"))
+        self.ask(path, body)
+            .unwrap_or_else(|error| panic!("POST {path}: {error}"))
     }
 
     fn ask(&self, path: &str, body: &Value) -> Result<Value, String> {
-        let request = self.agent.post(format!("{}{path}", self.session)).header("Content-Type", "application/json");
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.session))
+            .header("Content-Type", "application/json");
         answer(request.send(body.to_string()))
     }
 }
 
 fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value, String> {
     let mut response = response.map_err(|error| error.to_string())?;
-    let text = response.body_mut().read_to_string().map_err(|error| error.to_string())?;
+    let text = response
+        .body_mut()
+        .read_to_string()
+        .map_err(|error| error.to_string())?;
     let mut answer: Value = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
     let value = answer["value"].take();
-    if response.status() == 200 { Ok(value) } else { Err(value["message"].as_str().unwrap_or(&text).to_owned()) }
+    if response.status() == 200 {
+        Ok(value)
+    } else {
+        Err(value["message"].as_str().unwrap_or(&text).to_owned())
+    }
 }
 
 /// Reads the port that the driver has taken off what it prints, and lets it print on.
@@ -198,7 +243,9 @@ fn port(stdout: impl std::io::Read + Send + 'static) -> u16 {
             }
         }
     });
-    receive.recv_timeout(Duration::from_secs(60)).expect("chromedriver names its port")
+    receive
+        .recv_timeout(Duration::from_secs(60))
+        .expect("chromedriver names its port")
 }
 
 /// Shows the page when a test gives up on it.
@@ -210,7 +257,12 @@ struct Tell<'a> {
 impl Drop for Tell<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("waiting for {}; the page is {}:\n{}", self.what, self.browser.url(), self.browser.text());
+            eprintln!(
+                "waiting for {}; the page is {}:\n{}",
+                self.what,
+                self.browser.url(),
+                self.browser.text()
+            );
         }
     }
 }

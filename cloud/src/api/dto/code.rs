@@ -19,7 +19,12 @@ pub(crate) struct BranchDto {
 impl From<Branch> for BranchDto {
     fn from(branch: Branch) -> Self {
         let (created, changed) = (branch.created.into(), branch.changed.into());
-        Self { name: branch.name, created, changed, current_revision: branch.head }
+        Self {
+            name: branch.name,
+            created,
+            changed,
+            current_revision: branch.head,
+        }
     }
 }
 
@@ -50,7 +55,8 @@ impl From<Revision> for RevisionDto {
     }
 }
 
-/// The code of a branch: its sections in the order that a firmware is put together, and the snippets that are in them.
+/// The code of a branch: its sections in the order that a firmware is put together, and the snippets that are
+/// in them.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Code {
     codesections: Vec<Section>,
@@ -83,10 +89,18 @@ impl Code {
         snippets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
         let section = |name: &'static str| Section {
             name,
-            snippets: snippets.iter().filter(|snippet| snippet.kind.category() == name).map(|snippet| snippet.id).collect(),
+            snippets: snippets
+                .iter()
+                .filter(|snippet| snippet.kind.category() == name)
+                .map(|snippet| snippet.id)
+                .collect(),
         };
-        let codesections = [SnippetKind::Init, SnippetKind::Loop, SnippetKind::Handler].map(|kind| section(kind.category()));
-        Self { codesections: codesections.into(), snippets: snippets.into_iter().map(Into::into).collect() }
+        let codesections =
+            [SnippetKind::Init, SnippetKind::Loop, SnippetKind::Handler].map(|kind| section(kind.category()));
+        Self {
+            codesections: codesections.into(),
+            snippets: snippets.into_iter().map(Into::into).collect(),
+        }
     }
 }
 
@@ -115,7 +129,12 @@ pub(crate) struct DiffDto {
 
 impl From<SnippetDiff> for DiffDto {
     fn from(diff: SnippetDiff) -> Self {
-        Self { category: diff.kind.category(), name: diff.name, difference: diff.difference, diff: diff.unified }
+        Self {
+            category: diff.kind.category(),
+            name: diff.name,
+            difference: diff.difference,
+            diff: diff.unified,
+        }
     }
 }
 

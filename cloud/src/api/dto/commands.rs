@@ -22,7 +22,8 @@ pub(crate) struct CommandBody {
 }
 
 impl CommandBody {
-    /// Reads it by hand, so that a reason names its field. Fields that are not known are ignored, as they always were.
+    /// Reads it by hand, so that a reason names its field. Fields that are not known are ignored, as they
+    /// always were.
     pub(crate) fn read(mut body: Map<String, Value>) -> Result<Self, &'static str> {
         let cmd_type = match body.remove("cmd_type") {
             Some(Value::String(cmd_type)) => cmd_type,
@@ -38,7 +39,11 @@ impl CommandBody {
             None | Some(Value::Null) => None,
             Some(ttl) => Some(ttl.as_i64().ok_or("ttl_ms is not a whole number")?),
         };
-        Ok(Self { cmd_type, values, ttl_ms })
+        Ok(Self {
+            cmd_type,
+            values,
+            ttl_ms,
+        })
     }
 }
 
@@ -56,7 +61,12 @@ pub(crate) struct Accepted {
 
 impl From<CommandRecord> for Accepted {
     fn from(record: CommandRecord) -> Self {
-        Self { status: OK, id: record.id, state: record.status, detail: record.detail }
+        Self {
+            status: OK,
+            id: record.id,
+            state: record.status,
+            detail: record.detail,
+        }
     }
 }
 

@@ -94,11 +94,21 @@ struct Reported {
 
 impl From<ConfigState> for ConfigDto {
     fn from(state: ConfigState) -> Self {
-        let versions = (state.desired.as_ref().map(|(config, _)| config.version), state.taken.map(|taken| taken.version));
+        let versions = (
+            state.desired.as_ref().map(|(config, _)| config.version),
+            state.taken.map(|taken| taken.version),
+        );
         let desired = state.desired;
         Self {
-            desired: desired.map(|(config, at)| Desired { version: config.version, values: config.values, changed: at.into() }),
-            reported: state.taken.map(|taken| Reported { version: taken.version, at: taken.at.into() }),
+            desired: desired.map(|(config, at)| Desired {
+                version: config.version,
+                values: config.values,
+                changed: at.into(),
+            }),
+            reported: state.taken.map(|taken| Reported {
+                version: taken.version,
+                at: taken.at.into(),
+            }),
             in_sync: versions.0.is_none() || versions.0 == versions.1,
             status: OK,
         }

@@ -25,7 +25,9 @@ pub(crate) struct Entries(pub(crate) Vec<StoredMessage>);
 impl Serialize for Entries {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut seq = serializer.serialize_seq(Some(self.0.len()))?;
-        self.0.iter().try_for_each(|message| seq.serialize_element(&MessageDto::from(message)))?;
+        self.0
+            .iter()
+            .try_for_each(|message| seq.serialize_element(&MessageDto::from(message)))?;
         seq.end()
     }
 }

@@ -1,12 +1,17 @@
-//! Shapes of requests and answers, one file per family. Dates and ids are legacy extended JSON, as the documentation shows them.
+//! Shapes of requests and answers, one file per family. Dates and ids are legacy extended JSON, as the
+//! documentation shows them.
 
-use iottly_protocol::{CommandId, DeviceId, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId};
+use iottly_protocol::{
+    CommandId, DeviceId, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::spaced::Spaced;
-use crate::model::{CommandRecord, CommandStatus, Device, Group, MessageId, StoredLog, StoredMessage, UnixMs};
+use crate::model::{
+    CommandRecord, CommandStatus, Device, Group, MessageId, StoredLog, StoredMessage, UnixMs,
+};
 
 mod code;
 mod commands;
@@ -207,7 +212,10 @@ pub(super) struct CommandDto {
 
 impl From<CommandRecord> for CommandDto {
     fn from(record: CommandRecord) -> Self {
-        Self { status: OK, command: record.into() }
+        Self {
+            status: OK,
+            command: record.into(),
+        }
     }
 }
 
@@ -263,6 +271,10 @@ pub(super) struct LogDto {
 
 impl From<StoredLog> for LogDto {
     fn from(log: StoredLog) -> Self {
-        Self { level: log.level, text: log.text, devicetimestamp: log.device_timestamp.into() }
+        Self {
+            level: log.level,
+            text: log.text,
+            devicetimestamp: log.device_timestamp.into(),
+        }
     }
 }

@@ -19,7 +19,12 @@ pub(crate) struct ProjectDto {
 
 impl From<Project> for ProjectDto {
     fn from(project: Project) -> Self {
-        Self { id: project.id, name: project.name, created: project.created.into(), retention_days: project.retention_days }
+        Self {
+            id: project.id,
+            name: project.name,
+            created: project.created.into(),
+            retention_days: project.retention_days,
+        }
     }
 }
 
@@ -101,8 +106,24 @@ pub(crate) struct AuditEntryDto {
 
 impl From<AuditEntry> for AuditEntryDto {
     fn from(entry: AuditEntry) -> Self {
-        let AuditEntry { number, at, actor, token, action, target, detail } = entry;
-        Self { number, at: at.into(), actor, token, action, target, detail }
+        let AuditEntry {
+            number,
+            at,
+            actor,
+            token,
+            action,
+            target,
+            detail,
+        } = entry;
+        Self {
+            number,
+            at: at.into(),
+            actor,
+            token,
+            action,
+            target,
+            detail,
+        }
     }
 }
 
@@ -137,8 +158,20 @@ pub(crate) struct Quotas {
 
 impl Quotas {
     pub(crate) fn of(limits: Limits, room: CodeRoom) -> Self {
-        let Limits { devices, definitions, messages_per_day, bytes, .. } = limits;
-        Self { devices, definitions, messages_per_day, bytes, code_bytes: room.own }
+        let Limits {
+            devices,
+            definitions,
+            messages_per_day,
+            bytes,
+            ..
+        } = limits;
+        Self {
+            devices,
+            definitions,
+            messages_per_day,
+            bytes,
+            code_bytes: room.own,
+        }
     }
 }
 
@@ -158,8 +191,21 @@ pub(crate) struct UsageDto {
 
 impl UsageDto {
     pub(crate) fn of(usage: Usage, room: CodeRoom) -> Self {
-        let Usage { devices, definitions, messages_today, messages, bytes } = usage;
-        Self { devices, definitions, messages_today, messages, bytes, code_bytes: room.used() }
+        let Usage {
+            devices,
+            definitions,
+            messages_today,
+            messages,
+            bytes,
+        } = usage;
+        Self {
+            devices,
+            definitions,
+            messages_today,
+            messages,
+            bytes,
+            code_bytes: room.used(),
+        }
     }
 }
 

@@ -152,7 +152,13 @@ impl From<RolloutMember> for RolloutDeviceDto {
             fault: told.and_then(|told| told.fault.clone()),
             told: told.map(|told| told.at.into()),
             changed: told.map(|told| told.changed.into()),
-            steps: steps.iter().map(|(state, at)| StepDto { state: state.as_str(), at: (*at).into() }).collect(),
+            steps: steps
+                .iter()
+                .map(|(state, at)| StepDto {
+                    state: state.as_str(),
+                    at: (*at).into(),
+                })
+                .collect(),
             name: member.name,
         }
     }
@@ -214,8 +220,20 @@ pub(crate) struct Flash {
 
 impl From<Flash> for FlashRequest {
     fn from(flash: Flash) -> Self {
-        let Flash { policy, approve, force, dry_run, revision } = flash;
-        Self { policy, approve, force, dry_run, revision }
+        let Flash {
+            policy,
+            approve,
+            force,
+            dry_run,
+            revision,
+        } = flash;
+        Self {
+            policy,
+            approve,
+            force,
+            dry_run,
+            revision,
+        }
     }
 }
 
@@ -253,10 +271,29 @@ struct RefusalDto {
 
 impl From<Flashed> for FlashDto {
     fn from(flashed: Flashed) -> Self {
-        let Preflight { ready, refusals, unknown } = flashed.preflight;
+        let Preflight {
+            ready,
+            refusals,
+            unknown,
+        } = flashed.preflight;
         let refusals = refusals.into_iter();
-        let refusals = refusals.map(|(device, why)| RefusalDto { device, reason: why.reason, detail: why.detail }).collect();
-        let preflight = PreflightDto { ready, refusals, unknown };
-        Self { status: OK, release: flashed.release.into(), rollout: flashed.rollout, preflight }
+        let refusals = refusals
+            .map(|(device, why)| RefusalDto {
+                device,
+                reason: why.reason,
+                detail: why.detail,
+            })
+            .collect();
+        let preflight = PreflightDto {
+            ready,
+            refusals,
+            unknown,
+        };
+        Self {
+            status: OK,
+            release: flashed.release.into(),
+            rollout: flashed.rollout,
+            preflight,
+        }
     }
 }

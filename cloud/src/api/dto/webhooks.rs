@@ -58,7 +58,11 @@ pub(crate) struct WebhookDto {
 impl WebhookDto {
     pub(crate) fn new(state: HookState, headers: &HeaderList, now: UnixMs) -> Self {
         let HookState { hook, queue } = state;
-        let next = [queue.next_due, queue.probe_at].into_iter().flatten().max().filter(|_| hook.enabled && queue.waiting > 0);
+        let next = [queue.next_due, queue.probe_at]
+            .into_iter()
+            .flatten()
+            .max()
+            .filter(|_| hook.enabled && queue.waiting > 0);
         Self {
             id: hook.key.hook,
             description: hook.description,
@@ -71,14 +75,22 @@ impl WebhookDto {
             enabled: hook.enabled,
             disabled_reason: Some(hook.reason).filter(|_| !hook.enabled),
             headers: headers.iter().map(|(name, _)| (name.clone(), MASK)).collect(),
-            breaker: if queue.probe_at.is_some() { "open" } else { "closed" },
+            breaker: if queue.probe_at.is_some() {
+                "open"
+            } else {
+                "closed"
+            },
             waiting: queue.waiting,
             failed: queue.failed,
             dropped: queue.dropped,
             skipped: queue.skipped,
             failing_since: queue.failing_since.map(Into::into),
             next_attempt: next.map(|at| at.max(now).into()),
-            former_secret_until: hook.former.map(|(_, until)| until).filter(|until| now < *until).map(Into::into),
+            former_secret_until: hook
+                .former
+                .map(|(_, until)| until)
+                .filter(|until| now < *until)
+                .map(Into::into),
             created: hook.created.into(),
             changed: hook.changed.into(),
         }

@@ -29,13 +29,29 @@ pub(super) struct Access {
 
 impl Access {
     /// Rules over an authenticator, with `devices` places.
-    pub(super) fn new(authenticator: Arc<dyn Authenticator>, rates: Arc<Rates>, devices: Arc<Places<ProjectId>>) -> Self {
-        Self { authenticator, pace: Pace::default(), rates, devices }
+    pub(super) fn new(
+        authenticator: Arc<dyn Authenticator>,
+        rates: Arc<Rates>,
+        devices: Arc<Places<ProjectId>>,
+    ) -> Self {
+        Self {
+            authenticator,
+            pace: Pace::default(),
+            rates,
+            devices,
+        }
     }
 
-    async fn admit(&self, connect: &ConnectPacket, from: SocketAddr, seat: &Seat) -> Result<AuthResult, MqttError> {
+    async fn admit(
+        &self,
+        connect: &ConnectPacket,
+        from: SocketAddr,
+        seat: &Seat,
+    ) -> Result<AuthResult, MqttError> {
         let refused = |code| Ok(AuthResult::fail(code));
-        let Ok(device) = connect.client_id.parse::<DeviceId>() else { return refused(ReasonCode::ClientIdentifierNotValid) };
+        let Ok(device) = connect.client_id.parse::<DeviceId>() else {
+            return refused(ReasonCode::ClientIdentifierNotValid);
+        };
         let (Some(user), Some(secret)) = (&connect.username, &connect.password) else {
             return refused(ReasonCode::BadUsernameOrPassword);
         };
@@ -85,7 +101,11 @@ pub(super) struct Visitor {
 
 /// The device whose connection asks; client id and user are the same for everyone admitted.
 fn who(client_id: &str, user: Option<&str>) -> Option<DeviceId> {
-    if user == Some(client_id) { client_id.parse().ok() } else { None }
+    if user == Some(client_id) {
+        client_id.parse().ok()
+    } else {
+        None
+    }
 }
 
 type Done<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -99,13 +119,25 @@ impl AuthProvider for Visitor {
         Box::pin(self.access.admit(connect, client_addr, &self.seat))
     }
 
-    fn authorize_publish<'a>(&'a self, client_id: &str, user_id: Option<&'a str>, topic: &'a str) -> Done<'a, bool> {
+    fn authorize_publish<'a>(
+        &'a self,
+        client_id: &str,
+        user_id: Option<&'a str>,
+        topic: &'a str,
+    ) -> Done<'a, bool> {
         let device = who(client_id, user_id);
-        let allowed = topic.parse::<Topic>().is_ok_and(|topic| topic.is_from_device() && Some(topic.device()) == device);
+        let allowed = topic
+            .parse::<Topic>()
+            .is_ok_and(|topic| topic.is_from_device() && Some(topic.device()) == device);
         Box::pin(std::future::ready(allowed))
     }
 
-    fn authorize_subscribe<'a>(&'a self, client_id: &str, user_id: Option<&'a str>, topic_filter: &'a str) -> Done<'a, bool> {
+    fn authorize_subscribe<'a>(
+        &'a self,
+        client_id: &str,
+        user_id: Option<&'a str>,
+        topic_filter: &'a str,
+    ) -> Done<'a, bool> {
         let device = who(client_id, user_id);
         // Wildcards and shared subscriptions do not parse as a topic.
         let allowed = matches!(topic_filter.parse(), Ok(Topic::Down(own)) if Some(own) == device);

@@ -1,6 +1,7 @@
 //! The first packet of an MQTT connection, looked at before the broker buffers it. Pure.
 
-/// Largest CONNECT that is taken, in bytes behind its fixed header. An agent's has about 300: ids, secret, status topic and will.
+/// Largest CONNECT that is taken, in bytes behind its fixed header. An agent's has about 300: ids, secret,
+/// status topic and will.
 const MAX_CONNECT: usize = 4096;
 /// Longest fixed header, in bytes.
 const MAX_FIXED: usize = 5;
@@ -22,7 +23,9 @@ pub(super) enum First {
 
 /// Looks at the first bytes of a connection.
 pub(super) fn look(bytes: &[u8]) -> First {
-    let Some((kind, rest)) = bytes.split_first() else { return First::Part };
+    let Some((kind, rest)) = bytes.split_first() else {
+        return First::Part;
+    };
     if *kind != CONNECT {
         return First::Refused("the first packet is no CONNECT");
     }
@@ -33,10 +36,18 @@ pub(super) fn look(bytes: &[u8]) -> First {
             return First::Refused("the CONNECT is too large");
         }
         if byte & 0x80 == 0 {
-            return if rest.len() - index > length { First::Whole } else { First::Part };
+            return if rest.len() - index > length {
+                First::Whole
+            } else {
+                First::Part
+            };
         }
     }
-    if rest.len() >= MAX_FIXED - 1 { First::Refused("the CONNECT has no length") } else { First::Part }
+    if rest.len() >= MAX_FIXED - 1 {
+        First::Refused("the CONNECT has no length")
+    } else {
+        First::Part
+    }
 }
 
 #[cfg(test)]

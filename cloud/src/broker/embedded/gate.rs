@@ -1,7 +1,7 @@
 //! The broker's own listener.
 //!
-//! The crate's accept loop spins while descriptors are used up and counts nobody before the login, so that connections are accepted
-//! here and handed to its `ClientHandler` one by one.
+//! The crate's accept loop spins while descriptors are used up and counts nobody before the login, so that
+//! connections are accepted here and handed to its `ClientHandler` one by one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,9 +20,11 @@ use super::first::{self, First};
 use super::seat::Seat;
 use crate::edge::{Acceptor, AddressKey, Peek, Places, Trusted, greet, peek_until};
 
-/// Time in which a client's CONNECT has to be there as a whole. The broker's crate allows as much for the login itself.
+/// Time in which a client's CONNECT has to be there as a whole. The broker's crate allows as much for the
+/// login itself.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// Time between two rounds of tidying in the broker's crate: sessions that have expired, windows of its counters.
+/// Time between two rounds of tidying in the broker's crate: sessions that have expired, windows of its
+/// counters.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// What every connection needs.
@@ -60,7 +62,10 @@ impl Gate {
 
     /// Gives a connection a place among those without a login and looks at it in a task of its own.
     fn welcome(self: &Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
-        let Some(place) = self.waiting.take(self.trusted.key(peer.ip()), true, Instant::now()) else {
+        let Some(place) = self
+            .waiting
+            .take(self.trusted.key(peer.ip()), true, Instant::now())
+        else {
             tracing::debug!(%peer, "no place for a connection without a login; it is closed");
             return;
         };
@@ -69,7 +74,10 @@ impl Gate {
             let read = tokio::time::timeout(CONNECT_WITHIN, async {
                 let client = greet(&mut stream, peer, &gate.trusted).await?;
                 if client != peer && !place.count_as(Some(AddressKey::of(client.ip())), Instant::now()) {
-                    return Ok((client, First::Refused("no place for a connection without a login")));
+                    return Ok((
+                        client,
+                        First::Refused("no place for a connection without a login"),
+                    ));
                 }
                 Ok::<_, std::io::Error>((client, connect(&stream).await?))
             });
@@ -79,8 +87,13 @@ impl Gate {
             };
             match read {
                 Ok(Ok((client, First::Whole))) => {
-                    let address = if client == peer { gate.trusted.key(peer.ip()) } else { Some(AddressKey::of(client.ip())) };
-                    gate.serve(BrokerTransport::tcp(stream), client, Seat::new(address, place)).await;
+                    let address = if client == peer {
+                        gate.trusted.key(peer.ip())
+                    } else {
+                        Some(AddressKey::of(client.ip()))
+                    };
+                    gate.serve(BrokerTransport::tcp(stream), client, Seat::new(address, place))
+                        .await;
                 }
                 Ok(Ok((client, refused))) => tracing::debug!(%client, ?refused, "a connection is closed"),
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection ended before its CONNECT"),
@@ -89,10 +102,14 @@ impl Gate {
         });
     }
 
-    /// Serves one connection of `client`, whose CONNECT is there or bounded otherwise, to its end. The way in for every kind of stream.
+    /// Serves one connection of `client`, whose CONNECT is there or bounded otherwise, to its end. The way in
+    /// for every kind of stream.
     async fn serve(&self, transport: BrokerTransport, client: SocketAddr, seat: Seat) {
         let seat = Arc::new(seat);
-        let visitor = Visitor { access: Arc::clone(&self.access), seat: Arc::clone(&seat) };
+        let visitor = Visitor {
+            access: Arc::clone(&self.access),
+            seat: Arc::clone(&seat),
+        };
         let handler = ClientHandler::new(
             transport,
             client,

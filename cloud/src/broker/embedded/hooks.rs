@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use iottly_protocol::{DeviceId, Topic};
 use mqtt5::broker::router::MessageRouter;
-use mqtt5::broker::{BrokerEventHandler, ClientDisconnectEvent, ClientPublishEvent, PublishAction, RetainedSetEvent};
+use mqtt5::broker::{
+    BrokerEventHandler, ClientDisconnectEvent, ClientPublishEvent, PublishAction, RetainedSetEvent,
+};
 
 use super::rates::{Cost, Rates};
 use crate::broker::Uplink;
@@ -21,7 +23,12 @@ pub(super) struct Hooks {
 
 impl Hooks {
     pub(super) fn new(uplink: Arc<dyn Uplink>, rates: Arc<Rates>) -> Self {
-        Self { uplink, rates, router: OnceLock::new(), closing: AtomicBool::new(false) }
+        Self {
+            uplink,
+            rates,
+            router: OnceLock::new(),
+            closing: AtomicBool::new(false),
+        }
     }
 
     /// Names the router, which exists only after the hooks do.
@@ -87,10 +94,13 @@ impl BrokerEventHandler for Hooks {
         })
     }
 
-    /// On a takeover the old connection's end comes after the new one's start: only the last connection counts.
+    /// On a takeover the old connection's end comes after the new one's start: only the last connection
+    /// counts.
     fn on_client_disconnect<'a>(&'a self, event: ClientDisconnectEvent) -> Done<'a, ()> {
         Box::pin(async move {
-            let Ok(device) = event.client_id.parse::<DeviceId>() else { return };
+            let Ok(device) = event.client_id.parse::<DeviceId>() else {
+                return;
+            };
             if self.is_closing() {
                 return;
             }

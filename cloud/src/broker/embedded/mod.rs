@@ -1,4 +1,5 @@
-//! The broker inside the process: crate `mqtt5` behind the [`Broker`] trait. None of its types leave this folder.
+//! The broker inside the process: crate `mqtt5` behind the [`Broker`] trait. None of its types leave this
+//! folder.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ mod seat;
 const PACKET_OVERHEAD: usize = 64 << 10;
 /// Most messages that wait for one device that reads slowly; what the broker drops, the protocol repeats.
 const CHANNEL_MESSAGES: usize = 256;
-/// Bounds of what waits for a device that is away with a session. Agents use none; commands wait in the store.
+/// Bounds of what waits for a device that is away with a session. Agents use none; commands wait in the
+/// store.
 const QUEUED: (usize, usize) = (100, 1 << 20);
 /// How long the session of a device that asked for one is kept.
 const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
@@ -92,8 +94,13 @@ impl EmbeddedBroker {
         uplink: Arc<dyn Uplink>,
         vital: &Vital,
     ) -> Result<Self, BrokerError> {
-        let failed = |reason: String| BrokerError::Listen { addr: config.listen.to_string(), reason };
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| failed(error.to_string()))?;
+        let failed = |reason: String| BrokerError::Listen {
+            addr: config.listen.to_string(),
+            reason,
+        };
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| failed(error.to_string()))?;
         let (bounds, rates) = (config.edge.bounds, Arc::new(rates::Rates::default()));
         let hooks = Arc::new(hooks::Hooks::new(uplink, Arc::clone(&rates)));
@@ -101,7 +108,10 @@ impl EmbeddedBroker {
         settings.event_handler = Some(Arc::clone(&hooks) as _);
         settings.validate().map_err(|error| failed(error.to_string()))?;
         let router = Arc::new(router(&settings));
-        router.initialize().await.map_err(|error| failed(error.to_string()))?;
+        router
+            .initialize()
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         hooks.attach(Arc::downgrade(&router));
         let (stop, _) = broadcast::channel(1);
         let (open, closed) = mpsc::channel(1);
@@ -118,8 +128,17 @@ impl EmbeddedBroker {
             _open: open,
         };
         let accepting = Arc::new(gate).run(Acceptor::new("mqtt", listener));
-        let running = Running { gate: tokio::spawn(vital.watch_end("MQTT listener", accepting)), open: closed };
-        Ok(Self { router, hooks, address, stop, running: Mutex::new(Some(running)) })
+        let running = Running {
+            gate: tokio::spawn(vital.watch_end("MQTT listener", accepting)),
+            open: closed,
+        };
+        Ok(Self {
+            router,
+            hooks,
+            address,
+            stop,
+            running: Mutex::new(Some(running)),
+        })
     }
 
     /// The address it listens on, with the real port.
@@ -131,7 +150,8 @@ impl EmbeddedBroker {
 
 /// Every bound is set here: the crate's defaults are open or unlimited.
 fn settings(devices: usize) -> BrokerConfig {
-    // Nothing of the broker's is written to disk: the store has all that must survive, and devices repeat the rest.
+    // Nothing of the broker's is written to disk: the store has all that must survive, and devices repeat the
+    // rest.
     let storage_config = StorageConfig::default()
         .with_persistence(false)
         .with_max_queued_messages_per_client(QUEUED.0)
@@ -152,8 +172,9 @@ fn settings(devices: usize) -> BrokerConfig {
     }
 }
 
-/// The crate's own counters, which its listener would ask. Ours does the counting: per address before the login, per project after it.
-/// Rates stay 0, which is none: the crate would refuse a publish in a way that devices of MQTT 3.1.1 take for success.
+/// The crate's own counters, which its listener would ask. Ours does the counting: per address before the
+/// login, per project after it. Rates stay 0, which is none: the crate would refuse a publish in a way that
+/// devices of MQTT 3.1.1 take for success.
 const fn limits(devices: usize) -> ResourceLimits {
     ResourceLimits {
         max_connections: devices,
@@ -166,7 +187,10 @@ const fn limits(devices: usize) -> ResourceLimits {
 }
 
 fn router(settings: &BrokerConfig) -> MessageRouter {
-    let queues = QueueLimits { max_messages: QUEUED.0, max_bytes: QUEUED.1 };
+    let queues = QueueLimits {
+        max_messages: QUEUED.0,
+        max_bytes: QUEUED.1,
+    };
     let router = MessageRouter::new().with_fallback_queue_limits(queues);
     let router = match &settings.event_handler {
         Some(hooks) => router.with_event_handler(Arc::clone(hooks)),
@@ -180,15 +204,23 @@ impl Broker for EmbeddedBroker {
     async fn publish(&self, device: DeviceId, payload: Bytes) -> Result<(), BrokerError> {
         let topic = Topic::Down(device).to_string();
         if payload.len() > MAX_PUBLISH_BYTES {
-            let reason = format!("{} bytes are over the limit of {MAX_PUBLISH_BYTES}", payload.len());
+            let reason = format!(
+                "{} bytes are over the limit of {MAX_PUBLISH_BYTES}",
+                payload.len()
+            );
             return Err(BrokerError::Publish { topic, reason });
         }
         if !self.is_connected(device).await {
-            return Err(BrokerError::Publish { topic, reason: "the device is not connected".into() });
+            return Err(BrokerError::Publish {
+                topic,
+                reason: "the device is not connected".into(),
+            });
         }
         let packet = PublishPacket::new(topic, payload, QoS::AtLeastOnce);
         // Nobody waits for a device that reads slowly: the ingest answers all devices one after the other.
-        self.router.route_message_with_deadline(&packet, None, Instant::now()).await;
+        self.router
+            .route_message_with_deadline(&packet, None, Instant::now())
+            .await;
         Ok(())
     }
 
@@ -202,7 +234,9 @@ impl Broker for EmbeddedBroker {
     }
 
     async fn shutdown(&self) {
-        let Some(Running { mut gate, mut open }) = self.running.lock().await.take() else { return };
+        let Some(Running { mut gate, mut open }) = self.running.lock().await.take() else {
+            return;
+        };
         self.hooks.close();
         // Fails when the listener has ended already.
         let _ = self.stop.send(());

@@ -1,7 +1,7 @@
 //! The pace of logins from addresses where many fail.
 //!
-//! A secret has 256 bits, so guessing needs no hindrance; the database's time does. Nobody is refused for what others behind the same
-//! address do: where logins fail, they are looked at one after the other.
+//! A secret has 256 bits, so guessing needs no hindrance; the database's time does. Nobody is refused for
+//! what others behind the same address do: where logins fail, they are looked at one after the other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,7 +58,11 @@ impl Pace {
                 addresses.clear();
             }
         }
-        let fresh = || Failures { count: 0, since: now, turn: Arc::default() };
+        let fresh = || Failures {
+            count: 0,
+            since: now,
+            turn: Arc::default(),
+        };
         let failures = addresses.entry(address).or_insert_with(fresh);
         if is_over(failures) {
             (failures.count, failures.since) = (0, now);
@@ -93,7 +97,10 @@ mod tests {
         assert!(pace.queue(address(1), start).is_none());
         pace.failed(address(1), start);
         assert!(pace.queue(address(1), start).is_some());
-        assert!(pace.queue(address(2), start).is_none(), "others are not concerned");
+        assert!(
+            pace.queue(address(2), start).is_none(),
+            "others are not concerned"
+        );
         assert!(pace.queue(address(1), start + FORGET).is_none());
         pace.failed(address(1), start + FORGET);
         assert!(pace.queue(address(1), start + FORGET).is_none());

@@ -1,4 +1,5 @@
-//! How fast one device may speak. Who is faster waits before its next packet is read: nothing is refused and nothing lost.
+//! How fast one device may speak. Who is faster waits before its next packet is read: nothing is refused and
+//! nothing lost.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use iottly_protocol::DeviceId;
 
-/// Publishes of one device, in publishes a second. Backlogs are sent in batches of many records, so that far fewer are needed.
+/// Publishes of one device, in publishes a second. Backlogs are sent in batches of many records, so that far
+/// fewer are needed.
 const PER_SECOND: u32 = 2000;
-/// Bytes of one device, in bytes a second; a backlog of small records at tens of thousands a second needs a third of it.
+/// Bytes of one device, in bytes a second; a backlog of small records at tens of thousands a second needs a
+/// third of it.
 const BYTES_PER_SECOND: u64 = 32 << 20;
 /// Allowance that may be used at once, as the time in which it comes back.
 const BURST: Duration = Duration::from_secs(2);
@@ -38,7 +41,10 @@ impl Rates {
     /// Counts a packet and returns how long its device has to wait.
     pub(super) fn charge(&self, device: DeviceId, cost: Cost, bytes: usize, now: Instant) -> Duration {
         let publishes = Duration::from_secs(cost as u64) / PER_SECOND;
-        let nanos = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000_000) / BYTES_PER_SECOND;
+        let nanos = u64::try_from(bytes)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(1_000_000_000)
+            / BYTES_PER_SECOND;
         let volume = Duration::from_nanos(nanos);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.len() >= MAX_DEVICES && !used.contains_key(&device) {
@@ -70,7 +76,9 @@ mod tests {
         let (rates, start) = (Rates::default(), Instant::now());
         let (mut now, mut sent) = (start, 0);
         while now < start + Duration::from_secs(seconds) {
-            now += rates.charge(device(1), cost, bytes, now).max(Duration::from_micros(10));
+            now += rates
+                .charge(device(1), cost, bytes, now)
+                .max(Duration::from_micros(10));
             sent += 1;
         }
         sent
@@ -78,7 +86,11 @@ mod tests {
 
     #[test]
     fn floods_are_slowed_down() {
-        assert!((20_000..28_000).contains(&publishes(Cost::Message, 100, 10)), "{}", publishes(Cost::Message, 100, 10));
+        assert!(
+            (20_000..28_000).contains(&publishes(Cost::Message, 100, 10)),
+            "{}",
+            publishes(Cost::Message, 100, 10)
+        );
         assert!((1000..1300).contains(&publishes(Cost::Status, 100, 10)));
         assert!((400..560).contains(&publishes(Cost::Login, 0, 10)));
         assert!((160..230).contains(&publishes(Cost::Message, 2 << 20, 10)));
@@ -92,7 +104,10 @@ mod tests {
             let now = start + Duration::from_millis(2) * n;
             assert!(rates.charge(device(1), Cost::Message, 20_000, now).is_zero());
         }
-        assert!(rates.charge(device(2), Cost::Message, 100, start).is_zero(), "others are not concerned");
+        assert!(
+            rates.charge(device(2), Cost::Message, 100, start).is_zero(),
+            "others are not concerned"
+        );
     }
 
     #[test]

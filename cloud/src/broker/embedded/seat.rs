@@ -1,4 +1,5 @@
-//! The place of one connection: among those without a login first, among the devices of its project afterwards.
+//! The place of one connection: among those without a login first, among the devices of its project
+//! afterwards.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,7 +26,11 @@ enum State {
 
 impl Seat {
     pub(super) fn new(address: Option<AddressKey>, place: Place<AddressKey>) -> Self {
-        Self { address, lost: place.signal(), state: Mutex::new(State::Waiting(place)) }
+        Self {
+            address,
+            lost: place.signal(),
+            state: Mutex::new(State::Waiting(place)),
+        }
     }
 
     /// Resolves when the connection has to make room for another, which happens before its login only.
@@ -33,7 +38,8 @@ impl Seat {
         self.lost.notified().await;
     }
 
-    /// Takes the place of a device in exchange. False when the connection had to make room for another in the meantime.
+    /// Takes the place of a device in exchange. False when the connection had to make room for another in the
+    /// meantime.
     pub(super) fn sit_down(&self, device: Place<ProjectId>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &*state {

@@ -19,16 +19,33 @@ fn stream() -> StreamId {
 }
 
 fn records(first: u64, bodies: std::ops::Range<u64>) -> UploadBody {
-    UploadBody::Records { first, records: bodies.map(|body| Ok(entry(body))).collect() }
+    UploadBody::Records {
+        first,
+        records: bodies.map(|body| Ok(entry(body))).collect(),
+    }
 }
 
 fn accepted(effects: &[Effect]) -> Vec<u64> {
-    effects.iter().filter_map(|effect| if let Effect::Accept(seq, _) = effect { Some(*seq) } else { None }).collect()
+    effects
+        .iter()
+        .filter_map(|effect| {
+            if let Effect::Accept(seq, _) = effect {
+                Some(*seq)
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 fn gaps(effects: &[Effect]) -> Vec<(u64, u64, &'static str)> {
-    let gap =
-        |effect: &Effect| if let Effect::Gap { from, to, reason } = effect { Some((*from, *to, reason.as_str())) } else { None };
+    let gap = |effect: &Effect| {
+        if let Effect::Gap { from, to, reason } = effect {
+            Some((*from, *to, reason.as_str()))
+        } else {
+            None
+        }
+    };
     effects.iter().filter_map(gap).collect()
 }
 
@@ -47,20 +64,39 @@ fn a_gap_covers_only_what_is_missing() {
     let mut state = StreamState::default();
     state.apply(stream(), records(1, 1..3));
     state.apply(stream(), records(5, 5..6));
-    let gap = UploadBody::Gap { from: 1, to: 8, reason: GapReason::Budget };
-    assert_eq!(gaps(&state.apply(stream(), gap.clone())), [(3, 4, "budget"), (6, 8, "budget")]);
+    let gap = UploadBody::Gap {
+        from: 1,
+        to: 8,
+        reason: GapReason::Budget,
+    };
+    assert_eq!(
+        gaps(&state.apply(stream(), gap.clone())),
+        [(3, 4, "budget"), (6, 8, "budget")]
+    );
     assert_eq!(state.upto, 8);
     assert!(state.apply(stream(), gap).is_empty());
-    assert!(state.apply(stream(), records(3, 3..5)).is_empty(), "what is declared lost stays lost");
+    assert!(
+        state.apply(stream(), records(3, 3..5)).is_empty(),
+        "what is declared lost stays lost"
+    );
 }
 
 #[test]
 fn refusals_are_one_gap_and_are_named_again() {
     let mut state = StreamState::default();
-    let bad = |n: usize| UploadBody::Records { first: 1, records: (0..n).map(|_| Err("no".to_owned())).collect() };
+    let bad = |n: usize| UploadBody::Records {
+        first: 1,
+        records: (0..n).map(|_| Err("no".to_owned())).collect(),
+    };
     let effects = state.apply(stream(), bad(3));
     assert_eq!(gaps(&effects), [(1, 3, "refused")]);
-    assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Refuse(_))).count(), 3);
+    assert_eq!(
+        effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Refuse(_)))
+            .count(),
+        3
+    );
     assert_eq!(state.upto, 3);
     let again = state.apply(stream(), bad(3));
     assert!(gaps(&again).is_empty());
@@ -71,11 +107,19 @@ fn refusals_are_one_gap_and_are_named_again() {
 fn an_older_cloud_records_what_the_device_no_longer_has() {
     let mut state = StreamState::default();
     state.apply(stream(), records(1, 1..4));
-    let hello = UploadBody::Announce { class: StreamClass::History, oldest: 10, next: 12 };
+    let hello = UploadBody::Announce {
+        class: StreamClass::History,
+        oldest: 10,
+        next: 12,
+    };
     assert_eq!(gaps(&state.apply(stream(), hello.clone())), [(4, 9, "restore")]);
     assert!(state.apply(stream(), hello).is_empty());
     assert_eq!(state.upto, 9);
-    let older_device = UploadBody::Announce { class: StreamClass::History, oldest: 2, next: 3 };
+    let older_device = UploadBody::Announce {
+        class: StreamClass::History,
+        oldest: 2,
+        next: 3,
+    };
     assert!(state.apply(stream(), older_device).is_empty());
     assert_eq!(state.upto, 9);
 }
@@ -92,9 +136,18 @@ fn a_reused_number_is_reported_once() {
 #[test]
 fn records_of_the_wrong_class_are_refused() {
     let mut state = StreamState::default();
-    state.apply(stream(), UploadBody::Announce { class: StreamClass::Control, oldest: 1, next: 1 });
+    state.apply(
+        stream(),
+        UploadBody::Announce {
+            class: StreamClass::Control,
+            oldest: 1,
+            next: 1,
+        },
+    );
     let effects = state.apply(stream(), records(1, 1..2));
-    assert!(matches!(effects.last(), Some(Effect::Refuse(refuse)) if refuse.reason.contains("control stream")));
+    assert!(
+        matches!(effects.last(), Some(Effect::Refuse(refuse)) if refuse.reason.contains("control stream"))
+    );
 }
 
 #[test]
@@ -126,7 +179,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever order, splitting and repetition: each number becomes exactly one entry or lies in exactly one gap.
+    /// Whatever order, splitting and repetition: each number becomes exactly one entry or lies in exactly one
+    /// gap.
     #[test]
     fn every_number_is_accounted_for_once(steps in prop::collection::vec(step(), 0..60)) {
         let mut state = StreamState::default();

@@ -1,4 +1,5 @@
-//! The audit log. Each action has a place of its own in it, so that no flood of one kind of change pushes out entries of another.
+//! The audit log. Each action has a place of its own in it, so that no flood of one kind of change pushes out
+//! entries of another.
 
 use iottly_protocol::ProjectId;
 
@@ -7,9 +8,11 @@ use super::db::{Conn, Pool, Row};
 use crate::model::{AuditEntry, Principal, TokenId, UnixMs};
 use crate::store::{Result, StoreError};
 
-/// Entries kept of each action of a project. As new ones come the oldest make way for one entry, [`DROPPED`], that counts them.
+/// Entries kept of each action of a project. As new ones come the oldest make way for one entry, [`DROPPED`],
+/// that counts them.
 const KEPT: i64 = 5_000;
-/// Changes of one action that a project may make in an hour: an entry stays for that long, whatever follows it.
+/// Changes of one action that a project may make in an hour: an entry stays for that long, whatever follows
+/// it.
 const PER_HOUR: i64 = KEPT;
 const HOUR_MS: UnixMs = 60 * 60 * 1000;
 /// Action of the entry that stands where entries of the action in its target were dropped.
@@ -81,22 +84,35 @@ async fn drop_older(tx: &mut Conn, project: ProjectId, action: &str, last: i64) 
 }
 
 /// Refuses a change of an action that was made too often within the hour before `now`.
-pub(super) async fn admit(tx: &mut Conn, project: ProjectId, action: &'static str, now: UnixMs) -> Result<()> {
+pub(super) async fn admit(
+    tx: &mut Conn,
+    project: ProjectId,
+    action: &'static str,
+    now: UnixMs,
+) -> Result<()> {
     let last = last_of(tx, project, action).await?;
     if last < PER_HOUR {
         return Ok(());
     }
-    let row = sqlx::query("SELECT at FROM audit WHERE project = $1 AND action = $2 AND k >= $3 ORDER BY k LIMIT 1")
-        .bind(&project.as_bytes()[..])
-        .bind(action)
-        .bind(last - PER_HOUR + 1)
-        .fetch_optional(tx)
-        .await?;
+    let row =
+        sqlx::query("SELECT at FROM audit WHERE project = $1 AND action = $2 AND k >= $3 ORDER BY k LIMIT 1")
+            .bind(&project.as_bytes()[..])
+            .bind(action)
+            .bind(last - PER_HOUR + 1)
+            .fetch_optional(tx)
+            .await?;
     let Some(row) = row else { return Ok(()) };
     let at: UnixMs = codec::get(&row, "at")?;
     // An entry that lies ahead was written before the wall clock was set back.
     let within = at <= now && now - at < HOUR_MS;
-    if within { Err(StoreError::TooOften { action, max: PER_HOUR }) } else { Ok(()) }
+    if within {
+        Err(StoreError::TooOften {
+            action,
+            max: PER_HOUR,
+        })
+    } else {
+        Ok(())
+    }
 }
 
 /// Number of an action's newest entry among those of the action; 0 when there is none.
@@ -110,7 +126,12 @@ async fn last_of(tx: &mut Conn, project: ProjectId, action: &str) -> Result<i64>
 }
 
 /// Entries with smaller numbers than `before`, newest first, at most `limit`.
-pub(super) async fn newest(pool: &Pool, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>> {
+pub(super) async fn newest(
+    pool: &Pool,
+    project: ProjectId,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<AuditEntry>> {
     let rows = sqlx::query(
         "SELECT n, at, actor, token, action, target, detail FROM audit WHERE project = $1 AND n < $2 ORDER BY n DESC LIMIT $3",
     )

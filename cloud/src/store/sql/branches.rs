@@ -4,7 +4,8 @@ use super::db::{self, Conn, Pool, Row};
 use super::{code_usage, codec, definitions, full, missing, rollouts, snippets, taken};
 use crate::code::{self, HandlerChange};
 use crate::model::{
-    Branch, Changed, Definition, MAX_BRANCHES, MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetId, SnippetKind, UnixMs,
+    Branch, Changed, Definition, MAX_BRANCHES, MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetId,
+    SnippetKind, UnixMs,
 };
 use crate::store::{Result, StoreError};
 
@@ -12,7 +13,13 @@ use crate::store::{Result, StoreError};
 const MAX_REVISIONS: i64 = 10_000;
 
 /// Adds the first branch of a new project.
-pub(super) async fn seed(tx: &mut Conn, project: ProjectId, name: &str, definitions: &[Definition], now: UnixMs) -> Result<()> {
+pub(super) async fn seed(
+    tx: &mut Conn,
+    project: ProjectId,
+    name: &str,
+    definitions: &[Definition],
+    now: UnixMs,
+) -> Result<()> {
     insert(tx, project, name, now).await?;
     snippets::replace(tx, project, name, &[], &code::fresh(definitions)).await
 }
@@ -27,7 +34,10 @@ pub(super) async fn complete_empty(connection: &mut Conn) -> Result<()> {
     .fetch_all(&mut *tx)
     .await?;
     for row in &rows {
-        let (project, branch): (ProjectId, String) = (codec::project(row, "branches", "project")?, codec::get(row, "name")?);
+        let (project, branch): (ProjectId, String) = (
+            codec::project(row, "branches", "project")?,
+            codec::get(row, "name")?,
+        );
         let content = code::fresh(&definitions::within(&mut tx, project).await?);
         snippets::replace(&mut tx, project, &branch, &[], &content).await?;
     }
@@ -45,7 +55,13 @@ async fn insert(tx: &mut Conn, project: ProjectId, name: &str, now: UnixMs) -> R
     Ok(())
 }
 
-pub(super) async fn create(tx: &mut Conn, project: ProjectId, name: &str, from: Option<&str>, now: UnixMs) -> Result<u64> {
+pub(super) async fn create(
+    tx: &mut Conn,
+    project: ProjectId,
+    name: &str,
+    from: Option<&str>,
+    now: UnixMs,
+) -> Result<u64> {
     let row = sqlx::query("SELECT count(*) AS n FROM branches WHERE project = $1")
         .bind(&project.as_bytes()[..])
         .fetch_one(&mut *tx)
@@ -67,21 +83,29 @@ pub(super) async fn create(tx: &mut Conn, project: ProjectId, name: &str, from: 
 
 pub(super) async fn delete(tx: &mut Conn, project: ProjectId, name: &str) -> Result<u64> {
     must_exist(tx, project, name).await?;
-    let followed = sqlx::query("SELECT name FROM groups WHERE project = $1 AND branch = $2 ORDER BY name LIMIT 1")
-        .bind(&project.as_bytes()[..])
-        .bind(name)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let followed =
+        sqlx::query("SELECT name FROM groups WHERE project = $1 AND branch = $2 ORDER BY name LIMIT 1")
+            .bind(&project.as_bytes()[..])
+            .bind(name)
+            .fetch_optional(&mut *tx)
+            .await?;
     if let Some(row) = followed {
         let group: String = codec::get(&row, "name")?;
-        return Err(StoreError::Refused(format!("branch {name:?} is followed by deployment group {group:?}")));
+        return Err(StoreError::Refused(format!(
+            "branch {name:?} is followed by deployment group {group:?}"
+        )));
     }
     rollouts::none_of_branch(tx, project, name).await?;
     code_usage::remove_branch(tx, project, name).await?;
-    for sql in
-        ["DELETE FROM snippets WHERE project = $1 AND branch = $2", "DELETE FROM revisions WHERE project = $1 AND branch = $2"]
-    {
-        sqlx::query(sql).bind(&project.as_bytes()[..]).bind(name).execute(&mut *tx).await?;
+    for sql in [
+        "DELETE FROM snippets WHERE project = $1 AND branch = $2",
+        "DELETE FROM revisions WHERE project = $1 AND branch = $2",
+    ] {
+        sqlx::query(sql)
+            .bind(&project.as_bytes()[..])
+            .bind(name)
+            .execute(&mut *tx)
+            .await?;
     }
     let done = sqlx::query("DELETE FROM branches WHERE project = $1 AND name = $2")
         .bind(&project.as_bytes()[..])
@@ -91,13 +115,22 @@ pub(super) async fn delete(tx: &mut Conn, project: ProjectId, name: &str) -> Res
     missing(done.rows_affected(), "branch", &name)
 }
 
-pub(super) async fn save(tx: &mut Conn, project: ProjectId, branch: &str, edits: &[SnippetEdit], now: UnixMs) -> Result<u64> {
+pub(super) async fn save(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    edits: &[SnippetEdit],
+    now: UnixMs,
+) -> Result<u64> {
     must_exist(tx, project, branch).await?;
     let old = snippets::within(tx, project, branch).await?;
     let mut new = old.clone();
     for edit in edits {
         let snippet = new.iter_mut().find(|snippet| snippet.id == edit.id);
-        let snippet = snippet.ok_or_else(|| StoreError::Missing { what: "snippet", name: edit.id.to_string() })?;
+        let snippet = snippet.ok_or_else(|| StoreError::Missing {
+            what: "snippet",
+            name: edit.id.to_string(),
+        })?;
         if let Some(code) = &edit.code {
             snippet.code.clone_from(code);
         }
@@ -111,22 +144,38 @@ pub(super) async fn save(tx: &mut Conn, project: ProjectId, branch: &str, edits:
     Ok(affected)
 }
 
-pub(super) async fn delete_snippet(tx: &mut Conn, project: ProjectId, branch: &str, id: SnippetId, now: UnixMs) -> Result<u64> {
+pub(super) async fn delete_snippet(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    id: SnippetId,
+    now: UnixMs,
+) -> Result<u64> {
     must_exist(tx, project, branch).await?;
     let old = snippets::within(tx, project, branch).await?;
-    let unknown = || StoreError::Missing { what: "snippet", name: id.to_string() };
+    let unknown = || StoreError::Missing {
+        what: "snippet",
+        name: id.to_string(),
+    };
     let snippet = old.iter().find(|snippet| snippet.id == id).ok_or_else(unknown)?;
     let defined = definitions::within(tx, project).await?;
-    if snippet.kind != SnippetKind::Handler || defined.iter().any(|definition| definition.cmd_type == snippet.name) {
-        return Err(StoreError::Refused(format!("snippet {:?} belongs to every branch and cannot be deleted", snippet.name)));
+    if snippet.kind != SnippetKind::Handler
+        || defined
+            .iter()
+            .any(|definition| definition.cmd_type == snippet.name)
+    {
+        return Err(StoreError::Refused(format!(
+            "snippet {:?} belongs to every branch and cannot be deleted",
+            snippet.name
+        )));
     }
     let new: Vec<_> = old.iter().filter(|snippet| snippet.id != id).cloned().collect();
     write(tx, project, branch, &old, &new, now).await?;
     Ok(1)
 }
 
-/// Brings the handlers of all branches in line with a change of a command. Reads the code of no other handler: a project has a lot
-/// of code, and others wait to write meanwhile.
+/// Brings the handlers of all branches in line with a change of a command. Reads the code of no other
+/// handler: a project has a lot of code, and others wait to write meanwhile.
 pub(super) async fn adapt_all(
     tx: &mut Conn,
     project: ProjectId,
@@ -152,7 +201,14 @@ pub(super) async fn adapt_all(
 }
 
 /// Writes a working copy, if it is different.
-async fn write(tx: &mut Conn, project: ProjectId, branch: &str, old: &[Snippet], new: &[Snippet], now: UnixMs) -> Result<()> {
+async fn write(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    old: &[Snippet],
+    new: &[Snippet],
+    now: UnixMs,
+) -> Result<()> {
     fits(new.len() as i64, code_bytes(new))?;
     put(tx, project, branch, old, new, now).await
 }
@@ -165,11 +221,22 @@ fn code_bytes(snippets: &[Snippet]) -> i64 {
 /// Refuses a working copy of so many snippets or bytes of code, when that is more than a branch may have.
 fn fits(snippets: i64, bytes: i64) -> Result<()> {
     full(snippets - 1, "snippets of a branch", MAX_SNIPPETS as i64)?;
-    full(bytes - 1, "bytes of code in a branch", crate::model::MAX_BRANCH_BYTES as i64)
+    full(
+        bytes - 1,
+        "bytes of code in a branch",
+        crate::model::MAX_BRANCH_BYTES as i64,
+    )
 }
 
 /// Writes what is different of a working copy.
-async fn put(tx: &mut Conn, project: ProjectId, branch: &str, old: &[Snippet], new: &[Snippet], now: UnixMs) -> Result<()> {
+async fn put(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    old: &[Snippet],
+    new: &[Snippet],
+    now: UnixMs,
+) -> Result<()> {
     if old == new {
         return Ok(());
     }
@@ -194,17 +261,28 @@ pub(super) async fn save_version(
     must_exist(tx, project, branch).await?;
     let content = snippets::within(tx, project, branch).await?;
     let digest = code::digest(&content);
-    let row = sqlx::query("SELECT n, digest FROM revisions WHERE project = $1 AND branch = $2 ORDER BY n DESC LIMIT 1")
-        .bind(&project.as_bytes()[..])
-        .bind(branch)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let row = sqlx::query(
+        "SELECT n, digest FROM revisions WHERE project = $1 AND branch = $2 ORDER BY n DESC LIMIT 1",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(branch)
+    .fetch_optional(&mut *tx)
+    .await?;
     let head = row.as_ref().map_or(Ok(0), |row| codec::get::<i64>(row, "n"))?;
-    if row.as_ref().map(|row| codec::get::<&str>(row, "digest")).transpose()? == Some(digest.as_str()) {
-        return Ok(Changed { affected: 0, revision: Some(head.unsigned_abs()) });
+    if row
+        .as_ref()
+        .map(|row| codec::get::<&str>(row, "digest"))
+        .transpose()?
+        == Some(digest.as_str())
+    {
+        return Ok(Changed {
+            affected: 0,
+            revision: Some(head.unsigned_abs()),
+        });
     }
     full(head, "revisions of a branch", MAX_REVISIONS)?;
-    let body = serde_json::to_string(&content).expect("snippets have string keys and serialize without failing");
+    let body =
+        serde_json::to_string(&content).expect("snippets have string keys and serialize without failing");
     count_revision(tx, project, body.len() + message.len()).await?;
     sqlx::query(
         "INSERT INTO revisions (project, branch, n, message, author, created, digest, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -219,7 +297,10 @@ pub(super) async fn save_version(
     .bind(body)
     .execute(tx)
     .await?;
-    Ok(Changed { affected: 1, revision: Some(head.unsigned_abs() + 1) })
+    Ok(Changed {
+        affected: 1,
+        revision: Some(head.unsigned_abs() + 1),
+    })
 }
 
 /// Counts a revision of so many bytes of text, if the project has room for it.
@@ -239,15 +320,24 @@ pub(super) async fn save_component(
     (author, now): (&str, UnixMs),
 ) -> Result<Changed> {
     must_exist(tx, project, branch).await?;
-    let row = sqlx::query("SELECT n, component FROM revisions WHERE project = $1 AND branch = $2 ORDER BY n DESC LIMIT 1")
-        .bind(&project.as_bytes()[..])
-        .bind(branch)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let row = sqlx::query(
+        "SELECT n, component FROM revisions WHERE project = $1 AND branch = $2 ORDER BY n DESC LIMIT 1",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(branch)
+    .fetch_optional(&mut *tx)
+    .await?;
     let head = row.as_ref().map_or(Ok(0), |row| codec::get::<i64>(row, "n"))?;
-    let newest = row.as_ref().map(|row| codec::get::<Option<&str>>(row, "component")).transpose()?.flatten();
+    let newest = row
+        .as_ref()
+        .map(|row| codec::get::<Option<&str>>(row, "component"))
+        .transpose()?
+        .flatten();
     if newest == Some(sha256) {
-        return Ok(Changed { affected: 0, revision: Some(head.unsigned_abs()) });
+        return Ok(Changed {
+            affected: 0,
+            revision: Some(head.unsigned_abs()),
+        });
     }
     full(head, "revisions of a branch", MAX_REVISIONS)?;
     count_revision(tx, project, "[]".len() + message.len()).await?;
@@ -264,20 +354,35 @@ pub(super) async fn save_component(
     .bind(sha256)
     .execute(tx)
     .await?;
-    Ok(Changed { affected: 1, revision: Some(head.unsigned_abs() + 1) })
+    Ok(Changed {
+        affected: 1,
+        revision: Some(head.unsigned_abs() + 1),
+    })
 }
 
-pub(super) async fn restore(tx: &mut Conn, project: ProjectId, branch: &str, number: u64, now: UnixMs) -> Result<u64> {
+pub(super) async fn restore(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    number: u64,
+    now: UnixMs,
+) -> Result<u64> {
     must_exist(tx, project, branch).await?;
-    let row = sqlx::query("SELECT body, component FROM revisions WHERE project = $1 AND branch = $2 AND n = $3")
-        .bind(&project.as_bytes()[..])
-        .bind(branch)
-        .bind(codec::signed(number))
-        .fetch_optional(&mut *tx)
-        .await?;
-    let row = row.ok_or_else(|| StoreError::Missing { what: "revision", name: number.to_string() })?;
+    let row =
+        sqlx::query("SELECT body, component FROM revisions WHERE project = $1 AND branch = $2 AND n = $3")
+            .bind(&project.as_bytes()[..])
+            .bind(branch)
+            .bind(codec::signed(number))
+            .fetch_optional(&mut *tx)
+            .await?;
+    let row = row.ok_or_else(|| StoreError::Missing {
+        what: "revision",
+        name: number.to_string(),
+    })?;
     if codec::get::<Option<&str>>(&row, "component")?.is_some() {
-        return Err(StoreError::Refused(format!("revision {number} is an uploaded component: it has no code to restore")));
+        return Err(StoreError::Refused(format!(
+            "revision {number} is an uploaded component: it has no code to restore"
+        )));
     }
     let mut new: Vec<Snippet> = codec::json(codec::get(&row, "body")?, "revisions", "body")?;
     code::complete(&mut new, &definitions::within(tx, project).await?);
@@ -292,7 +397,11 @@ pub(super) async fn restore(tx: &mut Conn, project: ProjectId, branch: &str, num
 
 /// A group may follow a branch that exists, or none.
 pub(super) async fn must_exist_or_be_empty(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
-    if branch.is_empty() { Ok(()) } else { must_exist(tx, project, branch).await }
+    if branch.is_empty() {
+        Ok(())
+    } else {
+        must_exist(tx, project, branch).await
+    }
 }
 
 async fn must_exist(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
@@ -301,7 +410,10 @@ async fn must_exist(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<(
         .bind(branch)
         .fetch_optional(tx)
         .await?;
-    row.map(|_| ()).ok_or_else(|| StoreError::Missing { what: "branch", name: branch.to_owned() })
+    row.map(|_| ()).ok_or_else(|| StoreError::Missing {
+        what: "branch",
+        name: branch.to_owned(),
+    })
 }
 
 pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Branch>> {
@@ -358,7 +470,13 @@ pub(super) async fn one_revision(
     .bind(codec::signed(number))
     .fetch_optional(pool)
     .await?;
-    row.map(|row| Ok((revision(&row)?, codec::json(codec::get(&row, "body")?, "revisions", "body")?))).transpose()
+    row.map(|row| {
+        Ok((
+            revision(&row)?,
+            codec::json(codec::get(&row, "body")?, "revisions", "body")?,
+        ))
+    })
+    .transpose()
 }
 
 fn revision(row: &Row) -> Result<Revision> {

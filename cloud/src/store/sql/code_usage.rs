@@ -1,4 +1,5 @@
-//! Bytes of code, components and releases that a project holds: counted with every change, in its transaction.
+//! Bytes of code, components and releases that a project holds: counted with every change, in its
+//! transaction.
 
 use iottly_protocol::ProjectId;
 
@@ -7,9 +8,11 @@ use super::db::{Conn, Pool, Row};
 use crate::model::{CodeRoom, MAX_PROJECT_CODE_BYTES, Snippet};
 use crate::store::{Result, StoreError};
 
-/// Bytes that a revision counts beyond its texts. The migration that counted the first time and [`REVISIONS`] say the same.
+/// Bytes that a revision counts beyond its texts. The migration that counted the first time and [`REVISIONS`]
+/// say the same.
 pub(super) const REVISION_BYTES: usize = 200;
-/// Bytes that a snippet counts beyond its texts. The migration that counted the first time and [`SNIPPETS`] say the same.
+/// Bytes that a snippet counts beyond its texts. The migration that counted the first time and [`SNIPPETS`]
+/// say the same.
 const SNIPPET_BYTES: usize = 100;
 
 const ROOM: &str = "SELECT code_bytes, file_bytes, max_code_bytes FROM projects WHERE id = $1";
@@ -22,7 +25,10 @@ const SNIPPETS: &str = "SELECT CAST(coalesce(sum(octet_length(code) + octet_leng
 
 /// Returns what a working copy counts, in bytes.
 pub(super) fn weight<'a>(snippets: impl IntoIterator<Item = &'a Snippet>) -> i64 {
-    let bytes: usize = snippets.into_iter().map(|one| one.code.len() + one.description.len() + SNIPPET_BYTES).sum();
+    let bytes: usize = snippets
+        .into_iter()
+        .map(|one| one.code.len() + one.description.len() + SNIPPET_BYTES)
+        .sum();
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
@@ -42,7 +48,11 @@ pub(super) async fn add(tx: &mut Conn, project: ProjectId, bytes: i64) -> Result
 /// Takes a branch that is about to be deleted out of the project's count.
 pub(super) async fn remove_branch(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
     for sql in [REVISIONS, SNIPPETS] {
-        let row = sqlx::query(sql).bind(&project.as_bytes()[..]).bind(branch).fetch_one(&mut *tx).await?;
+        let row = sqlx::query(sql)
+            .bind(&project.as_bytes()[..])
+            .bind(branch)
+            .fetch_one(&mut *tx)
+            .await?;
         add(tx, project, -codec::get::<i64>(&row, "bytes")?).await?;
     }
     Ok(())
@@ -53,18 +63,32 @@ pub(super) async fn admit(tx: &mut Conn, project: ProjectId, more: i64) -> Resul
     if more <= 0 {
         return Ok(());
     }
-    let row = sqlx::query(ROOM).bind(&project.as_bytes()[..]).fetch_optional(tx).await?;
-    let Some(room) = row.as_ref().map(read).transpose()? else { return Ok(()) };
+    let row = sqlx::query(ROOM)
+        .bind(&project.as_bytes()[..])
+        .fetch_optional(tx)
+        .await?;
+    let Some(room) = row.as_ref().map(read).transpose()? else {
+        return Ok(());
+    };
     let more = u64::try_from(more).unwrap_or(0);
     if room.used().saturating_add(more) > room.limit() {
-        return Err(StoreError::Full { what: CodeRoom::WHAT, max: codec::signed(room.limit()) });
+        return Err(StoreError::Full {
+            what: CodeRoom::WHAT,
+            max: codec::signed(room.limit()),
+        });
     }
     Ok(())
 }
 
 /// Returns what the project holds and may hold; none when there is no such project.
 pub(super) async fn room(pool: &Pool, project: ProjectId) -> Result<Option<CodeRoom>> {
-    sqlx::query(ROOM).bind(&project.as_bytes()[..]).fetch_optional(pool).await?.as_ref().map(read).transpose()
+    sqlx::query(ROOM)
+        .bind(&project.as_bytes()[..])
+        .fetch_optional(pool)
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
 }
 
 fn read(row: &Row) -> Result<CodeRoom> {
@@ -73,7 +97,9 @@ fn read(row: &Row) -> Result<CodeRoom> {
     Ok(CodeRoom {
         code: number("code_bytes")?,
         files: number("file_bytes")?,
-        own: own.map(|own| codec::unsigned(own, "projects", "max_code_bytes")).transpose()?,
+        own: own
+            .map(|own| codec::unsigned(own, "projects", "max_code_bytes"))
+            .transpose()?,
     })
 }
 
@@ -87,14 +113,17 @@ pub(super) async fn set_files(connection: &mut Conn, project: ProjectId, bytes: 
     Ok(())
 }
 
-/// Sets how many bytes of code, components and releases the project may hold; none for [`MAX_PROJECT_CODE_BYTES`].
+/// Sets how many bytes of code, components and releases the project may hold; none for
+/// [`MAX_PROJECT_CODE_BYTES`].
 pub(super) async fn set_limit(tx: &mut Conn, project: ProjectId, limit: Option<u64>) -> Result<u64> {
-    let done = sqlx::query("UPDATE projects SET max_code_bytes = $2 WHERE id = $1 AND coalesce(max_code_bytes, -1) <> $3")
-        .bind(&project.as_bytes()[..])
-        .bind(limit.map(codec::signed))
-        .bind(limit.map_or(-1, codec::signed))
-        .execute(tx)
-        .await?;
+    let done = sqlx::query(
+        "UPDATE projects SET max_code_bytes = $2 WHERE id = $1 AND coalesce(max_code_bytes, -1) <> $3",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(limit.map(codec::signed))
+    .bind(limit.map_or(-1, codec::signed))
+    .execute(tx)
+    .await?;
     Ok(done.rows_affected())
 }
 
@@ -114,4 +143,7 @@ pub(super) async fn unnamed(pool: &Pool, project: ProjectId, names: Vec<String>)
     Ok(unnamed)
 }
 
-const _: () = assert!(MAX_PROJECT_CODE_BYTES < i64::MAX as u64, "the column is a signed number");
+const _: () = assert!(
+    MAX_PROJECT_CODE_BYTES < i64::MAX as u64,
+    "the column is a signed number"
+);

@@ -22,12 +22,16 @@ where
 /// Reads the column `field` as `N` bytes.
 pub(super) fn bytes<const N: usize>(row: &Row, table: &'static str, field: &'static str) -> Result<[u8; N]> {
     let blob: &[u8] = get(row, field)?;
-    blob.try_into().map_err(|_| corrupt(table, field, format!("{} bytes instead of {N}", blob.len())))
+    blob.try_into()
+        .map_err(|_| corrupt(table, field, format!("{} bytes instead of {N}", blob.len())))
 }
 
 /// Reads a scope out of the columns `project` and `field`.
 pub(super) fn scope(row: &Row, table: &'static str, field: &'static str) -> Result<Scope> {
-    Ok(Scope { project: project(row, table, "project")?, device: DeviceId::from_bytes(bytes(row, table, field)?) })
+    Ok(Scope {
+        project: project(row, table, "project")?,
+        device: DeviceId::from_bytes(bytes(row, table, field)?),
+    })
 }
 
 pub(super) fn project(row: &Row, table: &'static str, field: &'static str) -> Result<ProjectId> {
@@ -54,7 +58,11 @@ pub(super) fn corrupt(table: &'static str, field: &'static str, reason: String) 
 
 /// A text that both databases keep: PostgreSQL has none with the character NUL.
 pub(super) fn text(given: &str) -> Cow<'_, str> {
-    if given.contains('\0') { Cow::Owned(given.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(given) }
+    if given.contains('\0') {
+        Cow::Owned(given.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(given)
+    }
 }
 
 /// A number that a signed column can hold; larger ones do not pass validation.

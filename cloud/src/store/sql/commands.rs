@@ -7,7 +7,8 @@ use crate::store::{CommandQuery, CommandRoom, OpenTotals, PAGE_COMMANDS, Result,
 
 /// Detail of a command that the cloud expired: a guess that the device's own word may still correct.
 const PRESUMED: &str = "the device did not report the command in time";
-/// Detail of a command that the cloud withdrew after it had handed it over: the device's own word may still correct it.
+/// Detail of a command that the cloud withdrew after it had handed it over: the device's own word may still
+/// correct it.
 const WITHDRAWN: &str = "withdrawn before the device reported it";
 
 macro_rules! select {
@@ -41,8 +42,8 @@ pub(super) async fn create(connection: &mut Conn, command: &NewCommand) -> Resul
     Ok(())
 }
 
-/// Stores a command, unless a request with the same key did so before, whose command is the answer then, or too much waits for its
-/// device.
+/// Stores a command, unless a request with the same key did so before, whose command is the answer then, or
+/// too much waits for its device.
 pub(super) async fn submit(
     connection: &mut Conn,
     command: &NewCommand,
@@ -80,7 +81,9 @@ pub(super) async fn submit(
     .fetch_one(&mut *tx)
     .await?;
     let waiting = totals(&waiting)?;
-    if waiting.commands >= room.commands || waiting.bytes.saturating_add(command.values.get().len() as u64) > room.bytes {
+    if waiting.commands >= room.commands
+        || waiting.bytes.saturating_add(command.values.get().len() as u64) > room.bytes
+    {
         return Ok(Submitted::NoRoom);
     }
     create(&mut tx, command).await?;
@@ -99,7 +102,10 @@ pub(super) async fn open_totals(pool: &Pool, project: ProjectId) -> Result<OpenT
 
 fn totals(row: &Row) -> Result<OpenTotals> {
     let number = |field| codec::unsigned(codec::get(row, field)?, "commands", field);
-    Ok(OpenTotals { commands: number("n")?, bytes: number("bytes")? })
+    Ok(OpenTotals {
+        commands: number("n")?,
+        bytes: number("bytes")?,
+    })
 }
 
 /// What became of the request that had this key before.
@@ -108,12 +114,14 @@ pub(super) async fn submitted(pool: &Pool, scope: Scope, key: &Idempotency) -> R
 }
 
 async fn earlier(connection: &mut Conn, scope: Scope, key: &Idempotency) -> Result<Option<Submitted>> {
-    let row = sqlx::query("SELECT request, device, command FROM idempotency WHERE project = $1 AND token = $2 AND name = $3")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&key.token.as_bytes()[..])
-        .bind(&key.key)
-        .fetch_optional(&mut *connection)
-        .await?;
+    let row = sqlx::query(
+        "SELECT request, device, command FROM idempotency WHERE project = $1 AND token = $2 AND name = $3",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&key.token.as_bytes()[..])
+    .bind(&key.key)
+    .fetch_optional(&mut *connection)
+    .await?;
     let Some(row) = row else { return Ok(None) };
     let same_device = codec::bytes::<16>(&row, "idempotency", "device")? == *scope.device.as_bytes();
     if !same_device || codec::bytes::<32>(&row, "idempotency", "request")? != key.request {
@@ -130,13 +138,18 @@ async fn earlier(connection: &mut Conn, scope: Scope, key: &Idempotency) -> Resu
 
 /// Forgets keys of requests before `before`.
 pub(super) async fn forget_keys(connection: &mut Conn, before: UnixMs) -> Result<u64> {
-    let done = sqlx::query("DELETE FROM idempotency WHERE created < $1").bind(before).execute(connection).await?;
+    let done = sqlx::query("DELETE FROM idempotency WHERE created < $1")
+        .bind(before)
+        .execute(connection)
+        .await?;
     Ok(done.rows_affected())
 }
 
 /// Commands of a device, newest first.
 pub(super) async fn list(pool: &Pool, scope: Scope, query: &CommandQuery) -> Result<Vec<CommandRecord>> {
-    let (created, id) = query.before.map_or((UnixMs::MAX, [0xff; 16]), |(created, id)| (created, *id.as_bytes()));
+    let (created, id) = query.before.map_or((UnixMs::MAX, [0xff; 16]), |(created, id)| {
+        (created, *id.as_bytes())
+    });
     let state = query.status.map_or(-1, codec::status_code);
     let rows = sqlx::query(select!(
         "project = $1 AND device = $2 AND (created, id) < ($3, $4) AND ($5 < 0 OR status = $5) ORDER BY created DESC, id DESC LIMIT $6"
@@ -152,8 +165,14 @@ pub(super) async fn list(pool: &Pool, scope: Scope, query: &CommandQuery) -> Res
     rows.iter().map(record).collect()
 }
 
-/// Withdraws a command: one that was never handed over is cancelled now, one that is out is marked. Returns what it is now.
-pub(super) async fn cancel(connection: &mut Conn, scope: Scope, id: CommandId, now: UnixMs) -> Result<Option<CommandRecord>> {
+/// Withdraws a command: one that was never handed over is cancelled now, one that is out is marked. Returns
+/// what it is now.
+pub(super) async fn cancel(
+    connection: &mut Conn,
+    scope: Scope,
+    id: CommandId,
+    now: UnixMs,
+) -> Result<Option<CommandRecord>> {
     let mut tx = db::begin(connection).await?;
     // One that is being handed over right now may reach the device: its own word then corrects this.
     for sql in [
@@ -180,8 +199,8 @@ pub(super) async fn cancel(connection: &mut Conn, scope: Scope, id: CommandId, n
     row.as_ref().map(record).transpose()
 }
 
-/// Settles a command that was sent and is being withdrawn: from now on the cloud never sends it again, so unless the device
-/// has it already it will not run.
+/// Settles a command that was sent and is being withdrawn: from now on the cloud never sends it again, so
+/// unless the device has it already it will not run.
 pub(super) async fn withdraw(connection: &mut Conn, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
     sqlx::query(
         "UPDATE commands SET status = 7, detail = $5, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status = 1 AND cancelling = true",
@@ -205,9 +224,11 @@ pub(super) async fn one(pool: &Pool, scope: Scope, id: CommandId) -> Result<Opti
 }
 
 pub(super) async fn open(pool: &Pool, scope: Scope) -> Result<Vec<CommandRecord>> {
-    let query = sqlx::query(select!("project = $1 AND device = $2 AND status < 3 ORDER BY created, id"))
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..]);
+    let query = sqlx::query(select!(
+        "project = $1 AND device = $2 AND status < 3 ORDER BY created, id"
+    ))
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..]);
     query.fetch_all(pool).await?.iter().map(record).collect()
 }
 
@@ -236,9 +257,14 @@ pub(super) async fn open_page(
         if last.is_some() && sum > bytes as u64 {
             break;
         }
-        last = Some((codec::get::<UnixMs>(row, "created")?, codec::bytes::<16>(row, "commands", "id")?));
+        last = Some((
+            codec::get::<UnixMs>(row, "created")?,
+            codec::bytes::<16>(row, "commands", "id")?,
+        ));
     }
-    let Some((to, last)) = last else { return Ok(Vec::new()) };
+    let Some((to, last)) = last else {
+        return Ok(Vec::new());
+    };
     let query = sqlx::query(select!(
         "project = $1 AND device = $2 AND status < 3 AND (created, id) > ($3, $4) AND (created, id) <= ($5, $6) ORDER BY created, id"
     ))
@@ -264,8 +290,8 @@ pub(super) async fn mark_sent(connection: &mut Conn, scope: Scope, id: CommandId
     Ok(())
 }
 
-/// Expires the commands whose time is over, at most [`EXPIRED`] of them. None lives longer than `longest` from now on, so that a
-/// clock that stepped back keeps none for ever.
+/// Expires the commands whose time is over, at most [`EXPIRED`] of them. None lives longer than `longest`
+/// from now on, so that a clock that stepped back keeps none for ever.
 pub(super) async fn expire(connection: &mut Conn, now: UnixMs, longest: UnixMs) -> Result<u64> {
     let latest = now.saturating_add(longest);
     sqlx::query("UPDATE commands SET expires = $1 WHERE status < 2 AND expires > $1")
@@ -285,8 +311,14 @@ pub(super) async fn expire(connection: &mut Conn, now: UnixMs, longest: UnixMs) 
     Ok(done.rows_affected())
 }
 
-/// Moves a command forward to what the device reports; a final status stays, unless the cloud only presumed it.
-pub(super) async fn advance(connection: &mut Conn, scope: Scope, result: &CommandResult, now: UnixMs) -> Result<()> {
+/// Moves a command forward to what the device reports; a final status stays, unless the cloud only presumed
+/// it.
+pub(super) async fn advance(
+    connection: &mut Conn,
+    scope: Scope,
+    result: &CommandResult,
+    now: UnixMs,
+) -> Result<()> {
     let status = match result.state {
         CommandState::Delivered => CommandStatus::Delivered,
         CommandState::Done => CommandStatus::Answered,

@@ -20,19 +20,33 @@ pub(super) async fn insert(connection: &mut Conn, project: ProjectId, definition
     Ok(())
 }
 
-pub(super) async fn create(tx: &mut Conn, project: ProjectId, definition: &Definition, now: UnixMs) -> Result<u64> {
+pub(super) async fn create(
+    tx: &mut Conn,
+    project: ProjectId,
+    definition: &Definition,
+    now: UnixMs,
+) -> Result<u64> {
     let row = sqlx::query("SELECT count(*) AS n FROM definitions WHERE project = $1")
         .bind(&project.as_bytes()[..])
         .fetch_one(&mut *tx)
         .await?;
     let limits = usage::within(tx, project).await?;
-    full(codec::get(&row, "n")?, "message definitions", usage::most(limits.definitions, MAX_DEFINITIONS as i64))?;
+    full(
+        codec::get(&row, "n")?,
+        "message definitions",
+        usage::most(limits.definitions, MAX_DEFINITIONS as i64),
+    )?;
     insert(tx, project, definition).await?;
     follow(tx, project, &definition.cmd_type, None, Some(definition), now).await?;
     Ok(1)
 }
 
-pub(super) async fn update(tx: &mut Conn, project: ProjectId, definition: &Definition, now: UnixMs) -> Result<u64> {
+pub(super) async fn update(
+    tx: &mut Conn,
+    project: ProjectId,
+    definition: &Definition,
+    now: UnixMs,
+) -> Result<u64> {
     let old = existing(tx, project, &definition.cmd_type).await?;
     if old == *definition {
         return Ok(0);
@@ -43,7 +57,15 @@ pub(super) async fn update(tx: &mut Conn, project: ProjectId, definition: &Defin
         .bind(text(definition))
         .execute(&mut *tx)
         .await?;
-    follow(tx, project, &definition.cmd_type, Some(&old), Some(definition), now).await?;
+    follow(
+        tx,
+        project,
+        &definition.cmd_type,
+        Some(&old),
+        Some(definition),
+        now,
+    )
+    .await?;
     Ok(1)
 }
 
@@ -74,18 +96,37 @@ async fn follow(
 }
 
 async fn existing(tx: &mut Conn, project: ProjectId, cmd_type: &str) -> Result<Definition> {
-    let row = sqlx::query(ONE).bind(&project.as_bytes()[..]).bind(cmd_type).fetch_optional(tx).await?;
-    let row = row.ok_or_else(|| StoreError::Missing { what: "message definition", name: cmd_type.to_owned() })?;
+    let row = sqlx::query(ONE)
+        .bind(&project.as_bytes()[..])
+        .bind(cmd_type)
+        .fetch_optional(tx)
+        .await?;
+    let row = row.ok_or_else(|| StoreError::Missing {
+        what: "message definition",
+        name: cmd_type.to_owned(),
+    })?;
     parse(&row)
 }
 
 /// The definitions as the transaction sees them.
 pub(super) async fn within(tx: &mut Conn, project: ProjectId) -> Result<Vec<Definition>> {
-    sqlx::query(ALL).bind(&project.as_bytes()[..]).fetch_all(tx).await?.iter().map(parse).collect()
+    sqlx::query(ALL)
+        .bind(&project.as_bytes()[..])
+        .fetch_all(tx)
+        .await?
+        .iter()
+        .map(parse)
+        .collect()
 }
 
 pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Definition>> {
-    sqlx::query(ALL).bind(&project.as_bytes()[..]).fetch_all(pool).await?.iter().map(parse).collect()
+    sqlx::query(ALL)
+        .bind(&project.as_bytes()[..])
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(parse)
+        .collect()
 }
 
 pub(super) async fn one(pool: &Pool, project: ProjectId, cmd_type: &str) -> Result<Option<Definition>> {

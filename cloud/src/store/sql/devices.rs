@@ -53,14 +53,32 @@ pub(super) async fn create_licensed(
         .fetch_one(&mut *tx)
         .await?;
     let limits = usage::within(tx, project).await?;
-    full(codec::get(&row, "n")?, "devices", usage::most(limits.devices, MAX_DEVICES))?;
+    full(
+        codec::get(&row, "n")?,
+        "devices",
+        usage::most(limits.devices, MAX_DEVICES),
+    )?;
     let scope = Scope { project, device };
-    create(tx, &NewDevice { scope, name: name.to_owned(), group, secret }).await?;
+    create(
+        tx,
+        &NewDevice {
+            scope,
+            name: name.to_owned(),
+            group,
+            secret,
+        },
+    )
+    .await?;
     license(tx, project, device, licence).await
 }
 
 /// Gives a device a pair code in place of the one it has.
-pub(super) async fn license_anew(tx: &mut Conn, project: ProjectId, device: DeviceId, licence: &NewLicence<'_>) -> Result<u64> {
+pub(super) async fn license_anew(
+    tx: &mut Conn,
+    project: ProjectId,
+    device: DeviceId,
+    licence: &NewLicence<'_>,
+) -> Result<u64> {
     let known = sqlx::query("SELECT id FROM devices WHERE project = $1 AND id = $2")
         .bind(&project.as_bytes()[..])
         .bind(&device.as_bytes()[..])
@@ -75,7 +93,12 @@ pub(super) async fn license_anew(tx: &mut Conn, project: ProjectId, device: Devi
     license(tx, project, device, licence).await
 }
 
-async fn license(tx: &mut Conn, project: ProjectId, device: DeviceId, licence: &NewLicence<'_>) -> Result<u64> {
+async fn license(
+    tx: &mut Conn,
+    project: ProjectId,
+    device: DeviceId,
+    licence: &NewLicence<'_>,
+) -> Result<u64> {
     sqlx::query("INSERT INTO licences (project, code, device, created, expires) VALUES ($1, $2, $3, $4, $5)")
         .bind(&project.as_bytes()[..])
         .bind(licence.code)
@@ -89,22 +112,46 @@ async fn license(tx: &mut Conn, project: ProjectId, device: DeviceId, licence: &
 }
 
 pub(super) async fn rename(tx: &mut Conn, project: ProjectId, device: DeviceId, name: &str) -> Result<u64> {
-    set(tx, "UPDATE devices SET name = $3 WHERE project = $1 AND id = $2", project, device, name).await
+    set(
+        tx,
+        "UPDATE devices SET name = $3 WHERE project = $1 AND id = $2",
+        project,
+        device,
+        name,
+    )
+    .await
 }
 
 pub(super) async fn tag(tx: &mut Conn, project: ProjectId, device: DeviceId, tags: &[String]) -> Result<u64> {
     let text = serde_json::to_string(tags).expect("a list of texts serializes without failing");
-    set(tx, "UPDATE devices SET tags = $3 WHERE project = $1 AND id = $2", project, device, &text).await
+    set(
+        tx,
+        "UPDATE devices SET tags = $3 WHERE project = $1 AND id = $2",
+        project,
+        device,
+        &text,
+    )
+    .await
 }
 
-async fn set(tx: &mut Conn, sql: &'static str, project: ProjectId, device: DeviceId, value: &str) -> Result<u64> {
-    let query = sqlx::query(sql).bind(&project.as_bytes()[..]).bind(&device.as_bytes()[..]).bind(codec::text(value));
+async fn set(
+    tx: &mut Conn,
+    sql: &'static str,
+    project: ProjectId,
+    device: DeviceId,
+    value: &str,
+) -> Result<u64> {
+    let query = sqlx::query(sql)
+        .bind(&project.as_bytes()[..])
+        .bind(&device.as_bytes()[..])
+        .bind(codec::text(value));
     missing(query.execute(tx).await?.rows_affected(), "device", &device)
 }
 
 pub(super) async fn licences(pool: &Pool, project: ProjectId) -> Result<Vec<Licence>> {
-    let query =
-        sqlx::query("SELECT code, device, created, expires, paired FROM licences WHERE project = $1 ORDER BY created, code");
+    let query = sqlx::query(
+        "SELECT code, device, created, expires, paired FROM licences WHERE project = $1 ORDER BY created, code",
+    );
     let rows = query.bind(&project.as_bytes()[..]).fetch_all(pool).await?;
     let licence = |row: &Row| {
         Ok(Licence {
@@ -131,14 +178,24 @@ pub(super) async fn one(pool: &Pool, scope: Scope) -> Result<Option<Device>> {
 }
 
 pub(super) async fn online(pool: &Pool) -> Result<Vec<Scope>> {
-    let rows = sqlx::query("SELECT project, id FROM devices WHERE online = true").fetch_all(pool).await?;
-    rows.iter().map(|row| codec::scope(row, "devices", "id")).collect()
+    let rows = sqlx::query("SELECT project, id FROM devices WHERE online = true")
+        .fetch_all(pool)
+        .await?;
+    rows.iter()
+        .map(|row| codec::scope(row, "devices", "id"))
+        .collect()
 }
 
 pub(super) async fn credentials(pool: &Pool, device: DeviceId) -> Result<Option<(Scope, SecretHash)>> {
-    let query = sqlx::query("SELECT project, id, secret FROM devices WHERE id = $1").bind(&device.as_bytes()[..]);
-    let Some(row) = query.fetch_optional(pool).await? else { return Ok(None) };
-    Ok(Some((codec::scope(&row, "devices", "id")?, SecretHash(codec::bytes(&row, "devices", "secret")?))))
+    let query =
+        sqlx::query("SELECT project, id, secret FROM devices WHERE id = $1").bind(&device.as_bytes()[..]);
+    let Some(row) = query.fetch_optional(pool).await? else {
+        return Ok(None);
+    };
+    Ok(Some((
+        codec::scope(&row, "devices", "id")?,
+        SecretHash(codec::bytes(&row, "devices", "secret")?),
+    )))
 }
 
 fn device(row: &Row) -> Result<Device> {
@@ -151,7 +208,9 @@ fn device(row: &Row) -> Result<Device> {
         online: codec::get(row, "online")?,
         online_since: codec::get(row, "online_since")?,
         agent_version: codec::get(row, "agent_version")?,
-        firmware: firmware.map(|text| codec::json(text, "devices", "firmware")).transpose()?,
+        firmware: firmware
+            .map(|text| codec::json(text, "devices", "firmware"))
+            .transpose()?,
         tags: codec::json(codec::get(row, "tags")?, "devices", "tags")?,
         licence: codec::get(row, "code")?,
     })
@@ -159,30 +218,40 @@ fn device(row: &Row) -> Result<Device> {
 
 /// Records the version of a device's agent.
 pub(super) async fn set_agent_version(connection: &mut Conn, scope: Scope, version: &str) -> Result<()> {
-    sqlx::query("UPDATE devices SET agent_version = $3 WHERE project = $1 AND id = $2 AND agent_version <> $3")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
-        .bind(codec::text(version))
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "UPDATE devices SET agent_version = $3 WHERE project = $1 AND id = $2 AND agent_version <> $3",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(codec::text(version))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
 /// Records whether a device is online; false when that was known already.
-pub(super) async fn set_online(connection: &mut Conn, scope: Scope, online: bool, now: UnixMs) -> Result<bool> {
-    let done = sqlx::query("UPDATE devices SET online = $3, online_since = $4 WHERE project = $1 AND id = $2 AND online <> $3")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
-        .bind(online)
-        .bind(now)
-        .execute(connection)
-        .await?;
+pub(super) async fn set_online(
+    connection: &mut Conn,
+    scope: Scope,
+    online: bool,
+    now: UnixMs,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE devices SET online = $3, online_since = $4 WHERE project = $1 AND id = $2 AND online <> $3",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(online)
+    .bind(now)
+    .execute(connection)
+    .await?;
     Ok(done.rows_affected() > 0)
 }
 
 /// Records what a device's sandbox said last.
 pub(super) async fn set_firmware(connection: &mut Conn, scope: Scope, report: &FirmwareReport) -> Result<()> {
-    let text = serde_json::to_string(report).expect("wire types have string keys and serialize without failing");
+    let text =
+        serde_json::to_string(report).expect("wire types have string keys and serialize without failing");
     sqlx::query("UPDATE devices SET firmware = $3 WHERE project = $1 AND id = $2")
         .bind(&scope.project.as_bytes()[..])
         .bind(&scope.device.as_bytes()[..])

@@ -7,16 +7,25 @@ use super::{codec, missing, usage};
 use crate::model::{Scope, UnixMs};
 use crate::store::Result;
 
-/// Records that were on their way when the device was deleted may still be committed for so long; the mark stays until then.
+/// Records that were on their way when the device was deleted may still be committed for so long; the mark
+/// stays until then.
 const SETTLE_MS: UnixMs = 60_000;
 /// Most marks of devices without data that one step settles or puts off.
 const MARKS: usize = 16;
 
 pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, now: UnixMs) -> Result<u64> {
     let (project, id) = (&project.as_bytes()[..], &device.as_bytes()[..]);
-    let done = sqlx::query("DELETE FROM devices WHERE project = $1 AND id = $2").bind(project).bind(id).execute(&mut *tx).await?;
+    let done = sqlx::query("DELETE FROM devices WHERE project = $1 AND id = $2")
+        .bind(project)
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     missing(done.rows_affected(), "device", &device)?;
-    sqlx::query("DELETE FROM licences WHERE project = $1 AND device = $2").bind(project).bind(id).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM licences WHERE project = $1 AND device = $2")
+        .bind(project)
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     sqlx::query("INSERT INTO erasures (project, device, requested, due) VALUES ($1, $2, $3, $3)")
         .bind(project)
         .bind(id)
@@ -53,19 +62,28 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
         "DELETE FROM webhooks WHERE project = $1",
         "DELETE FROM projects WHERE id = $1",
     ] {
-        sqlx::query(sql).bind(&project.as_bytes()[..]).execute(&mut *tx).await?;
+        sqlx::query(sql)
+            .bind(&project.as_bytes()[..])
+            .execute(&mut *tx)
+            .await?;
     }
     Ok(1)
 }
 
-/// Takes one step of the oldest erasure that is due: at most `limit` rows of each table. False when there is nothing to erase now.
+/// Takes one step of the oldest erasure that is due: at most `limit` rows of each table. False when there is
+/// nothing to erase now.
 ///
-/// A device whose data is gone is looked at once more when it has settled; until then it costs the steps of others nothing.
+/// A device whose data is gone is looked at once more when it has settled; until then it costs the steps of
+/// others nothing.
 pub(super) async fn step(connection: &mut Conn, now: UnixMs, limit: usize) -> Result<bool> {
     let mut tx = db::begin(connection).await?;
     for _ in 0..MARKS {
         // A time of settling that lies too far ahead was set before the clock stepped back.
-        let row = sqlx::query(db::ERASURE).bind(now).bind(now.saturating_add(SETTLE_MS)).fetch_optional(&mut *tx).await?;
+        let row = sqlx::query(db::ERASURE)
+            .bind(now)
+            .bind(now.saturating_add(SETTLE_MS))
+            .fetch_optional(&mut *tx)
+            .await?;
         let Some(row) = row else {
             tx.commit().await?;
             return Ok(false);
@@ -81,8 +99,8 @@ pub(super) async fn step(connection: &mut Conn, now: UnixMs, limit: usize) -> Re
     Ok(true)
 }
 
-/// Takes away the mark of a device whose data is gone, or puts it off while records may still be on their way. A deletion that lies
-/// ahead was requested before the clock stepped back; it settles from now on.
+/// Takes away the mark of a device whose data is gone, or puts it off while records may still be on their
+/// way. A deletion that lies ahead was requested before the clock stepped back; it settles from now on.
 async fn settle(tx: &mut Conn, scope: Scope, now: UnixMs, requested: UnixMs) -> Result<()> {
     let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
     if now.saturating_sub(requested) < SETTLE_MS {
@@ -97,7 +115,11 @@ async fn settle(tx: &mut Conn, scope: Scope, now: UnixMs, requested: UnixMs) -> 
         return Ok(());
     }
     usage::forget_empty(tx, scope.project, now).await?;
-    sqlx::query("DELETE FROM erasures WHERE project = $1 AND device = $2").bind(project).bind(device).execute(tx).await?;
+    sqlx::query("DELETE FROM erasures WHERE project = $1 AND device = $2")
+        .bind(project)
+        .bind(device)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
@@ -109,7 +131,11 @@ pub(super) async fn device_step(connection: &mut Conn, scope: Scope, limit: usiz
         .bind(&scope.device.as_bytes()[..])
         .fetch_optional(&mut *tx)
         .await?;
-    let erased = if marked.is_some() { erase(&mut tx, scope, limit).await? } else { 0 };
+    let erased = if marked.is_some() {
+        erase(&mut tx, scope, limit).await?
+    } else {
+        0
+    };
     tx.commit().await?;
     Ok(erased > 0)
 }
@@ -123,11 +149,13 @@ pub(super) async fn older(connection: &mut Conn, scope: Scope, before: UnixMs, l
     Ok(deleted)
 }
 
-/// Deletes the oldest messages, up to the one that is number `limit`: a range of the key, which is cheap whatever the database knows of
-/// the table.
+/// Deletes the oldest messages, up to the one that is number `limit`: a range of the key, which is cheap
+/// whatever the database knows of the table.
 async fn delete_messages(tx: &mut Conn, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
     let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
-    let Some(skipped) = limit.checked_sub(1) else { return Ok(0) };
+    let Some(skipped) = limit.checked_sub(1) else {
+        return Ok(0);
+    };
     let last = sqlx::query(
         "SELECT ts, id FROM messages WHERE project = $1 AND device = $2 AND ts < $3 ORDER BY ts, id LIMIT 1 OFFSET $4",
     )
@@ -138,7 +166,10 @@ async fn delete_messages(tx: &mut Conn, scope: Scope, before: UnixMs, limit: usi
     .fetch_optional(&mut *tx)
     .await?;
     let (ts, id) = match last {
-        Some(row) => (codec::get(&row, "ts")?, codec::bytes::<12>(&row, "messages", "id")?),
+        Some(row) => (
+            codec::get(&row, "ts")?,
+            codec::bytes::<12>(&row, "messages", "id")?,
+        ),
         None => (UnixMs::MAX, [0xff; 12]),
     };
     let deleted = sqlx::query(
@@ -172,7 +203,10 @@ async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
         "DELETE FROM rollout_devices WHERE project = $1 AND device = $2 AND rollout IN \
          (SELECT rollout FROM rollout_devices WHERE project = $1 AND device = $2 LIMIT $3)",
     ] {
-        let query = sqlx::query(sql).bind(project).bind(device).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let query = sqlx::query(sql)
+            .bind(project)
+            .bind(device)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         erased += query.execute(&mut *tx).await?.rows_affected();
     }
     Ok(erased)

@@ -10,7 +10,13 @@ use crate::store::{Result, StoreError};
 /// Most deployment groups of one project.
 const MAX_GROUPS: i64 = 1000;
 
-pub(super) async fn create(connection: &mut Conn, project: ProjectId, id: GroupId, name: &str, branch: &str) -> Result<()> {
+pub(super) async fn create(
+    connection: &mut Conn,
+    project: ProjectId,
+    id: GroupId,
+    name: &str,
+    branch: &str,
+) -> Result<()> {
     sqlx::query("INSERT INTO groups (project, id, name, branch) VALUES ($1, $2, $3, $4)")
         .bind(&project.as_bytes()[..])
         .bind(&id.as_bytes()[..])
@@ -23,7 +29,13 @@ pub(super) async fn create(connection: &mut Conn, project: ProjectId, id: GroupI
 }
 
 /// Adds a group that follows an existing branch or none, within the project's limit.
-pub(super) async fn add(tx: &mut Conn, project: ProjectId, id: GroupId, name: &str, branch: &str) -> Result<u64> {
+pub(super) async fn add(
+    tx: &mut Conn,
+    project: ProjectId,
+    id: GroupId,
+    name: &str,
+    branch: &str,
+) -> Result<u64> {
     let row = sqlx::query("SELECT count(*) AS n FROM groups WHERE project = $1")
         .bind(&project.as_bytes()[..])
         .fetch_one(&mut *tx)
@@ -47,7 +59,9 @@ pub(super) async fn update(
         return Ok(0);
     }
     if old_name == ORPHANED && name != ORPHANED {
-        return Err(StoreError::Refused(format!("deployment group {ORPHANED:?} keeps its name")));
+        return Err(StoreError::Refused(format!(
+            "deployment group {ORPHANED:?} keeps its name"
+        )));
     }
     if branch != old_branch {
         branches::must_exist_or_be_empty(tx, project, branch).await?;
@@ -67,7 +81,9 @@ pub(super) async fn update(
 pub(super) async fn delete(tx: &mut Conn, project: ProjectId, id: GroupId, now: UnixMs) -> Result<u64> {
     let (name, _) = named(tx, project, id).await?;
     if name == ORPHANED {
-        return Err(StoreError::Refused(format!("deployment group {ORPHANED:?} cannot be deleted")));
+        return Err(StoreError::Refused(format!(
+            "deployment group {ORPHANED:?} cannot be deleted"
+        )));
     }
     rollouts::give_up(tx, project, id, "its deployment group was deleted", now).await?;
     let fallback = or_orphaned(tx, project, None).await?;
@@ -86,7 +102,12 @@ pub(super) async fn delete(tx: &mut Conn, project: ProjectId, id: GroupId, now: 
 }
 
 /// Moves devices into a group; all of them or none. Returns how many were in another before.
-pub(super) async fn move_devices(tx: &mut Conn, project: ProjectId, group: GroupId, devices: &[DeviceId]) -> Result<u64> {
+pub(super) async fn move_devices(
+    tx: &mut Conn,
+    project: ProjectId,
+    group: GroupId,
+    devices: &[DeviceId],
+) -> Result<u64> {
     named(tx, project, group).await?;
     let mut moved = 0;
     for device in devices {
@@ -95,7 +116,10 @@ pub(super) async fn move_devices(tx: &mut Conn, project: ProjectId, group: Group
             .bind(&device.as_bytes()[..])
             .fetch_optional(&mut *tx)
             .await?;
-        let row = row.ok_or_else(|| StoreError::Missing { what: "device", name: device.to_string() })?;
+        let row = row.ok_or_else(|| StoreError::Missing {
+            what: "device",
+            name: device.to_string(),
+        })?;
         if codec::group(&row, "devices", "group_id")? == group {
             continue;
         }
@@ -111,7 +135,11 @@ pub(super) async fn move_devices(tx: &mut Conn, project: ProjectId, group: Group
 }
 
 /// The group, which must exist, or `_orphaned`.
-pub(super) async fn or_orphaned(tx: &mut Conn, project: ProjectId, group: Option<GroupId>) -> Result<GroupId> {
+pub(super) async fn or_orphaned(
+    tx: &mut Conn,
+    project: ProjectId,
+    group: Option<GroupId>,
+) -> Result<GroupId> {
     if let Some(group) = group {
         named(tx, project, group).await?;
         return Ok(group);
@@ -136,7 +164,10 @@ async fn named(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<(String
         .bind(&id.as_bytes()[..])
         .fetch_optional(tx)
         .await?;
-    let row = row.ok_or_else(|| StoreError::Missing { what: "deployment group", name: id.to_string() })?;
+    let row = row.ok_or_else(|| StoreError::Missing {
+        what: "deployment group",
+        name: id.to_string(),
+    })?;
     Ok((codec::get(&row, "name")?, codec::get(&row, "branch")?))
 }
 
@@ -149,7 +180,10 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
     let mut boards: HashMap<GroupId, Vec<DeviceId>> = HashMap::new();
     for row in &members {
         let device = DeviceId::from_bytes(codec::bytes(row, "devices", "id")?);
-        boards.entry(codec::group(row, "devices", "group_id")?).or_default().push(device);
+        boards
+            .entry(codec::group(row, "devices", "group_id")?)
+            .or_default()
+            .push(device);
     }
     let rows =
         sqlx::query("SELECT id, name, branch, status, revision, policy FROM groups WHERE project = $1 ORDER BY name <> $2, name")

@@ -11,12 +11,34 @@ use crate::store::{EntrySize, PageQuery, Result, ScanBounds};
 const ENTRY: &str = "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM messages WHERE project = ";
 const SIZE: &str = "SELECT ts, id, CAST(octet_length(body) AS BIGINT) AS n FROM messages WHERE project = ";
 
-pub(super) async fn scan(pool: &Pool, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>> {
-    scanned(ENTRY, scope, bounds, limit).build().fetch_all(pool).await?.iter().map(messages::message).collect()
+pub(super) async fn scan(
+    pool: &Pool,
+    scope: Scope,
+    bounds: ScanBounds,
+    limit: usize,
+) -> Result<Vec<StoredMessage>> {
+    scanned(ENTRY, scope, bounds, limit)
+        .build()
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(messages::message)
+        .collect()
 }
 
-pub(super) async fn sizes(pool: &Pool, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<EntrySize>> {
-    scanned(SIZE, scope, bounds, limit).build().fetch_all(pool).await?.iter().map(size).collect()
+pub(super) async fn sizes(
+    pool: &Pool,
+    scope: Scope,
+    bounds: ScanBounds,
+    limit: usize,
+) -> Result<Vec<EntrySize>> {
+    scanned(SIZE, scope, bounds, limit)
+        .build()
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(size)
+        .collect()
 }
 
 fn scanned(what: &'static str, scope: Scope, bounds: ScanBounds, limit: usize) -> QueryBuilder<Db> {
@@ -46,16 +68,34 @@ pub(super) async fn between(
     older(&mut query, "<=", newest);
     older(&mut query, ">=", oldest);
     newest_first(&mut query, limit);
-    query.build().fetch_all(pool).await?.iter().map(messages::message).collect()
+    query
+        .build()
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(messages::message)
+        .collect()
 }
 
 /// A page by number: skips `offset` entries in the order asked for.
 pub(super) async fn page(pool: &Pool, scope: Scope, page: &PageQuery) -> Result<Vec<StoredMessage>> {
-    paged(ENTRY, scope, page).build().fetch_all(pool).await?.iter().map(messages::message).collect()
+    paged(ENTRY, scope, page)
+        .build()
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(messages::message)
+        .collect()
 }
 
 pub(super) async fn page_sizes(pool: &Pool, scope: Scope, page: &PageQuery) -> Result<Vec<EntrySize>> {
-    paged(SIZE, scope, page).build().fetch_all(pool).await?.iter().map(size).collect()
+    paged(SIZE, scope, page)
+        .build()
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(size)
+        .collect()
 }
 
 fn paged(what: &'static str, scope: Scope, page: &PageQuery) -> QueryBuilder<Db> {
@@ -69,9 +109,17 @@ fn paged(what: &'static str, scope: Scope, page: &PageQuery) -> QueryBuilder<Db>
     if let Some(until) = page.until {
         query.push(" AND ts < ").push_bind(until);
     }
-    query.push(if page.ascending { " ORDER BY ts, id" } else { " ORDER BY ts DESC, id DESC" });
-    query.push(" LIMIT ").push_bind(i64::try_from(page.limit).unwrap_or(i64::MAX));
-    query.push(" OFFSET ").push_bind(i64::try_from(page.offset).unwrap_or(i64::MAX));
+    query.push(if page.ascending {
+        " ORDER BY ts, id"
+    } else {
+        " ORDER BY ts DESC, id DESC"
+    });
+    query
+        .push(" LIMIT ")
+        .push_bind(i64::try_from(page.limit).unwrap_or(i64::MAX));
+    query
+        .push(" OFFSET ")
+        .push_bind(i64::try_from(page.offset).unwrap_or(i64::MAX));
     query
 }
 
@@ -87,21 +135,36 @@ pub(super) async fn entries(pool: &Pool, scope: Scope, keys: &[Cursor]) -> Resul
 
 fn of_device(what: &'static str, scope: Scope) -> QueryBuilder<Db> {
     let mut query = QueryBuilder::new(what);
-    query.push_bind(scope.project.as_bytes().to_vec()).push(" AND device = ").push_bind(scope.device.as_bytes().to_vec());
+    query
+        .push_bind(scope.project.as_bytes().to_vec())
+        .push(" AND device = ")
+        .push_bind(scope.device.as_bytes().to_vec());
     query
 }
 
 fn older(query: &mut QueryBuilder<Db>, order: &'static str, cursor: Cursor) {
-    query.push(" AND (ts, id) ").push(order).push(" (").push_bind(cursor.timestamp);
+    query
+        .push(" AND (ts, id) ")
+        .push(order)
+        .push(" (")
+        .push_bind(cursor.timestamp);
     query.push(", ").push_bind(cursor.id.0.to_vec()).push(")");
 }
 
 fn newest_first(query: &mut QueryBuilder<Db>, limit: usize) {
-    query.push(" ORDER BY ts DESC, id DESC LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    query
+        .push(" ORDER BY ts DESC, id DESC LIMIT ")
+        .push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
 }
 
 fn size(row: &Row) -> Result<EntrySize> {
     let id = MessageId(codec::bytes(row, "messages", "id")?);
     let bytes: i64 = codec::get(row, "n")?;
-    Ok(EntrySize { cursor: Cursor { timestamp: codec::get(row, "ts")?, id }, bytes: bytes.unsigned_abs() })
+    Ok(EntrySize {
+        cursor: Cursor {
+            timestamp: codec::get(row, "ts")?,
+            id,
+        },
+        bytes: bytes.unsigned_abs(),
+    })
 }

@@ -30,22 +30,44 @@ struct Work<'a> {
     merges: Vec<Merge>,
 }
 
-pub(super) async fn apply(connection: &mut Conn, ids: &MessageIds, outbox: &Outbox, writes: Vec<Write>) -> Result<Vec<Outcome>> {
+pub(super) async fn apply(
+    connection: &mut Conn,
+    ids: &MessageIds,
+    outbox: &Outbox,
+    writes: Vec<Write>,
+) -> Result<Vec<Outcome>> {
     let mut tx = db::begin(connection).await?;
     db::lock_devices(&mut tx, writes.iter().map(Write::scope)).await?;
     let now = writes.iter().map(Write::at).max().unwrap_or(UnixMs::MIN);
-    let rooms = Rooms::of(&mut tx, writes.iter().map(|write| write.scope().project).collect(), now).await?;
-    let mut work = Work { ids, streams: HashMap::new(), rooms, merges: Vec::new() };
+    let rooms = Rooms::of(
+        &mut tx,
+        writes.iter().map(|write| write.scope().project).collect(),
+        now,
+    )
+    .await?;
+    let mut work = Work {
+        ids,
+        streams: HashMap::new(),
+        rooms,
+        merges: Vec::new(),
+    };
     let mut outcomes = Vec::with_capacity(writes.len());
     for write in writes {
         outcomes.push(match write {
             Write::Upload(upload) => work.upload(&mut tx, upload).await?,
-            Write::Device { scope, at, online, agent_version } => {
-                work.device(&mut tx, scope, at, online, agent_version.as_deref()).await?
+            Write::Device {
+                scope,
+                at,
+                online,
+                agent_version,
+            } => {
+                work.device(&mut tx, scope, at, online, agent_version.as_deref())
+                    .await?
             }
-            Write::Notice { scope, at, payload } => {
-                Outcome { stored: work.own_entry(scope, at, payload).into_iter().collect(), ..Outcome::default() }
-            }
+            Write::Notice { scope, at, payload } => Outcome {
+                stored: work.own_entry(scope, at, payload).into_iter().collect(),
+                ..Outcome::default()
+            },
         });
     }
     // All rows of the group together, so that they share long statements.
@@ -64,12 +86,20 @@ pub(super) async fn apply(connection: &mut Conn, ids: &MessageIds, outbox: &Outb
 
 impl Work<'_> {
     async fn upload(&mut self, tx: &mut Conn, upload: Upload) -> Result<Outcome> {
-        let Upload { scope, stream, received, mut body } = upload;
+        let Upload {
+            scope,
+            stream,
+            received,
+            mut body,
+        } = upload;
         let known = match self.streams.entry((scope, stream)) {
             Slot::Occupied(slot) => slot.into_mut(),
             Slot::Vacant(slot) => slot.insert(streams::load(tx, scope, stream).await?),
         };
-        let before = self.rooms.has_limits(scope.project).then(|| (known.state.clone(), self.rooms.of_project(scope.project)));
+        let before = self
+            .rooms
+            .has_limits(scope.project)
+            .then(|| (known.state.clone(), self.rooms.of_project(scope.project)));
         if let UploadBody::Records { first, records } = &mut body {
             self.rooms.admit(scope.project, &known.state, *first, records);
         }
@@ -80,16 +110,42 @@ impl Work<'_> {
         {
             self.rooms.put_back(scope.project, room);
             known.state = state;
-            return Ok(Outcome { left: true, upto: known.state.upto, newest: known.state.newest(), ..Outcome::default() });
+            return Ok(Outcome {
+                left: true,
+                upto: known.state.upto,
+                newest: known.state.newest(),
+                ..Outcome::default()
+            });
         }
-        let mut outcome = Outcome { upto: known.state.upto, newest: known.state.newest(), ..Outcome::default() };
+        let mut outcome = Outcome {
+            upto: known.state.upto,
+            newest: known.state.newest(),
+            ..Outcome::default()
+        };
         let mut lines = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Accept(seq, Entry::Message { kind, at, channel, payload }) => {
+                Effect::Accept(
+                    seq,
+                    Entry::Message {
+                        kind,
+                        at,
+                        channel,
+                        payload,
+                    },
+                ) => {
                     let (timestamp, id) = self.ids.stamp(received);
                     let origin = Some((stream, seq));
-                    let message = StoredMessage { id, scope, kind, timestamp, device_timestamp: at, channel, payload, origin };
+                    let message = StoredMessage {
+                        id,
+                        scope,
+                        kind,
+                        timestamp,
+                        device_timestamp: at,
+                        channel,
+                        payload,
+                        origin,
+                    };
                     outcome.stored.push(message);
                 }
                 Effect::Accept(_, control) => {
@@ -100,7 +156,10 @@ impl Work<'_> {
                     accept_control(tx, scope, control, received, &mut lines).await?;
                 }
                 Effect::Gap { from, to, reason } if history => {
-                    outcome.stored.extend(self.gap(tx, (scope, stream), received, GapEntry::new(from, to, reason)).await?);
+                    outcome.stored.extend(
+                        self.gap(tx, (scope, stream), received, GapEntry::new(from, to, reason))
+                            .await?,
+                    );
                 }
                 Effect::Gap { from, to, reason } => {
                     if let Some(more) = LOST.ask() {
@@ -122,7 +181,8 @@ impl Work<'_> {
         Ok(outcome)
     }
 
-    /// The entry of a gap; none when it lengthens the entry before it, which it does in a project that has used up its quota.
+    /// The entry of a gap; none when it lengthens the entry before it, which it does in a project that has
+    /// used up its quota.
     async fn gap(
         &mut self,
         tx: &mut Conn,
@@ -131,25 +191,39 @@ impl Work<'_> {
         gap: GapEntry,
     ) -> Result<Option<StoredMessage>> {
         let used = self.rooms.is_used(scope.project);
-        let known = self.streams.get_mut(&(scope, stream)).expect("the caller has loaded the stream");
+        let known = self
+            .streams
+            .get_mut(&(scope, stream))
+            .expect("the caller has loaded the stream");
         if used
             && let Some(last) = known.gap.as_mut().filter(|last| last.continues_with(&gap))
             && (last.is_new || gaps::is_there(tx, scope, last).await?)
         {
             last.to = gap.to;
-            self.merges.push(Merge { scope, payload: own_entries::gap(stream, last), entry: *last });
+            self.merges.push(Merge {
+                scope,
+                payload: own_entries::gap(stream, last),
+                entry: *last,
+            });
             return Ok(None);
         }
         let payload = own_entries::gap(stream, &gap);
         self.rooms.charge(scope.project, payload.get().len());
         let message = messages::agent_message(self.ids, scope, now, payload);
-        known.gap = Some(GapEntry { timestamp: message.timestamp, id: message.id, is_new: true, ..gap });
+        known.gap = Some(GapEntry {
+            timestamp: message.timestamp,
+            id: message.id,
+            is_new: true,
+            ..gap
+        });
         Ok(Some(message))
     }
 
     /// An entry of the cloud's own; none where the project has no room even for that.
     fn own_entry(&mut self, scope: Scope, now: UnixMs, payload: Box<RawValue>) -> Option<StoredMessage> {
-        self.rooms.own(scope.project, payload.get().len()).then(|| messages::agent_message(self.ids, scope, now, payload))
+        self.rooms
+            .own(scope.project, payload.get().len())
+            .then(|| messages::agent_message(self.ids, scope, now, payload))
     }
 
     async fn device(
@@ -167,13 +241,21 @@ impl Work<'_> {
         if let Some(online) = online
             && devices::set_online(tx, scope, online, now).await?
         {
-            outcome.stored.extend(self.own_entry(scope, now, own_entries::presence(online)));
+            outcome
+                .stored
+                .extend(self.own_entry(scope, now, own_entries::presence(online)));
         }
         Ok(outcome)
     }
 }
 
-async fn accept_control(tx: &mut Conn, scope: Scope, entry: Entry, now: UnixMs, lines: &mut Vec<LogLine>) -> Result<()> {
+async fn accept_control(
+    tx: &mut Conn,
+    scope: Scope,
+    entry: Entry,
+    now: UnixMs,
+    lines: &mut Vec<LogLine>,
+) -> Result<()> {
     match entry {
         Entry::Result(result) => commands::advance(tx, scope, &result, now).await,
         Entry::Firmware(report) => {

@@ -27,7 +27,9 @@ static SIZES: LazyLock<String> = LazyLock::new(|| by_keys("id, CAST(octet_length
 
 /// A join from the keys to the entries, so that each is one search whatever the database knows of the table.
 fn by_keys(columns: &str) -> String {
-    let keys: Vec<_> = (0..KEYS).map(|key| format!("(${}, ${}, ${})", key * 3 + 2, key * 3 + 3, key * 3 + 4)).collect();
+    let keys: Vec<_> = (0..KEYS)
+        .map(|key| format!("(${}, ${}, ${})", key * 3 + 2, key * 3 + 3, key * 3 + 4))
+        .collect();
     format!(
         "WITH v(d, t, i) AS (VALUES {}), k AS (SELECT DISTINCT d, t, i FROM v) SELECT {columns} FROM k CROSS JOIN messages \
          WHERE project = $1 AND device = k.d AND ts = k.t AND id = k.i",
@@ -37,22 +39,45 @@ fn by_keys(columns: &str) -> String {
 
 fn insert_sql(rows: usize) -> String {
     let row = |row: usize| {
-        let numbers: Vec<_> = (1..=COLUMNS).map(|column| format!("${}", row * COLUMNS + column)).collect();
+        let numbers: Vec<_> = (1..=COLUMNS)
+            .map(|column| format!("${}", row * COLUMNS + column))
+            .collect();
         format!("({})", numbers.join(","))
     };
     let columns = "project, device, ts, id, kind, device_ts, channel, stream, seq, body";
-    format!("INSERT INTO messages ({columns}) VALUES {}", (0..rows).map(row).collect::<Vec<_>>().join(","))
+    format!(
+        "INSERT INTO messages ({columns}) VALUES {}",
+        (0..rows).map(row).collect::<Vec<_>>().join(",")
+    )
 }
 
 /// An entry that the cloud itself writes, stamped now.
-pub(super) fn agent_message(ids: &MessageIds, scope: Scope, now: UnixMs, payload: Box<RawValue>) -> StoredMessage {
+pub(super) fn agent_message(
+    ids: &MessageIds,
+    scope: Scope,
+    now: UnixMs,
+    payload: Box<RawValue>,
+) -> StoredMessage {
     let (timestamp, id) = ids.stamp(now);
     let kind = MessageKind::IottlyAgent;
-    StoredMessage { id, scope, kind, timestamp, device_timestamp: timestamp, channel: None, payload, origin: None }
+    StoredMessage {
+        id,
+        scope,
+        kind,
+        timestamp,
+        device_timestamp: timestamp,
+        channel: None,
+        payload,
+        origin: None,
+    }
 }
 
 /// Writes entries, and what is to be sent because of them; called once in a transaction.
-pub(super) async fn insert(connection: &mut Conn, outbox: &Outbox, messages: &[&StoredMessage]) -> Result<Enqueued> {
+pub(super) async fn insert(
+    connection: &mut Conn,
+    outbox: &Outbox,
+    messages: &[&StoredMessage],
+) -> Result<Enqueued> {
     if messages.is_empty() {
         return Ok(Enqueued::default());
     }
@@ -99,7 +124,10 @@ pub(super) async fn these(pool: &Pool, project: ProjectId, keys: &[Key]) -> Resu
 pub(super) async fn sizes_of(pool: &Pool, project: ProjectId, keys: &[Key]) -> Result<Vec<(MessageId, u64)>> {
     let size = |row: &Row| {
         let bytes: i64 = codec::get(row, "n")?;
-        Ok((MessageId(codec::bytes(row, "messages", "id")?), bytes.unsigned_abs()))
+        Ok((
+            MessageId(codec::bytes(row, "messages", "id")?),
+            bytes.unsigned_abs(),
+        ))
     };
     of_keys(pool, SIZES.as_str(), project, keys, size).await
 }
@@ -111,12 +139,17 @@ async fn of_keys<T>(
     keys: &[Key],
     read: impl Fn(&Row) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let Some(last) = keys.last() else { return Ok(Vec::new()) };
+    let Some(last) = keys.last() else {
+        return Ok(Vec::new());
+    };
     let mut found = Vec::with_capacity(keys.len());
     for chunk in keys.chunks(KEYS) {
         let mut query = sqlx::query(sql).bind(&project.as_bytes()[..]);
         for (scope, timestamp, id) in chunk.iter().chain(std::iter::repeat(last)).take(KEYS) {
-            query = query.bind(&scope.device.as_bytes()[..]).bind(timestamp).bind(&id.0[..]);
+            query = query
+                .bind(&scope.device.as_bytes()[..])
+                .bind(timestamp)
+                .bind(&id.0[..]);
         }
         for row in query.fetch_all(pool).await? {
             found.push(read(&row)?);
@@ -132,7 +165,10 @@ pub(super) fn message(row: &Row) -> Result<StoredMessage> {
         None => None,
         Some(_) => {
             let stream = StreamId::from_bytes(codec::bytes(row, "messages", "stream")?);
-            Some((stream, codec::unsigned(codec::get(row, "seq")?, "messages", "seq")?))
+            Some((
+                stream,
+                codec::unsigned(codec::get(row, "seq")?, "messages", "seq")?,
+            ))
         }
     };
     Ok(StoredMessage {

@@ -1,5 +1,6 @@
-//! The store's SQL, written once. Each database's module includes this folder with names of its own for what differs:
-//! `Backend` is its store, `db` its types and the few statements that are its own, `STEPS` its schema's history.
+//! The store's SQL, written once. Each database's module includes this folder with names of its own for what
+//! differs: `Backend` is its store, `db` its types and the few statements that are its own, `STEPS` its
+//! schema's history.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +12,14 @@ use super::{Backend, STEPS, db};
 use crate::command::MAX_TTL_MS;
 use crate::ingest::{Outcome, Write};
 use crate::model::{
-    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, ConfigState, Cursor, Definition, Device, Group, HourUsage,
-    Idempotency, KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision, Rollout, RolloutId, RolloutMember,
-    RolloutStep, Scope, SecretHash, Snippet, StoredLog, StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
+    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, ConfigState, Cursor, Definition, Device,
+    Group, HourUsage, Idempotency, KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision,
+    Rollout, RolloutId, RolloutMember, RolloutStep, Scope, SecretHash, Snippet, StoredLog, StoredMessage,
+    StoredRelease, Token, TokenId, UnixMs, Usage,
 };
 use crate::store::{
-    CommandQuery, CommandRoom, EntrySize, NewDevice, OpenTotals, PageQuery, Result, ScanBounds, Store, StoreError, Submitted,
+    CommandQuery, CommandRoom, EntrySize, NewDevice, OpenTotals, PageQuery, Result, ScanBounds, Store,
+    StoreError, Submitted,
 };
 
 mod audit;
@@ -56,7 +59,12 @@ pub(super) async fn prepare(connection: &mut db::Conn) -> Result<()> {
 
 #[async_trait]
 impl Store for Backend {
-    async fn create_project(&self, project: &Project, orphaned: GroupId, definitions: &[Definition]) -> Result<()> {
+    async fn create_project(
+        &self,
+        project: &Project,
+        orphaned: GroupId,
+        definitions: &[Definition],
+    ) -> Result<()> {
         projects::create(&mut *self.write().await?, project, orphaned, definitions).await
     }
 
@@ -100,7 +108,13 @@ impl Store for Backend {
         devices::online(&self.readers).await
     }
 
-    async fn change(&self, project: ProjectId, by: &Principal, change: Change, now: UnixMs) -> Result<Changed> {
+    async fn change(
+        &self,
+        project: ProjectId,
+        by: &Principal,
+        change: Change,
+        now: UnixMs,
+    ) -> Result<Changed> {
         change::apply(&mut *self.write().await?, project, by, change, now).await
     }
 
@@ -172,11 +186,22 @@ impl Store for Backend {
         snippets::all(&self.readers, project, branch).await
     }
 
-    async fn revisions(&self, project: ProjectId, branch: &str, before: Option<u64>, limit: usize) -> Result<Vec<Revision>> {
+    async fn revisions(
+        &self,
+        project: ProjectId,
+        branch: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Revision>> {
         branches::revisions(&self.readers, project, branch, before, limit).await
     }
 
-    async fn revision(&self, project: ProjectId, branch: &str, number: u64) -> Result<Option<(Revision, Vec<Snippet>)>> {
+    async fn revision(
+        &self,
+        project: ProjectId,
+        branch: &str,
+        number: u64,
+    ) -> Result<Option<(Revision, Vec<Snippet>)>> {
         branches::one_revision(&self.readers, project, branch, number).await
     }
 
@@ -196,7 +221,13 @@ impl Store for Backend {
         history::sizes(&self.readers, scope, bounds, limit).await
     }
 
-    async fn entries_between(&self, scope: Scope, newest: Cursor, oldest: Cursor, limit: usize) -> Result<Vec<StoredMessage>> {
+    async fn entries_between(
+        &self,
+        scope: Scope,
+        newest: Cursor,
+        oldest: Cursor,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>> {
         history::between(&self.readers, scope, newest, oldest, limit).await
     }
 
@@ -216,7 +247,12 @@ impl Store for Backend {
         logs::newest(&self.readers, scope, limit).await
     }
 
-    async fn create_command(&self, command: &NewCommand, key: Option<&Idempotency>, room: &CommandRoom) -> Result<Submitted> {
+    async fn create_command(
+        &self,
+        command: &NewCommand,
+        key: Option<&Idempotency>,
+        room: &CommandRoom,
+    ) -> Result<Submitted> {
         commands::submit(&mut *self.write().await?, command, key, room).await
     }
 
@@ -236,7 +272,12 @@ impl Store for Backend {
         commands::list(&self.readers, scope, query).await
     }
 
-    async fn cancel_command(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<Option<CommandRecord>> {
+    async fn cancel_command(
+        &self,
+        scope: Scope,
+        id: CommandId,
+        now: UnixMs,
+    ) -> Result<Option<CommandRecord>> {
         commands::cancel(&mut *self.write().await?, scope, id, now).await
     }
 
@@ -252,7 +293,12 @@ impl Store for Backend {
         commands::open(&self.readers, scope).await
     }
 
-    async fn open_page(&self, scope: Scope, after: Option<(UnixMs, CommandId)>, bytes: usize) -> Result<Vec<CommandRecord>> {
+    async fn open_page(
+        &self,
+        scope: Scope,
+        after: Option<(UnixMs, CommandId)>,
+        bytes: usize,
+    ) -> Result<Vec<CommandRecord>> {
         commands::open_page(&self.readers, scope, after, bytes).await
     }
 
@@ -264,7 +310,12 @@ impl Store for Backend {
         commands::expire(&mut *self.write().await?, now, MAX_TTL_MS).await
     }
 
-    async fn releases(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<StoredRelease>> {
+    async fn releases(
+        &self,
+        project: ProjectId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<StoredRelease>> {
         releases::all(&self.readers, project, before, limit).await
     }
 
@@ -276,7 +327,12 @@ impl Store for Backend {
         releases::deployed(&self.readers, project, group, limit).await
     }
 
-    async fn rollouts(&self, project: ProjectId, group: Option<GroupId>, limit: usize) -> Result<Vec<Rollout>> {
+    async fn rollouts(
+        &self,
+        project: ProjectId,
+        group: Option<GroupId>,
+        limit: usize,
+    ) -> Result<Vec<Rollout>> {
         rollouts::newest(&self.readers, project, group, limit).await
     }
 
@@ -351,18 +407,32 @@ impl Store for Backend {
 
 /// A thing that has to be there: `affected` rows were it.
 fn missing(affected: u64, what: &'static str, name: &dyn std::fmt::Display) -> Result<u64> {
-    if affected == 0 { Err(StoreError::Missing { what, name: name.to_string() }) } else { Ok(affected) }
+    if affected == 0 {
+        Err(StoreError::Missing {
+            what,
+            name: name.to_string(),
+        })
+    } else {
+        Ok(affected)
+    }
 }
 
 /// Refuses one more when `count` is the limit already.
 fn full(count: i64, what: &'static str, max: i64) -> Result<()> {
-    if count >= max { Err(StoreError::Full { what, max }) } else { Ok(()) }
+    if count >= max {
+        Err(StoreError::Full { what, max })
+    } else {
+        Ok(())
+    }
 }
 
 /// Names a constraint that a row broke, when it is the uniqueness that the caller asked about.
 fn taken(error: sqlx::Error, what: &'static str, name: &str) -> StoreError {
     match &error {
-        sqlx::Error::Database(database) if database.is_unique_violation() => StoreError::Exists { what, name: name.to_owned() },
+        sqlx::Error::Database(database) if database.is_unique_violation() => StoreError::Exists {
+            what,
+            name: name.to_owned(),
+        },
         _ => StoreError::Database(error),
     }
 }

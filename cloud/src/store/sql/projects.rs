@@ -5,7 +5,12 @@ use super::{branches, codec, definitions, groups, taken};
 use crate::model::{Definition, MAIN_BRANCH, ORPHANED, Project};
 use crate::store::Result;
 
-pub(super) async fn create(connection: &mut Conn, project: &Project, orphaned: GroupId, seeded: &[Definition]) -> Result<()> {
+pub(super) async fn create(
+    connection: &mut Conn,
+    project: &Project,
+    orphaned: GroupId,
+    seeded: &[Definition],
+) -> Result<()> {
     let mut tx = db::begin(connection).await?;
     sqlx::query("INSERT INTO projects (id, name, created, retention_days) VALUES ($1, $2, $3, $4)")
         .bind(&project.id.as_bytes()[..])
@@ -24,19 +29,28 @@ pub(super) async fn create(connection: &mut Conn, project: &Project, orphaned: G
 }
 
 pub(super) async fn all(pool: &Pool) -> Result<Vec<Project>> {
-    let rows = sqlx::query("SELECT id, name, created, retention_days FROM projects ORDER BY name, id").fetch_all(pool).await?;
+    let rows = sqlx::query("SELECT id, name, created, retention_days FROM projects ORDER BY name, id")
+        .fetch_all(pool)
+        .await?;
     rows.iter().map(project).collect()
 }
 
 pub(super) async fn one(pool: &Pool, id: ProjectId) -> Result<Option<Project>> {
-    let query = sqlx::query("SELECT id, name, created, retention_days FROM projects WHERE id = $1").bind(&id.as_bytes()[..]);
-    query.fetch_optional(pool).await?.as_ref().map(project).transpose()
+    let query = sqlx::query("SELECT id, name, created, retention_days FROM projects WHERE id = $1")
+        .bind(&id.as_bytes()[..]);
+    query
+        .fetch_optional(pool)
+        .await?
+        .as_ref()
+        .map(project)
+        .transpose()
 }
 
 fn project(row: &Row) -> Result<Project> {
     let days: Option<i64> = codec::get(row, "retention_days")?;
-    let days =
-        days.map(|days| u32::try_from(days).map_err(|_| codec::corrupt("projects", "retention_days", format!("{days} days"))));
+    let days = days.map(|days| {
+        u32::try_from(days).map_err(|_| codec::corrupt("projects", "retention_days", format!("{days} days")))
+    });
     Ok(Project {
         id: codec::project(row, "projects", "id")?,
         name: codec::get(row, "name")?,

@@ -7,7 +7,13 @@ use super::db::{Conn, Pool, Row};
 use crate::model::{StoredRelease, UnixMs};
 use crate::store::Result;
 
-pub(super) async fn add(tx: &mut Conn, project: ProjectId, release: &StoredRelease, author: &str, now: UnixMs) -> Result<u64> {
+pub(super) async fn add(
+    tx: &mut Conn,
+    project: ProjectId,
+    release: &StoredRelease,
+    author: &str,
+    now: UnixMs,
+) -> Result<u64> {
     let capabilities = serde_json::to_string(&release.capabilities).expect("texts serialize without failing");
     sqlx::query(
         "INSERT INTO releases (project, seq, path, branch, revision, sha256, size, source, capabilities, grace_ms, author, created) \
@@ -31,7 +37,12 @@ pub(super) async fn add(tx: &mut Conn, project: ProjectId, release: &StoredRelea
     Ok(1)
 }
 
-pub(super) async fn all(pool: &Pool, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<StoredRelease>> {
+pub(super) async fn all(
+    pool: &Pool,
+    project: ProjectId,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<StoredRelease>> {
     let rows = sqlx::query(
         "SELECT seq, path, branch, revision, sha256, size, source, capabilities, grace_ms, author, created FROM releases \
          WHERE project = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3",
@@ -57,7 +68,12 @@ pub(super) async fn one(pool: &Pool, project: ProjectId, seq: u64) -> Result<Opt
 }
 
 /// The releases that rollouts in a group have brought to their end, newest rollout first.
-pub(super) async fn deployed(pool: &Pool, project: ProjectId, group: GroupId, limit: usize) -> Result<Vec<StoredRelease>> {
+pub(super) async fn deployed(
+    pool: &Pool,
+    project: ProjectId,
+    group: GroupId,
+    limit: usize,
+) -> Result<Vec<StoredRelease>> {
     let rows = sqlx::query(
         "SELECT r.seq, r.path, r.branch, r.revision, r.sha256, r.size, r.source, r.capabilities, r.grace_ms, r.author, r.created \
          FROM rollouts o JOIN releases r ON r.project = o.project AND r.seq = o.release_seq \

@@ -2,13 +2,16 @@
 
 use iottly_protocol::limits::clip;
 use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
-use iottly_protocol::{DeviceId, FirmwareReport, FirmwareState, GroupId, Level, LogLine, ProjectId, UpdateReport};
+use iottly_protocol::{
+    DeviceId, FirmwareReport, FirmwareState, GroupId, Level, LogLine, ProjectId, UpdateReport,
+};
 use serde_json::value::RawValue;
 
 use super::db::{self, Conn, Pool, Row};
 use super::{audit, codec};
 use crate::model::{
-    KnownFacts, Principal, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, Scopes, Telling, TokenId, Told, UnixMs,
+    KnownFacts, Principal, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, Scopes, Telling, TokenId,
+    Told, UnixMs,
 };
 use crate::store::Result;
 
@@ -20,7 +23,11 @@ const MAX_FAULTS: i64 = 1_000_000;
 const MAX_FAULT_BYTES: usize = 500;
 
 /// The devices that a rollout has notified, wherever they are now, and those of its group, by id.
-pub(super) async fn members(pool: &Pool, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>> {
+pub(super) async fn members(
+    pool: &Pool,
+    project: ProjectId,
+    rollout: &Rollout,
+) -> Result<Vec<RolloutMember>> {
     let rows = sqlx::query(
         "SELECT d.id, d.name, d.online, d.directive_counter, CAST(1 AS BIGINT) AS in_group, r.directive, r.counter, r.told, \
          r.withdrawn, r.state, r.reason, r.detail, r.failures, r.changed, r.steps, r.heard, r.faults, r.fault \
@@ -50,18 +57,28 @@ fn member(row: &Row) -> Result<RolloutMember> {
         name: codec::get(row, "name")?,
         online: codec::get(row, "online")?,
         in_group: codec::get::<i64>(row, "in_group")? == 1,
-        counter: codec::unsigned(codec::get(row, "directive_counter")?, "devices", "directive_counter")?,
+        counter: codec::unsigned(
+            codec::get(row, "directive_counter")?,
+            "devices",
+            "directive_counter",
+        )?,
         told,
     })
 }
 
 fn told(row: &Row, directive: String) -> Result<Told> {
-    let unknown = |field: &'static str, word: &str| codec::corrupt("rollout_devices", field, format!("unknown word {word:?}"));
+    let unknown = |field: &'static str, word: &str| {
+        codec::corrupt("rollout_devices", field, format!("unknown word {word:?}"))
+    };
     let state = codec::get::<Option<&str>>(row, "state")?;
-    let state = state.map(|word| UpdateState::named(word).ok_or_else(|| unknown("state", word))).transpose()?;
+    let state = state
+        .map(|word| UpdateState::named(word).ok_or_else(|| unknown("state", word)))
+        .transpose()?;
     let reason = codec::get::<Option<&str>>(row, "reason")?;
     let find = |word: &str| Reason::ALL.iter().copied().find(|reason| reason.as_str() == word);
-    let reason = reason.map(|word| find(word).ok_or_else(|| unknown("reason", word))).transpose()?;
+    let reason = reason
+        .map(|word| find(word).ok_or_else(|| unknown("reason", word)))
+        .transpose()?;
     let steps = codec::get::<&str>(row, "steps")?.split_whitespace();
     let heard: Option<i64> = codec::get(row, "heard")?;
     Ok(Told {
@@ -74,17 +91,28 @@ fn told(row: &Row, directive: String) -> Result<Told> {
         detail: codec::get(row, "detail")?,
         failures: u32::try_from(codec::get::<i64>(row, "failures")?).unwrap_or(u32::MAX),
         changed: codec::get(row, "changed")?,
-        heard: heard.map(|heard| codec::unsigned(heard, "rollout_devices", "heard")).transpose()?,
+        heard: heard
+            .map(|heard| codec::unsigned(heard, "rollout_devices", "heard"))
+            .transpose()?,
         faults: u32::try_from(codec::get::<i64>(row, "faults")?).unwrap_or(u32::MAX),
         fault: codec::get(row, "fault")?,
         steps: steps
-            .filter_map(|step| step.split_once('@').and_then(|(s, at)| Some((UpdateState::named(s)?, at.parse().ok()?))))
+            .filter_map(|step| {
+                step.split_once('@')
+                    .and_then(|(s, at)| Some((UpdateState::named(s)?, at.parse().ok()?)))
+            })
             .collect(),
     })
 }
 
-/// Writes down what was decided, before anyone hears of it; false when the rollout is not what the decision was made on.
-pub(super) async fn save_step(connection: &mut Conn, project: ProjectId, step: &RolloutStep, now: UnixMs) -> Result<bool> {
+/// Writes down what was decided, before anyone hears of it; false when the rollout is not what the decision
+/// was made on.
+pub(super) async fn save_step(
+    connection: &mut Conn,
+    project: ProjectId,
+    step: &RolloutStep,
+    now: UnixMs,
+) -> Result<bool> {
     let mut tx = db::begin(connection).await?;
     let (soaked, soaked_at) = step.run.soaking.unzip();
     let done = sqlx::query(
@@ -125,14 +153,32 @@ pub(super) async fn save_step(connection: &mut Conn, project: ProjectId, step: &
     .execute(&mut *tx)
     .await?;
     if let Some(evidence) = step.evidence.as_ref().filter(|_| step.halts) {
-        let cloud = Principal { project, token: TokenId::from_bytes([0; 16]), name: "cloud".to_owned(), scopes: Scopes::READ };
-        audit::append(&mut tx, project, &cloud, ("rollout.halt", step.id.to_string(), evidence.clone()), now).await?;
+        let cloud = Principal {
+            project,
+            token: TokenId::from_bytes([0; 16]),
+            name: "cloud".to_owned(),
+            scopes: Scopes::READ,
+        };
+        audit::append(
+            &mut tx,
+            project,
+            &cloud,
+            ("rollout.halt", step.id.to_string(), evidence.clone()),
+            now,
+        )
+        .await?;
     }
     tx.commit().await?;
     Ok(true)
 }
 
-async fn tell(tx: &mut Conn, project: ProjectId, step: &RolloutStep, telling: &Telling, now: UnixMs) -> Result<()> {
+async fn tell(
+    tx: &mut Conn,
+    project: ProjectId,
+    step: &RolloutStep,
+    telling: &Telling,
+    now: UnixMs,
+) -> Result<()> {
     sqlx::query(
         "INSERT INTO rollout_devices (project, rollout, device, directive, counter, document, told, failures, changed, steps) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $7, '') \
@@ -149,10 +195,24 @@ async fn tell(tx: &mut Conn, project: ProjectId, step: &RolloutStep, telling: &T
     .bind(now)
     .execute(&mut *tx)
     .await?;
-    raise_counter(tx, Scope { project, device: telling.device }, telling.counter).await
+    raise_counter(
+        tx,
+        Scope {
+            project,
+            device: telling.device,
+        },
+        telling.counter,
+    )
+    .await
 }
 
-async fn withdraw(tx: &mut Conn, project: ProjectId, step: &RolloutStep, telling: &Telling, now: UnixMs) -> Result<()> {
+async fn withdraw(
+    tx: &mut Conn,
+    project: ProjectId,
+    step: &RolloutStep,
+    telling: &Telling,
+    now: UnixMs,
+) -> Result<()> {
     sqlx::query(
         "UPDATE rollout_devices SET counter = $4, document = $5, withdrawn = $6, changed = $6 \
          WHERE project = $1 AND rollout = $2 AND device = $3",
@@ -165,7 +225,15 @@ async fn withdraw(tx: &mut Conn, project: ProjectId, step: &RolloutStep, telling
     .bind(now)
     .execute(&mut *tx)
     .await?;
-    raise_counter(tx, Scope { project, device: telling.device }, telling.counter).await
+    raise_counter(
+        tx,
+        Scope {
+            project,
+            device: telling.device,
+        },
+        telling.counter,
+    )
+    .await
 }
 
 /// The highest counter of a directive to a device.
@@ -175,25 +243,40 @@ pub(super) async fn counter(pool: &Pool, scope: Scope) -> Result<u64> {
         .bind(&scope.device.as_bytes()[..])
         .fetch_optional(pool)
         .await?;
-    let number = |row: Row| codec::unsigned(codec::get(&row, "directive_counter")?, "devices", "directive_counter");
+    let number = |row: Row| {
+        codec::unsigned(
+            codec::get(&row, "directive_counter")?,
+            "devices",
+            "directive_counter",
+        )
+    };
     row.map_or(Ok(0), number)
 }
 
 /// Counters of later directives are above this one.
 pub(super) async fn raise_counter(connection: &mut Conn, scope: Scope, counter: u64) -> Result<()> {
-    sqlx::query("UPDATE devices SET directive_counter = $3 WHERE project = $1 AND id = $2 AND directive_counter < $3")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
-        .bind(codec::signed(counter))
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "UPDATE devices SET directive_counter = $3 WHERE project = $1 AND id = $2 AND directive_counter < $3",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(codec::signed(counter))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
-/// Takes down what a device says about an update. What ended stays ended, and what nobody asked for is nobody's.
-pub(super) async fn reported(connection: &mut Conn, scope: Scope, report: &UpdateReport, now: UnixMs) -> Result<bool> {
+/// Takes down what a device says about an update. What ended stays ended, and what nobody asked for is
+/// nobody's.
+pub(super) async fn reported(
+    connection: &mut Conn,
+    scope: Scope,
+    report: &UpdateReport,
+    now: UnixMs,
+) -> Result<bool> {
     // Whose dates are wrong, the device's or the cloud's, nobody knows: that says nothing about the release.
-    let dates = matches!(report.reason, Some(Reason::Expired | Reason::Clock)) && report.state == UpdateState::Rejected;
+    let dates = matches!(report.reason, Some(Reason::Expired | Reason::Clock))
+        && report.state == UpdateState::Rejected;
     let failed = report.state.is_ending() && report.state != UpdateState::Committed && !dates;
     let done = sqlx::query(
         "UPDATE rollout_devices SET state = $4, reason = $5, detail = $6, failures = failures + $7, changed = $8, heard = NULL, \
@@ -217,13 +300,20 @@ pub(super) async fn reported(connection: &mut Conn, scope: Scope, report: &Updat
 }
 
 /// Notes when the last words of a rollout's devices came that nobody has noticed yet.
-pub(super) async fn heard(connection: &mut Conn, project: ProjectId, rollout: RolloutId, at: u64) -> Result<()> {
-    sqlx::query("UPDATE rollout_devices SET heard = $3 WHERE project = $1 AND rollout = $2 AND heard IS NULL")
-        .bind(&project.as_bytes()[..])
-        .bind(&rollout.as_bytes()[..])
-        .bind(codec::signed(at))
-        .execute(connection)
-        .await?;
+pub(super) async fn heard(
+    connection: &mut Conn,
+    project: ProjectId,
+    rollout: RolloutId,
+    at: u64,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE rollout_devices SET heard = $3 WHERE project = $1 AND rollout = $2 AND heard IS NULL",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(&rollout.as_bytes()[..])
+    .bind(codec::signed(at))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -254,10 +344,19 @@ pub(super) async fn faults(tx: &mut Conn, scope: Scope, lines: &[LogLine]) -> Re
 
 /// Counts a firmware that has stopped by itself.
 pub(super) async fn stopped(tx: &mut Conn, scope: Scope, report: &FirmwareReport) -> Result<()> {
-    if !matches!(report.state, FirmwareState::Restarting | FirmwareState::Quarantined) {
+    if !matches!(
+        report.state,
+        FirmwareState::Restarting | FirmwareState::Quarantined
+    ) {
         return Ok(());
     }
-    fault(tx, scope, 1, report.detail.as_deref().unwrap_or("the firmware stopped")).await
+    fault(
+        tx,
+        scope,
+        1,
+        report.detail.as_deref().unwrap_or("the firmware stopped"),
+    )
+    .await
 }
 
 /// Takes down what decides on releases on a device.
@@ -273,17 +372,20 @@ pub(super) async fn set_facts(connection: &mut Conn, scope: Scope, facts: &Devic
 }
 
 pub(super) async fn facts(pool: &Pool, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>> {
-    let rows = sqlx::query("SELECT id, name, facts FROM devices WHERE project = $1 AND group_id = $2 ORDER BY id")
-        .bind(&project.as_bytes()[..])
-        .bind(&group.as_bytes()[..])
-        .fetch_all(pool)
-        .await?;
+    let rows =
+        sqlx::query("SELECT id, name, facts FROM devices WHERE project = $1 AND group_id = $2 ORDER BY id")
+            .bind(&project.as_bytes()[..])
+            .bind(&group.as_bytes()[..])
+            .fetch_all(pool)
+            .await?;
     let known = |row: &Row| {
         let facts = codec::get::<Option<&str>>(row, "facts")?;
         Ok(KnownFacts {
             device: DeviceId::from_bytes(codec::bytes(row, "devices", "id")?),
             name: codec::get(row, "name")?,
-            facts: facts.map(|text| codec::json(text, "devices", "facts")).transpose()?,
+            facts: facts
+                .map(|text| codec::json(text, "devices", "facts"))
+                .transpose()?,
         })
     };
     rows.iter().map(known).collect()

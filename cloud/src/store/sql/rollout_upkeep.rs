@@ -8,7 +8,8 @@ use super::codec;
 use super::db::{self, Conn, Pool};
 use crate::store::Result;
 
-/// Rollouts that are kept for each project beside those that are under way, shown by a group, or among its successes.
+/// Rollouts that are kept for each project beside those that are under way, shown by a group, or among its
+/// successes.
 const KEPT_ROLLOUTS: i64 = 200;
 /// Successful rollouts that are kept for each group: what it may go back to is among them.
 const KEPT_SUCCESSES: i64 = 100;
@@ -32,11 +33,15 @@ pub(super) async fn advance(connection: &mut Conn, at: u64) -> Result<u64> {
 
 /// Returns where the steady clock of the database is, milliseconds; none before its first start.
 pub(super) async fn clock(pool: &Pool) -> Result<Option<u64>> {
-    let row = sqlx::query("SELECT at FROM steady_clock WHERE id = 1").fetch_optional(pool).await?;
-    row.map(|row| codec::unsigned(codec::get(&row, "at")?, "steady_clock", "at")).transpose()
+    let row = sqlx::query("SELECT at FROM steady_clock WHERE id = 1")
+        .fetch_optional(pool)
+        .await?;
+    row.map(|row| codec::unsigned(codec::get(&row, "at")?, "steady_clock", "at"))
+        .transpose()
 }
 
-/// Returns the releases that a device may still be told to run: those on their way, and those that groups run or go back to.
+/// Returns the releases that a device may still be told to run: those on their way, and those that groups run
+/// or go back to.
 pub(super) async fn needed(pool: &Pool, project: ProjectId) -> Result<BTreeSet<u64>> {
     let mut tx = db::snapshot(pool).await?;
     let mut needed = BTreeSet::new();
@@ -48,7 +53,11 @@ pub(super) async fn needed(pool: &Pool, project: ProjectId) -> Result<BTreeSet<u
     .fetch_all(&mut *tx)
     .await?;
     for row in &rows {
-        needed.insert(codec::unsigned(codec::get(row, "release_seq")?, "rollouts", "release_seq")?);
+        needed.insert(codec::unsigned(
+            codec::get(row, "release_seq")?,
+            "rollouts",
+            "release_seq",
+        )?);
     }
     let rows = sqlx::query(
         "SELECT o.group_id, max(r.seq) AS seq, max(o.number) AS newest FROM rollouts o \
@@ -62,7 +71,9 @@ pub(super) async fn needed(pool: &Pool, project: ProjectId) -> Result<BTreeSet<u
     .await?;
     let mut steps: HashMap<GroupId, usize> = HashMap::new();
     for row in &rows {
-        let taken = steps.entry(codec::group(row, "rollouts", "group_id")?).or_default();
+        let taken = steps
+            .entry(codec::group(row, "rollouts", "group_id")?)
+            .or_default();
         *taken += 1;
         if *taken <= STEPS_BACK {
             needed.insert(codec::unsigned(codec::get(row, "seq")?, "releases", "seq")?);
@@ -71,7 +82,8 @@ pub(super) async fn needed(pool: &Pool, project: ProjectId) -> Result<BTreeSet<u
     Ok(needed)
 }
 
-/// Forgets at most `limit` of the project's oldest rollouts that have ended, and releases that nothing names; returns how many.
+/// Forgets at most `limit` of the project's oldest rollouts that have ended, and releases that nothing names;
+/// returns how many.
 pub(super) async fn tidy(connection: &mut Conn, project: ProjectId, limit: usize) -> Result<u64> {
     let mut tx = db::begin(connection).await?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -96,7 +108,11 @@ pub(super) async fn tidy(connection: &mut Conn, project: ProjectId, limit: usize
             "DELETE FROM rollout_devices WHERE project = $1 AND rollout = $2",
             "DELETE FROM rollouts WHERE project = $1 AND id = $2",
         ] {
-            sqlx::query(sql).bind(&project.as_bytes()[..]).bind(&id[..]).execute(&mut *tx).await?;
+            sqlx::query(sql)
+                .bind(&project.as_bytes()[..])
+                .bind(&id[..])
+                .execute(&mut *tx)
+                .await?;
         }
     }
     let done = sqlx::query(

@@ -20,8 +20,15 @@ const fn wish_word(wish: Wish) -> &'static str {
 }
 
 /// Starts a rollout; the one that is under way in the group is to be withdrawn.
-pub(super) async fn start(tx: &mut Conn, project: ProjectId, new: &NewRollout, author: &str, now: UnixMs) -> Result<u64> {
-    let policy = serde_json::to_string(&new.policy).expect("a policy has string keys and serializes without failing");
+pub(super) async fn start(
+    tx: &mut Conn,
+    project: ProjectId,
+    new: &NewRollout,
+    author: &str,
+    now: UnixMs,
+) -> Result<u64> {
+    let policy =
+        serde_json::to_string(&new.policy).expect("a policy has string keys and serializes without failing");
     let approved = serde_json::to_string(&new.approved).expect("texts serialize without failing");
     give_up(tx, project, new.group, "a later deployment took its place", now).await?;
     sqlx::query(
@@ -43,17 +50,24 @@ pub(super) async fn start(tx: &mut Conn, project: ProjectId, new: &NewRollout, a
     .bind(now)
     .execute(&mut *tx)
     .await?;
-    let done = sqlx::query("UPDATE groups SET rollout = $3, status = 'deploying' WHERE project = $1 AND id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&new.group.as_bytes()[..])
-        .bind(&new.id.as_bytes()[..])
-        .execute(tx)
-        .await?;
+    let done =
+        sqlx::query("UPDATE groups SET rollout = $3, status = 'deploying' WHERE project = $1 AND id = $2")
+            .bind(&project.as_bytes()[..])
+            .bind(&new.group.as_bytes()[..])
+            .bind(&new.id.as_bytes()[..])
+            .execute(tx)
+            .await?;
     super::missing(done.rows_affected(), "deployment group", &new.group)
 }
 
 /// Sets what its owner wishes of the rollout that is under way in a group.
-pub(super) async fn steer(tx: &mut Conn, project: ProjectId, group: GroupId, steer: Steer, now: UnixMs) -> Result<u64> {
+pub(super) async fn steer(
+    tx: &mut Conn,
+    project: ProjectId,
+    group: GroupId,
+    steer: Steer,
+    now: UnixMs,
+) -> Result<u64> {
     super::groups::must_exist(tx, project, group).await?;
     let row = sqlx::query(
         "SELECT o.id, o.status, o.wish FROM groups g JOIN rollouts o ON o.project = g.project AND o.id = g.rollout \
@@ -63,7 +77,8 @@ pub(super) async fn steer(tx: &mut Conn, project: ProjectId, group: GroupId, ste
     .bind(&group.as_bytes()[..])
     .fetch_optional(&mut *tx)
     .await?;
-    let row = row.ok_or_else(|| StoreError::Refused("no rollout is under way in this deployment group".to_owned()))?;
+    let row = row
+        .ok_or_else(|| StoreError::Refused("no rollout is under way in this deployment group".to_owned()))?;
     let id: [u8; 16] = codec::bytes(&row, "rollouts", "id")?;
     let wish = wish_word(steer.wish());
     let halted = codec::get::<&str>(&row, "status")? == "halted";
@@ -72,11 +87,13 @@ pub(super) async fn steer(tx: &mut Conn, project: ProjectId, group: GroupId, ste
     }
     if steer == Steer::Resume {
         // What failed is told again, as if it had not been; what was silent gets its time once more.
-        sqlx::query("UPDATE rollout_devices SET failures = 0, heard = NULL WHERE project = $1 AND rollout = $2")
-            .bind(&project.as_bytes()[..])
-            .bind(&id[..])
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "UPDATE rollout_devices SET failures = 0, heard = NULL WHERE project = $1 AND rollout = $2",
+        )
+        .bind(&project.as_bytes()[..])
+        .bind(&id[..])
+        .execute(&mut *tx)
+        .await?;
     }
     // A pause of what has stopped itself leaves it stopped.
     let still = i64::from(halted && steer == Steer::Pause);
@@ -104,7 +121,10 @@ pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now
         .bind(&id.as_bytes()[..])
         .fetch_optional(&mut *tx)
         .await?;
-    let row = row.ok_or_else(|| StoreError::Missing { what: "rollout", name: id.to_string() })?;
+    let row = row.ok_or_else(|| StoreError::Missing {
+        what: "rollout",
+        name: id.to_string(),
+    })?;
     if codec::get::<i64>(&row, "active")? == 0 {
         return Err(StoreError::Refused("the rollout has ended".to_owned()));
     }
@@ -125,7 +145,13 @@ pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now
 }
 
 /// Gives up what is under way in a group, for a reason that its owner reads.
-pub(super) async fn give_up(tx: &mut Conn, project: ProjectId, group: GroupId, reason: &str, now: UnixMs) -> Result<()> {
+pub(super) async fn give_up(
+    tx: &mut Conn,
+    project: ProjectId,
+    group: GroupId,
+    reason: &str,
+    now: UnixMs,
+) -> Result<()> {
     sqlx::query(
         "UPDATE rollouts SET wish = 'cancel', halted = 0, version = version + 1, changed = $3, ended = $4 \
          WHERE project = $1 AND group_id = $2 AND active = 1 AND wish <> 'cancel'",
@@ -151,20 +177,35 @@ pub(super) async fn none_of_branch(tx: &mut Conn, project: ProjectId, branch: &s
     .await?;
     let Some(row) = row else { return Ok(()) };
     let id = RolloutId::from_bytes(codec::bytes(&row, "rollouts", "id")?);
-    Err(StoreError::Refused(format!("a release of branch {branch:?} is being deployed: cancel rollout {id} first")))
+    Err(StoreError::Refused(format!(
+        "a release of branch {branch:?} is being deployed: cancel rollout {id} first"
+    )))
 }
 
-pub(super) async fn set_policy(tx: &mut Conn, project: ProjectId, group: GroupId, policy: &Policy) -> Result<u64> {
-    let text = serde_json::to_string(policy).expect("a policy has string keys and serializes without failing");
+pub(super) async fn set_policy(
+    tx: &mut Conn,
+    project: ProjectId,
+    group: GroupId,
+    policy: &Policy,
+) -> Result<u64> {
+    let text =
+        serde_json::to_string(policy).expect("a policy has string keys and serializes without failing");
     super::groups::must_exist(tx, project, group).await?;
     let done = sqlx::query("UPDATE groups SET policy = $3 WHERE project = $1 AND id = $2 AND policy <> $3");
-    let done = done.bind(&project.as_bytes()[..]).bind(&group.as_bytes()[..]).bind(text).execute(tx).await?;
+    let done = done
+        .bind(&project.as_bytes()[..])
+        .bind(&group.as_bytes()[..])
+        .bind(text)
+        .execute(tx)
+        .await?;
     Ok(done.rows_affected())
 }
 
 /// The rollouts that their executor may have to do something about, a project's oldest first.
 pub(super) async fn active(pool: &Pool) -> Result<Vec<(ProjectId, RolloutId)>> {
-    let rows = sqlx::query("SELECT project, id FROM rollouts WHERE active = 1 ORDER BY project, number").fetch_all(pool).await?;
+    let rows = sqlx::query("SELECT project, id FROM rollouts WHERE active = 1 ORDER BY project, number")
+        .fetch_all(pool)
+        .await?;
     let named = |row: &Row| {
         let id = RolloutId::from_bytes(codec::bytes(row, "rollouts", "id")?);
         Ok((codec::project(row, "rollouts", "project")?, id))
@@ -172,13 +213,20 @@ pub(super) async fn active(pool: &Pool) -> Result<Vec<(ProjectId, RolloutId)>> {
     rows.iter().map(named).collect()
 }
 
-pub(super) async fn newest(pool: &Pool, project: ProjectId, group: Option<GroupId>, limit: usize) -> Result<Vec<Rollout>> {
+pub(super) async fn newest(
+    pool: &Pool,
+    project: ProjectId,
+    group: Option<GroupId>,
+    limit: usize,
+) -> Result<Vec<Rollout>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let query = match &group {
-        Some(group) => sqlx::query("SELECT * FROM rollouts WHERE project = $1 AND group_id = $3 ORDER BY number DESC LIMIT $2")
-            .bind(&project.as_bytes()[..])
-            .bind(limit)
-            .bind(&group.as_bytes()[..]),
+        Some(group) => sqlx::query(
+            "SELECT * FROM rollouts WHERE project = $1 AND group_id = $3 ORDER BY number DESC LIMIT $2",
+        )
+        .bind(&project.as_bytes()[..])
+        .bind(limit)
+        .bind(&group.as_bytes()[..]),
         None => sqlx::query("SELECT * FROM rollouts WHERE project = $1 ORDER BY number DESC LIMIT $2")
             .bind(&project.as_bytes()[..])
             .bind(limit),
@@ -199,12 +247,18 @@ fn rollout(row: &Row) -> Result<Rollout> {
     let number = |field| codec::unsigned(codec::get(row, field)?, "rollouts", field);
     let optional = |field| -> Result<Option<u64>> {
         let found: Option<i64> = codec::get(row, field)?;
-        found.map(|found| codec::unsigned(found, "rollouts", field)).transpose()
+        found
+            .map(|found| codec::unsigned(found, "rollouts", field))
+            .transpose()
     };
-    let unknown = |field: &'static str, word: &str| codec::corrupt("rollouts", field, format!("unknown word {word:?}"));
+    let unknown =
+        |field: &'static str, word: &str| codec::corrupt("rollouts", field, format!("unknown word {word:?}"));
     let word: &str = codec::get(row, "wish")?;
     let wishes = [Wish::Run, Wish::Pause, Wish::Cancel];
-    let wish = wishes.into_iter().find(|wish| wish_word(*wish) == word).ok_or_else(|| unknown("wish", word))?;
+    let wish = wishes
+        .into_iter()
+        .find(|wish| wish_word(*wish) == word)
+        .ok_or_else(|| unknown("wish", word))?;
     let word: &str = codec::get(row, "status")?;
     let status = RolloutStatus::named(word).ok_or_else(|| unknown("status", word))?;
     let soaking = optional("soaked")?.zip(optional("soaked_at")?);
@@ -212,11 +266,19 @@ fn rollout(row: &Row) -> Result<Rollout> {
         id: RolloutId::from_bytes(codec::bytes(row, "rollouts", "id")?),
         group: codec::group(row, "rollouts", "group_id")?,
         release: number("release_seq")?,
-        kind: if codec::get::<i64>(row, "kind")? == 1 { RolloutKind::Rollback } else { RolloutKind::Install },
+        kind: if codec::get::<i64>(row, "kind")? == 1 {
+            RolloutKind::Rollback
+        } else {
+            RolloutKind::Install
+        },
         policy: codec::json(codec::get(row, "policy")?, "rollouts", "policy")?,
         approved: codec::json(codec::get(row, "approved")?, "rollouts", "approved")?,
         force: codec::get::<i64>(row, "forced")? == 1,
-        run: Run { wish, halted: codec::get::<i64>(row, "halted")? == 1, soaking },
+        run: Run {
+            wish,
+            halted: codec::get::<i64>(row, "halted")? == 1,
+            soaking,
+        },
         status,
         evidence: codec::get::<Option<String>>(row, "evidence")?.map(Into::into),
         active: codec::get::<i64>(row, "active")? == 1,

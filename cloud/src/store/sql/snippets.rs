@@ -5,11 +5,16 @@ use super::{code_usage, codec};
 use crate::model::{Snippet, SnippetId, SnippetKind};
 use crate::store::Result;
 
-const ALL: &str =
-    "SELECT id, kind, name, description, code FROM snippets WHERE project = $1 AND branch = $2 ORDER BY kind, name, id";
+const ALL: &str = "SELECT id, kind, name, description, code FROM snippets WHERE project = $1 AND branch = $2 ORDER BY kind, name, id";
 
 /// Writes a working copy: what is new or different, and removes what is gone. Counts it.
-pub(super) async fn replace(tx: &mut Conn, project: ProjectId, branch: &str, old: &[Snippet], new: &[Snippet]) -> Result<()> {
+pub(super) async fn replace(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    old: &[Snippet],
+    new: &[Snippet],
+) -> Result<()> {
     // What goes or changes is removed first, so that names can pass from one snippet to another.
     for snippet in old.iter().filter(|snippet| !new.contains(snippet)) {
         sqlx::query("DELETE FROM snippets WHERE project = $1 AND branch = $2 AND id = $3")
@@ -37,11 +42,24 @@ pub(super) async fn replace(tx: &mut Conn, project: ProjectId, branch: &str, old
 }
 
 pub(super) async fn within(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<Vec<Snippet>> {
-    sqlx::query(ALL).bind(&project.as_bytes()[..]).bind(branch).fetch_all(tx).await?.iter().map(snippet).collect()
+    sqlx::query(ALL)
+        .bind(&project.as_bytes()[..])
+        .bind(branch)
+        .fetch_all(tx)
+        .await?
+        .iter()
+        .map(snippet)
+        .collect()
 }
 
-/// The handlers of a branch as far as a change of this command concerns them: those of other commands come without their texts.
-pub(super) async fn handlers(tx: &mut Conn, project: ProjectId, branch: &str, cmd_type: &str) -> Result<Vec<Snippet>> {
+/// The handlers of a branch as far as a change of this command concerns them: those of other commands come
+/// without their texts.
+pub(super) async fn handlers(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    cmd_type: &str,
+) -> Result<Vec<Snippet>> {
     let rows = sqlx::query(
         "SELECT id, kind, name, CASE WHEN name = $3 THEN description ELSE '' END AS description, \
          CASE WHEN name = $3 THEN code ELSE '' END AS code FROM snippets WHERE project = $1 AND branch = $2 AND kind = $4 \
@@ -71,9 +89,17 @@ pub(super) async fn size(tx: &mut Conn, project: ProjectId, branch: &str) -> Res
 
 /// The working copy of a branch; none when there is no such branch.
 pub(super) async fn all(pool: &Pool, project: ProjectId, branch: &str) -> Result<Option<Vec<Snippet>>> {
-    let rows = sqlx::query(ALL).bind(&project.as_bytes()[..]).bind(branch).fetch_all(pool).await?;
+    let rows = sqlx::query(ALL)
+        .bind(&project.as_bytes()[..])
+        .bind(branch)
+        .fetch_all(pool)
+        .await?;
     // Every branch has its three sections, so none at all means no branch.
-    if rows.is_empty() { Ok(None) } else { rows.iter().map(snippet).collect::<Result<_>>().map(Some) }
+    if rows.is_empty() {
+        Ok(None)
+    } else {
+        rows.iter().map(snippet).collect::<Result<_>>().map(Some)
+    }
 }
 
 fn snippet(row: &Row) -> Result<Snippet> {

@@ -8,10 +8,12 @@ use crate::ingest::stream::StreamState;
 use crate::model::{Scope, UnixMs};
 use crate::store::Result;
 
-/// Streams remembered per device. A device holds 16 at most; beyond, the one untouched for longest is forgotten.
+/// Streams remembered per device. A device holds 16 at most; beyond, the one untouched for longest is
+/// forgotten.
 const KEPT: i64 = 64;
-/// Age of a row, in milliseconds, from which on it is written again although nothing of its stream has changed: an hour. The order
-/// in which streams are forgotten needs no more, and a hello costs no write for each stream that it names.
+/// Age of a row, in milliseconds, from which on it is written again although nothing of its stream has
+/// changed: an hour. The order in which streams are forgotten needs no more, and a hello costs no write for
+/// each stream that it names.
 const TOUCHED_MS: UnixMs = 60 * 60 * 1000;
 
 /// A stream as a transaction found it, and as it leaves it.
@@ -27,7 +29,9 @@ impl Known {
     /// Says whether the row has to be written.
     pub(super) fn is_to_save(&self, now: UnixMs) -> bool {
         self.saved.as_ref().is_none_or(|(state, gap, touched)| {
-            *state != self.state || *gap != self.gap || !(0..TOUCHED_MS).contains(&now.saturating_sub(*touched))
+            *state != self.state
+                || *gap != self.gap
+                || !(0..TOUCHED_MS).contains(&now.saturating_sub(*touched))
         })
     }
 }
@@ -39,7 +43,9 @@ pub(super) async fn upto(pool: &Pool, scope: Scope, stream: StreamId) -> Result<
         .bind(&stream.as_bytes()[..])
         .fetch_optional(pool)
         .await?;
-    row.map_or(Ok(0), |row| codec::unsigned(row.try_get("upto")?, "streams", "upto"))
+    row.map_or(Ok(0), |row| {
+        codec::unsigned(row.try_get("upto")?, "streams", "upto")
+    })
 }
 
 /// Reads a stream.
@@ -52,7 +58,13 @@ pub(super) async fn load(connection: &mut Conn, scope: Scope, stream: StreamId) 
     .bind(&stream.as_bytes()[..])
     .fetch_optional(connection)
     .await?;
-    let Some(row) = row else { return Ok(Known { state: StreamState::default(), gap: None, saved: None }) };
+    let Some(row) = row else {
+        return Ok(Known {
+            state: StreamState::default(),
+            gap: None,
+            saved: None,
+        });
+    };
     let class: Option<i64> = codec::get(&row, "class")?;
     let state = StreamState {
         class: class.map(codec::class).transpose()?,
@@ -67,15 +79,31 @@ pub(super) async fn load(connection: &mut Conn, scope: Scope, stream: StreamId) 
         })?
         .into(),
     };
-    let gap = codec::get::<Option<&[u8]>>(&row, "last_gap")?.map(GapEntry::unpack).transpose()?;
-    Ok(Known { saved: Some((state.clone(), gap, codec::get(&row, "touched")?)), state, gap })
+    let gap = codec::get::<Option<&[u8]>>(&row, "last_gap")?
+        .map(GapEntry::unpack)
+        .transpose()?;
+    Ok(Known {
+        saved: Some((state.clone(), gap, codec::get(&row, "touched")?)),
+        state,
+        gap,
+    })
 }
 
 /// Writes a stream.
-pub(super) async fn save(connection: &mut Conn, scope: Scope, stream: StreamId, known: &Known, now: UnixMs) -> Result<()> {
+pub(super) async fn save(
+    connection: &mut Conn,
+    scope: Scope,
+    stream: StreamId,
+    known: &Known,
+    now: UnixMs,
+) -> Result<()> {
     let state = &known.state;
-    let sparse: Vec<u8> =
-        state.sparse.iter().flat_map(|(start, end)| [start.to_le_bytes(), end.to_le_bytes()]).flatten().collect();
+    let sparse: Vec<u8> = state
+        .sparse
+        .iter()
+        .flat_map(|(start, end)| [start.to_le_bytes(), end.to_le_bytes()])
+        .flatten()
+        .collect();
     let mut recent = Vec::with_capacity(state.recent.len() * 12);
     for (seq, hash) in &state.recent {
         recent.extend_from_slice(&seq.to_le_bytes());
@@ -98,7 +126,11 @@ pub(super) async fn save(connection: &mut Conn, scope: Scope, stream: StreamId, 
     .bind(known.gap.as_ref().map(GapEntry::pack))
     .execute(&mut *connection)
     .await?;
-    if known.saved.is_none() { forget_oldest(connection, scope).await } else { Ok(()) }
+    if known.saved.is_none() {
+        forget_oldest(connection, scope).await
+    } else {
+        Ok(())
+    }
 }
 
 async fn forget_oldest(connection: &mut Conn, scope: Scope) -> Result<()> {
@@ -114,14 +146,25 @@ async fn forget_oldest(connection: &mut Conn, scope: Scope) -> Result<()> {
     Ok(())
 }
 
-fn unpack<const N: usize, T>(blob: &[u8], field: &'static str, read: impl Fn([u8; N]) -> T) -> Result<Vec<T>> {
+fn unpack<const N: usize, T>(
+    blob: &[u8],
+    field: &'static str,
+    read: impl Fn([u8; N]) -> T,
+) -> Result<Vec<T>> {
     let (items, rest) = blob.as_chunks::<N>();
     if !rest.is_empty() {
-        return Err(codec::corrupt("streams", field, format!("{} bytes are not whole items", blob.len())));
+        return Err(codec::corrupt(
+            "streams",
+            field,
+            format!("{} bytes are not whole items", blob.len()),
+        ));
     }
     Ok(items.iter().map(|item| read(*item)).collect())
 }
 
 fn number(little_endian: &[u8]) -> u64 {
-    little_endian.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    little_endian
+        .iter()
+        .rev()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte))
 }

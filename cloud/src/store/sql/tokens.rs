@@ -57,11 +57,19 @@ pub(super) async fn revoke(tx: &mut Conn, project: ProjectId, id: TokenId) -> Re
 }
 
 pub(super) async fn of_hash(pool: &Pool, hash: SecretHash) -> Result<Option<Token>> {
-    sqlx::query(select!("hash = $1")).bind(&hash.0[..]).fetch_optional(pool).await?.as_ref().map(token).transpose()
+    sqlx::query(select!("hash = $1"))
+        .bind(&hash.0[..])
+        .fetch_optional(pool)
+        .await?
+        .as_ref()
+        .map(token)
+        .transpose()
 }
 
 pub(super) async fn of_id(pool: &Pool, project: ProjectId, id: TokenId) -> Result<Option<Token>> {
-    let query = sqlx::query(select!("project = $1 AND id = $2")).bind(&project.as_bytes()[..]).bind(&id.as_bytes()[..]);
+    let query = sqlx::query(select!("project = $1 AND id = $2"))
+        .bind(&project.as_bytes()[..])
+        .bind(&id.as_bytes()[..]);
     query.fetch_optional(pool).await?.as_ref().map(token).transpose()
 }
 
@@ -87,7 +95,8 @@ fn token(row: &Row) -> Result<Token> {
         project: codec::project(row, "tokens", "project")?,
         name: codec::get(row, "name")?,
         prefix: codec::get(row, "prefix")?,
-        scopes: Scopes::from_bits(bits).ok_or_else(|| codec::corrupt("tokens", "scopes", format!("unknown bits {bits}")))?,
+        scopes: Scopes::from_bits(bits)
+            .ok_or_else(|| codec::corrupt("tokens", "scopes", format!("unknown bits {bits}")))?,
         created: codec::get(row, "created")?,
         expires: codec::get(row, "expires")?,
         used: codec::get(row, "used")?,

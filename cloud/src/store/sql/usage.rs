@@ -18,8 +18,7 @@ const TOTAL: i64 = -1;
 /// Hours that are looked at when the oldest messages have to go: more than a year.
 const MAX_HOURS: i64 = 10_000;
 
-const LIMITS: &str =
-    "SELECT id, max_devices, max_definitions, max_messages_per_day, max_bytes, retention_bytes FROM projects WHERE id = $1";
+const LIMITS: &str = "SELECT id, max_devices, max_definitions, max_messages_per_day, max_bytes, retention_bytes FROM projects WHERE id = $1";
 const COUNT: &str = "INSERT INTO usage (project, hour, received, messages, bytes) VALUES ($1, -1, $3, $3, $4), ($1, $2, $3, $3, $4) \
                      ON CONFLICT (project, hour) DO UPDATE SET received = usage.received + excluded.received, \
                      messages = usage.messages + excluded.messages, bytes = usage.bytes + excluded.bytes \
@@ -36,21 +35,30 @@ fn hour(ts: UnixMs) -> i64 {
     ts.div_euclid(HOUR_MS).max(0)
 }
 
-/// Counts messages that are being written; returns the projects among theirs that have webhooks, with the number of changes
-/// of these.
+/// Counts messages that are being written; returns the projects among theirs that have webhooks, with the
+/// number of changes of these.
 pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<Vec<(ProjectId, i64)>> {
     // In one order, so that two transactions never wait for each other.
     let mut sums: BTreeMap<(ProjectId, i64), Sum> = BTreeMap::new();
     for message in messages {
-        let sum = sums.entry((message.scope.project, hour(message.timestamp))).or_default();
+        let sum = sums
+            .entry((message.scope.project, hour(message.timestamp)))
+            .or_default();
         sum.messages += 1;
         sum.bytes += message.payload.get().len() as i64;
     }
     let mut versions = BTreeMap::new();
     for ((project, hour), sum) in sums {
-        let query = sqlx::query(COUNT).bind(&project.as_bytes()[..]).bind(hour).bind(sum.messages).bind(sum.bytes);
+        let query = sqlx::query(COUNT)
+            .bind(&project.as_bytes()[..])
+            .bind(hour)
+            .bind(sum.messages)
+            .bind(sum.bytes);
         for row in query.fetch_all(&mut *tx).await? {
-            versions.insert(project, codec::get::<Option<i64>>(&row, "hooks")?.unwrap_or_default());
+            versions.insert(
+                project,
+                codec::get::<Option<i64>>(&row, "hooks")?.unwrap_or_default(),
+            );
         }
     }
     Ok(versions.into_iter().filter(|(_, version)| *version > 0).collect())
@@ -68,18 +76,21 @@ pub(super) async fn uncount(tx: &mut Conn, project: ProjectId, deleted: &[Row]) 
         }
     }
     for (hour, sum) in sums {
-        sqlx::query("UPDATE usage SET messages = messages - $3, bytes = bytes - $4 WHERE project = $1 AND hour = $2")
-            .bind(&project.as_bytes()[..])
-            .bind(hour)
-            .bind(sum.messages)
-            .bind(sum.bytes)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "UPDATE usage SET messages = messages - $3, bytes = bytes - $4 WHERE project = $1 AND hour = $2",
+        )
+        .bind(&project.as_bytes()[..])
+        .bind(hour)
+        .bind(sum.messages)
+        .bind(sum.bytes)
+        .execute(&mut *tx)
+        .await?;
     }
     Ok(deleted.len() as u64)
 }
 
-/// Counts `more` bytes of an entry of the time `ts` that became longer; less than none when it became shorter.
+/// Counts `more` bytes of an entry of the time `ts` that became longer; less than none when it became
+/// shorter.
 pub(super) async fn lengthened(tx: &mut Conn, project: ProjectId, ts: UnixMs, more: i64) -> Result<()> {
     sqlx::query("UPDATE usage SET bytes = bytes + $3 WHERE project = $1 AND hour IN (-1, $2)")
         .bind(&project.as_bytes()[..])
@@ -105,19 +116,30 @@ pub(super) async fn forget_empty(tx: &mut Conn, project: ProjectId, now: UnixMs)
 }
 
 pub(super) async fn limits(pool: &Pool, project: ProjectId) -> Result<Option<Limits>> {
-    sqlx::query(LIMITS).bind(&project.as_bytes()[..]).fetch_optional(pool).await?.as_ref().map(read).transpose()
+    sqlx::query(LIMITS)
+        .bind(&project.as_bytes()[..])
+        .fetch_optional(pool)
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
 }
 
 /// The limits as the transaction sees them; none for a project that is gone.
 pub(super) async fn within(tx: &mut Conn, project: ProjectId) -> Result<Limits> {
-    let row = sqlx::query(LIMITS).bind(&project.as_bytes()[..]).fetch_optional(tx).await?;
+    let row = sqlx::query(LIMITS)
+        .bind(&project.as_bytes()[..])
+        .fetch_optional(tx)
+        .await?;
     row.as_ref().map_or(Ok(Limits::default()), read)
 }
 
 fn read(row: &Row) -> Result<Limits> {
     let limit = |field| {
         let limit: Option<i64> = codec::get(row, field)?;
-        limit.map(|limit| codec::unsigned(limit, "projects", field)).transpose()
+        limit
+            .map(|limit| codec::unsigned(limit, "projects", field))
+            .transpose()
     };
     Ok(Limits {
         devices: limit("max_devices")?,
@@ -157,15 +179,21 @@ pub(super) async fn usage(pool: &Pool, project: ProjectId, now: UnixMs) -> Resul
     let id = &project.as_bytes()[..];
     let (messages, bytes) = total(&mut tx, project).await?;
     let mut counts = [0; 2];
-    for (count, sql) in counts
-        .iter_mut()
-        .zip(["SELECT count(*) AS n FROM devices WHERE project = $1", "SELECT count(*) AS n FROM definitions WHERE project = $1"])
-    {
+    for (count, sql) in counts.iter_mut().zip([
+        "SELECT count(*) AS n FROM devices WHERE project = $1",
+        "SELECT count(*) AS n FROM definitions WHERE project = $1",
+    ]) {
         let row = sqlx::query(sql).bind(id).fetch_one(&mut *tx).await?;
         *count = codec::unsigned(codec::get(&row, "n")?, "devices", "n")?;
     }
     let messages_today = today(&mut tx, project, now).await?;
-    Ok(Usage { devices: counts[0], definitions: counts[1], messages_today, messages, bytes })
+    Ok(Usage {
+        devices: counts[0],
+        definitions: counts[1],
+        messages_today,
+        messages,
+        bytes,
+    })
 }
 
 async fn total(tx: &mut Conn, project: ProjectId) -> Result<(u64, u64)> {
@@ -186,7 +214,9 @@ async fn today(tx: &mut Conn, project: ProjectId, now: UnixMs) -> Result<u64> {
         .bind(hour(now))
         .fetch_all(tx)
         .await?;
-    rows.iter().map(|row| codec::unsigned(codec::get(row, "received")?, "usage", "received")).sum()
+    rows.iter()
+        .map(|row| codec::unsigned(codec::get(row, "received")?, "usage", "received"))
+        .sum()
 }
 
 /// The hours of which messages are stored, oldest first.
@@ -199,7 +229,10 @@ pub(super) async fn hours(pool: &Pool, project: ProjectId) -> Result<Vec<HourUsa
             .await?;
     let hour = |row: &Row| {
         let bytes = codec::unsigned(codec::get(row, "bytes")?, "usage", "bytes")?;
-        Ok(HourUsage { start: codec::get::<i64>(row, "hour")?.saturating_mul(HOUR_MS), bytes })
+        Ok(HourUsage {
+            start: codec::get::<i64>(row, "hour")?.saturating_mul(HOUR_MS),
+            bytes,
+        })
     };
     rows.iter().map(hour).collect()
 }
@@ -207,7 +240,8 @@ pub(super) async fn hours(pool: &Pool, project: ProjectId) -> Result<Vec<HourUsa
 /// How many more messages the projects of a transaction may take.
 pub(super) struct Rooms(HashMap<ProjectId, Room>);
 
-/// Parts of a project's limits, one in so many, that entries of the cloud's own may go beyond them: gaps, reused numbers, presence.
+/// Parts of a project's limits, one in so many, that entries of the cloud's own may go beyond them: gaps,
+/// reused numbers, presence.
 const OVERDRAFT: u64 = 10;
 /// Entries of the cloud's own a day that any project may have beyond its limit.
 const OVERDRAFT_ENTRIES: u64 = 100;
@@ -232,7 +266,14 @@ impl Rooms {
                 continue;
             }
             let (bytes, messages) = (total(tx, project).await?.1, today(tx, project, now).await?);
-            rooms.insert(project, Room { limits, messages, bytes });
+            rooms.insert(
+                project,
+                Room {
+                    limits,
+                    messages,
+                    bytes,
+                },
+            );
         }
         Ok(Self(rooms))
     }
@@ -277,7 +318,9 @@ impl Rooms {
         first: u64,
         records: &mut [std::result::Result<Entry, String>],
     ) {
-        let Some(room) = self.0.get_mut(&project) else { return };
+        let Some(room) = self.0.get_mut(&project) else {
+            return;
+        };
         for (seq, record) in (first..).zip(records) {
             if let Ok(Entry::Message { payload, .. }) = record
                 && !state.holds(seq)
@@ -294,8 +337,14 @@ impl Room {
         if let Some(max) = self.limits.messages_per_day.filter(|max| self.messages >= *max) {
             return Err(format!("project has reached its limit of {max} messages a day"));
         }
-        if let Some(max) = self.limits.bytes.filter(|max| self.bytes.saturating_add(bytes) > *max) {
-            return Err(format!("project has reached its limit of {max} bytes of messages"));
+        if let Some(max) = self
+            .limits
+            .bytes
+            .filter(|max| self.bytes.saturating_add(bytes) > *max)
+        {
+            return Err(format!(
+                "project has reached its limit of {max} bytes of messages"
+            ));
         }
         self.messages += 1;
         self.bytes += bytes;
@@ -304,15 +353,24 @@ impl Room {
 
     /// Says whether a quota is used up.
     pub(super) fn is_used(&self) -> bool {
-        self.limits.messages_per_day.is_some_and(|max| self.messages >= max)
+        self.limits
+            .messages_per_day
+            .is_some_and(|max| self.messages >= max)
             || self.limits.bytes.is_some_and(|max| self.bytes >= max)
     }
 
-    /// Counts an entry of the cloud's own; false, and nothing is counted, when it would go too far beyond a quota.
+    /// Counts an entry of the cloud's own; false, and nothing is counted, when it would go too far beyond a
+    /// quota.
     pub(super) fn own(&mut self, bytes: usize) -> bool {
         let most = |max: u64, least: u64| max.saturating_add((max / OVERDRAFT).max(least));
-        let fits = self.limits.messages_per_day.is_none_or(|max| self.messages < most(max, OVERDRAFT_ENTRIES))
-            && self.limits.bytes.is_none_or(|max| self.bytes.saturating_add(bytes as u64) <= most(max, OVERDRAFT_BYTES));
+        let fits = self
+            .limits
+            .messages_per_day
+            .is_none_or(|max| self.messages < most(max, OVERDRAFT_ENTRIES))
+            && self
+                .limits
+                .bytes
+                .is_none_or(|max| self.bytes.saturating_add(bytes as u64) <= most(max, OVERDRAFT_BYTES));
         if fits {
             self.charge(bytes);
         }

@@ -10,7 +10,8 @@ pub(super) type Conn = SqliteConnection;
 pub(super) type Pool = SqlitePool;
 pub(super) type Row = sqlx::sqlite::SqliteRow;
 
-/// Begins a transaction that will write: it waits for other writers now instead of failing at its first write.
+/// Begins a transaction that will write: it waits for other writers now instead of failing at its first
+/// write.
 pub(super) async fn begin(connection: &mut Conn) -> Result<SqliteTransaction<'_>, sqlx::Error> {
     connection.begin_with("BEGIN IMMEDIATE").await
 }
@@ -20,11 +21,11 @@ pub(super) async fn snapshot(pool: &Pool) -> Result<SqliteTransaction<'static>, 
     pool.begin().await
 }
 
-/// Reads a project's row so that no other change of the project happens until the transaction ends; here no other can write.
+/// Reads a project's row so that no other change of the project happens until the transaction ends; here no
+/// other can write.
 pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1";
 /// Reads the device that is to be erased next.
-pub(super) const ERASURE: &str =
-    "SELECT project, device, requested FROM erasures WHERE due <= $1 OR due > $2 ORDER BY due, device LIMIT 1";
+pub(super) const ERASURE: &str = "SELECT project, device, requested FROM erasures WHERE due <= $1 OR due > $2 ORDER BY due, device LIMIT 1";
 
 /// Locks the rows of a query; here no other can write.
 pub(super) const FOR_UPDATE: &str = "";

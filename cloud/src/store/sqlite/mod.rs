@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
@@ -22,16 +24,52 @@ type Backend = SqliteStore;
 
 /// The schema's history, in order; what is released is never edited.
 const STEPS: [(i64, &str, &str); 10] = [
-    (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    (
+        1,
+        "initial",
+        include_str!("../../../migrations/sqlite/0001_initial.sql"),
+    ),
     (2, "api", include_str!("../../../migrations/sqlite/0002_api.sql")),
-    (3, "device_config", include_str!("../../../migrations/sqlite/0003_device_config.sql")),
-    (4, "limits", include_str!("../../../migrations/sqlite/0004_limits.sql")),
-    (5, "webhooks", include_str!("../../../migrations/sqlite/0005_webhooks.sql")),
-    (6, "releases", include_str!("../../../migrations/sqlite/0006_releases.sql")),
-    (7, "bounds", include_str!("../../../migrations/sqlite/0007_bounds.sql")),
-    (8, "logins_and_audit", include_str!("../../../migrations/sqlite/0008_logins_and_audit.sql")),
-    (9, "undecided", include_str!("../../../migrations/sqlite/0009_undecided.sql")),
-    (10, "steady_rollouts", include_str!("../../../migrations/sqlite/0010_steady_rollouts.sql")),
+    (
+        3,
+        "device_config",
+        include_str!("../../../migrations/sqlite/0003_device_config.sql"),
+    ),
+    (
+        4,
+        "limits",
+        include_str!("../../../migrations/sqlite/0004_limits.sql"),
+    ),
+    (
+        5,
+        "webhooks",
+        include_str!("../../../migrations/sqlite/0005_webhooks.sql"),
+    ),
+    (
+        6,
+        "releases",
+        include_str!("../../../migrations/sqlite/0006_releases.sql"),
+    ),
+    (
+        7,
+        "bounds",
+        include_str!("../../../migrations/sqlite/0007_bounds.sql"),
+    ),
+    (
+        8,
+        "logins_and_audit",
+        include_str!("../../../migrations/sqlite/0008_logins_and_audit.sql"),
+    ),
+    (
+        9,
+        "undecided",
+        include_str!("../../../migrations/sqlite/0009_undecided.sql"),
+    ),
+    (
+        10,
+        "steady_rollouts",
+        include_str!("../../../migrations/sqlite/0010_steady_rollouts.sql"),
+    ),
 ];
 
 /// Connections that read; each is one thread.
@@ -49,10 +87,14 @@ pub struct SqliteStore {
     outbox: Outbox,
 }
 
-/// Makes the file of a new database readable for this user alone; SQLite gives its other files the same rights. Whatever else is wrong
-/// with the file SQLite will say.
+/// Makes the file of a new database readable for this user alone; SQLite gives its other files the same
+/// rights. Whatever else is wrong with the file SQLite will say.
 fn make_private(path: &Path) {
-    let _ = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
+    let _ = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
 }
 
 impl SqliteStore {
@@ -61,7 +103,8 @@ impl SqliteStore {
     /// # Errors
     /// When the file cannot be opened, is damaged, or has a newer schema than this build knows.
     pub async fn open(path: &Path) -> Result<Self> {
-        let ids = MessageIds::random().map_err(|error| StoreError::Database(sqlx::Error::Io(error.into())))?;
+        let ids =
+            MessageIds::random().map_err(|error| StoreError::Database(sqlx::Error::Io(error.into())))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -74,9 +117,19 @@ impl SqliteStore {
         make_private(path);
         let mut writer = SqliteConnection::connect_with(&options).await?;
         sql::prepare(&mut writer).await?;
-        let readers = SqlitePoolOptions::new().min_connections(1).max_connections(READERS);
-        let readers = readers.connect_with(options.clone().pragma("query_only", "on")).await?;
-        Ok(Self { writer: Mutex::new(Some(writer)), options, readers, ids: Arc::new(ids), outbox: Outbox::default() })
+        let readers = SqlitePoolOptions::new()
+            .min_connections(1)
+            .max_connections(READERS);
+        let readers = readers
+            .connect_with(options.clone().pragma("query_only", "on"))
+            .await?;
+        Ok(Self {
+            writer: Mutex::new(Some(writer)),
+            options,
+            readers,
+            ids: Arc::new(ids),
+            outbox: Outbox::default(),
+        })
     }
 
     /// The mint whose ids this store gives to messages.
@@ -94,8 +147,8 @@ impl SqliteStore {
         MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Database(sqlx::Error::PoolClosed))
     }
 
-    /// Opens the writer again if it is stuck: when the disk fails SQLite ends the transaction by itself, the rollback behind it is an
-    /// error, and sqlx counts the connection as inside a transaction for ever.
+    /// Opens the writer again if it is stuck: when the disk fails SQLite ends the transaction by itself, the
+    /// rollback behind it is an error, and sqlx counts the connection as inside a transaction for ever.
     async fn mend(&self, writer: &mut SqliteConnection) -> Result<()> {
         // A transaction that was dropped a moment ago is rolled back before this is answered.
         writer.ping().await?;

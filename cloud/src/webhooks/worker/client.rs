@@ -23,12 +23,13 @@ use crate::webhooks::{body, sign};
 const CONNECT: Duration = Duration::from_secs(5);
 /// From the connection to the end of the answer.
 pub(super) const TOTAL: Duration = Duration::from_secs(15);
-/// Longest time for which the rest of an answer is read once its status is there: the outcome is known, and others wait for the place.
+/// Longest time for which the rest of an answer is read once its status is there: the outcome is known, and
+/// others wait for the place.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Most bytes of an answer that are kept.
 const KEPT_BYTES: usize = 1024;
-/// Most bytes of it that are read: a header's value that it repeats is whole when it begins in what is kept, and can be masked.
-/// Each byte of a value may be two in JSON.
+/// Most bytes of it that are read: a header's value that it repeats is whole when it begins in what is kept,
+/// and can be masked. Each byte of a value may be two in JSON.
 const MAX_ANSWER_BYTES: usize = KEPT_BYTES + 2 * MAX_VALUE_BYTES;
 /// Connections to a host that stay open between requests, and for how long.
 const IDLE_PER_HOST: usize = 10;
@@ -56,7 +57,11 @@ impl Client {
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub(super) fn new(guard: Guard, roots: &[CertificateDer<'static>], clock: Clock) -> Result<Self, SetupError> {
+    pub(super) fn new(
+        guard: Guard,
+        roots: &[CertificateDer<'static>],
+        clock: Clock,
+    ) -> Result<Self, SetupError> {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(roots)?)
             .dns_resolver(Arc::new(guard))
@@ -96,18 +101,38 @@ impl Client {
             bytes,
             answer: target.masked(&answer, KEPT_BYTES),
         };
-        Attempted { outcome, retry_after, record }
+        Attempted {
+            outcome,
+            retry_after,
+            record,
+        }
     }
 
-    async fn send(&self, target: &Target, message: &StoredMessage, body: String, at: UnixMs) -> Result<Answer, Failure> {
+    async fn send(
+        &self,
+        target: &Target,
+        message: &StoredMessage,
+        body: String,
+        at: UnixMs,
+    ) -> Result<Answer, Failure> {
         let url = target.url.clone()?;
         let (id, seconds) = (message.id.to_string(), at.div_euclid(1000));
         let signature = sign::signatures(target.secrets(at), &id, seconds, &body);
-        let request = self.http.post(url).headers(target.headers.clone()).header("webhook-id", id);
-        let request = request.header("webhook-timestamp", seconds).header("webhook-signature", signature).body(body);
+        let request = self
+            .http
+            .post(url)
+            .headers(target.headers.clone())
+            .header("webhook-id", id);
+        let request = request
+            .header("webhook-timestamp", seconds)
+            .header("webhook-signature", signature)
+            .body(body);
         let mut response = request.send().await?;
         let status = response.status().as_u16();
-        let asked = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let asked = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(|value| schedule::retry_after(value, (self.clock)()));
         // The status decides; an answer that breaks off behind it is shorter, and no more.
         let mut answer = Vec::new();
@@ -119,7 +144,11 @@ impl Client {
             }
         };
         let _ = tokio::time::timeout(ANSWER, reading).await;
-        Ok((Ok(status), String::from_utf8_lossy(&answer).into_owned(), retry_after))
+        Ok((
+            Ok(status),
+            String::from_utf8_lossy(&answer).into_owned(),
+            retry_after,
+        ))
     }
 }
 
@@ -133,14 +162,18 @@ struct Failure {
 
 impl From<Blocked> for Failure {
     fn from(blocked: Blocked) -> Self {
-        Self { kind: "blocked_address", reason: blocked.to_string() }
+        Self {
+            kind: "blocked_address",
+            reason: blocked.to_string(),
+        }
     }
 }
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
         let error = error.without_url();
-        let causes: Vec<_> = std::iter::successors(Some(&error as &(dyn StdError + 'static)), |error| inner(*error)).collect();
+        let causes: Vec<_> =
+            std::iter::successors(Some(&error as &(dyn StdError + 'static)), |error| inner(*error)).collect();
         if let Some(blocked) = causes.iter().find_map(|cause| cause.downcast_ref::<Blocked>()) {
             return blocked.clone().into();
         }
@@ -156,23 +189,33 @@ impl From<reqwest::Error> for Failure {
             "connection"
         };
         let reason = causes.last().map(ToString::to_string).unwrap_or_default();
-        Self { kind, reason: clip(&reason, KEPT_BYTES).to_owned() }
+        Self {
+            kind,
+            reason: clip(&reason, KEPT_BYTES).to_owned(),
+        }
     }
 }
 
 /// The error inside an error; one of the system's may wrap another that is no source of it.
 fn inner<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
     let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    wrapped.map(|wrapped| wrapped as &(dyn StdError + 'static)).or_else(|| error.source())
+    wrapped
+        .map(|wrapped| wrapped as &(dyn StdError + 'static))
+        .or_else(|| error.source())
 }
 
 fn tls(extra: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, SetupError> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     // Systems without certificates of their own are common; the public authorities are built in.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in extra {
         roots.add(certificate.clone())?;
     }
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth())
+    Ok(builder
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }

@@ -15,7 +15,8 @@ pub struct WebhookConfig {
     pub allow: Vec<IpNet>,
     /// Refuses `http:`.
     pub https_only: bool,
-    /// File of the key that seals secrets; none for `seal.key` in the data folder. Clouds on one database share one.
+    /// File of the key that seals secrets; none for `seal.key` in the data folder. Clouds on one database
+    /// share one.
     pub seal_key: Option<PathBuf>,
     /// Resolves names in place of the system.
     pub resolver: Option<Resolver>,
@@ -28,13 +29,23 @@ pub struct WebhookConfig {
 impl Default for WebhookConfig {
     fn default() -> Self {
         let clock: Clock = Arc::new(clock::now);
-        Self { allow: Vec::new(), https_only: false, seal_key: None, resolver: None, roots: Vec::new(), clock }
+        Self {
+            allow: Vec::new(),
+            https_only: false,
+            seal_key: None,
+            resolver: None,
+            roots: Vec::new(),
+            clock,
+        }
     }
 }
 
 impl fmt::Debug for WebhookConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebhookConfig").field("allow", &self.allow).field("https_only", &self.https_only).finish_non_exhaustive()
+        f.debug_struct("WebhookConfig")
+            .field("allow", &self.allow)
+            .field("https_only", &self.https_only)
+            .finish_non_exhaustive()
     }
 }
 

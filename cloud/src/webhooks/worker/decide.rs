@@ -1,4 +1,5 @@
-//! Filters that were too much work while their messages were stored: evaluated on a thread of their own before anything is sent.
+//! Filters that were too much work while their messages were stored: evaluated on a thread of their own
+//! before anything is sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +33,10 @@ pub(super) struct Decided {
 impl Decided {
     /// Gives everything back.
     pub(super) fn nothing(claims: Vec<Claim>) -> Self {
-        Self { back: claims, ..Self::default() }
+        Self {
+            back: claims,
+            ..Self::default()
+        }
     }
 }
 
@@ -47,7 +51,9 @@ impl Drop for Cancel {
 
 /// Evaluates the filter of `hook` where that is still to be done.
 pub(super) async fn decide(turns: Turns<ProjectId>, hook: Arc<Webhook>, claims: Vec<Claim>) -> Decided {
-    let Ok(turn) = turns.take(hook.key.project).await else { return Decided::nothing(claims) };
+    let Ok(turn) = turns.take(hook.key.project).await else {
+        return Decided::nothing(claims);
+    };
     let cancelled = Arc::new(AtomicBool::new(false));
     let _cancel = Cancel(Arc::clone(&cancelled));
     let deciding = tokio::task::spawn_blocking(move || all(&hook, claims, &cancelled, turn));

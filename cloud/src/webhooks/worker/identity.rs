@@ -15,7 +15,8 @@ pub(super) fn worker_id(path: &Path) -> io::Result<WorkerId> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     let id = i64::from_le_bytes(bytes) & i64::MAX;
-    fs::write(path, format!("{id}\n")).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    fs::write(path, format!("{id}\n"))
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     Ok(WorkerId(id))
 }
 

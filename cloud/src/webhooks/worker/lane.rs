@@ -80,7 +80,8 @@ impl Lane {
     pub(super) fn renew(&mut self, target: Target, state: &HookState) {
         (self.target, self.more) = (Arc::new(target), true);
         if state.hook.changed != self.changed {
-            (self.changed, self.paused_until, self.failing_since) = (state.hook.changed, 0, state.queue.failing_since);
+            (self.changed, self.paused_until, self.failing_since) =
+                (state.hook.changed, 0, state.queue.failing_since);
             self.breaker = Breaker::kept(state.queue.failures, state.queue.probe_at);
             (self.hook, self.failed_at, self.undecidable) = (Arc::new(state.hook.clone()), None, 0);
         }
@@ -108,7 +109,11 @@ impl Lane {
     }
 
     pub(super) fn health(&self) -> Health {
-        Health { failures: self.breaker.failures(), probe_at: self.breaker.probe_at(), failing_since: self.failing_since }
+        Health {
+            failures: self.breaker.failures(),
+            probe_at: self.breaker.probe_at(),
+            failing_since: self.failing_since,
+        }
     }
 
     /// Most requests at a time as things are; 0 for none. The flag says that the one is a probe.
@@ -163,7 +168,11 @@ impl Lane {
         if self.target.ordered && (self.running > 0 || !self.buffer.is_empty()) {
             return 0;
         }
-        if self.buffer.len() > self.window / 2 { 0 } else { self.window.min(CLAIM_BYTES / self.mean.max(1)).max(1) }
+        if self.buffer.len() > self.window / 2 {
+            0
+        } else {
+            self.window.min(CLAIM_BYTES / self.mean.max(1)).max(1)
+        }
     }
 
     /// The store is asked now: what it tells of from here on is new.
@@ -178,11 +187,22 @@ impl Lane {
         if claims.is_empty() {
             return;
         }
-        let bytes: usize = claims.iter().filter_map(|claim| Some(claim.body.as_ref()?.payload.get().len())).sum();
+        let bytes: usize = claims
+            .iter()
+            .filter_map(|claim| Some(claim.body.as_ref()?.payload.get().len()))
+            .sum();
         self.mean = (bytes / claims.len()).max(64);
-        self.held_until = if self.buffer.is_empty() { until } else { self.held_until.min(until) };
+        self.held_until = if self.buffer.is_empty() {
+            until
+        } else {
+            self.held_until.min(until)
+        };
         self.buffer.extend(claims);
-        self.window = if self.proven { (self.window * 2).min(CLAIM_MOST) } else { CLAIM_FIRST };
+        self.window = if self.proven {
+            (self.window * 2).min(CLAIM_MOST)
+        } else {
+            CLAIM_FIRST
+        };
     }
 
     /// Takes in how an attempt ended; what is in the buffer no more has to be given back.
@@ -199,30 +219,45 @@ impl Lane {
             self.breaker.handle(Event::Succeeded, now)
         } else {
             (self.proven, self.window) = (false, CLAIM_FIRST);
-            self.failing_since = Some(schedule::failing_since(self.failing_since, self.failed_at, began, now));
+            self.failing_since = Some(schedule::failing_since(
+                self.failing_since,
+                self.failed_at,
+                began,
+                now,
+            ));
             self.failed_at = Some(now);
             self.breaker.handle(Event::Failed, now)
         };
         let pause = schedule::pause(outcome, retry_after, now);
         if let Some(pause) = pause {
-            let pending = if schedule::waits(self.paused_until, now) { self.paused_until } else { 0 };
+            let pending = if schedule::waits(self.paused_until, now) {
+                self.paused_until
+            } else {
+                0
+            };
             self.paused_until = pause.max(pending);
         }
-        let stops = pause.is_some() || effects.contains(&Effect::Opened) || self.target.ordered && !outcome.is_success();
+        let stops = pause.is_some()
+            || effects.contains(&Effect::Opened)
+            || self.target.ordered && !outcome.is_success();
         (effects, if stops { self.drain() } else { Vec::new() })
     }
 
     /// Whether its receiver has only failed for too long.
     pub(super) fn gives_up(&self, now: UnixMs) -> bool {
-        self.failing_since.is_some_and(|since| schedule::gives_up(since, now))
+        self.failing_since
+            .is_some_and(|since| schedule::gives_up(since, now))
     }
 
-    /// Takes in whether the filter of its messages could be evaluated; true when it could not for too many in a row.
+    /// Takes in whether the filter of its messages could be evaluated; true when it could not for too many in
+    /// a row.
     pub(super) fn evaluated(&mut self, decided: usize, undecidable: usize) -> bool {
         if decided > 0 {
             self.undecidable = 0;
         }
-        self.undecidable = self.undecidable.saturating_add(u32::try_from(undecidable).unwrap_or(u32::MAX));
+        self.undecidable = self
+            .undecidable
+            .saturating_add(u32::try_from(undecidable).unwrap_or(u32::MAX));
         self.undecidable >= UNDECIDABLE_AT
     }
 

@@ -94,7 +94,11 @@ impl Deliverer {
         patience: Duration,
         vital: &Vital,
     ) -> Result<(Self, DelivererHandle), SetupError> {
-        let DelivererParts { store, metrics, config } = parts;
+        let DelivererParts {
+            store,
+            metrics,
+            config,
+        } = parts;
         let (guard, clock) = (config.guard(), config.clock.clone());
         let seal_key = config.seal_key.clone().unwrap_or_else(|| data.join("seal.key"));
         let seal = Arc::new(SealKey::open(&seal_key)?);
@@ -107,7 +111,10 @@ impl Deliverer {
         let (records, recorded) = mpsc::channel(RECORDS);
         let (changes, changed) = mpsc::channel(CHANGES);
         let (stop, stopped) = oneshot::channel();
-        let recorder = tokio::spawn(vital.watch("record of webhooks", recorder::record(Arc::clone(&store), worker, recorded)));
+        let recorder = tokio::spawn(vital.watch(
+            "record of webhooks",
+            recorder::record(Arc::clone(&store), worker, recorded),
+        ));
         let handle = DelivererHandle {
             client: Arc::clone(&client),
             seal: Arc::clone(&seal),
@@ -116,7 +123,16 @@ impl Deliverer {
             changes,
             records: records.downgrade(),
         };
-        let pump = Pump::new(PumpParts { store, client, seal, guard, metrics, clock, worker, records });
+        let pump = Pump::new(PumpParts {
+            store,
+            client,
+            seal,
+            guard,
+            metrics,
+            clock,
+            worker,
+            records,
+        });
         let pump = tokio::spawn(vital.watch("sending of webhooks", pump.run(changed, stopped, patience)));
         Ok((Self { pump, recorder, stop }, handle))
     }

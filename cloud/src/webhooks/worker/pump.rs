@@ -79,8 +79,18 @@ struct Finished {
 pub(super) enum Told {
     Hook(HookKey, Box<store::Result<Option<HookState>>>),
     Due(store::Result<Vec<HookState>>),
-    Claims { key: HookKey, asked: usize, until: UnixMs, claims: store::Result<Vec<Claim>> },
-    Decided { key: HookKey, full: bool, until: UnixMs, decided: Decided },
+    Claims {
+        key: HookKey,
+        asked: usize,
+        until: UnixMs,
+        claims: store::Result<Vec<Claim>>,
+    },
+    Decided {
+        key: HookKey,
+        full: bool,
+        until: UnixMs,
+        decided: Decided,
+    },
 }
 
 impl Pump {
@@ -101,8 +111,14 @@ impl Pump {
         }
     }
 
-    /// Runs until it is stopped; then waits for the requests under way, `patience` at most, and gives back the rest.
-    pub(super) async fn run(mut self, mut changed: mpsc::Receiver<HookKey>, mut stop: oneshot::Receiver<()>, patience: Duration) {
+    /// Runs until it is stopped; then waits for the requests under way, `patience` at most, and gives back
+    /// the rest.
+    pub(super) async fn run(
+        mut self,
+        mut changed: mpsc::Receiver<HookKey>,
+        mut stop: oneshot::Receiver<()>,
+        patience: Duration,
+    ) {
         let fresh = self.parts.store.fresh();
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -131,7 +147,12 @@ impl Pump {
         let _ = tokio::time::timeout(patience, rest).await;
         self.running.abort_all();
         let now = self.now();
-        for (key, claims) in self.lanes.iter_mut().map(|(key, lane)| (*key, lane.drain())).collect::<Vec<_>>() {
+        for (key, claims) in self
+            .lanes
+            .iter_mut()
+            .map(|(key, lane)| (*key, lane.drain()))
+            .collect::<Vec<_>>()
+        {
             self.give_back(key, claims, now).await;
         }
     }
@@ -145,7 +166,8 @@ impl Pump {
         self.lanes.retain(|_, lane| !lane.is_idle(now));
         if !std::mem::replace(&mut self.polling, true) {
             let store = Arc::clone(&self.parts.store);
-            self.reading.spawn(async move { Told::Due(store.due_webhooks(now, POLLED).await) });
+            self.reading
+                .spawn(async move { Told::Due(store.due_webhooks(now, POLLED).await) });
         }
     }
 
@@ -155,7 +177,8 @@ impl Pump {
             && let Some(key) = self.unread.pop_first()
         {
             let store = Arc::clone(&self.parts.store);
-            self.reading.spawn(async move { Told::Hook(key, Box::new(store.webhook(key).await)) });
+            self.reading
+                .spawn(async move { Told::Hook(key, Box::new(store.webhook(key).await)) });
         }
     }
 
@@ -191,7 +214,12 @@ impl Pump {
                     Err(error) => tracing::error!(%error, "webhooks are looked at later"),
                 }
             }
-            Told::Claims { key, asked, until, claims } => {
+            Told::Claims {
+                key,
+                asked,
+                until,
+                claims,
+            } => {
                 let claims = claims.unwrap_or_else(|error| {
                     tracing::error!(hook = %key.hook, %error, "deliveries are claimed later");
                     Vec::new()
@@ -199,7 +227,12 @@ impl Pump {
                 self.claimed(key, claims, asked, until).await;
                 self.line_up().await;
             }
-            Told::Decided { key, full, until, decided } => self.decided(key, decided, full, until).await,
+            Told::Decided {
+                key,
+                full,
+                until,
+                decided,
+            } => self.decided(key, decided, full, until).await,
         }
     }
 
@@ -239,7 +272,9 @@ impl Pump {
                 None => self.record(settled(key, &claim, Then::Done)).await,
             }
         }
-        let Some(lane) = self.lanes.get_mut(&key) else { return self.give_back(key, there, now).await };
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return self.give_back(key, there, now).await;
+        };
         if there.iter().any(|claim| claim.undecided) {
             return self.decide(key, there, full, until).await;
         }
@@ -250,7 +285,9 @@ impl Pump {
     /// Begins what may begin of a hook, and claims more.
     pub(super) async fn advance(&mut self, key: HookKey) {
         let now = self.now();
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
         while let Some((claim, probe)) = lane.next(now) {
             let Some(slot) = self.slots.take(&lane.target.host, lane.is_proven()) else {
                 lane.put_back(claim, probe, now);
@@ -260,9 +297,20 @@ impl Pump {
             lane.running += 1;
             let (client, target) = (Arc::clone(&self.parts.client), Arc::clone(&lane.target));
             self.running.spawn(async move {
-                let body = claim.body.as_ref().expect("only deliveries with their message are buffered");
-                let attempted = client.attempt(&target, body, claim.attempts.saturating_add(1)).await;
-                Finished { key, slot, claim, probe, attempted }
+                let body = claim
+                    .body
+                    .as_ref()
+                    .expect("only deliveries with their message are buffered");
+                let attempted = client
+                    .attempt(&target, body, claim.attempts.saturating_add(1))
+                    .await;
+                Finished {
+                    key,
+                    slot,
+                    claim,
+                    probe,
+                    attempted,
+                }
             });
         }
         self.claim(key, now);
@@ -278,7 +326,9 @@ impl Pump {
 
     fn claim(&mut self, key: HookKey, now: UnixMs) {
         let buffered: usize = self.lanes.values().map(Lane::buffered).sum();
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
         let limit = lane.wanted(now).min(MAX_BUFFERED.saturating_sub(buffered));
         if limit == 0 {
             return;
@@ -288,9 +338,23 @@ impl Pump {
         }
         lane.asks();
         let until = now + LEASE_MS;
-        let query = ClaimQuery { key, worker: self.parts.worker, now, until, limit, ordered: lane.target.ordered };
+        let query = ClaimQuery {
+            key,
+            worker: self.parts.worker,
+            now,
+            until,
+            limit,
+            ordered: lane.target.ordered,
+        };
         let store = Arc::clone(&self.parts.store);
-        self.claiming.spawn(async move { Told::Claims { key, asked: limit, until, claims: store.claim(&query).await } });
+        self.claiming.spawn(async move {
+            Told::Claims {
+                key,
+                asked: limit,
+                until,
+                claims: store.claim(&query).await,
+            }
+        });
     }
 
     async fn finished(&mut self, finished: Finished) {
@@ -313,7 +377,13 @@ impl Pump {
 
     /// Decides what becomes of a delivery whose attempt ended.
     async fn settle(&mut self, finished: Finished) {
-        let Finished { key, slot, claim, probe, attempted } = finished;
+        let Finished {
+            key,
+            slot,
+            claim,
+            probe,
+            attempted,
+        } = finished;
         let now = self.now();
         self.slots.give(slot);
         self.parts.metrics.webhook_attempt(&attempted.record.result);
@@ -335,10 +405,19 @@ impl Pump {
         one.then = match verdict {
             Verdict::Delivered => Then::Done,
             // A probe that fails has spent no attempt.
-            Verdict::Retry(_) | Verdict::Failed if probe => Then::Wait { due: probe_at.unwrap_or(now), attempts: claim.attempts },
+            Verdict::Retry(_) | Verdict::Failed if probe => Then::Wait {
+                due: probe_at.unwrap_or(now),
+                attempts: claim.attempts,
+            },
             Verdict::Retry(due) => Then::Wait { due, attempts },
-            Verdict::Failed => Then::Failed { attempts, reason: attempted.record.result.clone() },
-            Verdict::Gone => Then::Wait { due: now, attempts: claim.attempts },
+            Verdict::Failed => Then::Failed {
+                attempts,
+                reason: attempted.record.result.clone(),
+            },
+            Verdict::Gone => Then::Wait {
+                due: now,
+                attempts: claim.attempts,
+            },
         };
         one.attempt = Some(attempted.record);
         one.announce = ordered;
@@ -356,7 +435,10 @@ impl Pump {
         tracing::warn!(hook = %key.hook, reason, "webhook is switched off");
         self.close(key).await;
         let (store, metrics) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.metrics));
-        let change = Change::DisableWebhook { id: key.hook, reason: reason.to_owned() };
+        let change = Change::DisableWebhook {
+            id: key.hook,
+            reason: reason.to_owned(),
+        };
         self.disabling.spawn(async move {
             match store.change(key.project, &platform(key.project), change, now).await {
                 Ok(changed) if changed.affected > 0 => metrics.webhook_disabled(),
@@ -369,25 +451,43 @@ impl Pump {
     /// Gives claimed deliveries back to the store, to be claimed from `due` on.
     pub(super) async fn give_back(&mut self, key: HookKey, claims: Vec<Claim>, due: UnixMs) {
         for claim in claims {
-            let then = Then::Wait { due, attempts: claim.attempts };
+            let then = Then::Wait {
+                due,
+                attempts: claim.attempts,
+            };
             self.record(settled(key, &claim, then)).await;
         }
     }
 
     pub(super) async fn record(&self, settled: Settled) {
-        // Fails only when the recorder is gone: then nothing is recorded any more, and the leases end by themselves.
+        // Fails only when the recorder is gone: then nothing is recorded any more, and the leases end by
+        // themselves.
         let _ = self.parts.records.send(settled).await;
     }
 }
 
 pub(super) fn settled(key: HookKey, claim: &Claim, then: Then) -> Settled {
     let (message, device) = (claim.message, Some(claim.device));
-    Settled { key, message, device, timestamp: claim.timestamp, then, attempt: None, health: None, announce: false }
+    Settled {
+        key,
+        message,
+        device,
+        timestamp: claim.timestamp,
+        then,
+        attempt: None,
+        health: None,
+        announce: false,
+    }
 }
 
 /// Who switches webhooks off.
 fn platform(project: ProjectId) -> Principal {
-    Principal { project, token: TokenId::from_bytes([0; 16]), name: "platform".to_owned(), scopes: Scopes::WRITE }
+    Principal {
+        project,
+        token: TokenId::from_bytes([0; 16]),
+        name: "platform".to_owned(),
+        scopes: Scopes::WRITE,
+    }
 }
 
 /// A random number between -1 and 1; without randomness 0, which only means that retries of many meet.

@@ -23,7 +23,10 @@ pub(super) async fn record(store: Arc<dyn Store>, worker: WorkerId, mut outcomes
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(longest);
         }
-        let next = group.drain(..).filter(|settled: &Settled| settled.announce).map(|settled| settled.key);
+        let next = group
+            .drain(..)
+            .filter(|settled: &Settled| settled.announce)
+            .map(|settled| settled.key);
         store.fresh().announce(next);
         if !outcomes.is_closed() {
             tokio::time::sleep(EVERY).await;

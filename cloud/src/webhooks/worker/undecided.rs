@@ -1,4 +1,5 @@
-//! Deliveries whose filter is evaluated before they are sent, and what becomes of those for which that is too expensive.
+//! Deliveries whose filter is evaluated before they are sent, and what becomes of those for which that is too
+//! expensive.
 
 use std::sync::Arc;
 
@@ -14,14 +15,21 @@ const MAX_DECIDING: usize = 32;
 const DECIDE_AGAIN_MS: UnixMs = 1000;
 
 impl Pump {
-    /// Has the filter of a hook evaluated where that is still to be done. Nothing more of the hook is claimed meanwhile.
+    /// Has the filter of a hook evaluated where that is still to be done. Nothing more of the hook is claimed
+    /// meanwhile.
     pub(super) async fn decide(&mut self, key: HookKey, claims: Vec<Claim>, full: bool, until: UnixMs) {
         let hook = self.lanes.get(&key).map(|lane| Arc::clone(&lane.hook));
         match hook {
             Some(hook) if self.deciding.len() < MAX_DECIDING => {
                 let turns = self.turns.clone();
-                self.deciding
-                    .spawn(async move { Told::Decided { key, full, until, decided: decide::decide(turns, hook, claims).await } });
+                self.deciding.spawn(async move {
+                    Told::Decided {
+                        key,
+                        full,
+                        until,
+                        decided: decide::decide(turns, hook, claims).await,
+                    }
+                });
             }
             _ => self.decided(key, Decided::nothing(claims), full, until).await,
         }
@@ -30,7 +38,12 @@ impl Pump {
     /// Takes in what is known of messages whose filter was evaluated before they are sent.
     pub(super) async fn decided(&mut self, key: HookKey, decided: Decided, full: bool, until: UnixMs) {
         let now = self.now();
-        let Decided { ready, foreign, undecidable, back } = decided;
+        let Decided {
+            ready,
+            foreign,
+            undecidable,
+            back,
+        } = decided;
         for claim in &foreign {
             self.record(settled(key, claim, Then::Done)).await;
         }
@@ -42,7 +55,9 @@ impl Pump {
             reason = Some(format!("{why}, for ten messages in a row"));
         }
         self.give_back(key, back, now + DECIDE_AGAIN_MS).await;
-        let Some(lane) = self.lanes.get_mut(&key) else { return self.give_back(key, ready, now).await };
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return self.give_back(key, ready, now).await;
+        };
         let broken = lane.evaluated(ready.len() + foreign.len(), undecidable.len());
         lane.claimed(ready, full, until);
         match reason {
@@ -54,7 +69,17 @@ impl Pump {
 
 /// Gives back a delivery whose message was not read, and announces it at once.
 pub(super) fn again(key: HookKey, claim: &Claim, now: UnixMs) -> Settled {
-    Settled { announce: true, ..settled(key, claim, Then::Wait { due: now, attempts: claim.attempts }) }
+    Settled {
+        announce: true,
+        ..settled(
+            key,
+            claim,
+            Then::Wait {
+                due: now,
+                attempts: claim.attempts,
+            },
+        )
+    }
 }
 
 /// Keeps a message as failed of which it is not known whether it is for the hook, with an entry in the log.
@@ -70,6 +95,12 @@ fn not_matched(key: HookKey, claim: &Claim, why: &str, now: UnixMs) -> Settled {
         bytes: 0,
         answer: why.to_owned(),
     };
-    let then = Then::Failed { attempts: claim.attempts, reason: format!("{NOT_MATCHED}{why}") };
-    Settled { attempt: Some(attempt), ..settled(key, claim, then) }
+    let then = Then::Failed {
+        attempts: claim.attempts,
+        reason: format!("{NOT_MATCHED}{why}"),
+    };
+    Settled {
+        attempt: Some(attempt),
+        ..settled(key, claim, then)
+    }
 }

@@ -1,4 +1,10 @@
-#![allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all, reason = "generated code")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    rustdoc::all,
+    reason = "generated code"
+)]
 
 wit_bindgen::generate!({
     path: "../wit",

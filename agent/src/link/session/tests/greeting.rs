@@ -8,12 +8,18 @@ fn nothing_is_sent_before_the_welcome() {
     let hello = connect(&mut session, 0);
     assert_eq!(hello.streams, [history(&session), session.tracks[1].info]);
     assert_eq!(session.state(), LinkState::Connecting);
-    let effects = session.handle(Event::Streams(session.tracks.each_ref().map(|track| track.info)), 1);
+    let effects = session.handle(
+        Event::Streams(session.tracks.each_ref().map(|track| track.info)),
+        1,
+    );
     assert!(effects.is_empty(), "{effects:?}");
 
     let mut foreign = hello.clone();
     foreign.conn = ConnId::random();
-    assert!(welcome(&mut session, &foreign, 0, 2).is_empty(), "a welcome for another connection is ignored");
+    assert!(
+        welcome(&mut session, &foreign, 0, 2).is_empty(),
+        "a welcome for another connection is ignored"
+    );
     assert_eq!(session.state(), LinkState::Connecting);
 
     let effects = welcome(&mut session, &hello, 0, 3);
@@ -29,7 +35,16 @@ fn a_welcome_moves_the_device_forward() {
     let mut session = session(1, 10);
     let hello = connect(&mut session, 0);
     let effects = welcome(&mut session, &hello, 6, 0);
-    assert!(matches!(effects[0], Effect::Ack { class: History, upto: 6 }), "{effects:?}");
+    assert!(
+        matches!(
+            effects[0],
+            Effect::Ack {
+                class: History,
+                upto: 6
+            }
+        ),
+        "{effects:?}"
+    );
     assert_eq!(peeked(&effects), Some(7));
 }
 
@@ -40,7 +55,10 @@ fn an_unanswered_hello_is_repeated() {
     let due = session.deadline_ms().expect("a deadline");
     let second = hello(session.handle(Event::Timer, due));
     assert_eq!(first, second);
-    assert!(session.deadline_ms().expect("a deadline") - due > due, "patience grows");
+    assert!(
+        session.deadline_ms().expect("a deadline") - due > due,
+        "patience grows"
+    );
 }
 
 #[test]
@@ -66,7 +84,10 @@ fn connections_that_do_not_last_are_made_less_and_less_often() {
     };
     let mut session = session(1, 1);
     let short: Vec<_> = (0..10).map(|_| pause(&mut session, 10)).collect();
-    assert!(short[0] <= 200 && *short.last().expect("ten") >= 15_000, "{short:?}");
+    assert!(
+        short[0] <= 200 && *short.last().expect("ten") >= 15_000,
+        "{short:?}"
+    );
     assert!(pause(&mut session, STABLE_MS) <= 200);
 }
 
@@ -76,8 +97,16 @@ fn the_cloud_s_time_comes_with_how_long_ago_it_was_asked_for() {
     let hello = connect(&mut session, 1_000);
     let due = session.deadline_ms().expect("a deadline");
     session.handle(Event::Timer, due);
-    let welcome = Welcome { conn: hello.conn, time_ms: 77, streams: Vec::new(), checks: Vec::new() };
+    let welcome = Welcome {
+        conn: hello.conn,
+        time_ms: 77,
+        streams: Vec::new(),
+        checks: Vec::new(),
+    };
     let effects = session.handle(Event::Down(Down::Welcome(welcome)), due + 5);
     let asked_ms = due + 5 - 1_000;
-    assert!(matches!(effects[..], [Effect::Time { cloud_ms: 77, asked_ms: asked }] if asked == asked_ms), "{effects:?}");
+    assert!(
+        matches!(effects[..], [Effect::Time { cloud_ms: 77, asked_ms: asked }] if asked == asked_ms),
+        "{effects:?}"
+    );
 }

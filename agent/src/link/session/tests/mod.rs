@@ -13,16 +13,34 @@ use super::*;
 use crate::outbox::Item;
 
 fn identity() -> Identity {
-    let versions = Versions { agent: "1".into(), runtime: "2".into(), firmware_abi: "3".into() };
-    Identity { boot: BootId::random(), versions, capabilities: Vec::new() }
+    let versions = Versions {
+        agent: "1".into(),
+        runtime: "2".into(),
+        firmware_abi: "3".into(),
+    };
+    Identity {
+        boot: BootId::random(),
+        versions,
+        capabilities: Vec::new(),
+    }
 }
 
 fn info(class: StreamClass, oldest: u64, next: u64) -> StreamInfo {
-    StreamInfo { stream: StreamId::random(), class, oldest, next }
+    StreamInfo {
+        stream: StreamId::random(),
+        class,
+        oldest,
+        next,
+    }
 }
 
 fn session(oldest: u64, next: u64) -> Session {
-    Session::new(identity(), [info(History, oldest, next), info(Control, 1, 1)], 1, 0)
+    Session::new(
+        identity(),
+        [info(History, oldest, next), info(Control, 1, 1)],
+        1,
+        0,
+    )
 }
 
 fn history(session: &Session) -> StreamInfo {
@@ -30,7 +48,10 @@ fn history(session: &Session) -> StreamInfo {
 }
 
 fn record(seq: u64) -> Item {
-    Item::Record { seq, record: format!("{{\"n\":{seq}}}").into_bytes() }
+    Item::Record {
+        seq,
+        record: format!("{{\"n\":{seq}}}").into_bytes(),
+    }
 }
 
 /// Connects and returns the hello.
@@ -42,7 +63,9 @@ fn connect(session: &mut Session, now_ms: u64) -> Hello {
 }
 
 fn hello(mut effects: Vec<Effect>) -> Hello {
-    let Some(Effect::Publish(bytes)) = effects.pop() else { panic!("no hello in {effects:?}") };
+    let Some(Effect::Publish(bytes)) = effects.pop() else {
+        panic!("no hello in {effects:?}")
+    };
     match Up::decode(&bytes).expect("own bytes") {
         Up::Hello(hello) => hello,
         other => panic!("{other:?}"),
@@ -51,10 +74,21 @@ fn hello(mut effects: Vec<Effect>) -> Hello {
 
 fn welcome(session: &mut Session, hello: &Hello, upto: u64, now_ms: u64) -> Vec<Effect> {
     let streams = hello.streams.iter().map(|info| match info.class {
-        History => StreamPosition { stream: info.stream, upto },
-        Control => StreamPosition { stream: info.stream, upto: 0 },
+        History => StreamPosition {
+            stream: info.stream,
+            upto,
+        },
+        Control => StreamPosition {
+            stream: info.stream,
+            upto: 0,
+        },
     });
-    let welcome = Welcome { conn: hello.conn, time_ms: 0, streams: streams.collect(), checks: Vec::new() };
+    let welcome = Welcome {
+        conn: hello.conn,
+        time_ms: 0,
+        streams: streams.collect(),
+        checks: Vec::new(),
+    };
     greeted(session.handle(Event::Down(Down::Welcome(welcome)), now_ms))
 }
 
@@ -73,7 +107,9 @@ fn open(session: &mut Session) -> Vec<Effect> {
 
 fn peeked(effects: &[Effect]) -> Option<u64> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Peek { class: History, from, .. } => Some(*from),
+        Effect::Peek {
+            class: History, from, ..
+        } => Some(*from),
         _ => None,
     })
 }
@@ -83,7 +119,11 @@ fn read(session: &mut Session, items: Vec<Item>, now_ms: u64) -> Vec<Effect> {
         Item::Record { seq, .. } => *seq,
         Item::Hole { from, .. } => *from,
     };
-    let page = Page { stream: history(session).stream, from, items };
+    let page = Page {
+        stream: history(session).stream,
+        from,
+        items,
+    };
     session.handle(Event::Read(History, Some(page)), now_ms)
 }
 

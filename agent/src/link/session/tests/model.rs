@@ -1,5 +1,5 @@
-//! A device, a cloud, and a wire between them that loses, repeats and reorders: whatever happens, what is acknowledged is
-//! committed, and nothing vanishes. The cloud's side is the cloud's own stream state.
+//! A device, a cloud, and a wire between them that loses, repeats and reorders: whatever happens, what is
+//! acknowledged is committed, and nothing vanishes. The cloud's side is the cloud's own stream state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -121,17 +121,41 @@ const fn is_refused(text: u64) -> bool {
 }
 
 fn entry(record: &serde_json::value::RawValue) -> (u64, Result<Entry, String>) {
-    let Record::Message(message) = Record::decode(record).expect("own record") else { panic!("{record}") };
-    let text = message.payload.get().trim_start_matches(r#"{"text":"#).trim_end_matches('}').parse().expect("a number");
+    let Record::Message(message) = Record::decode(record).expect("own record") else {
+        panic!("{record}")
+    };
+    let text = message
+        .payload
+        .get()
+        .trim_start_matches(r#"{"text":"#)
+        .trim_end_matches('}')
+        .parse()
+        .expect("a number");
     let at = i64::try_from(message.at_ms).expect("small");
-    let entry = Entry::Message { kind: message.kind, at, channel: None, payload: message.payload.to_owned() };
-    (text, if is_refused(text) { Err("no".to_owned()) } else { Ok(entry) })
+    let entry = Entry::Message {
+        kind: message.kind,
+        at,
+        channel: None,
+        payload: message.payload.to_owned(),
+    };
+    (
+        text,
+        if is_refused(text) {
+            Err("no".to_owned())
+        } else {
+            Ok(entry)
+        },
+    )
 }
 
 impl World {
     fn new() -> Self {
         let streams = [info(History, 1, 1), info(Control, 1, 1)];
-        let disk = Disk { streams, minted_ms: None, held: BTreeMap::new() };
+        let disk = Disk {
+            streams,
+            minted_ms: None,
+            held: BTreeMap::new(),
+        };
         Self {
             session: Session::new(identity(), streams, 7, 0),
             disk_image: disk.clone(),
@@ -162,7 +186,12 @@ impl World {
             Effect::Drop(_) => self.cut(),
             Effect::Publish(bytes) if self.connected => self.wire.push(Message::Up(bytes)),
             Effect::Publish(_) => {}
-            Effect::Peek { class, from, max_records, .. } => {
+            Effect::Peek {
+                class,
+                from,
+                max_records,
+                ..
+            } => {
                 let page = self.page(class, from, max_records.min(5));
                 self.event(Event::Read(class, Some(page)));
             }
@@ -177,7 +206,10 @@ impl World {
                 self.disk.held = (1..).zip(left).collect();
                 self.disk.streams[0] = info(History, 1, self.disk.held.len() as u64 + 1);
                 let earlier = self.disk.minted_ms.replace(self.now_ms);
-                assert!(earlier.is_none_or(|earlier| self.now_ms - earlier >= MINT_EVERY_MS), "two new streams within an hour");
+                assert!(
+                    earlier.is_none_or(|earlier| self.now_ms - earlier >= MINT_EVERY_MS),
+                    "two new streams within an hour"
+                );
                 self.event(Event::Streams(self.disk.streams));
             }
             other => panic!("{other:?}"),
@@ -188,14 +220,30 @@ impl World {
         let info = self.disk.streams[index(class)];
         let from = from.max(info.oldest);
         let item = |(seq, held): (&u64, &Held)| match held {
-            Held::Text(text) => Item::Record { seq: *seq, record: text_record(*text) },
-            Held::Dropped(_) => Item::Hole { from: *seq, to: *seq, reason: GapReason::Budget },
+            Held::Text(text) => Item::Record {
+                seq: *seq,
+                record: text_record(*text),
+            },
+            Held::Dropped(_) => Item::Hole {
+                from: *seq,
+                to: *seq,
+                reason: GapReason::Budget,
+            },
         };
-        let items = if class == History { self.disk.held.range(from..).take(max).map(item).collect() } else { Vec::new() };
-        Page { stream: info.stream, from, items }
+        let items = if class == History {
+            self.disk.held.range(from..).take(max).map(item).collect()
+        } else {
+            Vec::new()
+        };
+        Page {
+            stream: info.stream,
+            from,
+            items,
+        }
     }
 
-    /// The device forgets: the cloud must have each of these records as it is, or have told that the number is lost.
+    /// The device forgets: the cloud must have each of these records as it is, or have told that the number
+    /// is lost.
     fn forget(&mut self, class: StreamClass, upto: u64) {
         assert_eq!(class, History);
         let stream = *self.disk.streams[0].stream.as_bytes();
@@ -203,7 +251,10 @@ impl World {
         for (seq, held) in std::mem::replace(&mut self.disk.held, kept) {
             let stored = self.database.texts.get(&(stream, seq)).copied();
             let told = self.database.lost.contains(&(stream, seq));
-            assert!(told || stored == Some(held.text()), "number {seq}: the device forgets {held:?}, the cloud has {stored:?}");
+            assert!(
+                told || stored == Some(held.text()),
+                "number {seq}: the device forgets {held:?}, the cloud has {stored:?}"
+            );
             if let (true, Held::Text(text)) = (told, held) {
                 self.owed.remove(&text);
             }
@@ -227,7 +278,10 @@ impl World {
     fn restart(&mut self) {
         self.cut();
         self.session = Session::new(identity(), self.disk.streams, 7, self.now_ms);
-        self.session.minted([self.disk.minted_ms.map(|at| self.now_ms - at), None], self.now_ms);
+        self.session.minted(
+            [self.disk.minted_ms.map(|at| self.now_ms - at), None],
+            self.now_ms,
+        );
     }
 
     fn commit(&mut self) {
@@ -235,12 +289,25 @@ impl World {
             match Up::decode(&bytes).expect("own bytes") {
                 Up::Hello(hello) => self.greet(&hello),
                 Up::Batch(batch) => {
-                    let (texts, records): (Vec<_>, Vec<_>) = batch.records.iter().map(|record| entry(record)).unzip();
-                    self.apply(batch.stream, UploadBody::Records { first: batch.first, records }, batch.first, &texts);
+                    let (texts, records): (Vec<_>, Vec<_>) =
+                        batch.records.iter().map(|record| entry(record)).unzip();
+                    self.apply(
+                        batch.stream,
+                        UploadBody::Records {
+                            first: batch.first,
+                            records,
+                        },
+                        batch.first,
+                        &texts,
+                    );
                     self.acknowledge(batch.stream);
                 }
                 Up::Gap(gap) => {
-                    let body = UploadBody::Gap { from: gap.from, to: gap.to, reason: gap.reason };
+                    let body = UploadBody::Gap {
+                        from: gap.from,
+                        to: gap.to,
+                        reason: gap.reason,
+                    };
                     self.apply(gap.stream, body, gap.from, &[]);
                     self.acknowledge(gap.stream);
                 }
@@ -249,13 +316,31 @@ impl World {
     }
 
     fn greet(&mut self, hello: &Hello) {
-        let mut welcome = Welcome { conn: hello.conn, time_ms: 0, streams: Vec::new(), checks: Vec::new() };
+        let mut welcome = Welcome {
+            conn: hello.conn,
+            time_ms: 0,
+            streams: Vec::new(),
+            checks: Vec::new(),
+        };
         for info in &hello.streams {
-            let body = UploadBody::Announce { class: info.class, oldest: info.oldest, next: info.next };
+            let body = UploadBody::Announce {
+                class: info.class,
+                oldest: info.oldest,
+                next: info.next,
+            };
             self.apply(info.stream, body, 0, &[]);
             let state = &self.database.states[info.stream.as_bytes()];
-            welcome.streams.push(StreamPosition { stream: info.stream, upto: state.upto });
-            welcome.checks.extend(state.newest().map(|(seq, hash)| StreamCheck { stream: info.stream, seq, hash }));
+            welcome.streams.push(StreamPosition {
+                stream: info.stream,
+                upto: state.upto,
+            });
+            welcome
+                .checks
+                .extend(state.newest().map(|(seq, hash)| StreamCheck {
+                    stream: info.stream,
+                    seq,
+                    hash,
+                }));
         }
         self.wire.push(Message::Down(Down::Welcome(welcome)));
     }
@@ -268,12 +353,18 @@ impl World {
                 Change::Accept(seq, _) => {
                     let text = texts[usize::try_from(seq - first).expect("small")];
                     let earlier = self.database.texts.insert((key, seq), text);
-                    assert!(earlier.is_none() && !self.database.lost.contains(&(key, seq)), "number {seq} is there already");
+                    assert!(
+                        earlier.is_none() && !self.database.lost.contains(&(key, seq)),
+                        "number {seq} is there already"
+                    );
                 }
                 Change::Gap { from, to, .. } => {
                     for seq in from..=to {
                         let fresh = self.database.lost.insert((key, seq));
-                        assert!(fresh && !self.database.texts.contains_key(&(key, seq)), "number {seq} is there and lost");
+                        assert!(
+                            fresh && !self.database.texts.contains_key(&(key, seq)),
+                            "number {seq} is there and lost"
+                        );
                     }
                 }
                 Change::Refuse(refuse) => self.wire.push(Message::Down(Down::Refuse(refuse))),
@@ -284,17 +375,20 @@ impl World {
 
     fn acknowledge(&mut self, stream: StreamId) {
         let upto = self.database.states[stream.as_bytes()].upto;
-        self.wire.push(Message::Down(Down::Ack(StreamPosition { stream, upto })));
+        self.wire
+            .push(Message::Down(Down::Ack(StreamPosition { stream, upto })));
     }
 
-    /// Whatever only the cloud had is not owed any more; it has to show up as lost, which `forget` and `apply` see to.
+    /// Whatever only the cloud had is not owed any more; it has to show up as lost, which `forget` and
+    /// `apply` see to.
     fn restore_cloud(&mut self) {
         self.received.clear();
         self.wire.clear();
         self.database = self.database_image.clone();
         let there: BTreeSet<u64> = self.database.texts.values().copied().collect();
         let held = self.held_texts();
-        self.owed.retain(|text| there.contains(text) || held.contains(text));
+        self.owed
+            .retain(|text| there.contains(text) || held.contains(text));
         self.disconnect();
     }
 
@@ -304,12 +398,19 @@ impl World {
         // What it had sent before may still come to be committed.
         let held = self.held_texts();
         let there: BTreeSet<u64> = self.database.texts.values().copied().collect();
-        self.owed.retain(|text| there.contains(text) || held.contains(text));
+        self.owed
+            .retain(|text| there.contains(text) || held.contains(text));
         self.restart();
     }
 
     fn held_texts(&self) -> BTreeSet<u64> {
-        let text = |held: &Held| if let Held::Text(text) = held { Some(*text) } else { None };
+        let text = |held: &Held| {
+            if let Held::Text(text) = held {
+                Some(*text)
+            } else {
+                None
+            }
+        };
         self.disk.held.values().filter_map(text).collect()
     }
 
@@ -319,14 +420,20 @@ impl World {
             if !is_refused(self.texts) {
                 self.owed.insert(self.texts);
             }
-            self.disk.held.insert(self.disk.streams[0].next, Held::Text(self.texts));
+            self.disk
+                .held
+                .insert(self.disk.streams[0].next, Held::Text(self.texts));
             self.disk.streams[0].next += 1;
         }
         self.event(Event::Streams(self.disk.streams));
     }
 
     fn give_up(&mut self, count: u64) {
-        let oldest = self.disk.held.values_mut().take(usize::try_from(count).expect("small"));
+        let oldest = self
+            .disk
+            .held
+            .values_mut()
+            .take(usize::try_from(count).expect("small"));
         for held in oldest {
             *held = Held::Dropped(held.text());
             self.owed.remove(&held.text());
@@ -342,7 +449,9 @@ impl World {
                 Message::Up(bytes) => self.received.push_back(bytes),
             },
             Step::Lose(n) if !self.wire.is_empty() => drop(self.wire.remove(n % self.wire.len())),
-            Step::Duplicate(n) if !self.wire.is_empty() => self.wire.push(self.wire[n % self.wire.len()].clone()),
+            Step::Duplicate(n) if !self.wire.is_empty() => {
+                self.wire.push(self.wire[n % self.wire.len()].clone())
+            }
             Step::Commit => self.commit(),
             Step::Cut => self.disconnect(),
             Step::Wait(ms) => {
@@ -373,7 +482,11 @@ impl World {
                 return true;
             }
             self.commit();
-            self.step(&if self.wire.is_empty() { Step::Wait(200_000) } else { Step::Deliver(0) });
+            self.step(&if self.wire.is_empty() {
+                Step::Wait(200_000)
+            } else {
+                Step::Deliver(0)
+            });
         }
         false
     }
@@ -383,7 +496,11 @@ impl World {
         for step in steps {
             world.step(step);
         }
-        prop_assert!(world.settle(), "{} records stay on the device", world.disk.held.len());
+        prop_assert!(
+            world.settle(),
+            "{} records stay on the device",
+            world.disk.held.len()
+        );
         let there: BTreeSet<u64> = world.database.texts.values().copied().collect();
         let vanished: Vec<_> = world.owed.difference(&there).collect();
         prop_assert!(vanished.is_empty(), "vanished: {vanished:?}");

@@ -8,7 +8,16 @@ fn a_new_connection_starts_behind_the_last_acknowledgement() {
     open(&mut session);
     read(&mut session, (1..=5).map(record).collect(), 0);
     let effects = ack(&mut session, 2, 1);
-    assert!(matches!(effects[..], [Effect::Ack { class: History, upto: 2 }]), "{effects:?}");
+    assert!(
+        matches!(
+            effects[..],
+            [Effect::Ack {
+                class: History,
+                upto: 2
+            }]
+        ),
+        "{effects:?}"
+    );
     session.handle(Event::Disconnected, 2);
     assert_eq!(session.state(), LinkState::Offline);
 
@@ -16,7 +25,10 @@ fn a_new_connection_starts_behind_the_last_acknowledgement() {
     assert_eq!(hello.streams[0].oldest, 3);
     let effects = welcome(&mut session, &hello, 2, 3);
     assert_eq!(peeked(&effects), Some(3));
-    assert_eq!(sent(&read(&mut session, (3..=5).map(record).collect(), 4)), [("batch", 3, 3)]);
+    assert_eq!(
+        sent(&read(&mut session, (3..=5).map(record).collect(), 4)),
+        [("batch", 3, 3)]
+    );
 }
 
 #[test]
@@ -37,11 +49,25 @@ fn a_page_from_before_a_reconnect_is_not_sent_twice() {
 fn holes_travel_as_gaps_in_front_of_what_follows() {
     let mut session = session(1, 8);
     open(&mut session);
-    let hole = |from, to| Item::Hole { from, to, reason: GapReason::Corruption };
-    let effects = read(&mut session, vec![record(1), hole(2, 4), record(5), record(6), hole(7, 7)], 0);
-    assert_eq!(sent(&effects), [("batch", 1, 1), ("gap", 2, 4), ("batch", 5, 2), ("gap", 7, 7)]);
+    let hole = |from, to| Item::Hole {
+        from,
+        to,
+        reason: GapReason::Corruption,
+    };
+    let effects = read(
+        &mut session,
+        vec![record(1), hole(2, 4), record(5), record(6), hole(7, 7)],
+        0,
+    );
+    assert_eq!(
+        sent(&effects),
+        [("batch", 1, 1), ("gap", 2, 4), ("batch", 5, 2), ("gap", 7, 7)]
+    );
     let effects = ack(&mut session, 7, 0);
-    assert!(matches!(effects[..], [Effect::Ack { upto: 7, .. }]), "{effects:?}");
+    assert!(
+        matches!(effects[..], [Effect::Ack { upto: 7, .. }]),
+        "{effects:?}"
+    );
 }
 
 #[test]
@@ -67,7 +93,10 @@ fn without_an_acknowledgement_everything_is_sent_again() {
     assert!(session.handle(Event::Timer, due - 1).is_empty());
     let effects = session.handle(Event::Timer, due);
     assert_eq!(peeked(&effects), Some(1));
-    assert_eq!(sent(&read(&mut session, vec![record(1), record(2)], due)), [("batch", 1, 2)]);
+    assert_eq!(
+        sent(&read(&mut session, vec![record(1), record(2)], due)),
+        [("batch", 1, 2)]
+    );
 }
 
 #[test]
@@ -76,14 +105,20 @@ fn an_acknowledgement_of_a_number_that_was_never_given_starts_a_new_stream() {
     open(&mut session);
     let effects = ack(&mut session, 3, 0);
     assert!(matches!(effects[..], [Effect::Remint(History)]), "{effects:?}");
-    assert!(ack(&mut session, u64::MAX, 0).is_empty(), "a new stream is on its way");
+    assert!(
+        ack(&mut session, u64::MAX, 0).is_empty(),
+        "a new stream is on its way"
+    );
 }
 
 #[test]
 fn an_acknowledgement_of_an_unknown_stream_is_ignored() {
     let mut session = session(1, 3);
     open(&mut session);
-    let unknown = StreamPosition { stream: StreamId::random(), upto: 1 };
+    let unknown = StreamPosition {
+        stream: StreamId::random(),
+        upto: 1,
+    };
     assert!(session.handle(Event::Down(Down::Ack(unknown)), 0).is_empty());
 }
 
@@ -93,13 +128,30 @@ fn a_refused_record_becomes_a_dead_letter_and_blocks_nothing() {
     open(&mut session);
     read(&mut session, vec![record(1), record(2), record(3)], 0);
     let refuse = |session: &mut Session, seq| {
-        let refuse = Refuse { stream: history(session).stream, seq, reason: "payload: not an object".into() };
+        let refuse = Refuse {
+            stream: history(session).stream,
+            seq,
+            reason: "payload: not an object".into(),
+        };
         session.handle(Event::Down(Down::Refuse(refuse)), 0)
     };
     let effects = refuse(&mut session, 2);
-    assert!(matches!(&effects[..], [Effect::DeadLetter { class: History, seq: 2, .. }]), "{effects:?}");
+    assert!(
+        matches!(
+            &effects[..],
+            [Effect::DeadLetter {
+                class: History,
+                seq: 2,
+                ..
+            }]
+        ),
+        "{effects:?}"
+    );
     assert_eq!(session.refused(), 1);
-    assert!(matches!(ack(&mut session, 3, 0)[..], [Effect::Ack { upto: 3, .. }]));
+    assert!(matches!(
+        ack(&mut session, 3, 0)[..],
+        [Effect::Ack { upto: 3, .. }]
+    ));
     assert!(refuse(&mut session, 2).is_empty(), "it is gone already");
 }
 

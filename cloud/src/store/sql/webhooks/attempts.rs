@@ -24,14 +24,20 @@ static ONE: LazyLock<String> = LazyLock::new(|| insert(1));
 
 /// Writes attempts behind number `logged` and forgets what is too far back; returns the last number.
 pub(super) async fn append(tx: &mut Conn, key: HookKey, logged: i64, settled: &[&Settled]) -> Result<i64> {
-    let attempts: Vec<_> = settled.iter().filter_map(|one| Some((*one, one.attempt.as_ref()?))).collect();
+    let attempts: Vec<_> = settled
+        .iter()
+        .filter_map(|one| Some((*one, one.attempt.as_ref()?)))
+        .collect();
     let last = logged + attempts.len() as i64;
     // What would be forgotten at once is not written.
     let kept = attempts.len().min(MAX_ATTEMPTS_LOGGED as usize);
     let newest = &attempts[attempts.len() - kept..];
     let mut number = last - kept as i64;
     let (long, rest) = newest.split_at(newest.len() / ROWS * ROWS);
-    let chunks = long.chunks(ROWS).map(|chunk| (MANY.as_str(), chunk)).chain(rest.chunks(1).map(|chunk| (ONE.as_str(), chunk)));
+    let chunks = long
+        .chunks(ROWS)
+        .map(|chunk| (MANY.as_str(), chunk))
+        .chain(rest.chunks(1).map(|chunk| (ONE.as_str(), chunk)));
     for (sql, chunk) in chunks {
         let mut query = sqlx::query(sql);
         for (one, attempt) in chunk {
@@ -63,7 +69,12 @@ pub(super) async fn append(tx: &mut Conn, key: HookKey, logged: i64, settled: &[
     Ok(last)
 }
 
-pub(super) async fn newest(pool: &Pool, key: HookKey, before: Option<u64>, limit: usize) -> Result<Vec<HookAttempt>> {
+pub(super) async fn newest(
+    pool: &Pool,
+    key: HookKey,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<HookAttempt>> {
     let rows = sqlx::query(
         "SELECT n, at, message, device, attempt, result, millis, bytes, answer FROM webhook_attempts \
          WHERE project = $1 AND hook = $2 AND n < $3 ORDER BY n DESC LIMIT $4",
@@ -81,7 +92,9 @@ fn attempt(row: &Row) -> Result<HookAttempt> {
     const TABLE: &str = "webhook_attempts";
     let count = |field| codec::unsigned(codec::get(row, field)?, TABLE, field);
     let device: Option<&[u8]> = codec::get(row, "device")?;
-    let device = device.map(|_| codec::bytes(row, TABLE, "device").map(DeviceId::from_bytes)).transpose()?;
+    let device = device
+        .map(|_| codec::bytes(row, TABLE, "device").map(DeviceId::from_bytes))
+        .transpose()?;
     Ok(HookAttempt {
         number: count("n")?,
         at: codec::get(row, "at")?,

@@ -28,7 +28,9 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<HookState
 
 pub(super) async fn one(pool: &Pool, key: HookKey) -> Result<Option<HookState>> {
     let query = sqlx::query(select!("w.project = $1 AND w.id = $2"));
-    let query = query.bind(&key.project.as_bytes()[..]).bind(&key.hook.as_bytes()[..]);
+    let query = query
+        .bind(&key.project.as_bytes()[..])
+        .bind(&key.hook.as_bytes()[..]);
     query.fetch_optional(pool).await?.as_ref().map(state).transpose()
 }
 
@@ -53,14 +55,26 @@ pub(super) async fn due(pool: &Pool, now: UnixMs, limit: usize) -> Result<Vec<Ho
 /// The webhooks of a project as the transaction sees them.
 pub(super) async fn within(tx: &mut Conn, project: ProjectId) -> Result<Vec<Webhook>> {
     let query = sqlx::query(select!("w.project = $1 ORDER BY w.id")).bind(&project.as_bytes()[..]);
-    query.fetch_all(tx).await?.iter().map(|row| state(row).map(|state| state.hook)).collect()
+    query
+        .fetch_all(tx)
+        .await?
+        .iter()
+        .map(|row| state(row).map(|state| state.hook))
+        .collect()
 }
 
 pub(in super::super) async fn create(tx: &mut Conn, hook: &Webhook) -> Result<u64> {
     let project = &hook.key.project.as_bytes()[..];
-    let row = sqlx::query("SELECT count(*) AS n FROM webhooks WHERE project = $1").bind(project).fetch_one(&mut *tx).await?;
+    let row = sqlx::query("SELECT count(*) AS n FROM webhooks WHERE project = $1")
+        .bind(project)
+        .fetch_one(&mut *tx)
+        .await?;
     full(codec::get(&row, "n")?, "webhooks", MAX_HOOKS)?;
-    let (former, former_until) = hook.former.as_ref().map(|(secret, until)| (&secret.0[..], *until)).unzip();
+    let (former, former_until) = hook
+        .former
+        .as_ref()
+        .map(|(secret, until)| (&secret.0[..], *until))
+        .unzip();
     sqlx::query(
         "INSERT INTO webhooks (project, id, description, url, kind, channel, filter, payload_only, ordered, enabled, reason, headers, \
          secret, former, former_until, created, changed) \
@@ -127,7 +141,11 @@ pub(in super::super) async fn update(tx: &mut Conn, hook: &Webhook) -> Result<u6
 /// Removes a webhook; its queue marks what is to be erased.
 pub(in super::super) async fn delete(tx: &mut Conn, project: ProjectId, id: WebhookId) -> Result<u64> {
     let query = sqlx::query("DELETE FROM webhooks WHERE project = $1 AND id = $2");
-    let done = query.bind(&project.as_bytes()[..]).bind(&id.as_bytes()[..]).execute(&mut *tx).await?;
+    let done = query
+        .bind(&project.as_bytes()[..])
+        .bind(&id.as_bytes()[..])
+        .execute(&mut *tx)
+        .await?;
     missing(done.rows_affected(), "webhook", &id)?;
     bump(tx, project).await
 }
@@ -143,8 +161,16 @@ pub(in super::super) async fn disable(
     let query = sqlx::query(
         "UPDATE webhooks SET enabled = false, reason = $3, changed = $4 WHERE project = $1 AND id = $2 AND enabled = true",
     );
-    let query = query.bind(&project.as_bytes()[..]).bind(&id.as_bytes()[..]).bind(codec::text(reason)).bind(now);
-    if query.execute(&mut *tx).await?.rows_affected() == 0 { Ok(0) } else { bump(tx, project).await }
+    let query = query
+        .bind(&project.as_bytes()[..])
+        .bind(&id.as_bytes()[..])
+        .bind(codec::text(reason))
+        .bind(now);
+    if query.execute(&mut *tx).await?.rows_affected() == 0 {
+        Ok(0)
+    } else {
+        bump(tx, project).await
+    }
 }
 
 pub(in super::super) async fn rotate(
@@ -171,7 +197,11 @@ pub(in super::super) async fn rotate(
 /// Tells everybody who remembers the project's webhooks that they are different now.
 async fn bump(tx: &mut Conn, project: ProjectId) -> Result<u64> {
     let query = sqlx::query("UPDATE projects SET hooks = hooks + 1 WHERE id = $1");
-    Ok(query.bind(&project.as_bytes()[..]).execute(tx).await?.rows_affected())
+    Ok(query
+        .bind(&project.as_bytes()[..])
+        .execute(tx)
+        .await?
+        .rows_affected())
 }
 
 const fn kind_code(kind: HookKind) -> i64 {
@@ -187,7 +217,11 @@ fn kind(code: i64) -> Result<HookKind> {
         0 => Ok(HookKind::Iottly),
         1 => Ok(HookKind::User),
         2 => Ok(HookKind::All),
-        other => Err(codec::corrupt("webhooks", "kind", format!("unknown code {other}"))),
+        other => Err(codec::corrupt(
+            "webhooks",
+            "kind",
+            format!("unknown code {other}"),
+        )),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Webhooks: how they are configured, what is to be sent, and what came of it.
 //!
-//! Who writes more than a row of a webhook's deliveries takes the row of its queue first, so that nobody waits in a circle.
+//! Who writes more than a row of a webhook's deliveries takes the row of its queue first, so that nobody
+//! waits in a circle.
 
 use std::sync::{Arc, LazyLock};
 
@@ -23,27 +24,39 @@ mod upkeep;
 
 pub(super) use outbox::{Enqueued, enqueue};
 
-/// Start of the reason of a failure whose message was never matched with the webhook's filter: made again, it is.
+/// Start of the reason of a failure whose message was never matched with the webhook's filter: made again, it
+/// is.
 const NOT_MATCHED: &str = crate::webhooks::NOT_MATCHED;
 
-/// Ids in a list of a statement; shorter lists repeat their last one, so that few shapes of statement are prepared.
+/// Ids in a list of a statement; shorter lists repeat their last one, so that few shapes of statement are
+/// prepared.
 const IDS: usize = 64;
 /// Rows of the long insert.
 const ROWS: usize = 32;
 
 /// `$first, …` for `count` parameters.
 fn parameters(first: usize, count: usize) -> String {
-    (first..first + count).map(|number| format!("${number}")).collect::<Vec<_>>().join(",")
+    (first..first + count)
+        .map(|number| format!("${number}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// Groups of parameters for `rows` rows of `columns` columns.
 fn rows(columns: usize, rows: usize) -> String {
-    (0..rows).map(|row| format!("({})", parameters(row * columns + 1, columns))).collect::<Vec<_>>().join(",")
+    (0..rows)
+        .map(|row| format!("({})", parameters(row * columns + 1, columns)))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// Locks the row of a queue; none when the webhook and its deliveries are gone.
-static LOCK_QUEUE: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT waiting, logged FROM webhook_queues WHERE project = $1 AND hook = $2{}", db::FOR_UPDATE));
+static LOCK_QUEUE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT waiting, logged FROM webhook_queues WHERE project = $1 AND hook = $2{}",
+        db::FOR_UPDATE
+    )
+});
 
 #[async_trait]
 impl WebhookStore for Backend {
@@ -55,7 +68,12 @@ impl WebhookStore for Backend {
         config::one(&self.readers, key).await
     }
 
-    async fn webhook_attempts(&self, key: HookKey, before: Option<u64>, limit: usize) -> Result<Vec<HookAttempt>> {
+    async fn webhook_attempts(
+        &self,
+        key: HookKey,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<HookAttempt>> {
         attempts::newest(&self.readers, key, before, limit).await
     }
 

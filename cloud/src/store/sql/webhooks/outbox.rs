@@ -18,12 +18,16 @@ const FAILURE_COLUMNS: usize = 8;
 
 fn insert_deliveries(count: usize) -> String {
     let rows = rows(DELIVERY_COLUMNS, count);
-    format!("INSERT INTO webhook_deliveries (project, hook, message, device, ts, due, undecided) VALUES {rows}")
+    format!(
+        "INSERT INTO webhook_deliveries (project, hook, message, device, ts, due, undecided) VALUES {rows}"
+    )
 }
 
 fn insert_failures(count: usize) -> String {
     let rows = rows(FAILURE_COLUMNS, count);
-    format!("INSERT INTO webhook_failures (project, hook, at, message, device, ts, attempt, reason) VALUES {rows}")
+    format!(
+        "INSERT INTO webhook_failures (project, hook, at, message, device, ts, attempt, reason) VALUES {rows}"
+    )
 }
 
 static DELIVERIES: LazyLock<[String; 2]> = LazyLock::new(|| [insert_deliveries(ROWS), insert_deliveries(1)]);
@@ -36,7 +40,8 @@ static DROP_OLDEST: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The webhooks that a transaction wrote deliveries for, and how many it dropped: to be announced when it is committed.
+/// The webhooks that a transaction wrote deliveries for, and how many it dropped: to be announced when it is
+/// committed.
 #[derive(Debug, Default)]
 #[must_use = "whoever sends does not know of it"]
 pub(in super::super) struct Enqueued {
@@ -51,7 +56,8 @@ impl Enqueued {
     }
 }
 
-/// Writes what is to be sent because of these messages. `versions` counts the changes of the webhooks of projects that have some.
+/// Writes what is to be sent because of these messages. `versions` counts the changes of the webhooks of
+/// projects that have some.
 pub(in super::super) async fn enqueue(
     tx: &mut Conn,
     outbox: &Outbox,
@@ -64,11 +70,18 @@ pub(in super::super) async fn enqueue(
             Some(hooks) => hooks,
             None => outbox.hooks.put(project, version, compiled(tx, project).await?),
         };
-        for Matched { hook, matching, undecided } in hooks.split(messages, &mut steps) {
+        for Matched {
+            hook,
+            matching,
+            undecided,
+        } in hooks.split(messages, &mut steps)
+        {
             for (messages, undecided) in [(matching, false), (undecided, true)] {
                 match messages.as_slice() {
                     [] => {}
-                    messages if hook.enabled => deliver(tx, hook.key, messages, undecided, &mut enqueued).await?,
+                    messages if hook.enabled => {
+                        deliver(tx, hook.key, messages, undecided, &mut enqueued).await?
+                    }
                     messages => skip(tx, hook, messages, undecided).await?,
                 }
             }
@@ -78,7 +91,13 @@ pub(in super::super) async fn enqueue(
 }
 
 async fn compiled(tx: &mut Conn, project: ProjectId) -> Result<Matchers> {
-    Ok(Matchers::new(config::within(tx, project).await?.iter().map(Matcher::new).collect()))
+    Ok(Matchers::new(
+        config::within(tx, project)
+            .await?
+            .iter()
+            .map(Matcher::new)
+            .collect(),
+    ))
 }
 
 async fn deliver(
@@ -89,12 +108,14 @@ async fn deliver(
     enqueued: &mut Enqueued,
 ) -> Result<()> {
     let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
-    let row = sqlx::query("UPDATE webhook_queues SET waiting = waiting + $3 WHERE project = $1 AND hook = $2 RETURNING waiting")
-        .bind(project)
-        .bind(hook)
-        .bind(messages.len() as i64)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let row = sqlx::query(
+        "UPDATE webhook_queues SET waiting = waiting + $3 WHERE project = $1 AND hook = $2 RETURNING waiting",
+    )
+    .bind(project)
+    .bind(hook)
+    .bind(messages.len() as i64)
+    .fetch_optional(&mut *tx)
+    .await?;
     // Without its queue the webhook has been deleted, and what it had is erased.
     let Some(row) = row else { return Ok(()) };
     for (sql, chunk) in chunks(&DELIVERIES, messages) {
@@ -114,7 +135,10 @@ async fn deliver(
     enqueued.hooks.push(key);
     let over = codec::get::<i64>(&row, "waiting")? - MAX_WAITING;
     if over > 0 {
-        let query = sqlx::query(DROP_OLDEST.as_str()).bind(project).bind(hook).bind(over);
+        let query = sqlx::query(DROP_OLDEST.as_str())
+            .bind(project)
+            .bind(hook)
+            .bind(over);
         let dropped = query.execute(&mut *tx).await?.rows_affected();
         enqueued.dropped += dropped;
         sqlx::query("UPDATE webhook_queues SET waiting = waiting - $3, dropped = dropped + $3 WHERE project = $1 AND hook = $2")
@@ -139,7 +163,11 @@ async fn skip(tx: &mut Conn, hook: &Matcher, messages: &[&StoredMessage], undeci
     if done.rows_affected() == 0 {
         return Ok(());
     }
-    let reason = format!("{}skipped: {}", if undecided { NOT_MATCHED } else { "" }, hook.reason);
+    let reason = format!(
+        "{}skipped: {}",
+        if undecided { NOT_MATCHED } else { "" },
+        hook.reason
+    );
     for (sql, chunk) in chunks(&FAILURES, messages) {
         let mut query = sqlx::query(sql);
         for message in chunk {
@@ -164,5 +192,7 @@ fn chunks<'a, 'm>(
     messages: &'a [&'m StoredMessage],
 ) -> impl Iterator<Item = (&'static str, &'a [&'m StoredMessage])> {
     let (long, rest) = messages.split_at(messages.len() / ROWS * ROWS);
-    long.chunks(ROWS).map(|chunk| (many.as_str(), chunk)).chain(rest.chunks(1).map(|chunk| (one.as_str(), chunk)))
+    long.chunks(ROWS)
+        .map(|chunk| (many.as_str(), chunk))
+        .chain(rest.chunks(1).map(|chunk| (one.as_str(), chunk)))
 }

@@ -23,9 +23,19 @@ pub(in super::super) async fn replay(
     now: UnixMs,
 ) -> Result<u64> {
     let (owner, hook) = (&project.as_bytes()[..], &id.as_bytes()[..]);
-    let known = sqlx::query("SELECT id FROM webhooks WHERE project = $1 AND id = $2").bind(owner).bind(hook);
-    missing(u64::from(known.fetch_optional(&mut *tx).await?.is_some()), "webhook", &id)?;
-    let queue = sqlx::query(LOCK_QUEUE.as_str()).bind(owner).bind(hook).fetch_one(&mut *tx).await?;
+    let known = sqlx::query("SELECT id FROM webhooks WHERE project = $1 AND id = $2")
+        .bind(owner)
+        .bind(hook);
+    missing(
+        u64::from(known.fetch_optional(&mut *tx).await?.is_some()),
+        "webhook",
+        &id,
+    )?;
+    let queue = sqlx::query(LOCK_QUEUE.as_str())
+        .bind(owner)
+        .bind(hook)
+        .fetch_one(&mut *tx)
+        .await?;
     let room = (MAX_WAITING - codec::get::<i64>(&queue, "waiting")?).max(0);
     let (added, taken) = match which {
         Replay::One(message) => one(tx, owner, hook, message, now).await?,
@@ -41,9 +51,23 @@ pub(in super::super) async fn replay(
     Ok(added.max(taken))
 }
 
-async fn one(tx: &mut Conn, project: &[u8], hook: &[u8], message: MessageId, now: UnixMs) -> Result<(u64, u64)> {
-    let row = sqlx::query(KNOWN).bind(project).bind(hook).bind(&message.0[..]).fetch_optional(&mut *tx).await?;
-    let unknown = || StoreError::Missing { what: "delivery of message", name: message.to_string() };
+async fn one(
+    tx: &mut Conn,
+    project: &[u8],
+    hook: &[u8],
+    message: MessageId,
+    now: UnixMs,
+) -> Result<(u64, u64)> {
+    let row = sqlx::query(KNOWN)
+        .bind(project)
+        .bind(hook)
+        .bind(&message.0[..])
+        .fetch_optional(&mut *tx)
+        .await?;
+    let unknown = || StoreError::Missing {
+        what: "delivery of message",
+        name: message.to_string(),
+    };
     let row = row.ok_or_else(unknown)?;
     let device: Vec<u8> = codec::get(&row, "device")?;
     let added = sqlx::query(
@@ -69,7 +93,14 @@ async fn one(tx: &mut Conn, project: &[u8], hook: &[u8], message: MessageId, now
     Ok((added, taken.rows_affected()))
 }
 
-async fn failed_since(tx: &mut Conn, project: &[u8], hook: &[u8], since: UnixMs, room: i64, now: UnixMs) -> Result<(u64, u64)> {
+async fn failed_since(
+    tx: &mut Conn,
+    project: &[u8],
+    hook: &[u8],
+    since: UnixMs,
+    room: i64,
+    now: UnixMs,
+) -> Result<(u64, u64)> {
     let added = sqlx::query(
         "INSERT INTO webhook_deliveries (project, hook, message, device, ts, due, undecided) \
          SELECT project, hook, message, device, ts, $5, reason LIKE 'not matched: %' \

@@ -13,7 +13,9 @@ use crate::store::webhooks::{Settled, Then, WorkerId};
 
 static DONE: LazyLock<String> = LazyLock::new(|| {
     let ids = parameters(4, IDS);
-    format!("DELETE FROM webhook_deliveries WHERE project = $1 AND hook = $2 AND lease = $3 AND message IN ({ids})")
+    format!(
+        "DELETE FROM webhook_deliveries WHERE project = $1 AND hook = $2 AND lease = $3 AND message IN ({ids})"
+    )
 });
 
 pub(super) async fn settle(connection: &mut Conn, worker: WorkerId, settled: &[Settled]) -> Result<()> {
@@ -31,9 +33,17 @@ pub(super) async fn settle(connection: &mut Conn, worker: WorkerId, settled: &[S
 
 async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&Settled]) -> Result<()> {
     let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
-    let queue = sqlx::query(LOCK_QUEUE.as_str()).bind(project).bind(hook).fetch_optional(&mut *tx).await?;
+    let queue = sqlx::query(LOCK_QUEUE.as_str())
+        .bind(project)
+        .bind(hook)
+        .fetch_optional(&mut *tx)
+        .await?;
     let Some(queue) = queue else { return Ok(()) };
-    let done = settled.iter().filter(|one| one.then == Then::Done).map(|one| one.message).collect();
+    let done = settled
+        .iter()
+        .filter(|one| one.then == Then::Done)
+        .map(|one| one.message)
+        .collect();
     let gone = delete(tx, worker, key, done).await?;
     let mut failed = 0;
     for one in settled {
@@ -53,7 +63,9 @@ async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&
                 .execute(&mut *tx)
                 .await?;
             }
-            Then::Failed { attempts, reason } => failed += keep_failed(tx, worker, one, *attempts, reason).await?,
+            Then::Failed { attempts, reason } => {
+                failed += keep_failed(tx, worker, one, *attempts, reason).await?
+            }
         }
     }
     let logged = attempts::append(tx, key, codec::get(&queue, "logged")?, settled).await?;
@@ -67,7 +79,9 @@ async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&
     .bind(logged)
     .execute(&mut *tx)
     .await?;
-    let Some(health) = settled.iter().rev().find_map(|one| one.health) else { return Ok(()) };
+    let Some(health) = settled.iter().rev().find_map(|one| one.health) else {
+        return Ok(());
+    };
     sqlx::query("UPDATE webhook_queues SET failures = $3, probe_at = $4, failing_since = $5 WHERE project = $1 AND hook = $2")
         .bind(project)
         .bind(hook)
@@ -82,15 +96,29 @@ async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&
 async fn delete(tx: &mut Conn, worker: WorkerId, key: HookKey, messages: Vec<MessageId>) -> Result<u64> {
     let mut gone = 0;
     for chunk in messages.chunks(IDS) {
-        let query = sqlx::query(DONE.as_str()).bind(&key.project.as_bytes()[..]).bind(&key.hook.as_bytes()[..]).bind(worker.0);
+        let query = sqlx::query(DONE.as_str())
+            .bind(&key.project.as_bytes()[..])
+            .bind(&key.hook.as_bytes()[..])
+            .bind(worker.0);
         let ids = padded(chunk.to_vec());
-        gone += ids.iter().fold(query, |query, id| query.bind(id.0.to_vec())).execute(&mut *tx).await?.rows_affected();
+        gone += ids
+            .iter()
+            .fold(query, |query, id| query.bind(id.0.to_vec()))
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
     }
     Ok(gone)
 }
 
 /// Keeps a delivery as failed; nothing when another worker has it.
-async fn keep_failed(tx: &mut Conn, worker: WorkerId, one: &Settled, attempts: u32, reason: &str) -> Result<u64> {
+async fn keep_failed(
+    tx: &mut Conn,
+    worker: WorkerId,
+    one: &Settled,
+    attempts: u32,
+    reason: &str,
+) -> Result<u64> {
     let Some(device) = one.device else { return Ok(0) };
     let gone = delete(tx, worker, one.key, vec![one.message]).await?;
     if gone == 0 {

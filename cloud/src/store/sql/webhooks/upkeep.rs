@@ -38,7 +38,9 @@ pub(super) async fn tidy(connection: &mut Conn, now: UnixMs, limit: usize) -> Re
         let key = key(row)?;
         let gone = row.try_get::<Option<Vec<u8>>, _>("id")?.is_none();
         let mut tx = db::begin(connection).await?;
-        let lock = sqlx::query(LOCK_QUEUE.as_str()).bind(&key.project.as_bytes()[..]).bind(&key.hook.as_bytes()[..]);
+        let lock = sqlx::query(LOCK_QUEUE.as_str())
+            .bind(&key.project.as_bytes()[..])
+            .bind(&key.hook.as_bytes()[..]);
         if lock.fetch_optional(&mut *tx).await?.is_none() {
             continue;
         }
@@ -71,12 +73,19 @@ async fn erase(tx: &mut Conn, key: HookKey, limit: i64) -> Result<u64> {
         "DELETE FROM webhook_attempts WHERE project = $1 AND hook = $2 AND n IN \
          (SELECT n FROM webhook_attempts WHERE project = $1 AND hook = $2 LIMIT $3)",
     ] {
-        let query = sqlx::query(sql).bind(&key.project.as_bytes()[..]).bind(&key.hook.as_bytes()[..]).bind(limit);
+        let query = sqlx::query(sql)
+            .bind(&key.project.as_bytes()[..])
+            .bind(&key.hook.as_bytes()[..])
+            .bind(limit);
         erased += query.execute(&mut *tx).await?.rows_affected();
     }
     if erased == 0 {
         let query = sqlx::query("DELETE FROM webhook_queues WHERE project = $1 AND hook = $2");
-        query.bind(&key.project.as_bytes()[..]).bind(&key.hook.as_bytes()[..]).execute(tx).await?;
+        query
+            .bind(&key.project.as_bytes()[..])
+            .bind(&key.hook.as_bytes()[..])
+            .execute(tx)
+            .await?;
     }
     Ok(erased)
 }

@@ -11,7 +11,10 @@ use crate::webhooks::{sealed_headers, sealed_secret};
 fn lane(ordered: bool) -> Lane {
     let (seal, id) = (SealKey::new(&[1; 32]).expect("a key"), WebhookId::random());
     let hook = Webhook {
-        key: HookKey { project: ProjectId::from_bytes([1; 12]), hook: id },
+        key: HookKey {
+            project: ProjectId::from_bytes([1; 12]),
+            hook: id,
+        },
         description: String::new(),
         url: "https://example.com/".into(),
         kind: HookKind::All,
@@ -29,7 +32,13 @@ fn lane(ordered: bool) -> Lane {
     };
     assert_ne!(hook.headers, Sealed(Vec::new()));
     let target = Target::open(&hook, &seal, &Guard::new(Vec::new(), false)).expect("opens");
-    Lane::new(target, &HookState { hook, queue: HookQueue::default() })
+    Lane::new(
+        target,
+        &HookState {
+            hook,
+            queue: HookQueue::default(),
+        },
+    )
 }
 
 fn claims(count: u8, bytes: usize) -> Vec<Claim> {
@@ -37,7 +46,10 @@ fn claims(count: u8, bytes: usize) -> Vec<Claim> {
         let (message, device) = (MessageId([n; 12]), DeviceId::from_bytes([1; 16]));
         let body = StoredMessage {
             id: message,
-            scope: Scope { project: ProjectId::from_bytes([1; 12]), device },
+            scope: Scope {
+                project: ProjectId::from_bytes([1; 12]),
+                device,
+            },
             kind: MessageKind::UserDefined,
             timestamp: 0,
             device_timestamp: 0,
@@ -45,7 +57,15 @@ fn claims(count: u8, bytes: usize) -> Vec<Claim> {
             payload: RawValue::from_string(format!("\"{}\"", "x".repeat(bytes))).expect("JSON"),
             origin: None,
         };
-        Claim { message, device, timestamp: 0, attempts: 0, undecided: false, unread: false, body: Some(body) }
+        Claim {
+            message,
+            device,
+            timestamp: 0,
+            attempts: 0,
+            undecided: false,
+            unread: false,
+            body: Some(body),
+        }
     };
     (0..count).map(claim).collect()
 }
@@ -130,7 +150,10 @@ fn a_clock_that_is_set_back_stops_nothing_for_years() {
     lane.claimed(claims(5, 10), true, LEASE_MS);
     assert!(begin(&mut lane, 0) > 0);
     lane.ended(Outcome::Answered(500), 0, None, 0);
-    assert!(!lane.gives_up(0) && !lane.gives_up(schedule::GIVE_UP_MS - 1), "nothing has failed for five days");
+    assert!(
+        !lane.gives_up(0) && !lane.gives_up(schedule::GIVE_UP_MS - 1),
+        "nothing has failed for five days"
+    );
 }
 
 #[test]
@@ -145,7 +168,10 @@ fn messages_held_since_before_the_clock_was_set_back_are_claimed_again() {
 #[test]
 fn filters_that_cannot_be_evaluated_are_counted_in_a_row() {
     let mut lane = lane(false);
-    assert!(!lane.evaluated(0, 9) && !lane.evaluated(1, 9), "one in between was decided");
+    assert!(
+        !lane.evaluated(0, 9) && !lane.evaluated(1, 9),
+        "one in between was decided"
+    );
     assert!(lane.evaluated(0, 1));
 }
 
@@ -169,5 +195,8 @@ fn an_open_breaker_lets_one_probe_through() {
     lane.running = 1;
     assert_eq!(lane.wanted(30_000), 0);
     lane.ended(Outcome::Answered(200), 30_000, None, 30_000);
-    assert_eq!((lane.breaker.probe_at(), lane.health().failing_since), (None, None));
+    assert_eq!(
+        (lane.breaker.probe_at(), lane.health().failing_since),
+        (None, None)
+    );
 }
