@@ -6,9 +6,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::{Database, PostgresStore, Result, SqliteStore, Store as _, StoreError, transfer};
 
@@ -175,9 +175,4 @@ fn sync(file: &Path) -> Result<()> {
         .and_then(|file| file.sync_all())
         .and_then(|()| std::fs::File::open(folder)?.sync_all());
     synced.map_err(|error| StoreError::Database(sqlx::Error::Io(error)))
-}
-
-/// SQL made of the names of tables and columns, which are the program's own.
-pub(super) fn own_sql(sql: String) -> AssertSqlSafe<String> {
-    AssertSqlSafe(sql)
 }

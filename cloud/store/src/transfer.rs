@@ -2,11 +2,11 @@
 //! one is not forgotten.
 
 use futures_util::TryStreamExt;
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Database, QueryBuilder, Row};
 
-use super::backup::own_sql;
 use super::postgres::make_room;
 use super::{Result, StoreError};
 
@@ -192,4 +192,9 @@ where
         }
     });
     query
+}
+
+/// SQL made of the names of tables and columns, which are the program's own.
+pub(super) fn own_sql(sql: String) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql)
 }

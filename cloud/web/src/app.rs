@@ -6,7 +6,7 @@ use std::sync::Arc;
 use iottly_cloud::cloud::Services;
 use tokio::sync::watch;
 
-use crate::auth::Sessions;
+use crate::sessions::Sessions;
 
 /// The cloud's parts and the log-ins of browsers; shared by all servers of a process.
 #[derive(Clone)]
@@ -54,4 +54,9 @@ impl App {
     pub(crate) fn new(services: WebServices, closing: watch::Receiver<bool>) -> Self {
         Self { services, closing }
     }
+}
+
+/// Resolves when the value is true, or its sender is gone.
+pub(crate) async fn until_true(mut value: watch::Receiver<bool>) {
+    let _ = value.wait_for(|stop| *stop).await;
 }

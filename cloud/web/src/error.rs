@@ -4,7 +4,6 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api::dto::ErrorDto;
 use iottly_cloud::command::SubmitError;
 use iottly_cloud::reading::ReadError;
 use iottly_cloud::releases::ReleaseError;
@@ -12,6 +11,24 @@ use iottly_cloud::rollout::FlashError;
 use iottly_core::model::InvalidDefinition;
 use iottly_filter::{FilterError, Undecided};
 use iottly_store::StoreError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What every error looks like.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct ErrorDto<'a> {
+    /// What is wrong, for people.
+    pub(crate) error: &'a str,
+    /// What is wrong, for programs.
+    pub(crate) code: &'a str,
+    /// The request's id, as in the header `X-Request-Id`.
+    pub(crate) request_id: &'a str,
+    /// Where in a filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) path: Option<&'a str>,
+}
 
 /// An answer that is not a success: `{"error", "code", "request_id"}` and the status.
 #[derive(Debug, Clone)]

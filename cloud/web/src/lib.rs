@@ -6,4 +6,6 @@ pub mod auth;
 pub mod dashboard;
 pub mod error;
 pub mod http;
+mod random;
 pub mod rate;
+pub mod sessions;

@@ -13,8 +13,10 @@ use super::query::Params;
 use super::search::Search;
 use super::spaced::Spaced;
 use super::text;
-use crate::auth::{DeviceAccess, ProjectAccess, hash_secret, hex_code};
+use crate::auth::{DeviceAccess, ProjectAccess, hash_secret};
+
 use crate::error::ApiError;
+use crate::random::hex_code;
 use iottly_cloud::clock;
 use iottly_core::model::{Change, MAX_TAGS, Scopes, UnixMs};
 

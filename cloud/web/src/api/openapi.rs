@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use utoipa::PartialSchema as _;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 
-use super::dto::ErrorDto;
+use crate::error::ErrorDto;
 
 /// What the description starts with.
 pub(crate) fn start() -> OpenApi {

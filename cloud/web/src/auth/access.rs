@@ -5,12 +5,12 @@ use iottly_protocol::{DeviceId, ProjectId};
 
 use super::credentials::{self, same_origin};
 use super::login::logged_in;
-use super::session::Login;
 use super::token::hash_secret;
 use crate::app::App;
 use crate::app::WebServices;
 use crate::error::ApiError;
 use crate::rate::Told;
+use crate::sessions::Login;
 use iottly_cloud::clock;
 use iottly_core::model::{
     Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, TokenId, UnixMs,

@@ -3,8 +3,8 @@
 use axum::http::HeaderMap;
 
 use super::credentials::session_secret;
-use super::session::{Login, Session};
 use crate::app::WebServices;
+use crate::sessions::{Login, Session};
 use iottly_cloud::clock;
 use iottly_cloud::clock::Moment;
 use iottly_store::Result;
@@ -22,7 +22,7 @@ pub(crate) async fn logged_in(services: &WebServices, headers: &HeaderMap) -> Re
         return Ok(None);
     };
     match current(services, &session.login, now).await? {
-        Some(login) => Ok(Some(Session { login, ..session })),
+        Some(login) => Ok(Some(session.with_login(login))),
         None => {
             services.sessions.close(secret);
             Ok(None)

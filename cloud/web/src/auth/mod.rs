@@ -3,16 +3,11 @@
 mod access;
 mod credentials;
 mod login;
-mod logins;
-mod random;
-mod session;
 mod token;
 
 pub use access::{Access, DeviceAccess, ProjectAccess};
-pub use session::{LINK_LENGTH, Login, SESSION_LENGTH, STREAMS_PER_SESSION, Session, Sessions};
 pub use token::{MintedToken, TokenError, create_token, create_token_with, hash_secret, mint_token};
 
 pub(crate) use access::within_rate;
 pub(crate) use credentials::{same_origin, session_cookie, session_secret};
 pub(crate) use login::{logged_in, still_works};
-pub(crate) use random::hex_code;

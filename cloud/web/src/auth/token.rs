@@ -1,6 +1,6 @@
 use iottly_protocol::ProjectId;
 
-use super::random;
+use crate::random;
 use iottly_cloud::clock;
 use iottly_core::model::{Scopes, SecretHash, Token, TokenId, UnixMs};
 use iottly_store::{Store, StoreError};

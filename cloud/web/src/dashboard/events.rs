@@ -16,11 +16,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::text;
 use super::visitor::{Refusal, Visitor};
-use crate::app::App;
 use crate::app::WebServices;
-use crate::auth::{Login, Session, still_works};
+use crate::app::{App, until_true};
+use crate::auth::still_works;
+
 use crate::error::ApiError;
-use crate::http::until_true;
+use crate::sessions::{Login, Session};
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
 use iottly_core::model::{Cursor, Device, MessageId, Scope, StoredMessage};

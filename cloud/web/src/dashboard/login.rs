@@ -8,10 +8,12 @@ use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
 use crate::app::App;
 use crate::auth::{
-    Login, hash_secret, logged_in, same_origin, session_cookie, session_secret, still_works, within_rate,
+    hash_secret, logged_in, same_origin, session_cookie, session_secret, still_works, within_rate,
 };
+
 use crate::error::ApiError;
 use crate::rate;
+use crate::sessions::Login;
 use iottly_cloud::clock;
 
 /// Reason for showing the form after a link that logs nobody in.

@@ -19,8 +19,10 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::app::WebServices;
-use crate::auth::{Login, hash_secret};
+use crate::auth::hash_secret;
+
 use crate::error::ApiError;
+use crate::sessions::Login;
 use iottly_cloud::clock;
 use iottly_core::model::Scopes;
 

@@ -4,8 +4,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::layout;
 use crate::app::App;
-use crate::auth::{ProjectAccess, Session, logged_in, same_origin, within_rate};
+use crate::auth::{ProjectAccess, logged_in, same_origin, within_rate};
+
 use crate::error::ApiError;
+use crate::sessions::Session;
 use iottly_core::model::Scopes;
 
 /// Somebody who is logged in to a page.

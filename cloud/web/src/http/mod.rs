@@ -20,7 +20,6 @@ use std::sync::Arc;
 pub use certificate::Certificate;
 pub use router::router;
 pub use server::Server;
-pub(crate) use server::until_true;
 
 /// Reads a certificate chain and its key, both PEM.
 ///

@@ -18,8 +18,8 @@ use super::certificate::Certificate;
 use super::exchange::Desk;
 use super::router::{metrics_router, router, router_with_metrics};
 use super::stream::{Connection, Peer, Shared, Watched};
-use crate::app::App;
 use crate::app::WebServices;
+use crate::app::{App, until_true};
 use iottly_cloud::edge::{Acceptor, AddressKey, Peek, Place, Places, Trusted, greet, peek_until};
 
 /// How long requests may go on after the server was asked to stop.
@@ -318,9 +318,4 @@ async fn overdue(activity: &Shared) -> &'static str {
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing"));
     tokio::time::timeout(limit, work).await.unwrap_or_else(late)
-}
-
-/// Resolves when the value is true, or its sender is gone.
-pub(crate) async fn until_true(mut value: watch::Receiver<bool>) {
-    let _ = value.wait_for(|stop| *stop).await;
 }

@@ -9,8 +9,10 @@ use iottly_cloud::clock;
 use iottly_core::model::Scopes;
 use iottly_core::rate::RateLimit;
 use iottly_web::auth;
-use iottly_web::auth::{STREAMS_PER_SESSION, mint_token};
+use iottly_web::auth::mint_token;
+
 use iottly_web::dashboard::login_link;
+use iottly_web::sessions::STREAMS_PER_SESSION;
 use support::{Answer, TestCloud, start, start_config, start_with, tenant};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";

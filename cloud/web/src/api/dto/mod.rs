@@ -30,7 +30,6 @@ pub(super) use definitions::*;
 pub(super) use devices::*;
 pub(super) use groups::*;
 pub(super) use messages::*;
-pub(crate) use projects::ErrorDto;
 pub(super) use projects::*;
 pub(super) use rollouts::*;
 pub(super) use tokens::*;

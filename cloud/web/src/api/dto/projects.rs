@@ -215,19 +215,3 @@ pub(crate) struct LimitsAndUsage {
     pub(crate) usage: UsageDto,
     pub(crate) status: u16,
 }
-
-/// What every error looks like.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Error)]
-pub(crate) struct ErrorDto<'a> {
-    /// What is wrong, for people.
-    pub(crate) error: &'a str,
-    /// What is wrong, for programs.
-    pub(crate) code: &'a str,
-    /// The request's id, as in the header `X-Request-Id`.
-    pub(crate) request_id: &'a str,
-    /// Where in a filter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub(crate) path: Option<&'a str>,
-}

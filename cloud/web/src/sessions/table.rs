@@ -9,11 +9,10 @@ use std::time::Duration;
 use iottly_protocol::ProjectId;
 use tokio::sync::{Semaphore, watch};
 
-use super::random;
 use super::session::{Login, STREAMS_PER_SESSION, Session};
-use super::token::hash_secret;
+use crate::random;
 use iottly_cloud::clock::Moment;
-use iottly_core::model::{Principal, UnixMs};
+use iottly_core::model::{Principal, SecretHash, UnixMs};
 
 /// Most entries of a table.
 #[derive(Debug, Clone, Copy)]
@@ -96,14 +95,14 @@ impl Logins {
             _over: sender,
         };
         self.next += 1;
-        self.entries.insert(hash_secret(secret.as_bytes()).0, entry);
+        self.entries.insert(SecretHash::of(secret.as_bytes()).0, entry);
         Ok(secret)
     }
 
     /// Returns the login of a secret. One whose time is over is removed: a clock that steps back does not
     /// bring it back.
     pub(super) fn find(&mut self, secret: &str, now: Moment) -> Option<Session> {
-        let key = hash_secret(secret.as_bytes()).0;
+        let key = SecretHash::of(secret.as_bytes()).0;
         if self.entries.get(&key)?.is_live(now) {
             return self.entries.get(&key).map(|entry| entry.session.clone());
         }
@@ -112,7 +111,7 @@ impl Logins {
     }
 
     pub(super) fn remove(&mut self, secret: &str) {
-        self.entries.remove(&hash_secret(secret.as_bytes()).0);
+        self.entries.remove(&SecretHash::of(secret.as_bytes()).0);
     }
 
     /// Removes some logins; returns how many.

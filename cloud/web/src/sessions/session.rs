@@ -6,7 +6,7 @@ use std::time::Duration;
 use iottly_protocol::ProjectId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::logins::{Bounds, Logins};
+use super::table::{Bounds, Logins};
 use iottly_cloud::clock::Moment;
 use iottly_core::model::{Principal, Token, TokenId, UnixMs};
 use iottly_core::rate::{RateLimit, Verdict};
@@ -77,6 +77,11 @@ impl From<Token> for Login {
 }
 
 impl Session {
+    /// Returns the same session with what its log-in may do now.
+    pub(crate) fn with_login(self, login: Login) -> Self {
+        Self { login, ..self }
+    }
+
     /// Resolves when the login was ended: by a log-out, with its token, or for a newer login.
     pub async fn over(&self) {
         let mut over = self.over.clone();
@@ -181,4 +186,5 @@ impl Sessions {
 }
 
 #[cfg(test)]
+#[path = "tests.rs"]
 mod tests;

@@ -1,7 +1,9 @@
+//! Random secrets as text.
+
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// 32 random bytes as 43 base62 characters.
-pub(super) fn secret() -> Result<String, getrandom::Error> {
+pub(crate) fn secret() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     Ok(base62(&bytes, 43))
@@ -15,7 +17,7 @@ pub(crate) fn hex_code() -> Result<String, getrandom::Error> {
 }
 
 /// The bytes as one big-endian number with at least `width` base62 digits.
-pub(super) fn base62(bytes: &[u8], width: usize) -> String {
+pub(crate) fn base62(bytes: &[u8], width: usize) -> String {
     let mut number = bytes.to_vec();
     let mut digits = Vec::with_capacity(width);
     while digits.len() < width || number.iter().any(|byte| *byte != 0) {
