@@ -146,7 +146,7 @@ pub enum Change {
     DisableWebhook {
         /// The webhook.
         id: WebhookId,
-        /// Reason of the disabling.
+        /// Reason for disabling the webhook.
         reason: String,
     },
     /// Gives a webhook a new secret; until a deadline, requests are signed with the former secret as well.

@@ -61,9 +61,9 @@ pub enum OptionKind {
         /// Default value.
         value: String,
     },
-    /// One of the listed values.
+    /// Any value from the list.
     MultipleChoice {
-        /// Any value from the list.
+        /// Values to choose from.
         listvalues: Vec<String>,
     },
     /// Any value but null and the empty text.
@@ -97,14 +97,14 @@ pub enum InvalidDefinition {
     Empty,
     /// The name begins with `_`: branches keep the handlers of removed commands under such names.
     #[error(
-        "the command's name {0:?} is refused: names that begin with \"_\" are those of handlers whose command is gone"
+        "the command's name {0:?} is refused: names that begin with \"_\" are reserved for handlers whose command is gone"
     )]
     Underscore(String),
     /// Two options have the same name.
     #[error("key {0:?} is defined twice")]
     Twice(String),
     /// A choice has no values, a repeated value, or an empty one.
-    #[error("key {0:?} needs listvalues: different, not empty texts")]
+    #[error("key {0:?} needs listvalues that are different and not empty")]
     Choices(String),
     /// A limit is exceeded.
     #[error("{what} is over its limit of {max}")]

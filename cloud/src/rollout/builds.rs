@@ -27,7 +27,7 @@ const CHECKS: TurnLimits = TurnLimits {
     running_per_key: 1,
     waiting_per_key: WAITING,
 };
-/// Limits of projects whose files are written concurrently.
+/// Limits of concurrent writers of files: one per project.
 const WRITES: TurnLimits = TurnLimits {
     running: 8,
     running_per_key: 1,

@@ -29,7 +29,7 @@ pub struct FlashRequest {
     pub approve: Vec<String>,
     /// True if devices may try again a release that they rolled back.
     pub force: bool,
-    /// True to return only what would happen.
+    /// True to report only what would happen.
     pub dry_run: bool,
     /// Revision of the branch; the newest when none is given.
     pub revision: Option<u64>,

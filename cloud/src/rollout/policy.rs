@@ -177,7 +177,7 @@ impl Policy {
         range(
             "window.start_minute",
             window,
-            "0 to 1439, with at least a minute behind it".to_owned(),
+            "0 to 1439, with at least a minute after it".to_owned(),
         )?;
         self.check_times()
     }

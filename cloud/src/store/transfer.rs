@@ -73,7 +73,7 @@ async fn tables(sqlite: &mut SqliteConnection, postgres: &mut PgConnection) -> R
         ours.sort();
         if !theirs.iter().eq(ours) {
             return Err(StoreError::Refused(format!(
-                "table {name:?} has other columns in the other database"
+                "table {name:?} has different columns in the two databases"
             )));
         }
         let columns = rows

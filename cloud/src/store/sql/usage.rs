@@ -240,8 +240,8 @@ pub(super) async fn hours(pool: &Pool, project: ProjectId) -> Result<Vec<HourUsa
 /// Remaining room of the projects of a transaction.
 pub(super) struct Rooms(HashMap<ProjectId, Room>);
 
-/// Divisor of a limit: the cloud's own entries (gaps, reused numbers, presence) may exceed the limit by this
-/// part of it.
+/// Divisor of a limit that gives the allowance by which the cloud's own entries (gaps, reused numbers,
+/// presence) may exceed it.
 const OVERDRAFT: u64 = 10;
 /// Minimum number of the cloud's own entries per day by which any project may exceed its limit.
 const OVERDRAFT_ENTRIES: u64 = 100;
