@@ -1,3 +1,5 @@
+//! Definitions that every new project starts with.
+
 use crate::model::{Definition, DefinitionOption, Direction, OptionKind};
 
 /// Returns the definitions that every new project has.

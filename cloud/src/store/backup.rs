@@ -128,7 +128,9 @@ async fn into_server(file: &Path, url: &str) -> Result<()> {
     let used = !store.projects().await?.is_empty();
     store.close().await;
     if used {
-        return Err(StoreError::Refused("database is not empty: it contains projects".to_owned()));
+        return Err(StoreError::Refused(
+            "database is not empty: it contains projects".to_owned(),
+        ));
     }
     // Migrate a copy, so that an older backup stays untouched.
     let copy = Copy::beside(file);
