@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::auth::Sessions;
 use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLogin};
-use crate::clock::{self, Clock};
+use crate::clock;
+use crate::clock::Clock;
 use crate::command::CommandService;
 use crate::data_lock::DataLock;
 use crate::device_config::DeviceConfigs;
@@ -18,17 +18,18 @@ use crate::edge::EdgeConfig;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::live::LiveHub;
-use crate::message_id::MessageIds;
 use crate::metrics::Metrics;
-use crate::model::UnixMs;
-use crate::rate::RateLimit;
 use crate::reading::Reading;
 use crate::releases::Shelf;
 use crate::rollout::{Builder, Rollouts};
 use crate::steady::Steady;
-use crate::store::{self, Database, Store, StoreError};
 use crate::vital::Vital;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
+use iottly_core::message_id::MessageIds;
+use iottly_core::model::UnixMs;
+use iottly_core::rate::RateLimit;
+use iottly_store as store;
+use iottly_store::{Database, Store, StoreError};
 
 /// Time in which devices that were online before a restart may reconnect before they count as disconnected.
 /// Longer than an agent's first reconnect attempts, so that a restart of the cloud leaves no trace in their
@@ -132,8 +133,6 @@ pub struct Services {
     pub broker: Arc<dyn Broker>,
     /// Generator of ObjectIds.
     pub ids: Arc<MessageIds>,
-    /// Login sessions of the dashboard.
-    pub sessions: Arc<Sessions>,
     /// True if browsers use HTTPS: login cookies are then limited to HTTPS.
     pub https: bool,
     /// Rate limit of each token; none for no limit.
@@ -143,13 +142,13 @@ pub struct Services {
     /// Handle of the worker that sends to webhooks.
     pub webhooks: DelivererHandle,
     /// Queue in front of the ingest.
-    pub(crate) queue: IngestHandle,
+    pub queue: IngestHandle,
     /// Limits of reading histories.
-    pub(crate) reading: Arc<Reading>,
+    pub reading: Arc<Reading>,
     /// Limits of connections, and trusted proxies.
-    pub(crate) edge: EdgeConfig,
+    pub edge: EdgeConfig,
     /// Watcher of critical tasks.
-    pub(crate) vital: Vital,
+    pub vital: Vital,
     /// Time at which the cloud started.
     pub started: UnixMs,
     /// Clock for dates, deadlines and times of receipt.
@@ -263,7 +262,6 @@ impl Cloud {
             live,
             broker: shared,
             ids,
-            sessions: Arc::default(),
             https: config.https,
             rate: config
                 .rate_limit

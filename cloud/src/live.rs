@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use iottly_protocol::{DeviceId, ProjectId};
 use tokio::sync::Notify;
 
-use crate::model::StoredMessage;
+use iottly_core::model::StoredMessage;
 
 /// Most messages that wait for one slow watcher.
 const QUEUE_MESSAGES: usize = 256;
@@ -248,7 +248,7 @@ mod tests {
     use iottly_protocol::MessageKind;
 
     use super::*;
-    use crate::model::{MessageId, Scope};
+    use iottly_core::model::{MessageId, Scope};
 
     fn message(project: u8, device: DeviceId, number: i64) -> StoredMessage {
         StoredMessage {

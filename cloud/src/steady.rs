@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::model::UnixMs;
+use iottly_core::model::UnixMs;
 
 /// Largest step of the clock, in milliseconds, that is believed at once: a day. After smaller steps back the
 /// time of receipt stays the same until the clock has caught up.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use iottly_protocol::ProjectId;
 use tokio::time::Instant;
 
-use super::{MAX_PROJECT_BYTES, MAX_PROJECT_COMMANDS};
-use crate::store::{OpenTotals, Result, Store};
+use iottly_core::command::{MAX_PROJECT_BYTES, MAX_PROJECT_COMMANDS};
+use iottly_store::{OpenTotals, Result, Store};
 
 /// Age up to which a count is used. Commands added meanwhile are added to it; commands that end are not
 /// subtracted.

@@ -35,7 +35,7 @@ impl Complaint {
 
 /// A bound listener.
 #[derive(Debug)]
-pub(crate) struct Acceptor {
+pub struct Acceptor {
     name: &'static str,
     listener: TcpListener,
     complaint: Complaint,
@@ -43,7 +43,7 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// An acceptor whose log lines call it `name`.
-    pub(crate) fn new(name: &'static str, listener: TcpListener) -> Self {
+    pub fn new(name: &'static str, listener: TcpListener) -> Self {
         Self {
             name,
             listener,
@@ -53,7 +53,7 @@ impl Acceptor {
 
     /// Resolves with the next connection and its address. Small answers on it do not wait for delayed
     /// acknowledgements.
-    pub(crate) async fn next(&mut self) -> (TcpStream, SocketAddr) {
+    pub async fn next(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {

@@ -14,7 +14,7 @@ use super::proxy::{self, Front};
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// A look at the first bytes of a connection.
-pub(crate) enum Peek<T> {
+pub enum Peek<T> {
     /// More bytes are needed.
     More,
     /// The outcome.
@@ -23,7 +23,7 @@ pub(crate) enum Peek<T> {
 
 /// Looks at the first bytes of a connection, at most `room`, without taking them, until `look` is satisfied.
 /// Ends with an error when the connection ends first. The caller sets the time limit.
-pub(crate) async fn peek_until<T>(
+pub async fn peek_until<T>(
     stream: &TcpStream,
     room: usize,
     look: impl Fn(&[u8]) -> Peek<T>,
@@ -59,11 +59,7 @@ pub(crate) async fn peek_until<T>(
 /// Returns the client's address: the peer's, or, when the peer is a trusted proxy and says so in a PROXY
 /// header, the one in it. The header is taken from the stream. From anyone else such a header is what it
 /// looks like: no MQTT and no HTTP.
-pub(crate) async fn greet(
-    stream: &mut TcpStream,
-    peer: SocketAddr,
-    trusted: &Trusted,
-) -> io::Result<SocketAddr> {
+pub async fn greet(stream: &mut TcpStream, peer: SocketAddr, trusted: &Trusted) -> io::Result<SocketAddr> {
     if !trusted.contains(peer.ip()) {
         return Ok(peer);
     }

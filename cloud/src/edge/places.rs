@@ -22,7 +22,7 @@ const LEAVING_PAUSE: Duration = Duration::from_millis(5);
 
 /// A number of places.
 #[derive(Debug)]
-pub(crate) struct Places<K> {
+pub struct Places<K> {
     all: usize,
     per_key: usize,
     table: Mutex<Table<K>>,
@@ -49,7 +49,7 @@ struct Holder<K> {
 
 /// One place; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place<K: Copy + Eq + Hash> {
+pub struct Place<K: Copy + Eq + Hash> {
     id: AtomicU64,
     go: Arc<Notify>,
     places: Arc<Places<K>>,
@@ -57,7 +57,7 @@ pub(crate) struct Place<K: Copy + Eq + Hash> {
 
 impl<K: Copy + Eq + Hash> Places<K> {
     /// `all` places, `per_key` of them for one key.
-    pub(crate) fn new(all: usize, per_key: usize) -> Arc<Self> {
+    pub fn new(all: usize, per_key: usize) -> Arc<Self> {
         let table = Table {
             next: 0,
             holders: BTreeMap::new(),
@@ -74,7 +74,7 @@ impl<K: Copy + Eq + Hash> Places<K> {
     /// Takes a place under a key; without a key only the bound in all counts. While none is free, a holder
     /// that yields makes room, if there is one: of the same key when its share is used up, else of the key
     /// with most places.
-    pub(crate) fn take(self: &Arc<Self>, key: Option<K>, yields: bool, now: Instant) -> Option<Place<K>> {
+    pub fn take(self: &Arc<Self>, key: Option<K>, yields: bool, now: Instant) -> Option<Place<K>> {
         let mut table = self.lock();
         self.make_room(&mut table, key, now).then(|| {
             let go = Arc::new(Notify::new());
@@ -95,7 +95,7 @@ impl<K: Copy + Eq + Hash> Places<K> {
 
     /// Waits while many that were told to go are still there, so that they are never many more than the
     /// bounds say.
-    pub(crate) async fn calm(&self) {
+    pub async fn calm(&self) {
         while self.lock().leaving > MAX_LEAVING {
             tokio::time::sleep(LEAVING_PAUSE).await;
         }
@@ -171,7 +171,7 @@ impl<K: Copy + Eq + Hash> Table<K> {
 
 impl<K: Copy + Eq + Hash> Place<K> {
     /// Keeps the place from now on, whoever comes. False when it is lost already.
-    pub(crate) fn keep(&self) -> bool {
+    pub fn keep(&self) -> bool {
         let mut table = self.places.lock();
         table
             .holders
@@ -181,7 +181,7 @@ impl<K: Copy + Eq + Hash> Place<K> {
     }
 
     /// Gives way from now on, after all that have waited longer. False when the place is lost already.
-    pub(crate) fn idle(&self, now: Instant) -> bool {
+    pub fn idle(&self, now: Instant) -> bool {
         let mut table = self.places.lock();
         let Some(holder) = table.remove(self.id()) else {
             return false;
@@ -198,7 +198,7 @@ impl<K: Copy + Eq + Hash> Place<K> {
 
     /// Counts the place under another key. False when that key's share is used up, or the place is lost
     /// already.
-    pub(crate) fn count_as(&self, key: Option<K>, now: Instant) -> bool {
+    pub fn count_as(&self, key: Option<K>, now: Instant) -> bool {
         let mut table = self.places.lock();
         let Some(holder) = table.remove(self.id()) else {
             return false;
@@ -211,12 +211,12 @@ impl<K: Copy + Eq + Hash> Place<K> {
     }
 
     /// The signal that [`lost`](Self::lost) waits for.
-    pub(crate) fn signal(&self) -> Arc<Notify> {
+    pub fn signal(&self) -> Arc<Notify> {
         Arc::clone(&self.go)
     }
 
     /// Resolves when the holder has to go.
-    pub(crate) async fn lost(&self) {
+    pub async fn lost(&self) {
         self.go.notified().await;
     }
 

@@ -8,12 +8,12 @@ const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Longest line of version 1, in bytes, as its specification says.
 const MAX_V1: usize = 107;
 /// Longest block of version 2 that is taken, in bytes: addresses and some extensions.
-pub(crate) const MAX_HEADER: usize = 1024;
+pub const MAX_HEADER: usize = 1024;
 const V2_FIXED: usize = 16;
 
 /// What stands at the front of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Front {
+pub enum Front {
     /// More bytes are needed to tell.
     Unclear,
     /// No header of a proxy.
@@ -25,7 +25,7 @@ pub(crate) enum Front {
 }
 
 /// Reads the front of a connection.
-pub(crate) fn read(bytes: &[u8]) -> Front {
+pub fn read(bytes: &[u8]) -> Front {
     let begins = |with: &[u8]| bytes.iter().zip(with).all(|(a, b)| a == b);
     if begins(V1) {
         if bytes.len() < V1.len() {

@@ -13,20 +13,20 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::decode::decode;
 use super::queue::{Job, Queue, What};
 use super::worker::Worker;
 use crate::broker::{Broker, Uplink};
 use crate::command::CommandService;
 use crate::device_config::DeviceConfigs;
 use crate::live::LiveHub;
-use crate::log_pace::LogPace;
 use crate::metrics::Metrics;
-use crate::model::Scope;
 use crate::rollout::Rollouts;
 use crate::steady::Steady;
-use crate::store::Store;
 use crate::vital::Vital;
+use iottly_core::ingest::decode::decode;
+use iottly_core::log_pace::LogPace;
+use iottly_core::model::Scope;
+use iottly_store::Store;
 
 /// Maximum wait of a publish for room in the queue. After that the publish is dropped; the device resends it
 /// because it was never acknowledged. An unbounded wait would accumulate the publishes of devices that time
@@ -98,7 +98,7 @@ impl Ingest {
 
     /// Starts the worker on a queue. `grace` is the time in which devices that were online may reconnect.
     #[must_use]
-    pub(crate) fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, vital: &Vital) -> Self {
+    pub fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, vital: &Vital) -> Self {
         let (stop, stopped) = oneshot::channel();
         let worker = Worker::new(queue.0, parts);
         let run = vital.watch("ingest", worker.run(stopped, grace));
@@ -123,12 +123,12 @@ impl Ingest {
 impl IngestHandle {
     /// Returns the number of events that wait for the worker, and the bytes of publishes between the broker
     /// and their commit.
-    pub(crate) fn depth(&self) -> (usize, usize) {
+    pub fn depth(&self) -> (usize, usize) {
         self.queue.depth()
     }
 
     /// Returns true if events wait and nothing has been committed for [`STALLED`](super::STALLED).
-    pub(crate) fn is_stalled(&self) -> bool {
+    pub fn is_stalled(&self) -> bool {
         self.queue.progress.is_stalled(Instant::now())
     }
 
@@ -149,7 +149,7 @@ impl IngestHandle {
         let found = match self.store.device_credentials(device).await {
             Ok(found) => found.map(|(scope, _)| scope),
             Err(error) => {
-                if let Some(more) = UNKNOWN.ask() {
+                if let Some(more) = UNKNOWN.ask(std::time::Instant::now()) {
                     tracing::error!(device.id = %device, %error, suppressed = more, "failed to look up a device; its publish is dropped, and the device sends it again");
                 }
                 None
@@ -177,7 +177,7 @@ impl IngestHandle {
             });
         };
         if tokio::time::timeout(PATIENCE, hand_over).await.is_err()
-            && let Some(more) = FULL.ask()
+            && let Some(more) = FULL.ask(std::time::Instant::now())
         {
             tracing::warn!(device.id = %device, suppressed = more, "failed to queue a publish because the queue is full; the device sends it again");
         }
@@ -217,8 +217,8 @@ mod tests {
     use iottly_protocol::{GroupId, ProjectId};
 
     use super::*;
-    use crate::model::{Change, Principal, Project, Scopes, SecretHash, TokenId};
-    use crate::store::{NewDevice, SqliteStore};
+    use iottly_core::model::{Change, Principal, Project, Scopes, SecretHash, TokenId};
+    use iottly_store::{NewDevice, SqliteStore};
 
     #[tokio::test]
     async fn a_deleted_device_is_not_remembered() {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pace::{Pace, PaceLimits};
-use crate::model::Scope;
-use crate::presence::{Event, Presence};
+use iottly_core::model::Scope;
+use iottly_core::presence::{Event, Presence};
 
 /// Rate limit of answered hellos per device. A hello beyond it is answered later; of several, only the
 /// newest.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Time that events may wait without a successful commit before the cloud reports that it is not ready.
-pub(crate) const STALLED: Duration = Duration::from_secs(10);
+pub const STALLED: Duration = Duration::from_secs(10);
 
 /// Time since which events wait without a commit; none while nothing waits.
 #[derive(Debug, Default)]

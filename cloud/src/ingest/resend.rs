@@ -9,8 +9,8 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::command::CommandService;
 use crate::device_config::DeviceConfigs;
-use crate::model::Scope;
 use crate::rollout::Rollouts;
+use iottly_core::model::Scope;
 
 /// Maximum number of devices that are served at the same time; each holds one page of commands in memory.
 const PLACES: usize = 16;

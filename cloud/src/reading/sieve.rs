@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use iottly_protocol::ProjectId;
 
-use crate::error::ApiError;
-use crate::history::document;
-use crate::model::StoredMessage;
+use super::ReadError;
 use crate::turns::Turn;
+use iottly_core::history::document;
+use iottly_core::model::StoredMessage;
 use iottly_filter::{Budget, Filter, Undecided};
 
 /// Steps that one entry may take; more is a filter that is too expensive. About a quarter of a second.
-pub(crate) const ENTRY_STEPS: u64 = 50_000_000;
+pub const ENTRY_STEPS: u64 = 50_000_000;
 
 /// A filter and the turn to evaluate it. Dropping it ends an evaluation that is under way.
-pub(crate) struct Sieve {
+pub struct Sieve {
     filter: Arc<Filter>,
     /// Shared with the evaluation, which keeps the turn until it has really ended.
     turn: Arc<Turn<ProjectId>>,
@@ -24,22 +24,22 @@ pub(crate) struct Sieve {
 }
 
 /// Entries that came through a sieve.
-pub(crate) struct Sifted {
+pub struct Sifted {
     /// Entries that match, in their order.
-    pub(crate) found: Vec<StoredMessage>,
+    pub found: Vec<StoredMessage>,
     /// Number of entries that were looked at, from the first on.
-    pub(crate) seen: usize,
+    pub seen: usize,
 }
 
 /// Reasons to stop before the last entry.
 #[derive(Clone, Copy)]
-pub(crate) struct Until {
+pub struct Until {
     /// Entries that match.
-    pub(crate) found: usize,
+    pub found: usize,
     /// Bytes of entries that match.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// The moment; none for no haste.
-    pub(crate) time: Option<Instant>,
+    pub time: Option<Instant>,
 }
 
 impl Sieve {
@@ -56,7 +56,7 @@ impl Sieve {
     ///
     /// # Errors
     /// 400 when the filter is too expensive for an entry.
-    pub(crate) async fn sift(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Sifted, ApiError> {
+    pub async fn sift(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Sifted, ReadError> {
         let (filter, cancelled, turn) = (
             Arc::clone(&self.filter),
             Arc::clone(&self.cancelled),
@@ -66,7 +66,7 @@ impl Sieve {
             let _turn = turn;
             sift(&filter, messages, until, &cancelled)
         });
-        let sifted = sifting.await.map_err(|error| ApiError::internal(&error))?;
+        let sifted = sifting.await?;
         Ok(sifted?)
     }
 }

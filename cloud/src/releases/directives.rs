@@ -36,7 +36,7 @@ pub struct NewDirective {
 
 impl NewDirective {
     /// Returns the directive, with the fields that come from the release.
-    pub(crate) fn complete(self, release: &Release, counter: u64, now: Instant) -> Directive {
+    pub fn complete(self, release: &Release, counter: u64, now: Instant) -> Directive {
         Directive {
             id: format!("d-{counter}"),
             project: self.project,

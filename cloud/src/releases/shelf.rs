@@ -14,15 +14,15 @@ use super::prune::KEPT_RELEASES;
 use super::repository::Draft;
 use super::room;
 use super::{
-    Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, SealKey,
-    directives, files, prune,
+    Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, directives,
+    files, prune,
 };
 
 /// Number of components built from code that are stored per project, so that the same code is not built
 /// again; the oldest are deleted.
 const KEPT_BUILDS: usize = 8;
 /// Prefix of the names of components that were built from code.
-pub(crate) const BUILT: &str = "code-";
+pub const BUILT: &str = "code-";
 
 /// Repositories of a cloud's projects, with keys that the cloud manages: sealed in its data folder.
 ///
@@ -84,7 +84,7 @@ impl Shelf {
     }
 
     fn keys(&self, project: ProjectId) -> Result<KeyFolder, ReleaseError> {
-        let seal = SealKey::open(&self.seal).map_err(|e| ReleaseError::file(&self.seal, e))?;
+        let seal = crate::seal_file::open(&self.seal).map_err(|e| ReleaseError::file(&self.seal, e))?;
         Ok(KeyFolder::new(&self.project(project).join("keys"), Some(seal)))
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::Snippet;
+use iottly_core::model::Snippet;
 
 /// Error of building a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::UnixMs;
+use iottly_core::model::UnixMs;
 
 /// Maximum time between two readings of the clock that is counted: a minute. A longer time means that the
 /// machine was suspended in between.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::executor::StepError;
 use super::{FlashError, Rollouts};
 use crate::clock;
-use crate::model::{Change, Principal};
+use iottly_core::model::{Change, Principal};
 
 /// Interval of maintenance.
 const EVERY: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ impl Rollouts {
 
     /// Cancels the active rollouts of a project that is about to be deleted, and notifies its devices as far
     /// as possible in a short time. A device that is not notified can no longer fetch the release.
-    pub(crate) async fn withdraw_all(&self, by: &Principal) {
+    pub async fn withdraw_all(&self, by: &Principal) {
         let withdraw = async {
             for (project, id) in self.store.active_rollouts().await? {
                 if project == by.project {

@@ -12,13 +12,15 @@ use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 
 use super::SetupError;
+use super::resolver::GuardedResolver;
 use crate::clock::Clock;
-use crate::model::{HookAttempt, StoredMessage, UnixMs};
-use crate::webhooks::guard::{Blocked, Guard};
-use crate::webhooks::headers::MAX_VALUE_BYTES;
-use crate::webhooks::schedule::{self, Outcome};
-use crate::webhooks::target::Target;
-use crate::webhooks::{body, sign};
+use iottly_core::model::{HookAttempt, StoredMessage, UnixMs};
+use iottly_core::webhooks::guard::Blocked;
+use iottly_core::webhooks::headers::MAX_VALUE_BYTES;
+use iottly_core::webhooks::schedule;
+use iottly_core::webhooks::schedule::Outcome;
+use iottly_core::webhooks::target::Target;
+use iottly_core::webhooks::{body, sign};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// From the connection to the end of the answer.
@@ -53,18 +55,18 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client that connects only where `guard` allows.
+    /// Makes a client that connects only to the addresses of `resolver`.
     ///
     /// # Errors
     /// When TLS cannot be set up.
     pub(super) fn new(
-        guard: Guard,
+        resolver: GuardedResolver,
         roots: &[CertificateDer<'static>],
         clock: Clock,
     ) -> Result<Self, SetupError> {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(roots)?)
-            .dns_resolver(Arc::new(guard))
+            .dns_resolver(Arc::new(resolver))
             .redirect(Policy::none())
             .no_proxy()
             .referer(false)

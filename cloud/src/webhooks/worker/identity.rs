@@ -2,7 +2,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::store::webhooks::WorkerId;
+use iottly_store::webhooks::WorkerId;
 
 /// The number under which this data folder's processes claim deliveries, made at the first start.
 pub(super) fn worker_id(path: &Path) -> io::Result<WorkerId> {

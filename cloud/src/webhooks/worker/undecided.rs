@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::decide::{self, Decided};
 use super::pump::{Pump, Told, settled};
-use crate::model::{HookAttempt, HookKey, UnixMs};
-use crate::store::webhooks::{Claim, Settled, Then};
-use crate::webhooks::NOT_MATCHED;
+use iottly_core::model::{HookAttempt, HookKey, UnixMs};
+use iottly_core::webhooks::Claim;
+use iottly_core::webhooks::NOT_MATCHED;
+use iottly_store::webhooks::{Settled, Then};
 
 /// Hooks whose messages wait for their filter to be evaluated; of more, deliveries are given back.
 const MAX_DECIDING: usize = 32;
