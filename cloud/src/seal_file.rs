@@ -8,10 +8,10 @@ use std::path::Path;
 use iottly_core::seal::SealKey;
 use iottly_protocol::tuf::{decode_hex, encode_hex};
 
-/// Reads the key's file, 64 hex digits; makes it, for its owner alone, when there is none.
+/// Reads the key's file, 64 hex digits; creates it, readable by its owner only, if missing.
 ///
 /// # Errors
-/// When the file cannot be read or made, or is no key.
+/// If the file cannot be read or created, or is not a key.
 pub fn open(path: &Path) -> io::Result<SealKey> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let secret = match fs::read(path) {
@@ -23,7 +23,7 @@ pub fn open(path: &Path) -> io::Result<SealKey> {
     key.ok_or_else(|| named(io::Error::other("is not a key of 64 hex digits")))
 }
 
-/// Makes a key and its file, whole or not at all.
+/// Creates a key and its file, atomically.
 fn make(path: &Path) -> io::Result<[u8; 32]> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(io::Error::other)?;

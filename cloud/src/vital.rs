@@ -1,18 +1,18 @@
-//! Tasks without which a cloud only looks alive: when one of them panics, or ends where it never should,
-//! whoever runs the cloud is told, and ends it.
+//! Critical tasks: if one of them panics, or ends unexpectedly, the process is reported as broken and should
+//! exit.
 
 use std::future::Future;
 
 use tokio::sync::watch;
 
-/// Watches such tasks; cheap to clone.
+/// Watcher of critical tasks; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Vital {
     broken: watch::Sender<Option<&'static str>>,
 }
 
 impl Vital {
-    /// The task, watched under a name.
+    /// Watches a task under a name; reports a panic.
     pub fn watch<F: Future>(&self, name: &'static str, task: F) -> impl Future<Output = F::Output> + use<F> {
         let watched = Watched {
             name,
@@ -24,8 +24,8 @@ impl Vital {
         }
     }
 
-    /// The task, watched under a name, where its end is as bad as a panic. The end in the course of a
-    /// shutdown is told to nobody, since whoever shuts the cloud down listens no more.
+    /// Watches a task under a name; reports its end as well as a panic. An end in the course of a shutdown is
+    /// not noticed, because the caller of the shutdown listens no longer.
     pub fn watch_end<F: Future>(
         &self,
         name: &'static str,

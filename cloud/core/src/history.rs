@@ -1,4 +1,4 @@
-//! Entries of a history as filters see them.
+//! Entries of a history as documents for filters. Pure.
 
 use crate::model::StoredMessage;
 use iottly_filter::{Document, Filter, FilterError, Value};
@@ -17,15 +17,15 @@ const FIELDS: [&str; 10] = [
     "seq",
 ];
 
-/// Reads a filter over entries.
+/// Parses a filter over entries.
 ///
 /// # Errors
-/// When the text is no filter.
+/// If the text is not a filter.
 pub fn filter(text: &str) -> Result<Filter, FilterError> {
     Filter::parse(text).map(|filter| filter.below("payload", &FIELDS))
 }
 
-/// The entry as filters see it: what the API answers, as values.
+/// Returns the entry as filters see it: the fields of the API's answer, as values.
 #[must_use]
 pub fn document(message: &StoredMessage) -> Document {
     let mut document = Document::new();
@@ -35,7 +35,7 @@ pub fn document(message: &StoredMessage) -> Document {
     document.push("timestamp", Value::Date(message.timestamp));
     document.push("devicetimestamp", Value::Date(message.device_timestamp));
     document.push("type", Value::String(message.kind.as_str().to_owned()));
-    // JSON that is well-formed but has no value, such as 1e999, is answered as sent and matches as null.
+    // Well-formed JSON without a value, such as 1e999, is returned as sent and matches as null.
     document.push(
         "payload",
         Value::parse_lenient(message.payload.get()).unwrap_or(Value::Null),

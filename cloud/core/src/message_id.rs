@@ -1,18 +1,19 @@
-//! Minting of message ids.
+//! Generation of message ids.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::{MessageId, UnixMs};
 
-/// How far the clock may step back before history timestamps follow it, milliseconds.
+/// Maximum step back of the clock, in milliseconds, that history timestamps do not follow.
 ///
-/// Receive times of concurrent connections reach the store a little out of order; a real correction of the
+/// Receive times of concurrent connections reach the store slightly out of order; a real correction of the
 /// clock is larger.
 const CLAMP_MS: UnixMs = 2_000;
 
-/// Mints ids in MongoDB's ObjectId layout: 4 bytes seconds, 5 bytes random to the process, 3 bytes counter.
+/// Generator of ids in MongoDB's ObjectId layout: 4 bytes seconds, 5 bytes random per process, 3 bytes
+/// counter.
 ///
-/// Ids increase strictly within a process, also when the clock steps back.
+/// Ids increase strictly within a process, even if the clock is set back.
 #[derive(Debug)]
 pub struct MessageIds {
     process: [u8; 5],
@@ -27,7 +28,8 @@ struct Last {
 }
 
 impl MessageIds {
-    /// A mint whose ids carry `process`, random bytes that no other process of the installation has.
+    /// Returns a generator whose ids contain `process`, random bytes that no other process of the
+    /// installation has.
     #[must_use]
     pub fn new(process: [u8; 5]) -> Self {
         Self {
@@ -36,19 +38,19 @@ impl MessageIds {
         }
     }
 
-    /// A mint with random process bytes.
+    /// Returns a generator with random process bytes.
     ///
     /// # Errors
-    /// When the system has no randomness.
+    /// If the system provides no random bytes.
     pub fn random() -> Result<Self, getrandom::Error> {
         let mut process = [0; 5];
         getrandom::fill(&mut process)?;
         Ok(Self::new(process))
     }
 
-    /// The id and the history timestamp of something received at `now`.
+    /// Returns the id and the history timestamp of something received at `now`.
     ///
-    /// The timestamp is `now`, or the last one given when the clock stepped back by under two seconds, so
+    /// The timestamp is `now`, or the previous one if the clock was set back by less than two seconds, so
     /// that ids and timestamps agree on the order of what one process stored.
     pub fn stamp(&self, now: UnixMs) -> (UnixMs, MessageId) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +74,7 @@ impl MessageIds {
         id[9..].copy_from_slice(&last.counter.to_be_bytes()[1..]);
         (timestamp, MessageId(id))
     }
-    /// An id for something that is made at `now` and has no place in a history.
+    /// Returns an id for something that is made at `now` and is not in a history.
     pub fn next(&self, now: UnixMs) -> MessageId {
         self.stamp(now).1
     }

@@ -1,11 +1,11 @@
-//! Whether a device is there, from what its connections say. Pure.
+//! Presence of a device, derived from the events of its connections. Pure.
 
 use iottly_protocol::{ConnId, Status};
 
-/// Connections that a device has left, remembered so that their late words are not believed.
+/// Number of former connections of a device that are remembered, so that their late events are ignored.
 const LEFT: usize = 4;
 
-/// What is known of one device's connection.
+/// Presence of one device and its connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Presence {
     online: bool,
@@ -13,20 +13,20 @@ pub struct Presence {
     left: [Option<ConnId>; LEFT],
 }
 
-/// Something that says whether a device is there.
+/// Event that affects a device's presence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A connection introduced itself.
     Hello(ConnId),
-    /// A connection published its status, or its last will came due.
+    /// A connection published its status, or its last will was published.
     Status(Status),
     /// The broker has no connection of the device.
     Disconnected,
 }
 
 impl Presence {
-    /// A device that was online when the cloud stopped: so it counts until it is clear that it did not come
-    /// back.
+    /// Returns the presence of a device that was online when the cloud stopped: it counts as online until it
+    /// is certain that it did not reconnect.
     #[must_use]
     pub fn assumed_online() -> Self {
         Self {
@@ -35,13 +35,13 @@ impl Presence {
         }
     }
 
-    /// Says whether the device counts as online.
+    /// Returns true if the device counts as online.
     #[must_use]
     pub const fn is_online(&self) -> bool {
         self.online
     }
 
-    /// Applies an event; returns the new state when it changed.
+    /// Applies an event; returns the new state if it changed.
     pub fn handle(&mut self, event: Event) -> Option<bool> {
         match event {
             Event::Hello(conn) => self.up(conn),
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(
             presence.handle(status(2, true)),
             None,
-            "the word of a connection that is gone"
+            "the event of a former connection"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Sealing of secrets that lie on a disk or in a database: without the key's file they are noise.
+//! Encryption ("sealing") of secrets that are stored on disk or in a database, with a key from a file.
 
 use std::fmt;
 
@@ -23,19 +23,19 @@ impl fmt::Debug for SealKey {
     }
 }
 
-/// Why a secret was not sealed.
+/// Error of sealing a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// The system has no randomness.
-    #[error("the system gives no random bytes: {0}")]
+    /// The system provides no random bytes.
+    #[error("the system provides no random bytes: {0}")]
     Random(#[from] getrandom::Error),
-    /// The secret is longer than the cipher takes.
+    /// The secret is longer than the cipher accepts.
     #[error("the secret is too long to be sealed")]
     Length,
 }
 
 impl SealKey {
-    /// A key of 32 bytes; none for another length.
+    /// Returns a key of 32 bytes; none for another length.
     #[must_use]
     pub fn new(secret: &[u8]) -> Option<Self> {
         UnboundKey::new(&CHACHA20_POLY1305, secret)
@@ -43,10 +43,10 @@ impl SealKey {
             .map(|key| Self(LessSafeKey::new(key)))
     }
 
-    /// Seals a secret under a label: it opens under that label only.
+    /// Seals a secret under a label; it can be unsealed under that label only.
     ///
     /// # Errors
-    /// When the system has no randomness.
+    /// If the system provides no random bytes.
     pub fn seal(&self, label: &str, secret: &[u8]) -> Result<Sealed, SealError> {
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce)?;
@@ -60,7 +60,7 @@ impl SealKey {
         Ok(Sealed([&nonce[..], &sealed].concat()))
     }
 
-    /// Opens what [`seal`](Self::seal) made; none when key, label or bytes are others.
+    /// Unseals the output of [`seal`](Self::seal); none if key, label or bytes differ.
     #[must_use]
     pub fn unseal(&self, label: &str, sealed: &Sealed) -> Option<Vec<u8>> {
         let (nonce, sealed) = sealed.0.split_first_chunk::<NONCE_LEN>()?;

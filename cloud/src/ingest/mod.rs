@@ -1,5 +1,5 @@
-//! From a device's publish to a committed row and its ack, on one bounded path:
-//! decode → validate → dedupe on (device, stream, seq) → group commit → cumulative ack.
+//! The path of a device's publish to a committed row and its acknowledgement, bounded in every step: decode →
+//! validate → deduplicate on (device, stream, seq) → group commit → cumulative ack.
 
 mod actor;
 mod commit;

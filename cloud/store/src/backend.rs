@@ -1,3 +1,5 @@
+//! Choice of the database, by configuration.
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -5,7 +7,7 @@ use std::sync::Arc;
 use super::{PostgresStore, Result, SqliteStore, Store};
 use iottly_core::message_id::MessageIds;
 
-/// Which database holds the cloud's data.
+/// The database that holds the cloud's data.
 #[derive(Clone)]
 pub enum Database {
     /// A SQLite file; created when missing.
@@ -18,13 +20,13 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            // The address may hold a password.
+            // The URL may contain a password.
             Self::Server(_) => f.write_str("Server(…)"),
         }
     }
 }
 
-/// Opens a database and brings its schema up to date; with the store comes the mint of its messages' ids.
+/// Opens a database and migrates its schema. Returns the store and the generator of its message ids.
 ///
 /// # Errors
 /// As [`SqliteStore::open`] and [`PostgresStore::open`].

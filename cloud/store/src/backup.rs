@@ -1,21 +1,21 @@
-//! Copies of a whole database as one file, which is a SQLite database whatever the original is. So a backup
-//! of the one can be restored into the other.
+//! Backups: copies of a whole database as one SQLite file, whichever database the original is. A backup of
+//! one kind of database can therefore be restored into the other.
 
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::Connection as _;
 
 use super::{Database, PostgresStore, Result, SqliteStore, Store as _, StoreError, transfer};
 
-/// Copies a database into `file` as it is at one moment, while others go on working with it.
+/// Copies a consistent snapshot of a database into `file`. Others may keep using the database.
 ///
 /// # Errors
-/// When `file` exists, the database cannot be read or the copy cannot be written.
+/// If `file` exists, the database cannot be read, or the copy cannot be written.
 pub async fn backup(database: &Database, file: &Path) -> Result<()> {
     make_private(file)?;
     let done = match database {
@@ -25,25 +25,25 @@ pub async fn backup(database: &Database, file: &Path) -> Result<()> {
     match done {
         Ok(()) => sync(file),
         Err(error) => {
-            // Half a backup must not be taken for a whole one.
+            // An incomplete backup must not be mistaken for a complete one.
             let _ = std::fs::remove_file(file);
             Err(error)
         }
     }
 }
 
-/// Fills an empty database from a backup, which may be of an older version. Nothing may be using the
-/// database.
+/// Fills an empty database from a backup, which may be of an older version. Nothing else may use the database
+/// meanwhile.
 ///
 /// # Errors
-/// When the database holds something, or `file` is not a whole backup.
+/// If the database is not empty, or `file` is not a complete backup.
 pub async fn restore(file: &Path, database: &Database) -> Result<()> {
     check(file).await?;
     match database {
         Database::File(path) => {
             make_private(path)?;
             if let Err(error) = vacuum_into(file, path).await {
-                // What is left would be in the way of the next try.
+                // A partial file would block the next attempt.
                 let _ = std::fs::remove_file(path);
                 return Err(error);
             }
@@ -54,8 +54,7 @@ pub async fn restore(file: &Path, database: &Database) -> Result<()> {
     }
 }
 
-/// Makes an empty file that is readable for this user alone, which SQLite then fills: it holds all tenants'
-/// data.
+/// Creates an empty file that only this user can read (it holds the data of all tenants), for SQLite to fill.
 fn make_private(file: &Path) -> Result<()> {
     let refused =
         |reason: &dyn std::fmt::Display| StoreError::Refused(format!("{} {reason}", file.display()));
@@ -75,7 +74,7 @@ async fn connect(file: &Path) -> Result<SqliteConnection> {
     Ok(SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file)).await?)
 }
 
-/// Refuses what is damaged or not a database of the cloud.
+/// Refuses a file that is damaged or not a database of the cloud.
 async fn check(file: &Path) -> Result<()> {
     let mut connection = connect(file).await?;
     let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
@@ -94,10 +93,10 @@ async fn check(file: &Path) -> Result<()> {
     }
     known
         .map(|_| ())
-        .ok_or_else(|| StoreError::Refused(format!("{} is no backup of a cloud", file.display())))
+        .ok_or_else(|| StoreError::Refused(format!("{} is not a backup of a cloud", file.display())))
 }
 
-/// Copies a SQLite database; readers and writers of it go on.
+/// Copies a SQLite database; its readers and writers are not blocked.
 async fn vacuum_into(from: &Path, to: &Path) -> Result<()> {
     let name = to
         .to_str()
@@ -129,9 +128,11 @@ async fn into_server(file: &Path, url: &str) -> Result<()> {
     let used = !store.projects().await?.is_empty();
     store.close().await;
     if used {
-        return Err(StoreError::Refused("database holds projects already".to_owned()));
+        return Err(StoreError::Refused(
+            "database is not empty: it contains projects".to_owned(),
+        ));
     }
-    // A copy, so that an older backup can be brought up to date without being touched.
+    // Migrate a copy, so that an older backup stays untouched.
     let copy = Copy::beside(file);
     make_private(&copy.0)?;
     vacuum_into(file, &copy.0).await?;
@@ -146,7 +147,7 @@ async fn into_server(file: &Path, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// A working copy that goes with its owner.
+/// A working copy that is deleted on drop.
 struct Copy(PathBuf);
 
 impl Copy {
@@ -165,7 +166,7 @@ impl Drop for Copy {
     }
 }
 
-/// Makes a file and its name last.
+/// Flushes a file and its directory entry to disk.
 fn sync(file: &Path) -> Result<()> {
     let folder = file
         .parent()

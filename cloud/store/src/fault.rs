@@ -1,24 +1,22 @@
-//! Whose fault a failed write is: the database's, or that of what was to be written. Pure.
+//! Classification of failed writes: an outage of the database, or a fault of the written data. Pure.
 
 use sqlx::sqlite::SqliteError;
 
 use super::StoreError;
 
-/// What a failed write says about trying it again.
+/// Classification of a failed write, which decides whether to retry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The database cannot work now (connection, full disk, lock, shutdown); the same write may succeed
-    /// later.
+    /// The database is unavailable (connection, full disk, lock, shutdown); the same write may succeed later.
     Outage,
-    /// The database refuses a value that was to be written, and will refuse it every time.
+    /// The database refuses a value, and will refuse it every time.
     Value,
-    /// Anything else that lies with the write or with the rows that it touches; repeating it at once cannot
-    /// help.
+    /// Any other fault of the write or of the rows it touches; an immediate retry is useless.
     Rows,
 }
 
 impl StoreError {
-    /// Tells an outage of the database from what is the fault of the write itself.
+    /// Classifies the error.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
@@ -52,30 +50,30 @@ fn of_database(error: &sqlx::Error) -> Fault {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => Fault::Outage,
-        // What is not known to pass is not waited for: nobody else may stand still for it.
+        // An unknown error is not retried forever: that would block every other write.
         _ => Fault::Rows,
     }
 }
 
-/// Judges a result code of SQLite; its low byte is the kind of failure.
+/// Classifies a result code of SQLite; its low byte is the kind of failure.
 fn of_sqlite(code: &str) -> Fault {
     match code.parse::<u32>().unwrap_or_default() & 0xff {
         // TOOBIG, MISMATCH, RANGE.
         18 | 20 | 25 => Fault::Value,
-        // ERROR, CORRUPT (of the pages that were read), CONSTRAINT.
+        // ERROR, CORRUPT (pages that were read), CONSTRAINT.
         1 | 11 | 19 => Fault::Rows,
         _ => Fault::Outage,
     }
 }
 
-/// Judges an SQLSTATE of PostgreSQL; its first two characters are the class.
+/// Classifies an SQLSTATE of PostgreSQL; its first two characters are the class.
 fn of_postgres(code: &str) -> Fault {
     match code.get(..2).unwrap_or_default() {
         "22" => Fault::Value,
-        // No connection, failed or interrupted transactions, no resources, locks, shutdown, failures of the
-        // system.
+        // No connection, failed or interrupted transactions, no resources, locks, shutdown, system
+        // failures.
         "" | "08" | "25" | "28" | "40" | "53" | "55" | "57" | "58" | "F0" => Fault::Outage,
-        // Statement or row is over a limit of the server.
+        // The statement or row exceeds a limit of the server.
         "54" => Fault::Value,
         _ => Fault::Rows,
     }

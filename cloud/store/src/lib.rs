@@ -1,4 +1,4 @@
-//! What the cloud must never lose, behind one trait.
+//! The store: the cloud's durable data behind one trait, on SQLite or PostgreSQL.
 //!
 //! Every write is committed (fsync included) when its future resolves. A query about a device takes a
 //! [`Scope`], so that a query without a project does not type-check.
@@ -43,60 +43,60 @@ pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use webhooks::WebhookStore;
 
-/// Why the store did not do what it was asked.
+/// Error of a store operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
-    /// A row holds what this build cannot read.
+    /// A row holds a value that this build cannot read.
     #[error("{table} holds an unreadable {field}: {reason}")]
     Corrupt {
-        /// The table.
+        /// Table of the row.
         table: &'static str,
-        /// The column.
+        /// Column of the value.
         field: &'static str,
-        /// What is wrong with it.
+        /// Description of the fault.
         reason: String,
     },
     /// A unique name or id is taken.
     #[error("{what} {name:?} exists already")]
     Exists {
-        /// The kind of thing.
+        /// Kind of thing.
         what: &'static str,
-        /// Its name.
+        /// Name of the thing.
         name: String,
     },
-    /// The project has no such thing.
+    /// The project has no thing of this name.
     #[error("{what} {name:?} is unknown in this project")]
     Missing {
-        /// The kind of thing.
+        /// Kind of thing.
         what: &'static str,
-        /// Its name or id.
+        /// Name or id of the thing.
         name: String,
     },
-    /// The thing is such that this cannot be done to it.
+    /// The state of the thing does not allow the operation.
     #[error("{0}")]
     Refused(String),
     /// A limit is reached.
     #[error("{what} have reached their limit of {max}")]
     Full {
-        /// What there is too much of.
+        /// Quantity that is limited.
         what: &'static str,
-        /// How much may be.
+        /// Maximum of the quantity.
         max: i64,
     },
-    /// A kind of change was made too often.
+    /// A kind of change was made too often within an hour.
     #[error("{action} was done {max} times within an hour")]
     TooOften {
-        /// The action, as the audit log names it.
+        /// Action, as the audit log names it.
         action: &'static str,
-        /// Most times that it may be done in an hour.
+        /// Maximum number of times per hour.
         max: i64,
     },
 }
 
-/// Shorthand for what the store's methods return.
+/// Result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// A device to create.
@@ -104,91 +104,91 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub struct NewDevice {
     /// Project and id.
     pub scope: Scope,
-    /// Its name.
+    /// Name of the device.
     pub name: String,
-    /// Its group.
+    /// Group of the device.
     pub group: GroupId,
-    /// Hash of its broker secret.
+    /// Hash of the broker secret.
     pub secret: SecretHash,
 }
 
-/// Which part of a device's history to scan.
+/// Range of a device's history to scan.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScanBounds {
-    /// Only entries strictly older than this one.
+    /// Upper end, excluded: only entries strictly older than this one.
     pub before: Option<Cursor>,
-    /// Only entries with at least this timestamp.
+    /// Minimum timestamp, included.
     pub from: Option<UnixMs>,
-    /// Only entries with at most this timestamp.
+    /// Maximum timestamp, included.
     pub to: Option<UnixMs>,
 }
 
-/// An entry of a history by its key, and how long it is.
+/// Key and size of an entry of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntrySize {
-    /// The entry.
+    /// Key of the entry.
     pub cursor: Cursor,
-    /// Bytes of its payload.
+    /// Size of the payload, in bytes.
     pub bytes: u64,
 }
 
-/// A page of a history by its number.
+/// Query for a page of a history by its offset.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PageQuery {
-    /// Only entries of this kind.
+    /// Kind of entries to return; none for all.
     pub kind: Option<MessageKind>,
-    /// Only entries with at least this timestamp.
+    /// Minimum timestamp, included.
     pub from: Option<UnixMs>,
-    /// Only entries with a smaller timestamp.
+    /// Maximum timestamp, excluded.
     pub until: Option<UnixMs>,
-    /// Oldest first instead of newest first.
+    /// True for oldest first, false for newest first.
     pub ascending: bool,
-    /// Entries to skip.
+    /// Number of entries to skip.
     pub offset: usize,
-    /// Most entries.
+    /// Maximum number of entries.
     pub limit: usize,
 }
 
-/// Which commands of a device to list, newest first.
+/// Query for commands of a device, newest first.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CommandQuery {
-    /// Only commands with this status.
+    /// Status of the commands to return; none for all.
     pub status: Option<CommandStatus>,
-    /// Only commands older than this one: when it was created, and its id.
+    /// Creation time and id of a command; only older ones are returned.
     pub before: Option<(UnixMs, CommandId)>,
-    /// Most commands.
+    /// Maximum number of commands.
     pub limit: usize,
 }
 
-/// What became of a command that was to be stored.
+/// Result of storing a command.
 #[derive(Debug, Clone)]
 pub enum Submitted {
-    /// It is stored.
+    /// The command was stored.
     New,
-    /// A request with the same key stored this one before; nothing is new.
+    /// A request with the same key had stored this command; nothing new was stored.
     Earlier(Box<CommandRecord>),
-    /// The key was used for another request; nothing is stored.
+    /// The key belongs to a different request; nothing was stored.
     OtherRequest,
-    /// Too many commands wait for the device, or too many bytes of them; nothing is stored.
+    /// Too many commands, or too many bytes of them, wait for the device; nothing was stored.
     NoRoom,
 }
 
-/// Most commands in one page of what waits for a device.
+/// Maximum number of commands in one page of a device's open commands.
 pub const PAGE_COMMANDS: usize = 64;
 
-/// How much may wait for one device, with the command that is to be added.
+/// Limits for the open commands of one device, including the one to add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandRoom {
-    /// Most commands without a final status.
+    /// Maximum number of commands without a final status.
     pub commands: u64,
-    /// Most bytes of their values.
+    /// Maximum bytes of their values.
     pub bytes: u64,
 }
 
-/// Commands without a final status, in numbers.
+/// Totals of commands without a final status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OpenTotals {
-    /// How many.
+    /// Number of commands.
     pub commands: u64,
     /// Bytes of their values.
     pub bytes: u64,
@@ -204,12 +204,12 @@ pub trait Store: WebhookStore {
         orphaned: GroupId,
         definitions: &[Definition],
     ) -> Result<()>;
-    /// All projects, by name.
+    /// Returns all projects, by name.
     async fn projects(&self) -> Result<Vec<Project>>;
-    /// One project.
+    /// Returns one project.
     async fn project(&self, id: ProjectId) -> Result<Option<Project>>;
 
-    /// Changes what a project is made of, with an entry in the audit log, in one transaction.
+    /// Applies a change to a project and writes its audit entry, in one transaction.
     async fn change(
         &self,
         project: ProjectId,
@@ -217,70 +217,72 @@ pub trait Store: WebhookStore {
         change: Change,
         now: UnixMs,
     ) -> Result<Changed>;
-    /// Entries of a project's audit log with smaller numbers than `before`, newest first, at most `limit`.
+    /// Returns entries of a project's audit log with numbers below `before`, newest first, at most `limit`.
     async fn audit(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>>;
-    /// What a project may hold and keep; none when there is no such project.
+    /// Returns the limits of a project; none if the project does not exist.
     async fn limits(&self, project: ProjectId) -> Result<Option<Limits>>;
-    /// What a project holds.
+    /// Returns the usage of a project.
     async fn usage(&self, project: ProjectId, now: UnixMs) -> Result<Usage>;
-    /// The hours of which messages of a project are stored, oldest first, at most 10,000.
+    /// Returns the hourly usage of a project: the hours whose messages are still stored, oldest first, at
+    /// most 10,000.
     async fn hours(&self, project: ProjectId) -> Result<Vec<HourUsage>>;
 
-    /// Erases some data of one deleted device, at most `limit` rows of a table; false when nothing is to be
-    /// erased now.
+    /// Erases part of the data of one deleted device, at most `limit` rows per table. Returns false when no
+    /// erasure is due.
     async fn erase_step(&self, now: UnixMs, limit: usize) -> Result<bool>;
-    /// Erases some data of this deleted device, at most `limit` rows of a table; false when nothing of it is
-    /// left.
+    /// Erases part of the data of this deleted device, at most `limit` rows per table. Returns false when
+    /// nothing is left.
     async fn erase_device_step(&self, scope: Scope, limit: usize) -> Result<bool>;
 
-    /// Deletes at most `limit` messages of a device that were received before `before`, oldest first; returns
-    /// how many.
+    /// Deletes at most `limit` messages of a device that were received before `before`, oldest first. Returns
+    /// their number.
     async fn drop_older(&self, scope: Scope, before: UnixMs, limit: usize) -> Result<u64>;
 
     /// Creates a deployment group.
     async fn create_group(&self, project: ProjectId, id: GroupId, name: &str, branch: &str) -> Result<()>;
-    /// The groups of a project with their boards; `_orphaned` first, then by name.
+    /// Returns the groups of a project with their devices; `_orphaned` first, then by name.
     async fn groups(&self, project: ProjectId) -> Result<Vec<Group>>;
 
     /// Creates a device.
     async fn create_device(&self, device: &NewDevice) -> Result<()>;
-    /// The devices of a project, by name then id.
+    /// Returns the devices of a project, by name, then id.
     async fn devices(&self, project: ProjectId) -> Result<Vec<Device>>;
-    /// One device; none when the project has no such device.
+    /// Returns one device; none when the project has no such device.
     async fn device(&self, scope: Scope) -> Result<Option<Device>>;
-    /// The settings of a device and which of them it has taken; none when there is no such device.
+    /// Returns the desired and the acknowledged settings of a device; none if the device does not exist.
     async fn device_config(&self, scope: Scope) -> Result<Option<ConfigState>>;
-    /// Owner and secret of a device that logs in to the broker; the one look-up that starts without a
-    /// project.
+    /// Returns scope and secret hash of a device that logs in to the broker. The only look-up that does not
+    /// take a project.
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>>;
 
-    /// The devices of all projects that count as online; for the cloud's own start and checks.
+    /// Returns the devices of all projects that are recorded as online. For the cloud's own start and checks.
     async fn online_devices(&self) -> Result<Vec<Scope>>;
 
-    /// The licences of a project, oldest first.
+    /// Returns the licences of a project, oldest first.
     async fn licences(&self, project: ProjectId) -> Result<Vec<Licence>>;
 
-    /// Stores an API token without an entry in the audit log; for who has the database in hand.
+    /// Stores an API token without an audit entry. For tools with direct database access (`iottly
+    /// provision`).
     async fn create_token(&self, hash: SecretHash, token: &Token) -> Result<()>;
-    /// The token whose secret has this hash, whether it still works or not.
+    /// Returns the token whose secret has this hash, even if it has expired.
     async fn token(&self, hash: SecretHash) -> Result<Option<Token>>;
-    /// A token of a project, whether it still works or not.
+    /// Returns a token of a project, even if it has expired.
     async fn token_by_id(&self, project: ProjectId, id: TokenId) -> Result<Option<Token>>;
-    /// The tokens of a project, oldest first.
+    /// Returns the tokens of a project, oldest first.
     async fn tokens(&self, project: ProjectId) -> Result<Vec<Token>>;
-    /// Notes that a token is in use.
+    /// Records the use of a token.
     async fn touch_token(&self, project: ProjectId, id: TokenId, now: UnixMs) -> Result<()>;
 
-    /// The message definitions of a project, by type.
+    /// Returns the message definitions of a project, by type.
     async fn definitions(&self, project: ProjectId) -> Result<Vec<Definition>>;
-    /// One definition.
+    /// Returns one definition.
     async fn definition(&self, project: ProjectId, cmd_type: &str) -> Result<Option<Definition>>;
 
-    /// The branches of a project, by name.
+    /// Returns the branches of a project, by name.
     async fn branches(&self, project: ProjectId) -> Result<Vec<Branch>>;
-    /// The working copy of a branch, by section and name; none when there is no such branch.
+    /// Returns the working copy of a branch, by section and name; none if the branch does not exist.
     async fn snippets(&self, project: ProjectId, branch: &str) -> Result<Option<Vec<Snippet>>>;
-    /// Revisions of a branch with smaller numbers than `before`, newest first, at most `limit`.
+    /// Returns revisions of a branch with numbers below `before`, newest first, at most `limit`.
     async fn revisions(
         &self,
         project: ProjectId,
@@ -288,7 +290,7 @@ pub trait Store: WebhookStore {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Revision>>;
-    /// One revision with what it holds.
+    /// Returns one revision with its snippets.
     async fn revision(
         &self,
         project: ProjectId,
@@ -296,18 +298,18 @@ pub trait Store: WebhookStore {
         number: u64,
     ) -> Result<Option<(Revision, Vec<Snippet>)>>;
 
-    /// Applies what devices cause in one transaction; the outcomes are in the order of the writes.
+    /// Applies writes caused by devices in one transaction; returns the outcomes in the order of the writes.
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>>;
-    /// Applies uploads of devices in one transaction; the outcomes are in the order of the uploads.
+    /// Applies uploads of devices in one transaction; returns the outcomes in the order of the uploads.
     async fn ingest(&self, uploads: Vec<Upload>) -> Result<Vec<Outcome>> {
         self.commit(uploads.into_iter().map(Write::Upload).collect())
             .await
     }
-    /// Position of a stream; 0 for one never seen.
+    /// Returns the position of a stream; 0 for an unknown one.
     async fn stream_upto(&self, scope: Scope, stream: StreamId) -> Result<u64>;
 
-    /// Records that a device went online or offline with the history entry that says so. Writes nothing when
-    /// it was so already.
+    /// Records that a device went online or offline, with an entry in its history. Writes nothing if that was
+    /// recorded already.
     async fn set_presence(
         &self,
         scope: Scope,
@@ -329,8 +331,8 @@ pub trait Store: WebhookStore {
             .and_then(|mut outcome| outcome.stored.pop()))
     }
 
-    /// Writes an `iottlyagent` entry of the cloud's own into a device's history; none when the project has no
-    /// room for it.
+    /// Writes an `iottlyagent` entry on behalf of the cloud into a device's history. Returns none when the
+    /// project has no room for it.
     async fn add_agent_message(
         &self,
         scope: Scope,
@@ -348,11 +350,11 @@ pub trait Store: WebhookStore {
         Ok(outcome.and_then(|mut outcome| outcome.stored.pop()))
     }
 
-    /// Entries of a device's history, newest first, at most `limit`.
+    /// Returns entries of a device's history, newest first, at most `limit`.
     async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>>;
-    /// Keys and sizes of what [`scan`](Self::scan) finds: what it takes to decide how much to read.
+    /// Returns keys and sizes of what [`scan`](Self::scan) would return, to decide how much to read.
     async fn entry_sizes(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<EntrySize>>;
-    /// Entries of a device's history between two keys, both included, newest first, at most `limit`.
+    /// Returns entries of a device's history between two keys, both included, newest first, at most `limit`.
     async fn entries_between(
         &self,
         scope: Scope,
@@ -360,43 +362,43 @@ pub trait Store: WebhookStore {
         oldest: Cursor,
         limit: usize,
     ) -> Result<Vec<StoredMessage>>;
-    /// Keys and sizes of what [`page`](Self::page) finds.
+    /// Returns keys and sizes of what [`page`](Self::page) would return.
     async fn page_sizes(&self, scope: Scope, query: &PageQuery) -> Result<Vec<EntrySize>>;
-    /// Entries of a device's history by their keys, in the order of the keys; those that are gone are left
-    /// out.
+    /// Returns entries of a device's history by their keys, in the order of the keys; missing entries are
+    /// omitted.
     async fn entries(&self, scope: Scope, keys: &[Cursor]) -> Result<Vec<StoredMessage>>;
-    /// A page of a device's history by its number.
+    /// Returns a page of a device's history by its offset.
     async fn page(&self, scope: Scope, query: &PageQuery) -> Result<Vec<StoredMessage>>;
-    /// Newest lines of a device's log, newest first, at most `limit`.
+    /// Returns the newest lines of a device's log, newest first, at most `limit`.
     async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>>;
 
-    /// Stores a command as queued, unless too much waits for its device; once for all requests with one key.
+    /// Stores a command as queued, unless too much waits for its device. Requests with the same key store it
+    /// once.
     async fn create_command(
         &self,
         command: &NewCommand,
         key: Option<&Idempotency>,
         room: &CommandRoom,
     ) -> Result<Submitted>;
-    /// What became of the request that had this key before; none when no request had it.
+    /// Returns the result of the earlier request with this key; none when there was none.
     async fn submitted(&self, scope: Scope, key: &Idempotency) -> Result<Option<Submitted>>;
-    /// What waits for the devices of a project, in numbers.
+    /// Returns the totals of open commands of a project's devices.
     async fn open_totals(&self, project: ProjectId) -> Result<OpenTotals>;
-    /// Forgets the keys of requests that came before `before`; returns how many.
+    /// Deletes the keys of requests before `before`. Returns their number.
     async fn forget_keys(&self, before: UnixMs) -> Result<u64>;
-    /// Commands of a device, newest first.
+    /// Returns commands of a device, newest first.
     async fn commands(&self, scope: Scope, query: &CommandQuery) -> Result<Vec<CommandRecord>>;
-    /// Withdraws a command: one that was never sent is cancelled, one that is out is marked as being
-    /// cancelled. Returns what it is now.
+    /// Cancels a command: immediately if it was never sent, else it is marked as being cancelled. Returns its
+    /// new state.
     async fn cancel_command(&self, scope: Scope, id: CommandId, now: UnixMs)
     -> Result<Option<CommandRecord>>;
-    /// Counts a command that is being cancelled and that the device never reported as cancelled, until the
-    /// device says otherwise.
+    /// Sets a sent command that is being cancelled to cancelled, until the device reports otherwise.
     async fn withdraw_command(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()>;
-    /// One command.
+    /// Returns one command.
     async fn command(&self, scope: Scope, id: CommandId) -> Result<Option<CommandRecord>>;
-    /// Commands of a device that have no final status, oldest first.
+    /// Returns the commands of a device without a final status, oldest first.
     async fn open_commands(&self, scope: Scope) -> Result<Vec<CommandRecord>>;
-    /// The oldest commands of a device without a final status that come after `after`: as many as hold
+    /// Returns the oldest commands of a device without a final status that follow `after`: as many as hold
     /// `bytes` of values, at least one if there is any, and at most 64.
     async fn open_page(
         &self,
@@ -404,65 +406,64 @@ pub trait Store: WebhookStore {
         after: Option<(UnixMs, CommandId)>,
         bytes: usize,
     ) -> Result<Vec<CommandRecord>>;
-    /// Marks a queued command as sent; does nothing when it is past that.
+    /// Marks a queued command as sent; does nothing for any other status.
     async fn mark_sent(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()>;
-    /// Expires the commands whose time passed before the device journaled them; returns how many.
+    /// Expires the commands whose time passed before the device journaled them. Returns their number.
     async fn expire_commands(&self, now: UnixMs) -> Result<u64>;
 
-    /// Releases of a project with smaller numbers than `before`, newest first, at most `limit`.
+    /// Returns releases of a project with numbers below `before`, newest first, at most `limit`.
     async fn releases(
         &self,
         project: ProjectId,
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<StoredRelease>>;
-    /// One release.
+    /// Returns one release.
     async fn one_release(&self, project: ProjectId, seq: u64) -> Result<Option<StoredRelease>>;
-    /// The releases that rollouts in a group have brought to their end, newest rollout first, at most
-    /// `limit`.
+    /// Returns the releases of completed rollouts of a group, newest rollout first, at most `limit`.
     async fn deployed(&self, project: ProjectId, group: GroupId, limit: usize) -> Result<Vec<StoredRelease>>;
-    /// The newest rollouts of a project, or of one group in it, at most `limit`.
+    /// Returns the newest rollouts of a project, or of one of its groups, at most `limit`.
     async fn rollouts(
         &self,
         project: ProjectId,
         group: Option<GroupId>,
         limit: usize,
     ) -> Result<Vec<Rollout>>;
-    /// One rollout.
+    /// Returns one rollout.
     async fn rollout(&self, project: ProjectId, id: RolloutId) -> Result<Option<Rollout>>;
-    /// The rollouts of all projects that may have to be gone on with, a project's oldest first; for the
-    /// cloud's own executor.
+    /// Returns the active rollouts of all projects, a project's oldest first. For the cloud's own executor.
     async fn active_rollouts(&self) -> Result<Vec<(ProjectId, RolloutId)>>;
-    /// The devices that a rollout has notified, wherever they are now, and those of its group, by id.
+    /// Returns the devices that a rollout has notified, in whichever group they are now, and the devices of
+    /// its group, by id.
     async fn rollout_members(&self, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>>;
-    /// Writes a step of a rollout down; false, and nothing is written, when it was decided on another
+    /// Saves a step of a rollout. Returns false, without writing, when the step was decided on another
     /// version.
     async fn save_rollout_step(&self, project: ProjectId, step: &RolloutStep, now: UnixMs) -> Result<bool>;
-    /// The newest directive to a device that it may still have to follow.
+    /// Returns the newest directive to a device that the device may still have to follow.
     async fn open_directive(&self, scope: Scope) -> Result<Option<Box<RawValue>>>;
-    /// Notes the highest counter of a directive that a device has accepted.
+    /// Records the highest counter of a directive that a device has accepted.
     async fn raise_counter(&self, scope: Scope, counter: u64) -> Result<()>;
-    /// Notes when the last words of a rollout's devices came that nobody has noticed yet; `at` is of the
-    /// steady clock.
+    /// Records `at`, a time of the steady clock, for the reports of a rollout's devices that the executor had
+    /// not noticed yet.
     async fn note_heard(&self, project: ProjectId, rollout: RolloutId, at: u64) -> Result<()>;
-    /// Returns the time of the steady clock, milliseconds; none before its first start.
+    /// Returns the time of the steady clock in milliseconds; none before its first start.
     async fn steady_clock(&self) -> Result<Option<u64>>;
-    /// Moves the steady clock forward to `at`, milliseconds; returns its time.
+    /// Advances the steady clock to `at`, in milliseconds; returns its time.
     async fn advance_clock(&self, at: u64) -> Result<u64>;
-    /// The releases that are on their way, and those that groups run or may go back to.
+    /// Returns the releases that active rollouts install, and those that groups run or may return to.
     async fn needed_releases(&self, project: ProjectId) -> Result<BTreeSet<u64>>;
-    /// Forgets at most `limit` rollouts that ended long ago, and releases that nothing names; returns how
-    /// many.
+    /// Deletes at most `limit` rollouts that ended long ago, and releases that nothing refers to. Returns
+    /// their number.
     async fn tidy_rollouts(&self, project: ProjectId, limit: usize) -> Result<u64>;
-    /// Bytes of code and files that a project holds and may hold; none when there is no such project.
+    /// Returns the bytes of code and files that a project holds and may hold; none if it does not exist.
     async fn code_room(&self, project: ProjectId) -> Result<Option<CodeRoom>>;
-    /// Notes how many bytes a project's files have.
+    /// Records the size of a project's files, in bytes.
     async fn note_files(&self, project: ProjectId, bytes: u64) -> Result<()>;
-    /// Those of `names` that no revision names as its component.
+    /// Returns those of `names` that no revision refers to as its component.
     async fn unnamed_components(&self, project: ProjectId, names: Vec<String>) -> Result<Vec<String>>;
-    /// What decides on releases on the devices of a group, by id.
+    /// Returns the facts that decide which releases the devices of a group accept, by device id.
     async fn device_facts(&self, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>>;
 
-    /// Waits for the running write and closes the database; every later call fails.
+    /// Waits for the current write and closes the database; every later call fails.
     async fn close(&self);
 }

@@ -1,5 +1,5 @@
-//! Rows from one database into the other, table by table. Columns are taken from the schema, so that a new
-//! one is not forgotten.
+//! Transfer of rows from one database to the other, table by table. Columns are read from the schema, so that
+//! new ones are included.
 
 use futures_util::TryStreamExt;
 use sqlx::AssertSqlSafe;
@@ -10,16 +10,16 @@ use sqlx::{Database, QueryBuilder, Row};
 use super::postgres::make_room;
 use super::{Result, StoreError};
 
-/// Rows written with one statement.
+/// Rows per insert statement.
 const ROWS: usize = 64;
 
-/// What a column holds.
+/// Type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Bytes,
     Number,
     Text,
-    /// Truth, which SQLite keeps as a number.
+    /// Boolean, which SQLite stores as a number.
     Flag,
 }
 
@@ -49,7 +49,7 @@ impl Table {
     }
 }
 
-/// The tables in the order they were made, so that what is referred to comes first.
+/// Returns the tables in the order of their creation, so that referenced tables come first.
 async fn tables(sqlite: &mut SqliteConnection, postgres: &mut PgConnection) -> Result<Vec<Table>> {
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_sqlx%' ESCAPE '\\' AND name NOT LIKE 'sqlite%' ORDER BY rowid",
@@ -73,7 +73,7 @@ async fn tables(sqlite: &mut SqliteConnection, postgres: &mut PgConnection) -> R
         ours.sort();
         if !theirs.iter().eq(ours) {
             return Err(StoreError::Refused(format!(
-                "table {name:?} has other columns in the other database"
+                "table {name:?} has different columns in the two databases"
             )));
         }
         let columns = rows
@@ -194,7 +194,7 @@ where
     query
 }
 
-/// SQL made of the names of tables and columns, which are the program's own.
+/// Marks SQL as safe that is assembled only from the program's own table and column names.
 pub(super) fn own_sql(sql: String) -> AssertSqlSafe<String> {
     AssertSqlSafe(sql)
 }

@@ -1,4 +1,5 @@
-//! What the store does for webhooks. Deliveries are written by whatever stores a message, in its transaction.
+//! The store's operations for webhooks. Deliveries are created by the transaction that stores a message, not
+//! here.
 
 use std::sync::Arc;
 
@@ -10,91 +11,91 @@ use crate::fresh::Fresh;
 use iottly_core::model::{HookAttempt, HookKey, HookState, MessageId, UnixMs};
 use iottly_core::webhooks::{Claim, Health};
 
-/// Who claims deliveries: one number for a data folder, so that a new process finds the leases of the one
-/// before it.
+/// Id of a worker that claims deliveries. It belongs to the data folder, so that a new process continues with
+/// the leases of the former one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerId(pub i64);
 
-/// What to claim.
+/// Query for claiming deliveries.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimQuery {
-    /// Of which webhook.
+    /// Webhook whose deliveries are claimed.
     pub key: HookKey,
-    /// For whom.
+    /// Worker that claims.
     pub worker: WorkerId,
-    /// Deliveries that are due by now.
+    /// Current time; deliveries due by then are claimed.
     pub now: UnixMs,
-    /// When the lease ends.
+    /// End of the lease.
     pub until: UnixMs,
-    /// Most deliveries.
+    /// Maximum number of deliveries.
     pub limit: usize,
-    /// Only the oldest, and only when nothing older is on its way.
+    /// True to claim only the oldest, and only if nothing older is in progress.
     pub ordered: bool,
 }
 
-/// What becomes of a delivery.
+/// Disposition of a delivery after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Then {
-    /// It goes: it was delivered, or its message is gone.
+    /// The delivery is deleted: it succeeded, or its message is gone.
     Done,
-    /// It waits until then, after so many attempts.
+    /// The delivery waits for its next attempt.
     Wait {
-        /// Until when.
+        /// Time of the next attempt.
         due: UnixMs,
-        /// Attempts that count.
+        /// Number of attempts that count.
         attempts: u32,
     },
-    /// It is kept as failed.
+    /// The delivery is stored as failed.
     Failed {
-        /// Attempts that were made.
+        /// Number of attempts made.
         attempts: u32,
-        /// What the last one ended with.
+        /// Result of the last attempt.
         reason: String,
     },
-    /// There is no delivery, only an attempt.
+    /// No delivery exists, only an attempt.
     Nothing,
 }
 
-/// What a worker has to say about a delivery.
+/// Result of handling a delivery.
 #[derive(Debug, Clone)]
 pub struct Settled {
-    /// The webhook.
+    /// Webhook of the delivery.
     pub key: HookKey,
-    /// The message.
+    /// Message of the delivery.
     pub message: MessageId,
-    /// Whose message it is; none for a test.
+    /// Device of the message; none for a test.
     pub device: Option<DeviceId>,
-    /// The message's timestamp.
+    /// Timestamp of the message.
     pub timestamp: UnixMs,
-    /// What becomes of the delivery.
+    /// Disposition of the delivery.
     pub then: Then,
-    /// For the log; its number is given by the store.
+    /// Attempt to log; the store assigns its number.
     pub attempt: Option<HookAttempt>,
-    /// How the receiver is doing; the last word of a batch counts.
+    /// State of the receiver; the last one of a batch counts.
     pub health: Option<Health>,
-    /// Whether the webhook may go on only when this is recorded: its next deliveries are announced then.
+    /// True if the webhook may only continue after this is stored; its next deliveries are announced then.
     pub announce: bool,
 }
 
-/// All webhooks in numbers.
+/// Totals of all webhooks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HookTotals {
-    /// Deliveries that wait or are on their way.
+    /// Number of deliveries that wait or are in progress.
     pub waiting: u64,
-    /// Webhooks whose circuit breaker is open.
+    /// Number of webhooks whose circuit breaker is open.
     pub open: u64,
-    /// Timestamp of the oldest message that waits.
+    /// Timestamp of the oldest waiting message.
     pub oldest: Option<UnixMs>,
 }
 
-/// The part of the database that webhooks use.
+/// The store's operations for webhooks.
 #[async_trait]
 pub trait WebhookStore: Send + Sync + 'static {
-    /// The webhooks of a project, the oldest first.
+    /// Returns the webhooks of a project, oldest first.
     async fn webhooks(&self, project: ProjectId) -> Result<Vec<HookState>>;
-    /// One webhook.
+    /// Returns one webhook.
     async fn webhook(&self, key: HookKey) -> Result<Option<HookState>>;
-    /// Attempts in a webhook's log with smaller numbers than `before`, newest first, at most `limit`.
+    /// Returns attempts in a webhook's log with numbers below `before`, newest first, at most `limit`.
     async fn webhook_attempts(
         &self,
         key: HookKey,
@@ -102,22 +103,23 @@ pub trait WebhookStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<HookAttempt>>;
 
-    /// Tells of webhooks with new deliveries, when they are committed.
+    /// Returns the channel that announces webhooks with new deliveries, after their commit.
     fn fresh(&self) -> Arc<Fresh>;
-    /// The webhooks of all projects that send and have something due, at most `limit`; for the worker.
+    /// Returns the enabled webhooks of all projects that have a delivery due, at most `limit`. For the
+    /// worker.
     async fn due_webhooks(&self, now: UnixMs, limit: usize) -> Result<Vec<HookState>>;
-    /// Claims deliveries of a webhook that sends: nobody else gets them until the lease ends. In the order of
-    /// their ids.
+    /// Claims deliveries of an enabled webhook, in the order of their ids. No other worker gets them until
+    /// the lease ends.
     async fn claim(&self, query: &ClaimQuery) -> Result<Vec<Claim>>;
-    /// Records what came of deliveries that `worker` has claimed, in one transaction. A delivery that another
-    /// has claimed meanwhile stays; its attempt is logged.
+    /// Stores the results of deliveries that `worker` has claimed, in one transaction. A delivery that
+    /// another worker has claimed meanwhile stays; its attempt is logged.
     async fn settle(&self, worker: WorkerId, settled: &[Settled]) -> Result<()>;
-    /// Ends all leases of a worker; for its start.
+    /// Ends all leases of a worker. For its start.
     async fn release(&self, worker: WorkerId, now: UnixMs) -> Result<u64>;
 
-    /// All webhooks in numbers.
+    /// Returns the totals of all webhooks.
     async fn webhook_totals(&self) -> Result<HookTotals>;
-    /// Deletes some of what is older or more than is kept, and of webhooks that are gone, at most about
-    /// `limit` rows of each; returns how many.
+    /// Deletes some old and surplus rows, and some rows of deleted webhooks, at most about `limit` of each.
+    /// Returns their number.
     async fn tidy_webhooks(&self, now: UnixMs, limit: usize) -> Result<u64>;
 }

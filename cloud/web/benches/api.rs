@@ -1,8 +1,8 @@
-//! The API in numbers, on a million messages of a hundred devices.
+//! Benchmark of the API on a million messages of a hundred devices.
 //!
-//! `cargo bench -p iottly-cloud --bench api [-- MESSAGES]`. Server and client share the machine's cores. With
-//! `IOTTLY_BENCH_DATABASE_URL` the data is in that PostgreSQL database, which must be empty, otherwise in
-//! SQLite in a folder beside the build.
+//! Run `cargo bench -p iottly-cloud --bench api [-- MESSAGES]`. Server and client share the machine's cores.
+//! With `IOTTLY_BENCH_DATABASE_URL` the data is in that PostgreSQL database, which must be empty; otherwise
+//! in SQLite, in a folder beside the build.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,19 +25,19 @@ use tokio::net::{TcpListener, TcpStream};
 
 const MESSAGES: u64 = 1_000_000;
 const DEVICES: u64 = 100;
-/// Devices of the project whose inspection is measured.
+/// Number of devices of the project whose inspection is measured.
 const MANY_DEVICES: usize = 10_000;
-/// Messages of one transaction.
+/// Number of messages per transaction.
 const GROUP: u64 = 1000;
 const ROUNDS: usize = 300;
 const PING_TIME: Duration = Duration::from_secs(5);
 const PING_CONNECTIONS: usize = 16;
-/// 2017-04-19, one message of each device a second from then on.
+/// Time of the first message: 2017-04-19; each device sends one message per second from then on.
 const START: UnixMs = 1_492_597_597_019;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // `cargo test --benches` starts benchmarks with `--test`: a measurement is no test.
+    // `cargo test --benches` starts benchmarks with `--test`: a measurement is not a test.
     if std::env::args().any(|arg| arg == "--test") {
         return Ok(());
     }
@@ -211,7 +211,7 @@ async fn histories(address: SocketAddr, fleet: &Fleet, messages: u64) -> anyhow:
     Ok(())
 }
 
-/// Parsing and matching alone, on one core.
+/// Measures parsing and matching alone, on one core.
 fn filter_alone() {
     let filter = Filter::parse(r#"{"payload.humidity":"none"}"#).expect("a filter");
     let documents: Vec<_> = (0..50_000)
@@ -229,7 +229,7 @@ fn filter_alone() {
     );
 }
 
-/// Times of requests on one connection, one after the other.
+/// Returns the durations of requests on one connection, one after the other.
 async fn requests(
     address: SocketAddr,
     token: &str,
@@ -242,7 +242,7 @@ async fn requests(
         let path = path(round);
         let began = Instant::now();
         client.get(&path).await?;
-        // The first ones warm caches up.
+        // The first requests warm up caches.
         if round >= 10 {
             times.push(began.elapsed());
         }
@@ -314,7 +314,8 @@ impl Client {
     }
 }
 
-/// Length of the answer that the buffer starts with, once its head is there; only a success is one.
+/// Returns the length of the response at the start of the buffer, once its head is complete; an error unless
+/// it is a success.
 fn whole(buffer: &[u8]) -> anyhow::Result<Option<usize>> {
     let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);

@@ -1,9 +1,9 @@
-//! Webhooks in numbers: deliveries to a receiver on this machine, what they cost the ingest, a dead receiver,
-//! a long queue.
+//! Benchmark of webhooks: deliveries to a receiver on this machine, their cost to the ingest, a dead
+//! receiver, a long queue.
 //!
-//! `cargo bench -p iottly-cloud --bench webhooks [-- SECONDS]`. Cloud, receiver and the source of messages
-//! share one process and the machine's cores. The data is in SQLite, in a folder beside the build, or with
-//! `IOTTLY_BENCH_DATABASE_URL` in that PostgreSQL database, which must be empty.
+//! Run `cargo bench -p iottly-cloud --bench webhooks [-- SECONDS]`. Cloud, receiver and the source of
+//! messages share one process and the machine's cores. The data is in SQLite, in a folder beside the build,
+//! or with `IOTTLY_BENCH_DATABASE_URL` in that PostgreSQL database, which must be empty.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use std::collections::HashMap;
@@ -33,12 +33,12 @@ use tokio::net::{TcpListener, TcpStream};
 const RATE: u64 = 5000;
 const SECONDS: u64 = 20;
 const DEVICES: u64 = 20;
-/// Deliveries that are drained without anything else going on.
+/// Number of deliveries that are drained without other load.
 const BACKLOG: u64 = 30_000;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // `cargo test --benches` starts benchmarks with `--test`: a measurement is no test.
+    // `cargo test --benches` starts benchmarks with `--test`: a measurement is not a test.
     if std::env::args().any(|arg| arg == "--test") {
         return Ok(());
     }
@@ -52,7 +52,7 @@ async fn main() -> anyhow::Result<()> {
     claiming(&folder.path().join("claims")).await
 }
 
-/// A receiver that says yes, and when each number came first.
+/// A receiver that accepts every request, and the time at which each number first arrived.
 struct Receiver {
     address: SocketAddr,
     count: Arc<AtomicU64>,
@@ -117,7 +117,7 @@ async fn serve(
     }
 }
 
-/// Length of the request that the buffer starts with.
+/// Returns the length of the request at the start of the buffer.
 fn whole(buffer: &[u8]) -> Option<usize> {
     let end = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&buffer[..end]).ok()?.to_ascii_lowercase();
@@ -131,7 +131,7 @@ fn whole(buffer: &[u8]) -> Option<usize> {
     (buffer.len() >= end + length).then_some(end + length)
 }
 
-/// A project's devices as a source of messages.
+/// Devices of a project as a source of messages.
 struct Source {
     project: ProjectId,
     devices: Vec<DeviceId>,
@@ -175,8 +175,7 @@ impl Source {
         })
     }
 
-    /// Commits `count` messages in one transaction, as a group of the ingest would be; returns how long that
-    /// took.
+    /// Commits `count` messages in one transaction, like a group of the ingest. Returns the duration.
     async fn say(&mut self, store: &dyn Store, count: u64) -> anyhow::Result<Duration> {
         let began = Instant::now();
         let each = count.div_ceil(DEVICES);
@@ -206,7 +205,7 @@ impl Source {
         Ok(began.elapsed())
     }
 
-    /// Commits messages at a rate for a while; returns the rate that was reached and the times of the
+    /// Commits messages at a rate for a while. Returns the rate that was reached and the durations of the
     /// commits.
     async fn pace(
         &mut self,
@@ -219,7 +218,7 @@ impl Source {
             let due = ((began.elapsed().as_secs_f64() * rate as f64) as u64).saturating_add(DEVICES);
             let behind = due.saturating_sub(self.next - from);
             if behind >= DEVICES {
-                // As the ingest does: what came while the last commit ran goes with the next one.
+                // Like the ingest: messages that arrive during a commit are in the next one.
                 times.push(self.say(store, behind.min(1000)).await?);
             }
             if behind < 1000 {
@@ -338,7 +337,7 @@ async fn drained(services: &Services, key: HookKey, receiver: &Receiver, count: 
         tokio::time::sleep(Duration::from_millis(5)).await;
         last = receiver.count().max(last);
     }
-    // Until the last ones are recorded.
+    // Wait until the last deliveries are recorded.
     while services
         .store
         .webhook(key)
@@ -353,7 +352,7 @@ async fn drained(services: &Services, key: HookKey, receiver: &Receiver, count: 
     Ok(())
 }
 
-/// From the commit to the receiver, alone and beside a receiver that never answers.
+/// Measures the time from commit to receiver, alone and beside a receiver that never answers.
 async fn neighbours(services: &Services, time: Duration) -> anyhow::Result<()> {
     let store = services.store.as_ref();
     for dead in [false, true] {
@@ -396,7 +395,7 @@ async fn neighbours(services: &Services, time: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What it costs to claim a hundred deliveries and give them back, by how many wait.
+/// Measures claiming and releasing a hundred deliveries, by the number of waiting ones.
 async fn claiming(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     let (store, _) = store::open(&Database::File(database_path(folder))).await?;

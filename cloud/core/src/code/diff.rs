@@ -1,13 +1,15 @@
+//! Differences between two versions of a branch's snippets. Pure.
+
 use std::time::Duration;
 
 use similar::TextDiff;
 
 use crate::model::{Snippet, SnippetKind};
 
-/// How long the shortest difference is looked for; after that a longer one, still right, is good enough.
+/// Time limit for finding the shortest diff; after that a longer one, still correct, is used.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What happened to a snippet between two versions.
+/// Kind of difference of a snippet between two versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Difference {
@@ -15,24 +17,24 @@ pub enum Difference {
     Added,
     /// Only the older version has it.
     Removed,
-    /// Its name, description or code are different.
+    /// Name, description or code are different.
     Modified,
 }
 
 /// A snippet that is different.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnippetDiff {
-    /// What it is for.
+    /// Role of the snippet.
     pub kind: SnippetKind,
-    /// Its name; in the newer version, if it has one.
+    /// Name; in the newer version, if the snippet is in it.
     pub name: String,
-    /// What happened.
+    /// Kind of difference.
     pub difference: Difference,
-    /// The lines that are different, in the unified format; empty when the code is the same.
+    /// Different lines, in the unified format; empty when the code is the same.
     pub unified: String,
 }
 
-/// The snippets that are different, in the order of sections and names.
+/// Returns the snippets that are different, in the order of sections and names.
 #[must_use]
 pub fn diff(from: &[Snippet], to: &[Snippet]) -> Vec<SnippetDiff> {
     let mut found: Vec<_> = to

@@ -1,3 +1,5 @@
+//! Snippets of new branches, and handlers that follow changes of their commands. Pure.
+
 use std::sync::LazyLock;
 
 use iottly_protocol::command_name::is_function_name;
@@ -10,19 +12,19 @@ const INIT: &str = "// Runs once, before the first message is sent.\nfunction in
 const LOOP: &str =
     "// Runs every second, or after as many milliseconds as it returns.\nfunction loop() {\n}\n";
 
-/// What happened to a command.
+/// Change of a command, as far as its handlers are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandlerChange {
-    /// There was none of its type, now there is.
+    /// The command was added.
     Appeared,
-    /// Its options are different.
+    /// The options of the command changed.
     Changed,
-    /// There is none of its type any more.
+    /// The command was removed.
     Vanished,
 }
 
 impl HandlerChange {
-    /// What the step from one definition of a type to another is for the handlers; none when it is nothing.
+    /// Returns the change between two definitions of a type; none when handlers are not affected.
     #[must_use]
     pub fn between(old: Option<&Definition>, new: Option<&Definition>) -> Option<Self> {
         let command = |definition: &&Definition| definition.direction == Direction::Command;
@@ -35,7 +37,7 @@ impl HandlerChange {
     }
 }
 
-/// The snippets of a new branch.
+/// Returns the snippets of a new branch.
 #[must_use]
 pub fn fresh(definitions: &[Definition]) -> Vec<Snippet> {
     let mut snippets = Vec::new();
@@ -43,7 +45,7 @@ pub fn fresh(definitions: &[Definition]) -> Vec<Snippet> {
     snippets
 }
 
-/// Adds what every branch has and this one lacks: the three sections and a handler for each command.
+/// Adds missing snippets: the three sections and a handler for each command.
 pub fn complete(snippets: &mut Vec<Snippet>, definitions: &[Definition]) {
     for (kind, name, code) in [
         (SnippetKind::Global, "global", GLOBAL),
@@ -67,9 +69,9 @@ pub fn complete(snippets: &mut Vec<Snippet>, definitions: &[Definition]) {
     }
 }
 
-/// Follows a change of a command in one branch. A handler is never dropped: it gets a leading `_` (another
-/// while the name is taken), in its name and in its function's, and a line that says why; a changed command
-/// gets a fresh one beside it.
+/// Adapts a branch to a change of a command. A handler is never deleted: its name and the name of its
+/// function get a leading `_` (another one while the name is taken), and a comment line with the reason; a
+/// changed command gets a new handler in addition.
 pub fn adapt(snippets: &mut Vec<Snippet>, cmd_type: &str, change: HandlerChange) {
     if change != HandlerChange::Appeared {
         orphan(snippets, cmd_type, change);
@@ -105,8 +107,7 @@ fn is_handler(snippet: &Snippet, name: &str) -> bool {
 }
 
 fn handler(cmd_type: &str) -> Snippet {
-    // The platform's own echo answers unless a firmware defines another, so its handler starts as what it
-    // does.
+    // The platform answers `echo` unless a firmware defines a handler, so the new handler does the same.
     let body = if cmd_type == "echo" {
         "    send_msg({ ECHO: command });\n"
     } else {
@@ -114,7 +115,7 @@ fn handler(cmd_type: &str) -> Snippet {
     };
     let values =
         format!("// Runs when the command {cmd_type} arrives; command[\"{cmd_type}\"] holds its values.\n");
-    // A word of the language or the platform, or no identifier at all, is an entry of the platform's table of
+    // A reserved word, or a name that is not an identifier, becomes an entry of the platform's table of
     // commands.
     let code = if is_function_name(cmd_type) {
         format!("{values}function {cmd_type}(command) {{\n{body}}}\n")
@@ -134,8 +135,8 @@ fn snippet(kind: SnippetKind, name: &str, code: String) -> Snippet {
     }
 }
 
-/// A declaration of a function, whichever way it is written; the name is checked outside, so that one
-/// expression serves all.
+/// Declarations of functions in all forms; the name is checked outside, so that one expression serves all
+/// names.
 static DECLARATION: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"(?m)(\bfunction\s*\*?\s+|\b(?:const|let|var)\s+|\b(?:globalThis|commands)\s*\[\s*["']|\b(?:globalThis|commands)\s*\.\s*)([\p{Alphabetic}_$][\p{Alphabetic}\p{Nd}_$-]*)"#)
         .expect("the expression is a constant that tests compile")

@@ -1,5 +1,5 @@
-//! A branch's code, as pure decisions: what a new branch holds, and what becomes of handlers when commands
-//! change.
+//! Pure decisions about a branch's code: the contents of a new branch, handlers of changed commands, and
+//! diffs.
 
 mod diff;
 mod handlers;
@@ -9,7 +9,7 @@ pub use handlers::{HandlerChange, adapt, complete, fresh};
 
 use crate::model::Snippet;
 
-/// blake3 of a branch's snippets, hex; ids and order of the store do not count.
+/// Returns the blake3 hash of a branch's snippets, in hex; independent of ids and of the order of rows.
 #[must_use]
 pub fn digest(snippets: &[Snippet]) -> String {
     let mut sorted: Vec<_> = snippets.iter().collect();

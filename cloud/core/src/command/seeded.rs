@@ -1,6 +1,8 @@
+//! Definitions that every new project starts with.
+
 use crate::model::{Definition, DefinitionOption, Direction, OptionKind};
 
-/// The definitions that every new project has.
+/// Returns the definitions that every new project has.
 #[must_use]
 pub fn seeded_definitions() -> Vec<Definition> {
     vec![

@@ -1,3 +1,5 @@
+//! Validation of a command's values against its definition. Pure.
+
 use iottly_protocol::limits::{MAX_JSON_DEPTH, clip, depth_within};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
@@ -5,18 +7,18 @@ use serde_json::{Map, Value};
 use super::MAX_VALUES_BYTES;
 use crate::model::{Definition, Direction, OptionKind};
 
-/// Why values do not fit a definition; names the key as the sender wrote it.
+/// Reason for which values do not match a definition; names the key as the caller wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCommand {
     /// The definition is for messages of devices.
     #[error("cmd_type {0:?} is an event, devices do not accept it")]
     Event(String),
-    /// The key does not start with the type.
+    /// A key does not start with the type.
     #[error("key {key:?} lacks the prefix {prefix:?}")]
     Prefix {
-        /// The key.
+        /// Key that was given.
         key: String,
-        /// What it should start with.
+        /// Expected prefix.
         prefix: String,
     },
     /// The definition has no such option.
@@ -25,20 +27,20 @@ pub enum InvalidCommand {
     /// The value is not one of the choices.
     #[error("key {key:?} must be one of {choices:?}")]
     Choice {
-        /// The key.
+        /// Key of the option.
         key: String,
-        /// What it accepts.
+        /// Accepted values.
         choices: Vec<String>,
     },
-    /// The value has a type that the option does not take.
+    /// The value has a type that the option does not accept.
     #[error("key {key:?} must be {expected}")]
     Type {
-        /// The key.
+        /// Key of the option.
         key: String,
-        /// What it accepts.
+        /// Accepted type.
         expected: &'static str,
     },
-    /// A value that has no default was not given.
+    /// A value without a default is missing.
     #[error("key {0:?} is missing")]
     Missing(String),
     /// The values are nested too deeply.
@@ -49,13 +51,13 @@ pub enum InvalidCommand {
     TooLong,
 }
 
-/// Checks a sender's values and returns what the device receives: the options in the definition's order,
+/// Checks a caller's values and returns the body for the device: the options in the definition's order,
 /// without prefix.
 ///
-/// Null and the empty string count as not given; a `FixedValue` that is not given is sent as its value.
+/// Null and the empty string count as missing; a missing `FixedValue` is sent as its default.
 ///
 /// # Errors
-/// Names the first key that does not fit.
+/// Names the first key that does not match.
 pub fn validate(
     definition: &Definition,
     values: &Map<String, Value>,

@@ -1,4 +1,4 @@
-//! From the bytes of a publish to validated uploads. Pure; every refusal names what is wrong.
+//! Decodes the bytes of a publish to validated uploads. Pure; every refusal names the fault.
 
 use iottly_protocol::limits::{BATCH_RECORDS, MAX_RECORD_BYTES, MAX_STREAMS, MAX_TEXT_BYTES, clip};
 use iottly_protocol::payload;
@@ -11,30 +11,30 @@ use serde_json::value::RawValue;
 use super::{Entry, UploadBody};
 use crate::model::UnixMs;
 
-/// Highest sequence number accepted: what every JSON reader represents exactly.
+/// Highest accepted sequence number: the largest integer that every JSON reader represents exactly.
 pub const MAX_SEQ: u64 = (1 << 53) - 1;
 
-/// Longest name or id in a report about updates, bytes.
+/// Maximum length of a name or id in a report about updates, in bytes.
 const MAX_ID_BYTES: usize = 64;
-/// Most names in a list of such a report.
+/// Maximum number of names in a list of such a report.
 const MAX_NAMES: usize = 64;
 
-/// A publish that can be acted on.
+/// A valid publish.
 #[derive(Debug)]
 pub enum Decoded {
-    /// The device introduces its connection.
+    /// Hello of the device: introduces its connection.
     Hello(Hello),
     /// Records or a gap of one stream.
     Upload(StreamId, UploadBody),
 }
 
-/// Decodes and validates a publish; a bad record inside a batch is refused alone.
+/// Decodes and validates a publish. An invalid record in a batch is refused on its own.
 ///
 /// # Errors
-/// The reason why the publish as a whole means nothing.
+/// The reason for which the publish as a whole is invalid.
 pub fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     match Up::decode(bytes).map_err(|error| clip(&error.to_string(), 256).to_owned())? {
-        // Nothing here asks for the names of a device's abilities, and there may be any number of them.
+        // The device's capabilities are not used here, and their number is unbounded.
         Up::Hello(hello) => check_hello(&hello).map(|()| {
             Decoded::Hello(Hello {
                 capabilities: Vec::new(),
@@ -316,8 +316,8 @@ mod tests {
         }
     }
 
-    /// What a device does with a message that its firmware sends: checks it, makes it a record, puts that
-    /// into a batch.
+    /// Returns a message of the firmware as the device would send it: checked, made a record, and put in a
+    /// batch.
     fn sent(payload: &str, channel: Option<&str>) -> Option<(String, Result<Entry, String>)> {
         let payload = accept_object(payload, Bounds::WIRE).ok()?;
         channel.map(check_channel).transpose().ok()?;
@@ -366,7 +366,7 @@ mod tests {
     }
 
     proptest! {
-        /// Accepted on the device is accepted here, and stored as the device has it.
+        /// A payload that the device accepts is accepted by the cloud and stored unchanged.
         #[test]
         fn what_a_device_accepts_is_taken(
             text in r#"\s?\{("[a\u{0}-\u{20}\\ud83dD5🔥"]{0,12}":?)?[\[\]{}",:\\ud83dD5bnft0-9eE.+\- 🔥]{0,60}\}\s?"#,
@@ -379,8 +379,8 @@ mod tests {
             }
         }
 
-        /// The same with texts that are JSON by construction: every character, every half of a pair, any
-        /// number.
+        /// The same with texts that are JSON by construction: every character, every half of a surrogate
+        /// pair, any number.
         #[test]
         fn any_value_that_a_device_accepts_is_taken(
             units in proptest::collection::vec(any::<u16>(), 0..30),
@@ -395,7 +395,7 @@ mod tests {
             }
         }
 
-        /// No bytes make the decoder panic, and what passes as a payload can be read as a value later.
+        /// The decoder never panics, and every accepted payload can be parsed as a value later.
         #[test]
         fn anything_may_arrive(text in r#"[\[\]{}",:\\ue0-9.+\-a-fDd ]{0,40}"#) {
             let bytes = format!(r#"{{"v":1,"batch":{{"stream":"{}","first":1,"records":[{}]}}}}"#, stream(), message(&text));

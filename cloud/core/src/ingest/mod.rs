@@ -12,49 +12,49 @@ use crate::model::{Scope, StoredMessage, UnixMs};
 pub mod decode;
 pub mod stream;
 
-/// Records or a gap of one stream, decoded and validated, ready for a transaction.
+/// Records or a gap of one stream, decoded, validated and ready for a transaction.
 #[derive(Debug, Clone)]
 pub struct Upload {
-    /// The sender.
+    /// Device that sent the upload.
     pub scope: Scope,
-    /// The stream.
+    /// Stream of the records.
     pub stream: StreamId,
-    /// When the cloud received it.
+    /// Time at which the cloud received the upload.
     pub received: UnixMs,
-    /// What it carries.
+    /// Contents of the upload.
     pub body: UploadBody,
 }
 
-/// Something that a device causes and that the ingest commits, together with what others cause.
+/// A change caused by a device, which the ingest commits in a group with others.
 #[derive(Debug, Clone)]
 pub enum Write {
     /// Records, a gap or an announcement of a stream.
     Upload(Upload),
-    /// What a connection says of its device.
+    /// State of the device, as reported by its connection.
     Device {
-        /// The device.
+        /// Device that reported.
         scope: Scope,
-        /// When the cloud received it.
+        /// Time at which the cloud received the report.
         at: UnixMs,
-        /// Whether the device counts as online from now on; none to leave it as it is. A change is an entry
-        /// in the history.
+        /// True if the device is online from now on; none to leave the state unchanged. A change adds an
+        /// entry to the history.
         online: Option<bool>,
-        /// Version of the device's agent; none to leave it as it is.
+        /// Version of the device's agent; none to leave it unchanged.
         agent_version: Option<String>,
     },
-    /// An entry of the cloud's own in the device's history.
+    /// An entry written by the cloud into the device's history.
     Notice {
-        /// The device.
+        /// Device whose history gets the entry.
         scope: Scope,
-        /// When it is written.
+        /// Time of the entry.
         at: UnixMs,
-        /// What it says.
+        /// Payload of the entry.
         payload: Box<RawValue>,
     },
 }
 
 impl Write {
-    /// Returns the device that causes it.
+    /// Returns the device that causes the write.
     #[must_use]
     pub const fn scope(&self) -> Scope {
         match self {
@@ -64,7 +64,7 @@ impl Write {
         }
     }
 
-    /// Returns the time at which the cloud received its cause.
+    /// Returns the time at which the cloud received the cause of the write.
     #[must_use]
     pub const fn at(&self) -> UnixMs {
         match self {
@@ -75,32 +75,33 @@ impl Write {
     }
 }
 
-/// What an [`Upload`] carries.
+/// Contents of an [`Upload`].
 #[derive(Debug, Clone)]
 pub enum UploadBody {
-    /// Consecutive records; the first has number `first`. An `Err` holds the reason of a refusal.
+    /// Consecutive records. An `Err` holds the reason of a refusal.
     Records {
-        /// Number of the first.
+        /// Number of the first record.
         first: u64,
-        /// The records.
+        /// Records, in the order of their numbers.
         records: Vec<std::result::Result<Entry, String>>,
     },
-    /// Numbers that will never arrive.
+    /// Sequence numbers that will never arrive.
     Gap {
         /// First lost number.
         from: u64,
         /// Last lost number.
         to: u64,
-        /// Why.
+        /// Reason of the loss.
         reason: GapReason,
     },
-    /// The device's hello: what it holds of the stream. Mends both kinds of restore (DESIGN §4).
+    /// Range of the stream that the device holds, from its hello. Adapts the stream's position after the
+    /// device or the cloud was restored from a backup.
     Announce {
-        /// What the stream carries.
+        /// Class of the stream.
         class: StreamClass,
-        /// Lowest number still held.
+        /// Lowest number that the device still holds.
         oldest: u64,
-        /// Number the next record will get.
+        /// Number of the device's next record.
         next: u64,
     },
 }
@@ -108,47 +109,47 @@ pub enum UploadBody {
 /// A validated record, owned.
 #[derive(Debug, Clone)]
 pub enum Entry {
-    /// Becomes a history entry.
+    /// A message, which becomes a history entry.
     Message {
-        /// Firmware or agent.
+        /// Origin of the message: firmware or agent.
         kind: MessageKind,
-        /// Device time.
+        /// Time at which the device made the message, by the device's clock.
         at: UnixMs,
-        /// Name it was filed under.
+        /// Channel that the firmware chose.
         channel: Option<String>,
         /// JSON text as sent.
         payload: Box<RawValue>,
     },
-    /// Advances a command.
+    /// A result of a command; advances the command.
     Result(CommandResult),
-    /// Becomes the device's firmware state.
+    /// The device's new firmware state.
     Firmware(FirmwareReport),
-    /// Says which settings the device has taken.
+    /// An acknowledgement of settings.
     Config(ConfigReport),
-    /// Says where an update is.
+    /// The state of an update.
     Update(UpdateReport),
-    /// Says what decides on releases there.
+    /// Facts that decide which releases the device accepts.
     Facts(Box<DeviceFacts>),
-    /// Becomes a line of the device's log.
+    /// A line of the device's log.
     Log(LogLine),
 }
 
-/// What a transaction made of a [`Write`].
+/// Outcome of committing a [`Write`].
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// Whether it was left alone because the project has no room for the entries that it would cause: nothing
-    /// of it is stored, and the device keeps it.
+    /// True if the write was not applied because the project has no room for the entries it would cause:
+    /// nothing of it is stored, and the device keeps it.
     pub left: bool,
-    /// Highest contiguous number now present.
+    /// Highest contiguous number that is accounted for.
     pub upto: u64,
-    /// The highest number with a record that is remembered, and the record's fingerprint.
+    /// Highest number whose record is remembered, and the record's fingerprint.
     pub newest: Option<(u64, u32)>,
-    /// History entries that are new: duplicates are not in it.
+    /// New history entries, without duplicates.
     pub stored: Vec<StoredMessage>,
-    /// Records refused for good.
+    /// Permanently refused records.
     pub refused: Vec<Refuse>,
     /// Commands that the device reported about.
     pub results: Vec<CommandId>,
-    /// Whether the device reported the end of an update.
+    /// True if the device reported the end of an update.
     pub updated: bool,
 }

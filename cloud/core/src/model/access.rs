@@ -1,3 +1,5 @@
+//! Tokens, their scopes and the principal of a request. Holds hashes of secrets, never the secrets.
+
 use std::fmt;
 
 use iottly_protocol::ProjectId;
@@ -10,13 +12,13 @@ use super::{TokenId, UnixMs};
 pub struct SecretHash(pub [u8; 32]);
 
 impl SecretHash {
-    /// The hash of a secret of at least 128 random bits; passwords would need a slow hash.
+    /// Returns the hash of a secret of at least 128 random bits; passwords would need a slow hash.
     #[must_use]
     pub fn of(secret: &[u8]) -> Self {
         Self(*blake3::hash(secret).as_bytes())
     }
 
-    /// Compares in constant time.
+    /// Returns true if the hashes are equal; compares in constant time.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         bool::from(subtle::ConstantTimeEq::ct_eq(&self.0[..], &other.0[..]))
@@ -29,18 +31,18 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// What a token may do: a set.
+/// Set of permissions of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Scopes(u8);
 
 impl Scopes {
-    /// Read what the project holds.
+    /// Permission to read what the project holds.
     pub const READ: Self = Self(1);
-    /// Change devices, definitions, groups and code; send commands.
+    /// Permission to change devices, definitions, groups and code, and to send commands.
     pub const WRITE: Self = Self(2);
-    /// Manage the project itself: its tokens and licences, its deletion.
+    /// Permission to manage the project: its tokens and licences, its deletion.
     pub const ADMIN: Self = Self(4);
-    /// See the list of projects and make new ones.
+    /// Permission to list projects and to create new ones.
     pub const OPERATOR: Self = Self(8);
     /// Everything within one project.
     pub const PROJECT: Self = Self(7);
@@ -54,7 +56,7 @@ impl Scopes {
         ("operator", Self::OPERATOR),
     ];
 
-    /// The set with these bits; none when a bit is unknown or no bit is set.
+    /// Returns the set with these bits; none when a bit is unknown or no bit is set.
     #[must_use]
     pub fn from_bits(bits: i64) -> Option<Self> {
         u8::try_from(bits)
@@ -63,13 +65,13 @@ impl Scopes {
             .map(Self)
     }
 
-    /// The set as bits.
+    /// Returns the set as bits.
     #[must_use]
     pub fn bits(self) -> i64 {
         i64::from(self.0)
     }
 
-    /// The scope of this name.
+    /// Returns the scope of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::NAMES
@@ -78,25 +80,25 @@ impl Scopes {
             .map(|(_, scope)| scope)
     }
 
-    /// Says whether everything in `other` is in this set.
+    /// Returns true if this set contains all of `other`.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Both sets together.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Returns what both sets hold; none when that is nothing.
+    /// Returns the intersection of both sets; none when it is empty.
     #[must_use]
     pub fn common(self, other: Self) -> Option<Self> {
         Self::from_bits(i64::from(self.0 & other.0))
     }
 
-    /// The names of what is in the set.
+    /// Returns the names of the scopes in the set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES
             .into_iter()
@@ -117,48 +119,48 @@ impl Serialize for Scopes {
     }
 }
 
-/// An API token as the cloud keeps it, beside the hash of its secret.
+/// A stored API token, without the hash of its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// Its id.
+    /// Token id.
     pub id: TokenId,
-    /// The one project it is for.
+    /// Project that the token is valid for.
     pub project: ProjectId,
-    /// Its name, for people.
+    /// Name, for display.
     pub name: String,
-    /// The first characters of the secret, so that people tell tokens apart.
+    /// First characters of the secret, by which people distinguish tokens.
     pub prefix: String,
-    /// What it may do.
+    /// Permissions of the token.
     pub scopes: Scopes,
-    /// When it was made.
+    /// Creation time.
     pub created: UnixMs,
-    /// When it stops working; none for never.
+    /// Expiry; none for never.
     pub expires: Option<UnixMs>,
-    /// When it was used last, exact to an hour.
+    /// Time of the last use, exact to an hour.
     pub used: Option<UnixMs>,
-    /// Number of times that all logins of its project were ended. A login that began at a smaller number is
-    /// over.
+    /// Number of times that all logins of the token's project were ended. A login that began at a smaller
+    /// number is over.
     pub logins: u64,
 }
 
 impl Token {
-    /// Says whether the token still works.
+    /// Returns true if the token has not expired.
     #[must_use]
     pub fn is_live(&self, now: UnixMs) -> bool {
         self.expires.is_none_or(|expires| now < expires)
     }
 }
 
-/// Who asks, and what they may do.
+/// Requester and its permissions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The one project they act in.
+    /// Project that the requester acts in.
     pub project: ProjectId,
-    /// The token they showed, or logged in with.
+    /// Token that the requester presented or logged in with.
     pub token: TokenId,
-    /// The token's name, for people.
+    /// Name of the token, for display.
     pub name: String,
-    /// What they may do.
+    /// Permissions of the requester.
     pub scopes: Scopes,
 }
 

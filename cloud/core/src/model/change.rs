@@ -1,3 +1,5 @@
+//! Changes to a project and their audit entries. Describes changes; the store applies them.
+
 use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
@@ -8,21 +10,20 @@ use super::{
 use crate::model::Policy;
 use crate::seal::Sealed;
 
-/// A change of what a project is made of. The store applies it and writes the audit entry in one transaction.
+/// A change to a project's configuration. The store applies it and writes the audit entry in one transaction.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// Gives the project another name.
+    /// Renames the project.
     RenameProject(String),
-    /// Keeps messages for so many days; none for ever.
+    /// Sets the retention of messages in days; none keeps them forever.
     SetRetention(Option<u32>),
-    /// Sets what the project may hold and keep.
+    /// Sets the project's limits.
     SetLimits(Limits),
-    /// Sets how many bytes of code, components and releases the project may hold; none for the cloud's own
-    /// limit.
+    /// Sets the project's limit for code, components and releases, in bytes; none for the cloud's default.
     SetCodeLimit(Option<u64>),
-    /// Deletes the project with everything in it; the data of its devices is erased after.
+    /// Deletes the project with everything in it; the data of its devices is erased later.
     DeleteProject,
-    /// Adds a message definition, with a fresh handler in every branch if it is a command.
+    /// Adds a message definition, with a new handler in every branch if it is a command.
     CreateDefinition(Definition),
     /// Replaces the definition of the same type; a handler whose options changed is kept under another name.
     UpdateDefinition(Definition),
@@ -30,69 +31,69 @@ pub enum Change {
     DeleteDefinition(String),
     /// Adds a token.
     CreateToken(SecretHash, Token),
-    /// Makes a token useless.
+    /// Revokes a token.
     RevokeToken(TokenId),
     /// Ends all logins of the project's dashboard.
     EndLogins,
-    /// Adds a device that nothing can log in as until it is paired.
+    /// Adds a device. Nothing can log in as the device until it is paired.
     CreateDevice {
-        /// Its id.
+        /// Device id.
         device: DeviceId,
-        /// Its name.
+        /// Name of the device.
         name: String,
-        /// Its group; none for `_orphaned`.
+        /// Group of the device; none for `_orphaned`.
         group: Option<GroupId>,
-        /// Hash of its broker secret.
+        /// Hash of the broker secret.
         secret: SecretHash,
-        /// The pair code: 32 hex digits.
+        /// Pair code: 32 hex digits.
         code: String,
-        /// When the pair code stops working.
+        /// Expiry of the pair code.
         expires: UnixMs,
     },
-    /// Gives a device a new pair code: the board that uses it takes its place.
+    /// Gives a device a new pair code: the board that uses it replaces the device's board.
     ReplaceDevice {
-        /// The device.
+        /// Device id.
         device: DeviceId,
-        /// The pair code: 32 hex digits.
+        /// Pair code: 32 hex digits.
         code: String,
-        /// When the pair code stops working.
+        /// Expiry of the pair code.
         expires: UnixMs,
     },
-    /// Gives a device another name.
+    /// Renames a device.
     RenameDevice(DeviceId, String),
     /// Replaces a device's tags.
     TagDevice(DeviceId, Vec<String>),
-    /// Sets what a device's firmware reads as its settings: a JSON object.
+    /// Sets the settings that a device's firmware reads: a JSON object.
     SetDeviceConfig(DeviceId, Box<RawValue>),
-    /// Deletes a device; its data is erased after.
+    /// Deletes a device; its data is erased later.
     DeleteDevice(DeviceId),
     /// Adds a deployment group.
     CreateGroup {
-        /// Its id.
+        /// Group id.
         id: GroupId,
-        /// Its name.
+        /// Name of the group.
         name: String,
-        /// The branch it follows; empty for none.
+        /// Branch that the group follows; empty for none.
         branch: String,
     },
     /// Changes a deployment group; `_orphaned` keeps its name.
     UpdateGroup {
         /// The group.
         id: GroupId,
-        /// New name; none leaves it.
+        /// New name; none keeps the old one.
         name: Option<String>,
-        /// New branch, empty for none; none leaves it.
+        /// New branch, empty for none; none keeps the old one.
         branch: Option<String>,
     },
-    /// Removes a deployment group; its devices fall back to `_orphaned`.
+    /// Removes a deployment group; its devices return to `_orphaned`.
     DeleteGroup(GroupId),
-    /// Puts devices into a group, out of the ones they are in.
+    /// Moves devices from their groups into this one.
     MoveDevices(GroupId, Vec<DeviceId>),
-    /// Adds a branch: empty, or a copy of another's working copy.
+    /// Adds a branch: empty, or with a copy of another branch's working copy.
     CreateBranch {
-        /// Its name.
+        /// Name of the branch.
         name: String,
-        /// The branch to copy.
+        /// Branch to copy.
         from: Option<String>,
     },
     /// Removes a branch that no group follows, with its revisions.
@@ -101,35 +102,34 @@ pub enum Change {
     SaveSnippets(String, Vec<SnippetEdit>),
     /// Removes a handler that no command calls.
     DeleteSnippet(String, SnippetId),
-    /// Saves the working copy as the next revision, unless it is what the newest one holds.
+    /// Saves the working copy as the next revision, unless it equals the newest one.
     SaveVersion {
         /// The branch.
         branch: String,
-        /// What the author says about it.
+        /// Message of the author.
         message: String,
     },
-    /// Saves a component, whose bytes are kept already, as the next revision, unless it is what the newest
-    /// one holds.
+    /// Saves a component, whose bytes are stored already, as the next revision, unless it equals the newest
+    /// one.
     SaveComponent {
         /// The branch.
         branch: String,
-        /// What the author says about it.
+        /// Message of the author.
         message: String,
         /// sha256 of the component, hex.
         sha256: String,
     },
-    /// Sets how rollouts in a group spread.
+    /// Sets the rollout policy of a group.
     SetPolicy(GroupId, Box<Policy>),
     /// Adds a release whose files are published already.
     AddRelease(Box<StoredRelease>),
-    /// Starts a rollout; one that is under way in the group is withdrawn.
+    /// Starts a rollout; a rollout that is active in the group is withdrawn.
     StartRollout(Box<NewRollout>),
-    /// Steers the rollout that is under way in a group.
+    /// Pauses, resumes or cancels the active rollout of a group.
     SteerRollout(GroupId, Steer),
-    /// Gives a rollout up by its own id, whatever became of its group.
+    /// Cancels a rollout by its own id, even if its group was deleted.
     CancelRollout(RolloutId),
-    /// Replaces the working copy by a revision; a handler of a command that is defined now is made when the
-    /// revision has none.
+    /// Replaces the working copy by a revision. Commands for which the revision has no handler get a new one.
     RestoreRevision {
         /// The branch.
         branch: String,
@@ -138,41 +138,41 @@ pub enum Change {
     },
     /// Adds a webhook.
     CreateWebhook(Box<Webhook>),
-    /// Replaces what is configured of a webhook, its secrets excepted.
+    /// Replaces the configuration of a webhook, except its secrets.
     UpdateWebhook(Box<Webhook>),
-    /// Removes a webhook; its deliveries are erased after.
+    /// Removes a webhook; its deliveries are erased later.
     DeleteWebhook(WebhookId),
-    /// Switches a webhook off; what waits goes on waiting.
+    /// Disables a webhook; deliveries that wait continue to wait.
     DisableWebhook {
         /// The webhook.
         id: WebhookId,
-        /// Why.
+        /// Reason for disabling the webhook.
         reason: String,
     },
-    /// Gives a webhook a new secret; the one before signs beside it for a while.
+    /// Gives a webhook a new secret; until a deadline, requests are signed with the former secret as well.
     RotateWebhook {
         /// The webhook.
         id: WebhookId,
-        /// The new secret.
+        /// New secret.
         secret: Sealed,
-        /// Until when the one before signs.
+        /// Deadline for signatures of the former secret.
         until: UnixMs,
     },
-    /// Makes deliveries again.
+    /// Repeats deliveries.
     ReplayWebhook(WebhookId, Replay),
 }
 
-/// What a [`Change`] did.
+/// Result of a [`Change`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// How many things are different now; 0 when it was so already.
+    /// Number of things that changed; 0 when nothing had to.
     pub affected: u64,
-    /// The revision that a version was saved as.
+    /// Revision that a version was saved as.
     pub revision: Option<u64>,
 }
 
 impl Changed {
-    /// So many things are different.
+    /// Returns the result of a change that affected so many things.
     #[must_use]
     pub const fn affecting(affected: u64) -> Self {
         Self {
@@ -182,28 +182,28 @@ impl Changed {
     }
 }
 
-/// An entry of the audit log: who did what to what.
+/// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// Its number in the project, from 1 on.
+    /// Number in the project's audit log, from 1 on.
     pub number: u64,
-    /// When.
+    /// Time of the change.
     pub at: UnixMs,
-    /// Name of the token.
+    /// Name of the token that made the change.
     pub actor: String,
-    /// The token.
+    /// Token that made the change.
     pub token: TokenId,
-    /// What was done, such as `device.rename`.
+    /// Action, such as `device.rename`.
     pub action: String,
-    /// To what; an id or a name.
+    /// Target of the action: an id or a name.
     pub target: String,
-    /// The new name, the number of devices and the like.
+    /// Details: the new name, the number of devices and the like.
     pub detail: String,
 }
 
 impl Change {
-    /// Says whether the change is made however often it was made before: it ends what somebody may do, or
-    /// what is under way.
+    /// Returns true if the rate limit of changes does not apply: the change ends a permission or something
+    /// active.
     #[must_use]
     pub const fn is_always_admitted(&self) -> bool {
         matches!(
@@ -217,7 +217,7 @@ impl Change {
         )
     }
 
-    /// Action, target and detail of the audit entry; no secrets, no code.
+    /// Returns action, target and detail of the audit entry; no secrets, no code.
     #[must_use]
     pub fn audit(&self) -> (&'static str, String, String) {
         let entry = |action, target: &dyn ToString, detail: &dyn ToString| {

@@ -1,21 +1,23 @@
+//! Branches, snippets and revisions of firmware code, and their limits.
+
 use serde::{Deserialize, Serialize};
 
 use super::{SnippetId, UnixMs};
 
-/// Most branches of one project.
+/// Maximum number of branches of a project.
 pub const MAX_BRANCHES: usize = 64;
-/// Most snippets of one branch; definitions and their orphans are within it.
+/// Maximum number of snippets of a branch, including handlers and orphaned handlers.
 pub const MAX_SNIPPETS: usize = 400;
-/// Longest code of one snippet, bytes; what a request's body can hold.
+/// Maximum size of a snippet's code, in bytes; a request body of the largest size can hold it.
 pub const MAX_CODE_BYTES: usize = 192 << 10;
-/// Most bytes of code in one branch; what the builder takes.
+/// Maximum size of all code in a branch, in bytes; the builder accepts as much.
 pub const MAX_BRANCH_BYTES: usize = 4 << 20;
-/// Longest message of a revision, bytes.
+/// Maximum length of a revision's message, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 2048;
-/// The branch that every project starts with.
+/// Branch that every project starts with.
 pub const MAIN_BRANCH: &str = "main";
 
-/// What a snippet is for, in the order that a firmware is put together.
+/// Role of a snippet, in the order in which a firmware is assembled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SnippetKind {
@@ -23,14 +25,14 @@ pub enum SnippetKind {
     Global,
     /// Runs once at the start.
     Init,
-    /// Runs again and again.
+    /// Runs repeatedly.
     Loop,
     /// Runs for a command; its name is the command's type.
     Handler,
 }
 
 impl SnippetKind {
-    /// The section it is in, in the console's words.
+    /// Returns the section that the snippet is in, as the console names it.
     #[must_use]
     pub const fn category(self) -> &'static str {
         match self {
@@ -44,14 +46,14 @@ impl SnippetKind {
 /// A piece of a branch's code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snippet {
-    /// Its id; stays through renames and revisions.
+    /// Snippet id; stays the same through renames and revisions.
     pub id: SnippetId,
-    /// What it is for.
+    /// Role of the snippet.
     pub kind: SnippetKind,
     /// `global`, `init`, `loop`, or the command's type; a leading `_` marks a handler whose command is gone
     /// or changed.
     pub name: String,
-    /// For people.
+    /// Description, for people.
     pub description: String,
     /// The code.
     pub code: String,
@@ -62,40 +64,40 @@ pub struct Snippet {
 pub struct Branch {
     /// Unique within the project.
     pub name: String,
-    /// When it was made.
+    /// Creation time.
     pub created: UnixMs,
-    /// When its working copy changed last.
+    /// Time of the last change of the working copy.
     pub changed: UnixMs,
-    /// Number of its newest revision; 0 before the first.
+    /// Number of the newest revision; 0 before the first.
     pub head: u64,
 }
 
 /// A saved version of a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revision {
-    /// Its branch.
+    /// Branch of the revision.
     pub branch: String,
-    /// 1 for the branch's first.
+    /// Number in the branch, from 1 on.
     pub number: u64,
-    /// What its author says about it.
+    /// Message of the author.
     pub message: String,
-    /// Name of the token it was saved with.
+    /// Name of the token that saved the revision.
     pub author: String,
-    /// When it was saved.
+    /// Creation time.
     pub created: UnixMs,
-    /// blake3 of its snippets, hex; of a component its sha256.
+    /// Digest, hex: blake3 of the snippets, or sha256 of the component.
     pub digest: String,
     /// sha256 of the component that was uploaded in place of code, hex.
     pub component: Option<String>,
 }
 
-/// What to write into one snippet.
+/// A change of one snippet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnippetEdit {
     /// The snippet.
     pub id: SnippetId,
-    /// New code; none leaves it.
+    /// New code; none keeps the old.
     pub code: Option<String>,
-    /// New description; none leaves it.
+    /// New description; none keeps the old.
     pub description: Option<String>,
 }

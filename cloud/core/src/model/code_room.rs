@@ -1,5 +1,7 @@
-/// Most bytes of code, components and releases of one project, unless its operator sets another limit: 256
-/// MiB.
+//! Storage that a project's code, components and releases occupy, and its limit.
+
+/// Default limit for code, components and releases of a project, in bytes (256 MiB). An operator can set
+/// another.
 pub const MAX_PROJECT_CODE_BYTES: u64 = 256 << 20;
 
 /// Bytes of code, components and releases that a project holds and may hold.
@@ -7,23 +9,23 @@ pub const MAX_PROJECT_CODE_BYTES: u64 = 256 << 20;
 pub struct CodeRoom {
     /// Bytes of revisions and working copies in the database.
     pub code: u64,
-    /// Bytes of the project's components, releases and metadata on the disk, as they were measured last.
+    /// Bytes of the project's components, releases and metadata on disk, as last measured.
     pub files: u64,
-    /// The limit that an operator has set for the project, in bytes.
+    /// Limit that an operator set for the project, in bytes.
     pub own: Option<u64>,
 }
 
 impl CodeRoom {
-    /// Name of what is limited, in errors.
+    /// Name of the limit, in errors.
     pub const WHAT: &'static str = "bytes of code, components and releases of the project";
 
-    /// Returns the limit that holds, in bytes.
+    /// Returns the limit in effect, in bytes.
     #[must_use]
     pub fn limit(&self) -> u64 {
         self.own.unwrap_or(MAX_PROJECT_CODE_BYTES)
     }
 
-    /// Returns what is held in all, in bytes.
+    /// Returns the bytes held in total.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.code.saturating_add(self.files)

@@ -1,21 +1,23 @@
+//! Settings of a device: the desired ones and the ones that the device acknowledged.
+
 use iottly_protocol::DeviceConfig;
 
 use super::UnixMs;
 
-/// The settings of a device: what people want, and what the device says it has.
+/// Settings of a device: the desired ones, and the last acknowledgement.
 #[derive(Debug, Clone)]
 pub struct ConfigState {
-    /// What was set last, and when; none when nothing ever was.
+    /// Settings that were set last, and the time; none before the first.
     pub desired: Option<(DeviceConfig, UnixMs)>,
-    /// What the device took last.
+    /// Last acknowledgement of the device.
     pub taken: Option<TakenConfig>,
 }
 
-/// A device's word that it reads these settings now.
+/// Acknowledgement of the device that its firmware reads these settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TakenConfig {
-    /// Their version.
+    /// Version of the settings.
     pub version: u64,
-    /// When the cloud heard of it.
+    /// Time at which the cloud received the acknowledgement.
     pub at: UnixMs,
 }

@@ -1,33 +1,35 @@
+//! Message definitions and their validation. Knows nothing about stored definitions or handlers.
+
 use iottly_protocol::command_name::{BadName, is_good_name};
 use serde::{Deserialize, Serialize};
 
-/// Most definitions of one project.
+/// Maximum number of definitions of a project.
 pub const MAX_DEFINITIONS: usize = 200;
-/// Most options of one definition.
+/// Maximum number of options of a definition.
 const MAX_OPTIONS: usize = 64;
-/// Most choices of one option.
+/// Maximum number of choices of an option.
 const MAX_CHOICES: usize = 256;
-/// Longest name of a definition or an option, bytes.
+/// Maximum length of a definition's or option's name, in bytes.
 const MAX_NAME_BYTES: usize = 64;
-/// Longest default or choice, bytes.
+/// Maximum length of a default or choice, in bytes.
 const MAX_VALUE_BYTES: usize = 1024;
-/// Longest description, bytes.
+/// Maximum length of a description, in bytes.
 const MAX_DESCRIPTION_BYTES: usize = 2048;
 
-/// A kind of message that a project's commands or events may have.
+/// A kind of message that a project sends as commands or receives as events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
-    /// Its name: the command's type.
+    /// Name of the definition: the command's type.
     pub cmd_type: String,
-    /// For people.
+    /// Description, for people.
     pub description: String,
-    /// Which way it goes.
+    /// Direction of its messages.
     pub direction: Direction,
-    /// Its options, in the order they were defined.
+    /// Options, in the order they were defined.
     pub options: Vec<DefinitionOption>,
 }
 
-/// Which way messages of a definition go.
+/// Direction of a definition's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -37,84 +39,84 @@ pub enum Direction {
     Event,
 }
 
-/// One option of a definition.
+/// An option of a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DefinitionOption {
-    /// Its name, without the type's prefix.
+    /// Name, without the type's prefix.
     pub key: String,
-    /// What it accepts.
+    /// Accepted values.
     #[serde(flatten)]
     pub kind: OptionKind,
-    /// Whether a command may come without it.
+    /// True if a command may omit the option.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
 }
 
-/// What an option of a definition accepts.
+/// Accepted values of an option.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum OptionKind {
     /// Sent as `value` unless the sender overrides it.
     FixedValue {
-        /// The default.
+        /// Default value.
         value: String,
     },
-    /// One of the listed values.
+    /// Any value from the list.
     MultipleChoice {
-        /// What may be chosen.
+        /// Values to choose from.
         listvalues: Vec<String>,
     },
-    /// Anything but null and empty.
+    /// Any value but null and the empty text.
     FreeValue,
 }
 
-/// Why a definition cannot be kept.
+/// Error of validating a definition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDefinition {
     /// A name is empty, too long, or has characters that names do not have.
     #[error("{what} {name:?} is not 1 to {MAX_NAME_BYTES} letters, digits, \"_\" or \"-\"")]
     Name {
-        /// The kind of name.
+        /// Kind of name.
         what: &'static str,
-        /// What was given.
+        /// Name that was given.
         name: String,
     },
-    /// The name means something else in the documented shape.
+    /// The name has another meaning in the documented format.
     #[error("type \"metadata\" is reserved")]
     Reserved,
-    /// No firmware could have a handler of this name.
+    /// No firmware can have a handler of this name.
     #[error("the command's name {name:?} is refused: {why}")]
     Command {
-        /// The name.
+        /// Name that was given.
         name: String,
-        /// What is wrong with it.
+        /// Reason of the refusal.
         why: BadName,
     },
-    /// Nothing to send.
+    /// The definition has no options.
     #[error("definition has no keys")]
     Empty,
-    /// Branches keep handlers under such names that no command calls any more.
+    /// The name begins with `_`: branches keep the handlers of removed commands under such names.
     #[error(
-        "the command's name {0:?} is refused: names that begin with \"_\" are those of handlers whose command is gone"
+        "the command's name {0:?} is refused: names that begin with \"_\" are reserved for handlers whose command is gone"
     )]
     Underscore(String),
-    /// Two options have one name.
+    /// Two options have the same name.
     #[error("key {0:?} is defined twice")]
     Twice(String),
-    /// A choice without choices, or with one twice, or an empty one.
-    #[error("key {0:?} needs listvalues: different, not empty texts")]
+    /// A choice has no values, a repeated value, or an empty one.
+    #[error("key {0:?} needs listvalues that are different and not empty")]
     Choices(String),
     /// A limit is exceeded.
     #[error("{what} is over its limit of {max}")]
     Limit {
-        /// What there is too much of.
+        /// Name of the limited quantity.
         what: &'static str,
-        /// How much may be.
+        /// Maximum of the quantity.
         max: usize,
     },
 }
 
-/// A name as the original normalises it: spaces become `_`, commas and dots go.
+/// Returns the name normalised as on the original platform: spaces become `_`, commas and dots are removed.
 #[must_use]
 pub fn normalised(name: &str) -> String {
     name.trim()
@@ -128,7 +130,7 @@ impl Definition {
     /// Normalises the names and checks the limits.
     ///
     /// # Errors
-    /// Names the first thing that does not fit.
+    /// Names the first fault found.
     pub fn checked(mut self) -> Result<Self, InvalidDefinition> {
         self.cmd_type = name("type", &self.cmd_type)?;
         if self.cmd_type == "metadata" {
@@ -153,8 +155,8 @@ impl Definition {
 }
 
 impl Definition {
-    /// Checks that a firmware can have a handler for it, if it is a command. Definitions that are there
-    /// already are not asked.
+    /// Checks that a firmware can have a handler for the definition, if it is a command. Not applied to
+    /// definitions that are stored already.
     ///
     /// # Errors
     /// [`InvalidDefinition::Command`].

@@ -1,18 +1,20 @@
+//! Ids of things that only the cloud knows; the protocol defines the ids that devices see.
+
 use iottly_protocol::uuid_id;
 
 uuid_id!(
-    /// An API token; not the secret.
+    /// Id of an API token; not the secret.
     TokenId, "token"
 );
 uuid_id!(
-    /// A rollout.
+    /// Id of a rollout.
     RolloutId, "rollout"
 );
 uuid_id!(
-    /// A piece of a branch's code.
+    /// Id of a snippet.
     SnippetId, "snippet"
 );
 uuid_id!(
-    /// A webhook.
+    /// Id of a webhook.
     WebhookId, "webhook"
 );

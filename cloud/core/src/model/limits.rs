@@ -1,19 +1,21 @@
+//! Limits of a project, and its usage.
+
 use std::fmt;
 
 use super::UnixMs;
 
-/// What a project may hold and keep; none is no limit.
+/// Limits of a project; none for no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Devices.
+    /// Maximum number of devices.
     pub devices: Option<u64>,
-    /// Message definitions.
+    /// Maximum number of message definitions.
     pub definitions: Option<u64>,
-    /// Messages that are taken a day, counted from midnight UTC; the rest is refused.
+    /// Maximum number of messages accepted per day, counted from midnight UTC; further ones are refused.
     pub messages_per_day: Option<u64>,
-    /// Bytes of messages that are stored; beyond, messages are refused.
+    /// Maximum bytes of stored messages; further messages are refused.
     pub bytes: Option<u64>,
-    /// Bytes of messages that are kept; beyond, the oldest are deleted.
+    /// Maximum bytes of retained messages; above, the oldest are deleted.
     pub retention_bytes: Option<u64>,
 }
 
@@ -35,25 +37,25 @@ impl fmt::Display for Limits {
     }
 }
 
-/// What a project holds.
+/// Usage of a project.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Devices.
+    /// Number of devices.
     pub devices: u64,
-    /// Message definitions.
+    /// Number of message definitions.
     pub definitions: u64,
-    /// Messages that were taken since midnight UTC.
+    /// Number of messages accepted since midnight UTC.
     pub messages_today: u64,
-    /// Messages that are stored.
+    /// Number of stored messages.
     pub messages: u64,
-    /// Bytes of their payloads.
+    /// Bytes of the payloads of stored messages.
     pub bytes: u64,
 }
 
-/// Messages of an hour that are stored.
+/// Usage of one hour: the messages received in it that are still stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HourUsage {
-    /// When it began.
+    /// Start of the hour.
     pub start: UnixMs,
     /// Bytes of the messages' payloads.
     pub bytes: u64,

@@ -1,4 +1,5 @@
-//! The things the cloud keeps, as its parts hand them to each other.
+//! The cloud's data model: the types that the store, the services and the web layer exchange. Performs no I/O
+//! and reads no clock.
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,16 +42,16 @@ pub use rollout::{
 };
 pub use webhook::{HookAttempt, HookKey, HookKind, HookQueue, HookState, Replay, Webhook};
 
-/// Unix time in milliseconds. Decisions get it as an argument; only the shells read the clock.
+/// Unix time in milliseconds. Decisions take it as an argument; only the services read the clock.
 pub type UnixMs = i64;
 
-/// A device inside its project: every query about a device needs both, so that no tenant reaches another's
-/// rows.
+/// A device inside its project. Every query about a device takes both ids, so that no tenant reaches another
+/// tenant's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
-    /// The owner.
+    /// Project that owns the device.
     pub project: ProjectId,
-    /// The device.
+    /// Device id.
     pub device: DeviceId,
 }
 
@@ -70,20 +71,20 @@ impl fmt::Debug for MessageId {
     }
 }
 
-/// One entry of a device's history.
+/// An entry of a device's history.
 #[derive(Debug, Clone)]
 pub struct StoredMessage {
-    /// Its id; orders messages of one millisecond.
+    /// Message id; orders messages of the same millisecond.
     pub id: MessageId,
-    /// Whose it is.
+    /// Project and device.
     pub scope: Scope,
-    /// Firmware or platform.
+    /// Origin of the message: firmware or platform.
     pub kind: MessageKind,
-    /// When the cloud received it: the history's order.
+    /// Time at which the cloud received the message; orders the history.
     pub timestamp: UnixMs,
-    /// When the device says it made it.
+    /// Time at which the device made the message, by the device's clock.
     pub device_timestamp: UnixMs,
-    /// Name the firmware filed it under.
+    /// Channel that the firmware chose.
     pub channel: Option<String>,
     /// JSON text as the device sent it.
     pub payload: Box<RawValue>,
@@ -94,35 +95,35 @@ pub struct StoredMessage {
 /// A project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
-    /// Its id.
+    /// Project id.
     pub id: ProjectId,
-    /// Its name, chosen by its owner.
+    /// Name, chosen by the owner.
     pub name: String,
-    /// When it was made.
+    /// Creation time.
     pub created: UnixMs,
-    /// Days that messages are kept, by the time the cloud received them; none for ever.
+    /// Retention of messages in days, counted from the time the cloud received them; none keeps them forever.
     pub retention_days: Option<u32>,
 }
 
-/// Longest retention that can be set, days: a century.
+/// Maximum retention that can be set, in days: a century.
 pub const MAX_RETENTION_DAYS: u32 = 36_525;
 
 /// A deployment group with its members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Its id.
+    /// Group id.
     pub id: GroupId,
     /// Unique within the project; `_orphaned` is the default group.
     pub name: String,
-    /// Branch it follows; empty for none.
+    /// Branch that the group follows; empty for none.
     pub branch: String,
-    /// One of DESIGN §6's words; empty before the first deployment.
+    /// Status word (see [`RolloutStatus`]); empty before the first deployment.
     pub status: String,
     /// Revision deployed last; empty before the first deployment.
     pub current_revision: String,
-    /// Devices in it, sorted.
+    /// Devices in the group, sorted.
     pub boards: Vec<DeviceId>,
-    /// How rollouts in it spread.
+    /// Rollout policy of the group.
     pub policy: Policy,
 }
 
@@ -134,59 +135,60 @@ pub const ORPHANED: &str = "_orphaned";
 pub struct Device {
     /// Project and id.
     pub scope: Scope,
-    /// Its name, chosen by its owner.
+    /// Name, chosen by the owner.
     pub name: String,
-    /// Hardware address; empty when it never told one.
+    /// Hardware address; empty when the device never reported one.
     pub mac_address: String,
-    /// The group it is in.
+    /// Group of the device.
     pub group: GroupId,
-    /// Whether its connection is up.
+    /// True while the device is connected.
     pub online: bool,
-    /// When `online` last changed.
+    /// Time of the last change of `online`.
     pub online_since: Option<UnixMs>,
-    /// Version of its agent, from its last hello.
+    /// Agent version, from the last hello.
     pub agent_version: String,
-    /// What its sandbox said last.
+    /// Last report of the device's sandbox.
     pub firmware: Option<FirmwareReport>,
-    /// Words its owner filed it under, sorted.
+    /// Tags, chosen by the owner, sorted.
     pub tags: Vec<String>,
-    /// The licence it was paired with; none while it is not paired, or when it came without one.
+    /// Licence that the device was paired with; none while it is not paired, or when it was added without
+    /// one.
     pub licence: Option<String>,
 }
 
-/// A device's licence, which is its pair code: works once, until it expires.
+/// Licence of a device, which is its pair code: works once, until it expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Licence {
-    /// 32 hex digits.
+    /// Code: 32 hex digits.
     pub code: String,
-    /// The device it is for.
+    /// Device that the code pairs.
     pub device: DeviceId,
-    /// When it was made.
+    /// Creation time.
     pub created: UnixMs,
-    /// When it stops working unless it was used.
+    /// Expiry of an unused licence.
     pub expires: UnixMs,
-    /// When a board used it.
+    /// Time at which a board used the licence.
     pub paired: Option<UnixMs>,
 }
 
-/// Most tags of one device.
+/// Maximum number of tags of a device.
 pub const MAX_TAGS: usize = 32;
 
-/// How a command came to where it is.
+/// Status of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandStatus {
-    /// Stored; not handed to a connection yet.
+    /// Stored; not sent to a connection yet.
     Queued,
-    /// Handed to the device's connection.
+    /// Sent to the device's connection.
     Sent,
-    /// The device journaled it.
+    /// Stored in the device's journal.
     Delivered,
     /// The handler returned.
     Answered,
     /// The handler failed, or there is none.
     Failed,
-    /// Its time to live passed.
+    /// The time to live passed.
     Expired,
     /// The device stopped while the handler ran.
     Interrupted,
@@ -195,48 +197,49 @@ pub enum CommandStatus {
 }
 
 impl CommandStatus {
-    /// Says whether nothing can follow, except the device's own word where the cloud only presumed.
+    /// Returns true if no other status can follow. A report of the device still replaces a status that the
+    /// cloud only presumed.
     #[must_use]
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Queued | Self::Sent | Self::Delivered)
     }
 }
 
-/// A command and what became of it.
+/// A command and its progress.
 #[derive(Debug, Clone)]
 pub struct CommandRecord {
-    /// Its id.
+    /// Command id.
     pub id: CommandId,
-    /// For which device.
+    /// Project and device.
     pub scope: Scope,
     /// The message definition's type.
     pub cmd_type: String,
-    /// What the device receives: the options without the type's prefix.
+    /// Body that the device receives: the options without the type's prefix.
     pub values: Box<RawValue>,
-    /// How far it came.
+    /// Status of the command.
     pub status: CommandStatus,
     /// Reason of a failure.
     pub detail: Option<String>,
-    /// When it was accepted.
+    /// Time at which the cloud accepted the command.
     pub created: UnixMs,
-    /// When it stops being worth running.
+    /// Time at which the command expires.
     pub expires: UnixMs,
-    /// When `status` last changed.
+    /// Time of the last change of `status`.
     pub changed: UnixMs,
-    /// When it was first handed to a connection.
+    /// Time at which the command was first sent to a connection.
     pub sent: Option<UnixMs>,
-    /// When the cloud learned that the device has it.
+    /// Time at which the cloud learned that the device has the command.
     pub delivered: Option<UnixMs>,
-    /// Whether its sender wants it back.
+    /// True after its sender asked to cancel the command.
     pub cancelling: bool,
 }
 
-/// What makes a repeated request to send a command the same request.
+/// Idempotency key of a request to send a command, with what makes a repetition the same request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// Whose key it is: keys of different tokens do not meet.
+    /// Token of the caller; equal keys of different tokens are unrelated.
     pub token: TokenId,
-    /// The sender's key.
+    /// Key, chosen by the caller.
     pub key: String,
     /// Hash of the request; the same key with another request is refused.
     pub request: [u8; 32],
@@ -245,41 +248,41 @@ pub struct Idempotency {
 /// A command to store.
 #[derive(Debug, Clone)]
 pub struct NewCommand {
-    /// Its id, minted by the service.
+    /// Command id, generated by the service.
     pub id: CommandId,
-    /// For which device.
+    /// Project and device.
     pub scope: Scope,
     /// The message definition's type.
     pub cmd_type: String,
-    /// What the device receives.
+    /// Body that the device receives.
     pub values: Box<RawValue>,
-    /// When it was accepted.
+    /// Time at which the cloud accepted the command.
     pub created: UnixMs,
-    /// When it stops being worth running.
+    /// Time at which the command expires.
     pub expires: UnixMs,
 }
 
-/// A line of a firmware's log as the cloud keeps it.
+/// A stored line of a firmware's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredLog {
-    /// How important it is.
+    /// Log level.
     pub level: Level,
-    /// The line.
+    /// Text of the line.
     pub text: String,
-    /// Device time.
+    /// Time at which the device wrote the line, by the device's clock.
     pub device_timestamp: UnixMs,
 }
 
-/// Position in a device's history, newest first: entries strictly older than it follow.
+/// Position in a device's history, newest first; strictly older entries follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// Timestamp of the last entry seen.
     pub timestamp: UnixMs,
-    /// Its id.
+    /// Id of the last entry seen.
     pub id: MessageId,
 }
 
-/// Why a text is not a [`MessageId`].
+/// Error of parsing a [`MessageId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("message id is not 24 lower-case hex digits")]
 pub struct MessageIdError;

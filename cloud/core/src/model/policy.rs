@@ -1,56 +1,58 @@
+//! The policy of a rollout and its checks. Pure.
+
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::Window;
 use serde::{Deserialize, Serialize};
 
-/// How a rollout spreads, and what stops it.
+/// Policy of a rollout: the order in which devices get the release, and the conditions that halt it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// How many devices get the release first.
+    /// Number of devices that get the release first (the canary).
     pub canary: u32,
-    /// What comes after the canary; each begins when the one before it is done. All the rest follows the
-    /// last.
+    /// Waves after the canary; each begins when the one before it is done. The remaining devices follow the
+    /// last wave.
     pub waves: Vec<Wave>,
-    /// How many devices may be under way at once; 0 for no limit.
+    /// Maximum number of devices that update at the same time; 0 for no limit.
     pub concurrency: u32,
-    /// How many devices of the canary may fail.
+    /// Maximum number of devices of the canary that may fail.
     pub canary_failures: u32,
-    /// How many of a hundred finished devices may fail in all, once [`Policy::sample`] have finished.
+    /// Maximum percentage of finished devices that may fail, once [`Policy::sample`] devices have finished.
     pub failure_percent: u8,
-    /// How many devices must have finished before the percentage counts.
+    /// Number of devices that must have finished before the percentage counts.
     pub sample: u32,
-    /// How often a device that failed is told again.
+    /// Number of times that a failed device is directed to try again.
     pub retries: u32,
-    /// How long after a wave the next one waits, seconds.
+    /// Wait between a wave and the next one, in seconds.
     pub soak_s: u64,
-    /// Longest silence of a device about a directive before it counts as failed, seconds. Each of its words
-    /// begins it anew; waiting for the window, a capped download and a trial have their own time beyond it.
+    /// Maximum silence of a device about a directive before it counts as failed, in seconds. Every report
+    /// restarts it; waiting for the window, a capped download and a trial get additional time.
     pub silence_s: u64,
-    /// Devices that keep what they run.
+    /// Devices that keep their current release.
     #[schema(value_type = Vec<String>)]
     pub pins: Vec<DeviceId>,
-    /// How long a release is on trial on each device, milliseconds.
+    /// Duration of the trial of a release on each device, in milliseconds.
     pub grace_ms: u64,
-    /// Longest time an update may take on a device, seconds; waiting for the window does not count.
+    /// Maximum duration of an update on a device, in seconds; waiting for the window is not counted.
     pub deadline_s: u64,
-    /// Bytes a second that a device may download; 0 for no cap.
+    /// Maximum download rate of a device, in bytes per second; 0 for no limit.
     pub max_bps: u64,
-    /// When a device may switch a release on; always when there is none.
+    /// Daily window in which a device may activate a release; none for any time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub window: Option<Window>,
 }
 
-/// Most waves of a policy.
+/// Maximum number of waves of a policy.
 const MAX_WAVES: usize = 100;
-/// Most devices that a policy pins.
+/// Maximum number of devices that a policy pins.
 const MAX_PINS: usize = 10_000;
-/// Longest trial: a day, milliseconds.
+/// Maximum duration of a trial, in milliseconds: a day.
 const MAX_GRACE_MS: u64 = 24 * 60 * 60 * 1000;
-/// A window of so many minutes is open all day.
+/// Length of a window that is open all day, in minutes.
 const ALWAYS_MINUTES: u16 = 1440;
-/// Longest deadline and silence: thirty days, seconds.
+/// Maximum deadline and silence, in seconds: thirty days.
 const MAX_WAIT_S: u64 = 30 * 24 * 60 * 60;
 
 /// A part of a group.
@@ -58,9 +60,9 @@ const MAX_WAIT_S: u64 = 30 * 24 * 60 * 60;
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Wave {
-    /// So many devices more.
+    /// A number of further devices.
     Count(u32),
-    /// Until so many of a hundred devices have been reached.
+    /// All devices up to a percentage of the group.
     Percent(u8),
 }
 
@@ -85,42 +87,42 @@ impl Default for Policy {
     }
 }
 
-/// Why a policy makes no sense.
+/// Error of checking a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// A percentage is over a hundred.
-    #[error("{0} percent are more than all devices")]
+    /// A percentage is over 100.
+    #[error("{0} percent is over 100")]
     Percent(u8),
-    /// Waves by percentage go back.
-    #[error("a wave until {0} percent comes after one until {1} percent")]
+    /// The percentages of the waves are not ascending.
+    #[error("a wave up to {0} percent follows one up to {1} percent")]
     Order(u8, u8),
-    /// A number is outside of what makes sense.
+    /// A number is out of its range.
     #[error("{0} is not within {1}")]
     Range(&'static str, String),
-    /// A device could not finish its trial before it counts as late.
+    /// A device would count as late before it could finish its trial.
     #[error("{0} ({1} s) is shorter than the trial of grace_ms ({2} ms): no device could pass it in time")]
     TooShort(&'static str, u64, u64),
-    /// A trial would go on outside of the window.
+    /// A trial would continue outside of the window.
     #[error("the window ({0} minutes) is shorter than the trial of grace_ms ({1} ms)")]
     Window(u16, u64),
-    /// A release could not be downloaded in time.
+    /// The release cannot be downloaded before the deadline.
     #[error("{size} bytes at max_bps ({bps} bytes a second) take longer than deadline_s ({deadline_s} s)")]
     TooSlow {
-        /// Length of the release, bytes.
+        /// Size of the release, in bytes.
         size: u64,
-        /// Bytes a second.
+        /// Maximum download rate, in bytes per second.
         bps: u64,
-        /// Seconds that an update may take.
+        /// Maximum duration of an update, in seconds.
         deadline_s: u64,
     },
 }
 
 impl Policy {
-    /// Checks that the waves go forward, and that its times do not contradict each other.
+    /// Checks that the waves are ascending and that the times do not contradict each other.
     ///
     /// # Errors
-    /// When a percentage is over a hundred or below the one before it, a number is out of its range, or a
-    /// device that does all in time could count as late.
+    /// If a percentage is over 100 or below the one before it, a number is out of its range, or a device that
+    /// does everything in time could count as late.
     pub fn check(&self) -> Result<(), PolicyError> {
         let mut before = 0;
         for wave in &self.waves {
@@ -176,7 +178,7 @@ impl Policy {
         range(
             "window.start_minute",
             window,
-            "0 to 1439, with at least a minute behind it".to_owned(),
+            "0 to 1439, with at least a minute after it".to_owned(),
         )?;
         self.check_times()
     }
@@ -200,7 +202,7 @@ impl Policy {
     /// Checks that a release of `size` bytes can be downloaded before its deadline.
     ///
     /// # Errors
-    /// When the cap on the download does not let it through in time.
+    /// If the maximum download rate is too low for that.
     pub fn fits(&self, size: u64) -> Result<(), PolicyError> {
         if self.max_bps > 0 && size / self.max_bps > self.deadline_s {
             return Err(PolicyError::TooSlow {
@@ -212,7 +214,7 @@ impl Policy {
         Ok(())
     }
 
-    /// After how many devices, in order, each wave ends; the last end is `total`.
+    /// Returns the number of devices, in order, after which each wave ends; the last end is `total`.
     pub fn ends(&self, total: usize) -> Vec<usize> {
         let mut ends = vec![usize::try_from(self.canary).unwrap_or(usize::MAX).min(total)];
         for wave in &self.waves {
@@ -280,7 +282,7 @@ mod tests {
             ..Policy::default()
         }
         .check()
-        .expect("waiting for the window is no silence");
+        .expect("waiting for the window does not count as silence");
         let slow = Policy {
             max_bps: 100,
             deadline_s: 60,

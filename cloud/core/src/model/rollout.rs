@@ -1,3 +1,5 @@
+//! Releases, rollouts and the devices in them, as the store keeps them. Decides nothing.
+
 use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
 use iottly_protocol::{DeviceId, GroupId};
 use serde::{Deserialize, Serialize};
@@ -6,132 +8,132 @@ use serde_json::value::RawValue;
 use super::Policy;
 use super::{RolloutId, UnixMs};
 
-/// What its owner wants of a rollout.
+/// Intent of a rollout's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wish {
-    /// Go on.
+    /// Continue the rollout.
     Run,
-    /// Tell no more devices.
+    /// Send no further directives.
     Pause,
-    /// Withdraw what is not switched on yet.
+    /// Withdraw the release from devices that have not activated it.
     Cancel,
 }
 
-/// A rollout under way.
+/// Progress of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// What its owner wants.
+    /// Intent of the owner.
     pub wish: Wish,
-    /// It has stopped itself; its owner may let it go on.
+    /// True if the rollout halted itself; its owner may resume it.
     pub halted: bool,
-    /// How many members, in order, had been reached when the last wave was done, and when that was (seconds
-    /// of the steady clock).
+    /// Number of members, in order, that had been reached when the last wave was done, and the time of that
+    /// in seconds of the steady clock.
     pub soaking: Option<(u64, u64)>,
 }
 
-/// The group's status, as the API shows it.
+/// Status of the group, as shown in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Devices are being told.
+    /// Devices are being notified.
     Deploying,
-    /// Every device that is not pinned runs it, up to the failures that the policy allows.
+    /// Every device that is not pinned runs the release, except for the failures that the policy allows.
     Deployed,
-    /// Its owner has stopped it for now.
+    /// The owner has paused the rollout.
     Paused,
-    /// It has stopped itself.
+    /// The rollout has halted itself.
     Halted,
-    /// Its owner has given it up.
+    /// The owner has cancelled the rollout.
     Cancelled,
 }
 
 /// A signed release of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRelease {
-    /// Orders the project's releases.
+    /// Number of the release; orders the project's releases.
     pub seq: u64,
-    /// The target's path in the repository.
+    /// Path of the target in the release repository.
     pub path: String,
-    /// The branch it was made from.
+    /// Branch that the release was built from.
     pub branch: String,
-    /// The branch's revision.
+    /// Revision of the branch.
     pub revision: u64,
     /// sha256 of the component, hex.
     pub sha256: String,
-    /// Bytes.
+    /// Size of the component, in bytes.
     pub size: u64,
-    /// Names what it was made from and by which builder.
+    /// Description of the source and the builder.
     pub source: String,
-    /// What of a board it may reach, sorted.
+    /// Capabilities that the release requests of a board, sorted.
     pub capabilities: Vec<String>,
-    /// How long its trial lasts, milliseconds.
+    /// Duration of the trial, in milliseconds.
     pub grace_ms: u64,
-    /// Name of the token it was made with.
+    /// Name of the token that made the release.
     pub author: String,
-    /// When it was made.
+    /// Creation time.
     pub created: UnixMs,
 }
 
-/// What a rollout is for.
+/// Purpose of a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RolloutKind {
-    /// A release that the group has not had.
+    /// Installs a release that the group has not had.
     Install,
-    /// What the group had before, under a higher number.
+    /// Installs an earlier release of the group again, under a higher number.
     Rollback,
 }
 
-/// A rollout: a release on its way into a group.
+/// A rollout: the installation of a release on the devices of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollout {
-    /// Its id.
+    /// Rollout id.
     pub id: RolloutId,
-    /// The group.
+    /// Group that gets the release.
     pub group: GroupId,
     /// Number of the release.
     pub release: u64,
-    /// What it is for.
+    /// Purpose of the rollout.
     pub kind: RolloutKind,
-    /// How it spreads.
+    /// Policy by which the rollout spreads.
     pub policy: Policy,
     /// Capabilities that its devices may grant the release.
     pub approved: Vec<String>,
-    /// Devices may try again what they rolled back.
+    /// True if devices may try again a release that they rolled back.
     pub force: bool,
-    /// Where it is.
+    /// Progress of the rollout.
     pub run: Run,
-    /// The status that devices' reports led to.
+    /// Status, derived from the devices' reports.
     pub status: RolloutStatus,
-    /// Why it stopped itself, JSON.
+    /// Evidence for which the rollout halted itself, as JSON.
     pub evidence: Option<Box<str>>,
-    /// Whether something may still be done.
+    /// True while the executor may still have something to do.
     pub active: bool,
     /// Number of devices in the group when the rollout was started.
     pub devices: u64,
-    /// Reason for which the rollout was given up.
+    /// Reason for which the rollout was abandoned.
     pub ended: Option<Box<str>>,
-    /// Grows with every change.
+    /// Version, increased by every change.
     pub version: u64,
-    /// Name of the token it was started with.
+    /// Name of the token that started the rollout.
     pub author: String,
-    /// When it was started.
+    /// Start time.
     pub created: UnixMs,
-    /// When it changed last.
+    /// Time of the last change.
     pub changed: UnixMs,
 }
 
-/// The words of a group's status.
+/// Status of a group's rollout, as shown in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RolloutStatus {
     /// See [`Status`].
     Of(Status),
-    /// A rollout that brought an earlier release back is through.
+    /// A rollback is complete.
     RolledBack,
 }
 
 impl RolloutStatus {
-    /// The word in the API and in the database.
+    /// Returns the word in the API and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -144,7 +146,7 @@ impl RolloutStatus {
         }
     }
 
-    /// The status of this word.
+    /// Returns the status of this word.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
         let all = [
@@ -161,40 +163,40 @@ impl RolloutStatus {
     }
 }
 
-/// A rollout that is to be started.
+/// A rollout to start.
 #[derive(Debug, Clone)]
 pub struct NewRollout {
-    /// Its id.
+    /// Rollout id.
     pub id: RolloutId,
-    /// The group.
+    /// Group that gets the release.
     pub group: GroupId,
     /// Number of the release.
     pub release: u64,
-    /// What it is for.
+    /// Purpose of the rollout.
     pub kind: RolloutKind,
-    /// How it spreads.
+    /// Policy by which the rollout spreads.
     pub policy: Policy,
     /// Capabilities that its devices may grant the release.
     pub approved: Vec<String>,
-    /// Devices may try again what they rolled back.
+    /// True if devices may try again a release that they rolled back.
     pub force: bool,
-    /// For the audit log: the branch, the revision, and what was approved only now.
+    /// Note for the audit log: the branch, the revision, and newly approved capabilities.
     pub note: String,
 }
 
-/// What its owner does to a running rollout.
+/// Command of an operator to an active rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Steer {
-    /// Tell no more devices.
+    /// Send no further directives.
     Pause,
-    /// Go on; what failed is tried again.
+    /// Continue; failed devices are tried again.
     Resume,
-    /// Withdraw what is not switched on yet.
+    /// Withdraw the release from devices that have not activated it.
     Cancel,
 }
 
 impl Steer {
-    /// What it makes of the owner's wish.
+    /// Returns the intent that the command leaves the rollout with.
     #[must_use]
     pub const fn wish(self) -> Wish {
         match self {
@@ -205,104 +207,104 @@ impl Steer {
     }
 }
 
-/// A device that a rollout has notified or may notify, and what became of it.
+/// A device that a rollout has notified or may notify, and its progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutMember {
-    /// The device.
+    /// Device id.
     pub device: DeviceId,
-    /// Its name.
+    /// Name of the device.
     pub name: String,
-    /// Whether it is connected.
+    /// True while the device is connected.
     pub online: bool,
-    /// The device is in the rollout's group now.
+    /// True if the device is in the rollout's group now.
     pub in_group: bool,
-    /// The highest counter of a directive to it.
+    /// Highest counter of the directives sent to the device.
     pub counter: u64,
-    /// What it was told; none before.
+    /// Directive that the device was sent; none before the first.
     pub told: Option<Told>,
 }
 
-/// What a device was told, and what it said.
+/// A directive sent to a device, and the device's reports about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
     /// Id of the directive.
     pub directive: String,
     /// Counter of the directive, or of its withdrawal.
     pub counter: u64,
-    /// When.
+    /// Time of sending.
     pub at: UnixMs,
-    /// Whether it was withdrawn.
+    /// True if the directive was withdrawn.
     pub withdrawn: bool,
-    /// What the device said last; none when it has said nothing.
+    /// Last state that the device reported; none before the first report.
     pub state: Option<UpdateState>,
-    /// Why it waits or has ended.
+    /// Reason for which the update waits or has ended.
     pub reason: Option<Reason>,
-    /// What exactly, for people.
+    /// Details of the reason, for people.
     pub detail: Option<String>,
-    /// How often it failed.
+    /// Number of failures.
     pub failures: u32,
-    /// When the last of this came.
+    /// Time of the last change.
     pub changed: UnixMs,
-    /// When the device's last word was noticed, milliseconds of the steady clock; none until the executor has
-    /// noticed it.
+    /// Time at which the executor noticed the last report, in milliseconds of the steady clock; none until
+    /// then.
     pub heard: Option<u64>,
-    /// Failures of the firmware while it was on trial.
+    /// Number of failures of the firmware during its trial.
     pub faults: u32,
     /// Text of the last of these failures.
     pub fault: Option<String>,
-    /// The states it went through and when the cloud heard of them, oldest first.
+    /// States that the update went through, with the times at which the cloud received them, oldest first.
     pub steps: Vec<(UpdateState, UnixMs)>,
 }
 
-/// A directive that was signed for a device.
+/// A directive signed for a device.
 #[derive(Debug, Clone)]
 pub struct Telling {
-    /// The device.
+    /// Device id.
     pub device: DeviceId,
     /// Id of the directive.
     pub directive: String,
-    /// Its counter.
+    /// Counter of the directive.
     pub counter: u64,
-    /// The document as it was signed.
+    /// Signed document.
     pub document: Box<RawValue>,
 }
 
-/// What a step of the executor changes, in one transaction.
+/// Changes of one step of the executor, applied in one transaction.
 #[derive(Debug, Clone)]
 pub struct RolloutStep {
     /// The rollout.
     pub id: RolloutId,
-    /// Its group.
+    /// Group of the rollout.
     pub group: GroupId,
-    /// The version that the step was decided on.
+    /// Version of the rollout that the step was decided on.
     pub version: u64,
-    /// Where the rollout is now.
+    /// New progress of the rollout.
     pub run: Run,
-    /// Its status.
+    /// New status of the rollout.
     pub status: RolloutStatus,
-    /// Reason for stopping by itself, JSON, when that is new.
+    /// New evidence for which the rollout halts itself, as JSON.
     pub evidence: Option<String>,
-    /// The rollout stops itself with this step, which goes into the audit log.
+    /// True if the rollout halts itself with this step, which is written to the audit log.
     pub halts: bool,
-    /// Reason for giving the rollout up, when this step does that.
+    /// Reason for abandoning the rollout, when this step does so.
     pub ended: Option<&'static str>,
-    /// Whether something may still be done.
+    /// True while the executor may still have something to do.
     pub active: bool,
-    /// The revision that the group runs now, when the rollout is through.
+    /// Revision that the group runs now, when the rollout is complete.
     pub revision: Option<u64>,
-    /// Devices that are told to install.
+    /// Install directives to send.
     pub told: Vec<Telling>,
-    /// Devices that are told to give it up.
+    /// Withdrawals to send.
     pub withdrawn: Vec<Telling>,
 }
 
-/// What a device said decides on releases there.
+/// Facts about a device that decide which releases it accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownFacts {
-    /// The device.
+    /// Device id.
     pub device: DeviceId,
-    /// Its name.
+    /// Name of the device.
     pub name: String,
-    /// What it said; none when it never did.
+    /// Last reported facts; none before the first report.
     pub facts: Option<DeviceFacts>,
 }

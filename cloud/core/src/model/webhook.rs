@@ -1,3 +1,5 @@
+//! Webhooks, the state of their queues and their attempts. Secrets are sealed.
+
 use std::fmt;
 
 use iottly_protocol::{DeviceId, MessageKind, ProjectId};
@@ -8,25 +10,25 @@ use crate::seal::Sealed;
 /// A webhook inside its project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HookKey {
-    /// The owner.
+    /// Project that owns the webhook.
     pub project: ProjectId,
     /// The webhook.
     pub hook: WebhookId,
 }
 
-/// Which messages a webhook is for.
+/// Kind of messages that a webhook delivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookKind {
-    /// Those of the platform and its agents.
+    /// Messages of the platform and its agents.
     Iottly,
-    /// Those of firmware.
+    /// Messages of firmware.
     User,
-    /// All.
+    /// All messages.
     All,
 }
 
 impl HookKind {
-    /// The word that the API uses.
+    /// Returns the word that the API uses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +38,7 @@ impl HookKind {
         }
     }
 
-    /// The kind of this name.
+    /// Returns the kind of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         [Self::Iottly, Self::User, Self::All]
@@ -44,7 +46,7 @@ impl HookKind {
             .find(|kind| kind.as_str() == name)
     }
 
-    /// Says whether messages of this kind are meant.
+    /// Returns true if messages of this kind are delivered.
     #[must_use]
     pub const fn takes(self, kind: MessageKind) -> bool {
         match self {
@@ -55,100 +57,100 @@ impl HookKind {
     }
 }
 
-/// A webhook as it is configured. Its secrets are sealed.
+/// Configuration of a webhook. Its secrets are sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// Project and id.
     pub key: HookKey,
-    /// For people.
+    /// Description, for people.
     pub description: String,
-    /// Where requests go.
+    /// URL that requests are sent to.
     pub url: String,
-    /// Which messages it is for.
+    /// Kind of messages that are delivered.
     pub kind: HookKind,
-    /// Only messages of this channel; none for all.
+    /// Channel of the messages to deliver; none for all.
     pub channel: Option<String>,
-    /// Only messages that match this filter's text.
+    /// Filter that messages must match; none for all.
     pub filter: Option<String>,
-    /// Sends the payload in place of the whole message.
+    /// True to send only the payload instead of the whole message.
     pub payload_only: bool,
-    /// Sends one after the other, in the order of the messages' ids.
+    /// True to deliver sequentially, in the order of the messages' ids.
     pub ordered: bool,
-    /// Whether it sends.
+    /// True if the webhook is enabled.
     pub enabled: bool,
-    /// Why it does not; empty while it does.
+    /// Reason for which the webhook is disabled; empty while it is enabled.
     pub reason: String,
-    /// A JSON list of names and values.
+    /// Additional request headers: a JSON list of names and values.
     pub headers: Sealed,
-    /// What it signs with.
+    /// Secret for signing requests.
     pub secret: Sealed,
-    /// The secret before, and until when it signs as well.
+    /// Former secret, and the time until which requests are signed with it as well.
     pub former: Option<(Sealed, UnixMs)>,
-    /// When it was made.
+    /// Creation time.
     pub created: UnixMs,
-    /// When it was changed last.
+    /// Time of the last change.
     pub changed: UnixMs,
 }
 
-/// How the deliveries of a webhook are doing.
+/// State of a webhook's deliveries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HookQueue {
-    /// Deliveries that wait or are on their way.
+    /// Number of deliveries that wait or are in progress.
     pub waiting: u64,
-    /// Deliveries that failed or were skipped and are kept.
+    /// Number of stored deliveries that failed or were skipped.
     pub failed: u64,
-    /// Deliveries that were dropped because too many waited.
+    /// Number of deliveries that were dropped because too many waited.
     pub dropped: u64,
-    /// Messages that came while it was disabled.
+    /// Number of messages that arrived while the webhook was disabled.
     pub skipped: u64,
-    /// Since when every attempt failed.
+    /// Time since which every attempt failed.
     pub failing_since: Option<UnixMs>,
-    /// Attempts that failed in a row.
+    /// Number of consecutive failed attempts.
     pub failures: u32,
-    /// While the circuit breaker is open: when the next probe is due.
+    /// Time of the next probe while the circuit breaker is open.
     pub probe_at: Option<UnixMs>,
-    /// When the next delivery is due; none when none waits.
+    /// Time at which the next delivery is due; none when none waits.
     pub next_due: Option<UnixMs>,
 }
 
-/// A webhook with its deliveries in numbers.
+/// A webhook with the state of its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookState {
-    /// How it is configured.
+    /// Configuration of the webhook.
     pub hook: Webhook,
-    /// How its deliveries are doing.
+    /// State of the deliveries.
     pub queue: HookQueue,
 }
 
-/// An attempt to deliver, as the log keeps it.
+/// A logged delivery attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookAttempt {
-    /// Its number in the webhook's log, from 1 on.
+    /// Number in the webhook's log, from 1 on.
     pub number: u64,
-    /// When it began.
+    /// Start of the attempt.
     pub at: UnixMs,
-    /// The message.
+    /// Message that was delivered.
     pub message: MessageId,
-    /// Whose message it is; none for a test.
+    /// Device of the message; none for a test.
     pub device: Option<DeviceId>,
-    /// Which attempt for this message it was, from 1 on.
+    /// Number of the attempt for this message, from 1 on.
     pub attempt: u32,
     /// `http_` and the status, or the kind of error.
     pub result: String,
-    /// How long it took, milliseconds.
+    /// Duration, in milliseconds.
     pub millis: u64,
-    /// Bytes of the request's body.
+    /// Size of the request body, in bytes.
     pub bytes: u64,
-    /// The first KiB of the answer, or the reason of an error.
+    /// First KiB of the response, or the reason of an error.
     pub answer: String,
 }
 
-/// Which deliveries are to be made again.
+/// Selection of deliveries to repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
-    /// Of this message, also when it was delivered.
+    /// Delivery of this message, even if it succeeded.
     One(MessageId),
-    /// All that failed or were skipped from this moment on.
+    /// All deliveries since this time that failed or were skipped.
     FailedSince(UnixMs),
 }
 

@@ -1,46 +1,48 @@
+//! The decision on a rollout, from its rows and the steady clock. Pure.
+
 use iottly_protocol::release::{Reason, UpdateState};
 
 use super::{Member, Plan, Standing, plan, rank};
 use crate::model::{Policy, Rollout, RolloutKind, RolloutMember, RolloutStatus, Status, Told, UnixMs};
 
-/// Multiple of its grace period that a trial may take; devices hold themselves to the same.
+/// Multiple of its grace period that a trial may take; devices apply the same limit.
 const LATE_ANSWERS: u64 = 4;
-/// Multiple of the time that its cap demands that a download may take.
+/// Multiple of the minimum time under the rate limit that a download may take.
 const SLOW_LINE: u64 = 2;
-/// Pause before a device that refused a directive for its dates is notified again, seconds; longer with each
-/// time.
+/// Pause before a device that refused a directive because of its dates is notified again, in seconds;
+/// increases with each time.
 const DATES_PAUSE_S: u64 = 60;
-/// After so many refusals for its dates a directive has failed.
+/// Number of refusals because of its dates after which a directive has failed.
 const DATES_TRIES: u64 = 12;
 
-/// Seconds of a day.
+/// Number of seconds of a day.
 const DAY_S: u64 = 86_400;
 
-/// A device that went through so many states has tried long enough: the list of them is cut soon.
+/// Number of states after which an update counts as failed: the stored list of states is bounded.
 const LONG_STORY: usize = 64;
 
-/// Unix seconds of a moment.
+/// Converts Unix milliseconds to Unix seconds.
 pub fn seconds(at: UnixMs) -> u64 {
     u64::try_from(at / 1000).unwrap_or(0)
 }
 
-/// Decision on a rollout.
+/// Decision about a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// The next steps.
+    /// Plan of the next steps.
     pub plan: Plan,
-    /// The status that follows.
+    /// Resulting status.
     pub status: RolloutStatus,
-    /// Whether something may still be done.
+    /// True while the executor may still have something to do.
     pub active: bool,
-    /// Reason for giving the rollout up, when that is decided now.
+    /// Reason for abandoning the rollout, if that is decided now.
     pub ended: Option<&'static str>,
 }
 
-/// Returns by how much a device may be silent for longer than the policy says in its state, seconds.
+/// Returns the time by which a device in its state may exceed the policy's silence, in seconds.
 fn beyond_silence(policy: &Policy, told: &Told, size: u64) -> u64 {
     match told.state {
-        // A window opens once a day, and then it says something.
+        // A window opens once a day; then the device reports.
         Some(UpdateState::Deferred) => DAY_S,
         Some(UpdateState::Downloading) => size
             .checked_div(policy.max_bps)
@@ -53,13 +55,13 @@ fn beyond_silence(policy: &Policy, told: &Told, size: u64) -> u64 {
     }
 }
 
-/// Says whether a device has refused a directive for its dates: its own clock or the cloud's was wrong, and
-/// the release is not to blame.
+/// Returns true if a device refused a directive because of its dates: the device's or the cloud's clock was
+/// wrong, and the release is not at fault.
 fn refused_dates(told: &Told) -> bool {
     told.state == Some(UpdateState::Rejected) && matches!(told.reason, Some(Reason::Expired | Reason::Clock))
 }
 
-/// Derives a device's standing from what it was told and what it said; `now` is of the steady clock.
+/// Derives a device's state in the rollout from its directive and its reports; `now` is of the steady clock.
 fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Standing {
     let Some(told) = &member.told else {
         return Standing::Untold;
@@ -94,7 +96,8 @@ fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Sta
             times: told.failures,
         },
         state => {
-            // A later rollout has told it something else: to take that back is not this one's business.
+            // If a later rollout has sent the device another directive, withdrawing that is not up to this
+            // rollout.
             let ours = told.counter >= member.counter && !told.withdrawn;
             let cancellable = ours && state.is_none_or(UpdateState::is_cancellable);
             let since = heard.saturating_add(beyond_silence(policy, told, size));
@@ -107,15 +110,15 @@ fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Sta
     }
 }
 
-/// Says whether a device has left the rollout: it is in another group now, whose own rollout has told it
-/// something else.
+/// Returns true if a device has left the rollout: it is in another group now, whose rollout has sent it
+/// another directive.
 fn has_left(member: &RolloutMember) -> bool {
     let Some(told) = &member.told else { return false };
     !member.in_group && told.counter < member.counter && told.state != Some(UpdateState::Committed)
 }
 
-/// Decides on a rollout: `now` is seconds of the steady clock, `size` the bytes of its release. Pure: the
-/// same for every process that looks at the same rows.
+/// Decides on a rollout; `now` is in seconds of the steady clock, `size` is that of the release in bytes.
+/// Pure: every process that reads the same rows decides the same.
 #[must_use]
 pub fn decide(rollout: &Rollout, members: &[RolloutMember], size: u64, now: u64) -> Decision {
     let name = rollout.id.to_string();
@@ -215,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Status, whether something may still be done, and the plan; at `now`, seconds of the steady clock.
+    /// Returns status, activity and plan at `now`, in seconds of the steady clock.
     fn look(rollout: &Rollout, members: &[RolloutMember], now: u64) -> (&'static str, bool, Plan) {
         let decision = decide(rollout, members, 0, now);
         (decision.status.as_str(), decision.active, decision.plan)
@@ -241,7 +244,7 @@ mod tests {
             member(2, Some(UpdateState::Trial)),
             member(3, None),
         ];
-        // A newer rollout has told the third something else.
+        // A newer rollout has sent the third device another directive.
         members[2].counter = 6;
         let (_, active, planned) = look(&cancelled, &members, 2000);
         assert_eq!(
@@ -285,7 +288,7 @@ mod tests {
         ] {
             let members = [member(1, state)];
             let at = |now| decide(&rollout, &members, size, now).status.as_str();
-            // Its last word was at 1,000.
+            // The last report was at 1,000.
             assert_eq!(
                 (at(1_000 + late), at(1_001 + late)),
                 ("deploying", "halted"),
@@ -336,7 +339,7 @@ mod tests {
         assert_eq!(
             decide(&none, &[], 0, 2000).status.as_str(),
             "deployed",
-            "there was nobody from the start"
+            "no device was in the group from the start"
         );
 
         let mut moved = member(1, Some(UpdateState::Trial));
@@ -344,12 +347,12 @@ mod tests {
         assert_eq!(
             look(&rollout, &[moved.clone()], 2000).0,
             "deploying",
-            "it was told and is counted"
+            "it was notified and is counted"
         );
         let told = moved.told.as_mut().expect("told");
         (told.state, told.failures) = (Some(UpdateState::Cancelled), 1);
         assert_eq!(look(&rollout, &[moved.clone()], 2000).0, "halted");
-        // Its new group's rollout took it over: that says nothing about this release.
+        // The rollout of its new group took it over: that says nothing about this release.
         moved.counter = 6;
         assert_eq!(
             look(

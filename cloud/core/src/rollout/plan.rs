@@ -1,32 +1,34 @@
+//! The plan of a rollout: its next steps and status. Pure.
+
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::Reason;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Policy, Run, Status, Wish};
 
-/// What a device has reported about the release.
+/// State of a device in the rollout, derived from its reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// It was not told.
+    /// The device was not notified.
     Untold,
-    /// It was told and has not finished.
+    /// The device was notified and has not finished.
     UnderWay {
-        /// From when on its silence counts, seconds of the steady clock: its last word, and what its state
-        /// may take.
+        /// Time from which silence is counted, in seconds of the steady clock: the last report, plus the time
+        /// that its state may take.
         since: u64,
-        /// It may still be cancelled.
+        /// True if the update may still be cancelled.
         cancellable: bool,
-        /// How often it failed before.
+        /// Number of earlier failures.
         failures: u32,
     },
-    /// It says itself that the release is committed and healthy.
+    /// The device reported that the release is committed and healthy.
     Committed,
-    /// It failed, so many times so far.
+    /// The device failed to install the release.
     Failed {
-        /// Why, the last time.
+        /// Reason of the last failure.
         reason: Reason,
-        /// How often.
+        /// Number of failures.
         times: u32,
     },
 }
@@ -34,17 +36,17 @@ pub enum Standing {
 /// A device of the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// The device.
+    /// Device id.
     pub device: DeviceId,
-    /// Its place in the order, see [`rank`].
+    /// Position in the order of the rollout, see [`rank`].
     pub rank: u64,
-    /// Whether it is connected.
+    /// True while the device is connected.
     pub online: bool,
-    /// What it has reported.
+    /// State of the device in the rollout.
     pub standing: Standing,
 }
 
-/// What is to be done.
+/// A step to execute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Send this device a directive to install.
@@ -53,32 +55,32 @@ pub enum Step {
     Withdraw(DeviceId),
 }
 
-/// Why a rollout has stopped itself.
+/// Reason for which a rollout halted itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
-    /// For people.
+    /// Description, for people.
     pub detail: String,
-    /// The first devices that failed, and why.
+    /// First devices that failed, and their reasons.
     pub failures: Vec<(DeviceId, Reason)>,
 }
 
-/// What follows from the members' standing.
+/// Result of planning, derived from the members' states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The group's status.
+    /// Status of the group.
     pub status: Status,
-    /// What is to be done now.
+    /// Steps to execute now.
     pub steps: Vec<Step>,
-    /// Reason for stopping by itself, now or before.
+    /// Evidence for halting, now or before.
     pub evidence: Option<Evidence>,
-    /// The rollout as it is after these steps.
+    /// Progress of the rollout after these steps.
     pub run: Run,
 }
 
-/// Most failures that the evidence lists.
+/// Maximum number of failures that the evidence lists.
 const MAX_EVIDENCE: usize = 20;
 
-/// A device's place in the order of a rollout: the same each time, another one in the next rollout.
+/// Returns a device's rank in a rollout: always the same in one rollout, and different in the next.
 #[must_use]
 pub fn rank(rollout: &str, device: DeviceId) -> u64 {
     let mut hasher = blake3::Hasher::new();
@@ -89,8 +91,8 @@ pub fn rank(rollout: &str, device: DeviceId) -> u64 {
     u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
 }
 
-/// Plans the next steps. `members` are sorted by rank; those that the policy pins are passed over. `now` is
-/// seconds of the steady clock, which nobody sets.
+/// Plans the next steps. `members` are sorted by rank; pinned ones are skipped. `now` is in seconds of the
+/// steady clock, which is never set.
 #[must_use]
 pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
     let members: Vec<&Member> = members
@@ -168,7 +170,7 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
     }
 }
 
-/// Returns the evidence of a rollout whose reason to stop has gone: its owner decides whether it goes on.
+/// Returns the evidence of a halted rollout whose cause is gone; its owner decides whether to resume it.
 fn over() -> Evidence {
     let detail =
         "the devices that stopped it have reported since: no more have failed than may; resume it to go on";
@@ -189,7 +191,7 @@ fn is_under_way(policy: &Policy, member: &Member, now: u64) -> bool {
 fn may_be_told(policy: &Policy, member: &Member) -> bool {
     match member.standing {
         Standing::Untold => true,
-        // Its first failure is no retry yet.
+        // The first failure is not a retry yet.
         Standing::Failed { times, .. } => times <= policy.retries,
         _ => false,
     }
@@ -206,7 +208,8 @@ fn is_finished(policy: &Policy, member: &Member, now: u64) -> bool {
     member.standing == Standing::Committed || has_failed(policy, member, now)
 }
 
-/// Whether a wave need not wait for a device any more. One that is not connected is told when it comes back.
+/// Returns true if a wave does not have to wait for the device any more. An offline device is notified when
+/// it connects.
 fn is_settled(policy: &Policy, member: &Member, now: u64) -> bool {
     is_finished(policy, member, now) || (!member.online && member.standing == Standing::Untold)
 }
@@ -252,7 +255,7 @@ fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<E
     Some(Evidence { detail, failures })
 }
 
-/// How many members, in order, may be told: the waves that are open.
+/// Returns the number of members, in order, that may be notified: those of the open waves.
 fn open_wave(policy: &Policy, members: &[&Member], run: &mut Run, now: u64) -> usize {
     for end in policy.ends(members.len()) {
         if !members[..end]
@@ -327,7 +330,7 @@ mod tests {
         assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [0u8; 0]);
         all[0].standing = Standing::Committed;
         assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [1, 2, 3, 4]);
-        // The same plan again, when its executor has died in between: nobody is told twice.
+        // Planning again, after the executor stopped in between, notifies no device twice.
         all[1].standing = UNDER_WAY;
         assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [2, 3, 4]);
         all.iter_mut()
@@ -366,7 +369,7 @@ mod tests {
         assert_eq!(
             told(&plan(&Policy::default(), &all, &RUN, 7300)),
             [1],
-            "what is resumed goes on"
+            "a resumed rollout continues"
         );
     }
 

@@ -1,23 +1,25 @@
+//! Preflight of a release: which devices would accept it. Sends nothing.
+
 use iottly_protocol::release::{DeviceFacts, Directive, Refusal, Release, admit_directive, admit_release};
 use iottly_protocol::tuf::Instant;
 use iottly_protocol::{DeviceId, ProjectId};
 
 use crate::model::KnownFacts;
 
-/// Who would take a release, by what the devices have said of themselves.
+/// Devices that would accept a release, judged by their reported facts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preflight {
-    /// Devices that would take it.
+    /// Devices that would accept it.
     pub ready: Vec<DeviceId>,
-    /// Devices that would refuse it, and why.
+    /// Devices that would refuse it, with the reason.
     pub refusals: Vec<(DeviceId, Refusal)>,
-    /// Devices that have said nothing of themselves yet.
+    /// Devices that have not reported any facts yet.
     pub unknown: Vec<DeviceId>,
 }
 
-/// Asks the devices' own verifier, with what each device has reported, before anything is sent.
+/// Runs the devices' own verifier on the facts that each device has reported, before anything is sent.
 ///
-/// `directive` makes the directive for a device with a counter that is high enough.
+/// `directive` makes the directive for a device with a sufficiently high counter.
 #[must_use]
 pub fn preflight(
     project: ProjectId,
@@ -32,7 +34,7 @@ pub fn preflight(
             found.unknown.push(known.device);
             continue;
         };
-        // Who it is and whose it is the cloud knows better than any report.
+        // Device and project are known to the cloud; reports about them are not trusted.
         let facts = DeviceFacts {
             device: known.device,
             project,

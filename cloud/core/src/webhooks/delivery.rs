@@ -4,33 +4,33 @@ use iottly_protocol::DeviceId;
 
 use crate::model::{MessageId, StoredMessage, UnixMs};
 
-/// A delivery that is claimed.
+/// A claimed delivery.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// The message's id.
+    /// Id of the message.
     pub message: MessageId,
-    /// Whose it is.
+    /// Device of the message.
     pub device: DeviceId,
-    /// The message's timestamp.
+    /// Timestamp of the message.
     pub timestamp: UnixMs,
-    /// Attempts that were made.
+    /// Number of attempts made.
     pub attempts: u32,
-    /// Set when the webhook's filter has to be evaluated on the message first.
+    /// True if the webhook's filter still has to be evaluated on the message.
     pub undecided: bool,
-    /// Set when the message was left out, since those before it were many bytes: the delivery has to be given
-    /// back.
+    /// True if the message was not read because the preceding ones were too many bytes; the delivery has to
+    /// be released.
     pub unread: bool,
-    /// The message; none when it was deleted meanwhile, or left out.
+    /// Message; none when it was deleted meanwhile, or not read.
     pub body: Option<StoredMessage>,
 }
 
-/// How a webhook's receiver is doing.
+/// State of a webhook's receiver.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Attempts that failed in a row.
+    /// Number of consecutive failed attempts.
     pub failures: u32,
-    /// While the circuit breaker is open: when the next probe is due.
+    /// Time of the next probe while the circuit breaker is open.
     pub probe_at: Option<UnixMs>,
-    /// Since when every attempt failed.
+    /// Time since which every attempt failed.
     pub failing_since: Option<UnixMs>,
 }

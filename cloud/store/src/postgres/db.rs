@@ -1,4 +1,4 @@
-//! What the shared SQL has to know about PostgreSQL.
+//! PostgreSQL specifics of the shared SQL.
 
 use std::collections::BTreeSet;
 
@@ -13,35 +13,35 @@ pub(super) type Conn = PgConnection;
 pub(super) type Pool = PgPool;
 pub(super) type Row = PgRow;
 
-/// Key of the lock under which partitions are made.
+/// Key of the advisory lock for creating partitions.
 const PARTITIONS: i64 = 0x696f_7474_6c79_0001;
 
-/// Begins a transaction that will write. Each statement sees what others have committed by then.
+/// Begins a transaction for writing. Each statement sees what other transactions have committed by then.
 pub(super) async fn begin(connection: &mut Conn) -> Result<PgTransaction<'_>, sqlx::Error> {
     connection.begin().await
 }
 
-/// Begins a transaction whose reads all see the database of one moment.
+/// Begins a read-only transaction in which all reads see the same snapshot of the database.
 pub(super) async fn snapshot(pool: &Pool) -> Result<PgTransaction<'static>, sqlx::Error> {
     pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         .await
 }
 
-/// Reads a project's row so that no other change of the project happens until the transaction ends.
+/// Locks a project's row against other changes of the project until the transaction ends.
 pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1 FOR NO KEY UPDATE";
-/// Reads the device that is to be erased next, and keeps others from erasing it at the same time.
+/// Selects the device to erase next, and locks it against concurrent erasure.
 pub(super) const ERASURE: &str = "SELECT project, device, requested FROM erasures WHERE due <= $1 OR due > $2 \
      ORDER BY due, device LIMIT 1 FOR UPDATE SKIP LOCKED";
 
 /// Locks the rows of a query.
 pub(super) const FOR_UPDATE: &str = " FOR UPDATE";
-/// Locks the rows of a query and leaves out those that others have locked.
+/// Locks the rows of a query and omits rows that other transactions have locked.
 pub(super) const SKIP_LOCKED: &str = " FOR UPDATE SKIP LOCKED";
 
-/// Keeps others from storing what these devices sent until the transaction ends.
+/// Locks these devices against concurrent uploads until the transaction ends.
 ///
-/// A stream that was never seen has no row that could be locked, so the locks are on hashes of the devices;
-/// they are taken in one order, so that two transactions never wait for each other.
+/// An unknown stream has no row to lock, so advisory locks on hashes of the devices are used. They are taken
+/// in ascending order, so that two transactions never deadlock.
 pub(super) async fn lock_devices(
     tx: &mut Conn,
     devices: impl Iterator<Item = Scope>,
@@ -65,7 +65,7 @@ fn lock_key(scope: Scope) -> i64 {
     i64::from_le_bytes(key)
 }
 
-/// Makes the partitions for messages of these moments, where they are not there yet.
+/// Creates the missing partitions for messages of these times.
 pub(crate) async fn make_room(
     tx: &mut Conn,
     moments: impl Iterator<Item = UnixMs>,
@@ -90,13 +90,13 @@ pub(crate) async fn make_room(
         let sql = format!(
             "CREATE TABLE IF NOT EXISTS {name} PARTITION OF messages FOR VALUES FROM ({from}) TO ({to})"
         );
-        // Made of numbers only.
+        // Contains only numbers.
         sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await?;
     }
     Ok(())
 }
 
-/// Name of the partition for a month.
+/// Returns the name of a month's partition.
 fn partition(month: i64) -> String {
     format!(
         "messages_{:04}_{:02}",

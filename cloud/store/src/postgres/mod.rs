@@ -18,10 +18,10 @@ mod sql;
 
 pub(super) use db::make_room;
 
-/// The name under which the shared SQL knows this store.
+/// Name of this store in the shared SQL.
 type Backend = PostgresStore;
 
-/// The schema's history, in order; what is released is never edited.
+/// Schema migrations, in order; a released one is never edited.
 const STEPS: [(i64, &str, &str); 8] = [
     (
         1,
@@ -65,12 +65,12 @@ const STEPS: [(i64, &str, &str); 8] = [
     ),
 ];
 
-/// Connections to the server.
+/// Maximum number of connections to the server.
 const CONNECTIONS: u32 = 16;
-/// How long a request waits for a free connection.
+/// Maximum wait of a request for a free connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A database of a PostgreSQL server and the connections to it.
+/// A database on a PostgreSQL server, with a pool of connections.
 pub struct PostgresStore {
     readers: PgPool,
     ids: Arc<MessageIds>,
@@ -78,11 +78,11 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects to the database that `url` names and brings its schema up to date.
+    /// Connects to the database at `url` and migrates its schema.
     ///
     /// # Errors
-    /// When `url` is not of the form `postgres://user:password@host/database`, the server does not answer or
-    /// refuses the login, or the schema is newer than this build knows.
+    /// If `url` is not of the form `postgres://user:password@host/database`, the server does not respond or
+    /// refuses the login, or the schema is newer than this build.
     pub async fn open(url: &str) -> Result<Self> {
         let ids =
             MessageIds::random().map_err(|error| StoreError::Database(sqlx::Error::Io(error.into())))?;
@@ -93,7 +93,7 @@ impl PostgresStore {
             .acquire_timeout(PATIENCE);
         let pool = pool.after_connect(|connection, _| {
             Box::pin(async move {
-                // What is acknowledged is on the server's disk, whatever its configuration says.
+                // What is acknowledged is on the server's disk, regardless of the server's configuration.
                 connection.execute("SET synchronous_commit = on").await?;
                 Ok(())
             })
@@ -107,18 +107,18 @@ impl PostgresStore {
         })
     }
 
-    /// The mint whose ids this store gives to messages.
+    /// Returns the generator of message ids of this store.
     #[must_use]
     pub fn ids(&self) -> Arc<MessageIds> {
         Arc::clone(&self.ids)
     }
 
-    /// A connection to write on.
+    /// Returns a connection for writing.
     async fn write(&self) -> Result<PoolConnection<Postgres>> {
         Ok(self.readers.acquire().await?)
     }
 
-    /// Waits for what runs and closes the connections.
+    /// Waits for running queries and closes the connections.
     async fn end(&self) {
         self.readers.close().await;
     }

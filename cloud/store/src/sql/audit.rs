@@ -1,4 +1,4 @@
-//! The audit log. Each action has a place of its own in it, so that no flood of one kind of change pushes out
+//! The audit log. Entries are limited per action, so that a flood of one kind of change does not displace
 //! entries of another.
 
 use iottly_protocol::ProjectId;
@@ -8,14 +8,14 @@ use super::db::{Conn, Pool, Row};
 use crate::{Result, StoreError};
 use iottly_core::model::{AuditEntry, Principal, TokenId, UnixMs};
 
-/// Entries kept of each action of a project. As new ones come the oldest make way for one entry, [`DROPPED`],
-/// that counts them.
+/// Maximum number of stored entries per action of a project. Above, the oldest are replaced by a single
+/// [`DROPPED`] entry that counts them.
 const KEPT: i64 = 5_000;
-/// Changes of one action that a project may make in an hour: an entry stays for that long, whatever follows
-/// it.
+/// Maximum number of changes of one action per hour and project, so that every entry stays for at least an
+/// hour.
 const PER_HOUR: i64 = KEPT;
 const HOUR_MS: UnixMs = 60 * 60 * 1000;
-/// Action of the entry that stands where entries of the action in its target were dropped.
+/// Action of the entry that replaces dropped ones; its target is their action.
 const DROPPED: &str = "audit.dropped";
 
 /// Appends an entry.
@@ -50,7 +50,7 @@ pub(super) async fn append(
     drop_older(tx, project, action, of_action - KEPT).await
 }
 
-/// Replaces the entries of an action up to number `last` by one that says how many there were.
+/// Replaces the entries of an action up to number `last` by one that counts them.
 async fn drop_older(tx: &mut Conn, project: ProjectId, action: &str, last: i64) -> Result<()> {
     if last < 1 {
         return Ok(());
@@ -83,7 +83,7 @@ async fn drop_older(tx: &mut Conn, project: ProjectId, action: &str, last: i64) 
     Ok(())
 }
 
-/// Refuses a change of an action that was made too often within the hour before `now`.
+/// Refuses a change whose action was made too often within the hour before `now`.
 pub(super) async fn admit(
     tx: &mut Conn,
     project: ProjectId,
@@ -103,7 +103,7 @@ pub(super) async fn admit(
             .await?;
     let Some(row) = row else { return Ok(()) };
     let at: UnixMs = codec::get(&row, "at")?;
-    // An entry that lies ahead was written before the wall clock was set back.
+    // An entry from the future was written before the wall clock was set back.
     let within = at <= now && now - at < HOUR_MS;
     if within {
         Err(StoreError::TooOften {
@@ -115,7 +115,7 @@ pub(super) async fn admit(
     }
 }
 
-/// Number of an action's newest entry among those of the action; 0 when there is none.
+/// Returns the number of an action's newest entry among the entries of the action; 0 when there is none.
 async fn last_of(tx: &mut Conn, project: ProjectId, action: &str) -> Result<i64> {
     let row = sqlx::query("SELECT coalesce(max(k), 0) AS k FROM audit WHERE project = $1 AND action = $2")
         .bind(&project.as_bytes()[..])
@@ -125,7 +125,7 @@ async fn last_of(tx: &mut Conn, project: ProjectId, action: &str) -> Result<i64>
     codec::get(&row, "k")
 }
 
-/// Entries with smaller numbers than `before`, newest first, at most `limit`.
+/// Returns entries with numbers below `before`, newest first, at most `limit`.
 pub(super) async fn newest(
     pool: &Pool,
     project: ProjectId,

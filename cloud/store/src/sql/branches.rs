@@ -1,3 +1,5 @@
+//! Branches: working copies, revisions and their limits.
+
 use iottly_protocol::ProjectId;
 
 use super::db::{self, Conn, Pool, Row};
@@ -10,7 +12,7 @@ use iottly_core::model::{
     SnippetKind, UnixMs,
 };
 
-/// Revisions kept per branch; beyond, saving asks for another branch.
+/// Maximum number of revisions per branch; above, saving is refused until another branch is used.
 const MAX_REVISIONS: i64 = 10_000;
 
 /// Adds the first branch of a new project.
@@ -25,7 +27,7 @@ pub(super) async fn seed(
     snippets::replace(tx, project, name, &[], &code::fresh(definitions)).await
 }
 
-/// Fills branches that have no snippets yet: those that a step of the schema made.
+/// Adds the initial snippets to branches that have none: those that a schema migration created.
 pub(super) async fn complete_empty(connection: &mut Conn) -> Result<()> {
     let mut tx = db::begin(connection).await?;
     let rows = sqlx::query(
@@ -71,7 +73,7 @@ pub(super) async fn create(
     let content = match from {
         Some(from) => {
             must_exist(tx, project, from).await?;
-            // Ids stay, so that a difference between two branches finds what belongs together.
+            // Snippets keep their ids, so that a diff of two branches matches them.
             snippets::within(tx, project, from).await?
         }
         None => code::fresh(&definitions::within(tx, project).await?),
@@ -175,8 +177,8 @@ pub(super) async fn delete_snippet(
     Ok(1)
 }
 
-/// Brings the handlers of all branches in line with a change of a command. Reads the code of no other
-/// handler: a project has a lot of code, and others wait to write meanwhile.
+/// Adapts the handlers of all branches to a change of a command. Reads the code of no other handler: a
+/// project may have a lot of code, and other writes wait meanwhile.
 pub(super) async fn adapt_all(
     tx: &mut Conn,
     project: ProjectId,
@@ -201,7 +203,7 @@ pub(super) async fn adapt_all(
     Ok(())
 }
 
-/// Writes a working copy, if it is different.
+/// Writes a working copy, if it changed.
 async fn write(
     tx: &mut Conn,
     project: ProjectId,
@@ -219,7 +221,7 @@ fn code_bytes(snippets: &[Snippet]) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// Refuses a working copy of so many snippets or bytes of code, when that is more than a branch may have.
+/// Refuses a working copy with more snippets or bytes of code than a branch may have.
 fn fits(snippets: i64, bytes: i64) -> Result<()> {
     full(snippets - 1, "snippets of a branch", MAX_SNIPPETS as i64)?;
     full(
@@ -229,7 +231,7 @@ fn fits(snippets: i64, bytes: i64) -> Result<()> {
     )
 }
 
-/// Writes what is different of a working copy.
+/// Writes the differences of a working copy.
 async fn put(
     tx: &mut Conn,
     project: ProjectId,
@@ -304,14 +306,14 @@ pub(super) async fn save_version(
     })
 }
 
-/// Counts a revision of so many bytes of text, if the project has room for it.
+/// Checks that the project has room for a revision of so many bytes, and adds it to the count.
 async fn count_revision(tx: &mut Conn, project: ProjectId, bytes: usize) -> Result<()> {
     let bytes = i64::try_from(bytes + code_usage::REVISION_BYTES).unwrap_or(i64::MAX);
     code_usage::admit(tx, project, bytes).await?;
     code_usage::add(tx, project, bytes).await
 }
 
-/// Saves a component as the next revision, unless the newest one is it.
+/// Saves a component as the next revision, unless it equals the newest one.
 pub(super) async fn save_component(
     tx: &mut Conn,
     project: ProjectId,
@@ -396,7 +398,7 @@ pub(super) async fn restore(
     Ok(1)
 }
 
-/// A group may follow a branch that exists, or none.
+/// Checks that the branch exists or that the name is empty: a group may follow no branch.
 pub(super) async fn must_exist_or_be_empty(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
     if branch.is_empty() {
         Ok(())

@@ -1,4 +1,4 @@
-//! Changes of what a project is made of, each in one transaction with its audit entry.
+//! Changes to a project, each in one transaction with its audit entry.
 
 use iottly_protocol::ProjectId;
 

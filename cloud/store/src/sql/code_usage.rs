@@ -1,5 +1,4 @@
-//! Bytes of code, components and releases that a project holds: counted with every change, in its
-//! transaction.
+//! Bytes of code, components and releases that a project holds, counted in the transaction of every change.
 
 use iottly_protocol::ProjectId;
 
@@ -8,22 +7,22 @@ use super::db::{Conn, Pool, Row};
 use crate::{Result, StoreError};
 use iottly_core::model::{CodeRoom, MAX_PROJECT_CODE_BYTES, Snippet};
 
-/// Bytes that a revision counts beyond its texts. The migration that counted the first time and [`REVISIONS`]
-/// say the same.
+/// Overhead that a revision counts in addition to its texts, in bytes. The same as in the migration that
+/// introduced the count and in [`REVISIONS`].
 pub(super) const REVISION_BYTES: usize = 200;
-/// Bytes that a snippet counts beyond its texts. The migration that counted the first time and [`SNIPPETS`]
-/// say the same.
+/// Overhead that a snippet counts in addition to its texts, in bytes. The same as in the migration that
+/// introduced the count and in [`SNIPPETS`].
 const SNIPPET_BYTES: usize = 100;
 
 const ROOM: &str = "SELECT code_bytes, file_bytes, max_code_bytes FROM projects WHERE id = $1";
-/// Counts the revisions of a branch.
+/// Sums up the revisions of a branch.
 const REVISIONS: &str = "SELECT CAST(coalesce(sum(octet_length(body) + octet_length(message) + 200), 0) AS BIGINT) AS bytes \
                          FROM revisions WHERE project = $1 AND branch = $2";
-/// Counts the snippets of a branch.
+/// Sums up the snippets of a branch.
 const SNIPPETS: &str = "SELECT CAST(coalesce(sum(octet_length(code) + octet_length(description) + 100), 0) AS BIGINT) AS bytes \
                         FROM snippets WHERE project = $1 AND branch = $2";
 
-/// Returns what a working copy counts, in bytes.
+/// Returns the counted size of a working copy, in bytes.
 pub(super) fn weight<'a>(snippets: impl IntoIterator<Item = &'a Snippet>) -> i64 {
     let bytes: usize = snippets
         .into_iter()
@@ -45,7 +44,7 @@ pub(super) async fn add(tx: &mut Conn, project: ProjectId, bytes: i64) -> Result
     Ok(())
 }
 
-/// Takes a branch that is about to be deleted out of the project's count.
+/// Subtracts a branch, which is about to be deleted, from the project's count.
 pub(super) async fn remove_branch(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
     for sql in [REVISIONS, SNIPPETS] {
         let row = sqlx::query(sql)
@@ -58,7 +57,7 @@ pub(super) async fn remove_branch(tx: &mut Conn, project: ProjectId, branch: &st
     Ok(())
 }
 
-/// Refuses `more` bytes that the project has no room for.
+/// Refuses `more` bytes if the project has no room for them.
 pub(super) async fn admit(tx: &mut Conn, project: ProjectId, more: i64) -> Result<()> {
     if more <= 0 {
         return Ok(());
@@ -80,7 +79,7 @@ pub(super) async fn admit(tx: &mut Conn, project: ProjectId, more: i64) -> Resul
     Ok(())
 }
 
-/// Returns what the project holds and may hold; none when there is no such project.
+/// Returns what the project holds and may hold; none if the project does not exist.
 pub(super) async fn room(pool: &Pool, project: ProjectId) -> Result<Option<CodeRoom>> {
     sqlx::query(ROOM)
         .bind(&project.as_bytes()[..])
@@ -103,7 +102,7 @@ fn read(row: &Row) -> Result<CodeRoom> {
     })
 }
 
-/// Notes how many bytes the project's files have.
+/// Records the size of the project's files, in bytes.
 pub(super) async fn set_files(connection: &mut Conn, project: ProjectId, bytes: u64) -> Result<()> {
     sqlx::query("UPDATE projects SET file_bytes = $2 WHERE id = $1 AND file_bytes <> $2")
         .bind(&project.as_bytes()[..])
@@ -113,8 +112,7 @@ pub(super) async fn set_files(connection: &mut Conn, project: ProjectId, bytes: 
     Ok(())
 }
 
-/// Sets how many bytes of code, components and releases the project may hold; none for
-/// [`MAX_PROJECT_CODE_BYTES`].
+/// Sets the project's limit for code, components and releases, in bytes; none for [`MAX_PROJECT_CODE_BYTES`].
 pub(super) async fn set_limit(tx: &mut Conn, project: ProjectId, limit: Option<u64>) -> Result<u64> {
     let done = sqlx::query(
         "UPDATE projects SET max_code_bytes = $2 WHERE id = $1 AND coalesce(max_code_bytes, -1) <> $3",
@@ -127,7 +125,7 @@ pub(super) async fn set_limit(tx: &mut Conn, project: ProjectId, limit: Option<u
     Ok(done.rows_affected())
 }
 
-/// Returns those of `names` that no revision names as its component.
+/// Returns those of `names` that no revision refers to as its component.
 pub(super) async fn unnamed(pool: &Pool, project: ProjectId, names: Vec<String>) -> Result<Vec<String>> {
     let mut unnamed = Vec::new();
     for name in names {

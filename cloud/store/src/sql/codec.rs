@@ -1,4 +1,4 @@
-//! Rows to values: what a column holds is checked, never trusted.
+//! Conversion of rows to values. Checks every column; trusts none.
 
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ pub(super) fn bytes<const N: usize>(row: &Row, table: &'static str, field: &'sta
         .map_err(|_| corrupt(table, field, format!("{} bytes instead of {N}", blob.len())))
 }
 
-/// Reads a scope out of the columns `project` and `field`.
+/// Reads a scope from the columns `project` and `field`.
 pub(super) fn scope(row: &Row, table: &'static str, field: &'static str) -> Result<Scope> {
     Ok(Scope {
         project: project(row, table, "project")?,
@@ -56,7 +56,7 @@ pub(super) fn corrupt(table: &'static str, field: &'static str, reason: String) 
     StoreError::Corrupt { table, field, reason }
 }
 
-/// A text that both databases keep: PostgreSQL has none with the character NUL.
+/// Returns a text that both databases can store: PostgreSQL refuses the character NUL.
 pub(super) fn text(given: &str) -> Cow<'_, str> {
     if given.contains('\0') {
         Cow::Owned(given.replace('\0', "\u{fffd}"))
@@ -65,7 +65,7 @@ pub(super) fn text(given: &str) -> Cow<'_, str> {
     }
 }
 
-/// A number that a signed column can hold; larger ones do not pass validation.
+/// Returns a number that fits a signed column; validation refuses larger ones.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -97,7 +97,7 @@ coded!(snippet_kind_code, snippet_kind, SnippetKind, "snippets", "kind", {
 coded!(level_code, level, Level, "device_logs", "level", {
     Level::Trace = 0, Level::Debug = 1, Level::Info = 2, Level::Warn = 3, Level::Error = 4,
 });
-// Open below 3, final from 3: indexes and updates rely on it.
+// Below 3 is open, from 3 on is final: indexes and updates rely on it.
 coded!(status_code, status, CommandStatus, "commands", "status", {
     CommandStatus::Queued = 0, CommandStatus::Sent = 1, CommandStatus::Delivered = 2, CommandStatus::Answered = 3,
     CommandStatus::Failed = 4, CommandStatus::Expired = 5, CommandStatus::Interrupted = 6, CommandStatus::Cancelled = 7,

@@ -1,3 +1,5 @@
+//! Commands and their idempotency keys.
+
 use iottly_protocol::{CommandId, CommandResult, CommandState, ProjectId};
 
 use super::db::{self, Conn, Pool, Row};
@@ -5,10 +7,10 @@ use super::{codec, taken};
 use crate::{CommandQuery, CommandRoom, OpenTotals, PAGE_COMMANDS, Result, Submitted};
 use iottly_core::model::{CommandRecord, CommandStatus, Idempotency, NewCommand, Scope, UnixMs};
 
-/// Detail of a command that the cloud expired: a guess that the device's own word may still correct.
+/// Detail of a command that the cloud presumed expired; a report of the device may still correct it.
 const PRESUMED: &str = "the device did not report the command in time";
-/// Detail of a command that the cloud withdrew after it had handed it over: the device's own word may still
-/// correct it.
+/// Detail of a command that was cancelled after it had been sent; a report of the device may still correct
+/// it.
 const WITHDRAWN: &str = "withdrawn before the device reported it";
 
 macro_rules! select {
@@ -20,7 +22,7 @@ macro_rules! select {
     };
 }
 
-/// Most commands that one statement expires.
+/// Maximum number of commands that one statement expires.
 const EXPIRED: i64 = 1000;
 
 pub(super) async fn create(connection: &mut Conn, command: &NewCommand) -> Result<()> {
@@ -42,8 +44,8 @@ pub(super) async fn create(connection: &mut Conn, command: &NewCommand) -> Resul
     Ok(())
 }
 
-/// Stores a command, unless a request with the same key did so before, whose command is the answer then, or
-/// too much waits for its device.
+/// Stores a command, unless too much waits for its device, or a request with the same key stored one before;
+/// then returns that one.
 pub(super) async fn submit(
     connection: &mut Conn,
     command: &NewCommand,
@@ -51,7 +53,7 @@ pub(super) async fn submit(
     room: &CommandRoom,
 ) -> Result<Submitted> {
     let mut tx = db::begin(connection).await?;
-    // What waits is counted and added to in one go.
+    // Serialises counting and adding.
     db::lock_devices(&mut tx, std::iter::once(command.scope)).await?;
     if let Some(key) = key {
         let claimed = sqlx::query(
@@ -91,7 +93,7 @@ pub(super) async fn submit(
     Ok(Submitted::New)
 }
 
-/// What waits for the devices of a project, in numbers.
+/// Returns the totals of open commands of a project's devices.
 pub(super) async fn open_totals(pool: &Pool, project: ProjectId) -> Result<OpenTotals> {
     let query = sqlx::query(
         "SELECT count(*) AS n, CAST(coalesce(sum(octet_length(body)), 0) AS BIGINT) AS bytes FROM commands \
@@ -108,7 +110,7 @@ fn totals(row: &Row) -> Result<OpenTotals> {
     })
 }
 
-/// What became of the request that had this key before.
+/// Returns the result of the earlier request with this key.
 pub(super) async fn submitted(pool: &Pool, scope: Scope, key: &Idempotency) -> Result<Option<Submitted>> {
     earlier(&mut *pool.acquire().await?, scope, key).await
 }
@@ -136,7 +138,7 @@ async fn earlier(connection: &mut Conn, scope: Scope, key: &Idempotency) -> Resu
     Ok(Some(Submitted::Earlier(Box::new(record(&row)?))))
 }
 
-/// Forgets keys of requests before `before`.
+/// Deletes the keys of requests before `before`.
 pub(super) async fn forget_keys(connection: &mut Conn, before: UnixMs) -> Result<u64> {
     let done = sqlx::query("DELETE FROM idempotency WHERE created < $1")
         .bind(before)
@@ -145,7 +147,7 @@ pub(super) async fn forget_keys(connection: &mut Conn, before: UnixMs) -> Result
     Ok(done.rows_affected())
 }
 
-/// Commands of a device, newest first.
+/// Returns commands of a device, newest first.
 pub(super) async fn list(pool: &Pool, scope: Scope, query: &CommandQuery) -> Result<Vec<CommandRecord>> {
     let (created, id) = query.before.map_or((UnixMs::MAX, [0xff; 16]), |(created, id)| {
         (created, *id.as_bytes())
@@ -165,8 +167,7 @@ pub(super) async fn list(pool: &Pool, scope: Scope, query: &CommandQuery) -> Res
     rows.iter().map(record).collect()
 }
 
-/// Withdraws a command: one that was never handed over is cancelled now, one that is out is marked. Returns
-/// what it is now.
+/// Cancels a command: immediately if it was never sent, else it is marked. Returns its new state.
 pub(super) async fn cancel(
     connection: &mut Conn,
     scope: Scope,
@@ -174,7 +175,8 @@ pub(super) async fn cancel(
     now: UnixMs,
 ) -> Result<Option<CommandRecord>> {
     let mut tx = db::begin(connection).await?;
-    // One that is being handed over right now may reach the device: its own word then corrects this.
+    // A command that is being sent at this moment may still reach the device; the device's report then
+    // corrects this.
     for sql in [
         "UPDATE commands SET status = 7, detail = $5, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status = 0",
         "UPDATE commands SET cancelling = true, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status IN (1, 2) \
@@ -199,8 +201,8 @@ pub(super) async fn cancel(
     row.as_ref().map(record).transpose()
 }
 
-/// Settles a command that was sent and is being withdrawn: from now on the cloud never sends it again, so
-/// unless the device has it already it will not run.
+/// Sets a sent command that is being cancelled to cancelled. The cloud never sends it again, so it will not
+/// run unless the device has it already.
 pub(super) async fn withdraw(connection: &mut Conn, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
     sqlx::query(
         "UPDATE commands SET status = 7, detail = $5, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status = 1 AND cancelling = true",
@@ -232,7 +234,7 @@ pub(super) async fn open(pool: &Pool, scope: Scope) -> Result<Vec<CommandRecord>
     query.fetch_all(pool).await?.iter().map(record).collect()
 }
 
-/// The oldest open commands after `after` that hold `bytes` of values together, at least one.
+/// Returns the oldest open commands after `after` that together hold `bytes` of values, at least one.
 pub(super) async fn open_page(
     pool: &Pool,
     scope: Scope,
@@ -290,8 +292,8 @@ pub(super) async fn mark_sent(connection: &mut Conn, scope: Scope, id: CommandId
     Ok(())
 }
 
-/// Expires the commands whose time is over, at most [`EXPIRED`] of them. None lives longer than `longest`
-/// from now on, so that a clock that stepped back keeps none for ever.
+/// Expires the commands whose time has passed, at most [`EXPIRED`] of them. First limits the remaining time
+/// of all to `longest`, so that a clock that was set back keeps none forever.
 pub(super) async fn expire(connection: &mut Conn, now: UnixMs, longest: UnixMs) -> Result<u64> {
     let latest = now.saturating_add(longest);
     sqlx::query("UPDATE commands SET expires = $1 WHERE status < 2 AND expires > $1")
@@ -311,8 +313,8 @@ pub(super) async fn expire(connection: &mut Conn, now: UnixMs, longest: UnixMs) 
     Ok(done.rows_affected())
 }
 
-/// Moves a command forward to what the device reports; a final status stays, unless the cloud only presumed
-/// it.
+/// Updates a command to the reported status, forwards only. A final status stays, unless the cloud only
+/// presumed it.
 pub(super) async fn advance(
     connection: &mut Conn,
     scope: Scope,

@@ -1,3 +1,5 @@
+//! Message definitions, and the handlers that follow them.
+
 use iottly_protocol::ProjectId;
 
 use super::db::{Conn, Pool, Row};
@@ -80,7 +82,7 @@ pub(super) async fn delete(tx: &mut Conn, project: ProjectId, cmd_type: &str, no
     missing(done.rows_affected(), "message definition", &cmd_type)
 }
 
-/// Brings the handlers of every branch in line with a change of a definition.
+/// Adapts the handlers of every branch to a change of a definition.
 async fn follow(
     tx: &mut Conn,
     project: ProjectId,
@@ -108,7 +110,7 @@ async fn existing(tx: &mut Conn, project: ProjectId, cmd_type: &str) -> Result<D
     parse(&row)
 }
 
-/// The definitions as the transaction sees them.
+/// Returns the definitions as the transaction sees them.
 pub(super) async fn within(tx: &mut Conn, project: ProjectId) -> Result<Vec<Definition>> {
     sqlx::query(ALL)
         .bind(&project.as_bytes()[..])

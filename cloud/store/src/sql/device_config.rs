@@ -1,4 +1,4 @@
-//! The settings that people keep for a device's firmware.
+//! Settings of devices: the desired and the acknowledged ones.
 
 use iottly_protocol::{ConfigReport, DeviceConfig, DeviceId, ProjectId};
 use serde_json::value::RawValue;
@@ -8,7 +8,7 @@ use super::{codec, missing};
 use crate::Result;
 use iottly_core::model::{ConfigState, Scope, TakenConfig, UnixMs};
 
-/// Sets them; nothing changes when their text is what it was.
+/// Sets the settings of a device; changes nothing when their text is the same.
 pub(super) async fn set(
     tx: &mut Conn,
     project: ProjectId,
@@ -73,7 +73,7 @@ pub(super) async fn one(pool: &Pool, scope: Scope) -> Result<Option<ConfigState>
     Ok(Some(ConfigState { desired, taken }))
 }
 
-/// Records which settings a device has taken.
+/// Records which settings a device has acknowledged.
 pub(super) async fn set_taken(
     connection: &mut Conn,
     scope: Scope,

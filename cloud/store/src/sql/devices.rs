@@ -1,3 +1,5 @@
+//! Devices and their licences.
+
 use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 
 use super::db::{Conn, Pool, Row};
@@ -5,7 +7,7 @@ use super::{codec, full, missing, taken, usage};
 use crate::{NewDevice, Result};
 use iottly_core::model::{Device, Licence, Scope, SecretHash, UnixMs};
 
-/// Most devices of one project.
+/// Maximum number of devices of a project.
 const MAX_DEVICES: i64 = 100_000;
 
 macro_rules! select {
@@ -72,7 +74,7 @@ pub(super) async fn create_licensed(
     license(tx, project, device, licence).await
 }
 
-/// Gives a device a pair code in place of the one it has.
+/// Replaces the pair code of a device.
 pub(super) async fn license_anew(
     tx: &mut Conn,
     project: ProjectId,
@@ -229,7 +231,7 @@ pub(super) async fn set_agent_version(connection: &mut Conn, scope: Scope, versi
     Ok(())
 }
 
-/// Records whether a device is online; false when that was known already.
+/// Records whether a device is online. Returns false if that was recorded already.
 pub(super) async fn set_online(
     connection: &mut Conn,
     scope: Scope,
@@ -248,7 +250,7 @@ pub(super) async fn set_online(
     Ok(done.rows_affected() > 0)
 }
 
-/// Records what a device's sandbox said last.
+/// Records the last report of a device's sandbox.
 pub(super) async fn set_firmware(connection: &mut Conn, scope: Scope, report: &FirmwareReport) -> Result<()> {
     let text =
         serde_json::to_string(report).expect("wire types have string keys and serialize without failing");

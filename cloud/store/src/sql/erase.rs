@@ -1,4 +1,4 @@
-//! Deleting devices and projects: what names them goes at once, their data in bounded steps.
+//! Deletion of devices and projects: references are deleted immediately, the data in bounded steps.
 
 use iottly_protocol::{DeviceId, ProjectId};
 
@@ -7,10 +7,10 @@ use super::{codec, missing, usage};
 use crate::Result;
 use iottly_core::model::{Scope, UnixMs};
 
-/// Records that were on their way when the device was deleted may still be committed for so long; the mark
-/// stays until then.
+/// Time after a deletion during which records in transit may still be committed; the erasure mark stays until
+/// then.
 const SETTLE_MS: UnixMs = 60_000;
-/// Most marks of devices without data that one step settles or puts off.
+/// Maximum number of marks without data that one step removes or postpones.
 const MARKS: usize = 16;
 
 pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, now: UnixMs) -> Result<u64> {
@@ -58,7 +58,7 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
         "DELETE FROM releases WHERE project = $1",
         "DELETE FROM audit WHERE project = $1",
         "DELETE FROM usage WHERE project = $1",
-        // Their queues mark what is to be erased of them.
+        // The remaining rows of their queues mark the data to erase.
         "DELETE FROM webhooks WHERE project = $1",
         "DELETE FROM projects WHERE id = $1",
     ] {
@@ -70,15 +70,15 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
     Ok(1)
 }
 
-/// Takes one step of the oldest erasure that is due: at most `limit` rows of each table. False when there is
-/// nothing to erase now.
+/// Performs one step of the oldest erasure that is due: at most `limit` rows of each table. Returns false
+/// when no erasure is due.
 ///
-/// A device whose data is gone is looked at once more when it has settled; until then it costs the steps of
-/// others nothing.
+/// A device whose data is gone is checked once more after the settling time; until then it takes no steps
+/// from other erasures.
 pub(super) async fn step(connection: &mut Conn, now: UnixMs, limit: usize) -> Result<bool> {
     let mut tx = db::begin(connection).await?;
     for _ in 0..MARKS {
-        // A time of settling that lies too far ahead was set before the clock stepped back.
+        // A settling time that is too far ahead was set before the clock was set back.
         let row = sqlx::query(db::ERASURE)
             .bind(now)
             .bind(now.saturating_add(SETTLE_MS))
@@ -99,8 +99,8 @@ pub(super) async fn step(connection: &mut Conn, now: UnixMs, limit: usize) -> Re
     Ok(true)
 }
 
-/// Takes away the mark of a device whose data is gone, or puts it off while records may still be on their
-/// way. A deletion that lies ahead was requested before the clock stepped back; it settles from now on.
+/// Removes the mark of a device whose data is gone, or postpones it while records may still arrive. A
+/// deletion in the future was requested before the clock was set back; its settling time starts now.
 async fn settle(tx: &mut Conn, scope: Scope, now: UnixMs, requested: UnixMs) -> Result<()> {
     let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
     if now.saturating_sub(requested) < SETTLE_MS {
@@ -123,7 +123,7 @@ async fn settle(tx: &mut Conn, scope: Scope, now: UnixMs, requested: UnixMs) -> 
     Ok(())
 }
 
-/// Takes one step of the erasure of one deleted device; false when nothing of it is left.
+/// Performs one step of the erasure of one deleted device. Returns false when nothing is left.
 pub(super) async fn device_step(connection: &mut Conn, scope: Scope, limit: usize) -> Result<bool> {
     let mut tx = db::begin(connection).await?;
     let marked = sqlx::query("SELECT device FROM erasures WHERE project = $1 AND device = $2")
@@ -140,7 +140,7 @@ pub(super) async fn device_step(connection: &mut Conn, scope: Scope, limit: usiz
     Ok(erased > 0)
 }
 
-/// Deletes at most `limit` messages of a device that were received before `before`; returns how many.
+/// Deletes at most `limit` messages of a device that were received before `before`. Returns their number.
 pub(super) async fn older(connection: &mut Conn, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
     let mut tx = db::begin(connection).await?;
     let deleted = delete_messages(&mut tx, scope, before, limit).await?;
@@ -149,8 +149,8 @@ pub(super) async fn older(connection: &mut Conn, scope: Scope, before: UnixMs, l
     Ok(deleted)
 }
 
-/// Deletes the oldest messages, up to the one that is number `limit`: a range of the key, which is cheap
-/// whatever the database knows of the table.
+/// Deletes the oldest messages, up to the one with number `limit`: a range of the key, which is cheap
+/// regardless of the database's statistics.
 async fn delete_messages(tx: &mut Conn, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
     let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
     let Some(skipped) = limit.checked_sub(1) else {

@@ -1,4 +1,4 @@
-//! Gaps that lengthen an entry of the history instead of adding one.
+//! Gaps that extend an existing entry of the history instead of adding one.
 
 use iottly_protocol::GapReason;
 use serde_json::value::RawValue;
@@ -20,7 +20,7 @@ const REASONS: [GapReason; 6] = [
 /// Bytes of a packed entry.
 const PACKED: usize = 37;
 
-/// The newest entry about a gap in a stream.
+/// Newest entry about a gap in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GapEntry {
     pub(super) timestamp: UnixMs,
@@ -28,11 +28,11 @@ pub(super) struct GapEntry {
     pub(super) from: u64,
     pub(super) to: u64,
     pub(super) reason: GapReason,
-    /// Whether this transaction writes it.
+    /// True if the current transaction writes the entry.
     pub(super) is_new: bool,
 }
 
-/// An entry whose gap became longer, as it is now.
+/// An entry whose gap was extended, in its new form.
 pub(super) struct Merge {
     pub(super) scope: Scope,
     pub(super) entry: GapEntry,
@@ -40,7 +40,7 @@ pub(super) struct Merge {
 }
 
 impl GapEntry {
-    /// A gap that has no entry yet.
+    /// Returns an entry for a gap that is not stored yet.
     pub(super) fn new(from: u64, to: u64, reason: GapReason) -> Self {
         Self {
             timestamp: 0,
@@ -52,7 +52,7 @@ impl GapEntry {
         }
     }
 
-    /// Says whether `next` begins where this one ends, for the same reason.
+    /// Returns true if `next` begins where this gap ends, for the same reason.
     pub(super) fn continues_with(&self, next: &Self) -> bool {
         self.reason == next.reason && self.to.checked_add(1) == Some(next.from)
     }
@@ -93,7 +93,7 @@ impl GapEntry {
     }
 }
 
-/// Says whether the entry is still in the history.
+/// Returns true if the entry is still in the history.
 pub(super) async fn is_there(tx: &mut Conn, scope: Scope, entry: &GapEntry) -> Result<bool> {
     let row =
         sqlx::query("SELECT ts FROM messages WHERE project = $1 AND device = $2 AND ts = $3 AND id = $4")
@@ -106,7 +106,7 @@ pub(super) async fn is_there(tx: &mut Conn, scope: Scope, entry: &GapEntry) -> R
     Ok(row.is_some())
 }
 
-/// Rewrites entries whose gaps became longer; called when the transaction's new entries are written.
+/// Rewrites entries whose gaps were extended; called after the transaction's new entries are written.
 pub(super) async fn merge(tx: &mut Conn, merges: &[Merge]) -> Result<()> {
     for Merge {
         scope,

@@ -1,3 +1,5 @@
+//! Deployment groups and their members.
+
 use std::collections::HashMap;
 
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
@@ -7,7 +9,7 @@ use super::{branches, codec, full, missing, rollouts, taken};
 use crate::{Result, StoreError};
 use iottly_core::model::{Group, ORPHANED, UnixMs};
 
-/// Most deployment groups of one project.
+/// Maximum number of deployment groups of a project.
 const MAX_GROUPS: i64 = 1000;
 
 pub(super) async fn create(
@@ -77,7 +79,7 @@ pub(super) async fn update(
     Ok(1)
 }
 
-/// Removes a group; its devices fall back to `_orphaned`, and its rollout is given up.
+/// Removes a group; its devices return to `_orphaned`, and its rollout is abandoned.
 pub(super) async fn delete(tx: &mut Conn, project: ProjectId, id: GroupId, now: UnixMs) -> Result<u64> {
     let (name, _) = named(tx, project, id).await?;
     if name == ORPHANED {
@@ -101,7 +103,7 @@ pub(super) async fn delete(tx: &mut Conn, project: ProjectId, id: GroupId, now: 
     missing(done.rows_affected(), "deployment group", &id)
 }
 
-/// Moves devices into a group; all of them or none. Returns how many were in another before.
+/// Moves devices into a group; all of them or none. Returns the number of devices that were in another group.
 pub(super) async fn move_devices(
     tx: &mut Conn,
     project: ProjectId,
@@ -134,7 +136,7 @@ pub(super) async fn move_devices(
     Ok(moved)
 }
 
-/// The group, which must exist, or `_orphaned`.
+/// Returns the given group, which must exist, or `_orphaned`.
 pub(super) async fn or_orphaned(
     tx: &mut Conn,
     project: ProjectId,
@@ -152,12 +154,12 @@ pub(super) async fn or_orphaned(
     codec::group(&row, "groups", "id")
 }
 
-/// A group has to be there.
+/// Checks that a group exists.
 pub(super) async fn must_exist(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<()> {
     named(tx, project, id).await.map(drop)
 }
 
-/// Name and branch of a group.
+/// Returns name and branch of a group.
 async fn named(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<(String, String)> {
     let row = sqlx::query("SELECT name, branch FROM groups WHERE project = $1 AND id = $2")
         .bind(&project.as_bytes()[..])

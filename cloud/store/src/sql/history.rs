@@ -1,4 +1,4 @@
-//! Entries of histories, as requests read them.
+//! Queries for entries of histories.
 
 use sqlx::QueryBuilder;
 
@@ -7,7 +7,7 @@ use super::{codec, messages};
 use crate::{EntrySize, PageQuery, Result, ScanBounds};
 use iottly_core::model::{Cursor, MessageId, Scope, StoredMessage};
 
-/// Columns of an entry that is read, and of one that is only measured.
+/// Columns of an entry to read, and of an entry whose size is needed.
 const ENTRY: &str = "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM messages WHERE project = ";
 const SIZE: &str = "SELECT ts, id, CAST(octet_length(body) AS BIGINT) AS n FROM messages WHERE project = ";
 
@@ -56,7 +56,7 @@ fn scanned(what: &'static str, scope: Scope, bounds: ScanBounds, limit: usize) -
     query
 }
 
-/// Entries between two keys, both included.
+/// Returns entries between two keys, both included.
 pub(super) async fn between(
     pool: &Pool,
     scope: Scope,
@@ -77,7 +77,7 @@ pub(super) async fn between(
         .collect()
 }
 
-/// A page by number: skips `offset` entries in the order asked for.
+/// Returns a page by offset: skips `offset` entries in the requested order.
 pub(super) async fn page(pool: &Pool, scope: Scope, page: &PageQuery) -> Result<Vec<StoredMessage>> {
     paged(ENTRY, scope, page)
         .build()
@@ -123,7 +123,7 @@ fn paged(what: &'static str, scope: Scope, page: &PageQuery) -> QueryBuilder<Db>
     query
 }
 
-/// The entries with these keys, in their order.
+/// Returns the entries with these keys, in the order of the keys.
 pub(super) async fn entries(pool: &Pool, scope: Scope, keys: &[Cursor]) -> Result<Vec<StoredMessage>> {
     let wanted: Vec<_> = keys.iter().map(|key| (scope, key.timestamp, key.id)).collect();
     let mut found = messages::these(pool, scope.project, &wanted).await?;

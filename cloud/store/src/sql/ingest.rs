@@ -1,4 +1,4 @@
-//! What devices cause to rows: one transaction for everything that a group of writes changes.
+//! Writes caused by devices: one transaction for all changes of a group of writes.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -21,10 +21,10 @@ use iottly_core::log_pace::LogPace;
 use iottly_core::message_id::MessageIds;
 use iottly_core::model::{Scope, StoredMessage, UnixMs};
 
-/// Devices may lose control records as often as they say so.
+/// Limits the log rate: a device may report lost control records as often as it likes.
 static LOST: LogPace = LogPace::new();
 
-/// What a transaction has come to know and still has to write.
+/// State that a transaction has read and still has to write.
 struct Work<'a> {
     ids: &'a MessageIds,
     streams: HashMap<(Scope, StreamId), Known>,
@@ -72,7 +72,7 @@ pub(super) async fn apply(
             },
         });
     }
-    // All rows of the group together, so that they share long statements.
+    // Insert all messages of the group together, so that they share long statements.
     let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
     let enqueued = messages::insert(&mut tx, outbox, &stored).await?;
     gaps::merge(&mut tx, &work.merges).await?;
@@ -166,7 +166,7 @@ impl Work<'_> {
                 Effect::Gap { from, to, reason } => {
                     if let Some(more) = LOST.ask(Instant::now()) {
                         let reason = reason.as_str();
-                        tracing::warn!(device = %scope.device, %stream, from, to, reason, more, "control records are lost");
+                        tracing::warn!(device.id = %scope.device, stream.id = %stream, gap.from = from, gap.to = to, gap.reason = reason, suppressed = more, "device lost control records; continuing after the gap");
                     }
                 }
                 Effect::Refuse(refuse) => outcome.refused.push(refuse),
@@ -183,8 +183,8 @@ impl Work<'_> {
         Ok(outcome)
     }
 
-    /// The entry of a gap; none when it lengthens the entry before it, which it does in a project that has
-    /// used up its quota.
+    /// Returns the entry for a gap. Returns none when the gap extends the previous entry, which it does in a
+    /// project that has used up its quota.
     async fn gap(
         &mut self,
         tx: &mut Conn,
@@ -221,7 +221,7 @@ impl Work<'_> {
         Ok(Some(message))
     }
 
-    /// An entry of the cloud's own; none where the project has no room even for that.
+    /// Returns an entry written by the cloud; none when the project has no room even for that.
     fn own_entry(&mut self, scope: Scope, now: UnixMs, payload: Box<RawValue>) -> Option<StoredMessage> {
         self.rooms
             .own(scope.project, payload.get().len())

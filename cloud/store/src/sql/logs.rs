@@ -1,3 +1,5 @@
+//! Log lines of devices.
+
 use iottly_protocol::LogLine;
 use sqlx::Row as _;
 
@@ -6,7 +8,7 @@ use super::db::{Conn, Pool};
 use crate::Result;
 use iottly_core::model::{Scope, StoredLog};
 
-/// Lines kept per device; older ones are removed as new ones come.
+/// Maximum number of stored lines per device; new lines replace the oldest.
 const KEPT: i64 = 1000;
 
 pub(super) async fn append(connection: &mut Conn, scope: Scope, lines: &[LogLine]) -> Result<()> {

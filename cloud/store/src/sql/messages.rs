@@ -1,3 +1,5 @@
+//! Rows of messages: inserting them and reading them by key.
+
 use std::sync::LazyLock;
 
 use iottly_protocol::{MessageKind, ProjectId, StreamId};
@@ -11,21 +13,22 @@ use crate::outbox::Outbox;
 use iottly_core::message_id::MessageIds;
 use iottly_core::model::{MessageId, Scope, StoredMessage, UnixMs};
 
-/// Columns of a message row.
+/// Number of columns of a message row.
 const COLUMNS: usize = 10;
-/// Rows of the long insert; few shapes of statement keep the cache of prepared ones warm.
+/// Rows of the multi-row insert. Few distinct statements keep the cache of prepared statements effective.
 const ROWS: usize = 64;
 
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
 static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(ROWS));
 
-/// Keys of the statement that reads entries by their keys; shorter lists repeat the last one.
+/// Keys of the statement that reads entries by key; shorter lists repeat the last one.
 const KEYS: usize = 16;
 static THESE: LazyLock<String> =
     LazyLock::new(|| by_keys("project, device, ts, id, kind, device_ts, channel, stream, seq, body"));
 static SIZES: LazyLock<String> = LazyLock::new(|| by_keys("id, CAST(octet_length(body) AS BIGINT) AS n"));
 
-/// A join from the keys to the entries, so that each is one search whatever the database knows of the table.
+/// Returns a statement that joins the keys with the entries, so that each key is one index search regardless
+/// of the database's statistics.
 fn by_keys(columns: &str) -> String {
     let keys: Vec<_> = (0..KEYS)
         .map(|key| format!("(${}, ${}, ${})", key * 3 + 2, key * 3 + 3, key * 3 + 4))
@@ -51,7 +54,7 @@ fn insert_sql(rows: usize) -> String {
     )
 }
 
-/// An entry that the cloud itself writes, stamped now.
+/// Returns an entry written by the cloud, with the time `now`.
 pub(super) fn agent_message(
     ids: &MessageIds,
     scope: Scope,
@@ -72,7 +75,7 @@ pub(super) fn agent_message(
     }
 }
 
-/// Writes entries, and what is to be sent because of them; called once in a transaction.
+/// Inserts entries and the deliveries they cause; called once per transaction.
 pub(super) async fn insert(
     connection: &mut Conn,
     outbox: &Outbox,
@@ -112,15 +115,15 @@ async fn insert_rows(connection: &mut Conn, sql: &'static str, messages: &[&Stor
     Ok(())
 }
 
-/// Project and device, timestamp and id of an entry.
+/// Key of an entry: project and device, timestamp, id.
 pub(super) type Key = (Scope, UnixMs, MessageId);
 
-/// The entries with these keys, as far as they are there, in no order.
+/// Returns the entries with these keys, as far as they exist, in no particular order.
 pub(super) async fn these(pool: &Pool, project: ProjectId, keys: &[Key]) -> Result<Vec<StoredMessage>> {
     of_keys(pool, THESE.as_str(), project, keys, message).await
 }
 
-/// Ids and sizes of the entries with these keys, as far as they are there, in no order.
+/// Returns ids and sizes of the entries with these keys, as far as they exist, in no particular order.
 pub(super) async fn sizes_of(pool: &Pool, project: ProjectId, keys: &[Key]) -> Result<Vec<(MessageId, u64)>> {
     let size = |row: &Row| {
         let bytes: i64 = codec::get(row, "n")?;
@@ -158,7 +161,7 @@ async fn of_keys<T>(
     Ok(found)
 }
 
-/// Reads an entry.
+/// Reads an entry from a row.
 pub(super) fn message(row: &Row) -> Result<StoredMessage> {
     let stream: Option<&[u8]> = codec::get(row, "stream")?;
     let origin = match stream {

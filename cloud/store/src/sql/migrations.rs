@@ -1,3 +1,5 @@
+//! Schema migrations.
+
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
@@ -5,7 +7,7 @@ use super::STEPS;
 use super::db::Conn;
 use crate::Result;
 
-/// Applies the steps of the schema that the database lacks, each in its own transaction.
+/// Applies the migrations that the database lacks, each in its own transaction.
 pub(super) async fn run(connection: &mut Conn) -> Result<()> {
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(

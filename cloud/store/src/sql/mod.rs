@@ -1,6 +1,5 @@
-//! The store's SQL, written once. Each database's module includes this folder with names of its own for what
-//! differs: `Backend` is its store, `db` its types and the few statements that are its own, `STEPS` its
-//! schema's history.
+//! The store's SQL, shared by both databases. Each database's module includes this folder and provides three
+//! names: `Backend` (its store), `db` (its types and its specific statements) and `STEPS` (its migrations).
 
 use std::collections::BTreeSet;
 
@@ -51,7 +50,7 @@ mod tokens;
 mod usage;
 mod webhooks;
 
-/// Brings the schema up to date, and what a step of it left to be filled in.
+/// Migrates the schema and fills in data that a migration left out.
 pub(super) async fn prepare(connection: &mut db::Conn) -> Result<()> {
     migrations::run(connection).await?;
     branches::complete_empty(connection).await
@@ -357,7 +356,7 @@ impl Store for Backend {
     }
 
     async fn raise_counter(&self, scope: Scope, counter: u64) -> Result<()> {
-        // Most hellos bring nothing new, and the writer has other things to do.
+        // Most hellos contain no higher counter; checking with a reader keeps the writer free.
         if rollout_devices::counter(&self.readers, scope).await? >= counter {
             return Ok(());
         }
@@ -405,7 +404,7 @@ impl Store for Backend {
     }
 }
 
-/// A thing that has to be there: `affected` rows were it.
+/// Returns `affected`, or an error when no row was affected: the thing must exist.
 fn missing(affected: u64, what: &'static str, name: &dyn std::fmt::Display) -> Result<u64> {
     if affected == 0 {
         Err(StoreError::Missing {
@@ -417,7 +416,7 @@ fn missing(affected: u64, what: &'static str, name: &dyn std::fmt::Display) -> R
     }
 }
 
-/// Refuses one more when `count` is the limit already.
+/// Returns an error when `count` has reached the limit.
 fn full(count: i64, what: &'static str, max: i64) -> Result<()> {
     if count >= max {
         Err(StoreError::Full { what, max })
@@ -426,7 +425,7 @@ fn full(count: i64, what: &'static str, max: i64) -> Result<()> {
     }
 }
 
-/// Names a constraint that a row broke, when it is the uniqueness that the caller asked about.
+/// Converts a violation of uniqueness into [`StoreError::Exists`].
 fn taken(error: sqlx::Error, what: &'static str, name: &str) -> StoreError {
     match &error {
         sqlx::Error::Database(database) if database.is_unique_violation() => StoreError::Exists {

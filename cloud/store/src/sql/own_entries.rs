@@ -1,5 +1,5 @@
-//! The entries that the cloud itself writes into a device's history, and whether a project has room for them.
-//! Pure.
+//! Entries that the cloud itself writes into a device's history, and the check that a project has room for
+//! them. Pure.
 
 use iottly_protocol::{MessageKind, StreamId};
 use serde_json::json;
@@ -10,10 +10,10 @@ use super::usage::Room;
 use iottly_core::ingest::Entry;
 use iottly_core::ingest::stream::Effect;
 
-/// Bytes that the report of a gap or of a reused number takes at most when its quota is used up.
+/// Maximum size of the report of a gap or of a reused number when the project's quota is used up, in bytes.
 const REPORT_BYTES: usize = 256;
 
-/// Says whether a project has room for the entries that the effects need; `room` is none for a project
+/// Returns true if a project has room for the entries that the effects need; `room` is none for a project
 /// without limits.
 pub(super) fn fit(room: Option<&Room>, effects: &[Effect], last: Option<&GapEntry>, history: bool) -> bool {
     let Some(mut room) = room.cloned() else {
@@ -40,8 +40,8 @@ pub(super) fn gap(stream: StreamId, gap: &GapEntry) -> Box<RawValue> {
     )
 }
 
-/// The report of a reused number. It carries what came with the number, so that nothing is lost without a
-/// word; when the project's quota is used up (`brief`) it carries the length and a hash only.
+/// Returns the report of a reused number. It includes the record that came with the number, so that no data
+/// is lost silently; if the project's quota is used up (`brief`), only its length and a hash.
 pub(super) fn reuse(stream: StreamId, seq: u64, entry: Entry, brief: bool) -> Box<RawValue> {
     let (kind, body) = match entry {
         Entry::Message {
@@ -68,7 +68,7 @@ pub(super) fn reuse(stream: StreamId, seq: u64, entry: Entry, brief: bool) -> Bo
             json!({"stream": stream, "seq": seq, "type": kind, "bytes": body.len(), "blake3": hash.as_str()});
         return raw(&json!({ "stream_reuse": report }));
     }
-    // Assembled as text, because a payload's own text is kept as it is.
+    // Assembled as text to keep the payload's text unchanged.
     let text =
         format!(r#"{{"stream_reuse":{{"stream":"{stream}","seq":{seq},"type":"{kind}","payload":{body}}}}}"#);
     RawValue::from_string(text).expect("ids, numbers and a JSON payload make JSON")

@@ -1,3 +1,5 @@
+//! Projects.
+
 use iottly_protocol::{GroupId, ProjectId};
 
 use super::db::{self, Conn, Pool, Row};
@@ -78,7 +80,7 @@ pub(super) async fn rename(tx: &mut Conn, id: ProjectId, name: &str) -> Result<u
     Ok(done.rows_affected())
 }
 
-/// Ends every login that has begun.
+/// Ends all logins of a project.
 pub(super) async fn end_logins(tx: &mut Conn, id: ProjectId) -> Result<u64> {
     let query = sqlx::query("UPDATE projects SET logins = logins + 1 WHERE id = $1").bind(&id.as_bytes()[..]);
     Ok(query.execute(tx).await?.rows_affected())

@@ -67,7 +67,7 @@ pub(super) async fn one(pool: &Pool, project: ProjectId, seq: u64) -> Result<Opt
     row.as_ref().map(release).transpose()
 }
 
-/// The releases that rollouts in a group have brought to their end, newest rollout first.
+/// Returns the releases of completed rollouts of a group, newest rollout first.
 pub(super) async fn deployed(
     pool: &Pool,
     project: ProjectId,

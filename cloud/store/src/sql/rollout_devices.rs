@@ -1,4 +1,4 @@
-//! Devices of rollouts: what they were told, and what they said.
+//! Devices of rollouts: the directives they were sent, and their reports.
 
 use iottly_protocol::limits::clip;
 use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
@@ -15,14 +15,15 @@ use iottly_core::model::{
     Told, UnixMs,
 };
 
-/// Longest list of an update's steps that is kept, characters.
+/// Maximum length of the stored list of an update's steps, in characters.
 const MAX_STEPS: i64 = 2000;
-/// Most failures of a trial that are counted.
+/// Maximum number of failures of a trial that are counted.
 const MAX_FAULTS: i64 = 1_000_000;
-/// Longest text of a failure that is kept, bytes.
+/// Maximum length of the stored text of a failure, in bytes.
 const MAX_FAULT_BYTES: usize = 500;
 
-/// The devices that a rollout has notified, wherever they are now, and those of its group, by id.
+/// Returns the devices that a rollout has notified, in whichever group they are now, and the devices of its
+/// group, by id.
 pub(super) async fn members(
     pool: &Pool,
     project: ProjectId,
@@ -105,8 +106,7 @@ fn told(row: &Row, directive: String) -> Result<Told> {
     })
 }
 
-/// Writes down what was decided, before anyone hears of it; false when the rollout is not what the decision
-/// was made on.
+/// Saves a decision before it is carried out. Returns false when the rollout changed after the decision.
 pub(super) async fn save_step(
     connection: &mut Conn,
     project: ProjectId,
@@ -141,7 +141,7 @@ pub(super) async fn save_step(
     for telling in &step.withdrawn {
         withdraw(&mut tx, project, step, telling, now).await?;
     }
-    // Only the rollout that counts shows in its group.
+    // A group shows only its current rollout.
     sqlx::query(
         "UPDATE groups SET status = $4, revision = coalesce($5, revision) WHERE project = $1 AND id = $2 AND rollout = $3",
     )
@@ -236,7 +236,7 @@ async fn withdraw(
     .await
 }
 
-/// The highest counter of a directive to a device.
+/// Returns the highest counter of a directive to a device.
 pub(super) async fn counter(pool: &Pool, scope: Scope) -> Result<u64> {
     let row = sqlx::query("SELECT directive_counter FROM devices WHERE project = $1 AND id = $2")
         .bind(&scope.project.as_bytes()[..])
@@ -253,7 +253,7 @@ pub(super) async fn counter(pool: &Pool, scope: Scope) -> Result<u64> {
     row.map_or(Ok(0), number)
 }
 
-/// Counters of later directives are above this one.
+/// Raises the highest counter of a device; later directives get counters above it.
 pub(super) async fn raise_counter(connection: &mut Conn, scope: Scope, counter: u64) -> Result<()> {
     sqlx::query(
         "UPDATE devices SET directive_counter = $3 WHERE project = $1 AND id = $2 AND directive_counter < $3",
@@ -266,15 +266,15 @@ pub(super) async fn raise_counter(connection: &mut Conn, scope: Scope, counter: 
     Ok(())
 }
 
-/// Takes down what a device says about an update. What ended stays ended, and what nobody asked for is
-/// nobody's.
+/// Records a device's update report. Ignores reports for unknown directives and for updates that have ended.
 pub(super) async fn reported(
     connection: &mut Conn,
     scope: Scope,
     report: &UpdateReport,
     now: UnixMs,
 ) -> Result<bool> {
-    // Whose dates are wrong, the device's or the cloud's, nobody knows: that says nothing about the release.
+    // It is unknown whether the device's or the cloud's clock is wrong; that is not a failure of the
+    // release.
     let dates = matches!(report.reason, Some(Reason::Expired | Reason::Clock))
         && report.state == UpdateState::Rejected;
     let failed = report.state.is_ending() && report.state != UpdateState::Committed && !dates;
@@ -299,7 +299,7 @@ pub(super) async fn reported(
     Ok(done.rows_affected() > 0)
 }
 
-/// Notes when the last words of a rollout's devices came that nobody has noticed yet.
+/// Records the time of the reports that the executor had not noticed yet.
 pub(super) async fn heard(
     connection: &mut Conn,
     project: ProjectId,
@@ -317,7 +317,7 @@ pub(super) async fn heard(
     Ok(())
 }
 
-/// Counts failures of a firmware that is on trial; without a trial they are nobody's.
+/// Counts failures of a firmware on trial; ignored without a trial.
 pub(super) async fn fault(tx: &mut Conn, scope: Scope, failures: usize, text: &str) -> Result<()> {
     sqlx::query(
         "UPDATE rollout_devices SET faults = faults + $3, fault = $4 \
@@ -333,7 +333,7 @@ pub(super) async fn fault(tx: &mut Conn, scope: Scope, failures: usize, text: &s
     Ok(())
 }
 
-/// Counts the errors among lines of a log.
+/// Counts the errors among log lines as failures of the trial.
 pub(super) async fn faults(tx: &mut Conn, scope: Scope, lines: &[LogLine]) -> Result<()> {
     let errors: Vec<&LogLine> = lines.iter().filter(|line| line.level == Level::Error).collect();
     match errors.last() {
@@ -342,7 +342,7 @@ pub(super) async fn faults(tx: &mut Conn, scope: Scope, lines: &[LogLine]) -> Re
     }
 }
 
-/// Counts a firmware that has stopped by itself.
+/// Counts a stop of the firmware as a failure of the trial.
 pub(super) async fn stopped(tx: &mut Conn, scope: Scope, report: &FirmwareReport) -> Result<()> {
     if !matches!(
         report.state,
@@ -359,7 +359,7 @@ pub(super) async fn stopped(tx: &mut Conn, scope: Scope, report: &FirmwareReport
     .await
 }
 
-/// Takes down what decides on releases on a device.
+/// Stores the facts that decide which releases a device accepts.
 pub(super) async fn set_facts(connection: &mut Conn, scope: Scope, facts: &DeviceFacts) -> Result<()> {
     let text = serde_json::to_string(facts).expect("facts have string keys and serialize without failing");
     sqlx::query("UPDATE devices SET facts = $3 WHERE project = $1 AND id = $2")
@@ -391,7 +391,7 @@ pub(super) async fn facts(pool: &Pool, project: ProjectId, group: GroupId) -> Re
     rows.iter().map(known).collect()
 }
 
-/// The newest directive to a device, unless the device has ended what it asks for or its rollout is over.
+/// Returns the newest directive to a device, unless the device has reported its end or its rollout is over.
 pub(super) async fn open_directive(pool: &Pool, scope: Scope) -> Result<Option<Box<RawValue>>> {
     let row = sqlx::query(
         "SELECT r.document, r.state, r.withdrawn, o.active FROM rollout_devices r \

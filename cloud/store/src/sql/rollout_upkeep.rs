@@ -1,4 +1,4 @@
-//! Upkeep of rollouts: the steady clock, releases that are still needed, and rollouts that are forgotten.
+//! Maintenance of rollouts: the steady clock, the releases still needed, and deletion of old rollouts.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,17 +8,17 @@ use super::codec;
 use super::db::{self, Conn, Pool};
 use crate::Result;
 
-/// Rollouts that are kept for each project beside those that are under way, shown by a group, or among its
+/// Number of rollouts stored per project in addition to active ones, those shown by a group, and its
 /// successes.
 const KEPT_ROLLOUTS: i64 = 200;
-/// Successful rollouts that are kept for each group: what it may go back to is among them.
+/// Number of successful rollouts stored per group; they include the releases that the group may return to.
 const KEPT_SUCCESSES: i64 = 100;
-/// Releases whose rows are kept for each project beside those that a rollout names.
+/// Number of release rows stored per project in addition to those that a rollout refers to.
 const KEPT_ROWS: i64 = 1000;
-/// Different releases that a group may go back to.
+/// Number of different releases that a group may return to.
 const STEPS_BACK: usize = 3;
 
-/// Moves the steady clock of the database forward to `at`, milliseconds; returns where it is now.
+/// Advances the database's steady clock to `at`, in milliseconds. Returns its time.
 pub(super) async fn advance(connection: &mut Conn, at: u64) -> Result<u64> {
     let row = sqlx::query(
         "INSERT INTO steady_clock (id, at) VALUES (1, $1) \
@@ -31,7 +31,7 @@ pub(super) async fn advance(connection: &mut Conn, at: u64) -> Result<u64> {
     codec::unsigned(codec::get(&row, "at")?, "steady_clock", "at")
 }
 
-/// Returns where the steady clock of the database is, milliseconds; none before its first start.
+/// Returns the time of the database's steady clock in milliseconds; none before its first start.
 pub(super) async fn clock(pool: &Pool) -> Result<Option<u64>> {
     let row = sqlx::query("SELECT at FROM steady_clock WHERE id = 1")
         .fetch_optional(pool)
@@ -40,8 +40,8 @@ pub(super) async fn clock(pool: &Pool) -> Result<Option<u64>> {
         .transpose()
 }
 
-/// Returns the releases that a device may still be told to run: those on their way, and those that groups run
-/// or go back to.
+/// Returns the releases that devices may still be directed to install: those of active rollouts, and those
+/// that groups run or may return to.
 pub(super) async fn needed(pool: &Pool, project: ProjectId) -> Result<BTreeSet<u64>> {
     let mut tx = db::snapshot(pool).await?;
     let mut needed = BTreeSet::new();
@@ -82,8 +82,8 @@ pub(super) async fn needed(pool: &Pool, project: ProjectId) -> Result<BTreeSet<u
     Ok(needed)
 }
 
-/// Forgets at most `limit` of the project's oldest rollouts that have ended, and releases that nothing names;
-/// returns how many.
+/// Deletes at most `limit` of the project's oldest rollouts that have ended, and releases that nothing refers
+/// to. Returns their number.
 pub(super) async fn tidy(connection: &mut Conn, project: ProjectId, limit: usize) -> Result<u64> {
     let mut tx = db::begin(connection).await?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -1,4 +1,4 @@
-//! Rollouts as their owners see and steer them.
+//! Rollouts and the commands that control them.
 
 use iottly_protocol::{GroupId, ProjectId};
 
@@ -8,7 +8,7 @@ use crate::{Result, StoreError};
 use iottly_core::model::{NewRollout, Rollout, RolloutId, RolloutKind, RolloutStatus, Steer, UnixMs};
 use iottly_core::model::{Policy, Run, Wish};
 
-/// Reason of a rollout that its owner has given up.
+/// Reason of a rollout that was cancelled by a request.
 const BY_OWNER: &str = "its owner cancelled it";
 
 const fn wish_word(wish: Wish) -> &'static str {
@@ -19,7 +19,7 @@ const fn wish_word(wish: Wish) -> &'static str {
     }
 }
 
-/// Starts a rollout; the one that is under way in the group is to be withdrawn.
+/// Starts a rollout; the active one of the group is abandoned.
 pub(super) async fn start(
     tx: &mut Conn,
     project: ProjectId,
@@ -60,7 +60,7 @@ pub(super) async fn start(
     super::missing(done.rows_affected(), "deployment group", &new.group)
 }
 
-/// Sets what its owner wishes of the rollout that is under way in a group.
+/// Pauses, resumes or cancels the active rollout of a group.
 pub(super) async fn steer(
     tx: &mut Conn,
     project: ProjectId,
@@ -86,7 +86,7 @@ pub(super) async fn steer(
         return Ok(0);
     }
     if steer == Steer::Resume {
-        // What failed is told again, as if it had not been; what was silent gets its time once more.
+        // Failed devices are directed again as if they had not failed; silent devices get a new deadline.
         sqlx::query(
             "UPDATE rollout_devices SET failures = 0, heard = NULL WHERE project = $1 AND rollout = $2",
         )
@@ -95,7 +95,7 @@ pub(super) async fn steer(
         .execute(&mut *tx)
         .await?;
     }
-    // A pause of what has stopped itself leaves it stopped.
+    // Pausing a halted rollout leaves it halted.
     let still = i64::from(halted && steer == Steer::Pause);
     sqlx::query(
         "UPDATE rollouts SET wish = $3, halted = $4, evidence = CASE WHEN $4 = 1 THEN evidence ELSE NULL END, \
@@ -114,7 +114,7 @@ pub(super) async fn steer(
     Ok(1)
 }
 
-/// Gives a rollout up that has not ended, whatever became of its group.
+/// Cancels an active rollout, even if its group was deleted.
 pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now: UnixMs) -> Result<u64> {
     let row = sqlx::query("SELECT active, wish FROM rollouts WHERE project = $1 AND id = $2")
         .bind(&project.as_bytes()[..])
@@ -144,7 +144,7 @@ pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now
     Ok(done.rows_affected())
 }
 
-/// Gives up what is under way in a group, for a reason that its owner reads.
+/// Abandons the active rollout of a group, with a reason that its owner can read.
 pub(super) async fn give_up(
     tx: &mut Conn,
     project: ProjectId,
@@ -165,7 +165,7 @@ pub(super) async fn give_up(
     Ok(())
 }
 
-/// Refuses when a release of this branch is on its way into a group.
+/// Returns an error when a release of this branch is being deployed.
 pub(super) async fn none_of_branch(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
     let row = sqlx::query(
         "SELECT o.id FROM rollouts o JOIN releases r ON r.project = o.project AND r.seq = o.release_seq \
@@ -201,7 +201,7 @@ pub(super) async fn set_policy(
     Ok(done.rows_affected())
 }
 
-/// The rollouts that their executor may have to do something about, a project's oldest first.
+/// Returns the rollouts that the executor may have to act on, a project's oldest first.
 pub(super) async fn active(pool: &Pool) -> Result<Vec<(ProjectId, RolloutId)>> {
     let rows = sqlx::query("SELECT project, id FROM rollouts WHERE active = 1 ORDER BY project, number")
         .fetch_all(pool)

@@ -1,3 +1,5 @@
+//! Snippets of working copies.
+
 use iottly_protocol::ProjectId;
 
 use super::db::{Conn, Pool, Row};
@@ -7,7 +9,7 @@ use iottly_core::model::{Snippet, SnippetId, SnippetKind};
 
 const ALL: &str = "SELECT id, kind, name, description, code FROM snippets WHERE project = $1 AND branch = $2 ORDER BY kind, name, id";
 
-/// Writes a working copy: what is new or different, and removes what is gone. Counts it.
+/// Writes a working copy: inserts new and changed snippets, deletes missing ones, and counts the bytes.
 pub(super) async fn replace(
     tx: &mut Conn,
     project: ProjectId,
@@ -15,7 +17,7 @@ pub(super) async fn replace(
     old: &[Snippet],
     new: &[Snippet],
 ) -> Result<()> {
-    // What goes or changes is removed first, so that names can pass from one snippet to another.
+    // Delete removed and changed snippets first, so that a name can move from one snippet to another.
     for snippet in old.iter().filter(|snippet| !new.contains(snippet)) {
         sqlx::query("DELETE FROM snippets WHERE project = $1 AND branch = $2 AND id = $3")
             .bind(&project.as_bytes()[..])
@@ -52,8 +54,8 @@ pub(super) async fn within(tx: &mut Conn, project: ProjectId, branch: &str) -> R
         .collect()
 }
 
-/// The handlers of a branch as far as a change of this command concerns them: those of other commands come
-/// without their texts.
+/// Returns the handlers of a branch for adapting them to a change of this command; handlers of other commands
+/// come without their texts.
 pub(super) async fn handlers(
     tx: &mut Conn,
     project: ProjectId,
@@ -74,7 +76,7 @@ pub(super) async fn handlers(
     rows.iter().map(snippet).collect()
 }
 
-/// Counts the snippets of a branch and their bytes of code.
+/// Returns the number of a branch's snippets and their bytes of code.
 pub(super) async fn size(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<(i64, i64)> {
     let row = sqlx::query(
         "SELECT count(*) AS n, CAST(coalesce(sum(octet_length(code)), 0) AS BIGINT) AS bytes \
@@ -87,14 +89,14 @@ pub(super) async fn size(tx: &mut Conn, project: ProjectId, branch: &str) -> Res
     Ok((codec::get(&row, "n")?, codec::get(&row, "bytes")?))
 }
 
-/// The working copy of a branch; none when there is no such branch.
+/// Returns the working copy of a branch; none if the branch does not exist.
 pub(super) async fn all(pool: &Pool, project: ProjectId, branch: &str) -> Result<Option<Vec<Snippet>>> {
     let rows = sqlx::query(ALL)
         .bind(&project.as_bytes()[..])
         .bind(branch)
         .fetch_all(pool)
         .await?;
-    // Every branch has its three sections, so none at all means no branch.
+    // Every branch has its three sections, so no snippet means no branch.
     if rows.is_empty() {
         Ok(None)
     } else {

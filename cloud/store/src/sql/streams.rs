@@ -1,3 +1,5 @@
+//! Positions of streams.
+
 use iottly_protocol::StreamId;
 use sqlx::Row as _;
 
@@ -8,25 +10,25 @@ use crate::Result;
 use iottly_core::ingest::stream::StreamState;
 use iottly_core::model::{Scope, UnixMs};
 
-/// Streams remembered per device. A device holds 16 at most; beyond, the one untouched for longest is
-/// forgotten.
+/// Maximum number of streams remembered per device; above, the one unused for longest is forgotten. A device
+/// holds at most 16.
 const KEPT: i64 = 64;
-/// Age of a row, in milliseconds, from which on it is written again although nothing of its stream has
-/// changed: an hour. The order in which streams are forgotten needs no more, and a hello costs no write for
-/// each stream that it names.
+/// Age in milliseconds (an hour) from which an unchanged row is written again, to record that the stream is
+/// in use. More precision is not needed to forget the oldest stream, and it would cost a write for each
+/// stream that a hello names.
 const TOUCHED_MS: UnixMs = 60 * 60 * 1000;
 
-/// A stream as a transaction found it, and as it leaves it.
+/// State of a stream in a transaction.
 pub(super) struct Known {
     pub(super) state: StreamState,
-    /// The newest entry about a gap in it.
+    /// Newest entry about a gap in the stream.
     pub(super) gap: Option<GapEntry>,
-    /// What the row says, and since when; none for a stream that was never seen.
+    /// Contents of the row and the time it was written; none for an unknown stream.
     saved: Option<(StreamState, Option<GapEntry>, UnixMs)>,
 }
 
 impl Known {
-    /// Says whether the row has to be written.
+    /// Returns true if the row has to be written.
     pub(super) fn is_to_save(&self, now: UnixMs) -> bool {
         self.saved.as_ref().is_none_or(|(state, gap, touched)| {
             *state != self.state
@@ -48,7 +50,7 @@ pub(super) async fn upto(pool: &Pool, scope: Scope, stream: StreamId) -> Result<
     })
 }
 
-/// Reads a stream.
+/// Reads the state of a stream.
 pub(super) async fn load(connection: &mut Conn, scope: Scope, stream: StreamId) -> Result<Known> {
     let row = sqlx::query(
         "SELECT class, upto, sparse, recent, touched, last_gap FROM streams WHERE project = $1 AND device = $2 AND stream = $3",
@@ -89,7 +91,7 @@ pub(super) async fn load(connection: &mut Conn, scope: Scope, stream: StreamId) 
     })
 }
 
-/// Writes a stream.
+/// Writes the state of a stream.
 pub(super) async fn save(
     connection: &mut Conn,
     scope: Scope,

@@ -1,3 +1,5 @@
+//! API tokens, by the hashes of their secrets.
+
 use iottly_protocol::ProjectId;
 
 use super::db::{Conn, Pool, Row};
@@ -5,7 +7,7 @@ use super::{codec, full, missing, taken};
 use crate::Result;
 use iottly_core::model::{Scopes, SecretHash, Token, TokenId, UnixMs};
 
-/// Most tokens of one project.
+/// Maximum number of tokens of a project.
 const MAX_TOKENS: i64 = 100;
 
 macro_rules! select {

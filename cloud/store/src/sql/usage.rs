@@ -1,4 +1,4 @@
-//! What projects may hold and what they hold: counted with every change, in its transaction.
+//! Limits and usage of projects, counted in the transaction of every change.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,9 +13,9 @@ use iottly_core::model::{HourUsage, Limits, StoredMessage, UnixMs, Usage};
 
 const HOUR_MS: UnixMs = 60 * 60 * 1000;
 const DAY_HOURS: i64 = 24;
-/// The hour whose row is the project's total.
+/// Value of `hour` in the row with the project's totals.
 const TOTAL: i64 = -1;
-/// Hours that are looked at when the oldest messages have to go: more than a year.
+/// Maximum number of hours considered for deleting the oldest messages: more than a year.
 const MAX_HOURS: i64 = 10_000;
 
 const LIMITS: &str = "SELECT id, max_devices, max_definitions, max_messages_per_day, max_bytes, retention_bytes FROM projects WHERE id = $1";
@@ -24,7 +24,7 @@ const COUNT: &str = "INSERT INTO usage (project, hour, received, messages, bytes
                      messages = usage.messages + excluded.messages, bytes = usage.bytes + excluded.bytes \
                      RETURNING (SELECT hooks FROM projects WHERE id = $1) AS hooks";
 
-/// What a transaction adds to the counts.
+/// Amounts that a transaction adds to the counts.
 #[derive(Default, Clone, Copy)]
 struct Sum {
     messages: i64,
@@ -35,10 +35,10 @@ fn hour(ts: UnixMs) -> i64 {
     ts.div_euclid(HOUR_MS).max(0)
 }
 
-/// Counts messages that are being written; returns the projects among theirs that have webhooks, with the
-/// number of changes of these.
+/// Counts messages that are being written. Returns those of their projects that have webhooks, each with the
+/// number of changes to its webhooks.
 pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<Vec<(ProjectId, i64)>> {
-    // In one order, so that two transactions never wait for each other.
+    // Ordered, so that two transactions never deadlock.
     let mut sums: BTreeMap<(ProjectId, i64), Sum> = BTreeMap::new();
     for message in messages {
         let sum = sums
@@ -64,7 +64,7 @@ pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<
     Ok(versions.into_iter().filter(|(_, version)| *version > 0).collect())
 }
 
-/// Takes deleted messages, rows of `ts` and `bytes`, out of the counts; returns how many they were.
+/// Subtracts deleted messages, rows of `ts` and `bytes`, from the counts. Returns their number.
 pub(super) async fn uncount(tx: &mut Conn, project: ProjectId, deleted: &[Row]) -> Result<u64> {
     let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
     for row in deleted {
@@ -89,8 +89,7 @@ pub(super) async fn uncount(tx: &mut Conn, project: ProjectId, deleted: &[Row]) 
     Ok(deleted.len() as u64)
 }
 
-/// Counts `more` bytes of an entry of the time `ts` that became longer; less than none when it became
-/// shorter.
+/// Counts `more` bytes of an entry of the time `ts` that was extended; negative when it became shorter.
 pub(super) async fn lengthened(tx: &mut Conn, project: ProjectId, ts: UnixMs, more: i64) -> Result<()> {
     sqlx::query("UPDATE usage SET bytes = bytes + $3 WHERE project = $1 AND hour IN (-1, $2)")
         .bind(&project.as_bytes()[..])
@@ -101,7 +100,7 @@ pub(super) async fn lengthened(tx: &mut Conn, project: ProjectId, ts: UnixMs, mo
     Ok(())
 }
 
-/// Forgets the hours of which nothing is left and that no daily limit looks at.
+/// Deletes the rows of hours without stored messages that no daily limit needs.
 pub(super) async fn forget_empty(tx: &mut Conn, project: ProjectId, now: UnixMs) -> Result<()> {
     sqlx::query("DELETE FROM usage WHERE project = $1 AND hour >= 0 AND hour < $2 AND messages <= 0")
         .bind(&project.as_bytes()[..])
@@ -125,7 +124,7 @@ pub(super) async fn limits(pool: &Pool, project: ProjectId) -> Result<Option<Lim
         .transpose()
 }
 
-/// The limits as the transaction sees them; none for a project that is gone.
+/// Returns the limits as the transaction sees them; no limits for a deleted project.
 pub(super) async fn within(tx: &mut Conn, project: ProjectId) -> Result<Limits> {
     let row = sqlx::query(LIMITS)
         .bind(&project.as_bytes()[..])
@@ -169,7 +168,8 @@ pub(super) async fn set(tx: &mut Conn, project: ProjectId, limits: &Limits) -> R
     Ok(done.rows_affected())
 }
 
-/// How many things of a kind a project may have: its own limit, if that is lower than everybody's.
+/// Returns the number of things of a kind that a project may have: the lower one of its own limit and the
+/// general one.
 pub(super) fn most(own: Option<u64>, everybodys: i64) -> i64 {
     own.map_or(everybodys, |own| codec::signed(own).min(everybodys))
 }
@@ -206,7 +206,7 @@ async fn total(tx: &mut Conn, project: ProjectId) -> Result<(u64, u64)> {
     Ok((number("messages")?, number("bytes")?))
 }
 
-/// Messages that were taken since midnight.
+/// Returns the number of messages accepted since midnight UTC.
 async fn today(tx: &mut Conn, project: ProjectId, now: UnixMs) -> Result<u64> {
     let rows = sqlx::query("SELECT received FROM usage WHERE project = $1 AND hour BETWEEN $2 AND $3")
         .bind(&project.as_bytes()[..])
@@ -219,7 +219,7 @@ async fn today(tx: &mut Conn, project: ProjectId, now: UnixMs) -> Result<u64> {
         .sum()
 }
 
-/// The hours of which messages are stored, oldest first.
+/// Returns the hours whose messages are still stored, oldest first.
 pub(super) async fn hours(pool: &Pool, project: ProjectId) -> Result<Vec<HourUsage>> {
     let rows =
         sqlx::query("SELECT hour, bytes FROM usage WHERE project = $1 AND hour >= 0 AND messages > 0 ORDER BY hour LIMIT $2")
@@ -237,18 +237,18 @@ pub(super) async fn hours(pool: &Pool, project: ProjectId) -> Result<Vec<HourUsa
     rows.iter().map(hour).collect()
 }
 
-/// How many more messages the projects of a transaction may take.
+/// Remaining room of the projects of a transaction.
 pub(super) struct Rooms(HashMap<ProjectId, Room>);
 
-/// Parts of a project's limits, one in so many, that entries of the cloud's own may go beyond them: gaps,
-/// reused numbers, presence.
+/// Divisor of a limit that gives the allowance by which the cloud's own entries (gaps, reused numbers,
+/// presence) may exceed it.
 const OVERDRAFT: u64 = 10;
-/// Entries of the cloud's own a day that any project may have beyond its limit.
+/// Minimum number of the cloud's own entries per day by which any project may exceed its limit.
 const OVERDRAFT_ENTRIES: u64 = 100;
-/// Bytes of entries of the cloud's own that any project may have beyond its limit.
+/// Minimum bytes of the cloud's own entries by which any project may exceed its limit.
 const OVERDRAFT_BYTES: u64 = 64 << 10;
 
-/// What a project with limits holds.
+/// Usage of a project that has limits.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     limits: Limits,
@@ -257,7 +257,7 @@ pub(super) struct Room {
 }
 
 impl Rooms {
-    /// Looks at the projects that have limits.
+    /// Reads the usage of the projects that have limits.
     pub(super) async fn of(tx: &mut Conn, projects: BTreeSet<ProjectId>, now: UnixMs) -> Result<Self> {
         let mut rooms = HashMap::new();
         for project in projects {
@@ -278,27 +278,28 @@ impl Rooms {
         Ok(Self(rooms))
     }
 
-    /// Says whether the project has limits.
+    /// Returns true if the project has limits.
     pub(super) fn has_limits(&self, project: ProjectId) -> bool {
         self.0.contains_key(&project)
     }
 
-    /// What the project holds now; none for one without limits.
+    /// Returns the project's usage; none for a project without limits.
     pub(super) fn of_project(&self, project: ProjectId) -> Option<Room> {
         self.0.get(&project).cloned()
     }
 
-    /// Takes back what was counted since [`of_project`](Self::of_project).
+    /// Undoes what was counted since [`of_project`](Self::of_project).
     pub(super) fn put_back(&mut self, project: ProjectId, room: Option<Room>) {
         self.0.extend(room.map(|room| (project, room)));
     }
 
-    /// Says whether the project has used up a quota.
+    /// Returns true if the project has used up a quota.
     pub(super) fn is_used(&self, project: ProjectId) -> bool {
         self.0.get(&project).is_some_and(Room::is_used)
     }
 
-    /// Counts an entry of the cloud's own; false, and nothing is counted, when there is no room even for it.
+    /// Counts an entry written by the cloud. Returns false, without counting, when the project has no room
+    /// for it.
     pub(super) fn own(&mut self, project: ProjectId, bytes: usize) -> bool {
         self.0.get_mut(&project).is_none_or(|room| room.own(bytes))
     }
@@ -310,7 +311,7 @@ impl Rooms {
         }
     }
 
-    /// Refuses the messages that a project has no room for. What came before is no new message.
+    /// Refuses messages that a project has no room for. Messages that were stored before need no room.
     pub(super) fn admit(
         &mut self,
         project: ProjectId,
@@ -351,7 +352,7 @@ impl Room {
         Ok(())
     }
 
-    /// Says whether a quota is used up.
+    /// Returns true if a quota is used up.
     pub(super) fn is_used(&self) -> bool {
         self.limits
             .messages_per_day
@@ -359,8 +360,8 @@ impl Room {
             || self.limits.bytes.is_some_and(|max| self.bytes >= max)
     }
 
-    /// Counts an entry of the cloud's own; false, and nothing is counted, when it would go too far beyond a
-    /// quota.
+    /// Counts an entry written by the cloud. Returns false, without counting, when it would exceed a quota by
+    /// too much.
     pub(super) fn own(&mut self, bytes: usize) -> bool {
         let most = |max: u64, least: u64| max.saturating_add((max / OVERDRAFT).max(least));
         let fits = self

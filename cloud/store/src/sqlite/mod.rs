@@ -19,10 +19,10 @@ mod db;
 #[path = "../sql/mod.rs"]
 mod sql;
 
-/// The name under which the shared SQL knows this store.
+/// Name of this store in the shared SQL.
 type Backend = SqliteStore;
 
-/// The schema's history, in order; what is released is never edited.
+/// Schema migrations, in order; a released one is never edited.
 const STEPS: [(i64, &str, &str); 10] = [
     (
         1,
@@ -72,23 +72,23 @@ const STEPS: [(i64, &str, &str); 10] = [
     ),
 ];
 
-/// Connections that read; each is one thread.
+/// Number of reading connections; each uses a thread.
 const READERS: u32 = 4;
-/// How long a statement waits for another process (a backup) that holds the database.
+/// Maximum wait of a statement for another process (a backup) that has locked the database.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// A database file and its connections.
 pub struct SqliteStore {
     writer: Mutex<Option<SqliteConnection>>,
-    /// How the writer is opened.
+    /// Options for opening the writer connection.
     options: SqliteConnectOptions,
     readers: SqlitePool,
     ids: Arc<MessageIds>,
     outbox: Outbox,
 }
 
-/// Makes the file of a new database readable for this user alone; SQLite gives its other files the same
-/// rights. Whatever else is wrong with the file SQLite will say.
+/// Creates the file of a new database readable by this user only; SQLite gives its other files the same
+/// permissions. Errors are ignored: SQLite reports them when it opens the file.
 fn make_private(path: &Path) {
     let _ = std::fs::File::options()
         .write(true)
@@ -98,10 +98,10 @@ fn make_private(path: &Path) {
 }
 
 impl SqliteStore {
-    /// Opens the database at `path`, creates it when missing and brings its schema up to date.
+    /// Opens the database at `path`, creates it if missing, and migrates its schema.
     ///
     /// # Errors
-    /// When the file cannot be opened, is damaged, or has a newer schema than this build knows.
+    /// If the file cannot be opened, is damaged, or has a newer schema than this build.
     pub async fn open(path: &Path) -> Result<Self> {
         let ids =
             MessageIds::random().map_err(|error| StoreError::Database(sqlx::Error::Io(error.into())))?;
@@ -132,13 +132,13 @@ impl SqliteStore {
         })
     }
 
-    /// The mint whose ids this store gives to messages.
+    /// Returns the generator of message ids of this store.
     #[must_use]
     pub fn ids(&self) -> Arc<MessageIds> {
         Arc::clone(&self.ids)
     }
 
-    /// Waits for the turn to write.
+    /// Locks the writer connection, reopening it if a failed commit left it unusable.
     async fn write(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>> {
         let mut guard = self.writer.lock().await;
         if let Some(writer) = guard.as_mut().filter(|writer| writer.is_in_transaction()) {
@@ -147,26 +147,27 @@ impl SqliteStore {
         MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Database(sqlx::Error::PoolClosed))
     }
 
-    /// Opens the writer again if it is stuck: when the disk fails SQLite ends the transaction by itself, the
-    /// rollback behind it is an error, and sqlx counts the connection as inside a transaction for ever.
+    /// Reopens the writer connection if it is stuck. After a disk error SQLite ends the transaction by
+    /// itself, the following rollback fails, and sqlx considers the connection to be in a transaction
+    /// forever.
     async fn mend(&self, writer: &mut SqliteConnection) -> Result<()> {
-        // A transaction that was dropped a moment ago is rolled back before this is answered.
+        // The ping returns after the rollback of a transaction that was just dropped.
         writer.ping().await?;
         if writer.is_in_transaction() {
             *writer = SqliteConnection::connect_with(&self.options).await?;
-            tracing::warn!("the disk had failed a commit: the database's writer was opened again");
+            tracing::warn!("failed to commit because of a disk error; reopened the writer connection");
         }
         Ok(())
     }
 
-    /// Waits for the running write and closes the file.
+    /// Waits for the current write and closes the file.
     async fn end(&self) {
         let writer = self.writer.lock().await.take();
         self.readers.close().await;
         if let Some(writer) = writer
             && let Err(error) = writer.close().await
         {
-            tracing::warn!(%error, "database did not close cleanly; what was committed stays");
+            tracing::warn!(%error, "failed to close the database; committed data is safe");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Position of one stream: which sequence numbers are accounted for, and what an upload changes. Pure.
+//! Position of one stream: the sequence numbers that are accounted for, and the effects of an upload. Pure.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -7,16 +7,16 @@ use iottly_protocol::{GapReason, Message, Record, Refuse, Report, StreamClass, S
 
 use super::{Entry, UploadBody};
 
-/// Most separate ranges above the contiguous part. What would open one more is not taken, and so not
-/// acknowledged.
+/// Maximum number of separate ranges above the contiguous part. A record that would open one more is neither
+/// stored nor acknowledged.
 pub const MAX_RANGES: usize = 64;
-/// How many of the records with the highest numbers keep a hash of their body.
+/// Number of records with the highest numbers whose body hash is remembered.
 pub const RECENT: usize = 128;
 
-/// What the cloud knows of one stream.
+/// State of one stream in the cloud.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamState {
-    /// What the stream carries; none until the device or its first record said so.
+    /// Class of the stream; none until the device announces it or its first record implies it.
     pub class: Option<StreamClass>,
     /// Highest number up to which everything is accounted for.
     pub upto: u64,
@@ -26,23 +26,23 @@ pub struct StreamState {
     pub recent: VecDeque<(u64, u32)>,
 }
 
-/// What follows from an upload, in the order of its numbers.
+/// Effect of an upload; effects are in the order of the numbers.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// A record is new.
+    /// Store a new record.
     Accept(u64, Entry),
-    /// Numbers `from..=to` will never have a record.
+    /// Report that the numbers `from..=to` will never have a record.
     Gap {
-        /// First number.
+        /// First lost number.
         from: u64,
-        /// Last number.
+        /// Last lost number.
         to: u64,
-        /// Why.
+        /// Reason of the loss.
         reason: GapReason,
     },
-    /// The device must be told that a record is refused for good.
+    /// Notify the device that a record is permanently refused.
     Refuse(Refuse),
-    /// A number arrived again with another body: two histories use one stream.
+    /// Report that a number arrived again with another body: two histories use one stream.
     Reused(u64, Entry),
 }
 
@@ -69,7 +69,7 @@ impl StreamState {
         }
     }
 
-    /// The highest number whose record is remembered, with the record's hash.
+    /// Returns the highest number whose record is remembered, with the record's hash.
     #[must_use]
     pub fn newest(&self) -> Option<(u64, u32)> {
         self.recent.back().copied()
@@ -90,7 +90,7 @@ impl StreamState {
                     Mark::Present => effects.extend(self.compare(seq, entry)),
                     Mark::Full => {}
                 },
-                // Named again when it comes again: the device may not have heard the first answer.
+                // A repeated record is refused again: the device may have missed the first answer.
                 Err(reason) => match self.mark(seq) {
                     Mark::New => {
                         extend_gap(&mut effects, seq);
@@ -104,7 +104,8 @@ impl StreamState {
         effects
     }
 
-    /// Checks that an entry belongs in this class of stream; the first entry decides when the device has not.
+    /// Checks that an entry belongs in this class of stream. If the device has not announced the class, the
+    /// first entry decides.
     fn fits(&mut self, entry: Entry) -> Result<Entry, String> {
         let belongs = match entry {
             Entry::Message { .. } => StreamClass::History,
@@ -137,7 +138,7 @@ impl StreamState {
             .collect()
     }
 
-    /// The parts of `from..=to` that are not accounted for.
+    /// Returns the parts of `from..=to` that are not accounted for.
     fn missing(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
         let mut missing = Vec::new();
         let mut next = from.max(self.upto + 1);
@@ -156,7 +157,7 @@ impl StreamState {
         missing
     }
 
-    /// Says whether a number is accounted for.
+    /// Returns true if a number is accounted for.
     #[must_use]
     pub fn holds(&self, seq: u64) -> bool {
         seq <= self.upto
@@ -182,7 +183,7 @@ impl StreamState {
         }
     }
 
-    /// Accounts for `from..=to`; false, and nothing changed, when that needs too many ranges.
+    /// Accounts for `from..=to`. Returns false, without a change, if that needs too many ranges.
     fn cover(&mut self, from: u64, to: u64) -> bool {
         let (mut from, mut to) = (from.max(1), to);
         if from <= self.upto + 1 {
@@ -205,7 +206,7 @@ impl StreamState {
         true
     }
 
-    /// Moves the ranges that `upto` has reached into it.
+    /// Merges the ranges that `upto` has reached.
     fn absorb(&mut self) {
         let reached = self.sparse.iter().take_while(|&&(start, end)| {
             let touches = start <= self.upto + 1;
@@ -226,20 +227,20 @@ impl StreamState {
         }
     }
 
-    /// Compares a record that came again with what its number stood for, as long as that is remembered.
+    /// Compares a repeated record with the remembered hash of its number.
     fn compare(&mut self, seq: u64, entry: Entry) -> Option<Effect> {
         let known = self.recent.iter_mut().find(|(known, _)| *known == seq)?;
         let hash = body_hash(&entry);
         if known.1 == hash {
             return None;
         }
-        // The report is made once, also when the device repeats itself.
+        // Remember the new hash, so that a repetition is reported only once.
         known.1 = hash;
         Some(Effect::Reused(seq, entry))
     }
 }
 
-/// Lengthens the refusal gap that ends right before `seq`, or starts one.
+/// Extends the refusal gap that ends right before `seq`, or starts one.
 fn extend_gap(effects: &mut Vec<Effect>, seq: u64) {
     let previous = effects.iter_mut().rev().find_map(|effect| match effect {
         Effect::Gap {
@@ -259,7 +260,7 @@ fn extend_gap(effects: &mut Vec<Effect>, seq: u64) {
     }
 }
 
-/// A short hash of what a record says, as devices make it.
+/// Returns a short hash of a record's contents, computed as on devices.
 fn body_hash(entry: &Entry) -> u32 {
     let record = match entry {
         Entry::Message {

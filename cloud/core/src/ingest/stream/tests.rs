@@ -179,7 +179,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever order, splitting and repetition: each number becomes exactly one entry or lies in exactly one
+    /// With any order, splitting and repetition, each number becomes exactly one entry or is in exactly one
     /// gap.
     #[test]
     fn every_number_is_accounted_for_once(steps in prop::collection::vec(step(), 0..60)) {

@@ -1,3 +1,5 @@
+//! Log of delivery attempts.
+
 use std::sync::LazyLock;
 
 use iottly_protocol::DeviceId;
@@ -22,14 +24,14 @@ fn insert(count: usize) -> String {
 static MANY: LazyLock<String> = LazyLock::new(|| insert(ROWS));
 static ONE: LazyLock<String> = LazyLock::new(|| insert(1));
 
-/// Writes attempts behind number `logged` and forgets what is too far back; returns the last number.
+/// Appends attempts after number `logged` and deletes the oldest above the limit. Returns the last number.
 pub(super) async fn append(tx: &mut Conn, key: HookKey, logged: i64, settled: &[&Settled]) -> Result<i64> {
     let attempts: Vec<_> = settled
         .iter()
         .filter_map(|one| Some((*one, one.attempt.as_ref()?)))
         .collect();
     let last = logged + attempts.len() as i64;
-    // What would be forgotten at once is not written.
+    // Attempts that would be deleted immediately are not written.
     let kept = attempts.len().min(MAX_ATTEMPTS_LOGGED as usize);
     let newest = &attempts[attempts.len() - kept..];
     let mut number = last - kept as i64;

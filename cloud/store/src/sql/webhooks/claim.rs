@@ -1,4 +1,4 @@
-//! Claiming deliveries for a while, and giving them back.
+//! Claiming deliveries with a lease, and releasing them.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -61,7 +61,8 @@ async fn claim_due(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
     rows.iter().map(claim_of).collect()
 }
 
-/// Makes due what is due further ahead than anything waits: it was written while the clock was ahead.
+/// Makes deliveries due that are due later than the longest possible wait: they were written while the clock
+/// was ahead.
 async fn bring_forward(tx: &mut Conn, key: HookKey, now: UnixMs) -> Result<()> {
     let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
     let ahead = sqlx::query(
@@ -98,13 +99,13 @@ async fn bring_forward(tx: &mut Conn, key: HookKey, now: UnixMs) -> Result<()> {
     Ok(())
 }
 
-/// The moment behind which nothing can be due.
+/// Returns the latest time at which a delivery can be due.
 pub(super) fn too_far(now: UnixMs) -> UnixMs {
     now.saturating_add(LONGEST_WAIT_MS)
 }
 
-/// Claims the oldest ones up to the first that is not due: that one is on its way, or waits for its next
-/// attempt.
+/// Claims the oldest deliveries up to the first that is not due: that one is in progress, or waits for its
+/// next attempt.
 async fn claim_oldest(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
     let (project, hook) = (&query.key.project.as_bytes()[..], &query.key.hook.as_bytes()[..]);
     if sqlx::query(LOCK_QUEUE.as_str())
@@ -145,7 +146,7 @@ async fn claim_oldest(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
     Ok(claims)
 }
 
-/// Repeats the last id until the list has the statement's length.
+/// Repeats the last id until the list has the length that the statement expects.
 pub(super) fn padded(mut ids: Vec<MessageId>) -> Vec<MessageId> {
     if let Some(last) = ids.last().copied() {
         ids.resize(IDS, last);
@@ -165,7 +166,7 @@ fn claim_of(row: &Row) -> Result<Claim> {
     })
 }
 
-/// Adds the messages as far as they are still there, up to the bytes that may be claimed at a time.
+/// Adds the messages that still exist, up to the maximum bytes of one claim.
 pub(super) async fn with_bodies(pool: &Pool, key: HookKey, mut claims: Vec<Claim>) -> Result<Vec<Claim>> {
     let key_of = |claim: &Claim| {
         (

@@ -1,3 +1,5 @@
+//! Configuration of webhooks.
+
 use iottly_protocol::ProjectId;
 
 use super::super::db::{Conn, Pool, Row};
@@ -34,7 +36,7 @@ pub(super) async fn one(pool: &Pool, key: HookKey) -> Result<Option<HookState>> 
     query.fetch_optional(pool).await?.as_ref().map(state).transpose()
 }
 
-/// The webhooks that send and have something due.
+/// Returns the enabled webhooks that have a delivery due.
 pub(super) async fn due(pool: &Pool, now: UnixMs, limit: usize) -> Result<Vec<HookState>> {
     let query = sqlx::query(select!(
         "q.waiting > 0 AND w.enabled = true AND (EXISTS (SELECT 1 FROM webhook_deliveries d \
@@ -52,7 +54,7 @@ pub(super) async fn due(pool: &Pool, now: UnixMs, limit: usize) -> Result<Vec<Ho
         .collect()
 }
 
-/// The webhooks of a project as the transaction sees them.
+/// Returns the webhooks of a project as the transaction sees them.
 pub(super) async fn within(tx: &mut Conn, project: ProjectId) -> Result<Vec<Webhook>> {
     let query = sqlx::query(select!("w.project = $1 ORDER BY w.id")).bind(&project.as_bytes()[..]);
     query
@@ -129,7 +131,7 @@ pub(in super::super) async fn update(tx: &mut Conn, hook: &Webhook) -> Result<u6
     .execute(&mut *tx)
     .await?;
     missing(done.rows_affected(), "webhook", &hook.key.hook)?;
-    // Whoever changes a webhook that failed has mended something: its past does not count against it.
+    // A changed webhook may be repaired, so its earlier failures no longer count.
     sqlx::query("UPDATE webhook_queues SET failures = 0, probe_at = NULL, failing_since = NULL WHERE project = $1 AND hook = $2")
         .bind(&hook.key.project.as_bytes()[..])
         .bind(&hook.key.hook.as_bytes()[..])
@@ -138,7 +140,7 @@ pub(in super::super) async fn update(tx: &mut Conn, hook: &Webhook) -> Result<u6
     bump(tx, hook.key.project).await
 }
 
-/// Removes a webhook; its queue marks what is to be erased.
+/// Removes a webhook; the remaining row of its queue marks the data to erase.
 pub(in super::super) async fn delete(tx: &mut Conn, project: ProjectId, id: WebhookId) -> Result<u64> {
     let query = sqlx::query("DELETE FROM webhooks WHERE project = $1 AND id = $2");
     let done = query
@@ -150,7 +152,7 @@ pub(in super::super) async fn delete(tx: &mut Conn, project: ProjectId, id: Webh
     bump(tx, project).await
 }
 
-/// Switches a webhook off; nothing when it is off.
+/// Disables a webhook; does nothing if it is disabled.
 pub(in super::super) async fn disable(
     tx: &mut Conn,
     project: ProjectId,
@@ -194,7 +196,7 @@ pub(in super::super) async fn rotate(
     missing(done.rows_affected(), "webhook", &id)
 }
 
-/// Tells everybody who remembers the project's webhooks that they are different now.
+/// Increases the version of the project's webhooks, which invalidates cached ones.
 async fn bump(tx: &mut Conn, project: ProjectId) -> Result<u64> {
     let query = sqlx::query("UPDATE projects SET hooks = hooks + 1 WHERE id = $1");
     Ok(query

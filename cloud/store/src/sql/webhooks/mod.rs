@@ -1,7 +1,7 @@
-//! Webhooks: how they are configured, what is to be sent, and what came of it.
+//! Webhooks: configuration, deliveries and attempts.
 //!
-//! Who writes more than a row of a webhook's deliveries takes the row of its queue first, so that nobody
-//! waits in a circle.
+//! A transaction that writes more than one row of a webhook's deliveries locks the row of its queue first, so
+//! that transactions never deadlock.
 
 use std::sync::{Arc, LazyLock};
 
@@ -25,17 +25,17 @@ mod upkeep;
 
 pub(super) use outbox::{Enqueued, enqueue};
 
-/// Start of the reason of a failure whose message was never matched with the webhook's filter: made again, it
-/// is.
+/// Prefix of the reason of a failure whose message was not matched with the webhook's filter; a replay
+/// matches it.
 const NOT_MATCHED: &str = iottly_core::webhooks::NOT_MATCHED;
 
-/// Ids in a list of a statement; shorter lists repeat their last one, so that few shapes of statement are
-/// prepared.
+/// Number of ids in a list of a statement; shorter lists repeat the last one. Few distinct statements keep
+/// the cache of prepared statements effective.
 const IDS: usize = 64;
-/// Rows of the long insert.
+/// Rows of the multi-row insert.
 const ROWS: usize = 32;
 
-/// `$first, …` for `count` parameters.
+/// Returns `count` parameters starting with `$first`, separated by commas.
 fn parameters(first: usize, count: usize) -> String {
     (first..first + count)
         .map(|number| format!("${number}"))
@@ -43,7 +43,7 @@ fn parameters(first: usize, count: usize) -> String {
         .join(",")
 }
 
-/// Groups of parameters for `rows` rows of `columns` columns.
+/// Returns groups of parameters for `rows` rows of `columns` columns.
 fn rows(columns: usize, rows: usize) -> String {
     (0..rows)
         .map(|row| format!("({})", parameters(row * columns + 1, columns)))

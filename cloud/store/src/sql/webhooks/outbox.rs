@@ -1,4 +1,4 @@
-//! Deliveries as their messages are stored: in that transaction, or not at all.
+//! Deliveries, written in the transaction that stores their messages.
 
 use std::sync::LazyLock;
 
@@ -40,10 +40,10 @@ static DROP_OLDEST: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The webhooks that a transaction wrote deliveries for, and how many it dropped: to be announced when it is
-/// committed.
+/// Webhooks that a transaction wrote deliveries for, and the number of dropped deliveries; announced after
+/// the commit.
 #[derive(Debug, Default)]
-#[must_use = "whoever sends does not know of it"]
+#[must_use = "without `announce` the worker does not notice the deliveries"]
 pub(in super::super) struct Enqueued {
     hooks: Vec<HookKey>,
     dropped: u64,
@@ -56,8 +56,8 @@ impl Enqueued {
     }
 }
 
-/// Writes what is to be sent because of these messages. `versions` counts the changes of the webhooks of
-/// projects that have some.
+/// Writes the deliveries that these messages cause. `versions` holds the number of webhook changes of each
+/// project that has webhooks.
 pub(in super::super) async fn enqueue(
     tx: &mut Conn,
     outbox: &Outbox,
@@ -116,7 +116,7 @@ async fn deliver(
     .bind(messages.len() as i64)
     .fetch_optional(&mut *tx)
     .await?;
-    // Without its queue the webhook has been deleted, and what it had is erased.
+    // Without a queue the webhook was deleted, and its data is being erased.
     let Some(row) = row else { return Ok(()) };
     for (sql, chunk) in chunks(&DELIVERIES, messages) {
         let mut query = sqlx::query(sql);
@@ -186,7 +186,7 @@ async fn skip(tx: &mut Conn, hook: &Matcher, messages: &[&StoredMessage], undeci
     Ok(())
 }
 
-/// Messages in the portions of the long statement, and the rest one by one.
+/// Splits messages into chunks for the multi-row statement and single messages for the rest.
 fn chunks<'a, 'm>(
     [many, one]: &'static [String; 2],
     messages: &'a [&'m StoredMessage],

@@ -1,4 +1,4 @@
-//! Deliveries that are made again.
+//! Repetition of deliveries.
 
 use iottly_protocol::ProjectId;
 
@@ -9,7 +9,7 @@ use crate::{Result, StoreError};
 use iottly_core::model::{MessageId, Replay, UnixMs, WebhookId};
 use iottly_core::webhooks::MAX_WAITING;
 
-/// Where a delivery that is over left its message's key: the log, or the failures.
+/// Finds the key of a finished delivery's message in the log or among the failures.
 const KNOWN: &str = "SELECT device, ts, reason LIKE 'not matched: %' AS undecided FROM webhook_failures \
                      WHERE project = $1 AND hook = $2 AND message = $3 \
                      UNION ALL SELECT device, ts, result = 'not_matched' AS undecided FROM webhook_attempts \

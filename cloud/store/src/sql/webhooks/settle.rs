@@ -1,4 +1,4 @@
-//! What came of deliveries, many in one transaction.
+//! Results of deliveries, many in one transaction.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -111,7 +111,7 @@ async fn delete(tx: &mut Conn, worker: WorkerId, key: HookKey, messages: Vec<Mes
     Ok(gone)
 }
 
-/// Keeps a delivery as failed; nothing when another worker has it.
+/// Stores a delivery as failed; does nothing if another worker has claimed it.
 async fn keep_failed(
     tx: &mut Conn,
     worker: WorkerId,

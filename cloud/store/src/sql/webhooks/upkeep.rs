@@ -1,4 +1,4 @@
-//! What is deleted as time goes by, and all webhooks in numbers.
+//! Deletion of old attempts and failures, and totals of all webhooks.
 
 use sqlx::Row as _;
 
@@ -62,7 +62,7 @@ fn key(row: &Row) -> Result<HookKey> {
     })
 }
 
-/// Erases what a deleted webhook left, its queue last.
+/// Erases the data of a deleted webhook, its queue last.
 async fn erase(tx: &mut Conn, key: HookKey, limit: i64) -> Result<u64> {
     let mut erased = 0;
     for sql in [
@@ -90,7 +90,7 @@ async fn erase(tx: &mut Conn, key: HookKey, limit: i64) -> Result<u64> {
     Ok(erased)
 }
 
-/// Deletes attempts and failures from before `before`, and the oldest failures beyond the limit.
+/// Deletes attempts and failures from before `before`, and the oldest failures above the limit.
 async fn forget(tx: &mut Conn, key: HookKey, failed: i64, before: UnixMs, limit: i64) -> Result<u64> {
     let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
     let attempts = sqlx::query("DELETE FROM webhook_attempts WHERE project = $1 AND hook = $2 AND at < $3")
