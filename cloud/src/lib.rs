@@ -1,4 +1,4 @@
-//! The cloud of the platform: broker, ingest, store, commands, REST API and dashboard, as a library.
+//! The cloud as a library: broker, ingest, store, commands, REST API and dashboard.
 //!
 //! [`Cloud::start`](cloud::Cloud::start) assembles the parts below HTTP; request handlers use them through
 //! [`Services`](cloud::Services). Decisions (validation, stream positions, presence) are pure and read no

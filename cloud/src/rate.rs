@@ -1,4 +1,4 @@
-//! How often a token may ask: a pure count per token, and the headers that tell it.
+//! Rate limit: counts the requests of each token, and writes the headers that report the limit to the client.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -8,34 +8,35 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::model::{TokenId, UnixMs};
 
-/// Tokens that are counted at a time. Beyond, those whose count is back at nothing are forgotten, then all.
+/// Maximum number of tokens that are counted. Beyond it, tokens with their full allowance are removed, then
+/// all.
 const MAX_KEYS: usize = 50_000;
 const MINUTE_US: i64 = 60_000_000;
 
-/// Requests of each token, as the moment up to which its allowance is used.
+/// Used allowance of each token, as the time up to which it is used.
 #[derive(Debug)]
 pub struct RateLimit {
-    /// Requests a minute.
+    /// Maximum number of requests per minute.
     limit: NonZeroU32,
     used: Mutex<HashMap<TokenId, i64>>,
 }
 
-/// Where the verdict on a request is left for the layer that answers.
+/// Cell in which the verdict on a request is stored for the layer that writes the headers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told(pub(crate) Arc<OnceLock<Verdict>>);
 
-/// What becomes of a request.
+/// Verdict on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) allowed: bool,
     limit: u32,
     remaining: u32,
-    /// Seconds until the next request is allowed, or until all are, if this one is.
+    /// Seconds until the next request is allowed; if this one is, until the allowance is full again.
     pub(crate) wait: u32,
 }
 
 impl RateLimit {
-    /// At most `limit` requests a minute; they may come all at once.
+    /// Creates a limit of `limit` requests per minute, which may all come at once.
     #[must_use]
     pub fn per_minute(limit: NonZeroU32) -> Self {
         Self {
@@ -55,7 +56,7 @@ impl RateLimit {
             }
         }
         let until = used.entry(key).or_insert(now);
-        // A clock that went back by more than the window starts anew.
+        // A clock that went back by more than the window starts with a full allowance.
         let ahead = if *until > now.saturating_add(MINUTE_US) {
             0
         } else {
@@ -76,7 +77,7 @@ impl RateLimit {
 }
 
 impl Verdict {
-    /// Adds the headers that tell a client where it stands.
+    /// Adds the headers that report the limit to the client.
     pub(crate) fn tell(self, headers: &mut HeaderMap) {
         for (name, value) in [
             ("ratelimit-limit", self.limit),
