@@ -1,3 +1,5 @@
+//! Configuration of webhooks.
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,21 +10,21 @@ use rustls::pki_types::CertificateDer;
 use crate::clock::{self, Clock};
 use crate::webhooks::guard::{Guard, Resolver};
 
-/// What an operator decides about webhooks.
+/// Settings of webhooks that the operator decides.
 #[derive(Clone)]
 pub struct WebhookConfig {
-    /// Networks that requests may go to beside the public internet.
+    /// Networks to which requests may go in addition to the public internet.
     pub allow: Vec<IpNet>,
-    /// Refuses `http:`.
+    /// Refuses `http:` URLs.
     pub https_only: bool,
-    /// File of the key that seals secrets; none for `seal.key` in the data folder. Clouds on one database
-    /// share one.
+    /// File of the key that seals secrets; `None` for `seal.key` in the data folder. Clouds that share a
+    /// database share this key.
     pub seal_key: Option<PathBuf>,
-    /// Resolves names in place of the system.
+    /// Resolver of names; `None` for the system's.
     pub resolver: Option<Resolver>,
-    /// Certificates that are trusted beside the public authorities and the system's own.
+    /// Trusted certificates in addition to the public authorities and the system's own.
     pub roots: Vec<CertificateDer<'static>>,
-    /// Tells the time.
+    /// Source of the time.
     pub clock: Clock,
 }
 
@@ -50,7 +52,7 @@ impl fmt::Debug for WebhookConfig {
 }
 
 impl WebhookConfig {
-    /// Decides about addresses.
+    /// Returns the guard for the addresses of requests.
     #[must_use]
     pub fn guard(&self) -> Guard {
         let guard = Guard::new(self.allow.clone(), self.https_only);
