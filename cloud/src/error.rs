@@ -51,14 +51,10 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
     }
 
-    /// 404: there is no such route.
+    /// 404: the route does not exist.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "there is no such path",
-        )
+        Self::new(StatusCode::NOT_FOUND, "not_found", "path not found")
     }
 
     /// 404: the project has no such object.

@@ -91,7 +91,11 @@ impl Metrics {
             self.request_seconds.clone(),
         );
         to.register("ingest_messages", "Messages stored", self.stored.clone());
-        to.register("ingest_refused", "Records refused permanently", self.refused.clone());
+        to.register(
+            "ingest_refused",
+            "Records refused permanently",
+            self.refused.clone(),
+        );
         to.register(
             "ingest_group_uploads",
             "Uploads in a transaction",
@@ -122,11 +126,7 @@ impl Metrics {
             Unit::Seconds,
             self.command_seconds.clone(),
         );
-        to.register(
-            "devices_online",
-            "Connected devices",
-            self.devices_online.clone(),
-        );
+        to.register("devices_online", "Connected devices", self.devices_online.clone());
         to.register_with_unit(
             "process_memory",
             "Resident memory of the process",

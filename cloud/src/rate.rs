@@ -119,7 +119,10 @@ mod tests {
             "others are not concerned"
         );
         assert_eq!(ask(1_100_000).remaining, 59);
-        assert!(ask(1_000).allowed, "a clock that went back locks nobody out");
+        assert!(
+            ask(1_000).allowed,
+            "a clock that went back does not lock the token out"
+        );
     }
 
     #[test]

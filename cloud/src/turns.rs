@@ -41,7 +41,7 @@ struct Shared<K: Eq + Hash + Copy> {
 #[derive(Debug)]
 struct State<K: Eq + Hash + Copy> {
     running: usize,
-    /// One entry per key that runs or waits.
+    /// Entries of the keys that run or wait.
     keys: HashMap<K, Key<K>>,
     /// Keys with waiting requests, in the order in which they are served next.
     order: VecDeque<K>,

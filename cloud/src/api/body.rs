@@ -134,8 +134,9 @@ async fn read_within(request: Request, max: usize) -> Result<Vec<u8>, ApiError> 
     let mut stream = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
-        let chunk =
-            chunk.map_err(|error| ApiError::invalid("invalid_body", format!("failed to read the body: {error}")))?;
+        let chunk = chunk.map_err(|error| {
+            ApiError::invalid("invalid_body", format!("failed to read the body: {error}"))
+        })?;
         if bytes.len() + chunk.len() > max {
             return Err(ApiError::too_large(max));
         }

@@ -42,6 +42,9 @@ pub(crate) async fn readyz(State(app): State<App>) -> Answer<Health> {
     // Any indexed query shows that the database responds.
     match app.services.store.token(SecretHash([0; 32])).await {
         Ok(_) => Ok(Spaced(Health { status: "ready" })),
-        Err(_) => Err(ApiError::unavailable("not_ready", "the database does not respond")),
+        Err(_) => Err(ApiError::unavailable(
+            "not_ready",
+            "the database does not respond",
+        )),
     }
 }

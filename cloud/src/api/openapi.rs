@@ -119,10 +119,7 @@ fn parameter(name: &str) -> (Value, &'static str) {
 
 /// Returns the errors that an operation can return, with their descriptions.
 fn errors(authenticated: bool, about_something: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let always = [
-        ("400", "The request is invalid"),
-        ("default", "Unexpected error"),
-    ];
+    let always = [("400", "The request is invalid"), ("default", "Unexpected error")];
     let authenticated = authenticated.then_some([
         ("401", "The request has no valid token"),
         ("403", "The token does not grant access to this"),
@@ -130,7 +127,10 @@ fn errors(authenticated: bool, about_something: bool) -> impl Iterator<Item = (&
     ]);
     let about = about_something.then_some([
         ("404", "The object does not exist"),
-        ("409", "The name is taken, the object is in use, or a limit is reached"),
+        (
+            "409",
+            "The name is taken, the object is in use, or a limit is reached",
+        ),
     ]);
     always
         .into_iter()

@@ -8,7 +8,7 @@ use crate::clock::{self, Moment};
 use crate::cloud::Services;
 use crate::store::Result;
 
-/// Returns the login of a request's cookie; `None` if there is no valid login.
+/// Returns the login of a request's cookie; `None` without a valid login.
 ///
 /// The token is looked up for each request, so a login ends with its token, also when another cloud on the
 /// same database has revoked it, or when it was revoked during the login.

@@ -37,7 +37,7 @@ pub struct MintedToken {
 /// Creates a token without storing it.
 ///
 /// # Errors
-/// When there is no randomness.
+/// When the system has no randomness.
 pub fn mint_token(
     project: ProjectId,
     name: &str,
@@ -68,7 +68,7 @@ pub fn mint_token(
 /// Creates an API token with all scopes in a project and stores its hash. The returned text is not stored.
 ///
 /// # Errors
-/// When there is no randomness or the store fails.
+/// When the system has no randomness or the store fails.
 pub async fn create_token(store: &dyn Store, project: ProjectId, name: &str) -> Result<String, TokenError> {
     create_token_with(store, project, name, Scopes::PROJECT).await
 }
@@ -76,7 +76,7 @@ pub async fn create_token(store: &dyn Store, project: ProjectId, name: &str) -> 
 /// Creates an API token with the given scopes and stores its hash. The returned text is not stored.
 ///
 /// # Errors
-/// When there is no randomness or the store fails.
+/// When the system has no randomness or the store fails.
 pub async fn create_token_with(
     store: &dyn Store,
     project: ProjectId,

@@ -120,7 +120,7 @@ async fn ended(app: App, session: Session) {
     }
 }
 
-/// Resolves when the token of a login is no longer valid.
+/// Resolves when the token of a login is not valid any more.
 async fn token_ended(services: &Services, login: &Login) {
     loop {
         tokio::time::sleep(TOKEN_CHECK).await;

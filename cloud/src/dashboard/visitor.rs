@@ -32,7 +32,7 @@ impl From<ApiError> for Refusal {
 }
 
 impl IntoResponse for Refusal {
-    /// Returns a page with the reason; redirects to the login form if there is no login.
+    /// Returns a page with the reason; redirects to the login form without a login.
     fn into_response(self) -> Response {
         match self {
             Self::LoggedOut => Redirect::to("/").into_response(),

@@ -48,7 +48,7 @@ struct Holder<K> {
     go: Arc<Notify>,
 }
 
-/// One place; freed when dropped.
+/// Place in the table; freed when dropped.
 #[derive(Debug)]
 pub(crate) struct Place<K: Copy + Eq + Hash> {
     id: AtomicU64,
@@ -290,7 +290,7 @@ mod tests {
         assert!(is_lost(&lone).await);
         assert!(
             places.take(Some(5), true, late + KEPT).is_none(),
-            "everybody keeps"
+            "all keep their places"
         );
         assert!(
             places.take(None, true, late + KEPT).is_none(),

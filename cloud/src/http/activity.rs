@@ -108,7 +108,7 @@ mod tests {
         activity.request();
         assert!(
             activity.overdue(after(start, 10_000)).is_none(),
-            "an answer may take its time"
+            "a response may take its time"
         );
         activity.answered(after(start, 100));
         assert!(activity.overdue(after(start, 174)).is_none());

@@ -321,7 +321,12 @@ async fn overdue(activity: &Shared) -> &'static str {
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "the client did not send anything in time"));
+    let late = |_| {
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client did not send anything in time",
+        ))
+    };
     tokio::time::timeout(limit, work).await.unwrap_or_else(late)
 }
 

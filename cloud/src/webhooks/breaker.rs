@@ -35,7 +35,7 @@ pub enum Effect {
 pub enum Admission {
     /// All deliveries.
     Everything,
-    /// One delivery, to test the receiver.
+    /// A single delivery, to test the receiver.
     Probe,
     /// No delivery.
     Nothing,

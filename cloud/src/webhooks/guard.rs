@@ -369,7 +369,7 @@ mod tests {
         let none = answering(&[])
             .lookup("empty".into())
             .await
-            .expect("no address is no offence");
+            .expect("an empty result is allowed");
         assert!(none.is_empty());
     }
 }

@@ -44,7 +44,7 @@ enum Rule {
     All,
     /// Messages that match the filter.
     Filter(Filter),
-    /// Undecidable, because the filter's text is no longer valid.
+    /// Undecidable, because the filter's text is not valid any more.
     Unusable(String),
 }
 
@@ -63,7 +63,7 @@ pub enum Undecidable {
 }
 
 impl Matcher {
-    /// Compiles a webhook. If its filter is no longer valid, its messages stay undecided.
+    /// Compiles a webhook. If its filter is not valid any more, its messages stay undecided.
     #[must_use]
     pub fn new(hook: &Webhook) -> Self {
         let rule = match hook.filter.as_deref().map(history::filter).transpose() {

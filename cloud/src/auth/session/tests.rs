@@ -84,7 +84,7 @@ fn a_login_ends_with_its_token_and_no_step_makes_it_longer() {
     let dead = open(&sessions, login(1, 1, Some(START)), after(0.0, 0));
     assert!(
         sessions.find(&dead, after(0.0, 0)).is_none(),
-        "a token that has expired logs nobody in"
+        "an expired token is not a login"
     );
 }
 
@@ -135,7 +135,7 @@ async fn what_waits_for_the_end_of_a_login_hears_of_it() {
         end(&sessions, &mine);
         tokio::time::timeout(Duration::from_secs(10), session.over())
             .await
-            .expect("it is told");
+            .expect("notified of the end");
         assert!(sessions.find(&mine, now).is_none() && sessions.find(&other, now).is_some());
         sessions.close(&other);
     }

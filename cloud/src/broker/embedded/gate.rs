@@ -95,8 +95,12 @@ impl Gate {
                     gate.serve(BrokerTransport::tcp(stream), client, Seat::new(address, place))
                         .await;
                 }
-                Ok(Ok((client, refused))) => tracing::debug!(client.address = %client, reason = ?refused, "refused the first packet; closing the connection"),
-                Ok(Err(error)) => tracing::debug!(peer.address = %peer, %error, "a connection ended before its CONNECT"),
+                Ok(Ok((client, refused))) => {
+                    tracing::debug!(client.address = %client, reason = ?refused, "refused the first packet; closing the connection")
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(peer.address = %peer, %error, "a connection ended before its CONNECT")
+                }
                 Err(_) => tracing::debug!(peer.address = %peer, "no CONNECT in time; closing the connection"),
             }
         });

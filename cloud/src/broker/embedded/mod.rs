@@ -203,10 +203,7 @@ impl Broker for EmbeddedBroker {
     async fn publish(&self, device: DeviceId, payload: Bytes) -> Result<(), BrokerError> {
         let topic = Topic::Down(device).to_string();
         if payload.len() > MAX_PUBLISH_BYTES {
-            let reason = format!(
-                "{} bytes exceed the limit of {MAX_PUBLISH_BYTES}",
-                payload.len()
-            );
+            let reason = format!("{} bytes exceed the limit of {MAX_PUBLISH_BYTES}", payload.len());
             return Err(BrokerError::Publish { topic, reason });
         }
         if !self.is_connected(device).await {

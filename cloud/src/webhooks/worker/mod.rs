@@ -106,7 +106,10 @@ impl Deliverer {
         let client = Arc::new(Client::new(guard.clone(), &config.roots, clock.clone())?);
         let released = store.release(worker, clock()).await?;
         if released > 0 {
-            tracing::info!(deliveries = released, "sending again what the previous process had claimed");
+            tracing::info!(
+                deliveries = released,
+                "sending again what the previous process had claimed"
+            );
         }
         let (records, recorded) = mpsc::channel(RECORDS);
         let (changes, changed) = mpsc::channel(CHANGES);

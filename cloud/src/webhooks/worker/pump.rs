@@ -203,7 +203,9 @@ impl Pump {
             Told::Hook(key, found) => match *found {
                 Ok(Some(state)) if state.hook.enabled => self.open(key, &state).await,
                 Ok(_) => self.close(key).await,
-                Err(error) => tracing::error!(webhook.id = %key.hook, %error, "failed to read a webhook; retrying when it has due deliveries"),
+                Err(error) => {
+                    tracing::error!(webhook.id = %key.hook, %error, "failed to read a webhook; retrying when it has due deliveries")
+                }
             },
             Told::Due(due) => {
                 self.polling = false;
@@ -213,7 +215,9 @@ impl Pump {
                             self.open(state.hook.key, &state).await;
                         }
                     }
-                    Err(error) => tracing::error!(%error, "failed to read webhooks with due deliveries; retrying with the next poll"),
+                    Err(error) => {
+                        tracing::error!(%error, "failed to read webhooks with due deliveries; retrying with the next poll")
+                    }
                 }
             }
             Told::Claims {
