@@ -285,8 +285,8 @@ pub(super) async fn restore(
     path = "/branches/{branch}/diff",
     tag = "branches",
     params(
-        ("from" = Option<i64>, Query, minimum = 1, description = "Number of the older revision; the newest one by default"),
-        ("to" = Option<i64>, Query, minimum = 1, description = "Number of the newer revision; the working copy by default"),
+        ("from" = Option<i64>, Query, minimum = 1, description = "Number of the revision to compare from; the newest one by default"),
+        ("to" = Option<i64>, Query, minimum = 1, description = "Number of the revision to compare to; the working copy by default"),
     ),
     responses((status = 200, description = "The changed snippets", body = Differences))
 )]

@@ -108,7 +108,7 @@ pub(super) async fn show(
     path = "/device/{device}/commands",
     tag = "commands",
     params(
-        ("state" = Option<String>, Query, pattern = "^(queued|sent|delivered|answered|failed|expired|interrupted|cancelled)$", description = "Only commands in this state"),
+        ("state" = Option<String>, Query, pattern = "^(queued|sent|delivered|answered|failed|expired|interrupted|cancelled)$", description = "State of the commands; any by default"),
         ("numCommands" = Option<i64>, Query, minimum = 1, description = "Maximum number of commands; 20 by default, 100 at most"),
         ("before" = Option<String>, Query, description = "`next` of the previous page"),
     ),

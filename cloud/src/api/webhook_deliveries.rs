@@ -114,7 +114,7 @@ pub(super) async fn replay(
                 .map_err(|_| invalid("message is not 24 hex digits"))?,
         ),
         (None, Some(since)) => Replay::FailedSince(since),
-        _ => return Err(invalid("body holds either message or failed_since")),
+        _ => return Err(invalid("body needs either message or failed_since")),
     };
     let now = access.services().webhooks.now();
     let replayed = change(&access, key.hook, Change::ReplayWebhook(key.hook, which), now).await?;

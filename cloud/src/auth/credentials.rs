@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(
             session_secret(&plain, true),
             None,
-            "a plain cookie, which other sites can set, is not a login"
+            "a plain cookie, which others may be able to set, is not a login"
         );
         let set = session_cookie("s", 9, true);
         assert_eq!(

@@ -102,7 +102,7 @@ mod tests {
         assert!(activity.overdue(after(start, 9)).is_none());
         assert_eq!(
             activity.overdue(after(start, 10)),
-            Some("no whole request"),
+            Some("no complete request"),
             "single bytes gain no time"
         );
         activity.request();

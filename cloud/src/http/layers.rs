@@ -36,7 +36,7 @@ pub(super) async fn request_id(request: Request, next: Next) -> Response {
         {
             response.headers_mut().insert(name, value.clone());
         }
-        tracing::debug!(http.method = %method, http.path = path, http.status = error.status().as_u16(), request.id = id, error = error.message(), "request refused");
+        tracing::debug!(http.method = %method, http.path = path, http.status = error.status().as_u16(), request.id = id, error = error.message(), "refused a request");
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
