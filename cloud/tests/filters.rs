@@ -1,4 +1,4 @@
-//! A tenant's filters, long messages and slow reading, and that others do not notice them.
+//! A tenant's filters, long messages and slow reading do not affect other tenants.
 
 mod support;
 
@@ -17,10 +17,10 @@ const NOTHING: &str = "%7B%22nothing%22%3A1%7D";
 const MESSAGES: &str = "/v1.0/project/<project id>/messages/<device id>";
 const EXPORT: &str = "/v1.0/project/<project id>/device/<device id>/messages/export";
 const PAGINATED: &str = "/v1.0/project/<project id>/device/<device id>/messages/paginated";
-/// Far more than anything takes here, far less than it took.
+/// Far longer than any operation takes here, far shorter than it took without limits.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A message of a million random digits.
+/// Returns a message of a million random digits.
 fn digits() -> String {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = |_| {

@@ -1,5 +1,4 @@
-//! Ends of rollouts: when their groups, devices and projects are deleted, when devices are late, and the
-//! reasons that are shown.
+//! Ends of rollouts: deleted groups, devices and projects, late devices, and the reasons that are shown.
 
 mod board;
 mod device;
@@ -116,7 +115,7 @@ async fn a_canary_that_is_moved_away_is_waited_for() {
     ends_as(&cloud, &begun["rollout"], "deployed").await;
     assert_eq!(devices(&cloud, &begun["rollout"]).await[0]["state"], "committed");
 
-    // By its own id, and a device that is deleted.
+    // Cancelled by its own id, and with a device that is deleted.
     save(&cloud, "two").await;
     let body = json!({"devices": [ids[0]]}).to_string();
     cloud
@@ -170,7 +169,7 @@ async fn a_device_that_commits_after_all_clears_the_evidence() {
     .await
     .ok();
     let directive = board.directive(&cloud).await;
-    // Outside of its window it may wait as long as it likes.
+    // Outside of its window the device may wait as long as it likes.
     board.tell(&directive, "deferred", Some("window")).await;
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     assert_eq!(

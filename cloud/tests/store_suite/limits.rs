@@ -1,3 +1,5 @@
+//! Limits of projects, and their usage.
+
 use iottly_cloud::housekeeping;
 use iottly_cloud::model::{Change, Limits, UnixMs, Usage};
 use iottly_cloud::store::{ScanBounds, StoreError};

@@ -1,3 +1,5 @@
+//! Projects with their groups, devices and tokens: creation, changes and deletion.
+
 use iottly_cloud::auth::mint_token;
 use iottly_cloud::model::{
     Change, Definition, DefinitionOption, Direction, MAIN_BRANCH, ORPHANED, OptionKind, Project, Scope,

@@ -1,4 +1,4 @@
-//! Filters that are too much work while their messages are stored: decided later, or visibly not at all.
+//! Filters that are too expensive while their messages are stored: decided later, or visibly not at all.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::receiver::Receiver;
 use crate::{cloud, eventually, hook, log, say, shown};
 
-/// A text of a million digits and the letter at its end.
+/// Returns a text of a million digits with a letter at its end.
 fn digits(end: &str) -> String {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = |_| {
