@@ -25,16 +25,16 @@ struct Gate {
 
 impl Gate {
     fn open(&self) {
-        *self.open.lock().expect("held by nobody who panics") = true;
+        *self.open.lock().expect("no holder panics") = true;
         self.opened.notify_all();
     }
 
     fn wait(&self) {
-        let guard = self.open.lock().expect("held by nobody who panics");
+        let guard = self.open.lock().expect("no holder panics");
         drop(
             self.opened
                 .wait_while(guard, |open| !*open)
-                .expect("held by nobody who panics"),
+                .expect("no holder panics"),
         );
     }
 
@@ -189,7 +189,7 @@ async fn endless_builds_of_one_tenant_hold_up_nobody_else() {
         };
         tokio::time::timeout(SOON, others)
             .await
-            .expect("nobody waits for the endless build");
+            .expect("requests do not wait for the endless build");
         support_until(async || refused.load(Ordering::SeqCst) == 3).await;
         gate.open();
     };

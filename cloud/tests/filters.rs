@@ -105,7 +105,10 @@ async fn an_expensive_filter_is_refused_and_stops_nobody() {
         "{expensive} {refused}"
     );
     assert!(refused >= 1, "no more than eight of a project wait");
-    Arc::into_inner(cloud).expect("nobody else").shutdown().await;
+    Arc::into_inner(cloud)
+        .expect("the only reference")
+        .shutdown()
+        .await;
 }
 
 #[tokio::test]

@@ -203,7 +203,7 @@ async fn what_waits_for_a_device_is_bounded_in_bytes_and_a_repeated_request_find
     assert_eq!(
         post().await.ok()["id"],
         first["id"],
-        "what was accepted is answered the same, though there is no room for more"
+        "a repeated request returns the accepted command, though there is no room for more"
     );
     // Also when the definition has changed since.
     let path = "/v1.0/project/<project id>/messagedefinitions/echo";

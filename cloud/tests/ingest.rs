@@ -503,7 +503,7 @@ async fn commands_reach_the_device_and_their_results_come_back() {
             .filter(|entry| entry.origin.is_some())
             .count(),
         0,
-        "control is no history"
+        "control records are not in the history"
     );
     setup.cloud.shutdown().await;
 }

@@ -102,7 +102,7 @@ async fn forms_of_our_own_pages_pass_and_those_of_others_do_not() {
     }
     assert!(
         is_logged_in(&cloud, &cookie).await,
-        "nobody else's form has logged it out"
+        "another site's form has not logged it out"
     );
     for path in forms {
         let body = if path == "/login" { &token } else { command };

@@ -46,7 +46,7 @@ async fn a_rollout_whose_group_is_deleted_is_cancelled_and_says_whom_it_told() {
         boards.push(Board::connect(&cloud, *id).await);
     }
     let begun = act(&cloud, &group, "flashfw", "").await.ok();
-    eventually("one device is told", async || {
+    eventually("one device is notified", async || {
         devices(&cloud, &begun["rollout"])
             .await
             .iter()
@@ -175,7 +175,7 @@ async fn a_device_that_commits_after_all_clears_the_evidence() {
     assert_eq!(
         shown(&cloud, &begun["rollout"]).await["status"],
         "deploying",
-        "waiting for a window is no silence"
+        "waiting for a window does not count as silence"
     );
     board.tell(&directive, "offered", None).await;
     let halted = ends_as(&cloud, &begun["rollout"], "halted").await;

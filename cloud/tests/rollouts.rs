@@ -32,10 +32,10 @@ async fn the_canary_first_then_the_rest_then_the_group_shows_the_revision() {
     assert_eq!(
         begun["preflight"]["unknown"].as_array().map(Vec::len),
         Some(3),
-        "nobody has said anything: {begun}"
+        "no device has reported anything: {begun}"
     );
     until(&cloud, &group, "deploying").await;
-    eventually("one device is told", async || {
+    eventually("one device is notified", async || {
         devices(&cloud, &begun["rollout"])
             .await
             .iter()
@@ -253,7 +253,7 @@ async fn a_wider_reach_needs_a_word_and_preflight_says_who_would_refuse() {
     assert_eq!(dry["preflight"]["unknown"], json!([ids[1]]), "{dry}");
     assert!(
         dry.get("rollout").is_none() && shown(&cloud, &group).await.0.is_empty(),
-        "a dry run tells nobody"
+        "a dry run notifies no device"
     );
 
     act(
@@ -410,7 +410,7 @@ async fn a_device_takes_releases_over_tls_from_an_authority_it_was_told_of_and_f
     }
     assert!(
         http::tls(&file("ours.key"), &file("ours.pem")).is_err(),
-        "a key is no certificate"
+        "a key is not a certificate"
     );
     let tls = http::tls(&file("ours.pem"), &file("ours.key")).expect("a certificate and its key");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")

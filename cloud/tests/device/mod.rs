@@ -154,7 +154,7 @@ impl Raw {
         Down::decode(&publish.payload).expect("the cloud speaks the wire")
     }
 
-    /// Says hello and waits for the welcome.
+    /// Sends a hello and waits for the welcome.
     pub(crate) async fn hello(&mut self, streams: &[(StreamId, StreamClass, u64, u64)]) -> Welcome {
         let streams = streams.iter().map(|&(stream, class, oldest, next)| StreamInfo {
             stream,

@@ -131,7 +131,7 @@ async fn a_renewed_certificate_is_taken_up_and_a_bad_one_is_not() {
         shake(address).await.1 == second
     })
     .await;
-    assert!(ask(&mut kept).await, "connections go on");
+    assert!(ask(&mut kept).await, "connections continue");
     server.shutdown().await;
     cloud.shutdown().await;
 }

@@ -88,7 +88,7 @@ pub(crate) async fn a_used_up_quota_holds_for_everything_that_a_device_causes(se
         .iter()
         .map(payload)
         .find(|payload| payload.get("stream_reuse").is_some());
-    let reused = reused.expect("some are told")["stream_reuse"].clone();
+    let reused = reused.expect("some are reported")["stream_reuse"].clone();
     assert!(
         reused["bytes"].as_u64() > Some(100_000) && reused["blake3"].is_string(),
         "{reused}"

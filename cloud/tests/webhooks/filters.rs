@@ -41,7 +41,7 @@ async fn a_filter_that_is_too_expensive_is_recorded_and_delays_nobody() {
     assert_eq!(
         good.wait_for(1).await.len(),
         1,
-        "another webhook of the same messages goes on"
+        "another webhook of the same messages continues"
     );
     eventually("the messages are kept as failed", async || {
         shown(&cloud, &expensive).await["failed"] == 3

@@ -14,9 +14,9 @@ use tokio_rustls::TlsAcceptor;
 /// Response of the receiver.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    /// This text, whole.
+    /// The given text, whole.
     Raw(String),
-    /// This text after a delay.
+    /// The given text, after a delay.
     Late(Duration, String),
     /// Success whose body has this many bytes.
     Huge(usize),

@@ -283,7 +283,7 @@ async fn a_change_counts_from_the_next_message_on_in_every_process(setup: Setup)
             .await
             .expect("claims")
             .is_empty(),
-        "what waits goes on waiting"
+        "waiting deliveries keep waiting"
     );
     another.close().await;
 }

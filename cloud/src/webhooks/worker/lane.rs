@@ -118,7 +118,7 @@ impl Lane {
         }
     }
 
-    /// Returns the maximum number of simultaneous requests at present; the flag is true when the one is a
+    /// Returns the maximum number of simultaneous requests at present; the flag is true when that one is a
     /// probe.
     fn allowance(&self, now: UnixMs) -> (usize, bool) {
         if schedule::waits(self.paused_until, now) {
