@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::model::UnixMs;
+use iottly_core::model::UnixMs;
 
 /// Zero of [`steady`].
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::auth::Sessions;
 use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLogin};
-use crate::clock::{self, Clock};
+use crate::clock;
+use crate::clock::Clock;
 use crate::command::CommandService;
 use crate::data_lock::DataLock;
 use crate::device_config::DeviceConfigs;
@@ -18,17 +18,18 @@ use crate::edge::EdgeConfig;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::live::LiveHub;
-use crate::message_id::MessageIds;
 use crate::metrics::Metrics;
-use crate::model::UnixMs;
-use crate::rate::RateLimit;
 use crate::reading::Reading;
 use crate::releases::Shelf;
 use crate::rollout::{Builder, Rollouts};
 use crate::steady::Steady;
-use crate::store::{self, Database, Store, StoreError};
 use crate::vital::Vital;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
+use iottly_core::message_id::MessageIds;
+use iottly_core::model::UnixMs;
+use iottly_core::rate::RateLimit;
+use iottly_store as store;
+use iottly_store::{Database, Store, StoreError};
 
 /// How long devices that were online before a restart may take to come back before they count as
 /// disconnected. Longer than an agent's first reconnect attempts, so that a restart of the cloud leaves no
@@ -133,8 +134,6 @@ pub struct Services {
     pub broker: Arc<dyn Broker>,
     /// The mint of ObjectIds.
     pub ids: Arc<MessageIds>,
-    /// Logins of the dashboard.
-    pub sessions: Arc<Sessions>,
     /// True when browsers come by HTTPS: login cookies are for HTTPS alone then.
     pub https: bool,
     /// How often a token may ask; none for as often as it likes.
@@ -144,13 +143,13 @@ pub struct Services {
     /// The worker that sends to webhooks.
     pub webhooks: DelivererHandle,
     /// The queue in front of the ingest.
-    pub(crate) queue: IngestHandle,
+    pub queue: IngestHandle,
     /// Bounds of reading histories.
-    pub(crate) reading: Arc<Reading>,
+    pub reading: Arc<Reading>,
     /// Numbers of connections, and proxies that are believed.
-    pub(crate) edge: EdgeConfig,
+    pub edge: EdgeConfig,
     /// Where tasks are watched without which the cloud only looks alive.
-    pub(crate) vital: Vital,
+    pub vital: Vital,
     /// When the cloud started.
     pub started: UnixMs,
     /// The time, in its kinds.
@@ -264,7 +263,6 @@ impl Cloud {
             live,
             broker: shared,
             ids,
-            sessions: Arc::default(),
             https: config.https,
             rate: config
                 .rate_limit

@@ -6,8 +6,8 @@ use iottly_protocol::Down;
 use tokio::sync::Mutex;
 
 use crate::broker::Broker;
-use crate::model::Scope;
-use crate::store::{Store, StoreError};
+use iottly_core::model::Scope;
+use iottly_store::{Store, StoreError};
 
 /// Locks that the devices share; two devices with the same one wait for each other for one look-up.
 const TURNS: usize = 64;

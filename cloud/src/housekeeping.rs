@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock;
-use crate::model::{HourUsage, Project, Scope, UnixMs};
 use crate::steady::Steady;
-use crate::store::{Result, Store};
+use iottly_core::model::{HourUsage, Project, Scope, UnixMs};
+use iottly_store::{Result, Store};
 
 /// Rounds between two looks at what webhooks keep: a minute.
 const WEBHOOK_ROUNDS: u32 = 6;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use iottly_protocol::{DeviceId, ProjectId};
 use tokio::sync::Notify;
 
-use crate::model::StoredMessage;
+use iottly_core::model::StoredMessage;
 
 /// Maximum number of messages queued for a slow watcher.
 const QUEUE_MESSAGES: usize = 256;
@@ -250,7 +250,7 @@ mod tests {
     use iottly_protocol::MessageKind;
 
     use super::*;
-    use crate::model::{MessageId, Scope};
+    use iottly_core::model::{MessageId, Scope};
 
     fn message(project: u8, device: DeviceId, number: i64) -> StoredMessage {
         StoredMessage {

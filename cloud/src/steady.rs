@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::model::UnixMs;
+use iottly_core::model::UnixMs;
 
 /// Largest step of the clock, in milliseconds, that is believed at once: a day. Steps back of less hold the
 /// time of receipt still until the clock has caught up.

@@ -7,17 +7,13 @@ use tokio::sync::watch;
 
 /// Watches such tasks; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Vital {
+pub struct Vital {
     broken: watch::Sender<Option<&'static str>>,
 }
 
 impl Vital {
     /// The task, watched under a name.
-    pub(crate) fn watch<F: Future>(
-        &self,
-        name: &'static str,
-        task: F,
-    ) -> impl Future<Output = F::Output> + use<F> {
+    pub fn watch<F: Future>(&self, name: &'static str, task: F) -> impl Future<Output = F::Output> + use<F> {
         let watched = Watched {
             name,
             broken: self.broken.clone(),
@@ -30,7 +26,7 @@ impl Vital {
 
     /// The task, watched under a name, where its end is as bad as a panic. The end in the course of a
     /// shutdown is told to nobody, since whoever shuts the cloud down listens no more.
-    pub(crate) fn watch_end<F: Future>(
+    pub fn watch_end<F: Future>(
         &self,
         name: &'static str,
         task: F,
@@ -44,7 +40,7 @@ impl Vital {
     }
 
     /// Resolves with the name of a task that has panicked or ended.
-    pub(crate) async fn broken(&self) -> &'static str {
+    pub async fn broken(&self) -> &'static str {
         let mut broken = self.broken.subscribe();
         let name = broken.wait_for(Option::is_some).await.ok().and_then(|name| *name);
         name.expect("the sender lives as long as self, and the value is there")

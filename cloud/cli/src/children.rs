@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use iottly_builder::{BuildError, BuilderProgram, Source};
-use iottly_cloud::model::Snippet;
 use iottly_cloud::rollout::{BuildFailure, Builder};
+use iottly_core::model::Snippet;
 use iottly_manifest::{Interface, Manifest};
 use iottly_sandbox::{CompilerProgram, Confinement};
 

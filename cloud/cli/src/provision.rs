@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use iottly_cloud::auth;
 use iottly_cloud::cloud::database_path;
-use iottly_cloud::command::seeded_definitions;
-use iottly_cloud::message_id::MessageIds;
-use iottly_cloud::model::{ORPHANED, Project, Scope};
 use iottly_cloud::releases::Shelf;
-use iottly_cloud::store::{self, Database, NewDevice, Store};
+use iottly_core::command::seeded_definitions;
+use iottly_core::message_id::MessageIds;
+use iottly_core::model::{ORPHANED, Project, Scope};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use iottly_store as store;
+use iottly_store::{Database, NewDevice, Store};
+use iottly_web::auth;
 use serde_json::json;
 
 #[derive(Args)]

@@ -74,9 +74,29 @@ fn crates_depend_only_as_designed() {
             &["iottly-child", "iottly-manifest", "iottly-protocol"],
         ),
         ("iottly-filter", &["iottly-protocol"]),
+        ("iottly-core", &["iottly-filter", "iottly-protocol"]),
+        (
+            "iottly-store",
+            &["iottly-core", "iottly-filter", "iottly-protocol"],
+        ),
         (
             "iottly-cloud",
-            &["iottly-protocol", "iottly-builder", "iottly-filter"],
+            &[
+                "iottly-core",
+                "iottly-filter",
+                "iottly-protocol",
+                "iottly-store",
+            ],
+        ),
+        (
+            "iottly-web",
+            &[
+                "iottly-cloud",
+                "iottly-core",
+                "iottly-filter",
+                "iottly-protocol",
+                "iottly-store",
+            ],
         ),
         (
             "iottly",
@@ -85,10 +105,13 @@ fn crates_depend_only_as_designed() {
                 "iottly-boards",
                 "iottly-builder",
                 "iottly-cloud",
+                "iottly-core",
                 "iottly-filter",
                 "iottly-manifest",
                 "iottly-protocol",
                 "iottly-sandbox",
+                "iottly-store",
+                "iottly-web",
             ],
         ),
     ]);

@@ -1,7 +1,7 @@
 //! What earlier releases left on disk: this program opens it, loses nothing, and the device's queue arrives
 //! complete.
 
-#[path = "../../tests/cluster/mod.rs"]
+#[path = "../../store/tests/it/cluster.rs"]
 mod cluster;
 mod common;
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use iottly_protocol::DeviceId;
 
 use super::Authenticator;
-use crate::model::{Scope, SecretHash};
-use crate::store::{Store, StoreError};
+use iottly_core::model::{Scope, SecretHash};
+use iottly_store::{Store, StoreError};
 
 /// Admits devices by the secret whose hash is in the store.
 pub struct StoreLogin {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use iottly_protocol::DeviceId;
 
-use crate::model::Scope;
+use iottly_core::model::Scope;
 
 mod embedded;
 mod login;
@@ -45,7 +45,7 @@ pub trait Authenticator: Send + Sync + 'static {
         &self,
         device: DeviceId,
         secret: &[u8],
-    ) -> Result<Option<Scope>, crate::store::StoreError>;
+    ) -> Result<Option<Scope>, iottly_store::StoreError>;
 }
 
 /// Receiver of the broker's reports about devices; implemented by the ingest. Must not block: it is called

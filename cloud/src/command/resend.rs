@@ -8,9 +8,10 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use super::{CommandService, MAX_VALUES_BYTES};
-use crate::model::{CommandRecord, CommandStatus, Scope, UnixMs};
-use crate::store::{PAGE_COMMANDS, StoreError};
+use super::CommandService;
+use iottly_core::command::MAX_VALUES_BYTES;
+use iottly_core::model::{CommandRecord, CommandStatus, Scope, UnixMs};
+use iottly_store::{PAGE_COMMANDS, StoreError};
 
 /// Bytes of commands' values that are read and sent at a time; a single command may be larger.
 const PAGE_BYTES: usize = 512 << 10;
@@ -81,7 +82,7 @@ impl CommandService {
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) async fn resend(&self, scope: Scope, places: &Semaphore) -> Result<(), StoreError> {
+    pub async fn resend(&self, scope: Scope, places: &Semaphore) -> Result<(), StoreError> {
         let mut after = None;
         loop {
             let mark = Mark::new(&self.sending, scope.device);

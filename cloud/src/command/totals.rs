@@ -7,8 +7,8 @@ use std::time::Duration;
 use iottly_protocol::ProjectId;
 use tokio::time::Instant;
 
-use super::{MAX_PROJECT_BYTES, MAX_PROJECT_COMMANDS};
-use crate::store::{OpenTotals, Result, Store};
+use iottly_core::command::{MAX_PROJECT_BYTES, MAX_PROJECT_COMMANDS};
+use iottly_store::{OpenTotals, Result, Store};
 
 /// How long a count stands. What is added meanwhile is added to it, what ends meanwhile is not taken off.
 const AGE: Duration = Duration::from_secs(10);

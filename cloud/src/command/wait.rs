@@ -4,8 +4,8 @@ use iottly_protocol::CommandId;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::CommandService;
-use crate::model::{CommandRecord, Scope};
-use crate::store::StoreError;
+use iottly_core::model::{CommandRecord, Scope};
+use iottly_store::StoreError;
 
 impl CommandService {
     /// Tells those who wait that something is new about a command.

@@ -35,7 +35,7 @@ impl Complaint {
 
 /// Bound listener.
 #[derive(Debug)]
-pub(crate) struct Acceptor {
+pub struct Acceptor {
     name: &'static str,
     listener: TcpListener,
     complaint: Complaint,
@@ -43,7 +43,7 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Creates an acceptor; `name` is its name in log lines.
-    pub(crate) fn new(name: &'static str, listener: TcpListener) -> Self {
+    pub fn new(name: &'static str, listener: TcpListener) -> Self {
         Self {
             name,
             listener,
@@ -53,7 +53,7 @@ impl Acceptor {
 
     /// Resolves with the next connection and its address. The connection sends small responses without
     /// waiting for delayed acknowledgements.
-    pub(crate) async fn next(&mut self) -> (TcpStream, SocketAddr) {
+    pub async fn next(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {

@@ -8,10 +8,10 @@ use ipnet::IpNet;
 /// Unit that counts as one address: an IPv4 address, or an IPv6 network of 64 bits, the usual network of a
 /// subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct AddressKey(IpAddr);
+pub struct AddressKey(IpAddr);
 
 impl AddressKey {
-    pub(crate) fn of(address: IpAddr) -> Self {
+    pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
             v4 @ IpAddr::V4(_) => v4,
@@ -21,29 +21,29 @@ impl AddressKey {
 
 /// Networks of trusted proxies.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Trusted(Vec<IpNet>);
+pub struct Trusted(Vec<IpNet>);
 
 impl Trusted {
-    pub(crate) fn new(networks: &[IpNet]) -> Self {
+    pub fn new(networks: &[IpNet]) -> Self {
         Self(networks.to_vec())
     }
 
     /// Returns true if `address` is a trusted proxy.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+    pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
     /// Returns the key under which a connection of `address` is counted; `None` for a trusted proxy, which
     /// stands for many clients.
-    pub(crate) fn key(&self, address: IpAddr) -> Option<AddressKey> {
+    pub fn key(&self, address: IpAddr) -> Option<AddressKey> {
         (!self.contains(address)).then(|| AddressKey::of(address))
     }
 }
 
 /// Returns the client that the headers name: the last address in `X-Forwarded-For` or `Forwarded` that is not
 /// a trusted proxy. Earlier ones may be invented by the client. Only for requests of a trusted proxy.
-pub(crate) fn forwarded_for(headers: &HeaderMap, trusted: &Trusted) -> Option<IpAddr> {
+pub fn forwarded_for(headers: &HeaderMap, trusted: &Trusted) -> Option<IpAddr> {
     let lists = |name: &'static str| {
         headers
             .get_all(name)

@@ -14,7 +14,7 @@ use super::proxy::{self, Front};
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// Result of a look at the first bytes of a connection.
-pub(crate) enum Peek<T> {
+pub enum Peek<T> {
     /// More bytes are needed.
     More,
     /// Outcome of the look.
@@ -23,7 +23,7 @@ pub(crate) enum Peek<T> {
 
 /// Peeks at the first bytes of a connection, at most `room`, without consuming them, until `look` returns an
 /// outcome. Fails when the connection ends first. The caller sets the time limit.
-pub(crate) async fn peek_until<T>(
+pub async fn peek_until<T>(
     stream: &TcpStream,
     room: usize,
     look: impl Fn(&[u8]) -> Peek<T>,
@@ -59,11 +59,7 @@ pub(crate) async fn peek_until<T>(
 /// Returns the client's address: the peer's, or the one in the PROXY header of a trusted proxy. The header is
 /// consumed from the stream. Of other peers such a header is not read, and their connection fails, because it
 /// is neither MQTT nor HTTP.
-pub(crate) async fn greet(
-    stream: &mut TcpStream,
-    peer: SocketAddr,
-    trusted: &Trusted,
-) -> io::Result<SocketAddr> {
+pub async fn greet(stream: &mut TcpStream, peer: SocketAddr, trusted: &Trusted) -> io::Result<SocketAddr> {
     if !trusted.contains(peer.ip()) {
         return Ok(peer);
     }

@@ -13,11 +13,11 @@ mod proxy;
 
 use ipnet::IpNet;
 
-pub(crate) use accept::Acceptor;
-pub(crate) use address::{AddressKey, Trusted, forwarded_for};
+pub use accept::Acceptor;
+pub use address::{AddressKey, Trusted, forwarded_for};
 pub use bounds::{BoundsError, ConnectionBounds};
-pub(crate) use greeting::{Peek, greet, peek_until};
-pub(crate) use places::{Place, Places};
+pub use greeting::{Peek, greet, peek_until};
+pub use places::{Place, Places};
 
 /// Rules for connections from outside.
 #[derive(Debug, Clone)]

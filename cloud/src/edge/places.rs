@@ -23,7 +23,7 @@ const LEAVING_PAUSE: Duration = Duration::from_millis(5);
 
 /// Places with their limits.
 #[derive(Debug)]
-pub(crate) struct Places<K> {
+pub struct Places<K> {
     all: usize,
     per_key: usize,
     table: Mutex<Table<K>>,
@@ -50,7 +50,7 @@ struct Holder<K> {
 
 /// Place in the table; freed when dropped.
 #[derive(Debug)]
-pub(crate) struct Place<K: Copy + Eq + Hash> {
+pub struct Place<K: Copy + Eq + Hash> {
     id: AtomicU64,
     go: Arc<Notify>,
     places: Arc<Places<K>>,
@@ -58,7 +58,7 @@ pub(crate) struct Place<K: Copy + Eq + Hash> {
 
 impl<K: Copy + Eq + Hash> Places<K> {
     /// Creates `all` places, `per_key` of them for one key.
-    pub(crate) fn new(all: usize, per_key: usize) -> Arc<Self> {
+    pub fn new(all: usize, per_key: usize) -> Arc<Self> {
         let table = Table {
             next: 0,
             holders: BTreeMap::new(),
@@ -75,7 +75,7 @@ impl<K: Copy + Eq + Hash> Places<K> {
     /// Takes a place under a key; without a key only the total limit applies. While no place is free, a
     /// yielding holder is removed, if there is one: of the same key when its share is used up, otherwise of
     /// the key with the most places.
-    pub(crate) fn take(self: &Arc<Self>, key: Option<K>, yields: bool, now: Instant) -> Option<Place<K>> {
+    pub fn take(self: &Arc<Self>, key: Option<K>, yields: bool, now: Instant) -> Option<Place<K>> {
         let mut table = self.lock();
         self.make_room(&mut table, key, now).then(|| {
             let go = Arc::new(Notify::new());
@@ -96,7 +96,7 @@ impl<K: Copy + Eq + Hash> Places<K> {
 
     /// Waits while many removed holders have not closed yet, so that their number never exceeds the limits by
     /// much.
-    pub(crate) async fn calm(&self) {
+    pub async fn calm(&self) {
         while self.lock().leaving > MAX_LEAVING {
             tokio::time::sleep(LEAVING_PAUSE).await;
         }
@@ -172,7 +172,7 @@ impl<K: Copy + Eq + Hash> Table<K> {
 
 impl<K: Copy + Eq + Hash> Place<K> {
     /// Keeps the place from now on, also when others need it. Returns false if it is already lost.
-    pub(crate) fn keep(&self) -> bool {
+    pub fn keep(&self) -> bool {
         let mut table = self.places.lock();
         table
             .holders
@@ -183,7 +183,7 @@ impl<K: Copy + Eq + Hash> Place<K> {
 
     /// Yields the place from now on, after all holders that have waited longer. Returns false if it is
     /// already lost.
-    pub(crate) fn idle(&self, now: Instant) -> bool {
+    pub fn idle(&self, now: Instant) -> bool {
         let mut table = self.places.lock();
         let Some(holder) = table.remove(self.id()) else {
             return false;
@@ -200,7 +200,7 @@ impl<K: Copy + Eq + Hash> Place<K> {
 
     /// Counts the place under another key. Returns false if that key's share is used up, or the place is
     /// already lost.
-    pub(crate) fn count_as(&self, key: Option<K>, now: Instant) -> bool {
+    pub fn count_as(&self, key: Option<K>, now: Instant) -> bool {
         let mut table = self.places.lock();
         let Some(holder) = table.remove(self.id()) else {
             return false;
@@ -213,12 +213,12 @@ impl<K: Copy + Eq + Hash> Place<K> {
     }
 
     /// Returns the signal that [`lost`](Self::lost) waits for.
-    pub(crate) fn signal(&self) -> Arc<Notify> {
+    pub fn signal(&self) -> Arc<Notify> {
         Arc::clone(&self.go)
     }
 
     /// Resolves when the place is lost and its holder has to close.
-    pub(crate) async fn lost(&self) {
+    pub async fn lost(&self) {
         self.go.notified().await;
     }
 

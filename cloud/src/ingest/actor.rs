@@ -12,20 +12,20 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::decode::decode;
 use super::queue::{Job, Queue, What};
 use super::worker::Worker;
 use crate::broker::{Broker, Uplink};
 use crate::command::CommandService;
 use crate::device_config::DeviceConfigs;
 use crate::live::LiveHub;
-use crate::log_pace::LogPace;
 use crate::metrics::Metrics;
-use crate::model::Scope;
 use crate::rollout::Rollouts;
 use crate::steady::Steady;
-use crate::store::Store;
 use crate::vital::Vital;
+use iottly_core::ingest::decode::decode;
+use iottly_core::log_pace::LogPace;
+use iottly_core::model::Scope;
+use iottly_store::Store;
 
 /// How long a publish waits for room. Then it is let go: the device has no ack for it and sends it again,
 /// while a wait without end would pile up the publishes of devices that lose patience and reconnect.
@@ -96,7 +96,7 @@ impl Ingest {
 
     /// Starts the worker on a queue. `grace` is how long devices that were online may take to come back.
     #[must_use]
-    pub(crate) fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, vital: &Vital) -> Self {
+    pub fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, vital: &Vital) -> Self {
         let (stop, stopped) = oneshot::channel();
         let worker = Worker::new(queue.0, parts);
         let run = vital.watch("ingest", worker.run(stopped, grace));
@@ -121,12 +121,12 @@ impl Ingest {
 impl IngestHandle {
     /// How many events wait for the worker, and how many bytes of publishes are between the broker and their
     /// commit.
-    pub(crate) fn depth(&self) -> (usize, usize) {
+    pub fn depth(&self) -> (usize, usize) {
         self.queue.depth()
     }
 
     /// Says whether events wait and nothing has been committed for [`STALLED`](super::STALLED).
-    pub(crate) fn is_stalled(&self) -> bool {
+    pub fn is_stalled(&self) -> bool {
         self.queue.progress.is_stalled(Instant::now())
     }
 
@@ -147,7 +147,7 @@ impl IngestHandle {
         let found = match self.store.device_credentials(device).await {
             Ok(found) => found.map(|(scope, _)| scope),
             Err(error) => {
-                if let Some(more) = UNKNOWN.ask() {
+                if let Some(more) = UNKNOWN.ask(std::time::Instant::now()) {
                     tracing::error!(%device, %error, more, "failed to look a device up; its publish is let go, the device sends it again");
                 }
                 None
@@ -175,7 +175,7 @@ impl IngestHandle {
             });
         };
         if tokio::time::timeout(PATIENCE, hand_over).await.is_err()
-            && let Some(more) = FULL.ask()
+            && let Some(more) = FULL.ask(std::time::Instant::now())
         {
             tracing::warn!(%device, more, "ingest queue has no room for a publish; the device sends it again");
         }
@@ -215,8 +215,8 @@ mod tests {
     use iottly_protocol::{GroupId, ProjectId};
 
     use super::*;
-    use crate::model::{Change, Principal, Project, Scopes, SecretHash, TokenId};
-    use crate::store::{NewDevice, SqliteStore};
+    use iottly_core::model::{Change, Principal, Project, Scopes, SecretHash, TokenId};
+    use iottly_store::{NewDevice, SqliteStore};
 
     #[tokio::test]
     async fn a_deleted_device_is_not_remembered() {

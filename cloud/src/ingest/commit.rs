@@ -9,9 +9,9 @@ use iottly_protocol::DeviceId;
 use tokio::time::Instant;
 
 use super::queue::Queue;
-use super::{Outcome, Upload, UploadBody, Write};
 use crate::metrics::Metrics;
-use crate::store::{Fault, Store, StoreError};
+use iottly_core::ingest::{Outcome, Upload, UploadBody, Write};
+use iottly_store::{Fault, Store, StoreError};
 
 /// Waits between attempts on a database that is out of order: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));

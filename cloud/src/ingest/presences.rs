@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pace::{Pace, PaceLimits};
-use crate::model::Scope;
-use crate::presence::{Event, Presence};
+use iottly_core::model::Scope;
+use iottly_core::presence::{Event, Presence};
 
 /// How often the hellos of one device are answered. What comes more often is answered late, and of several
 /// the newest.

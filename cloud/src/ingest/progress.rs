@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long events may wait without one commit that succeeds. Then the cloud says that it is not ready.
-pub(crate) const STALLED: Duration = Duration::from_secs(10);
+pub const STALLED: Duration = Duration::from_secs(10);
 
 /// The moment since which events wait and nothing was committed; none while nothing waits.
 #[derive(Debug, Default)]

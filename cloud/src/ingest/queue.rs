@@ -8,10 +8,10 @@ use iottly_protocol::{DeviceId, ProjectId, Status};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::UploadBody;
-use super::decode::Decoded;
 use super::progress::Progress;
-use crate::model::{Scope, UnixMs};
+use iottly_core::ingest::UploadBody;
+use iottly_core::ingest::decode::Decoded;
+use iottly_core::model::{Scope, UnixMs};
 
 /// Most bytes of publishes between the broker and the end of their commit.
 const TOTAL_BYTES: usize = 64 << 20;

@@ -9,8 +9,8 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::command::CommandService;
 use crate::device_config::DeviceConfigs;
-use crate::model::Scope;
 use crate::rollout::Rollouts;
+use iottly_core::model::Scope;
 
 /// Most devices for which something is read and sent at a time; each holds one page of commands in memory.
 const PLACES: usize = 16;

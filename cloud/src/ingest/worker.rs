@@ -12,20 +12,20 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::actor::IngestParts;
 use super::commit::Committer;
-use super::decode::Decoded;
 use super::notice::Notices;
 use super::presences::Presences;
 use super::queue::{Job, Queue, What};
 use super::resend::Resends;
-use super::{Outcome, Upload, UploadBody, Write};
 use crate::broker::Broker;
 use crate::command::CommandService;
 use crate::live::LiveHub;
-use crate::model::{Scope, UnixMs};
-use crate::presence::Event;
 use crate::rollout::Rollouts;
 use crate::steady::Steady;
-use crate::store::Store;
+use iottly_core::ingest::decode::Decoded;
+use iottly_core::ingest::{Outcome, Upload, UploadBody, Write};
+use iottly_core::model::{Scope, UnixMs};
+use iottly_core::presence::Event;
+use iottly_store::Store;
 
 /// Most records in one transaction, unless a single publish holds more.
 const GROUP_ROWS: usize = 1000;

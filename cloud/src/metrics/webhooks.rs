@@ -8,8 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::model::UnixMs;
-use crate::store::webhooks::HookTotals;
+use iottly_core::model::UnixMs;
+use iottly_store::webhooks::HookTotals;
 
 /// Label of an attempt: its result.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -4,6 +4,7 @@
 //! at which it reads responses. Therefore entries are measured before they are read, filters are evaluated in
 //! turn by project on threads of their own, and unread responses are counted.
 
+mod error;
 mod sieve;
 mod unread;
 
@@ -12,19 +13,19 @@ use std::thread::available_parallelism;
 
 use iottly_protocol::ProjectId;
 
-pub(crate) use sieve::{ENTRY_STEPS, Sieve, Until};
-pub(crate) use unread::Held;
+pub use error::ReadError;
+pub use sieve::{ENTRY_STEPS, Sieve, Until};
+pub use unread::Held;
 
-use crate::error::ApiError;
-use crate::model::{Cursor, Scope, StoredMessage};
-use crate::store::{ScanBounds, Store};
-use crate::turns::{QueueFull, Turn, TurnLimits, Turns};
+use crate::turns::{Turn, TurnLimits, Turns};
+use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
+use iottly_store::{ScanBounds, Store};
 use unread::Unread;
 
 /// Maximum size of messages that are read from the store at once, in bytes; a single longer one is read
 /// alone.
-pub(crate) const CHUNK_BYTES: u64 = 4 << 20;
+pub const CHUNK_BYTES: u64 = 4 << 20;
 /// Maximum size of a chunk that is read without waiting for a turn, in bytes.
 const SMALL_BYTES: u64 = 64 << 10;
 /// Limits of larger chunks in memory: of all projects, of one, and of waiting requests of one.
@@ -40,7 +41,7 @@ const WAITING_FILTERS: usize = 8;
 const MOST_FILTERS: usize = 4;
 
 /// Queues and counts that all requests for histories share.
-pub(crate) struct Reading {
+pub struct Reading {
     filters: Turns<ProjectId>,
     chunks: Turns<ProjectId>,
     unread: Arc<Unread>,
@@ -58,7 +59,7 @@ impl Default for Reading {
 
 /// Returns the limits of filter evaluations: half of the machine's processors, so that the other half stays
 /// free for other work.
-pub(crate) fn filter_turns() -> TurnLimits {
+pub fn filter_turns() -> TurnLimits {
     let processors = available_parallelism().map_or(1, usize::from);
     TurnLimits {
         running: (processors / 2).clamp(1, MOST_FILTERS),
@@ -68,10 +69,10 @@ pub(crate) fn filter_turns() -> TurnLimits {
 }
 
 /// Part of a history, newest first.
-pub(crate) struct Part {
-    pub(crate) messages: Vec<StoredMessage>,
+pub struct Part {
+    pub messages: Vec<StoredMessage>,
     /// True if there are older entries within the bounds.
-    pub(crate) more: bool,
+    pub more: bool,
 }
 
 impl Reading {
@@ -79,10 +80,10 @@ impl Reading {
     ///
     /// # Errors
     /// 429 when too many requests of the project are waiting.
-    pub(crate) async fn sieve(&self, project: ProjectId, filter: Arc<Filter>) -> Result<Sieve, ApiError> {
+    pub async fn sieve(&self, project: ProjectId, filter: Arc<Filter>) -> Result<Sieve, ReadError> {
         Ok(Sieve::new(
             filter,
-            self.filters.take(project).await.map_err(refused)?,
+            self.filters.take(project).await.map_err(ReadError::from)?,
         ))
     }
 
@@ -92,14 +93,14 @@ impl Reading {
     ///
     /// # Errors
     /// 429 when too many requests of the project are waiting for a turn; errors of the store.
-    pub(crate) async fn part(
+    pub async fn part(
         &self,
         store: &dyn Store,
         scope: Scope,
         bounds: ScanBounds,
         (limit, bytes): (usize, u64),
         turn: &mut Option<Turn<ProjectId>>,
-    ) -> Result<Part, ApiError> {
+    ) -> Result<Part, ReadError> {
         let mut sizes = store.entry_sizes(scope, bounds, limit + 1).await?;
         let all = sizes.len();
         let mut sum = 0;
@@ -129,14 +130,14 @@ impl Reading {
     ///
     /// # Errors
     /// See [`part`](Self::part).
-    pub(crate) async fn entries(
+    pub async fn entries(
         &self,
         store: &dyn Store,
         scope: Scope,
         keys: &[Cursor],
         bytes: u64,
         turn: &mut Option<Turn<ProjectId>>,
-    ) -> Result<Vec<StoredMessage>, ApiError> {
+    ) -> Result<Vec<StoredMessage>, ReadError> {
         self.wait(scope.project, bytes, turn).await?;
         Ok(store.entries(scope, keys).await?)
     }
@@ -146,9 +147,9 @@ impl Reading {
         project: ProjectId,
         bytes: u64,
         turn: &mut Option<Turn<ProjectId>>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), ReadError> {
         if bytes > SMALL_BYTES && turn.is_none() {
-            *turn = Some(self.chunks.take(project).await.map_err(refused)?);
+            *turn = Some(self.chunks.take(project).await.map_err(ReadError::from)?);
         }
         Ok(())
     }
@@ -157,15 +158,11 @@ impl Reading {
     ///
     /// # Errors
     /// 429 when the project has too many unread bytes, 503 when all projects together have.
-    pub(crate) fn hold(&self, project: ProjectId, bytes: u64) -> Result<Option<Held>, ApiError> {
+    pub fn hold(&self, project: ProjectId, bytes: u64) -> Result<Option<Held>, ReadError> {
         if bytes <= SMALL_BYTES {
             Ok(None)
         } else {
             self.unread.hold(project, bytes).map(Some)
         }
     }
-}
-
-fn refused(full: QueueFull) -> ApiError {
-    ApiError::too_many("too_many_requests", full.to_string())
 }

@@ -6,18 +6,18 @@ use std::time::Instant;
 
 use iottly_protocol::ProjectId;
 
-use crate::error::ApiError;
-use crate::history::document;
-use crate::model::StoredMessage;
+use super::ReadError;
 use crate::turns::Turn;
+use iottly_core::history::document;
+use iottly_core::model::StoredMessage;
 use iottly_filter::{Budget, Filter, Undecided};
 
 /// Maximum number of evaluation steps for an entry, about a quarter of a second; beyond it the filter is too
 /// expensive.
-pub(crate) const ENTRY_STEPS: u64 = 50_000_000;
+pub const ENTRY_STEPS: u64 = 50_000_000;
 
 /// Filter with the turn to evaluate it. Dropping it ends a running evaluation.
-pub(crate) struct Sieve {
+pub struct Sieve {
     filter: Arc<Filter>,
     /// Shared with the evaluation, which keeps the turn until it has really ended.
     turn: Arc<Turn<ProjectId>>,
@@ -25,22 +25,22 @@ pub(crate) struct Sieve {
 }
 
 /// Result of evaluating a filter over entries.
-pub(crate) struct Sifted {
+pub struct Sifted {
     /// Entries that match, in their order.
-    pub(crate) found: Vec<StoredMessage>,
+    pub found: Vec<StoredMessage>,
     /// Number of entries that were examined, from the first.
-    pub(crate) seen: usize,
+    pub seen: usize,
 }
 
 /// Conditions to stop before the last entry.
 #[derive(Clone, Copy)]
-pub(crate) struct Until {
+pub struct Until {
     /// Number of matching entries.
-    pub(crate) found: usize,
+    pub found: usize,
     /// Size of the matching entries, in bytes.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Time to stop; `None` for no time limit.
-    pub(crate) time: Option<Instant>,
+    pub time: Option<Instant>,
 }
 
 impl Sieve {
@@ -57,7 +57,7 @@ impl Sieve {
     ///
     /// # Errors
     /// 400 when the filter is too expensive for an entry.
-    pub(crate) async fn sift(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Sifted, ApiError> {
+    pub async fn sift(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Sifted, ReadError> {
         let (filter, cancelled, turn) = (
             Arc::clone(&self.filter),
             Arc::clone(&self.cancelled),
@@ -67,7 +67,7 @@ impl Sieve {
             let _turn = turn;
             sift(&filter, messages, until, &cancelled)
         });
-        let sifted = sifting.await.map_err(|error| ApiError::internal(&error))?;
+        let sifted = sifting.await?;
         Ok(sifted?)
     }
 }

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use futures_util::stream;
 use iottly_protocol::ProjectId;
 
-use crate::error::ApiError;
+use super::ReadError;
 
 /// Maximum size of unread large responses of all projects, in bytes.
 const MAX_BYTES: u64 = 192 << 20;
@@ -30,7 +30,7 @@ struct Counts {
 
 /// Bytes of one response, counted until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub struct Held {
     unread: Arc<Unread>,
     project: ProjectId,
     bytes: u64,
@@ -41,19 +41,15 @@ impl Unread {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn hold(self: &Arc<Self>, project: ProjectId, bytes: u64) -> Result<Held, ApiError> {
+    pub(super) fn hold(self: &Arc<Self>, project: ProjectId, bytes: u64) -> Result<Held, ReadError> {
         let mut counts = self.lock();
         let of_project = counts.projects.get(&project).copied().unwrap_or_default();
         // A project without unread responses may have one of any length.
         if of_project > 0 && of_project + bytes > MAX_PROJECT_BYTES {
-            let message = "the project has too many unread responses; read them before requesting more";
-            return Err(ApiError::too_many("too_many_requests", message));
+            return Err(ReadError::Unread);
         }
         if counts.all > 0 && counts.all + bytes > MAX_BYTES {
-            return Err(ApiError::unavailable(
-                "busy",
-                "too many long responses are unread; try again in a moment",
-            ));
+            return Err(ReadError::Busy);
         }
         counts.all += bytes;
         *counts.projects.entry(project).or_default() += bytes;
@@ -81,7 +77,7 @@ impl Drop for Held {
 
 impl Held {
     /// Returns the response's body, which is counted until the connection has taken its last slice.
-    pub(crate) fn body(self, bytes: Vec<u8>) -> Body {
+    pub fn body(self, bytes: Vec<u8>) -> Body {
         let slices = stream::unfold((Bytes::from(bytes), self), async |(mut rest, held)| {
             let slice = rest.split_to(rest.len().min(SLICE_BYTES));
             (!slice.is_empty()).then_some((Ok::<_, std::convert::Infallible>(slice), (rest, held)))
@@ -101,26 +97,15 @@ mod tests {
         let first = unread
             .hold(project(1), MAX_PROJECT_BYTES * 2)
             .expect("the first, however long");
-        assert_eq!(
-            unread
-                .hold(project(1), 1)
-                .expect_err("over its share")
-                .status()
-                .as_u16(),
-            429
-        );
+        assert!(matches!(unread.hold(project(1), 1), Err(ReadError::Unread)));
         let mut others: Vec<_> = (2..)
             .map_while(|n| unread.hold(project(n), MAX_PROJECT_BYTES).ok())
             .collect();
         assert_eq!(others.len() as u64, MAX_BYTES / MAX_PROJECT_BYTES - 2);
-        assert_eq!(
-            unread
-                .hold(project(99), MAX_PROJECT_BYTES)
-                .expect_err("all is taken")
-                .status()
-                .as_u16(),
-            503
-        );
+        assert!(matches!(
+            unread.hold(project(99), MAX_PROJECT_BYTES),
+            Err(ReadError::Busy)
+        ));
         drop(first);
         others.push(
             unread

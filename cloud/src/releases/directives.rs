@@ -34,7 +34,7 @@ pub struct NewDirective {
 
 impl NewDirective {
     /// Fills in what the release says of itself.
-    pub(crate) fn complete(self, release: &Release, counter: u64, now: Instant) -> Directive {
+    pub fn complete(self, release: &Release, counter: u64, now: Instant) -> Directive {
         Directive {
             id: format!("d-{counter}"),
             project: self.project,

@@ -4,7 +4,7 @@ use iottly_protocol::tuf::{SigningKey, decode_hex, encode_hex};
 use serde::{Deserialize, Serialize};
 
 use super::{ReleaseError, files};
-use crate::seal::{SealKey, Sealed};
+use iottly_core::seal::{SealKey, Sealed};
 
 /// The roles that have keys.
 pub const ROLES: [&str; 5] = ["root", "targets", "snapshot", "timestamp", "directive"];
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn sealed_keys_need_their_seal() {
         let dir = tempfile::tempdir().expect("dir");
-        let open = |name: &str| SealKey::open(&dir.path().join(name)).expect("seal");
+        let open = |name: &str| crate::seal_file::open(&dir.path().join(name)).expect("seal");
         let keys = KeyFolder::new(&dir.path().join("keys"), Some(open("seal")));
         let made = keys.make("targets").expect("made");
         assert_eq!(keys.of("targets").expect("read")[0].secret(), made.secret());

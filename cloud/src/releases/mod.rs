@@ -15,11 +15,10 @@ mod repository;
 mod room;
 mod shelf;
 
-pub use crate::seal::SealKey;
 pub use directives::NewDirective;
 pub use error::ReleaseError;
 pub use keys::{KeyFolder, ROLES};
 pub use repository::{Added, Lifetimes, NewRelease, ReleaseRepository};
 pub use room::FREE_FLOOR;
-pub(crate) use shelf::BUILT;
+pub use shelf::BUILT;
 pub use shelf::Shelf;

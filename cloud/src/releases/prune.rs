@@ -151,7 +151,7 @@ mod tests {
     use iottly_protocol::tuf::{Client, Schemes, sign};
     use iottly_update::{FolderRepository, TrustFolder};
 
-    use super::super::{Lifetimes, NewRelease, SealKey, Shelf};
+    use super::super::{Lifetimes, NewRelease, Shelf};
     use super::*;
 
     fn now() -> Instant {
@@ -199,7 +199,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let keys = KeyFolder::new(
             &dir.path().join("keys"),
-            Some(SealKey::open(&dir.path().join("seal")).expect("a seal")),
+            Some(crate::seal_file::open(&dir.path().join("seal")).expect("a seal")),
         );
         let folder = dir.path().join("repository");
         let repository = ReleaseRepository::new(&folder, Lifetimes::default());

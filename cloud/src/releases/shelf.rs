@@ -12,15 +12,15 @@ use super::prune::KEPT_RELEASES;
 use super::repository::Draft;
 use super::room;
 use super::{
-    Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, SealKey,
-    directives, files, prune,
+    Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, directives,
+    files, prune,
 };
 
 /// Components built from code that are kept for each project, so that the same code is not built again; the
 /// oldest go.
 const KEPT_BUILDS: usize = 8;
 /// Beginning of the names of components that were built from code.
-pub(crate) const BUILT: &str = "code-";
+pub const BUILT: &str = "code-";
 
 /// The repositories of a cloud's projects, with keys that the cloud manages: sealed in its data folder.
 ///
@@ -81,7 +81,7 @@ impl Shelf {
     }
 
     fn keys(&self, project: ProjectId) -> Result<KeyFolder, ReleaseError> {
-        let seal = SealKey::open(&self.seal).map_err(|e| ReleaseError::file(&self.seal, e))?;
+        let seal = crate::seal_file::open(&self.seal).map_err(|e| ReleaseError::file(&self.seal, e))?;
         Ok(KeyFolder::new(&self.project(project).join("keys"), Some(seal)))
     }
 

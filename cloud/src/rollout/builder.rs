@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::Snippet;
+use iottly_core::model::Snippet;
 
 /// Why code does not become a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,9 +6,9 @@ use iottly_protocol::ProjectId;
 use sha2::{Digest, Sha256};
 
 use super::{BuildFailure, FlashError, Rollouts};
-use crate::model::{Revision, Snippet};
 use crate::releases::BUILT;
 use crate::turns::Turn;
+use iottly_core::model::{Revision, Snippet};
 
 /// Longest component that a build may result in, bytes; as long as an upload may be.
 const MAX_COMPONENT_BYTES: usize = 16 << 20;

@@ -12,12 +12,15 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::service::{counter, directive};
-use super::standing::{Decision, decide};
-use super::{Evidence, Rollouts, SteadyClock, Step};
+use super::{Rollouts, SteadyClock};
 use crate::clock;
-use crate::model::{Rollout, RolloutId, RolloutMember, RolloutStep, Scope, StoredRelease, Telling, UnixMs};
 use crate::releases::ReleaseError;
-use crate::store::StoreError;
+use iottly_core::model::{
+    Rollout, RolloutId, RolloutMember, RolloutStep, Scope, StoredRelease, Telling, UnixMs,
+};
+use iottly_core::rollout::{Decision, decide};
+use iottly_core::rollout::{Evidence, Step};
+use iottly_store::StoreError;
 
 /// How often rollouts are looked at when nothing happens: soaking and silence count in seconds.
 const TICK: Duration = Duration::from_secs(1);
@@ -70,7 +73,7 @@ impl Notes {
 
 impl Rollouts {
     /// Runs until it is aborted.
-    pub(crate) async fn run(self: Arc<Self>) {
+    pub async fn run(self: Arc<Self>) {
         tokio::join!(self.execute(), self.keep_up());
     }
 

@@ -8,9 +8,9 @@ use iottly_protocol::ProjectId;
 use super::component::sha256;
 use super::{FlashError, Rollouts};
 use crate::clock;
-use crate::model::{Change, Changed, CodeRoom, Principal};
-use crate::store::StoreError;
 use crate::turns::{QueueFull, Turn};
+use iottly_core::model::{Change, Changed, CodeRoom, Principal};
+use iottly_store::StoreError;
 
 /// Rollouts of a project that are forgotten in one step.
 const TIDY_STEP: usize = 20;

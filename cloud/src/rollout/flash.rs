@@ -9,16 +9,18 @@ use iottly_protocol::{GroupId, ProjectId};
 
 use super::component::{Made, Wanted};
 use super::service::directive;
-use super::standing::seconds;
-use super::{BuildFailure, Policy, PolicyError, Preflight, Rollouts, Run, Status, Wish, preflight};
+use super::{BuildFailure, Rollouts};
 use crate::clock;
-use crate::model::{
+use crate::releases::{NewRelease, ReleaseError};
+use crate::turns::QueueFull;
+use iottly_core::model::{
     Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, RolloutStatus, Snippet,
     StoredRelease,
 };
-use crate::releases::{NewRelease, ReleaseError};
-use crate::store::StoreError;
-use crate::turns::QueueFull;
+use iottly_core::model::{Policy, PolicyError, Run, Status, Wish};
+use iottly_core::rollout::seconds;
+use iottly_core::rollout::{Preflight, preflight};
+use iottly_store::StoreError;
 
 /// What is asked for beside the group.
 #[derive(Debug, Clone, Default)]

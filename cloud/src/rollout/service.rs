@@ -6,14 +6,15 @@ use iottly_protocol::{DeviceId, Down, ProjectId, SignedDirective};
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
+use super::Builder;
 use super::builds::Builds;
-use super::standing::seconds;
-use super::{Builder, Policy};
 use crate::broker::Broker;
 use crate::clock;
-use crate::model::{Rollout, Scope, UnixMs};
 use crate::releases::{NewDirective, ReleaseError, Shelf};
-use crate::store::{Store, StoreError};
+use iottly_core::model::Policy;
+use iottly_core::model::{Rollout, Scope, UnixMs};
+use iottly_core::rollout::seconds;
+use iottly_store::{Store, StoreError};
 
 /// Seconds of a day.
 pub(super) const DAY_S: u64 = 86_400;

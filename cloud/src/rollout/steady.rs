@@ -8,7 +8,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::UnixMs;
+use iottly_core::model::UnixMs;
 
 /// Longest time between two looks at the clock that counts: a minute. More means that the machine stood still
 /// in between.

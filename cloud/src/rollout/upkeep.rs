@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::executor::StepError;
 use super::{FlashError, Rollouts};
 use crate::clock;
-use crate::model::{Change, Principal};
+use iottly_core::model::{Change, Principal};
 
 /// Time between two looks at some of the projects.
 const EVERY: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ impl Rollouts {
     /// Gives up what is being deployed in a project that is about to be deleted, and tells its devices, as
     /// far as that is possible in a short time: a device that hears nothing cannot fetch the release any
     /// more.
-    pub(crate) async fn withdraw_all(&self, by: &Principal) {
+    pub async fn withdraw_all(&self, by: &Principal) {
         let withdraw = async {
             for (project, id) in self.store.active_rollouts().await? {
                 if project == by.project {

@@ -12,13 +12,15 @@ use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 
 use super::SetupError;
+use super::resolver::GuardedResolver;
 use crate::clock::Clock;
-use crate::model::{HookAttempt, StoredMessage, UnixMs};
-use crate::webhooks::guard::{Blocked, Guard};
-use crate::webhooks::headers::MAX_VALUE_BYTES;
-use crate::webhooks::schedule::{self, Outcome};
-use crate::webhooks::target::Target;
-use crate::webhooks::{body, sign};
+use iottly_core::model::{HookAttempt, StoredMessage, UnixMs};
+use iottly_core::webhooks::guard::Blocked;
+use iottly_core::webhooks::headers::MAX_VALUE_BYTES;
+use iottly_core::webhooks::schedule;
+use iottly_core::webhooks::schedule::Outcome;
+use iottly_core::webhooks::target::Target;
+use iottly_core::webhooks::{body, sign};
 
 /// Maximum time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -54,18 +56,18 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Creates a client that only connects to addresses that `guard` allows.
+    /// Makes a client that connects only to the addresses of `resolver`.
     ///
     /// # Errors
     /// When the initialisation of TLS fails.
     pub(super) fn new(
-        guard: Guard,
+        resolver: GuardedResolver,
         roots: &[CertificateDer<'static>],
         clock: Clock,
     ) -> Result<Self, SetupError> {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(roots)?)
-            .dns_resolver(Arc::new(guard))
+            .dns_resolver(Arc::new(resolver))
             .redirect(Policy::none())
             .no_proxy()
             .referer(false)

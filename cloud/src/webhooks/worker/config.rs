@@ -7,8 +7,11 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
-use crate::clock::{self, Clock};
-use crate::webhooks::guard::{Guard, Resolver};
+use crate::clock;
+use crate::clock::Clock;
+use iottly_core::webhooks::guard::Guard;
+
+use super::resolver::{self, GuardedResolver, Resolver};
 
 /// Settings of webhooks that the operator decides.
 #[derive(Clone)]
@@ -52,13 +55,16 @@ impl fmt::Debug for WebhookConfig {
 }
 
 impl WebhookConfig {
-    /// Returns the guard for the addresses of requests.
+    /// Returns the rules about addresses.
     #[must_use]
     pub fn guard(&self) -> Guard {
-        let guard = Guard::new(self.allow.clone(), self.https_only);
-        match &self.resolver {
-            Some(resolver) => guard.with_resolver(Arc::clone(resolver)),
-            None => guard,
-        }
+        Guard::new(self.allow.clone(), self.https_only)
+    }
+
+    pub(super) fn guarded_resolver(&self) -> GuardedResolver {
+        GuardedResolver::new(
+            self.guard(),
+            self.resolver.clone().unwrap_or_else(resolver::system),
+        )
     }
 }

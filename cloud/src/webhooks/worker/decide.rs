@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use iottly_protocol::ProjectId;
 
-use crate::model::Webhook;
 use crate::reading::ENTRY_STEPS;
-use crate::store::webhooks::Claim;
 use crate::turns::{Turn, Turns};
-use crate::webhooks::matching::{Matcher, Undecidable};
+use iottly_core::model::Webhook;
+use iottly_core::webhooks::Claim;
+use iottly_core::webhooks::matching::{Matcher, Undecidable};
 use iottly_filter::Budget;
 
 /// Maximum time for which the filters of a claim are evaluated, well within a lease; the remaining deliveries

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::store::webhooks::WorkerId;
+use iottly_store::webhooks::WorkerId;
 
 /// Returns the id under which this data folder's processes claim deliveries; creates it at the first start.
 pub(super) fn worker_id(path: &Path) -> io::Result<WorkerId> {

@@ -4,9 +4,9 @@ mod client;
 mod config;
 mod decide;
 mod identity;
-mod lane;
 mod pump;
 mod recorder;
+mod resolver;
 mod undecided;
 
 use std::io;
@@ -19,17 +19,18 @@ use tokio::task::JoinHandle;
 
 pub use client::Attempted;
 pub use config::WebhookConfig;
+pub use resolver::{Lookup, Resolver};
 
-use super::guard::Guard;
-use super::target::{SecretError, Target};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::model::{HookKey, StoredMessage, Webhook};
-use crate::seal::SealKey;
-use crate::store::webhooks::{Settled, Then};
-use crate::store::{Store, StoreError};
 use crate::vital::Vital;
 use client::Client;
+use iottly_core::model::{HookKey, StoredMessage, Webhook};
+use iottly_core::seal::SealKey;
+use iottly_core::webhooks::guard::Guard;
+use iottly_core::webhooks::target::{SecretError, Target};
+use iottly_store::webhooks::{Settled, Then};
+use iottly_store::{Store, StoreError};
 use pump::{Pump, PumpParts};
 
 /// Maximum number of outcomes that wait to be recorded; at this number, sending pauses.
@@ -101,9 +102,13 @@ impl Deliverer {
         } = parts;
         let (guard, clock) = (config.guard(), config.clock.clone());
         let seal_key = config.seal_key.clone().unwrap_or_else(|| data.join("seal.key"));
-        let seal = Arc::new(SealKey::open(&seal_key)?);
+        let seal = Arc::new(crate::seal_file::open(&seal_key)?);
         let worker = identity::worker_id(&data.join("worker.id"))?;
-        let client = Arc::new(Client::new(guard.clone(), &config.roots, clock.clone())?);
+        let client = Arc::new(Client::new(
+            config.guarded_resolver(),
+            &config.roots,
+            clock.clone(),
+        )?);
         let released = store.release(worker, clock()).await?;
         if released > 0 {
             tracing::info!(
@@ -200,7 +205,7 @@ impl DelivererHandle {
 
     /// Returns the time of the worker's clock.
     #[must_use]
-    pub fn now(&self) -> crate::model::UnixMs {
+    pub fn now(&self) -> iottly_core::model::UnixMs {
         (self.clock)()
     }
 }

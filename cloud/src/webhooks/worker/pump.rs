@@ -12,21 +12,24 @@ use tokio::time::MissedTickBehavior;
 
 use super::client::{Attempted, Client};
 use super::decide::Decided;
-use super::lane::{LEASE_MS, Lane};
 use super::undecided::again;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::model::{Change, HookKey, HookState, Principal, Scopes, TokenId, UnixMs};
 use crate::reading::filter_turns;
-use crate::seal::SealKey;
-use crate::store::webhooks::{Claim, ClaimQuery, Settled, Then, WorkerId};
-use crate::store::{self, Store};
 use crate::turns::Turns;
-use crate::webhooks::breaker::Effect;
-use crate::webhooks::guard::Guard;
-use crate::webhooks::schedule::{self, Verdict};
-use crate::webhooks::slots::{Slot, Slots};
-use crate::webhooks::target::Target;
+use iottly_core::model::{Change, HookKey, HookState, Principal, Scopes, TokenId, UnixMs};
+use iottly_core::seal::SealKey;
+use iottly_core::webhooks::Claim;
+use iottly_core::webhooks::breaker::Effect;
+use iottly_core::webhooks::guard::Guard;
+use iottly_core::webhooks::lane::{LEASE_MS, Lane};
+use iottly_core::webhooks::schedule;
+use iottly_core::webhooks::schedule::Verdict;
+use iottly_core::webhooks::slots::{Slot, Slots};
+use iottly_core::webhooks::target::Target;
+use iottly_store as store;
+use iottly_store::Store;
+use iottly_store::webhooks::{ClaimQuery, Settled, Then, WorkerId};
 
 /// Interval at which the store is asked for due deliveries: retries, and those that another process stored.
 const POLL: Duration = Duration::from_secs(1);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::store::Store;
-use crate::store::webhooks::{Settled, WorkerId};
+use iottly_store::Store;
+use iottly_store::webhooks::{Settled, WorkerId};
 
 /// Maximum number of outcomes in a transaction.
 const GROUP: usize = 512;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::decide::{self, Decided};
 use super::pump::{Pump, Told, settled};
-use crate::model::{HookAttempt, HookKey, UnixMs};
-use crate::store::webhooks::{Claim, Settled, Then};
-use crate::webhooks::NOT_MATCHED;
+use iottly_core::model::{HookAttempt, HookKey, UnixMs};
+use iottly_core::webhooks::Claim;
+use iottly_core::webhooks::NOT_MATCHED;
+use iottly_store::webhooks::{Settled, Then};
 
 /// Maximum number of webhooks whose filters are being evaluated; beyond it, deliveries are given back.
 const MAX_DECIDING: usize = 32;

@@ -1,0 +1,57 @@
+//! State that every handler can reach.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use iottly_cloud::cloud::Services;
+use tokio::sync::watch;
+
+use crate::auth::Sessions;
+
+/// The cloud's parts and the log-ins of browsers; shared by all servers of a process.
+#[derive(Clone)]
+pub struct WebServices {
+    cloud: Services,
+    /// Sessions and log-in links.
+    pub sessions: Arc<Sessions>,
+}
+
+impl WebServices {
+    /// Makes the services of a cloud's servers, without a session.
+    #[must_use]
+    pub fn new(cloud: Services) -> Self {
+        Self {
+            cloud,
+            sessions: Arc::default(),
+        }
+    }
+
+    /// Returns the same services for browsers that reach the cloud by HTTPS.
+    pub(crate) fn over_https(mut self) -> Self {
+        self.cloud.https = true;
+        self
+    }
+}
+
+impl Deref for WebServices {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.cloud
+    }
+}
+
+/// What every handler can reach.
+#[derive(Clone)]
+pub struct App {
+    /// The cloud's parts.
+    pub services: WebServices,
+    /// Becomes true when the server stops; answers without an end watch it.
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+impl App {
+    pub(crate) fn new(services: WebServices, closing: watch::Receiver<bool>) -> Self {
+        Self { services, closing }
+    }
+}

@@ -1,0 +1,9 @@
+//! The cloud's face over HTTP: REST API, dashboard, sessions and the server.
+
+pub mod api;
+pub mod app;
+pub mod auth;
+pub mod dashboard;
+pub mod error;
+pub mod http;
+pub mod rate;
