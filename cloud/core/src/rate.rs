@@ -1,4 +1,4 @@
-//! Rate of requests: a count for each token.
+//! Rate limit: counts the requests of each token. Pure.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -19,7 +19,7 @@ pub struct RateLimit {
     used: Mutex<HashMap<TokenId, i64>>,
 }
 
-/// What becomes of a request.
+/// Verdict on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     pub allowed: bool,

@@ -79,7 +79,7 @@ impl Reading {
     /// Waits for the project's turn to evaluate a filter.
     ///
     /// # Errors
-    /// 429 when too many requests of the project are waiting.
+    /// [`ReadError::Queue`] when too many requests of the project are waiting.
     pub async fn sieve(&self, project: ProjectId, filter: Arc<Filter>) -> Result<Sieve, ReadError> {
         Ok(Sieve::new(
             filter,
@@ -92,7 +92,8 @@ impl Reading {
     /// keeps the messages.
     ///
     /// # Errors
-    /// 429 when too many requests of the project are waiting for a turn; errors of the store.
+    /// [`ReadError::Queue`] when too many requests of the project are waiting for a turn; errors of the
+    /// store.
     pub async fn part(
         &self,
         store: &dyn Store,
@@ -157,7 +158,8 @@ impl Reading {
     /// Counts a response of `bytes` bytes until the client has received it; `None` for a small one.
     ///
     /// # Errors
-    /// 429 when the project has too many unread bytes, 503 when all projects together have.
+    /// [`ReadError::Unread`] when the project has too many unread bytes, [`ReadError::Busy`] when all
+    /// projects together have.
     pub fn hold(&self, project: ProjectId, bytes: u64) -> Result<Option<Held>, ReadError> {
         if bytes <= SMALL_BYTES {
             Ok(None)

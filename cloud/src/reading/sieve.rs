@@ -56,7 +56,7 @@ impl Sieve {
     /// least one entry.
     ///
     /// # Errors
-    /// 400 when the filter is too expensive for an entry.
+    /// [`ReadError::Filter`] when the filter is too expensive for an entry.
     pub async fn sift(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Sifted, ReadError> {
         let (filter, cancelled, turn) = (
             Arc::clone(&self.filter),

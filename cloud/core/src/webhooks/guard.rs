@@ -1,4 +1,5 @@
-//! Addresses that requests may go to: not the network that the cloud itself is in, unless its operator allows it.
+//! Rules about the addresses that webhook requests may go to: none in the cloud's own network, unless the
+//! operator allows it. Resolves no names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -75,7 +76,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Allows the public internet and the networks in `allow`,
+    /// Allows the public internet and the networks in `allow`; with `https_only`, `http:` URLs are refused.
     #[must_use]
     pub fn new(allow: Vec<IpNet>, https_only: bool) -> Self {
         Self { allow, https_only }

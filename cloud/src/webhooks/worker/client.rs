@@ -56,7 +56,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Makes a client that connects only to the addresses of `resolver`.
+    /// Creates a client that only connects to addresses from `resolver`.
     ///
     /// # Errors
     /// When the initialisation of TLS fails.

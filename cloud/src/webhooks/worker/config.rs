@@ -55,7 +55,7 @@ impl fmt::Debug for WebhookConfig {
 }
 
 impl WebhookConfig {
-    /// Returns the rules about addresses.
+    /// Returns the rules for the addresses of requests.
     #[must_use]
     pub fn guard(&self) -> Guard {
         Guard::new(self.allow.clone(), self.https_only)

@@ -1,4 +1,4 @@
-//! State that all handlers share, and the routes with their layers.
+//! Routes of the servers, with their layers.
 
 use axum::Router;
 use axum::middleware;
@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::{api, dashboard};
 
-/// All routes but the metrics.
+/// Returns all routes without the metrics.
 pub fn router(app: App) -> Router {
     routes(app, Router::new())
 }
