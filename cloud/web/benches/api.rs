@@ -37,7 +37,7 @@ const START: UnixMs = 1_492_597_597_019;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // `cargo test --benches` starts benchmarks with `--test`: a measurement is not a test.
+    // `cargo test --benches` starts benchmarks with `--test`: a measurement is no test.
     if std::env::args().any(|arg| arg == "--test") {
         return Ok(());
     }

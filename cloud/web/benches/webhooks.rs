@@ -38,7 +38,7 @@ const BACKLOG: u64 = 30_000;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // `cargo test --benches` starts benchmarks with `--test`: a measurement is not a test.
+    // `cargo test --benches` starts benchmarks with `--test`: a measurement is no test.
     if std::env::args().any(|arg| arg == "--test") {
         return Ok(());
     }
@@ -396,7 +396,7 @@ async fn neighbours(services: &Services, time: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures claiming a hundred deliveries and giving them back, by the number of waiting ones.
+/// What it costs to claim a hundred deliveries and give them back, by how many wait.
 async fn claiming(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     let (store, _) = store::open(&Database::File(database_path(folder))).await?;
