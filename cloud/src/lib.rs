@@ -1,8 +1,7 @@
-//! The cloud of the platform: broker, ingest, store, commands, REST API and dashboard, as a library.
+//! Services of the cloud: broker, ingest, commands, releases, rollouts and webhooks, as a library.
 //!
-//! [`Cloud::start`](cloud::Cloud::start) assembles the parts below HTTP; request handlers use them through
-//! [`Services`](cloud::Services). Decisions (validation, stream positions, presence) are pure and read no
-//! clock.
+//! [`Cloud::start`](cloud::Cloud::start) assembles the parts; request handlers use them through
+//! [`Services`](cloud::Services).
 
 pub mod broker;
 pub mod clock;

@@ -283,7 +283,7 @@ fn strangers_neither_fill_nor_forge_the_log() {
     let log = cloud.log();
     assert!(log.len() as u64 <= QUIET_LOG, "{} bytes of log", log.len());
     assert!(
-        log.contains("mqtt login refused"),
+        log.contains("refused an MQTT login"),
         "what a stranger tries is told: {log}"
     );
     assert!(

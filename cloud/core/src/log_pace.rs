@@ -1,13 +1,13 @@
-//! Log lines that somebody outside can cause as often as they like: one in a while, with the number of those
-//! left out.
+//! Limits log lines that outside parties can cause without bound: one line per interval, with the number of
+//! lines left out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Time between two lines of one kind.
+/// Minimum time between two lines of a kind.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// The pace of one kind of line; a static beside the place that writes it.
+/// Pace of one kind of line; a static next to the code that writes the line.
 #[derive(Debug)]
 pub struct LogPace(Mutex<(Option<Instant>, u64)>);
 
@@ -16,7 +16,7 @@ impl LogPace {
         Self(Mutex::new((None, 0)))
     }
 
-    /// Returns how many lines were left out since the last one, if one may be written now.
+    /// Returns the number of lines left out since the last one, if a line may be written now.
     pub fn ask(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state

@@ -1,4 +1,4 @@
-//! Rate of requests: a count for each token.
+//! Rate limit: counts the requests of each token. Pure.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -6,30 +6,31 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::model::{TokenId, UnixMs};
 
-/// Tokens that are counted at a time. Beyond, those whose count is back at nothing are forgotten, then all.
+/// Maximum number of tokens that are counted. Beyond it, tokens with their full allowance are removed, then
+/// all.
 const MAX_KEYS: usize = 50_000;
 const MINUTE_US: i64 = 60_000_000;
 
-/// Requests of each token, as the moment up to which its allowance is used.
+/// Used allowance of each token, as the time up to which it is used.
 #[derive(Debug)]
 pub struct RateLimit {
-    /// Requests a minute.
+    /// Maximum number of requests per minute.
     pub limit: NonZeroU32,
     used: Mutex<HashMap<TokenId, i64>>,
 }
 
-/// What becomes of a request.
+/// Verdict on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     pub allowed: bool,
     pub limit: u32,
     pub remaining: u32,
-    /// Seconds until the next request is allowed, or until all are, if this one is.
+    /// Seconds until the next request is allowed; if this one is, until the allowance is full again.
     pub wait: u32,
 }
 
 impl RateLimit {
-    /// At most `limit` requests a minute; they may come all at once.
+    /// Creates a limit of `limit` requests per minute, which may all come at once.
     #[must_use]
     pub fn per_minute(limit: NonZeroU32) -> Self {
         Self {
@@ -49,7 +50,7 @@ impl RateLimit {
             }
         }
         let until = used.entry(key).or_insert(now);
-        // A clock that went back by more than the window starts anew.
+        // A clock that went back by more than the window starts with a full allowance.
         let ahead = if *until > now.saturating_add(MINUTE_US) {
             0
         } else {
@@ -96,7 +97,10 @@ mod tests {
             "others are not concerned"
         );
         assert_eq!(ask(1_100_000).remaining, 59);
-        assert!(ask(1_000).allowed, "a clock that went back locks nobody out");
+        assert!(
+            ask(1_000).allowed,
+            "a clock that went back does not lock the token out"
+        );
     }
 
     #[test]

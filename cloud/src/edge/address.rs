@@ -1,12 +1,12 @@
-//! Addresses of clients: how they are counted, and when others may name them.
+//! Addresses of clients: the key under which they are counted, and the proxies that may name them.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
-/// What counts as one address: an IPv4 address, or the network of 64 bits that one subscriber of IPv6 usually
-/// has.
+/// Unit that counts as one address: an IPv4 address, or an IPv6 network of 64 bits, the usual network of a
+/// subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddressKey(IpAddr);
 
@@ -19,7 +19,7 @@ impl AddressKey {
     }
 }
 
-/// Networks of proxies that are believed.
+/// Networks of trusted proxies.
 #[derive(Debug, Clone, Default)]
 pub struct Trusted(Vec<IpNet>);
 
@@ -28,21 +28,21 @@ impl Trusted {
         Self(networks.to_vec())
     }
 
-    /// Says whether `address` is one of our proxies.
+    /// Returns true if `address` is a trusted proxy.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns how a connection of `address` is counted. A trusted proxy stands for many clients and is not
-    /// counted as one.
+    /// Returns the key under which a connection of `address` is counted; `None` for a trusted proxy, which
+    /// stands for many clients.
     pub fn key(&self, address: IpAddr) -> Option<AddressKey> {
         (!self.contains(address)).then(|| AddressKey::of(address))
     }
 }
 
-/// Returns the client that the headers name: the last address in `X-Forwarded-For` or `Forwarded` that is no
-/// proxy of ours. Earlier ones are the client's own words. Only for requests of a trusted proxy.
+/// Returns the client that the headers name: the last address in `X-Forwarded-For` or `Forwarded` that is not
+/// a trusted proxy. Earlier ones may be invented by the client. Only for requests of a trusted proxy.
 pub fn forwarded_for(headers: &HeaderMap, trusted: &Trusted) -> Option<IpAddr> {
     let lists = |name: &'static str| {
         headers
@@ -69,15 +69,15 @@ pub fn forwarded_for(headers: &HeaderMap, trusted: &Trusted) -> Option<IpAddr> {
     }
 }
 
-/// Returns the first address that is no proxy's. What is no address ends the search: nothing before it can be
-/// believed.
+/// Returns the first address that is not a trusted proxy. An invalid address ends the search, because the
+/// addresses before it cannot be trusted.
 fn outermost(mut addresses: impl Iterator<Item = Option<IpAddr>>, trusted: &Trusted) -> Option<IpAddr> {
     addresses
         .find(|found| !found.is_some_and(|address| trusted.contains(address)))
         .flatten()
 }
 
-/// Reads `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`, with or without quotes.
+/// Parses `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`, with or without quotes.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let plain = text

@@ -1,4 +1,4 @@
-//! Numbers about the running cloud, for Prometheus.
+//! Metrics of the running cloud, for Prometheus.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -21,10 +21,10 @@ mod webhooks;
 
 use webhooks::WebhookMetrics;
 
-/// Commands whose first report is waited for; beyond, all are forgotten.
+/// Maximum number of commands whose first report is awaited; beyond it, all are forgotten.
 const MAX_WAITING: usize = 10_000;
 
-/// What a request is counted under.
+/// Labels of a counted request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Route {
     method: &'static str,
@@ -32,7 +32,7 @@ struct Route {
     status: u16,
 }
 
-/// The numbers; each is updated where what it counts happens.
+/// Metrics of the cloud; each is updated by the code whose work it counts.
 pub struct Metrics {
     registry: Registry,
     requests: Family<Route, Counter>,
@@ -86,31 +86,35 @@ impl Metrics {
         );
         to.register_with_unit(
             "http_request",
-            "Time from request to answer",
+            "Time from request to response",
             Unit::Seconds,
             self.request_seconds.clone(),
         );
         to.register("ingest_messages", "Messages stored", self.stored.clone());
-        to.register("ingest_refused", "Records refused for good", self.refused.clone());
+        to.register(
+            "ingest_refused",
+            "Records refused permanently",
+            self.refused.clone(),
+        );
         to.register(
             "ingest_group_uploads",
-            "Uploads of a transaction",
+            "Uploads in a transaction",
             self.groups.clone(),
         );
         to.register_with_unit(
             "ingest_commit",
-            "Time of a transaction",
+            "Duration of a transaction",
             Unit::Seconds,
             self.commit_seconds.clone(),
         );
         to.register(
             "ingest_queue_events",
-            "Events that wait for the ingest",
+            "Events waiting for the ingest",
             self.queue_events.clone(),
         );
         to.register_with_unit(
             "ingest_queue",
-            "Publishes between broker and commit",
+            "Size of the publishes between broker and commit",
             Unit::Bytes,
             self.queue_bytes.clone(),
         );
@@ -122,11 +126,7 @@ impl Metrics {
             Unit::Seconds,
             self.command_seconds.clone(),
         );
-        to.register(
-            "devices_online",
-            "Devices that count as connected",
-            self.devices_online.clone(),
-        );
+        to.register("devices_online", "Connected devices", self.devices_online.clone());
         to.register_with_unit(
             "process_memory",
             "Resident memory of the process",
@@ -136,7 +136,7 @@ impl Metrics {
         self.webhooks.register(to);
     }
 
-    /// Counts a request; `route` is a template, not an address.
+    /// Counts a request; `route` is the route's template, not the path.
     pub fn request(&self, method: &str, route: String, status: u16, took: Duration) {
         const METHODS: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"];
         let method = METHODS
@@ -161,7 +161,7 @@ impl Metrics {
         self.commit_seconds.observe(took.as_secs_f64());
     }
 
-    /// Counts a command and waits for the device's first report about it.
+    /// Counts a command and starts to measure the time to the device's first report about it.
     pub fn command_accepted(&self, id: CommandId, now: Instant) {
         self.commands.inc();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,7 +171,7 @@ impl Metrics {
         waiting.insert(id, now);
     }
 
-    /// A device reported about a command.
+    /// Records the time to the device's first report about a command.
     pub fn command_reported(&self, id: CommandId, now: Instant) {
         let accepted = self
             .waiting
@@ -184,23 +184,23 @@ impl Metrics {
         }
     }
 
-    /// Counts an attempt to deliver to a webhook by its result: `http_` and the status, or the kind of error.
+    /// Counts a webhook delivery attempt by its result: `http_` and the status, or the kind of error.
     pub fn webhook_attempt(&self, result: &str) {
         self.webhooks.attempt(result);
     }
 
-    /// Counts a webhook that the platform switched off.
+    /// Counts a webhook that the platform disabled.
     pub fn webhook_disabled(&self) {
         self.webhooks.disabled.inc();
     }
 
-    /// Takes in what is measured of webhooks: all of them in numbers, and deliveries that were dropped since
+    /// Records measurements of webhooks: totals over all of them, and the number of deliveries dropped since
     /// the start.
     pub fn webhooks(&self, totals: &HookTotals, dropped: u64, now: UnixMs) {
         self.webhooks.measured(totals, dropped, now);
     }
 
-    /// The numbers as text; what is not counted but measured is given here.
+    /// Returns all metrics as text; `queue` and `online` are measured by the caller.
     pub fn text(&self, queue: (usize, usize), online: usize) -> Result<String, std::fmt::Error> {
         self.queue_events.set(queue.0 as i64);
         self.queue_bytes.set(queue.1 as i64);
@@ -212,7 +212,7 @@ impl Metrics {
     }
 }
 
-/// Memory of this process, as the kernel counts it.
+/// Returns the resident memory of this process, in bytes.
 fn resident_bytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

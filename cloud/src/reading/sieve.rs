@@ -1,4 +1,4 @@
-//! The evaluation of a filter, on a thread that may wait.
+//! Evaluates a filter over entries, on a thread that may block.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,11 @@ use iottly_core::history::document;
 use iottly_core::model::StoredMessage;
 use iottly_filter::{Budget, Filter, Undecided};
 
-/// Steps that one entry may take; more is a filter that is too expensive. About a quarter of a second.
+/// Maximum number of evaluation steps for an entry, about a quarter of a second; beyond it the filter is too
+/// expensive.
 pub const ENTRY_STEPS: u64 = 50_000_000;
 
-/// A filter and the turn to evaluate it. Dropping it ends an evaluation that is under way.
+/// Filter with the turn to evaluate it. Dropping it ends a running evaluation.
 pub struct Sieve {
     filter: Arc<Filter>,
     /// Shared with the evaluation, which keeps the turn until it has really ended.
@@ -23,22 +24,22 @@ pub struct Sieve {
     cancelled: Arc<AtomicBool>,
 }
 
-/// Entries that came through a sieve.
+/// Result of evaluating a filter over entries.
 pub struct Sifted {
     /// Entries that match, in their order.
     pub found: Vec<StoredMessage>,
-    /// Number of entries that were looked at, from the first on.
+    /// Number of entries that were examined, from the first.
     pub seen: usize,
 }
 
-/// Reasons to stop before the last entry.
+/// Conditions to stop before the last entry.
 #[derive(Clone, Copy)]
 pub struct Until {
-    /// Entries that match.
+    /// Number of matching entries.
     pub found: usize,
-    /// Bytes of entries that match.
+    /// Size of the matching entries, in bytes.
     pub bytes: u64,
-    /// The moment; none for no haste.
+    /// Time to stop; `None` for no time limit.
     pub time: Option<Instant>,
 }
 
@@ -51,11 +52,11 @@ impl Sieve {
         }
     }
 
-    /// Evaluates the filter on entries, one after the other, until it has found enough or the time is up.
-    /// Looks at one entry at least.
+    /// Evaluates the filter on entries, one after the other, until a condition of `until` is met. Examines at
+    /// least one entry.
     ///
     /// # Errors
-    /// 400 when the filter is too expensive for an entry.
+    /// [`ReadError::Filter`] when the filter is too expensive for an entry.
     pub async fn sift(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Sifted, ReadError> {
         let (filter, cancelled, turn) = (
             Arc::clone(&self.filter),

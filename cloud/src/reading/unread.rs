@@ -1,4 +1,5 @@
-//! Answers that wait in memory until somebody reads them.
+//! Counts responses that are in memory until their clients have received them, and refuses further ones over
+//! a limit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,14 +10,15 @@ use iottly_protocol::ProjectId;
 
 use super::ReadError;
 
-/// Most bytes of large answers that wait to be read, of all projects.
+/// Maximum size of unread large responses of all projects, in bytes.
 const MAX_BYTES: u64 = 192 << 20;
-/// Most bytes of large answers of one project that wait to be read.
+/// Maximum size of unread large responses of a project, in bytes.
 const MAX_PROJECT_BYTES: u64 = 32 << 20;
-/// Bytes that are handed to a connection at a time: what it has taken is as good as read.
+/// Size of the slices that are handed to a connection, in bytes. The last slice counts as read once the
+/// connection has taken it.
 const SLICE_BYTES: usize = 64 << 10;
 
-/// Bytes of large answers that wait to be read.
+/// Bytes of unread large responses.
 #[derive(Debug, Default)]
 pub(super) struct Unread(Mutex<Counts>);
 
@@ -26,7 +28,7 @@ struct Counts {
     projects: HashMap<ProjectId, u64>,
 }
 
-/// The bytes of one answer; counted until it is dropped.
+/// Bytes of one response, counted until it is dropped.
 #[derive(Debug)]
 pub struct Held {
     unread: Arc<Unread>,
@@ -42,7 +44,7 @@ impl Unread {
     pub(super) fn hold(self: &Arc<Self>, project: ProjectId, bytes: u64) -> Result<Held, ReadError> {
         let mut counts = self.lock();
         let of_project = counts.projects.get(&project).copied().unwrap_or_default();
-        // A project without unread answers gets one, however long it is.
+        // A project without unread responses may have one of any length.
         if of_project > 0 && of_project + bytes > MAX_PROJECT_BYTES {
             return Err(ReadError::Unread);
         }
@@ -74,7 +76,7 @@ impl Drop for Held {
 }
 
 impl Held {
-    /// The body of an answer that is counted until the connection has taken its last part.
+    /// Returns the response's body, which is counted until the connection has taken its last slice.
     pub fn body(self, bytes: Vec<u8>) -> Body {
         let slices = stream::unfold((Bytes::from(bytes), self), async |(mut rest, held)| {
             let slice = rest.split_to(rest.len().min(SLICE_BYTES));

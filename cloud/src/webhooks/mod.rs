@@ -1,8 +1,8 @@
-//! Webhooks: stored messages, posted to addresses that a project chose.
+//! Webhooks: stored messages, posted to URLs that a project chose.
 //!
-//! A delivery is written in the transaction that stores its message, and the worker sends it: claimed by a
-//! lease, at least once, under an id that stays the same. Everything that is decided is in
-//! [`iottly_core::webhooks`]; the I/O is here.
+//! A delivery is written in the transaction that stores its message. The worker claims it with a lease and
+//! sends it at least once, under an id that stays the same. Decisions are in [`iottly_core::webhooks`]; the
+//! I/O is here.
 
 mod worker;
 

@@ -6,9 +6,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::Connection as _;
 
 use super::{Database, PostgresStore, Result, SqliteStore, Store as _, StoreError, transfer};
 

@@ -1,3 +1,5 @@
+//! Announces new deliveries from the store to the worker, and counts dropped ones.
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,8 +8,8 @@ use tokio::sync::Notify;
 
 use iottly_core::model::HookKey;
 
-/// Hooks with new deliveries, from the store that commits them to the worker that sends them. As many as
-/// there are hooks.
+/// Webhooks with new deliveries, announced by the store that commits them to the worker that sends them. At
+/// most one entry per webhook.
 #[derive(Debug, Default)]
 pub struct Fresh {
     hooks: Mutex<BTreeSet<HookKey>>,
@@ -16,7 +18,7 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    /// Says that there is something to send for these hooks; call it when that is committed.
+    /// Announces new deliveries of these webhooks; called after they are committed.
     pub fn announce(&self, hooks: impl IntoIterator<Item = HookKey>) {
         let mut known = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
         known.extend(hooks);
@@ -30,13 +32,13 @@ impl Fresh {
         self.dropped.fetch_add(dropped, Ordering::Relaxed);
     }
 
-    /// Deliveries that were dropped since the start.
+    /// Returns the number of deliveries that were dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// The hooks that were announced since the last call; waits until there are some. For one caller;
-    /// cancel-safe.
+    /// Returns the webhooks that were announced since the last call; waits until there are some. For a single
+    /// caller; cancel-safe.
     pub async fn take(&self) -> BTreeSet<HookKey> {
         loop {
             let taken = std::mem::take(&mut *self.hooks.lock().unwrap_or_else(PoisonError::into_inner));

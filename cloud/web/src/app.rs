@@ -8,16 +8,16 @@ use tokio::sync::watch;
 
 use crate::sessions::Sessions;
 
-/// The cloud's parts and the log-ins of browsers; shared by all servers of a process.
+/// Services of the cloud with the logins of browsers; shared by all servers of a process.
 #[derive(Clone)]
 pub struct WebServices {
     cloud: Services,
-    /// Sessions and log-in links.
+    /// Sessions and login links.
     pub sessions: Arc<Sessions>,
 }
 
 impl WebServices {
-    /// Makes the services of a cloud's servers, without a session.
+    /// Creates the services of a cloud's servers, without a session.
     #[must_use]
     pub fn new(cloud: Services) -> Self {
         Self {
@@ -41,12 +41,12 @@ impl Deref for WebServices {
     }
 }
 
-/// What every handler can reach.
+/// State that every handler can reach.
 #[derive(Clone)]
 pub struct App {
-    /// The cloud's parts.
+    /// Services of the cloud.
     pub services: WebServices,
-    /// Becomes true when the server stops; answers without an end watch it.
+    /// Becomes true when the server stops; endless responses watch it.
     pub(crate) closing: watch::Receiver<bool>,
 }
 
@@ -56,7 +56,7 @@ impl App {
     }
 }
 
-/// Resolves when the value is true, or its sender is gone.
+/// Resolves when the value is true, or its sender was dropped.
 pub(crate) async fn until_true(mut value: watch::Receiver<bool>) {
     let _ = value.wait_for(|stop| *stop).await;
 }

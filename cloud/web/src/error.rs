@@ -1,4 +1,4 @@
-//! The one error of the REST API.
+//! Error of the REST API, with its status, code and message. The body is rendered by the outermost layer.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -14,23 +14,23 @@ use iottly_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What every error looks like.
+/// Body of every error response.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Error)]
 pub(crate) struct ErrorDto<'a> {
-    /// What is wrong, for people.
+    /// Error message for people.
     pub(crate) error: &'a str,
-    /// What is wrong, for programs.
+    /// Error code for programs.
     pub(crate) code: &'a str,
-    /// The request's id, as in the header `X-Request-Id`.
+    /// Id of the request, as in the header `X-Request-Id`.
     pub(crate) request_id: &'a str,
-    /// Where in a filter.
+    /// Position of the error in a filter.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) path: Option<&'a str>,
 }
 
-/// An answer that is not a success: `{"error", "code", "request_id"}` and the status.
+/// Error response: `{"error", "code", "request_id"}` with a status.
 #[derive(Debug, Clone)]
 pub struct ApiError {
     status: StatusCode,
@@ -49,12 +49,12 @@ impl ApiError {
         }
     }
 
-    /// 400: what the client sent cannot be used.
+    /// 400: the request is invalid.
     pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// 401: the request does not say who it is, or with a token that is not known.
+    /// 401: the request has no credentials, or an unknown token.
     #[must_use]
     pub fn unauthenticated() -> Self {
         Self::new(
@@ -64,22 +64,18 @@ impl ApiError {
         )
     }
 
-    /// 403: the token is for something else.
+    /// 403: the token does not grant access to this.
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
     }
 
-    /// 404: there is no such route.
+    /// 404: the route does not exist.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "there is nothing at this address",
-        )
+        Self::new(StatusCode::NOT_FOUND, "not_found", "path not found")
     }
 
-    /// 404: there is no such thing in the project.
+    /// 404: the project has no such object.
     pub fn missing(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
@@ -90,7 +86,7 @@ impl ApiError {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
-            "this address does not take this method",
+            "the path does not support this method",
         )
     }
 
@@ -109,44 +105,44 @@ impl ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, message)
     }
 
-    /// 501: this version of the cloud cannot do it.
+    /// 501: this installation of the cloud does not support the operation.
     pub fn not_implemented(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, code, message)
     }
 
-    /// 503: the cloud cannot answer now.
+    /// 503: the cloud cannot serve the request at the moment.
     pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
     }
 
-    /// 507: the disk of the cloud has no room for it.
+    /// 507: the cloud's disk is full.
     pub fn no_room(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::INSUFFICIENT_STORAGE, code, message)
     }
 
-    /// 500: something went wrong here; the reason goes to the log only.
+    /// 500: internal error; the reason goes to the log only.
     pub fn internal(reason: &dyn std::fmt::Display) -> Self {
-        tracing::error!(%reason, "request failed");
+        tracing::error!(error = %reason, "failed to handle a request; responding with 500");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "something went wrong in the cloud",
+            "internal error of the cloud",
         )
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// What a person reads.
+    /// Returns the message for people.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The answer, once the request's id is known.
+    /// Returns the response, with the request's id.
     pub(crate) fn render(&self, request_id: &str) -> Response {
         let body = ErrorDto {
             error: &self.message,
@@ -240,7 +236,7 @@ impl From<Undecided> for ApiError {
                 path: Some(path.clone()),
                 ..Self::invalid("filter_too_expensive", format!("queryJson: {undecided}"))
             },
-            // Only who has gone cancels, so nobody reads this.
+            // Only the caller that has gone cancels, so this response is not sent to anyone.
             Undecided::Cancelled => Self::unavailable("cancelled", undecided.to_string()),
         }
     }

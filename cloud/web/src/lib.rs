@@ -1,4 +1,4 @@
-//! The cloud's face over HTTP: REST API, dashboard, sessions and the server.
+//! The cloud over HTTP: REST API, dashboard, sessions and the server.
 
 pub mod api;
 pub mod app;

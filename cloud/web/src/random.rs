@@ -1,22 +1,22 @@
-//! Random secrets as text.
+//! Random secrets and codes as text.
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// 32 random bytes as 43 base62 characters.
+/// Returns 32 random bytes as 43 base62 characters.
 pub(crate) fn secret() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     Ok(base62(&bytes, 43))
 }
 
-/// 16 random bytes as 32 hex digits.
+/// Returns 16 random bytes as 32 hex digits.
 pub(crate) fn hex_code() -> Result<String, getrandom::Error> {
     let mut bytes = [0u8; 16];
     getrandom::fill(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The bytes as one big-endian number with at least `width` base62 digits.
+/// Returns the bytes, read as a big-endian number, with at least `width` base62 digits.
 pub(crate) fn base62(bytes: &[u8], width: usize) -> String {
     let mut number = bytes.to_vec();
     let mut digits = Vec::with_capacity(width);

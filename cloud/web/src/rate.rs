@@ -1,15 +1,15 @@
-//! Rate limit in answers: the headers that describe it.
+//! Headers that report the rate limit to the client.
 
 use std::sync::{Arc, OnceLock};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use iottly_core::rate::Verdict;
 
-/// Where the verdict on a request is left for the layer that answers.
+/// Cell in which the verdict on a request is stored for the layer that writes the headers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told(pub(crate) Arc<OnceLock<Verdict>>);
 
-/// Adds the headers that tell a client where it stands.
+/// Adds the headers that report the limit to the client.
 pub(crate) fn describe(verdict: Verdict, headers: &mut HeaderMap) {
     for (name, value) in [
         ("ratelimit-limit", verdict.limit),

@@ -1,4 +1,4 @@
-//! What a receiver gets: the message as JSON, in a form's field or in a JSON object.
+//! Writes the body of a webhook request: the message as JSON, in a form field or in a JSON object. Pure.
 
 use std::fmt::Write as _;
 
@@ -9,21 +9,21 @@ use serde_json::value::RawValue;
 use crate::model::StoredMessage;
 use iottly_filter::date;
 
-/// Content type of a body unless the hook's headers choose JSON.
+/// Content type of a body unless the webhook's headers select JSON.
 pub const FORM: &str = "application/x-www-form-urlencoded";
-/// Bodies with more bytes than this are delivered and marked in the log.
+/// Size above which a body is marked as large in the log, in bytes; it is delivered all the same.
 pub const LARGE_BYTES: usize = 20_000;
 
-/// How a body is written.
+/// Encoding of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// The form field `msg`, URL-encoded.
+    /// Form field `msg`, URL-encoded.
     Encoded,
-    /// The JSON object `{"msg": …}`.
+    /// JSON object `{"msg": …}`.
     Json,
 }
 
-/// The message's fields as they are documented, times as ISO 8601 in UTC.
+/// Fields of a message as documented; times are ISO 8601 in UTC.
 #[derive(Serialize)]
 struct Fields<'a> {
     timestamp: String,
@@ -37,7 +37,7 @@ struct Fields<'a> {
     channel: Option<&'a str>,
 }
 
-/// The bytes that are signed and sent for a message.
+/// Returns the body that is signed and sent for a message.
 #[must_use]
 pub fn body(message: &StoredMessage, form: Form, payload_only: bool) -> String {
     if payload_only {

@@ -1,17 +1,17 @@
-//! A circuit breaker: a receiver that fails ten times in a row is asked once every 30 s until it answers.
+//! Circuit breaker: after ten failures in a row, a receiver only gets one probe every 30 s until it succeeds.
 //! Pure.
 
 use crate::model::UnixMs;
 
-/// Failures in a row that open it.
+/// Number of failures in a row that open the breaker.
 pub const OPENS_AT: u32 = 10;
-/// Time between two probes while it is open, milliseconds.
+/// Time between two probes while the breaker is open, in milliseconds.
 pub const PROBE_EVERY_MS: UnixMs = 30_000;
 
-/// What happened.
+/// Event for the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A probe is on its way.
+    /// A probe is being sent.
     Probing,
     /// A probe was not sent after all.
     ProbeWithdrawn,
@@ -21,37 +21,38 @@ pub enum Event {
     Failed,
 }
 
-/// What the worker has to do about it.
+/// Change of the breaker on which the worker acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Send nothing but probes; deliveries wait and spend no attempts.
+    /// Send only probes; other deliveries wait and use up no attempts.
     Opened,
-    /// Send again.
+    /// Send deliveries again.
     Closed,
 }
 
-/// What may be sent now.
+/// Deliveries that may be sent at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// Everything.
+    /// All deliveries.
     Everything,
-    /// One delivery, to see how the receiver is.
+    /// A single delivery, to test the receiver.
     Probe,
-    /// Nothing.
+    /// No delivery.
     Nothing,
 }
 
-/// The breaker of one hook.
+/// Circuit breaker of a webhook.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Breaker {
     failures: u32,
-    /// While it is open: when the next probe may go.
+    /// Time of the next probe while the breaker is open.
     probe_at: Option<UnixMs>,
     probing: bool,
 }
 
 impl Breaker {
-    /// A breaker as it was kept: failures in a row, and when its next probe is due if it is open.
+    /// Restores a breaker from the stored number of failures in a row, and the time of the next probe if it
+    /// is open.
     #[must_use]
     pub const fn kept(failures: u32, probe_at: Option<UnixMs>) -> Self {
         Self {
@@ -61,30 +62,30 @@ impl Breaker {
         }
     }
 
-    /// Failures in a row.
+    /// Returns the number of failures in a row.
     #[must_use]
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// When the next probe is due; none while it is closed.
+    /// Returns the time of the next probe; `None` while the breaker is closed.
     #[must_use]
     pub const fn probe_at(&self) -> Option<UnixMs> {
         self.probe_at
     }
 
-    /// Says what may be sent.
+    /// Returns the deliveries that may be sent.
     #[must_use]
     pub const fn admits(&self, now: UnixMs) -> Admission {
         match self.probe_at {
             None => Admission::Everything,
-            // A moment further ahead than the interval was written while the clock was ahead.
+            // A time further ahead than the interval was stored while the clock was ahead.
             Some(at) if !self.probing && (now >= at || at > now + PROBE_EVERY_MS) => Admission::Probe,
             Some(_) => Admission::Nothing,
         }
     }
 
-    /// Takes in what happened.
+    /// Handles an event.
     pub fn handle(&mut self, event: Event, now: UnixMs) -> Vec<Effect> {
         match event {
             Event::Probing => {

@@ -1,11 +1,12 @@
-//! Addresses that requests may go to: not the network that the cloud itself is in, unless its operator allows it.
+//! Rules about the addresses that webhook requests may go to: none in the cloud's own network, unless the
+//! operator allows it. Resolves no names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::Url;
 
-/// Longest URL of a hook, bytes.
+/// Maximum length of a webhook's URL, in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
@@ -16,7 +17,7 @@ const fn v6(first: u16, second: u16, prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0), prefix)
 }
 
-/// What is not the public internet.
+/// Networks that are not part of the public internet.
 const BLOCKED_V4: [Ipv4Net; 15] = [
     v4(0, 0, 0, 0, 8),
     v4(10, 0, 0, 0, 8),
@@ -34,7 +35,8 @@ const BLOCKED_V4: [Ipv4Net; 15] = [
     v4(224, 0, 0, 0, 4),
     v4(240, 0, 0, 0, 4),
 ];
-/// Of IPv6 only 2000::/3 is public at all; in it, what carries IPv4 addresses or is for documents.
+/// Only 2000::/3 of IPv6 is public at all; blocked within it are networks that carry IPv4 addresses or are
+/// for documentation.
 const PUBLIC_V6: Ipv6Net = v6(0x2000, 0, 3);
 const BLOCKED_V6: [Ipv6Net; 4] = [
     v6(0x2001, 0, 23),
@@ -43,26 +45,26 @@ const BLOCKED_V6: [Ipv6Net; 4] = [
     v6(0x3fff, 0, 20),
 ];
 
-/// Why a request is not sent.
+/// Reason for which a request is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Blocked {
-    /// The text is no URL.
+    /// The text is not a URL.
     #[error("url is not valid: {0}")]
     Url(String),
-    /// Neither http nor https, or http where only https is allowed.
+    /// The scheme is neither http nor https, or it is http where only https is allowed.
     #[error("scheme {0:?} is not allowed")]
     Scheme(String),
-    /// User or password in the URL.
-    #[error("url holds a user or a password")]
+    /// The URL contains a user or a password.
+    #[error("url contains a user or a password")]
     Credentials,
-    /// A port below 1024 other than 80 and 443.
+    /// The port is below 1024 and not 80 or 443.
     #[error("port {0} is not allowed")]
     Port(u16),
     /// The address is not on the public internet.
     #[error("address {0} is not allowed")]
     Address(IpAddr),
-    /// None of a name's addresses may be used.
-    #[error("name {0:?} has no address that is allowed")]
+    /// None of the name's addresses is allowed.
+    #[error("name {0:?} has no allowed address")]
     Name(String),
 }
 
@@ -74,23 +76,23 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Allows the public internet and the networks in `allow`,
+    /// Allows the public internet and the networks in `allow`; with `https_only`, `http:` URLs are refused.
     #[must_use]
     pub fn new(allow: Vec<IpNet>, https_only: bool) -> Self {
         Self { allow, https_only }
     }
 
-    /// Says whether an address may be connected to.
+    /// Returns true if connections to an address are allowed.
     #[must_use]
     pub fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.allow.iter().any(|net| net.contains(&address)) || is_public(address)
     }
 
-    /// Reads a hook's URL. A name in it is checked when it is resolved, at each connection.
+    /// Parses and checks a webhook's URL. A name in it is checked when it is resolved, at each connection.
     ///
     /// # Errors
-    /// When no request may go there.
+    /// When requests to the URL are not allowed.
     pub fn check(&self, url: &str) -> Result<Url, Blocked> {
         if url.len() > MAX_URL_BYTES {
             return Err(Blocked::Url(format!("it is longer than {MAX_URL_BYTES} bytes")));
@@ -108,7 +110,7 @@ impl Guard {
         if !matches!(port, 80 | 443 | 1024..) {
             return Err(Blocked::Port(port));
         }
-        // The parser has turned every spelling of an address into the plain one.
+        // The parser has already normalised every spelling of an address.
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         match host.parse::<IpAddr>() {
             Ok(address) if !self.allows(address) => Err(Blocked::Address(address)),

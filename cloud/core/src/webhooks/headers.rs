@@ -1,18 +1,17 @@
-//! The headers that a project adds to its hook's requests: what may be set, and what is refused when it is
-//! configured.
+//! Checks the headers that a project adds to its webhook's requests. Pure.
 
 use http::{HeaderName, HeaderValue};
 
 use super::body::{FORM, Form};
 
-/// Most headers of a hook.
+/// Maximum number of headers of a webhook.
 pub const MAX_HEADERS: usize = 5;
-/// Longest value, bytes.
+/// Maximum length of a value, in bytes.
 pub const MAX_VALUE_BYTES: usize = 4096;
-/// What answers show in place of a value.
+/// Text that responses contain instead of a value.
 pub const MASK: &str = "********";
 
-/// Names that belong to the connection, not to the message.
+/// Names of headers that belong to the connection instead of the message.
 const RESERVED: [&str; 14] = [
     "host",
     "connection",
@@ -30,33 +29,33 @@ const RESERVED: [&str; 14] = [
     "user-agent",
 ];
 
-/// Why a header cannot be set.
+/// Reason for which a header is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// There are too many.
+    /// There are too many headers.
     #[error("there are {0} headers, a webhook has at most {MAX_HEADERS}")]
     TooMany(usize),
-    /// The name is no HTTP token.
+    /// The name is not an HTTP token.
     #[error("header name {0:?} is not a token")]
     Name(String),
-    /// The platform sets it.
+    /// The platform sets this header itself.
     #[error("header {0:?} is set by the platform")]
     Reserved(String),
-    /// The name came twice.
+    /// The name occurs twice.
     #[error("header {0:?} is given twice")]
     Twice(String),
-    /// The value has line ends, NUL, other control characters or is too long.
+    /// The value is too long, or has line ends, NUL or other control characters.
     #[error("value of header {0:?} is not up to {MAX_VALUE_BYTES} bytes of visible ASCII")]
     Value(String),
-    /// The content type is none of the two.
+    /// The content type is neither of the supported two.
     #[error("content type is not application/json or {FORM}")]
     ContentType,
 }
 
-/// Checks a hook's headers, names in any case.
+/// Checks a webhook's headers; names may be in any case.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first violation.
 pub fn check<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), HeaderError> {
     let mut seen: Vec<HeaderName> = Vec::new();
     for (given, value) in headers {
@@ -87,7 +86,7 @@ pub fn check<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Resul
     }
 }
 
-/// The form of body that a content type asks for; none for one that hooks do not speak.
+/// Returns the encoding for a content type; `None` for an unsupported one.
 fn form_of(content_type: &str) -> Option<Form> {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
@@ -96,7 +95,7 @@ fn form_of(content_type: &str) -> Option<Form> {
     essence.eq_ignore_ascii_case(FORM).then_some(Form::Encoded)
 }
 
-/// The form of body that a hook's headers ask for.
+/// Returns the encoding that a webhook's headers select.
 pub fn form<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Form {
     let content_type = headers
         .into_iter()

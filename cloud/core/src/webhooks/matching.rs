@@ -1,5 +1,5 @@
-//! Which messages go to which hooks, decided when they are stored: a later change of a hook is about later
-//! messages.
+//! Decides which webhooks get a message, at the time when it is stored: a later change of a webhook applies
+//! to later messages only. Pure.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,26 +11,27 @@ use crate::history;
 use crate::model::{HookKey, HookKind, StoredMessage, Webhook};
 use iottly_filter::{Budget, Document, Filter, Undecided};
 
-/// Projects whose hooks are remembered; beyond, all are forgotten and read again.
+/// Maximum number of projects whose webhooks are cached; beyond it, the cache is cleared.
 const MAX_PROJECTS: usize = 10_000;
-/// Regular expressions in remembered hooks; beyond, all are forgotten. Each takes up to 384 KiB, most a few.
+/// Maximum number of regular expressions in cached webhooks; beyond it, the cache is cleared. Each takes up
+/// to 384 KiB, most take a few.
 const MAX_PATTERNS: usize = 500;
-/// Steps that the filters of all projects may take in one transaction; about thirty milliseconds.
+/// Maximum number of steps of the filters of all projects in a transaction; about thirty milliseconds.
 pub const STORING_STEPS_OF_ALL: u64 = 5_000_000;
-/// Steps that a project's filters may take while its messages are stored; about three milliseconds. What is
-/// not decided by then is decided before it is sent.
+/// Maximum number of steps of a project's filters while its messages are stored; about three milliseconds.
+/// Messages that are not decided by then are decided before they are sent.
 const STORING_STEPS: u64 = 500_000;
-/// The part of them that one filter may take for one message.
+/// Part of these steps that a filter may use for a message.
 const STORING_STEPS_EACH: u64 = 100_000;
 
-/// A hook, ready to be asked about messages.
+/// Compiled webhook.
 #[derive(Debug)]
 pub struct Matcher {
-    /// The hook.
+    /// Key of the webhook.
     pub key: HookKey,
-    /// Whether it sends; otherwise what matches is recorded as skipped.
+    /// True if the webhook is enabled; otherwise matching messages are recorded as skipped.
     pub enabled: bool,
-    /// Why it does not.
+    /// Reason for which the webhook is disabled.
     pub reason: String,
     kind: HookKind,
     channel: Option<String>,
@@ -39,21 +40,21 @@ pub struct Matcher {
 
 #[derive(Debug)]
 enum Rule {
-    /// All messages.
+    /// All messages match.
     All,
-    /// Those that match.
+    /// Messages that match the filter.
     Filter(Filter),
-    /// Not known: the filter's text is accepted no more.
+    /// Undecidable, because the filter's text is not valid any more.
     Unusable(String),
 }
 
-/// Reason why it is not known whether a message is for a hook.
+/// Reason for which it is not known whether a message matches a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Undecidable {
-    /// The evaluation was ended.
+    /// The evaluation was stopped.
     #[error(transparent)]
     Filter(#[from] Undecided),
-    /// The filter was accepted once and is no more.
+    /// The filter was valid when it was set, but is not any more.
     #[error("filter is not valid any more: {0}")]
     Unusable(String),
     /// The evaluation panicked.
@@ -62,7 +63,7 @@ pub enum Undecidable {
 }
 
 impl Matcher {
-    /// Compiles a hook. A filter that is accepted no more leaves its messages undecided.
+    /// Compiles a webhook. If its filter is not valid any more, its messages stay undecided.
     #[must_use]
     pub fn new(hook: &Webhook) -> Self {
         let rule = match hook.filter.as_deref().map(history::filter).transpose() {
@@ -80,7 +81,7 @@ impl Matcher {
         }
     }
 
-    /// Says whether a message is of the kind and the channel that the hook is for.
+    /// Returns true if a message has the type and the channel of the webhook.
     fn concerns(&self, message: &StoredMessage) -> bool {
         self.key.project == message.scope.project
             && self.kind.takes(message.kind)
@@ -90,10 +91,10 @@ impl Matcher {
                 .is_none_or(|channel| message.channel.as_ref() == Some(channel))
     }
 
-    /// Says whether a message is for the hook.
+    /// Returns true if a message matches the webhook.
     ///
     /// # Errors
-    /// When that is not known within the budget, or never.
+    /// When that cannot be decided within the budget, or at all.
     pub fn decide(&self, message: &StoredMessage, budget: &mut Budget<'_>) -> Result<bool, Undecidable> {
         if !self.concerns(message) {
             return Ok(false);
@@ -102,7 +103,7 @@ impl Matcher {
             Rule::All => Ok(true),
             Rule::Unusable(reason) => Err(Undecidable::Unusable(reason.clone())),
             Rule::Filter(filter) => {
-                // Whatever is wrong with one filter stays with its hook.
+                // A defect in the evaluation of a filter only affects its own webhook.
                 let evaluation = catch_unwind(AssertUnwindSafe(|| {
                     filter.matches(&history::document(message), budget)
                 }));
@@ -113,8 +114,8 @@ impl Matcher {
         }
     }
 
-    /// As [`decide`](Self::decide) for a message that concerns the hook, while it is stored; none when it is
-    /// too much work.
+    /// Decides as [`decide`](Self::decide) does for a message that concerns the webhook, while the message is
+    /// stored; `None` when that takes too much work.
     fn decide_now(
         &self,
         message: &StoredMessage,
@@ -153,32 +154,32 @@ impl Matcher {
     }
 }
 
-/// The messages of a hook among those that are stored, in their order.
+/// Messages of a webhook among those that are stored, in their order.
 #[derive(Debug)]
 pub struct Matched<'h, 'm> {
-    /// The hook.
+    /// The webhook.
     pub hook: &'h Matcher,
-    /// Messages that are for it.
+    /// Messages that match.
     pub matching: Vec<&'m StoredMessage>,
-    /// Messages of which that is not known yet.
+    /// Messages that are not decided yet.
     pub undecided: Vec<&'m StoredMessage>,
 }
 
-/// The hooks of a project, by id.
+/// Webhooks of a project, by id.
 #[derive(Debug, Default)]
 pub struct Matchers(Vec<Matcher>);
 
 impl Matchers {
-    /// These hooks.
+    /// Creates the matchers of a project.
     #[must_use]
     pub fn new(mut hooks: Vec<Matcher>) -> Self {
         hooks.sort_by_key(|hook| hook.key);
         Self(hooks)
     }
 
-    /// For each hook the messages that are or may be for it; hooks without any are left out. Takes a few
-    /// milliseconds at most, since it is called inside the transaction that stores the messages of all
-    /// tenants; `steps` are left for all of them.
+    /// Returns the matching and the undecided messages of each webhook; webhooks without any are left out.
+    /// Takes a few milliseconds at most, because it is called inside the transaction that stores the messages
+    /// of all tenants; `steps` is the remaining budget for all of them.
     #[must_use]
     pub fn split<'m>(&self, messages: &[&'m StoredMessage], steps: &mut u64) -> Vec<Matched<'_, 'm>> {
         let matched = |hook| Matched {
@@ -209,7 +210,7 @@ impl Matchers {
     }
 }
 
-/// The compiled hooks of projects, each with the number of changes that it has seen.
+/// Cache of the compiled webhooks of projects, each with the version of its webhooks.
 #[derive(Debug, Default)]
 pub struct MatcherCache(Mutex<Known>);
 
@@ -220,7 +221,7 @@ struct Known {
 }
 
 impl MatcherCache {
-    /// The hooks of a project, if they are remembered as they are now.
+    /// Returns the webhooks of a project if they are cached in this version.
     pub fn get(&self, project: ProjectId, version: i64) -> Option<Arc<Matchers>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known
@@ -230,7 +231,7 @@ impl MatcherCache {
             .map(|(_, hooks)| Arc::clone(hooks))
     }
 
-    /// Remembers a project's hooks.
+    /// Caches a project's webhooks.
     pub fn put(&self, project: ProjectId, version: i64, hooks: Matchers) -> Arc<Matchers> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, former)) = known.projects.remove(&project) {
@@ -350,7 +351,8 @@ mod tests {
                 (vec![2], vec![1])
             ]
         );
-        // Another project has used up what all have: what needs no steps is decided all the same.
+        // Another project has used up the common budget; a webhook that needs no steps is decided all the
+        // same.
         let rest: Vec<_> = hooks
             .split(&messages, &mut 0)
             .iter()

@@ -1,6 +1,6 @@
-//! Webhooks: which messages go where, when a delivery is tried again, what a request holds.
+//! Decisions about webhooks: matching messages, retries, breaker, slots, addresses, bodies and signatures.
 //!
-//! All of it is decided without I/O: filters, retries, breaker, slots, addresses, bodies, signatures.
+//! Does no I/O; the worker that sends requests is in the cloud.
 
 pub mod body;
 pub mod breaker;
@@ -17,17 +17,17 @@ pub mod target;
 pub use delivery::{Claim, Health};
 pub use target::{HeaderList, SecretError, open_headers, sealed_headers, sealed_secret};
 
-/// Most webhooks of a project.
+/// Maximum number of webhooks of a project.
 pub const MAX_HOOKS: i64 = 5;
-/// Most deliveries that wait for one webhook; beyond, the oldest are dropped and counted.
+/// Maximum number of waiting deliveries of a webhook; beyond it, the oldest are dropped and counted.
 pub const MAX_WAITING: i64 = 100_000;
-/// Most deliveries of one webhook that are kept after they failed or were skipped.
+/// Maximum number of failed or skipped deliveries of a webhook that are kept.
 pub const MAX_FAILED: i64 = 100_000;
-/// Most attempts that one webhook's log keeps.
+/// Maximum number of attempts in a webhook's log.
 pub const MAX_ATTEMPTS_LOGGED: i64 = 1000;
-/// Most bytes of messages that are claimed at a time, unless a single one is longer.
+/// Maximum size of messages that are claimed at once, in bytes; a single longer one is claimed alone.
 pub const MAX_CLAIM_BYTES: u64 = 2 << 20;
-/// Start of the reason of a failure when it is not known whether the message was for the webhook.
+/// Prefix of a failure's reason when it is not known whether the message matched the webhook.
 pub const NOT_MATCHED: &str = "not matched: ";
-/// How long attempts and failed deliveries are kept: 30 days, in milliseconds.
+/// Time for which attempts and failed deliveries are kept: 30 days, in milliseconds.
 pub const KEPT_MS: crate::model::UnixMs = 30 * 24 * 60 * 60 * 1000;

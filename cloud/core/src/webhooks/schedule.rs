@@ -1,4 +1,5 @@
-//! When a delivery that failed is tried again, and when no more. Pure: the time and the jitter are arguments.
+//! Schedule of retries: the time of the next attempt after a failure, and the end of attempts. Pure: time and
+//! jitter are arguments.
 
 use crate::model::UnixMs;
 use iottly_filter::date;
@@ -16,52 +17,52 @@ const WAITS: [UnixMs; 7] = [
     10 * HOUR,
     10 * HOUR,
 ];
-/// Attempts before a delivery counts as failed.
+/// Number of attempts after which a delivery counts as failed.
 pub const ATTEMPTS: u32 = WAITS.len() as u32 + 1;
-/// Share of a wait that it may be shorter or longer.
+/// Share by which a wait may be shorter or longer.
 const JITTER: f64 = 0.2;
-/// Longest wait that a receiver can ask for.
+/// Maximum wait that a receiver can request.
 const MAX_RETRY_AFTER: UnixMs = 24 * HOUR;
-/// Longest time ahead at which a delivery, a probe or the end of a pause can lie. What lies further ahead was
-/// written while the clock was ahead.
+/// Maximum time ahead at which a delivery, a probe or the end of a pause can be. A time further ahead was
+/// stored while the clock was ahead.
 pub const LONGEST_WAIT_MS: UnixMs = MAX_RETRY_AFTER + HOUR;
-/// How long a hook that is told to slow down pauses unless the receiver says.
+/// Pause of a webhook whose receiver is overloaded and requests no other pause.
 const SLOW_DOWN: UnixMs = 5 * SECOND;
-/// A hook with failures only for so long is switched off: five days.
+/// Time after which a webhook with nothing but failures is disabled: five days.
 pub const GIVE_UP_MS: UnixMs = 5 * 24 * HOUR;
 
-/// What came of an attempt, as far as its future depends on it.
+/// Outcome of an attempt, reduced to what decides about the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The receiver answered with this status.
+    /// Response with this status.
     Answered(u16),
-    /// There was no answer.
+    /// No response.
     Unanswered,
 }
 
 impl Outcome {
-    /// Only 2xx is a success.
+    /// Returns true for 2xx, the only success.
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Answered(200..=299))
     }
 }
 
-/// What happens to the delivery.
+/// Decision about a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is done.
+    /// Delivered.
     Delivered,
-    /// It is tried again at this moment.
+    /// To be retried at this time.
     Retry(UnixMs),
-    /// It is not tried again by itself.
+    /// Failed: not retried automatically.
     Failed,
-    /// The receiver is gone for good: the hook is switched off, the delivery waits.
+    /// Refused for good by the receiver: the webhook is disabled, and the delivery waits.
     Gone,
 }
 
 /// Decides about a delivery after its attempt number `attempt`, counted from 1. `jitter` is between -1 and 1;
-/// `retry_after` is the receiver's own wish, as a moment.
+/// `retry_after` is the time that the receiver requested.
 #[must_use]
 pub fn decide(
     outcome: Outcome,
@@ -84,7 +85,7 @@ pub fn decide(
     Verdict::Retry(retry_after.map_or(due, |asked| asked.min(now + MAX_RETRY_AFTER).max(due)))
 }
 
-/// Until when a whole hook pauses because its receiver has too much to do.
+/// Returns the end of the pause of a whole webhook whose receiver is overloaded, if it is.
 #[must_use]
 pub fn pause(outcome: Outcome, retry_after: Option<UnixMs>, now: UnixMs) -> Option<UnixMs> {
     let overloaded = matches!(outcome, Outcome::Answered(429 | 502 | 504));
@@ -96,12 +97,12 @@ pub fn pause(outcome: Outcome, retry_after: Option<UnixMs>, now: UnixMs) -> Opti
     }
 }
 
-/// The moment that a `Retry-After` header names: seconds from now, or an HTTP date.
+/// Returns the time in a `Retry-After` header: seconds from now, or an HTTP date.
 #[must_use]
 pub fn retry_after(value: &str, now: UnixMs) -> Option<UnixMs> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds mean longer than anybody waits.
+        // A number that does not fit means a longer wait than any limit.
         let seconds = value
             .parse::<i64>()
             .unwrap_or(i64::MAX / SECOND / 2)
@@ -111,7 +112,7 @@ pub fn retry_after(value: &str, now: UnixMs) -> Option<UnixMs> {
     http_date(value).map(|at| at.max(now))
 }
 
-/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`, the form that servers send.
+/// Parses `Sun, 06 Nov 1994 08:49:37 GMT`, the form that servers send.
 fn http_date(text: &str) -> Option<UnixMs> {
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -124,16 +125,16 @@ fn http_date(text: &str) -> Option<UnixMs> {
     date::parse(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
 }
 
-/// Says whether a moment until which something waits still lies ahead. One that is further ahead than
-/// anything waits does not: the clock was ahead when it was written, and has been set back.
+/// Returns true if the end of a wait is in the future. An end further ahead than any wait is not: it was
+/// stored while the clock was ahead, and the clock has been set back.
 #[must_use]
 pub const fn waits(until: UnixMs, now: UnixMs) -> bool {
     now < until && until <= now.saturating_add(LONGEST_WAIT_MS)
 }
 
-/// Since when a hook only fails, at a failure at `now` whose attempt began at `began`. `since` is the answer
-/// at the failure before, which was at `last`. A clock that is set back or far ahead between two failures
-/// does not count as failing.
+/// Returns the time since which a webhook has only failed, at a failure at `now` whose attempt started at
+/// `began`. `since` is the result for the previous failure, which was at `last`. A gap between two failures
+/// in which the clock was set back or far ahead does not count as failing.
 #[must_use]
 pub fn failing_since(since: Option<UnixMs>, last: Option<UnixMs>, began: UnixMs, now: UnixMs) -> UnixMs {
     let Some(since) = since else { return began };
@@ -144,7 +145,7 @@ pub fn failing_since(since: Option<UnixMs>, last: Option<UnixMs>, began: UnixMs,
     }
 }
 
-/// Says whether a hook that only fails since `since` is switched off now.
+/// Returns true if a webhook that has only failed since `since` is to be disabled now.
 #[must_use]
 pub fn gives_up(since: UnixMs, now: UnixMs) -> bool {
     now - since >= GIVE_UP_MS

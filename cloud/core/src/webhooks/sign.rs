@@ -1,5 +1,5 @@
-//! Signatures as Standard Webhooks describes them: `v1,` and the base64 of HMAC-SHA256 over id, time and the
-//! exact body.
+//! Signatures as defined by Standard Webhooks: `v1,` and the base64 of HMAC-SHA256 over id, time and the
+//! exact body. Pure, apart from the creation of secrets.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use sha2::Sha256;
 
 use crate::model::UnixMs;
 
-/// What a secret's text starts with.
+/// Prefix of a secret's text.
 const PREFIX: &str = "whsec_";
-/// Bytes of a secret that is made here.
+/// Length of a new secret, in bytes.
 const BYTES: usize = 32;
-/// Bytes that a secret may have.
+/// Allowed lengths of a secret, in bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
-/// How long a rotated secret goes on signing beside its successor: a day, in milliseconds.
+/// Time for which a rotated secret signs in addition to its successor: one day, in milliseconds.
 pub const GRACE_MS: UnixMs = 24 * 60 * 60 * 1000;
 
-/// The key that a hook's requests are signed with.
+/// Key with which a webhook's requests are signed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
@@ -30,7 +30,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// A new random secret.
+    /// Creates a random secret.
     ///
     /// # Errors
     /// When the system has no randomness.
@@ -40,25 +40,25 @@ impl Secret {
         Ok(Self(key))
     }
 
-    /// A secret of 24 to 64 bytes; none for another length.
+    /// Creates a secret of 24 to 64 bytes; `None` for another length.
     #[must_use]
     pub fn from_bytes(key: Vec<u8>) -> Option<Self> {
         LENGTHS.contains(&key.len()).then_some(Self(key))
     }
 
-    /// Reads the text `whsec_…`; none when it is no secret of 24 to 64 bytes.
+    /// Parses the text `whsec_…`; `None` when it is not a secret of 24 to 64 bytes.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         Self::from_bytes(STANDARD.decode(text.strip_prefix(PREFIX)?).ok()?)
     }
 
-    /// The secret as its owner gets it: `whsec_` and base64.
+    /// Returns the secret as its owner gets it: `whsec_` and base64.
     #[must_use]
     pub fn text(&self) -> String {
         format!("{PREFIX}{}", STANDARD.encode(&self.0))
     }
 
-    /// The key itself.
+    /// Returns the key itself.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
@@ -73,8 +73,8 @@ impl Secret {
     }
 }
 
-/// The header `webhook-signature`: one signature for each secret, apart by a space. `seconds` is the
-/// attempt's unix time.
+/// Returns the value of the header `webhook-signature`: one signature for each secret, separated by spaces.
+/// `seconds` is the attempt's Unix time.
 #[must_use]
 pub fn signatures<'a>(
     secrets: impl IntoIterator<Item = &'a Secret>,

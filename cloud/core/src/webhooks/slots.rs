@@ -1,28 +1,28 @@
-//! How many requests are under way at a time, so that no receiver keeps others waiting. Pure.
+//! Limits for simultaneous requests, so that a receiver cannot delay the others. Pure.
 
 use std::collections::HashMap;
 
-/// Requests of one hook.
+/// Maximum number of requests of a webhook.
 pub const PER_HOOK: usize = 5;
-/// Requests of a hook that has not succeeded since it was idle or failed.
+/// Maximum number of requests of a webhook that has not succeeded since it was idle or failed.
 pub const PER_UNPROVEN_HOOK: usize = 2;
-/// Requests to one host and port, of all hooks.
+/// Maximum number of requests to a host and port, of all webhooks.
 const PER_HOST: usize = 10;
-/// The same of hooks that are not proven: the burst that an unknown receiver gets.
+/// Maximum number of such requests of unproven webhooks: the burst that an unknown receiver gets.
 const PER_HOST_UNPROVEN: usize = 2;
-/// Requests at a time.
+/// Maximum number of requests in total.
 const GLOBAL: usize = 256;
-/// The part of them that hooks may have that are not proven: dead receivers never take all.
+/// Maximum number of requests of unproven webhooks in total, so that dead receivers never take all slots.
 const GLOBAL_UNPROVEN: usize = 128;
 
-/// A request's place; to be given back as it was taken.
+/// Slot of a request; must be given back as it was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
     host: String,
     proven: bool,
 }
 
-/// The places that are taken.
+/// Slots in use.
 #[derive(Debug, Default)]
 pub struct Slots {
     taken: usize,
@@ -31,7 +31,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Takes a place for a request to `host`; none when there is none now.
+    /// Takes a slot for a request to `host`; `None` when none is free.
     pub fn take(&mut self, host: &str, proven: bool) -> Option<Slot> {
         let at_host = self.hosts.get(host).copied().unwrap_or_default();
         let free = self.taken < GLOBAL && at_host < PER_HOST;
@@ -47,7 +47,7 @@ impl Slots {
         })
     }
 
-    /// Gives a place back.
+    /// Frees a slot.
     pub fn give(&mut self, slot: Slot) {
         self.taken -= 1;
         self.unproven -= usize::from(!slot.proven);

@@ -1,4 +1,4 @@
-//! A hook's configuration, opened and ready to be sent to.
+//! Unsealed configuration of a webhook, ready for sending requests. Masks its secrets in logged responses.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use iottly_protocol::limits::clip;
@@ -11,30 +11,30 @@ use super::sign::Secret;
 use crate::model::{HookKey, UnixMs, Webhook, WebhookId};
 use crate::seal::{SealError, SealKey, Sealed};
 
-/// Why what is kept of a hook cannot be used.
+/// Error of sealing or unsealing a webhook's secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// It was sealed with another key, or is damaged.
-    #[error("{what} of webhook {hook} does not open with this cloud's seal key")]
+    /// The secret was sealed with another key, or is damaged.
+    #[error("{what} of webhook {hook} cannot be unsealed with this cloud's seal key")]
     Sealed {
         /// The secret, or the headers.
         what: &'static str,
-        /// The hook.
+        /// The webhook.
         hook: WebhookId,
     },
-    /// It could not be sealed.
+    /// Sealing failed.
     #[error(transparent)]
     Seal(#[from] SealError),
 }
 
-/// Bytes of a header's value from which on it is masked in answers of receivers: shorter ones are no secrets
-/// and stand in any text.
+/// Minimum length of a header value that is masked in receivers' responses, in bytes: shorter values are not
+/// secret and occur in any text.
 const SHORT_VALUE: usize = 4;
 
 /// Names and values of headers.
 pub type HeaderList = Vec<(String, String)>;
 
-/// Seals a hook's headers.
+/// Seals a webhook's headers.
 ///
 /// # Errors
 /// When the system has no randomness.
@@ -43,7 +43,7 @@ pub fn sealed_headers(seal: &SealKey, hook: WebhookId, headers: &HeaderList) -> 
     Ok(seal.seal(&headers_label(hook), &text)?)
 }
 
-/// Seals a hook's secret.
+/// Seals a webhook's secret.
 ///
 /// # Errors
 /// When the system has no randomness.
@@ -51,7 +51,7 @@ pub fn sealed_secret(seal: &SealKey, hook: WebhookId, secret: &Secret) -> Result
     Ok(seal.seal(&secret_label(hook), secret.bytes())?)
 }
 
-/// Opens a hook's headers.
+/// Unseals a webhook's headers.
 ///
 /// # Errors
 /// When they were sealed with another key.
@@ -79,12 +79,12 @@ fn headers_label(hook: WebhookId) -> String {
     format!("webhook headers {hook}")
 }
 
-/// Where requests go and what is in them.
+/// Receiver of requests, with what is in them.
 pub struct Target {
     pub key: HookKey,
-    /// The address, or why nothing is sent there.
+    /// URL of the receiver, or the reason why requests to it are blocked.
     pub url: Result<Url, Blocked>,
-    /// Host and port, which share their places.
+    /// Host and port; webhooks with the same ones share slots.
     pub host: String,
     pub headers: HeaderMap,
     pub form: Form,
@@ -122,7 +122,7 @@ impl Target {
         })
     }
 
-    /// What requests are signed with now, the newest first.
+    /// Returns the secrets with which requests are signed at present, the newest first.
     pub fn secrets(&self, now: UnixMs) -> impl Iterator<Item = &Secret> {
         let former = self
             .former
@@ -132,8 +132,8 @@ impl Target {
         std::iter::once(&self.secret).chain(former)
     }
 
-    /// The first `kept` bytes of a receiver's answer, with the mask over values of headers that it repeats,
-    /// plain or as in JSON.
+    /// Returns the first `kept` bytes of a receiver's response, with header values in it masked, plain or
+    /// escaped as in JSON.
     pub fn masked(&self, answer: &str, kept: usize) -> String {
         let values = self
             .headers
@@ -145,7 +145,7 @@ impl Target {
         let mut values: Vec<_> = values
             .flat_map(|value| [value.to_owned(), in_json(value)])
             .collect();
-        // One value may be the begin of another.
+        // One value may be the beginning of another, so longer values are searched first.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         let mut shown = String::new();
         let mut rest = answer;
@@ -161,18 +161,19 @@ impl Target {
     }
 }
 
-/// Bytes of a text's begin that repeat a value, or the begin of one at the text's end.
+/// Returns the length of a value at the beginning of a text, or of the part of a value that is cut off by the
+/// text's end.
 fn repeated(text: &str, value: &str) -> Option<usize> {
     let cut = text.len() >= SHORT_VALUE && value.starts_with(text);
     (cut || text.starts_with(value)).then(|| text.len().min(value.len()))
 }
 
-/// A value as JSON writes it.
+/// Returns a value as it is escaped in JSON.
 fn in_json(value: &str) -> String {
     value.replace('\\', r"\\").replace('"', r#"\""#)
 }
 
-/// The headers of a request; they were checked when they were configured.
+/// Returns the headers of a request; they were checked when they were set.
 fn header_map(list: &HeaderList) -> HeaderMap {
     let mut map = HeaderMap::new();
     map.insert(header::CONTENT_TYPE, HeaderValue::from_static(FORM));

@@ -1,7 +1,7 @@
-//! Names of receivers, resolved to the addresses that the guard allows.
+//! Resolves the names of receivers to the addresses that the guard allows.
 //!
-//! Connections are made to the very addresses that passed, so that a name cannot answer otherwise in between.
-//! Literal addresses reach no resolver; they are checked with the URL.
+//! Connections are made to the checked addresses, so that a name cannot resolve differently in between.
+//! Literal addresses do not reach the resolver; they are checked with the URL.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use iottly_core::webhooks::guard::{Blocked, Guard};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Addresses of a name, once they are known.
+/// Result of resolving a name.
 pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
-/// Function that resolves names: the system's resolver, or a test's.
+/// Resolves names; the system's resolver by default.
 pub type Resolver = Arc<dyn Fn(String) -> Lookup + Send + Sync>;
 
-/// Resolver that hands out allowed addresses only.
+/// Resolver that returns allowed addresses only.
 #[derive(Clone)]
 pub(super) struct GuardedResolver {
     guard: Guard,
@@ -93,7 +93,7 @@ mod tests {
         let none = answering(&[])
             .lookup("empty".into())
             .await
-            .expect("no address is no offence");
+            .expect("an empty result is allowed");
         assert!(none.is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! A PostgreSQL server of the tests' own: its cluster is in a temporary folder, it listens on a socket there
-//! and nowhere else, and it goes when the tests go, however they end.
+//! PostgreSQL server for the tests: its cluster is in a temporary folder, it listens only on a socket in that
+//! folder, and it ends when the tests end, however they end.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const START: Duration = Duration::from_secs(60);
 
-/// A running server.
+/// Running server.
 struct Cluster {
     folder: PathBuf,
     _watchdog: Child,
@@ -20,7 +20,8 @@ struct Cluster {
 static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
-/// The address of a new, empty database; none where PostgreSQL is not installed, which under CI is a failure.
+/// Returns the address of a new, empty database; `None` where PostgreSQL is not installed, which under CI is
+/// a failure.
 pub(crate) async fn database() -> Option<String> {
     let cluster = tokio::task::spawn_blocking(|| CLUSTER.get_or_init(start))
         .await
@@ -58,7 +59,7 @@ impl Cluster {
     }
 }
 
-/// The folder of the server's programs: where Debian puts them, or wherever the path leads.
+/// Returns the folder of the server's programs: Debian's, or the one in the path.
 fn programs() -> Option<PathBuf> {
     let debian = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -103,8 +104,8 @@ fn log(folder: &Path) -> String {
     std::fs::read_to_string(folder.join("log")).unwrap_or_default()
 }
 
-/// Makes the cluster and runs the server until standard input ends, which it does when the tests are gone.
-/// The server does not run as root, so root hands over to the user that Debian's package brings.
+/// Creates the cluster and runs the server until standard input ends, which happens when the tests have
+/// ended. The server refuses to run as root, so root starts it as the user that Debian's package creates.
 fn watch(programs: &Path, folder: &Path) -> Child {
     const SCRIPT: &str = r#"
         cd "$1"

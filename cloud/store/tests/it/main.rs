@@ -1,4 +1,4 @@
-//! One suite for both stores: what holds of the one holds of the other.
+//! Runs one suite on both stores.
 
 mod cluster;
 mod suite;

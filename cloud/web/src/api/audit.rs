@@ -1,4 +1,4 @@
-//! Who changed what.
+//! Endpoint that lists the audit log of a project.
 
 use super::Answer;
 use super::dto::{AuditLog, OK};
@@ -7,7 +7,7 @@ use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
 use iottly_core::model::Scopes;
 
-/// Entries in an answer unless the request says otherwise, and at most.
+/// Default and largest number of entries in a response.
 const DEFAULT_ENTRIES: usize = 50;
 const MAX_ENTRIES: usize = 500;
 
@@ -17,10 +17,10 @@ const MAX_ENTRIES: usize = 500;
     path = "/auditlog",
     tag = "projects",
     params(
-        ("numEntries" = Option<i64>, Query, minimum = 1, description = "Most entries; 50 unless given, 500 at most"),
-        ("before" = Option<i64>, Query, minimum = 1, description = "The `next` of the page before"),
+        ("numEntries" = Option<i64>, Query, minimum = 1, description = "Maximum number of entries; 50 by default, 500 at most"),
+        ("before" = Option<i64>, Query, minimum = 1, description = "`next` of the previous page"),
     ),
-    responses((status = 200, description = "The answer", body = AuditLog))
+    responses((status = 200, description = "Entries of the audit log, newest first", body = AuditLog))
 )]
 pub(super) async fn entries(access: ProjectAccess, params: Params) -> Answer<AuditLog> {
     access.require(Scopes::ADMIN)?;

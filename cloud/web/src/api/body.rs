@@ -1,3 +1,5 @@
+//! Extractors for request bodies: JSON objects, typed JSON and bytes, each read up to a limit.
+
 use axum::extract::{FromRequest, Request};
 use futures_util::StreamExt;
 use iottly_protocol::limits::{MAX_JSON_DEPTH, depth_within};
@@ -9,7 +11,8 @@ use super::MAX_BODY_BYTES;
 use crate::app::App;
 use crate::error::ApiError;
 
-/// A body that is a JSON object, whatever its content type says: the original's own tools send it as a form.
+/// Body that is a JSON object. The content type is ignored: the tools of the original platform send JSON as a
+/// form.
 pub(super) struct JsonObject(pub(super) Map<String, Value>);
 
 impl FromRequest<App> for JsonObject {
@@ -25,7 +28,7 @@ impl FromRequest<App> for JsonObject {
             {
                 Err(ApiError::invalid(
                     "invalid_body",
-                    "body holds a text with the character NUL",
+                    "body contains the character NUL",
                 ))
             }
             Ok(Value::Object(fields)) => Ok(Self(fields)),
@@ -38,7 +41,7 @@ impl FromRequest<App> for JsonObject {
     }
 }
 
-/// Not a character of any text that the databases keep.
+/// Character that the databases cannot store in a text.
 const NUL: char = '\0';
 
 fn holds_nul(value: &Value) -> bool {
@@ -52,7 +55,7 @@ fn holds_nul(value: &Value) -> bool {
     }
 }
 
-/// A body that is a JSON object, its text as it came.
+/// Body that is a JSON object, kept as the text that was sent.
 pub(super) struct JsonText(pub(super) Box<RawValue>);
 
 impl FromRequest<App> for JsonText {
@@ -67,7 +70,7 @@ impl FromRequest<App> for JsonText {
         if !depth_within(text, MAX_JSON_DEPTH) {
             return Err(invalid(format!("body is nested deeper than {MAX_JSON_DEPTH}")));
         }
-        // As values once: raw text would let numbers and characters pass that nobody can read later.
+        // Parsed as values once: a raw text may contain numbers and escapes that cannot be parsed later.
         let _: Map<String, Value> = serde_json::from_str(text)
             .map_err(|error| invalid(format!("body is not a JSON object: {error}")))?;
         let raw = RawValue::from_string(text.to_owned())
@@ -76,8 +79,7 @@ impl FromRequest<App> for JsonText {
     }
 }
 
-/// A body of one shape, whatever its content type says. Fields that the shape does not have are refused by
-/// name.
+/// Body of type `T`, whatever its content type is. A field that `T` does not have is refused by its name.
 pub(super) struct JsonBody<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
@@ -92,7 +94,7 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     }
 }
 
-/// A body of one shape that may be left out: then it is as if every field were.
+/// Body of type `T` that may be empty; then all fields have their defaults.
 pub(super) struct MaybeJson<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
@@ -109,10 +111,10 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
     }
 }
 
-/// Most bytes of a component that is uploaded.
+/// Maximum size of an uploaded component, in bytes.
 const MAX_COMPONENT_BYTES: usize = 16 << 20;
 
-/// A body of bytes: a component.
+/// Body of raw bytes: a component.
 pub(super) struct Bytes(pub(super) Vec<u8>);
 
 impl FromRequest<App> for Bytes {
@@ -123,7 +125,7 @@ impl FromRequest<App> for Bytes {
     }
 }
 
-/// Reads a body, giving up at the limit instead of at its end.
+/// Reads a body and stops as soon as it exceeds the limit.
 async fn read(request: Request) -> Result<Vec<u8>, ApiError> {
     read_within(request, MAX_BODY_BYTES).await
 }
@@ -132,8 +134,9 @@ async fn read_within(request: Request, max: usize) -> Result<Vec<u8>, ApiError> 
     let mut stream = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
-        let chunk =
-            chunk.map_err(|error| ApiError::invalid("invalid_body", format!("body broke off: {error}")))?;
+        let chunk = chunk.map_err(|error| {
+            ApiError::invalid("invalid_body", format!("failed to read the body: {error}"))
+        })?;
         if bytes.len() + chunk.len() > max {
             return Err(ApiError::too_large(max));
         }

@@ -1,4 +1,4 @@
-//! Branches: a working copy that is saved, and versions of it that stay.
+//! Endpoints for branches: a working copy that is edited, and its saved revisions.
 
 use axum::extract::Path;
 
@@ -18,18 +18,18 @@ use iottly_cloud::rollout::FlashError;
 use iottly_core::code;
 use iottly_core::model::{Branch, Change, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Snippet, SnippetEdit};
 
-/// Revisions in an answer unless the request says otherwise, and at most.
+/// Default and largest number of revisions in a response.
 const DEFAULT_REVISIONS: usize = 20;
 const MAX_REVISIONS: usize = 100;
-/// Longest description of a snippet, bytes.
+/// Maximum length of a snippet's description, in bytes.
 const MAX_DESCRIPTION_BYTES: usize = 2048;
 
-/// The branches of the project.
+/// Lists the branches of the project.
 #[utoipa::path(
     get,
     path = "/branches",
     tag = "branches",
-    responses((status = 200, description = "The answer", body = BranchList))
+    responses((status = 200, description = "The branches", body = BranchList))
 )]
 pub(super) async fn all(access: ProjectAccess) -> Answer<BranchList> {
     let branches = access.services().store.branches(access.id()).await?;
@@ -39,12 +39,12 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<BranchList> {
     }))
 }
 
-/// A branch with its working copy.
+/// Returns a branch with its working copy.
 #[utoipa::path(
     get,
     path = "/branches/{branch}",
     tag = "branches",
-    responses((status = 200, description = "The answer", body = OneBranch))
+    responses((status = 200, description = "The branch with its working copy", body = OneBranch))
 )]
 pub(super) async fn show(
     access: ProjectAccess,
@@ -53,13 +53,13 @@ pub(super) async fn show(
     answer(&access, &name).await
 }
 
-/// Makes a branch: fresh, or with a copy of another's working copy.
+/// Creates a branch: with new snippets, or with a copy of another branch's working copy.
 #[utoipa::path(
     post,
     path = "/branches",
     tag = "branches",
     request_body = NewBranch,
-    responses((status = 200, description = "The answer", body = OneBranch))
+    responses((status = 200, description = "The new branch with its working copy", body = OneBranch))
 )]
 pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewBranch>) -> Answer<OneBranch> {
     let name = text::word("branch", &body.name)?;
@@ -76,25 +76,25 @@ pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewBr
     answer(&access, &name).await
 }
 
-/// Deletes a branch that no deployment group follows, with its revisions.
+/// Deletes a branch and its revisions. Refused while a deployment group follows the branch.
 #[utoipa::path(
     delete,
     path = "/branches/{branch}",
     tag = "branches",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The branch was deleted", body = Done))
 )]
 pub(super) async fn delete(access: ProjectAccess, Path((_, name)): Path<(String, String)>) -> Answer<Done> {
     access.change(Change::DeleteBranch(name), clock::now()).await?;
     Ok(Done::answer())
 }
 
-/// Saves the working copy: the snippets that are named.
+/// Saves the named snippets to the working copy.
 #[utoipa::path(
     put,
     path = "/branches/{branch}/snippets",
     tag = "branches",
     request_body = Edits,
-    responses((status = 200, description = "The answer", body = OneBranch))
+    responses((status = 200, description = "The branch with the saved working copy", body = OneBranch))
 )]
 pub(super) async fn save(
     access: ProjectAccess,
@@ -131,7 +131,7 @@ fn resolve(edit: Edit, snippets: &[Snippet]) -> Result<SnippetEdit, ApiError> {
         _ => {
             return Err(ApiError::invalid(
                 "invalid_body",
-                "a snippet is given by snippetid or by name",
+                "a snippet is named either by snippetid or by name",
             ));
         }
     };
@@ -150,12 +150,12 @@ fn resolve(edit: Edit, snippets: &[Snippet]) -> Result<SnippetEdit, ApiError> {
     })
 }
 
-/// Deletes a handler that no command calls.
+/// Deletes a handler whose command is not defined any more.
 #[utoipa::path(
     delete,
     path = "/branches/{branch}/snippets/{snippet}",
     tag = "branches",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The snippet was deleted", body = Done))
 )]
 pub(super) async fn delete_snippet(
     access: ProjectAccess,
@@ -170,16 +170,16 @@ pub(super) async fn delete_snippet(
     Ok(Done::answer())
 }
 
-/// The saved versions of a branch, newest first.
+/// Lists the revisions of a branch, newest first.
 #[utoipa::path(
     get,
     path = "/branches/{branch}/revisions",
     tag = "branches",
     params(
-        ("numRevisions" = Option<i64>, Query, minimum = 1, description = "Most revisions; 20 unless given, 100 at most"),
-        ("before" = Option<i64>, Query, minimum = 1, description = "The `next` of the page before"),
+        ("numRevisions" = Option<i64>, Query, minimum = 1, description = "Maximum number of revisions; 20 by default, 100 at most"),
+        ("before" = Option<i64>, Query, minimum = 1, description = "`next` of the previous page"),
     ),
-    responses((status = 200, description = "The answer", body = RevisionList))
+    responses((status = 200, description = "The revisions, newest first", body = RevisionList))
 )]
 pub(super) async fn revisions(
     access: ProjectAccess,
@@ -202,12 +202,12 @@ pub(super) async fn revisions(
     }))
 }
 
-/// A saved version with its code.
+/// Returns a revision with its code.
 #[utoipa::path(
     get,
     path = "/branches/{branch}/revisions/{revision}",
     tag = "branches",
-    responses((status = 200, description = "The answer", body = OneRevision))
+    responses((status = 200, description = "The revision with its code", body = OneRevision))
 )]
 pub(super) async fn revision(
     access: ProjectAccess,
@@ -227,7 +227,7 @@ pub(super) async fn revision(
     path = "/branches/{branch}/revisions",
     tag = "branches",
     request_body = NewVersion,
-    responses((status = 200, description = "The answer", body = SavedVersion))
+    responses((status = 200, description = "The saved revision; the newest one if nothing has changed since", body = SavedVersion))
 )]
 pub(super) async fn save_version(
     access: ProjectAccess,
@@ -253,13 +253,13 @@ pub(super) async fn save_version(
     }))
 }
 
-/// Replaces the working copy by a revision.
+/// Replaces the working copy with a revision.
 #[utoipa::path(
     post,
     path = "/branches/{branch}/restore",
     tag = "branches",
     request_body = Restore,
-    responses((status = 200, description = "The answer", body = OneBranch))
+    responses((status = 200, description = "The branch with the restored working copy", body = OneBranch))
 )]
 pub(super) async fn restore(
     access: ProjectAccess,
@@ -279,16 +279,16 @@ pub(super) async fn restore(
     answer(&access, &branch).await
 }
 
-/// What is different between two revisions; without `from` the newest, without `to` the working copy.
+/// Compares two revisions, or a revision with the working copy.
 #[utoipa::path(
     get,
     path = "/branches/{branch}/diff",
     tag = "branches",
     params(
-        ("from" = Option<i64>, Query, minimum = 1, description = "A revision; the newest unless given"),
-        ("to" = Option<i64>, Query, minimum = 1, description = "A revision; the working copy unless given"),
+        ("from" = Option<i64>, Query, minimum = 1, description = "Number of the revision to compare from; the newest one by default"),
+        ("to" = Option<i64>, Query, minimum = 1, description = "Number of the revision to compare to; the working copy by default"),
     ),
-    responses((status = 200, description = "The answer", body = Differences))
+    responses((status = 200, description = "The changed snippets", body = Differences))
 )]
 pub(super) async fn diff(
     access: ProjectAccess,

@@ -1,3 +1,5 @@
+//! Endpoints that send, list, show and cancel commands.
+
 use std::time::Duration;
 
 use axum::extract::Path;
@@ -19,27 +21,26 @@ use iottly_cloud::command::CommandRequest;
 use iottly_core::model::{CommandRecord, Idempotency, UnixMs};
 use iottly_store::CommandQuery;
 
-/// Commands in an answer unless the request says otherwise, and at most.
+/// Default and largest number of commands in a response.
 const DEFAULT_COMMANDS: usize = 20;
 const MAX_COMMANDS: usize = 100;
-/// Longest `Idempotency-Key`, bytes.
+/// Maximum length of an `Idempotency-Key`, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 
-/// Durably accepts a command: it reaches the device now, or when the device comes back before the command
-/// expires.
+/// Accepts a command durably: the device gets it now, or when it reconnects before the command expires.
 ///
-/// With `wait` the answer comes when the device has settled it, at the latest after that time. With an
-/// `Idempotency-Key` a repeated request is answered with the command of the first.
+/// With `wait`, the response is sent when the device has finished the command, at the latest after that time.
+/// With an `Idempotency-Key`, a repeated request returns the command of the first one.
 #[utoipa::path(
     post,
     path = "/device/{device}/command",
     tag = "commands",
     params(
-        ("wait" = Option<String>, Query, pattern = "^[0-9]{1,6}(s|ms)?$", description = "How long to wait for the end, such as 5s or 500ms; 25 s at most"),
-        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "Makes repeating the request safe"),
+        ("wait" = Option<String>, Query, pattern = "^[0-9]{1,6}(s|ms)?$", description = "Maximum time to wait for the end of the command, such as 5s or 500ms; 25 s at most"),
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "Key under which the request can be repeated without sending the command twice"),
     ),
     request_body = CommandBody,
-    responses((status = 200, description = "The answer", body = Accepted))
+    responses((status = 200, description = "The accepted command", body = Accepted))
 )]
 pub(super) async fn send(
     access: DeviceAccess,
@@ -74,15 +75,15 @@ async fn wait(
     Ok(settled.unwrap_or(record))
 }
 
-/// A command and what became of it.
+/// Returns a command with its status and result.
 #[utoipa::path(
     get,
     path = "/device/{device}/commands/{command}",
     tag = "commands",
     params(
-        ("wait" = Option<String>, Query, pattern = "^[0-9]{1,6}(s|ms)?$", description = "How long to wait for the end, such as 5s or 500ms; 25 s at most"),
+        ("wait" = Option<String>, Query, pattern = "^[0-9]{1,6}(s|ms)?$", description = "Maximum time to wait for the end of the command, such as 5s or 500ms; 25 s at most"),
     ),
-    responses((status = 200, description = "The answer", body = CommandDto))
+    responses((status = 200, description = "The command", body = CommandDto))
 )]
 pub(super) async fn show(
     access: DeviceAccess,
@@ -101,17 +102,17 @@ pub(super) async fn show(
     ))
 }
 
-/// The commands of a device, newest first.
+/// Lists the commands of a device, newest first.
 #[utoipa::path(
     get,
     path = "/device/{device}/commands",
     tag = "commands",
     params(
-        ("state" = Option<String>, Query, pattern = "^(queued|sent|delivered|answered|failed|expired|interrupted|cancelled)$", description = "Only commands in this state"),
-        ("numCommands" = Option<i64>, Query, minimum = 1, description = "Most commands; 20 unless given, 100 at most"),
-        ("before" = Option<String>, Query, description = "The `next` of the page before"),
+        ("state" = Option<String>, Query, pattern = "^(queued|sent|delivered|answered|failed|expired|interrupted|cancelled)$", description = "State of the commands; any by default"),
+        ("numCommands" = Option<i64>, Query, minimum = 1, description = "Maximum number of commands; 20 by default, 100 at most"),
+        ("before" = Option<String>, Query, description = "`next` of the previous page"),
     ),
-    responses((status = 200, description = "The answer", body = CommandList))
+    responses((status = 200, description = "The commands, newest first", body = CommandList))
 )]
 pub(super) async fn list(access: DeviceAccess, params: Params) -> Answer<CommandList> {
     let limit = params.count("numCommands", DEFAULT_COMMANDS, MAX_COMMANDS)?;
@@ -144,16 +145,17 @@ pub(super) async fn list(access: DeviceAccess, params: Params) -> Answer<Command
     }))
 }
 
-/// Withdraws a command. One that the device may have already is withdrawn by the device, if it has not
-/// started.
+/// Cancels a command.
+///
+/// A command that may have reached the device already is cancelled by the device, if it has not started.
 #[utoipa::path(
     post,
     path = "/device/{device}/commands/{command}/cancel",
     tag = "commands",
     params(
-        ("wait" = Option<String>, Query, pattern = "^[0-9]{1,6}(s|ms)?$", description = "How long to wait for the end, such as 5s or 500ms; 25 s at most"),
+        ("wait" = Option<String>, Query, pattern = "^[0-9]{1,6}(s|ms)?$", description = "Maximum time to wait for the end of the command, such as 5s or 500ms; 25 s at most"),
     ),
-    responses((status = 200, description = "The answer", body = CommandDto))
+    responses((status = 200, description = "The command", body = CommandDto))
 )]
 pub(super) async fn cancel(
     access: DeviceAccess,

@@ -1,4 +1,4 @@
-//! Uploads: a component that was built elsewhere as a revision of a branch.
+//! Endpoint that uploads a component, built elsewhere, as a revision of a branch.
 
 use axum::extract::{FromRequest, Path, Request, State};
 
@@ -14,14 +14,16 @@ use crate::error::ApiError;
 use iottly_cloud::rollout::FlashError;
 use iottly_core::model::MAX_MESSAGE_BYTES;
 
-/// Saves a component, as `iottly build` makes it, as the next revision of a branch. It is checked, not run.
+/// Saves a component, as built by `iottly build`, as the next revision of a branch.
+///
+/// The component is checked, but not run.
 #[utoipa::path(
     post,
     path = "/branches/{branch}/component",
     tag = "branches",
-    params(("message" = Option<String>, Query, description = "What the author says about it")),
+    params(("message" = Option<String>, Query, description = "Message of the revision")),
     request_body(content = String, content_type = "application/wasm", description = "The component, at most 16 MiB"),
-    responses((status = 200, description = "The answer", body = SavedVersion))
+    responses((status = 200, description = "The saved revision; the newest one if it has the same component", body = SavedVersion))
 )]
 pub(super) async fn upload(
     access: ProjectAccess,
@@ -42,7 +44,7 @@ pub(super) async fn upload(
     }
     let rollouts = &access.services().rollouts;
     rollouts.spare_disk().await?;
-    // Taken before the body is read: what is received is held in memory.
+    // Acquired before the body is read, because a received component is held in memory.
     let _turn = rollouts
         .upload_turn(access.id())
         .await

@@ -1,4 +1,5 @@
-//! Settings that people keep for a device's firmware: what is set, and what the device has taken.
+//! Endpoints for the settings of a device's firmware: the desired ones and the ones that the device has
+//! applied.
 
 use iottly_protocol::limits::MAX_CONFIG_BYTES;
 
@@ -11,12 +12,12 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_core::model::Change;
 
-/// The settings of a device: what is set, and what it has taken.
+/// Returns the settings of a device: the desired ones and the ones that it has applied.
 #[utoipa::path(
     get,
     path = "/device/{device}/config",
     tag = "devices",
-    responses((status = 200, description = "The answer", body = ConfigDto))
+    responses((status = 200, description = "The desired and the applied settings", body = ConfigDto))
 )]
 pub(super) async fn show(access: DeviceAccess) -> Answer<ConfigDto> {
     let state = access.services().store.device_config(access.scope()).await?;
@@ -24,13 +25,15 @@ pub(super) async fn show(access: DeviceAccess) -> Answer<ConfigDto> {
     Ok(Spaced(state.into()))
 }
 
-/// Replaces all settings by the object that is the body; an online device has them at once.
+/// Replaces all settings with the object in the body.
+///
+/// An online device gets them at once.
 #[utoipa::path(
     put,
     path = "/device/{device}/config",
     tag = "devices",
     request_body = Object,
-    responses((status = 200, description = "The answer", body = ConfigDto))
+    responses((status = 200, description = "The desired and the applied settings", body = ConfigDto))
 )]
 pub(super) async fn set(access: DeviceAccess, JsonText(values): JsonText) -> Answer<ConfigDto> {
     let bytes = values.get().len();

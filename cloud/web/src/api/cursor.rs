@@ -1,4 +1,4 @@
-//! The opaque cursor of a history: where a page ended, and of which device.
+//! Opaque cursor of a device's history: the last entry of a page, tied to the device.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -33,8 +33,8 @@ pub(super) fn decode(scope: Scope, text: &str) -> Result<Cursor, ApiError> {
     })
 }
 
-/// Ties a cursor to its device, so that one pasted into another history is refused instead of skipping
-/// entries there.
+/// Ties a cursor to its device, so that a cursor of another history is refused; otherwise it would silently
+/// skip entries.
 fn tag(scope: Scope) -> [u8; 4] {
     let mut hasher = blake3::Hasher::new();
     hasher

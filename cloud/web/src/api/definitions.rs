@@ -1,4 +1,4 @@
-//! Message definitions, in the documented shape: `{"<type>": {"<key>": {…}}, "metadata": {…}}`.
+//! Endpoints for message definitions in the documented form: `{"<type>": {"<key>": {…}}, "metadata": {…}}`.
 
 use axum::extract::Path;
 use serde::Deserialize;
@@ -13,12 +13,12 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_core::model::{Change, Definition, DefinitionOption, Direction, OptionKind, normalised};
 
-/// The message definitions of the project.
+/// Lists the message definitions of the project.
 #[utoipa::path(
     get,
     path = "/messagedefinitions",
     tag = "message definitions",
-    responses((status = 200, description = "The answer", body = DefinitionList))
+    responses((status = 200, description = "The message definitions", body = DefinitionList))
 )]
 pub(super) async fn all(access: ProjectAccess) -> Answer<DefinitionList> {
     let messagedefinitions = access.definitions().await?.iter().map(shape).collect();
@@ -28,12 +28,12 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<DefinitionList> {
     }))
 }
 
-/// One message definition.
+/// Returns a message definition.
 #[utoipa::path(
     get,
     path = "/messagedefinitions/{type}",
     tag = "message definitions",
-    responses((status = 200, description = "The answer", body = OneDefinition))
+    responses((status = 200, description = "The message definition", body = OneDefinition))
 )]
 pub(super) async fn one(
     access: ProjectAccess,
@@ -43,13 +43,15 @@ pub(super) async fn one(
     answer(&found.ok_or_else(|| ApiError::missing("project has no such message definition"))?)
 }
 
-/// Adds a message definition, with a handler in every branch if it is a command.
+/// Adds a message definition.
+///
+/// A command gets a handler in every branch.
 #[utoipa::path(
     post,
     path = "/messagedefinitions",
     tag = "message definitions",
     request_body(content = Object, description = "`{\"<type>\": {\"<key>\": {\"type\": …}}, \"metadata\": {…}}`"),
-    responses((status = 200, description = "The answer", body = OneDefinition))
+    responses((status = 200, description = "The new message definition", body = OneDefinition))
 )]
 pub(super) async fn create(access: ProjectAccess, JsonObject(body): JsonObject) -> Answer<OneDefinition> {
     let definition = parse(body)?;
@@ -60,13 +62,15 @@ pub(super) async fn create(access: ProjectAccess, JsonObject(body): JsonObject) 
     answer(&definition)
 }
 
-/// The type names the definition and stays; everything else may change.
+/// Replaces a message definition.
+///
+/// Its type cannot be changed; everything else can.
 #[utoipa::path(
     put,
     path = "/messagedefinitions/{type}",
     tag = "message definitions",
     request_body(content = Object, description = "`{\"<type>\": {\"<key>\": {\"type\": …}}, \"metadata\": {…}}`"),
-    responses((status = 200, description = "The answer", body = OneDefinition))
+    responses((status = 200, description = "The changed message definition", body = OneDefinition))
 )]
 pub(super) async fn update(
     access: ProjectAccess,
@@ -77,7 +81,7 @@ pub(super) async fn update(
     let known = known.ok_or_else(|| ApiError::missing("project has no such message definition"))?;
     let definition = parse(body)?;
     if known.direction != Direction::Command {
-        // It becomes a command only now; one that is a command already goes on working.
+        // Only checked when the definition becomes a command: an existing command keeps working.
         definition.can_be_handled()?;
     }
     if definition.cmd_type != cmd_type {
@@ -93,12 +97,14 @@ pub(super) async fn update(
     answer(&definition)
 }
 
-/// Removes a message definition; its handlers stay under another name.
+/// Deletes a message definition.
+///
+/// Its handlers are kept under another name.
 #[utoipa::path(
     delete,
     path = "/messagedefinitions/{type}",
     tag = "message definitions",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The message definition was deleted", body = Done))
 )]
 pub(super) async fn delete(
     access: ProjectAccess,
@@ -117,7 +123,7 @@ fn answer(definition: &Definition) -> Answer<OneDefinition> {
     }))
 }
 
-/// The metadata of a definition as a client sends it; `jsonfmt` follows from the keys and is not read.
+/// Metadata of a definition in a request. `jsonfmt` is ignored, because it is derived from the keys.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Metadata {

@@ -1,4 +1,4 @@
-//! Devices: their properties, their pair codes, their end.
+//! Endpoints for devices: listing, properties, pair codes and deletion.
 
 use std::time::{Duration, Instant};
 
@@ -20,25 +20,26 @@ use crate::random::hex_code;
 use iottly_cloud::clock;
 use iottly_core::model::{Change, MAX_TAGS, Scopes, UnixMs};
 
-/// How long a pair code works: a day, in milliseconds.
+/// Validity of a pair code: one day, in milliseconds.
 const PAIR_CODE_MS: UnixMs = 24 * 60 * 60 * 1000;
-/// How long the deletion of a device waits for its data to be erased; the rest goes on in the background.
+/// Maximum time that the deletion of a device waits for its data to be erased; the rest is erased in the
+/// background.
 const ERASE_WAIT: Duration = Duration::from_secs(1);
-/// Most rows of a table erased in one transaction.
+/// Maximum number of rows of a table that are erased in one transaction.
 const ERASE_STEP: usize = 1000;
 
-/// The devices that match; all of them without parameters.
+/// Lists the devices that match all conditions; without conditions, all devices.
 #[utoipa::path(
     get,
     path = "/devices/props",
     tag = "devices",
     params(
-        ("search" = Option<String>, Query, description = "Part of the name, the id, the MAC address or a tag"),
-        ("tag" = Option<String>, Query, description = "A tag"),
-        ("deployment_group" = Option<String>, Query, format = "uuid", description = "The deployment group"),
+        ("search" = Option<String>, Query, description = "Text that is contained in the name, the id, the MAC address or a tag"),
+        ("tag" = Option<String>, Query, description = "Tag of the device"),
+        ("deployment_group" = Option<String>, Query, format = "uuid", description = "Id of the device's deployment group"),
         ("operatingstatus" = Option<String>, Query, pattern = "^(connected|disconnected)$", description = "`connected` or `disconnected`"),
     ),
-    responses((status = 200, description = "The answer", body = AllProps))
+    responses((status = 200, description = "The matching devices", body = AllProps))
 )]
 pub(super) async fn all_props(access: ProjectAccess, params: Params) -> Answer<AllProps> {
     let search = Search::from_params(&params)?;
@@ -56,24 +57,24 @@ pub(super) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
     }))
 }
 
-/// The properties of a device.
+/// Returns the properties of a device.
 #[utoipa::path(
     get,
     path = "/device/{device}/props",
     tag = "devices",
-    responses((status = 200, description = "The answer", body = OneProps))
+    responses((status = 200, description = "The properties of the device", body = OneProps))
 )]
 pub(super) async fn props(access: DeviceAccess) -> Answer<OneProps> {
     answer(access).await
 }
 
-/// Changes what is given of a device.
+/// Changes the given properties of a device; the others keep their values.
 #[utoipa::path(
     put,
     path = "/device/{device}/props",
     tag = "devices",
     request_body = DeviceSettings,
-    responses((status = 200, description = "The answer", body = OneProps))
+    responses((status = 200, description = "The properties of the device after the change", body = OneProps))
 )]
 pub(super) async fn set_props(
     access: DeviceAccess,
@@ -112,7 +113,7 @@ async fn answer(access: DeviceAccess) -> Answer<OneProps> {
     }))
 }
 
-/// Tags sorted and without repetitions.
+/// Returns the tags sorted and without repetitions.
 fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
     let mut tags = tags
         .iter()
@@ -129,13 +130,15 @@ fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
     Ok(tags)
 }
 
-/// Makes a device that nothing can log in as until a board shows the pair code.
+/// Creates a device with a pair code.
+///
+/// The device cannot log in until a board is paired with the code.
 #[utoipa::path(
     post,
     path = "/device",
     tag = "devices",
     request_body = NewDeviceBody,
-    responses((status = 200, description = "The answer", body = CreatedDevice))
+    responses((status = 200, description = "The new device with its pair code", body = CreatedDevice))
 )]
 pub(super) async fn create(
     access: ProjectAccess,
@@ -143,7 +146,7 @@ pub(super) async fn create(
 ) -> Answer<CreatedDevice> {
     let (now, name) = (clock::now(), text::name("name", &body.name)?);
     let (device, code) = (DeviceId::random(), hex_code()?);
-    // Nobody knows what this is the hash of.
+    // The secret that this is the hash of is discarded, so the device cannot log in before it is paired.
     let secret = hash_secret(hex_code()?.as_bytes());
     let expires = now + PAIR_CODE_MS;
     let group = body.deployment_group;
@@ -165,16 +168,17 @@ pub(super) async fn create(
     }))
 }
 
-/// Lets a new board take the place of a device: it gets the identity with this pair code, the old board stops
-/// then.
+/// Issues a pair code with which a new board takes over a device.
+///
+/// The board that uses the code gets the device's identity; the old board cannot log in after that.
 #[utoipa::path(
     post,
     path = "/device/{device}/replace",
     tag = "devices",
-    responses((status = 200, description = "The answer", body = CreatedDevice))
+    responses((status = 200, description = "The device with its new pair code", body = CreatedDevice))
 )]
 pub(super) async fn replace(access: DeviceAccess) -> Answer<CreatedDevice> {
-    // Whoever has the code gets the identity: this is the approval.
+    // The code gives access to the identity, so issuing it requires the scope `admin`.
     access.project().require(Scopes::ADMIN)?;
     let (now, device, code) = (clock::now(), access.scope().device, hex_code()?);
     let expires = now + PAIR_CODE_MS;
@@ -204,7 +208,7 @@ pub(super) async fn replace(access: DeviceAccess) -> Answer<CreatedDevice> {
     delete,
     path = "/device/{device}",
     tag = "devices",
-    responses((status = 200, description = "The answer", body = DeletedDevice))
+    responses((status = 200, description = "The device was deleted; `erased` is false while its data is still being erased", body = DeletedDevice))
 )]
 pub(super) async fn delete(access: DeviceAccess) -> Answer<DeletedDevice> {
     let (services, device) = (access.services(), access.scope().device);

@@ -1,4 +1,5 @@
-//! The whole history of a device as lines of JSON, newest first, while it is read from the store.
+//! Endpoint that streams the whole history of a device as lines of JSON, newest first, while reading it from
+//! the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +23,12 @@ use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
 use iottly_store::ScanBounds;
 
-/// Entries read from the store at once.
+/// Maximum number of entries read from the store at once.
 const CHUNK: usize = 500;
-/// Pause of an export that has begun before it asks for its turn again.
+/// Pause before an export that has started asks for its turn again.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// State of a running export.
 struct Export {
     services: WebServices,
     scope: Scope,
@@ -34,7 +36,7 @@ struct Export {
     filter: Option<Arc<Filter>>,
     closing: watch::Receiver<bool>,
     done: bool,
-    /// Counts a chunk for as long as the export lasts.
+    /// Counts a chunk as unread for as long as the export lasts.
     _held: Option<Held>,
 }
 
@@ -44,13 +46,13 @@ struct Export {
     path = "/device/{device}/messages/export",
     tag = "messages",
     params(
-        ("from" = Option<String>, Query, description = "From this moment on: ISO 8601 or unix milliseconds"),
-        ("to" = Option<String>, Query, description = "Before this moment: ISO 8601 or unix milliseconds"),
+        ("from" = Option<String>, Query, description = "Earliest time, inclusive: ISO 8601 or Unix milliseconds"),
+        ("to" = Option<String>, Query, description = "Latest time, exclusive: ISO 8601 or Unix milliseconds"),
         ("queryJson" = Option<String>, Query, description = "MongoDB filter as extended JSON"),
     ),
     responses(
-        (status = 200, description = "Lines of JSON", body = String, content_type = "application/x-ndjson"),
-        (status = 429, description = "Too many requests of the project wait, or too many of its exports are not read (`too_many_requests`)"),
+        (status = 200, description = "The entries, one JSON object per line, newest first", body = String, content_type = "application/x-ndjson"),
+        (status = 429, description = "Too many requests of the project are waiting, or too many of its exports are not being read (`too_many_requests`)"),
     )
 )]
 pub(super) async fn messages(
@@ -81,7 +83,7 @@ pub(super) async fn messages(
         done: false,
         _held: held,
     };
-    // What is refused is mostly refused here, while the answer can still say so.
+    // Read before the response starts, so that most errors can still set its status.
     let first = export.chunk().await?;
     let lines = stream::try_unfold((Some(first), export), async |(first, mut export)| {
         let lines = match first.filter(|lines| !lines.is_empty()) {
@@ -95,13 +97,13 @@ pub(super) async fn messages(
 }
 
 impl Export {
-    /// The lines of the next chunk that has some; none at the end, or when the server stops.
+    /// Returns the lines of the next chunk that has any; `None` at the end, or when the server stops.
     async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
         while !self.done && !*self.closing.borrow() {
             match self.chunk().await {
                 Ok(lines) if lines.is_empty() => {}
                 Ok(lines) => return Ok(Some(lines)),
-                // The export has begun, so it waits.
+                // The response has started and its status cannot change, so the export waits for its turn.
                 Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => {
                     tokio::time::sleep(RETRY).await
                 }
@@ -111,7 +113,7 @@ impl Export {
         Ok(None)
     }
 
-    /// Reads the next chunk and writes the lines of what matches.
+    /// Reads the next chunk and returns the lines of the matching entries.
     async fn chunk(&mut self) -> Result<Vec<u8>, ApiError> {
         let (reading, store) = (&self.services.reading, &self.services.store);
         let sieve = match &self.filter {

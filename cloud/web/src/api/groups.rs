@@ -1,4 +1,5 @@
-//! Deployment groups: a device is in exactly one, `_orphaned` takes who is in no other.
+//! Endpoints for deployment groups. A device is in exactly one group; `_orphaned` has the devices of no
+//! other.
 
 use std::collections::HashSet;
 
@@ -16,15 +17,15 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_core::model::{Change, Group, ORPHANED};
 
-/// Most devices that one request names; a search may mean more.
+/// Maximum number of devices that a request may name; a search may match more.
 const MAX_NAMED: usize = 5000;
 
-/// The deployment groups of the project, `_orphaned` first.
+/// Lists the deployment groups of the project, `_orphaned` first.
 #[utoipa::path(
     get,
     path = "/deploymentgroups",
     tag = "deployment groups",
-    responses((status = 200, description = "The answer", body = GroupList))
+    responses((status = 200, description = "The deployment groups", body = GroupList))
 )]
 pub(super) async fn all(access: ProjectAccess) -> Answer<GroupList> {
     let groups = access.groups().await?;
@@ -34,25 +35,25 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<GroupList> {
     }))
 }
 
-/// One deployment group.
+/// Returns a deployment group.
 #[utoipa::path(
     get,
     path = "/deploymentgroups/{group}",
     tag = "deployment groups",
-    responses((status = 200, description = "The answer", body = OneGroup))
+    responses((status = 200, description = "The deployment group", body = OneGroup))
 )]
 pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneGroup> {
     let id = group_id(&id)?;
     answer(&access, id).await
 }
 
-/// Adds a deployment group.
+/// Creates a deployment group.
 #[utoipa::path(
     post,
     path = "/deploymentgroups",
     tag = "deployment groups",
     request_body = NewGroup,
-    responses((status = 200, description = "The answer", body = OneGroup))
+    responses((status = 200, description = "The new deployment group", body = OneGroup))
 )]
 pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewGroup>) -> Answer<OneGroup> {
     let (id, name) = (GroupId::random(), text::name("name", &body.name)?);
@@ -69,13 +70,13 @@ pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewGr
     answer(&access, id).await
 }
 
-/// Changes what is given of a deployment group.
+/// Changes the given properties of a deployment group; the others keep their values.
 #[utoipa::path(
     put,
     path = "/deploymentgroups/{group}",
     tag = "deployment groups",
     request_body = GroupSettings,
-    responses((status = 200, description = "The answer", body = OneGroup))
+    responses((status = 200, description = "The deployment group after the change", body = OneGroup))
 )]
 pub(super) async fn update(
     access: ProjectAccess,
@@ -97,12 +98,14 @@ pub(super) async fn update(
     answer(&access, id).await
 }
 
-/// Deletes a group; its devices fall back to `_orphaned`, and what is being deployed to it is cancelled.
+/// Deletes a group.
+///
+/// Its devices move to `_orphaned`, and an active rollout to it is cancelled.
 #[utoipa::path(
     delete,
     path = "/deploymentgroups/{group}",
     tag = "deployment groups",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The deployment group was deleted", body = Done))
 )]
 pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     access
@@ -112,16 +115,18 @@ pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, S
     Ok(Done::answer())
 }
 
-/// Moves devices into a group, out of the ones they are in; with `dry_run=true` only says which.
+/// Moves devices into a group, out of their current ones.
+///
+/// With `dry_run=true` it only returns which devices would move.
 #[utoipa::path(
     post,
     path = "/deploymentgroups/{group}/devices",
     tag = "deployment groups",
     params(
-        ("dry_run" = Option<bool>, Query, description = "Only say which devices it would affect"),
+        ("dry_run" = Option<bool>, Query, description = "Returns the affected devices without moving them"),
     ),
     request_body = Members,
-    responses((status = 200, description = "The answer", body = Moved))
+    responses((status = 200, description = "The devices that were moved, or would be", body = Moved))
 )]
 pub(super) async fn move_devices(
     access: ProjectAccess,
@@ -145,12 +150,12 @@ pub(super) async fn move_devices(
     }))
 }
 
-/// Takes a device out of a group: it falls back to `_orphaned`.
+/// Removes a device from a group: it moves to `_orphaned`.
 #[utoipa::path(
     delete,
     path = "/deploymentgroups/{group}/devices/{member}",
     tag = "deployment groups",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The device was moved to `_orphaned`", body = Done))
 )]
 pub(super) async fn remove_device(
     access: ProjectAccess,
@@ -192,7 +197,7 @@ async fn affected(access: &ProjectAccess, group: GroupId, body: &Members) -> Res
             .into_iter()
             .filter(|device| search.matches(device))
             .collect(),
-        (Some(_), None) => return Err(invalid(format!("devices names more than {MAX_NAMED}"))),
+        (Some(_), None) => return Err(invalid(format!("devices has more than {MAX_NAMED} entries"))),
         (None, Some(_)) => return Err(invalid("search has no condition".to_owned())),
         _ => return Err(invalid("body needs either devices or search".to_owned())),
     };

@@ -1,4 +1,4 @@
-//! Whether the cloud runs and can work; open to everyone.
+//! Health endpoints, open without a token: the process runs, and the cloud can serve requests.
 
 use axum::extract::State;
 
@@ -10,37 +10,41 @@ use crate::error::ApiError;
 use iottly_cloud::ingest::STALLED;
 use iottly_core::model::SecretHash;
 
-/// Whether the process runs.
+/// Reports that the process runs.
 #[utoipa::path(
     get,
     path = "/healthz",
     tag = "service",
     security(()),
-    responses((status = 200, description = "The answer", body = Health))
+    responses((status = 200, description = "The process runs", body = Health))
 )]
 pub(crate) async fn healthz() -> Answer<Health> {
     Ok(Spaced(Health { status: "ok" }))
 }
 
-/// Whether the cloud can work: its database answers, and what devices send is stored.
+/// Reports that the cloud can serve requests: the database responds, and messages of devices are being
+/// stored.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "service",
     security(()),
-    responses((status = 200, description = "The answer", body = Health))
+    responses((status = 200, description = "The cloud can serve requests", body = Health))
 )]
 pub(crate) async fn readyz(State(app): State<App>) -> Answer<Health> {
     if app.services.queue.is_stalled() {
         let reason = format!(
-            "nothing that devices sent was stored for {} s, though something waits",
+            "messages of devices are waiting, but none was stored for {} s",
             STALLED.as_secs()
         );
         return Err(ApiError::unavailable("not_ready", reason));
     }
-    // Any indexed look-up shows that the database answers.
+    // Any indexed query shows that the database responds.
     match app.services.store.token(SecretHash([0; 32])).await {
         Ok(_) => Ok(Spaced(Health { status: "ready" })),
-        Err(_) => Err(ApiError::unavailable("not_ready", "the database does not answer")),
+        Err(_) => Err(ApiError::unavailable(
+            "not_ready",
+            "the database does not respond",
+        )),
     }
 }

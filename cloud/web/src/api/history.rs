@@ -1,4 +1,4 @@
-//! A page of a device's history: a newest-first scan, filtered here, that stops at a budget.
+//! Reads a page of a device's history: scans it newest first, filters the entries, and stops at a budget.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,36 +15,36 @@ use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
 use iottly_store::ScanBounds;
 
-/// Most entries that one request looks at.
+/// Maximum number of entries that a request examines.
 const BUDGET_ENTRIES: usize = 200_000;
-/// Longest time that one request looks at entries.
+/// Maximum time for which a request examines entries.
 const BUDGET_TIME: Duration = Duration::from_secs(1);
-/// Most entries read from the store at once.
+/// Maximum number of entries read from the store at once.
 const CHUNK: usize = 500;
-/// Bytes of messages after which a page ends.
+/// Size of a page's messages at which it ends, in bytes.
 const PAGE_BYTES: u64 = CHUNK_BYTES;
 
-/// What a request asks of a history.
+/// Parameters of a request for a page of a history.
 pub(crate) struct Page<'a> {
-    /// Most entries in the answer.
+    /// Maximum number of entries in the page.
     pub(crate) limit: usize,
-    /// What the entries have to match.
+    /// Filter that the entries match, as extended JSON.
     pub(crate) filter: Option<&'a str>,
-    /// Where the page before it ended.
+    /// Cursor of the previous page.
     pub(crate) before: Option<&'a str>,
 }
 
-/// A page, newest first.
+/// Page of a history, newest first.
 pub(crate) struct Found {
     pub(crate) messages: Vec<StoredMessage>,
-    /// Where the next page starts, if there is more to look at.
+    /// Cursor of the next page, if there are more entries to examine.
     pub(crate) next: Option<String>,
-    /// For as long as the messages are in memory.
+    /// Held for as long as the messages are in memory.
     _turn: Option<Turn<ProjectId>>,
 }
 
-/// Reads a page. It ends before its limit when its messages are many bytes, or when it took too long to find
-/// them.
+/// Reads a page. The page ends before its limit when its messages reach [`PAGE_BYTES`], or when the budget
+/// for finding them is used up.
 pub(crate) async fn page(services: &WebServices, scope: Scope, asked: &Page<'_>) -> Result<Found, ApiError> {
     let filter = asked.filter.map(filter).transpose()?;
     let before = asked.before.map(|text| cursor::decode(scope, text)).transpose()?;
@@ -83,7 +83,7 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Takes the first entries; tells where the next page starts.
+    /// Takes the first entries and returns the cursor of the last one, if there are more.
     async fn all(&mut self, limit: usize) -> Result<Option<Cursor>, ApiError> {
         let (reading, store) = (&self.services.reading, &self.services.store);
         let part = reading
@@ -100,7 +100,7 @@ impl Scan<'_> {
         Ok(last.filter(|_| part.more))
     }
 
-    /// Takes the first entries that match.
+    /// Takes the first entries that match and returns the cursor of the last examined one, if there are more.
     async fn matching(&mut self, sieve: &Sieve, limit: usize) -> Result<Option<Cursor>, ApiError> {
         let (reading, store) = (&self.services.reading, &self.services.store);
         let (mut seen, mut bytes, end) = (0, 0, Instant::now() + BUDGET_TIME);
@@ -109,7 +109,7 @@ impl Scan<'_> {
             let part = reading
                 .part(store.as_ref(), self.scope, self.bounds, most, &mut self.turn)
                 .await?;
-            // What was measured may be deleted by the time it is read.
+            // Entries may be deleted between measuring and reading them.
             if part.messages.is_empty() && part.more {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Licences: the pair codes of a project, by code.
+//! Endpoints that list the licences (pair codes) of a project.
 
 use std::collections::HashMap;
 
@@ -22,12 +22,14 @@ struct Board<'a> {
     name: &'a str,
 }
 
-/// All licences. Who knows an unused one can pair a board with it, so reading them takes the scope `admin`.
+/// Lists all licences by their codes (scope `admin`).
+///
+/// A caller with an unused code can pair a board, so reading them requires the scope `admin`.
 #[utoipa::path(
     get,
     path = "/license",
     tag = "licences",
-    responses((status = 200, description = "Licences by their code", body = Object))
+    responses((status = 200, description = "The licences by their codes", body = Object))
 )]
 pub(super) async fn all(access: ProjectAccess) -> Answer<Map<String, Value>> {
     access.require(Scopes::ADMIN)?;
@@ -44,12 +46,12 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<Map<String, Value>> {
     Ok(Spaced(shown.collect()))
 }
 
-/// One licence (scope `admin`).
+/// Returns a licence (scope `admin`).
 #[utoipa::path(
     get,
     path = "/license/{licence}",
     tag = "licences",
-    responses((status = 200, description = "Licences by their code", body = Object))
+    responses((status = 200, description = "The licence by its code", body = Object))
 )]
 pub(super) async fn one(
     access: ProjectAccess,

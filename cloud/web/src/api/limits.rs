@@ -1,4 +1,4 @@
-//! What projects may hold, and what they hold.
+//! Endpoints for the limits of a project and its usage.
 
 use axum::extract::{Path, State};
 use iottly_protocol::ProjectId;
@@ -14,24 +14,26 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_core::model::{Change, Limits, Scopes};
 
-/// What the project may hold, and what it holds.
+/// Returns the limits of the project and its usage.
 #[utoipa::path(
     get,
     path = "/limits",
     tag = "projects",
-    responses((status = 200, description = "The answer", body = LimitsAndUsage))
+    responses((status = 200, description = "The limits and the usage", body = LimitsAndUsage))
 )]
 pub(super) async fn show(access: ProjectAccess) -> Answer<LimitsAndUsage> {
     answer(access.services(), access.id()).await
 }
 
-/// Sets what a project may hold; what is not given has no limit (scope `operator`).
+/// Sets the limits of a project (scope `operator`).
+///
+/// A limit that is left out is removed.
 #[utoipa::path(
     put,
     path = "/projects/{project}/limits",
     tag = "projects",
     request_body = Quotas,
-    responses((status = 200, description = "The answer", body = LimitsAndUsage))
+    responses((status = 200, description = "The limits and the usage", body = LimitsAndUsage))
 )]
 pub(super) async fn set(
     access: Access,
@@ -49,7 +51,7 @@ pub(super) async fn set(
         bytes,
         code_bytes,
     } = body;
-    // How much is kept is the project's own choice.
+    // The project chooses its retention itself, so it stays as it is.
     let retention_bytes = store.limits(project).await?.ok_or_else(unknown)?.retention_bytes;
     let limits = Limits {
         devices,

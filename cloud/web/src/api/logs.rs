@@ -1,22 +1,24 @@
+//! Endpoint that returns the firmware log of a device.
+
 use super::Answer;
 use super::dto::{LogList, OK};
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::auth::DeviceAccess;
 
-/// Lines in an answer unless the request says otherwise, and at most.
+/// Default and largest number of lines in a response.
 const DEFAULT_LINES: usize = 100;
 const MAX_LINES: usize = 1000;
 
-/// The newest lines of the firmware's log, newest first.
+/// Returns the newest lines of the firmware's log, newest first.
 #[utoipa::path(
     get,
     path = "/device/{device}/logs",
     tag = "devices",
     params(
-        ("numLines" = Option<i64>, Query, minimum = 1, description = "Most lines; 100 unless given, 1000 at most"),
+        ("numLines" = Option<i64>, Query, minimum = 1, description = "Maximum number of lines; 100 by default, 1000 at most"),
     ),
-    responses((status = 200, description = "The answer", body = LogList))
+    responses((status = 200, description = "The log lines, newest first", body = LogList))
 )]
 pub(super) async fn logs(access: DeviceAccess, params: Params) -> Answer<LogList> {
     let limit = params.count("numLines", DEFAULT_LINES, MAX_LINES)?;

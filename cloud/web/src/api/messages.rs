@@ -1,3 +1,5 @@
+//! Endpoint that returns a device's history by cursors.
+
 use axum::response::Response;
 
 use super::dto::{Entries, Messages, OK};
@@ -7,29 +9,29 @@ use super::{Page, page};
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
 
-/// Entries in an answer unless the request says otherwise, and at most.
+/// Default and largest number of entries in a response.
 const DEFAULT_MESSAGES: usize = 10;
 const MAX_MESSAGES: usize = 100;
 
-/// The history of a device, newest first.
+/// Returns the history of a device, newest first.
 #[utoipa::path(
     get,
     path = "/messages/{device}",
     tag = "messages",
     params(
-        ("numMessages" = Option<i64>, Query, minimum = 1, description = "Most entries; 10 unless given, 100 at most. An answer with long messages ends earlier, with a `next`"),
+        ("numMessages" = Option<i64>, Query, minimum = 1, description = "Maximum number of entries; 10 by default, 100 at most. A response with long messages has fewer entries and a `next`"),
         ("queryJson" = Option<String>, Query, description = "MongoDB filter as extended JSON"),
-        ("before" = Option<String>, Query, description = "The `next` of the page before"),
+        ("before" = Option<String>, Query, description = "`next` of the previous page"),
     ),
     responses(
-        (status = 200, description = "The answer", body = Messages),
-        (status = 429, description = "Too many requests of the project wait (`too_many_requests`)"),
+        (status = 200, description = "The entries, newest first", body = Messages),
+        (status = 429, description = "Too many requests of the project are waiting (`too_many_requests`)"),
     )
 )]
 pub(super) async fn messages(access: DeviceAccess, params: Params) -> Result<Response, ApiError> {
     let asked = Page {
         limit: params.count("numMessages", DEFAULT_MESSAGES, MAX_MESSAGES)?,
-        // A form with an empty field sends the empty text for "no filter".
+        // A form with an empty field sends an empty text for "no filter".
         filter: params.get("queryJson").filter(|text| !text.trim().is_empty()),
         before: params.get("before"),
     };

@@ -1,4 +1,5 @@
-//! The REST API under `/v1.0`. Handlers extract, ask, and shape the answer; access is part of extracting.
+//! REST API under `/v1.0`. Handlers extract parameters, call a service and form the response; authorisation
+//! is part of extracting.
 
 mod audit;
 mod body;
@@ -43,13 +44,13 @@ use crate::error::ApiError;
 
 pub(crate) use history::{Page, page};
 
-/// Most bytes of a request's body.
+/// Maximum size of a request's body, in bytes.
 pub const MAX_BODY_BYTES: usize = 256 << 10;
 
-/// What handlers return.
+/// Return type of handlers.
 type Answer<T> = Result<spaced::Spaced<T>, ApiError>;
 
-/// The routes below `/v1.0`, each with its description.
+/// Returns the routes below `/v1.0` with their descriptions.
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(ping::ping))
@@ -65,7 +66,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         )
 }
 
-/// The routes that anyone may ask.
+/// Returns the routes that need no token.
 pub(crate) fn open_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(health::healthz))
@@ -111,7 +112,7 @@ fn device_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(device::all_props))
         .routes(routes!(device::create))
-        // The installer's script asks with the slash.
+        // The installer's script sends the path with a trailing slash.
         .route("/device/", post(device::create))
         .routes(routes!(device::delete))
         .routes(routes!(device::replace))

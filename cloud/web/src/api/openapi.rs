@@ -1,4 +1,5 @@
-//! The API's description: what the routes say of themselves, and what is the same for all of them.
+//! OpenAPI description: the descriptions of the routes, completed with the parts that are common to all of
+//! them.
 
 use serde_json::{Value, json};
 use utoipa::PartialSchema as _;
@@ -6,7 +7,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 
 use crate::error::ErrorDto;
 
-/// What the description starts with.
+/// Returns the description without routes: title, version and summary.
 pub(crate) fn start() -> OpenApi {
     let info = InfoBuilder::new()
         .title("iottly")
@@ -17,14 +18,14 @@ pub(crate) fn start() -> OpenApi {
     OpenApiBuilder::new().info(info).build()
 }
 
-/// The whole description as JSON: path parameters, errors and authentication are put in here, so that no
-/// route forgets them.
+/// Returns the whole description as JSON. Path parameters, errors and authentication are added here, so that
+/// no route can omit them.
 pub(crate) fn complete(routes: &OpenApi) -> Value {
     let mut document =
         serde_json::to_value(routes).expect("a description has string keys and serializes without failing");
     let paths = std::mem::take(&mut document["paths"]);
     let paths = paths.as_object().into_iter().flatten().map(|(path, item)| {
-        // A route at the root of a nested router.
+        // The root of a nested router has a trailing slash.
         let path = path.trim_end_matches('/').to_owned();
         let mut item = item.clone();
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
@@ -50,7 +51,7 @@ fn describe(operation: &mut Value, method: &str, path: &str) {
         .collect();
     operation["operationId"] = Value::String(operation_id(method, path));
     if path.ends_with("/flashfw") {
-        // The documented call has no body; utoipa calls every body required.
+        // The documented call has no body, but utoipa marks every body as required.
         operation["requestBody"]["required"] = Value::Bool(false);
     }
     let parameters = names.iter().map(|name| {
@@ -67,8 +68,8 @@ fn describe(operation: &mut Value, method: &str, path: &str) {
     }
 }
 
-/// `get_project_device_props` for `GET /v1.0/project/{project}/device/{device}/props`; a last parameter is
-/// named as well.
+/// Returns the id of an operation: `get_project_device_props` for `GET
+/// /v1.0/project/{project}/device/{device}/props`. A parameter at the end is added as `_by_NAME`.
 fn operation_id(method: &str, path: &str) -> String {
     let mut parts: Vec<_> = path
         .split('/')
@@ -82,54 +83,54 @@ fn operation_id(method: &str, path: &str) -> String {
     format!("{method}_{}{by}", parts.join("_"))
 }
 
-/// Shape and meaning of a parameter in a path.
+/// Returns the schema and the description of a path parameter.
 fn parameter(name: &str) -> (Value, &'static str) {
     let uuid = json!({"type": "string", "format": "uuid"});
     let text = json!({"type": "string", "minLength": 1, "maxLength": 128});
     match name {
         "project" => (
             json!({"type": "string", "pattern": "^[0-9a-f]{24}$"}),
-            "The project's id",
+            "Id of the project",
         ),
-        "device" => (uuid, "The device's id"),
+        "device" => (uuid, "Id of the device"),
         "member" => (uuid, "Id of a device in the group"),
-        "group" => (uuid, "The deployment group's id"),
-        "token" => (uuid, "The token's id"),
-        "command" => (uuid, "The command's id"),
-        "snippet" => (uuid, "The snippet's id"),
-        "webhook" => (uuid, "The webhook's id"),
+        "group" => (uuid, "Id of the deployment group"),
+        "token" => (uuid, "Id of the token"),
+        "command" => (uuid, "Id of the command"),
+        "snippet" => (uuid, "Id of the snippet"),
+        "webhook" => (uuid, "Id of the webhook"),
         "licence" => (
             json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
-            "The licence's code",
+            "Code of the licence",
         ),
         "revision" => (
             json!({"type": "integer", "format": "int64", "minimum": 1}),
-            "The revision's number",
+            "Number of the revision",
         ),
-        "rollout" => (uuid, "The rollout's id"),
+        "rollout" => (uuid, "Id of the rollout"),
         "release" => (
             json!({"type": "integer", "format": "int64", "minimum": 1}),
-            "The release's number",
+            "Number of the release",
         ),
-        "branch" => (text, "The branch's name"),
-        _ => (text, "The message definition's type"),
+        "branch" => (text, "Name of the branch"),
+        _ => (text, "Type of the message definition"),
     }
 }
 
-/// The errors that an operation answers with.
+/// Returns the errors that an operation can return, with their descriptions.
 fn errors(authenticated: bool, about_something: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let always = [
-        ("400", "The request cannot be used"),
-        ("default", "Something else is in the way"),
-    ];
+    let always = [("400", "The request is invalid"), ("default", "Unexpected error")];
     let authenticated = authenticated.then_some([
-        ("401", "A valid token is missing"),
-        ("403", "The token is for something else"),
+        ("401", "The request has no valid token"),
+        ("403", "The token does not grant access to this"),
         ("429", "Too many requests"),
     ]);
     let about = about_something.then_some([
-        ("404", "There is no such thing"),
-        ("409", "It is taken, in use or at its limit"),
+        ("404", "The object does not exist"),
+        (
+            "409",
+            "The name is taken, the object is in use, or a limit is reached",
+        ),
     ]);
     always
         .into_iter()

@@ -1,4 +1,5 @@
-//! The history by page numbers, as the newer documentation has it: dates are ISO texts, an empty page is 404.
+//! Endpoint that returns a device's history by page numbers, as documented: dates are ISO texts, an empty
+//! page is 404.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,28 +20,28 @@ use iottly_cloud::reading::{CHUNK_BYTES, Held};
 use iottly_core::model::Scope;
 use iottly_store::{EntrySize, PageQuery};
 
-/// Entries of a page unless the request says otherwise, and at most.
+/// Default and largest number of entries in a page.
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: u64 = 100;
-/// The last page that can be asked for; dates lead further back.
+/// Largest page number; older entries are reached by dates.
 const MAX_PAGE: u64 = 10_000;
-/// Pause of a page that has begun before it asks for its turn again.
+/// Pause before a page that has started asks for its turn again.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// A page of the history by its number; an empty one is 404.
+/// Returns a page of the history by its number; an empty page is 404.
 #[utoipa::path(
     get,
     path = "/device/{device}/messages/paginated",
     tag = "messages",
     params(
-        ("p" = Option<i64>, Query, minimum = 1, maximum = 10000, description = "The page; 1 unless given"),
-        ("l" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Entries of a page; 50 unless given"),
+        ("p" = Option<i64>, Query, minimum = 1, maximum = 10000, description = "Number of the page; 1 by default"),
+        ("l" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Number of entries in a page; 50 by default"),
         ("type" = Option<String>, Query, pattern = "^(all|userdefined|iottlyagent)$", description = "`all`, `userdefined` or `iottlyagent`"),
-        ("from" = Option<String>, Query, description = "From this moment on: ISO 8601 or unix milliseconds"),
-        ("to" = Option<String>, Query, description = "Before this moment: ISO 8601 or unix milliseconds"),
+        ("from" = Option<String>, Query, description = "Earliest time, inclusive: ISO 8601 or Unix milliseconds"),
+        ("to" = Option<String>, Query, description = "Latest time, exclusive: ISO 8601 or Unix milliseconds"),
         ("sort" = Option<String>, Query, pattern = "^(desc|asc)$", description = "`desc` or `asc`"),
     ),
-    responses((status = 200, description = "The answer", body = MessagePage))
+    responses((status = 200, description = "The entries of the page", body = MessagePage))
 )]
 pub(super) async fn messages(access: DeviceAccess, params: Params) -> Result<Response, ApiError> {
     let (services, scope, query) = (access.services(), access.scope(), query(&params)?);
@@ -76,11 +77,11 @@ pub(super) async fn messages(access: DeviceAccess, params: Params) -> Result<Res
     )
 }
 
-/// A page of many bytes, which is read from the store as it is sent.
+/// Large page, read from the store in pieces while it is sent.
 struct Pieces {
     services: WebServices,
     scope: Scope,
-    /// Entries that are still to be sent.
+    /// Entries that are not sent yet.
     sizes: VecDeque<EntrySize>,
     first: bool,
     _held: Option<Held>,
@@ -96,7 +97,8 @@ impl Pieces {
         })
     }
 
-    /// The text of the next entries, with what stands before the first and behind the last of all.
+    /// Returns the text of the next entries, with the start of the document before the first and its end
+    /// after the last.
     async fn next(&mut self) -> Result<Vec<u8>, axum::BoxError> {
         let (mut keys, mut bytes) = (Vec::new(), 0);
         while let Some(size) = self
@@ -115,7 +117,7 @@ impl Pieces {
                 .entries(store, self.scope, &keys, bytes, &mut turn)
                 .await
             {
-                // The page has begun, so it waits.
+                // The response has started and its status cannot change, so the page waits for its turn.
                 Err(ReadError::Queue(_) | ReadError::Unread) => tokio::time::sleep(RETRY).await,
                 other => break other.map_err(|error| ApiError::from(error).message().to_owned())?,
             }
@@ -144,7 +146,7 @@ fn query(params: &Params) -> Result<PageQuery, ApiError> {
     let page = params.number("p")?.unwrap_or(1);
     let limit = params.number("l")?.unwrap_or(DEFAULT_LIMIT as u64);
     if page > MAX_PAGE {
-        return Err(invalid("p is over 10000: use from and to"));
+        return Err(invalid("p is over 10000; use from and to instead"));
     }
     if limit > MAX_LIMIT {
         return Err(invalid("l is not between 1 and 100"));

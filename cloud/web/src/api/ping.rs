@@ -1,25 +1,27 @@
+//! Endpoints that confirm a valid token.
+
 use super::Answer;
 use super::dto::Pong;
 use super::spaced::Spaced;
 use crate::auth::Access;
 
-/// Answers `pong` to a valid token.
+/// Returns `pong` for a valid token.
 #[utoipa::path(
     get,
     path = "/ping",
     tag = "service",
-    responses((status = 200, description = "The answer", body = Pong))
+    responses((status = 200, description = "The token is valid", body = Pong))
 )]
 pub(super) async fn ping(_: Access) -> Answer<Pong> {
     Ok(Spaced(Pong { status: "pong" }))
 }
 
-/// Answers `pong` at the address that the newer documentation gives.
+/// Returns `pong` for a valid token, under the path of the newer documentation.
 #[utoipa::path(
     get,
     path = "/project/ping",
     tag = "service",
-    responses((status = 200, description = "The answer", body = Pong))
+    responses((status = 200, description = "The token is valid", body = Pong))
 )]
 pub(super) async fn project_ping(access: Access) -> Answer<Pong> {
     ping(access).await

@@ -1,3 +1,5 @@
+//! Endpoint that returns a project in the form that the installer reads.
+
 use axum::http::{HeaderMap, header};
 
 use super::Answer;
@@ -6,12 +8,12 @@ use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 
-/// The project with its deployment groups and boards, and what the installer asks for.
+/// Returns the project with its deployment groups and boards, and what the installer needs.
 #[utoipa::path(
     get,
     path = "/inspect",
     tag = "projects",
-    responses((status = 200, description = "The answer", body = Inspect))
+    responses((status = 200, description = "The project", body = Inspect))
 )]
 pub(super) async fn inspect(access: ProjectAccess, headers: HeaderMap) -> Answer<Inspect> {
     let host = host(&headers)?;
@@ -29,7 +31,7 @@ pub(super) async fn inspect(access: ProjectAccess, headers: HeaderMap) -> Answer
     }))
 }
 
-/// The name under which the client reached the cloud.
+/// Returns the host name under which the client reached the cloud.
 fn host(headers: &HeaderMap) -> Result<String, ApiError> {
     let host = headers
         .get(header::HOST)

@@ -1,4 +1,4 @@
-//! Projects. A token acts in its own; making others needs the scope `operator`.
+//! Endpoints for projects. A token acts in its own project; creating projects requires the scope `operator`.
 
 use axum::extract::State;
 use iottly_protocol::{GroupId, ProjectId};
@@ -15,12 +15,12 @@ use iottly_cloud::clock;
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{Change, Limits, MAX_RETENTION_DAYS, Project, Scopes};
 
-/// The projects that the token sees: its own, or all of them for an operator.
+/// Lists the projects that the token can access: its own, or all of them for an operator.
 #[utoipa::path(
     get,
     path = "/projects",
     tag = "projects",
-    responses((status = 200, description = "The answer", body = ProjectList))
+    responses((status = 200, description = "The projects", body = ProjectList))
 )]
 pub(super) async fn all(access: Access, State(app): State<App>) -> Answer<ProjectList> {
     access.require(Scopes::READ)?;
@@ -34,13 +34,13 @@ pub(super) async fn all(access: Access, State(app): State<App>) -> Answer<Projec
     }))
 }
 
-/// Makes a project with its default group, branch and message definitions, and the first token for it.
+/// Creates a project with its default group, branch and message definitions, and its first token.
 #[utoipa::path(
     post,
     path = "/projects",
     tag = "projects",
     request_body = NewProject,
-    responses((status = 200, description = "The answer", body = CreatedProject))
+    responses((status = 200, description = "The new project with its first token", body = CreatedProject))
 )]
 pub(super) async fn create(
     access: Access,
@@ -69,24 +69,24 @@ pub(super) async fn create(
     }))
 }
 
-/// The project.
+/// Returns the project.
 #[utoipa::path(
     get,
     path = "/",
     tag = "projects",
-    responses((status = 200, description = "The answer", body = OneProject))
+    responses((status = 200, description = "The project", body = OneProject))
 )]
 pub(super) async fn show(access: ProjectAccess) -> Answer<OneProject> {
     answer(&access).await
 }
 
-/// Changes what is given of the project (scope `admin`).
+/// Changes the given properties of the project; the others keep their values (scope `admin`).
 #[utoipa::path(
     put,
     path = "/",
     tag = "projects",
     request_body = ProjectSettings,
-    responses((status = 200, description = "The answer", body = OneProject))
+    responses((status = 200, description = "The project after the change", body = OneProject))
 )]
 pub(super) async fn update(
     access: ProjectAccess,
@@ -135,13 +135,15 @@ async fn answer(access: &ProjectAccess) -> Answer<OneProject> {
     }))
 }
 
-/// Deletes a project at once, what is being deployed in it is cancelled; the data of its devices is erased in
+/// Deletes a project (scope `admin`).
+///
+/// The project is deleted at once and its active rollouts are cancelled; the data of its devices is erased in
 /// the background.
 #[utoipa::path(
     delete,
     path = "/",
     tag = "projects",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The project was deleted", body = Done))
 )]
 pub(super) async fn delete(access: ProjectAccess) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
@@ -151,7 +153,7 @@ pub(super) async fn delete(access: ProjectAccess) -> Answer<Done> {
     let (rollouts, project) = (access.services().rollouts.clone(), access.id());
     let forgotten = tokio::task::spawn_blocking(move || rollouts.shelf().forget(project)).await;
     if let Ok(Err(error)) = forgotten {
-        tracing::error!(%project, %error, "releases of a deleted project stay on the disk");
+        tracing::error!(project.id = %project, %error, "failed to delete the releases of a deleted project; their files stay on the disk");
     }
     access.services().sessions.close_project(project);
     for device in devices.iter().filter(|device| device.online) {

@@ -1,3 +1,5 @@
+//! Extractor for the query string, with parsers for the kinds of parameters.
+
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Query};
@@ -9,10 +11,10 @@ use crate::error::ApiError;
 use iottly_core::model::UnixMs;
 use iottly_filter::date;
 
-/// Longest wait that a request may ask for: below the time limit of requests.
+/// Maximum wait that a request may ask for; below the time limit of requests.
 const MAX_PATIENCE: Duration = Duration::from_secs(25);
 
-/// The query string. A parameter given twice counts with its last value; unknown ones are ignored.
+/// Parameters of the query string. Of a repeated parameter the last value counts; unknown ones are ignored.
 pub(super) struct Params(Vec<(String, String)>);
 
 impl FromRequestParts<App> for Params {
@@ -38,7 +40,7 @@ impl Params {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Whether a parameter is given as `true` or `1`; `false`, `0` and nothing are no.
+    /// Parses a flag: `true` or `1`; `false`, `0` and a missing parameter are false.
     pub(super) fn flag(&self, name: &str) -> Result<bool, ApiError> {
         match self.get(name) {
             None | Some("false" | "0") => Ok(false),
@@ -50,7 +52,7 @@ impl Params {
         }
     }
 
-    /// A whole number of at least 1.
+    /// Parses a whole number of at least 1.
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.get(name) else {
             return Ok(None);
@@ -68,7 +70,7 @@ impl Params {
         number.map(Some).ok_or_else(invalid)
     }
 
-    /// A moment: ISO 8601, with or without a zone (then UTC), or unix milliseconds.
+    /// Parses a time: ISO 8601, with or without a zone (then UTC), or Unix milliseconds.
     pub(super) fn moment(&self, name: &str) -> Result<Option<UnixMs>, ApiError> {
         let Some(text) = self.get(name) else {
             return Ok(None);
@@ -79,7 +81,7 @@ impl Params {
             .map_err(|reason| ApiError::invalid("invalid_query", format!("{name}: {reason}")))
     }
 
-    /// How long to wait for something: `5s`, `500ms` or seconds; at most 25 s, none when not given.
+    /// Parses a duration: `5s`, `500ms` or seconds; at most 25 s, `None` when the parameter is missing.
     pub(super) fn patience(&self, name: &str) -> Result<Option<Duration>, ApiError> {
         let Some(text) = self.get(name) else {
             return Ok(None);
@@ -103,7 +105,7 @@ impl Params {
         Ok(Some(wait.min(MAX_PATIENCE)))
     }
 
-    /// A count of at least 1; more than `max` means `max`.
+    /// Parses a count of at least 1; a larger one than `max` is `max`.
     pub(super) fn count(&self, name: &str, default: usize, max: usize) -> Result<usize, ApiError> {
         let Some(text) = self.get(name) else {
             return Ok(default);
@@ -111,7 +113,7 @@ impl Params {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         match text.parse::<usize>() {
             Ok(count @ 1..) if digits => Ok(count.min(max)),
-            // Digits that do not fit are a number over every maximum.
+            // Digits that do not fit are a number above every maximum.
             Err(_) if digits => Ok(max),
             _ => Err(ApiError::invalid(
                 "invalid_query",
@@ -161,7 +163,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is read is within its range, and what is not read is refused.
+        /// A parsed value is within its range, and everything else is refused.
         #[test]
         fn any_query_string_is_read_or_refused(query in "(n=)?[ -~&&[^#]]{0,40}(&n=[0-9A-Za-z%+.:-]{0,30})?") {
             let Ok(uri) = format!("/?{query}").parse::<Uri>() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! The signed releases of a project.
+//! Endpoints for the signed releases of a project.
 
 use axum::extract::Path;
 
@@ -9,20 +9,20 @@ use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 
-/// Releases in an answer unless the request says otherwise, and at most.
+/// Default and largest number of releases in a response.
 const DEFAULT_RELEASES: usize = 20;
 const MAX_RELEASES: usize = 100;
 
-/// The project's releases, newest first.
+/// Lists the project's releases, newest first.
 #[utoipa::path(
     get,
     path = "/releases",
     tag = "releases",
     params(
-        ("numReleases" = Option<i64>, Query, minimum = 1, description = "Most releases; 20 unless given, 100 at most"),
-        ("before" = Option<i64>, Query, minimum = 1, description = "The `next` of the page before"),
+        ("numReleases" = Option<i64>, Query, minimum = 1, description = "Maximum number of releases; 20 by default, 100 at most"),
+        ("before" = Option<i64>, Query, minimum = 1, description = "`next` of the previous page"),
     ),
-    responses((status = 200, description = "The answer", body = ReleaseList))
+    responses((status = 200, description = "The releases, newest first", body = ReleaseList))
 )]
 pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<ReleaseList> {
     let limit = params.count("numReleases", DEFAULT_RELEASES, MAX_RELEASES)?;
@@ -41,12 +41,12 @@ pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<Release
     }))
 }
 
-/// One release.
+/// Returns a release.
 #[utoipa::path(
     get,
     path = "/releases/{release}",
     tag = "releases",
-    responses((status = 200, description = "The answer", body = OneRelease))
+    responses((status = 200, description = "The release", body = OneRelease))
 )]
 pub(super) async fn show(
     access: ProjectAccess,

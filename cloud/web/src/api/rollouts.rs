@@ -1,4 +1,4 @@
-//! Rollouts: releases on their way into deployment groups, and their owners' hands on them.
+//! Endpoints that start, control and inspect rollouts.
 
 use axum::extract::Path;
 use iottly_protocol::GroupId;
@@ -14,20 +14,20 @@ use iottly_cloud::clock;
 use iottly_core::model::Policy;
 use iottly_core::model::{Change, Group, Rollout, Steer};
 
-/// Rollouts in an answer unless the request says otherwise, and at most.
+/// Default and largest number of rollouts in a response.
 const DEFAULT_ROLLOUTS: usize = 20;
 const MAX_ROLLOUTS: usize = 100;
 
-/// The project's rollouts, newest first.
+/// Lists the project's rollouts, newest first.
 #[utoipa::path(
     get,
     path = "/rollouts",
     tag = "rollouts",
     params(
-        ("group" = Option<String>, Query, description = "Only those of this deployment group"),
-        ("numRollouts" = Option<i64>, Query, minimum = 1, description = "Most rollouts; 20 unless given, 100 at most"),
+        ("group" = Option<String>, Query, description = "Id of a deployment group: only its rollouts"),
+        ("numRollouts" = Option<i64>, Query, minimum = 1, description = "Maximum number of rollouts; 20 by default, 100 at most"),
     ),
-    responses((status = 200, description = "The answer", body = RolloutList))
+    responses((status = 200, description = "The rollouts, newest first", body = RolloutList))
 )]
 pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<RolloutList> {
     let group = params
@@ -46,12 +46,12 @@ pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<Rollout
     }))
 }
 
-/// One rollout.
+/// Returns a rollout.
 #[utoipa::path(
     get,
     path = "/rollouts/{rollout}",
     tag = "rollouts",
-    responses((status = 200, description = "The answer", body = OneRollout))
+    responses((status = 200, description = "The rollout", body = OneRollout))
 )]
 pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneRollout> {
     Ok(Spaced(OneRollout {
@@ -60,13 +60,14 @@ pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, Str
     }))
 }
 
-/// Gives a rollout up, also when its deployment group is gone: devices that have not switched it on yet keep
-/// what they run.
+/// Cancels a rollout, even if its deployment group was deleted.
+///
+/// Devices that have not activated the release keep their current one.
 #[utoipa::path(
     post,
     path = "/rollouts/{rollout}/cancel",
     tag = "rollouts",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The rollout is cancelled", body = Done))
 )]
 pub(super) async fn end(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     let rollout = find(&access, &id).await?;
@@ -77,12 +78,14 @@ pub(super) async fn end(access: ProjectAccess, Path((_, id)): Path<(String, Stri
     Ok(Done::answer())
 }
 
-/// The devices that a rollout has notified, wherever they are now, those of its group, and how far each is.
+/// Lists the devices of a rollout with their progress.
+///
+/// These are the devices of its group, and those that it has notified, wherever they are now.
 #[utoipa::path(
     get,
     path = "/rollouts/{rollout}/devices",
     tag = "rollouts",
-    responses((status = 200, description = "The answer", body = RolloutDevices))
+    responses((status = 200, description = "The devices with their progress", body = RolloutDevices))
 )]
 pub(super) async fn devices(
     access: ProjectAccess,
@@ -100,13 +103,13 @@ pub(super) async fn devices(
     }))
 }
 
-/// Deploys a group's branch: builds it, signs a release, and brings it to the group's devices.
+/// Deploys a group's branch: builds it, signs a release, and rolls it out to the group's devices.
 #[utoipa::path(
     post,
     path = "/deploymentgroups/{group}/flashfw",
     tag = "deployment groups",
     request_body = Flash,
-    responses((status = 200, description = "The deployment begins", body = FlashDto))
+    responses((status = 200, description = "The release, the rollout that was started, and what the devices would do with the release", body = FlashDto))
 )]
 pub(super) async fn flash(
     access: ProjectAccess,
@@ -124,12 +127,12 @@ pub(super) async fn flash(
     Ok(Spaced(flashed.into()))
 }
 
-/// Brings back what a group ran before, to all its devices at once.
+/// Rolls a group back to its previous release, on all its devices at once.
 #[utoipa::path(
     post,
     path = "/deploymentgroups/{group}/rollback",
     tag = "deployment groups",
-    responses((status = 200, description = "The rollback begins", body = FlashDto))
+    responses((status = 200, description = "The release, the rollout that was started, and what the devices would do with the release", body = FlashDto))
 )]
 pub(super) async fn rollback(
     access: ProjectAccess,
@@ -144,45 +147,49 @@ pub(super) async fn rollback(
     Ok(Spaced(flashed.into()))
 }
 
-/// Tells no more devices of the group until it is resumed.
+/// Pauses the rollout: no further devices are updated until it is resumed.
 #[utoipa::path(
     post,
     path = "/deploymentgroups/{group}/pause",
     tag = "deployment groups",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The rollout is paused", body = Done))
 )]
 pub(super) async fn pause(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     steer(&access, &id, Steer::Pause).await
 }
 
-/// Goes on with a rollout that was paused or has stopped itself; devices that failed are told again.
+/// Resumes a rollout that was paused or has halted itself.
+///
+/// Devices that failed are notified again.
 #[utoipa::path(
     post,
     path = "/deploymentgroups/{group}/resume",
     tag = "deployment groups",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The rollout continues", body = Done))
 )]
 pub(super) async fn resume(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     steer(&access, &id, Steer::Resume).await
 }
 
-/// Gives a rollout up: devices that have not switched it on yet keep what they run.
+/// Cancels the rollout.
+///
+/// Devices that have not activated the release keep their current one.
 #[utoipa::path(
     post,
     path = "/deploymentgroups/{group}/cancel",
     tag = "deployment groups",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The rollout is cancelled", body = Done))
 )]
 pub(super) async fn cancel(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     steer(&access, &id, Steer::Cancel).await
 }
 
-/// How rollouts in a group spread.
+/// Returns the policy by which rollouts spread in a group.
 #[utoipa::path(
     get,
     path = "/deploymentgroups/{group}/policy",
     tag = "deployment groups",
-    responses((status = 200, description = "The answer", body = OnePolicy))
+    responses((status = 200, description = "The policy", body = OnePolicy))
 )]
 pub(super) async fn policy(
     access: ProjectAccess,
@@ -194,13 +201,15 @@ pub(super) async fn policy(
     }))
 }
 
-/// Sets how rollouts in a group spread; what is left out is the default.
+/// Sets the policy by which rollouts spread in a group.
+///
+/// A setting that is left out gets its default.
 #[utoipa::path(
     put,
     path = "/deploymentgroups/{group}/policy",
     tag = "deployment groups",
     request_body = Policy,
-    responses((status = 200, description = "The answer", body = OnePolicy))
+    responses((status = 200, description = "The policy", body = OnePolicy))
 )]
 pub(super) async fn set_policy(
     access: ProjectAccess,

@@ -1,29 +1,32 @@
+//! Search conditions for devices.
+
 use iottly_protocol::GroupId;
 
 use super::query::Params;
 use crate::error::ApiError;
 use iottly_core::model::Device;
 
-/// Longest text that devices are searched for, in bytes.
+/// Maximum length of a search text, in bytes.
 const MAX_SEARCH_BYTES: usize = 256;
 
-/// Which devices are meant. Every condition that is given has to hold.
+/// Conditions on devices. A device has to meet every given condition.
 #[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Search {
-    /// Part of the name, the id, the MAC address or a tag; upper and lower case are the same.
+    /// Text that is contained in the name, the id, the MAC address or a tag; upper and lower case are the
+    /// same.
     #[schema(value_type = Option<String>)]
     search: Option<Needle>,
-    /// A tag.
+    /// Tag of the device.
     tag: Option<String>,
-    /// The deployment group.
+    /// Id of the device's deployment group.
     #[schema(value_type = Option<String>, format = "uuid")]
     deployment_group: Option<GroupId>,
     /// `connected` or `disconnected`.
     operatingstatus: Option<OperatingStatus>,
 }
 
-/// A text that devices are searched for, in lower case.
+/// Search text, in lower case.
 #[derive(Debug, serde::Deserialize)]
 #[serde(try_from = "String")]
 struct Needle(String);
@@ -75,7 +78,7 @@ impl Search {
         })
     }
 
-    /// Says whether no condition is given.
+    /// Returns true if no condition is given.
     pub(super) fn is_everything(&self) -> bool {
         self.search.is_none()
             && self.tag.is_none()

@@ -1,3 +1,5 @@
+//! JSON responses in the documented format.
+
 use std::io::{self, Write};
 
 use axum::http::{HeaderName, HeaderValue, header};
@@ -9,8 +11,8 @@ use serde_json::ser::Formatter;
 use crate::app::WebServices;
 use crate::error::ApiError;
 
-/// A JSON answer with a space after colons and commas, as the documentation prints it. The installer's `sed`
-/// needs it.
+/// JSON response with a space after colons and commas, as the documentation prints it. The installer parses
+/// it with `sed` and depends on these spaces.
 pub(crate) struct Spaced<T>(pub(crate) T);
 
 impl<T: Serialize> IntoResponse for Spaced<T> {
@@ -22,11 +24,11 @@ impl<T: Serialize> IntoResponse for Spaced<T> {
     }
 }
 
-/// Content type of the answers.
+/// Content type of the responses.
 pub(super) const JSON: (HeaderName, HeaderValue) =
     (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
 
-/// Writes an answer that is counted until it is read, if it is long.
+/// Writes a response; a long one counts as unread until the client has received it.
 pub(super) fn held(
     services: &WebServices,
     project: ProjectId,
@@ -40,7 +42,7 @@ pub(super) fn held(
     })
 }
 
-/// A value and the end of the line.
+/// Serializes a value, followed by a line feed.
 fn line(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
     let mut body = to_vec(value).map_err(|error| ApiError::internal(&error))?;
     body.push(b'\n');

@@ -1,15 +1,15 @@
-//! Checks of texts that people write.
+//! Checks of names, tags and other texts in requests.
 
 use iottly_protocol::limits::clip;
 
 use crate::error::ApiError;
 
-/// Longest name of a project, device, group or token, bytes.
+/// Maximum length of the name of a project, device, group or token, in bytes.
 const MAX_NAME_BYTES: usize = 128;
-/// Longest name of a branch or a tag, bytes.
+/// Maximum length of the name of a branch or a tag, in bytes.
 const MAX_WORD_BYTES: usize = 64;
 
-/// A name without the space around it: 1 to 128 bytes, no control characters.
+/// Returns a name without surrounding white space. It has 1 to 128 bytes and no control characters.
 pub(super) fn name(what: &str, given: &str) -> Result<String, ApiError> {
     let name = given.trim();
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
@@ -20,7 +20,7 @@ pub(super) fn name(what: &str, given: &str) -> Result<String, ApiError> {
     Ok(name.to_owned())
 }
 
-/// A word that works in addresses and file names: 1 to 64 ASCII letters, digits, `.`, `_` or `-`, not
+/// Checks a word that is usable in URLs and file names: 1 to 64 ASCII letters, digits, `.`, `_` or `-`, not
 /// starting with a dot or a dash.
 pub(super) fn word(what: &str, given: &str) -> Result<String, ApiError> {
     let plain = given
@@ -35,7 +35,7 @@ pub(super) fn word(what: &str, given: &str) -> Result<String, ApiError> {
     Ok(given.to_owned())
 }
 
-/// A tag: 1 to 64 bytes without control characters or commas.
+/// Returns a tag without surrounding white space. It has 1 to 64 bytes and no control characters or commas.
 pub(super) fn tag(given: &str) -> Result<String, ApiError> {
     let tag = given.trim();
     if tag.is_empty() || tag.len() > MAX_WORD_BYTES || tag.chars().any(|c| c.is_control() || c == ',') {
@@ -47,7 +47,7 @@ pub(super) fn tag(given: &str) -> Result<String, ApiError> {
     Ok(tag.to_owned())
 }
 
-/// A text of at most `max` bytes.
+/// Checks that a text has at most `max` bytes.
 pub(super) fn bounded(what: &str, given: String, max: usize) -> Result<String, ApiError> {
     if given.len() > max {
         Err(invalid(format!("{what} is longer than {max} bytes")))

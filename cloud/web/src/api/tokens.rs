@@ -1,4 +1,4 @@
-//! API tokens. The text of a token is in one answer only.
+//! Endpoints for API tokens. The text of a token is only in the response that creates it.
 
 use axum::extract::Path;
 
@@ -12,12 +12,12 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_core::model::{Change, Scopes, TokenId, UnixMs};
 
-/// The tokens of the project, without their texts (scope `admin`).
+/// Lists the tokens of the project, without their texts (scope `admin`).
 #[utoipa::path(
     get,
     path = "/tokens",
     tag = "tokens",
-    responses((status = 200, description = "The answer", body = TokenList))
+    responses((status = 200, description = "The tokens", body = TokenList))
 )]
 pub(super) async fn all(access: ProjectAccess) -> Answer<TokenList> {
     access.require(Scopes::ADMIN)?;
@@ -28,13 +28,15 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<TokenList> {
     }))
 }
 
-/// Makes a token that may do at most what the one asking may do, and no longer than that one may.
+/// Creates a token (scope `admin`).
+///
+/// The token has no scope that the caller does not have, and does not outlive the caller's token.
 #[utoipa::path(
     post,
     path = "/tokens",
     tag = "tokens",
     request_body = NewToken,
-    responses((status = 200, description = "The answer", body = CreatedToken))
+    responses((status = 200, description = "The new token with its text, which is not shown again", body = CreatedToken))
 )]
 pub(super) async fn create(
     access: ProjectAccess,
@@ -60,12 +62,12 @@ pub(super) async fn create(
     }))
 }
 
-/// Ends a token and every login that came from it.
+/// Revokes a token and ends all logins that were made with it (scope `admin`).
 #[utoipa::path(
     delete,
     path = "/tokens/{token}",
     tag = "tokens",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The token was revoked", body = Done))
 )]
 pub(super) async fn revoke(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
@@ -77,27 +79,29 @@ pub(super) async fn revoke(access: ProjectAccess, Path((_, id)): Path<(String, S
     Ok(Done::answer())
 }
 
-/// Ends every login of the project's dashboard, also those by a link (scope `admin`). Their tokens still
-/// work.
+/// Ends all logins to the project's dashboard, including those by a link (scope `admin`).
+///
+/// The tokens stay valid.
 #[utoipa::path(
     delete,
     path = "/logins",
     tag = "tokens",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "All logins were ended", body = Done))
 )]
 pub(super) async fn end_logins(access: ProjectAccess) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
     access.change(Change::EndLogins, clock::now()).await?;
     let ended = access.services().sessions.close_project(access.id());
-    tracing::info!(project = %access.id(), ended, "all logins of a project were ended");
+    tracing::info!(project.id = %access.id(), logins = ended, "ended all logins of a project");
     Ok(Done::answer())
 }
 
-/// The date on which a new token ends: as asked, or with the token that asks for it.
+/// Returns the expiry of a new token: the requested one, or that of the caller's token if that is earlier or
+/// none is requested. A later one than the caller's is refused.
 fn no_later(asked: Option<UnixMs>, own: Option<UnixMs>) -> Result<Option<UnixMs>, ApiError> {
     match (asked, own) {
         (Some(asked), Some(own)) if asked > own => Err(ApiError::forbidden(
-            "expires is later than that of the token that makes this one",
+            "expires is later than the expiry of the caller's token",
         )),
         (None, own) => Ok(own),
         (asked, _) => Ok(asked),

@@ -1,4 +1,4 @@
-//! Deliveries of a webhook: the log of attempts, a test, and making them again.
+//! Endpoints for the deliveries of a webhook: log of attempts, test, and replay.
 
 use axum::extract::Path;
 use iottly_protocol::{DeviceId, MessageKind};
@@ -15,20 +15,20 @@ use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_core::model::{Change, Replay, Scope, StoredMessage};
 
-/// Attempts in an answer unless the request says otherwise, and at most.
+/// Default and largest number of attempts in a response.
 const DEFAULT_ENTRIES: usize = 50;
 const MAX_ENTRIES: usize = 500;
 
-/// The attempts of a webhook, newest first.
+/// Lists the delivery attempts of a webhook, newest first.
 #[utoipa::path(
     get,
     path = "/webhooks/{webhook}/log",
     tag = "webhooks",
     params(
-        ("numEntries" = Option<i64>, Query, minimum = 1, description = "Most entries; 50 unless given, 500 at most"),
-        ("before" = Option<i64>, Query, minimum = 1, description = "The `next` of the page before"),
+        ("numEntries" = Option<i64>, Query, minimum = 1, description = "Maximum number of entries; 50 by default, 500 at most"),
+        ("before" = Option<i64>, Query, minimum = 1, description = "`next` of the previous page"),
     ),
-    responses((status = 200, description = "The answer", body = WebhookLog))
+    responses((status = 200, description = "The attempts, newest first", body = WebhookLog))
 )]
 pub(super) async fn log(
     access: ProjectAccess,
@@ -52,12 +52,12 @@ pub(super) async fn log(
     }))
 }
 
-/// Sends a marked message at once, also to a webhook that is switched off, and answers what came of it.
+/// Sends a test message at once and returns the result, also for a disabled webhook.
 #[utoipa::path(
     post,
     path = "/webhooks/{webhook}/test",
     tag = "webhooks",
-    responses((status = 200, description = "The answer", body = WebhookTest))
+    responses((status = 200, description = "The result of the attempt", body = WebhookTest))
 )]
 pub(super) async fn test(
     access: ProjectAccess,
@@ -69,7 +69,7 @@ pub(super) async fn test(
     let (timestamp, id) = services.ids.stamp(services.webhooks.now());
     let message = StoredMessage {
         id,
-        // Of no device.
+        // The test message has no device.
         scope: Scope {
             project: access.id(),
             device: DeviceId::from_bytes([0; 16]),
@@ -91,14 +91,13 @@ pub(super) async fn test(
     }))
 }
 
-/// Makes deliveries again, under their own ids: of one message, or all that failed or were skipped since a
-/// moment.
+/// Replays deliveries under their message ids: one message, or all that failed or were skipped since a time.
 #[utoipa::path(
     post,
     path = "/webhooks/{webhook}/replay",
     tag = "webhooks",
     request_body = ReplayBody,
-    responses((status = 200, description = "The answer", body = Replayed))
+    responses((status = 200, description = "The number of deliveries that are replayed", body = Replayed))
 )]
 pub(super) async fn replay(
     access: ProjectAccess,
@@ -115,7 +114,7 @@ pub(super) async fn replay(
                 .map_err(|_| invalid("message is not 24 hex digits"))?,
         ),
         (None, Some(since)) => Replay::FailedSince(since),
-        _ => return Err(invalid("body holds either message or failed_since")),
+        _ => return Err(invalid("body needs either message or failed_since")),
     };
     let now = access.services().webhooks.now();
     let replayed = change(&access, key.hook, Change::ReplayWebhook(key.hook, which), now).await?;

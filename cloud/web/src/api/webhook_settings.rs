@@ -1,4 +1,4 @@
-//! What may be configured of a webhook.
+//! Applies the settings in a request to a webhook, and checks them.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +15,16 @@ use iottly_core::webhooks::guard::Guard;
 use iottly_core::webhooks::headers;
 use iottly_core::webhooks::headers::MASK;
 
-/// Longest description, bytes.
+/// Maximum length of a description, in bytes.
 const MAX_DESCRIPTION_BYTES: usize = 1024;
-/// Longest name of a channel, bytes.
+/// Maximum length of a channel's name, in bytes.
 const MAX_CHANNEL_BYTES: usize = 256;
-/// The channel that stands for all.
+/// Setting that selects all channels.
 const EVERY_CHANNEL: &str = "*";
-/// Why a webhook does not send that its owner switched off.
+/// Recorded reason for a webhook that its owner disabled.
 const BY_HAND: &str = "switched off by hand";
 
-/// Changes what is given; returns the headers that are set then.
+/// Applies the given settings and returns the resulting headers.
 pub(super) fn apply(
     hook: &mut Webhook,
     given: WebhookSettings,
@@ -75,13 +75,13 @@ pub(super) fn apply(
     }
 }
 
-/// Says whether a webhook's address and a new one name the same scheme, host and port.
+/// Returns true if a webhook's URL and its new URL have the same scheme, host and port.
 fn same_receiver(before: &str, now: &Url) -> bool {
     Url::parse(before).is_ok_and(|before| before.origin() == now.origin())
 }
 
-/// Refuses to send values of headers to another receiver than the one they were set for: who changes a
-/// webhook may not read them.
+/// Refuses to send header values to another receiver than the one for which they were set: the caller who
+/// changes a webhook may not read them.
 fn all_given_anew(former: &HeaderList, given: Option<&BTreeMap<String, String>>) -> Result<(), ApiError> {
     let stays = |name: &str| match given {
         Some(given) => given
@@ -89,7 +89,7 @@ fn all_given_anew(former: &HeaderList, given: Option<&BTreeMap<String, String>>)
             .any(|(known, value)| known.eq_ignore_ascii_case(name) && value == MASK),
         None => true,
     };
-    // A content type is no secret.
+    // A content type is not secret.
     let secret = former
         .iter()
         .map(|(name, _)| name.as_str())
@@ -100,12 +100,12 @@ fn all_given_anew(former: &HeaderList, given: Option<&BTreeMap<String, String>>)
     }
     let names = staying.join(", ");
     let message = format!(
-        "url names another scheme, host or port: headers must be given with it, without or with new values of {names}"
+        "url has another scheme, host or port: the request must have headers, with {names} left out or with new values"
     );
     Err(ApiError::invalid("headers_required", message))
 }
 
-/// The headers that are given, masked values in place of which the former ones stay.
+/// Returns the given headers; a masked value is replaced with the current one.
 fn merged(given: BTreeMap<String, String>, former: &HeaderList) -> Result<HeaderList, ApiError> {
     let kept = |name: &str| {
         former

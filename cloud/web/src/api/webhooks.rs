@@ -1,4 +1,4 @@
-//! Webhooks. The text of a secret is in one answer only, values of headers are in none.
+//! Endpoints for webhooks. A secret is only in the response that creates it; header values are in none.
 
 use axum::extract::Path;
 
@@ -24,7 +24,7 @@ pub(super) fn unknown() -> ApiError {
     ApiError::missing("project has no such webhook")
 }
 
-/// The webhook that a path names, in the project of who asks.
+/// Returns the webhook that a path names, in the caller's project.
 pub(super) async fn named(access: &ProjectAccess, id: &str) -> Result<HookState, ApiError> {
     let hook: WebhookId = id.parse().map_err(|_| unknown())?;
     access
@@ -44,7 +44,7 @@ fn shown(access: &ProjectAccess, state: HookState) -> Result<WebhookDto, ApiErro
     Ok(WebhookDto::new(state, &headers, webhooks.now()))
 }
 
-/// Applies a change and lets the worker know.
+/// Applies a change and notifies the delivery worker.
 pub(super) async fn change(
     access: &ProjectAccess,
     hook: WebhookId,
@@ -63,17 +63,17 @@ pub(super) async fn change(
     Ok(changed.affected)
 }
 
-/// Who changes where messages go may read them: a webhook is no way around the scope `read`.
+/// Requires the scope `read`: otherwise a webhook could be used to read messages.
 pub(super) fn may_read(access: &ProjectAccess) -> Result<(), ApiError> {
     access.require(Scopes::READ)
 }
 
-/// The webhooks of the project.
+/// Lists the webhooks of the project.
 #[utoipa::path(
     get,
     path = "/webhooks",
     tag = "webhooks",
-    responses((status = 200, description = "The answer", body = WebhookList))
+    responses((status = 200, description = "The webhooks", body = WebhookList))
 )]
 pub(super) async fn all(access: ProjectAccess) -> Answer<WebhookList> {
     let states = access.services().store.webhooks(access.id()).await?;
@@ -84,13 +84,15 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<WebhookList> {
     Ok(Spaced(WebhookList { webhooks, status: OK }))
 }
 
-/// Makes a webhook; the secret in the answer is shown this once.
+/// Creates a webhook.
+///
+/// The secret is in this response only.
 #[utoipa::path(
     post,
     path = "/webhooks",
     tag = "webhooks",
     request_body = WebhookSettings,
-    responses((status = 200, description = "The answer", body = WebhookWithSecret))
+    responses((status = 200, description = "The new webhook with its secret", body = WebhookWithSecret))
 )]
 pub(super) async fn create(
     access: ProjectAccess,
@@ -133,27 +135,28 @@ pub(super) async fn create(
     }))
 }
 
-/// One webhook.
+/// Returns a webhook.
 #[utoipa::path(
     get,
     path = "/webhooks/{webhook}",
     tag = "webhooks",
-    responses((status = 200, description = "The answer", body = OneWebhook))
+    responses((status = 200, description = "The webhook", body = OneWebhook))
 )]
 pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneWebhook> {
     let webhook = shown(&access, named(&access, &id).await?)?;
     Ok(Spaced(OneWebhook { webhook, status: OK }))
 }
 
-/// Changes what is given, for messages from now on; enabling it lets what waits be sent. An address of
-/// another scheme, host or port needs the headers with it: values that were set for one receiver are sent to
-/// no other.
+/// Changes the given settings of a webhook, for messages from now on.
+///
+/// Enabling a webhook sends its waiting deliveries. A URL with another scheme, host or port requires headers
+/// in the same request: values that were set for one receiver are not sent to another.
 #[utoipa::path(
     put,
     path = "/webhooks/{webhook}",
     tag = "webhooks",
     request_body = WebhookSettings,
-    responses((status = 200, description = "The answer", body = OneWebhook))
+    responses((status = 200, description = "The webhook after the change", body = OneWebhook))
 )]
 pub(super) async fn update(
     access: ProjectAccess,
@@ -173,12 +176,12 @@ pub(super) async fn update(
     Ok(Spaced(OneWebhook { webhook, status: OK }))
 }
 
-/// Removes a webhook with everything that waits for it.
+/// Deletes a webhook and its waiting deliveries.
 #[utoipa::path(
     delete,
     path = "/webhooks/{webhook}",
     tag = "webhooks",
-    responses((status = 200, description = "Done", body = Done))
+    responses((status = 200, description = "The webhook was deleted", body = Done))
 )]
 pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     may_read(&access)?;
@@ -188,12 +191,14 @@ pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, S
     Ok(Done::answer())
 }
 
-/// Gives a webhook a new secret, shown this once; for a day requests are signed with both.
+/// Replaces the secret of a webhook.
+///
+/// The new secret is in this response only. For one day requests are signed with both secrets.
 #[utoipa::path(
     post,
     path = "/webhooks/{webhook}/secret/rotate",
     tag = "webhooks",
-    responses((status = 200, description = "The answer", body = WebhookWithSecret))
+    responses((status = 200, description = "The webhook with its new secret", body = WebhookWithSecret))
 )]
 pub(super) async fn rotate(
     access: ProjectAccess,

@@ -1,3 +1,6 @@
+//! Authentication and authorisation of requests: extractors whose handles reach one project, or one device,
+//! only.
+
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::Extensions;
 use axum::http::request::Parts;
@@ -16,20 +19,19 @@ use iottly_core::model::{
     Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, TokenId, UnixMs,
 };
 
-/// How exactly the last use of a token is kept: an hour, in milliseconds.
+/// Precision with which the last use of a token is recorded: one hour, in milliseconds.
 const USED_EVERY_MS: UnixMs = 60 * 60 * 1000;
 
-/// A request that says who it is. Without it, 401.
+/// Authenticated request; without a valid token or login, 401.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Whose request it is.
+    /// Principal that makes the request.
     pub principal: Principal,
-    /// The date on which their token stops working; none for never.
+    /// Expiry of the principal's token; `None` if it does not expire.
     expires: Option<UnixMs>,
 }
 
-/// A request about the project named in its path, by somebody who may. What it hands out is that project's
-/// alone.
+/// Authorised request to the project in its path. Gives access to this project only.
 pub struct ProjectAccess {
     project: ProjectId,
     principal: Principal,
@@ -37,8 +39,8 @@ pub struct ProjectAccess {
     services: WebServices,
 }
 
-/// A request about a device of the project named in its path. A device that is unknown or another project's
-/// answers 403.
+/// Authorised request to a device of the project in its path. A device that is unknown or in another project
+/// is answered with 403.
 pub struct DeviceAccess {
     project: ProjectAccess,
     device: Device,
@@ -70,12 +72,12 @@ impl FromRequestParts<App> for Access {
     }
 }
 
-/// Admits a token that still works, and notes now and then that it is used.
+/// Admits a valid token, and records its use at most once an hour.
 async fn used(services: &WebServices, token: Token, now: UnixMs) -> Result<Access, ApiError> {
     if !token.is_live(now) {
         return Err(ApiError::unauthenticated());
     }
-    // A use that lies ahead was noted before the wall clock was set back.
+    // A recorded use in the future dates from before the wall clock was set back.
     if token
         .used
         .is_none_or(|used| used > now || now - used >= USED_EVERY_MS)
@@ -88,10 +90,11 @@ async fn used(services: &WebServices, token: Token, now: UnixMs) -> Result<Acces
     })
 }
 
-/// Counts a request of a token against what it may make, and leaves the verdict for the layer that tells it.
+/// Counts a request of a token against its rate limit, and stores the verdict for the layer that writes the
+/// headers.
 ///
 /// # Errors
-/// 429 when the token asks too often.
+/// 429 when the token exceeds its rate limit.
 pub(crate) fn within_rate(
     services: &WebServices,
     token: TokenId,
@@ -100,26 +103,26 @@ pub(crate) fn within_rate(
     let Some(rate) = &services.rate else { return Ok(()) };
     let verdict = rate.ask(token, clock::steady_ms());
     if let Some(told) = extensions.get::<Told>() {
-        // Only the first verdict on a request counts.
+        // Only the first verdict on a request counts; the cell is already set for later ones.
         let _ = told.0.set(verdict);
     }
     if verdict.allowed {
         Ok(())
     } else {
-        Err(ApiError::too_many("rate_limited", "token asks too often"))
+        Err(ApiError::too_many("rate_limited", "token exceeds its rate limit"))
     }
 }
 
 impl Access {
-    /// Refuses who asks too often.
+    /// Applies the rate limit. Returns 429 when it is exceeded.
     fn within_rate(self, parts: &Parts, services: &WebServices) -> Result<Self, ApiError> {
         within_rate(services, self.principal.token, &parts.extensions).map(|()| self)
     }
 
-    /// Refuses who may not do this.
+    /// Requires a scope.
     ///
     /// # Errors
-    /// 403 when the scope is not among the principal's.
+    /// 403 when the principal does not have the scope.
     pub fn require(&self, scope: Scopes) -> Result<(), ApiError> {
         require(&self.principal, scope)
     }
@@ -143,7 +146,8 @@ impl FromRequestParts<App> for ProjectAccess {
         if named.parse() != Ok(project) {
             return Err(ApiError::forbidden("token has no permission for this project"));
         }
-        // What reads needs one scope, whatever else needs the other: an endpoint cannot forget it.
+        // Safe methods need one scope, all others need the other; checked here, so that no endpoint can omit
+        // it.
         access.require(if parts.method.is_safe() {
             Scopes::READ
         } else {
@@ -180,7 +184,7 @@ async fn path_param(parts: &mut Parts, app: &App, name: &str) -> Result<String, 
 }
 
 impl ProjectAccess {
-    /// A handle on the project of somebody who is logged in.
+    /// Returns a handle on the project of a login.
     #[must_use]
     pub fn of(login: &Login, services: &WebServices) -> Self {
         let principal = login.principal.clone();
@@ -192,42 +196,42 @@ impl ProjectAccess {
         }
     }
 
-    /// The project's id.
+    /// Returns the project's id.
     #[must_use]
     pub fn id(&self) -> ProjectId {
         self.project
     }
 
-    /// The cloud's parts. Whatever takes a [`Scope`] gets it from a [`DeviceAccess`].
+    /// Returns the services of the cloud. A [`Scope`] for them comes from a [`DeviceAccess`].
     #[must_use]
     pub fn services(&self) -> &WebServices {
         &self.services
     }
 
-    /// Who asks.
+    /// Returns the principal that makes the request.
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// The date on which the token of the one who asks stops working; none for never.
+    /// Returns the expiry of the principal's token; `None` if it does not expire.
     #[must_use]
     pub fn expires(&self) -> Option<UnixMs> {
         self.expires
     }
 
-    /// Refuses who may not do this.
+    /// Requires a scope.
     ///
     /// # Errors
-    /// 403 when the scope is not among the principal's.
+    /// 403 when the principal does not have the scope.
     pub fn require(&self, scope: Scopes) -> Result<(), ApiError> {
         require(&self.principal, scope)
     }
 
-    /// Changes the project in the name of who asks.
+    /// Changes the project on behalf of the principal.
     ///
     /// # Errors
-    /// What the store answers: 404 for what is not there, 409 for what cannot be.
+    /// Errors of the store: 404 for a missing object, 409 for a conflict.
     pub async fn change(&self, change: Change, now: UnixMs) -> Result<Changed, ApiError> {
         Ok(self
             .services
@@ -236,10 +240,10 @@ impl ProjectAccess {
             .await?)
     }
 
-    /// The project.
+    /// Returns the project.
     ///
     /// # Errors
-    /// 403 when it is gone, 500 when the store fails.
+    /// 403 when it was deleted, 500 when the store fails.
     pub async fn project(&self) -> Result<Project, ApiError> {
         self.services
             .store
@@ -248,7 +252,7 @@ impl ProjectAccess {
             .ok_or_else(|| ApiError::forbidden("project is unknown"))
     }
 
-    /// Its deployment groups, `_orphaned` first.
+    /// Returns the deployment groups of the project, `_orphaned` first.
     ///
     /// # Errors
     /// 500 when the store fails.
@@ -256,7 +260,7 @@ impl ProjectAccess {
         Ok(self.services.store.groups(self.project).await?)
     }
 
-    /// Its devices, by name.
+    /// Returns the devices of the project, by name.
     ///
     /// # Errors
     /// 500 when the store fails.
@@ -264,7 +268,7 @@ impl ProjectAccess {
         Ok(self.services.store.devices(self.project).await?)
     }
 
-    /// Its message definitions, by type.
+    /// Returns the message definitions of the project, by type.
     ///
     /// # Errors
     /// 500 when the store fails.
@@ -272,7 +276,7 @@ impl ProjectAccess {
         Ok(self.services.store.definitions(self.project).await?)
     }
 
-    /// One of its devices.
+    /// Returns a handle on a device of the project.
     ///
     /// # Errors
     /// 403 when the project has no such device, 500 when the store fails.
@@ -292,25 +296,25 @@ impl ProjectAccess {
 }
 
 impl DeviceAccess {
-    /// The device as it was when the request came.
+    /// Returns the device as it was when the request arrived.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Project and device.
+    /// Returns the project and the device.
     #[must_use]
     pub fn scope(&self) -> Scope {
         self.device.scope
     }
 
-    /// The cloud's parts.
+    /// Returns the services of the cloud.
     #[must_use]
     pub fn services(&self) -> &WebServices {
         &self.project.services
     }
 
-    /// The project it is in.
+    /// Returns the handle on the device's project.
     #[must_use]
     pub fn project(&self) -> &ProjectAccess {
         &self.project

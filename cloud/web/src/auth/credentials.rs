@@ -1,4 +1,4 @@
-//! What a request shows to say who it is.
+//! Extracts credentials from request headers and cookies, and recognises requests from other sites.
 
 use axum::http::{HeaderMap, Method, header};
 use base64::Engine as _;
@@ -6,13 +6,13 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::token::MAX_TOKEN_BYTES;
 
-/// Name of the dashboard's login cookie where browsers come by plain HTTP.
+/// Name of the dashboard's login cookie for browsers that connect by plain HTTP.
 const PLAIN_COOKIE: &str = "iottly-session-id";
-/// Name of the dashboard's login cookie where browsers come by HTTPS: browsers take it from this very host,
-/// over HTTPS, and for all paths only.
+/// Name of the dashboard's login cookie for browsers that connect by HTTPS. For this prefix, browsers only
+/// accept a cookie of this very host, sent over HTTPS, for all paths.
 const HOST_COOKIE: &str = "__Host-iottly-session-id";
 
-/// The `Set-Cookie` header of a login that ends in `max_age` seconds; 0 ends it at once.
+/// Returns the `Set-Cookie` header of a login that ends in `max_age` seconds; 0 ends it at once.
 pub(crate) fn session_cookie(secret: &str, max_age: u64, https: bool) -> String {
     let (name, secure) = if https {
         (HOST_COOKIE, "; Secure")
@@ -22,14 +22,14 @@ pub(crate) fn session_cookie(secret: &str, max_age: u64, https: bool) -> String 
     format!("{name}={secret}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}")
 }
 
-/// The login cookie's value.
+/// Returns the value of the login cookie.
 pub(crate) fn session_secret(headers: &HeaderMap, https: bool) -> Option<&str> {
     cookie(headers, if https { HOST_COOKIE } else { PLAIN_COOKIE })
 }
 
-/// Tokens that the headers hold, in the order they are tried; each is at most 256 bytes long.
+/// Returns the tokens in the headers, in the order in which they are tried; each is at most 256 bytes long.
 ///
-/// Basic authentication names no rule for its two fields, so the token may be either.
+/// For basic authentication the token may be in either of the two fields.
 pub(super) fn tokens(headers: &HeaderMap) -> Vec<String> {
     let named = ["authorization", "authentication"]
         .into_iter()
@@ -59,7 +59,7 @@ fn basic(encoded: &str) -> Vec<String> {
     }
 }
 
-/// The value of a cookie.
+/// Returns the value of a cookie.
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let cookies = headers
         .get_all(header::COOKIE)
@@ -74,11 +74,11 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .filter(|value| value.len() <= MAX_TOKEN_BYTES)
 }
 
-/// Says whether a request that acts with the browser's cookie comes from our own pages.
+/// Returns true if a request that is authenticated by the login cookie comes from the dashboard's own pages.
 ///
-/// Browsers say it themselves in `Sec-Fetch-Site`, which no page can set, to addresses of HTTPS and of this
-/// machine. To others, and before 2023, they send `Origin` alone with every request that can change
-/// something. A request with neither is not from a browser.
+/// Browsers state the origin in `Sec-Fetch-Site`, which a page cannot set, for addresses with HTTPS and of
+/// this machine. For others, and before 2023, they send only `Origin` with every request that can change
+/// something. A request with neither header is not from a browser.
 pub(crate) fn same_origin(method: &Method, headers: &HeaderMap) -> bool {
     if method.is_safe() {
         return true;
@@ -92,15 +92,15 @@ pub(crate) fn same_origin(method: &Method, headers: &HeaderMap) -> bool {
     };
     let ours = |origin: &str| host.is_some_and(|host| names_host(origin, host));
     match site {
-        // Also with `Origin: null`, which a page under `no-referrer` sends; a frame without an origin is
-        // `cross-site`.
+        // Also with `Origin: null`, which a page with the policy `no-referrer` sends; a frame without an
+        // origin is `cross-site`.
         Some("same-origin") => true,
         None | Some("none") => origin.is_none_or(ours),
         Some(_) => false,
     }
 }
 
-/// The value of a header that may be there once.
+/// Returns the value of a header that may occur once; an error if it occurs more often or is not text.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).into_iter();
     let first = values
@@ -114,8 +114,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()>
     }
 }
 
-/// Says whether an origin is the host that a request was sent to. A port that the origin's scheme implies may
-/// be left out.
+/// Returns true if an origin is the host to which a request was sent. The default port of the origin's scheme
+/// may be left out.
 fn names_host(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else {
         return false;
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(
             session_secret(&plain, true),
             None,
-            "whoever can write plain cookies cannot log anybody in"
+            "a plain cookie, which others may be able to set, is not a login"
         );
         let set = session_cookie("s", 9, true);
         assert_eq!(

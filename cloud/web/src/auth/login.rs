@@ -1,4 +1,4 @@
-//! From a login cookie to somebody whose token still works.
+//! Resolves the login cookie of a request to a login whose token is still valid.
 
 use axum::http::HeaderMap;
 
@@ -9,10 +9,10 @@ use iottly_cloud::clock;
 use iottly_cloud::clock::Moment;
 use iottly_store::Result;
 
-/// Returns who is logged in by the cookie of a request; none when nobody is.
+/// Returns the login of a request's cookie; `None` without a valid login.
 ///
-/// The token is looked up each time: a login is worth what its token is worth now, also when another cloud on
-/// the same database has revoked it, or when it was revoked while the login was under way.
+/// The token is looked up for each request, so a login ends with its token, also when another cloud on the
+/// same database has revoked it, or when it was revoked during the login.
 pub(crate) async fn logged_in(services: &WebServices, headers: &HeaderMap) -> Result<Option<Session>> {
     let now = clock::moment();
     let Some(secret) = session_secret(headers, services.https) else {
@@ -30,13 +30,13 @@ pub(crate) async fn logged_in(services: &WebServices, headers: &HeaderMap) -> Re
     }
 }
 
-/// Says whether a login's token still works.
+/// Returns true if a login's token is still valid.
 pub(crate) async fn still_works(services: &WebServices, login: &Login) -> Result<bool> {
     Ok(current(services, login, clock::moment()).await?.is_some())
 }
 
-/// The login with what its token says now; what the token may do since the login counts only where it is
-/// less.
+/// Returns the login with the current state of its token. Scopes that the token has gained since the login
+/// are not added; lost ones are removed.
 async fn current(services: &WebServices, login: &Login, now: Moment) -> Result<Option<Login>> {
     let before = &login.principal;
     let Some(token) = services.store.token_by_id(before.project, before.token).await? else {

@@ -1,4 +1,4 @@
-//! Who asks: tokens, login sessions, and handles that reach one project only.
+//! Authentication and authorisation: tokens, login sessions, and handles that reach one project only.
 
 mod access;
 mod credentials;

@@ -1,3 +1,5 @@
+//! Creates API tokens and their hashes.
+
 use iottly_protocol::ProjectId;
 
 use crate::random;
@@ -5,37 +7,37 @@ use iottly_cloud::clock;
 use iottly_core::model::{Scopes, SecretHash, Token, TokenId, UnixMs};
 use iottly_store::{Store, StoreError};
 
-/// Longest token that is looked up, in bytes.
+/// Maximum length of a token that is looked up, in bytes.
 pub(super) const MAX_TOKEN_BYTES: usize = 256;
 
-/// Why a token was not made.
+/// Error of creating a token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The system has no randomness.
-    #[error("no randomness for a token: {0}")]
+    #[error("failed to get randomness for a token: {0}")]
     Random(#[from] getrandom::Error),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Characters of a token that stay readable, so that people tell tokens apart.
+/// Number of leading characters of a token that are stored, so that users can recognise it.
 const PREFIX_CHARS: usize = 9;
 
-/// A token as it is once: with its text.
+/// New token, together with its text.
 pub struct MintedToken {
-    /// What the client shows; nothing can bring it back.
+    /// Text of the token, which the client shows once; it is not stored.
     pub text: String,
-    /// The hash that is stored.
+    /// Hash that is stored.
     pub hash: SecretHash,
-    /// What is stored beside it.
+    /// Properties that are stored with the hash.
     pub token: Token,
 }
 
-/// Makes a token without storing it.
+/// Creates a token without storing it.
 ///
 /// # Errors
-/// When there is no randomness.
+/// When the system has no randomness.
 pub fn mint_token(
     project: ProjectId,
     name: &str,
@@ -63,18 +65,18 @@ pub fn mint_token(
     Ok(MintedToken { text, hash, token })
 }
 
-/// Mints an API token that may do everything in a project and stores its hash. The text is shown once.
+/// Creates an API token with all scopes in a project and stores its hash. The returned text is not stored.
 ///
 /// # Errors
-/// When there is no randomness or the store fails.
+/// When the system has no randomness or the store fails.
 pub async fn create_token(store: &dyn Store, project: ProjectId, name: &str) -> Result<String, TokenError> {
     create_token_with(store, project, name, Scopes::PROJECT).await
 }
 
-/// Mints an API token with the given scopes and stores its hash. The text is shown once.
+/// Creates an API token with the given scopes and stores its hash. The returned text is not stored.
 ///
 /// # Errors
-/// When there is no randomness or the store fails.
+/// When the system has no randomness or the store fails.
 pub async fn create_token_with(
     store: &dyn Store,
     project: ProjectId,
@@ -86,14 +88,15 @@ pub async fn create_token_with(
     Ok(minted.text)
 }
 
-/// Hash under which a secret of at least 128 random bits is kept; a slow hash would only help whoever floods
-/// the login.
+/// Returns the hash under which a secret of at least 128 random bits is stored. A fast hash is enough for
+/// such a secret; a slow one would let a flood of logins overload the cloud.
 #[must_use]
 pub fn hash_secret(secret: &[u8]) -> SecretHash {
     SecretHash::of(secret)
 }
 
-/// `iot_`, 256 random bits, and a checksum that lets scanners tell a leaked token from noise.
+/// Creates the text of a token: `iot_`, 256 random bits, and a checksum by which scanners recognise leaked
+/// tokens.
 fn mint() -> Result<String, getrandom::Error> {
     let secret = random::secret()?;
     let checksum = random::base62(&crc32fast::hash(secret.as_bytes()).to_be_bytes(), 6);

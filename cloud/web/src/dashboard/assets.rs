@@ -1,5 +1,5 @@
-//! Style sheet, scripts and icon, embedded. Their address carries a hash of them all, so browsers keep them
-//! for ever.
+//! Embedded style sheet, scripts and icon. Their URLs contain a hash of all of them, so browsers can cache
+//! them forever.
 
 use std::sync::LazyLock;
 
@@ -43,7 +43,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     hasher.finalize().to_hex()[..12].to_owned()
 });
 
-/// The address of an asset.
+/// Returns the URL of an asset.
 pub(super) fn url(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }
@@ -64,7 +64,7 @@ pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Resp
     }
 }
 
-/// What browsers ask for on pages that are not ours, such as a JSON answer.
+/// Serves the icon that browsers request for pages without an icon of their own, such as a JSON response.
 pub(super) async fn favicon() -> Response {
     (
         [

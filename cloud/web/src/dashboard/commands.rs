@@ -1,4 +1,4 @@
-//! Sending a command from a device's page.
+//! Sends a command from a device's page.
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -12,7 +12,7 @@ use super::visitor::Visitor;
 use iottly_cloud::command::{CommandRequest, SubmitError};
 use iottly_core::model::{Definition, DefinitionOption, Direction, OptionKind};
 
-/// A form per command that the project defines.
+/// Renders a form for each command that the project defines.
 pub(super) fn panel(
     device: DeviceId,
     definitions: &[Definition],

@@ -1,4 +1,4 @@
-//! The project's devices, and one of them.
+//! Pages with the project's devices, and with one device.
 
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_core::model::{Device, Group, StoredLog, StoredMessage, UnixMs};
 
-/// Entries of the history and lines of the log on a device's page.
+/// Numbers of history entries and log lines on a device's page.
 const MESSAGES: usize = 50;
 const LOG_LINES: usize = 50;
 
@@ -73,7 +73,7 @@ fn card(device: &Device, group: &str, now: UnixMs) -> Markup {
     }
 }
 
-/// The command that was sent from the page.
+/// Id of the command that was sent from the page.
 #[derive(Deserialize)]
 pub(super) struct Notice {
     sent: Option<String>,
@@ -95,7 +95,7 @@ pub(super) async fn device(
     }
 }
 
-/// The page of a device whose command form was filled in wrongly.
+/// Returns the page of a device after an invalid command form.
 pub(super) async fn page_with_problem(access: &DeviceAccess, problem: &str) -> Result<Response, ApiError> {
     let page = device_page(access, None, Some(problem)).await?;
     Ok((StatusCode::BAD_REQUEST, page.into_response_html()).into_response())

@@ -1,4 +1,4 @@
-//! The one event stream of a page: messages as they are stored, and who is online.
+//! Event stream of a page: stored messages and changes of presence. Each page has one stream.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -27,19 +27,20 @@ use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
 use iottly_core::model::{Cursor, Device, MessageId, Scope, StoredMessage};
 use iottly_store::{ScanBounds, Store};
 
-/// Most missed messages that are sent again after a reconnect; older ones are counted as skipped.
+/// Maximum number of missed messages that are replayed after a reconnect; older ones are counted as skipped.
 const REPLAY: usize = 200;
-/// How often an idle stream shows that it lives.
+/// Interval of the keep-alive comments on an idle stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Time between two looks at whether its login's token still works. Streams hear at once of an end in this
-/// process.
+/// Interval at which a stream checks the token of its login. A login that ends in this process ends its
+/// streams at once.
 const TOKEN_CHECK: Duration = Duration::from_secs(15);
 
+/// Parameters of an event stream.
 #[derive(Deserialize)]
 pub(super) struct Wanted {
-    /// One device; none for all of the project.
+    /// Id of a device; `None` for all devices of the project.
     device: Option<String>,
-    /// The last message that the page shows.
+    /// Id of the latest message that the page shows.
     after: Option<String>,
 }
 
@@ -72,7 +73,7 @@ async fn open(
     let (project, store) = (visitor.project.id(), app.services.store.clone());
     let place = visitor.session.stream();
     let place =
-        place.ok_or_else(|| ApiError::too_many("too_many_streams", "this login has too many pages open"))?;
+        place.ok_or_else(|| ApiError::too_many("too_many_streams", "this login has too many open pages"))?;
     let mut ready = VecDeque::new();
     let device = match device {
         Some(id) => Some(visitor.project.into_device(&id).await?),
@@ -82,7 +83,7 @@ async fn open(
         }
     };
     let scope = device.as_ref().map(|access| access.scope());
-    // Watching starts before the replay is read, so that nothing falls between the two.
+    // Watching starts before the replay is read, so that no message is missed between the two.
     let live = app.services.live.watch(Watch {
         project,
         device: scope.map(|scope| scope.device),
@@ -110,7 +111,7 @@ async fn open(
     Ok(sse.into_response())
 }
 
-/// Resolves when a stream has to end: with the server, or with the login it was opened by.
+/// Resolves when a stream has to end: with the server, or with its login.
 async fn ended(app: App, session: Session) {
     let rest = session.ends.saturating_sub(clock::steady());
     tokio::select! {
@@ -121,25 +122,25 @@ async fn ended(app: App, session: Session) {
     }
 }
 
-/// Resolves when the token of a login no longer works.
+/// Resolves when the token of a login is not valid any more.
 async fn token_ended(services: &WebServices, login: &Login) {
     loop {
         tokio::time::sleep(TOKEN_CHECK).await;
         match still_works(services, login).await {
             Ok(true) => {}
             Ok(false) => return,
-            Err(error) => tracing::debug!(%error, "failed to look a login's token up; trying again in 15 s"),
+            Err(error) => tracing::debug!(%error, "failed to look up the token of a login; retrying in 15 s"),
         }
     }
 }
 
-/// What one page still has to be told.
+/// Events that a page has not got yet.
 struct Feed {
     ready: VecDeque<Event>,
     live: LiveStream,
-    /// The stream's place among those of its login.
+    /// Permit of the stream, of the limited number of its login.
     _place: OwnedSemaphorePermit,
-    /// The last message that went out: what is not newer was replayed already.
+    /// Cursor of the latest message that was sent; older ones were replayed already.
     newest: Option<Cursor>,
 }
 
@@ -161,7 +162,7 @@ impl Feed {
         })
     }
 
-    /// Queues what an event says; none when it is the last.
+    /// Queues an event for the page; returns `None` for the last one.
     fn take(&mut self, event: LiveEvent) -> Option<()> {
         match event {
             LiveEvent::Ended => return None,
@@ -189,7 +190,7 @@ impl Feed {
     }
 }
 
-/// Queues the messages newer than `after`, oldest first; the answer is the newest of them.
+/// Queues the messages newer than `after`, oldest first, and returns the cursor of the newest.
 async fn replay(
     store: &dyn Store,
     scope: Scope,
@@ -239,7 +240,7 @@ fn presence(device: &Device) -> Event {
     )
 }
 
-/// Reads a presence change off the message that records it.
+/// Returns the presence change that a message records, if it records one.
 fn presence_change(message: &StoredMessage) -> Option<bool> {
     #[derive(Deserialize)]
     struct Change<'a> {
@@ -253,11 +254,11 @@ fn presence_change(message: &StoredMessage) -> Option<bool> {
 }
 
 fn event_of(name: &str, data: &Value) -> Event {
-    // JSON text has no line breaks, so the event cannot be broken up by what a device sent.
+    // JSON text has no line breaks, so a device's message cannot end the event early.
     Event::default().event(name).data(data.to_string())
 }
 
-/// A message's place in its history, as the id of its event.
+/// Returns the position of a message in its history, as an event id.
 pub(super) fn event_id(message: &StoredMessage) -> String {
     format!("{}-{}", message.timestamp, message.id)
 }

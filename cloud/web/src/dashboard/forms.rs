@@ -1,3 +1,5 @@
+//! Extractor for submitted forms.
+
 use axum::extract::{Form, FromRequest, Request};
 use axum::response::Response;
 
@@ -5,7 +7,7 @@ use super::layout;
 use crate::app::App;
 use crate::error::ApiError;
 
-/// A form's fields in the order of the page; at most 64 KiB.
+/// Fields of a form in the order of the page; at most 64 KiB.
 pub(super) struct Fields(pub(super) Vec<(String, String)>);
 
 const MAX_FORM_BYTES: usize = 64 << 10;

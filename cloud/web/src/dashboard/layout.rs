@@ -1,3 +1,5 @@
+//! Layout of all pages, the error page, and the security headers of the dashboard.
+
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
@@ -10,12 +12,12 @@ use crate::error::ApiError;
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
-/// A page: what it is called, where its live data comes from, and its content.
+/// Page with its title, the source of its live data, and its content.
 pub(super) struct Page<'a> {
     pub(super) title: &'a str,
-    /// Name of the project, when somebody is logged in.
+    /// Name of the project of the login, if there is one.
     pub(super) project: Option<&'a str>,
-    /// Address of the page's event stream.
+    /// URL of the page's event stream.
     pub(super) events: Option<&'a str>,
     pub(super) content: Markup,
 }
@@ -54,7 +56,7 @@ impl Page<'_> {
     }
 }
 
-/// An error as a page.
+/// Returns an error as a page.
 pub(super) fn failure(error: &ApiError) -> Response {
     let content = html! {
         section.card.narrow {
@@ -72,7 +74,7 @@ pub(super) fn failure(error: &ApiError) -> Response {
     (error.status(), page.render().into_response_html()).into_response()
 }
 
-/// HTML as an answer.
+/// HTML as a response.
 pub(super) trait IntoHtml {
     fn into_response_html(self) -> Response;
 }
@@ -87,10 +89,10 @@ impl IntoHtml for Markup {
     }
 }
 
-/// What every answer of the dashboard carries. Pages hold a tenant's data, so only assets may be cached.
+/// Adds the headers of every dashboard response. Pages contain a tenant's data, so only assets may be cached.
 ///
-/// Pages tell their own site where a request comes from, and no other: under `no-referrer` browsers would
-/// hide that from it as well, and send forms with `Origin: null`.
+/// The referrer policy sends the origin of a request to the dashboard itself and to no other site: with
+/// `no-referrer`, browsers would hide it from the dashboard as well, and send forms with `Origin: null`.
 pub(super) async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

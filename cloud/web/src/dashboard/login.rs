@@ -1,3 +1,5 @@
+//! Login, by a token or a one-time link, and log-out.
+
 use axum::extract::{Query, State};
 use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -16,10 +18,10 @@ use crate::rate;
 use crate::sessions::Login;
 use iottly_cloud::clock;
 
-/// Reason for showing the form after a link that logs nobody in.
+/// Message above the login form after an invalid link.
 const SPENT: &str = "This link was used already or is too old.";
 
-/// The login form; `problem` says why it is shown again.
+/// Returns the login form; `problem` is the reason for showing it again.
 pub(super) fn form(problem: Option<&str>) -> Response {
     let content = html! {
         section.card.narrow {
@@ -43,7 +45,7 @@ pub(super) fn form(problem: Option<&str>) -> Response {
     .into_response_html()
 }
 
-/// The page of a login link that can still be used.
+/// Returns the page of a valid login link.
 fn link_form(key: &str) -> Response {
     let content = html! {
         section.card.narrow {
@@ -70,8 +72,8 @@ pub(super) struct Link {
     key: Option<String>,
 }
 
-/// Shows the login form, or the button of a one-time link. Programs that look at links (previews, scanners,
-/// `HEAD`) come here as people do, so nothing is used up.
+/// Shows the login form, or the button of a one-time link. Viewing the page does not use up the link, because
+/// programs (previews, scanners, `HEAD` requests) open links as well.
 pub(super) async fn show(State(app): State<App>, Query(link): Query<Link>) -> Response {
     match link.key {
         None => form(None),
@@ -104,7 +106,7 @@ async fn by_key(app: &App, headers: &HeaderMap, key: &str) -> Result<Response, A
     {
         return enter(app, login);
     }
-    // The button was pressed twice.
+    // The button of the link was pressed twice.
     if logged_in(&app.services, headers).await?.is_some() {
         return Ok(Redirect::to("/").into_response());
     }
@@ -126,7 +128,7 @@ async fn by_token(app: &App, extensions: &Extensions, text: &str) -> Result<Resp
     if !verdict.allowed {
         let mut refused = failure(&ApiError::too_many(
             "rate_limited",
-            "this token logs in too often",
+            "too many logins with this token",
         ));
         rate::describe(verdict, refused.headers_mut());
         return Ok(refused);

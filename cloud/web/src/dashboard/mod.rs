@@ -1,7 +1,8 @@
-//! The dashboard: pages rendered here, readable without JavaScript; scripts only add what moves.
+//! The dashboard: pages rendered by the server and readable without JavaScript; scripts only add live
+//! updates.
 //!
-//! Its handlers use the same project handles and services as the REST API. Pages never hold a token: the
-//! browser has an HttpOnly cookie that stands for a login.
+//! Its handlers use the same project handles and services as the REST API. Pages never contain a token: the
+//! browser has an HttpOnly cookie for the login.
 
 mod assets;
 mod commands;
@@ -26,7 +27,7 @@ use crate::sessions::Login;
 use iottly_cloud::clock;
 use iottly_core::model::Scopes;
 
-/// The pages; each answers within the time limit of requests.
+/// Returns the routes of the pages, which respond within the time limit of requests.
 pub(crate) fn pages() -> Router<App> {
     Router::new()
         .route("/", get(devices::overview))
@@ -39,24 +40,24 @@ pub(crate) fn pages() -> Router<App> {
         .layer(middleware::from_fn(layout::security_headers))
 }
 
-/// What goes on as long as the browser listens.
+/// Returns the routes of event streams, which last until the browser disconnects.
 pub(crate) fn streams() -> Router<App> {
     Router::new()
         .route("/ui/events", get(events::events))
         .layer(middleware::from_fn(layout::security_headers))
 }
 
-/// A link that logs one visitor in to the dashboard of a token's project, within an hour; `base` is the
-/// cloud's address. What the visitor may do within the project is what the token may do, and ends with it.
-/// Without a token that works the link is the base.
+/// Returns a link that logs one visitor in to the dashboard of a token's project, within an hour; `base` is
+/// the cloud's URL. The login has the scopes of the token and ends with it. Without a valid token, the link
+/// is `base`.
 pub async fn login_link(services: &WebServices, token: &str, base: &str) -> String {
     match mint_link(services, token).await {
         Ok(Some(key)) => format!("{base}/login?key={key}"),
         Ok(None) => base.to_owned(),
         Err(error) => {
             tracing::error!(
-                reason = error.message(),
-                "failed to make a login link; the dashboard asks for a token"
+                error = error.message(),
+                "failed to create a login link; the dashboard asks for a token"
             );
             base.to_owned()
         }

@@ -1,13 +1,13 @@
-//! How times and payloads read.
+//! Formats times and payloads for pages.
 
 use iottly_protocol::limits::clip;
 
 use iottly_core::model::UnixMs;
 
-/// Longest payload text on a page; the API has it whole.
+/// Maximum length of a payload on a page, in bytes; the API returns the whole payload.
 const MAX_PAYLOAD_BYTES: usize = 4096;
 
-/// `2017-04-19T10:47:58.133Z`.
+/// Formats a time as `2017-04-19T10:47:58.133Z`.
 pub(super) fn iso(at: UnixMs) -> String {
     let (days, ms_of_day) = (at.div_euclid(86_400_000), at.rem_euclid(86_400_000));
     let (year, month, day) = civil_from_days(days);
@@ -16,14 +16,14 @@ pub(super) fn iso(at: UnixMs) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// `10:47:58.133`.
+/// Formats a time of day as `10:47:58.133`.
 pub(super) fn clock(at: UnixMs) -> String {
     let iso = iso(at);
     iso.split_once('T')
         .map_or(iso.clone(), |(_, time)| time.trim_end_matches('Z').to_owned())
 }
 
-/// How long ago something was, in the largest unit that fits.
+/// Formats the time since an event, in the largest fitting unit.
 pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
     let seconds = now.saturating_sub(since).max(0) / 1000;
     match seconds {
@@ -34,7 +34,7 @@ pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
     }
 }
 
-/// The payload's text, cut if it is long.
+/// Returns the payload's text, cut if it is long.
 pub(super) fn payload(json: &str) -> String {
     let cut = clip(json, MAX_PAYLOAD_BYTES);
     if cut.len() < json.len() {
@@ -45,7 +45,7 @@ pub(super) fn payload(json: &str) -> String {
 }
 
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    // Years start in March here, so that the leap day is the last one.
+    // The year starts in March here, so that the leap day is its last day.
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -1,3 +1,5 @@
+//! Extractor for the login of a page's visitor.
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -10,7 +12,7 @@ use crate::error::ApiError;
 use crate::sessions::Session;
 use iottly_core::model::Scopes;
 
-/// Somebody who is logged in to a page.
+/// Visitor with a valid login.
 pub(super) struct Visitor {
     pub(super) session: Session,
     pub(super) project: ProjectAccess,
@@ -18,9 +20,10 @@ pub(super) struct Visitor {
 
 /// Reason for which a request has no visitor.
 pub(super) enum Refusal {
-    /// Nobody is logged in.
+    /// The request has no valid login.
     LoggedOut,
-    /// The request comes from another site, too often, or for more than the login may do.
+    /// The request comes from another site, exceeds the rate limit, or needs a scope that the login does not
+    /// have.
     Error(ApiError),
 }
 
@@ -31,7 +34,7 @@ impl From<ApiError> for Refusal {
 }
 
 impl IntoResponse for Refusal {
-    /// A page that says why; the login's for who is not logged in.
+    /// Returns a page with the reason; redirects to the login form without a login.
     fn into_response(self) -> Response {
         match self {
             Self::LoggedOut => Redirect::to("/").into_response(),

@@ -1,19 +1,19 @@
-//! What an HTTP connection is doing, and since when: a pure record from which follows whether it has waited
-//! too long for its client.
+//! Record of the current activity of an HTTP connection, from which follows whether it has waited too long
+//! for its client. Pure.
 
 use std::time::{Duration, Instant};
 
-/// Time in which a request's head has to arrive as a whole.
+/// Maximum time until the head of a request is complete.
 const HEAD: Duration = Duration::from_secs(10);
-/// Time for which a connection is kept between two requests.
+/// Maximum time for which a connection is kept between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Longest pause of a client in the middle of a request's body.
+/// Maximum pause of a client within a request's body.
 const BODY: Duration = Duration::from_secs(10);
-/// Longest time in which a client takes nothing of its answer. Downloads that are slow on purpose read in
-/// steps.
+/// Maximum time for which a client reads nothing of a response. Generous, because downloads that are slow on
+/// purpose read in steps.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// What one connection is doing.
+/// Current activity of a connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     phase: Phase,
@@ -23,16 +23,16 @@ pub(super) struct Activity {
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// Between two requests.
+    /// Waiting between two requests, since then.
     Idle(Instant),
-    /// A request's head is on its way.
+    /// Receiving the head of a request, since then.
     Head(Instant),
-    /// A request is being answered.
+    /// Responding to a request.
     Busy,
 }
 
 impl Activity {
-    /// A connection that was accepted at `now`. Its first request is due at once.
+    /// Returns the activity of a connection that was accepted at `now`. Its first request is due at once.
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             phase: Phase::Head(now),
@@ -41,47 +41,47 @@ impl Activity {
         }
     }
 
-    /// Bytes have come.
+    /// Records that bytes have arrived.
     pub(super) fn heard(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Idle(_)) {
             self.phase = Phase::Head(now);
         }
     }
 
-    /// A request's head is complete.
+    /// Records that the head of a request is complete.
     pub(super) fn request(&mut self) {
         self.phase = Phase::Busy;
     }
 
-    /// An answer is complete.
+    /// Records that a response is complete.
     pub(super) fn answered(&mut self, now: Instant) {
         self.phase = Phase::Idle(now);
         self.body_wanted = None;
     }
 
-    /// A handler waits for more of the request's body, or does so no more.
+    /// Records whether a handler waits for more of the request's body.
     pub(super) fn body_wanted(&mut self, wanted: bool, now: Instant) {
         self.body_wanted = wanted.then(|| self.body_wanted.unwrap_or(now));
     }
 
-    /// The client takes nothing of the answer, or does so again.
+    /// Records whether the client has stopped reading the response.
     pub(super) fn answer_stuck(&mut self, stuck: bool, now: Instant) {
         self.answer_stuck = stuck.then(|| self.answer_stuck.unwrap_or(now));
     }
 
-    /// Returns what the connection has waited for too long.
+    /// Returns a description of what the connection has waited for too long; `None` if it has not.
     pub(super) fn overdue(&self, now: Instant) -> Option<&'static str> {
         let over = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
         if self.answer_stuck.is_some_and(|since| over(since, ANSWER)) {
-            return Some("the client does not take its answer");
+            return Some("the client does not read the response");
         }
         match self.phase {
             Phase::Idle(since) => over(since, KEEP_ALIVE).then_some("no further request"),
-            Phase::Head(since) => over(since, HEAD).then_some("no whole request"),
+            Phase::Head(since) => over(since, HEAD).then_some("no complete request"),
             Phase::Busy => self
                 .body_wanted
                 .is_some_and(|since| over(since, BODY))
-                .then_some("the request's body does not come"),
+                .then_some("the request's body does not arrive"),
         }
     }
 }
@@ -102,20 +102,20 @@ mod tests {
         assert!(activity.overdue(after(start, 9)).is_none());
         assert_eq!(
             activity.overdue(after(start, 10)),
-            Some("no whole request"),
+            Some("no complete request"),
             "single bytes gain no time"
         );
         activity.request();
         assert!(
             activity.overdue(after(start, 10_000)).is_none(),
-            "an answer may take its time"
+            "a response may take its time"
         );
         activity.answered(after(start, 100));
         assert!(activity.overdue(after(start, 174)).is_none());
         assert_eq!(activity.overdue(after(start, 175)), Some("no further request"));
         activity.heard(after(start, 160));
         assert!(activity.overdue(after(start, 169)).is_none());
-        assert_eq!(activity.overdue(after(start, 170)), Some("no whole request"));
+        assert_eq!(activity.overdue(after(start, 170)), Some("no complete request"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The server's certificate and key, which are files that operators replace while the cloud runs.
+//! The server's certificate and key, whose files operators replace while the cloud runs. Never writes the
+//! files.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,16 +17,16 @@ use super::validity;
 use iottly_cloud::clock;
 use iottly_core::model::UnixMs;
 
-/// Time between two looks at the files.
+/// Interval at which the files are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// Time before its end at which a certificate is warned of, milliseconds.
+/// Time before the end of a certificate at which warnings start, in milliseconds.
 const WARN_BEFORE: UnixMs = 14 * 86_400_000;
-/// Time between two warnings, milliseconds.
+/// Time between two warnings, in milliseconds.
 const WARN_EVERY: UnixMs = 86_400_000;
-/// Largest file that is read, in bytes.
+/// Maximum size of a file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// A certificate chain and its key, both PEM, that are read again when their files change.
+/// Certificate chain and its key, both PEM, reloaded when their files change.
 #[derive(Debug)]
 pub struct Certificate {
     cert: PathBuf,
@@ -36,9 +37,9 @@ pub struct Certificate {
 #[derive(Debug)]
 struct Current {
     pair: Arc<CertifiedKey>,
-    /// What the files held at the last look, be it good or bad.
+    /// Contents of the files at the last check, valid or not.
     seen: (Vec<u8>, Vec<u8>),
-    /// When the certificate ends.
+    /// End of the certificate's validity.
     ends: Option<UnixMs>,
     warned: Option<UnixMs>,
 }
@@ -47,8 +48,7 @@ impl Certificate {
     /// Reads a certificate chain and its key.
     ///
     /// # Errors
-    /// When a file cannot be read or is not what it should be, or the two do not belong together; names the
-    /// file.
+    /// When a file cannot be read or is invalid, or the two do not belong together; names the file.
     pub fn open(cert: &Path, key: &Path) -> io::Result<Arc<Self>> {
         let seen = (bytes(cert)?, bytes(key)?);
         let pair = pair((cert, &seen.0), (key, &seen.1))?;
@@ -65,10 +65,10 @@ impl Certificate {
         }))
     }
 
-    /// Returns settings for a server that shows this certificate, as it is at each handshake.
+    /// Returns a TLS configuration that presents the current certificate at each handshake.
     ///
     /// # Errors
-    /// When this program's cryptography has no usable versions of TLS.
+    /// When this program's cryptography supports no version of TLS.
     pub(super) fn server(self: &Arc<Self>) -> io::Result<Arc<ServerConfig>> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder
@@ -81,8 +81,8 @@ impl Certificate {
         Ok(Arc::new(config))
     }
 
-    /// Looks whether the files have changed and takes up what they hold. A pair that is not good is logged,
-    /// and the old one stays.
+    /// Checks whether the files have changed and loads them. An invalid pair is logged, and the old one stays
+    /// in use.
     pub fn look_again(&self) {
         self.look_again_at(clock::now());
     }
@@ -97,7 +97,7 @@ impl Certificate {
                 current.seen = seen;
                 Some(next)
             }
-            // Half replaced, or gone: told once, until there is something again.
+            // Files that are being replaced, or missing, are reported once, until they can be read again.
             Err(_) if current.seen == Default::default() => None,
             Err(error) => {
                 current.seen = Default::default();
@@ -106,31 +106,31 @@ impl Certificate {
         };
         match next {
             Some(Ok(pair)) => {
-                tracing::info!(cert = %self.cert.display(), "the renewed certificate is in use from now on");
+                tracing::info!(certificate.file = %self.cert.display(), "loaded the renewed certificate; new connections use it");
                 (current.ends, current.warned) = (end(&pair), None);
                 current.pair = Arc::new(pair);
             }
             Some(Err(error)) => {
-                tracing::error!(%error, "failed to take up the changed certificate; the old one stays in use");
+                tracing::error!(%error, "failed to load the changed certificate; the old one stays in use");
             }
             None => {}
         }
         current.warn(&self.cert, now);
     }
 
-    /// Looks at the files every few seconds.
+    /// Checks the files every few seconds.
     pub(super) async fn watch(self: Arc<Self>) {
         let mut rounds = tokio::time::interval(LOOK_EVERY);
         loop {
             rounds.tick().await;
             let certificate = Arc::clone(&self);
-            // Files may lie on a disk that hangs.
+            // The files may be on a disk that hangs.
             if tokio::task::spawn_blocking(move || certificate.look_again())
                 .await
                 .is_err()
             {
                 tracing::error!(
-                    "failed to look at the certificate; looking again in {} s",
+                    "failed to check the certificate files; retrying in {} s",
                     LOOK_EVERY.as_secs()
                 );
             }
@@ -143,7 +143,7 @@ impl Current {
         let Some(ends) = self.ends.filter(|ends| ends.saturating_sub(now) < WARN_BEFORE) else {
             return;
         };
-        // A clock that was set back does not silence the warning.
+        // A clock that was set back does not suppress the warning.
         if self
             .warned
             .is_some_and(|warned| (warned..warned.saturating_add(WARN_EVERY)).contains(&now))
@@ -153,10 +153,10 @@ impl Current {
         self.warned = Some(now);
         let cert = cert.display();
         if ends <= now {
-            tracing::error!(%cert, "the certificate has expired; clients refuse it until its files are replaced");
+            tracing::error!(certificate.file = %cert, "the certificate has expired; clients refuse it until its files are replaced");
         } else {
             let hours = (ends - now) / 3_600_000;
-            tracing::warn!(%cert, hours, "the certificate expires soon; replace its files, they are taken up without a restart");
+            tracing::warn!(certificate.file = %cert, expires_in_hours = hours, "the certificate expires soon; replace its files, which are loaded without a restart");
         }
     }
 }
@@ -177,12 +177,12 @@ fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     let read = || {
         let file = std::fs::File::open(path)?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::other("no regular file"));
+            return Err(io::Error::other("not a regular file"));
         }
         let mut bytes = Vec::new();
         let size = io::Read::read_to_end(&mut io::Read::take(file, MAX_FILE + 1), &mut bytes)?;
         if size as u64 > MAX_FILE {
-            Err(io::Error::other(format!("more than {MAX_FILE} bytes")))
+            Err(io::Error::other(format!("larger than {MAX_FILE} bytes")))
         } else {
             Ok(bytes)
         }
@@ -194,7 +194,7 @@ fn pair((cert, chain): (&Path, &[u8]), (key, secret): (&Path, &[u8])) -> io::Res
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
     let chain = chain.map_err(|error| named(cert, &error))?;
     if chain.is_empty() {
-        return Err(named(cert, &"holds no certificate"));
+        return Err(named(cert, &"contains no certificate"));
     }
     let secret = PrivateKeyDer::from_pem_slice(secret).map_err(|error| named(key, &error))?;
     CertifiedKey::from_der(chain, secret, &ring::default_provider()).map_err(|error| named(cert, &error))
@@ -203,7 +203,7 @@ fn pair((cert, chain): (&Path, &[u8]), (key, secret): (&Path, &[u8])) -> io::Res
 fn end(pair: &CertifiedKey) -> Option<UnixMs> {
     let ends = pair.cert.first().and_then(|cert| validity::end(cert));
     if ends.is_none() {
-        tracing::warn!("the certificate's end cannot be read; there will be no warning before it");
+        tracing::warn!("failed to read the certificate's end; no warning will precede it");
     }
     ends
 }

@@ -1,5 +1,5 @@
-//! The API's description and a viewer for it, Swagger UI, out of the program itself: nothing is asked of
-//! other sites.
+//! Serves the API's description and Swagger UI, a viewer for it, from the program itself. Nothing is loaded
+//! from other sites.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -16,7 +16,7 @@ use super::zip::{Member, members};
 use crate::app::App;
 use crate::error::ApiError;
 
-/// The viewer's files, by name.
+/// Files of the viewer, by name.
 static FILES: LazyLock<HashMap<&'static str, Member<'static>>> = LazyLock::new(|| {
     let all = members(utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED).into_iter();
     all.filter_map(|member| {
@@ -29,7 +29,7 @@ static FILES: LazyLock<HashMap<&'static str, Member<'static>>> = LazyLock::new(|
     })
     .collect()
 });
-/// The files that the page needs.
+/// Names of the files that the page needs.
 const SERVED: [&str; 5] = [
     "swagger-ui.css",
     "index.css",
@@ -64,11 +64,11 @@ const START: &str = r##"window.ui = SwaggerUIBundle({
   layout: "BaseLayout",
 });
 "##;
-/// The viewer puts styles into its elements and pictures into its styles; scripts come from here only.
+/// Swagger UI sets inline styles and uses images in styles; scripts are allowed from this server only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `/openapi.json` and `/docs`.
+/// Returns the routes `/openapi.json` and `/docs`.
 pub(super) fn routes(description: &Value) -> Router<App> {
     let description: Arc<str> = description.to_string().into();
     Router::new()
@@ -115,7 +115,7 @@ async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, 
         None => member.plain().map_err(|error| ApiError::internal(&error))?,
     };
     let mut response = typed(kind, body.into());
-    // The files change with the program only.
+    // The files only change with the program.
     set(&mut response, header::CACHE_CONTROL, "public, max-age=3600");
     set(&mut response, header::VARY, "accept-encoding");
     if encoded {

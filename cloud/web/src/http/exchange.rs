@@ -1,4 +1,4 @@
-//! One request and its answer, as the connection's watchdog sees them.
+//! A request and its response on a connection, with their progress reported to the connection's watchdog.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -18,12 +18,11 @@ use hyper_util::service::TowerToHyperService;
 use super::stream::{Peer, Shared};
 use iottly_cloud::edge::{AddressKey, Place, Trusted, forwarded_for};
 
-/// The address of the client that a request is of: the other end of its connection, or whom a trusted proxy
-/// names.
+/// Address of a request's client: the peer of the connection, or the address that a trusted proxy names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
-/// What the requests of one connection share.
+/// Context that the requests of a connection share.
 #[derive(Clone)]
 pub(super) struct Desk {
     pub(super) app: TowerToHyperService<Router>,
@@ -36,7 +35,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Answers one request. The connection keeps its place until the answer is complete.
+    /// Responds to a request. The connection keeps its place until the response is complete.
     pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
         self.activity.lock().request();
         self.place.keep();
@@ -63,7 +62,7 @@ impl Desk {
     }
 }
 
-/// Marks the end of an answer, however it comes.
+/// Records the end of a response when it is dropped, however the response ends.
 struct Done {
     activity: Shared,
     place: Arc<Place<AddressKey>>,
@@ -77,7 +76,7 @@ impl Drop for Done {
     }
 }
 
-/// A request's body.
+/// Body of a request.
 struct Question {
     body: Incoming,
     activity: Shared,
@@ -114,7 +113,7 @@ impl Drop for Question {
     }
 }
 
-/// An answer's body.
+/// Body of a response.
 pub(super) struct Answer {
     body: Body,
     _done: Done,

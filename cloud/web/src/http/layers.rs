@@ -1,4 +1,5 @@
-//! What happens around every request.
+//! Middleware around requests: ids, errors, rate limit headers, browser protection, metrics and the time
+//! limit.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +13,16 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::rate::{self, Told};
 
-/// Longest time a request may take; streams are exempt.
+/// Maximum duration of a request; streams are exempt.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// Time for which browsers stay on HTTPS after each answer: 30 days. It binds all ports of the host, so it
-/// names no subdomains.
+/// Time for which browsers stay on HTTPS after each response: 30 days. Applies to all ports of the host, so
+/// subdomains are not included.
 const STAY_ON_HTTPS: &str = "max-age=2592000";
 const REQUEST_ID: &str = "x-request-id";
-/// Longest request id that is taken over from the client.
+/// Maximum length of a request id that is accepted from the client, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-/// Gives the request its id, and errors the body that names it.
+/// Assigns an id to the request, and renders the body of an error, which contains the id.
 pub(super) async fn request_id(request: Request, next: Next) -> Response {
     let id = given(request.headers()).unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -35,7 +36,7 @@ pub(super) async fn request_id(request: Request, next: Next) -> Response {
         {
             response.headers_mut().insert(name, value.clone());
         }
-        tracing::debug!(http.method = %method, http.path = path, http.status = error.status().as_u16(), request.id = id, error = error.message(), "request refused");
+        tracing::debug!(http.method = %method, http.path = path, http.status = error.status().as_u16(), request.id = id, error = error.message(), "refused a request");
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -52,7 +53,7 @@ fn given(headers: &HeaderMap) -> Option<String> {
     (plain && id.len() <= MAX_REQUEST_ID_BYTES).then(|| id.to_owned())
 }
 
-/// Tells a client how often it may ask, where that is limited.
+/// Adds headers that report the rate limit, if there is one for the request.
 pub(super) async fn rate(mut request: Request, next: Next) -> Response {
     let told = Told::default();
     request.extensions_mut().insert(told.clone());
@@ -63,7 +64,7 @@ pub(super) async fn rate(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Refuses addresses that no text of ours can match and that the databases would stumble over.
+/// Refuses paths with a NUL character: no stored text matches them, and the databases would fail on them.
 pub(super) async fn plain_path(request: Request, next: Next) -> Response {
     if request.uri().path().contains("%00") {
         return ApiError::not_found().into_response();
@@ -71,7 +72,7 @@ pub(super) async fn plain_path(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Tells browsers to take every answer as what it says it is and, where the cloud is behind TLS, to stay on
+/// Adds headers that stop browsers from guessing content types and, if the cloud is behind TLS, keep them on
 /// HTTPS.
 pub(super) async fn for_browsers(State(app): State<App>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
@@ -83,7 +84,7 @@ pub(super) async fn for_browsers(State(app): State<App>, request: Request, next:
     response
 }
 
-/// Counts requests by route and status, and how long they took.
+/// Counts requests by route and status, and measures their duration.
 pub(super) async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
     let route = request
         .extensions()
@@ -91,7 +92,7 @@ pub(super) async fn measure(State(app): State<App>, request: Request, next: Next
         .map(|path| path.as_str().to_owned());
     let (method, began) = (request.method().clone(), Instant::now());
     let response = next.run(request).await;
-    // What matches no route is one kind: its addresses are anybody's choice.
+    // Paths without a route are counted as one, because clients can choose any number of them.
     let route = route.unwrap_or_else(|| "none".to_owned());
     app.services.metrics.request(
         method.as_str(),
@@ -102,7 +103,7 @@ pub(super) async fn measure(State(app): State<App>, request: Request, next: Next
     response
 }
 
-/// Ends requests that take too long.
+/// Ends requests that take too long, with 503.
 pub(super) async fn time_limit(request: Request, next: Next) -> Response {
     match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
         Ok(response) => response,

@@ -1,3 +1,5 @@
+//! Endpoints with the metrics of the whole cloud.
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -8,14 +10,14 @@ use crate::auth::Access;
 use crate::error::ApiError;
 use iottly_core::model::Scopes;
 
-/// The numbers of the whole cloud: for this machine, and for operators.
+/// Returns the metrics to clients on this machine and to operators.
 pub(super) async fn for_this_machine(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
     let client = parts
         .extensions
         .get::<ClientAddress>()
         .map(|ClientAddress(client)| *client);
-    // A proxy on this machine speaks for others.
+    // A proxy on this machine forwards requests of other machines.
     let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"]
         .iter()
         .any(|name| parts.headers.contains_key(*name));
@@ -27,7 +29,7 @@ pub(super) async fn for_this_machine(State(app): State<App>, request: Request) -
     text(&app).await
 }
 
-/// The numbers of the whole cloud, on a listener whose address is the operator's choice.
+/// Returns the metrics to any client of a listener whose address the operator chose.
 pub(super) async fn for_everyone(State(app): State<App>) -> Result<Response, ApiError> {
     text(&app).await
 }

@@ -1,4 +1,4 @@
-//! The HTTP side: one listener for REST API and dashboard.
+//! The HTTP server: REST API, dashboard, release repositories and metrics, on one listener.
 
 mod activity;
 mod certificate;
@@ -24,7 +24,7 @@ pub use server::Server;
 /// Reads a certificate chain and its key, both PEM.
 ///
 /// # Errors
-/// When a file cannot be read or is not what it should be, or the two do not belong together; names the file.
+/// When a file cannot be read or is invalid, or the two do not belong together; names the file.
 pub fn tls(cert: &Path, key: &Path) -> io::Result<Arc<Certificate>> {
     Certificate::open(cert, key)
 }

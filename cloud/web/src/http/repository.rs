@@ -1,5 +1,5 @@
-//! The projects' repositories of releases, for devices and any TUF client. Public: everything in them is
-//! signed, nothing secret.
+//! Serves the projects' release repositories to devices and other TUF clients. Public: all files are signed,
+//! and none is secret.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 use crate::app::App;
 use crate::error::ApiError;
 
-/// Bytes that are read at once.
+/// Maximum number of bytes that are read at once.
 const PIECE: u64 = 64 << 10;
 
-/// A file of a repository, or a part of it.
+/// Returns a file of a repository, or a range of it.
 pub(super) async fn file(
     State(app): State<App>,
     PathParams((project, _)): PathParams<(String, String)>,
@@ -50,7 +50,7 @@ pub(super) async fn file(
     }
 }
 
-/// The file for an address: names lie on the disk as they stand in addresses, percent signs included.
+/// Returns the file for a URL path. File names on the disk are as in the path, including percent signs.
 fn place(folder: &Path, address: &str) -> Option<PathBuf> {
     let mut parts = address.split('/').skip(3);
     let top = parts
@@ -83,7 +83,8 @@ async fn answer(path: &Path, headers: &HeaderMap) -> io::Result<Response> {
     if asked(header::IF_NONE_MATCH).is_some_and(|known| known.split(',').any(|one| one.trim() == etag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
-    // A range of another file than the one that the client has begun is of no use to it.
+    // A range of a newer version is useless to a client that has started with an older one, so it gets the
+    // whole.
     let wanted = asked(header::RANGE).filter(|_| asked(header::IF_RANGE).is_none_or(|known| known == etag));
     let (status, from, size, range) = match wanted.map(|text| range(text, length)) {
         None | Some(Range::All) => (StatusCode::OK, 0, length, None),
@@ -121,7 +122,7 @@ async fn answer(path: &Path, headers: &HeaderMap) -> io::Result<Response> {
     Ok(response)
 }
 
-/// Files are replaced as a whole: length and time of the replacement tell versions apart.
+/// Returns the ETag of a file: its length and time, since a file is only ever replaced as a whole.
 fn etag(meta: &std::fs::Metadata) -> String {
     let since = meta
         .modified()
@@ -131,7 +132,7 @@ fn etag(meta: &std::fs::Metadata) -> String {
     format!("\"{:x}-{:x}\"", meta.len(), since.as_nanos())
 }
 
-/// Reads `size` bytes, one piece after the other as the client takes them.
+/// Reads `size` bytes, one piece after the other as the client receives them.
 fn pieces(file: File, size: u64) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
     try_unfold((file, size), |(mut file, left)| async move {
         if left == 0 {
@@ -149,15 +150,16 @@ fn pieces(file: File, size: u64) -> impl futures_util::Stream<Item = io::Result<
 
 #[derive(Debug, PartialEq, Eq)]
 enum Range {
-    /// The whole: no range that is understood was asked for.
+    /// Whole file: no range was requested, or none that is understood.
     All,
     /// First and last byte.
     Part(u64, u64),
-    /// Nothing of it is there.
+    /// Range without any byte of the file.
     Outside,
 }
 
-/// Reads `bytes=FIRST-LAST`, `bytes=FIRST-` and `bytes=-COUNT`; several ranges are answered with the whole.
+/// Parses `bytes=FIRST-LAST`, `bytes=FIRST-` and `bytes=-COUNT`; for several ranges the whole file is
+/// returned.
 fn range(text: &str, length: u64) -> Range {
     let Some((first, last)) = text
         .strip_prefix("bytes=")

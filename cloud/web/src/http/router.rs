@@ -1,3 +1,5 @@
+//! Routes of the servers, with their layers.
+
 use axum::Router;
 use axum::middleware;
 use axum::routing::get;
@@ -9,12 +11,12 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::{api, dashboard};
 
-/// All routes but the metrics.
+/// Returns all routes without the metrics.
 pub fn router(app: App) -> Router {
     routes(app, Router::new())
 }
 
-/// All routes. The metrics are for requests of this machine and for operators.
+/// Returns all routes. The metrics are for requests of this machine and for operators.
 pub(super) fn router_with_metrics(app: App) -> Router {
     routes(
         app,
@@ -22,7 +24,7 @@ pub(super) fn router_with_metrics(app: App) -> Router {
     )
 }
 
-/// The metrics alone.
+/// Returns the routes of the listener for metrics.
 pub(super) fn metrics_router(app: App) -> Router {
     let metrics = Router::new().route("/metrics", get(metrics::for_everyone));
     metrics
@@ -39,12 +41,12 @@ fn routes(app: App, metrics: Router<App>) -> Router {
     let api = described
         .merge(docs::routes(&api::openapi::complete(&description)))
         .layer(middleware::from_fn(layers::rate))
-        // Not around the dashboard: its pages hold secrets beside what others chose, which compression would
-        // measure.
+        // Not around the dashboard: its pages contain secrets next to text from others, and the size of
+        // compressed pages would reveal the secrets.
         .layer(CompressionLayer::new())
         .merge(metrics);
-    // What a device downloads is bounded by the connection, not by a time limit; it is signed and not
-    // compressed.
+    // A device's downloads are limited by the connection's watchdog instead of a time limit. They are signed
+    // and already compressed.
     let repositories = axum::Router::new().route("/repo/{project}/{*path}", get(repository::file));
     let pages = dashboard::pages().layer(middleware::from_fn(layers::rate));
     let streams = dashboard::streams().layer(middleware::from_fn(layers::rate));

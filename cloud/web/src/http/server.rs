@@ -1,3 +1,6 @@
+//! HTTP server: accepts connections within limits, does TLS handshakes, and ends connections whose clients
+//! stall.
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -22,32 +25,32 @@ use crate::app::WebServices;
 use crate::app::{App, until_true};
 use iottly_cloud::edge::{Acceptor, AddressKey, Peek, Place, Places, Trusted, greet, peek_until};
 
-/// How long requests may go on after the server was asked to stop.
+/// Maximum time for which requests may continue after the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(1500);
-/// Time in which a trusted proxy has to say for whom it speaks, or to send a request without that.
+/// Maximum time in which a trusted proxy sends its PROXY header, or a request without one.
 const GREETING: Duration = Duration::from_secs(10);
-/// Time in which the first byte of TLS has to be there.
+/// Maximum time until the first byte of TLS arrives.
 const FIRST_BYTE: Duration = Duration::from_secs(3);
-/// Time in which a client has to agree on TLS, once it has begun.
+/// Maximum duration of a TLS handshake, once it has started.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// First byte of a record that belongs to a handshake of TLS.
+/// First byte of a TLS record that belongs to a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// Largest first record of TLS that is waited for, in bytes; more than the protocol allows (16 KiB and a
-/// header).
+/// Maximum size of the first TLS record that is waited for, in bytes; larger than the protocol allows (16 KiB
+/// and a header).
 const MAX_HELLO: usize = 17 << 10;
-/// Handshakes under way, all together; an idle one costs little.
+/// Maximum number of handshakes in progress; an idle one costs little.
 const MAX_HANDSHAKES: usize = 1024;
-/// Handshakes under way from one address.
+/// Maximum number of handshakes in progress from one address.
 const MAX_HANDSHAKES_PER_ADDRESS: usize = 16;
-/// Largest head of a request, in bytes: an address of 64 KiB, which is the longest that HTTP libraries take,
-/// and headers.
+/// Maximum size of a request's head, in bytes: headers, and a URL of 64 KiB, the longest that HTTP libraries
+/// accept.
 const MAX_HEAD: usize = 80 << 10;
-/// Time between two looks whether a connection is overdue.
+/// Interval at which a connection is checked for being overdue.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Connections to the listener of the metrics, which is for operators.
+/// Maximum number of connections to the listener of the metrics, which is for operators.
 const MAX_METRICS: usize = 16;
 
-/// A running HTTP server.
+/// Running HTTP server.
 #[derive(Debug)]
 pub struct Server {
     closing: watch::Sender<bool>,
@@ -56,7 +59,7 @@ pub struct Server {
     certificate: Option<JoinHandle<()>>,
 }
 
-/// What every connection needs.
+/// State that all connections of a listener share.
 struct Front {
     app: TowerToHyperService<Router>,
     places: Arc<Places<AddressKey>>,
@@ -64,7 +67,7 @@ struct Front {
     trusted: Arc<Trusted>,
     tls: Option<TlsAcceptor>,
     closed: watch::Receiver<bool>,
-    /// Closed when the last connection is, since all hold the front.
+    /// Closed when the last connection has ended, because every connection holds the front.
     _open: mpsc::Sender<()>,
 }
 
@@ -83,7 +86,7 @@ impl Server {
         )
     }
 
-    /// As [`start`](Self::start), without the metrics.
+    /// Serves as [`start`](Self::start) does, without the metrics.
     #[must_use]
     pub fn start_without_metrics(listener: TcpListener, services: WebServices) -> Self {
         let bounds = services.edge.bounds;
@@ -96,11 +99,11 @@ impl Server {
         )
     }
 
-    /// As [`start_without_metrics`](Self::start_without_metrics), with TLS. The certificate is read again
-    /// when its files change.
+    /// Serves as [`start_without_metrics`](Self::start_without_metrics) does, with TLS. The certificate is
+    /// reloaded when its files change.
     ///
     /// # Errors
-    /// When TLS cannot be offered.
+    /// When TLS is not available.
     pub fn start_tls(
         listener: TcpListener,
         services: WebServices,
@@ -121,7 +124,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Serves the metrics alone, for everyone who reaches the listener.
+    /// Serves only the metrics, to any client that reaches the listener.
     #[must_use]
     pub fn start_metrics(listener: TcpListener, services: WebServices) -> Self {
         Self::serve(
@@ -164,7 +167,7 @@ impl Server {
         }
     }
 
-    /// Stops within two seconds: streams end, requests may finish.
+    /// Stops within two seconds: streams end, and requests may finish.
     pub async fn shutdown(self) {
         self.closing.send_replace(true);
         let (mut task, mut open) = (self.task, self.open);
@@ -193,7 +196,7 @@ impl Front {
                 .places
                 .take(self.trusted.key(peer.ip()), true, Instant::now())
             else {
-                tracing::debug!(%peer, "no place for an http connection; it is closed");
+                tracing::debug!(peer.address = %peer, "no place for an HTTP connection; closing it");
                 continue;
             };
             let (front, place) = (Arc::clone(&self), Arc::new(place));
@@ -201,17 +204,17 @@ impl Front {
                 tokio::select! {
                     ended = front.connection(stream, peer, &place) => {
                         if let Err(error) = ended {
-                            tracing::debug!(%peer, %error, "an http connection ended");
+                            tracing::debug!(peer.address = %peer, %error, "an HTTP connection ended with an error");
                         }
                     }
-                    () = place.lost() => tracing::debug!(%peer, "an idle http connection made room for another"),
+                    () = place.lost() => tracing::debug!(peer.address = %peer, "closed an idle HTTP connection to make room for another"),
                 }
             });
             self.places.calm().await;
         }
     }
 
-    /// Serves one connection to its end.
+    /// Serves a connection until it ends.
     async fn connection(
         &self,
         mut stream: TcpStream,
@@ -248,8 +251,8 @@ impl Front {
     async fn converse(&self, stream: Watched<Connection>, desk: Desk, activity: Shared) -> io::Result<()> {
         let service = service_fn(move |request| desk.clone().answer(request));
         let mut http = http1::Builder::new();
-        // Heads are timed by the watchdog, which tells a pause between two requests from a request that does
-        // not arrive.
+        // The watchdog times heads instead, because it can distinguish a pause between two requests from a
+        // request that does not arrive.
         http.timer(TokioTimer::new())
             .header_read_timeout(None::<Duration>)
             .max_buf_size(MAX_HEAD);
@@ -271,8 +274,8 @@ impl Front {
         }
     }
 
-    /// Agrees on TLS. Clients that say nothing, or only half a word, take none of the places for that; others
-    /// give theirs to newcomers.
+    /// Does the TLS handshake. A client that has sent nothing, or only part of its first record, does not
+    /// occupy a place for handshakes; other clients lose theirs to newcomers when all are taken.
     async fn shake_hands(
         &self,
         tls: &TlsAcceptor,
@@ -290,10 +293,10 @@ impl Front {
     }
 }
 
-/// Says whether the first record of TLS, in which the client's hello is or begins, is there as a whole.
+/// Returns `Done` when the first TLS record, in which the client's hello is or begins, is complete.
 fn is_whole_record(bytes: &[u8]) -> Peek<()> {
     match bytes {
-        // No TLS: the handshake says so.
+        // Not TLS: the handshake reports it.
         [kind, ..] if *kind != TLS_HANDSHAKE => Peek::Done(()),
         [_, _, _, high, low, record @ ..]
             if record.len() >= usize::from(u16::from_be_bytes([*high, *low])) =>
@@ -304,7 +307,7 @@ fn is_whole_record(bytes: &[u8]) -> Peek<()> {
     }
 }
 
-/// Resolves when the connection has waited for its client too long.
+/// Resolves when the connection has waited for its client too long, with a description.
 async fn overdue(activity: &Shared) -> &'static str {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -316,6 +319,11 @@ async fn overdue(activity: &Shared) -> &'static str {
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing"));
+    let late = |_| {
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client did not send anything in time",
+        ))
+    };
     tokio::time::timeout(limit, work).await.unwrap_or_else(late)
 }

@@ -1,4 +1,4 @@
-//! The streams under HTTP connections: plain ones or with TLS, watched for what they do.
+//! Streams under HTTP connections, plain or with TLS, which report their activity to the watchdog.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,11 +13,11 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 
-/// Who is at the other end of a connection.
+/// Address of the client of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// What a connection is doing, as its stream, its requests and its watchdog share it.
+/// Activity of a connection, shared by its stream, its requests and its watchdog.
 #[derive(Debug, Clone)]
 pub(super) struct Shared(Arc<Mutex<Activity>>);
 
@@ -31,7 +31,7 @@ impl Shared {
     }
 }
 
-/// A stream that notes when bytes come and when they do not go.
+/// Stream that records when bytes arrive, and when the client does not read.
 pub(super) struct Watched<S> {
     stream: S,
     activity: Shared,
@@ -98,7 +98,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// A client's connection.
+/// Connection of a client.
 pub(super) enum Connection {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),

@@ -1,4 +1,5 @@
-//! The end of a certificate's validity, out of its DER form. Pure; whatever cannot be read has no end.
+//! Reads the end of a certificate's validity from its DER form. Pure; a certificate that cannot be parsed has
+//! none.
 
 use iottly_core::model::UnixMs;
 
@@ -7,7 +8,7 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// Returns when a certificate ends, milliseconds since 1970.
+/// Returns the end of a certificate's validity, in milliseconds since 1970.
 pub(super) fn end(certificate: &[u8]) -> Option<UnixMs> {
     let (outer, _) = element(certificate, SEQUENCE)?;
     let (mut fields, _) = element(outer, SEQUENCE)?;
@@ -36,7 +37,7 @@ pub(super) fn end(certificate: &[u8]) -> Option<UnixMs> {
     moment(year, rest)
 }
 
-/// Month, day, hour, minute and second, two digits each.
+/// Parses month, day, hour, minute and second, two digits each.
 fn moment(year: i64, digits: &str) -> Option<UnixMs> {
     if digits.len() != 10 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -55,14 +56,14 @@ fn moment(year: i64, digits: &str) -> Option<UnixMs> {
     Some((days * 86_400 + seconds) * 1000)
 }
 
-/// Splits off an element of a kind: its content and what follows.
+/// Splits off an element of the given kind: returns its content and the remaining bytes.
 fn element(bytes: &[u8], kind: u8) -> Option<(&[u8], &[u8])> {
     any(bytes)
         .filter(|(found, ..)| *found == kind)
         .map(|(_, content, rest)| (content, rest))
 }
 
-/// Splits off an element: its kind, its content and what follows.
+/// Splits off an element: returns its kind, its content and the remaining bytes.
 fn any(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (kind, rest) = bytes.split_first()?;
     let (first, rest) = rest.split_first()?;

@@ -1,26 +1,26 @@
-//! Files out of a ZIP archive that is part of the program.
+//! Reads files of a ZIP archive that is embedded in the program.
 
-/// A file, compressed or not.
+/// File in the archive, compressed or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Member<'a> {
-    /// Its path in the archive.
+    /// Path in the archive.
     pub(super) name: &'a str,
-    /// Its bytes, as the archive holds them.
+    /// Bytes as stored in the archive.
     pub(super) data: &'a [u8],
-    /// Whether `data` is a raw deflate stream.
+    /// True if `data` is a raw deflate stream.
     pub(super) deflated: bool,
     /// CRC-32 of the file.
     pub(super) crc: u32,
-    /// Bytes of the file.
+    /// Size of the file, in bytes.
     pub(super) size: u32,
 }
 
-/// Bytes of the record that ends an archive, before its comment.
+/// Size of the record at the end of an archive, without its comment, in bytes.
 const END: usize = 22;
-/// Longest comment.
+/// Maximum length of the archive's comment, in bytes.
 const MAX_COMMENT: usize = 0xffff;
 
-/// The files of an archive, in the order of its directory; what cannot be read is left out.
+/// Returns the files of an archive, in the order of its directory; unreadable ones are left out.
 pub(super) fn members(archive: &[u8]) -> Vec<Member<'_>> {
     let ends = |end: &usize| {
         let comment = u16_at(archive, end + 20).map(usize::from);
@@ -43,7 +43,8 @@ pub(super) fn members(archive: &[u8]) -> Vec<Member<'_>> {
     members
 }
 
-/// The file that the directory names at `at`, and where the directory goes on; none where it is damaged.
+/// Returns the file of the directory entry at `at`, and the position of the next entry; `None` where the
+/// directory is damaged. The file is `None` if its compression is not supported.
 fn entry(archive: &[u8], at: usize) -> Option<(Option<Member<'_>>, usize)> {
     if !archive.get(at..)?.starts_with(b"PK\x01\x02") {
         return None;
@@ -78,7 +79,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 impl Member<'_> {
-    /// The file as gzip, which shares its compression with ZIP; none for one that is not compressed.
+    /// Returns the file as gzip, which has the same compression as ZIP; `None` if the file is not compressed.
     pub(super) fn gzip(&self) -> Option<Vec<u8>> {
         if !self.deflated {
             return None;
@@ -91,7 +92,7 @@ impl Member<'_> {
         Some(out)
     }
 
-    /// The file itself.
+    /// Returns the file's content.
     ///
     /// # Errors
     /// When the archive is damaged.

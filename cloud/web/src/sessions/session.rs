@@ -1,3 +1,5 @@
+//! Logins of the dashboard and one-time login links. They are in memory only, and are never stored.
+
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,29 +13,29 @@ use iottly_cloud::clock::Moment;
 use iottly_core::model::{Principal, Token, TokenId, UnixMs};
 use iottly_core::rate::{RateLimit, Verdict};
 
-/// Longest time that a login lasts, on the steady clock.
+/// Maximum length of a login, on the steady clock.
 pub const SESSION_LENGTH: Duration = Duration::from_secs(12 * 60 * 60);
-/// Longest time that a login link works, on the steady clock.
+/// Maximum validity of a login link, on the steady clock.
 pub const LINK_LENGTH: Duration = Duration::from_secs(60 * 60);
-/// Most logins at a time, of the cloud, of a project and of a token. Whoever goes over them ends the oldest
-/// of its own.
+/// Maximum numbers of simultaneous logins: of the cloud, a project and a token. A token or project over its
+/// limit loses its own oldest login.
 const SESSIONS: Bounds = Bounds {
     all: 4096,
     project: 100,
     token: 20,
 };
-/// Most login links that wait to be used.
+/// Maximum numbers of unused login links.
 const LINKS: Bounds = Bounds {
     all: 256,
     project: 20,
     token: 20,
 };
-/// Logins a minute that one token may make.
+/// Maximum number of logins per minute of a token.
 const LOGINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero");
-/// Most event streams that are open at a time for one login.
+/// Maximum number of simultaneous event streams of a login.
 pub const STREAMS_PER_SESSION: usize = 8;
 
-/// Logins of the dashboard and one-time links to it. They live in memory: a restart asks for the token again.
+/// Logins of the dashboard and one-time login links, in memory: after a restart, users have to log in again.
 pub struct Sessions {
     inner: Mutex<Inner>,
     rate: RateLimit,
@@ -44,21 +46,21 @@ struct Inner {
     links: Logins,
 }
 
-/// Somebody who logs in: what their token may do, and until when it works.
+/// User of a login: the scopes of its token, and the token's expiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The token's project, id, name and scopes.
+    /// Project, id, name and scopes of the token.
     pub principal: Principal,
-    /// The date on which the token stops working; none for never.
+    /// Expiry of the token; `None` if it does not expire.
     pub expires: Option<UnixMs>,
     /// Number of times that all logins of the project had been ended before; see [`Token::logins`].
     pub round: u64,
 }
 
-/// A login that has not ended.
+/// Login that has not ended.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// The principal and the token's date.
+    /// Principal and expiry of the token.
     pub login: Login,
     /// Latest end of the login, on the steady clock.
     pub ends: Duration,
@@ -82,14 +84,14 @@ impl Session {
         Self { login, ..self }
     }
 
-    /// Resolves when the login was ended: by a log-out, with its token, or for a newer login.
+    /// Resolves when the login has ended: by a log-out, with its token, or because a newer login replaced it.
     pub async fn over(&self) {
         let mut over = self.over.clone();
-        // Nothing is ever sent: the other end goes with the login.
+        // No value is ever sent; the sender is dropped together with the login.
         while over.changed().await.is_ok() {}
     }
 
-    /// A place for one more event stream of this login; none when eight are open.
+    /// Returns a permit for one more event stream of this login; `None` when eight are open.
     #[must_use]
     pub fn stream(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.streams).try_acquire_owned().ok()
@@ -116,13 +118,13 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Counts a login of a token against the 60 a minute that it may make.
+    /// Counts a login of a token against its limit of 60 per minute.
     pub(crate) fn ask(&self, token: TokenId, now: Moment) -> Verdict {
         self.rate
             .ask(token, i64::try_from(now.steady.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Logs somebody in, for twelve hours or as long as their token works; the answer is the cookie's value.
+    /// Adds a login for twelve hours, or until its token expires, and returns the cookie's value.
     ///
     /// # Errors
     /// When the system has no randomness.
@@ -130,7 +132,7 @@ impl Sessions {
         self.lock().sessions.add(login, SESSION_LENGTH, now)
     }
 
-    /// Returns the login that a cookie's value stands for.
+    /// Returns the login of a cookie's value.
     #[must_use]
     pub fn find(&self, secret: &str, now: Moment) -> Option<Session> {
         self.lock().sessions.find(secret, now)
@@ -141,7 +143,7 @@ impl Sessions {
         self.lock().sessions.remove(secret);
     }
 
-    /// Makes a key that logs somebody in once, within an hour.
+    /// Creates a key for one login within an hour.
     ///
     /// # Errors
     /// When the system has no randomness.
@@ -149,13 +151,13 @@ impl Sessions {
         self.lock().links.add(login, LINK_LENGTH, now)
     }
 
-    /// Says whether a key would log somebody in; it can still be used after.
+    /// Returns true if a key is valid for a login; does not use it up.
     #[must_use]
     pub fn is_link(&self, key: &str, now: Moment) -> bool {
         self.lock().links.find(key, now).is_some()
     }
 
-    /// Uses a key up.
+    /// Uses up a key and returns its login.
     #[must_use]
     pub fn redeem_link(&self, key: &str, now: Moment) -> Option<Login> {
         let mut inner = self.lock();
@@ -164,12 +166,12 @@ impl Sessions {
         Some(link.login)
     }
 
-    /// Ends every login and link that came from a token.
+    /// Ends all logins and links of a token.
     pub fn close_all_of(&self, token: TokenId) {
         self.close_where(|principal| principal.token == token);
     }
 
-    /// Ends every login and link of a project; returns how many logins that were.
+    /// Ends all logins and links of a project and returns the number of logins.
     pub fn close_project(&self, project: ProjectId) -> usize {
         self.close_where(|principal| principal.project == project)
     }

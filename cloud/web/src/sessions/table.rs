@@ -1,4 +1,5 @@
-//! A bounded table of logins by the hash of a secret. When it is full, whoever has most gives way.
+//! Bounded table of logins by the hash of a secret. When it is full, the token or project with the most
+//! logins loses its oldest one.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,18 +15,18 @@ use crate::random;
 use iottly_cloud::clock::Moment;
 use iottly_core::model::{Principal, SecretHash, UnixMs};
 
-/// Most entries of a table.
+/// Maximum numbers of entries in a table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// Most in all.
+    /// Maximum number of entries in total.
     pub(super) all: usize,
-    /// Most of one project.
+    /// Maximum number of entries of a project.
     pub(super) project: usize,
-    /// Most of one token.
+    /// Maximum number of entries of a token.
     pub(super) token: usize,
 }
 
-/// Logins by the hash of a secret; the secret itself is nowhere.
+/// Logins by the hash of a secret; the secret itself is not stored.
 pub(super) struct Logins {
     entries: HashMap<[u8; 32], Entry>,
     bounds: Bounds,
@@ -33,11 +34,12 @@ pub(super) struct Logins {
     next: u64,
 }
 
+/// Login in the table.
 struct Entry {
-    /// Place in the order in which entries came.
+    /// Position in the order in which entries were added.
     number: u64,
     session: Session,
-    /// Goes with the entry, which ends what waits for [`Session::over`].
+    /// Dropped together with the entry, which resolves [`Session::over`].
     _over: watch::Sender<()>,
 }
 
@@ -65,11 +67,12 @@ impl Logins {
         }
     }
 
-    /// Adds a login that ends after `length`, or with its token if that is earlier; returns its secret.
+    /// Adds a login and returns its secret. The login ends after `length`, or with its token if that is
+    /// earlier.
     ///
-    /// Both limits are durations on the steady clock, so that no step of the wall clock makes it longer. The
-    /// token's date is looked at beside them, so that a step forward over that date ends the login as it ends
-    /// the token.
+    /// Both limits are durations on the steady clock, so that a step of the wall clock cannot extend the
+    /// login. The token's expiry is compared with the wall clock as well, so that a step forward beyond it
+    /// ends the login as it ends the token.
     pub(super) fn add(
         &mut self,
         login: Login,
@@ -99,8 +102,8 @@ impl Logins {
         Ok(secret)
     }
 
-    /// Returns the login of a secret. One whose time is over is removed: a clock that steps back does not
-    /// bring it back.
+    /// Returns the login of a secret. An expired login is removed, so that a clock that steps back does not
+    /// restore it.
     pub(super) fn find(&mut self, secret: &str, now: Moment) -> Option<Session> {
         let key = SecretHash::of(secret.as_bytes()).0;
         if self.entries.get(&key)?.is_live(now) {
@@ -114,7 +117,7 @@ impl Logins {
         self.entries.remove(&SecretHash::of(secret.as_bytes()).0);
     }
 
-    /// Removes some logins; returns how many.
+    /// Removes the matching logins and returns their number.
     pub(super) fn remove_where(&mut self, ends: impl Fn(&Principal) -> bool) -> usize {
         let before = self.entries.len();
         self.entries.retain(|_, entry| !ends(entry.principal()));
@@ -126,8 +129,9 @@ impl Logins {
         self.entries.len()
     }
 
-    /// Makes room for one more login of somebody: at the cost of their own token, then of the busiest token
-    /// of their project, and only when the whole table is full of the busiest project.
+    /// Makes room for a new login of a principal by removing the oldest login: of its own token at the
+    /// token's limit, of the busiest token of its project at the project's limit, and of the busiest project
+    /// when the whole table is full.
     fn make_room(&mut self, comer: &Principal) {
         while self.count(|one| one.token == comer.token && one.project == comer.project) >= self.bounds.token
         {
@@ -152,8 +156,8 @@ impl Logins {
         self.remove_oldest(|one| one.project == project && one.token == token);
     }
 
-    /// Returns the key that most logins share; of several, the one with the oldest login. `comer` counts as
-    /// one more.
+    /// Returns the key with the most logins; of several, the one with the oldest login. `comer` counts as one
+    /// more.
     fn busiest<K: Copy + Eq + Hash>(
         &self,
         among: impl Fn(&Principal) -> bool,
@@ -194,7 +198,7 @@ impl Logins {
     }
 }
 
-/// Time from one date to a later one; zero if it is not later.
+/// Returns the time from one date to a later one; zero if it is not later.
 fn until(date: UnixMs, now: UnixMs) -> Duration {
     Duration::from_millis(u64::try_from(date.saturating_sub(now)).unwrap_or(0))
 }

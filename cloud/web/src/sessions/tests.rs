@@ -7,7 +7,7 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 const TEN_YEARS_MS: i64 = 10 * 365 * 24 * HOUR_MS;
 /// Steps of a wall clock, in milliseconds.
 const STEPS: [i64; 4] = [-TEN_YEARS_MS, -3 * HOUR_MS, 3 * HOUR_MS, TEN_YEARS_MS];
-/// The date at which tests begin.
+/// Date at which the tests begin.
 const START: i64 = 1_700_000_000_000;
 
 fn login(project: u8, token: u8, expires: Option<i64>) -> Login {
@@ -25,7 +25,7 @@ fn login(project: u8, token: u8, expires: Option<i64>) -> Login {
     }
 }
 
-/// The moment `hours` after the start, on a wall clock that was stepped by `step` in between.
+/// Returns the moment `hours` after the start, on a wall clock that was stepped by `step` in between.
 fn after(hours: f64, step: i64) -> Moment {
     let millis = (hours * HOUR_MS as f64) as i64;
     Moment {
@@ -64,7 +64,7 @@ fn a_login_ends_with_its_token_and_no_step_makes_it_longer() {
         let sessions = Sessions::default();
         let secret = open(&sessions, login(1, 1, Some(START + HOUR_MS)), after(0.0, 0));
         assert!(sessions.find(&secret, after(0.9, 0)).is_some());
-        // A step forward passes the token's date; a step back leaves the hour that the login had when it
+        // A step forward passes the token's expiry; a step back leaves the hour that the login had when it
         // began.
         assert_eq!(
             sessions.find(&secret, after(0.9, step)).is_some(),
@@ -84,7 +84,7 @@ fn a_login_ends_with_its_token_and_no_step_makes_it_longer() {
     let dead = open(&sessions, login(1, 1, Some(START)), after(0.0, 0));
     assert!(
         sessions.find(&dead, after(0.0, 0)).is_none(),
-        "a token that has expired logs nobody in"
+        "an expired token is not a login"
     );
 }
 
@@ -135,7 +135,7 @@ async fn what_waits_for_the_end_of_a_login_hears_of_it() {
         end(&sessions, &mine);
         tokio::time::timeout(Duration::from_secs(10), session.over())
             .await
-            .expect("it is told");
+            .expect("notified of the end");
         assert!(sessions.find(&mine, now).is_none() && sessions.find(&other, now).is_some());
         sessions.close(&other);
     }
@@ -199,7 +199,7 @@ fn when_all_places_are_taken_the_busiest_project_gives_way() {
 fn a_login_has_eight_streams() {
     let (sessions, now) = (Sessions::default(), after(0.0, 0));
     let secret = open(&sessions, login(1, 1, None), now);
-    // Each request finds the login anew.
+    // Each request looks up the login again.
     let stream = || sessions.find(&secret, now).expect("logged in").stream();
     let held: Vec<_> = (0..STREAMS_PER_SESSION)
         .map(|_| stream().expect("a place"))
@@ -210,8 +210,8 @@ fn a_login_has_eight_streams() {
 }
 
 proptest! {
-    /// Whatever the wall clock does, a login is never found later than twelve hours, or than its token had
-    /// left, after it began.
+    /// However the wall clock is set, a login is never found later than twelve hours, or the token's
+    /// remaining time, after it began.
     #[test]
     fn no_walk_of_the_wall_clock_prolongs_a_login(
         left in prop::option::of(0..20 * HOUR_MS),

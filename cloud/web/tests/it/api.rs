@@ -1,4 +1,4 @@
-//! The REST API over real HTTP: the documented examples as written, who may do what, and bad input.
+//! REST API over real HTTP: the documented examples as written, access rights, and invalid input.
 
 use crate::support;
 use iottly_protocol::MessageKind;
@@ -6,7 +6,7 @@ use iottly_web::auth;
 use serde_json::{Value, json};
 use support::{start, tenant};
 
-/// 2017-04-19T10:26:37.019Z, the documentation's own example.
+/// 2017-04-19T10:26:37.019Z, the example in the documentation.
 const EXAMPLE_AT: i64 = 1_492_597_597_019;
 
 fn base64(text: &str) -> String {
@@ -332,7 +332,7 @@ async fn the_documented_history_examples_work_verbatim() {
         cloud.get(&format!("{plain}?queryJson={with_zone}")).await.ok(),
         without_zone
     );
-    // 1,000,000 ms after the example is 10:43:17, still before; an earlier bound cuts it off.
+    // 1,000,000 ms after the example is 10:43:17, still before the bound; an earlier bound cuts it off.
     assert_eq!(without_zone["messages"].as_array().map(Vec::len), Some(3));
     let earlier = encode(r#"{"timestamp":{"$lte":{"$date":"2017-04-19T10:26:37.020Z"}}}"#);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A connected device that speaks of updates, and the requests of who deploys to it.
+//! A connected device that reports about updates, and the requests that deploy to it.
 
 #![allow(dead_code, reason = "every test program uses its own part")]
 
@@ -18,8 +18,8 @@ use crate::support::{self, TestCloud, start_config};
 
 pub(crate) const SECRET: &str = "device secret";
 
-/// Puts texts together instead of compiling them: what reaches for something says `uses NAME`, what is broken
-/// says `broken`.
+/// Concatenates texts instead of compiling them; code that says `uses NAME` requests that capability, and
+/// `broken` fails.
 pub(crate) fn plain_builder() -> Builder {
     let build = |snippets: &[Snippet]| {
         let text: String = snippets.iter().map(|snippet| snippet.code.as_str()).collect();
@@ -49,7 +49,7 @@ pub(crate) async fn cloud() -> TestCloud {
     start_config(|config| config.builder = Some(plain_builder())).await
 }
 
-/// A connected device and the stream of its reports.
+/// Connected device with the stream of its reports.
 pub(crate) struct Board {
     pub(crate) raw: Raw,
     pub(crate) stream: StreamId,
@@ -93,7 +93,7 @@ impl Board {
         .await;
     }
 
-    /// The next directive, verified as the device verifies it.
+    /// Returns the next directive, verified as the device verifies it.
     pub(crate) async fn directive(&mut self, cloud: &TestCloud) -> Directive {
         let document = loop {
             if let Down::Directive(directive) = self.raw.down().await {
@@ -112,7 +112,7 @@ impl Board {
     }
 }
 
-/// A group `field` that follows `main`, with new devices in it.
+/// Creates a group `field` that follows `main`, with new devices in it.
 pub(crate) async fn group(cloud: &TestCloud, devices: usize) -> (String, Vec<DeviceId>) {
     let made = cloud
         .post(

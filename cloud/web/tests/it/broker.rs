@@ -1,4 +1,5 @@
-//! What every broker behind the trait must do: admit by secret, keep devices apart, report presence.
+//! Requirements on every broker behind the trait: admits devices by secret, keeps them apart, reports
+//! presence.
 
 use crate::device;
 use std::collections::HashMap;

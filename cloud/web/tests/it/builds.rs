@@ -1,5 +1,5 @@
-//! Builds, uploads and the disk under them, with two tenants over real HTTP: whoever takes too much waits or
-//! is refused alone.
+//! Builds, uploads and their disk space, with two tenants over real HTTP: only a tenant that takes too much
+//! waits or is refused.
 
 use crate::support;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use iottly_core::model::{Principal, Scopes, Snippet};
 use serde_json::{Value, json};
 use support::{Answer, Tenant, TestCloud, start_config, tenant};
 
-/// Longer than anything takes that does not wait for an endless build.
+/// Longer than any operation takes that does not wait for an endless build.
 const SOON: Duration = Duration::from_secs(10);
 
 /// Holds builds back until it is opened.
@@ -24,16 +24,16 @@ struct Gate {
 
 impl Gate {
     fn open(&self) {
-        *self.open.lock().expect("held by nobody who panics") = true;
+        *self.open.lock().expect("no holder panics") = true;
         self.opened.notify_all();
     }
 
     fn wait(&self) {
-        let guard = self.open.lock().expect("held by nobody who panics");
+        let guard = self.open.lock().expect("no holder panics");
         drop(
             self.opened
                 .wait_while(guard, |open| !*open)
-                .expect("held by nobody who panics"),
+                .expect("no holder panics"),
         );
     }
 
@@ -42,7 +42,7 @@ impl Gate {
     }
 }
 
-/// Puts texts together instead of compiling them; code that says `endless` does not end before the gate is
+/// Concatenates texts instead of compiling them; code that says `endless` does not end before the gate is
 /// open, and fails then.
 fn builder(gate: &Arc<Gate>) -> Builder {
     let gate = Arc::clone(gate);
@@ -93,7 +93,7 @@ async fn upload(cloud: &TestCloud, by: &Tenant, component: &[u8]) -> Answer {
     send(cloud, by, "POST", "/branches/main/component", component).await
 }
 
-/// The tenant's group, which follows `main` from now on.
+/// Lets the tenant's group follow `main` and returns the group's id.
 async fn follow(cloud: &TestCloud, by: &Tenant) -> String {
     let group = by.group.to_string();
     send(
@@ -171,7 +171,7 @@ async fn endless_builds_of_one_tenant_hold_up_nobody_else() {
         }
         let others = async {
             flash(&cloud, &two, &second, json!({})).await.ok();
-            // What needs no build waits for none, not even the same tenant's own.
+            // Operations that need no build do not wait for one, not even the same tenant's own.
             for revision in [1, 2] {
                 flash(
                     &cloud,
@@ -188,7 +188,7 @@ async fn endless_builds_of_one_tenant_hold_up_nobody_else() {
         };
         tokio::time::timeout(SOON, others)
             .await
-            .expect("nobody waits for the endless build");
+            .expect("requests do not wait for the endless build");
         support_until(async || refused.load(Ordering::SeqCst) == 3).await;
         gate.open();
     };
@@ -278,7 +278,7 @@ async fn components_count_against_a_limit_and_go_when_nothing_names_them() {
     let kept = || std::fs::read_dir(&folder).expect("a folder").count();
     assert_eq!(kept(), 2, "what is refused is not kept");
 
-    // What is refused by the branch is not kept either.
+    // A component that the branch refuses is not kept either.
     code_limit(&cloud, &one, None).await;
     send(&cloud, &one, "POST", "/branches/nowhere/component", b"x")
         .await
@@ -286,7 +286,7 @@ async fn components_count_against_a_limit_and_go_when_nothing_names_them() {
     upload(&cloud, &one, b"no firmware").await.error(400);
     assert_eq!(kept(), 2);
 
-    // A release counts, and so does what is saved.
+    // A release counts, and so does saved code.
     flash(&cloud, &one, &group, json!({})).await.ok();
     assert!(used(&cloud, &one).await >= held + (1 << 20));
     code_limit(&cloud, &one, Some(held)).await;
@@ -298,7 +298,7 @@ async fn components_count_against_a_limit_and_go_when_nothing_names_them() {
         .await
         .error(409);
 
-    // Without their branch nothing names the components any more; the release has its own copy.
+    // Without their branch the components are not referenced any more; the release has its own copy.
     code_limit(&cloud, &one, None).await;
     post(&cloud, &one, "/branches", json!({"name": "other"}))
         .await
@@ -364,7 +364,8 @@ async fn releases_and_metadata_stay_bounded_however_often_is_deployed() {
         upload(&cloud, &one, &component).await.ok();
         let answer = flash(&cloud, &one, &group, json!({})).await;
         if answer.status != 200 {
-            // Revisions stay, and so do their components: that is what the limit is for. Releases never are.
+            // Revisions stay, and so do their components: that is what the limit is for. Releases are never
+            // deleted.
             assert!(answer.error(409).contains("limit of"), "{}", answer.text);
             assert!(n > 45, "release {n}");
             break;
@@ -482,7 +483,7 @@ async fn a_policy_whose_times_contradict_each_other_is_refused_and_an_empty_grou
     .await
     .ok();
     let empty = made["deployment_group"]["id"].as_str().expect("an id").to_owned();
-    // A group without devices is deployed to at once, and the rollout says for how many.
+    // A rollout to a group without devices completes at once, and reports its number of devices.
     let begun = flash(&cloud, &one, &empty, json!({})).await.ok();
     let rollout = format!("/rollouts/{}", begun["rollout"].as_str().expect("an id"));
     support_until(async || {

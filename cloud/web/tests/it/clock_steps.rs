@@ -1,4 +1,4 @@
-//! The system's clock steps, by hours and by years, at every phase of what devices and commands go through.
+//! The system's clock steps, by hours and by years, at every phase of devices' connections and of commands.
 
 use crate::device;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl Setup {
             .expect("accepted")
     }
 
-    /// The device's messages in the order of the history's pages, newest first.
+    /// Returns the device's messages in the order of the history's pages, newest first.
     async fn paged(&self, size: usize) -> Vec<u64> {
         let (mut found, mut before) = (Vec::new(), None);
         loop {
@@ -202,7 +202,7 @@ async fn commands_live_as_long_as_they_were_given_and_keep_their_order() {
             .expect("lists");
         let ids: Vec<_> = list.iter().map(|command| command.id).collect();
         assert!(ids.iter().position(|id| *id == first.id) > ids.iter().position(|id| *id == second.id));
-        // Sent while the clock is off: the device gets the time that is left.
+        // Sent while the clock is off: the device gets the remaining time.
         setup.step(by);
         let mut device = setup.connect().await;
         let controls = StreamId::random();
@@ -288,7 +288,7 @@ async fn presence_has_its_grace_whatever_the_clock_says_at_the_restart() {
         after.step(-by);
         device.kill().await;
         eventually("its end is noticed", || async { !online().await }).await;
-        // The clock of the start counts for what was decided before: nothing lives longer than it may.
+        // Decisions made before the step are based on the earlier clock: no command lives longer than it may.
         let longest = iottly_core::command::MAX_TTL_MS;
         after
             .services

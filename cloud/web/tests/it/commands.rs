@@ -18,7 +18,7 @@ async fn connect(cloud: &TestCloud, stream: StreamId, next: u64) -> Raw {
     device
 }
 
-/// Reports what became of a command, as the record number `seq` of the control stream.
+/// Reports the state of a command, as the record number `seq` of the control stream.
 async fn report(device: &Raw, stream: StreamId, seq: u64, id: &str, state: &str) {
     let record = format!(r#"{{"result":{{"id":"{id}","state":"{state}","at_ms":1}}}}"#);
     device.up(encode_batch(stream, seq, [record.as_bytes()])).await;
@@ -35,7 +35,7 @@ async fn a_repeated_request_sends_one_command() {
             .await
     };
     let first = post("k1", ECHO).await.ok();
-    // Written differently, it is the same request.
+    // The same request with different white space.
     let again = post("k1", &ECHO.replace(": ", ":")).await.ok();
     assert_eq!(first["id"], again["id"]);
     assert_ne!(post("k2", ECHO).await.ok()["id"], first["id"]);
@@ -54,7 +54,7 @@ async fn a_repeated_request_sends_one_command() {
         2
     );
     post(&"k".repeat(256), ECHO).await.error(400);
-    // A refused request does not use its key up.
+    // A refused request does not use up its key.
     post("k3", r#"{"cmd_type": "nope", "values": {}}"#)
         .await
         .error(400);
@@ -150,8 +150,8 @@ async fn a_command_that_nobody_has_is_cancelled_at_once_and_others_by_the_device
     let (cancelled, ()) = tokio::join!(cancel(&sent, "?wait=20s"), obey);
     assert_eq!(cancelled.ok()["state"], "cancelled");
 
-    // Out, and the device went away before it had it: what comes back first is the cancellation, and that
-    // settles it.
+    // The command was sent, but the device went away before it arrived: after the reconnect, the device gets
+    // the cancellation first, and that settles the command.
     let lost = cloud.post(&format!("{DEVICE}/command"), ECHO).await.ok()["id"]
         .as_str()
         .expect("an id")
@@ -185,7 +185,7 @@ async fn a_command_that_nobody_has_is_cancelled_at_once_and_others_by_the_device
         settled(cloud.services.store.command(scope, id).await.expect("reads"))
     })
     .await;
-    // The device's own word corrects what the cloud presumed.
+    // The device's report corrects what the cloud presumed.
     report(&device, stream, 2, &lost, "done").await;
     let answered = is(CommandStatus::Answered);
     eventually("the device is believed", || async {

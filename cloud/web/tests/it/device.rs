@@ -1,4 +1,4 @@
-//! A device reduced to its MQTT connection: speaks the wire and nothing else.
+//! Device reduced to its MQTT connection: speaks the wire protocol and nothing else.
 
 #![allow(dead_code, reason = "every test program uses its own part")]
 
@@ -13,7 +13,7 @@ use rumqttc::{AsyncClient, Event, LastWill, MqttOptions, NetworkOptions, Packet,
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Longer than anything takes on a busy machine.
+/// Longer than any operation takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Raw {
@@ -32,7 +32,7 @@ pub(crate) struct Login<'a> {
 }
 
 impl Raw {
-    /// Connects like an agent: own will, own subscription.
+    /// Connects as an agent does, with its own will and subscription.
     pub(crate) async fn connect(broker: SocketAddr, id: DeviceId, secret: &str) -> Self {
         let text = id.to_string();
         let will_topic = Some(Topic::Status(id).to_string());
@@ -64,7 +64,7 @@ impl Raw {
         device
     }
 
-    /// Connects with whatever credentials; none when the broker refuses.
+    /// Connects with the given credentials; `None` when the broker refuses them.
     pub(crate) async fn login(broker: SocketAddr, id: DeviceId, login: &Login<'_>) -> Option<Self> {
         let conn = ConnId::random();
         let mut options = MqttOptions::new(login.client_id, broker.ip().to_string(), broker.port());
@@ -136,13 +136,13 @@ impl Raw {
             .expect("queued");
     }
 
-    /// Publishes to the own `up` topic.
+    /// Publishes to the device's own `up` topic.
     pub(crate) async fn up(&self, payload: Vec<u8>) {
         self.publish(&Topic::Up(self.id).to_string(), payload, false)
             .await;
     }
 
-    /// The next message of the cloud.
+    /// Returns the next message of the cloud.
     pub(crate) async fn down(&mut self) -> Down {
         let event = self
             .until(|event| matches!(event, Event::Incoming(Packet::Publish(_))))
@@ -154,7 +154,7 @@ impl Raw {
         Down::decode(&publish.payload).expect("the cloud speaks the wire")
     }
 
-    /// Says hello and waits for the welcome.
+    /// Sends a hello and waits for the welcome.
     pub(crate) async fn hello(&mut self, streams: &[(StreamId, StreamClass, u64, u64)]) -> Welcome {
         let streams = streams.iter().map(|&(stream, class, oldest, next)| StreamInfo {
             stream,
@@ -203,7 +203,7 @@ impl Raw {
         }
     }
 
-    /// Ends as an agent ends: offline status, then a disconnect.
+    /// Disconnects as an agent does: offline status, then a disconnect.
     pub(crate) async fn stop(mut self) {
         self.publish(
             &Topic::Status(self.id).to_string(),
@@ -218,14 +218,14 @@ impl Raw {
             .expect("the connection ends");
     }
 
-    /// Dies: the socket closes without a word.
+    /// Closes the socket without a disconnect.
     pub(crate) async fn kill(self) {
         self.poll.abort();
         let _ = self.poll.await;
     }
 }
 
-/// A record whose payload is its number.
+/// Returns a record whose payload is its number.
 pub(crate) fn message(seq: u64) -> String {
     format!(r#"{{"message":{{"type":"userdefined","at_ms":{seq},"payload":{{"n":{seq}}}}}}}"#)
 }

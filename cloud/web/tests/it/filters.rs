@@ -1,4 +1,4 @@
-//! A tenant's filters, long messages and slow reading, and that others do not notice them.
+//! A tenant's filters, long messages and slow reading do not affect other tenants.
 
 use crate::support;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ const NOTHING: &str = "%7B%22nothing%22%3A1%7D";
 const MESSAGES: &str = "/v1.0/project/<project id>/messages/<device id>";
 const EXPORT: &str = "/v1.0/project/<project id>/device/<device id>/messages/export";
 const PAGINATED: &str = "/v1.0/project/<project id>/device/<device id>/messages/paginated";
-/// Far more than anything takes here, far less than it took.
+/// Far longer than any operation takes here, far shorter than it took without limits.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A message of a million random digits.
+/// Returns a message of a million random digits.
 fn digits() -> String {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = |_| {
@@ -104,7 +104,10 @@ async fn an_expensive_filter_is_refused_and_stops_nobody() {
         "{expensive} {refused}"
     );
     assert!(refused >= 1, "no more than eight of a project wait");
-    Arc::into_inner(cloud).expect("nobody else").shutdown().await;
+    Arc::into_inner(cloud)
+        .expect("the only reference")
+        .shutdown()
+        .await;
 }
 
 #[tokio::test]

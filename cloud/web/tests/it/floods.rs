@@ -1,4 +1,4 @@
-//! What one device, or one tenant, sends too much of costs the others nothing.
+//! Floods of one device, or one tenant, do not affect the others.
 
 use crate::device;
 use crate::support;
@@ -94,7 +94,7 @@ async fn a_flood_of_hellos_is_answered_now_and_then_and_the_newest_counts() {
     cloud.shutdown().await;
 }
 
-/// Commands that arrive until nothing comes for a while.
+/// Returns the commands that arrive until none comes for a while.
 async fn arriving(device: &mut Raw, quiet: Duration) -> Vec<CommandId> {
     let mut found = Vec::new();
     while let Ok(down) = tokio::time::timeout(quiet, device.down()).await {
@@ -133,7 +133,7 @@ async fn open_commands_come_page_by_page_as_their_device_takes_them() {
     let mut device = Raw::connect(cloud.mqtt_addr(), cloud.tenant.scope.device, SECRET).await;
     let controls = StreamId::random();
     device.hello(&[(controls, StreamClass::Control, 1, 1)]).await;
-    // A device that says nothing of them gets one page, however often it says hello.
+    // A device that does not report about them gets one page, however often it says hello.
     let first = arriving(&mut device, Duration::from_secs(2)).await;
     assert!(
         (1..=9).contains(&first.len()),
@@ -149,7 +149,7 @@ async fn open_commands_come_page_by_page_as_their_device_takes_them() {
         "{} more",
         again.len()
     );
-    // One that reports gets all.
+    // A device that reports gets all of them.
     let (mut seen, mut seq) = (HashSet::new(), 0);
     let mut news: Vec<CommandId> = again.into_iter().chain(first).collect();
     while seen.len() < COMMANDS as usize {
@@ -203,7 +203,7 @@ async fn what_waits_for_a_device_is_bounded_in_bytes_and_a_repeated_request_find
     assert_eq!(
         post().await.ok()["id"],
         first["id"],
-        "what was accepted is answered the same, though there is no room for more"
+        "a repeated request returns the accepted command, though there is no room for more"
     );
     // Also when the definition has changed since.
     let path = "/v1.0/project/<project id>/messagedefinitions/echo";

@@ -1,4 +1,4 @@
-//! What is lost shows in the history that everybody reads, and a device that is deleted says nothing more.
+//! Lost records show up as gaps in the history, and messages of a deleted device are not stored.
 
 use crate::device;
 use crate::support;
@@ -18,7 +18,7 @@ async fn a_forced_gap_is_an_entry_of_the_agent_s_in_the_history() {
     device.hello(&[(stream, StreamClass::History, 1, 9)]).await;
     device.batch(stream, 1, 2).await;
     for _ in 0..2 {
-        // Told twice, as after a reconnect; it is one gap.
+        // Reported twice, as after a reconnect; it is one gap.
         device
             .up(Up::Gap(Gap {
                 stream,
@@ -82,7 +82,7 @@ async fn a_deleted_device_is_disconnected_and_leaves_nothing() {
         .request("DELETE", DEVICE, &[&cloud.bearer()], b"")
         .await
         .ok();
-    // The client may not have noticed yet: what it still says must not be kept.
+    // The client may not have noticed yet: its further messages must not be kept.
     let _ = device.client.try_publish(
         format!("v1/{}/up", scope.device),
         rumqttc::QoS::AtLeastOnce,

@@ -1,4 +1,4 @@
-//! Whatever text a device puts into whatever field: the cloud goes on, for that device and for all others. On
+//! Hostile texts of a device in any field: the cloud keeps working for that device and for all others. On
 //! both databases.
 
 use crate::cluster;
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 const SECRET: &str = "a-secret-of-a-device";
 
-/// Texts as they stand in JSON, quotes included, and what is odd about each.
+/// Returns texts as they are written in JSON, quotes included, each with a description.
 fn texts() -> Vec<(&'static str, Vec<u8>)> {
     let quoted = |text: &str| [b"\"", text.as_bytes(), b"\""].concat();
     vec![
@@ -43,19 +43,19 @@ fn texts() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// A message of the wire with a hole in the place of one of its texts.
+/// Message of the wire with a hole in the place of one of its texts.
 enum Case {
-    /// A record, for a stream of this class.
+    /// Record, for a stream of this class.
     Record(StreamClass, String),
-    /// A whole publish.
+    /// Whole publish.
     Publish(String),
-    /// A whole publish that introduces a connection.
+    /// Whole publish that introduces a connection.
     Hello(String),
     Status(String),
 }
 
-/// Every text of every wire message of devices, each once. The envelope's kinds are not found by reflection;
-/// a new one does not compile here.
+/// Returns every text of every wire message of devices, each once. The envelope's kinds are not found by
+/// reflection; a new one does not compile here.
 fn cases() -> Vec<(String, Case)> {
     let kinds = |up: &Up<'_>| match up {
         Up::Hello(_) => "hello",
@@ -201,7 +201,7 @@ impl Setup {
         Raw::connect(self.cloud.mqtt_addr(), scope.device, SECRET).await
     }
 
-    /// Says one hostile thing and then a good one; the good one is acknowledged.
+    /// Sends a hostile message and then a good one; the good one is acknowledged.
     async fn say(&self, device: &mut Raw, case: &Case, literal: &[u8], sent: &mut BTreeMap<StreamId, u64>) {
         let stream = StreamId::random();
         let good = message(2);
@@ -214,7 +214,7 @@ impl Setup {
                     log
                 };
                 let hostile = reflect::fill(holed, literal);
-                // What is no JSON at all makes the publish mean nothing, and then only the good record
+                // A text that is not JSON at all invalidates the whole publish, and then only the good record
                 // counts.
                 let is_json = serde_json::from_slice::<&serde_json::value::RawValue>(&hostile).is_ok();
                 device
@@ -242,7 +242,7 @@ impl Setup {
                     .await;
             }
             Case::Hello(holed) => {
-                // Hellos have a pace; one of each device is answered at once.
+                // The rate of hellos is limited; one of each device is answered at once.
                 let mut own = self
                     .connect(new_device(&self.services, self.hostile.project).await)
                     .await;
@@ -258,7 +258,7 @@ impl Setup {
         sent.insert(stream, 1);
     }
 
-    /// Each number of each stream is one entry, or lies in one gap.
+    /// Checks that each number of each stream is one entry, or in one gap.
     async fn account(&self, sent: &BTreeMap<StreamId, u64>) {
         let history = self
             .services
@@ -310,7 +310,7 @@ async fn whatever_a_device_says(database_url: Option<String>) {
         }
     }
     setup.account(&sent).await;
-    // What was kept can be read, by whoever looks at these devices.
+    // All stored texts can be read back.
     let store = &setup.services.store;
     for device in store
         .devices(setup.hostile.project)

@@ -57,7 +57,7 @@ async fn new_device(services: &Services, project: ProjectId) -> Scope {
     scope
 }
 
-/// The whole history, oldest first.
+/// Returns the whole history, oldest first.
 async fn history(services: &Services, scope: Scope) -> Vec<StoredMessage> {
     let mut all = services
         .store
@@ -279,7 +279,7 @@ async fn a_cloud_that_dies_keeps_what_it_acknowledged() {
         device.batch(stream, first, 100).await;
     }
     device.acked(stream, 100).await;
-    // The copy of a database that nobody closed is what a killed process leaves.
+    // A copy of an open database is like the one that a killed process leaves.
     let copy = tempfile::tempdir().expect("a folder");
     for name in ["cloud.db-wal", "cloud.db"] {
         std::fs::copy(data.path().join(name), copy.path().join(name)).expect("copied");
@@ -503,7 +503,7 @@ async fn commands_reach_the_device_and_their_results_come_back() {
             .filter(|entry| entry.origin.is_some())
             .count(),
         0,
-        "control is no history"
+        "control records are not in the history"
     );
     setup.cloud.shutdown().await;
 }

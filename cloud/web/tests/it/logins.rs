@@ -1,4 +1,4 @@
-//! Logins of the dashboard: how they begin, what they may do, and when they end.
+//! Logins of the dashboard: their start, their rights, and their end.
 
 use crate::support;
 use std::num::NonZeroU32;
@@ -18,7 +18,7 @@ use support::{Answer, TestCloud, start, start_config, start_with, tenant};
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 const PROJECT: &str = "/v1.0/project/<project id>";
 
-/// Makes a token with everything a project allows that ends `millis` from now; its text.
+/// Creates a token with all scopes of a project that expires in `millis` from now; returns its text.
 async fn short_lived(cloud: &TestCloud, millis: i64) -> String {
     let expires = Some(clock::now() + millis);
     let minted = mint_token(
@@ -104,7 +104,7 @@ async fn forms_of_our_own_pages_pass_and_those_of_others_do_not() {
     }
     assert!(
         is_logged_in(&cloud, &cookie).await,
-        "nobody else's form has logged it out"
+        "another site's form has not logged it out"
     );
     for path in forms {
         let body = if path == "/login" { &token } else { command };
@@ -283,7 +283,7 @@ async fn a_revoked_token_takes_logins_streams_and_logins_under_way_along() {
         .ok();
     assert!(!is_logged_in(&cloud, &cookie).await);
     stream.read_to_end().await;
-    // Who looked the token up before, and logs in after it was revoked.
+    // A login that looked the token up before it was revoked, and completes afterwards.
     let secret = cloud
         .services
         .sessions
@@ -331,7 +331,7 @@ async fn all_logins_of_a_project_can_be_ended() {
         assert!(!is_logged_in(&cloud, cookie).await);
     }
     assert_eq!(log_in(&cloud, &[], &key(&unused)).await.status, 403);
-    // A login of another process, or one that was under way, knows the number from before.
+    // A login of another process, or one in progress, has the earlier number.
     let secret = cloud
         .services
         .sessions
@@ -402,7 +402,7 @@ async fn one_login_does_not_take_the_event_streams_of_all() {
     let refused = cloud.request("GET", "/ui/events", &[&cookie], b"").await;
     assert!(refused.error(429).contains("pages"));
     assert_eq!(refused.json()["code"], "too_many_streams");
-    // Its further logins have places of their own, within the share of the project.
+    // Its further logins count against its own limit, within that of the project.
     let mut statuses = Vec::new();
     for _ in 0..4 {
         let cookie = cloud.login(&attacker.token).await;

@@ -1,4 +1,4 @@
-//! Managing a project over real HTTP: definitions, tokens, devices, groups, code, and what is refused.
+//! Managing a project over real HTTP: definitions, tokens, devices, groups, code, and refused requests.
 
 use crate::device;
 use crate::support;
@@ -840,7 +840,7 @@ async fn settings_reach_the_device_and_its_word_comes_back() {
         (&Value::Null, &Value::Null, &json!(true))
     );
 
-    // Set while the device is away: it gets them behind its welcome, as they were written.
+    // Set while the device is away: the device gets the settings after its welcome, as they were written.
     let set = put(r#"{"b": 1.50, "a": "x"}"#).await;
     assert!(set.text.contains(r#"{"b": 1.50, "a": "x"}"#), "{}", set.text);
     assert_eq!(
@@ -858,7 +858,7 @@ async fn settings_reach_the_device_and_its_word_comes_back() {
         (1, r#"{"b": 1.50, "a": "x"}"#)
     );
 
-    // Changed while it is there: at once. The same again is no change.
+    // Changed while the device is connected: sent at once. The same settings again are not a change.
     assert_eq!(put("{}").await.ok()["desired"]["version"], 2);
     assert_eq!(put("{}").await.ok()["desired"]["version"], 2);
     let Down::Config(config) = board.down().await else {

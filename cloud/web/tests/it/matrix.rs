@@ -1,5 +1,5 @@
-//! Every operation of the API's own description, asked by somebody whose it is not. A new endpoint is in here
-//! by being described.
+//! Calls every operation of the API's own description with a token of another project. A new endpoint is
+//! included as soon as it is described.
 
 use crate::support;
 use std::collections::BTreeMap;
@@ -18,10 +18,10 @@ use iottly_web::auth::mint_token;
 use serde_json::{Map, Value, json};
 use support::{Tenant, TestCloud, start, tenant};
 
-/// In every name and payload of the other tenant; in no answer to us.
+/// Part of every name and payload of the other tenant; never in a response to the caller.
 const SECRET: &str = "sesame";
 
-/// An operation of the description.
+/// Operation of the description.
 struct Operation {
     method: String,
     path: String,
@@ -47,7 +47,7 @@ async fn operations(cloud: &TestCloud) -> Vec<Operation> {
     operations
 }
 
-/// The smallest value that fits a schema.
+/// Returns the smallest value that fits a schema.
 fn example(schema: &Value, document: &Value) -> Value {
     if let Some(name) = schema["$ref"].as_str() {
         return example(
@@ -91,7 +91,7 @@ fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
-/// A webhook that sends nothing, so that nothing of it changes by itself.
+/// Returns a webhook that sends nothing, so that its state does not change by itself.
 fn webhook(cloud: &TestCloud, scope: Scope) -> Webhook {
     let (seal, hook) = (cloud.services.webhooks.seal(), WebhookId::random());
     let headers = vec![("X-Key".to_owned(), SECRET.to_owned())];
@@ -117,7 +117,7 @@ fn webhook(cloud: &TestCloud, scope: Scope) -> Webhook {
     }
 }
 
-/// Fills a project with one of everything and returns the ids, by the names that paths give them.
+/// Fills a project with one object of every kind and returns the ids, by their names in paths.
 async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, String> {
     let (store, scope) = (&cloud.services.store, tenant.scope);
     let minted = mint_token(scope.project, SECRET, Scopes::READ, None, 1).expect("randomness");
@@ -224,7 +224,7 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
     ])
 }
 
-/// A release and a rollout of it.
+/// Returns the changes that create a release and a rollout of it.
 fn rollout_of(tenant: &Tenant, id: RolloutId, branch: &str) -> [Change; 2] {
     let release = StoredRelease {
         seq: 1,
@@ -255,7 +255,7 @@ fn rollout_of(tenant: &Tenant, id: RolloutId, branch: &str) -> [Change; 2] {
     ]
 }
 
-/// Everything that a request could have changed.
+/// Returns everything that a request could have changed.
 async fn state(cloud: &TestCloud, scope: Scope) -> String {
     let (store, project) = (&cloud.services.store, scope.project);
     let tokens = store.tokens(project).await.expect("reads");
@@ -319,14 +319,14 @@ async fn no_operation_reaches_another_tenant() {
         let mut mixed = theirs.clone();
         mixed.extend(mine.clone());
         let foreign = filled(&operation.path, &theirs);
-        // The own project with ids of the other's must not help.
+        // The caller's own project with ids of the other's objects is refused as well.
         let partly = filled(&operation.path, &mixed);
         let named = operation.path.matches('{').count() > 1;
         for path in [Some(foreign), named.then_some(partly)].into_iter().flatten() {
             let answer = ask(&cloud, operation, &path, &[&token]).await;
             let what = format!("{} {path}: {} {}", operation.method, answer.status, answer.text);
             assert!(matches!(answer.status, 403 | 404), "{what}");
-            // An error may repeat what the request said, and nothing else.
+            // An error may repeat the texts of the request, and nothing else.
             let said = answer.text.matches(SECRET).count();
             assert!(said == 0 || path.contains(SECRET) && said == 1, "{what}");
             asked += 1;

@@ -1,5 +1,5 @@
-//! Names of commands: what no firmware can handle is refused where it is defined, what exists goes on
-//! working.
+//! Names of commands: a name that firmware cannot handle is refused when it is defined; existing commands
+//! keep working.
 
 use crate::support;
 use iottly_core::model::{Change, Definition, DefinitionOption, Direction, OptionKind, Principal, Scopes};
@@ -14,7 +14,7 @@ async fn send(cloud: &TestCloud, method: &str, path: &str, body: &Value) -> Answ
         .await
 }
 
-/// A definition with one free value, as requests have it.
+/// Returns a definition with one free value, as in requests.
 fn shape(name: &str, direction: &str) -> Value {
     let mut shape = json!({"metadata": {"direction": direction}});
     shape[name] = json!({"v": {"type": "FreeValue"}});

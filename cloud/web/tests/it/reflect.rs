@@ -1,7 +1,7 @@
-//! What a type reads, found by deserializing it: documents that hold every field and every variant, with the
-//! place of each text.
+//! Finds the fields that a type reads by deserializing it: documents that contain every field and every
+//! variant, with the place of each text.
 //!
-//! A new field or variant of a wire type is in these documents without anybody adding it here.
+//! A new field or variant of a wire type is included without a change here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,25 +12,25 @@ use serde::de::{
 };
 use serde_json::{Map, Value};
 
-/// Texts that a field may ask for, tried in this order.
+/// Texts that a field may require, tried in this order.
 const TEXTS: [&str; 3] = [
     "text",
     "a2792ce8-216f-477c-a5cc-4f7e9f407e29",
     "58f73b41c3cc4800078010c5",
 ];
-/// How serde_json asks for a value's own text.
+/// Name under which serde_json requests a value's own text.
 const RAW: &str = "$serde_json::private::RawValue";
-/// A value that is kept as text, with texts of its own.
+/// Value that is kept as text, with texts of its own.
 const RAW_VALUE: &str = r#"{"key":"text"}"#;
 /// Marks the place of the text that is replaced.
 const HOLE: &str = "@@hole@@";
 
-/// Documents of `T` in which every variant of every enum occurs, each with every field.
+/// Returns documents of `T` in which every variant of every enum occurs, each with every field.
 pub(crate) fn documents<T: DeserializeOwned>() -> Vec<Value> {
     collect(|trace| T::deserialize(trace).map(drop))
 }
 
-/// The same for a type that borrows.
+/// Returns the documents for a type that borrows.
 pub(crate) fn collect(read: impl Fn(Tracer<'_>) -> Result<(), Failure>) -> Vec<Value> {
     let (mut visits, mut found, mut without_news) = (Visits::new(), Vec::new(), 0);
     while without_news < 100 {
@@ -67,8 +67,8 @@ pub(crate) fn collect(read: impl Fn(Tracer<'_>) -> Result<(), Failure>) -> Vec<V
     found
 }
 
-/// The document as texts with one hole each: one for each text in it, names of variants included, named by
-/// its path.
+/// Returns the document as texts with one hole each: one for each text in it, names of variants included,
+/// named by its path.
 pub(crate) fn holes(document: &Value) -> Vec<(String, String)> {
     let mut paths = Vec::new();
     walk(document, &mut String::new(), &mut paths);
@@ -80,7 +80,7 @@ pub(crate) fn holes(document: &Value) -> Vec<(String, String)> {
     paths.iter().map(with_hole).collect()
 }
 
-/// Puts a JSON text, as it is, into the hole.
+/// Puts a JSON text into the hole as it is.
 pub(crate) fn fill(holed: &str, literal: &[u8]) -> Vec<u8> {
     let hole = format!("\"{HOLE}\"");
     let (before, after) = holed.split_once(&hole).expect("the document has a hole");
@@ -106,15 +106,15 @@ fn walk(value: &Value, path: &mut String, paths: &mut Vec<String>) {
     }
 }
 
-/// How often each variant was in a document: the one that was there least is next, so that all come, in all
-/// depths.
+/// Number of documents in which each variant occurred. The least used variant is next, so that all occur, at
+/// all depths.
 type Visits = BTreeMap<(&'static str, &'static str), u32>;
 
 struct State {
     visits: Visits,
-    /// Which of `TEXTS` each text of the document takes.
+    /// Index in `TEXTS` that each text of the document takes.
     choice: Vec<usize>,
-    /// Texts that were read.
+    /// Number of texts that were read.
     read: usize,
 }
 
@@ -128,13 +128,13 @@ impl State {
     }
 }
 
-/// A deserializer that invents what it is asked for and writes it down.
+/// Deserializer that invents the requested values and records them.
 pub(crate) struct Tracer<'t> {
     state: &'t mut State,
     out: &'t mut Value,
 }
 
-/// Why a type did not take what was invented for it.
+/// Reason for which a type did not accept the invented values.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 
@@ -289,7 +289,7 @@ impl Deserializer<'static> for Tracer<'_> {
     }
 }
 
-/// The one entry under which serde_json hands over a value's own text.
+/// The single entry under which serde_json passes a value's own text.
 struct RawText(bool);
 
 impl MapAccess<'static> for RawText {

@@ -1,4 +1,4 @@
-//! What the database refuses for one device is that device's matter; an outage is waited for, and told.
+//! A record that the database refuses affects only its device; an outage is waited for, and reported.
 
 use crate::cluster;
 use crate::device;
@@ -78,7 +78,7 @@ impl Setup {
         Raw::connect(self.cloud.mqtt_addr(), scope.device, SECRET).await
     }
 
-    /// A hostile device sends one record after the other that the database refuses, and another tenant's
+    /// A hostile device sends records that the database refuses, one after the other, while another tenant's
     /// device is served.
     async fn poison(&self) -> (Raw, StreamId) {
         let (mut hostile, mut other) = (self.connect(self.hostile).await, self.connect(self.other).await);
@@ -119,7 +119,7 @@ impl Setup {
     }
 }
 
-/// A constraint: the record is not the database's to keep, and what is wrong may be mended.
+/// A constraint: the database does not accept the record now, but its cause may be repaired.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_the_database_refuses_waits_alone() {
     let data = tempfile::tempdir().expect("a folder");
@@ -150,7 +150,7 @@ async fn a_row_that_the_database_refuses_waits_alone() {
         0,
         "and nothing is acknowledged"
     );
-    // Once it is mended, the device's next attempt arrives.
+    // Once it is repaired, the device's next attempt is stored.
     run("DROP TRIGGER poison").await;
     hostile.kill().await;
     let mut hostile = setup.connect(setup.hostile).await;
@@ -166,7 +166,7 @@ async fn a_row_that_the_database_refuses_waits_alone() {
     setup.cloud.shutdown().await;
 }
 
-/// A value that no attempt can store: the record is refused, and a gap lies in its place.
+/// A value that no attempt can store: the record is refused, and a gap takes its place.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_the_database_refuses_becomes_a_gap() {
     let Some(url) = cluster::database().await else {
@@ -180,7 +180,7 @@ async fn a_value_that_the_database_refuses_becomes_a_gap() {
                CREATE TRIGGER poison BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.channel = 'poison') EXECUTE FUNCTION poison()";
     sqlx::raw_sql(sql).execute(&mut connection).await.expect("runs");
     let (mut hostile, poisoned) = setup.poison().await;
-    // Sent again after all others: everything is accounted for.
+    // Sent again after all others: every number is accounted for.
     let bad = record(59, "poison");
     hostile.up(encode_batch(poisoned, 59, [bad.as_bytes()])).await;
     let mut refused = 0;

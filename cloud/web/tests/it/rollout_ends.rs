@@ -1,5 +1,4 @@
-//! Ends of rollouts: when their groups, devices and projects are deleted, when devices are late, and the
-//! reasons that are shown.
+//! Ends of rollouts: deleted groups, devices and projects, late devices, and the reasons that are shown.
 
 use crate::board;
 use crate::device;
@@ -46,7 +45,7 @@ async fn a_rollout_whose_group_is_deleted_is_cancelled_and_says_whom_it_told() {
         boards.push(Board::connect(&cloud, *id).await);
     }
     let begun = act(&cloud, &group, "flashfw", "").await.ok();
-    eventually("one device is told", async || {
+    eventually("one device is notified", async || {
         devices(&cloud, &begun["rollout"])
             .await
             .iter()
@@ -115,7 +114,7 @@ async fn a_canary_that_is_moved_away_is_waited_for() {
     ends_as(&cloud, &begun["rollout"], "deployed").await;
     assert_eq!(devices(&cloud, &begun["rollout"]).await[0]["state"], "committed");
 
-    // By its own id, and a device that is deleted.
+    // Cancelled by its own id, and with a device that is deleted.
     save(&cloud, "two").await;
     let body = json!({"devices": [ids[0]]}).to_string();
     cloud
@@ -169,13 +168,13 @@ async fn a_device_that_commits_after_all_clears_the_evidence() {
     .await
     .ok();
     let directive = board.directive(&cloud).await;
-    // Outside of its window it may wait as long as it likes.
+    // Outside of its window the device may wait as long as it likes.
     board.tell(&directive, "deferred", Some("window")).await;
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     assert_eq!(
         shown(&cloud, &begun["rollout"]).await["status"],
         "deploying",
-        "waiting for a window is no silence"
+        "waiting for a window does not count as silence"
     );
     board.tell(&directive, "offered", None).await;
     let halted = ends_as(&cloud, &begun["rollout"], "halted").await;

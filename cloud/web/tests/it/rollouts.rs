@@ -1,5 +1,5 @@
-//! Rollouts over real HTTP and real MQTT: a branch becomes a signed release, devices are told in order, what
-//! they say decides.
+//! Rollouts over real HTTP and real MQTT: a branch becomes a signed release, devices are notified in order,
+//! and their reports decide.
 
 use crate::board;
 use crate::device;
@@ -31,10 +31,10 @@ async fn the_canary_first_then_the_rest_then_the_group_shows_the_revision() {
     assert_eq!(
         begun["preflight"]["unknown"].as_array().map(Vec::len),
         Some(3),
-        "nobody has said anything: {begun}"
+        "no device has reported anything: {begun}"
     );
     until(&cloud, &group, "deploying").await;
-    eventually("one device is told", async || {
+    eventually("one device is notified", async || {
         devices(&cloud, &begun["rollout"])
             .await
             .iter()
@@ -74,7 +74,7 @@ async fn the_canary_first_then_the_rest_then_the_group_shows_the_revision() {
         .map(|step| step["state"].clone())
         .collect();
     assert_eq!(steps, ["offered", "downloading", "trial", "committed"]);
-    // The same again makes no second release, and devices that run it say so at once.
+    // Deploying the same again makes no second release, and devices that run it report so at once.
     let again = act(&cloud, &group, "flashfw", "{}").await.ok();
     assert_eq!(again["release"]["release"], 1);
     let audit = cloud
@@ -116,7 +116,7 @@ async fn a_canary_that_fails_halts_and_a_resume_tells_it_again() {
         .to_string();
     assert!(audit.contains("rollout.halt"), "{audit}");
     assert_eq!(shown(&cloud, &group).await.1, "", "nothing was deployed");
-    // A late word about the directive that is over changes nothing.
+    // A late report about a directive that is over changes nothing.
     board.tell(&first, "committed", None).await;
     assert_eq!(
         devices(&cloud, &begun["rollout"]).await[0]["state"],
@@ -252,7 +252,7 @@ async fn a_wider_reach_needs_a_word_and_preflight_says_who_would_refuse() {
     assert_eq!(dry["preflight"]["unknown"], json!([ids[1]]), "{dry}");
     assert!(
         dry.get("rollout").is_none() && shown(&cloud, &group).await.0.is_empty(),
-        "a dry run tells nobody"
+        "a dry run notifies no device"
     );
 
     act(
@@ -281,7 +281,7 @@ async fn what_is_open_comes_again_after_a_hello_and_is_not_lost_with_the_connect
     let (group, ids) = group(&cloud, 1).await;
     save(&cloud, "one").await;
     act(&cloud, &group, "flashfw", "").await.ok();
-    // It was away: told when it comes, and told the same when it comes again.
+    // A device that was away is notified when it connects, and notified of the same when it connects again.
     let mut board = Board::connect(&cloud, ids[0]).await;
     let first = board.directive(&cloud).await;
     board.raw.kill().await;
@@ -409,7 +409,7 @@ async fn a_device_takes_releases_over_tls_from_an_authority_it_was_told_of_and_f
     }
     assert!(
         http::tls(&file("ours.key"), &file("ours.pem")).is_err(),
-        "a key is no certificate"
+        "a key is not a certificate"
     );
     let tls = http::tls(&file("ours.pem"), &file("ours.key")).expect("a certificate and its key");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -417,7 +417,7 @@ async fn a_device_takes_releases_over_tls_from_an_authority_it_was_told_of_and_f
         .expect("a port");
     let address = listener.local_addr().expect("an address");
     let server = Server::start_tls(listener, cloud.services.clone(), tls).expect("serves");
-    // Who never begins to talk holds up nobody.
+    // A client that never sends anything does not delay others.
     let _silent = tokio::net::TcpStream::connect(address).await.expect("connected");
     let place = format!(
         "https://localhost:{}/repo/{}",

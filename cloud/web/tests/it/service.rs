@@ -1,4 +1,4 @@
-//! What is the same for every request: description and viewer, compression, limits, numbers.
+//! Properties of every request: description and viewer, compression, limits, metrics.
 
 use crate::support;
 use std::num::NonZeroU32;
@@ -54,7 +54,7 @@ async fn the_description_and_its_viewer_need_no_token_and_no_network() {
     cloud.shutdown().await;
 }
 
-/// What the description says of every operation, so that a reader and a generator find it whole.
+/// The description of every operation is complete for readers and generators.
 #[tokio::test]
 async fn every_operation_is_described_whole() {
     let cloud = start().await;
@@ -103,7 +103,7 @@ async fn every_operation_is_described_whole() {
     cloud.shutdown().await;
 }
 
-/// Requests that change something and need no body.
+/// Returns true for requests that change something and need no body.
 fn bodiless(path: &str) -> bool {
     let ends = [
         "/flashfw",
@@ -167,7 +167,7 @@ async fn a_token_that_asks_too_often_waits() {
         .and_then(|wait| wait.parse().ok())
         .expect("seconds");
     assert!((1..=21).contains(&wait), "{wait}");
-    // The same token as a password beside any user is the same token.
+    // The same token as a password with any user is the same token.
     use base64::Engine as _;
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("other:{}", cloud.tenant.token));
     cloud
@@ -205,7 +205,7 @@ async fn numbers_are_for_this_machine_and_for_operators() {
         "{}",
         answer.text
     );
-    // A proxy on this machine asks for somebody else.
+    // A proxy on this machine forwards a request of another client.
     cloud
         .request("GET", "/metrics", &["X-Forwarded-For: 192.0.2.1"], b"")
         .await
@@ -309,7 +309,7 @@ async fn limits_are_set_by_operators_and_named_when_they_are_reached() {
         .await;
     assert_eq!(refused, ["project has reached its limit of 3 messages a day"; 2]);
     let usage = cloud.get("/v1.0/project/<project id>/limits").await.ok();
-    // The gap that says so is stored as well.
+    // The gap that records the loss is stored as well.
     assert!(
         usage["usage"]["messages_today"]
             .as_u64()

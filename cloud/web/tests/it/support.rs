@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A cloud, its HTTP server and one project with one device.
+/// Cloud with its HTTP server and one project with one device.
 pub(crate) struct TestCloud {
     pub(crate) services: WebServices,
     pub(crate) address: SocketAddr,
@@ -31,7 +31,7 @@ pub(crate) struct TestCloud {
     _data: tempfile::TempDir,
 }
 
-/// A project with one device and a token.
+/// Project with one device and a token.
 pub(crate) struct Tenant {
     pub(crate) scope: Scope,
     pub(crate) group: GroupId,
@@ -42,12 +42,12 @@ pub(crate) async fn start() -> TestCloud {
     start_with(|_| {}).await
 }
 
-/// A cloud whose parts are changed before requests come.
+/// Starts a cloud whose services are changed before requests come.
 pub(crate) async fn start_with(change: impl FnOnce(&mut Services)) -> TestCloud {
     start_both(|_| {}, change).await
 }
 
-/// A cloud with another configuration.
+/// Starts a cloud with another configuration.
 pub(crate) async fn start_config(change: impl FnOnce(&mut CloudConfig)) -> TestCloud {
     start_both(change, |_| {}).await
 }
@@ -134,8 +134,8 @@ impl TestCloud {
         self.cloud.shutdown().await;
     }
 
-    /// Stores firmware messages, the first with number 1, one millisecond apart from `at` on; returns why
-    /// some were refused.
+    /// Stores firmware messages, the first with number 1, one millisecond apart from `at` on; returns the
+    /// reasons of refusals.
     pub(crate) async fn store(&self, scope: Scope, at: i64, payloads: &[&str]) -> Vec<String> {
         self.store_as(scope, at, MessageKind::UserDefined, None, payloads)
             .await
@@ -187,23 +187,23 @@ impl TestCloud {
             .collect()
     }
 
-    /// A path with the tenant's ids in place of the documentation's placeholders.
+    /// Returns a path with the tenant's ids instead of the documentation's placeholders.
     pub(crate) fn path(&self, path: &str) -> String {
         path.replace("<project id>", &self.tenant.scope.project.to_string())
             .replace("<device id>", &self.tenant.scope.device.to_string())
     }
 
-    /// GET with the tenant's token.
+    /// Sends a GET with the tenant's token.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[&self.bearer()], b"").await
     }
 
-    /// The cloud's data folder.
+    /// Returns the cloud's data folder.
     pub(crate) fn data(&self) -> &std::path::Path {
         self._data.path()
     }
 
-    /// POST with the tenant's token.
+    /// Sends a POST with the tenant's token.
     pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         self.request(
             "POST",
@@ -237,7 +237,7 @@ impl TestCloud {
         let exchange = async {
             let mut stream = TcpStream::connect(self.address).await.expect("connected");
             stream.write_all(text.as_bytes()).await.expect("sent");
-            // The server may answer and close before it read a body that is too long.
+            // The server may respond and close before it has read a body that is too long.
             let _ = stream.write_all(body).await;
             let mut answer = Vec::new();
             let _ = stream.read_to_end(&mut answer).await;
@@ -248,7 +248,7 @@ impl TestCloud {
             .expect("an answer in time")
     }
 
-    /// Opens an event stream; `read_until` reads on.
+    /// Opens an event stream; `read_until` continues to read it.
     pub(crate) async fn listen(&self, path: &str, headers: &[&str]) -> EventReader {
         let mut text = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.path(path), self.address);
         for header in headers {
@@ -263,7 +263,7 @@ impl TestCloud {
         }
     }
 
-    /// Logs in to the dashboard; the answer is the cookie header.
+    /// Logs in to the dashboard and returns the cookie header.
     pub(crate) async fn login(&self, token: &str) -> String {
         let form = format!("token={token}");
         let answer = self
@@ -279,14 +279,14 @@ impl TestCloud {
     }
 }
 
-/// An event stream as it comes in.
+/// Event stream as it arrives.
 pub(crate) struct EventReader {
     stream: TcpStream,
     pub(crate) seen: String,
 }
 
 impl EventReader {
-    /// Reads until `wanted` came by.
+    /// Reads until `wanted` has arrived.
     pub(crate) async fn read_until(&mut self, wanted: &str) -> &str {
         let read = async {
             let mut buffer = [0; 4096];
@@ -311,7 +311,7 @@ impl EventReader {
     }
 }
 
-/// An HTTP answer.
+/// HTTP response.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     head: String,
@@ -336,7 +336,7 @@ impl Answer {
         }
     }
 
-    /// The body of an answer that came in chunks.
+    /// Returns the body of a chunked response.
     pub(crate) fn unchunked(&self) -> String {
         assert_eq!(self.header("transfer-encoding"), Some("chunked"));
         let (mut rest, mut body) = (self.text.as_str(), String::new());
@@ -373,13 +373,13 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    /// The answer's JSON, after a look at the status.
+    /// Checks that the status is 200 and returns the JSON.
     pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
         self.json()
     }
 
-    /// The error's text, after a look at status, shape and request id.
+    /// Checks status, shape and request id of an error and returns its text.
     pub(crate) fn error(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{}", self.text);
         let json = self.json();

@@ -1,4 +1,4 @@
-//! The deliveries of one hook: what is claimed, what is under way, and what may go next. Pure.
+//! Deliveries of one webhook in this process: the claimed ones, the ones being sent, and the next one. Pure.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,44 +11,45 @@ use crate::webhooks::slots::{PER_HOOK, PER_UNPROVEN_HOOK};
 use crate::webhooks::target::Target;
 use crate::webhooks::{Claim, Health};
 
-/// How long a claim lasts: a request's 15 s, and time to get to it.
+/// Length of a lease: 15 s for the request, and time until it starts. In milliseconds.
 pub const LEASE_MS: UnixMs = 60_000;
-/// A claimed delivery is not begun when its lease ends within this time.
+/// Remaining time of a lease below which its delivery is not started any more, in milliseconds.
 const LEASE_REST_MS: UnixMs = 20_000;
-/// Deliveries claimed at a time from a receiver that is not proven, and at most.
+/// Number of deliveries claimed at once from the store for an unproven receiver, and the maximum for a proven
+/// one.
 const CLAIM_FIRST: usize = 5;
 const CLAIM_MOST: usize = 256;
-/// Messages in a row whose filter cannot be evaluated, after which the hook is switched off.
+/// Number of undecidable messages in a row after which the webhook is disabled.
 const UNDECIDABLE_AT: u32 = 10;
-/// Bytes of messages that are claimed at a time, about.
+/// Approximate size of messages that are claimed at once, in bytes.
 const CLAIM_BYTES: usize = 1 << 20;
 
-/// The state of a hook's deliveries in this process.
+/// State of a webhook's deliveries in this process.
 pub struct Lane {
-    /// When the hook was changed last.
+    /// Time of the last change of the webhook.
     changed: UnixMs,
     pub target: Arc<Target>,
-    /// The hook as it is configured.
+    /// Configuration of the webhook.
     pub hook: Arc<Webhook>,
     pub breaker: Breaker,
-    /// Requests under way.
+    /// Number of requests in progress.
     pub running: usize,
-    /// Whether the store is being asked for deliveries.
+    /// True while a claim is in progress.
     claiming: bool,
-    /// Whether the store may have something due.
+    /// True if the store may have deliveries that are due.
     pub more: bool,
-    /// Whether it is in the line for a place.
+    /// True while the webhook is queued for a slot.
     pub in_line: bool,
     buffer: VecDeque<Claim>,
     held_until: UnixMs,
     failing_since: Option<UnixMs>,
-    /// Moment of the last failure.
+    /// Time of the last failure.
     failed_at: Option<UnixMs>,
-    /// Messages in a row whose filter could not be evaluated.
+    /// Number of messages in a row whose filter could not be evaluated.
     undecidable: u32,
     proven: bool,
     window: usize,
-    /// Bytes of a message, the mean of the last claim.
+    /// Mean size of the messages in the last claim, in bytes.
     mean: usize,
     paused_until: UnixMs,
 }
@@ -77,7 +78,8 @@ impl Lane {
         }
     }
 
-    /// Takes in the hook as it is now. Who changed it has mended something: failures of before count no more.
+    /// Applies the current configuration of the webhook. After a change, earlier failures do not count any
+    /// more, because the change may have fixed their cause.
     pub fn renew(&mut self, target: Target, state: &HookState) {
         (self.target, self.more) = (Arc::new(target), true);
         if state.hook.changed != self.changed {
@@ -88,7 +90,7 @@ impl Lane {
         }
     }
 
-    /// Says whether nothing would be lost with it.
+    /// Returns true if the lane can be removed without losing state.
     pub fn is_idle(&self, now: UnixMs) -> bool {
         let healthy = self.breaker.failures() == 0;
         healthy
@@ -117,7 +119,8 @@ impl Lane {
         }
     }
 
-    /// Most requests at a time as things are; 0 for none. The flag says that the one is a probe.
+    /// Returns the maximum number of simultaneous requests at present; the flag is true when that one is a
+    /// probe.
     fn allowance(&self, now: UnixMs) -> (usize, bool) {
         if schedule::waits(self.paused_until, now) {
             return (0, false);
@@ -130,15 +133,15 @@ impl Lane {
         }
     }
 
-    /// The next delivery to begin, if one may begin now; true when it is a probe.
+    /// Returns the next delivery to send, if one may be sent now; the flag is true when it is a probe.
     pub fn next(&mut self, now: UnixMs) -> Option<(Claim, bool)> {
         let (most, probe) = self.allowance(now);
         if self.running >= most {
             return None;
         }
-        // Also when the clock was set back since, and nobody knows how long they have been held.
+        // Also when the clock was set back since, because then the age of the leases is unknown.
         if now > self.held_until - LEASE_REST_MS || self.held_until > now + LEASE_MS {
-            // Their leases end by themselves, and then they are claimed again.
+            // Their leases expire, and then they are claimed again.
             self.more |= !self.buffer.is_empty();
             self.buffer.clear();
         }
@@ -149,7 +152,7 @@ impl Lane {
         Some((claim, probe))
     }
 
-    /// Puts a delivery back that found no place.
+    /// Puts a delivery back for which no slot was free.
     pub fn put_back(&mut self, claim: Claim, probe: bool, now: UnixMs) {
         if probe {
             self.breaker.handle(Event::ProbeWithdrawn, now);
@@ -157,7 +160,7 @@ impl Lane {
         self.buffer.push_front(claim);
     }
 
-    /// How many deliveries to claim now; 0 for none.
+    /// Returns the number of deliveries to claim now.
     pub fn wanted(&self, now: UnixMs) -> usize {
         let (most, probe) = self.allowance(now);
         if most == 0 || self.claiming || !self.more {
@@ -176,12 +179,12 @@ impl Lane {
         }
     }
 
-    /// The store is asked now: what it tells of from here on is new.
+    /// Records that a claim has started: new announcements from here on require another claim.
     pub fn asks(&mut self) {
         (self.claiming, self.more) = (true, false);
     }
 
-    /// Takes in what was claimed; `full` says that there may be more.
+    /// Takes claimed deliveries; `full` means that there may be more.
     pub fn claimed(&mut self, claims: Vec<Claim>, full: bool, until: UnixMs) {
         self.claiming = false;
         self.more |= full;
@@ -206,7 +209,7 @@ impl Lane {
         };
     }
 
-    /// Takes in how an attempt ended; what is in the buffer no more has to be given back.
+    /// Records the end of an attempt. Returns the changes of the breaker, and the deliveries to give back.
     pub fn ended(
         &mut self,
         outcome: Outcome,
@@ -244,14 +247,13 @@ impl Lane {
         (effects, if stops { self.drain() } else { Vec::new() })
     }
 
-    /// Whether its receiver has only failed for too long.
+    /// Returns true if the receiver has only failed for too long.
     pub fn gives_up(&self, now: UnixMs) -> bool {
         self.failing_since
             .is_some_and(|since| schedule::gives_up(since, now))
     }
 
-    /// Takes in whether the filter of its messages could be evaluated; true when it could not for too many in
-    /// a row.
+    /// Records how many filters could be evaluated; returns true when too many in a row could not.
     pub fn evaluated(&mut self, decided: usize, undecidable: usize) -> bool {
         if decided > 0 {
             self.undecidable = 0;
@@ -262,7 +264,7 @@ impl Lane {
         self.undecidable >= UNDECIDABLE_AT
     }
 
-    /// Empties the buffer.
+    /// Removes and returns all buffered deliveries.
     pub fn drain(&mut self) -> Vec<Claim> {
         self.buffer.drain(..).collect()
     }

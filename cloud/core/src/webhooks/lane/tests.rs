@@ -70,7 +70,7 @@ fn claims(count: u8, bytes: usize) -> Vec<Claim> {
     (0..count).map(claim).collect()
 }
 
-/// Begins what may begin; returns how many.
+/// Starts the requests that may start; returns their number.
 fn begin(lane: &mut Lane, now: UnixMs) -> usize {
     let began = std::iter::repeat_with(|| {
         let next = lane.next(now);

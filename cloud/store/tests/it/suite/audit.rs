@@ -1,3 +1,5 @@
+//! The audit log is bounded, and so is the rate of changes.
+
 use iottly_core::model::{AuditEntry, Change, Scopes, Steer};
 use iottly_protocol::GroupId;
 use iottly_store::StoreError;
@@ -5,14 +7,14 @@ use iottly_web::auth::mint_token;
 
 use super::{Setup, principal};
 
-/// Entries of one action that are kept, and changes of one action in an hour.
+/// Number of entries of an action that are kept, and maximum number of changes of an action per hour.
 const KEPT: usize = 5_000;
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const TEN_YEARS_MS: i64 = 10 * 365 * 24 * HOUR_MS;
 /// Date of the entries of [`fill`].
 const THEN: i64 = 1_700_000_000_000;
 
-/// Writes `count` entries of an action, all at one moment, with numbers from `first` on.
+/// Writes `count` entries of an action, all at one time, with numbers from `first` on.
 async fn fill(setup: &Setup, action: &str, first: usize, count: usize) {
     let project = "x'010101010101010101010101'";
     let token = "x'09090909090909090909090909090909'";

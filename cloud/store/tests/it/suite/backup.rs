@@ -1,3 +1,5 @@
+//! Backups of a database, and their restore.
+
 use iottly_core::model::{Change, Scope};
 use iottly_protocol::StreamId;
 use iottly_store as store;
@@ -5,7 +7,7 @@ use iottly_store::{Database, ScanBounds, Store, StoreError};
 
 use super::{Setup, principal, upload};
 
-/// What of a database people can see.
+/// Returns the visible content of a database.
 async fn shown(store: &dyn Store, scope: Scope) -> String {
     let project = scope.project;
     let history = store
@@ -158,7 +160,7 @@ pub(crate) async fn what_is_no_backup_is_refused(setup: Setup) {
             .await
             .is_err()
     );
-    // A backup that was cut off.
+    // A truncated backup.
     let file = folder.path().join("backup.db");
     setup
         .store

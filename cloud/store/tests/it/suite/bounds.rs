@@ -1,4 +1,4 @@
-//! What devices of a project with limits may cause beyond messages, and what deleting costs others.
+//! Limits beyond messages for devices of a project, and the cost of deletions for others.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ pub(crate) async fn a_used_up_quota_holds_for_everything_that_a_device_causes(se
         .iter()
         .map(payload)
         .find(|payload| payload.get("stream_reuse").is_some());
-    let reused = reused.expect("some are told")["stream_reuse"].clone();
+    let reused = reused.expect("some are reported")["stream_reuse"].clone();
     assert!(
         reused["bytes"].as_u64() > Some(100_000) && reused["blake3"].is_string(),
         "{reused}"
@@ -179,8 +179,7 @@ pub(crate) async fn gaps_over_a_quota_lengthen_one_entry(setup: Setup) {
         (4, bytes as u64),
         "what became longer is counted"
     );
-    // The next day has room again; a gap then is an entry of its own, and it does not lengthen one that was
-    // deleted.
+    // The next day has room again; a gap is an entry of its own then, and does not extend a deleted one.
     assert!(
         store
             .ingest(vec![upload(scope, 1, 2_101, 3, 25 * HOUR)])
@@ -206,7 +205,7 @@ pub(crate) async fn gaps_over_a_quota_lengthen_one_entry(setup: Setup) {
 pub(crate) async fn deletions_that_settle_hold_up_no_other(setup: Setup) {
     let Setup { store, scope, .. } = &setup;
     let store = store.as_ref();
-    // More devices than one look takes, deleted a moment ago and without data.
+    // More devices than one round handles, deleted a moment ago and without data.
     for n in 0..1_100u32 {
         let mut id = [9; 16];
         id[..4].copy_from_slice(&n.to_be_bytes());
@@ -251,7 +250,7 @@ pub(crate) async fn deletions_that_settle_hold_up_no_other(setup: Setup) {
         "the last one's turn has come"
     );
     assert_eq!(steps(3_001).await, 0, "those that settle are not looked at");
-    // One device alone, as the request that deletes it does.
+    // A single device, as in the request that deletes it.
     store
         .ingest(vec![upload(*scope, 1, 26, 5, 3_000)])
         .await

@@ -1,3 +1,5 @@
+//! Commands: their states, their limits, and concurrent processes.
+
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{CommandStatus, Idempotency, NewCommand, Scope, TokenId, UnixMs};
 use iottly_protocol::{CommandId, CommandResult, CommandState, ProjectId, StreamId};
@@ -85,7 +87,7 @@ pub(crate) async fn a_command_goes_its_way(setup: Setup) {
     );
     report(&setup, 3, id(1), CommandState::Done, None).await;
     assert_eq!(status(1).await, CommandStatus::Failed, "what is final stays");
-    // Withdrawn before it was sent, and after.
+    // Cancelled before it was sent, and after.
     assert_eq!(
         store
             .cancel_command(*scope, id(2), 20)
@@ -116,7 +118,7 @@ pub(crate) async fn a_command_goes_its_way(setup: Setup) {
         CommandStatus::Answered,
         "the device's own word corrects the guess"
     );
-    // Expired, and then heard of after all.
+    // Expired, and then reported by the device after all.
     assert_eq!(store.expire_commands(104).await.expect("expires"), 1);
     assert_eq!(
         (status(4).await, status(5).await),
@@ -256,7 +258,7 @@ pub(crate) async fn what_waits_for_a_device_has_a_bound_that_holds_for_requests_
         (new, full, store.open_commands(*scope).await.expect("reads").len()),
         (10, 22, 10)
     );
-    // Bytes are bounded as well: each of these has 16.
+    // Bytes are limited as well: each of these commands has 16.
     let small = CommandRoom {
         commands: 1000,
         bytes: 12 * 16,
@@ -273,7 +275,7 @@ pub(crate) async fn what_waits_for_a_device_has_a_bound_that_holds_for_requests_
     }
     let totals = store.open_totals(scope.project).await.expect("counts");
     assert_eq!((totals.commands, totals.bytes), (12, 12 * 16));
-    // A refused request does not use its key up, and what was stored under one is found.
+    // A refused request does not use up its key, and a command that was stored under a key is found.
     let key = Idempotency {
         token: TokenId::from_bytes([1; 16]),
         key: "k".into(),

@@ -1,3 +1,5 @@
+//! Histories: order, filters by time, sizes, and concurrent writers.
+
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{Cursor, ORPHANED, Scope, Scopes, SecretHash, StoredMessage, UnixMs};
@@ -91,7 +93,7 @@ pub(crate) async fn what_is_written_is_there_after_reopening(setup: Setup) {
 
 pub(crate) async fn pages_meet_without_overlap_whatever_the_timestamps(setup: Setup) {
     let Setup { store, scope, .. } = setup;
-    // Several messages a millisecond, and a clock that steps back far enough to be followed.
+    // Several messages per millisecond, and a clock that steps back far enough to be followed.
     let times = [5_000, 5_000, 5_001, 9_000, 1_000, 1_000, 2_000];
     for (index, received) in times.into_iter().enumerate() {
         store

@@ -1,3 +1,5 @@
+//! Limits of projects, and their usage.
+
 use iottly_cloud::housekeeping;
 use iottly_core::model::{Change, Limits, UnixMs, Usage};
 use iottly_protocol::StreamId;

@@ -1,4 +1,4 @@
-//! What every store has to do, in terms of the trait alone.
+//! Requirements on every store, in terms of its trait alone.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(crate) mod rollouts;
 pub(crate) mod steady;
 pub(crate) mod upkeep;
 
-/// An open database with one project and one device in it.
+/// Open database with one project and one device in it.
 pub(crate) struct Setup {
     pub(crate) database: Database,
     pub(crate) store: Arc<dyn Store>,
@@ -42,7 +42,7 @@ impl Setup {
         Self::new(database, Some(folder)).await
     }
 
-    /// None where PostgreSQL is not installed.
+    /// Opens a PostgreSQL database; `None` where PostgreSQL is not installed.
     pub(crate) async fn postgres() -> Option<Self> {
         Some(Self::new(Database::Server(cluster::database().await?), None).await)
     }
@@ -63,12 +63,12 @@ impl Setup {
         }
     }
 
-    /// The store as another process would open it.
+    /// Opens the store as another process would.
     pub(crate) async fn another(&self) -> Arc<dyn Store> {
         store::open(&self.database).await.expect("opens").0
     }
 
-    /// Runs statements behind the store's back; `$` marks a blob's hex digits, which the databases write
+    /// Runs statements that bypass the store; `$` marks a blob's hex digits, which the databases write
     /// differently.
     pub(crate) async fn vandalise(&self, sql: &str) {
         vandalise(&self.database, sql).await;
@@ -158,7 +158,7 @@ pub(crate) fn upload(scope: Scope, stream: u8, first: u64, n: u64, received: Uni
     }
 }
 
-/// A project that is not there.
+/// Returns the id of a project that does not exist.
 pub(crate) fn stranger() -> ProjectId {
     ProjectId::from_bytes([2; 12])
 }

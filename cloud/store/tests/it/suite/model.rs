@@ -1,4 +1,5 @@
-//! The store against a model in memory: a random course of events has to leave the same history in both.
+//! Compares the store with a model in memory: a random sequence of events has to leave the same history in
+//! both.
 
 use iottly_core::ingest::stream::{Effect, StreamState};
 use iottly_core::ingest::{Entry, Upload, UploadBody};
@@ -14,7 +15,7 @@ use std::collections::HashMap;
 
 use super::Setup;
 
-/// Courses of events, and events in each.
+/// Number of sequences, and of events in each.
 const COURSES: usize = 12;
 const EVENTS: usize = 40;
 
@@ -67,7 +68,7 @@ enum Event {
     },
 }
 
-/// What is compared of an entry: all but its id, which is random.
+/// Compared parts of an entry: all but its id, which is random.
 type Shown = (
     UnixMs,
     MessageKind,
@@ -77,12 +78,12 @@ type Shown = (
     Option<(StreamId, u64)>,
 );
 
-/// The history as the simplest program would keep it.
+/// History as the simplest program would keep it.
 #[derive(Default)]
 struct Model {
     streams: HashMap<(u8, u8), StreamState>,
     online: HashMap<u8, bool>,
-    /// Entries of each device in the order they were written.
+    /// Entries of each device in the order in which they were written.
     entries: HashMap<u8, Vec<Shown>>,
 }
 
@@ -183,7 +184,7 @@ impl Model {
         upto
     }
 
-    /// Newest first; of one millisecond the one written last comes first.
+    /// Returns the newest entries first; of one millisecond, the one written last comes first.
     fn newest(&self, device: u8) -> Vec<Shown> {
         let mut all: Vec<_> = self
             .entries
@@ -226,7 +227,7 @@ pub(crate) async fn histories_are_what_a_model_in_memory_says(setup: Setup) {
     );
     for turn in 0..COURSES {
         let course = course.new_tree(&mut runner).expect("a course").current();
-        // Each course has devices of its own; the course is in the message of a failure.
+        // Each sequence has devices of its own; a failure's message names the sequence.
         let devices = |device: u8| Scope {
             device: DeviceId::from_bytes([turn as u8 * 10 + device + 10; 16]),
             ..setup.scope
@@ -237,8 +238,8 @@ pub(crate) async fn histories_are_what_a_model_in_memory_says(setup: Setup) {
                 .expect("created");
         }
         let (mut model, ids) = (Model::default(), MessageIds::new([1; 5]));
-        // The store's own mint remembers the course before; a step back of more than it clamps makes both
-        // begin anew.
+        // The store's own id generator remembers the previous sequence; a step back of more than it clamps
+        // restarts both.
         setup
             .store
             .add_agent_message(setup.scope, RawValue::NULL.to_owned(), -10_000)

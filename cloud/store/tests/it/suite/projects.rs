@@ -1,3 +1,5 @@
+//! Projects with their groups, devices and tokens: creation, changes and deletion.
+
 use iottly_core::model::{
     Change, Definition, DefinitionOption, Direction, MAIN_BRANCH, ORPHANED, OptionKind, Project, Scope,
     Scopes, SecretHash, SnippetEdit,

@@ -1,3 +1,5 @@
+//! Rollouts: their rows, versions and reports.
+
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{
     Change, NewRollout, Rollout, RolloutId, RolloutKind, RolloutStatus, RolloutStep, Scope, Steer,
@@ -139,7 +141,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
             .is_empty()
     );
 
-    // Told, once: whoever decided on the state before that has to decide again.
+    // Notified once: a decision on the earlier state has to be made again.
     let first = step(
         &begun,
         RolloutStatus::Of(Status::Deploying),
@@ -197,7 +199,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     );
     assert!(document().await.is_none(), "nothing is open");
 
-    // It stops itself; its owner lets it go on, and the device's failure is forgiven.
+    // The rollout halts itself; its owner resumes it, and the device's failure is forgiven.
     let halted = Run {
         wish: Wish::Run,
         halted: true,
@@ -231,7 +233,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     assert!(!resumed.run.halted && resumed.force && resumed.evidence.is_none());
     assert_eq!(member().await.told.expect("told").failures, 0);
 
-    // Another takes its place; only that one shows in the group.
+    // Another rollout replaces it; only the new one shows in the group.
     change(Change::AddRelease(Box::new(release(2))))
         .await
         .expect("adds");

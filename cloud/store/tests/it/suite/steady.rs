@@ -1,5 +1,5 @@
-//! The rollouts' rows and decisions while the wall clock is set at every phase, and while groups, devices and
-//! branches go.
+//! Rows and decisions of rollouts while the wall clock is set at every phase, and while groups, devices and
+//! branches are deleted.
 
 use std::collections::HashMap;
 
@@ -21,11 +21,11 @@ use super::{Setup, device, principal};
 const GROUP: [u8; 16] = [1; 16];
 const HOUR: UnixMs = 3_600_000;
 const YEAR: UnixMs = 365 * 24 * HOUR;
-/// The wall clock before it is set, and the steady clock, which nobody sets.
+/// Wall clock before it is set, and the steady clock, which is never set.
 const WALL: UnixMs = 1_800_000_000_000;
 const STEADY: u64 = 1_700_000_000_000;
 
-/// A rollout, and both clocks.
+/// Rollout with both clocks.
 struct Desk<'a> {
     setup: &'a Setup,
     id: RolloutId,
@@ -35,7 +35,7 @@ struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    /// Starts the `number`th release's rollout.
+    /// Starts the rollout of the `number`th release.
     async fn start(setup: &'a Setup, number: u8, policy: Policy) -> Desk<'a> {
         let desk = Self {
             setup,
@@ -95,7 +95,7 @@ impl<'a> Desk<'a> {
             .expect("exists")
     }
 
-    /// Does what the executor does in a look; returns the status, and the devices that were notified.
+    /// Does one round of the executor; returns the status, and the devices that were notified.
     async fn look(&self) -> (&'static str, Vec<DeviceId>) {
         let (store, project) = (&self.setup.store, self.setup.scope.project);
         let rollout = self.rollout().await;
@@ -154,7 +154,7 @@ impl<'a> Desk<'a> {
         (decision.status.as_str(), devices)
     }
 
-    /// Looks, with both clocks so many seconds later.
+    /// Does one round with both clocks advanced by `seconds`.
     async fn after(&mut self, seconds: u64) -> (&'static str, Vec<DeviceId>) {
         self.steady += seconds * 1000;
         self.wall += i64::try_from(seconds).expect("few") * 1000;
@@ -207,7 +207,7 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// Two connected devices in the group.
+/// Creates two connected devices in the group.
 async fn two_devices(setup: &Setup) -> [DeviceId; 2] {
     let other = Scope {
         device: DeviceId::from_bytes([2; 16]),
@@ -240,7 +240,7 @@ pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_fro
     };
     let mut number = 0;
     for jump in [3 * HOUR, -3 * HOUR, 10 * YEAR, -10 * YEAR] {
-        // The states before the clock is set, and how long silence may last in the last of them.
+        // States before the clock is set, and the maximum silence in the last of them.
         for (states, late) in [
             (&[][..], 40),
             (&[Offered][..], 40),
@@ -300,7 +300,7 @@ pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_fro
             );
         }
     }
-    // And silence is noticed however the clock is set.
+    // Silence is noticed however the clock is set.
     for jump in [10 * YEAR, -10 * YEAR] {
         number += 1;
         let mut desk = Desk::start(&setup, number, policy.clone()).await;
@@ -363,7 +363,7 @@ pub(crate) async fn a_rollout_outlives_its_group_and_counts_whom_it_told(setup: 
     let branch = desk.change(Change::DeleteBranch("main".into())).await;
     assert!(matches!(branch, Err(StoreError::Refused(_))), "{branch:?}");
 
-    // Into another group, which is deleted, and the group as well.
+    // Moved into another group, which is deleted, and the group as well.
     let other = GroupId::from_bytes([7; 16]);
     desk.change(Change::CreateGroup {
         id: other,
@@ -410,7 +410,7 @@ pub(crate) async fn a_rollout_outlives_its_group_and_counts_whom_it_told(setup: 
         ("cancelled", false)
     );
 
-    // By its own id, once.
+    // Cancelled by its own id, once.
     desk.change(Change::CancelRollout(desk.id))
         .await
         .expect("cancels");
@@ -439,7 +439,7 @@ pub(crate) async fn a_rollout_outlives_its_group_and_counts_whom_it_told(setup: 
 }
 
 impl<'a> Desk<'a> {
-    /// As [`start`](Self::start), in another group.
+    /// Starts as [`start`](Self::start) does, in another group.
     async fn start_in(setup: &'a Setup, number: u8, group: GroupId) -> Desk<'a> {
         let desk = Self::start(setup, number, Policy::default()).await;
         desk.change(Change::CancelRollout(desk.id))

@@ -1,3 +1,5 @@
+//! Maintenance of a database: retention, erasure, and migrations from the first schema.
+
 use iottly_cloud::housekeeping;
 use iottly_core::ingest::{Upload, UploadBody};
 use iottly_core::model::{Change, MAIN_BRANCH, Scope, Scopes};
@@ -27,7 +29,7 @@ pub(crate) async fn data_of_a_deleted_device_goes_in_steps_and_late_records_with
         steps += 1;
     }
     assert_eq!(steps, 3);
-    // What was on its way when the device was deleted.
+    // Records that were being stored when the device was deleted.
     store
         .ingest(vec![upload(scope, 1, 26, 1, 3_000)])
         .await
@@ -172,13 +174,13 @@ pub(crate) async fn a_newer_schema_is_not_touched(setup: Setup) {
     );
 }
 
-/// The first schema of each database.
+/// First schema of each database.
 const FIRST: [&str; 2] = [
     include_str!("../../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../../migrations/postgres/0001_initial.sql"),
 ];
 
-/// What the first schema held of one tenant, as its own program wrote it.
+/// Content of the first schema for one tenant, as its program wrote it.
 const ROWS: &str = r#"
     INSERT INTO projects (id, name) VALUES (x'010101010101010101010101', 'old');
     INSERT INTO groups (project, id, name) VALUES (x'010101010101010101010101', x'01010101010101010101010101010101', '_orphaned');
@@ -273,7 +275,7 @@ pub(crate) async fn a_populated_first_schema_is_brought_up_to_date(setup: Setup)
     assert_eq!(again, snippets, "a second start changes nothing");
 }
 
-/// A database of the same kind as the setup's with the first schema, as its own program left it.
+/// Creates a database of the same kind as the setup's with the first schema, as its program left it.
 async fn first_schema(setup: &Setup) -> Database {
     use sqlx::migrate::{Migration, MigrationType, Migrator};
     use sqlx::{Connection as _, SqlSafeStr as _};

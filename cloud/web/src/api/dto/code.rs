@@ -1,4 +1,4 @@
-//! Shapes of branches and code.
+//! JSON types for branches and code.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ pub(crate) struct BranchDto {
     name: String,
     created: Date,
     changed: Date,
-    /// The newest revision; 0 before the first.
+    /// Number of the newest revision; 0 before the first.
     current_revision: u64,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct RevisionDto {
     author: String,
     created: Date,
     digest: String,
-    /// sha256 of the component that was uploaded in place of code.
+    /// SHA-256 of the component that was uploaded instead of code.
     #[serde(skip_serializing_if = "Option::is_none")]
     component: Option<String>,
 }
@@ -55,8 +55,7 @@ impl From<Revision> for RevisionDto {
     }
 }
 
-/// The code of a branch: its sections in the order that a firmware is put together, and the snippets that are
-/// in them.
+/// Code of a branch: its sections in the order in which the firmware is assembled, and the snippets in them.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Code {
     codesections: Vec<Section>,
@@ -149,7 +148,7 @@ pub(crate) struct OneBranch {
     pub(crate) branch: BranchDto,
     #[serde(flatten)]
     pub(crate) code: Code,
-    /// Whether the working copy differs from the newest revision.
+    /// True if the working copy differs from the newest revision.
     pub(crate) unsaved: bool,
     pub(crate) status: u16,
 }
@@ -172,7 +171,7 @@ pub(crate) struct Edits {
 pub(crate) struct Edit {
     #[schema(value_type = Option<String>, format = "uuid")]
     pub(crate) snippetid: Option<SnippetId>,
-    /// In place of the id: the name, for handlers and the sections `global`, `init` and `loop`.
+    /// Name, instead of the id, for handlers and the sections `global`, `init` and `loop`.
     pub(crate) name: Option<String>,
     pub(crate) code: Option<String>,
     pub(crate) description: Option<String>,
@@ -204,7 +203,7 @@ pub(crate) struct NewVersion {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SavedVersion {
     pub(crate) revision: RevisionDto,
-    /// False when the newest revision holds exactly this already.
+    /// False when the newest revision already has this content.
     pub(crate) created: bool,
     pub(crate) status: u16,
 }

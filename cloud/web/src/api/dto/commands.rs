@@ -1,4 +1,4 @@
-//! Shapes of commands.
+//! JSON types for commands.
 
 use iottly_protocol::CommandId;
 use serde::Serialize;
@@ -8,22 +8,22 @@ use utoipa::ToSchema;
 use super::{CommandEntry, OK};
 use iottly_core::model::{CommandRecord, CommandStatus};
 
-/// A command to send.
+/// Command to send.
 #[derive(ToSchema)]
 pub(crate) struct CommandBody {
-    /// The message definition's type.
+    /// Type of the message definition.
     pub(crate) cmd_type: String,
-    /// The options; each key starts with `<cmd_type>.`.
+    /// Values of the options; each key starts with `<cmd_type>.`.
     #[schema(value_type = Option<Object>)]
     pub(crate) values: Option<Map<String, Value>>,
-    /// How long the command is worth running, milliseconds: 1 to 30 days; a day unless given.
+    /// Time after which the command expires, in milliseconds: 1 ms to 30 days; one day by default.
     #[schema(minimum = 1, maximum = 2592000000i64)]
     pub(crate) ttl_ms: Option<i64>,
 }
 
 impl CommandBody {
-    /// Reads it by hand, so that a reason names its field. Fields that are not known are ignored, as they
-    /// always were.
+    /// Reads a body field by field, so that an error names the field. Unknown fields are ignored, for
+    /// compatibility.
     pub(crate) fn read(mut body: Map<String, Value>) -> Result<Self, &'static str> {
         let cmd_type = match body.remove("cmd_type") {
             Some(Value::String(cmd_type)) => cmd_type,
@@ -47,7 +47,7 @@ impl CommandBody {
     }
 }
 
-/// The documented `{"status": 200}` and what is new beside it.
+/// Accepted command: the documented `{"status": 200}`, with additional fields.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Accepted {
     pub(crate) status: u16,
@@ -73,7 +73,7 @@ impl From<CommandRecord> for Accepted {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CommandList {
     pub(crate) commands: Vec<CommandEntry>,
-    /// Given when there are more: `before=<next>` continues.
+    /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
     pub(crate) status: u16,

@@ -1,4 +1,4 @@
-//! Shapes of message definitions.
+//! JSON types for message definitions.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Shapes of devices.
+//! JSON types for devices.
 
 use iottly_protocol::{DeviceId, GroupId};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use iottly_core::model::ConfigState;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AllProps {
     pub(crate) count: usize,
-    /// Always null: an answer is whole or an error.
+    /// Always null: a response is complete or an error.
     #[schema(value_type = Option<String>)]
     pub(crate) errors: Option<()>,
     pub(crate) devices: Vec<Props>,
@@ -25,7 +25,7 @@ pub(crate) struct OneProps {
     pub(crate) status: u16,
 }
 
-/// What of a device its owner may set.
+/// Properties of a device that its owner may set.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeviceSettings {
@@ -56,7 +56,7 @@ pub(crate) struct CreatedDevice {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DeletedDevice {
-    /// Whether all of its data is gone already; otherwise it goes on in the background.
+    /// True if all of its data is erased; otherwise the rest is erased in the background.
     pub(crate) erased: bool,
     pub(crate) status: u16,
 }
@@ -69,11 +69,11 @@ pub(crate) struct LogList {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ConfigDto {
-    /// Null when nothing was ever set.
+    /// Desired settings; null if none were ever set.
     desired: Option<Desired>,
-    /// Null until the device has taken any.
+    /// Applied settings; null until the device has applied any.
     reported: Option<Reported>,
-    /// Whether the device has what is set.
+    /// True if the device has applied the desired settings.
     in_sync: bool,
     status: u16,
 }

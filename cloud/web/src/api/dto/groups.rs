@@ -1,4 +1,4 @@
-//! Shapes of deployment groups.
+//! JSON types for deployment groups.
 
 use iottly_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub(crate) struct GroupSettings {
     pub(crate) branch: Option<String>,
 }
 
-/// The devices to move: named, or found by a search.
+/// Devices to move: named, or found by a search.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Members {
@@ -45,7 +45,7 @@ pub(crate) struct Members {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Moved {
-    /// How many devices change their group.
+    /// Number of devices that change their group.
     pub(crate) affected: usize,
     #[schema(value_type = Vec<String>)]
     pub(crate) devices: Vec<DeviceId>,

@@ -1,4 +1,4 @@
-//! Shapes of histories.
+//! JSON types for histories.
 
 use iottly_protocol::{DeviceId, MessageKind, ProjectId};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use iottly_filter::date;
 pub(crate) struct Messages {
     #[schema(value_type = Vec<MessageDto>)]
     pub(crate) messages: Entries,
-    /// Given when there is more behind the page: `before=<next>` continues it.
+    /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
     pub(crate) status: u16,

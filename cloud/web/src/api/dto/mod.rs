@@ -1,5 +1,5 @@
-//! Shapes of requests and answers, one file per family. Dates and ids are legacy extended JSON, as the
-//! documentation shows them.
+//! JSON types of requests and responses, one file per family. Dates and ids are legacy extended JSON, as
+//! documented.
 
 use iottly_protocol::{
     CommandId, DeviceId, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId,
@@ -35,10 +35,10 @@ pub(super) use rollouts::*;
 pub(super) use tokens::*;
 pub(super) use webhooks::*;
 
-/// The status that every success carries.
+/// Status in the body of every successful response.
 pub(super) const OK: u16 = 200;
 
-/// A change that has nothing to show.
+/// Result of a change without content.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Done {
     status: u16,
@@ -50,7 +50,7 @@ impl Done {
     }
 }
 
-/// A moment as legacy extended JSON: unix milliseconds.
+/// Time as legacy extended JSON: Unix milliseconds.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(crate) struct Date {
     #[serde(rename = "$date")]
@@ -64,7 +64,7 @@ impl From<UnixMs> for Date {
     }
 }
 
-/// An ObjectId as legacy extended JSON.
+/// ObjectId as legacy extended JSON.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 struct Oid {
     #[serde(rename = "$oid", serialize_with = "as_text")]
@@ -76,7 +76,7 @@ fn as_text<S: serde::Serializer>(id: &MessageId, serializer: S) -> Result<S::Ok,
     serializer.collect_str(id)
 }
 
-/// An entry of a history.
+/// Entry of a history.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MessageDto<'a> {
     #[serde(rename = "_id")]
@@ -119,12 +119,12 @@ impl<'a> From<&'a StoredMessage> for MessageDto<'a> {
     }
 }
 
-/// Whether a device is connected, in the documented words.
+/// Returns the documented word for the connection of a device: `connected` or `disconnected`.
 pub(crate) fn operating_status(online: bool) -> &'static str {
     if online { "connected" } else { "disconnected" }
 }
 
-/// A device's properties.
+/// Properties of a device.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Props {
     #[serde(rename = "ID")]
@@ -153,7 +153,7 @@ impl From<Device> for Props {
             name: device.name,
             macaddress: device.mac_address,
             operatingstatus: operating_status(device.online),
-            // An unused licence would let any reader pair a board, so it shows once it is used.
+            // Hidden until it is used: with an unused licence, any reader could pair a board.
             token: device.licence.unwrap_or_default(),
             tags: device.tags,
             agent_version: device.agent_version,
@@ -164,7 +164,7 @@ impl From<Device> for Props {
     }
 }
 
-/// A deployment group.
+/// Deployment group.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct GroupDto {
     #[schema(value_type = String, format = "uuid")]
@@ -178,7 +178,7 @@ pub(super) struct GroupDto {
     fwcode: FwCode,
 }
 
-/// Always empty, as in every documented answer.
+/// Code of a group; always empty, as in the documented responses.
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct FwCode {
     #[schema(value_type = Vec<Value>)]
@@ -201,7 +201,7 @@ impl From<Group> for GroupDto {
     }
 }
 
-/// A command and what became of it, as an answer of its own.
+/// Command with its status and result, as a whole response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CommandDto {
     status: u16,
@@ -218,7 +218,7 @@ impl From<CommandRecord> for CommandDto {
     }
 }
 
-/// A command and what became of it.
+/// Command with its status and result.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CommandEntry {
     #[schema(value_type = String, format = "uuid")]
@@ -259,7 +259,7 @@ impl From<CommandRecord> for CommandEntry {
     }
 }
 
-/// A line of a device's log.
+/// Line of a device's log.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct LogDto {
     #[schema(value_type = String)]

@@ -1,4 +1,4 @@
-//! Shapes around projects.
+//! JSON types for projects, their limits, the audit log, health and errors.
 
 use iottly_protocol::ProjectId;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub(crate) struct ProjectDto {
     pub(crate) id: ProjectId,
     pub(crate) name: String,
     pub(crate) created: Date,
-    /// Days that messages are kept; null for ever.
+    /// Number of days for which messages are kept; null for no limit.
     pub(crate) retention_days: Option<u32>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct ProjectList {
 pub(crate) struct OneProject {
     #[serde(flatten)]
     pub(crate) project: ProjectDto,
-    /// Bytes of messages that are kept; null for all.
+    /// Size of the messages that are kept, in bytes; null for no limit.
     pub(crate) retention_bytes: Option<u64>,
     pub(crate) status: u16,
 }
@@ -47,7 +47,7 @@ pub(crate) struct OneProject {
 pub(crate) struct CreatedProject {
     #[serde(flatten)]
     pub(crate) project: ProjectDto,
-    /// A token that may do everything in the new project; shown here and never again.
+    /// Token with all scopes in the new project; shown only here.
     pub(crate) token: String,
     pub(crate) status: u16,
 }
@@ -62,13 +62,13 @@ pub(crate) struct NewProject {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProjectSettings {
     pub(crate) name: Option<String>,
-    /// Days; 0 for ever.
+    /// Number of days for which messages are kept; 0 for no limit.
     pub(crate) retention_days: Option<u32>,
-    /// Bytes of messages; beyond, the oldest are deleted; 0 for all.
+    /// Size of the messages that are kept, in bytes: beyond it, the oldest are deleted. 0 for no limit.
     pub(crate) retention_bytes: Option<u64>,
 }
 
-/// Both documented shapes in one.
+/// Project as the installer reads it: both documented forms in one.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Inspect {
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
@@ -86,7 +86,7 @@ pub(crate) struct Inspect {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuditLog {
     pub(crate) entries: Vec<AuditEntryDto>,
-    /// Given when there are more: `before=<next>` continues.
+    /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<u64>,
     pub(crate) status: u16,
@@ -139,19 +139,19 @@ pub(crate) struct Health {
     pub(crate) status: &'static str,
 }
 
-/// What a project may hold; null for no limit.
+/// Limits of a project; null for no limit.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Quotas {
-    /// Devices.
+    /// Number of devices.
     pub(crate) devices: Option<u64>,
-    /// Message definitions.
+    /// Number of message definitions.
     pub(crate) definitions: Option<u64>,
-    /// Messages that are taken a day, counted from midnight UTC.
+    /// Number of messages accepted per day, counted from midnight UTC.
     pub(crate) messages_per_day: Option<u64>,
-    /// Bytes of messages that are stored.
+    /// Size of the stored messages, in bytes.
     pub(crate) bytes: Option<u64>,
-    /// Bytes of code, components and releases; 268435456 (256 MiB) when it is left out or null.
+    /// Size of code, components and releases, in bytes; 268435456 (256 MiB) when it is left out or null.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) code_bytes: Option<u64>,
 }
@@ -175,17 +175,17 @@ impl Quotas {
     }
 }
 
-/// What a project holds.
+/// Usage of a project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UsageDto {
     pub(crate) devices: u64,
     pub(crate) definitions: u64,
-    /// Messages that were taken since midnight UTC.
+    /// Number of messages accepted since midnight UTC.
     pub(crate) messages_today: u64,
     pub(crate) messages: u64,
-    /// Bytes of the stored messages' payloads.
+    /// Size of the stored messages' payloads, in bytes.
     pub(crate) bytes: u64,
-    /// Bytes of code, components and releases.
+    /// Size of code, components and releases, in bytes.
     pub(crate) code_bytes: u64,
 }
 

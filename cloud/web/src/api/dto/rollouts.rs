@@ -1,4 +1,4 @@
-//! Shapes of releases and rollouts.
+//! JSON types for releases and rollouts.
 
 use iottly_protocol::release::Reason;
 use iottly_protocol::{DeviceId, GroupId};
@@ -12,10 +12,10 @@ use iottly_core::model::Policy;
 use iottly_core::model::{Rollout, RolloutId, RolloutKind, RolloutMember, StoredRelease};
 use iottly_core::rollout::Preflight;
 
-/// A signed release.
+/// Signed release.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ReleaseDto {
-    /// Its number; orders the project's releases.
+    /// Number of the release; numbers order the project's releases.
     release: u64,
     path: String,
     branch: String,
@@ -45,7 +45,7 @@ impl From<StoredRelease> for ReleaseDto {
     }
 }
 
-/// A release on its way into a group.
+/// Rollout of a release to a group.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RolloutDto {
     #[schema(value_type = String, format = "uuid")]
@@ -53,7 +53,7 @@ pub(crate) struct RolloutDto {
     #[schema(value_type = String, format = "uuid")]
     deployment_group: GroupId,
     release: u64,
-    /// `install`, or `rollback` for what the group had before.
+    /// `install`, or `rollback` to the previous release of the group.
     #[schema(value_type = String)]
     kind: &'static str,
     /// `deploying`, `deployed`, `paused`, `halted`, `rolled_back` or `cancelled`.
@@ -61,13 +61,13 @@ pub(crate) struct RolloutDto {
     status: &'static str,
     policy: Policy,
     approved: Vec<String>,
-    /// Why it stopped itself.
+    /// Facts for which the rollout halted itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<Value>,
-    /// Reason for which the rollout was given up.
+    /// Reason for which the rollout was cancelled by the platform.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Number of devices in the group when the rollout began.
+    /// Number of devices in the group when the rollout started.
     devices: u64,
     author: String,
     created: Date,
@@ -97,14 +97,14 @@ impl From<Rollout> for RolloutDto {
     }
 }
 
-/// A device that a rollout has notified or may notify, and how far it is.
+/// Device that a rollout has notified or may notify, with its progress.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RolloutDeviceDto {
     #[schema(value_type = String, format = "uuid")]
     device: DeviceId,
     name: String,
     online: bool,
-    /// `untold`, `told` until it says something, then what it says.
+    /// `untold` before the device is notified, `told` until it reports, then the state that it reports.
     #[schema(value_type = String)]
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,9 +115,9 @@ pub(crate) struct RolloutDeviceDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     failures: u32,
-    /// Failures of the firmware while it was on trial: traps, and errors in its log.
+    /// Number of firmware failures during the trial: traps, and errors in its log.
     faults: u32,
-    /// Text of the last of these failures.
+    /// Text of the latest of these failures.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,19 +204,19 @@ pub(crate) struct OnePolicy {
     pub(crate) status: u16,
 }
 
-/// How to deploy; everything may be left out.
+/// Options of a deployment; all can be left out.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Flash {
-    /// How it spreads, in place of the group's policy; what it leaves out is the default.
+    /// Policy that replaces the group's; a setting that is left out gets its default.
     policy: Option<Policy>,
-    /// Capabilities beyond those of the release before that are approved.
+    /// Approved capabilities beyond those of the previous release.
     approve: Vec<String>,
-    /// Devices may try again what they rolled back.
+    /// Lets devices retry a release that they have rolled back.
     force: bool,
-    /// Only say what would happen.
+    /// Returns what would happen, without deploying.
     dry_run: bool,
-    /// The branch's revision; the newest unless given.
+    /// Revision of the branch; the newest by default.
     revision: Option<u64>,
 }
 
@@ -239,25 +239,25 @@ impl From<Flash> for FlashRequest {
     }
 }
 
-/// What a deployment begins with.
+/// Deployment that was started.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct FlashDto {
     status: u16,
     release: ReleaseDto,
-    /// None in a dry run.
+    /// Id of the rollout; left out in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     rollout: Option<RolloutId>,
     preflight: PreflightDto,
 }
 
-/// Who would take the release, by what the devices have said of themselves.
+/// Devices that would accept or refuse the release, by the facts that they have reported.
 #[derive(Serialize, ToSchema)]
 struct PreflightDto {
     #[schema(value_type = Vec<String>)]
     ready: Vec<DeviceId>,
     refusals: Vec<RefusalDto>,
-    /// Devices that have said nothing of themselves yet.
+    /// Devices that have not reported any facts yet.
     #[schema(value_type = Vec<String>)]
     unknown: Vec<DeviceId>,
 }

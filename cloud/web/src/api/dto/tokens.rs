@@ -1,4 +1,4 @@
-//! Shapes of tokens.
+//! JSON types for tokens.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::Date;
 use iottly_core::model::{Scopes, Token, TokenId, UnixMs};
 
-/// A token without its text.
+/// Token without its text.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TokenDto {
     #[schema(value_type = String, format = "uuid")]
@@ -42,7 +42,7 @@ pub(crate) struct TokenList {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedToken {
-    /// Shown here and never again.
+    /// Text of the token; shown only here.
     pub(crate) token: String,
     #[serde(flatten)]
     pub(crate) about: TokenDto,
@@ -54,7 +54,7 @@ pub(crate) struct CreatedToken {
 pub(crate) struct NewToken {
     pub(crate) name: String,
     pub(crate) scopes: Vec<String>,
-    /// Unix milliseconds; when it is not given, the date of the token that makes this one, if it has one.
+    /// Expiry in Unix milliseconds; by default that of the caller's token, if it has one.
     #[schema(value_type = Option<i64>)]
     pub(crate) expires: Option<UnixMs>,
 }

@@ -1,4 +1,4 @@
-//! Shapes of webhooks.
+//! JSON types for webhooks.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use iottly_core::webhooks::HeaderList;
 use iottly_core::webhooks::body::LARGE_BYTES;
 use iottly_core::webhooks::headers::MASK;
 
-/// A webhook and how its deliveries are doing.
+/// Webhook with the state of its deliveries.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookDto {
     #[schema(value_type = String, format = "uuid")]
@@ -25,31 +25,31 @@ pub(crate) struct WebhookDto {
     #[serde(rename = "type")]
     #[schema(value_type = String)]
     pub(crate) kind: &'static str,
-    /// `*` for all.
+    /// Channel of the messages; `*` for all.
     pub(crate) channel: String,
     #[schema(value_type = Option<Object>)]
     pub(crate) filter: Option<Box<RawValue>>,
     pub(crate) payload_only: bool,
     pub(crate) ordered: bool,
     pub(crate) enabled: bool,
-    /// Why it is not enabled.
+    /// Reason for which it is disabled.
     pub(crate) disabled_reason: Option<String>,
-    /// Names, and a mask in place of the values.
+    /// Names of the headers, with a mask instead of the values.
     pub(crate) headers: BTreeMap<String, &'static str>,
-    /// `closed` while it sends, `open` while its receiver only fails and is probed.
+    /// `closed` in normal operation; `open` while the receiver only fails and is being probed.
     #[schema(value_type = String)]
     pub(crate) breaker: &'static str,
-    /// Deliveries that wait or are on their way.
+    /// Number of deliveries that are waiting or being sent.
     pub(crate) waiting: u64,
-    /// Deliveries that failed or were skipped, kept for a replay.
+    /// Number of deliveries that failed or were skipped and are kept for a replay.
     pub(crate) failed: u64,
-    /// Deliveries dropped because too many waited.
+    /// Number of deliveries that were dropped because too many were waiting.
     pub(crate) dropped: u64,
-    /// Messages that came while it was disabled.
+    /// Number of messages that arrived while the webhook was disabled.
     pub(crate) skipped: u64,
     pub(crate) failing_since: Option<Date>,
     pub(crate) next_attempt: Option<Date>,
-    /// Until when the secret before the last rotation signs as well.
+    /// Time until which the secret before the last rotation signs as well.
     pub(crate) former_secret_until: Option<Date>,
     pub(crate) created: Date,
     pub(crate) changed: Date,
@@ -112,18 +112,18 @@ pub(crate) struct OneWebhook {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookWithSecret {
-    /// What requests are signed with; shown here and never again.
+    /// Secret with which requests are signed; shown only here.
     pub(crate) secret: String,
     #[serde(flatten)]
     pub(crate) webhook: WebhookDto,
     pub(crate) status: u16,
 }
 
-/// What is configured of a webhook; what is not given stays, or is as described.
+/// Settings of a webhook; a setting that is left out keeps its value, or gets the described default.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WebhookSettings {
-    /// Where requests go: http or https; ports 80, 443 and from 1024 on. A new webhook needs it.
+    /// URL of the receiver: http or https; ports 80, 443 and from 1024 on. Required for a new webhook.
     #[schema(format = "uri", pattern = "^[hH][tT][tT][pP][sS]?://", max_length = 2048)]
     pub(crate) url: Option<String>,
     pub(crate) description: Option<String>,
@@ -131,48 +131,48 @@ pub(crate) struct WebhookSettings {
     #[serde(rename = "type")]
     #[schema(pattern = "^(iottly|user|all)$")]
     pub(crate) kind: Option<String>,
-    /// Only messages of this channel; `*` for all.
+    /// Channel of the messages that are sent; `*` for all.
     pub(crate) channel: Option<String>,
-    /// Only messages that match this MongoDB filter; null for all.
+    /// MongoDB filter that the messages match; null for all messages.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Object>)]
     pub(crate) filter: Option<Option<Map<String, Value>>>,
-    /// Sends the payload in place of the whole message.
+    /// Sends only the payload instead of the whole message.
     pub(crate) payload_only: Option<bool>,
-    /// Sends one after the other, in the order of the messages' ids.
+    /// Sends one message after the other, in the order of their ids.
     pub(crate) ordered: Option<bool>,
-    /// Names and values, five at most; the mask as a value keeps the one that is set.
+    /// Names and values, five at most; the mask as a value keeps the current one.
     #[schema(value_type = Option<Object>)]
     pub(crate) headers: Option<BTreeMap<String, String>>,
     pub(crate) enabled: Option<bool>,
 }
 
-/// Tells null from nothing.
+/// Distinguishes null from a missing field.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Map<String, Value>>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
-/// An attempt to deliver.
+/// Delivery attempt.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AttemptDto {
-    /// Its number in the webhook's log.
+    /// Number of the attempt in the webhook's log.
     pub(crate) n: u64,
     pub(crate) at: Date,
-    /// The message's id, which is the request's `webhook-id`.
+    /// Id of the message, which is the request's `webhook-id`.
     pub(crate) message: String,
-    /// Whose message it is; none for a test.
+    /// Device of the message; null for a test.
     #[schema(value_type = Option<String>, format = "uuid")]
     pub(crate) device: Option<DeviceId>,
-    /// Which attempt for this message.
+    /// Number of the attempt for this message, from 1.
     pub(crate) attempt: u32,
     /// `http_` and the status, or `dns`, `connect`, `tls`, `timeout`, `connection`, `blocked_address`.
     pub(crate) result: String,
     pub(crate) milliseconds: u64,
-    /// Bytes of the request's body.
+    /// Size of the request's body, in bytes.
     pub(crate) bytes: u64,
-    /// Whether that is more than receivers like: 20 kB.
+    /// True if the body is larger than receivers usually accept: 20 kB.
     pub(crate) large: bool,
-    /// The first KiB of the answer, or why there was none.
+    /// First KiB of the response, or the reason why there was none.
     pub(crate) answer: String,
 }
 
@@ -196,7 +196,7 @@ impl From<HookAttempt> for AttemptDto {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookLog {
     pub(crate) attempts: Vec<AttemptDto>,
-    /// Given when there is more: `before=<next>` continues it.
+    /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<u64>,
     pub(crate) status: u16,
@@ -204,26 +204,26 @@ pub(crate) struct WebhookLog {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookTest {
-    /// Whether the receiver answered 2xx.
+    /// True if the receiver responded with 2xx.
     pub(crate) delivered: bool,
     pub(crate) attempt: AttemptDto,
     pub(crate) status: u16,
 }
 
-/// Which deliveries to make again: of one message, or all that failed since a moment.
+/// Deliveries to replay: one message, or all that failed since a time.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReplayBody {
-    /// A message's id.
+    /// Id of a message.
     pub(crate) message: Option<String>,
-    /// Unix milliseconds.
+    /// Time in Unix milliseconds.
     #[schema(value_type = Option<i64>)]
     pub(crate) failed_since: Option<UnixMs>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Replayed {
-    /// How many deliveries are made again.
+    /// Number of deliveries that are replayed.
     pub(crate) replayed: u64,
     pub(crate) status: u16,
 }

@@ -1,4 +1,4 @@
-// The page's one event stream, handed on as DOM events: `iottly:entry`, `iottly:presence`, `iottly:skipped`.
+// The page's event stream, forwarded as DOM events: `iottly:entry`, `iottly:presence`, `iottly:skipped`.
 const source = document.body.dataset.events;
 const link = document.getElementById("link");
 

@@ -1,4 +1,4 @@
-// <live-feed>: puts new messages on top of the list that the server rendered. What devices wrote is only ever text.
+// <live-feed>: adds new messages on top of the list that the server rendered. Text from devices is never used as HTML.
 const MOST_ROWS = 200;
 
 class LiveFeed extends HTMLElement {
@@ -18,7 +18,7 @@ class LiveFeed extends HTMLElement {
     document.removeEventListener("iottly:skipped", this.onSkipped);
   }
 
-  // Entries of one frame are drawn together: hundreds a second must not cost a layout each.
+  // Entries of a frame are drawn together, so that hundreds per second do not cost a layout each.
   add(entry) {
     this.waiting.push(entry);
     if (this.waiting.length > MOST_ROWS) this.waiting.shift();
@@ -63,7 +63,7 @@ class LiveFeed extends HTMLElement {
     this.skipped.textContent =
       this.skippedCount === null
         ? "Some messages are not shown here. The history has them all."
-        : `${this.skippedCount} messages skipped (too fast). The history has them all.`;
+        : `${this.skippedCount} messages were skipped because they came too fast. The history has them all.`;
   }
 }
 

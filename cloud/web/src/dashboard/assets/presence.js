@@ -1,4 +1,4 @@
-// Keeps every presence mark and the count of devices online as the cloud says.
+// Updates the presence marks and the number of online devices from the event stream.
 document.addEventListener("iottly:presence", ({ detail }) => {
   const state = detail.online ? "online" : "offline";
   for (const mark of document.querySelectorAll(`[data-presence="${CSS.escape(detail.device)}"]`)) {

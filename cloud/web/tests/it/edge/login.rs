@@ -1,4 +1,4 @@
-//! MQTT before and at the login.
+//! MQTT connections before and during the login.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ async fn a_large_connect_is_refused_before_it_is_read() {
         vec![0x30, 0x02, 0, 0],
     ] {
         let mut stream = connect(cloud.mqtt_addr()).await;
-        // It may be closed while it is written to.
+        // The connection may be closed while it is written to.
         let _ = stream.write_all(&start).await;
         let (answer, took) = closed_after(&mut stream).await;
         assert!(
@@ -114,7 +114,7 @@ async fn one_project_does_not_take_all_places_of_devices() {
         connack(&mut stream, &mqtt_connect(&device, &device, "device secret")).await,
         ACCEPTED
     );
-    // A place is free again when its connection is gone.
+    // A place is free again when its connection has ended.
     connected.clear();
     crate::device::eventually("a place is free", || async {
         login(&cloud, "device secret").await == ACCEPTED

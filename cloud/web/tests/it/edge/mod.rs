@@ -1,5 +1,5 @@
-//! Connections of strangers: what they may use up, and what others notice of it. Real sockets to a real
-//! cloud.
+//! Connections of unauthenticated clients: what they may use up, and what other clients notice of it. Real
+//! sockets to a real cloud.
 
 mod http;
 mod login;

@@ -52,8 +52,8 @@ async fn devices_behind_a_proxy_log_in() {
 async fn clients_of_a_proxy_are_counted_one_by_one() {
     let cloud = behind_proxies().await;
     for (address, header) in [(cloud.mqtt_addr(), &[0x10][..]), (cloud.address, &b"G"[..])] {
-        // Four places for one address, eight in all. Before its header a client's address is not known, so
-        // that one of another may go.
+        // Four places for one address, eight in all. Before its header a client's address is not known, so a
+        // connection of another address may be closed.
         let mut held = Vec::new();
         for n in 0..12u8 {
             let mut stream = connect(address).await;
@@ -101,7 +101,7 @@ async fn a_proxy_that_names_nobody_is_not_one_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn http_clients_are_named_by_either_header() {
     let cloud = behind_proxies().await;
-    // Metrics are for this machine: who comes through a proxy is somebody else.
+    // Metrics are for this machine: a client behind a proxy is on another.
     for (header, status) in [
         (&version_1("127.0.0.1")[..], "200"),
         (&version_1("192.0.2.1")[..], "401"),
@@ -163,7 +163,7 @@ async fn strangers_name_nobody() {
         let answer = String::from_utf8_lossy(&closed_after(&mut stream).await.0).into_owned();
         assert!(!answer.contains("200 OK"), "{answer}");
     }
-    // What a stranger says in a header changes nothing: still one address.
+    // The header of an untrusted client changes nothing: still one address.
     let mut held = Vec::new();
     for n in 0..12 {
         let mut stream = connect(cloud.address).await;

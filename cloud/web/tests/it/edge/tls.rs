@@ -1,4 +1,4 @@
-//! TLS: silent clients, and certificates that are renewed under a running server.
+//! TLS: silent clients, and certificates that are renewed while the server runs.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,7 +19,7 @@ use super::wire::{PATIENCE, closed_after, connect};
 use crate::device::eventually;
 use crate::support::{self, TestCloud};
 
-/// Notes the certificate that is shown and takes any.
+/// Records the certificate of the server and accepts any.
 #[derive(Debug)]
 struct Noting(Mutex<Vec<u8>>);
 
@@ -61,7 +61,7 @@ impl ServerCertVerifier for Noting {
     }
 }
 
-/// Shakes hands and returns the stream and the certificate that was shown.
+/// Does a handshake and returns the stream and the server's certificate.
 async fn shake(address: SocketAddr) -> (TlsStream<TcpStream>, Vec<u8>) {
     let noting = Arc::new(Noting(Mutex::default()));
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
@@ -95,7 +95,7 @@ async fn ask(stream: &mut TlsStream<TcpStream>) -> bool {
     buffer[..count].starts_with(b"HTTP/1.1 200 OK")
 }
 
-/// Makes a pair, writes it, and returns the certificate.
+/// Creates a certificate with its key, writes both, and returns the certificate.
 fn renew(folder: &Path) -> Vec<u8> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     std::fs::write(folder.join("c.pem"), made.cert.pem()).expect("written");
@@ -122,7 +122,7 @@ async fn a_renewed_certificate_is_taken_up_and_a_bad_one_is_not() {
     let (server, address) = serve(&cloud, folder.path()).await;
     let (mut kept, shown) = shake(address).await;
     assert!(shown == first && ask(&mut kept).await);
-    // A key alone is no pair; the server goes on with the old one.
+    // A key alone is not a pair; the server continues with the old one.
     std::fs::write(folder.path().join("k.pem"), "no key").expect("written");
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(shake(address).await.1, first);
@@ -131,7 +131,7 @@ async fn a_renewed_certificate_is_taken_up_and_a_bad_one_is_not() {
         shake(address).await.1 == second
     })
     .await;
-    assert!(ask(&mut kept).await, "connections go on");
+    assert!(ask(&mut kept).await, "connections continue");
     server.shutdown().await;
     cloud.shutdown().await;
 }

@@ -1,4 +1,4 @@
-//! Sockets that speak just enough, and count how long others let them.
+//! Sockets that speak just enough of a protocol, and measure the time until they are closed.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 
 use crate::support::{self, TestCloud};
 
-/// Longer than anything takes on a busy machine.
+/// Longer than any operation takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A cloud with few places.
+/// Starts a cloud with few places.
 pub(crate) async fn small(configure: impl FnOnce(&mut CloudConfig)) -> TestCloud {
     support::start_config(|config| {
         config.edge.bounds = ConnectionBounds {
@@ -29,7 +29,7 @@ pub(crate) async fn small(configure: impl FnOnce(&mut CloudConfig)) -> TestCloud
     .await
 }
 
-/// A cloud that believes proxies on this machine.
+/// Starts a cloud that trusts proxies on this machine.
 pub(crate) async fn behind_proxies() -> TestCloud {
     small(|config| config.edge.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")]).await
 }
@@ -38,7 +38,8 @@ pub(crate) async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("connected")
 }
 
-/// Opens connections and keeps them until they are older than the least time that each keeps its place.
+/// Opens connections and keeps them until they are older than the minimum time for which each keeps its
+/// place.
 pub(crate) async fn idle(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut all = Vec::new();
     for _ in 0..count {
@@ -48,7 +49,8 @@ pub(crate) async fn idle(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     all
 }
 
-/// Reads to the end of a connection that the other side closes, and says how long that took.
+/// Reads to the end of a connection that the other side closes, and returns the bytes with the time that it
+/// took.
 pub(crate) async fn closed_after(stream: &mut TcpStream) -> (Vec<u8>, Duration) {
     let (mut seen, began) = (Vec::new(), Instant::now());
     // A reset is an end as well.
@@ -58,14 +60,14 @@ pub(crate) async fn closed_after(stream: &mut TcpStream) -> (Vec<u8>, Duration) 
     (seen, began.elapsed())
 }
 
-/// True while the other side has not closed the connection.
+/// Returns true while the other side has not closed the connection.
 pub(crate) async fn is_open(stream: &mut TcpStream) -> bool {
     tokio::time::timeout(Duration::from_millis(50), stream.read_u8())
         .await
         .is_err()
 }
 
-/// A CONNECT of MQTT 3.1.1 with a clean session.
+/// Returns a CONNECT of MQTT 3.1.1 with a clean session.
 pub(crate) fn mqtt_connect(client_id: &str, user: &str, secret: &str) -> Vec<u8> {
     let text = |text: &str| {
         [
@@ -94,7 +96,7 @@ pub(crate) fn mqtt_connect(client_id: &str, user: &str, secret: &str) -> Vec<u8>
     [packet, body].concat()
 }
 
-/// Sends bytes and returns the reason in the CONNACK; none when the connection is closed instead.
+/// Sends bytes and returns the reason in the CONNACK; `None` when the connection is closed instead.
 pub(crate) async fn connack(stream: &mut TcpStream, bytes: &[u8]) -> Option<u8> {
     stream.write_all(bytes).await.expect("sent");
     let mut answer = [0; 4];
@@ -117,8 +119,8 @@ pub(crate) async fn login(cloud: &TestCloud, secret: &str) -> Option<u8> {
     .await
 }
 
-/// Sends a request on a connection that stays, and returns the answer's status line; none when the connection
-/// is closed instead.
+/// Sends a request on a connection that stays open, and returns the response's status line; `None` when the
+/// connection is closed instead.
 pub(crate) async fn ask(stream: &mut TcpStream, head: &str) -> Option<String> {
     stream
         .write_all(format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{head}\r\n").as_bytes())

@@ -1,4 +1,4 @@
-//! The REST API: what is taken, what is refused, and what is never shown.
+//! REST API of webhooks: accepted and refused settings, and values that are never shown.
 
 use iottly_core::model::Scopes;
 use iottly_web::auth::mint_token;
@@ -26,7 +26,7 @@ async fn secrets_and_values_of_headers_are_written_only() {
         shown(&cloud, &id).await["headers"],
         json!({"Authorization": mask, "X-Short": mask})
     );
-    // The receiver tells back what it was sent.
+    // The receiver echoes the request.
     receiver.next([super::receiver::Reply::with(
         200,
         "X-A: 1",
@@ -64,8 +64,7 @@ async fn secrets_and_values_of_headers_are_written_only() {
     cloud.shutdown().await;
 }
 
-/// Every way of sending a webhook somewhere else, asked for by somebody who may change webhooks and read no
-/// secrets.
+/// Tries every way of redirecting a webhook, with a token that may change webhooks and read no secrets.
 #[tokio::test]
 async fn values_of_headers_go_to_no_receiver_that_they_were_not_set_for() {
     let cloud = cloud().await;
@@ -139,7 +138,7 @@ async fn values_of_headers_go_to_no_receiver_that_they_were_not_set_for() {
             .all(|request| request.headers["x-api-key"] == key),
         "its own receiver gets it"
     );
-    // Another path is the same receiver; another receiver gets what is given for it.
+    // Another path is the same receiver; another receiver gets the headers that are given for it.
     put(json!({"url": format!("{}other/path", third_party.url())}))
         .await
         .ok();

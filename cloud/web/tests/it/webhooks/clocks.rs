@@ -1,4 +1,5 @@
-//! Clocks that step, at every phase of a delivery: what waits goes on soon after the clock is right again.
+//! Clocks that step at every phase of a delivery: waiting deliveries continue soon after the clock is right
+//! again.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::{Ahead, cloud_with, eventually, hook, logged, say, shown};
 const HOUR: i64 = 60 * 60 * 1000;
 const YEARS: i64 = 10 * 365 * 24 * HOUR;
 
-/// Steps, and how long after them everything has to go on.
+/// Steps, and the time after them in which deliveries have to continue.
 const STEPS: [(&[i64], i64); 6] = [
     (&[3 * HOUR], 0),
     (&[-3 * HOUR], 4 * HOUR),
@@ -53,8 +54,7 @@ async fn an_attempt_that_fails_while_the_clock_is_ahead() {
     let ahead = Ahead::default();
     let cloud = cloud_with(|config| config.clock = ahead.clock()).await;
     let receiver = Receiver::start().await;
-    // A failure, a receiver that asks for a pause, and a breaker that opens: each writes down a moment in ten
-    // years.
+    // A failure, a receiver that asks for a pause, and a breaker that opens: each stores a time in ten years.
     for replies in [
         vec![Reply::status(500)],
         vec![Reply::with(429, "Retry-After: 3600", "")],

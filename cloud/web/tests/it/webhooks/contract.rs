@@ -1,4 +1,4 @@
-//! What a receiver gets: the documented bodies, byte for byte.
+//! Requests to a receiver: the documented bodies, byte for byte.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ async fn the_documented_form_is_signed_and_arrives_byte_for_byte() {
     let requests = receiver.wait_for(1).await;
     let request = &requests[0];
     let scope = cloud.tenant.scope;
-    // Written out as the documentation has it, to be independent of the code that builds it.
+    // Written out as in the documentation, to be independent of the code that builds it.
     let day = |millis: i64| {
         let page = format!(
             "/v1.0/project/{}/device/{}/messages/paginated",

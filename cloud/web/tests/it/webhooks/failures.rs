@@ -1,4 +1,4 @@
-//! Receivers that fail in every way, and what that costs others.
+//! Receivers that fail in every way, and the effect on others.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ async fn attempts_follow_the_schedule_and_end_as_failed() {
         .into_iter()
         .enumerate()
     {
-        // The longest that jitter can make it, and not a second before the shortest.
+        // The longest wait with jitter, and not a second before the shortest.
         ahead.by(wait * 1200 + 1000);
         let attempts = logged(&cloud, &id, attempt + 1).await;
         assert_eq!(attempts.len(), attempt + 1);

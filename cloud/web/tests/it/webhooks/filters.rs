@@ -1,4 +1,4 @@
-//! Filters that are too much work while their messages are stored: decided later, or visibly not at all.
+//! Filters that are too expensive while their messages are stored: decided later, or visibly not at all.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::receiver::Receiver;
 use super::{cloud, eventually, hook, log, say, shown};
 
-/// A text of a million digits and the letter at its end.
+/// Returns a text of a million digits with a letter at its end.
 fn digits(end: &str) -> String {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = |_| {
@@ -41,7 +41,7 @@ async fn a_filter_that_is_too_expensive_is_recorded_and_delays_nobody() {
     assert_eq!(
         good.wait_for(1).await.len(),
         1,
-        "another webhook of the same messages goes on"
+        "another webhook of the same messages continues"
     );
     eventually("the messages are kept as failed", async || {
         shown(&cloud, &expensive).await["failed"] == 3

@@ -1,4 +1,4 @@
-//! Requests into networks that are none of a project's business.
+//! Requests into networks that projects may not reach.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::receiver::Receiver;
 use super::{cloud_with, hook, logged, say};
 use crate::support::start;
 
-/// A resolver that answers from a list, one answer a question, the last one for ever.
+/// Creates a resolver that returns the answers in a list, one per query, the last one forever.
 fn answering(answers: &'static [&'static [&'static str]]) -> (Resolver, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
@@ -87,7 +87,7 @@ async fn names_that_lead_inside_are_blocked_when_they_are_resolved() {
 #[tokio::test]
 async fn a_name_that_answers_otherwise_the_second_time_gains_nothing() {
     let receiver = Receiver::start().await;
-    // First an allowed address where the receiver listens, then one inside where it listens as well.
+    // First an allowed address where the receiver listens, then an internal one where it listens as well.
     let (resolver, asked) = answering(&[&["127.0.0.2"], &["127.0.0.1"]]);
     let cloud = cloud_with(|config| {
         config.allow = vec!["127.0.0.2/32".parse().expect("a network")];

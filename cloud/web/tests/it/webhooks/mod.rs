@@ -1,5 +1,4 @@
-//! Webhooks from the message that is stored to the request that arrives, over a real cloud and real
-//! receivers.
+//! Webhooks from the stored message to the request that arrives, over a real cloud and real receivers.
 
 mod api;
 mod clocks;
@@ -26,7 +25,7 @@ use iottly_cloud::cloud::CloudConfig;
 use iottly_cloud::webhooks::WebhookConfig;
 use serde_json::{Value, json};
 
-/// How long anything may take on a loaded machine.
+/// Maximum time for any operation on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Repeats a check until it holds.
@@ -42,7 +41,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, check: impl
     );
 }
 
-/// A clock that a test moves ahead.
+/// Clock that a test moves ahead.
 #[derive(Clone, Default)]
 pub(crate) struct Ahead(Arc<AtomicI64>);
 
@@ -57,7 +56,7 @@ impl Ahead {
     }
 }
 
-/// A cloud that may send to this machine.
+/// Starts a cloud that may send to this machine.
 pub(crate) async fn cloud() -> TestCloud {
     cloud_with(|_| {}).await
 }
@@ -70,7 +69,7 @@ pub(crate) async fn cloud_with(change: impl FnOnce(&mut WebhookConfig)) -> TestC
     .await
 }
 
-/// Makes a webhook through the API; its id and its secret.
+/// Creates a webhook through the API; returns its id and its secret.
 pub(crate) async fn hook(cloud: &TestCloud, mut settings: Value, url: &str) -> (String, String) {
     settings["url"] = json!(url);
     let made = cloud
@@ -88,7 +87,7 @@ pub(crate) async fn shown(cloud: &TestCloud, id: &str) -> Value {
         .ok()
 }
 
-/// The attempts of a webhook, newest first.
+/// Returns the attempts of a webhook, newest first.
 pub(crate) async fn log(cloud: &TestCloud, id: &str) -> Vec<Value> {
     let log = cloud
         .get(&format!(
@@ -99,7 +98,7 @@ pub(crate) async fn log(cloud: &TestCloud, id: &str) -> Vec<Value> {
     log["attempts"].as_array().expect("attempts").clone()
 }
 
-/// Waits until so many attempts are logged; newest first.
+/// Waits until this many attempts are logged; returns them, newest first.
 pub(crate) async fn logged(cloud: &TestCloud, id: &str, count: usize) -> Vec<Value> {
     eventually(&format!("{count} attempts in the log"), async || {
         log(cloud, id).await.len() >= count
@@ -118,7 +117,7 @@ pub(crate) async fn say(cloud: &TestCloud, numbers: std::ops::Range<u64>) {
     assert!(refused.is_empty(), "{refused:?}");
 }
 
-/// An address where nobody listens.
+/// Returns an address without a listener.
 pub(crate) async fn nobody() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await

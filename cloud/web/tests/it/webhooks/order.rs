@@ -1,4 +1,4 @@
-//! Strict order: one after the other, whatever happens to one of them.
+//! Strict order: one delivery after the other, whatever happens to one of them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A real HTTP server that does to requests what a test says, and remembers them.
+//! A real HTTP server that responds as a test prescribes, and records the requests.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,18 +11,18 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// How the receiver answers.
+/// Response of the receiver.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    /// This text, whole.
+    /// The given text, whole.
     Raw(String),
-    /// The text after a while.
+    /// The given text, after a delay.
     Late(Duration, String),
-    /// A success whose body has this many bytes.
+    /// Success whose body has this many bytes.
     Huge(usize),
-    /// The head of a success, half of its body, and the end of the connection.
+    /// Head of a success, half of its body, and the end of the connection.
     BreakOff,
-    /// The end of the connection without an answer.
+    /// End of the connection without a response.
     Reset,
 }
 
@@ -39,13 +39,13 @@ impl Reply {
     }
 }
 
-/// A request as it came.
+/// Request as it arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) headers: HashMap<String, String>,
     pub(crate) body: String,
-    /// Requests that were under way when it came, itself included.
+    /// Number of requests in progress when it arrived, itself included.
     pub(crate) at_once: usize,
 }
 
@@ -64,7 +64,7 @@ impl Request {
         webhook.verify(self.body.as_bytes(), &headers).is_ok()
     }
 
-    /// The message in a form body, read as a form.
+    /// Returns the message in a form body, parsed as a form.
     pub(crate) fn message(&self) -> serde_json::Value {
         let text = match self.body.strip_prefix("msg=") {
             Some(encoded) => decode(encoded),
@@ -100,7 +100,7 @@ struct State {
     connections: usize,
 }
 
-/// A running receiver.
+/// Running receiver.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     scheme: &'static str,
@@ -156,13 +156,13 @@ impl Receiver {
         format!("{}://{}/webhook/user", self.scheme, self.address)
     }
 
-    /// The answers to the next requests, the first one first; then successes again, or what
-    /// [`always`](Self::always) says.
+    /// Sets the responses to the next requests, the first one first; later requests succeed again, or get the
+    /// response of [`always`](Self::always).
     pub(crate) fn next(&self, replies: impl IntoIterator<Item = Reply>) {
         self.state.lock().expect("unpoisoned").replies.extend(replies);
     }
 
-    /// The answer to everything from now on; none for successes.
+    /// Sets the response to all requests from now on; `None` for successes.
     pub(crate) fn always(&self, reply: Option<Reply>) {
         self.state.lock().expect("unpoisoned").always = reply;
     }
@@ -179,7 +179,7 @@ impl Receiver {
         self.state.lock().expect("unpoisoned").connections
     }
 
-    /// Waits until so many requests came.
+    /// Waits until this many requests have arrived.
     pub(crate) async fn wait_for(&self, count: usize) -> Vec<Request> {
         super::eventually(&format!("{count} requests"), async || self.count() >= count).await;
         self.requests()
@@ -277,7 +277,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin), mut buffer: Vec<u8>) -> Opt
     }
 }
 
-/// A secret's text from an answer.
+/// Returns true if a text is a secret from a response.
 pub(crate) fn is_secret(text: &str) -> bool {
     Secret::from_text(text).is_some()
 }

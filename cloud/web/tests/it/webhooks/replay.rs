@@ -1,4 +1,4 @@
-//! Deliveries that are made again.
+//! Replays of deliveries.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! A new secret takes over without a request that the receiver must refuse.
+//! Rotation of a secret, without a request that the receiver has to refuse.
 
 use serde_json::json;
 
@@ -28,7 +28,7 @@ async fn both_secrets_sign_for_a_day() {
     ahead.by(24 * 60 * 60 * 1000);
     say(&cloud, 1..2).await;
     let request = receiver.wait_for(2).await[1].clone();
-    // The library looks at the clock of this machine: the count of signatures has to do.
+    // The library uses the clock of this machine, so only the number of signatures is checked.
     assert_eq!(request.headers["webhook-signature"].split(' ').count(), 1);
     assert!(shown(&cloud, &id).await["former_secret_until"].is_null());
     cloud.shutdown().await;

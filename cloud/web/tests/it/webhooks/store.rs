@@ -239,7 +239,7 @@ async fn a_change_counts_from_the_next_message_on_in_every_process(setup: Setup)
     let another = store::open(&setup.database).await.expect("opens").0;
     let key = setup.hook(|_| {}).await;
     setup.say(1, 1).await;
-    // The other process has the webhooks of before in its memory when they change here.
+    // The other process still has the earlier webhooks in memory when they change here.
     let say_there = async |stream: u8| {
         let entry = Entry::Message {
             kind: MessageKind::UserDefined,
@@ -285,7 +285,7 @@ async fn a_change_counts_from_the_next_message_on_in_every_process(setup: Setup)
             .await
             .expect("claims")
             .is_empty(),
-        "what waits goes on waiting"
+        "waiting deliveries keep waiting"
     );
     another.close().await;
 }
@@ -309,7 +309,7 @@ async fn two_workers_never_claim_the_same(setup: Setup) {
     let (one, two) = (one.await.expect("ends"), two.await.expect("ends"));
     let both: HashSet<_> = one.iter().chain(&two).collect();
     assert_eq!((both.len(), one.len() + two.len()), (2000, 2000));
-    // A lease that ended is anybody's; what its holder says then changes nothing.
+    // After a lease has ended, any process may claim; the outcome of its former holder changes nothing.
     let again = setup
         .store
         .claim(&query(key, WORKERS[0], NOW + 60_001, 5000))
@@ -575,7 +575,7 @@ async fn a_deleted_webhook_leaves_nothing(setup: Setup) {
     assert_eq!(store.webhook_totals().await.expect("reads").waiting, 0);
 }
 
-/// A filter that was accepted once and is no more: its messages are kept, and nothing else is held up.
+/// A filter that was valid once and is not any more: its messages are kept, and others are not delayed.
 async fn a_filter_that_is_none_leaves_its_messages_undecided(setup: Setup) {
     let broken = setup
         .hook(|hook| hook.filter = Some(r#"{"$where":"1"}"#.into()))
@@ -601,8 +601,8 @@ async fn a_filter_that_is_none_leaves_its_messages_undecided(setup: Setup) {
         .await
         .expect("claims");
     assert!(claims.len() == 40 && claims.iter().all(|claim| !claim.undecided));
-    // One that failed without being matched is matched when it is made again, as is one that came while the
-    // webhook was off.
+    // A message that failed undecided is matched when it is replayed, as is one that came while the webhook
+    // was off.
     let failed = Then::Failed {
         attempts: 0,
         reason: "not matched: filter is not valid any more".into(),
@@ -629,7 +629,7 @@ async fn a_filter_that_is_none_leaves_its_messages_undecided(setup: Setup) {
     assert!(again.len() == 40 && again.iter().all(|claim| claim.undecided));
 }
 
-/// Claims are bounded by bytes, whatever was asked for.
+/// Claims are bounded by bytes, whatever count was requested.
 async fn claims_of_long_messages_are_few(setup: Setup) {
     let all = setup.hook(|_| {}).await;
     let payload = to_raw_value(&"x".repeat(900_000)).expect("JSON");
@@ -668,7 +668,7 @@ async fn claims_of_long_messages_are_few(setup: Setup) {
     assert!(unread.iter().all(|claim| claim.unread) && read.iter().all(|claim| !claim.unread));
 }
 
-/// A lease and a wait that were written while the clock was ten years ahead end when it is set back.
+/// A lease and a wait that were stored while the clock was ten years ahead end when it is set back.
 async fn what_was_written_while_the_clock_was_ahead_is_due(setup: Setup) {
     const AHEAD: UnixMs = 10 * 365 * 24 * 60 * 60 * 1000;
     for ordered in [false, true] {
@@ -689,7 +689,7 @@ async fn what_was_written_while_the_clock_was_ahead_is_due(setup: Setup) {
             .settle(WORKERS[0], &[settled(key, claims[0].message, wait)])
             .await
             .expect("records");
-        // One waits and one is leased, both for ten years.
+        // One delivery waits and one is leased, both for ten years.
         assert!(
             setup
                 .store
