@@ -45,6 +45,10 @@ pub(crate) struct Options {
     /// Address of the cloud as the device reaches it: the device takes its project's releases from there
     #[arg(long, value_name = "URL", requires = "device")]
     cloud: Option<String>,
+    /// File of the key that seals the project's signing keys, as given to `serve` [default: seal.key in the data
+    /// folder]
+    #[arg(long, value_name = "FILE")]
+    seal_key: Option<PathBuf>,
     /// Folder to write the device's configuration to
     #[arg(long)]
     out: Option<PathBuf>,
@@ -83,7 +87,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         let id = device(store, project_id, group, name, &secret).await?;
         write_config(out, id, &secret, &options.broker)?;
         if let Some(cloud) = &options.cloud {
-            let shelf = Shelf::new(&options.data, None);
+            let shelf = Shelf::new(&options.data, options.seal_key.clone());
             add_updates(out, &shelf, project_id, cloud)
                 .context("cannot tell the device where releases come from")?;
         }
