@@ -8,27 +8,18 @@
 //! export has to hold every one of them.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
-#![allow(
-    clippy::duplicated_attributes,
-    reason = "each shared module says so of itself"
-)]
-
-#[path = "../tests/common/mod.rs"]
-mod common;
-#[path = "../tests/oracle/mod.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
-mod oracle;
 
 use std::collections::VecDeque;
 use std::io::BufRead;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use iottly_e2e::oracle::{Device, Site, free_ports};
+use iottly_e2e::program;
 use iottly_protocol::{
     BootId, ConnId, DeviceId, Down, Hello, StreamClass, StreamId, StreamInfo, Topic, Up, Versions,
     encode_batch,
 };
-use oracle::site::{Device, Site};
 use rumqttc::{AsyncClient, Event, MqttOptions, NetworkOptions, Packet, QoS};
 use tokio::sync::mpsc;
 
@@ -55,7 +46,7 @@ fn main() {
         .prefix("iottly-bench-")
         .tempdir_in(".")
         .expect("folder");
-    let mut site = Site::new(Path::new(common::IOTTLY), folder.path(), oracle::free_ports());
+    let mut site = Site::new(Path::new(program()), folder.path(), free_ports());
     site.start();
     let devices: Vec<_> = (0..options.devices)
         .map(|n| site.provision(&format!("device-{n}"), "127.0.0.1:1"))

@@ -5,16 +5,13 @@
 //! is measured in the same run, because the path holds four of them.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
-#[path = "../tests/common/mod.rs"]
-mod common;
-
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Api, IOTTLY, Process};
+use iottly_e2e::{Api, Process, free_port, program, wait_for};
 use serde_json::{Value, json};
 
 /// fsyncs between the POST and the reply in the history: ARCHITECTURE.md, "Data path 2".
@@ -66,8 +63,8 @@ fn unix_ms(began: Instant) -> u64 {
 }
 
 fn demo(data: &Path, began: Instant, what: &str) -> (Process, Api, String) {
-    let port = common::free_port();
-    let mut command = Command::new(IOTTLY);
+    let port = free_port();
+    let mut command = Command::new(program());
     let http = format!("127.0.0.1:{port}");
     command
         .args(["demo", "--json", "--http", &http, "--data"])
@@ -78,7 +75,7 @@ fn demo(data: &Path, began: Instant, what: &str) -> (Process, Api, String) {
         let url = url.clone();
         move || {
             let api = Api::new(&url, "", "");
-            common::wait_for("rest", || api.try_get("/ping"));
+            wait_for("rest", || api.try_get("/ping"));
             began.elapsed()
         }
     });

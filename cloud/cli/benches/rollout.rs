@@ -4,14 +4,11 @@
 //! compiled firmware, fsyncs.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
-#[path = "../tests/common/mod.rs"]
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Api, IOTTLY, Process};
+use iottly_e2e::{Api, Process, program};
 use serde_json::{Value, json};
 
 const DEVICES: u64 = 200;
@@ -54,7 +51,7 @@ impl Desk {
     fn start(dir: &Path, name: &str, devices: u64) -> Self {
         let folder = dir.join(name);
         std::fs::create_dir_all(&folder).expect("folder");
-        let mut command = Command::new(IOTTLY);
+        let mut command = Command::new(program());
         command
             .args([
                 "demo",
@@ -80,7 +77,7 @@ impl Desk {
     }
 
     fn run(&self, args: &[&str]) {
-        let mut command = Command::new(IOTTLY);
+        let mut command = Command::new(program());
         command.args(args).current_dir(&self.folder);
         command
             .env("IOTTLY_URL", &self.api.url)

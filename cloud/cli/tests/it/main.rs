@@ -1,0 +1,6 @@
+//! The command line: its contract, and firmware from an author's point of view.
+
+mod authoring;
+mod authoring_rust;
+mod contract;
+mod local;
