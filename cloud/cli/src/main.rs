@@ -3,7 +3,6 @@
 mod backup;
 mod build;
 mod check;
-mod children;
 mod demo;
 mod exit;
 mod filter;
@@ -19,6 +18,7 @@ mod run;
 mod say;
 mod scratch;
 mod serve;
+mod subprocess;
 mod version;
 mod webhook;
 
@@ -77,10 +77,10 @@ enum Command {
     /// Sends messages to addresses of your choice
     Webhook(webhook::Options),
     /// Compiles firmware to machine code: started by this program itself
-    #[command(name = children::COMPILE, hide = true)]
+    #[command(name = subprocess::COMPILE, hide = true)]
     Compile,
     /// Turns a script into firmware: started by this program itself
-    #[command(name = children::BUILD_JS, hide = true)]
+    #[command(name = subprocess::BUILD_JS, hide = true)]
     BuildJs,
 }
 

@@ -15,9 +15,9 @@ use ipnet::IpNet;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::children;
 use crate::listen::{self, Stop};
 use crate::scratch;
+use crate::subprocess;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -133,7 +133,7 @@ fn config(options: &Options) -> anyhow::Result<CloudConfig> {
     config.webhooks.https_only = options.webhook_https_only;
     config.webhooks.seal_key.clone_from(&options.seal_key);
     scratch::use_data_folder(&options.data)?;
-    config.builder = Some(children::cloud_builder()?);
+    config.builder = Some(subprocess::cloud_builder()?);
     config.https = options.behind_https || options.tls_cert.is_some();
     Ok(config)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Command that builds the programs and runs the tests.
 const COMMAND: &str = "cargo test --release --workspace";
@@ -52,15 +52,44 @@ fn built(name: &str) -> PathBuf {
 }
 
 /// Returns a source that was changed after the program was built, from the list that cargo writes beside it.
+///
+/// Changes after the start of the tests do not count: they were not there when cargo looked.
 fn newer_source(program: &Path) -> Option<PathBuf> {
     let changed = |path: &Path| path.metadata().and_then(|meta| meta.modified());
     let list = std::fs::read_to_string(program.with_extension("d")).expect("cargo lists the sources");
     let (_, sources) = list.split_once(": ").expect("a rule of a makefile");
     let built = changed(program).expect("the program is a file");
+    let started = parent_started().unwrap_or_else(SystemTime::now);
     // Cargo escapes spaces in paths.
     let sources = sources.trim_end().replace("\\ ", "\0");
     sources
         .split(' ')
         .map(|source| PathBuf::from(source.replace('\0', " ")))
-        .find(|source| changed(source).unwrap_or(SystemTime::UNIX_EPOCH) > built)
+        .find(|source| {
+            let changed = changed(source).unwrap_or(SystemTime::UNIX_EPOCH);
+            changed > built && changed < started
+        })
+}
+
+/// Returns the start of the process that runs the tests, which is cargo's.
+fn parent_started() -> Option<SystemTime> {
+    let parent = rustix::process::getppid()?.as_raw_nonzero();
+    let stat = std::fs::read_to_string(format!("/proc/{parent}/stat")).ok()?;
+    // The 22nd field; the 2nd, a name, may hold spaces and ends with the last parenthesis.
+    let ticks: u64 = stat
+        .rsplit(')')
+        .next()?
+        .split_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()?;
+    let boot = std::fs::read_to_string("/proc/stat").ok()?;
+    let boot: u64 = boot
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))?
+        .parse()
+        .ok()?;
+    // A tick of procfs is a hundredth of a second.
+    let after_boot = Duration::from_millis(ticks * 10);
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(boot) + after_boot)
 }

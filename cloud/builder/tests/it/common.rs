@@ -1,4 +1,4 @@
-//! A board for scripts: the real builder, the real compiler, a host that remembers.
+//! A board for scripts: the real builder and compiler, and a host that records.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -68,8 +68,7 @@ impl Board {
 
     fn compiled(wasm: &[u8]) -> Firmware {
         let dir = tempfile::tempdir().unwrap();
-        // The test itself plays the compiler's part: cargo gives the path of a program only to its own
-        // package's tests.
+        // The test itself compiles: cargo passes the path of the compiler's program only to tests of its package.
         let code = iottly_sandbox::compile_here(wasm, iottly_sandbox::Backend::Native).unwrap();
         let file = dir.path().join("code");
         std::fs::write(&file, code).unwrap();
@@ -105,24 +104,24 @@ impl Board {
         }
     }
 
-    /// Built with a manifest inside.
+    /// Builds firmware with a manifest in it.
     pub(crate) fn firmware_with(source: &Source, manifest: &str) -> Firmware {
         Self::compiled(&iottly_manifest::embed(&build(source).unwrap(), manifest).unwrap())
     }
 
-    /// Started on a board, `init` has run.
+    /// Starts firmware on a board and runs `init`.
     pub(crate) fn start_firmware_on(firmware: &Firmware, board: &VirtualBoard) -> Self {
         let mut started = Self::with(firmware, Limits::default(), Some(board.clone()));
         started.instance.init().unwrap();
         started
     }
 
-    /// Built with a manifest inside, started on a board, `init` has run.
+    /// Builds firmware with a manifest in it, starts it on a board and runs `init`.
     pub(crate) fn start_on(board: &VirtualBoard, manifest: &str, source: &Source) -> Self {
         Self::start_firmware_on(&Self::firmware_with(source, manifest), board)
     }
 
-    /// Built and started; `init` has not run.
+    /// Builds and starts firmware without running `init`.
     pub(crate) fn load(source: &Source) -> Self {
         Self::on(&Self::firmware(source), Limits::default())
     }

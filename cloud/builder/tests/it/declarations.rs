@@ -1,4 +1,4 @@
-//! The declarations for editors, held against what scripts really find.
+//! The declarations for editors, compared with what scripts really have.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use iottly_builder::DECLARATIONS;
 
 use crate::common::Board;
 
-/// Globals that the language itself brings, in this engine.
+/// Globals of the language itself, in this engine.
 const LANGUAGE: &[&str] = &[
     "AggregateError",
     "Array",

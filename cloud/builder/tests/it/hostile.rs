@@ -1,4 +1,4 @@
-//! Scripts that are wrong or mean: refused while they are built, contained while they run.
+//! Wrong or hostile scripts: refused while they are built, contained while they run.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Every good name of a command can be built and is found, and none hides what scripts get from the platform.
+//! Names of commands: every valid one can be built and is found, and none hides a name of the platform.
 
 use iottly_builder::Source;
 use iottly_protocol::command_name::{is_function_name, is_good_name, platform_names};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::common::{Board, sections};
 
-/// The handler that a branch begins with for a command of this name, now and as the first release wrote it.
+/// Returns the handlers that a branch begins with for a command of this name, now and in the first release.
 fn handlers(name: &str) -> Vec<String> {
     let body = format!(
         "(command) {{ send_msg({{ name: Object.keys(command)[0], n: state.get('n', 0), json: JSON.stringify([1]) }}); log('{name}'); }}"

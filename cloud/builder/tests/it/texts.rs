@@ -1,5 +1,4 @@
-//! Whatever a script hands to the device (halves of characters, odd values) is made well-formed or refused,
-//! and never a trap.
+//! Texts and values that a script passes to the device: odd ones are made well-formed or refused, and never trap.
 
 use iottly_boards::VirtualBoard;
 use iottly_builder::Source;
@@ -62,7 +61,7 @@ fn halves_of_characters_go_through_every_function_that_takes_a_text() {
         ("fault", "denied: \u{fffd}"),
     ] {
         let Err(CallError::Fault(fault)) = board.handle(command, json!({})) else {
-            panic!("{command} is no fault")
+            panic!("{command} is not a fault")
         };
         assert!(fault.to_string().contains(text), "{command}: {fault}");
     }

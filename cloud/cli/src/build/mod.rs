@@ -5,25 +5,18 @@ mod project;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_builder::{BuildError, Deadlines, Source};
+use iottly_builder::{BuildError, Source};
 use iottly_manifest::Lang;
 
-use crate::children;
 use crate::exit::Failure;
 use crate::say::say;
 use crate::scratch;
+use crate::subprocess::{self, SCRIPT_DEADLINES};
 pub(crate) use project::{MANIFEST, Project};
-
-/// What a script's build may take: an endless top level is stopped within ten seconds, and a busy machine
-/// fails no good script.
-pub(crate) const SCRIPT_DEADLINES: Deadlines = Deadlines {
-    cpu: Duration::from_secs(7),
-    wall: Duration::from_secs(30),
-};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -94,12 +87,14 @@ pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn script(source: &Source) -> Result<Vec<u8>, Failure> {
     let scratch = scratch::dir("iottly-build-")?;
-    iottly_builder::build_in(scratch.path(), &children::builder()?, source, SCRIPT_DEADLINES).map_err(
+    let program = subprocess::builder()?;
+    iottly_builder::build_in(scratch.path(), &program, source, SCRIPT_DEADLINES).map_err(
         |error| match error {
             BuildError::Source(_)
             | BuildError::Script(_)
             | BuildError::Endless(_)
-            | BuildError::Module(_) => Failure::Invalid(error.to_string()),
+            | BuildError::Module(_)
+            | BuildError::Component(_) => Failure::Invalid(error.to_string()),
             BuildError::Builder(_) => Failure::Failed(error.into()),
         },
     )

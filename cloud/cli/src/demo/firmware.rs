@@ -7,10 +7,10 @@ use anyhow::{Context, anyhow};
 use iottly_builder::{Deadlines, Source};
 use sha2::{Digest, Sha256};
 
-use crate::children;
 use crate::exit::Failure;
 use crate::run::Target;
 use crate::scratch;
+use crate::subprocess;
 
 const SCRIPT: &str = include_str!("../../../../firmware-examples/thermostat-js/main.js");
 /// What the build of the thermostat may take.
@@ -56,7 +56,7 @@ fn build(dir: &Path) -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     let source = Source::script(SCRIPT);
-    let wasm = iottly_builder::build_in(&scratch::folder(), &children::builder()?, &source, DEADLINES)
+    let wasm = iottly_builder::build_in(&scratch::folder(), &subprocess::builder()?, &source, DEADLINES)
         .context("cannot build the thermostat")?;
     put(&path, &wasm)?;
     Ok(path)

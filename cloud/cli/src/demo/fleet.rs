@@ -15,7 +15,7 @@ use iottly_sandbox::Runtime;
 use tokio::task::JoinSet;
 
 use super::home::{DemoProject, Home};
-use crate::children;
+use crate::subprocess;
 
 /// How long the devices may take to come up before the demo gives up and says which did not.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -53,7 +53,7 @@ impl Fleet {
         firmware: &Path,
         cloud: &Addresses,
     ) -> anyhow::Result<()> {
-        let compiler = children::compiler()?;
+        let compiler = subprocess::compiler()?;
         let runtime = Runtime::new().context("cannot start the sandbox")?;
         for device in &project.devices {
             let config = AgentConfig {

@@ -14,10 +14,10 @@ use iottly_cloud::cloud::{Cloud, CloudConfig};
 use iottly_cloud::edge::EdgeConfig;
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::children;
 use crate::exit::Failure;
 use crate::listen::{self, Stop};
 use crate::scratch;
+use crate::subprocess;
 use announce::Announcer;
 use fleet::{Addresses, Fleet};
 use home::Home;
@@ -78,7 +78,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
         IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
     ];
-    config.builder = Some(children::cloud_builder()?);
+    config.builder = Some(subprocess::cloud_builder()?);
     let cloud = Cloud::start(config).await?;
     let services = cloud.services();
     let server = iottly_cloud::http::Server::start(listener, services.clone());

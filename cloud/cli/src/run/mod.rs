@@ -20,11 +20,11 @@ use clap::{Args, ValueEnum};
 use iottly_sandbox::{Cache, Firmware, Runtime};
 use tokio::sync::oneshot;
 
-use crate::children;
 use crate::exit::Failure;
 use crate::listen::Stop;
 use crate::say::say;
 use crate::scratch;
+use crate::subprocess;
 use host::Sink;
 pub(crate) use host::unix_ms;
 use profile::Profile;
@@ -87,7 +87,7 @@ pub(crate) struct Loader {
 impl Loader {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let dir = scratch::dir("iottly-run-")?;
-        let cache = Cache::open(dir.path().join("compiled"), children::compiler()?)?;
+        let cache = Cache::open(dir.path().join("compiled"), subprocess::compiler()?)?;
         Ok(Self {
             runtime: Runtime::new()?,
             cache,

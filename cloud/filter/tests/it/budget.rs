@@ -1,4 +1,4 @@
-//! Bounds of an evaluation: whatever the filter and the document, it ends, and says where.
+//! Bounds of an evaluation: it always ends, and names the condition.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +54,7 @@ fn a_pattern_whose_automaton_explodes_is_too_expensive_or_refused() {
     );
     let huge = Filter::parse(r#"{"s":{"$regex":"1[01]{2500}x"}}"#).expect_err("larger than a pattern may be");
     assert!(huge.to_string().contains("when compiled"), "{huge}");
-    // What is no trouble is decided on the same text.
+    // An easy expression is decided on the same text.
     assert_eq!(decide(r#"{"s":{"$regex":"^[01]+$"}}"#, &text, STEPS), Ok(true));
     assert_eq!(decide(r#"{"s":{"$regex":"10*2"}}"#, &text, STEPS), Ok(false));
 }

@@ -149,7 +149,7 @@ fn refused_operators_are_named_with_their_place() {
         ("[1]", "filter is not an object (at $)"),
         ("", "filter is not valid: EOF"),
         (r#"{"a":{"$oid":"zz"}}"#, "$oid: it is not 24 hex digits"),
-        (r#"{"a":{"$date":1,"x":2}}"#, "$date stands beside other keys"),
+        (r#"{"a":{"$date":1,"x":2}}"#, "$date is next to other keys"),
         (r#"{"a":{"$code":"x"}}"#, "$code: it is not supported"),
         (r#"{"a":{"$ref":"c","$id":1}}"#, "$ref is not supported"),
         (r#"{"a":1} x"#, "trailing characters"),
