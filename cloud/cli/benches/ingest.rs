@@ -1,11 +1,11 @@
-//! How much the cloud takes in: devices → broker → committed and queryable, with generator and cloud on one
+//! Throughput of the ingest: devices → broker → committed and queryable, with generator and cloud on one
 //! machine.
 //!
 //! `cargo bench -p iottly --bench ingest -- [--devices 20] [--batch 50] [--messages 1000000] [--rate 7500]
 //! [--seconds 20]`. The cloud is a real `iottly serve` on a real disk: SQLite in WAL mode,
 //! `synchronous=FULL`, so each group of records is one fsync. The devices are bare MQTT connections that
 //! speak the wire: a message counts when the cloud has acknowledged that it is committed, and at the end the
-//! export has to hold every one of them.
+//! export must contain all of them.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
 
@@ -23,9 +23,9 @@ use iottly_protocol::{
 use rumqttc::{AsyncClient, Event, MqttOptions, NetworkOptions, Packet, QoS};
 use tokio::sync::mpsc;
 
-/// Bytes of a payload.
+/// Size of a payload, in bytes.
 const PAYLOAD: usize = 250;
-/// Batches of a device that wait for their acknowledgement, as an agent has it.
+/// Largest number of unacknowledged batches of a device, the same as an agent's.
 const WINDOW: usize = 8;
 
 struct Options {
@@ -37,7 +37,7 @@ struct Options {
 }
 
 fn main() {
-    // `cargo test --benches` starts benchmarks with `--test`: a measurement is no test.
+    // `cargo test --benches` starts benchmarks with `--test`: it must not measure then.
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
@@ -115,7 +115,7 @@ fn main() {
     site.stop();
 }
 
-/// 10,000, then 90,000, then pieces of 100,000 up to the whole.
+/// Splits `whole` into 10,000, 90,000, and pieces of 100,000.
 fn parts(messages: u64) -> Vec<u64> {
     let mut parts = vec![10_000, 90_000];
     let mut left = messages.saturating_sub(100_000);
@@ -170,14 +170,14 @@ fn options() -> Options {
     options
 }
 
-/// One device's connection.
+/// Connection of a device.
 struct Source {
     client: AsyncClient,
     topic: String,
     stream: StreamId,
     next: u64,
     acks: mpsc::UnboundedReceiver<u64>,
-    /// Last number of each batch that is not acknowledged, and when it was sent.
+    /// Last number of each unacknowledged batch, and the time at which it was sent.
     waiting: VecDeque<(u64, Instant)>,
     times: Vec<Duration>,
 }
@@ -208,7 +208,7 @@ impl Source {
         let (ready_tx, mut ready) = mpsc::channel(1);
         tokio::spawn(async move {
             loop {
-                // The cloud ends before its devices; an earlier end is noticed where an ack is missing.
+                // The cloud ends before its devices; an earlier end shows as a missing ack.
                 let Ok(event) = events.poll().await else { return };
                 match event {
                     Event::Incoming(Packet::SubAck(_)) => drop(ready_tx.try_send(())),
@@ -276,7 +276,7 @@ impl Source {
         }
     }
 
-    /// As fast as it goes.
+    /// Sends batches as fast as they are acknowledged.
     async fn send(mut self, count: u64, batch: u64) -> Self {
         let end = self.next + count;
         while self.next < end || !self.waiting.is_empty() {
@@ -290,9 +290,9 @@ impl Source {
         self
     }
 
-    /// A batch now and then, whatever the cloud does.
+    /// Sends batches at a fixed rate.
     async fn pace(mut self, batch: u64, every: Duration, time: Duration) -> Self {
-        // Devices do not speak in step.
+        // Devices do not send at the same moment.
         tokio::time::sleep(every * u32::from(self.stream.as_bytes()[0]) / 256).await;
         let began = Instant::now();
         let mut tick = tokio::time::interval(every);

@@ -1,8 +1,7 @@
-//! The whole path in numbers: how fast the demo comes up, and how long a command takes to its reply in the
-//! history.
+//! Times of the whole path: the start of the demo, and a command until its reply is in the history.
 //!
 //! `cargo bench -p iottly --bench path`. Everything is a real process on a real disk; the fsync of that disk
-//! is measured in the same run, because the path holds four of them.
+//! is measured in the same run, because the path contains four of them.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use std::fs::File;
@@ -14,12 +13,12 @@ use std::time::{Duration, Instant};
 use iottly_e2e::{Api, Process, free_port, program, wait_for};
 use serde_json::{Value, json};
 
-/// fsyncs between the POST and the reply in the history: ARCHITECTURE.md, "Data path 2".
+/// Number of fsyncs between the POST and the reply in the history: ARCHITECTURE.md, "Data path 2".
 const FSYNCS: u32 = 4;
 const ROUNDS: usize = 300;
 
 fn main() {
-    // `cargo test --benches` starts benchmarks with `--test`: a measurement is no test.
+    // `cargo test --benches` starts benchmarks with `--test`: it must not measure then.
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }

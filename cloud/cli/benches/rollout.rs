@@ -1,4 +1,4 @@
-//! Releases in numbers: a fleet of virtual devices, one edited script, and a release that goes back.
+//! Times of releases: a fleet of virtual devices, one edited script, and a release that is rolled back.
 //!
 //! `cargo bench -p iottly --bench rollout [-- DEVICES]`. Everything is real: agents, signatures, downloads,
 //! compiled firmware, fsyncs.
@@ -12,13 +12,13 @@ use iottly_e2e::{Api, Process, program};
 use serde_json::{Value, json};
 
 const DEVICES: u64 = 200;
-/// What the release is padded to, bytes.
+/// Size to which the release is padded, in bytes.
 const SIZE: usize = 1 << 20;
 /// Longest wait for a rollout.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 fn main() {
-    // `cargo test --benches` starts benchmarks with `--test`: a measurement is no test.
+    // `cargo test --benches` starts benchmarks with `--test`: it must not measure then.
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
@@ -96,7 +96,7 @@ impl Desk {
         self.run(&["push", "porch"]);
     }
 
-    /// Flashes and waits for a status of the group; the answer of the flash, and how long both took.
+    /// Starts a rollout and waits for a status of the group; returns the answer of the start, and both times.
     fn flash(&self, grace_ms: u64, status: &str) -> (Value, Duration) {
         let began = Instant::now();
         let policy = json!({"canary": 1, "failure_percent": 0, "sample": 1, "grace_ms": grace_ms});

@@ -1,10 +1,11 @@
-//! What a history must hold.
+//! The check of a history for lost and repeated messages.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Checks that in every stream of a history each number from 1 to the highest is one entry or part of one gap.
+/// Checks that in every stream of a history each number from 1 to the highest is one entry or part of one
+/// gap.
 ///
 /// Returns the count of numbers in all streams.
 ///

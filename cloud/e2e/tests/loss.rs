@@ -1,7 +1,7 @@
-//! The first promise against everything that goes wrong; see `oracle`. The program is also the processes of
-//! its own devices, so it has its own `main`.
+//! No message is lost or repeated over all faults of the loss oracle (`src/oracle`).
 //!
-//! `examples/soak.rs` runs the same for as long as one likes.
+//! The program is also the processes of its own devices, so it has its own `main`.
+//! `cloud/cli/examples/soak.rs` runs the same for hours.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use iottly_e2e::oracle::{self, Settings};
 use iottly_e2e::{agent_program, program};
 
-/// What makes the order of the faults, when a run that failed is to be repeated.
+/// Environment variable with the seed of a run that is to be repeated.
 const SEED: &str = "IOTTLY_LOSS_SEED";
 
 fn main() -> ExitCode {

@@ -27,7 +27,7 @@ fn on_board(board: &VirtualBoard, script: &str) -> Board {
     Board::start_on(board, EVERYTHING, &source)
 }
 
-/// Delivers events until `count` messages were sent.
+/// Delivers events until `messages` messages were sent.
 fn wait_for(board: &mut Board, messages: usize) -> Vec<String> {
     let deadline = Instant::now() + Duration::from_secs(30);
     while board.sent().len() < messages {

@@ -1,4 +1,4 @@
-//! `iottly build`: from a firmware's folder to its component `target/NAME.wasm`.
+//! `iottly build`: builds the firmware in a folder into its component `target/NAME.wasm`.
 
 mod cargo;
 mod project;
@@ -35,11 +35,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Builds the firmware, puts it into `target` and answers where; says on standard error how long it took.
+/// Builds the firmware into `target`; returns the path, and prints the duration to standard error.
 ///
 /// # Errors
-/// [`Failure::Invalid`] when the source is at fault, with file and line; [`Failure::Failed`] when something
-/// else is.
+/// [`Failure::Invalid`] for an error in the source, with file and line; [`Failure::Failed`] for any other.
 pub(crate) fn write(project: &Project) -> Result<PathBuf, Failure> {
     let began = Instant::now();
     let wasm = component(project)?;
@@ -57,7 +56,7 @@ pub(crate) fn write(project: &Project) -> Result<PathBuf, Failure> {
 /// Builds the firmware in memory.
 ///
 /// # Errors
-/// As [`write()`].
+/// The same as [`write()`].
 pub(crate) fn component(project: &Project) -> Result<Vec<u8>, Failure> {
     let wasm = match project.language {
         Lang::Js => {
@@ -72,11 +71,11 @@ pub(crate) fn component(project: &Project) -> Result<Vec<u8>, Failure> {
 /// Builds a lone script.
 ///
 /// # Errors
-/// As [`write()`].
+/// The same as [`write()`].
 pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     script(&Source::script(text)).map_err(|failure| match failure {
-        // The builder knows one script, and calls it main.js.
+        // The builder calls a lone script main.js.
         Failure::Invalid(reason) => match (reason.strip_prefix("main.js"), path.file_name()) {
             (Some(rest), Some(name)) => Failure::Invalid(format!("{}{rest}", name.to_string_lossy())),
             _ => Failure::Invalid(reason),

@@ -1,4 +1,4 @@
-//! Writing firmware as its author does: init, build, check, run, with the real program.
+//! An author's commands with the real program: init, build, check, run.
 
 use std::fs;
 use std::path::Path;
@@ -75,7 +75,7 @@ fn init_refuses_by_name_and_touches_nothing() {
     fs::create_dir(dir.path().join("there")).expect("folder");
     let (code, out, err) = iottly_in(dir.path(), &["init", "there"]);
     assert_eq!((code, out.as_str()), (Some(2), ""));
-    assert!(err.contains("there exists already"), "{err}");
+    assert!(err.contains("there already exists"), "{err}");
     assert_eq!(fs::read_dir(dir.path().join("there")).expect("folder").count(), 0);
     for name in ["../up", "a/b", "1st", "a b", "", ".", "-x", "std"] {
         let (code, _, err) = iottly_in(dir.path(), &["init", name]);
@@ -124,8 +124,7 @@ fn an_endless_top_level_is_stopped() {
         err.contains("main.js: the top level of the script did not end"),
         "{err}"
     );
-    // It is given seven seconds of processor time, and three times that of waiting for a processor that
-    // others use.
+    // A build has seven seconds of processor time, and more of wall-clock time on a busy machine.
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
@@ -203,7 +202,7 @@ fn check_ends_with_what_a_trial_would_decide() {
         assert_eq!(code, Some(1), "{bad}: {err}");
         assert!(err.contains(reason), "{bad}: {err}");
     }
-    // It settles down, has no loop, or does nothing for hours: none of that is a fault.
+    // A single failure, a missing loop, or hours without work are not a fault.
     for good in [
         "let n = 0; function loop() { n += 1; if (n === 1) missing(); return 60000; }",
         "function set(command) { missing(); }",
@@ -238,7 +237,7 @@ fn a_saved_file_is_loaded_and_a_broken_one_is_not() {
     let run = Running::start(dir.path(), &["--watch"]);
     run.message("the first version", |message| message["version"] == 1);
     fs::write(dir.path().join("main.js"), "function loop() { oops\n").expect("write");
-    run.said("not loaded, the one before goes on: main.js:");
+    run.said("not loaded; the previous version continues: main.js:");
     fs::create_dir(dir.path().join("lib")).expect("folder");
     fs::write(dir.path().join("lib/version.js"), "export const version = 2;\n").expect("write");
     fs::write(

@@ -22,8 +22,10 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// A search path with a Rust in front that has the standard library of wasm32-unknown-unknown. Where none can
-/// be had, tests fail.
+/// Returns a search path that begins with a Rust which has the standard library of wasm32-unknown-unknown.
+///
+/// # Panics
+/// Where no such Rust can be installed.
 fn path() -> OsString {
     static PATH: OnceLock<OsString> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -43,7 +45,8 @@ fn path() -> OsString {
     .clone()
 }
 
-/// `iottly` in `dir`; everything in Rust shares one target folder, so that libraries are built once.
+/// Returns a command of `iottly` in `dir`. All firmware in Rust shares one target folder, so that libraries
+/// are built once.
 fn iottly_with_rust(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program());
     command

@@ -1,4 +1,4 @@
-//! The command line's contract: what is printed where, and exit codes.
+//! The contract of the command line: standard output, standard error and exit codes.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use iottly_e2e::{alone, beside_others, iottly, program};
 
 use crate::local::finish;
 
-/// Ends a program that should have ended by itself, with a failure.
+/// Longest run of a program that should end by itself.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// A folder with a script firmware in it.
@@ -22,14 +22,14 @@ fn script(text: &str) -> tempfile::TempDir {
     dir
 }
 
-/// The end of a pipe whose reader has gone.
+/// Returns a pipe whose reading end is closed.
 fn closed_pipe() -> Stdio {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     writer.into()
 }
 
-/// A token, a project and an address that nothing listens at.
+/// Sets a token, a project and an address at which nothing listens.
 fn nowhere(command: &mut Command) -> &mut Command {
     command
         .env("IOTTLY_URL", "http://127.0.0.1:9")
@@ -93,7 +93,7 @@ fn provision_never_replaces_a_device() {
     let config = std::fs::read_to_string(dir.path().join("porch/agent.toml")).expect("a configuration");
     let (code, _, err) = iottly(&args, "");
     assert_eq!(code, Some(1));
-    assert!(err.contains("holds a device already"), "{err}");
+    assert!(err.contains("already holds a device"), "{err}");
     assert_eq!(
         std::fs::read_to_string(dir.path().join("porch/agent.toml")).expect("still there"),
         config

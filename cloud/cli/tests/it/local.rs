@@ -1,4 +1,4 @@
-//! `iottly` in a folder of its own, and firmware that runs in it.
+//! `iottly` in a folder, and firmware that it runs.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -11,22 +11,22 @@ use serde_json::Value;
 
 use iottly_e2e::{program, wait_for};
 
-/// How long cargo may take for the first firmware in Rust.
+/// Longest build of the first firmware in Rust.
 const BUILD_PATIENCE: Duration = Duration::from_secs(600);
 
-/// Runs `iottly` in `dir` to its end; exit code, standard output, standard error.
+/// Runs `iottly` in `dir` to its end; returns exit code, standard output and standard error.
 pub(crate) fn iottly_in(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     finish(Command::new(program()).args(args).current_dir(dir))
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end; returns exit code, standard output and standard error.
 pub(crate) fn finish(command: &mut Command) -> (Option<i32>, String, String) {
     let output = command.stdin(Stdio::null()).output().expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("utf-8");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// `iottly run` at work.
+/// A running `iottly run`.
 pub(crate) struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -76,7 +76,7 @@ impl Running {
         writeln!(stdin, "{line}").expect("the program reads");
     }
 
-    /// The first message that passes, once there is one. Every line has to be JSON.
+    /// Waits for a message that passes; returns the first. Every line has to be JSON.
     pub(crate) fn message(&self, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
         self.wait(what, || {
             let lines = self.out.lock().expect("lines");
@@ -87,7 +87,7 @@ impl Running {
         })
     }
 
-    /// As [`Running::message`], after cargo has built everything from scratch on a busy machine.
+    /// Does the same as [`Running::message`] after a build by cargo, however long it takes.
     pub(crate) fn message_after_build(&self, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
         self.built();
         self.message(what, passes)
@@ -112,7 +112,7 @@ impl Running {
         }
     }
 
-    /// Every message so far.
+    /// Returns all messages so far.
     pub(crate) fn messages(&self) -> Vec<Value> {
         self.out
             .lock()
@@ -122,7 +122,7 @@ impl Running {
             .collect()
     }
 
-    /// Waits until so many lines on standard error hold `text`.
+    /// Waits until `times` lines on standard error contain `text`.
     pub(crate) fn said_times(&self, text: &str, times: usize) {
         self.wait(text, || {
             (self
@@ -137,7 +137,7 @@ impl Running {
         });
     }
 
-    /// Waits for a line on standard error that holds `text`.
+    /// Waits for a line on standard error that contains `text`.
     pub(crate) fn said(&self, text: &str) -> String {
         self.wait(text, || {
             self.err
@@ -165,7 +165,7 @@ impl Running {
     }
 }
 
-/// Shows what the program said when a test gives up on it.
+/// Prints the program's standard error when a test fails while it waits.
 struct Tell<'a> {
     what: &'a str,
     lines: &'a Lines,
@@ -175,7 +175,7 @@ impl Drop for Tell<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!(
-                "waiting for {}; it said:\n{}",
+                "waiting for {}; standard error is:\n{}",
                 self.what,
                 self.lines.lock().expect("lines").join("\n")
             );

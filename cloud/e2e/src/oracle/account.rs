@@ -86,7 +86,7 @@ struct Status {
     warning: Option<String>,
 }
 
-/// One device's history as it is read.
+/// The history of a device, as far as it is read.
 pub(crate) struct Account<'s> {
     sent: &'s Sent,
     /// Runs by their place in a [`Slot`]; those of a firmware are learnt from its history.
@@ -214,8 +214,8 @@ impl<'s> Account<'s> {
         Ok(())
     }
 
-    /// Does the same as [`Account::close`] for a device that was restored to an earlier state and so has several
-    /// streams: each durable message is in one of them.
+    /// Does the same as [`Account::close`] for a device that was restored to an earlier state and so has
+    /// several streams: each durable message is in one of them.
     pub(crate) fn close_restored(self) -> Result<Totals, String> {
         self.numbers()?;
         let there: BTreeSet<(u32, u32)> = self
@@ -390,7 +390,7 @@ pub fn notices_what_is_wrong() {
             "a gap is smaller than what is missing",
             changed(5, Some(message(6, "b", 2))),
         ),
-        ("a run nobody made", changed(6, Some(message(7, "c", 1)))),
+        ("a run that no device made", changed(6, Some(message(7, "c", 1)))),
         (
             "a number is reused",
             changed(

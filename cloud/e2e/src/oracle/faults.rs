@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::World;
 use super::site::Device;
 
-/// One kind of fault.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     /// Ends one device's connection in the middle of a packet.

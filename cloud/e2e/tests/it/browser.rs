@@ -1,4 +1,4 @@
-//! The dashboard as a person uses it: a real Chromium, with and without scripts, before a real demo.
+//! The dashboard of a real demo in a real Chromium, with and without scripts.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::webdriver::{Browser, is_installed};
 
-/// A demo as people start it, and what it prints for them.
+/// A demo, and the text that it prints.
 struct Demo {
     process: Process,
     printed: String,
@@ -57,7 +57,7 @@ impl Demo {
             .trim()
     }
 
-    /// The one-time link.
+    /// Returns the one-time link.
     fn link(&self) -> &str {
         self.says("Dashboard")
     }
@@ -106,8 +106,8 @@ fn log_in(browser: &Browser, demo: &Demo, name: &str) {
     browser.picture(&format!("{name}-scripts-devices"));
 }
 
-/// Sends the command `echo` by the form on the device's page. With scripts another tab, which shows the
-/// device before, shows the answer as it comes; without, the page shows it when it is loaded again.
+/// Sends the command `echo` with the form on the device's page. With scripts another tab, which shows the
+/// device already, shows the answer at once; without, the page shows it when it is loaded again.
 fn send_a_command(browser: &Browser, javascript: bool, name: &str) {
     browser.click(&browser.find(".devices a"));
     let field = browser.find("input[name='echo.content']");
@@ -153,8 +153,7 @@ fn send_a_command(browser: &Browser, javascript: bool, name: &str) {
     browser.picture(&format!("{name}-scripts-answer"));
 }
 
-/// Presses the buttons of another site's forms: from a page of its own, and from a frame that hides where it
-/// comes from.
+/// Presses the buttons of another site's forms: on a page of that site, and in a frame that hides its origin.
 fn forms_of_other_sites_do_nothing(browser: &Browser, demo: &Demo) {
     let form = format!(
         "<form method=post action={}/logout><button>Win a prize</button></form>",
@@ -178,7 +177,7 @@ fn forms_of_other_sites_do_nothing(browser: &Browser, demo: &Demo) {
     }
 }
 
-/// Serves one page to everybody, until the test's process ends.
+/// Serves one page until the test's process ends.
 fn site(page: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -193,7 +192,7 @@ fn site(page: String) -> SocketAddr {
     address
 }
 
-/// Follows the link that the demo prints: one click, and it is used up.
+/// Follows the link that the demo prints, which one click uses up.
 fn one_click_away(demo: &Demo) {
     let browser = Browser::start(true);
     for _ in 0..2 {

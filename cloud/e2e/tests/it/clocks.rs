@@ -1,7 +1,7 @@
 //! Wall clocks that jump, on real processes: no message, command, presence, session or rollout suffers.
 //!
 //! The processes run under libfaketime, which reads the offset of the date from a file each time the date is
-//! asked for; the monotonic clock stays real. Without the library (Debian: faketime) the test says so and
+//! asked for; the monotonic clock stays real. Without the library (Debian: faketime) the test
 //! passes, except under CI.
 
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 const STEPS: [&str; 4] = ["+3h", "-3h", "+10y", "-10y"];
 const COUNTER: &str = "let n = 0; function loop() { send_msg({ n: n++ }); return 50; }";
 
-/// The date of some processes.
+/// Date of some processes.
 struct Date {
     library: PathBuf,
     file: PathBuf,
 }
 
 impl Date {
-    /// The right date, kept in `folder` under `name`; none where the library is not installed.
+    /// Creates the right date, in a file `name` in `folder`; none where the library is not installed.
     fn new(folder: &Path, name: &str) -> Option<Self> {
         let library = std::fs::read_dir("/usr/lib")
             .ok()?
@@ -87,7 +87,7 @@ impl World {
         (cloud, agent)
     }
 
-    /// Messages pass and a command is answered.
+    /// Checks that messages arrive and a command is answered.
     fn works(&self, word: &str) {
         let newest = |history: &Value| {
             let messages = history["messages"].as_array().cloned().unwrap_or_default();
@@ -134,7 +134,7 @@ fn steps_of_either_date_lose_nothing_and_disconnect_nobody() {
     world.works("first");
     for (side, date) in world.dates.iter().enumerate() {
         for step in STEPS {
-            // A command that waits while the date moves: its device is not online.
+            // The command and the messages are sent under the moved date.
             date.set(step);
             world.works(&format!("away-{side}-{step}"));
             world.is_connected();

@@ -1,4 +1,4 @@
-//! The first promise with real processes that are killed for real.
+//! Exactly-once storage and offline commands, over kills of real processes.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use iottly_e2e::{CloudHome, DeviceHome, beside_others, every_seq_exactly_once, wait_for};
 use serde_json::{Value, json};
 
-/// Counts up, twenty messages at a time.
+/// A script that counts up, twenty messages at a time.
 const COUNTER: &str = r"
 let n = 0;
 function loop() {
@@ -24,7 +24,7 @@ fn counted(history: &[Value]) -> BTreeSet<u64> {
         .collect()
 }
 
-/// Waits until the device has delivered something newer than `beyond`; answers its highest number.
+/// Waits until the device has delivered something newer than `beyond`; returns its highest number.
 fn progress(device: &DeviceHome, beyond: u64) -> u64 {
     let message = device.api.wait_for_message(&device.id, "progress", |message| {
         message["payload"]["n"].as_u64() > Some(beyond)
@@ -42,7 +42,7 @@ fn killing_the_cloud_loses_no_message() {
     let mut seen = progress(&device, 100);
     for _ in 0..3 {
         cloud.kill();
-        // The device goes on into the void for a while.
+        // The device continues without a cloud for a while.
         std::thread::sleep(Duration::from_millis(400));
         cloud = home.start();
         seen = progress(&device, seen + 200);
@@ -108,7 +108,7 @@ fn an_agent_killed_with_unsent_messages_delivers_them() {
     cloud.terminate();
 }
 
-/// Every line of the log fails, in whatever task it is written.
+/// Makes every write of the log fail, in every task.
 #[test]
 fn a_log_on_a_full_disk_stops_nothing() {
     let _turn = beside_others();

@@ -1,4 +1,4 @@
-//! The demo as a newcomer and as programs meet it.
+//! The demo, as a newcomer and as programs use it.
 
 use std::process::Command;
 use std::time::Duration;
@@ -138,7 +138,7 @@ fn one_message_and_one_command_go_the_whole_way() {
         (api.get(&path).1["state"] == "answered").then_some(())
     });
 
-    // Settings: from the cloud to the device's disk, into the firmware, and back in what it says.
+    // Settings: from the cloud to the device's disk, into the firmware, and back in its messages.
     let config = format!("/project/{}/device/{}/config", api.project, ids[1]);
     assert_eq!(api.put(&config, &json!({"room": "kitchen"})).0, 200);
     wait_for("the settings to arrive", || {

@@ -1,5 +1,5 @@
-//! Ten thousand devices in virtual time: the device's own update machine and the cloud's planner, with
-//! nothing in between.
+//! Ten thousand devices in virtual time: the device's own update machine and the cloud's planner, connected
+//! directly.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,7 +12,7 @@ use iottly_update::{Effect, Ending, Event, Machine, Memory, Now, Offer, Phase, P
 
 const DEVICES: usize = 10_000;
 const START: u64 = 1_800_000_000;
-/// How often the cloud plans, milliseconds.
+/// Interval of the cloud's planning, in milliseconds.
 const PLAN_EVERY: u64 = 5000;
 const GRACE_MS: u64 = 10_000;
 
@@ -39,9 +39,9 @@ impl Random {
 
 struct Device {
     machine: Machine,
-    /// Its line breaks and its trials are sometimes not well.
+    /// Set for a device with broken connections and failed trials now and then.
     flaky: bool,
-    /// The bad release traps on it.
+    /// Set for a device on which the bad release traps.
     allergic: bool,
     tried: bool,
     counter: u64,
@@ -51,7 +51,7 @@ struct Fleet {
     random: Random,
     devices: Vec<Device>,
     members: Vec<Member>,
-    /// Time, number, device, event: the earliest first.
+    /// Time, number and device of each event, the earliest first.
     events: BinaryHeap<Reverse<(u64, u64, usize)>>,
     bodies: Vec<Option<Event>>,
     now_ms: u64,
@@ -139,7 +139,7 @@ impl Fleet {
         }
     }
 
-    /// What the world answers to an effect.
+    /// Performs an effect of a device's machine.
     fn perform(&mut self, at: usize, effect: Effect) {
         let trouble = self.devices[at].flaky && self.random.percent(30);
         let soon = self.random.between(50, 500);
@@ -238,7 +238,7 @@ impl Fleet {
         self.later(20, at, Event::Offer(offer));
     }
 
-    /// Lets the cloud plan and the devices work until nothing is left to do.
+    /// Runs the cloud and the devices until the rollout has ended.
     fn roll(mut self, policy: &Policy) -> Outcome {
         let mut run = Run {
             wish: Wish::Run,
@@ -323,7 +323,7 @@ fn a_good_release_reaches_a_fleet_with_flaky_devices() {
 #[test]
 fn a_bad_release_halts_before_two_percent_of_the_fleet_have_it() {
     let _turn = beside_others();
-    // It traps everywhere, on a third of the boards, on an eighth of them.
+    // The release traps on all boards, on a third of them, on an eighth of them.
     for (seed, allergic) in [(1, 100), (2, 33), (3, 33), (4, 13), (5, 13), (6, 13)] {
         let outcome = Fleet::new(seed, 5, allergic).roll(&policy());
         assert_eq!(

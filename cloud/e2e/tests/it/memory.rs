@@ -1,13 +1,13 @@
-//! Memory that the cloud takes for histories with long messages, measured on its real process.
+//! Memory of a real cloud that reads histories with long messages.
 
 use iottly_e2e::{Api, CloudHome, beside_others};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
-/// Messages in the history, and about how long each is, in bytes.
+/// Number of messages in the history, and approximate length of each, in bytes.
 const MESSAGES: u64 = 510;
 const MESSAGE_BYTES: u64 = 1_040_000;
-/// Most memory that the answers may take, in bytes; the history is almost twice as long.
+/// Largest memory of the answers, in bytes; the history is almost twice as long.
 const MOST_BYTES: u64 = 300 << 20;
 
 /// Writes the long history of the one device.
@@ -42,7 +42,7 @@ fn fill(database: &std::path::Path) {
     });
 }
 
-/// Reads an answer to its end; its status.
+/// Reads an answer to its end; returns its status.
 fn drain(api: &Api, path: &str) -> u16 {
     let config = ureq::Agent::config_builder().http_status_as_error(false).build();
     let request = ureq::Agent::from(config).get(format!("{}{path}", api.url));
@@ -71,7 +71,7 @@ fn long_histories_are_read_in_bounded_memory() {
     assert_eq!(drain(&device.api, &path("numMessages=1")), 200);
     let idle = process.peak_memory();
 
-    // A filter that nothing matches, whose every page looks at all entries; as many requests as may wait.
+    // A filter that matches nothing, so that each page reads all entries; as many requests as may wait.
     let pages = [
         (8, path("queryJson=%7B%22nothing%22%3A1%7D")),
         (8, path("numMessages=100")),

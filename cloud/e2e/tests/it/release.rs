@@ -1,5 +1,4 @@
-//! From a script to a committed release and back: the commands that sign, a repository in a folder, a real
-//! agent.
+//! Releases signed by the commands into a repository in a folder, and installed by a real agent.
 
 use std::path::Path;
 
@@ -19,7 +18,7 @@ fn text(path: &Path) -> String {
 }
 
 impl Bench {
-    /// A device that runs its factory firmware and looks for directives in a repository without releases.
+    /// Creates a device that runs its factory firmware and polls a repository without releases.
     fn new() -> Self {
         let cloud = CloudHome::new();
         let device = cloud.device("acme", "pump", &GOOD.replace("RELEASE", "factory"));
@@ -41,7 +40,7 @@ impl Bench {
         text(&self.cloud.dir.path().join("repository"))
     }
 
-    /// Runs a command of the signer; answers what it prints.
+    /// Runs a command of the signer; returns what it prints.
     fn run(&self, words: &[&str], more: &[&str]) -> Value {
         let (repository, keys) = (self.repository(), text(&self.cloud.dir.path().join("keys")));
         let seal = text(&self.cloud.dir.path().join("seal"));
@@ -53,7 +52,7 @@ impl Bench {
         serde_json::from_str(&stdout).unwrap_or(Value::Null)
     }
 
-    /// Signs a script as the next release and directs the device to it; answers its sha256.
+    /// Signs a script as the next release and directs the device to it; returns its sha256.
     fn release(&self, script: &str, more: &[&str]) -> String {
         let file = self.cloud.dir.path().join("new.wasm");
         std::fs::write(&file, build(script)).expect("component");
@@ -65,8 +64,7 @@ impl Bench {
         added["sha256"].as_str().expect("sha256").to_owned()
     }
 
-    /// Waits until the device has told how the update to a release went on; answers the update messages,
-    /// oldest first.
+    /// Waits until the device has reported `state` so often; returns the update messages, oldest first.
     fn told(&self, state: &str, times: usize) -> Vec<Value> {
         wait_for(&format!("{times} x {state}"), || {
             let history = self.device.history();
@@ -78,7 +76,7 @@ impl Bench {
         })
     }
 
-    /// Descriptions of the warnings about a trial in the device's history.
+    /// Returns the descriptions of the warnings about a trial in the device's history.
     fn warnings(&self, warning: &str) -> Vec<String> {
         let history = self.device.history();
         let about = history.iter().map(|message| &message["payload"]["process"]);
@@ -115,7 +113,7 @@ fn a_release_is_committed_a_bad_one_goes_back_and_a_forged_one_is_refused() {
     bench.says("first", 1);
     assert_eq!(updates.len(), 1, "the history holds how it ended: {updates:?}");
 
-    // It traps within its trial.
+    // The release traps within its trial.
     bench.release(SPINS, &[]);
     let updates = bench.told("rolled_back", 1);
     let end = updates
@@ -167,8 +165,8 @@ fn a_release_that_does_not_work_is_taken_back_although_it_never_crashes() {
         "{warnings:?}"
     );
 
-    // What fails at first and then works is kept, and so is a firmware that says nothing any more; its owner
-    // is warned.
+    // Firmware that fails at first and then works is kept, and so is one that sends nothing more, with a
+    // warning.
     bench.release(
         "let n = 0; function loop() { if (n++ < 3) missing(); send_msg({ runs: 'late' }); return 100; }",
         &[],

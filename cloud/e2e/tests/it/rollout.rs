@@ -1,6 +1,5 @@
-//! The demo's own story, through REST and MQTT: push and flash a firmware, see the canary and then all of
-//! them; a bad one goes back and halts the rollout; a changed byte is refused; whoever is killed in between
-//! finishes after.
+//! Rollouts through REST and MQTT: the canary comes first, then the rest; bad firmware is rolled back and
+//! halts the rollout; a changed byte is refused; a rollout survives kills of cloud and agent.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 const GOOD: &str = "function init() { send_msg({ runs: 'NAME' }); } function loop() { return 200; }";
 const SPINS: &str = "function loop() { for (;;) {} }";
 
-/// Whoever pushes and flashes: a folder with a firmware, and the way to a cloud.
+/// A developer's desk: a folder with firmware, and a client of the cloud.
 struct Desk {
     dir: PathBuf,
     api: Api,
@@ -32,7 +31,7 @@ impl Desk {
         Self::new(dir, api_of(ready))
     }
 
-    /// Runs a command against the cloud; answers exit code, standard output and standard error.
+    /// Runs a command against the cloud; returns exit code, standard output and standard error.
     fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new(program());
         command.args(args).current_dir(&self.dir);
@@ -52,7 +51,7 @@ impl Desk {
         serde_json::from_str(&stdout).expect("json")
     }
 
-    /// The group's status and revision, as `inspect` shows them.
+    /// Returns the group's status and revision, as `inspect` shows them.
     fn group(&self, name: &str) -> Value {
         let (status, inspected) = self.api.get(&format!("/project/{}/inspect", self.api.project));
         assert_eq!(status, 200, "{inspected}");
@@ -87,7 +86,7 @@ fn api_of(ready: &Value) -> Api {
 }
 
 fn demo(dir: &Path, devices: u16) -> (Process, Value) {
-    // The agents run inside the demo; its compile children are the program itself.
+    // The agents run inside the demo, and the program itself is its compiler.
     let mut command = Command::new(program());
     command
         .args([
@@ -126,7 +125,7 @@ fn canary_then_all_then_a_halt_then_back_then_a_refusal() {
     let (code, stdout, stderr) = desk.run(&["group", "flash", "demo", "--watch"]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     assert_eq!(stdout.matches(" committed").count(), 3, "{stdout}");
-    // Nobody else is told before the canary is done, and every state is seen.
+    // No other device is notified before the canary is done, and every state is seen.
     let rollouts = desk.api.get(&format!("/project/{}/rollouts", desk.api.project)).1;
     let mut told = desk.devices(&rollouts["rollouts"][0]["id"]);
     told.sort_by_key(|device| device["told"]["$date"].as_i64());
@@ -187,7 +186,7 @@ fn a_changed_byte_in_the_repository_is_refused_by_name() {
     let (process, ready) = demo(dir.path(), 1);
     let desk = Desk::of_demo(dir.path(), &ready);
     desk.push(&GOOD.replace("NAME", "one"));
-    // It is signed, and the byte is changed before the device may download it.
+    // The byte is changed after signing and before the device may download the component.
     let group = desk.group("demo")["id"].as_str().expect("id").to_owned();
     let device = ready["devices"][0].as_str().expect("a device").to_owned();
     desk.post(
@@ -212,7 +211,7 @@ fn a_changed_byte_in_the_repository_is_refused_by_name() {
     process.terminate();
 }
 
-/// A cloud and devices as processes of their own, so that each can be killed alone.
+/// A cloud and devices in separate processes, so that each can be killed alone.
 struct Fleet {
     cloud: CloudHome,
     devices: Vec<DeviceHome>,
@@ -333,5 +332,5 @@ fn an_agent_that_is_killed_in_mid_update_finishes_it() {
         .iter()
         .filter(|step| step["state"] == "trial")
         .count();
-    assert_eq!(trials, 2, "the trial began anew: {canary}");
+    assert_eq!(trials, 2, "the trial began again: {canary}");
 }

@@ -1,4 +1,5 @@
-//! What strangers can use up of a real `iottly serve`: descriptors, its log, other users' trust in its files.
+//! A real `iottly serve` and strangers: they exhaust neither its descriptors nor its log, and do not read its
+//! files.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,7 +14,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Most bytes that a log of warnings may grow by while strangers knock.
+/// Largest log that strangers may cause, in bytes.
 const QUIET_LOG: u64 = 100_000;
 
 /// A cloud with a limit of open files, and a device that may log in.
@@ -93,7 +94,7 @@ impl Cloud {
         String::from_utf8_lossy(&std::fs::read(self.dir.path().join("log")).expect("the log")).into_owned()
     }
 
-    /// Logs the device in, and asks whether the database answers.
+    /// Checks that the device can log in and that the database answers.
     fn serves(&self) -> Result<(), String> {
         let answer = exchange(
             self.mqtt,
@@ -116,7 +117,7 @@ impl Cloud {
         }
     }
 
-    /// Processor time that the cloud has used, in clock ticks (a hundredth of a second each).
+    /// Returns the processor time of the cloud, in clock ticks (a hundredth of a second each).
     fn ticks(&self) -> u64 {
         let stat =
             std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("the process runs");
@@ -148,7 +149,7 @@ fn exchange(address: SocketAddr, request: &[u8], wanted: usize) -> Vec<u8> {
         }
         Ok(())
     };
-    // What came before an error is the answer.
+    // What was read before an error is the answer.
     let _ = talk();
     answer
 }
@@ -178,7 +179,7 @@ fn connect_packet(client_id: &str, user: &str, secret: &str) -> Vec<u8> {
     [packet, body].concat()
 }
 
-/// Sockets that say nothing; the test's own limit of open files is raised for them.
+/// Opens silent connections; raises the test's own limit of open files for them.
 fn silent(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -286,7 +287,7 @@ fn strangers_neither_fill_nor_forge_the_log() {
     assert!(log.len() as u64 <= QUIET_LOG, "{} bytes of log", log.len());
     assert!(
         log.contains("mqtt login refused"),
-        "what a stranger tries is told: {log}"
+        "a stranger's attempt is logged: {log}"
     );
     assert!(
         !log.lines()

@@ -1,5 +1,4 @@
-//! What earlier releases left on disk: this program opens it, loses nothing, and the device's queue arrives
-//! complete.
+//! Data of earlier releases: this program opens it without a loss, and the device's queue arrives complete.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::cluster;
 
-/// The fixtures of one release, unpacked, with ports of their own.
+/// The unpacked data of one release, with ports of its own.
 struct Fixture {
     folder: TempDir,
     source: PathBuf,
@@ -35,7 +34,7 @@ impl Fixture {
             status.expect("tar starts").success(),
             "the archive cannot be unpacked: apt-get install xz-utils"
         );
-        let text = std::fs::read_to_string(source.join("expected.json")).expect("what to expect");
+        let text = std::fs::read_to_string(source.join("expected.json")).expect("expectations");
         let expected = serde_json::from_str(&text).expect("json");
         let fixture = Self {
             folder,
@@ -48,7 +47,7 @@ impl Fixture {
         fixture
     }
 
-    /// The device finds the cloud where this test starts it.
+    /// Configures the device with the ports of this test's cloud.
     fn move_ports(&self) {
         let path = self.folder.path().join("device/agent.toml");
         let mut text = std::fs::read_to_string(&path).expect("the device's configuration");
@@ -123,7 +122,7 @@ impl Fixture {
         );
     }
 
-    /// Starts this program's cloud and agent on what the release left.
+    /// Starts this program's cloud and agent on the data of the release.
     fn runs_on(&self, database: Option<&str>) {
         let cloud = self.start_cloud(database);
         let (api, device) = (self.api(), self.device());

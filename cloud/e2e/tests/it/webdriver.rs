@@ -13,10 +13,10 @@ use tempfile::TempDir;
 
 const CHROMIUM: &str = "chromium";
 const DRIVER: &str = "chromedriver";
-/// The key under which the protocol hands out elements and frames.
+/// Key of elements and frames in the protocol's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// A browser with an empty profile. It ends with this.
+/// A browser with an empty profile; ends on drop.
 pub(crate) struct Browser {
     driver: Child,
     agent: ureq::Agent,
@@ -25,11 +25,11 @@ pub(crate) struct Browser {
     _profile: TempDir,
 }
 
-/// An element of the page that is shown.
+/// An element of the current page.
 #[derive(Clone)]
 pub(crate) struct Element(String);
 
-/// Says whether Chromium and its driver are installed. CI has them.
+/// Returns whether Chromium and its driver are installed. Under CI they must be.
 pub(crate) fn is_installed() -> bool {
     let found = |program: &str| {
         Command::new(program)
@@ -46,7 +46,7 @@ pub(crate) fn is_installed() -> bool {
 }
 
 impl Browser {
-    /// Starts a browser whose pages may run scripts, or may not.
+    /// Starts a browser, with or without scripts.
     pub(crate) fn start(javascript: bool) -> Self {
         let mut driver = Command::new(DRIVER)
             .arg("--port=0")
@@ -55,7 +55,7 @@ impl Browser {
             .spawn()
             .expect("chromedriver starts");
         let port = port(driver.stdout.take().expect("piped"));
-        // Nothing here is for a proxy of the environment.
+        // Requests to the driver must not go through a proxy of the environment.
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -98,7 +98,7 @@ impl Browser {
         browser
     }
 
-    /// Goes to an address, and waits until the page is there.
+    /// Opens an address and waits until the page is loaded.
     pub(crate) fn open(&self, url: &str) {
         self.post("/url", &json!({"url": url}));
     }
@@ -107,12 +107,12 @@ impl Browser {
         self.post("/refresh", &json!({}));
     }
 
-    /// Address of the page that is shown.
+    /// Returns the address of the current page.
     pub(crate) fn url(&self) -> String {
         self.get("/url").as_str().expect("text").to_owned()
     }
 
-    /// The first element that a CSS selector finds, once there is one.
+    /// Waits for an element that a CSS selector finds; returns the first.
     pub(crate) fn find(&self, selector: &str) -> Element {
         self.wait(&format!("an element {selector:?}"), || self.try_find(selector))
     }
@@ -132,12 +132,12 @@ impl Browser {
         self.post(&format!("/element/{}/value", element.0), &json!({"text": text}));
     }
 
-    /// The text of the page as a person sees it; empty while there is none.
+    /// Returns the visible text of the page; empty while there is none.
     pub(crate) fn text(&self) -> String {
         let Some(body) = self.try_find("body") else {
             return String::new();
         };
-        // The page may have gone in between.
+        // The page may have been replaced in between.
         self.try_get(&format!("/element/{}/text", body.0))
             .ok()
             .and_then(|text| text.as_str().map(str::to_owned))
@@ -151,12 +151,12 @@ impl Browser {
         });
     }
 
-    /// Runs a script in the page and returns what it gives.
+    /// Runs a script in the page and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// Opens another tab, which is the one that is looked at from then on; returns the one before.
+    /// Opens another tab and switches to it; returns the previous one.
     pub(crate) fn another_tab(&self) -> String {
         let before = self.get("/window").as_str().expect("a handle").to_owned();
         let made = self.post("/window/new", &json!({"type": "tab"}));
@@ -164,7 +164,7 @@ impl Browser {
         before
     }
 
-    /// The tab that is looked at.
+    /// Returns the current tab.
     pub(crate) fn tab(&self) -> String {
         self.get("/window").as_str().expect("a handle").to_owned()
     }
@@ -173,12 +173,12 @@ impl Browser {
         self.post("/window", &json!({"handle": handle}));
     }
 
-    /// Looks at the page inside a frame.
+    /// Switches to the page inside a frame.
     pub(crate) fn look_into(&self, frame: &Element) {
         self.post("/frame", &json!({"id": {ELEMENT: frame.0}}));
     }
 
-    /// Keeps a picture of the page in the folder that `IOTTLY_SCREENSHOTS` names, if it does.
+    /// Saves a picture of the page to the folder of `IOTTLY_SCREENSHOTS`, if that is set.
     pub(crate) fn picture(&self, name: &str) {
         if let Some(folder) = std::env::var_os("IOTTLY_SCREENSHOTS") {
             let picture = STANDARD
@@ -232,7 +232,7 @@ fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Re
     }
 }
 
-/// Reads the port that the driver has taken off what it prints, and lets it print on.
+/// Reads the driver's port from its output, and keeps reading the output.
 fn port(stdout: impl std::io::Read + Send + 'static) -> u16 {
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || {
@@ -247,7 +247,7 @@ fn port(stdout: impl std::io::Read + Send + 'static) -> u16 {
         .expect("chromedriver names its port")
 }
 
-/// Shows the page when a test gives up on it.
+/// Prints the page when a test fails while it waits.
 struct Tell<'a> {
     browser: &'a Browser,
     what: &'a str,
@@ -268,7 +268,7 @@ impl Drop for Tell<'_> {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Ends the browser as well; the driver alone would leave it behind.
+        // Ends the browser as well; killing the driver would leave it running.
         let _ = self.agent.delete(&self.session).call();
         let _ = self.driver.kill();
         let _ = self.driver.wait();

@@ -1,4 +1,4 @@
-//! Webhooks over a cloud that is killed, with real processes; and the commands that manage them.
+//! Webhooks of a real cloud that is killed, and the commands that manage them.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use iottly_e2e::{CloudHome, DeviceHome, Process, beside_others, program, wait_for};
 use serde_json::{Value, json};
 
-/// Counts up, five messages at a time.
+/// A script that counts up, five messages at a time.
 const COUNTER: &str = r"
 let n = 0;
 function loop() {
@@ -19,14 +19,14 @@ function loop() {
 }
 ";
 
-/// What a receiver has taken: how often each `webhook-id` came, and the number in its message.
+/// Requests of a receiver: for each `webhook-id` their count, and the number in the message.
 type Taken = Arc<Mutex<BTreeMap<String, (u32, u64)>>>;
 
-/// A receiver as simple as they are written: it reads JSON from whatever is posted.
+/// A simple receiver, which reads JSON from each posted body.
 struct Receiver {
     port: u16,
     taken: Taken,
-    /// While this is set, requests are read and never answered.
+    /// Set while requests are read and not answered.
     mute: Arc<AtomicBool>,
 }
 
@@ -151,7 +151,7 @@ fn killing_the_cloud_costs_no_delivery_and_repeats_few() {
     let mut goal = 50;
     for round in 0..4 {
         wait_for("deliveries", || (receiver.taken().len() >= goal).then_some(()));
-        // In every other round what is under way is never answered: sent, and not recorded.
+        // In every second round requests are not answered: sent, and not recorded.
         let silent = round % 2 == 1;
         receiver.mute.store(silent, Ordering::SeqCst);
         if silent {
@@ -183,7 +183,7 @@ fn killing_the_cloud_costs_no_delivery_and_repeats_few() {
         "a delivery is repeated once per kill at most: {most:?}"
     );
     let repeated = taken.values().filter(|(times, _)| *times > 1).count();
-    // Under way or not yet recorded when a kill came.
+    // Those were under way or not yet recorded at a kill.
     assert!(
         repeated < taken.len() / 2,
         "{repeated} of {} were repeated",
@@ -226,7 +226,7 @@ fn commands_manage_webhooks() {
     let id = hook["id"].as_str().expect("an id");
     let (_, stdout, _) = webhook(&device, &["list"]);
     assert!(stdout.contains(id) && stdout.contains("waiting 0"), "{stdout}");
-    // Form bodies are not what this receiver reads: it hangs up.
+    // This receiver cannot read a form's body, so it closes the connection.
     let (code, stdout, _) = webhook(&device, &["test", id]);
     assert_eq!(code, Some(1), "{stdout}");
     assert!(stdout.starts_with("connection"), "{stdout}");
@@ -237,10 +237,7 @@ fn commands_manage_webhooks() {
             .then_some(())
     });
     let (code, stdout, _) = webhook(&device, &["replay", id, "--failed-since", "0"]);
-    assert_eq!(
-        (code, stdout.as_str()),
-        (Some(0), "0 deliveries are made again\n")
-    );
+    assert_eq!((code, stdout.as_str()), (Some(0), "0 deliveries queued again\n"));
     assert_eq!(webhook(&device, &["replay", id]).0, Some(2));
     assert_eq!(
         webhook(&device, &["replay", id, "--message", "000000000000000000000000"]).0,
