@@ -3,4 +3,5 @@
 mod authoring;
 mod authoring_rust;
 mod contract;
+mod help;
 mod local;

@@ -1,5 +1,6 @@
 //! The promises that cross crates, with real processes, and the rules of the repository.
 
+mod api;
 mod browser;
 mod clocks;
 #[path = "../../../tests/cluster/mod.rs"]
