@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::config::{AgentConfig, BoardKind};
 use crate::datadir::{DataDir, DataDirError};
 use crate::guest::{self, FirmwareSource, Guest, Ports, WriteBudget, agent_warning};
-use crate::inbox::{self, GuestEvent, GuestState, JournalError};
+use crate::inbox::{self, JournalError};
 use crate::link::{self, Delivery, Endpoint, Links};
 use crate::odd;
 use crate::outbox::{OpenNote, Outbox, QueueError, SledQueue};
@@ -23,6 +23,7 @@ use crate::threads::ended;
 use crate::time::BoardClock;
 use crate::update::{UpdateParts, UpdateThread};
 use crate::watchdog;
+use crate::work::{GuestEvent, GuestState};
 
 /// Commands between link and inbox.
 const DELIVERIES: usize = 256;

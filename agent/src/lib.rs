@@ -29,13 +29,14 @@ mod throttle;
 mod time;
 mod update;
 mod watchdog;
+mod work;
 
 pub use agent::{Agent, AgentError, AgentHandle};
-pub use config::{AgentConfig, BoardKind, BrokerAddress, Compiler, ConfigError, QueueConfig, Secret};
+pub use config::{
+    AgentConfig, BoardKind, BrokerAddress, Compiler, ConfigError, QueueConfig, Secret, UpdateConfig,
+};
 pub use datadir::DataDirError;
 pub use grants::Grants;
 pub use inbox::JournalError;
-pub use link::LinkState;
-pub use status::{AgentStatus, FirmwareStatus};
-pub use update::UpdateConfig;
+pub use status::{AgentStatus, FirmwareStatus, LinkState};
 pub use watchdog::HUNG_EXIT;

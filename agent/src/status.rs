@@ -2,7 +2,16 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::link::LinkState;
+/// State of the connection to the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// Not connected; the next attempt waits for its time.
+    Offline,
+    /// Connecting, or connected and waiting for the cloud's welcome.
+    Connecting,
+    /// Welcomed by the cloud.
+    Online,
+}
 
 /// What an agent is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use iottly_sandbox::{
 use super::jobs::{Input, News};
 use super::messages;
 use super::supervisor::{End, Failure, Supervisor, failure};
-use crate::inbox::{GuestEvent, GuestState, Job, Outcome};
+use crate::work::{GuestEvent, GuestState, Job, Outcome};
 
 /// One instance and what its calls have shown.
 struct Service<'a> {

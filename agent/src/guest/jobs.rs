@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use std::path::PathBuf;
 
-use crate::inbox::Job;
+use crate::work::Job;
 
 /// Inputs that wait for the thread: one job, one stop, one wake, one order.
 const INPUTS: usize = 5;

@@ -21,12 +21,12 @@ use super::silence::Silence;
 use super::state::FileState;
 use crate::clock::Monotonic;
 use crate::grants::Grants;
-use crate::inbox::{GuestEvent, GuestState, Outcome};
 use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::status::{FirmwareStatus, StatusBoard};
 use crate::threads::ended;
 use crate::throttle::{LogLimit, Throttle, cut};
+use crate::work::{GuestEvent, GuestState, Outcome};
 
 /// Largest component that is read, in bytes.
 const MAX_FIRMWARE_BYTES: u64 = 64 << 20;

@@ -2,8 +2,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use iottly_protocol::{CommandId, CommandResult, Record, StreamClass, limits};
-use serde_json::value::RawValue;
+use iottly_protocol::{CommandResult, Record, StreamClass, limits};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -16,6 +15,7 @@ use crate::link::{Delivery, LeftOut, Receipt};
 use crate::outbox::Outbox;
 use crate::throttle::{LogLimit, cut};
 use crate::watchdog;
+use crate::work::GuestEvent;
 
 /// Pause between attempts while the journal cannot be written or the queue has no room.
 const RETRY: Duration = Duration::from_secs(1);
@@ -24,43 +24,6 @@ const STOP_ATTEMPTS: u32 = 3;
 const STOP_RETRY: Duration = Duration::from_millis(100);
 /// Results on their way into the queue.
 const REPORTS: usize = 64;
-
-/// A handler to call.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    pub(crate) id: CommandId,
-    pub(crate) cmd_type: String,
-    pub(crate) values: Box<RawValue>,
-}
-
-/// How a handler ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// It returned.
-    Done,
-    /// It failed, for this reason.
-    Failed(String),
-}
-
-/// Whether handlers can be called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum GuestState {
-    /// The firmware runs.
-    Ready,
-    /// It will; commands wait.
-    Pending,
-    /// There is none, for this reason; commands fail.
-    Absent(String),
-}
-
-/// What the firmware's thread tells the inbox.
-#[derive(Debug)]
-pub(crate) enum GuestEvent {
-    /// Whether handlers can be called has changed.
-    State(GuestState),
-    /// A handler ended.
-    Finished(CommandId, Outcome),
-}
 
 /// Where the inbox hears from.
 pub(crate) struct Inputs {

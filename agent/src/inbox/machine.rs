@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use iottly_protocol::{Command, CommandId, CommandResult, CommandState};
 
-use super::actor::{GuestState, Job, Outcome};
 use super::journal::{Accepted, Entry, Finished, seen_entries};
 use super::seen::Seen;
+use crate::work::{GuestState, Job, Outcome};
 
 /// Most commands that wait for their start.
 const MAX_WAITING: usize = 256;

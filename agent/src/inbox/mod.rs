@@ -10,5 +10,5 @@ mod journal;
 mod machine;
 mod seen;
 
-pub(crate) use actor::{Actor, GuestEvent, GuestState, Inputs, Job, Outcome};
+pub(crate) use actor::{Actor, Inputs};
 pub use journal::JournalError;

@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::client::{Connection, Endpoint, Incoming};
-use super::session::{Effect, Event, Identity, Session};
+use super::effect::Effect;
+use super::session::{Event, Identity, Session};
 use crate::clock::Monotonic;
-use crate::outbox::{Outbox, Page};
+use crate::outbox::{Item, Outbox, Page};
 use crate::status::StatusBoard;
 use crate::throttle::{LogLimit, cut};
 use crate::update::Directives;
@@ -248,11 +249,15 @@ impl Actor {
     }
 
     /// The page as it is sent.
-    fn dated(&self, page: Page) -> Page {
-        match self.links.outbox.clock() {
-            Some(clock) => clock.date(page),
-            None => page,
+    fn dated(&self, mut page: Page) -> Page {
+        if let Some(clock) = self.links.outbox.clock() {
+            for item in &mut page.items {
+                if let Item::Record { record, .. } = item {
+                    clock.date(record);
+                }
+            }
         }
+        page
     }
 
     /// The cloud sends a directive again until the device has ended it: one that is not taken now comes back.

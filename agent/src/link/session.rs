@@ -6,14 +6,14 @@
 //! never when the broker did, so a new connection starts again behind the last acknowledgement.
 
 use iottly_protocol::{
-    BootId, Command, CommandId, ConnId, DeviceConfig, Down, Hello, SignedDirective, StreamClass, StreamId,
-    StreamInfo, StreamPosition, Up, Versions, Welcome,
+    BootId, ConnId, Down, Hello, StreamClass, StreamId, StreamInfo, StreamPosition, Up, Versions, Welcome,
 };
 
-use super::LinkState;
 use super::backoff::Backoff;
+use super::effect::Effect;
 use super::track::Track;
 use crate::outbox::{CLASSES, Page, index};
+use crate::status::LinkState;
 
 /// How long a connection may take until the broker has confirmed the subscription, milliseconds.
 const CONNECT_MS: u64 = 15_000;
@@ -43,44 +43,6 @@ pub(super) enum Event {
     Read(StreamClass, Option<Page>),
     /// The time of [`Session::deadline_ms`] has come.
     Timer,
-}
-
-/// Something to do, in order.
-#[derive(Debug)]
-pub(super) enum Effect {
-    /// Open a new connection under this id; an old one is to be dropped first.
-    Connect(ConnId),
-    /// Drop the connection.
-    Drop(&'static str),
-    /// Publish to the `up` topic.
-    Publish(Vec<u8>),
-    /// Read a page of the queue.
-    Peek {
-        class: StreamClass,
-        from: u64,
-        max_records: usize,
-        max_bytes: usize,
-    },
-    /// Let the queue forget records.
-    Ack { class: StreamClass, upto: u64 },
-    /// Keep a refused record aside.
-    DeadLetter {
-        class: StreamClass,
-        seq: u64,
-        reason: String,
-    },
-    /// Give the stream a new id.
-    Remint(StreamClass),
-    /// The cloud's time, unix milliseconds, in answer to a question that was asked so long ago.
-    Time { cloud_ms: u64, asked_ms: u64 },
-    /// Hand a command to the inbox.
-    Command(Command),
-    /// Withdraw a command from the inbox.
-    Cancel(CommandId),
-    /// Take these settings for the firmware.
-    Config(DeviceConfig),
-    /// Look at this directive.
-    Directive(SignedDirective),
 }
 
 /// What a hello says about the device.

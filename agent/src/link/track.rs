@@ -2,7 +2,7 @@
 
 use iottly_protocol::{Gap, Record, StreamInfo, Up, encode_batch, limits};
 
-use super::session::Effect;
+use super::effect::Effect;
 use super::window::Window;
 use crate::outbox::{Item, Page};
 

@@ -19,6 +19,7 @@ mod page;
 mod recover;
 mod refusals;
 mod segment;
+mod shared;
 mod sled_files;
 mod sled_queue;
 mod spare;
@@ -31,7 +32,8 @@ use iottly_protocol::{GapReason, StreamClass, StreamId, StreamInfo};
 
 pub use budget::{DEFAULT_DISK_BYTES, MIN_DISK_BYTES, Policy, WhenFull};
 pub use dead_letter::DeadLetter;
-pub use handle::{Committed, Outbox, OutboxError};
+pub use handle::Outbox;
+pub use shared::{Committed, OutboxError};
 pub use sled_queue::SledQueue;
 pub use summary::{GapSummary, QueueSummary, StreamSummary, summarise};
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 use iottly_protocol::StreamInfo;
 use tokio::sync::watch;
 
-use super::handle::{Failing, Offer, OutboxError, Request, Shared, State, cost};
 use super::refusals::{LetterBudget, Refusal};
+use super::shared::{Failing, Offer, OutboxError, Request, Shared, State, cost};
 use super::{CLASSES, Page, Queue, QueueError, index};
 use crate::clock::Monotonic;
 use crate::throttle::{LogLimit, cut};

@@ -19,7 +19,6 @@ use iottly_update::{read_file, replace};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::clock::unix_ms;
-use crate::outbox::{Item, Page};
 use keeper::{Keeper, Stored};
 
 pub(crate) use stamp::bare;
@@ -93,15 +92,10 @@ impl BoardClock {
         }
     }
 
-    /// A page as it is to be sent: with every record dated as well as can be.
-    pub(crate) fn date(&self, mut page: Page) -> Page {
+    /// Makes a stored record what is sent: with its date, as exact as it is known.
+    pub(crate) fn date(&self, record: &mut Vec<u8>) {
         let keeper = self.keeper();
-        for item in &mut page.items {
-            if let Item::Record { record, .. } = item {
-                stamp::date(record, |boot| keeper.fix(boot));
-            }
-        }
-        page
+        stamp::date(record, |boot| keeper.fix(boot));
     }
 
     /// Takes the time that the cloud told; the question had been asked `asked_ms` before the answer came.
@@ -176,16 +170,9 @@ mod tests {
         let record = br#"{"log":{"level":"info","text":"x","at_ms":1}}"#.to_vec();
         let sealed = clock.seal(record.clone());
         clock.told(unix_ms() + 3_600_000, 0);
-        let stream = iottly_protocol::StreamId::random();
-        let page = clock.date(Page {
-            stream,
-            from: 1,
-            items: vec![Item::Record {
-                seq: 1,
-                record: sealed,
-            }],
-        });
-        assert_eq!(page.items, [Item::Record { seq: 1, record }]);
+        let mut sent = sealed;
+        clock.date(&mut sent);
+        assert_eq!(sent, record);
         assert!(
             clock.now_ms() > unix_ms() + 3_000_000,
             "but new records are dated right"

@@ -11,14 +11,15 @@ use iottly_sandbox::{Cache, Runtime};
 use iottly_update::{Event, MetaError, Offer, Repository, SystemDisk, TrustFolder, Updater, read_file};
 
 use super::admission::{Admission, Verdict};
-use super::config::UpdateConfig;
 use super::considered::{Desk, Next};
 use super::directives::Directives;
-use super::fetch::{self, Answer, Question, Questions};
+use super::fetch::{self, Questions};
 use super::host::{Asked, DeviceHost};
 use super::mail::{Letter, Mail};
+use super::question::{Answer, Question};
 use super::voice::Voice;
 use crate::clock::Monotonic;
+use crate::config::UpdateConfig;
 use crate::guest::{Jobs, News};
 use crate::outbox::Outbox;
 use crate::threads::ended;

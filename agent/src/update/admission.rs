@@ -10,8 +10,8 @@ use iottly_protocol::tuf::{
 use iottly_update::{Known, Memory, MetaError, Offer, Planned, Repository, TrustFolder, read_file};
 use serde::Deserialize as _;
 
-use super::config::UpdateConfig;
 use super::voice::Voice;
+use crate::config::UpdateConfig;
 use crate::time::{BoardClock, Reading};
 
 /// Longest root metadata that is read, bytes.

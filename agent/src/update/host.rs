@@ -10,8 +10,9 @@ use iottly_update::{
 };
 
 use super::admission::Admission;
-use super::fetch::{Question, Questions};
+use super::fetch::Questions;
 use super::mail::Mail;
+use super::question::Question;
 use super::voice::Voice;
 use crate::clock::Monotonic;
 use crate::guest::{Jobs, News, Watch};

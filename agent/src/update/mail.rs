@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::fetch::Answer;
+use super::question::Answer;
 use crate::guest::News;
 
 /// Letters that wait for the update's thread. Each kind has a place of its own, so that no kind takes another

@@ -2,15 +2,14 @@
 
 mod actor;
 mod admission;
-mod config;
 mod considered;
 mod directives;
 mod fetch;
 mod host;
 mod mail;
 mod messages;
+mod question;
 mod voice;
 
 pub(crate) use actor::{UpdateParts, UpdateThread};
-pub use config::UpdateConfig;
 pub(crate) use directives::Directives;

@@ -1,6 +1,8 @@
 //! Clocks that step under a running link. The session knows no date, so that the cloud's may say whatever it
 //! likes.
 
+use iottly_protocol::{Command, CommandId};
+
 use super::*;
 
 /// Three hours and ten years in both directions, from a cloud's date in 2026, and nonsense. Unix

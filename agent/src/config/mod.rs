@@ -8,11 +8,12 @@ use serde::Deserialize;
 
 use crate::grants::Grants;
 use crate::outbox::{DEFAULT_DISK_BYTES, Policy, WhenFull};
-use crate::update::UpdateConfig;
 
 mod explain;
+mod updates;
 
 use explain::explain;
+pub use updates::UpdateConfig;
 
 /// Longest configuration file that is read, bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
