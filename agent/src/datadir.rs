@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use iottly_update::{put_aside, replace};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::odd;
+use crate::folder_check;
 
 /// Why a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ impl DataDir {
             .mode(0o700)
             .create(path)
             .map_err(|e| fail(path, e))?;
-        odd::close(path, &fs::metadata(path).map_err(|e| fail(path, e))?, 0o700);
+        folder_check::restrict(path, &fs::metadata(path).map_err(|e| fail(path, e))?, 0o700);
         let at = path.join("lock");
         // Nobody holds a lock on what is no file.
         if fs::metadata(&at).is_ok_and(|meta| !meta.is_file()) {

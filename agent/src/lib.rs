@@ -7,20 +7,20 @@
 //!                └── inbox (journal) ◀──────┘ commands
 //! ```
 //!
-//! Decisions are state machines without I/O or clock (`link::session`, `inbox::machine`, `guest::restart`);
+//! Decisions are state machines without I/O or clock (`link::session`, `inbox::machine`, `sandbox`);
 //! actors around them perform what they decide. A message leaves the queue only when the cloud says that it
 //! is stored.
 
-mod agent;
 mod clock;
 mod config;
 mod datadir;
 mod files;
+mod folder_check;
 mod grants;
 mod guest;
 mod inbox;
+mod lifecycle;
 mod link;
-mod odd;
 pub mod outbox;
 mod settings;
 mod status;
@@ -31,12 +31,12 @@ mod update;
 mod watchdog;
 mod work;
 
-pub use agent::{Agent, AgentError, AgentHandle};
 pub use config::{
     AgentConfig, BoardKind, BrokerAddress, Compiler, ConfigError, QueueConfig, Secret, UpdateConfig,
 };
 pub use datadir::DataDirError;
 pub use grants::Grants;
 pub use inbox::JournalError;
+pub use lifecycle::{Agent, AgentError, AgentHandle};
 pub use status::{AgentStatus, FirmwareStatus, LinkState};
 pub use watchdog::HUNG_EXIT;

@@ -70,14 +70,14 @@ impl Settings {
 
 /// The task that keeps what the cloud says: on disk first, then where the firmware reads it, then the cloud
 /// hears of it.
-pub(crate) struct Keeper {
+pub(crate) struct SettingsTask {
     path: PathBuf,
     settings: Settings,
     outbox: Outbox,
     latest: watch::Receiver<Option<DeviceConfig>>,
 }
 
-impl Keeper {
+impl SettingsTask {
     /// Opens the file. One that cannot be read counts as none: the cloud sends them again after the next
     /// welcome.
     pub(crate) fn open(path: PathBuf, outbox: Outbox, latest: watch::Receiver<Option<DeviceConfig>>) -> Self {
@@ -301,7 +301,7 @@ mod tests {
         let control = queue.stream(StreamClass::Control).next;
         let (outbox, thread) = Outbox::start(Box::new(queue), "queue-test", ()).expect("thread");
         let (tx, latest) = watch::channel(None);
-        let keeper = Keeper::open(path.clone(), outbox.clone(), latest);
+        let keeper = SettingsTask::open(path.clone(), outbox.clone(), latest);
         let settings = keeper.settings();
         let running = tokio::spawn(keeper.run());
         let began = std::time::Instant::now();

@@ -1,15 +1,15 @@
 //! The firmware's life: loading, calls one after another on a thread of its own, restarts.
 
 mod budget;
-mod calls;
+mod call_loop;
 mod host;
-mod jobs;
+mod mailbox;
 mod messages;
 mod silence;
 mod state;
 mod supervisor;
 
 pub(crate) use budget::WriteBudget;
-pub(crate) use jobs::{Inputs, Jobs, News, Watch, channel};
+pub(crate) use mailbox::{Mailbox, MailboxReceiver, TrialEvent, TrialObserver, mailbox};
 pub(crate) use messages::agent_warning;
 pub(crate) use supervisor::{FirmwareSource, Guest, Ports};

@@ -32,7 +32,7 @@ impl Silence {
     }
 
     /// Looks at the firmware that has sent `sent` messages. Returns a warning, at most one for each firmware.
-    pub(super) fn look(&mut self, sent: u64, now: Duration) -> Option<String> {
+    pub(super) fn check(&mut self, sent: u64, now: Duration) -> Option<String> {
         let (before, served) = self.before?;
         if sent > 0 {
             self.before = None;
@@ -61,23 +61,23 @@ mod tests {
     #[test]
     fn silence_after_a_talkative_firmware_is_remarked_once() {
         let mut silence = Silence::default().replaced(100, S * 100);
-        assert_eq!(silence.look(0, S * 102), None, "it has just begun");
-        let text = silence.look(0, S * 105).expect("a warning");
+        assert_eq!(silence.check(0, S * 102), None, "it has just begun");
+        let text = silence.check(0, S * 105).expect("a warning");
         assert_eq!(text, "none in 5 s; the firmware before it sent one every 1.0 s");
-        assert_eq!(silence.look(0, S * 500), None);
+        assert_eq!(silence.check(0, S * 500), None);
     }
 
     #[test]
     fn quiet_ones_are_left_alone() {
         assert_eq!(
-            Silence::default().replaced(2, S).look(0, S * 9_000),
+            Silence::default().replaced(2, S).check(0, S * 9_000),
             None,
             "the one before was quiet too"
         );
         let mut hourly = Silence::default().replaced(10, S * 36_000);
-        assert_eq!(hourly.look(0, S * 36_040), None, "its rhythm is an hour");
+        assert_eq!(hourly.check(0, S * 36_040), None, "its rhythm is an hour");
         let mut talks = Silence::default().replaced(100, S * 100);
-        assert_eq!(talks.look(1, S * 105), None);
-        assert_eq!(talks.look(1, S * 999), None);
+        assert_eq!(talks.check(1, S * 105), None);
+        assert_eq!(talks.check(1, S * 999), None);
     }
 }

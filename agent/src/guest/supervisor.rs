@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::budget::WriteBudget;
 use super::host::AgentHost;
-use super::jobs::{Input, Inputs, Jobs, News, Order, Watch};
+use super::mailbox::{GuestRequest, LoadRequest, Mailbox, MailboxReceiver, TrialEvent, TrialObserver};
 use super::messages;
 use super::silence::Silence;
 use super::state::FileState;
@@ -64,7 +64,7 @@ pub(crate) struct FirmwareSource {
 
 /// A handle on the firmware's thread.
 pub(crate) struct Guest {
-    jobs: Jobs,
+    mailbox: Mailbox,
     thread: thread::JoinHandle<()>,
 }
 
@@ -73,20 +73,20 @@ impl Guest {
     pub(crate) fn start(
         source: FirmwareSource,
         ports: Ports,
-        jobs: Jobs,
-        inputs: Inputs,
+        mailbox: Mailbox,
+        requests: MailboxReceiver,
         name: &str,
     ) -> io::Result<Self> {
         let supervisor = Supervisor {
             source,
             ports,
-            jobs: jobs.clone(),
-            inputs: inputs.0,
+            mailbox: mailbox.clone(),
+            requests: requests.0,
             clock: Monotonic::start(),
             policy: RestartPolicy::new(RestartRules::DEVICE),
             faults: Throttle::default(),
             digest: String::new(),
-            watch: None,
+            observer: None,
             doubted: false,
             sent: Arc::default(),
             silence: Silence::default(),
@@ -95,12 +95,12 @@ impl Guest {
             .name(name.to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || supervisor.run())?;
-        Ok(Self { jobs, thread })
+        Ok(Self { mailbox, thread })
     }
 
     /// Lets the firmware shut down; waits at most `deadline`. Answers whether the thread has ended.
     pub(crate) async fn stop(self, deadline: Duration) -> bool {
-        self.jobs.stop();
+        self.mailbox.stop();
         ended(&self.thread, deadline).await
     }
 }
@@ -108,14 +108,14 @@ impl Guest {
 pub(super) struct Supervisor {
     source: FirmwareSource,
     ports: Ports,
-    pub(super) jobs: Jobs,
-    pub(super) inputs: Receiver<Input>,
+    pub(super) mailbox: Mailbox,
+    pub(super) requests: Receiver<GuestRequest>,
     pub(super) clock: Monotonic,
     policy: RestartPolicy,
     faults: Throttle,
     digest: String,
     /// Who watches, while the firmware is on trial.
-    pub(super) watch: Option<Watch>,
+    pub(super) observer: Option<TrialObserver>,
     /// Whether the owner knows that the trial has shown nothing yet.
     doubted: bool,
     /// Messages of the firmware since it was loaded.
@@ -147,7 +147,7 @@ impl Failure {
 pub(super) enum End {
     Stopped,
     /// Another firmware is to run.
-    Replaced(Order),
+    Replaced(LoadRequest),
     Failed(Failure),
 }
 
@@ -167,8 +167,8 @@ impl Supervisor {
             self.ports.status.firmware(FirmwareStatus::Starting);
             let failure = match self.serve(&wasm) {
                 End::Stopped => break,
-                End::Replaced(order) => {
-                    self.take(order);
+                End::Replaced(request) => {
+                    self.take(request);
                     continue;
                 }
                 End::Failed(failure) => failure,
@@ -177,8 +177,8 @@ impl Supervisor {
                 break;
             }
         }
-        while let Ok(input) = self.inputs.try_recv() {
-            let Input::Job(job) = input else { continue };
+        while let Ok(input) = self.requests.try_recv() {
+            let GuestRequest::Job(job) = input else { continue };
             self.finished(
                 job.id,
                 Outcome::Failed("the agent stopped before the handler was called".to_owned()),
@@ -189,10 +189,10 @@ impl Supervisor {
     }
 
     /// Follows an order: the old firmware has ended.
-    fn take(&mut self, order: Order) {
+    fn take(&mut self, request: LoadRequest) {
         self.tell(GuestEvent::State(GuestState::Pending));
-        self.source.wasm = order.wasm;
-        self.watch = order.watch;
+        self.source.wasm = request.wasm;
+        self.observer = request.observer;
         self.doubted = false;
         // An update stops one firmware before it starts the next: the pause between them is nobody's silence.
         if self.source.wasm.is_some() {
@@ -202,7 +202,7 @@ impl Supervisor {
         }
         self.policy = RestartPolicy::new(RestartRules::DEVICE);
         // Who gave the order may have given up.
-        let _ = order.done.try_send(());
+        let _ = request.done.try_send(());
     }
 
     /// Messages of the firmware since it was loaded.
@@ -222,9 +222,9 @@ impl Supervisor {
         );
     }
 
-    pub(super) fn tell_watch(&self, news: News) {
-        if let Some(watch) = &self.watch {
-            (watch.tell)(news);
+    pub(super) fn notify_observer(&self, event: TrialEvent) {
+        if let Some(observer) = &self.observer {
+            (observer.notify)(event);
         }
     }
 
@@ -241,7 +241,7 @@ impl Supervisor {
         self.report(FirmwareState::Running, None);
         self.ports.status.firmware(FirmwareStatus::Running);
         self.tell(GuestEvent::State(GuestState::Ready));
-        self.calls(&mut instance)
+        self.run_calls(&mut instance)
     }
 
     fn load(&mut self, path: &Path) -> Result<Firmware, Failure> {
@@ -270,7 +270,7 @@ impl Supervisor {
     }
 
     fn start(&mut self, firmware: &Firmware) -> Result<Instance, Failure> {
-        let jobs = self.jobs.clone();
+        let mailbox = self.mailbox.clone();
         let source = &self.source;
         let host = AgentHost {
             outbox: self.ports.outbox.clone(),
@@ -280,7 +280,7 @@ impl Supervisor {
             settings: source.settings.clone(),
             state: self.state()?,
             budget: source.budget.clone(),
-            waker: Arc::new(move || jobs.wake()),
+            waker: Arc::new(move || mailbox.wake()),
             lost_lines: 0,
             sent: Arc::clone(&self.sent),
         };
@@ -355,7 +355,7 @@ impl Supervisor {
         );
         let detail = Some(format!("{function}: {error}: {description}"));
         if *cause == Cause::Firmware {
-            self.tell_watch(News::Failed(format!("{function}: {error}: {description}")));
+            self.notify_observer(TrialEvent::Failed(format!("{function}: {error}: {description}")));
         }
         let (pause, state, status, report) = match self.policy.failed(*cause, now) {
             RestartVerdict::Restart(pause) => (
@@ -386,24 +386,24 @@ impl Supervisor {
             let input = match until {
                 Some(until) => {
                     let wait = until.saturating_sub(self.clock.now());
-                    match self.inputs.recv_timeout(wait) {
+                    match self.requests.recv_timeout(wait) {
                         Err(RecvTimeoutError::Timeout) => return true,
                         other => other.ok(),
                     }
                 }
-                None => self.inputs.recv().ok(),
+                None => self.requests.recv().ok(),
             };
             match input {
                 // It was on its way when the firmware failed.
-                Some(Input::Job(job)) => {
+                Some(GuestRequest::Job(job)) => {
                     self.finished(job.id, Outcome::Failed("the firmware is not running".to_owned()))
                 }
-                Some(Input::Wake) => self.jobs.woken(),
-                Some(Input::Load(order)) => {
-                    self.take(order);
+                Some(GuestRequest::Wake) => self.mailbox.woken(),
+                Some(GuestRequest::Load(request)) => {
+                    self.take(request);
                     return true;
                 }
-                Some(Input::Stop) | None => return false,
+                Some(GuestRequest::Stop) | None => return false,
             }
         }
     }

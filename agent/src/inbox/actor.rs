@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::journal::{Entry, Journal, JournalError};
 use super::machine::{Effect, Event, Machine, Now};
 use crate::clock::{Monotonic, SystemBoot};
-use crate::guest::Jobs;
+use crate::guest::Mailbox;
 use crate::link::{Delivery, LeftOut, Receipt};
 use crate::outbox::Outbox;
 use crate::throttle::{LogLimit, cut};
@@ -39,7 +39,7 @@ pub(crate) struct Actor {
     /// Not there only while a blocking thread has it.
     journal: Option<Journal>,
     outbox: Outbox,
-    jobs: Jobs,
+    mailbox: Mailbox,
     boot: SystemBoot,
     clock: Monotonic,
     /// Results that found no room in the queue; the machine bounds their number.
@@ -62,7 +62,7 @@ pub(crate) struct Actor {
 
 impl Actor {
     /// Opens the journal and continues from it.
-    pub(crate) fn open(path: &Path, outbox: Outbox, jobs: Jobs) -> Result<Self, JournalError> {
+    pub(crate) fn open(path: &Path, outbox: Outbox, mailbox: Mailbox) -> Result<Self, JournalError> {
         let (boot, clock) = (SystemBoot::read(), Monotonic::start());
         let (mut journal, entries, damaged) = Journal::open(path)?;
         if damaged > 0 {
@@ -82,7 +82,7 @@ impl Actor {
             machine,
             journal: Some(journal),
             outbox,
-            jobs,
+            mailbox,
             boot,
             clock,
             unsent: VecDeque::new(),
@@ -200,7 +200,7 @@ impl Actor {
                 Effect::Run(job) => {
                     // One handler runs at a time, so the channel has room; without a thread the agent is
                     // stopping.
-                    if !self.jobs.put(job) {
+                    if !self.mailbox.put(job) {
                         tracing::debug!("a command was not started, the firmware's thread is gone");
                     }
                 }

@@ -342,8 +342,8 @@ fn result(finished: &Finished) -> CommandResult {
 }
 
 #[cfg(test)]
-#[path = "steps_tests.rs"]
-mod steps_tests;
+#[path = "clock_step_tests.rs"]
+mod clock_step_tests;
 #[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;

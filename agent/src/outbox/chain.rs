@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use iottly_protocol::{GapReason, StreamClass};
 
-use super::budget::{Policy, SegmentSize};
 use super::disk::Disk;
 use super::frame::{self, Meta};
 use super::head::StreamHead;
 use super::page::PageBuilder;
+use super::policy::{Policy, SegmentSize};
 use super::segment::Segment;
 use super::sled_files::Fault;
-use super::{Page, QueueError, aside, gone};
+use super::{Page, QueueError, quarantine, removal};
 use crate::throttle::cut;
 
 /// A newest segment of this size goes when everything in it is acknowledged, instead of being filled up.
@@ -156,7 +156,7 @@ impl Chain {
                 // a copy.
                 Err(Fault::System(error)) if error.kind() == ErrorKind::ResourceBusy => {
                     if first >= self.head.next {
-                        gone::rename(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
+                        removal::begin(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
                         self.segments.pop_back();
                     }
                 }
@@ -194,7 +194,8 @@ impl Chain {
         let (first, end) = (self.segments[index].first, self.end(index));
         let path = self.path(place, first);
         self.close(first);
-        let moved_to = aside::move_aside(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
+        let moved_to =
+            quarantine::move_in(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
         tracing::error!(
             queue.path = %path.display(), moved_to = %moved_to.display(), reason = cut(reason), from = first, to = end,
             "a part of the queue cannot be read and was moved aside"
@@ -386,7 +387,7 @@ impl Chain {
     }
 
     /// Gives up the oldest segment; it is removed by [`Chain::remove_oldest`] once the head is on the disk.
-    pub(super) fn give_up_oldest(&mut self) -> bool {
+    pub(super) fn drop_oldest(&mut self) -> bool {
         let Some(first) = self.segments.front().map(|entry| entry.first) else {
             return false;
         };
@@ -404,7 +405,7 @@ impl Chain {
         };
         self.close(entry.first);
         let path = self.path(place, entry.first);
-        let gone = gone::rename(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
+        let gone = removal::begin(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
         self.segments.pop_front();
         place.disk.remove_folder(&gone).map_err(|e| place.io(&gone, e))
     }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use iottly_protocol::GapReason;
 use iottly_protocol::StreamClass::{Control, History};
 
-use super::budget::SegmentSize;
 use super::disk::{Disk, Space, SystemDisk};
+use super::policy::SegmentSize;
 use super::*;
 
 /// What of the unsynced writes the disk happens to keep.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use iottly_protocol::GapReason;
 use iottly_protocol::StreamClass::{Control, History};
 
-use super::budget::SegmentSize;
 use super::disk::SystemDisk;
+use super::policy::SegmentSize;
 use super::*;
 
 const COUNT: u64 = 60;
@@ -270,6 +270,6 @@ fn what_is_moved_aside_is_bounded() {
         fs::write(db, "not a database").expect("write");
     }
     account(&path, before, "all segments");
-    let kept = fs::read_dir(path.join(aside::FOLDER)).expect("list").count();
+    let kept = fs::read_dir(path.join(quarantine::FOLDER)).expect("list").count();
     assert!((1..=2).contains(&kept), "{kept} kept aside");
 }

@@ -168,7 +168,7 @@ impl Outbox {
     ///
     /// # Errors
     /// When the record was not taken; the reason says why.
-    pub fn offer_spare(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
+    pub fn offer_low_priority(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
         self.put(class, record, None, Duration::ZERO, 2)
     }
 

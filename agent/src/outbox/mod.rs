@@ -3,26 +3,26 @@
 //! [`Queue`] is the storage, [`SledQueue`] its implementation, [`Outbox`] the thread that owns it and commits
 //! in groups.
 
-mod aside;
-mod budget;
 mod chain;
 mod closing;
 mod dead_letter;
 mod disk;
 mod frame;
 mod gaps;
-mod gone;
 mod handle;
 mod head;
+mod memory_copy;
 mod owner;
 mod page;
+mod policy;
+mod quarantine;
 mod recover;
 mod refusals;
+mod removal;
 mod segment;
 mod shared;
 mod sled_files;
 mod sled_queue;
-mod spare;
 mod summary;
 mod wait;
 
@@ -30,9 +30,9 @@ use std::path::PathBuf;
 
 use iottly_protocol::{GapReason, StreamClass, StreamId, StreamInfo};
 
-pub use budget::{DEFAULT_DISK_BYTES, MIN_DISK_BYTES, Policy, WhenFull};
 pub use dead_letter::DeadLetter;
 pub use handle::Outbox;
+pub use policy::{DEFAULT_DISK_BYTES, MIN_DISK_BYTES, Policy, WhenFull};
 pub use shared::{Committed, OutboxError};
 pub use sled_queue::SledQueue;
 pub use summary::{GapSummary, QueueSummary, StreamSummary, summarise};
@@ -221,6 +221,6 @@ mod damage_tests;
 #[cfg(test)]
 mod failing_tests;
 #[cfg(test)]
-mod odd_tests;
+mod foreign_file_tests;
 #[cfg(test)]
 mod tests;

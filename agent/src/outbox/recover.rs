@@ -13,7 +13,7 @@ use super::frame::Meta;
 use super::head::{Head, StreamHead};
 use super::segment::Segment;
 use super::sled_files::Fault;
-use super::{CLASSES, OpenNote, QueueError, aside, gone};
+use super::{CLASSES, OpenNote, QueueError, quarantine, removal};
 
 /// Positions that are skipped when the head is lost: more than one segment can hold, so that no number is
 /// given twice.
@@ -143,7 +143,8 @@ pub(super) fn settle(
             Err(Fault::Damaged(reason)) => reason,
             Err(fault) => return Err(place.fault(&path, fault)),
         };
-        let moved_to = aside::move_aside(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
+        let moved_to =
+            quarantine::move_in(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
         notes.push(OpenNote::Quarantined { moved_to, reason });
         chain.segments.pop_back();
         if entry.first < told {
@@ -161,6 +162,6 @@ pub(super) fn settle(
 }
 
 fn remove(place: &Place, path: &Path) -> Result<(), QueueError> {
-    let gone = gone::rename(&place.root, path, &*place.disk).map_err(|e| place.io(path, e))?;
+    let gone = removal::begin(&place.root, path, &*place.disk).map_err(|e| place.io(path, e))?;
     place.disk.remove_folder(&gone).map_err(|e| place.io(&gone, e))
 }

@@ -6,8 +6,8 @@ use iottly_protocol::StreamClass;
 
 use super::disk::{Disk, SystemDisk};
 use super::frame::{self, META_KEY, Meta, OVERHEAD_BYTES};
+use super::memory_copy::MemoryCopy;
 use super::sled_files::{Fault, Files};
-use super::spare::Spare;
 
 /// Most keys in one write when records beyond the end are removed.
 const CUT_CHUNK: usize = 1000;
@@ -25,7 +25,7 @@ pub(super) struct Segment {
     bytes: u64,
     has_meta: bool,
     /// The folder of a copy; it goes after the database in it.
-    _spare: Option<Spare>,
+    _copy: Option<MemoryCopy>,
 }
 
 impl Segment {
@@ -37,18 +37,18 @@ impl Segment {
             records: 0,
             bytes: 0,
             has_meta: false,
-            _spare: None,
+            _copy: None,
         })
     }
 
     /// Opens a copy of a segment: for reading only, when its own place cannot be written. `name` is the
     /// copy's.
     pub(super) fn open_copy(path: &Path, first: u64, name: &str) -> Result<Self, Fault> {
-        let spare = Spare::copy(path, name)?;
+        let copy = MemoryCopy::copy(path, name)?;
         let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
-        let segment = Self::open(spare.path(), first, &disk)?;
+        let segment = Self::open(copy.path(), first, &disk)?;
         Ok(Self {
-            _spare: Some(spare),
+            _copy: Some(copy),
             ..segment
         })
     }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use iottly_protocol::StreamClass::{Control, History};
 use iottly_protocol::{StreamClass, StreamId, StreamInfo};
 
-use super::budget::{Policy, SegmentSize, WhenFull};
 use super::chain::{Chain, Entry, Place, segment_name};
 use super::dead_letter::{self, Letters};
 use super::disk::{Disk, SystemDisk, disk_bytes};
 use super::frame::OVERHEAD_BYTES;
 use super::head::{Head, HeadFile, StreamHead};
-use super::{CLASSES, DeadLetter, OpenNote, Page, Pending, Queue, QueueError, aside, gone, index, recover};
-use crate::time::bare;
+use super::policy::{Policy, SegmentSize, WhenFull};
+use super::{
+    CLASSES, DeadLetter, OpenNote, Page, Pending, Queue, QueueError, index, quarantine, recover, removal,
+};
+use crate::time::strip_header;
 
 /// What a commit may take on disk beside twice its records: a new segment.
 const COMMIT_BYTES: u64 = 256 << 10;
@@ -66,7 +68,7 @@ impl SledQueue {
         if let Some(parent) = path.parent() {
             disk.sync_folder(parent).map_err(|e| fail(parent, e))?;
         }
-        gone::clean(path, &*disk);
+        removal::sweep(path, &*disk);
         let mut found: [VecDeque<Entry>; 2] = Default::default();
         for class in CLASSES {
             found[index(class)] = recover::segments(path, class).map_err(|e| fail(path, e))?;
@@ -122,7 +124,7 @@ impl SledQueue {
 
     fn measure_others(&mut self) {
         let root = &self.place.root;
-        self.other_bytes = ["dead-letters", aside::FOLDER, "head"]
+        self.other_bytes = ["dead-letters", quarantine::FOLDER, "head"]
             .iter()
             .map(|name| disk_bytes(&root.join(name)))
             .sum();
@@ -179,7 +181,7 @@ impl SledQueue {
 
     /// Drops the oldest segment of messages; the gap is on the disk before the segment goes.
     fn evict(&mut self) -> Result<bool, QueueError> {
-        if !self.chains[index(History)].give_up_oldest() {
+        if !self.chains[index(History)].drop_oldest() {
             return Ok(false);
         }
         self.write_head()?;
@@ -274,7 +276,9 @@ impl Queue for SledQueue {
         }
         let page = chain.peek(&self.place, seq, 1, usize::MAX)?;
         let record = match page.items.into_iter().next() {
-            Some(super::Item::Record { seq: found, record }) if found == seq => bare(&record).to_vec(),
+            Some(super::Item::Record { seq: found, record }) if found == seq => {
+                strip_header(&record).to_vec()
+            }
             _ => Vec::new(),
         };
         let letter = DeadLetter {

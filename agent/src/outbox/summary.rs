@@ -5,7 +5,7 @@ use std::path::Path;
 use iottly_protocol::{GapReason, StreamClass, StreamId};
 
 use super::disk::disk_bytes;
-use super::{CLASSES, QueueError, aside, dead_letter, head, index, recover};
+use super::{CLASSES, QueueError, dead_letter, head, index, quarantine, recover};
 
 /// What a queue holds.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -91,7 +91,7 @@ pub fn summarise(path: &Path) -> Result<Option<QueueSummary>, QueueError> {
         });
     }
     let quarantined =
-        std::fs::read_dir(path.join(aside::FOLDER)).map_or(0, |entries| entries.flatten().count());
+        std::fs::read_dir(path.join(quarantine::FOLDER)).map_or(0, |entries| entries.flatten().count());
     Ok(Some(QueueSummary {
         disk_bytes: disk_bytes(path),
         quarantined,

@@ -5,10 +5,10 @@
 //! in either direction, change nothing. Records made before carry the time since the system's start and are
 //! dated when they are sent. The latest time that the cloud told is kept: no later guess lies before it.
 
-mod keeper;
-mod stamp;
 #[cfg(test)]
-mod steps_tests;
+mod clock_step_tests;
+mod keeper;
+mod undated;
 
 use std::fs;
 use std::io;
@@ -21,7 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::clock::unix_ms;
 use keeper::{Keeper, Stored};
 
-pub(crate) use stamp::bare;
+pub(crate) use undated::strip_header;
 
 /// Largest file that is read, bytes.
 const MAX_FILE_BYTES: u64 = 16 << 10;
@@ -87,7 +87,7 @@ impl BoardClock {
     /// A record as it is to be queued: with the time since the system's start while nobody has told the date.
     pub(crate) fn seal(&self, record: Vec<u8>) -> Vec<u8> {
         match self.keeper().undated(uptime_ms()) {
-            Some((boot, up_ms)) => stamp::seal(boot, up_ms, &record),
+            Some((boot, up_ms)) => undated::seal(boot, up_ms, &record),
             None => record,
         }
     }
@@ -95,7 +95,7 @@ impl BoardClock {
     /// Makes a stored record what is sent: with its date, as exact as it is known.
     pub(crate) fn date(&self, record: &mut Vec<u8>) {
         let keeper = self.keeper();
-        stamp::date(record, |boot| keeper.fix(boot));
+        undated::date(record, |boot| keeper.fix(boot));
     }
 
     /// Takes the time that the cloud told; the question had been asked `asked_ms` before the answer came.

@@ -11,16 +11,16 @@ use iottly_sandbox::{Cache, Runtime};
 use iottly_update::{Event, MetaError, Offer, Repository, SystemDisk, TrustFolder, Updater, read_file};
 
 use super::admission::{Admission, Verdict};
-use super::considered::{Desk, Next};
+use super::directive_schedule::{DirectiveSchedule, Next};
 use super::directives::Directives;
 use super::fetch::{self, Questions};
 use super::host::{Asked, DeviceHost};
-use super::mail::{Letter, Mail};
+use super::mailbox::{UpdateInput, UpdateMailbox};
 use super::question::{Answer, Question};
-use super::voice::Voice;
+use super::reporter::Reporter;
 use crate::clock::Monotonic;
 use crate::config::UpdateConfig;
-use crate::guest::{Jobs, News};
+use crate::guest::{Mailbox, TrialEvent};
 use crate::outbox::Outbox;
 use crate::threads::ended;
 use crate::throttle::{LogLimit, cut};
@@ -38,14 +38,14 @@ pub(crate) struct UpdateParts {
     pub(crate) abi: &'static str,
     pub(crate) cache: Arc<Cache>,
     pub(crate) runtime: Runtime,
-    pub(crate) jobs: Jobs,
+    pub(crate) guest: Mailbox,
     pub(crate) outbox: Outbox,
     pub(crate) clock: BoardClock,
 }
 
 /// A handle on the thread. Dropping it asks the thread to end.
 pub(crate) struct UpdateThread {
-    mail: Mail,
+    mailbox: UpdateMailbox,
     repository: Repository,
     directives: Directives,
     thread: thread::JoinHandle<()>,
@@ -68,8 +68,8 @@ impl UpdateThread {
             Some(ca) => Repository::with_ca(&parts.config.repository, ca)?,
             None => Repository::at(&parts.config.repository),
         };
-        let mail = Mail::default();
-        let voice = Voice::new(parts.device, parts.outbox.clone());
+        let mailbox = UpdateMailbox::default();
+        let reporter = Reporter::new(parts.device, parts.outbox.clone());
         let admission = Admission {
             device: parts.device,
             config: parts.config.clone(),
@@ -77,20 +77,20 @@ impl UpdateThread {
             data: parts.data.clone(),
             abi: parts.abi,
             clock: parts.clock.clone(),
-            voice: voice.clone(),
+            reporter: reporter.clone(),
         };
         let fetcher = name.replace("update", "fetch");
-        let questions = fetch::start(repository.clone(), admission.clone(), mail.clone(), &fetcher)?;
-        let directives = Directives::new(mail.clone());
+        let questions = fetch::start(repository.clone(), admission.clone(), mailbox.clone(), &fetcher)?;
+        let directives = Directives::new(mailbox.clone());
         let actor = Actor {
             parts,
             admission,
             questions,
-            voice,
-            mail: mail.clone(),
+            reporter,
+            mailbox: mailbox.clone(),
             directives: directives.clone(),
             clock: Monotonic::start(),
-            desk: Desk::default(),
+            schedule: DirectiveSchedule::default(),
             unreachable: false,
             stands: None,
         };
@@ -98,7 +98,7 @@ impl UpdateThread {
             .name(name.to_owned())
             .spawn(move || actor.run())?;
         Ok(Self {
-            mail,
+            mailbox,
             repository,
             directives,
             thread,
@@ -113,7 +113,7 @@ impl UpdateThread {
     /// Asks the thread to end; an update under way goes on at the next start. What is being fetched is not
     /// waited for.
     pub(crate) async fn stop(self, deadline: Duration) -> bool {
-        self.mail.stop();
+        self.mailbox.stop();
         self.repository.stop();
         ended(&self.thread, deadline).await
     }
@@ -121,7 +121,7 @@ impl UpdateThread {
 
 impl Drop for UpdateThread {
     fn drop(&mut self) {
-        self.mail.stop();
+        self.mailbox.stop();
         self.repository.stop();
     }
 }
@@ -130,11 +130,11 @@ struct Actor {
     parts: UpdateParts,
     admission: Admission,
     questions: Questions,
-    voice: Voice,
-    mail: Mail,
+    reporter: Reporter,
+    mailbox: UpdateMailbox,
     directives: Directives,
     clock: Monotonic,
-    desk: Desk,
+    schedule: DirectiveSchedule,
     /// The repository could not be asked for directives when it was asked last.
     unreachable: bool,
     /// Reason for which the update stands still, as it was told last.
@@ -152,7 +152,7 @@ impl Actor {
             };
             tracing::warn!(device.id = %self.parts.device, error = %failed, "the update stands still; tried again in 60 s");
             if self.stands.as_ref() != Some(&failed) {
-                self.voice.warn(&format!("updates stand still: {failed}"));
+                self.reporter.warn(&format!("updates stand still: {failed}"));
                 self.stands = Some(failed);
             }
             if self.pause() {
@@ -170,18 +170,20 @@ impl Actor {
         loop {
             let now_ms = self.clock.now_ms();
             match self
-                .mail
+                .mailbox
                 .take(Duration::from_millis(until_ms.saturating_sub(now_ms)))
             {
-                Some(Letter::Stop) => return true,
-                Some(Letter::Directive(document)) => self.desk.sent(document, now_ms),
-                Some(Letter::Answer(Answer::Considered { document, .. })) => {
-                    let sent = self.desk.answered();
-                    self.desk.unreachable(document, sent, now_ms);
+                Some(UpdateInput::Stop) => return true,
+                Some(UpdateInput::Directive(document)) => self.schedule.sent(document, now_ms),
+                Some(UpdateInput::Answer(Answer::Considered { document, .. })) => {
+                    let sent = self.schedule.answered();
+                    self.schedule.unreachable(document, sent, now_ms);
                 }
-                Some(Letter::Answer(Answer::Looked | Answer::Unreachable(_))) => _ = self.desk.answered(),
+                Some(UpdateInput::Answer(Answer::NoDirective | Answer::Unreachable(_))) => {
+                    _ = self.schedule.answered()
+                }
                 // The update is taken up anew, with new questions and a new trial.
-                Some(Letter::Answer(_) | Letter::News(_)) => {}
+                Some(UpdateInput::Answer(_) | UpdateInput::Trial(_)) => {}
                 None => {}
             }
             if now_ms >= until_ms {
@@ -201,9 +203,9 @@ impl Actor {
             factory: parts.factory.clone(),
             cache: Arc::clone(&parts.cache),
             runtime: parts.runtime.clone(),
-            jobs: parts.jobs.clone(),
-            voice: self.voice.clone(),
-            mail: self.mail.clone(),
+            guest: parts.guest.clone(),
+            reporter: self.reporter.clone(),
+            mailbox: self.mailbox.clone(),
             health: (0, 0),
             release_seq: None,
             clock: self.clock,
@@ -227,17 +229,17 @@ impl Actor {
             }
             self.ask(&updater);
             let now_ms = self.clock.now_ms();
-            let due_ms = [updater.wake_at(), self.desk.due_ms(now_ms)]
+            let due_ms = [updater.wake_at(), self.schedule.due_ms(now_ms)]
                 .into_iter()
                 .flatten()
                 .min();
             let wait_ms = due_ms.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms));
-            match self.mail.take(Duration::from_millis(wait_ms)) {
-                Some(Letter::Stop) => return Ok(()),
-                Some(Letter::News(News::Healthy)) => updater.handle(Event::Healthy)?,
-                Some(Letter::News(News::Failed(why))) => updater.handle(Event::Trapped(why))?,
-                Some(Letter::Answer(answer)) => self.answered(&mut updater, answer)?,
-                Some(Letter::Directive(document)) => self.desk.sent(document, self.clock.now_ms()),
+            match self.mailbox.take(Duration::from_millis(wait_ms)) {
+                Some(UpdateInput::Stop) => return Ok(()),
+                Some(UpdateInput::Trial(TrialEvent::Healthy)) => updater.handle(Event::Healthy)?,
+                Some(UpdateInput::Trial(TrialEvent::Failed(why))) => updater.handle(Event::Trapped(why))?,
+                Some(UpdateInput::Answer(answer)) => self.answered(&mut updater, answer)?,
+                Some(UpdateInput::Directive(document)) => self.schedule.sent(document, self.clock.now_ms()),
                 None => {}
             }
             if updater.wake_at().is_some_and(|at| at <= self.clock.now_ms()) {
@@ -250,44 +252,44 @@ impl Actor {
     fn ask(&mut self, updater: &DeviceUpdater) {
         let now_ms = self.clock.now_ms();
         if self
-            .desk
+            .schedule
             .time_told(self.admission.clock.reading().tellings, now_ms)
         {
             self.tell_facts(updater.memory());
         }
         let every_ms = self.parts.config.poll_seconds.max(1).saturating_mul(1000);
-        let Some(next) = self.desk.next(now_ms, every_ms) else {
+        let Some(next) = self.schedule.next(now_ms, every_ms) else {
             return;
         };
         let memory = Box::new(updater.memory().clone());
         let asked = match next {
-            Next::Look => self.questions.ask(Question::Look {
-                seen: self.desk.seen().to_vec(),
+            Next::Poll => self.questions.ask(Question::Poll {
+                seen: self.schedule.seen().to_vec(),
                 memory,
             }),
             Next::Admit(document) => {
                 let again = document.clone();
                 let asked = self.questions.ask(Question::Admit { document, memory });
                 if !asked {
-                    self.desk.answered();
-                    self.desk.unreachable(again, true, now_ms);
+                    self.schedule.answered();
+                    self.schedule.unreachable(again, true, now_ms);
                 }
                 return;
             }
         };
         if !asked {
-            self.desk.answered();
+            self.schedule.answered();
         }
     }
 
     fn answered(&mut self, updater: &mut DeviceUpdater, answer: Answer) -> io::Result<()> {
         match answer {
-            Answer::Looked => {
-                self.desk.answered();
+            Answer::NoDirective => {
+                self.schedule.answered();
                 self.unreachable = false;
             }
             Answer::Unreachable(error) => {
-                self.desk.answered();
+                self.schedule.answered();
                 if !self.unreachable {
                     static NOT_FETCHED: LogLimit = LogLimit::new();
                     if let Some(more) = NOT_FETCHED.pass() {
@@ -328,14 +330,14 @@ impl Actor {
         document: Vec<u8>,
         verdict: Verdict<Option<Directive>>,
     ) -> io::Result<()> {
-        let sent = self.desk.answered();
+        let sent = self.schedule.answered();
         vouched(updater, verdict.vouched)?;
         let now_ms = self.clock.now_ms();
         let told = document.clone();
         let tell = match verdict.result {
             // It was followed before and lies there until the next one comes.
             Ok(None) => {
-                self.desk.followed(document);
+                self.schedule.followed(document);
                 None
             }
             Ok(Some(directive)) => {
@@ -345,12 +347,12 @@ impl Actor {
                 // In the last steps of an update nothing else is begun: it is looked at again when it comes
                 // again.
                 if updater.memory().counter >= counter {
-                    self.desk.followed(document);
+                    self.schedule.followed(document);
                 }
                 None
             }
             Err(MetaError::Unreachable(detail)) => {
-                let state = self.desk.unreachable(document, sent, now_ms);
+                let state = self.schedule.unreachable(document, sent, now_ms);
                 state.map(|state| {
                     (
                         state,
@@ -364,12 +366,12 @@ impl Actor {
             // Looked at again with each poll, for its time may come and the repository may be brought up to
             // date.
             Err(MetaError::Refused(why)) => self
-                .desk
+                .schedule
                 .refused(document, &why, now_ms)
                 .map(|state| (state, why)),
         };
         if let Some((state, why)) = tell {
-            self.voice.standing(&told, state, &why);
+            self.reporter.not_followed(&told, state, &why);
         }
         self.directives.accepted(updater.memory().counter);
         Ok(())
@@ -382,7 +384,7 @@ impl Actor {
     }
 
     fn tell_facts(&self, memory: &iottly_update::Memory) {
-        self.voice.report(Report::Facts(Box::new(
+        self.reporter.report(Report::Facts(Box::new(
             self.admission.facts(memory, memory.counter),
         )));
     }

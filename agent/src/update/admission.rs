@@ -10,7 +10,7 @@ use iottly_protocol::tuf::{
 use iottly_update::{Known, Memory, MetaError, Offer, Planned, Repository, TrustFolder, read_file};
 use serde::Deserialize as _;
 
-use super::voice::Voice;
+use super::reporter::Reporter;
 use crate::config::UpdateConfig;
 use crate::time::{BoardClock, Reading};
 
@@ -26,7 +26,7 @@ pub(super) struct Admission {
     pub(super) data: PathBuf,
     pub(super) abi: &'static str,
     pub(super) clock: BoardClock,
-    pub(super) voice: Voice,
+    pub(super) reporter: Reporter,
 }
 
 /// Result of a question about signed documents.
@@ -147,7 +147,7 @@ impl Admission {
             schemes: self.schemes(),
         };
         let mended = |reason: String| {
-            self.voice.warn(&format!(
+            self.reporter.warn(&format!(
                 "the trusted root was damaged ({reason}): the chain is followed again from the configured one"
             ));
         };

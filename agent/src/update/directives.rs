@@ -1,19 +1,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::mail::Mail;
+use super::mailbox::UpdateMailbox;
 
 /// Where the link puts directives, and learns which one was accepted last.
 #[derive(Debug, Clone)]
 pub(crate) struct Directives {
-    mail: Mail,
+    mailbox: UpdateMailbox,
     counter: Arc<AtomicU64>,
 }
 
 impl Directives {
-    pub(super) fn new(mail: Mail) -> Self {
+    pub(super) fn new(mailbox: UpdateMailbox) -> Self {
         Self {
-            mail,
+            mailbox,
             counter: Arc::default(),
         }
     }
@@ -21,7 +21,7 @@ impl Directives {
     /// Hands a document over without waiting, in the place of one that nobody has looked at; false when
     /// nobody will.
     pub(crate) fn put(&self, document: Vec<u8>) -> bool {
-        self.mail.direct(document)
+        self.mailbox.directive(document)
     }
 
     /// The highest counter that was accepted.

@@ -7,7 +7,7 @@ use std::thread;
 use iottly_update::{Memory, Repository};
 
 use super::admission::Admission;
-use super::mail::Mail;
+use super::mailbox::UpdateMailbox;
 use super::question::{Answer, Question};
 
 /// Questions that wait for the thread: one about directives, one of the update under way, and what a
@@ -30,7 +30,7 @@ impl Questions {
 pub(super) fn start(
     repository: Repository,
     admission: Admission,
-    mail: Mail,
+    mailbox: UpdateMailbox,
     name: &str,
 ) -> io::Result<Questions> {
     let (questions, asked) = sync_channel(QUESTIONS);
@@ -40,7 +40,7 @@ pub(super) fn start(
     };
     thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || fetcher.run(&asked, &mail))?;
+        .spawn(move || fetcher.run(&asked, &mailbox))?;
     Ok(Questions(questions))
 }
 
@@ -50,17 +50,17 @@ struct Fetcher {
 }
 
 impl Fetcher {
-    fn run(self, asked: &Receiver<Question>, mail: &Mail) {
+    fn run(self, asked: &Receiver<Question>, mailbox: &UpdateMailbox) {
         while let Ok(question) = asked.recv() {
             self.repository.begin();
-            mail.answer(self.answer(question));
+            mailbox.answer(self.answer(question));
         }
     }
 
     fn answer(&self, question: Question) -> Answer {
         let repository = &self.repository;
         match question {
-            Question::Look { seen, memory } => self.look(&seen, &memory),
+            Question::Poll { seen, memory } => self.look(&seen, &memory),
             Question::Admit { document, memory } => {
                 let verdict = Box::new(self.admission.admit(repository, &document, &memory));
                 Answer::Considered { document, verdict }
@@ -99,7 +99,7 @@ impl Fetcher {
         let mut unreachable = None;
         for id in ids.into_iter().flatten() {
             match self.repository.directive(&id) {
-                Ok(Some(document)) if document == seen => return Answer::Looked,
+                Ok(Some(document)) if document == seen => return Answer::NoDirective,
                 Ok(Some(document)) => {
                     let verdict = Box::new(self.admission.admit(&self.repository, &document, memory));
                     return Answer::Considered { document, verdict };
@@ -108,6 +108,6 @@ impl Fetcher {
                 Err(error) => unreachable = Some(error),
             }
         }
-        unreachable.map_or(Answer::Looked, Answer::Unreachable)
+        unreachable.map_or(Answer::NoDirective, Answer::Unreachable)
     }
 }

@@ -11,11 +11,11 @@ use iottly_update::{
 
 use super::admission::Admission;
 use super::fetch::Questions;
-use super::mail::Mail;
+use super::mailbox::UpdateMailbox;
 use super::question::Question;
-use super::voice::Voice;
+use super::reporter::Reporter;
 use crate::clock::Monotonic;
-use crate::guest::{Jobs, News, Watch};
+use crate::guest::{Mailbox, TrialEvent, TrialObserver};
 
 /// Least and most time between two questions about a firmware's health in its trial.
 const HEALTH_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -44,9 +44,9 @@ pub(super) struct DeviceHost {
     pub(super) factory: Option<PathBuf>,
     pub(super) cache: Arc<Cache>,
     pub(super) runtime: Runtime,
-    pub(super) jobs: Jobs,
-    pub(super) voice: Voice,
-    pub(super) mail: Mail,
+    pub(super) guest: Mailbox,
+    pub(super) reporter: Reporter,
+    pub(super) mailbox: UpdateMailbox,
     /// The grace period and the answers wanted of the release that comes next on trial.
     pub(super) health: (u64, u32),
     pub(super) release_seq: Option<u64>,
@@ -61,15 +61,15 @@ impl DeviceHost {
         }
     }
 
-    fn watch(&self) -> Watch {
+    fn observer(&self) -> TrialObserver {
         let (grace_ms, min_ok) = self.health;
         // Twice as often as is needed: one answer may come late.
         let every = Duration::from_millis(grace_ms / (2 * u64::from(min_ok).max(1)));
-        let (mail, trial) = (self.mail.clone(), self.mail.begin_trial());
-        let tell = move |what: News| mail.tell(trial, what);
-        Watch {
+        let (mailbox, trial) = (self.mailbox.clone(), self.mailbox.begin_trial());
+        let notify = move |event: TrialEvent| mailbox.trial(trial, event);
+        TrialObserver {
             every: every.clamp(HEALTH_EVERY.0, HEALTH_EVERY.1),
-            tell: Arc::new(tell),
+            notify: Arc::new(notify),
         }
     }
 
@@ -132,7 +132,7 @@ impl Host for DeviceHost {
     }
 
     fn warn(&mut self, text: &str) {
-        self.voice.warn(text);
+        self.reporter.warn(text);
     }
 
     fn check_image(&mut self, file: &str, release: &Planned) -> Result<(), Refusal> {
@@ -157,19 +157,19 @@ impl Host for DeviceHost {
 
     fn start(&mut self, firmware: Running, trial: bool) {
         tracing::info!(device.id = %self.device, ?firmware, trial, "the firmware is started");
-        let watch = trial.then(|| self.watch());
-        if !self.jobs.load(self.file(firmware), watch) {
+        let observer = trial.then(|| self.observer());
+        if !self.guest.load(self.file(firmware), observer) {
             tracing::warn!(device.id = %self.device, "the firmware's thread does not answer");
         }
     }
 
     fn stop(&mut self) {
-        if !self.jobs.load(None, None) {
+        if !self.guest.load(None, None) {
             tracing::warn!(device.id = %self.device, "the firmware's thread does not answer");
         }
     }
 
     fn report(&mut self, progress: Progress) {
-        self.voice.progress(&progress, self.release_seq);
+        self.reporter.progress(&progress, self.release_seq);
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn progress(progress: &Progress, now_ms: u64) -> UpdateReport {
 
 /// Report about a directive that is not followed, or not yet. Which directive and release it claims to be
 /// about may be a lie.
-pub(super) fn standing(document: &[u8], state: UpdateState, why: &Refusal, now_ms: u64) -> UpdateReport {
+pub(super) fn not_followed(document: &[u8], state: UpdateState, why: &Refusal, now_ms: u64) -> UpdateReport {
     let document: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
     let claim = |name: &str| {
         limits::clip(document["signed"][name].as_str().unwrap_or_default(), MAX_CLAIM).to_owned()
@@ -122,7 +122,7 @@ mod tests {
             reason: Reason::BadSignature,
             detail: "none".into(),
         };
-        let refused = |document: &[u8]| standing(document, UpdateState::Rejected, &why, 5);
+        let refused = |document: &[u8]| not_followed(document, UpdateState::Rejected, &why, 5);
         assert_eq!(
             text(entry(&refused(br#"{"signed":{"id":"d-2","sha256":7}}"#), None)),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"update":{"directive":"d-2","sha256":null,"release_seq":null,"state":"rejected","reason":"bad_signature","detail":"none"}}}}"#

@@ -2,14 +2,14 @@
 
 mod actor;
 mod admission;
-mod considered;
+mod directive_schedule;
 mod directives;
 mod fetch;
 mod host;
-mod mail;
+mod mailbox;
 mod messages;
 mod question;
-mod voice;
+mod reporter;
 
 pub(crate) use actor::{UpdateParts, UpdateThread};
 pub(crate) use directives::Directives;

@@ -10,7 +10,7 @@ use super::admission::Verdict;
 pub(super) enum Question {
     /// Asks whether there is a directive to the device or its group other than the one that was followed
     /// last.
-    Look { seen: Vec<u8>, memory: Box<Memory> },
+    Poll { seen: Vec<u8>, memory: Box<Memory> },
     /// Asks whether a directive from the cloud is to be followed.
     Admit { document: Vec<u8>, memory: Box<Memory> },
     /// Asks what an accepted directive is to bring.
@@ -29,7 +29,7 @@ pub(super) enum Question {
 #[derive(Debug)]
 pub(super) enum Answer {
     /// The repository has no other directive.
-    Looked,
+    NoDirective,
     /// The repository cannot be asked for directives, and why.
     Unreachable(String),
     /// Verdict on a directive.

@@ -1,10 +1,10 @@
 //! The session without a network: events in, effects out.
 
+mod clock_steps;
 mod greeting;
 mod model;
 mod restores;
 mod sending;
-mod steps;
 
 use iottly_protocol::StreamClass::{Control, History};
 use iottly_protocol::{GapReason, Refuse, StreamCheck};

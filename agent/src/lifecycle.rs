@@ -12,12 +12,12 @@ use tokio::time::timeout;
 
 use crate::config::{AgentConfig, BoardKind};
 use crate::datadir::{DataDir, DataDirError};
+use crate::folder_check;
 use crate::guest::{self, FirmwareSource, Guest, Ports, WriteBudget, agent_warning};
 use crate::inbox::{self, JournalError};
 use crate::link::{self, Delivery, Endpoint, Links};
-use crate::odd;
 use crate::outbox::{OpenNote, Outbox, QueueError, SledQueue};
-use crate::settings::{Keeper, Settings};
+use crate::settings::{Settings, SettingsTask};
 use crate::status::{AgentStatus, StatusBoard};
 use crate::threads::ended;
 use crate::time::BoardClock;
@@ -86,8 +86,8 @@ struct Opened {
     outbox: Outbox,
     outbox_thread: thread::JoinHandle<()>,
     inbox: inbox::Actor,
-    inputs: guest::Inputs,
-    jobs: guest::Jobs,
+    requests: guest::MailboxReceiver,
+    mailbox: guest::Mailbox,
 }
 
 impl Agent {
@@ -117,8 +117,8 @@ impl Agent {
             outbox,
             outbox_thread,
             inbox,
-            inputs,
-            jobs,
+            requests,
+            mailbox,
         } = opened
             .await
             .map_err(|error| AgentError::System(io::Error::other(error)))??;
@@ -133,11 +133,19 @@ impl Agent {
             status: status.clone(),
         };
         let (settings_tx, latest) = watch::channel(None);
-        let keeper = Keeper::open(config.data_dir.join("settings.json"), outbox.clone(), latest);
-        let guest = start_guest(&config, runtime, ports, keeper.settings(), jobs.clone(), inputs).await?;
-        let update = start_update(&config, runtime, jobs, &outbox)?;
+        let settings_task = SettingsTask::open(config.data_dir.join("settings.json"), outbox.clone(), latest);
+        let guest = start_guest(
+            &config,
+            runtime,
+            ports,
+            settings_task.settings(),
+            mailbox.clone(),
+            requests,
+        )
+        .await?;
+        let update = start_update(&config, runtime, mailbox, &outbox)?;
         // It ends with the link, which holds the other end.
-        tokio::spawn(keeper.run());
+        tokio::spawn(settings_task.run());
         let inputs = inbox::Inputs {
             deliveries,
             guest: guest_rx,
@@ -251,7 +259,7 @@ impl Drop for AgentHandle {
 
 fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
     let data = Arc::new(DataDir::open(&config.data_dir)?);
-    let odd = odd::tidy(&config.data_dir);
+    let odd = folder_check::check(&config.data_dir);
     // A full disk is no reason not to deliver what is on it.
     let clean = data.begin_run().unwrap_or_else(|error| {
         tracing::warn!(device.id = %config.device_id, %error, "the run could not be marked as begun; going on without");
@@ -264,8 +272,8 @@ fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
     let (outbox, outbox_thread) = Outbox::start(Box::new(queue), &format!("queue-{name}"), Arc::clone(&data))
         .map_err(AgentError::System)?;
     let outbox = outbox.dated_by(BoardClock::open(data.join("clock")));
-    let (jobs, inputs) = guest::channel();
-    let inbox = inbox::Actor::open(&data.join("commands.journal"), outbox.clone(), jobs.clone())?;
+    let (mailbox, requests) = guest::mailbox();
+    let inbox = inbox::Actor::open(&data.join("commands.journal"), outbox.clone(), mailbox.clone())?;
     let mut warnings: Vec<_> = notes.iter().map(describe).collect();
     warnings.extend(odd.into_iter().map(|note| ("odd file", note)));
     if !clean {
@@ -286,8 +294,8 @@ fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
         outbox,
         outbox_thread,
         inbox,
-        inputs,
-        jobs,
+        requests,
+        mailbox,
     })
 }
 
@@ -316,8 +324,8 @@ async fn start_guest(
     runtime: &Runtime,
     ports: Ports,
     settings: Settings,
-    jobs: guest::Jobs,
-    inputs: guest::Inputs,
+    mailbox: guest::Mailbox,
+    requests: guest::MailboxReceiver,
 ) -> Result<Option<Guest>, AgentError> {
     // With updates configured it is the journal that says which firmware runs.
     let wasm = config.firmware.clone().filter(|_| config.updates.is_none());
@@ -350,7 +358,7 @@ async fn start_guest(
     };
     let name = config.device_id.to_string();
     let name = format!("guest-{}", &name[name.len() - 6..]);
-    Guest::start(source, ports, jobs, inputs, &name)
+    Guest::start(source, ports, mailbox, requests, &name)
         .map(Some)
         .map_err(AgentError::System)
 }
@@ -375,7 +383,7 @@ fn open_cache(config: &AgentConfig) -> Result<Cache, AgentError> {
 fn start_update(
     config: &AgentConfig,
     runtime: &Runtime,
-    jobs: guest::Jobs,
+    mailbox: guest::Mailbox,
     outbox: &Outbox,
 ) -> Result<Option<UpdateThread>, AgentError> {
     let Some(updates) = config.updates.clone() else {
@@ -391,7 +399,7 @@ fn start_update(
         abi: FIRMWARE_ABI,
         cache: Arc::new(open_cache(config)?),
         runtime: runtime.clone(),
-        jobs,
+        guest: mailbox,
         outbox: outbox.clone(),
         clock: outbox
             .clock()

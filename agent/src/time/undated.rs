@@ -30,7 +30,7 @@ fn open(sealed: &[u8]) -> Option<([u8; 16], u64, &[u8])> {
 }
 
 /// The record without its head.
-pub(crate) fn bare(stored: &[u8]) -> &[u8] {
+pub(crate) fn strip_header(stored: &[u8]) -> &[u8] {
     open(stored).map_or(stored, |(_, _, record)| record)
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     fn dated(record: &str, fix: Option<Fix>) -> String {
         let mut stored = seal(BOOT, 500, record.as_bytes());
-        assert_eq!(bare(&stored), record.as_bytes());
+        assert_eq!(strip_header(&stored), record.as_bytes());
         date(&mut stored, |boot| fix.filter(|fix| fix.boot == boot));
         String::from_utf8(stored).expect("json")
     }

@@ -12,9 +12,9 @@ const MAX_BYTES: u64 = 32 << 20;
 const PLACES: [&str; 2] = ["/dev/shm", "/run"];
 
 /// A copy of a folder; removed when dropped.
-pub(super) struct Spare(PathBuf);
+pub(super) struct MemoryCopy(PathBuf);
 
-impl Spare {
+impl MemoryCopy {
     /// Copies the files of a segment. One copy of a name exists at a time: what an earlier process left under
     /// it goes.
     pub(super) fn copy(from: &Path, name: &str) -> io::Result<Self> {
@@ -55,7 +55,7 @@ impl Spare {
     }
 }
 
-impl Drop for Spare {
+impl Drop for MemoryCopy {
     fn drop(&mut self) {
         // What stays is replaced by the next copy.
         let _ = fs::remove_dir_all(&self.0);
@@ -91,12 +91,12 @@ mod tests {
         fs::write(dir.path().join("db"), b"database").expect("file");
         fs::write(dir.path().join("blobs/1"), b"blob").expect("file");
         let name = format!("iottly-test-{}", std::process::id());
-        let first = Spare::copy(dir.path(), &name).expect("copied");
+        let first = MemoryCopy::copy(dir.path(), &name).expect("copied");
         let place = first.path().to_owned();
         // As a process leaves it that is killed.
         std::mem::forget(first);
         fs::write(place.join("db"), b"old").expect("file");
-        let second = Spare::copy(dir.path(), &name).expect("copied again");
+        let second = MemoryCopy::copy(dir.path(), &name).expect("copied again");
         assert_eq!(
             (second.path(), fs::read(place.join("db")).expect("read")),
             (place.as_path(), b"database".to_vec())
@@ -107,7 +107,7 @@ mod tests {
         File::create(dir.path().join("large"))
             .and_then(|file| file.set_len(50 << 30))
             .expect("sparse");
-        assert!(Spare::copy(dir.path(), &name).is_err(), "too large");
+        assert!(MemoryCopy::copy(dir.path(), &name).is_err(), "too large");
         assert!(!place.exists());
     }
 }

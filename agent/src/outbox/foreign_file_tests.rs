@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use iottly_protocol::StreamClass::History;
 
-use super::budget::SegmentSize;
 use super::disk::SystemDisk;
+use super::policy::SegmentSize;
 use super::*;
 use crate::files::tests::pipe;
 
@@ -121,7 +121,10 @@ fn an_odd_segment_costs_itself_and_is_moved_aside() {
                 found == expected || (part == "conf" && found.len() >= 40),
                 "{what}: {found:?}"
             );
-            assert!(found.len() == 60 || path.join(aside::FOLDER).exists(), "{what}");
+            assert!(
+                found.len() == 60 || path.join(quarantine::FOLDER).exists(),
+                "{what}"
+            );
             queue
                 .push_batch(&[Pending {
                     class: History,
@@ -138,7 +141,7 @@ fn an_odd_segment_costs_itself_and_is_moved_aside() {
 fn odd_files_beside_the_segments_cost_nothing() {
     for kind in ["file", "folder", "pipe", "link", "sparse"] {
         for name in [
-            aside::FOLDER,
+            quarantine::FOLDER,
             "dead-letters",
             "dead-letters.new",
             "gone-history-1",
@@ -207,7 +210,7 @@ fn a_removal_that_is_cut_short_is_no_damage() {
             let (queue, notes) = open(&path);
             assert_eq!(notes, [], "renamed {renamed}, {cut} files removed");
             assert!(
-                !path.join(aside::FOLDER).exists(),
+                !path.join(quarantine::FOLDER).exists(),
                 "renamed {renamed}, {cut} files removed"
             );
             assert!(!path.join("gone-history-41").exists());

@@ -3,12 +3,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::question::Answer;
-use crate::guest::News;
+use crate::guest::TrialEvent;
 
 /// Letters that wait for the update's thread. Each kind has a place of its own, so that no kind takes another
 /// one's: a stop and the news of a trial come first, whatever else waits.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Mail(Arc<Inner>);
+pub(super) struct UpdateMailbox(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -32,18 +32,18 @@ struct State {
 
 /// A thing to look at.
 #[derive(Debug)]
-pub(super) enum Letter {
+pub(super) enum UpdateInput {
     /// The agent stops.
     Stop,
-    /// News of the firmware on trial.
-    News(News),
+    /// Event of the firmware on trial.
+    Trial(TrialEvent),
     /// Answer from the repository's thread.
     Answer(Answer),
     /// The cloud has sent a directive.
     Directive(Vec<u8>),
 }
 
-impl Mail {
+impl UpdateMailbox {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,7 +60,7 @@ impl Mail {
     }
 
     /// Takes a directive from the cloud; false when nobody looks at it any more.
-    pub(super) fn direct(&self, document: Vec<u8>) -> bool {
+    pub(super) fn directive(&self, document: Vec<u8>) -> bool {
         self.put(|state| {
             state.directive = Some(document);
             !state.stop
@@ -76,14 +76,14 @@ impl Mail {
     }
 
     /// Takes news of a trial.
-    pub(super) fn tell(&self, trial: u64, news: News) {
+    pub(super) fn trial(&self, trial: u64, event: TrialEvent) {
         self.put(|state| {
             if trial != state.trial {
                 return;
             }
-            match news {
-                News::Healthy => state.healthy = state.healthy.saturating_add(1),
-                News::Failed(why) => _ = state.failed.get_or_insert(why),
+            match event {
+                TrialEvent::Healthy => state.healthy = state.healthy.saturating_add(1),
+                TrialEvent::Failed(why) => _ = state.failed.get_or_insert(why),
             }
         });
     }
@@ -94,7 +94,7 @@ impl Mail {
     }
 
     /// Takes the most urgent letter out; waits for one, at most so long.
-    pub(super) fn take(&self, wait: Duration) -> Option<Letter> {
+    pub(super) fn take(&self, wait: Duration) -> Option<UpdateInput> {
         let empty = |state: &mut State| {
             !state.stop
                 && state.failed.is_none()
@@ -105,18 +105,18 @@ impl Mail {
         let waited = self.0.came.wait_timeout_while(self.lock(), wait, empty);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.stop {
-            return Some(Letter::Stop);
+            return Some(UpdateInput::Stop);
         }
         if let Some(why) = state.failed.take() {
             state.healthy = 0;
-            return Some(Letter::News(News::Failed(why)));
+            return Some(UpdateInput::Trial(TrialEvent::Failed(why)));
         }
         if state.healthy > 0 {
             state.healthy -= 1;
-            return Some(Letter::News(News::Healthy));
+            return Some(UpdateInput::Trial(TrialEvent::Healthy));
         }
-        let answer = state.answers.pop_front().map(Letter::Answer);
-        answer.or_else(|| state.directive.take().map(Letter::Directive))
+        let answer = state.answers.pop_front().map(UpdateInput::Answer);
+        answer.or_else(|| state.directive.take().map(UpdateInput::Directive))
     }
 }
 
@@ -124,53 +124,63 @@ impl Mail {
 mod tests {
     use super::*;
 
-    fn take(mail: &Mail) -> Option<Letter> {
-        mail.take(Duration::ZERO)
+    fn take(mailbox: &UpdateMailbox) -> Option<UpdateInput> {
+        mailbox.take(Duration::ZERO)
     }
 
     #[test]
     fn news_of_a_trial_come_before_any_number_of_directives_and_are_not_dropped() {
-        let mail = Mail::default();
-        let trial = mail.begin_trial();
+        let mailbox = UpdateMailbox::default();
+        let trial = mailbox.begin_trial();
         for n in 0..10_000u32 {
-            assert!(mail.direct(n.to_be_bytes().to_vec()));
-            mail.answer(Answer::Looked);
+            assert!(mailbox.directive(n.to_be_bytes().to_vec()));
+            mailbox.answer(Answer::NoDirective);
         }
-        mail.tell(trial, News::Healthy);
-        mail.tell(trial, News::Healthy);
-        mail.tell(trial, News::Failed("first".into()));
-        mail.tell(trial, News::Failed("second".into()));
-        assert!(matches!(take(&mail), Some(Letter::News(News::Failed(why))) if why == "first"));
-        mail.tell(trial, News::Healthy);
-        assert!(matches!(take(&mail), Some(Letter::News(News::Healthy))));
-        assert!((0..10_000).all(|_| matches!(take(&mail), Some(Letter::Answer(Answer::Looked)))));
+        mailbox.trial(trial, TrialEvent::Healthy);
+        mailbox.trial(trial, TrialEvent::Healthy);
+        mailbox.trial(trial, TrialEvent::Failed("first".into()));
+        mailbox.trial(trial, TrialEvent::Failed("second".into()));
         assert!(
-            matches!(take(&mail), Some(Letter::Directive(last)) if last == 9_999u32.to_be_bytes()),
+            matches!(take(&mailbox), Some(UpdateInput::Trial(TrialEvent::Failed(why))) if why == "first")
+        );
+        mailbox.trial(trial, TrialEvent::Healthy);
+        assert!(matches!(
+            take(&mailbox),
+            Some(UpdateInput::Trial(TrialEvent::Healthy))
+        ));
+        assert!(
+            (0..10_000).all(|_| matches!(take(&mailbox), Some(UpdateInput::Answer(Answer::NoDirective))))
+        );
+        assert!(
+            matches!(take(&mailbox), Some(UpdateInput::Directive(last)) if last == 9_999u32.to_be_bytes()),
             "the latest counts"
         );
-        assert!(take(&mail).is_none());
+        assert!(take(&mailbox).is_none());
     }
 
     #[test]
     fn news_of_an_earlier_trial_do_not_end_a_later_one() {
-        let mail = Mail::default();
-        let first = mail.begin_trial();
-        mail.tell(first, News::Failed("traps".into()));
-        let second = mail.begin_trial();
-        mail.tell(first, News::Failed("traps again".into()));
-        assert!(take(&mail).is_none());
-        mail.tell(second, News::Healthy);
-        assert!(matches!(take(&mail), Some(Letter::News(News::Healthy))));
+        let mailbox = UpdateMailbox::default();
+        let first = mailbox.begin_trial();
+        mailbox.trial(first, TrialEvent::Failed("traps".into()));
+        let second = mailbox.begin_trial();
+        mailbox.trial(first, TrialEvent::Failed("traps again".into()));
+        assert!(take(&mailbox).is_none());
+        mailbox.trial(second, TrialEvent::Healthy);
+        assert!(matches!(
+            take(&mailbox),
+            Some(UpdateInput::Trial(TrialEvent::Healthy))
+        ));
     }
 
     #[test]
     fn a_stop_comes_first_and_stays() {
-        let mail = Mail::default();
-        let trial = mail.begin_trial();
-        mail.tell(trial, News::Healthy);
-        mail.stop();
-        assert!(matches!(take(&mail), Some(Letter::Stop)));
-        assert!(matches!(take(&mail), Some(Letter::Stop)));
-        assert!(!mail.direct(Vec::new()));
+        let mailbox = UpdateMailbox::default();
+        let trial = mailbox.begin_trial();
+        mailbox.trial(trial, TrialEvent::Healthy);
+        mailbox.stop();
+        assert!(matches!(take(&mailbox), Some(UpdateInput::Stop)));
+        assert!(matches!(take(&mailbox), Some(UpdateInput::Stop)));
+        assert!(!mailbox.directive(Vec::new()));
     }
 }

@@ -5,7 +5,7 @@ use iottly_protocol::{Message, MessageKind, Record};
 use serde_json::value::RawValue;
 
 use super::keeper::{Keeper, Stored};
-use super::stamp;
+use super::undated;
 
 /// The true date at the system's first start, unix milliseconds.
 const TRUE: i64 = 1_790_000_000_000;
@@ -68,7 +68,7 @@ impl Board {
         };
         let record = Record::Message(message).encode();
         let stored = match self.keeper.undated(self.up_ms()) {
-            Some((boot, up_ms)) => stamp::seal(boot, up_ms, &record),
+            Some((boot, up_ms)) => undated::seal(boot, up_ms, &record),
             None => record,
         };
         self.queue.push((self.now_ms, stored));
@@ -83,7 +83,7 @@ impl Board {
     fn sent(&self) -> Vec<(u64, Vec<u8>)> {
         let dated = |(made, stored): &(u64, Vec<u8>)| {
             let mut record = stored.clone();
-            stamp::date(&mut record, |boot| self.keeper.fix(boot));
+            undated::date(&mut record, |boot| self.keeper.fix(boot));
             (*made, record)
         };
         self.queue.iter().map(dated).collect()

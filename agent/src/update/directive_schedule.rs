@@ -14,7 +14,7 @@ const MINUTE_MS: u64 = 60_000;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Asks whether it has a directive.
-    Look,
+    Poll,
     /// Asks what to do about this one.
     Admit(Vec<u8>),
 }
@@ -27,7 +27,7 @@ struct Sent {
 
 /// The directives that are known.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct DirectiveSchedule {
     /// The one that was followed last.
     seen: Vec<u8>,
     /// A directive to look at, and when; the latest counts.
@@ -39,13 +39,13 @@ pub(super) struct Desk {
     /// A question is outstanding; whether it is about a document that lies here and not in the repository.
     asking: Option<bool>,
     pause_ms: u64,
-    look_at_ms: u64,
+    poll_at_ms: u64,
     tellings: u64,
     minute_ms: u64,
     told_this_minute: u32,
 }
 
-impl Desk {
+impl DirectiveSchedule {
     /// The cloud has sent one.
     pub(super) fn sent(&mut self, document: Vec<u8>, now_ms: u64) {
         self.pause_ms = PAUSE_MS.0;
@@ -75,7 +75,7 @@ impl Desk {
         true
     }
 
-    /// When [`Desk::next`] may have something, or the clock is to be looked at.
+    /// When [`DirectiveSchedule::next`] may have something, or the clock is to be looked at.
     pub(super) fn due_ms(&self, now_ms: u64) -> Option<u64> {
         let clock = self
             .waiting
@@ -84,7 +84,7 @@ impl Desk {
         let next = self
             .sent
             .as_ref()
-            .map_or(self.look_at_ms, |sent| sent.at_ms.min(self.look_at_ms));
+            .map_or(self.poll_at_ms, |sent| sent.at_ms.min(self.poll_at_ms));
         [clock, self.asking.is_none().then_some(next)]
             .into_iter()
             .flatten()
@@ -100,12 +100,12 @@ impl Desk {
             self.asking = Some(true);
             return Some(Next::Admit(sent.document));
         }
-        if self.look_at_ms > now_ms {
+        if self.poll_at_ms > now_ms {
             return None;
         }
         self.asking = Some(false);
-        self.look_at_ms = now_ms.saturating_add(every_ms);
-        Some(Next::Look)
+        self.poll_at_ms = now_ms.saturating_add(every_ms);
+        Some(Next::Poll)
     }
 
     /// The question is answered; says whether it was about a document that lies in no repository.
@@ -181,72 +181,76 @@ mod tests {
         }
     }
 
-    /// A desk whose first look at the repository found nothing.
-    fn desk() -> Desk {
-        let mut desk = Desk::default();
-        assert_eq!(desk.next(0, EVERY), Some(Next::Look));
-        assert!(!desk.answered());
-        desk
+    /// A schedule whose first look at the repository found nothing.
+    fn schedule() -> DirectiveSchedule {
+        let mut schedule = DirectiveSchedule::default();
+        assert_eq!(schedule.next(0, EVERY), Some(Next::Poll));
+        assert!(!schedule.answered());
+        schedule
     }
 
     #[test]
     fn what_waits_for_the_clock_is_looked_at_when_the_time_becomes_known_and_not_before() {
-        let mut desk = desk();
-        desk.sent(b"d".to_vec(), 10);
-        assert_eq!(desk.next(10, EVERY), Some(Next::Admit(b"d".to_vec())));
-        assert!(desk.answered());
+        let mut schedule = schedule();
+        schedule.sent(b"d".to_vec(), 10);
+        assert_eq!(schedule.next(10, EVERY), Some(Next::Admit(b"d".to_vec())));
+        assert!(schedule.answered());
         assert_eq!(
-            desk.refused(b"d".to_vec(), &why(Reason::Clock), 20),
+            schedule.refused(b"d".to_vec(), &why(Reason::Clock), 20),
             Some(UpdateState::Deferred),
             "it waits, it has not ended"
         );
-        assert!(!desk.time_told(0, 30));
-        assert_eq!(desk.next(30, EVERY), None);
-        assert_eq!(desk.due_ms(30), Some(1_030), "the clock is looked at");
-        assert!(desk.time_told(1, 900));
-        assert_eq!(desk.next(900, EVERY), Some(Next::Admit(b"d".to_vec())));
-        desk.answered();
-        desk.followed(b"d".to_vec());
-        assert!(desk.time_told(2, 1_000));
-        assert_eq!(desk.next(1_000, EVERY), None, "what was followed waits no more");
+        assert!(!schedule.time_told(0, 30));
+        assert_eq!(schedule.next(30, EVERY), None);
+        assert_eq!(schedule.due_ms(30), Some(1_030), "the clock is looked at");
+        assert!(schedule.time_told(1, 900));
+        assert_eq!(schedule.next(900, EVERY), Some(Next::Admit(b"d".to_vec())));
+        schedule.answered();
+        schedule.followed(b"d".to_vec());
+        assert!(schedule.time_told(2, 1_000));
+        assert_eq!(
+            schedule.next(1_000, EVERY),
+            None,
+            "what was followed waits no more"
+        );
     }
 
     #[test]
     fn what_was_refused_by_a_wrong_time_is_looked_at_when_another_one_is_told() {
-        let mut desk = desk();
-        desk.time_told(1, 5);
-        desk.sent(b"d".to_vec(), 10);
-        desk.next(10, EVERY);
-        desk.answered();
+        let mut schedule = schedule();
+        schedule.time_told(1, 5);
+        schedule.sent(b"d".to_vec(), 10);
+        schedule.next(10, EVERY);
+        schedule.answered();
         assert_eq!(
-            desk.refused(b"d".to_vec(), &why(Reason::Expired), 20),
+            schedule.refused(b"d".to_vec(), &why(Reason::Expired), 20),
             Some(UpdateState::Rejected)
         );
-        desk.time_told(2, 30);
-        assert_eq!(desk.next(30, EVERY), Some(Next::Admit(b"d".to_vec())));
+        schedule.time_told(2, 30);
+        assert_eq!(schedule.next(30, EVERY), Some(Next::Admit(b"d".to_vec())));
         // A newer one takes its place.
-        desk.answered();
-        desk.refused(b"d".to_vec(), &why(Reason::Expired), 40);
-        desk.sent(b"e".to_vec(), 50);
-        desk.time_told(3, 60);
-        assert_eq!(desk.next(60, EVERY), Some(Next::Admit(b"e".to_vec())));
+        schedule.answered();
+        schedule.refused(b"d".to_vec(), &why(Reason::Expired), 40);
+        schedule.sent(b"e".to_vec(), 50);
+        schedule.time_told(3, 60);
+        assert_eq!(schedule.next(60, EVERY), Some(Next::Admit(b"e".to_vec())));
     }
 
     #[test]
     fn what_cannot_be_verified_is_told_once_and_tried_again_later_each_time() {
-        let mut desk = desk();
-        desk.sent(b"d".to_vec(), 0);
+        let mut schedule = schedule();
+        schedule.sent(b"d".to_vec(), 0);
         let mut now_ms = 0;
         let mut pauses = Vec::new();
         for round in 0..9 {
             assert_eq!(
-                desk.next(now_ms, 10 * MINUTE_MS),
+                schedule.next(now_ms, 10 * MINUTE_MS),
                 Some(Next::Admit(b"d".to_vec()))
             );
-            let sent = desk.answered();
-            let told = desk.unreachable(b"d".to_vec(), sent, now_ms);
+            let sent = schedule.answered();
+            let told = schedule.unreachable(b"d".to_vec(), sent, now_ms);
             assert_eq!(told, (round == 0).then_some(UpdateState::VerifyingMeta));
-            let at_ms = desk.sent.as_ref().expect("again").at_ms;
+            let at_ms = schedule.sent.as_ref().expect("again").at_ms;
             pauses.push(at_ms - now_ms);
             now_ms = at_ms;
         }
@@ -256,18 +260,20 @@ mod tests {
 
     #[test]
     fn a_flood_of_different_ones_is_told_ten_times_a_minute() {
-        let mut desk = desk();
+        let mut schedule = schedule();
         let told = (0..1_000u32).filter(|n| {
-            desk.refused(
-                n.to_be_bytes().to_vec(),
-                &why(Reason::BadSignature),
-                MINUTE_MS + u64::from(*n),
-            )
-            .is_some()
+            schedule
+                .refused(
+                    n.to_be_bytes().to_vec(),
+                    &why(Reason::BadSignature),
+                    MINUTE_MS + u64::from(*n),
+                )
+                .is_some()
         });
         assert_eq!(told.count(), 10);
         assert!(
-            desk.refused(b"x".to_vec(), &why(Reason::BadSignature), 2 * MINUTE_MS)
+            schedule
+                .refused(b"x".to_vec(), &why(Reason::BadSignature), 2 * MINUTE_MS)
                 .is_some()
         );
     }

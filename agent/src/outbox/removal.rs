@@ -12,7 +12,7 @@ const PREFIX: &str = "gone-";
 
 /// Gives what is done in the queue's folder `root` the name of something to be removed; durable when it
 /// returns.
-pub(super) fn rename(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<PathBuf> {
+pub(super) fn begin(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let gone = root.join(format!("{PREFIX}{name}"));
     remove(&gone, disk)?;
@@ -27,7 +27,7 @@ pub(super) fn rename(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<Pa
 
 /// Removes what an earlier run did not get to, as far as that is possible: it is no part of the queue any
 /// more.
-pub(super) fn clean(root: &Path, disk: &dyn Disk) {
+pub(super) fn sweep(root: &Path, disk: &dyn Disk) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PREFIX)
             && let Err(error) = remove(&entry.path(), disk)

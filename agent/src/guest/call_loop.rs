@@ -9,7 +9,7 @@ use iottly_sandbox::{
     Call, CallError, Done, Fault, HEALTH_EVERY, Health, HealthVerdict, Instance, Kind, Proof, Schedule, View,
 };
 
-use super::jobs::{Input, News};
+use super::mailbox::{GuestRequest, TrialEvent};
 use super::messages;
 use super::supervisor::{End, Failure, Supervisor, failure};
 use crate::work::{GuestEvent, GuestState, Job, Outcome};
@@ -24,7 +24,7 @@ struct Service<'a> {
 
 impl Supervisor {
     /// Makes the firmware's calls, one after another.
-    pub(super) fn calls(&mut self, instance: &mut Instance) -> End {
+    pub(super) fn run_calls(&mut self, instance: &mut Instance) -> End {
         let mut service = Service {
             instance,
             health: Health::default(),
@@ -42,20 +42,20 @@ impl Supervisor {
                 Call::Wait(until) => until.saturating_duration_since(Instant::now()),
                 _ => Duration::ZERO,
             };
-            match self.inputs.recv_timeout(wait) {
-                Ok(Input::Job(job)) => {
+            match self.requests.recv_timeout(wait) {
+                Ok(GuestRequest::Job(job)) => {
                     service.jobs.push_back(job);
                     continue;
                 }
-                Ok(Input::Wake) => {
-                    self.jobs.woken();
+                Ok(GuestRequest::Wake) => {
+                    self.mailbox.woken();
                     continue;
                 }
-                Ok(Input::Load(order)) => {
+                Ok(GuestRequest::Load(request)) => {
                     self.stop(service, "another firmware takes its place");
-                    return End::Replaced(order);
+                    return End::Replaced(request);
                 }
-                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                Ok(GuestRequest::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     self.stop(service, "the agent stops");
                     return End::Stopped;
                 }
@@ -100,7 +100,9 @@ impl Supervisor {
 
     /// Time between two questions about the firmware's health; during a trial its watcher decides.
     fn health_every(&self) -> Duration {
-        self.watch.as_ref().map_or(HEALTH_EVERY, |watch| watch.every)
+        self.observer
+            .as_ref()
+            .map_or(HEALTH_EVERY, |observer| observer.every)
     }
 
     fn event(&mut self, service: &mut Service<'_>) -> Result<(), Failure> {
@@ -207,14 +209,14 @@ impl Supervisor {
 
     /// Tells the watcher of a trial that the firmware is well, when its calls have shown that too.
     fn judge(&mut self, proof: &Proof) {
-        if self.watch.is_none() {
+        if self.observer.is_none() {
             return;
         }
         match proof.verdict() {
-            Ok(()) => self.tell_watch(News::Healthy),
+            Ok(()) => self.notify_observer(TrialEvent::Healthy),
             Err(reason) => self.doubt("not working", &reason),
         }
-        if let Some(reason) = self.silence.look(self.sent(), self.clock.now()) {
+        if let Some(reason) = self.silence.check(self.sent(), self.clock.now()) {
             self.doubt("sends no messages", &reason);
         }
     }

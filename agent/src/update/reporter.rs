@@ -14,13 +14,13 @@ const MAX_WARNINGS: usize = 16;
 
 /// Reports and warnings of the update to the cloud.
 #[derive(Clone)]
-pub(super) struct Voice {
+pub(super) struct Reporter {
     device: DeviceId,
     outbox: Outbox,
     warned: Arc<Mutex<Vec<String>>>,
 }
 
-impl Voice {
+impl Reporter {
     pub(super) fn new(device: DeviceId, outbox: Outbox) -> Self {
         Self {
             device,
@@ -29,7 +29,7 @@ impl Voice {
         }
     }
 
-    fn say(&self, class: StreamClass, record: Vec<u8>) {
+    fn offer(&self, class: StreamClass, record: Vec<u8>) {
         if let Err(error) = self.outbox.offer(class, record) {
             static NOT_TAKEN: LogLimit = LogLimit::new();
             if let Some(more) = NOT_TAKEN.pass() {
@@ -39,7 +39,7 @@ impl Voice {
     }
 
     pub(super) fn report(&self, report: Report) {
-        self.say(StreamClass::Control, Record::Report(report).encode());
+        self.offer(StreamClass::Control, Record::Report(report).encode());
     }
 
     /// Tells where an update is; how it ended is for people to find in the history as well, the steps are for
@@ -50,21 +50,21 @@ impl Voice {
     }
 
     /// Tells what becomes of a directive that is not followed, or not yet.
-    pub(super) fn standing(&self, document: &[u8], state: UpdateState, why: &Refusal) {
+    pub(super) fn not_followed(&self, document: &[u8], state: UpdateState, why: &Refusal) {
         static NOT_FOLLOWED: LogLimit = LogLimit::new();
         if let Some(more) = NOT_FOLLOWED.pass() {
             let (state, why) = (state.as_str(), format!("{why:?}"));
             tracing::warn!(device.id = %self.device, state, why = cut(&why), more, "a directive is not followed");
         }
         self.update(
-            messages::standing(document, state, why, self.outbox.now_ms()),
+            messages::not_followed(document, state, why, self.outbox.now_ms()),
             None,
         );
     }
 
     fn update(&self, report: UpdateReport, release_seq: Option<u64>) {
         if report.state.is_ending() {
-            self.say(StreamClass::History, messages::entry(&report, release_seq));
+            self.offer(StreamClass::History, messages::entry(&report, release_seq));
         }
         self.report(Report::Update(report));
     }
@@ -80,7 +80,7 @@ impl Voice {
         }
         tracing::warn!(device.id = %self.device, "{}", cut(text));
         let now_ms = self.outbox.now_ms();
-        self.say(
+        self.offer(
             StreamClass::History,
             agent_warning("update damaged", text, now_ms),
         );

@@ -38,7 +38,7 @@ const NAMES: [(&str, Kind); 12] = [
 ];
 
 /// Puts aside what is not of its kind; says what, for people. Files that others may read are closed to them.
-pub(crate) fn tidy(data: &Path) -> Vec<String> {
+pub(crate) fn check(data: &Path) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, kind) in NAMES {
         let path = data.join(name);
@@ -54,14 +54,14 @@ pub(crate) fn tidy(data: &Path) -> Vec<String> {
                 Err(error) => format!("{name} is {}, and cannot be put aside: {error}", describe(&meta)),
             });
         } else if meta.is_file() {
-            close(&path, &meta, 0o600);
+            restrict(&path, &meta, 0o600);
         }
     }
     notes
 }
 
 /// Takes the rights of others away, where they are the agent's to take.
-pub(crate) fn close(path: &Path, meta: &fs::Metadata, mode: u32) {
+pub(crate) fn restrict(path: &Path, meta: &fs::Metadata, mode: u32) {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     // A folder with the sticky bit is everybody's.
     let ours = meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o1000 == 0;
@@ -107,9 +107,9 @@ mod tests {
                         .expect("file"),
                 }
                 let right = matches!((kind, odd), (Kind::File(_), "file") | (Kind::Folder, "folder"));
-                assert_eq!(tidy(dir.path()).len(), usize::from(!right), "{name} as {odd}");
+                assert_eq!(check(dir.path()).len(), usize::from(!right), "{name} as {odd}");
                 assert_eq!(path.exists(), right, "{name} as {odd}");
-                assert!(tidy(dir.path()).is_empty(), "{name} as {odd}: it is said once");
+                assert!(check(dir.path()).is_empty(), "{name} as {odd}: it is said once");
             }
         }
     }
@@ -120,7 +120,7 @@ mod tests {
         let path = dir.path().join("settings.json");
         fs::write(&path, "{}").expect("file");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("mode");
-        assert!(tidy(dir.path()).is_empty());
+        assert!(check(dir.path()).is_empty());
         assert_eq!(
             fs::metadata(&path).expect("file").permissions().mode() & 0o777,
             0o600

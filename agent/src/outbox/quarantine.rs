@@ -14,7 +14,7 @@ pub(super) const FOLDER: &str = "quarantine";
 const MAX_KEPT: usize = 2;
 
 /// Moves a folder out of the queue in `root`; the oldest of what is there gives way.
-pub(super) fn move_aside(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<PathBuf> {
+pub(super) fn move_in(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<PathBuf> {
     let folder = root.join(FOLDER);
     if fs::symlink_metadata(&folder).is_ok_and(|meta| !meta.is_dir()) {
         files::put_aside(&folder)?;

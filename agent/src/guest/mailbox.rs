@@ -9,29 +9,29 @@ use std::path::PathBuf;
 
 use crate::work::Job;
 
-/// Inputs that wait for the thread: one job, one stop, one wake, one order.
-const INPUTS: usize = 5;
+/// Requests that wait for the thread: one job, one stop, one wake, one order.
+const CAPACITY: usize = 5;
 /// How long a firmware may take to end: a call runs out of its budget long before.
 const LONGEST_CALL: Duration = Duration::from_secs(30);
 
 /// Where the inbox puts the handlers to call, and the board its wake-ups.
 #[derive(Clone)]
-pub(crate) struct Jobs {
-    inputs: SyncSender<Input>,
+pub(crate) struct Mailbox {
+    requests: SyncSender<GuestRequest>,
     /// Whether a wake-up lies in the channel; one is enough, and more would leave no room for jobs.
     woken: Arc<AtomicBool>,
 }
 
-impl Jobs {
+impl Mailbox {
     /// Hands a job over without waiting; false when there is no thread to take it.
     pub(crate) fn put(&self, job: Job) -> bool {
-        self.inputs.try_send(Input::Job(job)).is_ok()
+        self.requests.try_send(GuestRequest::Job(job)).is_ok()
     }
 
     /// Says that an event waits for the firmware.
     pub(super) fn wake(&self) {
         // A full channel wakes the thread as well.
-        if !self.woken.swap(true, Ordering::AcqRel) && self.inputs.try_send(Input::Wake).is_err() {
+        if !self.woken.swap(true, Ordering::AcqRel) && self.requests.try_send(GuestRequest::Wake).is_err() {
             self.woken.store(false, Ordering::Release);
         }
     }
@@ -43,56 +43,58 @@ impl Jobs {
 
     /// Replaces the firmware; returns once the old one has ended. False when there is no thread, or it does
     /// not answer.
-    pub(crate) fn load(&self, wasm: Option<PathBuf>, watch: Option<Watch>) -> bool {
+    pub(crate) fn load(&self, wasm: Option<PathBuf>, observer: Option<TrialObserver>) -> bool {
         let (done, ended) = sync_channel(1);
-        self.inputs.send(Input::Load(Order { wasm, watch, done })).is_ok()
+        self.requests
+            .send(GuestRequest::Load(LoadRequest { wasm, observer, done }))
+            .is_ok()
             && ended.recv_timeout(LONGEST_CALL).is_ok()
     }
 
     /// Asks the thread to end. A full channel cannot be: one job at a time and this. Without a receiver the
     /// thread is gone.
     pub(super) fn stop(&self) {
-        let _ = self.inputs.try_send(Input::Stop);
+        let _ = self.requests.try_send(GuestRequest::Stop);
     }
 }
 
-/// The firmware thread's end of [`Jobs`].
-pub(crate) struct Inputs(pub(super) Receiver<Input>);
+/// The firmware thread's end of [`Mailbox`].
+pub(crate) struct MailboxReceiver(pub(super) Receiver<GuestRequest>);
 
 /// What reaches the firmware's thread.
-pub(super) enum Input {
+pub(super) enum GuestRequest {
     /// A handler to call.
     Job(Job),
     /// An event waits.
     Wake,
     /// Another firmware is to run, or none.
-    Load(Order),
+    Load(LoadRequest),
     /// The agent stops.
     Stop,
 }
 
 /// Which firmware is to run.
-pub(super) struct Order {
+pub(super) struct LoadRequest {
     /// Its file; none for no firmware at all.
     pub(super) wasm: Option<PathBuf>,
     /// Who watches its trial.
-    pub(super) watch: Option<Watch>,
+    pub(super) observer: Option<TrialObserver>,
     /// Told when the old one has ended.
     pub(super) done: SyncSender<()>,
 }
 
 /// Who watches a trial.
 #[derive(Clone)]
-pub(crate) struct Watch {
+pub(crate) struct TrialObserver {
     /// Time between two questions about its health.
     pub(crate) every: Duration,
     /// Told what becomes of it.
-    pub(crate) tell: Arc<dyn Fn(News) + Send + Sync>,
+    pub(crate) notify: Arc<dyn Fn(TrialEvent) + Send + Sync>,
 }
 
 /// What becomes of a firmware in its trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum TrialEvent {
     /// It says that it is well.
     Healthy,
     /// It ended, and why.
@@ -100,13 +102,13 @@ pub(crate) enum News {
 }
 
 /// Makes the channel between the inbox and the firmware's thread.
-pub(crate) fn channel() -> (Jobs, Inputs) {
-    let (tx, rx) = sync_channel(INPUTS);
+pub(crate) fn mailbox() -> (Mailbox, MailboxReceiver) {
+    let (tx, rx) = sync_channel(CAPACITY);
     (
-        Jobs {
-            inputs: tx,
+        Mailbox {
+            requests: tx,
             woken: Arc::default(),
         },
-        Inputs(rx),
+        MailboxReceiver(rx),
     )
 }
