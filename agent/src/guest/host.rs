@@ -43,7 +43,9 @@ impl AgentHost {
         })
         .encode();
         self.within_budget(message_cost(line.len(), false), || {
-            self.outbox.offer_low_priority(StreamClass::Control, line).map_err(fault)
+            self.outbox
+                .offer_low_priority(StreamClass::Control, line)
+                .map_err(fault)
         })
     }
 

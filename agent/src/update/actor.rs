@@ -1,3 +1,6 @@
+//! The thread that owns the update's state machine: feeds it with directives, answers of the repository and events
+//! of a trial. Never waits for the repository.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +17,11 @@ use super::admission::{Admission, Verdict};
 use super::directive_schedule::{DirectiveSchedule, Next};
 use super::directives::Directives;
 use super::fetch::{self, Questions};
-use super::host::{Asked, DeviceHost};
+use super::firmware_slot::FirmwareSlot;
+use super::host::DeviceHost;
 use super::mailbox::{UpdateInput, UpdateMailbox};
 use super::question::{Answer, Question};
+use super::release_source::{Outstanding, ReleaseSource};
 use super::reporter::Reporter;
 use crate::clock::Monotonic;
 use crate::config::UpdateConfig;
@@ -26,10 +31,10 @@ use crate::threads::ended;
 use crate::throttle::{LogLimit, cut};
 use crate::time::BoardClock;
 
-/// How long the thread waits before it takes up an update that its disk has stopped.
+/// Pause before an update that failed on the disk is resumed.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
-/// What the thread is made of.
+/// Arguments of [`UpdateThread::start`].
 pub(crate) struct UpdateParts {
     pub(crate) device: DeviceId,
     pub(crate) config: UpdateConfig,
@@ -43,7 +48,7 @@ pub(crate) struct UpdateParts {
     pub(crate) clock: BoardClock,
 }
 
-/// A handle on the thread. Dropping it asks the thread to end.
+/// Handle of the thread. Dropping it asks the thread to end.
 pub(crate) struct UpdateThread {
     mailbox: UpdateMailbox,
     repository: Repository,
@@ -55,8 +60,8 @@ impl UpdateThread {
     /// Starts the thread, and with it the firmware that the journal names.
     ///
     /// # Errors
-    /// At the first start, when the configured root cannot be read; when the configured authorities cannot,
-    /// or the system gives no thread.
+    /// If the configured root cannot be read at the first start, the configured certificates cannot be read, or
+    /// the system cannot create a thread.
     pub(crate) fn start(parts: UpdateParts, name: &str) -> io::Result<Self> {
         let trust = parts.data.join("trust");
         if !trust.join("root.json").exists() {
@@ -82,17 +87,29 @@ impl UpdateThread {
         let fetcher = name.replace("update", "fetch");
         let questions = fetch::start(repository.clone(), admission.clone(), mailbox.clone(), &fetcher)?;
         let directives = Directives::new(mailbox.clone());
+        let slot = FirmwareSlot {
+            device: parts.device,
+            data: parts.data,
+            factory: parts.factory,
+            cache: parts.cache,
+            runtime: parts.runtime,
+            guest: parts.guest,
+            mailbox: mailbox.clone(),
+            health: (0, 0),
+        };
         let actor = Actor {
-            parts,
+            device: parts.device,
+            poll_ms: parts.config.poll_seconds.max(1).saturating_mul(1000),
             admission,
             questions,
+            slot,
             reporter,
             mailbox: mailbox.clone(),
             directives: directives.clone(),
             clock: Monotonic::start(),
             schedule: DirectiveSchedule::default(),
             unreachable: false,
-            stands: None,
+            blocked_by: None,
         };
         let thread = thread::Builder::new()
             .name(name.to_owned())
@@ -105,13 +122,13 @@ impl UpdateThread {
         })
     }
 
-    /// Where directives from the cloud go.
+    /// Returns the queue for directives from the cloud.
     pub(crate) fn directives(&self) -> Directives {
         self.directives.clone()
     }
 
-    /// Asks the thread to end; an update under way goes on at the next start. What is being fetched is not
-    /// waited for.
+    /// Asks the thread to end, and waits at most `deadline`. Returns `true` if it has ended. An update under way
+    /// resumes at the next start; a fetch under way is not awaited.
     pub(crate) async fn stop(self, deadline: Duration) -> bool {
         self.mailbox.stop();
         self.repository.stop();
@@ -127,18 +144,21 @@ impl Drop for UpdateThread {
 }
 
 struct Actor {
-    parts: UpdateParts,
+    device: DeviceId,
+    /// Time between two polls of the repository, in milliseconds.
+    poll_ms: u64,
     admission: Admission,
     questions: Questions,
+    slot: FirmwareSlot,
     reporter: Reporter,
     mailbox: UpdateMailbox,
     directives: Directives,
     clock: Monotonic,
     schedule: DirectiveSchedule,
-    /// The repository could not be asked for directives when it was asked last.
+    /// The latest poll of the repository failed.
     unreachable: bool,
-    /// Reason for which the update stands still, as it was told last.
-    stands: Option<String>,
+    /// Error that stopped the update, as last reported.
+    blocked_by: Option<String>,
 }
 
 type DeviceUpdater = Updater<SystemDisk, DeviceHost>;
@@ -150,10 +170,11 @@ impl Actor {
                 Ok(()) => return,
                 Err(error) => error.to_string(),
             };
-            tracing::warn!(device.id = %self.parts.device, error = %failed, "the update stands still; tried again in 60 s");
-            if self.stands.as_ref() != Some(&failed) {
-                self.reporter.warn(&format!("updates stand still: {failed}"));
-                self.stands = Some(failed);
+            tracing::warn!(device.id = %self.device, error = %failed, "failed to write the state of the update; retrying in 60 s");
+            if self.blocked_by.as_ref() != Some(&failed) {
+                self.reporter
+                    .warn(&format!("updates are blocked by an error: {failed}"));
+                self.blocked_by = Some(failed);
             }
             if self.pause() {
                 return;
@@ -161,7 +182,7 @@ impl Actor {
         }
     }
 
-    /// Waits out a failure; true when the agent stops meanwhile.
+    /// Waits after a failure. Returns `true` if the agent stops.
     fn pause(&mut self) -> bool {
         let until_ms = self
             .clock
@@ -182,7 +203,7 @@ impl Actor {
                 Some(UpdateInput::Answer(Answer::NoDirective | Answer::Unreachable(_))) => {
                     _ = self.schedule.answered()
                 }
-                // The update is taken up anew, with new questions and a new trial.
+                // The resumed update has new questions and a new trial.
                 Some(UpdateInput::Answer(_) | UpdateInput::Trial(_)) => {}
                 None => {}
             }
@@ -193,39 +214,29 @@ impl Actor {
     }
 
     fn host(&self) -> DeviceHost {
-        let parts = &self.parts;
         DeviceHost {
-            device: parts.device,
-            admission: self.admission.clone(),
-            questions: self.questions.clone(),
-            asked: None,
-            data: parts.data.clone(),
-            factory: parts.factory.clone(),
-            cache: Arc::clone(&parts.cache),
-            runtime: parts.runtime.clone(),
-            guest: parts.guest.clone(),
+            source: ReleaseSource::new(self.admission.clone(), self.questions.clone()),
+            slot: self.slot.clone(),
             reporter: self.reporter.clone(),
-            mailbox: self.mailbox.clone(),
-            health: (0, 0),
             release_seq: None,
             clock: self.clock,
         }
     }
 
-    /// Boots the machine and feeds it until the agent stops.
+    /// Boots the state machine and feeds it until the agent stops.
     fn serve(&mut self) -> io::Result<()> {
         if let Err(error) = self.admission.trust.tidy() {
-            tracing::warn!(device.id = %self.parts.device, %error, "the folder of trusted metadata cannot be put in order");
+            tracing::warn!(device.id = %self.device, %error, "failed to tidy the folder of trusted metadata; continuing");
         }
-        let disk = SystemDisk::open(&self.parts.data)?;
+        let disk = SystemDisk::open(&self.slot.data)?;
         let mut updater = Updater::boot(disk, self.host())?;
         self.facts(&mut updater);
         loop {
             if updater.memory().last.is_some() {
-                // Its report is in the queue, on the disk.
+                // The report is stored in the queue.
                 updater.handle(Event::Reported)?;
                 self.facts(&mut updater);
-                self.stands = None;
+                self.blocked_by = None;
             }
             self.ask(&updater);
             let now_ms = self.clock.now_ms();
@@ -248,17 +259,16 @@ impl Actor {
         }
     }
 
-    /// Asks about directives what is due.
+    /// Asks the question about directives that is due.
     fn ask(&mut self, updater: &DeviceUpdater) {
         let now_ms = self.clock.now_ms();
         if self
             .schedule
             .time_told(self.admission.clock.reading().tellings, now_ms)
         {
-            self.tell_facts(updater.memory());
+            self.report_facts(updater.memory());
         }
-        let every_ms = self.parts.config.poll_seconds.max(1).saturating_mul(1000);
-        let Some(next) = self.schedule.next(now_ms, every_ms) else {
+        let Some(next) = self.schedule.next(now_ms, self.poll_ms) else {
             return;
         };
         let memory = Box::new(updater.memory().clone());
@@ -293,15 +303,15 @@ impl Actor {
                 if !self.unreachable {
                     static NOT_FETCHED: LogLimit = LogLimit::new();
                     if let Some(more) = NOT_FETCHED.pass() {
-                        let (device, error) = (&self.parts.device, cut(&error));
-                        tracing::warn!(device.id = %device, error, more, "no directive can be fetched; trying again with each poll");
+                        let (device, error) = (&self.device, cut(&error));
+                        tracing::warn!(device.id = %device, error, more, "failed to fetch directives; retrying with each poll");
                     }
                 }
                 self.unreachable = true;
             }
             Answer::Considered { document, verdict } => self.considered(updater, document, *verdict)?,
             Answer::Planned { counter, verdict } => {
-                if updater.host().is_wanted(&Asked::Plan(counter)) {
+                if updater.host().source.accepts(&Outstanding::Plan(counter)) {
                     vouched(updater, verdict.vouched)?;
                     if let Ok(planned) = &verdict.result {
                         updater.host().release_seq = Some(planned.release_seq);
@@ -310,12 +320,16 @@ impl Actor {
                 }
             }
             Answer::List { sha256, result } => {
-                if updater.host().is_wanted(&Asked::List(sha256.clone())) {
+                if updater.host().source.accepts(&Outstanding::List(sha256.clone())) {
                     updater.chunk_list(&sha256, result)?;
                 }
             }
             Answer::Part { sha256, from, result } => {
-                if updater.host().is_wanted(&Asked::Part(sha256.clone(), from)) {
+                if updater
+                    .host()
+                    .source
+                    .accepts(&Outstanding::Part(sha256.clone(), from))
+                {
                     updater.part(&sha256, from, result)?;
                 }
             }
@@ -323,7 +337,7 @@ impl Actor {
         Ok(())
     }
 
-    /// Follows a directive or says why not.
+    /// Follows a directive, or reports the reason for not following it.
     fn considered(
         &mut self,
         updater: &mut DeviceUpdater,
@@ -333,9 +347,9 @@ impl Actor {
         let sent = self.schedule.answered();
         vouched(updater, verdict.vouched)?;
         let now_ms = self.clock.now_ms();
-        let told = document.clone();
-        let tell = match verdict.result {
-            // It was followed before and lies there until the next one comes.
+        let reported = document.clone();
+        let report = match verdict.result {
+            // Followed earlier; the repository serves it until the next one is published.
             Ok(None) => {
                 self.schedule.followed(document);
                 None
@@ -344,8 +358,7 @@ impl Actor {
                 let text = String::from_utf8_lossy(&document).into_owned();
                 let counter = directive.counter;
                 updater.handle(Event::Offer(offer(directive, text)))?;
-                // In the last steps of an update nothing else is begun: it is looked at again when it comes
-                // again.
+                // In its last steps an update accepts no new directive: the next poll or the cloud repeats it.
                 if updater.memory().counter >= counter {
                     self.schedule.followed(document);
                 }
@@ -363,27 +376,26 @@ impl Actor {
                     )
                 })
             }
-            // Looked at again with each poll, for its time may come and the repository may be brought up to
-            // date.
+            // Considered again with each poll: it may become valid, or the repository may be updated.
             Err(MetaError::Refused(why)) => self
                 .schedule
                 .refused(document, &why, now_ms)
                 .map(|state| (state, why)),
         };
-        if let Some((state, why)) = tell {
-            self.reporter.not_followed(&told, state, &why);
+        if let Some((state, why)) = report {
+            self.reporter.not_followed(&reported, state, &why);
         }
         self.directives.accepted(updater.memory().counter);
         Ok(())
     }
 
-    /// Tells the cloud what decides on releases here.
+    /// Publishes the accepted counter and reports the facts that the cloud's preflight needs.
     fn facts(&self, updater: &mut DeviceUpdater) {
         self.directives.accepted(updater.memory().counter);
-        self.tell_facts(updater.memory());
+        self.report_facts(updater.memory());
     }
 
-    fn tell_facts(&self, memory: &iottly_update::Memory) {
+    fn report_facts(&self, memory: &iottly_update::Memory) {
         self.reporter.report(Report::Facts(Box::new(
             self.admission.facts(memory, memory.counter),
         )));

@@ -1,21 +1,22 @@
-//! Which directive is looked at when. Pure: the time is an argument, milliseconds of the growing clock.
+//! Schedule of the directives to consider. Pure: the time is an argument, in milliseconds of the monotonic clock.
 
 use iottly_protocol::release::{Reason, Refusal, UpdateState};
 
-/// First and longest pause before a directive is looked at again that could not be verified, milliseconds.
+/// First and longest pause before a directive that could not be verified is considered again, in milliseconds.
 const PAUSE_MS: (u64, u64) = (1_000, 60_000);
-/// Time between two looks at the clock while a directive waits for it, milliseconds.
+/// Time between two readings of the clock while a directive waits for the time, in milliseconds.
 const CLOCK_EVERY_MS: u64 = 1_000;
-/// Directives that are told not to be followed, a minute: whoever is on the line can make them up.
-const TOLD_A_MINUTE: u32 = 10;
+/// Maximum number of directives per minute that are reported as not followed: an attacker on the line can invent
+/// them.
+const REPORTS_PER_MINUTE: u32 = 10;
 const MINUTE_MS: u64 = 60_000;
 
-/// The next question to the repository.
+/// Next question to the repository.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Asks whether it has a directive.
+    /// Is there a directive?
     Poll,
-    /// Asks what to do about this one.
+    /// Is this directive to be followed?
     Admit(Vec<u8>),
 }
 
@@ -25,28 +26,28 @@ struct Sent {
     at_ms: u64,
 }
 
-/// The directives that are known.
+/// Known directives and the time of the next question.
 #[derive(Debug, Default)]
 pub(super) struct DirectiveSchedule {
-    /// The one that was followed last.
+    /// Directive that was followed last.
     seen: Vec<u8>,
-    /// A directive to look at, and when; the latest counts.
+    /// Latest directive from the cloud, and when to consider it.
     sent: Option<Sent>,
-    /// A directive that was not in its time, by a time that may turn out to be another one.
+    /// Directive that was not valid at the device's time, which may turn out to be wrong.
     waiting: Option<Vec<u8>>,
-    /// The reason that was told last, and of which directive.
-    told: Option<(Vec<u8>, Reason)>,
-    /// A question is outstanding; whether it is about a document that lies here and not in the repository.
+    /// Directive and reason that were reported last.
+    reported: Option<(Vec<u8>, Reason)>,
+    /// Outstanding question; `true` if its document came from the cloud and not from the repository.
     asking: Option<bool>,
     pause_ms: u64,
     poll_at_ms: u64,
     tellings: u64,
     minute_ms: u64,
-    told_this_minute: u32,
+    reported_this_minute: u32,
 }
 
 impl DirectiveSchedule {
-    /// The cloud has sent one.
+    /// Stores a directive that the cloud has sent.
     pub(super) fn sent(&mut self, document: Vec<u8>, now_ms: u64) {
         self.pause_ms = PAUSE_MS.0;
         self.sent = Some(Sent {
@@ -55,13 +56,13 @@ impl DirectiveSchedule {
         });
     }
 
-    /// The one that was followed last.
+    /// Returns the directive that was followed last.
     pub(super) fn seen(&self) -> &[u8] {
         &self.seen
     }
 
-    /// Takes note of how often the time was told; says whether that is news. What waits for the time is
-    /// looked at again.
+    /// Notes how often the cloud's time became known or changed. Returns `true` if the number has changed; a
+    /// directive that waits for the time is then considered again.
     pub(super) fn time_told(&mut self, tellings: u64, now_ms: u64) -> bool {
         if self.tellings == tellings {
             return false;
@@ -75,7 +76,7 @@ impl DirectiveSchedule {
         true
     }
 
-    /// When [`DirectiveSchedule::next`] may have something, or the clock is to be looked at.
+    /// Returns the time at which [`DirectiveSchedule::next`] may have a question or the clock is to be read.
     pub(super) fn due_ms(&self, now_ms: u64) -> Option<u64> {
         let clock = self
             .waiting
@@ -91,7 +92,7 @@ impl DirectiveSchedule {
             .min()
     }
 
-    /// Returns what is to be asked now; one question at a time.
+    /// Returns the question to ask now, one at a time.
     pub(super) fn next(&mut self, now_ms: u64, every_ms: u64) -> Option<Next> {
         if self.asking.is_some() {
             return None;
@@ -108,20 +109,20 @@ impl DirectiveSchedule {
         Some(Next::Poll)
     }
 
-    /// The question is answered; says whether it was about a document that lies in no repository.
+    /// Closes the outstanding question. Returns `true` if its document came from the cloud.
     pub(super) fn answered(&mut self) -> bool {
         self.asking.take().unwrap_or(false)
     }
 
-    /// Takes note that a directive is followed.
+    /// Notes that a directive is followed.
     pub(super) fn followed(&mut self, document: Vec<u8>) {
-        (self.seen, self.told, self.waiting) = (document, None, None);
+        (self.seen, self.reported, self.waiting) = (document, None, None);
     }
 
-    /// Takes note that a directive cannot be verified now. One from the cloud is looked at again, unless
-    /// something newer came. Returns what to tell.
+    /// Notes that a directive cannot be verified now. A directive from the cloud is considered again unless a newer
+    /// one has arrived. Returns the state to report.
     pub(super) fn unreachable(&mut self, document: Vec<u8>, sent: bool, now_ms: u64) -> Option<UpdateState> {
-        let tell = self.tell(&document, Reason::Unreachable, now_ms);
+        let report = self.reports(&document, Reason::Unreachable, now_ms);
         if sent && self.sent.is_none() {
             self.sent = Some(Sent {
                 document,
@@ -129,12 +130,12 @@ impl DirectiveSchedule {
             });
             self.pause_ms = self.pause_ms.saturating_mul(2).min(PAUSE_MS.1);
         }
-        tell.then_some(UpdateState::VerifyingMeta)
+        report.then_some(UpdateState::VerifyingMeta)
     }
 
-    /// Takes note that a directive is refused, or waits. Returns what to tell.
+    /// Notes that a directive is refused, or waits. Returns the state to report.
     pub(super) fn refused(&mut self, document: Vec<u8>, why: &Refusal, now_ms: u64) -> Option<UpdateState> {
-        let tell = self.tell(&document, why.reason, now_ms);
+        let report = self.reports(&document, why.reason, now_ms);
         if matches!(why.reason, Reason::Clock | Reason::Expired) {
             self.waiting = Some(document);
         }
@@ -143,27 +144,27 @@ impl DirectiveSchedule {
         } else {
             UpdateState::Rejected
         };
-        tell.then_some(state)
+        report.then_some(state)
     }
 
-    /// Says whether a directive's standing is told: once for each document and reason, and only so many times
-    /// a minute.
-    fn tell(&mut self, document: &[u8], reason: Reason, now_ms: u64) -> bool {
+    /// Returns `true` if a directive is to be reported: once per document and reason, at most
+    /// [`REPORTS_PER_MINUTE`] times a minute.
+    fn reports(&mut self, document: &[u8], reason: Reason, now_ms: u64) -> bool {
         if self
-            .told
+            .reported
             .as_ref()
-            .is_some_and(|(told, why)| told == document && *why == reason)
+            .is_some_and(|(reported, why)| reported == document && *why == reason)
         {
             return false;
         }
         if now_ms >= self.minute_ms.saturating_add(MINUTE_MS) {
-            (self.minute_ms, self.told_this_minute) = (now_ms, 0);
+            (self.minute_ms, self.reported_this_minute) = (now_ms, 0);
         }
-        if self.told_this_minute >= TOLD_A_MINUTE {
+        if self.reported_this_minute >= REPORTS_PER_MINUTE {
             return false;
         }
-        self.told_this_minute += 1;
-        self.told = Some((document.to_vec(), reason));
+        self.reported_this_minute += 1;
+        self.reported = Some((document.to_vec(), reason));
         true
     }
 }
@@ -181,7 +182,7 @@ mod tests {
         }
     }
 
-    /// A schedule whose first look at the repository found nothing.
+    /// A schedule whose first poll of the repository found nothing.
     fn schedule() -> DirectiveSchedule {
         let mut schedule = DirectiveSchedule::default();
         assert_eq!(schedule.next(0, EVERY), Some(Next::Poll));
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_verified_is_told_once_and_tried_again_later_each_time() {
+    fn what_cannot_be_verified_is_reported_once_and_tried_again_later_each_time() {
         let mut schedule = schedule();
         schedule.sent(b"d".to_vec(), 0);
         let mut now_ms = 0;
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_different_ones_is_told_ten_times_a_minute() {
+    fn a_flood_of_different_ones_is_reported_ten_times_a_minute() {
         let mut schedule = schedule();
         let told = (0..1_000u32).filter(|n| {
             schedule

@@ -1,4 +1,4 @@
-//! The thread that talks to the repository. It hands over what came of it, and nothing waits for it.
+//! The thread that talks to the repository. Nothing waits for it: answers go to the update's mailbox.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,8 +10,8 @@ use super::admission::Admission;
 use super::mailbox::UpdateMailbox;
 use super::question::{Answer, Question};
 
-/// Questions that wait for the thread: one about directives, one of the update under way, and what a
-/// cancelled one has left.
+/// Maximum number of questions that wait for the thread: one about directives, one of the update under way, and
+/// those that cancelled updates have left.
 const QUESTIONS: usize = 8;
 
 /// Queue for questions.
@@ -19,14 +19,14 @@ const QUESTIONS: usize = 8;
 pub(super) struct Questions(SyncSender<Question>);
 
 impl Questions {
-    /// Asks without waiting; false when the thread cannot take another question now.
+    /// Asks without waiting. Returns `false` if the thread cannot take another question now.
     pub(super) fn ask(&self, question: Question) -> bool {
         self.0.try_send(question).is_ok()
     }
 }
 
-/// Starts the thread. It ends when nobody can ask any more, at the next byte of what it fetches once that was
-/// stopped.
+/// Starts the thread. The thread ends once every [`Questions`] is dropped; a fetch under way ends at its next byte
+/// after [`Repository::stop`].
 pub(super) fn start(
     repository: Repository,
     admission: Admission,
@@ -60,7 +60,7 @@ impl Fetcher {
     fn answer(&self, question: Question) -> Answer {
         let repository = &self.repository;
         match question {
-            Question::Poll { seen, memory } => self.look(&seen, &memory),
+            Question::Poll { seen, memory } => self.poll(&seen, &memory),
             Question::Admit { document, memory } => {
                 let verdict = Box::new(self.admission.admit(repository, &document, &memory));
                 Answer::Considered { document, verdict }
@@ -89,8 +89,8 @@ impl Fetcher {
         }
     }
 
-    /// Looks for a directive to this device, then for one to its group.
-    fn look(&self, seen: &[u8], memory: &Memory) -> Answer {
+    /// Looks for a directive for this device, then for one for its group.
+    fn poll(&self, seen: &[u8], memory: &Memory) -> Answer {
         let config = &self.admission.config;
         let ids = [
             Some(self.admission.device.to_string()),

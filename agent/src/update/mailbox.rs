@@ -1,3 +1,5 @@
+//! Inputs that wait for the update's thread, ordered by urgency. Bounded per kind.
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -5,32 +7,33 @@ use std::time::Duration;
 use super::question::Answer;
 use crate::guest::TrialEvent;
 
-/// Letters that wait for the update's thread. Each kind has a place of its own, so that no kind takes another
-/// one's: a stop and the news of a trial come first, whatever else waits.
+/// Mailbox of the update's thread; cheap to clone. Each kind of input has its own place, so that no kind can
+/// displace another. A stop and the events of a trial come first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct UpdateMailbox(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     state: Mutex<State>,
-    came: Condvar,
+    arrived: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     stop: bool,
-    /// Which trial the news are of.
+    /// Number of the current trial.
     trial: u64,
-    /// Reason for which the firmware on trial ended first; what comes behind that changes nothing.
+    /// First reason for which the firmware on trial ended; later ones are ignored.
     failed: Option<String>,
+    /// Positive health checks that have not been taken.
     healthy: u32,
-    /// As many as there are questions, which are bounded.
+    /// Answers of the repository's thread, at most one per question.
     answers: VecDeque<Answer>,
-    /// The latest from the cloud: the others are out of date.
+    /// Latest directive from the cloud; earlier ones are outdated.
     directive: Option<Vec<u8>>,
 }
 
-/// A thing to look at.
+/// One input for the update's thread.
 #[derive(Debug)]
 pub(super) enum UpdateInput {
     /// The agent stops.
@@ -50,7 +53,7 @@ impl UpdateMailbox {
 
     fn put<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let done = change(&mut self.lock());
-        self.0.came.notify_one();
+        self.0.arrived.notify_one();
         done
     }
 
@@ -59,7 +62,7 @@ impl UpdateMailbox {
         self.put(|state| state.stop = true);
     }
 
-    /// Takes a directive from the cloud; false when nobody looks at it any more.
+    /// Stores a directive from the cloud. Returns `false` if the thread is stopping.
     pub(super) fn directive(&self, document: Vec<u8>) -> bool {
         self.put(|state| {
             state.directive = Some(document);
@@ -67,7 +70,7 @@ impl UpdateMailbox {
         })
     }
 
-    /// A trial begins: news of earlier ones are forgotten. Answers who may tell of it.
+    /// Begins a trial and discards the events of earlier ones. Returns its number.
     pub(super) fn begin_trial(&self) -> u64 {
         let mut state = self.lock();
         (state.failed, state.healthy) = (None, 0);
@@ -75,7 +78,7 @@ impl UpdateMailbox {
         state.trial
     }
 
-    /// Takes news of a trial.
+    /// Stores an event of a trial; ignored unless the trial is the current one.
     pub(super) fn trial(&self, trial: u64, event: TrialEvent) {
         self.put(|state| {
             if trial != state.trial {
@@ -88,12 +91,12 @@ impl UpdateMailbox {
         });
     }
 
-    /// Takes an answer.
+    /// Stores an answer of the repository's thread.
     pub(super) fn answer(&self, answer: Answer) {
         self.put(|state| state.answers.push_back(answer));
     }
 
-    /// Takes the most urgent letter out; waits for one, at most so long.
+    /// Removes and returns the most urgent input, waiting at most `wait` for one.
     pub(super) fn take(&self, wait: Duration) -> Option<UpdateInput> {
         let empty = |state: &mut State| {
             !state.stop
@@ -102,7 +105,7 @@ impl UpdateMailbox {
                 && state.answers.is_empty()
                 && state.directive.is_none()
         };
-        let waited = self.0.came.wait_timeout_while(self.lock(), wait, empty);
+        let waited = self.0.arrived.wait_timeout_while(self.lock(), wait, empty);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.stop {
             return Some(UpdateInput::Stop);
@@ -129,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn news_of_a_trial_come_before_any_number_of_directives_and_are_not_dropped() {
+    fn events_of_a_trial_come_before_any_number_of_directives_and_are_not_dropped() {
         let mailbox = UpdateMailbox::default();
         let trial = mailbox.begin_trial();
         for n in 0..10_000u32 {
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn news_of_an_earlier_trial_do_not_end_a_later_one() {
+    fn events_of_an_earlier_trial_do_not_end_a_later_one() {
         let mailbox = UpdateMailbox::default();
         let first = mailbox.begin_trial();
         mailbox.trial(first, TrialEvent::Failed("traps".into()));

@@ -1,12 +1,14 @@
+//! Texts of the update's reports and history entries. Pure.
+
 use iottly_protocol::release::{Reason, Refusal, UpdateState};
 use iottly_protocol::{Message, MessageKind, Record, UpdateReport, limits};
 use iottly_update::{Ending, Phase, Progress, State};
 use serde_json::json;
 
-/// Longest text that is taken over from a document that nobody vouches for.
+/// Maximum size of a text copied from an unverified document, in bytes.
 const MAX_CLAIM: usize = 64;
 
-/// Where an update is, for the cloud.
+/// Report of an update's state.
 pub(super) fn progress(progress: &Progress, now_ms: u64) -> UpdateReport {
     let why = progress.why.as_ref();
     UpdateReport {
@@ -19,8 +21,7 @@ pub(super) fn progress(progress: &Progress, now_ms: u64) -> UpdateReport {
     }
 }
 
-/// Report about a directive that is not followed, or not yet. Which directive and release it claims to be
-/// about may be a lie.
+/// Report of a directive that is not followed, or not yet. Its directive and release ids are unverified claims.
 pub(super) fn not_followed(document: &[u8], state: UpdateState, why: &Refusal, now_ms: u64) -> UpdateReport {
     let document: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
     let claim = |name: &str| {
@@ -36,7 +37,7 @@ pub(super) fn not_followed(document: &[u8], state: UpdateState, why: &Refusal, n
     }
 }
 
-/// Report about damage to what updates need; it belongs to no directive.
+/// Report of damage to files that updates need; belongs to no directive.
 pub(super) fn damage(text: &str, now_ms: u64) -> UpdateReport {
     UpdateReport {
         directive: String::new(),
@@ -74,7 +75,7 @@ const fn state(phase: Phase) -> UpdateState {
     }
 }
 
-/// The agent message in the device's history.
+/// Agent message for the device's history.
 pub(super) fn entry(report: &UpdateReport, release_seq: Option<u64>) -> Vec<u8> {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let update = json!({

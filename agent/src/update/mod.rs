@@ -1,14 +1,16 @@
-//! The agent's shell around `iottly_update`: a thread that looks for directives and moves the firmware.
+//! The agent's shell around `iottly_update`: a thread that looks for directives and replaces the firmware.
 
 mod actor;
 mod admission;
 mod directive_schedule;
 mod directives;
 mod fetch;
+mod firmware_slot;
 mod host;
 mod mailbox;
 mod messages;
 mod question;
+mod release_source;
 mod reporter;
 
 pub(crate) use actor::{UpdateParts, UpdateThread};

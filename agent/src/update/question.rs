@@ -8,16 +8,15 @@ use super::admission::Verdict;
 /// A question to the repository.
 #[derive(Debug)]
 pub(super) enum Question {
-    /// Asks whether there is a directive to the device or its group other than the one that was followed
-    /// last.
+    /// Is there a directive for the device or its group other than `seen`, the one followed last?
     Poll { seen: Vec<u8>, memory: Box<Memory> },
-    /// Asks whether a directive from the cloud is to be followed.
+    /// Is this directive from the cloud to be followed?
     Admit { document: Vec<u8>, memory: Box<Memory> },
-    /// Asks what an accepted directive is to bring.
+    /// Release that an accepted directive names.
     Plan { offer: Box<Offer>, memory: Box<Memory> },
-    /// The list of a release's parts.
+    /// Chunk list of a release.
     List { release: Box<Planned> },
-    /// Some bytes of a release.
+    /// `len` bytes of a release.
     Part {
         release: Box<Planned>,
         from: u64,
@@ -30,19 +29,19 @@ pub(super) enum Question {
 pub(super) enum Answer {
     /// The repository has no other directive.
     NoDirective,
-    /// The repository cannot be asked for directives, and why.
+    /// The repository cannot be reached, with the reason.
     Unreachable(String),
     /// Verdict on a directive.
     Considered {
         document: Vec<u8>,
         verdict: Box<Verdict<Option<Directive>>>,
     },
-    /// Release that the directive with this counter is to bring.
+    /// Release that the directive with this counter names.
     Planned {
         counter: u64,
         verdict: Box<Verdict<Planned>>,
     },
-    /// The list of parts of the release with this digest.
+    /// Chunk list of the release with this digest.
     List {
         sha256: String,
         result: Result<Vec<u8>, String>,

@@ -1,3 +1,5 @@
+//! Reports and warnings of the update to the cloud, through the queue. Never decides what to report.
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use iottly_protocol::release::{Refusal, UpdateState};
@@ -9,10 +11,10 @@ use crate::guest::agent_warning;
 use crate::outbox::Outbox;
 use crate::throttle::{LogLimit, cut};
 
-/// Different words about damage that are told in one run of the agent; what repeats is told once.
+/// Maximum number of different warnings about damage per run of the agent; each is sent once.
 const MAX_WARNINGS: usize = 16;
 
-/// Reports and warnings of the update to the cloud.
+/// Sender of the update's reports and warnings; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Reporter {
     device: DeviceId,
@@ -33,7 +35,7 @@ impl Reporter {
         if let Err(error) = self.outbox.offer(class, record) {
             static NOT_TAKEN: LogLimit = LogLimit::new();
             if let Some(more) = NOT_TAKEN.pass() {
-                tracing::warn!(device.id = %self.device, %error, more, "a report was not taken by the queue; leaving it out");
+                tracing::warn!(device.id = %self.device, %error, more, "failed to queue a report; dropping it");
             }
         }
     }
@@ -42,19 +44,19 @@ impl Reporter {
         self.offer(StreamClass::Control, Record::Report(report).encode());
     }
 
-    /// Tells where an update is; how it ended is for people to find in the history as well, the steps are for
-    /// who watches.
+    /// Reports the state of an update. Endings also go to the history; intermediate states only to the control
+    /// stream.
     pub(super) fn progress(&self, progress: &Progress, release_seq: Option<u64>) {
-        tracing::info!(device.id = %self.device, ?progress, "update");
+        tracing::info!(device.id = %self.device, ?progress, "update progress");
         self.update(messages::progress(progress, self.outbox.now_ms()), release_seq);
     }
 
-    /// Tells what becomes of a directive that is not followed, or not yet.
+    /// Reports a directive that is not followed, or not yet.
     pub(super) fn not_followed(&self, document: &[u8], state: UpdateState, why: &Refusal) {
         static NOT_FOLLOWED: LogLimit = LogLimit::new();
         if let Some(more) = NOT_FOLLOWED.pass() {
             let (state, why) = (state.as_str(), format!("{why:?}"));
-            tracing::warn!(device.id = %self.device, state, why = cut(&why), more, "a directive is not followed");
+            tracing::warn!(device.id = %self.device, state, why = cut(&why), more, "not following a directive; reporting it");
         }
         self.update(
             messages::not_followed(document, state, why, self.outbox.now_ms()),
@@ -69,7 +71,7 @@ impl Reporter {
         self.report(Report::Update(report));
     }
 
-    /// Tells of damage, in the history and as a report.
+    /// Reports damage in the history and in the control stream. A repeated text is ignored.
     pub(super) fn warn(&self, text: &str) {
         {
             let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
