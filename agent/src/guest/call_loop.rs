@@ -9,12 +9,13 @@ use iottly_sandbox::{
     Call, CallError, Done, Fault, HEALTH_EVERY, Health, HealthVerdict, Instance, Kind, Proof, Schedule, View,
 };
 
+use super::failure::{Failure, failure};
 use super::mailbox::{GuestRequest, TrialEvent};
 use super::messages;
-use super::supervisor::{End, Failure, Supervisor, failure};
+use super::supervisor::{End, Supervisor};
 use crate::work::{GuestEvent, GuestState, Job, Outcome};
 
-/// One instance and what its calls have shown.
+/// Instance that is being called, and the results of its calls so far.
 struct Service<'a> {
     instance: &'a mut Instance,
     health: Health,
@@ -23,7 +24,7 @@ struct Service<'a> {
 }
 
 impl Supervisor {
-    /// Makes the firmware's calls, one after another.
+    /// Calls the firmware until it ends, is replaced or the agent stops.
     pub(super) fn run_calls(&mut self, instance: &mut Instance) -> End {
         let mut service = Service {
             instance,
@@ -75,7 +76,7 @@ impl Supervisor {
         }
     }
 
-    /// Makes one call; none when there was nothing to do.
+    /// Makes one call; `None` if there was nothing to do.
     fn call(&mut self, call: Call, service: &mut Service<'_>) -> Result<Option<Done>, Failure> {
         match call {
             Call::Wait(_) => Ok(None),
@@ -98,7 +99,7 @@ impl Supervisor {
         }
     }
 
-    /// Time between two questions about the firmware's health; during a trial its watcher decides.
+    /// Returns the time between two health checks; during a trial its observer decides.
     fn health_every(&self) -> Duration {
         self.observer
             .as_ref()
@@ -129,14 +130,14 @@ impl Supervisor {
         }
     }
 
-    /// A call ended with a fault that the firmware survives.
+    /// Records a fault that the firmware survives.
     fn failed(&mut self, service: &mut Service<'_>, kind: Kind, function: &str, error: &CallError) {
         self.complain(function, error);
         match service.instance.device_failure() {
             Some(reason) => tracing::warn!(
                 function,
                 reason,
-                "a call failed for want of resources; the firmware goes on"
+                "failed to complete a call for lack of resources; the firmware continues"
             ),
             None => service.proof.failed(kind, &error.to_string()),
         }
@@ -162,7 +163,7 @@ impl Supervisor {
                 self.failed(service, Kind::Handle, &job.cmd_type, &error);
                 (Outcome::Failed(error.to_string()), Ok(()))
             }
-            // The firmware refused what it was sent: that is its work.
+            // A refusal of invalid parameters is no evidence against the firmware.
             Err(error @ CallError::Fault(_)) => {
                 self.complain(&job.cmd_type, &error);
                 (Outcome::Failed(error.to_string()), Ok(()))
@@ -173,8 +174,8 @@ impl Supervisor {
             ),
         };
         if ended.is_err() {
-            // Before the result: what comes after it must not be started on an instance that is over.
-            self.tell(GuestEvent::State(GuestState::Pending));
+            // Before the result: no further command may be started on an instance that has ended.
+            self.notify(GuestEvent::State(GuestState::Pending));
         }
         self.finished(job.id, outcome);
         ended
@@ -207,7 +208,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells the watcher of a trial that the firmware is well, when its calls have shown that too.
+    /// Notifies the observer of a trial that the firmware is healthy, if its calls have proven that.
     fn judge(&mut self, proof: &Proof) {
         if self.observer.is_none() {
             return;

@@ -1,4 +1,4 @@
-//! The channel into the firmware's thread.
+//! The channel into the firmware's thread. Bounded; senders other than an update never wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,26 +9,26 @@ use std::path::PathBuf;
 
 use crate::work::Job;
 
-/// Requests that wait for the thread: one job, one stop, one wake, one order.
+/// Capacity of the channel: one job, one stop, one wake-up and one load request, and one to spare.
 const CAPACITY: usize = 5;
-/// How long a firmware may take to end: a call runs out of its budget long before.
+/// Maximum time for a firmware to end; a call runs out of its time budget long before.
 const LONGEST_CALL: Duration = Duration::from_secs(30);
 
-/// Where the inbox puts the handlers to call, and the board its wake-ups.
+/// Sender of requests to the firmware's thread; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
     requests: SyncSender<GuestRequest>,
-    /// Whether a wake-up lies in the channel; one is enough, and more would leave no room for jobs.
+    /// A wake-up is in the channel; one is enough, and more would leave no room for jobs.
     woken: Arc<AtomicBool>,
 }
 
 impl Mailbox {
-    /// Hands a job over without waiting; false when there is no thread to take it.
+    /// Hands a job over without waiting. Returns `false` if the thread has ended.
     pub(crate) fn put(&self, job: Job) -> bool {
         self.requests.try_send(GuestRequest::Job(job)).is_ok()
     }
 
-    /// Says that an event waits for the firmware.
+    /// Wakes the thread because an event waits for the firmware.
     pub(super) fn wake(&self) {
         // A full channel wakes the thread as well.
         if !self.woken.swap(true, Ordering::AcqRel) && self.requests.try_send(GuestRequest::Wake).is_err() {
@@ -36,13 +36,13 @@ impl Mailbox {
         }
     }
 
-    /// The thread has taken the wake-up; the next one goes into the channel again.
+    /// Notes that the thread has received the wake-up.
     pub(super) fn woken(&self) {
         self.woken.store(false, Ordering::Release);
     }
 
-    /// Replaces the firmware; returns once the old one has ended. False when there is no thread, or it does
-    /// not answer.
+    /// Replaces the firmware and waits until the old one has ended. Returns `false` if the thread has ended or does
+    /// not respond within 30 s.
     pub(crate) fn load(&self, wasm: Option<PathBuf>, observer: Option<TrialObserver>) -> bool {
         let (done, ended) = sync_channel(1);
         self.requests
@@ -51,57 +51,57 @@ impl Mailbox {
             && ended.recv_timeout(LONGEST_CALL).is_ok()
     }
 
-    /// Asks the thread to end. A full channel cannot be: one job at a time and this. Without a receiver the
-    /// thread is gone.
+    /// Asks the thread to end. The channel cannot be full: see [`CAPACITY`]. Without a receiver the thread has ended
+    /// already.
     pub(super) fn stop(&self) {
         let _ = self.requests.try_send(GuestRequest::Stop);
     }
 }
 
-/// The firmware thread's end of [`Mailbox`].
+/// Receiving end of a [`Mailbox`], for the firmware's thread.
 pub(crate) struct MailboxReceiver(pub(super) Receiver<GuestRequest>);
 
-/// What reaches the firmware's thread.
+/// Request to the firmware's thread.
 pub(super) enum GuestRequest {
     /// A handler to call.
     Job(Job),
-    /// An event waits.
+    /// An event waits for the firmware.
     Wake,
-    /// Another firmware is to run, or none.
+    /// Run another firmware, or none.
     Load(LoadRequest),
     /// The agent stops.
     Stop,
 }
 
-/// Which firmware is to run.
+/// Request to run another firmware.
 pub(super) struct LoadRequest {
-    /// Its file; none for no firmware at all.
+    /// File of the component; `None` to run no firmware.
     pub(super) wasm: Option<PathBuf>,
-    /// Who watches its trial.
+    /// Observer, if the firmware is on trial.
     pub(super) observer: Option<TrialObserver>,
-    /// Told when the old one has ended.
+    /// Notified when the old firmware has ended.
     pub(super) done: SyncSender<()>,
 }
 
-/// Who watches a trial.
+/// Observer of a trial.
 #[derive(Clone)]
 pub(crate) struct TrialObserver {
-    /// Time between two questions about its health.
+    /// Time between two health checks.
     pub(crate) every: Duration,
-    /// Told what becomes of it.
+    /// Callback for the events of the trial.
     pub(crate) notify: Arc<dyn Fn(TrialEvent) + Send + Sync>,
 }
 
-/// What becomes of a firmware in its trial.
+/// Event of a firmware on trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TrialEvent {
-    /// It says that it is well.
+    /// A health check was positive.
     Healthy,
-    /// It ended, and why.
+    /// The firmware ended, with the reason.
     Failed(String),
 }
 
-/// Makes the channel between the inbox and the firmware's thread.
+/// Creates the channel into the firmware's thread.
 pub(crate) fn mailbox() -> (Mailbox, MailboxReceiver) {
     let (tx, rx) = sync_channel(CAPACITY);
     (

@@ -18,7 +18,7 @@ struct Device {
     machine: Machine,
     journal: Vec<Entry>,
     uptime_ms: u64,
-    /// How far the date is off.
+    /// Error of the date, in milliseconds.
     off_ms: i64,
     runs: BTreeMap<String, usize>,
     results: Vec<CommandResult>,

@@ -45,7 +45,7 @@ fn shape(effects: &[Effect]) -> Vec<String> {
     effects.iter().map(name).collect()
 }
 
-/// What a journal would hold after these effects.
+/// Entries of a journal after these effects.
 fn journaled<'e>(effects: impl IntoIterator<Item = &'e Effect>) -> Vec<Entry> {
     let entries = |effect: &Effect| match effect {
         Effect::Journal(entries) => entries.clone(),

@@ -2,12 +2,12 @@
 
 use iottly_protocol::{Command, CommandId, ConnId, DeviceConfig, SignedDirective, StreamClass};
 
-/// Something to do, in order.
+/// Action for the link's task, in order.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Open a new connection under this id; an old one is to be dropped first.
+    /// Open a new connection with this id, dropping an old one first.
     Connect(ConnId),
-    /// Drop the connection.
+    /// Drop the connection, for this reason.
     Drop(&'static str),
     /// Publish to the `up` topic.
     Publish(Vec<u8>),
@@ -18,9 +18,9 @@ pub(super) enum Effect {
         max_records: usize,
         max_bytes: usize,
     },
-    /// Let the queue forget records.
+    /// Acknowledge records to the queue, which removes them.
     Ack { class: StreamClass, upto: u64 },
-    /// Keep a refused record aside.
+    /// Keep a copy of a refused record.
     DeadLetter {
         class: StreamClass,
         seq: u64,
@@ -28,14 +28,14 @@ pub(super) enum Effect {
     },
     /// Give the stream a new id.
     Remint(StreamClass),
-    /// The cloud's time, unix milliseconds, in answer to a question that was asked so long ago.
+    /// Pass on the cloud's time in unix milliseconds; the question was asked `asked_ms` before the answer.
     Time { cloud_ms: u64, asked_ms: u64 },
     /// Hand a command to the inbox.
     Command(Command),
     /// Withdraw a command from the inbox.
     Cancel(CommandId),
-    /// Take these settings for the firmware.
+    /// Apply these settings for the firmware.
     Config(DeviceConfig),
-    /// Look at this directive.
+    /// Hand this directive to the update.
     Directive(SignedDirective),
 }

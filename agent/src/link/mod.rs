@@ -8,5 +8,5 @@ mod session;
 mod track;
 mod window;
 
-pub(crate) use actor::{Actor, Delivery, LeftOut, Links, Receipt};
+pub(crate) use actor::{Actor, Delivery, Links, Receipt, Skipped};
 pub(crate) use client::Endpoint;

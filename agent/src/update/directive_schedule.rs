@@ -14,9 +14,9 @@ const MINUTE_MS: u64 = 60_000;
 /// Next question to the repository.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Is there a directive?
+    /// Poll of the repository for a directive.
     Poll,
-    /// Is this directive to be followed?
+    /// Admission of this directive.
     Admit(Vec<u8>),
 }
 

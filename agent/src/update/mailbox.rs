@@ -33,7 +33,7 @@ struct State {
     directive: Option<Vec<u8>>,
 }
 
-/// One input for the update's thread.
+/// Input for the update's thread.
 #[derive(Debug)]
 pub(super) enum UpdateInput {
     /// The agent stops.

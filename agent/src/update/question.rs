@@ -8,9 +8,9 @@ use super::admission::Verdict;
 /// A question to the repository.
 #[derive(Debug)]
 pub(super) enum Question {
-    /// Is there a directive for the device or its group other than `seen`, the one followed last?
+    /// Poll for a directive for the device or its group, other than `seen`, the one followed last.
     Poll { seen: Vec<u8>, memory: Box<Memory> },
-    /// Is this directive from the cloud to be followed?
+    /// Admission of a directive that the cloud has sent.
     Admit { document: Vec<u8>, memory: Box<Memory> },
     /// Release that an accepted directive names.
     Plan { offer: Box<Offer>, memory: Box<Memory> },

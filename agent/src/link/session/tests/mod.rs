@@ -92,7 +92,7 @@ fn welcome(session: &mut Session, hello: &Hello, upto: u64, now_ms: u64) -> Vec<
     greeted(session.handle(Event::Down(Down::Welcome(welcome)), now_ms))
 }
 
-/// What follows a welcome beside the time.
+/// Effects of a welcome beside the time.
 fn greeted(mut effects: Vec<Effect>) -> Vec<Effect> {
     if matches!(effects.first(), Some(Effect::Time { .. })) {
         effects.remove(0);

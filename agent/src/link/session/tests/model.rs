@@ -79,16 +79,16 @@ impl Held {
     }
 }
 
-/// What survives a restart of the device.
+/// State that survives a restart of the device.
 #[derive(Debug, Clone)]
 struct Disk {
     streams: [StreamInfo; 2],
-    /// When the stream took the place of an earlier one.
+    /// Time at which the stream replaced an earlier one.
     minted_ms: Option<u64>,
     held: BTreeMap<u64, Held>,
 }
 
-/// What survives a kill of the cloud.
+/// State that survives a kill of the cloud.
 #[derive(Debug, Clone, Default)]
 struct Database {
     states: BTreeMap<[u8; 16], StreamState>,

@@ -225,7 +225,7 @@ fn a_hello_names_what_is_lost_and_not_yet_told_as_still_here() {
     );
 }
 
-/// What a hostile cloud says after each hello: a number that was never given.
+/// Welcome of a hostile cloud: a number that was never assigned.
 fn beyond(session: &mut Session, hello: &Hello, now_ms: u64) -> Vec<Effect> {
     welcome(session, hello, 1 << 53, now_ms)
 }

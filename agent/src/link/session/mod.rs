@@ -1,9 +1,9 @@
-//! The decisions of the link: what to send, what to send again, when to connect. Does no I/O and reads no
+//! The decisions of the link: which records to send or send again, and when to connect. Does no I/O and reads no
 //! clock.
 //!
-//! A connection goes through *connecting → greeting → open*. Greeting sends the hello and waits for its
-//! welcome; only an open session sends records. A record counts as delivered when the cloud acknowledged it,
-//! never when the broker did, so a new connection starts again behind the last acknowledgement.
+//! A connection goes through *connecting → greeting → open*. Greeting sends the hello and waits for the welcome;
+//! only an open session sends records. A record counts as delivered when the cloud has acknowledged it, never when
+//! the broker has, so a new connection starts again after the last acknowledgement.
 
 use iottly_protocol::{
     BootId, ConnId, Down, Hello, StreamClass, StreamId, StreamInfo, StreamPosition, Up, Versions, Welcome,
@@ -15,37 +15,37 @@ use super::track::Track;
 use crate::outbox::{CLASSES, Page, index};
 use crate::status::LinkState;
 
-/// How long a connection may take until the broker has confirmed the subscription, milliseconds.
+/// Maximum time until the broker has confirmed the subscription, in milliseconds.
 const CONNECT_MS: u64 = 15_000;
-/// First and longest wait for a welcome before the hello is repeated, milliseconds.
+/// First and longest wait for a welcome before the hello is repeated, in milliseconds.
 const WELCOME_MIN_MS: u64 = 5_000;
 const WELCOME_MAX_MS: u64 = 60_000;
 
-/// How long a connection must have worked before the next attempt after it is a quick one, milliseconds. Two
-/// devices that share one identity push each other out: they must not do so in a tight loop.
+/// Time that a session must have been open for the backoff to be reset, in milliseconds. Two devices that share one
+/// identity disconnect each other, which must not become a tight loop.
 const STABLE_MS: u64 = 2_000;
-/// Least time between two new streams of a class, milliseconds: each one is written to the board's disk, and
-/// the cloud decides.
+/// Minimum time between two new streams of a class, in milliseconds: the cloud can cause one, and each is written to
+/// the board's disk.
 const MINT_EVERY_MS: u64 = 3_600_000;
 
-/// Something that happened.
+/// Event that the session handles.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The broker has accepted the connection and the subscription.
     Connected,
-    /// The connection is gone.
+    /// The connection has ended.
     Disconnected,
     /// A message from the cloud.
     Down(Down),
-    /// The queue has committed, forgotten or renumbered something.
+    /// The queue has committed, removed or renumbered records.
     Streams([StreamInfo; 2]),
-    /// The answer to [`Effect::Peek`]; none when the queue could not read.
+    /// Answer to [`Effect::Peek`]; `None` if the queue could not read.
     Read(StreamClass, Option<Page>),
     /// The time of [`Session::deadline_ms`] has come.
     Timer,
 }
 
-/// What a hello says about the device.
+/// Facts about the device for a hello.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) boot: BootId,
@@ -79,7 +79,7 @@ pub(super) struct Session {
     phase: Phase,
     backoff: Backoff,
     tracks: [Track; 2],
-    /// Before this time a stream is not replaced by a new one again.
+    /// Earliest time at which a stream may be replaced by a new one, by class.
     mint_from_ms: [u64; 2],
     refused: u64,
     /// The highest directive counter that was accepted.
@@ -87,7 +87,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A session that connects at its first timer.
+    /// Creates a session that connects at its first timer.
     pub(super) fn new(identity: Identity, streams: [StreamInfo; 2], seed: u64, now_ms: u64) -> Self {
         Self {
             identity,
@@ -101,19 +101,18 @@ impl Session {
         }
     }
 
-    /// Says how long ago each stream took the place of an earlier one, before this start; none where it never
-    /// did.
+    /// Sets the age of each stream that replaced an earlier one, in milliseconds; `None` for an original stream.
     pub(super) fn minted(&mut self, ago_ms: [Option<u64>; 2], now_ms: u64) {
         self.mint_from_ms =
             ago_ms.map(|ago| ago.map_or(0, |ago| now_ms.saturating_add(MINT_EVERY_MS.saturating_sub(ago))));
     }
 
-    /// Says which directive was accepted last; the next hello tells the cloud.
+    /// Sets the highest accepted directive counter, for the next hello.
     pub(super) fn accepted(&mut self, counter: u64) {
         self.counter = counter;
     }
 
-    /// What the outside may know of the link.
+    /// Returns the state of the link for the status.
     pub(super) fn state(&self) -> LinkState {
         match self.phase {
             Phase::Waiting { .. } => LinkState::Offline,
@@ -122,12 +121,12 @@ impl Session {
         }
     }
 
-    /// Records that the cloud refused since the start.
+    /// Returns the number of records that the cloud has refused since the start.
     pub(super) fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// Records that the device holds.
+    /// Returns the number of records that the cloud has not acknowledged.
     pub(super) fn queued(&self) -> u64 {
         self.tracks
             .iter()
@@ -135,7 +134,7 @@ impl Session {
             .sum()
     }
 
-    /// When [`Event::Timer`] is due.
+    /// Returns the time at which [`Event::Timer`] is due.
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         match self.phase {
             Phase::Waiting { until_ms }
@@ -145,7 +144,7 @@ impl Session {
         }
     }
 
-    /// Takes an event and says what to do.
+    /// Handles an event and returns the effects.
     pub(super) fn handle(&mut self, event: Event, now_ms: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
@@ -175,7 +174,7 @@ impl Session {
     fn greet(&mut self, patience_ms: u64, now_ms: u64, effects: &mut Vec<Effect>) {
         let asked_at_ms = match self.phase {
             Phase::Waiting { .. } => return,
-            // Which of several hellos is answered cannot be told: the first was longest ago.
+            // A welcome does not show which of several hellos it answers: assume the first.
             Phase::Greeting { asked_at_ms, .. } => asked_at_ms,
             Phase::Connecting { .. } | Phase::Open { .. } => now_ms,
         };
@@ -211,8 +210,7 @@ impl Session {
                 effects.push(Effect::Drop("the broker did not confirm the connection in time"));
                 self.wait(now_ms);
             }
-            // The broker is there and the cloud behind it is not: asking again costs less than a new
-            // connection.
+            // The broker is reachable but the cloud is not: another hello costs less than a new connection.
             Phase::Greeting {
                 until_ms,
                 patience_ms,
@@ -260,7 +258,7 @@ impl Session {
             return;
         }
         self.phase = Phase::Open { since_ms: now_ms };
-        // Before anything is read: what is sent is dated by it.
+        // Before any read: the records sent are dated by this time.
         effects.push(Effect::Time {
             cloud_ms: welcome.time_ms,
             asked_ms: now_ms.saturating_sub(asked_at_ms),
@@ -273,7 +271,7 @@ impl Session {
                 .checks
                 .iter()
                 .find(|check| check.stream == position.stream);
-            // The cloud knows numbers that this device never gave: its storage is older than the cloud's.
+            // The cloud knows numbers that this device has never assigned: its storage is older than the cloud's.
             if check.map_or(position.upto, |check| check.seq.max(position.upto)) >= track.info.next {
                 let class = track.info.class;
                 if !self.remint(class, now_ms, effects) {
@@ -281,7 +279,7 @@ impl Session {
                 }
                 continue;
             }
-            // It may be older and have given the cloud's numbers to new records since.
+            // An older storage may also have assigned the cloud's numbers to new records since.
             match check.filter(|check| track.holds(check.seq)) {
                 Some(check) => track.verify(check.seq, check.hash, position.upto),
                 None => self.ack(*position, now_ms, effects),
@@ -293,8 +291,7 @@ impl Session {
     }
 
     fn ack(&mut self, position: StreamPosition, now_ms: u64, effects: &mut Vec<Effect>) {
-        // Before the welcome it is not certain that the cloud means this stream's records; the welcome says
-        // the same again.
+        // Before the welcome the position may refer to other records of the same numbers; the welcome repeats it.
         if !matches!(self.phase, Phase::Open { .. }) {
             return;
         }
@@ -302,7 +299,7 @@ impl Session {
             return;
         };
         if position.upto >= track.info.next {
-            // The cloud knows of lost numbers that this device never gave: the device was put back to an
+            // The cloud acknowledges numbers that this device has never assigned: the device was restored from an
             // older image.
             let class = track.info.class;
             self.remint(class, now_ms, effects);
@@ -324,7 +321,7 @@ impl Session {
         for class in CLASSES {
             let (track, info) = (&mut self.tracks[index(class)], streams[index(class)]);
             if info.stream == track.info.stream {
-                // The queue may not have carried out the latest acknowledgement yet.
+                // The queue may not have processed the latest acknowledgement yet.
                 track.info.oldest = track.info.oldest.max(info.oldest);
                 track.info.next = info.next;
             } else {
@@ -335,7 +332,7 @@ impl Session {
         }
         let minting = self.tracks.iter().any(|track| track.reminting);
         match self.phase {
-            // The cloud learns of a stream from a hello.
+            // A hello announces the new stream to the cloud.
             Phase::Open { .. } | Phase::Greeting { .. } if renewed && !minting => {
                 self.greet(WELCOME_MIN_MS, now_ms, effects)
             }
@@ -366,15 +363,14 @@ impl Session {
             }
             None => {}
         }
-        // A page that was asked for before a reconnect, an acknowledgement or a new stream is stale; another
-        // read follows.
+        // A page requested before a reconnect, an acknowledgement or a new stream is stale; another read follows.
         if !track.is_held() && page.stream == track.info.stream && page.from == track.sent + 1 {
             track.publish(&page.items, now_ms, effects);
         }
         track.pump(effects);
     }
 
-    /// Goes on after a comparison.
+    /// Continues after a comparison.
     fn ack_or_pump(
         &mut self,
         class: StreamClass,
@@ -386,12 +382,12 @@ impl Session {
         self.tracks[index(class)].pump(effects);
     }
 
-    /// Asks for a new stream; what the device holds is numbered anew in it. Too soon after the last one it
-    /// leaves the connection instead, and answers false: the cloud may say the same again after each of them.
+    /// Requests a new stream, in which the stored records are renumbered. Within an hour of the last one, drops the
+    /// connection instead and returns `false`: the cloud could demand a new stream after each of them.
     fn remint(&mut self, class: StreamClass, now_ms: u64, effects: &mut Vec<Effect>) -> bool {
         if now_ms < self.mint_from_ms[index(class)] {
             effects.push(Effect::Drop(
-                "the cloud asks for another new stream within the hour",
+                "the cloud demands another new stream within an hour",
             ));
             self.wait(now_ms);
             return false;
