@@ -1,4 +1,4 @@
-//! Power cuts at every step: the disk keeps only what was synced, plus any part of what was not.
+//! Power cuts at every step: the disk keeps only synced data, plus any part of the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ use super::disk::{Disk, Space, SystemDisk};
 use super::policy::SegmentSize;
 use super::*;
 
-/// What of the unsynced writes the disk happens to keep.
+/// Unsynced writes that the disk happens to keep.
 #[derive(Debug, Clone, Copy)]
 enum Luck {
     None,
@@ -22,12 +22,12 @@ enum Luck {
     All,
 }
 
-/// What the cloud and the senders know, against which the rest after a cut is held.
+/// Knowledge of cloud and senders, with which the queue after a cut is compared.
 #[derive(Debug, Clone, Default)]
 struct Known {
     /// Records reported as durable, by class.
     committed: [u64; 2],
-    /// What the cloud has acknowledged, by class.
+    /// Positions acknowledged by the cloud, by class.
     acked: [u64; 2],
     stream: Option<[StreamId; 2]>,
     /// Records may have been dropped for the budget.

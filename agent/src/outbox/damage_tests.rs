@@ -1,4 +1,4 @@
-//! Damaged files: nothing panics or hangs, every lost number is in a gap, and the queue goes on.
+//! Damaged files: nothing panics or hangs, every lost number is in a gap, and the queue continues.
 
 use std::collections::BTreeMap;
 use std::fs;

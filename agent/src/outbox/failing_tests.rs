@@ -1,5 +1,4 @@
-//! Storage that fails while the queue's thread works: what is stored is delivered all the same, and nobody
-//! waits for ever.
+//! Storage that fails while the queue's thread works: stored records are still delivered, and no sender waits forever.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -129,7 +128,7 @@ fn drain_from(outbox: &Outbox, first: u64, last: u64) -> Vec<u64> {
 
 const BACKLOG: u64 = 5_000;
 
-/// A thousand more than there is room for: the senders are told, and one who wants to know is told soon.
+/// A thousand more than there is room for: offers fail, and a sender that awaits durability is answered soon.
 fn overload(outbox: &Outbox) -> u64 {
     let began = Instant::now();
     let taken = (0..4_000)
@@ -159,7 +158,7 @@ fn a_full_disk_stops_neither_delivery_nor_answers() {
     push(&outbox, 1..=BACKLOG);
     fill(&dir.path().join("foreign"));
     let taken = overload(&outbox);
-    // The backlog lies in many segments: each is opened to be read while not a byte can be written.
+    // The backlog is in many segments: each is opened for reading while not a byte can be written.
     drain(&outbox, BACKLOG);
     // That makes room, and so what had to wait is stored and comes as well.
     let streams = outbox.streams();
@@ -197,7 +196,7 @@ fn a_disk_that_became_read_only_is_still_drained() {
     }
     overload(&outbox);
     assert_eq!(drain(&outbox, BACKLOG), (1..=BACKLOG).collect::<Vec<_>>());
-    // A stop gives up what cannot be stored, and does not take for ever.
+    // A stop discards records that cannot be stored, and ends soon.
     outbox.stop();
     thread.join().expect("it ends");
 }
@@ -285,7 +284,7 @@ fn the_thread_goes_on_when_the_folder_is_removed_under_it() {
         while outbox.offer_and_wait(History, record(1)).is_err() {
             assert!(
                 began.elapsed() < PATIENCE,
-                "round {round}: the queue stands still"
+                "round {round}: the queue makes no progress"
             );
         }
         sending.join().expect("sent");

@@ -1,5 +1,4 @@
-//! Files that are not ours, or not whole, in the queue's folder: the start stays quick, and what is whole is
-//! delivered.
+//! Foreign or partial files in the queue's folder: the start stays fast, and whole records are delivered.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

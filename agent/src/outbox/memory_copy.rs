@@ -1,22 +1,21 @@
-//! Copies of segments in memory. Opening a database writes, so that one on a full, read-only or failing disk
-//! is read from a copy.
+//! Copies of segments in memory. Opening a database writes, so one on a full, read-only or failing disk is read from
+//! a copy.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Most bytes of a copy; a segment stays far below.
+/// Maximum size of a copy, in bytes; far above that of a segment.
 const MAX_BYTES: u64 = 32 << 20;
-/// Folders in memory, in the order in which they are tried; after them the system's own for temporary files.
+/// Folders in memory, in the order of preference; the last resort is the system's folder for temporary files.
 const PLACES: [&str; 2] = ["/dev/shm", "/run"];
 
-/// A copy of a folder; removed when dropped.
+/// Copy of a folder; removed when dropped.
 pub(super) struct MemoryCopy(PathBuf);
 
 impl MemoryCopy {
-    /// Copies the files of a segment. One copy of a name exists at a time: what an earlier process left under
-    /// it goes.
+    /// Copies the files of a segment. Replaces a copy of the same name that an earlier process left.
     pub(super) fn copy(from: &Path, name: &str) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for place in PLACES
@@ -37,7 +36,7 @@ impl MemoryCopy {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // The name may be somebody else's in a folder for everybody: it is ours only if it was created here.
+        // In a shared folder the name may belong to another user: use it only if this call creates it.
         DirBuilder::new().mode(0o700).create(&to)?;
         let spare = Self(to);
         let mut left = MAX_BYTES;
@@ -57,7 +56,7 @@ impl MemoryCopy {
 
 impl Drop for MemoryCopy {
     fn drop(&mut self) {
-        // What stays is replaced by the next copy.
+        // A remaining folder is replaced by the next copy.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,26 +1,26 @@
-//! How much disk the queue may take, and who gives way.
+//! Limits of the queue: disk budget, age, segment size. Pure.
 
 use super::disk::Space;
 
-/// Least budget, bytes: a few segments.
+/// Minimum budget, in bytes: a few segments.
 pub const MIN_DISK_BYTES: u64 = 4 << 20;
-/// Default budget, bytes.
+/// Default budget, in bytes.
 pub const DEFAULT_DISK_BYTES: u64 = 64 << 20;
-/// Most bytes that the queue leaves free on the file system for others.
+/// Maximum space that the queue leaves free on the file system, in bytes.
 const MAX_RESERVE_BYTES: u64 = 8 << 20;
-/// Most records of a segment before the group that fills it.
+/// Number of records at which a segment is full; the group that fills it may exceed this.
 const SEGMENT_RECORDS: u64 = 9_000;
-/// Most bytes of records of a segment before the group that fills it; on disk it is about twice that.
+/// Size of the records at which a segment is full, in bytes; on disk a segment takes about twice that.
 const SEGMENT_BYTES: u64 = 2 << 20;
 
-/// What happens to a message that finds the budget used up.
+/// Treatment of a message when the budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenFull {
     /// The oldest messages make room; the history shows the gap.
     #[default]
     DropOldest,
-    /// The message is refused and its sender told so.
+    /// The message is refused with an error to its sender.
     RefuseNew,
 }
 
@@ -32,9 +32,9 @@ pub enum WhenFull {
 pub struct Policy {
     /// Bytes on disk over all streams, at least [`MIN_DISK_BYTES`].
     pub disk_bytes: u64,
-    /// What gives way when they are used up.
+    /// Treatment of messages when the budget is used up.
     pub when_full: WhenFull,
-    /// How long a message may wait, milliseconds of the agent running; none: for ever.
+    /// Maximum age of a message, counted while the agent runs, in milliseconds; `None` for no limit.
     pub ttl_ms: Option<u64>,
 }
 
@@ -49,28 +49,28 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The budget as it is kept.
+    /// Returns the effective budget, in bytes.
     pub(super) fn budget(&self) -> u64 {
         self.disk_bytes.max(MIN_DISK_BYTES)
     }
 
-    /// What control records may take.
+    /// Returns the share of control records, in bytes.
     pub(super) fn control_share(&self) -> u64 {
         self.budget() / 4
     }
 
-    /// What messages may take before new ones are refused: room for control records stays.
+    /// Returns the share of messages before new ones are refused, in bytes; leaves room for control records.
     pub(super) fn history_share(&self) -> u64 {
         self.budget() - self.budget() / 8
     }
 
-    /// Bytes that are left free on the file system: for others, and because sled writes even when it opens a
-    /// database to read.
+    /// Returns the space to leave free on the file system, in bytes: for other programs, and because sled writes even
+    /// when it opens a database for reading.
     pub(super) fn reserve(space: Space) -> u64 {
         (space.total / 10).min(MAX_RESERVE_BYTES)
     }
 
-    /// Bytes that the queue may take now, given what it takes and what the file system has.
+    /// Returns the bytes that the queue may take now, given its present size and the space of the file system.
     pub(super) fn limit(&self, used: u64, space: Option<Space>) -> u64 {
         let by_disk = space.map_or(u64::MAX, |space| {
             used.saturating_add(space.free)
@@ -80,7 +80,7 @@ impl Policy {
     }
 }
 
-/// When a segment is closed and the next one started.
+/// Size at which a segment is closed and the next one started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentSize {
     pub(super) records: u64,
@@ -89,7 +89,7 @@ pub(super) struct SegmentSize {
 }
 
 impl SegmentSize {
-    /// Several segments fit into the smallest budget.
+    /// Returns the segment size for a policy; several segments fit into the smallest budget.
     pub(super) fn of(policy: &Policy) -> Self {
         Self {
             records: SEGMENT_RECORDS,

@@ -1,4 +1,4 @@
-//! What could not be read is kept aside for people, within bounds.
+//! Quarantine: unreadable parts of the queue, kept for inspection within bounds.
 
 use std::fs;
 use std::io;
@@ -8,12 +8,13 @@ use std::time::SystemTime;
 use super::disk::Disk;
 use crate::files;
 
-/// The folder with what was moved aside.
+/// Name of the folder.
 pub(super) const FOLDER: &str = "quarantine";
-/// Most things kept there.
+/// Maximum number of parts kept.
 const MAX_KEPT: usize = 2;
 
-/// Moves a folder out of the queue in `root`; the oldest of what is there gives way.
+/// Moves a folder of the queue in `root` into the quarantine, removing the oldest parts beyond the limit. Returns the
+/// new path.
 pub(super) fn move_in(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<PathBuf> {
     let folder = root.join(FOLDER);
     if fs::symlink_metadata(&folder).is_ok_and(|meta| !meta.is_dir()) {

@@ -1,5 +1,4 @@
-//! Removing segments. One that is done gets another name first, so that a removal that is cut short leaves no
-//! half of a segment.
+//! Removing segments. A segment is renamed first, so that an interrupted removal never leaves a partial segment.
 
 use std::fs;
 use std::io;
@@ -7,17 +6,16 @@ use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
 
-/// How the names of what is to be removed begin.
+/// Prefix of the names of folders to be removed.
 const PREFIX: &str = "gone-";
 
-/// Gives what is done in the queue's folder `root` the name of something to be removed; durable when it
-/// returns.
+/// Renames a folder in the queue's folder `root` for removal; durable on return. Returns the new path.
 pub(super) fn begin(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let gone = root.join(format!("{PREFIX}{name}"));
     remove(&gone, disk)?;
     match disk.rename(path, &gone) {
-        // Somebody else has removed it.
+        // The folder was removed by another program.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         renamed => renamed?,
     }
@@ -25,14 +23,13 @@ pub(super) fn begin(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<Pat
     Ok(gone)
 }
 
-/// Removes what an earlier run did not get to, as far as that is possible: it is no part of the queue any
-/// more.
+/// Completes the removals of earlier runs, as far as possible: these folders are no longer part of the queue.
 pub(super) fn sweep(root: &Path, disk: &dyn Disk) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PREFIX)
             && let Err(error) = remove(&entry.path(), disk)
         {
-            tracing::warn!(queue.path = %entry.path().display(), %error, "what is done cannot be removed; the next start tries again");
+            tracing::warn!(queue.path = %entry.path().display(), %error, "failed to remove a delivered part of the queue; retrying at the next start");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! State that the outbox's handles share with the thread that owns the queue. Does no I/O.
+//! State that handles share with the thread that owns the queue. Does no I/O.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,10 @@ use super::frame::OVERHEAD_BYTES;
 use super::refusals::Refusals;
 use super::{Page, Pending, Policy, WhenFull, index};
 
-/// Why a record is not in the queue. Nothing was taken: the sender still has it.
+/// Reason why a record was not accepted. The sender keeps the record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutboxError {
-    /// The byte budget is used up until the cloud has acknowledged more.
+    /// The budget on disk is used up until the cloud has acknowledged more records.
     #[error("the queue is full: {used} of {budget} bytes on disk are in use")]
     Full {
         /// Bytes on disk.
@@ -22,18 +22,18 @@ pub enum OutboxError {
         /// Bytes allowed.
         budget: u64,
     },
-    /// Too much is waiting to be written.
+    /// Too many records wait for a commit.
     #[error("the queue is busy: {waiting} bytes are waiting to be written")]
     Busy {
-        /// Bytes waiting.
+        /// Bytes that wait.
         waiting: usize,
     },
     /// The record is too large for the wire.
     #[error("a record of {len} bytes is over the limit of {max}")]
     TooLarge {
-        /// Its size in bytes.
+        /// Size of the record, in bytes.
         len: usize,
-        /// The limit in bytes.
+        /// Limit, in bytes.
         max: usize,
     },
     /// The storage failed.
@@ -44,7 +44,7 @@ pub enum OutboxError {
     Closed,
 }
 
-/// What the link asks of the queue's thread.
+/// Request of the link to the queue's thread.
 pub(super) enum Request {
     Peek {
         class: StreamClass,
@@ -63,6 +63,7 @@ pub(super) type Reply = Box<dyn FnOnce(Result<Page, OutboxError>) + Send>;
 /// Resolves when a record is durable.
 pub type Committed = oneshot::Receiver<Result<(), OutboxError>>;
 
+/// State shared by all handles and the thread.
 pub(super) struct Shared {
     pub(super) policy: Policy,
     pub(super) state: Mutex<State>,
@@ -74,35 +75,36 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) open: VecDeque<Offer>,
     pub(super) open_bytes: usize,
-    /// Bytes on disk and on their way there, by class.
+    /// Bytes on disk and waiting for a commit, by class.
     pub(super) used: [u64; 2],
-    /// Highest number to forget, by class.
+    /// Highest acknowledged number to be processed, by class.
     pub(super) acks: [Option<u64>; 2],
-    /// At most a few: the link has one read outstanding for each stream, and asks for one new stream an hour.
+    /// Requests of the link; few, as it has one read outstanding per stream and requests one new stream an hour.
     pub(super) requests: VecDeque<Request>,
     pub(super) refusals: Refusals,
-    /// Records cannot be stored at present.
+    /// Latest failure, while records cannot be stored.
     pub(super) failing: Option<Failing>,
-    /// The agent is about to stop: nobody waits for long any more.
+    /// The agent is about to stop; senders wait only briefly.
     pub(super) leaving: bool,
     pub(super) stopping: bool,
     pub(super) stopped: bool,
 }
 
-/// The latest failure to store records.
+/// Failure to store records.
 pub(super) struct Failing {
     pub(super) text: String,
-    /// The time of the next attempt; until then a durable record is refused at once.
+    /// Time of the next attempt; until then durable records are refused at once.
     pub(super) until: Instant,
 }
 
+/// Accepted record and the sender's receiver, if the sender awaits durability.
 pub(super) struct Offer {
     pub(super) pending: Pending,
     pub(super) done: Option<oneshot::Sender<Result<(), OutboxError>>>,
 }
 
 impl Shared {
-    /// What counts against the budget of a class, and the budget; none when older records make room.
+    /// Returns used bytes and budget of a class; `None` if older records make room instead.
     pub(super) fn budget(&self, class: StreamClass, state: &State) -> Option<(u64, u64)> {
         match class {
             StreamClass::History if self.policy.when_full == WhenFull::DropOldest => None,
@@ -116,7 +118,7 @@ impl Shared {
     }
 }
 
-/// What a record is taken to need until it is on disk.
+/// Returns the size that a record is assumed to need until it is on disk, in bytes.
 pub(super) const fn cost(len: usize) -> u64 {
     (len + OVERHEAD_BYTES) as u64
 }

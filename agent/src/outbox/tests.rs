@@ -1,3 +1,5 @@
+//! The queue through its public interface: numbers, pages, budgets, streams.
+
 use iottly_protocol::StreamClass::{Control, History};
 use proptest::prelude::*;
 
@@ -348,7 +350,7 @@ fn messages_expire_by_the_time_that_the_agent_runs() {
     queue.push_batch(&[pending(History, "fresh")]).expect("push");
     queue.tick(60_999);
     assert_eq!(records(&mut queue, History).len(), 3);
-    // The clock goes on where it was when the queue was last written.
+    // The clock continues from the last write of the queue.
     drop(queue);
     let mut queue = open();
     queue.tick(31_001);
@@ -364,7 +366,7 @@ fn messages_expire_by_the_time_that_the_agent_runs() {
     else {
         panic!("{page:?}")
     };
-    // What was given up stays given up.
+    // Lost positions stay lost.
     queue.tick(0);
     assert_eq!(queue.peek(History, 1, 10, usize::MAX).expect("peek"), page);
 }

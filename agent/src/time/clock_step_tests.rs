@@ -1,5 +1,4 @@
-//! The system's date steps at each phase of a message: once it is sent it has the right date, and the same
-//! one each time.
+//! The system's date steps at each phase of a message: a sent message has the right date, and the same one each time.
 
 use iottly_protocol::{Message, MessageKind, Record};
 use serde_json::value::RawValue;
@@ -11,7 +10,7 @@ use super::undated;
 const TRUE: i64 = 1_790_000_000_000;
 const HOURS_3: i64 = 3 * 3_600_000;
 const YEARS_10: i64 = 10 * 365 * 86_400_000;
-/// How long the answer to a hello takes, milliseconds.
+/// Time between a hello and its answer, in milliseconds.
 const ASKED_MS: u64 = 40;
 
 /// A board: true time runs, the system's date is off, agents and systems start again.

@@ -1,41 +1,41 @@
-//! What is known of the time. Pure: `up_ms` is the time since the system's start, `unix_ms` a date.
+//! Knowledge of the time. Pure: `up_ms` is the uptime of the system, `unix_ms` a date.
 
 use std::collections::VecDeque;
 
-/// No date before this one is believed: 2025-01-01.
+/// Earliest date that is accepted: 2025-01-01, in unix milliseconds.
 const EARLIEST_MS: u64 = 1_735_689_600_000;
-/// Starts of the system whose offset is remembered, for records that still wait.
+/// Maximum number of system starts whose offset is stored, for records that still wait.
 const BOOTS: usize = 16;
-/// How much later than the kept time a told time is kept again: each costs a write to the board's disk.
+/// Difference to the stored time at which the cloud's time is stored again, in milliseconds: each write wears the
+/// board's disk.
 const KEEP_EVERY_MS: u64 = 3_600_000;
-/// How much a board's clock may go wrong, parts per million.
+/// Assumed maximum drift of a board's clock, in parts per million.
 const DRIFT_PPM: u64 = 200;
 const MAGIC: &[u8; 8] = b"iottlyC1";
 
-/// Where the time since a start of the system lies in time.
+/// Offset between the uptime of one system start and the date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fix {
     pub(super) boot: [u8; 16],
-    /// The date at that start, unix milliseconds.
+    /// Date of the system start, in unix milliseconds.
     pub(super) zero_ms: i64,
-    /// How far that may be off, milliseconds.
+    /// Maximum error of the date, in milliseconds.
     pub(super) error_ms: u64,
 }
 
 impl Fix {
-    /// The date at a time since the start.
+    /// Returns the date at an uptime.
     pub(super) fn at(&self, up_ms: u64) -> u64 {
         u64::try_from(self.zero_ms.saturating_add_unsigned(up_ms)).unwrap_or(0)
     }
 }
 
-/// What outlives a restart.
+/// Knowledge that survives a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Stored {
-    /// The latest time that the cloud told, unix milliseconds.
+    /// Latest time from the cloud, in unix milliseconds.
     floor_ms: u64,
-    /// The first offset of each start of the system, oldest first. It never changes: what was sent with it is
-    /// sent with it again.
+    /// First offset of each system start, oldest first. Never changes: a record sent again must have the same date.
     fixes: VecDeque<Fix>,
 }
 
@@ -53,7 +53,7 @@ impl Stored {
         out
     }
 
-    /// Reads what [`Stored::encode`] wrote; none when it is damaged.
+    /// Decodes the output of [`Stored::encode`]; `None` if it is damaged.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (body, crc) = bytes.split_last_chunk::<4>()?;
         let rest = body.strip_prefix(MAGIC)?;
@@ -82,21 +82,21 @@ impl Stored {
     }
 }
 
-/// The board's idea of the time.
+/// Time of the board.
 #[derive(Debug)]
 pub(super) struct Keeper {
     stored: Stored,
     boot: [u8; 16],
-    /// The best known offset of this start of the system, and when it was told.
+    /// Best known offset of this system start, and the uptime at which it became known.
     known: Option<(Fix, u64)>,
-    /// The offset until then.
+    /// Offset until the time is known.
     guess: Fix,
-    /// Number of times that a told time changed what is known by more than it may be off.
+    /// Number of times that the cloud's time differed from the known time by more than the errors allow.
     tellings: u64,
 }
 
 impl Keeper {
-    /// `system_ms` is the system's own date.
+    /// Creates a keeper; `system_ms` is the date of the system's clock.
     pub(super) fn new(stored: Stored, boot: [u8; 16], system_ms: u64, up_ms: u64) -> Self {
         let guess_ms = system_ms.max(stored.floor_ms).max(EARLIEST_MS);
         let guess = Fix {
@@ -118,8 +118,8 @@ impl Keeper {
         &self.stored
     }
 
-    /// Goes back to what could be stored last; the time itself stays known.
-    pub(super) fn forget_to(&mut self, stored: Stored) {
+    /// Restores the offsets that could be stored last; the current time stays known.
+    pub(super) fn restore(&mut self, stored: Stored) {
         self.stored = stored;
     }
 
@@ -127,38 +127,38 @@ impl Keeper {
         self.known.map_or(self.guess, |(fix, _)| fix).at(up_ms)
     }
 
-    /// The date, if it was told since the system's start.
+    /// Returns the date if the cloud has sent it since the system's start.
     pub(super) fn told_ms(&self, up_ms: u64) -> Option<u64> {
         self.known.map(|(fix, _)| fix.at(up_ms))
     }
 
-    /// The latest time that the cloud told before, unix milliseconds; 0 for none.
+    /// Returns the latest time from the cloud in unix milliseconds; 0 for none.
     pub(super) fn floor_ms(&self) -> u64 {
         self.stored.floor_ms
     }
 
-    /// Rises when the date becomes known, and when it turns out to be another one.
+    /// Returns a counter that rises when the date becomes known or turns out to be wrong.
     pub(super) fn tellings(&self) -> u64 {
         self.tellings
     }
 
-    /// Start of the system and time since then, for records that are made while the date is a guess.
+    /// Returns boot id and uptime for a record that is created while the date is a guess.
     pub(super) fn undated(&self, up_ms: u64) -> Option<([u8; 16], u64)> {
         self.known.is_none().then_some((self.boot, up_ms))
     }
 
-    /// The offset for records that were made while the date was a guess.
+    /// Returns the offset for records that were created while the date was a guess.
     pub(super) fn fix(&self, boot: [u8; 16]) -> Option<Fix> {
         self.stored.fix(boot)
     }
 
-    /// Takes a told time; the question was asked `asked_ms` before the answer. Answers whether there is
+    /// Applies a time from the cloud; the question was asked `asked_ms` before the answer. Returns `true` if there is
     /// something to store.
     pub(super) fn told(&mut self, cloud_ms: u64, asked_ms: u64, up_ms: u64) -> bool {
         if cloud_ms < EARLIEST_MS {
             return false;
         }
-        // It was told at some moment between question and answer.
+        // The cloud read its clock at some moment between question and answer.
         let error_ms = asked_ms / 2 + 1;
         let fix = Fix {
             boot: self.boot,
@@ -185,7 +185,7 @@ impl Keeper {
             self.stored.fixes.push_back(fix);
             store = true;
         }
-        // Not only forward: a cloud that was wrong by years must not keep the board there.
+        // Backward as well: a cloud whose clock was wrong by years must not hold the board there.
         let floor = self.stored.floor_ms;
         if cloud_ms.abs_diff(floor) >= KEEP_EVERY_MS || store {
             self.stored.floor_ms = cloud_ms;

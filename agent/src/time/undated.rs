@@ -1,19 +1,19 @@
-//! Records that were made while the date was a guess.
+//! Records that were created while the date was a guess.
 //!
-//! In the queue such a record has a head in front of its JSON: one byte that starts no JSON, the start of the
-//! system, and the time since then. It never travels: the record is dated when it is sent, or sent as it is
-//! when nobody ever told the date of that start.
+//! In the queue such a record has a header in front of its JSON: one byte that starts no JSON, the boot id, and the
+//! uptime. The header is never sent: the record is dated when it is sent, or sent with its guessed date if the date
+//! of that system start never became known.
 
 use iottly_protocol::{Record, Report, limits};
 
 use super::keeper::Fix;
 
 const MARK: u8 = 1;
-const HEAD_BYTES: usize = 1 + 16 + 8;
+const HEADER_BYTES: usize = 1 + 16 + 8;
 
-/// Puts the head in front of a record.
+/// Returns the record with the header in front.
 pub(super) fn seal(boot: [u8; 16], up_ms: u64, record: &[u8]) -> Vec<u8> {
-    let mut sealed = Vec::with_capacity(HEAD_BYTES + record.len());
+    let mut sealed = Vec::with_capacity(HEADER_BYTES + record.len());
     sealed.push(MARK);
     sealed.extend_from_slice(&boot);
     sealed.extend_from_slice(&up_ms.to_be_bytes());
@@ -21,7 +21,7 @@ pub(super) fn seal(boot: [u8; 16], up_ms: u64, record: &[u8]) -> Vec<u8> {
     sealed
 }
 
-/// Start of the system, time since then, and the record; none for a record without a head.
+/// Returns boot id, uptime and record; `None` for a record without a header.
 fn open(sealed: &[u8]) -> Option<([u8; 16], u64, &[u8])> {
     let rest = sealed.strip_prefix(&[MARK])?;
     let (boot, rest) = rest.split_first_chunk::<16>()?;
@@ -29,12 +29,12 @@ fn open(sealed: &[u8]) -> Option<([u8; 16], u64, &[u8])> {
     Some((*boot, u64::from_be_bytes(*up_ms), record))
 }
 
-/// The record without its head.
+/// Returns the record without its header.
 pub(crate) fn strip_header(stored: &[u8]) -> &[u8] {
     open(stored).map_or(stored, |(_, _, record)| record)
 }
 
-/// Makes of a stored record what is sent. The same stored record and offset make the same bytes.
+/// Turns a stored record into the record to send. The same record and offset yield the same bytes.
 pub(super) fn date(record: &mut Vec<u8>, fix: impl Fn([u8; 16]) -> Option<Fix>) {
     let Some((boot, up_ms, bytes)) = open(record) else {
         return;
@@ -59,7 +59,7 @@ fn encode(bytes: &[u8], at_ms: u64, error_ms: u64) -> Option<Vec<u8>> {
     Some(record.encode())
 }
 
-/// A message says that its date is a guess; other records do not say how good theirs is.
+/// Marks the date of a message as a guess; other records have no field for it.
 fn encode_unknown(bytes: &[u8]) -> Option<Vec<u8>> {
     match serde_json::from_slice(bytes).ok()? {
         Record::Message(mut message) => {

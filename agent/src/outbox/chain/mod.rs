@@ -1,3 +1,5 @@
+//! The segments of one stream: appending, acknowledging, dropping. Positions, not stream numbers.
+
 mod read;
 
 use std::collections::VecDeque;
@@ -16,19 +18,19 @@ use super::sled_files::Fault;
 use super::{QueueError, quarantine, removal};
 use crate::throttle::cut;
 
-/// A newest segment of this size goes when everything in it is acknowledged, instead of being filled up.
+/// Size at which a fully acknowledged newest segment is removed instead of being filled, in bytes.
 const ROLL_BYTES: u64 = 1 << 20;
 
-/// What the chains of a queue share.
+/// Context that the chains of a queue share.
 pub(super) struct Place {
     /// The queue's folder.
     pub(super) root: PathBuf,
     pub(super) disk: Arc<dyn Disk>,
-    /// The queue's own id.
+    /// Id of the queue.
     pub(super) queue: [u8; 16],
     pub(super) policy: Policy,
     pub(super) segment_size: SegmentSize,
-    /// The age clock.
+    /// Age clock of the queue, in milliseconds.
     pub(super) now_ms: u64,
 }
 
@@ -51,23 +53,23 @@ impl Place {
     }
 }
 
-/// One segment on disk.
+/// Segment on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Its first position; its last is before the next segment's first.
+    /// First position; the last one precedes the next segment's first.
     pub(super) first: u64,
-    /// Bytes on disk when it was last looked at.
+    /// Size on disk when last measured, in bytes.
     pub(super) disk_bytes: u64,
 }
 
-/// The segments of one stream: appended to at the newest, removed from the oldest.
+/// Segments of one stream: records are appended to the newest and removed from the oldest.
 pub(super) struct Chain {
     pub(super) class: StreamClass,
     pub(super) head: StreamHead,
     pub(super) segments: VecDeque<Entry>,
-    /// The newest segment, when it is open.
+    /// Newest segment, if open.
     pub(super) writer: Option<Segment>,
-    /// An older segment that is being read.
+    /// Older segment or copy that is being read.
     pub(super) reader: Option<Segment>,
 }
 
@@ -90,7 +92,7 @@ impl Chain {
         self.segments.iter().map(|entry| entry.disk_bytes).sum()
     }
 
-    /// Last position that segment number `index` may hold.
+    /// Returns the last position that segment number `index` may hold.
     fn end(&self, index: usize) -> u64 {
         self.segments
             .get(index + 1)
@@ -98,8 +100,7 @@ impl Chain {
             - 1
     }
 
-    /// Stores records behind the last one; durable when it returns. After an error none of them is in the
-    /// chain.
+    /// Appends records; durable on return. After an error none of them is in the chain.
     pub(super) fn append<'r>(
         &mut self,
         place: &Place,
@@ -108,7 +109,7 @@ impl Chain {
     ) -> Result<(), QueueError> {
         let stored = self.try_append(place, records);
         if stored.is_err() {
-            // Opened again it is cut back to what it held.
+            // When reopened, the segment is truncated to its earlier end.
             self.writer = None;
         } else {
             self.head.next += count;
@@ -140,7 +141,7 @@ impl Chain {
         stored.map_err(|fault| place.fault(&self.path(place, first), fault))
     }
 
-    /// Makes the newest segment one that takes records.
+    /// Opens the newest segment, or starts a new one if it is full.
     fn open_writer(&mut self, place: &Place) -> Result<(), QueueError> {
         let full = |segment: &Segment| {
             segment.records() >= place.segment_size.records || segment.bytes() >= place.segment_size.bytes
@@ -152,8 +153,8 @@ impl Chain {
             match self.open_settled(place, first) {
                 Ok(segment) => self.writer = Some(segment),
                 Err(Fault::Damaged(reason)) => self.abandon(place, self.segments.len() - 1, &reason)?,
-                // It could not be closed: the next segment takes what follows, and what it holds is read from
-                // a copy.
+                // The segment could not be closed: a new one takes the next records, and this one is read from a
+                // copy.
                 Err(Fault::System(error)) if error.kind() == ErrorKind::ResourceBusy => {
                     if first >= self.head.next {
                         removal::begin(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
@@ -164,7 +165,7 @@ impl Chain {
             }
         }
         if self.writer.as_ref().is_none_or(full) {
-            // What is full and read already need not be open twice.
+            // Close the full segment before opening the next one.
             self.writer = None;
             let first = self.head.next;
             let path = self.path(place, first);
@@ -176,7 +177,7 @@ impl Chain {
             });
             self.writer = Some(segment);
         }
-        // A copy of what is written from now on would be out of date.
+        // A copy of the segment that is now written would be outdated.
         if let Some(first) = self.writer.as_ref().map(Segment::first) {
             self.reader.take_if(|segment| segment.first() == first);
         }
@@ -189,7 +190,7 @@ impl Chain {
         Ok(segment)
     }
 
-    /// Moves a segment aside that cannot be read; what it held is lost.
+    /// Quarantines an unreadable segment; its records are lost.
     fn abandon(&mut self, place: &Place, index: usize, reason: &str) -> Result<(), QueueError> {
         let (first, end) = (self.segments[index].first, self.end(index));
         let path = self.path(place, first);
@@ -198,14 +199,14 @@ impl Chain {
             quarantine::move_in(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
         tracing::error!(
             queue.path = %path.display(), moved_to = %moved_to.display(), reason = cut(reason), from = first, to = end,
-            "a part of the queue cannot be read and was moved aside"
+            "failed to read a part of the queue; quarantined it"
         );
         self.segments.remove(index);
         self.lose(first, end, GapReason::Corruption);
         Ok(())
     }
 
-    /// Notes that what is not acknowledged of `from..=to` is gone.
+    /// Records the unacknowledged part of `from..=to` as lost.
     pub(super) fn lose(&mut self, from: u64, to: u64, reason: GapReason) {
         let from = from.max(self.head.acked + 1);
         if from <= to {
@@ -218,7 +219,7 @@ impl Chain {
         self.reader.take_if(|segment| segment.first() == first);
     }
 
-    /// Counts everything up to position `upto` as acknowledged; answers whether segments can go now.
+    /// Acknowledges everything up to position `upto`. Returns `true` if segments can be removed.
     pub(super) fn ack(&mut self, upto: u64) -> bool {
         self.head.acked = self.head.acked.max(upto.min(self.head.next - 1));
         self.head.gaps.trim(self.head.acked);
@@ -233,7 +234,7 @@ impl Chain {
         self.end(index) <= self.head.acked && (!newest || entry.disk_bytes >= ROLL_BYTES)
     }
 
-    /// Removes the segments in which everything is acknowledged. The head must be on the disk.
+    /// Removes the fully acknowledged segments. The head must be durable.
     pub(super) fn remove_done(&mut self, place: &Place) -> Result<(), QueueError> {
         while self.is_done(0) {
             self.remove_oldest(place)?;
@@ -241,7 +242,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Gives up the oldest segment; it is removed by [`Chain::remove_oldest`] once the head is on the disk.
+    /// Records the oldest segment as dropped; [`Chain::remove_oldest`] removes it once the head is durable. Returns
+    /// `false` if there is none.
     pub(super) fn drop_oldest(&mut self) -> bool {
         let Some(first) = self.segments.front().map(|entry| entry.first) else {
             return false;
@@ -266,7 +268,7 @@ impl Chain {
     }
 }
 
-/// The folder of a segment.
+/// Returns the folder name of a segment.
 pub(super) fn segment_name(class: StreamClass, first: u64) -> String {
     let class = match class {
         StreamClass::History => "history",

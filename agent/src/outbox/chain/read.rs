@@ -39,8 +39,8 @@ impl Chain {
         Ok(page.finish(self.head.stream, start))
     }
 
-    /// Reads what one segment has of `from..=to`; continues with the position behind it, or breaks when the
-    /// page is full.
+    /// Reads the part of `from..=to` that one segment holds. Continues with the next position, or breaks if the page is
+    /// full.
     fn read_run(
         &mut self,
         place: &Place,
@@ -113,7 +113,7 @@ impl Chain {
             .as_ref()
             .is_none_or(|segment| segment.first() != first)
         {
-            // One at a time: the old one's memory first.
+            // Close the old segment first: only one at a time, to save memory.
             self.reader = None;
             let opened = if newest {
                 self.open_settled(place, first)
@@ -139,7 +139,7 @@ impl Chain {
         self.of_this_queue(place, segment)
     }
 
-    /// Opens a copy in memory for reading, without what is in it from position `next` on.
+    /// Opens a copy in memory for reading, without the records from position `next` on.
     pub(in crate::outbox) fn open_copy(
         &self,
         place: &Place,
@@ -156,14 +156,14 @@ impl Chain {
     fn of_this_queue(&self, place: &Place, segment: Segment) -> Result<Segment, Fault> {
         match segment.meta(self.class)? {
             Some(meta) if meta.queue != place.queue => {
-                Err(Fault::Damaged("it belongs to another queue".to_owned()))
+                Err(Fault::Damaged("the segment belongs to another queue".to_owned()))
             }
             _ => Ok(segment),
         }
     }
 }
 
-/// The state of reading one run of positions.
+/// State of reading a run of positions.
 struct Run {
     expected: u64,
     full: bool,
