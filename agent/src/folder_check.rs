@@ -1,27 +1,26 @@
-//! Oddities that may lie in the data folder under the agent's names: a pipe, a folder, a file of fifty
-//! gigabytes. It is put aside before anything opens it, so that it stops neither the start nor a later write.
+//! Check of the data folder at the start: an unexpected file under one of the agent's names, such as a pipe, a folder
+//! or a file of 50 GB, is renamed before anything opens it, so that it blocks neither the start nor a later write.
 
 use std::fs;
 use std::path::Path;
 
 use iottly_update::put_aside;
 
-/// Kind of file that is expected under a name.
+/// Expected kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A regular file of at most so many bytes.
+    /// A regular file of at most this size, in bytes.
     File(u64),
     /// A folder.
     Folder,
 }
 
-/// Largest journal of commands that is read, bytes: 256 commands that wait, and what has not been written
-/// anew yet.
+/// Maximum size of the command journal, in bytes: 256 waiting commands, and the entries since the last rewrite.
 const MAX_JOURNAL_BYTES: u64 = 64 << 20;
-/// Largest of the small files, bytes; whoever reads one has a limit of its own below this.
+/// Maximum size of the other files, in bytes; each reader has a lower limit of its own.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// The names in the data folder beside the queue, which looks after itself.
+/// Names in the data folder, except the queue, which checks its own folder.
 const NAMES: [(&str, Kind); 12] = [
     ("running", Kind::File(MAX_FILE_BYTES)),
     ("clock", Kind::File(MAX_FILE_BYTES)),
@@ -37,12 +36,13 @@ const NAMES: [(&str, Kind); 12] = [
     ("cache", Kind::Folder),
 ];
 
-/// Puts aside what is not of its kind; says what, for people. Files that others may read are closed to them.
+/// Renames files of an unexpected kind, and restricts files that other users may read. Returns a description of each
+/// renamed file.
 pub(crate) fn check(data: &Path) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, kind) in NAMES {
         let path = data.join(name);
-        // A link counts by what it leads to.
+        // A link counts as its target.
         let Ok(meta) = fs::metadata(&path) else { continue };
         let expected = match kind {
             Kind::File(limit) => meta.is_file() && meta.len() <= limit,
@@ -51,7 +51,7 @@ pub(crate) fn check(data: &Path) -> Vec<String> {
         if !expected {
             notes.push(match put_aside(&path) {
                 Ok(_) => format!("{name} was {}; it is kept as {name}.odd", describe(&meta)),
-                Err(error) => format!("{name} is {}, and cannot be put aside: {error}", describe(&meta)),
+                Err(error) => format!("{name} is {}, and cannot be renamed: {error}", describe(&meta)),
             });
         } else if meta.is_file() {
             restrict(&path, &meta, 0o600);
@@ -60,16 +60,16 @@ pub(crate) fn check(data: &Path) -> Vec<String> {
     notes
 }
 
-/// Takes the rights of others away, where they are the agent's to take.
+/// Removes the permissions of other users, if this user owns the file.
 pub(crate) fn restrict(path: &Path, meta: &fs::Metadata, mode: u32) {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    // A folder with the sticky bit is everybody's.
+    // A folder with the sticky bit is shared on purpose.
     let ours = meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o1000 == 0;
     if meta.mode() & 0o077 == 0 || !ours {
         return;
     }
     if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
-        tracing::warn!(path = %path.display(), %error, "others may still read what is there: its mode cannot be changed");
+        tracing::warn!(path = %path.display(), %error, "failed to restrict a file's mode; other users may still read it");
     }
 }
 
@@ -79,7 +79,7 @@ fn describe(meta: &fs::Metadata) -> String {
     } else if meta.is_dir() {
         "a folder".to_owned()
     } else {
-        "no regular file".to_owned()
+        "not a regular file".to_owned()
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
                 let right = matches!((kind, odd), (Kind::File(_), "file") | (Kind::Folder, "folder"));
                 assert_eq!(check(dir.path()).len(), usize::from(!right), "{name} as {odd}");
                 assert_eq!(path.exists(), right, "{name} as {odd}");
-                assert!(check(dir.path()).is_empty(), "{name} as {odd}: it is said once");
+                assert!(check(dir.path()).is_empty(), "{name} as {odd}: reported once");
             }
         }
     }

@@ -1,3 +1,5 @@
+//! Start and stop of an agent: opens the data folder, wires the parts and ends them in order.
+
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
@@ -25,18 +27,18 @@ use crate::update::{UpdateParts, UpdateThread};
 use crate::watchdog;
 use crate::work::{GuestEvent, GuestState};
 
-/// Commands between link and inbox.
+/// Maximum number of commands between link and inbox.
 const DELIVERIES: usize = 256;
-/// Events between the firmware's thread and the inbox.
+/// Maximum number of events between the firmware's thread and the inbox.
 const GUEST_EVENTS: usize = 64;
-/// How long each part may take to stop.
+/// Maximum time for each part to stop.
 const GUEST_STOP: Duration = Duration::from_millis(1500);
 const LINK_STOP: Duration = Duration::from_secs(2);
 const OUTBOX_STOP: Duration = Duration::from_secs(2);
-/// The firmware interface that this agent offers.
+/// Version of the firmware interface that this agent offers.
 const FIRMWARE_ABI: &str = "0.1.0";
 
-/// Why an agent does not start.
+/// Error of an agent's start.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// The data folder cannot be used.
@@ -54,21 +56,22 @@ pub enum AgentError {
     /// The cache of compiled firmware cannot be used.
     #[error(transparent)]
     Cache(#[from] LoadError),
-    /// The system gave no thread or no random numbers.
-    #[error("cannot start the agent: {0}")]
+    /// The system could not create a thread or provide random numbers.
+    #[error("failed to start the agent: {0}")]
     System(io::Error),
 }
 
-/// Starts agents.
+/// Entry point for starting agents.
 pub struct Agent;
 
-/// A running agent. Dropping it stops the agent without goodbye; [`AgentHandle::shutdown`] does it in order.
+/// Running agent. Dropping it aborts the agent; [`AgentHandle::shutdown`] stops it in order.
 pub struct AgentHandle {
     device: DeviceId,
     status: watch::Receiver<AgentStatus>,
     parts: Option<Parts>,
 }
 
+/// Running parts of an agent.
 struct Parts {
     data: Arc<DataDir>,
     outbox: Outbox,
@@ -80,7 +83,7 @@ struct Parts {
     link: JoinHandle<()>,
 }
 
-/// What the blocking part of the start yields.
+/// Result of the blocking part of the start.
 struct Opened {
     data: Arc<DataDir>,
     outbox: Outbox,
@@ -94,8 +97,8 @@ impl Agent {
     /// Starts an agent with a sandbox runtime of its own.
     ///
     /// # Errors
-    /// See [`AgentError`]. A broker that is not there or a firmware that does not run are no errors: the
-    /// status shows them.
+    /// See [`AgentError`]. An unreachable broker or a failing firmware is not an error of the start; the status
+    /// shows it.
     pub async fn start(config: AgentConfig) -> Result<AgentHandle, AgentError> {
         let runtime = Runtime::new()?;
         Self::start_with(config, &runtime).await
@@ -107,6 +110,7 @@ impl Agent {
     /// See [`Agent::start`].
     pub async fn start_with(config: AgentConfig, runtime: &Runtime) -> Result<AgentHandle, AgentError> {
         watchdog::start().map_err(AgentError::System)?;
+        // 1. What is on the disk, before anything that writes to it.
         let opening = config.clone();
         let opened = spawn_blocking(move || {
             let _step = watchdog::step("opening the data folder");
@@ -123,6 +127,7 @@ impl Agent {
             .await
             .map_err(|error| AgentError::System(io::Error::other(error)))??;
 
+        // 2. The firmware and its updates. Both send to the inbox, which therefore starts after its channel exists.
         let status = StatusBoard::new();
         let (stop, stopped) = watch::channel(false);
         let (delivery_tx, deliveries) = mpsc::channel::<Delivery>(DELIVERIES);
@@ -144,8 +149,9 @@ impl Agent {
         )
         .await?;
         let update = start_update(&config, runtime, mailbox, &outbox)?;
-        // It ends with the link, which holds the other end.
+        // Ends with the link, which holds the other end of the channel.
         tokio::spawn(settings_task.run());
+        // 3. The inbox, then the link, which delivers to all of them.
         let inputs = inbox::Inputs {
             deliveries,
             guest: guest_rx,
@@ -188,25 +194,25 @@ impl Agent {
 }
 
 impl AgentHandle {
-    /// The device that this agent is.
+    /// Returns the id of the device.
     #[must_use]
     pub const fn device(&self) -> DeviceId {
         self.device
     }
 
-    /// What the agent is doing, now and at each change.
+    /// Returns a watch of the agent's status.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<AgentStatus> {
         self.status.clone()
     }
 
-    /// The queue, for sources of messages beside the firmware; none once the agent stops.
+    /// Returns the queue, for message sources beside the firmware; `None` once the agent stops.
     #[must_use]
     pub fn outbox(&self) -> Option<Outbox> {
         self.parts.as_ref().map(|parts| parts.outbox.clone())
     }
 
-    /// Stops the firmware, says goodbye to the broker and closes the queue; takes a few seconds at most.
+    /// Stops the firmware, disconnects from the broker and closes the queue; takes a few seconds at most.
     pub async fn shutdown(mut self) {
         let Some(parts) = self.parts.take() else { return };
         let Parts {
@@ -238,11 +244,11 @@ impl AgentHandle {
         outbox.stop();
         clean &= ended(&outbox_thread, OUTBOX_STOP).await;
         if !clean {
-            tracing::warn!(device.id = %self.device, "parts of the agent did not stop in time");
+            tracing::warn!(device.id = %self.device, "parts of the agent did not stop in time; the next start reports an unclean stop");
             return;
         }
         if let Err(error) = data.end_run() {
-            tracing::warn!(device.id = %self.device, %error, "the run could not be marked as ended");
+            tracing::warn!(device.id = %self.device, %error, "failed to mark the run as ended; the next start reports an unclean stop");
         }
     }
 }
@@ -259,34 +265,32 @@ impl Drop for AgentHandle {
 
 fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
     let data = Arc::new(DataDir::open(&config.data_dir)?);
-    let odd = folder_check::check(&config.data_dir);
-    // A full disk is no reason not to deliver what is on it.
+    let unexpected = folder_check::check(&config.data_dir);
+    // On a full disk the stored messages must still be delivered.
     let clean = data.begin_run().unwrap_or_else(|error| {
-        tracing::warn!(device.id = %config.device_id, %error, "the run could not be marked as begun; going on without");
+        tracing::warn!(device.id = %config.device_id, %error, "failed to mark the run as begun; an unclean stop will not be noticed");
         true
     });
     let (queue, notes) = SledQueue::open_with(&data.join("queue"), config.queue.policy())?;
-    // Thread names are cut after 15 bytes: the end of the id tells devices apart.
-    let name = config.device_id.to_string();
-    let name = &name[name.len() - 6..];
-    let (outbox, outbox_thread) = Outbox::start(Box::new(queue), &format!("queue-{name}"), Arc::clone(&data))
-        .map_err(AgentError::System)?;
+    let name = thread_name("queue", config.device_id);
+    let (outbox, outbox_thread) =
+        Outbox::start(Box::new(queue), &name, Arc::clone(&data)).map_err(AgentError::System)?;
     let outbox = outbox.dated_by(BoardClock::open(data.join("clock")));
     let (mailbox, requests) = guest::mailbox();
     let inbox = inbox::Actor::open(&data.join("commands.journal"), outbox.clone(), mailbox.clone())?;
     let mut warnings: Vec<_> = notes.iter().map(describe).collect();
-    warnings.extend(odd.into_iter().map(|note| ("odd file", note)));
+    warnings.extend(unexpected.into_iter().map(|note| ("odd file", note)));
     if !clean {
         warnings.push((
             "unclean stop",
-            "the run before this one was not ended: messages of its last milliseconds may be missing".into(),
+            "the previous run did not end cleanly: messages of its last milliseconds may be missing".into(),
         ));
     }
     for (warning, description) in warnings {
         tracing::warn!(device.id = %config.device_id, description, "{warning}");
         let record = agent_warning(warning, &description, outbox.now_ms());
         if let Err(error) = outbox.offer(StreamClass::History, record) {
-            tracing::warn!(%error, "an agent message was not taken by the queue");
+            tracing::warn!(device.id = %config.device_id, %error, "failed to queue an agent message; dropping it");
         }
     }
     Ok(Opened {
@@ -299,6 +303,7 @@ fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
     })
 }
 
+/// Returns warning and description of a loss for an agent message.
 fn describe(note: &OpenNote) -> (&'static str, String) {
     match note {
         OpenNote::Quarantined { moved_to, reason } => {
@@ -310,11 +315,12 @@ fn describe(note: &OpenNote) -> (&'static str, String) {
         }
         OpenNote::Lost { class, count } => (
             "queue damaged",
-            format!("the last {count} records of the {class:?} stream are not on the disk any more"),
+            format!("the last {count} records of the {class:?} stream are missing on the disk"),
         ),
         OpenNote::HeadLost => (
             "queue damaged",
-            "the queue's head could not be read; numbers were skipped so that none is used twice".to_owned(),
+            "the queue's head could not be read; numbers were skipped so that none is assigned twice"
+                .to_owned(),
         ),
     }
 }
@@ -327,11 +333,11 @@ async fn start_guest(
     mailbox: guest::Mailbox,
     requests: guest::MailboxReceiver,
 ) -> Result<Option<Guest>, AgentError> {
-    // With updates configured it is the journal that says which firmware runs.
+    // With updates configured, the update's journal determines the firmware.
     let wasm = config.firmware.clone().filter(|_| config.updates.is_none());
     if wasm.is_none() && config.updates.is_none() {
         let absent = GuestState::Absent("no firmware is configured".to_owned());
-        // The channel is empty and its receiver is held by the caller.
+        // The channel is empty and the caller holds its receiver.
         let _ = ports.inbox.send(GuestEvent::State(absent)).await;
         return Ok(None);
     }
@@ -356,8 +362,7 @@ async fn start_guest(
         state,
         budget,
     };
-    let name = config.device_id.to_string();
-    let name = format!("guest-{}", &name[name.len() - 6..]);
+    let name = thread_name("guest", config.device_id);
     Guest::start(source, ports, mailbox, requests, &name)
         .map(Some)
         .map_err(AgentError::System)
@@ -370,11 +375,11 @@ fn open_cache(config: &AgentConfig) -> Result<Cache, AgentError> {
     };
     let dir = config.cache_dir();
     Cache::open(&dir, compiler.clone()).or_else(|error| {
-        // One of its own can be made anew; the start does not fail for it.
+        // A cache in the data folder can be rebuilt; one elsewhere may be shared.
         if !dir.starts_with(&config.data_dir) {
             return Err(error.into());
         }
-        tracing::warn!(device.id = %config.device_id, %error, "the cache of compiled firmware is put aside and made anew");
+        tracing::warn!(device.id = %config.device_id, %error, "failed to open the cache of compiled firmware; renaming it and starting with an empty one");
         put_aside(&dir).map_err(AgentError::System)?;
         Ok(Cache::open(&dir, compiler)?)
     })
@@ -389,8 +394,7 @@ fn start_update(
     let Some(updates) = config.updates.clone() else {
         return Ok(None);
     };
-    let name = config.device_id.to_string();
-    let name = format!("update-{}", &name[name.len() - 6..]);
+    let name = thread_name("update", config.device_id);
     let parts = UpdateParts {
         device: config.device_id,
         config: updates,
@@ -409,6 +413,12 @@ fn start_update(
     UpdateThread::start(parts, &name)
         .map(Some)
         .map_err(AgentError::System)
+}
+
+/// Returns a thread name. The system cuts names to 15 bytes: the end of the id distinguishes devices.
+fn thread_name(part: &str, device: DeviceId) -> String {
+    let id = device.to_string();
+    format!("{part}-{}", &id[id.len() - 6..])
 }
 
 fn versions() -> Versions {

@@ -1,14 +1,16 @@
+//! Waiting for threads in async code.
+
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// How often a thread is looked at.
+/// Time between two checks of a thread.
 const INTERVAL: Duration = Duration::from_millis(2);
 
-/// Waits until a thread has ended, at most `deadline`; answers whether it has.
+/// Waits until a thread has ended, at most `deadline`. Returns `true` if it has.
 ///
-/// Joining would occupy a thread of the runtime, which cannot stop while one is occupied.
+/// Joining would occupy a thread of the runtime, which could not stop meanwhile.
 pub(crate) async fn ended(thread: &JoinHandle<()>, deadline: Duration) -> bool {
     let end = Instant::now() + deadline;
     while !thread.is_finished() {

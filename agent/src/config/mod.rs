@@ -1,5 +1,8 @@
+//! The agent's configuration, `agent.toml`. Errors never contain values.
+
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::DeviceId;
@@ -15,64 +18,62 @@ mod updates;
 use explain::explain;
 pub use updates::UpdateConfig;
 
-/// Longest configuration file that is read, bytes.
+/// Maximum size of a configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
-/// What the firmware may make the device write unless the configuration says otherwise, bytes a day.
+/// Default of [`QueueConfig::firmware_bytes_per_day`].
 const DEFAULT_FIRMWARE_BYTES_PER_DAY: u64 = 4 << 30;
 
-/// What an agent needs to know to start.
+/// Configuration of an agent.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentConfig {
-    /// The device.
+    /// Id of the device.
     pub device_id: DeviceId,
-    /// What proves to the broker that this is the device.
+    /// Secret with which the device authenticates to the broker.
     pub secret: Secret,
-    /// The broker's address.
+    /// Address of the broker.
     pub broker: BrokerAddress,
-    /// The component to run; without it the agent only holds the connection.
+    /// File of the component to run; without it the agent only holds the connection.
     #[serde(default)]
     pub firmware: Option<PathBuf>,
-    /// Where the device keeps its queue and journals; one agent at a time. In a file, the default is the
-    /// file's folder.
+    /// Data folder with queue and journals, for one agent at a time. In a file, the default is the file's folder.
     #[serde(default)]
     pub data_dir: PathBuf,
-    /// Where compiled firmware is kept, may be shared by several agents. The default is `cache` in the data
-    /// folder.
+    /// Folder of compiled firmware, may be shared by several agents. The default is `cache` in the data folder.
     #[serde(default)]
     pub cache_dir: Option<PathBuf>,
-    /// The program that compiles firmware. The default is `iottly-compile` beside this program.
+    /// Program that compiles firmware. The default is `iottly-compile` beside this program.
     #[serde(default)]
     pub compiler: Compiler,
-    /// What the firmware sits on; without it there are no pins and buses.
+    /// Board that the firmware drives; without it there are no pins and buses.
     #[serde(default)]
     pub board: Option<BoardKind>,
-    /// What of the board firmware may have; without it, all that its manifest asks for.
+    /// Parts of the board that firmware may use; without it, all that its manifest requests.
     #[serde(default)]
     pub grants: Option<Grants>,
     /// Bounds of the queue.
     #[serde(default)]
     pub queue: QueueConfig,
-    /// Where releases come from; without it `firmware` runs and nothing else.
+    /// Source of releases; without it only `firmware` runs.
     #[serde(default)]
     pub updates: Option<UpdateConfig>,
 }
 
-/// The boards that firmware can sit on.
+/// Kind of board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BoardKind {
-    /// A board in memory with something of everything on it, see `iottly_boards::VirtualBoard::standard`.
+    /// A board in memory with a device of every kind, see `iottly_boards::VirtualBoard::standard`.
     Virtual,
 }
 
-/// How to start the compiler's process.
+/// Command that starts the compiler.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compiler {
-    /// The program.
+    /// Program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments.
     #[serde(default, deserialize_with = "texts")]
     pub args: Vec<OsString>,
 }
@@ -93,13 +94,13 @@ impl Default for Compiler {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueConfig {
-    /// Bytes on disk over all streams; less than 4 MiB counts as 4 MiB.
+    /// Maximum size on disk over all streams, in bytes; less than 4 MiB counts as 4 MiB.
     pub disk_bytes: u64,
-    /// What gives way when they are used up: `drop_oldest` or `refuse_new`.
+    /// Treatment of messages when the budget is used up: `drop_oldest` or `refuse_new`.
     pub when_full: WhenFull,
-    /// How long a message may wait for the cloud, seconds of the agent running; 0 is for ever.
+    /// Maximum wait of a message for the cloud, counted while the agent runs, in seconds; 0 for no limit.
     pub ttl_seconds: u64,
-    /// Bytes a day that the firmware may make the device write: messages, log lines and state.
+    /// Bytes per day that the firmware may make the device write: messages, log lines and state.
     pub firmware_bytes_per_day: u64,
 }
 
@@ -125,7 +126,7 @@ impl QueueConfig {
     }
 }
 
-/// A secret text; it is never printed.
+/// Secret text, never printed.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -148,7 +149,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Host and port of a broker, written `host:port`; IPv6 addresses in brackets.
+/// Host and port of a broker, written `host:port`, with IPv6 addresses in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct BrokerAddress {
@@ -156,6 +157,15 @@ pub struct BrokerAddress {
     pub host: String,
     /// TCP port.
     pub port: u16,
+}
+
+impl From<SocketAddr> for BrokerAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
+    }
 }
 
 impl TryFrom<String> for BrokerAddress {
@@ -184,7 +194,7 @@ impl TryFrom<String> for BrokerAddress {
     }
 }
 
-/// Why a configuration cannot be used.
+/// Error of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -192,7 +202,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: String,
-        /// What the system said.
+        /// Error of the system.
         reason: std::io::Error,
     },
     /// The file is not a configuration.
@@ -200,22 +210,40 @@ pub enum ConfigError {
     Invalid {
         /// The file.
         path: String,
-        /// The key and what is wrong with it.
+        /// Key and error.
         reason: String,
     },
 }
 
 impl AgentConfig {
+    /// Creates a configuration without firmware, board and updates, and with default bounds of the queue.
+    #[must_use]
+    pub fn new(device_id: DeviceId, secret: Secret, broker: BrokerAddress, data_dir: PathBuf) -> Self {
+        Self {
+            device_id,
+            secret,
+            broker,
+            firmware: None,
+            data_dir,
+            cache_dir: None,
+            compiler: Compiler::default(),
+            board: None,
+            grants: None,
+            queue: QueueConfig::default(),
+            updates: None,
+        }
+    }
+
     /// Reads a TOML file. Relative paths in it start at the file's folder.
     ///
     /// # Errors
-    /// When the file cannot be read, has unknown keys, or a value is malformed; the error names file and key.
+    /// If the file cannot be read, has unknown keys, or a value is malformed; the error names file and key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = || path.display().to_string();
         let bytes =
             read_file(path, MAX_FILE_BYTES).map_err(|reason| ConfigError::Read { path: name(), reason })?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned());
+        let text = String::from_utf8(bytes).map_err(|_| "not UTF-8 text".to_owned());
         let config = text.and_then(|text| Self::parse(&text, folder));
         config.map_err(|reason| ConfigError::Invalid { path: name(), reason })
     }
@@ -238,7 +266,7 @@ impl AgentConfig {
         Ok(config)
     }
 
-    /// Where compiled firmware is kept.
+    /// Returns the folder of compiled firmware.
     #[must_use]
     pub fn cache_dir(&self) -> PathBuf {
         self.cache_dir
@@ -247,7 +275,7 @@ impl AgentConfig {
     }
 }
 
-/// serde's own form of an `OsString` is a list of bytes, which nobody writes into a file.
+/// Reads texts; serde's own form of an `OsString` is a list of bytes.
 fn texts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
     Ok(Vec::<String>::deserialize(deserializer)?
         .into_iter()
@@ -322,7 +350,7 @@ args = ["--quiet"]
             (
                 "[compiler]",
                 "[grants]\ntelemetry = []\n[compiler]",
-                "is no interface of a board",
+                "is not an interface of a board",
             ),
             ("localhost:1883", "localhost", "host:port"),
             ("localhost:1883", "::1:1883", "host:port"),
