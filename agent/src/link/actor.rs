@@ -225,7 +225,7 @@ impl Actor {
             Effect::Time { cloud_ms, asked_ms } => {
                 if let Some(clock) = self.links.outbox.clock() {
                     let _step = watchdog::step("storing the time");
-                    clock.told(cloud_ms, asked_ms);
+                    clock.set(cloud_ms, asked_ms);
                 }
             }
             Effect::Ack { class, upto } => self.links.outbox.ack(class, upto),

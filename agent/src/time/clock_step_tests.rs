@@ -73,9 +73,9 @@ impl Board {
         self.queue.push((self.now_ms, stored));
     }
 
-    fn told(&mut self) {
+    fn learn(&mut self) {
         let cloud_ms = date(self.now_ms - ASKED_MS / 2, 0);
-        self.keeper.told(cloud_ms, ASKED_MS, self.up_ms());
+        self.keeper.set(cloud_ms, ASKED_MS, self.up_ms());
     }
 
     /// Everything in the queue as it is sent.
@@ -99,7 +99,7 @@ fn date(now_ms: u64, off_ms: i64) -> u64 {
 enum Phase {
     Make,
     Restart,
-    Tell,
+    Learn,
     Send,
     Reboot,
 }
@@ -107,10 +107,10 @@ enum Phase {
 /// Two lives of a system: what is made before and after the date is known, sent, sent again, over restarts of
 /// both kinds.
 const LIFE: [Phase; 18] = {
-    use Phase::{Make, Reboot, Restart, Send, Tell};
+    use Phase::{Make, Reboot, Restart, Send, Learn};
     [
-        Make, Restart, Make, Tell, Make, Send, Restart, Make, Send, Tell, Send, Reboot, Make, Restart, Make,
-        Tell, Make, Send,
+        Make, Restart, Make, Learn, Make, Send, Restart, Make, Send, Learn, Send, Reboot, Make, Restart, Make,
+        Learn, Make, Send,
     ]
 };
 
@@ -126,7 +126,7 @@ fn live(steps: &[(usize, i64)]) -> Vec<(u64, Vec<u8>)> {
             Phase::Make => board.make(),
             Phase::Restart => board.restart(),
             Phase::Reboot => board.reboot(),
-            Phase::Tell => board.told(),
+            Phase::Learn => board.learn(),
             Phase::Send => {
                 let again = board.sent();
                 for ((_, before), (made, now)) in sent.iter().zip(&again) {

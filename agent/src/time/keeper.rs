@@ -92,7 +92,7 @@ pub(super) struct Keeper {
     /// Offset until the time is known.
     guess: Fix,
     /// Number of times that the cloud's time differed from the known time by more than the errors allow.
-    tellings: u64,
+    revision: u64,
 }
 
 impl Keeper {
@@ -108,7 +108,7 @@ impl Keeper {
         Self {
             stored,
             boot,
-            tellings: u64::from(known.is_some()),
+            revision: u64::from(known.is_some()),
             known,
             guess,
         }
@@ -128,7 +128,7 @@ impl Keeper {
     }
 
     /// Returns the date if the cloud has sent it since the system's start.
-    pub(super) fn told_ms(&self, up_ms: u64) -> Option<u64> {
+    pub(super) fn trusted_ms(&self, up_ms: u64) -> Option<u64> {
         self.known.map(|(fix, _)| fix.at(up_ms))
     }
 
@@ -138,8 +138,8 @@ impl Keeper {
     }
 
     /// Returns a counter that rises when the date becomes known or turns out to be wrong.
-    pub(super) fn tellings(&self) -> u64 {
-        self.tellings
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Returns boot id and uptime for a record that is created while the date is a guess.
@@ -154,7 +154,7 @@ impl Keeper {
 
     /// Applies a time from the cloud; the question was asked `asked_ms` before the answer. Returns `true` if there is
     /// something to store.
-    pub(super) fn told(&mut self, cloud_ms: u64, asked_ms: u64, up_ms: u64) -> bool {
+    pub(super) fn set(&mut self, cloud_ms: u64, asked_ms: u64, up_ms: u64) -> bool {
         if cloud_ms < EARLIEST_MS {
             return false;
         }
@@ -173,7 +173,7 @@ impl Keeper {
             other = known.zero_ms.abs_diff(fix.zero_ms) > grown.saturating_add(fix.error_ms);
             better = fix.error_ms <= grown || other;
         }
-        self.tellings += u64::from(other);
+        self.revision += u64::from(other);
         if better {
             self.known = Some((fix, up_ms));
         }
@@ -219,10 +219,10 @@ mod tests {
             let mut keeper = keeper(system_ms);
             assert_eq!(keeper.undated(6_000), Some((BOOT, 6_000)));
             assert_eq!(keeper.now_ms(6_000), system_ms.max(EARLIEST_MS) + 1_000);
-            assert!(keeper.told(NOW, 40, 10_000));
+            assert!(keeper.set(NOW, 40, 10_000));
             assert_eq!(keeper.undated(10_000), None);
             assert_eq!(keeper.now_ms(10_500), NOW + 520);
-            let fix = keeper.fix(BOOT).expect("told");
+            let fix = keeper.fix(BOOT).expect("known");
             assert_eq!(
                 (fix.at(6_000), fix.error_ms),
                 (NOW + 20 - 4_000, 21),
@@ -232,9 +232,9 @@ mod tests {
     }
 
     #[test]
-    fn after_a_reboot_the_guess_is_not_before_what_was_told() {
+    fn after_a_reboot_the_guess_is_not_before_the_stored_time() {
         let mut first = keeper(0);
-        first.told(NOW, 0, 10_000);
+        first.set(NOW, 0, 10_000);
         let second = Keeper::new(first.stored().clone(), [2; 16], 0, 1_000);
         assert_eq!(second.now_ms(2_000), NOW + 1_000);
         assert!(second.undated(2_000).is_some(), "but it is a guess");
@@ -249,20 +249,20 @@ mod tests {
     #[test]
     fn queued_records_keep_their_first_offset_and_new_ones_get_the_best() {
         let mut keeper = keeper(0);
-        assert!(keeper.told(NOW, 4_000, 10_000));
+        assert!(keeper.set(NOW, 4_000, 10_000));
         let first = keeper.fix(BOOT);
-        assert!(!keeper.told(NOW + 60_000, 10, 70_000), "nothing to store");
+        assert!(!keeper.set(NOW + 60_000, 10, 70_000), "nothing to store");
         assert_eq!(keeper.fix(BOOT), first);
         assert_eq!(keeper.now_ms(70_000), NOW + 60_005);
-        keeper.told(NOW + 61_000, 3_000, 71_000);
+        keeper.set(NOW + 61_000, 3_000, 71_000);
         assert_eq!(
             keeper.now_ms(71_000),
             NOW + 61_005,
             "a worse answer that agrees changes nothing"
         );
-        assert_eq!(keeper.tellings(), 1, "nothing new since the first word");
-        keeper.told(NOW + YEARS_10, 3_000, 72_000);
-        assert_eq!(keeper.tellings(), 2);
+        assert_eq!(keeper.revision(), 1, "nothing new since the first time");
+        keeper.set(NOW + YEARS_10, 3_000, 72_000);
+        assert_eq!(keeper.revision(), 2);
         assert_eq!(
             keeper.now_ms(72_000),
             NOW + YEARS_10 + 1_500,
@@ -273,13 +273,13 @@ mod tests {
     #[test]
     fn the_kept_time_follows_in_both_directions_and_nonsense_is_ignored() {
         let mut keeper = keeper(0);
-        assert!(!keeper.told(0, 0, 10_000));
-        assert!(!keeper.told(EARLIEST_MS - 1, 0, 10_000));
-        assert!(keeper.told(NOW + YEARS_10, 0, 10_000));
-        assert!(keeper.told(NOW, 0, 20_000));
+        assert!(!keeper.set(0, 0, 10_000));
+        assert!(!keeper.set(EARLIEST_MS - 1, 0, 10_000));
+        assert!(keeper.set(NOW + YEARS_10, 0, 10_000));
+        assert!(keeper.set(NOW, 0, 20_000));
         assert_eq!(keeper.stored().floor_ms, NOW);
-        assert!(!keeper.told(NOW + KEEP_EVERY_MS - 1, 0, 30_000));
-        assert!(keeper.told(NOW + KEEP_EVERY_MS, 0, 40_000));
+        assert!(!keeper.set(NOW + KEEP_EVERY_MS - 1, 0, 30_000));
+        assert!(keeper.set(NOW + KEEP_EVERY_MS, 0, 40_000));
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
         let mut stored = Stored::default();
         for boot in 0..40u8 {
             let mut keeper = Keeper::new(stored, [boot; 16], 0, 0);
-            keeper.told(NOW + u64::from(boot), 0, 0);
+            keeper.set(NOW + u64::from(boot), 0, 0);
             stored = keeper.stored().clone();
         }
         assert_eq!(stored.fixes.len(), BOOTS);

@@ -32,9 +32,9 @@ pub(crate) struct Reading {
     /// Unix seconds: from the cloud, or else a guess.
     pub(crate) unix: u64,
     /// The cloud has sent the time since the start of the system.
-    pub(crate) told: bool,
+    pub(crate) trusted: bool,
     /// Counter that rises when the date becomes known or turns out to be wrong.
-    pub(crate) tellings: u64,
+    pub(crate) revision: u64,
 }
 
 /// Device time; cheap to clone.
@@ -75,12 +75,12 @@ impl BoardClock {
     /// which may be set late.
     pub(crate) fn reading(&self) -> Reading {
         let keeper = self.keeper();
-        let told = keeper.told_ms(uptime_ms());
-        let unix_ms = told.unwrap_or_else(|| unix_ms().max(keeper.floor_ms()));
+        let trusted = keeper.trusted_ms(uptime_ms());
+        let unix_ms = trusted.unwrap_or_else(|| unix_ms().max(keeper.floor_ms()));
         Reading {
             unix: unix_ms / 1000,
-            told: told.is_some(),
-            tellings: keeper.tellings(),
+            trusted: trusted.is_some(),
+            revision: keeper.revision(),
         }
     }
 
@@ -99,10 +99,10 @@ impl BoardClock {
     }
 
     /// Applies the time from the cloud; the question was asked `asked_ms` before the answer.
-    pub(crate) fn told(&self, cloud_ms: u64, asked_ms: u64) {
+    pub(crate) fn set(&self, cloud_ms: u64, asked_ms: u64) {
         let mut keeper = self.keeper();
         let before = keeper.stored().clone();
-        if !keeper.told(cloud_ms, asked_ms, uptime_ms()) {
+        if !keeper.set(cloud_ms, asked_ms, uptime_ms()) {
             return;
         }
         if let Err(error) = replace(&self.inner.file, &keeper.stored().encode()) {
@@ -142,14 +142,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_told_is_kept_and_damage_is_no_reason_not_to_start() {
+    fn a_time_from_the_cloud_is_stored_and_damage_prevents_no_start() {
         let dir = tempfile::tempdir().expect("dir");
         let file = dir.path().join("clock");
         let clock = BoardClock::open(file.clone());
         let record = br#"{"log":{"level":"info","text":"x","at_ms":1}}"#.to_vec();
         assert_ne!(clock.seal(record.clone()), record, "the time is a guess");
         let future = unix_ms() + 3_600_000;
-        clock.told(future, 0);
+        clock.set(future, 0);
         assert_eq!(clock.seal(record.clone()), record);
         assert!((future..future + 60_000).contains(&clock.now_ms()));
         // The next agent of this start of the system knows it, too.
@@ -168,7 +168,7 @@ mod tests {
         let clock = BoardClock::open(dir.path().join("no-such-folder").join("clock"));
         let record = br#"{"log":{"level":"info","text":"x","at_ms":1}}"#.to_vec();
         let sealed = clock.seal(record.clone());
-        clock.told(unix_ms() + 3_600_000, 0);
+        clock.set(unix_ms() + 3_600_000, 0);
         let mut sent = sealed;
         clock.date(&mut sent);
         assert_eq!(sent, record);

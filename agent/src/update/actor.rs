@@ -264,7 +264,7 @@ impl Actor {
         let now_ms = self.clock.now_ms();
         if self
             .schedule
-            .time_told(self.admission.clock.reading().tellings, now_ms)
+            .time_revised(self.admission.clock.reading().revision, now_ms)
         {
             self.report_facts(updater.memory());
         }

@@ -62,7 +62,7 @@ fn tuf(error: &TufError) -> MetaError {
 /// Turns an expiry into a wait for the clock while the cloud has not sent the time.
 fn waits(error: MetaError, reading: Reading) -> MetaError {
     match error {
-        MetaError::Refused(why) if why.reason == Reason::Expired && !reading.told => refused(
+        MetaError::Refused(why) if why.reason == Reason::Expired && !reading.trusted => refused(
             Reason::Clock,
             format!(
                 "the cloud has not sent the time yet; by the board's own clock: {}",
@@ -102,7 +102,7 @@ impl Admission {
             data_schema: committed.map_or(0, |committed| committed.data_schema),
             capabilities: self.config.capabilities.clone(),
             quarantined: memory.quarantined.clone(),
-            clock_trusted: self.clock.reading().told,
+            clock_trusted: self.clock.reading().trusted,
         }
     }
 

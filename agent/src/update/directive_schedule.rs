@@ -41,7 +41,7 @@ pub(super) struct DirectiveSchedule {
     asking: Option<bool>,
     pause_ms: u64,
     poll_at_ms: u64,
-    tellings: u64,
+    revision: u64,
     minute_ms: u64,
     reported_this_minute: u32,
 }
@@ -63,11 +63,11 @@ impl DirectiveSchedule {
 
     /// Notes how often the cloud's time became known or changed. Returns `true` if the number has changed; a
     /// directive that waits for the time is then considered again.
-    pub(super) fn time_told(&mut self, tellings: u64, now_ms: u64) -> bool {
-        if self.tellings == tellings {
+    pub(super) fn time_revised(&mut self, revision: u64, now_ms: u64) -> bool {
+        if self.revision == revision {
             return false;
         }
-        self.tellings = tellings;
+        self.revision = revision;
         if let Some(document) = self.waiting.take()
             && self.sent.is_none()
         {
@@ -201,14 +201,14 @@ mod tests {
             Some(UpdateState::Deferred),
             "it waits, it has not ended"
         );
-        assert!(!schedule.time_told(0, 30));
+        assert!(!schedule.time_revised(0, 30));
         assert_eq!(schedule.next(30, EVERY), None);
-        assert_eq!(schedule.due_ms(30), Some(1_030), "the clock is looked at");
-        assert!(schedule.time_told(1, 900));
+        assert_eq!(schedule.due_ms(30), Some(1_030), "the clock is read");
+        assert!(schedule.time_revised(1, 900));
         assert_eq!(schedule.next(900, EVERY), Some(Next::Admit(b"d".to_vec())));
         schedule.answered();
         schedule.followed(b"d".to_vec());
-        assert!(schedule.time_told(2, 1_000));
+        assert!(schedule.time_revised(2, 1_000));
         assert_eq!(
             schedule.next(1_000, EVERY),
             None,
@@ -217,9 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_refused_by_a_wrong_time_is_looked_at_when_another_one_is_told() {
+    fn what_was_refused_by_a_wrong_time_is_looked_at_when_another_one_is_known() {
         let mut schedule = schedule();
-        schedule.time_told(1, 5);
+        schedule.time_revised(1, 5);
         schedule.sent(b"d".to_vec(), 10);
         schedule.next(10, EVERY);
         schedule.answered();
@@ -227,13 +227,13 @@ mod tests {
             schedule.refused(b"d".to_vec(), &why(Reason::Expired), 20),
             Some(UpdateState::Rejected)
         );
-        schedule.time_told(2, 30);
+        schedule.time_revised(2, 30);
         assert_eq!(schedule.next(30, EVERY), Some(Next::Admit(b"d".to_vec())));
         // A newer one takes its place.
         schedule.answered();
         schedule.refused(b"d".to_vec(), &why(Reason::Expired), 40);
         schedule.sent(b"e".to_vec(), 50);
-        schedule.time_told(3, 60);
+        schedule.time_revised(3, 60);
         assert_eq!(schedule.next(60, EVERY), Some(Next::Admit(b"e".to_vec())));
     }
 
@@ -249,8 +249,8 @@ mod tests {
                 Some(Next::Admit(b"d".to_vec()))
             );
             let sent = schedule.answered();
-            let told = schedule.unreachable(b"d".to_vec(), sent, now_ms);
-            assert_eq!(told, (round == 0).then_some(UpdateState::VerifyingMeta));
+            let reported = schedule.unreachable(b"d".to_vec(), sent, now_ms);
+            assert_eq!(reported, (round == 0).then_some(UpdateState::VerifyingMeta));
             let at_ms = schedule.sent.as_ref().expect("again").at_ms;
             pauses.push(at_ms - now_ms);
             now_ms = at_ms;
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_flood_of_different_ones_is_reported_ten_times_a_minute() {
         let mut schedule = schedule();
-        let told = (0..1_000u32).filter(|n| {
+        let reported = (0..1_000u32).filter(|n| {
             schedule
                 .refused(
                     n.to_be_bytes().to_vec(),
@@ -271,7 +271,7 @@ mod tests {
                 )
                 .is_some()
         });
-        assert_eq!(told.count(), 10);
+        assert_eq!(reported.count(), 10);
         assert!(
             schedule
                 .refused(b"x".to_vec(), &why(Reason::BadSignature), 2 * MINUTE_MS)

@@ -24,7 +24,7 @@ impl Host for DeviceHost {
         let reading = self.source.admission.clock.reading();
         Now {
             unix: reading.unix,
-            clock_trusted: reading.told,
+            clock_trusted: reading.trusted,
             mono_ms: self.clock.now_ms(),
         }
     }

@@ -108,7 +108,7 @@ mod tests {
             reason: Reason::CrashLoop,
             detail: "tick: trap".into(),
         });
-        let told = Progress {
+        let ended = Progress {
             id: "d-1".into(),
             sha256: "ab".into(),
             phase: Phase::Ending(Ending::RolledBack),
@@ -116,7 +116,7 @@ mod tests {
         };
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         assert_eq!(
-            text(entry(&progress(&told, 5), Some(7))),
+            text(entry(&progress(&ended, 5), Some(7))),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"update":{"directive":"d-1","sha256":"ab","release_seq":7,"state":"rolled_back","reason":"crash_loop","detail":"tick: trap"}}}}"#
         );
         let why = Refusal {
