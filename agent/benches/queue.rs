@@ -1,8 +1,7 @@
-//! What durability costs: the queue beside bare sled databases with the same syncs, and a long backlog
-//! drained.
+//! Cost of durability: the queue compared with bare sled databases that sync as often, and draining a long backlog.
 //!
-//! `cargo bench -p iottly-agent --bench queue -- [--backlog N] [--seconds S] [--dir DIR]`. Every group is
-//! synced to the disk before the next one starts, so the numbers depend on the disk: compare within one run.
+//! `cargo bench -p iottly-agent --bench queue -- [--backlog N] [--seconds S] [--dir DIR]`. Every group is synced to
+//! the disk before the next one starts, so the numbers depend on the disk: compare within one run.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,7 +13,7 @@ use iottly_agent::outbox::{Pending, Policy, Queue, SledQueue};
 use iottly_protocol::StreamClass::History;
 
 const RECORD_BYTES: usize = 300;
-/// Records of a bare database before the next one, about what a segment of the queue holds.
+/// Number of records of a bare database before the next one, about that of a segment of the queue.
 const BARE_RECORDS: u64 = 6500;
 
 struct Options {
@@ -69,7 +68,7 @@ fn options() -> anyhow::Result<Options> {
             "--backlog" => options.backlog = value()?.parse()?,
             "--seconds" => options.seconds = value()?.parse()?,
             "--dir" => options.dir = Some(value()?.into()),
-            // cargo's own.
+            // Passed by cargo.
             "--bench" => {}
             other => anyhow::bail!("unknown argument {other}"),
         }
@@ -88,8 +87,8 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates[rates.len() / 2]
 }
 
-/// Groups on bare databases: the same batches, checksums, flushes and syncs, without numbers, gaps, head and
-/// budget.
+/// Returns the rate on bare databases: the same batches, checksums, flushes and syncs, without numbers, gaps, head
+/// and budget.
 fn bare_rate(dir: &Path, group: u64, slice: Duration) -> anyhow::Result<f64> {
     let began = Instant::now();
     let mut seq = 0;
@@ -122,6 +121,7 @@ fn bare_rate(dir: &Path, group: u64, slice: Duration) -> anyhow::Result<f64> {
     Ok(seq as f64 / began.elapsed().as_secs_f64())
 }
 
+/// Returns the rate on a queue.
 fn queue_rate(dir: &Path, group: u64, slice: Duration) -> anyhow::Result<f64> {
     let (mut queue, _) = SledQueue::open_with(dir, roomy())?;
     let began = Instant::now();

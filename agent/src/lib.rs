@@ -1,15 +1,4 @@
-//! The board daemon: runs firmware in a sandbox, keeps what it says in a durable queue and delivers it to the
-//! cloud.
-//!
-//! ```text
-//! firmware ── guest ──▶ outbox (disk) ──▶ link ──▶ broker ──▶ cloud
-//!                ▲                          │
-//!                └── inbox (journal) ◀──────┘ commands
-//! ```
-//!
-//! Decisions are state machines without I/O or clock (`link::session`, `inbox::machine`, `sandbox`);
-//! actors around them perform what they decide. A message leaves the queue only when the cloud says that it
-//! is stored.
+#![doc = include_str!("../README.md")]
 
 mod clock;
 mod config;

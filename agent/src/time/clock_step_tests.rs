@@ -107,10 +107,10 @@ enum Phase {
 /// Two lives of a system: what is made before and after the date is known, sent, sent again, over restarts of
 /// both kinds.
 const LIFE: [Phase; 18] = {
-    use Phase::{Make, Reboot, Restart, Send, Learn};
+    use Phase::{Learn, Make, Reboot, Restart, Send};
     [
-        Make, Restart, Make, Learn, Make, Send, Restart, Make, Send, Learn, Send, Reboot, Make, Restart, Make,
-        Learn, Make, Send,
+        Make, Restart, Make, Learn, Make, Send, Restart, Make, Send, Learn, Send, Reboot, Make, Restart,
+        Make, Learn, Make, Send,
     ]
 };
 

@@ -1,6 +1,5 @@
-//! The other end of the wire: a real broker, a proxy that can cut connections, and a peer that speaks the
-//! cloud's protocol.
-#![allow(dead_code, reason = "each test program uses its part")]
+//! The other end of the wire: a real broker, a proxy that can cut connections, and a peer that speaks the cloud's
+//! protocol.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -8,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iottly_protocol::{
-    Command, CommandId, CommandResult, DeviceId, Down, GapReason, Hello, Record, Refuse, Status, StreamClass,
-    StreamId, StreamPosition, Topic, Up, Welcome,
+    Command, CommandId, CommandResult, DeviceId, Down, GapReason, Hello, Record, Refuse, Report, Status,
+    StreamClass, StreamId, StreamPosition, Topic, Up, Welcome,
 };
 use mqtt5::broker::{BrokerConfig, BrokerShutdownHandle, MqttBroker, StorageConfig};
 use rumqttc::{AsyncClient, Event, MqttOptions, NetworkOptions, Packet, QoS};
@@ -18,10 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Longest wait for a condition; generous, since machines are busy.
+/// Maximum wait for a condition; generous, because machines are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A broker on a port of its own.
+/// Broker on a port of its own.
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
     stop: BrokerShutdownHandle,
@@ -56,7 +55,7 @@ impl Broker {
     }
 }
 
-/// Passes connections on to a broker until it is told to cut them.
+/// Proxy that forwards connections to a broker and can cut them.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     cut: watch::Sender<u64>,
@@ -89,18 +88,18 @@ impl Proxy {
         Self { address, cut, target }
     }
 
-    /// Ends every connection in the middle of whatever it carries.
+    /// Ends every connection at once.
     pub(crate) fn cut(&self) {
         self.cut.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Where new connections go.
+    /// Sets the target of new connections.
     pub(crate) fn retarget(&self, target: SocketAddr) {
         self.target.send_replace(Some(target));
     }
 }
 
-/// What the peer has received.
+/// Data that the peer has received, and its behaviour.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(crate) classes: HashMap<StreamId, StreamClass>,
@@ -109,19 +108,19 @@ pub(crate) struct Store {
     pub(crate) hellos: Vec<Hello>,
     /// Latest retained status.
     pub(crate) online: Option<bool>,
-    /// Streams whose welcome names this position, as if the device were older than the cloud.
+    /// Positions named in welcomes instead of the real ones, as if the device were older than the cloud.
     pub(crate) pretend: HashMap<StreamId, u64>,
-    /// Records with this text in them are refused.
+    /// Text whose records are refused.
     pub(crate) refuse: Option<&'static str>,
     /// First and last number of the gaps, by stream.
     pub(crate) gaps: HashMap<StreamId, Vec<(u64, u64, GapReason)>>,
-    /// How far the cloud's clock is before the machine's, milliseconds; wraps for one that is behind.
+    /// Lead of the cloud's clock over the machine's, in milliseconds; wraps for a lag.
     pub(crate) ahead_ms: u64,
-    /// Acknowledges nothing.
+    /// Acknowledge nothing.
     pub(crate) silent: bool,
-    /// Says in each welcome that it knows numbers that no device ever gave.
+    /// Name unassigned numbers in each welcome.
     pub(crate) beyond: bool,
-    /// Record numbers received again, with other content: must stay zero.
+    /// Record numbers received again with other content; must stay zero.
     pub(crate) conflicts: usize,
 }
 
@@ -143,7 +142,7 @@ impl Store {
         }
     }
 
-    /// The records of all streams of a class, in order of their numbers.
+    /// Returns the records of all streams of a class, in order of their numbers.
     pub(crate) fn of(&self, class: StreamClass) -> Vec<&str> {
         let streams = self
             .records
@@ -154,7 +153,7 @@ impl Store {
             .collect()
     }
 
-    /// The payloads of the messages, in order of their numbers.
+    /// Returns the payloads of the messages, in order of their numbers.
     pub(crate) fn payloads(&self) -> Vec<String> {
         let decode = |text: &str| match serde_json::from_str(text).expect("a record") {
             Record::Message(message) => message.payload.get().to_owned(),
@@ -163,19 +162,38 @@ impl Store {
         self.of(StreamClass::History).into_iter().map(decode).collect()
     }
 
+    /// Returns the results of commands, in order of their numbers.
     pub(crate) fn results(&self) -> Vec<CommandResult> {
-        let decode = |text: &str| match serde_json::from_str(text).expect("a record") {
+        self.control(|record| match record {
             Record::Result(result) => Some(result),
             _ => None,
-        };
+        })
+    }
+
+    /// Returns the final results of a command.
+    pub(crate) fn final_results(&self, id: CommandId) -> Vec<CommandResult> {
+        let mut results = self.results();
+        results.retain(|result| result.id == id && result.state.is_final());
+        results
+    }
+
+    /// Returns the reports, in order of their numbers.
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        self.control(|record| match record {
+            Record::Report(report) => Some(report),
+            _ => None,
+        })
+    }
+
+    fn control<T>(&self, pick: impl Fn(Record<'_>) -> Option<T>) -> Vec<T> {
         self.of(StreamClass::Control)
             .into_iter()
-            .filter_map(decode)
+            .filter_map(|text| pick(serde_json::from_str(text).expect("a record")))
             .collect()
     }
 }
 
-/// Answers hellos and batches as the cloud does, from memory.
+/// Peer that answers hellos and batches as the cloud does, from memory.
 pub(crate) struct Peer {
     broker: SocketAddr,
     client: AsyncClient,
@@ -186,7 +204,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Connects to the broker and listens to one device; `store` may come from an earlier peer.
+    /// Connects to the broker and serves one device; `store` may come from an earlier peer.
     pub(crate) async fn start(broker: SocketAddr, device: DeviceId, store: Arc<Mutex<Store>>) -> Self {
         let mut options = MqttOptions::new(format!("peer-{device}"), broker.ip().to_string(), broker.port());
         options
@@ -252,6 +270,7 @@ impl Peer {
             .expect("room");
     }
 
+    /// Sends bytes that need not be a valid message.
     pub(crate) fn raw(&self, payload: &[u8]) {
         self.client
             .try_publish(
@@ -278,8 +297,8 @@ impl Peer {
         read(&mut self.store.lock().expect("lock"))
     }
 
-    /// Takes the device's place at the broker for a moment, so that its connection is lost.
-    pub(crate) async fn unwelcome(&self) {
+    /// Connects to the broker with the device's id for a moment, which ends the device's connection.
+    pub(crate) async fn disconnect_device(&self) {
         let address = self.broker;
         let mut options = MqttOptions::new(self.device.to_string(), address.ip().to_string(), address.port());
         options.set_clean_session(true);
@@ -289,6 +308,12 @@ impl Peer {
         tokio::time::timeout(PATIENCE, connected)
             .await
             .expect("the broker takes connections");
+    }
+
+    /// Waits for a report that satisfies `condition`.
+    pub(crate) async fn until_report(&mut self, what: &str, condition: impl Fn(&Report) -> bool) {
+        self.until(what, |store| store.reports().iter().any(&condition))
+            .await;
     }
 
     /// Waits until the store satisfies `condition`.
@@ -381,12 +406,9 @@ fn greet(store: &mut Store, hello: Hello) -> Down {
     }
     let conn = hello.conn;
     store.hellos.push(hello);
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("after 1970");
     Down::Welcome(Welcome {
         conn,
-        time_ms: (now.as_millis() as u64).wrapping_add(store.ahead_ms),
+        time_ms: super::unix_ms().wrapping_add(store.ahead_ms),
         streams,
         checks: Vec::new(),
     })

@@ -1,106 +1,24 @@
-//! The agent against a real broker: what was queued arrives exactly once and in order, whatever happens to
-//! the connection.
+//! The agent against a real broker: queued messages arrive exactly once and in order, whatever happens to the
+//! connection.
 
-mod peer;
-
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
 use iottly_agent::outbox::{Outbox, OutboxError, WhenFull};
-use iottly_agent::{
-    Agent, AgentConfig, AgentError, AgentHandle, BrokerAddress, Compiler, DataDirError, LinkState,
-    QueueConfig, Secret,
-};
+use iottly_agent::{Agent, LinkState, QueueConfig};
 use iottly_protocol::StreamClass::{Control, History};
-use iottly_protocol::{
-    CommandId, CommandState, DeviceId, GapReason, Level, LogLine, Message, MessageKind, Record,
-};
-use peer::{Broker, PATIENCE, Peer, Proxy, Store};
+use iottly_protocol::{CommandId, CommandState, GapReason, Level, LogLine, Record};
 
-fn config(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentConfig {
-    AgentConfig {
-        device_id: device,
-        secret: Secret::new("a secret"),
-        broker: BrokerAddress {
-            host: broker.ip().to_string(),
-            port: broker.port(),
-        },
-        firmware: None,
-        data_dir: dir.to_owned(),
-        cache_dir: None,
-        compiler: Compiler {
-            program: "iottly-compile".into(),
-            args: Vec::new(),
-        },
-        board: None,
-        grants: None,
-        queue: QueueConfig::default(),
-        updates: None,
-    }
-}
-
-/// Starts an agent; after one that was dropped the folder is free only when its last thread has ended.
-async fn start(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentHandle {
-    for _ in 0..600 {
-        match Agent::start(config(dir, device, broker)).await {
-            Err(AgentError::DataDir(DataDirError::InUse(_))) => {
-                tokio::time::sleep(Duration::from_millis(50)).await
-            }
-            started => return started.expect("the agent starts"),
-        }
-    }
-    panic!("the data folder stays locked");
-}
-
-async fn link(agent: &AgentHandle, wanted: impl Fn(LinkState) -> bool) {
-    let mut status = agent.status();
-    let wait = status.wait_for(|status| wanted(status.link));
-    tokio::time::timeout(PATIENCE, wait)
-        .await
-        .expect("in time")
-        .expect("the agent lives");
-}
-
-async fn online(agent: &AgentHandle) {
-    link(agent, |state| state == LinkState::Online).await;
-}
-
-fn message(n: u64) -> Vec<u8> {
-    let payload = serde_json::value::RawValue::from_string(format!("{{\"n\":{n}}}")).expect("json");
-    Record::Message(Message {
-        kind: MessageKind::UserDefined,
-        at_ms: n,
-        at_error_ms: None,
-        channel: None,
-        payload: &payload,
-    })
-    .encode()
-}
-
-fn push(outbox: &Outbox, range: std::ops::RangeInclusive<u64>) {
-    for n in range {
-        outbox.offer(History, message(n)).expect("room");
-    }
-}
+use crate::support::peer::{Broker, PATIENCE, Peer, Proxy};
+use crate::support::{config, fresh, large_message, message, online, push, start, unix_ms, until_status};
 
 fn expected(last: u64) -> Vec<String> {
     (1..=last).map(|n| format!("{{\"n\":{n}}}")).collect()
 }
 
-fn new() -> (tempfile::TempDir, DeviceId, Arc<Mutex<Store>>) {
-    (
-        tempfile::tempdir().expect("dir"),
-        DeviceId::random(),
-        Arc::default(),
-    )
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_arrive_once_and_in_order_through_cuts_and_a_broker_restart() {
     const LAST: u64 = 3000;
-    let (dir, device, store) = new();
+    let (dir, device, store) = fresh();
     let broker = Broker::start().await;
     let proxy = Proxy::start(Some(broker.address)).await;
     let peer = Peer::start(broker.address, device, Arc::clone(&store)).await;
@@ -117,10 +35,10 @@ async fn messages_arrive_once_and_in_order_through_cuts_and_a_broker_restart() {
             .expect("pushed");
         if part % 10 == 0 {
             proxy.cut();
-            link(&agent, |state| state != LinkState::Online).await;
+            until_status(&agent, "offline", |status| status.link != LinkState::Online).await;
         }
     }
-    // The broker and everything in it goes away, and comes back somewhere else.
+    // The broker stops with all its state, and starts again at another address.
     drop(peer);
     broker.stop().await;
     tokio::task::spawn_blocking(move || push(&outbox, LAST / 2 + 1..=LAST))
@@ -137,17 +55,13 @@ async fn messages_arrive_once_and_in_order_through_cuts_and_a_broker_restart() {
         assert!(store.hellos.len() > 3, "the cuts had no effect");
         assert!(store.payloads() == expected(LAST));
     });
-    let mut status = agent.status();
-    tokio::time::timeout(PATIENCE, status.wait_for(|status| status.queued == 0))
-        .await
-        .expect("in time")
-        .expect("all is acknowledged");
+    until_status(&agent, "all acknowledged", |status| status.queued == 0).await;
     agent.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unsent_messages_survive_a_restart_and_keep_their_stream() {
-    let (dir, device, store) = new();
+    let (dir, device, store) = fresh();
     let proxy = Proxy::start(None).await;
     let agent = start(dir.path(), device, proxy.address).await;
     push(&agent.outbox().expect("running"), 1..=120);
@@ -168,15 +82,15 @@ async fn unsent_messages_survive_a_restart_and_keep_their_stream() {
         );
         assert!(
             store.payloads() == expected(200),
-            "a clean stop adds no message of the agent's own"
+            "a clean stop adds no agent message"
         );
     });
     agent.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unclean_stop_loses_nothing_durable_and_is_told() {
-    let (dir, device, store) = new();
+async fn an_unclean_stop_loses_nothing_durable_and_is_reported() {
+    let (dir, device, store) = fresh();
     let proxy = Proxy::start(None).await;
     let agent = start(dir.path(), device, proxy.address).await;
     let outbox = agent.outbox().expect("running");
@@ -204,7 +118,7 @@ async fn an_unclean_stop_loses_nothing_durable_and_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn presence_is_retained_and_a_clean_stop_says_goodbye() {
-    let (dir, device, store) = new();
+    let (dir, device, store) = fresh();
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
     let agent = start(dir.path(), device, broker.address).await;
@@ -223,7 +137,7 @@ async fn presence_is_retained_and_a_clean_stop_says_goodbye() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_without_firmware_fails_once_however_often_it_is_sent() {
-    let (dir, device, store) = new();
+    let (dir, device, store) = fresh();
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
     let agent = start(dir.path(), device, broker.address).await;
@@ -261,7 +175,7 @@ async fn a_command_without_firmware_fails_once_however_often_it_is_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_device_continues_in_a_new_stream() {
-    let (dir, device, store) = new();
+    let (dir, device, store) = fresh();
     let proxy = Proxy::start(None).await;
     let agent = start(dir.path(), device, proxy.address).await;
     let old = agent.outbox().expect("running").streams().borrow()[0].stream;
@@ -285,7 +199,7 @@ async fn a_restored_device_continues_in_a_new_stream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_record_does_not_stop_the_stream() {
-    let (dir, device, store) = new();
+    let (dir, device, store) = fresh();
     store.lock().expect("lock").refuse = Some("{\"n\":2}");
     let broker = Broker::start().await;
     let mut peer = Peer::start(broker.address, device, store).await;
@@ -293,12 +207,10 @@ async fn a_refused_record_does_not_stop_the_stream() {
     push(&agent.outbox().expect("running"), 1..=4);
     peer.until("four messages", |store| store.of(History).len() >= 4)
         .await;
-    let mut status = agent.status();
-    let settled = status.wait_for(|status| status.queued == 0 && status.refused >= 1);
-    tokio::time::timeout(PATIENCE, settled)
-        .await
-        .expect("in time")
-        .expect("the agent lives");
+    until_status(&agent, "a refusal and an empty queue", |status| {
+        status.queued == 0 && status.refused >= 1
+    })
+    .await;
     agent.shutdown().await;
     let (queue, _) = iottly_agent::outbox::SledQueue::open(&dir.path().join("queue")).expect("open");
     let letters = iottly_agent::outbox::Queue::dead_letters(&queue).expect("read");
@@ -312,21 +224,7 @@ async fn a_refused_record_does_not_stop_the_stream() {
     assert_eq!(letters[0].reason, "not wanted");
 }
 
-/// A message that fills a queue sooner.
-fn large(n: u64) -> Vec<u8> {
-    let text = format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(20_000));
-    let payload = serde_json::value::RawValue::from_string(text).expect("json");
-    Record::Message(Message {
-        kind: MessageKind::UserDefined,
-        at_ms: n,
-        at_error_ms: None,
-        channel: None,
-        payload: &payload,
-    })
-    .encode()
-}
-
-/// Offers a message until it is taken or refused for another reason than a short wait.
+/// Offers a message until it is accepted or refused for another reason than a busy queue.
 fn offer(outbox: &Outbox, record: &[u8]) -> Result<(), OutboxError> {
     loop {
         match outbox.offer(History, record.to_vec()) {
@@ -338,7 +236,7 @@ fn offer(outbox: &Outbox, record: &[u8]) -> Result<(), OutboxError> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowledged() {
-    let (dir, device, store) = new();
+    let (dir, device, store) = fresh();
     let proxy = Proxy::start(None).await;
     let mut small = config(dir.path(), device, proxy.address);
     small.queue = QueueConfig {
@@ -351,7 +249,7 @@ async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowl
     let outbox = agent.outbox().expect("running");
     let mut taken = 0;
     let error = loop {
-        match offer(&outbox, &large(taken + 1)) {
+        match offer(&outbox, &large_message(taken + 1)) {
             Ok(()) => taken += 1,
             Err(error) => break error.to_string(),
         }
@@ -380,7 +278,7 @@ async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowl
         .await
         .expect("in time")
         .expect("the agent lives");
-    offer(&outbox, &large(taken + 1)).expect("there is room again");
+    offer(&outbox, &large_message(taken + 1)).expect("there is room again");
     peer.until("the next message", |store| store.of(History).len() as u64 > taken)
         .await;
     peer.with(|store| assert!(store.gaps.is_empty() && store.of(History).len() as u64 == taken + 1));
@@ -390,7 +288,7 @@ async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowl
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_budget_drops_arrives_as_a_gap() {
     const LAST: u64 = 400;
-    let (dir, device, store) = new();
+    let (dir, device, store) = fresh();
     let proxy = Proxy::start(None).await;
     let mut small = config(dir.path(), device, proxy.address);
     small.queue = QueueConfig {
@@ -400,7 +298,8 @@ async fn what_the_budget_drops_arrives_as_a_gap() {
     let agent = Agent::start(small).await.expect("start");
     let outbox = agent.outbox().expect("running");
     let filling = outbox.clone();
-    let fill = move || (1..=LAST).for_each(|n| offer(&filling, &large(n)).expect("the oldest make room"));
+    let fill =
+        move || (1..=LAST).for_each(|n| offer(&filling, &large_message(n)).expect("the oldest make room"));
     tokio::task::spawn_blocking(fill).await.expect("filled");
     let mut streams = outbox.streams();
     let committed = streams.wait_for(|streams| streams[0].next == LAST + 1);
@@ -434,7 +333,7 @@ async fn what_the_budget_drops_arrives_as_a_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_agents_cannot_share_a_folder() {
-    let (dir, device, _) = new();
+    let (dir, device, _) = fresh();
     let proxy = Proxy::start(None).await;
     let agent = start(dir.path(), device, proxy.address).await;
     let error = Agent::start(config(dir.path(), device, proxy.address))
@@ -449,21 +348,15 @@ async fn two_agents_cannot_share_a_folder() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_queued_before_the_date_was_known_is_dated_by_the_cloud() {
     const YEARS_10_MS: u64 = 10 * 365 * 86_400_000;
-    let (dir, device, store) = new();
+    let (dir, device, store) = fresh();
     // Seen from the cloud, this machine's clock is ten years slow.
     store.lock().expect("lock").ahead_ms = YEARS_10_MS;
-    let now_ms = || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("after 1970")
-            .as_millis() as u64
-    };
     let proxy = Proxy::start(None).await;
     let agent = start(dir.path(), device, proxy.address).await;
-    let began_ms = now_ms();
+    let began_ms = unix_ms();
     push(&agent.outbox().expect("running"), 1..=3);
-    let pushed_ms = now_ms();
-    // They are dated over a restart of the agent as well, as long as the system is not restarted.
+    let pushed_ms = unix_ms();
+    // The messages are dated across a restart of the agent, as long as the system is not restarted.
     agent.shutdown().await;
     let agent = start(dir.path(), device, proxy.address).await;
     push(&agent.outbox().expect("running"), 4..=4);
@@ -478,7 +371,7 @@ async fn what_was_queued_before_the_date_was_known_is_dated_by_the_cloud() {
                 panic!("{text}")
             };
             let error_ms = message.at_error_ms.expect("it was dated later");
-            let end_ms = if n <= 3 { pushed_ms } else { now_ms() };
+            let end_ms = if n <= 3 { pushed_ms } else { unix_ms() };
             let (from, to) = (began_ms + YEARS_10_MS, end_ms + YEARS_10_MS);
             assert!(
                 (from - error_ms..=to + error_ms).contains(&message.at_ms),

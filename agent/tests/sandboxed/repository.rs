@@ -1,4 +1,4 @@
-//! A signed repository, and a web server for it that can be made to misbehave.
+//! A signed repository, and a web server for it that can misbehave on request.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,27 +11,27 @@ use iottly_protocol::release::{Action, Audience, HealthRules};
 use iottly_protocol::tuf::Instant;
 use iottly_protocol::{DeviceId, ProjectId};
 
-/// How the server answers.
+/// Behaviour of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// As it should.
+    /// Correct answers.
     Right,
-    /// One byte a second, for ever.
+    /// A byte per second, forever.
     Drip,
-    /// Not at all.
+    /// No answer.
     Silent,
-    /// With an address elsewhere on the server.
+    /// A redirect to another path of the server.
     Redirect,
 }
 
-/// What the server does and has been asked.
+/// Behaviour of the server, and the paths requested so far.
 #[derive(Debug)]
 struct State {
     mode: Mode,
     asked: Vec<String>,
 }
 
-/// A repository of one project, served over HTTP.
+/// Repository of a project, served over HTTP.
 pub(crate) struct Releases {
     pub(crate) address: SocketAddr,
     pub(crate) path: PathBuf,
@@ -39,9 +39,9 @@ pub(crate) struct Releases {
     repository: ReleaseRepository,
     keys: KeyFolder,
     state: Arc<Mutex<State>>,
-    /// How far the signer's clock is before the machine's, seconds.
+    /// Lead of the signer's clock over the machine's, in seconds.
     ahead_s: i64,
-    /// How long it waits between a release and its directive.
+    /// Pause between a release and its directive.
     pub(crate) pause: Duration,
 }
 
@@ -100,7 +100,7 @@ impl Releases {
         self.state.lock().expect("lock").asked.clone()
     }
 
-    /// Publishes a component and directs a device to it; answers its digest.
+    /// Publishes a component with a directive for a device. Returns its digest.
     pub(crate) fn release(&self, device: DeviceId, content: &[u8], grace_ms: u64) -> String {
         let new = NewRelease {
             branch: "main".to_owned(),
@@ -137,7 +137,7 @@ impl Releases {
     }
 }
 
-/// Serves one request; none when the connection is over.
+/// Serves one request; `None` if the connection has ended.
 fn serve(stream: &TcpStream, folder: &Path, state: &Mutex<State>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();

@@ -1,8 +1,7 @@
-//! The power goes out on a real file system: an ext4 image is copied while a queue writes to it, and the
-//! copy, which lacks everything that was only in memory, is mounted and compared with what was reported as
-//! durable.
+//! A power cut on a real file system: an ext4 image is copied while a queue writes to it. The copy, which lacks
+//! everything that was only in memory, is mounted and compared with the records reported as durable.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -11,39 +10,12 @@ use std::time::{Duration, Instant};
 use iottly_agent::outbox::{Item, Pending, Queue, SledQueue};
 use iottly_protocol::StreamClass::History;
 
+use crate::support::mount::Mount;
+use crate::support::peer::PATIENCE;
+
 const GROUP: u64 = 5;
-const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A mounted image; unmounted when dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// Mounts an image; none where that is not allowed, which CI does not accept.
-    fn image(image: &Path, at: &Path) -> Option<Self> {
-        fs::create_dir_all(at).expect("folder");
-        let done = Command::new("mount")
-            .args(["-o", "loop"])
-            .arg(image)
-            .arg(at)
-            .output();
-        if done.is_ok_and(|output| output.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "CI must be able to mount an image"
-        );
-        None
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-/// The child that writes; it is stopped and killed by the test.
+/// Child process that writes; killed when dropped.
 struct Writer(Child);
 
 impl Drop for Writer {
@@ -57,8 +29,7 @@ fn record(seq: u64) -> Vec<u8> {
     format!("record {seq} {}", "z".repeat(300)).into_bytes()
 }
 
-/// Not a test: the writer's process. Writes until it is killed, and notes outside of the image how far it
-/// got.
+/// The writer's process, not a test. Writes until it is killed, and counts the durable records outside of the image.
 #[test]
 #[ignore = "run by the tests below as a process of its own"]
 fn writer() {
@@ -69,7 +40,7 @@ fn writer() {
         .write(true)
         .open(std::env::var_os("POWER_CUT_COUNTER").expect("set"))
         .expect("counter");
-    let told = |seq: u64| counter.write_all_at(&seq.to_be_bytes(), 0).expect("tell");
+    let note = |seq: u64| counter.write_all_at(&seq.to_be_bytes(), 0).expect("counter");
     if std::env::var_os("POWER_CUT_BARE").is_some() {
         let db = sled::Config::default()
             .path(&folder)
@@ -79,7 +50,7 @@ fn writer() {
         for seq in 1u64.. {
             db.insert(seq.to_be_bytes(), record(seq)).expect("insert");
             db.flush().expect("flush");
-            told(seq);
+            note(seq);
         }
     }
     let (mut queue, _) = SledQueue::open(&folder).expect("open");
@@ -91,30 +62,21 @@ fn writer() {
             })
             .collect();
         queue.push_batch(&batch).expect("push");
-        told(first + GROUP - 1);
+        note(first + GROUP - 1);
     }
 }
 
-/// Writes until `enough` is durable, cuts the power, and answers what was reported and the folder as it is
-/// after the cut.
+/// Writes until `enough` records are durable and cuts the power. Returns the number of durable records and the file
+/// system after the cut.
 fn cut(dir: &Path, bare: bool, enough: u64) -> Option<(u64, Mount)> {
     let (image, after) = (dir.join("disk.img"), dir.join("after.img"));
-    File::create(&image)
-        .expect("image")
-        .set_len(64 << 20)
-        .expect("size");
-    let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).output();
-    if !made.is_ok_and(|output| output.status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "CI must have mkfs.ext4");
-        return None;
-    }
-    let mounted = Mount::image(&image, &dir.join("before"))?;
+    let mounted = Mount::ext4(&image, &dir.join("before"))?;
     let counter = dir.join("counter");
     fs::write(&counter, 0u64.to_be_bytes()).expect("counter");
     let mut command = Command::new(std::env::current_exe().expect("own program"));
     command
-        .args(["--exact", "writer", "--ignored"])
-        .env("POWER_CUT_FOLDER", mounted.0.join("queue"));
+        .args(["--exact", "power_cut::writer", "--ignored"])
+        .env("POWER_CUT_FOLDER", mounted.path().join("queue"));
     command
         .env("POWER_CUT_COUNTER", &counter)
         .stdout(std::process::Stdio::null());
@@ -122,15 +84,19 @@ fn cut(dir: &Path, bare: bool, enough: u64) -> Option<(u64, Mount)> {
         command.env("POWER_CUT_BARE", "1");
     }
     let writer = Writer(command.spawn().expect("writer"));
-    let told = || u64::from_be_bytes(fs::read(&counter).expect("read").try_into().expect("eight bytes"));
+    let reported = || u64::from_be_bytes(fs::read(&counter).expect("read").try_into().expect("eight bytes"));
     let began = Instant::now();
-    while told() < enough {
-        assert!(began.elapsed() < PATIENCE, "the writer got to {} only", told());
+    while reported() < enough {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "the writer got to {} only",
+            reported()
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     let pid = rustix::process::Pid::from_child(&writer.0);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stop");
-    let durable = told();
+    let durable = reported();
     fs::copy(&image, &after).expect("copy");
     drop(writer);
     drop(mounted);
@@ -144,7 +110,7 @@ fn what_was_durable_is_there_after_the_power_was_cut() {
         let Some((durable, after)) = cut(dir.path(), false, enough) else {
             return;
         };
-        let (mut queue, notes) = SledQueue::open(&after.0.join("queue")).expect("opens");
+        let (mut queue, notes) = SledQueue::open(&after.path().join("queue")).expect("opens");
         assert_eq!(notes, []);
         let page = queue.peek(History, 1, usize::MAX, usize::MAX).expect("reads");
         let whole = (1..).zip(&page.items).take_while(|(expected, item)| match item {
@@ -171,13 +137,13 @@ fn bare_sled_loses_what_it_has_flushed() {
     let Some((flushed, after)) = cut(dir.path(), true, 400) else {
         return;
     };
-    let path = after.0.join("queue");
+    let path = after.path().join("queue");
     let survived = match path.exists().then(|| sled::Config::default().path(path).open()) {
         Some(Ok(db)) => db.iter().flatten().count() as u64,
         _ => 0,
     };
     assert!(
         survived < flushed,
-        "all {flushed} survived: the test above has no teeth"
+        "all {flushed} survived: the test above proves nothing"
     );
 }

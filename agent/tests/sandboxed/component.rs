@@ -1,19 +1,19 @@
 //! Firmware in the text form of WebAssembly.
-#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::path::Path;
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
-/// Address of a result that says "fine"; for `tick` it asks for 500 ms.
+/// Address of a positive result; for `tick` it requests the next call in 500 ms.
 pub(crate) const FINE: &str = "(i32.const 1024)";
-/// Sends `{"n": 1}` and answers what the host answered.
+/// Sends `{"n": 1}` and returns the host's result.
 pub(crate) const SEND: &str = "(call $send (i32.const 4096) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048)) (i32.const 2048)";
-/// Answers the fault `unsupported("x")`.
+/// Returns the fault `unsupported("x")`.
 pub(crate) const UNSUPPORTED: &str = "(i32.const 1040)";
+/// Loops forever.
 pub(crate) const SPIN: &str = "(loop $again (br $again)) (unreachable)";
 
-/// A firmware whose exports `handle` and `tick` have these bodies.
+/// Returns a firmware whose exports `handle` and `tick` have these bodies.
 pub(crate) fn firmware(handle: &str, tick: &str) -> Vec<u8> {
     let text = format!(
         r#"(module

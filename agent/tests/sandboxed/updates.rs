@@ -1,76 +1,31 @@
-//! Updates of a real agent from a signed repository: clocks that are wrong, repositories that drip, files
-//! that are damaged or odd.
-//!
-//! The sandbox compiles firmware in a child process. This program is that child as well, so it has its own
-//! `main`.
+//! Updates of a real agent from a signed repository: wrong clocks, slow repositories, damaged and unexpected files.
 
-mod component;
-mod peer;
-mod repository;
-
-use std::future::Future;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use component::{FINE, SEND, firmware};
-use iottly_agent::{
-    Agent, AgentConfig, AgentHandle, BrokerAddress, Compiler, QueueConfig, Secret, UpdateConfig,
-};
-use iottly_protocol::StreamClass::{Control, History};
-use iottly_protocol::{DeviceId, Down, Record, Report, SignedDirective, UpdateReport};
+use iottly_agent::{Agent, AgentConfig, AgentHandle, UpdateConfig};
+use iottly_protocol::{DeviceId, Down, Report, SignedDirective, UpdateReport};
 use iottly_update::{Journal, Memory, SystemDisk};
-use peer::{Broker, PATIENCE, Peer, Proxy};
-use repository::{Mode, Releases};
 
-/// What makes this program compile instead of test.
-const COMPILE: &str = "compile-child";
+use crate::component::{FINE, SEND, firmware};
+use crate::repository::{Mode, Releases};
+use crate::support::config;
+use crate::support::peer::{Broker, PATIENCE, Peer, Proxy};
+use crate::{compiler, message};
+
 const YEAR_S: i64 = 365 * 86_400;
-/// The fourth call to `tick`, after a second and a half, traps.
+/// Body of `tick` whose fourth call, after a second and a half, traps.
 const TRAPS_LATER: &str = "(i32.store (i32.const 8192) (i32.add (i32.load (i32.const 8192)) (i32.const 1))) \
     (if (i32.gt_u (i32.load (i32.const 8192)) (i32.const 3)) (then (unreachable))) (i32.const 1024)";
-
-fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(COMPILE) {
-        return iottly_sandbox::compile_child();
-    }
-    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
-    let runtime = tokio::runtime::Runtime::new().expect("runtime");
-    let run = |name: &str, test: &mut dyn FnMut()| {
-        if wanted.as_deref().is_none_or(|wanted| name.contains(wanted)) {
-            test();
-            eprintln!("test {name} ... ok");
-        }
-    };
-    macro_rules! tests {
-        ($($name:ident)+) => { $(run(stringify!($name), &mut || block(&runtime, $name()));)+ };
-    }
-    // A failure panics, which ends the program with an error.
-    tests! {
-        a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_update
-        a_board_that_is_a_year_ahead_takes_its_update_by_the_told_time
-        a_journal_whose_floor_lies_in_2095_takes_its_update
-        a_dripping_repository_delays_neither_the_roll_back_nor_the_stop
-        a_repository_that_does_not_answer_delays_no_stop
-        a_redirect_is_not_followed
-        damage_to_what_updates_need_is_mended_and_told
-        odd_files_are_put_aside_and_the_agent_starts
-        the_program_reads_regular_files_only_and_outlives_a_limit_on_their_size
-    }
-    eprintln!("test result: ok");
-    ExitCode::SUCCESS
-}
-
-fn block(runtime: &tokio::runtime::Runtime, test: impl Future<Output = ()>) {
-    runtime.block_on(test);
-}
 
 fn good() -> Vec<u8> {
     firmware(SEND, FINE)
 }
 
-/// A device, its repository, its broker, and the cloud's end.
+/// A device, its repository, its broker, and the cloud's end of the wire.
 struct Rig {
     dir: tempfile::TempDir,
     releases: Releases,
@@ -80,7 +35,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// `ahead_s` is how far the clock of cloud and signer is before this machine's, which is the board's.
+    /// Creates a device. `ahead_s` is the lead of the cloud's and signer's clock over this machine's, the board's.
     async fn new(ahead_s: i64) -> Self {
         let dir = tempfile::tempdir().expect("dir");
         let releases = Releases::new(dir.path(), ahead_s);
@@ -106,84 +61,59 @@ impl Rig {
         self.start_at(self.broker.address).await
     }
 
-    async fn start_at(&self, broker: std::net::SocketAddr) -> AgentHandle {
-        let program = std::env::current_exe().expect("own path");
+    async fn start_at(&self, broker: SocketAddr) -> AgentHandle {
+        let updates = UpdateConfig::new(
+            format!("http://{}", self.releases.address),
+            self.releases.root(),
+            self.releases.project,
+        );
         let agent = Agent::start(AgentConfig {
-            device_id: self.device,
-            secret: Secret::new("a secret"),
-            broker: BrokerAddress {
-                host: broker.ip().to_string(),
-                port: broker.port(),
-            },
             firmware: Some(self.dir.path().join("factory.wasm")),
-            data_dir: self.data(),
-            cache_dir: None,
-            compiler: Compiler {
-                program,
-                args: vec![COMPILE.into()],
-            },
-            board: None,
-            grants: None,
-            queue: QueueConfig::default(),
+            compiler: compiler(),
             updates: Some(UpdateConfig {
-                repository: format!("http://{}", self.releases.address),
-                root: self.releases.root(),
-                ca: None,
-                project: self.releases.project,
-                group: None,
-                board: "generic".to_owned(),
-                capabilities: Vec::new(),
-                p256: false,
                 poll_seconds: 1,
+                ..updates
             }),
+            ..config(&self.data(), self.device, broker)
         });
         agent.await.expect("the agent starts")
     }
 
-    /// Waits until the device has told of a state, with a reason if one is given.
-    async fn told(&mut self, state: &str, reason: Option<&str>) {
+    /// Waits until the device has reported a state, with a reason if one is given.
+    async fn reported(&mut self, state: &str, reason: Option<&str>) {
         let is = |report: &UpdateReport| {
             report.state.as_str() == state
                 && reason.is_none_or(|wanted| report.reason.is_some_and(|why| why.as_str() == wanted))
         };
-        let found = |text: &&str| match serde_json::from_str(text).expect("a record") {
-            Record::Report(Report::Update(report)) => is(&report),
-            _ => false,
-        };
         self.peer
-            .until(&format!("the report {state} {reason:?}"), |store| {
-                store.of(Control).iter().any(found)
-            })
+            .until_report(
+                &format!("the report {state} {reason:?}"),
+                |report| matches!(report, Report::Update(report) if is(report)),
+            )
             .await;
     }
 
-    /// Waits until the device runs the release with this digest, by its own facts.
+    /// Waits until the device reports in its facts that it runs the release with this digest.
     async fn runs(&mut self, sha256: &str) {
-        let found = |text: &&str| match serde_json::from_str(text).expect("a record") {
-            Record::Report(Report::Facts(facts)) => facts.running_sha256 == sha256,
-            _ => false,
-        };
         self.peer
-            .until("the facts", |store| store.of(Control).iter().any(found))
+            .until_report(
+                "the facts",
+                |report| matches!(report, Report::Facts(facts) if facts.running_sha256 == sha256),
+            )
             .await;
     }
 
     async fn message(&mut self, parts: &[&str]) {
-        let found = |text: &&str| parts.iter().all(|part| text.contains(part));
-        self.peer
-            .until(&format!("a message with {parts:?}"), |store| {
-                store.of(History).iter().any(found)
-            })
-            .await;
+        message(&mut self.peer, parts).await;
     }
 
     fn updates(&self) -> Vec<UpdateReport> {
-        let decode = |text: &str| match serde_json::from_str(text).expect("a record") {
-            Record::Report(Report::Update(report)) => Some(report),
+        let update = |report| match report {
+            Report::Update(report) => Some(report),
             _ => None,
         };
         self.peer
-            .with(|store| store.of(Control).into_iter().filter_map(decode).collect())
+            .with(|store| store.reports().into_iter().filter_map(update).collect())
     }
 
     fn memory(&self) -> Memory {
@@ -191,7 +121,7 @@ impl Rig {
         Journal::open(&mut disk).expect("journal").1
     }
 
-    /// Stops the agent, which has to end in order and soon.
+    /// Stops the agent, which must end in order and soon.
     async fn stop(&self, agent: AgentHandle) {
         let began = Instant::now();
         agent.shutdown().await;
@@ -200,14 +130,14 @@ impl Rig {
     }
 }
 
-async fn a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_update() {
+pub(crate) async fn a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_update() {
     let mut rig = Rig::new(10 * YEAR_S).await;
-    // Later than the date that the metadata vouches for, or that would be the time.
+    // Later than the date of the metadata, or that would be taken for the time.
     rig.releases.pause = Duration::from_millis(1100);
     let sha256 = rig.releases.release(rig.device, &good(), 1000);
     let proxy = Proxy::start(None).await;
     let agent = rig.start_at(proxy.address).await;
-    // It finds the directive and has no connection: nobody has told the time.
+    // The device finds the directive and is offline: the time is unknown.
     let asked = |rig: &Rig| {
         rig.releases
             .asked()
@@ -221,7 +151,7 @@ async fn a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     proxy.retarget(rig.broker.address);
-    rig.told("committed", None).await;
+    rig.reported("committed", None).await;
     rig.runs(&sha256).await;
     let updates = rig.updates();
     let first = &updates[0];
@@ -235,11 +165,11 @@ async fn a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_
         "{updates:?}"
     );
     let trusted: Vec<bool> = rig.peer.with(|store| {
-        let facts = |text: &str| match serde_json::from_str(text).expect("a record") {
-            Record::Report(Report::Facts(facts)) => Some(facts.clock_trusted),
+        let facts = |report| match report {
+            Report::Facts(facts) => Some(facts.clock_trusted),
             _ => None,
         };
-        store.of(Control).into_iter().filter_map(facts).collect()
+        store.reports().into_iter().filter_map(facts).collect()
     });
     assert_eq!(
         (trusted.first(), trusted.last()),
@@ -249,7 +179,7 @@ async fn a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_
     rig.stop(agent).await;
 }
 
-async fn a_board_that_is_a_year_ahead_takes_its_update_by_the_told_time() {
+pub(crate) async fn a_board_that_is_a_year_ahead_takes_its_update_by_the_told_time() {
     let mut rig = Rig::new(-YEAR_S).await;
     let agent = rig.start().await;
     rig.peer.until("online", |store| store.online == Some(true)).await;
@@ -268,7 +198,7 @@ async fn a_board_that_is_a_year_ahead_takes_its_update_by_the_told_time() {
     );
 }
 
-async fn a_journal_whose_floor_lies_in_2095_takes_its_update() {
+pub(crate) async fn a_journal_whose_floor_lies_in_2095_takes_its_update() {
     let mut rig = Rig::new(0).await;
     let mut disk = SystemDisk::open(&rig.data()).expect("disk");
     let (mut journal, memory, _) = Journal::open(&mut disk).expect("journal");
@@ -287,22 +217,22 @@ async fn a_journal_whose_floor_lies_in_2095_takes_its_update() {
     rig.stop(agent).await;
 }
 
-async fn a_dripping_repository_delays_neither_the_roll_back_nor_the_stop() {
+pub(crate) async fn a_dripping_repository_delays_neither_the_roll_back_nor_the_stop() {
     let mut rig = Rig::new(0).await;
     let agent = rig.start().await;
     rig.peer.until("online", |store| store.online == Some(true)).await;
     rig.releases
         .release(rig.device, &firmware(SEND, TRAPS_LATER), 30_000);
-    rig.told("trial", None).await;
+    rig.reported("trial", None).await;
     let began = Instant::now();
     rig.releases.mode(Mode::Drip);
-    // And whoever is on the line sends directives of his own.
+    // An attacker on the line sends directives as well.
     for n in 0..40 {
         let document = format!(r#"{{"signed":{{"id":"x-{n}"}},"signatures":[]}}"#);
         let document = serde_json::value::RawValue::from_string(document).expect("json");
         rig.peer.send(&Down::Directive(SignedDirective { document }));
     }
-    rig.told("rolled_back", Some("crash_loop")).await;
+    rig.reported("rolled_back", Some("crash_loop")).await;
     assert!(
         began.elapsed() < Duration::from_secs(25),
         "before the trial's own end: {:?}",
@@ -311,7 +241,7 @@ async fn a_dripping_repository_delays_neither_the_roll_back_nor_the_stop() {
     rig.stop(agent).await;
 }
 
-async fn a_repository_that_does_not_answer_delays_no_stop() {
+pub(crate) async fn a_repository_that_does_not_answer_delays_no_stop() {
     for mode in [Mode::Silent, Mode::Drip] {
         let rig = Rig::new(0).await;
         rig.releases.release(rig.device, &good(), 1000);
@@ -319,20 +249,20 @@ async fn a_repository_that_does_not_answer_delays_no_stop() {
         let agent = rig.start().await;
         let began = Instant::now();
         while rig.releases.asked().is_empty() {
-            assert!(began.elapsed() < PATIENCE, "it asks");
+            assert!(began.elapsed() < PATIENCE, "the repository is asked");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         rig.stop(agent).await;
     }
 }
 
-async fn a_redirect_is_not_followed() {
+pub(crate) async fn a_redirect_is_not_followed() {
     let rig = Rig::new(0).await;
     rig.releases.mode(Mode::Redirect);
     let agent = rig.start().await;
     let began = Instant::now();
     while rig.releases.asked().len() < 2 {
-        assert!(began.elapsed() < PATIENCE, "it asks");
+        assert!(began.elapsed() < PATIENCE, "the repository is asked");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     rig.stop(agent).await;
@@ -343,7 +273,7 @@ async fn a_redirect_is_not_followed() {
     );
 }
 
-async fn damage_to_what_updates_need_is_mended_and_told() {
+pub(crate) async fn damage_to_what_updates_need_is_mended_and_told() {
     let mut rig = Rig::new(0).await;
     let agent = rig.start().await;
     let first = rig.releases.release(rig.device, &good(), 1000);
@@ -363,11 +293,11 @@ async fn damage_to_what_updates_need_is_mended_and_told() {
     let agent = rig.start().await;
     rig.message(&["update damaged", "journal"]).await;
     rig.message(&["update damaged", "pointer"]).await;
-    rig.told("failed", Some("invalid")).await;
+    rig.reported("failed", Some("invalid")).await;
     assert_eq!(
         rig.memory().committed.map(|committed| committed.sha256),
         Some(first),
-        "it was found by its digest"
+        "the release is found by its digest"
     );
     rig.message(&["update damaged", "root"]).await;
     let second = rig.releases.release(rig.device, &firmware(FINE, SEND), 1000);
@@ -386,7 +316,7 @@ fn pipe(path: &Path) {
     .expect("pipe");
 }
 
-async fn odd_files_are_put_aside_and_the_agent_starts() {
+pub(crate) async fn odd_files_are_put_aside_and_the_agent_starts() {
     let mut rig = Rig::new(0).await;
     let data = rig.data();
     for folder in ["commands.journal/inside", "lock", "running", "firmware.state"] {
@@ -413,7 +343,7 @@ async fn odd_files_are_put_aside_and_the_agent_starts() {
         rig.message(&["odd file", &format!("kept as {name}.odd")]).await;
     }
     rig.stop(agent).await;
-    // Inside of the folders as well.
+    // The same inside of the folders.
     for name in [
         "update/pointer",
         "update/journal.0",
@@ -429,9 +359,9 @@ async fn odd_files_are_put_aside_and_the_agent_starts() {
     rig.stop(agent).await;
 }
 
-/// Runs the agent's program under a shell's limits; answers how it ended (by itself, or after a SIGTERM) and
-/// what it said.
-fn program(config: &Path, limits: &str, run_s: u64) -> (std::process::ExitStatus, bool, String) {
+/// Runs the agent's program under a shell's limits for at most `run_s` seconds, then sends SIGTERM. Returns the exit
+/// status, `true` if it ended by itself, and its standard error.
+fn program(config: &Path, limits: &str, run_s: u64) -> (ExitStatus, bool, String) {
     let script = format!(
         "{limits} exec {} run --config {}",
         env!("CARGO_BIN_EXE_iottly-agent"),
@@ -468,7 +398,7 @@ fn program(config: &Path, limits: &str, run_s: u64) -> (std::process::ExitStatus
     )
 }
 
-async fn the_program_reads_regular_files_only_and_outlives_a_limit_on_their_size() {
+pub(crate) async fn the_program_reads_regular_files_only_and_outlives_a_limit_on_their_size() {
     let dir = tempfile::tempdir().expect("dir");
     let odd = dir.path().join("pipe.toml");
     pipe(&odd);
@@ -489,7 +419,7 @@ async fn the_program_reads_regular_files_only_and_outlives_a_limit_on_their_size
         "{status}: {said}"
     );
     std::fs::remove_dir_all(dir.path().join("data")).expect("removed");
-    // Blocks of 512 bytes: the queue's first segment is longer.
+    // Blocks of 512 bytes: the queue's first segment is larger.
     let (status, ended, said) = program(&config, "ulimit -f 100;", 3);
     use std::os::unix::process::ExitStatusExt;
     assert_eq!(status.signal(), None, "ended: {ended}: {said}");

@@ -1,22 +1,19 @@
-//! A cloud, or somebody in its place, that floods a device: its log, its disk and its queue stay what they
-//! are.
+//! A cloud, or an attacker in its place, that floods a device: log, disk and queue stay within their limits.
 
-mod peer;
-mod process;
-
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use iottly_protocol::StreamClass::History;
-use iottly_protocol::{CommandId, DeviceConfig, DeviceId, Down, Refuse, SignedDirective};
-use peer::{Broker, PATIENCE, Peer, Store};
-use process::{Process, fill};
+use iottly_protocol::{CommandId, DeviceConfig, Down, Refuse, Report, SignedDirective};
 use serde_json::value::RawValue;
 
+use crate::support::fresh;
+use crate::support::peer::{Broker, PATIENCE, Peer, Store};
+use crate::support::process::{Process, fill};
+
 const BACKLOG: u64 = 300;
-/// Most bytes of log that a flood may cause.
+/// Maximum size of the log that a flood may cause, in bytes.
 const LOG_BYTES: usize = 64 << 10;
-/// Most bytes that a flood may make the device write, over what it takes to start.
+/// Maximum number of bytes that a flood may make the device write after its start.
 const DISK_BYTES: u64 = 24 << 20;
 
 struct Scene {
@@ -28,11 +25,7 @@ struct Scene {
 
 /// A device with a backlog, welcomed by a cloud that acknowledges nothing.
 async fn scene() -> Scene {
-    let (dir, device, store) = (
-        tempfile::tempdir().expect("dir"),
-        DeviceId::random(),
-        Arc::<Mutex<Store>>::default(),
-    );
+    let (dir, device, store) = fresh();
     store.lock().expect("lock").silent = true;
     let data = dir.path().join("data");
     fill(&data, BACKLOG);
@@ -50,7 +43,7 @@ async fn scene() -> Scene {
 }
 
 impl Scene {
-    /// Sends a message so many times, as fast as the broker takes them.
+    /// Sends `count` messages as fast as the broker accepts them.
     async fn flood(&self, count: u64, make: impl Fn(u64) -> Vec<u8>) {
         for n in 0..count {
             self.peer.raw(&make(n));
@@ -60,10 +53,10 @@ impl Scene {
         }
     }
 
-    /// Waits until the device has worked through what was sent, by a command that is sent behind it.
-    async fn worked_through(&mut self) {
+    /// Waits until the device has processed all messages sent, by the result of a command sent after them.
+    async fn processed(&mut self) {
         let (id, began) = (CommandId::random(), Instant::now());
-        // A broker may leave out what a client does not take fast enough.
+        // A broker may drop messages that a client does not accept fast enough.
         while !self
             .peer
             .with(|store| store.results().iter().any(|result| result.id == id))
@@ -78,7 +71,7 @@ impl Scene {
         }
     }
 
-    /// Stops the device, which takes no longer than usual and is clean.
+    /// Stops the device, which must end cleanly and in the usual time.
     async fn stop(mut self) {
         self.agent.terminate();
         let status = self.agent.ended(Duration::from_secs(20)).await;
@@ -133,7 +126,7 @@ async fn odd_messages_refusals_and_directives_fill_neither_log_nor_disk() {
             .encode()
         })
         .await;
-    scene.worked_through().await;
+    scene.processed().await;
     let written = scene.agent.written() - before;
     assert!(written < DISK_BYTES, "{written} bytes were written");
     scene.stop().await;
@@ -156,15 +149,13 @@ async fn settings_are_written_once_a_second_at_most() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    scene.worked_through().await;
+    scene.processed().await;
     scene
         .peer
-        .until("the report of the latest settings", |store| {
-            store
-                .of(iottly_protocol::StreamClass::Control)
-                .iter()
-                .any(|text| text.contains("\"version\":3000"))
-        })
+        .until_report(
+            "the report of the latest settings",
+            |report| matches!(report, Report::Config(report) if report.version == 3000),
+        )
         .await;
     let (written, seconds) = (scene.agent.written() - before, began.elapsed().as_secs() + 2);
     assert!(
@@ -182,8 +173,8 @@ async fn a_cloud_that_is_always_ahead_gets_one_new_stream_and_long_pauses() {
         store.beyond = true;
         store.hellos.len()
     });
-    // The next hello comes with a new connection.
-    scene.peer.unwelcome().await;
+    // The next hello follows with a new connection.
+    scene.peer.disconnect_device().await;
     scene
         .peer
         .until("a new stream", |store| store.hellos.len() >= hellos + 2)

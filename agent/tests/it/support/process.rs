@@ -1,5 +1,4 @@
-//! The agent as a process of its own, with its log in a file.
-#![allow(dead_code, reason = "each test program uses its part")]
+//! The agent as a separate process, with its log in a file.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -8,17 +7,19 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use iottly_agent::outbox::{Pending, Queue, SledQueue};
+use iottly_protocol::DeviceId;
 use iottly_protocol::StreamClass::History;
-use iottly_protocol::{DeviceId, Message, MessageKind, Record};
 
-/// A running agent; killed when dropped.
+use super::message;
+
+/// Running agent; killed when dropped.
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
-    /// Starts the agent on the folder `data`; its configuration and log lie in `beside`.
+    /// Starts the agent on the folder `data`, with its configuration and log in `beside`.
     pub(crate) fn start(beside: &Path, data: &Path, device: DeviceId, broker: SocketAddr) -> Self {
         let (config, log) = (beside.join("agent.toml"), beside.join("log"));
         fs::write(
@@ -42,12 +43,12 @@ impl Process {
         Self { child, log }
     }
 
-    /// What the agent has written into its log.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).expect("read")
     }
 
-    /// Bytes that it has sent to the disk.
+    /// Returns the bytes that the process has written to the disk.
     pub(crate) fn written(&self) -> u64 {
         let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect("it runs");
         let line = io
@@ -57,7 +58,7 @@ impl Process {
         line.parse().expect("a number")
     }
 
-    /// Asks it to stop.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         let done = Command::new("kill")
             .arg("-TERM")
@@ -66,7 +67,7 @@ impl Process {
         assert!(done.expect("kill").success());
     }
 
-    /// Waits for its end.
+    /// Waits at most `patience` for the end of the process.
     pub(crate) async fn ended(&mut self, patience: Duration) -> ExitStatus {
         let until = Instant::now() + patience;
         loop {
@@ -86,20 +87,7 @@ impl Drop for Process {
     }
 }
 
-/// A message as a queue holds it.
-pub(crate) fn message(n: u64) -> Vec<u8> {
-    let payload = serde_json::value::RawValue::from_string(format!("{{\"n\":{n}}}")).expect("json");
-    Record::Message(Message {
-        kind: MessageKind::UserDefined,
-        at_ms: n,
-        at_error_ms: None,
-        channel: None,
-        payload: &payload,
-    })
-    .encode()
-}
-
-/// Puts messages 1 to `last` into the queue of a device that does not run.
+/// Puts messages 1 to `last` into the queue of a stopped device.
 pub(crate) fn fill(data: &Path, last: u64) {
     fs::create_dir_all(data).expect("folder");
     let (mut queue, _) = SledQueue::open(&data.join("queue")).expect("queue");

@@ -1,57 +1,28 @@
-//! A device whose disk is full: what is on it goes to the cloud, and commands wait without standing in the
-//! way.
-
-mod peer;
-mod process;
+//! A device whose disk is full: its stored messages are delivered, and commands wait without blocking them.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iottly_agent::outbox::WhenFull;
-use iottly_agent::{Agent, AgentConfig, BrokerAddress, Compiler, QueueConfig, Secret};
+use iottly_agent::{Agent, AgentConfig, QueueConfig};
 use iottly_protocol::StreamClass::History;
 use iottly_protocol::{CommandId, CommandState, DeviceId};
-use peer::{Broker, PATIENCE, Peer, Store};
-use process::fill;
+
+use crate::support::mount::Mount;
+use crate::support::peer::{Broker, Peer, Store};
+use crate::support::process::fill;
+use crate::support::{fresh, until_status};
 
 const BACKLOG: u64 = 20_000;
-/// More than a broker has in flight to one client.
+/// Number of commands, more than a broker has in flight to one client.
 const COMMANDS: usize = 200;
 
-/// A small file system in memory; unmounted when dropped. None where mounting is not allowed, which CI does
-/// not accept.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(at: &Path) -> Option<Self> {
-        let done = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=40m", "tmpfs"])
-            .arg(at)
-            .output();
-        if done.is_ok_and(|output| output.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "CI must be able to mount a tmpfs"
-        );
-        None
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-/// Takes every byte that is free, now and as soon as one becomes free, until told otherwise.
+/// Takes every free byte, now and whenever one becomes free, as long as `on` is set.
 fn hog(path: &Path, on: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
     let (mut file, on, path) = (
         File::create(path).expect("create"),
@@ -75,42 +46,23 @@ fn hog(path: &Path, on: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
 
 fn config(dir: &Path, device: DeviceId, broker: SocketAddr) -> AgentConfig {
     AgentConfig {
-        device_id: device,
-        secret: Secret::new("a secret"),
-        broker: BrokerAddress {
-            host: broker.ip().to_string(),
-            port: broker.port(),
-        },
-        firmware: None,
-        data_dir: dir.to_owned(),
-        cache_dir: None,
-        compiler: Compiler {
-            program: "iottly-compile".into(),
-            args: Vec::new(),
-        },
-        board: None,
-        grants: None,
         queue: QueueConfig {
             when_full: WhenFull::RefuseNew,
             ..QueueConfig::default()
         },
-        updates: None,
+        ..crate::support::config(dir, device, broker)
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_drained_while_commands_wait_and_then_they_run() {
-    let (dir, device, store) = (
-        tempfile::tempdir().expect("dir"),
-        DeviceId::random(),
-        Arc::<Mutex<Store>>::default(),
-    );
-    let Some(_tmpfs) = Tmpfs::mount(dir.path()) else {
+    let (dir, device, store) = fresh();
+    let Some(_tmpfs) = Mount::tmpfs("40m", dir.path()) else {
         return;
     };
     let data = dir.path().join("data");
     fill(&data, BACKLOG);
-    // The folder was used before.
+    // Use the folder once before the disk is full.
     let broker = Broker::start().await;
     let nowhere: SocketAddr = "127.0.0.1:1".parse().expect("address");
     Agent::start(config(&data, device, nowhere))
@@ -124,40 +76,30 @@ async fn a_full_disk_is_drained_while_commands_wait_and_then_they_run() {
     let mut peer = Peer::start(broker.address, device, Arc::clone(&store)).await;
     let agent = Agent::start(config(&data, device, broker.address))
         .await
-        .expect("it starts on a full disk");
+        .expect("the agent starts on a full disk");
     peer.until("a welcome", |store| !store.hellos.is_empty()).await;
     let commands: Vec<_> = (0..COMMANDS).map(|_| CommandId::random()).collect();
     commands.iter().for_each(|id| peer.command(*id, "echo"));
     peer.until("the backlog", |store| store.of(History).len() as u64 >= BACKLOG)
         .await;
-    let mut status = agent.status();
-    let drained = status.wait_for(|status| status.queued == 0);
-    tokio::time::timeout(PATIENCE, drained)
-        .await
-        .expect("acknowledgements come through")
-        .expect("the agent lives");
+    until_status(&agent, "an empty queue", |status| status.queued == 0).await;
     peer.with(|store| assert_eq!((store.conflicts, store.gaps.len()), (0, 0)));
 
-    // There is room again: the device asks for what it had to leave out.
+    // There is room again: the device requests the skipped commands.
     let hellos = peer.with(|store| store.hellos.len());
     on.store(false, Ordering::Relaxed);
     hog.join().expect("ended");
     let ended = |store: &Store| {
-        let results = store.results();
         commands
             .iter()
-            .filter(|id| {
-                results
-                    .iter()
-                    .any(|result| result.id == **id && result.state.is_final())
-            })
+            .filter(|id| !store.final_results(**id).is_empty())
             .count()
     };
     peer.until("another hello", |store| {
         store.hellos.len() > hellos || ended(store) == COMMANDS
     })
     .await;
-    // As the cloud does after a hello with what has no result yet.
+    // The cloud repeats commands without a result after a hello.
     let open: Vec<_> = peer.with(|store| {
         let results = store.results();
         commands
