@@ -83,10 +83,7 @@ fn client(arguments: &Arguments, metadata_dir: &Path) -> anyhow::Result<Client<H
 }
 
 fn download(arguments: &Arguments, metadata_dir: &Path) -> anyhow::Result<()> {
-    let folder = arguments
-        .target_dir
-        .as_deref()
-        .context("missing --target-dir")?;
+    let folder = arguments.target_dir.as_deref().context("missing --target-dir")?;
     arguments
         .target_base_url
         .as_deref()

@@ -69,7 +69,7 @@ pub(crate) fn restrict(path: &Path, meta: &fs::Metadata, mode: u32) {
         return;
     }
     if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
-        tracing::warn!(path = %path.display(), %error, "failed to restrict a file's mode; other users may still read it");
+        tracing::warn!(file.path = %path.display(), %error, "failed to restrict a file's mode; other users may still read it");
     }
 }
 

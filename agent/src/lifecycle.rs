@@ -287,7 +287,7 @@ fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
         ));
     }
     for (warning, description) in warnings {
-        tracing::warn!(device.id = %config.device_id, description, "{warning}");
+        tracing::warn!(device.id = %config.device_id, warning, description, "found losses of earlier runs; reporting them in the history");
         let record = agent_warning(warning, &description, outbox.now_ms());
         if let Err(error) = outbox.offer(StreamClass::History, record) {
             tracing::warn!(device.id = %config.device_id, %error, "failed to queue an agent message; dropping it");

@@ -119,9 +119,9 @@ impl SettingsTask {
                 if let Some(more) = ODD.pass() {
                     let (version, error) = (config.version, error.to_string());
                     tracing::warn!(
-                        version,
+                        settings.version = version,
                         error = cut(&error),
-                        more,
+                        suppressed = more,
                         "failed to decode settings from the cloud; keeping the last ones"
                     );
                 }
@@ -139,7 +139,7 @@ impl SettingsTask {
             static FAILED: LogLimit = LogLimit::new();
             if let Some(more) = FAILED.pass() {
                 let error = error.to_string();
-                tracing::error!(settings.path = %self.path.display(), error = cut(&error), more, "failed to write the settings; retrying in 5 s");
+                tracing::error!(settings.path = %self.path.display(), error = cut(&error), suppressed = more, "failed to write the settings; retrying in 5 s");
             }
             sleep(RETRY).await;
             // Newer settings replace these.
@@ -158,7 +158,7 @@ impl SettingsTask {
             if let Some(more) = NOT_TAKEN.pass() {
                 tracing::warn!(
                     error = cut(&error.to_string()),
-                    more,
+                    suppressed = more,
                     "failed to queue a report; dropping it"
                 );
             }

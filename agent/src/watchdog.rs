@@ -97,8 +97,8 @@ pub(crate) fn start() -> io::Result<()> {
 pub(crate) fn end(what: &'static str) -> ! {
     let line = move || {
         tracing::error!(
-            step = what,
-            exit = HUNG_EXIT,
+            step.name = what,
+            exit.code = HUNG_EXIT,
             "a part of the agent hangs; ending the process"
         )
     };

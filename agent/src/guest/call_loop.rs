@@ -135,8 +135,8 @@ impl Supervisor {
         self.complain(function, error);
         match service.instance.device_failure() {
             Some(reason) => tracing::warn!(
-                function,
-                reason,
+                firmware.function = function,
+                error = reason,
                 "failed to complete a call for lack of resources; the firmware continues"
             ),
             None => service.proof.failed(kind, &error.to_string()),

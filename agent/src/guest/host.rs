@@ -74,7 +74,7 @@ impl AgentHost {
         {
             tracing::warn!(
                 error = cut(&error.to_string()),
-                more,
+                suppressed = more,
                 "failed to queue a report; dropping it"
             );
         }

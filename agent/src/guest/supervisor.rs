@@ -266,10 +266,10 @@ impl Supervisor {
         if let Some(more) = FAILED.pass() {
             let (error, description) = (cut(error), cut(description));
             tracing::warn!(
-                function,
+                firmware.function = function,
                 error,
                 description,
-                more,
+                suppressed = more,
                 "failed to run the firmware; restarting it after a pause"
             );
         }
@@ -390,8 +390,8 @@ impl Supervisor {
             if let Some(more) = NOT_TAKEN.pass() {
                 tracing::warn!(
                     error = cut(&error.to_string()),
-                    ?class,
-                    more,
+                    stream.class = ?class,
+                    suppressed = more,
                     "failed to queue an agent message; dropping it"
                 );
             }

@@ -69,7 +69,7 @@ impl Actor {
         let (boot, clock) = (SystemBoot::read(), Monotonic::start());
         let (mut journal, entries, damaged) = Journal::open(path)?;
         if damaged > 0 {
-            tracing::warn!(journal.path = %path.display(), damaged, "failed to read lines of the command journal; skipping them");
+            tracing::warn!(journal.path = %path.display(), journal.damaged_lines = damaged, "failed to read lines of the command journal; skipping them");
         }
         let now = Now {
             uptime_ms: boot.at(0),
@@ -254,7 +254,7 @@ impl Actor {
             if let Some(more) = FAILED.pass() {
                 tracing::error!(
                     error = cut(&error.to_string()),
-                    more,
+                    suppressed = more,
                     "failed to write the command journal; commands wait, retrying"
                 );
             }
@@ -306,7 +306,7 @@ impl Actor {
                     if let Some(more) = WAITS.pass() {
                         tracing::warn!(
                             error = cut(&error.to_string()),
-                            more,
+                            suppressed = more,
                             "failed to queue the result of a command; retrying"
                         );
                     }

@@ -85,7 +85,7 @@ impl Journal {
         if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > MAX_FILE_BYTES) {
             let aside = files::put_aside(path).map_err(fail)?;
             let moved_to = aside.display();
-            tracing::warn!(journal.path = %path.display(), %moved_to, "the command journal is not a regular file or too large; starting a new one");
+            tracing::warn!(journal.path = %path.display(), journal.moved_to = %moved_to, "the command journal is not a regular file or too large; starting a new one");
         }
         let file = OpenOptions::new()
             .read(true)

@@ -152,7 +152,7 @@ impl Actor {
             Incoming::Lost(reason) => {
                 static LOST: LogLimit = LogLimit::new();
                 if let Some(more) = LOST.pass() {
-                    tracing::info!(device.id = %self.endpoint.device, reason = cut(&reason), more, "lost the connection to the broker; reconnecting");
+                    tracing::info!(device.id = %self.endpoint.device, error = cut(&reason), suppressed = more, "lost the connection to the broker; reconnecting");
                 }
                 self.connection = None;
                 Some(Event::Disconnected)
@@ -166,7 +166,7 @@ impl Actor {
                         static ODD: LogLimit = LogLimit::new();
                         if let Some(more) = ODD.pass() {
                             let error = error.to_string();
-                            tracing::warn!(device.id = %self.endpoint.device, error = cut(&error), more, "failed to decode a message from the cloud; skipping it");
+                            tracing::warn!(device.id = %self.endpoint.device, error = cut(&error), suppressed = more, "failed to decode a message from the cloud; skipping it");
                         }
                         receipt.confirm();
                     }
@@ -233,14 +233,14 @@ impl Actor {
                 static REFUSED: LogLimit = LogLimit::new();
                 if let Some(more) = REFUSED.pass() {
                     let reason = cut(&reason);
-                    tracing::warn!(device.id = %self.endpoint.device, ?class, seq, reason, more, "the cloud refused a record; keeping a copy");
+                    tracing::warn!(device.id = %self.endpoint.device, stream.class = ?class, record.seq = seq, error = reason, suppressed = more, "the cloud refused a record; keeping a copy");
                 }
                 self.links.outbox.dead_letter(class, seq, &reason);
             }
             Effect::Remint(class) => {
                 static AHEAD: LogLimit = LogLimit::new();
                 if let Some(more) = AHEAD.pass() {
-                    tracing::warn!(device.id = %self.endpoint.device, ?class, more, "the cloud is ahead of this device's storage; starting a new stream");
+                    tracing::warn!(device.id = %self.endpoint.device, stream.class = ?class, suppressed = more, "the cloud is ahead of this device's storage; starting a new stream");
                 }
                 self.links.outbox.remint(class);
             }
@@ -276,7 +276,7 @@ impl Actor {
         {
             static UNWANTED: LogLimit = LogLimit::new();
             if let Some(more) = UNWANTED.pass() {
-                tracing::warn!(device.id = %self.endpoint.device, more, "received a directive, but updates are not configured or are stopping; skipping it");
+                tracing::warn!(device.id = %self.endpoint.device, suppressed = more, "received a directive, but updates are not configured or are stopping; skipping it");
             }
         }
     }
@@ -294,7 +294,7 @@ impl Actor {
     fn drop_connection(&mut self, reason: &str) {
         static DROPPED: LogLimit = LogLimit::new();
         if let Some(more) = DROPPED.pass() {
-            tracing::info!(device.id = %self.endpoint.device, reason, more, "dropped the connection to the broker; reconnecting");
+            tracing::info!(device.id = %self.endpoint.device, error = reason, suppressed = more, "dropped the connection to the broker; reconnecting");
         }
         self.connection = None;
     }

@@ -46,7 +46,7 @@ pub(super) fn close(database: impl Send + 'static, path: &Path, failed: bool) {
         if catch_unwind(AssertUnwindSafe(move || drop(database))).is_err() {
             static PANICKED: LogLimit = LogLimit::new();
             if let Some(more) = PANICKED.pass() {
-                tracing::warn!(queue.path = %name.display(), more, "the storage engine panicked while closing a database; continuing");
+                tracing::warn!(queue.path = %name.display(), suppressed = more, "the storage engine panicked while closing a database; continuing");
             }
         }
         let mut closing = list();

@@ -91,7 +91,7 @@ fn account(path: &Path, before: StreamInfo, what: &str) -> (u64, Vec<OpenNote>) 
         queue
             .push_batch(&[Pending {
                 class: History,
-                record: b"goes on".to_vec(),
+                record: b"continues".to_vec(),
             }])
             .expect("usable");
         drop(queue);

@@ -183,9 +183,10 @@ impl Owner {
             let records = batch.len();
             tracing::error!(
                 error = cut(&text),
-                records,
-                more,
-                "failed to store records; retrying in {pause_ms} ms"
+                queue.records = records,
+                suppressed = more,
+                pause_ms,
+                "failed to store records; retrying after a pause"
             );
         }
         let group = batch
@@ -200,7 +201,7 @@ impl Owner {
         });
         if stopping && self.retry.is_some_and(|retry| retry.stopping >= STOP_ATTEMPTS) {
             tracing::error!(
-                records = state.open.len(),
+                queue.records = state.open.len(),
                 "failed to store records before the stop; discarding them"
             );
             state.open.clear();
@@ -249,8 +250,8 @@ impl Owner {
             && let Some(more) = SKIPPED.pass()
         {
             tracing::warn!(
-                records = skipped,
-                more,
+                queue.records = skipped,
+                suppressed = more,
                 "too many records were refused at once; not keeping copies of the rest"
             );
         }
@@ -281,14 +282,15 @@ impl Owner {
         }
     }
 
-    fn repair(&mut self, result: Result<(), QueueError>, what: &'static str) {
+    fn repair(&mut self, result: Result<(), QueueError>, operation: &'static str) {
         static FAILED: LogLimit = LogLimit::new();
         if let Err(error) = result {
             if let Some(more) = FAILED.pass() {
                 tracing::error!(
                     error = cut(&error.to_string()),
-                    more,
-                    "failed to {what}; reopening the queue"
+                    suppressed = more,
+                    queue.operation = operation,
+                    "failed to use the storage of the queue; reopening it"
                 );
             }
             self.recover();
@@ -302,7 +304,7 @@ impl Owner {
         {
             tracing::error!(
                 error = cut(&error.to_string()),
-                more,
+                suppressed = more,
                 "failed to reopen the queue; retrying with the next operation"
             );
         }

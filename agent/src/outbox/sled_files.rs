@@ -87,7 +87,7 @@ impl Files {
         match Self::try_open(path, disk) {
             Err(Fault::Damaged(reason)) => {
                 let reason = cut(&reason);
-                tracing::warn!(queue.path = %path.display(), reason, "failed to open a part of the queue; retrying without its snapshot");
+                tracing::warn!(queue.path = %path.display(), error = reason, "failed to open a part of the queue; retrying without its snapshot");
                 // The usual cause is a stale or damaged snapshot, which sled rebuilds from the log.
                 remove_snapshots(path);
                 Self::try_open(path, disk)

@@ -304,7 +304,7 @@ impl Actor {
                     static NOT_FETCHED: LogLimit = LogLimit::new();
                     if let Some(more) = NOT_FETCHED.pass() {
                         let (device, error) = (&self.device, cut(&error));
-                        tracing::warn!(device.id = %device, error, more, "failed to fetch directives; retrying with each poll");
+                        tracing::warn!(device.id = %device, error, suppressed = more, "failed to fetch directives; retrying with each poll");
                     }
                 }
                 self.unreachable = true;

@@ -81,19 +81,19 @@ impl FirmwareSlot {
 
     /// Replaces the running firmware. With `trial` the new one is observed.
     pub(super) fn start(&self, firmware: Running, trial: bool) {
-        tracing::info!(device.id = %self.device, ?firmware, trial, "starting the firmware");
+        tracing::info!(device.id = %self.device, firmware.slot = ?firmware, firmware.trial = trial, "starting the firmware");
         let observer = trial.then(|| self.observer());
-        self.load("start", self.file(firmware), observer);
+        self.load(self.file(firmware), observer);
     }
 
     /// Stops the running firmware.
     pub(super) fn stop(&self) {
-        self.load("stop", None, None);
+        self.load(None, None);
     }
 
-    fn load(&self, verb: &str, wasm: Option<PathBuf>, observer: Option<TrialObserver>) {
+    fn load(&self, wasm: Option<PathBuf>, observer: Option<TrialObserver>) {
         if !self.guest.load(wasm, observer) {
-            tracing::warn!(device.id = %self.device, "failed to {verb} the firmware: its thread does not respond; continuing");
+            tracing::warn!(device.id = %self.device, "failed to replace the firmware, its thread does not respond; continuing");
         }
     }
 }

@@ -35,7 +35,7 @@ impl Reporter {
         if let Err(error) = self.outbox.offer(class, record) {
             static NOT_TAKEN: LogLimit = LogLimit::new();
             if let Some(more) = NOT_TAKEN.pass() {
-                tracing::warn!(device.id = %self.device, %error, more, "failed to queue a report; dropping it");
+                tracing::warn!(device.id = %self.device, %error, suppressed = more, "failed to queue a report; dropping it");
             }
         }
     }
@@ -47,7 +47,7 @@ impl Reporter {
     /// Reports the state of an update. Endings also go to the history; intermediate states only to the control
     /// stream.
     pub(super) fn progress(&self, progress: &Progress, release_seq: Option<u64>) {
-        tracing::info!(device.id = %self.device, ?progress, "update progress");
+        tracing::info!(device.id = %self.device, update.progress = ?progress, "update progress");
         self.update(messages::progress(progress, self.outbox.now_ms()), release_seq);
     }
 
@@ -56,7 +56,7 @@ impl Reporter {
         static NOT_FOLLOWED: LogLimit = LogLimit::new();
         if let Some(more) = NOT_FOLLOWED.pass() {
             let (state, why) = (state.as_str(), format!("{why:?}"));
-            tracing::warn!(device.id = %self.device, state, why = cut(&why), more, "not following a directive; reporting it");
+            tracing::warn!(device.id = %self.device, update.state = state, error = cut(&why), suppressed = more, "not following a directive; reporting it");
         }
         self.update(
             messages::not_followed(document, state, why, self.outbox.now_ms()),
@@ -80,7 +80,7 @@ impl Reporter {
             }
             warned.push(text.to_owned());
         }
-        tracing::warn!(device.id = %self.device, "{}", cut(text));
+        tracing::warn!(device.id = %self.device, error = cut(text), "failed to use files of updates; reporting it");
         let now_ms = self.outbox.now_ms();
         self.offer(
             StreamClass::History,

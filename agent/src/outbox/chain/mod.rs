@@ -198,7 +198,7 @@ impl Chain {
         let moved_to =
             quarantine::move_in(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
         tracing::error!(
-            queue.path = %path.display(), moved_to = %moved_to.display(), reason = cut(reason), from = first, to = end,
+            queue.path = %path.display(), queue.moved_to = %moved_to.display(), error = cut(reason), position.first = first, position.last = end,
             "failed to read a part of the queue; quarantined it"
         );
         self.segments.remove(index);
