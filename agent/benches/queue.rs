@@ -1,7 +1,8 @@
-//! Cost of durability: the queue compared with bare sled databases that sync as often, and draining a long backlog.
+//! Cost of durability: the queue compared with bare sled databases that sync as often, and draining a long
+//! backlog.
 //!
-//! `cargo bench -p iottly-agent --bench queue -- [--backlog N] [--seconds S] [--dir DIR]`. Every group is synced to
-//! the disk before the next one starts, so the numbers depend on the disk: compare within one run.
+//! `cargo bench -p iottly-agent --bench queue -- [--backlog N] [--seconds S] [--dir DIR]`. Every group is
+//! synced to the disk before the next one starts, so the numbers depend on the disk: compare within one run.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -87,8 +88,8 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates[rates.len() / 2]
 }
 
-/// Returns the rate on bare databases: the same batches, checksums, flushes and syncs, without numbers, gaps, head
-/// and budget.
+/// Returns the rate on bare databases: the same batches, checksums, flushes and syncs, without numbers, gaps,
+/// head and budget.
 fn bare_rate(dir: &Path, group: u64, slice: Duration) -> anyhow::Result<f64> {
     let began = Instant::now();
     let mut seq = 0;

@@ -75,7 +75,8 @@ impl SystemBoot {
         }
     }
 
-    /// Returns the uptime in milliseconds for a time of a monotonic clock that was started when this was read.
+    /// Returns the uptime in milliseconds for a time of a monotonic clock that was started when this was
+    /// read.
     pub(crate) fn at(&self, monotonic_ms: u64) -> u64 {
         self.uptime_ms.saturating_add(monotonic_ms)
     }

@@ -1,4 +1,5 @@
-//! Small files of the data folder, read and written so that an unexpected file neither blocks nor fills the memory.
+//! Small files of the data folder, read and written so that an unexpected file neither blocks nor fills the
+//! memory.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};

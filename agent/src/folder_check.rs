@@ -1,5 +1,6 @@
-//! Check of the data folder at the start: an unexpected file under one of the agent's names, such as a pipe, a folder
-//! or a file of 50 GB, is renamed before anything opens it, so that it blocks neither the start nor a later write.
+//! Check of the data folder at the start: an unexpected file under one of the agent's names, such as a pipe,
+//! a folder or a file of 50 GB, is renamed before anything opens it, so that it blocks neither the start nor
+//! a later write.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,8 @@ enum Kind {
     Folder,
 }
 
-/// Maximum size of the command journal, in bytes: 256 waiting commands, and the entries since the last rewrite.
+/// Maximum size of the command journal, in bytes: 256 waiting commands, and the entries since the last
+/// rewrite.
 const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 /// Maximum size of the other files, in bytes; each reader has a lower limit of its own.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -36,8 +38,8 @@ const NAMES: [(&str, Kind); 12] = [
     ("cache", Kind::Folder),
 ];
 
-/// Renames files of an unexpected kind, and restricts files that other users may read. Returns a description of each
-/// renamed file.
+/// Renames files of an unexpected kind, and restricts files that other users may read. Returns a description
+/// of each renamed file.
 pub(crate) fn check(data: &Path) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, kind) in NAMES {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use iottly_sandbox::Interface;
 use serde::Deserialize;
 
-/// Labels of the board that firmware may use, whatever its manifest requests. An interface that is not listed grants
-/// nothing.
+/// Labels of the board that firmware may use, whatever its manifest requests. An interface that is not listed
+/// grants nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, BTreeSet<String>>")]
 pub struct Grants(BTreeMap<Interface, BTreeSet<String>>);

@@ -97,8 +97,8 @@ impl Agent {
     /// Starts an agent with a sandbox runtime of its own.
     ///
     /// # Errors
-    /// See [`AgentError`]. An unreachable broker or a failing firmware is not an error of the start; the status
-    /// shows it.
+    /// See [`AgentError`]. An unreachable broker or a failing firmware is not an error of the start; the
+    /// status shows it.
     pub async fn start(config: AgentConfig) -> Result<AgentHandle, AgentError> {
         let runtime = Runtime::new()?;
         Self::start_with(config, &runtime).await
@@ -127,7 +127,8 @@ impl Agent {
             .await
             .map_err(|error| AgentError::System(io::Error::other(error)))??;
 
-        // 2. The firmware and its updates. Both send to the inbox, which therefore starts after its channel exists.
+        // 2. The firmware and its updates. Both send to the inbox, which therefore starts after its channel
+        //    exists.
         let status = StatusBoard::new();
         let (stop, stopped) = watch::channel(false);
         let (delivery_tx, deliveries) = mpsc::channel::<Delivery>(DELIVERIES);

@@ -151,8 +151,8 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
 fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("IOTTLY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    // A log that cannot be written (a full disk) would be reported on standard error too, which would panic in the
-    // middle of an update.
+    // A log that cannot be written (a full disk) would be reported on standard error too, which would panic
+    // in the middle of an update.
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -172,8 +172,8 @@ fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyho
         .enable_all()
         .build()?;
     let done = runtime.block_on(async {
-        // A write beyond a limit on file size then fails with an error instead of ending the agent. The handler
-        // stays installed.
+        // A write beyond a limit on file size then fails with an error instead of ending the agent. The
+        // handler stays installed.
         let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -22,8 +22,8 @@ use crate::watchdog;
 const MAX_FILE_BYTES: u64 = limits::MAX_CONFIG_BYTES as u64 + 1024;
 /// Pause between attempts while the file cannot be written.
 const RETRY: Duration = Duration::from_secs(5);
-/// Minimum time between two changes: each costs writes to the disk, and the cloud decides on their number. Of the
-/// changes in between, the latest is applied.
+/// Minimum time between two changes: each costs writes to the disk, and the cloud decides on their number. Of
+/// the changes in between, the latest is applied.
 const APPLY_EVERY: Duration = Duration::from_secs(1);
 
 /// Settings as the firmware reads them; shared by all threads.
@@ -67,7 +67,8 @@ impl Settings {
     }
 }
 
-/// Task that stores new settings, publishes them to the firmware, then acknowledges them to the cloud, in this order.
+/// Task that stores new settings, publishes them to the firmware, then acknowledges them to the cloud, in
+/// this order.
 pub(crate) struct SettingsTask {
     path: PathBuf,
     settings: Settings,
@@ -76,7 +77,8 @@ pub(crate) struct SettingsTask {
 }
 
 impl SettingsTask {
-    /// Opens the file. An unreadable one counts as none: the cloud repeats the settings after the next welcome.
+    /// Opens the file. An unreadable one counts as none: the cloud repeats the settings after the next
+    /// welcome.
     pub(crate) fn open(path: PathBuf, outbox: Outbox, latest: watch::Receiver<Option<DeviceConfig>>) -> Self {
         let settings = Settings::default();
         match read(&path) {
@@ -133,7 +135,8 @@ impl SettingsTask {
             return false;
         }
         let version = config.version;
-        // The same values under another version do not justify a write; after a restart the cloud repeats them.
+        // The same values under another version do not justify a write; after a restart the cloud repeats
+        // them.
         let same = self.settings.has(&known.values);
         while !same && let Err(error) = self.write(config.clone()).await {
             static FAILED: LogLimit = LogLimit::new();

@@ -1,5 +1,5 @@
-//! Bounds of the local log: a line whose text or rate is controlled from outside is cut, and is written at most once
-//! in ten seconds.
+//! Bounds of the local log: a line whose text or rate is controlled from outside is cut, and is written at
+//! most once in ten seconds.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 

@@ -1,7 +1,8 @@
 //! The watchdog: ends the process if a critical thread hangs, so that the init system restarts it.
 //!
-//! Each step that may hang, such as a write to a dying disk, is announced by a guard. One thread counts the rounds
-//! that each guard has existed. Rounds, not the clock: a process that was suspended and resumed did not hang.
+//! Each step that may hang, such as a write to a dying disk, is announced by a guard. One thread counts the
+//! rounds that each guard has existed. Rounds, not the clock: a process that was suspended and resumed did
+//! not hang.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -49,7 +49,8 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// Returns the parser's message without quotes from the file; expected values come from this program and stay.
+/// Returns the parser's message without quotes from the file; expected values come from this program and
+/// stay.
 fn reason(message: &str) -> String {
     let message = message.lines().next().unwrap_or_default();
     if message.starts_with("missing field") {

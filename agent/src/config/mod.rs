@@ -36,10 +36,12 @@ pub struct AgentConfig {
     /// File of the component to run; without it the agent only holds the connection.
     #[serde(default)]
     pub firmware: Option<PathBuf>,
-    /// Data folder with queue and journals, for one agent at a time. In a file, the default is the file's folder.
+    /// Data folder with queue and journals, for one agent at a time. In a file, the default is the file's
+    /// folder.
     #[serde(default)]
     pub data_dir: PathBuf,
-    /// Folder of compiled firmware, may be shared by several agents. The default is `cache` in the data folder.
+    /// Folder of compiled firmware, may be shared by several agents. The default is `cache` in the data
+    /// folder.
     #[serde(default)]
     pub cache_dir: Option<PathBuf>,
     /// Program that compiles firmware. The default is `iottly-compile` beside this program.

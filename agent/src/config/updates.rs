@@ -13,7 +13,8 @@ pub struct UpdateConfig {
     pub repository: String,
     /// File of the root metadata that is trusted at the first start; later versions are followed from it.
     pub root: PathBuf,
-    /// File of the certificate authorities (PEM) for the repository's server; the default is those of the public web.
+    /// File of the certificate authorities (PEM) for the repository's server; the default is those of the
+    /// public web.
     #[serde(default)]
     pub ca: Option<PathBuf>,
     /// Project of the device.

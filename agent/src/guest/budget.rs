@@ -1,5 +1,5 @@
-//! Limit on the bytes that firmware may make the device write: flash memory wears out by the total written over
-//! years.
+//! Limit on the bytes that firmware may make the device write: flash memory wears out by the total written
+//! over years.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -120,8 +120,8 @@ impl WriteBudget {
         self.account().give_back(bytes);
     }
 
-    /// Returns the text of the report for the device's operator if one is due: at most once an hour, and only if
-    /// calls were refused.
+    /// Returns the text of the report for the device's operator if one is due: at most once an hour, and only
+    /// if calls were refused.
     pub(super) fn report(&self) -> Option<String> {
         let mut account = self.account();
         let refused = account.report(self.clock.now_ms())?;

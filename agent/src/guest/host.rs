@@ -1,5 +1,5 @@
-//! The agent's side of the firmware's imports: messages, log lines, settings, state. Charges everything that is
-//! written to the write budget.
+//! The agent's side of the firmware's imports: messages, log lines, settings, state. Charges everything that
+//! is written to the write budget.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -41,8 +41,8 @@ impl Mailbox {
         self.woken.store(false, Ordering::Release);
     }
 
-    /// Replaces the firmware and waits until the old one has ended. Returns `false` if the thread has ended or does
-    /// not respond within 30 s.
+    /// Replaces the firmware and waits until the old one has ended. Returns `false` if the thread has ended
+    /// or does not respond within 30 s.
     pub(crate) fn load(&self, wasm: Option<PathBuf>, observer: Option<TrialObserver>) -> bool {
         let (done, ended) = sync_channel(1);
         self.requests
@@ -51,8 +51,8 @@ impl Mailbox {
             && ended.recv_timeout(LONGEST_CALL).is_ok()
     }
 
-    /// Asks the thread to end. The channel cannot be full: see [`CAPACITY`]. Without a receiver the thread has ended
-    /// already.
+    /// Asks the thread to end. The channel cannot be full: see [`CAPACITY`]. Without a receiver the thread
+    /// has ended already.
     pub(super) fn stop(&self) {
         let _ = self.requests.try_send(GuestRequest::Stop);
     }

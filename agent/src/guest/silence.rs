@@ -1,5 +1,5 @@
-//! Detects a firmware that sends nothing in its trial although its predecessor sent messages. Pure; the clock is an
-//! argument.
+//! Detects a firmware that sends nothing in its trial although its predecessor sent messages. Pure; the clock
+//! is an argument.
 //!
 //! The result is a warning and not a verdict: a release may be quiet on purpose.
 

@@ -25,7 +25,8 @@ pub(super) struct FileState {
 }
 
 impl FileState {
-    /// Opens the file; without one the state is empty. A damaged file is renamed, and its new path is returned.
+    /// Opens the file; without one the state is empty. A damaged file is renamed, and its new path is
+    /// returned.
     pub(super) fn open(path: PathBuf, budget: WriteBudget) -> io::Result<(Self, Option<PathBuf>)> {
         let entries = match files::read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => decode(&bytes),

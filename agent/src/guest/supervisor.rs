@@ -1,5 +1,5 @@
-//! The firmware's thread: loads and starts an instance, reports how it ended, restarts it by the sandbox's policy.
-//! Never decides which firmware is installed.
+//! The firmware's thread: loads and starts an instance, reports how it ended, restarts it by the sandbox's
+//! policy. Never decides which firmware is installed.
 
 use std::io;
 use std::path::Path;
@@ -312,8 +312,8 @@ impl Supervisor {
         self.idle(Some(self.clock.now().saturating_add(pause)))
     }
 
-    /// Waits without a firmware until a time or a load request; without a time, forever. Returns `false` if the agent
-    /// stops.
+    /// Waits without a firmware until a time or a load request; without a time, forever. Returns `false` if
+    /// the agent stops.
     fn idle(&mut self, until: Option<Duration>) -> bool {
         loop {
             let input = match until {

@@ -1,5 +1,5 @@
-//! The task that performs the effects of the inbox's state machine: writes the journal, hands jobs to the firmware's
-//! thread, queues results. Makes no decisions about commands.
+//! The task that performs the effects of the inbox's state machine: writes the journal, hands jobs to the
+//! firmware's thread, queues results. Makes no decisions about commands.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -142,8 +142,8 @@ impl Actor {
         self.finish(&mut guest).await;
     }
 
-    /// Journals the last events, so that the next start neither reports these commands as interrupted nor repeats
-    /// their results.
+    /// Journals the last events, so that the next start neither reports these commands as interrupted nor
+    /// repeats their results.
     async fn finish(&mut self, guest: &mut mpsc::Receiver<GuestEvent>) {
         while let Ok(event) = guest.try_recv() {
             if let GuestEvent::Finished(id, outcome) = event {
@@ -217,8 +217,8 @@ impl Actor {
         }
     }
 
-    /// Writes to the journal, retrying until it succeeds: no command may continue without its entry. Returns `false`
-    /// if the agent stops before the entries are written.
+    /// Writes to the journal, retrying until it succeeds: no command may continue without its entry. Returns
+    /// `false` if the agent stops before the entries are written.
     async fn append(&mut self, entries: Vec<Entry>, sync: bool) -> bool {
         let mut last_attempts = 0;
         while !self.halted {
@@ -266,8 +266,8 @@ impl Actor {
         false
     }
 
-    /// Skips commands that arrive while the journal cannot be written: they must not occupy the broker's slots for
-    /// messages in flight, which acknowledgements of records need.
+    /// Skips commands that arrive while the journal cannot be written: they must not occupy the broker's
+    /// slots for messages in flight, which acknowledgements of records need.
     fn skip_deliveries(&mut self) {
         while let Ok(Delivery::Command(_, receipt) | Delivery::Cancel(_, receipt)) =
             self.deliveries.try_recv()
@@ -320,8 +320,8 @@ impl Actor {
             self.reporting += 1;
             tokio::spawn(async move {
                 let stored = matches!(committed.await, Ok(Ok(())));
-                // Without an inbox the agent is stopping: the result is still in the journal and the next start
-                // reports it.
+                // Without an inbox the agent is stopping: the result is still in the journal and the next
+                // start reports it.
                 let _ = reported.send((result, stored)).await;
             });
         }

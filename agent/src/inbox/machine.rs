@@ -1,5 +1,5 @@
-//! The life of commands as decisions: which entries to journal, which handler to call, which results to report. Does
-//! no I/O and reads no clock.
+//! The life of commands as decisions: which entries to journal, which handler to call, which results to
+//! report. Does no I/O and reads no clock.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -72,8 +72,8 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Continues from a journal. Started commands are interrupted. The others keep waiting, unless the time that has
-    /// passed is unknown.
+    /// Continues from a journal. Started commands are interrupted. The others keep waiting, unless the time
+    /// that has passed is unknown.
     pub(super) fn restore(entries: Vec<Entry>, system_boot: String, now: Now) -> (Self, Vec<Effect>) {
         let mut machine = Self {
             system_boot,
@@ -185,8 +185,8 @@ impl Machine {
         if self.knows(id) {
             return vec![Effect::Confirm];
         }
-        // Not stored: the cloud sends it again. Confirmed nevertheless: an unconfirmed message occupies one of
-        // the broker's slots for messages in flight, which the acknowledgements that make room need.
+        // Not stored: the cloud sends it again. Confirmed nevertheless: an unconfirmed message occupies one
+        // of the broker's slots for messages in flight, which the acknowledgements that make room need.
         if self.unreported.len() >= MAX_UNREPORTED {
             return vec![Effect::Confirm];
         }
@@ -248,8 +248,8 @@ impl Machine {
             || self.waiting.iter().any(|accepted| accepted.id == id)
     }
 
-    /// Expires due commands and starts the next one if possible; their entries follow those of `journal` in one
-    /// write.
+    /// Expires due commands and starts the next one if possible; their entries follow those of `journal` in
+    /// one write.
     fn advance(&mut self, mut journal: Vec<Entry>, now: Now) -> Vec<Effect> {
         journal.extend(self.expire(now));
         let mut job = None;
@@ -294,8 +294,8 @@ impl Machine {
         effects.extend(over);
     }
 
-    /// Ends the commands whose time is over. Commands from before a restart of the system have waited for an unknown
-    /// time and end as well.
+    /// Ends the commands whose time is over. Commands from before a restart of the system have waited for an
+    /// unknown time and end as well.
     fn expire(&mut self, now: Now) -> Vec<Entry> {
         let boot = &self.system_boot;
         let over =

@@ -48,9 +48,9 @@ impl Receipt {
         }
     }
 
-    /// Acknowledges the message although nothing was done for it. An unacknowledged message occupies one of the few
-    /// slots that the broker has for messages in flight, which acknowledgements of records need. The cloud sends a
-    /// command again after the next hello; see [`Skipped::request_again`].
+    /// Acknowledges the message although nothing was done for it. An unacknowledged message occupies one of
+    /// the few slots that the broker has for messages in flight, which acknowledgements of records need. The
+    /// cloud sends a command again after the next hello; see [`Skipped::request_again`].
     pub(crate) fn skip(self) -> Skipped {
         let skipped = Skipped(self.client.clone());
         self.confirm();
@@ -63,8 +63,8 @@ impl Receipt {
 pub(crate) struct Skipped(AsyncClient);
 
 impl Skipped {
-    /// Ends the connection if it is still open: the next one begins with a hello, after which the cloud repeats open
-    /// commands.
+    /// Ends the connection if it is still open: the next one begins with a hello, after which the cloud
+    /// repeats open commands.
     pub(crate) fn request_again(self) {
         if self.0.try_disconnect().is_err() {
             tracing::debug!("failed to end the connection, it has ended already; continuing");
@@ -264,8 +264,8 @@ impl Actor {
         page
     }
 
-    /// Hands a directive to the update. The cloud repeats a directive until the device has ended it, so one that is
-    /// not accepted now comes again.
+    /// Hands a directive to the update. The cloud repeats a directive until the device has ended it, so one
+    /// that is not accepted now comes again.
     fn forward_directive(&self, directive: &SignedDirective) {
         let document = directive.document.get().as_bytes().to_vec();
         if !self
@@ -281,8 +281,8 @@ impl Actor {
         }
     }
 
-    /// Hands a delivery to the inbox. If the inbox is full, drops the connection: the cloud repeats unanswered
-    /// commands after the next hello.
+    /// Hands a delivery to the inbox. If the inbox is full, drops the connection: the cloud repeats
+    /// unanswered commands after the next hello.
     fn deliver(&mut self, receipt: &mut Option<Receipt>, make: impl FnOnce(Receipt) -> Delivery) {
         let Some(receipt) = receipt.take() else { return };
         if self.links.inbox.try_send(make(receipt)).is_err() {

@@ -7,7 +7,8 @@ const MAX_MS: u64 = 30_000;
 
 /// Growing, jittered pause between attempts to connect.
 ///
-/// Each pause is between half of its nominal length and all of it, so that a fleet does not reconnect in step.
+/// Each pause is between half of its nominal length and all of it, so that a fleet does not reconnect in
+/// step.
 #[derive(Debug, Clone)]
 pub(super) struct Backoff {
     attempts: u32,

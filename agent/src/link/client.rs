@@ -1,8 +1,9 @@
 //! The MQTT client. One task polls its event loop and does nothing else; any error ends that task and the
 //! connection.
 //!
-//! Sessions are clean: records stay in the device's queue until the cloud acknowledges them, and commands stay in
-//! the cloud's store until their result. A session kept by a broker could only repeat what is sent again anyway.
+//! Sessions are clean: records stay in the device's queue until the cloud acknowledges them, and commands
+//! stay in the cloud's store until their result. A session kept by a broker could only repeat what is sent
+//! again anyway.
 
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ const REQUESTS: usize = 256;
 const PACKETS: usize = 64;
 /// Maximum number of publishes without the broker's acknowledgement.
 const IN_FLIGHT: u16 = 64;
-/// Room for topic and headers around the largest publish, in bytes: a message that is too large is refused by its
-/// decoder and does not end the connection.
+/// Room for topic and headers around the largest publish, in bytes: a message that is too large is refused by
+/// its decoder and does not end the connection.
 const FRAME_BYTES: usize = 64 << 10;
 /// MQTT keep-alive interval.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -132,7 +133,8 @@ impl Connection {
         self.client.clone()
     }
 
-    /// Publishes the offline status, disconnects, and waits up to 1.5 s for the broker to close the connection.
+    /// Publishes the offline status, disconnects, and waits up to 1.5 s for the broker to close the
+    /// connection.
     pub(super) async fn close(mut self) {
         let status = Status::new(self.conn, false).encode();
         let topic = Topic::Status(self.device).to_string();

@@ -91,13 +91,13 @@ impl Track {
         self.reminting || self.verify.is_some()
     }
 
-    /// Compares the page that was read for [`Track::verify`]; `None` if the page is another one. Returns the position
-    /// to acknowledge, or [`Another`] if the cloud has another record under this number.
+    /// Compares the page that was read for [`Track::verify`]; `None` if the page is another one. Returns the
+    /// position to acknowledge, or [`Another`] if the cloud has another record under this number.
     ///
-    /// A record that is no longer stored (dropped for the budget, or lost by the disk) cannot be compared. The cloud
-    /// has that record if this agent has published the number, because a stream is compared before anything of it
-    /// is published. Otherwise the cloud's record may date from before this device was restored from an older
-    /// image, and only a new stream reports the loss to the cloud.
+    /// A record that is no longer stored (dropped for the budget, or lost by the disk) cannot be compared.
+    /// The cloud has that record if this agent has published the number, because a stream is compared before
+    /// anything of it is published. Otherwise the cloud's record may date from before this device was
+    /// restored from an older image, and only a new stream reports the loss to the cloud.
     pub(super) fn compare(&mut self, page: &Page) -> Option<Result<u64, Another>> {
         let Verify { seq, hash, upto } = self
             .verify

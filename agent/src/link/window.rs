@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 const MAX_BATCHES: usize = 8;
 /// Unacknowledged bytes of a stream at which no further batch is sent; a larger batch is sent alone.
 const MAX_BYTES: usize = 1 << 20;
-/// First and longest wait for an acknowledgement before everything is sent again, in milliseconds; doubled each
-/// time.
+/// First and longest wait for an acknowledgement before everything is sent again, in milliseconds; doubled
+/// each time.
 const PATIENCE_MIN_MS: u64 = 10_000;
 const PATIENCE_MAX_MS: u64 = 120_000;
 

@@ -1,8 +1,8 @@
 //! Closing databases, which may hang.
 //!
-//! sled flushes a database when it is dropped, and after a failed write that flush may never return. Databases are
-//! therefore dropped on separate threads. One that is not closed in time is left behind with its lock; its content
-//! is read from a copy.
+//! sled flushes a database when it is dropped, and after a failed write that flush may never return.
+//! Databases are therefore dropped on separate threads. One that is not closed in time is left behind with
+//! its lock; its content is read from a copy.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Dead letters: records that the cloud refused for good, in a small file of checksummed frames that can be read
-//! while an agent runs.
+//! Dead letters: records that the cloud refused for good, in a small file of checksummed frames that can be
+//! read while an agent runs.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -143,8 +143,8 @@ impl Letters {
         Self { known, end }
     }
 
-    /// Returns `true` if the record under a number was kept already: the cloud repeats a refusal until the record is
-    /// acknowledged.
+    /// Returns `true` if the record under a number was kept already: the cloud repeats a refusal until the
+    /// record is acknowledged.
     pub(super) fn has(&self, stream: StreamId, class: StreamClass, seq: u64) -> bool {
         self.known.contains(&(Some(stream), class, seq))
     }

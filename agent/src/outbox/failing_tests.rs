@@ -1,4 +1,5 @@
-//! Storage that fails while the queue's thread works: stored records are still delivered, and no sender waits forever.
+//! Storage that fails while the queue's thread works: stored records are still delivered, and no sender waits
+//! forever.
 
 use std::fs::{self, File};
 use std::io::Write;

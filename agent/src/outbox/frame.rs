@@ -1,8 +1,8 @@
 //! Keys and checksummed values of a segment. Pure.
 //!
-//! A record's key is its position, big-endian, so that the order of keys is the order of positions. A value is a
-//! CRC-32 over key and rest, the stamp of the queue's age clock, and the record: a value under a wrong key counts
-//! as damaged.
+//! A record's key is its position, big-endian, so that the order of keys is the order of positions. A value
+//! is a CRC-32 over key and rest, the stamp of the queue's age clock, and the record: a value under a wrong
+//! key counts as damaged.
 
 use iottly_protocol::{StreamClass, StreamId};
 

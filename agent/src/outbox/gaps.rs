@@ -2,8 +2,8 @@
 
 use iottly_protocol::GapReason;
 
-/// Maximum number of spans per stream. Beyond it the shortest span is removed; its positions are still reported, as
-/// corruption.
+/// Maximum number of spans per stream. Beyond it the shortest span is removed; its positions are still
+/// reported, as corruption.
 pub(super) const MAX_SPANS: usize = 200;
 
 /// Positions `from..=to` that are never delivered.
@@ -16,8 +16,8 @@ pub(super) struct Span {
 
 /// Reasons of a stream's lost positions, until the cloud has acknowledged them.
 ///
-/// Every position between the last acknowledged and the next one that is not stored is a hole; the spans give the
-/// reasons. A position in a span stays lost even if its record still exists.
+/// Every position between the last acknowledged and the next one that is not stored is a hole; the spans give
+/// the reasons. A position in a span stays lost even if its record still exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Gaps {
     /// Ascending spans without overlap; neighbours of one reason are joined.

@@ -99,8 +99,8 @@ impl Outbox {
         self.clock.as_ref().map_or_else(unix_ms, BoardClock::now_ms)
     }
 
-    /// Offers a record; on return it is in the open group, after the group's commit on the disk. Blocks for up to 50 ms
-    /// until there is room; not for async code.
+    /// Offers a record; on return it is in the open group, after the group's commit on the disk. Blocks for
+    /// up to 50 ms until there is room; not for async code.
     ///
     /// # Errors
     /// If the record was not accepted; see [`OutboxError`].
@@ -121,8 +121,8 @@ impl Outbox {
     /// Offers a record and blocks until it is durable, at most ten seconds; not for async code.
     ///
     /// # Errors
-    /// If the record was not accepted or not stored; see [`OutboxError`]. After a timeout the record may still be
-    /// stored.
+    /// If the record was not accepted or not stored; see [`OutboxError`]. After a timeout the record may
+    /// still be stored.
     pub fn offer_and_wait(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
         let committed = self.offer_durable(class, record)?;
         let began = Instant::now();
@@ -278,8 +278,8 @@ impl Outbox {
         self.shared.work.notify_one();
     }
 
-    /// Returns the age at the start of each stream that replaced an earlier one, in milliseconds; `None` for an
-    /// original stream.
+    /// Returns the age at the start of each stream that replaced an earlier one, in milliseconds; `None` for
+    /// an original stream.
     #[must_use]
     pub fn minted_ago_ms(&self) -> [Option<u64>; 2] {
         self.minted_ago_ms
@@ -290,7 +290,8 @@ impl Outbox {
         self.request(Request::Remint { class });
     }
 
-    /// Returns a watch of the streams' identities and bounds, by class, updated after each commit and acknowledgement.
+    /// Returns a watch of the streams' identities and bounds, by class, updated after each commit and
+    /// acknowledgement.
     #[must_use]
     pub fn streams(&self) -> watch::Receiver<[StreamInfo; 2]> {
         self.streams.clone()

@@ -1,8 +1,9 @@
 //! The head: the queue's knowledge beside its segments, in one small file of two slots.
 //!
-//! A slot is only overwritten while the other one is known to be durable, so that a power cut at any moment leaves
-//! one whole slot. Each commit writes the head without a sync; it is synced before anything is removed. A head that
-//! is behind its segments is updated from them; one that is ahead shows that a tail is lost.
+//! A slot is only overwritten while the other one is known to be durable, so that a power cut at any moment
+//! leaves one whole slot. Each commit writes the head without a sync; it is synced before anything is
+//! removed. A head that is behind its segments is updated from them; one that is ahead shows that a tail is
+//! lost.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -1,5 +1,5 @@
-//! Copies of segments in memory. Opening a database writes, so one on a full, read-only or failing disk is read from
-//! a copy.
+//! Copies of segments in memory. Opening a database writes, so one on a full, read-only or failing disk is
+//! read from a copy.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};

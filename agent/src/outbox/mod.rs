@@ -1,7 +1,7 @@
 //! The durable queue: records for the cloud, numbered, kept until the cloud has committed them.
 //!
-//! [`Queue`] is the storage, [`SledQueue`] its implementation, [`Outbox`] the thread that owns it and commits in
-//! groups.
+//! [`Queue`] is the storage, [`SledQueue`] its implementation, [`Outbox`] the thread that owns it and commits
+//! in groups.
 
 mod chain;
 mod closing;
@@ -145,15 +145,15 @@ pub enum QueueError {
 
 /// Storage of the numbered streams of one device.
 pub trait Queue: Send {
-    /// Numbers and stores records; they are durable on return. Older messages make room according to the policy.
-    /// After an error none of them is in the queue.
+    /// Numbers and stores records; they are durable on return. Older messages make room according to the
+    /// policy. After an error none of them is in the queue.
     ///
     /// # Errors
     /// If the storage fails; [`Queue::recover`] may repair it.
     fn push_batch(&mut self, batch: &[Pending]) -> Result<(), QueueError>;
 
-    /// Reads from number `from` on: at most `max_records` items and, unless the first alone is larger, `max_bytes` of
-    /// records. A damaged record is read as a hole.
+    /// Reads from number `from` on: at most `max_records` items and, unless the first alone is larger,
+    /// `max_bytes` of records. A damaged record is read as a hole.
     ///
     /// # Errors
     /// If the storage fails.
@@ -165,14 +165,15 @@ pub trait Queue: Send {
         max_bytes: usize,
     ) -> Result<Page, QueueError>;
 
-    /// Removes everything up to `upto`; unassigned numbers are ignored. The removal need not be durable on return.
+    /// Removes everything up to `upto`; unassigned numbers are ignored. The removal need not be durable on
+    /// return.
     ///
     /// # Errors
     /// If the storage fails.
     fn ack(&mut self, class: StreamClass, upto: u64) -> Result<(), QueueError>;
 
-    /// Copies a record to the bounded dead letters; the record stays in its stream until acknowledged. Each number of
-    /// a stream is copied once, whatever the reasons. Returns `true` if the copy is new.
+    /// Copies a record to the bounded dead letters; the record stays in its stream until acknowledged. Each
+    /// number of a stream is copied once, whatever the reasons. Returns `true` if the copy is new.
     ///
     /// # Errors
     /// If the storage fails.
@@ -190,8 +191,8 @@ pub trait Queue: Send {
     /// If the storage fails.
     fn remint(&mut self, class: StreamClass) -> Result<(), QueueError>;
 
-    /// Returns the time since the last [`Queue::remint`], counted while an agent runs, in milliseconds; `None` if there
-    /// was none.
+    /// Returns the time since the last [`Queue::remint`], counted while an agent runs, in milliseconds;
+    /// `None` if there was none.
     fn minted_ago_ms(&self, class: StreamClass) -> Option<u64>;
 
     /// Returns identity and bounds of a stream.

@@ -25,9 +25,9 @@ const STOP_ATTEMPTS: u32 = 3;
 
 /// State of the thread that owns the queue.
 ///
-/// Each round stores the offered records, then serves the link: refusals, acknowledgements, reads. Records that cannot
-/// be stored wait in the open list; once that is full, offers fail as busy. The link is served nevertheless, because
-/// acknowledgements make room.
+/// Each round stores the offered records, then serves the link: refusals, acknowledgements, reads. Records
+/// that cannot be stored wait in the open list; once that is full, offers fail as busy. The link is served
+/// nevertheless, because acknowledgements make room.
 pub(super) struct Owner {
     shared: Arc<Shared>,
     queue: Box<dyn Queue>,
@@ -79,8 +79,8 @@ impl Owner {
         }
     }
 
-    /// Runs until the outbox is stopped and all accepted records are stored, or a few more attempts to store them have
-    /// failed.
+    /// Runs until the outbox is stopped and all accepted records are stored, or a few more attempts to store
+    /// them have failed.
     pub(super) fn run(mut self) {
         loop {
             let work = self.next_work();
@@ -114,8 +114,8 @@ impl Owner {
         }
     }
 
-    /// Waits for work. Records that could not be stored wait for their next attempt; all other work is returned at
-    /// once.
+    /// Waits for work. Records that could not be stored wait for their next attempt; all other work is
+    /// returned at once.
     fn next_work(&mut self) -> Work {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
@@ -150,8 +150,8 @@ impl Owner {
         }
     }
 
-    /// Commits a group. After an error, senders that await durability are notified and keep their records; all other
-    /// records return to the front of the open list.
+    /// Commits a group. After an error, senders that await durability are notified and keep their records;
+    /// all other records return to the front of the open list.
     fn commit(&mut self, group: Vec<Offer>, stopping: bool) {
         if group.is_empty() {
             return;
@@ -327,7 +327,8 @@ impl Owner {
     }
 }
 
-/// Removes the work of one round from the shared state; the records of the group stay counted as open until stored.
+/// Removes the work of one round from the shared state; the records of the group stay counted as open until
+/// stored.
 fn take(state: &mut MutexGuard<'_, State>, store: bool) -> Work {
     let mut group: Vec<Offer> = Vec::new();
     let mut bytes = 0;
@@ -350,9 +351,9 @@ fn take(state: &mut MutexGuard<'_, State>, store: bool) -> Work {
     }
 }
 
-/// Returns a group that could not be stored to the front of the open list. Senders that await a record, of the group
-/// or behind it, are notified of the failure and keep their records: no sender may wait for as long as a disk is
-/// full.
+/// Returns a group that could not be stored to the front of the open list. Senders that await a record, of
+/// the group or behind it, are notified of the failure and keep their records: no sender may wait for as long
+/// as a disk is full.
 fn put_back(state: &mut State, group: Vec<Offer>, text: &str) {
     let behind = std::mem::take(&mut state.open);
     let mut bytes = 0;

@@ -64,13 +64,14 @@ impl Policy {
         self.budget() - self.budget() / 8
     }
 
-    /// Returns the space to leave free on the file system, in bytes: for other programs, and because sled writes even
-    /// when it opens a database for reading.
+    /// Returns the space to leave free on the file system, in bytes: for other programs, and because sled
+    /// writes even when it opens a database for reading.
     pub(super) fn reserve(space: Space) -> u64 {
         (space.total / 10).min(MAX_RESERVE_BYTES)
     }
 
-    /// Returns the bytes that the queue may take now, given its present size and the space of the file system.
+    /// Returns the bytes that the queue may take now, given its present size and the space of the file
+    /// system.
     pub(super) fn limit(&self, used: u64, space: Option<Space>) -> u64 {
         let by_disk = space.map_or(u64::MAX, |space| {
             used.saturating_add(space.free)

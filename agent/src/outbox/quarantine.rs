@@ -13,8 +13,8 @@ pub(super) const FOLDER: &str = "quarantine";
 /// Maximum number of parts kept.
 const MAX_KEPT: usize = 2;
 
-/// Moves a folder of the queue in `root` into the quarantine, removing the oldest parts beyond the limit. Returns the
-/// new path.
+/// Moves a folder of the queue in `root` into the quarantine, removing the oldest parts beyond the limit.
+/// Returns the new path.
 pub(super) fn move_in(root: &Path, path: &Path, disk: &dyn Disk) -> io::Result<PathBuf> {
     let folder = root.join(FOLDER);
     if fs::symlink_metadata(&folder).is_ok_and(|meta| !meta.is_dir()) {

@@ -15,8 +15,8 @@ use super::segment::Segment;
 use super::sled_files::Fault;
 use super::{CLASSES, OpenNote, QueueError, quarantine, removal};
 
-/// Number of positions skipped when the head is lost: more than a segment can hold, so that no number is assigned
-/// twice.
+/// Number of positions skipped when the head is lost: more than a segment can hold, so that no number is
+/// assigned twice.
 pub(super) const SKIP: u64 = 20_000;
 
 /// Returns the segments of a class in the queue's folder, oldest first. Other files are ignored.
@@ -85,8 +85,8 @@ pub(super) fn head_from_segments(place: &Place, found: &[VecDeque<Entry>; 2]) ->
     })
 }
 
-/// Compares the end of a chain with its head and records missing positions as lost. With `head_lost` the head was
-/// restored from the segments.
+/// Compares the end of a chain with its head and records missing positions as lost. With `head_lost` the head
+/// was restored from the segments.
 pub(super) fn settle(
     chain: &mut Chain,
     place: &Place,
@@ -129,8 +129,8 @@ pub(super) fn settle(
                 }
                 break;
             }
-            // Nothing was committed to the segment, or the cloud has all of it: the rest of an interrupted removal,
-            // not damage.
+            // Nothing was committed to the segment, or the cloud has all of it: the rest of an interrupted
+            // removal, not damage.
             Ok((segment, None, None))
                 if entry.first >= expected || (chain.head.acked + 1 >= expected && !head_lost) =>
             {

@@ -1,5 +1,5 @@
-//! Refused records that wait to become dead letters. The cloud decides on their number, so their cost is bounded.
-//! Pure.
+//! Refused records that wait to become dead letters. The cloud decides on their number, so their cost is
+//! bounded. Pure.
 
 use std::collections::VecDeque;
 

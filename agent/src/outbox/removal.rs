@@ -1,4 +1,5 @@
-//! Removing segments. A segment is renamed first, so that an interrupted removal never leaves a partial segment.
+//! Removing segments. A segment is renamed first, so that an interrupted removal never leaves a partial
+//! segment.
 
 use std::fs;
 use std::io;

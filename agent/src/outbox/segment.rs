@@ -43,7 +43,8 @@ impl Segment {
         })
     }
 
-    /// Opens a copy of a segment under `name`, for reading only: for segments that cannot be opened where they are.
+    /// Opens a copy of a segment under `name`, for reading only: for segments that cannot be opened where
+    /// they are.
     pub(super) fn open_copy(path: &Path, first: u64, name: &str) -> Result<Self, Fault> {
         let copy = MemoryCopy::copy(path, name)?;
         let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
@@ -121,7 +122,8 @@ impl Segment {
             write.insert(&key, frame::seal(&key, stamp_ms, record));
             count += 1;
             bytes += (record.len() + OVERHEAD_BYTES) as u64;
-            // sled holds a whole batch in memory, and one large batch takes more disk than several small ones.
+            // sled holds a whole batch in memory, and one large batch takes more disk than several small
+            // ones.
             if count % BATCH_RECORDS == 0 || bytes / BATCH_BYTES > pages {
                 pages = bytes / BATCH_BYTES;
                 let full = std::mem::take(&mut write);

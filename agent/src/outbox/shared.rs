@@ -79,7 +79,8 @@ pub(super) struct State {
     pub(super) used: [u64; 2],
     /// Highest acknowledged number to be processed, by class.
     pub(super) acks: [Option<u64>; 2],
-    /// Requests of the link; few, as it has one read outstanding per stream and requests one new stream an hour.
+    /// Requests of the link; few, as it has one read outstanding per stream and requests one new stream an
+    /// hour.
     pub(super) requests: VecDeque<Request>,
     pub(super) refusals: Refusals,
     /// Latest failure, while records cannot be stored.

@@ -17,8 +17,8 @@ use crate::throttle::cut;
 
 /// Page cache of a database, in bytes; sled's default is 1 GiB.
 const CACHE_BYTES: u64 = 256 << 10;
-/// Size of sled's log segments, in bytes; sled holds a few buffers of this size in memory. The default is 512 KiB. A
-/// database keeps the size it was created with.
+/// Size of sled's log segments, in bytes; sled holds a few buffers of this size in memory. The default is 512
+/// KiB. A database keeps the size it was created with.
 const SEGMENT_BYTES: usize = 128 << 10;
 /// Number of attempts to open a locked database, and the pause between them.
 const LOCK_ATTEMPTS: u32 = 200;
@@ -198,8 +198,8 @@ impl Drop for Files {
     }
 }
 
-/// Checks that the path is a folder with files of the expected kind and size, or does not exist. Opening anything
-/// else might never return.
+/// Checks that the path is a folder with files of the expected kind and size, or does not exist. Opening
+/// anything else might never return.
 fn check(path: &Path) -> Result<(), Fault> {
     let unexpected = |what: String| Err(Fault::Damaged(what));
     match fs::symlink_metadata(path) {

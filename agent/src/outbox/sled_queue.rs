@@ -23,8 +23,9 @@ const COMMIT_BYTES: u64 = 256 << 10;
 
 /// Queue in a sequence of small sled databases.
 ///
-/// The folder holds the segments of both streams, the `head`, the dead letters, and unreadable parts in `quarantine`.
-/// A segment is removed as a whole: when everything in it is acknowledged, or when the budget needs room.
+/// The folder holds the segments of both streams, the `head`, the dead letters, and unreadable parts in
+/// `quarantine`. A segment is removed as a whole: when everything in it is acknowledged, or when the budget
+/// needs room.
 pub struct SledQueue {
     place: Place,
     head: HeadFile,
@@ -345,8 +346,8 @@ impl Queue for SledQueue {
     }
 
     fn recover(&mut self) -> Result<(), QueueError> {
-        // A failed segment is closed already and is reopened when needed. One whose folder was removed cannot be
-        // written to.
+        // A failed segment is closed already and is reopened when needed. One whose folder was removed cannot
+        // be written to.
         for chain in &mut self.chains {
             let root = &self.place.root;
             let class = chain.class;

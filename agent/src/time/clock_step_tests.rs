@@ -1,4 +1,5 @@
-//! The system's date steps at each phase of a message: a sent message has the right date, and the same one each time.
+//! The system's date steps at each phase of a message: a sent message has the right date, and the same one
+//! each time.
 
 use iottly_protocol::{Message, MessageKind, Record};
 use serde_json::value::RawValue;

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 const EARLIEST_MS: u64 = 1_735_689_600_000;
 /// Maximum number of system starts whose offset is stored, for records that still wait.
 const BOOTS: usize = 16;
-/// Difference to the stored time at which the cloud's time is stored again, in milliseconds: each write wears the
-/// board's disk.
+/// Difference to the stored time at which the cloud's time is stored again, in milliseconds: each write wears
+/// the board's disk.
 const KEEP_EVERY_MS: u64 = 3_600_000;
 /// Assumed maximum drift of a board's clock, in parts per million.
 const DRIFT_PPM: u64 = 200;
@@ -35,7 +35,8 @@ impl Fix {
 pub(super) struct Stored {
     /// Latest time from the cloud, in unix milliseconds.
     floor_ms: u64,
-    /// First offset of each system start, oldest first. Never changes: a record sent again must have the same date.
+    /// First offset of each system start, oldest first. Never changes: a record sent again must have the same
+    /// date.
     fixes: VecDeque<Fix>,
 }
 
@@ -152,8 +153,8 @@ impl Keeper {
         self.stored.fix(boot)
     }
 
-    /// Applies a time from the cloud; the question was asked `asked_ms` before the answer. Returns `true` if there is
-    /// something to store.
+    /// Applies a time from the cloud; the question was asked `asked_ms` before the answer. Returns `true` if
+    /// there is something to store.
     pub(super) fn set(&mut self, cloud_ms: u64, asked_ms: u64, up_ms: u64) -> bool {
         if cloud_ms < EARLIEST_MS {
             return false;

@@ -1,9 +1,9 @@
 //! The time on a board that may have no clock.
 //!
-//! The board's own date is a guess. The cloud sends the time with every welcome; from then on device time is the
-//! system's uptime plus an offset, so that steps of the system's clock, by years in either direction, change
-//! nothing. Earlier records carry their uptime and are dated when they are sent. The latest time from the cloud is
-//! stored: no later guess precedes it.
+//! The board's own date is a guess. The cloud sends the time with every welcome; from then on device time is
+//! the system's uptime plus an offset, so that steps of the system's clock, by years in either direction,
+//! change nothing. Earlier records carry their uptime and are dated when they are sent. The latest time from
+//! the cloud is stored: no later guess precedes it.
 
 #[cfg(test)]
 mod clock_step_tests;
@@ -71,8 +71,8 @@ impl BoardClock {
         self.keeper().now_ms(uptime_ms())
     }
 
-    /// Returns the current time and how it is known. Until the cloud sends it, the guess follows the system's clock,
-    /// which may be set late.
+    /// Returns the current time and how it is known. Until the cloud sends it, the guess follows the system's
+    /// clock, which may be set late.
     pub(crate) fn reading(&self) -> Reading {
         let keeper = self.keeper();
         let trusted = keeper.trusted_ms(uptime_ms());

@@ -1,8 +1,8 @@
 //! Records that were created while the date was a guess.
 //!
-//! In the queue such a record has a header in front of its JSON: one byte that starts no JSON, the boot id, and the
-//! uptime. The header is never sent: the record is dated when it is sent, or sent with its guessed date if the date
-//! of that system start never became known.
+//! In the queue such a record has a header in front of its JSON: one byte that starts no JSON, the boot id,
+//! and the uptime. The header is never sent: the record is dated when it is sent, or sent with its guessed
+//! date if the date of that system start never became known.
 
 use iottly_protocol::{Record, Report, limits};
 

@@ -1,5 +1,5 @@
-//! The thread that owns the update's state machine: feeds it with directives, answers of the repository and events
-//! of a trial. Never waits for the repository.
+//! The thread that owns the update's state machine: feeds it with directives, answers of the repository and
+//! events of a trial. Never waits for the repository.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,8 +60,8 @@ impl UpdateThread {
     /// Starts the thread, and with it the firmware that the journal names.
     ///
     /// # Errors
-    /// If the configured root cannot be read at the first start, the configured certificates cannot be read, or
-    /// the system cannot create a thread.
+    /// If the configured root cannot be read at the first start, the configured certificates cannot be read,
+    /// or the system cannot create a thread.
     pub(crate) fn start(parts: UpdateParts, name: &str) -> io::Result<Self> {
         let trust = parts.data.join("trust");
         if !trust.join("root.json").exists() {
@@ -127,8 +127,8 @@ impl UpdateThread {
         self.directives.clone()
     }
 
-    /// Asks the thread to end, and waits at most `deadline`. Returns `true` if it has ended. An update under way
-    /// resumes at the next start; a fetch under way is not awaited.
+    /// Asks the thread to end, and waits at most `deadline`. Returns `true` if it has ended. An update under
+    /// way resumes at the next start; a fetch under way is not awaited.
     pub(crate) async fn stop(self, deadline: Duration) -> bool {
         self.mailbox.stop();
         self.repository.stop();
@@ -303,8 +303,8 @@ impl Actor {
                 if !self.unreachable {
                     static NOT_FETCHED: LogLimit = LogLimit::new();
                     if let Some(more) = NOT_FETCHED.pass() {
-                        let (device, error) = (&self.device, cut(&error));
-                        tracing::warn!(device.id = %device, error, suppressed = more, "failed to fetch directives; retrying with each poll");
+                        let error = cut(&error);
+                        tracing::warn!(device.id = %self.device, error, suppressed = more, "failed to fetch directives; retrying with each poll");
                     }
                 }
                 self.unreachable = true;
@@ -358,7 +358,8 @@ impl Actor {
                 let text = String::from_utf8_lossy(&document).into_owned();
                 let counter = directive.counter;
                 updater.handle(Event::Offer(offer(directive, text)))?;
-                // In its last steps an update accepts no new directive: the next poll or the cloud repeats it.
+                // In its last steps an update accepts no new directive: the next poll or the cloud repeats
+                // it.
                 if updater.memory().counter >= counter {
                     self.schedule.followed(document);
                 }

@@ -1,5 +1,5 @@
-//! Decides on directives and releases by signed metadata and the device's facts. Refreshes the trusted metadata;
-//! never changes the firmware.
+//! Decides on directives and releases by signed metadata and the device's facts. Refreshes the trusted
+//! metadata; never changes the firmware.
 
 use std::path::{Path, PathBuf};
 

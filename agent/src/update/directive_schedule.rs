@@ -1,13 +1,15 @@
-//! Schedule of the directives to consider. Pure: the time is an argument, in milliseconds of the monotonic clock.
+//! Schedule of the directives to consider. Pure: the time is an argument, in milliseconds of the monotonic
+//! clock.
 
 use iottly_protocol::release::{Reason, Refusal, UpdateState};
 
-/// First and longest pause before a directive that could not be verified is considered again, in milliseconds.
+/// First and longest pause before a directive that could not be verified is considered again, in
+/// milliseconds.
 const PAUSE_MS: (u64, u64) = (1_000, 60_000);
 /// Time between two readings of the clock while a directive waits for the time, in milliseconds.
 const CLOCK_EVERY_MS: u64 = 1_000;
-/// Maximum number of directives per minute that are reported as not followed: an attacker on the line can invent
-/// them.
+/// Maximum number of directives per minute that are reported as not followed: an attacker on the line can
+/// invent them.
 const REPORTS_PER_MINUTE: u32 = 10;
 const MINUTE_MS: u64 = 60_000;
 
@@ -119,8 +121,8 @@ impl DirectiveSchedule {
         (self.seen, self.reported, self.waiting) = (document, None, None);
     }
 
-    /// Notes that a directive cannot be verified now. A directive from the cloud is considered again unless a newer
-    /// one has arrived. Returns the state to report.
+    /// Notes that a directive cannot be verified now. A directive from the cloud is considered again unless a
+    /// newer one has arrived. Returns the state to report.
     pub(super) fn unreachable(&mut self, document: Vec<u8>, sent: bool, now_ms: u64) -> Option<UpdateState> {
         let report = self.reports(&document, Reason::Unreachable, now_ms);
         if sent && self.sent.is_none() {

@@ -20,8 +20,8 @@ impl Directives {
         }
     }
 
-    /// Hands a document over without waiting, replacing one that has not been considered yet. Returns `false` if
-    /// the update's thread is stopping.
+    /// Hands a document over without waiting, replacing one that has not been considered yet. Returns `false`
+    /// if the update's thread is stopping.
     pub(crate) fn put(&self, document: Vec<u8>) -> bool {
         self.mailbox.directive(document)
     }

@@ -10,8 +10,8 @@ use super::admission::Admission;
 use super::mailbox::UpdateMailbox;
 use super::question::{Answer, Question};
 
-/// Maximum number of questions that wait for the thread: one about directives, one of the update under way, and
-/// those that cancelled updates have left.
+/// Maximum number of questions that wait for the thread: one about directives, one of the update under way,
+/// and those that cancelled updates have left.
 const QUESTIONS: usize = 8;
 
 /// Queue for questions.
@@ -25,8 +25,8 @@ impl Questions {
     }
 }
 
-/// Starts the thread. The thread ends once every [`Questions`] is dropped; a fetch under way ends at its next byte
-/// after [`Repository::stop`].
+/// Starts the thread. The thread ends once every [`Questions`] is dropped; a fetch under way ends at its next
+/// byte after [`Repository::stop`].
 pub(super) fn start(
     repository: Repository,
     admission: Admission,

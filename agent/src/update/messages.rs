@@ -21,7 +21,8 @@ pub(super) fn progress(progress: &Progress, now_ms: u64) -> UpdateReport {
     }
 }
 
-/// Report of a directive that is not followed, or not yet. Its directive and release ids are unverified claims.
+/// Report of a directive that is not followed, or not yet. Its directive and release ids are unverified
+/// claims.
 pub(super) fn not_followed(document: &[u8], state: UpdateState, why: &Refusal, now_ms: u64) -> UpdateReport {
     let document: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
     let claim = |name: &str| {

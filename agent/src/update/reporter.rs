@@ -44,8 +44,8 @@ impl Reporter {
         self.offer(StreamClass::Control, Record::Report(report).encode());
     }
 
-    /// Reports the state of an update. Endings also go to the history; intermediate states only to the control
-    /// stream.
+    /// Reports the state of an update. Endings also go to the history; intermediate states only to the
+    /// control stream.
     pub(super) fn progress(&self, progress: &Progress, release_seq: Option<u64>) {
         tracing::info!(device.id = %self.device, update.progress = ?progress, "update progress");
         self.update(messages::progress(progress, self.outbox.now_ms()), release_seq);

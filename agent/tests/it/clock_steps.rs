@@ -1,5 +1,5 @@
-//! The cloud's clock steps under a running link: every message arrives once, with the right date once the clock is
-//! correct again, and no command is lost, repeated or expired by it.
+//! The cloud's clock steps under a running link: every message arrives once, with the right date once the
+//! clock is correct again, and no command is lost, repeated or expired by it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! A power cut on a real file system: an ext4 image is copied while a queue writes to it. The copy, which lacks
-//! everything that was only in memory, is mounted and compared with the records reported as durable.
+//! A power cut on a real file system: an ext4 image is copied while a queue writes to it. The copy, which
+//! lacks everything that was only in memory, is mounted and compared with the records reported as durable.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -29,7 +29,8 @@ fn record(seq: u64) -> Vec<u8> {
     format!("record {seq} {}", "z".repeat(300)).into_bytes()
 }
 
-/// The writer's process, not a test. Writes until it is killed, and counts the durable records outside of the image.
+/// The writer's process, not a test. Writes until it is killed, and counts the durable records outside of the
+/// image.
 #[test]
 #[ignore = "run by the tests below as a process of its own"]
 fn writer() {
@@ -66,8 +67,8 @@ fn writer() {
     }
 }
 
-/// Writes until `enough` records are durable and cuts the power. Returns the number of durable records and the file
-/// system after the cut.
+/// Writes until `enough` records are durable and cuts the power. Returns the number of durable records and
+/// the file system after the cut.
 fn cut(dir: &Path, bare: bool, enough: u64) -> Option<(u64, Mount)> {
     let (image, after) = (dir.join("disk.img"), dir.join("after.img"));
     let mounted = Mount::ext4(&image, &dir.join("before"))?;

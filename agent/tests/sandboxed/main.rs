@@ -1,7 +1,8 @@
 //! Tests of the agent with real firmware in the sandbox.
 //!
-//! A program of its own: the sandbox compiles firmware in a child process, and this program is that child as well.
-//! The child writes machine code to standard output, so it must not run under the standard test harness.
+//! A program of its own: the sandbox compiles firmware in a child process, and this program is that child as
+//! well. The child writes machine code to standard output, so it must not run under the standard test
+//! harness.
 
 mod component;
 mod firmware;

@@ -1,4 +1,5 @@
-//! Updates of a real agent from a signed repository: wrong clocks, slow repositories, damaged and unexpected files.
+//! Updates of a real agent from a signed repository: wrong clocks, slow repositories, damaged and unexpected
+//! files.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,8 @@ struct Rig {
 }
 
 impl Rig {
-    /// Creates a device. `ahead_s` is the lead of the cloud's and signer's clock over this machine's, the board's.
+    /// Creates a device. `ahead_s` is the lead of the cloud's and signer's clock over this machine's, the
+    /// board's.
     async fn new(ahead_s: i64) -> Self {
         let dir = tempfile::tempdir().expect("dir");
         let releases = Releases::new(dir.path(), ahead_s);
@@ -359,8 +361,8 @@ pub(crate) async fn odd_files_are_put_aside_and_the_agent_starts() {
     rig.stop(agent).await;
 }
 
-/// Runs the agent's program under a shell's limits for at most `run_s` seconds, then sends SIGTERM. Returns the exit
-/// status, `true` if it ended by itself, and its standard error.
+/// Runs the agent's program under a shell's limits for at most `run_s` seconds, then sends SIGTERM. Returns
+/// the exit status, `true` if it ended by itself, and its standard error.
 fn program(config: &Path, limits: &str, run_s: u64) -> (ExitStatus, bool, String) {
     let script = format!(
         "{limits} exec {} run --config {}",

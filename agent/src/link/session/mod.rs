@@ -1,9 +1,9 @@
-//! The decisions of the link: which records to send or send again, and when to connect. Does no I/O and reads no
-//! clock.
+//! The decisions of the link: which records to send or send again, and when to connect. Does no I/O and reads
+//! no clock.
 //!
-//! A connection goes through *connecting → greeting → open*. Greeting sends the hello and waits for the welcome;
-//! only an open session sends records. A record counts as delivered when the cloud has acknowledged it, never when
-//! the broker has, so a new connection starts again after the last acknowledgement.
+//! A connection goes through *connecting → greeting → open*. Greeting sends the hello and waits for the
+//! welcome; only an open session sends records. A record counts as delivered when the cloud has acknowledged
+//! it, never when the broker has, so a new connection starts again after the last acknowledgement.
 
 use iottly_protocol::{
     BootId, ConnId, Down, Hello, StreamClass, StreamId, StreamInfo, StreamPosition, Up, Versions, Welcome,
@@ -21,11 +21,11 @@ const CONNECT_MS: u64 = 15_000;
 const WELCOME_MIN_MS: u64 = 5_000;
 const WELCOME_MAX_MS: u64 = 60_000;
 
-/// Time that a session must have been open for the backoff to be reset, in milliseconds. Two devices that share one
-/// identity disconnect each other, which must not become a tight loop.
+/// Time that a session must have been open for the backoff to be reset, in milliseconds. Two devices that
+/// share one identity disconnect each other, which must not become a tight loop.
 const STABLE_MS: u64 = 2_000;
-/// Minimum time between two new streams of a class, in milliseconds: the cloud can cause one, and each is written to
-/// the board's disk.
+/// Minimum time between two new streams of a class, in milliseconds: the cloud can cause one, and each is
+/// written to the board's disk.
 const MINT_EVERY_MS: u64 = 3_600_000;
 
 /// Event that the session handles.
@@ -101,7 +101,8 @@ impl Session {
         }
     }
 
-    /// Sets the age of each stream that replaced an earlier one, in milliseconds; `None` for an original stream.
+    /// Sets the age of each stream that replaced an earlier one, in milliseconds; `None` for an original
+    /// stream.
     pub(super) fn minted(&mut self, ago_ms: [Option<u64>; 2], now_ms: u64) {
         self.mint_from_ms =
             ago_ms.map(|ago| ago.map_or(0, |ago| now_ms.saturating_add(MINT_EVERY_MS.saturating_sub(ago))));
@@ -271,7 +272,8 @@ impl Session {
                 .checks
                 .iter()
                 .find(|check| check.stream == position.stream);
-            // The cloud knows numbers that this device has never assigned: its storage is older than the cloud's.
+            // The cloud knows numbers that this device has never assigned: its storage is older than the
+            // cloud's.
             if check.map_or(position.upto, |check| check.seq.max(position.upto)) >= track.info.next {
                 let class = track.info.class;
                 if !self.remint(class, now_ms, effects) {
@@ -291,7 +293,8 @@ impl Session {
     }
 
     fn ack(&mut self, position: StreamPosition, now_ms: u64, effects: &mut Vec<Effect>) {
-        // Before the welcome the position may refer to other records of the same numbers; the welcome repeats it.
+        // Before the welcome the position may refer to other records of the same numbers; the welcome repeats
+        // it.
         if !matches!(self.phase, Phase::Open { .. }) {
             return;
         }
@@ -299,8 +302,8 @@ impl Session {
             return;
         };
         if position.upto >= track.info.next {
-            // The cloud acknowledges numbers that this device has never assigned: the device was restored from an
-            // older image.
+            // The cloud acknowledges numbers that this device has never assigned: the device was restored
+            // from an older image.
             let class = track.info.class;
             self.remint(class, now_ms, effects);
             return;
@@ -363,7 +366,8 @@ impl Session {
             }
             None => {}
         }
-        // A page requested before a reconnect, an acknowledgement or a new stream is stale; another read follows.
+        // A page requested before a reconnect, an acknowledgement or a new stream is stale; another read
+        // follows.
         if !track.is_held() && page.stream == track.info.stream && page.from == track.sent + 1 {
             track.publish(&page.items, now_ms, effects);
         }
@@ -382,8 +386,9 @@ impl Session {
         self.tracks[index(class)].pump(effects);
     }
 
-    /// Requests a new stream, in which the stored records are renumbered. Within an hour of the last one, drops the
-    /// connection instead and returns `false`: the cloud could demand a new stream after each of them.
+    /// Requests a new stream, in which the stored records are renumbered. Within an hour of the last one,
+    /// drops the connection instead and returns `false`: the cloud could demand a new stream after each of
+    /// them.
     fn remint(&mut self, class: StreamClass, now_ms: u64, effects: &mut Vec<Effect>) -> bool {
         if now_ms < self.mint_from_ms[index(class)] {
             effects.push(Effect::Drop(

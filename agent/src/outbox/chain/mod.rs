@@ -153,8 +153,8 @@ impl Chain {
             match self.open_settled(place, first) {
                 Ok(segment) => self.writer = Some(segment),
                 Err(Fault::Damaged(reason)) => self.abandon(place, self.segments.len() - 1, &reason)?,
-                // The segment could not be closed: a new one takes the next records, and this one is read from a
-                // copy.
+                // The segment could not be closed: a new one takes the next records, and this one is read
+                // from a copy.
                 Err(Fault::System(error)) if error.kind() == ErrorKind::ResourceBusy => {
                     if first >= self.head.next {
                         removal::begin(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
@@ -242,8 +242,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Records the oldest segment as dropped; [`Chain::remove_oldest`] removes it once the head is durable. Returns
-    /// `false` if there is none.
+    /// Records the oldest segment as dropped; [`Chain::remove_oldest`] removes it once the head is durable.
+    /// Returns `false` if there is none.
     pub(super) fn drop_oldest(&mut self) -> bool {
         let Some(first) = self.segments.front().map(|entry| entry.first) else {
             return false;

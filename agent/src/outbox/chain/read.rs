@@ -39,8 +39,8 @@ impl Chain {
         Ok(page.finish(self.head.stream, start))
     }
 
-    /// Reads the part of `from..=to` that one segment holds. Continues with the next position, or breaks if the page is
-    /// full.
+    /// Reads the part of `from..=to` that one segment holds. Continues with the next position, or breaks if
+    /// the page is full.
     fn read_run(
         &mut self,
         place: &Place,

@@ -1,5 +1,5 @@
-//! The other end of the wire: a real broker, a proxy that can cut connections, and a peer that speaks the cloud's
-//! protocol.
+//! The other end of the wire: a real broker, a proxy that can cut connections, and a peer that speaks the
+//! cloud's protocol.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
