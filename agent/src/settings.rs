@@ -319,7 +319,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let written = stamp(&path);
-        // The same values under other versions are known at once and written never.
+        // The same values under other versions apply at once and are never written.
         let same = tokio::time::Duration::from_secs(60);
         for version in [20_001, 20_002] {
             tx.send_replace(Some(config(version, r#"{"n":20000}"#)));

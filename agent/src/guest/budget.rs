@@ -145,11 +145,11 @@ mod tests {
         assert!(account.take(500_000, 5 + DAY_MS / 2));
         assert!(
             !account.take(1_000_000, 0),
-            "a clock that goes back gives nothing"
+            "a clock that steps back yields nothing"
         );
         assert!(
             account.take(1_000_000, 10 * DAY_MS),
-            "unused days are not saved up"
+            "unused days do not accumulate"
         );
         assert!(!account.take(1, 10 * DAY_MS));
         account.give_back(7);

@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn silence_after_a_talkative_firmware_is_remarked_once() {
         let mut silence = Silence::default().replaced(100, S * 100);
-        assert_eq!(silence.check(0, S * 102), None, "it has just begun");
+        assert_eq!(silence.check(0, S * 102), None, "the trial has just begun");
         let text = silence.check(0, S * 105).expect("a warning");
         assert_eq!(text, "none in 5 s; the firmware before it sent one every 1.0 s");
         assert_eq!(silence.check(0, S * 500), None);
@@ -74,7 +74,7 @@ mod tests {
             "the one before was quiet too"
         );
         let mut hourly = Silence::default().replaced(10, S * 36_000);
-        assert_eq!(hourly.check(0, S * 36_040), None, "its rhythm is an hour");
+        assert_eq!(hourly.check(0, S * 36_040), None, "it sends one an hour");
         let mut talks = Silence::default().replaced(100, S * 100);
         assert_eq!(talks.check(1, S * 105), None);
         assert_eq!(talks.check(1, S * 999), None);

@@ -205,8 +205,8 @@ mod tests {
             FileState::open(path.clone(), WriteBudget::new(3 * file_cost(100))).expect("open");
         state.set("a", Some(vec![1])).expect("set");
         for _ in 0..1000 {
-            state.set("a", Some(vec![1])).expect("it is so already");
-            state.set("b", None).expect("it is so already");
+            state.set("a", Some(vec![1])).expect("unchanged");
+            state.set("b", None).expect("unchanged");
         }
         let refused = (0..10)
             .find_map(|n| state.set("a", Some(vec![n])).err())
@@ -216,7 +216,7 @@ mod tests {
             "{refused}"
         );
         let kept = state.entries().clone();
-        assert_eq!(open(path).0.entries(), &kept, "what was refused did not happen");
+        assert_eq!(open(path).0.entries(), &kept, "a refused change has no effect");
     }
 
     #[test]

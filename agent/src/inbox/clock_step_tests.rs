@@ -1,5 +1,5 @@
-//! The date steps while a command is on its way through the inbox: it runs once, and its time to live counts
-//! the time that passes.
+//! The date steps at each phase of a command: the command runs once, and its time to live counts elapsed
+//! time.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,7 @@ const HOURS_3: i64 = 3 * 3_600_000;
 const YEARS_10: i64 = 10 * 365 * 86_400_000;
 const TTL_MS: u64 = 60_000;
 
-/// A device whose journal is the entries, whose date may be wrong, and that can be started again at any
-/// moment.
+/// Device with a journal in memory and a date that may be wrong; can be restarted at any moment.
 struct Device {
     machine: Machine,
     journal: Vec<Entry>,
@@ -87,7 +86,7 @@ fn command() -> Command {
     }
 }
 
-/// Everything that happens to three commands, in phases: before each of them the date may step.
+/// Life of three commands in phases; the date may step before each phase.
 fn live(device: &mut Device, commands: &[Command; 3], phase: usize) {
     let [runs, waits, last] = commands;
     match phase {
@@ -101,7 +100,7 @@ fn live(device: &mut Device, commands: &[Command; 3], phase: usize) {
         4 => device.event(Event::Finished(runs.id, Outcome::Done)),
         5 => device.event(Event::Reported(runs.id)),
         6 => device.event(Event::Finished(waits.id, Outcome::Done)),
-        // The cloud sends again what it has no result of.
+        // The cloud repeats commands without a result.
         7 => commands
             .iter()
             .for_each(|command| device.event(Event::Arrived(command.clone()))),

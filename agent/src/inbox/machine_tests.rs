@@ -33,7 +33,7 @@ fn ready() -> Machine {
     machine
 }
 
-/// Effects in short: `J` journal of n entries, `C` confirm, `R` run, `N` note, and the state of reports.
+/// Effects in short form: `J` journal of n entries, `C` confirm, `R` run, `N` note, and the state of reports.
 fn shape(effects: &[Effect]) -> Vec<String> {
     let name = |effect: &Effect| match effect {
         Effect::Journal(entries) => format!("J{}", entries.len()),

@@ -34,12 +34,12 @@ struct Known {
     drops: bool,
 }
 
-/// A disk on which the power can go at each step; every step is tried.
+/// Disk whose power can be cut at each step; every step is tried.
 struct CutDisk {
     root: PathBuf,
-    /// The database files are not synced: the control that must lose records.
+    /// Do not sync database files: the control that must lose records.
     lies: bool,
-    /// Space that the file system claims to have.
+    /// Space that the file system reports.
     durable: Mutex<Durable>,
     known: Arc<Mutex<Known>>,
     cuts: Mutex<Vec<String>>,
@@ -64,7 +64,7 @@ impl CutDisk {
         })
     }
 
-    /// Cuts the power here, with every kind of luck, and looks at what a new start finds.
+    /// Cuts the power here with every kind of luck, and checks the queue after a new start.
     fn cut(&self, what: &str) {
         let at = {
             let mut cuts = self.cuts.lock().expect("lock");
@@ -134,7 +134,7 @@ impl CutDisk {
     }
 }
 
-/// Some pages of what was written reached the disk, others still have what was synced there.
+/// Mixes written pages that reached the disk with synced ones.
 fn mixed(synced: &[u8], present: &[u8], seed: u64) -> Vec<u8> {
     let mut out = present.to_vec();
     let mut random = seed | 1;
@@ -207,7 +207,7 @@ impl Disk for CutDisk {
     }
 }
 
-/// Memory is the quickest disk, and what is synced here is only an image.
+/// Folder in memory, the fastest disk; the test keeps its own image of synced data.
 fn fast_dir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
@@ -221,7 +221,7 @@ fn text(class: StreamClass, seq: u64) -> String {
     )
 }
 
-/// Opens what is left and says what is wrong with it.
+/// Opens the rest after a cut and returns the first violation.
 fn check(image: &Path, known: &Known) -> Result<(), String> {
     let size = SegmentSize {
         records: 8,
@@ -282,7 +282,7 @@ fn check(image: &Path, known: &Known) -> Result<(), String> {
     Ok(())
 }
 
-/// Pushes and acknowledges so that segments come and go.
+/// Pushes and acknowledges so that segments are created and removed.
 fn work(disk: &Arc<CutDisk>, rounds: u64, evict: bool) {
     let size = SegmentSize {
         records: 8,

@@ -250,7 +250,7 @@ fn foreign_files_are_left_alone_and_foreign_segments_moved_aside() {
     assert_eq!(account(&path, before, "foreign files").0, 0);
     assert!(path.join("notes.txt").exists());
 
-    // The newest segment of another device's queue under the name of the next one here.
+    // The newest segment of another device's queue, under the name of the next segment here.
     let (_other_dir, other, _) = filled();
     let newest = other.join(chain::segment_name(History, 41));
     fs::rename(&newest, path.join(chain::segment_name(History, 500))).expect("move");

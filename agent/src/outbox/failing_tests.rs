@@ -13,11 +13,10 @@ use iottly_protocol::StreamClass::{Control, History};
 
 use super::*;
 
-/// Longest wait for something that comes; generous, since machines are busy.
+/// Maximum wait for a condition; generous, because machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A file system of its own; unmounted when dropped. None where mounting is not allowed, which CI does not
-/// accept.
+/// Mounted file system; unmounted when dropped. Mounting needs root: elsewhere a test skips, except in CI.
 struct Mount(std::path::PathBuf);
 
 impl Mount {
@@ -59,7 +58,7 @@ impl Drop for Mount {
     }
 }
 
-/// Takes every byte that is left.
+/// Takes every free byte.
 fn fill(path: &Path) {
     let mut file = File::create(path).expect("create");
     let block = vec![7; 64 << 10];
@@ -77,7 +76,7 @@ fn record(n: u64) -> Vec<u8> {
     format!("record {n} {}", "x".repeat(2000)).into_bytes()
 }
 
-/// Offers until the queue is busy, and waits for durability with each hundredth.
+/// Offers records until the queue is busy, and awaits durability of each hundredth.
 fn push(outbox: &Outbox, numbers: std::ops::RangeInclusive<u64>) {
     for n in numbers {
         if n % 100 == 0 {
@@ -98,7 +97,7 @@ fn peek(outbox: &Outbox, class: StreamClass, from: u64) -> Result<Page, OutboxEr
     rx.recv_timeout(PATIENCE).expect("a read is answered")
 }
 
-/// Reads and acknowledges as a link does, until number `last` came; returns what came.
+/// Reads and acknowledges as the link does, up to number `last`. Returns the numbers read.
 fn drain(outbox: &Outbox, last: u64) -> Vec<u64> {
     drain_from(outbox, 1, last)
 }
@@ -161,7 +160,7 @@ fn a_full_disk_stops_neither_delivery_nor_answers() {
     let taken = overload(&outbox);
     // The backlog is in many segments: each is opened for reading while not a byte can be written.
     drain(&outbox, BACKLOG);
-    // That makes room, and so what had to wait is stored and comes as well.
+    // Acknowledging makes room, so the waiting records are stored and delivered as well.
     let streams = outbox.streams();
     let began = Instant::now();
     while streams.borrow()[0].next <= BACKLOG + taken {
@@ -186,7 +185,7 @@ fn a_disk_that_became_read_only_is_still_drained() {
     };
     let (outbox, thread) = start(&at.join("queue"), Policy::default());
     push(&outbox, 1..=BACKLOG);
-    // As ext4 does itself after an error of its disk.
+    // ext4 does the same after an error of its disk.
     let aborted = Command::new("mount")
         .args(["-o", "remount,abort"])
         .arg(&at)
@@ -274,7 +273,7 @@ fn the_thread_goes_on_when_the_folder_is_removed_under_it() {
         let sender = outbox.clone();
         let sending = thread::spawn(move || {
             for n in 0..1_500 {
-                // Busy is an answer, too.
+                // A busy queue responds as well.
                 let _ = sender.try_offer(History, record(n));
                 thread::sleep(Duration::from_micros(500));
             }

@@ -45,7 +45,7 @@ fn segment(path: &Path, first: u64) -> PathBuf {
     path.join(chain::segment_name(History, first))
 }
 
-/// The records that come, after all holes were accounted for.
+/// Returns the numbers of the records read, and checks that holes cover all others.
 fn came(queue: &mut SledQueue) -> Vec<u64> {
     let info = queue.stream(History);
     let page = queue
@@ -66,7 +66,7 @@ fn came(queue: &mut SledQueue) -> Vec<u64> {
     came
 }
 
-/// Puts something odd in the place of a file or folder.
+/// Replaces a file or folder by one of an unexpected kind.
 fn odd(kind: &str, at: &Path) {
     if at.is_dir() {
         fs::remove_dir_all(at).expect("remove");
@@ -90,8 +90,8 @@ fn odd(kind: &str, at: &Path) {
 fn an_odd_segment_costs_itself_and_is_moved_aside() {
     for kind in ["file", "folder", "pipe", "link", "sparse"] {
         for (first, part) in [(1, ""), (21, "db"), (41, ""), (41, "db"), (41, "conf")] {
-            // An empty folder in place of a segment, or a file in place of its database, is damage and
-            // covered as such.
+            // An empty folder in place of a segment, or a file in place of its database, counts as damage,
+            // which other tests cover.
             if (kind, part) == ("file", "db") || (kind, part) == ("folder", "") {
                 continue;
             }
@@ -154,7 +154,7 @@ fn odd_files_beside_the_segments_cost_nothing() {
             assert_eq!((came(&mut queue).len(), notes), (60, vec![]), "{what}");
             assert!(queue.dead_letter(History, 7, "no").expect(&what));
             drop(queue);
-            // Something has to be moved aside, too.
+            // A part has to be quarantined, too.
             odd("file", &segment(&path, 1));
             assert_eq!(came(&mut open(&path).0).len(), 40, "{what}");
             let letters = open(&path).0.dead_letters().expect(&what);
@@ -184,8 +184,7 @@ fn an_odd_head_counts_as_lost() {
 
 #[test]
 fn a_removal_that_is_cut_short_is_no_damage() {
-    // Files go one after another: cut after each number of them, under the old name and under the one of what
-    // is to be removed.
+    // Files are removed one after another: interrupt after each, under the old name and the one for removal.
     for renamed in [true, false] {
         for cut in 0..4 {
             let (_dir, path) = filled();
@@ -241,7 +240,7 @@ fn a_number_is_refused_once_whatever_the_reasons_and_the_runs() {
             .expect("known")
     );
     assert_eq!(len(), before);
-    // The numbers of a new stream are others.
+    // A new stream has new numbers.
     queue.remint(History).expect("remint");
     assert!(queue.dead_letter(History, 3, "of the new stream").expect("kept"));
     assert!(len() > before);
@@ -297,7 +296,7 @@ fn a_segment_that_cannot_be_closed_is_read_from_a_copy_and_followed_by_another()
     let (_dir, path) = filled();
     let (mut queue, _) = open(&path);
     let stuck = segment(&path, 41);
-    // Somebody else holds its lock, as a database does that hangs while it is closed.
+    // The lock is held, as by a database that hangs while it is closed.
     queue.lock_for_test(History);
     queue
         .push_batch(&[Pending {

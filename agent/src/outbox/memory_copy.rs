@@ -92,7 +92,7 @@ mod tests {
         let name = format!("iottly-test-{}", std::process::id());
         let first = MemoryCopy::copy(dir.path(), &name).expect("copied");
         let place = first.path().to_owned();
-        // As a process leaves it that is killed.
+        // A killed process leaves its copy behind.
         std::mem::forget(first);
         fs::write(place.join("db"), b"old").expect("file");
         let second = MemoryCopy::copy(dir.path(), &name).expect("copied again");

@@ -7,18 +7,18 @@ use serde_json::value::RawValue;
 use super::keeper::{Keeper, Stored};
 use super::undated;
 
-/// The true date at the system's first start, unix milliseconds.
+/// True date of the system's first start, in unix milliseconds.
 const TRUE: i64 = 1_790_000_000_000;
 const HOURS_3: i64 = 3 * 3_600_000;
 const YEARS_10: i64 = 10 * 365 * 86_400_000;
 /// Time between a hello and its answer, in milliseconds.
 const ASKED_MS: u64 = 40;
 
-/// A board: true time runs, the system's date is off, agents and systems start again.
+/// Board on which true time passes, the system's date is wrong, and agents and systems restart.
 struct Board {
     keeper: Keeper,
     boot: [u8; 16],
-    /// True time since the first start, and when the present system started, milliseconds.
+    /// True time since the first start, and the one at which the present system started, in milliseconds.
     now_ms: u64,
     booted_ms: u64,
     off_ms: i64,
@@ -43,13 +43,13 @@ impl Board {
         self.now_ms - self.booted_ms
     }
 
-    /// Another agent on the same start of the system.
+    /// Restarts the agent.
     fn restart(&mut self) {
         let stored = Stored::decode(&self.keeper.stored().encode()).expect("whole");
         self.keeper = Keeper::new(stored, self.boot, date(self.now_ms, self.off_ms), self.up_ms());
     }
 
-    /// Another start of the system.
+    /// Restarts the system.
     fn reboot(&mut self) {
         self.boot[0] += 1;
         self.booted_ms = self.now_ms;
@@ -79,7 +79,7 @@ impl Board {
         self.keeper.set(cloud_ms, ASKED_MS, self.up_ms());
     }
 
-    /// Everything in the queue as it is sent.
+    /// Returns the queue as it is sent.
     fn sent(&self) -> Vec<(u64, Vec<u8>)> {
         let dated = |(made, stored): &(u64, Vec<u8>)| {
             let mut record = stored.clone();
@@ -105,8 +105,8 @@ enum Phase {
     Reboot,
 }
 
-/// Two lives of a system: what is made before and after the date is known, sent, sent again, over restarts of
-/// both kinds.
+/// Two system starts: records created before and after the date is known, sent, and sent again, with restarts
+/// of agent and system.
 const LIFE: [Phase; 18] = {
     use Phase::{Learn, Make, Reboot, Restart, Send};
     [

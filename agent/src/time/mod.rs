@@ -152,7 +152,7 @@ mod tests {
         clock.set(future, 0);
         assert_eq!(clock.seal(record.clone()), record);
         assert!((future..future + 60_000).contains(&clock.now_ms()));
-        // The next agent of this start of the system knows it, too.
+        // The next agent of this system start knows the time as well.
         let next = BoardClock::open(file.clone());
         assert_eq!(next.seal(record.clone()), record);
         assert!((future..future + 60_000).contains(&next.now_ms()));

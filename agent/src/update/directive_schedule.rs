@@ -231,7 +231,7 @@ mod tests {
         );
         schedule.time_revised(2, 30);
         assert_eq!(schedule.next(30, EVERY), Some(Next::Admit(b"d".to_vec())));
-        // A newer one takes its place.
+        // A newer directive replaces it.
         schedule.answered();
         schedule.refused(b"d".to_vec(), &why(Reason::Expired), 40);
         schedule.sent(b"e".to_vec(), 50);

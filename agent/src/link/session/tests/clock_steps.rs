@@ -1,12 +1,10 @@
-//! Clocks that step under a running link. The session knows no date, so that the cloud's may say whatever it
-//! likes.
+//! Clocks that step under a running link. The session knows no date, so the cloud may send any time.
 
 use iottly_protocol::{Command, CommandId};
 
 use super::*;
 
-/// Three hours and ten years in both directions, from a cloud's date in 2026, and nonsense. Unix
-/// milliseconds.
+/// Three hours and ten years in both directions from a date in 2026, and invalid dates, in unix milliseconds.
 const DATES: [u64; 7] = {
     const NOW: u64 = 1_790_000_000_000;
     const HOURS_3: u64 = 3 * 3_600_000;
@@ -22,7 +20,7 @@ const DATES: [u64; 7] = {
     ]
 };
 
-/// A day of a link: records, acknowledgements, a lost connection, silence, a command. The welcomes name the
+/// A day of a link: records, acknowledgements, a lost connection, silence, a command. The welcomes carry the
 /// dates.
 fn day(dates: [u64; 2]) -> (Vec<String>, Vec<u64>) {
     let (mut said, mut told) = (Vec::new(), Vec::new());
