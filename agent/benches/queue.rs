@@ -33,7 +33,8 @@ fn main() -> anyhow::Result<()> {
     backlog(&dir.path().join("backlog"), options.backlog, &mut out)?;
     let slice = Duration::from_secs(options.seconds);
     for group in [1, 100, 1000] {
-        let (mut bare, mut queue) = (Vec::new(), Vec::new());
+        let mut bare = Vec::new();
+        let mut queue = Vec::new();
         for round in 0..3 {
             bare.push(bare_rate(
                 &dir.path().join(format!("bare-{group}-{round}")),
@@ -46,7 +47,8 @@ fn main() -> anyhow::Result<()> {
                 slice,
             )?);
         }
-        let (bare, queue) = (median(bare), median(queue));
+        let bare = median(bare);
+        let queue = median(queue);
         writeln!(
             out,
             "group {group:4}: bare sled {bare:9.0}/s, queue {queue:9.0}/s, ratio {:.2}",
@@ -155,7 +157,8 @@ fn push(queue: &mut SledQueue, seq: &mut u64, group: u64) -> anyhow::Result<()> 
 
 fn backlog(dir: &Path, records: u64, out: &mut impl Write) -> anyhow::Result<()> {
     let (mut queue, _) = SledQueue::open_with(dir, roomy())?;
-    let (mut seq, mut resident) = (0, 0);
+    let mut seq = 0;
+    let mut resident = 0;
     let began = Instant::now();
     while seq < records {
         push(&mut queue, &mut seq, 100)?;

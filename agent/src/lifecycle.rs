@@ -346,11 +346,10 @@ async fn start_guest(
     let board = config
         .board
         .map(|BoardKind::Virtual| Arc::new(VirtualBoard::standard()) as Arc<dyn Board>);
-    let (device, state) = (
-        config.device_id.to_string(),
-        config.data_dir.join("firmware.state"),
-    );
-    let (runtime, grants) = (runtime.clone(), config.grants.clone());
+    let device = config.device_id.to_string();
+    let state = config.data_dir.join("firmware.state");
+    let runtime = runtime.clone();
+    let grants = config.grants.clone();
     let budget = WriteBudget::new(config.queue.firmware_bytes_per_day);
     let source = FirmwareSource {
         wasm,

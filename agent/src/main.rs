@@ -106,8 +106,13 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
     use lexopt::Arg::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(args);
-    let (mut verb, mut config, mut data, mut compiler, mut json) = (None, None, None, None, false);
-    let (mut version, mut verbose) = (false, false);
+    let mut verb = None;
+    let mut config = None;
+    let mut data = None;
+    let mut compiler = None;
+    let mut json = false;
+    let mut version = false;
+    let mut verbose = false;
     while let Some(arg) = parser.next()? {
         match arg {
             Long("help") | Short('h') => return Ok(Command::Print(USAGE)),

@@ -119,7 +119,8 @@ impl SettingsTask {
             Err(error) => {
                 static ODD: LogLimit = LogLimit::new();
                 if let Some(more) = ODD.pass() {
-                    let (version, error) = (config.version, error.to_string());
+                    let version = config.version;
+                    let error = error.to_string();
                     tracing::warn!(
                         settings.version = version,
                         error = cut(&error),

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn a_kind_of_line_is_limited_by_itself() {
-        let (first, second) = (LogLimit::new(), LogLimit::new());
+        let first = LogLimit::new();
+        let second = LogLimit::new();
         assert_eq!(first.pass(), Some(0));
         assert!((0..1000).all(|_| first.pass().is_none()));
         assert_eq!(second.pass(), Some(0));

@@ -86,7 +86,8 @@ impl Host for AgentHost {
         let payload: &RawValue = serde_json::from_str(&message.payload)
             .map_err(|error| Fault::Invalid(format!("payload: {error}")))?;
         let channel = message.channel.as_deref().map(Cow::Borrowed);
-        let (kind, at_ms) = (MessageKind::UserDefined, self.outbox.now_ms());
+        let kind = MessageKind::UserDefined;
+        let at_ms = self.outbox.now_ms();
         let record = Record::Message(Message {
             kind,
             at_ms,

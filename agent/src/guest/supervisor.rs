@@ -264,7 +264,8 @@ impl Supervisor {
         } = failure;
         static FAILED: LogLimit = LogLimit::new();
         if let Some(more) = FAILED.pass() {
-            let (error, description) = (cut(error), cut(description));
+            let error = cut(error);
+            let description = cut(description);
             tracing::warn!(
                 firmware.function = function,
                 error,

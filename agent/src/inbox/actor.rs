@@ -66,7 +66,8 @@ pub(crate) struct Actor {
 impl Actor {
     /// Opens the journal and continues from it.
     pub(crate) fn open(path: &Path, outbox: Outbox, mailbox: Mailbox) -> Result<Self, JournalError> {
-        let (boot, clock) = (SystemBoot::read(), Monotonic::start());
+        let boot = SystemBoot::read();
+        let clock = Monotonic::start();
         let (mut journal, entries, damaged) = Journal::open(path)?;
         if damaged > 0 {
             tracing::warn!(journal.path = %path.display(), journal.damaged_lines = damaged, "failed to read lines of the command journal; skipping them");
@@ -225,10 +226,8 @@ impl Actor {
             let Some(mut journal) = self.journal.take() else {
                 return false;
             };
-            let (lines, snapshot) = (
-                entries.clone(),
-                journal.is_long().then(|| self.machine.snapshot()),
-            );
+            let lines = entries.clone();
+            let snapshot = journal.is_long().then(|| self.machine.snapshot());
             let write = move || {
                 let _step = watchdog::step("writing the command journal");
                 let written = match snapshot {

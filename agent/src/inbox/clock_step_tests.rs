@@ -116,7 +116,8 @@ fn no_step_of_the_date_runs_a_command_twice_or_loses_one() {
     for step_ms in [HOURS_3, -HOURS_3, YEARS_10, -YEARS_10, -NOW] {
         for at in 0..PHASES {
             for back in at..=PHASES {
-                let (mut device, commands) = (Device::new(), [command(), command(), command()]);
+                let mut device = Device::new();
+                let commands = [command(), command(), command()];
                 for phase in 0..PHASES {
                     if phase == at {
                         device.off_ms = step_ms;
@@ -150,7 +151,8 @@ fn no_step_of_the_date_runs_a_command_twice_or_loses_one() {
 fn a_restart_under_a_stepped_date_runs_nothing_twice_and_ends_everything_once() {
     for step_ms in [HOURS_3, -HOURS_3, YEARS_10, -YEARS_10] {
         for at in 1..PHASES {
-            let (mut device, commands) = (Device::new(), [command(), command(), command()]);
+            let mut device = Device::new();
+            let commands = [command(), command(), command()];
             for phase in 0..PHASES {
                 if phase == at {
                     device.off_ms = step_ms;
@@ -187,7 +189,8 @@ fn a_restart_under_a_stepped_date_runs_nothing_twice_and_ends_everything_once() 
 fn the_time_to_live_is_the_time_that_passes() {
     for step_ms in [HOURS_3, -HOURS_3, YEARS_10, -YEARS_10] {
         for restart in [false, true] {
-            let (mut device, command) = (Device::new(), command());
+            let mut device = Device::new();
+            let command = command();
             device.event(Event::Arrived(command.clone()));
             device.off_ms = step_ms;
             if restart {

@@ -180,8 +180,10 @@ fn encode(entries: &[Entry]) -> Vec<u8> {
 /// Returns the entries, the number of damaged lines, and the offset behind the last complete line.
 fn read(file: &File) -> io::Result<(Vec<Entry>, usize, u64)> {
     let mut reader = BufReader::new(file);
-    let (mut entries, mut damaged) = (Vec::new(), 0);
-    let (mut read, mut end) = (0, 0);
+    let mut entries = Vec::new();
+    let mut damaged = 0;
+    let mut read = 0;
+    let mut end = 0;
     loop {
         let mut line = Vec::new();
         if reader
@@ -226,7 +228,9 @@ mod tests {
     fn a_torn_end_costs_only_itself() {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("journal");
-        let (first, second, third) = (CommandId::random(), CommandId::random(), CommandId::random());
+        let first = CommandId::random();
+        let second = CommandId::random();
+        let third = CommandId::random();
         let (mut journal, entries, _) = Journal::open(&path).expect("open");
         assert!(entries.is_empty());
         journal

@@ -192,7 +192,8 @@ impl Track {
         if run.is_empty() {
             return;
         }
-        let (first, count) = (self.sent + 1, run.len() as u64);
+        let first = self.sent + 1;
+        let count = run.len() as u64;
         let bytes = encode_batch(self.info.stream, first, run.drain(..));
         self.sent += count;
         self.published = self.published.max(self.sent);

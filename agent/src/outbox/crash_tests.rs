@@ -108,7 +108,8 @@ impl CutDisk {
             names.retain(|name| from.join(name).exists());
         }
         for name in names {
-            let (from, to) = (from.join(&name), to.join(&name));
+            let from = from.join(&name);
+            let to = to.join(&name);
             let is_folder = from.is_dir() || self.durable.lock().expect("lock").names.contains_key(&from);
             if is_folder {
                 self.materialise(&from, &to, luck)?;

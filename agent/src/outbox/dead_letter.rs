@@ -102,7 +102,8 @@ fn parse(folder: &Path) -> io::Result<(Vec<DeadLetter>, u64)> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         Err(e) => return Err(e),
     };
-    let (mut rest, mut letters) = (&bytes[..], Vec::new());
+    let mut rest = &bytes[..];
+    let mut letters = Vec::new();
     while let Some((body, after)) = split_frame(rest) {
         letters.extend(DeadLetter::decode(body));
         rest = after;
@@ -187,7 +188,8 @@ impl Letters {
         let letters = read(folder)?;
         let kept = &letters[letters.len().saturating_sub(MAX_DEAD_LETTERS / 2)..];
         let bytes: Vec<u8> = kept.iter().flat_map(DeadLetter::encode).collect();
-        let (path, fresh) = (folder.join(FILE), folder.join("dead-letters.new"));
+        let path = folder.join(FILE);
+        let fresh = folder.join("dead-letters.new");
         let mut file: File = files::create(&fresh)?;
         file.write_all(&bytes)?;
         disk.sync_file(&fresh, &file)?;

@@ -103,7 +103,8 @@ fn drain(outbox: &Outbox, last: u64) -> Vec<u64> {
 }
 
 fn drain_from(outbox: &Outbox, first: u64, last: u64) -> Vec<u64> {
-    let (mut came, began) = (Vec::new(), Instant::now());
+    let mut came = Vec::new();
+    let began = Instant::now();
     while came.last().is_none_or(|latest| *latest < last) {
         assert!(began.elapsed() < PATIENCE, "{} of {last} came", came.len());
         let from = came.last().map_or(first, |last| last + 1);
@@ -178,7 +179,8 @@ fn a_full_disk_stops_neither_delivery_nor_answers() {
 #[test]
 fn a_disk_that_became_read_only_is_still_drained() {
     let dir = tempfile::tempdir().expect("dir");
-    let (image, at) = (dir.path().join("image"), dir.path().join("mounted"));
+    let image = dir.path().join("image");
+    let at = dir.path().join("mounted");
     fs::create_dir(&at).expect("folder");
     let Some(_mount) = Mount::ext4(&image, &at) else {
         return;

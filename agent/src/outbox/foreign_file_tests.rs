@@ -51,7 +51,8 @@ fn came(queue: &mut SledQueue) -> Vec<u64> {
     let page = queue
         .peek(History, info.oldest, usize::MAX, usize::MAX)
         .expect("read");
-    let (mut expected, mut came) = (info.oldest, Vec::new());
+    let mut expected = info.oldest;
+    let mut came = Vec::new();
     for item in page.items {
         match &item {
             Item::Record { seq, record } => {

@@ -127,11 +127,15 @@ impl Head {
 fn stream(body: &mut Cursor<'_>, class: StreamClass) -> Option<StreamHead> {
     (body.take(1)? == [class_byte(class)]).then_some(())?;
     let stream = StreamId::from_bytes(body.take(16)?.try_into().ok()?);
-    let (base, acked, next, spans) = (body.number()?, body.number()?, body.number()?, body.number()?);
+    let base = body.number()?;
+    let acked = body.number()?;
+    let next = body.number()?;
+    let spans = body.number()?;
     let mut gaps = Gaps::default();
     for _ in 0..spans {
         let reason = reason(body.take(1)?[0])?;
-        let (from, to) = (body.number()?, body.number()?);
+        let from = body.number()?;
+        let to = body.number()?;
         gaps.add(from, to, reason);
     }
     (base <= acked && acked < next).then_some(StreamHead {
@@ -333,7 +337,8 @@ mod tests {
     fn any_damage_of_one_slot_leaves_the_other() {
         let dir = tempfile::tempdir().expect("dir");
         let (mut file, _) = open(dir.path());
-        let (old, new) = (head(1000), head(1001));
+        let old = head(1000);
+        let new = head(1001);
         file.write(&old).expect("write");
         file.sync().expect("sync");
         file.write(&new).expect("write");

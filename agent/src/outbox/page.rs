@@ -39,7 +39,8 @@ impl PageBuilder {
     }
 
     pub(super) fn hole(&mut self, from: u64, to: u64, why: GapReason) {
-        let (from, to) = (from - self.base, to - self.base);
+        let from = from - self.base;
+        let to = to - self.base;
         match self.items.last_mut() {
             Some(Item::Hole { to: end, reason, .. }) if *reason == why && *end + 1 == from => *end = to,
             _ => self.items.push(Item::Hole {

@@ -80,7 +80,9 @@ impl Segment {
     /// Removes everything from position `next` on and counts the rest. Returns the last position.
     pub(super) fn settle(&mut self, next: u64) -> Result<Option<u64>, Fault> {
         self.has_meta = self.files.run(|db| db.get(META_KEY))?.is_some();
-        let (mut last, mut records, mut bytes) = (None, 0, 0);
+        let mut last = None;
+        let mut records = 0;
+        let mut bytes = 0;
         let mut beyond = Vec::new();
         self.scan(self.first, u64::MAX, |position, value| {
             if position < next {
@@ -116,7 +118,9 @@ impl Segment {
         if !self.has_meta {
             write.insert(META_KEY, meta.encode());
         }
-        let (mut count, mut bytes, mut pages) = (0, 0, 0);
+        let mut count = 0;
+        let mut bytes = 0;
+        let mut pages = 0;
         for (position, record) in (from..).zip(records) {
             let key = frame::key(position);
             write.insert(&key, frame::seal(&key, stamp_ms, record));

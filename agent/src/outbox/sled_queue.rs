@@ -165,7 +165,8 @@ impl SledQueue {
     /// Makes room for `need` bytes by dropping the oldest messages, if the policy allows it.
     fn make_room(&mut self, need: u64) -> Result<(), QueueError> {
         loop {
-            let (used, space) = (self.total_bytes(), self.place.disk.space(&self.place.root).ok());
+            let used = self.total_bytes();
+            let space = self.place.disk.space(&self.place.root).ok();
             if used + need <= self.place.policy.limit(used, space) {
                 return Ok(());
             }

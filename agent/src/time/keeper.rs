@@ -166,7 +166,8 @@ impl Keeper {
             zero_ms: offset(cloud_ms.saturating_add(asked_ms / 2), up_ms),
             error_ms,
         };
-        let (mut better, mut other) = (true, true);
+        let mut better = true;
+        let mut other = true;
         if let Some((known, since)) = self.known {
             let grown = known
                 .error_ms

@@ -55,7 +55,8 @@ impl Reporter {
     pub(super) fn not_followed(&self, document: &[u8], state: UpdateState, why: &Refusal) {
         static NOT_FOLLOWED: LogLimit = LogLimit::new();
         if let Some(more) = NOT_FOLLOWED.pass() {
-            let (state, why) = (state.as_str(), format!("{why:?}"));
+            let state = state.as_str();
+            let why = format!("{why:?}");
             tracing::warn!(device.id = %self.device, update.state = state, error = cut(&why), suppressed = more, "not following a directive; reporting it");
         }
         self.update(

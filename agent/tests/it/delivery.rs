@@ -145,7 +145,8 @@ async fn a_command_without_firmware_fails_once_however_often_it_is_sent() {
     // Garbage on the topic costs nothing.
     peer.raw(b"\xff\x00 not json");
     peer.raw(br#"{"v":99,"ack":{}}"#);
-    let (first, second) = (CommandId::random(), CommandId::random());
+    let first = CommandId::random();
+    let second = CommandId::random();
     for _ in 0..3 {
         peer.command(first, "echo");
     }
@@ -372,7 +373,8 @@ async fn what_was_queued_before_the_date_was_known_is_dated_by_the_cloud() {
             };
             let error_ms = message.at_error_ms.expect("it was dated later");
             let end_ms = if n <= 3 { pushed_ms } else { unix_ms() };
-            let (from, to) = (began_ms + YEARS_10_MS, end_ms + YEARS_10_MS);
+            let from = began_ms + YEARS_10_MS;
+            let to = end_ms + YEARS_10_MS;
             assert!(
                 (from - error_ms..=to + error_ms).contains(&message.at_ms),
                 "{text}: not in {from}..={to}"

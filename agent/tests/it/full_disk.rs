@@ -24,11 +24,9 @@ const COMMANDS: usize = 200;
 
 /// Takes every free byte, now and whenever one becomes free, as long as `on` is set.
 fn hog(path: &Path, on: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
-    let (mut file, on, path) = (
-        File::create(path).expect("create"),
-        Arc::clone(on),
-        path.to_owned(),
-    );
+    let mut file = File::create(path).expect("create");
+    let on = Arc::clone(on);
+    let path = path.to_owned();
     let mut take = move || {
         for size in [1 << 20, 4096, 1] {
             while file.write_all(&vec![7; size]).is_ok() {}

@@ -55,7 +55,8 @@ impl Scene {
 
     /// Waits until the device has processed all messages sent, by the result of a command sent after them.
     async fn processed(&mut self) {
-        let (id, began) = (CommandId::random(), Instant::now());
+        let id = CommandId::random();
+        let began = Instant::now();
         // A broker may drop messages that a client does not accept fast enough.
         while !self
             .peer
@@ -157,7 +158,8 @@ async fn settings_are_written_once_a_second_at_most() {
             |report| matches!(report, Report::Config(report) if report.version == 3000),
         )
         .await;
-    let (written, seconds) = (scene.agent.written() - before, began.elapsed().as_secs() + 2);
+    let written = scene.agent.written() - before;
+    let seconds = began.elapsed().as_secs() + 2;
     assert!(
         written < seconds * (512 << 10),
         "{written} bytes were written in {seconds} s"

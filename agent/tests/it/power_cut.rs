@@ -70,7 +70,8 @@ fn writer() {
 /// Writes until `enough` records are durable and cuts the power. Returns the number of durable records and
 /// the file system after the cut.
 fn cut(dir: &Path, bare: bool, enough: u64) -> Option<(u64, Mount)> {
-    let (image, after) = (dir.join("disk.img"), dir.join("after.img"));
+    let image = dir.join("disk.img");
+    let after = dir.join("after.img");
     let mounted = Mount::ext4(&image, &dir.join("before"))?;
     let counter = dir.join("counter");
     fs::write(&counter, 0u64.to_be_bytes()).expect("counter");

@@ -56,10 +56,12 @@ impl Releases {
         }));
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         let address = listener.local_addr().expect("address");
-        let (folder, served) = (path.clone(), Arc::clone(&state));
+        let folder = path.clone();
+        let served = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (folder, state) = (folder.clone(), Arc::clone(&served));
+                let folder = folder.clone();
+                let state = Arc::clone(&served);
                 std::thread::spawn(move || while serve(&stream, &folder, &state).is_some() {});
             }
         });

@@ -322,7 +322,8 @@ impl Session {
     fn streams(&mut self, streams: [StreamInfo; 2], now_ms: u64, effects: &mut Vec<Effect>) {
         let mut renewed = false;
         for class in CLASSES {
-            let (track, info) = (&mut self.tracks[index(class)], streams[index(class)]);
+            let track = &mut self.tracks[index(class)];
+            let info = streams[index(class)];
             if info.stream == track.info.stream {
                 // The queue may not have processed the latest acknowledgement yet.
                 track.info.oldest = track.info.oldest.max(info.oldest);

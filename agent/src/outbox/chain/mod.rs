@@ -192,7 +192,8 @@ impl Chain {
 
     /// Quarantines an unreadable segment; its records are lost.
     fn abandon(&mut self, place: &Place, index: usize, reason: &str) -> Result<(), QueueError> {
-        let (first, end) = (self.segments[index].first, self.end(index));
+        let first = self.segments[index].first;
+        let end = self.end(index);
         let path = self.path(place, first);
         self.close(first);
         let moved_to =

@@ -99,7 +99,8 @@ impl Chain {
     }
 
     fn readable(&mut self, place: &Place, index: usize) -> Result<&Segment, Fault> {
-        let (first, newest) = (self.segments[index].first, index + 1 == self.segments.len());
+        let first = self.segments[index].first;
+        let newest = index + 1 == self.segments.len();
         if newest
             && self
                 .writer

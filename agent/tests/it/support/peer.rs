@@ -39,7 +39,8 @@ impl Broker {
         config.auth_config.allow_anonymous = true;
         let mut broker = MqttBroker::with_config(config).await.expect("broker");
         let address = broker.local_addr().expect("address");
-        let (stop, mut ready) = (broker.shutdown_handle(), broker.ready_receiver());
+        let stop = broker.shutdown_handle();
+        let mut ready = broker.ready_receiver();
         let running = tokio::spawn(async move { broker.run().await.expect("broker runs") });
         ready.wait_for(|ready| *ready).await.expect("ready");
         Self {
@@ -126,7 +127,8 @@ pub(crate) struct Store {
 
 impl Store {
     fn upto(&self, stream: StreamId) -> u64 {
-        let (records, gaps) = (self.records.get(&stream), self.gaps.get(&stream));
+        let records = self.records.get(&stream);
+        let gaps = self.gaps.get(&stream);
         let mut upto = 0;
         loop {
             let next = upto + 1;
@@ -221,7 +223,8 @@ impl Peer {
         }
         let (tx, changed) = watch::channel(0);
         let (ready_tx, mut ready) = watch::channel(0);
-        let (answering, kept) = (client.clone(), Arc::clone(&store));
+        let answering = client.clone();
+        let kept = Arc::clone(&store);
         let running = tokio::spawn(async move {
             loop {
                 match events.poll().await {

@@ -21,7 +21,8 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the agent on the folder `data`, with its configuration and log in `beside`.
     pub(crate) fn start(beside: &Path, data: &Path, device: DeviceId, broker: SocketAddr) -> Self {
-        let (config, log) = (beside.join("agent.toml"), beside.join("log"));
+        let config = beside.join("agent.toml");
+        let log = beside.join("log");
         fs::write(
             &config,
             format!("device_id = \"{device}\"\nsecret = \"a secret\"\nbroker = \"{broker}\"\n"),

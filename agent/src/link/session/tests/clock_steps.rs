@@ -23,7 +23,8 @@ const DATES: [u64; 7] = {
 /// A day of a link: records, acknowledgements, a lost connection, silence, a command. The welcomes carry the
 /// dates.
 fn day(dates: [u64; 2]) -> (Vec<String>, Vec<u64>) {
-    let (mut said, mut told) = (Vec::new(), Vec::new());
+    let mut said = Vec::new();
+    let mut told = Vec::new();
     let mut session = Session::new(identity(), [info(History, 1, 10), info(Control, 1, 1)], 1, 0);
     let mut note = |effects: Vec<Effect>| {
         for effect in effects {

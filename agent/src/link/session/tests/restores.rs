@@ -232,7 +232,10 @@ fn beyond(session: &mut Session, hello: &Hello, now_ms: u64) -> Vec<Effect> {
 #[test]
 fn a_cloud_gets_one_new_stream_an_hour_and_then_a_dropped_link() {
     let mut session = session(3, 5);
-    let (mut now_ms, mut minted, mut hellos, mut next) = (0, 0, 0, None);
+    let mut now_ms = 0;
+    let mut minted = 0;
+    let mut hellos = 0;
+    let mut next = None;
     while now_ms < 10 * MINT_EVERY_MS {
         let said = match next.take() {
             Some(hello) => hello,
