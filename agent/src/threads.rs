@@ -1,8 +1,9 @@
-//! Waiting for threads in async code.
+//! Threads: their names, and waiting for their end in async code.
 
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use iottly_protocol::DeviceId;
 use tokio::time::{Instant, sleep};
 
 /// Time between two checks of a thread.
@@ -20,4 +21,10 @@ pub(crate) async fn ended(thread: &JoinHandle<()>, deadline: Duration) -> bool {
         sleep(INTERVAL).await;
     }
     true
+}
+
+/// Returns a thread name. The system cuts names to 15 bytes: the end of the id distinguishes devices.
+pub(crate) fn thread_name(part: &str, device: DeviceId) -> String {
+    let id = device.to_string();
+    format!("{part}-{}", &id[id.len() - 6..])
 }

@@ -8,10 +8,12 @@ mod host;
 mod mailbox;
 mod messages;
 mod silence;
+mod source;
 mod state;
 mod supervisor;
 
 pub(crate) use budget::WriteBudget;
-pub(crate) use handle::{FirmwareSource, Guest, Ports};
+pub(crate) use handle::Guest;
 pub(crate) use mailbox::{Mailbox, MailboxReceiver, TrialEvent, TrialObserver, mailbox};
 pub(crate) use messages::agent_warning;
+pub(crate) use source::{FirmwareSource, Ports};

@@ -15,11 +15,11 @@ use iottly_sandbox::{
 };
 
 use super::failure::{Failure, cause, failure};
-use super::handle::{FirmwareSource, Ports};
 use super::host::AgentHost;
 use super::mailbox::{GuestRequest, LoadRequest, Mailbox, MailboxReceiver, TrialEvent, TrialObserver};
 use super::messages;
 use super::silence::Silence;
+use super::source::{FirmwareSource, Ports};
 use super::state::FileState;
 use crate::clock::Monotonic;
 use crate::status::FirmwareStatus;
