@@ -1,14 +1,14 @@
-//! The one place of the cloud that reads the clocks.
+//! The system's clocks: the wall clock for dates and a steady clock for durations.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::model::UnixMs;
+use iottly_core::model::UnixMs;
 
 /// Zero of [`steady`].
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The time now; for shells only, decisions get it as an argument.
+/// Returns the current time; for services only, decisions take it as an argument.
 #[must_use]
 pub fn now() -> UnixMs {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| {
@@ -16,20 +16,20 @@ pub fn now() -> UnixMs {
     })
 }
 
-/// Time on a clock that nobody sets and that only runs forward. Its zero means nothing, and it ends with the
-/// process.
+/// Returns the time of a clock that is never set and only advances. Its zero is arbitrary, and it ends with
+/// the process.
 #[must_use]
 pub fn steady() -> Duration {
     BEGIN.elapsed()
 }
 
-/// [`steady`] in milliseconds.
+/// Returns [`steady`] in milliseconds.
 #[must_use]
 pub fn steady_ms() -> i64 {
     i64::try_from(steady().as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Both clocks, read together.
+/// Returns both clocks, read together.
 #[must_use]
 pub fn moment() -> Moment {
     Moment {
@@ -41,11 +41,11 @@ pub fn moment() -> Moment {
 /// A moment on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// The wall clock, for dates. NTP and operators step it in either direction.
+    /// Time of the wall clock, for dates. NTP and operators set it in either direction.
     pub date: UnixMs,
-    /// The clock that only runs forward, for durations.
+    /// Time of the clock that only advances, for durations.
     pub steady: Duration,
 }
 
-/// Tells the time: [`now`], or what a test says.
+/// Source of the current time: [`now`], or a test's clock.
 pub type Clock = Arc<dyn Fn() -> UnixMs + Send + Sync>;

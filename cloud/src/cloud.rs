@@ -1,4 +1,4 @@
-//! Assembly of a running cloud: store, broker, ingest and commands.
+//! Assembly of a running cloud: store, broker, ingest and commands. Contains no logic of its own.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::auth::Sessions;
 use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLogin};
-use crate::clock::{self, Clock};
+use crate::clock;
+use crate::clock::Clock;
 use crate::command::CommandService;
 use crate::data_lock::DataLock;
 use crate::device_config::DeviceConfigs;
@@ -18,59 +18,59 @@ use crate::edge::EdgeConfig;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::live::LiveHub;
-use crate::message_id::MessageIds;
 use crate::metrics::Metrics;
-use crate::model::UnixMs;
-use crate::rate::RateLimit;
 use crate::reading::Reading;
 use crate::releases::Shelf;
 use crate::rollout::{Builder, Rollouts};
 use crate::steady::Steady;
-use crate::store::{self, Database, Store, StoreError};
 use crate::vital::Vital;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
+use iottly_core::message_id::MessageIds;
+use iottly_core::model::UnixMs;
+use iottly_core::rate::RateLimit;
+use iottly_store as store;
+use iottly_store::{Database, Store, StoreError};
 
-/// How long devices that were online before a restart may take to come back before they count as
-/// disconnected. Longer than an agent's first reconnect attempts, so that a restart of the cloud leaves no
-/// trace in their histories.
+/// Time in which devices that were online before a restart may reconnect before they count as disconnected.
+/// Longer than an agent's first reconnect attempts, so that a restart of the cloud leaves no trace in their
+/// histories.
 pub const PRESENCE_GRACE: Duration = Duration::from_secs(30);
-/// How long a shutdown waits for what is queued.
+/// Maximum wait of a shutdown for queued events.
 const FINISH: Duration = Duration::from_secs(1);
-/// How long a shutdown waits until what came of webhooks is recorded.
+/// Maximum wait of a shutdown for recording the results of webhooks.
 const RECORD: Duration = Duration::from_millis(1500);
 
-/// What a cloud needs to start.
+/// Configuration of a cloud.
 #[derive(Clone)]
 pub struct CloudConfig {
-    /// Folder of the cloud's files; created when missing, locked while the cloud runs.
+    /// Folder of the cloud's files; created if missing, locked while the cloud runs.
     pub data: PathBuf,
-    /// Address of a PostgreSQL database; none for a SQLite file in the folder.
+    /// URL of a PostgreSQL database; none for a SQLite file in the folder.
     pub database_url: Option<String>,
     /// Address of the MQTT listener; port 0 takes any free port.
     pub mqtt: SocketAddr,
-    /// Numbers of connections, and proxies that are believed.
+    /// Limits of connections, and trusted proxies.
     pub edge: EdgeConfig,
-    /// How long devices that were online may take to come back after a restart; [`PRESENCE_GRACE`] unless a
-    /// test needs less.
+    /// Time in which devices that were online may reconnect after a restart; [`PRESENCE_GRACE`] unless a test
+    /// needs less.
     pub presence_grace: Duration,
-    /// Requests a minute that each token may make; none for as many as it likes.
+    /// Maximum number of requests per minute of each token; none for no limit.
     pub rate_limit: Option<NonZeroU32>,
-    /// Where webhooks may go, and what seals their secrets.
+    /// Allowed destinations of webhooks, and the key that seals their secrets.
     pub webhooks: WebhookConfig,
-    /// What builds code for releases; without it only uploaded components become releases.
+    /// Builder of code for releases; without it only uploaded components become releases.
     pub builder: Option<Builder>,
-    /// True when browsers reach the cloud by HTTPS, through its own TLS or a proxy's: their logins stay on
-    /// HTTPS then.
+    /// True if browsers reach the cloud by HTTPS, through its own TLS or a proxy's; their login cookies are
+    /// then limited to HTTPS.
     pub https: bool,
-    /// The date; the system's clock unless a test says otherwise.
+    /// Wall clock; the system's clock unless a test sets another.
     pub clock: Clock,
-    /// Free bytes of the disk under which no code, component or release is taken; none for the cloud's own
-    /// floor.
+    /// Free bytes of the disk below which no code, component or release is accepted; none for the default.
     pub disk_floor: Option<u64>,
 }
 
 impl CloudConfig {
-    /// A cloud with its data in `data` and its broker on `mqtt`.
+    /// Returns the configuration of a cloud with its data in `data` and its broker on `mqtt`.
     #[must_use]
     pub fn new(data: PathBuf, mqtt: SocketAddr) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl CloudConfig {
         }
     }
 
-    /// The database to open.
+    /// Returns the database to open.
     #[must_use]
     pub fn database(&self) -> Database {
         match &self.database_url {
@@ -98,10 +98,10 @@ impl CloudConfig {
     }
 }
 
-/// Fills the empty database of a cloud that does not run from a backup.
+/// Fills the empty database of a stopped cloud from a backup.
 ///
 /// # Errors
-/// When the folder is unusable or in use, the database holds something, or `file` is not a whole backup.
+/// If the folder is unusable or in use, the database is not empty, or `file` is not a complete backup.
 pub async fn restore(config: &CloudConfig, file: &Path) -> Result<(), StartError> {
     let _lock = DataLock::take(&config.data).map_err(|reason| StartError::Data {
         path: config.data.clone(),
@@ -110,62 +110,60 @@ pub async fn restore(config: &CloudConfig, file: &Path) -> Result<(), StartError
     Ok(store::restore(file, &config.database()).await?)
 }
 
-/// The database file in a data folder.
+/// Returns the path of the database file in a data folder.
 #[must_use]
 pub fn database_path(data: &Path) -> PathBuf {
     data.join("cloud.db")
 }
 
-/// The parts that request handlers use; cheap to clone.
+/// Services that request handlers use; cheap to clone.
 #[derive(Clone)]
 pub struct Services {
-    /// The database.
+    /// Database of the cloud.
     pub store: Arc<dyn Store>,
-    /// Commands: validation, storage and dispatch.
+    /// Service of commands: validation, storage and sending.
     pub commands: Arc<CommandService>,
-    /// Settings of devices.
+    /// Service of devices' settings.
     pub configs: Arc<DeviceConfigs>,
-    /// Releases and rollouts.
+    /// Service of releases and rollouts.
     pub rollouts: Arc<Rollouts>,
-    /// Messages as they are stored.
+    /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
-    /// The MQTT broker.
+    /// MQTT broker.
     pub broker: Arc<dyn Broker>,
-    /// The mint of ObjectIds.
+    /// Generator of ObjectIds.
     pub ids: Arc<MessageIds>,
-    /// Logins of the dashboard.
-    pub sessions: Arc<Sessions>,
-    /// True when browsers come by HTTPS: login cookies are for HTTPS alone then.
+    /// True if browsers use HTTPS: login cookies are then limited to HTTPS.
     pub https: bool,
-    /// How often a token may ask; none for as often as it likes.
+    /// Rate limit of each token; none for no limit.
     pub rate: Option<Arc<RateLimit>>,
-    /// Numbers about what happens.
+    /// Metrics of the cloud.
     pub metrics: Arc<Metrics>,
-    /// The worker that sends to webhooks.
+    /// Handle of the worker that sends to webhooks.
     pub webhooks: DelivererHandle,
-    /// The queue in front of the ingest.
-    pub(crate) queue: IngestHandle,
-    /// Bounds of reading histories.
-    pub(crate) reading: Arc<Reading>,
-    /// Numbers of connections, and proxies that are believed.
-    pub(crate) edge: EdgeConfig,
-    /// Where tasks are watched without which the cloud only looks alive.
-    pub(crate) vital: Vital,
-    /// When the cloud started.
+    /// Queue in front of the ingest.
+    pub queue: IngestHandle,
+    /// Limits of reading histories.
+    pub reading: Arc<Reading>,
+    /// Limits of connections, and trusted proxies.
+    pub edge: EdgeConfig,
+    /// Watcher of critical tasks.
+    pub vital: Vital,
+    /// Time at which the cloud started.
     pub started: UnixMs,
-    /// The time, in its kinds.
+    /// Clock for dates, deadlines and times of receipt.
     pub time: Arc<Steady>,
 }
 
-/// Why a cloud did not start.
+/// Reason for which a cloud did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data folder is unusable.
     #[error("data folder {}: {reason}", path.display())]
     Data {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
-        /// What is wrong.
+        /// Description of the fault.
         reason: String,
     },
     /// The database is unusable.
@@ -174,7 +172,7 @@ pub enum StartError {
     /// The broker did not start.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// Webhooks cannot be sent.
+    /// Webhooks cannot be set up.
     #[error("webhooks: {0}")]
     Webhooks(#[from] SetupError),
 }
@@ -195,8 +193,8 @@ impl Cloud {
     /// Opens the database and starts broker, ingest and commands.
     ///
     /// # Errors
-    /// When the data folder is unusable or in use, the database cannot be opened, or the MQTT address cannot
-    /// be bound.
+    /// If the data folder is unusable or in use, the database cannot be opened, or the MQTT address cannot be
+    /// bound.
     pub async fn start(config: CloudConfig) -> Result<Self, StartError> {
         let unusable = |reason: String| StartError::Data {
             path: config.data.clone(),
@@ -264,7 +262,6 @@ impl Cloud {
             live,
             broker: shared,
             ids,
-            sessions: Arc::default(),
             https: config.https,
             rate: config
                 .rate_limit
@@ -290,25 +287,26 @@ impl Cloud {
         })
     }
 
-    /// The parts that request handlers use.
+    /// Returns the services that request handlers use.
     #[must_use]
     pub fn services(&self) -> Services {
         self.services.clone()
     }
 
-    /// The address of the MQTT listener, with the real port.
+    /// Returns the address of the MQTT listener, with the real port.
     #[must_use]
     pub fn mqtt_addr(&self) -> SocketAddr {
         self.broker.address()
     }
 
-    /// Resolves with the name of a part that has panicked or ended. The cloud would go on without it, taking
-    /// messages that it never stores: whoever runs it should end the process, so that it is started again.
+    /// Resolves with the name of a critical task that has panicked or ended. Without the task, the cloud
+    /// would continue to accept messages that it never stores, so the caller should end the process and have
+    /// it restarted.
     pub async fn broken(&self) -> &'static str {
         self.vital.broken().await
     }
 
-    /// Stops within four seconds; everything that was acknowledged is committed, the rest comes again.
+    /// Stops within four seconds. Everything that was acknowledged is committed; devices send the rest again.
     pub async fn shutdown(self) {
         self.housekeeping.abort();
         self.executor.abort();

@@ -1,4 +1,4 @@
-//! One process per data folder, and one user: what lies in it is all tenants' data.
+//! Exclusive access to a data folder: one process and one user, because it contains the data of all tenants.
 
 use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::io;
@@ -10,17 +10,18 @@ const FOLDER: u32 = 0o700;
 /// Mode of the files in it.
 const FILE: u32 = 0o600;
 
-/// Held while a cloud uses its data folder; the system releases it however the process ends.
+/// Lock on a data folder, held while a cloud uses it; the operating system releases it however the process
+/// ends.
 #[derive(Debug)]
 pub(crate) struct DataLock {
     _file: File,
 }
 
 impl DataLock {
-    /// Creates the folder when missing, closes it to other users, also where it was open, and locks it.
+    /// Creates the folder if missing, removes the permissions of other users, and locks it.
     ///
     /// # Errors
-    /// The reason, for people, when the folder cannot be created or another process holds it.
+    /// The reason, for people, if the folder cannot be created or another process holds the lock.
     pub(crate) fn take(folder: &Path) -> Result<Self, String> {
         DirBuilder::new()
             .recursive(true)
@@ -28,7 +29,7 @@ impl DataLock {
             .create(folder)
             .map_err(|error| error.to_string())?;
         if let Err(error) = tighten(folder) {
-            tracing::warn!(folder = %folder.display(), %error, "failed to close the data folder to other users; they may read it");
+            tracing::warn!(data.folder = %folder.display(), %error, "failed to remove other users' permissions on the data folder; they may read it");
         }
         let path = folder.join("lock");
         let options = File::options()
@@ -46,13 +47,13 @@ impl DataLock {
     }
 }
 
-/// Takes the rights of other users to the folder and the files in it away. Folders inside are closed by the
-/// one around them.
+/// Removes the permissions of other users on the folder and the files in it. Folders inside are protected by
+/// the one around them.
 fn tighten(folder: &Path) -> io::Result<()> {
     close(folder, FOLDER)?;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        // Of the entry itself: a link is left alone, its target is not ours.
+        // The type of the entry itself: a link's target must not be changed.
         if entry.file_type()?.is_file() {
             close(&entry.path(), FILE)?;
         }

@@ -1,4 +1,4 @@
-//! Brings the settings of devices to them.
+//! Service that sends devices their settings.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use iottly_protocol::Down;
 use tokio::sync::Mutex;
 
 use crate::broker::Broker;
-use crate::model::Scope;
-use crate::store::{Store, StoreError};
+use iottly_core::model::Scope;
+use iottly_store::{Store, StoreError};
 
-/// Locks that the devices share; two devices with the same one wait for each other for one look-up.
+/// Number of locks that the devices share; two devices with the same lock wait for each other for one query.
 const TURNS: usize = 64;
 
 /// Sends devices their settings.
 pub struct DeviceConfigs {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
-    /// Held from reading to handing over, so that an older version never overtakes a newer one.
+    /// Locks held from reading to sending, so that an older version never overtakes a newer one.
     turns: [Mutex<()>; TURNS],
 }
 
 impl DeviceConfigs {
-    /// Over a store and a broker.
+    /// Creates the service over a store and a broker.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>) -> Self {
         Self {
@@ -31,11 +31,10 @@ impl DeviceConfigs {
         }
     }
 
-    /// Sends a device what is set for it, if anything is. A device that is not there gets it after its next
-    /// hello.
+    /// Sends a device its settings, if any are set. An offline device is sent them after its next hello.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn send(&self, scope: Scope) -> Result<(), StoreError> {
         let byte = scope
             .device
@@ -57,7 +56,7 @@ impl DeviceConfigs {
             .publish(scope.device, Down::Config(config).encode().into())
             .await
         {
-            tracing::debug!(device = %scope.device, version, %error, "settings wait for the next hello");
+            tracing::debug!(device.id = %scope.device, settings.version = version, %error, "failed to send settings; they wait for the next hello");
         }
         Ok(())
     }

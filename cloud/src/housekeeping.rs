@@ -1,5 +1,5 @@
-//! What has to be done now and then, as long as the cloud runs. Every round is bounded; what is left waits
-//! for the next.
+//! Periodic maintenance: command expiry, retention, erasure of deleted devices. Every round is bounded; the
+//! rest waits for the next.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,47 +8,47 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock;
-use crate::model::{HourUsage, Project, Scope, UnixMs};
 use crate::steady::Steady;
-use crate::store::{Result, Store};
+use iottly_core::model::{HourUsage, Project, Scope, UnixMs};
+use iottly_store::{Result, Store};
 
-/// Rounds between two looks at what webhooks keep: a minute.
+/// Number of rounds between two deletions of old webhook data: a minute.
 const WEBHOOK_ROUNDS: u32 = 6;
-/// Rows of each table of webhooks deleted in one transaction.
+/// Maximum number of rows of each webhook table deleted in one transaction.
 const WEBHOOK_STEP: usize = 10_000;
-/// Transactions of tidying webhooks in one round.
+/// Maximum number of transactions for old webhook data in one round.
 const WEBHOOK_STEPS: usize = 20;
-/// Time between two rounds. Commands are checked for expiry then: devices keep the exact time, this settles
-/// what they never reported.
+/// Interval of rounds. Commands are checked for expiry in each: devices apply the exact time, the check
+/// settles commands that they never reported.
 const EVERY: Duration = Duration::from_secs(10);
-/// Rounds between two looks at what is older than it is to be kept: ten minutes. When a look ran out of time
-/// the next round goes on.
+/// Number of rounds between two checks of retention: ten minutes. If a check ran out of time, the next round
+/// continues it.
 const RETENTION_ROUNDS: u32 = 60;
-/// How long keys of requests are remembered: a day, in milliseconds.
+/// Time for which keys of requests are remembered, in milliseconds: a day.
 const KEYS_MS: UnixMs = DAY_MS;
 const DAY_MS: UnixMs = 24 * HOUR_MS;
 const HOUR_MS: UnixMs = 60 * 60 * 1000;
-/// Rows of a table deleted in one transaction, so that none holds up what devices send for long.
+/// Maximum number of rows of a table deleted in one transaction, so that none delays the ingest for long.
 const STEP: usize = 1000;
-/// How long one round may erase or delete, each.
+/// Maximum time per round for erasure, and for retention.
 const TIME: Duration = Duration::from_secs(5);
-/// Transactions of expiring commands in one round.
+/// Maximum number of transactions for expiring commands in one round.
 const EXPIRE_STEPS: usize = 20;
-/// Devices without old messages that are looked at in one turn of their project.
+/// Maximum number of devices without old messages that are checked in one turn of their project.
 const LOOKS: usize = 100;
 
-/// Runs until it is aborted.
+/// Runs until aborted.
 pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<Steady>) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut round, mut unfinished) = (0u32, false);
     loop {
         tick.tick().await;
-        // How long things are kept is a matter of durations, which steps of the system's clock do not change.
+        // Retention is a matter of durations, which steps of the system's clock do not change.
         let now = time.deadline();
         log("failed to expire commands", expire(store.as_ref(), now).await);
         log(
-            "failed to forget keys of requests",
+            "failed to delete old idempotency keys",
             store.forget_keys(now.saturating_sub(KEYS_MS)).await.map(|_| ()),
         );
         log(
@@ -57,13 +57,12 @@ pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<Steady>) {
         );
         if round.is_multiple_of(WEBHOOK_ROUNDS) {
             log(
-                "failed to tidy what webhooks keep",
+                "failed to delete old webhook data",
                 tidy_webhooks(store.as_ref(), clock::now()).await,
             );
         }
         if unfinished || round.is_multiple_of(RETENTION_ROUNDS) {
-            // Messages go when they are old by both: a clock that was wrong at the start and was put right
-            // deletes nothing new.
+            // Messages must be old by both clocks: after a wrong clock was corrected, nothing new is deleted.
             let looked = retain(store.as_ref(), now.min(time.received())).await;
             unfinished = matches!(looked, Ok(false));
             log("failed to delete old messages", looked.map(|_| ()));
@@ -84,7 +83,10 @@ async fn expire(store: &dyn Store, now: UnixMs) -> Result<()> {
         if expired == 0 {
             break;
         }
-        tracing::info!(expired, "commands expired");
+        tracing::info!(
+            commands.expired = expired,
+            "expired commands that devices had not reported in time"
+        );
     }
     Ok(())
 }
@@ -101,7 +103,7 @@ async fn erase(store: &dyn Store, now: UnixMs) -> Result<()> {
     Ok(())
 }
 
-/// Waits as long as a step took, so that deleting takes at most half of the database's time for writing.
+/// Waits as long as a step took, so that deletion uses at most half of the database's time for writing.
 async fn leave_room(step: Instant) {
     tokio::time::sleep(step.elapsed()).await;
 }
@@ -115,26 +117,26 @@ async fn tidy_webhooks(store: &dyn Store, now: UnixMs) -> Result<()> {
     Ok(())
 }
 
-/// The devices of a project whose old messages go, in the order of their turns.
+/// Devices of a project whose old messages are deleted, in the order of their turns.
 struct Turns {
     before: UnixMs,
     devices: VecDeque<Scope>,
 }
 
-/// Deletes what is older, or more, than its project keeps; false when time ran out first.
+/// Deletes messages that are older, or more, than their project keeps. Returns false if time ran out first.
 ///
 /// # Errors
-/// When the store fails; what was deleted until then is.
+/// If the store fails; earlier deletions stay.
 pub async fn retain(store: &dyn Store, now: UnixMs) -> Result<bool> {
     retain_for(store, now, TIME).await
 }
 
-/// Does what [`retain`] does, for at most `time` beyond the first turn of each project.
+/// Does the same as [`retain`], for at most `time` after the first turn of each project.
 ///
 /// Projects take turns, and so do the devices of a project: each deletes one step and waits for the others.
 ///
 /// # Errors
-/// When the store fails; what was deleted until then is.
+/// If the store fails; earlier deletions stay.
 pub async fn retain_for(store: &dyn Store, now: UnixMs, time: Duration) -> Result<bool> {
     let mut projects = VecDeque::new();
     for project in store.projects().await? {
@@ -170,7 +172,7 @@ pub async fn retain_for(store: &dyn Store, now: UnixMs, time: Duration) -> Resul
     Ok(true)
 }
 
-/// One turn of a project: deletes old messages of the next device that has some.
+/// Performs one turn of a project: deletes old messages of the next device that has some.
 async fn turn(store: &dyn Store, turns: &mut Turns) -> Result<()> {
     for _ in 0..LOOKS {
         let Some(scope) = turns.devices.pop_front() else {
@@ -182,7 +184,7 @@ async fn turn(store: &dyn Store, turns: &mut Turns) -> Result<()> {
             turns.devices.push_back(scope);
         }
         if dropped > 0 {
-            tracing::debug!(device = %scope.device, dropped, "old messages deleted");
+            tracing::debug!(device.id = %scope.device, messages.deleted = dropped, "deleted old messages");
             leave_room(step).await;
             break;
         }
@@ -190,13 +192,14 @@ async fn turn(store: &dyn Store, turns: &mut Turns) -> Result<()> {
     Ok(())
 }
 
-/// The oldest moment whose messages a project keeps; none when it keeps them for ever.
+/// Returns the earliest time whose messages a project keeps; none if it keeps them forever.
 fn kept_since(project: &Project, now: UnixMs) -> Option<UnixMs> {
     Some(now.saturating_sub(UnixMs::from(project.retention_days?) * DAY_MS))
 }
 
-/// The moment before which messages have to go so that at most `kept` bytes stay; none when they fit. Within
-/// the hour that is cut the messages count as evenly spread: what that misses, the next round mends.
+/// Returns the time before which messages have to be deleted so that at most `kept` bytes stay; none if they
+/// fit. Within the hour that is divided, messages are assumed to be evenly distributed; the next round
+/// corrects the difference.
 fn room_for(kept: u64, hours: &[HourUsage]) -> Option<UnixMs> {
     let all: u64 = hours.iter().map(|hour| hour.bytes).sum();
     let mut excess = all.checked_sub(kept).filter(|excess| *excess > 0)?;

@@ -1,38 +1,24 @@
-//! The cloud of the platform: broker, ingest, store, commands, REST API and dashboard, as a library.
+//! Services of the cloud: broker, ingest, commands, releases, rollouts and webhooks, as a library.
 //!
-//! [`Cloud::start`](cloud::Cloud::start) assembles the parts below HTTP; request handlers use them through
-//! [`Services`](cloud::Services). Decisions (validation, stream positions, presence) are pure and read no
-//! clock.
+//! [`Cloud::start`](cloud::Cloud::start) assembles the parts; request handlers use them through
+//! [`Services`](cloud::Services).
 
-pub mod api;
-pub mod auth;
 pub mod broker;
 pub mod clock;
 pub mod cloud;
-pub mod code;
 pub mod command;
-pub mod dashboard;
 mod data_lock;
 pub mod device_config;
 pub mod edge;
-pub mod error;
-pub mod history;
 pub mod housekeeping;
-pub mod http;
 pub mod ingest;
 pub mod live;
-mod log_pace;
-pub mod message_id;
 pub mod metrics;
-pub mod model;
-pub mod presence;
-pub mod rate;
-mod reading;
+pub mod reading;
 pub mod releases;
 pub mod rollout;
-pub mod seal;
+pub mod seal_file;
 pub mod steady;
-pub mod store;
 pub mod turns;
-mod vital;
+pub mod vital;
 pub mod webhooks;

@@ -1,4 +1,5 @@
-//! Stored messages as they are stored, for those who watch.
+//! Live feed: hands stored messages to watchers as they are stored. Never reads from the store, and never
+//! waits for a watcher.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,46 +8,46 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use iottly_protocol::{DeviceId, ProjectId};
 use tokio::sync::Notify;
 
-use crate::model::StoredMessage;
+use iottly_core::model::StoredMessage;
 
-/// Most messages that wait for one slow watcher.
+/// Maximum number of messages queued for a slow watcher.
 const QUEUE_MESSAGES: usize = 256;
-/// Most payload bytes that wait for one slow watcher; a single larger message still passes alone.
+/// Maximum payload bytes queued for a slow watcher; a single larger message is still queued alone.
 const QUEUE_BYTES: usize = 1 << 20;
-/// Most watchers at a time; with the two bounds above, the hub holds at most 256 MiB.
+/// Maximum number of watchers; with the two limits above, the hub holds at most 256 MiB.
 const MAX_WATCHERS: usize = 256;
-/// Most watchers of one project at a time. When all places of the hub are taken, the project with most
-/// watchers gives one up for a project that has fewer.
+/// Maximum number of watchers of a project. When the hub is full, the project with the most watchers loses
+/// one to a project with fewer.
 const MAX_PER_PROJECT: usize = 32;
 
-/// Whose messages a watcher wants.
+/// Messages that a watcher subscribes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Watch {
-    /// The project; messages of other projects never reach the watcher.
+    /// Project; a watcher never gets messages of other projects.
     pub project: ProjectId,
-    /// One device of it; none for all.
+    /// Device of the project; `None` for all devices.
     pub device: Option<DeviceId>,
 }
 
-/// What a watcher receives.
+/// Event for a watcher.
 #[derive(Debug, Clone)]
 pub enum LiveEvent {
-    /// A message that is stored now.
+    /// Message that was stored.
     Message(Arc<StoredMessage>),
-    /// The watcher was too slow: so many messages were skipped. They are in the history.
+    /// Number of messages that were skipped because the watcher was too slow. They are in the history.
     Lagged(u64),
-    /// The watcher's place was given to another project: nothing comes any more.
+    /// End of the feed: the watcher's place was given to another project.
     Ended,
 }
 
-/// Why a watcher was not admitted.
+/// Refusal of a watcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooManyWatchers {
-    /// The project has its share.
-    #[error("{MAX_PER_PROJECT} watchers of this project are connected already")]
+    /// The project has its maximum of watchers.
+    #[error("the project already has {MAX_PER_PROJECT} watchers, the maximum")]
     Project,
-    /// All places are taken, and no project has more watchers than this one would have.
-    #[error("{MAX_WATCHERS} watchers are connected already")]
+    /// The hub is full, and no project has more watchers than this one would have.
+    #[error("the cloud already has {MAX_WATCHERS} watchers, the maximum")]
     All,
 }
 
@@ -54,7 +55,7 @@ pub enum TooManyWatchers {
 #[derive(Debug, Default)]
 pub struct LiveHub {
     watchers: Mutex<Watchers>,
-    /// Number of watchers: a publisher need not look at an empty table.
+    /// Number of watchers, so that a publisher can skip an empty table.
     count: Arc<AtomicUsize>,
 }
 
@@ -65,7 +66,7 @@ struct Watchers {
     next: u64,
 }
 
-/// A watcher's end.
+/// Receiving end of a watcher.
 #[derive(Debug)]
 pub struct LiveStream {
     watcher: Arc<Watcher>,
@@ -74,7 +75,7 @@ pub struct LiveStream {
 
 #[derive(Debug, Default)]
 struct Watcher {
-    /// Place in the order in which watchers came.
+    /// Position in the order in which watchers were admitted.
     number: u64,
     queue: Mutex<Queue>,
     wake: Notify,
@@ -89,7 +90,7 @@ struct Queue {
 }
 
 impl Watchers {
-    /// Admits a watcher, at the cost of the project with most of them when all places are taken.
+    /// Admits a watcher; when the hub is full, ends the oldest watcher of the project with the most.
     fn admit(&mut self, what: Watch) -> Result<Arc<Watcher>, TooManyWatchers> {
         self.lists.retain(|_, list| {
             list.retain(|watcher| watcher.strong_count() > 0);
@@ -116,7 +117,7 @@ impl Watchers {
         Ok(watcher)
     }
 
-    /// Watchers of each project.
+    /// Returns the number of watchers of each project.
     fn shares(&self) -> HashMap<ProjectId, usize> {
         let mut shares = HashMap::new();
         for (what, list) in &self.lists {
@@ -125,7 +126,7 @@ impl Watchers {
         shares
     }
 
-    /// Ends the watcher of a project that came first.
+    /// Ends the oldest watcher of a project.
     fn end_oldest(&mut self, project: ProjectId) {
         let of_project = self.lists.iter().filter(|(what, _)| what.project == project);
         let oldest = of_project
@@ -141,10 +142,11 @@ impl Watchers {
 }
 
 impl LiveHub {
-    /// Admits a watcher; it sees what is stored from now on.
+    /// Admits a watcher, which gets the messages that are stored from now on.
     ///
     /// # Errors
-    /// When 32 watchers of its project are connected, or 256 of projects that have no more than it.
+    /// When its project has 32 watchers, or when the hub has 256 and no project has more than its project
+    /// would have.
     pub fn watch(&self, what: Watch) -> Result<LiveStream, TooManyWatchers> {
         let watcher = lock(&self.watchers).admit(what)?;
         self.count.fetch_add(1, Ordering::AcqRel);
@@ -222,7 +224,7 @@ impl Watcher {
 }
 
 impl LiveStream {
-    /// The next event; waits until there is one. Cancel-safe.
+    /// Returns the next event; waits until there is one. Cancel-safe.
     pub async fn recv(&mut self) -> LiveEvent {
         loop {
             if let Some(event) = self.watcher.pop() {
@@ -248,7 +250,7 @@ mod tests {
     use iottly_protocol::MessageKind;
 
     use super::*;
-    use crate::model::{MessageId, Scope};
+    use iottly_core::model::{MessageId, Scope};
 
     fn message(project: u8, device: DeviceId, number: i64) -> StoredMessage {
         StoredMessage {

@@ -1,18 +1,16 @@
-//! Time for decisions that a step of the system's clock must not turn around.
+//! Clock for decisions that must not be affected by steps of the system's clock.
 //!
-//! An operator, NTP or a virtual machine may move the system's clock by hours or years in either direction
-//! while the cloud runs. Three kinds of time come out of one place, so that each is used for what it is good
-//! for:
+//! An operator, NTP or a virtual machine may set the system's clock by hours or years in either direction
+//! while the cloud runs. Three kinds of time, each for its purpose:
 //!
-//! - [`Steady::deadline`], for how long something lasts: the time of the start plus what a monotonic clock
-//!   has counted since. Steps do not move it at all.
-//! - [`Steady::received`], for the order of what is received: never goes back while the cloud runs, and
-//!   follows the system's clock otherwise. See `Receipts` for steps that are too large to be believed at
-//!   once.
-//! - [`Steady::wall`], for telling others the date.
+//! - [`Steady::deadline`], for durations: the time of the start plus the time counted by a monotonic clock
+//!   since. Steps do not affect it at all.
+//! - [`Steady::received`], for the order of receipt: never goes back while the cloud runs, and follows the
+//!   system's clock otherwise. See `Receipts` for steps that are too large to be believed at once.
+//! - [`Steady::wall`], for dates shown to others.
 //!
-//! A step while the cloud does not run cannot be told from the time that it did not run: then the system's
-//! clock is believed.
+//! A step while the cloud does not run cannot be distinguished from the time that it did not run: then the
+//! system's clock is believed.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -20,15 +18,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::model::UnixMs;
+use iottly_core::model::UnixMs;
 
-/// Largest step of the clock, in milliseconds, that is believed at once: a day. Steps back of less hold the
-/// time of receipt still until the clock has caught up.
+/// Largest step of the clock, in milliseconds, that is believed at once: a day. After smaller steps back the
+/// time of receipt stays the same until the clock has caught up.
 const BELIEVED_MS: UnixMs = 24 * 60 * 60 * 1000;
-/// How long a larger step must last before it is believed.
+/// Time that a larger step must last before it is believed.
 const DOUBTED: Duration = Duration::from_secs(60 * 60);
 
-/// The time, in its kinds.
+/// Clock that provides the three kinds of time.
 pub struct Steady {
     clock: Clock,
     started: Instant,
@@ -37,7 +35,7 @@ pub struct Steady {
 }
 
 impl Steady {
-    /// Time that begins now.
+    /// Creates the clock; deadlines count from now.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         let (started, start) = (Instant::now(), clock());
@@ -60,13 +58,13 @@ impl Steady {
         }
     }
 
-    /// Returns the time by which deadlines are set and looked at; no step of the clock moves it.
+    /// Returns the time for setting and checking deadlines; steps of the clock do not affect it.
     #[must_use]
     pub fn deadline(&self) -> UnixMs {
         self.start.saturating_add(millis(self.started.elapsed()))
     }
 
-    /// Returns the time of something that is received now: not before anything that was received earlier.
+    /// Returns the time of something received now: not before anything received earlier.
     #[must_use]
     pub fn received(&self) -> UnixMs {
         let mut receipts = self.receipts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,16 +74,16 @@ impl Steady {
 
 /// Times of receipt. Pure.
 ///
-/// They follow the system's clock forwards and stand still while it is behind, as long as it is off by less
-/// than a day. A larger step is taken for an accident: receipts then go on by the monotonic clock for an
-/// hour. If the clock still says so by then, somebody meant it, and receipts follow it; only after such a
-/// step back the order of entries is broken, between those from before and after it.
+/// Follow the system's clock forwards and stay the same while it is behind, as long as it is off by less than
+/// a day. A larger step is considered an accident: receipts then continue by the monotonic clock for an hour.
+/// If the clock is unchanged by then, the step is considered intended, and receipts follow it. Only such a
+/// step back breaks the order of entries, between those from before and after it.
 #[derive(Debug)]
 struct Receipts {
     told: UnixMs,
     /// Monotonic time of `told`.
     at: Duration,
-    /// Monotonic time since which the system's clock says something else.
+    /// Monotonic time since which the system's clock differs.
     doubted: Option<Duration>,
 }
 
@@ -105,13 +103,13 @@ impl Receipts {
             .doubted
             .is_some_and(|since| elapsed.saturating_sub(since) >= DOUBTED);
         let next = if is_near {
-            // While the clock is behind, the last time is told again, and so does not run away from it.
+            // While the clock is behind, the last time is returned again.
             self.told.max(wall)
         } else if is_meant {
             tracing::warn!(
-                wall,
-                expected,
-                "the clock has stepped and stays so; times of receipt follow it"
+                clock.wall_ms = wall,
+                clock.expected_ms = expected,
+                "the clock was set by more than a day an hour ago; times of receipt follow it now"
             );
             wall
         } else {
@@ -121,9 +119,9 @@ impl Receipts {
             self.doubted = None;
         } else if self.doubted.is_none() {
             tracing::warn!(
-                wall,
-                expected,
-                "the clock has stepped by more than a day; times of receipt go on without it for an hour"
+                clock.wall_ms = wall,
+                clock.expected_ms = expected,
+                "the clock was set by more than a day; times of receipt ignore it for an hour"
             );
             self.doubted = Some(elapsed);
         }
@@ -147,7 +145,8 @@ mod tests {
     const HOUR: UnixMs = 60 * 60 * 1000;
     const YEARS: UnixMs = 10 * 365 * 24 * HOUR;
 
-    /// Receives once a second, with the clock off by `step` from the tenth second to the hundredth.
+    /// Returns times received once per second, with the clock off by `step` from the tenth to the hundredth
+    /// second.
     fn excursion(step: UnixMs) -> Vec<UnixMs> {
         let mut receipts = Receipts::new(START);
         let wall =

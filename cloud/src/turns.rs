@@ -1,7 +1,7 @@
 //! Fair admission of expensive work: one queue per key, served in turn.
 //!
 //! Work whose cost a tenant chooses (builds, filters over a history, exports) takes a turn here first. A key
-//! that queues a lot of work waits behind itself only: keys are served one after the other, however much each
+//! with a lot of queued work delays only itself: keys are served one after the other, however much work each
 //! of them has waiting.
 
 use std::collections::{HashMap, VecDeque};
@@ -13,11 +13,11 @@ use tokio::sync::oneshot;
 /// Limits of a [`Turns`].
 #[derive(Debug, Clone, Copy)]
 pub struct TurnLimits {
-    /// Turns that may be taken at the same time, over all keys.
+    /// Maximum number of turns at the same time, over all keys.
     pub running: usize,
-    /// Turns that one key may have taken at the same time.
+    /// Maximum number of turns of a key at the same time.
     pub running_per_key: usize,
-    /// Requests of one key that may wait for a turn; further ones are refused.
+    /// Maximum number of waiting requests of a key; further ones are refused.
     pub waiting_per_key: usize,
 }
 
@@ -41,7 +41,7 @@ struct Shared<K: Eq + Hash + Copy> {
 #[derive(Debug)]
 struct State<K: Eq + Hash + Copy> {
     running: usize,
-    /// One entry per key that runs or waits.
+    /// Entries of the keys that run or wait.
     keys: HashMap<K, Key<K>>,
     /// Keys with waiting requests, in the order in which they are served next.
     order: VecDeque<K>,
@@ -95,7 +95,7 @@ impl<K: Eq + Hash + Copy> Turns<K> {
         }
     }
 
-    /// Waits for a turn of `key`. Dropping the future gives the place up.
+    /// Waits for a turn of `key`. Dropping the future frees the place in the queue.
     ///
     /// # Errors
     /// [`QueueFull`] at once when the key has `waiting_per_key` requests waiting.
@@ -136,7 +136,7 @@ impl<K: Eq + Hash + Copy> Shared<K> {
 }
 
 impl<K: Eq + Hash + Copy> Shared<K> {
-    /// Gives turns to waiting requests while there are free ones.
+    /// Gives free turns to waiting requests.
     fn serve(shared: &Arc<Self>) {
         loop {
             let Some((key, sender)) = shared.lock().next(shared.limits) else {
@@ -146,8 +146,8 @@ impl<K: Eq + Hash + Copy> Shared<K> {
                 key,
                 shared: Some(Arc::clone(shared)),
             };
-            // Nobody waits any more: dropping the returned turn would serve again from within; count it down
-            // here instead.
+            // The request was abandoned. Dropping the returned turn would serve again from within this call,
+            // so it is counted down here instead.
             if let Err(mut unused) = sender.send(turn) {
                 unused.shared = None;
                 shared.lock().ended(key);
@@ -157,7 +157,7 @@ impl<K: Eq + Hash + Copy> Shared<K> {
 }
 
 impl<K: Eq + Hash + Copy> State<K> {
-    /// Takes the next waiting request, round-robin over the keys, and counts it as running.
+    /// Removes the next waiting request, round-robin over the keys, and counts it as running.
     fn next(&mut self, limits: TurnLimits) -> Option<(K, oneshot::Sender<Turn<K>>)> {
         if self.running >= limits.running {
             return None;

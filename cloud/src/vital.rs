@@ -1,23 +1,19 @@
-//! Tasks without which a cloud only looks alive: when one of them panics, or ends where it never should,
-//! whoever runs the cloud is told, and ends it.
+//! Critical tasks: if one of them panics, or ends unexpectedly, the process is reported as broken and should
+//! exit.
 
 use std::future::Future;
 
 use tokio::sync::watch;
 
-/// Watches such tasks; cheap to clone.
+/// Watcher of critical tasks; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Vital {
+pub struct Vital {
     broken: watch::Sender<Option<&'static str>>,
 }
 
 impl Vital {
-    /// The task, watched under a name.
-    pub(crate) fn watch<F: Future>(
-        &self,
-        name: &'static str,
-        task: F,
-    ) -> impl Future<Output = F::Output> + use<F> {
+    /// Watches a task under a name; reports a panic.
+    pub fn watch<F: Future>(&self, name: &'static str, task: F) -> impl Future<Output = F::Output> + use<F> {
         let watched = Watched {
             name,
             broken: self.broken.clone(),
@@ -28,9 +24,9 @@ impl Vital {
         }
     }
 
-    /// The task, watched under a name, where its end is as bad as a panic. The end in the course of a
-    /// shutdown is told to nobody, since whoever shuts the cloud down listens no more.
-    pub(crate) fn watch_end<F: Future>(
+    /// Watches a task under a name; reports its end as well as a panic. An end in the course of a shutdown is
+    /// not noticed, because the caller of the shutdown listens no longer.
+    pub fn watch_end<F: Future>(
         &self,
         name: &'static str,
         task: F,
@@ -44,7 +40,7 @@ impl Vital {
     }
 
     /// Resolves with the name of a task that has panicked or ended.
-    pub(crate) async fn broken(&self) -> &'static str {
+    pub async fn broken(&self) -> &'static str {
         let mut broken = self.broken.subscribe();
         let name = broken.wait_for(Option::is_some).await.ok().and_then(|name| *name);
         name.expect("the sender lives as long as self, and the value is there")

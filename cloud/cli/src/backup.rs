@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_cloud::cloud::{self, CloudConfig};
-use iottly_cloud::store;
+use iottly_cloud::cloud;
+use iottly_cloud::cloud::CloudConfig;
+use iottly_store as store;
 
 #[derive(Args)]
 pub(crate) struct Options {

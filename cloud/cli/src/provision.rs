@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use iottly_cloud::auth;
 use iottly_cloud::cloud::database_path;
-use iottly_cloud::command::seeded_definitions;
-use iottly_cloud::message_id::MessageIds;
-use iottly_cloud::model::{ORPHANED, Project, Scope};
 use iottly_cloud::releases::Shelf;
-use iottly_cloud::store::{self, Database, NewDevice, Store};
+use iottly_core::command::seeded_definitions;
+use iottly_core::message_id::MessageIds;
+use iottly_core::model::{ORPHANED, Project, Scope};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use iottly_store as store;
+use iottly_store::{Database, NewDevice, Store};
+use iottly_web::auth;
 use serde_json::json;
 
 #[derive(Args)]
@@ -43,6 +44,10 @@ pub(crate) struct Options {
     /// Address at which the device reaches the cloud, to download its project's releases
     #[arg(long, value_name = "URL", requires = "device")]
     cloud: Option<String>,
+    /// File of the key that seals the project's signing keys, as given to `serve` [default: seal.key in the data
+    /// folder]
+    #[arg(long, value_name = "FILE")]
+    seal_key: Option<PathBuf>,
     /// Folder for the device's configuration
     #[arg(long)]
     out: Option<PathBuf>,
@@ -81,7 +86,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         let id = device(store, project_id, group, name, &secret).await?;
         write_config(out, id, &secret, &options.broker)?;
         if let Some(cloud) = &options.cloud {
-            let shelf = Shelf::new(&options.data, None);
+            let shelf = Shelf::new(&options.data, options.seal_key.clone());
             add_updates(out, &shelf, project_id, cloud)
                 .context("cannot configure the source of the device's releases")?;
         }

@@ -10,7 +10,9 @@ use anyhow::Context;
 use clap::Args;
 use iottly_cloud::cloud::{Cloud, CloudConfig};
 use iottly_cloud::edge::EdgeConfig;
-use iottly_cloud::http::{self, Server};
+use iottly_web::app::WebServices;
+use iottly_web::http;
+use iottly_web::http::Server;
 use ipnet::IpNet;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -88,19 +90,20 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let certificate = options.tls_cert.as_deref().zip(options.tls_key.as_deref());
     let certificate = certificate.map(|(cert, key)| http::tls(cert, key)).transpose()?;
     let cloud = Cloud::start(config(&options)?).await?;
+    let web = WebServices::new(cloud.services());
     let (server, scheme) = match &certificate {
         Some(certificate) => (
-            Server::start_tls(listener, cloud.services(), Arc::clone(certificate))?,
+            Server::start_tls(listener, web.clone(), Arc::clone(certificate))?,
             "https",
         ),
-        None => (Server::start_without_metrics(listener, cloud.services()), "http"),
+        None => (Server::start_without_metrics(listener, web.clone()), "http"),
     };
     let metrics_at = metrics
         .as_ref()
         .map(TcpListener::local_addr)
         .transpose()
         .context("cannot read the address of the metrics listener")?;
-    let metrics = metrics.map(|listener| Server::start_metrics(listener, cloud.services()));
+    let metrics = metrics.map(|listener| Server::start_metrics(listener, web.clone()));
     let up = Up {
         url: format!("{scheme}://{address}"),
         mqtt: cloud.mqtt_addr(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use iottly_builder::{BuildError, BuilderProgram, Deadlines, Source};
-use iottly_cloud::model::Snippet;
 use iottly_cloud::rollout::{BuildFailure, Builder};
+use iottly_core::model::Snippet;
 use iottly_sandbox::{CompilerProgram, Confinement};
 
 use crate::scratch;

@@ -1,19 +1,21 @@
+//! Authenticates devices against the secrets in the store.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use iottly_protocol::DeviceId;
 
 use super::Authenticator;
-use crate::model::{Scope, SecretHash};
-use crate::store::{Store, StoreError};
+use iottly_core::model::{Scope, SecretHash};
+use iottly_store::{Store, StoreError};
 
-/// Admits devices by the secret whose hash the store holds.
+/// Admits devices by the secret whose hash is in the store.
 pub struct StoreLogin {
     store: Arc<dyn Store>,
 }
 
 impl StoreLogin {
-    /// Logins over a store.
+    /// Creates an authenticator over a store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store }

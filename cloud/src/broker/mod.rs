@@ -1,13 +1,13 @@
-//! The MQTT broker behind one trait: transport, never storage.
+//! MQTT broker behind a trait: transports messages, never stores them.
 //!
-//! A PUBACK from it only means that the ingest queue has the message; devices forget a message at the cloud's
-//! own ack.
+//! A PUBACK only means that the ingest queue has the message; devices keep a message until the cloud's own
+//! acknowledgement.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use iottly_protocol::DeviceId;
 
-use crate::model::Scope;
+use iottly_core::model::Scope;
 
 mod embedded;
 mod login;
@@ -15,63 +15,64 @@ mod login;
 pub use embedded::{EmbeddedBroker, EmbeddedConfig};
 pub use login::StoreLogin;
 
-/// Why the broker did not do what it was asked.
+/// Error of the broker.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// It could not listen.
-    #[error("mqtt listener {addr}: {reason}")]
+    /// Failed to listen.
+    #[error("failed to listen for MQTT on {addr}: {reason}")]
     Listen {
-        /// The address asked for.
+        /// Requested address.
         addr: String,
-        /// What the system said.
+        /// Reason given by the system.
         reason: String,
     },
-    /// It could not take a message.
-    #[error("mqtt publish to {topic}: {reason}")]
+    /// Failed to publish a message.
+    #[error("failed to publish to {topic}: {reason}")]
     Publish {
-        /// The topic.
+        /// Topic of the message.
         topic: String,
-        /// What is wrong.
+        /// Reason of the failure.
         reason: String,
     },
 }
 
-/// Decides who may connect.
+/// Decides which devices may connect.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// The device that `secret` belongs to; none when it does not. An error means "cannot tell now", never
-    /// "refused".
+    /// Returns the scope of the device if `secret` is its secret; `None` if it is not. An error means that
+    /// the secret cannot be checked at present, never that it is wrong.
     async fn authenticate(
         &self,
         device: DeviceId,
         secret: &[u8],
-    ) -> Result<Option<Scope>, crate::store::StoreError>;
+    ) -> Result<Option<Scope>, iottly_store::StoreError>;
 }
 
-/// What the broker reports about devices; implemented by the ingest. Must not block: it is called before the
-/// PUBACK.
+/// Receiver of the broker's reports about devices; implemented by the ingest. Must not block: it is called
+/// before the PUBACK.
 #[async_trait]
 pub trait Uplink: Send + Sync + 'static {
-    /// A device published to its `up` topic. Resolves when the bounded ingest queue has it.
+    /// Takes a message that a device published to its `up` topic. Resolves when the bounded ingest queue has
+    /// it.
     async fn message(&self, device: DeviceId, payload: Bytes);
-    /// A device published its status, or its last will came due.
+    /// Takes a status that a device published, or its last will.
     async fn status(&self, device: DeviceId, payload: Bytes);
-    /// What was true of a device may not be so any more: it was deleted, or its connection was closed for
-    /// another reason.
+    /// Reports that a device's state may have changed: the device was deleted, or its connection was closed
+    /// for another reason.
     async fn revoked(&self, device: DeviceId);
-    /// The last connection of a device is gone.
+    /// Reports that the last connection of a device has ended.
     async fn disconnected(&self, device: DeviceId);
 }
 
-/// A running broker.
+/// Running broker.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
     /// Publishes to a device's `down` topic at QoS 1.
     ///
     /// # Errors
-    /// When the broker cannot take the message; whether the device has it only the device can say.
+    /// When the broker cannot accept the message. Success does not mean that the device has received it.
     async fn publish(&self, device: DeviceId, payload: Bytes) -> Result<(), BrokerError>;
-    /// Says whether a connection of the device is up.
+    /// Returns true if the device is connected.
     async fn is_connected(&self, device: DeviceId) -> bool;
     /// Closes the connection of a device, if there is one.
     async fn disconnect(&self, device: DeviceId);

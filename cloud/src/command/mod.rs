@@ -1,5 +1,5 @@
-//! Commands to devices: checked against their definition, stored before they are promised, dispatched at
-//! once.
+//! Commands to devices: checked against their definition, stored before they are accepted, and sent
+//! immediately if the device is connected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,55 +11,39 @@ use tokio::sync::broadcast;
 
 use crate::broker::Broker;
 use crate::metrics::Metrics;
-use crate::model::{CommandRecord, CommandStatus, Definition, Idempotency, NewCommand, Scope, UnixMs};
 use crate::steady::Steady;
-use crate::store::{CommandRoom, Store, StoreError, Submitted};
+use iottly_core::command::{
+    DEFAULT_TTL_MS, InvalidCommand, MAX_OPEN_BYTES, MAX_OPEN_COMMANDS, MAX_PROJECT_BYTES,
+    MAX_PROJECT_COMMANDS, MAX_TTL_MS, validate,
+};
+use iottly_core::model::{CommandRecord, CommandStatus, Definition, Idempotency, NewCommand, Scope, UnixMs};
+use iottly_store::{CommandRoom, Store, StoreError, Submitted};
 
 mod resend;
-mod seeded;
 mod totals;
-mod validate;
 mod wait;
 
-pub use seeded::seeded_definitions;
-pub use validate::{InvalidCommand, validate};
-
-/// How long a command is worth running unless its sender says otherwise: 24 hours, in milliseconds.
-pub const DEFAULT_TTL_MS: i64 = 24 * 60 * 60 * 1000;
-/// Longest time to live a sender may ask for: 30 days, in milliseconds.
-pub const MAX_TTL_MS: i64 = 30 * DEFAULT_TTL_MS;
-/// Longest encoded values of a command, bytes.
-pub const MAX_VALUES_BYTES: usize = 64 << 10;
-/// Most commands that wait for one device.
-pub const MAX_OPEN_COMMANDS: u64 = 1000;
-/// Most bytes of values in the commands that wait for one device.
-pub const MAX_OPEN_BYTES: u64 = 4 << 20;
-/// Most commands that wait for the devices of one project.
-pub const MAX_PROJECT_COMMANDS: u64 = 100_000;
-/// Most bytes of values in the commands that wait for the devices of one project.
-pub const MAX_PROJECT_BYTES: u64 = 256 << 20;
-
-/// What may wait for one device.
+/// Limits of the commands that wait for one device.
 const ROOM: CommandRoom = CommandRoom {
     commands: MAX_OPEN_COMMANDS,
     bytes: MAX_OPEN_BYTES,
 };
 
-/// Reports that a slow waiter may fall behind; beyond, it asks the store.
+/// Number of reports by which a slow waiter may lag; above, it queries the store.
 const REPORTS: usize = 256;
 
-/// What a sender asks for.
+/// Request to send a command.
 #[derive(Debug, Clone)]
 pub struct CommandRequest {
-    /// The definition's type.
+    /// Type of the definition.
     pub cmd_type: String,
-    /// The options, each key prefixed with `<cmd_type>.`.
+    /// Options, each key prefixed with `<cmd_type>.`.
     pub values: Map<String, Value>,
-    /// How long the command is worth running, milliseconds, 1 to 30 days; none for 24 hours.
+    /// Time to live in milliseconds, 1 to [`MAX_TTL_MS`]; none for 24 hours.
     pub ttl_ms: Option<i64>,
 }
 
-/// Why a command was not accepted. Everything but `Store` is the sender's to mend.
+/// Reason for which a command was not accepted. All but `Store` are errors of the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// The project has no such device.
@@ -68,7 +52,7 @@ pub enum SubmitError {
     /// The project has no such definition.
     #[error("cmd_type {0:?} is not defined in this project")]
     UnknownType(String),
-    /// The values do not fit the definition.
+    /// The values do not match the definition.
     #[error(transparent)]
     Invalid(#[from] InvalidCommand),
     /// The time to live is out of range.
@@ -80,7 +64,7 @@ pub enum SubmitError {
     /// Too many commands wait for the devices of the project.
     #[error("{MAX_PROJECT_COMMANDS} commands, or {} MiB of them, wait for the devices of this project already", MAX_PROJECT_BYTES >> 20)]
     ProjectFull,
-    /// The sender's key was used for another request.
+    /// The caller's key was used for another request.
     #[error("idempotency key was used for another request")]
     OtherRequest,
     /// The database failed.
@@ -88,7 +72,7 @@ pub enum SubmitError {
     Store(#[from] StoreError),
 }
 
-/// Accepts commands and brings them to the devices.
+/// Service that accepts commands and sends them to devices.
 pub struct CommandService {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
@@ -96,14 +80,14 @@ pub struct CommandService {
     time: Arc<Steady>,
     reports: broadcast::Sender<CommandId>,
     totals: totals::Totals,
-    /// Date of the newest command. Each is dated later than the one before, so that their order is that of
-    /// their requests.
+    /// Date of the newest command. Each command is dated later than the one before, so that their order is
+    /// that of their requests.
     newest: AtomicI64,
     sending: resend::Sending,
 }
 
 impl CommandService {
-    /// A service over a store and a broker.
+    /// Creates the service over a store and a broker.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -128,11 +112,11 @@ impl CommandService {
         }
     }
 
-    /// Accepts a command: when this returns it is stored durably, and handed to the device's connection if
-    /// there is one.
+    /// Accepts a command: when this returns, the command is stored durably, and sent to the device's
+    /// connection if there is one.
     ///
     /// # Errors
-    /// When the request does not fit, too much waits for the device, or the store fails.
+    /// If the request is invalid, too much waits for the device, or the store fails.
     pub async fn submit(
         &self,
         scope: Scope,
@@ -142,11 +126,11 @@ impl CommandService {
         self.submit_once(scope, request, None, now).await
     }
 
-    /// Accepts a command as [`submit`](Self::submit) does; a repetition of a request with the same key gets
+    /// Accepts a command like [`submit`](Self::submit); a repetition of a request with the same key returns
     /// the command of the first.
     ///
     /// # Errors
-    /// As `submit`, and when the key was used for another request.
+    /// As `submit`, and if the key was used for another request.
     pub async fn submit_once(
         &self,
         scope: Scope,
@@ -154,7 +138,7 @@ impl CommandService {
         key: Option<&Idempotency>,
         now: UnixMs,
     ) -> Result<CommandRecord, SubmitError> {
-        // A repetition is answered as the first request was, whatever has changed since.
+        // A repetition gets the answer of the first request, regardless of later changes.
         if let Some(key) = key
             && let Some(earlier) = self.store.submitted(scope, key).await?
         {
@@ -203,7 +187,7 @@ impl CommandService {
             delivered: None,
             cancelling: false,
         };
-        // Behind older ones that are on their way, it is sent in its turn.
+        // While older commands are being sent, the resend sends this one in its turn.
         if !self.is_resending(scope.device)
             && self.broker.is_connected(scope.device).await
             && self.dispatch(&record).await?
@@ -213,13 +197,13 @@ impl CommandService {
         Ok(record)
     }
 
-    /// Withdraws a command; returns what it is now, none when the device has no such command.
+    /// Cancels a command. Returns its new state; none if the device has no such command.
     ///
-    /// One that is out is withdrawn when the device says so, or when it comes back without having reported
-    /// it.
+    /// A command that was sent is cancelled when the device reports so, or when the device reconnects without
+    /// having reported it.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn cancel(
         &self,
         scope: Scope,
@@ -242,7 +226,7 @@ impl CommandService {
             .publish(scope.device, Down::Cancel(Cancel { id }).encode().into())
             .await;
         if let Err(error) = &sent {
-            tracing::debug!(command = %id, %error, "cancellation waits for the next connection");
+            tracing::debug!(command.id = %id, %error, "failed to send a cancellation; it waits for the next connection");
         }
         sent.is_ok()
     }
@@ -257,7 +241,7 @@ impl CommandService {
 
     async fn definition(&self, scope: Scope, cmd_type: &str) -> Result<Definition, SubmitError> {
         let unknown = || SubmitError::UnknownType(clip_name(cmd_type));
-        // No definition has such a name, and not every database can be asked for it.
+        // No definition has such a name, and not every database can search for it.
         if cmd_type.chars().any(char::is_control) {
             return Err(unknown());
         }
@@ -267,10 +251,10 @@ impl CommandService {
             .ok_or_else(unknown)
     }
 
-    /// Hands a command with its remaining time to live to the broker; false when it cannot be handed over
+    /// Sends a command with its remaining time to live to the broker. Returns false if that is not possible
     /// now.
     async fn dispatch(&self, command: &CommandRecord) -> Result<bool, StoreError> {
-        // Never more than a sender may ask for, also when the clock has stepped back since.
+        // At most what a caller may request, even if the clock was set back since.
         let left = command
             .expires
             .saturating_sub(self.time.deadline())
@@ -289,7 +273,7 @@ impl CommandService {
             .publish(command.scope.device, Down::Command(wire).encode().into())
             .await
         {
-            tracing::debug!(command = %command.id, %error, "command waits for the next connection");
+            tracing::debug!(command.id = %command.id, %error, "failed to send a command; it waits for the next connection");
             return Ok(false);
         }
         if command.status == CommandStatus::Queued {

@@ -1,3 +1,5 @@
+//! Sending a device's open commands again after its hello, page by page.
+
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,34 +10,35 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use super::{CommandService, MAX_VALUES_BYTES};
-use crate::model::{CommandRecord, CommandStatus, Scope, UnixMs};
-use crate::store::{PAGE_COMMANDS, StoreError};
+use super::CommandService;
+use iottly_core::command::MAX_VALUES_BYTES;
+use iottly_core::model::{CommandRecord, CommandStatus, Scope, UnixMs};
+use iottly_store::{PAGE_COMMANDS, StoreError};
 
-/// Bytes of commands' values that are read and sent at a time; a single command may be larger.
+/// Bytes of commands' values that are read and sent per page; a single command may be larger.
 const PAGE_BYTES: usize = 512 << 10;
-/// How long the next page waits for the device's word that it has the one before.
+/// Maximum wait of the next page for the device's report about the previous one.
 const REPORT_WAIT: Duration = Duration::from_secs(30);
-/// Pages that a device may leave without a word; what comes after them waits for its next hello.
+/// Number of pages that a device may leave unreported; later ones wait for its next hello.
 const SILENT_PAGES: usize = 4;
-/// Pause after a page that the device has reported before, so that nothing tells that it has come again.
+/// Pause after a page that the device had reported earlier, because no report will follow it.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Devices that are being sent what waits for them, with the number of tasks that do.
+/// Devices whose open commands are being sent, with the number of tasks that do so.
 pub(super) type Sending = Mutex<HashMap<DeviceId, usize>>;
 
-/// Says, while it is held, that open commands are being sent to a device: a new one then waits behind them.
+/// Marks a device, while held, as being sent its open commands: a new command then waits behind them.
 struct Mark<'s> {
     sending: &'s Sending,
     device: DeviceId,
 }
 
-/// How a resend has ended.
+/// Reason for the end of a resend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Everything is sent.
+    /// Everything was sent.
     All,
-    /// The device is gone, or says nothing; what is left waits for its next hello.
+    /// The device is offline or does not report; the rest waits for its next hello.
     Silence,
 }
 
@@ -67,7 +70,7 @@ fn lock(sending: &Sending) -> MutexGuard<'_, HashMap<DeviceId, usize>> {
 }
 
 impl CommandService {
-    /// Says whether older commands are on their way to a device.
+    /// Returns true if older commands are being sent to a device.
     pub(super) fn is_resending(&self, device: DeviceId) -> bool {
         lock(&self.sending).contains_key(&device)
     }
@@ -75,20 +78,20 @@ impl CommandService {
     /// Sends every open command of a device again, oldest first; the device runs each id once. Called after a
     /// hello.
     ///
-    /// Commands go out page by page: the next one is read when the device has reported the one before, so
-    /// that a device that does not read holds one page in memory, not all that waits for it. `places` bounds
-    /// how many devices are read and sent for at a time.
+    /// Commands are sent page by page: the next page is read when the device has reported the previous one,
+    /// so that a device that does not read holds one page in memory and not everything that waits for it.
+    /// `places` bounds the number of devices that are served at the same time.
     ///
     /// # Errors
-    /// When the store fails.
-    pub(crate) async fn resend(&self, scope: Scope, places: &Semaphore) -> Result<(), StoreError> {
+    /// If the store fails.
+    pub async fn resend(&self, scope: Scope, places: &Semaphore) -> Result<(), StoreError> {
         let mut after = None;
         loop {
             let mark = Mark::new(&self.sending, scope.device);
             let end = self.resend_after(scope, places, &mut after).await?;
             drop(mark);
-            // One may have been stored after the last look and before the mark was gone: its sender left it
-            // to this task.
+            // A command may have been stored after the last query and before the mark was removed: its sender
+            // left it to this task.
             if end == End::Silence || self.store.open_page(scope, after, 1).await?.is_empty() {
                 return Ok(());
             }
@@ -146,7 +149,7 @@ impl CommandService {
         Ok(new)
     }
 
-    /// Waits for the device's word about a command; false when it does not come in time.
+    /// Waits for the device's report about a command. Returns false if there is none in time.
     async fn heard_of(
         &self,
         scope: Scope,
@@ -158,7 +161,7 @@ impl CommandService {
             match tokio::time::timeout_at(deadline, reports.recv()).await {
                 Ok(Ok(reported)) if reported == id => return Ok(true),
                 Ok(Ok(_)) => continue,
-                // Too much happened to follow: the store knows.
+                // Reports were missed: query the store.
                 Ok(Err(RecvError::Lagged(_))) if !self.is_new(scope, id).await? => return Ok(true),
                 Ok(Err(RecvError::Lagged(_))) => continue,
                 Ok(Err(RecvError::Closed)) => return Ok(false),

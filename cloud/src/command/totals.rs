@@ -1,4 +1,4 @@
-//! How much waits for the devices of a project, as a count that is looked up now and then.
+//! Totals of the commands that wait for the devices of a project, counted by the store from time to time.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,20 +7,21 @@ use std::time::Duration;
 use iottly_protocol::ProjectId;
 use tokio::time::Instant;
 
-use super::{MAX_PROJECT_BYTES, MAX_PROJECT_COMMANDS};
-use crate::store::{OpenTotals, Result, Store};
+use iottly_core::command::{MAX_PROJECT_BYTES, MAX_PROJECT_COMMANDS};
+use iottly_store::{OpenTotals, Result, Store};
 
-/// How long a count stands. What is added meanwhile is added to it, what ends meanwhile is not taken off.
+/// Age up to which a count is used. Commands added meanwhile are added to it; commands that end are not
+/// subtracted.
 const AGE: Duration = Duration::from_secs(10);
-/// Most projects whose counts are remembered.
+/// Maximum number of projects whose counts are remembered.
 const PROJECTS: usize = 10_000;
 
-/// Counts of projects.
+/// Remembered counts of projects.
 #[derive(Default)]
 pub(super) struct Totals(Mutex<HashMap<ProjectId, (Instant, OpenTotals)>>);
 
 impl Totals {
-    /// Counts one more command with `bytes` of values; false when the project has no room for it.
+    /// Counts one more command with `bytes` of values. Returns false if the project has no room for it.
     pub(super) async fn take(&self, store: &dyn Store, project: ProjectId, bytes: u64) -> Result<bool> {
         if let Some(fits) = self.add(project, bytes, Instant::now()) {
             return Ok(fits);
@@ -64,7 +65,7 @@ mod tests {
     #[test]
     fn a_project_has_its_room_and_counts_are_not_believed_for_ever() {
         let (totals, now, project) = (Totals::default(), Instant::now(), ProjectId::from_bytes([1; 12]));
-        assert_eq!(totals.add(project, 1, now), None, "nobody has counted yet");
+        assert_eq!(totals.add(project, 1, now), None, "not counted yet");
         totals.learn(
             project,
             OpenTotals {

@@ -1,25 +1,27 @@
+//! Waiting for the result of a command.
+
 use std::time::Duration;
 
 use iottly_protocol::CommandId;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::CommandService;
-use crate::model::{CommandRecord, Scope};
-use crate::store::StoreError;
+use iottly_core::model::{CommandRecord, Scope};
+use iottly_store::StoreError;
 
 impl CommandService {
-    /// Tells those who wait that something is new about a command.
+    /// Notifies waiting callers of a report about a command.
     pub fn reported(&self, id: CommandId) {
         self.metrics.command_reported(id, std::time::Instant::now());
-        // An error only says that nobody waits.
+        // An error only means that no caller waits.
         let _ = self.reports.send(id);
     }
 
-    /// Waits until a command has a final status, at most `patience`; returns what it is then, none when there
-    /// is no such command.
+    /// Waits until a command has a final status, at most `patience`. Returns its state then; none if there is
+    /// no such command.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn settled(
         &self,
         scope: Scope,
@@ -37,7 +39,7 @@ impl CommandService {
                 loop {
                     match reports.recv().await {
                         Ok(reported) if reported != id => {}
-                        // Too much happened to follow, or the cloud stops: the store knows.
+                        // Reports were missed, or the cloud is stopping: query the store.
                         Ok(_) | Err(RecvError::Lagged(_) | RecvError::Closed) => return,
                     }
                 }

@@ -1,17 +1,17 @@
-//! Accepting connections where it may fail for a while: never in a busy loop, never with a flood of log
-//! lines.
+//! Accepts connections on a listener. A failing accept is retried after a pause, and logged at most once a
+//! minute.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 
-/// Pause after an accept that failed; most often descriptors are used up, which lasts.
+/// Pause after a failed accept; its usual cause, a lack of file descriptors, lasts.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Shortest time between two log lines about failures of one kind.
+/// Minimum time between two log lines about failures of one kind.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// Remembers when a repeated failure was logged last.
+/// Time of the last log line about a repeated failure, and the number of failures since.
 #[derive(Debug, Default)]
 struct Complaint {
     told: Option<Instant>,
@@ -19,7 +19,7 @@ struct Complaint {
 }
 
 impl Complaint {
-    /// Returns how many failures were not logged since the last line, when a line is due.
+    /// Returns the number of failures that were not logged since the last line, if a line is due.
     fn due(&mut self, now: Instant) -> Option<u64> {
         if self
             .told
@@ -33,17 +33,17 @@ impl Complaint {
     }
 }
 
-/// A bound listener.
+/// Bound listener.
 #[derive(Debug)]
-pub(crate) struct Acceptor {
+pub struct Acceptor {
     name: &'static str,
     listener: TcpListener,
     complaint: Complaint,
 }
 
 impl Acceptor {
-    /// An acceptor whose log lines call it `name`.
-    pub(crate) fn new(name: &'static str, listener: TcpListener) -> Self {
+    /// Creates an acceptor; `name` is its name in log lines.
+    pub fn new(name: &'static str, listener: TcpListener) -> Self {
         Self {
             name,
             listener,
@@ -51,21 +51,21 @@ impl Acceptor {
         }
     }
 
-    /// Resolves with the next connection and its address. Small answers on it do not wait for delayed
-    /// acknowledgements.
-    pub(crate) async fn next(&mut self) -> (TcpStream, SocketAddr) {
+    /// Resolves with the next connection and its address. The connection sends small responses without
+    /// waiting for delayed acknowledgements.
+    pub async fn next(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "a connection keeps its send delay");
+                        tracing::debug!(%error, "failed to set TCP_NODELAY; small responses on this connection may be delayed");
                     }
                     return (stream, peer);
                 }
                 Err(error) => {
                     if let Some(left_out) = self.complaint.due(Instant::now()) {
                         let (listener, retry_ms) = (self.name, PAUSE.as_millis());
-                        tracing::error!(%error, listener, left_out, retry_ms, "failed to accept a connection; trying again");
+                        tracing::error!(%error, listener.name = listener, unlogged_failures = left_out, retry_ms, "failed to accept a connection; retrying");
                     }
                     tokio::time::sleep(PAUSE).await;
                 }

@@ -1,17 +1,17 @@
-//! Addresses of clients: how they are counted, and when others may name them.
+//! Addresses of clients: the key under which they are counted, and the proxies that may name them.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
-/// What counts as one address: an IPv4 address, or the network of 64 bits that one subscriber of IPv6 usually
-/// has.
+/// Unit that counts as one address: an IPv4 address, or an IPv6 network of 64 bits, the usual network of a
+/// subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct AddressKey(IpAddr);
+pub struct AddressKey(IpAddr);
 
 impl AddressKey {
-    pub(crate) fn of(address: IpAddr) -> Self {
+    pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
             v4 @ IpAddr::V4(_) => v4,
@@ -19,31 +19,31 @@ impl AddressKey {
     }
 }
 
-/// Networks of proxies that are believed.
+/// Networks of trusted proxies.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Trusted(Vec<IpNet>);
+pub struct Trusted(Vec<IpNet>);
 
 impl Trusted {
-    pub(crate) fn new(networks: &[IpNet]) -> Self {
+    pub fn new(networks: &[IpNet]) -> Self {
         Self(networks.to_vec())
     }
 
-    /// Says whether `address` is one of our proxies.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+    /// Returns true if `address` is a trusted proxy.
+    pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns how a connection of `address` is counted. A trusted proxy stands for many clients and is not
-    /// counted as one.
-    pub(crate) fn key(&self, address: IpAddr) -> Option<AddressKey> {
+    /// Returns the key under which a connection of `address` is counted; `None` for a trusted proxy, which
+    /// stands for many clients.
+    pub fn key(&self, address: IpAddr) -> Option<AddressKey> {
         (!self.contains(address)).then(|| AddressKey::of(address))
     }
 }
 
-/// Returns the client that the headers name: the last address in `X-Forwarded-For` or `Forwarded` that is no
-/// proxy of ours. Earlier ones are the client's own words. Only for requests of a trusted proxy.
-pub(crate) fn forwarded_for(headers: &HeaderMap, trusted: &Trusted) -> Option<IpAddr> {
+/// Returns the client that the headers name: the last address in `X-Forwarded-For` or `Forwarded` that is not
+/// a trusted proxy. Earlier ones may be invented by the client. Only for requests of a trusted proxy.
+pub fn forwarded_for(headers: &HeaderMap, trusted: &Trusted) -> Option<IpAddr> {
     let lists = |name: &'static str| {
         headers
             .get_all(name)
@@ -69,15 +69,15 @@ pub(crate) fn forwarded_for(headers: &HeaderMap, trusted: &Trusted) -> Option<Ip
     }
 }
 
-/// Returns the first address that is no proxy's. What is no address ends the search: nothing before it can be
-/// believed.
+/// Returns the first address that is not a trusted proxy. An invalid address ends the search, because the
+/// addresses before it cannot be trusted.
 fn outermost(mut addresses: impl Iterator<Item = Option<IpAddr>>, trusted: &Trusted) -> Option<IpAddr> {
     addresses
         .find(|found| !found.is_some_and(|address| trusted.contains(address)))
         .flatten()
 }
 
-/// Reads `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`, with or without quotes.
+/// Parses `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`, with or without quotes.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let plain = text

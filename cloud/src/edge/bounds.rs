@@ -1,42 +1,42 @@
-//! Numbers of connections that fit into the process's limit of file descriptors.
+//! Limits for connections, derived from the process's limit of file descriptors.
 
 use rustix::process::{Resource, getrlimit};
 
-/// Descriptors kept for the database, releases, webhooks and child processes: this share of the limit (one in
-/// so many) …
+/// Share of the descriptors that is reserved for the database, releases, webhooks and child processes: one in
+/// this number …
 const RESERVE_SHARE: usize = 8;
-/// … but at least and at most so many descriptors.
+/// … but at least and at most these numbers of descriptors.
 const RESERVE: (usize, usize) = (48, 1024);
-/// Maximum number of devices that are logged in at a time, in connections.
+/// Maximum number of logged-in devices.
 const MAX_DEVICES: usize = 20_000;
-/// Maximum number of MQTT connections without a login, in connections.
+/// Maximum number of MQTT connections without a login.
 const MAX_LOGINS: usize = 2048;
-/// Maximum number of HTTP connections, in connections.
+/// Maximum number of HTTP connections.
 const MAX_HTTP: usize = 2048;
-/// Smallest number of descriptors for connections that a cloud starts with.
+/// Minimum number of descriptors for connections with which a cloud starts.
 const FEWEST: usize = 48;
 
-/// Numbers of connections that are allowed at a time.
+/// Maximum numbers of simultaneous connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionBounds {
-    /// Devices that are logged in, all together.
+    /// Logged-in devices in total.
     pub devices: usize,
-    /// Devices of one project that are logged in: so many that one project cannot shut out all others.
+    /// Logged-in devices of a project; low enough that a project cannot shut out all others.
     pub devices_per_project: usize,
-    /// MQTT connections without a login, all together.
+    /// MQTT connections without a login in total.
     pub logins: usize,
-    /// MQTT connections without a login from one address.
+    /// MQTT connections without a login from an address.
     pub logins_per_address: usize,
-    /// HTTP connections, all together.
+    /// HTTP connections in total.
     pub http: usize,
-    /// HTTP connections from one address.
+    /// HTTP connections from an address.
     pub http_per_address: usize,
 }
 
-/// A limit of file descriptors under which a cloud cannot work.
+/// Error of a limit of file descriptors that is too low for a cloud.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the limit of open files is {limit}, and {needed} are needed at least: raise it (`ulimit -n`, LimitNOFILE=)"
+    "the limit of open files is {limit}, but at least {needed} are needed; raise it (`ulimit -n`, LimitNOFILE=)"
 )]
 pub struct BoundsError {
     limit: usize,
@@ -44,10 +44,10 @@ pub struct BoundsError {
 }
 
 impl ConnectionBounds {
-    /// The fewest connections that a cloud starts with.
+    /// Smallest limits with which a cloud starts.
     pub const SMALLEST: Self = Self::sharing(FEWEST);
 
-    /// Returns the numbers for this process's limit of open files, `own` of which it needs for other
+    /// Returns the limits for this process's limit of open files, `own` of which the process needs for other
     /// purposes.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl ConnectionBounds {
         Self::within(usize::try_from(limit).unwrap_or(usize::MAX), own)
     }
 
-    /// Returns the numbers for a limit of open files.
+    /// Returns the limits for a limit of open files.
     ///
     /// # Errors
     /// When the limit is too low.
@@ -74,7 +74,7 @@ impl ConnectionBounds {
         }
     }
 
-    /// Returns the numbers with room for `devices` more that run in this process, beside all others.
+    /// Returns the limits raised by `devices`, for devices that run in this process.
     #[must_use]
     pub const fn with_own_devices(self, devices: usize) -> Self {
         Self {
@@ -87,8 +87,8 @@ impl ConnectionBounds {
         }
     }
 
-    /// Shares descriptors among the kinds of connections: a quarter for HTTP, a quarter for logins under way,
-    /// the rest for devices.
+    /// Distributes descriptors over the kinds of connections: a quarter for HTTP, a quarter for MQTT
+    /// connections without a login, the rest for devices.
     const fn sharing(rest: usize) -> Self {
         let http = least(rest / 4, MAX_HTTP);
         let logins = least(rest / 4, MAX_LOGINS);

@@ -1,4 +1,4 @@
-//! What may stand in front of a connection before its protocol begins.
+//! Reads the PROXY header that may precede the protocol of a connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,20 +10,20 @@ use tokio::net::TcpStream;
 use super::address::Trusted;
 use super::proxy::{self, Front};
 
-/// Shortest and longest pause between two looks at bytes of which too few are there.
+/// Minimum and maximum pause between two looks at the bytes when too few have arrived.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
-/// A look at the first bytes of a connection.
-pub(crate) enum Peek<T> {
+/// Result of a look at the first bytes of a connection.
+pub enum Peek<T> {
     /// More bytes are needed.
     More,
-    /// The outcome.
+    /// Outcome of the look.
     Done(T),
 }
 
-/// Looks at the first bytes of a connection, at most `room`, without taking them, until `look` is satisfied.
-/// Ends with an error when the connection ends first. The caller sets the time limit.
-pub(crate) async fn peek_until<T>(
+/// Peeks at the first bytes of a connection, at most `room`, without consuming them, until `look` returns an
+/// outcome. Fails when the connection ends first. The caller sets the time limit.
+pub async fn peek_until<T>(
     stream: &TcpStream,
     room: usize,
     look: impl Fn(&[u8]) -> Peek<T>,
@@ -42,10 +42,10 @@ pub(crate) async fn peek_until<T>(
         if there == room {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the first bytes have no end",
+                "the header exceeds its maximum size",
             ));
         }
-        // A look returns at once while bytes are there: only time tells whether more have come.
+        // Peeking returns at once while bytes are there, so only waiting shows whether more arrive.
         tokio::time::sleep(pause).await;
         pause = if there == known {
             (pause * 2).min(PAUSE.1)
@@ -56,14 +56,10 @@ pub(crate) async fn peek_until<T>(
     }
 }
 
-/// Returns the client's address: the peer's, or, when the peer is a trusted proxy and says so in a PROXY
-/// header, the one in it. The header is taken from the stream. From anyone else such a header is what it
-/// looks like: no MQTT and no HTTP.
-pub(crate) async fn greet(
-    stream: &mut TcpStream,
-    peer: SocketAddr,
-    trusted: &Trusted,
-) -> io::Result<SocketAddr> {
+/// Returns the client's address: the peer's, or the one in the PROXY header of a trusted proxy. The header is
+/// consumed from the stream. Of other peers such a header is not read, and their connection fails, because it
+/// is neither MQTT nor HTTP.
+pub async fn greet(stream: &mut TcpStream, peer: SocketAddr, trusted: &Trusted) -> io::Result<SocketAddr> {
     if !trusted.contains(peer.ip()) {
         return Ok(peer);
     }
@@ -79,7 +75,7 @@ pub(crate) async fn greet(
         }
         Front::Bad => Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "the proxy's header is not as it should be",
+            "the PROXY header is invalid",
         )),
         Front::None | Front::Unclear => Ok(peer),
     }

@@ -1,8 +1,8 @@
-//! Connections of strangers: how many there may be, from whom they come, and how they are accepted.
+//! Limits for connections of unauthenticated clients: their number, their addresses, and how they are
+//! accepted.
 //!
-//! Both listeners (MQTT and HTTP) use these parts. Every connection holds a place that is counted in all and
-//! per address; a connection that has not proven anything yet gives its place to a newcomer when there is no
-//! other.
+//! Both listeners (MQTT and HTTP) use these parts. Every connection has a place, counted in total and per
+//! address. When no place is free, a connection that is not authenticated yet loses its place to a newcomer.
 
 mod accept;
 mod address;
@@ -13,24 +13,24 @@ mod proxy;
 
 use ipnet::IpNet;
 
-pub(crate) use accept::Acceptor;
-pub(crate) use address::{AddressKey, Trusted, forwarded_for};
+pub use accept::Acceptor;
+pub use address::{AddressKey, Trusted, forwarded_for};
 pub use bounds::{BoundsError, ConnectionBounds};
-pub(crate) use greeting::{Peek, greet, peek_until};
-pub(crate) use places::{Place, Places};
+pub use greeting::{Peek, greet, peek_until};
+pub use places::{Place, Places};
 
 /// Rules for connections from outside.
 #[derive(Debug, Clone)]
 pub struct EdgeConfig {
-    /// Networks whose hosts are proxies of ours: what they say about a client's address is believed.
+    /// Networks of trusted proxies, whose information about a client's address is used.
     pub trusted_proxies: Vec<IpNet>,
-    /// Numbers of connections that are allowed.
+    /// Maximum numbers of connections.
     pub bounds: ConnectionBounds,
 }
 
 impl EdgeConfig {
-    /// Rules that fit the process's limit of file descriptors, `own` of which the process needs beside the
-    /// cloud's own reserve.
+    /// Returns rules that fit the process's limit of file descriptors, `own` of which the process needs in
+    /// addition to the cloud's own reserve.
     ///
     /// # Errors
     /// When the limit is too low for a cloud.
@@ -43,8 +43,8 @@ impl EdgeConfig {
 }
 
 impl Default for EdgeConfig {
-    /// Returns rules without trusted proxies, within the process's limit where it is high enough and the
-    /// smallest ones elsewhere.
+    /// Returns rules without trusted proxies, within the process's limit if it is high enough, else the
+    /// smallest ones.
     fn default() -> Self {
         let bounds = ConnectionBounds::for_process(0).unwrap_or(ConnectionBounds::SMALLEST);
         Self {

@@ -1,9 +1,9 @@
-//! Places for connections: a bound in all and one per key (an address, a project). Who has proven nothing yet
-//! gives way.
+//! Places for connections, with limits in total and per key (an address, a project). Unauthenticated holders
+//! make room for newcomers.
 //!
-//! Room is made by the holder that has been of no use for longest, once it is a second old. While all are
-//! younger, the youngest goes: in a crowd those who came first are served, and who comes after a flood is
-//! served at once.
+//! The holder that has been idle for the longest time is removed first, once it is one second old. While all
+//! are younger, the youngest is removed: under a flood, the earlier connections are served, and a client that
+//! comes after the flood is served at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -13,16 +13,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// Age from which the oldest goes first. Younger holders may just be waiting for their first word to arrive.
+/// Age from which the oldest holder is removed first. Younger holders may just be waiting for their first
+/// bytes to arrive.
 const KEPT: Duration = Duration::from_secs(1);
-/// Holders that were told to go and are still there, beyond which nobody new is let in, in places.
+/// Maximum number of removed holders that have not closed yet; beyond it, no further holder is admitted.
 const MAX_LEAVING: usize = 64;
-/// Pause before the next look whether they have gone.
+/// Pause before the next check whether they have closed.
 const LEAVING_PAUSE: Duration = Duration::from_millis(5);
 
-/// A number of places.
+/// Places with their limits.
 #[derive(Debug)]
-pub(crate) struct Places<K> {
+pub struct Places<K> {
     all: usize,
     per_key: usize,
     table: Mutex<Table<K>>,
@@ -31,7 +32,7 @@ pub(crate) struct Places<K> {
 #[derive(Debug)]
 struct Table<K> {
     next: u64,
-    /// By the order in which they were last of use.
+    /// Holders in the order in which they were last active.
     holders: BTreeMap<u64, Holder<K>>,
     shares: HashMap<K, BTreeSet<u64>>,
     leaving: usize,
@@ -42,22 +43,22 @@ struct Holder<K> {
     key: Option<K>,
     since: Instant,
     yields: bool,
-    /// True while the holder was never of use.
+    /// True while the holder has not been active.
     fresh: bool,
     go: Arc<Notify>,
 }
 
-/// One place; given back when dropped.
+/// Place in the table; freed when dropped.
 #[derive(Debug)]
-pub(crate) struct Place<K: Copy + Eq + Hash> {
+pub struct Place<K: Copy + Eq + Hash> {
     id: AtomicU64,
     go: Arc<Notify>,
     places: Arc<Places<K>>,
 }
 
 impl<K: Copy + Eq + Hash> Places<K> {
-    /// `all` places, `per_key` of them for one key.
-    pub(crate) fn new(all: usize, per_key: usize) -> Arc<Self> {
+    /// Creates `all` places, `per_key` of them for one key.
+    pub fn new(all: usize, per_key: usize) -> Arc<Self> {
         let table = Table {
             next: 0,
             holders: BTreeMap::new(),
@@ -71,10 +72,10 @@ impl<K: Copy + Eq + Hash> Places<K> {
         })
     }
 
-    /// Takes a place under a key; without a key only the bound in all counts. While none is free, a holder
-    /// that yields makes room, if there is one: of the same key when its share is used up, else of the key
-    /// with most places.
-    pub(crate) fn take(self: &Arc<Self>, key: Option<K>, yields: bool, now: Instant) -> Option<Place<K>> {
+    /// Takes a place under a key; without a key only the total limit applies. While no place is free, a
+    /// yielding holder is removed, if there is one: of the same key when its share is used up, otherwise of
+    /// the key with the most places.
+    pub fn take(self: &Arc<Self>, key: Option<K>, yields: bool, now: Instant) -> Option<Place<K>> {
         let mut table = self.lock();
         self.make_room(&mut table, key, now).then(|| {
             let go = Arc::new(Notify::new());
@@ -93,9 +94,9 @@ impl<K: Copy + Eq + Hash> Places<K> {
         })
     }
 
-    /// Waits while many that were told to go are still there, so that they are never many more than the
-    /// bounds say.
-    pub(crate) async fn calm(&self) {
+    /// Waits while many removed holders have not closed yet, so that their number never exceeds the limits by
+    /// much.
+    pub async fn calm(&self) {
         while self.lock().leaving > MAX_LEAVING {
             tokio::time::sleep(LEAVING_PAUSE).await;
         }
@@ -170,8 +171,8 @@ impl<K: Copy + Eq + Hash> Table<K> {
 }
 
 impl<K: Copy + Eq + Hash> Place<K> {
-    /// Keeps the place from now on, whoever comes. False when it is lost already.
-    pub(crate) fn keep(&self) -> bool {
+    /// Keeps the place from now on, also when others need it. Returns false if it is already lost.
+    pub fn keep(&self) -> bool {
         let mut table = self.places.lock();
         table
             .holders
@@ -180,8 +181,9 @@ impl<K: Copy + Eq + Hash> Place<K> {
             .is_some()
     }
 
-    /// Gives way from now on, after all that have waited longer. False when the place is lost already.
-    pub(crate) fn idle(&self, now: Instant) -> bool {
+    /// Yields the place from now on, after all holders that have waited longer. Returns false if it is
+    /// already lost.
+    pub fn idle(&self, now: Instant) -> bool {
         let mut table = self.places.lock();
         let Some(holder) = table.remove(self.id()) else {
             return false;
@@ -196,27 +198,27 @@ impl<K: Copy + Eq + Hash> Place<K> {
         true
     }
 
-    /// Counts the place under another key. False when that key's share is used up, or the place is lost
-    /// already.
-    pub(crate) fn count_as(&self, key: Option<K>, now: Instant) -> bool {
+    /// Counts the place under another key. Returns false if that key's share is used up, or the place is
+    /// already lost.
+    pub fn count_as(&self, key: Option<K>, now: Instant) -> bool {
         let mut table = self.places.lock();
         let Some(holder) = table.remove(self.id()) else {
             return false;
         };
-        // Its own place is free at this moment, so only the new key's share can be used up.
+        // This place itself is free at this point, so only the new key's share can be used up.
         let room = self.places.make_room(&mut table, key, now);
         let id = table.add(Holder { key, ..holder });
         self.id.store(id, Ordering::Relaxed);
         room
     }
 
-    /// The signal that [`lost`](Self::lost) waits for.
-    pub(crate) fn signal(&self) -> Arc<Notify> {
+    /// Returns the signal that [`lost`](Self::lost) waits for.
+    pub fn signal(&self) -> Arc<Notify> {
         Arc::clone(&self.go)
     }
 
-    /// Resolves when the holder has to go.
-    pub(crate) async fn lost(&self) {
+    /// Resolves when the place is lost and its holder has to close.
+    pub async fn lost(&self) {
         self.go.notified().await;
     }
 
@@ -288,7 +290,7 @@ mod tests {
         assert!(is_lost(&lone).await);
         assert!(
             places.take(Some(5), true, late + KEPT).is_none(),
-            "everybody keeps"
+            "all keep their places"
         );
         assert!(
             places.take(None, true, late + KEPT).is_none(),

@@ -1,31 +1,31 @@
-//! The PROXY protocol, versions 1 and 2: the line or block in front of a connection that names its client.
-//! Pure.
+//! Parses the PROXY protocol, versions 1 and 2: the line or block before a connection's protocol that names
+//! its client. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const V1: &[u8] = b"PROXY ";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Longest line of version 1, in bytes, as its specification says.
+/// Maximum length of a line of version 1 by its specification, in bytes.
 const MAX_V1: usize = 107;
-/// Longest block of version 2 that is taken, in bytes: addresses and some extensions.
-pub(crate) const MAX_HEADER: usize = 1024;
+/// Maximum length of a block of version 2 that is accepted, in bytes: addresses and some extensions.
+pub const MAX_HEADER: usize = 1024;
 const V2_FIXED: usize = 16;
 
-/// What stands at the front of a connection.
+/// Result of parsing the first bytes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Front {
-    /// More bytes are needed to tell.
+pub enum Front {
+    /// More bytes are needed to decide.
     Unclear,
-    /// No header of a proxy.
+    /// Not a PROXY header.
     None,
-    /// A header of `len` bytes; without a client when the proxy speaks for itself.
+    /// Header of `len` bytes; without a client when the proxy speaks for itself.
     Header { len: usize, client: Option<SocketAddr> },
-    /// A header that is not as it should be.
+    /// Invalid header.
     Bad,
 }
 
-/// Reads the front of a connection.
-pub(crate) fn read(bytes: &[u8]) -> Front {
+/// Parses the first bytes of a connection.
+pub fn read(bytes: &[u8]) -> Front {
     let begins = |with: &[u8]| bytes.iter().zip(with).all(|(a, b)| a == b);
     if begins(V1) {
         if bytes.len() < V1.len() {
@@ -107,7 +107,7 @@ fn version_2(bytes: &[u8]) -> Front {
         (1, 0x21) => client::<16>(block).map_or(Front::Bad, |(source, port)| {
             named(len, Ipv6Addr::from(source).into(), port)
         }),
-        // Sockets of other kinds have no address that could be counted.
+        // Other kinds of sockets have no address that could be counted.
         (1, _) => Front::Header { len, client: None },
         _ => Front::Bad,
     }
@@ -120,7 +120,7 @@ const fn named(len: usize, source: IpAddr, port: u16) -> Front {
     }
 }
 
-/// Reads source, target and the two ports.
+/// Parses source, target and the two ports; returns the source with its port.
 fn client<const N: usize>(block: &[u8]) -> Option<([u8; N], u16)> {
     let source = block.first_chunk::<N>()?;
     let ports = block.get(2 * N..2 * N + 4)?;

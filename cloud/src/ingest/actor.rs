@@ -1,4 +1,5 @@
-//! The shell of the ingest: a bounded queue in front of one task that commits groups and then answers.
+//! The actor of the ingest: a bounded queue in front of one task that commits groups and then acknowledges
+//! them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,35 +13,36 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::decode::decode;
 use super::queue::{Job, Queue, What};
 use super::worker::Worker;
 use crate::broker::{Broker, Uplink};
 use crate::command::CommandService;
 use crate::device_config::DeviceConfigs;
 use crate::live::LiveHub;
-use crate::log_pace::LogPace;
 use crate::metrics::Metrics;
-use crate::model::Scope;
 use crate::rollout::Rollouts;
 use crate::steady::Steady;
-use crate::store::Store;
 use crate::vital::Vital;
+use iottly_core::ingest::decode::decode;
+use iottly_core::log_pace::LogPace;
+use iottly_core::model::Scope;
+use iottly_store::Store;
 
-/// How long a publish waits for room. Then it is let go: the device has no ack for it and sends it again,
-/// while a wait without end would pile up the publishes of devices that lose patience and reconnect.
+/// Maximum wait of a publish for room in the queue. After that the publish is dropped; the device resends it
+/// because it was never acknowledged. An unbounded wait would accumulate the publishes of devices that time
+/// out and reconnect.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Devices whose project is remembered, and for how long: another process may have deleted the device.
-/// Shorter than the time for which late records of deleted devices are erased.
+/// Maximum number of devices whose project is cached, and the age of an entry: another process may have
+/// deleted the device. Shorter than the time for which late records of deleted devices are erased.
 const SCOPES: usize = 100_000;
 const SCOPE_AGE: Duration = Duration::from_secs(30);
 
-/// Publishes of devices that could not be looked up.
+/// Rate limit of the log line about devices whose look-up failed.
 static UNKNOWN: LogPace = LogPace::new();
-/// Publishes for which there was no room.
+/// Rate limit of the log line about publishes for which there was no room.
 static FULL: LogPace = LogPace::new();
 
-/// Where the broker hands over what devices publish; cheap to clone.
+/// Entrance of the ingest, for the broker; cheap to clone.
 #[derive(Clone)]
 pub struct IngestHandle {
     queue: Arc<Queue>,
@@ -49,23 +51,23 @@ pub struct IngestHandle {
     scopes: Arc<Mutex<HashMap<DeviceId, (Scope, Instant)>>>,
 }
 
-/// What the ingest works with.
+/// Dependencies of the ingest.
 pub struct IngestParts {
-    /// Where messages go.
+    /// Store that records are committed to.
     pub store: Arc<dyn Store>,
-    /// Where the answers go.
+    /// Broker that acknowledgements are sent through.
     pub broker: Arc<dyn Broker>,
-    /// Who hears of commands' results.
+    /// Service notified of commands' results.
     pub commands: Arc<CommandService>,
-    /// Who sends settings after a hello.
+    /// Service that sends settings after a hello.
     pub configs: Arc<DeviceConfigs>,
-    /// Who hears of updates, and sends directives after a hello.
+    /// Service notified of updates; sends directives after a hello.
     pub rollouts: Arc<Rollouts>,
-    /// Who hears of what is stored.
+    /// Hub notified of stored messages.
     pub live: Arc<LiveHub>,
-    /// Numbers about it.
+    /// Metrics of the ingest.
     pub metrics: Arc<Metrics>,
-    /// Where times of receipt come from.
+    /// Clock for times of receipt.
     pub time: Arc<Steady>,
 }
 
@@ -79,7 +81,7 @@ pub struct Ingest {
 pub struct IngestQueue(Arc<Queue>);
 
 impl Ingest {
-    /// Makes the queue over a store.
+    /// Creates the queue over a store.
     #[must_use]
     pub fn queue(store: Arc<dyn Store>, time: Arc<Steady>) -> (IngestHandle, IngestQueue) {
         let queue = Arc::new(Queue::default());
@@ -94,9 +96,9 @@ impl Ingest {
         )
     }
 
-    /// Starts the worker on a queue. `grace` is how long devices that were online may take to come back.
+    /// Starts the worker on a queue. `grace` is the time in which devices that were online may reconnect.
     #[must_use]
-    pub(crate) fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, vital: &Vital) -> Self {
+    pub fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, vital: &Vital) -> Self {
         let (stop, stopped) = oneshot::channel();
         let worker = Worker::new(queue.0, parts);
         let run = vital.watch("ingest", worker.run(stopped, grace));
@@ -106,31 +108,31 @@ impl Ingest {
         }
     }
 
-    /// Takes nothing new and waits until everything queued is committed. What does not make it within `limit`
-    /// was not acknowledged and comes again.
+    /// Stops accepting events and waits until everything queued is committed. What is not committed within
+    /// `limit` was not acknowledged, so devices send it again.
     pub async fn finish(mut self, limit: Duration) {
-        // Fails only when the worker is gone already.
+        // Fails only if the worker has ended.
         let _ = self.stop.send(());
         if tokio::time::timeout(limit, &mut self.worker).await.is_err() {
-            tracing::warn!("ingest did not finish in time; devices send the rest again");
+            tracing::warn!("failed to commit all queued events in time; devices send the rest again");
             self.worker.abort();
         }
     }
 }
 
 impl IngestHandle {
-    /// How many events wait for the worker, and how many bytes of publishes are between the broker and their
-    /// commit.
-    pub(crate) fn depth(&self) -> (usize, usize) {
+    /// Returns the number of events that wait for the worker, and the bytes of publishes between the broker
+    /// and their commit.
+    pub fn depth(&self) -> (usize, usize) {
         self.queue.depth()
     }
 
-    /// Says whether events wait and nothing has been committed for [`STALLED`](super::STALLED).
-    pub(crate) fn is_stalled(&self) -> bool {
+    /// Returns true if events wait and nothing has been committed for [`STALLED`](super::STALLED).
+    pub fn is_stalled(&self) -> bool {
         self.queue.progress.is_stalled(Instant::now())
     }
 
-    /// The device's project; none for a device that does not exist (any more).
+    /// Returns the device's scope; none if the device does not exist (any more).
     async fn scope(&self, device: DeviceId) -> Option<Scope> {
         let known = self
             .scopes
@@ -147,8 +149,8 @@ impl IngestHandle {
         let found = match self.store.device_credentials(device).await {
             Ok(found) => found.map(|(scope, _)| scope),
             Err(error) => {
-                if let Some(more) = UNKNOWN.ask() {
-                    tracing::error!(%device, %error, more, "failed to look a device up; its publish is let go, the device sends it again");
+                if let Some(more) = UNKNOWN.ask(std::time::Instant::now()) {
+                    tracing::error!(device.id = %device, %error, suppressed = more, "failed to look up a device; its publish is dropped, and the device sends it again");
                 }
                 None
             }
@@ -175,9 +177,9 @@ impl IngestHandle {
             });
         };
         if tokio::time::timeout(PATIENCE, hand_over).await.is_err()
-            && let Some(more) = FULL.ask()
+            && let Some(more) = FULL.ask(std::time::Instant::now())
         {
-            tracing::warn!(%device, more, "ingest queue has no room for a publish; the device sends it again");
+            tracing::warn!(device.id = %device, suppressed = more, "failed to queue a publish because the queue is full; the device sends it again");
         }
     }
 }
@@ -185,7 +187,7 @@ impl IngestHandle {
 #[async_trait]
 impl Uplink for IngestHandle {
     async fn message(&self, device: DeviceId, payload: Bytes) {
-        // Decoded here, on the connection's task, so that the worker only commits.
+        // Decoded on the connection's task, so that the worker only commits.
         let decoded = decode(&payload);
         self.queue(device, payload.len(), What::Publish(decoded)).await;
     }
@@ -215,8 +217,8 @@ mod tests {
     use iottly_protocol::{GroupId, ProjectId};
 
     use super::*;
-    use crate::model::{Change, Principal, Project, Scopes, SecretHash, TokenId};
-    use crate::store::{NewDevice, SqliteStore};
+    use iottly_core::model::{Change, Principal, Project, Scopes, SecretHash, TokenId};
+    use iottly_store::{NewDevice, SqliteStore};
 
     #[tokio::test]
     async fn a_deleted_device_is_not_remembered() {

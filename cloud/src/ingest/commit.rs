@@ -1,5 +1,5 @@
-//! Commits of groups. What the database refuses for one device is that device's fault and costs no other
-//! device its turn; an outage of the database is nobody's, and is waited for.
+//! Commits of groups of writes. A write that the database refuses delays only its own device; an outage of
+//! the database delays all writes until it is over.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use iottly_protocol::DeviceId;
 use tokio::time::Instant;
 
 use super::queue::Queue;
-use super::{Outcome, Upload, UploadBody, Write};
 use crate::metrics::Metrics;
-use crate::store::{Fault, Store, StoreError};
+use iottly_core::ingest::{Outcome, Upload, UploadBody, Write};
+use iottly_store::{Fault, Store, StoreError};
 
-/// Waits between attempts on a database that is out of order: the first, and the longest.
+/// Shortest and longest wait between attempts during an outage of the database.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How long the writes of a device go alone after one of them has failed.
+/// Time for which a device's writes are committed separately after one of them has failed.
 const APART: Duration = Duration::from_secs(60);
-/// Most devices whose writes go alone.
+/// Maximum number of devices whose writes are committed separately.
 const APART_DEVICES: usize = 1024;
-/// Why a record is refused that the database cannot keep.
+/// Reason of the refusal of a record that the database cannot store.
 const UNKEEPABLE: &str = "record holds a value that the database cannot keep";
 
 /// Commits groups of writes.
@@ -30,7 +30,7 @@ pub(super) struct Committer {
     apart: HashMap<DeviceId, Instant>,
 }
 
-/// A write, or a piece of one, with the place of its outcome.
+/// A write, or a part of one, with the index of its outcome.
 type Piece = (usize, Write);
 
 impl Committer {
@@ -43,17 +43,17 @@ impl Committer {
         }
     }
 
-    /// Says whether the writes of a device go alone, because one of them failed lately.
+    /// Returns true if the device's writes are committed separately, because one of them failed recently.
     pub(super) fn is_apart(&self, device: DeviceId) -> bool {
         self.apart
             .get(&device)
             .is_some_and(|until| Instant::now() < *until)
     }
 
-    /// Commits writes and returns what became of each. None stands for one that the database refuses: it is
-    /// not acknowledged and waits on its device.
+    /// Commits writes and returns their outcomes. None means that the database refuses the write: it is not
+    /// acknowledged and stays on its device.
     ///
-    /// A group that fails is halved until the write that is to blame stands alone.
+    /// A group that fails is halved until the write that causes the failure is alone.
     pub(super) async fn commit(&mut self, writes: Vec<Write>) -> Vec<Option<Outcome>> {
         let mut outcomes: Vec<Option<Outcome>> = writes.iter().map(|_| None).collect();
         let mut groups: Vec<Vec<Piece>> = vec![writes.into_iter().enumerate().collect()];
@@ -68,7 +68,7 @@ impl Committer {
                     }
                 }
                 Err(error) if group.len() > 1 => {
-                    tracing::debug!(%error, writes = group.len(), "group of writes failed; its halves are tried");
+                    tracing::debug!(%error, group.writes = group.len(), "failed to commit a group of writes; trying its halves");
                     let rest = group.split_off(group.len() / 2);
                     groups.extend([rest, group]);
                 }
@@ -83,8 +83,7 @@ impl Committer {
         outcomes
     }
 
-    /// Writes a group, whatever time that takes while the database is out of order; what else is wrong is
-    /// returned.
+    /// Commits a group, retrying without limit during an outage of the database; returns any other error.
     async fn attempt(&self, group: &[Piece]) -> Result<Vec<Outcome>, StoreError> {
         let (mut wait, longest) = RETRY;
         loop {
@@ -107,7 +106,7 @@ impl Committer {
                 }
                 Err(error) if error.fault() == Fault::Outage => {
                     let retry_ms = wait.as_millis() as u64;
-                    tracing::error!(%error, writes = group.len(), "database failed; retrying in {retry_ms} ms");
+                    tracing::error!(%error, group.writes = group.len(), "failed to commit a group of writes; retrying in {retry_ms} ms");
                 }
                 Err(error) => return Err(error),
             }
@@ -116,22 +115,22 @@ impl Committer {
         }
     }
 
-    /// Decides what is tried next of a piece that fails alone.
+    /// Returns what to try next after a single write has failed.
     fn alone(&mut self, (place, write): Piece, error: &StoreError) -> Vec<Vec<Piece>> {
         let scope = write.scope();
         let next = smaller(write, error.fault() == Fault::Value);
         if self.set_apart(scope.device) {
             let then = if next.is_empty() {
-                "it waits, unacknowledged"
+                "the write waits, unacknowledged"
             } else {
-                "its records are tried one by one"
+                "trying its records one by one"
             };
-            tracing::error!(device = %scope.device, project = %scope.project, %error, "database refuses what a device sent; {then}");
+            tracing::error!(device.id = %scope.device, project.id = %scope.project, %error, "failed to commit a write of a device; {then}");
         }
         next.into_iter().rev().map(|write| vec![(place, write)]).collect()
     }
 
-    /// Sets a device apart; false when it was so already.
+    /// Starts committing a device's writes separately. Returns false if that was the case already.
     fn set_apart(&mut self, device: DeviceId) -> bool {
         let now = Instant::now();
         if self.apart.len() >= APART_DEVICES {
@@ -145,9 +144,10 @@ impl Committer {
     }
 }
 
-/// The smaller writes that stand for one that failed, in their order; none when there are none.
+/// Returns the smaller writes that replace a failed one, in their order; none if it cannot be divided.
 ///
-/// Records are tried in halves; a single record with a value that no database keeps becomes a refusal.
+/// Records are divided in halves; a single record with a value that the database cannot store becomes a
+/// refusal.
 fn smaller(write: Write, is_value: bool) -> Vec<Write> {
     let Write::Upload(Upload {
         scope,
@@ -178,7 +178,7 @@ fn smaller(write: Write, is_value: bool) -> Vec<Write> {
     }
 }
 
-/// Adds what became of a later piece of a write.
+/// Adds the outcome of a later part of a write.
 fn join(known: &mut Option<Outcome>, next: Outcome) {
     let Some(outcome) = known else {
         *known = Some(next);

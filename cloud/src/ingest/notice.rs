@@ -1,15 +1,19 @@
+//! Rate limit for the history entries about a device's protocol errors. Pure.
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use iottly_protocol::DeviceId;
 use tokio::time::Instant;
 
-/// A device's protocol errors are written at most this often.
+/// Minimum time between two entries about protocol errors of the same device.
 const EVERY: Duration = Duration::from_secs(60);
-/// Devices whose errors are counted apart; beyond, new ones wait until an old entry is due.
+/// Maximum number of devices whose errors are counted separately; above, a new device waits until an old
+/// entry is due.
 const DEVICES: usize = 10_000;
 
-/// Decides which protocol errors are written to a device's history, and how many each stands for.
+/// Decides which protocol errors are written to a device's history, and how many errors each entry stands
+/// for.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     devices: HashMap<DeviceId, Seen>,
@@ -22,7 +26,8 @@ struct Seen {
 }
 
 impl Notices {
-    /// Counts an error; returns how many errors the entry to write now stands for.
+    /// Counts an error. Returns the number of errors that the entry to write now stands for; none if none is
+    /// due.
     pub(super) fn report(&mut self, device: DeviceId, now: Instant) -> Option<u64> {
         if let Some(seen) = self.devices.get_mut(&device) {
             seen.since += 1;

@@ -1,4 +1,4 @@
-//! How often something may happen: a few times at once, and then once in a while. Pure.
+//! Rate limits: a burst at once, then one event per interval. Pure.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use tokio::time::Instant;
 /// Limits of a [`Pace`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PaceLimits {
-    /// Times that are allowed at once.
+    /// Number of events allowed at once.
     pub(super) burst: u32,
-    /// Time after which one more is allowed.
+    /// Interval after which one more event is allowed.
     pub(super) every: Duration,
 }
 
-/// What one sender has used of its allowance.
+/// Used part of one sender's allowance.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pace {
-    /// The moment at which the whole allowance is there again.
+    /// Time at which the whole allowance is available again.
     full: Option<Instant>,
 }
 
 impl Pace {
-    /// Uses one time up.
+    /// Uses the allowance for one event.
     ///
     /// # Errors
-    /// The moment from which on one is allowed, when none is now.
+    /// The time from which the next event is allowed, if none is now.
     pub(super) fn ask(&mut self, now: Instant, limits: PaceLimits) -> Result<(), Instant> {
         let full = self.full.map_or(now, |full| full.max(now)) + limits.every;
-        // Before the first moment that the clock can tell, nothing was used.
+        // Before the clock's earliest time the allowance was unused.
         if let Some(earliest) = full
             .checked_sub(limits.every * limits.burst)
             .filter(|earliest| *earliest > now)
@@ -38,7 +38,7 @@ impl Pace {
         Ok(())
     }
 
-    /// Says whether the whole allowance is there.
+    /// Returns true if the whole allowance is available.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.full.is_none_or(|full| full <= now)
     }

@@ -1,4 +1,4 @@
-//! Which devices are there, and how often that and their hellos are acted on. Pure.
+//! Presence of devices, and rate limits for their hellos and presence changes. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -6,40 +6,39 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pace::{Pace, PaceLimits};
-use crate::model::Scope;
-use crate::presence::{Event, Presence};
+use iottly_core::model::Scope;
+use iottly_core::presence::{Event, Presence};
 
-/// How often the hellos of one device are answered. What comes more often is answered late, and of several
-/// the newest.
+/// Rate limit of answered hellos per device. A hello beyond it is answered later; of several, only the
+/// newest.
 const HELLOS: PaceLimits = PaceLimits {
     burst: 4,
     every: Duration::from_secs(1),
 };
-/// How often a device's presence changes in its history. What changes more often is written late, if it still
-/// differs then.
+/// Rate limit of presence changes in a device's history. A change beyond it is written later, if it still
+/// applies then.
 const CHANGES: PaceLimits = PaceLimits {
     burst: 10,
     every: Duration::from_secs(10),
 };
-/// How long a device that is away is remembered, so that late words of connections that it has left are not
-/// believed.
+/// Time for which an offline device is remembered, so that late events of its former connections are ignored.
 const REMEMBERED: Duration = Duration::from_secs(600);
-/// Devices that are remembered. Beyond, those that are away are forgotten at once; connections bound the
-/// number of the others.
+/// Maximum number of remembered devices. Above, offline devices are forgotten immediately; the number of
+/// online ones is bounded by the connections.
 const DEVICES: usize = 100_000;
 
-/// What is known of devices that are there, or were lately.
+/// State of devices that are online or were recently.
 #[derive(Debug, Default)]
 pub(super) struct Presences {
     devices: HashMap<Scope, Known>,
-    /// Devices whose presence is to be written later, with the moment.
+    /// Devices whose presence is written later, with the time.
     late: BTreeSet<(Instant, Scope)>,
 }
 
 #[derive(Debug)]
 struct Known {
     presence: Presence,
-    /// What the store was told last.
+    /// Presence that was stored last.
     written: bool,
     late: bool,
     hellos: Pace,
@@ -48,7 +47,7 @@ struct Known {
 }
 
 impl Presences {
-    /// Takes up a device that was online when the cloud stopped.
+    /// Adds a device that was online when the cloud stopped.
     pub(super) fn assume_online(&mut self, scope: Scope, now: Instant) {
         let known = Known {
             presence: Presence::assumed_online(),
@@ -58,21 +57,21 @@ impl Presences {
         self.devices.insert(scope, known);
     }
 
-    /// Applies an event; returns whether the device is online, if that is to be written now.
+    /// Applies an event. Returns the device's presence if it has to be written now.
     pub(super) fn handle(&mut self, scope: Scope, event: Event, now: Instant) -> Option<bool> {
         self.known(scope, now).presence.handle(event);
         self.change(scope, now)
     }
 
-    /// Uses up one of the hellos that a device may say.
+    /// Uses the allowance for one hello of a device.
     ///
     /// # Errors
-    /// The moment from which on its next hello may be answered.
+    /// The time from which the device's next hello may be answered.
     pub(super) fn hello(&mut self, scope: Scope, now: Instant) -> Result<(), Instant> {
         self.known(scope, now).hellos.ask(now, HELLOS)
     }
 
-    /// The presence of devices that had to wait until now.
+    /// Returns the presence of devices whose postponed change is due.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(Scope, bool)> {
         let mut due = Vec::new();
         while let Some(&(at, scope)) = self.late.first()
@@ -87,12 +86,12 @@ impl Presences {
         due
     }
 
-    /// When [`due`](Self::due) has something next.
+    /// Returns the next time at which [`due`](Self::due) returns something.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.late.first().map(|(at, _)| *at)
     }
 
-    /// The devices that count as online.
+    /// Returns the devices that are considered online.
     pub(super) fn online(&self) -> Vec<Scope> {
         self.devices
             .iter()
@@ -101,7 +100,7 @@ impl Presences {
             .collect()
     }
 
-    /// Forgets devices that have been away for long.
+    /// Forgets devices that have been offline for long.
     pub(super) fn tidy(&mut self, now: Instant) {
         self.devices.retain(|_, known| !known.is_over(now, REMEMBERED));
     }

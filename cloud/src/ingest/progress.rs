@@ -1,34 +1,34 @@
-//! Whether the ingest gets anywhere.
+//! Detection of a stalled ingest.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long events may wait without one commit that succeeds. Then the cloud says that it is not ready.
-pub(crate) const STALLED: Duration = Duration::from_secs(10);
+/// Time that events may wait without a successful commit before the cloud reports that it is not ready.
+pub const STALLED: Duration = Duration::from_secs(10);
 
-/// The moment since which events wait and nothing was committed; none while nothing waits.
+/// Time since which events wait without a commit; none while nothing waits.
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<Option<Instant>>);
 
 impl Progress {
-    /// An event waits.
+    /// Records that an event waits.
     pub(super) fn waiting(&self, now: Instant) {
         self.set(|since| since.or(Some(now)));
     }
 
-    /// A commit has succeeded.
+    /// Records a successful commit.
     pub(super) fn committed(&self, now: Instant) {
         self.set(|since| since.map(|_| now));
     }
 
-    /// Nothing waits.
+    /// Records that nothing waits.
     pub(super) fn idle(&self) {
         self.set(|_| None);
     }
 
-    /// Says whether events have waited for too long.
+    /// Returns true if events have waited for too long.
     pub(super) fn is_stalled(&self, now: Instant) -> bool {
         let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         since.is_some_and(|since| now.saturating_duration_since(since) >= STALLED)

@@ -1,5 +1,5 @@
-//! The bounded queue in front of the ingest's worker: projects take turns, and so do the devices of a
-//! project, so that whoever sends much waits behind itself.
+//! The bounded queue in front of the ingest's worker. Projects take turns, and so do the devices of a
+//! project, so that a sender of many events delays only its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,32 +8,30 @@ use iottly_protocol::{DeviceId, ProjectId, Status};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::UploadBody;
-use super::decode::Decoded;
 use super::progress::Progress;
-use crate::model::{Scope, UnixMs};
+use iottly_core::ingest::UploadBody;
+use iottly_core::ingest::decode::Decoded;
+use iottly_core::model::{Scope, UnixMs};
 
-/// Most bytes of publishes between the broker and the end of their commit.
+/// Maximum bytes of publishes between the broker and the end of their commit.
 const TOTAL_BYTES: usize = 64 << 20;
-/// Most of these bytes that one project has.
+/// Maximum of these bytes per project.
 const PROJECT_BYTES: usize = 16 << 20;
-/// Most of these bytes that one device has; one publish of the largest size fits.
+/// Maximum of these bytes per device; a publish of the largest size fits.
 const DEVICE_BYTES: usize = 4 << 20;
-/// Bytes that an event counts for at least, so that the number of events is bounded too: 16,384 in all, 1,024
-/// of a device.
+/// Minimum bytes counted per event, which bounds the number of events: 16,384 in total, 1,024 per device.
 const EVENT_BYTES: usize = 4 << 10;
-/// Unit of the byte budgets.
+/// Bytes per permit of the budgets.
 const PERMIT_BYTES: usize = 1 << 10;
-/// Budgets of devices and projects that nothing waits under are forgotten when there are so many more than
-/// were in use.
+/// Number of unused budgets of devices and projects above which they are deleted.
 const SPARE_BUDGETS: usize = 1024;
 
-/// Something for the worker.
+/// A job for the worker.
 pub(super) struct Job {
     pub(super) scope: Scope,
     pub(super) at: UnixMs,
     pub(super) what: What,
-    /// Held until the job is done.
+    /// Room in the budgets, held until the job is done.
     pub(super) room: Room,
 }
 
@@ -43,7 +41,7 @@ pub(super) enum What {
     Disconnected,
 }
 
-/// Room in the budgets of a device, its project and the cloud.
+/// Reserved room in the budgets of a device, its project and the cloud.
 pub(super) struct Room {
     bytes: usize,
     _permits: [OwnedSemaphorePermit; 3],
@@ -55,7 +53,7 @@ enum Payer {
     Device(Scope),
 }
 
-/// The queue.
+/// Queue of jobs with byte budgets.
 pub(super) struct Queue {
     state: Mutex<State>,
     budgets: Mutex<Budgets>,
@@ -87,7 +85,7 @@ struct Budgets {
 }
 
 impl Job {
-    /// About how many rows the job writes.
+    /// Returns the approximate number of rows that the job writes.
     pub(super) fn rows(&self) -> usize {
         match &self.what {
             What::Publish(Ok(Decoded::Upload(_, UploadBody::Records { records, .. }))) => records.len(),
@@ -96,7 +94,7 @@ impl Job {
         }
     }
 
-    /// Bytes of the publish that the job came with.
+    /// Returns the bytes of the job's publish.
     pub(super) fn bytes(&self) -> usize {
         self.room.bytes
     }
@@ -119,8 +117,8 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Waits for room for a publish of `bytes`: of its device first, so that a device that sends too much
-    /// holds up no one else.
+    /// Waits for room for a publish of `bytes`. Waits for the device's budget first, so that a device that
+    /// sends too much delays no other.
     pub(super) async fn room(&self, scope: Scope, bytes: usize) -> Room {
         let counted = bytes.clamp(EVENT_BYTES, DEVICE_BYTES);
         let permits =
@@ -137,7 +135,7 @@ impl Queue {
     fn budget(&self, payer: Payer) -> Arc<Semaphore> {
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
         if budgets.of.len() >= budgets.in_use + SPARE_BUDGETS {
-            // Whoever holds or waits for room shares the budget.
+            // Holders of room and waiting tasks share the budget, so a count of 1 means unused.
             budgets.of.retain(|_, budget| Arc::strong_count(budget) > 1);
             budgets.in_use = budgets.of.len();
         }
@@ -153,8 +151,8 @@ impl Queue {
         )
     }
 
-    /// Adds a job, unless the queue is closed. Of the hellos of one device only the newest waits: it says all
-    /// that counts.
+    /// Adds a job, unless the queue is closed. Of the hellos of one device only the newest stays: it contains
+    /// everything relevant.
     pub(super) fn push(&self, job: Job) {
         let mut state = self.lock();
         if state.closed {
@@ -181,7 +179,7 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Takes the next job: of the project, and in it of the device, whose turn it is.
+    /// Removes the next job, from the project and the device whose turn it is.
     pub(super) fn pop(&self) -> Option<Job> {
         let mut state = self.lock();
         let state = &mut *state;
@@ -204,7 +202,7 @@ impl Queue {
         job
     }
 
-    /// Waits for a job; false when the queue is closed and empty.
+    /// Waits for a job. Returns false when the queue is closed and empty.
     pub(super) async fn ready(&self) -> bool {
         loop {
             let woken = self.wake.notified();
@@ -221,13 +219,13 @@ impl Queue {
         }
     }
 
-    /// Takes nothing more; what waits stays.
+    /// Closes the queue for new jobs; waiting jobs stay.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.wake.notify_one();
     }
 
-    /// Tells that the worker has nothing left to do, unless something came meanwhile.
+    /// Records that the worker has nothing left to do, unless a job was added meanwhile.
     pub(super) fn idle(&self) {
         let state = self.lock();
         if state.jobs == 0 {
@@ -235,7 +233,7 @@ impl Queue {
         }
     }
 
-    /// How many events wait, and how many bytes of publishes are between the broker and their commit.
+    /// Returns the number of waiting events, and the bytes of publishes between the broker and their commit.
     pub(super) fn depth(&self) -> (usize, usize) {
         let taken = (TOTAL_BYTES / PERMIT_BYTES).saturating_sub(self.total.available_permits());
         (self.lock().jobs, taken * PERMIT_BYTES)

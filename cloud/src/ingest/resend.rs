@@ -1,4 +1,4 @@
-//! What a device gets after its hello: settings, an open directive, open commands.
+//! Sends a device, after its hello, its settings, its open directive and its open commands.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,14 +9,13 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::command::CommandService;
 use crate::device_config::DeviceConfigs;
-use crate::model::Scope;
 use crate::rollout::Rollouts;
+use iottly_core::model::Scope;
 
-/// Most devices for which something is read and sent at a time; each holds one page of commands in memory.
+/// Maximum number of devices that are served at the same time; each holds one page of commands in memory.
 const PLACES: usize = 16;
 
-/// Sends devices what is open for them: one task for each device, and a newer hello takes the place of the
-/// one before.
+/// Tasks that send devices their open items: one task per device; a newer hello replaces the former task.
 pub(super) struct Resends {
     sender: Arc<Sender>,
     running: HashMap<DeviceId, AbortHandle>,
@@ -49,7 +48,7 @@ impl Resends {
         }
     }
 
-    /// Sends a device what is open for it, from the beginning.
+    /// Starts sending a device its open items, from the beginning.
     pub(super) fn start(&mut self, scope: Scope, directive_counter: u64) {
         self.tidy();
         let sender = Arc::clone(&self.sender);
@@ -62,7 +61,7 @@ impl Resends {
         }
     }
 
-    /// Forgets the tasks that have ended. Those that were superseded have no entry any more.
+    /// Forgets the tasks that have ended. Replaced tasks have no entry any more.
     fn tidy(&mut self) {
         while let Some(ended) = self.tasks.try_join_next() {
             if let Ok(device) = ended
@@ -81,14 +80,14 @@ impl Sender {
                 return;
             };
             if let Err(error) = self.configs.send(scope).await {
-                tracing::error!(device = %scope.device, %error, "failed to read settings; they wait for the device's next hello");
+                tracing::error!(device.id = %scope.device, %error, "failed to send settings; they wait for the device's next hello");
             }
             if let Err(error) = self.rollouts.greeted(scope, directive_counter).await {
-                tracing::error!(device = %scope.device, %error, "failed to read an open directive; it waits for the device's next hello");
+                tracing::error!(device.id = %scope.device, %error, "failed to send an open directive; it waits for the device's next hello");
             }
         }
         if let Err(error) = self.commands.resend(scope, &self.places).await {
-            tracing::error!(device = %scope.device, %error, "failed to read open commands; they wait for the device's next hello");
+            tracing::error!(device.id = %scope.device, %error, "failed to send open commands; they wait for the device's next hello");
         }
     }
 }

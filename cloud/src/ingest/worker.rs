@@ -1,4 +1,4 @@
-//! The one task that commits what devices sent and tells them so.
+//! The worker: a single task that commits what devices sent and acknowledges it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,30 +12,30 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::actor::IngestParts;
 use super::commit::Committer;
-use super::decode::Decoded;
 use super::notice::Notices;
 use super::presences::Presences;
 use super::queue::{Job, Queue, What};
 use super::resend::Resends;
-use super::{Outcome, Upload, UploadBody, Write};
 use crate::broker::Broker;
 use crate::command::CommandService;
 use crate::live::LiveHub;
-use crate::model::{Scope, UnixMs};
-use crate::presence::Event;
 use crate::rollout::Rollouts;
 use crate::steady::Steady;
-use crate::store::Store;
+use iottly_core::ingest::decode::Decoded;
+use iottly_core::ingest::{Outcome, Upload, UploadBody, Write};
+use iottly_core::model::{Scope, UnixMs};
+use iottly_core::presence::Event;
+use iottly_store::Store;
 
-/// Most records in one transaction, unless a single publish holds more.
+/// Maximum number of records per transaction, unless a single publish holds more.
 const GROUP_ROWS: usize = 1000;
-/// Most bytes of publishes in one transaction, unless a single one is larger.
+/// Maximum bytes of publishes per transaction, unless a single publish is larger.
 const GROUP_BYTES: usize = 4 << 20;
-/// Jobs of devices that go alone (see [`Committer`]) between two groups of all others.
+/// Number of jobs of separately committed devices (see [`Committer`]) between two groups of all other jobs.
 const APART_JOBS: usize = 4;
-/// How often the broker is asked whether the devices that count as online are connected.
+/// Interval at which the broker is asked whether the devices that are considered online are connected.
 const RECONCILE: Duration = Duration::from_secs(30);
-/// Waits between attempts to read at the start which devices were online: the first, and the longest.
+/// Shortest and longest wait between attempts, at the start, to read which devices were online.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 pub(super) struct Worker {
@@ -51,27 +51,27 @@ pub(super) struct Worker {
     notices: Notices,
     resends: Resends,
     late: LateHellos,
-    /// Jobs of devices whose writes go alone; the queue's bounds hold for them too.
+    /// Jobs of devices whose writes are committed separately; bounded by the queue's budgets.
     apart: VecDeque<Job>,
 }
 
-/// What a group of jobs asks for: writes for one transaction, and the answers after it.
+/// A group of jobs: the writes for one transaction, and the answers after it.
 #[derive(Default)]
 struct Group {
     writes: Vec<Write>,
     answers: Vec<Answer>,
-    /// Held until the group is committed, for the room that they take.
+    /// Jobs, held until the group is committed because they hold room in the budgets.
     jobs: Vec<Job>,
 }
 
 enum Answer {
-    /// The writes `at..at + n` announce the streams of this hello.
+    /// Answer to a hello; the writes `at..at + n` announce its streams.
     Welcome(Scope, Hello, usize),
-    /// The write `at` gets an ack.
+    /// Acknowledgement of the write `at`.
     Ack(Scope, StreamId, usize),
 }
 
-/// Hellos that came too soon after the one before: the newest of each device, with the moment when it is
+/// Hellos that came too soon after the previous one: the newest of each device, with the time at which it is
 /// answered.
 #[derive(Default)]
 struct LateHellos {
@@ -135,7 +135,7 @@ impl Worker {
         }
     }
 
-    /// Runs until it is stopped and the queue is empty.
+    /// Runs until stopped and the queue is empty.
     pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>, grace: Duration) {
         self.take_up_presence().await;
         let mut reconcile = tokio::time::interval_at(Instant::now() + grace, RECONCILE);
@@ -172,7 +172,7 @@ impl Worker {
                 }
                 Err(error) => {
                     let retry_ms = wait.as_millis() as u64;
-                    tracing::error!(%error, "failed to read which devices were online; retrying in {retry_ms} ms");
+                    tracing::error!(%error, "failed to read the online devices; retrying in {retry_ms} ms");
                 }
             }
             tokio::time::sleep(wait).await;
@@ -180,7 +180,7 @@ impl Worker {
         }
     }
 
-    /// Commits what waits, together as far as one transaction goes; false when nothing did.
+    /// Commits waiting jobs, as many as fit in one transaction. Returns false when none waited.
     async fn round(&mut self) -> bool {
         let (mut group, mut rows, mut bytes) = (Group::default(), 0, 0);
         let (now, at) = (Instant::now(), self.time.received());
@@ -236,11 +236,11 @@ impl Worker {
                 }));
             }
             What::Publish(Err(reason)) => self.protocol_error(scope, &reason, at, group),
-            // With a connection up, this is the will of one that was taken over, or a goodbye that the
-            // disconnect follows.
+            // While a connection is up, this is the will of a connection that was taken over, or a goodbye
+            // followed by the disconnect.
             What::Status(status) if !status.online && self.broker.is_connected(scope.device).await => {}
             What::Status(status) => self.presence(scope, Event::Status(status), at, group),
-            // A newer connection may have come while this event waited.
+            // A newer connection may have been made while this event waited.
             What::Disconnected if self.broker.is_connected(scope.device).await => {}
             What::Disconnected => self.presence(scope, Event::Disconnected, at, group),
         }
@@ -248,7 +248,7 @@ impl Worker {
     }
 
     async fn hello(&mut self, scope: Scope, at: UnixMs, hello: Hello, group: &mut Group) {
-        // A hello that had to wait may be that of a connection that is gone.
+        // A hello that had to wait may belong to a closed connection.
         let online = if self.broker.is_connected(scope.device).await {
             self.presences
                 .handle(scope, Event::Hello(hello.conn), Instant::now())
@@ -392,7 +392,7 @@ impl Worker {
 
     async fn send(&self, scope: Scope, down: &Down) {
         if let Err(error) = self.broker.publish(scope.device, down.encode().into()).await {
-            tracing::debug!(device = %scope.device, kind = down.kind(), %error, "answer is lost, the device asks again");
+            tracing::debug!(device.id = %scope.device, message.kind = down.kind(), %error, "failed to send an answer; the device asks again");
         }
     }
 }

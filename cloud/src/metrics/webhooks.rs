@@ -1,3 +1,5 @@
+//! Metrics about webhooks.
+
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -6,15 +8,16 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::model::UnixMs;
-use crate::store::webhooks::HookTotals;
+use iottly_core::model::UnixMs;
+use iottly_store::webhooks::HookTotals;
 
+/// Label of an attempt: its result.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
     result: &'static str,
 }
 
-/// Numbers about webhooks.
+/// Metrics about webhooks.
 #[derive(Default)]
 pub(super) struct WebhookMetrics {
     attempts: Family<Ended, Counter>,
@@ -29,22 +32,22 @@ impl WebhookMetrics {
     pub(super) fn register(&self, to: &mut Registry) {
         to.register(
             "webhook_attempts",
-            "Attempts to deliver to webhooks by result",
+            "Webhook delivery attempts by result",
             self.attempts.clone(),
         );
         to.register(
             "webhook_disabled",
-            "Webhooks that the platform switched off",
+            "Webhooks that the platform has disabled",
             self.disabled.clone(),
         );
         to.register(
             "webhook_dropped",
-            "Deliveries dropped because too many waited",
+            "Deliveries dropped because too many were waiting",
             self.dropped.clone(),
         );
         to.register(
             "webhook_waiting",
-            "Deliveries that wait or are on their way",
+            "Deliveries that are waiting or being sent",
             self.waiting.clone(),
         );
         to.register(
@@ -52,7 +55,7 @@ impl WebhookMetrics {
             "Webhooks whose circuit breaker is open",
             self.open.clone(),
         );
-        let help = "Age of the oldest message that waits for a webhook";
+        let help = "Age of the oldest message that is waiting for a webhook";
         to.register_with_unit("webhook_oldest", help, Unit::Seconds, self.oldest.clone());
     }
 

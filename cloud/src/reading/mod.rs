@@ -1,9 +1,10 @@
-//! Histories, read within bounds that hold for all requests together.
+//! Reads histories within limits that hold for all requests together.
 //!
-//! A tenant chooses how long its messages are, how much it asks for, what its filters cost and how slowly it
-//! reads the answers. So entries are measured before they are read, filters are evaluated one project after
-//! the other on threads that serve nobody else, and answers that wait to be read are counted.
+//! A tenant chooses the length of its messages, the amount it requests, the cost of its filters and the speed
+//! at which it reads responses. Therefore entries are measured before they are read, filters are evaluated in
+//! turn by project on threads of their own, and unread responses are counted.
 
+mod error;
 mod sieve;
 mod unread;
 
@@ -12,34 +13,35 @@ use std::thread::available_parallelism;
 
 use iottly_protocol::ProjectId;
 
-pub(crate) use sieve::{ENTRY_STEPS, Sieve, Until};
-pub(crate) use unread::Held;
+pub use error::ReadError;
+pub use sieve::{ENTRY_STEPS, Sieve, Until};
+pub use unread::Held;
 
-use crate::error::ApiError;
-use crate::model::{Cursor, Scope, StoredMessage};
-use crate::store::{ScanBounds, Store};
-use crate::turns::{QueueFull, Turn, TurnLimits, Turns};
+use crate::turns::{Turn, TurnLimits, Turns};
+use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
+use iottly_store::{ScanBounds, Store};
 use unread::Unread;
 
-/// Most bytes of messages that are read from the store at once, unless a single one is longer.
-pub(crate) const CHUNK_BYTES: u64 = 4 << 20;
-/// Chunks of up to so many bytes are read without waiting for a turn.
+/// Maximum size of messages that are read from the store at once, in bytes; a single longer one is read
+/// alone.
+pub const CHUNK_BYTES: u64 = 4 << 20;
+/// Maximum size of a chunk that is read without waiting for a turn, in bytes.
 const SMALL_BYTES: u64 = 64 << 10;
-/// Larger chunks in memory at the same time: of all projects, of one, and requests of one that wait.
+/// Limits of larger chunks in memory: of all projects, of one, and of waiting requests of one.
 const CHUNKS: TurnLimits = TurnLimits {
     running: 8,
     running_per_key: 2,
     waiting_per_key: 8,
 };
-/// Requests of one project that wait until it is their turn to evaluate a filter; one of a project is
-/// evaluated at a time.
+/// Maximum number of waiting requests of a project for a turn to evaluate a filter. A project evaluates one
+/// filter at a time.
 const WAITING_FILTERS: usize = 8;
-/// Most filters that are evaluated at the same time, whatever the machine.
+/// Maximum number of filters evaluated at the same time, on any machine.
 const MOST_FILTERS: usize = 4;
 
 /// Queues and counts that all requests for histories share.
-pub(crate) struct Reading {
+pub struct Reading {
     filters: Turns<ProjectId>,
     chunks: Turns<ProjectId>,
     unread: Arc<Unread>,
@@ -55,8 +57,9 @@ impl Default for Reading {
     }
 }
 
-/// Limits of evaluations: half of the machine's processors, so that the other half serves everybody.
-pub(crate) fn filter_turns() -> TurnLimits {
+/// Returns the limits of filter evaluations: half of the machine's processors, so that the other half stays
+/// free for other work.
+pub fn filter_turns() -> TurnLimits {
     let processors = available_parallelism().map_or(1, usize::from);
     TurnLimits {
         running: (processors / 2).clamp(1, MOST_FILTERS),
@@ -65,39 +68,40 @@ pub(crate) fn filter_turns() -> TurnLimits {
     }
 }
 
-/// A part of a history, newest first.
-pub(crate) struct Part {
-    pub(crate) messages: Vec<StoredMessage>,
-    /// Set when there are entries behind it.
-    pub(crate) more: bool,
+/// Part of a history, newest first.
+pub struct Part {
+    pub messages: Vec<StoredMessage>,
+    /// True if there are older entries within the bounds.
+    pub more: bool,
 }
 
 impl Reading {
-    /// Waits until it is the project's turn to evaluate a filter.
+    /// Waits for the project's turn to evaluate a filter.
     ///
     /// # Errors
-    /// 429 when too many requests of the project wait already.
-    pub(crate) async fn sieve(&self, project: ProjectId, filter: Arc<Filter>) -> Result<Sieve, ApiError> {
+    /// [`ReadError::Queue`] when too many requests of the project are waiting.
+    pub async fn sieve(&self, project: ProjectId, filter: Arc<Filter>) -> Result<Sieve, ReadError> {
         Ok(Sieve::new(
             filter,
-            self.filters.take(project).await.map_err(refused)?,
+            self.filters.take(project).await.map_err(ReadError::from)?,
         ))
     }
 
     /// Reads the newest entries within `bounds`: at most `limit` entries, and at most `bytes` unless the
-    /// first alone is longer. `turn` is taken when they are many bytes, and kept by the caller for as long as
-    /// it keeps them.
+    /// first alone is longer. For a large part, `turn` is acquired; the caller keeps it for as long as it
+    /// keeps the messages.
     ///
     /// # Errors
-    /// 429 when too many requests of the project wait for a turn; what the store fails with.
-    pub(crate) async fn part(
+    /// [`ReadError::Queue`] when too many requests of the project are waiting for a turn; errors of the
+    /// store.
+    pub async fn part(
         &self,
         store: &dyn Store,
         scope: Scope,
         bounds: ScanBounds,
         (limit, bytes): (usize, u64),
         turn: &mut Option<Turn<ProjectId>>,
-    ) -> Result<Part, ApiError> {
+    ) -> Result<Part, ReadError> {
         let mut sizes = store.entry_sizes(scope, bounds, limit + 1).await?;
         let all = sizes.len();
         let mut sum = 0;
@@ -126,15 +130,15 @@ impl Reading {
     /// Reads entries by their keys.
     ///
     /// # Errors
-    /// As [`part`](Self::part).
-    pub(crate) async fn entries(
+    /// See [`part`](Self::part).
+    pub async fn entries(
         &self,
         store: &dyn Store,
         scope: Scope,
         keys: &[Cursor],
         bytes: u64,
         turn: &mut Option<Turn<ProjectId>>,
-    ) -> Result<Vec<StoredMessage>, ApiError> {
+    ) -> Result<Vec<StoredMessage>, ReadError> {
         self.wait(scope.project, bytes, turn).await?;
         Ok(store.entries(scope, keys).await?)
     }
@@ -144,26 +148,23 @@ impl Reading {
         project: ProjectId,
         bytes: u64,
         turn: &mut Option<Turn<ProjectId>>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), ReadError> {
         if bytes > SMALL_BYTES && turn.is_none() {
-            *turn = Some(self.chunks.take(project).await.map_err(refused)?);
+            *turn = Some(self.chunks.take(project).await.map_err(ReadError::from)?);
         }
         Ok(())
     }
 
-    /// Counts an answer of so many bytes until it is read; none for a small one.
+    /// Counts a response of `bytes` bytes until the client has received it; `None` for a small one.
     ///
     /// # Errors
-    /// 429 when the project leaves too much unread, 503 when all together do.
-    pub(crate) fn hold(&self, project: ProjectId, bytes: u64) -> Result<Option<Held>, ApiError> {
+    /// [`ReadError::Unread`] when the project has too many unread bytes, [`ReadError::Busy`] when all
+    /// projects together have.
+    pub fn hold(&self, project: ProjectId, bytes: u64) -> Result<Option<Held>, ReadError> {
         if bytes <= SMALL_BYTES {
             Ok(None)
         } else {
             self.unread.hold(project, bytes).map(Some)
         }
     }
-}
-
-fn refused(full: QueueFull) -> ApiError {
-    ApiError::too_many("too_many_requests", full.to_string())
 }

@@ -1,4 +1,4 @@
-//! The evaluation of a filter, on a thread that may wait.
+//! Evaluates a filter over entries, on a thread that may block.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,40 +6,41 @@ use std::time::Instant;
 
 use iottly_protocol::ProjectId;
 
-use crate::error::ApiError;
-use crate::history::document;
-use crate::model::StoredMessage;
+use super::ReadError;
 use crate::turns::Turn;
+use iottly_core::history::document;
+use iottly_core::model::StoredMessage;
 use iottly_filter::{Budget, Filter, Undecided};
 
-/// Steps that one entry may take; more is a filter that is too expensive. About a quarter of a second.
-pub(crate) const ENTRY_STEPS: u64 = 50_000_000;
+/// Maximum number of evaluation steps for an entry, about a quarter of a second; beyond it the filter is too
+/// expensive.
+pub const ENTRY_STEPS: u64 = 50_000_000;
 
-/// A filter and the turn to evaluate it. Dropping it ends an evaluation that is under way.
-pub(crate) struct Sieve {
+/// Filter with the turn to evaluate it. Dropping it ends a running evaluation.
+pub struct Sieve {
     filter: Arc<Filter>,
     /// Shared with the evaluation, which keeps the turn until it has really ended.
     turn: Arc<Turn<ProjectId>>,
     cancelled: Arc<AtomicBool>,
 }
 
-/// Entries that came through a sieve.
-pub(crate) struct Sifted {
+/// Result of evaluating a filter over entries.
+pub struct Sifted {
     /// Entries that match, in their order.
-    pub(crate) found: Vec<StoredMessage>,
-    /// Number of entries that were looked at, from the first on.
-    pub(crate) seen: usize,
+    pub found: Vec<StoredMessage>,
+    /// Number of entries that were examined, from the first.
+    pub seen: usize,
 }
 
-/// Reasons to stop before the last entry.
+/// Conditions to stop before the last entry.
 #[derive(Clone, Copy)]
-pub(crate) struct Until {
-    /// Entries that match.
-    pub(crate) found: usize,
-    /// Bytes of entries that match.
-    pub(crate) bytes: u64,
-    /// The moment; none for no haste.
-    pub(crate) time: Option<Instant>,
+pub struct Until {
+    /// Number of matching entries.
+    pub found: usize,
+    /// Size of the matching entries, in bytes.
+    pub bytes: u64,
+    /// Time to stop; `None` for no time limit.
+    pub time: Option<Instant>,
 }
 
 impl Sieve {
@@ -51,12 +52,12 @@ impl Sieve {
         }
     }
 
-    /// Evaluates the filter on entries, one after the other, until it has found enough or the time is up.
-    /// Looks at one entry at least.
+    /// Evaluates the filter on entries, one after the other, until a condition of `until` is met. Examines at
+    /// least one entry.
     ///
     /// # Errors
-    /// 400 when the filter is too expensive for an entry.
-    pub(crate) async fn sift(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Sifted, ApiError> {
+    /// [`ReadError::Filter`] when the filter is too expensive for an entry.
+    pub async fn sift(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Sifted, ReadError> {
         let (filter, cancelled, turn) = (
             Arc::clone(&self.filter),
             Arc::clone(&self.cancelled),
@@ -66,7 +67,7 @@ impl Sieve {
             let _turn = turn;
             sift(&filter, messages, until, &cancelled)
         });
-        let sifted = sifting.await.map_err(|error| ApiError::internal(&error))?;
+        let sifted = sifting.await?;
         Ok(sifted?)
     }
 }

@@ -1,4 +1,5 @@
-//! Answers that wait in memory until somebody reads them.
+//! Counts responses that are in memory until their clients have received them, and refuses further ones over
+//! a limit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,16 +8,17 @@ use axum::body::{Body, Bytes};
 use futures_util::stream;
 use iottly_protocol::ProjectId;
 
-use crate::error::ApiError;
+use super::ReadError;
 
-/// Most bytes of large answers that wait to be read, of all projects.
+/// Maximum size of unread large responses of all projects, in bytes.
 const MAX_BYTES: u64 = 192 << 20;
-/// Most bytes of large answers of one project that wait to be read.
+/// Maximum size of unread large responses of a project, in bytes.
 const MAX_PROJECT_BYTES: u64 = 32 << 20;
-/// Bytes that are handed to a connection at a time: what it has taken is as good as read.
+/// Size of the slices that are handed to a connection, in bytes. The last slice counts as read once the
+/// connection has taken it.
 const SLICE_BYTES: usize = 64 << 10;
 
-/// Bytes of large answers that wait to be read.
+/// Bytes of unread large responses.
 #[derive(Debug, Default)]
 pub(super) struct Unread(Mutex<Counts>);
 
@@ -26,9 +28,9 @@ struct Counts {
     projects: HashMap<ProjectId, u64>,
 }
 
-/// The bytes of one answer; counted until it is dropped.
+/// Bytes of one response, counted until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub struct Held {
     unread: Arc<Unread>,
     project: ProjectId,
     bytes: u64,
@@ -39,19 +41,15 @@ impl Unread {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn hold(self: &Arc<Self>, project: ProjectId, bytes: u64) -> Result<Held, ApiError> {
+    pub(super) fn hold(self: &Arc<Self>, project: ProjectId, bytes: u64) -> Result<Held, ReadError> {
         let mut counts = self.lock();
         let of_project = counts.projects.get(&project).copied().unwrap_or_default();
-        // A project without unread answers gets one, however long it is.
+        // A project without unread responses may have one of any length.
         if of_project > 0 && of_project + bytes > MAX_PROJECT_BYTES {
-            let message = "answers of the project wait to be read; read them before asking for more";
-            return Err(ApiError::too_many("too_many_requests", message));
+            return Err(ReadError::Unread);
         }
         if counts.all > 0 && counts.all + bytes > MAX_BYTES {
-            return Err(ApiError::unavailable(
-                "busy",
-                "too many long answers wait to be read; try again in a moment",
-            ));
+            return Err(ReadError::Busy);
         }
         counts.all += bytes;
         *counts.projects.entry(project).or_default() += bytes;
@@ -78,8 +76,8 @@ impl Drop for Held {
 }
 
 impl Held {
-    /// The body of an answer that is counted until the connection has taken its last part.
-    pub(crate) fn body(self, bytes: Vec<u8>) -> Body {
+    /// Returns the response's body, which is counted until the connection has taken its last slice.
+    pub fn body(self, bytes: Vec<u8>) -> Body {
         let slices = stream::unfold((Bytes::from(bytes), self), async |(mut rest, held)| {
             let slice = rest.split_to(rest.len().min(SLICE_BYTES));
             (!slice.is_empty()).then_some((Ok::<_, std::convert::Infallible>(slice), (rest, held)))
@@ -99,26 +97,15 @@ mod tests {
         let first = unread
             .hold(project(1), MAX_PROJECT_BYTES * 2)
             .expect("the first, however long");
-        assert_eq!(
-            unread
-                .hold(project(1), 1)
-                .expect_err("over its share")
-                .status()
-                .as_u16(),
-            429
-        );
+        assert!(matches!(unread.hold(project(1), 1), Err(ReadError::Unread)));
         let mut others: Vec<_> = (2..)
             .map_while(|n| unread.hold(project(n), MAX_PROJECT_BYTES).ok())
             .collect();
         assert_eq!(others.len() as u64, MAX_BYTES / MAX_PROJECT_BYTES - 2);
-        assert_eq!(
-            unread
-                .hold(project(99), MAX_PROJECT_BYTES)
-                .expect_err("all is taken")
-                .status()
-                .as_u16(),
-            503
-        );
+        assert!(matches!(
+            unread.hold(project(99), MAX_PROJECT_BYTES),
+            Err(ReadError::Busy)
+        ));
         drop(first);
         others.push(
             unread

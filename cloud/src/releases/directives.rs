@@ -1,3 +1,5 @@
+//! Signing of directives and their place in a repository.
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -7,34 +9,34 @@ use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use super::{KeyFolder, ReleaseError, ReleaseRepository, files};
 
-/// What makes a directive.
+/// Contents of a directive to sign.
 #[derive(Debug, Clone)]
 pub struct NewDirective {
-    /// The project.
+    /// Project of the release.
     pub project: ProjectId,
-    /// Whom it is for.
+    /// Device or group that the directive is for.
     pub audience: Audience,
-    /// What to do.
+    /// Action to perform.
     pub action: Action,
-    /// The release's path.
+    /// Path of the release's target.
     pub target: String,
-    /// How long it holds, seconds.
+    /// Validity of the directive, in seconds.
     pub valid_s: u64,
-    /// How long the update may take, seconds.
+    /// Maximum duration of the update, in seconds.
     pub deadline_s: u64,
-    /// When the update may begin.
+    /// Daily window in which the update may begin; none for any time.
     pub window: Option<Window>,
-    /// Bytes a second at most; 0 for no cap.
+    /// Maximum download rate, in bytes per second; 0 for no limit.
     pub max_bps: u64,
-    /// What was rolled back may be tried again.
+    /// True if a release that was rolled back may be tried again.
     pub force_retry: bool,
-    /// Capabilities that someone has approved.
+    /// Approved capabilities.
     pub approved: Vec<String>,
 }
 
 impl NewDirective {
-    /// Fills in what the release says of itself.
-    pub(crate) fn complete(self, release: &Release, counter: u64, now: Instant) -> Directive {
+    /// Returns the directive, with the fields that come from the release.
+    pub fn complete(self, release: &Release, counter: u64, now: Instant) -> Directive {
         Directive {
             id: format!("d-{counter}"),
             project: self.project,
@@ -64,10 +66,11 @@ pub(super) fn sign(directive: &Directive, keys: &[SigningKey]) -> Result<Vec<u8>
 }
 
 impl ReleaseRepository {
-    /// Signs a directive and lays it out for its device or group. Its counter is above every earlier one's.
+    /// Signs a directive and writes it to the repository for its device or group. Its counter is above every
+    /// earlier one.
     ///
     /// # Errors
-    /// When the release is not in the repository, the key is missing, or a file cannot be written.
+    /// If the release is not in the repository, the key is missing, or a file cannot be written.
     pub fn direct(
         &self,
         new: NewDirective,

@@ -1,44 +1,46 @@
+//! Errors of keys, releases and repositories.
+
 use std::io;
 use std::path::Path;
 
-/// Why a key or a release cannot be made.
+/// Error of making a key or a release.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
     /// A file cannot be read or written.
     #[error("{path}: {reason}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system said.
+        /// Error of the operating system.
         reason: io::Error,
     },
-    /// A file is not what it should be.
+    /// The contents of a file are invalid.
     #[error("{path}: {reason}")]
     Invalid {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What is wrong.
+        /// Description of the fault.
         reason: String,
     },
-    /// A key that is needed is not there.
+    /// A required key is missing.
     #[error("no key for {role} in {folder}")]
     NoKey {
-        /// The role.
+        /// Role of the key.
         role: String,
-        /// The folder of keys.
+        /// Folder of keys.
         folder: String,
     },
-    /// There would be more releases than devices can read.
+    /// The metadata would list more releases than devices can read.
     #[error(
         "{bytes} bytes of targets metadata are over the {max} that devices read: delete deployment groups, so that fewer releases are needed"
     )]
     TooMany {
-        /// Length of the metadata, in bytes.
+        /// Size of the metadata, in bytes.
         bytes: usize,
-        /// Longest that devices read, in bytes.
+        /// Maximum size that devices read, in bytes.
         max: u64,
     },
-    /// What was asked for makes no sense.
+    /// The input is invalid.
     #[error("{0}")]
     Input(String),
 }

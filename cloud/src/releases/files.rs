@@ -1,3 +1,5 @@
+//! Atomic writing and reading of files.
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -5,7 +7,7 @@ use std::path::Path;
 
 use super::ReleaseError;
 
-/// Puts a file in its place, whole or not at all.
+/// Replaces a file atomically.
 pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), ReleaseError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|e| ReleaseError::file(folder, e))?;
@@ -23,13 +25,13 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Releas
         File::open(folder)?.sync_all()
     };
     write().map_err(|e| {
-        // What a full disk has cut short would only take its place.
+        // Remove the incomplete file: on a full disk it would only take up space.
         let _ = fs::remove_file(&new);
         ReleaseError::file(path, e)
     })
 }
 
-/// Reads a file; none when there is none.
+/// Reads a file; none if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, ReleaseError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),

@@ -1,18 +1,20 @@
+//! Folders of secret signing keys.
+
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::tuf::{SigningKey, decode_hex, encode_hex};
 use serde::{Deserialize, Serialize};
 
 use super::{ReleaseError, files};
-use crate::seal::{SealKey, Sealed};
+use iottly_core::seal::{SealKey, Sealed};
 
-/// The roles that have keys.
+/// Roles that have keys.
 pub const ROLES: [&str; 5] = ["root", "targets", "snapshot", "timestamp", "directive"];
 
 fn random() -> Result<[u8; 32], ReleaseError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
-        .map_err(|e| ReleaseError::Input(format!("the system gives no random bytes: {e}")))?;
+        .map_err(|e| ReleaseError::Input(format!("the system provides no random bytes: {e}")))?;
     Ok(bytes)
 }
 
@@ -26,7 +28,7 @@ struct KeyFile {
     sealed: Option<String>,
 }
 
-/// A folder of secret keys: `ROLE-BEGINNING_OF_ID.key`, each readable by its owner alone.
+/// Folder of secret keys in files `ROLE-BEGINNING_OF_ID.key`, readable by their owner only.
 #[derive(Debug)]
 pub struct KeyFolder {
     path: PathBuf,
@@ -34,7 +36,7 @@ pub struct KeyFolder {
 }
 
 impl KeyFolder {
-    /// Uses a folder, which need not exist yet. With a seal, keys are made and read sealed.
+    /// Uses a folder, which need not exist yet. With a seal, keys are written and read sealed.
     #[must_use]
     pub fn new(path: &Path, seal: Option<SealKey>) -> Self {
         Self {
@@ -43,14 +45,14 @@ impl KeyFolder {
         }
     }
 
-    /// Makes a key for a role.
+    /// Creates a key for a role.
     ///
     /// # Errors
-    /// When the role is unknown or the file cannot be written.
+    /// If the role is unknown or the file cannot be written.
     pub fn make(&self, role: &str) -> Result<SigningKey, ReleaseError> {
         if !ROLES.contains(&role) {
             return Err(ReleaseError::Input(format!(
-                "{role:?} is no role: {}",
+                "{role:?} is not a role: {}",
                 ROLES.join(", ")
             )));
         }
@@ -77,10 +79,10 @@ impl KeyFolder {
         Ok(key)
     }
 
-    /// The keys of a role, by file name.
+    /// Returns the keys of a role, by file name.
     ///
     /// # Errors
-    /// When there are none, or one cannot be read or unsealed.
+    /// If there are none, or one cannot be read or unsealed.
     pub fn of(&self, role: &str) -> Result<Vec<SigningKey>, ReleaseError> {
         let mut keys = Vec::new();
         for path in self.files()? {
@@ -98,10 +100,10 @@ impl KeyFolder {
         Ok(keys)
     }
 
-    /// Role and id of every key.
+    /// Returns role and id of every key.
     ///
     /// # Errors
-    /// When the folder or a file in it cannot be read.
+    /// If the folder or a file in it cannot be read.
     pub fn list(&self) -> Result<Vec<(String, String)>, ReleaseError> {
         self.files()?
             .iter()
@@ -142,7 +144,7 @@ impl KeyFolder {
         key.ok_or_else(|| {
             ReleaseError::invalid(
                 path,
-                "does not hold the key that it names, or the seal is another one",
+                "does not contain the key that it names, or was sealed with another key",
             )
         })
     }
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn sealed_keys_need_their_seal() {
         let dir = tempfile::tempdir().expect("dir");
-        let open = |name: &str| SealKey::open(&dir.path().join(name)).expect("seal");
+        let open = |name: &str| crate::seal_file::open(&dir.path().join(name)).expect("seal");
         let keys = KeyFolder::new(&dir.path().join("keys"), Some(open("seal")));
         let made = keys.make("targets").expect("made");
         assert_eq!(keys.of("targets").expect("read")[0].secret(), made.secret());
@@ -177,7 +179,10 @@ mod tests {
             .next()
             .expect("a key");
         let text = std::fs::read_to_string(text.path()).expect("text");
-        assert!(!text.contains(&encode_hex(made.secret())), "the secret lies open");
+        assert!(
+            !text.contains(&encode_hex(made.secret())),
+            "the secret is not sealed"
+        );
         assert!(keys.make("nonsense").is_err());
     }
 }

@@ -1,8 +1,8 @@
-//! Making releases: keys, and the repository that devices and any TUF client read.
+//! Releases: keys, and the repository that devices and any TUF client read.
 //!
-//! A repository is a folder in the standard layout (`metadata/`, `targets/`, beside them `directives/`) that
-//! any web server or stick can carry. Nothing in it is secret; the keys lie elsewhere. [`Shelf`] keeps one
-//! for each project, with managed keys.
+//! A repository is a folder in the standard layout (`metadata/`, `targets/`, and also `directives/`) that any
+//! web server or USB stick can carry. It contains no secrets; the keys are stored elsewhere. [`Shelf`]
+//! manages one repository per project, with its keys.
 
 mod directives;
 mod error;
@@ -15,11 +15,10 @@ mod repository;
 mod room;
 mod shelf;
 
-pub use crate::seal::SealKey;
 pub use directives::NewDirective;
 pub use error::ReleaseError;
 pub use keys::{KeyFolder, ROLES};
 pub use repository::{Added, Lifetimes, NewRelease, ReleaseRepository};
 pub use room::FREE_FLOOR;
-pub(crate) use shelf::BUILT;
+pub use shelf::BUILT;
 pub use shelf::Shelf;

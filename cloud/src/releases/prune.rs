@@ -1,4 +1,4 @@
-//! Removal of releases that nothing needs any more, and of metadata that no client asks for again.
+//! Deletion of releases that nothing needs any more, and of metadata that no client requests again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,20 +10,20 @@ use iottly_protocol::tuf::{Instant, Located, TargetFile, Targets};
 
 use super::{KeyFolder, ReleaseError, ReleaseRepository};
 
-/// Newest releases that stay in a repository whether something needs them or not.
+/// Number of newest releases that stay in a repository even if nothing needs them.
 pub(super) const KEPT_RELEASES: usize = 32;
-/// Newest versions of targets and snapshot metadata that stay: a client that is reading an older one finds
-/// its files.
+/// Number of newest versions of targets and snapshot metadata that stay, so that a client that is reading an
+/// older one finds its files.
 const KEPT_VERSIONS: u64 = 16;
-/// Files removed at most in one step; what is left goes with the next.
+/// Maximum number of files deleted per step; the rest follows in later steps.
 const FILES_A_STEP: usize = 1000;
 
 impl ReleaseRepository {
-    /// Takes releases out of the targets metadata, oldest first, until at most `keep` are there beside those
-    /// whose numbers are `needed`, and publishes what is left. Their files go with [`sweep`](Self::sweep).
+    /// Removes the oldest releases from the targets metadata until at most `keep` remain in addition to those
+    /// whose numbers are `needed`, and publishes the rest. Their files are deleted by [`sweep`](Self::sweep).
     ///
     /// # Errors
-    /// When the repository, a key or a file cannot be read or written.
+    /// If the repository, a key or a file cannot be read or written.
     pub(super) fn forget(
         &self,
         keep: usize,
@@ -43,11 +43,11 @@ impl ReleaseRepository {
         Ok(true)
     }
 
-    /// Removes files that the published metadata does not name any more, in bounded steps; returns how many
-    /// were removed.
+    /// Deletes files that the published metadata does not name any more, in bounded steps. Returns their
+    /// number.
     ///
     /// # Errors
-    /// When a folder cannot be read.
+    /// If a folder cannot be read.
     pub(super) fn sweep(&self) -> Result<usize, ReleaseError> {
         let targets = self.targets()?;
         let mut named: BTreeSet<PathBuf> = BTreeSet::new();
@@ -69,7 +69,7 @@ impl ReleaseRepository {
         })?;
         old.extend(self.old_metadata(targets.header.version)?);
         old.truncate(FILES_A_STEP);
-        // One that cannot be removed is found again by the next step.
+        // A file that cannot be deleted is found again by the next step.
         Ok(old.iter().filter(|path| fs::remove_file(path).is_ok()).count())
     }
 
@@ -97,7 +97,7 @@ impl ReleaseRepository {
         Ok(old)
     }
 
-    /// Returns the place of a target's file.
+    /// Returns the path of a target's file.
     pub(super) fn served(&self, path: &str, file: &TargetFile) -> PathBuf {
         let located = Located {
             path: path.to_owned(),
@@ -108,7 +108,7 @@ impl ReleaseRepository {
     }
 }
 
-/// The paths of releases that have to go so that `keep` and the needed ones stay.
+/// Returns the paths of releases to remove so that `keep` and the needed ones stay.
 fn outdated(targets: &Targets, keep: usize, needed: &BTreeSet<u64>) -> Vec<String> {
     let releases = targets
         .targets
@@ -127,7 +127,7 @@ fn outdated(targets: &Targets, keep: usize, needed: &BTreeSet<u64>) -> Vec<Strin
         .collect()
 }
 
-/// Calls `each` with every file below a folder; one that is not there has none.
+/// Calls `each` with every file below a folder; a missing folder has none.
 pub(super) fn files_below(folder: &Path, each: &mut impl FnMut(PathBuf)) -> Result<(), ReleaseError> {
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -151,7 +151,7 @@ mod tests {
     use iottly_protocol::tuf::{Client, Schemes, sign};
     use iottly_update::{FolderRepository, TrustFolder};
 
-    use super::super::{Lifetimes, NewRelease, SealKey, Shelf};
+    use super::super::{Lifetimes, NewRelease, Shelf};
     use super::*;
 
     fn now() -> Instant {
@@ -176,7 +176,7 @@ mod tests {
         count
     }
 
-    /// Reads a release as a device does that trusts the first root.
+    /// Reads a release like a device that trusts the first root.
     fn find(folder: &Path, path: &str) -> Result<(), String> {
         let trust = tempfile::tempdir().expect("a folder");
         std::fs::copy(
@@ -199,13 +199,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let keys = KeyFolder::new(
             &dir.path().join("keys"),
-            Some(SealKey::open(&dir.path().join("seal")).expect("a seal")),
+            Some(crate::seal_file::open(&dir.path().join("seal")).expect("a seal")),
         );
         let folder = dir.path().join("repository");
         let repository = ReleaseRepository::new(&folder, Lifetimes::default());
         repository.init(&keys, 1, now()).expect("made");
         let first = repository.add(&release(b"a"), &keys, now()).expect("added");
-        // As many more as devices read: the same release under other numbers.
+        // As many more as devices can read: the same release under other numbers.
         let mut targets = repository.targets().expect("read");
         let file = targets.targets[&first.path].clone();
         let signers = keys.of("targets").expect("keys");
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(files(&folder), before, "nothing is left of it");
         find(&folder, &first.path).expect("a device still reads what was there");
 
-        // Old ones make room.
+        // Removing old releases makes room.
         assert!(
             repository
                 .forget(KEPT_RELEASES, &BTreeSet::new(), &keys, now())
@@ -280,7 +280,7 @@ mod tests {
             2 * (KEPT_RELEASES + 2),
             "a component and a list of parts each"
         );
-        // The first root stays, and as many versions of the others as clients may be reading.
+        // The first root stays, and as many versions of the other roles as clients may be reading.
         let versions = usize::try_from(KEPT_VERSIONS).expect("few");
         assert_eq!(files(&folder.join("metadata")), 2 + 2 * versions);
         assert_eq!(
@@ -297,7 +297,7 @@ mod tests {
         let next = shelf
             .add(project, 0, &release(b"one more"), now())
             .expect("added");
-        assert_eq!(next.release_seq, releases.len() as u64 + 1, "numbers go on");
+        assert_eq!(next.release_seq, releases.len() as u64 + 1, "numbers continue");
     }
 
     #[test]
@@ -307,12 +307,12 @@ mod tests {
         let (shelf, project) = (Shelf::new(dir.path(), None), ProjectId::from_bytes([1; 12]));
         for wrong in [now().plus(YEARS), Instant::from_unix(now().unix() - YEARS)] {
             let added = shelf.add(project, 0, &release(b"a"), wrong).expect("added");
-            shelf.ensure(project, now()).expect("signed anew");
+            shelf.ensure(project, now()).expect("signed again");
             find(&shelf.folder(project), &added.path).expect("a device with the right time reads it");
         }
-        // And a repository to which nothing is added for a long time stays readable.
+        // A repository without new releases stays readable for a long time.
         let later = now().plus(300 * 86_400);
-        shelf.ensure(project, later).expect("signed anew");
+        shelf.ensure(project, later).expect("signed again");
         let targets: Targets = ReleaseRepository::new(&shelf.folder(project), Lifetimes::default())
             .targets()
             .expect("read");

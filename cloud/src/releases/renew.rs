@@ -1,27 +1,27 @@
-//! Dates of metadata that the cloud signs by itself: renewed when half of a life is over, and when a wrong
-//! clock has set them.
+//! Expiry dates of metadata that the cloud signs itself: renewed when half of the lifetime is over, or when a
+//! wrong clock had set them.
 
 use iottly_protocol::tuf::{Instant, Root, Timestamp};
 
 use super::repository::DAY;
 use super::{KeyFolder, ReleaseError, ReleaseRepository};
 
-/// Seconds by which a date may lie ahead of its due time before the clock that set it counts as wrong: an
-/// hour.
+/// Time in seconds (an hour) by which a date may be too late before the clock that set it is considered
+/// wrong.
 const AHEAD_S: u64 = 3_600;
 
 impl ReleaseRepository {
-    /// Says whether half of the timestamp's life is over, or a clock that was ahead has set its date.
+    /// Returns true if half of the timestamp's lifetime is over, or its date was set by a clock that was
+    /// ahead.
     pub(super) fn is_stale(&self, now: Instant) -> bool {
         let timestamp: Option<Timestamp> = self.signed("timestamp.json").ok().flatten();
         timestamp.is_none_or(|timestamp| is_old(timestamp.header.expires, self.lifetimes.timestamp, now))
     }
 
-    /// Signs snapshot and timestamp anew, and root and targets when their time has come; needs the keys of
-    /// all roles.
+    /// Re-signs snapshot and timestamp, and root and targets if they are due; needs the keys of all roles.
     ///
     /// # Errors
-    /// When a key is missing or a file cannot be written.
+    /// If a key is missing or a file cannot be written.
     pub(super) fn renew(&self, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
         let root = self.root()?;
         if is_old(root.header.expires, self.lifetimes.root, now) {
@@ -42,7 +42,7 @@ impl ReleaseRepository {
     }
 }
 
-/// Says whether less than half of so many days is left, or more than all of them.
+/// Returns true if less than half of `days` is left, or more than all of them.
 fn is_old(expires: Instant, days: u64, now: Instant) -> bool {
     expires < now.plus(days * DAY / 2) || expires > now.plus(days * DAY + AHEAD_S)
 }

@@ -1,3 +1,5 @@
+//! A TUF repository of releases in a folder: init, add, publish, rotate keys. The keys are stored elsewhere.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -16,21 +18,21 @@ use serde_json::json;
 
 use super::{KeyFolder, ReleaseError, files, prune};
 
-/// Seconds of a day.
+/// Number of seconds of a day.
 pub(super) const DAY: u64 = 86_400;
-/// Longest component that becomes a release, bytes.
+/// Maximum size of a component that becomes a release, in bytes.
 const MAX_RELEASE_BYTES: usize = 64 << 20;
 
-/// How long what is signed is worth something.
+/// Validity of signed metadata, in days.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// Root metadata, days.
+    /// Validity of root metadata, in days.
     pub root: u64,
-    /// Targets metadata, days.
+    /// Validity of targets metadata, in days.
     pub targets: u64,
-    /// Snapshot metadata, days.
+    /// Validity of snapshot metadata, in days.
     pub snapshot: u64,
-    /// Timestamp metadata, days.
+    /// Validity of timestamp metadata, in days.
     pub timestamp: u64,
 }
 
@@ -45,39 +47,39 @@ impl Default for Lifetimes {
     }
 }
 
-/// What makes a release.
+/// Contents of a release to make.
 #[derive(Debug, Clone)]
 pub struct NewRelease {
-    /// The branch; the first part of the target's path behind `app/`.
+    /// Branch; the first part of the target's path after `app/`.
     pub branch: String,
-    /// The component.
+    /// Component of the release.
     pub content: Vec<u8>,
-    /// For people.
+    /// Version, for people.
     pub version: String,
-    /// Board profiles; empty for all.
+    /// Board profiles that the release is for; empty for all.
     pub boards: Vec<String>,
-    /// The security floor; 0 for none.
+    /// Security floor; 0 for none.
     pub security_floor: u64,
-    /// What it imports beyond the basics.
+    /// Capabilities that the component imports in addition to the basic ones.
     pub capabilities: Vec<String>,
-    /// When its trial is good.
+    /// Rules by which the trial succeeds.
     pub health: HealthRules,
 }
 
 /// A release that was added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Added {
-    /// The target's path.
+    /// Path of the target.
     pub path: String,
-    /// Its number.
+    /// Number of the release.
     pub release_seq: u64,
-    /// sha256, hex.
+    /// sha256 of the component, hex.
     pub sha256: String,
-    /// Bytes.
+    /// Size of the component, in bytes.
     pub size: u64,
 }
 
-/// A release as it would be published.
+/// A release before publication.
 pub(super) struct Draft {
     path: String,
     file: TargetFile,
@@ -95,7 +97,7 @@ impl Draft {
         }
         if new.branch.is_empty() || new.branch.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(ReleaseError::Input(format!(
-                "{:?} is no name of a branch",
+                "{:?} is not a valid branch name",
                 new.branch
             )));
         }
@@ -154,11 +156,11 @@ impl ReleaseRepository {
         }
     }
 
-    /// Makes an empty repository; makes the keys that are missing. Every key of a role counts, `threshold` of
-    /// the root's and the targets' keys must sign.
+    /// Creates an empty repository, and the keys that are missing. All keys of a role are used; `threshold`
+    /// of the root's and the targets' keys must sign.
     ///
     /// # Errors
-    /// When there is a repository already, or a file cannot be written.
+    /// If there is a repository already, or a file cannot be written.
     pub fn init(&self, keys: &KeyFolder, threshold: u64, now: Instant) -> Result<Root, ReleaseError> {
         if self.root_path(1).exists() {
             return Err(ReleaseError::Input(format!(
@@ -193,7 +195,7 @@ impl ReleaseRepository {
         Ok(root)
     }
 
-    /// Writes what a repository lacks that has a root and no timestamp yet.
+    /// Writes the missing files of a repository that has a root but no timestamp yet.
     pub(super) fn finish(&self, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
         if let Some(last) = self.newest("targets")? {
             return self.publish_above(last, keys, now);
@@ -211,10 +213,10 @@ impl ReleaseRepository {
         )
     }
 
-    /// Replaces the keys of a role by all keys that the folder has for it now, in a new version of root.
+    /// Replaces the keys of a role with all keys that the folder has for it now, in a new version of root.
     ///
     /// # Errors
-    /// When a key is missing or a file cannot be written.
+    /// If a key is missing or a file cannot be written.
     pub fn rotate(
         &self,
         role: &str,
@@ -243,13 +245,12 @@ impl ReleaseRepository {
     /// Adds a release and publishes it.
     ///
     /// # Errors
-    /// When the component is too large, a key is missing, or a file cannot be written.
+    /// If the component is too large, a key is missing, or a file cannot be written.
     pub fn add(&self, new: &NewRelease, keys: &KeyFolder, now: Instant) -> Result<Added, ReleaseError> {
         self.add_above(0, new, keys, now)
     }
 
-    /// Adds a release whose number is above `last` and above those that the repository holds, and publishes
-    /// it.
+    /// Adds a release with a number above `last` and above those in the repository, and publishes it.
     ///
     /// # Errors
     /// As [`add`](Self::add).
@@ -274,7 +275,7 @@ impl ReleaseRepository {
         } = Draft::new(new, newest.max(last) + 1, now)?;
         let served = self.served(&path, &file);
         targets.targets.insert(path.clone(), file);
-        // Signed before a file is written: what devices would refuse leaves nothing behind.
+        // Sign before writing any file, so that a release that devices would refuse leaves nothing behind.
         let signed = self.sign_targets(targets, keys, now)?;
         files::replace(&served, &new.content, 0o644)?;
         files::replace(
@@ -295,19 +296,19 @@ impl ReleaseRepository {
         })
     }
 
-    /// Signs snapshot and timestamp anew, so that devices know that nothing is held back from them.
+    /// Re-signs snapshot and timestamp, so that devices know that no newer metadata is withheld from them.
     ///
     /// # Errors
-    /// When a key is missing or a file cannot be written.
+    /// If a key is missing or a file cannot be written.
     pub fn refresh(&self, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
         let version = self.targets()?.header.version;
         self.publish_above(version, keys, now)
     }
 
-    /// The releases in the repository, by path.
+    /// Returns the releases in the repository, by path.
     ///
     /// # Errors
-    /// When there is no repository.
+    /// If the repository does not exist.
     pub fn list(&self) -> Result<Vec<Release>, ReleaseError> {
         let targets = self.targets()?;
         Ok(self.releases(&targets).collect())
@@ -318,13 +319,13 @@ impl ReleaseRepository {
         let file = targets
             .targets
             .get(path)
-            .ok_or_else(|| ReleaseError::Input(format!("there is no release {path}")))?;
+            .ok_or_else(|| ReleaseError::Input(format!("release {path} does not exist")))?;
         Release::from_target(path, file).map_err(ReleaseError::Input)
     }
 
-    /// The bytes of a release, as they were signed.
+    /// Returns the bytes of a release, verified against the signed hash.
     pub(super) fn content(&self, path: &str) -> Result<Vec<u8>, ReleaseError> {
-        let missing = || ReleaseError::Input(format!("there is no release {path}"));
+        let missing = || ReleaseError::Input(format!("release {path} does not exist"));
         let file = self.targets()?.targets.remove(path).ok_or_else(missing)?;
         let sha256 = file.hashes.get("sha256").cloned().unwrap_or_default();
         let served = self.served(path, &file);
@@ -344,8 +345,8 @@ impl ReleaseRepository {
         releases.into_iter()
     }
 
-    /// Signs the next version of targets, then what names it. Each file is in its place before another one
-    /// names it.
+    /// Signs the next version of targets, then the metadata that names it. Each file is written before
+    /// another one names it.
     pub(super) fn publish(
         &self,
         targets: Targets,
@@ -355,7 +356,7 @@ impl ReleaseRepository {
         self.publish_signed(self.sign_targets(targets, keys, now)?, keys, now)
     }
 
-    /// Signs the next version of targets; refuses one that is longer than devices read.
+    /// Signs the next version of targets; refuses metadata longer than devices read.
     fn sign_targets(
         &self,
         mut targets: Targets,
@@ -442,7 +443,7 @@ impl ReleaseRepository {
         self.needed(&format!("{last}.root.json"))
     }
 
-    /// The highest version of a role's metadata that lies in the folder.
+    /// Returns the highest version of a role's metadata in the folder.
     fn newest(&self, role: &str) -> Result<Option<u64>, ReleaseError> {
         let (mut newest, end) = (None, format!(".{role}.json"));
         prune::files_below(&self.path.join("metadata"), &mut |path| {
@@ -469,14 +470,14 @@ impl ReleaseRepository {
     fn needed<P: DeserializeOwned>(&self, name: &str) -> Result<P, ReleaseError> {
         let missing = || {
             ReleaseError::Input(format!(
-                "{} is no repository: metadata/{name} is missing",
+                "{} is not a repository: metadata/{name} is missing",
                 self.path.display()
             ))
         };
         self.signed(name)?.ok_or_else(missing)
     }
 
-    /// Reads what we have signed ourselves.
+    /// Reads metadata that the cloud has signed itself.
     pub(super) fn signed<P: DeserializeOwned>(&self, name: &str) -> Result<Option<P>, ReleaseError> {
         let path = self.path.join("metadata").join(name);
         let Some(bytes) = files::read(&path)? else {
@@ -495,7 +496,7 @@ fn signed(payload: &impl Serialize, keys: &[SigningKey]) -> Result<Vec<u8>, Rele
     sign(payload, &keys.iter().collect::<Vec<_>>()).map_err(|e| ReleaseError::Input(e.to_string()))
 }
 
-/// Names a role's keys in root; keys that no role names any more are dropped.
+/// Names a role's keys in root; removes keys that no role names any more.
 fn name_keys(root: &mut Root, role: &str, signers: &[SigningKey], threshold: u64) {
     let ids: Vec<String> = signers.iter().map(|key| key.public().id()).collect();
     let role_keys = RoleKeys::new(ids, threshold.max(1));

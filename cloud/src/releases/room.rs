@@ -1,33 +1,33 @@
-//! The disk under the repositories: how much is free, and how much a project has taken.
+//! Disk space: the free bytes of the disk under the repositories, and the bytes that a project uses.
 
 use std::fs;
 use std::path::Path;
 
 use super::{ReleaseError, prune};
 
-/// Free bytes of the disk under which no code, component or release is taken: 128 MiB, on small disks a
+/// Free bytes of the disk below which no code, component or release is accepted: 128 MiB, on small disks a
 /// twentieth.
 pub const FREE_FLOOR: u64 = 128 << 20;
-/// Part of a disk that [`FREE_FLOOR`] is at most: a twentieth, so that a small disk is not refused from the
-/// start.
+/// Divisor of a disk's size that limits [`FREE_FLOOR`]: a twentieth, so that a small disk is not refused from
+/// the start.
 const FLOOR_PART: u64 = 20;
 
-/// The free bytes under which nothing is taken on a disk of this size, unless it was set.
+/// Returns the free bytes below which nothing is accepted on a disk of this size, unless configured.
 fn floor_of(set: Option<u64>, disk: u64) -> u64 {
     set.unwrap_or(FREE_FLOOR.min(disk / FLOOR_PART))
 }
 
-/// Says whether the disk of a folder has less than the floor left.
+/// Returns true if the disk of a folder has less than the floor free.
 ///
 /// # Errors
-/// When the system does not say.
+/// If the operating system does not report it.
 pub(super) fn is_short(folder: &Path, floor: Option<u64>) -> Result<bool, ReleaseError> {
     let stat = rustix::fs::statvfs(folder).map_err(|error| ReleaseError::file(folder, error.into()))?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
     Ok(bytes(stat.f_bavail) < floor_of(floor, bytes(stat.f_blocks)))
 }
 
-/// Bytes of all files below a folder that `counts` says yes to.
+/// Returns the bytes of all files below a folder for which `counts` returns true.
 pub(super) fn measure(folder: &Path, counts: impl Fn(&Path) -> bool) -> Result<u64, ReleaseError> {
     let mut sum = 0u64;
     prune::files_below(folder, &mut |path| {

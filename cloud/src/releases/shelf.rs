@@ -1,3 +1,5 @@
+//! The release repositories of all projects, with their keys, in the cloud's data folder.
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,32 +14,33 @@ use super::prune::KEPT_RELEASES;
 use super::repository::Draft;
 use super::room;
 use super::{
-    Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, SealKey,
-    directives, files, prune,
+    Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, directives,
+    files, prune,
 };
 
-/// Components built from code that are kept for each project, so that the same code is not built again; the
-/// oldest go.
+/// Number of components built from code that are stored per project, so that the same code is not built
+/// again; the oldest are deleted.
 const KEPT_BUILDS: usize = 8;
-/// Beginning of the names of components that were built from code.
-pub(crate) const BUILT: &str = "code-";
+/// Prefix of the names of components that were built from code.
+pub const BUILT: &str = "code-";
 
-/// The repositories of a cloud's projects, with keys that the cloud manages: sealed in its data folder.
+/// Repositories of a cloud's projects, with keys that the cloud manages: sealed in its data folder.
 ///
-/// Whoever has the data folder and the seal's file can sign for every project. Keys that lie elsewhere
-/// protect against that; these protect against everyone between the cloud and the device. All calls block.
+/// Access to the data folder and to the seal's file allows signing for every project. Keys stored elsewhere
+/// protect against that; these keys protect against everything between the cloud and the device. All calls
+/// block.
 #[derive(Debug, Clone)]
 pub struct Shelf {
     path: PathBuf,
     seal: PathBuf,
     locks: Arc<Locks>,
-    /// Free bytes of the disk under which nothing more is taken, if they were set.
+    /// Configured free bytes of the disk below which nothing is accepted; none for the default.
     floor: Option<u64>,
 }
 
 impl Shelf {
     /// Uses the folder `releases` in a cloud's data folder, and the file of the key that seals the others:
-    /// `seal.key` there unless it is another one.
+    /// `seal` if given, else `seal.key` in the data folder.
     #[must_use]
     pub fn new(data: &Path, seal: Option<PathBuf>) -> Self {
         let seal = seal.unwrap_or_else(|| data.join("seal.key"));
@@ -49,28 +52,28 @@ impl Shelf {
         }
     }
 
-    /// Takes nothing more when the disk has less than so many bytes left; none for
+    /// Sets the free bytes of the disk below which nothing is accepted; none for
     /// [`FREE_FLOOR`](super::FREE_FLOOR).
     #[must_use]
     pub fn with_floor(self, floor: Option<u64>) -> Self {
         Self { floor, ..self }
     }
 
-    /// Says whether the disk has so little left that nothing more is taken.
+    /// Returns true if the disk has too little space left to accept anything.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// If the operating system does not report it.
     pub fn is_short(&self) -> Result<bool, ReleaseError> {
         room::is_short(&self.path, self.floor)
     }
 
-    /// The folder of a project's repository, which devices may read.
+    /// Returns the folder of a project's repository, which devices may read.
     #[must_use]
     pub fn folder(&self, project: ProjectId) -> PathBuf {
         self.project(project).join("repository")
     }
 
-    /// The root metadata that devices of a project trust first.
+    /// Returns the path of the root metadata that devices of a project trust first.
     #[must_use]
     pub fn first_root(&self, project: ProjectId) -> PathBuf {
         self.folder(project).join("metadata/1.root.json")
@@ -81,7 +84,7 @@ impl Shelf {
     }
 
     fn keys(&self, project: ProjectId) -> Result<KeyFolder, ReleaseError> {
-        let seal = SealKey::open(&self.seal).map_err(|e| ReleaseError::file(&self.seal, e))?;
+        let seal = crate::seal_file::open(&self.seal).map_err(|e| ReleaseError::file(&self.seal, e))?;
         Ok(KeyFolder::new(&self.project(project).join("keys"), Some(seal)))
     }
 
@@ -89,10 +92,10 @@ impl Shelf {
         ReleaseRepository::new(&self.folder(project), Lifetimes::default())
     }
 
-    /// Makes a project's keys and repository, unless they are there.
+    /// Creates a project's keys and repository, unless they exist.
     ///
     /// # Errors
-    /// When a file cannot be read or written.
+    /// If a file cannot be read or written.
     pub fn ensure(&self, project: ProjectId, now: Instant) -> Result<(), ReleaseError> {
         let lock = self.locks.of(project);
         let _turn = locks::wait(&lock);
@@ -102,7 +105,7 @@ impl Shelf {
     fn prepare(&self, project: ProjectId, now: Instant) -> Result<(), ReleaseError> {
         let repository = self.repository(project);
         let keys = self.keys(project)?;
-        // Written last when a repository is made.
+        // The timestamp is written last when a repository is created.
         if !self.folder(project).join("metadata/timestamp.json").exists() {
             if self.first_root(project).exists() {
                 return repository.finish(&keys, now);
@@ -116,11 +119,11 @@ impl Shelf {
         }
     }
 
-    /// Signs the timestamps anew of which half the life is over, so that devices know that nothing is held
-    /// back from them. A repository that cannot be signed keeps no other waiting.
+    /// Re-signs the timestamps of which half the lifetime is over, so that devices know that no newer
+    /// metadata is withheld from them. A repository that cannot be signed does not stop the others.
     ///
     /// # Errors
-    /// When the folder cannot be read, or with the first repository that could not be signed.
+    /// If the folder cannot be read; or the first error of signing a repository.
     pub fn refresh(&self, now: Instant) -> Result<(), ReleaseError> {
         let failed = self
             .projects()?
@@ -129,10 +132,10 @@ impl Shelf {
         failed.reduce(|first, _| first).map_or(Ok(()), Err)
     }
 
-    /// The projects that have a folder, in the order of their ids.
+    /// Returns the projects that have a folder, in the order of their ids.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// If the folder cannot be read.
     pub fn projects(&self) -> Result<BTreeSet<ProjectId>, ReleaseError> {
         let folder = self.path.join("releases");
         let entries = match std::fs::read_dir(&folder) {
@@ -148,7 +151,7 @@ impl Shelf {
     /// Publishes a release with a number above `last`.
     ///
     /// # Errors
-    /// When it makes no sense as a release, or a file cannot be read or written.
+    /// If the release is invalid, or a file cannot be read or written.
     pub fn add(
         &self,
         project: ProjectId,
@@ -163,11 +166,11 @@ impl Shelf {
             .add_above(last, new, &self.keys(project)?, now)
     }
 
-    /// Forgets releases that are neither `needed` nor, unless `hard`, among the newest, and files that
-    /// nothing names any more. A bounded step; returns how many files were removed.
+    /// Deletes releases that are neither `needed` nor, unless `hard`, among the newest, and files that
+    /// nothing names any more. A bounded step; returns the number of deleted files.
     ///
     /// # Errors
-    /// When a file cannot be read or written.
+    /// If a file cannot be read or written.
     pub fn prune(
         &self,
         project: ProjectId,
@@ -190,19 +193,19 @@ impl Shelf {
         repository.sweep()
     }
 
-    /// Bytes of a project's releases, metadata and uploaded components. What was built from code can be built
-    /// again: it is bounded by its number and does not count.
+    /// Returns the bytes of a project's releases, metadata and uploaded components. Components built from
+    /// code can be built again; they are bounded by their number and not counted.
     ///
     /// # Errors
-    /// When a folder cannot be read.
+    /// If a folder cannot be read.
     pub fn measure(&self, project: ProjectId) -> Result<u64, ReleaseError> {
         room::measure(&self.project(project), |path| !is_built(path))
     }
 
-    /// The sha256 of the components that were uploaded and are kept.
+    /// Returns the sha256 of the stored uploaded components.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// If the folder cannot be read.
     pub fn uploaded(&self, project: ProjectId) -> Result<Vec<String>, ReleaseError> {
         let mut names = Vec::new();
         prune::files_below(&self.project(project).join("components"), &mut |path| {
@@ -213,10 +216,10 @@ impl Shelf {
         Ok(names)
     }
 
-    /// The release as it would be published, without publishing it.
+    /// Returns the release that would be published, without publishing it.
     ///
     /// # Errors
-    /// When it makes no sense as a release.
+    /// If the release is invalid.
     pub fn draft(&self, last: u64, new: &NewRelease, now: Instant) -> Result<Release, ReleaseError> {
         Draft::new(new, last + 1, now).map(|draft| draft.release)
     }
@@ -224,7 +227,7 @@ impl Shelf {
     /// Signs directives for one release, each with its counter.
     ///
     /// # Errors
-    /// When the release is not in the project's repository, or a key cannot be read.
+    /// If the release is not in the project's repository, or a key cannot be read.
     pub fn direct(
         &self,
         project: ProjectId,
@@ -232,7 +235,7 @@ impl Shelf {
         new: Vec<(NewDirective, u64)>,
         now: Instant,
     ) -> Result<Vec<(Directive, Vec<u8>)>, ReleaseError> {
-        // A project that was deleted a moment ago gets no new repository by that.
+        // Do not create a new repository for a project that was just deleted.
         if self.folder(project).join("metadata/timestamp.json").exists() {
             self.ensure(project, now)?;
         }
@@ -246,18 +249,18 @@ impl Shelf {
         signed.collect()
     }
 
-    /// The bytes of a release that was published.
+    /// Returns the bytes of a published release.
     ///
     /// # Errors
-    /// When the repository does not hold it, or its file cannot be read.
+    /// If the repository does not contain it, or its file cannot be read.
     pub fn published(&self, project: ProjectId, target: &str) -> Result<Vec<u8>, ReleaseError> {
         self.repository(project).content(target)
     }
 
-    /// Keeps the bytes of a component under its sha256, hex; false when they were kept already.
+    /// Stores a component under its sha256, hex. Returns false if it was stored already.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn keep(&self, project: ProjectId, sha256: &str, component: &[u8]) -> Result<bool, ReleaseError> {
         let path = self.component(project, sha256);
         if path.exists() {
@@ -267,10 +270,10 @@ impl Shelf {
         Ok(true)
     }
 
-    /// Keeps a component that was built from code; the oldest of these go.
+    /// Stores a component that was built from code and deletes the oldest of these.
     ///
     /// # Errors
-    /// When a file cannot be written or the folder cannot be read.
+    /// If a file cannot be written or the folder cannot be read.
     pub fn keep_built(&self, project: ProjectId, name: &str, component: &[u8]) -> Result<(), ReleaseError> {
         self.keep(project, name, component)?;
         let mut built: Vec<(SystemTime, PathBuf)> = Vec::new();
@@ -282,7 +285,7 @@ impl Shelf {
         })?;
         built.sort_unstable();
         let excess = (built.len() + 1).saturating_sub(KEPT_BUILDS);
-        // One that cannot be removed is found again by the next build.
+        // A file that cannot be deleted is found again by the next build.
         built
             .iter()
             .take(excess)
@@ -290,10 +293,10 @@ impl Shelf {
         Ok(())
     }
 
-    /// Removes a component; one that is not there is removed already.
+    /// Deletes a component; a missing one counts as deleted.
     ///
     /// # Errors
-    /// When the file cannot be removed.
+    /// If the file cannot be deleted.
     pub fn discard(&self, project: ProjectId, sha256: &str) -> Result<(), ReleaseError> {
         let path = self.component(project, sha256);
         match std::fs::remove_file(&path) {
@@ -302,10 +305,10 @@ impl Shelf {
         }
     }
 
-    /// The bytes of a component that was kept; none when there are none.
+    /// Returns the bytes of a stored component; none if it does not exist.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub fn kept(&self, project: ProjectId, sha256: &str) -> Result<Option<Vec<u8>>, ReleaseError> {
         files::read(&self.component(project, sha256))
     }
@@ -316,10 +319,10 @@ impl Shelf {
             .join(format!("{sha256}.wasm"))
     }
 
-    /// Removes what a deleted project leaves.
+    /// Deletes all files of a deleted project.
     ///
     /// # Errors
-    /// When a file cannot be removed.
+    /// If a file cannot be deleted.
     pub fn forget(&self, project: ProjectId) -> Result<(), ReleaseError> {
         let lock = self.locks.of(project);
         let _turn = locks::wait(&lock);
@@ -374,7 +377,7 @@ mod tests {
             shelf.add(two, 0, &release(b"a"), now).expect("added").release_seq,
             1
         );
-        // The power went before the first timestamp was written.
+        // A power failure before the first timestamp was written.
         std::fs::remove_file(shelf.folder(two).join("metadata/timestamp.json")).expect("removed");
         shelf.ensure(two, now).expect("finished");
         shelf.refresh(now.plus(86_400)).expect("refreshed");

@@ -1,34 +1,36 @@
+//! Interface to the builder that the program provides. Links no engine into the library.
+
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::Snippet;
+use iottly_core::model::Snippet;
 
-/// Why code does not become a component.
+/// Error of building a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildFailure {
     /// The code is at fault; the text begins with section and line.
     #[error("{0}")]
     Code(String),
-    /// The builder did not come through.
+    /// The builder failed.
     #[error("cannot build the firmware: {0}")]
     Builder(String),
 }
 
-/// Makes a component out of snippets.
+/// Builds a component from snippets.
 pub type Build = dyn Fn(&[Snippet]) -> Result<Vec<u8>, BuildFailure> + Send + Sync;
-/// Reads what of a board a component imports.
+/// Returns the capabilities that a component imports.
 pub type Imports = dyn Fn(&[u8]) -> Result<Vec<String>, BuildFailure> + Send + Sync;
 
-/// What turns code into components. The cloud's program brings it, so that no engine is linked into the
+/// Functions that turn code into components. The program provides them, so that no engine is linked into the
 /// library.
 #[derive(Clone)]
 pub struct Builder {
-    /// Names the builder: with another version the same code makes another component.
+    /// Version of the builder; another version builds another component from the same code.
     pub version: String,
-    /// Puts the snippets together, in the order given, and builds them in a confined child. Blocks for
+    /// Assembles the snippets in the given order and builds them in a confined child process. Blocks for
     /// seconds.
     pub build: Arc<Build>,
-    /// Says what of a board a component imports, sorted; an error when it is no firmware. Blocks.
+    /// Returns the capabilities that a component imports, sorted; an error if it is not a firmware. Blocks.
     pub imports: Arc<Imports>,
 }
 

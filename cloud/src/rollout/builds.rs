@@ -1,8 +1,8 @@
-//! Turns to build, to check and to write, and the outcomes of earlier builds.
+//! Queues for building, checking and writing, and a cache of the outcomes of earlier builds.
 //!
-//! Each project has a queue of its own for each of the three, so that a project whose code takes for ever to
-//! build waits for itself only. A turn is moved into the work: a request that is given up keeps its turn
-//! until the work has ended.
+//! Each project has its own queue of each kind, so that a project whose code builds slowly delays only
+//! itself. The turn is moved into the work: if the request is cancelled, the turn is held until the work has
+//! ended.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,48 +13,47 @@ use iottly_protocol::limits::clip;
 
 use crate::turns::{TurnLimits, Turns};
 
-/// Requests of one project that wait for a turn of one kind; further ones are refused.
+/// Maximum number of requests of a project that wait for a turn of one kind; further ones are refused.
 const WAITING: usize = 8;
-/// Builds at a time, over all projects: each takes a processor for seconds.
+/// Limits of concurrent builds, over all projects: each uses a processor for seconds.
 const BUILDS: TurnLimits = TurnLimits {
     running: 2,
     running_per_key: 1,
     waiting_per_key: WAITING,
 };
-/// Components that are looked into at a time, over all projects: each may take a hundred mebibytes for a
-/// moment.
+/// Limits of concurrent checks of components, over all projects: each may briefly use a hundred mebibytes.
 const CHECKS: TurnLimits = TurnLimits {
     running: 2,
     running_per_key: 1,
     waiting_per_key: WAITING,
 };
-/// Projects whose files are written at a time.
+/// Limits of concurrent writers of files: one per project.
 const WRITES: TurnLimits = TurnLimits {
     running: 8,
     running_per_key: 1,
     waiting_per_key: WAITING,
 };
-/// Uploads that are received at a time: each holds a component in memory.
+/// Limits of concurrent uploads: each holds a component in memory.
 const UPLOADS: TurnLimits = TurnLimits {
     running: 32,
     running_per_key: 2,
     waiting_per_key: WAITING,
 };
-/// Differences between revisions that are looked for at a time.
+/// Limits of concurrent diffs of revisions.
 const DIFFS: TurnLimits = TurnLimits {
     running: 2,
     running_per_key: 1,
     waiting_per_key: WAITING,
 };
 
-/// Builds and checks whose outcome is remembered, each.
+/// Maximum number of remembered builds and of remembered checks.
 const REMEMBERED: usize = 1024;
-/// Time for which a failed build is remembered: a machine that was busy may have been to blame.
+/// Time for which a failed build is remembered: it may have failed because the machine was busy.
 const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
-/// Longest reason of a failed build that is remembered, bytes.
+/// Maximum length of the remembered reason of a failed build, in bytes.
 const MAX_REASON_BYTES: usize = 4096;
 
-/// Turns of all projects, and outcomes that are known.
+/// Queues of all projects, and known outcomes.
 pub(super) struct Builds {
     pub(super) builds: Turns<ProjectId>,
     pub(super) checks: Turns<ProjectId>,
@@ -80,8 +79,7 @@ impl Default for Builds {
 }
 
 impl Builds {
-    /// Returns the reason for which this code was no firmware; none when nobody has built it within the last
-    /// hour.
+    /// Returns the reason for which this code failed to build; none if it did not fail within the last hour.
     pub(super) fn failure(&self, project: ProjectId, name: &str) -> Option<String> {
         lock(&self.failed).get(project, name, Instant::now())
     }
@@ -95,7 +93,7 @@ impl Builds {
         );
     }
 
-    /// Returns the capabilities of a component, if it was looked into.
+    /// Returns the capabilities of a component, if it was checked before.
     pub(super) fn reach(&self, project: ProjectId, name: &str) -> Option<Vec<String>> {
         lock(&self.reach).get(project, name, Instant::now())
     }
@@ -109,7 +107,7 @@ fn lock<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The newest outcomes, by project and name.
+/// Bounded cache of the newest outcomes, by project and name.
 struct Memory<T> {
     known: HashMap<(ProjectId, String), (T, Instant)>,
     order: VecDeque<(ProjectId, String)>,

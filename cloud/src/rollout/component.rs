@@ -1,4 +1,4 @@
-//! Components of revisions: uploaded, built before, or built now in the project's turn.
+//! Components of revisions: uploaded, built before, or built in the project's turn.
 
 use std::sync::Arc;
 
@@ -6,21 +6,21 @@ use iottly_protocol::ProjectId;
 use sha2::{Digest, Sha256};
 
 use super::{BuildFailure, FlashError, Rollouts};
-use crate::model::{Revision, Snippet};
 use crate::releases::BUILT;
 use crate::turns::Turn;
+use iottly_core::model::{Revision, Snippet};
 
-/// Longest component that a build may result in, bytes; as long as an upload may be.
+/// Maximum size of a built component, in bytes; the same as of an upload.
 const MAX_COMPONENT_BYTES: usize = 16 << 20;
 
-/// A component and where it comes from.
+/// A component and its origin.
 pub(super) struct Made {
     pub(super) content: Vec<u8>,
     pub(super) capabilities: Vec<String>,
     pub(super) source: String,
 }
 
-/// A component that is there, or the turn in which it is built.
+/// A stored component, or the turn in which it is built.
 pub(super) enum Wanted {
     Kept {
         name: String,
@@ -34,8 +34,8 @@ pub(super) enum Wanted {
 }
 
 impl Rollouts {
-    /// Finds a revision's component, or waits for the turn to build it. Whoever stops waiting gives the place
-    /// up.
+    /// Finds a revision's component, or waits for the turn to build it. A caller that stops waiting loses its
+    /// place.
     pub(super) async fn wanted(
         &self,
         project: ProjectId,
@@ -52,19 +52,19 @@ impl Rollouts {
         }
         if revision.component.is_some() {
             return Err(FlashError::Failed(format!(
-                "the component of revision {} is not there any more",
+                "the component of revision {} no longer exists",
                 revision.number
             )));
         }
         let turn = self.work.builds.take(project).await?;
-        // A request before this one may have built the same code.
+        // An earlier request may have built the same code.
         match self.known(project, &name).await? {
             Some(content) => Ok(Wanted::Kept { name, content }),
             None => Ok(Wanted::ToBuild { name, snippets, turn }),
         }
     }
 
-    /// The component of this name; an error when its code failed to build a short while ago.
+    /// Returns the component of this name; an error if its code failed to build recently.
     async fn known(&self, project: ProjectId, name: &str) -> Result<Option<Vec<u8>>, FlashError> {
         if let Some(reason) = self.work.failure(project, name) {
             return Err(FlashError::Code(reason));
@@ -73,7 +73,7 @@ impl Rollouts {
         Ok(self.on_shelf(move |shelf, _| shelf.kept(project, &name)).await?)
     }
 
-    /// Builds what is not there yet, and looks at what it reaches for.
+    /// Builds the component if it is not stored, and determines its capabilities.
     pub(super) async fn make(&self, project: ProjectId, wanted: Wanted) -> Result<Made, FlashError> {
         let (source, content) = match wanted {
             Wanted::Kept { name, content } => (name, content),
@@ -100,7 +100,7 @@ impl Rollouts {
         let builder = self.builder.clone().ok_or(FlashError::NoBuilder)?;
         let (shelf, memory, name) = (self.shelf.clone(), Arc::clone(&self.work), name.to_owned());
         let work = move || -> Result<Vec<u8>, FlashError> {
-            // Ends last: whoever has the next turn knows what came of this one.
+            // Dropped last, so that the next turn finds the outcome of this one.
             let _turn = turn;
             let built = (builder.build)(&in_order(snippets)).and_then(within_bounds);
             if let Err(BuildFailure::Code(reason)) = &built {
@@ -114,7 +114,7 @@ impl Rollouts {
         done.map_err(|error| FlashError::Failed(format!("the build stopped: {error}")))?
     }
 
-    /// Says what a component reaches for, in the project's turn unless that is known.
+    /// Returns the capabilities of a component; checks it in the project's turn unless they are known.
     pub(super) async fn look_into(
         &self,
         project: ProjectId,
@@ -131,7 +131,7 @@ impl Rollouts {
             let capabilities = (builder.imports)(&content)?;
             Ok((content, capabilities))
         };
-        // A component that confuses its reader to death is at fault itself.
+        // A component that makes its reader panic is at fault itself.
         let done = tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| FlashError::Unreadable)?;
@@ -146,12 +146,12 @@ fn within_bounds(built: Vec<u8>) -> Result<Vec<u8>, BuildFailure> {
         return Ok(built);
     }
     Err(BuildFailure::Code(format!(
-        "the firmware has {} bytes, at most {MAX_COMPONENT_BYTES} are taken",
+        "the firmware has {} bytes, more than the {MAX_COMPONENT_BYTES} allowed",
         built.len()
     )))
 }
 
-/// sha256, hex.
+/// Returns the sha256 of `content`, in hex.
 pub(super) fn sha256(content: &[u8]) -> String {
     Sha256::digest(content)
         .iter()
@@ -159,7 +159,8 @@ pub(super) fn sha256(content: &[u8]) -> String {
         .collect()
 }
 
-/// Snippets as a firmware is put together; handlers whose command is gone stay out.
+/// Returns the snippets in the order in which a firmware is assembled, without handlers whose command was
+/// removed.
 fn in_order(mut snippets: Vec<Snippet>) -> Vec<Snippet> {
     snippets.retain(|snippet| !snippet.name.starts_with('_'));
     snippets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));

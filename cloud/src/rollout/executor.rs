@@ -1,5 +1,5 @@
-//! Executes plans: writes a step down, then tells the devices. What was written and not told is told at the
-//! devices' next hello.
+//! Executes plans: stores a step first, then sends its directives. A directive that was stored but not sent
+//! is sent at the device's next hello.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,42 +12,45 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::service::{counter, directive};
-use super::standing::{Decision, decide};
-use super::{Evidence, Rollouts, SteadyClock, Step};
+use super::{Rollouts, SteadyClock};
 use crate::clock;
-use crate::model::{Rollout, RolloutId, RolloutMember, RolloutStep, Scope, StoredRelease, Telling, UnixMs};
 use crate::releases::ReleaseError;
-use crate::store::StoreError;
+use iottly_core::model::{
+    Rollout, RolloutId, RolloutMember, RolloutStep, Scope, StoredRelease, Telling, UnixMs,
+};
+use iottly_core::rollout::{Decision, decide};
+use iottly_core::rollout::{Evidence, Step};
+use iottly_store::StoreError;
 
-/// How often rollouts are looked at when nothing happens: soaking and silence count in seconds.
+/// Interval at which rollouts are planned when nothing happens: soaking and silence are counted in seconds.
 const TICK: Duration = Duration::from_secs(1);
-/// Time after which the steady clock is stored while rollouts are under way.
+/// Interval at which the steady clock is stored while rollouts are active.
 const KEEP_CLOCK: Duration = Duration::from_secs(30);
-/// How long a connected device may say nothing about a directive before it is sent again.
+/// Time that a connected device may leave a directive unanswered before it is sent again.
 const RESEND: Duration = Duration::from_secs(10);
 /// Pause of a rollout whose step failed.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Why a step was not taken; it is tried again.
+/// Error of a step; the step is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A directive was not signed.
+    /// A directive could not be signed.
     #[error(transparent)]
     Release(#[from] ReleaseError),
-    /// A signed directive cannot be read again.
-    #[error("a signed directive is no JSON: {0}")]
+    /// A signed directive cannot be parsed.
+    #[error("signed directive is not valid JSON: {0}")]
     Directive(#[from] serde_json::Error),
 }
 
-/// Notes of the executor between two looks.
+/// State of the executor between two rounds.
 #[derive(Default)]
 struct Notes {
-    /// When the open directives of a rollout were sent again.
+    /// Time at which the open directives of a rollout were last sent again.
     resent: HashMap<RolloutId, Instant>,
-    /// When a step of a rollout failed.
+    /// Time at which a step of a rollout failed.
     failed: HashMap<RolloutId, Instant>,
 }
 
@@ -58,7 +61,7 @@ impl Notes {
             .retain(|id, at| known.contains(id) && at.elapsed() < PAUSE);
     }
 
-    /// Says whether it is time to send again what a rollout's devices have not answered.
+    /// Returns true if unanswered directives of a rollout are due to be sent again.
     fn is_resend_due(&mut self, id: RolloutId) -> bool {
         let due = self.resent.get(&id).is_none_or(|at| at.elapsed() >= RESEND);
         if due {
@@ -69,8 +72,8 @@ impl Notes {
 }
 
 impl Rollouts {
-    /// Runs until it is aborted.
-    pub(crate) async fn run(self: Arc<Self>) {
+    /// Runs until aborted.
+    pub async fn run(self: Arc<Self>) {
         tokio::join!(self.execute(), self.keep_up());
     }
 
@@ -95,7 +98,7 @@ impl Rollouts {
                 continue;
             }
             if let Err(error) = self.wind(&mut steady, &mut kept).await {
-                tracing::error!(%error, "failed to keep the steady clock; retrying in 1 s");
+                tracing::error!(%error, "failed to store the steady clock; retrying in 1 s");
             }
             let Some(steady) = &steady else { continue };
             for (project, id) in active {
@@ -104,7 +107,7 @@ impl Rollouts {
         }
     }
 
-    /// Starts the steady clock from where the database has kept it, and keeps it now and then.
+    /// Starts the steady clock from the time stored in the database, and stores it from time to time.
     async fn wind(
         &self,
         steady: &mut Option<SteadyClock>,
@@ -129,16 +132,16 @@ impl Rollouts {
         }
         let resend = notes.is_resend_due(id);
         if let Err(error) = self.step(project, id, steady.now(), resend).await {
-            tracing::error!(%project, rollout = %id, %error, "a step of a rollout failed; retrying in 10 s");
+            tracing::error!(project.id = %project, rollout.id = %id, %error, "failed to take a step of a rollout; retrying in 10 s");
             notes.failed.insert(id, Instant::now());
         }
     }
 
-    /// Decides on a rollout and does what follows; `steady` is the time of the steady clock, milliseconds.
-    /// With `resend` what connected devices have not answered is sent once more.
+    /// Plans a rollout and executes the resulting step; `steady` is the time of the steady clock in
+    /// milliseconds. With `resend`, directives that connected devices have not answered are sent again.
     ///
     /// # Errors
-    /// When the store fails or a directive cannot be signed.
+    /// If the store fails or a directive cannot be signed.
     pub async fn step(
         &self,
         project: ProjectId,
@@ -187,18 +190,18 @@ impl Rollouts {
             .await?;
         step.evidence = text;
         if !self.store.save_rollout_step(project, &step, now).await? {
-            // Its owner was quicker.
+            // The rollout was changed concurrently; plan again.
             self.wake();
             return Ok(());
         }
-        tracing::info!(%project, rollout = %id, status = step.status.as_str(), told = step.told.len(), "rollout");
+        tracing::info!(project.id = %project, rollout.id = %id, rollout.status = step.status.as_str(), directives.install = step.told.len(), directives.cancel = step.withdrawn.len(), "saved a step of a rollout; sending its directives");
         for telling in step.told.into_iter().chain(step.withdrawn) {
             self.publish(telling.device, telling.document).await;
         }
         Ok(())
     }
 
-    /// Signs what a plan wants to tell.
+    /// Signs the directives of a plan.
     async fn prepare_step(
         &self,
         project: ProjectId,
@@ -287,7 +290,7 @@ impl Rollouts {
         Ok(tellings)
     }
 
-    /// Sends directives again to connected devices that have said nothing about them.
+    /// Sends directives again to connected devices that have not answered them.
     async fn remind(
         &self,
         project: ProjectId,

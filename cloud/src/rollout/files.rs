@@ -1,4 +1,4 @@
-//! Files of a project: uploads, room for them, and the removal of those that nothing needs. All in the
+//! Files of a project: uploads, the limit of their size, and the deletion of unneeded ones. All in the
 //! project's turn to write.
 
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use iottly_protocol::ProjectId;
 use super::component::sha256;
 use super::{FlashError, Rollouts};
 use crate::clock;
-use crate::model::{Change, Changed, CodeRoom, Principal};
-use crate::store::StoreError;
 use crate::turns::{QueueFull, Turn};
+use iottly_core::model::{Change, Changed, CodeRoom, Principal};
+use iottly_store::StoreError;
 
-/// Rollouts of a project that are forgotten in one step.
+/// Maximum number of a project's rollouts that one step deletes.
 const TIDY_STEP: usize = 20;
 
 impl Rollouts {
-    /// Waits for a place to receive a component in; hold it until the component is saved.
+    /// Waits for a slot to receive a component; hold it until the component is saved.
     ///
     /// # Errors
-    /// [`QueueFull`] when too many uploads of the project are waiting.
+    /// [`QueueFull`] if too many uploads of the project are waiting.
     pub async fn upload_turn(&self, project: ProjectId) -> Result<Turn<ProjectId>, QueueFull> {
         self.work.uploads.take(project).await
     }
@@ -27,12 +27,12 @@ impl Rollouts {
     /// Waits for the project's turn to compare revisions.
     ///
     /// # Errors
-    /// [`QueueFull`] when too many of the project's requests are waiting.
+    /// [`QueueFull`] if too many of the project's requests are waiting.
     pub async fn diff_turn(&self, project: ProjectId) -> Result<Turn<ProjectId>, QueueFull> {
         self.work.diffs.take(project).await
     }
 
-    /// Refuses to take more when the disk is nearly full.
+    /// Returns an error if the disk is nearly full.
     ///
     /// # Errors
     /// [`FlashError::DiskFull`].
@@ -44,10 +44,10 @@ impl Rollouts {
         }
     }
 
-    /// Saves a component as the next revision of a branch. It is kept only together with its revision.
+    /// Saves a component as the next revision of a branch. It is stored only together with its revision.
     ///
     /// # Errors
-    /// [`FlashError`]; nothing is kept then.
+    /// [`FlashError`]; nothing is stored then.
     pub async fn upload(
         self: &Arc<Self>,
         by: &Principal,
@@ -67,7 +67,7 @@ impl Rollouts {
             sha256: name.clone(),
         };
         let (this, by) = (Arc::clone(self), by.clone());
-        // Goes on when the client does not wait: a file and its revision belong together.
+        // Continues if the client disconnects: a file and its revision belong together.
         let work = tokio::spawn(async move {
             let _turn = turn;
             this.save_component(&by, name, component, change).await
@@ -98,7 +98,8 @@ impl Rollouts {
         Ok(saved?)
     }
 
-    /// Refuses so many bytes of files more than the project has room for; what it does not need goes first.
+    /// Checks that the project has room for `more` bytes of files; first deletes unneeded files if it has
+    /// not.
     pub(super) async fn admit_files(&self, project: ProjectId, more: u64) -> Result<(), FlashError> {
         for hard in [None, Some(false), Some(true)] {
             if let Some(hard) = hard {
@@ -124,15 +125,15 @@ impl Rollouts {
         Ok(())
     }
 
-    /// Measures the project's files and notes how many bytes they have.
+    /// Measures the project's files and records their size.
     pub(super) async fn measure(&self, project: ProjectId) -> Result<u64, FlashError> {
         let bytes = self.on_shelf(move |shelf, _| shelf.measure(project)).await?;
         self.store.note_files(project, bytes).await?;
         Ok(bytes)
     }
 
-    /// Forgets releases and metadata that nothing needs and components that no revision names; `hard` keeps
-    /// only what is needed.
+    /// Deletes unneeded releases and metadata, and components that no revision refers to; `hard` keeps only
+    /// needed ones.
     pub(super) async fn tidy_files(&self, project: ProjectId, hard: bool) -> Result<(), FlashError> {
         let needed = self.store.needed_releases(project).await?;
         self.on_shelf(move |shelf, now| shelf.prune(project, &needed, hard, now))
@@ -144,12 +145,12 @@ impl Rollouts {
         Ok(())
     }
 
-    /// Takes a bounded step of what has to be done now and then for a project's rollouts and files.
+    /// Performs a bounded step of periodic maintenance of a project's rollouts and files.
     ///
     /// # Errors
-    /// When the store or the disk fails; the next step tries again.
+    /// If the store or the disk fails; the next step tries again.
     pub async fn tidy(&self, project: ProjectId) -> Result<(), FlashError> {
-        // Whoever writes tidies up itself when there is no room.
+        // If the turn is taken, skip: a writer deletes unneeded files itself when there is no room.
         let Ok(_turn) = self.work.writes.take(project).await else {
             return Ok(());
         };

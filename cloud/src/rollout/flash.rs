@@ -1,4 +1,4 @@
-//! From a group's branch to a rollout: build, look at what it may reach, sign, start.
+//! The way from a group's branch to a rollout: build, check the capabilities, sign, start.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,78 +9,81 @@ use iottly_protocol::{GroupId, ProjectId};
 
 use super::component::{Made, Wanted};
 use super::service::directive;
-use super::standing::seconds;
-use super::{BuildFailure, Policy, PolicyError, Preflight, Rollouts, Run, Status, Wish, preflight};
+use super::{BuildFailure, Rollouts};
 use crate::clock;
-use crate::model::{
+use crate::releases::{NewRelease, ReleaseError};
+use crate::turns::QueueFull;
+use iottly_core::model::{
     Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, RolloutStatus, Snippet,
     StoredRelease,
 };
-use crate::releases::{NewRelease, ReleaseError};
-use crate::store::StoreError;
-use crate::turns::QueueFull;
+use iottly_core::model::{Policy, PolicyError, Run, Status, Wish};
+use iottly_core::rollout::seconds;
+use iottly_core::rollout::{Preflight, preflight};
+use iottly_store::StoreError;
 
-/// What is asked for beside the group.
+/// Parameters of a deployment, besides the group.
 #[derive(Debug, Clone, Default)]
 pub struct FlashRequest {
-    /// How it spreads; the group's own policy when there is none.
+    /// Policy of the rollout; the group's own policy when none is given.
     pub policy: Option<Policy>,
-    /// Capabilities beyond those of the group's last release that are approved.
+    /// Approved capabilities beyond those of the group's last release.
     pub approve: Vec<String>,
-    /// Devices may try again what they rolled back.
+    /// True if devices may try again a release that they rolled back.
     pub force: bool,
-    /// Only say what would happen.
+    /// True to report only what would happen.
     pub dry_run: bool,
-    /// The branch's revision; the newest when there is none.
+    /// Revision of the branch; the newest when none is given.
     pub revision: Option<u64>,
 }
 
-/// What a flash came to.
+/// Result of a deployment.
 #[derive(Debug, Clone)]
 pub struct Flashed {
-    /// The release; in a dry run as it would be.
+    /// Release; in a dry run the release that would be made.
     pub release: StoredRelease,
-    /// The rollout; none in a dry run.
+    /// Id of the rollout; none in a dry run.
     pub rollout: Option<RolloutId>,
-    /// Who would take it, by what the devices have said.
+    /// Devices that would accept the release, judged by their reported facts.
     pub preflight: Preflight,
 }
 
-/// Why a flash does not begin.
+/// Reason for which a deployment does not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum FlashError {
     /// The group follows no branch.
     #[error("deployment group {0:?} follows no branch")]
     NoBranch(String),
-    /// There is nothing to deploy.
+    /// The branch has no revision to deploy.
     #[error("branch {0:?} has no saved version")]
     NoRevision(String),
-    /// There is nothing to go back to.
+    /// The group has no earlier release to return to.
     #[error("no earlier release was deployed to deployment group {0:?}")]
     NothingBefore(String),
-    /// This cloud builds no code.
+    /// The cloud has no builder.
     #[error("this cloud has no builder: upload a component")]
     NoBuilder,
     /// The code or the component is at fault.
     #[error("{0}")]
     Code(String),
-    /// The cloud's own builder did not come through; the code may be fine.
+    /// The cloud's builder failed; the code may be correct.
     #[error("the cloud cannot build code now: {0}")]
     BuilderDown(String),
-    /// A component that cannot be read at all.
+    /// The component cannot be parsed.
     #[error("the component cannot be read")]
     Unreadable,
-    /// The project has too much of this kind waiting.
+    /// Too many requests of this kind wait in the project.
     #[error(transparent)]
     Busy(#[from] QueueFull),
     /// The disk of the cloud is nearly full.
-    #[error("the disk of the cloud is nearly full: nothing more is taken until there is room")]
+    #[error("the disk of the cloud is nearly full: nothing more is accepted until there is room")]
     DiskFull,
-    /// The policy makes no sense.
+    /// The policy is invalid.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// It reaches for more than what runs, and nobody approved that.
-    #[error("the release reaches for more than the one before it: {}; approve it by name", .0.join(", "))]
+    /// The release requests capabilities beyond those of the group's last release, and they were not
+    /// approved.
+    #[error("the release requests new capabilities: {}; approve them with `approve`", .0.join(", "))]
     Wider(Vec<String>),
     /// The release cannot be made.
     #[error(transparent)]
@@ -88,7 +91,7 @@ pub enum FlashError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Something else failed.
+    /// Any other error.
     #[error("{0}")]
     Failed(String),
 }
@@ -102,12 +105,12 @@ impl From<BuildFailure> for FlashError {
     }
 }
 
-/// Bytes that a release may add to metadata and lists of parts.
+/// Maximum bytes that a release adds to metadata and chunk lists.
 const METADATA_BYTES: u64 = 64 << 10;
-/// Releases after which a project's old ones are looked at.
+/// Number of releases after which a project's old ones are checked for deletion.
 const TIDY_EVERY: u64 = 16;
 
-/// A flash of which everything is known but its component.
+/// A deployment with everything known but its component.
 struct Prepared {
     group: Group,
     request: FlashRequest,
@@ -116,7 +119,7 @@ struct Prepared {
 }
 
 impl Rollouts {
-    /// Makes a release of what a group's branch holds and starts to bring it to the group's devices.
+    /// Makes a release of a group's branch and starts to roll it out to the group's devices.
     ///
     /// # Errors
     /// [`FlashError`]; nothing was sent to any device then.
@@ -142,7 +145,7 @@ impl Rollouts {
             revision,
         };
         let (this, by) = (Arc::clone(self), by.clone());
-        // Goes on when the client does not wait: half a release is of no use to anybody.
+        // Continues if the client disconnects: a release must not be left half made.
         let work = tokio::spawn(async move { this.deploy(&by, prepared, wanted).await });
         work.await
             .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
@@ -163,7 +166,7 @@ impl Rollouts {
             revision,
         } = prepared;
         policy.fits(made.content.len() as u64)?;
-        // Numbers of releases rise one by one; a dry run takes none.
+        // The numbers of releases are consecutive; a dry run takes none.
         let _turn = if request.dry_run {
             None
         } else {
@@ -182,7 +185,7 @@ impl Rollouts {
         let newest = self.store.releases(project, None, 1).await?.pop();
         let last = newest.as_ref().map_or(0, |newest| newest.seq);
         let new = new_release(&revision, &made, rollout.policy.grace_ms);
-        // The newest release is taken again when it is what would be made.
+        // The newest release is used again if it equals the one to be made.
         let again = newest.filter(|old| is_same(old, &revision, &made, rollout.policy.grace_ms));
         let preview = new.clone();
         let drafted = self
@@ -213,7 +216,8 @@ impl Rollouts {
         })
     }
 
-    /// Brings back what a group ran before its newest rollout, under a higher number, to all devices at once.
+    /// Rolls the group back to the release before its newest rollout, under a higher number, on all devices
+    /// at once.
     ///
     /// # Errors
     /// [`FlashError`]; nothing was sent to any device then.
@@ -331,7 +335,8 @@ impl Rollouts {
             .ok_or_else(nothing)
     }
 
-    /// What a release reaches for beyond the group's last one; all of it has to be approved.
+    /// Returns the capabilities of a release beyond those of the group's last one; an error unless all are
+    /// approved.
     async fn widened(
         &self,
         project: ProjectId,
@@ -437,7 +442,7 @@ impl Rollouts {
         if rollout.release.is_multiple_of(TIDY_EVERY)
             && let Err(error) = self.tidy_files(by.project, false).await
         {
-            tracing::warn!(project = %by.project, %error, "failed to remove old releases; they are looked at again later");
+            tracing::warn!(project.id = %by.project, %error, "failed to delete old releases; retrying later");
         }
         Ok(rollout.id)
     }
@@ -510,7 +515,7 @@ fn stored(
     }
 }
 
-/// For the audit log.
+/// Returns the note for the audit log.
 fn note(release: &StoredRelease, widened: &[String]) -> String {
     let approved = if widened.is_empty() {
         String::new()

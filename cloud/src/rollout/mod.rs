@@ -1,9 +1,9 @@
-//! Rollouts: which devices of a group are told to run a release, when, and when no more are.
+//! Rollouts: which devices of a group are directed to install a release, and when.
 //!
-//! [`plan`] is a pure function of policy, members and time. Whoever executes its steps may do so twice or die
-//! in between: the next plan begins from what the devices themselves have reported. [`Rollouts`] makes
-//! releases out of branches, and executes the plans of all projects: every step is in the store before a
-//! device hears of it.
+//! [`plan`] is a pure function of policy, members and time. Its steps may be executed twice, or their
+//! execution may stop in between: the next plan begins with what the devices have reported. [`Rollouts`]
+//! makes releases of branches and executes the plans of all projects: every step is stored before it is sent
+//! to a device.
 
 mod builder;
 mod builds;
@@ -11,20 +11,12 @@ mod component;
 mod executor;
 mod files;
 mod flash;
-mod plan;
-mod policy;
-mod preflight;
 mod service;
-mod standing;
 mod steady;
 mod upkeep;
 
 pub use builder::{Build, BuildFailure, Builder, Imports};
 pub use executor::StepError;
 pub use flash::{FlashError, FlashRequest, Flashed};
-pub use plan::{Evidence, Member, Plan, Run, Standing, Status, Step, Wish, plan, rank};
-pub use policy::{Policy, PolicyError, Wave};
-pub use preflight::{Preflight, preflight};
 pub use service::Rollouts;
-pub use standing::{Decision, decide};
 pub use steady::SteadyClock;

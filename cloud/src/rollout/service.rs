@@ -1,3 +1,6 @@
+//! The service of releases and rollouts of all projects: sends directives and works on the repositories'
+//! files.
+
 use std::sync::Arc;
 
 use iottly_protocol::release::{Action, Audience};
@@ -6,33 +9,34 @@ use iottly_protocol::{DeviceId, Down, ProjectId, SignedDirective};
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
+use super::Builder;
 use super::builds::Builds;
-use super::standing::seconds;
-use super::{Builder, Policy};
 use crate::broker::Broker;
 use crate::clock;
-use crate::model::{Rollout, Scope, UnixMs};
 use crate::releases::{NewDirective, ReleaseError, Shelf};
-use crate::store::{Store, StoreError};
+use iottly_core::model::Policy;
+use iottly_core::model::{Rollout, Scope, UnixMs};
+use iottly_core::rollout::seconds;
+use iottly_store::{Store, StoreError};
 
-/// Seconds of a day.
+/// Number of seconds of a day.
 pub(super) const DAY_S: u64 = 86_400;
 
-/// Releases and rollouts of all projects.
+/// Service of releases and rollouts of all projects.
 pub struct Rollouts {
     pub(super) store: Arc<dyn Store>,
     pub(super) broker: Arc<dyn Broker>,
     pub(super) shelf: Shelf,
     pub(super) builder: Option<Builder>,
-    /// Somebody has ended an update, come online, or started a rollout.
+    /// Wakes the executor: an update ended, a device connected, or a rollout started.
     pub(super) news: Notify,
-    /// Turns to build, to check and to write.
+    /// Queues for building, checking and writing.
     pub(super) work: Arc<Builds>,
 }
 
 impl Rollouts {
-    /// Over a store, a broker and the projects' repositories; without a builder only uploaded components
-    /// become releases.
+    /// Creates the service over a store, a broker and the projects' repositories. Without a builder only
+    /// uploaded components become releases.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -50,22 +54,22 @@ impl Rollouts {
         }
     }
 
-    /// The projects' repositories.
+    /// Returns the projects' repositories.
     #[must_use]
     pub fn shelf(&self) -> &Shelf {
         &self.shelf
     }
 
-    /// Looks at the rollouts now, not only at the next tick.
+    /// Wakes the executor before its next tick.
     pub fn wake(&self) {
         self.news.notify_one();
     }
 
-    /// A device has said hello: later directives are above the highest that it has accepted, and it gets what
-    /// is open for it.
+    /// Handles a device's hello: later directives get counters above the highest that the device has
+    /// accepted, and the device is sent its open directive.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn greeted(&self, scope: Scope, counter: u64) -> Result<(), StoreError> {
         if counter > 0 {
             self.store.raise_counter(scope, counter).await?;
@@ -86,11 +90,11 @@ impl Rollouts {
     pub(super) async fn publish(&self, device: DeviceId, document: Box<RawValue>) {
         let down = Down::Directive(SignedDirective { document });
         if let Err(error) = self.broker.publish(device, down.encode().into()).await {
-            tracing::debug!(%device, %error, "a directive waits for the next hello");
+            tracing::debug!(device.id = %device, %error, "failed to send a directive; it waits for the device's next hello");
         }
     }
 
-    /// Runs what works on the repositories' files.
+    /// Runs work on the repositories' files on a blocking thread.
     pub(super) async fn on_shelf<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shelf, Instant) -> Result<T, ReleaseError> + Send + 'static,
@@ -105,16 +109,16 @@ impl Rollouts {
         })
     }
 
-    /// Makes a project's keys and repository, unless they are there.
+    /// Creates a project's keys and repository, unless they exist.
     ///
     /// # Errors
-    /// When a file cannot be read or written.
+    /// If a file cannot be read or written.
     pub async fn prepare(&self, project: ProjectId) -> Result<(), ReleaseError> {
         self.on_shelf(move |shelf, now| shelf.ensure(project, now)).await
     }
 }
 
-/// A directive of a rollout to one of its devices, and its counter.
+/// Returns a rollout's directive to one of its devices, with its counter.
 pub(super) fn directive(
     project: ProjectId,
     rollout: &Rollout,
@@ -123,7 +127,7 @@ pub(super) fn directive(
     (action, again): (Action, bool),
 ) -> NewDirective {
     let policy: &Policy = &rollout.policy;
-    // A device may come to the directive, and to its window, a day later.
+    // The device may get to the directive, and to its window, a day later.
     let waiting = policy.window.map_or(0, |_| DAY_S);
     NewDirective {
         project,
@@ -140,7 +144,7 @@ pub(super) fn directive(
     }
 }
 
-/// A counter above the one before, and above those of a cloud that was restored from a backup.
+/// Returns a counter above `before`, and above those that a cloud restored from a backup had given.
 pub(super) fn counter(before: u64, now: UnixMs) -> u64 {
     u64::try_from(now).unwrap_or(0).max(before.saturating_add(1))
 }

@@ -1,20 +1,20 @@
-//! The clock by which durations of rollouts are measured.
+//! The steady clock, which measures durations of rollouts.
 //!
 //! The wall clock may be set, by hours and in either direction, while devices are on trial. The steady clock
-//! only goes forward, at the pace of the machine's monotonic clock; the database keeps its time, so that it
-//! goes on after a restart. Time in which no cloud ran, or stood still with its machine, does not count: no
-//! device could say anything then.
+//! only advances, at the rate of the machine's monotonic clock; its time is stored in the database, so that
+//! it continues after a restart. Time in which no cloud ran, or its machine was suspended, is not counted: no
+//! device could report then.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::UnixMs;
+use iottly_core::model::UnixMs;
 
-/// Longest time between two looks at the clock that counts: a minute. More means that the machine stood still
-/// in between.
+/// Maximum time between two readings of the clock that is counted: a minute. A longer time means that the
+/// machine was suspended in between.
 const LONGEST_STEP: Duration = Duration::from_secs(60);
 
-/// Time of the steady clock at a moment of the monotonic clock.
+/// Time of the steady clock at an instant of the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     at: Duration,
@@ -29,7 +29,7 @@ impl Mark {
         }
     }
 
-    /// Goes on to a moment of the monotonic clock.
+    /// Advances to an instant of the monotonic clock.
     fn go_on(&mut self, seen: Instant) -> u64 {
         self.at = self
             .at
@@ -39,25 +39,25 @@ impl Mark {
     }
 }
 
-/// The steady clock of a process; looked at every second while rollouts are under way.
+/// Steady clock of a process; read every second while rollouts are active.
 #[derive(Debug)]
 pub struct SteadyClock(Mutex<Mark>);
 
 impl SteadyClock {
-    /// Begins at `at`, milliseconds.
+    /// Creates a clock that starts at `at`, in milliseconds.
     #[must_use]
     pub fn starting_at(at: u64) -> Self {
         Self(Mutex::new(Mark::at(at, Instant::now())))
     }
 
-    /// Returns the start of a clock that the database has kept; one that was never started begins at the
-    /// date.
+    /// Returns the time to start at: the one stored in the database, or the current date before the first
+    /// start.
     #[must_use]
     pub fn first(kept: Option<u64>, date: UnixMs) -> u64 {
         kept.unwrap_or_else(|| u64::try_from(date).unwrap_or(0))
     }
 
-    /// Returns the time, milliseconds.
+    /// Returns the time in milliseconds.
     #[must_use]
     pub fn now(&self) -> u64 {
         self.0
@@ -66,7 +66,7 @@ impl SteadyClock {
             .go_on(Instant::now())
     }
 
-    /// Goes on from `at` if that is ahead: another process has come further.
+    /// Advances to `at` if that is later: another process is ahead.
     pub fn catch_up(&self, at: u64) {
         if at > self.now() {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Mark::at(at, Instant::now());

@@ -1,4 +1,5 @@
-//! Upkeep of all projects' repositories, in a task apart from the rollouts, so that these wait for nothing.
+//! Maintenance of all projects' repositories, in a task separate from the executor so that rollouts never
+//! wait for it.
 
 use std::ops::Bound;
 use std::time::Duration;
@@ -9,20 +10,20 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::executor::StepError;
 use super::{FlashError, Rollouts};
 use crate::clock;
-use crate::model::{Change, Principal};
+use iottly_core::model::{Change, Principal};
 
-/// Time between two looks at some of the projects.
+/// Interval of maintenance.
 const EVERY: Duration = Duration::from_secs(10);
-/// Projects that are looked at each time; the others have their turn later.
+/// Number of projects per round; the others follow in later rounds.
 const PROJECTS: usize = 10;
-/// Longest time that the deletion of a project waits for its rollouts' withdrawal.
+/// Maximum time that the deletion of a project waits for the withdrawal of its rollouts.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(3);
-/// Time between two looks at the timestamps.
+/// Interval at which timestamps are signed.
 const REFRESH: Duration = Duration::from_secs(3600);
 
 impl Rollouts {
-    /// Runs until it is aborted: signs timestamps anew, and forgets old releases, files and rollouts, some
-    /// projects at a time.
+    /// Runs until aborted: re-signs timestamps and deletes old releases, files and rollouts, some projects
+    /// per round.
     pub(super) async fn keep_up(&self) {
         let mut tick = interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -45,10 +46,9 @@ impl Rollouts {
         }
     }
 
-    /// Gives up what is being deployed in a project that is about to be deleted, and tells its devices, as
-    /// far as that is possible in a short time: a device that hears nothing cannot fetch the release any
-    /// more.
-    pub(crate) async fn withdraw_all(&self, by: &Principal) {
+    /// Cancels the active rollouts of a project that is about to be deleted, and notifies its devices as far
+    /// as possible in a short time. A device that is not notified can no longer fetch the release.
+    pub async fn withdraw_all(&self, by: &Principal) {
         let withdraw = async {
             for (project, id) in self.store.active_rollouts().await? {
                 if project == by.project {
@@ -63,15 +63,15 @@ impl Rollouts {
         match tokio::time::timeout(WITHDRAW_WITHIN, withdraw).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(project = %by.project, %error, "failed to withdraw a rollout; the project is deleted")
+                tracing::warn!(project.id = %by.project, %error, "failed to withdraw a rollout; deleting the project anyway")
             }
             Err(_) => {
-                tracing::warn!(project = %by.project, "rollouts were not withdrawn in time; the project is deleted")
+                tracing::warn!(project.id = %by.project, "failed to withdraw all rollouts in time; deleting the project anyway")
             }
         }
     }
 
-    /// The projects that follow on `last`; from the first again behind the end.
+    /// Returns the projects that follow `last`, restarting with the first after the end.
     async fn next_projects(&self, last: Option<ProjectId>) -> Result<Vec<ProjectId>, FlashError> {
         let all = self.on_shelf(|shelf, _| shelf.projects()).await?;
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
@@ -85,7 +85,7 @@ impl Rollouts {
     async fn tidy_all(&self, projects: Vec<ProjectId>) {
         for project in projects {
             if let Err(error) = self.tidy(project).await {
-                tracing::warn!(%project, %error, "failed to tidy a project's releases; they are looked at again later");
+                tracing::warn!(project.id = %project, %error, "failed to delete old releases of a project; retrying later");
             }
         }
     }

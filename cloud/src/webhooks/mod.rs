@@ -1,37 +1,11 @@
-//! Webhooks: stored messages, posted to addresses that a project chose.
+//! Webhooks: stored messages, posted to URLs that a project chose.
 //!
-//! A delivery is written in the transaction that stores its message ([`matching`] decides for which hooks,
-//! and leaves to the worker what is too much work for that moment), and a worker sends it: claimed by a
-//! lease, at least once, under an id that stays the same. What is decided (retries, breaker, slots,
-//! addresses, bodies, signatures) is pure; `worker` holds the I/O.
+//! A delivery is written in the transaction that stores its message. The worker claims it with a lease and
+//! sends it at least once, under an id that stays the same. Decisions are in [`iottly_core::webhooks`]; the
+//! I/O is here.
 
-pub mod body;
-pub mod breaker;
-mod fresh;
-pub mod guard;
-pub mod headers;
-pub mod matching;
-pub mod schedule;
-pub mod sign;
-mod slots;
-mod target;
 mod worker;
 
-pub use fresh::Fresh;
-pub use target::{HeaderList, SecretError, open_headers, sealed_headers, sealed_secret};
-pub use worker::{Attempted, Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
-
-/// Most webhooks of a project.
-pub const MAX_HOOKS: i64 = 5;
-/// Most deliveries that wait for one webhook; beyond, the oldest are dropped and counted.
-pub const MAX_WAITING: i64 = 100_000;
-/// Most deliveries of one webhook that are kept after they failed or were skipped.
-pub const MAX_FAILED: i64 = 100_000;
-/// Most attempts that one webhook's log keeps.
-pub const MAX_ATTEMPTS_LOGGED: i64 = 1000;
-/// Most bytes of messages that are claimed at a time, unless a single one is longer.
-pub const MAX_CLAIM_BYTES: u64 = 2 << 20;
-/// Start of the reason of a failure when it is not known whether the message was for the webhook.
-pub const NOT_MATCHED: &str = "not matched: ";
-/// How long attempts and failed deliveries are kept: 30 days, in milliseconds.
-pub const KEPT_MS: crate::model::UnixMs = 30 * 24 * 60 * 60 * 1000;
+pub use worker::{
+    Attempted, Deliverer, DelivererHandle, DelivererParts, Lookup, Resolver, SetupError, WebhookConfig,
+};

@@ -8,7 +8,7 @@
 //! of 500 and above, or when the cloud's memory grows by more than 400 MB.
 
 mod attacks;
-#[path = "../../../tests/device/mod.rs"]
+#[path = "../../../web/tests/it/device.rs"]
 mod device;
 mod site;
 mod victim;

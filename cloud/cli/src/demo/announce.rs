@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::Context;
-use iottly_cloud::cloud::Services;
+use iottly_web::app::WebServices;
 use serde_json::json;
 
 use super::home::DemoProject;
@@ -46,7 +46,7 @@ impl Announcer {
         http: SocketAddr,
         mqtt: SocketAddr,
         project: &DemoProject,
-        services: &Services,
+        services: &WebServices,
     ) -> anyhow::Result<()> {
         let devices: Vec<_> = project.devices.iter().map(|device| device.id).collect();
         let url = format!("http://{http}");
@@ -61,7 +61,7 @@ impl Announcer {
             });
             format!("{line}\n")
         } else {
-            let login = iottly_cloud::dashboard::login_link(services, &project.token, &url).await;
+            let login = iottly_web::dashboard::login_link(services, &project.token, &url).await;
             let first = devices.first().context("a demo has at least one device")?;
             people(&url, &login, mqtt, project, &first.to_string())
         };

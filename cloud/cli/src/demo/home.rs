@@ -6,11 +6,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use iottly_cloud::auth;
 use iottly_cloud::cloud::Services;
-use iottly_cloud::model::{Change, Principal, Scopes, TokenId};
-use iottly_cloud::rollout::Policy;
+use iottly_core::model::Policy;
+use iottly_core::model::{Change, Principal, Scopes, TokenId};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use iottly_web::auth;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 

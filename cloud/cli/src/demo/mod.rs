@@ -12,6 +12,7 @@ use anyhow::Context;
 use clap::Args;
 use iottly_cloud::cloud::{Cloud, CloudConfig};
 use iottly_cloud::edge::EdgeConfig;
+use iottly_web::app::WebServices;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::exit::Failure;
@@ -80,14 +81,14 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     ];
     config.builder = Some(subprocess::cloud_builder()?);
     let cloud = Cloud::start(config).await?;
-    let services = cloud.services();
-    let server = iottly_cloud::http::Server::start(listener, services.clone());
+    let services = WebServices::new(cloud.services());
+    let server = iottly_web::http::Server::start(listener, services.clone());
     announcer.step("cloud and database", &format!("http://{http}"));
     announcer.step("broker", &cloud.mqtt_addr().to_string());
 
     let mut fleet = Fleet::default();
     let begun = tokio::select! {
-        begun = bring_up(&options, &home, &cloud, http, &announcer, &mut fleet) => begun,
+        begun = bring_up(&options, &home, &cloud, &services, http, &announcer, &mut fleet) => begun,
         ended = stop.requested_or_broken(&cloud) => ended,
     };
     let ended = if begun.is_ok() && fleet.is_up() {
@@ -122,12 +123,12 @@ async fn bring_up(
     options: &Options,
     home: &Home,
     cloud: &Cloud,
+    services: &WebServices,
     http: SocketAddr,
     announcer: &Announcer,
     fleet: &mut Fleet,
 ) -> anyhow::Result<()> {
-    let services = cloud.services();
-    let project = home.project(&services, options.devices).await?;
+    let project = home.project(services, options.devices).await?;
     let wasm = match &options.firmware {
         Some(path) => {
             let wasm = firmware::own(path, &home.firmware()).await?;
@@ -151,14 +152,12 @@ async fn bring_up(
         root: services.rollouts.shelf().first_root(project.project_id),
     };
     fleet.start(home, &project, &wasm, &addresses).await?;
-    fleet.wait_until_up(&services, &project).await?;
+    fleet.wait_until_up(services, &project).await?;
     announcer.step(
         "devices",
         &format!("{} online, firmware running", project.devices.len()),
     );
-    announcer
-        .ready(http, cloud.mqtt_addr(), &project, &services)
-        .await
+    announcer.ready(http, cloud.mqtt_addr(), &project, services).await
 }
 
 /// Returns the address at which devices in this process reach HTTP.

@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use iottly_cloud::releases::{KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseRepository, SealKey};
+use iottly_cloud::releases::{KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseRepository};
+use iottly_cloud::seal_file;
 use iottly_protocol::release::{Action, Audience, HealthRules};
 use iottly_protocol::tuf::Instant;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
@@ -28,7 +29,7 @@ struct Keys {
 
 impl Keys {
     fn open(&self) -> anyhow::Result<KeyFolder> {
-        let seal = self.seal.as_deref().map(SealKey::open).transpose()?;
+        let seal = self.seal.as_deref().map(seal_file::open).transpose()?;
         Ok(KeyFolder::new(&self.keys, seal))
     }
 }

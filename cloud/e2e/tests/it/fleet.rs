@@ -4,7 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use iottly_cloud::rollout::{Evidence, Member, Policy, Run, Standing, Status, Step, Wave, Wish, plan, rank};
+use iottly_core::model::{Policy, Run, Status, Wave, Wish};
+use iottly_core::rollout::{Evidence, Member, Standing, Step, plan, rank};
 use iottly_e2e::beside_others;
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::{Action, HealthRules, Reason};

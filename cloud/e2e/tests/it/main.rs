@@ -1,9 +1,9 @@
-//! The promises that cross crates, with real processes, and the rules of the repository.
+//! The promises that cross crates, with real processes.
 
 mod api;
 mod browser;
 mod clocks;
-#[path = "../../../tests/cluster/mod.rs"]
+#[path = "../../../store/tests/it/cluster.rs"]
 mod cluster;
 mod delivery;
 mod demo;
@@ -12,7 +12,6 @@ mod memory;
 mod release;
 mod rollout;
 mod strangers;
-mod tidy;
 mod upgrade;
 mod webdriver;
 mod webhooks;

@@ -1,3 +1,5 @@
+//! Access rules of the broker: which devices may connect, and to which topics they may publish and subscribe.
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,10 +18,10 @@ use super::seat::Seat;
 use crate::broker::Authenticator;
 use crate::edge::Places;
 
-/// Longest secret that is looked at, bytes.
+/// Maximum length of a secret that is checked, in bytes.
 const MAX_SECRET: usize = 256;
 
-/// Who may connect, and to which topics: its own, by direction.
+/// Rules for logins and topics: a device has its own topics only, each in one direction.
 pub(super) struct Access {
     authenticator: Arc<dyn Authenticator>,
     pace: Pace,
@@ -28,7 +30,7 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Rules over an authenticator, with `devices` places.
+    /// Creates rules over an authenticator, with `devices` places.
     pub(super) fn new(
         authenticator: Arc<dyn Authenticator>,
         rates: Arc<Rates>,
@@ -67,7 +69,7 @@ impl Access {
                 drop(turn);
                 tokio::time::sleep(self.rates.charge(device, Cost::Login, 0, Instant::now())).await;
                 let Some(place) = self.devices.take(Some(scope.project), false, Instant::now()) else {
-                    tracing::warn!(%device, project = %scope.project, "all places of devices are taken; the device has to come again");
+                    tracing::warn!(device.id = %device, project.id = %scope.project, "no place for another device; refusing the login until one is free");
                     return refused(ReasonCode::QuotaExceeded);
                 };
                 if !seat.sit_down(place) {
@@ -76,7 +78,7 @@ impl Access {
                 Ok(AuthResult::success_with_user(connect.client_id.clone()))
             }
             Ok(None) => {
-                tracing::warn!(%device, address = %from, "mqtt login refused");
+                tracing::warn!(device.id = %device, peer.address = %from, "refused an MQTT login: wrong device or secret");
                 if let Some(address) = seat.address {
                     self.pace.failed(address, Instant::now());
                 }
@@ -84,22 +86,22 @@ impl Access {
                 refused(ReasonCode::BadUsernameOrPassword)
             }
             Err(error) => {
-                tracing::error!(%device, %error, "mqtt login cannot be checked now; the device has to come again");
+                tracing::error!(device.id = %device, %error, "failed to check an MQTT login; the device has to retry");
                 refused(ReasonCode::ServerUnavailable)
             }
         }
     }
 }
 
-/// The rules as one connection meets them.
+/// Rules for a single connection.
 pub(super) struct Visitor {
-    /// The rules of all.
+    /// Rules of all connections.
     pub(super) access: Arc<Access>,
-    /// The connection's place.
+    /// Place of the connection.
     pub(super) seat: Arc<Seat>,
 }
 
-/// The device whose connection asks; client id and user are the same for everyone admitted.
+/// Returns the device of a connection; client id and user are the same for every admitted device.
 fn who(client_id: &str, user: Option<&str>) -> Option<DeviceId> {
     if user == Some(client_id) {
         client_id.parse().ok()

@@ -1,33 +1,33 @@
-//! The first packet of an MQTT connection, looked at before the broker buffers it. Pure.
+//! Checks the first packet of an MQTT connection before the broker buffers it. Pure.
 
-/// Largest CONNECT that is taken, in bytes behind its fixed header. An agent's has about 300: ids, secret,
-/// status topic and will.
+/// Maximum size of a CONNECT without its fixed header, in bytes. An agent's CONNECT has about 300: ids,
+/// secret, status topic and will.
 const MAX_CONNECT: usize = 4096;
-/// Longest fixed header, in bytes.
+/// Maximum length of a fixed header, in bytes.
 const MAX_FIXED: usize = 5;
-/// Bytes that have to be looked at to see a whole CONNECT.
+/// Number of bytes that have to be peeked at to see a whole CONNECT.
 pub(super) const ROOM: usize = MAX_CONNECT + MAX_FIXED + 1;
 /// First byte of a CONNECT.
 const CONNECT: u8 = 0x10;
 
-/// What the first bytes of a connection are.
+/// Result of a look at the first bytes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum First {
-    /// The beginning of a CONNECT.
+    /// Beginning of a CONNECT.
     Part,
-    /// A whole CONNECT, perhaps with more behind it.
+    /// Whole CONNECT, possibly followed by more bytes.
     Whole,
-    /// Something else, or too large.
+    /// Other packet, or a CONNECT that is too large.
     Refused(&'static str),
 }
 
-/// Looks at the first bytes of a connection.
+/// Checks the first bytes of a connection.
 pub(super) fn look(bytes: &[u8]) -> First {
     let Some((kind, rest)) = bytes.split_first() else {
         return First::Part;
     };
     if *kind != CONNECT {
-        return First::Refused("the first packet is no CONNECT");
+        return First::Refused("the first packet is not a CONNECT");
     }
     let mut length = 0;
     for (index, byte) in rest.iter().take(MAX_FIXED - 1).enumerate() {
@@ -44,7 +44,7 @@ pub(super) fn look(bytes: &[u8]) -> First {
         }
     }
     if rest.len() >= MAX_FIXED - 1 {
-        First::Refused("the CONNECT has no length")
+        First::Refused("the length of the CONNECT is invalid")
     } else {
         First::Part
     }

@@ -1,7 +1,7 @@
-//! The broker's own listener.
+//! Listener of the broker.
 //!
-//! The crate's accept loop spins while descriptors are used up and counts nobody before the login, so that
-//! connections are accepted here and handed to its `ClientHandler` one by one.
+//! The broker crate's own accept loop spins while file descriptors are used up and does not limit connections
+//! before the login. Therefore connections are accepted here and handed to its `ClientHandler` one by one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,14 +20,13 @@ use super::first::{self, First};
 use super::seat::Seat;
 use crate::edge::{Acceptor, AddressKey, Peek, Places, Trusted, greet, peek_until};
 
-/// Time in which a client's CONNECT has to be there as a whole. The broker's crate allows as much for the
-/// login itself.
+/// Maximum time until a client's CONNECT is complete. The broker's crate allows the same time for the login
+/// itself.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// Time between two rounds of tidying in the broker's crate: sessions that have expired, windows of its
-/// counters.
+/// Interval of the maintenance of the broker's crate: expired sessions, and windows of its counters.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
-/// What every connection needs.
+/// State that all connections share.
 pub(super) struct Gate {
     pub(super) config: Arc<BrokerConfig>,
     pub(super) router: Arc<MessageRouter>,
@@ -37,12 +36,12 @@ pub(super) struct Gate {
     pub(super) waiting: Arc<Places<AddressKey>>,
     pub(super) trusted: Trusted,
     pub(super) stop: broadcast::Sender<()>,
-    /// Closed when the last connection is, since all hold the gate.
+    /// Closed when the last connection has ended, because every connection holds the gate.
     pub(super) _open: mpsc::Sender<()>,
 }
 
 impl Gate {
-    /// Accepts connections until the stop.
+    /// Accepts connections until the broker is stopped.
     pub(super) async fn run(self: Arc<Self>, mut acceptor: Acceptor) {
         let (mut stop, mut tidy) = (self.stop.subscribe(), tokio::time::interval(TIDY_EVERY));
         loop {
@@ -60,13 +59,14 @@ impl Gate {
         }
     }
 
-    /// Gives a connection a place among those without a login and looks at it in a task of its own.
+    /// Gives a connection a place among those without a login, and checks its first packet in a task of its
+    /// own.
     fn welcome(self: &Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
         let Some(place) = self
             .waiting
             .take(self.trusted.key(peer.ip()), true, Instant::now())
         else {
-            tracing::debug!(%peer, "no place for a connection without a login; it is closed");
+            tracing::debug!(peer.address = %peer, "no place for a connection without a login; closing it");
             return;
         };
         let gate = Arc::clone(self);
@@ -95,15 +95,19 @@ impl Gate {
                     gate.serve(BrokerTransport::tcp(stream), client, Seat::new(address, place))
                         .await;
                 }
-                Ok(Ok((client, refused))) => tracing::debug!(%client, ?refused, "a connection is closed"),
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection ended before its CONNECT"),
-                Err(_) => tracing::debug!(%peer, "no CONNECT in time; the connection is closed"),
+                Ok(Ok((client, refused))) => {
+                    tracing::debug!(client.address = %client, reason = ?refused, "refused the first packet; closing the connection")
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(peer.address = %peer, %error, "a connection ended before its CONNECT")
+                }
+                Err(_) => tracing::debug!(peer.address = %peer, "no CONNECT in time; closing the connection"),
             }
         });
     }
 
-    /// Serves one connection of `client`, whose CONNECT is there or bounded otherwise, to its end. The way in
-    /// for every kind of stream.
+    /// Serves a connection of `client` until it ends. Its CONNECT is complete, or limited in another way. All
+    /// kinds of streams are served by this function.
     async fn serve(&self, transport: BrokerTransport, client: SocketAddr, seat: Seat) {
         let seat = Arc::new(seat);
         let visitor = Visitor {
@@ -126,17 +130,17 @@ impl Gate {
                 if let Err(error) = ended
                     && !error.is_normal_disconnect()
                 {
-                    tracing::debug!(%client, %error, "a connection ended");
+                    tracing::debug!(client.address = %client, %error, "a connection ended with an error");
                 }
             }
-            () = seat.lost() => tracing::debug!(%client, "a connection without a login made room for another"),
+            () = seat.lost() => tracing::debug!(client.address = %client, "closed a connection without a login to make room for another"),
         }
-        // A last will that is delayed keeps the rules of this connection alive.
+        // A delayed last will keeps the rules of this connection, and with them the seat, alive.
         seat.leave();
     }
 }
 
-/// Looks at the first packet, which stays in the stream.
+/// Checks the first packet, which stays in the stream.
 async fn connect(stream: &TcpStream) -> std::io::Result<First> {
     let look = |bytes: &[u8]| match first::look(bytes) {
         First::Part => Peek::More,

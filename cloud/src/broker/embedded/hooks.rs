@@ -1,3 +1,6 @@
+//! Callbacks of the broker's crate: pass publishes and the ends of connections to the uplink, and slow fast
+//! devices down.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +16,7 @@ use mqtt5::broker::{
 use super::rates::{Cost, Rates};
 use crate::broker::Uplink;
 
-/// What the broker calls before it acknowledges, and when connections end.
+/// Callbacks before acknowledgements and at the ends of connections.
 pub(super) struct Hooks {
     uplink: Arc<dyn Uplink>,
     rates: Arc<Rates>,
@@ -31,23 +34,23 @@ impl Hooks {
         }
     }
 
-    /// Names the router, which exists only after the hooks do.
+    /// Sets the router, which is created after the hooks.
     pub(super) fn attach(&self, router: Weak<MessageRouter>) {
-        // A second call would name the same router.
+        // A second call would set the same router.
         let _ = self.router.set(router);
     }
 
-    /// From now on the ends of connections are the broker's own doing and say nothing about the devices.
+    /// Marks the broker as closing: from now on the ends of connections say nothing about the devices.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
-    /// Passes on that a device's connection is closed on purpose.
+    /// Reports to the uplink that a device's connection is closed on purpose.
     pub(super) async fn revoked(&self, device: DeviceId) {
         self.uplink.revoked(device).await;
     }
 
-    /// Makes a device wait that speaks faster than it may; its next packets are not read meanwhile.
+    /// Delays a device that exceeds its rate; its next packets are not read in the meantime.
     async fn slow_down(&self, device: DeviceId, cost: Cost, bytes: usize) {
         let wait = self.rates.charge(device, cost, bytes, Instant::now());
         if !wait.is_zero() {
@@ -76,7 +79,7 @@ impl BrokerEventHandler for Hooks {
                     self.uplink.status(device, event.payload).await;
                     PublishAction::Continue
                 }
-                // Not reached: no device may publish elsewhere.
+                // Not reached: devices may not publish to other topics.
                 Ok(Topic::Down(_)) | Err(_) => PublishAction::Handled,
             }
         })
@@ -94,8 +97,7 @@ impl BrokerEventHandler for Hooks {
         })
     }
 
-    /// On a takeover the old connection's end comes after the new one's start: only the last connection
-    /// counts.
+    /// On a takeover, the old connection ends after the new one has started: only the last connection counts.
     fn on_client_disconnect<'a>(&'a self, event: ClientDisconnectEvent) -> Done<'a, ()> {
         Box::pin(async move {
             let Ok(device) = event.client_id.parse::<DeviceId>() else {

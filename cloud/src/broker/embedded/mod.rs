@@ -1,5 +1,4 @@
-//! The broker inside the process: crate `mqtt5` behind the [`Broker`] trait. None of its types leave this
-//! folder.
+//! Broker inside the process: crate `mqtt5` behind the [`Broker`] trait. None of its types leave this folder.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,30 +31,31 @@ mod pace;
 mod rates;
 mod seat;
 
-/// Room for topic, properties and headers around the largest publish.
+/// Allowance for topic, properties and headers around the largest publish, in bytes.
 const PACKET_OVERHEAD: usize = 64 << 10;
-/// Most messages that wait for one device that reads slowly; what the broker drops, the protocol repeats.
+/// Maximum number of messages queued for a device that reads slowly. Messages that the broker drops are
+/// repeated by the protocol.
 const CHANNEL_MESSAGES: usize = 256;
-/// Bounds of what waits for a device that is away with a session. Agents use none; commands wait in the
-/// store.
+/// Maximum number and bytes of messages queued for an absent device with a session. Agents use no session;
+/// commands wait in the store.
 const QUEUED: (usize, usize) = (100, 1 << 20);
-/// How long the session of a device that asked for one is kept.
+/// Time for which the session of a device that requested one is kept.
 const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
-/// Retained messages: one status per device, each of about a hundred bytes.
+/// Maximum number of retained messages, and of bytes in each: one status of about a hundred bytes per device.
 const RETAINED: (usize, usize) = (200_000, 1024);
-/// How long a shutdown waits for connections to close.
+/// Maximum time for which a shutdown waits for connections to close.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
-/// Where the broker listens.
+/// Configuration of the broker.
 #[derive(Debug, Clone)]
 pub struct EmbeddedConfig {
     /// Address of the plain TCP listener; port 0 takes any free port.
     pub listen: SocketAddr,
-    /// Numbers of connections, and proxies that are believed.
+    /// Limits for connections, and trusted proxies.
     pub edge: EdgeConfig,
 }
 
-/// The running broker.
+/// Running broker.
 pub struct EmbeddedBroker {
     router: Arc<MessageRouter>,
     hooks: Arc<hooks::Hooks>,
@@ -64,15 +64,15 @@ pub struct EmbeddedBroker {
     running: Mutex<Option<Running>>,
 }
 
-/// What a shutdown waits for.
+/// State that a shutdown waits for.
 struct Running {
     gate: JoinHandle<()>,
-    /// Ends when the last connection is closed.
+    /// Ends when the last connection has closed.
     open: mpsc::Receiver<()>,
 }
 
 impl EmbeddedBroker {
-    /// Starts listening. Devices are admitted by `authenticator`; what they publish goes to `uplink`.
+    /// Starts to listen. `authenticator` admits devices; their messages go to `uplink`.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -84,7 +84,7 @@ impl EmbeddedBroker {
         Self::start_watched(config, authenticator, uplink, &Vital::default()).await
     }
 
-    /// As [`start`](Self::start); `vital` is told when the listener fails.
+    /// Starts as [`start`](Self::start) does; reports to `vital` when the listener fails.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -141,17 +141,16 @@ impl EmbeddedBroker {
         })
     }
 
-    /// The address it listens on, with the real port.
+    /// Returns the address on which it listens, with the actual port.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// Every bound is set here: the crate's defaults are open or unlimited.
+/// Returns the broker's settings. Every limit is set, because the crate's defaults are open or unlimited.
 fn settings(devices: usize) -> BrokerConfig {
-    // Nothing of the broker's is written to disk: the store has all that must survive, and devices repeat the
-    // rest.
+    // The broker writes nothing to disk: data that must survive is in the store, and devices repeat the rest.
     let storage_config = StorageConfig::default()
         .with_persistence(false)
         .with_max_queued_messages_per_client(QUEUED.0)
@@ -172,9 +171,9 @@ fn settings(devices: usize) -> BrokerConfig {
     }
 }
 
-/// The crate's own counters, which its listener would ask. Ours does the counting: per address before the
-/// login, per project after it. Rates stay 0, which is none: the crate would refuse a publish in a way that
-/// devices of MQTT 3.1.1 take for success.
+/// Returns the limits of the crate's own counters, which are not needed here: connections are counted by
+/// address before the login and by project after it. Rates of 0 mean no limit: the crate would refuse a
+/// publish in a way that MQTT 3.1.1 devices take for success.
 const fn limits(devices: usize) -> ResourceLimits {
     ResourceLimits {
         max_connections: devices,
@@ -204,10 +203,7 @@ impl Broker for EmbeddedBroker {
     async fn publish(&self, device: DeviceId, payload: Bytes) -> Result<(), BrokerError> {
         let topic = Topic::Down(device).to_string();
         if payload.len() > MAX_PUBLISH_BYTES {
-            let reason = format!(
-                "{} bytes are over the limit of {MAX_PUBLISH_BYTES}",
-                payload.len()
-            );
+            let reason = format!("{} bytes exceed the limit of {MAX_PUBLISH_BYTES}", payload.len());
             return Err(BrokerError::Publish { topic, reason });
         }
         if !self.is_connected(device).await {
@@ -217,7 +213,8 @@ impl Broker for EmbeddedBroker {
             });
         }
         let packet = PublishPacket::new(topic, payload, QoS::AtLeastOnce);
-        // Nobody waits for a device that reads slowly: the ingest answers all devices one after the other.
+        // Does not wait for a device that reads slowly, because the ingest responds to all devices one after
+        // the other.
         self.router
             .route_message_with_deadline(&packet, None, Instant::now())
             .await;
@@ -238,7 +235,7 @@ impl Broker for EmbeddedBroker {
             return;
         };
         self.hooks.close();
-        // Fails when the listener has ended already.
+        // Fails only when the listener has already ended.
         let _ = self.stop.send(());
         let closed = async {
             let _ = (&mut gate).await;

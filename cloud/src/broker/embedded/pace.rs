@@ -1,7 +1,8 @@
-//! The pace of logins from addresses where many fail.
+//! Pace of logins from addresses with many failures.
 //!
-//! A secret has 256 bits, so guessing needs no hindrance; the database's time does. Nobody is refused for
-//! what others behind the same address do: where logins fail, they are looked at one after the other.
+//! A secret has 256 bits, so guessing need not be slowed down; the database has to be protected from the
+//! load. No device is refused for failures of others behind the same address: logins from such an address are
+//! checked one after the other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,16 +12,16 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use crate::edge::AddressKey;
 
-/// Failures of one address that cost nothing, in logins: mistyped secrets, a few devices that were deleted.
+/// Number of failures of an address without consequences: for wrong secrets, or a few deleted devices.
 const FREE: u32 = 100;
-/// Time in which an address's failures are forgotten.
+/// Time after which an address's failures are forgotten.
 const FORGET: Duration = Duration::from_secs(60);
-/// Time that a failure keeps the next login of the same address waiting.
+/// Time for which a failure delays the next login of the same address.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Addresses that are remembered at a time. Beyond, those are forgotten whose time has passed, then all.
+/// Maximum number of addresses that are remembered. Beyond it, expired ones are removed, then all.
 const MAX_ADDRESSES: usize = 10_000;
 
-/// Failures by address.
+/// Failed logins by address.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     addresses: Mutex<HashMap<AddressKey, Failures>>,
@@ -34,13 +35,14 @@ struct Failures {
 }
 
 impl Pace {
-    /// Resolves when it is this login's turn; hold what comes back while the secret is checked.
+    /// Resolves when it is this login's turn. The caller holds the returned guard while the secret is
+    /// checked.
     pub(super) async fn turn(&self, address: AddressKey, now: Instant) -> Option<OwnedMutexGuard<()>> {
         let turn = self.queue(address, now)?;
         Some(turn.lock_owned().await)
     }
 
-    /// The queue in which logins of the address wait, if they have to.
+    /// Returns the queue in which logins of the address wait, if they have to.
     fn queue(&self, address: AddressKey, now: Instant) -> Option<Arc<Turn<()>>> {
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let failures = addresses.get(&address)?;
@@ -48,7 +50,7 @@ impl Pace {
         slow.then(|| Arc::clone(&failures.turn))
     }
 
-    /// Counts a failure.
+    /// Counts a failed login.
     pub(super) fn failed(&self, address: AddressKey, now: Instant) {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |failures: &Failures| now.saturating_duration_since(failures.since) >= FORGET;
@@ -70,7 +72,7 @@ impl Pace {
         failures.count = failures.count.saturating_add(1);
     }
 
-    /// Waits after a failure that was somebody's turn.
+    /// Waits after a failed login that took a turn.
     pub(super) async fn pause(&self, turn: Option<OwnedMutexGuard<()>>) {
         if turn.is_some() {
             tokio::time::sleep(PAUSE).await;

@@ -1,5 +1,5 @@
-//! How fast one device may speak. Who is faster waits before its next packet is read: nothing is refused and
-//! nothing lost.
+//! Limits the rate of each device. A device over its rate waits before its next packet is read; nothing is
+//! refused or lost.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,38 +7,39 @@ use std::time::{Duration, Instant};
 
 use iottly_protocol::DeviceId;
 
-/// Publishes of one device, in publishes a second. Backlogs are sent in batches of many records, so that far
-/// fewer are needed.
+/// Maximum rate of publishes of a device, per second. A backlog is sent in batches of many records, so it
+/// needs far fewer.
 const PER_SECOND: u32 = 2000;
-/// Bytes of one device, in bytes a second; a backlog of small records at tens of thousands a second needs a
-/// third of it.
+/// Maximum rate of bytes of a device, per second. A backlog of small records at tens of thousands per second
+/// needs a third of it.
 const BYTES_PER_SECOND: u64 = 32 << 20;
-/// Allowance that may be used at once, as the time in which it comes back.
+/// Allowance that may be used at once, as the time in which it recovers.
 const BURST: Duration = Duration::from_secs(2);
-/// Longest wait before one packet.
+/// Maximum wait before a packet.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// Devices that are counted at a time. Beyond, those are forgotten whose allowance is whole again, then all.
+/// Maximum number of devices that are counted. Beyond it, those with their full allowance are removed, then
+/// all.
 const MAX_DEVICES: usize = 50_000;
 
-/// What a packet costs, in publishes.
+/// Cost of a packet, in publishes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cost {
     /// Records, acknowledgements, logs.
     Message = 1,
-    /// Presence, which is stored for each device and told to others.
+    /// Presence, which is stored for each device and passed on to watchers.
     Status = 20,
-    /// A login, which reads the database.
+    /// Login, which reads the database.
     Login = 50,
 }
 
-/// Devices and the moments up to which their allowance is used.
+/// Devices, with the times up to which their allowance is used.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     used: Mutex<HashMap<DeviceId, Instant>>,
 }
 
 impl Rates {
-    /// Counts a packet and returns how long its device has to wait.
+    /// Counts a packet and returns the time for which its device has to wait.
     pub(super) fn charge(&self, device: DeviceId, cost: Cost, bytes: usize, now: Instant) -> Duration {
         let publishes = Duration::from_secs(cost as u64) / PER_SECOND;
         let nanos = u64::try_from(bytes)
@@ -71,7 +72,7 @@ mod tests {
         DeviceId::from_bytes(bytes)
     }
 
-    /// Publishes that get through in `seconds`, by a device that sends as fast as it may.
+    /// Returns the number of publishes in `seconds` of a device that sends as fast as it may.
     fn publishes(cost: Cost, bytes: usize, seconds: u64) -> u32 {
         let (rates, start) = (Rates::default(), Instant::now());
         let (mut now, mut sent) = (start, 0);
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_backlog_in_batches_is_not() {
-        // 50,000 records a second of 200 bytes, 100 in a batch.
+        // 50,000 records of 200 bytes per second, 100 in a batch.
         let (rates, start) = (Rates::default(), Instant::now());
         for n in 0..5000u32 {
             let now = start + Duration::from_millis(2) * n;

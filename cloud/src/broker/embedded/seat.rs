@@ -1,5 +1,5 @@
-//! The place of one connection: among those without a login first, among the devices of its project
-//! afterwards.
+//! Place of a connection: among those without a login at first, and among the devices of its project after
+//! the login.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,10 +8,11 @@ use tokio::sync::Notify;
 
 use crate::edge::{AddressKey, Place};
 
-/// A connection's place.
+/// Place of a connection.
 #[derive(Debug)]
 pub(super) struct Seat {
-    /// How the client's address is counted; none behind a trusted proxy that does not name it.
+    /// Key under which the client's address is counted; `None` behind a trusted proxy that does not name the
+    /// client.
     pub(super) address: Option<AddressKey>,
     state: Mutex<State>,
     lost: Arc<Notify>,
@@ -33,13 +34,13 @@ impl Seat {
         }
     }
 
-    /// Resolves when the connection has to make room for another, which happens before its login only.
+    /// Resolves when the connection has to make room for another, which only happens before its login.
     pub(super) async fn lost(&self) {
         self.lost.notified().await;
     }
 
-    /// Takes the place of a device in exchange. False when the connection had to make room for another in the
-    /// meantime.
+    /// Exchanges the place for one of a device. Returns false when the connection had to make room for
+    /// another in the meantime.
     pub(super) fn sit_down(&self, device: Place<ProjectId>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &*state {
@@ -52,7 +53,7 @@ impl Seat {
         }
     }
 
-    /// Gives the place back, though others may still know this seat.
+    /// Frees the place, although other parts may still refer to this seat.
     pub(super) fn leave(&self) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Gone;
     }

@@ -75,7 +75,7 @@ async fn projects_take_turns_and_so_do_their_devices() {
             (1, 1, 2),
             (1, 1, 3)
         ],
-        "nobody waits behind the four jobs of one device"
+        "no other device waits behind the four jobs of one device"
     );
     assert_eq!(queue.depth(), (0, 0));
 }

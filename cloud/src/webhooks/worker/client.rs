@@ -1,4 +1,4 @@
-//! One attempt: a signed request, and as much of the answer as is kept.
+//! Makes a delivery attempt: sends a signed request and keeps the beginning of the response.
 
 use std::error::Error as StdError;
 use std::io;
@@ -12,59 +12,62 @@ use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 
 use super::SetupError;
+use super::resolver::GuardedResolver;
 use crate::clock::Clock;
-use crate::model::{HookAttempt, StoredMessage, UnixMs};
-use crate::webhooks::guard::{Blocked, Guard};
-use crate::webhooks::headers::MAX_VALUE_BYTES;
-use crate::webhooks::schedule::{self, Outcome};
-use crate::webhooks::target::Target;
-use crate::webhooks::{body, sign};
+use iottly_core::model::{HookAttempt, StoredMessage, UnixMs};
+use iottly_core::webhooks::guard::Blocked;
+use iottly_core::webhooks::headers::MAX_VALUE_BYTES;
+use iottly_core::webhooks::schedule;
+use iottly_core::webhooks::schedule::Outcome;
+use iottly_core::webhooks::target::Target;
+use iottly_core::webhooks::{body, sign};
 
+/// Maximum time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
-/// From the connection to the end of the answer.
+/// Maximum time from the connection to the end of the response.
 pub(super) const TOTAL: Duration = Duration::from_secs(15);
-/// Longest time for which the rest of an answer is read once its status is there: the outcome is known, and
-/// others wait for the place.
+/// Maximum time for which the rest of a response is read after its status, which decides the outcome: other
+/// requests wait for the slot.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Most bytes of an answer that are kept.
+/// Maximum size of a response that is kept, in bytes.
 const KEPT_BYTES: usize = 1024;
-/// Most bytes of it that are read: a header's value that it repeats is whole when it begins in what is kept,
-/// and can be masked. Each byte of a value may be two in JSON.
+/// Maximum size of a response that is read, in bytes: large enough that a repeated header value which begins
+/// in the kept part is complete and can be masked. Each byte of a value may be two bytes in JSON.
 const MAX_ANSWER_BYTES: usize = KEPT_BYTES + 2 * MAX_VALUE_BYTES;
-/// Connections to a host that stay open between requests, and for how long.
+/// Number of idle connections to a host that are kept, and the time for which they are.
 const IDLE_PER_HOST: usize = 10;
 const IDLE: Duration = Duration::from_secs(30);
 
-/// What came of an attempt.
+/// Result of an attempt.
 #[derive(Debug, Clone)]
 pub struct Attempted {
-    /// As far as the delivery's future depends on it.
+    /// Outcome that decides about the next attempt.
     pub outcome: Outcome,
-    /// The moment that the receiver asked to wait for.
+    /// Time until which the receiver asked to wait.
     pub retry_after: Option<UnixMs>,
-    /// For the log, without its number.
+    /// Log entry, without its number.
     pub record: HookAttempt,
 }
 
-/// Sends requests to hooks.
+/// Sends requests to webhooks.
 pub(super) struct Client {
     http: reqwest::Client,
     clock: Clock,
 }
 
 impl Client {
-    /// A client that connects only where `guard` allows.
+    /// Creates a client that only connects to addresses from `resolver`.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// When the initialisation of TLS fails.
     pub(super) fn new(
-        guard: Guard,
+        resolver: GuardedResolver,
         roots: &[CertificateDer<'static>],
         clock: Clock,
     ) -> Result<Self, SetupError> {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(roots)?)
-            .dns_resolver(Arc::new(guard))
+            .dns_resolver(Arc::new(resolver))
             .redirect(Policy::none())
             .no_proxy()
             .referer(false)
@@ -77,7 +80,7 @@ impl Client {
         Ok(Self { http, clock })
     }
 
-    /// Makes attempt number `attempt`, counted from 1. Takes 15 s at most.
+    /// Makes attempt number `attempt`, counted from 1. Takes at most 15 s.
     pub(super) async fn attempt(&self, target: &Target, message: &StoredMessage, attempt: u32) -> Attempted {
         let (at, began) = ((self.clock)(), Instant::now());
         let body = body::body(message, target.form, target.payload_only);
@@ -134,7 +137,7 @@ impl Client {
             .get("retry-after")
             .and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(|value| schedule::retry_after(value, (self.clock)()));
-        // The status decides; an answer that breaks off behind it is shorter, and no more.
+        // The status decides the outcome; a response that breaks off later is only shorter.
         let mut answer = Vec::new();
         let reading = async {
             while answer.len() < MAX_ANSWER_BYTES
@@ -154,7 +157,7 @@ impl Client {
 
 type Answer = (Result<u16, &'static str>, String, Option<UnixMs>);
 
-/// Why there was no answer: the log's word for it, and the reason for people.
+/// Reason for a missing response: a code for the log, and a text for people.
 struct Failure {
     kind: &'static str,
     reason: String,
@@ -196,7 +199,7 @@ impl From<reqwest::Error> for Failure {
     }
 }
 
-/// The error inside an error; one of the system's may wrap another that is no source of it.
+/// Returns the cause of an error; an I/O error may wrap another error that is not its source.
 fn inner<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
     let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     wrapped
@@ -208,7 +211,7 @@ fn tls(extra: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, SetupE
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
-    // Systems without certificates of their own are common; the public authorities are built in.
+    // The public authorities are built in, because many systems have no certificates of their own.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in extra {
         roots.add(certificate.clone())?;

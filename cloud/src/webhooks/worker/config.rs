@@ -1,3 +1,5 @@
+//! Configuration of webhooks.
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -5,24 +7,27 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
-use crate::clock::{self, Clock};
-use crate::webhooks::guard::{Guard, Resolver};
+use crate::clock;
+use crate::clock::Clock;
+use iottly_core::webhooks::guard::Guard;
 
-/// What an operator decides about webhooks.
+use super::resolver::{self, GuardedResolver, Resolver};
+
+/// Settings of webhooks that the operator decides.
 #[derive(Clone)]
 pub struct WebhookConfig {
-    /// Networks that requests may go to beside the public internet.
+    /// Networks to which requests may go in addition to the public internet.
     pub allow: Vec<IpNet>,
-    /// Refuses `http:`.
+    /// Refuses `http:` URLs.
     pub https_only: bool,
-    /// File of the key that seals secrets; none for `seal.key` in the data folder. Clouds on one database
-    /// share one.
+    /// File of the key that seals secrets; `None` for `seal.key` in the data folder. Clouds that share a
+    /// database share this key.
     pub seal_key: Option<PathBuf>,
-    /// Resolves names in place of the system.
+    /// Resolver of names; `None` for the system's.
     pub resolver: Option<Resolver>,
-    /// Certificates that are trusted beside the public authorities and the system's own.
+    /// Trusted certificates in addition to the public authorities and the system's own.
     pub roots: Vec<CertificateDer<'static>>,
-    /// Tells the time.
+    /// Source of the time.
     pub clock: Clock,
 }
 
@@ -50,13 +55,16 @@ impl fmt::Debug for WebhookConfig {
 }
 
 impl WebhookConfig {
-    /// Decides about addresses.
+    /// Returns the rules for the addresses of requests.
     #[must_use]
     pub fn guard(&self) -> Guard {
-        let guard = Guard::new(self.allow.clone(), self.https_only);
-        match &self.resolver {
-            Some(resolver) => guard.with_resolver(Arc::clone(resolver)),
-            None => guard,
-        }
+        Guard::new(self.allow.clone(), self.https_only)
+    }
+
+    pub(super) fn guarded_resolver(&self) -> GuardedResolver {
+        GuardedResolver::new(
+            self.guard(),
+            self.resolver.clone().unwrap_or_else(resolver::system),
+        )
     }
 }

@@ -1,5 +1,5 @@
-//! Filters that were too much work while their messages were stored: evaluated on a thread of their own
-//! before anything is sent.
+//! Evaluates filters that were too expensive while their messages were stored, on a thread of their own,
+//! before the messages are sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,31 +7,32 @@ use std::time::{Duration, Instant};
 
 use iottly_protocol::ProjectId;
 
-use crate::model::Webhook;
 use crate::reading::ENTRY_STEPS;
-use crate::store::webhooks::Claim;
 use crate::turns::{Turn, Turns};
-use crate::webhooks::matching::{Matcher, Undecidable};
+use iottly_core::model::Webhook;
+use iottly_core::webhooks::Claim;
+use iottly_core::webhooks::matching::{Matcher, Undecidable};
 use iottly_filter::Budget;
 
-/// Longest time that one claim's filters are evaluated for, well within a lease; what is left is given back.
+/// Maximum time for which the filters of a claim are evaluated, well within a lease; the remaining deliveries
+/// are given back.
 const DECIDE_TIME: Duration = Duration::from_secs(10);
 
-/// A hook's claimed deliveries, sorted by what is known now.
+/// Claimed deliveries of a webhook, sorted by the result of the filter.
 #[derive(Default)]
 pub(super) struct Decided {
-    /// To be sent, in their order.
+    /// Deliveries to send, in their order.
     pub(super) ready: Vec<Claim>,
-    /// Messages that do not match.
+    /// Deliveries whose messages do not match.
     pub(super) foreign: Vec<Claim>,
-    /// Messages of which it is not known whether they match, and never will be.
+    /// Deliveries of which it cannot be decided whether they match.
     pub(super) undecidable: Vec<(Claim, Undecidable)>,
-    /// To be claimed again: there was no time for them, or one that comes before them waits.
+    /// Deliveries to claim again: there was no time for them, or they have to wait for an earlier one.
     pub(super) back: Vec<Claim>,
 }
 
 impl Decided {
-    /// Gives everything back.
+    /// Gives all deliveries back.
     pub(super) fn nothing(claims: Vec<Claim>) -> Self {
         Self {
             back: claims,
@@ -40,7 +41,7 @@ impl Decided {
     }
 }
 
-/// Ends an evaluation when nobody waits for it any more.
+/// Cancels an evaluation when its result is not awaited any more.
 struct Cancel(Arc<AtomicBool>);
 
 impl Drop for Cancel {
@@ -49,7 +50,7 @@ impl Drop for Cancel {
     }
 }
 
-/// Evaluates the filter of `hook` where that is still to be done.
+/// Evaluates the filter of `hook` for the deliveries that are still undecided.
 pub(super) async fn decide(turns: Turns<ProjectId>, hook: Arc<Webhook>, claims: Vec<Claim>) -> Decided {
     let Ok(turn) = turns.take(hook.key.project).await else {
         return Decided::nothing(claims);
@@ -57,7 +58,7 @@ pub(super) async fn decide(turns: Turns<ProjectId>, hook: Arc<Webhook>, claims: 
     let cancelled = Arc::new(AtomicBool::new(false));
     let _cancel = Cancel(Arc::clone(&cancelled));
     let deciding = tokio::task::spawn_blocking(move || all(&hook, claims, &cancelled, turn));
-    // Evaluations do not panic; were it so, the leases end by themselves.
+    // Evaluations do not panic; if one did, the leases would expire.
     deciding.await.unwrap_or_default()
 }
 

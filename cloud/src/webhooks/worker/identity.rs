@@ -1,17 +1,19 @@
+//! Identity under which this data folder's processes claim deliveries.
+
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::store::webhooks::WorkerId;
+use iottly_store::webhooks::WorkerId;
 
-/// The number under which this data folder's processes claim deliveries, made at the first start.
+/// Returns the id under which this data folder's processes claim deliveries; creates it at the first start.
 pub(super) fn worker_id(path: &Path) -> io::Result<WorkerId> {
     if let Ok(text) = fs::read_to_string(path)
         && let Ok(id) = text.trim().parse()
     {
         return Ok(WorkerId(id));
     }
-    // A lost or broken file costs the wait for its leases, no more.
+    // A lost or damaged file only means that its leases have to expire.
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     let id = i64::from_le_bytes(bytes) & i64::MAX;
@@ -31,6 +33,6 @@ mod tests {
         let id = worker_id(&path).expect("made");
         assert_eq!(worker_id(&path).expect("read"), id);
         fs::write(&path, "nonsense").expect("written");
-        assert_ne!(worker_id(&path).expect("made anew"), id);
+        assert_ne!(worker_id(&path).expect("made again"), id);
     }
 }

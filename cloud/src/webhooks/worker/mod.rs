@@ -1,12 +1,12 @@
-//! The worker: a task that sends, and a task that records what came of it.
+//! Delivery worker: a task that sends deliveries, and a task that records their outcomes.
 
 mod client;
 mod config;
 mod decide;
 mod identity;
-mod lane;
 mod pump;
 mod recorder;
+mod resolver;
 mod undecided;
 
 use std::io;
@@ -19,59 +19,60 @@ use tokio::task::JoinHandle;
 
 pub use client::Attempted;
 pub use config::WebhookConfig;
+pub use resolver::{Lookup, Resolver};
 
-use super::guard::Guard;
-use super::target::{SecretError, Target};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::model::{HookKey, StoredMessage, Webhook};
-use crate::seal::SealKey;
-use crate::store::webhooks::{Settled, Then};
-use crate::store::{Store, StoreError};
 use crate::vital::Vital;
 use client::Client;
+use iottly_core::model::{HookKey, StoredMessage, Webhook};
+use iottly_core::seal::SealKey;
+use iottly_core::webhooks::guard::Guard;
+use iottly_core::webhooks::target::{SecretError, Target};
+use iottly_store::webhooks::{Settled, Then};
+use iottly_store::{Store, StoreError};
 use pump::{Pump, PumpParts};
 
-/// Most outcomes that wait to be recorded; then nothing more is sent until they are.
+/// Maximum number of outcomes that wait to be recorded; at this number, sending pauses.
 const RECORDS: usize = 1024;
-/// Most changes of hooks that wait to be seen.
+/// Maximum number of changed webhooks that wait to be handled.
 const CHANGES: usize = 64;
 
-/// Why webhooks do not start.
+/// Error of starting the delivery worker.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// TLS cannot be set up.
-    #[error("tls: {0}")]
+    /// The initialisation of TLS failed.
+    #[error("failed to initialise TLS for webhooks: {0}")]
     Tls(#[from] rustls::Error),
-    /// The client cannot be built.
-    #[error("http client: {0}")]
+    /// The HTTP client could not be created.
+    #[error("failed to create the HTTP client for webhooks: {0}")]
     Client(#[from] reqwest::Error),
-    /// The seal key or the worker's id cannot be read or made.
+    /// The seal key or the worker's id could not be read or created.
     #[error(transparent)]
     File(#[from] io::Error),
-    /// The database is unusable.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What the worker works with.
+/// Dependencies of the worker.
 pub struct DelivererParts {
-    /// Where deliveries come from.
+    /// Store of the deliveries.
     pub store: Arc<dyn Store>,
-    /// Numbers about it.
+    /// Metrics of the deliveries.
     pub metrics: Arc<Metrics>,
-    /// What the operator decided.
+    /// Settings of the operator.
     pub config: WebhookConfig,
 }
 
-/// The running worker.
+/// Running worker.
 pub struct Deliverer {
     pump: JoinHandle<()>,
     recorder: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
 
-/// What request handlers use of it; cheap to clone.
+/// Handle of the worker for request handlers; cheap to clone.
 #[derive(Clone)]
 pub struct DelivererHandle {
     client: Arc<Client>,
@@ -79,15 +80,15 @@ pub struct DelivererHandle {
     guard: Guard,
     clock: Clock,
     changes: mpsc::Sender<HookKey>,
-    /// Weak, so that the recorder ends when the pump does.
+    /// Weak, so that the recorder ends when the pump ends.
     records: mpsc::WeakSender<Settled>,
 }
 
 impl Deliverer {
-    /// Starts to send. What a former process of this data folder had claimed is sent at once.
+    /// Starts to send. Deliveries that a former process of this data folder had claimed are sent at once.
     ///
     /// # Errors
-    /// When a file of the folder is unusable, TLS cannot be set up or the store fails.
+    /// When a file of the folder is unusable, the initialisation of TLS fails, or the store fails.
     pub(crate) async fn start(
         data: &Path,
         parts: DelivererParts,
@@ -101,18 +102,25 @@ impl Deliverer {
         } = parts;
         let (guard, clock) = (config.guard(), config.clock.clone());
         let seal_key = config.seal_key.clone().unwrap_or_else(|| data.join("seal.key"));
-        let seal = Arc::new(SealKey::open(&seal_key)?);
+        let seal = Arc::new(crate::seal_file::open(&seal_key)?);
         let worker = identity::worker_id(&data.join("worker.id"))?;
-        let client = Arc::new(Client::new(guard.clone(), &config.roots, clock.clone())?);
+        let client = Arc::new(Client::new(
+            config.guarded_resolver(),
+            &config.roots,
+            clock.clone(),
+        )?);
         let released = store.release(worker, clock()).await?;
         if released > 0 {
-            tracing::info!(released, "deliveries of the process before are sent again");
+            tracing::info!(
+                deliveries = released,
+                "sending again what the previous process had claimed"
+            );
         }
         let (records, recorded) = mpsc::channel(RECORDS);
         let (changes, changed) = mpsc::channel(CHANGES);
         let (stop, stopped) = oneshot::channel();
         let recorder = tokio::spawn(vital.watch(
-            "record of webhooks",
+            "webhook recorder",
             recorder::record(Arc::clone(&store), worker, recorded),
         ));
         let handle = DelivererHandle {
@@ -133,17 +141,17 @@ impl Deliverer {
             worker,
             records,
         });
-        let pump = tokio::spawn(vital.watch("sending of webhooks", pump.run(changed, stopped, patience)));
+        let pump = tokio::spawn(vital.watch("webhook sender", pump.run(changed, stopped, patience)));
         Ok((Self { pump, recorder, stop }, handle))
     }
 
-    /// Sends nothing new, waits for what is under way and records it.
+    /// Stops sending, waits for the requests in progress and records their outcomes.
     pub async fn finish(mut self, limit: Duration) {
-        // Fails only when the pump is gone already.
+        // Fails only when the pump has already ended.
         let _ = self.stop.send(());
         let both = async { (&mut self.pump).await.and((&mut self.recorder).await) };
         if tokio::time::timeout(limit, both).await.is_err() {
-            tracing::warn!("deliveries were not recorded in time, they are sent again");
+            tracing::warn!("failed to record all deliveries in time; the unrecorded ones will be sent again");
             self.pump.abort();
             self.recorder.abort();
         }
@@ -151,28 +159,29 @@ impl Deliverer {
 }
 
 impl DelivererHandle {
-    /// Seals secrets of hooks.
+    /// Returns the key that seals the secrets of webhooks.
     #[must_use]
     pub fn seal(&self) -> &SealKey {
         &self.seal
     }
 
-    /// Decides about addresses.
+    /// Returns the guard for the addresses of requests.
     #[must_use]
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
 
-    /// A hook is different now, or has deliveries that are due.
+    /// Reports that a webhook has changed, or has deliveries that are due.
     pub async fn changed(&self, key: HookKey) {
-        // Fails only when the cloud stops.
+        // Fails only while the cloud stops.
         let _ = self.changes.send(key).await;
     }
 
-    /// Sends one message to a hook at once, beside its queue, and logs it as an attempt of nobody's message.
+    /// Sends a message to a webhook at once, independently of its queue, and logs the attempt without a
+    /// device.
     ///
     /// # Errors
-    /// When the hook's secrets do not open.
+    /// When the webhook's secrets cannot be unsealed.
     pub async fn test(&self, hook: &Webhook, message: &StoredMessage) -> Result<Attempted, SecretError> {
         let target = Target::open(hook, &self.seal, &self.guard)?;
         let mut attempted = self.client.attempt(&target, message, 1).await;
@@ -188,15 +197,15 @@ impl DelivererHandle {
                 health: None,
                 announce: false,
             };
-            // Fails only when the cloud stops.
+            // Fails only while the cloud stops.
             let _ = records.send(settled).await;
         }
         Ok(attempted)
     }
 
-    /// The time as the worker sees it.
+    /// Returns the time of the worker's clock.
     #[must_use]
-    pub fn now(&self) -> crate::model::UnixMs {
+    pub fn now(&self) -> iottly_core::model::UnixMs {
         (self.clock)()
     }
 }

@@ -1,4 +1,5 @@
-//! The task that claims deliveries and has them sent: one lane a hook, places shared by all.
+//! Task that claims deliveries and has them sent: one lane per webhook, slots shared by all. Outcomes are
+//! written by the recorder.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,33 +12,36 @@ use tokio::time::MissedTickBehavior;
 
 use super::client::{Attempted, Client};
 use super::decide::Decided;
-use super::lane::{LEASE_MS, Lane};
 use super::undecided::again;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::model::{Change, HookKey, HookState, Principal, Scopes, TokenId, UnixMs};
 use crate::reading::filter_turns;
-use crate::seal::SealKey;
-use crate::store::webhooks::{Claim, ClaimQuery, Settled, Then, WorkerId};
-use crate::store::{self, Store};
 use crate::turns::Turns;
-use crate::webhooks::breaker::Effect;
-use crate::webhooks::guard::Guard;
-use crate::webhooks::schedule::{self, Verdict};
-use crate::webhooks::slots::{Slot, Slots};
-use crate::webhooks::target::Target;
+use iottly_core::model::{Change, HookKey, HookState, Principal, Scopes, TokenId, UnixMs};
+use iottly_core::seal::SealKey;
+use iottly_core::webhooks::Claim;
+use iottly_core::webhooks::breaker::Effect;
+use iottly_core::webhooks::guard::Guard;
+use iottly_core::webhooks::lane::{LEASE_MS, Lane};
+use iottly_core::webhooks::schedule;
+use iottly_core::webhooks::schedule::Verdict;
+use iottly_core::webhooks::slots::{Slot, Slots};
+use iottly_core::webhooks::target::Target;
+use iottly_store as store;
+use iottly_store::Store;
+use iottly_store::webhooks::{ClaimQuery, Settled, Then, WorkerId};
 
-/// How often the store is asked for what is due: retries, and what another process stored.
+/// Interval at which the store is asked for due deliveries: retries, and those that another process stored.
 const POLL: Duration = Duration::from_secs(1);
-/// Hooks with something due that are looked at in one poll.
+/// Maximum number of webhooks with due deliveries that are read in one poll.
 const POLLED: usize = 1000;
-/// Claimed deliveries in memory, of all hooks.
+/// Maximum number of claimed deliveries in memory, of all webhooks.
 const MAX_BUFFERED: usize = 4096;
-/// Hooks that are read from the store at a time, and hooks whose deliveries are claimed at a time.
+/// Maximum numbers of webhooks that are read from the store at a time, and of claims at a time.
 const MAX_READING: usize = 4;
 const MAX_CLAIMING: usize = 8;
 
-/// What the pump works with.
+/// Dependencies of the pump.
 pub(super) struct PumpParts {
     pub(super) store: Arc<dyn Store>,
     pub(super) client: Arc<Client>,
@@ -49,13 +53,14 @@ pub(super) struct PumpParts {
     pub(super) records: mpsc::Sender<Settled>,
 }
 
+/// State of all lanes and of the work in progress.
 pub(super) struct Pump {
     pub(super) parts: PumpParts,
     pub(super) lanes: HashMap<HookKey, Lane>,
     slots: Slots,
-    /// Hooks that have something to send, or to claim, and found no place.
+    /// Webhooks with deliveries to send or to claim that found no free slot.
     line: VecDeque<HookKey>,
-    /// Hooks that are to be read from the store.
+    /// Webhooks to read from the store.
     unread: BTreeSet<HookKey>,
     running: JoinSet<Finished>,
     reading: JoinSet<Told>,
@@ -66,7 +71,7 @@ pub(super) struct Pump {
     polling: bool,
 }
 
-/// A request that ended.
+/// Request that has ended.
 struct Finished {
     key: HookKey,
     slot: Slot,
@@ -75,7 +80,7 @@ struct Finished {
     attempted: Attempted,
 }
 
-/// What the store answered.
+/// Reply of the store.
 pub(super) enum Told {
     Hook(HookKey, Box<store::Result<Option<HookState>>>),
     Due(store::Result<Vec<HookState>>),
@@ -111,8 +116,8 @@ impl Pump {
         }
     }
 
-    /// Runs until it is stopped; then waits for the requests under way, `patience` at most, and gives back
-    /// the rest.
+    /// Runs until it is stopped; then waits for the requests in progress, at most for `patience`, and gives
+    /// back the remaining deliveries.
     pub(super) async fn run(
         mut self,
         mut changed: mpsc::Receiver<HookKey>,
@@ -143,7 +148,7 @@ impl Pump {
                 }
             }
         };
-        // What does not make it is sent again after the next start.
+        // Deliveries that do not end in time are sent again after the next start.
         let _ = tokio::time::timeout(patience, rest).await;
         self.running.abort_all();
         let now = self.now();
@@ -171,7 +176,7 @@ impl Pump {
         }
     }
 
-    /// Reads hooks that have no lane, or are different now.
+    /// Reads webhooks that have no lane, or that have changed.
     fn ask(&mut self) {
         while self.reading.len() < MAX_READING
             && let Some(key) = self.unread.pop_first()
@@ -201,7 +206,9 @@ impl Pump {
             Told::Hook(key, found) => match *found {
                 Ok(Some(state)) if state.hook.enabled => self.open(key, &state).await,
                 Ok(_) => self.close(key).await,
-                Err(error) => tracing::error!(hook = %key.hook, %error, "webhook is read later"),
+                Err(error) => {
+                    tracing::error!(webhook.id = %key.hook, %error, "failed to read a webhook; retrying when it has due deliveries")
+                }
             },
             Told::Due(due) => {
                 self.polling = false;
@@ -211,7 +218,9 @@ impl Pump {
                             self.open(state.hook.key, &state).await;
                         }
                     }
-                    Err(error) => tracing::error!(%error, "webhooks are looked at later"),
+                    Err(error) => {
+                        tracing::error!(%error, "failed to read webhooks with due deliveries; retrying with the next poll")
+                    }
                 }
             }
             Told::Claims {
@@ -221,7 +230,7 @@ impl Pump {
                 claims,
             } => {
                 let claims = claims.unwrap_or_else(|error| {
-                    tracing::error!(hook = %key.hook, %error, "deliveries are claimed later");
+                    tracing::error!(webhook.id = %key.hook, %error, "failed to claim deliveries; retrying with the next poll");
                     Vec::new()
                 });
                 self.claimed(key, claims, asked, until).await;
@@ -236,12 +245,12 @@ impl Pump {
         }
     }
 
-    /// Makes or renews a hook's lane.
+    /// Creates or updates a webhook's lane.
     async fn open(&mut self, key: HookKey, state: &HookState) {
         let target = match Target::open(&state.hook, &self.parts.seal, &self.parts.guard) {
             Ok(target) => target,
             Err(error) => {
-                tracing::error!(%error, "deliveries wait");
+                tracing::error!(webhook.id = %key.hook, %error, "failed to open a webhook; its deliveries wait");
                 return;
             }
         };
@@ -254,7 +263,7 @@ impl Pump {
         self.advance(key).await;
     }
 
-    /// Lets go of a hook that sends no more.
+    /// Removes the lane of a webhook that is disabled or deleted.
     async fn close(&mut self, key: HookKey) {
         if let Some(mut lane) = self.lanes.remove(&key) {
             let now = self.now();
@@ -282,7 +291,7 @@ impl Pump {
         self.advance(key).await;
     }
 
-    /// Begins what may begin of a hook, and claims more.
+    /// Starts the requests of a webhook that may start, and claims more deliveries.
     pub(super) async fn advance(&mut self, key: HookKey) {
         let now = self.now();
         let Some(lane) = self.lanes.get_mut(&key) else {
@@ -364,7 +373,7 @@ impl Pump {
         self.line_up().await;
     }
 
-    /// Everybody in the line tries once, in turn.
+    /// Gives every queued webhook one chance to start a request, in order.
     async fn line_up(&mut self) {
         for _ in 0..self.line.len() {
             let Some(key) = self.line.pop_front() else { break };
@@ -375,7 +384,7 @@ impl Pump {
         }
     }
 
-    /// Decides what becomes of a delivery whose attempt ended.
+    /// Decides about a delivery whose attempt has ended.
     async fn settle(&mut self, finished: Finished) {
         let Finished {
             key,
@@ -396,7 +405,7 @@ impl Pump {
             (effects, back) = lane.ended(attempted.outcome, attempted.record.at, attempted.retry_after, now);
             for effect in effects {
                 let open = effect == Effect::Opened;
-                tracing::warn!(hook = %key.hook, open, "circuit breaker of a webhook has changed");
+                tracing::warn!(webhook.id = %key.hook, breaker.open = open, "the circuit breaker of a webhook has changed");
             }
             one.health = Some(lane.health());
             (gives_up, ordered) = (lane.gives_up(now), lane.target.ordered);
@@ -404,7 +413,7 @@ impl Pump {
         let probe_at = one.health.and_then(|health| health.probe_at);
         one.then = match verdict {
             Verdict::Delivered => Then::Done,
-            // A probe that fails has spent no attempt.
+            // A failed probe uses up no attempt.
             Verdict::Retry(_) | Verdict::Failed if probe => Then::Wait {
                 due: probe_at.unwrap_or(now),
                 attempts: claim.attempts,
@@ -430,9 +439,9 @@ impl Pump {
         }
     }
 
-    /// Switches a hook off, with an entry in the audit log.
+    /// Disables a webhook, with an entry in the audit log.
     pub(super) async fn disable(&mut self, key: HookKey, reason: &str, now: UnixMs) {
-        tracing::warn!(hook = %key.hook, reason, "webhook is switched off");
+        tracing::warn!(webhook.id = %key.hook, reason, "disabling a webhook");
         self.close(key).await;
         let (store, metrics) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.metrics));
         let change = Change::DisableWebhook {
@@ -443,7 +452,7 @@ impl Pump {
             match store.change(key.project, &platform(key.project), change, now).await {
                 Ok(changed) if changed.affected > 0 => metrics.webhook_disabled(),
                 Ok(_) => {}
-                Err(error) => tracing::error!(hook = %key.hook, %error, "webhook is switched off after its next attempt"),
+                Err(error) => tracing::error!(webhook.id = %key.hook, %error, "failed to disable a webhook; retrying after its next attempt"),
             }
         });
     }
@@ -460,8 +469,8 @@ impl Pump {
     }
 
     pub(super) async fn record(&self, settled: Settled) {
-        // Fails only when the recorder is gone: then nothing is recorded any more, and the leases end by
-        // themselves.
+        // Fails only when the recorder has ended: then no outcome is recorded any more, and the leases
+        // expire.
         let _ = self.parts.records.send(settled).await;
     }
 }
@@ -480,7 +489,7 @@ pub(super) fn settled(key: HookKey, claim: &Claim, then: Then) -> Settled {
     }
 }
 
-/// Who switches webhooks off.
+/// Returns the principal that is recorded when the platform disables a webhook.
 fn platform(project: ProjectId) -> Principal {
     Principal {
         project,
@@ -490,7 +499,8 @@ fn platform(project: ProjectId) -> Principal {
     }
 }
 
-/// A random number between -1 and 1; without randomness 0, which only means that retries of many meet.
+/// Returns a random number between -1 and 1; 0 without randomness, which only means that retries are not
+/// spread out.
 fn jitter() -> f64 {
     let mut bytes = [0; 4];
     if getrandom::fill(&mut bytes).is_err() {

@@ -1,25 +1,27 @@
+//! Task that records the outcomes of deliveries in the store, in groups.
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::store::Store;
-use crate::store::webhooks::{Settled, WorkerId};
+use iottly_store::Store;
+use iottly_store::webhooks::{Settled, WorkerId};
 
-/// Most outcomes in one transaction.
+/// Maximum number of outcomes in a transaction.
 const GROUP: usize = 512;
-/// Shortest time between two transactions, so that recording does not stand in the way of storing messages.
+/// Minimum time between two transactions, so that recording does not slow down the storing of messages.
 const EVERY: Duration = Duration::from_millis(20);
-/// Waits between attempts on a store that fails.
+/// Shortest and longest wait between attempts while the store fails.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// Records what came of deliveries, in groups, until the last sender is gone.
+/// Records the outcomes of deliveries in groups, until the last sender is dropped.
 pub(super) async fn record(store: Arc<dyn Store>, worker: WorkerId, mut outcomes: mpsc::Receiver<Settled>) {
     let mut group = Vec::with_capacity(GROUP);
     while outcomes.recv_many(&mut group, GROUP).await > 0 {
         let (mut wait, longest) = RETRY;
         while let Err(error) = store.settle(worker, &group).await {
-            tracing::error!(%error, outcomes = group.len(), "deliveries are recorded later");
+            tracing::error!(%error, deliveries = group.len(), retry_ms = wait.as_millis(), "failed to record deliveries; retrying");
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(longest);
         }

@@ -1,22 +1,24 @@
-//! Deliveries whose filter is evaluated before they are sent, and what becomes of those for which that is too
+//! Handles deliveries whose filter is evaluated before they are sent, including those for which that is too
 //! expensive.
 
 use std::sync::Arc;
 
 use super::decide::{self, Decided};
 use super::pump::{Pump, Told, settled};
-use crate::model::{HookAttempt, HookKey, UnixMs};
-use crate::store::webhooks::{Claim, Settled, Then};
-use crate::webhooks::NOT_MATCHED;
+use iottly_core::model::{HookAttempt, HookKey, UnixMs};
+use iottly_core::webhooks::Claim;
+use iottly_core::webhooks::NOT_MATCHED;
+use iottly_store::webhooks::{Settled, Then};
 
-/// Hooks whose messages wait for their filter to be evaluated; of more, deliveries are given back.
+/// Maximum number of webhooks whose filters are being evaluated; beyond it, deliveries are given back.
 const MAX_DECIDING: usize = 32;
-/// Pause of a delivery that was given back because its filter could not be evaluated now, in milliseconds.
+/// Delay of a delivery that was given back because its filter could not be evaluated at present, in
+/// milliseconds.
 const DECIDE_AGAIN_MS: UnixMs = 1000;
 
 impl Pump {
-    /// Has the filter of a hook evaluated where that is still to be done. Nothing more of the hook is claimed
-    /// meanwhile.
+    /// Has the filter of a webhook evaluated for the undecided deliveries. No more deliveries of the webhook
+    /// are claimed in the meantime.
     pub(super) async fn decide(&mut self, key: HookKey, claims: Vec<Claim>, full: bool, until: UnixMs) {
         let hook = self.lanes.get(&key).map(|lane| Arc::clone(&lane.hook));
         match hook {
@@ -35,7 +37,7 @@ impl Pump {
         }
     }
 
-    /// Takes in what is known of messages whose filter was evaluated before they are sent.
+    /// Handles the result of evaluating the filter of deliveries.
     pub(super) async fn decided(&mut self, key: HookKey, decided: Decided, full: bool, until: UnixMs) {
         let now = self.now();
         let Decided {
@@ -49,7 +51,7 @@ impl Pump {
         }
         let mut reason = None;
         for (claim, why) in &undecidable {
-            tracing::warn!(hook = %key.hook, message = %claim.message, %why, "filter of a webhook was not evaluated; the message is kept as failed");
+            tracing::warn!(webhook.id = %key.hook, message.id = %claim.message, error = %why, "failed to evaluate the filter of a webhook; keeping the delivery as failed");
             self.parts.metrics.webhook_attempt("not_matched");
             self.record(not_matched(key, claim, &why.to_string(), now)).await;
             reason = Some(format!("{why}, for ten messages in a row"));
@@ -67,7 +69,7 @@ impl Pump {
     }
 }
 
-/// Gives back a delivery whose message was not read, and announces it at once.
+/// Returns the outcome that gives back a delivery whose message was not read, and announces it at once.
 pub(super) fn again(key: HookKey, claim: &Claim, now: UnixMs) -> Settled {
     Settled {
         announce: true,
@@ -82,7 +84,8 @@ pub(super) fn again(key: HookKey, claim: &Claim, now: UnixMs) -> Settled {
     }
 }
 
-/// Keeps a message as failed of which it is not known whether it is for the hook, with an entry in the log.
+/// Returns the outcome that keeps a delivery as failed because it is not known whether its message matches,
+/// with a log entry.
 fn not_matched(key: HookKey, claim: &Claim, why: &str, now: UnixMs) -> Settled {
     let attempt = HookAttempt {
         number: 0,

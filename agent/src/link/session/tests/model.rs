@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use iottly_cloud::ingest::stream::{Effect as Change, StreamState};
-use iottly_cloud::ingest::{Entry, UploadBody};
+use iottly_core::ingest::stream::{Effect as Change, StreamState};
+use iottly_core::ingest::{Entry, UploadBody};
 use iottly_protocol::{Record, StreamId};
 use proptest::prelude::*;
 

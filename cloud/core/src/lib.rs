@@ -1,0 +1,17 @@
+//! Model and decisions of the cloud: no I/O, no runtime, no clock.
+//!
+//! Every function here decides from its arguments alone, time included, so that it can be tested without a
+//! database, a broker or a server. `iottly-store` keeps the model, `iottly-cloud` carries the decisions out.
+
+pub mod code;
+pub mod command;
+pub mod history;
+pub mod ingest;
+pub mod log_pace;
+pub mod message_id;
+pub mod model;
+pub mod presence;
+pub mod rate;
+pub mod rollout;
+pub mod seal;
+pub mod webhooks;

@@ -1,0 +1,196 @@
+//! Tokens, their scopes and the principal of a request. Holds hashes of secrets, never the secrets.
+
+use std::fmt;
+
+use iottly_protocol::ProjectId;
+use serde::{Serialize, Serializer};
+
+use super::{TokenId, UnixMs};
+
+/// Hash of a device's broker secret or of an API token; never the secret itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SecretHash(pub [u8; 32]);
+
+impl SecretHash {
+    /// Returns the hash of a secret of at least 128 random bits; passwords would need a slow hash.
+    #[must_use]
+    pub fn of(secret: &[u8]) -> Self {
+        Self(*blake3::hash(secret).as_bytes())
+    }
+
+    /// Returns true if the hashes are equal; compares in constant time.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        bool::from(subtle::ConstantTimeEq::ct_eq(&self.0[..], &other.0[..]))
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
+}
+
+/// Set of permissions of a token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Scopes(u8);
+
+impl Scopes {
+    /// Permission to read what the project holds.
+    pub const READ: Self = Self(1);
+    /// Permission to change devices, definitions, groups and code, and to send commands.
+    pub const WRITE: Self = Self(2);
+    /// Permission to manage the project: its tokens and licences, its deletion.
+    pub const ADMIN: Self = Self(4);
+    /// Permission to list projects and to create new ones.
+    pub const OPERATOR: Self = Self(8);
+    /// Everything within one project.
+    pub const PROJECT: Self = Self(7);
+    /// Everything.
+    pub const ALL: Self = Self(15);
+
+    const NAMES: [(&'static str, Self); 4] = [
+        ("read", Self::READ),
+        ("write", Self::WRITE),
+        ("admin", Self::ADMIN),
+        ("operator", Self::OPERATOR),
+    ];
+
+    /// Returns the set with these bits; none when a bit is unknown or no bit is set.
+    #[must_use]
+    pub fn from_bits(bits: i64) -> Option<Self> {
+        u8::try_from(bits)
+            .ok()
+            .filter(|bits| (1..=Self::ALL.0).contains(bits))
+            .map(Self)
+    }
+
+    /// Returns the set as bits.
+    #[must_use]
+    pub fn bits(self) -> i64 {
+        i64::from(self.0)
+    }
+
+    /// Returns the scope of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES
+            .into_iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, scope)| scope)
+    }
+
+    /// Returns true if this set contains all of `other`.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Returns the union of both sets.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Returns the intersection of both sets; none when it is empty.
+    #[must_use]
+    pub fn common(self, other: Self) -> Option<Self> {
+        Self::from_bits(i64::from(self.0 & other.0))
+    }
+
+    /// Returns the names of the scopes in the set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .into_iter()
+            .filter(move |(_, scope)| self.contains(*scope))
+            .map(|(name, _)| name)
+    }
+}
+
+impl fmt::Debug for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+impl Serialize for Scopes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.names())
+    }
+}
+
+/// A stored API token, without the hash of its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Token id.
+    pub id: TokenId,
+    /// Project that the token is valid for.
+    pub project: ProjectId,
+    /// Name, for display.
+    pub name: String,
+    /// First characters of the secret, by which people distinguish tokens.
+    pub prefix: String,
+    /// Permissions of the token.
+    pub scopes: Scopes,
+    /// Creation time.
+    pub created: UnixMs,
+    /// Expiry; none for never.
+    pub expires: Option<UnixMs>,
+    /// Time of the last use, exact to an hour.
+    pub used: Option<UnixMs>,
+    /// Number of times that all logins of the token's project were ended. A login that began at a smaller
+    /// number is over.
+    pub logins: u64,
+}
+
+impl Token {
+    /// Returns true if the token has not expired.
+    #[must_use]
+    pub fn is_live(&self, now: UnixMs) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
+/// Requester and its permissions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// Project that the requester acts in.
+    pub project: ProjectId,
+    /// Token that the requester presented or logged in with.
+    pub token: TokenId,
+    /// Name of the token, for display.
+    pub name: String,
+    /// Permissions of the requester.
+    pub scopes: Scopes,
+}
+
+impl From<Token> for Principal {
+    fn from(token: Token) -> Self {
+        Self {
+            project: token.project,
+            token: token.id,
+            name: token.name,
+            scopes: token.scopes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_sets_with_names() {
+        let scopes = Scopes::READ.with(Scopes::ADMIN);
+        assert_eq!(scopes.names().collect::<Vec<_>>(), ["read", "admin"]);
+        assert!(scopes.contains(Scopes::READ) && !scopes.contains(Scopes::WRITE));
+        assert!(Scopes::ALL.contains(Scopes::PROJECT) && !Scopes::PROJECT.contains(Scopes::OPERATOR));
+        assert_eq!(Scopes::from_bits(scopes.bits()), Some(scopes));
+        assert_eq!(scopes.common(Scopes::PROJECT), Some(scopes));
+        assert_eq!(scopes.common(Scopes::WRITE), None);
+        for bad in [0, 16, -1, i64::MAX] {
+            assert_eq!(Scopes::from_bits(bad), None);
+        }
+        assert_eq!(Scopes::named("root"), None);
+    }
+}

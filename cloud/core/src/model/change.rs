@@ -1,0 +1,316 @@
+//! Changes to a project and their audit entries. Describes changes; the store applies them.
+
+use iottly_protocol::{DeviceId, GroupId};
+use serde_json::value::RawValue;
+
+use super::{
+    Definition, Limits, NewRollout, Replay, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId,
+    Steer, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
+};
+use crate::model::Policy;
+use crate::seal::Sealed;
+
+/// A change to a project's configuration. The store applies it and writes the audit entry in one transaction.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Renames the project.
+    RenameProject(String),
+    /// Sets the retention of messages in days; none keeps them forever.
+    SetRetention(Option<u32>),
+    /// Sets the project's limits.
+    SetLimits(Limits),
+    /// Sets the project's limit for code, components and releases, in bytes; none for the cloud's default.
+    SetCodeLimit(Option<u64>),
+    /// Deletes the project with everything in it; the data of its devices is erased later.
+    DeleteProject,
+    /// Adds a message definition, with a new handler in every branch if it is a command.
+    CreateDefinition(Definition),
+    /// Replaces the definition of the same type; a handler whose options changed is kept under another name.
+    UpdateDefinition(Definition),
+    /// Removes a definition; its handlers are kept under another name.
+    DeleteDefinition(String),
+    /// Adds a token.
+    CreateToken(SecretHash, Token),
+    /// Revokes a token.
+    RevokeToken(TokenId),
+    /// Ends all logins of the project's dashboard.
+    EndLogins,
+    /// Adds a device. Nothing can log in as the device until it is paired.
+    CreateDevice {
+        /// Device id.
+        device: DeviceId,
+        /// Name of the device.
+        name: String,
+        /// Group of the device; none for `_orphaned`.
+        group: Option<GroupId>,
+        /// Hash of the broker secret.
+        secret: SecretHash,
+        /// Pair code: 32 hex digits.
+        code: String,
+        /// Expiry of the pair code.
+        expires: UnixMs,
+    },
+    /// Gives a device a new pair code: the board that uses it replaces the device's board.
+    ReplaceDevice {
+        /// Device id.
+        device: DeviceId,
+        /// Pair code: 32 hex digits.
+        code: String,
+        /// Expiry of the pair code.
+        expires: UnixMs,
+    },
+    /// Renames a device.
+    RenameDevice(DeviceId, String),
+    /// Replaces a device's tags.
+    TagDevice(DeviceId, Vec<String>),
+    /// Sets the settings that a device's firmware reads: a JSON object.
+    SetDeviceConfig(DeviceId, Box<RawValue>),
+    /// Deletes a device; its data is erased later.
+    DeleteDevice(DeviceId),
+    /// Adds a deployment group.
+    CreateGroup {
+        /// Group id.
+        id: GroupId,
+        /// Name of the group.
+        name: String,
+        /// Branch that the group follows; empty for none.
+        branch: String,
+    },
+    /// Changes a deployment group; `_orphaned` keeps its name.
+    UpdateGroup {
+        /// The group.
+        id: GroupId,
+        /// New name; none keeps the old one.
+        name: Option<String>,
+        /// New branch, empty for none; none keeps the old one.
+        branch: Option<String>,
+    },
+    /// Removes a deployment group; its devices return to `_orphaned`.
+    DeleteGroup(GroupId),
+    /// Moves devices from their groups into this one.
+    MoveDevices(GroupId, Vec<DeviceId>),
+    /// Adds a branch: empty, or with a copy of another branch's working copy.
+    CreateBranch {
+        /// Name of the branch.
+        name: String,
+        /// Branch to copy.
+        from: Option<String>,
+    },
+    /// Removes a branch that no group follows, with its revisions.
+    DeleteBranch(String),
+    /// Writes into a branch's working copy.
+    SaveSnippets(String, Vec<SnippetEdit>),
+    /// Removes a handler that no command calls.
+    DeleteSnippet(String, SnippetId),
+    /// Saves the working copy as the next revision, unless it equals the newest one.
+    SaveVersion {
+        /// The branch.
+        branch: String,
+        /// Message of the author.
+        message: String,
+    },
+    /// Saves a component, whose bytes are stored already, as the next revision, unless it equals the newest
+    /// one.
+    SaveComponent {
+        /// The branch.
+        branch: String,
+        /// Message of the author.
+        message: String,
+        /// sha256 of the component, hex.
+        sha256: String,
+    },
+    /// Sets the rollout policy of a group.
+    SetPolicy(GroupId, Box<Policy>),
+    /// Adds a release whose files are published already.
+    AddRelease(Box<StoredRelease>),
+    /// Starts a rollout; a rollout that is active in the group is withdrawn.
+    StartRollout(Box<NewRollout>),
+    /// Pauses, resumes or cancels the active rollout of a group.
+    SteerRollout(GroupId, Steer),
+    /// Cancels a rollout by its own id, even if its group was deleted.
+    CancelRollout(RolloutId),
+    /// Replaces the working copy by a revision. Commands for which the revision has no handler get a new one.
+    RestoreRevision {
+        /// The branch.
+        branch: String,
+        /// The revision.
+        number: u64,
+    },
+    /// Adds a webhook.
+    CreateWebhook(Box<Webhook>),
+    /// Replaces the configuration of a webhook, except its secrets.
+    UpdateWebhook(Box<Webhook>),
+    /// Removes a webhook; its deliveries are erased later.
+    DeleteWebhook(WebhookId),
+    /// Disables a webhook; deliveries that wait continue to wait.
+    DisableWebhook {
+        /// The webhook.
+        id: WebhookId,
+        /// Reason for disabling the webhook.
+        reason: String,
+    },
+    /// Gives a webhook a new secret; until a deadline, requests are signed with the former secret as well.
+    RotateWebhook {
+        /// The webhook.
+        id: WebhookId,
+        /// New secret.
+        secret: Sealed,
+        /// Deadline for signatures of the former secret.
+        until: UnixMs,
+    },
+    /// Repeats deliveries.
+    ReplayWebhook(WebhookId, Replay),
+}
+
+/// Result of a [`Change`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Number of things that changed; 0 when nothing had to.
+    pub affected: u64,
+    /// Revision that a version was saved as.
+    pub revision: Option<u64>,
+}
+
+impl Changed {
+    /// Returns the result of a change that affected so many things.
+    #[must_use]
+    pub const fn affecting(affected: u64) -> Self {
+        Self {
+            affected,
+            revision: None,
+        }
+    }
+}
+
+/// An entry of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Number in the project's audit log, from 1 on.
+    pub number: u64,
+    /// Time of the change.
+    pub at: UnixMs,
+    /// Name of the token that made the change.
+    pub actor: String,
+    /// Token that made the change.
+    pub token: TokenId,
+    /// Action, such as `device.rename`.
+    pub action: String,
+    /// Target of the action: an id or a name.
+    pub target: String,
+    /// Details: the new name, the number of devices and the like.
+    pub detail: String,
+}
+
+impl Change {
+    /// Returns true if the rate limit of changes does not apply: the change ends a permission or something
+    /// active.
+    #[must_use]
+    pub const fn is_always_admitted(&self) -> bool {
+        matches!(
+            self,
+            Self::RevokeToken(_)
+                | Self::EndLogins
+                | Self::DeleteProject
+                | Self::DeleteWebhook(_)
+                | Self::DisableWebhook { .. }
+                | Self::SteerRollout(_, Steer::Pause | Steer::Cancel)
+        )
+    }
+
+    /// Returns action, target and detail of the audit entry; no secrets, no code.
+    #[must_use]
+    pub fn audit(&self) -> (&'static str, String, String) {
+        let entry = |action, target: &dyn ToString, detail: &dyn ToString| {
+            (action, target.to_string(), detail.to_string())
+        };
+        match self {
+            Self::RenameProject(name) => entry("project.rename", &"", name),
+            Self::SetRetention(days) => entry(
+                "project.retention",
+                &"",
+                &days.map_or("for ever".to_owned(), |days| format!("{days} days")),
+            ),
+            Self::SetLimits(limits) => entry("project.limits", &"", &limits),
+            Self::SetCodeLimit(limit) => entry(
+                "project.limits",
+                &"",
+                &limit.map_or("code_bytes: default".to_owned(), |limit| {
+                    format!("code_bytes: {limit}")
+                }),
+            ),
+            Self::DeleteProject => entry("project.delete", &"", &""),
+            Self::CreateDefinition(definition) => {
+                entry("messagedefinition.create", &definition.cmd_type, &"")
+            }
+            Self::UpdateDefinition(definition) => {
+                entry("messagedefinition.update", &definition.cmd_type, &"")
+            }
+            Self::DeleteDefinition(cmd_type) => entry("messagedefinition.delete", cmd_type, &""),
+            Self::CreateToken(_, token) => entry("token.create", &token.id, &token.name),
+            Self::RevokeToken(id) => entry("token.revoke", id, &""),
+            Self::EndLogins => entry("project.end_logins", &"", &""),
+            Self::CreateDevice { device, name, .. } => entry("device.create", device, name),
+            Self::ReplaceDevice { device, .. } => entry("device.replace", device, &""),
+            Self::RenameDevice(device, name) => entry("device.rename", device, name),
+            Self::TagDevice(device, tags) => entry("device.tag", device, &tags.join(", ")),
+            Self::SetDeviceConfig(device, values) => {
+                entry("device.config", device, &format!("{} bytes", values.get().len()))
+            }
+            Self::DeleteDevice(device) => entry("device.delete", device, &""),
+            Self::CreateGroup { id, name, .. } => entry("deploymentgroup.create", id, name),
+            Self::UpdateGroup { id, name, branch } => {
+                let detail = [("name", name), ("branch", branch)]
+                    .into_iter()
+                    .filter_map(|(key, value)| Some(format!("{key}: {}", value.as_ref()?)));
+                entry(
+                    "deploymentgroup.update",
+                    id,
+                    &detail.collect::<Vec<_>>().join(", "),
+                )
+            }
+            Self::DeleteGroup(id) => entry("deploymentgroup.delete", id, &""),
+            Self::MoveDevices(group, devices) => entry(
+                "deploymentgroup.move",
+                group,
+                &format!("{} devices", devices.len()),
+            ),
+            Self::CreateBranch { name, from } => {
+                entry("branch.create", name, &from.as_deref().unwrap_or_default())
+            }
+            Self::DeleteBranch(name) => entry("branch.delete", name, &""),
+            Self::SaveSnippets(branch, edits) => {
+                entry("branch.save", branch, &format!("{} snippets", edits.len()))
+            }
+            Self::DeleteSnippet(branch, id) => entry("snippet.delete", branch, id),
+            Self::SaveVersion { branch, message } => entry("branch.save_version", branch, message),
+            Self::SaveComponent { branch, message, .. } => entry("branch.save_component", branch, message),
+            Self::SetPolicy(group, policy) => {
+                let policy = serde_json::to_string(policy)
+                    .expect("a policy has string keys and serializes without failing");
+                entry("deploymentgroup.policy", group, &policy)
+            }
+            Self::AddRelease(release) => {
+                let detail = format!("{} of revision {}", release.path, release.revision);
+                entry("release.create", &release.seq, &detail)
+            }
+            Self::StartRollout(rollout) => {
+                let action = match rollout.kind {
+                    RolloutKind::Install => "deploymentgroup.flash",
+                    RolloutKind::Rollback => "deploymentgroup.rollback",
+                };
+                entry(action, &rollout.group, &rollout.note)
+            }
+            Self::SteerRollout(group, Steer::Pause) => entry("deploymentgroup.pause", group, &""),
+            Self::SteerRollout(group, Steer::Resume) => entry("deploymentgroup.resume", group, &""),
+            Self::SteerRollout(group, Steer::Cancel) => entry("deploymentgroup.cancel", group, &""),
+            Self::CancelRollout(id) => entry("rollout.cancel", id, &""),
+            Self::RestoreRevision { branch, number } => entry("branch.restore", branch, number),
+            Self::CreateWebhook(hook) => entry("webhook.create", &hook.key.hook, &hook.url),
+            Self::UpdateWebhook(hook) => entry("webhook.update", &hook.key.hook, &hook.url),
+            Self::DeleteWebhook(id) => entry("webhook.delete", id, &""),
+            Self::DisableWebhook { id, reason } => entry("webhook.disable", id, reason),
+            Self::RotateWebhook { id, .. } => entry("webhook.rotate", id, &""),
+            Self::ReplayWebhook(id, replay) => entry("webhook.replay", id, replay),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Branches, snippets and revisions of firmware code, and their limits.
+
+use serde::{Deserialize, Serialize};
+
+use super::{SnippetId, UnixMs};
+
+/// Maximum number of branches of a project.
+pub const MAX_BRANCHES: usize = 64;
+/// Maximum number of snippets of a branch, including handlers and orphaned handlers.
+pub const MAX_SNIPPETS: usize = 400;
+/// Maximum size of a snippet's code, in bytes; a request body of the largest size can hold it.
+pub const MAX_CODE_BYTES: usize = 192 << 10;
+/// Maximum size of all code in a branch, in bytes; the builder accepts as much.
+pub const MAX_BRANCH_BYTES: usize = 4 << 20;
+/// Maximum length of a revision's message, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 2048;
+/// Branch that every project starts with.
+pub const MAIN_BRANCH: &str = "main";
+
+/// Role of a snippet, in the order in which a firmware is assembled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnippetKind {
+    /// Shared by all others.
+    Global,
+    /// Runs once at the start.
+    Init,
+    /// Runs repeatedly.
+    Loop,
+    /// Runs for a command; its name is the command's type.
+    Handler,
+}
+
+impl SnippetKind {
+    /// Returns the section that the snippet is in, as the console names it.
+    #[must_use]
+    pub const fn category(self) -> &'static str {
+        match self {
+            Self::Global | Self::Init => "init_sections",
+            Self::Loop => "loop_section",
+            Self::Handler => "command_handlers",
+        }
+    }
+}
+
+/// A piece of a branch's code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snippet {
+    /// Snippet id; stays the same through renames and revisions.
+    pub id: SnippetId,
+    /// Role of the snippet.
+    pub kind: SnippetKind,
+    /// `global`, `init`, `loop`, or the command's type; a leading `_` marks a handler whose command is gone
+    /// or changed.
+    pub name: String,
+    /// Description, for people.
+    pub description: String,
+    /// The code.
+    pub code: String,
+}
+
+/// A line of development: a working copy and its numbered revisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branch {
+    /// Unique within the project.
+    pub name: String,
+    /// Creation time.
+    pub created: UnixMs,
+    /// Time of the last change of the working copy.
+    pub changed: UnixMs,
+    /// Number of the newest revision; 0 before the first.
+    pub head: u64,
+}
+
+/// A saved version of a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// Branch of the revision.
+    pub branch: String,
+    /// Number in the branch, from 1 on.
+    pub number: u64,
+    /// Message of the author.
+    pub message: String,
+    /// Name of the token that saved the revision.
+    pub author: String,
+    /// Creation time.
+    pub created: UnixMs,
+    /// Digest, hex: blake3 of the snippets, or sha256 of the component.
+    pub digest: String,
+    /// sha256 of the component that was uploaded in place of code, hex.
+    pub component: Option<String>,
+}
+
+/// A change of one snippet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnippetEdit {
+    /// The snippet.
+    pub id: SnippetId,
+    /// New code; none keeps the old.
+    pub code: Option<String>,
+    /// New description; none keeps the old.
+    pub description: Option<String>,
+}

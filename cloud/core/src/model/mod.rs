@@ -1,0 +1,297 @@
+//! The cloud's data model: the types that the store, the services and the web layer exchange. Performs no I/O
+//! and reads no clock.
+
+use std::fmt;
+use std::str::FromStr;
+
+use iottly_protocol::{
+    CommandId, DeviceId, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+mod access;
+mod change;
+mod code;
+mod code_room;
+mod config;
+mod definition;
+mod ids;
+mod limits;
+mod policy;
+mod rollout;
+mod webhook;
+
+pub use access::{Principal, Scopes, SecretHash, Token};
+pub use change::{AuditEntry, Change, Changed};
+pub use code::{
+    Branch, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, MAX_SNIPPETS,
+    Revision, Snippet, SnippetEdit, SnippetKind,
+};
+pub use code_room::{CodeRoom, MAX_PROJECT_CODE_BYTES};
+pub use config::{ConfigState, TakenConfig};
+pub use definition::{
+    Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised,
+};
+pub use ids::{RolloutId, SnippetId, TokenId, WebhookId};
+pub use limits::{HourUsage, Limits, Usage};
+pub use policy::{Policy, PolicyError, Wave};
+pub use rollout::{
+    KnownFacts, NewRollout, Rollout, RolloutKind, RolloutMember, RolloutStatus, RolloutStep, Run, Status,
+    Steer, StoredRelease, Telling, Told, Wish,
+};
+pub use webhook::{HookAttempt, HookKey, HookKind, HookQueue, HookState, Replay, Webhook};
+
+/// Unix time in milliseconds. Decisions take it as an argument; only the services read the clock.
+pub type UnixMs = i64;
+
+/// A device inside its project. Every query about a device takes both ids, so that no tenant reaches another
+/// tenant's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Scope {
+    /// Project that owns the device.
+    pub project: ProjectId,
+    /// Device id.
+    pub device: DeviceId,
+}
+
+/// Id of a stored message: 12 bytes in MongoDB's ObjectId layout, increasing within a process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageId(pub [u8; 12]);
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An entry of a device's history.
+#[derive(Debug, Clone)]
+pub struct StoredMessage {
+    /// Message id; orders messages of the same millisecond.
+    pub id: MessageId,
+    /// Project and device.
+    pub scope: Scope,
+    /// Origin of the message: firmware or platform.
+    pub kind: MessageKind,
+    /// Time at which the cloud received the message; orders the history.
+    pub timestamp: UnixMs,
+    /// Time at which the device made the message, by the device's clock.
+    pub device_timestamp: UnixMs,
+    /// Channel that the firmware chose.
+    pub channel: Option<String>,
+    /// JSON text as the device sent it.
+    pub payload: Box<RawValue>,
+    /// Stream and sequence number; none for what the cloud itself wrote.
+    pub origin: Option<(StreamId, u64)>,
+}
+
+/// A project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Project id.
+    pub id: ProjectId,
+    /// Name, chosen by the owner.
+    pub name: String,
+    /// Creation time.
+    pub created: UnixMs,
+    /// Retention of messages in days, counted from the time the cloud received them; none keeps them forever.
+    pub retention_days: Option<u32>,
+}
+
+/// Maximum retention that can be set, in days: a century.
+pub const MAX_RETENTION_DAYS: u32 = 36_525;
+
+/// A deployment group with its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Group id.
+    pub id: GroupId,
+    /// Unique within the project; `_orphaned` is the default group.
+    pub name: String,
+    /// Branch that the group follows; empty for none.
+    pub branch: String,
+    /// Status word (see [`RolloutStatus`]); empty before the first deployment.
+    pub status: String,
+    /// Revision deployed last; empty before the first deployment.
+    pub current_revision: String,
+    /// Devices in the group, sorted.
+    pub boards: Vec<DeviceId>,
+    /// Rollout policy of the group.
+    pub policy: Policy,
+}
+
+/// Name of every project's default group.
+pub const ORPHANED: &str = "_orphaned";
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Project and id.
+    pub scope: Scope,
+    /// Name, chosen by the owner.
+    pub name: String,
+    /// Hardware address; empty when the device never reported one.
+    pub mac_address: String,
+    /// Group of the device.
+    pub group: GroupId,
+    /// True while the device is connected.
+    pub online: bool,
+    /// Time of the last change of `online`.
+    pub online_since: Option<UnixMs>,
+    /// Agent version, from the last hello.
+    pub agent_version: String,
+    /// Last report of the device's sandbox.
+    pub firmware: Option<FirmwareReport>,
+    /// Tags, chosen by the owner, sorted.
+    pub tags: Vec<String>,
+    /// Licence that the device was paired with; none while it is not paired, or when it was added without
+    /// one.
+    pub licence: Option<String>,
+}
+
+/// Licence of a device, which is its pair code: works once, until it expires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Licence {
+    /// Code: 32 hex digits.
+    pub code: String,
+    /// Device that the code pairs.
+    pub device: DeviceId,
+    /// Creation time.
+    pub created: UnixMs,
+    /// Expiry of an unused licence.
+    pub expires: UnixMs,
+    /// Time at which a board used the licence.
+    pub paired: Option<UnixMs>,
+}
+
+/// Maximum number of tags of a device.
+pub const MAX_TAGS: usize = 32;
+
+/// Status of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandStatus {
+    /// Stored; not sent to a connection yet.
+    Queued,
+    /// Sent to the device's connection.
+    Sent,
+    /// Stored in the device's journal.
+    Delivered,
+    /// The handler returned.
+    Answered,
+    /// The handler failed, or there is none.
+    Failed,
+    /// The time to live passed.
+    Expired,
+    /// The device stopped while the handler ran.
+    Interrupted,
+    /// Withdrawn before it started.
+    Cancelled,
+}
+
+impl CommandStatus {
+    /// Returns true if no other status can follow. A report of the device still replaces a status that the
+    /// cloud only presumed.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Sent | Self::Delivered)
+    }
+}
+
+/// A command and its progress.
+#[derive(Debug, Clone)]
+pub struct CommandRecord {
+    /// Command id.
+    pub id: CommandId,
+    /// Project and device.
+    pub scope: Scope,
+    /// The message definition's type.
+    pub cmd_type: String,
+    /// Body that the device receives: the options without the type's prefix.
+    pub values: Box<RawValue>,
+    /// Status of the command.
+    pub status: CommandStatus,
+    /// Reason of a failure.
+    pub detail: Option<String>,
+    /// Time at which the cloud accepted the command.
+    pub created: UnixMs,
+    /// Time at which the command expires.
+    pub expires: UnixMs,
+    /// Time of the last change of `status`.
+    pub changed: UnixMs,
+    /// Time at which the command was first sent to a connection.
+    pub sent: Option<UnixMs>,
+    /// Time at which the cloud learned that the device has the command.
+    pub delivered: Option<UnixMs>,
+    /// True after its sender asked to cancel the command.
+    pub cancelling: bool,
+}
+
+/// Idempotency key of a request to send a command, with what makes a repetition the same request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Token of the caller; equal keys of different tokens are unrelated.
+    pub token: TokenId,
+    /// Key, chosen by the caller.
+    pub key: String,
+    /// Hash of the request; the same key with another request is refused.
+    pub request: [u8; 32],
+}
+
+/// A command to store.
+#[derive(Debug, Clone)]
+pub struct NewCommand {
+    /// Command id, generated by the service.
+    pub id: CommandId,
+    /// Project and device.
+    pub scope: Scope,
+    /// The message definition's type.
+    pub cmd_type: String,
+    /// Body that the device receives.
+    pub values: Box<RawValue>,
+    /// Time at which the cloud accepted the command.
+    pub created: UnixMs,
+    /// Time at which the command expires.
+    pub expires: UnixMs,
+}
+
+/// A stored line of a firmware's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLog {
+    /// Log level.
+    pub level: Level,
+    /// Text of the line.
+    pub text: String,
+    /// Time at which the device wrote the line, by the device's clock.
+    pub device_timestamp: UnixMs,
+}
+
+/// Position in a device's history, newest first; strictly older entries follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// Timestamp of the last entry seen.
+    pub timestamp: UnixMs,
+    /// Id of the last entry seen.
+    pub id: MessageId,
+}
+
+/// Error of parsing a [`MessageId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("message id is not 24 lower-case hex digits")]
+pub struct MessageIdError;
+
+impl FromStr for MessageId {
+    type Err = MessageIdError;
+
+    fn from_str(text: &str) -> Result<Self, MessageIdError> {
+        let id: ProjectId = text.parse().map_err(|_| MessageIdError)?;
+        Ok(Self(*id.as_bytes()))
+    }
+}

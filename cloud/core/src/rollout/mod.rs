@@ -1,0 +1,12 @@
+//! Rollouts: which devices of a group get a release, when, and when no more do.
+//!
+//! [`plan`] is a pure function of policy, members and time. Its steps may be executed twice or be interrupted:
+//! the next plan begins from what the devices themselves have reported.
+
+mod decide;
+mod plan;
+mod preflight;
+
+pub use decide::{Decision, decide, seconds};
+pub use plan::{Evidence, Member, Plan, Standing, Step, plan, rank};
+pub use preflight::{Preflight, preflight};

@@ -1,0 +1,499 @@
+//! The plan of a rollout: its next steps and status. Pure.
+
+use iottly_protocol::DeviceId;
+use iottly_protocol::release::Reason;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Policy, Run, Status, Wish};
+
+/// State of a device in the rollout, derived from its reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// The device was not notified.
+    Untold,
+    /// The device was notified and has not finished.
+    UnderWay {
+        /// Time from which silence is counted, in seconds of the steady clock: the last report, plus the time
+        /// that its state may take.
+        since: u64,
+        /// True if the update may still be cancelled.
+        cancellable: bool,
+        /// Number of earlier failures.
+        failures: u32,
+    },
+    /// The device reported that the release is committed and healthy.
+    Committed,
+    /// The device failed to install the release.
+    Failed {
+        /// Reason of the last failure.
+        reason: Reason,
+        /// Number of failures.
+        times: u32,
+    },
+}
+
+/// A device of the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Device id.
+    pub device: DeviceId,
+    /// Position in the order of the rollout, see [`rank`].
+    pub rank: u64,
+    /// True while the device is connected.
+    pub online: bool,
+    /// State of the device in the rollout.
+    pub standing: Standing,
+}
+
+/// A step to execute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Send this device a directive to install.
+    Tell(DeviceId),
+    /// Send this device a directive to cancel.
+    Withdraw(DeviceId),
+}
+
+/// Reason for which a rollout halted itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// Description, for people.
+    pub detail: String,
+    /// First devices that failed, and their reasons.
+    pub failures: Vec<(DeviceId, Reason)>,
+}
+
+/// Result of planning, derived from the members' states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Status of the group.
+    pub status: Status,
+    /// Steps to execute now.
+    pub steps: Vec<Step>,
+    /// Evidence for halting, now or before.
+    pub evidence: Option<Evidence>,
+    /// Progress of the rollout after these steps.
+    pub run: Run,
+}
+
+/// Maximum number of failures that the evidence lists.
+const MAX_EVIDENCE: usize = 20;
+
+/// Returns a device's rank in a rollout: always the same in one rollout, and different in the next.
+#[must_use]
+pub fn rank(rollout: &str, device: DeviceId) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(rollout.as_bytes());
+    hasher.update(&[0]);
+    hasher.update(device.as_bytes());
+    let digest = hasher.finalize();
+    u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
+}
+
+/// Plans the next steps. `members` are sorted by rank; pinned ones are skipped. `now` is in seconds of the
+/// steady clock, which is never set.
+#[must_use]
+pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
+    let members: Vec<&Member> = members
+        .iter()
+        .filter(|member| !policy.pins.contains(&member.device))
+        .collect();
+    let mut run = run.clone();
+    let stop = |status, steps, run| Plan {
+        status,
+        steps,
+        evidence: None,
+        run,
+    };
+    match run.wish {
+        Wish::Cancel => {
+            let cancellable = |member: &&&Member| {
+                matches!(
+                    member.standing,
+                    Standing::UnderWay {
+                        cancellable: true,
+                        ..
+                    }
+                )
+            };
+            let steps = members
+                .iter()
+                .filter(cancellable)
+                .map(|member| Step::Withdraw(member.device))
+                .collect();
+            return stop(Status::Cancelled, steps, run);
+        }
+        Wish::Pause => return stop(Status::Paused, Vec::new(), run),
+        Wish::Run if run.halted => {
+            let evidence = Some(too_many_failures(policy, &members, now).unwrap_or_else(over));
+            return Plan {
+                status: Status::Halted,
+                steps: Vec::new(),
+                evidence,
+                run,
+            };
+        }
+        Wish::Run => {}
+    }
+    if let Some(evidence) = too_many_failures(policy, &members, now) {
+        run.halted = true;
+        return Plan {
+            status: Status::Halted,
+            steps: Vec::new(),
+            evidence: Some(evidence),
+            run,
+        };
+    }
+    let open = open_wave(policy, &members, &mut run, now);
+    let under_way = members
+        .iter()
+        .filter(|member| is_under_way(policy, member, now))
+        .count();
+    let room = match policy.concurrency {
+        0 => usize::MAX,
+        limit => usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(under_way),
+    };
+    let due = members[..open]
+        .iter()
+        .filter(|member| member.online && may_be_told(policy, member));
+    let steps: Vec<Step> = due.take(room).map(|member| Step::Tell(member.device)).collect();
+    let done = steps.is_empty() && members.iter().all(|member| is_finished(policy, member, now));
+    let status = if done { Status::Deployed } else { Status::Deploying };
+    Plan {
+        status,
+        steps,
+        evidence: None,
+        run,
+    }
+}
+
+/// Returns the evidence of a halted rollout whose cause is gone; its owner decides whether to resume it.
+fn over() -> Evidence {
+    let detail =
+        "the devices that stopped it have reported since: no more have failed than may; resume it to go on";
+    Evidence {
+        detail: detail.to_owned(),
+        failures: Vec::new(),
+    }
+}
+
+fn is_silent(policy: &Policy, member: &Member, now: u64) -> bool {
+    matches!(member.standing, Standing::UnderWay { since, .. } if now.saturating_sub(since) > policy.silence_s)
+}
+
+fn is_under_way(policy: &Policy, member: &Member, now: u64) -> bool {
+    matches!(member.standing, Standing::UnderWay { .. }) && !is_silent(policy, member, now)
+}
+
+fn may_be_told(policy: &Policy, member: &Member) -> bool {
+    match member.standing {
+        Standing::Untold => true,
+        // The first failure is not a retry yet.
+        Standing::Failed { times, .. } => times <= policy.retries,
+        _ => false,
+    }
+}
+
+fn has_failed(policy: &Policy, member: &Member, now: u64) -> bool {
+    match member.standing {
+        Standing::Failed { times, .. } => times > policy.retries,
+        _ => is_silent(policy, member, now),
+    }
+}
+
+fn is_finished(policy: &Policy, member: &Member, now: u64) -> bool {
+    member.standing == Standing::Committed || has_failed(policy, member, now)
+}
+
+/// Returns true if a wave does not have to wait for the device any more. An offline device is notified when
+/// it connects.
+fn is_settled(policy: &Policy, member: &Member, now: u64) -> bool {
+    is_finished(policy, member, now) || (!member.online && member.standing == Standing::Untold)
+}
+
+fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<Evidence> {
+    let failed: Vec<&&Member> = members
+        .iter()
+        .filter(|member| has_failed(policy, member, now))
+        .collect();
+    let canary = usize::try_from(policy.canary)
+        .unwrap_or(usize::MAX)
+        .min(members.len());
+    let in_canary = members[..canary]
+        .iter()
+        .filter(|member| has_failed(policy, member, now))
+        .count();
+    let finished = members
+        .iter()
+        .filter(|member| is_finished(policy, member, now))
+        .count();
+    let allowed = usize::try_from(policy.canary_failures).unwrap_or(usize::MAX);
+    let sampled = finished >= usize::try_from(policy.sample).unwrap_or(usize::MAX);
+    let detail = if in_canary > allowed {
+        format!("{in_canary} of {canary} devices of the canary failed, {allowed} may")
+    } else if sampled && failed.len() * 100 > finished * usize::from(policy.failure_percent) {
+        format!(
+            "{} of {finished} finished devices failed, {} percent may",
+            failed.len(),
+            policy.failure_percent
+        )
+    } else {
+        return None;
+    };
+    let reason = |member: &&&Member| match member.standing {
+        Standing::Failed { reason, .. } => reason,
+        _ => Reason::Timeout,
+    };
+    let failures = failed
+        .iter()
+        .take(MAX_EVIDENCE)
+        .map(|member| (member.device, reason(member)))
+        .collect();
+    Some(Evidence { detail, failures })
+}
+
+/// Returns the number of members, in order, that may be notified: those of the open waves.
+fn open_wave(policy: &Policy, members: &[&Member], run: &mut Run, now: u64) -> usize {
+    for end in policy.ends(members.len()) {
+        if !members[..end]
+            .iter()
+            .all(|member| is_settled(policy, member, now))
+        {
+            return end;
+        }
+        let reached = end as u64;
+        match run.soaking {
+            Some((soaked, _)) if soaked > reached => {}
+            Some((soaked, since)) if soaked == reached => {
+                if now.saturating_sub(since) < policy.soak_s {
+                    return end;
+                }
+            }
+            _ => {
+                run.soaking = Some((reached, now));
+                if policy.soak_s > 0 {
+                    return end;
+                }
+            }
+        }
+    }
+    members.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Wave;
+
+    const RUN: Run = Run {
+        wish: Wish::Run,
+        halted: false,
+        soaking: None,
+    };
+
+    fn members(standings: &[Standing]) -> Vec<Member> {
+        let member = |(at, standing): (usize, &Standing)| Member {
+            device: DeviceId::from_bytes([u8::try_from(at).expect("few"); 16]),
+            rank: at as u64,
+            online: true,
+            standing: *standing,
+        };
+        standings.iter().enumerate().map(member).collect()
+    }
+
+    fn told(plan: &Plan) -> Vec<u8> {
+        let number = |step: &Step| match step {
+            Step::Tell(device) | Step::Withdraw(device) => device.as_bytes()[0],
+        };
+        plan.steps.iter().map(number).collect()
+    }
+
+    const FAILED: Standing = Standing::Failed {
+        reason: Reason::CrashLoop,
+        times: 1,
+    };
+    const UNDER_WAY: Standing = Standing::UnderWay {
+        since: 0,
+        cancellable: true,
+        failures: 0,
+    };
+
+    #[test]
+    fn the_canary_comes_first_and_its_success_opens_the_rest() {
+        let policy = Policy::default();
+        let mut all = members(&[Standing::Untold; 5]);
+        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [0]);
+        all[0].standing = UNDER_WAY;
+        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [0u8; 0]);
+        all[0].standing = Standing::Committed;
+        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [1, 2, 3, 4]);
+        // Planning again, after the executor stopped in between, notifies no device twice.
+        all[1].standing = UNDER_WAY;
+        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [2, 3, 4]);
+        all.iter_mut()
+            .for_each(|member| member.standing = Standing::Committed);
+        assert_eq!(plan(&policy, &all, &RUN, 0).status, Status::Deployed);
+    }
+
+    #[test]
+    fn a_failed_canary_halts_with_evidence_and_stays_halted() {
+        let mut all = members(&[Standing::Untold; 3]);
+        all[0].standing = FAILED;
+        let halted = plan(&Policy::default(), &all, &RUN, 0);
+        assert_eq!((halted.status, halted.steps.len()), (Status::Halted, 0));
+        let evidence = halted.evidence.expect("evidence");
+        assert_eq!(evidence.failures, [(all[0].device, Reason::CrashLoop)]);
+        all[0].standing = Standing::Committed;
+        assert_eq!(
+            plan(&Policy::default(), &all, &halted.run, 0).status,
+            Status::Halted
+        );
+    }
+
+    #[test]
+    fn evidence_is_cleared_by_a_device_that_commits_after_all_and_a_resume_goes_on() {
+        let mut all = members(&[UNDER_WAY, Standing::Untold]);
+        let halted = plan(&Policy::default(), &all, &RUN, 7201);
+        assert_eq!(halted.evidence.expect("evidence").failures.len(), 1);
+        all[0].standing = Standing::Committed;
+        let late = plan(&Policy::default(), &all, &halted.run, 7300);
+        let evidence = late.evidence.expect("still says why");
+        assert_eq!(
+            (late.status, late.steps.len(), evidence.failures.len()),
+            (Status::Halted, 0, 0)
+        );
+        assert!(evidence.detail.contains("resume"), "{}", evidence.detail);
+        assert_eq!(
+            told(&plan(&Policy::default(), &all, &RUN, 7300)),
+            [1],
+            "a resumed rollout continues"
+        );
+    }
+
+    #[test]
+    fn retries_come_before_a_failure_counts() {
+        let policy = Policy {
+            retries: 1,
+            ..Policy::default()
+        };
+        let mut all = members(&[FAILED, Standing::Untold]);
+        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [0]);
+        all[0].standing = Standing::Failed {
+            reason: Reason::Timeout,
+            times: 2,
+        };
+        assert_eq!(plan(&policy, &all, &RUN, 0).status, Status::Halted);
+    }
+
+    #[test]
+    fn waves_wait_for_each_other_and_soak() {
+        let policy = Policy {
+            canary: 1,
+            waves: vec![Wave::Count(2)],
+            soak_s: 60,
+            ..Policy::default()
+        };
+        let mut all = members(&[Standing::Untold; 6]);
+        all[0].standing = Standing::Committed;
+        let first = plan(&policy, &all, &RUN, 100);
+        assert_eq!(told(&first), [0u8; 0]);
+        assert_eq!(told(&plan(&policy, &all, &first.run, 159)), [0u8; 0]);
+        let second = plan(&policy, &all, &first.run, 160);
+        assert_eq!(told(&second), [1, 2]);
+        all[1].standing = Standing::Committed;
+        all[2].standing = Standing::Committed;
+        let third = plan(&policy, &all, &second.run, 200);
+        assert_eq!(told(&third), [0u8; 0]);
+        assert_eq!(told(&plan(&policy, &all, &third.run, 260)), [3, 4, 5]);
+    }
+
+    #[test]
+    fn limits_pins_and_absence_are_kept() {
+        let mut all = members(&[
+            Standing::Committed,
+            UNDER_WAY,
+            Standing::Untold,
+            Standing::Untold,
+            Standing::Untold,
+        ]);
+        let policy = Policy {
+            concurrency: 2,
+            pins: vec![all[3].device],
+            ..Policy::default()
+        };
+        all[2].online = false;
+        assert_eq!(
+            told(&plan(&policy, &all, &RUN, 0)),
+            [4],
+            "one place is free; 2 is away and 3 is pinned"
+        );
+        all[1].standing = Standing::Committed;
+        all[4].standing = Standing::Committed;
+        let waiting = plan(&policy, &all, &RUN, 0);
+        assert_eq!((waiting.status, told(&waiting)), (Status::Deploying, vec![]));
+        all[2].online = true;
+        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [2]);
+    }
+
+    #[test]
+    fn silence_is_a_failure() {
+        let all = members(&[UNDER_WAY, Standing::Untold]);
+        assert_eq!(
+            plan(&Policy::default(), &all, &RUN, 7200).status,
+            Status::Deploying
+        );
+        let halted = plan(&Policy::default(), &all, &RUN, 7201);
+        assert_eq!(halted.evidence.expect("evidence").failures[0].1, Reason::Timeout);
+    }
+
+    #[test]
+    fn pause_tells_nobody_and_cancel_withdraws_what_can_be() {
+        let mut all = members(&[UNDER_WAY, UNDER_WAY, Standing::Untold]);
+        all[1].standing = Standing::UnderWay {
+            since: 0,
+            cancellable: false,
+            failures: 0,
+        };
+        let paused = plan(
+            &Policy::default(),
+            &all,
+            &Run {
+                wish: Wish::Pause,
+                ..RUN
+            },
+            0,
+        );
+        assert_eq!((paused.status, paused.steps.len()), (Status::Paused, 0));
+        let cancelled = plan(
+            &Policy::default(),
+            &all,
+            &Run {
+                wish: Wish::Cancel,
+                ..RUN
+            },
+            0,
+        );
+        assert_eq!(
+            (cancelled.status, cancelled.steps),
+            (Status::Cancelled, vec![Step::Withdraw(all[0].device)])
+        );
+    }
+
+    #[test]
+    fn an_order_is_kept_within_a_rollout_and_another_in_the_next() {
+        let devices: Vec<_> = (0..50u8).map(|n| DeviceId::from_bytes([n; 16])).collect();
+        let order = |rollout: &str| {
+            let mut ranked: Vec<_> = devices
+                .iter()
+                .map(|device| (rank(rollout, *device), *device))
+                .collect();
+            ranked.sort_unstable();
+            ranked.into_iter().map(|(_, device)| device).collect::<Vec<_>>()
+        };
+        assert_eq!(order("r1"), order("r1"));
+        assert_ne!(order("r1"), order("r2"));
+    }
+}

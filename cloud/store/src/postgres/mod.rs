@@ -1,0 +1,125 @@
+//! The store on PostgreSQL: a pool of connections, row locks, and messages partitioned by month.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Executor, Postgres};
+
+use super::outbox::Outbox;
+use super::{Result, StoreError};
+use iottly_core::message_id::MessageIds;
+
+mod db;
+#[path = "../sql/mod.rs"]
+mod sql;
+
+pub(super) use db::make_room;
+
+/// Name of this store in the shared SQL.
+type Backend = PostgresStore;
+
+/// Schema migrations, in order; a released one is never edited.
+const STEPS: [(i64, &str, &str); 8] = [
+    (
+        1,
+        "initial",
+        include_str!("../../migrations/postgres/0001_initial.sql"),
+    ),
+    (
+        2,
+        "limits",
+        include_str!("../../migrations/postgres/0002_limits.sql"),
+    ),
+    (
+        3,
+        "webhooks",
+        include_str!("../../migrations/postgres/0003_webhooks.sql"),
+    ),
+    (
+        4,
+        "releases",
+        include_str!("../../migrations/postgres/0004_releases.sql"),
+    ),
+    (
+        5,
+        "bounds",
+        include_str!("../../migrations/postgres/0005_bounds.sql"),
+    ),
+    (
+        6,
+        "logins_and_audit",
+        include_str!("../../migrations/postgres/0006_logins_and_audit.sql"),
+    ),
+    (
+        7,
+        "undecided",
+        include_str!("../../migrations/postgres/0007_undecided.sql"),
+    ),
+    (
+        8,
+        "steady_rollouts",
+        include_str!("../../migrations/postgres/0008_steady_rollouts.sql"),
+    ),
+];
+
+/// Maximum number of connections to the server.
+const CONNECTIONS: u32 = 16;
+/// Maximum wait of a request for a free connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A database on a PostgreSQL server, with a pool of connections.
+pub struct PostgresStore {
+    readers: PgPool,
+    ids: Arc<MessageIds>,
+    outbox: Outbox,
+}
+
+impl PostgresStore {
+    /// Connects to the database at `url` and migrates its schema.
+    ///
+    /// # Errors
+    /// If `url` is not of the form `postgres://user:password@host/database`, the server does not respond or
+    /// refuses the login, or the schema is newer than this build.
+    pub async fn open(url: &str) -> Result<Self> {
+        let ids =
+            MessageIds::random().map_err(|error| StoreError::Database(sqlx::Error::Io(error.into())))?;
+        let options = PgConnectOptions::from_str(url)?.application_name("iottly");
+        let pool = PgPoolOptions::new()
+            .min_connections(1)
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(PATIENCE);
+        let pool = pool.after_connect(|connection, _| {
+            Box::pin(async move {
+                // What is acknowledged is on the server's disk, regardless of the server's configuration.
+                connection.execute("SET synchronous_commit = on").await?;
+                Ok(())
+            })
+        });
+        let readers = pool.connect_with(options).await?;
+        sql::prepare(&mut *readers.acquire().await?).await?;
+        Ok(Self {
+            readers,
+            ids: Arc::new(ids),
+            outbox: Outbox::default(),
+        })
+    }
+
+    /// Returns the generator of message ids of this store.
+    #[must_use]
+    pub fn ids(&self) -> Arc<MessageIds> {
+        Arc::clone(&self.ids)
+    }
+
+    /// Returns a connection for writing.
+    async fn write(&self) -> Result<PoolConnection<Postgres>> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    /// Waits for running queries and closes the connections.
+    async fn end(&self) {
+        self.readers.close().await;
+    }
+}

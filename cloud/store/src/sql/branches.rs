@@ -1,0 +1,495 @@
+//! Branches: working copies, revisions and their limits.
+
+use iottly_protocol::ProjectId;
+
+use super::db::{self, Conn, Pool, Row};
+use super::{code_usage, codec, definitions, full, missing, rollouts, snippets, taken};
+use crate::{Result, StoreError};
+use iottly_core::code;
+use iottly_core::code::HandlerChange;
+use iottly_core::model::{
+    Branch, Changed, Definition, MAX_BRANCHES, MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetId,
+    SnippetKind, UnixMs,
+};
+
+/// Maximum number of revisions per branch; above, saving is refused until another branch is used.
+const MAX_REVISIONS: i64 = 10_000;
+
+/// Adds the first branch of a new project.
+pub(super) async fn seed(
+    tx: &mut Conn,
+    project: ProjectId,
+    name: &str,
+    definitions: &[Definition],
+    now: UnixMs,
+) -> Result<()> {
+    insert(tx, project, name, now).await?;
+    snippets::replace(tx, project, name, &[], &code::fresh(definitions)).await
+}
+
+/// Adds the initial snippets to branches that have none: those that a schema migration created.
+pub(super) async fn complete_empty(connection: &mut Conn) -> Result<()> {
+    let mut tx = db::begin(connection).await?;
+    let rows = sqlx::query(
+        "SELECT project, name FROM branches b WHERE NOT EXISTS \
+         (SELECT 1 FROM snippets s WHERE s.project = b.project AND s.branch = b.name)",
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in &rows {
+        let (project, branch): (ProjectId, String) = (
+            codec::project(row, "branches", "project")?,
+            codec::get(row, "name")?,
+        );
+        let content = code::fresh(&definitions::within(&mut tx, project).await?);
+        snippets::replace(&mut tx, project, &branch, &[], &content).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+async fn insert(tx: &mut Conn, project: ProjectId, name: &str, now: UnixMs) -> Result<()> {
+    sqlx::query("INSERT INTO branches (project, name, created, changed) VALUES ($1, $2, $3, $3)")
+        .bind(&project.as_bytes()[..])
+        .bind(name)
+        .bind(now)
+        .execute(tx)
+        .await
+        .map_err(|error| taken(error, "branch", name))?;
+    Ok(())
+}
+
+pub(super) async fn create(
+    tx: &mut Conn,
+    project: ProjectId,
+    name: &str,
+    from: Option<&str>,
+    now: UnixMs,
+) -> Result<u64> {
+    let row = sqlx::query("SELECT count(*) AS n FROM branches WHERE project = $1")
+        .bind(&project.as_bytes()[..])
+        .fetch_one(&mut *tx)
+        .await?;
+    full(codec::get(&row, "n")?, "branches", MAX_BRANCHES as i64)?;
+    let content = match from {
+        Some(from) => {
+            must_exist(tx, project, from).await?;
+            // Snippets keep their ids, so that a diff of two branches matches them.
+            snippets::within(tx, project, from).await?
+        }
+        None => code::fresh(&definitions::within(tx, project).await?),
+    };
+    code_usage::admit(tx, project, code_usage::weight(&content)).await?;
+    insert(tx, project, name, now).await?;
+    snippets::replace(tx, project, name, &[], &content).await?;
+    Ok(1)
+}
+
+pub(super) async fn delete(tx: &mut Conn, project: ProjectId, name: &str) -> Result<u64> {
+    must_exist(tx, project, name).await?;
+    let followed =
+        sqlx::query("SELECT name FROM groups WHERE project = $1 AND branch = $2 ORDER BY name LIMIT 1")
+            .bind(&project.as_bytes()[..])
+            .bind(name)
+            .fetch_optional(&mut *tx)
+            .await?;
+    if let Some(row) = followed {
+        let group: String = codec::get(&row, "name")?;
+        return Err(StoreError::Refused(format!(
+            "branch {name:?} is followed by deployment group {group:?}"
+        )));
+    }
+    rollouts::none_of_branch(tx, project, name).await?;
+    code_usage::remove_branch(tx, project, name).await?;
+    for sql in [
+        "DELETE FROM snippets WHERE project = $1 AND branch = $2",
+        "DELETE FROM revisions WHERE project = $1 AND branch = $2",
+    ] {
+        sqlx::query(sql)
+            .bind(&project.as_bytes()[..])
+            .bind(name)
+            .execute(&mut *tx)
+            .await?;
+    }
+    let done = sqlx::query("DELETE FROM branches WHERE project = $1 AND name = $2")
+        .bind(&project.as_bytes()[..])
+        .bind(name)
+        .execute(tx)
+        .await?;
+    missing(done.rows_affected(), "branch", &name)
+}
+
+pub(super) async fn save(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    edits: &[SnippetEdit],
+    now: UnixMs,
+) -> Result<u64> {
+    must_exist(tx, project, branch).await?;
+    let old = snippets::within(tx, project, branch).await?;
+    let mut new = old.clone();
+    for edit in edits {
+        let snippet = new.iter_mut().find(|snippet| snippet.id == edit.id);
+        let snippet = snippet.ok_or_else(|| StoreError::Missing {
+            what: "snippet",
+            name: edit.id.to_string(),
+        })?;
+        if let Some(code) = &edit.code {
+            snippet.code.clone_from(code);
+        }
+        if let Some(description) = &edit.description {
+            snippet.description.clone_from(description);
+        }
+    }
+    code_usage::admit(tx, project, code_usage::weight(&new) - code_usage::weight(&old)).await?;
+    let affected = old.iter().zip(&new).filter(|(old, new)| old != new).count() as u64;
+    write(tx, project, branch, &old, &new, now).await?;
+    Ok(affected)
+}
+
+pub(super) async fn delete_snippet(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    id: SnippetId,
+    now: UnixMs,
+) -> Result<u64> {
+    must_exist(tx, project, branch).await?;
+    let old = snippets::within(tx, project, branch).await?;
+    let unknown = || StoreError::Missing {
+        what: "snippet",
+        name: id.to_string(),
+    };
+    let snippet = old.iter().find(|snippet| snippet.id == id).ok_or_else(unknown)?;
+    let defined = definitions::within(tx, project).await?;
+    if snippet.kind != SnippetKind::Handler
+        || defined
+            .iter()
+            .any(|definition| definition.cmd_type == snippet.name)
+    {
+        return Err(StoreError::Refused(format!(
+            "snippet {:?} belongs to every branch and cannot be deleted",
+            snippet.name
+        )));
+    }
+    let new: Vec<_> = old.iter().filter(|snippet| snippet.id != id).cloned().collect();
+    write(tx, project, branch, &old, &new, now).await?;
+    Ok(1)
+}
+
+/// Adapts the handlers of all branches to a change of a command. Reads the code of no other handler: a
+/// project may have a lot of code, and other writes wait meanwhile.
+pub(super) async fn adapt_all(
+    tx: &mut Conn,
+    project: ProjectId,
+    cmd_type: &str,
+    change: HandlerChange,
+    now: UnixMs,
+) -> Result<()> {
+    let rows = sqlx::query("SELECT name FROM branches WHERE project = $1 ORDER BY name")
+        .bind(&project.as_bytes()[..])
+        .fetch_all(&mut *tx)
+        .await?;
+    for row in &rows {
+        let branch: String = codec::get(row, "name")?;
+        let old = snippets::handlers(tx, project, &branch, cmd_type).await?;
+        let mut new = old.clone();
+        code::adapt(&mut new, cmd_type, change);
+        let (count, bytes) = snippets::size(tx, project, &branch).await?;
+        let more = code_bytes(&new) - code_bytes(&old);
+        fits(count + new.len() as i64 - old.len() as i64, bytes + more)?;
+        put(tx, project, &branch, &old, &new, now).await?;
+    }
+    Ok(())
+}
+
+/// Writes a working copy, if it changed.
+async fn write(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    old: &[Snippet],
+    new: &[Snippet],
+    now: UnixMs,
+) -> Result<()> {
+    fits(new.len() as i64, code_bytes(new))?;
+    put(tx, project, branch, old, new, now).await
+}
+
+fn code_bytes(snippets: &[Snippet]) -> i64 {
+    let bytes: usize = snippets.iter().map(|snippet| snippet.code.len()).sum();
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Refuses a working copy with more snippets or bytes of code than a branch may have.
+fn fits(snippets: i64, bytes: i64) -> Result<()> {
+    full(snippets - 1, "snippets of a branch", MAX_SNIPPETS as i64)?;
+    full(
+        bytes - 1,
+        "bytes of code in a branch",
+        iottly_core::model::MAX_BRANCH_BYTES as i64,
+    )
+}
+
+/// Writes the differences of a working copy.
+async fn put(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    old: &[Snippet],
+    new: &[Snippet],
+    now: UnixMs,
+) -> Result<()> {
+    if old == new {
+        return Ok(());
+    }
+    snippets::replace(tx, project, branch, old, new).await?;
+    sqlx::query("UPDATE branches SET changed = $3 WHERE project = $1 AND name = $2")
+        .bind(&project.as_bytes()[..])
+        .bind(branch)
+        .bind(now)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn save_version(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    message: &str,
+    author: &str,
+    now: UnixMs,
+) -> Result<Changed> {
+    must_exist(tx, project, branch).await?;
+    let content = snippets::within(tx, project, branch).await?;
+    let digest = code::digest(&content);
+    let row = sqlx::query(
+        "SELECT n, digest FROM revisions WHERE project = $1 AND branch = $2 ORDER BY n DESC LIMIT 1",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(branch)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let head = row.as_ref().map_or(Ok(0), |row| codec::get::<i64>(row, "n"))?;
+    if row
+        .as_ref()
+        .map(|row| codec::get::<&str>(row, "digest"))
+        .transpose()?
+        == Some(digest.as_str())
+    {
+        return Ok(Changed {
+            affected: 0,
+            revision: Some(head.unsigned_abs()),
+        });
+    }
+    full(head, "revisions of a branch", MAX_REVISIONS)?;
+    let body =
+        serde_json::to_string(&content).expect("snippets have string keys and serialize without failing");
+    count_revision(tx, project, body.len() + message.len()).await?;
+    sqlx::query(
+        "INSERT INTO revisions (project, branch, n, message, author, created, digest, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(branch)
+    .bind(head + 1)
+    .bind(message)
+    .bind(author)
+    .bind(now)
+    .bind(digest)
+    .bind(body)
+    .execute(tx)
+    .await?;
+    Ok(Changed {
+        affected: 1,
+        revision: Some(head.unsigned_abs() + 1),
+    })
+}
+
+/// Checks that the project has room for a revision of so many bytes, and adds it to the count.
+async fn count_revision(tx: &mut Conn, project: ProjectId, bytes: usize) -> Result<()> {
+    let bytes = i64::try_from(bytes + code_usage::REVISION_BYTES).unwrap_or(i64::MAX);
+    code_usage::admit(tx, project, bytes).await?;
+    code_usage::add(tx, project, bytes).await
+}
+
+/// Saves a component as the next revision, unless it equals the newest one.
+pub(super) async fn save_component(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    message: &str,
+    sha256: &str,
+    (author, now): (&str, UnixMs),
+) -> Result<Changed> {
+    must_exist(tx, project, branch).await?;
+    let row = sqlx::query(
+        "SELECT n, component FROM revisions WHERE project = $1 AND branch = $2 ORDER BY n DESC LIMIT 1",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(branch)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let head = row.as_ref().map_or(Ok(0), |row| codec::get::<i64>(row, "n"))?;
+    let newest = row
+        .as_ref()
+        .map(|row| codec::get::<Option<&str>>(row, "component"))
+        .transpose()?
+        .flatten();
+    if newest == Some(sha256) {
+        return Ok(Changed {
+            affected: 0,
+            revision: Some(head.unsigned_abs()),
+        });
+    }
+    full(head, "revisions of a branch", MAX_REVISIONS)?;
+    count_revision(tx, project, "[]".len() + message.len()).await?;
+    sqlx::query(
+        "INSERT INTO revisions (project, branch, n, message, author, created, digest, body, component) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, '[]', $7)",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(branch)
+    .bind(head + 1)
+    .bind(message)
+    .bind(author)
+    .bind(now)
+    .bind(sha256)
+    .execute(tx)
+    .await?;
+    Ok(Changed {
+        affected: 1,
+        revision: Some(head.unsigned_abs() + 1),
+    })
+}
+
+pub(super) async fn restore(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    number: u64,
+    now: UnixMs,
+) -> Result<u64> {
+    must_exist(tx, project, branch).await?;
+    let row =
+        sqlx::query("SELECT body, component FROM revisions WHERE project = $1 AND branch = $2 AND n = $3")
+            .bind(&project.as_bytes()[..])
+            .bind(branch)
+            .bind(codec::signed(number))
+            .fetch_optional(&mut *tx)
+            .await?;
+    let row = row.ok_or_else(|| StoreError::Missing {
+        what: "revision",
+        name: number.to_string(),
+    })?;
+    if codec::get::<Option<&str>>(&row, "component")?.is_some() {
+        return Err(StoreError::Refused(format!(
+            "revision {number} is an uploaded component: it has no code to restore"
+        )));
+    }
+    let mut new: Vec<Snippet> = codec::json(codec::get(&row, "body")?, "revisions", "body")?;
+    code::complete(&mut new, &definitions::within(tx, project).await?);
+    let old = snippets::within(tx, project, branch).await?;
+    if code::digest(&old) == code::digest(&new) {
+        return Ok(0);
+    }
+    code_usage::admit(tx, project, code_usage::weight(&new) - code_usage::weight(&old)).await?;
+    write(tx, project, branch, &old, &new, now).await?;
+    Ok(1)
+}
+
+/// Checks that the branch exists or that the name is empty: a group may follow no branch.
+pub(super) async fn must_exist_or_be_empty(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
+    if branch.is_empty() {
+        Ok(())
+    } else {
+        must_exist(tx, project, branch).await
+    }
+}
+
+async fn must_exist(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
+    let row = sqlx::query("SELECT name FROM branches WHERE project = $1 AND name = $2")
+        .bind(&project.as_bytes()[..])
+        .bind(branch)
+        .fetch_optional(tx)
+        .await?;
+    row.map(|_| ()).ok_or_else(|| StoreError::Missing {
+        what: "branch",
+        name: branch.to_owned(),
+    })
+}
+
+pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Branch>> {
+    let rows = sqlx::query(
+        "SELECT b.name, b.created, b.changed, coalesce(max(r.n), 0) AS head FROM branches b \
+         LEFT JOIN revisions r ON r.project = b.project AND r.branch = b.name \
+         WHERE b.project = $1 GROUP BY b.name, b.created, b.changed ORDER BY b.name",
+    )
+    .bind(&project.as_bytes()[..])
+    .fetch_all(pool)
+    .await?;
+    let branch = |row: &Row| {
+        Ok(Branch {
+            name: codec::get(row, "name")?,
+            created: codec::get(row, "created")?,
+            changed: codec::get(row, "changed")?,
+            head: codec::unsigned(codec::get(row, "head")?, "revisions", "n")?,
+        })
+    };
+    rows.iter().map(branch).collect()
+}
+
+pub(super) async fn revisions(
+    pool: &Pool,
+    project: ProjectId,
+    branch: &str,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<Revision>> {
+    let rows = sqlx::query(
+        "SELECT branch, n, message, author, created, digest, component FROM revisions WHERE project = $1 AND branch = $2 AND n < $3 \
+         ORDER BY n DESC LIMIT $4",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(branch)
+    .bind(before.map_or(i64::MAX, codec::signed))
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(revision).collect()
+}
+
+pub(super) async fn one_revision(
+    pool: &Pool,
+    project: ProjectId,
+    branch: &str,
+    number: u64,
+) -> Result<Option<(Revision, Vec<Snippet>)>> {
+    let row = sqlx::query(
+        "SELECT branch, n, message, author, created, digest, component, body FROM revisions WHERE project = $1 AND branch = $2 AND n = $3",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(branch)
+    .bind(codec::signed(number))
+    .fetch_optional(pool)
+    .await?;
+    row.map(|row| {
+        Ok((
+            revision(&row)?,
+            codec::json(codec::get(&row, "body")?, "revisions", "body")?,
+        ))
+    })
+    .transpose()
+}
+
+fn revision(row: &Row) -> Result<Revision> {
+    Ok(Revision {
+        branch: codec::get(row, "branch")?,
+        number: codec::unsigned(codec::get(row, "n")?, "revisions", "n")?,
+        message: codec::get(row, "message")?,
+        author: codec::get(row, "author")?,
+        created: codec::get(row, "created")?,
+        digest: codec::get(row, "digest")?,
+        component: codec::get(row, "component")?,
+    })
+}

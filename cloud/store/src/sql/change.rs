@@ -1,0 +1,138 @@
+//! Changes to a project, each in one transaction with its audit entry.
+
+use iottly_protocol::ProjectId;
+
+use super::db::{self, Conn};
+use super::webhooks::{config as webhooks, replay};
+use super::{
+    audit, branches, code_usage, definitions, device_config, devices, erase, groups, releases, rollouts,
+    tokens, usage,
+};
+use crate::{Result, StoreError};
+use iottly_core::model::{Change, Changed, Principal, UnixMs};
+
+pub(super) async fn apply(
+    connection: &mut Conn,
+    project: ProjectId,
+    by: &Principal,
+    change: Change,
+    now: UnixMs,
+) -> Result<Changed> {
+    let mut tx = db::begin(connection).await?;
+    let known = sqlx::query(db::LOCK_PROJECT)
+        .bind(&project.as_bytes()[..])
+        .fetch_optional(&mut *tx)
+        .await?;
+    if known.is_none() {
+        return Err(StoreError::Missing {
+            what: "project",
+            name: project.to_string(),
+        });
+    }
+    let entry = change.audit();
+    if !change.is_always_admitted() {
+        audit::admit(&mut tx, project, entry.0, now).await?;
+    }
+    let last = matches!(change, Change::DeleteProject);
+    let changed = run(&mut tx, project, by, change, now).await?;
+    if changed.affected > 0 && !last {
+        audit::append(&mut tx, project, by, entry, now).await?;
+    }
+    tx.commit().await?;
+    Ok(changed)
+}
+
+async fn run(
+    tx: &mut Conn,
+    project: ProjectId,
+    by: &Principal,
+    change: Change,
+    now: UnixMs,
+) -> Result<Changed> {
+    let affected = match change {
+        Change::RenameProject(name) => super::projects::rename(tx, project, &name).await?,
+        Change::SetRetention(days) => super::projects::set_retention(tx, project, days).await?,
+        Change::SetLimits(limits) => usage::set(tx, project, &limits).await?,
+        Change::SetCodeLimit(limit) => code_usage::set_limit(tx, project, limit).await?,
+        Change::DeleteProject => erase::project(tx, project, now).await?,
+        Change::CreateDefinition(definition) => definitions::create(tx, project, &definition, now).await?,
+        Change::UpdateDefinition(definition) => definitions::update(tx, project, &definition, now).await?,
+        Change::DeleteDefinition(cmd_type) => definitions::delete(tx, project, &cmd_type, now).await?,
+        Change::CreateToken(hash, token) => tokens::add(tx, project, hash, &token).await?,
+        Change::RevokeToken(id) => tokens::revoke(tx, project, id).await?,
+        Change::EndLogins => super::projects::end_logins(tx, project).await?,
+        Change::CreateDevice {
+            device,
+            name,
+            group,
+            secret,
+            code,
+            expires,
+        } => {
+            let group = groups::or_orphaned(tx, project, group).await?;
+            let licence = devices::NewLicence {
+                code: &code,
+                created: now,
+                expires,
+            };
+            devices::create_licensed(tx, project, device, &name, group, secret, &licence).await?
+        }
+        Change::ReplaceDevice {
+            device,
+            code,
+            expires,
+        } => {
+            let licence = devices::NewLicence {
+                code: &code,
+                created: now,
+                expires,
+            };
+            devices::license_anew(tx, project, device, &licence).await?
+        }
+        Change::RenameDevice(device, name) => devices::rename(tx, project, device, &name).await?,
+        Change::TagDevice(device, tags) => devices::tag(tx, project, device, &tags).await?,
+        Change::SetDeviceConfig(device, values) => {
+            device_config::set(tx, project, device, &values, now).await?
+        }
+        Change::DeleteDevice(device) => erase::device(tx, project, device, now).await?,
+        Change::CreateGroup { id, name, branch } => groups::add(tx, project, id, &name, &branch).await?,
+        Change::UpdateGroup { id, name, branch } => {
+            groups::update(tx, project, id, name.as_deref(), branch.as_deref()).await?
+        }
+        Change::DeleteGroup(id) => groups::delete(tx, project, id, now).await?,
+        Change::MoveDevices(group, members) => groups::move_devices(tx, project, group, &members).await?,
+        Change::CreateBranch { name, from } => {
+            branches::create(tx, project, &name, from.as_deref(), now).await?
+        }
+        Change::DeleteBranch(name) => branches::delete(tx, project, &name).await?,
+        Change::SaveSnippets(branch, edits) => branches::save(tx, project, &branch, &edits, now).await?,
+        Change::DeleteSnippet(branch, id) => branches::delete_snippet(tx, project, &branch, id, now).await?,
+        Change::SaveVersion { branch, message } => {
+            return branches::save_version(tx, project, &branch, &message, &by.name, now).await;
+        }
+        Change::SaveComponent {
+            branch,
+            message,
+            sha256,
+        } => {
+            return branches::save_component(tx, project, &branch, &message, &sha256, (&by.name, now)).await;
+        }
+        Change::SetPolicy(group, policy) => rollouts::set_policy(tx, project, group, &policy).await?,
+        Change::AddRelease(release) => releases::add(tx, project, &release, &by.name, now).await?,
+        Change::StartRollout(rollout) => rollouts::start(tx, project, &rollout, &by.name, now).await?,
+        Change::SteerRollout(group, steer) => rollouts::steer(tx, project, group, steer, now).await?,
+        Change::CancelRollout(id) => rollouts::cancel(tx, project, id, now).await?,
+        Change::RestoreRevision { branch, number } => {
+            branches::restore(tx, project, &branch, number, now).await?
+        }
+        Change::CreateWebhook(hook) => webhooks::create(tx, &hook).await?,
+        Change::UpdateWebhook(hook) => webhooks::update(tx, &hook).await?,
+        Change::DeleteWebhook(id) => webhooks::delete(tx, project, id).await?,
+        Change::DisableWebhook { id, reason } => webhooks::disable(tx, project, id, &reason, now).await?,
+        Change::RotateWebhook { id, secret, until } => {
+            webhooks::rotate(tx, project, id, &secret, until, now).await?
+        }
+        Change::ReplayWebhook(id, which) => replay::replay(tx, project, id, which, now).await?,
+    };
+    Ok(Changed::affecting(affected))
+}

@@ -1,0 +1,147 @@
+//! Bytes of code, components and releases that a project holds, counted in the transaction of every change.
+
+use iottly_protocol::ProjectId;
+
+use super::codec;
+use super::db::{Conn, Pool, Row};
+use crate::{Result, StoreError};
+use iottly_core::model::{CodeRoom, MAX_PROJECT_CODE_BYTES, Snippet};
+
+/// Overhead that a revision counts in addition to its texts, in bytes. The same as in the migration that
+/// introduced the count and in [`REVISIONS`].
+pub(super) const REVISION_BYTES: usize = 200;
+/// Overhead that a snippet counts in addition to its texts, in bytes. The same as in the migration that
+/// introduced the count and in [`SNIPPETS`].
+const SNIPPET_BYTES: usize = 100;
+
+const ROOM: &str = "SELECT code_bytes, file_bytes, max_code_bytes FROM projects WHERE id = $1";
+/// Sums up the revisions of a branch.
+const REVISIONS: &str = "SELECT CAST(coalesce(sum(octet_length(body) + octet_length(message) + 200), 0) AS BIGINT) AS bytes \
+                         FROM revisions WHERE project = $1 AND branch = $2";
+/// Sums up the snippets of a branch.
+const SNIPPETS: &str = "SELECT CAST(coalesce(sum(octet_length(code) + octet_length(description) + 100), 0) AS BIGINT) AS bytes \
+                        FROM snippets WHERE project = $1 AND branch = $2";
+
+/// Returns the counted size of a working copy, in bytes.
+pub(super) fn weight<'a>(snippets: impl IntoIterator<Item = &'a Snippet>) -> i64 {
+    let bytes: usize = snippets
+        .into_iter()
+        .map(|one| one.code.len() + one.description.len() + SNIPPET_BYTES)
+        .sum();
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Adds to the project's count.
+pub(super) async fn add(tx: &mut Conn, project: ProjectId, bytes: i64) -> Result<()> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    sqlx::query("UPDATE projects SET code_bytes = CASE WHEN code_bytes + $2 < 0 THEN 0 ELSE code_bytes + $2 END WHERE id = $1")
+        .bind(&project.as_bytes()[..])
+        .bind(bytes)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Subtracts a branch, which is about to be deleted, from the project's count.
+pub(super) async fn remove_branch(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
+    for sql in [REVISIONS, SNIPPETS] {
+        let row = sqlx::query(sql)
+            .bind(&project.as_bytes()[..])
+            .bind(branch)
+            .fetch_one(&mut *tx)
+            .await?;
+        add(tx, project, -codec::get::<i64>(&row, "bytes")?).await?;
+    }
+    Ok(())
+}
+
+/// Refuses `more` bytes if the project has no room for them.
+pub(super) async fn admit(tx: &mut Conn, project: ProjectId, more: i64) -> Result<()> {
+    if more <= 0 {
+        return Ok(());
+    }
+    let row = sqlx::query(ROOM)
+        .bind(&project.as_bytes()[..])
+        .fetch_optional(tx)
+        .await?;
+    let Some(room) = row.as_ref().map(read).transpose()? else {
+        return Ok(());
+    };
+    let more = u64::try_from(more).unwrap_or(0);
+    if room.used().saturating_add(more) > room.limit() {
+        return Err(StoreError::Full {
+            what: CodeRoom::WHAT,
+            max: codec::signed(room.limit()),
+        });
+    }
+    Ok(())
+}
+
+/// Returns what the project holds and may hold; none if the project does not exist.
+pub(super) async fn room(pool: &Pool, project: ProjectId) -> Result<Option<CodeRoom>> {
+    sqlx::query(ROOM)
+        .bind(&project.as_bytes()[..])
+        .fetch_optional(pool)
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+fn read(row: &Row) -> Result<CodeRoom> {
+    let number = |field| codec::unsigned(codec::get(row, field)?, "projects", field);
+    let own: Option<i64> = codec::get(row, "max_code_bytes")?;
+    Ok(CodeRoom {
+        code: number("code_bytes")?,
+        files: number("file_bytes")?,
+        own: own
+            .map(|own| codec::unsigned(own, "projects", "max_code_bytes"))
+            .transpose()?,
+    })
+}
+
+/// Records the size of the project's files, in bytes.
+pub(super) async fn set_files(connection: &mut Conn, project: ProjectId, bytes: u64) -> Result<()> {
+    sqlx::query("UPDATE projects SET file_bytes = $2 WHERE id = $1 AND file_bytes <> $2")
+        .bind(&project.as_bytes()[..])
+        .bind(codec::signed(bytes))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Sets the project's limit for code, components and releases, in bytes; none for [`MAX_PROJECT_CODE_BYTES`].
+pub(super) async fn set_limit(tx: &mut Conn, project: ProjectId, limit: Option<u64>) -> Result<u64> {
+    let done = sqlx::query(
+        "UPDATE projects SET max_code_bytes = $2 WHERE id = $1 AND coalesce(max_code_bytes, -1) <> $3",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(limit.map(codec::signed))
+    .bind(limit.map_or(-1, codec::signed))
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Returns those of `names` that no revision refers to as its component.
+pub(super) async fn unnamed(pool: &Pool, project: ProjectId, names: Vec<String>) -> Result<Vec<String>> {
+    let mut unnamed = Vec::new();
+    for name in names {
+        let row = sqlx::query("SELECT n FROM revisions WHERE project = $1 AND component = $2 LIMIT 1")
+            .bind(&project.as_bytes()[..])
+            .bind(&name)
+            .fetch_optional(pool)
+            .await?;
+        if row.is_none() {
+            unnamed.push(name);
+        }
+    }
+    Ok(unnamed)
+}
+
+const _: () = assert!(
+    MAX_PROJECT_CODE_BYTES < i64::MAX as u64,
+    "the column is a signed number"
+);

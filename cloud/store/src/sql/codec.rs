@@ -1,0 +1,104 @@
+//! Conversion of rows to values. Checks every column; trusts none.
+
+use std::borrow::Cow;
+
+use iottly_protocol::{DeviceId, GroupId, Level, MessageKind, ProjectId, StreamClass};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use sqlx::Row as _;
+
+use super::db::{Db, Row};
+use crate::{Result, StoreError};
+use iottly_core::model::{CommandStatus, Scope, SnippetKind};
+
+/// Reads the column `field`.
+pub(super) fn get<'r, T>(row: &'r Row, field: &'static str) -> Result<T>
+where
+    T: sqlx::Decode<'r, Db> + sqlx::Type<Db>,
+{
+    Ok(row.try_get(field)?)
+}
+
+/// Reads the column `field` as `N` bytes.
+pub(super) fn bytes<const N: usize>(row: &Row, table: &'static str, field: &'static str) -> Result<[u8; N]> {
+    let blob: &[u8] = get(row, field)?;
+    blob.try_into()
+        .map_err(|_| corrupt(table, field, format!("{} bytes instead of {N}", blob.len())))
+}
+
+/// Reads a scope from the columns `project` and `field`.
+pub(super) fn scope(row: &Row, table: &'static str, field: &'static str) -> Result<Scope> {
+    Ok(Scope {
+        project: project(row, table, "project")?,
+        device: DeviceId::from_bytes(bytes(row, table, field)?),
+    })
+}
+
+pub(super) fn project(row: &Row, table: &'static str, field: &'static str) -> Result<ProjectId> {
+    Ok(ProjectId::from_bytes(bytes(row, table, field)?))
+}
+
+pub(super) fn group(row: &Row, table: &'static str, field: &'static str) -> Result<GroupId> {
+    Ok(GroupId::from_bytes(bytes(row, table, field)?))
+}
+
+/// Reads the column `field` as raw JSON text.
+pub(super) fn raw(row: &Row, table: &'static str, field: &'static str) -> Result<Box<RawValue>> {
+    RawValue::from_string(get(row, field)?).map_err(|error| corrupt(table, field, error.to_string()))
+}
+
+/// Reads JSON text.
+pub(super) fn json<T: DeserializeOwned>(text: &str, table: &'static str, field: &'static str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| corrupt(table, field, error.to_string()))
+}
+
+pub(super) fn corrupt(table: &'static str, field: &'static str, reason: String) -> StoreError {
+    StoreError::Corrupt { table, field, reason }
+}
+
+/// Returns a text that both databases can store: PostgreSQL refuses the character NUL.
+pub(super) fn text(given: &str) -> Cow<'_, str> {
+    if given.contains('\0') {
+        Cow::Owned(given.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(given)
+    }
+}
+
+/// Returns a number that fits a signed column; validation refuses larger ones.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(number: i64, table: &'static str, field: &'static str) -> Result<u64> {
+    u64::try_from(number).map_err(|_| corrupt(table, field, format!("{number} is negative")))
+}
+
+macro_rules! coded {
+    ($encode:ident, $decode:ident, $kind:ty, $table:literal, $field:literal, { $($value:path = $code:literal,)+ }) => {
+        pub(super) const fn $encode(value: $kind) -> i64 {
+            match value { $($value => $code,)+ }
+        }
+
+        pub(super) fn $decode(code: i64) -> Result<$kind> {
+            match code {
+                $($code => Ok($value),)+
+                other => Err(corrupt($table, $field, format!("unknown code {other}"))),
+            }
+        }
+    };
+}
+
+coded!(kind_code, kind, MessageKind, "messages", "kind", { MessageKind::UserDefined = 0, MessageKind::IottlyAgent = 1, });
+coded!(class_code, class, StreamClass, "streams", "class", { StreamClass::History = 0, StreamClass::Control = 1, });
+coded!(snippet_kind_code, snippet_kind, SnippetKind, "snippets", "kind", {
+    SnippetKind::Global = 0, SnippetKind::Init = 1, SnippetKind::Loop = 2, SnippetKind::Handler = 3,
+});
+coded!(level_code, level, Level, "device_logs", "level", {
+    Level::Trace = 0, Level::Debug = 1, Level::Info = 2, Level::Warn = 3, Level::Error = 4,
+});
+// Below 3 is open, from 3 on is final: indexes and updates rely on it.
+coded!(status_code, status, CommandStatus, "commands", "status", {
+    CommandStatus::Queued = 0, CommandStatus::Sent = 1, CommandStatus::Delivered = 2, CommandStatus::Answered = 3,
+    CommandStatus::Failed = 4, CommandStatus::Expired = 5, CommandStatus::Interrupted = 6, CommandStatus::Cancelled = 7,
+});

@@ -1,0 +1,213 @@
+//! Deletion of devices and projects: references are deleted immediately, the data in bounded steps.
+
+use iottly_protocol::{DeviceId, ProjectId};
+
+use super::db::{self, Conn};
+use super::{codec, missing, usage};
+use crate::Result;
+use iottly_core::model::{Scope, UnixMs};
+
+/// Time after a deletion during which records in transit may still be committed; the erasure mark stays until
+/// then.
+const SETTLE_MS: UnixMs = 60_000;
+/// Maximum number of marks without data that one step removes or postpones.
+const MARKS: usize = 16;
+
+pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, now: UnixMs) -> Result<u64> {
+    let (project, id) = (&project.as_bytes()[..], &device.as_bytes()[..]);
+    let done = sqlx::query("DELETE FROM devices WHERE project = $1 AND id = $2")
+        .bind(project)
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    missing(done.rows_affected(), "device", &device)?;
+    sqlx::query("DELETE FROM licences WHERE project = $1 AND device = $2")
+        .bind(project)
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("INSERT INTO erasures (project, device, requested, due) VALUES ($1, $2, $3, $3)")
+        .bind(project)
+        .bind(id)
+        .bind(now)
+        .execute(tx)
+        .await?;
+    Ok(1)
+}
+
+pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> Result<u64> {
+    sqlx::query(
+        "INSERT INTO erasures (project, device, requested, due) SELECT project, id, $2, $2 FROM devices WHERE project = $1",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
+    for sql in [
+        "DELETE FROM licences WHERE project = $1",
+        "DELETE FROM devices WHERE project = $1",
+        "DELETE FROM groups WHERE project = $1",
+        "DELETE FROM tokens WHERE project = $1",
+        "DELETE FROM idempotency WHERE project = $1",
+        "DELETE FROM definitions WHERE project = $1",
+        "DELETE FROM snippets WHERE project = $1",
+        "DELETE FROM revisions WHERE project = $1",
+        "DELETE FROM branches WHERE project = $1",
+        "DELETE FROM rollout_devices WHERE project = $1",
+        "DELETE FROM rollouts WHERE project = $1",
+        "DELETE FROM releases WHERE project = $1",
+        "DELETE FROM audit WHERE project = $1",
+        "DELETE FROM usage WHERE project = $1",
+        // The remaining rows of their queues mark the data to erase.
+        "DELETE FROM webhooks WHERE project = $1",
+        "DELETE FROM projects WHERE id = $1",
+    ] {
+        sqlx::query(sql)
+            .bind(&project.as_bytes()[..])
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(1)
+}
+
+/// Performs one step of the oldest erasure that is due: at most `limit` rows of each table. Returns false
+/// when no erasure is due.
+///
+/// A device whose data is gone is checked once more after the settling time; until then it takes no steps
+/// from other erasures.
+pub(super) async fn step(connection: &mut Conn, now: UnixMs, limit: usize) -> Result<bool> {
+    let mut tx = db::begin(connection).await?;
+    for _ in 0..MARKS {
+        // A settling time that is too far ahead was set before the clock was set back.
+        let row = sqlx::query(db::ERASURE)
+            .bind(now)
+            .bind(now.saturating_add(SETTLE_MS))
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(row) = row else {
+            tx.commit().await?;
+            return Ok(false);
+        };
+        let scope = codec::scope(&row, "erasures", "device")?;
+        if erase(&mut tx, scope, limit).await? > 0 {
+            tx.commit().await?;
+            return Ok(true);
+        }
+        settle(&mut tx, scope, now, codec::get(&row, "requested")?).await?;
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Removes the mark of a device whose data is gone, or postpones it while records may still arrive. A
+/// deletion in the future was requested before the clock was set back; its settling time starts now.
+async fn settle(tx: &mut Conn, scope: Scope, now: UnixMs, requested: UnixMs) -> Result<()> {
+    let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
+    if now.saturating_sub(requested) < SETTLE_MS {
+        let requested = requested.min(now);
+        sqlx::query("UPDATE erasures SET requested = $3, due = $4 WHERE project = $1 AND device = $2")
+            .bind(project)
+            .bind(device)
+            .bind(requested)
+            .bind(requested.saturating_add(SETTLE_MS))
+            .execute(tx)
+            .await?;
+        return Ok(());
+    }
+    usage::forget_empty(tx, scope.project, now).await?;
+    sqlx::query("DELETE FROM erasures WHERE project = $1 AND device = $2")
+        .bind(project)
+        .bind(device)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Performs one step of the erasure of one deleted device. Returns false when nothing is left.
+pub(super) async fn device_step(connection: &mut Conn, scope: Scope, limit: usize) -> Result<bool> {
+    let mut tx = db::begin(connection).await?;
+    let marked = sqlx::query("SELECT device FROM erasures WHERE project = $1 AND device = $2")
+        .bind(&scope.project.as_bytes()[..])
+        .bind(&scope.device.as_bytes()[..])
+        .fetch_optional(&mut *tx)
+        .await?;
+    let erased = if marked.is_some() {
+        erase(&mut tx, scope, limit).await?
+    } else {
+        0
+    };
+    tx.commit().await?;
+    Ok(erased > 0)
+}
+
+/// Deletes at most `limit` messages of a device that were received before `before`. Returns their number.
+pub(super) async fn older(connection: &mut Conn, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
+    let mut tx = db::begin(connection).await?;
+    let deleted = delete_messages(&mut tx, scope, before, limit).await?;
+    usage::forget_empty(&mut tx, scope.project, before).await?;
+    tx.commit().await?;
+    Ok(deleted)
+}
+
+/// Deletes the oldest messages, up to the one with number `limit`: a range of the key, which is cheap
+/// regardless of the database's statistics.
+async fn delete_messages(tx: &mut Conn, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
+    let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
+    let Some(skipped) = limit.checked_sub(1) else {
+        return Ok(0);
+    };
+    let last = sqlx::query(
+        "SELECT ts, id FROM messages WHERE project = $1 AND device = $2 AND ts < $3 ORDER BY ts, id LIMIT 1 OFFSET $4",
+    )
+    .bind(project)
+    .bind(device)
+    .bind(before)
+    .bind(i64::try_from(skipped).unwrap_or(i64::MAX))
+    .fetch_optional(&mut *tx)
+    .await?;
+    let (ts, id) = match last {
+        Some(row) => (
+            codec::get(&row, "ts")?,
+            codec::bytes::<12>(&row, "messages", "id")?,
+        ),
+        None => (UnixMs::MAX, [0xff; 12]),
+    };
+    let deleted = sqlx::query(
+        "DELETE FROM messages WHERE project = $1 AND device = $2 AND ts < $3 AND (ts, id) <= ($4, $5) \
+         RETURNING ts, CAST(octet_length(body) AS BIGINT) AS bytes",
+    )
+    .bind(project)
+    .bind(device)
+    .bind(before)
+    .bind(ts)
+    .bind(&id[..])
+    .fetch_all(&mut *tx)
+    .await?;
+    usage::uncount(tx, scope.project, &deleted).await
+}
+
+async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
+    let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
+    let mut erased = delete_messages(tx, scope, UnixMs::MAX, limit).await?;
+    for sql in [
+        "DELETE FROM streams WHERE project = $1 AND device = $2 AND stream IN \
+         (SELECT stream FROM streams WHERE project = $1 AND device = $2 LIMIT $3)",
+        "DELETE FROM commands WHERE project = $1 AND device = $2 AND id IN \
+         (SELECT id FROM commands WHERE project = $1 AND device = $2 LIMIT $3)",
+        "DELETE FROM idempotency WHERE project = $1 AND device = $2 AND (token, name) IN \
+         (SELECT token, name FROM idempotency WHERE project = $1 AND device = $2 LIMIT $3)",
+        "DELETE FROM device_logs WHERE project = $1 AND device = $2 AND n IN \
+         (SELECT n FROM device_logs WHERE project = $1 AND device = $2 LIMIT $3)",
+        "DELETE FROM webhook_attempts WHERE project = $1 AND device = $2 AND (hook, n) IN \
+         (SELECT hook, n FROM webhook_attempts WHERE project = $1 AND device = $2 LIMIT $3)",
+        "DELETE FROM rollout_devices WHERE project = $1 AND device = $2 AND rollout IN \
+         (SELECT rollout FROM rollout_devices WHERE project = $1 AND device = $2 LIMIT $3)",
+    ] {
+        let query = sqlx::query(sql)
+            .bind(project)
+            .bind(device)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        erased += query.execute(&mut *tx).await?.rows_affected();
+    }
+    Ok(erased)
+}

@@ -1,0 +1,209 @@
+//! Deployment groups and their members.
+
+use std::collections::HashMap;
+
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
+
+use super::db::{self, Conn, Pool, Row};
+use super::{branches, codec, full, missing, rollouts, taken};
+use crate::{Result, StoreError};
+use iottly_core::model::{Group, ORPHANED, UnixMs};
+
+/// Maximum number of deployment groups of a project.
+const MAX_GROUPS: i64 = 1000;
+
+pub(super) async fn create(
+    connection: &mut Conn,
+    project: ProjectId,
+    id: GroupId,
+    name: &str,
+    branch: &str,
+) -> Result<()> {
+    sqlx::query("INSERT INTO groups (project, id, name, branch) VALUES ($1, $2, $3, $4)")
+        .bind(&project.as_bytes()[..])
+        .bind(&id.as_bytes()[..])
+        .bind(name)
+        .bind(branch)
+        .execute(connection)
+        .await
+        .map_err(|error| taken(error, "deployment group", name))?;
+    Ok(())
+}
+
+/// Adds a group that follows an existing branch or none, within the project's limit.
+pub(super) async fn add(
+    tx: &mut Conn,
+    project: ProjectId,
+    id: GroupId,
+    name: &str,
+    branch: &str,
+) -> Result<u64> {
+    let row = sqlx::query("SELECT count(*) AS n FROM groups WHERE project = $1")
+        .bind(&project.as_bytes()[..])
+        .fetch_one(&mut *tx)
+        .await?;
+    full(codec::get(&row, "n")?, "deployment groups", MAX_GROUPS)?;
+    branches::must_exist_or_be_empty(tx, project, branch).await?;
+    create(tx, project, id, name, branch).await?;
+    Ok(1)
+}
+
+pub(super) async fn update(
+    tx: &mut Conn,
+    project: ProjectId,
+    id: GroupId,
+    name: Option<&str>,
+    branch: Option<&str>,
+) -> Result<u64> {
+    let (old_name, old_branch) = named(tx, project, id).await?;
+    let (name, branch) = (name.unwrap_or(&old_name), branch.unwrap_or(&old_branch));
+    if name == old_name && branch == old_branch {
+        return Ok(0);
+    }
+    if old_name == ORPHANED && name != ORPHANED {
+        return Err(StoreError::Refused(format!(
+            "deployment group {ORPHANED:?} keeps its name"
+        )));
+    }
+    if branch != old_branch {
+        branches::must_exist_or_be_empty(tx, project, branch).await?;
+    }
+    sqlx::query("UPDATE groups SET name = $3, branch = $4 WHERE project = $1 AND id = $2")
+        .bind(&project.as_bytes()[..])
+        .bind(&id.as_bytes()[..])
+        .bind(name)
+        .bind(branch)
+        .execute(tx)
+        .await
+        .map_err(|error| taken(error, "deployment group", name))?;
+    Ok(1)
+}
+
+/// Removes a group; its devices return to `_orphaned`, and its rollout is abandoned.
+pub(super) async fn delete(tx: &mut Conn, project: ProjectId, id: GroupId, now: UnixMs) -> Result<u64> {
+    let (name, _) = named(tx, project, id).await?;
+    if name == ORPHANED {
+        return Err(StoreError::Refused(format!(
+            "deployment group {ORPHANED:?} cannot be deleted"
+        )));
+    }
+    rollouts::give_up(tx, project, id, "its deployment group was deleted", now).await?;
+    let fallback = or_orphaned(tx, project, None).await?;
+    sqlx::query("UPDATE devices SET group_id = $3 WHERE project = $1 AND group_id = $2")
+        .bind(&project.as_bytes()[..])
+        .bind(&id.as_bytes()[..])
+        .bind(&fallback.as_bytes()[..])
+        .execute(&mut *tx)
+        .await?;
+    let done = sqlx::query("DELETE FROM groups WHERE project = $1 AND id = $2")
+        .bind(&project.as_bytes()[..])
+        .bind(&id.as_bytes()[..])
+        .execute(tx)
+        .await?;
+    missing(done.rows_affected(), "deployment group", &id)
+}
+
+/// Moves devices into a group; all of them or none. Returns the number of devices that were in another group.
+pub(super) async fn move_devices(
+    tx: &mut Conn,
+    project: ProjectId,
+    group: GroupId,
+    devices: &[DeviceId],
+) -> Result<u64> {
+    named(tx, project, group).await?;
+    let mut moved = 0;
+    for device in devices {
+        let row = sqlx::query("SELECT group_id FROM devices WHERE project = $1 AND id = $2")
+            .bind(&project.as_bytes()[..])
+            .bind(&device.as_bytes()[..])
+            .fetch_optional(&mut *tx)
+            .await?;
+        let row = row.ok_or_else(|| StoreError::Missing {
+            what: "device",
+            name: device.to_string(),
+        })?;
+        if codec::group(&row, "devices", "group_id")? == group {
+            continue;
+        }
+        sqlx::query("UPDATE devices SET group_id = $3 WHERE project = $1 AND id = $2")
+            .bind(&project.as_bytes()[..])
+            .bind(&device.as_bytes()[..])
+            .bind(&group.as_bytes()[..])
+            .execute(&mut *tx)
+            .await?;
+        moved += 1;
+    }
+    Ok(moved)
+}
+
+/// Returns the given group, which must exist, or `_orphaned`.
+pub(super) async fn or_orphaned(
+    tx: &mut Conn,
+    project: ProjectId,
+    group: Option<GroupId>,
+) -> Result<GroupId> {
+    if let Some(group) = group {
+        named(tx, project, group).await?;
+        return Ok(group);
+    }
+    let row = sqlx::query("SELECT id FROM groups WHERE project = $1 AND name = $2")
+        .bind(&project.as_bytes()[..])
+        .bind(ORPHANED)
+        .fetch_one(tx)
+        .await?;
+    codec::group(&row, "groups", "id")
+}
+
+/// Checks that a group exists.
+pub(super) async fn must_exist(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<()> {
+    named(tx, project, id).await.map(drop)
+}
+
+/// Returns name and branch of a group.
+async fn named(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<(String, String)> {
+    let row = sqlx::query("SELECT name, branch FROM groups WHERE project = $1 AND id = $2")
+        .bind(&project.as_bytes()[..])
+        .bind(&id.as_bytes()[..])
+        .fetch_optional(tx)
+        .await?;
+    let row = row.ok_or_else(|| StoreError::Missing {
+        what: "deployment group",
+        name: id.to_string(),
+    })?;
+    Ok((codec::get(&row, "name")?, codec::get(&row, "branch")?))
+}
+
+pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
+    let mut tx = db::snapshot(pool).await?;
+    let members = sqlx::query("SELECT group_id, id FROM devices WHERE project = $1 ORDER BY id")
+        .bind(&project.as_bytes()[..])
+        .fetch_all(&mut *tx)
+        .await?;
+    let mut boards: HashMap<GroupId, Vec<DeviceId>> = HashMap::new();
+    for row in &members {
+        let device = DeviceId::from_bytes(codec::bytes(row, "devices", "id")?);
+        boards
+            .entry(codec::group(row, "devices", "group_id")?)
+            .or_default()
+            .push(device);
+    }
+    let rows =
+        sqlx::query("SELECT id, name, branch, status, revision, policy FROM groups WHERE project = $1 ORDER BY name <> $2, name")
+            .bind(&project.as_bytes()[..])
+            .bind(ORPHANED)
+            .fetch_all(&mut *tx)
+            .await?;
+    let group = |row: &Row| {
+        let id = codec::group(row, "groups", "id")?;
+        Ok(Group {
+            id,
+            name: codec::get(row, "name")?,
+            branch: codec::get(row, "branch")?,
+            status: codec::get(row, "status")?,
+            current_revision: codec::get(row, "revision")?,
+            boards: boards.remove(&id).unwrap_or_default(),
+            policy: codec::json(codec::get(row, "policy")?, "groups", "policy")?,
+        })
+    };
+    rows.iter().map(group).collect()
+}

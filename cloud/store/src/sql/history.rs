@@ -1,0 +1,170 @@
+//! Queries for entries of histories.
+
+use sqlx::QueryBuilder;
+
+use super::db::{Db, Pool, Row};
+use super::{codec, messages};
+use crate::{EntrySize, PageQuery, Result, ScanBounds};
+use iottly_core::model::{Cursor, MessageId, Scope, StoredMessage};
+
+/// Columns of an entry to read, and of an entry whose size is needed.
+const ENTRY: &str = "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM messages WHERE project = ";
+const SIZE: &str = "SELECT ts, id, CAST(octet_length(body) AS BIGINT) AS n FROM messages WHERE project = ";
+
+pub(super) async fn scan(
+    pool: &Pool,
+    scope: Scope,
+    bounds: ScanBounds,
+    limit: usize,
+) -> Result<Vec<StoredMessage>> {
+    scanned(ENTRY, scope, bounds, limit)
+        .build()
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(messages::message)
+        .collect()
+}
+
+pub(super) async fn sizes(
+    pool: &Pool,
+    scope: Scope,
+    bounds: ScanBounds,
+    limit: usize,
+) -> Result<Vec<EntrySize>> {
+    scanned(SIZE, scope, bounds, limit)
+        .build()
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(size)
+        .collect()
+}
+
+fn scanned(what: &'static str, scope: Scope, bounds: ScanBounds, limit: usize) -> QueryBuilder<Db> {
+    let mut query = of_device(what, scope);
+    if let Some(from) = bounds.from {
+        query.push(" AND ts >= ").push_bind(from);
+    }
+    if let Some(to) = bounds.to {
+        query.push(" AND ts <= ").push_bind(to);
+    }
+    if let Some(before) = bounds.before {
+        older(&mut query, "<", before);
+    }
+    newest_first(&mut query, limit);
+    query
+}
+
+/// Returns entries between two keys, both included.
+pub(super) async fn between(
+    pool: &Pool,
+    scope: Scope,
+    newest: Cursor,
+    oldest: Cursor,
+    limit: usize,
+) -> Result<Vec<StoredMessage>> {
+    let mut query = of_device(ENTRY, scope);
+    older(&mut query, "<=", newest);
+    older(&mut query, ">=", oldest);
+    newest_first(&mut query, limit);
+    query
+        .build()
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(messages::message)
+        .collect()
+}
+
+/// Returns a page by offset: skips `offset` entries in the requested order.
+pub(super) async fn page(pool: &Pool, scope: Scope, page: &PageQuery) -> Result<Vec<StoredMessage>> {
+    paged(ENTRY, scope, page)
+        .build()
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(messages::message)
+        .collect()
+}
+
+pub(super) async fn page_sizes(pool: &Pool, scope: Scope, page: &PageQuery) -> Result<Vec<EntrySize>> {
+    paged(SIZE, scope, page)
+        .build()
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(size)
+        .collect()
+}
+
+fn paged(what: &'static str, scope: Scope, page: &PageQuery) -> QueryBuilder<Db> {
+    let mut query = of_device(what, scope);
+    if let Some(kind) = page.kind {
+        query.push(" AND kind = ").push_bind(codec::kind_code(kind));
+    }
+    if let Some(from) = page.from {
+        query.push(" AND ts >= ").push_bind(from);
+    }
+    if let Some(until) = page.until {
+        query.push(" AND ts < ").push_bind(until);
+    }
+    query.push(if page.ascending {
+        " ORDER BY ts, id"
+    } else {
+        " ORDER BY ts DESC, id DESC"
+    });
+    query
+        .push(" LIMIT ")
+        .push_bind(i64::try_from(page.limit).unwrap_or(i64::MAX));
+    query
+        .push(" OFFSET ")
+        .push_bind(i64::try_from(page.offset).unwrap_or(i64::MAX));
+    query
+}
+
+/// Returns the entries with these keys, in the order of the keys.
+pub(super) async fn entries(pool: &Pool, scope: Scope, keys: &[Cursor]) -> Result<Vec<StoredMessage>> {
+    let wanted: Vec<_> = keys.iter().map(|key| (scope, key.timestamp, key.id)).collect();
+    let mut found = messages::these(pool, scope.project, &wanted).await?;
+    let place = |id: MessageId| keys.iter().position(|key| key.id == id);
+    found.sort_by_key(|message| place(message.id));
+    found.dedup_by_key(|message| message.id);
+    Ok(found)
+}
+
+fn of_device(what: &'static str, scope: Scope) -> QueryBuilder<Db> {
+    let mut query = QueryBuilder::new(what);
+    query
+        .push_bind(scope.project.as_bytes().to_vec())
+        .push(" AND device = ")
+        .push_bind(scope.device.as_bytes().to_vec());
+    query
+}
+
+fn older(query: &mut QueryBuilder<Db>, order: &'static str, cursor: Cursor) {
+    query
+        .push(" AND (ts, id) ")
+        .push(order)
+        .push(" (")
+        .push_bind(cursor.timestamp);
+    query.push(", ").push_bind(cursor.id.0.to_vec()).push(")");
+}
+
+fn newest_first(query: &mut QueryBuilder<Db>, limit: usize) {
+    query
+        .push(" ORDER BY ts DESC, id DESC LIMIT ")
+        .push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+}
+
+fn size(row: &Row) -> Result<EntrySize> {
+    let id = MessageId(codec::bytes(row, "messages", "id")?);
+    let bytes: i64 = codec::get(row, "n")?;
+    Ok(EntrySize {
+        cursor: Cursor {
+            timestamp: codec::get(row, "ts")?,
+            id,
+        },
+        bytes: bytes.unsigned_abs(),
+    })
+}

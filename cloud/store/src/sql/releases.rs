@@ -1,0 +1,106 @@
+//! Signed releases.
+
+use iottly_protocol::{GroupId, ProjectId};
+
+use super::codec;
+use super::db::{Conn, Pool, Row};
+use crate::Result;
+use iottly_core::model::{StoredRelease, UnixMs};
+
+pub(super) async fn add(
+    tx: &mut Conn,
+    project: ProjectId,
+    release: &StoredRelease,
+    author: &str,
+    now: UnixMs,
+) -> Result<u64> {
+    let capabilities = serde_json::to_string(&release.capabilities).expect("texts serialize without failing");
+    sqlx::query(
+        "INSERT INTO releases (project, seq, path, branch, revision, sha256, size, source, capabilities, grace_ms, author, created) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(codec::signed(release.seq))
+    .bind(&release.path)
+    .bind(&release.branch)
+    .bind(codec::signed(release.revision))
+    .bind(&release.sha256)
+    .bind(codec::signed(release.size))
+    .bind(&release.source)
+    .bind(capabilities)
+    .bind(codec::signed(release.grace_ms))
+    .bind(author)
+    .bind(now)
+    .execute(tx)
+    .await
+    .map_err(|error| super::taken(error, "release", &release.seq.to_string()))?;
+    Ok(1)
+}
+
+pub(super) async fn all(
+    pool: &Pool,
+    project: ProjectId,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<StoredRelease>> {
+    let rows = sqlx::query(
+        "SELECT seq, path, branch, revision, sha256, size, source, capabilities, grace_ms, author, created FROM releases \
+         WHERE project = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(before.map_or(i64::MAX, codec::signed))
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(release).collect()
+}
+
+pub(super) async fn one(pool: &Pool, project: ProjectId, seq: u64) -> Result<Option<StoredRelease>> {
+    let row = sqlx::query(
+        "SELECT seq, path, branch, revision, sha256, size, source, capabilities, grace_ms, author, created FROM releases \
+         WHERE project = $1 AND seq = $2",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(codec::signed(seq))
+    .fetch_optional(pool)
+    .await?;
+    row.as_ref().map(release).transpose()
+}
+
+/// Returns the releases of completed rollouts of a group, newest rollout first.
+pub(super) async fn deployed(
+    pool: &Pool,
+    project: ProjectId,
+    group: GroupId,
+    limit: usize,
+) -> Result<Vec<StoredRelease>> {
+    let rows = sqlx::query(
+        "SELECT r.seq, r.path, r.branch, r.revision, r.sha256, r.size, r.source, r.capabilities, r.grace_ms, r.author, r.created \
+         FROM rollouts o JOIN releases r ON r.project = o.project AND r.seq = o.release_seq \
+         WHERE o.project = $1 AND o.group_id = $2 AND o.status IN ('deployed', 'rolled_back') \
+         ORDER BY o.number DESC LIMIT $3",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(&group.as_bytes()[..])
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(release).collect()
+}
+
+fn release(row: &Row) -> Result<StoredRelease> {
+    let number = |field| codec::unsigned(codec::get(row, field)?, "releases", field);
+    Ok(StoredRelease {
+        seq: number("seq")?,
+        path: codec::get(row, "path")?,
+        branch: codec::get(row, "branch")?,
+        revision: number("revision")?,
+        sha256: codec::get(row, "sha256")?,
+        size: number("size")?,
+        source: codec::get(row, "source")?,
+        capabilities: codec::json(codec::get(row, "capabilities")?, "releases", "capabilities")?,
+        grace_ms: number("grace_ms")?,
+        author: codec::get(row, "author")?,
+        created: codec::get(row, "created")?,
+    })
+}

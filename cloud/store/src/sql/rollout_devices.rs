@@ -1,0 +1,413 @@
+//! Devices of rollouts: the directives they were sent, and their reports.
+
+use iottly_protocol::limits::clip;
+use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
+use iottly_protocol::{
+    DeviceId, FirmwareReport, FirmwareState, GroupId, Level, LogLine, ProjectId, UpdateReport,
+};
+use serde_json::value::RawValue;
+
+use super::db::{self, Conn, Pool, Row};
+use super::{audit, codec};
+use crate::Result;
+use iottly_core::model::{
+    KnownFacts, Principal, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, Scopes, Telling, TokenId,
+    Told, UnixMs,
+};
+
+/// Maximum length of the stored list of an update's steps, in characters.
+const MAX_STEPS: i64 = 2000;
+/// Maximum number of failures of a trial that are counted.
+const MAX_FAULTS: i64 = 1_000_000;
+/// Maximum length of the stored text of a failure, in bytes.
+const MAX_FAULT_BYTES: usize = 500;
+
+/// Returns the devices that a rollout has notified, in whichever group they are now, and the devices of its
+/// group, by id.
+pub(super) async fn members(
+    pool: &Pool,
+    project: ProjectId,
+    rollout: &Rollout,
+) -> Result<Vec<RolloutMember>> {
+    let rows = sqlx::query(
+        "SELECT d.id, d.name, d.online, d.directive_counter, CAST(1 AS BIGINT) AS in_group, r.directive, r.counter, r.told, \
+         r.withdrawn, r.state, r.reason, r.detail, r.failures, r.changed, r.steps, r.heard, r.faults, r.fault \
+         FROM devices d LEFT JOIN rollout_devices r ON r.project = d.project AND r.device = d.id AND r.rollout = $2 \
+         WHERE d.project = $1 AND d.group_id = $3 \
+         UNION ALL \
+         SELECT d.id, d.name, d.online, d.directive_counter, CAST(0 AS BIGINT) AS in_group, r.directive, r.counter, r.told, \
+         r.withdrawn, r.state, r.reason, r.detail, r.failures, r.changed, r.steps, r.heard, r.faults, r.fault \
+         FROM rollout_devices r JOIN devices d ON d.project = r.project AND d.id = r.device \
+         WHERE r.project = $1 AND r.rollout = $2 AND d.group_id <> $3 ORDER BY 1",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(&rollout.id.as_bytes()[..])
+    .bind(&rollout.group.as_bytes()[..])
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(member).collect()
+}
+
+fn member(row: &Row) -> Result<RolloutMember> {
+    let told = match codec::get::<Option<String>>(row, "directive")? {
+        Some(directive) => Some(told(row, directive)?),
+        None => None,
+    };
+    Ok(RolloutMember {
+        device: DeviceId::from_bytes(codec::bytes(row, "devices", "id")?),
+        name: codec::get(row, "name")?,
+        online: codec::get(row, "online")?,
+        in_group: codec::get::<i64>(row, "in_group")? == 1,
+        counter: codec::unsigned(
+            codec::get(row, "directive_counter")?,
+            "devices",
+            "directive_counter",
+        )?,
+        told,
+    })
+}
+
+fn told(row: &Row, directive: String) -> Result<Told> {
+    let unknown = |field: &'static str, word: &str| {
+        codec::corrupt("rollout_devices", field, format!("unknown word {word:?}"))
+    };
+    let state = codec::get::<Option<&str>>(row, "state")?;
+    let state = state
+        .map(|word| UpdateState::named(word).ok_or_else(|| unknown("state", word)))
+        .transpose()?;
+    let reason = codec::get::<Option<&str>>(row, "reason")?;
+    let find = |word: &str| Reason::ALL.iter().copied().find(|reason| reason.as_str() == word);
+    let reason = reason
+        .map(|word| find(word).ok_or_else(|| unknown("reason", word)))
+        .transpose()?;
+    let steps = codec::get::<&str>(row, "steps")?.split_whitespace();
+    let heard: Option<i64> = codec::get(row, "heard")?;
+    Ok(Told {
+        directive,
+        counter: codec::unsigned(codec::get(row, "counter")?, "rollout_devices", "counter")?,
+        at: codec::get(row, "told")?,
+        withdrawn: codec::get::<Option<i64>>(row, "withdrawn")?.is_some(),
+        state,
+        reason,
+        detail: codec::get(row, "detail")?,
+        failures: u32::try_from(codec::get::<i64>(row, "failures")?).unwrap_or(u32::MAX),
+        changed: codec::get(row, "changed")?,
+        heard: heard
+            .map(|heard| codec::unsigned(heard, "rollout_devices", "heard"))
+            .transpose()?,
+        faults: u32::try_from(codec::get::<i64>(row, "faults")?).unwrap_or(u32::MAX),
+        fault: codec::get(row, "fault")?,
+        steps: steps
+            .filter_map(|step| {
+                step.split_once('@')
+                    .and_then(|(s, at)| Some((UpdateState::named(s)?, at.parse().ok()?)))
+            })
+            .collect(),
+    })
+}
+
+/// Saves a decision before it is carried out. Returns false when the rollout changed after the decision.
+pub(super) async fn save_step(
+    connection: &mut Conn,
+    project: ProjectId,
+    step: &RolloutStep,
+    now: UnixMs,
+) -> Result<bool> {
+    let mut tx = db::begin(connection).await?;
+    let (soaked, soaked_at) = step.run.soaking.unzip();
+    let done = sqlx::query(
+        "UPDATE rollouts SET halted = $4, soaked = $5, soaked_at = $6, status = $7, evidence = coalesce($8, evidence), active = $9, \
+         version = version + 1, changed = $10, ended = coalesce($11, ended) WHERE project = $1 AND id = $2 AND version = $3",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(&step.id.as_bytes()[..])
+    .bind(codec::signed(step.version))
+    .bind(i64::from(step.run.halted))
+    .bind(soaked.map(codec::signed))
+    .bind(soaked_at.map(codec::signed))
+    .bind(step.status.as_str())
+    .bind(step.evidence.as_deref().map(codec::text))
+    .bind(i64::from(step.active))
+    .bind(now)
+    .bind(step.ended)
+    .execute(&mut *tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    for telling in &step.told {
+        tell(&mut tx, project, step, telling, now).await?;
+    }
+    for telling in &step.withdrawn {
+        withdraw(&mut tx, project, step, telling, now).await?;
+    }
+    // A group shows only its current rollout.
+    sqlx::query(
+        "UPDATE groups SET status = $4, revision = coalesce($5, revision) WHERE project = $1 AND id = $2 AND rollout = $3",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(&step.group.as_bytes()[..])
+    .bind(&step.id.as_bytes()[..])
+    .bind(step.status.as_str())
+    .bind(step.revision.map(|revision| revision.to_string()))
+    .execute(&mut *tx)
+    .await?;
+    if let Some(evidence) = step.evidence.as_ref().filter(|_| step.halts) {
+        let cloud = Principal {
+            project,
+            token: TokenId::from_bytes([0; 16]),
+            name: "cloud".to_owned(),
+            scopes: Scopes::READ,
+        };
+        audit::append(
+            &mut tx,
+            project,
+            &cloud,
+            ("rollout.halt", step.id.to_string(), evidence.clone()),
+            now,
+        )
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn tell(
+    tx: &mut Conn,
+    project: ProjectId,
+    step: &RolloutStep,
+    telling: &Telling,
+    now: UnixMs,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO rollout_devices (project, rollout, device, directive, counter, document, told, failures, changed, steps) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $7, '') \
+         ON CONFLICT (project, rollout, device) DO UPDATE SET directive = excluded.directive, counter = excluded.counter, \
+         document = excluded.document, told = excluded.told, withdrawn = NULL, state = NULL, reason = NULL, detail = NULL, \
+         changed = excluded.changed, heard = NULL, faults = 0, fault = NULL",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(&step.id.as_bytes()[..])
+    .bind(&telling.device.as_bytes()[..])
+    .bind(&telling.directive)
+    .bind(codec::signed(telling.counter))
+    .bind(telling.document.get())
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
+    raise_counter(
+        tx,
+        Scope {
+            project,
+            device: telling.device,
+        },
+        telling.counter,
+    )
+    .await
+}
+
+async fn withdraw(
+    tx: &mut Conn,
+    project: ProjectId,
+    step: &RolloutStep,
+    telling: &Telling,
+    now: UnixMs,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE rollout_devices SET counter = $4, document = $5, withdrawn = $6, changed = $6 \
+         WHERE project = $1 AND rollout = $2 AND device = $3",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(&step.id.as_bytes()[..])
+    .bind(&telling.device.as_bytes()[..])
+    .bind(codec::signed(telling.counter))
+    .bind(telling.document.get())
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
+    raise_counter(
+        tx,
+        Scope {
+            project,
+            device: telling.device,
+        },
+        telling.counter,
+    )
+    .await
+}
+
+/// Returns the highest counter of a directive to a device.
+pub(super) async fn counter(pool: &Pool, scope: Scope) -> Result<u64> {
+    let row = sqlx::query("SELECT directive_counter FROM devices WHERE project = $1 AND id = $2")
+        .bind(&scope.project.as_bytes()[..])
+        .bind(&scope.device.as_bytes()[..])
+        .fetch_optional(pool)
+        .await?;
+    let number = |row: Row| {
+        codec::unsigned(
+            codec::get(&row, "directive_counter")?,
+            "devices",
+            "directive_counter",
+        )
+    };
+    row.map_or(Ok(0), number)
+}
+
+/// Raises the highest counter of a device; later directives get counters above it.
+pub(super) async fn raise_counter(connection: &mut Conn, scope: Scope, counter: u64) -> Result<()> {
+    sqlx::query(
+        "UPDATE devices SET directive_counter = $3 WHERE project = $1 AND id = $2 AND directive_counter < $3",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(codec::signed(counter))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Records a device's update report. Ignores reports for unknown directives and for updates that have ended.
+pub(super) async fn reported(
+    connection: &mut Conn,
+    scope: Scope,
+    report: &UpdateReport,
+    now: UnixMs,
+) -> Result<bool> {
+    // It is unknown whether the device's or the cloud's clock is wrong; that is not a failure of the
+    // release.
+    let dates = matches!(report.reason, Some(Reason::Expired | Reason::Clock))
+        && report.state == UpdateState::Rejected;
+    let failed = report.state.is_ending() && report.state != UpdateState::Committed && !dates;
+    let done = sqlx::query(
+        "UPDATE rollout_devices SET state = $4, reason = $5, detail = $6, failures = failures + $7, changed = $8, heard = NULL, \
+         steps = CASE WHEN length(steps) < $9 THEN steps || $10 ELSE steps END \
+         WHERE project = $1 AND device = $2 AND directive = $3 \
+         AND (state IS NULL OR state NOT IN ('committed', 'rejected', 'failed', 'cancelled', 'rolled_back'))",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(codec::text(&report.directive).into_owned())
+    .bind(report.state.as_str())
+    .bind(report.reason.map(Reason::as_str))
+    .bind(report.detail.as_deref().map(|detail| codec::text(detail).into_owned()))
+    .bind(i64::from(failed))
+    .bind(now)
+    .bind(MAX_STEPS)
+    .bind(format!("{}@{now} ", report.state))
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Records the time of the reports that the executor had not noticed yet.
+pub(super) async fn heard(
+    connection: &mut Conn,
+    project: ProjectId,
+    rollout: RolloutId,
+    at: u64,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE rollout_devices SET heard = $3 WHERE project = $1 AND rollout = $2 AND heard IS NULL",
+    )
+    .bind(&project.as_bytes()[..])
+    .bind(&rollout.as_bytes()[..])
+    .bind(codec::signed(at))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Counts failures of a firmware on trial; ignored without a trial.
+pub(super) async fn fault(tx: &mut Conn, scope: Scope, failures: usize, text: &str) -> Result<()> {
+    sqlx::query(
+        "UPDATE rollout_devices SET faults = faults + $3, fault = $4 \
+         WHERE project = $1 AND device = $2 AND state = 'trial' AND faults < $5",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .bind(i64::try_from(failures).unwrap_or(i64::MAX).min(MAX_FAULTS))
+    .bind(codec::text(clip(text, MAX_FAULT_BYTES)).into_owned())
+    .bind(MAX_FAULTS)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Counts the errors among log lines as failures of the trial.
+pub(super) async fn faults(tx: &mut Conn, scope: Scope, lines: &[LogLine]) -> Result<()> {
+    let errors: Vec<&LogLine> = lines.iter().filter(|line| line.level == Level::Error).collect();
+    match errors.last() {
+        Some(last) => fault(tx, scope, errors.len(), &last.text).await,
+        None => Ok(()),
+    }
+}
+
+/// Counts a stop of the firmware as a failure of the trial.
+pub(super) async fn stopped(tx: &mut Conn, scope: Scope, report: &FirmwareReport) -> Result<()> {
+    if !matches!(
+        report.state,
+        FirmwareState::Restarting | FirmwareState::Quarantined
+    ) {
+        return Ok(());
+    }
+    fault(
+        tx,
+        scope,
+        1,
+        report.detail.as_deref().unwrap_or("the firmware stopped"),
+    )
+    .await
+}
+
+/// Stores the facts that decide which releases a device accepts.
+pub(super) async fn set_facts(connection: &mut Conn, scope: Scope, facts: &DeviceFacts) -> Result<()> {
+    let text = serde_json::to_string(facts).expect("facts have string keys and serialize without failing");
+    sqlx::query("UPDATE devices SET facts = $3 WHERE project = $1 AND id = $2")
+        .bind(&scope.project.as_bytes()[..])
+        .bind(&scope.device.as_bytes()[..])
+        .bind(codec::text(&text).into_owned())
+        .execute(&mut *connection)
+        .await?;
+    raise_counter(connection, scope, facts.counter).await
+}
+
+pub(super) async fn facts(pool: &Pool, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>> {
+    let rows =
+        sqlx::query("SELECT id, name, facts FROM devices WHERE project = $1 AND group_id = $2 ORDER BY id")
+            .bind(&project.as_bytes()[..])
+            .bind(&group.as_bytes()[..])
+            .fetch_all(pool)
+            .await?;
+    let known = |row: &Row| {
+        let facts = codec::get::<Option<&str>>(row, "facts")?;
+        Ok(KnownFacts {
+            device: DeviceId::from_bytes(codec::bytes(row, "devices", "id")?),
+            name: codec::get(row, "name")?,
+            facts: facts
+                .map(|text| codec::json(text, "devices", "facts"))
+                .transpose()?,
+        })
+    };
+    rows.iter().map(known).collect()
+}
+
+/// Returns the newest directive to a device, unless the device has reported its end or its rollout is over.
+pub(super) async fn open_directive(pool: &Pool, scope: Scope) -> Result<Option<Box<RawValue>>> {
+    let row = sqlx::query(
+        "SELECT r.document, r.state, r.withdrawn, o.active FROM rollout_devices r \
+         JOIN rollouts o ON o.project = r.project AND o.id = r.rollout \
+         WHERE r.project = $1 AND r.device = $2 ORDER BY r.counter DESC LIMIT 1",
+    )
+    .bind(&scope.project.as_bytes()[..])
+    .bind(&scope.device.as_bytes()[..])
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let state = codec::get::<Option<&str>>(&row, "state")?.and_then(UpdateState::named);
+    let ended = state.is_some_and(UpdateState::is_ending);
+    let withdrawn = codec::get::<Option<i64>>(&row, "withdrawn")?.is_some();
+    if ended || !(withdrawn || codec::get::<i64>(&row, "active")? == 1) {
+        return Ok(None);
+    }
+    codec::raw(&row, "rollout_devices", "document").map(Some)
+}

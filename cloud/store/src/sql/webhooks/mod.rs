@@ -1,0 +1,109 @@
+//! Webhooks: configuration, deliveries and attempts.
+//!
+//! A transaction that writes more than one row of a webhook's deliveries locks the row of its queue first, so
+//! that transactions never deadlock.
+
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+use iottly_protocol::ProjectId;
+
+use super::{Backend, db};
+use crate::Result;
+use crate::fresh::Fresh;
+use crate::webhooks::{ClaimQuery, HookTotals, Settled, WebhookStore, WorkerId};
+use iottly_core::model::{HookAttempt, HookKey, HookState, UnixMs};
+use iottly_core::webhooks::Claim;
+
+mod attempts;
+mod claim;
+pub(super) mod config;
+mod outbox;
+pub(super) mod replay;
+mod settle;
+mod upkeep;
+
+pub(super) use outbox::{Enqueued, enqueue};
+
+/// Prefix of the reason of a failure whose message was not matched with the webhook's filter; a replay
+/// matches it.
+const NOT_MATCHED: &str = iottly_core::webhooks::NOT_MATCHED;
+
+/// Number of ids in a list of a statement; shorter lists repeat the last one. Few distinct statements keep
+/// the cache of prepared statements effective.
+const IDS: usize = 64;
+/// Rows of the multi-row insert.
+const ROWS: usize = 32;
+
+/// Returns `count` parameters starting with `$first`, separated by commas.
+fn parameters(first: usize, count: usize) -> String {
+    (first..first + count)
+        .map(|number| format!("${number}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// Returns groups of parameters for `rows` rows of `columns` columns.
+fn rows(columns: usize, rows: usize) -> String {
+    (0..rows)
+        .map(|row| format!("({})", parameters(row * columns + 1, columns)))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// Locks the row of a queue; none when the webhook and its deliveries are gone.
+static LOCK_QUEUE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT waiting, logged FROM webhook_queues WHERE project = $1 AND hook = $2{}",
+        db::FOR_UPDATE
+    )
+});
+
+#[async_trait]
+impl WebhookStore for Backend {
+    async fn webhooks(&self, project: ProjectId) -> Result<Vec<HookState>> {
+        config::all(&self.readers, project).await
+    }
+
+    async fn webhook(&self, key: HookKey) -> Result<Option<HookState>> {
+        config::one(&self.readers, key).await
+    }
+
+    async fn webhook_attempts(
+        &self,
+        key: HookKey,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<HookAttempt>> {
+        attempts::newest(&self.readers, key, before, limit).await
+    }
+
+    fn fresh(&self) -> Arc<Fresh> {
+        Arc::clone(&self.outbox.fresh)
+    }
+
+    async fn due_webhooks(&self, now: UnixMs, limit: usize) -> Result<Vec<HookState>> {
+        config::due(&self.readers, now, limit).await
+    }
+
+    async fn claim(&self, query: &ClaimQuery) -> Result<Vec<Claim>> {
+        let claimed = claim::claim(&mut *self.write().await?, query).await?;
+        claim::with_bodies(&self.readers, query.key, claimed).await
+    }
+
+    async fn settle(&self, worker: WorkerId, settled: &[Settled]) -> Result<()> {
+        settle::settle(&mut *self.write().await?, worker, settled).await
+    }
+
+    async fn release(&self, worker: WorkerId, now: UnixMs) -> Result<u64> {
+        claim::release(&mut *self.write().await?, worker, now).await
+    }
+
+    async fn webhook_totals(&self) -> Result<HookTotals> {
+        upkeep::totals(&self.readers).await
+    }
+
+    async fn tidy_webhooks(&self, now: UnixMs, limit: usize) -> Result<u64> {
+        upkeep::tidy(&mut *self.write().await?, now, limit).await
+    }
+}

@@ -1,0 +1,41 @@
+//! SQLite specifics of the shared SQL.
+
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Connection as _, SqliteConnection, SqliteTransaction};
+
+use iottly_core::model::{Scope, UnixMs};
+
+pub(super) type Db = sqlx::Sqlite;
+pub(super) type Conn = SqliteConnection;
+pub(super) type Pool = SqlitePool;
+pub(super) type Row = sqlx::sqlite::SqliteRow;
+
+/// Begins a transaction for writing. Waits for other writers now instead of failing at the first write.
+pub(super) async fn begin(connection: &mut Conn) -> Result<SqliteTransaction<'_>, sqlx::Error> {
+    connection.begin_with("BEGIN IMMEDIATE").await
+}
+
+/// Begins a read-only transaction in which all reads see the same snapshot of the database.
+pub(super) async fn snapshot(pool: &Pool) -> Result<SqliteTransaction<'static>, sqlx::Error> {
+    pool.begin().await
+}
+
+/// Reads a project's row. Locks nothing: there are no other writers.
+pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1";
+/// Selects the device to erase next.
+pub(super) const ERASURE: &str = "SELECT project, device, requested FROM erasures WHERE due <= $1 OR due > $2 ORDER BY due, device LIMIT 1";
+
+/// Locks nothing: there are no other writers.
+pub(super) const FOR_UPDATE: &str = "";
+/// Locks nothing: there are no other writers.
+pub(super) const SKIP_LOCKED: &str = "";
+
+/// Does nothing: there are no other writers.
+pub(super) async fn lock_devices(_: &mut Conn, _: impl Iterator<Item = Scope>) -> Result<(), sqlx::Error> {
+    Ok(())
+}
+
+/// Does nothing: messages are in a single table.
+pub(super) async fn make_room(_: &mut Conn, _: impl Iterator<Item = UnixMs>) -> Result<(), sqlx::Error> {
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! The store on SQLite: one writer, a few readers, a write-ahead log that is synced at every commit.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+
+use super::outbox::Outbox;
+use super::{Result, StoreError};
+use iottly_core::message_id::MessageIds;
+
+mod db;
+#[path = "../sql/mod.rs"]
+mod sql;
+
+/// Name of this store in the shared SQL.
+type Backend = SqliteStore;
+
+/// Schema migrations, in order; a released one is never edited.
+const STEPS: [(i64, &str, &str); 10] = [
+    (
+        1,
+        "initial",
+        include_str!("../../migrations/sqlite/0001_initial.sql"),
+    ),
+    (2, "api", include_str!("../../migrations/sqlite/0002_api.sql")),
+    (
+        3,
+        "device_config",
+        include_str!("../../migrations/sqlite/0003_device_config.sql"),
+    ),
+    (
+        4,
+        "limits",
+        include_str!("../../migrations/sqlite/0004_limits.sql"),
+    ),
+    (
+        5,
+        "webhooks",
+        include_str!("../../migrations/sqlite/0005_webhooks.sql"),
+    ),
+    (
+        6,
+        "releases",
+        include_str!("../../migrations/sqlite/0006_releases.sql"),
+    ),
+    (
+        7,
+        "bounds",
+        include_str!("../../migrations/sqlite/0007_bounds.sql"),
+    ),
+    (
+        8,
+        "logins_and_audit",
+        include_str!("../../migrations/sqlite/0008_logins_and_audit.sql"),
+    ),
+    (
+        9,
+        "undecided",
+        include_str!("../../migrations/sqlite/0009_undecided.sql"),
+    ),
+    (
+        10,
+        "steady_rollouts",
+        include_str!("../../migrations/sqlite/0010_steady_rollouts.sql"),
+    ),
+];
+
+/// Number of reading connections; each uses a thread.
+const READERS: u32 = 4;
+/// Maximum wait of a statement for another process (a backup) that has locked the database.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// A database file and its connections.
+pub struct SqliteStore {
+    writer: Mutex<Option<SqliteConnection>>,
+    /// Options for opening the writer connection.
+    options: SqliteConnectOptions,
+    readers: SqlitePool,
+    ids: Arc<MessageIds>,
+    outbox: Outbox,
+}
+
+/// Creates the file of a new database readable by this user only; SQLite gives its other files the same
+/// permissions. Errors are ignored: SQLite reports them when it opens the file.
+fn make_private(path: &Path) {
+    let _ = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, creates it if missing, and migrates its schema.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, is damaged, or has a newer schema than this build.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let ids =
+            MessageIds::random().map_err(|error| StoreError::Database(sqlx::Error::Io(error.into())))?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            .foreign_keys(true)
+            .pragma("cache_size", "-8192")
+            .pragma("journal_size_limit", "67108864");
+        make_private(path);
+        let mut writer = SqliteConnection::connect_with(&options).await?;
+        sql::prepare(&mut writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .min_connections(1)
+            .max_connections(READERS);
+        let readers = readers
+            .connect_with(options.clone().pragma("query_only", "on"))
+            .await?;
+        Ok(Self {
+            writer: Mutex::new(Some(writer)),
+            options,
+            readers,
+            ids: Arc::new(ids),
+            outbox: Outbox::default(),
+        })
+    }
+
+    /// Returns the generator of message ids of this store.
+    #[must_use]
+    pub fn ids(&self) -> Arc<MessageIds> {
+        Arc::clone(&self.ids)
+    }
+
+    /// Locks the writer connection, reopening it if a failed commit left it unusable.
+    async fn write(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>> {
+        let mut guard = self.writer.lock().await;
+        if let Some(writer) = guard.as_mut().filter(|writer| writer.is_in_transaction()) {
+            self.mend(writer).await?;
+        }
+        MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Database(sqlx::Error::PoolClosed))
+    }
+
+    /// Reopens the writer connection if it is stuck. After a disk error SQLite ends the transaction by
+    /// itself, the following rollback fails, and sqlx considers the connection to be in a transaction
+    /// forever.
+    async fn mend(&self, writer: &mut SqliteConnection) -> Result<()> {
+        // The ping returns after the rollback of a transaction that was just dropped.
+        writer.ping().await?;
+        if writer.is_in_transaction() {
+            *writer = SqliteConnection::connect_with(&self.options).await?;
+            tracing::warn!("failed to commit because of a disk error; reopened the writer connection");
+        }
+        Ok(())
+    }
+
+    /// Waits for the current write and closes the file.
+    async fn end(&self) {
+        let writer = self.writer.lock().await.take();
+        self.readers.close().await;
+        if let Some(writer) = writer
+            && let Err(error) = writer.close().await
+        {
+            tracing::warn!(%error, "failed to close the database; committed data is safe");
+        }
+    }
+}

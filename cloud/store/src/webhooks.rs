@@ -1,0 +1,125 @@
+//! The store's operations for webhooks. Deliveries are created by the transaction that stores a message, not
+//! here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use iottly_protocol::{DeviceId, ProjectId};
+
+use super::Result;
+use crate::fresh::Fresh;
+use iottly_core::model::{HookAttempt, HookKey, HookState, MessageId, UnixMs};
+use iottly_core::webhooks::{Claim, Health};
+
+/// Id of a worker that claims deliveries. It belongs to the data folder, so that a new process continues with
+/// the leases of the former one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerId(pub i64);
+
+/// Query for claiming deliveries.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimQuery {
+    /// Webhook whose deliveries are claimed.
+    pub key: HookKey,
+    /// Worker that claims.
+    pub worker: WorkerId,
+    /// Current time; deliveries due by then are claimed.
+    pub now: UnixMs,
+    /// End of the lease.
+    pub until: UnixMs,
+    /// Maximum number of deliveries.
+    pub limit: usize,
+    /// True to claim only the oldest, and only if nothing older is in progress.
+    pub ordered: bool,
+}
+
+/// Disposition of a delivery after an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// The delivery is deleted: it succeeded, or its message is gone.
+    Done,
+    /// The delivery waits for its next attempt.
+    Wait {
+        /// Time of the next attempt.
+        due: UnixMs,
+        /// Number of attempts that count.
+        attempts: u32,
+    },
+    /// The delivery is stored as failed.
+    Failed {
+        /// Number of attempts made.
+        attempts: u32,
+        /// Result of the last attempt.
+        reason: String,
+    },
+    /// No delivery exists, only an attempt.
+    Nothing,
+}
+
+/// Result of handling a delivery.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// Webhook of the delivery.
+    pub key: HookKey,
+    /// Message of the delivery.
+    pub message: MessageId,
+    /// Device of the message; none for a test.
+    pub device: Option<DeviceId>,
+    /// Timestamp of the message.
+    pub timestamp: UnixMs,
+    /// Disposition of the delivery.
+    pub then: Then,
+    /// Attempt to log; the store assigns its number.
+    pub attempt: Option<HookAttempt>,
+    /// State of the receiver; the last one of a batch counts.
+    pub health: Option<Health>,
+    /// True if the webhook may only continue after this is stored; its next deliveries are announced then.
+    pub announce: bool,
+}
+
+/// Totals of all webhooks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HookTotals {
+    /// Number of deliveries that wait or are in progress.
+    pub waiting: u64,
+    /// Number of webhooks whose circuit breaker is open.
+    pub open: u64,
+    /// Timestamp of the oldest waiting message.
+    pub oldest: Option<UnixMs>,
+}
+
+/// The store's operations for webhooks.
+#[async_trait]
+pub trait WebhookStore: Send + Sync + 'static {
+    /// Returns the webhooks of a project, oldest first.
+    async fn webhooks(&self, project: ProjectId) -> Result<Vec<HookState>>;
+    /// Returns one webhook.
+    async fn webhook(&self, key: HookKey) -> Result<Option<HookState>>;
+    /// Returns attempts in a webhook's log with numbers below `before`, newest first, at most `limit`.
+    async fn webhook_attempts(
+        &self,
+        key: HookKey,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<HookAttempt>>;
+
+    /// Returns the channel that announces webhooks with new deliveries, after their commit.
+    fn fresh(&self) -> Arc<Fresh>;
+    /// Returns the enabled webhooks of all projects that have a delivery due, at most `limit`. For the
+    /// worker.
+    async fn due_webhooks(&self, now: UnixMs, limit: usize) -> Result<Vec<HookState>>;
+    /// Claims deliveries of an enabled webhook, in the order of their ids. No other worker gets them until
+    /// the lease ends.
+    async fn claim(&self, query: &ClaimQuery) -> Result<Vec<Claim>>;
+    /// Stores the results of deliveries that `worker` has claimed, in one transaction. A delivery that
+    /// another worker has claimed meanwhile stays; its attempt is logged.
+    async fn settle(&self, worker: WorkerId, settled: &[Settled]) -> Result<()>;
+    /// Ends all leases of a worker. For its start.
+    async fn release(&self, worker: WorkerId, now: UnixMs) -> Result<u64>;
+
+    /// Returns the totals of all webhooks.
+    async fn webhook_totals(&self) -> Result<HookTotals>;
+    /// Deletes some old and surplus rows, and some rows of deleted webhooks, at most about `limit` of each.
+    /// Returns their number.
+    async fn tidy_webhooks(&self, now: UnixMs, limit: usize) -> Result<u64>;
+}

@@ -1,0 +1,93 @@
+//! Runs one suite on both stores.
+
+mod cluster;
+mod suite;
+
+use suite::Setup;
+
+macro_rules! suites {
+    ($($module:ident: $($test:ident),+;)+) => {
+        mod sqlite {
+            $($(#[tokio::test]
+            async fn $test() {
+                super::suite::$module::$test(super::Setup::sqlite().await).await;
+            })+)+
+        }
+        mod postgres {
+            $($(#[tokio::test]
+            async fn $test() {
+                if let Some(setup) = super::Setup::postgres().await {
+                    super::suite::$module::$test(setup).await;
+                }
+            })+)+
+        }
+    };
+}
+
+suites! {
+    history:
+        what_is_written_is_there_after_reopening,
+        pages_meet_without_overlap_whatever_the_timestamps,
+        pages_by_number_select_and_sort,
+        what_is_measured_is_what_is_read,
+        presence_is_written_once_per_change,
+        forgotten_streams_are_the_oldest,
+        two_processes_store_each_number_once,
+        months_have_room,
+        logs_keep_the_newest_lines;
+    projects:
+        names_and_ids_are_taken_once,
+        a_device_id_belongs_to_one_project,
+        a_change_that_fails_leaves_nothing,
+        concurrent_changes_are_numbered_one_by_one,
+        groups_tokens_and_licences,
+        branches_and_definitions,
+        names_sort_by_their_bytes;
+    audit:
+        a_flood_of_one_change_drops_nothing_of_another,
+        a_change_is_made_so_often_in_an_hour,
+        what_ends_something_is_always_done;
+    commands:
+        a_command_goes_its_way,
+        a_key_stands_for_one_request,
+        what_waits_for_a_device_has_a_bound_that_holds_for_requests_at_once,
+        what_waits_is_read_in_pages_of_bytes,
+        no_deadline_is_further_away_than_one_may_be,
+        lists_page_without_overlap;
+    upkeep:
+        data_of_a_deleted_device_goes_in_steps_and_late_records_with_it,
+        a_deleted_project_leaves_nothing,
+        messages_older_than_their_project_keeps_go,
+        a_damaged_row_is_named_and_its_neighbours_work,
+        a_newer_schema_is_not_touched,
+        a_populated_first_schema_is_brought_up_to_date;
+    backup:
+        a_backup_holds_everything_and_fits_into_either_database,
+        a_backup_is_of_one_moment,
+        what_is_no_backup_is_refused;
+    limits:
+        usage_is_counted_and_uncounted,
+        messages_over_a_limit_are_refused_by_name,
+        the_oldest_messages_go_when_bytes_are_over,
+        a_replaced_board_gets_a_code_of_its_own;
+    bounds:
+        a_used_up_quota_holds_for_everything_that_a_device_causes,
+        gaps_over_a_quota_lengthen_one_entry,
+        deletions_that_settle_hold_up_no_other,
+        an_erasure_outlives_a_step_of_the_clock,
+        every_project_has_its_turn_when_old_messages_go;
+    rollouts:
+        a_rollout_goes_its_way,
+        facts_and_counters_are_the_devices_own;
+    steady:
+        a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_from_ending,
+        the_newest_rollout_is_the_one_that_was_started_last,
+        the_steady_clock_only_goes_forward,
+        a_rollout_outlives_its_group_and_counts_whom_it_told,
+        failures_of_a_trial_are_counted_and_others_are_not,
+        old_rollouts_are_forgotten_and_needed_releases_are_known;
+    code:
+        code_is_counted_and_refused_over_its_limit;
+    model:
+        histories_are_what_a_model_in_memory_says;
+}

@@ -1,0 +1,340 @@
+//! Rollouts: their rows, versions and reports.
+
+use iottly_core::ingest::{Entry, Upload, UploadBody};
+use iottly_core::model::{
+    Change, NewRollout, Rollout, RolloutId, RolloutKind, RolloutStatus, RolloutStep, Scope, Steer,
+    StoredRelease, Telling, UnixMs,
+};
+use iottly_core::model::{Policy, Run, Status, Wish};
+use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
+use iottly_protocol::{GroupId, StreamId, UpdateReport};
+use iottly_store::StoreError;
+use serde_json::value::RawValue;
+
+use super::{Setup, principal, stranger};
+
+const GROUP: [u8; 16] = [1; 16];
+
+fn release(seq: u64) -> StoredRelease {
+    StoredRelease {
+        seq,
+        path: format!("app/main/{seq}.wasm"),
+        branch: "main".into(),
+        revision: seq + 10,
+        sha256: format!("digest {seq}"),
+        size: 5,
+        source: "source".into(),
+        capabilities: vec!["gpio".into()],
+        grace_ms: 7,
+        author: "t".into(),
+        created: 1,
+    }
+}
+
+fn rollout(byte: u8, release: u64) -> Change {
+    Change::StartRollout(Box::new(NewRollout {
+        id: RolloutId::from_bytes([byte; 16]),
+        group: GroupId::from_bytes(GROUP),
+        release,
+        kind: RolloutKind::Install,
+        policy: Policy {
+            canary: 3,
+            ..Policy::default()
+        },
+        approved: vec!["gpio".into()],
+        force: false,
+        note: "a note".into(),
+    }))
+}
+
+fn telling(scope: Scope, counter: u64, document: &str) -> Telling {
+    let document = RawValue::from_string(document.to_owned()).expect("JSON");
+    Telling {
+        device: scope.device,
+        directive: format!("d-{counter}"),
+        counter,
+        document,
+    }
+}
+
+fn step(rollout: &Rollout, status: RolloutStatus, told: Vec<Telling>) -> RolloutStep {
+    RolloutStep {
+        id: rollout.id,
+        group: rollout.group,
+        version: rollout.version,
+        run: rollout.run.clone(),
+        status,
+        evidence: None,
+        halts: false,
+        ended: None,
+        active: true,
+        revision: None,
+        told,
+        withdrawn: Vec::new(),
+    }
+}
+
+async fn say(setup: &Setup, seq: u64, entry: Entry) {
+    let body = UploadBody::Records {
+        first: seq,
+        records: vec![Ok(entry)],
+    };
+    let upload = Upload {
+        scope: setup.scope,
+        stream: StreamId::from_bytes([8; 16]),
+        received: 50,
+        body,
+    };
+    setup.store.ingest(vec![upload]).await.expect("commits");
+}
+
+fn update(directive: &str, state: UpdateState, reason: Option<Reason>) -> Entry {
+    let detail = reason.map(|_| "a\0detail".to_owned());
+    Entry::Update(UpdateReport {
+        directive: directive.into(),
+        sha256: "ab".into(),
+        state,
+        reason,
+        detail,
+        at_ms: 1,
+    })
+}
+
+const NOW: UnixMs = 100;
+
+pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
+    let Setup { store, scope, .. } = &setup;
+    let (by, project, group) = (principal(*scope), scope.project, GroupId::from_bytes(GROUP));
+    let change = async |change: Change| store.change(project, &by, change, NOW).await;
+    let one = RolloutId::from_bytes([1; 16]);
+    let shown = async |id: RolloutId| store.rollout(project, id).await.expect("reads").expect("exists");
+    change(Change::AddRelease(Box::new(release(1))))
+        .await
+        .expect("adds");
+    let twice = change(Change::AddRelease(Box::new(release(1)))).await;
+    assert!(matches!(twice, Err(StoreError::Exists { .. })), "{twice:?}");
+    let none = change(Change::SteerRollout(group, Steer::Pause)).await;
+    assert!(matches!(none, Err(StoreError::Refused(_))), "{none:?}");
+    change(rollout(1, 1)).await.expect("starts");
+    assert_eq!(store.active_rollouts().await.expect("reads"), [(project, one)]);
+    let begun = shown(one).await;
+    assert_eq!(
+        (begun.policy.canary, begun.approved.clone(), begun.run.wish),
+        (3, vec!["gpio".to_owned()], Wish::Run)
+    );
+    assert_eq!(
+        store.releases(project, None, 9).await.expect("reads")[0],
+        StoredRelease {
+            created: NOW,
+            ..release(1)
+        }
+    );
+    assert!(
+        store.rollout(stranger(), one).await.expect("reads").is_none(),
+        "it is the project's own"
+    );
+    assert!(
+        store
+            .releases(stranger(), None, 9)
+            .await
+            .expect("reads")
+            .is_empty()
+    );
+
+    // Notified once: a decision on the earlier state has to be made again.
+    let first = step(
+        &begun,
+        RolloutStatus::Of(Status::Deploying),
+        vec![telling(*scope, 7, r#"{"b":1.0}"#)],
+    );
+    assert!(
+        store
+            .save_rollout_step(project, &first, NOW)
+            .await
+            .expect("writes")
+    );
+    assert!(
+        !store
+            .save_rollout_step(project, &first, NOW)
+            .await
+            .expect("writes"),
+        "the version has passed"
+    );
+    let document = async || {
+        store
+            .open_directive(*scope)
+            .await
+            .expect("reads")
+            .map(|document| document.get().to_owned())
+    };
+    assert_eq!(document().await.as_deref(), Some(r#"{"b":1.0}"#), "byte for byte");
+    let member = async || {
+        store
+            .rollout_members(project, &shown(one).await)
+            .await
+            .expect("reads")
+            .remove(0)
+    };
+    assert_eq!(member().await.counter, 7);
+
+    say(&setup, 1, update("d-7", UpdateState::Trial, None)).await;
+    say(&setup, 2, update("d-9", UpdateState::Committed, None)).await;
+    say(
+        &setup,
+        3,
+        update("d-7", UpdateState::RolledBack, Some(Reason::CrashLoop)),
+    )
+    .await;
+    say(&setup, 4, update("d-7", UpdateState::Committed, None)).await;
+    let told = member().await.told.expect("told");
+    assert_eq!(
+        (told.state, told.reason, told.failures),
+        (Some(UpdateState::RolledBack), Some(Reason::CrashLoop), 1)
+    );
+    assert_eq!(told.detail.as_deref(), Some("a\u{fffd}detail"));
+    assert_eq!(
+        told.steps,
+        [(UpdateState::Trial, 50), (UpdateState::RolledBack, 50)],
+        "what ended stays ended"
+    );
+    assert!(document().await.is_none(), "nothing is open");
+
+    // The rollout halts itself; its owner resumes it, and the device's failure is forgiven.
+    let halted = Run {
+        wish: Wish::Run,
+        halted: true,
+        soaking: Some((1, 99)),
+    };
+    let halt = RolloutStep {
+        run: halted.clone(),
+        evidence: Some("{}".into()),
+        halts: true,
+        ..step(&shown(one).await, RolloutStatus::Of(Status::Halted), vec![])
+    };
+    assert!(
+        store
+            .save_rollout_step(project, &halt, NOW)
+            .await
+            .expect("writes")
+    );
+    assert_eq!(
+        (shown(one).await.run, shown(one).await.evidence.as_deref()),
+        (halted, Some("{}"))
+    );
+    assert_eq!(store.groups(project).await.expect("reads")[0].status, "halted");
+    assert_eq!(
+        store.audit(project, None, 1).await.expect("reads")[0].action,
+        "rollout.halt"
+    );
+    change(Change::SteerRollout(group, Steer::Resume))
+        .await
+        .expect("resumes");
+    let resumed = shown(one).await;
+    assert!(!resumed.run.halted && resumed.force && resumed.evidence.is_none());
+    assert_eq!(member().await.told.expect("told").failures, 0);
+
+    // Another rollout replaces it; only the new one shows in the group.
+    change(Change::AddRelease(Box::new(release(2))))
+        .await
+        .expect("adds");
+    change(rollout(2, 2)).await.expect("starts");
+    let (old, two) = (shown(one).await, RolloutId::from_bytes([2; 16]));
+    assert_eq!(old.run.wish, Wish::Cancel);
+    let gone = RolloutStep {
+        active: false,
+        ..step(&old, RolloutStatus::Of(Status::Cancelled), vec![])
+    };
+    assert!(
+        store
+            .save_rollout_step(project, &gone, NOW)
+            .await
+            .expect("writes")
+    );
+    assert_eq!(store.groups(project).await.expect("reads")[0].status, "deploying");
+    let through = RolloutStep {
+        active: false,
+        revision: Some(12),
+        ..step(&shown(two).await, RolloutStatus::Of(Status::Deployed), vec![])
+    };
+    assert!(
+        store
+            .save_rollout_step(project, &through, NOW)
+            .await
+            .expect("writes")
+    );
+    let shown = store.groups(project).await.expect("reads").remove(0);
+    assert_eq!(
+        (shown.status.as_str(), shown.current_revision.as_str()),
+        ("deployed", "12")
+    );
+    let deployed = store.deployed(project, group, 9).await.expect("reads");
+    assert_eq!(
+        deployed.iter().map(|release| release.seq).collect::<Vec<_>>(),
+        [2]
+    );
+    assert!(store.active_rollouts().await.expect("reads").is_empty());
+    change(Change::DeleteProject)
+        .await
+        .expect("everything of it can be deleted");
+}
+
+pub(crate) async fn facts_and_counters_are_the_devices_own(setup: Setup) {
+    let Setup { store, scope, .. } = &setup;
+    let facts = DeviceFacts {
+        device: scope.device,
+        project: scope.project,
+        group: None,
+        board: "virtual".into(),
+        abi: "0.1.0".into(),
+        root_version: 1,
+        counter: 40,
+        running_seq: 3,
+        running_sha256: "ab".into(),
+        floor: 2,
+        free: 1000,
+        data_schema: 1,
+        capabilities: vec!["gpio".into()],
+        quarantined: Vec::new(),
+        clock_trusted: true,
+    };
+    let known = async || {
+        store
+            .device_facts(scope.project, GroupId::from_bytes(GROUP))
+            .await
+            .expect("reads")
+            .remove(0)
+    };
+    assert_eq!(known().await.facts, None);
+    say(&setup, 1, Entry::Facts(Box::new(facts.clone()))).await;
+    assert_eq!(known().await.facts, Some(facts));
+    let by = principal(*scope);
+    store
+        .change(scope.project, &by, Change::AddRelease(Box::new(release(1))), 1)
+        .await
+        .expect("adds");
+    store
+        .change(scope.project, &by, rollout(1, 1), 1)
+        .await
+        .expect("starts");
+    let shown = store
+        .rollout(scope.project, RolloutId::from_bytes([1; 16]))
+        .await
+        .expect("reads")
+        .expect("exists");
+    let counter = async || store.rollout_members(scope.project, &shown).await.expect("reads")[0].counter;
+    assert_eq!(counter().await, 40);
+    for (said, kept) in [(39, 40), (41, 41)] {
+        store.raise_counter(*scope, said).await.expect("writes");
+        assert_eq!(counter().await, kept);
+    }
+    let policy = Policy {
+        grace_ms: 5,
+        ..Policy::default()
+    };
+    let set = Change::SetPolicy(GroupId::from_bytes(GROUP), Box::new(policy.clone()));
+    store.change(scope.project, &by, set, 1).await.expect("sets");
+    assert_eq!(
+        store.groups(scope.project).await.expect("reads")[0].policy,
+        policy
+    );
+}

@@ -1,0 +1,41 @@
+//! Endpoint that lists the audit log of a project.
+
+use super::Answer;
+use super::dto::{AuditLog, OK};
+use super::query::Params;
+use super::spaced::Spaced;
+use crate::auth::ProjectAccess;
+use iottly_core::model::Scopes;
+
+/// Default and largest number of entries in a response.
+const DEFAULT_ENTRIES: usize = 50;
+const MAX_ENTRIES: usize = 500;
+
+/// The project's audit log, newest first.
+#[utoipa::path(
+    get,
+    path = "/auditlog",
+    tag = "projects",
+    params(
+        ("numEntries" = Option<i64>, Query, minimum = 1, description = "Maximum number of entries; 50 by default, 500 at most"),
+        ("before" = Option<i64>, Query, minimum = 1, description = "`next` of the previous page"),
+    ),
+    responses((status = 200, description = "Entries of the audit log, newest first", body = AuditLog))
+)]
+pub(super) async fn entries(access: ProjectAccess, params: Params) -> Answer<AuditLog> {
+    access.require(Scopes::ADMIN)?;
+    let limit = params.count("numEntries", DEFAULT_ENTRIES, MAX_ENTRIES)?;
+    let mut entries = access
+        .services()
+        .store
+        .audit(access.id(), params.number("before")?, limit + 1)
+        .await?;
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries.last().filter(|_| more).map(|last| last.number);
+    Ok(Spaced(AuditLog {
+        entries: entries.into_iter().map(Into::into).collect(),
+        next,
+        status: OK,
+    }))
+}

@@ -1,0 +1,387 @@
+//! Endpoints for branches: a working copy that is edited, and its saved revisions.
+
+use axum::extract::Path;
+
+use super::Answer;
+use super::body::JsonBody;
+use super::dto::{
+    BranchList, Code, Differences, Done, Edit, Edits, NewBranch, NewVersion, OK, OneBranch, OneRevision,
+    Restore, RevisionDto, RevisionList, SavedVersion,
+};
+use super::query::Params;
+use super::spaced::Spaced;
+use super::text;
+use crate::auth::ProjectAccess;
+use crate::error::ApiError;
+use iottly_cloud::clock;
+use iottly_cloud::rollout::FlashError;
+use iottly_core::code;
+use iottly_core::model::{Branch, Change, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Snippet, SnippetEdit};
+
+/// Default and largest number of revisions in a response.
+const DEFAULT_REVISIONS: usize = 20;
+const MAX_REVISIONS: usize = 100;
+/// Maximum length of a snippet's description, in bytes.
+const MAX_DESCRIPTION_BYTES: usize = 2048;
+
+/// Lists the branches of the project.
+#[utoipa::path(
+    get,
+    path = "/branches",
+    tag = "branches",
+    responses((status = 200, description = "The branches", body = BranchList))
+)]
+pub(super) async fn all(access: ProjectAccess) -> Answer<BranchList> {
+    let branches = access.services().store.branches(access.id()).await?;
+    Ok(Spaced(BranchList {
+        branches: branches.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
+}
+
+/// Returns a branch with its working copy.
+#[utoipa::path(
+    get,
+    path = "/branches/{branch}",
+    tag = "branches",
+    responses((status = 200, description = "The branch with its working copy", body = OneBranch))
+)]
+pub(super) async fn show(
+    access: ProjectAccess,
+    Path((_, name)): Path<(String, String)>,
+) -> Answer<OneBranch> {
+    answer(&access, &name).await
+}
+
+/// Creates a branch: with new snippets, or with a copy of another branch's working copy.
+#[utoipa::path(
+    post,
+    path = "/branches",
+    tag = "branches",
+    request_body = NewBranch,
+    responses((status = 200, description = "The new branch with its working copy", body = OneBranch))
+)]
+pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewBranch>) -> Answer<OneBranch> {
+    let name = text::word("branch", &body.name)?;
+    access.services().rollouts.spare_disk().await?;
+    access
+        .change(
+            Change::CreateBranch {
+                name: name.clone(),
+                from: body.from,
+            },
+            clock::now(),
+        )
+        .await?;
+    answer(&access, &name).await
+}
+
+/// Deletes a branch and its revisions. Refused while a deployment group follows the branch.
+#[utoipa::path(
+    delete,
+    path = "/branches/{branch}",
+    tag = "branches",
+    responses((status = 200, description = "The branch was deleted", body = Done))
+)]
+pub(super) async fn delete(access: ProjectAccess, Path((_, name)): Path<(String, String)>) -> Answer<Done> {
+    access.change(Change::DeleteBranch(name), clock::now()).await?;
+    Ok(Done::answer())
+}
+
+/// Saves the named snippets to the working copy.
+#[utoipa::path(
+    put,
+    path = "/branches/{branch}/snippets",
+    tag = "branches",
+    request_body = Edits,
+    responses((status = 200, description = "The branch with the saved working copy", body = OneBranch))
+)]
+pub(super) async fn save(
+    access: ProjectAccess,
+    Path((_, name)): Path<(String, String)>,
+    JsonBody(body): JsonBody<Edits>,
+) -> Answer<OneBranch> {
+    access.services().rollouts.spare_disk().await?;
+    let snippets = working_copy(&access, &name).await?;
+    let edits = body
+        .snippets
+        .into_iter()
+        .map(|edit| resolve(edit, &snippets))
+        .collect::<Result<_, _>>()?;
+    access
+        .change(Change::SaveSnippets(name.clone(), edits), clock::now())
+        .await?;
+    answer(&access, &name).await
+}
+
+fn resolve(edit: Edit, snippets: &[Snippet]) -> Result<SnippetEdit, ApiError> {
+    let id = match (edit.snippetid, edit.name) {
+        (Some(id), None) => id,
+        (None, Some(name)) => {
+            let found = snippets.iter().find(|snippet| snippet.name == name);
+            found
+                .ok_or_else(|| {
+                    ApiError::missing(format!(
+                        "branch has no snippet {:?}",
+                        iottly_protocol::limits::clip(&name, 64)
+                    ))
+                })?
+                .id
+        }
+        _ => {
+            return Err(ApiError::invalid(
+                "invalid_body",
+                "a snippet is named either by snippetid or by name",
+            ));
+        }
+    };
+    let code = edit
+        .code
+        .map(|code| text::bounded("code", code, MAX_CODE_BYTES))
+        .transpose()?;
+    let description = edit
+        .description
+        .map(|text| text::bounded("description", text, MAX_DESCRIPTION_BYTES))
+        .transpose()?;
+    Ok(SnippetEdit {
+        id,
+        code,
+        description,
+    })
+}
+
+/// Deletes a handler whose command is not defined any more.
+#[utoipa::path(
+    delete,
+    path = "/branches/{branch}/snippets/{snippet}",
+    tag = "branches",
+    responses((status = 200, description = "The snippet was deleted", body = Done))
+)]
+pub(super) async fn delete_snippet(
+    access: ProjectAccess,
+    Path((_, name, id)): Path<(String, String, String)>,
+) -> Answer<Done> {
+    let id = id
+        .parse()
+        .map_err(|_| ApiError::missing("branch has no such snippet"))?;
+    access
+        .change(Change::DeleteSnippet(name, id), clock::now())
+        .await?;
+    Ok(Done::answer())
+}
+
+/// Lists the revisions of a branch, newest first.
+#[utoipa::path(
+    get,
+    path = "/branches/{branch}/revisions",
+    tag = "branches",
+    params(
+        ("numRevisions" = Option<i64>, Query, minimum = 1, description = "Maximum number of revisions; 20 by default, 100 at most"),
+        ("before" = Option<i64>, Query, minimum = 1, description = "`next` of the previous page"),
+    ),
+    responses((status = 200, description = "The revisions, newest first", body = RevisionList))
+)]
+pub(super) async fn revisions(
+    access: ProjectAccess,
+    Path((_, name)): Path<(String, String)>,
+    params: Params,
+) -> Answer<RevisionList> {
+    find(&access, &name).await?;
+    let limit = params.count("numRevisions", DEFAULT_REVISIONS, MAX_REVISIONS)?;
+    let store = &access.services().store;
+    let mut revisions = store
+        .revisions(access.id(), &name, params.number("before")?, limit + 1)
+        .await?;
+    let more = revisions.len() > limit;
+    revisions.truncate(limit);
+    let next = revisions.last().filter(|_| more).map(|last| last.number);
+    Ok(Spaced(RevisionList {
+        revisions: revisions.into_iter().map(Into::into).collect(),
+        next,
+        status: OK,
+    }))
+}
+
+/// Returns a revision with its code.
+#[utoipa::path(
+    get,
+    path = "/branches/{branch}/revisions/{revision}",
+    tag = "branches",
+    responses((status = 200, description = "The revision with its code", body = OneRevision))
+)]
+pub(super) async fn revision(
+    access: ProjectAccess,
+    Path((_, name, number)): Path<(String, String, String)>,
+) -> Answer<OneRevision> {
+    let (revision, snippets) = saved(&access, &name, number.parse().ok()).await?;
+    Ok(Spaced(OneRevision {
+        revision,
+        code: Code::new(snippets),
+        status: OK,
+    }))
+}
+
+/// Saves the working copy as the next revision.
+#[utoipa::path(
+    post,
+    path = "/branches/{branch}/revisions",
+    tag = "branches",
+    request_body = NewVersion,
+    responses((status = 200, description = "The saved revision; the newest one if nothing has changed since", body = SavedVersion))
+)]
+pub(super) async fn save_version(
+    access: ProjectAccess,
+    Path((_, branch)): Path<(String, String)>,
+    JsonBody(body): JsonBody<NewVersion>,
+) -> Answer<SavedVersion> {
+    let message = text::bounded("message", body.message, MAX_MESSAGE_BYTES)?;
+    access.services().rollouts.spare_disk().await?;
+    let changed = access
+        .change(
+            Change::SaveVersion {
+                branch: branch.clone(),
+                message,
+            },
+            clock::now(),
+        )
+        .await?;
+    let (revision, _) = saved(&access, &branch, changed.revision).await?;
+    Ok(Spaced(SavedVersion {
+        revision,
+        created: changed.affected > 0,
+        status: OK,
+    }))
+}
+
+/// Replaces the working copy with a revision.
+#[utoipa::path(
+    post,
+    path = "/branches/{branch}/restore",
+    tag = "branches",
+    request_body = Restore,
+    responses((status = 200, description = "The branch with the restored working copy", body = OneBranch))
+)]
+pub(super) async fn restore(
+    access: ProjectAccess,
+    Path((_, branch)): Path<(String, String)>,
+    JsonBody(body): JsonBody<Restore>,
+) -> Answer<OneBranch> {
+    access.services().rollouts.spare_disk().await?;
+    access
+        .change(
+            Change::RestoreRevision {
+                branch: branch.clone(),
+                number: body.revision,
+            },
+            clock::now(),
+        )
+        .await?;
+    answer(&access, &branch).await
+}
+
+/// Compares two revisions, or a revision with the working copy.
+#[utoipa::path(
+    get,
+    path = "/branches/{branch}/diff",
+    tag = "branches",
+    params(
+        ("from" = Option<i64>, Query, minimum = 1, description = "Number of the revision to compare from; the newest one by default"),
+        ("to" = Option<i64>, Query, minimum = 1, description = "Number of the revision to compare to; the working copy by default"),
+    ),
+    responses((status = 200, description = "The changed snippets", body = Differences))
+)]
+pub(super) async fn diff(
+    access: ProjectAccess,
+    Path((_, name)): Path<(String, String)>,
+    params: Params,
+) -> Answer<Differences> {
+    let head = find(&access, &name).await?.head;
+    let (from, to) = (
+        params.number("from")?.or((head > 0).then_some(head)),
+        params.number("to")?,
+    );
+    let old = match from {
+        Some(_) => saved(&access, &name, from).await?.1,
+        None => Vec::new(),
+    };
+    let new = match to {
+        Some(_) => saved(&access, &name, to).await?.1,
+        None => working_copy(&access, &name).await?,
+    };
+    let turn = access
+        .services()
+        .rollouts
+        .diff_turn(access.id())
+        .await
+        .map_err(FlashError::from)?;
+    let work = move || {
+        let _turn = turn;
+        code::diff(&old, &new)
+    };
+    let found = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| ApiError::internal(&error))?;
+    let snippets = found.into_iter().map(Into::into).collect();
+    Ok(Spaced(Differences {
+        from,
+        to,
+        snippets,
+        status: OK,
+    }))
+}
+
+fn unknown() -> ApiError {
+    ApiError::missing("branch is unknown in this project")
+}
+
+async fn find(access: &ProjectAccess, name: &str) -> Result<Branch, ApiError> {
+    let branches = access.services().store.branches(access.id()).await?;
+    branches
+        .into_iter()
+        .find(|branch| branch.name == name)
+        .ok_or_else(unknown)
+}
+
+async fn working_copy(access: &ProjectAccess, name: &str) -> Result<Vec<Snippet>, ApiError> {
+    access
+        .services()
+        .store
+        .snippets(access.id(), name)
+        .await?
+        .ok_or_else(unknown)
+}
+
+async fn saved(
+    access: &ProjectAccess,
+    branch: &str,
+    number: Option<u64>,
+) -> Result<(RevisionDto, Vec<Snippet>), ApiError> {
+    let missing = || ApiError::missing("branch has no such revision");
+    let number = number.ok_or_else(missing)?;
+    let (revision, snippets) = access
+        .services()
+        .store
+        .revision(access.id(), branch, number)
+        .await?
+        .ok_or_else(missing)?;
+    Ok((revision.into(), snippets))
+}
+
+async fn answer(access: &ProjectAccess, name: &str) -> Answer<OneBranch> {
+    let branch = find(access, name).await?;
+    let snippets = working_copy(access, name).await?;
+    let head = access
+        .services()
+        .store
+        .revisions(access.id(), name, None, 1)
+        .await?;
+    let unsaved = head
+        .first()
+        .is_none_or(|head| head.digest != code::digest(&snippets));
+    Ok(Spaced(OneBranch {
+        branch: branch.into(),
+        code: Code::new(snippets),
+        unsaved,
+        status: OK,
+    }))
+}

@@ -1,0 +1,232 @@
+//! Endpoints for devices: listing, properties, pair codes and deletion.
+
+use std::time::{Duration, Instant};
+
+use iottly_protocol::DeviceId;
+
+use super::Answer;
+use super::body::JsonBody;
+use super::dto::{
+    AllProps, CreatedDevice, DeletedDevice, DeviceSettings, NewDeviceBody, OK, OneProps, Props,
+};
+use super::query::Params;
+use super::search::Search;
+use super::spaced::Spaced;
+use super::text;
+use crate::auth::{DeviceAccess, ProjectAccess, hash_secret};
+
+use crate::error::ApiError;
+use crate::random::hex_code;
+use iottly_cloud::clock;
+use iottly_core::model::{Change, MAX_TAGS, Scopes, UnixMs};
+
+/// Validity of a pair code: one day, in milliseconds.
+const PAIR_CODE_MS: UnixMs = 24 * 60 * 60 * 1000;
+/// Maximum time that the deletion of a device waits for its data to be erased; the rest is erased in the
+/// background.
+const ERASE_WAIT: Duration = Duration::from_secs(1);
+/// Maximum number of rows of a table that are erased in one transaction.
+const ERASE_STEP: usize = 1000;
+
+/// Lists the devices that match all conditions; without conditions, all devices.
+#[utoipa::path(
+    get,
+    path = "/devices/props",
+    tag = "devices",
+    params(
+        ("search" = Option<String>, Query, description = "Text that is contained in the name, the id, the MAC address or a tag"),
+        ("tag" = Option<String>, Query, description = "Tag of the device"),
+        ("deployment_group" = Option<String>, Query, format = "uuid", description = "Id of the device's deployment group"),
+        ("operatingstatus" = Option<String>, Query, pattern = "^(connected|disconnected)$", description = "`connected` or `disconnected`"),
+    ),
+    responses((status = 200, description = "The matching devices", body = AllProps))
+)]
+pub(super) async fn all_props(access: ProjectAccess, params: Params) -> Answer<AllProps> {
+    let search = Search::from_params(&params)?;
+    let devices = access
+        .devices()
+        .await?
+        .into_iter()
+        .filter(|device| search.matches(device));
+    let devices: Vec<Props> = devices.map(Into::into).collect();
+    Ok(Spaced(AllProps {
+        count: devices.len(),
+        errors: None,
+        devices,
+        status: OK,
+    }))
+}
+
+/// Returns the properties of a device.
+#[utoipa::path(
+    get,
+    path = "/device/{device}/props",
+    tag = "devices",
+    responses((status = 200, description = "The properties of the device", body = OneProps))
+)]
+pub(super) async fn props(access: DeviceAccess) -> Answer<OneProps> {
+    answer(access).await
+}
+
+/// Changes the given properties of a device; the others keep their values.
+#[utoipa::path(
+    put,
+    path = "/device/{device}/props",
+    tag = "devices",
+    request_body = DeviceSettings,
+    responses((status = 200, description = "The properties of the device after the change", body = OneProps))
+)]
+pub(super) async fn set_props(
+    access: DeviceAccess,
+    JsonBody(body): JsonBody<DeviceSettings>,
+) -> Answer<OneProps> {
+    let (now, device) = (clock::now(), access.scope().device);
+    let name = body.name.map(|name| text::name("name", &name)).transpose()?;
+    let tags = body.tags.map(|tags| checked_tags(&tags)).transpose()?;
+    if let Some(group) = body.deployment_group {
+        access
+            .project()
+            .change(Change::MoveDevices(group, vec![device]), now)
+            .await?;
+    }
+    if let Some(name) = name {
+        access
+            .project()
+            .change(Change::RenameDevice(device, name), now)
+            .await?;
+    }
+    if let Some(tags) = tags {
+        access
+            .project()
+            .change(Change::TagDevice(device, tags), now)
+            .await?;
+    }
+    answer(access).await
+}
+
+async fn answer(access: DeviceAccess) -> Answer<OneProps> {
+    let device = access.services().store.device(access.scope()).await?;
+    let device = device.ok_or_else(|| ApiError::forbidden("device is unknown in this project"))?;
+    Ok(Spaced(OneProps {
+        props: device.into(),
+        status: OK,
+    }))
+}
+
+/// Returns the tags sorted and without repetitions.
+fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
+    let mut tags = tags
+        .iter()
+        .map(|tag| text::tag(tag))
+        .collect::<Result<Vec<_>, _>>()?;
+    tags.sort();
+    tags.dedup();
+    if tags.len() > MAX_TAGS {
+        return Err(ApiError::invalid(
+            "invalid_body",
+            format!("device has more than {MAX_TAGS} tags"),
+        ));
+    }
+    Ok(tags)
+}
+
+/// Creates a device with a pair code.
+///
+/// The device cannot log in until a board is paired with the code.
+#[utoipa::path(
+    post,
+    path = "/device",
+    tag = "devices",
+    request_body = NewDeviceBody,
+    responses((status = 200, description = "The new device with its pair code", body = CreatedDevice))
+)]
+pub(super) async fn create(
+    access: ProjectAccess,
+    JsonBody(body): JsonBody<NewDeviceBody>,
+) -> Answer<CreatedDevice> {
+    let (now, name) = (clock::now(), text::name("name", &body.name)?);
+    let (device, code) = (DeviceId::random(), hex_code()?);
+    // The secret that this is the hash of is discarded, so the device cannot log in before it is paired.
+    let secret = hash_secret(hex_code()?.as_bytes());
+    let expires = now + PAIR_CODE_MS;
+    let group = body.deployment_group;
+    let change = Change::CreateDevice {
+        device,
+        name: name.clone(),
+        group,
+        secret,
+        code: code.clone(),
+        expires,
+    };
+    access.change(change, now).await?;
+    Ok(Spaced(CreatedDevice {
+        id: device,
+        name,
+        pair_code: code,
+        expires: expires.into(),
+        status: OK,
+    }))
+}
+
+/// Issues a pair code with which a new board takes over a device.
+///
+/// The board that uses the code gets the device's identity; the old board cannot log in after that.
+#[utoipa::path(
+    post,
+    path = "/device/{device}/replace",
+    tag = "devices",
+    responses((status = 200, description = "The device with its new pair code", body = CreatedDevice))
+)]
+pub(super) async fn replace(access: DeviceAccess) -> Answer<CreatedDevice> {
+    // The code gives access to the identity, so issuing it requires the scope `admin`.
+    access.project().require(Scopes::ADMIN)?;
+    let (now, device, code) = (clock::now(), access.scope().device, hex_code()?);
+    let expires = now + PAIR_CODE_MS;
+    access
+        .project()
+        .change(
+            Change::ReplaceDevice {
+                device,
+                code: code.clone(),
+                expires,
+            },
+            now,
+        )
+        .await?;
+    let name = access.device().name.clone();
+    Ok(Spaced(CreatedDevice {
+        id: device,
+        name,
+        pair_code: code,
+        expires: expires.into(),
+        status: OK,
+    }))
+}
+
+/// Deletes a device and erases its history, commands, logs and stream positions.
+#[utoipa::path(
+    delete,
+    path = "/device/{device}",
+    tag = "devices",
+    responses((status = 200, description = "The device was deleted; `erased` is false while its data is still being erased", body = DeletedDevice))
+)]
+pub(super) async fn delete(access: DeviceAccess) -> Answer<DeletedDevice> {
+    let (services, device) = (access.services(), access.scope().device);
+    access
+        .project()
+        .change(Change::DeleteDevice(device), clock::now())
+        .await?;
+    services.broker.disconnect(device).await;
+    let began = Instant::now();
+    let mut more = true;
+    while more && began.elapsed() < ERASE_WAIT {
+        more = services
+            .store
+            .erase_device_step(access.scope(), ERASE_STEP)
+            .await?;
+    }
+    Ok(Spaced(DeletedDevice {
+        erased: !more,
+        status: OK,
+    }))
+}

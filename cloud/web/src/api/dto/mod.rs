@@ -1,0 +1,279 @@
+//! JSON types of requests and responses, one file per family. Dates and ids are legacy extended JSON, as
+//! documented.
+
+use iottly_protocol::{
+    CommandId, DeviceId, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::spaced::Spaced;
+use iottly_core::model::{
+    CommandRecord, CommandStatus, Device, Group, MessageId, StoredLog, StoredMessage, UnixMs,
+};
+
+mod code;
+mod commands;
+mod definitions;
+mod devices;
+mod groups;
+mod messages;
+mod projects;
+mod rollouts;
+mod tokens;
+mod webhooks;
+
+pub(super) use code::*;
+pub(super) use commands::*;
+pub(super) use definitions::*;
+pub(super) use devices::*;
+pub(super) use groups::*;
+pub(super) use messages::*;
+pub(super) use projects::*;
+pub(super) use rollouts::*;
+pub(super) use tokens::*;
+pub(super) use webhooks::*;
+
+/// Status in the body of every successful response.
+pub(super) const OK: u16 = 200;
+
+/// Result of a change without content.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Done {
+    status: u16,
+}
+
+impl Done {
+    pub(super) fn answer() -> Spaced<Self> {
+        Spaced(Self { status: OK })
+    }
+}
+
+/// Time as legacy extended JSON: Unix milliseconds.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub(crate) struct Date {
+    #[serde(rename = "$date")]
+    #[schema(value_type = i64)]
+    millis: UnixMs,
+}
+
+impl From<UnixMs> for Date {
+    fn from(millis: UnixMs) -> Self {
+        Self { millis }
+    }
+}
+
+/// ObjectId as legacy extended JSON.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+struct Oid {
+    #[serde(rename = "$oid", serialize_with = "as_text")]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
+    id: MessageId,
+}
+
+fn as_text<S: serde::Serializer>(id: &MessageId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+/// Entry of a history.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MessageDto<'a> {
+    #[serde(rename = "_id")]
+    id: Oid,
+    #[schema(value_type = String, format = "uuid")]
+    from: DeviceId,
+    #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
+    to: ProjectId,
+    timestamp: Date,
+    devicetimestamp: Date,
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    kind: MessageKind,
+    #[schema(value_type = Value)]
+    payload: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    channel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    stream: Option<StreamId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+}
+
+impl<'a> From<&'a StoredMessage> for MessageDto<'a> {
+    fn from(message: &'a StoredMessage) -> Self {
+        Self {
+            id: Oid { id: message.id },
+            from: message.scope.device,
+            to: message.scope.project,
+            timestamp: message.timestamp.into(),
+            devicetimestamp: message.device_timestamp.into(),
+            kind: message.kind,
+            payload: &message.payload,
+            channel: message.channel.as_deref(),
+            stream: message.origin.map(|(stream, _)| stream),
+            seq: message.origin.map(|(_, seq)| seq),
+        }
+    }
+}
+
+/// Returns the documented word for the connection of a device: `connected` or `disconnected`.
+pub(crate) fn operating_status(online: bool) -> &'static str {
+    if online { "connected" } else { "disconnected" }
+}
+
+/// Properties of a device.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Props {
+    #[serde(rename = "ID")]
+    #[schema(value_type = String, format = "uuid")]
+    id: DeviceId,
+    name: String,
+    macaddress: String,
+    #[schema(value_type = String)]
+    operatingstatus: &'static str,
+    token: String,
+    agent_version: String,
+    #[schema(value_type = String, format = "uuid")]
+    deployment_group: GroupId,
+    tags: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operatingstatus_since: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    firmware: Option<FirmwareReport>,
+}
+
+impl From<Device> for Props {
+    fn from(device: Device) -> Self {
+        Self {
+            id: device.scope.device,
+            name: device.name,
+            macaddress: device.mac_address,
+            operatingstatus: operating_status(device.online),
+            // Hidden until it is used: with an unused licence, any reader could pair a board.
+            token: device.licence.unwrap_or_default(),
+            tags: device.tags,
+            agent_version: device.agent_version,
+            deployment_group: device.group,
+            operatingstatus_since: device.online_since.map(Into::into),
+            firmware: device.firmware,
+        }
+    }
+}
+
+/// Deployment group.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct GroupDto {
+    #[schema(value_type = String, format = "uuid")]
+    id: GroupId,
+    name: String,
+    status: String,
+    branch: String,
+    current_revision: String,
+    #[schema(value_type = Vec<String>)]
+    boards: Vec<DeviceId>,
+    fwcode: FwCode,
+}
+
+/// Code of a group; always empty, as in the documented responses.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct FwCode {
+    #[schema(value_type = Vec<Value>)]
+    codesections: [(); 0],
+    #[schema(value_type = Vec<Value>)]
+    snippets: [(); 0],
+}
+
+impl From<Group> for GroupDto {
+    fn from(group: Group) -> Self {
+        Self {
+            id: group.id,
+            name: group.name,
+            status: group.status,
+            branch: group.branch,
+            current_revision: group.current_revision,
+            boards: group.boards,
+            fwcode: FwCode::default(),
+        }
+    }
+}
+
+/// Command with its status and result, as a whole response.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CommandDto {
+    status: u16,
+    #[serde(flatten)]
+    command: CommandEntry,
+}
+
+impl From<CommandRecord> for CommandDto {
+    fn from(record: CommandRecord) -> Self {
+        Self {
+            status: OK,
+            command: record.into(),
+        }
+    }
+}
+
+/// Command with its status and result.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CommandEntry {
+    #[schema(value_type = String, format = "uuid")]
+    id: CommandId,
+    #[schema(value_type = String)]
+    state: CommandStatus,
+    cmd_type: String,
+    #[schema(value_type = Value)]
+    values: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    created: Date,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cancelling: bool,
+    changed: Date,
+    expires: Date,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivered: Option<Date>,
+}
+
+impl From<CommandRecord> for CommandEntry {
+    fn from(record: CommandRecord) -> Self {
+        Self {
+            id: record.id,
+            state: record.status,
+            cmd_type: record.cmd_type,
+            values: record.values,
+            detail: record.detail,
+            created: record.created.into(),
+            cancelling: record.cancelling && !record.status.is_final(),
+            changed: record.changed.into(),
+            sent: record.sent.map(Into::into),
+            delivered: record.delivered.map(Into::into),
+            expires: record.expires.into(),
+        }
+    }
+}
+
+/// Line of a device's log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LogDto {
+    #[schema(value_type = String)]
+    level: Level,
+    text: String,
+    devicetimestamp: Date,
+}
+
+impl From<StoredLog> for LogDto {
+    fn from(log: StoredLog) -> Self {
+        Self {
+            level: log.level,
+            text: log.text,
+            devicetimestamp: log.device_timestamp.into(),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! JSON types for releases and rollouts.
+
+use iottly_protocol::release::Reason;
+use iottly_protocol::{DeviceId, GroupId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{Date, OK};
+use iottly_cloud::rollout::{FlashRequest, Flashed};
+use iottly_core::model::Policy;
+use iottly_core::model::{Rollout, RolloutId, RolloutKind, RolloutMember, StoredRelease};
+use iottly_core::rollout::Preflight;
+
+/// Signed release.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReleaseDto {
+    /// Number of the release; numbers order the project's releases.
+    release: u64,
+    path: String,
+    branch: String,
+    revision: u64,
+    sha256: String,
+    size: u64,
+    capabilities: Vec<String>,
+    grace_ms: u64,
+    author: String,
+    created: Date,
+}
+
+impl From<StoredRelease> for ReleaseDto {
+    fn from(release: StoredRelease) -> Self {
+        Self {
+            release: release.seq,
+            path: release.path,
+            branch: release.branch,
+            revision: release.revision,
+            sha256: release.sha256,
+            size: release.size,
+            capabilities: release.capabilities,
+            grace_ms: release.grace_ms,
+            author: release.author,
+            created: release.created.into(),
+        }
+    }
+}
+
+/// Rollout of a release to a group.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RolloutDto {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) id: RolloutId,
+    #[schema(value_type = String, format = "uuid")]
+    deployment_group: GroupId,
+    release: u64,
+    /// `install`, or `rollback` to the previous release of the group.
+    #[schema(value_type = String)]
+    kind: &'static str,
+    /// `deploying`, `deployed`, `paused`, `halted`, `rolled_back` or `cancelled`.
+    #[schema(value_type = String)]
+    status: &'static str,
+    policy: Policy,
+    approved: Vec<String>,
+    /// Facts for which the rollout halted itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<Value>,
+    /// Reason for which the rollout was cancelled by the platform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Number of devices in the group when the rollout started.
+    devices: u64,
+    author: String,
+    created: Date,
+    changed: Date,
+}
+
+impl From<Rollout> for RolloutDto {
+    fn from(rollout: Rollout) -> Self {
+        Self {
+            id: rollout.id,
+            deployment_group: rollout.group,
+            release: rollout.release,
+            kind: match rollout.kind {
+                RolloutKind::Install => "install",
+                RolloutKind::Rollback => "rollback",
+            },
+            status: rollout.status.as_str(),
+            policy: rollout.policy,
+            approved: rollout.approved,
+            evidence: rollout.evidence.and_then(|text| serde_json::from_str(&text).ok()),
+            reason: rollout.ended.map(Into::into),
+            devices: rollout.devices,
+            author: rollout.author,
+            created: rollout.created.into(),
+            changed: rollout.changed.into(),
+        }
+    }
+}
+
+/// Device that a rollout has notified or may notify, with its progress.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RolloutDeviceDto {
+    #[schema(value_type = String, format = "uuid")]
+    device: DeviceId,
+    name: String,
+    online: bool,
+    /// `untold` before the device is notified, `told` until it reports, then the state that it reports.
+    #[schema(value_type = String)]
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directive: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    reason: Option<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    failures: u32,
+    /// Number of firmware failures during the trial: traps, and errors in its log.
+    faults: u32,
+    /// Text of the latest of these failures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    told: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<Date>,
+    steps: Vec<StepDto>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct StepDto {
+    #[schema(value_type = String)]
+    state: &'static str,
+    at: Date,
+}
+
+impl From<RolloutMember> for RolloutDeviceDto {
+    fn from(member: RolloutMember) -> Self {
+        let told = member.told.as_ref();
+        let state = match told {
+            None => "untold",
+            Some(told) => told.state.map_or("told", |state| state.as_str()),
+        };
+        let steps = told.map(|told| told.steps.as_slice()).unwrap_or_default();
+        Self {
+            device: member.device,
+            online: member.online,
+            state,
+            directive: told.map(|told| told.directive.clone()),
+            reason: told.and_then(|told| told.reason),
+            detail: told.and_then(|told| told.detail.clone()),
+            failures: told.map_or(0, |told| told.failures),
+            faults: told.map_or(0, |told| told.faults),
+            fault: told.and_then(|told| told.fault.clone()),
+            told: told.map(|told| told.at.into()),
+            changed: told.map(|told| told.changed.into()),
+            steps: steps
+                .iter()
+                .map(|(state, at)| StepDto {
+                    state: state.as_str(),
+                    at: (*at).into(),
+                })
+                .collect(),
+            name: member.name,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReleaseList {
+    pub(crate) releases: Vec<ReleaseDto>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<u64>,
+    pub(crate) status: u16,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OneRelease {
+    pub(crate) release: ReleaseDto,
+    pub(crate) status: u16,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RolloutList {
+    pub(crate) rollouts: Vec<RolloutDto>,
+    pub(crate) status: u16,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OneRollout {
+    pub(crate) rollout: RolloutDto,
+    pub(crate) status: u16,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RolloutDevices {
+    pub(crate) devices: Vec<RolloutDeviceDto>,
+    pub(crate) status: u16,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OnePolicy {
+    pub(crate) policy: Policy,
+    pub(crate) status: u16,
+}
+
+/// Options of a deployment; all can be left out.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Flash {
+    /// Policy that replaces the group's; a setting that is left out gets its default.
+    policy: Option<Policy>,
+    /// Approved capabilities beyond those of the previous release.
+    approve: Vec<String>,
+    /// Lets devices retry a release that they have rolled back.
+    force: bool,
+    /// Returns what would happen, without deploying.
+    dry_run: bool,
+    /// Revision of the branch; the newest by default.
+    revision: Option<u64>,
+}
+
+impl From<Flash> for FlashRequest {
+    fn from(flash: Flash) -> Self {
+        let Flash {
+            policy,
+            approve,
+            force,
+            dry_run,
+            revision,
+        } = flash;
+        Self {
+            policy,
+            approve,
+            force,
+            dry_run,
+            revision,
+        }
+    }
+}
+
+/// Deployment that was started.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FlashDto {
+    status: u16,
+    release: ReleaseDto,
+    /// Id of the rollout; left out in a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    rollout: Option<RolloutId>,
+    preflight: PreflightDto,
+}
+
+/// Devices that would accept or refuse the release, by the facts that they have reported.
+#[derive(Serialize, ToSchema)]
+struct PreflightDto {
+    #[schema(value_type = Vec<String>)]
+    ready: Vec<DeviceId>,
+    refusals: Vec<RefusalDto>,
+    /// Devices that have not reported any facts yet.
+    #[schema(value_type = Vec<String>)]
+    unknown: Vec<DeviceId>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RefusalDto {
+    #[schema(value_type = String, format = "uuid")]
+    device: DeviceId,
+    #[schema(value_type = String)]
+    reason: Reason,
+    detail: String,
+}
+
+impl From<Flashed> for FlashDto {
+    fn from(flashed: Flashed) -> Self {
+        let Preflight {
+            ready,
+            refusals,
+            unknown,
+        } = flashed.preflight;
+        let refusals = refusals.into_iter();
+        let refusals = refusals
+            .map(|(device, why)| RefusalDto {
+                device,
+                reason: why.reason,
+                detail: why.detail,
+            })
+            .collect();
+        let preflight = PreflightDto {
+            ready,
+            refusals,
+            unknown,
+        };
+        Self {
+            status: OK,
+            release: flashed.release.into(),
+            rollout: flashed.rollout,
+            preflight,
+        }
+    }
+}

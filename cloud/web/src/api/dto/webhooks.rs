@@ -1,0 +1,229 @@
+//! JSON types for webhooks.
+
+use std::collections::BTreeMap;
+
+use iottly_protocol::DeviceId;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::Date;
+use iottly_core::model::{HookAttempt, HookState, UnixMs, WebhookId};
+use iottly_core::webhooks::HeaderList;
+use iottly_core::webhooks::body::LARGE_BYTES;
+use iottly_core::webhooks::headers::MASK;
+
+/// Webhook with the state of its deliveries.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WebhookDto {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) id: WebhookId,
+    pub(crate) description: String,
+    pub(crate) url: String,
+    /// `iottly`, `user` or `all`.
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    pub(crate) kind: &'static str,
+    /// Channel of the messages; `*` for all.
+    pub(crate) channel: String,
+    #[schema(value_type = Option<Object>)]
+    pub(crate) filter: Option<Box<RawValue>>,
+    pub(crate) payload_only: bool,
+    pub(crate) ordered: bool,
+    pub(crate) enabled: bool,
+    /// Reason for which it is disabled.
+    pub(crate) disabled_reason: Option<String>,
+    /// Names of the headers, with a mask instead of the values.
+    pub(crate) headers: BTreeMap<String, &'static str>,
+    /// `closed` in normal operation; `open` while the receiver only fails and is being probed.
+    #[schema(value_type = String)]
+    pub(crate) breaker: &'static str,
+    /// Number of deliveries that are waiting or being sent.
+    pub(crate) waiting: u64,
+    /// Number of deliveries that failed or were skipped and are kept for a replay.
+    pub(crate) failed: u64,
+    /// Number of deliveries that were dropped because too many were waiting.
+    pub(crate) dropped: u64,
+    /// Number of messages that arrived while the webhook was disabled.
+    pub(crate) skipped: u64,
+    pub(crate) failing_since: Option<Date>,
+    pub(crate) next_attempt: Option<Date>,
+    /// Time until which the secret before the last rotation signs as well.
+    pub(crate) former_secret_until: Option<Date>,
+    pub(crate) created: Date,
+    pub(crate) changed: Date,
+}
+
+impl WebhookDto {
+    pub(crate) fn new(state: HookState, headers: &HeaderList, now: UnixMs) -> Self {
+        let HookState { hook, queue } = state;
+        let next = [queue.next_due, queue.probe_at]
+            .into_iter()
+            .flatten()
+            .max()
+            .filter(|_| hook.enabled && queue.waiting > 0);
+        Self {
+            id: hook.key.hook,
+            description: hook.description,
+            url: hook.url,
+            kind: hook.kind.as_str(),
+            channel: hook.channel.unwrap_or_else(|| "*".to_owned()),
+            filter: hook.filter.and_then(|filter| RawValue::from_string(filter).ok()),
+            payload_only: hook.payload_only,
+            ordered: hook.ordered,
+            enabled: hook.enabled,
+            disabled_reason: Some(hook.reason).filter(|_| !hook.enabled),
+            headers: headers.iter().map(|(name, _)| (name.clone(), MASK)).collect(),
+            breaker: if queue.probe_at.is_some() {
+                "open"
+            } else {
+                "closed"
+            },
+            waiting: queue.waiting,
+            failed: queue.failed,
+            dropped: queue.dropped,
+            skipped: queue.skipped,
+            failing_since: queue.failing_since.map(Into::into),
+            next_attempt: next.map(|at| at.max(now).into()),
+            former_secret_until: hook
+                .former
+                .map(|(_, until)| until)
+                .filter(|until| now < *until)
+                .map(Into::into),
+            created: hook.created.into(),
+            changed: hook.changed.into(),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WebhookList {
+    pub(crate) webhooks: Vec<WebhookDto>,
+    pub(crate) status: u16,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OneWebhook {
+    #[serde(flatten)]
+    pub(crate) webhook: WebhookDto,
+    pub(crate) status: u16,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WebhookWithSecret {
+    /// Secret with which requests are signed; shown only here.
+    pub(crate) secret: String,
+    #[serde(flatten)]
+    pub(crate) webhook: WebhookDto,
+    pub(crate) status: u16,
+}
+
+/// Settings of a webhook; a setting that is left out keeps its value, or gets the described default.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WebhookSettings {
+    /// URL of the receiver: http or https; ports 80, 443 and from 1024 on. Required for a new webhook.
+    #[schema(format = "uri", pattern = "^[hH][tT][tT][pP][sS]?://", max_length = 2048)]
+    pub(crate) url: Option<String>,
+    pub(crate) description: Option<String>,
+    /// `iottly` for messages of the platform and its agents, `user` for those of firmware, or `all`.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^(iottly|user|all)$")]
+    pub(crate) kind: Option<String>,
+    /// Channel of the messages that are sent; `*` for all.
+    pub(crate) channel: Option<String>,
+    /// MongoDB filter that the messages match; null for all messages.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) filter: Option<Option<Map<String, Value>>>,
+    /// Sends only the payload instead of the whole message.
+    pub(crate) payload_only: Option<bool>,
+    /// Sends one message after the other, in the order of their ids.
+    pub(crate) ordered: Option<bool>,
+    /// Names and values, five at most; the mask as a value keeps the current one.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) headers: Option<BTreeMap<String, String>>,
+    pub(crate) enabled: Option<bool>,
+}
+
+/// Distinguishes null from a missing field.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Map<String, Value>>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Delivery attempt.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AttemptDto {
+    /// Number of the attempt in the webhook's log.
+    pub(crate) n: u64,
+    pub(crate) at: Date,
+    /// Id of the message, which is the request's `webhook-id`.
+    pub(crate) message: String,
+    /// Device of the message; null for a test.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) device: Option<DeviceId>,
+    /// Number of the attempt for this message, from 1.
+    pub(crate) attempt: u32,
+    /// `http_` and the status, or `dns`, `connect`, `tls`, `timeout`, `connection`, `blocked_address`.
+    pub(crate) result: String,
+    pub(crate) milliseconds: u64,
+    /// Size of the request's body, in bytes.
+    pub(crate) bytes: u64,
+    /// True if the body is larger than receivers usually accept: 20 kB.
+    pub(crate) large: bool,
+    /// First KiB of the response, or the reason why there was none.
+    pub(crate) answer: String,
+}
+
+impl From<HookAttempt> for AttemptDto {
+    fn from(attempt: HookAttempt) -> Self {
+        Self {
+            n: attempt.number,
+            at: attempt.at.into(),
+            message: attempt.message.to_string(),
+            device: attempt.device,
+            attempt: attempt.attempt,
+            result: attempt.result,
+            milliseconds: attempt.millis,
+            bytes: attempt.bytes,
+            large: attempt.bytes > LARGE_BYTES as u64,
+            answer: attempt.answer,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WebhookLog {
+    pub(crate) attempts: Vec<AttemptDto>,
+    /// Cursor of the next page, if there is one: `before=<next>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<u64>,
+    pub(crate) status: u16,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WebhookTest {
+    /// True if the receiver responded with 2xx.
+    pub(crate) delivered: bool,
+    pub(crate) attempt: AttemptDto,
+    pub(crate) status: u16,
+}
+
+/// Deliveries to replay: one message, or all that failed since a time.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReplayBody {
+    /// Id of a message.
+    pub(crate) message: Option<String>,
+    /// Time in Unix milliseconds.
+    #[schema(value_type = Option<i64>)]
+    pub(crate) failed_since: Option<UnixMs>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Replayed {
+    /// Number of deliveries that are replayed.
+    pub(crate) replayed: u64,
+    pub(crate) status: u16,
+}

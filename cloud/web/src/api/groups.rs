@@ -1,0 +1,241 @@
+//! Endpoints for deployment groups. A device is in exactly one group; `_orphaned` has the devices of no
+//! other.
+
+use std::collections::HashSet;
+
+use axum::extract::Path;
+use iottly_protocol::{DeviceId, GroupId};
+
+use super::Answer;
+use super::body::JsonBody;
+use super::dto::{Done, GroupList, GroupSettings, Members, Moved, NewGroup, OK, OneGroup};
+use super::query::Params;
+use super::spaced::Spaced;
+use super::text;
+use crate::auth::ProjectAccess;
+use crate::error::ApiError;
+use iottly_cloud::clock;
+use iottly_core::model::{Change, Group, ORPHANED};
+
+/// Maximum number of devices that a request may name; a search may match more.
+const MAX_NAMED: usize = 5000;
+
+/// Lists the deployment groups of the project, `_orphaned` first.
+#[utoipa::path(
+    get,
+    path = "/deploymentgroups",
+    tag = "deployment groups",
+    responses((status = 200, description = "The deployment groups", body = GroupList))
+)]
+pub(super) async fn all(access: ProjectAccess) -> Answer<GroupList> {
+    let groups = access.groups().await?;
+    Ok(Spaced(GroupList {
+        deployment_groups: groups.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
+}
+
+/// Returns a deployment group.
+#[utoipa::path(
+    get,
+    path = "/deploymentgroups/{group}",
+    tag = "deployment groups",
+    responses((status = 200, description = "The deployment group", body = OneGroup))
+)]
+pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneGroup> {
+    let id = group_id(&id)?;
+    answer(&access, id).await
+}
+
+/// Creates a deployment group.
+#[utoipa::path(
+    post,
+    path = "/deploymentgroups",
+    tag = "deployment groups",
+    request_body = NewGroup,
+    responses((status = 200, description = "The new deployment group", body = OneGroup))
+)]
+pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewGroup>) -> Answer<OneGroup> {
+    let (id, name) = (GroupId::random(), text::name("name", &body.name)?);
+    access
+        .change(
+            Change::CreateGroup {
+                id,
+                name,
+                branch: body.branch,
+            },
+            clock::now(),
+        )
+        .await?;
+    answer(&access, id).await
+}
+
+/// Changes the given properties of a deployment group; the others keep their values.
+#[utoipa::path(
+    put,
+    path = "/deploymentgroups/{group}",
+    tag = "deployment groups",
+    request_body = GroupSettings,
+    responses((status = 200, description = "The deployment group after the change", body = OneGroup))
+)]
+pub(super) async fn update(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+    JsonBody(body): JsonBody<GroupSettings>,
+) -> Answer<OneGroup> {
+    let id = group_id(&id)?;
+    let name = body.name.map(|name| text::name("name", &name)).transpose()?;
+    access
+        .change(
+            Change::UpdateGroup {
+                id,
+                name,
+                branch: body.branch,
+            },
+            clock::now(),
+        )
+        .await?;
+    answer(&access, id).await
+}
+
+/// Deletes a group.
+///
+/// Its devices move to `_orphaned`, and an active rollout to it is cancelled.
+#[utoipa::path(
+    delete,
+    path = "/deploymentgroups/{group}",
+    tag = "deployment groups",
+    responses((status = 200, description = "The deployment group was deleted", body = Done))
+)]
+pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
+    access
+        .change(Change::DeleteGroup(group_id(&id)?), clock::now())
+        .await?;
+    access.services().rollouts.wake();
+    Ok(Done::answer())
+}
+
+/// Moves devices into a group, out of their current ones.
+///
+/// With `dry_run=true` it only returns which devices would move.
+#[utoipa::path(
+    post,
+    path = "/deploymentgroups/{group}/devices",
+    tag = "deployment groups",
+    params(
+        ("dry_run" = Option<bool>, Query, description = "Returns the affected devices without moving them"),
+    ),
+    request_body = Members,
+    responses((status = 200, description = "The devices that were moved, or would be", body = Moved))
+)]
+pub(super) async fn move_devices(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+    params: Params,
+    JsonBody(body): JsonBody<Members>,
+) -> Answer<Moved> {
+    let (dry_run, group) = (params.flag("dry_run")?, group_id(&id)?);
+    find(&access, group).await?;
+    let devices = affected(&access, group, &body).await?;
+    if !dry_run && !devices.is_empty() {
+        access
+            .change(Change::MoveDevices(group, devices.clone()), clock::now())
+            .await?;
+    }
+    Ok(Spaced(Moved {
+        affected: devices.len(),
+        devices,
+        dry_run,
+        status: OK,
+    }))
+}
+
+/// Removes a device from a group: it moves to `_orphaned`.
+#[utoipa::path(
+    delete,
+    path = "/deploymentgroups/{group}/devices/{member}",
+    tag = "deployment groups",
+    responses((status = 200, description = "The device was moved to `_orphaned`", body = Done))
+)]
+pub(super) async fn remove_device(
+    access: ProjectAccess,
+    Path((_, id, device)): Path<(String, String, String)>,
+) -> Answer<Done> {
+    let (group, groups) = (group_id(&id)?, access.groups().await?);
+    let device: DeviceId = device.parse().map_err(|_| not_in_it())?;
+    let holds = groups
+        .iter()
+        .any(|known| known.id == group && known.boards.contains(&device));
+    let orphaned = groups
+        .iter()
+        .find(|known| known.name == ORPHANED)
+        .filter(|_| holds)
+        .ok_or_else(not_in_it)?;
+    access
+        .change(Change::MoveDevices(orphaned.id, vec![device]), clock::now())
+        .await?;
+    Ok(Done::answer())
+}
+
+async fn affected(access: &ProjectAccess, group: GroupId, body: &Members) -> Result<Vec<DeviceId>, ApiError> {
+    let devices = access.devices().await?;
+    let wanted: Vec<_> = match (&body.devices, &body.search) {
+        (Some(named), None) if named.len() <= MAX_NAMED => {
+            let named: HashSet<_> = named.iter().copied().collect();
+            let known: HashSet<_> = devices.iter().map(|device| device.scope.device).collect();
+            if let Some(unknown) = named.difference(&known).min() {
+                return Err(ApiError::forbidden(format!(
+                    "device \"{unknown}\" is unknown in this project"
+                )));
+            }
+            devices
+                .into_iter()
+                .filter(|device| named.contains(&device.scope.device))
+                .collect()
+        }
+        (None, Some(search)) if !search.is_everything() => devices
+            .into_iter()
+            .filter(|device| search.matches(device))
+            .collect(),
+        (Some(_), None) => return Err(invalid(format!("devices has more than {MAX_NAMED} entries"))),
+        (None, Some(_)) => return Err(invalid("search has no condition".to_owned())),
+        _ => return Err(invalid("body needs either devices or search".to_owned())),
+    };
+    Ok(wanted
+        .into_iter()
+        .filter(|device| device.group != group)
+        .map(|device| device.scope.device)
+        .collect())
+}
+
+fn invalid(message: String) -> ApiError {
+    ApiError::invalid("invalid_body", message)
+}
+
+fn not_in_it() -> ApiError {
+    ApiError::missing("deployment group has no such device")
+}
+
+fn unknown() -> ApiError {
+    ApiError::missing("deployment group is unknown in this project")
+}
+
+fn group_id(text: &str) -> Result<GroupId, ApiError> {
+    text.parse().map_err(|_| unknown())
+}
+
+async fn find(access: &ProjectAccess, id: GroupId) -> Result<Group, ApiError> {
+    access
+        .groups()
+        .await?
+        .into_iter()
+        .find(|group| group.id == id)
+        .ok_or_else(unknown)
+}
+
+async fn answer(access: &ProjectAccess, id: GroupId) -> Answer<OneGroup> {
+    Ok(Spaced(OneGroup {
+        deployment_group: find(access, id).await?.into(),
+        status: OK,
+    }))
+}

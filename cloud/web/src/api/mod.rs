@@ -1,0 +1,152 @@
+//! REST API under `/v1.0`. Handlers extract parameters, call a service and form the response; authorisation
+//! is part of extracting.
+
+mod audit;
+mod body;
+mod branches;
+mod command;
+mod components;
+mod config;
+mod cursor;
+mod definitions;
+mod device;
+pub(crate) mod dto;
+mod export;
+mod groups;
+pub(crate) mod health;
+mod history;
+mod licence;
+mod limits;
+mod logs;
+mod messages;
+pub(crate) mod openapi;
+mod paginated;
+mod ping;
+mod project;
+mod projects;
+mod query;
+mod releases;
+mod rollouts;
+mod search;
+mod spaced;
+mod text;
+mod tokens;
+mod webhook_deliveries;
+mod webhook_settings;
+mod webhooks;
+
+use axum::routing::post;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::error::ApiError;
+
+pub(crate) use history::{Page, page};
+
+/// Maximum size of a request's body, in bytes.
+pub const MAX_BODY_BYTES: usize = 256 << 10;
+
+/// Return type of handlers.
+type Answer<T> = Result<spaced::Spaced<T>, ApiError>;
+
+/// Returns the routes below `/v1.0` with their descriptions.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(ping::ping))
+        .routes(routes!(ping::project_ping))
+        .routes(routes!(projects::all, projects::create))
+        .routes(routes!(limits::set))
+        .nest(
+            "/project/{project}",
+            project_routes()
+                .merge(device_routes())
+                .merge(code_routes())
+                .merge(webhook_routes()),
+        )
+}
+
+/// Returns the routes that need no token.
+pub(crate) fn open_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+}
+
+fn project_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(projects::show, projects::update, projects::delete))
+        .routes(routes!(project::inspect))
+        .routes(routes!(licence::all))
+        .routes(routes!(licence::one))
+        .routes(routes!(tokens::all, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::end_logins))
+        .routes(routes!(audit::entries))
+        .routes(routes!(limits::show))
+        .routes(routes!(definitions::all, definitions::create))
+        .routes(routes!(
+            definitions::one,
+            definitions::update,
+            definitions::delete
+        ))
+        .routes(routes!(groups::all, groups::create))
+        .routes(routes!(groups::show, groups::update, groups::delete))
+        .routes(routes!(groups::move_devices))
+        .routes(routes!(groups::remove_device))
+        .routes(routes!(rollouts::flash))
+        .routes(routes!(rollouts::rollback))
+        .routes(routes!(rollouts::pause))
+        .routes(routes!(rollouts::resume))
+        .routes(routes!(rollouts::cancel))
+        .routes(routes!(rollouts::policy, rollouts::set_policy))
+        .routes(routes!(rollouts::all))
+        .routes(routes!(rollouts::show))
+        .routes(routes!(rollouts::devices))
+        .routes(routes!(rollouts::end))
+        .routes(routes!(releases::all))
+        .routes(routes!(releases::show))
+}
+
+fn device_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(device::all_props))
+        .routes(routes!(device::create))
+        // The installer's script sends the path with a trailing slash.
+        .route("/device/", post(device::create))
+        .routes(routes!(device::delete))
+        .routes(routes!(device::replace))
+        .routes(routes!(device::props, device::set_props))
+        .routes(routes!(config::show, config::set))
+        .routes(routes!(command::send))
+        .routes(routes!(command::list))
+        .routes(routes!(command::show))
+        .routes(routes!(command::cancel))
+        .routes(routes!(logs::logs))
+        .routes(routes!(paginated::messages))
+        .routes(routes!(export::messages))
+        .routes(routes!(messages::messages))
+}
+
+fn code_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(branches::all, branches::create))
+        .routes(routes!(branches::show, branches::delete))
+        .routes(routes!(branches::save))
+        .routes(routes!(branches::delete_snippet))
+        .routes(routes!(branches::revisions, branches::save_version))
+        .routes(routes!(branches::revision))
+        .routes(routes!(branches::restore))
+        .routes(routes!(branches::diff))
+        .routes(routes!(components::upload))
+}
+
+fn webhook_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(webhooks::all, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhook_deliveries::log))
+        .routes(routes!(webhook_deliveries::test))
+        .routes(routes!(webhook_deliveries::replay))
+}

@@ -1,0 +1,163 @@
+//! Endpoints for projects. A token acts in its own project; creating projects requires the scope `operator`.
+
+use axum::extract::State;
+use iottly_protocol::{GroupId, ProjectId};
+
+use super::Answer;
+use super::body::JsonBody;
+use super::dto::{CreatedProject, Done, NewProject, OK, OneProject, ProjectList, ProjectSettings};
+use super::spaced::Spaced;
+use super::text;
+use crate::app::App;
+use crate::auth::{Access, ProjectAccess, mint_token};
+use crate::error::ApiError;
+use iottly_cloud::clock;
+use iottly_core::command::seeded_definitions;
+use iottly_core::model::{Change, Limits, MAX_RETENTION_DAYS, Project, Scopes};
+
+/// Lists the projects that the token can access: its own, or all of them for an operator.
+#[utoipa::path(
+    get,
+    path = "/projects",
+    tag = "projects",
+    responses((status = 200, description = "The projects", body = ProjectList))
+)]
+pub(super) async fn all(access: Access, State(app): State<App>) -> Answer<ProjectList> {
+    access.require(Scopes::READ)?;
+    let mut projects = app.services.store.projects().await?;
+    if !access.principal.scopes.contains(Scopes::OPERATOR) {
+        projects.retain(|project| project.id == access.principal.project);
+    }
+    Ok(Spaced(ProjectList {
+        projects: projects.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
+}
+
+/// Creates a project with its default group, branch and message definitions, and its first token.
+#[utoipa::path(
+    post,
+    path = "/projects",
+    tag = "projects",
+    request_body = NewProject,
+    responses((status = 200, description = "The new project with its first token", body = CreatedProject))
+)]
+pub(super) async fn create(
+    access: Access,
+    State(app): State<App>,
+    JsonBody(body): JsonBody<NewProject>,
+) -> Answer<CreatedProject> {
+    access.require(Scopes::OPERATOR)?;
+    let (now, name) = (clock::now(), text::name("name", &body.name)?);
+    let services = &app.services;
+    let project = Project {
+        id: ProjectId::from_bytes(services.ids.next(now).0),
+        name,
+        created: now,
+        retention_days: None,
+    };
+    services
+        .store
+        .create_project(&project, GroupId::random(), &seeded_definitions())
+        .await?;
+    let minted = mint_token(project.id, "first token", Scopes::PROJECT, None, now)?;
+    services.store.create_token(minted.hash, &minted.token).await?;
+    Ok(Spaced(CreatedProject {
+        project: project.into(),
+        token: minted.text,
+        status: OK,
+    }))
+}
+
+/// Returns the project.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "projects",
+    responses((status = 200, description = "The project", body = OneProject))
+)]
+pub(super) async fn show(access: ProjectAccess) -> Answer<OneProject> {
+    answer(&access).await
+}
+
+/// Changes the given properties of the project; the others keep their values (scope `admin`).
+#[utoipa::path(
+    put,
+    path = "/",
+    tag = "projects",
+    request_body = ProjectSettings,
+    responses((status = 200, description = "The project after the change", body = OneProject))
+)]
+pub(super) async fn update(
+    access: ProjectAccess,
+    JsonBody(body): JsonBody<ProjectSettings>,
+) -> Answer<OneProject> {
+    access.require(Scopes::ADMIN)?;
+    let name = body.name.map(|name| text::name("name", &name)).transpose()?;
+    if body.retention_days.is_some_and(|days| days > MAX_RETENTION_DAYS) {
+        return Err(ApiError::invalid(
+            "invalid_body",
+            format!("retention_days is over {MAX_RETENTION_DAYS}"),
+        ));
+    }
+    if let Some(name) = name {
+        access.change(Change::RenameProject(name), clock::now()).await?;
+    }
+    if let Some(days) = body.retention_days {
+        access
+            .change(
+                Change::SetRetention(Some(days).filter(|days| *days > 0)),
+                clock::now(),
+            )
+            .await?;
+    }
+    if let Some(bytes) = body.retention_bytes {
+        let limits = Limits {
+            retention_bytes: Some(bytes).filter(|bytes| *bytes > 0),
+            ..limits(&access).await?
+        };
+        access.change(Change::SetLimits(limits), clock::now()).await?;
+    }
+    answer(&access).await
+}
+
+async fn limits(access: &ProjectAccess) -> Result<Limits, ApiError> {
+    let limits = access.services().store.limits(access.id()).await?;
+    limits.ok_or_else(|| ApiError::forbidden("project is unknown"))
+}
+
+async fn answer(access: &ProjectAccess) -> Answer<OneProject> {
+    let retention_bytes = limits(access).await?.retention_bytes;
+    Ok(Spaced(OneProject {
+        project: access.project().await?.into(),
+        retention_bytes,
+        status: OK,
+    }))
+}
+
+/// Deletes a project (scope `admin`).
+///
+/// The project is deleted at once and its active rollouts are cancelled; the data of its devices is erased in
+/// the background.
+#[utoipa::path(
+    delete,
+    path = "/",
+    tag = "projects",
+    responses((status = 200, description = "The project was deleted", body = Done))
+)]
+pub(super) async fn delete(access: ProjectAccess) -> Answer<Done> {
+    access.require(Scopes::ADMIN)?;
+    let devices = access.devices().await?;
+    access.services().rollouts.withdraw_all(access.principal()).await;
+    access.change(Change::DeleteProject, clock::now()).await?;
+    let (rollouts, project) = (access.services().rollouts.clone(), access.id());
+    let forgotten = tokio::task::spawn_blocking(move || rollouts.shelf().forget(project)).await;
+    if let Ok(Err(error)) = forgotten {
+        tracing::error!(project.id = %project, %error, "failed to delete the releases of a deleted project; their files stay on the disk");
+    }
+    access.services().sessions.close_project(project);
+    for device in devices.iter().filter(|device| device.online) {
+        access.services().broker.disconnect(device.scope.device).await;
+    }
+    Ok(Done::answer())
+}

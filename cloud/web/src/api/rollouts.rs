@@ -1,0 +1,264 @@
+//! Endpoints that start, control and inspect rollouts.
+
+use axum::extract::Path;
+use iottly_protocol::GroupId;
+
+use super::Answer;
+use super::body::{JsonBody, MaybeJson};
+use super::dto::{Done, Flash, FlashDto, OK, OnePolicy, OneRollout, RolloutDevices, RolloutList};
+use super::query::Params;
+use super::spaced::Spaced;
+use crate::auth::ProjectAccess;
+use crate::error::ApiError;
+use iottly_cloud::clock;
+use iottly_core::model::Policy;
+use iottly_core::model::{Change, Group, Rollout, Steer};
+
+/// Default and largest number of rollouts in a response.
+const DEFAULT_ROLLOUTS: usize = 20;
+const MAX_ROLLOUTS: usize = 100;
+
+/// Lists the project's rollouts, newest first.
+#[utoipa::path(
+    get,
+    path = "/rollouts",
+    tag = "rollouts",
+    params(
+        ("group" = Option<String>, Query, description = "Id of a deployment group: only its rollouts"),
+        ("numRollouts" = Option<i64>, Query, minimum = 1, description = "Maximum number of rollouts; 20 by default, 100 at most"),
+    ),
+    responses((status = 200, description = "The rollouts, newest first", body = RolloutList))
+)]
+pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<RolloutList> {
+    let group = params
+        .get("group")
+        .map(|text| text.parse::<GroupId>().map_err(|_| unknown_group()))
+        .transpose()?;
+    let limit = params.count("numRollouts", DEFAULT_ROLLOUTS, MAX_ROLLOUTS)?;
+    let rollouts = access
+        .services()
+        .store
+        .rollouts(access.id(), group, limit)
+        .await?;
+    Ok(Spaced(RolloutList {
+        rollouts: rollouts.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
+}
+
+/// Returns a rollout.
+#[utoipa::path(
+    get,
+    path = "/rollouts/{rollout}",
+    tag = "rollouts",
+    responses((status = 200, description = "The rollout", body = OneRollout))
+)]
+pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneRollout> {
+    Ok(Spaced(OneRollout {
+        rollout: find(&access, &id).await?.into(),
+        status: OK,
+    }))
+}
+
+/// Cancels a rollout, even if its deployment group was deleted.
+///
+/// Devices that have not activated the release keep their current one.
+#[utoipa::path(
+    post,
+    path = "/rollouts/{rollout}/cancel",
+    tag = "rollouts",
+    responses((status = 200, description = "The rollout is cancelled", body = Done))
+)]
+pub(super) async fn end(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
+    let rollout = find(&access, &id).await?;
+    access
+        .change(Change::CancelRollout(rollout.id), clock::now())
+        .await?;
+    access.services().rollouts.wake();
+    Ok(Done::answer())
+}
+
+/// Lists the devices of a rollout with their progress.
+///
+/// These are the devices of its group, and those that it has notified, wherever they are now.
+#[utoipa::path(
+    get,
+    path = "/rollouts/{rollout}/devices",
+    tag = "rollouts",
+    responses((status = 200, description = "The devices with their progress", body = RolloutDevices))
+)]
+pub(super) async fn devices(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+) -> Answer<RolloutDevices> {
+    let rollout = find(&access, &id).await?;
+    let members = access
+        .services()
+        .store
+        .rollout_members(access.id(), &rollout)
+        .await?;
+    Ok(Spaced(RolloutDevices {
+        devices: members.into_iter().map(Into::into).collect(),
+        status: OK,
+    }))
+}
+
+/// Deploys a group's branch: builds it, signs a release, and rolls it out to the group's devices.
+#[utoipa::path(
+    post,
+    path = "/deploymentgroups/{group}/flashfw",
+    tag = "deployment groups",
+    request_body = Flash,
+    responses((status = 200, description = "The release, the rollout that was started, and what the devices would do with the release", body = FlashDto))
+)]
+pub(super) async fn flash(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+    MaybeJson(body): MaybeJson<Flash>,
+) -> Answer<FlashDto> {
+    let group = group(&access, &id)
+        .await
+        .map_err(|_| ApiError::forbidden("deployment group is unknown in this project"))?;
+    let flashed = access
+        .services()
+        .rollouts
+        .flash(access.principal(), &group, body.into())
+        .await?;
+    Ok(Spaced(flashed.into()))
+}
+
+/// Rolls a group back to its previous release, on all its devices at once.
+#[utoipa::path(
+    post,
+    path = "/deploymentgroups/{group}/rollback",
+    tag = "deployment groups",
+    responses((status = 200, description = "The release, the rollout that was started, and what the devices would do with the release", body = FlashDto))
+)]
+pub(super) async fn rollback(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+) -> Answer<FlashDto> {
+    let group = group(&access, &id).await?;
+    let flashed = access
+        .services()
+        .rollouts
+        .roll_back(access.principal(), &group)
+        .await?;
+    Ok(Spaced(flashed.into()))
+}
+
+/// Pauses the rollout: no further devices are updated until it is resumed.
+#[utoipa::path(
+    post,
+    path = "/deploymentgroups/{group}/pause",
+    tag = "deployment groups",
+    responses((status = 200, description = "The rollout is paused", body = Done))
+)]
+pub(super) async fn pause(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
+    steer(&access, &id, Steer::Pause).await
+}
+
+/// Resumes a rollout that was paused or has halted itself.
+///
+/// Devices that failed are notified again.
+#[utoipa::path(
+    post,
+    path = "/deploymentgroups/{group}/resume",
+    tag = "deployment groups",
+    responses((status = 200, description = "The rollout continues", body = Done))
+)]
+pub(super) async fn resume(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
+    steer(&access, &id, Steer::Resume).await
+}
+
+/// Cancels the rollout.
+///
+/// Devices that have not activated the release keep their current one.
+#[utoipa::path(
+    post,
+    path = "/deploymentgroups/{group}/cancel",
+    tag = "deployment groups",
+    responses((status = 200, description = "The rollout is cancelled", body = Done))
+)]
+pub(super) async fn cancel(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
+    steer(&access, &id, Steer::Cancel).await
+}
+
+/// Returns the policy by which rollouts spread in a group.
+#[utoipa::path(
+    get,
+    path = "/deploymentgroups/{group}/policy",
+    tag = "deployment groups",
+    responses((status = 200, description = "The policy", body = OnePolicy))
+)]
+pub(super) async fn policy(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+) -> Answer<OnePolicy> {
+    Ok(Spaced(OnePolicy {
+        policy: group(&access, &id).await?.policy,
+        status: OK,
+    }))
+}
+
+/// Sets the policy by which rollouts spread in a group.
+///
+/// A setting that is left out gets its default.
+#[utoipa::path(
+    put,
+    path = "/deploymentgroups/{group}/policy",
+    tag = "deployment groups",
+    request_body = Policy,
+    responses((status = 200, description = "The policy", body = OnePolicy))
+)]
+pub(super) async fn set_policy(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+    JsonBody(policy): JsonBody<Policy>,
+) -> Answer<OnePolicy> {
+    let group = group(&access, &id).await?;
+    policy
+        .check()
+        .map_err(|error| ApiError::invalid("invalid_policy", error.to_string()))?;
+    access
+        .change(
+            Change::SetPolicy(group.id, Box::new(policy.clone())),
+            clock::now(),
+        )
+        .await?;
+    Ok(Spaced(OnePolicy { policy, status: OK }))
+}
+
+async fn steer(access: &ProjectAccess, id: &str, steer: Steer) -> Answer<Done> {
+    let group = id.parse().map_err(|_| unknown_group())?;
+    access
+        .change(Change::SteerRollout(group, steer), clock::now())
+        .await?;
+    access.services().rollouts.wake();
+    Ok(Done::answer())
+}
+
+fn unknown_group() -> ApiError {
+    ApiError::missing("deployment group is unknown in this project")
+}
+
+async fn group(access: &ProjectAccess, id: &str) -> Result<Group, ApiError> {
+    let id: GroupId = id.parse().map_err(|_| unknown_group())?;
+    access
+        .groups()
+        .await?
+        .into_iter()
+        .find(|group| group.id == id)
+        .ok_or_else(unknown_group)
+}
+
+async fn find(access: &ProjectAccess, id: &str) -> Result<Rollout, ApiError> {
+    let unknown = || ApiError::missing("rollout is unknown in this project");
+    let id = id.parse().map_err(|_| unknown())?;
+    access
+        .services()
+        .store
+        .rollout(access.id(), id)
+        .await?
+        .ok_or_else(unknown)
+}

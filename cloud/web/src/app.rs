@@ -1,0 +1,62 @@
+//! State that every handler can reach.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use iottly_cloud::cloud::Services;
+use tokio::sync::watch;
+
+use crate::sessions::Sessions;
+
+/// Services of the cloud with the logins of browsers; shared by all servers of a process.
+#[derive(Clone)]
+pub struct WebServices {
+    cloud: Services,
+    /// Sessions and login links.
+    pub sessions: Arc<Sessions>,
+}
+
+impl WebServices {
+    /// Creates the services of a cloud's servers, without a session.
+    #[must_use]
+    pub fn new(cloud: Services) -> Self {
+        Self {
+            cloud,
+            sessions: Arc::default(),
+        }
+    }
+
+    /// Returns the same services for browsers that reach the cloud by HTTPS.
+    pub(crate) fn over_https(mut self) -> Self {
+        self.cloud.https = true;
+        self
+    }
+}
+
+impl Deref for WebServices {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.cloud
+    }
+}
+
+/// State that every handler can reach.
+#[derive(Clone)]
+pub struct App {
+    /// Services of the cloud.
+    pub services: WebServices,
+    /// Becomes true when the server stops; endless responses watch it.
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+impl App {
+    pub(crate) fn new(services: WebServices, closing: watch::Receiver<bool>) -> Self {
+        Self { services, closing }
+    }
+}
+
+/// Resolves when the value is true, or its sender was dropped.
+pub(crate) async fn until_true(mut value: watch::Receiver<bool>) {
+    let _ = value.wait_for(|stop| *stop).await;
+}

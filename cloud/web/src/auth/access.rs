@@ -1,0 +1,322 @@
+//! Authentication and authorisation of requests: extractors whose handles reach one project, or one device,
+//! only.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::Extensions;
+use axum::http::request::Parts;
+use iottly_protocol::{DeviceId, ProjectId};
+
+use super::credentials::{self, same_origin};
+use super::login::logged_in;
+use super::token::hash_secret;
+use crate::app::App;
+use crate::app::WebServices;
+use crate::error::ApiError;
+use crate::rate::Told;
+use crate::sessions::Login;
+use iottly_cloud::clock;
+use iottly_core::model::{
+    Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, TokenId, UnixMs,
+};
+
+/// Precision with which the last use of a token is recorded: one hour, in milliseconds.
+const USED_EVERY_MS: UnixMs = 60 * 60 * 1000;
+
+/// Authenticated request; without a valid token or login, 401.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Principal that makes the request.
+    pub principal: Principal,
+    /// Expiry of the principal's token; `None` if it does not expire.
+    expires: Option<UnixMs>,
+}
+
+/// Authorised request to the project in its path. Gives access to this project only.
+pub struct ProjectAccess {
+    project: ProjectId,
+    principal: Principal,
+    expires: Option<UnixMs>,
+    services: WebServices,
+}
+
+/// Authorised request to a device of the project in its path. A device that is unknown or in another project
+/// is answered with 403.
+pub struct DeviceAccess {
+    project: ProjectAccess,
+    device: Device,
+}
+
+impl FromRequestParts<App> for Access {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let services = &app.services;
+        for token in credentials::tokens(&parts.headers) {
+            if let Some(token) = services.store.token(hash_secret(token.as_bytes())).await? {
+                let access = used(services, token, clock::now()).await?;
+                return access.within_rate(parts, services);
+            }
+        }
+        let session = logged_in(services, &parts.headers)
+            .await?
+            .ok_or_else(ApiError::unauthenticated)?;
+        if !same_origin(&parts.method, &parts.headers) {
+            return Err(ApiError::forbidden(
+                "request with a login cookie comes from another site",
+            ));
+        }
+        let Login {
+            principal, expires, ..
+        } = session.login;
+        Self { principal, expires }.within_rate(parts, services)
+    }
+}
+
+/// Admits a valid token, and records its use at most once an hour.
+async fn used(services: &WebServices, token: Token, now: UnixMs) -> Result<Access, ApiError> {
+    if !token.is_live(now) {
+        return Err(ApiError::unauthenticated());
+    }
+    // A recorded use in the future dates from before the wall clock was set back.
+    if token
+        .used
+        .is_none_or(|used| used > now || now - used >= USED_EVERY_MS)
+    {
+        services.store.touch_token(token.project, token.id, now).await?;
+    }
+    Ok(Access {
+        expires: token.expires,
+        principal: token.into(),
+    })
+}
+
+/// Counts a request of a token against its rate limit, and stores the verdict for the layer that writes the
+/// headers.
+///
+/// # Errors
+/// 429 when the token exceeds its rate limit.
+pub(crate) fn within_rate(
+    services: &WebServices,
+    token: TokenId,
+    extensions: &Extensions,
+) -> Result<(), ApiError> {
+    let Some(rate) = &services.rate else { return Ok(()) };
+    let verdict = rate.ask(token, clock::steady_ms());
+    if let Some(told) = extensions.get::<Told>() {
+        // Only the first verdict on a request counts; the cell is already set for later ones.
+        let _ = told.0.set(verdict);
+    }
+    if verdict.allowed {
+        Ok(())
+    } else {
+        Err(ApiError::too_many("rate_limited", "token exceeds its rate limit"))
+    }
+}
+
+impl Access {
+    /// Applies the rate limit. Returns 429 when it is exceeded.
+    fn within_rate(self, parts: &Parts, services: &WebServices) -> Result<Self, ApiError> {
+        within_rate(services, self.principal.token, &parts.extensions).map(|()| self)
+    }
+
+    /// Requires a scope.
+    ///
+    /// # Errors
+    /// 403 when the principal does not have the scope.
+    pub fn require(&self, scope: Scopes) -> Result<(), ApiError> {
+        require(&self.principal, scope)
+    }
+}
+
+fn require(principal: &Principal, scope: Scopes) -> Result<(), ApiError> {
+    if principal.scopes.contains(scope) {
+        return Ok(());
+    }
+    let needed = scope.names().collect::<Vec<_>>().join(", ");
+    Err(ApiError::forbidden(format!("token lacks the scope {needed}")))
+}
+
+impl FromRequestParts<App> for ProjectAccess {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let access = Access::from_request_parts(parts, app).await?;
+        let named = path_param(parts, app, "project").await?;
+        let project = access.principal.project;
+        if named.parse() != Ok(project) {
+            return Err(ApiError::forbidden("token has no permission for this project"));
+        }
+        // Safe methods need one scope, all others need the other; checked here, so that no endpoint can omit
+        // it.
+        access.require(if parts.method.is_safe() {
+            Scopes::READ
+        } else {
+            Scopes::WRITE
+        })?;
+        Ok(Self {
+            project,
+            principal: access.principal,
+            expires: access.expires,
+            services: app.services.clone(),
+        })
+    }
+}
+
+impl FromRequestParts<App> for DeviceAccess {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let project = ProjectAccess::from_request_parts(parts, app).await?;
+        let named = path_param(parts, app, "device").await?;
+        project.into_device(&named).await
+    }
+}
+
+async fn path_param(parts: &mut Parts, app: &App, name: &str) -> Result<String, ApiError> {
+    let params = RawPathParams::from_request_parts(parts, app)
+        .await
+        .map_err(|_| ApiError::not_found())?;
+    params
+        .iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.to_owned())
+        .ok_or_else(ApiError::not_found)
+}
+
+impl ProjectAccess {
+    /// Returns a handle on the project of a login.
+    #[must_use]
+    pub fn of(login: &Login, services: &WebServices) -> Self {
+        let principal = login.principal.clone();
+        Self {
+            project: principal.project,
+            principal,
+            expires: login.expires,
+            services: services.clone(),
+        }
+    }
+
+    /// Returns the project's id.
+    #[must_use]
+    pub fn id(&self) -> ProjectId {
+        self.project
+    }
+
+    /// Returns the services of the cloud. A [`Scope`] for them comes from a [`DeviceAccess`].
+    #[must_use]
+    pub fn services(&self) -> &WebServices {
+        &self.services
+    }
+
+    /// Returns the principal that makes the request.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Returns the expiry of the principal's token; `None` if it does not expire.
+    #[must_use]
+    pub fn expires(&self) -> Option<UnixMs> {
+        self.expires
+    }
+
+    /// Requires a scope.
+    ///
+    /// # Errors
+    /// 403 when the principal does not have the scope.
+    pub fn require(&self, scope: Scopes) -> Result<(), ApiError> {
+        require(&self.principal, scope)
+    }
+
+    /// Changes the project on behalf of the principal.
+    ///
+    /// # Errors
+    /// Errors of the store: 404 for a missing object, 409 for a conflict.
+    pub async fn change(&self, change: Change, now: UnixMs) -> Result<Changed, ApiError> {
+        Ok(self
+            .services
+            .store
+            .change(self.project, &self.principal, change, now)
+            .await?)
+    }
+
+    /// Returns the project.
+    ///
+    /// # Errors
+    /// 403 when it was deleted, 500 when the store fails.
+    pub async fn project(&self) -> Result<Project, ApiError> {
+        self.services
+            .store
+            .project(self.project)
+            .await?
+            .ok_or_else(|| ApiError::forbidden("project is unknown"))
+    }
+
+    /// Returns the deployment groups of the project, `_orphaned` first.
+    ///
+    /// # Errors
+    /// 500 when the store fails.
+    pub async fn groups(&self) -> Result<Vec<Group>, ApiError> {
+        Ok(self.services.store.groups(self.project).await?)
+    }
+
+    /// Returns the devices of the project, by name.
+    ///
+    /// # Errors
+    /// 500 when the store fails.
+    pub async fn devices(&self) -> Result<Vec<Device>, ApiError> {
+        Ok(self.services.store.devices(self.project).await?)
+    }
+
+    /// Returns the message definitions of the project, by type.
+    ///
+    /// # Errors
+    /// 500 when the store fails.
+    pub async fn definitions(&self) -> Result<Vec<Definition>, ApiError> {
+        Ok(self.services.store.definitions(self.project).await?)
+    }
+
+    /// Returns a handle on a device of the project.
+    ///
+    /// # Errors
+    /// 403 when the project has no such device, 500 when the store fails.
+    pub async fn into_device(self, id: &str) -> Result<DeviceAccess, ApiError> {
+        let unknown = || ApiError::forbidden("device is unknown in this project");
+        let device: DeviceId = id.parse().map_err(|_| unknown())?;
+        let scope = Scope {
+            project: self.project,
+            device,
+        };
+        let device = self.services.store.device(scope).await?.ok_or_else(unknown)?;
+        Ok(DeviceAccess {
+            project: self,
+            device,
+        })
+    }
+}
+
+impl DeviceAccess {
+    /// Returns the device as it was when the request arrived.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Returns the project and the device.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.device.scope
+    }
+
+    /// Returns the services of the cloud.
+    #[must_use]
+    pub fn services(&self) -> &WebServices {
+        &self.project.services
+    }
+
+    /// Returns the handle on the device's project.
+    #[must_use]
+    pub fn project(&self) -> &ProjectAccess {
+        &self.project
+    }
+}

@@ -1,0 +1,272 @@
+//! Event stream of a page: stored messages and changes of presence. Each page has one stream.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream};
+use iottly_protocol::MessageKind;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::text;
+use super::visitor::{Refusal, Visitor};
+use crate::app::WebServices;
+use crate::app::{App, until_true};
+use crate::auth::still_works;
+
+use crate::error::ApiError;
+use crate::sessions::{Login, Session};
+use iottly_cloud::clock;
+use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
+use iottly_core::model::{Cursor, Device, MessageId, Scope, StoredMessage};
+use iottly_store::{ScanBounds, Store};
+
+/// Maximum number of missed messages that are replayed after a reconnect; older ones are counted as skipped.
+const REPLAY: usize = 200;
+/// Interval of the keep-alive comments on an idle stream.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Interval at which a stream checks the token of its login. A login that ends in this process ends its
+/// streams at once.
+const TOKEN_CHECK: Duration = Duration::from_secs(15);
+
+/// Parameters of an event stream.
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    /// Id of a device; `None` for all devices of the project.
+    device: Option<String>,
+    /// Id of the latest message that the page shows.
+    after: Option<String>,
+}
+
+pub(super) async fn events(
+    State(app): State<App>,
+    headers: HeaderMap,
+    visitor: Result<Visitor, Refusal>,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    let visitor = match visitor {
+        Ok(visitor) => visitor,
+        Err(Refusal::LoggedOut) => return ApiError::unauthenticated().into_response(),
+        Err(Refusal::Error(error)) => return error.into_response(),
+    };
+    let last = headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok())
+        .map(str::to_owned);
+    open(app, visitor, wanted.device, last.or(wanted.after))
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn open(
+    app: App,
+    visitor: Visitor,
+    device: Option<String>,
+    after: Option<String>,
+) -> Result<Response, ApiError> {
+    let (project, store) = (visitor.project.id(), app.services.store.clone());
+    let place = visitor.session.stream();
+    let place =
+        place.ok_or_else(|| ApiError::too_many("too_many_streams", "this login has too many open pages"))?;
+    let mut ready = VecDeque::new();
+    let device = match device {
+        Some(id) => Some(visitor.project.into_device(&id).await?),
+        None => {
+            ready.extend(visitor.project.devices().await?.iter().map(presence));
+            None
+        }
+    };
+    let scope = device.as_ref().map(|access| access.scope());
+    // Watching starts before the replay is read, so that no message is missed between the two.
+    let live = app.services.live.watch(Watch {
+        project,
+        device: scope.map(|scope| scope.device),
+    });
+    let live = live.map_err(|error| match error {
+        TooManyWatchers::Project => ApiError::too_many("too_many_streams", error.to_string()),
+        TooManyWatchers::All => ApiError::unavailable("too_many_streams", error.to_string()),
+    })?;
+    let mut newest = None;
+    if let Some(access) = &device {
+        ready.push_back(presence(access.device()));
+        newest = after.as_deref().and_then(parse_event_id);
+        if let Some(after) = newest {
+            newest = Some(replay(store.as_ref(), access.scope(), after, &mut ready).await?);
+        }
+    }
+    let feed = Feed {
+        ready,
+        live,
+        newest,
+        _place: place,
+    };
+    let end = Box::pin(ended(app, visitor.session));
+    let sse = Sse::new(feed.run(end)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    Ok(sse.into_response())
+}
+
+/// Resolves when a stream has to end: with the server, or with its login.
+async fn ended(app: App, session: Session) {
+    let rest = session.ends.saturating_sub(clock::steady());
+    tokio::select! {
+        () = until_true(app.closing) => {}
+        () = tokio::time::sleep(rest) => {}
+        () = session.over() => {}
+        () = token_ended(&app.services, &session.login) => {}
+    }
+}
+
+/// Resolves when the token of a login is not valid any more.
+async fn token_ended(services: &WebServices, login: &Login) {
+    loop {
+        tokio::time::sleep(TOKEN_CHECK).await;
+        match still_works(services, login).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::debug!(%error, "failed to look up the token of a login; retrying in 15 s"),
+        }
+    }
+}
+
+/// Events that a page has not got yet.
+struct Feed {
+    ready: VecDeque<Event>,
+    live: LiveStream,
+    /// Permit of the stream, of the limited number of its login.
+    _place: OwnedSemaphorePermit,
+    /// Cursor of the latest message that was sent; older ones were replayed already.
+    newest: Option<Cursor>,
+}
+
+impl Feed {
+    fn run(
+        self,
+        end: impl Future<Output = ()> + Send + Unpin + 'static,
+    ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+        stream::unfold((self, end), async |(mut feed, mut end)| {
+            loop {
+                if let Some(event) = feed.ready.pop_front() {
+                    return Some((Ok(event), (feed, end)));
+                }
+                tokio::select! {
+                    event = feed.live.recv() => feed.take(event)?,
+                    () = &mut end => return None,
+                }
+            }
+        })
+    }
+
+    /// Queues an event for the page; returns `None` for the last one.
+    fn take(&mut self, event: LiveEvent) -> Option<()> {
+        match event {
+            LiveEvent::Ended => return None,
+            LiveEvent::Lagged(skipped) => self
+                .ready
+                .push_back(event_of("skipped", &json!({ "count": skipped }))),
+            LiveEvent::Message(message) => {
+                let cursor = Cursor {
+                    timestamp: message.timestamp,
+                    id: message.id,
+                };
+                if self.newest.is_some_and(|newest| cursor <= newest) {
+                    return Some(());
+                }
+                if let Some(online) = presence_change(&message) {
+                    self.ready.push_back(event_of(
+                        "presence",
+                        &json!({ "device": message.scope.device, "online": online }),
+                    ));
+                }
+                self.ready.push_back(message_event(&message));
+            }
+        }
+        Some(())
+    }
+}
+
+/// Queues the messages newer than `after`, oldest first, and returns the cursor of the newest.
+async fn replay(
+    store: &dyn Store,
+    scope: Scope,
+    after: Cursor,
+    ready: &mut VecDeque<Event>,
+) -> Result<Cursor, ApiError> {
+    let bounds = ScanBounds {
+        from: Some(after.timestamp),
+        ..ScanBounds::default()
+    };
+    let mut missed = store.scan(scope, bounds, REPLAY + 1).await?;
+    missed.retain(|message| {
+        Cursor {
+            timestamp: message.timestamp,
+            id: message.id,
+        } > after
+    });
+    let newest = missed.first().map_or(after, |message| Cursor {
+        timestamp: message.timestamp,
+        id: message.id,
+    });
+    if missed.len() > REPLAY {
+        missed.truncate(REPLAY);
+        ready.push_back(event_of("skipped", &json!({ "count": null })));
+    }
+    ready.extend(missed.iter().rev().map(message_event));
+    Ok(newest)
+}
+
+fn message_event(message: &StoredMessage) -> Event {
+    let data = json!({
+        "device": message.scope.device,
+        "at": message.timestamp,
+        "iso": text::iso(message.timestamp),
+        "clock": text::clock(message.timestamp),
+        "type": message.kind,
+        "channel": message.channel,
+        "payload": text::payload(message.payload.get()),
+    });
+    event_of("entry", &data).id(event_id(message))
+}
+
+fn presence(device: &Device) -> Event {
+    event_of(
+        "presence",
+        &json!({ "device": device.scope.device, "online": device.online }),
+    )
+}
+
+/// Returns the presence change that a message records, if it records one.
+fn presence_change(message: &StoredMessage) -> Option<bool> {
+    #[derive(Deserialize)]
+    struct Change<'a> {
+        connectionstatus: &'a str,
+    }
+    if message.kind != MessageKind::IottlyAgent || message.origin.is_some() {
+        return None;
+    }
+    let change: Change<'_> = serde_json::from_str(message.payload.get()).ok()?;
+    Some(change.connectionstatus == "connected")
+}
+
+fn event_of(name: &str, data: &Value) -> Event {
+    // JSON text has no line breaks, so a device's message cannot end the event early.
+    Event::default().event(name).data(data.to_string())
+}
+
+/// Returns the position of a message in its history, as an event id.
+pub(super) fn event_id(message: &StoredMessage) -> String {
+    format!("{}-{}", message.timestamp, message.id)
+}
+
+fn parse_event_id(text: &str) -> Option<Cursor> {
+    let (timestamp, id) = text.rsplit_once('-')?;
+    Some(Cursor {
+        timestamp: timestamp.parse().ok()?,
+        id: id.parse::<MessageId>().ok()?,
+    })
+}

@@ -1,0 +1,114 @@
+//! Layout of all pages, the error page, and the security headers of the dashboard.
+
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use maud::{DOCTYPE, Markup, html};
+
+use super::assets;
+use crate::error::ApiError;
+
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+    form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+
+/// Page with its title, the source of its live data, and its content.
+pub(super) struct Page<'a> {
+    pub(super) title: &'a str,
+    /// Name of the project of the login, if there is one.
+    pub(super) project: Option<&'a str>,
+    /// URL of the page's event stream.
+    pub(super) events: Option<&'a str>,
+    pub(super) content: Markup,
+}
+
+impl Page<'_> {
+    pub(super) fn render(self) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (self.title) " · iottly" }
+                    link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
+                    link rel="stylesheet" href=(assets::url("app.css"));
+                    @if self.events.is_some() {
+                        @for script in ["feed.js", "presence.js", "events.js"] {
+                            script type="module" src=(assets::url(script)) {}
+                        }
+                    }
+                }
+                body data-events=[self.events] {
+                    header.top {
+                        a.brand href="/" { img src=(assets::url("icon.svg")) alt="" width="24" height="24"; "iottly" }
+                        @if let Some(project) = self.project {
+                            span.project { (project) }
+                            @if self.events.is_some() { span #link .link role="status" data-state="off" { "static page" } }
+                            form method="post" action="/logout" { button.quiet { "Log out" } }
+                        }
+                    }
+                    main { (self.content) }
+                }
+            }
+        }
+    }
+}
+
+/// Returns an error as a page.
+pub(super) fn failure(error: &ApiError) -> Response {
+    let content = html! {
+        section.card.narrow {
+            h1 { "That did not work" }
+            p { (error.message()) }
+            p { a href="/" { "Back to the devices" } }
+        }
+    };
+    let page = Page {
+        title: "Error",
+        project: None,
+        events: None,
+        content,
+    };
+    (error.status(), page.render().into_response_html()).into_response()
+}
+
+/// HTML as a response.
+pub(super) trait IntoHtml {
+    fn into_response_html(self) -> Response;
+}
+
+impl IntoHtml for Markup {
+    fn into_response_html(self) -> Response {
+        (
+            [(header::CONTENT_TYPE, "text/html; charset=utf-8")],
+            self.into_string(),
+        )
+            .into_response()
+    }
+}
+
+/// Adds the headers of every dashboard response. Pages contain a tenant's data, so only assets may be cached.
+///
+/// The referrer policy sends the origin of a request to the dashboard itself and to no other site: with
+/// `no-referrer`, browsers would hide it from the dashboard as well, and send forms with `Origin: null`.
+pub(super) async fn security_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CSP),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}

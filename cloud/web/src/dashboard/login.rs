@@ -1,0 +1,163 @@
+//! Login, by a token or a one-time link, and log-out.
+
+use axum::extract::{Query, State};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::html;
+use serde::Deserialize;
+
+use super::forms::Fields;
+use super::layout::{IntoHtml, Page, failure};
+use crate::app::App;
+use crate::auth::{
+    hash_secret, logged_in, same_origin, session_cookie, session_secret, still_works, within_rate,
+};
+
+use crate::error::ApiError;
+use crate::rate;
+use crate::sessions::Login;
+use iottly_cloud::clock;
+
+/// Message above the login form after an invalid link.
+const SPENT: &str = "This link was used already or is too old.";
+
+/// Returns the login form; `problem` is the reason for showing it again.
+pub(super) fn form(problem: Option<&str>) -> Response {
+    let content = html! {
+        section.card.narrow {
+            h1 { "Log in" }
+            p.muted { "Enter an API token of your project. The demo prints one, and a link that needs none." }
+            @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+            form.stack method="post" action="/login" {
+                label for="token" { "API token" }
+                input #token type="password" name="token" autocomplete="current-password" required autofocus spellcheck="false";
+                button { "Log in" }
+            }
+        }
+    };
+    Page {
+        title: "Log in",
+        project: None,
+        events: None,
+        content,
+    }
+    .render()
+    .into_response_html()
+}
+
+/// Returns the page of a valid login link.
+fn link_form(key: &str) -> Response {
+    let content = html! {
+        section.card.narrow {
+            h1 { "Log in" }
+            p.muted { "This link logs you in once. It is used up by the button, not by looking at this page." }
+            form.stack method="post" action="/login" {
+                input type="hidden" name="key" value=(key);
+                button autofocus { "Open the dashboard" }
+            }
+        }
+    };
+    Page {
+        title: "Log in",
+        project: None,
+        events: None,
+        content,
+    }
+    .render()
+    .into_response_html()
+}
+
+#[derive(Deserialize)]
+pub(super) struct Link {
+    key: Option<String>,
+}
+
+/// Shows the login form, or the button of a one-time link. Viewing the page does not use up the link, because
+/// programs (previews, scanners, `HEAD` requests) open links as well.
+pub(super) async fn show(State(app): State<App>, Query(link): Query<Link>) -> Response {
+    match link.key {
+        None => form(None),
+        Some(key) if app.services.sessions.is_link(&key, clock::moment()) => link_form(&key),
+        Some(_) => (StatusCode::FORBIDDEN, form(Some(SPENT))).into_response(),
+    }
+}
+
+/// Logs in with a token, or with the key of a one-time link.
+pub(super) async fn log_in(
+    State(app): State<App>,
+    method: Method,
+    headers: HeaderMap,
+    extensions: Extensions,
+    fields: Fields,
+) -> Response {
+    if !same_origin(&method, &headers) {
+        return failure(&ApiError::forbidden("the request comes from another site"));
+    }
+    let entered = match fields.get("key") {
+        Some(key) => by_key(&app, &headers, key).await,
+        None => by_token(&app, &extensions, fields.get("token").unwrap_or_default().trim()).await,
+    };
+    entered.unwrap_or_else(|error| failure(&error))
+}
+
+async fn by_key(app: &App, headers: &HeaderMap, key: &str) -> Result<Response, ApiError> {
+    if let Some(login) = app.services.sessions.redeem_link(key, clock::moment())
+        && still_works(&app.services, &login).await?
+    {
+        return enter(app, login);
+    }
+    // The button of the link was pressed twice.
+    if logged_in(&app.services, headers).await?.is_some() {
+        return Ok(Redirect::to("/").into_response());
+    }
+    Ok((StatusCode::FORBIDDEN, form(Some(SPENT))).into_response())
+}
+
+async fn by_token(app: &App, extensions: &Extensions, text: &str) -> Result<Response, ApiError> {
+    let (services, now) = (&app.services, clock::moment());
+    let token = services
+        .store
+        .token(hash_secret(text.as_bytes()))
+        .await?
+        .filter(|token| token.is_live(now.date));
+    let Some(token) = token else {
+        return Ok((StatusCode::FORBIDDEN, form(Some("This token is not known."))).into_response());
+    };
+    within_rate(services, token.id, extensions)?;
+    let verdict = services.sessions.ask(token.id, now);
+    if !verdict.allowed {
+        let mut refused = failure(&ApiError::too_many(
+            "rate_limited",
+            "too many logins with this token",
+        ));
+        rate::describe(verdict, refused.headers_mut());
+        return Ok(refused);
+    }
+    enter(app, token.into())
+}
+
+/// Ends the login.
+pub(super) async fn log_out(State(app): State<App>, method: Method, headers: HeaderMap) -> Response {
+    if !same_origin(&method, &headers) {
+        return failure(&ApiError::forbidden("the request comes from another site"));
+    }
+    let https = app.services.https;
+    if let Some(secret) = session_secret(&headers, https) {
+        app.services.sessions.close(secret);
+    }
+    (
+        [(header::SET_COOKIE, session_cookie("", 0, https))],
+        Redirect::to("/"),
+    )
+        .into_response()
+}
+
+fn enter(app: &App, login: Login) -> Result<Response, ApiError> {
+    let (sessions, now) = (&app.services.sessions, clock::moment());
+    let secret = sessions.open(login, now)?;
+    let length = sessions
+        .find(&secret, now)
+        .map_or(0, |session| session.ends.saturating_sub(now.steady).as_secs());
+    let cookie = session_cookie(&secret, length, app.services.https);
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
+}

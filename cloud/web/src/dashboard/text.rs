@@ -1,0 +1,80 @@
+//! Formats times and payloads for pages.
+
+use iottly_protocol::limits::clip;
+
+use iottly_core::model::UnixMs;
+
+/// Maximum length of a payload on a page, in bytes; the API returns the whole payload.
+const MAX_PAYLOAD_BYTES: usize = 4096;
+
+/// Formats a time as `2017-04-19T10:47:58.133Z`.
+pub(super) fn iso(at: UnixMs) -> String {
+    let (days, ms_of_day) = (at.div_euclid(86_400_000), at.rem_euclid(86_400_000));
+    let (year, month, day) = civil_from_days(days);
+    let (seconds, millis) = (ms_of_day / 1000, ms_of_day % 1000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Formats a time of day as `10:47:58.133`.
+pub(super) fn clock(at: UnixMs) -> String {
+    let iso = iso(at);
+    iso.split_once('T')
+        .map_or(iso.clone(), |(_, time)| time.trim_end_matches('Z').to_owned())
+}
+
+/// Formats the time since an event, in the largest fitting unit.
+pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
+    let seconds = now.saturating_sub(since).max(0) / 1000;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// Returns the payload's text, cut if it is long.
+pub(super) fn payload(json: &str) -> String {
+    let cut = clip(json, MAX_PAYLOAD_BYTES);
+    if cut.len() < json.len() {
+        format!("{cut} … ({} bytes)", json.len())
+    } else {
+        cut.to_owned()
+    }
+}
+
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    // The year starts in March here, so that the leap day is its last day.
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_they_are() {
+        assert_eq!(iso(1_492_598_878_133), "2017-04-19T10:47:58.133Z");
+        assert_eq!(iso(951_782_400_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(iso(-1), "1969-12-31T23:59:59.999Z");
+        assert_eq!(clock(1_492_598_878_133), "10:47:58.133");
+        assert_eq!(ago(0, 59_999), "59 s");
+        assert_eq!(ago(0, 3_600_000), "1 h");
+        assert_eq!(ago(5, 0), "0 s");
+    }
+
+    #[test]
+    fn long_payloads_are_cut_and_say_so() {
+        let text = payload(&"é".repeat(3000));
+        assert!(text.ends_with("… (6000 bytes)"));
+        assert_eq!(payload("{}"), "{}");
+    }
+}

@@ -1,0 +1,329 @@
+//! HTTP server: accepts connections within limits, does TLS handshakes, and ends connections whose clients
+//! stall.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use super::certificate::Certificate;
+use super::exchange::Desk;
+use super::router::{metrics_router, router, router_with_metrics};
+use super::stream::{Connection, Peer, Shared, Watched};
+use crate::app::WebServices;
+use crate::app::{App, until_true};
+use iottly_cloud::edge::{Acceptor, AddressKey, Peek, Place, Places, Trusted, greet, peek_until};
+
+/// Maximum time for which requests may continue after the server was asked to stop.
+const GRACE: Duration = Duration::from_millis(1500);
+/// Maximum time in which a trusted proxy sends its PROXY header, or a request without one.
+const GREETING: Duration = Duration::from_secs(10);
+/// Maximum time until the first byte of TLS arrives.
+const FIRST_BYTE: Duration = Duration::from_secs(3);
+/// Maximum duration of a TLS handshake, once it has started.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// First byte of a TLS record that belongs to a handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// Maximum size of the first TLS record that is waited for, in bytes; larger than the protocol allows (16 KiB
+/// and a header).
+const MAX_HELLO: usize = 17 << 10;
+/// Maximum number of handshakes in progress; an idle one costs little.
+const MAX_HANDSHAKES: usize = 1024;
+/// Maximum number of handshakes in progress from one address.
+const MAX_HANDSHAKES_PER_ADDRESS: usize = 16;
+/// Maximum size of a request's head, in bytes: headers, and a URL of 64 KiB, the longest that HTTP libraries
+/// accept.
+const MAX_HEAD: usize = 80 << 10;
+/// Interval at which a connection is checked for being overdue.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Maximum number of connections to the listener of the metrics, which is for operators.
+const MAX_METRICS: usize = 16;
+
+/// Running HTTP server.
+#[derive(Debug)]
+pub struct Server {
+    closing: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    open: mpsc::Receiver<()>,
+    certificate: Option<JoinHandle<()>>,
+}
+
+/// State that all connections of a listener share.
+struct Front {
+    app: TowerToHyperService<Router>,
+    places: Arc<Places<AddressKey>>,
+    handshakes: Arc<Places<AddressKey>>,
+    trusted: Arc<Trusted>,
+    tls: Option<TlsAcceptor>,
+    closed: watch::Receiver<bool>,
+    /// Closed when the last connection has ended, because every connection holds the front.
+    _open: mpsc::Sender<()>,
+}
+
+impl Server {
+    /// Serves REST API, dashboard and repositories on a bound listener, and the metrics for this machine and
+    /// for operators.
+    #[must_use]
+    pub fn start(listener: TcpListener, services: WebServices) -> Self {
+        let bounds = services.edge.bounds;
+        Self::serve(
+            listener,
+            &services,
+            None,
+            (bounds.http, bounds.http_per_address),
+            router_with_metrics,
+        )
+    }
+
+    /// Serves as [`start`](Self::start) does, without the metrics.
+    #[must_use]
+    pub fn start_without_metrics(listener: TcpListener, services: WebServices) -> Self {
+        let bounds = services.edge.bounds;
+        Self::serve(
+            listener,
+            &services,
+            None,
+            (bounds.http, bounds.http_per_address),
+            router,
+        )
+    }
+
+    /// Serves as [`start_without_metrics`](Self::start_without_metrics) does, with TLS. The certificate is
+    /// reloaded when its files change.
+    ///
+    /// # Errors
+    /// When TLS is not available.
+    pub fn start_tls(
+        listener: TcpListener,
+        services: WebServices,
+        certificate: Arc<Certificate>,
+    ) -> io::Result<Self> {
+        let (bounds, tls) = (services.edge.bounds, TlsAcceptor::from(certificate.server()?));
+        let services = services.over_https();
+        let mut server = Self::serve(
+            listener,
+            &services,
+            Some(tls),
+            (bounds.http, bounds.http_per_address),
+            router,
+        );
+        server.certificate = Some(tokio::spawn(
+            services.vital.watch_end("certificate", certificate.watch()),
+        ));
+        Ok(server)
+    }
+
+    /// Serves only the metrics, to any client that reaches the listener.
+    #[must_use]
+    pub fn start_metrics(listener: TcpListener, services: WebServices) -> Self {
+        Self::serve(
+            listener,
+            &services,
+            None,
+            (MAX_METRICS, MAX_METRICS),
+            metrics_router,
+        )
+    }
+
+    fn serve(
+        listener: TcpListener,
+        services: &WebServices,
+        tls: Option<TlsAcceptor>,
+        (all, per_address): (usize, usize),
+        routes: impl FnOnce(App) -> Router,
+    ) -> Self {
+        let (closing, closed) = watch::channel(false);
+        let (sender, open) = mpsc::channel(1);
+        let front = Front {
+            app: TowerToHyperService::new(routes(App::new(services.clone(), closed.clone()))),
+            places: Places::new(all, per_address),
+            handshakes: Places::new(
+                MAX_HANDSHAKES.min(all),
+                MAX_HANDSHAKES_PER_ADDRESS.min(per_address),
+            ),
+            trusted: Arc::new(Trusted::new(&services.edge.trusted_proxies)),
+            tls,
+            closed,
+            _open: sender,
+        };
+        let accepting = Arc::new(front).run(Acceptor::new("http", listener));
+        let task = tokio::spawn(services.vital.watch_end("HTTP listener", accepting));
+        Self {
+            closing,
+            task,
+            open,
+            certificate: None,
+        }
+    }
+
+    /// Stops within two seconds: streams end, and requests may finish.
+    pub async fn shutdown(self) {
+        self.closing.send_replace(true);
+        let (mut task, mut open) = (self.task, self.open);
+        if let Some(certificate) = self.certificate {
+            certificate.abort();
+        }
+        let closed = async {
+            let _ = (&mut task).await;
+            while open.recv().await.is_some() {}
+        };
+        if tokio::time::timeout(GRACE, closed).await.is_err() {
+            task.abort();
+        }
+    }
+}
+
+impl Front {
+    async fn run(self: Arc<Self>, mut acceptor: Acceptor) {
+        let mut closed = pin!(until_true(self.closed.clone()));
+        loop {
+            let (stream, peer) = tokio::select! {
+                accepted = acceptor.next() => accepted,
+                () = &mut closed => return,
+            };
+            let Some(place) = self
+                .places
+                .take(self.trusted.key(peer.ip()), true, Instant::now())
+            else {
+                tracing::debug!(peer.address = %peer, "no place for an HTTP connection; closing it");
+                continue;
+            };
+            let (front, place) = (Arc::clone(&self), Arc::new(place));
+            tokio::spawn(async move {
+                tokio::select! {
+                    ended = front.connection(stream, peer, &place) => {
+                        if let Err(error) = ended {
+                            tracing::debug!(peer.address = %peer, %error, "an HTTP connection ended with an error");
+                        }
+                    }
+                    () = place.lost() => tracing::debug!(peer.address = %peer, "closed an idle HTTP connection to make room for another"),
+                }
+            });
+            self.places.calm().await;
+        }
+    }
+
+    /// Serves a connection until it ends.
+    async fn connection(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        place: &Arc<Place<AddressKey>>,
+    ) -> io::Result<()> {
+        let client = within(GREETING, greet(&mut stream, peer, &self.trusted)).await?;
+        let direct = client == peer;
+        let key = if direct {
+            self.trusted.key(peer.ip())
+        } else {
+            Some(AddressKey::of(client.ip()))
+        };
+        if !direct && !place.count_as(key, Instant::now()) {
+            return Err(io::Error::other("no place for a client of a proxy"));
+        }
+        let stream = match &self.tls {
+            None => Connection::Plain(stream),
+            Some(tls) => self.shake_hands(tls, stream, key).await?,
+        };
+        let activity = Shared::new(Instant::now());
+        let desk = Desk {
+            app: self.app.clone(),
+            peer: Peer(client),
+            proxied: direct && self.trusted.contains(peer.ip()),
+            trusted: Arc::clone(&self.trusted),
+            activity: activity.clone(),
+            place: Arc::clone(place),
+        };
+        self.converse(Watched::new(stream, activity.clone()), desk, activity)
+            .await
+    }
+
+    async fn converse(&self, stream: Watched<Connection>, desk: Desk, activity: Shared) -> io::Result<()> {
+        let service = service_fn(move |request| desk.clone().answer(request));
+        let mut http = http1::Builder::new();
+        // The watchdog times heads instead, because it can distinguish a pause between two requests from a
+        // request that does not arrive.
+        http.timer(TokioTimer::new())
+            .header_read_timeout(None::<Duration>)
+            .max_buf_size(MAX_HEAD);
+        let mut conversation = pin!(
+            http.serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
+        );
+        let mut closed = pin!(until_true(self.closed.clone()));
+        let mut asked_to_end = false;
+        loop {
+            tokio::select! {
+                ended = &mut conversation => return ended.map_err(io::Error::other),
+                waited = overdue(&activity) => return Err(io::Error::new(io::ErrorKind::TimedOut, waited)),
+                () = &mut closed, if !asked_to_end => {
+                    asked_to_end = true;
+                    conversation.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    /// Does the TLS handshake. A client that has sent nothing, or only part of its first record, does not
+    /// occupy a place for handshakes; other clients lose theirs to newcomers when all are taken.
+    async fn shake_hands(
+        &self,
+        tls: &TlsAcceptor,
+        stream: TcpStream,
+        key: Option<AddressKey>,
+    ) -> io::Result<Connection> {
+        within(FIRST_BYTE, peek_until(&stream, 1, |_| Peek::Done(()))).await?;
+        within(HANDSHAKE, peek_until(&stream, MAX_HELLO, is_whole_record)).await?;
+        let full = || io::Error::other("no place for a handshake");
+        let place = self.handshakes.take(key, true, Instant::now()).ok_or_else(full)?;
+        tokio::select! {
+            shaken = within(HANDSHAKE, tls.accept(stream)) => Ok(Connection::Tls(Box::new(shaken?))),
+            () = place.lost() => Err(full()),
+        }
+    }
+}
+
+/// Returns `Done` when the first TLS record, in which the client's hello is or begins, is complete.
+fn is_whole_record(bytes: &[u8]) -> Peek<()> {
+    match bytes {
+        // Not TLS: the handshake reports it.
+        [kind, ..] if *kind != TLS_HANDSHAKE => Peek::Done(()),
+        [_, _, _, high, low, record @ ..]
+            if record.len() >= usize::from(u16::from_be_bytes([*high, *low])) =>
+        {
+            Peek::Done(())
+        }
+        _ => Peek::More,
+    }
+}
+
+/// Resolves when the connection has waited for its client too long, with a description.
+async fn overdue(activity: &Shared) -> &'static str {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let waited = activity.lock().overdue(Instant::now());
+        if let Some(waited) = waited {
+            return waited;
+        }
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = |_| {
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client did not send anything in time",
+        ))
+    };
+    tokio::time::timeout(limit, work).await.unwrap_or_else(late)
+}

@@ -1,0 +1,192 @@
+//! Logins of the dashboard and one-time login links. They are in memory only, and are never stored.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use iottly_protocol::ProjectId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::table::{Bounds, Logins};
+use iottly_cloud::clock::Moment;
+use iottly_core::model::{Principal, Token, TokenId, UnixMs};
+use iottly_core::rate::{RateLimit, Verdict};
+
+/// Maximum length of a login, on the steady clock.
+pub const SESSION_LENGTH: Duration = Duration::from_secs(12 * 60 * 60);
+/// Maximum validity of a login link, on the steady clock.
+pub const LINK_LENGTH: Duration = Duration::from_secs(60 * 60);
+/// Maximum numbers of simultaneous logins: of the cloud, a project and a token. A token or project over its
+/// limit loses its own oldest login.
+const SESSIONS: Bounds = Bounds {
+    all: 4096,
+    project: 100,
+    token: 20,
+};
+/// Maximum numbers of unused login links.
+const LINKS: Bounds = Bounds {
+    all: 256,
+    project: 20,
+    token: 20,
+};
+/// Maximum number of logins per minute of a token.
+const LOGINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero");
+/// Maximum number of simultaneous event streams of a login.
+pub const STREAMS_PER_SESSION: usize = 8;
+
+/// Logins of the dashboard and one-time login links, in memory: after a restart, users have to log in again.
+pub struct Sessions {
+    inner: Mutex<Inner>,
+    rate: RateLimit,
+}
+
+struct Inner {
+    sessions: Logins,
+    links: Logins,
+}
+
+/// User of a login: the scopes of its token, and the token's expiry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// Project, id, name and scopes of the token.
+    pub principal: Principal,
+    /// Expiry of the token; `None` if it does not expire.
+    pub expires: Option<UnixMs>,
+    /// Number of times that all logins of the project had been ended before; see [`Token::logins`].
+    pub round: u64,
+}
+
+/// Login that has not ended.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Principal and expiry of the token.
+    pub login: Login,
+    /// Latest end of the login, on the steady clock.
+    pub ends: Duration,
+    pub(super) over: watch::Receiver<()>,
+    pub(super) streams: Arc<Semaphore>,
+}
+
+impl From<Token> for Login {
+    fn from(token: Token) -> Self {
+        Self {
+            expires: token.expires,
+            round: token.logins,
+            principal: token.into(),
+        }
+    }
+}
+
+impl Session {
+    /// Returns the same session with what its log-in may do now.
+    pub(crate) fn with_login(self, login: Login) -> Self {
+        Self { login, ..self }
+    }
+
+    /// Resolves when the login has ended: by a log-out, with its token, or because a newer login replaced it.
+    pub async fn over(&self) {
+        let mut over = self.over.clone();
+        // No value is ever sent; the sender is dropped together with the login.
+        while over.changed().await.is_ok() {}
+    }
+
+    /// Returns a permit for one more event stream of this login; `None` when eight are open.
+    #[must_use]
+    pub fn stream(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.streams).try_acquire_owned().ok()
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sessions(…)")
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        let inner = Inner {
+            sessions: Logins::new(SESSIONS),
+            links: Logins::new(LINKS),
+        };
+        Self {
+            inner: Mutex::new(inner),
+            rate: RateLimit::per_minute(LOGINS_PER_MINUTE),
+        }
+    }
+}
+
+impl Sessions {
+    /// Counts a login of a token against its limit of 60 per minute.
+    pub(crate) fn ask(&self, token: TokenId, now: Moment) -> Verdict {
+        self.rate
+            .ask(token, i64::try_from(now.steady.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Adds a login for twelve hours, or until its token expires, and returns the cookie's value.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn open(&self, login: Login, now: Moment) -> Result<String, getrandom::Error> {
+        self.lock().sessions.add(login, SESSION_LENGTH, now)
+    }
+
+    /// Returns the login of a cookie's value.
+    #[must_use]
+    pub fn find(&self, secret: &str, now: Moment) -> Option<Session> {
+        self.lock().sessions.find(secret, now)
+    }
+
+    /// Ends a login.
+    pub fn close(&self, secret: &str) {
+        self.lock().sessions.remove(secret);
+    }
+
+    /// Creates a key for one login within an hour.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn mint_link(&self, login: Login, now: Moment) -> Result<String, getrandom::Error> {
+        self.lock().links.add(login, LINK_LENGTH, now)
+    }
+
+    /// Returns true if a key is valid for a login; does not use it up.
+    #[must_use]
+    pub fn is_link(&self, key: &str, now: Moment) -> bool {
+        self.lock().links.find(key, now).is_some()
+    }
+
+    /// Uses up a key and returns its login.
+    #[must_use]
+    pub fn redeem_link(&self, key: &str, now: Moment) -> Option<Login> {
+        let mut inner = self.lock();
+        let link = inner.links.find(key, now)?;
+        inner.links.remove(key);
+        Some(link.login)
+    }
+
+    /// Ends all logins and links of a token.
+    pub fn close_all_of(&self, token: TokenId) {
+        self.close_where(|principal| principal.token == token);
+    }
+
+    /// Ends all logins and links of a project and returns the number of logins.
+    pub fn close_project(&self, project: ProjectId) -> usize {
+        self.close_where(|principal| principal.project == project)
+    }
+
+    fn close_where(&self, ends: impl Fn(&Principal) -> bool) -> usize {
+        let mut inner = self.lock();
+        inner.links.remove_where(&ends);
+        inner.sessions.remove_where(&ends)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,204 @@
+//! Bounded table of logins by the hash of a secret. When it is full, the token or project with the most
+//! logins loses its oldest one.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iottly_protocol::ProjectId;
+use tokio::sync::{Semaphore, watch};
+
+use super::session::{Login, STREAMS_PER_SESSION, Session};
+use crate::random;
+use iottly_cloud::clock::Moment;
+use iottly_core::model::{Principal, SecretHash, UnixMs};
+
+/// Maximum numbers of entries in a table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Maximum number of entries in total.
+    pub(super) all: usize,
+    /// Maximum number of entries of a project.
+    pub(super) project: usize,
+    /// Maximum number of entries of a token.
+    pub(super) token: usize,
+}
+
+/// Logins by the hash of a secret; the secret itself is not stored.
+pub(super) struct Logins {
+    entries: HashMap<[u8; 32], Entry>,
+    bounds: Bounds,
+    /// Number of the next entry.
+    next: u64,
+}
+
+/// Login in the table.
+struct Entry {
+    /// Position in the order in which entries were added.
+    number: u64,
+    session: Session,
+    /// Dropped together with the entry, which resolves [`Session::over`].
+    _over: watch::Sender<()>,
+}
+
+impl Entry {
+    fn principal(&self) -> &Principal {
+        &self.session.login.principal
+    }
+
+    fn is_live(&self, now: Moment) -> bool {
+        now.steady < self.session.ends
+            && self
+                .session
+                .login
+                .expires
+                .is_none_or(|expires| now.date < expires)
+    }
+}
+
+impl Logins {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            entries: HashMap::new(),
+            bounds,
+            next: 0,
+        }
+    }
+
+    /// Adds a login and returns its secret. The login ends after `length`, or with its token if that is
+    /// earlier.
+    ///
+    /// Both limits are durations on the steady clock, so that a step of the wall clock cannot extend the
+    /// login. The token's expiry is compared with the wall clock as well, so that a step forward beyond it
+    /// ends the login as it ends the token.
+    pub(super) fn add(
+        &mut self,
+        login: Login,
+        length: Duration,
+        now: Moment,
+    ) -> Result<String, getrandom::Error> {
+        let secret = random::secret()?;
+        let rest = login.expires.map_or(length, |expires| until(expires, now.date));
+        let ends = now.steady.saturating_add(length.min(rest));
+        self.entries.retain(|_, entry| entry.is_live(now));
+        self.make_room(&login.principal);
+        let (sender, over) = watch::channel(());
+        let streams = Arc::new(Semaphore::new(STREAMS_PER_SESSION));
+        let session = Session {
+            login,
+            ends,
+            over,
+            streams,
+        };
+        let entry = Entry {
+            number: self.next,
+            session,
+            _over: sender,
+        };
+        self.next += 1;
+        self.entries.insert(SecretHash::of(secret.as_bytes()).0, entry);
+        Ok(secret)
+    }
+
+    /// Returns the login of a secret. An expired login is removed, so that a clock that steps back does not
+    /// restore it.
+    pub(super) fn find(&mut self, secret: &str, now: Moment) -> Option<Session> {
+        let key = SecretHash::of(secret.as_bytes()).0;
+        if self.entries.get(&key)?.is_live(now) {
+            return self.entries.get(&key).map(|entry| entry.session.clone());
+        }
+        self.entries.remove(&key);
+        None
+    }
+
+    pub(super) fn remove(&mut self, secret: &str) {
+        self.entries.remove(&SecretHash::of(secret.as_bytes()).0);
+    }
+
+    /// Removes the matching logins and returns their number.
+    pub(super) fn remove_where(&mut self, ends: impl Fn(&Principal) -> bool) -> usize {
+        let before = self.entries.len();
+        self.entries.retain(|_, entry| !ends(entry.principal()));
+        before - self.entries.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Makes room for a new login of a principal by removing the oldest login: of its own token at the
+    /// token's limit, of the busiest token of its project at the project's limit, and of the busiest project
+    /// when the whole table is full.
+    fn make_room(&mut self, comer: &Principal) {
+        while self.count(|one| one.token == comer.token && one.project == comer.project) >= self.bounds.token
+        {
+            self.remove_oldest(|one| one.token == comer.token && one.project == comer.project);
+        }
+        while self.count(|one| one.project == comer.project) >= self.bounds.project {
+            self.remove_from(comer.project);
+        }
+        while self.entries.len() >= self.bounds.all {
+            let Some(project) = self.busiest(|_| true, |one| one.project, Some(comer.project)) else {
+                return;
+            };
+            self.remove_from(project);
+        }
+    }
+
+    /// Removes the oldest login of a project's busiest token.
+    fn remove_from(&mut self, project: ProjectId) {
+        let Some(token) = self.busiest(|one| one.project == project, |one| one.token, None) else {
+            return;
+        };
+        self.remove_oldest(|one| one.project == project && one.token == token);
+    }
+
+    /// Returns the key with the most logins; of several, the one with the oldest login. `comer` counts as one
+    /// more.
+    fn busiest<K: Copy + Eq + Hash>(
+        &self,
+        among: impl Fn(&Principal) -> bool,
+        key: impl Fn(&Principal) -> K,
+        comer: Option<K>,
+    ) -> Option<K> {
+        let mut counts: HashMap<K, (usize, Reverse<u64>)> = HashMap::new();
+        for entry in self.entries.values().filter(|entry| among(entry.principal())) {
+            let key = key(entry.principal());
+            let (count, oldest) = counts
+                .entry(key)
+                .or_insert((usize::from(Some(key) == comer), Reverse(u64::MAX)));
+            *count += 1;
+            *oldest = Reverse(oldest.0.min(entry.number));
+        }
+        counts
+            .into_iter()
+            .max_by_key(|(_, order)| *order)
+            .map(|(key, _)| key)
+    }
+
+    fn count(&self, among: impl Fn(&Principal) -> bool) -> usize {
+        self.entries
+            .values()
+            .filter(|entry| among(entry.principal()))
+            .count()
+    }
+
+    fn remove_oldest(&mut self, among: impl Fn(&Principal) -> bool) {
+        let oldest = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| among(entry.principal()))
+            .min_by_key(|(_, entry)| entry.number);
+        if let Some(key) = oldest.map(|(key, _)| *key) {
+            self.entries.remove(&key);
+        }
+    }
+}
+
+/// Returns the time from one date to a later one; zero if it is not later.
+fn until(date: UnixMs, now: UnixMs) -> Duration {
+    Duration::from_millis(u64::try_from(date.saturating_sub(now)).unwrap_or(0))
+}

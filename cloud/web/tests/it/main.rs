@@ -1,0 +1,30 @@
+//! The cloud as its users meet it: a real broker, a real database and a real HTTP server in every test.
+
+mod board;
+#[path = "../../../store/tests/it/cluster.rs"]
+mod cluster;
+mod device;
+mod reflect;
+mod support;
+
+mod api;
+mod broker;
+mod builds;
+mod clock_steps;
+mod commands;
+mod dashboard;
+mod edge;
+mod filters;
+mod floods;
+mod gaps;
+mod hostile_text;
+mod ingest;
+mod logins;
+mod manage;
+mod matrix;
+mod names;
+mod refusals;
+mod rollout_ends;
+mod rollouts;
+mod service;
+mod webhooks;

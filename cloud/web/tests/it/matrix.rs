@@ -1,0 +1,429 @@
+//! Calls every operation of the API's own description with a token of another project. A new endpoint is
+//! included as soon as it is described.
+
+use crate::support;
+use std::collections::BTreeMap;
+
+use iottly_cloud::command::CommandRequest;
+use iottly_core::model::Policy;
+use iottly_core::model::{
+    Change, Definition, DefinitionOption, Direction, HookKey, HookKind, NewRollout, OptionKind, Principal,
+    RolloutId, RolloutKind, Scope, Scopes, SecretHash, SnippetEdit, StoredRelease, Webhook, WebhookId,
+};
+use iottly_core::webhooks::sign::Secret;
+use iottly_core::webhooks::{sealed_headers, sealed_secret};
+use iottly_protocol::DeviceId;
+use iottly_store::ScanBounds;
+use iottly_web::auth::mint_token;
+use serde_json::{Map, Value, json};
+use support::{Tenant, TestCloud, start, tenant};
+
+/// Part of every name and payload of the other tenant; never in a response to the caller.
+const SECRET: &str = "sesame";
+
+/// Operation of the description.
+struct Operation {
+    method: String,
+    path: String,
+    body: Option<Value>,
+    open: bool,
+}
+
+async fn operations(cloud: &TestCloud) -> Vec<Operation> {
+    let document = cloud.request("GET", "/openapi.json", &[], b"").await.ok();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            operations.push(Operation {
+                method: method.to_uppercase(),
+                path: path.clone(),
+                body: (!schema.is_null()).then(|| example(schema, &document)),
+                open: operation["security"] == json!([{}]),
+            });
+        }
+    }
+    operations
+}
+
+/// Returns the smallest value that fits a schema.
+fn example(schema: &Value, document: &Value) -> Value {
+    if let Some(name) = schema["$ref"].as_str() {
+        return example(
+            document.pointer(name.trim_start_matches('#')).expect("a schema"),
+            document,
+        );
+    }
+    match schema["type"].as_str() {
+        Some("object") => {
+            let required = schema["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str);
+            let fields =
+                required.map(|name| (name.to_owned(), example(&schema["properties"][name], document)));
+            let fields: Map<_, _> = fields.collect();
+            // A message definition has the shape of its type.
+            if schema.get("properties").is_none() {
+                json!({"echo": {"k": {"type": "FreeValue"}}})
+            } else {
+                fields.into()
+            }
+        }
+        Some("array") => json!([]),
+        Some("integer") => json!(1),
+        Some("boolean") => json!(false),
+        _ => json!("echo"),
+    }
+}
+
+/// Puts ids into a path.
+fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
+    let part = |part: &str| match part.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+        Some(name) => ids
+            .get(name)
+            .unwrap_or_else(|| panic!("no example for {name} of {path}"))
+            .clone(),
+        None => part.to_owned(),
+    };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+/// Returns a webhook that sends nothing, so that its state does not change by itself.
+fn webhook(cloud: &TestCloud, scope: Scope) -> Webhook {
+    let (seal, hook) = (cloud.services.webhooks.seal(), WebhookId::random());
+    let headers = vec![("X-Key".to_owned(), SECRET.to_owned())];
+    Webhook {
+        key: HookKey {
+            project: scope.project,
+            hook,
+        },
+        description: SECRET.into(),
+        url: format!("https://{SECRET}.example/hook"),
+        kind: HookKind::All,
+        channel: Some(SECRET.into()),
+        filter: Some(format!(r#"{{"{SECRET}":1}}"#)),
+        payload_only: false,
+        ordered: false,
+        enabled: false,
+        reason: SECRET.into(),
+        headers: sealed_headers(seal, hook, &headers).expect("sealed"),
+        secret: sealed_secret(seal, hook, &Secret::random().expect("randomness")).expect("sealed"),
+        former: None,
+        created: 1,
+        changed: 1,
+    }
+}
+
+/// Fills a project with one object of every kind and returns the ids, by their names in paths.
+async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, String> {
+    let (store, scope) = (&cloud.services.store, tenant.scope);
+    let minted = mint_token(scope.project, SECRET, Scopes::READ, None, 1).expect("randomness");
+    let by: Principal = minted.token.clone().into();
+    let (branch, cmd_type) = (format!("{SECRET}-branch"), format!("{SECRET}_type"));
+    let option = DefinitionOption {
+        key: "k".into(),
+        kind: OptionKind::FreeValue,
+        optional: true,
+    };
+    let definition = Definition {
+        cmd_type: cmd_type.clone(),
+        description: SECRET.into(),
+        direction: Direction::Command,
+        options: vec![option],
+    };
+    let (code, paired) = ("0123456789abcdef0123456789abcdef".to_owned(), DeviceId::random());
+    let create_device = Change::CreateDevice {
+        device: paired,
+        name: SECRET.into(),
+        group: None,
+        secret: SecretHash([1; 32]),
+        code: code.clone(),
+        expires: i64::MAX,
+    };
+    let hook = webhook(cloud, scope);
+    let hook_id = hook.key.hook;
+    let changes = [
+        Change::CreateWebhook(Box::new(hook)),
+        Change::CreateToken(minted.hash, minted.token.clone()),
+        Change::CreateDefinition(definition),
+        Change::CreateBranch {
+            name: branch.clone(),
+            from: None,
+        },
+        create_device,
+        Change::TagDevice(scope.device, vec![SECRET.into()]),
+    ];
+    for change in changes {
+        store
+            .change(scope.project, &by, change, 1)
+            .await
+            .expect("applies");
+    }
+    let snippet = store
+        .snippets(scope.project, &branch)
+        .await
+        .expect("reads")
+        .expect("exists")[0]
+        .id;
+    let edit = SnippetEdit {
+        id: snippet,
+        code: Some(format!("// {SECRET}")),
+        description: None,
+    };
+    let save = Change::SaveVersion {
+        branch: branch.clone(),
+        message: SECRET.into(),
+    };
+    for change in [Change::SaveSnippets(branch.clone(), vec![edit]), save] {
+        store
+            .change(scope.project, &by, change, 1)
+            .await
+            .expect("applies");
+    }
+    let rollout = RolloutId::random();
+    for change in rollout_of(tenant, rollout, &branch) {
+        store
+            .change(scope.project, &by, change, 1)
+            .await
+            .expect("applies");
+    }
+    cloud
+        .store(scope, 1_492_597_597_019, &[&format!(r#"{{"{SECRET}":1}}"#)])
+        .await;
+    let request = CommandRequest {
+        cmd_type: cmd_type.clone(),
+        values: Map::new(),
+        ttl_ms: None,
+    };
+    let now = iottly_cloud::clock::now();
+    let command = cloud
+        .services
+        .commands
+        .submit(scope, &request, now)
+        .await
+        .expect("accepted")
+        .id;
+    BTreeMap::from([
+        ("project", scope.project.to_string()),
+        ("device", scope.device.to_string()),
+        ("member", scope.device.to_string()),
+        ("group", tenant.group.to_string()),
+        ("token", minted.token.id.to_string()),
+        ("command", command.to_string()),
+        ("snippet", snippet.to_string()),
+        ("webhook", hook_id.to_string()),
+        ("licence", code),
+        ("type", cmd_type),
+        ("branch", branch),
+        ("revision", "1".to_owned()),
+        ("release", "1".to_owned()),
+        ("rollout", rollout.to_string()),
+    ])
+}
+
+/// Returns the changes that create a release and a rollout of it.
+fn rollout_of(tenant: &Tenant, id: RolloutId, branch: &str) -> [Change; 2] {
+    let release = StoredRelease {
+        seq: 1,
+        path: format!("app/{branch}/1.wasm"),
+        branch: branch.to_owned(),
+        revision: 1,
+        sha256: SECRET.into(),
+        size: 1,
+        source: SECRET.into(),
+        capabilities: vec![SECRET.into()],
+        grace_ms: 1,
+        author: SECRET.into(),
+        created: 1,
+    };
+    let rollout = NewRollout {
+        id,
+        group: tenant.group,
+        release: 1,
+        kind: RolloutKind::Install,
+        policy: Policy::default(),
+        approved: vec![SECRET.into()],
+        force: false,
+        note: SECRET.into(),
+    };
+    [
+        Change::AddRelease(Box::new(release)),
+        Change::StartRollout(Box::new(rollout)),
+    ]
+}
+
+/// Returns everything that a request could have changed.
+async fn state(cloud: &TestCloud, scope: Scope) -> String {
+    let (store, project) = (&cloud.services.store, scope.project);
+    let tokens = store.tokens(project).await.expect("reads");
+    let rollouts = store.rollouts(project, None, 100).await.expect("reads");
+    let history = store
+        .scan(scope, ScanBounds::default(), 100)
+        .await
+        .expect("reads");
+    format!(
+        "{:?}",
+        (
+            (
+                store.project(project).await.expect("reads"),
+                store.limits(project).await.expect("reads")
+            ),
+            (
+                store.devices(project).await.expect("reads"),
+                store.groups(project).await.expect("reads")
+            ),
+            (
+                store.definitions(project).await.expect("reads"),
+                store.branches(project).await.expect("reads")
+            ),
+            (
+                tokens.len(),
+                store.licences(project).await.expect("reads"),
+                store.webhooks(project).await.expect("reads")
+            ),
+            (
+                store.releases(project, None, 100).await.expect("reads"),
+                rollouts.len(),
+                rollouts.first().map(|first| first.run.wish)
+            ),
+            (store.open_commands(scope).await.expect("reads"), history.len()),
+            store.audit(project, None, 100).await.expect("reads"),
+        )
+    )
+}
+
+async fn ask(cloud: &TestCloud, operation: &Operation, path: &str, headers: &[&str]) -> support::Answer {
+    let body = operation.body.as_ref().map(Value::to_string).unwrap_or_default();
+    cloud
+        .request(&operation.method, path, headers, body.as_bytes())
+        .await
+}
+
+#[tokio::test]
+async fn no_operation_reaches_another_tenant() {
+    let cloud = start().await;
+    let other = tenant(&cloud.services, SECRET).await;
+    let theirs = furnish(&cloud, &other).await;
+    let mine = BTreeMap::from([("project", cloud.tenant.scope.project.to_string())]);
+    let before = state(&cloud, other.scope).await;
+    let token = cloud.bearer();
+    let mut asked = 0;
+    for operation in operations(&cloud)
+        .await
+        .iter()
+        .filter(|operation| operation.path.contains('{'))
+    {
+        let mut mixed = theirs.clone();
+        mixed.extend(mine.clone());
+        let foreign = filled(&operation.path, &theirs);
+        // The caller's own project with ids of the other's objects is refused as well.
+        let partly = filled(&operation.path, &mixed);
+        let named = operation.path.matches('{').count() > 1;
+        for path in [Some(foreign), named.then_some(partly)].into_iter().flatten() {
+            let answer = ask(&cloud, operation, &path, &[&token]).await;
+            let what = format!("{} {path}: {} {}", operation.method, answer.status, answer.text);
+            assert!(matches!(answer.status, 403 | 404), "{what}");
+            // An error may repeat the texts of the request, and nothing else.
+            let said = answer.text.matches(SECRET).count();
+            assert!(said == 0 || path.contains(SECRET) && said == 1, "{what}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 60, "the description holds the API: {asked}");
+    assert_eq!(
+        state(&cloud, other.scope).await,
+        before,
+        "nothing of the other tenant is different"
+    );
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn lists_hold_the_own_project_only() {
+    let cloud = start().await;
+    let other = tenant(&cloud.services, SECRET).await;
+    furnish(&cloud, &other).await;
+    let mine = BTreeMap::from([
+        ("project", cloud.tenant.scope.project.to_string()),
+        ("device", cloud.tenant.scope.device.to_string()),
+        ("group", cloud.tenant.group.to_string()),
+        ("branch", "main".to_owned()),
+        ("type", "echo".to_owned()),
+    ]);
+    let token = cloud.bearer();
+    for operation in operations(&cloud)
+        .await
+        .iter()
+        .filter(|operation| operation.method == "GET")
+    {
+        let known = |part: &str| !part.starts_with('{') || mine.contains_key(part.trim_matches(['{', '}']));
+        if operation.path.split('/').all(known) {
+            let path = filled(&operation.path, &mine);
+            let answer = ask(&cloud, operation, &path, &[&token]).await;
+            assert!(matches!(answer.status, 200 | 404), "{path}: {}", answer.text);
+            assert!(!answer.text.contains(SECRET), "{path}: {}", answer.text);
+            assert!(
+                !answer.text.contains(&other.scope.device.to_string()),
+                "{path}: {}",
+                answer.text
+            );
+        }
+    }
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn without_a_valid_token_nothing_but_the_open_operations_answers() {
+    let cloud = start().await;
+    let theirs = furnish(&cloud, &cloud.tenant).await;
+    let mut open = Vec::new();
+    for operation in operations(&cloud).await {
+        let path = filled(&operation.path, &theirs);
+        if operation.open {
+            assert_eq!(ask(&cloud, &operation, &path, &[]).await.status, 200, "{path}");
+            open.push(operation.path);
+            continue;
+        }
+        for header in [
+            "X-None: 1",
+            "Authorization: Bearer nonsense",
+            "Authentication: bearer",
+            "Cookie: iottly-session-id=guess",
+        ] {
+            let answer = ask(&cloud, &operation, &path, &[header]).await;
+            answer.error(401);
+            assert!(answer.header("www-authenticate").is_some(), "{path}");
+        }
+    }
+    assert_eq!(open, ["/healthz", "/readyz"]);
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_token_that_reads_changes_nothing() {
+    let cloud = start().await;
+    let theirs = furnish(&cloud, &cloud.tenant).await;
+    let minted = mint_token(cloud.tenant.scope.project, "reader", Scopes::READ, None, 1).expect("randomness");
+    cloud
+        .services
+        .store
+        .create_token(minted.hash, &minted.token)
+        .await
+        .expect("created");
+    let before = state(&cloud, cloud.tenant.scope).await;
+    let reader = format!("Authorization: Bearer {}", minted.text);
+    for operation in operations(&cloud)
+        .await
+        .iter()
+        .filter(|operation| operation.method != "GET")
+    {
+        ask(&cloud, operation, &filled(&operation.path, &theirs), &[&reader])
+            .await
+            .error(403);
+    }
+    assert_eq!(state(&cloud, cloud.tenant.scope).await, before);
+    cloud.shutdown().await;
+}
