@@ -1,4 +1,4 @@
-//! The promises that cross crates, with real processes, and the rules of the repository.
+//! The promises that cross crates, with real processes.
 
 mod api;
 mod browser;
