@@ -4,6 +4,7 @@
 mod common;
 
 use common::{compiler, firmware, load, shell};
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_sandbox::{Cache, CompileError, LoadError, Runtime};
 
 #[test]
@@ -63,10 +64,10 @@ fn an_import_that_no_device_has_is_named() {
 
 #[test]
 fn an_oversized_file_is_refused_before_it_is_read() {
-    let error = load(&vec![0; (32 << 20) + 1]).err().unwrap();
+    let error = load(&vec![0; MAX_COMPONENT_BYTES + 1]).err().unwrap();
     assert_eq!(
         error.to_string(),
-        "firmware has 33554433 bytes, the limit is 33554432"
+        "firmware has 16777217 bytes, the limit is 16777216"
     );
 }
 

@@ -12,6 +12,8 @@ pub const BATCH_BYTES: usize = 256 << 10;
 pub const BATCH_RECORDS: usize = 1000;
 /// Longest channel name.
 pub const MAX_CHANNEL_BYTES: usize = 128;
+/// Largest component of a release: what the cloud takes and signs, and what a device downloads and compiles.
+pub const MAX_COMPONENT_BYTES: usize = 16 << 20;
 /// Most streams a device announces in a hello.
 pub const MAX_STREAMS: usize = 16;
 /// Longest text of one log line or reason; longer text is cut at a character boundary.

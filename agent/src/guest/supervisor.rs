@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use iottly_boards::Board;
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, Record, Report, StreamClass};
 use iottly_sandbox::{
     Cache, CallError, Cause, Firmware, Instance, Limits, LoadError, RestartPolicy, RestartRules,
@@ -27,9 +28,6 @@ use crate::settings::Settings;
 use crate::status::{FirmwareStatus, StatusBoard};
 use crate::threads::ended;
 use crate::throttle::{LogLimit, Throttle, cut};
-
-/// Largest component that is read, in bytes.
-const MAX_FIRMWARE_BYTES: u64 = 64 << 20;
 
 /// Stack of the thread: the firmware's own stack lies on it.
 const STACK_BYTES: usize = 2 << 20;
@@ -251,7 +249,7 @@ impl Supervisor {
             error: error.to_owned(),
             description,
         };
-        let wasm = iottly_update::read_file(path, MAX_FIRMWARE_BYTES).map_err(|source| {
+        let wasm = iottly_update::read_file(path, MAX_COMPONENT_BYTES as u64).map_err(|source| {
             // Too long, or no file at all: it will not get better.
             let cause = if source.kind() == io::ErrorKind::InvalidData {
                 Cause::Firmware

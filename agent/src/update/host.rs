@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iottly_protocol::DeviceId;
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::{Reason, Refusal};
 use iottly_sandbox::{Cache, Runtime};
 use iottly_update::{
@@ -18,8 +19,6 @@ use crate::guest::{Jobs, News, Watch};
 
 /// Least and most time between two questions about a firmware's health in its trial.
 const HEALTH_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// Largest release that is read, bytes.
-const MAX_RELEASE_BYTES: u64 = 64 << 20;
 
 /// A question of the update under way whose answer is outstanding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +139,8 @@ impl Host for DeviceHost {
             reason: Reason::Invalid,
             detail,
         };
-        let wasm = read_file(&self.data.join(file), MAX_RELEASE_BYTES).map_err(|e| invalid(e.to_string()))?;
+        let wasm = read_file(&self.data.join(file), MAX_COMPONENT_BYTES as u64)
+            .map_err(|e| invalid(e.to_string()))?;
         let firmware = self
             .cache
             .load(&self.runtime, &wasm)

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::ChunkList;
 use sha2::{Digest, Sha256};
 
@@ -18,8 +19,6 @@ const COPY: &str = "update/state.copy";
 const COPY_NEW: &str = "update/state.copy.new";
 /// Longest state file, above what a firmware may store.
 const MAX_STATE: u64 = 4 << 20;
-/// Longest release, bytes.
-const MAX_RELEASE: u64 = 64 << 20;
 /// Bytes that are hashed at a time.
 const STEP: u64 = 1 << 20;
 
@@ -246,7 +245,7 @@ pub fn is_release(disk: &impl Disk, name: &str, release: &Planned) -> io::Result
 /// # Errors
 /// When the disk fails.
 pub(crate) fn digest(disk: &impl Disk, name: &str) -> io::Result<Option<String>> {
-    Ok(hash(disk, name, MAX_RELEASE)?
+    Ok(hash(disk, name, MAX_COMPONENT_BYTES as u64)?
         .filter(|(length, _)| *length > 0)
         .map(|(_, digest)| digest))
 }

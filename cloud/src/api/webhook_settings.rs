@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use iottly_protocol::limits::MAX_CHANNEL_BYTES;
 use reqwest::Url;
 use serde_json::Value;
 
@@ -16,8 +17,6 @@ use crate::webhooks::headers::{self, MASK};
 
 /// Longest description, bytes.
 const MAX_DESCRIPTION_BYTES: usize = 1024;
-/// Longest name of a channel, bytes.
-const MAX_CHANNEL_BYTES: usize = 256;
 /// The channel that stands for all.
 const EVERY_CHANNEL: &str = "*";
 /// Why a webhook does not send that its owner switched off.

@@ -5,7 +5,7 @@ use iottly_protocol::limits::clip;
 use crate::model::UnixMs;
 
 /// Longest payload text on a page; the API has it whole.
-const MAX_PAYLOAD_BYTES: usize = 4096;
+const MAX_SHOWN_BYTES: usize = 4096;
 
 /// `2017-04-19T10:47:58.133Z`.
 pub(super) fn iso(at: UnixMs) -> String {
@@ -36,7 +36,7 @@ pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
 
 /// The payload's text, cut if it is long.
 pub(super) fn payload(json: &str) -> String {
-    let cut = clip(json, MAX_PAYLOAD_BYTES);
+    let cut = clip(json, MAX_SHOWN_BYTES);
     if cut.len() < json.len() {
         format!("{cut} … ({} bytes)", json.len())
     } else {

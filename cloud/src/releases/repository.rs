@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::{
     AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA,
     Manifest, ROLES_KEY, Release,
@@ -18,8 +19,6 @@ use super::{KeyFolder, ReleaseError, files, prune};
 
 /// Seconds of a day.
 pub(super) const DAY: u64 = 86_400;
-/// Longest component that becomes a release, bytes.
-const MAX_RELEASE_BYTES: usize = 64 << 20;
 
 /// How long what is signed is worth something.
 #[derive(Debug, Clone, Copy)]
@@ -87,9 +86,9 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn new(new: &NewRelease, release_seq: u64, now: Instant) -> Result<Self, ReleaseError> {
-        if new.content.len() > MAX_RELEASE_BYTES {
+        if new.content.len() > MAX_COMPONENT_BYTES {
             return Err(ReleaseError::Input(format!(
-                "{} bytes are over the limit of {MAX_RELEASE_BYTES}",
+                "{} bytes are over the limit of {MAX_COMPONENT_BYTES}",
                 new.content.len()
             )));
         }

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use iottly_protocol::ProjectId;
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use sha2::{Digest, Sha256};
 
 use super::{BuildFailure, FlashError, Rollouts};
 use crate::model::{Revision, Snippet};
 use crate::releases::BUILT;
 use crate::turns::Turn;
-
-/// Longest component that a build may result in, bytes; as long as an upload may be.
-const MAX_COMPONENT_BYTES: usize = 16 << 20;
 
 /// A component and where it comes from.
 pub(super) struct Made {

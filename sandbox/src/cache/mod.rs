@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use iottly_child::Confinement;
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
@@ -22,9 +23,6 @@ use crate::profile::Profile;
 use crate::{Firmware, LoadError, Runtime, engine};
 
 use key::Key;
-
-/// Largest component that is taken, in bytes.
-pub(crate) const MAX_WASM_BYTES: usize = 32 << 20;
 
 /// A directory with compiled firmware, at most 16 files or 256 MiB, oldest use first to go.
 pub struct Cache {
@@ -60,10 +58,10 @@ impl Cache {
     /// # Errors
     /// [`LoadError`] with what is wrong with the component, the compiler or the directory.
     pub fn load(&self, runtime: &Runtime, wasm: &[u8]) -> Result<Firmware, LoadError> {
-        if wasm.len() > MAX_WASM_BYTES {
+        if wasm.len() > MAX_COMPONENT_BYTES {
             return Err(LoadError::TooLarge {
                 size: wasm.len(),
-                limit: MAX_WASM_BYTES,
+                limit: MAX_COMPONENT_BYTES,
             });
         }
         let digest = engine::hex(&Sha256::digest(wasm));

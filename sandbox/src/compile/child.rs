@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use iottly_child::{BAD_INPUT, Bounds, PROBE_VAR, WRONG_CHILD, confine, probe};
 
 use super::ENGINE_VAR;
-use crate::cache::MAX_WASM_BYTES;
 use crate::engine::{self, Backend};
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 
 /// A script firmware needs 56 MiB; large generated code several times that. Input and output are open when it
 /// starts, and the cache's folder holds the key that vouches for compiled code: so no folder at all.
@@ -54,7 +54,7 @@ fn work() -> Result<(), (u8, String)> {
             )
         })?;
     let mut wasm = Vec::new();
-    let limit = MAX_WASM_BYTES as u64 + 1;
+    let limit = MAX_COMPONENT_BYTES as u64 + 1;
     std::io::stdin()
         .take(limit)
         .read_to_end(&mut wasm)

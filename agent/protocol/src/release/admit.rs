@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::directive::{Action, Audience, Directive};
 use super::manifest::Release;
 use super::reason::Reason;
+use crate::limits::MAX_COMPONENT_BYTES;
 use crate::tuf::Instant;
 use crate::{DeviceId, GroupId, ProjectId};
 
@@ -176,6 +177,13 @@ pub fn admit_release(directive: &Directive, release: &Release, facts: &DeviceFac
             Reason::Incompatible,
             format!("capability: {name} is not approved"),
         ));
+    }
+    if release.size > MAX_COMPONENT_BYTES as u64 {
+        let detail = format!(
+            "the component has {} bytes, the limit is {MAX_COMPONENT_BYTES}",
+            release.size
+        );
+        return Err(Refusal::new(Reason::TooLarge, detail));
     }
     let need = manifest.requires_free.max(release.size);
     if facts.free < need {

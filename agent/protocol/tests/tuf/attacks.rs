@@ -4,6 +4,7 @@
 
 use std::fs;
 
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::{Action, Audience, Reason};
 use iottly_protocol::tuf::{Header, Kind, RoleKeys, TargetFile};
 use iottly_protocol::{DeviceId, ProjectId};
@@ -141,6 +142,14 @@ attacks! {
     older_release: "an older release without a word of a downgrade" => Replay, |s| s.facts.running_seq = 6;
     another_release: "the directive names another file than the signed one" => DigestMismatch, |s| s.directive.sha256 = "55".repeat(32);
     no_room: "more than there is room for" => NoSpace, |s| s.release(|m| m.requires_free = 2 << 20);
+    oversized_component: "a signed release that is larger than a device takes" => TooLarge, |s| {
+        // The served file is small: a device that downloaded it would report another digest.
+        s.release(|m| m.chunk_size = 1 << 20);
+        let targets = s.repo.targets.get_mut("targets").expect("role");
+        targets.targets.get_mut(TARGET).expect("target").length = MAX_COMPONENT_BYTES as u64 + 1;
+        s.repo.publish_all();
+        s.facts.free = 1 << 40;
+    };
     rolled_back_before: "a release that was rolled back here" => Quarantined, |s| s.facts.quarantined.push(s.directive.sha256.clone());
     unknown_critical_field: "a manifest with a rule that this device does not know" => Incompatible, |s| {
         s.release(|m| { m.extra.insert("only_on_sundays".into(), true.into()); m.critical.push("only_on_sundays".into()); });
