@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
+use iottly_protocol::release::{DeviceFacts, Ending, Reason, Step, UpdateState};
 use iottly_protocol::*;
 use serde_json::value::RawValue;
 
@@ -246,7 +246,7 @@ fn update_reports() {
     let mut report = UpdateReport {
         directive: "d-7".into(),
         sha256: "ab".into(),
-        state: UpdateState::Trial,
+        state: UpdateState::Underway(Step::Trial),
         reason: None,
         detail: None,
         at_ms: 5,
@@ -255,7 +255,7 @@ fn update_reports() {
         &Record::Report(Report::Update(report.clone())),
         r#"{"report":{"update":{"directive":"d-7","sha256":"ab","state":"trial","at_ms":5}}}"#,
     );
-    report.state = UpdateState::RolledBack;
+    report.state = UpdateState::Ended(Ending::RolledBack);
     report.reason = Some(Reason::CrashLoop);
     report.detail = Some("tick: trap".into());
     record(

@@ -1,6 +1,6 @@
 //! Which directive is looked at when. Pure: the time is an argument, milliseconds of the growing clock.
 
-use iottly_protocol::release::{Reason, Refusal, UpdateState};
+use iottly_protocol::release::{Ending, Reason, Refusal, Step, UpdateState};
 
 /// First and longest pause before a directive is looked at again that could not be verified, milliseconds.
 const PAUSE_MS: (u64, u64) = (1_000, 60_000);
@@ -129,7 +129,7 @@ impl Desk {
             });
             self.pause_ms = self.pause_ms.saturating_mul(2).min(PAUSE_MS.1);
         }
-        tell.then_some(UpdateState::VerifyingMeta)
+        tell.then_some(UpdateState::Underway(Step::VerifyingMeta))
     }
 
     /// Takes note that a directive is refused, or waits. Returns what to tell.
@@ -139,9 +139,9 @@ impl Desk {
             self.waiting = Some(document);
         }
         let state = if why.reason.is_waiting() {
-            UpdateState::Deferred
+            UpdateState::Underway(Step::Deferred)
         } else {
-            UpdateState::Rejected
+            UpdateState::Ended(Ending::Rejected)
         };
         tell.then_some(state)
     }
@@ -197,7 +197,7 @@ mod tests {
         assert!(desk.answered());
         assert_eq!(
             desk.refused(b"d".to_vec(), &why(Reason::Clock), 20),
-            Some(UpdateState::Deferred),
+            Some(UpdateState::Underway(Step::Deferred)),
             "it waits, it has not ended"
         );
         assert!(!desk.time_told(0, 30));
@@ -220,7 +220,7 @@ mod tests {
         desk.answered();
         assert_eq!(
             desk.refused(b"d".to_vec(), &why(Reason::Expired), 20),
-            Some(UpdateState::Rejected)
+            Some(UpdateState::Ended(Ending::Rejected))
         );
         desk.time_told(2, 30);
         assert_eq!(desk.next(30, EVERY), Some(Next::Admit(b"d".to_vec())));
@@ -245,7 +245,10 @@ mod tests {
             );
             let sent = desk.answered();
             let told = desk.unreachable(b"d".to_vec(), sent, now_ms);
-            assert_eq!(told, (round == 0).then_some(UpdateState::VerifyingMeta));
+            assert_eq!(
+                told,
+                (round == 0).then_some(UpdateState::Underway(Step::VerifyingMeta))
+            );
             let at_ms = desk.sent.as_ref().expect("again").at_ms;
             pauses.push(at_ms - now_ms);
             now_ms = at_ms;

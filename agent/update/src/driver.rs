@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use iottly_protocol::release::{ChunkList, Reason, Refusal};
+use iottly_protocol::release::{ChunkList, Reason, Refusal, Step};
 
 use crate::disk::Disk;
 use crate::files::{self, Download};
@@ -12,7 +12,7 @@ use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::recover;
-use crate::state::{Effect, Event, Now, Offer, Planned, Progress, Running, Slot, State, refusal};
+use crate::state::{Effect, Event, Now, Offer, Planned, Progress, Running, Slot, refusal};
 
 /// Time after which the machine looks at its deadline while an answer is outstanding, milliseconds.
 const LOOK_AGAIN_MS: u64 = 5_000;
@@ -153,7 +153,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
     pub fn planned(&mut self, counter: u64, answer: Result<Planned, MetaError>) -> io::Result<()> {
         let attempt = self.memory().attempt.as_ref();
         if attempt
-            .is_none_or(|attempt| attempt.offer.counter != counter || attempt.state != State::VerifyingMeta)
+            .is_none_or(|attempt| attempt.offer.counter != counter || attempt.state != Step::VerifyingMeta)
         {
             return Ok(());
         }
@@ -204,7 +204,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
             .memory()
             .attempt
             .as_ref()
-            .filter(|attempt| attempt.state == State::Downloading)?;
+            .filter(|attempt| attempt.state == Step::Downloading)?;
         attempt.release.clone().filter(|release| release.sha256 == sha256)
     }
 

@@ -30,5 +30,5 @@ pub use machine::{MAX_BOOTS, MAX_DEFERRED_MS, MAX_WRITES, Machine};
 pub use memory::{Attempt, Committed, MAX_QUARANTINED, Memory, Outcome};
 pub use regular::{put_aside, read_file};
 pub use repository::Repository;
-pub use state::{Effect, Ending, Event, Now, Offer, Phase, Planned, Progress, Running, Slot, State};
+pub use state::{Effect, Event, Now, Offer, Planned, Progress, Running, Slot};
 pub use trust::{TrustFolder, file_name, replace};

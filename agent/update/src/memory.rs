@@ -1,10 +1,10 @@
 //! Memory that must survive a restart: the journal's content.
 
-use iottly_protocol::release::Refusal;
+use iottly_protocol::release::{Ending, Refusal, Step};
 use iottly_protocol::tuf::Vouched;
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Ending, Offer, Planned, Running, Slot, State};
+use crate::state::{Offer, Planned, Running, Slot};
 
 /// The release that the device runs when nothing is tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Attempt {
     /// The directive.
     pub offer: Offer,
     /// Where it is.
-    pub state: State,
+    pub state: Step,
     /// Why it waits or goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Refusal>,
@@ -54,7 +54,7 @@ impl Attempt {
         let deadline = unix.saturating_add(offer.deadline_s);
         Self {
             offer,
-            state: State::Offered,
+            state: Step::Offered,
             why: None,
             deadline,
             spent_ms: 0,

@@ -2,12 +2,14 @@
 
 use std::io;
 
+use iottly_protocol::release::Step;
+
 use crate::disk::Disk;
 use crate::driver::Host;
 use crate::files;
 use crate::journal::{Condition, Journal};
 use crate::memory::{Committed, Memory};
-use crate::state::{Running, Slot, State};
+use crate::state::{Running, Slot};
 
 /// Journal, memory and pointer that an updater begins with.
 pub(crate) struct Found {
@@ -83,7 +85,7 @@ fn holds(disk: &impl Disk, name: &str) -> io::Result<bool> {
 /// Returns what the pointer names when all is well.
 fn expected(memory: &Memory) -> Running {
     match &memory.attempt {
-        Some(attempt) if matches!(attempt.state, State::Trial | State::Committing) => {
+        Some(attempt) if matches!(attempt.state, Step::Trial | Step::Committing) => {
             Running::Slot(attempt.slot)
         }
         _ => memory.home(),

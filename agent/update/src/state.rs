@@ -1,4 +1,4 @@
-use iottly_protocol::release::{Action, HealthRules, Reason, Refusal, Release, Window};
+use iottly_protocol::release::{Action, HealthRules, Reason, Refusal, Release, UpdateState, Window};
 use iottly_protocol::tuf::Vouched;
 use serde::{Deserialize, Serialize};
 
@@ -33,63 +33,6 @@ pub enum Running {
     Factory,
     /// A release.
     Slot(Slot),
-}
-
-/// Where an update is. The names on the wire are never changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// The directive is stored.
-    Offered,
-    /// Metadata is fetched and checked.
-    VerifyingMeta,
-    /// Room, window and clock are looked at.
-    Preflight,
-    /// Waits; the reason says for what.
-    Deferred,
-    /// Parts are fetched.
-    Downloading,
-    /// The whole is checked, compiled and instantiated.
-    VerifyingImage,
-    /// The slot is complete and on the disk.
-    Staged,
-    /// The firmware's state is copied; the last moment to cancel.
-    Armed,
-    /// The pointer moves.
-    Switching,
-    /// The new release runs and is watched.
-    Trial,
-    /// The release becomes the committed one.
-    Committing,
-    /// The pointer and the firmware's state go back.
-    RollingBack,
-}
-
-impl State {
-    /// Whether the update can still be given up without a trace.
-    #[must_use]
-    pub const fn is_cancellable(self) -> bool {
-        !matches!(
-            self,
-            Self::Switching | Self::Trial | Self::Committing | Self::RollingBack
-        )
-    }
-}
-
-/// How an update ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// The release runs and is healthy.
-    Committed,
-    /// Not taken.
-    Rejected,
-    /// Taken, and given up before it was switched on.
-    Failed,
-    /// Withdrawn.
-    Cancelled,
-    /// Tried, and the old firmware runs again.
-    RolledBack,
 }
 
 /// What is known about a release once its metadata is verified.
@@ -259,27 +202,16 @@ pub enum Effect {
 }
 
 /// What a device says about an update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// The directive's id.
     pub id: String,
     /// The release's sha256, hex.
     pub sha256: String,
     /// Where it is, or how it ended.
-    pub phase: Phase,
+    pub state: UpdateState,
     /// Why it waits, goes back or ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Refusal>,
-}
-
-/// Where an update is, or how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Phase {
-    /// Under way.
-    State(State),
-    /// Over.
-    Ending(Ending),
 }
 
 pub(crate) fn refusal(reason: Reason, detail: impl Into<String>) -> Refusal {

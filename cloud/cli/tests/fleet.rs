@@ -6,8 +6,8 @@ use std::collections::BinaryHeap;
 
 use iottly_cloud::rollout::{Evidence, Member, Policy, Run, Standing, Status, Step, Wave, Wish, plan, rank};
 use iottly_protocol::DeviceId;
-use iottly_protocol::release::{Action, HealthRules, Reason};
-use iottly_update::{Effect, Ending, Event, Machine, Memory, Now, Offer, Phase, Planned, Progress, Running};
+use iottly_protocol::release::{Action, Ending, HealthRules, Reason, UpdateState};
+use iottly_update::{Effect, Event, Machine, Memory, Now, Offer, Planned, Progress, Running};
 
 const DEVICES: usize = 10_000;
 const START: u64 = 1_800_000_000;
@@ -183,8 +183,8 @@ impl Fleet {
             Standing::UnderWay { failures, .. } => failures,
             _ => 0,
         };
-        member.standing = match progress.phase {
-            Phase::State(state) => {
+        member.standing = match progress.state {
+            UpdateState::Underway(state) => {
                 let since = match member.standing {
                     Standing::UnderWay { since, .. } => since,
                     _ => START + self.now_ms / 1000,
@@ -195,8 +195,8 @@ impl Fleet {
                     failures: times,
                 }
             }
-            Phase::Ending(Ending::Committed) => Standing::Committed,
-            Phase::Ending(_) => {
+            UpdateState::Ended(Ending::Committed) => Standing::Committed,
+            UpdateState::Ended(_) => {
                 let reason = progress.why.as_ref().map_or(Reason::Timeout, |why| why.reason);
                 Standing::Failed {
                     reason,

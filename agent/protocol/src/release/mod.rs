@@ -20,4 +20,4 @@ pub use manifest::{
     AbiRange, Component, DataSchema, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, Release,
 };
 pub use reason::Reason;
-pub use state::UpdateState;
+pub use state::{Ending, Step, UpdateState};

@@ -11,12 +11,10 @@ mod trial;
 
 pub use time::MAX_DEFERRED_MS;
 
-use iottly_protocol::release::{Action, Reason, Refusal};
+use iottly_protocol::release::{Action, Ending, Reason, Refusal, Step, UpdateState};
 
 use crate::memory::{Attempt, Memory, Outcome};
-use crate::state::{
-    Effect, Ending, Event, Now, Offer, Phase, Planned, Progress, Running, Slot, State, refusal,
-};
+use crate::state::{Effect, Event, Now, Offer, Planned, Progress, Running, Slot, refusal};
 
 /// Most writes of the journal for one update: a limit on what a loop can wear out.
 pub const MAX_WRITES: u32 = 28;
@@ -101,25 +99,25 @@ impl Machine {
         };
         let target = Running::Slot(attempt.slot);
         match attempt.state {
-            State::Switching if pointer == target => self.start_trial(now, out),
-            State::Trial => self.start_trial(now, out),
-            State::Committing => {
+            Step::Switching if pointer == target => self.start_trial(now, out),
+            Step::Trial => self.start_trial(now, out),
+            Step::Committing => {
                 out.push(Effect::Start {
                     firmware: target,
                     trial: false,
                 });
-                self.enter(State::Committing, now, out);
+                self.enter(Step::Committing, now, out);
             }
-            State::RollingBack => self.enter(State::RollingBack, now, out),
+            Step::RollingBack => self.enter(Step::RollingBack, now, out),
             state => {
                 out.push(Effect::Start {
                     firmware: home,
                     trial: false,
                 });
                 let again = match state {
-                    State::Offered => State::VerifyingMeta,
+                    Step::Offered => Step::VerifyingMeta,
                     // The pointer did not move: the copy of the state may be old by now.
-                    State::Switching | State::Armed | State::Staged => State::Armed,
+                    Step::Switching | Step::Armed | Step::Staged => Step::Armed,
                     other => other,
                 };
                 self.go(again, now, out);
@@ -153,8 +151,8 @@ impl Machine {
         if self.runs_already() {
             return self.finish(Ending::Committed, None, out);
         }
-        self.go(State::Offered, now, out);
-        self.go(State::VerifyingMeta, now, out);
+        self.go(Step::Offered, now, out);
+        self.go(Step::VerifyingMeta, now, out);
     }
 
     fn runs_already(&self) -> bool {
@@ -169,53 +167,53 @@ impl Machine {
             return;
         };
         match (state, event) {
-            (State::VerifyingMeta, Event::MetaOk(release)) => {
+            (Step::VerifyingMeta, Event::MetaOk(release)) => {
                 self.attempt().release = Some(release);
-                self.go(State::Preflight, now, out);
+                self.go(Step::Preflight, now, out);
             }
             // It may be in its time: that is known once somebody tells it.
-            (State::VerifyingMeta, Event::Refused(why)) if why.reason == Reason::Clock => {
+            (Step::VerifyingMeta, Event::Refused(why)) if why.reason == Reason::Clock => {
                 self.retry(why, now, out)
             }
-            (State::VerifyingMeta | State::Preflight, Event::Refused(why)) => {
+            (Step::VerifyingMeta | Step::Preflight, Event::Refused(why)) => {
                 self.finish(Ending::Rejected, Some(why), out)
             }
-            (State::VerifyingMeta, Event::PartFailed { detail, .. }) => {
+            (Step::VerifyingMeta, Event::PartFailed { detail, .. }) => {
                 self.retry(refusal(Reason::Unreachable, detail), now, out);
             }
-            (State::Preflight, Event::Room) => self.preflight(now, out),
-            (State::Downloading, Event::PartKept { complete: true }) => {
-                self.go(State::VerifyingImage, now, out)
+            (Step::Preflight, Event::Room) => self.preflight(now, out),
+            (Step::Downloading, Event::PartKept { complete: true }) => {
+                self.go(Step::VerifyingImage, now, out)
             }
-            (State::Downloading, Event::PartKept { complete: false }) => {
+            (Step::Downloading, Event::PartKept { complete: false }) => {
                 (self.corrupt, self.failures) = (0, 0);
                 self.act(now, out);
             }
-            (State::Downloading, Event::PartFailed { corrupt, detail }) => {
+            (Step::Downloading, Event::PartFailed { corrupt, detail }) => {
                 self.part_failed(corrupt, &detail, now, out)
             }
-            (State::VerifyingImage, Event::ImageOk) => {
-                self.go(State::Staged, now, out);
-                self.go(State::Armed, now, out);
+            (Step::VerifyingImage, Event::ImageOk) => {
+                self.go(Step::Staged, now, out);
+                self.go(Step::Armed, now, out);
             }
-            (State::VerifyingImage, Event::ImageBad(why)) => self.finish(Ending::Failed, Some(why), out),
-            (State::Armed, Event::Copied) => self.go(State::Switching, now, out),
-            (State::Switching, Event::Switched) => self.start_trial(now, out),
-            (State::Trial, Event::Trapped(detail)) => {
+            (Step::VerifyingImage, Event::ImageBad(why)) => self.finish(Ending::Failed, Some(why), out),
+            (Step::Armed, Event::Copied) => self.go(Step::Switching, now, out),
+            (Step::Switching, Event::Switched) => self.start_trial(now, out),
+            (Step::Trial, Event::Trapped(detail)) => {
                 self.roll_back(refusal(Reason::CrashLoop, detail), now, out)
             }
-            (State::Trial, Event::Unhealthy(detail)) => {
+            (Step::Trial, Event::Unhealthy(detail)) => {
                 self.roll_back(refusal(Reason::Unhealthy, detail), now, out)
             }
-            (State::Trial, Event::Healthy) => {
+            (Step::Trial, Event::Healthy) => {
                 self.trial.healthy += 1;
                 self.judge(now, out);
             }
-            (State::Committing, Event::Done) => self.commit(out),
-            (State::RollingBack, Event::Done) => self.rolled_back(out),
+            (Step::Committing, Event::Done) => self.commit(out),
+            (Step::RollingBack, Event::Done) => self.rolled_back(out),
             (_, Event::DiskFailed(detail)) if state.is_cancellable() => {
                 self.finish(Ending::Failed, Some(refusal(Reason::NoSpace, detail)), out);
-                if state == State::Armed {
+                if state == Step::Armed {
                     // It was stopped for the copy.
                     out.push(Effect::Start {
                         firmware: self.memory.home(),
@@ -228,10 +226,10 @@ impl Machine {
         }
     }
 
-    fn tick(&mut self, state: State, now: Now, out: &mut Vec<Effect>) {
+    fn tick(&mut self, state: Step, now: Now, out: &mut Vec<Effect>) {
         match state {
-            State::Trial => self.judge(now, out),
-            State::Committing | State::RollingBack | State::Switching => {}
+            Step::Trial => self.judge(now, out),
+            Step::Committing | Step::RollingBack | Step::Switching => {}
             _ if self.is_overdue() => {
                 let name = serde_json::to_string(&state).unwrap_or_default();
                 let why = refusal(
@@ -240,8 +238,8 @@ impl Machine {
                 );
                 self.finish(Ending::Failed, Some(why), out);
             }
-            State::Deferred => self.wait(now, out),
-            State::VerifyingMeta | State::Downloading => self.act(now, out),
+            Step::Deferred => self.wait(now, out),
+            Step::VerifyingMeta | Step::Downloading => self.act(now, out),
             _ => {}
         }
     }
@@ -249,7 +247,7 @@ impl Machine {
     /// Goes on waiting, or on. Nothing is written while it waits for the same: it may do so for hours.
     fn wait(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Some(why) = self.waits_for(now) else {
-            return self.go(State::Preflight, now, out);
+            return self.go(Step::Preflight, now, out);
         };
         if self
             .attempt()
@@ -260,16 +258,16 @@ impl Machine {
             return self.act(now, out);
         }
         self.attempt().why = Some(why);
-        self.go(State::Deferred, now, out);
+        self.go(Step::Deferred, now, out);
     }
 
     /// Preflight, once there is room: the window and the clock.
     fn preflight(&mut self, now: Now, out: &mut Vec<Effect>) {
         match self.waits_for(now) {
-            None => self.go(State::Downloading, now, out),
+            None => self.go(Step::Downloading, now, out),
             Some(why) => {
                 self.attempt().why = Some(why);
-                self.go(State::Deferred, now, out);
+                self.go(Step::Deferred, now, out);
             }
         }
     }
@@ -296,7 +294,7 @@ impl Machine {
         let report = Progress {
             id: attempt.offer.id.clone(),
             sha256: attempt.offer.sha256.clone(),
-            phase: Phase::State(attempt.state),
+            state: UpdateState::Underway(attempt.state),
             why: Some(why),
         };
         out.push(Effect::Report(report));
@@ -321,7 +319,7 @@ impl Machine {
     }
 
     /// Writes a state down, then does what the state does.
-    fn go(&mut self, state: State, now: Now, out: &mut Vec<Effect>) {
+    fn go(&mut self, state: Step, now: Now, out: &mut Vec<Effect>) {
         let attempt = self.attempt();
         attempt.state = state;
         attempt.writes += 1;
@@ -332,16 +330,16 @@ impl Machine {
                 format!("{MAX_WRITES} steps did not finish the update"),
             );
             match state {
-                State::RollingBack | State::Committing => {}
-                State::Trial | State::Switching => {
+                Step::RollingBack | Step::Committing => {}
+                Step::Trial | Step::Switching => {
                     attempt.why = Some(why);
-                    attempt.state = State::RollingBack;
+                    attempt.state = Step::RollingBack;
                 }
                 _ => return self.finish(Ending::Failed, Some(why), out),
             }
         }
         let attempt = self.attempt();
-        if !matches!(attempt.state, State::Deferred | State::RollingBack) {
+        if !matches!(attempt.state, Step::Deferred | Step::RollingBack) {
             attempt.why = None;
         }
         let state = attempt.state;
@@ -350,12 +348,12 @@ impl Machine {
     }
 
     /// What a state does, after it was written down or found in the journal.
-    fn enter(&mut self, state: State, now: Now, out: &mut Vec<Effect>) {
+    fn enter(&mut self, state: Step, now: Now, out: &mut Vec<Effect>) {
         let attempt = self.attempt();
         out.push(Effect::Report(Progress {
             id: attempt.offer.id.clone(),
             sha256: attempt.offer.sha256.clone(),
-            phase: Phase::State(state),
+            state: UpdateState::Underway(state),
             why: attempt.why.clone(),
         }));
         self.act(now, out);
@@ -365,15 +363,15 @@ impl Machine {
         let attempt = self.attempt();
         let slot = attempt.slot;
         match attempt.state {
-            State::Offered | State::Staged => {}
-            State::VerifyingMeta => out.push(Effect::VerifyMeta(Box::new(attempt.offer.clone()))),
-            State::Preflight => out.push(Effect::CheckRoom(self.release().size)),
-            State::Deferred => out.push(Effect::WakeAt(now.mono_ms.saturating_add(LOOK_AGAIN_MS))),
-            State::Downloading => out.push(Effect::FetchPart(Box::new(self.release().clone()), slot)),
-            State::VerifyingImage => out.push(Effect::CheckImage(Box::new(self.release().clone()), slot)),
-            State::Armed => out.push(Effect::CopyState),
-            State::Switching => out.push(Effect::Point(Running::Slot(slot))),
-            State::Trial => {
+            Step::Offered | Step::Staged => {}
+            Step::VerifyingMeta => out.push(Effect::VerifyMeta(Box::new(attempt.offer.clone()))),
+            Step::Preflight => out.push(Effect::CheckRoom(self.release().size)),
+            Step::Deferred => out.push(Effect::WakeAt(now.mono_ms.saturating_add(LOOK_AGAIN_MS))),
+            Step::Downloading => out.push(Effect::FetchPart(Box::new(self.release().clone()), slot)),
+            Step::VerifyingImage => out.push(Effect::CheckImage(Box::new(self.release().clone()), slot)),
+            Step::Armed => out.push(Effect::CopyState),
+            Step::Switching => out.push(Effect::Point(Running::Slot(slot))),
+            Step::Trial => {
                 let grace = self.release().health.grace_ms;
                 out.push(Effect::Start {
                     firmware: Running::Slot(slot),
@@ -381,8 +379,8 @@ impl Machine {
                 });
                 out.push(Effect::WakeAt(now.mono_ms.saturating_add(grace)));
             }
-            State::Committing => out.push(Effect::CleanUp),
-            State::RollingBack => out.extend([
+            Step::Committing => out.push(Effect::CleanUp),
+            Step::RollingBack => out.extend([
                 Effect::Stop,
                 Effect::Point(self.memory.home()),
                 Effect::RestoreState,
@@ -398,7 +396,7 @@ impl Machine {
             .as_ref()
             .filter(|attempt| attempt.slot == slot)
             .map(|attempt| attempt.state);
-        if let Some(State::Trial | State::Committing) = under_way {
+        if let Some(Step::Trial | Step::Committing) = under_way {
             let why = refusal(
                 Reason::DigestMismatch,
                 "the file of the release was damaged after it was verified",
@@ -450,7 +448,7 @@ fn ended(outcome: &Outcome) -> Progress {
     Progress {
         id: outcome.id.clone(),
         sha256: outcome.sha256.clone(),
-        phase: Phase::Ending(outcome.ending),
+        state: UpdateState::Ended(outcome.ending),
         why: outcome.why.clone(),
     }
 }

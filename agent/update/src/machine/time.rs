@@ -1,8 +1,8 @@
-use iottly_protocol::release::{Reason, Refusal};
+use iottly_protocol::release::{Reason, Refusal, Step};
 use iottly_protocol::tuf::{Instant, Vouched};
 
 use super::Machine;
-use crate::state::{Effect, Now, State, refusal};
+use crate::state::{Effect, Now, refusal};
 
 /// Longest wait for a maintenance window or for the time, milliseconds of the agent running: a week.
 pub const MAX_DEFERRED_MS: u64 = 7 * 86_400_000;
@@ -20,8 +20,7 @@ impl Machine {
                 .why
                 .as_ref()
                 .is_some_and(|why| why.reason == Reason::Clock);
-            let waits =
-                attempt.state == State::Deferred || (attempt.state == State::VerifyingMeta && for_time);
+            let waits = attempt.state == Step::Deferred || (attempt.state == Step::VerifyingMeta && for_time);
             let counted = if waits {
                 &mut attempt.waited_ms
             } else {

@@ -1,8 +1,8 @@
-use iottly_protocol::release::{Reason, Refusal};
+use iottly_protocol::release::{Ending, Reason, Refusal, Step};
 
 use super::{MAX_BOOTS, Machine};
 use crate::memory::{Committed, MAX_QUARANTINED};
-use crate::state::{Effect, Ending, Now, State, refusal};
+use crate::state::{Effect, Now, refusal};
 
 /// Number of grace periods that a trial may take when the answers about its health are late.
 const LATE_ANSWERS: u64 = 4;
@@ -30,7 +30,7 @@ impl Machine {
             since_ms: now.mono_ms,
             healthy: 0,
         };
-        self.go(State::Trial, now, out);
+        self.go(Step::Trial, now, out);
     }
 
     /// Ends the trial when its time is over.
@@ -41,7 +41,7 @@ impl Machine {
             return;
         }
         if self.trial.healthy >= health.min_ok {
-            return self.go(State::Committing, now, out);
+            return self.go(Step::Committing, now, out);
         }
         // A busy board answers late, and a firmware may need longer to be well: nothing has trapped, or the
         // trial would be over.
@@ -58,7 +58,7 @@ impl Machine {
 
     pub(super) fn roll_back(&mut self, why: Refusal, now: Now, out: &mut Vec<Effect>) {
         self.attempt().why = Some(why);
-        self.go(State::RollingBack, now, out);
+        self.go(Step::RollingBack, now, out);
     }
 
     pub(super) fn commit(&mut self, out: &mut Vec<Effect>) {

@@ -1,8 +1,8 @@
 //! Clocks that step: the date is an argument, and only a maintenance window may ask for it.
 
-use iottly_protocol::release::{Reason, Refusal, Window};
+use iottly_protocol::release::{Ending, Reason, Refusal, Step, UpdateState, Window};
 use iottly_protocol::tuf::Vouched;
-use iottly_update::{Ending, Event, MAX_DEFERRED_MS, Memory, MetaError, Now, Phase, State};
+use iottly_update::{Event, MAX_DEFERRED_MS, Memory, MetaError, Now};
 
 use super::device::{Behaviour, boot, feed, now, offer, planned, seasoned};
 use super::disk::MemDisk;
@@ -31,7 +31,7 @@ fn stepped(mono_ms: u64, step: i64) -> Now {
 
 /// Brings an update to its end. From the first time that it stands in a state (and is about to leave it) the
 /// clock is off; answers how it ended, after how many milliseconds, and how long its trial took.
-fn run(behaviour: Behaviour, at: State, step: i64, told: bool) -> (Ending, u64, u64) {
+fn run(behaviour: Behaviour, at: Step, step: i64, told: bool) -> (Ending, u64, u64) {
     let disk = seasoned();
     let mut updater = boot(&disk, behaviour, 0).expect("start");
     updater.host().silent = true;
@@ -45,7 +45,7 @@ fn run(behaviour: Behaviour, at: State, step: i64, told: bool) -> (Ending, u64, 
     let mut event = Some(Event::Offer(offer(2)));
     for _ in 0..10_000 {
         let state = updater.memory().attempt.as_ref().map(|attempt| attempt.state);
-        if state == Some(at) || (at == State::Offered && state.is_none()) {
+        if state == Some(at) || (at == Step::Offered && state.is_none()) {
             off = step;
         }
         if let Some(event) = event.take() {
@@ -56,7 +56,7 @@ fn run(behaviour: Behaviour, at: State, step: i64, told: bool) -> (Ending, u64, 
                 let last = updater.memory().last.clone().expect("over");
                 return (last.ending, at_ms, trial_ms.1);
             }
-            Some(State::Trial) => {
+            Some(Step::Trial) => {
                 let since = *trial_ms.0.get_or_insert(at_ms);
                 trial_ms.1 = at_ms - since;
             }
@@ -84,10 +84,10 @@ fn answer(updater: &mut Device, at: Now) {
         return;
     };
     match attempt.state {
-        State::VerifyingMeta => updater
+        Step::VerifyingMeta => updater
             .planned(attempt.offer.counter, Ok(planned()))
             .expect("handled"),
-        State::Downloading => {
+        Step::Downloading => {
             let (sha256, content) = (planned().sha256, super::device::new_firmware());
             let list = iottly_protocol::release::ChunkList::of(&content, 1024).encode();
             updater.chunk_list(&sha256, Ok(list)).expect("handled");
@@ -103,7 +103,7 @@ fn answer(updater: &mut Device, at: Now) {
 
 #[test]
 fn a_step_in_any_phase_neither_ends_an_update_nor_changes_how_long_its_trial_takes() {
-    use State::*;
+    use Step::*;
     for at in [Offered, VerifyingMeta, Downloading, Trial, Committing] {
         for (behaviour, ending) in [
             (Behaviour::Good, Ending::Committed),
@@ -158,12 +158,12 @@ fn the_time_before_a_restart_counts_as_far_as_it_was_written() {
     updater.planned(2, Ok(planned())).expect("planned");
     assert_eq!(
         updater.memory().attempt.as_ref().map(|attempt| attempt.state),
-        Some(State::Downloading)
+        Some(Step::Downloading)
     );
     // The growing clock begins anew.
     let updater = boot(&disk, Behaviour::NeverWell, 7).expect("start");
     let attempt = updater.memory().attempt.clone().expect("on trial");
-    assert_eq!((attempt.state, attempt.spent_ms), (State::Trial, 400_000));
+    assert_eq!((attempt.state, attempt.spent_ms), (Step::Trial, 400_000));
 }
 
 #[test]
@@ -185,14 +185,14 @@ fn waiting_for_a_window_takes_nothing_of_the_deadline_and_wears_nothing_out() {
         let attempt = updater.memory().attempt.as_ref().expect("it waits");
         assert_eq!(
             (attempt.state, attempt.writes, attempt.spent_ms),
-            (State::Deferred, writes, 0),
+            (Step::Deferred, writes, 0),
             "at {at_ms} ms"
         );
     }
     feed(&mut updater, Event::Tick, now(5 * 3_600_000)).expect("tick");
     assert_eq!(
         updater.memory().attempt.as_ref().map(|attempt| attempt.state),
-        Some(State::Trial)
+        Some(Step::Trial)
     );
 }
 
@@ -215,13 +215,13 @@ fn a_wait_for_the_time_ends_when_it_is_told_and_not_by_a_step() {
         let attempt = updater.memory().attempt.clone().expect("it waits");
         assert_eq!(
             (attempt.state, attempt.why.expect("why").reason.as_str()),
-            (State::Deferred, "clock")
+            (Step::Deferred, "clock")
         );
     }
     feed(&mut updater, Event::Tick, now(700_000)).expect("tick");
     assert_eq!(
         updater.memory().attempt.as_ref().map(|attempt| attempt.state),
-        Some(State::Trial)
+        Some(Step::Trial)
     );
 }
 
@@ -249,7 +249,7 @@ fn an_accepted_directive_whose_time_is_not_known_after_a_restart_waits_for_it() 
     updater.planned(2, Ok(planned())).expect("handled");
     assert_eq!(
         updater.memory().attempt.as_ref().map(|attempt| attempt.state),
-        Some(State::Downloading)
+        Some(Step::Downloading)
     );
 }
 
@@ -351,6 +351,6 @@ fn a_journal_from_2095_takes_the_next_update() {
             .host()
             .reports
             .iter()
-            .any(|report| report.phase == Phase::Ending(Ending::Committed))
+            .any(|report| report.state == UpdateState::Ended(Ending::Committed))
     );
 }

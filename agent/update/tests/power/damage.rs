@@ -1,6 +1,7 @@
 //! Damage to what an update has written: something verified runs, and it is said.
 
-use iottly_update::{Disk as _, Ending, Event, Running, Slot, State, files};
+use iottly_protocol::release::{Ending, Step};
+use iottly_update::{Disk as _, Event, Running, Slot, files};
 
 use super::device::{
     Behaviour, OLD, OLD_STATE, boot, feed, new_firmware, now, offer, planned, runs, seasoned, settle,
@@ -59,7 +60,7 @@ fn a_damaged_pointer_in_a_trial_does_not_end_it() {
     feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
     assert_eq!(
         updater.memory().attempt.as_ref().map(|attempt| attempt.state),
-        Some(State::Trial)
+        Some(Step::Trial)
     );
     damage(&disk, POINTER, b"?");
     let mut at_ms = 0;

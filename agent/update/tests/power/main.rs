@@ -8,7 +8,8 @@ mod disk;
 
 use std::collections::BTreeMap;
 
-use iottly_update::{Ending, Event, Phase, Running, Slot, State};
+use iottly_protocol::release::{Ending, Step, UpdateState};
+use iottly_update::{Event, Running, Slot};
 
 use device::{
     Behaviour, OLD, OLD_STATE, boot, feed, new_firmware, now, offer, planned, runs, seasoned, settle,
@@ -199,7 +200,7 @@ fn a_board_that_restarts_in_every_trial_goes_back() {
     feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
     assert_eq!(
         updater.memory().attempt.as_ref().map(|attempt| attempt.state),
-        Some(State::Trial)
+        Some(Step::Trial)
     );
     for starts in 2..=3 {
         let mut updater = boot(&disk, Behaviour::NeverWell, 0).expect("start");
@@ -227,8 +228,8 @@ fn every_state_is_reported_in_its_order() {
     let mut updater = boot(&disk, Behaviour::Good, 0).expect("start");
     feed(&mut updater, Event::Offer(offer(2)), now(0)).expect("offer");
     settle(&mut updater, &mut at_ms).expect("settled");
-    let phases: Vec<_> = updater.host().reports.iter().map(|report| report.phase).collect();
-    use State::*;
+    let phases: Vec<_> = updater.host().reports.iter().map(|report| report.state).collect();
+    use Step::*;
     let states = [
         Offered,
         VerifyingMeta,
@@ -241,8 +242,8 @@ fn every_state_is_reported_in_its_order() {
         Trial,
         Committing,
     ];
-    let mut expected: Vec<_> = states.map(Phase::State).to_vec();
-    expected.push(Phase::Ending(Ending::Committed));
+    let mut expected: Vec<_> = states.map(UpdateState::Underway).to_vec();
+    expected.push(UpdateState::Ended(Ending::Committed));
     assert_eq!(phases, expected);
     feed(&mut updater, Event::Reported, now(at_ms)).expect("reported");
     assert_eq!(updater.memory().last, None);
@@ -270,7 +271,7 @@ fn a_cancel_or_a_newer_directive_ends_an_update_before_its_switch_and_not_after(
     feed(&mut updater, Event::Offer(cancel), now(3)).expect("too late");
     assert_eq!(
         updater.memory().attempt.as_ref().map(|attempt| attempt.state),
-        Some(State::Trial)
+        Some(Step::Trial)
     );
 }
 
@@ -306,11 +307,11 @@ fn a_window_is_waited_for_and_needs_the_time() {
         let attempt = updater.memory().attempt.clone().expect("under way");
         (attempt.state, attempt.why.map(|why| why.reason.as_str()))
     };
-    assert_eq!(why(&updater), (State::Deferred, Some("clock")));
+    assert_eq!(why(&updater), (Step::Deferred, Some("clock")));
     feed(&mut updater, Event::Tick, now(1000)).expect("tick");
-    assert_eq!(why(&updater), (State::Deferred, Some("window")));
+    assert_eq!(why(&updater), (Step::Deferred, Some("window")));
     feed(&mut updater, Event::Tick, now(61_000)).expect("tick");
-    assert_eq!(why(&updater), (State::Trial, None));
+    assert_eq!(why(&updater), (Step::Trial, None));
 }
 
 #[test]
