@@ -3,6 +3,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use iottly_boards::{Board, VirtualBoard};
+use iottly_protocol::release::FIRMWARE_ABI;
 use iottly_protocol::{BootId, DeviceId, StreamClass, Versions};
 use iottly_sandbox::{Cache, CompilerProgram, LoadError, Runtime, RuntimeError};
 use iottly_update::put_aside;
@@ -32,9 +33,6 @@ const GUEST_EVENTS: usize = 64;
 const GUEST_STOP: Duration = Duration::from_millis(1500);
 const LINK_STOP: Duration = Duration::from_secs(2);
 const OUTBOX_STOP: Duration = Duration::from_secs(2);
-/// The firmware interface that this agent offers.
-const FIRMWARE_ABI: &str = "0.1.0";
-
 /// Why an agent does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use iottly_manifest::Manifest;
+use iottly_protocol::limits::clip;
 use wasmtime::component::Component;
 
 use crate::bindings::FirmwarePre;
 use crate::guest::Guest;
 use crate::profile::Profile;
-use crate::trap::clip;
 use crate::{Host, Instance, Limits, LoadError, Runtime, StartError};
 
 /// Longest reason of a refusal, in bytes: names inside a component can be as long as the component.

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use iottly_boards::Board;
 use iottly_manifest::Interface;
+use iottly_protocol::Level;
 
 use crate::{Fault, StateStore, Waker};
 
@@ -77,19 +78,4 @@ pub struct Outgoing {
     pub payload: String,
     /// Whether the call returns only after the message is on disk.
     pub durable: bool,
-}
-
-/// How important a log line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// Finest detail.
-    Trace,
-    /// For the author.
-    Debug,
-    /// Normal events.
-    Info,
-    /// Something unexpected that was handled.
-    Warn,
-    /// Something failed.
-    Error,
 }

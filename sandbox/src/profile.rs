@@ -7,7 +7,7 @@ use wasmtime::component::Component;
 use crate::{Limits, LoadError};
 
 /// Package of the world that firmware is written for.
-const PACKAGE: &str = "iottly:firmware/";
+pub(crate) const PACKAGE: &str = "iottly:firmware/";
 
 /// A firmware's digest and manifest.
 pub(crate) struct Profile {

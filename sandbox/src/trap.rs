@@ -1,5 +1,6 @@
 use std::fmt;
 
+use iottly_protocol::limits::clip;
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::Fault;
@@ -186,13 +187,4 @@ fn functions(backtrace: &WasmBacktrace) -> Vec<String> {
         ),
     };
     backtrace.frames().iter().take(MAX_FRAMES).map(name).collect()
-}
-
-/// Cuts `text` to at most `max` bytes at a character boundary.
-pub(crate) fn clip(text: &str, max: usize) -> &str {
-    let mut end = text.len().min(max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }

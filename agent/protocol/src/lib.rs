@@ -9,6 +9,7 @@
 
 mod command;
 pub mod command_name;
+pub mod date;
 mod down;
 mod envelope;
 mod error;

@@ -7,7 +7,8 @@ use iottly_protocol::release::ChunkList;
 use sha2::{Digest, Sha256};
 
 use crate::disk::Disk;
-use crate::state::{Planned, Running, Slot};
+use crate::offer::Planned;
+use crate::slot::{Running, Slot};
 
 const POINTER: &str = "update/pointer";
 const POINTER_NEW: &str = "update/pointer.new";

@@ -6,29 +6,35 @@
 
 mod disk;
 mod driver;
+mod event;
 pub mod files;
 mod folder;
+mod host;
 mod http;
 mod journal;
 mod keep;
 mod machine;
 mod memory;
+mod offer;
 mod pace;
 mod recover;
 mod regular;
 mod repository;
-mod state;
+mod slot;
 mod trust;
 
 pub use disk::{Disk, SystemDisk};
-pub use driver::{Host, Known, MetaError, Updater};
+pub use driver::Updater;
+pub use event::{Effect, Event, Now, Progress};
 pub use folder::FolderRepository;
+pub use host::{Host, Known, MetaError};
 pub use http::HttpRepository;
 pub use journal::{Condition, Journal};
 pub use keep::{KeepError, keep_target};
 pub use machine::{MAX_BOOTS, MAX_DEFERRED_MS, MAX_WRITES, Machine};
 pub use memory::{Attempt, Committed, MAX_QUARANTINED, Memory, Outcome};
+pub use offer::{Offer, Planned};
 pub use regular::{put_aside, read_file};
 pub use repository::Repository;
-pub use state::{Effect, Event, Now, Offer, Planned, Progress, Running, Slot};
+pub use slot::{Running, Slot};
 pub use trust::{TrustFolder, file_name, replace};

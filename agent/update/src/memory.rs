@@ -4,7 +4,8 @@ use iottly_protocol::release::{Ending, Refusal, Step};
 use iottly_protocol::tuf::Vouched;
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Offer, Planned, Running, Slot};
+use crate::offer::{Offer, Planned};
+use crate::slot::{Running, Slot};
 
 /// The release that the device runs when nothing is tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

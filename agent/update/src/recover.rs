@@ -5,11 +5,11 @@ use std::io;
 use iottly_protocol::release::Step;
 
 use crate::disk::Disk;
-use crate::driver::Host;
 use crate::files;
+use crate::host::Host;
 use crate::journal::{Condition, Journal};
 use crate::memory::{Committed, Memory};
-use crate::state::{Running, Slot};
+use crate::slot::{Running, Slot};
 
 /// Journal, memory and pointer that an updater begins with.
 pub(crate) struct Found {

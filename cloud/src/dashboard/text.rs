@@ -1,5 +1,6 @@
 //! How times and payloads read.
 
+use iottly_protocol::date::civil_from_days;
 use iottly_protocol::limits::clip;
 
 use crate::model::UnixMs;
@@ -42,18 +43,6 @@ pub(super) fn payload(json: &str) -> String {
     } else {
         cut.to_owned()
     }
-}
-
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    // Years start in March here, so that the leap day is the last one.
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::{
-    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA,
-    Manifest, ROLES_KEY, Release,
+    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, FIRMWARE_ABI, HealthRules, MANIFEST_KEY,
+    MANIFEST_SCHEMA, Manifest, ROLES_KEY, Release,
 };
 use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
@@ -109,10 +109,7 @@ impl Draft {
             release_seq,
             security_floor: new.security_floor,
             boards: new.boards.clone(),
-            abi: AbiRange {
-                min: "0.1".to_owned(),
-                max: "0.1".to_owned(),
-            },
+            abi: AbiRange::of(FIRMWARE_ABI),
             chunk_size: CHUNK_BYTES,
             chunk_root: encode_hex(&list.root()),
             requires_free: 2 * new.content.len() as u64,

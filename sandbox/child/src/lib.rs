@@ -8,16 +8,13 @@
 mod confine;
 mod descriptors;
 mod landlock;
+mod life;
 mod probe;
 mod run;
 mod seccomp;
 
 pub use confine::{Bounds, Confinement, confine, enclose};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
-pub use probe::{PROBE_VAR, probe};
+pub use life::{BAD_INPUT, Failure, WRONG_CHILD, main};
+pub use probe::PROBE_VAR;
 pub use run::{Job, Outcome, Program, RunError, run};
-
-/// Exit code of a child whose input is at fault; standard error holds the reason.
-pub const BAD_INPUT: u8 = 65;
-/// Exit code of a child that does not belong to this parent; standard error holds the reason.
-pub const WRONG_CHILD: u8 = 78;

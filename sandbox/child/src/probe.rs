@@ -12,7 +12,7 @@ pub const PROBE_VAR: &str = "IOTTLY_PROBE";
 /// Tries what a confined child must not do; one line each, `open denied` or `open allowed`. The process is
 /// confined already.
 #[must_use]
-pub fn probe() -> String {
+pub(crate) fn probe() -> String {
     let program = std::env::current_exe().unwrap_or_default();
     let tries: [(&str, io::Result<()>); 8] = [
         ("open", File::open("/etc/passwd").map(drop)),

@@ -5,18 +5,25 @@ use std::sync::Arc;
 
 use iottly_boards::Board;
 use iottly_manifest::Interface;
+use iottly_protocol::release::FIRMWARE_ABI;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Resource, WasmStr};
 
 use crate::Fault;
 use crate::bindings::types;
 use crate::guest::Guest;
+use crate::profile::PACKAGE;
 use crate::trap::{Stopped, TrapCode};
 
 pub(super) type Store<'a> = StoreContextMut<'a, Guest>;
 
 /// Longest label, in bytes; the manifest has the same limit.
 const LABEL_BYTES: usize = 128;
+
+/// Returns the full name of an interface of the firmware world.
+pub(super) fn interface(name: &str) -> String {
+    format!("{PACKAGE}{name}@{FIRMWARE_ABI}")
+}
 
 /// Why a call did not do what it should: an answer for the firmware, or its end.
 pub(super) enum Halt<E = types::Fault> {
@@ -147,4 +154,15 @@ pub(super) fn name(store: &Store<'_>, what: &str, text: &WasmStr, limit: usize) 
         return Err(Fault::Invalid(format!("the {what} contains control characters")).into());
     }
     Ok(text.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interface_is_the_one_of_the_wit_files() {
+        let package = format!("package {}@{FIRMWARE_ABI};", PACKAGE.trim_end_matches('/'));
+        assert!(include_str!("../../wit/types.wit").contains(&package));
+    }
 }

@@ -3,13 +3,13 @@ use std::time::Duration;
 
 use wasmtime::component::Linker;
 
-use super::call::{Halt, Store, answer, count};
+use super::call::{Halt, Store, answer, count, interface};
 use crate::Fault;
 use crate::bindings::types;
 use crate::guest::Guest;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut clock = linker.instance("iottly:firmware/clock@0.1.0")?;
+    let mut clock = linker.instance(&interface("clock"))?;
     clock.func_wrap("now-ms", |mut store: Store<'_>, (): ()| {
         count(&mut store)?;
         Ok((store.data_mut().host.now_ms(),))

@@ -3,7 +3,7 @@ use iottly_boards::{Edge, InputPort, OutputPort, Pull, Watch};
 use iottly_manifest::Interface;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmStr};
 
-use super::call::{Halt, Store, answer, granted, held, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, interface, release};
 use crate::Fault;
 use crate::bindings::gpio as wit;
 use crate::guest::Guest;
@@ -19,7 +19,7 @@ struct InputPin {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut gpio = linker.instance("iottly:firmware/gpio@0.1.0")?;
+    let mut gpio = linker.instance(&interface("gpio"))?;
     gpio.resource(
         "output-pin",
         ResourceType::host::<OutputPin>(),

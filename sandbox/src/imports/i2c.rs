@@ -4,7 +4,7 @@ use iottly_manifest::Interface;
 use wasmtime::component::{ComponentType, Lift, Linker, Resource, ResourceType, WasmList, WasmStr};
 
 use super::bus::{self, Silent};
-use super::call::{Halt, Store, answer, granted, held, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, interface, release};
 use crate::bindings::i2c as wit;
 use crate::guest::Guest;
 use crate::worker::Worker;
@@ -32,7 +32,7 @@ enum Part {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut i2c = linker.instance("iottly:firmware/i2c@0.1.0")?;
+    let mut i2c = linker.instance(&interface("i2c"))?;
     i2c.resource("bus", ResourceType::host::<Bus>(), release::<Bus>)?;
     i2c.func_wrap("open", |store: Store<'_>, (label,): (WasmStr,)| {
         answer(store, |store| {

@@ -2,14 +2,14 @@ use iottly_boards::{BoardError, PwmPort};
 use iottly_manifest::Interface;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmStr};
 
-use super::call::{Halt, Store, answer, granted, held, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, interface, release};
 use crate::Fault;
 use crate::guest::Guest;
 
 struct Output(PwmPort);
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut pwm = linker.instance("iottly:firmware/pwm@0.1.0")?;
+    let mut pwm = linker.instance(&interface("pwm"))?;
     pwm.resource("output", ResourceType::host::<Output>(), release::<Output>)?;
     pwm.func_wrap("open", |store: Store<'_>, (label, hertz): (WasmStr, u32)| {
         answer(store, |store| {

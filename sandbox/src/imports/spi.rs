@@ -4,7 +4,7 @@ use iottly_manifest::Interface;
 use wasmtime::component::{ComponentType, Lift, Linker, Resource, ResourceType, WasmList, WasmStr};
 
 use super::bus::{self, Silent};
-use super::call::{Halt, Store, answer, granted, held, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, interface, release};
 use crate::bindings::spi as wit;
 use crate::guest::Guest;
 use crate::worker::Worker;
@@ -35,7 +35,7 @@ enum Part {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut spi = linker.instance("iottly:firmware/spi@0.1.0")?;
+    let mut spi = linker.instance(&interface("spi"))?;
     spi.resource("device", ResourceType::host::<Device>(), release::<Device>)?;
     spi.func_wrap("open", |store: Store<'_>, (label,): (WasmStr,)| {
         answer(store, |store| {

@@ -1,11 +1,11 @@
 use wasmtime::component::{Linker, WasmList, WasmStr};
 
-use super::call::{Halt, Store, answer, name};
+use super::call::{Halt, Store, answer, interface, name};
 use crate::guest::Guest;
 use crate::{Fault, StateStore};
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut state = linker.instance("iottly:firmware/state@0.1.0")?;
+    let mut state = linker.instance(&interface("state"))?;
     state.func_wrap("get", |store: Store<'_>, (key,): (WasmStr,)| {
         answer(store, |store| get(store, &key))
     })?;

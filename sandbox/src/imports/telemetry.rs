@@ -1,6 +1,6 @@
 use wasmtime::component::{Linker, WasmStr};
 
-use super::call::{Halt, Store, answer};
+use super::call::{Halt, Store, answer, interface};
 use crate::bindings::telemetry::Durability;
 use crate::guest::Guest;
 use crate::{Fault, Outgoing, payload};
@@ -9,7 +9,7 @@ type Args = (WasmStr, Option<WasmStr>, Durability);
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker
-        .instance("iottly:firmware/telemetry@0.1.0")?
+        .instance(&interface("telemetry"))?
         .func_wrap("send", |store: Store<'_>, args: Args| {
             answer(store, |store| send(store, &args))
         })

@@ -6,7 +6,7 @@ use iottly_manifest::Interface;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList, WasmStr};
 
 use super::bus::{self, Silent};
-use super::call::{Halt, Store, answer, granted, held, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, interface, release};
 use crate::Fault;
 use crate::bindings::uart as wit;
 use crate::events::Events;
@@ -26,7 +26,7 @@ struct Arrivals {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut uart = linker.instance("iottly:firmware/uart@0.1.0")?;
+    let mut uart = linker.instance(&interface("uart"))?;
     uart.resource("port", ResourceType::host::<Port>(), release::<Port>)?;
     uart.func_wrap(
         "open",

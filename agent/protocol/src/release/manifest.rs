@@ -11,6 +11,9 @@ pub const MANIFEST_KEY: &str = "iottly";
 /// The layout of manifests that is written and read.
 pub const MANIFEST_SCHEMA: u32 = 1;
 
+/// Version of the firmware interface: of the WIT package `iottly:firmware` that components import and export.
+pub const FIRMWARE_ABI: &str = "0.1.0";
+
 /// What is signed about a release, beside its length and digest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -72,6 +75,17 @@ pub struct AbiRange {
 }
 
 impl AbiRange {
+    /// Returns the range of one version, `major.minor` or longer.
+    #[must_use]
+    pub fn of(version: &str) -> Self {
+        let minor: Vec<&str> = version.splitn(3, '.').take(2).collect();
+        let minor = minor.join(".");
+        Self {
+            min: minor.clone(),
+            max: minor,
+        }
+    }
+
     /// Says whether a version, `major.minor` or longer, lies in the range.
     #[must_use]
     pub fn contains(&self, version: &str) -> bool {

@@ -17,7 +17,8 @@ pub use directive::{
     Action, Audience, Directive, DirectiveError, MAX_DIRECTIVE_BYTES, ROLES_KEY, Window, directive_role,
 };
 pub use manifest::{
-    AbiRange, Component, DataSchema, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, Release,
+    AbiRange, Component, DataSchema, FIRMWARE_ABI, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest,
+    Release,
 };
 pub use reason::Reason;
 pub use state::{Ending, Step, UpdateState};

@@ -13,8 +13,10 @@ pub use time::MAX_DEFERRED_MS;
 
 use iottly_protocol::release::{Action, Ending, Reason, Refusal, Step, UpdateState};
 
+use crate::event::{Effect, Event, Now, Progress, refusal};
 use crate::memory::{Attempt, Memory, Outcome};
-use crate::state::{Effect, Event, Now, Offer, Planned, Progress, Running, Slot, refusal};
+use crate::offer::{Offer, Planned};
+use crate::slot::{Running, Slot};
 
 /// Most writes of the journal for one update: a limit on what a loop can wear out.
 pub const MAX_WRITES: u32 = 28;

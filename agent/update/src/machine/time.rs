@@ -2,7 +2,7 @@ use iottly_protocol::release::{Reason, Refusal, Step};
 use iottly_protocol::tuf::{Instant, Vouched};
 
 use super::Machine;
-use crate::state::{Effect, Now, refusal};
+use crate::event::{Effect, Now, refusal};
 
 /// Longest wait for a maintenance window or for the time, milliseconds of the agent running: a week.
 pub const MAX_DEFERRED_MS: u64 = 7 * 86_400_000;

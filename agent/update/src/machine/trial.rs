@@ -1,8 +1,8 @@
 use iottly_protocol::release::{Ending, Reason, Refusal, Step};
 
 use super::{MAX_BOOTS, Machine};
+use crate::event::{Effect, Now, refusal};
 use crate::memory::{Committed, MAX_QUARANTINED};
-use crate::state::{Effect, Now, refusal};
 
 /// Number of grace periods that a trial may take when the answers about its health are late.
 const LATE_ANSWERS: u64 = 4;

@@ -1,102 +1,11 @@
-use iottly_protocol::release::{Action, HealthRules, Reason, Refusal, Release, UpdateState, Window};
+//! The machine's inputs and outputs: events, effects and reports. Pure data.
+
+use iottly_protocol::release::{Reason, Refusal, UpdateState};
 use iottly_protocol::tuf::Vouched;
-use serde::{Deserialize, Serialize};
 
 use crate::memory::Memory;
-
-/// One of the two places for a release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Slot {
-    /// The first.
-    A,
-    /// The second.
-    B,
-}
-
-impl Slot {
-    /// The other one.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::A => Self::B,
-            Self::B => Self::A,
-        }
-    }
-}
-
-/// Which firmware the device runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Running {
-    /// The one it was set up with, if any.
-    Factory,
-    /// A release.
-    Slot(Slot),
-}
-
-/// What is known about a release once its metadata is verified.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Planned {
-    /// The path under which it is served, encoded for an address.
-    pub path: String,
-    /// Bytes.
-    pub size: u64,
-    /// sha256, hex.
-    pub sha256: String,
-    /// Its number.
-    pub release_seq: u64,
-    /// The floor once it is committed.
-    pub security_floor: u64,
-    /// Bytes of a part.
-    pub chunk_size: u64,
-    /// Root over the parts, hex.
-    pub chunk_root: String,
-    /// The layout in which it writes its state.
-    pub data_schema: u32,
-    /// When its trial is good.
-    pub health: HealthRules,
-}
-
-impl Planned {
-    /// What is kept of a verified release.
-    #[must_use]
-    pub fn new(release: &Release, served_path: String) -> Self {
-        let manifest = &release.manifest;
-        Self {
-            path: served_path,
-            size: release.size,
-            sha256: release.sha256.clone(),
-            release_seq: manifest.release_seq,
-            security_floor: manifest.security_floor,
-            chunk_size: manifest.chunk_size,
-            chunk_root: manifest.chunk_root.to_ascii_lowercase(),
-            data_schema: manifest.data_schema.writes,
-            health: manifest.health,
-        }
-    }
-}
-
-/// A directive that was accepted: verified, for this device, in its time, with a new counter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offer {
-    /// The directive's id.
-    pub id: String,
-    /// The signed document, to be verified again after a restart.
-    pub document: String,
-    /// The directive's counter.
-    pub counter: u64,
-    /// What to do.
-    pub action: Action,
-    /// The release's sha256, hex.
-    pub sha256: String,
-    /// How long the update may take, seconds.
-    pub deadline_s: u64,
-    /// When it may begin.
-    pub window: Option<Window>,
-    /// Bytes a second at most; 0 for no cap.
-    pub max_bps: u64,
-}
+use crate::offer::{Offer, Planned};
+use crate::slot::{Running, Slot};
 
 /// The time as the machine sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
