@@ -1,5 +1,5 @@
-//! Civil dates: days since 1970-01-01 as year, month and day of the proleptic Gregorian calendar, and back. Knows
-//! no time zone and no text form.
+//! Civil dates: days since 1970-01-01 as year, month and day of the proleptic Gregorian calendar, and back.
+//! Does not know time zones or text forms.
 
 /// Returns year, month (1 to 12) and day (1 to 31) of the date `days` after 1970-01-01.
 ///

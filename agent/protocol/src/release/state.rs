@@ -72,7 +72,7 @@ words! {
 }
 
 words! {
-    /// How an update ended. The names are never changed or reused.
+    /// Final result of an update. The names are never changed or reused.
     Ending {
         /// The release runs and is healthy.
         Committed = "committed",

@@ -1,3 +1,5 @@
+//! Moments as signed documents write them. Reads no clock.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -5,26 +7,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::date::{civil_from_days, days_from_civil, days_in_month};
 
-/// A moment, whole seconds since 1970 in UTC; written `2026-01-31T23:59:59Z`.
+/// Moment in whole seconds since 1970, UTC; written `2026-01-31T23:59:59Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The moment so many seconds after the start of 1970; the latest that can be written is the end of the
-    /// year 9999.
+    /// Returns the moment so many seconds after the start of 1970, at most the end of the year 9999.
     #[must_use]
     pub const fn from_unix(seconds: u64) -> Self {
         const LAST: u64 = 253_402_300_799;
         Self(if seconds > LAST { LAST } else { seconds })
     }
 
-    /// Seconds since the start of 1970.
+    /// Returns the seconds since the start of 1970.
     #[must_use]
     pub const fn unix(self) -> u64 {
         self.0
     }
 
-    /// The moment so many seconds later.
+    /// Returns the moment so many seconds later.
     #[must_use]
     pub const fn plus(self, seconds: u64) -> Self {
         Self::from_unix(self.0.saturating_add(seconds))
