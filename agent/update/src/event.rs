@@ -7,48 +7,48 @@ use crate::memory::Memory;
 use crate::offer::{Offer, Planned};
 use crate::slot::{Running, Slot};
 
-/// The time as the machine sees it.
+/// Clocks of the board at the moment of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// The board's date, unix seconds; may be wrong, and may step.
+    /// Date of the board, in unix seconds; may be wrong, and may step.
     pub unix: u64,
-    /// Whether the cloud has told the date since the start of the system.
+    /// True once the cloud has sent the date since the start of the system.
     pub clock_trusted: bool,
-    /// Milliseconds that only grow, from any start.
+    /// Milliseconds of a clock that only grows, from any start.
     pub mono_ms: u64,
 }
 
-/// What happened.
+/// Input of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The agent starts; the pointer names this firmware.
     Boot {
-        /// What the pointer names.
+        /// Firmware that the pointer names.
         pointer: Running,
     },
     /// A directive was accepted.
     Offer(Offer),
     /// Metadata is verified.
     MetaOk(Planned),
-    /// The device does not take the release.
+    /// The device refuses the release.
     Refused(Refusal),
-    /// There is room.
+    /// There is enough free space.
     Room,
-    /// A part is verified and kept; whether it was the last.
+    /// A part is verified and stored.
     PartKept {
-        /// No part is missing.
+        /// True if no part is missing any more.
         complete: bool,
     },
-    /// A part could not be had.
+    /// A part could not be fetched or verified.
     PartFailed {
-        /// It is not what was signed.
+        /// True if the part is not what was signed.
         corrupt: bool,
-        /// For people.
+        /// Details for people.
         detail: String,
     },
-    /// The whole is verified, compiled and instantiated; the slot is on the disk.
+    /// The whole file is verified, compiled and instantiated; the slot is on the disk.
     ImageOk,
-    /// It is not.
+    /// The whole file failed a check.
     ImageBad(Refusal),
     /// The firmware's state is copied.
     Copied,
@@ -56,53 +56,53 @@ pub enum Event {
     Switched,
     /// The firmware in trial trapped.
     Trapped(String),
-    /// The firmware in trial says that it is well.
+    /// The firmware in trial reports that it is healthy.
     Healthy,
     /// The firmware in trial breaks another health rule.
     Unhealthy(String),
-    /// What a state does on leaving is done.
+    /// The work of committing or rolling back is done.
     Done,
     /// Time has passed.
     Tick,
-    /// The cloud has the last outcome.
+    /// The cloud has stored the last outcome.
     Reported,
     /// The disk failed while the update was under way.
     DiskFailed(String),
-    /// Metadata was accepted, and vouches for this.
+    /// Metadata was accepted, and vouches for these versions and this date.
     Vouched(Vouched),
     /// The file of a slot that is to run is not what was verified.
     SlotDamaged(Slot),
 }
 
-/// What is to be done, in order.
+/// Output of the machine, to be performed in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Make this durable before anything that follows.
+    /// Make the memory durable before anything that follows.
     Journal(Box<Memory>),
-    /// Say where the update is.
+    /// Report the progress.
     Report(Progress),
-    /// Fetch and check metadata for the directive.
+    /// Fetch and verify metadata for the directive.
     VerifyMeta(Box<Offer>),
-    /// See whether there is room for so many bytes.
+    /// Check that so many bytes are free.
     CheckRoom(u64),
     /// Fetch the next missing part.
     FetchPart(Box<Planned>, Slot),
-    /// Check the whole, compile and instantiate it.
+    /// Verify the whole file, compile and instantiate it.
     CheckImage(Box<Planned>, Slot),
     /// Stop the firmware and copy its state.
     CopyState,
-    /// Let the pointer name a firmware.
+    /// Let the pointer name this firmware.
     Point(Running),
-    /// Start a firmware; whether it is on trial.
+    /// Start a firmware.
     Start {
-        /// Which.
+        /// Firmware to start.
         firmware: Running,
-        /// It is watched.
+        /// True if the firmware is watched.
         trial: bool,
     },
     /// Stop the firmware.
     Stop,
-    /// Put the copied state back.
+    /// Restore the copied state.
     RestoreState,
     /// Remove the copied state and parts of downloads.
     CleanUp,
@@ -110,16 +110,16 @@ pub enum Effect {
     WakeAt(u64),
 }
 
-/// What a device says about an update.
+/// Progress of an update, for the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// The directive's id.
+    /// Id of the directive.
     pub id: String,
-    /// The release's sha256, hex.
+    /// sha256 of the release, hex.
     pub sha256: String,
-    /// Where it is, or how it ended.
+    /// State of the update.
     pub state: UpdateState,
-    /// Why it waits, goes back or ended.
+    /// Reason of a wait, a roll-back or the ending.
     pub why: Option<Refusal>,
 }
 

@@ -1,5 +1,5 @@
-//! The device as the updater sees it: the repository, the firmware and the reports. An interface only; nothing is
-//! decided here.
+//! Interface between the updater and the rest of the device: repository, firmware and reports. Decides
+//! nothing.
 
 use iottly_protocol::release::Refusal;
 
@@ -8,58 +8,57 @@ use crate::memory::Memory;
 use crate::offer::{Offer, Planned};
 use crate::slot::Running;
 
-/// Why metadata does not say yes.
+/// Reason why metadata did not lead to a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetaError {
-    /// The device does not take the release.
+    /// The device refuses the release.
     Refused(Refusal),
-    /// The repository cannot be reached; it is tried again.
+    /// The repository cannot be reached; the machine tries again.
     Unreachable(String),
 }
 
 /// Description of a release in trusted metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
-    /// Its number.
+    /// Number of the release.
     pub release_seq: u64,
-    /// The floor once it is committed.
+    /// Security floor once the release is committed.
     pub security_floor: u64,
-    /// The layout in which it writes its state.
+    /// Layout in which the release writes its state.
     pub data_schema: u32,
 }
 
-/// What the machine moves beside files.
+/// Services of the device that the machine uses beside files.
 ///
-/// Three questions go to the repository. Their answers may come later, through [`Updater::planned`],
-/// [`Updater::chunk_list`] and
-/// [`Updater::part`]: a repository that does not answer must not keep the machine from anything else. A question may be asked
-/// again while its answer is outstanding.
+/// Three requests go to the repository. Their answers may come later, through
+/// [`Updater::planned`](crate::Updater::planned), [`Updater::chunk_list`](crate::Updater::chunk_list) and
+/// [`Updater::part`](crate::Updater::part): a repository that does not answer must not block anything else. A
+/// request may be repeated while its answer is outstanding.
 pub trait Host {
-    /// The time: read before each event, since what was done for the one before may have taken long.
+    /// Returns the time. Read before each event, since the effects of the one before may have taken long.
     fn now(&mut self) -> Now;
-    /// Fetches metadata, verifies the directive again and decides on its release; none when the answer comes
+    /// Fetches metadata, verifies the directive again and decides on its release; none if the answer comes
     /// later.
     fn verify_meta(&mut self, offer: &Offer, memory: &Memory) -> Option<Result<Planned, MetaError>>;
-    /// Fetches the list of a release's parts, which is checked by the caller; none when the answer comes
-    /// later. An error is for people.
+    /// Fetches the list of a release's parts, which the caller verifies; none if the answer comes later.
+    /// Errors are texts for people.
     fn chunk_list(&mut self, release: &Planned) -> Option<Result<Vec<u8>, String>>;
-    /// Fetches some bytes of a release, which are checked by the caller; none when the answer comes later. An
-    /// error is for people.
+    /// Fetches some bytes of a release, which the caller verifies; none if the answer comes later. Errors are
+    /// texts for people.
     fn part(&mut self, release: &Planned, from: u64, len: u64) -> Option<Result<Vec<u8>, String>>;
-    /// Returns what the trusted metadata that lies on the device says about a file with this digest.
+    /// Returns the description of a file with this digest in the trusted metadata on the device.
     fn identify(&mut self, sha256: &str) -> Option<Known>;
-    /// Tells people of damage that was found, and what was done about it.
+    /// Reports damage that was found, and what was done about it.
     fn warn(&mut self, text: &str);
-    /// Compiles a file and instantiates it without letting it act.
+    /// Compiles a file and instantiates it without running its exports.
     ///
     /// # Errors
-    /// When that fails; says why.
+    /// The reason of the failure.
     fn check_image(&mut self, file: &str, release: &Planned) -> Result<(), Refusal>;
-    /// Starts a firmware in the place of the running one. In a trial, what becomes of it comes back as
-    /// events.
+    /// Starts a firmware in place of the running one. During a trial, its fate comes back as events.
     fn start(&mut self, firmware: Running, trial: bool);
     /// Stops the firmware and waits until it has ended.
     fn stop(&mut self);
-    /// Tells the cloud.
+    /// Reports progress to the cloud.
     fn report(&mut self, progress: Progress);
 }

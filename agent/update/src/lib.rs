@@ -1,8 +1,8 @@
-//! How a device takes a release: where signed files come from, where they are kept, and the state machine
-//! from a directive to a committed release or back to the old one.
+//! Updates of a device's firmware: fetching signed files, storing them, and the state machine from a
+//! directive to a committed release or back to the former one.
 //!
-//! What is trusted is decided in `iottly_protocol::tuf` and `iottly_protocol::release`; nothing here decides
-//! it again. [`Machine`] is pure; [`Updater`] performs what it decides on a [`Disk`] and a [`Host`].
+//! Trust is decided in `iottly_protocol::tuf` and admission in `iottly_protocol::release`; nothing here
+//! decides either again. [`Machine`] is pure; [`Updater`] performs its effects on a [`Disk`] and a [`Host`].
 
 mod disk;
 mod driver;

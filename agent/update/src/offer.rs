@@ -3,31 +3,31 @@
 use iottly_protocol::release::{Action, HealthRules, Release, Window};
 use serde::{Deserialize, Serialize};
 
-/// What is known about a release once its metadata is verified.
+/// Verified facts about a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
-    /// The path under which it is served, encoded for an address.
+    /// Path under which the release is served, encoded for an address.
     pub path: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// sha256, hex.
+    /// sha256 of the release, hex.
     pub sha256: String,
-    /// Its number.
+    /// Number of the release.
     pub release_seq: u64,
-    /// The floor once it is committed.
+    /// Security floor once the release is committed.
     pub security_floor: u64,
-    /// Bytes of a part.
+    /// Size of a part, in bytes.
     pub chunk_size: u64,
     /// Root over the parts, hex.
     pub chunk_root: String,
-    /// The layout in which it writes its state.
+    /// Layout in which the release writes its state.
     pub data_schema: u32,
-    /// When its trial is good.
+    /// Rules of its trial.
     pub health: HealthRules,
 }
 
 impl Planned {
-    /// What is kept of a verified release.
+    /// Returns what is kept of a verified release.
     #[must_use]
     pub fn new(release: &Release, served_path: String) -> Self {
         let manifest = &release.manifest;
@@ -45,23 +45,23 @@ impl Planned {
     }
 }
 
-/// A directive that was accepted: verified, for this device, in its time, with a new counter.
+/// Accepted directive: verified, for this device, valid at its arrival, with a new counter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
-    /// The directive's id.
+    /// Id of the directive.
     pub id: String,
-    /// The signed document, to be verified again after a restart.
+    /// Signed document, to be verified again after a restart.
     pub document: String,
-    /// The directive's counter.
+    /// Counter of the directive.
     pub counter: u64,
-    /// What to do.
+    /// Requested action.
     pub action: Action,
-    /// The release's sha256, hex.
+    /// sha256 of the release, hex.
     pub sha256: String,
-    /// How long the update may take, seconds.
+    /// Longest time for the update, in seconds.
     pub deadline_s: u64,
-    /// When it may begin.
+    /// Maintenance window in which the update may begin.
     pub window: Option<Window>,
-    /// Bytes a second at most; 0 for no cap.
+    /// Maximum download rate, in bytes per second; 0 for no limit.
     pub max_bps: u64,
 }

@@ -1,19 +1,19 @@
-//! The places for firmware on a device. No file is touched here.
+//! The places for firmware on a device. Touches no file.
 
 use serde::{Deserialize, Serialize};
 
-/// One of the two places for a release.
+/// Place for a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Slot {
-    /// The first.
+    /// First slot.
     A,
-    /// The second.
+    /// Second slot.
     B,
 }
 
 impl Slot {
-    /// The other one.
+    /// Returns the other slot.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
@@ -23,12 +23,12 @@ impl Slot {
     }
 }
 
-/// Which firmware the device runs.
+/// Firmware that the device runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Running {
-    /// The one it was set up with, if any.
+    /// Firmware that the device was set up with, if any.
     Factory,
-    /// A release.
+    /// Release in a slot.
     Slot(Slot),
 }

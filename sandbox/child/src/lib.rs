@@ -1,9 +1,8 @@
-//! Runs a program of ours as a bounded child process.
+//! Bounded child processes.
 //!
-//! Compiling firmware and building scripts eat memory and time that depend on what users wrote, so both
-//! happen in a process of their own. The parent gives it a file to read, a file to write and a deadline
-//! ([`run`]); the child first binds itself to limits ([`confine`]) and says through its exit code whose fault
-//! a failure is.
+//! Compiling firmware and building scripts use memory and time that depend on untrusted input, so each runs
+//! in a process of its own. The parent gives it a file to read, a file to write and a deadline ([`run()`]).
+//! The child first binds itself to limits ([`main`]), and its exit code names the party at fault if it fails.
 
 mod confine;
 mod descriptors;

@@ -1,4 +1,5 @@
-//! The `main` of a child process: bounds first, then the work, then its result. Knows nothing of the work itself.
+//! The `main` of a child process: bounds first, then the work, then its result. Does not know the work
+//! itself.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Blames the input.
+    /// Returns a failure of the input.
     #[must_use]
     pub fn bad_input(reason: String) -> Self {
         Self {
@@ -30,7 +31,7 @@ impl Failure {
         }
     }
 
-    /// Blames the pairing: the parent expects another child.
+    /// Returns a failure of the pairing: the parent expects another child.
     #[must_use]
     pub fn wrong_child(reason: String) -> Self {
         Self {
@@ -39,18 +40,19 @@ impl Failure {
         }
     }
 
-    /// Blames the machine or the child itself.
+    /// Returns a failure of the machine or of the child itself.
     #[must_use]
     pub fn failed(reason: String) -> Self {
         Self { code: FAILED, reason }
     }
 }
 
-/// Runs a child's whole life: binds the process to `bounds`, runs `work`, writes its result to standard output
-/// and the reason of a failure to standard error.
+/// Runs a child's whole life: binds the process to `bounds`, runs `work`, writes its result to standard
+/// output and the reason of a failure to standard error.
 ///
-/// To be called before anything else in `main`, since it limits the whole process. With [`PROBE_VAR`] set the
-/// result is what the confined process can still reach, and `work` is not run.
+/// Has to be called before anything else in the program's `main`, since it limits the whole process. With
+/// [`PROBE_VAR`] set the result is a list of what the confined process can still reach, and `work` is not
+/// run.
 #[must_use]
 pub fn main(bounds: Bounds<'_>, work: impl FnOnce() -> Result<Vec<u8>, Failure>) -> ExitCode {
     match run(bounds, work) {

@@ -1,9 +1,10 @@
-//! The update's state machine: data, an event and the time in, effects out. No file, no socket, no clock.
+//! The update's state machine: event and time in, effects out. Opens no file and no socket, and reads no
+//! clock.
 //!
-//! Every transition begins with [`Effect::Journal`]; whoever performs the effects stops at one that fails.
-//! After a cut the machine goes on from what the journal holds and from where the pointer points.
+//! Every transition begins with [`Effect::Journal`]; the driver stops at an effect that fails. After a power
+//! cut the machine continues from the journal and from where the pointer points.
 //!
-//! Durations are counted on the growing clock and kept in the journal; the date decides on maintenance
+//! Durations are counted on the growing clock and stored in the journal; the date decides on maintenance
 //! windows alone.
 
 mod time;
@@ -18,30 +19,30 @@ use crate::memory::{Attempt, Memory, Outcome};
 use crate::offer::{Offer, Planned};
 use crate::slot::{Running, Slot};
 
-/// Most writes of the journal for one update: a limit on what a loop can wear out.
+/// Maximum number of journal writes for one update, which limits the wear of a loop.
 pub const MAX_WRITES: u32 = 28;
-/// Most starts of the board within one trial.
+/// Maximum number of board starts within one trial.
 pub const MAX_BOOTS: u32 = 3;
-/// Bad copies of a part before the download is given up.
+/// Number of bad copies of a part after which the update fails.
 const MAX_CORRUPT: u32 = 3;
-/// Longest wait between two tries to fetch a part, milliseconds.
+/// Longest wait between two tries to fetch a part, in milliseconds.
 const MAX_BACKOFF_MS: u64 = 60_000;
-/// How often a waiting update looks again, milliseconds.
+/// Interval at which a waiting update checks again, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 30_000;
 
-/// The machine.
+/// State machine of updates; see [`Machine::handle`].
 #[derive(Debug, Clone)]
 pub struct Machine {
     memory: Memory,
     trial: trial::Trial,
-    /// Moment up to which the time that the update takes is counted, milliseconds of the growing clock.
+    /// Moment up to which the update's time is counted, in milliseconds of the growing clock.
     counted_ms: u64,
     corrupt: u32,
     failures: u32,
 }
 
 impl Machine {
-    /// Begins with what the journal holds; [`Event::Boot`] comes first.
+    /// Returns a machine with the journal's content; its first event is [`Event::Boot`].
     #[must_use]
     pub fn new(memory: Memory) -> Self {
         Self {
@@ -53,17 +54,26 @@ impl Machine {
         }
     }
 
-    /// What is to survive.
+    /// Returns what must survive a restart.
     #[must_use]
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// Handles an event.
+    /// Handles an event. Returns the effects to perform, in order; an effect that fails ends the list.
+    ///
+    /// ```
+    /// use iottly_update::{Effect, Event, Machine, Memory, Now, Running};
+    ///
+    /// let mut machine = Machine::new(Memory::default());
+    /// let now = Now { unix: 1_800_000_000, clock_trusted: true, mono_ms: 0 };
+    /// let effects = machine.handle(Event::Boot { pointer: Running::Factory }, now);
+    /// assert_eq!(effects, [Effect::Start { firmware: Running::Factory, trial: false }]);
+    /// ```
     pub fn handle(&mut self, event: Event, now: Now) -> Vec<Effect> {
         let mut out = Vec::new();
         if matches!(event, Event::Boot { .. }) {
-            // The growing clock began anew.
+            // The growing clock has a new start.
             self.counted_ms = now.mono_ms;
         }
         self.count(now);
@@ -88,7 +98,7 @@ impl Machine {
             out.push(Effect::Report(ended(outcome)));
         }
         let Some(attempt) = &self.memory.attempt else {
-            // A cut after the last journal entry of a roll-back or before the first of a switch leaves
+            // A power cut after the last journal entry of a roll-back or before the first of a switch leaves
             // nothing to do.
             if pointer != home {
                 out.push(Effect::Point(home));
@@ -133,7 +143,7 @@ impl Machine {
         }
         if let Some(attempt) = &self.memory.attempt {
             if !attempt.state.is_cancellable() {
-                // It ends soon; the directive is sent again with a later hello.
+                // The update ends soon; the cloud sends the directive again after a later hello.
                 return;
             }
             let (reason, detail) = match offer.action {
@@ -173,7 +183,7 @@ impl Machine {
                 self.attempt().release = Some(release);
                 self.go(Step::Preflight, now, out);
             }
-            // It may be in its time: that is known once somebody tells it.
+            // The directive may be valid: that is known once the device has the time.
             (Step::VerifyingMeta, Event::Refused(why)) if why.reason == Reason::Clock => {
                 self.retry(why, now, out)
             }
@@ -216,7 +226,7 @@ impl Machine {
             (_, Event::DiskFailed(detail)) if state.is_cancellable() => {
                 self.finish(Ending::Failed, Some(refusal(Reason::NoSpace, detail)), out);
                 if state == Step::Armed {
-                    // It was stopped for the copy.
+                    // The firmware was stopped for the copy.
                     out.push(Effect::Start {
                         firmware: self.memory.home(),
                         trial: false,
@@ -246,7 +256,8 @@ impl Machine {
         }
     }
 
-    /// Goes on waiting, or on. Nothing is written while it waits for the same: it may do so for hours.
+    /// Continues to wait, or proceeds. Nothing is written while the reason stays the same: a wait may last
+    /// for hours.
     fn wait(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Some(why) = self.waits_for(now) else {
             return self.go(Step::Preflight, now, out);
@@ -263,7 +274,7 @@ impl Machine {
         self.go(Step::Deferred, now, out);
     }
 
-    /// Preflight, once there is room: the window and the clock.
+    /// Checks the window and the clock, after the free space.
     fn preflight(&mut self, now: Now, out: &mut Vec<Effect>) {
         match self.waits_for(now) {
             None => self.go(Step::Downloading, now, out),
@@ -284,14 +295,14 @@ impl Machine {
         self.retry(refusal(Reason::Unreachable, detail), now, out);
     }
 
-    /// Tries again a little later each time; the deadline ends it.
+    /// Tries again, a little later each time, until the deadline.
     fn retry(&mut self, why: Refusal, now: Now, out: &mut Vec<Effect>) {
         self.failures = self.failures.saturating_add(1);
         let wait = 500u64
             .saturating_mul(1 << self.failures.min(7))
             .min(MAX_BACKOFF_MS);
         let attempt = self.attempt();
-        // While it waits for the time its deadline stands still.
+        // The deadline does not run while the device waits for the time.
         attempt.why = (why.reason == Reason::Clock).then(|| why.clone());
         let report = Progress {
             id: attempt.offer.id.clone(),
@@ -320,13 +331,13 @@ impl Machine {
         out.push(Effect::CleanUp);
     }
 
-    /// Writes a state down, then does what the state does.
+    /// Journals a step, then begins it.
     fn go(&mut self, state: Step, now: Now, out: &mut Vec<Effect>) {
         let attempt = self.attempt();
         attempt.state = state;
         attempt.writes += 1;
         if attempt.writes > MAX_WRITES {
-            // A loop through the states ends here; going back and committing do not loop.
+            // A loop through the steps ends here; rolling back and committing do not loop.
             let why = refusal(
                 Reason::Timeout,
                 format!("{MAX_WRITES} steps did not finish the update"),
@@ -349,7 +360,7 @@ impl Machine {
         self.enter(state, now, out);
     }
 
-    /// What a state does, after it was written down or found in the journal.
+    /// Begins a step that was journaled now or found in the journal.
     fn enter(&mut self, state: Step, now: Now, out: &mut Vec<Effect>) {
         let attempt = self.attempt();
         out.push(Effect::Report(Progress {
@@ -390,7 +401,7 @@ impl Machine {
         }
     }
 
-    /// Gives up a slot whose content is not what was verified: it is not run.
+    /// Abandons a slot whose content is not what was verified.
     fn slot_damaged(&mut self, slot: Slot, now: Now, out: &mut Vec<Effect>) {
         let under_way = self
             .memory
