@@ -72,7 +72,7 @@ fn what_the_board_does_not_have_is_unsupported() {
     let (mut instance, _) = start_on(None, &opener("gpio = [\"alarm\"]"), Limits::default());
     assert_eq!(
         fault(instance.handle("x", "{}")),
-        Fault::Unsupported("there is no board here".into())
+        Fault::Unsupported("this device has no board".into())
     );
 }
 

@@ -1,3 +1,5 @@
+//! The compile child: a confined process that turns one component into machine code.
+
 use std::io::Read;
 use std::process::ExitCode;
 
@@ -7,8 +9,9 @@ use super::ENGINE_VAR;
 use crate::engine::{self, Backend};
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 
-/// A script firmware needs 56 MiB; large generated code several times that. Input and output are open when it
-/// starts, and the cache's folder holds the key that vouches for compiled code: so no folder at all.
+/// Bounds of the child. A script firmware needs 56 MiB; large generated code several times that. Input and
+/// output are open at its start, and the cache's folder holds the key that seals compiled code: so the child
+/// gets no folder at all.
 const BOUNDS: Bounds<'static> = Bounds {
     cpu_s: 90,
     data_bytes: 384 << 20,
@@ -16,10 +19,10 @@ const BOUNDS: Bounds<'static> = Bounds {
     folder: None,
 };
 
-/// Runs the compile child's whole life: a component on standard input, machine code on standard output, reasons
-/// on standard error.
+/// Runs the compile child's whole life: a component on standard input, machine code on standard output,
+/// reasons on standard error.
 ///
-/// To be called before anything else in `main`: it limits the whole process.
+/// Has to be called before anything else in `main`: it limits the whole process.
 #[must_use]
 pub fn compile_child() -> ExitCode {
     iottly_child::main(BOUNDS, || {
@@ -40,7 +43,7 @@ pub fn compile_child() -> ExitCode {
     })
 }
 
-/// Compiles in this very process, without limits: only for trusted components and measurements.
+/// Compiles in the calling process, without limits: for trusted components and measurements only.
 ///
 /// # Errors
 /// The compiler's reason.

@@ -1,3 +1,5 @@
+//! The interface `adc`.
+
 use iottly_boards::AnalogPort;
 use iottly_manifest::Interface;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmStr};

@@ -1,3 +1,5 @@
+//! The interface `clock`.
+
 use std::thread;
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ fn delay(guest: &mut Guest, time: Duration) -> Result<(), Halt<types::Fault>> {
     })?;
     if slept < time {
         return Err(Fault::Limit(format!(
-            "the running call has waited for {} ms, which is all it may",
+            "the running call has waited for {} ms, which is the limit",
             guest.limits.wait.as_millis()
         ))
         .into());

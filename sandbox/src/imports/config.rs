@@ -1,9 +1,11 @@
+//! The interface `config`.
+
 use wasmtime::component::{Linker, WasmStr};
 
 use super::call::{Store, answer, count, interface, name};
 use crate::guest::Guest;
 
-/// Longest key, in bytes.
+/// Maximum size of a key, in bytes.
 const KEY_BYTES: usize = 256;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {

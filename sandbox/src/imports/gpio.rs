@@ -1,3 +1,5 @@
+//! The interface `gpio`.
+
 use embedded_hal::digital::PinState;
 use iottly_boards::{Edge, InputPort, OutputPort, Pull, Watch};
 use iottly_manifest::Interface;
@@ -8,7 +10,7 @@ use crate::Fault;
 use crate::bindings::gpio as wit;
 use crate::guest::Guest;
 
-/// Most watches of one pin.
+/// Maximum number of watches of one pin.
 const WATCHES: usize = 4;
 
 struct OutputPin(OutputPort);
@@ -112,7 +114,7 @@ fn watch(guest: &mut Guest, pin: &Resource<InputPin>, edge: wit::Edge) -> Result
     Ok(source)
 }
 
-/// Does something to an open pin on the host's time.
+/// Runs an operation on an open pin as host code.
 fn on<P: Send + 'static, T>(
     guest: &mut Guest,
     pin: &Resource<P>,

@@ -1,3 +1,5 @@
+//! The interface `i2c`.
+
 use embedded_hal::i2c::{ErrorKind, NoAcknowledgeSource, Operation as HalOperation};
 use iottly_boards::{I2cBus, I2cError};
 use iottly_manifest::Interface;
@@ -15,7 +17,7 @@ const MAX_ADDRESS: u16 = 0x7f;
 
 struct Bus(Worker<I2cBus>);
 
-/// As in the world, but what is written still lies in the firmware's memory.
+/// Operation as in the world, except that written bytes are still in the firmware's memory.
 #[derive(ComponentType, Lift)]
 #[component(variant)]
 enum Operation {
@@ -25,7 +27,7 @@ enum Operation {
     Write(WasmList<u8>),
 }
 
-/// The same on the host's side.
+/// Operation on the host's side.
 enum Part {
     Read(Vec<u8>),
     Write(Vec<u8>),

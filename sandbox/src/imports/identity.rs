@@ -1,3 +1,5 @@
+//! The interface `identity`.
+
 use wasmtime::component::Linker;
 
 use super::call::{Store, count, interface};

@@ -1,3 +1,5 @@
+//! The interface `log`.
+
 use iottly_protocol::Level;
 use iottly_protocol::limits::clip;
 use wasmtime::component::{Linker, WasmStr};

@@ -1,3 +1,5 @@
+//! The interface `pwm`.
+
 use iottly_boards::{BoardError, PwmPort};
 use iottly_manifest::Interface;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmStr};
@@ -46,7 +48,7 @@ fn on(
     guest.in_host(|guest| Ok(run(&mut held(guest, output)?.0).map_err(Fault::from)?))
 }
 
-/// From the world's share of 65535 to the hardware's own steps.
+/// Converts the world's share of 65535 to the hardware's own steps.
 fn scaled(duty: u16, max: u16) -> u16 {
     let steps = u32::from(duty) * u32::from(max) / u32::from(u16::MAX);
     u16::try_from(steps).expect("a share of a 16-bit number is one")

@@ -1,3 +1,5 @@
+//! The interface `spi`.
+
 use embedded_hal::spi::{ErrorKind, Operation as HalOperation};
 use iottly_boards::{SpiError, SpiPort};
 use iottly_manifest::Interface;
@@ -12,7 +14,7 @@ use crate::{Fault, Limits};
 
 struct Device(Worker<SpiPort>);
 
-/// As in the world, but what is written still lies in the firmware's memory.
+/// Operation as in the world, except that written bytes are still in the firmware's memory.
 #[derive(ComponentType, Lift)]
 #[component(variant)]
 enum Operation {
@@ -26,7 +28,7 @@ enum Operation {
     DelayNs(u32),
 }
 
-/// The same on the host's side.
+/// Operation on the host's side.
 enum Part {
     Read(Vec<u8>),
     Write(Vec<u8>),

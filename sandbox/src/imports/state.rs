@@ -1,3 +1,5 @@
+//! The interface `state`.
+
 use wasmtime::component::{Linker, WasmList, WasmStr};
 
 use super::call::{Halt, Store, answer, interface, name};

@@ -1,3 +1,5 @@
+//! The interface `telemetry`.
+
 use wasmtime::component::{Linker, WasmStr};
 
 use super::call::{Halt, Store, answer, interface};
@@ -37,7 +39,7 @@ fn send(store: &mut Store<'_>, args: &Args) -> Result<(), Halt> {
     Ok(guest.in_storage(|guest| guest.host.send(message))?)
 }
 
-/// Checks while the text still lies in the firmware's memory; only what passes is copied.
+/// Checks the message while its text is still in the firmware's memory; only what passes is copied.
 fn outgoing(store: &Store<'_>, (payload, channel, durability): &Args) -> Result<Outgoing, Halt> {
     let limits = &store.data().limits;
     let text = payload.to_str(store)?;

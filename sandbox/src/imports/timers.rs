@@ -1,3 +1,5 @@
+//! The interface `timers`.
+
 use std::time::{Duration, Instant};
 
 use wasmtime::component::Linker;

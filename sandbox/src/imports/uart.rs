@@ -1,3 +1,5 @@
+//! The interface `uart`.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,7 +20,7 @@ struct Port {
     watch: Option<(Watch, Arc<Arrivals>)>,
 }
 
-/// Turns any number of arrivals into one event until the firmware has read.
+/// Combines any number of arrivals into one event until the firmware has read.
 struct Arrivals {
     source: u32,
     events: Events,
@@ -73,7 +75,7 @@ fn read(guest: &mut Guest, port: &Resource<Port>, max: u32) -> Result<Vec<u8>, H
         .watch
         .as_ref()
         .map(|(_, arrivals)| Arc::clone(arrivals));
-    // Before the read: what arrives meanwhile is told again rather than forgotten.
+    // Before the read: bytes that arrive meanwhile cause another event rather than none.
     if let Some(arrivals) = &arrivals {
         arrivals.armed.store(true, Ordering::Release);
     }
@@ -111,7 +113,7 @@ fn watch(guest: &mut Guest, port: &Resource<Port>) -> Result<u32, Halt> {
     Ok(source)
 }
 
-/// Does something to an open port, on its own thread.
+/// Runs an operation on an open port, on its own thread.
 fn on<T: Send + 'static>(
     guest: &mut Guest,
     port: &Resource<Port>,

@@ -19,6 +19,6 @@ fn things_open_at_once() {
     );
     assert_eq!(
         until_refused(&mut instance),
-        (4, "more than 4 things are open".to_owned())
+        (4, "more than 4 resources are open".to_owned())
     );
 }

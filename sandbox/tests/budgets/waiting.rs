@@ -20,6 +20,6 @@ fn all_waiting_of_one_call_together() {
     let (mut instance, _) = start(&board_firmware("", DELAY, &[("handle", body)], ""), limits);
     assert_eq!(
         limit(instance.handle("x", "{}")),
-        "the running call has waited for 100 ms, which is all it may"
+        "the running call has waited for 100 ms, which is the limit"
     );
 }
