@@ -1,4 +1,4 @@
-//! How long a device takes to verify a repository's metadata and a target of one megabyte.
+//! Time in which a device verifies a repository's metadata and a target of one megabyte.
 //!
 //! `cargo bench -p iottly-protocol --bench verify` prints the median and the slowest of 200 rounds.
 
@@ -24,7 +24,7 @@ struct Signed {
     file: TargetFile,
 }
 
-/// A repository with 2-of-3 keys for root and targets and 100 releases.
+/// Returns a repository with 2-of-3 keys for root and targets and 100 releases.
 fn repository() -> Signed {
     let expires = NOW.plus(86_400);
     let keys: Vec<SigningKey> = (1..=8).map(|seed| SigningKey::from_secret(&[seed; 32])).collect();

@@ -1,7 +1,7 @@
 //! Messages between agent and cloud: ids, topics, envelopes and commands, and what is signed about releases.
 //!
 //! The crate does no I/O and reads no clock. Every shape here is a wire format: additions are append-only,
-//! unknown fields are ignored, and `tests/golden.rs` holds the bytes of every message.
+//! unknown fields are ignored, and `tests/it/golden.rs` holds the bytes of every message.
 //!
 //! The path of a message: a firmware's payload becomes a [`Record`], the device's queue gives it a sequence
 //! number in a [`stream`](StreamId), a [`Batch`] carries it up, and after the cloud's [`Down::Ack`] the

@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(
             kind(&pipe),
             io::ErrorKind::InvalidData,
-            "and nobody waits for the other end"
+            "and the open does not block"
         );
         // A file without an end whose length reads 0.
         assert!(read_file(Path::new("/proc/self/maps"), 10).is_err());

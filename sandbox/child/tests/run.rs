@@ -1,4 +1,4 @@
-//! Children as they happen: well-behaved, failing, endless.
+//! Children of all kinds: well-behaved, failing, endless.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::fs::File;
@@ -38,8 +38,7 @@ fn reads_its_input_and_writes_its_output() {
 #[test]
 fn inherits_no_other_file_and_no_environment() {
     let leaked = File::open("/dev/null").unwrap();
-    // The standard library opens files so that children do not get them; this undoes it, as a careless
-    // library would.
+    // The standard library opens files close-on-exec; this undoes it, as a careless library would.
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
     let (outcome, output) = shell(
         "ls /proc/self/fd | wc -l; env | grep -c -v -e PATH -e GIVEN -e PWD -e '^_='",

@@ -22,7 +22,7 @@ pub mod iottly {
             }
 
             pub(super) fn none<T>() -> Result<T, Fault> {
-                Err(Fault::Unsupported("there is no device".to_owned()))
+                Err(Fault::Unsupported("this machine is not a device".to_owned()))
             }
         }
 
