@@ -89,7 +89,8 @@ impl Guest {
 
     /// Runs code of the host that may wait for storage. Only its processor time counts as the firmware's.
     pub(crate) fn in_storage<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
-        let (began, cpu) = (Instant::now(), thread_cpu());
+        let began = Instant::now();
+        let cpu = thread_cpu();
         let result = self.in_host(run);
         self.call.off_cpu += began.elapsed().saturating_sub(thread_cpu().saturating_sub(cpu));
         result
@@ -145,7 +146,7 @@ impl ResourceLimiter for Guest {
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        tracing::debug!("memory not grown: {error:#}");
+        tracing::debug!("failed to grow the firmware's memory: {error:#}; the firmware sees the refusal");
         if let Some(reason) = of_system(&error) {
             self.device_failure = Some(format!("memory of the firmware cannot grow: {reason}"));
         }

@@ -12,7 +12,7 @@
 //!   .pause()                             time to wait before the next call, for the firmware's share of the processor
 //! ```
 //!
-//! All calls block, so an [`Instance`] needs a thread of its own with a stack of at least 1 MiB. The crate
+//! All calls block, so an [`Instance`] needs a thread of its own with a stack of [`THREAD_STACK_BYTES`]. The crate
 //! knows no network and no cloud: a firmware's calls go to the [`Host`] it was started with, and those for
 //! the board to the [`Board`](iottly_boards::Board) that the host names. A firmware reaches what its manifest
 //! names and the host grants, nothing else.
@@ -59,7 +59,7 @@ pub use host::{Host, Outgoing};
 pub use instance::Instance;
 pub use iottly_manifest::Interface;
 pub use iottly_protocol::Level;
-pub use limits::Limits;
+pub use limits::{Limits, THREAD_STACK_BYTES};
 pub use proof::{Kind, Proof};
 pub use restart::{Cause, RestartPolicy, RestartRules, RestartVerdict};
 pub use runtime::Runtime;

@@ -19,6 +19,8 @@ pub const MAX_COMPONENT_BYTES: usize = 16 << 20;
 pub const MAX_STREAMS: usize = 16;
 /// Maximum size of one log line or reason; longer text is cut at a character boundary.
 pub const MAX_TEXT_BYTES: usize = 4096;
+/// Maximum size of the encoded values of one command.
+pub const MAX_VALUES_BYTES: usize = 64 << 10;
 /// Maximum size of a device's settings, as JSON text.
 pub const MAX_CONFIG_BYTES: usize = 64 << 10;
 /// Maximum nesting of objects and arrays in a message payload.
@@ -42,7 +44,9 @@ pub fn clip(text: &str, max: usize) -> &str {
 /// count.
 #[must_use]
 pub fn depth_within(json: &str, max: usize) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    let mut depth = 0usize;
+    let mut in_string = false;
+    let mut escaped = false;
     for byte in json.bytes() {
         if in_string {
             match byte {

@@ -29,9 +29,6 @@ use crate::status::{FirmwareStatus, StatusBoard};
 use crate::threads::ended;
 use crate::throttle::{LogLimit, Throttle, cut};
 
-/// Stack of the thread: the firmware's own stack lies on it.
-const STACK_BYTES: usize = 2 << 20;
-
 /// What the firmware's thread is connected to inside the agent.
 #[derive(Clone)]
 pub(crate) struct Ports {
@@ -91,7 +88,7 @@ impl Guest {
         };
         let thread = thread::Builder::new()
             .name(name.to_owned())
-            .stack_size(STACK_BYTES)
+            .stack_size(iottly_sandbox::THREAD_STACK_BYTES)
             .spawn(move || supervisor.run())?;
         Ok(Self { jobs, thread })
     }

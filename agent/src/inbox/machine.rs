@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use iottly_protocol::limits::MAX_VALUES_BYTES;
 use iottly_protocol::{Command, CommandId, CommandResult, CommandState};
 
 use super::actor::{GuestState, Job, Outcome};
@@ -12,8 +13,6 @@ use super::seen::Seen;
 const MAX_WAITING: usize = 256;
 /// Most bytes of parameters that wait for their start.
 const MAX_WAITING_BYTES: usize = 4 << 20;
-/// Largest parameters of one command, bytes.
-const MAX_VALUES_BYTES: usize = 256 << 10;
 /// Most results that wait for room in the queue; until then no new command is taken.
 const MAX_UNREPORTED: usize = 1024;
 

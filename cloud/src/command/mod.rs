@@ -21,6 +21,7 @@ mod totals;
 mod validate;
 mod wait;
 
+pub use iottly_protocol::limits::MAX_VALUES_BYTES;
 pub use seeded::seeded_definitions;
 pub use validate::{InvalidCommand, validate};
 
@@ -28,8 +29,6 @@ pub use validate::{InvalidCommand, validate};
 pub const DEFAULT_TTL_MS: i64 = 24 * 60 * 60 * 1000;
 /// Longest time to live a sender may ask for: 30 days, in milliseconds.
 pub const MAX_TTL_MS: i64 = 30 * DEFAULT_TTL_MS;
-/// Longest encoded values of a command, bytes.
-pub const MAX_VALUES_BYTES: usize = 64 << 10;
 /// Most commands that wait for one device.
 pub const MAX_OPEN_COMMANDS: u64 = 1000;
 /// Most bytes of values in the commands that wait for one device.

@@ -9,7 +9,7 @@ use crate::Interface;
 /// Maximum size of a manifest, in bytes.
 pub(crate) const MAX_BYTES: usize = 64 << 10;
 /// Maximum size of the name of a firmware, a label or a channel, in bytes.
-const MAX_NAME_BYTES: usize = 128;
+pub const MAX_NAME_BYTES: usize = 128;
 /// Maximum number of labels of one interface, and of channels.
 const MAX_LABELS: usize = 64;
 

@@ -31,11 +31,11 @@ pub(super) fn find(dir: &Path, key: &Key, name: &str, runtime: &Runtime) -> io::
                     return Err(io::Error::other(format!("{error:#}")));
                 }
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), "failed to map compiled firmware: {error:#}; compiling it again")
+                    tracing::warn!(cache.path = %path.display(), "failed to map compiled firmware: {error:#}; compiling it again")
                 }
             },
             Ok(false) => {
-                tracing::warn!(path = %path.display(), "compiled firmware has a wrong seal; compiling it again")
+                tracing::warn!(cache.path = %path.display(), "compiled firmware has a wrong seal; compiling it again")
             }
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(error),

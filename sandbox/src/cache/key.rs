@@ -20,7 +20,7 @@ impl Key {
             Ok(bytes) => match bytes.try_into() {
                 Ok(key) => return Ok(Self(key)),
                 Err(_) => {
-                    tracing::warn!(path = %path.display(), "the cache's key is damaged; compiling all firmware again with a new one")
+                    tracing::warn!(cache.path = %path.display(), "the cache's key is damaged; compiling all firmware again with a new one")
                 }
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use iottly_boards::Board;
-use iottly_manifest::Interface;
+use iottly_manifest::{Interface, MAX_NAME_BYTES};
 use iottly_protocol::release::FIRMWARE_ABI;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Resource, WasmStr};
@@ -16,9 +16,6 @@ use crate::profile::PACKAGE;
 use crate::trap::{Stopped, TrapCode};
 
 pub(super) type Store<'a> = StoreContextMut<'a, Guest>;
-
-/// Maximum size of a label in bytes; the manifest has the same limit.
-const LABEL_BYTES: usize = 128;
 
 /// Returns the full name of an interface of the firmware world.
 pub(super) fn interface(name: &str) -> String {
@@ -79,9 +76,9 @@ pub(super) fn granted(
     label: &WasmStr,
 ) -> Result<(Arc<dyn Board>, String), Halt> {
     let label: Cow<'_, str> = label.to_str(&*store)?;
-    if label.len() > LABEL_BYTES {
+    if label.len() > MAX_NAME_BYTES {
         return Err(Fault::Limit(format!(
-            "the label has {} bytes, the limit is {LABEL_BYTES}",
+            "the label has {} bytes, the limit is {MAX_NAME_BYTES}",
             label.len()
         ))
         .into());
@@ -159,6 +156,11 @@ pub(super) fn name(store: &Store<'_>, what: &str, text: &WasmStr, limit: usize) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manifest_can_name_every_channel() {
+        assert_eq!(MAX_NAME_BYTES, iottly_protocol::limits::MAX_CHANNEL_BYTES);
+    }
 
     #[test]
     fn the_interface_is_the_one_of_the_wit_files() {

@@ -36,8 +36,6 @@ use worker::{Input, Worker};
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Commands and reloads that wait for the firmware.
 const INPUTS: usize = 64;
-/// Stack of the firmware's thread: the firmware's own stack lies on it.
-const STACK_BYTES: usize = 2 << 20;
 /// How long the firmware may take to stop: its longest call and its shutdown.
 const STOP_DEADLINE: Duration = Duration::from_secs(4);
 
@@ -125,7 +123,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let worker = Worker::new(firmware, board, waiting, inputs.clone(), sink);
     std::thread::Builder::new()
         .name("firmware".to_owned())
-        .stack_size(STACK_BYTES)
+        .stack_size(iottly_sandbox::THREAD_STACK_BYTES)
         // Nobody listens any more only when this program is about to end.
         .spawn(move || drop(ended.send(worker.run())))
         .context("no thread for the firmware")?;
