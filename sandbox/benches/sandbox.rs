@@ -183,7 +183,8 @@ impl Raw {
 /// Returns the best time of one `run`, over several slices.
 fn best(run: &mut dyn FnMut()) -> Duration {
     run();
-    let (began, mut count) = (Instant::now(), 0_u32);
+    let began = Instant::now();
+    let mut count = 0_u32;
     while began.elapsed() < SLICE {
         run();
         count += 1;
@@ -192,12 +193,14 @@ fn best(run: &mut dyn FnMut()) -> Duration {
 }
 
 fn row(name: &str, per: u32, raw: &mut dyn FnMut(), ours: &mut dyn FnMut()) {
-    let (mut least_raw, mut least_ours) = (Duration::MAX, Duration::MAX);
+    let mut least_raw = Duration::MAX;
+    let mut least_ours = Duration::MAX;
     for _ in 0..TURNS {
         least_raw = least_raw.min(best(raw));
         least_ours = least_ours.min(best(ours));
     }
-    let (raw, ours) = (least_raw / per, least_ours / per);
+    let raw = least_raw / per;
+    let ours = least_ours / per;
     println!(
         "| {name} | {raw:?} | {ours:?} | {:.2} |",
         least_ours.as_secs_f64() / least_raw.as_secs_f64()

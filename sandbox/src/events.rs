@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn timers_come_in_their_order_and_repeat_without_piling_up() {
-        let (mut timers, start) = (Timers::default(), Instant::now());
+        let mut timers = Timers::default();
+        let start = Instant::now();
         timers.start(1, start, MS * 20, false, 9).unwrap();
         timers.start(2, start, MS * 10, true, 9).unwrap();
         assert_eq!(timers.due(start), None);
@@ -147,7 +148,8 @@ mod tests {
 
     #[test]
     fn timers_are_limited_and_must_make_sense() {
-        let (mut timers, now) = (Timers::default(), Instant::now());
+        let mut timers = Timers::default();
+        let now = Instant::now();
         assert_eq!(
             timers
                 .start(1, now, Duration::ZERO, true, 1)

@@ -72,7 +72,8 @@ mod tests {
     #[test]
     fn a_firmware_that_always_works_gets_its_percentage() {
         let mut share = CpuShare::new(20);
-        let (mut now, mut cpu) = (Duration::ZERO, Duration::ZERO);
+        let mut now = Duration::ZERO;
+        let mut cpu = Duration::ZERO;
         while now < Duration::from_secs(1000) {
             now += share.wait(now);
             share.used(Duration::from_millis(100));

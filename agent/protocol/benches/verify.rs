@@ -104,7 +104,8 @@ fn main() {
         .collect();
     times.sort_unstable();
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-    let (median, slowest) = (ms(times[ROUNDS / 2]), ms(times[ROUNDS - 1]));
+    let median = ms(times[ROUNDS / 2]);
+    let slowest = ms(times[ROUNDS - 1]);
     let line = format!(
         "metadata and a 1 MB target verified: median {median:.2} ms, slowest {slowest:.2} ms of {ROUNDS}\n"
     );

@@ -50,7 +50,8 @@ macro_rules! envelope {
 
                     fn visit_map<A: serde::de::MapAccess<$de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                         use serde::de::Error;
-                        let (mut versioned, mut found) = (false, None);
+                        let mut versioned = false;
+                        let mut found = None;
                         while let Some(key) = map.next_key::<std::borrow::Cow<$de, str>>()? {
                             match key.as_ref() {
                                 "v" => {

@@ -148,7 +148,10 @@ fn within(text: &str, bounds: Bounds) -> Result<(), BadPayload> {
 
 /// Returns the deepest nesting of objects and arrays; brackets inside strings do not count.
 fn depth(json: &str) -> usize {
-    let (mut deepest, mut depth, mut in_string, mut escaped) = (0usize, 0usize, false, false);
+    let mut deepest = 0usize;
+    let mut depth = 0usize;
+    let mut in_string = false;
+    let mut escaped = false;
     for byte in json.bytes() {
         match byte {
             _ if escaped => escaped = false,
@@ -213,7 +216,8 @@ fn surrogate(bytes: &[u8], at: usize) -> Option<Half> {
 /// Returns true if JSON that passed as raw text could still fail to become values: half surrogate pairs and
 /// numbers out of range hide behind `\u`, exponents and very long runs of digits.
 fn may_be_unreadable(text: &str) -> bool {
-    let (mut digits, mut before) = (0usize, 0u8);
+    let mut digits = 0usize;
+    let mut before = 0u8;
     for byte in text.bytes() {
         let suspicious = match byte {
             b'e' | b'E' => digits > 0,

@@ -39,7 +39,9 @@ impl Journal {
     /// The disk fails.
     pub fn open(disk: &mut impl Disk) -> io::Result<(Self, Memory, Condition)> {
         let mut best: Option<(u64, usize, Memory)> = None;
-        let (mut present, mut damaged, mut failed) = (0, 0, None);
+        let mut present = 0;
+        let mut damaged = 0;
+        let mut failed = None;
         for (at, name) in FILES.iter().enumerate() {
             let found = match disk.read(name, MAX_BYTES) {
                 Ok(None) => continue,

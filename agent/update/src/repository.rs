@@ -53,7 +53,8 @@ impl Repository {
     fn trusting(place: &str, roots: RootCerts) -> Self {
         if place.starts_with("http://") || place.starts_with("https://") {
             let base = place.trim_end_matches('/');
-            let (metadata, targets) = (format!("{base}/metadata"), format!("{base}/targets"));
+            let metadata = format!("{base}/metadata");
+            let targets = format!("{base}/targets");
             return Self::Http(HttpRepository::trusting(&metadata, &targets, roots));
         }
         Self::Folder(FolderRepository::new(Path::new(place)))

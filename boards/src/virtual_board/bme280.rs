@@ -236,7 +236,8 @@ fn relative(raw: f64, t_fine: f64) -> f64 {
 
 /// Returns the raw value below `end` for which the rising function `of` is closest to `target`.
 fn solve(end: u32, of: impl Fn(f64) -> f64, target: f64) -> u32 {
-    let (mut low, mut high) = (0, end - 1);
+    let mut low = 0;
+    let mut high = end - 1;
     while low < high {
         let middle = low + (high - low) / 2;
         if of(f64::from(middle)) < target {

@@ -101,7 +101,8 @@ fn an_input_sees_the_world(board: &dyn Board, label: &str, drive: &dyn Fn(bool))
 fn edges_are_told(board: &dyn Board, label: &str, drive: &dyn Fn(bool)) {
     let mut input = board.input(label, Pull::None).unwrap();
     drive(false);
-    let (rising, falling) = (counter(), counter());
+    let rising = counter();
+    let falling = counter();
     let watches = (
         input.watch(Edge::Rising, rising.1).unwrap(),
         input.watch(Edge::Falling, falling.1).unwrap(),
@@ -127,7 +128,8 @@ fn registers_over_i2c(board: &dyn Board, label: &str, address: u8, nobody: u8) {
     bus.write_read(address, &[0x11], &mut read).unwrap();
     assert_eq!(read, [2, 3]);
     let mut other = board.i2c(label).unwrap();
-    let (mut first, mut rest) = ([0], [0; 2]);
+    let mut first = [0];
+    let mut rest = [0; 2];
     let mut operations = [
         Operation::Write(&[0x10]),
         Operation::Read(&mut first),
@@ -170,7 +172,8 @@ fn uart_gives_back(board: &dyn Board, label: &str) {
     assert_eq!(port.read(&mut [0; 8]), Ok(0), "reading does not wait");
     port.write(b"hello").unwrap();
     wait_for(|| told.load(Ordering::SeqCst) > 0);
-    let (mut got, deadline) = (Vec::<u8>::new(), Instant::now() + Duration::from_secs(20));
+    let mut got = Vec::<u8>::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
     while got.len() < 5 {
         assert!(Instant::now() < deadline, "only {got:?}");
         let mut bytes = [0; 3];

@@ -9,7 +9,8 @@ use iottly_child::{Job, Outcome, Program, RunError, run};
 
 fn shell(script: &str, input: &str, wall: Duration) -> (Result<Outcome, RunError>, String) {
     let dir = tempfile::tempdir().unwrap();
-    let (stdin, stdout) = (dir.path().join("in"), dir.path().join("out"));
+    let stdin = dir.path().join("in");
+    let stdout = dir.path().join("out");
     File::create(&stdin).unwrap().write_all(input.as_bytes()).unwrap();
     let program = Program {
         path: "/bin/sh".into(),

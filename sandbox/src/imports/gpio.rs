@@ -97,7 +97,8 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 }
 
 fn watch(guest: &mut Guest, pin: &Resource<InputPin>, edge: wit::Edge) -> Result<u32, Halt> {
-    let (source, events) = (guest.next_source(), guest.events.clone());
+    let source = guest.next_source();
+    let events = guest.events.clone();
     let pin = held(guest, pin)?;
     if pin.watches.len() >= WATCHES {
         return Err(Fault::Limit(format!("more than {WATCHES} watches of one pin")).into());

@@ -35,7 +35,8 @@ fn set(store: &mut Store<'_>, key: &WasmStr, value: &WasmList<u8>) -> Result<(),
     let limits = store.data().limits.clone();
     let entries = kept(store.data_mut())?.entries();
     let others = entries.iter().filter(|(name, _)| **name != key);
-    let (mut count, mut bytes) = (1, key.len() + value.len());
+    let mut count = 1;
+    let mut bytes = key.len() + value.len();
     for (name, value) in others {
         count += 1;
         bytes += name.len() + value.len();

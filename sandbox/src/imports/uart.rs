@@ -93,7 +93,8 @@ fn read(guest: &mut Guest, port: &Resource<Port>, max: u32) -> Result<Vec<u8>, H
 }
 
 fn watch(guest: &mut Guest, port: &Resource<Port>) -> Result<u32, Halt> {
-    let (source, events) = (guest.next_source(), guest.events.clone());
+    let source = guest.next_source();
+    let events = guest.events.clone();
     let open = held(guest, port)?;
     if let Some((_, arrivals)) = &open.watch {
         return Ok(arrivals.source);

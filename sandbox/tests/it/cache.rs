@@ -115,7 +115,8 @@ fn a_truncated_or_empty_file_is_compiled_again() {
 
 #[test]
 fn code_of_another_device_is_never_mapped() {
-    let (ours, theirs) = (Fixture::new(), Fixture::new());
+    let ours = Fixture::new();
+    let theirs = Fixture::new();
     theirs.load();
     drop(Cache::open(ours.path(), ours.counting()).unwrap());
     let planted = ours.path().join(theirs.code().file_name().unwrap());

@@ -24,7 +24,8 @@ fn landlock() -> i64 {
 /// Returns the compiler's report about what it can reach.
 fn probe() -> String {
     let dir = tempfile::tempdir().unwrap();
-    let (input, output) = (dir.path().join("in"), dir.path().join("out"));
+    let input = dir.path().join("in");
+    let output = dir.path().join("out");
     File::create(&input).unwrap();
     let program = Program {
         path: PathBuf::from(env!("CARGO_BIN_EXE_iottly-compile")),

@@ -160,7 +160,8 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(edit, 1..4).prop_map(move |edits| {
         let mut bytes = whole.clone();
         for (from, to, with) in edits {
-            let (from, to) = (from.min(bytes.len()), to.min(bytes.len()));
+            let from = from.min(bytes.len());
+            let to = to.min(bytes.len());
             bytes.splice(from..to, with);
         }
         bytes

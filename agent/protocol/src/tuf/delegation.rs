@@ -181,7 +181,8 @@ impl SuccinctRoles {
 
 /// Returns true if a path has the pattern's parts: wildcards never match a `/`.
 fn path_matches(pattern: &str, path: &str) -> bool {
-    let (patterns, parts) = (pattern.split('/'), path.split('/'));
+    let patterns = pattern.split('/');
+    let parts = path.split('/');
     pattern.matches('/').count() == path.matches('/').count()
         && patterns.zip(parts).all(|(pattern, part)| {
             let pattern: Vec<char> = pattern.chars().collect();
@@ -192,7 +193,8 @@ fn path_matches(pattern: &str, path: &str) -> bool {
 
 /// Matches shell wildcards in one part; time is at most the product of the lengths.
 fn part_matches(pattern: &[char], text: &[char]) -> bool {
-    let (mut p, mut t) = (0, 0);
+    let mut p = 0;
+    let mut t = 0;
     // Place to continue at if the characters after the last `*` do not fit: the `*` takes one more.
     let mut retry = None;
     while t < text.len() {

@@ -66,8 +66,12 @@ impl FromStr for Instant {
                 .iter()
                 .fold(0, |value, digit| value * 10 + i64::from(digit - b'0')))
         };
-        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        let year = number(0, 4)?;
+        let month = number(5, 7)?;
+        let day = number(8, 10)?;
+        let hour = number(11, 13)?;
+        let minute = number(14, 16)?;
+        let second = number(17, 19)?;
         let valid = year >= 1970
             && (1..=12).contains(&month)
             && (1..=days_in_month(year, month)).contains(&day)
@@ -84,9 +88,12 @@ impl FromStr for Instant {
 
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, seconds) = (self.0 / 86_400, self.0 % 86_400);
+        let days = self.0 / 86_400;
+        let seconds = self.0 % 86_400;
         let (year, month, day) = civil_from_days(days.cast_signed());
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let hour = seconds / 3600;
+        let minute = seconds / 60 % 60;
+        let second = seconds % 60;
         write!(
             f,
             "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"

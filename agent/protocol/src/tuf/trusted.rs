@@ -133,7 +133,8 @@ impl Trusted {
         let next = self.top_level::<Timestamp>(bytes)?;
         if let Some(trusted) = &self.timestamp {
             // 5.4.3.1
-            let (old, new) = (trusted.header.version, next.header.version);
+            let old = trusted.header.version;
+            let new = next.header.version;
             if new < old {
                 return Err(TufError::Rollback {
                     role: "timestamp".to_owned(),
@@ -146,7 +147,8 @@ impl Trusted {
                 return Ok(TimestampNews::Same);
             }
             // 5.4.3.2
-            let (old, new) = (trusted.snapshot().version, next.snapshot().version);
+            let old = trusted.snapshot().version;
+            let new = next.snapshot().version;
             if new < old {
                 return Err(TufError::Rollback {
                     role: "snapshot".to_owned(),

@@ -64,7 +64,8 @@ impl Machine {
     }
 
     pub(super) fn commit(&mut self, out: &mut Vec<Effect>) {
-        let (slot, release) = (self.attempt().slot, self.release().clone());
+        let slot = self.attempt().slot;
+        let release = self.release().clone();
         self.memory.floor = self.memory.floor.max(release.security_floor);
         self.memory.quarantined.retain(|digest| *digest != release.sha256);
         self.memory.committed = Some(Committed {
@@ -78,7 +79,8 @@ impl Machine {
 
     pub(super) fn rolled_back(&mut self, out: &mut Vec<Effect>) {
         let attempt = self.attempt();
-        let (sha256, why) = (attempt.offer.sha256.to_ascii_lowercase(), attempt.why.clone());
+        let sha256 = attempt.offer.sha256.to_ascii_lowercase();
+        let why = attempt.why.clone();
         // A damaged copy says nothing about the release.
         if why
             .as_ref()

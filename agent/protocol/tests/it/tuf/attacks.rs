@@ -121,7 +121,8 @@ attacks! {
     early_directive: "a directive whose time has not come" => Expired, |s| s.directive.not_before = NOW.plus(60);
     mix_and_match: "new targets with an older snapshot" => BadSignature, |s| {
         s.repo.publish(&["targets"]);
-        let (version, bytes) = (s.repo.targets["targets"].header.version, s.repo.bytes("targets"));
+        let version = s.repo.targets["targets"].header.version;
+        let bytes = s.repo.bytes("targets");
         s.repo.put("targets", version - 1, bytes);
     };
     wrong_device: "a directive for another device" => Incompatible, |s| {

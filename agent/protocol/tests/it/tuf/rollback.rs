@@ -65,7 +65,8 @@ fn a_snapshot_that_takes_targets_back_or_drops_a_role_is_refused() {
         let kept = repo.enrolled();
         repo.refresh(&kept).expect("fresh");
         let before = kept.versions();
-        let (good_targets, good_snapshot) = (repo.targets.clone(), repo.snapshot.clone());
+        let good_targets = repo.targets.clone();
+        let good_snapshot = repo.snapshot.clone();
         repo.targets.get_mut("targets").expect("role").header.version = 1;
         repo.publish_as_is("targets");
         repo.publish(&["snapshot", "timestamp"]);

@@ -209,7 +209,8 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 pub(crate) fn attempt(dir: &Path) -> (Case, Result<Vec<u8>, (Reason, String)>) {
     let read = |name: &str| fs::read(dir.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
     let case: Case = serde_json::from_slice(&read("case.json")).expect("case");
-    let (kept, server) = (Kept::default(), Server::default());
+    let kept = Kept::default();
+    let server = Server::default();
     let entries = |folder: &str| -> Vec<(String, Vec<u8>)> {
         let entries = fs::read_dir(dir.join(folder))
             .expect("folder")
@@ -251,7 +252,8 @@ fn take(case: &Case, kept: Kept, server: Server, directive: &[u8]) -> Result<Vec
         Release::from_target(&located.path, &located.file).map_err(|e| (Reason::Incompatible, e))?;
     admit_release(&directive, &release, &case.facts).map_err(|refusal| (refusal.reason, refusal.detail))?;
     let mut reader = client.open_target(&located).map_err(tuf)?;
-    let (mut content, mut buffer) = (Vec::new(), [0; 4096]);
+    let mut content = Vec::new();
+    let mut buffer = [0; 4096];
     loop {
         match reader.read(&mut buffer).map_err(tuf)? {
             0 => break,

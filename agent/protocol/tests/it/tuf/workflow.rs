@@ -111,7 +111,8 @@ fn the_version_in_the_name_is_the_version_inside() {
             "snapshot" => repo.snapshot.header.version = 3,
             _ => repo.targets.get_mut("targets").expect("role").header.version = 3,
         }
-        let (timestamp, snapshot) = (repo.timestamp.clone(), repo.snapshot.clone());
+        let timestamp = repo.timestamp.clone();
+        let snapshot = repo.snapshot.clone();
         repo.publish_as_is(role);
         repo.put(role, 2, repo.bytes(role));
         (repo.timestamp, repo.snapshot) = (timestamp, snapshot);

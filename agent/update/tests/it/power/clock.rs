@@ -88,7 +88,8 @@ fn answer(updater: &mut Device, at: Now) {
             .planned(attempt.offer.counter, Ok(planned()))
             .expect("handled"),
         Step::Downloading => {
-            let (sha256, content) = (planned().sha256, super::device::new_firmware());
+            let sha256 = planned().sha256;
+            let content = super::device::new_firmware();
             let list = iottly_protocol::release::ChunkList::of(&content, 1024).encode();
             updater.chunk_list(&sha256, Ok(list)).expect("handled");
             for (number, part) in content.chunks(1024).enumerate() {

@@ -33,7 +33,8 @@ fn updated() -> MemDisk {
 /// Starts twice; returns the running content, and the number of warnings at each start.
 fn start(disk: &MemDisk) -> (Option<Vec<u8>>, [usize; 2]) {
     let mut updater = boot(disk, Behaviour::Good, 0).expect("start");
-    let (found, said) = (runs(&mut updater), updater.host().warnings.len());
+    let found = runs(&mut updater);
+    let said = updater.host().warnings.len();
     drop(updater);
     let mut updater = boot(disk, Behaviour::Good, 0).expect("start");
     assert_eq!(runs(&mut updater), found, "the second start finds the same");

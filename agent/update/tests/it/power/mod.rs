@@ -71,7 +71,9 @@ fn check_rest(disk: &MemDisk, behaviour: Behaviour, offered: bool) -> Result<&'s
 
 /// Cuts at every step of an update, with every kind of luck, and a second time during recovery.
 fn sweep(behaviour: Behaviour, lies: bool) -> (u32, Table, Vec<String>) {
-    let (mut cuts, mut table, mut failures) = (0, Table::new(), Vec::new());
+    let mut cuts = 0;
+    let mut table = Table::new();
+    let mut failures = Vec::new();
     for step in 0.. {
         let disk = seasoned();
         if lies {
