@@ -12,10 +12,10 @@
 //!   .pause()                             time to wait before the next call, for the firmware's share of the processor
 //! ```
 //!
-//! All calls block, so an [`Instance`] needs a thread of its own with a stack of [`THREAD_STACK_BYTES`]. The crate
-//! knows no network and no cloud: a firmware's calls go to the [`Host`] it was started with, and those for
-//! the board to the [`Board`](iottly_boards::Board) that the host names. A firmware reaches what its manifest
-//! names and the host grants, nothing else.
+//! All calls block, so an [`Instance`] needs a thread of its own with a stack of [`THREAD_STACK_BYTES`]. The
+//! crate knows no network and no cloud: a firmware's calls go to the [`Host`] it was started with, and those
+//! for the board to the [`Board`](iottly_boards::Board) that the host names. A firmware reaches what its
+//! manifest names and the host grants, nothing else.
 
 mod bindings;
 mod cache;

@@ -6,8 +6,8 @@ use iottly_protocol::limits as wire;
 
 const MIB: usize = 1 << 20;
 
-/// Size of the stack of a thread that calls an [`Instance`](crate::Instance), in bytes; the firmware's own stack is part
-/// of it.
+/// Size of the stack of a thread that calls an [`Instance`](crate::Instance), in bytes; the firmware's own
+/// stack is part of it.
 pub const THREAD_STACK_BYTES: usize = 2 << 20;
 
 /// Resources that one firmware may use.

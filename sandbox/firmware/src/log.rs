@@ -1,5 +1,5 @@
-//! The firmware's log. Lines above the rate budget are dropped and counted; on the developer's machine, every line
-//! is dropped.
+//! The firmware's log. Lines above the rate budget are dropped and counted; on the developer's machine, every
+//! line is dropped.
 
 use crate::bindings::iottly::firmware::log;
 use crate::device;

@@ -1,4 +1,5 @@
-//! Tests of the sandbox with small firmwares and the real compiler. `tests/no_memory.rs` is a program of its own.
+//! Tests of the sandbox with small firmwares and the real compiler. `tests/no_memory.rs` is a program of its
+//! own.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod budgets;

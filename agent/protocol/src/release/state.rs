@@ -1,4 +1,5 @@
-//! States of an update on its device: the words that the device reports, the cloud stores and the API returns.
+//! States of an update on its device: the words that the device reports, the cloud stores and the API
+//! returns.
 //!
 //! Decides nothing: the transitions between steps are in `iottly_update::Machine`.
 

@@ -96,7 +96,8 @@ impl Located {
     }
 }
 
-/// Client of one update: a refresh, then any number of searches and downloads against the same state of the repository.
+/// Client of one update: a refresh, then any number of searches and downloads against the same state of the
+/// repository.
 pub struct Client<F, S> {
     fetch: F,
     store: S,

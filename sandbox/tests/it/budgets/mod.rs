@@ -1,5 +1,5 @@
-//! One file for each budget: a use within it succeeds, a use beyond it is a fault with its name, or a named trap
-//! where the call has no error result.
+//! One file for each budget: a use within it succeeds, a use beyond it is a fault with its name, or a named
+//! trap where the call has no error result.
 
 mod bus;
 mod call_time;
