@@ -1,7 +1,7 @@
 //! Devices of rollouts: the directives they were sent, and their reports.
 
 use iottly_protocol::limits::clip;
-use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
+use iottly_protocol::release::{DeviceFacts, Ending, Reason, Step, UpdateState};
 use iottly_protocol::{
     DeviceId, FirmwareReport, FirmwareState, GroupId, Level, LogLine, ProjectId, UpdateReport,
 };
@@ -276,13 +276,14 @@ pub(super) async fn reported(
     // It is unknown whether the device's or the cloud's clock is wrong; that is not a failure of the
     // release.
     let dates = matches!(report.reason, Some(Reason::Expired | Reason::Clock))
-        && report.state == UpdateState::Rejected;
-    let failed = report.state.is_ending() && report.state != UpdateState::Committed && !dates;
-    let done = sqlx::query(
+        && report.state == UpdateState::Ended(Ending::Rejected);
+    let failed = report.state.is_ending() && report.state != UpdateState::Ended(Ending::Committed) && !dates;
+    const { assert!(Ending::ALL.len() == 5, "a placeholder for each ending") };
+    let update = sqlx::query(
         "UPDATE rollout_devices SET state = $4, reason = $5, detail = $6, failures = failures + $7, changed = $8, heard = NULL, \
          steps = CASE WHEN length(steps) < $9 THEN steps || $10 ELSE steps END \
          WHERE project = $1 AND device = $2 AND directive = $3 \
-         AND (state IS NULL OR state NOT IN ('committed', 'rejected', 'failed', 'cancelled', 'rolled_back'))",
+         AND (state IS NULL OR state NOT IN ($11, $12, $13, $14, $15))",
     )
     .bind(&scope.project.as_bytes()[..])
     .bind(&scope.device.as_bytes()[..])
@@ -293,9 +294,12 @@ pub(super) async fn reported(
     .bind(i64::from(failed))
     .bind(now)
     .bind(MAX_STEPS)
-    .bind(format!("{}@{now} ", report.state))
-    .execute(connection)
-    .await?;
+    .bind(format!("{}@{now} ", report.state));
+    let endings = Ending::ALL.iter();
+    let done = endings
+        .fold(update, |update, ending| update.bind(ending.as_str()))
+        .execute(connection)
+        .await?;
     Ok(done.rows_affected() > 0)
 }
 
@@ -321,13 +325,14 @@ pub(super) async fn heard(
 pub(super) async fn fault(tx: &mut Conn, scope: Scope, failures: usize, text: &str) -> Result<()> {
     sqlx::query(
         "UPDATE rollout_devices SET faults = faults + $3, fault = $4 \
-         WHERE project = $1 AND device = $2 AND state = 'trial' AND faults < $5",
+         WHERE project = $1 AND device = $2 AND state = $6 AND faults < $5",
     )
     .bind(&scope.project.as_bytes()[..])
     .bind(&scope.device.as_bytes()[..])
     .bind(i64::try_from(failures).unwrap_or(i64::MAX).min(MAX_FAULTS))
     .bind(codec::text(clip(text, MAX_FAULT_BYTES)).into_owned())
     .bind(MAX_FAULTS)
+    .bind(Step::Trial.as_str())
     .execute(tx)
     .await?;
     Ok(())
