@@ -12,6 +12,7 @@ const EVERY: Duration = Duration::from_secs(10);
 pub struct LogPace(Mutex<(Option<Instant>, u64)>);
 
 impl LogPace {
+    /// Creates a pace whose first line may be written at once.
     pub const fn new() -> Self {
         Self(Mutex::new((None, 0)))
     }
