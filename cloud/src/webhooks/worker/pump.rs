@@ -9,8 +9,9 @@ use iottly_protocol::ProjectId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+use tracing::{Instrument, Span};
 
-use super::client::{Attempted, Client};
+use super::client::{self, Attempted, Client};
 use super::decide::Decided;
 use super::undecided::again;
 use crate::clock::Clock;
@@ -78,6 +79,8 @@ struct Finished {
     claim: Claim,
     probe: bool,
     attempted: Attempted,
+    /// Span of the attempt, which also covers the decision about the delivery.
+    span: Span,
 }
 
 /// Reply of the store.
@@ -144,7 +147,8 @@ impl Pump {
         let rest = async {
             while let Some(finished) = self.running.join_next().await {
                 if let Ok(finished) = finished {
-                    self.settle(finished).await;
+                    let span = finished.span.clone();
+                    self.settle(finished).instrument(span).await;
                 }
             }
         };
@@ -305,22 +309,25 @@ impl Pump {
             };
             lane.running += 1;
             let (client, target) = (Arc::clone(&self.parts.client), Arc::clone(&lane.target));
-            self.running.spawn(async move {
+            let number = claim.attempts.saturating_add(1);
+            let span = client::span(key, claim.message, number);
+            let finished = span.clone();
+            let attempting = async move {
                 let body = claim
                     .body
                     .as_ref()
                     .expect("only deliveries with their message are buffered");
-                let attempted = client
-                    .attempt(&target, body, claim.attempts.saturating_add(1))
-                    .await;
+                let attempted = client.attempt(&target, body, number).await;
                 Finished {
                     key,
                     slot,
                     claim,
                     probe,
                     attempted,
+                    span: finished,
                 }
-            });
+            };
+            self.running.spawn(attempting.instrument(span));
         }
         self.claim(key, now);
     }
@@ -367,8 +374,8 @@ impl Pump {
     }
 
     async fn finished(&mut self, finished: Finished) {
-        let key = finished.key;
-        self.settle(finished).await;
+        let (key, span) = (finished.key, finished.span.clone());
+        self.settle(finished).instrument(span).await;
         self.advance(key).await;
         self.line_up().await;
     }
@@ -392,6 +399,7 @@ impl Pump {
             claim,
             probe,
             attempted,
+            span: _,
         } = finished;
         let now = self.now();
         self.slots.give(slot);
@@ -405,7 +413,10 @@ impl Pump {
             (effects, back) = lane.ended(attempted.outcome, attempted.record.at, attempted.retry_after, now);
             for effect in effects {
                 let open = effect == Effect::Opened;
-                tracing::warn!(webhook.id = %key.hook, breaker.open = open, "the circuit breaker of a webhook has changed");
+                tracing::warn!(
+                    breaker.open = open,
+                    "the circuit breaker of a webhook has changed"
+                );
             }
             one.health = Some(lane.health());
             (gives_up, ordered) = (lane.gives_up(now), lane.target.ordered);
@@ -448,13 +459,19 @@ impl Pump {
             id: key.hook,
             reason: reason.to_owned(),
         };
-        self.disabling.spawn(async move {
-            match store.change(key.project, &platform(key.project), change, now).await {
+        let disabling = async move {
+            match store
+                .change(key.project, &platform(key.project), change, now)
+                .await
+            {
                 Ok(changed) if changed.affected > 0 => metrics.webhook_disabled(),
                 Ok(_) => {}
-                Err(error) => tracing::error!(webhook.id = %key.hook, %error, "failed to disable a webhook; retrying after its next attempt"),
+                Err(error) => {
+                    tracing::error!(webhook.id = %key.hook, %error, "failed to disable a webhook; retrying after its next attempt")
+                }
             }
-        });
+        };
+        self.disabling.spawn(disabling.in_current_span());
     }
 
     /// Gives claimed deliveries back to the store, to be claimed from `due` on.
