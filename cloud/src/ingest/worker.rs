@@ -186,7 +186,7 @@ impl Worker {
                 }
                 Err(error) => {
                     let retry_ms = wait.as_millis() as u64;
-                    tracing::error!(%error, "failed to read the online devices; retrying in {retry_ms} ms");
+                    tracing::error!(%error, retry_ms, "failed to read the online devices; retrying");
                 }
             }
             tokio::time::sleep(wait).await;

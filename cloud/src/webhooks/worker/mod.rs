@@ -113,7 +113,7 @@ impl Deliverer {
         let released = store.release(worker, clock()).await?;
         if released > 0 {
             tracing::info!(
-                deliveries = released,
+                deliveries.released = released,
                 "sending again what the previous process had claimed"
             );
         }

@@ -452,7 +452,7 @@ impl Pump {
 
     /// Disables a webhook, with an entry in the audit log.
     pub(super) async fn disable(&mut self, key: HookKey, reason: &str, now: UnixMs) {
-        tracing::warn!(webhook.id = %key.hook, reason, "disabling a webhook");
+        tracing::warn!(webhook.id = %key.hook, webhook.reason = reason, "disabling a webhook");
         self.close(key).await;
         let (store, metrics) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.metrics));
         let change = Change::DisableWebhook {
