@@ -204,6 +204,10 @@ struct DirectOptions {
 }
 
 /// The time, in seconds and in milliseconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a clock before 1970 is an error here, not 1970"
+)]
 pub(crate) fn now() -> anyhow::Result<(Instant, u64)> {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)

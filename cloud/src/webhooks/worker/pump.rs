@@ -137,7 +137,7 @@ impl Pump {
                 Some(told) = self.reading.join_next() => if let Ok(told) = told { self.told(told).await },
                 Some(told) = self.claiming.join_next() => if let Ok(told) = told { self.told(told).await },
                 Some(told) = self.deciding.join_next() => if let Ok(told) = told { self.told(told).await },
-                hooks = fresh.take() => self.announced(hooks).await,
+                hooks = fresh.take() => self.announced(hooks),
                 Some(key) = changed.recv() => { self.unread.insert(key); }
                 _ = poll.tick() => self.poll(),
                 Some(_) = self.disabling.join_next() => {}
@@ -191,12 +191,12 @@ impl Pump {
         }
     }
 
-    async fn announced(&mut self, hooks: BTreeSet<HookKey>) {
+    fn announced(&mut self, hooks: BTreeSet<HookKey>) {
         for key in hooks {
             match self.lanes.get_mut(&key) {
                 Some(lane) => {
                     lane.more = true;
-                    self.advance(key).await;
+                    self.advance(key);
                 }
                 None => {
                     self.unread.insert(key);
@@ -208,7 +208,7 @@ impl Pump {
     async fn told(&mut self, told: Told) {
         match told {
             Told::Hook(key, found) => match *found {
-                Ok(Some(state)) if state.hook.enabled => self.open(key, &state).await,
+                Ok(Some(state)) if state.hook.enabled => self.open(key, &state),
                 Ok(_) => self.close(key).await,
                 Err(error) => {
                     tracing::error!(webhook.id = %key.hook, %error, "failed to read a webhook; retrying when it has due deliveries")
@@ -219,7 +219,7 @@ impl Pump {
                 match due {
                     Ok(due) => {
                         for state in due {
-                            self.open(state.hook.key, &state).await;
+                            self.open(state.hook.key, &state);
                         }
                     }
                     Err(error) => {
@@ -238,7 +238,7 @@ impl Pump {
                     Vec::new()
                 });
                 self.claimed(key, claims, asked, until).await;
-                self.line_up().await;
+                self.line_up();
             }
             Told::Decided {
                 key,
@@ -250,7 +250,7 @@ impl Pump {
     }
 
     /// Creates or updates a webhook's lane.
-    async fn open(&mut self, key: HookKey, state: &HookState) {
+    fn open(&mut self, key: HookKey, state: &HookState) {
         let target = match Target::open(&state.hook, &self.parts.seal, &self.parts.guard) {
             Ok(target) => target,
             Err(error) => {
@@ -264,7 +264,7 @@ impl Pump {
                 self.lanes.insert(key, Lane::new(target, state));
             }
         }
-        self.advance(key).await;
+        self.advance(key);
     }
 
     /// Removes the lane of a webhook that is disabled or deleted.
@@ -292,11 +292,11 @@ impl Pump {
             return self.decide(key, there, full, until).await;
         }
         lane.claimed(there, full, until);
-        self.advance(key).await;
+        self.advance(key);
     }
 
     /// Starts the requests of a webhook that may start, and claims more deliveries.
-    pub(super) async fn advance(&mut self, key: HookKey) {
+    pub(super) fn advance(&mut self, key: HookKey) {
         let now = self.now();
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
@@ -376,17 +376,17 @@ impl Pump {
     async fn finished(&mut self, finished: Finished) {
         let (key, span) = (finished.key, finished.span.clone());
         self.settle(finished).instrument(span).await;
-        self.advance(key).await;
-        self.line_up().await;
+        self.advance(key);
+        self.line_up();
     }
 
     /// Gives every queued webhook one chance to start a request, in order.
-    async fn line_up(&mut self) {
+    fn line_up(&mut self) {
         for _ in 0..self.line.len() {
             let Some(key) = self.line.pop_front() else { break };
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.in_line = false;
-                self.advance(key).await;
+                self.advance(key);
             }
         }
     }
