@@ -7,6 +7,8 @@
 //! number in a [`stream`](StreamId), a [`Batch`] carries it up, and after the cloud's [`Down::Ack`] the
 //! device deletes it.
 
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
+
 mod command;
 pub mod command_name;
 pub mod date;

@@ -56,6 +56,10 @@ pub(crate) struct Watchman {
     stopped: Arc<AtomicBool>,
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures downloads within blocking reads, which only this type sees"
+)]
 impl Watchman {
     pub(crate) fn new() -> Self {
         Self {
@@ -112,6 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "any moment serves as the start")]
     fn what_drips_ends_after_half_a_minute_and_what_flows_goes_on() {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);

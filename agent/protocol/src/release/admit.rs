@@ -90,7 +90,7 @@ pub fn admit_directive(directive: &Directive, facts: &DeviceFacts, now: Instant)
                 format!("device: the directive is for group {group}"),
             ));
         }
-        _ => {}
+        Audience::Device(_) | Audience::Group(_) => {}
     }
     if directive.counter <= facts.counter {
         let detail = format!("counter {} is not above {}", directive.counter, facts.counter);

@@ -47,9 +47,10 @@ impl<P: Payload> Unverified<P> {
         let envelope: Envelope = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
         check_unique(&envelope.signatures).map_err(malformed)?;
         // The type comes first: metadata of another kind fails for its kind, not for a missing field.
-        let kind = match &envelope.signed {
-            Node::Map(fields) => fields.get("_type"),
-            _ => None,
+        let kind = if let Node::Map(fields) = &envelope.signed {
+            fields.get("_type")
+        } else {
+            None
         };
         if kind != Some(&Node::Text(P::KIND.as_str().to_owned())) {
             return Err(malformed(format!("its _type is not {}", P::KIND.as_str())));
