@@ -98,7 +98,7 @@ impl Fleet {
                     device,
                     rank: rank(&seed.to_string(), device),
                     online: true,
-                    standing: Standing::Untold,
+                    standing: Standing::Pending,
                 }
             })
             .collect();
@@ -251,7 +251,7 @@ impl Fleet {
             run = planned.run;
             evidence = planned.evidence.or(evidence);
             for step in planned.steps {
-                if let Step::Tell(device) = step {
+                if let Step::Install(device) = step {
                     self.tell(device);
                 }
             }

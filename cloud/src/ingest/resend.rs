@@ -82,7 +82,7 @@ impl Sender {
             if let Err(error) = self.configs.send(scope).await {
                 tracing::error!(device.id = %scope.device, %error, "failed to send settings; they wait for the device's next hello");
             }
-            if let Err(error) = self.rollouts.greeted(scope, directive_counter).await {
+            if let Err(error) = self.rollouts.on_hello(scope, directive_counter).await {
                 tracing::error!(device.id = %scope.device, %error, "failed to send an open directive; it waits for the device's next hello");
             }
         }

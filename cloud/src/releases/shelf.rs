@@ -228,7 +228,7 @@ impl Shelf {
     ///
     /// # Errors
     /// If the release is not in the project's repository, or a key cannot be read.
-    pub fn direct(
+    pub fn sign_directives(
         &self,
         project: ProjectId,
         target: &str,

@@ -70,24 +70,24 @@ impl Rollouts {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn greeted(&self, scope: Scope, counter: u64) -> Result<(), StoreError> {
+    pub async fn on_hello(&self, scope: Scope, counter: u64) -> Result<(), StoreError> {
         if counter > 0 {
             self.store.raise_counter(scope, counter).await?;
         }
-        self.send_open(scope).await?;
+        self.send_open_directive(scope).await?;
         self.wake();
         Ok(())
     }
 
     /// Sends a device the directive that it may still have to follow.
-    pub(super) async fn send_open(&self, scope: Scope) -> Result<(), StoreError> {
+    pub(super) async fn send_open_directive(&self, scope: Scope) -> Result<(), StoreError> {
         if let Some(document) = self.store.open_directive(scope).await? {
-            self.publish(scope.device, document).await;
+            self.send_directive(scope.device, document).await;
         }
         Ok(())
     }
 
-    pub(super) async fn publish(&self, device: DeviceId, document: Box<RawValue>) {
+    pub(super) async fn send_directive(&self, device: DeviceId, document: Box<RawValue>) {
         let down = Down::Directive(SignedDirective { document });
         if let Err(error) = self.broker.publish(device, down.encode().into()).await {
             tracing::debug!(device.id = %device, %error, "failed to send a directive; it waits for the device's next hello");

@@ -37,8 +37,8 @@ pub use ids::{RolloutId, SnippetId, TokenId, WebhookId};
 pub use limits::{HourUsage, Limits, Usage};
 pub use policy::{Policy, PolicyError, Wave};
 pub use rollout::{
-    KnownFacts, NewRollout, Rollout, RolloutKind, RolloutMember, RolloutStatus, RolloutStep, Run, Status,
-    Steer, StoredRelease, Telling, Told, Wish,
+    DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutKind, RolloutMember,
+    RolloutStatus, RolloutStep, Run, Status, Steer, StoredRelease, Wish,
 };
 pub use webhook::{HookAttempt, HookKey, HookKind, HookQueue, HookState, Replay, Webhook};
 

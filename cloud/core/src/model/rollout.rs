@@ -221,18 +221,18 @@ pub struct RolloutMember {
     /// Highest counter of the directives sent to the device.
     pub counter: u64,
     /// Directive that the device was sent; none before the first.
-    pub told: Option<Told>,
+    pub directive: Option<DirectiveStatus>,
 }
 
 /// A directive sent to a device, and the device's reports about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct DirectiveStatus {
     /// Id of the directive.
-    pub directive: String,
+    pub id: String,
     /// Counter of the directive, or of its withdrawal.
     pub counter: u64,
     /// Time of sending.
-    pub at: UnixMs,
+    pub sent: UnixMs,
     /// True if the directive was withdrawn.
     pub withdrawn: bool,
     /// Last state that the device reported; none before the first report.
@@ -258,11 +258,11 @@ pub struct Told {
 
 /// A directive signed for a device.
 #[derive(Debug, Clone)]
-pub struct Telling {
+pub struct OutgoingDirective {
     /// Device id.
     pub device: DeviceId,
     /// Id of the directive.
-    pub directive: String,
+    pub id: String,
     /// Counter of the directive.
     pub counter: u64,
     /// Signed document.
@@ -293,9 +293,9 @@ pub struct RolloutStep {
     /// Revision that the group runs now, when the rollout is complete.
     pub revision: Option<u64>,
     /// Install directives to send.
-    pub told: Vec<Telling>,
-    /// Withdrawals to send.
-    pub withdrawn: Vec<Telling>,
+    pub install: Vec<OutgoingDirective>,
+    /// Cancel directives to send.
+    pub cancel: Vec<OutgoingDirective>,
 }
 
 /// Facts about a device that decide which releases it accepts.

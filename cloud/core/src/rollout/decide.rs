@@ -3,7 +3,9 @@
 use iottly_protocol::release::{Reason, UpdateState};
 
 use super::{Member, Plan, Standing, plan, rank};
-use crate::model::{Policy, Rollout, RolloutKind, RolloutMember, RolloutStatus, Status, Told, UnixMs};
+use crate::model::{
+    DirectiveStatus, Policy, Rollout, RolloutKind, RolloutMember, RolloutStatus, Status, UnixMs,
+};
 
 /// Multiple of its grace period that a trial may take; devices apply the same limit.
 const LATE_ANSWERS: u64 = 4;
@@ -40,8 +42,8 @@ pub struct Decision {
 }
 
 /// Returns the time by which a device in its state may exceed the policy's silence, in seconds.
-fn beyond_silence(policy: &Policy, told: &Told, size: u64) -> u64 {
-    match told.state {
+fn beyond_silence(policy: &Policy, directive: &DirectiveStatus, size: u64) -> u64 {
+    match directive.state {
         // A window opens once a day; then the device reports.
         Some(UpdateState::Deferred) => DAY_S,
         Some(UpdateState::Downloading) => size
@@ -57,54 +59,55 @@ fn beyond_silence(policy: &Policy, told: &Told, size: u64) -> u64 {
 
 /// Returns true if a device refused a directive because of its dates: the device's or the cloud's clock was
 /// wrong, and the release is not at fault.
-fn refused_dates(told: &Told) -> bool {
-    told.state == Some(UpdateState::Rejected) && matches!(told.reason, Some(Reason::Expired | Reason::Clock))
+fn refused_dates(directive: &DirectiveStatus) -> bool {
+    directive.state == Some(UpdateState::Rejected)
+        && matches!(directive.reason, Some(Reason::Expired | Reason::Clock))
 }
 
 /// Derives a device's state in the rollout from its directive and its reports; `now` is of the steady clock.
 fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Standing {
-    let Some(told) = &member.told else {
-        return Standing::Untold;
+    let Some(directive) = &member.directive else {
+        return Standing::Pending;
     };
-    let heard = told.heard.map_or(now, |at| at / 1000);
-    match told.state {
+    let heard = directive.heard.map_or(now, |at| at / 1000);
+    match directive.state {
         Some(UpdateState::Committed) => Standing::Committed,
-        Some(_) if refused_dates(told) => {
-            let tries = told
+        Some(_) if refused_dates(directive) => {
+            let tries = directive
                 .steps
                 .iter()
                 .filter(|(state, _)| *state == UpdateState::Rejected)
                 .count()
                 .max(1) as u64;
-            if tries >= DATES_TRIES || told.steps.len() > LONG_STORY {
+            if tries >= DATES_TRIES || directive.steps.len() > LONG_STORY {
                 return Standing::Failed {
                     reason: Reason::Expired,
                     times: u32::MAX,
                 };
             }
             if now.saturating_sub(heard) >= DATES_PAUSE_S * tries {
-                return Standing::Untold;
+                return Standing::Pending;
             }
             Standing::UnderWay {
                 since: heard.saturating_add(DATES_PAUSE_S * tries),
                 cancellable: false,
-                failures: told.failures,
+                failures: directive.failures,
             }
         }
         Some(state) if state.is_ending() => Standing::Failed {
-            reason: told.reason.unwrap_or(Reason::Timeout),
-            times: told.failures,
+            reason: directive.reason.unwrap_or(Reason::Timeout),
+            times: directive.failures,
         },
         state => {
             // If a later rollout has sent the device another directive, withdrawing that is not up to this
             // rollout.
-            let ours = told.counter >= member.counter && !told.withdrawn;
+            let ours = directive.counter >= member.counter && !directive.withdrawn;
             let cancellable = ours && state.is_none_or(UpdateState::is_cancellable);
-            let since = heard.saturating_add(beyond_silence(policy, told, size));
+            let since = heard.saturating_add(beyond_silence(policy, directive, size));
             Standing::UnderWay {
                 since,
                 cancellable,
-                failures: told.failures,
+                failures: directive.failures,
             }
         }
     }
@@ -113,8 +116,10 @@ fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Sta
 /// Returns true if a device has left the rollout: it is in another group now, whose rollout has sent it
 /// another directive.
 fn has_left(member: &RolloutMember) -> bool {
-    let Some(told) = &member.told else { return false };
-    !member.in_group && told.counter < member.counter && told.state != Some(UpdateState::Committed)
+    let Some(directive) = &member.directive else {
+        return false;
+    };
+    !member.in_group && directive.counter < member.counter && directive.state != Some(UpdateState::Committed)
 }
 
 /// Decides on a rollout; `now` is in seconds of the steady clock, `size` is that of the release in bytes.
@@ -192,10 +197,10 @@ mod tests {
     }
 
     fn member(n: u8, state: Option<UpdateState>) -> RolloutMember {
-        let told = Told {
-            directive: "d-5".into(),
+        let directive = DirectiveStatus {
+            id: "d-5".into(),
             counter: 5,
-            at: 1000,
+            sent: 1000,
             withdrawn: false,
             state,
             reason: None,
@@ -214,7 +219,7 @@ mod tests {
             online: true,
             in_group: true,
             counter: 5,
-            told: Some(told),
+            directive: Some(directive),
         }
     }
 
@@ -249,9 +254,9 @@ mod tests {
         let (_, active, planned) = look(&cancelled, &members, 2000);
         assert_eq!(
             (planned.steps, active),
-            (vec![Step::Withdraw(members[0].device)], true)
+            (vec![Step::Cancel(members[0].device)], true)
         );
-        members[0].told.as_mut().expect("told").withdrawn = true;
+        members[0].directive.as_mut().expect("was sent one").withdrawn = true;
         let (status, active, planned) = look(&cancelled, &members, 2000);
         assert_eq!((planned.steps, status, active), (vec![], "cancelled", false));
     }
@@ -259,13 +264,13 @@ mod tests {
     #[test]
     fn what_failed_and_was_forgiven_is_told_again() {
         let mut failed = member(1, Some(UpdateState::RolledBack));
-        failed.told.as_mut().expect("told").failures = 1;
+        failed.directive.as_mut().expect("was sent one").failures = 1;
         let (status, active, planned) =
             look(&rollout(RolloutKind::Install, Wish::Run), &[failed.clone()], 2000);
         assert_eq!((planned.steps.len(), status, active), (0, "halted", true));
-        failed.told.as_mut().expect("told").failures = 0;
+        failed.directive.as_mut().expect("was sent one").failures = 0;
         let (_, _, planned) = look(&rollout(RolloutKind::Install, Wish::Run), &[failed.clone()], 2000);
-        assert_eq!(planned.steps, [Step::Tell(failed.device)]);
+        assert_eq!(planned.steps, [Step::Install(failed.device)]);
     }
 
     #[test]
@@ -295,7 +300,7 @@ mod tests {
                 "{state:?}"
             );
             let mut unnoticed = members.clone();
-            unnoticed[0].told.as_mut().expect("told").heard = None;
+            unnoticed[0].directive.as_mut().expect("was sent one").heard = None;
             assert_eq!(
                 decide(&rollout, &unnoticed, size, 9_999_999).status.as_str(),
                 "deploying",
@@ -308,14 +313,17 @@ mod tests {
     fn a_directive_that_is_refused_for_its_dates_is_told_again_and_counts_only_in_the_end() {
         let rollout = rollout(RolloutKind::Install, Wish::Run);
         let mut refused = member(1, Some(UpdateState::Rejected));
-        let told = refused.told.as_mut().expect("told");
-        (told.reason, told.steps) = (Some(Reason::Expired), vec![(UpdateState::Rejected, 1)]);
-        let told_again = |refused: &RolloutMember, now| look(&rollout, std::slice::from_ref(refused), now);
-        let (status, _, planned) = told_again(&refused, 1_059);
+        let directive = refused.directive.as_mut().expect("was sent one");
+        (directive.reason, directive.steps) = (Some(Reason::Expired), vec![(UpdateState::Rejected, 1)]);
+        let sent_again = |refused: &RolloutMember, now| look(&rollout, std::slice::from_ref(refused), now);
+        let (status, _, planned) = sent_again(&refused, 1_059);
         assert_eq!((status, planned.steps), ("deploying", vec![]));
-        assert_eq!(told_again(&refused, 1_060).2.steps, [Step::Tell(refused.device)]);
-        refused.told.as_mut().expect("told").steps = vec![(UpdateState::Rejected, 1); 12];
-        let (status, _, planned) = told_again(&refused, 9_000);
+        assert_eq!(
+            sent_again(&refused, 1_060).2.steps,
+            [Step::Install(refused.device)]
+        );
+        refused.directive.as_mut().expect("was sent one").steps = vec![(UpdateState::Rejected, 1); 12];
+        let (status, _, planned) = sent_again(&refused, 9_000);
         assert_eq!(
             (status, planned.evidence.expect("evidence").failures[0].1),
             ("halted", Reason::Expired)
@@ -349,8 +357,8 @@ mod tests {
             "deploying",
             "it was notified and is counted"
         );
-        let told = moved.told.as_mut().expect("told");
-        (told.state, told.failures) = (Some(UpdateState::Cancelled), 1);
+        let directive = moved.directive.as_mut().expect("was sent one");
+        (directive.state, directive.failures) = (Some(UpdateState::Cancelled), 1);
         assert_eq!(look(&rollout, &[moved.clone()], 2000).0, "halted");
         // The rollout of its new group took it over: that says nothing about this release.
         moved.counter = 6;

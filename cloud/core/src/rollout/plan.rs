@@ -2,16 +2,14 @@
 
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::Reason;
-use serde::{Deserialize, Serialize};
 
 use crate::model::{Policy, Run, Status, Wish};
 
 /// State of a device in the rollout, derived from its reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// The device was not notified.
-    Untold,
+    Pending,
     /// The device was notified and has not finished.
     UnderWay {
         /// Time from which silence is counted, in seconds of the steady clock: the last report, plus the time
@@ -50,9 +48,9 @@ pub struct Member {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Send this device a directive to install.
-    Tell(DeviceId),
+    Install(DeviceId),
     /// Send this device a directive to cancel.
-    Withdraw(DeviceId),
+    Cancel(DeviceId),
 }
 
 /// Reason for which a rollout halted itself.
@@ -120,7 +118,7 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
             let steps = members
                 .iter()
                 .filter(cancellable)
-                .map(|member| Step::Withdraw(member.device))
+                .map(|member| Step::Cancel(member.device))
                 .collect();
             return stop(Status::Cancelled, steps, run);
         }
@@ -158,8 +156,11 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
     };
     let due = members[..open]
         .iter()
-        .filter(|member| member.online && may_be_told(policy, member));
-    let steps: Vec<Step> = due.take(room).map(|member| Step::Tell(member.device)).collect();
+        .filter(|member| member.online && is_eligible(policy, member));
+    let steps: Vec<Step> = due
+        .take(room)
+        .map(|member| Step::Install(member.device))
+        .collect();
     let done = steps.is_empty() && members.iter().all(|member| is_finished(policy, member, now));
     let status = if done { Status::Deployed } else { Status::Deploying };
     Plan {
@@ -188,9 +189,9 @@ fn is_under_way(policy: &Policy, member: &Member, now: u64) -> bool {
     matches!(member.standing, Standing::UnderWay { .. }) && !is_silent(policy, member, now)
 }
 
-fn may_be_told(policy: &Policy, member: &Member) -> bool {
+fn is_eligible(policy: &Policy, member: &Member) -> bool {
     match member.standing {
-        Standing::Untold => true,
+        Standing::Pending => true,
         // The first failure is not a retry yet.
         Standing::Failed { times, .. } => times <= policy.retries,
         _ => false,
@@ -211,7 +212,7 @@ fn is_finished(policy: &Policy, member: &Member, now: u64) -> bool {
 /// Returns true if a wave does not have to wait for the device any more. An offline device is notified when
 /// it connects.
 fn is_settled(policy: &Policy, member: &Member, now: u64) -> bool {
-    is_finished(policy, member, now) || (!member.online && member.standing == Standing::Untold)
+    is_finished(policy, member, now) || (!member.online && member.standing == Standing::Pending)
 }
 
 fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<Evidence> {
@@ -304,9 +305,9 @@ mod tests {
         standings.iter().enumerate().map(member).collect()
     }
 
-    fn told(plan: &Plan) -> Vec<u8> {
+    fn sent(plan: &Plan) -> Vec<u8> {
         let number = |step: &Step| match step {
-            Step::Tell(device) | Step::Withdraw(device) => device.as_bytes()[0],
+            Step::Install(device) | Step::Cancel(device) => device.as_bytes()[0],
         };
         plan.steps.iter().map(number).collect()
     }
@@ -324,15 +325,15 @@ mod tests {
     #[test]
     fn the_canary_comes_first_and_its_success_opens_the_rest() {
         let policy = Policy::default();
-        let mut all = members(&[Standing::Untold; 5]);
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [0]);
+        let mut all = members(&[Standing::Pending; 5]);
+        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [0]);
         all[0].standing = UNDER_WAY;
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [0u8; 0]);
+        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [0u8; 0]);
         all[0].standing = Standing::Committed;
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [1, 2, 3, 4]);
+        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [1, 2, 3, 4]);
         // Planning again, after the executor stopped in between, notifies no device twice.
         all[1].standing = UNDER_WAY;
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [2, 3, 4]);
+        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [2, 3, 4]);
         all.iter_mut()
             .for_each(|member| member.standing = Standing::Committed);
         assert_eq!(plan(&policy, &all, &RUN, 0).status, Status::Deployed);
@@ -340,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_failed_canary_halts_with_evidence_and_stays_halted() {
-        let mut all = members(&[Standing::Untold; 3]);
+        let mut all = members(&[Standing::Pending; 3]);
         all[0].standing = FAILED;
         let halted = plan(&Policy::default(), &all, &RUN, 0);
         assert_eq!((halted.status, halted.steps.len()), (Status::Halted, 0));
@@ -355,7 +356,7 @@ mod tests {
 
     #[test]
     fn evidence_is_cleared_by_a_device_that_commits_after_all_and_a_resume_goes_on() {
-        let mut all = members(&[UNDER_WAY, Standing::Untold]);
+        let mut all = members(&[UNDER_WAY, Standing::Pending]);
         let halted = plan(&Policy::default(), &all, &RUN, 7201);
         assert_eq!(halted.evidence.expect("evidence").failures.len(), 1);
         all[0].standing = Standing::Committed;
@@ -367,7 +368,7 @@ mod tests {
         );
         assert!(evidence.detail.contains("resume"), "{}", evidence.detail);
         assert_eq!(
-            told(&plan(&Policy::default(), &all, &RUN, 7300)),
+            sent(&plan(&Policy::default(), &all, &RUN, 7300)),
             [1],
             "a resumed rollout continues"
         );
@@ -379,8 +380,8 @@ mod tests {
             retries: 1,
             ..Policy::default()
         };
-        let mut all = members(&[FAILED, Standing::Untold]);
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [0]);
+        let mut all = members(&[FAILED, Standing::Pending]);
+        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [0]);
         all[0].standing = Standing::Failed {
             reason: Reason::Timeout,
             times: 2,
@@ -396,18 +397,18 @@ mod tests {
             soak_s: 60,
             ..Policy::default()
         };
-        let mut all = members(&[Standing::Untold; 6]);
+        let mut all = members(&[Standing::Pending; 6]);
         all[0].standing = Standing::Committed;
         let first = plan(&policy, &all, &RUN, 100);
-        assert_eq!(told(&first), [0u8; 0]);
-        assert_eq!(told(&plan(&policy, &all, &first.run, 159)), [0u8; 0]);
+        assert_eq!(sent(&first), [0u8; 0]);
+        assert_eq!(sent(&plan(&policy, &all, &first.run, 159)), [0u8; 0]);
         let second = plan(&policy, &all, &first.run, 160);
-        assert_eq!(told(&second), [1, 2]);
+        assert_eq!(sent(&second), [1, 2]);
         all[1].standing = Standing::Committed;
         all[2].standing = Standing::Committed;
         let third = plan(&policy, &all, &second.run, 200);
-        assert_eq!(told(&third), [0u8; 0]);
-        assert_eq!(told(&plan(&policy, &all, &third.run, 260)), [3, 4, 5]);
+        assert_eq!(sent(&third), [0u8; 0]);
+        assert_eq!(sent(&plan(&policy, &all, &third.run, 260)), [3, 4, 5]);
     }
 
     #[test]
@@ -415,9 +416,9 @@ mod tests {
         let mut all = members(&[
             Standing::Committed,
             UNDER_WAY,
-            Standing::Untold,
-            Standing::Untold,
-            Standing::Untold,
+            Standing::Pending,
+            Standing::Pending,
+            Standing::Pending,
         ]);
         let policy = Policy {
             concurrency: 2,
@@ -426,21 +427,21 @@ mod tests {
         };
         all[2].online = false;
         assert_eq!(
-            told(&plan(&policy, &all, &RUN, 0)),
+            sent(&plan(&policy, &all, &RUN, 0)),
             [4],
             "one place is free; 2 is away and 3 is pinned"
         );
         all[1].standing = Standing::Committed;
         all[4].standing = Standing::Committed;
         let waiting = plan(&policy, &all, &RUN, 0);
-        assert_eq!((waiting.status, told(&waiting)), (Status::Deploying, vec![]));
+        assert_eq!((waiting.status, sent(&waiting)), (Status::Deploying, vec![]));
         all[2].online = true;
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [2]);
+        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [2]);
     }
 
     #[test]
     fn silence_is_a_failure() {
-        let all = members(&[UNDER_WAY, Standing::Untold]);
+        let all = members(&[UNDER_WAY, Standing::Pending]);
         assert_eq!(
             plan(&Policy::default(), &all, &RUN, 7200).status,
             Status::Deploying
@@ -451,7 +452,7 @@ mod tests {
 
     #[test]
     fn pause_tells_nobody_and_cancel_withdraws_what_can_be() {
-        let mut all = members(&[UNDER_WAY, UNDER_WAY, Standing::Untold]);
+        let mut all = members(&[UNDER_WAY, UNDER_WAY, Standing::Pending]);
         all[1].standing = Standing::UnderWay {
             since: 0,
             cancellable: false,
@@ -478,7 +479,7 @@ mod tests {
         );
         assert_eq!(
             (cancelled.status, cancelled.steps),
-            (Status::Cancelled, vec![Step::Withdraw(all[0].device)])
+            (Status::Cancelled, vec![Step::Cancel(all[0].device)])
         );
     }
 

@@ -2,8 +2,8 @@
 
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{
-    Change, NewRollout, Rollout, RolloutId, RolloutKind, RolloutStatus, RolloutStep, Scope, Steer,
-    StoredRelease, Telling, UnixMs,
+    Change, NewRollout, OutgoingDirective, Rollout, RolloutId, RolloutKind, RolloutStatus, RolloutStep,
+    Scope, Steer, StoredRelease, UnixMs,
 };
 use iottly_core::model::{Policy, Run, Status, Wish};
 use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
@@ -47,17 +47,17 @@ fn rollout(byte: u8, release: u64) -> Change {
     }))
 }
 
-fn telling(scope: Scope, counter: u64, document: &str) -> Telling {
+fn outgoing(scope: Scope, counter: u64, document: &str) -> OutgoingDirective {
     let document = RawValue::from_string(document.to_owned()).expect("JSON");
-    Telling {
+    OutgoingDirective {
         device: scope.device,
-        directive: format!("d-{counter}"),
+        id: format!("d-{counter}"),
         counter,
         document,
     }
 }
 
-fn step(rollout: &Rollout, status: RolloutStatus, told: Vec<Telling>) -> RolloutStep {
+fn step(rollout: &Rollout, status: RolloutStatus, install: Vec<OutgoingDirective>) -> RolloutStep {
     RolloutStep {
         id: rollout.id,
         group: rollout.group,
@@ -69,8 +69,8 @@ fn step(rollout: &Rollout, status: RolloutStatus, told: Vec<Telling>) -> Rollout
         ended: None,
         active: true,
         revision: None,
-        told,
-        withdrawn: Vec::new(),
+        install,
+        cancel: Vec::new(),
     }
 }
 
@@ -145,7 +145,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     let first = step(
         &begun,
         RolloutStatus::Of(Status::Deploying),
-        vec![telling(*scope, 7, r#"{"b":1.0}"#)],
+        vec![outgoing(*scope, 7, r#"{"b":1.0}"#)],
     );
     assert!(
         store
@@ -186,14 +186,14 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     )
     .await;
     say(&setup, 4, update("d-7", UpdateState::Committed, None)).await;
-    let told = member().await.told.expect("told");
+    let directive = member().await.directive.expect("was sent one");
     assert_eq!(
-        (told.state, told.reason, told.failures),
+        (directive.state, directive.reason, directive.failures),
         (Some(UpdateState::RolledBack), Some(Reason::CrashLoop), 1)
     );
-    assert_eq!(told.detail.as_deref(), Some("a\u{fffd}detail"));
+    assert_eq!(directive.detail.as_deref(), Some("a\u{fffd}detail"));
     assert_eq!(
-        told.steps,
+        directive.steps,
         [(UpdateState::Trial, 50), (UpdateState::RolledBack, 50)],
         "what ended stays ended"
     );
@@ -231,7 +231,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         .expect("resumes");
     let resumed = shown(one).await;
     assert!(!resumed.run.halted && resumed.force && resumed.evidence.is_none());
-    assert_eq!(member().await.told.expect("told").failures, 0);
+    assert_eq!(member().await.directive.expect("was sent one").failures, 0);
 
     // Another rollout replaces it; only the new one shows in the group.
     change(Change::AddRelease(Box::new(release(2))))
