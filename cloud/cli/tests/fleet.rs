@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use iottly_core::model::{Policy, Run, Status, Wave, Wish};
+use iottly_core::model::{Policy, RolloutIntent, Run, Status, Wave};
 use iottly_core::rollout::{Evidence, Member, Standing, Step, plan, rank};
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::{Action, HealthRules, Reason};
@@ -241,7 +241,7 @@ impl Fleet {
     /// Lets the cloud plan and the devices work until nothing is left to do.
     fn roll(mut self, policy: &Policy) -> Outcome {
         let mut run = Run {
-            wish: Wish::Run,
+            intent: RolloutIntent::Run,
             halted: false,
             soaking: None,
         };

@@ -37,8 +37,8 @@ pub use ids::{RolloutId, SnippetId, TokenId, WebhookId};
 pub use limits::{HourUsage, Limits, Usage};
 pub use policy::{Policy, PolicyError, Wave};
 pub use rollout::{
-    DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutKind, RolloutMember,
-    RolloutStatus, RolloutStep, Run, Status, Steer, StoredRelease, Wish,
+    DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutIntent,
+    RolloutKind, RolloutMember, RolloutStatus, RolloutStep, Run, Status, StoredRelease,
 };
 pub use webhook::{HookAttempt, HookKey, HookKind, HookQueue, HookState, Replay, Webhook};
 

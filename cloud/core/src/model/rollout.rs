@@ -11,7 +11,7 @@ use super::{RolloutId, UnixMs};
 /// Intent of a rollout's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wish {
+pub enum RolloutIntent {
     /// Continue the rollout.
     Run,
     /// Send no further directives.
@@ -20,11 +20,34 @@ pub enum Wish {
     Cancel,
 }
 
+/// Command of an operator to an active rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutCommand {
+    /// Send no further directives.
+    Pause,
+    /// Continue; failed devices are tried again.
+    Resume,
+    /// Withdraw the release from devices that have not activated it.
+    Cancel,
+}
+
+impl RolloutCommand {
+    /// Returns the intent that the command leaves the rollout with.
+    #[must_use]
+    pub const fn intent(self) -> RolloutIntent {
+        match self {
+            Self::Pause => RolloutIntent::Pause,
+            Self::Resume => RolloutIntent::Run,
+            Self::Cancel => RolloutIntent::Cancel,
+        }
+    }
+}
+
 /// Progress of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Intent of the owner.
-    pub wish: Wish,
+    pub intent: RolloutIntent,
     /// True if the rollout halted itself; its owner may resume it.
     pub halted: bool,
     /// Number of members, in order, that had been reached when the last wave was done, and the time of that
@@ -182,29 +205,6 @@ pub struct NewRollout {
     pub force: bool,
     /// Note for the audit log: the branch, the revision, and newly approved capabilities.
     pub note: String,
-}
-
-/// Command of an operator to an active rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Steer {
-    /// Send no further directives.
-    Pause,
-    /// Continue; failed devices are tried again.
-    Resume,
-    /// Withdraw the release from devices that have not activated it.
-    Cancel,
-}
-
-impl Steer {
-    /// Returns the intent that the command leaves the rollout with.
-    #[must_use]
-    pub const fn wish(self) -> Wish {
-        match self {
-            Self::Pause => Wish::Pause,
-            Self::Resume => Wish::Run,
-            Self::Cancel => Wish::Cancel,
-        }
-    }
 }
 
 /// A device that a rollout has notified or may notify, and its progress.

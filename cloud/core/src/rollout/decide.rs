@@ -167,10 +167,10 @@ mod tests {
 
     use super::*;
     use crate::model::RolloutId;
-    use crate::model::{Run, Wish};
+    use crate::model::{RolloutIntent, Run};
     use crate::rollout::Step;
 
-    fn rollout(kind: RolloutKind, wish: Wish) -> Rollout {
+    fn rollout(kind: RolloutKind, intent: RolloutIntent) -> Rollout {
         Rollout {
             id: RolloutId::from_bytes([7; 16]),
             group: GroupId::from_bytes([1; 16]),
@@ -180,7 +180,7 @@ mod tests {
             approved: Vec::new(),
             force: false,
             run: Run {
-                wish,
+                intent,
                 halted: false,
                 soaking: None,
             },
@@ -235,15 +235,19 @@ mod tests {
             member(1, Some(UpdateState::Committed)),
             member(2, Some(UpdateState::Committed)),
         ];
-        let (status, active, _) = look(&rollout(RolloutKind::Install, Wish::Run), &members, 2000);
+        let (status, active, _) = look(&rollout(RolloutKind::Install, RolloutIntent::Run), &members, 2000);
         assert_eq!((status, active), ("deployed", false));
-        let (status, active, _) = look(&rollout(RolloutKind::Rollback, Wish::Run), &members, 2000);
+        let (status, active, _) = look(
+            &rollout(RolloutKind::Rollback, RolloutIntent::Run),
+            &members,
+            2000,
+        );
         assert_eq!((status, active), ("rolled_back", false));
     }
 
     #[test]
     fn a_cancelled_rollout_withdraws_once_and_only_what_is_its_own() {
-        let cancelled = rollout(RolloutKind::Install, Wish::Cancel);
+        let cancelled = rollout(RolloutKind::Install, RolloutIntent::Cancel);
         let mut members = [
             member(1, Some(UpdateState::Downloading)),
             member(2, Some(UpdateState::Trial)),
@@ -265,18 +269,25 @@ mod tests {
     fn what_failed_and_was_forgiven_is_told_again() {
         let mut failed = member(1, Some(UpdateState::RolledBack));
         failed.directive.as_mut().expect("was sent one").failures = 1;
-        let (status, active, planned) =
-            look(&rollout(RolloutKind::Install, Wish::Run), &[failed.clone()], 2000);
+        let (status, active, planned) = look(
+            &rollout(RolloutKind::Install, RolloutIntent::Run),
+            &[failed.clone()],
+            2000,
+        );
         assert_eq!((planned.steps.len(), status, active), (0, "halted", true));
         failed.directive.as_mut().expect("was sent one").failures = 0;
-        let (_, _, planned) = look(&rollout(RolloutKind::Install, Wish::Run), &[failed.clone()], 2000);
+        let (_, _, planned) = look(
+            &rollout(RolloutKind::Install, RolloutIntent::Run),
+            &[failed.clone()],
+            2000,
+        );
         assert_eq!(planned.steps, [Step::Install(failed.device)]);
     }
 
     #[test]
     fn each_state_has_its_own_time_before_silence_counts() {
         use UpdateState::{Deferred, Downloading, Offered, Trial};
-        let mut rollout = rollout(RolloutKind::Install, Wish::Run);
+        let mut rollout = rollout(RolloutKind::Install, RolloutIntent::Run);
         rollout.policy = Policy {
             silence_s: 30,
             grace_ms: 20_000,
@@ -311,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_directive_that_is_refused_for_its_dates_is_told_again_and_counts_only_in_the_end() {
-        let rollout = rollout(RolloutKind::Install, Wish::Run);
+        let rollout = rollout(RolloutKind::Install, RolloutIntent::Run);
         let mut refused = member(1, Some(UpdateState::Rejected));
         let directive = refused.directive.as_mut().expect("was sent one");
         (directive.reason, directive.steps) = (Some(Reason::Expired), vec![(UpdateState::Rejected, 1)]);
@@ -332,7 +343,7 @@ mod tests {
 
     #[test]
     fn deployed_is_never_said_of_nobody_and_who_was_told_counts_wherever_it_is() {
-        let rollout = rollout(RolloutKind::Install, Wish::Run);
+        let rollout = rollout(RolloutKind::Install, RolloutIntent::Run);
         let decision = decide(&rollout, &[], 0, 2000);
         assert_eq!((decision.status.as_str(), decision.active), ("cancelled", false));
         assert!(

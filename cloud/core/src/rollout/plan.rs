@@ -3,7 +3,7 @@
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::Reason;
 
-use crate::model::{Policy, Run, Status, Wish};
+use crate::model::{Policy, RolloutIntent, Run, Status};
 
 /// State of a device in the rollout, derived from its reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +104,8 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
         evidence: None,
         run,
     };
-    match run.wish {
-        Wish::Cancel => {
+    match run.intent {
+        RolloutIntent::Cancel => {
             let cancellable = |member: &&&Member| {
                 matches!(
                     member.standing,
@@ -122,8 +122,8 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
                 .collect();
             return stop(Status::Cancelled, steps, run);
         }
-        Wish::Pause => return stop(Status::Paused, Vec::new(), run),
-        Wish::Run if run.halted => {
+        RolloutIntent::Pause => return stop(Status::Paused, Vec::new(), run),
+        RolloutIntent::Run if run.halted => {
             let evidence = Some(too_many_failures(policy, &members, now).unwrap_or_else(over));
             return Plan {
                 status: Status::Halted,
@@ -132,7 +132,7 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
                 run,
             };
         }
-        Wish::Run => {}
+        RolloutIntent::Run => {}
     }
     if let Some(evidence) = too_many_failures(policy, &members, now) {
         run.halted = true;
@@ -290,7 +290,7 @@ mod tests {
     use crate::model::Wave;
 
     const RUN: Run = Run {
-        wish: Wish::Run,
+        intent: RolloutIntent::Run,
         halted: false,
         soaking: None,
     };
@@ -462,7 +462,7 @@ mod tests {
             &Policy::default(),
             &all,
             &Run {
-                wish: Wish::Pause,
+                intent: RolloutIntent::Pause,
                 ..RUN
             },
             0,
@@ -472,7 +472,7 @@ mod tests {
             &Policy::default(),
             &all,
             &Run {
-                wish: Wish::Cancel,
+                intent: RolloutIntent::Cancel,
                 ..RUN
             },
             0,

@@ -2,10 +2,10 @@
 
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{
-    Change, NewRollout, OutgoingDirective, Rollout, RolloutId, RolloutKind, RolloutStatus, RolloutStep,
-    Scope, Steer, StoredRelease, UnixMs,
+    Change, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutId, RolloutKind, RolloutStatus,
+    RolloutStep, Scope, StoredRelease, UnixMs,
 };
-use iottly_core::model::{Policy, Run, Status, Wish};
+use iottly_core::model::{Policy, RolloutIntent, Run, Status};
 use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
 use iottly_protocol::{GroupId, StreamId, UpdateReport};
 use iottly_store::StoreError;
@@ -113,14 +113,14 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         .expect("adds");
     let twice = change(Change::AddRelease(Box::new(release(1)))).await;
     assert!(matches!(twice, Err(StoreError::Exists { .. })), "{twice:?}");
-    let none = change(Change::SteerRollout(group, Steer::Pause)).await;
+    let none = change(Change::SteerRollout(group, RolloutCommand::Pause)).await;
     assert!(matches!(none, Err(StoreError::Refused(_))), "{none:?}");
     change(rollout(1, 1)).await.expect("starts");
     assert_eq!(store.active_rollouts().await.expect("reads"), [(project, one)]);
     let begun = shown(one).await;
     assert_eq!(
-        (begun.policy.canary, begun.approved.clone(), begun.run.wish),
-        (3, vec!["gpio".to_owned()], Wish::Run)
+        (begun.policy.canary, begun.approved.clone(), begun.run.intent),
+        (3, vec!["gpio".to_owned()], RolloutIntent::Run)
     );
     assert_eq!(
         store.releases(project, None, 9).await.expect("reads")[0],
@@ -201,7 +201,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
 
     // The rollout halts itself; its owner resumes it, and the device's failure is forgiven.
     let halted = Run {
-        wish: Wish::Run,
+        intent: RolloutIntent::Run,
         halted: true,
         soaking: Some((1, 99)),
     };
@@ -226,7 +226,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         store.audit(project, None, 1).await.expect("reads")[0].action,
         "rollout.halt"
     );
-    change(Change::SteerRollout(group, Steer::Resume))
+    change(Change::SteerRollout(group, RolloutCommand::Resume))
         .await
         .expect("resumes");
     let resumed = shown(one).await;
@@ -239,7 +239,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         .expect("adds");
     change(rollout(2, 2)).await.expect("starts");
     let (old, two) = (shown(one).await, RolloutId::from_bytes([2; 16]));
-    assert_eq!(old.run.wish, Wish::Cancel);
+    assert_eq!(old.run.intent, RolloutIntent::Cancel);
     let gone = RolloutStep {
         active: false,
         ..step(&old, RolloutStatus::Of(Status::Cancelled), vec![])

@@ -315,7 +315,7 @@ pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_fro
         assert!(evidence.contains("resume"), "{evidence}");
         desk.change(Change::SteerRollout(
             GroupId::from_bytes(GROUP),
-            iottly_core::model::Steer::Resume,
+            iottly_core::model::RolloutCommand::Resume,
         ))
         .await
         .expect("resumes");
