@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use iottly_core::model::{Policy, RolloutIntent, Run, Status, Wave};
-use iottly_core::rollout::{Evidence, Member, Standing, Step, plan, rank};
+use iottly_core::model::{Policy, RolloutIntent, RolloutProgress, Status, Wave};
+use iottly_core::rollout::{DeviceProgress, Evidence, Member, Step, plan, rank};
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::{Action, HealthRules, Reason};
 use iottly_update::{Effect, Ending, Event, Machine, Memory, Now, Offer, Phase, Planned, Progress, Running};
@@ -98,7 +98,7 @@ impl Fleet {
                     device,
                     rank: rank(&seed.to_string(), device),
                     online: true,
-                    standing: Standing::Pending,
+                    progress: DeviceProgress::Pending,
                 }
             })
             .collect();
@@ -179,27 +179,27 @@ impl Fleet {
 
     fn reported(&mut self, at: usize, progress: &Progress) {
         let member = &mut self.members[at];
-        let times = match member.standing {
-            Standing::Failed { times, .. } => times,
-            Standing::UnderWay { failures, .. } => failures,
+        let times = match member.progress {
+            DeviceProgress::Failed { times, .. } => times,
+            DeviceProgress::UnderWay { failures, .. } => failures,
             _ => 0,
         };
-        member.standing = match progress.phase {
+        member.progress = match progress.phase {
             Phase::State(state) => {
-                let since = match member.standing {
-                    Standing::UnderWay { since, .. } => since,
+                let since = match member.progress {
+                    DeviceProgress::UnderWay { since, .. } => since,
                     _ => START + self.now_ms / 1000,
                 };
-                Standing::UnderWay {
+                DeviceProgress::UnderWay {
                     since,
                     cancellable: state.is_cancellable(),
                     failures: times,
                 }
             }
-            Phase::Ending(Ending::Committed) => Standing::Committed,
+            Phase::Ending(Ending::Committed) => DeviceProgress::Committed,
             Phase::Ending(_) => {
                 let reason = progress.why.as_ref().map_or(Reason::Timeout, |why| why.reason);
-                Standing::Failed {
+                DeviceProgress::Failed {
                     reason,
                     times: times + 1,
                 }
@@ -213,12 +213,12 @@ impl Fleet {
             .iter()
             .position(|member| member.device == device)
             .expect("a member");
-        let failures = match self.members[at].standing {
-            Standing::Failed { times, .. } => times,
+        let failures = match self.members[at].progress {
+            DeviceProgress::Failed { times, .. } => times,
             _ => 0,
         };
         let since = START + self.now_ms / 1000;
-        self.members[at].standing = Standing::UnderWay {
+        self.members[at].progress = DeviceProgress::UnderWay {
             since,
             cancellable: true,
             failures,
@@ -240,15 +240,15 @@ impl Fleet {
 
     /// Lets the cloud plan and the devices work until nothing is left to do.
     fn roll(mut self, policy: &Policy) -> Outcome {
-        let mut run = Run {
+        let mut progress = RolloutProgress {
             intent: RolloutIntent::Run,
             halted: false,
             soaking: None,
         };
         let mut evidence = None;
         loop {
-            let planned = plan(policy, &self.members, &run, START + self.now_ms / 1000);
-            run = planned.run;
+            let planned = plan(policy, &self.members, &progress, START + self.now_ms / 1000);
+            progress = planned.progress;
             evidence = planned.evidence.or(evidence);
             for step in planned.steps {
                 if let Step::Install(device) = step {
@@ -273,13 +273,13 @@ impl Fleet {
             let quiet = !self
                 .members
                 .iter()
-                .any(|member| matches!(member.standing, Standing::UnderWay { .. }));
+                .any(|member| matches!(member.progress, DeviceProgress::UnderWay { .. }));
             if quiet && matches!(planned.status, Status::Halted | Status::Deployed) {
                 let tried = self.devices.iter().filter(|device| device.tried).count();
                 let committed = self
                     .members
                     .iter()
-                    .filter(|member| member.standing == Standing::Committed)
+                    .filter(|member| member.progress == DeviceProgress::Committed)
                     .count();
                 return Outcome {
                     status: planned.status,

@@ -179,7 +179,7 @@ impl Rollouts {
             .as_ref()
             .map(evidence)
             .filter(|text| rollout.evidence.as_deref() != Some(text.as_str()));
-        let changed = decision.plan.run != rollout.run
+        let changed = decision.plan.progress != rollout.progress
             || decision.status != rollout.status
             || decision.active != rollout.active;
         if !changed && decision.plan.steps.is_empty() && text.is_none() {
@@ -249,8 +249,8 @@ impl Rollouts {
             id: rollout.id,
             group: rollout.group,
             version: rollout.version,
-            halts: plan.run.halted && !rollout.run.halted,
-            run: plan.run,
+            halts: plan.progress.halted && !rollout.progress.halted,
+            progress: plan.progress,
             status,
             evidence: None,
             ended,

@@ -17,7 +17,7 @@ use iottly_core::model::{
     Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, RolloutStatus, Snippet,
     StoredRelease,
 };
-use iottly_core::model::{Policy, PolicyError, RolloutIntent, Run, Status};
+use iottly_core::model::{Policy, PolicyError, RolloutIntent, RolloutProgress, Status};
 use iottly_core::rollout::seconds;
 use iottly_core::rollout::{Preflight, preflight};
 use iottly_store::StoreError;
@@ -477,7 +477,7 @@ fn draft(group: GroupId, kind: RolloutKind, policy: Policy, approved: Vec<String
         policy,
         approved,
         force,
-        run: Run {
+        progress: RolloutProgress {
             intent: RolloutIntent::Run,
             halted: false,
             soaking: None,

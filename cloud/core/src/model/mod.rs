@@ -38,7 +38,7 @@ pub use limits::{HourUsage, Limits, Usage};
 pub use policy::{Policy, PolicyError, Wave};
 pub use rollout::{
     DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutIntent,
-    RolloutKind, RolloutMember, RolloutStatus, RolloutStep, Run, Status, StoredRelease,
+    RolloutKind, RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, Status, StoredRelease,
 };
 pub use webhook::{HookAttempt, HookKey, HookKind, HookQueue, HookState, Replay, Webhook};
 

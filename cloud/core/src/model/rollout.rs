@@ -45,7 +45,7 @@ impl RolloutCommand {
 
 /// Progress of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct RolloutProgress {
     /// Intent of the owner.
     pub intent: RolloutIntent,
     /// True if the rollout halted itself; its owner may resume it.
@@ -125,7 +125,7 @@ pub struct Rollout {
     /// True if devices may try again a release that they rolled back.
     pub force: bool,
     /// Progress of the rollout.
-    pub run: Run,
+    pub progress: RolloutProgress,
     /// Status, derived from the devices' reports.
     pub status: RolloutStatus,
     /// Evidence for which the rollout halted itself, as JSON.
@@ -279,7 +279,7 @@ pub struct RolloutStep {
     /// Version of the rollout that the step was decided on.
     pub version: u64,
     /// New progress of the rollout.
-    pub run: Run,
+    pub progress: RolloutProgress,
     /// New status of the rollout.
     pub status: RolloutStatus,
     /// New evidence for which the rollout halts itself, as JSON.

@@ -2,7 +2,7 @@
 
 use iottly_protocol::release::{Reason, UpdateState};
 
-use super::{Member, Plan, Standing, plan, rank};
+use super::{DeviceProgress, Member, Plan, plan, rank};
 use crate::model::{
     DirectiveStatus, Policy, Rollout, RolloutKind, RolloutMember, RolloutStatus, Status, UnixMs,
 };
@@ -65,13 +65,13 @@ fn refused_dates(directive: &DirectiveStatus) -> bool {
 }
 
 /// Derives a device's state in the rollout from its directive and its reports; `now` is of the steady clock.
-fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Standing {
+fn progress(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> DeviceProgress {
     let Some(directive) = &member.directive else {
-        return Standing::Pending;
+        return DeviceProgress::Pending;
     };
     let heard = directive.heard.map_or(now, |at| at / 1000);
     match directive.state {
-        Some(UpdateState::Committed) => Standing::Committed,
+        Some(UpdateState::Committed) => DeviceProgress::Committed,
         Some(_) if refused_dates(directive) => {
             let tries = directive
                 .steps
@@ -80,21 +80,21 @@ fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Sta
                 .count()
                 .max(1) as u64;
             if tries >= DATES_TRIES || directive.steps.len() > LONG_STORY {
-                return Standing::Failed {
+                return DeviceProgress::Failed {
                     reason: Reason::Expired,
                     times: u32::MAX,
                 };
             }
             if now.saturating_sub(heard) >= DATES_PAUSE_S * tries {
-                return Standing::Pending;
+                return DeviceProgress::Pending;
             }
-            Standing::UnderWay {
+            DeviceProgress::UnderWay {
                 since: heard.saturating_add(DATES_PAUSE_S * tries),
                 cancellable: false,
                 failures: directive.failures,
             }
         }
-        Some(state) if state.is_ending() => Standing::Failed {
+        Some(state) if state.is_ending() => DeviceProgress::Failed {
             reason: directive.reason.unwrap_or(Reason::Timeout),
             times: directive.failures,
         },
@@ -104,7 +104,7 @@ fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Sta
             let ours = directive.counter >= member.counter && !directive.withdrawn;
             let cancellable = ours && state.is_none_or(UpdateState::is_cancellable);
             let since = heard.saturating_add(beyond_silence(policy, directive, size));
-            Standing::UnderWay {
+            DeviceProgress::UnderWay {
                 since,
                 cancellable,
                 failures: directive.failures,
@@ -134,11 +134,11 @@ pub fn decide(rollout: &Rollout, members: &[RolloutMember], size: u64, now: u64)
             device: member.device,
             rank: rank(&name, member.device),
             online: member.online,
-            standing: standing(member, &rollout.policy, size, now),
+            progress: progress(member, &rollout.policy, size, now),
         })
         .collect();
     sorted.sort_by_key(|member| member.rank);
-    let mut plan = plan(&rollout.policy, &sorted, &rollout.run, now);
+    let mut plan = plan(&rollout.policy, &sorted, &rollout.progress, now);
     let mut ended = None;
     if sorted.is_empty() && rollout.devices > 0 && plan.status == Status::Deployed {
         plan.status = Status::Cancelled;
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::model::RolloutId;
-    use crate::model::{RolloutIntent, Run};
+    use crate::model::{RolloutIntent, RolloutProgress};
     use crate::rollout::Step;
 
     fn rollout(kind: RolloutKind, intent: RolloutIntent) -> Rollout {
@@ -179,7 +179,7 @@ mod tests {
             policy: Policy::default(),
             approved: Vec::new(),
             force: false,
-            run: Run {
+            progress: RolloutProgress {
                 intent,
                 halted: false,
                 soaking: None,

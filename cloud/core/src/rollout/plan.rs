@@ -3,11 +3,11 @@
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::Reason;
 
-use crate::model::{Policy, RolloutIntent, Run, Status};
+use crate::model::{Policy, RolloutIntent, RolloutProgress, Status};
 
 /// State of a device in the rollout, derived from its reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum DeviceProgress {
     /// The device was not notified.
     Pending,
     /// The device was notified and has not finished.
@@ -41,7 +41,7 @@ pub struct Member {
     /// True while the device is connected.
     pub online: bool,
     /// State of the device in the rollout.
-    pub standing: Standing,
+    pub progress: DeviceProgress,
 }
 
 /// A step to execute.
@@ -72,7 +72,7 @@ pub struct Plan {
     /// Evidence for halting, now or before.
     pub evidence: Option<Evidence>,
     /// Progress of the rollout after these steps.
-    pub run: Run,
+    pub progress: RolloutProgress,
 }
 
 /// Maximum number of failures that the evidence lists.
@@ -92,24 +92,24 @@ pub fn rank(rollout: &str, device: DeviceId) -> u64 {
 /// Plans the next steps. `members` are sorted by rank; pinned ones are skipped. `now` is in seconds of the
 /// steady clock, which is never set.
 #[must_use]
-pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
+pub fn plan(policy: &Policy, members: &[Member], progress: &RolloutProgress, now: u64) -> Plan {
     let members: Vec<&Member> = members
         .iter()
         .filter(|member| !policy.pins.contains(&member.device))
         .collect();
-    let mut run = run.clone();
-    let stop = |status, steps, run| Plan {
+    let mut progress = progress.clone();
+    let stop = |status, steps, progress| Plan {
         status,
         steps,
         evidence: None,
-        run,
+        progress,
     };
-    match run.intent {
+    match progress.intent {
         RolloutIntent::Cancel => {
             let cancellable = |member: &&&Member| {
                 matches!(
-                    member.standing,
-                    Standing::UnderWay {
+                    member.progress,
+                    DeviceProgress::UnderWay {
                         cancellable: true,
                         ..
                     }
@@ -120,30 +120,30 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
                 .filter(cancellable)
                 .map(|member| Step::Cancel(member.device))
                 .collect();
-            return stop(Status::Cancelled, steps, run);
+            return stop(Status::Cancelled, steps, progress);
         }
-        RolloutIntent::Pause => return stop(Status::Paused, Vec::new(), run),
-        RolloutIntent::Run if run.halted => {
+        RolloutIntent::Pause => return stop(Status::Paused, Vec::new(), progress),
+        RolloutIntent::Run if progress.halted => {
             let evidence = Some(too_many_failures(policy, &members, now).unwrap_or_else(over));
             return Plan {
                 status: Status::Halted,
                 steps: Vec::new(),
                 evidence,
-                run,
+                progress,
             };
         }
         RolloutIntent::Run => {}
     }
     if let Some(evidence) = too_many_failures(policy, &members, now) {
-        run.halted = true;
+        progress.halted = true;
         return Plan {
             status: Status::Halted,
             steps: Vec::new(),
             evidence: Some(evidence),
-            run,
+            progress,
         };
     }
-    let open = open_wave(policy, &members, &mut run, now);
+    let open = open_wave(policy, &members, &mut progress, now);
     let under_way = members
         .iter()
         .filter(|member| is_under_way(policy, member, now))
@@ -167,7 +167,7 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
         status,
         steps,
         evidence: None,
-        run,
+        progress,
     }
 }
 
@@ -182,37 +182,37 @@ fn over() -> Evidence {
 }
 
 fn is_silent(policy: &Policy, member: &Member, now: u64) -> bool {
-    matches!(member.standing, Standing::UnderWay { since, .. } if now.saturating_sub(since) > policy.silence_s)
+    matches!(member.progress, DeviceProgress::UnderWay { since, .. } if now.saturating_sub(since) > policy.silence_s)
 }
 
 fn is_under_way(policy: &Policy, member: &Member, now: u64) -> bool {
-    matches!(member.standing, Standing::UnderWay { .. }) && !is_silent(policy, member, now)
+    matches!(member.progress, DeviceProgress::UnderWay { .. }) && !is_silent(policy, member, now)
 }
 
 fn is_eligible(policy: &Policy, member: &Member) -> bool {
-    match member.standing {
-        Standing::Pending => true,
+    match member.progress {
+        DeviceProgress::Pending => true,
         // The first failure is not a retry yet.
-        Standing::Failed { times, .. } => times <= policy.retries,
+        DeviceProgress::Failed { times, .. } => times <= policy.retries,
         _ => false,
     }
 }
 
 fn has_failed(policy: &Policy, member: &Member, now: u64) -> bool {
-    match member.standing {
-        Standing::Failed { times, .. } => times > policy.retries,
+    match member.progress {
+        DeviceProgress::Failed { times, .. } => times > policy.retries,
         _ => is_silent(policy, member, now),
     }
 }
 
 fn is_finished(policy: &Policy, member: &Member, now: u64) -> bool {
-    member.standing == Standing::Committed || has_failed(policy, member, now)
+    member.progress == DeviceProgress::Committed || has_failed(policy, member, now)
 }
 
 /// Returns true if a wave does not have to wait for the device any more. An offline device is notified when
 /// it connects.
 fn is_settled(policy: &Policy, member: &Member, now: u64) -> bool {
-    is_finished(policy, member, now) || (!member.online && member.standing == Standing::Pending)
+    is_finished(policy, member, now) || (!member.online && member.progress == DeviceProgress::Pending)
 }
 
 fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<Evidence> {
@@ -244,8 +244,8 @@ fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<E
     } else {
         return None;
     };
-    let reason = |member: &&&Member| match member.standing {
-        Standing::Failed { reason, .. } => reason,
+    let reason = |member: &&&Member| match member.progress {
+        DeviceProgress::Failed { reason, .. } => reason,
         _ => Reason::Timeout,
     };
     let failures = failed
@@ -257,7 +257,7 @@ fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<E
 }
 
 /// Returns the number of members, in order, that may be notified: those of the open waves.
-fn open_wave(policy: &Policy, members: &[&Member], run: &mut Run, now: u64) -> usize {
+fn open_wave(policy: &Policy, members: &[&Member], progress: &mut RolloutProgress, now: u64) -> usize {
     for end in policy.ends(members.len()) {
         if !members[..end]
             .iter()
@@ -266,7 +266,7 @@ fn open_wave(policy: &Policy, members: &[&Member], run: &mut Run, now: u64) -> u
             return end;
         }
         let reached = end as u64;
-        match run.soaking {
+        match progress.soaking {
             Some((soaked, _)) if soaked > reached => {}
             Some((soaked, since)) if soaked == reached => {
                 if now.saturating_sub(since) < policy.soak_s {
@@ -274,7 +274,7 @@ fn open_wave(policy: &Policy, members: &[&Member], run: &mut Run, now: u64) -> u
                 }
             }
             _ => {
-                run.soaking = Some((reached, now));
+                progress.soaking = Some((reached, now));
                 if policy.soak_s > 0 {
                     return end;
                 }
@@ -289,20 +289,20 @@ mod tests {
     use super::*;
     use crate::model::Wave;
 
-    const RUN: Run = Run {
+    const START: RolloutProgress = RolloutProgress {
         intent: RolloutIntent::Run,
         halted: false,
         soaking: None,
     };
 
-    fn members(standings: &[Standing]) -> Vec<Member> {
-        let member = |(at, standing): (usize, &Standing)| Member {
+    fn members(progresses: &[DeviceProgress]) -> Vec<Member> {
+        let member = |(at, progress): (usize, &DeviceProgress)| Member {
             device: DeviceId::from_bytes([u8::try_from(at).expect("few"); 16]),
             rank: at as u64,
             online: true,
-            standing: *standing,
+            progress: *progress,
         };
-        standings.iter().enumerate().map(member).collect()
+        progresses.iter().enumerate().map(member).collect()
     }
 
     fn sent(plan: &Plan) -> Vec<u8> {
@@ -312,11 +312,11 @@ mod tests {
         plan.steps.iter().map(number).collect()
     }
 
-    const FAILED: Standing = Standing::Failed {
+    const FAILED: DeviceProgress = DeviceProgress::Failed {
         reason: Reason::CrashLoop,
         times: 1,
     };
-    const UNDER_WAY: Standing = Standing::UnderWay {
+    const UNDER_WAY: DeviceProgress = DeviceProgress::UnderWay {
         since: 0,
         cancellable: true,
         failures: 0,
@@ -325,42 +325,42 @@ mod tests {
     #[test]
     fn the_canary_comes_first_and_its_success_opens_the_rest() {
         let policy = Policy::default();
-        let mut all = members(&[Standing::Pending; 5]);
-        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [0]);
-        all[0].standing = UNDER_WAY;
-        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [0u8; 0]);
-        all[0].standing = Standing::Committed;
-        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [1, 2, 3, 4]);
+        let mut all = members(&[DeviceProgress::Pending; 5]);
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [0]);
+        all[0].progress = UNDER_WAY;
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [0u8; 0]);
+        all[0].progress = DeviceProgress::Committed;
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [1, 2, 3, 4]);
         // Planning again, after the executor stopped in between, notifies no device twice.
-        all[1].standing = UNDER_WAY;
-        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [2, 3, 4]);
+        all[1].progress = UNDER_WAY;
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [2, 3, 4]);
         all.iter_mut()
-            .for_each(|member| member.standing = Standing::Committed);
-        assert_eq!(plan(&policy, &all, &RUN, 0).status, Status::Deployed);
+            .for_each(|member| member.progress = DeviceProgress::Committed);
+        assert_eq!(plan(&policy, &all, &START, 0).status, Status::Deployed);
     }
 
     #[test]
     fn a_failed_canary_halts_with_evidence_and_stays_halted() {
-        let mut all = members(&[Standing::Pending; 3]);
-        all[0].standing = FAILED;
-        let halted = plan(&Policy::default(), &all, &RUN, 0);
+        let mut all = members(&[DeviceProgress::Pending; 3]);
+        all[0].progress = FAILED;
+        let halted = plan(&Policy::default(), &all, &START, 0);
         assert_eq!((halted.status, halted.steps.len()), (Status::Halted, 0));
         let evidence = halted.evidence.expect("evidence");
         assert_eq!(evidence.failures, [(all[0].device, Reason::CrashLoop)]);
-        all[0].standing = Standing::Committed;
+        all[0].progress = DeviceProgress::Committed;
         assert_eq!(
-            plan(&Policy::default(), &all, &halted.run, 0).status,
+            plan(&Policy::default(), &all, &halted.progress, 0).status,
             Status::Halted
         );
     }
 
     #[test]
     fn evidence_is_cleared_by_a_device_that_commits_after_all_and_a_resume_goes_on() {
-        let mut all = members(&[UNDER_WAY, Standing::Pending]);
-        let halted = plan(&Policy::default(), &all, &RUN, 7201);
+        let mut all = members(&[UNDER_WAY, DeviceProgress::Pending]);
+        let halted = plan(&Policy::default(), &all, &START, 7201);
         assert_eq!(halted.evidence.expect("evidence").failures.len(), 1);
-        all[0].standing = Standing::Committed;
-        let late = plan(&Policy::default(), &all, &halted.run, 7300);
+        all[0].progress = DeviceProgress::Committed;
+        let late = plan(&Policy::default(), &all, &halted.progress, 7300);
         let evidence = late.evidence.expect("still says why");
         assert_eq!(
             (late.status, late.steps.len(), evidence.failures.len()),
@@ -368,7 +368,7 @@ mod tests {
         );
         assert!(evidence.detail.contains("resume"), "{}", evidence.detail);
         assert_eq!(
-            sent(&plan(&Policy::default(), &all, &RUN, 7300)),
+            sent(&plan(&Policy::default(), &all, &START, 7300)),
             [1],
             "a resumed rollout continues"
         );
@@ -380,13 +380,13 @@ mod tests {
             retries: 1,
             ..Policy::default()
         };
-        let mut all = members(&[FAILED, Standing::Pending]);
-        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [0]);
-        all[0].standing = Standing::Failed {
+        let mut all = members(&[FAILED, DeviceProgress::Pending]);
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [0]);
+        all[0].progress = DeviceProgress::Failed {
             reason: Reason::Timeout,
             times: 2,
         };
-        assert_eq!(plan(&policy, &all, &RUN, 0).status, Status::Halted);
+        assert_eq!(plan(&policy, &all, &START, 0).status, Status::Halted);
     }
 
     #[test]
@@ -397,28 +397,28 @@ mod tests {
             soak_s: 60,
             ..Policy::default()
         };
-        let mut all = members(&[Standing::Pending; 6]);
-        all[0].standing = Standing::Committed;
-        let first = plan(&policy, &all, &RUN, 100);
+        let mut all = members(&[DeviceProgress::Pending; 6]);
+        all[0].progress = DeviceProgress::Committed;
+        let first = plan(&policy, &all, &START, 100);
         assert_eq!(sent(&first), [0u8; 0]);
-        assert_eq!(sent(&plan(&policy, &all, &first.run, 159)), [0u8; 0]);
-        let second = plan(&policy, &all, &first.run, 160);
+        assert_eq!(sent(&plan(&policy, &all, &first.progress, 159)), [0u8; 0]);
+        let second = plan(&policy, &all, &first.progress, 160);
         assert_eq!(sent(&second), [1, 2]);
-        all[1].standing = Standing::Committed;
-        all[2].standing = Standing::Committed;
-        let third = plan(&policy, &all, &second.run, 200);
+        all[1].progress = DeviceProgress::Committed;
+        all[2].progress = DeviceProgress::Committed;
+        let third = plan(&policy, &all, &second.progress, 200);
         assert_eq!(sent(&third), [0u8; 0]);
-        assert_eq!(sent(&plan(&policy, &all, &third.run, 260)), [3, 4, 5]);
+        assert_eq!(sent(&plan(&policy, &all, &third.progress, 260)), [3, 4, 5]);
     }
 
     #[test]
     fn limits_pins_and_absence_are_kept() {
         let mut all = members(&[
-            Standing::Committed,
+            DeviceProgress::Committed,
             UNDER_WAY,
-            Standing::Pending,
-            Standing::Pending,
-            Standing::Pending,
+            DeviceProgress::Pending,
+            DeviceProgress::Pending,
+            DeviceProgress::Pending,
         ]);
         let policy = Policy {
             concurrency: 2,
@@ -427,33 +427,33 @@ mod tests {
         };
         all[2].online = false;
         assert_eq!(
-            sent(&plan(&policy, &all, &RUN, 0)),
+            sent(&plan(&policy, &all, &START, 0)),
             [4],
             "one place is free; 2 is away and 3 is pinned"
         );
-        all[1].standing = Standing::Committed;
-        all[4].standing = Standing::Committed;
-        let waiting = plan(&policy, &all, &RUN, 0);
+        all[1].progress = DeviceProgress::Committed;
+        all[4].progress = DeviceProgress::Committed;
+        let waiting = plan(&policy, &all, &START, 0);
         assert_eq!((waiting.status, sent(&waiting)), (Status::Deploying, vec![]));
         all[2].online = true;
-        assert_eq!(sent(&plan(&policy, &all, &RUN, 0)), [2]);
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [2]);
     }
 
     #[test]
     fn silence_is_a_failure() {
-        let all = members(&[UNDER_WAY, Standing::Pending]);
+        let all = members(&[UNDER_WAY, DeviceProgress::Pending]);
         assert_eq!(
-            plan(&Policy::default(), &all, &RUN, 7200).status,
+            plan(&Policy::default(), &all, &START, 7200).status,
             Status::Deploying
         );
-        let halted = plan(&Policy::default(), &all, &RUN, 7201);
+        let halted = plan(&Policy::default(), &all, &START, 7201);
         assert_eq!(halted.evidence.expect("evidence").failures[0].1, Reason::Timeout);
     }
 
     #[test]
     fn pause_tells_nobody_and_cancel_withdraws_what_can_be() {
-        let mut all = members(&[UNDER_WAY, UNDER_WAY, Standing::Pending]);
-        all[1].standing = Standing::UnderWay {
+        let mut all = members(&[UNDER_WAY, UNDER_WAY, DeviceProgress::Pending]);
+        all[1].progress = DeviceProgress::UnderWay {
             since: 0,
             cancellable: false,
             failures: 0,
@@ -461,9 +461,9 @@ mod tests {
         let paused = plan(
             &Policy::default(),
             &all,
-            &Run {
+            &RolloutProgress {
                 intent: RolloutIntent::Pause,
-                ..RUN
+                ..START
             },
             0,
         );
@@ -471,9 +471,9 @@ mod tests {
         let cancelled = plan(
             &Policy::default(),
             &all,
-            &Run {
+            &RolloutProgress {
                 intent: RolloutIntent::Cancel,
-                ..RUN
+                ..START
             },
             0,
         );

@@ -114,7 +114,7 @@ pub(super) async fn save_step(
     now: UnixMs,
 ) -> Result<bool> {
     let mut tx = db::begin(connection).await?;
-    let (soaked, soaked_at) = step.run.soaking.unzip();
+    let (soaked, soaked_at) = step.progress.soaking.unzip();
     let done = sqlx::query(
         "UPDATE rollouts SET halted = $4, soaked = $5, soaked_at = $6, status = $7, evidence = coalesce($8, evidence), active = $9, \
          version = version + 1, changed = $10, ended = coalesce($11, ended) WHERE project = $1 AND id = $2 AND version = $3",
@@ -122,7 +122,7 @@ pub(super) async fn save_step(
     .bind(&project.as_bytes()[..])
     .bind(&step.id.as_bytes()[..])
     .bind(codec::signed(step.version))
-    .bind(i64::from(step.run.halted))
+    .bind(i64::from(step.progress.halted))
     .bind(soaked.map(codec::signed))
     .bind(soaked_at.map(codec::signed))
     .bind(step.status.as_str())

@@ -8,7 +8,7 @@ use crate::{Result, StoreError};
 use iottly_core::model::{
     NewRollout, Rollout, RolloutCommand, RolloutId, RolloutKind, RolloutStatus, UnixMs,
 };
-use iottly_core::model::{Policy, RolloutIntent, Run};
+use iottly_core::model::{Policy, RolloutIntent, RolloutProgress};
 
 /// Reason of a rollout that was cancelled by a request.
 const BY_OWNER: &str = "its owner cancelled it";
@@ -276,7 +276,7 @@ fn rollout(row: &Row) -> Result<Rollout> {
         policy: codec::json(codec::get(row, "policy")?, "rollouts", "policy")?,
         approved: codec::json(codec::get(row, "approved")?, "rollouts", "approved")?,
         force: codec::get::<i64>(row, "forced")? == 1,
-        run: Run {
+        progress: RolloutProgress {
             intent,
             halted: codec::get::<i64>(row, "halted")? == 1,
             soaking,

@@ -287,7 +287,7 @@ async fn state(cloud: &TestCloud, scope: Scope) -> String {
             (
                 store.releases(project, None, 100).await.expect("reads"),
                 rollouts.len(),
-                rollouts.first().map(|first| first.run.intent)
+                rollouts.first().map(|first| first.progress.intent)
             ),
             (store.open_commands(scope).await.expect("reads"), history.len()),
             store.audit(project, None, 100).await.expect("reads"),

@@ -5,7 +5,7 @@ use iottly_core::model::{
     Change, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutId, RolloutKind, RolloutStatus,
     RolloutStep, Scope, StoredRelease, UnixMs,
 };
-use iottly_core::model::{Policy, RolloutIntent, Run, Status};
+use iottly_core::model::{Policy, RolloutIntent, RolloutProgress, Status};
 use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
 use iottly_protocol::{GroupId, StreamId, UpdateReport};
 use iottly_store::StoreError;
@@ -62,7 +62,7 @@ fn step(rollout: &Rollout, status: RolloutStatus, install: Vec<OutgoingDirective
         id: rollout.id,
         group: rollout.group,
         version: rollout.version,
-        run: rollout.run.clone(),
+        progress: rollout.progress.clone(),
         status,
         evidence: None,
         halts: false,
@@ -119,7 +119,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     assert_eq!(store.active_rollouts().await.expect("reads"), [(project, one)]);
     let begun = shown(one).await;
     assert_eq!(
-        (begun.policy.canary, begun.approved.clone(), begun.run.intent),
+        (begun.policy.canary, begun.approved.clone(), begun.progress.intent),
         (3, vec!["gpio".to_owned()], RolloutIntent::Run)
     );
     assert_eq!(
@@ -200,13 +200,13 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     assert!(document().await.is_none(), "nothing is open");
 
     // The rollout halts itself; its owner resumes it, and the device's failure is forgiven.
-    let halted = Run {
+    let halted = RolloutProgress {
         intent: RolloutIntent::Run,
         halted: true,
         soaking: Some((1, 99)),
     };
     let halt = RolloutStep {
-        run: halted.clone(),
+        progress: halted.clone(),
         evidence: Some("{}".into()),
         halts: true,
         ..step(&shown(one).await, RolloutStatus::Of(Status::Halted), vec![])
@@ -218,7 +218,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
             .expect("writes")
     );
     assert_eq!(
-        (shown(one).await.run, shown(one).await.evidence.as_deref()),
+        (shown(one).await.progress, shown(one).await.evidence.as_deref()),
         (halted, Some("{}"))
     );
     assert_eq!(store.groups(project).await.expect("reads")[0].status, "halted");
@@ -230,7 +230,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         .await
         .expect("resumes");
     let resumed = shown(one).await;
-    assert!(!resumed.run.halted && resumed.force && resumed.evidence.is_none());
+    assert!(!resumed.progress.halted && resumed.force && resumed.evidence.is_none());
     assert_eq!(member().await.directive.expect("was sent one").failures, 0);
 
     // Another rollout replaces it; only the new one shows in the group.
@@ -239,7 +239,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         .expect("adds");
     change(rollout(2, 2)).await.expect("starts");
     let (old, two) = (shown(one).await, RolloutId::from_bytes([2; 16]));
-    assert_eq!(old.run.intent, RolloutIntent::Cancel);
+    assert_eq!(old.progress.intent, RolloutIntent::Cancel);
     let gone = RolloutStep {
         active: false,
         ..step(&old, RolloutStatus::Of(Status::Cancelled), vec![])

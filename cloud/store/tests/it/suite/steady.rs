@@ -133,8 +133,8 @@ impl<'a> Desk<'a> {
             id: self.id,
             group: rollout.group,
             version: rollout.version,
-            halts: decision.plan.run.halted && !rollout.run.halted,
-            run: decision.plan.run,
+            halts: decision.plan.progress.halted && !rollout.progress.halted,
+            progress: decision.plan.progress,
             status: decision.status,
             evidence: decision
                 .plan
