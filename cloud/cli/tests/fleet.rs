@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use iottly_core::model::{Policy, RolloutIntent, RolloutProgress, Status, Wave};
+use iottly_core::model::{Policy, RolloutIntent, RolloutProgress, RolloutStatus, Wave};
 use iottly_core::rollout::{DeviceProgress, Evidence, Member, Step, plan, rank};
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::{Action, HealthRules, Reason};
@@ -58,7 +58,7 @@ struct Fleet {
 }
 
 struct Outcome {
-    status: Status,
+    status: RolloutStatus,
     evidence: Option<Evidence>,
     tried: usize,
     committed: usize,
@@ -274,7 +274,7 @@ impl Fleet {
                 .members
                 .iter()
                 .any(|member| matches!(member.progress, DeviceProgress::UnderWay { .. }));
-            if quiet && matches!(planned.status, Status::Halted | Status::Deployed) {
+            if quiet && matches!(planned.status, RolloutStatus::Halted | RolloutStatus::Deployed) {
                 let tried = self.devices.iter().filter(|device| device.tried).count();
                 let committed = self
                     .members
@@ -310,7 +310,7 @@ fn policy() -> Policy {
 #[test]
 fn a_good_release_reaches_a_fleet_with_flaky_devices() {
     let outcome = Fleet::new(1, 5, 0).roll(&policy());
-    assert_eq!(outcome.status, Status::Deployed, "{:?}", outcome.evidence);
+    assert_eq!(outcome.status, RolloutStatus::Deployed, "{:?}", outcome.evidence);
     assert!(
         outcome.committed > DEVICES * 98 / 100,
         "{} committed in {} s",
@@ -326,7 +326,7 @@ fn a_bad_release_halts_before_two_percent_of_the_fleet_have_it() {
         let outcome = Fleet::new(seed, 5, allergic).roll(&policy());
         assert_eq!(
             outcome.status,
-            Status::Halted,
+            RolloutStatus::Halted,
             "seed {seed}: {} tried",
             outcome.tried
         );

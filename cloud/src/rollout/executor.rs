@@ -244,7 +244,6 @@ impl Rollouts {
             )
             .await?;
         let cancel = install.split_off(count.min(install.len()));
-        let through = matches!(status.as_str(), "deployed" | "rolled_back");
         Ok(RolloutStep {
             id: rollout.id,
             group: rollout.group,
@@ -255,7 +254,7 @@ impl Rollouts {
             evidence: None,
             ended,
             active,
-            revision: through.then_some(release.revision),
+            revision: status.is_complete().then_some(release.revision),
             install,
             cancel,
         })

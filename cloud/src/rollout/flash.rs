@@ -14,10 +14,9 @@ use crate::clock;
 use crate::releases::{NewRelease, ReleaseError};
 use crate::turns::QueueFull;
 use iottly_core::model::{
-    Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, RolloutStatus, Snippet,
-    StoredRelease,
+    Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, Snippet, StoredRelease,
 };
-use iottly_core::model::{Policy, PolicyError, RolloutIntent, RolloutProgress, Status};
+use iottly_core::model::{Policy, PolicyError, RolloutIntent, RolloutProgress, RolloutStatus};
 use iottly_core::rollout::seconds;
 use iottly_core::rollout::{Preflight, preflight};
 use iottly_store::StoreError;
@@ -482,7 +481,7 @@ fn draft(group: GroupId, kind: RolloutKind, policy: Policy, approved: Vec<String
             halted: false,
             soaking: None,
         },
-        status: RolloutStatus::Of(Status::Deploying),
+        status: RolloutStatus::Deploying,
         evidence: None,
         active: true,
         devices: 0,

@@ -38,7 +38,7 @@ pub use limits::{HourUsage, Limits, Usage};
 pub use policy::{Policy, PolicyError, Wave};
 pub use rollout::{
     DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutIntent,
-    RolloutKind, RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, Status, StoredRelease,
+    RolloutKind, RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, StoredRelease,
 };
 pub use webhook::{HookAttempt, HookKey, HookKind, HookQueue, HookState, Replay, Webhook};
 
@@ -117,8 +117,8 @@ pub struct Group {
     pub name: String,
     /// Branch that the group follows; empty for none.
     pub branch: String,
-    /// Status word (see [`RolloutStatus`]); empty before the first deployment.
-    pub status: String,
+    /// Status of its current rollout; none before the first.
+    pub status: Option<RolloutStatus>,
     /// Revision deployed last; empty before the first deployment.
     pub current_revision: String,
     /// Devices in the group, sorted.

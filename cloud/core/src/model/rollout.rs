@@ -55,11 +55,10 @@ pub struct RolloutProgress {
     pub soaking: Option<(u64, u64)>,
 }
 
-/// Status of the group, as shown in the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Devices are being notified.
+/// Status of a rollout, and of the group whose current rollout it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutStatus {
+    /// Directives are being sent.
     Deploying,
     /// Every device that is not pinned runs the release, except for the failures that the policy allows.
     Deployed,
@@ -69,6 +68,45 @@ pub enum Status {
     Halted,
     /// The owner has cancelled the rollout.
     Cancelled,
+    /// As [`Deployed`](Self::Deployed), of a rollback.
+    RolledBack,
+}
+
+impl RolloutStatus {
+    /// All statuses.
+    pub const ALL: [Self; 6] = [
+        Self::Deploying,
+        Self::Deployed,
+        Self::Paused,
+        Self::Halted,
+        Self::Cancelled,
+        Self::RolledBack,
+    ];
+
+    /// Returns the word in the API and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deploying => "deploying",
+            Self::Deployed => "deployed",
+            Self::Paused => "paused",
+            Self::Halted => "halted",
+            Self::Cancelled => "cancelled",
+            Self::RolledBack => "rolled_back",
+        }
+    }
+
+    /// Returns the status of this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
+    /// Returns true if the rollout is complete: its release is what the group runs.
+    #[must_use]
+    pub const fn is_complete(self) -> bool {
+        matches!(self, Self::Deployed | Self::RolledBack)
+    }
 }
 
 /// A signed release of a project.
@@ -144,46 +182,6 @@ pub struct Rollout {
     pub created: UnixMs,
     /// Time of the last change.
     pub changed: UnixMs,
-}
-
-/// Status of a group's rollout, as shown in the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RolloutStatus {
-    /// See [`Status`].
-    Of(Status),
-    /// A rollback is complete.
-    RolledBack,
-}
-
-impl RolloutStatus {
-    /// Returns the word in the API and in the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Of(Status::Deploying) => "deploying",
-            Self::Of(Status::Deployed) => "deployed",
-            Self::Of(Status::Paused) => "paused",
-            Self::Of(Status::Halted) => "halted",
-            Self::Of(Status::Cancelled) => "cancelled",
-            Self::RolledBack => "rolled_back",
-        }
-    }
-
-    /// Returns the status of this word.
-    #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
-        let all = [
-            Status::Deploying,
-            Status::Deployed,
-            Status::Paused,
-            Status::Halted,
-            Status::Cancelled,
-        ];
-        all.into_iter()
-            .map(Self::Of)
-            .chain([Self::RolledBack])
-            .find(|status| status.as_str() == word)
-    }
 }
 
 /// A rollout to start.

@@ -3,9 +3,7 @@
 use iottly_protocol::release::{Reason, UpdateState};
 
 use super::{DeviceProgress, Member, Plan, plan, rank};
-use crate::model::{
-    DirectiveStatus, Policy, Rollout, RolloutKind, RolloutMember, RolloutStatus, Status, UnixMs,
-};
+use crate::model::{DirectiveStatus, Policy, Rollout, RolloutKind, RolloutMember, RolloutStatus, UnixMs};
 
 /// Multiple of its grace period that a trial may take; devices apply the same limit.
 const LATE_ANSWERS: u64 = 4;
@@ -140,18 +138,18 @@ pub fn decide(rollout: &Rollout, members: &[RolloutMember], size: u64, now: u64)
     sorted.sort_by_key(|member| member.rank);
     let mut plan = plan(&rollout.policy, &sorted, &rollout.progress, now);
     let mut ended = None;
-    if sorted.is_empty() && rollout.devices > 0 && plan.status == Status::Deployed {
-        plan.status = Status::Cancelled;
+    if sorted.is_empty() && rollout.devices > 0 && plan.status == RolloutStatus::Deployed {
+        plan.status = RolloutStatus::Cancelled;
         ended = Some("no device is left that it was for");
     }
     let status = match (plan.status, rollout.kind) {
-        (Status::Deployed, RolloutKind::Rollback) => RolloutStatus::RolledBack,
-        (status, _) => RolloutStatus::Of(status),
+        (RolloutStatus::Deployed, RolloutKind::Rollback) => RolloutStatus::RolledBack,
+        (status, _) => status,
     };
-    let active = match plan.status {
-        Status::Deployed => false,
-        Status::Cancelled => !plan.steps.is_empty(),
-        Status::Deploying | Status::Paused | Status::Halted => true,
+    let active = match status {
+        RolloutStatus::Deployed | RolloutStatus::RolledBack => false,
+        RolloutStatus::Cancelled => !plan.steps.is_empty(),
+        RolloutStatus::Deploying | RolloutStatus::Paused | RolloutStatus::Halted => true,
     };
     Decision {
         plan,
@@ -184,7 +182,7 @@ mod tests {
                 halted: false,
                 soaking: None,
             },
-            status: RolloutStatus::Of(Status::Deploying),
+            status: RolloutStatus::Deploying,
             evidence: None,
             active: true,
             devices: 3,

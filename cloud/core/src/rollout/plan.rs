@@ -3,7 +3,7 @@
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::Reason;
 
-use crate::model::{Policy, RolloutIntent, RolloutProgress, Status};
+use crate::model::{Policy, RolloutIntent, RolloutProgress, RolloutStatus};
 
 /// State of a device in the rollout, derived from its reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +65,8 @@ pub struct Evidence {
 /// Result of planning, derived from the members' states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Status of the group.
-    pub status: Status,
+    /// Status of the rollout; a complete rollback is [`Deployed`](RolloutStatus::Deployed) here.
+    pub status: RolloutStatus,
     /// Steps to execute now.
     pub steps: Vec<Step>,
     /// Evidence for halting, now or before.
@@ -120,13 +120,13 @@ pub fn plan(policy: &Policy, members: &[Member], progress: &RolloutProgress, now
                 .filter(cancellable)
                 .map(|member| Step::Cancel(member.device))
                 .collect();
-            return stop(Status::Cancelled, steps, progress);
+            return stop(RolloutStatus::Cancelled, steps, progress);
         }
-        RolloutIntent::Pause => return stop(Status::Paused, Vec::new(), progress),
+        RolloutIntent::Pause => return stop(RolloutStatus::Paused, Vec::new(), progress),
         RolloutIntent::Run if progress.halted => {
             let evidence = Some(too_many_failures(policy, &members, now).unwrap_or_else(over));
             return Plan {
-                status: Status::Halted,
+                status: RolloutStatus::Halted,
                 steps: Vec::new(),
                 evidence,
                 progress,
@@ -137,7 +137,7 @@ pub fn plan(policy: &Policy, members: &[Member], progress: &RolloutProgress, now
     if let Some(evidence) = too_many_failures(policy, &members, now) {
         progress.halted = true;
         return Plan {
-            status: Status::Halted,
+            status: RolloutStatus::Halted,
             steps: Vec::new(),
             evidence: Some(evidence),
             progress,
@@ -162,7 +162,11 @@ pub fn plan(policy: &Policy, members: &[Member], progress: &RolloutProgress, now
         .map(|member| Step::Install(member.device))
         .collect();
     let done = steps.is_empty() && members.iter().all(|member| is_finished(policy, member, now));
-    let status = if done { Status::Deployed } else { Status::Deploying };
+    let status = if done {
+        RolloutStatus::Deployed
+    } else {
+        RolloutStatus::Deploying
+    };
     Plan {
         status,
         steps,
@@ -336,7 +340,7 @@ mod tests {
         assert_eq!(sent(&plan(&policy, &all, &START, 0)), [2, 3, 4]);
         all.iter_mut()
             .for_each(|member| member.progress = DeviceProgress::Committed);
-        assert_eq!(plan(&policy, &all, &START, 0).status, Status::Deployed);
+        assert_eq!(plan(&policy, &all, &START, 0).status, RolloutStatus::Deployed);
     }
 
     #[test]
@@ -344,13 +348,13 @@ mod tests {
         let mut all = members(&[DeviceProgress::Pending; 3]);
         all[0].progress = FAILED;
         let halted = plan(&Policy::default(), &all, &START, 0);
-        assert_eq!((halted.status, halted.steps.len()), (Status::Halted, 0));
+        assert_eq!((halted.status, halted.steps.len()), (RolloutStatus::Halted, 0));
         let evidence = halted.evidence.expect("evidence");
         assert_eq!(evidence.failures, [(all[0].device, Reason::CrashLoop)]);
         all[0].progress = DeviceProgress::Committed;
         assert_eq!(
             plan(&Policy::default(), &all, &halted.progress, 0).status,
-            Status::Halted
+            RolloutStatus::Halted
         );
     }
 
@@ -364,7 +368,7 @@ mod tests {
         let evidence = late.evidence.expect("still says why");
         assert_eq!(
             (late.status, late.steps.len(), evidence.failures.len()),
-            (Status::Halted, 0, 0)
+            (RolloutStatus::Halted, 0, 0)
         );
         assert!(evidence.detail.contains("resume"), "{}", evidence.detail);
         assert_eq!(
@@ -386,7 +390,7 @@ mod tests {
             reason: Reason::Timeout,
             times: 2,
         };
-        assert_eq!(plan(&policy, &all, &START, 0).status, Status::Halted);
+        assert_eq!(plan(&policy, &all, &START, 0).status, RolloutStatus::Halted);
     }
 
     #[test]
@@ -434,7 +438,10 @@ mod tests {
         all[1].progress = DeviceProgress::Committed;
         all[4].progress = DeviceProgress::Committed;
         let waiting = plan(&policy, &all, &START, 0);
-        assert_eq!((waiting.status, sent(&waiting)), (Status::Deploying, vec![]));
+        assert_eq!(
+            (waiting.status, sent(&waiting)),
+            (RolloutStatus::Deploying, vec![])
+        );
         all[2].online = true;
         assert_eq!(sent(&plan(&policy, &all, &START, 0)), [2]);
     }
@@ -444,7 +451,7 @@ mod tests {
         let all = members(&[UNDER_WAY, DeviceProgress::Pending]);
         assert_eq!(
             plan(&Policy::default(), &all, &START, 7200).status,
-            Status::Deploying
+            RolloutStatus::Deploying
         );
         let halted = plan(&Policy::default(), &all, &START, 7201);
         assert_eq!(halted.evidence.expect("evidence").failures[0].1, Reason::Timeout);
@@ -467,7 +474,7 @@ mod tests {
             },
             0,
         );
-        assert_eq!((paused.status, paused.steps.len()), (Status::Paused, 0));
+        assert_eq!((paused.status, paused.steps.len()), (RolloutStatus::Paused, 0));
         let cancelled = plan(
             &Policy::default(),
             &all,
@@ -479,7 +486,7 @@ mod tests {
         );
         assert_eq!(
             (cancelled.status, cancelled.steps),
-            (Status::Cancelled, vec![Step::Cancel(all[0].device)])
+            (RolloutStatus::Cancelled, vec![Step::Cancel(all[0].device)])
         );
     }
 

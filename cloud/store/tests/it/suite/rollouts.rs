@@ -5,7 +5,7 @@ use iottly_core::model::{
     Change, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutId, RolloutKind, RolloutStatus,
     RolloutStep, Scope, StoredRelease, UnixMs,
 };
-use iottly_core::model::{Policy, RolloutIntent, RolloutProgress, Status};
+use iottly_core::model::{Policy, RolloutIntent, RolloutProgress};
 use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
 use iottly_protocol::{GroupId, StreamId, UpdateReport};
 use iottly_store::StoreError;
@@ -144,7 +144,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     // Notified once: a decision on the earlier state has to be made again.
     let first = step(
         &begun,
-        RolloutStatus::Of(Status::Deploying),
+        RolloutStatus::Deploying,
         vec![outgoing(*scope, 7, r#"{"b":1.0}"#)],
     );
     assert!(
@@ -209,7 +209,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         progress: halted.clone(),
         evidence: Some("{}".into()),
         halts: true,
-        ..step(&shown(one).await, RolloutStatus::Of(Status::Halted), vec![])
+        ..step(&shown(one).await, RolloutStatus::Halted, vec![])
     };
     assert!(
         store
@@ -221,7 +221,10 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         (shown(one).await.progress, shown(one).await.evidence.as_deref()),
         (halted, Some("{}"))
     );
-    assert_eq!(store.groups(project).await.expect("reads")[0].status, "halted");
+    assert_eq!(
+        store.groups(project).await.expect("reads")[0].status,
+        Some(RolloutStatus::Halted)
+    );
     assert_eq!(
         store.audit(project, None, 1).await.expect("reads")[0].action,
         "rollout.halt"
@@ -242,7 +245,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     assert_eq!(old.progress.intent, RolloutIntent::Cancel);
     let gone = RolloutStep {
         active: false,
-        ..step(&old, RolloutStatus::Of(Status::Cancelled), vec![])
+        ..step(&old, RolloutStatus::Cancelled, vec![])
     };
     assert!(
         store
@@ -250,11 +253,14 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
             .await
             .expect("writes")
     );
-    assert_eq!(store.groups(project).await.expect("reads")[0].status, "deploying");
+    assert_eq!(
+        store.groups(project).await.expect("reads")[0].status,
+        Some(RolloutStatus::Deploying)
+    );
     let through = RolloutStep {
         active: false,
         revision: Some(12),
-        ..step(&shown(two).await, RolloutStatus::Of(Status::Deployed), vec![])
+        ..step(&shown(two).await, RolloutStatus::Deployed, vec![])
     };
     assert!(
         store
@@ -264,8 +270,11 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     );
     let shown = store.groups(project).await.expect("reads").remove(0);
     assert_eq!(
-        (shown.status.as_str(), shown.current_revision.as_str()),
-        ("deployed", "12")
+        (
+            shown.status.map(RolloutStatus::as_str),
+            shown.current_revision.as_str()
+        ),
+        (Some("deployed"), "12")
     );
     let deployed = store.deployed(project, group, 9).await.expect("reads");
     assert_eq!(

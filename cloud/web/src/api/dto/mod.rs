@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::spaced::Spaced;
 use iottly_core::model::{
-    CommandRecord, CommandStatus, Device, Group, MessageId, StoredLog, StoredMessage, UnixMs,
+    CommandRecord, CommandStatus, Device, Group, MessageId, RolloutStatus, StoredLog, StoredMessage, UnixMs,
 };
 
 mod code;
@@ -170,7 +170,8 @@ pub(super) struct GroupDto {
     #[schema(value_type = String, format = "uuid")]
     id: GroupId,
     name: String,
-    status: String,
+    #[schema(value_type = String)]
+    status: &'static str,
     branch: String,
     current_revision: String,
     #[schema(value_type = Vec<String>)]
@@ -192,7 +193,7 @@ impl From<Group> for GroupDto {
         Self {
             id: group.id,
             name: group.name,
-            status: group.status,
+            status: group.status.map_or("", RolloutStatus::as_str),
             branch: group.branch,
             current_revision: group.current_revision,
             boards: group.boards,
