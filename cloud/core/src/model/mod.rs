@@ -122,7 +122,7 @@ pub struct Group {
     /// Revision deployed last; empty before the first deployment.
     pub current_revision: String,
     /// Devices in the group, sorted.
-    pub boards: Vec<DeviceId>,
+    pub devices: Vec<DeviceId>,
     /// Rollout policy of the group.
     pub policy: Policy,
 }

@@ -179,10 +179,10 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
         .bind(&project.as_bytes()[..])
         .fetch_all(&mut *tx)
         .await?;
-    let mut boards: HashMap<GroupId, Vec<DeviceId>> = HashMap::new();
+    let mut devices: HashMap<GroupId, Vec<DeviceId>> = HashMap::new();
     for row in &members {
         let device = DeviceId::from_bytes(codec::bytes(row, "devices", "id")?);
-        boards
+        devices
             .entry(codec::group(row, "devices", "group_id")?)
             .or_default()
             .push(device);
@@ -201,7 +201,7 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
             branch: codec::get(row, "branch")?,
             status: status(codec::get(row, "status")?)?,
             current_revision: codec::get(row, "revision")?,
-            boards: boards.remove(&id).unwrap_or_default(),
+            devices: devices.remove(&id).unwrap_or_default(),
             policy: codec::json(codec::get(row, "policy")?, "groups", "policy")?,
         })
     };

@@ -165,7 +165,7 @@ pub(super) async fn remove_device(
     let device: DeviceId = device.parse().map_err(|_| not_in_it())?;
     let holds = groups
         .iter()
-        .any(|known| known.id == group && known.boards.contains(&device));
+        .any(|known| known.id == group && known.devices.contains(&device));
     let orphaned = groups
         .iter()
         .find(|known| known.name == ORPHANED)

@@ -192,7 +192,7 @@ pub(crate) async fn groups_tokens_and_licences(setup: Setup) {
     apply(Change::DeleteGroup(id)).await.expect("deletes");
     let groups = store.groups(scope.project).await.expect("reads");
     assert_eq!(
-        (groups.len(), &groups[0].boards[..]),
+        (groups.len(), &groups[0].devices[..]),
         (1, &[scope.device][..]),
         "devices fall back"
     );

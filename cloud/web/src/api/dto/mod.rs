@@ -175,7 +175,8 @@ pub(super) struct GroupDto {
     branch: String,
     current_revision: String,
     #[schema(value_type = Vec<String>)]
-    boards: Vec<DeviceId>,
+    #[serde(rename = "boards")]
+    devices: Vec<DeviceId>,
     fwcode: FwCode,
 }
 
@@ -196,7 +197,7 @@ impl From<Group> for GroupDto {
             status: group.status.map_or("", RolloutStatus::as_str),
             branch: group.branch,
             current_revision: group.current_revision,
-            boards: group.boards,
+            devices: group.devices,
             fwcode: FwCode::default(),
         }
     }
