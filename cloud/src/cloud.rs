@@ -20,7 +20,7 @@ use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::reading::Reading;
-use crate::releases::Shelf;
+use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
 use crate::steady::Steady;
 use crate::vital::Vital;
@@ -227,14 +227,15 @@ impl Cloud {
             Arc::clone(&time),
         ));
         let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
-        let (shelf, builder) = (
-            Shelf::new(&config.data, config.webhooks.seal_key.clone()).with_floor(config.disk_floor),
+        let (repositories, builder) = (
+            ReleaseRepositories::new(&config.data, config.webhooks.seal_key.clone())
+                .with_floor(config.disk_floor),
             config.builder.clone(),
         );
         let rollouts = Arc::new(Rollouts::new(
             Arc::clone(&store),
             Arc::clone(&shared),
-            shelf,
+            repositories,
             builder,
         ));
         let live = Arc::new(LiveHub::default());

@@ -271,7 +271,9 @@ impl Rollouts {
         }
         let target = target.to_owned();
         let signed = self
-            .on_shelf(move |shelf, at| shelf.sign_directives(project, &target, new, at))
+            .with_repositories(move |repositories, at| {
+                repositories.sign_directives(project, &target, new, at)
+            })
             .await?;
         let mut outgoing = Vec::with_capacity(signed.len());
         for (directive, document) in signed {

@@ -188,7 +188,7 @@ impl Rollouts {
         let again = newest.filter(|old| is_same(old, &revision, &made, rollout.policy.grace_ms));
         let preview = new.clone();
         let drafted = self
-            .on_shelf(move |shelf, now| shelf.draft(last, &preview, now))
+            .with_repositories(move |repositories, now| repositories.draft(last, &preview, now))
             .await?;
         let preflight = self.look_ahead(project, &rollout, &drafted).await?;
         if request.dry_run {
@@ -253,7 +253,7 @@ impl Rollouts {
             .ok_or_else(nothing)?;
         let path = old.path.clone();
         let content = self
-            .on_shelf(move |shelf, _| shelf.published(project, &path))
+            .with_repositories(move |repositories, _| repositories.published(project, &path))
             .await?;
         let revision = Revision {
             branch: old.branch.clone(),
@@ -396,7 +396,7 @@ impl Rollouts {
         self.admit_files(project, new.content.len() as u64 + METADATA_BYTES)
             .await?;
         let added = self
-            .on_shelf(move |shelf, now| shelf.add(project, last, &new, now))
+            .with_repositories(move |repositories, now| repositories.add(project, last, &new, now))
             .await?;
         let release = StoredRelease {
             seq: added.release_seq,

@@ -13,7 +13,7 @@ use super::Builder;
 use super::builds::Builds;
 use crate::broker::Broker;
 use crate::clock;
-use crate::releases::{NewDirective, ReleaseError, Shelf};
+use crate::releases::{NewDirective, ReleaseError, ReleaseRepositories};
 use iottly_core::model::Policy;
 use iottly_core::model::{Rollout, Scope, UnixMs};
 use iottly_core::rollout::seconds;
@@ -26,7 +26,7 @@ pub(super) const DAY_S: u64 = 86_400;
 pub struct Rollouts {
     pub(super) store: Arc<dyn Store>,
     pub(super) broker: Arc<dyn Broker>,
-    pub(super) shelf: Shelf,
+    pub(super) repositories: ReleaseRepositories,
     pub(super) builder: Option<Builder>,
     /// Wakes the executor: an update ended, a device connected, or a rollout started.
     pub(super) news: Notify,
@@ -41,13 +41,13 @@ impl Rollouts {
     pub fn new(
         store: Arc<dyn Store>,
         broker: Arc<dyn Broker>,
-        shelf: Shelf,
+        repositories: ReleaseRepositories,
         builder: Option<Builder>,
     ) -> Self {
         Self {
             store,
             broker,
-            shelf,
+            repositories,
             builder,
             news: Notify::new(),
             work: Arc::default(),
@@ -56,8 +56,8 @@ impl Rollouts {
 
     /// Returns the projects' repositories.
     #[must_use]
-    pub fn shelf(&self) -> &Shelf {
-        &self.shelf
+    pub fn repositories(&self) -> &ReleaseRepositories {
+        &self.repositories
     }
 
     /// Wakes the executor before its next tick.
@@ -95,13 +95,13 @@ impl Rollouts {
     }
 
     /// Runs work on the repositories' files on a blocking thread.
-    pub(super) async fn on_shelf<T: Send + 'static>(
+    pub(super) async fn with_repositories<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Shelf, Instant) -> Result<T, ReleaseError> + Send + 'static,
+        work: impl FnOnce(&ReleaseRepositories, Instant) -> Result<T, ReleaseError> + Send + 'static,
     ) -> Result<T, ReleaseError> {
-        let shelf = self.shelf.clone();
+        let repositories = self.repositories.clone();
         let now = Instant::from_unix(seconds(clock::now()));
-        let done = tokio::task::spawn_blocking(move || work(&shelf, now)).await;
+        let done = tokio::task::spawn_blocking(move || work(&repositories, now)).await;
         done.unwrap_or_else(|error| {
             Err(ReleaseError::Input(format!(
                 "the work on the repository stopped: {error}"
@@ -114,7 +114,8 @@ impl Rollouts {
     /// # Errors
     /// If a file cannot be read or written.
     pub async fn prepare(&self, project: ProjectId) -> Result<(), ReleaseError> {
-        self.on_shelf(move |shelf, now| shelf.ensure(project, now)).await
+        self.with_repositories(move |repositories, now| repositories.ensure(project, now))
+            .await
     }
 }
 

@@ -149,7 +149,7 @@ async fn bring_up(
     let addresses = Addresses {
         mqtt: cloud.mqtt_addr(),
         http: local(http),
-        root: services.rollouts.shelf().first_root(project.project_id),
+        root: services.rollouts.repositories().first_root(project.project_id),
     };
     fleet.start(home, &project, &wasm, &addresses).await?;
     fleet.wait_until_up(services, &project).await?;

@@ -151,7 +151,7 @@ pub(super) async fn delete(access: ProjectAccess) -> Answer<Done> {
     access.services().rollouts.withdraw_all(access.principal()).await;
     access.change(Change::DeleteProject, clock::now()).await?;
     let (rollouts, project) = (access.services().rollouts.clone(), access.id());
-    let forgotten = tokio::task::spawn_blocking(move || rollouts.shelf().forget(project)).await;
+    let forgotten = tokio::task::spawn_blocking(move || rollouts.repositories().forget(project)).await;
     if let Ok(Err(error)) = forgotten {
         tracing::error!(project.id = %project, %error, "failed to delete the releases of a deleted project; their files stay on the disk");
     }
