@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use iottly_core::ingest::{Outcome, Upload, Write};
 use iottly_core::model::{
     AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, CommandStatus, ConfigState, Cursor,
-    Definition, Device, Group, HourUsage, Idempotency, KnownFacts, Licence, Limits, NewCommand, Principal,
+    Definition, Device, Group, HourUsage, Idempotency, KnownFacts, Limits, NewCommand, PairCode, Principal,
     Project, Revision, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, SecretHash, Snippet, StoredLog,
     StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
 };
@@ -258,8 +258,8 @@ pub trait Store: WebhookStore {
     /// Returns the devices of all projects that are recorded as online. For the cloud's own start and checks.
     async fn online_devices(&self) -> Result<Vec<Scope>>;
 
-    /// Returns the licences of a project, oldest first.
-    async fn licences(&self, project: ProjectId) -> Result<Vec<Licence>>;
+    /// Returns the pair codes of a project, oldest first.
+    async fn pair_codes(&self, project: ProjectId) -> Result<Vec<PairCode>>;
 
     /// Stores an API token without an audit entry. For tools with direct database access (`iottly
     /// provision`).

@@ -40,7 +40,7 @@ impl Scopes {
     pub const READ: Self = Self(1);
     /// Permission to change devices, definitions, groups and code, and to send commands.
     pub const WRITE: Self = Self(2);
-    /// Permission to manage the project: its tokens and licences, its deletion.
+    /// Permission to manage the project: its tokens and pair codes, its deletion.
     pub const ADMIN: Self = Self(4);
     /// Permission to list projects and to create new ones.
     pub const OPERATOR: Self = Self(8);

@@ -151,23 +151,23 @@ pub struct Device {
     pub firmware: Option<FirmwareReport>,
     /// Tags, chosen by the owner, sorted.
     pub tags: Vec<String>,
-    /// Licence that the device was paired with; none while it is not paired, or when it was added without
+    /// Pair code that the device was paired with; none while it is not paired, or when it was added without
     /// one.
-    pub licence: Option<String>,
+    pub pair_code: Option<String>,
 }
 
-/// Licence of a device, which is its pair code: works once, until it expires.
+/// Pair code of a device: works once, until it expires. The API calls it a licence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Licence {
+pub struct PairCode {
     /// Code: 32 hex digits.
     pub code: String,
     /// Device that the code pairs.
     pub device: DeviceId,
     /// Creation time.
     pub created: UnixMs,
-    /// Expiry of an unused licence.
+    /// Expiry of an unused code.
     pub expires: UnixMs,
-    /// Time at which a board used the licence.
+    /// Time at which a board used the code.
     pub paired: Option<UnixMs>,
 }
 

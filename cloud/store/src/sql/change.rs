@@ -70,24 +70,24 @@ async fn run(
             expires,
         } => {
             let group = groups::or_orphaned(tx, project, group).await?;
-            let licence = devices::NewLicence {
+            let pair_code = devices::NewPairCode {
                 code: &code,
                 created: now,
                 expires,
             };
-            devices::create_licensed(tx, project, device, &name, group, secret, &licence).await?
+            devices::create_with_pair_code(tx, project, device, &name, group, secret, &pair_code).await?
         }
         Change::ReplaceDevice {
             device,
             code,
             expires,
         } => {
-            let licence = devices::NewLicence {
+            let pair_code = devices::NewPairCode {
                 code: &code,
                 created: now,
                 expires,
             };
-            devices::license_anew(tx, project, device, &licence).await?
+            devices::replace_pair_code(tx, project, device, &pair_code).await?
         }
         Change::RenameDevice(device, name) => devices::rename(tx, project, device, &name).await?,
         Change::TagDevice(device, tags) => devices::tag(tx, project, device, &tags).await?,

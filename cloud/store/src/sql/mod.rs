@@ -16,7 +16,7 @@ use iottly_core::command::MAX_TTL_MS;
 use iottly_core::ingest::{Outcome, Write};
 use iottly_core::model::{
     AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, ConfigState, Cursor, Definition, Device,
-    Group, HourUsage, Idempotency, KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision,
+    Group, HourUsage, Idempotency, KnownFacts, Limits, NewCommand, PairCode, Principal, Project, Revision,
     Rollout, RolloutId, RolloutMember, RolloutStep, Scope, SecretHash, Snippet, StoredLog, StoredMessage,
     StoredRelease, Token, TokenId, UnixMs, Usage,
 };
@@ -165,8 +165,8 @@ impl Store for Backend {
         tokens::touch(&mut *self.write().await?, project, id, now).await
     }
 
-    async fn licences(&self, project: ProjectId) -> Result<Vec<Licence>> {
-        devices::licences(&self.readers, project).await
+    async fn pair_codes(&self, project: ProjectId) -> Result<Vec<PairCode>> {
+        devices::pair_codes(&self.readers, project).await
     }
 
     async fn definitions(&self, project: ProjectId) -> Result<Vec<Definition>> {

@@ -15,12 +15,12 @@ mod export;
 mod groups;
 pub(crate) mod health;
 mod history;
-mod licence;
 mod limits;
 mod logs;
 mod messages;
 pub(crate) mod openapi;
 mod paginated;
+mod pair_codes;
 mod ping;
 mod project;
 mod projects;
@@ -77,8 +77,8 @@ fn project_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(projects::show, projects::update, projects::delete))
         .routes(routes!(project::inspect))
-        .routes(routes!(licence::all))
-        .routes(routes!(licence::one))
+        .routes(routes!(pair_codes::all))
+        .routes(routes!(pair_codes::one))
         .routes(routes!(tokens::all, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::end_logins))

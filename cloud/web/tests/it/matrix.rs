@@ -281,7 +281,7 @@ async fn state(cloud: &TestCloud, scope: Scope) -> String {
             ),
             (
                 tokens.len(),
-                store.licences(project).await.expect("reads"),
+                store.pair_codes(project).await.expect("reads"),
                 store.webhooks(project).await.expect("reads")
             ),
             (

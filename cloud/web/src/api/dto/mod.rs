@@ -153,8 +153,8 @@ impl From<Device> for Props {
             name: device.name,
             macaddress: device.mac_address,
             operatingstatus: operating_status(device.online),
-            // Hidden until it is used: with an unused licence, any reader could pair a board.
-            token: device.licence.unwrap_or_default(),
+            // Hidden until it is used: with an unused pair code, any reader could pair a board.
+            token: device.pair_code.unwrap_or_default(),
             tags: device.tags,
             agent_version: device.agent_version,
             deployment_group: device.group,
