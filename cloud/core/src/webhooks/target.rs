@@ -8,7 +8,7 @@ use super::body::{FORM, Form};
 use super::guard::{Blocked, Guard};
 use super::headers;
 use super::sign::Secret;
-use crate::model::{HookKey, UnixMs, Webhook, WebhookId};
+use crate::model::{UnixMs, Webhook, WebhookId, WebhookKey};
 use crate::seal::{SealError, SealKey, Sealed};
 
 /// Error of sealing or unsealing a webhook's secrets.
@@ -81,7 +81,7 @@ fn headers_label(hook: WebhookId) -> String {
 
 /// Receiver of requests, with what is in them.
 pub struct Target {
-    pub key: HookKey,
+    pub key: WebhookKey,
     /// URL of the receiver, or the reason why requests to it are blocked.
     pub url: Result<Url, Blocked>,
     /// Host and port; webhooks with the same ones share slots.
@@ -199,7 +199,7 @@ mod tests {
             .map(|(n, value)| (format!("X-{n}"), (*value).to_owned()))
             .collect();
         Target {
-            key: HookKey {
+            key: WebhookKey {
                 project: iottly_protocol::ProjectId::from_bytes([1; 12]),
                 hook: WebhookId::from_bytes([1; 16]),
             },

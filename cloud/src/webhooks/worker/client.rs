@@ -14,7 +14,7 @@ use rustls::pki_types::CertificateDer;
 use super::SetupError;
 use super::resolver::GuardedResolver;
 use crate::clock::Clock;
-use iottly_core::model::{HookAttempt, StoredMessage, UnixMs};
+use iottly_core::model::{StoredMessage, UnixMs, WebhookAttempt};
 use iottly_core::webhooks::guard::Blocked;
 use iottly_core::webhooks::headers::MAX_VALUE_BYTES;
 use iottly_core::webhooks::schedule;
@@ -46,7 +46,7 @@ pub struct Attempted {
     /// Time until which the receiver asked to wait.
     pub retry_after: Option<UnixMs>,
     /// Log entry, without its number.
-    pub record: HookAttempt,
+    pub record: WebhookAttempt,
 }
 
 /// Sends requests to webhooks.
@@ -93,7 +93,7 @@ impl Client {
             Ok(status) => (Outcome::Answered(status), format!("http_{status}")),
             Err(kind) => (Outcome::Unanswered, kind.to_owned()),
         };
-        let record = HookAttempt {
+        let record = WebhookAttempt {
             number: 0,
             at,
             message: message.id,

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::vital::Vital;
 use client::Client;
-use iottly_core::model::{HookKey, StoredMessage, Webhook};
+use iottly_core::model::{StoredMessage, Webhook, WebhookKey};
 use iottly_core::seal::SealKey;
 use iottly_core::webhooks::guard::Guard;
 use iottly_core::webhooks::target::{SecretError, Target};
@@ -79,7 +79,7 @@ pub struct DelivererHandle {
     seal: Arc<SealKey>,
     guard: Guard,
     clock: Clock,
-    changes: mpsc::Sender<HookKey>,
+    changes: mpsc::Sender<WebhookKey>,
     /// Weak, so that the recorder ends when the pump ends.
     records: mpsc::WeakSender<Settled>,
 }
@@ -172,7 +172,7 @@ impl DelivererHandle {
     }
 
     /// Reports that a webhook has changed, or has deliveries that are due.
-    pub async fn changed(&self, key: HookKey) {
+    pub async fn changed(&self, key: WebhookKey) {
         // Fails only while the cloud stops.
         let _ = self.changes.send(key).await;
     }

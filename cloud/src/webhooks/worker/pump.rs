@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::reading::filter_turns;
 use crate::turns::Turns;
-use iottly_core::model::{Change, HookKey, HookState, Principal, Scopes, TokenId, UnixMs};
+use iottly_core::model::{Change, Principal, Scopes, TokenId, UnixMs, WebhookKey, WebhookState};
 use iottly_core::seal::SealKey;
 use iottly_core::webhooks::Claim;
 use iottly_core::webhooks::breaker::Effect;
@@ -56,12 +56,12 @@ pub(super) struct PumpParts {
 /// State of all lanes and of the work in progress.
 pub(super) struct Pump {
     pub(super) parts: PumpParts,
-    pub(super) lanes: HashMap<HookKey, Lane>,
+    pub(super) lanes: HashMap<WebhookKey, Lane>,
     slots: Slots,
     /// Webhooks with deliveries to send or to claim that found no free slot.
-    line: VecDeque<HookKey>,
+    line: VecDeque<WebhookKey>,
     /// Webhooks to read from the store.
-    unread: BTreeSet<HookKey>,
+    unread: BTreeSet<WebhookKey>,
     running: JoinSet<Finished>,
     reading: JoinSet<Told>,
     claiming: JoinSet<Told>,
@@ -73,7 +73,7 @@ pub(super) struct Pump {
 
 /// Request that has ended.
 struct Finished {
-    key: HookKey,
+    key: WebhookKey,
     slot: Slot,
     claim: Claim,
     probe: bool,
@@ -82,16 +82,16 @@ struct Finished {
 
 /// Reply of the store.
 pub(super) enum Told {
-    Hook(HookKey, Box<store::Result<Option<HookState>>>),
-    Due(store::Result<Vec<HookState>>),
+    Hook(WebhookKey, Box<store::Result<Option<WebhookState>>>),
+    Due(store::Result<Vec<WebhookState>>),
     Claims {
-        key: HookKey,
+        key: WebhookKey,
         asked: usize,
         until: UnixMs,
         claims: store::Result<Vec<Claim>>,
     },
     Decided {
-        key: HookKey,
+        key: WebhookKey,
         full: bool,
         until: UnixMs,
         decided: Decided,
@@ -120,7 +120,7 @@ impl Pump {
     /// back the remaining deliveries.
     pub(super) async fn run(
         mut self,
-        mut changed: mpsc::Receiver<HookKey>,
+        mut changed: mpsc::Receiver<WebhookKey>,
         mut stop: oneshot::Receiver<()>,
         patience: Duration,
     ) {
@@ -187,7 +187,7 @@ impl Pump {
         }
     }
 
-    async fn announced(&mut self, hooks: BTreeSet<HookKey>) {
+    async fn announced(&mut self, hooks: BTreeSet<WebhookKey>) {
         for key in hooks {
             match self.lanes.get_mut(&key) {
                 Some(lane) => {
@@ -246,7 +246,7 @@ impl Pump {
     }
 
     /// Creates or updates a webhook's lane.
-    async fn open(&mut self, key: HookKey, state: &HookState) {
+    async fn open(&mut self, key: WebhookKey, state: &WebhookState) {
         let target = match Target::open(&state.hook, &self.parts.seal, &self.parts.guard) {
             Ok(target) => target,
             Err(error) => {
@@ -264,14 +264,14 @@ impl Pump {
     }
 
     /// Removes the lane of a webhook that is disabled or deleted.
-    async fn close(&mut self, key: HookKey) {
+    async fn close(&mut self, key: WebhookKey) {
         if let Some(mut lane) = self.lanes.remove(&key) {
             let now = self.now();
             self.give_back(key, lane.drain(), now).await;
         }
     }
 
-    async fn claimed(&mut self, key: HookKey, claims: Vec<Claim>, asked: usize, until: UnixMs) {
+    async fn claimed(&mut self, key: WebhookKey, claims: Vec<Claim>, asked: usize, until: UnixMs) {
         let (now, full) = (self.now(), claims.len() >= asked);
         let mut there = Vec::with_capacity(claims.len());
         for claim in claims {
@@ -292,7 +292,7 @@ impl Pump {
     }
 
     /// Starts the requests of a webhook that may start, and claims more deliveries.
-    pub(super) async fn advance(&mut self, key: HookKey) {
+    pub(super) async fn advance(&mut self, key: WebhookKey) {
         let now = self.now();
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
@@ -325,7 +325,7 @@ impl Pump {
         self.claim(key, now);
     }
 
-    fn queue_up(&mut self, key: HookKey) {
+    fn queue_up(&mut self, key: WebhookKey) {
         if let Some(lane) = self.lanes.get_mut(&key)
             && !std::mem::replace(&mut lane.in_line, true)
         {
@@ -333,7 +333,7 @@ impl Pump {
         }
     }
 
-    fn claim(&mut self, key: HookKey, now: UnixMs) {
+    fn claim(&mut self, key: WebhookKey, now: UnixMs) {
         let buffered: usize = self.lanes.values().map(Lane::buffered).sum();
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
@@ -440,7 +440,7 @@ impl Pump {
     }
 
     /// Disables a webhook, with an entry in the audit log.
-    pub(super) async fn disable(&mut self, key: HookKey, reason: &str, now: UnixMs) {
+    pub(super) async fn disable(&mut self, key: WebhookKey, reason: &str, now: UnixMs) {
         tracing::warn!(webhook.id = %key.hook, reason, "disabling a webhook");
         self.close(key).await;
         let (store, metrics) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.metrics));
@@ -458,7 +458,7 @@ impl Pump {
     }
 
     /// Gives claimed deliveries back to the store, to be claimed from `due` on.
-    pub(super) async fn give_back(&mut self, key: HookKey, claims: Vec<Claim>, due: UnixMs) {
+    pub(super) async fn give_back(&mut self, key: WebhookKey, claims: Vec<Claim>, due: UnixMs) {
         for claim in claims {
             let then = Then::Wait {
                 due,
@@ -475,7 +475,7 @@ impl Pump {
     }
 }
 
-pub(super) fn settled(key: HookKey, claim: &Claim, then: Then) -> Settled {
+pub(super) fn settled(key: WebhookKey, claim: &Claim, then: Then) -> Settled {
     let (message, device) = (claim.message, Some(claim.device));
     Settled {
         key,

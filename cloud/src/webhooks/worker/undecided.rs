@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::decide::{self, Decided};
 use super::pump::{Pump, Told, settled};
-use iottly_core::model::{HookAttempt, HookKey, UnixMs};
+use iottly_core::model::{UnixMs, WebhookAttempt, WebhookKey};
 use iottly_core::webhooks::Claim;
 use iottly_core::webhooks::NOT_MATCHED;
 use iottly_store::webhooks::{Settled, Then};
@@ -19,7 +19,7 @@ const DECIDE_AGAIN_MS: UnixMs = 1000;
 impl Pump {
     /// Has the filter of a webhook evaluated for the undecided deliveries. No more deliveries of the webhook
     /// are claimed in the meantime.
-    pub(super) async fn decide(&mut self, key: HookKey, claims: Vec<Claim>, full: bool, until: UnixMs) {
+    pub(super) async fn decide(&mut self, key: WebhookKey, claims: Vec<Claim>, full: bool, until: UnixMs) {
         let hook = self.lanes.get(&key).map(|lane| Arc::clone(&lane.hook));
         match hook {
             Some(hook) if self.deciding.len() < MAX_DECIDING => {
@@ -38,7 +38,7 @@ impl Pump {
     }
 
     /// Handles the result of evaluating the filter of deliveries.
-    pub(super) async fn decided(&mut self, key: HookKey, decided: Decided, full: bool, until: UnixMs) {
+    pub(super) async fn decided(&mut self, key: WebhookKey, decided: Decided, full: bool, until: UnixMs) {
         let now = self.now();
         let Decided {
             ready,
@@ -70,7 +70,7 @@ impl Pump {
 }
 
 /// Returns the outcome that gives back a delivery whose message was not read, and announces it at once.
-pub(super) fn again(key: HookKey, claim: &Claim, now: UnixMs) -> Settled {
+pub(super) fn again(key: WebhookKey, claim: &Claim, now: UnixMs) -> Settled {
     Settled {
         announce: true,
         ..settled(
@@ -86,8 +86,8 @@ pub(super) fn again(key: HookKey, claim: &Claim, now: UnixMs) -> Settled {
 
 /// Returns the outcome that keeps a delivery as failed because it is not known whether its message matches,
 /// with a log entry.
-fn not_matched(key: HookKey, claim: &Claim, why: &str, now: UnixMs) -> Settled {
-    let attempt = HookAttempt {
+fn not_matched(key: WebhookKey, claim: &Claim, why: &str, now: UnixMs) -> Settled {
+    let attempt = WebhookAttempt {
         number: 0,
         at: now,
         message: claim.message,

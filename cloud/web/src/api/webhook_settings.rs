@@ -9,7 +9,7 @@ use super::dto::WebhookSettings;
 use super::text;
 use crate::error::ApiError;
 use iottly_core::history;
-use iottly_core::model::{HookKind, Webhook};
+use iottly_core::model::{Webhook, WebhookKind};
 use iottly_core::webhooks::HeaderList;
 use iottly_core::webhooks::guard::Guard;
 use iottly_core::webhooks::headers;
@@ -46,7 +46,7 @@ pub(super) fn apply(
     }
     if let Some(kind) = given.kind {
         hook.kind =
-            HookKind::named(&kind).ok_or_else(|| invalid("type is not iottly, user or all".to_owned()))?;
+            WebhookKind::named(&kind).ok_or_else(|| invalid("type is not iottly, user or all".to_owned()))?;
     }
     if let Some(channel) = given.channel {
         let channel = text::bounded("channel", channel, MAX_CHANNEL_BYTES)?;

@@ -9,7 +9,7 @@ use super::super::db::{self, Conn};
 use super::{NOT_MATCHED, ROWS, config, rows};
 use crate::Result;
 use crate::outbox::Outbox;
-use iottly_core::model::{HookKey, StoredMessage};
+use iottly_core::model::{StoredMessage, WebhookKey};
 use iottly_core::webhooks::MAX_WAITING;
 use iottly_core::webhooks::matching::{Matched, Matcher, Matchers, STORING_STEPS_OF_ALL};
 
@@ -45,7 +45,7 @@ static DROP_OLDEST: LazyLock<String> = LazyLock::new(|| {
 #[derive(Debug, Default)]
 #[must_use = "without `announce` the worker does not notice the deliveries"]
 pub(in super::super) struct Enqueued {
-    hooks: Vec<HookKey>,
+    hooks: Vec<WebhookKey>,
     dropped: u64,
 }
 
@@ -102,7 +102,7 @@ async fn compiled(tx: &mut Conn, project: ProjectId) -> Result<Matchers> {
 
 async fn deliver(
     tx: &mut Conn,
-    key: HookKey,
+    key: WebhookKey,
     messages: &[&StoredMessage],
     undecided: bool,
     enqueued: &mut Enqueued,

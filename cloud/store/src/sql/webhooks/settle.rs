@@ -9,7 +9,7 @@ use super::claim::padded;
 use super::{IDS, LOCK_QUEUE, attempts, parameters};
 use crate::Result;
 use crate::webhooks::{Settled, Then, WorkerId};
-use iottly_core::model::{HookKey, MessageId};
+use iottly_core::model::{MessageId, WebhookKey};
 
 static DONE: LazyLock<String> = LazyLock::new(|| {
     let ids = parameters(4, IDS);
@@ -19,7 +19,7 @@ static DONE: LazyLock<String> = LazyLock::new(|| {
 });
 
 pub(super) async fn settle(connection: &mut Conn, worker: WorkerId, settled: &[Settled]) -> Result<()> {
-    let mut by_hook: BTreeMap<HookKey, Vec<&Settled>> = BTreeMap::new();
+    let mut by_hook: BTreeMap<WebhookKey, Vec<&Settled>> = BTreeMap::new();
     for one in settled {
         by_hook.entry(one.key).or_default().push(one);
     }
@@ -31,7 +31,7 @@ pub(super) async fn settle(connection: &mut Conn, worker: WorkerId, settled: &[S
     Ok(())
 }
 
-async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&Settled]) -> Result<()> {
+async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: WebhookKey, settled: &[&Settled]) -> Result<()> {
     let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
     let queue = sqlx::query(LOCK_QUEUE.as_str())
         .bind(project)
@@ -93,7 +93,7 @@ async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&
     Ok(())
 }
 
-async fn delete(tx: &mut Conn, worker: WorkerId, key: HookKey, messages: Vec<MessageId>) -> Result<u64> {
+async fn delete(tx: &mut Conn, worker: WorkerId, key: WebhookKey, messages: Vec<MessageId>) -> Result<u64> {
     let mut gone = 0;
     for chunk in messages.chunks(IDS) {
         let query = sqlx::query(DONE.as_str())

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{
-    Change, HookAttempt, HookKey, HookKind, MessageId, Principal, Project, Replay, Scope, Scopes, SecretHash,
-    UnixMs, Webhook, WebhookId,
+    Change, MessageId, Principal, Project, Replay, Scope, Scopes, SecretHash, UnixMs, Webhook,
+    WebhookAttempt, WebhookId, WebhookKey, WebhookKind,
 };
 use iottly_core::seal::Sealed;
 use iottly_core::webhooks::Health;
@@ -72,8 +72,8 @@ impl Setup {
         }
     }
 
-    async fn hook(&self, change: impl FnOnce(&mut Webhook)) -> HookKey {
-        let key = HookKey {
+    async fn hook(&self, change: impl FnOnce(&mut Webhook)) -> WebhookKey {
+        let key = WebhookKey {
             project: self.scope.project,
             hook: WebhookId::random(),
         };
@@ -81,7 +81,7 @@ impl Setup {
             key,
             description: String::new(),
             url: "http://example.com/".into(),
-            kind: HookKind::All,
+            kind: WebhookKind::All,
             channel: None,
             filter: None,
             payload_only: false,
@@ -136,7 +136,7 @@ impl Setup {
         }
     }
 
-    async fn queue(&self, key: HookKey) -> iottly_core::model::HookQueue {
+    async fn queue(&self, key: WebhookKey) -> iottly_core::model::WebhookQueue {
         self.store
             .webhook(key)
             .await
@@ -146,7 +146,7 @@ impl Setup {
     }
 }
 
-fn query(key: HookKey, worker: WorkerId, now: UnixMs, limit: usize) -> ClaimQuery {
+fn query(key: WebhookKey, worker: WorkerId, now: UnixMs, limit: usize) -> ClaimQuery {
     ClaimQuery {
         key,
         worker,
@@ -157,8 +157,8 @@ fn query(key: HookKey, worker: WorkerId, now: UnixMs, limit: usize) -> ClaimQuer
     }
 }
 
-fn settled(key: HookKey, message: MessageId, then: Then) -> Settled {
-    let attempt = HookAttempt {
+fn settled(key: WebhookKey, message: MessageId, then: Then) -> Settled {
+    let attempt = WebhookAttempt {
         number: 0,
         at: NOW,
         message,
@@ -195,7 +195,7 @@ async fn deliveries_are_written_with_their_messages(setup: Setup) {
     );
     let (all, user) = (
         setup.hook(|_| {}).await,
-        setup.hook(|hook| hook.kind = HookKind::User).await,
+        setup.hook(|hook| hook.kind = WebhookKind::User).await,
     );
     setup.say(2, 70).await;
     store.set_presence(*scope, true, None, NOW).await.expect("writes");
@@ -221,7 +221,7 @@ async fn deliveries_are_written_with_their_messages(setup: Setup) {
             .all(|claim| claim.body.as_ref().is_some_and(|body| body.id == claim.message))
     );
     assert!(store.webhooks(other.project).await.expect("reads").is_empty());
-    let foreign = HookKey {
+    let foreign = WebhookKey {
         project: other.project,
         ..all
     };
