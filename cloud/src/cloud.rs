@@ -13,7 +13,7 @@ use crate::clock;
 use crate::clock::Clock;
 use crate::command::CommandService;
 use crate::data_lock::DataLock;
-use crate::device_config::DeviceConfigs;
+use crate::device_settings::DeviceSettingsService;
 use crate::edge::EdgeConfig;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
@@ -124,7 +124,7 @@ pub struct Services {
     /// Service of commands: validation, storage and sending.
     pub commands: Arc<CommandService>,
     /// Service of devices' settings.
-    pub configs: Arc<DeviceConfigs>,
+    pub device_settings: Arc<DeviceSettingsService>,
     /// Service of releases and rollouts.
     pub rollouts: Arc<Rollouts>,
     /// Hub of messages as they are stored.
@@ -226,7 +226,10 @@ impl Cloud {
             Arc::clone(&metrics),
             Arc::clone(&time),
         ));
-        let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
+        let device_settings = Arc::new(DeviceSettingsService::new(
+            Arc::clone(&store),
+            Arc::clone(&shared),
+        ));
         let (repositories, builder) = (
             ReleaseRepositories::new(&config.data, config.webhooks.seal_key.clone())
                 .with_floor(config.disk_floor),
@@ -243,7 +246,7 @@ impl Cloud {
             store: Arc::clone(&store),
             broker: Arc::clone(&shared),
             commands: Arc::clone(&commands),
-            configs: Arc::clone(&configs),
+            device_settings: Arc::clone(&device_settings),
             rollouts: Arc::clone(&rollouts),
             live: Arc::clone(&live),
             metrics: Arc::clone(&metrics),
@@ -258,7 +261,7 @@ impl Cloud {
         let services = Services {
             store,
             commands,
-            configs,
+            device_settings,
             rollouts,
             live,
             broker: shared,

@@ -8,7 +8,7 @@ pub mod clock;
 pub mod cloud;
 pub mod command;
 mod data_lock;
-pub mod device_config;
+pub mod device_settings;
 pub mod edge;
 pub mod housekeeping;
 pub mod ingest;

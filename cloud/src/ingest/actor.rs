@@ -17,7 +17,7 @@ use super::queue::{Job, Queue, What};
 use super::worker::Worker;
 use crate::broker::{Broker, Uplink};
 use crate::command::CommandService;
-use crate::device_config::DeviceConfigs;
+use crate::device_settings::DeviceSettingsService;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::rollout::Rollouts;
@@ -60,7 +60,7 @@ pub struct IngestParts {
     /// Service notified of commands' results.
     pub commands: Arc<CommandService>,
     /// Service that sends settings after a hello.
-    pub configs: Arc<DeviceConfigs>,
+    pub device_settings: Arc<DeviceSettingsService>,
     /// Service notified of updates; sends directives after a hello.
     pub rollouts: Arc<Rollouts>,
     /// Hub notified of stored messages.

@@ -104,13 +104,13 @@ impl Worker {
             store,
             broker,
             commands,
-            configs,
+            device_settings,
             rollouts,
             live,
             metrics,
             time,
         } = parts;
-        let resends = Resends::new(Arc::clone(&commands), configs, Arc::clone(&rollouts));
+        let resends = Resends::new(Arc::clone(&commands), device_settings, Arc::clone(&rollouts));
         let committer = Committer::new(Arc::clone(&store), metrics, Arc::clone(&queue));
         let (presences, notices, late, apart) = (
             Presences::default(),

@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 
 use iottly_core::ingest::{Outcome, Upload, Write};
 use iottly_core::model::{
-    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, CommandStatus, ConfigState, Cursor,
-    Definition, Device, Group, HourUsage, Idempotency, KnownFacts, Limits, NewCommand, PairCode, Principal,
-    Project, Revision, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, SecretHash, Snippet, StoredLog,
+    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, CommandStatus, Cursor, Definition, Device,
+    Group, HourUsage, Idempotency, KnownFacts, Limits, NewCommand, PairCode, Principal, Project, Revision,
+    Rollout, RolloutId, RolloutMember, RolloutStep, Scope, SecretHash, SettingsState, Snippet, StoredLog,
     StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
 };
 
@@ -250,7 +250,7 @@ pub trait Store: WebhookStore {
     /// Returns one device; none when the project has no such device.
     async fn device(&self, scope: Scope) -> Result<Option<Device>>;
     /// Returns the desired and the acknowledged settings of a device; none if the device does not exist.
-    async fn device_config(&self, scope: Scope) -> Result<Option<ConfigState>>;
+    async fn device_settings(&self, scope: Scope) -> Result<Option<SettingsState>>;
     /// Returns scope and secret hash of a device that logs in to the broker. The only look-up that does not
     /// take a project.
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>>;

@@ -64,7 +64,7 @@ pub enum Change {
     /// Replaces a device's tags.
     TagDevice(DeviceId, Vec<String>),
     /// Sets the settings that a device's firmware reads: a JSON object.
-    SetDeviceConfig(DeviceId, Box<RawValue>),
+    SetDeviceSettings(DeviceId, Box<RawValue>),
     /// Deletes a device; its data is erased later.
     DeleteDevice(DeviceId),
     /// Adds a deployment group.
@@ -253,7 +253,7 @@ impl Change {
             Self::ReplaceDevice { device, .. } => entry("device.replace", device, &""),
             Self::RenameDevice(device, name) => entry("device.rename", device, name),
             Self::TagDevice(device, tags) => entry("device.tag", device, &tags.join(", ")),
-            Self::SetDeviceConfig(device, values) => {
+            Self::SetDeviceSettings(device, values) => {
                 entry("device.config", device, &format!("{} bytes", values.get().len()))
             }
             Self::DeleteDevice(device) => entry("device.delete", device, &""),

@@ -14,8 +14,8 @@ mod access;
 mod change;
 mod code;
 mod code_room;
-mod config;
 mod definition;
+mod device_settings;
 mod ids;
 mod limits;
 mod policy;
@@ -29,10 +29,10 @@ pub use code::{
     Revision, Snippet, SnippetEdit, SnippetKind,
 };
 pub use code_room::{CodeRoom, MAX_PROJECT_CODE_BYTES};
-pub use config::{ConfigState, TakenConfig};
 pub use definition::{
     Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised,
 };
+pub use device_settings::{AcknowledgedSettings, SettingsState};
 pub use ids::{RolloutId, SnippetId, TokenId, WebhookId};
 pub use limits::{HourUsage, Limits, Usage};
 pub use policy::{Policy, PolicyError, Wave};

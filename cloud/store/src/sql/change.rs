@@ -5,7 +5,7 @@ use iottly_protocol::ProjectId;
 use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
-    audit, branches, code_usage, definitions, device_config, devices, erase, groups, releases, rollouts,
+    audit, branches, code_usage, definitions, device_settings, devices, erase, groups, releases, rollouts,
     tokens, usage,
 };
 use crate::{Result, StoreError};
@@ -91,8 +91,8 @@ async fn run(
         }
         Change::RenameDevice(device, name) => devices::rename(tx, project, device, &name).await?,
         Change::TagDevice(device, tags) => devices::tag(tx, project, device, &tags).await?,
-        Change::SetDeviceConfig(device, values) => {
-            device_config::set(tx, project, device, &values, now).await?
+        Change::SetDeviceSettings(device, values) => {
+            device_settings::set(tx, project, device, &values, now).await?
         }
         Change::DeleteDevice(device) => erase::device(tx, project, device, now).await?,
         Change::CreateGroup { id, name, branch } => groups::add(tx, project, id, &name, &branch).await?,

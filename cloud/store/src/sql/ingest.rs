@@ -12,7 +12,7 @@ use super::db::{self, Conn};
 use super::gaps::{self, GapEntry, Merge};
 use super::streams::{self, Known};
 use super::usage::Rooms;
-use super::{commands, device_config, devices, logs, messages, own_entries, rollout_devices};
+use super::{commands, device_settings, devices, logs, messages, own_entries, rollout_devices};
 use crate::Result;
 use crate::outbox::Outbox;
 use iottly_core::ingest::stream::Effect;
@@ -264,7 +264,7 @@ async fn accept_control(
             rollout_devices::stopped(tx, scope, &report).await?;
             devices::set_firmware(tx, scope, &report).await
         }
-        Entry::Config(report) => device_config::set_taken(tx, scope, report, now).await,
+        Entry::Settings(report) => device_settings::set_acknowledged(tx, scope, report, now).await,
         Entry::Update(report) => rollout_devices::reported(tx, scope, &report, now).await.map(drop),
         Entry::Facts(facts) => rollout_devices::set_facts(tx, scope, &facts).await,
         Entry::Log(line) => {

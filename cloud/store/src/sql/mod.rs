@@ -15,10 +15,10 @@ use crate::{
 use iottly_core::command::MAX_TTL_MS;
 use iottly_core::ingest::{Outcome, Write};
 use iottly_core::model::{
-    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, ConfigState, Cursor, Definition, Device,
-    Group, HourUsage, Idempotency, KnownFacts, Limits, NewCommand, PairCode, Principal, Project, Revision,
-    Rollout, RolloutId, RolloutMember, RolloutStep, Scope, SecretHash, Snippet, StoredLog, StoredMessage,
-    StoredRelease, Token, TokenId, UnixMs, Usage,
+    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, Cursor, Definition, Device, Group,
+    HourUsage, Idempotency, KnownFacts, Limits, NewCommand, PairCode, Principal, Project, Revision, Rollout,
+    RolloutId, RolloutMember, RolloutStep, Scope, SecretHash, SettingsState, Snippet, StoredLog,
+    StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
 };
 
 mod audit;
@@ -28,7 +28,7 @@ mod code_usage;
 mod codec;
 mod commands;
 mod definitions;
-mod device_config;
+mod device_settings;
 mod devices;
 mod erase;
 mod gaps;
@@ -95,8 +95,8 @@ impl Store for Backend {
         devices::one(&self.readers, scope).await
     }
 
-    async fn device_config(&self, scope: Scope) -> Result<Option<ConfigState>> {
-        device_config::one(&self.readers, scope).await
+    async fn device_settings(&self, scope: Scope) -> Result<Option<SettingsState>> {
+        device_settings::one(&self.readers, scope).await
     }
 
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>> {

@@ -7,7 +7,7 @@ use iottly_protocol::DeviceId;
 use super::Answer;
 use super::body::JsonBody;
 use super::dto::{
-    AllProps, CreatedDevice, DeletedDevice, DeviceSettings, NewDeviceBody, OK, OneProps, Props,
+    AllProps, CreatedDevice, DeletedDevice, NewDeviceBody, OK, OneProps, Props, UpdateDeviceBody,
 };
 use super::query::Params;
 use super::search::Search;
@@ -73,12 +73,12 @@ pub(super) async fn props(access: DeviceAccess) -> Answer<OneProps> {
     put,
     path = "/device/{device}/props",
     tag = "devices",
-    request_body = DeviceSettings,
+    request_body = UpdateDeviceBody,
     responses((status = 200, description = "The properties of the device after the change", body = OneProps))
 )]
 pub(super) async fn set_props(
     access: DeviceAccess,
-    JsonBody(body): JsonBody<DeviceSettings>,
+    JsonBody(body): JsonBody<UpdateDeviceBody>,
 ) -> Answer<OneProps> {
     let (now, device) = (clock::now(), access.scope().device);
     let name = body.name.map(|name| text::name("name", &name)).transpose()?;

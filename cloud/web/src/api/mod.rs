@@ -6,10 +6,10 @@ mod body;
 mod branches;
 mod command;
 mod components;
-mod config;
 mod cursor;
 mod definitions;
 mod device;
+mod device_settings;
 pub(crate) mod dto;
 mod export;
 mod groups;
@@ -117,7 +117,7 @@ fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(device::delete))
         .routes(routes!(device::replace))
         .routes(routes!(device::props, device::set_props))
-        .routes(routes!(config::show, config::set))
+        .routes(routes!(device_settings::show, device_settings::set))
         .routes(routes!(command::send))
         .routes(routes!(command::list))
         .routes(routes!(command::show))
