@@ -2,10 +2,10 @@
 
 use axum::response::Response;
 
-use super::dto::{Entries, Messages, OK};
-use super::query::Params;
-use super::spaced::held;
 use super::{Page, page};
+use crate::api::dto::{Entries, Messages, OK};
+use crate::api::query::Params;
+use crate::api::spaced::held;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
 

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::watch;
 
-use super::dto::MessageDto;
-use super::query::Params;
+use crate::api::dto::MessageDto;
+use crate::api::query::Params;
 use crate::app::App;
 use crate::app::WebServices;
 use crate::auth::DeviceAccess;

@@ -9,9 +9,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, stream};
 use iottly_protocol::MessageKind;
 
-use super::dto::{MessagePage, OK, PageEntries};
-use super::query::Params;
-use super::spaced::{self, JSON, held};
+use crate::api::dto::{MessagePage, OK, PageEntries};
+use crate::api::query::Params;
+use crate::api::spaced::{self, JSON, held};
 use crate::app::WebServices;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
