@@ -55,7 +55,7 @@ struct Export {
         (status = 429, description = "Too many requests of the project are waiting, or too many of its exports are not being read (`too_many_requests`)"),
     )
 )]
-pub(super) async fn messages(
+pub(crate) async fn messages(
     access: DeviceAccess,
     State(app): State<App>,
     params: Params,

@@ -43,7 +43,7 @@ const RETRY: Duration = Duration::from_millis(100);
     ),
     responses((status = 200, description = "The entries of the page", body = MessagePage))
 )]
-pub(super) async fn messages(access: DeviceAccess, params: Params) -> Result<Response, ApiError> {
+pub(crate) async fn messages(access: DeviceAccess, params: Params) -> Result<Response, ApiError> {
     let (services, scope, query) = (access.services(), access.scope(), query(&params)?);
     let sizes = services.store.page_sizes(scope, &query).await?;
     if sizes.is_empty() {
