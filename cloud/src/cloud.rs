@@ -12,6 +12,7 @@ use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLo
 use crate::clock;
 use crate::clock::Clock;
 use crate::command::CommandService;
+use crate::critical_tasks::CriticalTasks;
 use crate::data_lock::DataLock;
 use crate::device_settings::DeviceSettingsService;
 use crate::edge::EdgeConfig;
@@ -23,7 +24,6 @@ use crate::reading::Reading;
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
 use crate::steady::Steady;
-use crate::vital::Vital;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
 use iottly_core::message_id::MessageIds;
 use iottly_core::model::UnixMs;
@@ -148,7 +148,7 @@ pub struct Services {
     /// Limits of connections, and trusted proxies.
     pub edge: EdgeConfig,
     /// Watcher of critical tasks.
-    pub vital: Vital,
+    pub critical_tasks: CriticalTasks,
     /// Time at which the cloud started.
     pub started: UnixMs,
     /// Clock for dates, deadlines and times of receipt.
@@ -185,7 +185,7 @@ pub struct Cloud {
     deliverer: Deliverer,
     housekeeping: JoinHandle<()>,
     executor: JoinHandle<()>,
-    vital: Vital,
+    critical_tasks: CriticalTasks,
     _lock: DataLock,
 }
 
@@ -205,20 +205,21 @@ impl Cloud {
         let time = Arc::new(Steady::new(Arc::clone(&config.clock)));
         let (handle, queue) = Ingest::queue(Arc::clone(&store), Arc::clone(&time));
         let metrics = Arc::new(Metrics::default());
-        let vital = Vital::default();
+        let critical = CriticalTasks::default();
         let parts = DelivererParts {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
             config: config.webhooks.clone(),
         };
-        let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH, &vital).await?;
+        let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH, &critical).await?;
         let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
         let listen = EmbeddedConfig {
             listen: config.mqtt,
             edge: config.edge.clone(),
         };
-        let broker =
-            Arc::new(EmbeddedBroker::start_watched(&listen, login, Arc::new(handle.clone()), &vital).await?);
+        let broker = Arc::new(
+            EmbeddedBroker::start_watched(&listen, login, Arc::new(handle.clone()), &critical).await?,
+        );
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
         let commands = Arc::new(CommandService::new(
             Arc::clone(&store),
@@ -252,12 +253,12 @@ impl Cloud {
             metrics: Arc::clone(&metrics),
             time: Arc::clone(&time),
         };
-        let ingest = Ingest::start(queue, parts, config.presence_grace, &vital);
-        let housekeeping = tokio::spawn(vital.watch(
+        let ingest = Ingest::start(queue, parts, config.presence_grace, &critical);
+        let housekeeping = tokio::spawn(critical.watch(
             "housekeeping",
             housekeeping::keep_house(Arc::clone(&store), Arc::clone(&time)),
         ));
-        let executor = tokio::spawn(vital.watch("rollouts", Arc::clone(&rollouts).run()));
+        let executor = tokio::spawn(critical.watch("rollouts", Arc::clone(&rollouts).run()));
         let services = Services {
             store,
             commands,
@@ -275,7 +276,7 @@ impl Cloud {
             queue: handle,
             reading: Arc::default(),
             edge: config.edge,
-            vital: vital.clone(),
+            critical_tasks: critical.clone(),
             started: clock::now(),
             time,
         };
@@ -286,7 +287,7 @@ impl Cloud {
             deliverer,
             housekeeping,
             executor,
-            vital,
+            critical_tasks: critical,
             _lock: lock,
         })
     }
@@ -307,7 +308,7 @@ impl Cloud {
     /// would continue to accept messages that it never stores, so the caller should end the process and have
     /// it restarted.
     pub async fn broken(&self) -> &'static str {
-        self.vital.broken().await
+        self.critical_tasks.broken().await
     }
 
     /// Stops within four seconds. Everything that was acknowledged is committed; devices send the rest again.

@@ -17,12 +17,12 @@ use super::queue::{Job, Queue, What};
 use super::worker::Worker;
 use crate::broker::{Broker, Uplink};
 use crate::command::CommandService;
+use crate::critical_tasks::CriticalTasks;
 use crate::device_settings::DeviceSettingsService;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::rollout::Rollouts;
 use crate::steady::Steady;
-use crate::vital::Vital;
 use iottly_core::ingest::decode::decode;
 use iottly_core::log_pace::LogPace;
 use iottly_core::model::Scope;
@@ -98,10 +98,10 @@ impl Ingest {
 
     /// Starts the worker on a queue. `grace` is the time in which devices that were online may reconnect.
     #[must_use]
-    pub fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, vital: &Vital) -> Self {
+    pub fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, critical: &CriticalTasks) -> Self {
         let (stop, stopped) = oneshot::channel();
         let worker = Worker::new(queue.0, parts);
-        let run = vital.watch("ingest", worker.run(stopped, grace));
+        let run = critical.watch("ingest", worker.run(stopped, grace));
         Self {
             worker: tokio::spawn(run),
             stop,

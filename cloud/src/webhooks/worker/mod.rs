@@ -22,8 +22,8 @@ pub use config::WebhookConfig;
 pub use resolver::{Lookup, Resolver};
 
 use crate::clock::Clock;
+use crate::critical_tasks::CriticalTasks;
 use crate::metrics::Metrics;
-use crate::vital::Vital;
 use client::Client;
 use iottly_core::model::{StoredMessage, Webhook, WebhookKey};
 use iottly_core::seal::SealKey;
@@ -93,7 +93,7 @@ impl Deliverer {
         data: &Path,
         parts: DelivererParts,
         patience: Duration,
-        vital: &Vital,
+        critical: &CriticalTasks,
     ) -> Result<(Self, DelivererHandle), SetupError> {
         let DelivererParts {
             store,
@@ -119,7 +119,7 @@ impl Deliverer {
         let (records, recorded) = mpsc::channel(RECORDS);
         let (changes, changed) = mpsc::channel(CHANGES);
         let (stop, stopped) = oneshot::channel();
-        let recorder = tokio::spawn(vital.watch(
+        let recorder = tokio::spawn(critical.watch(
             "webhook recorder",
             recorder::record(Arc::clone(&store), worker, recorded),
         ));
@@ -141,7 +141,7 @@ impl Deliverer {
             worker,
             records,
         });
-        let pump = tokio::spawn(vital.watch("webhook sender", pump.run(changed, stopped, patience)));
+        let pump = tokio::spawn(critical.watch("webhook sender", pump.run(changed, stopped, patience)));
         Ok((Self { pump, recorder, stop }, handle))
     }
 

@@ -119,7 +119,9 @@ impl Server {
             router,
         );
         server.certificate = Some(tokio::spawn(
-            services.vital.watch_end("certificate", certificate.watch()),
+            services
+                .critical_tasks
+                .watch_end("certificate", certificate.watch()),
         ));
         Ok(server)
     }
@@ -158,7 +160,7 @@ impl Server {
             _open: sender,
         };
         let accepting = Arc::new(front).run(Acceptor::new("http", listener));
-        let task = tokio::spawn(services.vital.watch_end("HTTP listener", accepting));
+        let task = tokio::spawn(services.critical_tasks.watch_end("HTTP listener", accepting));
         Self {
             closing,
             task,
