@@ -14,7 +14,7 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Time of the last log line about a repeated failure, and the number of failures since.
 #[derive(Debug, Default)]
 struct Complaint {
-    told: Option<Instant>,
+    logged: Option<Instant>,
     left_out: u64,
 }
 
@@ -22,13 +22,13 @@ impl Complaint {
     /// Returns the number of failures that were not logged since the last line, if a line is due.
     fn due(&mut self, now: Instant) -> Option<u64> {
         if self
-            .told
-            .is_some_and(|told| now.saturating_duration_since(told) < TELL_EVERY)
+            .logged
+            .is_some_and(|logged| now.saturating_duration_since(logged) < TELL_EVERY)
         {
             self.left_out += 1;
             return None;
         }
-        self.told = Some(now);
+        self.logged = Some(now);
         Some(std::mem::take(&mut self.left_out))
     }
 }

@@ -20,8 +20,7 @@ use iottly_core::model::{
 mod backend;
 mod backup;
 mod fault;
-mod fresh;
-mod outbox;
+mod pending_webhooks;
 #[allow(
     clippy::duplicate_mod,
     reason = "the shared SQL is compiled once for each database, under its types"
@@ -33,12 +32,13 @@ mod postgres;
 )]
 mod sqlite;
 mod transfer;
+mod webhook_cache;
 pub mod webhooks;
 
 pub use backend::{Database, open};
 pub use backup::{backup, restore};
 pub use fault::Fault;
-pub use fresh::Fresh;
+pub use pending_webhooks::PendingWebhooks;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use webhooks::WebhookStore;

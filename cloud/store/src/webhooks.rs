@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use iottly_protocol::{DeviceId, ProjectId};
 
 use super::Result;
-use crate::fresh::Fresh;
+use crate::pending_webhooks::PendingWebhooks;
 use iottly_core::model::{MessageId, UnixMs, WebhookAttempt, WebhookKey, WebhookState};
 use iottly_core::webhooks::{Claim, Health};
 
@@ -35,7 +35,7 @@ pub struct ClaimQuery {
 
 /// Disposition of a delivery after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Then {
+pub enum Disposition {
     /// The delivery is deleted: it succeeded, or its message is gone.
     Done,
     /// The delivery waits for its next attempt.
@@ -58,7 +58,7 @@ pub enum Then {
 
 /// Result of handling a delivery.
 #[derive(Debug, Clone)]
-pub struct Settled {
+pub struct DeliveryResult {
     /// Webhook of the delivery.
     pub key: WebhookKey,
     /// Message of the delivery.
@@ -68,7 +68,7 @@ pub struct Settled {
     /// Timestamp of the message.
     pub timestamp: UnixMs,
     /// Disposition of the delivery.
-    pub then: Then,
+    pub disposition: Disposition,
     /// Attempt to log; the store assigns its number.
     pub attempt: Option<WebhookAttempt>,
     /// State of the receiver; the last one of a batch counts.
@@ -104,7 +104,7 @@ pub trait WebhookStore: Send + Sync + 'static {
     ) -> Result<Vec<WebhookAttempt>>;
 
     /// Returns the channel that announces webhooks with new deliveries, after their commit.
-    fn fresh(&self) -> Arc<Fresh>;
+    fn pending_webhooks(&self) -> Arc<PendingWebhooks>;
     /// Returns the enabled webhooks of all projects that have a delivery due, at most `limit`. For the
     /// worker.
     async fn due_webhooks(&self, now: UnixMs, limit: usize) -> Result<Vec<WebhookState>>;
@@ -113,7 +113,7 @@ pub trait WebhookStore: Send + Sync + 'static {
     async fn claim(&self, query: &ClaimQuery) -> Result<Vec<Claim>>;
     /// Stores the results of deliveries that `worker` has claimed, in one transaction. A delivery that
     /// another worker has claimed meanwhile stays; its attempt is logged.
-    async fn settle(&self, worker: WorkerId, settled: &[Settled]) -> Result<()>;
+    async fn settle(&self, worker: WorkerId, results: &[DeliveryResult]) -> Result<()>;
     /// Ends all leases of a worker. For its start.
     async fn release(&self, worker: WorkerId, now: UnixMs) -> Result<u64>;
 

@@ -25,7 +25,7 @@ use iottly_core::webhooks::sign::Secret;
 use iottly_core::webhooks::{sealed_headers, sealed_secret};
 use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId, StreamId};
 use iottly_store as store;
-use iottly_store::webhooks::{ClaimQuery, Settled, Then, WorkerId};
+use iottly_store::webhooks::{ClaimQuery, DeliveryResult, Disposition, WorkerId};
 use iottly_store::{Database, NewDevice, Store};
 use iottly_web::auth;
 use serde_json::value::RawValue;
@@ -457,12 +457,12 @@ async fn claiming(folder: &Path) -> anyhow::Result<()> {
             };
             let claims = store.claim(&query).await?;
             times.push(began.elapsed());
-            let back = claims.into_iter().map(|claim| Settled {
+            let back = claims.into_iter().map(|claim| DeliveryResult {
                 key,
                 message: claim.message,
                 device: Some(claim.device),
                 timestamp: claim.timestamp,
-                then: Then::Wait {
+                disposition: Disposition::Wait {
                     due: now,
                     attempts: 0,
                 },

@@ -29,7 +29,7 @@ use iottly_core::model::{StoredMessage, Webhook, WebhookKey};
 use iottly_core::seal::SealKey;
 use iottly_core::webhooks::guard::Guard;
 use iottly_core::webhooks::target::{SecretError, Target};
-use iottly_store::webhooks::{Settled, Then};
+use iottly_store::webhooks::{DeliveryResult, Disposition};
 use iottly_store::{Store, StoreError};
 use pump::{Pump, PumpParts};
 
@@ -81,7 +81,7 @@ pub struct DelivererHandle {
     clock: Clock,
     changes: mpsc::Sender<WebhookKey>,
     /// Weak, so that the recorder ends when the pump ends.
-    records: mpsc::WeakSender<Settled>,
+    records: mpsc::WeakSender<DeliveryResult>,
 }
 
 impl Deliverer {
@@ -187,18 +187,18 @@ impl DelivererHandle {
         let mut attempted = self.client.attempt(&target, message, 1).await;
         attempted.record.device = None;
         if let Some(records) = self.records.upgrade() {
-            let settled = Settled {
+            let result = DeliveryResult {
                 key: target.key,
                 message: message.id,
                 device: None,
                 timestamp: message.timestamp,
-                then: Then::Nothing,
+                disposition: Disposition::Nothing,
                 attempt: Some(attempted.record.clone()),
                 health: None,
                 announce: false,
             };
             // Fails only while the cloud stops.
-            let _ = records.send(settled).await;
+            let _ = records.send(result).await;
         }
         Ok(attempted)
     }

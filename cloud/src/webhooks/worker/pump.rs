@@ -29,7 +29,7 @@ use iottly_core::webhooks::slots::{Slot, Slots};
 use iottly_core::webhooks::target::Target;
 use iottly_store as store;
 use iottly_store::Store;
-use iottly_store::webhooks::{ClaimQuery, Settled, Then, WorkerId};
+use iottly_store::webhooks::{ClaimQuery, DeliveryResult, Disposition, WorkerId};
 
 /// Interval at which the store is asked for due deliveries: retries, and those that another process stored.
 const POLL: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ pub(super) struct PumpParts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) worker: WorkerId,
-    pub(super) records: mpsc::Sender<Settled>,
+    pub(super) records: mpsc::Sender<DeliveryResult>,
 }
 
 /// State of all lanes and of the work in progress.
@@ -63,9 +63,9 @@ pub(super) struct Pump {
     /// Webhooks to read from the store.
     unread: BTreeSet<WebhookKey>,
     running: JoinSet<Finished>,
-    reading: JoinSet<Told>,
-    claiming: JoinSet<Told>,
-    pub(super) deciding: JoinSet<Told>,
+    reading: JoinSet<StoreReply>,
+    claiming: JoinSet<StoreReply>,
+    pub(super) deciding: JoinSet<StoreReply>,
     pub(super) turns: Turns<ProjectId>,
     disabling: JoinSet<()>,
     polling: bool,
@@ -81,7 +81,7 @@ struct Finished {
 }
 
 /// Reply of the store.
-pub(super) enum Told {
+pub(super) enum StoreReply {
     Hook(WebhookKey, Box<store::Result<Option<WebhookState>>>),
     Due(store::Result<Vec<WebhookState>>),
     Claims {
@@ -124,17 +124,17 @@ impl Pump {
         mut stop: oneshot::Receiver<()>,
         patience: Duration,
     ) {
-        let fresh = self.parts.store.fresh();
+        let pending = self.parts.store.pending_webhooks();
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = &mut stop => break,
                 Some(finished) = self.running.join_next() => if let Ok(finished) = finished { self.finished(finished).await },
-                Some(told) = self.reading.join_next() => if let Ok(told) = told { self.told(told).await },
-                Some(told) = self.claiming.join_next() => if let Ok(told) = told { self.told(told).await },
-                Some(told) = self.deciding.join_next() => if let Ok(told) = told { self.told(told).await },
-                hooks = fresh.take() => self.announced(hooks).await,
+                Some(reply) = self.reading.join_next() => if let Ok(reply) = reply { self.on_reply(reply).await },
+                Some(reply) = self.claiming.join_next() => if let Ok(reply) = reply { self.on_reply(reply).await },
+                Some(reply) = self.deciding.join_next() => if let Ok(reply) = reply { self.on_reply(reply).await },
+                hooks = pending.take() => self.announced(hooks).await,
                 Some(key) = changed.recv() => { self.unread.insert(key); }
                 _ = poll.tick() => self.poll(),
                 Some(_) = self.disabling.join_next() => {}
@@ -172,7 +172,7 @@ impl Pump {
         if !std::mem::replace(&mut self.polling, true) {
             let store = Arc::clone(&self.parts.store);
             self.reading
-                .spawn(async move { Told::Due(store.due_webhooks(now, POLLED).await) });
+                .spawn(async move { StoreReply::Due(store.due_webhooks(now, POLLED).await) });
         }
     }
 
@@ -183,7 +183,7 @@ impl Pump {
         {
             let store = Arc::clone(&self.parts.store);
             self.reading
-                .spawn(async move { Told::Hook(key, Box::new(store.webhook(key).await)) });
+                .spawn(async move { StoreReply::Hook(key, Box::new(store.webhook(key).await)) });
         }
     }
 
@@ -201,16 +201,16 @@ impl Pump {
         }
     }
 
-    async fn told(&mut self, told: Told) {
-        match told {
-            Told::Hook(key, found) => match *found {
+    async fn on_reply(&mut self, reply: StoreReply) {
+        match reply {
+            StoreReply::Hook(key, found) => match *found {
                 Ok(Some(state)) if state.hook.enabled => self.open(key, &state).await,
                 Ok(_) => self.close(key).await,
                 Err(error) => {
                     tracing::error!(webhook.id = %key.hook, %error, "failed to read a webhook; retrying when it has due deliveries")
                 }
             },
-            Told::Due(due) => {
+            StoreReply::Due(due) => {
                 self.polling = false;
                 match due {
                     Ok(due) => {
@@ -223,7 +223,7 @@ impl Pump {
                     }
                 }
             }
-            Told::Claims {
+            StoreReply::Claims {
                 key,
                 asked,
                 until,
@@ -236,7 +236,7 @@ impl Pump {
                 self.claimed(key, claims, asked, until).await;
                 self.line_up().await;
             }
-            Told::Decided {
+            StoreReply::Decided {
                 key,
                 full,
                 until,
@@ -278,7 +278,7 @@ impl Pump {
             match &claim.body {
                 Some(_) => there.push(claim),
                 None if claim.unread => self.record(again(key, &claim, now)).await,
-                None => self.record(settled(key, &claim, Then::Done)).await,
+                None => self.record(result_of(key, &claim, Disposition::Done)).await,
             }
         }
         let Some(lane) = self.lanes.get_mut(&key) else {
@@ -357,7 +357,7 @@ impl Pump {
         };
         let store = Arc::clone(&self.parts.store);
         self.claiming.spawn(async move {
-            Told::Claims {
+            StoreReply::Claims {
                 key,
                 asked: limit,
                 until,
@@ -398,7 +398,7 @@ impl Pump {
         self.parts.metrics.webhook_attempt(&attempted.record.result);
         let attempts = claim.attempts.saturating_add(1);
         let verdict = schedule::decide(attempted.outcome, attempts, attempted.retry_after, jitter(), now);
-        let mut one = settled(key, &claim, Then::Done);
+        let mut one = result_of(key, &claim, Disposition::Done);
         let (mut back, mut gives_up, mut ordered) = (Vec::new(), false, false);
         if let Some(lane) = self.lanes.get_mut(&key) {
             let effects;
@@ -411,19 +411,19 @@ impl Pump {
             (gives_up, ordered) = (lane.gives_up(now), lane.target.ordered);
         }
         let probe_at = one.health.and_then(|health| health.probe_at);
-        one.then = match verdict {
-            Verdict::Delivered => Then::Done,
+        one.disposition = match verdict {
+            Verdict::Delivered => Disposition::Done,
             // A failed probe uses up no attempt.
-            Verdict::Retry(_) | Verdict::Failed if probe => Then::Wait {
+            Verdict::Retry(_) | Verdict::Failed if probe => Disposition::Wait {
                 due: probe_at.unwrap_or(now),
                 attempts: claim.attempts,
             },
-            Verdict::Retry(due) => Then::Wait { due, attempts },
-            Verdict::Failed => Then::Failed {
+            Verdict::Retry(due) => Disposition::Wait { due, attempts },
+            Verdict::Failed => Disposition::Failed {
                 attempts,
                 reason: attempted.record.result.clone(),
             },
-            Verdict::Gone => Then::Wait {
+            Verdict::Gone => Disposition::Wait {
                 due: now,
                 attempts: claim.attempts,
             },
@@ -460,29 +460,29 @@ impl Pump {
     /// Gives claimed deliveries back to the store, to be claimed from `due` on.
     pub(super) async fn give_back(&mut self, key: WebhookKey, claims: Vec<Claim>, due: UnixMs) {
         for claim in claims {
-            let then = Then::Wait {
+            let disposition = Disposition::Wait {
                 due,
                 attempts: claim.attempts,
             };
-            self.record(settled(key, &claim, then)).await;
+            self.record(result_of(key, &claim, disposition)).await;
         }
     }
 
-    pub(super) async fn record(&self, settled: Settled) {
+    pub(super) async fn record(&self, result: DeliveryResult) {
         // Fails only when the recorder has ended: then no outcome is recorded any more, and the leases
         // expire.
-        let _ = self.parts.records.send(settled).await;
+        let _ = self.parts.records.send(result).await;
     }
 }
 
-pub(super) fn settled(key: WebhookKey, claim: &Claim, then: Then) -> Settled {
+pub(super) fn result_of(key: WebhookKey, claim: &Claim, disposition: Disposition) -> DeliveryResult {
     let (message, device) = (claim.message, Some(claim.device));
-    Settled {
+    DeliveryResult {
         key,
         message,
         device,
         timestamp: claim.timestamp,
-        then,
+        disposition,
         attempt: None,
         health: None,
         announce: false,

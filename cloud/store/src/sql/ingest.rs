@@ -14,7 +14,7 @@ use super::streams::{self, Known};
 use super::usage::Rooms;
 use super::{commands, device_settings, devices, logs, messages, own_entries, rollout_devices};
 use crate::Result;
-use crate::outbox::Outbox;
+use crate::webhook_cache::WebhookCache;
 use iottly_core::ingest::stream::Effect;
 use iottly_core::ingest::{Entry, Outcome, Upload, UploadBody, Write};
 use iottly_core::log_pace::LogPace;
@@ -35,7 +35,7 @@ struct Work<'a> {
 pub(super) async fn apply(
     connection: &mut Conn,
     ids: &MessageIds,
-    outbox: &Outbox,
+    cache: &WebhookCache,
     writes: Vec<Write>,
 ) -> Result<Vec<Outcome>> {
     let mut tx = db::begin(connection).await?;
@@ -74,7 +74,7 @@ pub(super) async fn apply(
     }
     // Insert all messages of the group together, so that they share long statements.
     let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
-    let enqueued = messages::insert(&mut tx, outbox, &stored).await?;
+    let enqueued = messages::insert(&mut tx, cache, &stored).await?;
     gaps::merge(&mut tx, &work.merges).await?;
     for ((scope, stream), known) in &work.streams {
         if known.is_to_save(now) {
@@ -82,7 +82,7 @@ pub(super) async fn apply(
         }
     }
     tx.commit().await?;
-    enqueued.announce(outbox);
+    enqueued.announce(cache);
     Ok(outcomes)
 }
 

@@ -205,7 +205,7 @@ impl Store for Backend {
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>> {
-        ingest::apply(&mut *self.write().await?, &self.ids, &self.outbox, writes).await
+        ingest::apply(&mut *self.write().await?, &self.ids, &self.webhook_cache, writes).await
     }
 
     async fn stream_upto(&self, scope: Scope, stream: StreamId) -> Result<u64> {

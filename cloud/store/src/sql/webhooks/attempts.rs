@@ -8,7 +8,7 @@ use super::super::codec;
 use super::super::db::{Conn, Pool, Row};
 use super::{ROWS, rows};
 use crate::Result;
-use crate::webhooks::Settled;
+use crate::webhooks::DeliveryResult;
 use iottly_core::model::{MessageId, WebhookAttempt, WebhookKey};
 use iottly_core::webhooks::MAX_ATTEMPTS_LOGGED;
 
@@ -25,8 +25,13 @@ static MANY: LazyLock<String> = LazyLock::new(|| insert(ROWS));
 static ONE: LazyLock<String> = LazyLock::new(|| insert(1));
 
 /// Appends attempts after number `logged` and deletes the oldest above the limit. Returns the last number.
-pub(super) async fn append(tx: &mut Conn, key: WebhookKey, logged: i64, settled: &[&Settled]) -> Result<i64> {
-    let attempts: Vec<_> = settled
+pub(super) async fn append(
+    tx: &mut Conn,
+    key: WebhookKey,
+    logged: i64,
+    results: &[&DeliveryResult],
+) -> Result<i64> {
+    let attempts: Vec<_> = results
         .iter()
         .filter_map(|one| Some((*one, one.attempt.as_ref()?)))
         .collect();

@@ -10,8 +10,8 @@ use iottly_protocol::ProjectId;
 
 use super::{Backend, db};
 use crate::Result;
-use crate::fresh::Fresh;
-use crate::webhooks::{ClaimQuery, Settled, WebhookStore, WebhookTotals, WorkerId};
+use crate::pending_webhooks::PendingWebhooks;
+use crate::webhooks::{ClaimQuery, DeliveryResult, WebhookStore, WebhookTotals, WorkerId};
 use iottly_core::model::{UnixMs, WebhookAttempt, WebhookKey, WebhookState};
 use iottly_core::webhooks::Claim;
 
@@ -78,8 +78,8 @@ impl WebhookStore for Backend {
         attempts::newest(&self.readers, key, before, limit).await
     }
 
-    fn fresh(&self) -> Arc<Fresh> {
-        Arc::clone(&self.outbox.fresh)
+    fn pending_webhooks(&self) -> Arc<PendingWebhooks> {
+        Arc::clone(&self.webhook_cache.pending)
     }
 
     async fn due_webhooks(&self, now: UnixMs, limit: usize) -> Result<Vec<WebhookState>> {
@@ -91,8 +91,8 @@ impl WebhookStore for Backend {
         claim::with_bodies(&self.readers, query.key, claimed).await
     }
 
-    async fn settle(&self, worker: WorkerId, settled: &[Settled]) -> Result<()> {
-        settle::settle(&mut *self.write().await?, worker, settled).await
+    async fn settle(&self, worker: WorkerId, results: &[DeliveryResult]) -> Result<()> {
+        settle::settle(&mut *self.write().await?, worker, results).await
     }
 
     async fn release(&self, worker: WorkerId, now: UnixMs) -> Result<u64> {

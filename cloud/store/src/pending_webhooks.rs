@@ -11,13 +11,13 @@ use iottly_core::model::WebhookKey;
 /// Webhooks with new deliveries, announced by the store that commits them to the worker that sends them. At
 /// most one entry per webhook.
 #[derive(Debug, Default)]
-pub struct Fresh {
+pub struct PendingWebhooks {
     hooks: Mutex<BTreeSet<WebhookKey>>,
     wake: Notify,
     dropped: AtomicU64,
 }
 
-impl Fresh {
+impl PendingWebhooks {
     /// Announces new deliveries of these webhooks; called after they are committed.
     pub fn announce(&self, hooks: impl IntoIterator<Item = WebhookKey>) {
         let mut known = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
