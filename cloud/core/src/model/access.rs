@@ -164,6 +164,19 @@ pub struct Principal {
     pub scopes: Scopes,
 }
 
+impl Principal {
+    /// Returns the cloud itself as the requester: it has no token. `name` is shown in the audit log.
+    #[must_use]
+    pub fn system(project: ProjectId, name: &str) -> Self {
+        Self {
+            project,
+            token: TokenId::from_bytes([0; 16]),
+            name: name.to_owned(),
+            scopes: Scopes::WRITE,
+        }
+    }
+}
+
 impl From<Token> for Principal {
     fn from(token: Token) -> Self {
         Self {

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::reading::filter_turns;
 use crate::turns::Turns;
-use iottly_core::model::{Change, Principal, Scopes, TokenId, UnixMs, WebhookKey, WebhookState};
+use iottly_core::model::{Change, Principal, UnixMs, WebhookKey, WebhookState};
 use iottly_core::seal::SealKey;
 use iottly_core::webhooks::Claim;
 use iottly_core::webhooks::breaker::Effect;
@@ -40,6 +40,9 @@ const MAX_BUFFERED: usize = 4096;
 /// Maximum numbers of webhooks that are read from the store at a time, and of claims at a time.
 const MAX_READING: usize = 4;
 const MAX_CLAIMING: usize = 8;
+
+/// Name under which the audit log shows that the platform disabled a webhook.
+const SYSTEM_NAME: &str = "platform";
 
 /// Dependencies of the pump.
 pub(super) struct PumpParts {
@@ -449,7 +452,7 @@ impl Pump {
             reason: reason.to_owned(),
         };
         self.disabling.spawn(async move {
-            match store.change(key.project, &platform(key.project), change, now).await {
+            match store.change(key.project, &Principal::system(key.project, SYSTEM_NAME), change, now).await {
                 Ok(changed) if changed.affected > 0 => metrics.webhook_disabled(),
                 Ok(_) => {}
                 Err(error) => tracing::error!(webhook.id = %key.hook, %error, "failed to disable a webhook; retrying after its next attempt"),
@@ -486,16 +489,6 @@ pub(super) fn result_of(key: WebhookKey, claim: &Claim, disposition: Disposition
         attempt: None,
         health: None,
         announce: false,
-    }
-}
-
-/// Returns the principal that is recorded when the platform disables a webhook.
-fn platform(project: ProjectId) -> Principal {
-    Principal {
-        project,
-        token: TokenId::from_bytes([0; 16]),
-        name: "platform".to_owned(),
-        scopes: Scopes::WRITE,
     }
 }
 

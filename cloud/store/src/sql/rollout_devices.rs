@@ -12,7 +12,7 @@ use super::{audit, codec};
 use crate::Result;
 use iottly_core::model::{
     DirectiveStatus, KnownFacts, OutgoingDirective, Principal, Rollout, RolloutId, RolloutMember,
-    RolloutStep, Scope, Scopes, TokenId, UnixMs,
+    RolloutStep, Scope, UnixMs,
 };
 
 /// Maximum length of the stored list of an update's steps, in characters.
@@ -153,16 +153,10 @@ pub(super) async fn save_step(
     .execute(&mut *tx)
     .await?;
     if let Some(evidence) = step.evidence.as_ref().filter(|_| step.halts) {
-        let cloud = Principal {
-            project,
-            token: TokenId::from_bytes([0; 16]),
-            name: "cloud".to_owned(),
-            scopes: Scopes::READ,
-        };
         audit::append(
             &mut tx,
             project,
-            &cloud,
+            &Principal::system(project, "cloud"),
             ("rollout.halt", step.id.to_string(), evidence.clone()),
             now,
         )
