@@ -6,20 +6,16 @@ mod body;
 mod branches;
 mod command;
 mod components;
-mod cursor;
 mod definitions;
 mod device;
 mod device_settings;
 pub(crate) mod dto;
-mod export;
 mod groups;
 pub(crate) mod health;
 mod history;
 mod limits;
 mod logs;
-mod messages;
 pub(crate) mod openapi;
-mod paginated;
 mod pair_codes;
 mod ping;
 mod project;
@@ -123,9 +119,9 @@ fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(command::show))
         .routes(routes!(command::cancel))
         .routes(routes!(logs::logs))
-        .routes(routes!(paginated::messages))
-        .routes(routes!(export::messages))
-        .routes(routes!(messages::messages))
+        .routes(routes!(history::paginated::messages))
+        .routes(routes!(history::export::messages))
+        .routes(routes!(history::list::messages))
 }
 
 fn code_routes() -> OpenApiRouter<App> {

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::watch;
 
-use super::dto::MessageDto;
-use super::query::Params;
+use crate::api::dto::MessageDto;
+use crate::api::query::Params;
 use crate::app::App;
 use crate::app::WebServices;
 use crate::auth::DeviceAccess;
@@ -55,7 +55,7 @@ struct Export {
         (status = 429, description = "Too many requests of the project are waiting, or too many of its exports are not being read (`too_many_requests`)"),
     )
 )]
-pub(super) async fn messages(
+pub(crate) async fn messages(
     access: DeviceAccess,
     State(app): State<App>,
     params: Params,

@@ -9,9 +9,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, stream};
 use iottly_protocol::MessageKind;
 
-use super::dto::{MessagePage, OK, PageEntries};
-use super::query::Params;
-use super::spaced::{self, JSON, held};
+use crate::api::dto::{MessagePage, OK, PageEntries};
+use crate::api::query::Params;
+use crate::api::spaced::{self, JSON, held};
 use crate::app::WebServices;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
@@ -43,7 +43,7 @@ const RETRY: Duration = Duration::from_millis(100);
     ),
     responses((status = 200, description = "The entries of the page", body = MessagePage))
 )]
-pub(super) async fn messages(access: DeviceAccess, params: Params) -> Result<Response, ApiError> {
+pub(crate) async fn messages(access: DeviceAccess, params: Params) -> Result<Response, ApiError> {
     let (services, scope, query) = (access.services(), access.scope(), query(&params)?);
     let sizes = services.store.page_sizes(scope, &query).await?;
     if sizes.is_empty() {
