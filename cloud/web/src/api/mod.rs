@@ -8,24 +8,24 @@ mod command;
 mod components;
 mod definitions;
 mod device;
+mod device_search;
 mod device_settings;
 pub(crate) mod dto;
 mod groups;
 pub(crate) mod health;
 mod history;
+mod inspect;
 mod limits;
 mod logs;
+mod names;
 pub(crate) mod openapi;
 mod pair_codes;
 mod ping;
-mod project;
 mod projects;
 mod query;
 mod releases;
 mod rollouts;
-mod search;
 mod spaced;
-mod text;
 mod tokens;
 mod webhook_deliveries;
 mod webhook_settings;
@@ -72,7 +72,7 @@ pub(crate) fn open_routes() -> OpenApiRouter<App> {
 fn project_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(projects::show, projects::update, projects::delete))
-        .routes(routes!(project::inspect))
+        .routes(routes!(inspect::inspect))
         .routes(routes!(pair_codes::all))
         .routes(routes!(pair_codes::one))
         .routes(routes!(tokens::all, tokens::create))

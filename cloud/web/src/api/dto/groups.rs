@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::GroupDto;
-use crate::api::search::Search;
+use crate::api::device_search::DeviceSearch;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct GroupList {
@@ -40,7 +40,7 @@ pub(crate) struct GroupSettings {
 pub(crate) struct Members {
     #[schema(value_type = Option<Vec<String>>)]
     pub(crate) devices: Option<Vec<DeviceId>>,
-    pub(crate) search: Option<Search>,
+    pub(crate) search: Option<DeviceSearch>,
 }
 
 #[derive(Serialize, ToSchema)]
