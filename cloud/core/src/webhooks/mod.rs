@@ -10,12 +10,13 @@ pub mod headers;
 pub mod lane;
 pub mod matching;
 pub mod schedule;
+mod secrets;
 pub mod sign;
 pub mod slots;
 pub mod target;
 
 pub use delivery::{Claim, Health};
-pub use target::{HeaderList, SecretError, open_headers, sealed_headers, sealed_secret};
+pub use secrets::{HeaderList, SecretError, open_headers, sealed_headers, sealed_secret};
 
 /// Maximum number of webhooks of a project.
 pub const MAX_WEBHOOKS: i64 = 5;
