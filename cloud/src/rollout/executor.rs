@@ -11,7 +11,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::service::{counter, directive};
+use super::send::{counter, directive};
 use super::{Rollouts, SteadyClock};
 use crate::clock;
 use crate::releases::ReleaseError;
@@ -83,7 +83,7 @@ impl Rollouts {
         let (mut notes, mut steady, mut kept) = (Notes::default(), None, None::<Instant>);
         loop {
             tokio::select! {
-                () = self.news.notified() => {}
+                () = self.wake_up.notified() => {}
                 _ = tick.tick() => {}
             }
             let active = match self.store.active_rollouts().await {

@@ -8,7 +8,7 @@ use iottly_protocol::tuf::Instant;
 use iottly_protocol::{GroupId, ProjectId};
 
 use super::component::{Made, Wanted};
-use super::service::directive;
+use super::send::directive;
 use super::{BuildFailure, Rollouts};
 use crate::clock;
 use crate::releases::{NewRelease, ReleaseError};
