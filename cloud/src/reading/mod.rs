@@ -17,7 +17,7 @@ pub use error::ReadError;
 pub use sieve::{ENTRY_STEPS, Sieve, Until};
 pub use unread::Held;
 
-use crate::turns::{Turn, TurnLimits, Turns};
+use crate::fair_queue::{FairQueue, FairQueueLimits, Turn};
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
 use iottly_store::{ScanBounds, Store};
@@ -29,7 +29,7 @@ pub const CHUNK_BYTES: u64 = 4 << 20;
 /// Maximum size of a chunk that is read without waiting for a turn, in bytes.
 const SMALL_BYTES: u64 = 64 << 10;
 /// Limits of larger chunks in memory: of all projects, of one, and of waiting requests of one.
-const CHUNKS: TurnLimits = TurnLimits {
+const CHUNKS: FairQueueLimits = FairQueueLimits {
     running: 8,
     running_per_key: 2,
     waiting_per_key: 8,
@@ -42,16 +42,16 @@ const MOST_FILTERS: usize = 4;
 
 /// Queues and counts that all requests for histories share.
 pub struct Reading {
-    filters: Turns<ProjectId>,
-    chunks: Turns<ProjectId>,
+    filters: FairQueue<ProjectId>,
+    chunks: FairQueue<ProjectId>,
     unread: Arc<Unread>,
 }
 
 impl Default for Reading {
     fn default() -> Self {
         Self {
-            filters: Turns::new(filter_turns()),
-            chunks: Turns::new(CHUNKS),
+            filters: FairQueue::new(filter_queue_limits()),
+            chunks: FairQueue::new(CHUNKS),
             unread: Arc::default(),
         }
     }
@@ -59,9 +59,9 @@ impl Default for Reading {
 
 /// Returns the limits of filter evaluations: half of the machine's processors, so that the other half stays
 /// free for other work.
-pub fn filter_turns() -> TurnLimits {
+pub fn filter_queue_limits() -> FairQueueLimits {
     let processors = available_parallelism().map_or(1, usize::from);
-    TurnLimits {
+    FairQueueLimits {
         running: (processors / 2).clamp(1, MOST_FILTERS),
         running_per_key: 1,
         waiting_per_key: WAITING_FILTERS,

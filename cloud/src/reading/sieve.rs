@@ -7,7 +7,7 @@ use std::time::Instant;
 use iottly_protocol::ProjectId;
 
 use super::ReadError;
-use crate::turns::Turn;
+use crate::fair_queue::Turn;
 use iottly_core::history::document;
 use iottly_core::model::StoredMessage;
 use iottly_filter::{Budget, Filter, Undecided};

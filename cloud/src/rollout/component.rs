@@ -6,8 +6,8 @@ use iottly_protocol::ProjectId;
 use sha2::{Digest, Sha256};
 
 use super::{BuildFailure, FlashError, Rollouts};
+use crate::fair_queue::Turn;
 use crate::releases::BUILT;
-use crate::turns::Turn;
 use iottly_core::model::{Revision, Snippet};
 
 /// Maximum size of a built component, in bytes; the same as of an upload.

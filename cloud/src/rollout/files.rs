@@ -8,7 +8,7 @@ use iottly_protocol::ProjectId;
 use super::component::sha256;
 use super::{FlashError, Rollouts};
 use crate::clock;
-use crate::turns::{QueueFull, Turn};
+use crate::fair_queue::{QueueFull, Turn};
 use iottly_core::model::{Change, Changed, CodeRoom, Principal};
 use iottly_store::StoreError;
 

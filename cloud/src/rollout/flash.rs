@@ -11,8 +11,8 @@ use super::component::{Made, Wanted};
 use super::send::directive;
 use super::{BuildFailure, Rollouts};
 use crate::clock;
+use crate::fair_queue::QueueFull;
 use crate::releases::{NewRelease, ReleaseError};
-use crate::turns::QueueFull;
 use iottly_core::model::{
     Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, Snippet, StoredRelease,
 };

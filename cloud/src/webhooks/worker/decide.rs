@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use iottly_protocol::ProjectId;
 
+use crate::fair_queue::{FairQueue, Turn};
 use crate::reading::ENTRY_STEPS;
-use crate::turns::{Turn, Turns};
 use iottly_core::model::Webhook;
 use iottly_core::webhooks::Claim;
 use iottly_core::webhooks::matching::{Matcher, Undecidable};
@@ -51,7 +51,7 @@ impl Drop for Cancel {
 }
 
 /// Evaluates the filter of `hook` for the deliveries that are still undecided.
-pub(super) async fn decide(turns: Turns<ProjectId>, hook: Arc<Webhook>, claims: Vec<Claim>) -> Decided {
+pub(super) async fn decide(turns: FairQueue<ProjectId>, hook: Arc<Webhook>, claims: Vec<Claim>) -> Decided {
     let Ok(turn) = turns.take(hook.key.project).await else {
         return Decided::nothing(claims);
     };

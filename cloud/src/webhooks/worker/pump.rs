@@ -14,9 +14,9 @@ use super::client::{Attempted, Client};
 use super::decide::Decided;
 use super::undecided::again;
 use crate::clock::Clock;
+use crate::fair_queue::FairQueue;
 use crate::metrics::Metrics;
-use crate::reading::filter_turns;
-use crate::turns::Turns;
+use crate::reading::filter_queue_limits;
 use iottly_core::model::{Change, Principal, UnixMs, WebhookKey, WebhookState};
 use iottly_core::seal::SealKey;
 use iottly_core::webhooks::Claim;
@@ -69,7 +69,7 @@ pub(super) struct Pump {
     reading: JoinSet<StoreReply>,
     claiming: JoinSet<StoreReply>,
     pub(super) deciding: JoinSet<StoreReply>,
-    pub(super) turns: Turns<ProjectId>,
+    pub(super) turns: FairQueue<ProjectId>,
     disabling: JoinSet<()>,
     polling: bool,
 }
@@ -113,7 +113,7 @@ impl Pump {
             reading: JoinSet::new(),
             claiming: JoinSet::new(),
             deciding: JoinSet::new(),
-            turns: Turns::new(filter_turns()),
+            turns: FairQueue::new(filter_queue_limits()),
             disabling: JoinSet::new(),
             polling: false,
         }
