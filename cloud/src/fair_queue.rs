@@ -12,13 +12,13 @@ use tokio::sync::oneshot;
 
 /// Limits of a [`FairQueue`].
 #[derive(Debug, Clone, Copy)]
-pub struct FairQueueLimits {
+pub(crate) struct FairQueueLimits {
     /// Maximum number of turns at the same time, over all keys.
-    pub running: usize,
+    pub(crate) running: usize,
     /// Maximum number of turns of a key at the same time.
-    pub running_per_key: usize,
+    pub(crate) running_per_key: usize,
     /// Maximum number of waiting requests of a key; further ones are refused.
-    pub waiting_per_key: usize,
+    pub(crate) waiting_per_key: usize,
 }
 
 /// Refusal of a turn: the key's queue is full.
@@ -28,7 +28,7 @@ pub struct QueueFull;
 
 /// Queue that hands out turns, key by key; cheap to clone.
 #[derive(Debug)]
-pub struct FairQueue<K: Eq + Hash + Copy> {
+pub(crate) struct FairQueue<K: Eq + Hash + Copy> {
     shared: Arc<Shared<K>>,
 }
 
@@ -81,7 +81,7 @@ impl<K: Eq + Hash + Copy> Clone for FairQueue<K> {
 impl<K: Eq + Hash + Copy> FairQueue<K> {
     /// Creates an empty queue.
     #[must_use]
-    pub fn new(limits: FairQueueLimits) -> Self {
+    pub(crate) fn new(limits: FairQueueLimits) -> Self {
         let state = State {
             running: 0,
             keys: HashMap::new(),
@@ -99,7 +99,7 @@ impl<K: Eq + Hash + Copy> FairQueue<K> {
     ///
     /// # Errors
     /// [`QueueFull`] at once when the key has `waiting_per_key` requests waiting.
-    pub async fn take(&self, key: K) -> Result<Turn<K>, QueueFull> {
+    pub(crate) async fn take(&self, key: K) -> Result<Turn<K>, QueueFull> {
         let waiting = {
             let mut state = self.shared.lock();
             let limits = self.shared.limits;

@@ -1,24 +1,30 @@
 //! Services of the cloud: broker, ingest, commands, releases, rollouts and webhooks, as a library.
 //!
-//! [`Cloud::start`](cloud::Cloud::start) assembles the parts; request handlers use them through
-//! [`Services`](cloud::Services).
+//! [`Cloud::start`] assembles the parts; request handlers use them through [`Services`].
 
 pub mod broker;
 pub mod clock;
-pub mod cloud;
+mod cloud;
 pub mod command;
-pub mod critical_tasks;
+mod critical_tasks;
 mod data_lock;
-pub mod device_settings;
+mod device_settings;
 pub mod edge;
-pub mod fair_queue;
+mod fair_queue;
 pub mod housekeeping;
 pub mod ingest;
 pub mod live;
-pub mod metrics;
+mod metrics;
 pub mod reading;
 pub mod releases;
 pub mod rollout;
 pub mod seal_file;
-pub mod steady;
+mod steady;
 pub mod webhooks;
+
+pub use cloud::{Cloud, CloudConfig, PRESENCE_GRACE, Services, StartError, database_path, restore};
+pub use critical_tasks::CriticalTasks;
+pub use device_settings::DeviceSettingsService;
+pub use fair_queue::Turn;
+pub use metrics::Metrics;
+pub use steady::Steady;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use iottly_cloud::cloud::database_path;
+use iottly_cloud::database_path;
 use iottly_cloud::releases::ReleaseRepositories;
 use iottly_core::command::seeded_definitions;
 use iottly_core::message_id::MessageIds;

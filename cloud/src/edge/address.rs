@@ -11,6 +11,7 @@ use ipnet::IpNet;
 pub struct AddressKey(IpAddr);
 
 impl AddressKey {
+    /// Returns the unit of an address.
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
@@ -24,6 +25,7 @@ impl AddressKey {
 pub struct Trusted(Vec<IpNet>);
 
 impl Trusted {
+    /// Trusts the proxies in these networks.
     pub fn new(networks: &[IpNet]) -> Self {
         Self(networks.to_vec())
     }

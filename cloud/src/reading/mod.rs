@@ -59,7 +59,7 @@ impl Default for Reading {
 
 /// Returns the limits of filter evaluations: half of the machine's processors, so that the other half stays
 /// free for other work.
-pub fn filter_queue_limits() -> FairQueueLimits {
+pub(crate) fn filter_queue_limits() -> FairQueueLimits {
     let processors = available_parallelism().map_or(1, usize::from);
     FairQueueLimits {
         running: (processors / 2).clamp(1, MOST_FILTERS),
@@ -70,6 +70,7 @@ pub fn filter_queue_limits() -> FairQueueLimits {
 
 /// Part of a history, newest first.
 pub struct Part {
+    /// Entries of the part.
     pub messages: Vec<StoredMessage>,
     /// True if there are older entries within the bounds.
     pub more: bool,

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use iottly_cloud::cloud::{Cloud, CloudConfig, Services, database_path};
+use iottly_cloud::{Cloud, CloudConfig, Services, database_path};
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_cloud::cloud::{Cloud, CloudConfig};
 use iottly_cloud::edge::EdgeConfig;
-use iottly_web::app::WebServices;
+use iottly_cloud::{Cloud, CloudConfig};
+use iottly_web::WebServices;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::children;

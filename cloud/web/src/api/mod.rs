@@ -41,7 +41,7 @@ use crate::error::ApiError;
 pub(crate) use history::{Page, page};
 
 /// Maximum size of a request's body, in bytes.
-pub const MAX_BODY_BYTES: usize = 256 << 10;
+pub(crate) const MAX_BODY_BYTES: usize = 256 << 10;
 
 /// Return type of handlers.
 type Answer<T> = Result<spaced::Spaced<T>, ApiError>;

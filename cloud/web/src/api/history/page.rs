@@ -8,7 +8,7 @@ use iottly_protocol::ProjectId;
 use super::cursor;
 use crate::app::WebServices;
 use crate::error::ApiError;
-use iottly_cloud::fair_queue::Turn;
+use iottly_cloud::Turn;
 use iottly_cloud::reading::{CHUNK_BYTES, Sieve, Until};
 use iottly_core::history::filter;
 use iottly_core::model::{Cursor, Scope, StoredMessage};
