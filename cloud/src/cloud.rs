@@ -25,7 +25,7 @@ use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
 use crate::steady::Steady;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
-use iottly_core::message_id::MessageIds;
+use iottly_core::MessageIds;
 use iottly_core::model::UnixMs;
 use iottly_core::rate::RateLimit;
 use iottly_store as store;

@@ -22,8 +22,11 @@ pub struct RateLimit {
 /// Verdict on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
+    /// True if the request may be answered.
     pub allowed: bool,
+    /// Maximum number of requests per minute.
     pub limit: u32,
+    /// Number of further requests that are allowed now.
     pub remaining: u32,
     /// Seconds until the next request is allowed; if this one is, until the allowance is full again.
     pub wait: u32,
@@ -39,6 +42,7 @@ impl RateLimit {
         }
     }
 
+    /// Counts a request and decides on it. A refused one does not count.
     pub fn ask(&self, key: TokenId, now: UnixMs) -> Verdict {
         let now = now.saturating_mul(1000);
         let each = MINUTE_US / i64::from(self.limit.get());

@@ -23,8 +23,8 @@ use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::rollout::Rollouts;
 use crate::steady::Steady;
+use iottly_core::RateLimitedLog;
 use iottly_core::ingest::decode::decode;
-use iottly_core::log_pace::LogPace;
 use iottly_core::model::Scope;
 use iottly_store::Store;
 
@@ -38,9 +38,9 @@ const SCOPES: usize = 100_000;
 const SCOPE_AGE: Duration = Duration::from_secs(30);
 
 /// Rate limit of the log line about devices whose look-up failed.
-static UNKNOWN: LogPace = LogPace::new();
+static UNKNOWN: RateLimitedLog = RateLimitedLog::new();
 /// Rate limit of the log line about publishes for which there was no room.
-static FULL: LogPace = LogPace::new();
+static FULL: RateLimitedLog = RateLimitedLog::new();
 
 /// Entrance of the ingest, for the broker; cheap to clone.
 #[derive(Clone)]

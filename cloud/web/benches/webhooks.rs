@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use iottly_cloud::{Cloud, CloudConfig, Services, database_path};
+use iottly_core::SealKey;
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{
     Change, Project, Scope, Scopes, SecretHash, Webhook, WebhookId, WebhookKey, WebhookKind,
 };
-use iottly_core::seal::SealKey;
 use iottly_core::webhooks::sign::Secret;
 use iottly_core::webhooks::{sealed_headers, sealed_secret};
 use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId, StreamId};

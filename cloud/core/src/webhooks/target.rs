@@ -18,20 +18,29 @@ const SHORT_VALUE: usize = 4;
 
 /// Receiver of requests, with what is in them.
 pub struct Target {
+    /// Key of the webhook.
     pub key: WebhookKey,
     /// URL of the receiver, or the reason why requests to it are blocked.
     pub url: Result<Url, Blocked>,
     /// Host and port; webhooks with the same ones share slots.
     pub host: String,
+    /// Headers of every request.
     pub headers: HeaderMap,
+    /// Form of the bodies.
     pub form: Form,
+    /// True if a body is the payload alone.
     pub payload_only: bool,
+    /// True if deliveries are sent one after the other, in the order of their messages.
     pub ordered: bool,
     secret: Secret,
     former: Option<(Secret, UnixMs)>,
 }
 
 impl Target {
+    /// Unseals the configuration of a webhook and checks its URL.
+    ///
+    /// # Errors
+    /// When a secret was sealed with another key.
     pub fn open(hook: &Webhook, seal: &SealKey, guard: &Guard) -> Result<Self, SecretError> {
         let id = hook.key.hook;
         let list = open_headers(seal, hook)?;

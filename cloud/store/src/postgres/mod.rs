@@ -10,7 +10,7 @@ use sqlx::{Executor, Postgres};
 
 use super::webhook_cache::WebhookCache;
 use super::{Result, StoreError};
-use iottly_core::message_id::MessageIds;
+use iottly_core::MessageIds;
 
 mod db;
 #[path = "../sql/mod.rs"]

@@ -15,14 +15,14 @@ use super::usage::Rooms;
 use super::{commands, device_settings, devices, logs, messages, own_entries, rollout_devices};
 use crate::Result;
 use crate::webhook_cache::WebhookCache;
+use iottly_core::MessageIds;
+use iottly_core::RateLimitedLog;
 use iottly_core::ingest::stream::Effect;
 use iottly_core::ingest::{Entry, Outcome, Upload, UploadBody, Write};
-use iottly_core::log_pace::LogPace;
-use iottly_core::message_id::MessageIds;
 use iottly_core::model::{Scope, StoredMessage, UnixMs};
 
 /// Limits the log rate: a device may report lost control records as often as it likes.
-static LOST: LogPace = LogPace::new();
+static LOST: RateLimitedLog = RateLimitedLog::new();
 
 /// State that a transaction has read and still has to write.
 struct Work<'a> {

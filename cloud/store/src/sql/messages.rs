@@ -10,7 +10,7 @@ use super::webhooks::{Enqueued, enqueue};
 use super::{codec, usage};
 use crate::Result;
 use crate::webhook_cache::WebhookCache;
-use iottly_core::message_id::MessageIds;
+use iottly_core::MessageIds;
 use iottly_core::model::{MessageId, Scope, StoredMessage, UnixMs};
 
 /// Number of columns of a message row.

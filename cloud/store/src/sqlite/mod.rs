@@ -13,7 +13,7 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::webhook_cache::WebhookCache;
 use super::{Result, StoreError};
-use iottly_core::message_id::MessageIds;
+use iottly_core::MessageIds;
 
 mod db;
 #[path = "../sql/mod.rs"]

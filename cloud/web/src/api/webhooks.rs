@@ -9,8 +9,8 @@ use super::spaced::Spaced;
 use super::webhook_settings;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
+use iottly_core::Sealed;
 use iottly_core::model::{Change, Scopes, UnixMs, Webhook, WebhookId, WebhookKey, WebhookKind, WebhookState};
-use iottly_core::seal::Sealed;
 use iottly_core::webhooks::sign::{GRACE_MS, Secret};
 use iottly_core::webhooks::{SecretError, open_headers, sealed_headers, sealed_secret};
 

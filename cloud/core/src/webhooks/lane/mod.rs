@@ -28,9 +28,11 @@ const CLAIM_BYTES: usize = 1 << 20;
 pub struct Lane {
     /// Time of the last change of the webhook.
     changed: UnixMs,
+    /// Receiver, with its secrets unsealed.
     pub target: Arc<Target>,
     /// Configuration of the webhook.
     pub hook: Arc<Webhook>,
+    /// Circuit breaker of the receiver.
     pub breaker: Breaker,
     /// Number of requests in progress.
     pub running: usize,
@@ -55,6 +57,7 @@ pub struct Lane {
 }
 
 impl Lane {
+    /// Creates the lane of a webhook from its stored state.
     pub fn new(target: Target, state: &WebhookState) -> Self {
         let queue = &state.queue;
         Self {
@@ -103,14 +106,17 @@ impl Lane {
             && !schedule::waits(self.paused_until, now)
     }
 
+    /// Returns true if a delivery has succeeded in this process.
     pub fn is_proven(&self) -> bool {
         self.proven
     }
 
+    /// Returns the number of claimed deliveries that wait for a request.
     pub fn buffered(&self) -> usize {
         self.buffer.len()
     }
 
+    /// Returns the state of the receiver, to be stored.
     pub fn health(&self) -> Health {
         Health {
             failures: self.breaker.failures(),

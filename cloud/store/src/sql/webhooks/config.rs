@@ -6,8 +6,8 @@ use super::super::db::{Conn, Pool, Row};
 use super::super::{codec, full, missing, taken};
 use super::claim::too_far;
 use crate::Result;
+use iottly_core::Sealed;
 use iottly_core::model::{UnixMs, Webhook, WebhookId, WebhookKey, WebhookKind, WebhookQueue, WebhookState};
-use iottly_core::seal::Sealed;
 use iottly_core::webhooks::MAX_WEBHOOKS;
 
 macro_rules! select {

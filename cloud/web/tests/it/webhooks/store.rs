@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use iottly_core::Sealed;
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{
     Change, MessageId, Principal, Project, Replay, Scope, Scopes, SecretHash, UnixMs, Webhook,
     WebhookAttempt, WebhookId, WebhookKey, WebhookKind,
 };
-use iottly_core::seal::Sealed;
 use iottly_core::webhooks::Health;
 use iottly_core::webhooks::{KEPT_MS, MAX_WAITING};
 use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId, StreamId};

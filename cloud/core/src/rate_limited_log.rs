@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 /// Minimum time between two lines of a kind.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Pace of one kind of line; a static next to the code that writes the line.
+/// Rate limit of one kind of line; a static next to the code that writes the line.
 #[derive(Debug)]
-pub struct LogPace(Mutex<(Option<Instant>, u64)>);
+pub struct RateLimitedLog(Mutex<(Option<Instant>, u64)>);
 
-impl LogPace {
+impl RateLimitedLog {
+    /// Creates a limit under which the first line may be written at once.
     pub const fn new() -> Self {
         Self(Mutex::new((None, 0)))
     }
@@ -37,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_lines_is_one_line_and_a_count() {
-        let (pace, start) = (LogPace::new(), Instant::now());
+        let (pace, start) = (RateLimitedLog::new(), Instant::now());
         assert_eq!(pace.ask(start), Some(0));
         assert!((0..1000).all(|_| pace.ask(start).is_none()));
         assert_eq!(pace.ask(start + EVERY), Some(1000));
