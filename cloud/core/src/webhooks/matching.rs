@@ -50,7 +50,7 @@ enum Rule {
 
 /// Reason for which it is not known whether a message matches a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Undecidable {
+pub enum MatchError {
     /// The evaluation was stopped.
     #[error(transparent)]
     Filter(#[from] Undecided),
@@ -95,21 +95,21 @@ impl Matcher {
     ///
     /// # Errors
     /// When that cannot be decided within the budget, or at all.
-    pub fn decide(&self, message: &StoredMessage, budget: &mut Budget<'_>) -> Result<bool, Undecidable> {
+    pub fn decide(&self, message: &StoredMessage, budget: &mut Budget<'_>) -> Result<bool, MatchError> {
         if !self.concerns(message) {
             return Ok(false);
         }
         match &self.rule {
             Rule::All => Ok(true),
-            Rule::Unusable(reason) => Err(Undecidable::Unusable(reason.clone())),
+            Rule::Unusable(reason) => Err(MatchError::Unusable(reason.clone())),
             Rule::Filter(filter) => {
                 // A defect in the evaluation of a filter only affects its own webhook.
                 let evaluation = catch_unwind(AssertUnwindSafe(|| {
                     filter.matches(&history::document(message), budget)
                 }));
                 evaluation
-                    .map_err(|_| Undecidable::Broken)?
-                    .map_err(Undecidable::from)
+                    .map_err(|_| MatchError::Broken)?
+                    .map_err(MatchError::from)
             }
         }
     }
@@ -380,7 +380,7 @@ mod tests {
         );
         assert!(matches!(
             decide(r#"{"$where":"1"}"#, 1000),
-            Err(Undecidable::Unusable(_))
+            Err(MatchError::Unusable(_))
         ));
     }
 
