@@ -23,7 +23,9 @@ use super::router::{metrics_router, router, router_with_metrics};
 use super::stream::{Connection, Peer, Shared, Watched};
 use crate::app::WebServices;
 use crate::app::{App, until_true};
-use iottly_cloud::edge::{Acceptor, AddressKey, Peek, Place, Places, Trusted, greet, peek_until};
+use iottly_cloud::edge::{
+    Acceptor, AddressKey, Peek, Place, Places, Trusted, peek_until, read_client_address,
+};
 
 /// Maximum time for which requests may continue after the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(1500);
@@ -223,7 +225,7 @@ impl Front {
         peer: SocketAddr,
         place: &Arc<Place<AddressKey>>,
     ) -> io::Result<()> {
-        let client = within(GREETING, greet(&mut stream, peer, &self.trusted)).await?;
+        let client = within(GREETING, read_client_address(&mut stream, peer, &self.trusted)).await?;
         let direct = client == peer;
         let key = if direct {
             self.trusted.key(peer.ip())
