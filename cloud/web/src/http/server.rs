@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificate::Certificate;
-use super::exchange::Desk;
+use super::exchange::RequestContext;
 use super::router::{metrics_router, router, router_with_metrics};
 use super::stream::{Connection, Peer, Shared, Watched};
 use crate::app::WebServices;
@@ -62,7 +62,7 @@ pub struct Server {
 }
 
 /// State that all connections of a listener share.
-struct Front {
+struct ListenerState {
     app: TowerToHyperService<Router>,
     places: Arc<Places<AddressKey>>,
     handshakes: Arc<Places<AddressKey>>,
@@ -149,7 +149,7 @@ impl Server {
     ) -> Self {
         let (closing, closed) = watch::channel(false);
         let (sender, open) = mpsc::channel(1);
-        let front = Front {
+        let state = ListenerState {
             app: TowerToHyperService::new(routes(App::new(services.clone(), closed.clone()))),
             places: Places::new(all, per_address),
             handshakes: Places::new(
@@ -161,7 +161,7 @@ impl Server {
             closed,
             _open: sender,
         };
-        let accepting = Arc::new(front).run(Acceptor::new("http", listener));
+        let accepting = Arc::new(state).run(Acceptor::new("http", listener));
         let task = tokio::spawn(services.critical_tasks.watch_end("HTTP listener", accepting));
         Self {
             closing,
@@ -188,7 +188,7 @@ impl Server {
     }
 }
 
-impl Front {
+impl ListenerState {
     async fn run(self: Arc<Self>, mut acceptor: Acceptor) {
         let mut closed = pin!(until_true(self.closed.clone()));
         loop {
@@ -203,10 +203,10 @@ impl Front {
                 tracing::debug!(peer.address = %peer, "no place for an HTTP connection; closing it");
                 continue;
             };
-            let (front, place) = (Arc::clone(&self), Arc::new(place));
+            let (state, place) = (Arc::clone(&self), Arc::new(place));
             tokio::spawn(async move {
                 tokio::select! {
-                    ended = front.connection(stream, peer, &place) => {
+                    ended = state.connection(stream, peer, &place) => {
                         if let Err(error) = ended {
                             tracing::debug!(peer.address = %peer, %error, "an HTTP connection ended with an error");
                         }
@@ -240,7 +240,7 @@ impl Front {
             Some(tls) => self.shake_hands(tls, stream, key).await?,
         };
         let activity = Shared::new(Instant::now());
-        let desk = Desk {
+        let context = RequestContext {
             app: self.app.clone(),
             peer: Peer(client),
             proxied: direct && self.trusted.contains(peer.ip()),
@@ -248,12 +248,17 @@ impl Front {
             activity: activity.clone(),
             place: Arc::clone(place),
         };
-        self.converse(Watched::new(stream, activity.clone()), desk, activity)
+        self.serve_requests(Watched::new(stream, activity.clone()), context, activity)
             .await
     }
 
-    async fn converse(&self, stream: Watched<Connection>, desk: Desk, activity: Shared) -> io::Result<()> {
-        let service = service_fn(move |request| desk.clone().answer(request));
+    async fn serve_requests(
+        &self,
+        stream: Watched<Connection>,
+        context: RequestContext,
+        activity: Shared,
+    ) -> io::Result<()> {
+        let service = service_fn(move |request| context.clone().answer(request));
         let mut http = http1::Builder::new();
         // The watchdog times heads instead, because it can distinguish a pause between two requests from a
         // request that does not arrive.
