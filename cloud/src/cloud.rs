@@ -16,6 +16,7 @@ use crate::critical_tasks::CriticalTasks;
 use crate::data_lock::DataLock;
 use crate::device_settings::DeviceSettingsService;
 use crate::edge::EdgeConfig;
+use crate::guarded_clock::GuardedClock;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::live::LiveHub;
@@ -23,7 +24,6 @@ use crate::metrics::Metrics;
 use crate::reading::Reading;
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
-use crate::steady::Steady;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
 use iottly_core::MessageIds;
 use iottly_core::model::UnixMs;
@@ -152,7 +152,7 @@ pub struct Services {
     /// Time at which the cloud started.
     pub started: UnixMs,
     /// Clock for dates, deadlines and times of receipt.
-    pub time: Arc<Steady>,
+    pub time: Arc<GuardedClock>,
 }
 
 /// Reason for which a cloud did not start.
@@ -202,7 +202,7 @@ impl Cloud {
         };
         let lock = DataLock::take(&config.data).map_err(unusable)?;
         let (store, ids) = store::open(&config.database()).await?;
-        let time = Arc::new(Steady::new(Arc::clone(&config.clock)));
+        let time = Arc::new(GuardedClock::new(Arc::clone(&config.clock)));
         let (handle, queue) = Ingest::queue(Arc::clone(&store), Arc::clone(&time));
         let metrics = Arc::new(Metrics::default());
         let critical = CriticalTasks::default();

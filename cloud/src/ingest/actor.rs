@@ -19,10 +19,10 @@ use crate::broker::{Broker, Uplink};
 use crate::command::CommandService;
 use crate::critical_tasks::CriticalTasks;
 use crate::device_settings::DeviceSettingsService;
+use crate::guarded_clock::GuardedClock;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::rollout::Rollouts;
-use crate::steady::Steady;
 use iottly_core::RateLimitedLog;
 use iottly_core::ingest::decode::decode;
 use iottly_core::model::Scope;
@@ -47,7 +47,7 @@ static FULL: RateLimitedLog = RateLimitedLog::new();
 pub struct IngestHandle {
     queue: Arc<Queue>,
     store: Arc<dyn Store>,
-    time: Arc<Steady>,
+    time: Arc<GuardedClock>,
     scopes: Arc<Mutex<HashMap<DeviceId, (Scope, Instant)>>>,
 }
 
@@ -68,7 +68,7 @@ pub struct IngestParts {
     /// Metrics of the ingest.
     pub metrics: Arc<Metrics>,
     /// Clock for times of receipt.
-    pub time: Arc<Steady>,
+    pub time: Arc<GuardedClock>,
 }
 
 /// The running ingest.
@@ -83,7 +83,7 @@ pub struct IngestQueue(Arc<Queue>);
 impl Ingest {
     /// Creates the queue over a store.
     #[must_use]
-    pub fn queue(store: Arc<dyn Store>, time: Arc<Steady>) -> (IngestHandle, IngestQueue) {
+    pub fn queue(store: Arc<dyn Store>, time: Arc<GuardedClock>) -> (IngestHandle, IngestQueue) {
         let queue = Arc::new(Queue::default());
         (
             IngestHandle {
@@ -247,7 +247,7 @@ mod tests {
             secret: SecretHash::of(b"s"),
         };
         store.create_device(&device).await.expect("created");
-        let time = Arc::new(Steady::new(Arc::new(crate::clock::now)));
+        let time = Arc::new(GuardedClock::new(Arc::new(crate::clock::now)));
         let (handle, queue) = Ingest::queue(Arc::clone(&store), time);
         for _ in 0..2 {
             handle.message(scope.device, Bytes::from_static(b"{}")).await;

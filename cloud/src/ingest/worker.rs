@@ -18,9 +18,9 @@ use super::queue::{Job, Queue, What};
 use super::resend::Resends;
 use crate::broker::Broker;
 use crate::command::CommandService;
+use crate::guarded_clock::GuardedClock;
 use crate::live::LiveHub;
 use crate::rollout::Rollouts;
-use crate::steady::Steady;
 use iottly_core::ingest::decode::Decoded;
 use iottly_core::ingest::{Outcome, Upload, UploadBody, Write};
 use iottly_core::model::{Scope, UnixMs};
@@ -45,7 +45,7 @@ pub(super) struct Worker {
     commands: Arc<CommandService>,
     rollouts: Arc<Rollouts>,
     live: Arc<LiveHub>,
-    time: Arc<Steady>,
+    time: Arc<GuardedClock>,
     committer: Committer,
     presences: Presences,
     notices: Notices,

@@ -12,13 +12,13 @@ mod executor;
 mod files;
 mod flash;
 mod send;
-mod steady;
+mod steady_clock;
 mod upkeep;
 
 pub use builder::{Build, BuildFailure, Builder, Imports};
 pub use executor::StepError;
 pub use flash::{FlashError, FlashRequest, Flashed};
-pub use steady::SteadyClock;
+pub use steady_clock::SteadyClock;
 
 use std::sync::Arc;
 
