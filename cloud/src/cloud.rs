@@ -17,11 +17,11 @@ use crate::data_lock::DataLock;
 use crate::device_settings::DeviceSettingsService;
 use crate::edge::EdgeConfig;
 use crate::guarded_clock::GuardedClock;
+use crate::history_reader::HistoryReader;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
-use crate::reading::Reading;
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
@@ -144,7 +144,7 @@ pub struct Services {
     /// Queue in front of the ingest.
     pub queue: IngestHandle,
     /// Limits of reading histories.
-    pub reading: Arc<Reading>,
+    pub history_reader: Arc<HistoryReader>,
     /// Limits of connections, and trusted proxies.
     pub edge: EdgeConfig,
     /// Watcher of critical tasks.
@@ -274,7 +274,7 @@ impl Cloud {
             metrics,
             webhooks,
             queue: handle,
-            reading: Arc::default(),
+            history_reader: Arc::default(),
             edge: config.edge,
             critical_tasks: critical.clone(),
             started: clock::now(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use iottly_protocol::ProjectId;
 
 use crate::fair_queue::{FairQueue, Turn};
-use crate::reading::ENTRY_STEPS;
+use crate::history_reader::ENTRY_STEPS;
 use iottly_core::model::Webhook;
 use iottly_core::webhooks::Claim;
 use iottly_core::webhooks::matching::{MatchError, Matcher};

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::app::WebServices;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
-use iottly_cloud::reading::{CHUNK_BYTES, Held, Until};
+use iottly_cloud::history_reader::{CHUNK_BYTES, UnreadResponse, Until};
 use iottly_core::history::filter;
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
@@ -37,7 +37,7 @@ struct Export {
     closing: watch::Receiver<bool>,
     done: bool,
     /// Counts a chunk as unread for as long as the export lasts.
-    _held: Option<Held>,
+    _held: Option<UnreadResponse>,
 }
 
 /// Streams the entries between `from` (inclusive) and `to` (exclusive) that match `queryJson`.
@@ -72,7 +72,7 @@ pub(crate) async fn messages(
         before: None,
     };
     let (services, scope) = (access.services().clone(), access.scope());
-    let held = services.reading.hold(scope.project, CHUNK_BYTES)?;
+    let held = services.history_reader.hold(scope.project, CHUNK_BYTES)?;
     let filter = filter.map(Arc::new);
     let mut export = Export {
         services,
@@ -115,10 +115,10 @@ impl Export {
 
     /// Reads the next chunk and returns the lines of the matching entries.
     async fn chunk(&mut self) -> Result<Vec<u8>, ApiError> {
-        let (reading, store) = (&self.services.reading, &self.services.store);
-        let sieve = match &self.filter {
+        let (reading, store) = (&self.services.history_reader, &self.services.store);
+        let evaluation = match &self.filter {
             None => None,
-            Some(filter) => Some(reading.sieve(self.scope.project, Arc::clone(filter)).await?),
+            Some(filter) => Some(reading.evaluation(self.scope.project, Arc::clone(filter)).await?),
         };
         let mut turn = None;
         let part = reading
@@ -134,11 +134,11 @@ impl Export {
             timestamp: last.timestamp,
             id: last.id,
         });
-        let found = match sieve {
+        let found = match evaluation {
             None => part.messages,
-            Some(sieve) => {
-                sieve
-                    .sift(
+            Some(evaluation) => {
+                evaluation
+                    .select(
                         part.messages,
                         Until {
                             found: usize::MAX,

@@ -5,7 +5,7 @@ use axum::response::Response;
 use super::{Page, page};
 use crate::api::dto::{Entries, Messages, OK};
 use crate::api::query::Params;
-use crate::api::spaced::held;
+use crate::api::spaced::counted_response;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
 
@@ -37,7 +37,7 @@ pub(crate) async fn messages(access: DeviceAccess, params: Params) -> Result<Res
     };
     let (services, scope) = (access.services(), access.scope());
     let found = page(services, scope, &asked).await?;
-    held(
+    counted_response(
         services,
         scope.project,
         &Messages {

@@ -5,8 +5,8 @@
 //! turn by project on threads of their own, and unread responses are counted.
 
 mod error;
-mod sieve;
-mod unread;
+mod evaluation;
+mod unread_responses;
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -14,14 +14,14 @@ use std::thread::available_parallelism;
 use iottly_protocol::ProjectId;
 
 pub use error::ReadError;
-pub use sieve::{ENTRY_STEPS, Sieve, Until};
-pub use unread::Held;
+pub use evaluation::{ENTRY_STEPS, FilterEvaluation, Until};
+pub use unread_responses::UnreadResponse;
 
 use crate::fair_queue::{FairQueue, FairQueueLimits, Turn};
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
 use iottly_store::{ScanBounds, Store};
-use unread::Unread;
+use unread_responses::UnreadResponses;
 
 /// Maximum size of messages that are read from the store at once, in bytes; a single longer one is read
 /// alone.
@@ -41,13 +41,13 @@ const WAITING_FILTERS: usize = 8;
 const MOST_FILTERS: usize = 4;
 
 /// Queues and counts that all requests for histories share.
-pub struct Reading {
+pub struct HistoryReader {
     filters: FairQueue<ProjectId>,
     chunks: FairQueue<ProjectId>,
-    unread: Arc<Unread>,
+    unread: Arc<UnreadResponses>,
 }
 
-impl Default for Reading {
+impl Default for HistoryReader {
     fn default() -> Self {
         Self {
             filters: FairQueue::new(filter_queue_limits()),
@@ -76,13 +76,17 @@ pub struct Part {
     pub more: bool,
 }
 
-impl Reading {
+impl HistoryReader {
     /// Waits for the project's turn to evaluate a filter.
     ///
     /// # Errors
     /// [`ReadError::Queue`] when too many requests of the project are waiting.
-    pub async fn sieve(&self, project: ProjectId, filter: Arc<Filter>) -> Result<Sieve, ReadError> {
-        Ok(Sieve::new(
+    pub async fn evaluation(
+        &self,
+        project: ProjectId,
+        filter: Arc<Filter>,
+    ) -> Result<FilterEvaluation, ReadError> {
+        Ok(FilterEvaluation::new(
             filter,
             self.filters.take(project).await.map_err(ReadError::from)?,
         ))
@@ -161,7 +165,7 @@ impl Reading {
     /// # Errors
     /// [`ReadError::Unread`] when the project has too many unread bytes, [`ReadError::Busy`] when all
     /// projects together have.
-    pub fn hold(&self, project: ProjectId, bytes: u64) -> Result<Option<Held>, ReadError> {
+    pub fn hold(&self, project: ProjectId, bytes: u64) -> Result<Option<UnreadResponse>, ReadError> {
         if bytes <= SMALL_BYTES {
             Ok(None)
         } else {
