@@ -172,7 +172,7 @@ mod tests {
             UnixMs::MIN / 2,
         ] {
             let last = excursion(step);
-            assert!(last.is_sorted(), "{step}: {told:?}");
+            assert!(last.is_sorted(), "{step}: {last:?}");
         }
         for step in [YEARS, -YEARS, -3 * HOUR] {
             let last = excursion(step);

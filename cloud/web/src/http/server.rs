@@ -69,7 +69,7 @@ struct ListenerState {
     trusted: Arc<Trusted>,
     tls: Option<TlsAcceptor>,
     closed: watch::Receiver<bool>,
-    /// Closed when the last connection has ended, because every connection holds the front.
+    /// Closed when the last connection has ended, because every connection holds the state.
     _open: mpsc::Sender<()>,
 }
 

@@ -115,13 +115,13 @@ impl Export {
 
     /// Reads the next chunk and returns the lines of the matching entries.
     async fn chunk(&mut self) -> Result<Vec<u8>, ApiError> {
-        let (reading, store) = (&self.services.history_reader, &self.services.store);
+        let (reader, store) = (&self.services.history_reader, &self.services.store);
         let evaluation = match &self.filter {
             None => None,
-            Some(filter) => Some(reading.evaluation(self.scope.project, Arc::clone(filter)).await?),
+            Some(filter) => Some(reader.evaluation(self.scope.project, Arc::clone(filter)).await?),
         };
         let mut turn = None;
-        let part = reading
+        let part = reader
             .part(
                 store.as_ref(),
                 self.scope,

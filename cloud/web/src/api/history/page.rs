@@ -88,8 +88,8 @@ struct Scan<'a> {
 impl Scan<'_> {
     /// Takes the first entries and returns the cursor of the last one, if there are more.
     async fn all(&mut self, limit: usize) -> Result<Option<Cursor>, ApiError> {
-        let (reading, store) = (&self.services.history_reader, &self.services.store);
-        let part = reading
+        let (reader, store) = (&self.services.history_reader, &self.services.store);
+        let part = reader
             .part(
                 store.as_ref(),
                 self.scope,
@@ -109,11 +109,11 @@ impl Scan<'_> {
         evaluation: &FilterEvaluation,
         limit: usize,
     ) -> Result<Option<Cursor>, ApiError> {
-        let (reading, store) = (&self.services.history_reader, &self.services.store);
+        let (reader, store) = (&self.services.history_reader, &self.services.store);
         let (mut seen, mut bytes, end) = (0, 0, Instant::now() + BUDGET_TIME);
         loop {
             let most = (CHUNK, CHUNK_BYTES);
-            let part = reading
+            let part = reader
                 .part(store.as_ref(), self.scope, self.bounds, most, &mut self.turn)
                 .await?;
             // Entries may be deleted between measuring and reading them.
