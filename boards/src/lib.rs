@@ -15,3 +15,7 @@ pub use board::{
 };
 pub use error::{BoardError, I2cError, SpiError, UartError};
 pub use virtual_board::VirtualBoard;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+mod tests;

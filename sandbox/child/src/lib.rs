@@ -17,3 +17,7 @@ pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use life::{BAD_INPUT, Failure, WRONG_CHILD, main};
 pub use probe::PROBE_VAR;
 pub use run::{Job, Outcome, Program, RunError, run};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+mod tests;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::virtual_board::{Action, Bme280, Climate, Input, Script};
+use crate::{Board, Pull, SerialSettings, UartError, VirtualBoard};
 use bme280_rs::{Configuration, Oversampling, SensorMode};
 use embedded_hal::delay::DelayNs;
-use iottly_boards::virtual_board::{Action, Bme280, Climate, Input, Script};
-use iottly_boards::{Board, Pull, SerialSettings, UartError, VirtualBoard};
 
-use crate::contract::{self, Rig};
+use super::contract::{self, Rig};
 
 #[test]
 fn it_keeps_the_contract() {

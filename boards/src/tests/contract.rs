@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::{Board, BoardError, Edge, Pull, SerialSettings, Tell};
 use embedded_hal::i2c::{Error as _, ErrorKind, NoAcknowledgeSource, Operation};
 use embedded_hal::spi::Operation as SpiOperation;
-use iottly_boards::{Board, BoardError, Edge, Pull, SerialSettings, Tell};
 
 /// Board and access to its parts from outside.
 pub(crate) struct Rig<'a> {

@@ -1,11 +1,10 @@
 //! Children of all kinds: well-behaved, failing, endless.
-#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use iottly_child::{Job, Outcome, Program, RunError, run};
+use crate::{Job, Outcome, Program, RunError, run};
 
 fn shell(script: &str, input: &str, wall: Duration) -> (Result<Outcome, RunError>, String) {
     let dir = tempfile::tempdir().unwrap();
