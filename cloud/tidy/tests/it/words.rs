@@ -4,7 +4,7 @@ use crate::repository::{files, read, root, shown};
 
 /// Highest share of doc comments that may open with a question word or a pronoun, in tenths of a percent. It
 /// only falls.
-const MAX_OPENINGS: usize = 30;
+const MAX_OPENINGS: usize = 5;
 
 /// Words with which a doc comment does not name its subject.
 const OPENINGS: &[&str] = &[
