@@ -207,12 +207,13 @@ impl Cloud {
         let metrics = Arc::new(Metrics::default());
         let vital = Vital::default();
         let parts = DelivererParts {
-            store: Arc::clone(&store),
+            store: store.clone(),
+            changes: store.clone(),
             metrics: Arc::clone(&metrics),
             config: config.webhooks.clone(),
         };
         let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH, &vital).await?;
-        let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
+        let login = Arc::new(StoreLogin::new(store.clone()));
         let listen = EmbeddedConfig {
             listen: config.mqtt,
             edge: config.edge.clone(),
@@ -226,7 +227,7 @@ impl Cloud {
             Arc::clone(&metrics),
             Arc::clone(&time),
         ));
-        let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
+        let configs = Arc::new(DeviceConfigs::new(store.clone(), Arc::clone(&shared)));
         let (shelf, builder) = (
             Shelf::new(&config.data, config.webhooks.seal_key.clone()).with_floor(config.disk_floor),
             config.builder.clone(),

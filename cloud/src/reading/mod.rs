@@ -20,7 +20,7 @@ pub use unread::Held;
 use crate::turns::{Turn, TurnLimits, Turns};
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
-use iottly_store::{ScanBounds, Store};
+use iottly_store::{HistoryStore, ScanBounds};
 use unread::Unread;
 
 /// Maximum size of messages that are read from the store at once, in bytes; a single longer one is read
@@ -96,7 +96,7 @@ impl Reading {
     /// store.
     pub async fn part(
         &self,
-        store: &dyn Store,
+        store: &dyn HistoryStore,
         scope: Scope,
         bounds: ScanBounds,
         (limit, bytes): (usize, u64),
@@ -133,7 +133,7 @@ impl Reading {
     /// See [`part`](Self::part).
     pub async fn entries(
         &self,
-        store: &dyn Store,
+        store: &dyn HistoryStore,
         scope: Scope,
         keys: &[Cursor],
         bytes: u64,

@@ -28,8 +28,8 @@ use iottly_core::webhooks::schedule::Verdict;
 use iottly_core::webhooks::slots::{Slot, Slots};
 use iottly_core::webhooks::target::Target;
 use iottly_store as store;
-use iottly_store::Store;
 use iottly_store::webhooks::{ClaimQuery, Settled, Then, WorkerId};
+use iottly_store::{ChangeStore, WebhookStore};
 
 /// Interval at which the store is asked for due deliveries: retries, and those that another process stored.
 const POLL: Duration = Duration::from_secs(1);
@@ -43,7 +43,8 @@ const MAX_CLAIMING: usize = 8;
 
 /// Dependencies of the pump.
 pub(super) struct PumpParts {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn WebhookStore>,
+    pub(super) changes: Arc<dyn ChangeStore>,
     pub(super) client: Arc<Client>,
     pub(super) seal: Arc<SealKey>,
     pub(super) guard: Guard,
@@ -443,7 +444,7 @@ impl Pump {
     pub(super) async fn disable(&mut self, key: HookKey, reason: &str, now: UnixMs) {
         tracing::warn!(webhook.id = %key.hook, reason, "disabling a webhook");
         self.close(key).await;
-        let (store, metrics) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.metrics));
+        let (store, metrics) = (Arc::clone(&self.parts.changes), Arc::clone(&self.parts.metrics));
         let change = Change::DisableWebhook {
             id: key.hook,
             reason: reason.to_owned(),

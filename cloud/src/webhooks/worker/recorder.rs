@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use iottly_store::Store;
+use iottly_store::WebhookStore;
 use iottly_store::webhooks::{Settled, WorkerId};
 
 /// Maximum number of outcomes in a transaction.
@@ -16,7 +16,11 @@ const EVERY: Duration = Duration::from_millis(20);
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// Records the outcomes of deliveries in groups, until the last sender is dropped.
-pub(super) async fn record(store: Arc<dyn Store>, worker: WorkerId, mut outcomes: mpsc::Receiver<Settled>) {
+pub(super) async fn record(
+    store: Arc<dyn WebhookStore>,
+    worker: WorkerId,
+    mut outcomes: mpsc::Receiver<Settled>,
+) {
     let mut group = Vec::with_capacity(GROUP);
     while outcomes.recv_many(&mut group, GROUP).await > 0 {
         let (mut wait, longest) = RETRY;

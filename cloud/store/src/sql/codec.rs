@@ -2,14 +2,45 @@
 
 use std::borrow::Cow;
 
-use iottly_protocol::{DeviceId, GroupId, Level, MessageKind, ProjectId, StreamClass};
+use iottly_protocol::{CommandId, DeviceId, GroupId, Level, MessageKind, ProjectId, StreamClass, StreamId};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sqlx::Row as _;
 
 use super::db::{Db, Row};
 use crate::{Result, StoreError};
-use iottly_core::model::{CommandStatus, Scope, SnippetKind};
+use iottly_core::model::{CommandStatus, RolloutId, Scope, SnippetId, SnippetKind, TokenId, WebhookId};
+
+/// An id that is stored as its bytes.
+pub(super) trait Id {
+    /// Returns the bytes of the id.
+    fn bytes(&self) -> &[u8];
+}
+
+macro_rules! ids {
+    ($($kind:ty),+) => {
+        $(impl Id for $kind {
+            fn bytes(&self) -> &[u8] {
+                self.as_bytes()
+            }
+        })+
+    };
+}
+
+ids!(
+    CommandId, DeviceId, GroupId, ProjectId, StreamId, RolloutId, SnippetId, TokenId, WebhookId
+);
+
+impl<T: Id> Id for &T {
+    fn bytes(&self) -> &[u8] {
+        (*self).bytes()
+    }
+}
+
+/// Returns the bytes of an id, for binding it to a statement.
+pub(super) fn id(id: &impl Id) -> &[u8] {
+    id.bytes()
+}
 
 /// Reads the column `field`.
 pub(super) fn get<'r, T>(row: &'r Row, field: &'static str) -> Result<T>

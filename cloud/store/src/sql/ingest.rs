@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-
-use iottly_protocol::{LogLine, StreamClass, StreamId};
 use std::time::Instant;
 
+use async_trait::async_trait;
+use iottly_protocol::{LogLine, StreamClass, StreamId};
 use serde_json::value::RawValue;
 
 use super::db::{self, Conn};
 use super::gaps::{self, GapEntry, Merge};
 use super::streams::{self, Known};
 use super::usage::Rooms;
-use super::{commands, device_config, devices, logs, messages, own_entries, rollout_devices};
-use crate::Result;
-use crate::outbox::Outbox;
+use super::{Backend, commands, device_config, devices, logs, messages, own_entries, rollout_devices};
+use crate::{IngestStore, Result};
 use iottly_core::ingest::stream::Effect;
 use iottly_core::ingest::{Entry, Outcome, Upload, UploadBody, Write};
 use iottly_core::log_pace::LogPace;
@@ -32,58 +31,61 @@ struct Work<'a> {
     merges: Vec<Merge>,
 }
 
-pub(super) async fn apply(
-    connection: &mut Conn,
-    ids: &MessageIds,
-    outbox: &Outbox,
-    writes: Vec<Write>,
-) -> Result<Vec<Outcome>> {
-    let mut tx = db::begin(connection).await?;
-    db::lock_devices(&mut tx, writes.iter().map(Write::scope)).await?;
-    let now = writes.iter().map(Write::at).max().unwrap_or(UnixMs::MIN);
-    let rooms = Rooms::of(
-        &mut tx,
-        writes.iter().map(|write| write.scope().project).collect(),
-        now,
-    )
-    .await?;
-    let mut work = Work {
-        ids,
-        streams: HashMap::new(),
-        rooms,
-        merges: Vec::new(),
-    };
-    let mut outcomes = Vec::with_capacity(writes.len());
-    for write in writes {
-        outcomes.push(match write {
-            Write::Upload(upload) => work.upload(&mut tx, upload).await?,
-            Write::Device {
-                scope,
-                at,
-                online,
-                agent_version,
-            } => {
-                work.device(&mut tx, scope, at, online, agent_version.as_deref())
-                    .await?
-            }
-            Write::Notice { scope, at, payload } => Outcome {
-                stored: work.own_entry(scope, at, payload).into_iter().collect(),
-                ..Outcome::default()
-            },
-        });
-    }
-    // Insert all messages of the group together, so that they share long statements.
-    let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
-    let enqueued = messages::insert(&mut tx, outbox, &stored).await?;
-    gaps::merge(&mut tx, &work.merges).await?;
-    for ((scope, stream), known) in &work.streams {
-        if known.is_to_save(now) {
-            streams::save(&mut tx, *scope, *stream, known, now).await?;
+#[async_trait]
+impl IngestStore for Backend {
+    async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut *writer).await?;
+        db::lock_devices(&mut tx, writes.iter().map(Write::scope)).await?;
+        let now = writes.iter().map(Write::at).max().unwrap_or(UnixMs::MIN);
+        let rooms = Rooms::of(
+            &mut tx,
+            writes.iter().map(|write| write.scope().project).collect(),
+            now,
+        )
+        .await?;
+        let mut work = Work {
+            ids: &self.ids,
+            streams: HashMap::new(),
+            rooms,
+            merges: Vec::new(),
+        };
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in writes {
+            outcomes.push(match write {
+                Write::Upload(upload) => work.upload(&mut tx, upload).await?,
+                Write::Device {
+                    scope,
+                    at,
+                    online,
+                    agent_version,
+                } => {
+                    work.device(&mut tx, scope, at, online, agent_version.as_deref())
+                        .await?
+                }
+                Write::Notice { scope, at, payload } => Outcome {
+                    stored: work.own_entry(scope, at, payload).into_iter().collect(),
+                    ..Outcome::default()
+                },
+            });
         }
+        // Insert all messages of the group together, so that they share long statements.
+        let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
+        let enqueued = messages::insert(&mut tx, &self.outbox, &stored).await?;
+        gaps::merge(&mut tx, &work.merges).await?;
+        for ((scope, stream), known) in &work.streams {
+            if known.is_to_save(now) {
+                streams::save(&mut tx, *scope, *stream, known, now).await?;
+            }
+        }
+        tx.commit().await?;
+        enqueued.announce(&self.outbox);
+        Ok(outcomes)
     }
-    tx.commit().await?;
-    enqueued.announce(outbox);
-    Ok(outcomes)
+
+    async fn stream_upto(&self, scope: Scope, stream: StreamId) -> Result<u64> {
+        streams::upto(&self.readers, scope, stream).await
+    }
 }
 
 impl Work<'_> {

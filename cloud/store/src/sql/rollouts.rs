@@ -1,15 +1,108 @@
 //! Rollouts and the commands that control them.
 
+use async_trait::async_trait;
 use iottly_protocol::{GroupId, ProjectId};
+use serde_json::value::RawValue;
 
-use super::codec;
-use super::db::{Conn, Pool, Row};
-use crate::{Result, StoreError};
-use iottly_core::model::{NewRollout, Rollout, RolloutId, RolloutKind, RolloutStatus, Steer, UnixMs};
-use iottly_core::model::{Policy, Run, Wish};
+use super::db::{Conn, Row};
+use super::{Backend, codec, rollout_devices, rollout_upkeep};
+use crate::{Result, RolloutStore, StoreError};
+use iottly_core::model::{
+    KnownFacts, NewRollout, Policy, Rollout, RolloutId, RolloutKind, RolloutMember, RolloutStatus,
+    RolloutStep, Run, Scope, Steer, UnixMs, Wish,
+};
 
 /// Reason of a rollout that was cancelled by a request.
 const BY_OWNER: &str = "its owner cancelled it";
+
+#[async_trait]
+impl RolloutStore for Backend {
+    async fn rollouts(
+        &self,
+        project: ProjectId,
+        group: Option<GroupId>,
+        limit: usize,
+    ) -> Result<Vec<Rollout>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let query = match &group {
+            Some(group) => sqlx::query(
+                "SELECT * FROM rollouts WHERE project = $1 AND group_id = $3 ORDER BY number DESC LIMIT $2",
+            )
+            .bind(codec::id(&project))
+            .bind(limit)
+            .bind(codec::id(&group)),
+            None => sqlx::query("SELECT * FROM rollouts WHERE project = $1 ORDER BY number DESC LIMIT $2")
+                .bind(codec::id(&project))
+                .bind(limit),
+        };
+        query
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(rollout)
+            .collect()
+    }
+
+    async fn rollout(&self, project: ProjectId, id: RolloutId) -> Result<Option<Rollout>> {
+        let row = sqlx::query("SELECT * FROM rollouts WHERE project = $1 AND id = $2")
+            .bind(codec::id(&project))
+            .bind(codec::id(&id))
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(rollout).transpose()
+    }
+
+    async fn active_rollouts(&self) -> Result<Vec<(ProjectId, RolloutId)>> {
+        let rows = sqlx::query("SELECT project, id FROM rollouts WHERE active = 1 ORDER BY project, number")
+            .fetch_all(&self.readers)
+            .await?;
+        let named = |row: &Row| {
+            let id = RolloutId::from_bytes(codec::bytes(row, "rollouts", "id")?);
+            Ok((codec::project(row, "rollouts", "project")?, id))
+        };
+        rows.iter().map(named).collect()
+    }
+
+    async fn rollout_members(&self, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>> {
+        rollout_devices::members(&self.readers, project, rollout).await
+    }
+
+    async fn save_rollout_step(&self, project: ProjectId, step: &RolloutStep, now: UnixMs) -> Result<bool> {
+        rollout_devices::save_step(&mut *self.write().await?, project, step, now).await
+    }
+
+    async fn open_directive(&self, scope: Scope) -> Result<Option<Box<RawValue>>> {
+        rollout_devices::open_directive(&self.readers, scope).await
+    }
+
+    async fn raise_counter(&self, scope: Scope, counter: u64) -> Result<()> {
+        // Most hellos contain no higher counter; checking with a reader keeps the writer free.
+        if rollout_devices::counter(&self.readers, scope).await? >= counter {
+            return Ok(());
+        }
+        rollout_devices::raise_counter(&mut *self.write().await?, scope, counter).await
+    }
+
+    async fn note_heard(&self, project: ProjectId, rollout: RolloutId, at: u64) -> Result<()> {
+        rollout_devices::heard(&mut *self.write().await?, project, rollout, at).await
+    }
+
+    async fn steady_clock(&self) -> Result<Option<u64>> {
+        rollout_upkeep::clock(&self.readers).await
+    }
+
+    async fn advance_clock(&self, at: u64) -> Result<u64> {
+        rollout_upkeep::advance(&mut *self.write().await?, at).await
+    }
+
+    async fn tidy_rollouts(&self, project: ProjectId, limit: usize) -> Result<u64> {
+        rollout_upkeep::tidy(&mut *self.write().await?, project, limit).await
+    }
+
+    async fn device_facts(&self, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>> {
+        rollout_devices::facts(&self.readers, project, group).await
+    }
+}
 
 const fn wish_word(wish: Wish) -> &'static str {
     match wish {
@@ -38,9 +131,9 @@ pub(super) async fn start(
          (SELECT coalesce(max(number), 0) + 1 FROM rollouts WHERE project = $1), \
          (SELECT count(*) FROM devices WHERE project = $1 AND group_id = $3))",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&new.id.as_bytes()[..])
-    .bind(&new.group.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&new.id))
+    .bind(codec::id(&new.group))
     .bind(codec::signed(new.release))
     .bind(i64::from(new.kind == RolloutKind::Rollback))
     .bind(policy)
@@ -52,9 +145,9 @@ pub(super) async fn start(
     .await?;
     let done =
         sqlx::query("UPDATE groups SET rollout = $3, status = 'deploying' WHERE project = $1 AND id = $2")
-            .bind(&project.as_bytes()[..])
-            .bind(&new.group.as_bytes()[..])
-            .bind(&new.id.as_bytes()[..])
+            .bind(codec::id(&project))
+            .bind(codec::id(&new.group))
+            .bind(codec::id(&new.id))
             .execute(tx)
             .await?;
     super::missing(done.rows_affected(), "deployment group", &new.group)
@@ -73,8 +166,8 @@ pub(super) async fn steer(
         "SELECT o.id, o.status, o.wish FROM groups g JOIN rollouts o ON o.project = g.project AND o.id = g.rollout \
          WHERE g.project = $1 AND g.id = $2 AND o.active = 1",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&group.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&group))
     .fetch_optional(&mut *tx)
     .await?;
     let row = row
@@ -90,7 +183,7 @@ pub(super) async fn steer(
         sqlx::query(
             "UPDATE rollout_devices SET failures = 0, heard = NULL WHERE project = $1 AND rollout = $2",
         )
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(&id[..])
         .execute(&mut *tx)
         .await?;
@@ -102,7 +195,7 @@ pub(super) async fn steer(
          forced = CASE WHEN $5 = 1 THEN 1 ELSE forced END, version = version + 1, changed = $6, ended = $7 \
          WHERE project = $1 AND id = $2",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(&id[..])
     .bind(wish)
     .bind(still)
@@ -117,8 +210,8 @@ pub(super) async fn steer(
 /// Cancels an active rollout, even if its group was deleted.
 pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now: UnixMs) -> Result<u64> {
     let row = sqlx::query("SELECT active, wish FROM rollouts WHERE project = $1 AND id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&id))
         .fetch_optional(&mut *tx)
         .await?;
     let row = row.ok_or_else(|| StoreError::Missing {
@@ -135,8 +228,8 @@ pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now
         "UPDATE rollouts SET wish = 'cancel', halted = 0, version = version + 1, changed = $3, ended = $4 \
          WHERE project = $1 AND id = $2",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&id.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&id))
     .bind(now)
     .bind(BY_OWNER)
     .execute(tx)
@@ -156,8 +249,8 @@ pub(super) async fn give_up(
         "UPDATE rollouts SET wish = 'cancel', halted = 0, version = version + 1, changed = $3, ended = $4 \
          WHERE project = $1 AND group_id = $2 AND active = 1 AND wish <> 'cancel'",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&group.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&group))
     .bind(now)
     .bind(reason)
     .execute(tx)
@@ -171,7 +264,7 @@ pub(super) async fn none_of_branch(tx: &mut Conn, project: ProjectId, branch: &s
         "SELECT o.id FROM rollouts o JOIN releases r ON r.project = o.project AND r.seq = o.release_seq \
          WHERE o.project = $1 AND o.active = 1 AND r.branch = $2 LIMIT 1",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(branch)
     .fetch_optional(tx)
     .await?;
@@ -193,54 +286,12 @@ pub(super) async fn set_policy(
     super::groups::must_exist(tx, project, group).await?;
     let done = sqlx::query("UPDATE groups SET policy = $3 WHERE project = $1 AND id = $2 AND policy <> $3");
     let done = done
-        .bind(&project.as_bytes()[..])
-        .bind(&group.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&group))
         .bind(text)
         .execute(tx)
         .await?;
     Ok(done.rows_affected())
-}
-
-/// Returns the rollouts that the executor may have to act on, a project's oldest first.
-pub(super) async fn active(pool: &Pool) -> Result<Vec<(ProjectId, RolloutId)>> {
-    let rows = sqlx::query("SELECT project, id FROM rollouts WHERE active = 1 ORDER BY project, number")
-        .fetch_all(pool)
-        .await?;
-    let named = |row: &Row| {
-        let id = RolloutId::from_bytes(codec::bytes(row, "rollouts", "id")?);
-        Ok((codec::project(row, "rollouts", "project")?, id))
-    };
-    rows.iter().map(named).collect()
-}
-
-pub(super) async fn newest(
-    pool: &Pool,
-    project: ProjectId,
-    group: Option<GroupId>,
-    limit: usize,
-) -> Result<Vec<Rollout>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let query = match &group {
-        Some(group) => sqlx::query(
-            "SELECT * FROM rollouts WHERE project = $1 AND group_id = $3 ORDER BY number DESC LIMIT $2",
-        )
-        .bind(&project.as_bytes()[..])
-        .bind(limit)
-        .bind(&group.as_bytes()[..]),
-        None => sqlx::query("SELECT * FROM rollouts WHERE project = $1 ORDER BY number DESC LIMIT $2")
-            .bind(&project.as_bytes()[..])
-            .bind(limit),
-    };
-    query.fetch_all(pool).await?.iter().map(rollout).collect()
-}
-
-pub(super) async fn one(pool: &Pool, project: ProjectId, id: RolloutId) -> Result<Option<Rollout>> {
-    let row = sqlx::query("SELECT * FROM rollouts WHERE project = $1 AND id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
-        .fetch_optional(pool)
-        .await?;
-    row.as_ref().map(rollout).transpose()
 }
 
 fn rollout(row: &Row) -> Result<Rollout> {
