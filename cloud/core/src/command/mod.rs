@@ -1,10 +1,12 @@
-//! Commands: their limits, the definitions that a new project starts with, and the check of values against a
-//! definition.
+//! Commands: their limits, the table of their status, the definitions that a new project starts with, and the
+//! check of values against a definition.
 
 mod seeded;
+mod status;
 mod validate;
 
 pub use seeded::seeded_definitions;
+pub use status::{CloudStep, advance};
 pub use validate::{InvalidCommand, validate};
 
 /// Default time to live of a command, in milliseconds: 24 hours.

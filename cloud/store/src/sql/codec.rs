@@ -128,8 +128,50 @@ coded!(snippet_kind_code, snippet_kind, SnippetKind, "snippets", "kind", {
 coded!(level_code, level, Level, "device_logs", "level", {
     Level::Trace = 0, Level::Debug = 1, Level::Info = 2, Level::Warn = 3, Level::Error = 4,
 });
-// Below 3 is open, from 3 on is final: indexes and updates rely on it.
 coded!(status_code, status, CommandStatus, "commands", "status", {
     CommandStatus::Queued = 0, CommandStatus::Sent = 1, CommandStatus::Delivered = 2, CommandStatus::Answered = 3,
     CommandStatus::Failed = 4, CommandStatus::Expired = 5, CommandStatus::Interrupted = 6, CommandStatus::Cancelled = 7,
 });
+
+/// Predicate for commands without a final status, as the partial index `commands_open` has it.
+macro_rules! open {
+    () => {
+        "status < 3"
+    };
+}
+
+/// Predicate for commands that the device has not reported, as the partial index `commands_expiry` has it.
+macro_rules! unreported {
+    () => {
+        "status < 2"
+    };
+}
+
+pub(super) use {open, unreported};
+
+const _: () = {
+    let mut at = 0;
+    while at < CommandStatus::ALL.len() {
+        let status = CommandStatus::ALL[at];
+        assert!(
+            (status_code(status) < 3) == !status.is_final(),
+            "the index of open commands holds other statuses"
+        );
+        assert!(
+            (status_code(status) < 2) == matches!(status, CommandStatus::Queued | CommandStatus::Sent),
+            "the index of commands to expire holds other statuses"
+        );
+        at += 1;
+    }
+};
+
+/// Number of parameters of a list of statuses in a statement.
+const STATUSES: usize = 3;
+/// Code of no status.
+const NO_STATUS: i64 = -1;
+
+/// Returns the codes of a list of statuses, filled up with [`NO_STATUS`].
+pub(super) fn status_codes(statuses: &[CommandStatus]) -> [i64; STATUSES] {
+    debug_assert!(statuses.len() <= STATUSES, "a status is left out");
+    std::array::from_fn(|at| statuses.get(at).map_or(NO_STATUS, |status| status_code(*status)))
+}

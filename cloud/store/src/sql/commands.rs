@@ -1,25 +1,20 @@
 //! Commands and their idempotency keys.
 
 use async_trait::async_trait;
-use iottly_protocol::{CommandId, CommandResult, CommandState, ProjectId};
+use iottly_protocol::{CommandId, CommandResult, ProjectId};
 
+use super::codec::{self, open, unreported};
 use super::db::{self, Conn, Row};
-use super::{Backend, codec, taken};
+use super::{Backend, taken};
 use crate::{CommandQuery, CommandRoom, CommandStore, OpenTotals, PAGE_COMMANDS, Result, Submitted};
-use iottly_core::command::MAX_TTL_MS;
+use iottly_core::command::{CloudStep, MAX_TTL_MS};
 use iottly_core::model::{CommandRecord, CommandStatus, Idempotency, NewCommand, Scope, UnixMs};
 
-/// Detail of a command that the cloud presumed expired; a report of the device may still correct it.
-const PRESUMED: &str = "the device did not report the command in time";
-/// Detail of a command that was cancelled after it had been sent; a report of the device may still correct
-/// it.
-const WITHDRAWN: &str = "withdrawn before the device reported it";
-
 macro_rules! select {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         concat!(
             "SELECT project, device, id, cmd_type, body, status, detail, created, expires, changed, sent, delivered, cancelling FROM commands WHERE ",
-            $rest
+            $($rest),+
         )
     };
 }
@@ -58,10 +53,11 @@ impl CommandStore for Backend {
                 return Ok(earlier.unwrap_or(Submitted::OtherRequest));
             }
         }
-        let waiting = sqlx::query(
+        let waiting = sqlx::query(concat!(
             "SELECT count(*) AS n, CAST(coalesce(sum(octet_length(body)), 0) AS BIGINT) AS bytes FROM commands \
-             WHERE project = $1 AND device = $2 AND status < 3",
-        )
+             WHERE project = $1 AND device = $2 AND ",
+            open!()
+        ))
         .bind(codec::id(&command.scope.project))
         .bind(codec::id(&command.scope.device))
         .fetch_one(&mut *tx)
@@ -82,10 +78,11 @@ impl CommandStore for Backend {
     }
 
     async fn open_totals(&self, project: ProjectId) -> Result<OpenTotals> {
-        let query = sqlx::query(
+        let query = sqlx::query(concat!(
             "SELECT count(*) AS n, CAST(coalesce(sum(octet_length(body)), 0) AS BIGINT) AS bytes FROM commands \
-             WHERE project = $1 AND status < 3",
-        );
+             WHERE project = $1 AND ",
+            open!()
+        ));
         totals(&query.bind(codec::id(&project)).fetch_one(&self.readers).await?)
     }
 
@@ -125,22 +122,22 @@ impl CommandStore for Backend {
     ) -> Result<Option<CommandRecord>> {
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut *writer).await?;
-        // A command that is being sent at this moment may still reach the device; the device's report then
-        // corrects this.
-        for sql in [
-            "UPDATE commands SET status = 7, detail = $5, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status = 0",
-            "UPDATE commands SET cancelling = true, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status IN (1, 2) \
-             AND cancelling = false AND $5 <> ''",
-        ] {
-            sqlx::query(sql)
-                .bind(codec::id(&scope.project))
-                .bind(codec::id(&scope.device))
-                .bind(codec::id(&id))
-                .bind(now)
-                .bind(WITHDRAWN)
-                .execute(&mut *tx)
-                .await?;
-        }
+        // A command that is being sent at this moment may still reach the device, so the status is presumed.
+        step(&mut tx, scope, id, CloudStep::Cancel, now).await?;
+        let [one, two, three] = codec::status_codes(CommandStatus::MARKED);
+        sqlx::query(
+            "UPDATE commands SET cancelling = true, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 \
+             AND status IN ($5, $6, $7) AND cancelling = false",
+        )
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
+        .bind(codec::id(&id))
+        .bind(now)
+        .bind(one)
+        .bind(two)
+        .bind(three)
+        .execute(&mut *tx)
+        .await?;
         let row = sqlx::query(select!("project = $1 AND device = $2 AND id = $3"))
             .bind(codec::id(&scope.project))
             .bind(codec::id(&scope.device))
@@ -152,18 +149,7 @@ impl CommandStore for Backend {
     }
 
     async fn withdraw_command(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
-        let mut writer = self.write().await?;
-        sqlx::query(
-            "UPDATE commands SET status = 7, detail = $5, changed = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status = 1 AND cancelling = true",
-        )
-        .bind(codec::id(&scope.project))
-        .bind(codec::id(&scope.device))
-        .bind(codec::id(&id))
-        .bind(now)
-        .bind(WITHDRAWN)
-        .execute(&mut *writer)
-        .await?;
-        Ok(())
+        step(&mut *self.write().await?, scope, id, CloudStep::Withdraw, now).await
     }
 
     async fn command(&self, scope: Scope, id: CommandId) -> Result<Option<CommandRecord>> {
@@ -181,7 +167,9 @@ impl CommandStore for Backend {
 
     async fn open_commands(&self, scope: Scope) -> Result<Vec<CommandRecord>> {
         let query = sqlx::query(select!(
-            "project = $1 AND device = $2 AND status < 3 ORDER BY created, id"
+            "project = $1 AND device = $2 AND ",
+            open!(),
+            " ORDER BY created, id"
         ))
         .bind(codec::id(&scope.project))
         .bind(codec::id(&scope.device));
@@ -195,10 +183,12 @@ impl CommandStore for Backend {
         bytes: usize,
     ) -> Result<Vec<CommandRecord>> {
         let (created, id) = after.map_or((UnixMs::MIN, [0; 16]), |(created, id)| (created, *id.as_bytes()));
-        let sizes = sqlx::query(
+        let sizes = sqlx::query(concat!(
             "SELECT created, id, CAST(octet_length(body) AS BIGINT) AS bytes FROM commands \
-             WHERE project = $1 AND device = $2 AND status < 3 AND (created, id) > ($3, $4) ORDER BY created, id LIMIT $5",
-        )
+             WHERE project = $1 AND device = $2 AND ",
+            open!(),
+            " AND (created, id) > ($3, $4) ORDER BY created, id LIMIT $5"
+        ))
         .bind(codec::id(&scope.project))
         .bind(codec::id(&scope.device))
         .bind(created)
@@ -221,7 +211,9 @@ impl CommandStore for Backend {
             return Ok(Vec::new());
         };
         let query = sqlx::query(select!(
-            "project = $1 AND device = $2 AND status < 3 AND (created, id) > ($3, $4) AND (created, id) <= ($5, $6) ORDER BY created, id"
+            "project = $1 AND device = $2 AND ",
+            open!(),
+            " AND (created, id) > ($3, $4) AND (created, id) <= ($5, $6) ORDER BY created, id"
         ))
         .bind(codec::id(&scope.project))
         .bind(codec::id(&scope.device))
@@ -233,35 +225,33 @@ impl CommandStore for Backend {
     }
 
     async fn mark_sent(&self, scope: Scope, id: CommandId, now: UnixMs) -> Result<()> {
-        let mut writer = self.write().await?;
-        sqlx::query(
-            "UPDATE commands SET status = 1, changed = $4, sent = $4 WHERE project = $1 AND device = $2 AND id = $3 AND status = 0",
-        )
-        .bind(codec::id(&scope.project))
-        .bind(codec::id(&scope.device))
-        .bind(codec::id(&id))
-        .bind(now)
-        .execute(&mut *writer)
-        .await?;
-        Ok(())
+        step(&mut *self.write().await?, scope, id, CloudStep::Send, now).await
     }
 
     async fn expire_commands(&self, now: UnixMs) -> Result<u64> {
         let mut writer = self.write().await?;
         // A clock that was set back must not keep a command open forever.
         let latest = now.saturating_add(MAX_TTL_MS);
-        sqlx::query("UPDATE commands SET expires = $1 WHERE status < 2 AND expires > $1")
-            .bind(latest)
-            .execute(&mut *writer)
-            .await?;
-        let done = sqlx::query(
-            "UPDATE commands SET status = $1, detail = $2, changed = $3 WHERE status < 2 AND expires <= $3 AND (project, device, id) IN \
-             (SELECT project, device, id FROM commands WHERE status < 2 AND expires <= $3 ORDER BY expires LIMIT $4)",
-        )
-        .bind(codec::status_code(CommandStatus::Expired))
-        .bind(PRESUMED)
+        sqlx::query(concat!(
+            "UPDATE commands SET expires = $1 WHERE ",
+            unreported!(),
+            " AND expires > $1"
+        ))
+        .bind(latest)
+        .execute(&mut *writer)
+        .await?;
+        let done = sqlx::query(concat!(
+            "UPDATE commands SET status = $1, detail = $2, changed = $3, presumed = $5 WHERE ",
+            unreported!(),
+            " AND expires <= $3 AND (project, device, id) IN (SELECT project, device, id FROM commands WHERE ",
+            unreported!(),
+            " AND expires <= $3 ORDER BY expires LIMIT $4)"
+        ))
+        .bind(codec::status_code(CloudStep::Expire.to()))
+        .bind(CloudStep::Expire.detail())
         .bind(now)
         .bind(EXPIRED)
+        .bind(CloudStep::Expire.presumes())
         .execute(&mut *writer)
         .await?;
         Ok(done.rows_affected())
@@ -318,26 +308,50 @@ async fn earlier(connection: &mut Conn, scope: Scope, key: &Idempotency) -> Resu
     Ok(Some(Submitted::Earlier(Box::new(record(&row)?))))
 }
 
-/// Updates a command to the reported status, forwards only. A final status stays, unless the cloud only
-/// presumed it.
+/// Makes a step of the cloud, if the command is in a status in which the step applies.
+async fn step(
+    connection: &mut Conn,
+    scope: Scope,
+    id: CommandId,
+    step: CloudStep,
+    now: UnixMs,
+) -> Result<()> {
+    let [one, two, three] = codec::status_codes(step.from());
+    sqlx::query(
+        "UPDATE commands SET status = $4, detail = coalesce($5, detail), changed = $6, presumed = $7, \
+         sent = coalesce($8, sent) \
+         WHERE project = $1 AND device = $2 AND id = $3 AND status IN ($9, $10, $11) AND (cancelling = true OR $12 = false)",
+    )
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
+    .bind(codec::id(&id))
+    .bind(codec::status_code(step.to()))
+    .bind(step.detail())
+    .bind(now)
+    .bind(step.presumes())
+    .bind((step == CloudStep::Send).then_some(now))
+    .bind(one)
+    .bind(two)
+    .bind(three)
+    .bind(step.needs_mark())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Updates a command to the reported status, if the table of statuses allows it; a presumed status is always
+/// replaced.
 pub(super) async fn advance(
     connection: &mut Conn,
     scope: Scope,
     result: &CommandResult,
     now: UnixMs,
 ) -> Result<()> {
-    let status = match result.state {
-        CommandState::Delivered => CommandStatus::Delivered,
-        CommandState::Done => CommandStatus::Answered,
-        CommandState::Failed => CommandStatus::Failed,
-        CommandState::Expired => CommandStatus::Expired,
-        CommandState::Interrupted => CommandStatus::Interrupted,
-        CommandState::Cancelled => CommandStatus::Cancelled,
-    };
+    let status = CommandStatus::reported(result.state);
+    let [one, two, three] = codec::status_codes(status.predecessors());
     sqlx::query(
-        "UPDATE commands SET status = $4, detail = $5, changed = $6, delivered = coalesce(delivered, $6) \
-         WHERE project = $1 AND device = $2 AND id = $3 \
-         AND ((status < 3 AND status < $4) OR (status = 5 AND detail = $7) OR (status = 7 AND detail = $8))",
+        "UPDATE commands SET status = $4, detail = $5, changed = $6, delivered = coalesce(delivered, $6), presumed = false \
+         WHERE project = $1 AND device = $2 AND id = $3 AND (status IN ($7, $8, $9) OR presumed = true)",
     )
     .bind(codec::id(&scope.project))
     .bind(codec::id(&scope.device))
@@ -345,8 +359,9 @@ pub(super) async fn advance(
     .bind(codec::status_code(status))
     .bind(result.detail.as_deref().map(codec::text))
     .bind(now)
-    .bind(PRESUMED)
-    .bind(WITHDRAWN)
+    .bind(one)
+    .bind(two)
+    .bind(three)
     .execute(connection)
     .await?;
     Ok(())

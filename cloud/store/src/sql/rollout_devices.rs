@@ -1,5 +1,7 @@
 //! Devices of rollouts: the directives they were sent, and their reports.
 
+use std::sync::LazyLock;
+
 use iottly_protocol::limits::clip;
 use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
 use iottly_protocol::{
@@ -21,6 +23,21 @@ const MAX_STEPS: i64 = 2000;
 const MAX_FAULTS: i64 = 1_000_000;
 /// Maximum length of the stored text of a failure, in bytes.
 const MAX_FAULT_BYTES: usize = 500;
+
+/// Statement that records a report on an update that has not ended.
+static REPORTED: LazyLock<String> = LazyLock::new(|| {
+    let ended: Vec<_> = UpdateState::ALL
+        .iter()
+        .filter(|state| state.is_ending())
+        .map(|state| format!("'{state}'"))
+        .collect();
+    format!(
+        "UPDATE rollout_devices SET state = $4, reason = $5, detail = $6, failures = failures + $7, changed = $8, heard = NULL, \
+         steps = CASE WHEN length(steps) < $9 THEN steps || $10 ELSE steps END \
+         WHERE project = $1 AND device = $2 AND directive = $3 AND (state IS NULL OR state NOT IN ({}))",
+        ended.join(", ")
+    )
+});
 
 /// Returns the devices that a rollout has notified, in whichever group they are now, and the devices of its
 /// group, by id.
@@ -278,24 +295,24 @@ pub(super) async fn reported(
     let dates = matches!(report.reason, Some(Reason::Expired | Reason::Clock))
         && report.state == UpdateState::Rejected;
     let failed = report.state.is_ending() && report.state != UpdateState::Committed && !dates;
-    let done = sqlx::query(
-        "UPDATE rollout_devices SET state = $4, reason = $5, detail = $6, failures = failures + $7, changed = $8, heard = NULL, \
-         steps = CASE WHEN length(steps) < $9 THEN steps || $10 ELSE steps END \
-         WHERE project = $1 AND device = $2 AND directive = $3 \
-         AND (state IS NULL OR state NOT IN ('committed', 'rejected', 'failed', 'cancelled', 'rolled_back'))",
-    )
-    .bind(codec::id(&scope.project))
-    .bind(codec::id(&scope.device))
-    .bind(codec::text(&report.directive).into_owned())
-    .bind(report.state.as_str())
-    .bind(report.reason.map(Reason::as_str))
-    .bind(report.detail.as_deref().map(|detail| codec::text(detail).into_owned()))
-    .bind(i64::from(failed))
-    .bind(now)
-    .bind(MAX_STEPS)
-    .bind(format!("{}@{now} ", report.state))
-    .execute(connection)
-    .await?;
+    let done = sqlx::query(REPORTED.as_str())
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
+        .bind(codec::text(&report.directive).into_owned())
+        .bind(report.state.as_str())
+        .bind(report.reason.map(Reason::as_str))
+        .bind(
+            report
+                .detail
+                .as_deref()
+                .map(|detail| codec::text(detail).into_owned()),
+        )
+        .bind(i64::from(failed))
+        .bind(now)
+        .bind(MAX_STEPS)
+        .bind(format!("{}@{now} ", report.state))
+        .execute(connection)
+        .await?;
     Ok(done.rows_affected() > 0)
 }
 

@@ -11,9 +11,7 @@ use iottly_core::model::{
     KnownFacts, NewRollout, Policy, Rollout, RolloutId, RolloutKind, RolloutMember, RolloutStatus,
     RolloutStep, Run, Scope, Steer, UnixMs, Wish,
 };
-
-/// Reason of a rollout that was cancelled by a request.
-const BY_OWNER: &str = "its owner cancelled it";
+use iottly_core::rollout::{self, Steered};
 
 #[async_trait]
 impl RolloutStore for Backend {
@@ -158,83 +156,57 @@ pub(super) async fn steer(
     tx: &mut Conn,
     project: ProjectId,
     group: GroupId,
-    steer: Steer,
+    command: Steer,
     now: UnixMs,
 ) -> Result<u64> {
     super::groups::must_exist(tx, project, group).await?;
-    let row = sqlx::query(
-        "SELECT o.id, o.status, o.wish FROM groups g JOIN rollouts o ON o.project = g.project AND o.id = g.rollout \
-         WHERE g.project = $1 AND g.id = $2 AND o.active = 1",
-    )
-    .bind(codec::id(&project))
-    .bind(codec::id(&group))
-    .fetch_optional(&mut *tx)
-    .await?;
-    let row = row
-        .ok_or_else(|| StoreError::Refused("no rollout is under way in this deployment group".to_owned()))?;
-    let id: [u8; 16] = codec::bytes(&row, "rollouts", "id")?;
-    let wish = wish_word(steer.wish());
-    let halted = codec::get::<&str>(&row, "status")? == "halted";
-    if codec::get::<&str>(&row, "wish")? == wish && !halted {
-        return Ok(0);
-    }
-    if steer == Steer::Resume {
-        // Failed devices are directed again as if they had not failed; silent devices get a new deadline.
-        sqlx::query(
-            "UPDATE rollout_devices SET failures = 0, heard = NULL WHERE project = $1 AND rollout = $2",
+    loop {
+        let row = sqlx::query(
+            "SELECT o.id, o.version, o.status, o.wish, o.halted, o.soaked, o.soaked_at FROM groups g \
+             JOIN rollouts o ON o.project = g.project AND o.id = g.rollout \
+             WHERE g.project = $1 AND g.id = $2 AND o.active = 1",
         )
         .bind(codec::id(&project))
-        .bind(&id[..])
-        .execute(&mut *tx)
+        .bind(codec::id(&group))
+        .fetch_optional(&mut *tx)
         .await?;
+        let row = row.ok_or_else(|| {
+            StoreError::Refused("no rollout is under way in this deployment group".to_owned())
+        })?;
+        let Some(steered) = rollout::steer(&run(&row)?, status(&row)?, command) else {
+            return Ok(0);
+        };
+        if save_steered(tx, project, &row, &steered, now).await? {
+            return Ok(1);
+        }
+        // The executor has saved a step meanwhile: the command applies to what it saved.
     }
-    // Pausing a halted rollout leaves it halted.
-    let still = i64::from(halted && steer == Steer::Pause);
-    sqlx::query(
-        "UPDATE rollouts SET wish = $3, halted = $4, evidence = CASE WHEN $4 = 1 THEN evidence ELSE NULL END, \
-         forced = CASE WHEN $5 = 1 THEN 1 ELSE forced END, version = version + 1, changed = $6, ended = $7 \
-         WHERE project = $1 AND id = $2",
-    )
-    .bind(codec::id(&project))
-    .bind(&id[..])
-    .bind(wish)
-    .bind(still)
-    .bind(i64::from(halted && steer == Steer::Resume))
-    .bind(now)
-    .bind((steer == Steer::Cancel).then_some(BY_OWNER))
-    .execute(tx)
-    .await?;
-    Ok(1)
 }
 
 /// Cancels an active rollout, even if its group was deleted.
 pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now: UnixMs) -> Result<u64> {
-    let row = sqlx::query("SELECT active, wish FROM rollouts WHERE project = $1 AND id = $2")
+    loop {
+        let row = sqlx::query(
+            "SELECT id, version, active, wish, halted, soaked, soaked_at FROM rollouts WHERE project = $1 AND id = $2",
+        )
         .bind(codec::id(&project))
         .bind(codec::id(&id))
         .fetch_optional(&mut *tx)
         .await?;
-    let row = row.ok_or_else(|| StoreError::Missing {
-        what: "rollout",
-        name: id.to_string(),
-    })?;
-    if codec::get::<i64>(&row, "active")? == 0 {
-        return Err(StoreError::Refused("the rollout has ended".to_owned()));
+        let row = row.ok_or_else(|| StoreError::Missing {
+            what: "rollout",
+            name: id.to_string(),
+        })?;
+        if codec::get::<i64>(&row, "active")? == 0 {
+            return Err(StoreError::Refused("the rollout has ended".to_owned()));
+        }
+        let Some(steered) = rollout::abandon(&run(&row)?, rollout::BY_OWNER) else {
+            return Ok(0);
+        };
+        if save_steered(tx, project, &row, &steered, now).await? {
+            return Ok(1);
+        }
     }
-    if codec::get::<&str>(&row, "wish")? == wish_word(Wish::Cancel) {
-        return Ok(0);
-    }
-    let done = sqlx::query(
-        "UPDATE rollouts SET wish = 'cancel', halted = 0, version = version + 1, changed = $3, ended = $4 \
-         WHERE project = $1 AND id = $2",
-    )
-    .bind(codec::id(&project))
-    .bind(codec::id(&id))
-    .bind(now)
-    .bind(BY_OWNER)
-    .execute(tx)
-    .await?;
-    Ok(done.rows_affected())
 }
 
 /// Abandons the active rollout of a group, with a reason that its owner can read.
@@ -242,20 +214,70 @@ pub(super) async fn give_up(
     tx: &mut Conn,
     project: ProjectId,
     group: GroupId,
-    reason: &str,
+    reason: &'static str,
     now: UnixMs,
 ) -> Result<()> {
-    sqlx::query(
-        "UPDATE rollouts SET wish = 'cancel', halted = 0, version = version + 1, changed = $3, ended = $4 \
-         WHERE project = $1 AND group_id = $2 AND active = 1 AND wish <> 'cancel'",
+    loop {
+        let rows = sqlx::query(
+            "SELECT id, version, wish, halted, soaked, soaked_at FROM rollouts \
+             WHERE project = $1 AND group_id = $2 AND active = 1",
+        )
+        .bind(codec::id(&project))
+        .bind(codec::id(&group))
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut all_saved = true;
+        for row in &rows {
+            if let Some(steered) = rollout::abandon(&run(row)?, reason) {
+                all_saved &= save_steered(tx, project, row, &steered, now).await?;
+            }
+        }
+        if all_saved {
+            return Ok(());
+        }
+    }
+}
+
+/// Saves what was decided on a rollout's row. Returns false, without writing, if the rollout has changed since
+/// the row was read.
+async fn save_steered(
+    tx: &mut Conn,
+    project: ProjectId,
+    row: &Row,
+    steered: &Steered,
+    now: UnixMs,
+) -> Result<bool> {
+    let id: [u8; 16] = codec::bytes(row, "rollouts", "id")?;
+    let done = sqlx::query(
+        "UPDATE rollouts SET wish = $4, halted = $5, evidence = CASE WHEN $6 = 1 THEN evidence ELSE NULL END, \
+         forced = CASE WHEN $7 = 1 THEN 1 ELSE forced END, version = version + 1, changed = $8, ended = $9 \
+         WHERE project = $1 AND id = $2 AND version = $3",
     )
     .bind(codec::id(&project))
-    .bind(codec::id(&group))
+    .bind(&id[..])
+    .bind(codec::get::<i64>(row, "version")?)
+    .bind(wish_word(steered.run.wish))
+    .bind(i64::from(steered.run.halted))
+    .bind(i64::from(steered.keeps_evidence))
+    .bind(i64::from(steered.forces))
     .bind(now)
-    .bind(reason)
-    .execute(tx)
+    .bind(steered.ended)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if steered.forgives {
+        // Failed devices are directed again as if they had not failed; silent devices get a new deadline.
+        sqlx::query(
+            "UPDATE rollout_devices SET failures = 0, heard = NULL WHERE project = $1 AND rollout = $2",
+        )
+        .bind(codec::id(&project))
+        .bind(&id[..])
+        .execute(tx)
+        .await?;
+    }
+    Ok(true)
 }
 
 /// Returns an error when a release of this branch is being deployed.
@@ -294,25 +316,37 @@ pub(super) async fn set_policy(
     Ok(done.rows_affected())
 }
 
-fn rollout(row: &Row) -> Result<Rollout> {
-    let number = |field| codec::unsigned(codec::get(row, field)?, "rollouts", field);
+fn unknown_word(field: &'static str, word: &str) -> StoreError {
+    codec::corrupt("rollouts", field, format!("unknown word {word:?}"))
+}
+
+fn status(row: &Row) -> Result<RolloutStatus> {
+    let word: &str = codec::get(row, "status")?;
+    RolloutStatus::named(word).ok_or_else(|| unknown_word("status", word))
+}
+
+/// Reads the progress of a rollout.
+fn run(row: &Row) -> Result<Run> {
     let optional = |field| -> Result<Option<u64>> {
         let found: Option<i64> = codec::get(row, field)?;
         found
             .map(|found| codec::unsigned(found, "rollouts", field))
             .transpose()
     };
-    let unknown =
-        |field: &'static str, word: &str| codec::corrupt("rollouts", field, format!("unknown word {word:?}"));
     let word: &str = codec::get(row, "wish")?;
-    let wishes = [Wish::Run, Wish::Pause, Wish::Cancel];
-    let wish = wishes
+    let wish = [Wish::Run, Wish::Pause, Wish::Cancel]
         .into_iter()
         .find(|wish| wish_word(*wish) == word)
-        .ok_or_else(|| unknown("wish", word))?;
-    let word: &str = codec::get(row, "status")?;
-    let status = RolloutStatus::named(word).ok_or_else(|| unknown("status", word))?;
-    let soaking = optional("soaked")?.zip(optional("soaked_at")?);
+        .ok_or_else(|| unknown_word("wish", word))?;
+    Ok(Run {
+        wish,
+        halted: codec::get::<i64>(row, "halted")? == 1,
+        soaking: optional("soaked")?.zip(optional("soaked_at")?),
+    })
+}
+
+fn rollout(row: &Row) -> Result<Rollout> {
+    let number = |field| codec::unsigned(codec::get(row, field)?, "rollouts", field);
     Ok(Rollout {
         id: RolloutId::from_bytes(codec::bytes(row, "rollouts", "id")?),
         group: codec::group(row, "rollouts", "group_id")?,
@@ -325,12 +359,8 @@ fn rollout(row: &Row) -> Result<Rollout> {
         policy: codec::json(codec::get(row, "policy")?, "rollouts", "policy")?,
         approved: codec::json(codec::get(row, "approved")?, "rollouts", "approved")?,
         force: codec::get::<i64>(row, "forced")? == 1,
-        run: Run {
-            wish,
-            halted: codec::get::<i64>(row, "halted")? == 1,
-            soaking,
-        },
-        status,
+        run: run(row)?,
+        status: status(row)?,
         evidence: codec::get::<Option<String>>(row, "evidence")?.map(Into::into),
         active: codec::get::<i64>(row, "active")? == 1,
         version: number("version")?,
