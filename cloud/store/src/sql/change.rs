@@ -98,8 +98,12 @@ async fn run(
             };
             devices::license_anew(tx, project, device, &licence).await?
         }
-        Change::RenameDevice(device, name) => devices::rename(tx, project, device, &name).await?,
-        Change::TagDevice(device, tags) => devices::tag(tx, project, device, &tags).await?,
+        Change::UpdateDevice {
+            device,
+            group,
+            name,
+            tags,
+        } => devices::update(tx, project, device, group, name.as_deref(), tags.as_deref()).await?,
         Change::SetDeviceConfig(device, values) => {
             device_config::set(tx, project, device, &values, now).await?
         }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 
 use super::db::{Conn, Row};
-use super::{Backend, codec, device_config, full, missing, taken, usage};
+use super::{Backend, codec, device_config, full, groups, missing, taken, usage};
 use crate::{DeviceStore, NewDevice, Result};
 use iottly_core::model::{ConfigState, Device, Licence, Scope, SecretHash, UnixMs};
 
@@ -180,27 +180,29 @@ async fn license(
     Ok(1)
 }
 
-pub(super) async fn rename(tx: &mut Conn, project: ProjectId, device: DeviceId, name: &str) -> Result<u64> {
-    set(
-        tx,
-        "UPDATE devices SET name = $3 WHERE project = $1 AND id = $2",
-        project,
-        device,
-        name,
-    )
-    .await
-}
-
-pub(super) async fn tag(tx: &mut Conn, project: ProjectId, device: DeviceId, tags: &[String]) -> Result<u64> {
-    let text = serde_json::to_string(tags).expect("a list of texts serializes without failing");
-    set(
-        tx,
-        "UPDATE devices SET tags = $3 WHERE project = $1 AND id = $2",
-        project,
-        device,
-        &text,
-    )
-    .await
+/// Changes the given properties of a device. Returns the number of properties that were written.
+pub(super) async fn update(
+    tx: &mut Conn,
+    project: ProjectId,
+    device: DeviceId,
+    group: Option<GroupId>,
+    name: Option<&str>,
+    tags: Option<&[String]>,
+) -> Result<u64> {
+    let mut affected = 0;
+    if let Some(group) = group {
+        affected += groups::move_devices(tx, project, group, &[device]).await?;
+    }
+    if let Some(name) = name {
+        let sql = "UPDATE devices SET name = $3 WHERE project = $1 AND id = $2";
+        affected += set(tx, sql, project, device, name).await?;
+    }
+    if let Some(tags) = tags {
+        let text = serde_json::to_string(tags).expect("a list of texts serializes without failing");
+        let sql = "UPDATE devices SET tags = $3 WHERE project = $1 AND id = $2";
+        affected += set(tx, sql, project, device, &text).await?;
+    }
+    Ok(affected)
 }
 
 async fn set(

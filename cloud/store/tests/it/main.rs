@@ -39,6 +39,7 @@ suites! {
         names_and_ids_are_taken_once,
         a_device_id_belongs_to_one_project,
         a_change_that_fails_leaves_nothing,
+        properties_of_a_device_change_together_or_not_at_all,
         concurrent_changes_are_numbered_one_by_one,
         groups_tokens_and_licences,
         branches_and_definitions,
@@ -80,6 +81,7 @@ suites! {
         every_project_has_its_turn_when_old_messages_go;
     rollouts:
         a_rollout_goes_its_way,
+        an_operators_command_does_what_the_rule_says,
         facts_and_counters_are_the_devices_own;
     steady:
         a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_from_ending,
