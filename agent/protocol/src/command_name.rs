@@ -12,7 +12,7 @@ const SECTIONS: &[&str] = &[
     "event", "global", "health", "init", "loop", "metadata", "shutdown",
 ];
 
-/// What every script finds without importing it. `cloud/builder/tests/names.rs` compares this with the
+/// What every script finds without importing it. `cloud/builder/tests/it/names.rs` compares this with the
 /// prelude.
 const PRELUDE: &[&str] = &[
     "Fault",

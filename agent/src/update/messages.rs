@@ -1,12 +1,14 @@
+//! Texts of the update's reports and history entries. Pure.
+
 use iottly_protocol::release::{Reason, Refusal, UpdateState};
 use iottly_protocol::{Message, MessageKind, Record, UpdateReport, limits};
 use iottly_update::{Ending, Phase, Progress, State};
 use serde_json::json;
 
-/// Longest text that is taken over from a document that nobody vouches for.
+/// Maximum size of a text copied from an unverified document, in bytes.
 const MAX_CLAIM: usize = 64;
 
-/// Where an update is, for the cloud.
+/// Report of an update's state.
 pub(super) fn progress(progress: &Progress, now_ms: u64) -> UpdateReport {
     let why = progress.why.as_ref();
     UpdateReport {
@@ -19,9 +21,9 @@ pub(super) fn progress(progress: &Progress, now_ms: u64) -> UpdateReport {
     }
 }
 
-/// Report about a directive that is not followed, or not yet. Which directive and release it claims to be
-/// about may be a lie.
-pub(super) fn standing(document: &[u8], state: UpdateState, why: &Refusal, now_ms: u64) -> UpdateReport {
+/// Report of a directive that is not followed, or not yet. Its directive and release ids are unverified
+/// claims.
+pub(super) fn not_followed(document: &[u8], state: UpdateState, why: &Refusal, now_ms: u64) -> UpdateReport {
     let document: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
     let claim = |name: &str| {
         limits::clip(document["signed"][name].as_str().unwrap_or_default(), MAX_CLAIM).to_owned()
@@ -36,7 +38,7 @@ pub(super) fn standing(document: &[u8], state: UpdateState, why: &Refusal, now_m
     }
 }
 
-/// Report about damage to what updates need; it belongs to no directive.
+/// Report of damage to files that updates need; belongs to no directive.
 pub(super) fn damage(text: &str, now_ms: u64) -> UpdateReport {
     UpdateReport {
         directive: String::new(),
@@ -74,7 +76,7 @@ const fn state(phase: Phase) -> UpdateState {
     }
 }
 
-/// The agent message in the device's history.
+/// Agent message for the device's history.
 pub(super) fn entry(report: &UpdateReport, release_seq: Option<u64>) -> Vec<u8> {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let update = json!({
@@ -107,7 +109,7 @@ mod tests {
             reason: Reason::CrashLoop,
             detail: "tick: trap".into(),
         });
-        let told = Progress {
+        let ended = Progress {
             id: "d-1".into(),
             sha256: "ab".into(),
             phase: Phase::Ending(Ending::RolledBack),
@@ -115,14 +117,14 @@ mod tests {
         };
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         assert_eq!(
-            text(entry(&progress(&told, 5), Some(7))),
+            text(entry(&progress(&ended, 5), Some(7))),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"update":{"directive":"d-1","sha256":"ab","release_seq":7,"state":"rolled_back","reason":"crash_loop","detail":"tick: trap"}}}}"#
         );
         let why = Refusal {
             reason: Reason::BadSignature,
             detail: "none".into(),
         };
-        let refused = |document: &[u8]| standing(document, UpdateState::Rejected, &why, 5);
+        let refused = |document: &[u8]| not_followed(document, UpdateState::Rejected, &why, 5);
         assert_eq!(
             text(entry(&refused(br#"{"signed":{"id":"d-2","sha256":7}}"#), None)),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"update":{"directive":"d-2","sha256":null,"release_seq":null,"state":"rejected","reason":"bad_signature","detail":"none"}}}}"#

@@ -40,7 +40,7 @@ pub fn parse(text: &str) -> Result<i64, &'static str> {
     Ok((minutes * 60 + second) * 1000 + millis)
 }
 
-/// The moment as `YYYY-MM-DDTHH:MM:SS.mmm`, UTC without a zone; years beyond four digits keep their digits.
+/// Formats a time as `YYYY-MM-DDTHH:MM:SS.mmm`, UTC without a zone; years beyond four digits keep their digits.
 #[must_use]
 pub fn format(millis: i64) -> String {
     let (days, rest) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
@@ -52,20 +52,20 @@ pub fn format(millis: i64) -> String {
     )
 }
 
-/// The month that a moment is in, UTC, counted from January of the year 0.
+/// Returns the month of a time in UTC, counted from January of the year 0.
 #[must_use]
 pub fn month(millis: i64) -> i64 {
     let (year, month, _) = civil_from_days(millis.div_euclid(86_400_000));
     year * 12 + month - 1
 }
 
-/// The first millisecond of a month that is counted as [`month`] does.
+/// Returns the first millisecond of a month that is counted as [`month`] does.
 #[must_use]
 pub fn month_start(month: i64) -> i64 {
     days_from_civil(month.div_euclid(12), month.rem_euclid(12) + 1, 1) * 86_400_000
 }
 
-/// The date that lies `days` after 1970-01-01 in the proleptic Gregorian calendar.
+/// Returns the date `days` after 1970-01-01 in the proleptic Gregorian calendar.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     // Counted in eras of 400 years from 0000-03-01, so that the leap day ends a year.
     let shifted = days + 719_468;
@@ -88,7 +88,7 @@ fn number(digits: &[u8]) -> Option<i64> {
     })
 }
 
-/// Milliseconds of an optional fraction, and what follows it.
+/// Splits an optional fraction off: its milliseconds, and the rest.
 fn fraction(rest: &[u8]) -> Option<(i64, &[u8])> {
     let Some((b'.', digits)) = rest.split_first() else {
         return Some((0, rest));
@@ -125,7 +125,7 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days since 1970-01-01 in the proleptic Gregorian calendar.
+/// Returns the days since 1970-01-01 in the proleptic Gregorian calendar.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     // Years start in March here, so that the leap day is the last one.
     let year = if month <= 2 { year - 1 } else { year };
