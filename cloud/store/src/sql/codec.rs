@@ -9,6 +9,7 @@ use sqlx::Row as _;
 
 use super::db::{Db, Row};
 use crate::{Result, StoreError};
+use iottly_core::command::CloudStep;
 use iottly_core::model::{CommandStatus, RolloutId, Scope, SnippetId, SnippetKind, TokenId, WebhookId};
 
 /// An id that is stored as its bytes.
@@ -76,6 +77,12 @@ pub(super) fn group(row: &Row, table: &'static str, field: &'static str) -> Resu
 /// Reads the column `field` as raw JSON text.
 pub(super) fn raw(row: &Row, table: &'static str, field: &'static str) -> Result<Box<RawValue>> {
     RawValue::from_string(get(row, field)?).map_err(|error| corrupt(table, field, error.to_string()))
+}
+
+/// Reads the column `field` as text; none if it is empty, as columns from the first schema mark a missing text.
+pub(super) fn filled<'r>(row: &'r Row, field: &'static str) -> Result<Option<&'r str>> {
+    let text: &str = get(row, field)?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// Reads JSON text.
@@ -150,6 +157,7 @@ macro_rules! unreported {
 pub(super) use {open, unreported};
 
 const _: () = {
+    let expires = CloudStep::Expire.from();
     let mut at = 0;
     while at < CommandStatus::ALL.len() {
         let status = CommandStatus::ALL[at];
@@ -157,8 +165,14 @@ const _: () = {
             (status_code(status) < 3) == !status.is_final(),
             "the index of open commands holds other statuses"
         );
+        let mut listed = false;
+        let mut next = 0;
+        while next < expires.len() {
+            listed |= status_code(expires[next]) == status_code(status);
+            next += 1;
+        }
         assert!(
-            (status_code(status) < 2) == matches!(status, CommandStatus::Queued | CommandStatus::Sent),
+            (status_code(status) < 2) == listed,
             "the index of commands to expire holds other statuses"
         );
         at += 1;

@@ -224,11 +224,11 @@ fn device(row: &Row) -> Result<Device> {
     Ok(Device {
         scope: codec::scope(row, "devices", "id")?,
         name: codec::get(row, "name")?,
-        mac_address: codec::get(row, "mac")?,
+        mac_address: codec::filled(row, "mac")?.map(str::to_owned),
         group: codec::group(row, "devices", "group_id")?,
         online: codec::get(row, "online")?,
         online_since: codec::get(row, "online_since")?,
-        agent_version: codec::get(row, "agent_version")?,
+        agent_version: codec::filled(row, "agent_version")?.map(str::to_owned),
         firmware: firmware
             .map(|text| codec::json(text, "devices", "firmware"))
             .transpose()?,

@@ -198,9 +198,11 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
         Ok(Group {
             id,
             name: codec::get(row, "name")?,
-            branch: codec::get(row, "branch")?,
-            status: codec::get(row, "status")?,
-            current_revision: codec::get(row, "revision")?,
+            branch: codec::filled(row, "branch")?.map(str::to_owned),
+            status: codec::filled(row, "status")?
+                .map(|word| rollouts::status_named("groups", word))
+                .transpose()?,
+            current_revision: codec::filled(row, "revision")?.map(str::to_owned),
             boards: boards.remove(&id).unwrap_or_default(),
             policy: codec::json(codec::get(row, "policy")?, "groups", "policy")?,
         })

@@ -316,13 +316,14 @@ pub(super) async fn set_policy(
     Ok(done.rows_affected())
 }
 
-fn unknown_word(field: &'static str, word: &str) -> StoreError {
-    codec::corrupt("rollouts", field, format!("unknown word {word:?}"))
+/// Returns the status of the word in the column `status` of `table`.
+pub(super) fn status_named(table: &'static str, word: &str) -> Result<RolloutStatus> {
+    RolloutStatus::named(word)
+        .ok_or_else(|| codec::corrupt(table, "status", format!("unknown word {word:?}")))
 }
 
 fn status(row: &Row) -> Result<RolloutStatus> {
-    let word: &str = codec::get(row, "status")?;
-    RolloutStatus::named(word).ok_or_else(|| unknown_word("status", word))
+    status_named("rollouts", codec::get(row, "status")?)
 }
 
 /// Reads the progress of a rollout.
@@ -337,7 +338,7 @@ fn run(row: &Row) -> Result<Run> {
     let wish = [Wish::Run, Wish::Pause, Wish::Cancel]
         .into_iter()
         .find(|wish| wish_word(*wish) == word)
-        .ok_or_else(|| unknown_word("wish", word))?;
+        .ok_or_else(|| codec::corrupt("rollouts", "wish", format!("unknown word {word:?}")))?;
     Ok(Run {
         wish,
         halted: codec::get::<i64>(row, "halted")? == 1,

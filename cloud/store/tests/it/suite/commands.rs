@@ -356,7 +356,7 @@ pub(crate) async fn no_deadline_is_further_away_than_one_may_be(setup: Setup) {
     assert_eq!(store.expire_commands(1_000 + month).await.expect("expires"), 1);
 }
 
-/// Something that may change the status of a command.
+/// Event that may change the status of a command.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     /// A step of the cloud. A cancellation of a command that was sent only marks it.

@@ -222,7 +222,10 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         (shown(one).await.run, shown(one).await.evidence.as_deref()),
         (halted, Some("{}"))
     );
-    assert_eq!(store.groups(project).await.expect("reads")[0].status, "halted");
+    assert_eq!(
+        store.groups(project).await.expect("reads")[0].status,
+        Some(RolloutStatus::Of(Status::Halted))
+    );
     assert_eq!(
         store.audit(project, None, 1).await.expect("reads")[0].action,
         "rollout.halt"
@@ -251,7 +254,10 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
             .await
             .expect("writes")
     );
-    assert_eq!(store.groups(project).await.expect("reads")[0].status, "deploying");
+    assert_eq!(
+        store.groups(project).await.expect("reads")[0].status,
+        Some(RolloutStatus::Of(Status::Deploying))
+    );
     let through = RolloutStep {
         active: false,
         revision: Some(12),
@@ -265,8 +271,11 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     );
     let shown = store.groups(project).await.expect("reads").remove(0);
     assert_eq!(
-        (shown.status.as_str(), shown.current_revision.as_str()),
-        ("deployed", "12")
+        (
+            shown.status.map(RolloutStatus::as_str),
+            shown.current_revision.as_deref()
+        ),
+        (Some("deployed"), Some("12"))
     );
     let deployed = store.deployed(project, group, 9).await.expect("reads");
     assert_eq!(

@@ -151,12 +151,12 @@ impl From<Device> for Props {
         Self {
             id: device.scope.device,
             name: device.name,
-            macaddress: device.mac_address,
+            macaddress: device.mac_address.unwrap_or_default(),
             operatingstatus: operating_status(device.online),
             // Hidden until it is used: with an unused licence, any reader could pair a board.
             token: device.licence.unwrap_or_default(),
             tags: device.tags,
-            agent_version: device.agent_version,
+            agent_version: device.agent_version.unwrap_or_default(),
             deployment_group: device.group,
             operatingstatus_since: device.online_since.map(Into::into),
             firmware: device.firmware,
@@ -192,9 +192,11 @@ impl From<Group> for GroupDto {
         Self {
             id: group.id,
             name: group.name,
-            status: group.status,
-            branch: group.branch,
-            current_revision: group.current_revision,
+            status: group
+                .status
+                .map_or_else(String::new, |status| status.as_str().to_owned()),
+            branch: group.branch.unwrap_or_default(),
+            current_revision: group.current_revision.unwrap_or_default(),
             boards: group.boards,
             fwcode: FwCode::default(),
         }
