@@ -36,22 +36,10 @@ pub(crate) fn unix_ms() -> u64 {
 
 /// Formats unix milliseconds as `2026-01-31 23:59:59` in UTC.
 pub(crate) fn utc_text(unix_ms: u64) -> String {
-    let days = unix_ms / 86_400_000;
-    let seconds = unix_ms / 1000 % 86_400;
-    // Days since 0000-03-01, in eras of 400 years: leap days then end each year.
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day = shifted % 146_097;
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let date = day_of_year - (153 * month + 2) / 5 + 1;
-    let calendar_month = if month < 10 { month + 3 } else { month - 9 };
-    let calendar_year = era * 400 + year + u64::from(calendar_month <= 2);
-    let hour = seconds / 3600;
-    let minute = seconds / 60 % 60;
-    let second = seconds % 60;
-    format!("{calendar_year:04}-{calendar_month:02}-{date:02} {hour:02}:{minute:02}:{second:02}")
+    let (days, seconds) = (unix_ms / 86_400_000, unix_ms / 1000 % 86_400);
+    let (year, month, day) = iottly_protocol::date::civil_from_days(days.cast_signed());
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
 /// Moment that can be compared across restarts of the agent within one system start.

@@ -8,9 +8,6 @@ use super::source::{FirmwareSource, Ports};
 use super::supervisor::Supervisor;
 use crate::threads::ended;
 
-/// Stack size of the thread, in bytes; includes the firmware's own stack.
-const STACK_BYTES: usize = 2 << 20;
-
 /// Handle of the firmware's thread.
 pub(crate) struct Guest {
     mailbox: Mailbox,
@@ -29,7 +26,7 @@ impl Guest {
         let supervisor = Supervisor::new(source, ports, mailbox.clone(), requests);
         let thread = thread::Builder::new()
             .name(name.to_owned())
-            .stack_size(STACK_BYTES)
+            .stack_size(iottly_sandbox::THREAD_STACK_BYTES)
             .spawn(move || supervisor.run())?;
         Ok(Self { mailbox, thread })
     }

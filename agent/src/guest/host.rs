@@ -40,7 +40,7 @@ impl AgentHost {
     fn line(&self, level: Level, text: &str) -> Result<(), Fault> {
         let text = limits::clip(text, limits::MAX_TEXT_BYTES).to_owned();
         let line = Record::Log(LogLine {
-            level: wire_level(level),
+            level,
             text,
             at_ms: self.outbox.now_ms(),
         })
@@ -168,15 +168,5 @@ fn fault(error: OutboxError) -> Fault {
         OutboxError::Full { .. } | OutboxError::TooLarge { .. } => Fault::Limit(error.to_string()),
         OutboxError::Busy { .. } => Fault::Busy,
         OutboxError::Storage(_) | OutboxError::Closed => Fault::Io(error.to_string()),
-    }
-}
-
-const fn wire_level(level: Level) -> iottly_protocol::Level {
-    match level {
-        Level::Trace => iottly_protocol::Level::Trace,
-        Level::Debug => iottly_protocol::Level::Debug,
-        Level::Info => iottly_protocol::Level::Info,
-        Level::Warn => iottly_protocol::Level::Warn,
-        Level::Error => iottly_protocol::Level::Error,
     }
 }

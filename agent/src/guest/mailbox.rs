@@ -1,11 +1,10 @@
 //! The channel into the firmware's thread. Bounded; senders other than an update never wait.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
-
-use std::path::PathBuf;
 
 use crate::work::Job;
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, Record, Report, StreamClass};
 use iottly_sandbox::{
     CallError, Cause, Firmware, Instance, Limits, RestartPolicy, RestartRules, RestartVerdict, StartError,
@@ -25,9 +26,6 @@ use crate::clock::Monotonic;
 use crate::status::FirmwareStatus;
 use crate::throttle::{LogLimit, Throttle, cut};
 use crate::work::{GuestEvent, GuestState, Outcome};
-
-/// Maximum size of a component that is read, in bytes.
-const MAX_FIRMWARE_BYTES: u64 = 64 << 20;
 
 /// State of the firmware's thread.
 pub(super) struct Supervisor {
@@ -183,7 +181,7 @@ impl Supervisor {
             error: error.to_owned(),
             description,
         };
-        let wasm = iottly_update::read_file(path, MAX_FIRMWARE_BYTES).map_err(|source| {
+        let wasm = iottly_update::read_file(path, MAX_COMPONENT_BYTES as u64).map_err(|source| {
             // Too large or not a regular file: a retry cannot succeed.
             let cause = if source.kind() == io::ErrorKind::InvalidData {
                 Cause::Firmware

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use iottly_protocol::limits::MAX_VALUES_BYTES;
 use iottly_protocol::{Command, CommandId, CommandResult, CommandState};
 
 use super::journal::{Accepted, Entry, Finished, seen_entries};
@@ -13,8 +14,6 @@ use crate::work::{GuestState, Job, Outcome};
 const MAX_WAITING: usize = 256;
 /// Maximum size of the parameters of all waiting commands, in bytes.
 const MAX_WAITING_BYTES: usize = 4 << 20;
-/// Maximum size of the parameters of one command, in bytes.
-const MAX_VALUES_BYTES: usize = 256 << 10;
 /// Number of results waiting for room in the queue at which no new command is accepted.
 const MAX_UNREPORTED: usize = 1024;
 

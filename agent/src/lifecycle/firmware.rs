@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use iottly_boards::{Board, VirtualBoard};
+use iottly_protocol::release::FIRMWARE_ABI;
 use iottly_sandbox::{Cache, CompilerProgram, Runtime};
 use iottly_update::put_aside;
 
@@ -14,9 +15,6 @@ use crate::settings::Settings;
 use crate::threads::thread_name;
 use crate::update::{UpdateParts, UpdateThread};
 use crate::work::{GuestEvent, GuestState};
-
-/// Version of the firmware interface that this agent offers.
-pub(super) const FIRMWARE_ABI: &str = "0.1.0";
 
 /// Starts the firmware's thread, unless there can be no firmware.
 pub(super) async fn start_guest(

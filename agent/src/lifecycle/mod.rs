@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use self::firmware::{FIRMWARE_ABI, start_guest, start_update};
+use self::firmware::{start_guest, start_update};
 use self::open::Opened;
 use crate::config::AgentConfig;
 use crate::datadir::DataDir;
@@ -28,6 +28,7 @@ use crate::threads::ended;
 use crate::update::UpdateThread;
 use crate::watchdog;
 use crate::work::GuestEvent;
+use iottly_protocol::release::FIRMWARE_ABI;
 
 pub use self::error::AgentError;
 

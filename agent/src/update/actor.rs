@@ -143,6 +143,7 @@ impl Drop for UpdateThread {
     }
 }
 
+/// State of the update's thread.
 struct Actor {
     device: DeviceId,
     /// Time between two polls of the repository, in milliseconds.

@@ -1,7 +1,7 @@
 //! Schedule of the directives to consider. Pure: the time is an argument, in milliseconds of the monotonic
 //! clock.
 
-use iottly_protocol::release::{Reason, Refusal, UpdateState};
+use iottly_protocol::release::{Ending, Reason, Refusal, Step, UpdateState};
 
 /// First and longest pause before a directive that could not be verified is considered again, in
 /// milliseconds.
@@ -132,7 +132,7 @@ impl DirectiveSchedule {
             });
             self.pause_ms = self.pause_ms.saturating_mul(2).min(PAUSE_MS.1);
         }
-        report.then_some(UpdateState::VerifyingMeta)
+        report.then_some(UpdateState::Underway(Step::VerifyingMeta))
     }
 
     /// Notes that a directive is refused, or waits. Returns the state to report.
@@ -142,9 +142,9 @@ impl DirectiveSchedule {
             self.waiting = Some(document);
         }
         let state = if why.reason.is_waiting() {
-            UpdateState::Deferred
+            UpdateState::Underway(Step::Deferred)
         } else {
-            UpdateState::Rejected
+            UpdateState::Ended(Ending::Rejected)
         };
         report.then_some(state)
     }
@@ -200,7 +200,7 @@ mod tests {
         assert!(schedule.answered());
         assert_eq!(
             schedule.refused(b"d".to_vec(), &why(Reason::Clock), 20),
-            Some(UpdateState::Deferred),
+            Some(UpdateState::Underway(Step::Deferred)),
             "it waits, it has not ended"
         );
         assert!(!schedule.time_revised(0, 30));
@@ -227,7 +227,7 @@ mod tests {
         schedule.answered();
         assert_eq!(
             schedule.refused(b"d".to_vec(), &why(Reason::Expired), 20),
-            Some(UpdateState::Rejected)
+            Some(UpdateState::Ended(Ending::Rejected))
         );
         schedule.time_revised(2, 30);
         assert_eq!(schedule.next(30, EVERY), Some(Next::Admit(b"d".to_vec())));
@@ -252,7 +252,10 @@ mod tests {
             );
             let sent = schedule.answered();
             let reported = schedule.unreachable(b"d".to_vec(), sent, now_ms);
-            assert_eq!(reported, (round == 0).then_some(UpdateState::VerifyingMeta));
+            assert_eq!(
+                reported,
+                (round == 0).then_some(UpdateState::Underway(Step::VerifyingMeta))
+            );
             let at_ms = schedule.sent.as_ref().expect("again").at_ms;
             pauses.push(at_ms - now_ms);
             now_ms = at_ms;

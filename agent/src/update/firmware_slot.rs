@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iottly_protocol::DeviceId;
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::{Reason, Refusal};
 use iottly_sandbox::{Cache, Runtime};
 use iottly_update::{Planned, Running, files, read_file};
@@ -15,9 +16,6 @@ use crate::guest::{Mailbox, TrialEvent, TrialObserver};
 
 /// Least and most time between two health checks of a firmware in its trial.
 const HEALTH_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// Maximum size of a release's component, in bytes.
-const MAX_RELEASE_BYTES: u64 = 64 << 20;
-
 /// Place where the firmware of an update runs.
 #[derive(Clone)]
 pub(super) struct FirmwareSlot {
@@ -65,7 +63,8 @@ impl FirmwareSlot {
             reason: Reason::Invalid,
             detail,
         };
-        let wasm = read_file(&self.data.join(file), MAX_RELEASE_BYTES).map_err(|e| invalid(e.to_string()))?;
+        let wasm = read_file(&self.data.join(file), MAX_COMPONENT_BYTES as u64)
+            .map_err(|e| invalid(e.to_string()))?;
         let firmware = self
             .cache
             .load(&self.runtime, &wasm)

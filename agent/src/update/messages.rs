@@ -1,8 +1,8 @@
 //! Texts of the update's reports and history entries. Pure.
 
-use iottly_protocol::release::{Reason, Refusal, UpdateState};
+use iottly_protocol::release::{Ending, Reason, Refusal, UpdateState};
 use iottly_protocol::{Message, MessageKind, Record, UpdateReport, limits};
-use iottly_update::{Ending, Phase, Progress, State};
+use iottly_update::Progress;
 use serde_json::json;
 
 /// Maximum size of a text copied from an unverified document, in bytes.
@@ -14,7 +14,7 @@ pub(super) fn progress(progress: &Progress, now_ms: u64) -> UpdateReport {
     UpdateReport {
         directive: progress.id.clone(),
         sha256: progress.sha256.clone(),
-        state: state(progress.phase),
+        state: progress.state,
         reason: why.map(|why| why.reason),
         detail: why.map(detail),
         at_ms: now_ms,
@@ -43,7 +43,7 @@ pub(super) fn damage(text: &str, now_ms: u64) -> UpdateReport {
     UpdateReport {
         directive: String::new(),
         sha256: String::new(),
-        state: UpdateState::Failed,
+        state: UpdateState::Ended(Ending::Failed),
         reason: Some(Reason::Invalid),
         detail: Some(limits::clip(text, limits::MAX_TEXT_BYTES).to_owned()),
         at_ms: now_ms,
@@ -52,28 +52,6 @@ pub(super) fn damage(text: &str, now_ms: u64) -> UpdateReport {
 
 fn detail(why: &Refusal) -> String {
     limits::clip(&why.detail, limits::MAX_TEXT_BYTES).to_owned()
-}
-
-const fn state(phase: Phase) -> UpdateState {
-    match phase {
-        Phase::State(State::Offered) => UpdateState::Offered,
-        Phase::State(State::VerifyingMeta) => UpdateState::VerifyingMeta,
-        Phase::State(State::Preflight) => UpdateState::Preflight,
-        Phase::State(State::Deferred) => UpdateState::Deferred,
-        Phase::State(State::Downloading) => UpdateState::Downloading,
-        Phase::State(State::VerifyingImage) => UpdateState::VerifyingImage,
-        Phase::State(State::Staged) => UpdateState::Staged,
-        Phase::State(State::Armed) => UpdateState::Armed,
-        Phase::State(State::Switching) => UpdateState::Switching,
-        Phase::State(State::Trial) => UpdateState::Trial,
-        Phase::State(State::Committing) => UpdateState::Committing,
-        Phase::State(State::RollingBack) => UpdateState::RollingBack,
-        Phase::Ending(Ending::Committed) => UpdateState::Committed,
-        Phase::Ending(Ending::Rejected) => UpdateState::Rejected,
-        Phase::Ending(Ending::Failed) => UpdateState::Failed,
-        Phase::Ending(Ending::Cancelled) => UpdateState::Cancelled,
-        Phase::Ending(Ending::RolledBack) => UpdateState::RolledBack,
-    }
 }
 
 /// Agent message for the device's history.
@@ -112,7 +90,7 @@ mod tests {
         let ended = Progress {
             id: "d-1".into(),
             sha256: "ab".into(),
-            phase: Phase::Ending(Ending::RolledBack),
+            state: UpdateState::Ended(Ending::RolledBack),
             why,
         };
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
@@ -124,7 +102,7 @@ mod tests {
             reason: Reason::BadSignature,
             detail: "none".into(),
         };
-        let refused = |document: &[u8]| not_followed(document, UpdateState::Rejected, &why, 5);
+        let refused = |document: &[u8]| not_followed(document, UpdateState::Ended(Ending::Rejected), &why, 5);
         assert_eq!(
             text(entry(&refused(br#"{"signed":{"id":"d-2","sha256":7}}"#), None)),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"update":{"directive":"d-2","sha256":null,"release_seq":null,"state":"rejected","reason":"bad_signature","detail":"none"}}}}"#

@@ -17,8 +17,6 @@ use crate::exit::Failure;
 use crate::run::{Loader, unix_ms};
 use crate::say::say;
 
-/// Stack of the thread that makes the calls, in bytes.
-const STACK_BYTES: usize = 2 << 20;
 /// Passes of the loop, and events, after which the check ends.
 const PASSES: u32 = 3;
 /// Largest number of calls of one check.
@@ -46,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let wasm = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let firmware = Loader::new()?.load(&wasm)?;
     let (warnings, verdict) = std::thread::Builder::new()
-        .stack_size(STACK_BYTES)
+        .stack_size(iottly_sandbox::THREAD_STACK_BYTES)
         .spawn(move || try_out(&firmware))
         .context("cannot start a thread for the trial")?
         .join()

@@ -15,6 +15,10 @@ static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 
 /// Makes `data/scratch` the place of all temporary folders of this process, and removes what earlier
 /// processes left there.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with the times of files, which the system takes from this clock"
+)]
 pub(crate) fn use_data_folder(data: &Path) -> anyhow::Result<()> {
     let folder = data.join("scratch");
     std::fs::create_dir_all(&folder)

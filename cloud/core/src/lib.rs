@@ -3,6 +3,8 @@
 //! Every function here decides from its arguments alone, time included, so that it can be tested without a
 //! database, a broker or a server. `iottly-store` keeps the model, `iottly-cloud` carries the decisions out.
 
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
+
 pub mod code;
 pub mod command;
 pub mod history;

@@ -11,7 +11,14 @@ const EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct LogPace(Mutex<(Option<Instant>, u64)>);
 
+impl Default for LogPace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl LogPace {
+    /// Creates a pace whose first line may be written at once.
     pub const fn new() -> Self {
         Self(Mutex::new((None, 0)))
     }
@@ -36,6 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "any moment serves as the start")]
     fn a_flood_of_lines_is_one_line_and_a_count() {
         let (pace, start) = (LogPace::new(), Instant::now());
         assert_eq!(pace.ask(start), Some(0));

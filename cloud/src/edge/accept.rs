@@ -65,7 +65,7 @@ impl Acceptor {
                 Err(error) => {
                     if let Some(left_out) = self.complaint.due(Instant::now()) {
                         let (listener, retry_ms) = (self.name, PAUSE.as_millis());
-                        tracing::error!(%error, listener.name = listener, unlogged_failures = left_out, retry_ms, "failed to accept a connection; retrying");
+                        tracing::error!(%error, listener.name = listener, suppressed_lines = left_out, retry_ms, "failed to accept a connection; retrying");
                     }
                     tokio::time::sleep(PAUSE).await;
                 }

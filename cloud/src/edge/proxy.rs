@@ -8,12 +8,12 @@ const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Maximum length of a line of version 1 by its specification, in bytes.
 const MAX_V1: usize = 107;
 /// Maximum length of a block of version 2 that is accepted, in bytes: addresses and some extensions.
-pub const MAX_HEADER: usize = 1024;
+pub(super) const MAX_HEADER: usize = 1024;
 const V2_FIXED: usize = 16;
 
 /// Result of parsing the first bytes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Front {
+pub(super) enum Front {
     /// More bytes are needed to decide.
     Unclear,
     /// Not a PROXY header.
@@ -25,7 +25,7 @@ pub enum Front {
 }
 
 /// Parses the first bytes of a connection.
-pub fn read(bytes: &[u8]) -> Front {
+pub(super) fn read(bytes: &[u8]) -> Front {
     let begins = |with: &[u8]| bytes.iter().zip(with).all(|(a, b)| a == b);
     if begins(V1) {
         if bytes.len() < V1.len() {

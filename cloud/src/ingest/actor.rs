@@ -150,7 +150,7 @@ impl IngestHandle {
             Ok(found) => found.map(|(scope, _)| scope),
             Err(error) => {
                 if let Some(more) = UNKNOWN.ask(std::time::Instant::now()) {
-                    tracing::error!(device.id = %device, %error, suppressed = more, "failed to look up a device; its publish is dropped, and the device sends it again");
+                    tracing::error!(device.id = %device, %error, suppressed_lines = more, "failed to look up a device; its publish is dropped, and the device sends it again");
                 }
                 None
             }
@@ -179,7 +179,7 @@ impl IngestHandle {
         if tokio::time::timeout(PATIENCE, hand_over).await.is_err()
             && let Some(more) = FULL.ask(std::time::Instant::now())
         {
-            tracing::warn!(device.id = %device, suppressed = more, "failed to queue a publish because the queue is full; the device sends it again");
+            tracing::warn!(device.id = %device, suppressed_lines = more, "failed to queue a publish because the queue is full; the device sends it again");
         }
     }
 }

@@ -70,6 +70,7 @@ pub fn filter_turns() -> TurnLimits {
 
 /// Part of a history, newest first.
 pub struct Part {
+    /// Entries that match, newest first.
     pub messages: Vec<StoredMessage>,
     /// True if there are older entries within the bounds.
     pub more: bool,

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use iottly_protocol::ProjectId;
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use sha2::{Digest, Sha256};
 
 use super::{BuildFailure, FlashError, Rollouts};
 use crate::releases::BUILT;
 use crate::turns::Turn;
 use iottly_core::model::{Revision, Snippet};
-
-/// Maximum size of a built component, in bytes; the same as of an upload.
-const MAX_COMPONENT_BYTES: usize = 16 << 20;
 
 /// A component and its origin.
 pub(super) struct Made {

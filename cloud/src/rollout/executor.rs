@@ -137,11 +137,13 @@ impl Rollouts {
         }
     }
 
-    /// Plans a rollout and executes the resulting step; `steady` is the time of the steady clock in
-    /// milliseconds. With `resend`, directives that connected devices have not answered are sent again.
+    /// Plans a rollout and executes the resulting step, in a span of its own; `steady` is the time of the
+    /// steady clock in milliseconds. With `resend`, directives that connected devices have not answered are
+    /// sent again.
     ///
     /// # Errors
     /// If the store fails or a directive cannot be signed.
+    #[tracing::instrument(level = "error", name = "rollout_step", skip_all, fields(project.id = %project, rollout.id = %id))]
     pub async fn step(
         &self,
         project: ProjectId,
@@ -194,7 +196,12 @@ impl Rollouts {
             self.wake();
             return Ok(());
         }
-        tracing::info!(project.id = %project, rollout.id = %id, rollout.status = step.status.as_str(), directives.install = step.told.len(), directives.cancel = step.withdrawn.len(), "saved a step of a rollout; sending its directives");
+        tracing::info!(
+            rollout.status = step.status.as_str(),
+            directives.install = step.told.len(),
+            directives.cancel = step.withdrawn.len(),
+            "saved a step of a rollout; sending its directives"
+        );
         for telling in step.told.into_iter().chain(step.withdrawn) {
             self.publish(telling.device, telling.document).await;
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use iottly_protocol::ProjectId;
+use tracing::Instrument;
 
 use super::component::sha256;
 use super::{FlashError, Rollouts};
@@ -68,10 +69,11 @@ impl Rollouts {
         };
         let (this, by) = (Arc::clone(self), by.clone());
         // Continues if the client disconnects: a file and its revision belong together.
-        let work = tokio::spawn(async move {
+        let saving = async move {
             let _turn = turn;
             this.save_component(&by, name, component, change).await
-        });
+        };
+        let work = tokio::spawn(saving.in_current_span());
         work.await
             .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
     }

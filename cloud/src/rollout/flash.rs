@@ -6,6 +6,7 @@ use std::sync::Arc;
 use iottly_protocol::release::{Action, HealthRules};
 use iottly_protocol::tuf::Instant;
 use iottly_protocol::{GroupId, ProjectId};
+use tracing::Instrument;
 
 use super::component::{Made, Wanted};
 use super::service::directive;
@@ -146,7 +147,8 @@ impl Rollouts {
         };
         let (this, by) = (Arc::clone(self), by.clone());
         // Continues if the client disconnects: a release must not be left half made.
-        let work = tokio::spawn(async move { this.deploy(&by, prepared, wanted).await });
+        let deploying = async move { this.deploy(&by, prepared, wanted).await };
+        let work = tokio::spawn(deploying.in_current_span());
         work.await
             .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
     }
@@ -225,10 +227,11 @@ impl Rollouts {
         self.spare_disk().await?;
         let turn = self.work.writes.take(by.project).await?;
         let (this, by, group) = (Arc::clone(self), by.clone(), group.clone());
-        let work = tokio::spawn(async move {
+        let reverting = async move {
             let _turn = turn;
             this.bring_back(&by, &group).await
-        });
+        };
+        let work = tokio::spawn(reverting.in_current_span());
         work.await
             .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
     }

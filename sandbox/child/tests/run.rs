@@ -1,4 +1,4 @@
-//! Children as they happen: well-behaved, failing, endless.
+//! Children of all kinds: well-behaved, failing, endless.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::fs::File;
@@ -9,7 +9,8 @@ use iottly_child::{Job, Outcome, Program, RunError, run};
 
 fn shell(script: &str, input: &str, wall: Duration) -> (Result<Outcome, RunError>, String) {
     let dir = tempfile::tempdir().unwrap();
-    let (stdin, stdout) = (dir.path().join("in"), dir.path().join("out"));
+    let stdin = dir.path().join("in");
+    let stdout = dir.path().join("out");
     File::create(&stdin).unwrap().write_all(input.as_bytes()).unwrap();
     let program = Program {
         path: "/bin/sh".into(),
@@ -38,8 +39,7 @@ fn reads_its_input_and_writes_its_output() {
 #[test]
 fn inherits_no_other_file_and_no_environment() {
     let leaked = File::open("/dev/null").unwrap();
-    // The standard library opens files so that children do not get them; this undoes it, as a careless
-    // library would.
+    // The standard library opens files close-on-exec; this undoes it, as a careless library would.
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
     let (outcome, output) = shell(
         "ls /proc/self/fd | wc -l; env | grep -c -v -e PATH -e GIVEN -e PWD -e '^_='",

@@ -206,6 +206,10 @@ struct DirectOptions {
 }
 
 /// Returns the time as an instant in seconds, and in milliseconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a clock before 1970 is an error here, not 1970"
+)]
 pub(crate) fn now() -> anyhow::Result<(Instant, u64)> {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)

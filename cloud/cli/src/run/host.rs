@@ -98,6 +98,7 @@ impl Host for LocalHost {
 }
 
 /// Returns the wall-clock time in unix milliseconds; a clock before 1970 counts as 1970.
+#[expect(clippy::disallowed_methods, reason = "reads the wall clock for the firmware")]
 pub(crate) fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)

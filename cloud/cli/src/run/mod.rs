@@ -36,8 +36,6 @@ use worker::{Input, Worker};
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Largest number of inputs that wait for the firmware's thread.
 const INPUTS: usize = 64;
-/// Size of the stack of the firmware's thread, in bytes; holds the firmware's own stack.
-const STACK_BYTES: usize = 2 << 20;
 /// Longest time until the firmware stops: its longest call and its shutdown.
 const STOP_DEADLINE: Duration = Duration::from_secs(4);
 
@@ -126,7 +124,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let worker = Worker::new(firmware, board, waiting, inputs.clone(), sink);
     std::thread::Builder::new()
         .name("firmware".to_owned())
-        .stack_size(STACK_BYTES)
+        .stack_size(iottly_sandbox::THREAD_STACK_BYTES)
         // Sending fails only when this program is about to end.
         .spawn(move || drop(ended.send(worker.run())))
         .context("cannot start a thread for the firmware")?;

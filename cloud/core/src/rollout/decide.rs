@@ -1,6 +1,6 @@
 //! The decision on a rollout, from its rows and the steady clock. Pure.
 
-use iottly_protocol::release::{Reason, UpdateState};
+use iottly_protocol::release::{Ending, Reason, Step as UpdateStep, UpdateState};
 
 use super::{Member, Plan, Standing, plan, rank};
 use crate::model::{Policy, Rollout, RolloutKind, RolloutMember, RolloutStatus, Status, Told, UnixMs};
@@ -43,14 +43,14 @@ pub struct Decision {
 fn beyond_silence(policy: &Policy, told: &Told, size: u64) -> u64 {
     match told.state {
         // A window opens once a day; then the device reports.
-        Some(UpdateState::Deferred) => DAY_S,
-        Some(UpdateState::Downloading) => size
+        Some(UpdateState::Underway(UpdateStep::Deferred)) => DAY_S,
+        Some(UpdateState::Underway(UpdateStep::Downloading)) => size
             .checked_div(policy.max_bps)
             .unwrap_or(0)
             .saturating_mul(SLOW_LINE),
-        Some(
-            UpdateState::Switching | UpdateState::Trial | UpdateState::Committing | UpdateState::RollingBack,
-        ) => policy.grace_ms.saturating_mul(LATE_ANSWERS) / 1000,
+        Some(UpdateState::Underway(
+            UpdateStep::Switching | UpdateStep::Trial | UpdateStep::Committing | UpdateStep::RollingBack,
+        )) => policy.grace_ms.saturating_mul(LATE_ANSWERS) / 1000,
         _ => 0,
     }
 }
@@ -58,7 +58,8 @@ fn beyond_silence(policy: &Policy, told: &Told, size: u64) -> u64 {
 /// Returns true if a device refused a directive because of its dates: the device's or the cloud's clock was
 /// wrong, and the release is not at fault.
 fn refused_dates(told: &Told) -> bool {
-    told.state == Some(UpdateState::Rejected) && matches!(told.reason, Some(Reason::Expired | Reason::Clock))
+    told.state == Some(UpdateState::Ended(Ending::Rejected))
+        && matches!(told.reason, Some(Reason::Expired | Reason::Clock))
 }
 
 /// Derives a device's state in the rollout from its directive and its reports; `now` is of the steady clock.
@@ -68,12 +69,12 @@ fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Sta
     };
     let heard = told.heard.map_or(now, |at| at / 1000);
     match told.state {
-        Some(UpdateState::Committed) => Standing::Committed,
+        Some(UpdateState::Ended(Ending::Committed)) => Standing::Committed,
         Some(_) if refused_dates(told) => {
             let tries = told
                 .steps
                 .iter()
-                .filter(|(state, _)| *state == UpdateState::Rejected)
+                .filter(|(state, _)| *state == UpdateState::Ended(Ending::Rejected))
                 .count()
                 .max(1) as u64;
             if tries >= DATES_TRIES || told.steps.len() > LONG_STORY {
@@ -114,7 +115,9 @@ fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Sta
 /// another directive.
 fn has_left(member: &RolloutMember) -> bool {
     let Some(told) = &member.told else { return false };
-    !member.in_group && told.counter < member.counter && told.state != Some(UpdateState::Committed)
+    !member.in_group
+        && told.counter < member.counter
+        && told.state != Some(UpdateState::Ended(Ending::Committed))
 }
 
 /// Decides on a rollout; `now` is in seconds of the steady clock, `size` is that of the release in bytes.
@@ -227,8 +230,8 @@ mod tests {
     #[test]
     fn all_committed_is_deployed_or_rolled_back_by_what_it_was_for() {
         let members = [
-            member(1, Some(UpdateState::Committed)),
-            member(2, Some(UpdateState::Committed)),
+            member(1, Some(UpdateState::Ended(Ending::Committed))),
+            member(2, Some(UpdateState::Ended(Ending::Committed))),
         ];
         let (status, active, _) = look(&rollout(RolloutKind::Install, Wish::Run), &members, 2000);
         assert_eq!((status, active), ("deployed", false));
@@ -240,8 +243,8 @@ mod tests {
     fn a_cancelled_rollout_withdraws_once_and_only_what_is_its_own() {
         let cancelled = rollout(RolloutKind::Install, Wish::Cancel);
         let mut members = [
-            member(1, Some(UpdateState::Downloading)),
-            member(2, Some(UpdateState::Trial)),
+            member(1, Some(UpdateState::Underway(UpdateStep::Downloading))),
+            member(2, Some(UpdateState::Underway(UpdateStep::Trial))),
             member(3, None),
         ];
         // A newer rollout has sent the third device another directive.
@@ -258,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_failed_and_was_forgiven_is_told_again() {
-        let mut failed = member(1, Some(UpdateState::RolledBack));
+        let mut failed = member(1, Some(UpdateState::Ended(Ending::RolledBack)));
         failed.told.as_mut().expect("told").failures = 1;
         let (status, active, planned) =
             look(&rollout(RolloutKind::Install, Wish::Run), &[failed.clone()], 2000);
@@ -270,7 +273,7 @@ mod tests {
 
     #[test]
     fn each_state_has_its_own_time_before_silence_counts() {
-        use UpdateState::{Deferred, Downloading, Offered, Trial};
+        use UpdateStep::{Deferred, Downloading, Offered, Trial};
         let mut rollout = rollout(RolloutKind::Install, Wish::Run);
         rollout.policy = Policy {
             silence_s: 30,
@@ -286,7 +289,7 @@ mod tests {
             (Some(Trial), 110),
             (Some(Deferred), 86_430),
         ] {
-            let members = [member(1, state)];
+            let members = [member(1, state.map(UpdateState::Underway))];
             let at = |now| decide(&rollout, &members, size, now).status.as_str();
             // The last report was at 1,000.
             assert_eq!(
@@ -307,14 +310,17 @@ mod tests {
     #[test]
     fn a_directive_that_is_refused_for_its_dates_is_told_again_and_counts_only_in_the_end() {
         let rollout = rollout(RolloutKind::Install, Wish::Run);
-        let mut refused = member(1, Some(UpdateState::Rejected));
+        let mut refused = member(1, Some(UpdateState::Ended(Ending::Rejected)));
         let told = refused.told.as_mut().expect("told");
-        (told.reason, told.steps) = (Some(Reason::Expired), vec![(UpdateState::Rejected, 1)]);
+        (told.reason, told.steps) = (
+            Some(Reason::Expired),
+            vec![(UpdateState::Ended(Ending::Rejected), 1)],
+        );
         let told_again = |refused: &RolloutMember, now| look(&rollout, std::slice::from_ref(refused), now);
         let (status, _, planned) = told_again(&refused, 1_059);
         assert_eq!((status, planned.steps), ("deploying", vec![]));
         assert_eq!(told_again(&refused, 1_060).2.steps, [Step::Tell(refused.device)]);
-        refused.told.as_mut().expect("told").steps = vec![(UpdateState::Rejected, 1); 12];
+        refused.told.as_mut().expect("told").steps = vec![(UpdateState::Ended(Ending::Rejected), 1); 12];
         let (status, _, planned) = told_again(&refused, 9_000);
         assert_eq!(
             (status, planned.evidence.expect("evidence").failures[0].1),
@@ -342,7 +348,7 @@ mod tests {
             "no device was in the group from the start"
         );
 
-        let mut moved = member(1, Some(UpdateState::Trial));
+        let mut moved = member(1, Some(UpdateState::Underway(UpdateStep::Trial)));
         moved.in_group = false;
         assert_eq!(
             look(&rollout, &[moved.clone()], 2000).0,
@@ -350,14 +356,17 @@ mod tests {
             "it was notified and is counted"
         );
         let told = moved.told.as_mut().expect("told");
-        (told.state, told.failures) = (Some(UpdateState::Cancelled), 1);
+        (told.state, told.failures) = (Some(UpdateState::Ended(Ending::Cancelled)), 1);
         assert_eq!(look(&rollout, &[moved.clone()], 2000).0, "halted");
         // The rollout of its new group took it over: that says nothing about this release.
         moved.counter = 6;
         assert_eq!(
             look(
                 &rollout,
-                &[moved.clone(), member(2, Some(UpdateState::Committed))],
+                &[
+                    moved.clone(),
+                    member(2, Some(UpdateState::Ended(Ending::Committed)))
+                ],
                 2000
             )
             .0,

@@ -193,14 +193,14 @@ fn may_be_told(policy: &Policy, member: &Member) -> bool {
         Standing::Untold => true,
         // The first failure is not a retry yet.
         Standing::Failed { times, .. } => times <= policy.retries,
-        _ => false,
+        Standing::UnderWay { .. } | Standing::Committed => false,
     }
 }
 
 fn has_failed(policy: &Policy, member: &Member, now: u64) -> bool {
     match member.standing {
         Standing::Failed { times, .. } => times > policy.retries,
-        _ => is_silent(policy, member, now),
+        Standing::Untold | Standing::UnderWay { .. } | Standing::Committed => is_silent(policy, member, now),
     }
 }
 
@@ -245,7 +245,7 @@ fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<E
     };
     let reason = |member: &&&Member| match member.standing {
         Standing::Failed { reason, .. } => reason,
-        _ => Reason::Timeout,
+        Standing::Untold | Standing::UnderWay { .. } | Standing::Committed => Reason::Timeout,
     };
     let failures = failed
         .iter()

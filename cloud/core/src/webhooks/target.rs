@@ -81,20 +81,30 @@ fn headers_label(hook: WebhookId) -> String {
 
 /// Receiver of requests, with what is in them.
 pub struct Target {
+    /// Project and id of the webhook.
     pub key: HookKey,
     /// URL of the receiver, or the reason why requests to it are blocked.
     pub url: Result<Url, Blocked>,
     /// Host and port; webhooks with the same ones share slots.
     pub host: String,
+    /// Headers that the author of the webhook set, unsealed.
     pub headers: HeaderMap,
+    /// Encoding of the body.
     pub form: Form,
+    /// True if the body holds only the payload of a message, without its metadata.
     pub payload_only: bool,
+    /// True to deliver sequentially, in the order of the messages' ids.
     pub ordered: bool,
     secret: Secret,
     former: Option<(Secret, UnixMs)>,
 }
 
 impl Target {
+    /// Unseals the secrets and headers of a webhook, and checks its URL. A blocked URL is not an error; it is
+    /// kept in [`url`](Self::url).
+    ///
+    /// # Errors
+    /// When a secret or header cannot be unsealed with `seal`.
     pub fn open(hook: &Webhook, seal: &SealKey, guard: &Guard) -> Result<Self, SecretError> {
         let id = hook.key.hook;
         let list = open_headers(seal, hook)?;

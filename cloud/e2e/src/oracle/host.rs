@@ -180,6 +180,10 @@ fn offer(outbox: &Outbox, record: Vec<u8>, durable: bool) -> Result<(), OutboxEr
         .unwrap_or(Err(OutboxError::Closed))
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "stands for a device, which has a clock of its own"
+)]
 fn message(run: &str, n: u64, filling: &str) -> Vec<u8> {
     let text = format!("{{\"run\":\"{run}\",\"n\":{n},\"x\":\"{filling}\"}}");
     let payload = RawValue::from_string(text).expect("json");

@@ -8,8 +8,8 @@ use iottly_core::model::{Policy, Run, Status, Wave, Wish};
 use iottly_core::rollout::{Evidence, Member, Standing, Step, plan, rank};
 use iottly_e2e::beside_others;
 use iottly_protocol::DeviceId;
-use iottly_protocol::release::{Action, HealthRules, Reason};
-use iottly_update::{Effect, Ending, Event, Machine, Memory, Now, Offer, Phase, Planned, Progress, Running};
+use iottly_protocol::release::{Action, Ending, HealthRules, Reason, UpdateState};
+use iottly_update::{Effect, Event, Machine, Memory, Now, Offer, Planned, Progress, Running};
 
 const DEVICES: usize = 10_000;
 const START: u64 = 1_800_000_000;
@@ -185,8 +185,8 @@ impl Fleet {
             Standing::UnderWay { failures, .. } => failures,
             _ => 0,
         };
-        member.standing = match progress.phase {
-            Phase::State(state) => {
+        member.standing = match progress.state {
+            UpdateState::Underway(state) => {
                 let since = match member.standing {
                     Standing::UnderWay { since, .. } => since,
                     _ => START + self.now_ms / 1000,
@@ -197,8 +197,8 @@ impl Fleet {
                     failures: times,
                 }
             }
-            Phase::Ending(Ending::Committed) => Standing::Committed,
-            Phase::Ending(_) => {
+            UpdateState::Ended(Ending::Committed) => Standing::Committed,
+            UpdateState::Ended(_) => {
                 let reason = progress.why.as_ref().map_or(Reason::Timeout, |why| why.reason);
                 Standing::Failed {
                     reason,

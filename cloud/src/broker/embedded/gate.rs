@@ -96,7 +96,7 @@ impl Gate {
                         .await;
                 }
                 Ok(Ok((client, refused))) => {
-                    tracing::debug!(client.address = %client, reason = ?refused, "refused the first packet; closing the connection")
+                    tracing::debug!(client.address = %client, packet.refusal = ?refused, "refused the first packet; closing the connection")
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(peer.address = %peer, %error, "a connection ended before its CONNECT")

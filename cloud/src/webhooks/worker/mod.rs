@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 pub use client::Attempted;
 pub use config::WebhookConfig;
@@ -115,7 +116,7 @@ impl Deliverer {
         let released = store.release(worker, clock()).await?;
         if released > 0 {
             tracing::info!(
-                deliveries = released,
+                deliveries.released = released,
                 "sending again what the previous process had claimed"
             );
         }
@@ -188,7 +189,9 @@ impl DelivererHandle {
     /// When the webhook's secrets cannot be unsealed.
     pub async fn test(&self, hook: &Webhook, message: &StoredMessage) -> Result<Attempted, SecretError> {
         let target = Target::open(hook, &self.seal, &self.guard)?;
-        let mut attempted = self.client.attempt(&target, message, 1).await;
+        let span = client::span(target.key, message.id, 1);
+        let attempt = self.client.attempt(&target, message, 1);
+        let mut attempted = attempt.instrument(span).await;
         attempted.record.device = None;
         if let Some(records) = self.records.upgrade() {
             let settled = Settled {

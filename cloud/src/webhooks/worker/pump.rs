@@ -9,8 +9,9 @@ use iottly_protocol::ProjectId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+use tracing::{Instrument, Span};
 
-use super::client::{Attempted, Client};
+use super::client::{self, Attempted, Client};
 use super::decide::Decided;
 use super::undecided::again;
 use crate::clock::Clock;
@@ -79,6 +80,8 @@ struct Finished {
     claim: Claim,
     probe: bool,
     attempted: Attempted,
+    /// Span of the attempt, which also covers the decision about the delivery.
+    span: Span,
 }
 
 /// Reply of the store.
@@ -135,7 +138,7 @@ impl Pump {
                 Some(told) = self.reading.join_next() => if let Ok(told) = told { self.told(told).await },
                 Some(told) = self.claiming.join_next() => if let Ok(told) = told { self.told(told).await },
                 Some(told) = self.deciding.join_next() => if let Ok(told) = told { self.told(told).await },
-                hooks = fresh.take() => self.announced(hooks).await,
+                hooks = fresh.take() => self.announced(hooks),
                 Some(key) = changed.recv() => { self.unread.insert(key); }
                 _ = poll.tick() => self.poll(),
                 Some(_) = self.disabling.join_next() => {}
@@ -145,7 +148,8 @@ impl Pump {
         let rest = async {
             while let Some(finished) = self.running.join_next().await {
                 if let Ok(finished) = finished {
-                    self.settle(finished).await;
+                    let span = finished.span.clone();
+                    self.settle(finished).instrument(span).await;
                 }
             }
         };
@@ -188,12 +192,12 @@ impl Pump {
         }
     }
 
-    async fn announced(&mut self, hooks: BTreeSet<HookKey>) {
+    fn announced(&mut self, hooks: BTreeSet<HookKey>) {
         for key in hooks {
             match self.lanes.get_mut(&key) {
                 Some(lane) => {
                     lane.more = true;
-                    self.advance(key).await;
+                    self.advance(key);
                 }
                 None => {
                     self.unread.insert(key);
@@ -205,7 +209,7 @@ impl Pump {
     async fn told(&mut self, told: Told) {
         match told {
             Told::Hook(key, found) => match *found {
-                Ok(Some(state)) if state.hook.enabled => self.open(key, &state).await,
+                Ok(Some(state)) if state.hook.enabled => self.open(key, &state),
                 Ok(_) => self.close(key).await,
                 Err(error) => {
                     tracing::error!(webhook.id = %key.hook, %error, "failed to read a webhook; retrying when it has due deliveries")
@@ -216,7 +220,7 @@ impl Pump {
                 match due {
                     Ok(due) => {
                         for state in due {
-                            self.open(state.hook.key, &state).await;
+                            self.open(state.hook.key, &state);
                         }
                     }
                     Err(error) => {
@@ -235,7 +239,7 @@ impl Pump {
                     Vec::new()
                 });
                 self.claimed(key, claims, asked, until).await;
-                self.line_up().await;
+                self.line_up();
             }
             Told::Decided {
                 key,
@@ -247,7 +251,7 @@ impl Pump {
     }
 
     /// Creates or updates a webhook's lane.
-    async fn open(&mut self, key: HookKey, state: &HookState) {
+    fn open(&mut self, key: HookKey, state: &HookState) {
         let target = match Target::open(&state.hook, &self.parts.seal, &self.parts.guard) {
             Ok(target) => target,
             Err(error) => {
@@ -261,7 +265,7 @@ impl Pump {
                 self.lanes.insert(key, Lane::new(target, state));
             }
         }
-        self.advance(key).await;
+        self.advance(key);
     }
 
     /// Removes the lane of a webhook that is disabled or deleted.
@@ -289,11 +293,11 @@ impl Pump {
             return self.decide(key, there, full, until).await;
         }
         lane.claimed(there, full, until);
-        self.advance(key).await;
+        self.advance(key);
     }
 
     /// Starts the requests of a webhook that may start, and claims more deliveries.
-    pub(super) async fn advance(&mut self, key: HookKey) {
+    pub(super) fn advance(&mut self, key: HookKey) {
         let now = self.now();
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
@@ -306,22 +310,25 @@ impl Pump {
             };
             lane.running += 1;
             let (client, target) = (Arc::clone(&self.parts.client), Arc::clone(&lane.target));
-            self.running.spawn(async move {
+            let number = claim.attempts.saturating_add(1);
+            let span = client::span(key, claim.message, number);
+            let finished = span.clone();
+            let attempting = async move {
                 let body = claim
                     .body
                     .as_ref()
                     .expect("only deliveries with their message are buffered");
-                let attempted = client
-                    .attempt(&target, body, claim.attempts.saturating_add(1))
-                    .await;
+                let attempted = client.attempt(&target, body, number).await;
                 Finished {
                     key,
                     slot,
                     claim,
                     probe,
                     attempted,
+                    span: finished,
                 }
-            });
+            };
+            self.running.spawn(attempting.instrument(span));
         }
         self.claim(key, now);
     }
@@ -368,19 +375,19 @@ impl Pump {
     }
 
     async fn finished(&mut self, finished: Finished) {
-        let key = finished.key;
-        self.settle(finished).await;
-        self.advance(key).await;
-        self.line_up().await;
+        let (key, span) = (finished.key, finished.span.clone());
+        self.settle(finished).instrument(span).await;
+        self.advance(key);
+        self.line_up();
     }
 
     /// Gives every queued webhook one chance to start a request, in order.
-    async fn line_up(&mut self) {
+    fn line_up(&mut self) {
         for _ in 0..self.line.len() {
             let Some(key) = self.line.pop_front() else { break };
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.in_line = false;
-                self.advance(key).await;
+                self.advance(key);
             }
         }
     }
@@ -393,6 +400,7 @@ impl Pump {
             claim,
             probe,
             attempted,
+            span: _,
         } = finished;
         let now = self.now();
         self.slots.give(slot);
@@ -406,7 +414,10 @@ impl Pump {
             (effects, back) = lane.ended(attempted.outcome, attempted.record.at, attempted.retry_after, now);
             for effect in effects {
                 let open = effect == Effect::Opened;
-                tracing::warn!(webhook.id = %key.hook, breaker.open = open, "the circuit breaker of a webhook has changed");
+                tracing::warn!(
+                    breaker.open = open,
+                    "the circuit breaker of a webhook has changed"
+                );
             }
             one.health = Some(lane.health());
             (gives_up, ordered) = (lane.gives_up(now), lane.target.ordered);
@@ -442,20 +453,26 @@ impl Pump {
 
     /// Disables a webhook, with an entry in the audit log.
     pub(super) async fn disable(&mut self, key: HookKey, reason: &str, now: UnixMs) {
-        tracing::warn!(webhook.id = %key.hook, reason, "disabling a webhook");
+        tracing::warn!(webhook.id = %key.hook, webhook.reason = reason, "disabling a webhook");
         self.close(key).await;
         let (store, metrics) = (Arc::clone(&self.parts.changes), Arc::clone(&self.parts.metrics));
         let change = Change::DisableWebhook {
             id: key.hook,
             reason: reason.to_owned(),
         };
-        self.disabling.spawn(async move {
-            match store.change(key.project, &platform(key.project), change, now).await {
+        let disabling = async move {
+            match store
+                .change(key.project, &platform(key.project), change, now)
+                .await
+            {
                 Ok(changed) if changed.affected > 0 => metrics.webhook_disabled(),
                 Ok(_) => {}
-                Err(error) => tracing::error!(webhook.id = %key.hook, %error, "failed to disable a webhook; retrying after its next attempt"),
+                Err(error) => {
+                    tracing::error!(webhook.id = %key.hook, %error, "failed to disable a webhook; retrying after its next attempt")
+                }
             }
-        });
+        };
+        self.disabling.spawn(disabling.in_current_span());
     }
 
     /// Gives claimed deliveries back to the store, to be claimed from `due` on.

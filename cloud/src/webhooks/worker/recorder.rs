@@ -25,7 +25,7 @@ pub(super) async fn record(
     while outcomes.recv_many(&mut group, GROUP).await > 0 {
         let (mut wait, longest) = RETRY;
         while let Err(error) = store.settle(worker, &group).await {
-            tracing::error!(%error, deliveries = group.len(), retry_ms = wait.as_millis(), "failed to record deliveries; retrying");
+            tracing::error!(%error, group.deliveries = group.len(), retry_ms = wait.as_millis(), "failed to record deliveries; retrying");
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(longest);
         }

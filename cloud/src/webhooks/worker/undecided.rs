@@ -64,7 +64,7 @@ impl Pump {
         lane.claimed(ready, full, until);
         match reason {
             Some(reason) if broken => self.disable(key, &reason, now).await,
-            _ => self.advance(key).await,
+            _ => self.advance(key),
         }
     }
 }

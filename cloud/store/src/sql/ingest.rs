@@ -168,7 +168,7 @@ impl Work<'_> {
                 Effect::Gap { from, to, reason } => {
                     if let Some(more) = LOST.ask(Instant::now()) {
                         let reason = reason.as_str();
-                        tracing::warn!(device.id = %scope.device, stream.id = %stream, gap.from = from, gap.to = to, gap.reason = reason, suppressed = more, "device lost control records; continuing after the gap");
+                        tracing::warn!(device.id = %scope.device, stream.id = %stream, gap.from = from, gap.to = to, gap.reason = reason, suppressed_lines = more, "device lost control records; continuing after the gap");
                     }
                 }
                 Effect::Refuse(refuse) => outcome.refused.push(refuse),

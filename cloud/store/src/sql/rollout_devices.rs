@@ -1,9 +1,7 @@
 //! Devices of rollouts: the directives they were sent, and their reports.
 
-use std::sync::LazyLock;
-
 use iottly_protocol::limits::clip;
-use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
+use iottly_protocol::release::{DeviceFacts, Ending, Reason, Step, UpdateState};
 use iottly_protocol::{
     DeviceId, FirmwareReport, FirmwareState, GroupId, Level, LogLine, ProjectId, UpdateReport,
 };
@@ -23,21 +21,6 @@ const MAX_STEPS: i64 = 2000;
 const MAX_FAULTS: i64 = 1_000_000;
 /// Maximum length of the stored text of a failure, in bytes.
 const MAX_FAULT_BYTES: usize = 500;
-
-/// Statement that records a report on an update that has not ended.
-static REPORTED: LazyLock<String> = LazyLock::new(|| {
-    let ended: Vec<_> = UpdateState::ALL
-        .iter()
-        .filter(|state| state.is_ending())
-        .map(|state| format!("'{state}'"))
-        .collect();
-    format!(
-        "UPDATE rollout_devices SET state = $4, reason = $5, detail = $6, failures = failures + $7, changed = $8, heard = NULL, \
-         steps = CASE WHEN length(steps) < $9 THEN steps || $10 ELSE steps END \
-         WHERE project = $1 AND device = $2 AND directive = $3 AND (state IS NULL OR state NOT IN ({}))",
-        ended.join(", ")
-    )
-});
 
 /// Returns the devices that a rollout has notified, in whichever group they are now, and the devices of its
 /// group, by id.
@@ -293,24 +276,28 @@ pub(super) async fn reported(
     // It is unknown whether the device's or the cloud's clock is wrong; that is not a failure of the
     // release.
     let dates = matches!(report.reason, Some(Reason::Expired | Reason::Clock))
-        && report.state == UpdateState::Rejected;
-    let failed = report.state.is_ending() && report.state != UpdateState::Committed && !dates;
-    let done = sqlx::query(REPORTED.as_str())
-        .bind(codec::id(&scope.project))
-        .bind(codec::id(&scope.device))
-        .bind(codec::text(&report.directive).into_owned())
-        .bind(report.state.as_str())
-        .bind(report.reason.map(Reason::as_str))
-        .bind(
-            report
-                .detail
-                .as_deref()
-                .map(|detail| codec::text(detail).into_owned()),
-        )
-        .bind(i64::from(failed))
-        .bind(now)
-        .bind(MAX_STEPS)
-        .bind(format!("{}@{now} ", report.state))
+        && report.state == UpdateState::Ended(Ending::Rejected);
+    let failed = report.state.is_ending() && report.state != UpdateState::Ended(Ending::Committed) && !dates;
+    const { assert!(Ending::ALL.len() == 5, "a placeholder for each ending") };
+    let update = sqlx::query(
+        "UPDATE rollout_devices SET state = $4, reason = $5, detail = $6, failures = failures + $7, changed = $8, heard = NULL, \
+         steps = CASE WHEN length(steps) < $9 THEN steps || $10 ELSE steps END \
+         WHERE project = $1 AND device = $2 AND directive = $3 \
+         AND (state IS NULL OR state NOT IN ($11, $12, $13, $14, $15))",
+    )
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
+    .bind(codec::text(&report.directive).into_owned())
+    .bind(report.state.as_str())
+    .bind(report.reason.map(Reason::as_str))
+    .bind(report.detail.as_deref().map(|detail| codec::text(detail).into_owned()))
+    .bind(i64::from(failed))
+    .bind(now)
+    .bind(MAX_STEPS)
+    .bind(format!("{}@{now} ", report.state));
+    let endings = Ending::ALL.iter();
+    let done = endings
+        .fold(update, |update, ending| update.bind(ending.as_str()))
         .execute(connection)
         .await?;
     Ok(done.rows_affected() > 0)
@@ -338,13 +325,14 @@ pub(super) async fn heard(
 pub(super) async fn fault(tx: &mut Conn, scope: Scope, failures: usize, text: &str) -> Result<()> {
     sqlx::query(
         "UPDATE rollout_devices SET faults = faults + $3, fault = $4 \
-         WHERE project = $1 AND device = $2 AND state = 'trial' AND faults < $5",
+         WHERE project = $1 AND device = $2 AND state = $6 AND faults < $5",
     )
     .bind(codec::id(&scope.project))
     .bind(codec::id(&scope.device))
     .bind(i64::try_from(failures).unwrap_or(i64::MAX).min(MAX_FAULTS))
     .bind(codec::text(clip(text, MAX_FAULT_BYTES)).into_owned())
     .bind(MAX_FAULTS)
+    .bind(Step::Trial.as_str())
     .execute(tx)
     .await?;
     Ok(())

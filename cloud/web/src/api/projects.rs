@@ -153,7 +153,7 @@ pub(super) async fn delete(access: ProjectAccess) -> Answer<Done> {
     let (rollouts, project) = (access.services().rollouts.clone(), access.id());
     let forgotten = tokio::task::spawn_blocking(move || rollouts.shelf().forget(project)).await;
     if let Ok(Err(error)) = forgotten {
-        tracing::error!(project.id = %project, %error, "failed to delete the releases of a deleted project; their files stay on the disk");
+        tracing::error!(%error, "failed to delete the releases of a deleted project; their files stay on the disk");
     }
     access.services().sessions.close_project(project);
     for device in devices.iter().filter(|device| device.online) {

@@ -42,10 +42,13 @@ impl TryFrom<String> for Needle {
     }
 }
 
+/// Connection of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum OperatingStatus {
+    /// The device is connected.
     Connected,
+    /// The device is not connected.
     Disconnected,
 }
 

@@ -92,7 +92,7 @@ pub(super) async fn end_logins(access: ProjectAccess) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
     access.change(Change::EndLogins, clock::now()).await?;
     let ended = access.services().sessions.close_project(access.id());
-    tracing::info!(project.id = %access.id(), logins = ended, "ended all logins of a project");
+    tracing::info!(logins.ended = ended, "ended all logins of a project");
     Ok(Done::answer())
 }
 

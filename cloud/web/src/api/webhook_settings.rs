@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use iottly_protocol::limits::MAX_CHANNEL_BYTES;
 use serde_json::Value;
 use url::Url;
 
@@ -17,8 +18,6 @@ use iottly_core::webhooks::headers::MASK;
 
 /// Maximum length of a description, in bytes.
 const MAX_DESCRIPTION_BYTES: usize = 1024;
-/// Maximum length of a channel's name, in bytes.
-const MAX_CHANNEL_BYTES: usize = 256;
 /// Setting that selects all channels.
 const EVERY_CHANNEL: &str = "*";
 /// Recorded reason for a webhook that its owner disabled.

@@ -248,7 +248,7 @@ fn extend_gap(effects: &mut Vec<Effect>, seq: u64) {
             reason: GapReason::Refused,
             ..
         } if *to + 1 == seq => Some(to),
-        _ => None,
+        Effect::Gap { .. } | Effect::Accept(..) | Effect::Refuse(_) | Effect::Reused(..) => None,
     });
     match previous {
         Some(to) => *to = seq,

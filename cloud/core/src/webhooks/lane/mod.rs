@@ -28,9 +28,11 @@ const CLAIM_BYTES: usize = 1 << 20;
 pub struct Lane {
     /// Time of the last change of the webhook.
     changed: UnixMs,
+    /// Receiver of the requests, with its secrets unsealed.
     pub target: Arc<Target>,
     /// Configuration of the webhook.
     pub hook: Arc<Webhook>,
+    /// Circuit breaker of the receiver.
     pub breaker: Breaker,
     /// Number of requests in progress.
     pub running: usize,
@@ -55,6 +57,7 @@ pub struct Lane {
 }
 
 impl Lane {
+    /// Creates the lane of a webhook, with the health that is stored; assumes that deliveries are due.
     pub fn new(target: Target, state: &HookState) -> Self {
         let queue = &state.queue;
         Self {
@@ -103,14 +106,18 @@ impl Lane {
             && !schedule::waits(self.paused_until, now)
     }
 
+    /// Returns true if the receiver accepted the request that ended last; more requests to such a receiver
+    /// may run at the same time.
     pub fn is_proven(&self) -> bool {
         self.proven
     }
 
+    /// Returns the number of claimed deliveries that wait to be sent.
     pub fn buffered(&self) -> usize {
         self.buffer.len()
     }
 
+    /// Returns the health of the receiver, as it is stored with each outcome.
     pub fn health(&self) -> Health {
         Health {
             failures: self.breaker.failures(),

@@ -7,7 +7,7 @@ use iottly_core::model::{
 };
 use iottly_core::model::{Policy, Run, Status, Wish};
 use iottly_core::rollout::{BY_OWNER, abandon, steer};
-use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
+use iottly_protocol::release::{DeviceFacts, Ending, Reason, Step, UpdateState};
 use iottly_protocol::{GroupId, StreamId, UpdateReport};
 use iottly_store::StoreError;
 use serde_json::value::RawValue;
@@ -178,24 +178,45 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     };
     assert_eq!(member().await.counter, 7);
 
-    say(&setup, 1, update("d-7", UpdateState::Trial, None)).await;
-    say(&setup, 2, update("d-9", UpdateState::Committed, None)).await;
+    say(&setup, 1, update("d-7", UpdateState::Underway(Step::Trial), None)).await;
+    say(
+        &setup,
+        2,
+        update("d-9", UpdateState::Ended(Ending::Committed), None),
+    )
+    .await;
     say(
         &setup,
         3,
-        update("d-7", UpdateState::RolledBack, Some(Reason::CrashLoop)),
+        update(
+            "d-7",
+            UpdateState::Ended(Ending::RolledBack),
+            Some(Reason::CrashLoop),
+        ),
     )
     .await;
-    say(&setup, 4, update("d-7", UpdateState::Committed, None)).await;
+    say(
+        &setup,
+        4,
+        update("d-7", UpdateState::Ended(Ending::Committed), None),
+    )
+    .await;
     let told = member().await.told.expect("told");
     assert_eq!(
         (told.state, told.reason, told.failures),
-        (Some(UpdateState::RolledBack), Some(Reason::CrashLoop), 1)
+        (
+            Some(UpdateState::Ended(Ending::RolledBack)),
+            Some(Reason::CrashLoop),
+            1
+        )
     );
     assert_eq!(told.detail.as_deref(), Some("a\u{fffd}detail"));
     assert_eq!(
         told.steps,
-        [(UpdateState::Trial, 50), (UpdateState::RolledBack, 50)],
+        [
+            (UpdateState::Underway(Step::Trial), 50),
+            (UpdateState::Ended(Ending::RolledBack), 50)
+        ],
         "what ended stays ended"
     );
     assert!(document().await.is_none(), "nothing is open");

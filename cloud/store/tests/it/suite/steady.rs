@@ -9,7 +9,7 @@ use iottly_core::model::{
     Change, NewRollout, Rollout, RolloutId, RolloutKind, RolloutStep, Scope, StoredRelease, Telling, UnixMs,
 };
 use iottly_core::rollout::{Step, decide};
-use iottly_protocol::release::{Reason, UpdateState, Window};
+use iottly_protocol::release::{Ending, Reason, Step as UpdateStep, UpdateState, Window};
 use iottly_protocol::{
     DeviceId, FirmwareReport, FirmwareState, GroupId, Level, LogLine, StreamId, UpdateReport,
 };
@@ -225,7 +225,7 @@ async fn two_devices(setup: &Setup) -> [DeviceId; 2] {
 }
 
 pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_from_ending(setup: Setup) {
-    use UpdateState::{Committed, Deferred, Downloading, Offered, Trial};
+    use UpdateStep::{Deferred, Downloading, Offered, Trial};
     two_devices(&setup).await;
     let window = Some(Window {
         start_minute: 0,
@@ -261,8 +261,12 @@ pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_fro
             let (_, told) = desk.look().await;
             let canary = told[0];
             for state in states {
-                desk.report(canary, *state, (*state == Deferred).then_some(Reason::Window))
-                    .await;
+                desk.report(
+                    canary,
+                    (*state).into(),
+                    (*state == Deferred).then_some(Reason::Window),
+                )
+                .await;
                 assert_eq!(desk.after(1).await.0, "deploying");
             }
             desk.wall += jump;
@@ -276,7 +280,7 @@ pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_fro
                 "deploying",
                 "set by {jump} ms in {states:?}"
             );
-            desk.report(canary, Committed, None).await;
+            desk.report(canary, Ending::Committed.into(), None).await;
             let (status, told) = desk.after(1).await;
             assert_eq!((status, told.len()), ("deploying", 0), "the first wave soaks");
             desk.wall -= jump;
@@ -291,7 +295,7 @@ pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_fro
                 ("deploying", 1),
                 "set by {jump} ms in {states:?}"
             );
-            desk.report(told[0], Committed, None).await;
+            desk.report(told[0], Ending::Committed.into(), None).await;
             desk.wall += jump;
             assert_eq!(
                 desk.after(1).await.0,
@@ -308,7 +312,7 @@ pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_fro
         desk.after(1).await;
         desk.wall += jump;
         assert_eq!(desk.after(45).await.0, "halted");
-        desk.report(told[0], Committed, None).await;
+        desk.report(told[0], Ending::Committed.into(), None).await;
         assert_eq!(desk.after(1).await.0, "halted", "its owner decides");
         let evidence = desk.rollout().await.evidence.expect("says why");
         assert!(evidence.contains("resume"), "{evidence}");
@@ -359,7 +363,8 @@ pub(crate) async fn a_rollout_outlives_its_group_and_counts_whom_it_told(setup: 
     assert_eq!(desk.rollout().await.devices, 2);
     let (_, told) = desk.look().await;
     let canary = told[0];
-    desk.report(canary, UpdateState::Downloading, None).await;
+    desk.report(canary, UpdateState::Underway(UpdateStep::Downloading), None)
+        .await;
     let branch = desk.change(Change::DeleteBranch("main".into())).await;
     assert!(matches!(branch, Err(StoreError::Refused(_))), "{branch:?}");
 
@@ -496,7 +501,8 @@ pub(crate) async fn failures_of_a_trial_are_counted_and_others_are_not(setup: Se
         })
     };
     desk.say(one, line("before", Level::Error)).await;
-    desk.report(one, UpdateState::Trial, None).await;
+    desk.report(one, UpdateState::Underway(UpdateStep::Trial), None)
+        .await;
     desk.say(one, line("ReferenceError\0", Level::Error)).await;
     desk.say(one, line("fine", Level::Info)).await;
     desk.say(one, stopped(FirmwareState::Running)).await;
@@ -515,7 +521,8 @@ pub(crate) async fn failures_of_a_trial_are_counted_and_others_are_not(setup: Se
     };
     assert_eq!(faults(&desk).await, (1, "ReferenceError\u{fffd}".to_owned()));
     desk.say(one, stopped(FirmwareState::Restarting)).await;
-    desk.report(one, UpdateState::Committed, None).await;
+    desk.report(one, UpdateState::Ended(Ending::Committed), None)
+        .await;
     desk.say(one, line("after", Level::Error)).await;
     assert_eq!(faults(&desk).await, (2, "trap".to_owned()));
 }

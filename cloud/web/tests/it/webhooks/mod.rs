@@ -8,7 +8,7 @@ mod failures;
 mod filters;
 mod guard;
 mod order;
-mod receiver;
+pub(crate) mod receiver;
 mod replay;
 mod rotation;
 mod store;
