@@ -133,7 +133,7 @@ impl Releases {
         };
         let now_ms = self.now().unix() * 1000;
         self.repository
-            .direct(directive, &self.keys, self.now(), now_ms)
+            .sign_directive(directive, &self.keys, self.now(), now_ms)
             .expect("directed");
         added.sha256
     }

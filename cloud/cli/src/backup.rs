@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_cloud::cloud;
-use iottly_cloud::cloud::CloudConfig;
+use iottly_cloud::CloudConfig;
 use iottly_store as store;
 
 #[derive(Args)]
@@ -46,6 +45,6 @@ pub(crate) async fn backup(options: Options) -> anyhow::Result<()> {
 
 /// Fills an empty database from a backup.
 pub(crate) async fn restore(options: Options) -> anyhow::Result<()> {
-    let restored = cloud::restore(&options.config(), &options.file).await;
+    let restored = iottly_cloud::restore(&options.config(), &options.file).await;
     restored.with_context(|| format!("cannot restore {}", options.file.display()))
 }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use iottly_cloud::cloud::database_path;
-use iottly_cloud::releases::Shelf;
+use iottly_cloud::database_path;
+use iottly_cloud::releases::ReleaseRepositories;
+use iottly_core::MessageIds;
 use iottly_core::command::seeded_definitions;
-use iottly_core::message_id::MessageIds;
 use iottly_core::model::{ORPHANED, Project, Scope};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use iottly_store as store;
@@ -86,8 +86,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         let id = device(store, project_id, group, name, &secret).await?;
         write_config(out, id, &secret, &options.broker)?;
         if let Some(cloud) = &options.cloud {
-            let shelf = Shelf::new(&options.data, options.seal_key.clone());
-            add_updates(out, &shelf, project_id, cloud)
+            let repositories = ReleaseRepositories::new(&options.data, options.seal_key.clone());
+            add_updates(out, &repositories, project_id, cloud)
                 .context("cannot configure the source of the device's releases")?;
         }
         answer["device_id"] = json!(id);
@@ -185,10 +185,15 @@ fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str) -> anyhow:
 }
 
 /// Adds the repository to the configuration, and writes the first trusted root beside it.
-fn add_updates(out: &Path, shelf: &Shelf, project: ProjectId, cloud: &str) -> anyhow::Result<()> {
+fn add_updates(
+    out: &Path,
+    repositories: &ReleaseRepositories,
+    project: ProjectId,
+    cloud: &str,
+) -> anyhow::Result<()> {
     let (now, _) = crate::release::now()?;
-    shelf.ensure(project, now)?;
-    std::fs::copy(shelf.first_root(project), out.join("root.json"))?;
+    repositories.ensure(project, now)?;
+    std::fs::copy(repositories.first_root(project), out.join("root.json"))?;
     let repository = toml::Value::from(format!("{}/repo/{project}", cloud.trim_end_matches('/')));
     let text =
         format!("\n[updates]\nrepository = {repository}\nroot = \"root.json\"\nproject = \"{project}\"\n");

@@ -37,7 +37,8 @@ pub(crate) struct Remote {
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) name: String,
-    pub(crate) boards: Vec<String>,
+    #[serde(rename = "boards")]
+    pub(crate) devices: Vec<String>,
 }
 
 /// The cloud's REST API.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_cloud::cloud::{Cloud, CloudConfig};
 use iottly_cloud::edge::EdgeConfig;
-use iottly_web::app::WebServices;
+use iottly_cloud::{Cloud, CloudConfig};
+use iottly_web::WebServices;
 use iottly_web::http;
 use iottly_web::http::Server;
 use ipnet::IpNet;

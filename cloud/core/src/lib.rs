@@ -9,11 +9,15 @@ pub mod code;
 pub mod command;
 pub mod history;
 pub mod ingest;
-pub mod log_pace;
-pub mod message_id;
+mod message_id;
 pub mod model;
 pub mod presence;
 pub mod rate;
+mod rate_limited_log;
 pub mod rollout;
-pub mod seal;
+mod seal;
 pub mod webhooks;
+
+pub use message_id::MessageIds;
+pub use rate_limited_log::RateLimitedLog;
+pub use seal::{SealError, SealKey, Sealed};

@@ -19,9 +19,9 @@ use super::queue::{Job, Queue, What};
 use super::resend::Resends;
 use crate::broker::Broker;
 use crate::command::CommandService;
+use crate::guarded_clock::GuardedClock;
 use crate::live::LiveHub;
 use crate::rollout::Rollouts;
-use crate::steady::Steady;
 use iottly_core::ingest::decode::Decoded;
 use iottly_core::ingest::{Outcome, Upload, UploadBody, Write};
 use iottly_core::model::{Scope, UnixMs};
@@ -46,7 +46,7 @@ pub(super) struct Worker {
     commands: Arc<CommandService>,
     rollouts: Arc<Rollouts>,
     live: Arc<LiveHub>,
-    time: Arc<Steady>,
+    time: Arc<GuardedClock>,
     committer: Committer,
     presences: Presences,
     notices: Notices,
@@ -118,13 +118,13 @@ impl Worker {
             store,
             broker,
             commands,
-            configs,
+            device_settings,
             rollouts,
             live,
             metrics,
             time,
         } = parts;
-        let resends = Resends::new(Arc::clone(&commands), configs, Arc::clone(&rollouts));
+        let resends = Resends::new(Arc::clone(&commands), device_settings, Arc::clone(&rollouts));
         let committer = Committer::new(store.clone(), metrics, Arc::clone(&queue));
         let (presences, notices, late, apart) = (
             Presences::default(),

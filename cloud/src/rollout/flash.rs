@@ -9,16 +9,15 @@ use iottly_protocol::{GroupId, ProjectId};
 use tracing::Instrument;
 
 use super::component::{Made, Wanted};
-use super::service::directive;
+use super::send::directive;
 use super::{BuildFailure, Rollouts};
 use crate::clock;
+use crate::fair_queue::QueueFull;
 use crate::releases::{NewRelease, ReleaseError};
-use crate::turns::QueueFull;
 use iottly_core::model::{
-    Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, RolloutStatus, Snippet,
-    StoredRelease,
+    Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, Snippet, StoredRelease,
 };
-use iottly_core::model::{Policy, PolicyError, Run, Status, Wish};
+use iottly_core::model::{Policy, PolicyError, RolloutIntent, RolloutProgress, RolloutStatus};
 use iottly_core::rollout::seconds;
 use iottly_core::rollout::{Preflight, preflight};
 use iottly_store::StoreError;
@@ -191,7 +190,7 @@ impl Rollouts {
         let again = newest.filter(|old| is_same(old, &revision, &made, rollout.policy.grace_ms));
         let preview = new.clone();
         let drafted = self
-            .on_shelf(move |shelf, now| shelf.draft(last, &preview, now))
+            .with_repositories(move |repositories, now| repositories.draft(last, &preview, now))
             .await?;
         let preflight = self.look_ahead(project, &rollout, &drafted).await?;
         if request.dry_run {
@@ -257,7 +256,7 @@ impl Rollouts {
             .ok_or_else(nothing)?;
         let path = old.path.clone();
         let content = self
-            .on_shelf(move |shelf, _| shelf.published(project, &path))
+            .with_repositories(move |repositories, _| repositories.published(project, &path))
             .await?;
         let revision = Revision {
             branch: old.branch.clone(),
@@ -400,7 +399,7 @@ impl Rollouts {
         self.admit_files(project, new.content.len() as u64 + METADATA_BYTES)
             .await?;
         let added = self
-            .on_shelf(move |shelf, now| shelf.add(project, last, &new, now))
+            .with_repositories(move |repositories, now| repositories.add(project, last, &new, now))
             .await?;
         let release = StoredRelease {
             seq: added.release_seq,
@@ -480,12 +479,12 @@ fn draft(group: GroupId, kind: RolloutKind, policy: Policy, approved: Vec<String
         policy,
         approved,
         force,
-        run: Run {
-            wish: Wish::Run,
+        progress: RolloutProgress {
+            intent: RolloutIntent::Run,
             halted: false,
             soaking: None,
         },
-        status: RolloutStatus::Of(Status::Deploying),
+        status: RolloutStatus::Deploying,
         evidence: None,
         active: true,
         devices: 0,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use crate::error::Result;
-use iottly_core::model::{ConfigState, Device, Licence, Scope, SecretHash};
+use iottly_core::model::{Device, PairCode, Scope, SecretHash, SettingsState};
 
 /// A device to create.
 #[derive(Debug, Clone)]
@@ -29,12 +29,12 @@ pub trait DeviceStore: Send + Sync + 'static {
     /// Returns one device; none when the project has no such device.
     async fn device(&self, scope: Scope) -> Result<Option<Device>>;
     /// Returns the desired and the acknowledged settings of a device; none if the device does not exist.
-    async fn device_config(&self, scope: Scope) -> Result<Option<ConfigState>>;
+    async fn device_settings(&self, scope: Scope) -> Result<Option<SettingsState>>;
     /// Returns scope and secret hash of a device that logs in to the broker. The only look-up that does not
     /// take a project.
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>>;
     /// Returns the devices of all projects that are recorded as online. For the cloud's own start and checks.
     async fn online_devices(&self) -> Result<Vec<Scope>>;
-    /// Returns the licences of a project, oldest first.
-    async fn licences(&self, project: ProjectId) -> Result<Vec<Licence>>;
+    /// Returns the pair codes of a project, oldest first.
+    async fn pair_codes(&self, project: ProjectId) -> Result<Vec<PairCode>>;
 }

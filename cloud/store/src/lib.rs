@@ -11,10 +11,9 @@ mod devices;
 mod erasure;
 mod error;
 mod fault;
-mod fresh;
 mod history;
 mod ingest;
-mod outbox;
+mod pending_webhooks;
 #[allow(
     clippy::duplicate_mod,
     reason = "the shared SQL is compiled once for each database, under its types"
@@ -31,6 +30,7 @@ mod sqlite;
 mod tokens;
 mod transfer;
 mod usage;
+mod webhook_cache;
 pub mod webhooks;
 
 pub use backend::{Database, open};
@@ -42,9 +42,9 @@ pub use devices::{DeviceStore, NewDevice};
 pub use erasure::ErasureStore;
 pub use error::{Result, StoreError};
 pub use fault::Fault;
-pub use fresh::Fresh;
 pub use history::{EntrySize, HistoryStore, PageQuery, ScanBounds};
 pub use ingest::IngestStore;
+pub use pending_webhooks::PendingWebhooks;
 pub use postgres::PostgresStore;
 pub use projects::ProjectStore;
 pub use releases::ReleaseStore;

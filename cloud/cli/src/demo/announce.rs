@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::Context;
-use iottly_web::app::WebServices;
+use iottly_web::WebServices;
 use serde_json::json;
 
 use super::home::DemoProject;
@@ -61,7 +61,7 @@ impl Announcer {
             });
             format!("{line}\n")
         } else {
-            let login = iottly_web::dashboard::login_link(services, &project.token, &url).await;
+            let login = iottly_web::login_link(services, &project.token, &url).await;
             let first = devices.first().context("a demo has at least one device")?;
             people(&url, &login, mqtt, project, &first.to_string())
         };

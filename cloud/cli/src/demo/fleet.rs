@@ -9,7 +9,7 @@ use iottly_agent::{
     Agent, AgentConfig, AgentHandle, BoardKind, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret,
     UpdateConfig,
 };
-use iottly_cloud::cloud::Services;
+use iottly_cloud::Services;
 use iottly_protocol::FirmwareState;
 use iottly_sandbox::Runtime;
 use tokio::task::JoinSet;

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use iottly_cloud::cloud::Services;
+use iottly_cloud::Services;
 use iottly_core::model::Policy;
 use iottly_core::model::{Change, Principal, Scopes, TokenId};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};

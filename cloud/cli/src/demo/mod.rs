@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_cloud::cloud::{Cloud, CloudConfig};
 use iottly_cloud::edge::EdgeConfig;
-use iottly_web::app::WebServices;
+use iottly_cloud::{Cloud, CloudConfig};
+use iottly_web::WebServices;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::exit::Failure;
@@ -149,7 +149,7 @@ async fn bring_up(
     let addresses = Addresses {
         mqtt: cloud.mqtt_addr(),
         http: local(http),
-        root: services.rollouts.shelf().first_root(project.project_id),
+        root: services.rollouts.repositories().first_root(project.project_id),
     };
     fleet.start(home, &project, &wasm, &addresses).await?;
     fleet.wait_until_up(services, &project).await?;

@@ -327,7 +327,7 @@ fn direct(options: &DirectOptions) -> anyhow::Result<()> {
     let directive = options
         .place
         .open()
-        .direct(new, &options.place.keys.open()?, now, now_ms)?;
+        .sign_directive(new, &options.place.keys.open()?, now, now_ms)?;
     print(
         &json!({"id": directive.id, "counter": directive.counter, "release_seq": directive.release_seq, "expires": directive.expires}),
     )

@@ -9,6 +9,6 @@ mod preflight;
 mod steer;
 
 pub use decide::{Decision, decide, seconds};
-pub use plan::{Evidence, Member, Plan, Standing, Step, plan, rank};
+pub use plan::{DeviceProgress, Evidence, Member, Plan, Step, plan, rank};
 pub use preflight::{Preflight, preflight};
 pub use steer::{BY_OWNER, Steered, abandon, steer};

@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use iottly_core::model::{Policy, Run, Status, Wave, Wish};
-use iottly_core::rollout::{Evidence, Member, Standing, Step, plan, rank};
+use iottly_core::model::{Policy, RolloutIntent, RolloutProgress, RolloutStatus, Wave};
+use iottly_core::rollout::{DeviceProgress, Evidence, Member, Step, plan, rank};
 use iottly_e2e::beside_others;
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::{Action, Ending, HealthRules, Reason, UpdateState};
@@ -59,7 +59,7 @@ struct Fleet {
 }
 
 struct Outcome {
-    status: Status,
+    status: RolloutStatus,
     evidence: Option<Evidence>,
     tried: usize,
     committed: usize,
@@ -99,7 +99,7 @@ impl Fleet {
                     device,
                     rank: rank(&seed.to_string(), device),
                     online: true,
-                    standing: Standing::Untold,
+                    progress: DeviceProgress::Pending,
                 }
             })
             .collect();
@@ -180,27 +180,27 @@ impl Fleet {
 
     fn reported(&mut self, at: usize, progress: &Progress) {
         let member = &mut self.members[at];
-        let times = match member.standing {
-            Standing::Failed { times, .. } => times,
-            Standing::UnderWay { failures, .. } => failures,
+        let times = match member.progress {
+            DeviceProgress::Failed { times, .. } => times,
+            DeviceProgress::UnderWay { failures, .. } => failures,
             _ => 0,
         };
-        member.standing = match progress.state {
+        member.progress = match progress.state {
             UpdateState::Underway(state) => {
-                let since = match member.standing {
-                    Standing::UnderWay { since, .. } => since,
+                let since = match member.progress {
+                    DeviceProgress::UnderWay { since, .. } => since,
                     _ => START + self.now_ms / 1000,
                 };
-                Standing::UnderWay {
+                DeviceProgress::UnderWay {
                     since,
                     cancellable: state.is_cancellable(),
                     failures: times,
                 }
             }
-            UpdateState::Ended(Ending::Committed) => Standing::Committed,
+            UpdateState::Ended(Ending::Committed) => DeviceProgress::Committed,
             UpdateState::Ended(_) => {
                 let reason = progress.why.as_ref().map_or(Reason::Timeout, |why| why.reason);
-                Standing::Failed {
+                DeviceProgress::Failed {
                     reason,
                     times: times + 1,
                 }
@@ -214,12 +214,12 @@ impl Fleet {
             .iter()
             .position(|member| member.device == device)
             .expect("a member");
-        let failures = match self.members[at].standing {
-            Standing::Failed { times, .. } => times,
+        let failures = match self.members[at].progress {
+            DeviceProgress::Failed { times, .. } => times,
             _ => 0,
         };
         let since = START + self.now_ms / 1000;
-        self.members[at].standing = Standing::UnderWay {
+        self.members[at].progress = DeviceProgress::UnderWay {
             since,
             cancellable: true,
             failures,
@@ -241,18 +241,18 @@ impl Fleet {
 
     /// Runs the cloud and the devices until the rollout has ended.
     fn roll(mut self, policy: &Policy) -> Outcome {
-        let mut run = Run {
-            wish: Wish::Run,
+        let mut progress = RolloutProgress {
+            intent: RolloutIntent::Run,
             halted: false,
             soaking: None,
         };
         let mut evidence = None;
         loop {
-            let planned = plan(policy, &self.members, &run, START + self.now_ms / 1000);
-            run = planned.run;
+            let planned = plan(policy, &self.members, &progress, START + self.now_ms / 1000);
+            progress = planned.progress;
             evidence = planned.evidence.or(evidence);
             for step in planned.steps {
-                if let Step::Tell(device) = step {
+                if let Step::Install(device) = step {
                     self.tell(device);
                 }
             }
@@ -274,13 +274,13 @@ impl Fleet {
             let quiet = !self
                 .members
                 .iter()
-                .any(|member| matches!(member.standing, Standing::UnderWay { .. }));
-            if quiet && matches!(planned.status, Status::Halted | Status::Deployed) {
+                .any(|member| matches!(member.progress, DeviceProgress::UnderWay { .. }));
+            if quiet && matches!(planned.status, RolloutStatus::Halted | RolloutStatus::Deployed) {
                 let tried = self.devices.iter().filter(|device| device.tried).count();
                 let committed = self
                     .members
                     .iter()
-                    .filter(|member| member.standing == Standing::Committed)
+                    .filter(|member| member.progress == DeviceProgress::Committed)
                     .count();
                 return Outcome {
                     status: planned.status,
@@ -312,7 +312,7 @@ fn policy() -> Policy {
 fn a_good_release_reaches_a_fleet_with_flaky_devices() {
     let _turn = beside_others();
     let outcome = Fleet::new(1, 5, 0).roll(&policy());
-    assert_eq!(outcome.status, Status::Deployed, "{:?}", outcome.evidence);
+    assert_eq!(outcome.status, RolloutStatus::Deployed, "{:?}", outcome.evidence);
     assert!(
         outcome.committed > DEVICES * 98 / 100,
         "{} committed in {} s",
@@ -329,7 +329,7 @@ fn a_bad_release_halts_before_two_percent_of_the_fleet_have_it() {
         let outcome = Fleet::new(seed, 5, allergic).roll(&policy());
         assert_eq!(
             outcome.status,
-            Status::Halted,
+            RolloutStatus::Halted,
             "seed {seed}: {} tried",
             outcome.tried
         );

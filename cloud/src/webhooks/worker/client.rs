@@ -15,7 +15,7 @@ use tracing::Span;
 use super::SetupError;
 use super::resolver::GuardedResolver;
 use crate::clock::Clock;
-use iottly_core::model::{HookAttempt, HookKey, MessageId, StoredMessage, UnixMs};
+use iottly_core::model::{MessageId, StoredMessage, UnixMs, WebhookAttempt, WebhookKey};
 use iottly_core::webhooks::guard::Blocked;
 use iottly_core::webhooks::headers::MAX_VALUE_BYTES;
 use iottly_core::webhooks::schedule;
@@ -47,7 +47,7 @@ pub struct Attempted {
     /// Time until which the receiver asked to wait.
     pub retry_after: Option<UnixMs>,
     /// Log entry, without its number.
-    pub record: HookAttempt,
+    pub record: WebhookAttempt,
 }
 
 /// Sends requests to webhooks.
@@ -95,7 +95,7 @@ impl Client {
             Ok(status) => (Outcome::Answered(status), format!("http_{status}")),
             Err(kind) => (Outcome::Unanswered, kind.to_owned()),
         };
-        let record = HookAttempt {
+        let record = WebhookAttempt {
             number: 0,
             at,
             message: message.id,
@@ -164,7 +164,7 @@ impl Client {
 }
 
 /// Returns the span of an attempt and of the decision about its delivery.
-pub(super) fn span(key: HookKey, message: MessageId, attempt: u32) -> Span {
+pub(super) fn span(key: WebhookKey, message: MessageId, attempt: u32) -> Span {
     tracing::error_span!("webhook_attempt", webhook.id = %key.hook, message.id = %message, attempt)
 }
 

@@ -23,14 +23,15 @@ pub use config::WebhookConfig;
 pub use resolver::{Lookup, Resolver};
 
 use crate::clock::Clock;
+use crate::critical_tasks::CriticalTasks;
 use crate::metrics::Metrics;
-use crate::vital::Vital;
 use client::Client;
-use iottly_core::model::{HookKey, StoredMessage, Webhook};
-use iottly_core::seal::SealKey;
+use iottly_core::SealKey;
+use iottly_core::model::{StoredMessage, Webhook, WebhookKey};
+use iottly_core::webhooks::SecretError;
 use iottly_core::webhooks::guard::Guard;
-use iottly_core::webhooks::target::{SecretError, Target};
-use iottly_store::webhooks::{Settled, Then};
+use iottly_core::webhooks::target::Target;
+use iottly_store::webhooks::{DeliveryResult, Disposition};
 use iottly_store::{ChangeStore, StoreError, WebhookStore};
 use pump::{Pump, PumpParts};
 
@@ -82,9 +83,9 @@ pub struct DelivererHandle {
     seal: Arc<SealKey>,
     guard: Guard,
     clock: Clock,
-    changes: mpsc::Sender<HookKey>,
+    changes: mpsc::Sender<WebhookKey>,
     /// Weak, so that the recorder ends when the pump ends.
-    records: mpsc::WeakSender<Settled>,
+    records: mpsc::WeakSender<DeliveryResult>,
 }
 
 impl Deliverer {
@@ -96,7 +97,7 @@ impl Deliverer {
         data: &Path,
         parts: DelivererParts,
         patience: Duration,
-        vital: &Vital,
+        critical: &CriticalTasks,
     ) -> Result<(Self, DelivererHandle), SetupError> {
         let DelivererParts {
             store,
@@ -123,7 +124,7 @@ impl Deliverer {
         let (records, recorded) = mpsc::channel(RECORDS);
         let (changes, changed) = mpsc::channel(CHANGES);
         let (stop, stopped) = oneshot::channel();
-        let recorder = tokio::spawn(vital.watch(
+        let recorder = tokio::spawn(critical.watch(
             "webhook recorder",
             recorder::record(Arc::clone(&store), worker, recorded),
         ));
@@ -146,7 +147,7 @@ impl Deliverer {
             worker,
             records,
         });
-        let pump = tokio::spawn(vital.watch("webhook sender", pump.run(changed, stopped, patience)));
+        let pump = tokio::spawn(critical.watch("webhook sender", pump.run(changed, stopped, patience)));
         Ok((Self { pump, recorder, stop }, handle))
     }
 
@@ -177,7 +178,7 @@ impl DelivererHandle {
     }
 
     /// Reports that a webhook has changed, or has deliveries that are due.
-    pub async fn changed(&self, key: HookKey) {
+    pub async fn changed(&self, key: WebhookKey) {
         // Fails only while the cloud stops.
         let _ = self.changes.send(key).await;
     }
@@ -194,18 +195,18 @@ impl DelivererHandle {
         let mut attempted = attempt.instrument(span).await;
         attempted.record.device = None;
         if let Some(records) = self.records.upgrade() {
-            let settled = Settled {
+            let result = DeliveryResult {
                 key: target.key,
                 message: message.id,
                 device: None,
                 timestamp: message.timestamp,
-                then: Then::Nothing,
+                disposition: Disposition::Nothing,
                 attempt: Some(attempted.record.clone()),
                 health: None,
                 announce: false,
             };
             // Fails only while the cloud stops.
-            let _ = records.send(settled).await;
+            let _ = records.send(result).await;
         }
         Ok(attempted)
     }

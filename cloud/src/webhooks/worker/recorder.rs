@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use iottly_store::WebhookStore;
-use iottly_store::webhooks::{Settled, WorkerId};
+use iottly_store::webhooks::{DeliveryResult, WorkerId};
 
 /// Maximum number of outcomes in a transaction.
 const GROUP: usize = 512;
@@ -19,7 +19,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 pub(super) async fn record(
     store: Arc<dyn WebhookStore>,
     worker: WorkerId,
-    mut outcomes: mpsc::Receiver<Settled>,
+    mut outcomes: mpsc::Receiver<DeliveryResult>,
 ) {
     let mut group = Vec::with_capacity(GROUP);
     while outcomes.recv_many(&mut group, GROUP).await > 0 {
@@ -31,9 +31,9 @@ pub(super) async fn record(
         }
         let next = group
             .drain(..)
-            .filter(|settled: &Settled| settled.announce)
-            .map(|settled| settled.key);
-        store.fresh().announce(next);
+            .filter(|result: &DeliveryResult| result.announce)
+            .map(|result| result.key);
+        store.pending_webhooks().announce(next);
         if !outcomes.is_closed() {
             tokio::time::sleep(EVERY).await;
         }

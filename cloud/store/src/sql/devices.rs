@@ -1,12 +1,12 @@
-//! Devices and their licences.
+//! Devices and their pair codes.
 
 use async_trait::async_trait;
 use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 
 use super::db::{Conn, Row};
-use super::{Backend, codec, device_config, full, groups, missing, taken, usage};
+use super::{Backend, codec, device_settings, full, groups, missing, taken, usage};
 use crate::{DeviceStore, NewDevice, Result};
-use iottly_core::model::{ConfigState, Device, Licence, Scope, SecretHash, UnixMs};
+use iottly_core::model::{Device, PairCode, Scope, SecretHash, SettingsState, UnixMs};
 
 /// Maximum number of devices of a project.
 const MAX_DEVICES: i64 = 100_000;
@@ -44,8 +44,8 @@ impl DeviceStore for Backend {
             .transpose()
     }
 
-    async fn device_config(&self, scope: Scope) -> Result<Option<ConfigState>> {
-        device_config::one(&self.readers, scope).await
+    async fn device_settings(&self, scope: Scope) -> Result<Option<SettingsState>> {
+        device_settings::one(&self.readers, scope).await
     }
 
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>> {
@@ -69,13 +69,13 @@ impl DeviceStore for Backend {
             .collect()
     }
 
-    async fn licences(&self, project: ProjectId) -> Result<Vec<Licence>> {
+    async fn pair_codes(&self, project: ProjectId) -> Result<Vec<PairCode>> {
         let query = sqlx::query(
             "SELECT code, device, created, expires, paired FROM licences WHERE project = $1 ORDER BY created, code",
         );
         let rows = query.bind(codec::id(&project)).fetch_all(&self.readers).await?;
         let licence = |row: &Row| {
-            Ok(Licence {
+            Ok(PairCode {
                 code: codec::get(row, "code")?,
                 device: DeviceId::from_bytes(codec::bytes(row, "licences", "device")?),
                 created: codec::get(row, "created")?,
@@ -101,21 +101,21 @@ pub(super) async fn create(connection: &mut Conn, device: &NewDevice) -> Result<
 }
 
 /// A pair code to store.
-pub(super) struct NewLicence<'a> {
+pub(super) struct NewPairCode<'a> {
     pub(super) code: &'a str,
     pub(super) created: UnixMs,
     pub(super) expires: UnixMs,
 }
 
 /// Adds a device with its pair code, within the project's limit.
-pub(super) async fn create_licensed(
+pub(super) async fn create_with_pair_code(
     tx: &mut Conn,
     project: ProjectId,
     device: DeviceId,
     name: &str,
     group: GroupId,
     secret: SecretHash,
-    licence: &NewLicence<'_>,
+    pair_code: &NewPairCode<'_>,
 ) -> Result<u64> {
     let row = sqlx::query("SELECT count(*) AS n FROM devices WHERE project = $1")
         .bind(codec::id(&project))
@@ -138,15 +138,15 @@ pub(super) async fn create_licensed(
         },
     )
     .await?;
-    license(tx, project, device, licence).await
+    insert_pair_code(tx, project, device, pair_code).await
 }
 
 /// Replaces the pair code of a device.
-pub(super) async fn license_anew(
+pub(super) async fn replace_pair_code(
     tx: &mut Conn,
     project: ProjectId,
     device: DeviceId,
-    licence: &NewLicence<'_>,
+    pair_code: &NewPairCode<'_>,
 ) -> Result<u64> {
     let known = sqlx::query("SELECT id FROM devices WHERE project = $1 AND id = $2")
         .bind(codec::id(&project))
@@ -159,21 +159,21 @@ pub(super) async fn license_anew(
         .bind(codec::id(&device))
         .execute(&mut *tx)
         .await?;
-    license(tx, project, device, licence).await
+    insert_pair_code(tx, project, device, pair_code).await
 }
 
-async fn license(
+async fn insert_pair_code(
     tx: &mut Conn,
     project: ProjectId,
     device: DeviceId,
-    licence: &NewLicence<'_>,
+    pair_code: &NewPairCode<'_>,
 ) -> Result<u64> {
     sqlx::query("INSERT INTO licences (project, code, device, created, expires) VALUES ($1, $2, $3, $4, $5)")
         .bind(codec::id(&project))
-        .bind(licence.code)
+        .bind(pair_code.code)
         .bind(codec::id(&device))
-        .bind(licence.created)
-        .bind(licence.expires)
+        .bind(pair_code.created)
+        .bind(pair_code.expires)
         .execute(tx)
         .await
         .map_err(|error| taken(error, "licence of device", &device.to_string()))?;
@@ -233,7 +233,7 @@ fn device(row: &Row) -> Result<Device> {
             .map(|text| codec::json(text, "devices", "firmware"))
             .transpose()?,
         tags: codec::json(codec::get(row, "tags")?, "devices", "tags")?,
-        licence: codec::get(row, "code")?,
+        pair_code: codec::get(row, "code")?,
     })
 }
 

@@ -12,16 +12,15 @@ use super::db::{self, Conn};
 use super::gaps::{self, GapEntry, Merge};
 use super::streams::{self, Known};
 use super::usage::Rooms;
-use super::{Backend, commands, device_config, devices, logs, messages, own_entries, rollout_devices};
+use super::{Backend, commands, device_settings, devices, logs, messages, own_entries, rollout_devices};
 use crate::{IngestStore, Result};
 use iottly_core::ingest::stream::Effect;
 use iottly_core::ingest::{Entry, Outcome, Upload, UploadBody, Write};
-use iottly_core::log_pace::LogPace;
-use iottly_core::message_id::MessageIds;
 use iottly_core::model::{Scope, StoredMessage, UnixMs};
+use iottly_core::{MessageIds, RateLimitedLog};
 
 /// Limits the log rate: a device may report lost control records as often as it likes.
-static LOST: LogPace = LogPace::new();
+static LOST: RateLimitedLog = RateLimitedLog::new();
 
 /// State that a transaction has read and still has to write.
 struct Work<'a> {
@@ -71,7 +70,7 @@ impl IngestStore for Backend {
         }
         // Insert all messages of the group together, so that they share long statements.
         let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
-        let enqueued = messages::insert(&mut tx, &self.outbox, &stored).await?;
+        let enqueued = messages::insert(&mut tx, &self.webhook_cache, &stored).await?;
         gaps::merge(&mut tx, &work.merges).await?;
         for ((scope, stream), known) in &work.streams {
             if known.is_to_save(now) {
@@ -79,7 +78,7 @@ impl IngestStore for Backend {
             }
         }
         tx.commit().await?;
-        enqueued.announce(&self.outbox);
+        enqueued.announce(&self.webhook_cache);
         Ok(outcomes)
     }
 
@@ -266,7 +265,7 @@ async fn accept_control(
             rollout_devices::stopped(tx, scope, &report).await?;
             devices::set_firmware(tx, scope, &report).await
         }
-        Entry::Config(report) => device_config::set_taken(tx, scope, report, now).await,
+        Entry::Settings(report) => device_settings::set_acknowledged(tx, scope, report, now).await,
         Entry::Update(report) => rollout_devices::reported(tx, scope, &report, now).await.map(drop),
         Entry::Facts(facts) => rollout_devices::set_facts(tx, scope, &facts).await,
         Entry::Log(line) => {

@@ -14,7 +14,7 @@ mod code_usage;
 mod codec;
 mod commands;
 mod definitions;
-mod device_config;
+mod device_settings;
 mod devices;
 mod erase;
 mod gaps;

@@ -11,8 +11,8 @@ use super::db::{self, Conn, Pool, Row};
 use super::{audit, codec};
 use crate::Result;
 use iottly_core::model::{
-    KnownFacts, Principal, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, Scopes, Telling, TokenId,
-    Told, UnixMs,
+    DirectiveStatus, KnownFacts, OutgoingDirective, Principal, Rollout, RolloutId, RolloutMember,
+    RolloutStep, Scope, UnixMs,
 };
 
 /// Maximum length of the stored list of an update's steps, in characters.
@@ -49,8 +49,8 @@ pub(super) async fn members(
 }
 
 fn member(row: &Row) -> Result<RolloutMember> {
-    let told = match codec::get::<Option<String>>(row, "directive")? {
-        Some(directive) => Some(told(row, directive)?),
+    let directive = match codec::get::<Option<String>>(row, "directive")? {
+        Some(id) => Some(directive_status(row, id)?),
         None => None,
     };
     Ok(RolloutMember {
@@ -63,11 +63,11 @@ fn member(row: &Row) -> Result<RolloutMember> {
             "devices",
             "directive_counter",
         )?,
-        told,
+        directive,
     })
 }
 
-fn told(row: &Row, directive: String) -> Result<Told> {
+fn directive_status(row: &Row, id: String) -> Result<DirectiveStatus> {
     let unknown = |field: &'static str, word: &str| {
         codec::corrupt("rollout_devices", field, format!("unknown word {word:?}"))
     };
@@ -82,10 +82,10 @@ fn told(row: &Row, directive: String) -> Result<Told> {
         .transpose()?;
     let steps = codec::get::<&str>(row, "steps")?.split_whitespace();
     let heard: Option<i64> = codec::get(row, "heard")?;
-    Ok(Told {
-        directive,
+    Ok(DirectiveStatus {
+        id,
         counter: codec::unsigned(codec::get(row, "counter")?, "rollout_devices", "counter")?,
-        at: codec::get(row, "told")?,
+        sent: codec::get(row, "told")?,
         withdrawn: codec::get::<Option<i64>>(row, "withdrawn")?.is_some(),
         state,
         reason,
@@ -114,7 +114,7 @@ pub(super) async fn save_step(
     now: UnixMs,
 ) -> Result<bool> {
     let mut tx = db::begin(connection).await?;
-    let (soaked, soaked_at) = step.run.soaking.unzip();
+    let (soaked, soaked_at) = step.progress.soaking.unzip();
     let done = sqlx::query(
         "UPDATE rollouts SET halted = $4, soaked = $5, soaked_at = $6, status = $7, evidence = coalesce($8, evidence), active = $9, \
          version = version + 1, changed = $10, ended = coalesce($11, ended) WHERE project = $1 AND id = $2 AND version = $3",
@@ -122,7 +122,7 @@ pub(super) async fn save_step(
     .bind(codec::id(&project))
     .bind(codec::id(&step.id))
     .bind(codec::signed(step.version))
-    .bind(i64::from(step.run.halted))
+    .bind(i64::from(step.progress.halted))
     .bind(soaked.map(codec::signed))
     .bind(soaked_at.map(codec::signed))
     .bind(step.status.as_str())
@@ -135,11 +135,11 @@ pub(super) async fn save_step(
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    for telling in &step.told {
-        tell(&mut tx, project, step, telling, now).await?;
+    for directive in &step.install {
+        store_install(&mut tx, project, step, directive, now).await?;
     }
-    for telling in &step.withdrawn {
-        withdraw(&mut tx, project, step, telling, now).await?;
+    for directive in &step.cancel {
+        store_cancel(&mut tx, project, step, directive, now).await?;
     }
     // A group shows only its current rollout.
     sqlx::query(
@@ -153,16 +153,10 @@ pub(super) async fn save_step(
     .execute(&mut *tx)
     .await?;
     if let Some(evidence) = step.evidence.as_ref().filter(|_| step.halts) {
-        let cloud = Principal {
-            project,
-            token: TokenId::from_bytes([0; 16]),
-            name: "cloud".to_owned(),
-            scopes: Scopes::READ,
-        };
         audit::append(
             &mut tx,
             project,
-            &cloud,
+            &Principal::system(project, "cloud"),
             ("rollout.halt", step.id.to_string(), evidence.clone()),
             now,
         )
@@ -172,11 +166,11 @@ pub(super) async fn save_step(
     Ok(true)
 }
 
-async fn tell(
+async fn store_install(
     tx: &mut Conn,
     project: ProjectId,
     step: &RolloutStep,
-    telling: &Telling,
+    directive: &OutgoingDirective,
     now: UnixMs,
 ) -> Result<()> {
     sqlx::query(
@@ -188,10 +182,10 @@ async fn tell(
     )
     .bind(codec::id(&project))
     .bind(codec::id(&step.id))
-    .bind(codec::id(&telling.device))
-    .bind(&telling.directive)
-    .bind(codec::signed(telling.counter))
-    .bind(telling.document.get())
+    .bind(codec::id(&directive.device))
+    .bind(&directive.id)
+    .bind(codec::signed(directive.counter))
+    .bind(directive.document.get())
     .bind(now)
     .execute(&mut *tx)
     .await?;
@@ -199,18 +193,18 @@ async fn tell(
         tx,
         Scope {
             project,
-            device: telling.device,
+            device: directive.device,
         },
-        telling.counter,
+        directive.counter,
     )
     .await
 }
 
-async fn withdraw(
+async fn store_cancel(
     tx: &mut Conn,
     project: ProjectId,
     step: &RolloutStep,
-    telling: &Telling,
+    directive: &OutgoingDirective,
     now: UnixMs,
 ) -> Result<()> {
     sqlx::query(
@@ -219,9 +213,9 @@ async fn withdraw(
     )
     .bind(codec::id(&project))
     .bind(codec::id(&step.id))
-    .bind(codec::id(&telling.device))
-    .bind(codec::signed(telling.counter))
-    .bind(telling.document.get())
+    .bind(codec::id(&directive.device))
+    .bind(codec::signed(directive.counter))
+    .bind(directive.document.get())
     .bind(now)
     .execute(&mut *tx)
     .await?;
@@ -229,9 +223,9 @@ async fn withdraw(
         tx,
         Scope {
             project,
-            device: telling.device,
+            device: directive.device,
         },
-        telling.counter,
+        directive.counter,
     )
     .await
 }

@@ -8,8 +8,8 @@ use super::db::{Conn, Row};
 use super::{Backend, codec, rollout_devices, rollout_upkeep};
 use crate::{Result, RolloutStore, StoreError};
 use iottly_core::model::{
-    KnownFacts, NewRollout, Policy, Rollout, RolloutId, RolloutKind, RolloutMember, RolloutStatus,
-    RolloutStep, Run, Scope, Steer, UnixMs, Wish,
+    KnownFacts, NewRollout, Policy, Rollout, RolloutCommand, RolloutId, RolloutIntent, RolloutKind,
+    RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, Scope, UnixMs,
 };
 use iottly_core::rollout::{self, Steered};
 
@@ -102,11 +102,11 @@ impl RolloutStore for Backend {
     }
 }
 
-const fn wish_word(wish: Wish) -> &'static str {
-    match wish {
-        Wish::Run => "run",
-        Wish::Pause => "pause",
-        Wish::Cancel => "cancel",
+const fn intent_word(intent: RolloutIntent) -> &'static str {
+    match intent {
+        RolloutIntent::Run => "run",
+        RolloutIntent::Pause => "pause",
+        RolloutIntent::Cancel => "cancel",
     }
 }
 
@@ -156,7 +156,7 @@ pub(super) async fn steer(
     tx: &mut Conn,
     project: ProjectId,
     group: GroupId,
-    command: Steer,
+    command: RolloutCommand,
     now: UnixMs,
 ) -> Result<u64> {
     super::groups::must_exist(tx, project, group).await?;
@@ -173,7 +173,7 @@ pub(super) async fn steer(
         let row = row.ok_or_else(|| {
             StoreError::Refused("no rollout is under way in this deployment group".to_owned())
         })?;
-        let Some(steered) = rollout::steer(&run(&row)?, status(&row)?, command) else {
+        let Some(steered) = rollout::steer(&progress(&row)?, status(&row)?, command) else {
             return Ok(0);
         };
         if save_steered(tx, project, &row, &steered, now).await? {
@@ -200,7 +200,7 @@ pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now
         if codec::get::<i64>(&row, "active")? == 0 {
             return Err(StoreError::Refused("the rollout has ended".to_owned()));
         }
-        let Some(steered) = rollout::abandon(&run(&row)?, rollout::BY_OWNER) else {
+        let Some(steered) = rollout::abandon(&progress(&row)?, rollout::BY_OWNER) else {
             return Ok(0);
         };
         if save_steered(tx, project, &row, &steered, now).await? {
@@ -228,7 +228,7 @@ pub(super) async fn give_up(
         .await?;
         let mut all_saved = true;
         for row in &rows {
-            if let Some(steered) = rollout::abandon(&run(row)?, reason) {
+            if let Some(steered) = rollout::abandon(&progress(row)?, reason) {
                 all_saved &= save_steered(tx, project, row, &steered, now).await?;
             }
         }
@@ -256,8 +256,8 @@ async fn save_steered(
     .bind(codec::id(&project))
     .bind(&id[..])
     .bind(codec::get::<i64>(row, "version")?)
-    .bind(wish_word(steered.run.wish))
-    .bind(i64::from(steered.run.halted))
+    .bind(intent_word(steered.progress.intent))
+    .bind(i64::from(steered.progress.halted))
     .bind(i64::from(steered.keeps_evidence))
     .bind(i64::from(steered.forces))
     .bind(now)
@@ -316,18 +316,14 @@ pub(super) async fn set_policy(
     Ok(done.rows_affected())
 }
 
-/// Returns the status of the word in the column `status` of `table`.
-pub(super) fn status_named(table: &'static str, word: &str) -> Result<RolloutStatus> {
-    RolloutStatus::named(word)
-        .ok_or_else(|| codec::corrupt(table, "status", format!("unknown word {word:?}")))
-}
-
 fn status(row: &Row) -> Result<RolloutStatus> {
-    status_named("rollouts", codec::get(row, "status")?)
+    let word: &str = codec::get(row, "status")?;
+    RolloutStatus::named(word)
+        .ok_or_else(|| codec::corrupt("rollouts", "status", format!("unknown word {word:?}")))
 }
 
 /// Reads the progress of a rollout.
-fn run(row: &Row) -> Result<Run> {
+fn progress(row: &Row) -> Result<RolloutProgress> {
     let optional = |field| -> Result<Option<u64>> {
         let found: Option<i64> = codec::get(row, field)?;
         found
@@ -335,12 +331,12 @@ fn run(row: &Row) -> Result<Run> {
             .transpose()
     };
     let word: &str = codec::get(row, "wish")?;
-    let wish = [Wish::Run, Wish::Pause, Wish::Cancel]
+    let intent = [RolloutIntent::Run, RolloutIntent::Pause, RolloutIntent::Cancel]
         .into_iter()
-        .find(|wish| wish_word(*wish) == word)
+        .find(|intent| intent_word(*intent) == word)
         .ok_or_else(|| codec::corrupt("rollouts", "wish", format!("unknown word {word:?}")))?;
-    Ok(Run {
-        wish,
+    Ok(RolloutProgress {
+        intent,
         halted: codec::get::<i64>(row, "halted")? == 1,
         soaking: optional("soaked")?.zip(optional("soaked_at")?),
     })
@@ -360,7 +356,7 @@ fn rollout(row: &Row) -> Result<Rollout> {
         policy: codec::json(codec::get(row, "policy")?, "rollouts", "policy")?,
         approved: codec::json(codec::get(row, "approved")?, "rollouts", "approved")?,
         force: codec::get::<i64>(row, "forced")? == 1,
-        run: run(row)?,
+        progress: progress(row)?,
         status: status(row)?,
         evidence: codec::get::<Option<String>>(row, "evidence")?.map(Into::into),
         active: codec::get::<i64>(row, "active")? == 1,

@@ -41,7 +41,7 @@ suites! {
         a_change_that_fails_leaves_nothing,
         properties_of_a_device_change_together_or_not_at_all,
         concurrent_changes_are_numbered_one_by_one,
-        groups_tokens_and_licences,
+        groups_tokens_and_pair_codes,
         branches_and_definitions,
         names_sort_by_their_bytes;
     audit:

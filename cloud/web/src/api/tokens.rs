@@ -5,8 +5,8 @@ use axum::extract::Path;
 use super::Answer;
 use super::body::JsonBody;
 use super::dto::{CreatedToken, Done, NewToken, OK, TokenList};
+use super::names;
 use super::spaced::Spaced;
-use super::text;
 use crate::auth::{ProjectAccess, mint_token};
 use crate::error::ApiError;
 use iottly_cloud::clock;
@@ -44,7 +44,7 @@ pub(super) async fn create(
 ) -> Answer<CreatedToken> {
     access.require(Scopes::ADMIN)?;
     let now = clock::now();
-    let name = text::name("name", &body.name)?;
+    let name = names::name("name", &body.name)?;
     let scopes = scopes(&body.scopes)?;
     access.require(scopes)?;
     if body.expires.is_some_and(|expires| expires <= now) {

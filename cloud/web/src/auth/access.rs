@@ -12,7 +12,7 @@ use super::token::hash_secret;
 use crate::app::App;
 use crate::app::WebServices;
 use crate::error::ApiError;
-use crate::rate::Told;
+use crate::rate::SharedVerdict;
 use crate::sessions::Login;
 use iottly_cloud::clock;
 use iottly_core::model::{
@@ -109,9 +109,9 @@ pub(crate) fn within_rate(
 ) -> Result<(), ApiError> {
     let Some(rate) = &services.rate else { return Ok(()) };
     let verdict = rate.ask(token, clock::steady_ms());
-    if let Some(told) = extensions.get::<Told>() {
+    if let Some(verdict_cell) = extensions.get::<SharedVerdict>() {
         // Only the first verdict on a request counts; the cell is already set for later ones.
-        let _ = told.0.set(verdict);
+        let _ = verdict_cell.0.set(verdict);
     }
     if verdict.allowed {
         Ok(())

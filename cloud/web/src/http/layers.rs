@@ -13,7 +13,7 @@ use tracing::Instrument;
 use super::span;
 use crate::app::App;
 use crate::error::ApiError;
-use crate::rate::{self, Told};
+use crate::rate::{self, SharedVerdict};
 
 /// Maximum duration of a request; streams are exempt.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -69,10 +69,10 @@ fn given(headers: &HeaderMap) -> Option<String> {
 
 /// Adds headers that report the rate limit, if there is one for the request.
 pub(super) async fn rate(mut request: Request, next: Next) -> Response {
-    let told = Told::default();
-    request.extensions_mut().insert(told.clone());
+    let verdict_cell = SharedVerdict::default();
+    request.extensions_mut().insert(verdict_cell.clone());
     let mut response = next.run(request).await;
-    if let Some(verdict) = told.0.get() {
+    if let Some(verdict) = verdict_cell.0.get() {
         rate::describe(*verdict, response.headers_mut());
     }
     response

@@ -31,7 +31,7 @@ pub(super) async fn file(
 ) -> Response {
     let folder = project.parse::<ProjectId>().ok().map(|project| {
         trace_project(project);
-        app.services.rollouts.shelf().folder(project)
+        app.services.rollouts.repositories().folder(project)
     });
     let path = folder.and_then(|folder| place(&folder, uri.path()));
     let Some(path) = path else {

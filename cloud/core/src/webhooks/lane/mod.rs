@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{HookState, UnixMs, Webhook};
+use crate::model::{UnixMs, Webhook, WebhookState};
 use crate::webhooks::breaker::{Admission, Breaker, Effect, Event};
 use crate::webhooks::schedule;
 use crate::webhooks::schedule::Outcome;
@@ -58,7 +58,7 @@ pub struct Lane {
 
 impl Lane {
     /// Creates the lane of a webhook, with the health that is stored; assumes that deliveries are due.
-    pub fn new(target: Target, state: &HookState) -> Self {
+    pub fn new(target: Target, state: &WebhookState) -> Self {
         let queue = &state.queue;
         Self {
             changed: state.hook.changed,
@@ -83,7 +83,7 @@ impl Lane {
 
     /// Applies the current configuration of the webhook. After a change, earlier failures do not count any
     /// more, because the change may have fixed their cause.
-    pub fn renew(&mut self, target: Target, state: &HookState) {
+    pub fn renew(&mut self, target: Target, state: &WebhookState) {
         (self.target, self.more) = (Arc::new(target), true);
         if state.hook.changed != self.changed {
             (self.changed, self.paused_until, self.failing_since) =

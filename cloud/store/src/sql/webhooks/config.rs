@@ -6,9 +6,9 @@ use super::super::db::{Conn, Pool, Row};
 use super::super::{codec, full, missing, taken};
 use super::claim::too_far;
 use crate::Result;
-use iottly_core::model::{HookKey, HookKind, HookQueue, HookState, UnixMs, Webhook, WebhookId};
-use iottly_core::seal::Sealed;
-use iottly_core::webhooks::MAX_HOOKS;
+use iottly_core::Sealed;
+use iottly_core::model::{UnixMs, Webhook, WebhookId, WebhookKey, WebhookKind, WebhookQueue, WebhookState};
+use iottly_core::webhooks::MAX_WEBHOOKS;
 
 macro_rules! select {
     ($rest:literal) => {
@@ -23,19 +23,19 @@ macro_rules! select {
     };
 }
 
-pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<HookState>> {
+pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<WebhookState>> {
     let query = sqlx::query(select!("w.project = $1 ORDER BY w.created, w.id")).bind(codec::id(&project));
     query.fetch_all(pool).await?.iter().map(state).collect()
 }
 
-pub(super) async fn one(pool: &Pool, key: HookKey) -> Result<Option<HookState>> {
+pub(super) async fn one(pool: &Pool, key: WebhookKey) -> Result<Option<WebhookState>> {
     let query = sqlx::query(select!("w.project = $1 AND w.id = $2"));
     let query = query.bind(codec::id(&key.project)).bind(codec::id(&key.hook));
     query.fetch_optional(pool).await?.as_ref().map(state).transpose()
 }
 
 /// Returns the enabled webhooks that have a delivery due.
-pub(super) async fn due(pool: &Pool, now: UnixMs, limit: usize) -> Result<Vec<HookState>> {
+pub(super) async fn due(pool: &Pool, now: UnixMs, limit: usize) -> Result<Vec<WebhookState>> {
     let query = sqlx::query(select!(
         "q.waiting > 0 AND w.enabled = true AND (EXISTS (SELECT 1 FROM webhook_deliveries d \
          WHERE d.project = q.project AND d.hook = q.hook AND d.due <= $1) OR EXISTS (SELECT 1 FROM webhook_deliveries d \
@@ -69,7 +69,7 @@ pub(in super::super) async fn create(tx: &mut Conn, hook: &Webhook) -> Result<u6
         .bind(project)
         .fetch_one(&mut *tx)
         .await?;
-    full(codec::get(&row, "n")?, "webhooks", MAX_HOOKS)?;
+    full(codec::get(&row, "n")?, "webhooks", MAX_WEBHOOKS)?;
     let (former, former_until) = hook
         .former
         .as_ref()
@@ -200,19 +200,19 @@ async fn bump(tx: &mut Conn, project: ProjectId) -> Result<u64> {
     Ok(query.bind(codec::id(&project)).execute(tx).await?.rows_affected())
 }
 
-const fn kind_code(kind: HookKind) -> i64 {
+const fn kind_code(kind: WebhookKind) -> i64 {
     match kind {
-        HookKind::Iottly => 0,
-        HookKind::User => 1,
-        HookKind::All => 2,
+        WebhookKind::Iottly => 0,
+        WebhookKind::User => 1,
+        WebhookKind::All => 2,
     }
 }
 
-fn kind(code: i64) -> Result<HookKind> {
+fn kind(code: i64) -> Result<WebhookKind> {
     match code {
-        0 => Ok(HookKind::Iottly),
-        1 => Ok(HookKind::User),
-        2 => Ok(HookKind::All),
+        0 => Ok(WebhookKind::Iottly),
+        1 => Ok(WebhookKind::User),
+        2 => Ok(WebhookKind::All),
         other => Err(codec::corrupt(
             "webhooks",
             "kind",
@@ -221,9 +221,9 @@ fn kind(code: i64) -> Result<HookKind> {
     }
 }
 
-fn state(row: &Row) -> Result<HookState> {
+fn state(row: &Row) -> Result<WebhookState> {
     let count = |field| codec::unsigned(codec::get(row, field)?, "webhook_queues", field);
-    let key = HookKey {
+    let key = WebhookKey {
         project: codec::project(row, "webhooks", "project")?,
         hook: WebhookId::from_bytes(codec::bytes(row, "webhooks", "id")?),
     };
@@ -246,7 +246,7 @@ fn state(row: &Row) -> Result<HookState> {
         created: codec::get(row, "created")?,
         changed: codec::get(row, "changed")?,
     };
-    let queue = HookQueue {
+    let queue = WebhookQueue {
         waiting: count("waiting")?,
         failed: count("failed")?,
         dropped: count("dropped")?,
@@ -256,5 +256,5 @@ fn state(row: &Row) -> Result<HookState> {
         probe_at: codec::get(row, "probe_at")?,
         next_due: codec::get(row, "next_due")?,
     };
-    Ok(HookState { hook, queue })
+    Ok(WebhookState { hook, queue })
 }

@@ -2,10 +2,10 @@
 
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{
-    Change, NewRollout, Rollout, RolloutId, RolloutKind, RolloutStatus, RolloutStep, Scope, Steer,
-    StoredRelease, Telling, UnixMs,
+    Change, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutId, RolloutKind, RolloutStatus,
+    RolloutStep, Scope, StoredRelease, UnixMs,
 };
-use iottly_core::model::{Policy, Run, Status, Wish};
+use iottly_core::model::{Policy, RolloutIntent, RolloutProgress};
 use iottly_core::rollout::{BY_OWNER, abandon, steer};
 use iottly_protocol::release::{DeviceFacts, Ending, Reason, Step, UpdateState};
 use iottly_protocol::{GroupId, StreamId, UpdateReport};
@@ -48,30 +48,30 @@ fn rollout(byte: u8, release: u64) -> Change {
     }))
 }
 
-fn telling(scope: Scope, counter: u64, document: &str) -> Telling {
+fn outgoing(scope: Scope, counter: u64, document: &str) -> OutgoingDirective {
     let document = RawValue::from_string(document.to_owned()).expect("JSON");
-    Telling {
+    OutgoingDirective {
         device: scope.device,
-        directive: format!("d-{counter}"),
+        id: format!("d-{counter}"),
         counter,
         document,
     }
 }
 
-fn step(rollout: &Rollout, status: RolloutStatus, told: Vec<Telling>) -> RolloutStep {
+fn step(rollout: &Rollout, status: RolloutStatus, install: Vec<OutgoingDirective>) -> RolloutStep {
     RolloutStep {
         id: rollout.id,
         group: rollout.group,
         version: rollout.version,
-        run: rollout.run.clone(),
+        progress: rollout.progress.clone(),
         status,
         evidence: None,
         halts: false,
         ended: None,
         active: true,
         revision: None,
-        told,
-        withdrawn: Vec::new(),
+        install,
+        cancel: Vec::new(),
     }
 }
 
@@ -114,14 +114,14 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         .expect("adds");
     let twice = change(Change::AddRelease(Box::new(release(1)))).await;
     assert!(matches!(twice, Err(StoreError::Exists { .. })), "{twice:?}");
-    let none = change(Change::SteerRollout(group, Steer::Pause)).await;
+    let none = change(Change::SteerRollout(group, RolloutCommand::Pause)).await;
     assert!(matches!(none, Err(StoreError::Refused(_))), "{none:?}");
     change(rollout(1, 1)).await.expect("starts");
     assert_eq!(store.active_rollouts().await.expect("reads"), [(project, one)]);
     let begun = shown(one).await;
     assert_eq!(
-        (begun.policy.canary, begun.approved.clone(), begun.run.wish),
-        (3, vec!["gpio".to_owned()], Wish::Run)
+        (begun.policy.canary, begun.approved.clone(), begun.progress.intent),
+        (3, vec!["gpio".to_owned()], RolloutIntent::Run)
     );
     assert_eq!(
         store.releases(project, None, 9).await.expect("reads")[0],
@@ -145,8 +145,8 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     // Notified once: a decision on the earlier state has to be made again.
     let first = step(
         &begun,
-        RolloutStatus::Of(Status::Deploying),
-        vec![telling(*scope, 7, r#"{"b":1.0}"#)],
+        RolloutStatus::Deploying,
+        vec![outgoing(*scope, 7, r#"{"b":1.0}"#)],
     );
     assert!(
         store
@@ -201,18 +201,18 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         update("d-7", UpdateState::Ended(Ending::Committed), None),
     )
     .await;
-    let told = member().await.told.expect("told");
+    let directive = member().await.directive.expect("was sent one");
     assert_eq!(
-        (told.state, told.reason, told.failures),
+        (directive.state, directive.reason, directive.failures),
         (
             Some(UpdateState::Ended(Ending::RolledBack)),
             Some(Reason::CrashLoop),
             1
         )
     );
-    assert_eq!(told.detail.as_deref(), Some("a\u{fffd}detail"));
+    assert_eq!(directive.detail.as_deref(), Some("a\u{fffd}detail"));
     assert_eq!(
-        told.steps,
+        directive.steps,
         [
             (UpdateState::Underway(Step::Trial), 50),
             (UpdateState::Ended(Ending::RolledBack), 50)
@@ -222,16 +222,16 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     assert!(document().await.is_none(), "nothing is open");
 
     // The rollout halts itself; its owner resumes it, and the device's failure is forgiven.
-    let halted = Run {
-        wish: Wish::Run,
+    let halted = RolloutProgress {
+        intent: RolloutIntent::Run,
         halted: true,
         soaking: Some((1, 99)),
     };
     let halt = RolloutStep {
-        run: halted.clone(),
+        progress: halted.clone(),
         evidence: Some("{}".into()),
         halts: true,
-        ..step(&shown(one).await, RolloutStatus::Of(Status::Halted), vec![])
+        ..step(&shown(one).await, RolloutStatus::Halted, vec![])
     };
     assert!(
         store
@@ -240,23 +240,23 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
             .expect("writes")
     );
     assert_eq!(
-        (shown(one).await.run, shown(one).await.evidence.as_deref()),
+        (shown(one).await.progress, shown(one).await.evidence.as_deref()),
         (halted, Some("{}"))
     );
     assert_eq!(
         store.groups(project).await.expect("reads")[0].status,
-        Some(RolloutStatus::Of(Status::Halted))
+        Some(RolloutStatus::Halted)
     );
     assert_eq!(
         store.audit(project, None, 1).await.expect("reads")[0].action,
         "rollout.halt"
     );
-    change(Change::SteerRollout(group, Steer::Resume))
+    change(Change::SteerRollout(group, RolloutCommand::Resume))
         .await
         .expect("resumes");
     let resumed = shown(one).await;
-    assert!(!resumed.run.halted && resumed.force && resumed.evidence.is_none());
-    assert_eq!(member().await.told.expect("told").failures, 0);
+    assert!(!resumed.progress.halted && resumed.force && resumed.evidence.is_none());
+    assert_eq!(member().await.directive.expect("was sent one").failures, 0);
 
     // Another rollout replaces it; only the new one shows in the group.
     change(Change::AddRelease(Box::new(release(2))))
@@ -264,10 +264,10 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         .expect("adds");
     change(rollout(2, 2)).await.expect("starts");
     let (old, two) = (shown(one).await, RolloutId::from_bytes([2; 16]));
-    assert_eq!(old.run.wish, Wish::Cancel);
+    assert_eq!(old.progress.intent, RolloutIntent::Cancel);
     let gone = RolloutStep {
         active: false,
-        ..step(&old, RolloutStatus::Of(Status::Cancelled), vec![])
+        ..step(&old, RolloutStatus::Cancelled, vec![])
     };
     assert!(
         store
@@ -277,12 +277,12 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     );
     assert_eq!(
         store.groups(project).await.expect("reads")[0].status,
-        Some(RolloutStatus::Of(Status::Deploying))
+        Some(RolloutStatus::Deploying)
     );
     let through = RolloutStep {
         active: false,
         revision: Some(12),
-        ..step(&shown(two).await, RolloutStatus::Of(Status::Deployed), vec![])
+        ..step(&shown(two).await, RolloutStatus::Deployed, vec![])
     };
     assert!(
         store
@@ -380,8 +380,8 @@ pub(crate) async fn an_operators_command_does_what_the_rule_says(setup: Setup) {
     change(rollout(1, 1)).await;
     let notified = step(
         &shown().await,
-        RolloutStatus::Of(Status::Deploying),
-        vec![telling(*scope, 7, "1")],
+        RolloutStatus::Deploying,
+        vec![outgoing(*scope, 7, "1")],
     );
     assert!(
         store
@@ -389,7 +389,12 @@ pub(crate) async fn an_operators_command_does_what_the_rule_says(setup: Setup) {
             .await
             .expect("saves")
     );
-    let commands = [Some(Steer::Pause), Some(Steer::Resume), Some(Steer::Cancel), None];
+    let commands = [
+        Some(RolloutCommand::Pause),
+        Some(RolloutCommand::Resume),
+        Some(RolloutCommand::Cancel),
+        None,
+    ];
     let cases = ["run", "pause", "cancel"]
         .into_iter()
         .flat_map(|wish| ["deploying", "paused", "halted", "cancelled"].map(|status| (wish, status)));
@@ -405,10 +410,10 @@ pub(crate) async fn an_operators_command_does_what_the_rule_says(setup: Setup) {
         let before = shown().await;
         let (expected, request) = match command {
             Some(command) => (
-                steer(&before.run, before.status, command),
+                steer(&before.progress, before.status, command),
                 Change::SteerRollout(group, command),
             ),
-            None => (abandon(&before.run, BY_OWNER), Change::CancelRollout(id)),
+            None => (abandon(&before.progress, BY_OWNER), Change::CancelRollout(id)),
         };
         let affected = change(request).await.affected;
         let after = shown().await;
@@ -419,7 +424,7 @@ pub(crate) async fn an_operators_command_does_what_the_rule_says(setup: Setup) {
         };
         let evidence = before.evidence.clone().filter(|_| expected.keeps_evidence);
         let expected_rollout = Rollout {
-            run: expected.run,
+            progress: expected.progress,
             evidence,
             force: expected.forces,
             ended: expected.ended.map(Into::into),
@@ -429,12 +434,12 @@ pub(crate) async fn an_operators_command_does_what_the_rule_says(setup: Setup) {
         };
         assert_eq!((affected, &after), (1, &expected_rollout), "{case}");
         let members = store.rollout_members(project, &after).await.expect("reads");
-        let told = members[0].told.as_ref().expect("notified");
+        let sent = members[0].directive.as_ref().expect("notified");
         let counted = if expected.forgives {
             (0, None)
         } else {
             (3, Some(9))
         };
-        assert_eq!((told.failures, told.heard), counted, "{case}");
+        assert_eq!((sent.failures, sent.heard), counted, "{case}");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{Date, LogDto, OK, Props};
-use iottly_core::model::ConfigState;
+use iottly_core::model::SettingsState;
 
 /// Devices with their properties.
 #[derive(Serialize, ToSchema)]
@@ -35,7 +35,8 @@ pub(crate) struct OneProps {
 /// Properties of a device that its owner may set.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct DeviceSettings {
+#[schema(as = DeviceSettings)]
+pub(crate) struct UpdateDeviceBody {
     /// Name: 1 to 128 bytes without control characters.
     pub(crate) name: Option<String>,
     /// Tags, which replace the present ones: 32 at most, each 1 to 64 bytes without commas and control
@@ -94,7 +95,8 @@ pub(crate) struct LogList {
 
 /// Settings of a device.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct ConfigDto {
+#[schema(as = ConfigDto)]
+pub(crate) struct SettingsDto {
     /// Desired settings; null if none were ever set.
     desired: Option<Desired>,
     /// Applied settings; null until the device has applied any.
@@ -126,22 +128,22 @@ struct Reported {
     at: Date,
 }
 
-impl From<ConfigState> for ConfigDto {
-    fn from(state: ConfigState) -> Self {
+impl From<SettingsState> for SettingsDto {
+    fn from(state: SettingsState) -> Self {
         let versions = (
-            state.desired.as_ref().map(|(config, _)| config.version),
-            state.taken.map(|taken| taken.version),
+            state.desired.as_ref().map(|(settings, _)| settings.version),
+            state.acknowledged.map(|ack| ack.version),
         );
         let desired = state.desired;
         Self {
-            desired: desired.map(|(config, at)| Desired {
-                version: config.version,
-                values: config.values,
+            desired: desired.map(|(settings, at)| Desired {
+                version: settings.version,
+                values: settings.values,
                 changed: at.into(),
             }),
-            reported: state.taken.map(|taken| Reported {
-                version: taken.version,
-                at: taken.at.into(),
+            reported: state.acknowledged.map(|ack| Reported {
+                version: ack.version,
+                at: ack.at.into(),
             }),
             in_sync: versions.0.is_none() || versions.0 == versions.1,
             status: OK,

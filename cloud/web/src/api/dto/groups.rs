@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::GroupDto;
-use crate::api::search::Search;
+use crate::api::device_search::DeviceSearch;
 
 /// Deployment groups of a project.
 #[derive(Serialize, ToSchema)]
@@ -54,7 +54,7 @@ pub(crate) struct Members {
     #[schema(value_type = Option<Vec<String>>)]
     pub(crate) devices: Option<Vec<DeviceId>>,
     /// Conditions that the devices meet.
-    pub(crate) search: Option<Search>,
+    pub(crate) search: Option<DeviceSearch>,
 }
 
 /// Devices that were moved, or would be.

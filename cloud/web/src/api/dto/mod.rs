@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::spaced::Spaced;
 use iottly_core::model::{
-    CommandRecord, CommandStatus, Device, Group, MessageId, StoredLog, StoredMessage, UnixMs,
+    CommandRecord, CommandStatus, Device, Group, MessageId, RolloutStatus, StoredLog, StoredMessage, UnixMs,
 };
 
 mod code;
@@ -176,8 +176,8 @@ impl From<Device> for Props {
             name: device.name,
             macaddress: device.mac_address.unwrap_or_default(),
             operatingstatus: operating_status(device.online),
-            // Hidden until it is used: with an unused licence, any reader could pair a board.
-            token: device.licence.unwrap_or_default(),
+            // Hidden until it is used: with an unused pair code, any reader could pair a board.
+            token: device.pair_code.unwrap_or_default(),
             tags: device.tags,
             agent_version: device.agent_version.unwrap_or_default(),
             deployment_group: device.group,
@@ -196,14 +196,16 @@ pub(super) struct GroupDto {
     /// Name of the group, unique in the project; `_orphaned` is the default group.
     name: String,
     /// Status of the group's newest rollout; empty before the first deployment.
-    status: String,
+    #[schema(value_type = String)]
+    status: &'static str,
     /// Branch that the group follows; empty for none.
     branch: String,
     /// Revision that was deployed last; empty before the first deployment.
     current_revision: String,
     /// Ids of the devices in the group, sorted.
     #[schema(value_type = Vec<String>)]
-    boards: Vec<DeviceId>,
+    #[serde(rename = "boards")]
+    devices: Vec<DeviceId>,
     /// Always empty; the code is in the branch.
     fwcode: FwCode,
 }
@@ -224,12 +226,10 @@ impl From<Group> for GroupDto {
         Self {
             id: group.id,
             name: group.name,
-            status: group
-                .status
-                .map_or_else(String::new, |status| status.as_str().to_owned()),
+            status: group.status.map_or("", RolloutStatus::as_str),
             branch: group.branch.unwrap_or_default(),
             current_revision: group.current_revision.unwrap_or_default(),
-            boards: group.boards,
+            devices: group.devices,
             fwcode: FwCode::default(),
         }
     }

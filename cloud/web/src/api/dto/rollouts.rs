@@ -124,7 +124,7 @@ pub(crate) struct RolloutDeviceDto {
     name: String,
     /// True while the device is connected.
     online: bool,
-    /// `untold` before the device is notified, `told` until it reports, then the state that it reports.
+    /// `untold` before the device is notified, `directive` until it reports, then the state that it reports.
     #[schema(value_type = String)]
     state: &'static str,
     /// Id of the directive that the device was sent; left out before.
@@ -145,8 +145,8 @@ pub(crate) struct RolloutDeviceDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
     /// Time at which the directive was sent; left out before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    told: Option<Date>,
+    #[serde(rename = "told", skip_serializing_if = "Option::is_none")]
+    sent: Option<Date>,
     /// Time of the last change; left out before the directive was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<Date>,
@@ -166,24 +166,26 @@ struct StepDto {
 
 impl From<RolloutMember> for RolloutDeviceDto {
     fn from(member: RolloutMember) -> Self {
-        let told = member.told.as_ref();
-        let state = match told {
+        let directive = member.directive.as_ref();
+        let state = match directive {
             None => "untold",
-            Some(told) => told.state.map_or("told", |state| state.as_str()),
+            Some(directive) => directive.state.map_or("told", |state| state.as_str()),
         };
-        let steps = told.map(|told| told.steps.as_slice()).unwrap_or_default();
+        let steps = directive
+            .map(|directive| directive.steps.as_slice())
+            .unwrap_or_default();
         Self {
             device: member.device,
             online: member.online,
             state,
-            directive: told.map(|told| told.directive.clone()),
-            reason: told.and_then(|told| told.reason),
-            detail: told.and_then(|told| told.detail.clone()),
-            failures: told.map_or(0, |told| told.failures),
-            faults: told.map_or(0, |told| told.faults),
-            fault: told.and_then(|told| told.fault.clone()),
-            told: told.map(|told| told.at.into()),
-            changed: told.map(|told| told.changed.into()),
+            directive: directive.map(|directive| directive.id.clone()),
+            reason: directive.and_then(|directive| directive.reason),
+            detail: directive.and_then(|directive| directive.detail.clone()),
+            failures: directive.map_or(0, |directive| directive.failures),
+            faults: directive.map_or(0, |directive| directive.faults),
+            fault: directive.and_then(|directive| directive.fault.clone()),
+            sent: directive.map(|directive| directive.sent.into()),
+            changed: directive.map(|directive| directive.changed.into()),
             steps: steps
                 .iter()
                 .map(|(state, at)| StepDto {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Date;
-use iottly_core::model::{HookAttempt, HookState, UnixMs, WebhookId};
+use iottly_core::model::{UnixMs, WebhookAttempt, WebhookId, WebhookState};
 use iottly_core::webhooks::HeaderList;
 use iottly_core::webhooks::body::LARGE_BYTES;
 use iottly_core::webhooks::headers::MASK;
@@ -67,8 +67,8 @@ pub(crate) struct WebhookDto {
 }
 
 impl WebhookDto {
-    pub(crate) fn new(state: HookState, headers: &HeaderList, now: UnixMs) -> Self {
-        let HookState { hook, queue } = state;
+    pub(crate) fn new(state: WebhookState, headers: &HeaderList, now: UnixMs) -> Self {
+        let WebhookState { hook, queue } = state;
         let next = [queue.next_due, queue.probe_at]
             .into_iter()
             .flatten()
@@ -200,8 +200,8 @@ pub(crate) struct AttemptDto {
     pub(crate) answer: String,
 }
 
-impl From<HookAttempt> for AttemptDto {
-    fn from(attempt: HookAttempt) -> Self {
+impl From<WebhookAttempt> for AttemptDto {
+    fn from(attempt: WebhookAttempt) -> Self {
         Self {
             n: attempt.number,
             at: attempt.at.into(),

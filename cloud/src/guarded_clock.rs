@@ -3,11 +3,11 @@
 //! An operator, NTP or a virtual machine may set the system's clock by hours or years in either direction
 //! while the cloud runs. Three kinds of time, each for its purpose:
 //!
-//! - [`Steady::deadline`], for durations: the time of the start plus the time counted by a monotonic clock
+//! - [`GuardedClock::deadline`], for durations: the time of the start plus the time counted by a monotonic clock
 //!   since. Steps do not affect it at all.
-//! - [`Steady::received`], for the order of receipt: never goes back while the cloud runs, and follows the
+//! - [`GuardedClock::received`], for the order of receipt: never goes back while the cloud runs, and follows the
 //!   system's clock otherwise. See `Receipts` for steps that are too large to be believed at once.
-//! - [`Steady::wall`], for dates shown to others.
+//! - [`GuardedClock::wall`], for dates shown to others.
 //!
 //! A step while the cloud does not run cannot be distinguished from the time that it did not run: then the
 //! system's clock is believed.
@@ -27,14 +27,14 @@ const BELIEVED_MS: UnixMs = 24 * 60 * 60 * 1000;
 const DOUBTED: Duration = Duration::from_secs(60 * 60);
 
 /// Clock that provides the three kinds of time.
-pub struct Steady {
+pub struct GuardedClock {
     clock: Clock,
     started: Instant,
     start: UnixMs,
     receipts: Mutex<Receipts>,
 }
 
-impl Steady {
+impl GuardedClock {
     /// Creates the clock; deadlines count from now.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
@@ -68,7 +68,7 @@ impl Steady {
     #[must_use]
     pub fn received(&self) -> UnixMs {
         let mut receipts = self.receipts.lock().unwrap_or_else(PoisonError::into_inner);
-        receipts.tell((self.clock)(), self.started.elapsed())
+        receipts.record((self.clock)(), self.started.elapsed())
     }
 }
 
@@ -80,8 +80,8 @@ impl Steady {
 /// step back breaks the order of entries, between those from before and after it.
 #[derive(Debug)]
 struct Receipts {
-    told: UnixMs,
-    /// Monotonic time of `told`.
+    last: UnixMs,
+    /// Monotonic time of `last`.
     at: Duration,
     /// Monotonic time since which the system's clock differs.
     doubted: Option<Duration>,
@@ -90,21 +90,21 @@ struct Receipts {
 impl Receipts {
     fn new(start: UnixMs) -> Self {
         Self {
-            told: start,
+            last: start,
             at: Duration::ZERO,
             doubted: None,
         }
     }
 
-    fn tell(&mut self, wall: UnixMs, elapsed: Duration) -> UnixMs {
-        let expected = self.told.saturating_add(millis(elapsed.saturating_sub(self.at)));
+    fn record(&mut self, wall: UnixMs, elapsed: Duration) -> UnixMs {
+        let expected = self.last.saturating_add(millis(elapsed.saturating_sub(self.at)));
         let is_near = wall.saturating_sub(expected).saturating_abs() < BELIEVED_MS;
         let is_meant = self
             .doubted
             .is_some_and(|since| elapsed.saturating_sub(since) >= DOUBTED);
         let next = if is_near {
             // While the clock is behind, the last time is returned again.
-            self.told.max(wall)
+            self.last.max(wall)
         } else if is_meant {
             tracing::warn!(
                 clock.wall_ms = wall,
@@ -125,7 +125,7 @@ impl Receipts {
             );
             self.doubted = Some(elapsed);
         }
-        (self.told, self.at) = (next, elapsed);
+        (self.last, self.at) = (next, elapsed);
         next
     }
 }
@@ -152,7 +152,7 @@ mod tests {
         let wall =
             |second: UnixMs| START + second * 1000 + if (10..100).contains(&second) { step } else { 0 };
         (0..200)
-            .map(|second| receipts.tell(wall(second), Duration::from_secs(second as u64)))
+            .map(|second| receipts.record(wall(second), Duration::from_secs(second as u64)))
             .collect()
     }
 
@@ -171,13 +171,13 @@ mod tests {
             UnixMs::MAX / 2,
             UnixMs::MIN / 2,
         ] {
-            let told = excursion(step);
-            assert!(told.is_sorted(), "{step}: {told:?}");
+            let last = excursion(step);
+            assert!(last.is_sorted(), "{step}: {last:?}");
         }
         for step in [YEARS, -YEARS, -3 * HOUR] {
-            let told = excursion(step);
+            let last = excursion(step);
             assert!(
-                (told[199] - (START + 199_000)).abs() <= 1000,
+                (last[199] - (START + 199_000)).abs() <= 1000,
                 "{step}: an accident leaves no trace in the dates"
             );
         }
@@ -187,13 +187,13 @@ mod tests {
     fn a_step_that_stays_is_believed_in_the_end() {
         for step in [YEARS, -YEARS] {
             let mut receipts = Receipts::new(START);
-            let mut tell = |second: UnixMs| {
-                receipts.tell(START + second * 1000 + step, Duration::from_secs(second as u64))
+            let mut record = |second: UnixMs| {
+                receipts.record(START + second * 1000 + step, Duration::from_secs(second as u64))
             };
-            assert_eq!(tell(10), START + 10_000);
-            assert_eq!(tell(3_000), START + 3_000_000);
-            assert_eq!(tell(3_610), START + 3_610_000 + step);
-            assert_eq!(tell(3_611), START + 3_611_000 + step);
+            assert_eq!(record(10), START + 10_000);
+            assert_eq!(record(3_000), START + 3_000_000);
+            assert_eq!(record(3_610), START + 3_610_000 + step);
+            assert_eq!(record(3_611), START + 3_611_000 + step);
         }
     }
 
@@ -201,20 +201,26 @@ mod tests {
     fn a_correction_by_hours_is_followed_forwards_and_waited_for_backwards() {
         let mut receipts = Receipts::new(START);
         assert_eq!(
-            receipts.tell(START + 3 * HOUR, Duration::from_secs(1)),
+            receipts.record(START + 3 * HOUR, Duration::from_secs(1)),
             START + 3 * HOUR
         );
         let mut receipts = Receipts::new(START);
-        assert_eq!(receipts.tell(START - 3 * HOUR, Duration::from_secs(1)), START);
-        assert_eq!(receipts.tell(START - HOUR, Duration::from_secs(2 * 3600)), START);
-        assert_eq!(receipts.tell(START + 5, Duration::from_secs(3 * 3600)), START + 5);
+        assert_eq!(receipts.record(START - 3 * HOUR, Duration::from_secs(1)), START);
+        assert_eq!(
+            receipts.record(START - HOUR, Duration::from_secs(2 * 3600)),
+            START
+        );
+        assert_eq!(
+            receipts.record(START + 5, Duration::from_secs(3 * 3600)),
+            START + 5
+        );
     }
 
     #[test]
     fn deadlines_do_not_see_steps() {
         let wall = Arc::new(AtomicI64::new(START));
         let clock = Arc::clone(&wall);
-        let steady = Steady::new(Arc::new(move || clock.load(Ordering::Relaxed)));
+        let steady = GuardedClock::new(Arc::new(move || clock.load(Ordering::Relaxed)));
         for step in [3 * HOUR, -3 * HOUR, YEARS, -YEARS] {
             wall.store(START + step, Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(5));

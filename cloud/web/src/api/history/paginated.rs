@@ -9,14 +9,14 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, stream};
 use iottly_protocol::MessageKind;
 
-use super::dto::{MessagePage, OK, PageEntries};
-use super::query::Params;
-use super::spaced::{self, JSON, held};
+use crate::api::dto::{MessagePage, OK, PageEntries};
+use crate::api::query::Params;
+use crate::api::spaced::{self, JSON, counted_response};
 use crate::app::WebServices;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
-use iottly_cloud::reading::ReadError;
-use iottly_cloud::reading::{CHUNK_BYTES, Held};
+use iottly_cloud::history_reader::ReadError;
+use iottly_cloud::history_reader::{CHUNK_BYTES, UnreadResponse};
 use iottly_core::model::Scope;
 use iottly_store::{EntrySize, PageQuery};
 
@@ -43,14 +43,14 @@ const RETRY: Duration = Duration::from_millis(100);
     ),
     responses((status = 200, description = "The entries of the page", body = MessagePage))
 )]
-pub(super) async fn messages(access: DeviceAccess, params: Params) -> Result<Response, ApiError> {
+pub(crate) async fn messages(access: DeviceAccess, params: Params) -> Result<Response, ApiError> {
     let (services, scope, query) = (access.services(), access.scope(), query(&params)?);
     let sizes = services.store.page_sizes(scope, &query).await?;
     if sizes.is_empty() {
         return Err(ApiError::missing("page has no messages"));
     }
     if sizes.iter().map(|size| size.bytes).sum::<u64>() > CHUNK_BYTES {
-        let held = services.reading.hold(scope.project, CHUNK_BYTES)?;
+        let held = services.history_reader.hold(scope.project, CHUNK_BYTES)?;
         let pieces = Pieces {
             services: services.clone(),
             scope,
@@ -64,10 +64,10 @@ pub(super) async fn messages(access: DeviceAccess, params: Params) -> Result<Res
     let keys: Vec<_> = sizes.iter().map(|size| size.cursor).collect();
     let bytes = sizes.iter().map(|size| size.bytes).sum();
     let messages = services
-        .reading
+        .history_reader
         .entries(services.store.as_ref(), scope, &keys, bytes, &mut turn)
         .await?;
-    held(
+    counted_response(
         services,
         scope.project,
         &MessagePage {
@@ -84,7 +84,7 @@ struct Pieces {
     /// Entries that are not sent yet.
     sizes: VecDeque<EntrySize>,
     first: bool,
-    _held: Option<Held>,
+    _held: Option<UnreadResponse>,
 }
 
 impl Pieces {
@@ -113,7 +113,7 @@ impl Pieces {
         let messages = loop {
             match self
                 .services
-                .reading
+                .history_reader
                 .entries(store, self.scope, &keys, bytes, &mut turn)
                 .await
             {

@@ -5,7 +5,7 @@ use iottly_protocol::limits::MAX_CONFIG_BYTES;
 
 use super::Answer;
 use super::body::JsonText;
-use super::dto::ConfigDto;
+use super::dto::SettingsDto;
 use super::spaced::Spaced;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
@@ -17,10 +17,10 @@ use iottly_core::model::Change;
     get,
     path = "/device/{device}/config",
     tag = "devices",
-    responses((status = 200, description = "The desired and the applied settings", body = ConfigDto))
+    responses((status = 200, description = "The desired and the applied settings", body = SettingsDto))
 )]
-pub(super) async fn show(access: DeviceAccess) -> Answer<ConfigDto> {
-    let state = access.services().store.device_config(access.scope()).await?;
+pub(super) async fn show(access: DeviceAccess) -> Answer<SettingsDto> {
+    let state = access.services().store.device_settings(access.scope()).await?;
     let state = state.ok_or_else(|| ApiError::forbidden("device is unknown in this project"))?;
     Ok(Spaced(state.into()))
 }
@@ -33,9 +33,9 @@ pub(super) async fn show(access: DeviceAccess) -> Answer<ConfigDto> {
     path = "/device/{device}/config",
     tag = "devices",
     request_body = Object,
-    responses((status = 200, description = "The desired and the applied settings", body = ConfigDto))
+    responses((status = 200, description = "The desired and the applied settings", body = SettingsDto))
 )]
-pub(super) async fn set(access: DeviceAccess, JsonText(values): JsonText) -> Answer<ConfigDto> {
+pub(super) async fn set(access: DeviceAccess, JsonText(values): JsonText) -> Answer<SettingsDto> {
     let bytes = values.get().len();
     if bytes > MAX_CONFIG_BYTES {
         return Err(ApiError::invalid(
@@ -46,8 +46,8 @@ pub(super) async fn set(access: DeviceAccess, JsonText(values): JsonText) -> Ans
     let scope = access.scope();
     access
         .project()
-        .change(Change::SetDeviceConfig(scope.device, values), clock::now())
+        .change(Change::SetDeviceSettings(scope.device, values), clock::now())
         .await?;
-    access.services().configs.send(scope).await?;
+    access.services().device_settings.send(scope).await?;
     show(access).await
 }

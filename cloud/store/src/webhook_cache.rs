@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::fresh::Fresh;
+use crate::pending_webhooks::PendingWebhooks;
 use iottly_core::webhooks::matching::MatcherCache;
 
 /// In-memory state for webhooks: cached matchers, and the wake-up of the worker.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
-    pub(super) hooks: MatcherCache,
-    pub(super) fresh: Arc<Fresh>,
+pub(super) struct WebhookCache {
+    pub(super) matchers: MatcherCache,
+    pub(super) pending: Arc<PendingWebhooks>,
 }

@@ -20,7 +20,7 @@ const SLICE_BYTES: usize = 64 << 10;
 
 /// Bytes of unread large responses.
 #[derive(Debug, Default)]
-pub(super) struct Unread(Mutex<Counts>);
+pub(super) struct UnreadResponses(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -30,18 +30,22 @@ struct Counts {
 
 /// Bytes of one response, counted until it is dropped.
 #[derive(Debug)]
-pub struct Held {
-    unread: Arc<Unread>,
+pub struct UnreadResponse {
+    unread: Arc<UnreadResponses>,
     project: ProjectId,
     bytes: u64,
 }
 
-impl Unread {
+impl UnreadResponses {
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn hold(self: &Arc<Self>, project: ProjectId, bytes: u64) -> Result<Held, ReadError> {
+    pub(super) fn hold(
+        self: &Arc<Self>,
+        project: ProjectId,
+        bytes: u64,
+    ) -> Result<UnreadResponse, ReadError> {
         let mut counts = self.lock();
         let of_project = counts.projects.get(&project).copied().unwrap_or_default();
         // A project without unread responses may have one of any length.
@@ -54,7 +58,7 @@ impl Unread {
         counts.all += bytes;
         *counts.projects.entry(project).or_default() += bytes;
         drop(counts);
-        Ok(Held {
+        Ok(UnreadResponse {
             unread: Arc::clone(self),
             project,
             bytes,
@@ -62,7 +66,7 @@ impl Unread {
     }
 }
 
-impl Drop for Held {
+impl Drop for UnreadResponse {
     fn drop(&mut self) {
         let mut counts = self.unread.lock();
         counts.all -= self.bytes;
@@ -75,7 +79,7 @@ impl Drop for Held {
     }
 }
 
-impl Held {
+impl UnreadResponse {
     /// Returns the response's body, which is counted until the connection has taken its last slice.
     pub fn body(self, bytes: Vec<u8>) -> Body {
         let slices = stream::unfold((Bytes::from(bytes), self), async |(mut rest, held)| {
@@ -92,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_project_gets_its_share_and_gives_it_back() {
-        let unread = Arc::new(Unread::default());
+        let unread = Arc::new(UnreadResponses::default());
         let project = |n| ProjectId::from_bytes([n; 12]);
         let first = unread
             .hold(project(1), MAX_PROJECT_BYTES * 2)

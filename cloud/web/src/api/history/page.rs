@@ -8,8 +8,8 @@ use iottly_protocol::ProjectId;
 use super::cursor;
 use crate::app::WebServices;
 use crate::error::ApiError;
-use iottly_cloud::reading::{CHUNK_BYTES, Sieve, Until};
-use iottly_cloud::turns::Turn;
+use iottly_cloud::Turn;
+use iottly_cloud::history_reader::{CHUNK_BYTES, FilterEvaluation, Until};
 use iottly_core::history::filter;
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
@@ -63,8 +63,11 @@ pub(crate) async fn page(services: &WebServices, scope: Scope, asked: &Page<'_>)
     let next = match filter {
         None => scan.all(asked.limit).await?,
         Some(filter) => {
-            let sieve = services.reading.sieve(scope.project, Arc::new(filter)).await?;
-            scan.matching(&sieve, asked.limit).await?
+            let evaluation = services
+                .history_reader
+                .evaluation(scope.project, Arc::new(filter))
+                .await?;
+            scan.matching(&evaluation, asked.limit).await?
         }
     };
     Ok(Found {
@@ -85,8 +88,8 @@ struct Scan<'a> {
 impl Scan<'_> {
     /// Takes the first entries and returns the cursor of the last one, if there are more.
     async fn all(&mut self, limit: usize) -> Result<Option<Cursor>, ApiError> {
-        let (reading, store) = (&self.services.reading, &self.services.store);
-        let part = reading
+        let (reader, store) = (&self.services.history_reader, &self.services.store);
+        let part = reader
             .part(
                 store.as_ref(),
                 self.scope,
@@ -101,12 +104,16 @@ impl Scan<'_> {
     }
 
     /// Takes the first entries that match and returns the cursor of the last examined one, if there are more.
-    async fn matching(&mut self, sieve: &Sieve, limit: usize) -> Result<Option<Cursor>, ApiError> {
-        let (reading, store) = (&self.services.reading, &self.services.store);
+    async fn matching(
+        &mut self,
+        evaluation: &FilterEvaluation,
+        limit: usize,
+    ) -> Result<Option<Cursor>, ApiError> {
+        let (reader, store) = (&self.services.history_reader, &self.services.store);
         let (mut seen, mut bytes, end) = (0, 0, Instant::now() + BUDGET_TIME);
         loop {
             let most = (CHUNK, CHUNK_BYTES);
-            let part = reading
+            let part = reader
                 .part(store.as_ref(), self.scope, self.bounds, most, &mut self.turn)
                 .await?;
             // Entries may be deleted between measuring and reading them.
@@ -119,15 +126,15 @@ impl Scan<'_> {
                 bytes: PAGE_BYTES - bytes,
                 time: Some(end),
             };
-            let sifted = sieve.sift(part.messages, until).await?;
-            seen += sifted.seen;
-            bytes += sifted
+            let selected = evaluation.select(part.messages, until).await?;
+            seen += selected.seen;
+            bytes += selected
                 .found
                 .iter()
                 .map(|message| message.payload.get().len() as u64)
                 .sum::<u64>();
-            self.found.extend(sifted.found);
-            let Some(last) = sifted
+            self.found.extend(selected.found);
+            let Some(last) = selected
                 .seen
                 .checked_sub(1)
                 .and_then(|last| cursors.get(last).copied())
@@ -135,7 +142,7 @@ impl Scan<'_> {
                 return Ok(None);
             };
             self.bounds.before = Some(last);
-            let rest = part.more || sifted.seen < cursors.len();
+            let rest = part.more || selected.seen < cursors.len();
             let over = self.found.len() >= limit
                 || bytes >= PAGE_BYTES
                 || seen >= BUDGET_ENTRIES

@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Limits of a [`Turns`].
+/// Limits of a [`FairQueue`].
 #[derive(Debug, Clone, Copy)]
-pub struct TurnLimits {
+pub(crate) struct FairQueueLimits {
     /// Maximum number of turns at the same time, over all keys.
-    pub running: usize,
+    pub(crate) running: usize,
     /// Maximum number of turns of a key at the same time.
-    pub running_per_key: usize,
+    pub(crate) running_per_key: usize,
     /// Maximum number of waiting requests of a key; further ones are refused.
-    pub waiting_per_key: usize,
+    pub(crate) waiting_per_key: usize,
 }
 
 /// Refusal of a turn: the key's queue is full.
@@ -26,15 +26,15 @@ pub struct TurnLimits {
 #[error("too many requests of this kind are waiting for the project; try again when one has finished")]
 pub struct QueueFull;
 
-/// Hands out turns; cheap to clone.
+/// Queue that hands out turns, key by key; cheap to clone.
 #[derive(Debug)]
-pub struct Turns<K: Eq + Hash + Copy> {
+pub(crate) struct FairQueue<K: Eq + Hash + Copy> {
     shared: Arc<Shared<K>>,
 }
 
 #[derive(Debug)]
 struct Shared<K: Eq + Hash + Copy> {
-    limits: TurnLimits,
+    limits: FairQueueLimits,
     state: Mutex<State<K>>,
 }
 
@@ -70,7 +70,7 @@ pub struct Turn<K: Eq + Hash + Copy> {
     shared: Option<Arc<Shared<K>>>,
 }
 
-impl<K: Eq + Hash + Copy> Clone for Turns<K> {
+impl<K: Eq + Hash + Copy> Clone for FairQueue<K> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -78,10 +78,10 @@ impl<K: Eq + Hash + Copy> Clone for Turns<K> {
     }
 }
 
-impl<K: Eq + Hash + Copy> Turns<K> {
+impl<K: Eq + Hash + Copy> FairQueue<K> {
     /// Creates an empty queue.
     #[must_use]
-    pub fn new(limits: TurnLimits) -> Self {
+    pub(crate) fn new(limits: FairQueueLimits) -> Self {
         let state = State {
             running: 0,
             keys: HashMap::new(),
@@ -99,7 +99,7 @@ impl<K: Eq + Hash + Copy> Turns<K> {
     ///
     /// # Errors
     /// [`QueueFull`] at once when the key has `waiting_per_key` requests waiting.
-    pub async fn take(&self, key: K) -> Result<Turn<K>, QueueFull> {
+    pub(crate) async fn take(&self, key: K) -> Result<Turn<K>, QueueFull> {
         let waiting = {
             let mut state = self.shared.lock();
             let limits = self.shared.limits;
@@ -158,7 +158,7 @@ impl<K: Eq + Hash + Copy> Shared<K> {
 
 impl<K: Eq + Hash + Copy> State<K> {
     /// Removes the next waiting request, round-robin over the keys, and counts it as running.
-    fn next(&mut self, limits: TurnLimits) -> Option<(K, oneshot::Sender<Turn<K>>)> {
+    fn next(&mut self, limits: FairQueueLimits) -> Option<(K, oneshot::Sender<Turn<K>>)> {
         if self.running >= limits.running {
             return None;
         }
@@ -208,7 +208,7 @@ impl<K: Eq + Hash + Copy> Drop for Turn<K> {
 mod tests {
     use super::*;
 
-    const LIMITS: TurnLimits = TurnLimits {
+    const LIMITS: FairQueueLimits = FairQueueLimits {
         running: 2,
         running_per_key: 1,
         waiting_per_key: 2,
@@ -222,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_waits_behind_itself_only() {
-        let turns = Turns::new(LIMITS);
+        let turns = FairQueue::new(LIMITS);
         let first = turns.take('a').await.expect("a free turn");
         let second = tokio::spawn({
             let turns = turns.clone();
@@ -239,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_are_served_in_turn_and_a_full_queue_refuses() {
-        let turns = Turns::new(TurnLimits { running: 1, ..LIMITS });
+        let turns = FairQueue::new(FairQueueLimits { running: 1, ..LIMITS });
         let running = turns.take('a').await.expect("a free turn");
         let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
         for key in ['a', 'a', 'b'] {
@@ -261,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_abandoned_request_frees_its_place_and_nothing_is_kept() {
-        let turns = Turns::new(TurnLimits { running: 1, ..LIMITS });
+        let turns = FairQueue::new(FairQueueLimits { running: 1, ..LIMITS });
         let running = turns.take('a').await.expect("a free turn");
         for _ in 0..10 {
             assert!(soon(turns.take('a')).await.is_none());

@@ -30,7 +30,7 @@ impl Mark {
     }
 
     /// Advances to an instant of the monotonic clock.
-    fn go_on(&mut self, seen: Instant) -> u64 {
+    fn advance(&mut self, seen: Instant) -> u64 {
         self.at = self
             .at
             .saturating_add(seen.saturating_duration_since(self.seen).min(LONGEST_STEP));
@@ -63,7 +63,7 @@ impl SteadyClock {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .go_on(Instant::now())
+            .advance(Instant::now())
     }
 
     /// Advances to `at` if that is later: another process is ahead.
@@ -101,15 +101,15 @@ mod tests {
     fn a_machine_that_stood_still_or_whose_clock_jumped_counts_for_a_minute() {
         let began = Instant::now();
         let mut mark = Mark::at(5_000, began);
-        assert_eq!(mark.go_on(began + Duration::from_millis(1_500)), 6_500);
+        assert_eq!(mark.advance(began + Duration::from_millis(1_500)), 6_500);
         assert_eq!(
-            mark.go_on(began + Duration::from_secs(3 * 3_600)),
+            mark.advance(began + Duration::from_secs(3 * 3_600)),
             66_500,
             "three hours at once"
         );
-        assert_eq!(mark.go_on(began), 66_500, "never back");
+        assert_eq!(mark.advance(began), 66_500, "never back");
         assert_eq!(
-            mark.go_on(began + Duration::from_secs(2)),
+            mark.advance(began + Duration::from_secs(2)),
             68_500,
             "and on from there"
         );

@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 /// Minimum time between two lines of a kind.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Pace of one kind of line; a static next to the code that writes the line.
+/// Rate limit of one kind of line; a static next to the code that writes the line.
 #[derive(Debug)]
-pub struct LogPace(Mutex<(Option<Instant>, u64)>);
+pub struct RateLimitedLog(Mutex<(Option<Instant>, u64)>);
 
-impl Default for LogPace {
+impl Default for RateLimitedLog {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl LogPace {
-    /// Creates a pace whose first line may be written at once.
+impl RateLimitedLog {
+    /// Creates a limit whose first line may be written at once.
     pub const fn new() -> Self {
         Self(Mutex::new((None, 0)))
     }
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "any moment serves as the start")]
     fn a_flood_of_lines_is_one_line_and_a_count() {
-        let (pace, start) = (LogPace::new(), Instant::now());
+        let (pace, start) = (RateLimitedLog::new(), Instant::now());
         assert_eq!(pace.ask(start), Some(0));
         assert!((0..1000).all(|_| pace.ask(start).is_none()));
         assert_eq!(pace.ask(start + EVERY), Some(1000));

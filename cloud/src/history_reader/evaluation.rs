@@ -7,7 +7,7 @@ use std::time::Instant;
 use iottly_protocol::ProjectId;
 
 use super::ReadError;
-use crate::turns::Turn;
+use crate::fair_queue::Turn;
 use iottly_core::history::document;
 use iottly_core::model::StoredMessage;
 use iottly_filter::{Budget, Filter, Undecided};
@@ -17,7 +17,7 @@ use iottly_filter::{Budget, Filter, Undecided};
 pub const ENTRY_STEPS: u64 = 50_000_000;
 
 /// Filter with the turn to evaluate it. Dropping it ends a running evaluation.
-pub struct Sieve {
+pub struct FilterEvaluation {
     filter: Arc<Filter>,
     /// Shared with the evaluation, which keeps the turn until it has really ended.
     turn: Arc<Turn<ProjectId>>,
@@ -25,7 +25,7 @@ pub struct Sieve {
 }
 
 /// Result of evaluating a filter over entries.
-pub struct Sifted {
+pub struct Selected {
     /// Entries that match, in their order.
     pub found: Vec<StoredMessage>,
     /// Number of entries that were examined, from the first.
@@ -43,7 +43,7 @@ pub struct Until {
     pub time: Option<Instant>,
 }
 
-impl Sieve {
+impl FilterEvaluation {
     pub(super) fn new(filter: Arc<Filter>, turn: Turn<ProjectId>) -> Self {
         Self {
             filter,
@@ -57,33 +57,33 @@ impl Sieve {
     ///
     /// # Errors
     /// [`ReadError::Filter`] when the filter is too expensive for an entry.
-    pub async fn sift(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Sifted, ReadError> {
+    pub async fn select(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Selected, ReadError> {
         let (filter, cancelled, turn) = (
             Arc::clone(&self.filter),
             Arc::clone(&self.cancelled),
             Arc::clone(&self.turn),
         );
-        let sifting = tokio::task::spawn_blocking(move || {
+        let selecting = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            sift(&filter, messages, until, &cancelled)
+            select(&filter, messages, until, &cancelled)
         });
-        let sifted = sifting.await?;
-        Ok(sifted?)
+        let selected = selecting.await?;
+        Ok(selected?)
     }
 }
 
-impl Drop for Sieve {
+impl Drop for FilterEvaluation {
     fn drop(&mut self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 }
 
-fn sift(
+fn select(
     filter: &Filter,
     messages: Vec<StoredMessage>,
     until: Until,
     cancelled: &AtomicBool,
-) -> Result<Sifted, Undecided> {
+) -> Result<Selected, Undecided> {
     let (mut found, mut seen, mut bytes) = (Vec::new(), 0, 0);
     for message in messages {
         if cancelled.load(Ordering::Relaxed) {
@@ -103,5 +103,5 @@ fn sift(
             break;
         }
     }
-    Ok(Sifted { found, seen })
+    Ok(Selected { found, seen })
 }

@@ -30,7 +30,7 @@ pub const BUILT: &str = "code-";
 /// protect against that; these keys protect against everything between the cloud and the device. All calls
 /// block.
 #[derive(Debug, Clone)]
-pub struct Shelf {
+pub struct ReleaseRepositories {
     path: PathBuf,
     seal: PathBuf,
     locks: Arc<Locks>,
@@ -38,7 +38,7 @@ pub struct Shelf {
     floor: Option<u64>,
 }
 
-impl Shelf {
+impl ReleaseRepositories {
     /// Uses the folder `releases` in a cloud's data folder, and the file of the key that seals the others:
     /// `seal` if given, else `seal.key` in the data folder.
     #[must_use]
@@ -228,7 +228,7 @@ impl Shelf {
     ///
     /// # Errors
     /// If the release is not in the project's repository, or a key cannot be read.
-    pub fn direct(
+    pub fn sign_directives(
         &self,
         project: ProjectId,
         target: &str,
@@ -361,41 +361,50 @@ mod tests {
     #[test]
     fn projects_have_numbers_of_their_own_and_a_start_that_was_cut_is_finished() {
         let dir = tempfile::tempdir().expect("dir");
-        let shelf = Shelf::new(dir.path(), None);
+        let repositories = ReleaseRepositories::new(dir.path(), None);
         let now = Instant::from_unix(1_800_000_000);
         let (one, two) = (ProjectId::from_bytes([1; 12]), ProjectId::from_bytes([2; 12]));
         assert_eq!(
-            shelf.add(one, 0, &release(b"a"), now).expect("added").release_seq,
+            repositories
+                .add(one, 0, &release(b"a"), now)
+                .expect("added")
+                .release_seq,
             1
         );
         assert_eq!(
-            shelf.add(one, 7, &release(b"b"), now).expect("added").release_seq,
+            repositories
+                .add(one, 7, &release(b"b"), now)
+                .expect("added")
+                .release_seq,
             8,
             "above what the database knows"
         );
         assert_eq!(
-            shelf.add(two, 0, &release(b"a"), now).expect("added").release_seq,
+            repositories
+                .add(two, 0, &release(b"a"), now)
+                .expect("added")
+                .release_seq,
             1
         );
         // A power failure before the first timestamp was written.
-        std::fs::remove_file(shelf.folder(two).join("metadata/timestamp.json")).expect("removed");
-        shelf.ensure(two, now).expect("finished");
-        shelf.refresh(now.plus(86_400)).expect("refreshed");
-        assert!(!shelf.repository(one).is_stale(now.plus(86_400)));
-        shelf.forget(one).expect("forgotten");
-        assert!(!shelf.folder(one).exists() && shelf.folder(two).exists());
+        std::fs::remove_file(repositories.folder(two).join("metadata/timestamp.json")).expect("removed");
+        repositories.ensure(two, now).expect("finished");
+        repositories.refresh(now.plus(86_400)).expect("refreshed");
+        assert!(!repositories.repository(one).is_stale(now.plus(86_400)));
+        repositories.forget(one).expect("forgotten");
+        assert!(!repositories.folder(one).exists() && repositories.folder(two).exists());
     }
 
     #[test]
     fn components_are_kept_by_project() {
         let dir = tempfile::tempdir().expect("dir");
-        let shelf = Shelf::new(dir.path(), None);
+        let repositories = ReleaseRepositories::new(dir.path(), None);
         let (one, two) = (ProjectId::from_bytes([1; 12]), ProjectId::from_bytes([2; 12]));
-        shelf.keep(one, "ab", b"wasm").expect("kept");
+        repositories.keep(one, "ab", b"wasm").expect("kept");
         assert_eq!(
-            shelf.kept(one, "ab").expect("read").as_deref(),
+            repositories.kept(one, "ab").expect("read").as_deref(),
             Some(&b"wasm"[..])
         );
-        assert_eq!(shelf.kept(two, "ab").expect("read"), None);
+        assert_eq!(repositories.kept(two, "ab").expect("read"), None);
     }
 }

@@ -7,14 +7,14 @@ use tokio::sync::watch;
 
 /// Watcher of critical tasks; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Vital {
+pub struct CriticalTasks {
     broken: watch::Sender<Option<&'static str>>,
 }
 
-impl Vital {
+impl CriticalTasks {
     /// Watches a task under a name; reports a panic.
     pub fn watch<F: Future>(&self, name: &'static str, task: F) -> impl Future<Output = F::Output> + use<F> {
-        let watched = Watched {
+        let watched = ReportOnPanic {
             name,
             broken: self.broken.clone(),
         };
@@ -47,12 +47,12 @@ impl Vital {
     }
 }
 
-struct Watched {
+struct ReportOnPanic {
     name: &'static str,
     broken: watch::Sender<Option<&'static str>>,
 }
 
-impl Drop for Watched {
+impl Drop for ReportOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.broken.send_replace(Some(self.name));
@@ -65,35 +65,38 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_told_and_an_end_is_not() {
-        let vital = Vital::default();
-        assert_eq!(tokio::spawn(vital.watch("one", async { 7 })).await.ok(), Some(7));
-        let aborted = tokio::spawn(vital.watch("two", std::future::pending::<()>()));
-        aborted.abort();
-        assert!(aborted.await.is_err());
-        assert!(vital.broken.borrow().is_none());
-        assert!(
-            tokio::spawn(vital.watch("three", async { panic!("on purpose") }))
-                .await
-                .is_err()
-        );
-        assert_eq!(vital.broken().await, "three");
-        let vital = Vital::default();
-        let aborted = tokio::spawn(vital.watch_end("four", std::future::pending::<()>()));
-        aborted.abort();
-        assert!(aborted.await.is_err());
-        assert!(vital.broken.borrow().is_none());
+    async fn a_panic_is_reported_and_an_end_is_not() {
+        let critical = CriticalTasks::default();
         assert_eq!(
-            tokio::spawn(vital.watch_end("five", async { 7 })).await.ok(),
+            tokio::spawn(critical.watch("one", async { 7 })).await.ok(),
             Some(7)
         );
-        assert_eq!(vital.broken().await, "five");
-        let vital = Vital::default();
+        let aborted = tokio::spawn(critical.watch("two", std::future::pending::<()>()));
+        aborted.abort();
+        assert!(aborted.await.is_err());
+        assert!(critical.broken.borrow().is_none());
         assert!(
-            tokio::spawn(vital.watch_end("six", async { panic!("on purpose") }))
+            tokio::spawn(critical.watch("three", async { panic!("on purpose") }))
                 .await
                 .is_err()
         );
-        assert_eq!(vital.broken().await, "six");
+        assert_eq!(critical.broken().await, "three");
+        let critical = CriticalTasks::default();
+        let aborted = tokio::spawn(critical.watch_end("four", std::future::pending::<()>()));
+        aborted.abort();
+        assert!(aborted.await.is_err());
+        assert!(critical.broken.borrow().is_none());
+        assert_eq!(
+            tokio::spawn(critical.watch_end("five", async { 7 })).await.ok(),
+            Some(7)
+        );
+        assert_eq!(critical.broken().await, "five");
+        let critical = CriticalTasks::default();
+        assert!(
+            tokio::spawn(critical.watch_end("six", async { panic!("on purpose") }))
+                .await
+                .is_err()
+        );
+        assert_eq!(critical.broken().await, "six");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::db::{Conn, Pool};
 use super::{codec, missing};
 use crate::Result;
-use iottly_core::model::{ConfigState, Scope, TakenConfig, UnixMs};
+use iottly_core::model::{AcknowledgedSettings, Scope, SettingsState, UnixMs};
 
 /// Sets the settings of a device; changes nothing when their text is the same.
 pub(super) async fn set(
@@ -39,7 +39,7 @@ pub(super) async fn set(
         .rows_affected())
 }
 
-pub(super) async fn one(pool: &Pool, scope: Scope) -> Result<Option<ConfigState>> {
+pub(super) async fn one(pool: &Pool, scope: Scope) -> Result<Option<SettingsState>> {
     let row = sqlx::query(
         "SELECT config, config_version, config_changed, config_taken, config_taken_at FROM devices WHERE project = $1 AND id = $2",
     );
@@ -63,18 +63,21 @@ pub(super) async fn one(pool: &Pool, scope: Scope) -> Result<Option<ConfigState>
         None => None,
     };
     let taken: Option<i64> = codec::get(&row, "config_taken")?;
-    let taken = match (
+    let acknowledged = match (
         taken.and_then(|version| u64::try_from(version).ok()),
         codec::get(&row, "config_taken_at")?,
     ) {
-        (Some(version), Some(at)) => Some(TakenConfig { version, at }),
+        (Some(version), Some(at)) => Some(AcknowledgedSettings { version, at }),
         _ => None,
     };
-    Ok(Some(ConfigState { desired, taken }))
+    Ok(Some(SettingsState {
+        desired,
+        acknowledged,
+    }))
 }
 
 /// Records which settings a device has acknowledged.
-pub(super) async fn set_taken(
+pub(super) async fn set_acknowledged(
     connection: &mut Conn,
     scope: Scope,
     report: ConfigReport,

@@ -11,13 +11,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::watch;
 
-use super::dto::MessageDto;
-use super::query::Params;
+use crate::api::dto::MessageDto;
+use crate::api::query::Params;
 use crate::app::App;
 use crate::app::WebServices;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
-use iottly_cloud::reading::{CHUNK_BYTES, Held, Until};
+use iottly_cloud::history_reader::{CHUNK_BYTES, UnreadResponse, Until};
 use iottly_core::history::filter;
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
@@ -37,7 +37,7 @@ struct Export {
     closing: watch::Receiver<bool>,
     done: bool,
     /// Counts a chunk as unread for as long as the export lasts.
-    _held: Option<Held>,
+    _held: Option<UnreadResponse>,
 }
 
 /// Streams the entries between `from` (inclusive) and `to` (exclusive) that match `queryJson`.
@@ -55,7 +55,7 @@ struct Export {
         (status = 429, description = "Too many requests of the project are waiting, or too many of its exports are not being read (`too_many_requests`)"),
     )
 )]
-pub(super) async fn messages(
+pub(crate) async fn messages(
     access: DeviceAccess,
     State(app): State<App>,
     params: Params,
@@ -72,7 +72,7 @@ pub(super) async fn messages(
         before: None,
     };
     let (services, scope) = (access.services().clone(), access.scope());
-    let held = services.reading.hold(scope.project, CHUNK_BYTES)?;
+    let held = services.history_reader.hold(scope.project, CHUNK_BYTES)?;
     let filter = filter.map(Arc::new);
     let mut export = Export {
         services,
@@ -115,13 +115,13 @@ impl Export {
 
     /// Reads the next chunk and returns the lines of the matching entries.
     async fn chunk(&mut self) -> Result<Vec<u8>, ApiError> {
-        let (reading, store) = (&self.services.reading, &self.services.store);
-        let sieve = match &self.filter {
+        let (reader, store) = (&self.services.history_reader, &self.services.store);
+        let evaluation = match &self.filter {
             None => None,
-            Some(filter) => Some(reading.sieve(self.scope.project, Arc::clone(filter)).await?),
+            Some(filter) => Some(reader.evaluation(self.scope.project, Arc::clone(filter)).await?),
         };
         let mut turn = None;
-        let part = reading
+        let part = reader
             .part(
                 store.as_ref(),
                 self.scope,
@@ -134,11 +134,11 @@ impl Export {
             timestamp: last.timestamp,
             id: last.id,
         });
-        let found = match sieve {
+        let found = match evaluation {
             None => part.messages,
-            Some(sieve) => {
-                sieve
-                    .sift(
+            Some(evaluation) => {
+                evaluation
+                    .select(
                         part.messages,
                         Until {
                             found: usize::MAX,

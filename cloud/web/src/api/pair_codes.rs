@@ -12,7 +12,7 @@ use super::dto::operating_status;
 use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
-use iottly_core::model::{Device, Licence, Scopes};
+use iottly_core::model::{Device, PairCode, Scopes};
 
 #[derive(Serialize)]
 struct Board<'a> {
@@ -39,10 +39,13 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<Map<String, Value>> {
         .into_iter()
         .map(|device| (device.scope.device, device))
         .collect();
-    let licences = access.services().store.licences(access.id()).await?;
-    let shown = licences
-        .iter()
-        .map(|licence| (licence.code.clone(), shape(licence, devices.get(&licence.device))));
+    let pair_codes = access.services().store.pair_codes(access.id()).await?;
+    let shown = pair_codes.iter().map(|pair_code| {
+        (
+            pair_code.code.clone(),
+            shape(pair_code, devices.get(&pair_code.device)),
+        )
+    });
     Ok(Spaced(shown.collect()))
 }
 
@@ -64,8 +67,8 @@ pub(super) async fn one(
     Ok(Spaced(Map::from_iter([entry])))
 }
 
-fn shape(licence: &Licence, device: Option<&Device>) -> Value {
-    let board = device.filter(|_| licence.paired.is_some()).map(|device| Board {
+fn shape(pair_code: &PairCode, device: Option<&Device>) -> Value {
+    let board = device.filter(|_| pair_code.paired.is_some()).map(|device| Board {
         macaddress: device.mac_address.as_deref().unwrap_or_default(),
         operatingstatus: operating_status(device.online),
         id: device.scope.device,

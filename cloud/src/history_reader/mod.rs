@@ -5,8 +5,8 @@
 //! turn by project on threads of their own, and unread responses are counted.
 
 mod error;
-mod sieve;
-mod unread;
+mod evaluation;
+mod unread_responses;
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -14,14 +14,14 @@ use std::thread::available_parallelism;
 use iottly_protocol::ProjectId;
 
 pub use error::ReadError;
-pub use sieve::{ENTRY_STEPS, Sieve, Until};
-pub use unread::Held;
+pub use evaluation::{ENTRY_STEPS, FilterEvaluation, Until};
+pub use unread_responses::UnreadResponse;
 
-use crate::turns::{Turn, TurnLimits, Turns};
+use crate::fair_queue::{FairQueue, FairQueueLimits, Turn};
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
 use iottly_store::{HistoryStore, ScanBounds};
-use unread::Unread;
+use unread_responses::UnreadResponses;
 
 /// Maximum size of messages that are read from the store at once, in bytes; a single longer one is read
 /// alone.
@@ -29,7 +29,7 @@ pub const CHUNK_BYTES: u64 = 4 << 20;
 /// Maximum size of a chunk that is read without waiting for a turn, in bytes.
 const SMALL_BYTES: u64 = 64 << 10;
 /// Limits of larger chunks in memory: of all projects, of one, and of waiting requests of one.
-const CHUNKS: TurnLimits = TurnLimits {
+const CHUNKS: FairQueueLimits = FairQueueLimits {
     running: 8,
     running_per_key: 2,
     waiting_per_key: 8,
@@ -41,17 +41,17 @@ const WAITING_FILTERS: usize = 8;
 const MOST_FILTERS: usize = 4;
 
 /// Queues and counts that all requests for histories share.
-pub struct Reading {
-    filters: Turns<ProjectId>,
-    chunks: Turns<ProjectId>,
-    unread: Arc<Unread>,
+pub struct HistoryReader {
+    filters: FairQueue<ProjectId>,
+    chunks: FairQueue<ProjectId>,
+    unread: Arc<UnreadResponses>,
 }
 
-impl Default for Reading {
+impl Default for HistoryReader {
     fn default() -> Self {
         Self {
-            filters: Turns::new(filter_turns()),
-            chunks: Turns::new(CHUNKS),
+            filters: FairQueue::new(filter_queue_limits()),
+            chunks: FairQueue::new(CHUNKS),
             unread: Arc::default(),
         }
     }
@@ -59,9 +59,9 @@ impl Default for Reading {
 
 /// Returns the limits of filter evaluations: half of the machine's processors, so that the other half stays
 /// free for other work.
-pub fn filter_turns() -> TurnLimits {
+pub(crate) fn filter_queue_limits() -> FairQueueLimits {
     let processors = available_parallelism().map_or(1, usize::from);
-    TurnLimits {
+    FairQueueLimits {
         running: (processors / 2).clamp(1, MOST_FILTERS),
         running_per_key: 1,
         waiting_per_key: WAITING_FILTERS,
@@ -70,19 +70,23 @@ pub fn filter_turns() -> TurnLimits {
 
 /// Part of a history, newest first.
 pub struct Part {
-    /// Entries that match, newest first.
+    /// Entries of the part.
     pub messages: Vec<StoredMessage>,
     /// True if there are older entries within the bounds.
     pub more: bool,
 }
 
-impl Reading {
+impl HistoryReader {
     /// Waits for the project's turn to evaluate a filter.
     ///
     /// # Errors
     /// [`ReadError::Queue`] when too many requests of the project are waiting.
-    pub async fn sieve(&self, project: ProjectId, filter: Arc<Filter>) -> Result<Sieve, ReadError> {
-        Ok(Sieve::new(
+    pub async fn evaluation(
+        &self,
+        project: ProjectId,
+        filter: Arc<Filter>,
+    ) -> Result<FilterEvaluation, ReadError> {
+        Ok(FilterEvaluation::new(
             filter,
             self.filters.take(project).await.map_err(ReadError::from)?,
         ))
@@ -161,7 +165,7 @@ impl Reading {
     /// # Errors
     /// [`ReadError::Unread`] when the project has too many unread bytes, [`ReadError::Busy`] when all
     /// projects together have.
-    pub fn hold(&self, project: ProjectId, bytes: u64) -> Result<Option<Held>, ReadError> {
+    pub fn hold(&self, project: ProjectId, bytes: u64) -> Result<Option<UnreadResponse>, ReadError> {
         if bytes <= SMALL_BYTES {
             Ok(None)
         } else {

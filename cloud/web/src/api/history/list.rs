@@ -2,10 +2,10 @@
 
 use axum::response::Response;
 
-use super::dto::{Entries, Messages, OK};
-use super::query::Params;
-use super::spaced::held;
 use super::{Page, page};
+use crate::api::dto::{Entries, Messages, OK};
+use crate::api::query::Params;
+use crate::api::spaced::counted_response;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
 
@@ -28,7 +28,7 @@ const MAX_MESSAGES: usize = 100;
         (status = 429, description = "Too many requests of the project are waiting (`too_many_requests`)"),
     )
 )]
-pub(super) async fn messages(access: DeviceAccess, params: Params) -> Result<Response, ApiError> {
+pub(crate) async fn messages(access: DeviceAccess, params: Params) -> Result<Response, ApiError> {
     let asked = Page {
         limit: params.count("numMessages", DEFAULT_MESSAGES, MAX_MESSAGES)?,
         // A form with an empty field sends an empty text for "no filter".
@@ -37,7 +37,7 @@ pub(super) async fn messages(access: DeviceAccess, params: Params) -> Result<Res
     };
     let (services, scope) = (access.services(), access.scope());
     let found = page(services, scope, &asked).await?;
-    held(
+    counted_response(
         services,
         scope.project,
         &Messages {

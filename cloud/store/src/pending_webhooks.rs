@@ -6,20 +6,20 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use iottly_core::model::HookKey;
+use iottly_core::model::WebhookKey;
 
 /// Webhooks with new deliveries, announced by the store that commits them to the worker that sends them. At
 /// most one entry per webhook.
 #[derive(Debug, Default)]
-pub struct Fresh {
-    hooks: Mutex<BTreeSet<HookKey>>,
+pub struct PendingWebhooks {
+    hooks: Mutex<BTreeSet<WebhookKey>>,
     wake: Notify,
     dropped: AtomicU64,
 }
 
-impl Fresh {
+impl PendingWebhooks {
     /// Announces new deliveries of these webhooks; called after they are committed.
-    pub fn announce(&self, hooks: impl IntoIterator<Item = HookKey>) {
+    pub fn announce(&self, hooks: impl IntoIterator<Item = WebhookKey>) {
         let mut known = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
         known.extend(hooks);
         if !known.is_empty() {
@@ -39,7 +39,7 @@ impl Fresh {
 
     /// Returns the webhooks that were announced since the last call; waits until there are some. For a single
     /// caller; cancel-safe.
-    pub async fn take(&self) -> BTreeSet<HookKey> {
+    pub async fn take(&self) -> BTreeSet<WebhookKey> {
         loop {
             let taken = std::mem::take(&mut *self.hooks.lock().unwrap_or_else(PoisonError::into_inner));
             if !taken.is_empty() {

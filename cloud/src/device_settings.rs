@@ -13,14 +13,14 @@ use iottly_store::{DeviceStore, StoreError};
 const TURNS: usize = 64;
 
 /// Sends devices their settings.
-pub struct DeviceConfigs {
+pub struct DeviceSettingsService {
     store: Arc<dyn DeviceStore>,
     broker: Arc<dyn Broker>,
     /// Locks held from reading to sending, so that an older version never overtakes a newer one.
     turns: [Mutex<()>; TURNS],
 }
 
-impl DeviceConfigs {
+impl DeviceSettingsService {
     /// Creates the service over a store and a broker.
     #[must_use]
     pub fn new(store: Arc<dyn DeviceStore>, broker: Arc<dyn Broker>) -> Self {
@@ -44,7 +44,7 @@ impl DeviceConfigs {
         let _turn = self.turns[usize::from(byte) % TURNS].lock().await;
         let Some((config, _)) = self
             .store
-            .device_config(scope)
+            .device_settings(scope)
             .await?
             .and_then(|state| state.desired)
         else {

@@ -12,7 +12,8 @@ const MAX_SEARCH_BYTES: usize = 256;
 /// Conditions on devices. A device has to meet every given condition.
 #[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Search {
+#[schema(as = Search)]
+pub(super) struct DeviceSearch {
     /// Text that is contained in the name, the id, the MAC address or a tag; upper and lower case are the
     /// same.
     #[schema(value_type = Option<String>)]
@@ -52,7 +53,7 @@ enum OperatingStatus {
     Disconnected,
 }
 
-impl Search {
+impl DeviceSearch {
     pub(super) fn from_params(params: &Params) -> Result<Self, ApiError> {
         let invalid = |message: String| ApiError::invalid("invalid_query", message);
         let group = params
@@ -119,6 +120,9 @@ mod tests {
             needle("x".repeat(MAX_SEARCH_BYTES)).is_ok() && needle("x".repeat(MAX_SEARCH_BYTES + 1)).is_err()
         );
         let long = format!(r#"{{"search":"{}"}}"#, "x".repeat(MAX_SEARCH_BYTES + 1));
-        assert!(serde_json::from_str::<Search>(&long).is_err(), "in a body too");
+        assert!(
+            serde_json::from_str::<DeviceSearch>(&long).is_err(),
+            "in a body too"
+        );
     }
 }

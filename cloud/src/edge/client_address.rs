@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::address::Trusted;
-use super::proxy::{self, Front};
+use super::proxy::{self, ProxyHeader};
 
 /// Minimum and maximum pause between two looks at the bytes when too few have arrived.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
@@ -59,24 +59,28 @@ pub async fn peek_until<T>(
 /// Returns the client's address: the peer's, or the one in the PROXY header of a trusted proxy. The header is
 /// consumed from the stream. Of other peers such a header is not read, and their connection fails, because it
 /// is neither MQTT nor HTTP.
-pub async fn greet(stream: &mut TcpStream, peer: SocketAddr, trusted: &Trusted) -> io::Result<SocketAddr> {
+pub async fn read_client_address(
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    trusted: &Trusted,
+) -> io::Result<SocketAddr> {
     if !trusted.contains(peer.ip()) {
         return Ok(peer);
     }
     let look = |bytes: &[u8]| match proxy::read(bytes) {
-        Front::Unclear => Peek::More,
+        ProxyHeader::Incomplete => Peek::More,
         found => Peek::Done(found),
     };
     match peek_until(stream, proxy::MAX_HEADER, look).await? {
-        Front::Header { len, client } => {
+        ProxyHeader::Header { len, client } => {
             let mut header = [0; proxy::MAX_HEADER];
             stream.read_exact(&mut header[..len]).await?;
             Ok(client.unwrap_or(peer))
         }
-        Front::Bad => Err(io::Error::new(
+        ProxyHeader::Invalid => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "the PROXY header is invalid",
         )),
-        Front::None | Front::Unclear => Ok(peer),
+        ProxyHeader::None | ProxyHeader::Incomplete => Ok(peer),
     }
 }

@@ -3,7 +3,7 @@
 use iottly_filter::Undecided;
 use iottly_store::StoreError;
 
-use crate::turns::QueueFull;
+use crate::fair_queue::QueueFull;
 
 /// Reason for which a part of a history was not read.
 #[derive(Debug, thiserror::Error)]
