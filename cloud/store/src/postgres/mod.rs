@@ -22,7 +22,7 @@ pub(super) use db::make_room;
 type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited.
-const STEPS: [(i64, &str, &str); 8] = [
+const STEPS: [(i64, &str, &str); 9] = [
     (
         1,
         "initial",
@@ -62,6 +62,11 @@ const STEPS: [(i64, &str, &str); 8] = [
         8,
         "steady_rollouts",
         include_str!("../../migrations/postgres/0008_steady_rollouts.sql"),
+    ),
+    (
+        9,
+        "presumed_status",
+        include_str!("../../migrations/postgres/0009_presumed_status.sql"),
     ),
 ];
 
