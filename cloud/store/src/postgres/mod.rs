@@ -21,7 +21,8 @@ pub(super) use db::make_room;
 /// Name of this store in the shared SQL.
 type Backend = PostgresStore;
 
-/// Schema migrations, in order; a released one is never edited.
+/// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
+/// databases.
 const STEPS: [(i64, &str, &str); 9] = [
     (
         1,
@@ -64,9 +65,9 @@ const STEPS: [(i64, &str, &str); 9] = [
         include_str!("../../migrations/postgres/0008_steady_rollouts.sql"),
     ),
     (
-        9,
+        11,
         "presumed_status",
-        include_str!("../../migrations/postgres/0009_presumed_status.sql"),
+        include_str!("../../migrations/postgres/0011_presumed_status.sql"),
     ),
 ];
 

@@ -22,7 +22,8 @@ mod sql;
 /// Name of this store in the shared SQL.
 type Backend = SqliteStore;
 
-/// Schema migrations, in order; a released one is never edited.
+/// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
+/// databases.
 const STEPS: [(i64, &str, &str); 11] = [
     (
         1,

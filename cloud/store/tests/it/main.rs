@@ -95,3 +95,10 @@ suites! {
     model:
         histories_are_what_a_model_in_memory_says;
 }
+
+#[tokio::test]
+async fn both_databases_have_the_same_tables_and_columns() {
+    if let Some(setup) = Setup::postgres().await {
+        suite::schema::both_databases_have_the_same_tables_and_columns(setup).await;
+    }
+}

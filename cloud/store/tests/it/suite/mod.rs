@@ -24,6 +24,7 @@ pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod projects;
 pub(crate) mod rollouts;
+pub(crate) mod schema;
 pub(crate) mod steady;
 pub(crate) mod upkeep;
 
