@@ -6,6 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const FAILED_PATIENCE: Duration = Duration::from_secs(1);
 /// Maximum number of databases left behind; one more ends the process, which is then restarted.
 const MAX_LEFT: usize = 8;
+
+/// Maximum number of removed databases left open; one more ends the process, which is then restarted.
+const MAX_REMOVED: usize = 64;
 
 /// Folders of databases that are being closed.
 static CLOSING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -71,6 +75,17 @@ pub(super) fn close(database: impl Send + 'static, path: &Path, failed: bool) {
         if list().len() > MAX_LEFT {
             watchdog::end("closing parts of the queue");
         }
+    }
+}
+
+/// Leaves a database open whose file was removed: nothing of it can be kept, and sled's flush while closing may
+/// wait forever, with a lock that all databases of the process share.
+pub(super) fn leave_removed(database: impl Send + 'static, path: &Path) {
+    static REMOVED: AtomicUsize = AtomicUsize::new(0);
+    tracing::error!(queue.path = %path.display(), "failed to find the file of a part of the queue, it was removed; leaving it open");
+    std::mem::forget(database);
+    if REMOVED.fetch_add(1, Ordering::Relaxed) >= MAX_REMOVED {
+        watchdog::end("closing removed parts of the queue");
     }
 }
 

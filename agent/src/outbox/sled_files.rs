@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -100,6 +101,10 @@ impl Files {
         let db = open_db(path)?;
         let log = match File::open(path.join("db")) {
             Ok(log) => log,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                closing::leave_removed(db, path);
+                return Err(error.into());
+            }
             Err(error) => {
                 closing::close(db, path, true);
                 return Err(error.into());
@@ -192,8 +197,11 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        if let Some(db) = self.db.take() {
-            closing::close(db, &self.path, self.failed.get());
+        let is_removed = self.log.metadata().is_ok_and(|file| file.nlink() == 0);
+        match self.db.take() {
+            Some(db) if is_removed => closing::leave_removed(db, &self.path),
+            Some(db) => closing::close(db, &self.path, self.failed.get()),
+            None => {}
         }
     }
 }
