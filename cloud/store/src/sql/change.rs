@@ -22,7 +22,7 @@ impl ChangeStore for Backend {
         now: UnixMs,
     ) -> Result<Changed> {
         let mut writer = self.write().await?;
-        let mut tx = db::begin(&mut *writer).await?;
+        let mut tx = db::begin(&mut writer).await?;
         let known = sqlx::query(db::LOCK_PROJECT)
             .bind(codec::id(&project))
             .fetch_optional(&mut *tx)

@@ -162,7 +162,7 @@ const _: () = {
     while at < CommandStatus::ALL.len() {
         let status = CommandStatus::ALL[at];
         assert!(
-            (status_code(status) < 3) == !status.is_final(),
+            (status_code(status) < 3) != status.is_final(),
             "the index of open commands holds other statuses"
         );
         let mut listed = false;

@@ -31,7 +31,7 @@ impl CommandStore for Backend {
         room: &CommandRoom,
     ) -> Result<Submitted> {
         let mut writer = self.write().await?;
-        let mut tx = db::begin(&mut *writer).await?;
+        let mut tx = db::begin(&mut writer).await?;
         // Serialises counting and adding.
         db::lock_devices(&mut tx, std::iter::once(command.scope)).await?;
         if let Some(key) = key {
@@ -121,7 +121,7 @@ impl CommandStore for Backend {
         now: UnixMs,
     ) -> Result<Option<CommandRecord>> {
         let mut writer = self.write().await?;
-        let mut tx = db::begin(&mut *writer).await?;
+        let mut tx = db::begin(&mut writer).await?;
         // A command that is being sent at this moment may still reach the device, so the status is presumed.
         step(&mut tx, scope, id, CloudStep::Cancel, now).await?;
         let [one, two, three] = codec::status_codes(CommandStatus::MARKED);

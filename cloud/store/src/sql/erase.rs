@@ -18,7 +18,7 @@ const MARKS: usize = 16;
 impl ErasureStore for Backend {
     async fn erase_step(&self, now: UnixMs, limit: usize) -> Result<bool> {
         let mut writer = self.write().await?;
-        let mut tx = db::begin(&mut *writer).await?;
+        let mut tx = db::begin(&mut writer).await?;
         for _ in 0..MARKS {
             // A settling time that is too far ahead was set before the clock was set back.
             let row = sqlx::query(db::ERASURE)
@@ -43,7 +43,7 @@ impl ErasureStore for Backend {
 
     async fn erase_device_step(&self, scope: Scope, limit: usize) -> Result<bool> {
         let mut writer = self.write().await?;
-        let mut tx = db::begin(&mut *writer).await?;
+        let mut tx = db::begin(&mut writer).await?;
         let marked = sqlx::query("SELECT device FROM erasures WHERE project = $1 AND device = $2")
             .bind(codec::id(&scope.project))
             .bind(codec::id(&scope.device))
@@ -60,7 +60,7 @@ impl ErasureStore for Backend {
 
     async fn drop_older(&self, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
         let mut writer = self.write().await?;
-        let mut tx = db::begin(&mut *writer).await?;
+        let mut tx = db::begin(&mut writer).await?;
         let deleted = delete_messages(&mut tx, scope, before, limit).await?;
         usage::forget_empty(&mut tx, scope.project, before).await?;
         tx.commit().await?;

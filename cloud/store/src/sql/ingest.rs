@@ -34,7 +34,7 @@ struct Work<'a> {
 impl IngestStore for Backend {
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>> {
         let mut writer = self.write().await?;
-        let mut tx = db::begin(&mut *writer).await?;
+        let mut tx = db::begin(&mut writer).await?;
         db::lock_devices(&mut tx, writes.iter().map(Write::scope)).await?;
         let now = writes.iter().map(Write::at).max().unwrap_or(UnixMs::MIN);
         let rooms = Rooms::of(

@@ -17,7 +17,7 @@ impl ProjectStore for Backend {
         definitions: &[Definition],
     ) -> Result<()> {
         let mut writer = self.write().await?;
-        let mut tx = db::begin(&mut *writer).await?;
+        let mut tx = db::begin(&mut writer).await?;
         sqlx::query("INSERT INTO projects (id, name, created, retention_days) VALUES ($1, $2, $3, $4)")
             .bind(codec::id(&project.id))
             .bind(&project.name)
