@@ -20,7 +20,7 @@ impl Rollouts {
     /// Waits for a slot to receive a component; hold it until the component is saved.
     ///
     /// # Errors
-    /// [`QueueFull`] if too many uploads of the project are waiting.
+    /// `QueueFull` if too many uploads of the project are waiting.
     pub async fn upload_turn(&self, project: ProjectId) -> Result<Turn<ProjectId>, QueueFull> {
         self.work.uploads.take(project).await
     }
@@ -28,7 +28,7 @@ impl Rollouts {
     /// Waits for the project's turn to compare revisions.
     ///
     /// # Errors
-    /// [`QueueFull`] if too many of the project's requests are waiting.
+    /// `QueueFull` if too many of the project's requests are waiting.
     pub async fn diff_turn(&self, project: ProjectId) -> Result<Turn<ProjectId>, QueueFull> {
         self.work.diffs.take(project).await
     }

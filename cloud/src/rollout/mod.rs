@@ -1,6 +1,6 @@
 //! Rollouts: which devices of a group are directed to install a release, and when.
 //!
-//! [`plan`] is a pure function of policy, members and time. Its steps may be executed twice, or their
+//! [`plan`](iottly_core::rollout::plan) is a pure function of policy, members and time. Its steps may be executed twice, or their
 //! execution may stop in between: the next plan begins with what the devices have reported. [`Rollouts`]
 //! makes releases of branches and executes the plans of all projects: every step is stored before it is sent
 //! to a device.

@@ -378,9 +378,12 @@ async fn the_repository_is_public_and_served_in_parts() {
         "/metadata/%2e%2e/seal.key",
         "/metadata/9.root.json",
         "/targets/",
+        "/metadata/1.root.json/x",
     ] {
         get(outside, &[]).await.error(404);
     }
+    let too_long = format!("/metadata/{}.json", "n".repeat(300));
+    get(&too_long, &[]).await.error(404);
     assert!(cloud.data().join("seal.key").exists(), "keys lie sealed beside");
     cloud
         .request(
