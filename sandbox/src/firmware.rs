@@ -7,7 +7,7 @@ use crate::bindings::FirmwarePre;
 use crate::guest::Guest;
 use crate::profile::Profile;
 use crate::trap::clip;
-use crate::{Host, Instance, Limits, LoadError, Runtime, StartError};
+use crate::{Host, Instance, Limits, LoadError, Runtime, Script, StartError};
 
 /// Longest reason of a refusal, in bytes: names inside a component can be as long as the component.
 const MAX_REASON: usize = 1024;
@@ -23,6 +23,16 @@ pub struct Firmware {
 impl Firmware {
     pub(crate) fn new(runtime: &Runtime, component: &Component, profile: Profile) -> Result<Self, LoadError> {
         profile.check(component, runtime.engine())?;
+        Self::unchecked(runtime, component, profile)
+    }
+
+    /// A firmware whose imports are not held against its manifest: a script engine imports all interfaces, and what
+    /// its script reaches is decided when it opens something.
+    pub(crate) fn unchecked(
+        runtime: &Runtime,
+        component: &Component,
+        profile: Profile,
+    ) -> Result<Self, LoadError> {
         let world =
             |error: wasmtime::Error| LoadError::World(clip(&format!("{error:#}"), MAX_REASON).to_owned());
         let pre = runtime.linker().instantiate_pre(component).map_err(world)?;
@@ -34,7 +44,21 @@ impl Firmware {
         })
     }
 
-    /// sha256 of the component, 64 hex digits.
+    /// Returns the firmware that a script and this engine, loaded by [`Cache::load_engine`](crate::Cache::load_engine),
+    /// are together. `digest` is the script's, 64 hex digits. Compiles nothing.
+    #[must_use]
+    pub fn with_script(&self, script: Script, manifest: Manifest, digest: &str) -> Self {
+        Self {
+            profile: Arc::new(Profile {
+                digest: digest.into(),
+                manifest,
+                script: Some(script),
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// sha256 of the component or of the script, 64 hex digits.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.profile.digest

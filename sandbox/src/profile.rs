@@ -4,15 +4,16 @@ use iottly_manifest::{Interface, Manifest, extract};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::{Limits, LoadError};
+use crate::{Limits, LoadError, Script};
 
 /// Package of the world that firmware is written for.
 const PACKAGE: &str = "iottly:firmware/";
 
-/// A firmware's digest and manifest.
+/// A firmware's digest and manifest, and its script where it is one.
 pub(crate) struct Profile {
     pub(crate) digest: Box<str>,
     pub(crate) manifest: Manifest,
+    pub(crate) script: Option<Script>,
 }
 
 impl Profile {
@@ -26,6 +27,7 @@ impl Profile {
         Ok(Self {
             digest: digest.into(),
             manifest: manifest.unwrap_or_default(),
+            script: None,
         })
     }
 

@@ -72,6 +72,18 @@ impl Cache {
         Firmware::new(runtime, &component, profile)
     }
 
+    /// Turns a script engine into a firmware that scripts can be given to, with
+    /// [`Firmware::with_script`]; compiles it unless that was done before.
+    ///
+    /// # Errors
+    /// As [`Cache::load`].
+    pub fn load_engine(&self, runtime: &Runtime, wasm: &[u8]) -> Result<Firmware, LoadError> {
+        let digest = engine::hex(&Sha256::digest(wasm));
+        let component = self.component(runtime, wasm, &engine::cache_key(&digest, runtime.backend()))?;
+        let profile = Profile::read(wasm, &digest)?;
+        Firmware::unchecked(runtime, &component, profile)
+    }
+
     fn component(&self, runtime: &Runtime, wasm: &[u8], name: &str) -> Result<Component, LoadError> {
         let failed = |source| LoadError::Cache {
             path: self.dir.clone(),

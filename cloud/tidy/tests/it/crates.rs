@@ -15,6 +15,7 @@ fn crates_depend_only_as_designed() {
         ("iottly-tidy", &[]),
         ("iottly-e2e", &[]),
         ("iottly-child", &[]),
+        ("iottly-engine", &[]),
         (
             "iottly-sandbox",
             &[

@@ -2,4 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod calls;
+mod dates;
+mod errors;
+mod glue;
 mod host;
+mod jobs;
+mod limits;
+mod modules;
+mod numbers;
+mod regex;
+mod unicode;
+mod values;
