@@ -35,7 +35,6 @@ fn main() {
         println!("cargo::rerun-if-changed={watched}");
     }
     println!("cargo::rerun-if-env-changed=CLANG");
-    println!("cargo::rerun-if-env-changed=PATH");
 
     let tools = Tools::find(&out);
     let package = sources::find();

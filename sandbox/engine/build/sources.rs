@@ -8,20 +8,56 @@ use std::process::Command;
 /// The package that ships the sources.
 const PACKAGE: &str = "rquickjs-sys";
 
-/// One changed line of QuickJS: the text that is there, which occurs once, and what replaces it.
-const PATCHES: [(&str, &str, &str); 1] = [
-    // The place of a script that is out of time must not depend on what the script did to `Error`.
-    (
-        "quickjs.c",
-        "    JS_ThrowInternalError(ctx, \"interrupted\");\n    JS_SetUncatchableError(ctx, ctx->rt->current_exception);\n",
-        "    JS_FreeValue(ctx, ctx->error_prepare_stack); ctx->error_prepare_stack = JS_UNDEFINED; \
-             JS_FreeValue(ctx, ctx->error_stack_trace_limit); ctx->error_stack_trace_limit = js_int32(16); \
-             ctx->rt->in_build_stack_trace = false; \
-             JS_ThrowInternalError(ctx, \"interrupted\"); \
-             engine_interrupted(ctx, JS_VALUE_GET_TAG(ctx->rt->current_exception) == JS_TAG_OBJECT ? \
-             JS_VALUE_GET_OBJ(ctx->rt->current_exception)->u.object_data : JS_UNDEFINED);\n    \
-         JS_SetUncatchableError(ctx, ctx->rt->current_exception);\n",
-    ),
+/// A change of a file: the text that is there, how often, and what replaces it.
+struct Patch {
+    file: &'static str,
+    from: &'static str,
+    times: usize,
+    to: &'static str,
+}
+
+const PATCHES: [Patch; 3] = [
+    // A loop whose time is up knows its line.
+    Patch {
+        file: "quickjs.c",
+        from: "if (unlikely(js_poll_interrupts(ctx)))",
+        times: 7,
+        to: "if (unlikely(js_poll_interrupts_at(ctx, sf, pc)))",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "static inline __exception int js_poll_interrupts(JSContext *ctx)\n{",
+        times: 1,
+        to: "static inline __exception int js_poll_interrupts_at(JSContext *ctx, JSStackFrame *sf, const uint8_t *pc)\n\
+             {\n    if (likely(--ctx->interrupt_counter > 0)) return 0;\n    sf->cur_pc = (uint8_t *)pc;\n    \
+             return __js_poll_interrupts(ctx);\n}\n\n\
+             static inline __exception int js_poll_interrupts(JSContext *ctx)\n{",
+    },
+    // A wrong regular expression has its place, as every other syntax error has.
+    Patch {
+        file: "quickjs.c",
+        from: "                /* add the line number info */\n                backtrace_flags = 0;\n",
+        times: 1,
+        to: "                engine_forget_stack(s->ctx);\n                backtrace_flags = 0;\n",
+    },
+];
+
+/// Functions that recurse without using the C stack in linear memory, which is the only one that QuickJS can measure:
+/// what each is made to use, in bytes. With it the stack of WebAssembly needs at most five times as much.
+const FRAMES: [(&str, usize); 13] = [
+    ("js_parse_statement_or_decl", 96),
+    ("js_parse_function_decl2", 192),
+    ("js_parse_assign_expr2", 192),
+    ("js_parse_cond_expr", 48),
+    ("js_parse_coalesce_expr", 48),
+    ("js_parse_logical_and_or", 48),
+    ("js_parse_expr_binary", 64),
+    ("js_parse_unary", 96),
+    ("js_parse_postfix_expr", 192),
+    ("js_parse_class", 96),
+    ("json_parse_value", 192),
+    ("js_json_to_str", 192),
+    ("JS_FlattenIntoArray", 96),
 ];
 
 /// Returns the folder of the package that ships the sources.
@@ -75,16 +111,42 @@ pub(crate) fn copy(quickjs: &Path, folder: &Path) {
             let name = path.file_name().expect("files have names").to_owned();
             let mut text =
                 fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            for (_, from, to) in PATCHES.iter().filter(|(file, _, _)| name == *file) {
-                let found = text.matches(from).count();
+            for patch in PATCHES.iter().filter(|patch| name == patch.file) {
+                let found = text.matches(patch.from).count();
                 assert!(
-                    found == 1,
-                    "{}: the patch of {from:?} fits {found} places; {PACKAGE} has changed",
-                    path.display()
+                    found == patch.times,
+                    "{}: the patch of {:?} fits {found} places; {PACKAGE} has changed",
+                    path.display(),
+                    patch.from
                 );
-                text = text.replacen(from, to, 1);
+                text = text.replace(patch.from, patch.to);
+            }
+            if name == "quickjs.c" {
+                for (function, bytes) in FRAMES {
+                    let at = body(&text, function);
+                    text.insert_str(at, &format!(" ENGINE_FRAME({bytes});"));
+                }
+                text.push_str("\n#include \"inside.c\"\n");
             }
             fs::write(folder.join(name), text).expect("the build's folder is writable");
         }
     }
+}
+
+/// Returns the offset of the first statement of a function in C.
+fn body(text: &str, function: &str) -> usize {
+    let called = format!(" {function}(");
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("static ") && line.contains(&called) {
+            let rest = &text[offset..];
+            if let Some(end) = rest.find([';', '{'])
+                && rest[end..].starts_with('{')
+            {
+                return offset + end + 1;
+            }
+        }
+        offset += line.len();
+    }
+    panic!("QuickJS has no function {function}; {PACKAGE} has changed")
 }

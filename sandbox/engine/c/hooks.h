@@ -1,12 +1,17 @@
-/* Seen by QuickJS's own files before everything else: what our patches of them call. */
+/* What the end of quickjs.c offers, and what our changes of QuickJS's files use. Included before everything else. */
 #ifndef HOOKS_H
 #define HOOKS_H
 
 #include <stdint.h>
 
 struct JSContext;
+uint64_t engine_stack(struct JSContext *ctx);
+void engine_ask_soon(struct JSContext *ctx);
+void engine_forget_stack(struct JSContext *ctx);
 
-/* Ends the instance of a script that is out of time. `stack` is a text of QuickJS, or undefined. */
-void engine_interrupted(struct JSContext *ctx, uint64_t stack);
+/* Makes a function use so many bytes of the C stack. */
+#define ENGINE_FRAME(bytes) \
+    volatile char engine_frame[bytes]; \
+    engine_frame[0] = 0
 
 #endif

@@ -27,7 +27,7 @@ fn the_functions_of_a_script_are_called() {
     assert!(script.shutdown("update"));
     assert_eq!(
         script.output(),
-        "init\nerror: Fault: nothing was sent\n  at health (main.js:5:82)\n! failed: nothing was sent\nloop 1700000000000\nblink 3\nsent on c durably: {\"n\":1}\n\
+        "init\nerror: Fault: nothing was sent\n! failed: nothing was sent\nloop 1700000000000\nblink 3\nsent on c durably: {\"n\":1}\n\
          sent: {\"ECHO\":{\"echo\":{\"a\":[1]}}}\n! unsupported: no handler for \"nothing\"\nshutdown update\n"
     );
 }

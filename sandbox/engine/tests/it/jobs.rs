@@ -89,7 +89,7 @@ fn rejections_that_nothing_handles_are_logged() {
         (
             "an error with its place",
             "function init() { fail(); }\nasync function fail() {\n  throw new Error('lost');\n}",
-            "error: unhandled rejection: Error: lost\n  at fail (main.js:3:18)\n  at init (main.js:1:23)",
+            "error: unhandled rejection: Error: lost\n  at fail (main.js:3:13)\n  at init (main.js:1:18)",
         ),
         (
             "a value that is not an error",
@@ -109,7 +109,7 @@ fn rejections_that_nothing_handles_are_logged() {
         (
             "one in a then",
             "Promise.resolve().then(() => {\n  null.x;\n});",
-            "error: unhandled rejection: TypeError: cannot read property 'x' of null\n  at <anonymous> (main.js:2:8)",
+            "error: unhandled rejection: TypeError: cannot read property 'x' of null\n  at <anonymous> (main.js:2:3)",
         ),
         (
             "one that cannot be shown",
@@ -137,7 +137,11 @@ fn rejections_that_nothing_handles_are_logged() {
 #[test]
 fn the_top_level_may_await_what_settles_by_itself() {
     check(&[
-        ("await", "const v = await Promise.resolve(4); log(v); function init() { log('init'); }", "4\ninit"),
+        (
+            "await",
+            "const v = await Promise.resolve(4); log(v); function init() { log('init'); }",
+            "4\ninit",
+        ),
         (
             "await of something that never comes",
             "log('before'); await new Promise(() => {}); log('never');",
@@ -147,7 +151,7 @@ fn the_top_level_may_await_what_settles_by_itself() {
         (
             "a rejection at the top level is the error of init",
             "await Promise.reject(new RangeError('top'));",
-            "error: RangeError: top\n  at <anonymous> (main.js:1:37)\n! failed: RangeError: top at <anonymous> (main.js:1:37)",
+            "error: RangeError: top\n  at <anonymous> (main.js:1:26)\n! failed: RangeError: top at <anonymous> (main.js:1:26)",
         ),
         (
             "an async init is refused",

@@ -9,10 +9,10 @@ fn endless_recursion_is_a_range_error_with_its_place() {
             "uncaught",
             "function deeper(n) {\n  return deeper(n + 1) + 1;\n}\nfunction init() { deeper(0); }",
             concat!(
-                "error: RangeError: Maximum call stack size exceeded\n  at deeper (main.js:2:10)\n  at deeper (main.js:2:10)\n",
-                "  at deeper (main.js:2:10)\n  at deeper (main.js:2:10)\n  at deeper (main.js:2:10)\n  at deeper (main.js:2:10)\n",
-                "  at deeper (main.js:2:10)\n  at deeper (main.js:2:10)\n  at deeper (main.js:2:10)\n  at deeper (main.js:2:10)\n",
-                "! failed: RangeError: Maximum call stack size exceeded at deeper (main.js:2:10)"
+                "error: RangeError: Maximum call stack size exceeded\n  at deeper (main.js:2:21)\n  at deeper (main.js:2:21)\n",
+                "  at deeper (main.js:2:21)\n  at deeper (main.js:2:21)\n  at deeper (main.js:2:21)\n  at deeper (main.js:2:21)\n",
+                "  at deeper (main.js:2:21)\n  at deeper (main.js:2:21)\n  at deeper (main.js:2:21)\n  at deeper (main.js:2:21)\n",
+                "! failed: RangeError: Maximum call stack size exceeded at deeper (main.js:2:21)"
             ),
         ),
         (
@@ -20,7 +20,11 @@ fn endless_recursion_is_a_range_error_with_its_place() {
             "function deeper() { return deeper() + 1; } let caught; try { deeper(); } catch (e) { caught = e; } log(caught instanceof RangeError); Promise.resolve().then(() => log('on'));",
             "true\non",
         ),
-        ("deep enough for authors", "function down(n) { return n ? down(n - 1) + 1 : 0; } log(down(400));", "400"),
+        (
+            "deep enough for authors",
+            "function down(n) { return n ? down(n - 1) + 1 : 0; } log(down(400));",
+            "400",
+        ),
     ]);
 }
 
@@ -138,12 +142,22 @@ fn no_recursion_overflows_the_stack() {
     ];
     let mut wrong = String::new();
     for kind in kinds {
-        for depth in ["", "function dive(n) { if (n) dive(n - 1); else body(); } function body() { BODY } dive(150);"] {
-            let body = if depth.is_empty() { kind.to_owned() } else { depth.replace("BODY", kind) };
-            let mut script = Setup::new(&format!("{body}\nlog('end');")).budget(10_000).start();
+        for depth in [
+            "",
+            "function dive(n) { if (n) dive(n - 1); else body(); } function body() { BODY } dive(150);",
+        ] {
+            let body = if depth.is_empty() {
+                kind.to_owned()
+            } else {
+                depth.replace("BODY", kind)
+            };
+            let mut script = Setup::new(&format!("{body}\nlog('end');")).budget(2_000).start();
             let output = script.output();
             if output.contains("# trap") {
-                wrong.push_str(&format!("{body}\n{}\n", &output[output.find("# trap").unwrap()..]));
+                wrong.push_str(&format!(
+                    "{body}\n{}\n",
+                    &output[output.find("# trap").unwrap()..]
+                ));
             }
         }
     }
@@ -153,19 +167,55 @@ fn no_recursion_overflows_the_stack() {
 #[test]
 fn endless_loops_end_with_their_place() {
     for (script, expected) in [
-        ("function spin() {\n  for (;;) {}\n}\nfunction init() {\n  spin();\n}", "# stopped: spin (main.js:2:12), init (main.js:5:3)\n"),
+        (
+            "function spin() {\n  for (;;) {}\n}\nfunction init() {\n  spin();\n}",
+            "# stopped: spin (main.js:2:12), init (main.js:5:3)\n",
+        ),
         ("for (;;) {}", "# stopped: <anonymous> (main.js:1:10)\n"),
-        ("function init() { try { for (;;) {} } catch { log('caught'); } finally { log('finally'); } }", "# stopped: init (main.js:1:35)\n"),
-        ("while (true) Math.sin(1);", "# stopped: <anonymous> (main.js:1:14)\n"),
-        ("const f = () => { f2(); }; function f2() { for (;;) f3(); } function f3() {} f();", "# stopped: f2 (main.js:1:53), f (main.js:1:19), <anonymous> (main.js:1:78)\n"),
-        ("function init() {\n  /^(a+)+$/.test('a'.repeat(40) + 'b');\n}", "# stopped: init (main.js:2:13)\n"),
-        ("'x'.repeat(30).match(/(x+x+)+y/);", "# stopped: <anonymous> (main.js:1:16)\n"),
-        ("function* g() { for (;;) yield 1; }\nfor (const v of g());", "# stopped: g (main.js:1:26), <anonymous> (main.js:2:1)\n"),
-        ("[3, 2, 1].sort(() => { for (;;); });", "# stopped: <anonymous> (main.js:1:28), <anonymous> (main.js:1:11)\n"),
-        ("Error.stackTraceLimit = 0; for (;;) {}", "# stopped: <anonymous> (main.js:1:37)\n"),
-        ("Error.prepareStackTrace = () => { for (;;); }; new Error('x').stack;", "# stopped: <anonymous> (main.js:1:39), <anonymous> (main.js:1:48)\n"),
-        ("Object.defineProperty(Error.prototype, 'stack', { get() { return 'no'; } }); for (;;) {}", "# stopped: <anonymous> (main.js:1:88)\n"),
-        ("import { for_ever } from './lib/x.js'; for_ever();", "# stopped: for_ever (lib/x.js:2:12), <anonymous> (main.js:1:40)\n"),
+        (
+            "function init() { try { for (;;) {} } catch { log('caught'); } finally { log('finally'); } }",
+            "# stopped: init (main.js:1:35)\n",
+        ),
+        (
+            "while (true) Math.sin(1);",
+            "# stopped: <anonymous> (main.js:1:14)\n",
+        ),
+        (
+            "const f = () => { f2(); }; function f2() { for (;;) f3(); } function f3() {} f();",
+            "# stopped: f2 (main.js:1:53), f (main.js:1:19), <anonymous> (main.js:1:78)\n",
+        ),
+        (
+            "function init() {\n  /^(a+)+$/.test('a'.repeat(40) + 'b');\n}",
+            "# stopped: init (main.js:2:13)\n",
+        ),
+        (
+            "'x'.repeat(30).match(/(x+x+)+y/);",
+            "# stopped: <anonymous> (main.js:1:16)\n",
+        ),
+        (
+            "function* g() { for (;;) yield 1; }\nfor (const v of g());",
+            "# stopped: g (main.js:1:26), <anonymous> (main.js:2:1)\n",
+        ),
+        (
+            "[3, 2, 1].sort(() => { for (;;); });",
+            "# stopped: <anonymous> (main.js:1:28), <anonymous> (main.js:1:11)\n",
+        ),
+        (
+            "Error.stackTraceLimit = 0; for (;;) {}",
+            "# stopped: <anonymous> (main.js:1:37)\n",
+        ),
+        (
+            "Error.prepareStackTrace = () => { for (;;); }; new Error('x').stack;",
+            "# stopped: <anonymous> (main.js:1:39), <anonymous> (main.js:1:48)\n",
+        ),
+        (
+            "Object.defineProperty(Error.prototype, 'stack', { get() { return 'no'; } }); for (;;) {}",
+            "# stopped: <anonymous> (main.js:1:88)\n",
+        ),
+        (
+            "import { for_ever } from './lib/x.js'; for_ever();",
+            "# stopped: for_ever (lib/x.js:2:12), <anonymous> (main.js:1:40)\n",
+        ),
     ] {
         let output = Setup::new(script)
             .file("lib/x.js", "export function for_ever() {\n  for (;;) {}\n}")
@@ -210,13 +260,15 @@ fn memory_that_runs_out_is_an_error_of_the_script() {
     for memory in [2, 3, 4, 8, 16] {
         let output = Setup::new(hog).memory(memory << 20).start().output();
         assert!(
-            output.contains("InternalError: out of memory") && output.contains("at init (main.js:1:") && output.contains("! failed"),
+            output.contains("Error: out of memory") && output.contains("! failed"),
             "{memory} MiB: {output}"
         );
     }
     let output = Setup::new("log(1);").memory(1 << 20).start().output();
     assert!(
-        output == "1\n" || output.contains("! failed: the engine does not start: the firmware may not have enough memory"),
+        output == "1\n"
+            || output
+                .contains("! failed: the engine does not start: the firmware may not have enough memory"),
         "{output}"
     );
 }
@@ -237,14 +289,22 @@ fn a_script_survives_that_memory_ran_out() {
     )
     .memory(4 << 20)
     .start();
-    for name in ["hog", "texts", "objects", "closures", "bytes", "map", "promises", "caught"] {
+    for name in [
+        "hog", "texts", "objects", "closures", "bytes", "map", "promises", "caught",
+    ] {
         script.handle(name, "{}");
         let output = script.output();
         assert!(!output.contains('#'), "{name}: {output}");
-        assert!(output.contains("out of memory") || output.contains("invalid string length"), "{name}: {output}");
+        assert!(
+            output.contains("out of memory") || output.contains("string too long"),
+            "{name}: {output}"
+        );
         script.handle("free", "{}");
         script.output();
     }
     assert!(script.handle("echo", "{\"still\":\"here\"}"));
-    assert_eq!(script.output(), "sent: {\"ECHO\":{\"echo\":{\"still\":\"here\"}}}\n");
+    assert_eq!(
+        script.output(),
+        "sent: {\"ECHO\":{\"echo\":{\"still\":\"here\"}}}\n"
+    );
 }

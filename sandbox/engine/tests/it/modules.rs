@@ -11,10 +11,16 @@ fn with(files: &[(&str, &str)], main: &str) -> String {
 
 #[test]
 fn files_import_each_other() {
-    let math = ("lib/math.js", "import { one } from '../one.js'; export const two = one + one; export default (n) => n * two;");
+    let math = (
+        "lib/math.js",
+        "import { one } from '../one.js'; export const two = one + one; export default (n) => n * two;",
+    );
     let one = ("one.js", "export const one = 1;");
     assert_eq!(
-        with(&[math, one], "import double, { two } from './lib/math.js'; log(double(21), two);"),
+        with(
+            &[math, one],
+            "import double, { two } from './lib/math.js'; log(double(21), two);"
+        ),
         "42 2\n"
     );
 }
@@ -26,22 +32,37 @@ fn a_module_runs_once() {
         ("b.js", "import './lib/../c.js'; log('b');"),
         ("c.js", "log('c');"),
     ];
-    assert_eq!(with(&files, "import './a.js'; import './b.js'; log('main');"), "c\na\nb\nmain\n");
+    assert_eq!(
+        with(&files, "import './a.js'; import './b.js'; log('main');"),
+        "c\na\nb\nmain\n"
+    );
 }
 
 #[test]
 fn modules_may_import_in_a_circle() {
     let files = [
-        ("a.js", "import { b } from './b.js'; export const a = () => 'a' + b();"),
-        ("b.js", "import { a } from './a.js'; export const b = () => typeof a;"),
+        (
+            "a.js",
+            "import { b } from './b.js'; export const a = () => 'a' + b();",
+        ),
+        (
+            "b.js",
+            "import { a } from './a.js'; export const b = () => typeof a;",
+        ),
     ];
-    assert_eq!(with(&files, "import { a } from './a.js'; log(a());"), "afunction\n");
+    assert_eq!(
+        with(&files, "import { a } from './a.js'; log(a());"),
+        "afunction\n"
+    );
 }
 
 #[test]
 fn a_dynamic_import_is_a_promise() {
     let files = [("x.js", "export const x = 5;")];
-    assert_eq!(with(&files, "import('./x.js').then(({ x }) => log(x)); log('first');"), "first\n5\n");
+    assert_eq!(
+        with(&files, "import('./x.js').then(({ x }) => log(x)); log('first');"),
+        "first\n5\n"
+    );
     assert_eq!(
         with(&files, "const { x } = await import('./x.js'); log(x);"),
         "5\n"
@@ -56,17 +77,24 @@ fn a_dynamic_import_is_a_promise() {
 fn exports_are_live_and_complete() {
     let files = [
         ("n.js", "export let n = 0; export function up() { n++; }"),
-        ("all.js", "export * from './n.js'; export * as inner from './n.js'; export { n as m } from './n.js';"),
+        (
+            "all.js",
+            "export * from './n.js'; export * as inner from './n.js'; export { n as m } from './n.js';",
+        ),
     ];
     assert_eq!(
-        with(&files, "import * as all from './all.js'; all.up(); log(all.n, all.m, all.inner.n, Object.keys(all));"),
+        with(
+            &files,
+            "import * as all from './all.js'; all.up(); log(all.n, all.m, all.inner.n, Object.keys(all));"
+        ),
         "1 1 1 [\"inner\",\"m\",\"n\",\"up\"]\n"
     );
 }
 
 #[test]
 fn a_script_may_export_its_functions() {
-    let mut script = Setup::new("export function init() { log('init'); } export const loop = () => 9;").start();
+    let mut script =
+        Setup::new("export function init() { log('init'); } export const loop = () => 9;").start();
     assert_eq!(script.tick(), Some(9));
     assert_eq!(script.output(), "init\n");
 }
@@ -74,23 +102,59 @@ fn a_script_may_export_its_functions() {
 #[test]
 fn what_is_not_in_the_firmware_cannot_be_imported() {
     for (script, expected) in [
-        ("import './gone.js';", "there is no module \"./gone.js\" in the firmware"),
+        (
+            "import './gone.js';",
+            "there is no module \"./gone.js\" in the firmware",
+        ),
         ("import 'lodash';", "an import names nothing in the firmware"),
         ("import '/etc/passwd';", "an import names nothing in the firmware"),
         ("import '../main.js';", "an import names nothing in the firmware"),
-        ("import './lib/../../x.js';", "an import names nothing in the firmware"),
-        ("import 'https://example.org/x.js';", "an import names nothing in the firmware"),
-        ("import './__iottly/prelude.js';", "an import names nothing in the firmware"),
-        ("import '__iottly/engine';", "an import names nothing in the firmware"),
-        ("import './__iottly/sections';", "an import names nothing in the firmware"),
-        ("import { stop } from 'iottly:firmware/script@0.1.0';", "an import names nothing in the firmware"),
-        ("import 'iottly:firmware/gone@0.1.0';", "there is no interface \"iottly:firmware/gone@0.1.0\""),
-        ("import { gone } from './x.js';", "Could not find export 'gone' in module 'x.js'"),
-        ("await import('../../../etc/passwd');", "an import names nothing in the firmware"),
-        ("await eval('import(\"/etc/passwd\")');", "an import names nothing in the firmware"),
+        (
+            "import './lib/../../x.js';",
+            "an import names nothing in the firmware",
+        ),
+        (
+            "import 'https://example.org/x.js';",
+            "an import names nothing in the firmware",
+        ),
+        (
+            "import './__iottly/prelude.js';",
+            "an import names nothing in the firmware",
+        ),
+        (
+            "import '__iottly/engine';",
+            "an import names nothing in the firmware",
+        ),
+        (
+            "import './__iottly/sections';",
+            "an import names nothing in the firmware",
+        ),
+        (
+            "import { stop } from 'iottly:firmware/script@0.1.0';",
+            "an import names nothing in the firmware",
+        ),
+        (
+            "import 'iottly:firmware/gone@0.1.0';",
+            "there is no interface \"iottly:firmware/gone@0.1.0\"",
+        ),
+        (
+            "import { gone } from './x.js';",
+            "Could not find export 'gone' in module 'x.js'",
+        ),
+        (
+            "await import('../../../etc/passwd');",
+            "an import names nothing in the firmware",
+        ),
+        (
+            "await eval('import(\"/etc/passwd\")');",
+            "an import names nothing in the firmware",
+        ),
     ] {
         let output = with(&[("x.js", "export const x = 1;")], script);
-        assert!(output.contains(expected) && output.contains("! failed"), "{script}\n{output}");
+        assert!(
+            output.contains(expected) && output.contains("! failed"),
+            "{script}\n{output}"
+        );
     }
 }
 
@@ -115,10 +179,13 @@ fn an_error_in_a_module_names_it() {
     let files = [("lib/wrong.js", "\n\nlet = = 1;")];
     assert_eq!(
         with(&files, "import './lib/wrong.js';"),
-        "error: SyntaxError: unexpected token in expression: '='\n  at lib/wrong.js:3:7\n\
-         ! failed: SyntaxError: unexpected token in expression: '=' at lib/wrong.js:3:7\n"
+        "error: SyntaxError: variable name expected\n  at lib/wrong.js:3:5\n\
+         ! failed: SyntaxError: variable name expected at lib/wrong.js:3:5\n"
     );
-    let files = [("lib/late.js", "export function late() {\n  throw new Error('late');\n}")];
+    let files = [(
+        "lib/late.js",
+        "export function late() {\n  throw new Error('late');\n}",
+    )];
     assert_eq!(
         with(&files, "import { late } from './lib/late.js';\nlate();"),
         "error: Error: late\n  at late (lib/late.js:2:18)\n  at <anonymous> (main.js:2:1)\n\
