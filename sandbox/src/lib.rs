@@ -64,8 +64,8 @@ pub use limits::Limits;
 pub use proof::{Kind, Proof};
 pub use restart::{Cause, RestartPolicy, RestartRules, RestartVerdict};
 pub use runtime::Runtime;
-pub use script::Script;
 pub use schedule::{Call, Done, HEALTH_EVERY, Schedule, View};
+pub use script::Script;
 pub use state::{MemoryState, StateStore};
 pub use trap::{CallError, TrapCode, TrapReport};
 

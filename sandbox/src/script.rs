@@ -27,10 +27,13 @@ impl Script {
     pub(crate) fn source(&self, path: &str, manifest: &Manifest) -> Option<String> {
         match path {
             SECTIONS => {
-                let lines = self.sections.iter().fold(String::new(), |mut lines, (name, first)| {
-                    writeln!(lines, "{first} {name}").expect("writing to a string cannot fail");
-                    lines
-                });
+                let lines = self
+                    .sections
+                    .iter()
+                    .fold(String::new(), |mut lines, (name, first)| {
+                        writeln!(lines, "{first} {name}").expect("writing to a string cannot fail");
+                        lines
+                    });
                 Some(lines).filter(|lines| !lines.is_empty())
             }
             INTERFACES => Some(

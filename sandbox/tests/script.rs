@@ -12,7 +12,8 @@ use common::{Recorder, compiler};
 use iottly_boards::VirtualBoard;
 use iottly_manifest::Manifest;
 use iottly_sandbox::{
-    Cache, CallError, Fault, Firmware, Instance, Level, Limits, LoadError, MemoryState, Runtime, Script, TrapCode,
+    Cache, CallError, Fault, Firmware, Instance, Level, Limits, LoadError, MemoryState, Runtime, Script,
+    TrapCode,
 };
 
 const DIGEST: &str = "5c71a1d0f2f1a2a9d9e2c1f7b9e7d1f3a5b7c9d1e3f5a7b9c1d3e5f7a9b1c3d5";
@@ -36,7 +37,12 @@ fn script(main: &str) -> Script {
     }
 }
 
-fn start_with(script: Script, manifest: &str, board: Option<&VirtualBoard>, limits: Limits) -> (Instance, Recorder) {
+fn start_with(
+    script: Script,
+    manifest: &str,
+    board: Option<&VirtualBoard>,
+    limits: Limits,
+) -> (Instance, Recorder) {
     let recorder = Recorder::default();
     recorder.seen().board = board.cloned();
     recorder.seen().state = Some(MemoryState::default());
@@ -86,10 +92,15 @@ fn the_thermostat_runs() {
     instance.handle("set_target", "{\"celsius\":\"22.5\"}").unwrap();
     assert!(payloads(&recorder)[1].contains("\"accepted\":true"));
     instance.handle("echo", "{\"content\":\"hi\"}").unwrap();
-    assert_eq!(payloads(&recorder)[2], "{\"ECHO\":{\"echo\":{\"content\":\"hi\"}}}");
+    assert_eq!(
+        payloads(&recorder)[2],
+        "{\"ECHO\":{\"echo\":{\"content\":\"hi\"}}}"
+    );
     assert_eq!(
         instance.handle("reboot", "{}"),
-        Err(CallError::Fault(Fault::Unsupported("no handler for \"reboot\"".into())))
+        Err(CallError::Fault(Fault::Unsupported(
+            "no handler for \"reboot\"".into()
+        )))
     );
     instance.health().unwrap();
     instance.shutdown("update").unwrap();
@@ -171,7 +182,8 @@ fn a_loop_without_an_end_is_stopped_at_its_place() {
 
 #[test]
 fn recursion_without_an_end_is_an_error_of_the_script() {
-    let (mut instance, _) = start("function deeper() {\n  return deeper() + 1;\n}\nfunction fine() { send_msg({}); }");
+    let (mut instance, _) =
+        start("function deeper() {\n  return deeper() + 1;\n}\nfunction fine() { send_msg({}); }");
     instance.init().unwrap();
     let Err(CallError::Fault(Fault::Failed(text))) = instance.handle("deeper", "{}") else {
         panic!("no error of the script");
@@ -198,11 +210,14 @@ fn memory_that_runs_out_is_an_error_of_the_script() {
 
 #[test]
 fn instances_do_not_see_each_other() {
-    let main = "globalThis.n = (globalThis.n || 0) + 1; function count() { send_msg({ n: ++globalThis.n }); }";
+    let main =
+        "globalThis.n = (globalThis.n || 0) + 1; function count() { send_msg({ n: ++globalThis.n }); }";
     let firmware = engine().with_script(script(main), Manifest::default(), DIGEST);
     for _ in 0..3 {
         let recorder = Recorder::default();
-        let mut instance = firmware.start(Box::new(recorder.clone()), Limits::default()).unwrap();
+        let mut instance = firmware
+            .start(Box::new(recorder.clone()), Limits::default())
+            .unwrap();
         instance.init().unwrap();
         instance.handle("count", "{}").unwrap();
         assert_eq!(payloads(&recorder), ["{\"n\":2}"]);

@@ -16,7 +16,7 @@ struct Patch {
     to: &'static str,
 }
 
-const PATCHES: [Patch; 3] = [
+const PATCHES: [Patch; 7] = [
     // A loop whose time is up knows its line.
     Patch {
         file: "quickjs.c",
@@ -33,6 +33,34 @@ const PATCHES: [Patch; 3] = [
              return __js_poll_interrupts(ctx);\n}\n\n\
              static inline __exception int js_poll_interrupts(JSContext *ctx)\n{",
     },
+    Patch {
+        file: "quickjs.c",
+        from: "            emit_label(s, label_body);\n            if (js_parse_statement(s))",
+        times: 1,
+        to: "            emit_label(s, label_body);\n            \
+             emit_source_loc_at(s, source_line_num, source_col_num);\n            if (js_parse_statement(s))",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "            emit_label(s, label_cont);\n            if (js_parse_expr_paren(s))",
+        times: 1,
+        to: "            emit_label(s, label_cont);\n            emit_source_loc(s);\n            \
+             if (js_parse_expr_paren(s))",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "            emit_label(s, label1);\n\n            set_eval_ret_undefined(s);\n",
+        times: 1,
+        to: "            emit_label(s, label1);\n            emit_source_loc(s);\n            \
+             set_eval_ret_undefined(s);\n",
+    },
+    // Garbage is collected before the heap of the script is full.
+    Patch {
+        file: "quickjs.c",
+        from: "        rt->malloc_gc_threshold = rt->malloc_state.malloc_size +\n            (rt->malloc_state.malloc_size >> 1);\n",
+        times: 1,
+        to: "        rt->malloc_gc_threshold = engine_gc_threshold(rt->malloc_state.malloc_size);\n",
+    },
     // A wrong regular expression has its place, as every other syntax error has.
     Patch {
         file: "quickjs.c",
@@ -45,18 +73,18 @@ const PATCHES: [Patch; 3] = [
 /// Functions that recurse without using the C stack in linear memory, which is the only one that QuickJS can measure:
 /// what each is made to use, in bytes. With it the stack of WebAssembly needs at most five times as much.
 const FRAMES: [(&str, usize); 13] = [
-    ("js_parse_statement_or_decl", 96),
-    ("js_parse_function_decl2", 192),
-    ("js_parse_assign_expr2", 192),
-    ("js_parse_cond_expr", 48),
-    ("js_parse_coalesce_expr", 48),
-    ("js_parse_logical_and_or", 48),
-    ("js_parse_expr_binary", 64),
-    ("js_parse_unary", 96),
-    ("js_parse_postfix_expr", 192),
-    ("js_parse_class", 96),
-    ("json_parse_value", 192),
-    ("js_json_to_str", 192),
+    ("js_parse_statement_or_decl", 256),
+    ("js_parse_function_decl2", 768),
+    ("js_parse_assign_expr2", 512),
+    ("js_parse_cond_expr", 96),
+    ("js_parse_coalesce_expr", 96),
+    ("js_parse_logical_and_or", 96),
+    ("js_parse_expr_binary", 128),
+    ("js_parse_unary", 192),
+    ("js_parse_postfix_expr", 512),
+    ("js_parse_class", 256),
+    ("json_parse_value", 640),
+    ("js_json_to_str", 640),
     ("JS_FlattenIntoArray", 96),
 ];
 

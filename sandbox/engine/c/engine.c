@@ -16,6 +16,9 @@
    10 ms, does not do it first and without the place. */
 #define MARGIN_MS 15
 
+/* Longest name of a function in a place, with what is around it, in bytes. */
+#define MAX_NAME 160
+
 /* Questions about a budget that is used up for which no function of the author runs. */
 #define MAX_WAITED 100
 
@@ -65,6 +68,12 @@ static bool heap_fits(size_t more)
         return true;
     refused = true;
     return false;
+}
+
+size_t engine_gc_threshold(size_t used)
+{
+    size_t next = used + used / 2;
+    return next <= heap_limit || used >= heap_limit ? next : used + (heap_limit - used) / 2;
 }
 
 static void *counted(void *block)
@@ -177,6 +186,19 @@ static unsigned long digits(const char **at)
     return number;
 }
 
+/* Cuts a text that was cut inside of a character. */
+static size_t whole_characters(const char *text, size_t length)
+{
+    size_t start = length;
+    while (start > 0 && length - start < 3 && ((uint8_t)text[start - 1] & 0xc0) == 0x80)
+        start--;
+    if (start == 0)
+        return 0;
+    uint8_t lead = text[start - 1];
+    size_t needs = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+    return length - start + 1 >= needs ? length : start - 1;
+}
+
 /* Finds the section that a line of main.js is in, and makes the line one of the section. */
 static const char *section(unsigned long *row, size_t *length)
 {
@@ -226,7 +248,13 @@ static bool place(struct text *text, const char *line, const char *end)
         column--;
     for (row = column > file ? column - 1 : file; row > file && row[-1] != ':';)
         row--;
-    append(text, line, file - line);
+    /* A place is worth more than the end of a long name. */
+    if (file - line > MAX_NAME) {
+        append(text, line, whole_characters(line, MAX_NAME - 6));
+        append(text, "… (", 5);
+    } else {
+        append(text, line, file - line);
+    }
     size_t length;
     const char *rest = row;
     unsigned long number = digits(&rest);
@@ -255,7 +283,7 @@ static void each_place(const char *stack, void (*take)(void *to, const char *lin
             end = line + strlen(line);
         if (end > line && place(&text, line, end)) {
             mend(buffer, text.length);
-            take(to, buffer, text.length);
+            take(to, buffer, whole_characters(buffer, text.length));
         }
     }
 }
@@ -266,19 +294,6 @@ static void add_line(void *to, const char *line, size_t length)
     /* Without the "at ": the report says it. */
     append(text, line + 3, length - 3);
     append(text, "\n", 1);
-}
-
-/* Cuts a text that was cut inside of a character. */
-static size_t whole_characters(const char *text, size_t length)
-{
-    size_t start = length;
-    while (start > 0 && length - start < 3 && ((uint8_t)text[start - 1] & 0xc0) == 0x80)
-        start--;
-    if (start == 0)
-        return 0;
-    uint8_t lead = text[start - 1];
-    size_t needs = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
-    return length - start + 1 >= needs ? length : start - 1;
 }
 
 /* Asked by QuickJS at every 10,000th jump or call. Ends the instance when the budget is used up. Where none of the
@@ -542,6 +557,7 @@ static JSModuleDef *load_module(JSContext *c, const char *name, void *opaque)
 static void rejected(JSContext *c, JSValueConst promise, JSValueConst reason, bool handled, void *opaque)
 {
     struct rejection **link = &rejections, *found;
+    /* The latest is first: what is handled at all mostly is so at once. */
     if (handled) {
         while (*link && JS_VALUE_GET_PTR((*link)->promise) != JS_VALUE_GET_PTR(promise))
             link = &(*link)->next;
@@ -553,13 +569,11 @@ static void rejected(JSContext *c, JSValueConst promise, JSValueConst reason, bo
         js_free(c, found);
         return;
     }
-    while (*link)
-        link = &(*link)->next;
     found = js_malloc_rt(rt, sizeof *found);
     if (!found)
         return;
-    *found = (struct rejection){ NULL, JS_DupValue(c, promise), JS_DupValue(c, reason) };
-    *link = found;
+    *found = (struct rejection){ rejections, JS_DupValue(c, promise), JS_DupValue(c, reason) };
+    rejections = found;
 }
 
 static void report_one(JSValue reason)
@@ -578,12 +592,19 @@ static void settle(void)
         while ((ran = JS_ExecutePendingJob(rt, &of)) != 0)
             if (ran < 0)
                 report_one(JS_GetException(ctx));
+        struct rejection *oldest = NULL;
         while (rejections) {
-            struct rejection *first = rejections;
-            rejections = first->next;
-            JS_FreeValue(ctx, first->promise);
-            report_one(first->reason);
-            js_free(ctx, first);
+            struct rejection *latest = rejections;
+            rejections = latest->next;
+            latest->next = oldest;
+            oldest = latest;
+        }
+        while (oldest) {
+            struct rejection *one = oldest;
+            oldest = one->next;
+            JS_FreeValue(ctx, one->promise);
+            report_one(one->reason);
+            js_free(ctx, one);
         }
     } while (JS_IsJobPending(rt));
 }
@@ -663,7 +684,7 @@ JSContext *engine_enter(const char **reason)
 
 JSValue engine_call(JSContext *c, const char *name, int count, JSValue *arguments)
 {
-    static const char lost[] = "out of memory: the script has not noticed; something of it may be missing";
+    static const char lost[] = "out of memory in this call; what the script was doing may be incomplete";
     JSValue function = JS_GetPropertyStr(c, app, name);
     JSValue result = JS_EXCEPTION;
     bool good = !JS_IsException(function);

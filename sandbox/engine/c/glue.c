@@ -82,6 +82,7 @@ struct handle {
 };
 
 static JSClassID handle_class;
+static JSAtom dispose_name;
 static JSValue prototypes[RESOURCES_COUNT];
 /* Texts and lists of the answer that the host is reading. */
 static struct arena returned;
@@ -685,6 +686,13 @@ void glue_boot(JSContext *ctx)
         abort();
     for (int i = 0; i < RESOURCES_COUNT; i++)
         prototypes[i] = JS_UNDEFINED;
+    JSValue global = JS_GetGlobalObject(ctx);
+    JSValue symbols = JS_GetPropertyStr(ctx, global, "Symbol");
+    JSValue symbol = JS_GetPropertyStr(ctx, symbols, "dispose");
+    dispose_name = JS_ValueToAtom(ctx, symbol);
+    JS_FreeValue(ctx, symbol);
+    JS_FreeValue(ctx, symbols);
+    JS_FreeValue(ctx, global);
 }
 
 static JSValue function_of(JSContext *ctx, int index)
@@ -701,16 +709,8 @@ static int prototype_of(JSContext *ctx, const struct interface *interface, int r
             prototype = with_property(ctx, prototype, functions[i].name, function_of(ctx, i));
     if (JS_IsException(prototype))
         return -1;
-    JSValue global = JS_GetGlobalObject(ctx);
-    JSValue symbols = JS_GetPropertyStr(ctx, global, "Symbol");
-    JSValue symbol = JS_GetPropertyStr(ctx, symbols, "dispose");
-    JSAtom atom = JS_ValueToAtom(ctx, symbol);
     JSValue end = JS_NewCFunction(ctx, dispose, "dispose", 0);
-    int failed = JS_DefinePropertyValue(ctx, prototype, atom, end, JS_PROP_C_W_E) < 0;
-    JS_FreeAtom(ctx, atom);
-    JS_FreeValue(ctx, symbol);
-    JS_FreeValue(ctx, symbols);
-    JS_FreeValue(ctx, global);
+    int failed = JS_IsException(end) || JS_DefinePropertyValue(ctx, prototype, dispose_name, end, JS_PROP_C_W_E) < 0;
     prototypes[resource] = prototype;
     return failed ? -1 : 0;
 }

@@ -6,7 +6,7 @@ import { ask, clean } from './prelude.js';
 class Input {
   #input; #name;
   constructor(label) {
-    this.#name = `adc ${clean(label)}`;
+    this.#name = 'adc ' + clean(label);
     this.#input = ask(this.#name, () => open(clean(label)));
   }
   read() { return ask(this.#name, () => this.#input.read()) / 1e6; }

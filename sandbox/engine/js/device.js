@@ -28,7 +28,7 @@ globalThis.state = {
   },
   set(key, value) {
     const text = stringify(value);
-    if (typeof text !== 'string') throw new TypeError(`state.set cannot keep ${typeof value}`);
+    if (typeof text !== 'string') throw new TypeError('state.set cannot keep ' + (typeof value));
     ask('state.set', () => store.set(clean(key), encode(text)));
   },
   delete(key) { ask('state.delete', () => store.delete(clean(key))); },

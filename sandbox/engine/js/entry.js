@@ -46,7 +46,7 @@ const own = (name) => {
 
 const call = (name, f, value) => {
   const result = apply(f, undefined, [value]);
-  if (result && typeof result.then === 'function') throw new TypeError(`${name} is async: firmware functions return when they are done`);
+  if (result && typeof result.then === 'function') throw new TypeError(name + ' is async: firmware functions return when they are done');
   return result;
 };
 
@@ -58,12 +58,12 @@ const told = (error) => {
   let where = [];
   try { where = trace(error); } catch { /* the place is lost, what was thrown is not */ }
   const isFault = error instanceof Fault && kind(error.tag) !== undefined;
-  const message = isError(error) ? String_(error) : `Error: ${shown(error)}`;
-  const place = where.length ? ` ${where[0]}` : '';
+  const message = isError(error) ? String_(error) : 'Error: ' + shown(error);
+  const place = where.length ? ' ' + where[0] : '';
   const tag = isFault ? kind(error.tag) : 'failed';
   const val = clean(isFault ? error.message : message + place);
   let line = message;
-  for (let i = 0; i < where.length; i++) line += `\n  ${where[i]}`;
+  for (let i = 0; i < where.length; i++) line += '\n  ' + where[i];
   if (tag !== 'unsupported' || where.length) write('error', clean(line));
   return tag === 'busy' ? { tag } : { tag: kind(tag) || 'failed', val };
 };
@@ -118,15 +118,15 @@ export const app = {
 export const report = (reason) => {
   let line = 'an exception that cannot be shown';
   try {
-    line = isError(reason) ? String_(reason) : `Error: ${shown(reason)}`;
+    line = isError(reason) ? String_(reason) : 'Error: ' + shown(reason);
     const where = trace(reason);
-    for (let i = 0; i < where.length; i++) line += `\n  ${where[i]}`;
+    for (let i = 0; i < where.length; i++) line += '\n  ' + where[i];
   } catch { /* what could be shown is shown */ }
-  write('error', clean(`unhandled rejection: ${line}`));
+  write('error', clean('unhandled rejection: ' + line));
 };
 
 const unhandled = (name) => {
-  const fault = new Fault('unsupported', `no handler for "${name}"`);
+  const fault = new Fault('unsupported', 'no handler for "' + name + '"');
   fault.stack = '';
   return fault;
 };

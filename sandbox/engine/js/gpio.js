@@ -9,7 +9,7 @@ const level = (high) => (high ? 'high' : 'low');
 class Output {
   #pin; #name;
   constructor(label, high) {
-    this.#name = `gpio ${clean(label)}`;
+    this.#name = 'gpio ' + clean(label);
     this.#pin = ask(this.#name, () => openOutput(clean(label), level(high)));
   }
   set(high) { ask(this.#name, () => this.#pin.set(level(high))); }
@@ -24,7 +24,7 @@ class Output {
 class Input {
   #pin; #name; #sources = [];
   constructor(label, pull) {
-    this.#name = `gpio ${clean(label)}`;
+    this.#name = 'gpio ' + clean(label);
     const resistor = word(this.#name, pull, ['none', 'up', 'down']);
     this.#pin = ask(this.#name, () => openInput(clean(label), resistor));
   }

@@ -6,7 +6,7 @@ import { ask, bytes, clean, whole } from './prelude.js';
 class Bus {
   #bus; #name;
   constructor(label) {
-    this.#name = `i2c ${clean(label)}`;
+    this.#name = 'i2c ' + clean(label);
     this.#bus = ask(this.#name, () => open(clean(label)));
   }
   // Operations are numbers, that many bytes are read, or bytes, which are written. Returns the bytes of each read.

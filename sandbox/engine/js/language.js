@@ -1,6 +1,6 @@
 // The language's own functions as they are before any script runs: a script may replace them, and what it says to the
 // device must not depend on that. So the prelude calls no method of an array or a text directly, and iterates nothing:
-// `for (… of …)`, spread and patterns for arrays look up what a script can replace.
+// `for (… of …)`, spread, patterns for arrays and template literals look up what a script can replace.
 const { apply, defineProperty, ownKeys } = Reflect;
 const { bind, call } = Function.prototype;
 export const bound = apply(bind, bind, [call]);

@@ -18,13 +18,13 @@ export const clean = (value) => wellFormed(cut(typeof value === 'string' ? value
 export const whole = (what, value, most = 4294967295) => {
   const number = typeof value === 'number' ? value : undefined;
   if (number !== undefined && floor(number) === number && number >= 0 && number <= most) return number;
-  throw new Fault('invalid', `${what}: ${clean(value)} is not a whole number from 0 to ${most}`);
+  throw new Fault('invalid', what + ': ' + clean(value) + ' is not a whole number from 0 to ' + most);
 };
 
 // One of the words that the device knows.
 export const word = (what, value, words) => {
   for (let i = 0; i < words.length; i++) if (words[i] === value) return words[i];
-  throw new Fault('invalid', `${what}: ${clean(value)} is not one of ${joined(words, ', ')}`);
+  throw new Fault('invalid', what + ': ' + clean(value) + ' is not one of ' + joined(words, ', '));
 };
 
 // Bytes as the device takes them, copied out of whatever the script has.
@@ -73,8 +73,8 @@ export const ask = (what, call) => {
 const fault = (what, reason) => {
   const { tag, val } = typeof reason === 'string' ? { tag: reason, val: undefined } : reason;
   if (tag === 'other') return fault(what, val);
-  if (kind(tag)) return new Fault(tag, val === undefined ? `${what}: ${tag}` : val);
-  const made = new Fault('io', `${what}: ${tag}${val ? ` (${val})` : ''}`);
+  if (kind(tag)) return new Fault(tag, val === undefined ? what + ': ' + tag : val);
+  const made = new Fault('io', what + ': ' + tag + (val ? ' (' + val + ')' : ''));
   defineProperty(made, 'code', { __proto__: null, value: tag, writable: true, enumerable: true, configurable: true });
   return made;
 };
@@ -99,12 +99,12 @@ const text = (value) => {
       try { return stringify(value) ?? String_(value); } catch { return String_(value); }
     }
     return String_(value);
-  } catch { return `[${typeof value}]`; }
+  } catch { return '[' + (typeof value) + ']'; }
 };
 
 const at = (level) => function () {
   let line = '';
-  for (let i = 0; i < arguments.length; i++) line += i ? ` ${text(arguments[i])}` : text(arguments[i]);
+  for (let i = 0; i < arguments.length; i++) line += i ? ' ' + text(arguments[i]) : text(arguments[i]);
   write(level, clean(line));
 };
 
@@ -121,11 +121,11 @@ globalThis.Fault = Fault;
 // send_msg(payload), send_msg(payload, 'channel'), send_msg(payload, { channel, durable })
 export const sendMessage = (payload, options) => {
   if (typeof payload !== 'object' || payload === null || isArray(payload)) {
-    throw new TypeError_(`send_msg takes an object, not ${isArray(payload) ? 'an array' : payload === null ? 'null' : typeof payload}`);
+    throw new TypeError_('send_msg takes an object, not ' + (isArray(payload) ? 'an array' : payload === null ? 'null' : typeof payload));
   }
   const { channel, durable } = typeof options === 'string' ? { channel: options, durable: false } : options || { channel: undefined, durable: false };
   if (channel !== undefined && channel !== null && typeof channel !== 'string') {
-    throw new TypeError_(`send_msg takes a text as the channel, not ${typeof channel}`);
+    throw new TypeError_('send_msg takes a text as the channel, not ' + (typeof channel));
   }
   const named = channel === undefined || channel === null ? undefined : clean(channel);
   const json = stringify(payload);

@@ -6,7 +6,7 @@ import { ask, clean, whole } from './prelude.js';
 class Output {
   #output; #name;
   constructor(label, hertz) {
-    this.#name = `pwm ${clean(label)}`;
+    this.#name = 'pwm ' + clean(label);
     const frequency = whole(this.#name, hertz);
     this.#output = ask(this.#name, () => open(clean(label), frequency));
   }

@@ -6,7 +6,7 @@ import { ask, bytes, clean, whole } from './prelude.js';
 class Device {
   #device; #name;
   constructor(label) {
-    this.#name = `spi ${clean(label)}`;
+    this.#name = 'spi ' + clean(label);
     this.#device = ask(this.#name, () => open(clean(label)));
   }
   #run(operations) { return ask(this.#name, () => this.#device.transaction(operations)); }

@@ -15,7 +15,7 @@ export const dispatch = (source, at) => {
 };
 
 const timer = (what, repeat) => function (f, delay = 0) {
-  if (typeof f !== 'function') throw new TypeError(`${what} takes a function, not ${typeof f}`);
+  if (typeof f !== 'function') throw new TypeError(what + ' takes a function, not ' + (typeof f));
   const ms = whole(what, min(max(round(+delay || 0), repeat ? 1 : 0), 4294967295));
   const values = [];
   for (let i = 2; i < arguments.length; i++) push(values, arguments[i]);

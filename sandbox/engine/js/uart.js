@@ -10,7 +10,7 @@ const CHUNK = 1024;
 class Port {
   #port; #name;
   constructor(label, { baud = 9600, parity = 'none', stopBits = 1 } = {}) {
-    this.#name = `uart ${clean(label)}`;
+    this.#name = 'uart ' + clean(label);
     const settings = { baud: whole(this.#name, baud), parity: word(this.#name, parity, ['none', 'even', 'odd']), stopBits: whole(this.#name, stopBits, 255) };
     this.#port = ask(this.#name, () => open(clean(label), settings));
   }

@@ -112,7 +112,7 @@ fn exceptions_have_their_places() {
         (
             "logged, not thrown",
             "log.warn(new TypeError('seen'));",
-            "warn: TypeError: seen\n  at <anonymous> (main.js:1:9)",
+            "warn: TypeError: seen\n  at <anonymous> (main.js:1:14)",
         ),
         (
             "the stack itself",
@@ -180,8 +180,8 @@ fn places_are_those_of_sections() {
     );
     assert_eq!(
         run("function f() { null.x; }\n\nfunction init() { f(); }\n"),
-        "error: TypeError: cannot read property 'x' of null\n  at f (global:1:21)\n  at init (init:1:19)\n\
-         ! failed: TypeError: cannot read property 'x' of null at f (global:1:21)\n"
+        "error: TypeError: cannot read property 'x' of null\n  at f (global:1:15)\n  at init (init:1:19)\n\
+         ! failed: TypeError: cannot read property 'x' of null at f (global:1:15)\n"
     );
     assert_eq!(
         run("\n\n\n\n\n\n\nthrow new Error('x');"),

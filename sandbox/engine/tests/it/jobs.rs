@@ -173,7 +173,7 @@ fn jobs_of_every_call_run_within_its_budget() {
     assert_eq!(script.tick(), Some(5));
     assert_eq!(script.output(), "after loop\n");
     assert!(!script.handle("go", "{}"));
-    assert_eq!(script.output(), "# stopped: again (main.js:2:76)\n");
+    assert_eq!(script.output(), "# stopped: again (main.js:2:54)\n");
 }
 
 #[test]

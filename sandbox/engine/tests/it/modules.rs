@@ -188,8 +188,8 @@ fn an_error_in_a_module_names_it() {
     )];
     assert_eq!(
         with(&files, "import { late } from './lib/late.js';\nlate();"),
-        "error: Error: late\n  at late (lib/late.js:2:18)\n  at <anonymous> (main.js:2:1)\n\
-         ! failed: Error: late at late (lib/late.js:2:18)\n"
+        "error: Error: late\n  at late (lib/late.js:2:13)\n  at <anonymous> (main.js:2:1)\n\
+         ! failed: Error: late at late (lib/late.js:2:13)\n"
     );
 }
 

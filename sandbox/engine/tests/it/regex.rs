@@ -95,7 +95,7 @@ fn regular_expressions_are_complete() {
         (
             "a wrong one in the script",
             "\nconst r = /(/;",
-            "error: SyntaxError: expecting ')'\n  at main.js:2:13\n! failed: SyntaxError: expecting ')' at main.js:2:13",
+            "error: SyntaxError: expecting ')'\n  at main.js:2:11\n! failed: SyntaxError: expecting ')' at main.js:2:11",
         ),
         (
             "quantifiers",
