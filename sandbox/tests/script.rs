@@ -152,7 +152,7 @@ fn sections_are_named_in_errors() {
     assert_eq!(
         instance.init(),
         Err(CallError::Fault(Fault::Failed(
-            "TypeError: cannot read property 'x' of null at init (init:2:8)".into()
+            "TypeError: cannot read property 'x' of null at init (init:2:3)".into()
         )))
     );
 }

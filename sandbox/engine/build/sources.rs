@@ -73,19 +73,19 @@ const PATCHES: [Patch; 7] = [
 /// Functions that recurse without using the C stack in linear memory, which is the only one that QuickJS can measure:
 /// what each is made to use, in bytes. With it the stack of WebAssembly needs at most five times as much.
 const FRAMES: [(&str, usize); 13] = [
-    ("js_parse_statement_or_decl", 256),
-    ("js_parse_function_decl2", 768),
-    ("js_parse_assign_expr2", 512),
-    ("js_parse_cond_expr", 96),
-    ("js_parse_coalesce_expr", 96),
-    ("js_parse_logical_and_or", 96),
-    ("js_parse_expr_binary", 128),
-    ("js_parse_unary", 192),
-    ("js_parse_postfix_expr", 512),
-    ("js_parse_class", 256),
-    ("json_parse_value", 640),
-    ("js_json_to_str", 640),
-    ("JS_FlattenIntoArray", 96),
+    ("js_parse_statement_or_decl", 128),
+    ("js_parse_function_decl2", 256),
+    ("js_parse_assign_expr2", 256),
+    ("js_parse_cond_expr", 64),
+    ("js_parse_coalesce_expr", 64),
+    ("js_parse_logical_and_or", 64),
+    ("js_parse_expr_binary", 80),
+    ("js_parse_unary", 128),
+    ("js_parse_postfix_expr", 256),
+    ("js_parse_class", 128),
+    ("json_parse_value", 256),
+    ("js_json_to_str", 256),
+    ("JS_FlattenIntoArray", 128),
 ];
 
 /// Returns the folder of the package that ships the sources.

@@ -14,9 +14,9 @@ void engine_forget_stack(struct JSContext *ctx);
    limit of the heap, or a script whose garbage has cycles would run out of memory instead. */
 size_t engine_gc_threshold(size_t used);
 
-/* Makes a function use so many bytes of the C stack. */
+/* Makes a function use so many bytes of the C stack. The compiler must think that all of them are used. */
 #define ENGINE_FRAME(bytes) \
-    volatile char engine_frame[bytes]; \
-    engine_frame[0] = 0
+    char engine_frame[bytes]; \
+    __asm__ volatile("" : : "r"(engine_frame))
 
 #endif

@@ -185,7 +185,7 @@ fn places_are_those_of_sections() {
     );
     assert_eq!(
         run("\n\n\n\n\n\n\nthrow new Error('x');"),
-        "error: Error: x\n  at <anonymous> (set-target:1:16)\n! failed: Error: x at <anonymous> (set-target:1:16)\n"
+        "error: Error: x\n  at <anonymous> (set-target:1:11)\n! failed: Error: x at <anonymous> (set-target:1:11)\n"
     );
 }
 

@@ -131,7 +131,7 @@ const SABOTAGE: [(&str, &str); 9] = [
     ),
     (
         "setters on Object.prototype and Array.prototype",
-        "for (const k of ['tag', 'val', 'name', 'values', 'length_', '0', '1', 'f', 'owner', 'stack_', 'code', 'channel', 'durable']) for (const p of [Object.prototype, Array.prototype]) Object.defineProperty(p, k, { set() { throw new Error('setter ' + k); }, get() { return undefined; }, configurable: true });",
+        "for (const k of ['tag', 'val', 'name', 'values', 'f', 'owner', 'stack_', 'code', 'channel', 'durable']) for (const p of [Object.prototype, Array.prototype]) Object.defineProperty(p, k, { set() { throw new Error('setter ' + k); }, get() { return undefined; }, configurable: true });",
     ),
     (
         "globals",
