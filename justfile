@@ -4,12 +4,13 @@ set positional-arguments
 # Formats, then compiles and lints everything
 check: fmt
     cargo clippy --release --locked --workspace --all-targets -- -D warnings
-# Runs tests: `just test`, `just test --lib -- link::`, `just test --test tidy`
+# Runs tests: `just test`, `just test --lib -- link::`, `just test --test loss`
 test *args:
     cargo test --release --locked --workspace "$@"
-# Runs the suites that cross crates
-e2e *args:
-    cargo test --release --locked -p iottly-e2e "$@"
+# Runs the suites of a subject that start whole programs: `just e2e strangers`
+e2e subject:
+    cargo build --release --locked --workspace
+    cargo test --release --locked --workspace --test it -- {{subject}}
 # Starts a cloud and three virtual devices
 demo *args:
     cargo run --release --locked -p iottly -- demo "$@"

@@ -1,5 +1,5 @@
-//! What durability costs: the queue beside bare sled databases with the same syncs, and a long backlog
-//! drained.
+//! Cost of durability: the queue compared with bare sled databases that sync as often, and draining a long
+//! backlog.
 //!
 //! `cargo bench -p iottly-agent --bench queue -- [--backlog N] [--seconds S] [--dir DIR]`. Every group is
 //! synced to the disk before the next one starts, so the numbers depend on the disk: compare within one run.
@@ -14,7 +14,7 @@ use iottly_agent::outbox::{Pending, Policy, Queue, SledQueue};
 use iottly_protocol::StreamClass::History;
 
 const RECORD_BYTES: usize = 300;
-/// Records of a bare database before the next one, about what a segment of the queue holds.
+/// Number of records of a bare database before the next one, about that of a segment of the queue.
 const BARE_RECORDS: u64 = 6500;
 
 struct Options {
@@ -33,7 +33,8 @@ fn main() -> anyhow::Result<()> {
     backlog(&dir.path().join("backlog"), options.backlog, &mut out)?;
     let slice = Duration::from_secs(options.seconds);
     for group in [1, 100, 1000] {
-        let (mut bare, mut queue) = (Vec::new(), Vec::new());
+        let mut bare = Vec::new();
+        let mut queue = Vec::new();
         for round in 0..3 {
             bare.push(bare_rate(
                 &dir.path().join(format!("bare-{group}-{round}")),
@@ -46,7 +47,8 @@ fn main() -> anyhow::Result<()> {
                 slice,
             )?);
         }
-        let (bare, queue) = (median(bare), median(queue));
+        let bare = median(bare);
+        let queue = median(queue);
         writeln!(
             out,
             "group {group:4}: bare sled {bare:9.0}/s, queue {queue:9.0}/s, ratio {:.2}",
@@ -69,7 +71,7 @@ fn options() -> anyhow::Result<Options> {
             "--backlog" => options.backlog = value()?.parse()?,
             "--seconds" => options.seconds = value()?.parse()?,
             "--dir" => options.dir = Some(value()?.into()),
-            // cargo's own.
+            // Passed by cargo.
             "--bench" => {}
             other => anyhow::bail!("unknown argument {other}"),
         }
@@ -88,8 +90,8 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates[rates.len() / 2]
 }
 
-/// Groups on bare databases: the same batches, checksums, flushes and syncs, without numbers, gaps, head and
-/// budget.
+/// Returns the rate on bare databases: the same batches, checksums, flushes and syncs, without numbers, gaps,
+/// head and budget.
 fn bare_rate(dir: &Path, group: u64, slice: Duration) -> anyhow::Result<f64> {
     let began = Instant::now();
     let mut seq = 0;
@@ -122,6 +124,7 @@ fn bare_rate(dir: &Path, group: u64, slice: Duration) -> anyhow::Result<f64> {
     Ok(seq as f64 / began.elapsed().as_secs_f64())
 }
 
+/// Returns the rate on a queue.
 fn queue_rate(dir: &Path, group: u64, slice: Duration) -> anyhow::Result<f64> {
     let (mut queue, _) = SledQueue::open_with(dir, roomy())?;
     let began = Instant::now();
@@ -154,7 +157,8 @@ fn push(queue: &mut SledQueue, seq: &mut u64, group: u64) -> anyhow::Result<()> 
 
 fn backlog(dir: &Path, records: u64, out: &mut impl Write) -> anyhow::Result<()> {
     let (mut queue, _) = SledQueue::open_with(dir, roomy())?;
-    let (mut seq, mut resident) = (0, 0);
+    let mut seq = 0;
+    let mut resident = 0;
     let began = Instant::now();
     while seq < records {
         push(&mut queue, &mut seq, 100)?;

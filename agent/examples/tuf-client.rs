@@ -1,4 +1,4 @@
-//! The device's release client as a command, so that public suites for The Update Framework can drive it.
+//! The device's release client as a command, for public test suites of The Update Framework.
 //!
 //! ```text
 //! tuf-client --metadata-dir DIR init TRUSTED_ROOT_FILE
@@ -46,13 +46,13 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let metadata_dir = arguments
         .metadata_dir
         .as_deref()
-        .context("--metadata-dir is missing")?;
+        .context("missing --metadata-dir")?;
     let words: Vec<&str> = arguments.words.iter().map(String::as_str).collect();
     match words[..] {
         ["init", root] => init(metadata_dir, Path::new(root)),
         ["refresh"] => Ok(client(arguments, metadata_dir)?.refresh()?),
         ["download"] => download(arguments, metadata_dir),
-        _ => bail!("one of init TRUSTED_ROOT_FILE, refresh and download is needed"),
+        _ => bail!("expected one of: init TRUSTED_ROOT_FILE, refresh, download"),
     }
 }
 
@@ -65,15 +65,15 @@ fn client(arguments: &Arguments, metadata_dir: &Path) -> anyhow::Result<Client<H
     let metadata_url = arguments
         .metadata_url
         .as_deref()
-        .context("--metadata-url is missing")?;
+        .context("missing --metadata-url")?;
     let targets_url = arguments.target_base_url.as_deref().unwrap_or(metadata_url);
     let repository = HttpRepository::new(metadata_url, targets_url);
-    // The one reading of the clock: the whole update happens at this moment.
+    // Read the clock once: the whole update uses this time.
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .context("the clock is before 1970")?;
     let now = Instant::from_unix(now.as_secs());
-    // Suites sign with P-256 as well; a device counts it only where its configuration says so.
+    // Suites sign with P-256 as well; a device accepts it only if its configuration says so.
     Ok(Client::open(
         repository,
         TrustFolder::new(metadata_dir),
@@ -83,16 +83,13 @@ fn client(arguments: &Arguments, metadata_dir: &Path) -> anyhow::Result<Client<H
 }
 
 fn download(arguments: &Arguments, metadata_dir: &Path) -> anyhow::Result<()> {
-    let folder = arguments
-        .target_dir
-        .as_deref()
-        .context("--target-dir is missing")?;
+    let folder = arguments.target_dir.as_deref().context("missing --target-dir")?;
     arguments
         .target_base_url
         .as_deref()
-        .context("--target-base-url is missing")?;
+        .context("missing --target-base-url")?;
     if arguments.target_names.is_empty() {
-        bail!("--target-name is missing");
+        bail!("missing --target-name");
     }
     let mut client = client(arguments, metadata_dir)?;
     for name in &arguments.target_names {

@@ -1,9 +1,9 @@
-//! The clocks of the board. Only actors read them; everything below takes the time as an argument.
+//! Clocks of the board. Only actors read them; all other code takes the time as an argument.
 
 use std::fs;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// A clock that never steps back, counted from its creation.
+/// Clock that never steps back, counted from its creation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Monotonic {
     start: Instant,
@@ -16,48 +16,38 @@ impl Monotonic {
         }
     }
 
-    /// Time since the start.
+    /// Returns the time since the start.
     pub(crate) fn now(self) -> std::time::Duration {
         self.start.elapsed()
     }
 
-    /// Milliseconds since the start.
+    /// Returns the time since the start, in milliseconds.
     pub(crate) fn now_ms(self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-/// The board's idea of the date, unix milliseconds; wrong until something has set it.
+/// Returns the date of the system's clock in unix milliseconds; wrong until the clock has been set.
 pub(crate) fn unix_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Writes unix milliseconds as `2026-01-31 23:59:59` in UTC.
+/// Formats unix milliseconds as `2026-01-31 23:59:59` in UTC.
 pub(crate) fn utc_text(unix_ms: u64) -> String {
     let (days, seconds) = (unix_ms / 86_400_000, unix_ms / 1000 % 86_400);
-    // Days since 0000-03-01, in eras of 400 years: leap days then end each year.
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let date = day_of_year - (153 * month + 2) / 5 + 1;
-    let calendar_month = if month < 10 { month + 3 } else { month - 9 };
-    let calendar_year = era * 400 + year + u64::from(calendar_month <= 2);
+    let (year, month, day) = iottly_protocol::date::civil_from_days(days.cast_signed());
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{calendar_year:04}-{calendar_month:02}-{date:02} {hour:02}:{minute:02}:{second:02}")
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
-/// A moment that can be compared across restarts of the agent, as long as the system was not restarted in
-/// between.
+/// Moment that can be compared across restarts of the agent within one system start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SystemBoot {
-    /// The kernel's id of this start of the system; a random text where there is none, which equals no
-    /// earlier one.
+    /// Boot id of the kernel; a random text if there is none, which equals no earlier one.
     pub(crate) id: String,
-    /// How long the system was up when this was read, milliseconds.
+    /// Uptime of the system when this was read, in milliseconds.
     uptime_ms: u64,
 }
 
@@ -77,7 +67,8 @@ impl SystemBoot {
         }
     }
 
-    /// Milliseconds since the system's start, given the agent's monotonic clock started when this was read.
+    /// Returns the uptime in milliseconds for a time of a monotonic clock that was started when this was
+    /// read.
     pub(crate) fn at(&self, monotonic_ms: u64) -> u64 {
         self.uptime_ms.saturating_add(monotonic_ms)
     }

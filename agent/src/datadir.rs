@@ -1,3 +1,5 @@
+//! The device's data folder: its lock, its permissions, and the mark of a run. Knows nothing of its files.
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -6,12 +8,12 @@ use std::path::{Path, PathBuf};
 use iottly_update::{put_aside, replace};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::odd;
+use crate::folder_check;
 
-/// Why a data folder cannot be used.
+/// Error of a data folder.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// Another agent runs on it.
+    /// Another agent uses the folder.
     #[error("data folder {0} is in use by another agent")]
     InUse(String),
     /// The file system failed.
@@ -19,21 +21,21 @@ pub enum DataDirError {
     Io {
         /// The file or folder.
         path: String,
-        /// What the system said.
+        /// Error of the system.
         reason: io::Error,
     },
 }
 
-/// The device's folder, locked for one agent while this lives.
+/// Data folder of a device, locked until dropped.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    /// The system releases the lock with the last handle, also when the process dies.
+    /// The system releases the lock with the last handle, also if the process dies.
     _lock: File,
 }
 
 impl DataDir {
-    /// Creates the folder when there is none, closes it to others, and locks it.
+    /// Creates the folder if needed, closes it to other users, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let fail = |at: &Path, reason| DataDirError::Io {
             path: at.display().to_string(),
@@ -44,9 +46,9 @@ impl DataDir {
             .mode(0o700)
             .create(path)
             .map_err(|e| fail(path, e))?;
-        odd::close(path, &fs::metadata(path).map_err(|e| fail(path, e))?, 0o700);
+        folder_check::restrict(path, &fs::metadata(path).map_err(|e| fail(path, e))?, 0o700);
         let at = path.join("lock");
-        // Nobody holds a lock on what is no file.
+        // Only a regular file can hold another agent's lock.
         if fs::metadata(&at).is_ok_and(|meta| !meta.is_file()) {
             put_aside(&at).map_err(|e| fail(&at, e))?;
         }
@@ -72,7 +74,7 @@ impl DataDir {
         self.path.join(name)
     }
 
-    /// Marks the run as begun; answers whether the run before was ended by [`DataDir::end_run`].
+    /// Marks the run as begun. Returns `true` if the previous run was ended by [`DataDir::end_run`].
     pub(crate) fn begin_run(&self) -> Result<bool, DataDirError> {
         let clean = !self.marker().exists();
         let write = || -> io::Result<()> {
@@ -88,7 +90,7 @@ impl DataDir {
         Ok(clean)
     }
 
-    /// Marks the run as ended on purpose.
+    /// Marks the run as cleanly ended.
     pub(crate) fn end_run(&self) -> io::Result<()> {
         fs::remove_file(self.marker())?;
         File::open(&self.path)?.sync_all()
@@ -134,7 +136,7 @@ mod tests {
         assert_eq!(
             fs::metadata(&shared).expect("folder").permissions().mode() & 0o7777,
             0o1777,
-            "everybody's stays everybody's"
+            "a shared folder stays shared"
         );
     }
 

@@ -1,4 +1,5 @@
-//! Small files of the data folder, read and written so that an odd one neither blocks nor fills the memory.
+//! Small files of the data folder, read and written so that an unexpected file neither blocks nor fills the
+//! memory.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -8,17 +9,17 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-/// Opens a file for reading without waiting for anybody; what is no regular file is an error.
+/// Opens a regular file for reading, without blocking on a pipe.
+///
+/// # Errors
+/// If the path is not a regular file or cannot be opened.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidData,
-        "it is no regular file",
-    ))
+    Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"))
 }
 
 /// Reads a regular file of at most `max` bytes.
@@ -28,13 +29,13 @@ pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > max {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            format!("it is larger than {max} bytes"),
+            format!("larger than {max} bytes"),
         ));
     }
     Ok(bytes)
 }
 
-/// Replaces a file: after a power cut it is the old or the new one.
+/// Replaces a file atomically: after a power cut it is the old or the new one.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = create(&fresh)?;
@@ -47,7 +48,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Creates an empty file, in the place of whatever has its name.
+/// Creates an empty file, removing whatever has its name.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     remove(path)?;
     OpenOptions::new()
@@ -57,7 +58,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Gives what is in the way another name, `NAME.foreign`, in the place of what had that name before.
+/// Renames a file or folder to `NAME.foreign`, replacing an earlier one. Returns the new path.
 pub(crate) fn put_aside(path: &Path) -> io::Result<PathBuf> {
     let mut name = OsString::from(path);
     name.push(".foreign");
@@ -66,7 +67,7 @@ pub(crate) fn put_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// Gives a file or folder another name, in the place of whatever has it.
+/// Renames a file or folder, replacing whatever has the new name.
 pub(crate) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
     remove(to)?;
     fs::rename(from, to)
@@ -88,7 +89,7 @@ fn remove(path: &Path) -> io::Result<()> {
 pub(crate) mod tests {
     use super::*;
 
-    /// Makes a named pipe: opening it the plain way waits for somebody else.
+    /// Creates a named pipe: opening it in the usual way blocks until another process opens it.
     pub(crate) fn pipe(path: &Path) {
         let made = std::process::Command::new("mkfifo")
             .arg(path)

@@ -1,16 +1,18 @@
+//! Parts of the board that the device's operator grants to firmware. Pure.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use iottly_sandbox::Interface;
 use serde::Deserialize;
 
-/// The device's policy: which labels of its board firmware may have, whatever its manifest asks for. An
-/// interface that is not named grants nothing.
+/// Labels of the board that firmware may use, whatever its manifest requests. An interface that is not listed
+/// grants nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, BTreeSet<String>>")]
 pub struct Grants(BTreeMap<Interface, BTreeSet<String>>);
 
 impl Grants {
-    /// Whether firmware may have this label.
+    /// Returns `true` if firmware may use this label.
     #[must_use]
     pub fn allow(&self, interface: Interface, label: &str) -> bool {
         self.0
@@ -27,7 +29,7 @@ impl TryFrom<BTreeMap<String, BTreeSet<String>>> for Grants {
             let interface = Interface::from_name(&name).filter(|interface| interface.is_hardware());
             interface
                 .map(|interface| (interface, labels))
-                .ok_or_else(|| format!("{name:?} is no interface of a board"))
+                .ok_or_else(|| format!("{name:?} is not an interface of a board"))
         };
         lists
             .into_iter()
@@ -58,7 +60,7 @@ mod tests {
     fn only_interfaces_of_a_board_are_granted() {
         for text in ["telemetry = [\"a\"]", "gpoi = [\"led\"]"] {
             let error = grants(text).expect_err(text).to_string();
-            assert!(error.contains("is no interface of a board"), "{error}");
+            assert!(error.contains("is not an interface of a board"), "{error}");
         }
     }
 }

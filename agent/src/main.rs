@@ -1,7 +1,7 @@
 //! The board daemon's command line.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,25 +14,30 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 const USAGE: &str = "\
-iottly-agent runs a board: its firmware, its message queue and its connection to the cloud
+Runs a board: its firmware, its message queue and its connection to the cloud.
 
 usage: iottly-agent run --config FILE | --data DIR
        iottly-agent queue --data DIR [--output json]
 
   run               run until SIGTERM or Ctrl-C
-    --config FILE   the configuration
-    --data DIR      the folder with agent.toml, which also holds the device's data
-    --compiler PATH the program that compiles firmware, instead of the configured one
-  queue             show what waits for the cloud: depth, bytes, gaps, dead letters; the agent may be running
-    --data DIR      the device's folder
-    --output FORMAT text or json
-  --help, --version (with --verbose: the engine, and what confines the compiler on this machine)
+    --config FILE   configuration file
+    --data DIR      data folder; agent.toml in it is the configuration unless --config is given
+    --compiler PATH program that compiles firmware, instead of the configured one
+  queue             show the records that wait for the cloud: number, bytes, gaps, dead letters; the agent may be running
+    --data DIR      data folder
+    --output FORMAT text (default) or json
+  --help            show this help
+  --version         show the version; with --verbose also the engine and the compiler's confinement on this machine
 
-exit codes: 0 stopped, 1 failed, 2 wrong usage, 4 no queue, 75 a part hung and the process ended itself: start it again
+environment:
+  IOTTLY_LOG        log filter, such as debug or iottly_agent::link=debug (default: info)
+  NO_COLOR          no colours in the log; there are none either if standard error is not a terminal
+
+exit codes: 0 stopped, 1 failed, 2 wrong usage, 4 no queue, 75 a step hung and the process ended itself: restart it
 ";
 
-/// How long the end waits for what is still under way.
-const LEFT_OVER: Duration = Duration::from_secs(1);
+/// Maximum wait at the end for threads that are still running.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 enum Command {
     Run {
@@ -45,17 +50,17 @@ enum Command {
         json: bool,
     },
     Print(&'static str),
-    /// The version, and with `true` what confines the compiler on this machine.
+    /// The version; with `true` also the engine and the compiler's confinement.
     Version(bool),
 }
 
 fn main() -> ExitCode {
-    // What the agent writes is nobody else's to read.
+    // Other users must not read the agent's files.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let command = match parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
-            // Nothing is left to be done when even the error cannot be written.
+            // A failure to write the error cannot be reported.
             let _ = writeln!(io::stderr(), "iottly-agent: {error:#}\n\n{USAGE}");
             return ExitCode::from(2);
         }
@@ -95,14 +100,19 @@ fn main() -> ExitCode {
 fn print(text: &str) -> anyhow::Result<()> {
     io::stdout()
         .write_all(text.as_bytes())
-        .context("cannot write to stdout")
+        .context("failed to write to standard output")
 }
 
 fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
     use lexopt::Arg::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(args);
-    let (mut verb, mut config, mut data, mut compiler, mut json) = (None, None, None, None, false);
-    let (mut version, mut verbose) = (false, false);
+    let mut verb = None;
+    let mut config = None;
+    let mut data = None;
+    let mut compiler = None;
+    let mut json = false;
+    let mut version = false;
+    let mut verbose = false;
     while let Some(arg) = parser.next()? {
         match arg {
             Long("help") | Short('h') => return Ok(Command::Print(USAGE)),
@@ -115,7 +125,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
                 json = match parser.value()?.to_string_lossy().as_ref() {
                     "json" => true,
                     "text" => false,
-                    other => anyhow::bail!("unknown output format {other:?}: text and json are known"),
+                    other => anyhow::bail!("unknown output format {other:?}: expected text or json"),
                 }
             }
             Value(value) if verb.is_none() => verb = Some(value),
@@ -132,7 +142,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
             return Ok(Command::Queue { data, json });
         }
         Some(verb) => anyhow::bail!("unknown command {verb:?}"),
-        None => anyhow::bail!("a command is missing"),
+        None => anyhow::bail!("missing command: run or queue"),
     }
     let config = config.or_else(|| data.as_ref().map(|dir| dir.join("agent.toml")));
     let config = config.context("run needs --config FILE or --data DIR")?;
@@ -145,11 +155,13 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
 
 fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("IOTTLY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // A log that cannot be written (a full disk) would be told on standard error too, and panic there, in the
-    // middle of an update.
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    // A log that cannot be written (a full disk) would be reported on standard error too, which would panic
+    // in the middle of an update.
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && !no_color)
         .log_internal_errors(false)
         .init();
     iottly_sandbox::raise_descriptor_limit();
@@ -165,8 +177,8 @@ fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyho
         .enable_all()
         .build()?;
     let done = runtime.block_on(async {
-        // A limit on the size of files is an error of the write that meets it, and not the end of the agent.
-        // The handler stays.
+        // A write beyond a limit on file size then fails with an error instead of ending the agent. The
+        // handler stays installed.
         let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -182,7 +194,7 @@ fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyho
         agent.shutdown().await;
         Ok(())
     });
-    // A start that was interrupted may hang in a thread of its own: the end does not wait for it for long.
-    runtime.shutdown_timeout(LEFT_OVER);
+    // An interrupted start may hang in a blocking thread: limit the wait for it.
+    runtime.shutdown_timeout(LAST_WAIT);
     done
 }

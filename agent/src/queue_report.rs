@@ -1,4 +1,4 @@
-//! `iottly-agent queue`: what a device still has to tell the cloud.
+//! `iottly-agent queue`: report of the records that wait for the cloud.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,17 +6,17 @@ use std::path::Path;
 use anyhow::Context;
 use iottly_agent::outbox::{QueueSummary, summarise};
 
-/// Describes the queue in a device's data folder; none when there is none. The agent may be running.
+/// Describes the queue in a device's data folder; `None` if there is no queue. The agent may be running.
 pub(crate) fn report(data: &Path, json: bool) -> anyhow::Result<Option<String>> {
     let Some(summary) = summarise(&data.join("queue"))? else {
         return Ok(None);
     };
     if json {
         return Ok(Some(
-            serde_json::to_string(&summary).context("cannot encode the report")? + "\n",
+            serde_json::to_string(&summary).context("failed to encode the report")? + "\n",
         ));
     }
-    text(&summary).context("cannot format the report").map(Some)
+    text(&summary).context("failed to format the report").map(Some)
 }
 
 fn text(summary: &QueueSummary) -> Result<String, std::fmt::Error> {

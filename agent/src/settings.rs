@@ -1,5 +1,4 @@
-//! The settings that people keep in the cloud for this device: received over the link, kept on disk, read by
-//! the firmware.
+//! The device's settings from the cloud: received over the link, stored on disk, read by the firmware.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,15 +18,15 @@ use crate::outbox::Outbox;
 use crate::throttle::{LogLimit, cut};
 use crate::watchdog;
 
-/// Largest file that is read: the settings and the fields around them.
+/// Maximum size of the file that is read, in bytes: the settings and the fields around them.
 const MAX_FILE_BYTES: u64 = limits::MAX_CONFIG_BYTES as u64 + 1024;
 /// Pause between attempts while the file cannot be written.
 const RETRY: Duration = Duration::from_secs(5);
-/// Least time between two settings that are taken: each costs writes to the disk, and the cloud decides how
-/// many come. Of those that come in between the latest counts.
-const TAKE_EVERY: Duration = Duration::from_secs(1);
+/// Minimum time between two changes: each costs writes to the disk, and the cloud decides on their number. Of
+/// the changes in between, the latest is applied.
+const APPLY_EVERY: Duration = Duration::from_secs(1);
 
-/// What the firmware reads; one for all threads.
+/// Settings as the firmware reads them; shared by all threads.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings(Arc<RwLock<Known>>);
 
@@ -38,7 +37,7 @@ struct Known {
 }
 
 impl Settings {
-    /// The JSON text of one setting.
+    /// Returns the JSON text of a setting.
     pub(crate) fn value(&self, key: &str) -> Option<String> {
         self.0
             .read()
@@ -48,7 +47,7 @@ impl Settings {
             .cloned()
     }
 
-    /// The version of all of them; none before the first came.
+    /// Returns the version of the settings; `None` before the first.
     pub(crate) fn version(&self) -> Option<u64> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).version
     }
@@ -57,7 +56,7 @@ impl Settings {
         *self.0.read().unwrap_or_else(PoisonError::into_inner) == *known
     }
 
-    /// Says whether some settings were taken before and these are their values.
+    /// Returns `true` if settings are known and have these values.
     fn has(&self, values: &BTreeMap<String, String>) -> bool {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         known.version.is_some() && known.values == *values
@@ -68,24 +67,24 @@ impl Settings {
     }
 }
 
-/// The task that keeps what the cloud says: on disk first, then where the firmware reads it, then the cloud
-/// hears of it.
-pub(crate) struct Keeper {
+/// Task that stores new settings, publishes them to the firmware, then acknowledges them to the cloud, in
+/// this order.
+pub(crate) struct SettingsTask {
     path: PathBuf,
     settings: Settings,
     outbox: Outbox,
     latest: watch::Receiver<Option<DeviceConfig>>,
 }
 
-impl Keeper {
-    /// Opens the file. One that cannot be read counts as none: the cloud sends them again after the next
+impl SettingsTask {
+    /// Opens the file. An unreadable one counts as none: the cloud repeats the settings after the next
     /// welcome.
     pub(crate) fn open(path: PathBuf, outbox: Outbox, latest: watch::Receiver<Option<DeviceConfig>>) -> Self {
         let settings = Settings::default();
         match read(&path) {
             Ok(known) => settings.set(known.unwrap_or_default()),
             Err(error) => {
-                tracing::warn!(settings.path = %path.display(), %error, "the settings wait for the cloud")
+                tracing::warn!(settings.path = %path.display(), %error, "failed to read the settings; waiting for the cloud to send them")
             }
         }
         Self {
@@ -96,57 +95,58 @@ impl Keeper {
         }
     }
 
-    /// Where the firmware reads.
+    /// Returns the settings for the firmware.
     pub(crate) fn settings(&self) -> Settings {
         self.settings.clone()
     }
 
-    /// Runs until the link is gone.
+    /// Runs until the link has ended.
     pub(crate) async fn run(mut self) {
         while self.latest.changed().await.is_ok() {
             let Some(config) = self.latest.borrow_and_update().clone() else {
                 continue;
             };
-            if self.take(config).await {
-                sleep(TAKE_EVERY).await;
+            if self.apply(config).await {
+                sleep(APPLY_EVERY).await;
             }
         }
     }
 
-    /// Takes settings; answers whether that has cost a write.
-    async fn take(&mut self, config: DeviceConfig) -> bool {
+    /// Applies settings. Returns `true` if that has cost a write.
+    async fn apply(&mut self, config: DeviceConfig) -> bool {
         let known = match known(&config) {
             Ok(known) => known,
             Err(error) => {
                 static ODD: LogLimit = LogLimit::new();
                 if let Some(more) = ODD.pass() {
-                    let (version, error) = (config.version, error.to_string());
+                    let version = config.version;
+                    let error = error.to_string();
                     tracing::warn!(
-                        version,
+                        settings.version = version,
                         error = cut(&error),
-                        more,
-                        "settings from the cloud were not understood; keeping the last ones"
+                        suppressed = more,
+                        "failed to decode settings from the cloud; keeping the last ones"
                     );
                 }
                 return false;
             }
         };
-        // They are repeated after each welcome.
+        // The cloud repeats the settings after each welcome.
         if self.settings.is(&known) {
             return false;
         }
         let version = config.version;
-        // The same values under another version are no reason to write the file; after a restart the cloud
-        // sends them again.
+        // The same values under another version do not justify a write; after a restart the cloud repeats
+        // them.
         let same = self.settings.has(&known.values);
         while !same && let Err(error) = self.write(config.clone()).await {
             static FAILED: LogLimit = LogLimit::new();
             if let Some(more) = FAILED.pass() {
                 let error = error.to_string();
-                tracing::error!(settings.path = %self.path.display(), error = cut(&error), more, "the settings cannot be written; trying again in 5 s");
+                tracing::error!(settings.path = %self.path.display(), error = cut(&error), suppressed = more, "failed to write the settings; retrying in 5 s");
             }
             sleep(RETRY).await;
-            // Newer ones take their place.
+            // Newer settings replace these.
             if self.latest.has_changed().unwrap_or(true) {
                 return false;
             }
@@ -162,8 +162,8 @@ impl Keeper {
             if let Some(more) = NOT_TAKEN.pass() {
                 tracing::warn!(
                     error = cut(&error.to_string()),
-                    more,
-                    "a report was not taken by the queue; leaving it out"
+                    suppressed = more,
+                    "failed to queue a report; dropping it"
                 );
             }
         }
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(read(&path).expect("readable").expect("there").version, Some(7));
     }
 
-    /// The bytes that this process has sent to the disk for a file are not known, but its modification is.
+    /// Modification time of a file, as evidence of a write.
     fn stamp(path: &Path) -> std::time::SystemTime {
         fs::metadata(path)
             .and_then(|meta| meta.modified())
@@ -301,7 +301,7 @@ mod tests {
         let control = queue.stream(StreamClass::Control).next;
         let (outbox, thread) = Outbox::start(Box::new(queue), "queue-test", ()).expect("thread");
         let (tx, latest) = watch::channel(None);
-        let keeper = Keeper::open(path.clone(), outbox.clone(), latest);
+        let keeper = SettingsTask::open(path.clone(), outbox.clone(), latest);
         let settings = keeper.settings();
         let running = tokio::spawn(keeper.run());
         let began = std::time::Instant::now();
@@ -320,7 +320,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let written = stamp(&path);
-        // The same values under other versions are known at once and written never.
+        // The same values under other versions apply at once and are never written.
         let same = tokio::time::Duration::from_secs(60);
         for version in [20_001, 20_002] {
             tx.send_replace(Some(config(version, r#"{"n":20000}"#)));

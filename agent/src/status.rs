@@ -1,10 +1,21 @@
+//! The agent's status: link, firmware and queue, observable at each change.
+
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::link::LinkState;
+/// State of the connection to the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// Not connected; the next attempt waits for its time.
+    Offline,
+    /// Connecting, or connected and waiting for the cloud's welcome.
+    Connecting,
+    /// Welcomed by the cloud.
+    Online,
+}
 
-/// What an agent is doing.
+/// Status of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AgentStatus {
     /// The connection to the cloud.
@@ -17,24 +28,24 @@ pub struct AgentStatus {
     pub refused: u64,
 }
 
-/// Where the firmware is in its life.
+/// State of the firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirmwareStatus {
-    /// The configuration names none.
+    /// The configuration names no firmware.
     Absent,
-    /// It is being loaded or initialised.
+    /// The firmware is being loaded or initialised.
     Starting,
     /// `init` has returned.
     Running,
-    /// It failed and waits for its restart.
+    /// The firmware failed and waits for its restart.
     Restarting,
-    /// It failed too often; it is tried again once an hour.
+    /// The firmware failed too often; it is restarted once an hour.
     Quarantined,
-    /// It was stopped on purpose.
+    /// The agent has stopped the firmware.
     Stopped,
 }
 
-/// Where the parts of the agent write their share of the status.
+/// Writer of the status, shared by the parts of the agent.
 #[derive(Debug, Clone)]
 pub(crate) struct StatusBoard {
     status: Arc<watch::Sender<AgentStatus>>,

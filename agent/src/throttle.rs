@@ -1,5 +1,5 @@
-//! Bounds of the local log: a line whose text or rate somebody else decides is cut, and comes once in ten
-//! seconds.
+//! Bounds of the local log: a line whose text or rate is controlled from outside is cut, and is written at
+//! most once in ten seconds.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -7,12 +7,12 @@ use iottly_protocol::limits;
 
 use crate::clock::Monotonic;
 
-/// Least time between two messages of one kind, milliseconds.
+/// Minimum time between two messages of one kind, in milliseconds.
 const INTERVAL_MS: u64 = 10_000;
-/// Most bytes of a foreign text in a line of the local log.
+/// Maximum size of a foreign text in a line of the local log, in bytes.
 const MAX_LOG_TEXT_BYTES: usize = 200;
 
-/// Lets one message through every ten seconds and counts the others.
+/// Limit of one message every ten seconds; counts the others.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     open_at_ms: u64,
@@ -27,7 +27,7 @@ impl Throttle {
         }
     }
 
-    /// Says whether a message may pass, and how many did not since the last that could.
+    /// Returns the number of suppressed messages since the last one if a message may pass now, else `None`.
     pub(crate) fn pass(&mut self, now_ms: u64) -> Option<u64> {
         if now_ms < self.open_at_ms {
             self.suppressed = self.suppressed.saturating_add(1);
@@ -38,8 +38,7 @@ impl Throttle {
     }
 }
 
-/// The limit of one kind of line in the local log; each kind has one of its own, for all agents of the
-/// process.
+/// Limit of one kind of line in the local log, for all agents of the process.
 #[derive(Debug)]
 pub(crate) struct LogLimit(Mutex<Throttle>);
 
@@ -48,8 +47,7 @@ impl LogLimit {
         Self(Mutex::new(Throttle::new()))
     }
 
-    /// Returns how many lines of this kind were left out since the last one; none when this one is to be left
-    /// out.
+    /// Returns the number of suppressed lines since the last one if a line may be written now, else `None`.
     pub(crate) fn pass(&self) -> Option<u64> {
         static CLOCK: LazyLock<Monotonic> = LazyLock::new(Monotonic::start);
         self.0
@@ -59,7 +57,7 @@ impl LogLimit {
     }
 }
 
-/// Cuts a foreign text to what a line of the local log may hold.
+/// Cuts a foreign text for a line of the local log.
 pub(crate) fn cut(text: &str) -> &str {
     limits::clip(text, MAX_LOG_TEXT_BYTES)
 }
@@ -80,7 +78,8 @@ mod tests {
 
     #[test]
     fn a_kind_of_line_is_limited_by_itself() {
-        let (first, second) = (LogLimit::new(), LogLimit::new());
+        let first = LogLimit::new();
+        let second = LogLimit::new();
         assert_eq!(first.pass(), Some(0));
         assert!((0..1000).all(|_| first.pass().is_none()));
         assert_eq!(second.pass(), Some(0));

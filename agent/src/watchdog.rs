@@ -1,20 +1,20 @@
-//! A vital thread that hangs is noticed and ends the process, for the init system to start it again.
+//! The watchdog: ends the process if a critical thread hangs, so that the init system restarts it.
 //!
-//! Each step that may hang, such as a write to a dying disk, is announced by a guard. One thread counts how
-//! long each guard has been there. It counts its own rounds and not the clock: a process that is stopped and
-//! continued did not hang.
+//! Each step that may hang, such as a write to a dying disk, is announced by a guard. One thread counts the
+//! rounds that each guard has existed. Rounds, not the clock: a process that was suspended and resumed did
+//! not hang.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, process, thread};
 
-/// Time between two looks.
+/// Time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
 /// Rounds after which a step counts as hanging: a minute.
 const LIMIT_ROUNDS: u32 = 60;
-/// How long the last line of the log may take: the log may be what hangs.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Maximum time to write the last line of the log, which may hang as well.
+const LAST_LINE: Duration = Duration::from_secs(2);
 
 /// Exit code of a process that the watchdog has ended.
 pub const HUNG_EXIT: i32 = 75;
@@ -24,7 +24,7 @@ static STEPS: Mutex<Steps> = Mutex::new(Steps {
     open: BTreeMap::new(),
 });
 
-/// The steps that are under way; at most one for each thread that announces any.
+/// Steps under way; at most one per thread that announces steps.
 #[derive(Debug)]
 struct Steps {
     last: u64,
@@ -44,7 +44,7 @@ impl Steps {
         self.last
     }
 
-    /// Counts a round; returns the step that hangs.
+    /// Counts a round. Returns a step that hangs.
     fn round(&mut self) -> Option<&'static str> {
         for open in self.open.values_mut() {
             open.rounds += 1;
@@ -60,7 +60,7 @@ fn steps() -> MutexGuard<'static, Steps> {
     STEPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A step that is under way until this is dropped.
+/// Guard of a step, which is under way until the guard is dropped.
 #[derive(Debug)]
 pub(crate) struct Step(u64);
 
@@ -75,7 +75,7 @@ impl Drop for Step {
     }
 }
 
-/// Starts the watchdog of the process, if it does not run yet.
+/// Starts the watchdog of the process, unless it runs already.
 pub(crate) fn start() -> io::Result<()> {
     static STARTED: OnceLock<()> = OnceLock::new();
     if STARTED.set(()).is_ok() {
@@ -94,18 +94,18 @@ pub(crate) fn start() -> io::Result<()> {
     Ok(())
 }
 
-/// Ends the process, because something in it hangs and cannot be ended by itself.
+/// Ends the process because a part of it hangs and cannot be ended separately.
 pub(crate) fn end(what: &'static str) -> ! {
-    let words = move || {
+    let line = move || {
         tracing::error!(
-            step = what,
-            exit = HUNG_EXIT,
+            step.name = what,
+            exit.code = HUNG_EXIT,
             "a part of the agent hangs; ending the process"
         )
     };
-    if let Ok(told) = thread::Builder::new().spawn(words) {
-        let until = Instant::now() + LAST_WORDS;
-        while !told.is_finished() && Instant::now() < until {
+    if let Ok(written) = thread::Builder::new().spawn(line) {
+        let until = Instant::now() + LAST_LINE;
+        while !written.is_finished() && Instant::now() < until {
             thread::sleep(Duration::from_millis(10));
         }
     }

@@ -1,3 +1,6 @@
+//! Interface of a board: its parts by label, behind the traits of embedded-hal. Implementations are
+//! elsewhere.
+
 use std::time::Instant;
 
 use embedded_hal::digital::{InputPin, StatefulOutputPin};
@@ -7,41 +10,41 @@ use embedded_hal::spi::SpiDevice;
 
 use crate::{BoardError, I2cError, SpiError, UartError};
 
-/// A digital output; it keeps its level when it is dropped.
+/// Digital output; its level stays when it is dropped.
 pub type OutputPort = Box<dyn StatefulOutputPin<Error = BoardError> + Send>;
-/// A digital input.
+/// Digital input.
 pub type InputPort = Box<dyn DigitalInput>;
-/// An I2C bus with 7-bit addresses.
+/// I2C bus with 7-bit addresses.
 pub type I2cBus = Box<dyn I2c<Error = I2cError> + Send>;
-/// One device on an SPI bus.
+/// Device on an SPI bus.
 pub type SpiPort = Box<dyn SpiDevice<Error = SpiError> + Send>;
-/// A serial port.
+/// Serial port.
 pub type SerialPort = Box<dyn Uart>;
-/// A PWM output; it keeps going when it is dropped.
+/// PWM output; its signal continues when it is dropped.
 pub type PwmPort = Box<dyn PwmOutput>;
-/// An analog input.
+/// Analog input.
 pub type AnalogPort = Box<dyn AnalogInput>;
 
-/// Called from any thread when something happened, with the time it did. Must not block.
+/// Callback for an event, with the time of the event. Called from any thread; must not block.
 pub type Tell = Box<dyn Fn(Instant) + Send + Sync>;
 
-/// Keeps a subscription alive; dropping it ends the calls.
+/// Subscription to events; dropping it ends the calls.
 pub struct Watch(#[allow(dead_code, reason = "held for its drop")] Box<dyn Send>);
 
 impl Watch {
-    /// A subscription that ends when `guard` is dropped.
+    /// Returns a subscription that ends when `guard` is dropped.
     #[must_use]
     pub fn new(guard: impl Send + 'static) -> Self {
         Self(Box::new(guard))
     }
 }
 
-/// Something that firmware can run on. All methods may be called from any thread.
+/// Hardware that firmware can run on. All methods may be called from any thread.
 ///
-/// Everything but an I2C bus has one owner at a time: opening it again before it is dropped is
+/// Every part but an I2C bus has one owner at a time: opening it again before it is dropped is
 /// [`BoardError::InUse`]. A label that does not exist is [`BoardError::Missing`].
 pub trait Board: Send + Sync {
-    /// The kind of board, for example `virtual`.
+    /// Returns the kind of board, for example `virtual`.
     fn kind(&self) -> &str;
 
     /// Opens a pin as an output and drives it high or low at once.
@@ -56,7 +59,7 @@ pub trait Board: Send + Sync {
     /// [`BoardError`]; no such pin, in use, or not an input.
     fn input(&self, label: &str, pull: Pull) -> Result<InputPort, BoardError>;
 
-    /// Opens an I2C bus; any number of times.
+    /// Opens an I2C bus; may be called any number of times.
     ///
     /// # Errors
     /// [`BoardError`]; no such bus.
@@ -71,13 +74,13 @@ pub trait Board: Send + Sync {
     /// Opens a serial port.
     ///
     /// # Errors
-    /// [`BoardError`]; no such port, in use, or settings it does not have.
+    /// [`BoardError`]; no such port, in use, or settings that it does not have.
     fn uart(&self, label: &str, settings: SerialSettings) -> Result<SerialPort, BoardError>;
 
     /// Opens a PWM output with duty 0.
     ///
     /// # Errors
-    /// [`BoardError`]; no such output, in use, or a frequency it cannot make.
+    /// [`BoardError`]; no such output, in use, or a frequency that it cannot make.
     fn pwm(&self, label: &str, hertz: u32) -> Result<PwmPort, BoardError>;
 
     /// Opens an analog input.
@@ -87,18 +90,18 @@ pub trait Board: Send + Sync {
     fn analog(&self, label: &str) -> Result<AnalogPort, BoardError>;
 }
 
-/// A digital input whose changes can be heard of.
+/// Digital input whose changes can be watched.
 pub trait DigitalInput: InputPin<Error = BoardError> + Send {
     /// Calls `tell` at every such edge until the result is dropped.
     ///
     /// # Errors
-    /// [`BoardError`] when the pin cannot be watched.
+    /// [`BoardError`] if the pin cannot be watched.
     fn watch(&mut self, edge: Edge, tell: Tell) -> Result<Watch, BoardError>;
 }
 
-/// A serial port, eight data bits.
+/// Serial port with eight data bits.
 pub trait Uart: Send {
-    /// Takes what has arrived, without waiting. Answers how many bytes, 0 when there are none.
+    /// Reads what has arrived, without waiting. Returns the number of bytes, 0 if there are none.
     ///
     /// # Errors
     /// [`UartError`].
@@ -114,29 +117,29 @@ pub trait Uart: Send {
     /// that emptied the port.
     ///
     /// # Errors
-    /// [`BoardError`] when the port cannot be watched.
+    /// [`BoardError`] if the port cannot be watched.
     fn watch(&mut self, tell: Tell) -> Result<Watch, BoardError>;
 }
 
-/// A PWM output.
+/// PWM output.
 pub trait PwmOutput: SetDutyCycle<Error = BoardError> + Send {
     /// Sets the number of periods a second.
     ///
     /// # Errors
-    /// [`BoardError::Unsupported`] for a frequency it cannot make.
+    /// [`BoardError::Unsupported`] for a frequency that the output cannot make.
     fn set_frequency(&mut self, hertz: u32) -> Result<(), BoardError>;
 }
 
-/// An analog input.
+/// Analog input.
 pub trait AnalogInput: Send {
-    /// The voltage in microvolts.
+    /// Reads the voltage in microvolts.
     ///
     /// # Errors
     /// [`BoardError`].
     fn read_microvolts(&mut self) -> Result<i32, BoardError>;
 }
 
-/// A change of a pin's level.
+/// Change of a pin's level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edge {
     /// From low to high.
@@ -145,7 +148,7 @@ pub enum Edge {
     Falling,
 }
 
-/// What an input is at when nothing drives it.
+/// Level of an input that nothing drives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pull {
     /// Undefined.
@@ -157,26 +160,26 @@ pub enum Pull {
     Down,
 }
 
-/// The parity bit of a serial port.
+/// Parity bit of a serial port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Parity {
-    /// There is none.
+    /// No parity bit.
     #[default]
     None,
-    /// Even.
+    /// Even parity.
     Even,
-    /// Odd.
+    /// Odd parity.
     Odd,
 }
 
-/// How a serial port is set up.
+/// Settings of a serial port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SerialSettings {
-    /// Bits a second.
+    /// Bits per second.
     pub baud: u32,
-    /// The parity bit.
+    /// Parity bit.
     pub parity: Parity,
-    /// 1 or 2.
+    /// Number of stop bits, 1 or 2.
     pub stop_bits: u8,
 }
 

@@ -1,26 +1,28 @@
+//! Errors of boards and buses.
+
 use embedded_hal::{digital, i2c, pwm, spi};
 
-/// Why a board does not do what it was asked to.
+/// Reason why a board refuses a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BoardError {
-    /// There is no such thing on this board.
+    /// The board has no part of this label.
     #[error("the board has no {what} {label:?}")]
     Missing {
-        /// What was looked for, for example `pin`.
+        /// Kind of the part, for example `pin`.
         what: &'static str,
-        /// Its label.
+        /// Requested label.
         label: String,
     },
-    /// The thing is there and cannot do this.
+    /// The part exists and cannot do this.
     #[error("{0}")]
     Unsupported(String),
-    /// Somebody has opened it already.
+    /// The part is open already.
     #[error("{label:?} is in use")]
     InUse {
-        /// Its label.
+        /// Requested label.
         label: String,
     },
-    /// The system below failed.
+    /// The system below the board failed.
     #[error("{0}")]
     Io(String),
 }
@@ -37,13 +39,13 @@ impl pwm::Error for BoardError {
     }
 }
 
-/// Why an I2C transaction failed.
+/// Failure of an I2C transaction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("i2c: {reason}")]
 pub struct I2cError {
-    /// Its kind in embedded-hal's terms.
+    /// Kind in embedded-hal's terms.
     pub kind: i2c::ErrorKind,
-    /// What happened, for people.
+    /// Details for people.
     pub reason: String,
 }
 
@@ -53,13 +55,13 @@ impl i2c::Error for I2cError {
     }
 }
 
-/// Why an SPI transaction failed.
+/// Failure of an SPI transaction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("spi: {reason}")]
 pub struct SpiError {
-    /// Its kind in embedded-hal's terms.
+    /// Kind in embedded-hal's terms.
     pub kind: spi::ErrorKind,
-    /// What happened, for people.
+    /// Details for people.
     pub reason: String,
 }
 
@@ -69,10 +71,10 @@ impl spi::Error for SpiError {
     }
 }
 
-/// Why a serial port failed; the kinds of embedded-hal's serial errors.
+/// Failure of a serial port; the kinds are those of embedded-hal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UartError {
-    /// Data came faster than it was taken.
+    /// Data arrived faster than it was read.
     #[error("uart: data came faster than it was read")]
     Overrun,
     /// Received data does not have the frame's format.
@@ -84,7 +86,7 @@ pub enum UartError {
     /// The line is noisy.
     #[error("uart: noise")]
     Noise,
-    /// Anything else.
+    /// Every other failure.
     #[error("uart: {0}")]
     Other(String),
 }

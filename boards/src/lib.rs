@@ -1,9 +1,9 @@
 //! Boards that firmware runs on, behind the traits of embedded-hal 1.0.
 //!
-//! A [`Board`] gives out its parts by label: pins, I2C buses, SPI devices, serial ports, PWM outputs, analog
-//! inputs. What a label means in hardware is the board's affair. [`VirtualBoard`] lives in memory: the world
-//! around it is set by the program, and what firmware does to it is recorded. `tests/contract.rs` is what
-//! every board has to pass.
+//! A [`Board`] opens its parts by label: pins, I2C buses, SPI devices, serial ports, PWM outputs, analog
+//! inputs. The board decides which hardware a label means. [`VirtualBoard`] exists in memory: the program
+//! sets the world around it, and the board records what firmware does. Every board has to pass
+//! `tests/it/contract.rs`.
 
 mod board;
 mod error;
@@ -15,3 +15,7 @@ pub use board::{
 };
 pub use error::{BoardError, I2cError, SpiError, UartError};
 pub use virtual_board::VirtualBoard;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+mod tests;

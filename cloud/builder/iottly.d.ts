@@ -1,6 +1,6 @@
-// What a firmware script finds without importing anything. Editors read this file; the device does not.
+// Names that a firmware script has without an import. For editors; the device does not use this file.
 
-/** Text of a log line: anything; objects are written as JSON. */
+/** Part of a log line: any value; objects are written as JSON. */
 type Loggable = unknown;
 
 interface LogFunction {
@@ -26,9 +26,9 @@ declare const console: {
 };
 
 interface SendOptions {
-  /** Name to file the message under. */
+  /** Channel of the message. */
   channel?: string;
-  /** Return only when the message is on the device's disk. */
+  /** Return only once the message is on the device's disk. */
   durable?: boolean;
 }
 
@@ -36,7 +36,7 @@ interface SendOptions {
  * Sends a message to the cloud.
  * @param payload One object; it becomes JSON.
  * @param options A channel's name, or options.
- * @throws {Fault} `limit` when it is too long or the device's queue is full, `io` when the queue cannot be written.
+ * @throws {Fault} `limit` when the message is too long or the device's queue is full, `io` when the queue cannot be written.
  */
 declare function send_msg(payload: object, options?: string | SendOptions): void;
 
@@ -48,7 +48,7 @@ declare const commands: Record<string, (command: any) => void>;
 
 type FaultTag = 'invalid' | 'unsupported' | 'denied' | 'busy' | 'limit' | 'io' | 'failed';
 
-/** A reason the platform knows. Throw one to answer a command with it; catch one to see why the device refused something. */
+/** An error with a reason that the platform knows. Throw one to fail a command with it; catch one to see why the device refused a call. */
 declare class Fault extends Error {
   constructor(tag: FaultTag, message?: string);
   readonly tag: FaultTag;
@@ -61,14 +61,14 @@ declare const performance: {
 
 type Timer = number;
 
-/** Calls a function once, after so many milliseconds. */
+/** Calls a function once, after `delay` milliseconds. */
 declare function setTimeout<A extends unknown[]>(f: (...args: A) => void, delay?: number, ...args: A): Timer;
-/** Calls a function again and again, with so many milliseconds between. */
+/** Calls a function every `period` milliseconds. */
 declare function setInterval<A extends unknown[]>(f: (...args: A) => void, period?: number, ...args: A): Timer;
 declare function clearTimeout(timer: Timer | undefined): void;
 declare function clearInterval(timer: Timer | undefined): void;
 
-/** Values that outlive restarts and new versions of the firmware. Anything that JSON can hold; on disk when the call returns. */
+/** Values that survive restarts and new versions of the firmware: anything that JSON can hold, on disk when the call returns. */
 declare const state: {
   get<T = any>(key: string, otherwise?: T): T;
   set(key: string, value: unknown): void;
@@ -79,7 +79,7 @@ declare const state: {
 /** Settings that the cloud keeps for this device. */
 declare const config: {
   get<T = any>(key: string, otherwise?: T): T;
-  /** Grows with every change; undefined while there are none. */
+  /** Version of the settings, which grows with every change; undefined while there are none. */
   readonly version: number | undefined;
 };
 
@@ -88,7 +88,7 @@ declare const identity: {
   readonly device: string;
   /** sha256 of this firmware, 64 hex digits. */
   readonly firmware: string;
-  /** The kind of board; empty where there is none. */
+  /** The kind of the board; empty without a board. */
   readonly board: string;
 };
 
@@ -100,7 +100,7 @@ interface OutputPin {
   high(): void;
   low(): void;
   toggle(): void;
-  /** The level it was last set to; true is high. */
+  /** The level that was last set; true is high. */
   value: boolean;
   close(): void;
 }
@@ -115,14 +115,14 @@ interface InputPin {
   close(): void;
 }
 
-/** Digital pins by label. The labels stand in firmware.toml: `[capabilities] gpio = ["led"]`. */
+/** Digital pins by label. The labels are in firmware.toml: `[capabilities] gpio = ["led"]`. */
 declare const gpio: {
   output(label: string, high?: boolean): OutputPin;
   input(label: string, pull?: 'none' | 'up' | 'down'): InputPin;
 };
 
 interface I2cBus {
-  /** A number reads that many bytes, bytes are written. Answers the bytes of each read. */
+  /** Performs operations in order: a number reads that many bytes, bytes are written. Returns the bytes of each read. */
   transaction(address: number, operations: (number | Bytes)[]): Uint8Array[];
   read(address: number, count: number): Uint8Array;
   write(address: number, bytes: Bytes): void;
@@ -134,7 +134,7 @@ interface I2cBus {
 declare const i2c: { open(label: string): I2cBus };
 
 interface SpiDevice {
-  /** Writes bytes and answers as many. */
+  /** Writes bytes and returns the same number of bytes. */
   transfer(bytes: Bytes): Uint8Array;
   write(bytes: Bytes): void;
   read(count: number): Uint8Array;
@@ -147,9 +147,9 @@ declare const spi: { open(label: string): SpiDevice };
 
 interface SerialPort {
   write(data: string | Bytes): void;
-  /** The bytes that have arrived, without waiting. */
+  /** Returns the received bytes without waiting. */
   read(max?: number): Uint8Array;
-  /** Calls `f` with the bytes that have arrived. */
+  /** Calls `f` with received bytes. */
   onData(f: (bytes: Uint8Array) => void): void;
   close(): void;
 }
@@ -160,7 +160,7 @@ declare const uart: {
 };
 
 interface PwmOutput {
-  /** The active share of each period, from 0 to 1. */
+  /** Sets the active share of each period, from 0 to 1. */
   duty(share: number): void;
   frequency(hertz: number): void;
   close(): void;
@@ -170,7 +170,7 @@ interface PwmOutput {
 declare const pwm: { open(label: string, hertz?: number): PwmOutput };
 
 interface AnalogInput {
-  /** The voltage in volts. */
+  /** Returns the voltage, in volts. */
   read(): number;
   close(): void;
 }

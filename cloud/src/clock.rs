@@ -10,6 +10,7 @@ static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Returns the current time; for services only, decisions take it as an argument.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "reads the wall clock for all services")]
 pub fn now() -> UnixMs {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| {
         UnixMs::try_from(elapsed.as_millis()).unwrap_or(UnixMs::MAX)

@@ -12,20 +12,20 @@ use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLo
 use crate::clock;
 use crate::clock::Clock;
 use crate::command::CommandService;
+use crate::critical_tasks::CriticalTasks;
 use crate::data_lock::DataLock;
-use crate::device_config::DeviceConfigs;
+use crate::device_settings::DeviceSettingsService;
 use crate::edge::EdgeConfig;
+use crate::guarded_clock::GuardedClock;
+use crate::history_reader::HistoryReader;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
-use crate::reading::Reading;
-use crate::releases::Shelf;
+use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
-use crate::steady::Steady;
-use crate::vital::Vital;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
-use iottly_core::message_id::MessageIds;
+use iottly_core::MessageIds;
 use iottly_core::model::UnixMs;
 use iottly_core::rate::RateLimit;
 use iottly_store as store;
@@ -124,7 +124,7 @@ pub struct Services {
     /// Service of commands: validation, storage and sending.
     pub commands: Arc<CommandService>,
     /// Service of devices' settings.
-    pub configs: Arc<DeviceConfigs>,
+    pub device_settings: Arc<DeviceSettingsService>,
     /// Service of releases and rollouts.
     pub rollouts: Arc<Rollouts>,
     /// Hub of messages as they are stored.
@@ -144,15 +144,15 @@ pub struct Services {
     /// Queue in front of the ingest.
     pub queue: IngestHandle,
     /// Limits of reading histories.
-    pub reading: Arc<Reading>,
+    pub history_reader: Arc<HistoryReader>,
     /// Limits of connections, and trusted proxies.
     pub edge: EdgeConfig,
     /// Watcher of critical tasks.
-    pub vital: Vital,
+    pub critical_tasks: CriticalTasks,
     /// Time at which the cloud started.
     pub started: UnixMs,
     /// Clock for dates, deadlines and times of receipt.
-    pub time: Arc<Steady>,
+    pub time: Arc<GuardedClock>,
 }
 
 /// Reason for which a cloud did not start.
@@ -185,7 +185,7 @@ pub struct Cloud {
     deliverer: Deliverer,
     housekeeping: JoinHandle<()>,
     executor: JoinHandle<()>,
-    vital: Vital,
+    critical_tasks: CriticalTasks,
     _lock: DataLock,
 }
 
@@ -202,23 +202,24 @@ impl Cloud {
         };
         let lock = DataLock::take(&config.data).map_err(unusable)?;
         let (store, ids) = store::open(&config.database()).await?;
-        let time = Arc::new(Steady::new(Arc::clone(&config.clock)));
+        let time = Arc::new(GuardedClock::new(Arc::clone(&config.clock)));
         let (handle, queue) = Ingest::queue(Arc::clone(&store), Arc::clone(&time));
         let metrics = Arc::new(Metrics::default());
-        let vital = Vital::default();
+        let critical = CriticalTasks::default();
         let parts = DelivererParts {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
             config: config.webhooks.clone(),
         };
-        let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH, &vital).await?;
+        let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH, &critical).await?;
         let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
         let listen = EmbeddedConfig {
             listen: config.mqtt,
             edge: config.edge.clone(),
         };
-        let broker =
-            Arc::new(EmbeddedBroker::start_watched(&listen, login, Arc::new(handle.clone()), &vital).await?);
+        let broker = Arc::new(
+            EmbeddedBroker::start_watched(&listen, login, Arc::new(handle.clone()), &critical).await?,
+        );
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
         let commands = Arc::new(CommandService::new(
             Arc::clone(&store),
@@ -226,15 +227,19 @@ impl Cloud {
             Arc::clone(&metrics),
             Arc::clone(&time),
         ));
-        let configs = Arc::new(DeviceConfigs::new(Arc::clone(&store), Arc::clone(&shared)));
-        let (shelf, builder) = (
-            Shelf::new(&config.data, config.webhooks.seal_key.clone()).with_floor(config.disk_floor),
+        let device_settings = Arc::new(DeviceSettingsService::new(
+            Arc::clone(&store),
+            Arc::clone(&shared),
+        ));
+        let (repositories, builder) = (
+            ReleaseRepositories::new(&config.data, config.webhooks.seal_key.clone())
+                .with_floor(config.disk_floor),
             config.builder.clone(),
         );
         let rollouts = Arc::new(Rollouts::new(
             Arc::clone(&store),
             Arc::clone(&shared),
-            shelf,
+            repositories,
             builder,
         ));
         let live = Arc::new(LiveHub::default());
@@ -242,22 +247,22 @@ impl Cloud {
             store: Arc::clone(&store),
             broker: Arc::clone(&shared),
             commands: Arc::clone(&commands),
-            configs: Arc::clone(&configs),
+            device_settings: Arc::clone(&device_settings),
             rollouts: Arc::clone(&rollouts),
             live: Arc::clone(&live),
             metrics: Arc::clone(&metrics),
             time: Arc::clone(&time),
         };
-        let ingest = Ingest::start(queue, parts, config.presence_grace, &vital);
-        let housekeeping = tokio::spawn(vital.watch(
+        let ingest = Ingest::start(queue, parts, config.presence_grace, &critical);
+        let housekeeping = tokio::spawn(critical.watch(
             "housekeeping",
             housekeeping::keep_house(Arc::clone(&store), Arc::clone(&time)),
         ));
-        let executor = tokio::spawn(vital.watch("rollouts", Arc::clone(&rollouts).run()));
+        let executor = tokio::spawn(critical.watch("rollouts", Arc::clone(&rollouts).run()));
         let services = Services {
             store,
             commands,
-            configs,
+            device_settings,
             rollouts,
             live,
             broker: shared,
@@ -269,9 +274,9 @@ impl Cloud {
             metrics,
             webhooks,
             queue: handle,
-            reading: Arc::default(),
+            history_reader: Arc::default(),
             edge: config.edge,
-            vital: vital.clone(),
+            critical_tasks: critical.clone(),
             started: clock::now(),
             time,
         };
@@ -282,7 +287,7 @@ impl Cloud {
             deliverer,
             housekeeping,
             executor,
-            vital,
+            critical_tasks: critical,
             _lock: lock,
         })
     }
@@ -303,7 +308,7 @@ impl Cloud {
     /// would continue to accept messages that it never stores, so the caller should end the process and have
     /// it restarted.
     pub async fn broken(&self) -> &'static str {
-        self.vital.broken().await
+        self.critical_tasks.broken().await
     }
 
     /// Stops within four seconds. Everything that was acknowledged is committed; devices send the rest again.

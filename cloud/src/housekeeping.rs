@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock;
-use crate::steady::Steady;
+use crate::guarded_clock::GuardedClock;
 use iottly_core::model::{HourUsage, Project, Scope, UnixMs};
 use iottly_store::{Result, Store};
 
@@ -38,7 +38,7 @@ const EXPIRE_STEPS: usize = 20;
 const LOOKS: usize = 100;
 
 /// Runs until aborted.
-pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<Steady>) {
+pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<GuardedClock>) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut round, mut unfinished) = (0u32, false);

@@ -1,24 +1,30 @@
 //! Services of the cloud: broker, ingest, commands, releases, rollouts and webhooks, as a library.
 //!
-//! [`Cloud::start`](cloud::Cloud::start) assembles the parts; request handlers use them through
-//! [`Services`](cloud::Services).
+//! [`Cloud::start`] assembles the parts; request handlers use them through [`Services`].
 
 pub mod broker;
 pub mod clock;
-pub mod cloud;
+mod cloud;
 pub mod command;
+mod critical_tasks;
 mod data_lock;
-pub mod device_config;
+mod device_settings;
 pub mod edge;
+mod fair_queue;
+mod guarded_clock;
+pub mod history_reader;
 pub mod housekeeping;
 pub mod ingest;
 pub mod live;
-pub mod metrics;
-pub mod reading;
+mod metrics;
 pub mod releases;
 pub mod rollout;
 pub mod seal_file;
-pub mod steady;
-pub mod turns;
-pub mod vital;
 pub mod webhooks;
+
+pub use cloud::{Cloud, CloudConfig, PRESENCE_GRACE, Services, StartError, database_path, restore};
+pub use critical_tasks::CriticalTasks;
+pub use device_settings::DeviceSettingsService;
+pub use fair_queue::Turn;
+pub use guarded_clock::GuardedClock;
+pub use metrics::Metrics;

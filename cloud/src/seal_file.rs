@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use iottly_core::seal::SealKey;
+use iottly_core::SealKey;
 use iottly_protocol::tuf::{decode_hex, encode_hex};
 
 /// Reads the key's file, 64 hex digits; creates it, readable by its owner only, if missing.

@@ -1,4 +1,4 @@
-// Misbehaves on purpose, one way a command, to show what a device does about it. Never let it near a real job.
+// Misbehaves on purpose, one way a command, to show how a device reacts. Not for real devices.
 
 const hoard = [];
 
@@ -8,10 +8,10 @@ function spin() { for (;;); }
 // Stack: trap `stack-overflow`.
 function dive() { return dive() + 1; }
 
-// Memory: the script's engine runs out and says so.
+// Memory: the script's engine runs out and throws.
 function hog() { for (;;) hoard.push(new Uint8Array(65536).fill(1)); }
 
-// Host calls: trap `host-calls` if the processor time lasts that long, `time-budget` if not.
+// Host calls: trap `host-calls` if the processor time suffices, `time-budget` if not.
 function pester() { for (;;) Date.now(); }
 
 // The others end in a fault `limit` that the code can catch; here it becomes the command's result.
@@ -22,6 +22,6 @@ function bloat() { state.set('bloat', 'x'.repeat(100000)); }
 function scribble() { for (let n = 0; ; n++) state.set('scribble', n); }
 function litter() { for (let n = 0; ; n++) setTimeout(() => {}, 3600000 + n); }
 
-// What its manifest does not name: fault `denied`.
+// A label that the manifest does not name: fault `denied`.
 function trespass() { gpio.output('heater', true); }
 function elsewhere() { i2c.open('sensors'); }

@@ -1,4 +1,4 @@
-// The smallest firmware: says hello once and answers the command `echo`.
+// The smallest firmware: sends hello once and answers the command `echo`.
 // Every script answers `echo` even without a handler; this one shows how to write your own.
 
 let echoes = 0;

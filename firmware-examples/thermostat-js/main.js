@@ -41,7 +41,7 @@ function refuse(reason) {
   send_msg({ set_target: { accepted: false, error: reason } });
 }
 
-// Names the room when the device's settings in the cloud do.
+// Uses the room's name from the device's settings in the cloud.
 function reading() {
   const values = { temperature: Math.round(room.temperature * 10) / 10, target: room.target, heating: room.heating };
   const name = config.get('room');
@@ -53,7 +53,7 @@ function control() {
   if (room.temperature > room.target + HYSTERESIS) room.heating = false;
 }
 
-// Heat flows out towards the weather, the heater puts some in, and a sensor is never quite still.
+// Heat flows out, the heater adds some, and the sensor has noise.
 function simulate(seconds) {
   const loss = (room.temperature - OUTSIDE) * 0.004;
   const gain = room.heating ? 0.15 : 0;

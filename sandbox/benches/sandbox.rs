@@ -1,16 +1,16 @@
-//! What the sandbox costs beside wasmtime alone: the same component, the same engine settings, in turns
-//! within one run.
+//! Cost of the sandbox beside wasmtime alone: the same component, the same engine settings, in turns within
+//! one run.
 //!
-//! Prints tables; see `sandbox/README.md` for the command and what it measured. With the path of a component
-//! as its argument it measures that one as well: `firmware-examples/echo-js`, built by `iottly build`, stands
+//! Prints tables; see `sandbox/README.md` for the command and the results. With the path of a component as
+//! its argument it measures that one as well: `firmware-examples/echo-js`, built by `iottly build`, stands
 //! for a script.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a failed measurement is no measurement; the table is the output"
+    reason = "a failed measurement is not a measurement; the table is the output"
 )]
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../tests/it/common/mod.rs"]
 mod common;
 
 use std::hint::black_box;
@@ -27,7 +27,7 @@ use wasmtime::{Config, Engine, Store, StoreContextMut};
 /// Time of one measurement; each is made several times and the best counts.
 const SLICE: Duration = Duration::from_millis(100);
 const TURNS: usize = 5;
-/// Host calls in one call of the firmware.
+/// Number of host calls in one call of the firmware.
 const CALLS: u32 = 1000;
 
 /// The world's `fault`.
@@ -100,7 +100,7 @@ impl Host for NullHost {
     }
 }
 
-/// wasmtime with the least around it.
+/// wasmtime with as little as possible around it.
 struct Raw {
     engine: Engine,
     pre: InstancePre<()>,
@@ -180,10 +180,11 @@ impl Raw {
     }
 }
 
-/// Best time of one `run`, over several slices.
+/// Returns the best time of one `run`, over several slices.
 fn best(run: &mut dyn FnMut()) -> Duration {
     run();
-    let (began, mut count) = (Instant::now(), 0_u32);
+    let began = Instant::now();
+    let mut count = 0_u32;
     while began.elapsed() < SLICE {
         run();
         count += 1;
@@ -192,12 +193,14 @@ fn best(run: &mut dyn FnMut()) -> Duration {
 }
 
 fn row(name: &str, per: u32, raw: &mut dyn FnMut(), ours: &mut dyn FnMut()) {
-    let (mut least_raw, mut least_ours) = (Duration::MAX, Duration::MAX);
+    let mut least_raw = Duration::MAX;
+    let mut least_ours = Duration::MAX;
     for _ in 0..TURNS {
         least_raw = least_raw.min(best(raw));
         least_ours = least_ours.min(best(ours));
     }
-    let (raw, ours) = (least_raw / per, least_ours / per);
+    let raw = least_raw / per;
+    let ours = least_ours / per;
     println!(
         "| {name} | {raw:?} | {ours:?} | {:.2} |",
         least_ours.as_secs_f64() / least_raw.as_secs_f64()
@@ -288,7 +291,7 @@ impl Sides {
     }
 }
 
-/// A firmware in text form: what the calls themselves cost.
+/// Measures a firmware in text form: the cost of the calls themselves.
 fn code() {
     let times = |call: &str| {
         format!(
@@ -297,7 +300,7 @@ fn code() {
         )
     };
     let send = "(call $send (i32.const 4096) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))";
-    // What was allocated for the command is given back, so that any number of them fit.
+    // Memory that was allocated for the command is freed, so that any number of commands fit.
     let nothing = "(global.set $next (i32.const 65536)) (i32.const 1024)";
     let wasm = firmware(&[
         ("tick", &times("(drop (call $now))")),
@@ -341,7 +344,7 @@ fn echo() -> Command {
     }
 }
 
-/// How far beyond its budget an endless loop gets.
+/// Measures how far beyond its budget an endless loop gets.
 fn runaway() {
     let sides = Sides::new(&firmware(&[("tick", "(loop $again (br $again)) (unreachable)")]));
     for budget in [20, 100, 500].map(Duration::from_millis) {
@@ -360,7 +363,7 @@ fn runaway() {
     }
 }
 
-/// A script: its engine starts, and answers the platform's `echo`.
+/// Measures a script: the start of its engine, and the platform's `echo`.
 fn script(wasm: &[u8]) {
     let began = Instant::now();
     let sides = Sides::new(wasm);
@@ -424,7 +427,7 @@ fn with_script(engine: &Firmware, main: &str) -> Firmware {
     engine.with_script(script, iottly_manifest::Manifest::default(), &"0".repeat(64))
 }
 
-/// Many instances of one script in one process: what each costs, and what they cost each other.
+/// Measures many instances of one script in one process: the cost of each, and of each to the others.
 fn crowd(wasm: &[u8]) {
     crowd_of(&Sides::new(wasm).firmware);
 }
@@ -468,7 +471,7 @@ fn crowd_of(firmware: &Firmware) {
     );
 }
 
-/// Memory that is this process's alone.
+/// Returns the memory of this process that it does not share.
 fn private_kib() -> i64 {
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let of = |name: &str| {

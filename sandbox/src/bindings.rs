@@ -1,5 +1,5 @@
-//! The WIT world as Rust types. Imports are linked by hand in `imports`, so that lengths are checked before
-//! anything is copied.
+//! The WIT world as Rust types. Imports are linked in `imports` without the generated code, so that lengths
+//! are checked before anything is copied.
 #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 
 wasmtime::component::bindgen!({

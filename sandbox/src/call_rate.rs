@@ -1,4 +1,4 @@
-//! How many host calls a firmware makes a second. It runs at every one, so it looks at the clock once in a
+//! The limit on a firmware's host calls per second. Since it runs at every call, it reads the clock once in a
 //! full second's worth.
 
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ impl CallRate {
         }
     }
 
-    /// Counts one call; false when a second has not passed since as many calls began.
+    /// Counts one call; returns false if a second's worth of calls took less than a second.
     #[inline]
     pub(crate) fn take(&mut self) -> bool {
         if self.left > 0 {

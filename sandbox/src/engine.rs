@@ -1,32 +1,32 @@
-//! The one engine configuration: whoever compiles and whoever runs must agree on it.
+//! The one engine configuration, on which compiler and runtime must agree.
 
 use sha2::{Digest, Sha256};
 use wasmtime::{Config, Engine};
 
 use crate::RuntimeError;
 
-/// Stack of a firmware's code, in bytes; recursion beyond it traps. The script engine ends the recursion of a script
-/// earlier, with an error of the script: at a limit of its own that this size is made for.
+/// Size of the stack of a firmware's code in bytes; recursion beyond it traps. The script engine ends the recursion
+/// of a script earlier, with an error of the script, at a limit of its own that this size is made for.
 pub(crate) const WASM_STACK_BYTES: usize = 1 << 20;
 
 /// Version of [`config`]: raised whenever a setting changes, so that code compiled before is compiled again.
 const PROFILE: u32 = 2;
 
-/// What compiled firmware consists of.
+/// Form of compiled firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Backend {
     /// Machine code.
     Native,
-    /// Code for wasmtime's interpreter, Pulley: for processors that the compiler knows no machine code of,
-    /// such as 32-bit ARM. Scripts run about thirty times slower than as machine code.
+    /// Code for wasmtime's interpreter, Pulley: for processors without a code generator in the compiler, such
+    /// as 32-bit ARM. Scripts run about thirty times slower than as machine code.
     Pulley,
 }
 
 impl Backend {
-    /// Both of them.
+    /// All forms.
     pub(crate) const ALL: [Self; 2] = [Self::Native, Self::Pulley];
 
-    /// Machine code where the compiler can make it, code for the interpreter elsewhere.
+    /// Returns machine code if the compiler supports this processor, code for the interpreter otherwise.
     #[must_use]
     pub const fn here() -> Self {
         if cfg!(any(
@@ -41,7 +41,7 @@ impl Backend {
         }
     }
 
-    /// The compiler's target; none for this machine's own.
+    /// Returns the compiler's target; none for this machine's own.
     const fn target(self) -> Option<&'static str> {
         match self {
             Self::Native => None,
@@ -52,8 +52,8 @@ impl Backend {
     }
 }
 
-/// Names the engine exactly: wasmtime's full version (a patch release may fix a compiler bug), our settings,
-/// the target.
+/// Returns the exact name of the engine: wasmtime's full version (a patch release may fix a compiler bug),
+/// the settings here, the target.
 pub(crate) fn id(backend: Backend) -> String {
     format!(
         "wasmtime {} profile {PROFILE} stack {WASM_STACK_BYTES} {}-{}",
@@ -63,7 +63,7 @@ pub(crate) fn id(backend: Backend) -> String {
     )
 }
 
-/// Name of the compiled form of a component for this engine, 64 hex digits.
+/// Returns the name of a component's compiled form for this engine, 64 hex digits.
 pub(crate) fn cache_key(digest: &str, backend: Backend) -> String {
     hex(&Sha256::new()
         .chain_update(digest)

@@ -1,4 +1,4 @@
-//! The clock that lets running firmware notice that its time is up.
+//! The clock that interrupts running firmware. Decides nothing about a call's budget.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -9,11 +9,11 @@ use wasmtime::Engine;
 
 /// Time between two epochs.
 pub(crate) const EPOCH: Duration = Duration::from_millis(10);
-/// Epochs without a running firmware after which the thread goes to sleep; short enough to save power, long
-/// enough that calls in quick succession need no wake-up.
+/// Number of epochs without a running firmware after which the thread sleeps; short enough to save power,
+/// long enough that calls in quick succession need no wake-up.
 const IDLE_EPOCHS: u32 = 20;
 
-/// Advances the engine's epoch while firmware runs.
+/// Thread that advances the engine's epoch while firmware runs.
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
     thread: Thread,
@@ -26,7 +26,7 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// A call in progress; the epoch advances at least until it is dropped.
+/// Mark of a call in progress; the epoch advances at least until it is dropped.
 pub(crate) struct Running<'a>(&'a Shared);
 
 impl Ticker {
@@ -81,8 +81,8 @@ fn tick(engine: &Engine, shared: &Shared) {
     }
 }
 
-/// A caller first counts itself in and then looks at `asleep`; here it is the other way round, so one of both
-/// sees the other.
+/// Sleeps until a call is in progress. A caller first counts itself in and then reads `asleep`; here the
+/// order is reversed, so one of both sees the other.
 fn sleep_until_needed(shared: &Shared) {
     shared.asleep.store(true, SeqCst);
     while shared.running.load(SeqCst) == 0 && shared.asleep.load(SeqCst) && !shared.stop.load(SeqCst) {

@@ -1,73 +1,75 @@
+//! Errors of setting the sandbox up, loading a component and starting a firmware.
+
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::TrapReport;
 
-/// Why the sandbox cannot run on this machine.
+/// Reason why the sandbox cannot run on this machine.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the sandbox: {0}")]
 pub struct RuntimeError(pub(crate) String);
 
-/// Why a wasm file does not become a firmware.
+/// Reason why a wasm file does not become a firmware.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// It is larger than the sandbox takes.
+    /// The file is larger than the sandbox accepts.
     #[error("firmware has {size} bytes, the limit is {limit}")]
     TooLarge {
-        /// Its size in bytes.
+        /// Size in bytes.
         size: usize,
-        /// The limit in bytes.
+        /// Maximum size in bytes.
         limit: usize,
     },
-    /// It is not a WebAssembly component, or a damaged one.
+    /// The file is not a WebAssembly component, or is damaged.
     #[error("firmware is not a valid component: {0}")]
     Invalid(String),
-    /// It wants imports this device does not have, or lacks the exports of a firmware.
+    /// The component has imports that this device does not offer, or lacks the exports of a firmware.
     #[error("firmware does not fit the world iottly:firmware: {0}")]
     World(String),
-    /// Its manifest is damaged, wrong, or silent about something that it imports.
+    /// The manifest is damaged, wrong, or does not name something that the component imports.
     #[error("firmware manifest: {0}")]
     Manifest(String),
-    /// The compiler did not come through.
+    /// The compiler failed.
     #[error("cannot compile the firmware: {0}")]
     Compile(#[from] CompileError),
     /// The cache's directory or files cannot be used.
     #[error("firmware cache {}: {source}", path.display())]
     Cache {
-        /// The file or directory.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
 }
 
-/// Why the compiler's process failed.
+/// Reason why the compiler's process failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// The program cannot be started.
     #[error("cannot start the compiler {}: {source}", path.display())]
     Start {
-        /// The program.
+        /// Path of the program.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// It took too long and was killed.
+    /// The compiler took too long and was killed.
     #[error("the compiler was stopped after {0:?}")]
     Timeout(Duration),
-    /// It died or gave up for a reason that does not lie in the firmware.
+    /// The compiler died or failed for a reason outside of the firmware.
     #[error("the compiler failed: {0}")]
     Failed(String),
-    /// It was built for another engine than this one.
-    #[error("the compiler does not belong to this agent: {0}")]
+    /// The compiler was built for another engine than this one.
+    #[error("the compiler was built for a different engine version: {0}")]
     OtherEngine(String),
 }
 
-/// Why a firmware did not start.
+/// Reason why a firmware did not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    /// It was stopped while its memory was being set up.
+    /// The firmware was stopped during its instantiation.
     #[error("{0}")]
     Trap(Box<TrapReport>),
 }

@@ -1,4 +1,4 @@
-//! What a firmware asked to hear about: timers that it set, and things that happened on the board.
+//! A firmware's subscriptions: timers, and events of the board on their way to it. Calls no firmware.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use crate::Fault;
 
-/// Events that wait for the firmware; more are dropped and counted.
+/// Maximum number of events that wait for the firmware; further ones are dropped and counted.
 const WAITING: usize = 256;
 
-/// Called from any thread when an event waits. Must not block.
+/// Callback for a waiting event. Called from any thread; must not block.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
-/// One event: its source and when it happened.
+/// Event: its source and its time.
 pub(crate) type Event = (u32, Instant);
 
-/// Events on their way from the board's threads to the firmware's.
+/// Queue of events from the board's threads to the firmware's.
 #[derive(Clone)]
 pub(crate) struct Events {
     inner: Arc<Mutex<Waiting>>,
@@ -40,7 +40,7 @@ impl Events {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an event; any thread may.
+    /// Adds an event; may be called from any thread.
     pub(crate) fn put(&self, source: u32, at: Instant) {
         let mut waiting = self.lock();
         if waiting.events.len() >= WAITING {
@@ -62,13 +62,13 @@ impl Events {
         self.lock().events.pop_front()
     }
 
-    /// How many events found no room since the last question.
+    /// Takes the number of events that were dropped since the last call.
     pub(crate) fn dropped(&self) -> u64 {
         std::mem::take(&mut self.lock().dropped)
     }
 }
 
-/// The timers of one firmware.
+/// Timers of one firmware.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     by_time: BTreeMap<(Instant, u32), Option<Duration>>,
@@ -103,7 +103,7 @@ impl Timers {
         self.by_time.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Takes a timer that is due. One that repeats is set again; what it missed is skipped.
+    /// Takes a timer that is due. A repeating one is set again; missed events are skipped.
     pub(crate) fn due(&mut self, now: Instant) -> Option<Event> {
         let entry = self.by_time.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((at, source), repeat) = entry.remove_entry();
@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn timers_come_in_their_order_and_repeat_without_piling_up() {
-        let (mut timers, start) = (Timers::default(), Instant::now());
+        let mut timers = Timers::default();
+        let start = Instant::now();
         timers.start(1, start, MS * 20, false, 9).unwrap();
         timers.start(2, start, MS * 10, true, 9).unwrap();
         assert_eq!(timers.due(start), None);
@@ -147,7 +148,8 @@ mod tests {
 
     #[test]
     fn timers_are_limited_and_must_make_sense() {
-        let (mut timers, now) = (Timers::default(), Instant::now());
+        let mut timers = Timers::default();
+        let now = Instant::now();
         assert_eq!(
             timers
                 .start(1, now, Duration::ZERO, true, 1)

@@ -1,9 +1,11 @@
+//! Faults: errors that a firmware can catch.
+
 use iottly_boards::BoardError;
 use iottly_protocol::limits::{MAX_TEXT_BYTES, clip};
 
 use crate::bindings::types;
 
-/// Why something did not happen; a firmware can catch it.
+/// Failure of a call, which a firmware can catch.
 ///
 /// Mirrors the variant `fault` of the WIT world.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,7 +13,7 @@ pub enum Fault {
     /// The caller passed something unusable.
     #[error("invalid: {0}")]
     Invalid(String),
-    /// Nobody handles this here: no such command handler, label or feature.
+    /// The device has no such command handler, label or feature.
     #[error("unsupported: {0}")]
     Unsupported(String),
     /// The device's policy or the firmware's manifest does not allow it.
@@ -23,7 +25,7 @@ pub enum Fault {
     /// A size, rate or storage budget is used up.
     #[error("limit: {0}")]
     Limit(String),
-    /// The device failed to do it.
+    /// The device failed.
     #[error("i/o: {0}")]
     Io(String),
     /// The firmware's own code failed, for example with an uncaught exception.
@@ -46,7 +48,7 @@ impl From<Fault> for types::Fault {
 }
 
 impl From<types::Fault> for Fault {
-    /// Texts are cut to what a report carries: a firmware may answer with megabytes.
+    /// Texts are cut to what a report carries: a firmware may return megabytes.
     fn from(fault: types::Fault) -> Self {
         let cut = |text: String| {
             if text.len() <= MAX_TEXT_BYTES {

@@ -1,18 +1,20 @@
+//! A firmware that is loaded and not running.
+
 use std::sync::Arc;
 
 use iottly_manifest::Manifest;
+use iottly_protocol::limits::clip;
 use wasmtime::component::Component;
 
 use crate::bindings::FirmwarePre;
 use crate::guest::Guest;
 use crate::profile::Profile;
-use crate::trap::clip;
 use crate::{Host, Instance, Limits, LoadError, Runtime, Script, StartError};
 
-/// Longest reason of a refusal, in bytes: names inside a component can be as long as the component.
+/// Maximum size of a refusal's reason in bytes: names inside a component can be as long as the component.
 const MAX_REASON: usize = 1024;
 
-/// Compiled user code, ready to be started any number of times. Cheap to clone.
+/// Compiled user code that can be started any number of times. Cheap to clone.
 #[derive(Clone)]
 pub struct Firmware {
     runtime: Runtime,
@@ -58,23 +60,23 @@ impl Firmware {
         }
     }
 
-    /// sha256 of the component or of the script, 64 hex digits.
+    /// Returns the sha256 of the component or of the script, 64 hex digits.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.profile.digest
     }
 
-    /// What its manifest says; empty when it has none.
+    /// Returns the manifest; empty if the component has none.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.profile.manifest
     }
 
-    /// Gives the firmware fresh memory and a host. Where its manifest asks for less than `limits` allow, it
-    /// gets less. Nothing of its own code has run yet but what sets up its memory.
+    /// Starts an instance with fresh memory on a host. If the manifest asks for less than `limits` allow, the
+    /// instance gets less. Of the firmware's own code, only the instantiation has run.
     ///
     /// # Errors
-    /// [`StartError`] when it needs more than `limits` allow.
+    /// [`StartError`] if the firmware needs more than `limits` allow.
     pub fn start(&self, host: Box<dyn Host>, limits: Limits) -> Result<Instance, StartError> {
         Instance::start(
             self.runtime.clone(),

@@ -1,4 +1,4 @@
-//! What belongs to one running firmware: its host, its limits and what it has used of them.
+//! State of one running firmware: its host, its limits and what it has used of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,44 +27,44 @@ pub(crate) struct Guest {
     pub(crate) calls: CallRate,
     pub(crate) share: CpuShare,
     pub(crate) call: Call,
-    /// What the firmware has open on the board.
+    /// Resources that the firmware has open on the board.
     pub(crate) table: ResourceTable,
     pub(crate) timers: Timers,
     pub(crate) events: Events,
     sources: u32,
     memory_bytes: usize,
-    /// What the device failed to give, until somebody asks.
+    /// Memory or threads that the device failed to provide, until the driver asks.
     pub(crate) device_failure: Option<String>,
 }
 
-/// The call in progress.
+/// Call in progress.
 #[derive(Default)]
 pub(crate) struct Call {
-    /// Time it may use.
+    /// Processor time that the call may use.
     pub(crate) budget: Duration,
-    /// When it began.
+    /// Start of the call.
     pub(crate) started: Option<Instant>,
-    /// The thread's processor time when it began, known from its first epoch on.
+    /// Processor time of the thread at the start of the call, known from its first epoch on.
     pub(crate) cpu_at_start: Option<Duration>,
-    /// Time it spent inside the host.
+    /// Time inside the host.
     pub(crate) in_host: Duration,
-    /// Time it spent without the processor there, part of the former: waits for buses, delays and storage.
+    /// Part of that time without the processor: waits for buses, delays and storage.
     pub(crate) off_cpu: Duration,
-    /// Time it spent waiting for buses and delays, part of the former.
+    /// Part of that time spent waiting for buses and delays.
     pub(crate) waited: Duration,
 }
 
 impl Call {
-    /// Wall-clock time outside of the host.
+    /// Returns the wall-clock time of the call outside of the host.
     pub(crate) fn wall(&self) -> Duration {
         self.started
             .map_or(Duration::ZERO, |at| at.elapsed())
             .saturating_sub(self.in_host)
     }
 
-    /// Processor time of this thread: on a busy machine a firmware is not punished for waiting its turn. Reading it
-    /// costs more than a short call takes, so the first question begins to count, and takes what passed before it as
-    /// used, at most an epoch.
+    /// Returns the processor time of this thread in the call: on a busy machine a firmware is not punished for waiting.
+    /// Reading it costs more than a short call takes, so it is first read at an epoch or when an engine asks, and the
+    /// time before counts as used, up to an epoch.
     pub(crate) fn used(&mut self) -> Duration {
         let now = thread_cpu();
         let wall = self.wall();
@@ -74,7 +74,7 @@ impl Call {
         now.saturating_sub(start)
     }
 
-    /// Why the call ends when its budget is used up, for people.
+    /// Returns the reason of a call that ends because its budget is used up, for people.
     pub(crate) fn used_up(&mut self) -> String {
         format!(
             "stopped after {} ms of processor time, the limit is {} ms",
@@ -110,7 +110,7 @@ impl Guest {
         }
     }
 
-    /// Runs something of the host; the time it takes is not the firmware's.
+    /// Runs code of the host, whose time does not count as the firmware's.
     pub(crate) fn in_host<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
         let began = Instant::now();
         let result = run(self);
@@ -118,16 +118,16 @@ impl Guest {
         result
     }
 
-    /// Runs something of the host that may wait for storage. What it waits is nobody's processor time, what
-    /// it computes is.
+    /// Runs code of the host that may wait for storage. Only its processor time counts as the firmware's.
     pub(crate) fn in_storage<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
-        let (began, cpu) = (Instant::now(), thread_cpu());
+        let began = Instant::now();
+        let cpu = thread_cpu();
         let result = self.in_host(run);
         self.call.off_cpu += began.elapsed().saturating_sub(thread_cpu().saturating_sub(cpu));
         result
     }
 
-    /// Runs something that waits, for at most as long as the running call may still wait.
+    /// Runs code that waits, for at most as long as the running call may still wait.
     pub(crate) fn waiting<T>(
         &mut self,
         most: Duration,
@@ -137,7 +137,7 @@ impl Guest {
         if left.is_zero() {
             let limit = self.limits.wait.as_millis();
             return Err(Fault::Limit(format!(
-                "the running call has waited for {limit} ms, which is all it may"
+                "the running call has waited for {limit} ms, which is the limit"
             )));
         }
         let began = Instant::now();
@@ -149,14 +149,14 @@ impl Guest {
         Ok(result)
     }
 
-    /// A number for something that the firmware wants to hear about.
+    /// Returns a new number for a source of events.
     pub(crate) fn next_source(&mut self) -> u32 {
         self.sources = self.sources.wrapping_add(1);
         self.sources
     }
 }
 
-/// Processor time of the calling thread.
+/// Returns the processor time of the calling thread.
 pub(crate) fn thread_cpu() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(
@@ -166,7 +166,7 @@ pub(crate) fn thread_cpu() -> Duration {
 }
 
 impl ResourceLimiter for Guest {
-    /// Counts all memories together: wasmtime's own limiter looks at each alone.
+    /// Counts all memories together, which wasmtime's own limiter does not.
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
         let fits = total <= self.limits.memory_bytes;
@@ -177,7 +177,7 @@ impl ResourceLimiter for Guest {
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        tracing::debug!("memory not grown: {error:#}");
+        tracing::debug!("failed to grow the firmware's memory: {error:#}; the firmware sees the refusal");
         if let Some(reason) = of_system(&error) {
             self.device_failure = Some(format!("memory of the firmware cannot grow: {reason}"));
         }

@@ -1,18 +1,18 @@
-//! What a firmware's own answers about its health lead to. Pure.
+//! Consequences of a firmware's own answers about its health. Pure.
 
-/// Answers in a row that something is wrong after which the firmware is started again.
+/// Number of unhealthy answers in a row after which the firmware is restarted.
 const MAX_UNHEALTHY: u32 = 3;
 
-/// Counts a firmware's answers about its health.
+/// Counter of a firmware's answers about its health.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Health {
     unhealthy: u32,
 }
 
-/// The consequence of an answer.
+/// Consequence of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthVerdict {
-    /// Nothing has changed.
+    /// No change.
     Unchanged,
     /// The firmware became unhealthy, or healthy again: its owner is notified.
     Changed,

@@ -1,3 +1,5 @@
+//! A running firmware and the budget of its calls. Never waits between calls: the driver does.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,12 +13,75 @@ use crate::profile::Profile;
 use crate::trap::{Stopped, TrapCode, TrapReport};
 use crate::{CallError, Fault, Host, Level, Limits, Runtime, StartError};
 
-/// Times longer than its budget a call may take while it waits for the processor or sits in the host.
+/// Factor by which a call may exceed its budget in wall-clock time, while it waits for the processor or is in
+/// the host.
 const WALL_FACTOR: u32 = 10;
-/// Least wall-clock time of a call before it counts as stuck.
+/// Minimum wall-clock time after which a call counts as stuck.
 const WALL_MIN: Duration = Duration::from_secs(2);
 
-/// A running firmware. Its calls never overlap; after a trap it takes no further ones.
+/// Running firmware. Its calls never overlap; after a trap it accepts no further ones.
+///
+/// ```standalone_crate
+/// # #[cfg(not(feature = "compiler"))]
+/// # fn main() {}
+/// # #[cfg(feature = "compiler")]
+/// # fn main() -> std::process::ExitCode {
+/// #     if std::env::args().nth(1).as_deref() == Some("compile") {
+/// #         return iottly_sandbox::compile_child();
+/// #     }
+/// #     example().expect("the example runs");
+/// #     std::process::ExitCode::SUCCESS
+/// # }
+/// # #[cfg(feature = "compiler")]
+/// # fn component() -> Vec<u8> {
+/// #     use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+/// #     let mut core = wat::parse_str(r#"(module
+/// #         (memory (export "memory") 1)
+/// #         (data (i32.const 1028) "\f4\01\00\00")
+/// #         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 2048))
+/// #         (func (export "iottly:firmware/app@0.1.0#init") (result i32) (i32.const 1024))
+/// #         (func (export "iottly:firmware/app@0.1.0#handle") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+/// #         (func (export "iottly:firmware/app@0.1.0#tick") (param i64) (result i32) (i32.const 1024))
+/// #         (func (export "iottly:firmware/app@0.1.0#event") (param i32 i64) (result i32) (i32.const 1024))
+/// #         (func (export "iottly:firmware/app@0.1.0#health") (result i32) (i32.const 1024))
+/// #         (func (export "iottly:firmware/app@0.1.0#shutdown") (param i32 i32) (result i32) (i32.const 1024)))"#).unwrap();
+/// #     let mut resolve = wit_parser::Resolve::default();
+/// #     let wit = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("wit");
+/// #     let (package, _) = resolve.push_path(wit).unwrap();
+/// #     let world = resolve.select_world(&[package], Some("firmware")).unwrap();
+/// #     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
+/// #     ComponentEncoder::default().module(&core).unwrap().encode().unwrap()
+/// # }
+/// # #[cfg(feature = "compiler")]
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use iottly_sandbox::{Cache, CompilerProgram, Fault, Host, Level, Limits, Outgoing, Runtime};
+///
+/// struct Desk;
+///
+/// impl Host for Desk {
+///     fn send(&mut self, _message: Outgoing) -> Result<(), Fault> {
+///         Ok(())
+///     }
+///
+///     fn log(&mut self, _level: Level, _text: &str) {}
+///
+///     fn now_ms(&mut self) -> u64 {
+///         1_800_000_000_000
+///     }
+/// }
+///
+/// // This program again, with an argument that makes its `main` call `compile_child`.
+/// let compiler = CompilerProgram { path: std::env::current_exe()?, args: vec!["compile".into()] };
+/// let dir = tempfile::tempdir()?;
+/// let cache = Cache::open(dir.path().join("cache"), compiler)?;
+/// let firmware = cache.load(&Runtime::new()?, &component())?;
+/// let mut instance = firmware.start(Box::new(Desk), Limits::default())?;
+/// instance.init()?;
+/// let next_ms = instance.tick(1_800_000_000_000)?;
+/// assert_eq!(next_ms, 500);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Instance {
     runtime: Runtime,
     store: Store<Guest>,
@@ -39,7 +104,7 @@ impl Instance {
         let memory_bytes = limits.memory_bytes;
         let mut store = Store::new(runtime.engine(), Guest::new(host, profile, limits));
         store.limiter(|guest| guest);
-        // Texts are checked where they lie, so what may be passed is bounded by what the firmware can hold.
+        // Texts are checked in the firmware's memory, so its size bounds what may be passed.
         store.set_hostcall_fuel(memory_bytes);
         store.epoch_deadline_callback(deadline);
         arm(&mut store, budget);
@@ -63,7 +128,7 @@ impl Instance {
     /// Runs the firmware's `init`.
     ///
     /// # Errors
-    /// [`CallError`]: what the firmware answered, or how it was stopped.
+    /// [`CallError`]: the firmware's fault, or how it was stopped.
     pub fn init(&mut self) -> Result<(), CallError> {
         self.call("init", self.limits().init, |app, store| app.call_init(store))
     }
@@ -72,7 +137,8 @@ impl Instance {
     /// the command's name around it.
     ///
     /// # Errors
-    /// [`CallError`]: what the firmware answered, or how it was stopped. [`Fault::Unsupported`] means that there is no handler.
+    /// [`CallError`]: the firmware's fault, or how it was stopped. [`Fault::Unsupported`] means that there is
+    /// no handler.
     pub fn handle(&mut self, cmd_type: &str, values: &str) -> Result<(), CallError> {
         let command = types::Command {
             name: cmd_type.to_owned(),
@@ -83,49 +149,50 @@ impl Instance {
         })
     }
 
-    /// Runs one pass of the loop at the unix time `now_ms`. Answers after how many milliseconds the next is
+    /// Runs one pass of the loop at the unix time `now_ms`. Returns the milliseconds until the next one is
     /// due.
     ///
     /// # Errors
-    /// [`CallError`]: what the firmware answered, or how it was stopped.
+    /// [`CallError`]: the firmware's fault, or how it was stopped.
     pub fn tick(&mut self, now_ms: u64) -> Result<u32, CallError> {
         self.call("tick", self.limits().tick, |app, store| {
             app.call_tick(store, now_ms)
         })
     }
 
-    /// Tells the firmware of something it asked to hear about. `at_ns` is measured from the instance's start.
+    /// Delivers an event of a source that the firmware subscribed to. `at_ns` is measured from the instance's
+    /// start.
     ///
     /// # Errors
-    /// [`CallError`]: what the firmware answered, or how it was stopped.
+    /// [`CallError`]: the firmware's fault, or how it was stopped.
     pub fn event(&mut self, source: u32, at_ns: u64) -> Result<(), CallError> {
         self.call("event", self.limits().event, |app, store| {
             app.call_event(store, source, at_ns)
         })
     }
 
-    /// Asks the firmware how it is.
+    /// Checks the firmware's health.
     ///
     /// # Errors
-    /// [`CallError::Fault`] with what is wrong, [`CallError::Trap`] when it was stopped.
+    /// [`CallError::Fault`] with what is wrong, [`CallError::Trap`] if the firmware was stopped.
     pub fn health(&mut self) -> Result<(), CallError> {
         self.call("health", self.limits().health, |app, store| {
             app.call_health(store)
         })
     }
 
-    /// Lets the firmware put things in order before it ends. `reason` is for people.
+    /// Runs the firmware's `shutdown`. `reason` is for people.
     ///
     /// # Errors
-    /// [`CallError`]: what the firmware answered, or how it was stopped.
+    /// [`CallError`]: the firmware's fault, or how it was stopped.
     pub fn shutdown(&mut self, reason: &str) -> Result<(), CallError> {
         self.call("shutdown", self.limits().shutdown, |app, store| {
             app.call_shutdown(store, reason)
         })
     }
 
-    /// When the next timer or event is due: a time to call [`Instance::deliver`] at. None while there is
-    /// nothing to wait for.
+    /// Returns the time at which the next timer or event is due, to call [`Instance::deliver`]. None if the
+    /// firmware has no subscriptions.
     #[must_use]
     pub fn next_event_at(&self) -> Option<Instant> {
         let guest = self.store.data();
@@ -135,11 +202,10 @@ impl Instance {
             .min()
     }
 
-    /// Tells the firmware of one timer or event that is due, the oldest first. Answers false when there was
-    /// none.
+    /// Delivers one timer or event that is due, the oldest first. Returns false if there was none.
     ///
     /// # Errors
-    /// [`CallError`]: what the firmware answered, or how it was stopped.
+    /// [`CallError`]: the firmware's fault, or how it was stopped.
     pub fn deliver(&mut self) -> Result<bool, CallError> {
         let guest = self.store.data_mut();
         let timer_first = match (guest.timers.next_at(), guest.events.first_at()) {
@@ -165,18 +231,18 @@ impl Instance {
         self.event(source, at_ns).map(|()| true)
     }
 
-    /// How long the firmware has to pause before its next call, so that it keeps to its share of the
+    /// Returns the pause that the firmware has to make before its next call, to keep to its share of the
     /// processor.
     ///
-    /// The calls themselves do not wait: whoever makes them does.
+    /// The calls themselves do not wait: the driver does.
     pub fn pause(&mut self) -> Duration {
         let guest = self.store.data_mut();
         let now = guest.started.elapsed();
         guest.share.wait(now)
     }
 
-    /// Takes what the device failed to give the firmware since the last question: memory or threads. A call
-    /// that failed meanwhile says nothing about the firmware.
+    /// Takes the device's failure to provide memory or threads since the last call, if any. A call that
+    /// failed meanwhile is not evidence against the firmware.
     pub fn device_failure(&mut self) -> Option<String> {
         self.store.data_mut().device_failure.take()
     }
@@ -210,7 +276,7 @@ impl Instance {
     }
 }
 
-/// Gives the call that begins now its budget.
+/// Sets the budget of the call that begins now.
 fn arm(store: &mut Store<Guest>, budget: Duration) {
     let guest = store.data_mut();
     guest.device_failure = None;
@@ -222,9 +288,9 @@ fn arm(store: &mut Store<Guest>, budget: Duration) {
     store.set_epoch_deadline(1);
 }
 
-/// Counts what the call that has ended used against the firmware's share: all of its time but what it really
-/// waited. Work that the host does for the firmware is work of the firmware, or a script of short calls into
-/// the host would have a processor of its own.
+/// Counts the time of the call that has ended against the firmware's share: all of it except waits. Work that
+/// the host does for the firmware counts, or a script of short calls into the host would have a processor of
+/// its own.
 fn settle(store: &mut Store<Guest>) {
     let guest = store.data_mut();
     let call = &guest.call;
@@ -238,12 +304,12 @@ fn settle(store: &mut Store<Guest>) {
     guest.share.used(used);
 }
 
-/// Decides at an epoch whether the call may go on.
+/// Decides at an epoch whether the call may continue.
 fn deadline(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
     let call = &mut store.data_mut().call;
     let wall = call.wall();
     let used = call.used();
-    // Within half an epoch of the end is the end: one epoch more would overshoot by more.
+    // Less than half an epoch before the end counts as the end: one more epoch would overshoot by more.
     if used + EPOCH / 2 >= call.budget {
         let message = call.used_up();
         return Err(wasmtime::Error::new(Stopped {
@@ -267,7 +333,7 @@ fn deadline(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDea
     Ok(UpdateDeadline::Continue(epochs(call.budget - used)))
 }
 
-/// Epochs that cover `time`; the one in progress may end at once.
+/// Returns the epochs that cover `time`; the one in progress may end at once.
 fn epochs(time: Duration) -> u64 {
     u64::try_from(time.as_millis().div_ceil(EPOCH.as_millis()))
         .unwrap_or(u64::MAX / 2)

@@ -1,22 +1,21 @@
-//! Runs firmware: WebAssembly components of the world `iottly:firmware` inside wasmtime, within written-down
-//! limits.
+//! Runs firmware: WebAssembly components of the world `iottly:firmware` in wasmtime, within fixed limits.
 //!
-//! The way of a firmware:
+//! From a component to its calls:
 //!
 //! ```text
 //! Runtime::new()                         engine and clock, one for all firmwares of a process
 //! Cache::open(dir, CompilerProgram)      compiled code on disk, sealed with a key of this device
-//!   .load(&runtime, wasm)   -> Firmware  compiles in a child process when the cache has none
+//!   .load(&runtime, wasm)   -> Firmware  compiles in a child process unless the cache has the code
 //! Firmware::start(host, limits) -> Instance
 //!   .init() .handle(cmd_type, values) .tick(now_ms) .deliver() .health() .shutdown(reason)
-//!   .next_event_at()                     when to call `deliver`: a timer or an event of the board is due
-//!   .pause()                             how long to wait before the next call, for the firmware's share of the processor
+//!   .next_event_at()                     time to call `deliver`: a timer or an event of the board is due
+//!   .pause()                             time to wait before the next call, for the firmware's share of the processor
 //! ```
 //!
-//! Everything blocks, so an [`Instance`] lives on a thread of its own with a stack of at least 1 MiB. The
-//! crate knows no network and no cloud: what a firmware asks for goes to the [`Host`] it was started with,
-//! and what it asks of the board to the [`Board`](iottly_boards::Board) that the host names. It reaches what
-//! its manifest asks for and the host grants, nothing else.
+//! All calls block, so an [`Instance`] needs a thread of its own with a stack of [`THREAD_STACK_BYTES`]. The
+//! crate knows no network and no cloud: a firmware's calls go to the [`Host`] it was started with, and those
+//! for the board to the [`Board`](iottly_boards::Board) that the host names. A firmware reaches what its
+//! manifest names and the host grants, nothing else.
 
 mod bindings;
 mod cache;
@@ -57,10 +56,11 @@ pub use events::Waker;
 pub use fault::Fault;
 pub use firmware::Firmware;
 pub use health::{Health, HealthVerdict};
-pub use host::{Host, Level, Outgoing};
+pub use host::{Host, Outgoing};
 pub use instance::Instance;
 pub use iottly_manifest::Interface;
-pub use limits::Limits;
+pub use iottly_protocol::Level;
+pub use limits::{Limits, THREAD_STACK_BYTES};
 pub use proof::{Kind, Proof};
 pub use restart::{Cause, RestartPolicy, RestartRules, RestartVerdict};
 pub use runtime::Runtime;

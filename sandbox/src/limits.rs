@@ -1,62 +1,68 @@
+//! Limits of one firmware. Enforced where each resource is used.
+
 use std::time::Duration;
 
 use iottly_protocol::limits as wire;
 
 const MIB: usize = 1 << 20;
 
-/// What one firmware may use.
+/// Size of the stack of a thread that calls an [`Instance`](crate::Instance), in bytes; the firmware's own
+/// stack is part of it.
+pub const THREAD_STACK_BYTES: usize = 2 << 20;
+
+/// Resources that one firmware may use.
 ///
 /// The defaults fit a JavaScript firmware, which needs 14 core instances, 3 memories and 3 tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all linear memories together.
+    /// Size of all linear memories together, in bytes.
     pub memory_bytes: usize,
-    /// Core instances.
+    /// Number of core instances.
     pub instances: usize,
-    /// Linear memories.
+    /// Number of linear memories.
     pub memories: usize,
-    /// Tables.
+    /// Number of tables.
     pub tables: usize,
-    /// Elements of one table.
+    /// Number of elements of one table.
     pub table_elements: usize,
-    /// Bytes of a message's payload.
+    /// Size of a message's payload, in bytes.
     pub payload_bytes: usize,
     /// Nesting of objects and arrays in a payload.
     pub payload_depth: usize,
-    /// Bytes of a channel name.
+    /// Size of a channel's name, in bytes.
     pub channel_bytes: usize,
-    /// Bytes of a log line; longer ones are cut.
+    /// Size of a log line, in bytes; longer ones are cut.
     pub log_bytes: usize,
-    /// Log lines a second, on average and as a burst.
+    /// Log lines per second, on average and as a burst.
     pub log_lines_per_s: u32,
-    /// Messages a second, on average and as a burst.
+    /// Messages per second, on average and as a burst.
     pub sends_per_s: u32,
-    /// Bytes of payloads a second, on average and as a burst; at least `payload_bytes`.
+    /// Bytes of payloads per second, on average and as a burst; at least `payload_bytes`.
     pub send_bytes_per_s: u32,
-    /// Calls of the firmware into the device a second. More are refused; those that cannot answer a refusal
-    /// are a trap.
+    /// Calls of the firmware into the device per second. Further ones are refused; those without an error
+    /// result trap.
     pub calls_per_s: u32,
-    /// Bytes of the key-value state, keys and values together.
+    /// Size of the key-value state, keys and values together, in bytes.
     pub state_bytes: usize,
-    /// Keys of the state.
+    /// Number of keys of the state.
     pub state_keys: usize,
-    /// Bytes of one key.
+    /// Size of one key, in bytes.
     pub state_key_bytes: usize,
-    /// Changes of the state a second, on average and as a burst; each wears the device's storage.
+    /// Changes of the state per second, on average and as a burst; each wears the device's storage.
     pub state_sets_per_s: u32,
-    /// Timers that run at once.
+    /// Number of running timers.
     pub timers: usize,
-    /// Pins, buses, devices, ports, outputs and inputs that are open at once.
+    /// Number of open pins, buses, devices, ports, outputs and inputs.
     pub handles: usize,
-    /// Operations of one transaction on a bus.
+    /// Number of operations of one transaction on a bus.
     pub bus_operations: usize,
-    /// Bytes of one transaction on a bus, or of one write to or read from a serial port.
+    /// Size of one transaction on a bus, or of one write to or read from a serial port, in bytes.
     pub bus_bytes: usize,
-    /// How long one transaction, or one write to a serial port, may take.
+    /// Longest time for one transaction, or one write to a serial port.
     pub bus_wait: Duration,
-    /// How long all waiting inside one call may take: transactions, serial writes, delays.
+    /// Longest time for all waits inside one call: transactions, serial writes, delays.
     pub wait: Duration,
-    /// Share of one processor in the long run, percent. Calls beyond it wait.
+    /// Share of one processor in the long run, in percent. The driver delays calls beyond it.
     pub cpu_percent: u32,
     /// Processor time of `init`, instantiation included.
     pub init: Duration,

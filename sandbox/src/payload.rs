@@ -1,4 +1,4 @@
-//! A firmware's message at the border: the protocol's rules, within this firmware's limits.
+//! Checks of a firmware's messages: the protocol's rules, within this firmware's limits.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use iottly_protocol::payload::{BadChannel, BadPayload, Bounds, accept_object, ch
 
 use crate::{Fault, Limits};
 
-/// Checks a payload. Returns it with well-formed text; nothing else is changed.
+/// Checks a payload. Returns it with well-formed text and no other change.
 pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Cow<'a, str>, Fault> {
     let bounds = Bounds {
         bytes: limits.payload_bytes.min(Bounds::WIRE.bytes),

@@ -1,4 +1,4 @@
-//! What a firmware says about itself, held against what it really imports.
+//! A firmware's manifest, compared with what the component really imports.
 
 use iottly_manifest::{Interface, Manifest, extract};
 use wasmtime::Engine;
@@ -7,9 +7,9 @@ use wasmtime::component::Component;
 use crate::{Limits, LoadError, Script};
 
 /// Package of the world that firmware is written for.
-const PACKAGE: &str = "iottly:firmware/";
+pub(crate) const PACKAGE: &str = "iottly:firmware/";
 
-/// A firmware's digest and manifest, and its script where it is one.
+/// Digest and manifest of a firmware, and its script where it is one.
 pub(crate) struct Profile {
     pub(crate) digest: Box<str>,
     pub(crate) manifest: Manifest,
@@ -17,7 +17,7 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    /// Reads the manifest inside a component. One without asks for nothing.
+    /// Reads the manifest inside a component. A component without one asks for nothing.
     pub(crate) fn read(wasm: &[u8], digest: &str) -> Result<Self, LoadError> {
         let text = extract(wasm).map_err(|error| LoadError::Manifest(error.to_string()))?;
         let manifest = text
@@ -31,7 +31,7 @@ impl Profile {
         })
     }
 
-    /// Refuses a component that imports what its manifest says nothing about.
+    /// Refuses a component with imports that its manifest does not name.
     pub(crate) fn check(&self, component: &Component, engine: &Engine) -> Result<(), LoadError> {
         for (name, _) in component.component_type().imports(engine) {
             let Some(interface) = interface(name) else {
@@ -46,7 +46,7 @@ impl Profile {
         Ok(())
     }
 
-    /// The device's limits, made narrower where the manifest asks for less.
+    /// Returns the device's limits, narrowed where the manifest asks for less.
     pub(crate) fn narrow(&self, limits: Limits) -> Limits {
         let sizes = &self.manifest.sizes;
         let least = |asked: Option<usize>, limit: usize| asked.map_or(limit, |asked| asked.min(limit));
@@ -60,7 +60,7 @@ impl Profile {
     }
 }
 
-/// The interface behind an import like `iottly:firmware/gpio@0.1.0`.
+/// Returns the interface of an import like `iottly:firmware/gpio@0.1.0`.
 fn interface(import: &str) -> Option<Interface> {
     let name = import.strip_prefix(PACKAGE)?;
     Interface::from_name(name.split_once('@').map_or(name, |(name, _)| name))

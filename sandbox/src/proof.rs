@@ -1,32 +1,31 @@
-//! What a firmware's calls have shown of it: the evidence on which a release in its trial is kept or taken
-//! back. Pure.
+//! Evidence from a firmware's calls, on which a release in its trial is kept or rolled back. Pure.
 //!
-//! "Did not crash" is not "works": an exception in every pass of the loop ends no instance. So a firmware
-//! counts as working only when its own code came through:
+//! A firmware that does not crash may still not work: an exception in every pass of the loop ends no
+//! instance. So a firmware counts as working only if its own code succeeded:
 //!
 //! - a pass of the loop has returned, and
-//! - neither the loop nor its events fail each time: of their latest three calls (of all, when there were
+//! - neither the loop nor its events fail each time: of their latest three calls (of all, if there were
 //!   fewer) one returned, and
 //! - a firmware that has no loop, and whose events have not come yet, does not throw in every command that it
 //!   was given.
 
-/// Failures in a row after which a kind of call counts as failing, when earlier ones returned.
+/// Number of failures in a row after which a kind of call counts as failing, if earlier ones returned.
 const STREAK: u32 = 3;
-/// Milliseconds to the next pass that a firmware without a loop asks for: a day, the longest there is.
+/// Milliseconds to the next pass that a firmware without a loop asks for: a day, the maximum.
 const NO_LOOP_MS: u32 = 86_400_000;
 
-/// A kind of call that runs code of the firmware's author.
+/// Kind of call that runs code of the firmware's author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A pass of the loop.
+    /// Pass of the loop.
     Tick,
-    /// A timer or an event of the board.
+    /// Timer or event of the board.
     Event,
-    /// A command's handler.
+    /// Handler of a command.
     Handle,
 }
 
-/// How the calls of one kind went.
+/// Results of the calls of one kind.
 #[derive(Debug, Clone, Default)]
 struct Calls {
     returned: u64,
@@ -58,29 +57,29 @@ impl Calls {
     }
 }
 
-/// What the calls of one instance have shown so far.
+/// Evidence from the calls of one instance.
 #[derive(Debug, Clone, Default)]
 pub struct Proof {
     tick: Calls,
     event: Calls,
     handle: Calls,
-    /// Whether a pass of the loop asked for another one within a day.
+    /// True once a pass of the loop asked for another one within a day.
     loops: bool,
 }
 
 impl Proof {
-    /// A pass of the loop returned, and asked for the next one after `next_ms`.
+    /// Notes that a pass of the loop returned, and asked for the next one after `next_ms`.
     pub fn ticked(&mut self, next_ms: u32) {
         self.loops |= next_ms < NO_LOOP_MS;
         self.tick.returned();
     }
 
-    /// A call returned.
+    /// Notes that a call returned.
     pub fn returned(&mut self, kind: Kind) {
         self.calls(kind).returned();
     }
 
-    /// A call failed with a fault or an exception.
+    /// Notes that a call failed with a fault or an exception.
     pub fn failed(&mut self, kind: Kind, reason: &str) {
         self.calls(kind).failed(reason);
     }
@@ -88,7 +87,7 @@ impl Proof {
     /// Decides whether the firmware has shown that it works.
     ///
     /// # Errors
-    /// What is missing, for people.
+    /// The missing evidence, for people.
     pub fn verdict(&self) -> Result<(), String> {
         if self.tick.is_failing() {
             return Err(self.tick.complaint("loop"));

@@ -1,8 +1,8 @@
-//! A rate budget: so many a second, with bursts of one second's worth.
+//! A rate limit: so many per second, with bursts of one second's worth. Reads no clock.
 
 use std::time::Duration;
 
-/// Tokens that refill with time. Time is passed in, measured from any fixed moment.
+/// Tokens that refill with time. The time is an argument, measured from any fixed moment.
 #[derive(Debug)]
 pub(crate) struct Quota {
     per_s: u32,
@@ -23,8 +23,7 @@ impl Quota {
         }
     }
 
-    /// Takes one token. Answers how many were refused since the last one given, or nothing when there is none
-    /// left.
+    /// Takes one token. Returns how many were refused since the last one, or none if there is no token left.
     pub(crate) fn take(&mut self, now: Duration) -> Option<u64> {
         self.take_many(now, 1)
     }

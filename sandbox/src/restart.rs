@@ -1,8 +1,8 @@
-//! Whether and when a firmware that failed is started again. Pure; the clock is an argument.
+//! The decision whether and when a failed firmware is started again. Pure; the clock is an argument.
 
 use std::time::Duration;
 
-/// How patient a driver is with a firmware that fails.
+/// Rules for restarts of a firmware that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestartRules {
     /// Pause before the first restart; each further one is twice as long.
@@ -11,17 +11,17 @@ pub struct RestartRules {
     pub longest: Duration,
     /// Time in service after which earlier failures are forgotten.
     pub forgiven: Duration,
-    /// A failure within this time of the start counts as an early one.
+    /// Time after the start within which a failure counts as early.
     pub early: Duration,
-    /// Early failures in a row after which the firmware is put into quarantine; none for never.
+    /// Number of early failures in a row after which the firmware is quarantined; none for never.
     pub max_early: Option<u32>,
-    /// Pause in quarantine before the firmware is tried once more.
+    /// Pause in quarantine before the next try.
     pub quarantine: Duration,
 }
 
 impl RestartRules {
-    /// A device in the field: six early failures are a quarantine of an hour, since what was unplugged may be
-    /// plugged in again.
+    /// Rules of a device in the field: six early failures cause a quarantine of an hour, since unplugged
+    /// hardware may be plugged in again.
     pub const DEVICE: Self = Self {
         first: Duration::from_secs(1),
         longest: Duration::from_secs(300),
@@ -30,7 +30,7 @@ impl RestartRules {
         max_early: Some(6),
         quarantine: Duration::from_secs(3600),
     };
-    /// `iottly run`: the author sits in front of it.
+    /// Rules of `iottly run`, where the author watches the firmware.
     pub const AUTHOR: Self = Self {
         longest: Duration::from_secs(30),
         forgiven: Duration::from_secs(60),
@@ -39,26 +39,26 @@ impl RestartRules {
     };
 }
 
-/// What a failure lies in.
+/// Party at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// The firmware itself.
     Firmware,
-    /// The device around it: a missing file or compiler, a full disk, no memory, no threads. Never a reason
-    /// for quarantine.
+    /// The device around the firmware: a missing file or compiler, a full disk, no memory, no threads. Never
+    /// a reason for quarantine.
     Device,
 }
 
-/// The consequence of a failure.
+/// Consequence of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartVerdict {
-    /// Start it again after this pause.
+    /// Start the firmware again after this pause.
     Restart(Duration),
-    /// It failed too often; try it once more after this pause.
+    /// The firmware failed too often; try once more after this pause.
     Quarantine(Duration),
 }
 
-/// Counts the failures of one firmware. Times are measured from any fixed moment.
+/// Counter of one firmware's failures. Times are measured from any fixed moment.
 #[derive(Debug, Clone)]
 pub struct RestartPolicy {
     rules: RestartRules,
@@ -68,7 +68,7 @@ pub struct RestartPolicy {
 }
 
 impl RestartPolicy {
-    /// A policy without failures.
+    /// Returns a policy without failures.
     #[must_use]
     pub const fn new(rules: RestartRules) -> Self {
         Self {
@@ -79,25 +79,25 @@ impl RestartPolicy {
         }
     }
 
-    /// `init` has returned.
+    /// Notes that `init` has returned.
     pub fn started(&mut self, now: Duration) {
         self.running_since = Some(now);
     }
 
-    /// Returns how long the firmware has served since `init`; zero when it has not come that far.
+    /// Returns how long the firmware has served since `init`; zero if `init` has not returned.
     #[must_use]
     pub fn served(&self, now: Duration) -> Duration {
         self.running_since
             .map_or(Duration::ZERO, |since| now.saturating_sub(since))
     }
 
-    /// Failures that still count, and so the restarts they led to.
+    /// Returns the number of failures that still count, and so of the restarts they led to.
     #[must_use]
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The firmware was stopped, or did not come as far as `init`'s return.
+    /// Notes that the firmware was stopped, or that `init` did not return.
     pub fn failed(&mut self, cause: Cause, now: Duration) -> RestartVerdict {
         let served = self.served(now);
         self.running_since = None;

@@ -1,3 +1,5 @@
+//! The engine of a process: shared by all its firmwares, holds no state of any of them.
+
 use std::sync::Arc;
 
 use wasmtime::Engine;
@@ -8,8 +10,8 @@ use crate::epoch::{Running, Ticker};
 use crate::guest::Guest;
 use crate::{RuntimeError, imports};
 
-/// The engine that runs firmware, its clock and what firmware may import. Cheap to clone; one per process is
-/// enough.
+/// Engine that runs firmware, its clock and the imports that firmware may have. Cheap to clone; one per
+/// process is enough.
 #[derive(Clone)]
 pub struct Runtime {
     inner: Arc<Inner>,
@@ -26,7 +28,7 @@ impl Runtime {
     /// Sets up the engine and starts its clock, a thread that sleeps while no firmware runs.
     ///
     /// # Errors
-    /// When this machine cannot run compiled WebAssembly or has no thread left.
+    /// This machine cannot run compiled WebAssembly or has no thread left.
     pub fn new() -> Result<Self, RuntimeError> {
         Self::with(Backend::here())
     }
@@ -63,7 +65,7 @@ impl Runtime {
         &self.inner.linker
     }
 
-    /// Keeps the clock going while the result lives.
+    /// Keeps the clock running until the result is dropped.
     pub(crate) fn running(&self) -> Running<'_> {
         self.inner.ticker.running()
     }

@@ -1,19 +1,19 @@
 //! The order of a firmware's calls: handlers first, then its health, then events and the loop. Pure; the
 //! clock is an argument.
 //!
-//! Every driver (a device's agent, `iottly run`, `iottly check`) asks [`Schedule::next`] what to do and
-//! reports with [`Schedule::done`], so that a firmware is called the same way on a desk and in the field.
+//! Every driver (a device's agent, `iottly run`, `iottly check`) calls [`Schedule::next`] and reports with
+//! [`Schedule::done`], so that a firmware is called the same way on a desk and in the field.
 
 use std::time::{Duration, Instant};
 
-/// Least time between two passes of the loop.
+/// Minimum time between two passes of the loop.
 const MIN_TICK: Duration = Duration::from_millis(10);
 /// Time to the next pass after one that failed.
 const FAILED_TICK: Duration = Duration::from_secs(1);
-/// Time between two questions about a firmware's health, outside of a trial.
+/// Time between two health checks, outside of a trial.
 pub const HEALTH_EVERY: Duration = Duration::from_secs(30);
 
-/// What a driver does next.
+/// Next action of a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// Run the handler of the command that has waited longest.
@@ -22,35 +22,35 @@ pub enum Call {
     Event,
     /// Run a pass of the loop.
     Tick,
-    /// Ask the firmware how it is.
+    /// Check the firmware's health.
     Health,
-    /// Nothing is due before this time, unless a command or an event arrives.
+    /// Wait: nothing is due before this time, unless a command or an event arrives.
     Wait(Instant),
 }
 
-/// What waits for the firmware at the moment of a decision.
+/// Work that waits for the firmware at the moment of a decision.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct View {
-    /// Whether a command waits.
+    /// True if a command waits.
     pub command: bool,
-    /// When the next timer or event is due, see [`Instance::next_event_at`](crate::Instance::next_event_at).
+    /// Time of the next timer or event, see [`Instance::next_event_at`](crate::Instance::next_event_at).
     pub event_at: Option<Instant>,
 }
 
-/// How a call that [`Schedule::next`] asked for went.
+/// Result of a call that [`Schedule::next`] requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
-    /// A pass of the loop returned after how many milliseconds it wants the next one.
+    /// A pass of the loop returned the milliseconds after which it wants the next one.
     Tick(u32),
     /// A pass of the loop failed.
     FailedTick,
-    /// The firmware was asked about its health.
+    /// The firmware's health was checked.
     Health,
     /// Any other call returned.
     Other,
 }
 
-/// When one instance is called next.
+/// Schedule of one instance.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     tick_at: Instant,
@@ -60,7 +60,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of an instance whose `init` has returned. The first pass of the loop is due at once.
+    /// Returns the schedule of an instance whose `init` has returned. The first pass of the loop is due at
+    /// once.
     #[must_use]
     pub fn new(now: Instant, health_every: Duration) -> Self {
         Self {
@@ -71,7 +72,7 @@ impl Schedule {
         }
     }
 
-    /// Decides what to do at `now`.
+    /// Returns the next action at `now`.
     #[must_use]
     pub fn next(&self, now: Instant, view: View) -> Call {
         if now < self.not_before {
@@ -96,8 +97,8 @@ impl Schedule {
         }
     }
 
-    /// Reports a call that began at `began` and ended at `now`. `pause` is how long the firmware has to pause
-    /// for its share of the processor, see [`Instance::pause`](crate::Instance::pause).
+    /// Reports a call that began at `began` and ended at `now`. `pause` is the pause for the firmware's share
+    /// of the processor, see [`Instance::pause`](crate::Instance::pause).
     pub fn done(&mut self, done: Done, began: Instant, now: Instant, pause: Duration) {
         match done {
             Done::Tick(next_ms) => self.tick_at = began + Duration::from_millis(next_ms.into()).max(MIN_TICK),
@@ -108,7 +109,7 @@ impl Schedule {
         self.not_before = now + pause;
     }
 
-    /// When the next call is due on its own.
+    /// Returns the time at which the next call is due on its own.
     fn first(&self, view: View) -> Instant {
         let due = self.tick_at.min(self.health_at);
         view.event_at.map_or(due, |at| at.min(due))

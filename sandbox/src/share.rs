@@ -1,8 +1,9 @@
-//! The share of a processor that a firmware gets in the long run, beside the budget of each call.
+//! The share of a processor that a firmware gets in the long run, beside the budget of each call. Reads no
+//! clock.
 
 use std::time::Duration;
 
-/// Time over which the share is kept; a firmware that was idle may use this window's worth at once.
+/// Time over which the share is kept; an idle firmware may use this window's worth at once.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Processor time that refills with real time. Times are measured from any fixed moment.
@@ -29,12 +30,12 @@ impl CpuShare {
         nanos(WINDOW) / 100 * i64::from(self.percent)
     }
 
-    /// Subtracts what a call used.
+    /// Subtracts the processor time of a call.
     pub(crate) fn used(&mut self, cpu: Duration) {
         self.left = self.left.saturating_sub(nanos(cpu));
     }
 
-    /// How long until the next call may begin; zero when it may now.
+    /// Returns the time until the next call may begin; zero if it may now.
     pub(crate) fn wait(&mut self, now: Duration) -> Duration {
         let gone = nanos(now.saturating_sub(self.at).min(WINDOW));
         self.at = self.at.max(now);
@@ -71,7 +72,8 @@ mod tests {
     #[test]
     fn a_firmware_that_always_works_gets_its_percentage() {
         let mut share = CpuShare::new(20);
-        let (mut now, mut cpu) = (Duration::ZERO, Duration::ZERO);
+        let mut now = Duration::ZERO;
+        let mut cpu = Duration::ZERO;
         while now < Duration::from_secs(1000) {
             now += share.wait(now);
             share.used(Duration::from_millis(100));

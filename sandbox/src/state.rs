@@ -1,16 +1,18 @@
+//! Storage of a firmware's key-value state. Sizes and rates are checked by `imports::state`.
+
 use std::collections::BTreeMap;
 
 use crate::Fault;
 
-/// Where a firmware's key-value state lives. Sizes and rates are checked before it is asked.
+/// Store of a firmware's key-value state. Sizes and rates are checked before it is called.
 pub trait StateStore: Send {
-    /// Everything that is stored.
+    /// Returns all entries.
     fn entries(&self) -> &BTreeMap<String, Vec<u8>>;
 
-    /// Sets or, with none, removes a key. When it returns, the change has reached what keeps it.
+    /// Sets or, with none, removes a key. Once it returns, the change is durable as far as the store is.
     ///
     /// # Errors
-    /// [`Fault::Io`] when it cannot be written; then nothing has changed.
+    /// [`Fault::Io`] if the change cannot be written; then nothing has changed.
     fn set(&mut self, key: &str, value: Option<Vec<u8>>) -> Result<(), Fault>;
 }
 

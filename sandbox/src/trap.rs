@@ -1,39 +1,42 @@
+//! Traps: why and where a firmware was stopped, in terms that do not depend on the engine.
+
 use std::fmt;
 
+use iottly_protocol::limits::clip;
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::Fault;
 
-/// Most functions a [`TrapReport`] names.
+/// Maximum number of functions in a [`TrapReport`].
 const MAX_FRAMES: usize = 16;
-/// Longest message or function name a [`TrapReport`] carries, in bytes.
+/// Maximum size of a message or function name in a [`TrapReport`], in bytes.
 const MAX_TEXT: usize = 1024;
 
-/// Why a call into a firmware did not succeed.
+/// Reason why a call into a firmware did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// The firmware answered with a fault; it can be called again.
+    /// The firmware returned a fault; it can be called again.
     ///
-    /// [`Fault::Unsupported`] from [`Instance::handle`](crate::Instance::handle) says that there is no
+    /// [`Fault::Unsupported`] from [`Instance::handle`](crate::Instance::handle) means that there is no
     /// handler for the command.
     #[error("{0}")]
     Fault(Fault),
-    /// The firmware was stopped; this instance is over.
+    /// The firmware was stopped; this instance has ended.
     #[error("{0}")]
     Trap(Box<TrapReport>),
-    /// The instance trapped in an earlier call and takes no further ones.
+    /// The instance trapped in an earlier call and accepts no further ones.
     #[error("the instance ended in an earlier trap: {0}")]
     Dead(TrapCode),
 }
 
-/// How and where a firmware was stopped.
+/// Description of a firmware's stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrapReport {
-    /// Which limit or fault of the code it was.
+    /// Kind of the trap.
     pub code: TrapCode,
-    /// What happened, for people.
+    /// Details for people.
     pub message: String,
-    /// The export that was running: `init`, `handle`, `tick`, `event`, `health`, `shutdown`, or `start` while
+    /// Export that was running: `init`, `handle`, `tick`, `event`, `health`, `shutdown`, or `start` while
     /// instantiating.
     pub export: &'static str,
     /// Names of the functions on the stack, innermost first, at most 16; offsets stand in for missing names.
@@ -50,7 +53,7 @@ impl fmt::Display for TrapReport {
     }
 }
 
-/// The kinds of traps.
+/// Kind of trap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TrapCode {
     /// The call used up its processor time.
@@ -71,16 +74,16 @@ pub enum TrapCode {
     HostCopy,
     /// The firmware needs more instances, memories or tables than it may have.
     Resources,
-    /// It called the device more often than it may, through a call that cannot refuse.
+    /// The firmware called the device more often than it may, through a call without an error result.
     HostCalls,
     /// The device had no memory, mapping or thread left for it: not the firmware's fault.
     Device,
-    /// Anything else.
+    /// Every other trap.
     Other,
 }
 
 impl TrapCode {
-    /// The code's name in reports.
+    /// Returns the code's name in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -106,7 +109,7 @@ impl fmt::Display for TrapCode {
     }
 }
 
-/// The reason our own code gave for stopping a firmware; travels inside wasmtime's error.
+/// Reason for which the sandbox stopped a firmware; carried inside wasmtime's error.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Stopped {
@@ -117,7 +120,7 @@ pub(crate) struct Stopped {
 }
 
 impl TrapReport {
-    /// Reads wasmtime's error.
+    /// Builds a report from wasmtime's error.
     pub(crate) fn from_error(error: &wasmtime::Error, export: &'static str) -> Self {
         let (code, message) = classify(error);
         let named = error
@@ -163,7 +166,7 @@ fn classify(error: &wasmtime::Error) -> (TrapCode, String) {
     (code, root)
 }
 
-/// Why the system refused memory, a mapping or a thread, when that is what the error says.
+/// Returns the system's reason for refusing memory, a mapping or a thread, if that is the error's cause.
 pub(crate) fn of_system(error: &wasmtime::Error) -> Option<String> {
     let system = |cause: &(dyn std::error::Error + 'static)| {
         cause.is::<rustix::io::Errno>() || cause.is::<std::io::Error>()
@@ -195,13 +198,4 @@ fn functions(backtrace: &WasmBacktrace) -> Vec<String> {
         ),
     };
     backtrace.frames().iter().take(MAX_FRAMES).map(name).collect()
-}
-
-/// Cuts `text` to at most `max` bytes at a character boundary.
-pub(crate) fn clip(text: &str, max: usize) -> &str {
-    let mut end = text.len().min(max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }

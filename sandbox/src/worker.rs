@@ -1,5 +1,4 @@
-//! A device on a thread of its own, so that a bus that hangs costs a firmware its timeout and nobody anything
-//! else.
+//! A device on a thread of its own, so that a bus that hangs costs a firmware its timeout and nothing else.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 type Job<D> = Box<dyn FnOnce(&mut D) + Send>;
 
-/// The device's owner. When all clones are dropped, the thread ends as soon as the device lets it.
+/// Owner of a device. Once all clones are dropped, the thread ends as soon as the device's running job does.
 pub(crate) struct Worker<D> {
     jobs: SyncSender<Job<D>>,
     busy: Arc<AtomicBool>,
@@ -25,12 +24,12 @@ impl<D> Clone for Worker<D> {
     }
 }
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Late {
-    /// An earlier job has not ended.
+    /// Another job has not ended yet.
     Busy,
-    /// This job did not end in time; it goes on.
+    /// The job did not end in time; it continues.
     TimedOut,
     /// The thread died in an earlier job.
     Gone,
@@ -65,7 +64,7 @@ impl<D: Send + 'static> Worker<D> {
         let job: Job<D> = Box::new(move |device| {
             let result = job(device);
             done.store(false, Ordering::Release);
-            // Nobody waits any more after a timeout.
+            // The caller is gone after a timeout.
             let _ = answer.send(result);
         });
         self.jobs.send(job).map_err(|_| Late::Gone)?;

@@ -1,20 +1,21 @@
-//! No memory is a fault of the device and is told apart from one of the firmware. One test: it limits the
-//! whole process.
+//! Memory that the device lacks is a fault of the device, and is distinguished from one of the firmware. A
+//! program of its own with one test, since it limits the address space of the whole process.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use common::{Recorder, firmware_with, load};
 use iottly_sandbox::{CallError, Limits, StartError, TrapCode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Address space of this process, in bytes.
+/// Returns the address space of this process, in bytes.
 fn address_space() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096
 }
 
-/// Runs something while this process may have so many more bytes of address space.
+/// Runs code while this process may use so many more bytes of address space.
 fn within<T>(more: u64, run: impl FnOnce() -> T) -> T {
     let before = getrlimit(Resource::As);
     setrlimit(
@@ -44,7 +45,7 @@ fn a_machine_without_memory_is_not_the_firmwares_fault() {
     assert_eq!(instance.init(), Ok(()));
     assert_eq!(instance.device_failure(), None);
 
-    // What a firmware does to itself stays its own fault.
+    // A trap of the firmware itself stays its own fault.
     let trapping = load(&firmware_with(&[("init", "(unreachable)")], 4, "")).unwrap();
     let mut instance = trapping
         .start(Box::<Recorder>::default(), Limits::default())

@@ -34,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(file) = serde_json::from_slice::<TargetFile>(bytes)
         && let Ok(release) = Release::from_target("app/main/1.wasm", &file)
     {
-        // Every byte lies in exactly one part.
+        // Every byte is in exactly one part.
         let parts = release.chunk_count();
         if parts > 0 {
             assert_eq!(release.chunk_range(0).0, 0);

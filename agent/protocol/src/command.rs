@@ -1,22 +1,25 @@
+//! Outcome of a command as the device reports it. Holds no rules about transitions beyond which states are
+//! final.
+
 use serde::{Deserialize, Serialize};
 
 use crate::CommandId;
 
-/// What became of a command on the device; travels in the control stream.
+/// Outcome of a command on the device; sent in the control stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandResult {
-    /// The command.
+    /// Id of the command.
     pub id: CommandId,
-    /// How far it came.
+    /// Progress of the command.
     pub state: CommandState,
-    /// The reason of a failure, for people.
+    /// Reason of a failure, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Device time, unix milliseconds.
     pub at_ms: u64,
 }
 
-/// How far a command came on the device.
+/// Progress of a command on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandState {
@@ -26,22 +29,22 @@ pub enum CommandState {
     Done,
     /// The handler failed, or there is none.
     Failed,
-    /// Its time to live passed before it could start.
+    /// The command's time to live passed before the handler could start.
     Expired,
     /// The device stopped between the handler's start and its end; it is not run again.
     Interrupted,
-    /// A cancel arrived before it started.
+    /// A cancel arrived before the handler started.
     Cancelled,
 }
 
 impl CommandState {
-    /// Says whether nothing can follow this state.
+    /// Returns true if nothing can follow this state.
     #[must_use]
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Delivered)
     }
 
-    /// The state's name on the wire.
+    /// Returns the state's name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,10 +1,10 @@
 //! Names of commands: which ones a project may define, and which ones a script can declare as a function.
 //!
 //! A command's name becomes the key of a handler in a firmware. In a script the handler is either a function
-//! of that name, or an entry of the table `commands` where the language or the platform already gives the
-//! name a meaning.
+//! of that name, or an entry of the table `commands` if the language or the platform already gives the name a
+//! meaning.
 
-/// Longest name of a command, in bytes.
+/// Maximum size of a command's name, in bytes.
 pub const MAX_COMMAND_NAME_BYTES: usize = 64;
 
 /// Functions that the platform calls in every firmware, and the sections of a branch: never commands.
@@ -12,7 +12,7 @@ const SECTIONS: &[&str] = &[
     "event", "global", "health", "init", "loop", "metadata", "shutdown",
 ];
 
-/// What every script finds without importing it. `cloud/builder/tests/names.rs` compares this with the
+/// Names that every script finds without an import. `cloud/builder/tests/it/names.rs` compares them with the
 /// prelude.
 const PRELUDE: &[&str] = &[
     "Fault",
@@ -36,7 +36,7 @@ const PRELUDE: &[&str] = &[
     "uart",
 ];
 
-/// Words of JavaScript that no function in a module can be called by.
+/// Words of JavaScript that cannot be the name of a function in a module.
 const WORDS: &[&str] = &[
     "arguments",
     "await",
@@ -89,7 +89,7 @@ const WORDS: &[&str] = &[
     "async",
 ];
 
-/// Names of the language's own library: a function of that name would hide it from the rest of the script.
+/// Names of the language's own library: a function of such a name would hide it from the rest of the script.
 const LIBRARY: &[&str] = &[
     "AggregateError",
     "Array",
@@ -163,16 +163,16 @@ const LIBRARY: &[&str] = &[
     "wit",
 ];
 
-/// Why a command cannot have a name.
+/// Reason why a name is not allowed for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
-    /// It is empty, too long, or has characters that names do not have.
+    /// The name is empty, too long, or has characters outside of letters, digits, `_` and `-`.
     #[error("a name has 1 to {MAX_COMMAND_NAME_BYTES} bytes of letters, digits, \"_\" and \"-\"")]
     Form,
-    /// The platform calls a function of this name itself, or a section of the code is called so.
+    /// The platform calls a function of this name in every firmware, or a section of the code has this name.
     #[error("every firmware has a function or section of this name")]
     Section,
-    /// Scripts find something of the platform under this name.
+    /// Scripts find a function or object of the platform under this name.
     #[error("scripts find a function or object of the platform under this name")]
     Platform,
 }
@@ -198,8 +198,9 @@ pub fn is_good_name(name: &str) -> Result<(), BadName> {
     Ok(())
 }
 
-/// Whether a script may declare `function NAME(command)` for this command. Otherwise its handler is written
-/// `commands["NAME"] = function (command)`: the name is no identifier, or means something else to the script.
+/// Returns true if a script may declare `function NAME(command)` for this command. Otherwise its handler is
+/// written `commands["NAME"] = function (command)`: the name is not an identifier, or has another meaning in
+/// the script.
 #[must_use]
 pub fn is_function_name(name: &str) -> bool {
     let mut bytes = name.bytes();
@@ -213,7 +214,7 @@ pub fn is_function_name(name: &str) -> bool {
     identifier && !taken && !name.starts_with("__")
 }
 
-/// The names that scripts find without importing them, in no particular order.
+/// Returns the names that scripts find without an import, in no particular order.
 #[must_use]
 pub const fn platform_names() -> &'static [&'static str] {
     PRELUDE

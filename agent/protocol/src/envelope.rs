@@ -1,4 +1,4 @@
-//! The frame around every message: `{"v":1,"<kind>":{…}}`.
+//! The envelope around every message: `{"v":1,"<kind>":{…}}`. Defines no message itself.
 
 /// Version of the wire format, the `v` of every envelope.
 pub const WIRE_VERSION: u64 = 1;
@@ -21,7 +21,7 @@ macro_rules! envelope {
                 serde_json::to_vec(self).expect("wire types have string keys and serialize without failing")
             }
 
-            /// The name of the message's kind on the wire.
+            /// Returns the name of the message's kind on the wire.
             #[must_use]
             pub const fn kind(&self) -> &'static str {
                 match self { $(Self::$variant(_) => $tag,)+ }
@@ -50,13 +50,14 @@ macro_rules! envelope {
 
                     fn visit_map<A: serde::de::MapAccess<$de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                         use serde::de::Error;
-                        let (mut versioned, mut found) = (false, None);
+                        let mut versioned = false;
+                        let mut found = None;
                         while let Some(key) = map.next_key::<std::borrow::Cow<$de, str>>()? {
                             match key.as_ref() {
                                 "v" => {
                                     let version = map.next_value::<u64>()?;
                                     if version != $crate::envelope::WIRE_VERSION {
-                                        return Err(A::Error::custom(format_args!("wire version {version} is not spoken here")));
+                                        return Err(A::Error::custom(format_args!("wire version {version} is not supported")));
                                     }
                                     versioned = true;
                                 }

@@ -1,3 +1,5 @@
+//! Ids on the wire. Each has exactly one text form; every other spelling is refused.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,7 +10,7 @@ pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[doc(hidden)]
 pub use uuid::Uuid;
 
-/// Why a text is not an id.
+/// Reason why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} id {text:?} is not {form}")]
 pub struct IdError {
@@ -27,8 +29,7 @@ impl IdError {
     }
 }
 
-/// Defines an id that is a UUID v4 and whose one spelling is hyphenated lower case: `uuid_id!(/** Doc */
-/// Name, "kind")`.
+/// Defines an id that is a UUID v4 in hyphenated lower case: `uuid_id!(/** Doc */ Name, "kind")`.
 #[macro_export]
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
@@ -37,19 +38,19 @@ macro_rules! uuid_id {
         pub struct $name($crate::id::Uuid);
 
         impl $name {
-            /// Makes a new random id.
+            /// Returns a new random id.
             #[must_use]
             pub fn random() -> Self {
                 Self($crate::id::Uuid::new_v4())
             }
 
-            /// Builds the id from its 16 bytes.
+            /// Returns the id of these 16 bytes.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self($crate::id::Uuid::from_bytes(bytes))
             }
 
-            /// The 16 bytes of the id.
+            /// Returns the 16 bytes of the id.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
@@ -59,7 +60,7 @@ macro_rules! uuid_id {
         impl ::std::str::FromStr for $name {
             type Err = $crate::IdError;
 
-            /// Reads the hyphenated lower-case form only: one id has one spelling.
+            /// Parses the hyphenated lower-case form only, so that an id has one spelling.
             fn from_str(text: &str) -> ::std::result::Result<Self, $crate::IdError> {
                 $crate::id::canonical($kind, text).map(Self)
             }
@@ -81,7 +82,7 @@ macro_rules! uuid_id {
     };
 }
 
-/// Gives a type that has a `Display` and a `FromStr` the same text in serde.
+/// Implements serde by the `Display` and `FromStr` of a type.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! text_serde {
@@ -108,7 +109,7 @@ macro_rules! text_serde {
     };
 }
 
-/// Reads a UUID in its one spelling.
+/// Parses a UUID in its one spelling.
 #[doc(hidden)]
 pub fn canonical(kind: &'static str, text: &str) -> Result<Uuid, IdError> {
     let malformed = || IdError::new(kind, text, "a lower-case UUID");
@@ -121,42 +122,42 @@ pub fn canonical(kind: &'static str, text: &str) -> Result<Uuid, IdError> {
 }
 
 uuid_id!(
-    /// A device (the API's board id); also its MQTT client id and user name.
+    /// Id of a device (the API's board id); also its MQTT client id and user name.
     DeviceId, "device"
 );
 uuid_id!(
-    /// A deployment group.
+    /// Id of a deployment group.
     GroupId, "deployment group"
 );
 uuid_id!(
-    /// A numbered sequence of records; minted together with the queue that holds them.
+    /// Id of a numbered sequence of records; created together with the queue that holds them.
     StreamId, "stream"
 );
 uuid_id!(
-    /// One start of the agent process.
+    /// Id of one start of the agent process.
     BootId, "boot"
 );
 uuid_id!(
-    /// One MQTT connection of an agent.
+    /// Id of one MQTT connection of an agent.
     ConnId, "connection"
 );
 uuid_id!(
-    /// A command, from the API call to its result.
+    /// Id of a command, from the API call to its result.
     CommandId, "command"
 );
 
-/// A project: 24 hex digits on the wire (the layout of a MongoDB ObjectId).
+/// Id of a project: 24 hex digits on the wire (the layout of a MongoDB ObjectId).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProjectId([u8; 12]);
 
 impl ProjectId {
-    /// Builds the id from its 12 bytes.
+    /// Returns the id of these 12 bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 12]) -> Self {
         Self(bytes)
     }
 
-    /// The 12 bytes of the id.
+    /// Returns the 12 bytes of the id.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 12] {
         &self.0

@@ -1,14 +1,17 @@
-//! What agent and cloud say to each other: ids, topics, envelopes and commands.
+//! Messages between agent and cloud: ids, topics, envelopes and commands, and what is signed about releases.
 //!
-//! The crate does no I/O and knows no clock. Every shape here is a wire format: additions are append-only,
-//! unknown fields are ignored, and `tests/golden.rs` holds the bytes of every message.
+//! The crate does no I/O and reads no clock. Every shape here is a wire format: additions are append-only,
+//! unknown fields are ignored, and `tests/it/golden.rs` holds the bytes of every message.
 //!
 //! The path of a message: a firmware's payload becomes a [`Record`], the device's queue gives it a sequence
-//! number in a [`stream`](StreamId), a [`Batch`] carries it up, and the cloud's [`Down::Ack`] lets the device
-//! forget it.
+//! number in a [`stream`](StreamId), a [`Batch`] carries it up, and after the cloud's [`Down::Ack`] the
+//! device deletes it.
+
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 mod command;
 pub mod command_name;
+pub mod date;
 mod down;
 mod envelope;
 mod error;

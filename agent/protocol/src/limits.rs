@@ -1,31 +1,36 @@
-//! Sizes that both sides enforce, in bytes unless named otherwise.
+//! Limits that device and cloud enforce alike, in bytes unless named otherwise.
 
-/// Largest JSON payload of one firmware message.
+/// Maximum size of the JSON payload of one firmware message.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
-/// Largest encoded [`Record`](crate::Record): a payload, its channel and the fields around them.
+/// Maximum size of an encoded [`Record`](crate::Record): a payload, its channel and the fields around them.
 pub const MAX_RECORD_BYTES: usize = MAX_PAYLOAD_BYTES + 4096;
-/// Largest MQTT publish either side sends or accepts.
+/// Maximum size of an MQTT publish in either direction.
 pub const MAX_PUBLISH_BYTES: usize = 2 << 20;
 /// Size at which the device closes a batch, unless a single record is larger.
 pub const BATCH_BYTES: usize = 256 << 10;
-/// Most records in one batch.
+/// Maximum number of records in one batch.
 pub const BATCH_RECORDS: usize = 1000;
-/// Longest channel name.
+/// Maximum size of a channel's name.
 pub const MAX_CHANNEL_BYTES: usize = 128;
-/// Most streams a device announces in a hello.
+/// Maximum size of a release's component: the cloud stores and signs no larger one, and a device neither
+/// downloads nor compiles one.
+pub const MAX_COMPONENT_BYTES: usize = 16 << 20;
+/// Maximum number of streams in a hello.
 pub const MAX_STREAMS: usize = 16;
-/// Longest text of one log line or reason; longer text is cut at a character boundary.
+/// Maximum size of one log line or reason; longer text is cut at a character boundary.
 pub const MAX_TEXT_BYTES: usize = 4096;
-/// Largest settings of one device, as JSON text.
+/// Maximum size of the encoded values of one command.
+pub const MAX_VALUES_BYTES: usize = 64 << 10;
+/// Maximum size of a device's settings, as JSON text.
 pub const MAX_CONFIG_BYTES: usize = 64 << 10;
-/// Deepest nesting of a message payload (objects and arrays).
+/// Maximum nesting of objects and arrays in a message payload.
 pub const MAX_JSON_DEPTH: usize = 32;
 
-/// The error of a time that is only a guess, milliseconds: the largest number that every JSON reader
+/// Error of a time that is only a guess, in milliseconds: the largest number that every JSON reader
 /// represents exactly.
 pub const UNKNOWN_ERROR_MS: u64 = (1 << 53) - 1;
 
-/// Cuts `text` to at most `max` bytes at a character boundary.
+/// Returns the start of `text`: at most `max` bytes, cut at a character boundary.
 #[must_use]
 pub fn clip(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
@@ -35,10 +40,13 @@ pub fn clip(text: &str, max: usize) -> &str {
     &text[..end]
 }
 
-/// Says whether the nesting of a JSON text stays within `max` levels; brackets inside strings do not count.
+/// Returns true if the nesting of a JSON text stays within `max` levels; brackets inside strings do not
+/// count.
 #[must_use]
 pub fn depth_within(json: &str, max: usize) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    let mut depth = 0usize;
+    let mut in_string = false;
+    let mut escaped = false;
     for byte in json.bytes() {
         if in_string {
             match byte {

@@ -1,9 +1,9 @@
-//! What the payload and the channel of a message may be. Device and cloud ask the same functions: what a
+//! Rules for the payload and the channel of a message. Device and cloud call the same functions: what a
 //! device has accepted from its firmware is never refused later for its form.
 //!
 //! A payload is JSON that every reader of this project can turn into values: within [`MAX_PAYLOAD_BYTES`] and
 //! [`MAX_JSON_DEPTH`], no number outside of a double's range, and well-formed text. Half a surrogate pair
-//! (`\ud83d` alone, from a text that was cut in the middle of an emoji) is no reason to lose a message: it
+//! (`\ud83d` alone, from a text that was cut in the middle of an emoji) is not a reason to lose a message: it
 //! becomes U+FFFD, as in browsers.
 
 use std::borrow::Cow;
@@ -14,65 +14,65 @@ use serde_json::value::RawValue;
 
 use crate::limits::{MAX_CHANNEL_BYTES, MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES};
 
-/// Digits in a row from which on a number may lie outside of a double's range.
+/// Length of a run of digits from which on a number may be outside of a double's range.
 const LONG_NUMBER: usize = 300;
-/// Bytes of one `\uXXXX`.
+/// Size of one `\uXXXX`, in bytes.
 const ESCAPE: usize = 6;
 
-/// Size and depth of a payload; a device may set tighter ones than the wire has.
+/// Maximum size and depth of a payload; a device may set smaller ones than the wire has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Largest payload, in bytes.
+    /// Maximum size, in bytes.
     pub bytes: usize,
-    /// Deepest nesting of objects and arrays.
+    /// Maximum nesting of objects and arrays.
     pub depth: usize,
 }
 
 impl Bounds {
-    /// What the wire carries and the cloud takes.
+    /// Bounds of the wire, which the cloud accepts.
     pub const WIRE: Self = Self {
         bytes: MAX_PAYLOAD_BYTES,
         depth: MAX_JSON_DEPTH,
     };
 }
 
-/// Why a text is not a payload.
+/// Reason why a text is not a payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadPayload {
-    /// It is too long.
+    /// The text is too long.
     #[error("the payload has {len} bytes, the limit is {max}")]
     TooLarge {
-        /// Its size, in bytes.
+        /// Size of the text, in bytes.
         len: usize,
-        /// The limit, in bytes.
+        /// Maximum size, in bytes.
         max: usize,
     },
-    /// Its objects and arrays are nested too deep.
+    /// Objects and arrays are nested too deeply.
     #[error("the payload nests {depth} levels deep, the limit is {max}")]
     TooDeep {
-        /// Its depth.
+        /// Depth of the text.
         depth: usize,
-        /// The limit.
+        /// Maximum depth.
         max: usize,
     },
-    /// A firmware's payload is one object.
+    /// The text is not an object, which a firmware's payload has to be.
     #[error("the payload is not a JSON object")]
     NotObject,
-    /// It is not JSON, or holds a number that no double can hold.
+    /// The text is not JSON, or holds a number outside of a double's range.
     #[error("the payload is not valid JSON: {0}")]
     NotJson(String),
 }
 
-/// Why a text is not the name of a channel.
+/// Reason why a text is not the name of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadChannel {
-    /// It is empty.
+    /// The name is empty.
     #[error("the channel's name is empty")]
     Empty,
-    /// It is too long.
+    /// The name is too long.
     #[error("the channel's name has {0} bytes, the limit is {MAX_CHANNEL_BYTES}")]
     TooLong(usize),
-    /// It has characters that are not text.
+    /// The name has control characters.
     #[error("the channel's name contains control characters")]
     Control,
 }
@@ -81,7 +81,7 @@ pub enum BadChannel {
 /// surrogate pairs; the length stays the same.
 ///
 /// # Errors
-/// [`BadPayload`]; the sender is told at once.
+/// [`BadPayload`], which the firmware receives at once.
 pub fn accept_object(text: &str, bounds: Bounds) -> Result<Cow<'_, str>, BadPayload> {
     within(text, bounds)?;
     if !text.trim_ascii_start().starts_with('{') {
@@ -115,7 +115,7 @@ pub fn accept_raw(raw: &RawValue) -> Result<Box<RawValue>, BadPayload> {
 /// Checks the name of a channel.
 ///
 /// # Errors
-/// [`BadChannel`].
+/// [`BadChannel`] with the rule that the name breaks.
 pub fn check_channel(name: &str) -> Result<(), BadChannel> {
     if name.is_empty() {
         return Err(BadChannel::Empty);
@@ -146,9 +146,12 @@ fn within(text: &str, bounds: Bounds) -> Result<(), BadPayload> {
     Ok(())
 }
 
-/// Deepest nesting of objects and arrays; brackets inside strings do not count.
+/// Returns the deepest nesting of objects and arrays; brackets inside strings do not count.
 fn depth(json: &str) -> usize {
-    let (mut deepest, mut depth, mut in_string, mut escaped) = (0usize, 0usize, false, false);
+    let mut deepest = 0usize;
+    let mut depth = 0usize;
+    let mut in_string = false;
+    let mut escaped = false;
     for byte in json.bytes() {
         match byte {
             _ if escaped => escaped = false,
@@ -165,7 +168,7 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-/// Replaces escapes of half surrogate pairs in JSON text by `\ufffd`, which is as long.
+/// Returns JSON text with escapes of half surrogate pairs replaced by `\ufffd`, which is as long.
 fn mended(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut mended: Option<Vec<u8>> = None;
@@ -181,7 +184,7 @@ fn mended(text: &str) -> Cow<'_, str> {
                 mended.get_or_insert_with(|| bytes.to_vec())[at..at + ESCAPE].copy_from_slice(br"\ufffd");
                 at += ESCAPE;
             }
-            // Another escape: its second character is never the beginning of one.
+            // Another escape: its second character never begins one.
             (None, _) => at += 2,
         }
     }
@@ -197,7 +200,7 @@ enum Half {
     Low,
 }
 
-/// The half that `\uXXXX` at this place stands for, if it is one.
+/// Returns the half that `\uXXXX` at this place stands for, if it is one.
 fn surrogate(bytes: &[u8], at: usize) -> Option<Half> {
     let [b'\\', b'u', b'd' | b'D', kind, third, fourth] = bytes.get(at..at + ESCAPE)? else {
         return None;
@@ -210,10 +213,11 @@ fn surrogate(bytes: &[u8], at: usize) -> Option<Half> {
     }
 }
 
-/// Whether JSON that passed as raw text could still fail to become values: half surrogate pairs and numbers
-/// out of range hide behind `\u`, exponents and very long runs of digits.
+/// Returns true if JSON that passed as raw text could still fail to become values: half surrogate pairs and
+/// numbers out of range hide behind `\u`, exponents and very long runs of digits.
 fn may_be_unreadable(text: &str) -> bool {
-    let (mut digits, mut before) = (0usize, 0u8);
+    let mut digits = 0usize;
+    let mut before = 0u8;
     for byte in text.bytes() {
         let suspicious = match byte {
             b'e' | b'E' => digits > 0,
@@ -235,7 +239,7 @@ fn readable(text: &str) -> Result<(), BadPayload> {
         .map_err(|error| BadPayload::NotJson(error.to_string()))
 }
 
-/// Reads any value as [`serde_json::Value`] would, and keeps nothing of it.
+/// Accepts any value that [`serde_json::Value`] would, and keeps nothing of it.
 struct Readable;
 
 impl<'de> Deserialize<'de> for Readable {
@@ -379,7 +383,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever passes can be read as values, and passes again as it is.
+        /// Every text that passes can be read as values, and passes again unchanged.
         #[test]
         fn what_passes_can_be_read(text in r#"\{("[a\\ud83D5"]{0,12}":?)?[\[\]{}",:\\ud83dD5bnft0-9eE.+\-]{0,40}\}"#) {
             if let Ok(accepted) = accept_object(&text, Bounds::WIRE) {
@@ -392,7 +396,7 @@ mod tests {
             }
         }
 
-        /// Any text, written as JSON with every character escaped, passes.
+        /// Every text passes that is written as JSON with each character escaped.
         #[test]
         fn any_text_passes(units in proptest::collection::vec(any::<u16>(), 0..40)) {
             let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();

@@ -1,10 +1,10 @@
-//! Which requests of ours may go through a proxy that the environment names. Pure.
+//! Rule for HTTP requests: which ones may use the proxy that the environment names. Pure.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Whether a request to `url` goes straight to its server, whatever proxy the environment names: servers on
-/// this machine, which no proxy can reach, and plain `http:`, for which proxies rarely allow the tunnels that
-/// our clients ask for.
+/// Returns true if a request to `url` goes straight to its server, whatever proxy the environment names:
+/// servers on this machine, which no proxy can reach, and plain `http:`, for which proxies rarely allow the
+/// tunnels that the HTTP clients request.
 #[must_use]
 pub fn is_direct(url: &str) -> bool {
     let url = url.trim();
@@ -23,7 +23,7 @@ pub fn is_direct(url: &str) -> bool {
     is_loopback(host)
 }
 
-/// Whether a host's name or address is this machine.
+/// Returns true if a host's name or address is this machine.
 fn is_loopback(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     name == "localhost"

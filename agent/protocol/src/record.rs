@@ -1,3 +1,6 @@
+//! Records: the numbered entries of a stream, from the device's queue to the cloud's store. Shapes only; a
+//! record's sequence number is not part of it.
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
@@ -6,35 +9,35 @@ use serde_json::value::RawValue;
 use crate::release::{DeviceFacts, Reason, UpdateState};
 use crate::{CommandResult, DecodeError};
 
-/// One numbered entry of a stream.
+/// Numbered entry of a stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record<'a> {
-    /// A message of the firmware or the agent; streams of class history only.
+    /// Message of the firmware or the agent; in streams of class history only.
     #[serde(borrow)]
     Message(Message<'a>),
-    /// What became of a command; streams of class control only.
+    /// Outcome of a command; in streams of class control only.
     Result(CommandResult),
-    /// State of the device's software; streams of class control only.
+    /// State of the device's software; in streams of class control only.
     Report(Report),
-    /// A line of the firmware's log; streams of class control only.
+    /// Line of the firmware's log; in streams of class control only.
     Log(LogLine),
 }
 
 impl<'a> Record<'a> {
-    /// Encodes the record as it lies in the device's queue and travels in a batch.
+    /// Encodes the record as the device's queue stores it and a batch carries it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("wire types have string keys and serialize without failing")
     }
 
-    /// A short hash of what the record says; the same on both sides and in every build, since it is stored
-    /// and travels.
+    /// Returns a short hash of the record's content; the same on both sides and in every build, since it is
+    /// stored and sent.
     #[must_use]
     pub fn fingerprint(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         match self {
-            // Not as JSON: the payload's text would be copied.
+            // Not as JSON, which would copy the payload's text.
             Self::Message(message) => {
                 hasher.update(message.kind.as_str().as_bytes());
                 hasher.update(&message.at_ms.to_le_bytes());
@@ -56,38 +59,38 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A message that becomes one entry of the device's history.
+/// Message that becomes one entry of the device's history.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Message<'a> {
-    /// Who speaks: the firmware or the agent.
+    /// Producer of the message: the firmware or the agent.
     #[serde(rename = "type")]
     pub kind: MessageKind,
     /// Device time of the message, unix milliseconds.
     pub at_ms: u64,
-    /// How far `at_ms` may be off when it was found out later, milliseconds;
-    /// [`UNKNOWN_ERROR_MS`](crate::limits::UNKNOWN_ERROR_MS) when nobody ever told the device the date.
+    /// Error of `at_ms` if the date was learned later, in milliseconds;
+    /// [`UNKNOWN_ERROR_MS`](crate::limits::UNKNOWN_ERROR_MS) if the device never learned the date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_error_ms: Option<u64>,
-    /// Name the firmware filed the message under.
+    /// Channel that the firmware named.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub channel: Option<Cow<'a, str>>,
-    /// The JSON text exactly as the firmware sent it: key order is meaning.
+    /// JSON text exactly as the firmware sent it, since the order of keys has a meaning.
     #[serde(borrow)]
     pub payload: &'a RawValue,
 }
 
-/// Who produced a message.
+/// Producer of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageKind {
     /// User code.
     UserDefined,
-    /// The platform: presence, firmware life cycle, gaps.
+    /// Agent: presence, firmware life cycle, gaps.
     IottlyAgent,
 }
 
 impl MessageKind {
-    /// The kind's name in the API and on the wire.
+    /// Returns the kind's name in the API and on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -101,95 +104,95 @@ impl MessageKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
-    /// The firmware in the sandbox.
+    /// Firmware in the sandbox.
     Firmware(FirmwareReport),
-    /// The settings that the firmware reads now.
+    /// Settings that the firmware reads now.
     Config(ConfigReport),
-    /// Where an update is.
+    /// Progress of an update.
     Update(UpdateReport),
-    /// What decides on releases here: told at the agent's start and after each update.
+    /// Facts that decide on releases here; sent at the agent's start and after each update.
     Facts(Box<DeviceFacts>),
 }
 
-/// Where an update is, in the words of its device.
+/// Progress of an update as its device reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateReport {
-    /// Id of the directive. For one that was refused it is only what the document claims.
+    /// Id of the directive. For a refused one it is only what the document claims.
     pub directive: String,
-    /// sha256 of the release, hex; empty when the directive does not say.
+    /// sha256 of the release, hex; empty if the directive does not name it.
     pub sha256: String,
-    /// How far it is.
+    /// State of the update.
     pub state: UpdateState,
-    /// Why it waits or has ended.
+    /// Reason of a wait or of the ending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// What exactly, for people.
+    /// Details for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Device time, unix milliseconds.
     pub at_ms: u64,
 }
 
-/// Which settings a device has taken.
+/// Settings that a device has stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigReport {
-    /// Their version, see [`DeviceConfig`](crate::DeviceConfig).
+    /// Version of the settings, see [`DeviceConfig`](crate::DeviceConfig).
     pub version: u64,
     /// Device time, unix milliseconds.
     pub at_ms: u64,
 }
 
-/// What the sandbox runs.
+/// State of the firmware in the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirmwareReport {
-    /// Where it is in its life.
+    /// Life-cycle state.
     pub state: FirmwareState,
-    /// sha256 of the component, hex; empty when there is none.
+    /// sha256 of the component, hex; empty if there is none.
     pub digest: String,
-    /// Why it is not running, for people.
+    /// Reason why the firmware is not running, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Device time, unix milliseconds.
     pub at_ms: u64,
 }
 
-/// Where a firmware is in its life.
+/// Life-cycle state of a firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FirmwareState {
     /// `init` returned; the loop runs.
     Running,
-    /// It failed and waits for its restart.
+    /// The firmware failed and waits for its restart.
     Restarting,
-    /// It failed too often and is not started again.
+    /// The firmware failed too often and is not started again.
     Quarantined,
-    /// It was stopped on purpose.
+    /// The firmware was stopped on purpose.
     Stopped,
 }
 
-/// One line of a firmware's log.
+/// Line of a firmware's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// How important it is.
+    /// Severity of the line.
     pub level: Level,
-    /// The line, at most [`limits::MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES).
+    /// Text of at most [`limits::MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES).
     pub text: String,
     /// Device time, unix milliseconds.
     pub at_ms: u64,
 }
 
-/// How important a log line is.
+/// Severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Finest detail.
     Trace,
-    /// For the author.
+    /// Details for the firmware's author.
     Debug,
     /// Normal events.
     Info,
-    /// Something unexpected that was handled.
+    /// Unexpected events that were handled.
     Warn,
-    /// Something failed.
+    /// Failures.
     Error,
 }

@@ -1,3 +1,5 @@
+//! Presence of a device on its retained status topic.
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ConnId, DecodeError, WIRE_VERSION};
@@ -7,16 +9,16 @@ use crate::{ConnId, DecodeError, WIRE_VERSION};
 /// The connection id lets a receiver ignore the late will of a connection that a newer one has replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// [`WIRE_VERSION`].
+    /// Wire version, [`WIRE_VERSION`].
     pub v: u64,
-    /// The connection that speaks.
+    /// Connection that published the status.
     pub conn: ConnId,
-    /// Whether it is up.
+    /// True while the connection is up.
     pub online: bool,
 }
 
 impl Status {
-    /// The status of connection `conn`.
+    /// Returns the status of connection `conn`.
     #[must_use]
     pub const fn new(conn: ConnId, online: bool) -> Self {
         Self {
@@ -35,7 +37,7 @@ impl Status {
     /// Decodes a publish on a status topic.
     ///
     /// # Errors
-    /// When the bytes are not a status, or are of another version.
+    /// The bytes are not a status, or are of another version.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let status: Self = serde_json::from_slice(bytes)?;
         if status.v != WIRE_VERSION {

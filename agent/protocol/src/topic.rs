@@ -1,9 +1,12 @@
+//! MQTT topics of a device. Parses and writes them; access rules beyond a device's own topics are the
+//! broker's.
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::{DeviceId, IdError};
 
-/// The three MQTT topics of a device; all at QoS 1.
+/// MQTT topic of a device; all are used at QoS 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
     /// `v1/{device}/up`: envelopes of [`Up`](crate::Up), device to cloud.
@@ -14,7 +17,7 @@ pub enum Topic {
     Status(DeviceId),
 }
 
-/// Why a topic is not one of ours.
+/// Reason why a topic is not one of a device's.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
     /// The topic has another shape.
@@ -26,7 +29,7 @@ pub enum TopicError {
 }
 
 impl Topic {
-    /// The device the topic belongs to.
+    /// Returns the device that the topic belongs to.
     #[must_use]
     pub const fn device(&self) -> DeviceId {
         match self {
@@ -34,7 +37,7 @@ impl Topic {
         }
     }
 
-    /// Says whether the device itself may publish to this topic.
+    /// Returns true if the device itself may publish to this topic.
     #[must_use]
     pub const fn is_from_device(&self) -> bool {
         matches!(self, Self::Up(_) | Self::Status(_))

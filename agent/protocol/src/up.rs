@@ -1,3 +1,5 @@
+//! Messages from a device to the cloud. Shapes only; nothing is decided here.
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -6,24 +8,22 @@ use crate::{BootId, ConnId, DecodeError, StreamId, limits};
 
 envelope! {
     ['de]
-    /// What a device tells the cloud, on `v1/{device}/up`.
+    /// Message from a device to the cloud, on `v1/{device}/up`.
     pub enum Up<'de> {
-        /// The first message of every connection.
+        /// First message of every connection.
         Hello(Hello) = "hello",
         /// Consecutive records of one stream.
         Batch(Batch<'de>) = "batch",
-        /// Sequence numbers that will never arrive; sent before the first record behind the hole.
+        /// Sequence numbers that will never arrive; sent before the first record after them.
         Gap(Gap) = "gap",
     }
 }
 
 impl<'a> Up<'a> {
-    /// Decodes one publish from a device; records stay raw, so that one bad record does not cost its
-    /// neighbours.
+    /// Decodes one publish from a device; records stay raw, so that a bad record does not affect the others.
     ///
     /// # Errors
-    /// When the bytes are over [`limits::MAX_PUBLISH_BYTES`], are not JSON, or are of another version or
-    /// shape.
+    /// The bytes are over [`limits::MAX_PUBLISH_BYTES`], are not JSON, or are of another version or shape.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         if bytes.len() > limits::MAX_PUBLISH_BYTES {
             return Err(DecodeError::TooLarge {
@@ -35,50 +35,50 @@ impl<'a> Up<'a> {
     }
 }
 
-/// A device introduces its connection.
+/// Introduction of a device's connection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The agent process.
+    /// Start of the agent process.
     pub boot: BootId,
-    /// The connection, as in the device's [`Status`](crate::Status).
+    /// Connection, as in the device's [`Status`](crate::Status).
     pub conn: ConnId,
     /// Software versions on the device.
     pub versions: Versions,
-    /// Names of optional abilities, sorted.
+    /// Names of optional features that the device supports, sorted.
     #[serde(default)]
     pub capabilities: Vec<String>,
     /// Highest directive counter the device has accepted; 0 before the first.
     #[serde(default)]
     pub directive_counter: u64,
-    /// Every stream that the device holds, at most [`limits::MAX_STREAMS`].
+    /// Streams that the device holds, at most [`limits::MAX_STREAMS`].
     pub streams: Vec<StreamInfo>,
 }
 
 /// Software versions on a device, for people and for compatibility checks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
-    /// The agent's own version.
+    /// Version of the agent.
     pub agent: String,
-    /// The WebAssembly runtime's full version.
+    /// Full version of the WebAssembly runtime.
     pub runtime: String,
-    /// The firmware interface, `iottly:firmware` package version.
+    /// Version of the firmware interface: of the package `iottly:firmware`.
     pub firmware_abi: String,
 }
 
-/// What a device still holds of one stream: sequence numbers `oldest..next`.
+/// Part of a stream that a device still holds: sequence numbers `oldest..next`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamInfo {
     /// The stream.
     pub stream: StreamId,
-    /// What the stream carries.
+    /// Class of the stream.
     pub class: StreamClass,
-    /// Lowest sequence number still held; equals `next` when nothing is.
+    /// Lowest sequence number still held; equals `next` if none is.
     pub oldest: u64,
-    /// The sequence number that the next record will get; 1 for a new stream.
+    /// Sequence number that the next record will get; 1 for a new stream.
     pub next: u64,
 }
 
-/// What a stream carries.
+/// Content of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamClass {
@@ -100,7 +100,7 @@ pub struct Batch<'a> {
     pub records: Vec<&'a RawValue>,
 }
 
-/// Sequence numbers `from..=to` of a stream are lost for a known reason.
+/// Sequence numbers `from..=to` of a stream, lost for a known reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// The stream.
@@ -109,11 +109,11 @@ pub struct Gap {
     pub from: u64,
     /// Last lost sequence number.
     pub to: u64,
-    /// Why they are lost.
+    /// Reason of the loss.
     pub reason: GapReason,
 }
 
-/// Why sequence numbers never become history entries.
+/// Reason why sequence numbers never become history entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
@@ -132,7 +132,7 @@ pub enum GapReason {
 }
 
 impl GapReason {
-    /// The reason's name on the wire.
+    /// Returns the reason's name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -146,10 +146,9 @@ impl GapReason {
     }
 }
 
-/// Assembles the envelope of a batch from records that are encoded already.
+/// Encodes the envelope of a batch from records that are encoded already.
 ///
-/// The device's queue holds records as the bytes that go on the wire; this joins them without parsing them
-/// again.
+/// The device's queue holds records as the bytes that are sent; this joins them without parsing them again.
 #[must_use]
 pub fn encode_batch<'r>(
     stream: StreamId,

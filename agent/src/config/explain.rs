@@ -1,6 +1,6 @@
-//! Errors of a configuration, without a word of what stands in it: a secret may stand anywhere by mistake.
+//! Errors of a configuration without any of its text: a secret may be anywhere in it by mistake.
 
-/// The keys of a configuration: what may be named.
+/// Keys of a configuration, which an error may name.
 const KEYS: [&str; 28] = [
     "device_id",
     "secret",
@@ -32,7 +32,7 @@ const KEYS: [&str; 28] = [
     "uart",
 ];
 
-/// Says where a configuration is wrong and how, naming keys of ours and no value.
+/// Returns line and kind of an error in a configuration, with known keys and no values.
 pub(super) fn explain(text: &str, error: &toml::de::Error) -> String {
     let message = reason(error.message());
     let Some(span) = error.span() else { return message };
@@ -49,13 +49,14 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// The parser's message without what it quotes from the file; what was expected is ours and stays.
+/// Returns the parser's message without quotes from the file; expected values come from this program and
+/// stay.
 fn reason(message: &str) -> String {
     let message = message.lines().next().unwrap_or_default();
     if message.starts_with("missing field") {
         return message.replacen("missing field", "missing key", 1);
     }
-    // What was expected stands at the end; what was found may hold anything.
+    // The expected values are at the end; the found value may contain anything.
     let expected = message
         .rsplit_once(", expected ")
         .map_or(String::new(), |(_, expected)| format!(", expected {expected}"));
@@ -72,7 +73,7 @@ fn reason(message: &str) -> String {
     }
 }
 
-/// The text without what stands between its first and its last quotation mark.
+/// Returns the text without everything between its first and last quotation mark.
 fn unquoted(text: &str) -> String {
     let quotes = ['"', '`', '\''];
     match (text.find(quotes), text.rfind(quotes)) {
@@ -88,7 +89,7 @@ mod tests {
 
     use crate::config::AgentConfig;
 
-    /// A configuration with every key, and what stands at each.
+    /// Configuration with every key.
     const WHOLE: &str = r#"device_id = "a2792ce8-216f-477c-a5cc-4f7e9f407e29"
 secret = "x"
 broker = "localhost:1883"

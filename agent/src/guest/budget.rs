@@ -1,5 +1,5 @@
-//! How much a firmware may make the device write: flash memory wears out by what is written in its years, not
-//! in a second.
+//! Limit on the bytes that firmware may make the device write: flash memory wears out by the total written
+//! over years.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,35 +7,34 @@ use iottly_sandbox::Fault;
 
 use crate::clock::Monotonic;
 
-/// A day, milliseconds.
+/// Length of a day, in milliseconds.
 const DAY_MS: u64 = 86_400_000;
-/// What a message costs at least, bytes: storing it alone takes more, in a group it takes less.
+/// Minimum cost of a message, in bytes: storing it alone takes more, in a group less.
 const MIN_MESSAGE_BYTES: u64 = 1 << 10;
-/// What making something durable on its own costs beside its bytes: a block of data and one of the file
-/// system's own records.
+/// Cost of one sync beside the bytes written, in bytes: a data block and a metadata block of the file system.
 const SYNC_BYTES: u64 = 8 << 10;
-/// Least time between two reports that the budget is used up, milliseconds.
+/// Minimum time between two reports that the budget is used up, in milliseconds.
 const REPORT_EVERY_MS: u64 = 3_600_000;
 
-/// The cost of a message or a log line of so many bytes: its storage takes about twice its size.
+/// Returns the cost of a message or log line of `len` bytes: its storage takes about twice its size.
 pub(super) fn message_cost(len: usize, durable: bool) -> u64 {
     (2 * len as u64).max(MIN_MESSAGE_BYTES) + if durable { SYNC_BYTES } else { 0 }
 }
 
-/// The cost of replacing a file by one of so many bytes.
+/// Returns the cost of replacing a file by one of `len` bytes.
 pub(super) fn file_cost(len: usize) -> u64 {
     len as u64 + SYNC_BYTES
 }
 
-/// The decisions: a day's bytes are there at the start, and what is used comes back over a day.
+/// Balance of the budget: starts with a day's bytes, and used bytes return over a day.
 #[derive(Debug)]
 struct Account {
     /// Bytes a day.
     daily: u64,
-    /// What is left, in bytes times [`DAY_MS`], so that nothing is lost by rounding.
+    /// Remaining bytes times [`DAY_MS`], so that nothing is lost by rounding.
     left: u128,
     at_ms: u64,
-    /// Calls that were refused since the last report.
+    /// Calls refused since the last report.
     refused: u64,
     report_at_ms: u64,
 }
@@ -67,7 +66,7 @@ impl Account {
         self.left = (self.left + times_day(bytes)).min(times_day(self.daily));
     }
 
-    /// How many calls were refused, when it is time to say so.
+    /// Returns the number of refused calls if a report is due.
     fn report(&mut self, now_ms: u64) -> Option<u64> {
         if self.refused == 0 || now_ms < self.report_at_ms {
             return None;
@@ -81,7 +80,7 @@ fn times_day(bytes: u64) -> u128 {
     u128::from(bytes) * u128::from(DAY_MS)
 }
 
-/// The budget of a device; one for all starts of its firmware.
+/// Write budget of a device, shared by all starts of its firmware; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct WriteBudget {
     account: Arc<Mutex<Account>>,
@@ -89,7 +88,7 @@ pub(crate) struct WriteBudget {
 }
 
 impl WriteBudget {
-    /// A budget of so many bytes a day.
+    /// Creates a budget of `daily` bytes a day.
     pub(crate) fn new(daily: u64) -> Self {
         Self {
             account: Arc::new(Mutex::new(Account::new(daily))),
@@ -101,10 +100,10 @@ impl WriteBudget {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what a call is to cost.
+    /// Takes the cost of a call.
     ///
     /// # Errors
-    /// [`Fault::Limit`] when there is not that much left.
+    /// [`Fault::Limit`] if less than `bytes` is left.
     pub(super) fn take(&self, bytes: u64) -> Result<(), Fault> {
         let mut account = self.account();
         if account.take(bytes, self.clock.now_ms()) {
@@ -116,12 +115,13 @@ impl WriteBudget {
         )))
     }
 
-    /// Gives back what a call did not write after all.
+    /// Returns the cost of a call that failed to write.
     pub(super) fn give_back(&self, bytes: u64) {
         self.account().give_back(bytes);
     }
 
-    /// What the device's owner is to be told now: at most once an hour, and only when calls were refused.
+    /// Returns the text of the report for the device's operator if one is due: at most once an hour, and only
+    /// if calls were refused.
     pub(super) fn report(&self) -> Option<String> {
         let mut account = self.account();
         let refused = account.report(self.clock.now_ms())?;
@@ -145,11 +145,11 @@ mod tests {
         assert!(account.take(500_000, 5 + DAY_MS / 2));
         assert!(
             !account.take(1_000_000, 0),
-            "a clock that goes back gives nothing"
+            "a clock that steps back yields nothing"
         );
         assert!(
             account.take(1_000_000, 10 * DAY_MS),
-            "unused days are not saved up:"
+            "unused days do not accumulate"
         );
         assert!(!account.take(1, 10 * DAY_MS));
         account.give_back(7);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_refused_is_told_once_an_hour() {
+    fn refused_calls_are_reported_once_an_hour() {
         let mut account = Account::new(10);
         assert!(account.take(10, 0));
         assert_eq!(account.report(0), None);

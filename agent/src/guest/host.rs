@@ -1,3 +1,6 @@
+//! The agent's side of the firmware's imports: messages, log lines, settings, state. Charges everything that
+//! is written to the write budget.
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,21 +18,21 @@ use crate::outbox::{Outbox, OutboxError};
 use crate::settings::Settings;
 use crate::throttle::{LogLimit, cut};
 
-/// What the firmware may ask of the agent.
+/// Host of one firmware instance.
 pub(super) struct AgentHost {
     pub(super) outbox: Outbox,
     pub(super) device: String,
     pub(super) board: Option<Arc<dyn Board>>,
-    /// The device's policy; none leaves everything to the manifest.
+    /// Grants of the device's operator; `None` leaves all decisions to the manifest.
     pub(super) grants: Option<Grants>,
     pub(super) settings: Settings,
     pub(super) state: FileState,
-    /// What the firmware may make the device write.
+    /// Limit on the bytes that the firmware may make the device write.
     pub(super) budget: WriteBudget,
     pub(super) waker: Waker,
-    /// Log lines that found no room.
+    /// Log lines dropped since the last one that the queue accepted.
     pub(super) lost_lines: u64,
-    /// Messages that the queue has taken.
+    /// Messages that the queue has accepted.
     pub(super) sent: Arc<AtomicU64>,
 }
 
@@ -37,17 +40,19 @@ impl AgentHost {
     fn line(&self, level: Level, text: &str) -> Result<(), Fault> {
         let text = limits::clip(text, limits::MAX_TEXT_BYTES).to_owned();
         let line = Record::Log(LogLine {
-            level: wire_level(level),
+            level,
             text,
             at_ms: self.outbox.now_ms(),
         })
         .encode();
         self.within_budget(message_cost(line.len(), false), || {
-            self.outbox.offer_spare(StreamClass::Control, line).map_err(fault)
+            self.outbox
+                .offer_low_priority(StreamClass::Control, line)
+                .map_err(fault)
         })
     }
 
-    /// Does something that writes so many bytes, if the day's budget has them.
+    /// Runs `write`, which writes `bytes`, if the budget has them; refunds them if it fails.
     fn within_budget(&self, bytes: u64, write: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
         let taken = self.budget.take(bytes);
         self.report_budget();
@@ -59,7 +64,7 @@ impl AgentHost {
         written
     }
 
-    /// Tells the owner, now and then, that the firmware writes too much.
+    /// Reports to the operator that the firmware writes too much, if a report is due.
     fn report_budget(&self) {
         let Some(text) = self.budget.report() else { return };
         let record = messages::firmware_warning("write", "write budget used up", &text, self.outbox.now_ms());
@@ -69,8 +74,8 @@ impl AgentHost {
         {
             tracing::warn!(
                 error = cut(&error.to_string()),
-                more,
-                "a report was not taken by the queue; leaving it out"
+                suppressed = more,
+                "failed to queue a report; dropping it"
             );
         }
     }
@@ -81,7 +86,8 @@ impl Host for AgentHost {
         let payload: &RawValue = serde_json::from_str(&message.payload)
             .map_err(|error| Fault::Invalid(format!("payload: {error}")))?;
         let channel = message.channel.as_deref().map(Cow::Borrowed);
-        let (kind, at_ms) = (MessageKind::UserDefined, self.outbox.now_ms());
+        let kind = MessageKind::UserDefined;
+        let at_ms = self.outbox.now_ms();
         let record = Record::Message(Message {
             kind,
             at_ms,
@@ -162,15 +168,5 @@ fn fault(error: OutboxError) -> Fault {
         OutboxError::Full { .. } | OutboxError::TooLarge { .. } => Fault::Limit(error.to_string()),
         OutboxError::Busy { .. } => Fault::Busy,
         OutboxError::Storage(_) | OutboxError::Closed => Fault::Io(error.to_string()),
-    }
-}
-
-const fn wire_level(level: Level) -> iottly_protocol::Level {
-    match level {
-        Level::Trace => iottly_protocol::Level::Trace,
-        Level::Debug => iottly_protocol::Level::Debug,
-        Level::Info => iottly_protocol::Level::Info,
-        Level::Warn => iottly_protocol::Level::Warn,
-        Level::Error => iottly_protocol::Level::Error,
     }
 }

@@ -1,4 +1,5 @@
-//! What the agent itself says in the history: payloads `{"process": {…}}` of type `iottlyagent`.
+//! Agent messages about the firmware and the agent for the history: payloads `{"process": {…}}` of type
+//! `iottlyagent`. Pure.
 
 use iottly_protocol::{Message, MessageKind, Record, limits};
 use serde_json::value::RawValue;
@@ -6,18 +7,18 @@ use serde_json::{Value, json};
 
 use crate::clock::utc_text;
 
-/// The firmware's name in agent messages.
+/// Name of the firmware in agent messages.
 const FIRMWARE: &str = "MainProcess";
-/// The agent's own name there.
+/// Name of the agent in agent messages.
 const AGENT: &str = "Agent";
 
-/// The firmware runs.
+/// Returns the message that the firmware has started.
 pub(super) fn firmware_started(now_ms: u64) -> Vec<u8> {
     let text = format!("loaded firmware: {}", utc_text(now_ms));
     message(json!({"name": FIRMWARE, "status": {"started": text}}), now_ms)
 }
 
-/// A part of the firmware failed.
+/// Returns the message that a call of the firmware failed and the firmware continues.
 pub(super) fn firmware_error(function: &str, error: &str, description: &str, now_ms: u64) -> Vec<u8> {
     let process = json!({
         "name": FIRMWARE,
@@ -28,17 +29,17 @@ pub(super) fn firmware_error(function: &str, error: &str, description: &str, now
     message(process, now_ms)
 }
 
-/// What a firmware was when it ended.
+/// Facts about a firmware that has ended.
 pub(super) struct Life<'a> {
-    /// How long it had served, milliseconds.
+    /// Time that the firmware had served, in milliseconds.
     pub(super) uptime_ms: u64,
-    /// Restarts before.
+    /// Number of earlier restarts.
     pub(super) restarts: u32,
-    /// sha256 of the component, hex; empty when it was not loaded.
+    /// SHA-256 of the component in hex; empty if it was not loaded.
     pub(super) digest: &'a str,
 }
 
-/// The firmware was stopped and has to be started again.
+/// Returns the message that the firmware has ended by a failure.
 pub(super) fn firmware_ended(
     function: &str,
     error: &str,
@@ -58,7 +59,7 @@ pub(super) fn firmware_ended(
     message(process, now_ms)
 }
 
-/// A part of the firmware says something that is no failure.
+/// Returns the message of a warning about a function of the firmware.
 pub(super) fn firmware_warning(function: &str, warning: &str, description: &str, now_ms: u64) -> Vec<u8> {
     let process = json!({
         "name": FIRMWARE,
@@ -69,7 +70,7 @@ pub(super) fn firmware_warning(function: &str, warning: &str, description: &str,
     message(process, now_ms)
 }
 
-/// A command came for which the firmware has no handler.
+/// Returns the message that the firmware has no handler for a command.
 pub(super) fn no_handler(cmd_type: &str, values: &RawValue, now_ms: u64) -> Vec<u8> {
     let values: Value = serde_json::from_str(values.get()).unwrap_or_default();
     let mut command = serde_json::Map::new();
@@ -80,7 +81,7 @@ pub(super) fn no_handler(cmd_type: &str, values: &RawValue, now_ms: u64) -> Vec<
     )
 }
 
-/// Something about the agent that its owner should know.
+/// Returns the message of a warning about the agent itself.
 pub(crate) fn agent_warning(warning: &str, description: &str, now_ms: u64) -> Vec<u8> {
     message(
         json!({"name": AGENT, "status": {"warning": clip(warning)}, "description": clip(description)}),

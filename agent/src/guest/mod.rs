@@ -1,15 +1,19 @@
-//! The firmware's life: loading, calls one after another on a thread of its own, restarts.
+//! The firmware's life: loading, calls one after another on a dedicated thread, restarts.
 
 mod budget;
-mod calls;
+mod call_loop;
+mod failure;
+mod handle;
 mod host;
-mod jobs;
+mod mailbox;
 mod messages;
 mod silence;
+mod source;
 mod state;
 mod supervisor;
 
 pub(crate) use budget::WriteBudget;
-pub(crate) use jobs::{Inputs, Jobs, News, Watch, channel};
+pub(crate) use handle::Guest;
+pub(crate) use mailbox::{Mailbox, MailboxReceiver, TrialEvent, TrialObserver, mailbox};
 pub(crate) use messages::agent_warning;
-pub(crate) use supervisor::{FirmwareSource, Guest, Ports};
+pub(crate) use source::{FirmwareSource, Ports};

@@ -1,28 +1,27 @@
-//! Notices a firmware that sends nothing in its trial although the one before it sent messages. Pure; the
-//! clock is an argument.
+//! Detects a firmware that sends nothing in its trial although its predecessor sent messages. Pure; the clock
+//! is an argument.
 //!
-//! This is a warning and no verdict: a release may have every reason to be quiet.
+//! The result is a warning and not a verdict: a release may be quiet on purpose.
 
 use std::time::Duration;
 
-/// Messages of the firmware before from which on its rhythm is known.
+/// Minimum number of messages of the predecessor for its rate to be known.
 const MIN_MESSAGES: u64 = 3;
-/// Times of that rhythm after which silence is remarkable.
+/// Silence, in intervals of the predecessor, after which a warning is due.
 const PATIENCE: u32 = 3;
-/// Least silence that is remarkable.
+/// Minimum silence before a warning.
 const LEAST: Duration = Duration::from_secs(2);
 
-/// Compares the messages of the firmware that runs with those of the one before it.
+/// Comparison of the running firmware's messages with those of its predecessor.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     since: Duration,
-    /// Messages of the firmware before and how long it served; none when it is not known, or when the owner
-    /// was warned.
+    /// Messages of the predecessor and the time it served; `None` if unknown or the warning was returned.
     before: Option<(u64, Duration)>,
 }
 
 impl Silence {
-    /// Another firmware takes the place of one that has sent `sent` messages.
+    /// Returns the comparison for the successor of a firmware that has sent `sent` messages.
     pub(super) fn replaced(&self, sent: u64, now: Duration) -> Self {
         let served = now.saturating_sub(self.since);
         Self {
@@ -31,8 +30,8 @@ impl Silence {
         }
     }
 
-    /// Looks at the firmware that has sent `sent` messages. Returns a warning, at most one for each firmware.
-    pub(super) fn look(&mut self, sent: u64, now: Duration) -> Option<String> {
+    /// Checks the running firmware, which has sent `sent` messages. Returns at most one warning per firmware.
+    pub(super) fn check(&mut self, sent: u64, now: Duration) -> Option<String> {
         let (before, served) = self.before?;
         if sent > 0 {
             self.before = None;
@@ -61,23 +60,23 @@ mod tests {
     #[test]
     fn silence_after_a_talkative_firmware_is_remarked_once() {
         let mut silence = Silence::default().replaced(100, S * 100);
-        assert_eq!(silence.look(0, S * 102), None, "it has just begun");
-        let text = silence.look(0, S * 105).expect("a warning");
+        assert_eq!(silence.check(0, S * 102), None, "the trial has just begun");
+        let text = silence.check(0, S * 105).expect("a warning");
         assert_eq!(text, "none in 5 s; the firmware before it sent one every 1.0 s");
-        assert_eq!(silence.look(0, S * 500), None);
+        assert_eq!(silence.check(0, S * 500), None);
     }
 
     #[test]
     fn quiet_ones_are_left_alone() {
         assert_eq!(
-            Silence::default().replaced(2, S).look(0, S * 9_000),
+            Silence::default().replaced(2, S).check(0, S * 9_000),
             None,
             "the one before was quiet too"
         );
         let mut hourly = Silence::default().replaced(10, S * 36_000);
-        assert_eq!(hourly.look(0, S * 36_040), None, "its rhythm is an hour");
+        assert_eq!(hourly.check(0, S * 36_040), None, "it sends one an hour");
         let mut talks = Silence::default().replaced(100, S * 100);
-        assert_eq!(talks.look(1, S * 105), None);
-        assert_eq!(talks.look(1, S * 999), None);
+        assert_eq!(talks.check(1, S * 105), None);
+        assert_eq!(talks.check(1, S * 999), None);
     }
 }

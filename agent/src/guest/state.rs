@@ -1,3 +1,5 @@
+//! The firmware's key-value state on disk. Charges every write to the write budget.
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -8,15 +10,14 @@ use super::budget::{WriteBudget, file_cost};
 use crate::files;
 use crate::watchdog;
 
-/// First bytes of the file; the last is the version of its layout.
+/// First bytes of the file; the last one is the version of the layout.
 const MAGIC: &[u8; 8] = b"iottlyS\x01";
-/// Largest file that is read, far above what the sandbox lets a firmware store.
+/// Maximum size of the file that is read, in bytes; far above what the sandbox lets firmware store.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The firmware's key-value state in one file: magic, checksum of the rest, then length and bytes of each key
-/// and value.
+/// Key-value state in one file: magic, checksum of the rest, then length and bytes of each key and value.
 ///
-/// Every change writes a new file and renames it over the old one, so a power cut leaves one or the other.
+/// Every change writes a new file and renames it over the old one, so a power cut leaves one of the two.
 pub(super) struct FileState {
     path: PathBuf,
     entries: BTreeMap<String, Vec<u8>>,
@@ -24,13 +25,13 @@ pub(super) struct FileState {
 }
 
 impl FileState {
-    /// Opens the file; without one the state is empty. A damaged file is put aside and answered with its new
-    /// name.
+    /// Opens the file; without one the state is empty. A damaged file is renamed, and its new path is
+    /// returned.
     pub(super) fn open(path: PathBuf, budget: WriteBudget) -> io::Result<(Self, Option<PathBuf>)> {
         let entries = match files::read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => decode(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(BTreeMap::new()),
-            // Nothing that we wrote.
+            // Not written by this agent.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -70,7 +71,7 @@ impl FileState {
         let _step = watchdog::step("writing the firmware's state");
         files::replace(&self.path, &bytes).map_err(|error| {
             self.budget.give_back(cost);
-            Fault::Io(format!("the state cannot be written: {error}"))
+            Fault::Io(format!("failed to write the state: {error}"))
         })
     }
 }
@@ -81,7 +82,7 @@ impl StateStore for FileState {
     }
 
     fn set(&mut self, key: &str, value: Option<Vec<u8>>) -> Result<(), Fault> {
-        // What is so already is on the disk already.
+        // An unchanged value is on the disk already.
         if self.entries.get(key) == value.as_ref() {
             return Ok(());
         }
@@ -204,8 +205,8 @@ mod tests {
             FileState::open(path.clone(), WriteBudget::new(3 * file_cost(100))).expect("open");
         state.set("a", Some(vec![1])).expect("set");
         for _ in 0..1000 {
-            state.set("a", Some(vec![1])).expect("it is so already");
-            state.set("b", None).expect("it is so already");
+            state.set("a", Some(vec![1])).expect("unchanged");
+            state.set("b", None).expect("unchanged");
         }
         let refused = (0..10)
             .find_map(|n| state.set("a", Some(vec![n])).err())
@@ -215,7 +216,7 @@ mod tests {
             "{refused}"
         );
         let kept = state.entries().clone();
-        assert_eq!(open(path).0.entries(), &kept, "what was refused did not happen");
+        assert_eq!(open(path).0.entries(), &kept, "a refused change has no effect");
     }
 
     #[test]

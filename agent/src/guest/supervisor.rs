@@ -1,161 +1,87 @@
-use std::path::{Path, PathBuf};
+//! The firmware's thread: loads and starts an instance, reports how it ended, restarts it by the sandbox's
+//! policy. Never decides which firmware is installed.
+
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
-use std::{io, thread};
 
-use iottly_boards::Board;
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, Record, Report, StreamClass};
 use iottly_sandbox::{
-    Cache, CallError, Cause, Firmware, Instance, Limits, LoadError, RestartPolicy, RestartRules,
-    RestartVerdict, Runtime, StartError, TrapCode,
+    CallError, Cause, Firmware, Instance, Limits, RestartPolicy, RestartRules, RestartVerdict, StartError,
+    TrapCode,
 };
-use tokio::sync::mpsc;
 
-use super::budget::WriteBudget;
+use super::failure::{Failure, cause, failure};
 use super::host::AgentHost;
-use super::jobs::{Input, Inputs, Jobs, News, Order, Watch};
+use super::mailbox::{GuestRequest, LoadRequest, Mailbox, MailboxReceiver, TrialEvent, TrialObserver};
 use super::messages;
 use super::silence::Silence;
+use super::source::{FirmwareSource, Ports};
 use super::state::FileState;
 use crate::clock::Monotonic;
-use crate::grants::Grants;
-use crate::inbox::{GuestEvent, GuestState, Outcome};
-use crate::outbox::Outbox;
-use crate::settings::Settings;
-use crate::status::{FirmwareStatus, StatusBoard};
-use crate::threads::ended;
+use crate::status::FirmwareStatus;
 use crate::throttle::{LogLimit, Throttle, cut};
+use crate::work::{GuestEvent, GuestState, Outcome};
 
-/// Largest component that is read, in bytes.
-const MAX_FIRMWARE_BYTES: u64 = 64 << 20;
-
-/// Stack of the thread: the firmware's own stack lies on it.
-const STACK_BYTES: usize = 2 << 20;
-
-/// What the firmware's thread is connected to inside the agent.
-#[derive(Clone)]
-pub(crate) struct Ports {
-    pub(crate) outbox: Outbox,
-    pub(crate) inbox: mpsc::Sender<GuestEvent>,
-    pub(crate) status: StatusBoard,
-}
-
-/// Where the firmware comes from.
-pub(crate) struct FirmwareSource {
-    /// Its file; none until an update brings one.
-    pub(crate) wasm: Option<PathBuf>,
-    pub(crate) cache: Cache,
-    pub(crate) runtime: Runtime,
-    /// The device's id.
-    pub(crate) device: String,
-    /// What the firmware sits on.
-    pub(crate) board: Option<Arc<dyn Board>>,
-    /// What of the board the device lets firmware have.
-    pub(crate) grants: Option<Grants>,
-    /// What the cloud has set for it.
-    pub(crate) settings: Settings,
-    /// The file of its key-value state.
-    pub(crate) state: PathBuf,
-    /// What it may make the device write.
-    pub(crate) budget: WriteBudget,
-}
-
-/// A handle on the firmware's thread.
-pub(crate) struct Guest {
-    jobs: Jobs,
-    thread: thread::JoinHandle<()>,
-}
-
-impl Guest {
-    /// Starts the thread; `jobs` and `inputs` are the two ends of one channel.
-    pub(crate) fn start(
-        source: FirmwareSource,
-        ports: Ports,
-        jobs: Jobs,
-        inputs: Inputs,
-        name: &str,
-    ) -> io::Result<Self> {
-        let supervisor = Supervisor {
-            source,
-            ports,
-            jobs: jobs.clone(),
-            inputs: inputs.0,
-            clock: Monotonic::start(),
-            policy: RestartPolicy::new(RestartRules::DEVICE),
-            faults: Throttle::default(),
-            digest: String::new(),
-            watch: None,
-            doubted: false,
-            sent: Arc::default(),
-            silence: Silence::default(),
-        };
-        let thread = thread::Builder::new()
-            .name(name.to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || supervisor.run())?;
-        Ok(Self { jobs, thread })
-    }
-
-    /// Lets the firmware shut down; waits at most `deadline`. Answers whether the thread has ended.
-    pub(crate) async fn stop(self, deadline: Duration) -> bool {
-        self.jobs.stop();
-        ended(&self.thread, deadline).await
-    }
-}
-
+/// State of the firmware's thread.
 pub(super) struct Supervisor {
     source: FirmwareSource,
     ports: Ports,
-    pub(super) jobs: Jobs,
-    pub(super) inputs: Receiver<Input>,
+    pub(super) mailbox: Mailbox,
+    pub(super) requests: Receiver<GuestRequest>,
     pub(super) clock: Monotonic,
     policy: RestartPolicy,
     faults: Throttle,
     digest: String,
-    /// Who watches, while the firmware is on trial.
-    pub(super) watch: Option<Watch>,
-    /// Whether the owner knows that the trial has shown nothing yet.
+    /// Observer, while the firmware is on trial.
+    pub(super) observer: Option<TrialObserver>,
+    /// The operator was warned that the trial has proven nothing yet.
     doubted: bool,
-    /// Messages of the firmware since it was loaded.
+    /// Messages sent by the firmware since it was loaded.
     sent: Arc<AtomicU64>,
     pub(super) silence: Silence,
 }
 
-/// What ended a firmware.
-pub(super) struct Failure {
-    cause: Cause,
-    function: &'static str,
-    error: String,
-    description: String,
-}
-
-impl Failure {
-    /// One that lies in the firmware itself.
-    pub(super) fn of_firmware(function: &'static str, error: impl Into<String>, description: String) -> Self {
-        Self {
-            cause: Cause::Firmware,
-            function,
-            error: error.into(),
-            description,
-        }
-    }
-}
-
-/// How an instance's service ended.
+/// End of an instance.
 pub(super) enum End {
     Stopped,
-    /// Another firmware is to run.
-    Replaced(Order),
+    /// Another firmware is to be run.
+    Replaced(LoadRequest),
     Failed(Failure),
 }
 
 impl Supervisor {
-    fn run(mut self) {
+    pub(super) fn new(
+        source: FirmwareSource,
+        ports: Ports,
+        mailbox: Mailbox,
+        requests: MailboxReceiver,
+    ) -> Self {
+        Self {
+            source,
+            ports,
+            mailbox,
+            requests: requests.0,
+            clock: Monotonic::start(),
+            policy: RestartPolicy::new(RestartRules::DEVICE),
+            faults: Throttle::default(),
+            digest: String::new(),
+            observer: None,
+            doubted: false,
+            sent: Arc::default(),
+            silence: Silence::default(),
+        }
+    }
+
+    /// Runs until the agent stops.
+    pub(super) fn run(mut self) {
         loop {
             let Some(wasm) = self.source.wasm.clone() else {
-                self.tell(GuestEvent::State(GuestState::Absent(
+                self.notify(GuestEvent::State(GuestState::Absent(
                     "no firmware is installed".to_owned(),
                 )));
                 self.ports.status.firmware(FirmwareStatus::Absent);
@@ -167,8 +93,8 @@ impl Supervisor {
             self.ports.status.firmware(FirmwareStatus::Starting);
             let failure = match self.serve(&wasm) {
                 End::Stopped => break,
-                End::Replaced(order) => {
-                    self.take(order);
+                End::Replaced(request) => {
+                    self.take(request);
                     continue;
                 }
                 End::Failed(failure) => failure,
@@ -177,8 +103,8 @@ impl Supervisor {
                 break;
             }
         }
-        while let Ok(input) = self.inputs.try_recv() {
-            let Input::Job(job) = input else { continue };
+        while let Ok(input) = self.requests.try_recv() {
+            let GuestRequest::Job(job) = input else { continue };
             self.finished(
                 job.id,
                 Outcome::Failed("the agent stopped before the handler was called".to_owned()),
@@ -188,47 +114,51 @@ impl Supervisor {
         self.report(FirmwareState::Stopped, None);
     }
 
-    /// Follows an order: the old firmware has ended.
-    fn take(&mut self, order: Order) {
-        self.tell(GuestEvent::State(GuestState::Pending));
-        self.source.wasm = order.wasm;
-        self.watch = order.watch;
+    /// Switches to the requested firmware; the old one has ended.
+    fn take(&mut self, request: LoadRequest) {
+        self.notify(GuestEvent::State(GuestState::Pending));
+        self.source.wasm = request.wasm;
+        self.observer = request.observer;
         self.doubted = false;
-        // An update stops one firmware before it starts the next: the pause between them is nobody's silence.
+        // An update stops one firmware before it starts the next: the pause between them counts for neither.
         if self.source.wasm.is_some() {
             self.silence = self
                 .silence
                 .replaced(self.sent.swap(0, Ordering::Relaxed), self.clock.now());
         }
         self.policy = RestartPolicy::new(RestartRules::DEVICE);
-        // Who gave the order may have given up.
-        let _ = order.done.try_send(());
+        // The requester may have timed out; ignore a closed channel.
+        let _ = request.done.try_send(());
     }
 
-    /// Messages of the firmware since it was loaded.
+    /// Returns the number of messages sent by the firmware since it was loaded.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Tells the owner what a trial has not shown, once for each trial and kind.
+    /// Warns the operator of something that a trial has not proven, once per trial and kind.
     pub(super) fn doubt(&mut self, warning: &str, reason: &str) {
         if warning == "not working" && std::mem::replace(&mut self.doubted, true) {
             return;
         }
-        tracing::warn!(warning, reason, "the firmware is not proven in its trial");
+        tracing::warn!(
+            warning,
+            reason,
+            "the firmware is not proven in its trial; the trial continues"
+        );
         self.offer(
             StreamClass::History,
             messages::firmware_warning("trial", warning, reason, self.now_ms()),
         );
     }
 
-    pub(super) fn tell_watch(&self, news: News) {
-        if let Some(watch) = &self.watch {
-            (watch.tell)(news);
+    pub(super) fn notify_observer(&self, event: TrialEvent) {
+        if let Some(observer) = &self.observer {
+            (observer.notify)(event);
         }
     }
 
-    /// Loads, starts and serves one instance until it ends.
+    /// Loads and starts one instance, and calls it until it ends.
     fn serve(&mut self, wasm: &Path) -> End {
         let started = self.load(wasm).and_then(|firmware| self.start(&firmware));
         let mut instance = match started {
@@ -240,8 +170,8 @@ impl Supervisor {
         self.offer(StreamClass::History, messages::firmware_started(now_ms));
         self.report(FirmwareState::Running, None);
         self.ports.status.firmware(FirmwareStatus::Running);
-        self.tell(GuestEvent::State(GuestState::Ready));
-        self.calls(&mut instance)
+        self.notify(GuestEvent::State(GuestState::Ready));
+        self.run_calls(&mut instance)
     }
 
     fn load(&mut self, path: &Path) -> Result<Firmware, Failure> {
@@ -251,8 +181,8 @@ impl Supervisor {
             error: error.to_owned(),
             description,
         };
-        let wasm = iottly_update::read_file(path, MAX_FIRMWARE_BYTES).map_err(|source| {
-            // Too long, or no file at all: it will not get better.
+        let wasm = iottly_update::read_file(path, MAX_COMPONENT_BYTES as u64).map_err(|source| {
+            // Too large or not a regular file: a retry cannot succeed.
             let cause = if source.kind() == io::ErrorKind::InvalidData {
                 Cause::Firmware
             } else {
@@ -270,7 +200,7 @@ impl Supervisor {
     }
 
     fn start(&mut self, firmware: &Firmware) -> Result<Instance, Failure> {
-        let jobs = self.jobs.clone();
+        let mailbox = self.mailbox.clone();
         let source = &self.source;
         let host = AgentHost {
             outbox: self.ports.outbox.clone(),
@@ -280,7 +210,7 @@ impl Supervisor {
             settings: source.settings.clone(),
             state: self.state()?,
             budget: source.budget.clone(),
-            waker: Arc::new(move || jobs.wake()),
+            waker: Arc::new(move || mailbox.wake()),
             lost_lines: 0,
             sent: Arc::clone(&self.sent),
         };
@@ -322,7 +252,7 @@ impl Supervisor {
         Ok(state)
     }
 
-    /// Reports a failure and waits for the restart; false when the agent stops.
+    /// Reports a failure and waits for the restart. Returns `false` if the agent stops.
     fn recover(&mut self, failure: &Failure) -> bool {
         let Failure {
             cause,
@@ -332,13 +262,14 @@ impl Supervisor {
         } = failure;
         static FAILED: LogLimit = LogLimit::new();
         if let Some(more) = FAILED.pass() {
-            let (error, description) = (cut(error), cut(description));
+            let error = cut(error);
+            let description = cut(description);
             tracing::warn!(
-                function,
+                firmware.function = function,
                 error,
                 description,
-                more,
-                "the firmware failed; starting it again or leaving it"
+                suppressed = more,
+                "failed to run the firmware; restarting it after a pause"
             );
         }
         let now = self.clock.now();
@@ -348,14 +279,14 @@ impl Supervisor {
             restarts: self.policy.failures(),
             digest: &self.digest,
         };
-        // The pauses between restarts bound how many of these there are.
+        // The pauses between restarts bound the number of these messages.
         self.offer(
             StreamClass::History,
             messages::firmware_ended(function, error, description, &life, self.now_ms()),
         );
         let detail = Some(format!("{function}: {error}: {description}"));
         if *cause == Cause::Firmware {
-            self.tell_watch(News::Failed(format!("{function}: {error}: {description}")));
+            self.notify_observer(TrialEvent::Failed(format!("{function}: {error}: {description}")));
         }
         let (pause, state, status, report) = match self.policy.failed(*cause, now) {
             RestartVerdict::Restart(pause) => (
@@ -374,41 +305,42 @@ impl Supervisor {
                 )
             }
         };
-        self.tell(GuestEvent::State(state));
+        self.notify(GuestEvent::State(state));
         self.ports.status.firmware(status);
         self.report(report, detail);
         self.idle(Some(self.clock.now().saturating_add(pause)))
     }
 
-    /// Waits without a firmware, until a time, an order or for ever; false when the agent stops.
+    /// Waits without a firmware until a time or a load request; without a time, forever. Returns `false` if
+    /// the agent stops.
     fn idle(&mut self, until: Option<Duration>) -> bool {
         loop {
             let input = match until {
                 Some(until) => {
                     let wait = until.saturating_sub(self.clock.now());
-                    match self.inputs.recv_timeout(wait) {
+                    match self.requests.recv_timeout(wait) {
                         Err(RecvTimeoutError::Timeout) => return true,
                         other => other.ok(),
                     }
                 }
-                None => self.inputs.recv().ok(),
+                None => self.requests.recv().ok(),
             };
             match input {
-                // It was on its way when the firmware failed.
-                Some(Input::Job(job)) => {
+                // Sent before the inbox knew of the failure.
+                Some(GuestRequest::Job(job)) => {
                     self.finished(job.id, Outcome::Failed("the firmware is not running".to_owned()))
                 }
-                Some(Input::Wake) => self.jobs.woken(),
-                Some(Input::Load(order)) => {
-                    self.take(order);
+                Some(GuestRequest::Wake) => self.mailbox.woken(),
+                Some(GuestRequest::Load(request)) => {
+                    self.take(request);
                     return true;
                 }
-                Some(Input::Stop) | None => return false,
+                Some(GuestRequest::Stop) | None => return false,
             }
         }
     }
 
-    /// Tells the owner about a fault that the firmware survives, at most every ten seconds.
+    /// Reports a fault that the firmware survives, at most one every ten seconds.
     pub(super) fn complain(&mut self, function: &str, error: &CallError) {
         let Some(suppressed) = self.faults.pass(self.clock.now_ms()) else {
             return;
@@ -443,11 +375,11 @@ impl Supervisor {
     }
 
     pub(super) fn finished(&self, id: CommandId, outcome: Outcome) {
-        self.tell(GuestEvent::Finished(id, outcome));
+        self.notify(GuestEvent::Finished(id, outcome));
     }
 
-    pub(super) fn tell(&self, event: GuestEvent) {
-        // Without an inbox the agent is stopping; its journal reports the command at the next start.
+    pub(super) fn notify(&self, event: GuestEvent) {
+        // Without an inbox the agent is stopping; the journal reports the command at the next start.
         let _ = self.ports.inbox.blocking_send(event);
     }
 
@@ -457,47 +389,11 @@ impl Supervisor {
             if let Some(more) = NOT_TAKEN.pass() {
                 tracing::warn!(
                     error = cut(&error.to_string()),
-                    ?class,
-                    more,
-                    "an agent message was not taken by the queue; leaving it out"
+                    stream.class = ?class,
+                    suppressed = more,
+                    "failed to queue an agent message; dropping it"
                 );
             }
         }
     }
-}
-
-fn cause(error: &LoadError) -> Cause {
-    match error {
-        LoadError::TooLarge { .. } | LoadError::Invalid(_) | LoadError::World(_) | LoadError::Manifest(_) => {
-            Cause::Firmware
-        }
-        LoadError::Compile(_) | LoadError::Cache { .. } => Cause::Device,
-    }
-}
-
-/// Why a call ended the instance.
-pub(super) fn failure(function: &'static str, error: &CallError, instance: &mut Instance) -> Failure {
-    let lacking = instance.device_failure();
-    let mut failure = match error {
-        CallError::Trap(report) => {
-            let mut description = report.message.clone();
-            if !report.functions.is_empty() {
-                description = format!("{description} (in {})", report.functions.join(" < "));
-            }
-            let mut failure =
-                Failure::of_firmware(report.export, format!("trap {}", report.code), description);
-            if report.code == TrapCode::Device {
-                failure.cause = Cause::Device;
-            }
-            failure
-        }
-        CallError::Fault(_) | CallError::Dead(_) => {
-            Failure::of_firmware(function, "fault", error.to_string())
-        }
-    };
-    if let Some(lacking) = lacking {
-        failure.cause = Cause::Device;
-        failure.description = format!("{lacking}; {}", failure.description);
-    }
-    failure
 }

@@ -1,9 +1,11 @@
+//! The task that performs the effects of the inbox's state machine: writes the journal, hands jobs to the
+//! firmware's thread, queues results. Makes no decisions about commands.
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use iottly_protocol::{CommandId, CommandResult, Record, StreamClass, limits};
-use serde_json::value::RawValue;
+use iottly_protocol::{CommandResult, Record, StreamClass, limits};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -11,115 +13,80 @@ use tokio::time::{sleep, timeout};
 use super::journal::{Entry, Journal, JournalError};
 use super::machine::{Effect, Event, Machine, Now};
 use crate::clock::{Monotonic, SystemBoot};
-use crate::guest::Jobs;
-use crate::link::{Delivery, LeftOut, Receipt};
+use crate::guest::Mailbox;
+use crate::link::{Delivery, Receipt, Skipped};
 use crate::outbox::Outbox;
 use crate::throttle::{LogLimit, cut};
 use crate::watchdog;
+use crate::work::GuestEvent;
 
 /// Pause between attempts while the journal cannot be written or the queue has no room.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often a stop goes on trying a journal that cannot be written, and the pause between these attempts.
+/// Number of attempts to write the journal during a stop, and the pause between them.
 const STOP_ATTEMPTS: u32 = 3;
 const STOP_RETRY: Duration = Duration::from_millis(100);
-/// Results on their way into the queue.
+/// Maximum number of results whose storage is awaited.
 const REPORTS: usize = 64;
 
-/// A handler to call.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    pub(crate) id: CommandId,
-    pub(crate) cmd_type: String,
-    pub(crate) values: Box<RawValue>,
-}
-
-/// How a handler ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// It returned.
-    Done,
-    /// It failed, for this reason.
-    Failed(String),
-}
-
-/// Whether handlers can be called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum GuestState {
-    /// The firmware runs.
-    Ready,
-    /// It will; commands wait.
-    Pending,
-    /// There is none, for this reason; commands fail.
-    Absent(String),
-}
-
-/// What the firmware's thread tells the inbox.
-#[derive(Debug)]
-pub(crate) enum GuestEvent {
-    /// Whether handlers can be called has changed.
-    State(GuestState),
-    /// A handler ended.
-    Finished(CommandId, Outcome),
-}
-
-/// Where the inbox hears from.
+/// Event sources of the inbox.
 pub(crate) struct Inputs {
     pub(crate) deliveries: mpsc::Receiver<Delivery>,
     pub(crate) guest: mpsc::Receiver<GuestEvent>,
-    /// Turns true when the agent stops.
+    /// Becomes true when the agent stops.
     pub(crate) stop: watch::Receiver<bool>,
 }
 
-/// The task that performs what the machine decides.
+/// State of the inbox's task.
 pub(crate) struct Actor {
     machine: Machine,
-    /// Not there only while a blocking thread has it.
+    /// `None` only while a blocking thread writes it.
     journal: Option<Journal>,
     outbox: Outbox,
-    jobs: Jobs,
+    mailbox: Mailbox,
     boot: SystemBoot,
     clock: Monotonic,
-    /// Results that found no room in the queue; the machine bounds their number.
+    /// Results that the queue had no room for; the machine bounds their number.
     unsent: VecDeque<CommandResult>,
-    /// Results handed to the queue, and whether it has stored them.
+    /// Results handed to the queue, with `true` once stored and `false` if storing failed.
     reported_tx: mpsc::Sender<(CommandResult, bool)>,
     reported: mpsc::Receiver<(CommandResult, bool)>,
-    /// Results whose answer is still to come through `reported`.
+    /// Number of results expected through `reported`.
     reporting: usize,
     todo: Vec<Effect>,
-    /// Turns true when the agent stops; none before the start.
+    /// Becomes true when the agent stops; `None` before the start.
     stop: Option<watch::Receiver<bool>>,
-    /// Where commands come from; closed before the start.
+    /// Commands from the link; closed before the start.
     deliveries: mpsc::Receiver<Delivery>,
-    /// Commands were left out while the journal could not be written.
-    left_out: Option<LeftOut>,
-    /// A step could not be journaled and the agent stops: nothing more may happen.
-    given_up: bool,
+    /// Connection on which commands were skipped while the journal could not be written.
+    skipped: Option<Skipped>,
+    /// A step could not be journaled and the agent stops: no further effect may be performed.
+    halted: bool,
 }
 
 impl Actor {
     /// Opens the journal and continues from it.
-    pub(crate) fn open(path: &Path, outbox: Outbox, jobs: Jobs) -> Result<Self, JournalError> {
-        let (boot, clock) = (SystemBoot::read(), Monotonic::start());
+    pub(crate) fn open(path: &Path, outbox: Outbox, mailbox: Mailbox) -> Result<Self, JournalError> {
+        let boot = SystemBoot::read();
+        let clock = Monotonic::start();
         let (mut journal, entries, damaged) = Journal::open(path)?;
         if damaged > 0 {
-            tracing::warn!(journal.path = %path.display(), damaged, "lines of the command journal were unreadable");
+            tracing::warn!(journal.path = %path.display(), journal.damaged_lines = damaged, "failed to read lines of the command journal; skipping them");
         }
         let now = Now {
             uptime_ms: boot.at(0),
             unix_ms: outbox.now_ms(),
         };
         let (machine, todo) = Machine::restore(entries, boot.id.clone(), now);
-        // On a full disk it stays as it is; what is new is appended when there is room.
+        // On a full disk the journal stays as it is; new entries are appended when there is room.
         if let Err(error) = journal.compact(&machine.snapshot()) {
-            tracing::warn!(%error, "the command journal cannot be shortened; going on with it as it is");
+            tracing::warn!(%error, "failed to compact the command journal; continuing with it as it is");
         }
         let (reported_tx, reported) = mpsc::channel(REPORTS);
         Ok(Self {
             machine,
             journal: Some(journal),
             outbox,
-            jobs,
+            mailbox,
             boot,
             clock,
             unsent: VecDeque::new(),
@@ -129,8 +96,8 @@ impl Actor {
             todo,
             stop: None,
             deliveries: mpsc::channel(1).1,
-            left_out: None,
-            given_up: false,
+            skipped: None,
+            halted: false,
         })
     }
 
@@ -176,8 +143,8 @@ impl Actor {
         self.finish(&mut guest).await;
     }
 
-    /// Writes down what happened last, so that the next start neither takes it for interrupted nor reports it
-    /// again.
+    /// Journals the last events, so that the next start neither reports these commands as interrupted nor
+    /// repeats their results.
     async fn finish(&mut self, guest: &mut mpsc::Receiver<GuestEvent>) {
         while let Ok(event) = guest.try_recv() {
             if let GuestEvent::Finished(id, outcome) = event {
@@ -218,7 +185,7 @@ impl Actor {
     async fn perform(&mut self, effects: Vec<Effect>, mut receipt: Option<Receipt>) {
         for effect in effects {
             match effect {
-                // Journal before act: what cannot be written down does not happen in this run any more.
+                // Journal before act: an effect whose entry cannot be written is not performed in this run.
                 Effect::Journal(entries) => {
                     if !self.append(entries, true).await {
                         return;
@@ -237,8 +204,10 @@ impl Actor {
                 Effect::Run(job) => {
                     // One handler runs at a time, so the channel has room; without a thread the agent is
                     // stopping.
-                    if !self.jobs.put(job) {
-                        tracing::debug!("a command was not started, the firmware's thread is gone");
+                    if !self.mailbox.put(job) {
+                        tracing::debug!(
+                            "failed to start a command, the firmware's thread has ended; the next start reports it"
+                        );
                     }
                 }
                 Effect::Report(result) => {
@@ -249,22 +218,20 @@ impl Actor {
         }
     }
 
-    /// Writes to the journal, as often as it takes: without it no command may go on. Answers false when the
-    /// agent stops before it could be written.
+    /// Writes to the journal, retrying until it succeeds: no command may continue without its entry. Returns
+    /// `false` if the agent stops before the entries are written.
     async fn append(&mut self, entries: Vec<Entry>, sync: bool) -> bool {
         let mut last_attempts = 0;
-        while !self.given_up {
+        while !self.halted {
             let Some(mut journal) = self.journal.take() else {
                 return false;
             };
-            let (lines, snapshot) = (
-                entries.clone(),
-                journal.is_long().then(|| self.machine.snapshot()),
-            );
+            let lines = entries.clone();
+            let snapshot = journal.is_long().then(|| self.machine.snapshot());
             let write = move || {
                 let _step = watchdog::step("writing the command journal");
                 let written = match snapshot {
-                    // The machine has taken the step already, so its snapshot holds the new entries.
+                    // The snapshot already holds the new entries.
                     Some(snapshot) => journal.compact(&snapshot),
                     None => journal.append(&lines, sync),
                 };
@@ -275,40 +242,40 @@ impl Actor {
             };
             self.journal = Some(journal);
             let Err(error) = written else {
-                // What was left out meanwhile is offered again after a hello.
-                if let Some(left_out) = self.left_out.take() {
-                    left_out.ask_again();
+                // After a hello the cloud sends the skipped commands again.
+                if let Some(skipped) = self.skipped.take() {
+                    skipped.request_again();
                 }
                 return true;
             };
-            self.leave_out();
+            self.skip_deliveries();
             static FAILED: LogLimit = LogLimit::new();
             if let Some(more) = FAILED.pass() {
                 tracing::error!(
                     error = cut(&error.to_string()),
-                    more,
-                    "the command journal cannot be written; commands wait, trying again"
+                    suppressed = more,
+                    "failed to write the command journal; commands wait, retrying"
                 );
             }
             if self.pause().await {
                 last_attempts += 1;
-                self.given_up = last_attempts >= STOP_ATTEMPTS;
+                self.halted = last_attempts >= STOP_ATTEMPTS;
             }
         }
         false
     }
 
-    /// Lets go of commands that came while the journal cannot be written: they must not take the broker's
-    /// places for messages in flight, which acknowledgements of records need.
-    fn leave_out(&mut self) {
+    /// Skips commands that arrive while the journal cannot be written: they must not occupy the broker's
+    /// slots for messages in flight, which acknowledgements of records need.
+    fn skip_deliveries(&mut self) {
         while let Ok(Delivery::Command(_, receipt) | Delivery::Cancel(_, receipt)) =
             self.deliveries.try_recv()
         {
-            self.left_out = Some(receipt.leave_out());
+            self.skipped = Some(receipt.skip());
         }
     }
 
-    /// Waits for the next attempt; answers whether the agent stops.
+    /// Waits for the next attempt. Returns `true` if the agent is stopping.
     async fn pause(&mut self) -> bool {
         let Some(stop) = &mut self.stop else {
             sleep(RETRY).await;
@@ -318,7 +285,7 @@ impl Actor {
             sleep(STOP_RETRY).await;
             return true;
         }
-        // Both ends mean the next attempt.
+        // A stop and a timeout both lead to the next attempt.
         if !matches!(
             timeout(RETRY, stop.wait_for(|stop| *stop)).await,
             Ok(Ok(_)) | Err(_)
@@ -338,8 +305,8 @@ impl Actor {
                     if let Some(more) = WAITS.pass() {
                         tracing::warn!(
                             error = cut(&error.to_string()),
-                            more,
-                            "a command's result is not taken by the queue; trying again"
+                            suppressed = more,
+                            "failed to queue the result of a command; retrying"
                         );
                     }
                     return;
@@ -352,8 +319,8 @@ impl Actor {
             self.reporting += 1;
             tokio::spawn(async move {
                 let stored = matches!(committed.await, Ok(Ok(())));
-                // Without an inbox the agent is stopping: the journal still has the result and the next start
-                // reports it.
+                // Without an inbox the agent is stopping: the result is still in the journal and the next
+                // start reports it.
                 let _ = reported.send((result, stored)).await;
             });
         }

@@ -1,4 +1,4 @@
-//! The inbox's memory: a file of checksummed lines, appended and synced, written anew when it grows.
+//! The inbox's journal: a file of checksummed lines, appended and synced, rewritten when it grows.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -10,16 +10,16 @@ use serde_json::value::RawValue;
 
 use crate::files;
 
-/// Bytes appended after which the file is written anew.
+/// Appended bytes after which the file is rewritten.
 const COMPACT_BYTES: u64 = 1 << 20;
-/// Longest line that is read, bytes.
+/// Maximum length of a line that is read, in bytes.
 const MAX_LINE_BYTES: u64 = 4 << 20;
-/// Longest journal that is read, bytes; ours stay far below.
+/// Maximum size of a journal that is read, in bytes; far above what the agent writes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-/// Ids in one [`Entry::Seen`] line.
+/// Maximum number of ids in one [`Entry::Seen`] line.
 const SEEN_CHUNK: usize = 500;
 
-/// Why the journal cannot be used.
+/// Error that makes the journal unusable.
 #[derive(Debug, thiserror::Error)]
 #[error("command journal {path}: {reason}")]
 pub struct JournalError {
@@ -27,35 +27,35 @@ pub struct JournalError {
     reason: io::Error,
 }
 
-/// One step of a command's life.
+/// Step in the life of a command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
-    /// It arrived.
+    /// The command arrived.
     Accepted(Accepted),
-    /// Its handler is about to be called.
+    /// The handler is about to be called.
     Started(CommandId),
-    /// It is over; the result is not yet in the queue.
+    /// The command has ended; the result is not in the queue yet.
     Finished(Finished),
-    /// Its result is in the queue.
+    /// The result is in the queue.
     Reported(CommandId),
-    /// Commands that are over and reported.
+    /// Commands that have ended and been reported.
     Seen(Vec<CommandId>),
 }
 
-/// A command as it is remembered.
+/// Accepted command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Accepted {
     pub(super) id: CommandId,
     pub(super) cmd_type: String,
     pub(super) values: Box<RawValue>,
-    /// The start of the system that `deadline_ms` belongs to.
+    /// Boot id of the system that `deadline_ms` refers to.
     pub(super) system_boot: String,
-    /// Time since that start after which it is expired, milliseconds.
+    /// Uptime of that system at which the command expires, in milliseconds.
     pub(super) deadline_ms: u64,
 }
 
-/// A command's end.
+/// End of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Finished {
     pub(super) id: CommandId,
@@ -65,18 +65,18 @@ pub(super) struct Finished {
     pub(super) at_ms: u64,
 }
 
-/// The open journal.
+/// Open journal.
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
     appended: u64,
-    /// Where the last complete line ends; behind it may be the rest of a write that failed.
+    /// Offset behind the last complete line; the rest of a failed write may follow it.
     end: u64,
 }
 
 impl Journal {
-    /// Opens or creates the journal and reads it. Lines that are damaged are left out and counted.
+    /// Opens or creates the journal and reads it. Damaged lines are skipped; the last value is their number.
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<Entry>, usize), JournalError> {
         let fail = |reason| JournalError {
             path: path.display().to_string(),
@@ -85,7 +85,7 @@ impl Journal {
         if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > MAX_FILE_BYTES) {
             let aside = files::put_aside(path).map_err(fail)?;
             let moved_to = aside.display();
-            tracing::warn!(journal.path = %path.display(), %moved_to, "the command journal is none of ours; starting a new one");
+            tracing::warn!(journal.path = %path.display(), journal.moved_to = %moved_to, "the command journal is not a regular file or too large; starting a new one");
         }
         let file = OpenOptions::new()
             .read(true)
@@ -106,7 +106,7 @@ impl Journal {
         ))
     }
 
-    /// Appends entries in one write; durable when it returns, if `sync` says so.
+    /// Appends entries in one write; with `sync` they are durable on return.
     pub(super) fn append(&mut self, entries: &[Entry], sync: bool) -> Result<(), JournalError> {
         let lines = encode(entries);
         self.write(&lines, sync).map_err(|reason| self.error(reason))?;
@@ -123,12 +123,12 @@ impl Journal {
         if sync { self.file.sync_data() } else { Ok(()) }
     }
 
-    /// Says whether it is worth writing the journal anew.
+    /// Returns `true` if the journal should be rewritten.
     pub(super) fn is_long(&self) -> bool {
         self.appended > COMPACT_BYTES
     }
 
-    /// Writes the journal anew with these entries only.
+    /// Rewrites the journal with these entries only.
     pub(super) fn compact(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
         let lines = encode(entries);
         self.replace(&lines).map_err(|reason| self.error(reason))?;
@@ -158,7 +158,7 @@ impl Journal {
     }
 }
 
-/// Splits ids into lines of a bounded length.
+/// Returns entries of bounded length that hold all ids.
 pub(super) fn seen_entries(ids: impl Iterator<Item = CommandId>) -> Vec<Entry> {
     let ids: Vec<_> = ids.collect();
     ids.chunks(SEEN_CHUNK)
@@ -177,11 +177,13 @@ fn encode(entries: &[Entry]) -> Vec<u8> {
     lines
 }
 
-/// The entries, how many lines are damaged, and where the last complete line ends.
+/// Returns the entries, the number of damaged lines, and the offset behind the last complete line.
 fn read(file: &File) -> io::Result<(Vec<Entry>, usize, u64)> {
     let mut reader = BufReader::new(file);
-    let (mut entries, mut damaged) = (Vec::new(), 0);
-    let (mut read, mut end) = (0, 0);
+    let mut entries = Vec::new();
+    let mut damaged = 0;
+    let mut read = 0;
+    let mut end = 0;
     loop {
         let mut line = Vec::new();
         if reader
@@ -226,7 +228,9 @@ mod tests {
     fn a_torn_end_costs_only_itself() {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("journal");
-        let (first, second, third) = (CommandId::random(), CommandId::random(), CommandId::random());
+        let first = CommandId::random();
+        let second = CommandId::random();
+        let third = CommandId::random();
         let (mut journal, entries, _) = Journal::open(&path).expect("open");
         assert!(entries.is_empty());
         journal

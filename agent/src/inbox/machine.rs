@@ -1,39 +1,39 @@
-//! The life of commands as decisions: what to journal, run and report. Does no I/O and reads no clock.
+//! The life of commands as decisions: which entries to journal, which handler to call, which results to
+//! report. Does no I/O and reads no clock.
 
 use std::collections::{HashMap, VecDeque};
 
+use iottly_protocol::limits::MAX_VALUES_BYTES;
 use iottly_protocol::{Command, CommandId, CommandResult, CommandState};
 
-use super::actor::{GuestState, Job, Outcome};
 use super::journal::{Accepted, Entry, Finished, seen_entries};
 use super::seen::Seen;
+use crate::work::{GuestState, Job, Outcome};
 
-/// Most commands that wait for their start.
+/// Maximum number of commands that wait for their start.
 const MAX_WAITING: usize = 256;
-/// Most bytes of parameters that wait for their start.
+/// Maximum size of the parameters of all waiting commands, in bytes.
 const MAX_WAITING_BYTES: usize = 4 << 20;
-/// Largest parameters of one command, bytes.
-const MAX_VALUES_BYTES: usize = 256 << 10;
-/// Most results that wait for room in the queue; until then no new command is taken.
+/// Number of results waiting for room in the queue at which no new command is accepted.
 const MAX_UNREPORTED: usize = 1024;
 
 /// Both clocks at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
-    /// Time since the start of the system, milliseconds.
+    /// Uptime of the system, in milliseconds.
     pub(super) uptime_ms: u64,
-    /// The date, unix milliseconds.
+    /// Date in unix milliseconds.
     pub(super) unix_ms: u64,
 }
 
-/// Something that happened.
+/// Event that the machine handles.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The cloud sent a command.
     Arrived(Command),
     /// The cloud withdrew a command.
     Cancel(CommandId),
-    /// The firmware's state changed.
+    /// The firmware's availability has changed.
     Guest(GuestState),
     /// A handler has returned.
     Finished(CommandId, Outcome),
@@ -43,18 +43,18 @@ pub(super) enum Event {
     Timer,
 }
 
-/// Something to do, strictly in order.
+/// Action for the actor, strictly in order.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Make these durable before going on.
+    /// Make these entries durable before the next effect.
     Journal(Vec<Entry>),
-    /// Note this; losing it costs a repeated report.
+    /// Append this entry without a sync; losing it costs a repeated report.
     Note(Entry),
     /// Acknowledge the message that the event came with.
     Confirm,
     /// Call the handler.
     Run(Job),
-    /// Put the result into the queue; final ones are answered with [`Event::Reported`].
+    /// Put the result into the queue; final ones are confirmed with [`Event::Reported`].
     Report(CommandResult),
 }
 
@@ -71,8 +71,8 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Continues from a journal. What had started is interrupted; what had not waits on, unless the time that
-    /// passed is unknown.
+    /// Continues from a journal. Started commands are interrupted. The others keep waiting, unless the time
+    /// that has passed is unknown.
     pub(super) fn restore(entries: Vec<Entry>, system_boot: String, now: Now) -> (Self, Vec<Effect>) {
         let mut machine = Self {
             system_boot,
@@ -129,7 +129,7 @@ impl Machine {
         }
     }
 
-    /// What a new journal must hold.
+    /// Returns the entries of a rewritten journal.
     pub(super) fn snapshot(&self) -> Vec<Entry> {
         let mut entries = seen_entries(self.seen.iter());
         entries.extend(self.unreported.values().cloned().map(Entry::Finished));
@@ -138,12 +138,12 @@ impl Machine {
         entries
     }
 
-    /// When [`Event::Timer`] is due, as time since the start of the system.
+    /// Returns the uptime at which [`Event::Timer`] is due.
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         self.waiting.iter().map(|accepted| accepted.deadline_ms).min()
     }
 
-    /// Takes an event and says what to do.
+    /// Handles an event and returns the effects.
     pub(super) fn handle(&mut self, event: Event, now: Now) -> Vec<Effect> {
         match event {
             Event::Arrived(command) => self.arrived(command, now),
@@ -184,9 +184,8 @@ impl Machine {
         if self.knows(id) {
             return vec![Effect::Confirm];
         }
-        // Not remembered: the cloud offers it again. Confirmed all the same, for what is not confirmed takes
-        // the broker's places for messages in flight, and the acknowledgements that would make room need
-        // them.
+        // Not stored: the cloud sends it again. Confirmed nevertheless: an unconfirmed message occupies one
+        // of the broker's slots for messages in flight, which the acknowledgements that make room need.
         if self.unreported.len() >= MAX_UNREPORTED {
             return vec![Effect::Confirm];
         }
@@ -213,7 +212,7 @@ impl Machine {
             .position(|effect| matches!(effect, Effect::Journal(_)))
             .map_or(0, |at| at + 1);
         effects.insert(place, Effect::Confirm);
-        // One that starts at once is reported once, with its result.
+        // A command that starts at once is reported once, with its result.
         if self.waiting.iter().any(|accepted| accepted.id == id) {
             let at_ms = now.unix_ms;
             effects.push(Effect::Report(CommandResult {
@@ -248,7 +247,8 @@ impl Machine {
             || self.waiting.iter().any(|accepted| accepted.id == id)
     }
 
-    /// Expires what is due, starts what can start, and writes all of it with `journal` in one go.
+    /// Expires due commands and starts the next one if possible; their entries follow those of `journal` in
+    /// one write.
     fn advance(&mut self, mut journal: Vec<Entry>, now: Now) -> Vec<Effect> {
         journal.extend(self.expire(now));
         let mut job = None;
@@ -282,7 +282,7 @@ impl Machine {
         effects
     }
 
-    /// Journals, then reports what is over.
+    /// Appends the effects that journal these entries and then report ended commands.
     fn close(&self, journal: Vec<Entry>, effects: &mut Vec<Effect>) {
         let over = journal.iter().filter_map(|entry| match entry {
             Entry::Finished(finished) => Some(Effect::Report(result(finished))),
@@ -293,8 +293,8 @@ impl Machine {
         effects.extend(over);
     }
 
-    /// Ends the commands whose time is over. What waited through a restart of the system did so for an
-    /// unknown time.
+    /// Ends the commands whose time is over. Commands from before a restart of the system have waited for an
+    /// unknown time and end as well.
     fn expire(&mut self, now: Now) -> Vec<Entry> {
         let boot = &self.system_boot;
         let over =
@@ -342,8 +342,8 @@ fn result(finished: &Finished) -> CommandResult {
 }
 
 #[cfg(test)]
-#[path = "steps_tests.rs"]
-mod steps_tests;
+#[path = "clock_step_tests.rs"]
+mod clock_step_tests;
 #[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;

@@ -33,7 +33,7 @@ fn ready() -> Machine {
     machine
 }
 
-/// Effects in short: `J` journal of n entries, `C` confirm, `R` run, `N` note, and the state of reports.
+/// Effects in short form: `J` journal of n entries, `C` confirm, `R` run, `N` note, and the state of reports.
 fn shape(effects: &[Effect]) -> Vec<String> {
     let name = |effect: &Effect| match effect {
         Effect::Journal(entries) => format!("J{}", entries.len()),
@@ -45,7 +45,7 @@ fn shape(effects: &[Effect]) -> Vec<String> {
     effects.iter().map(name).collect()
 }
 
-/// What a journal would hold after these effects.
+/// Entries of a journal after these effects.
 fn journaled<'e>(effects: impl IntoIterator<Item = &'e Effect>) -> Vec<Entry> {
     let entries = |effect: &Effect| match effect {
         Effect::Journal(entries) => entries.clone(),
@@ -69,7 +69,8 @@ fn an_idle_device_writes_once_before_it_runs_and_reports_once() {
 #[test]
 fn a_busy_device_reports_the_delivery_and_starts_the_next_with_one_write() {
     let mut machine = ready();
-    let (first, second) = (command(1000), command(1000));
+    let first = command(1000);
+    let second = command(1000);
     machine.handle(Event::Arrived(first.clone()), at(1));
     let effects = machine.handle(Event::Arrived(second.clone()), at(1));
     assert_eq!(shape(&effects), ["J1", "C", "delivered"]);
@@ -181,7 +182,8 @@ fn waiting_through_an_agent_restart_keeps_the_deadline_and_a_system_restart_ends
 #[test]
 fn a_cancel_reaches_what_waits_and_nothing_else() {
     let mut machine = ready();
-    let (first, second) = (command(1000), command(1000));
+    let first = command(1000);
+    let second = command(1000);
     machine.handle(Event::Arrived(first.clone()), at(1));
     machine.handle(Event::Arrived(second.clone()), at(1));
     assert_eq!(
@@ -240,7 +242,10 @@ fn what_waits_is_bounded_and_the_rest_is_told() {
 #[test]
 fn a_new_journal_holds_all_that_the_old_one_said() {
     let mut machine = ready();
-    let (running, waiting, over, reported) = (command(1000), command(1000), command(1000), command(1000));
+    let running = command(1000);
+    let waiting = command(1000);
+    let over = command(1000);
+    let reported = command(1000);
     for command in [&reported, &over] {
         machine.handle(Event::Arrived(command.clone()), at(1));
         machine.handle(Event::Finished(command.id, Outcome::Done), at(1));

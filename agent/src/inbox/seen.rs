@@ -1,11 +1,13 @@
+//! Memory of ended commands, bounded.
+
 use std::collections::{HashSet, VecDeque};
 
 use iottly_protocol::CommandId;
 
-/// Most ids remembered; the cloud repeats a command only until its result, long before 10,000 others.
+/// Maximum number of ids kept; the cloud repeats a command only until its result, long before 10,000 others.
 const MAX_SEEN: usize = 10_000;
 
-/// The ids of the latest commands that are over.
+/// Ids of the latest commands that have ended.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     order: VecDeque<CommandId>,
@@ -29,7 +31,7 @@ impl Seen {
         }
     }
 
-    /// Oldest first.
+    /// Returns the ids, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = CommandId> {
         self.order.iter().copied()
     }

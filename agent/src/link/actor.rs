@@ -1,3 +1,5 @@
+//! The task that owns the connection and performs the effects of the session. Decides nothing about records.
+
 use std::time::Duration;
 
 use iottly_protocol::{
@@ -8,27 +10,28 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::client::{Connection, Endpoint, Incoming};
-use super::session::{Effect, Event, Identity, Session};
+use super::effect::Effect;
+use super::session::{Event, Identity, Session};
 use crate::clock::Monotonic;
-use crate::outbox::{Outbox, Page};
+use crate::outbox::{Item, Outbox, Page};
 use crate::status::StatusBoard;
 use crate::throttle::{LogLimit, cut};
 use crate::update::Directives;
 use crate::watchdog;
 
-/// Reads of the queue under way: one for each stream.
+/// Maximum number of reads of the queue under way: one per stream.
 const READS: usize = 2;
 
-/// A command from the cloud, on its way to the inbox.
+/// Command from the cloud, for the inbox.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    /// A new command; the receipt is to be confirmed once it is journaled.
+    /// A new command; the inbox confirms the receipt once the command is journaled.
     Command(Command, Receipt),
     /// Withdraw a command.
     Cancel(CommandId, Receipt),
 }
 
-/// The broker's message that carried something; until it is confirmed the broker counts it as in flight.
+/// MQTT message of a delivery; the broker counts it as in flight until it is confirmed.
 #[derive(Debug)]
 pub(crate) struct Receipt {
     client: AsyncClient,
@@ -39,47 +42,50 @@ impl Receipt {
     /// Acknowledges the message to the broker.
     pub(crate) fn confirm(self) {
         if self.client.try_ack(&self.publish).is_err() {
-            tracing::debug!("a message of a closed connection could not be acknowledged");
+            tracing::debug!(
+                "failed to acknowledge a message of a closed connection; the cloud sends it again"
+            );
         }
     }
 
-    /// Acknowledges the message although nothing was done for it: as long as one is not acknowledged it takes
-    /// one of the few places that the broker has for messages in flight, and acknowledgements of records need
-    /// them. The cloud offers a command again after the next hello; [`LeftOut::ask_again`] brings that about.
-    pub(crate) fn leave_out(self) -> LeftOut {
-        let left_out = LeftOut(self.client.clone());
+    /// Acknowledges the message although nothing was done for it. An unacknowledged message occupies one of
+    /// the few slots that the broker has for messages in flight, which acknowledgements of records need. The
+    /// cloud sends a command again after the next hello; see [`Skipped::request_again`].
+    pub(crate) fn skip(self) -> Skipped {
+        let skipped = Skipped(self.client.clone());
         self.confirm();
-        left_out
+        skipped
     }
 }
 
-/// The connection over which something came that was left out.
+/// Connection on which a message was skipped.
 #[derive(Debug)]
-pub(crate) struct LeftOut(AsyncClient);
+pub(crate) struct Skipped(AsyncClient);
 
-impl LeftOut {
-    /// Ends the connection, if it is still the same: the next one begins with a hello.
-    pub(crate) fn ask_again(self) {
+impl Skipped {
+    /// Ends the connection if it is still open: the next one begins with a hello, after which the cloud
+    /// repeats open commands.
+    pub(crate) fn request_again(self) {
         if self.0.try_disconnect().is_err() {
-            tracing::debug!("the connection has ended already");
+            tracing::debug!("failed to end the connection, it has ended already; continuing");
         }
     }
 }
 
-/// What the link is connected to inside the agent.
+/// Connections of the link to the rest of the agent.
 pub(crate) struct Links {
     pub(crate) outbox: Outbox,
     pub(crate) inbox: mpsc::Sender<Delivery>,
     pub(crate) status: StatusBoard,
-    /// The settings that the cloud named last.
+    /// Latest settings from the cloud.
     pub(crate) settings: watch::Sender<Option<DeviceConfig>>,
-    /// Who looks at directives, on a device that takes releases.
+    /// Receiver of directives, if the device takes releases.
     pub(crate) directives: Option<Directives>,
-    /// Turns true when the agent stops.
+    /// Becomes true when the agent stops.
     pub(crate) stop: watch::Receiver<bool>,
 }
 
-/// The task that owns the connection and performs what the session decides.
+/// State of the link's task.
 pub(crate) struct Actor {
     session: Session,
     endpoint: Endpoint,
@@ -115,7 +121,7 @@ impl Actor {
         }
     }
 
-    /// Runs until the agent stops, then takes leave of the broker.
+    /// Runs until the agent stops, then disconnects.
     pub(crate) async fn run(mut self) {
         let mut stop = self.links.stop.clone();
         loop {
@@ -146,7 +152,7 @@ impl Actor {
             Incoming::Lost(reason) => {
                 static LOST: LogLimit = LogLimit::new();
                 if let Some(more) = LOST.pass() {
-                    tracing::info!(device.id = %self.endpoint.device, reason = cut(&reason), more, "link lost; connecting again");
+                    tracing::info!(device.id = %self.endpoint.device, error = cut(&reason), suppressed = more, "lost the connection to the broker; reconnecting");
                 }
                 self.connection = None;
                 Some(Event::Disconnected)
@@ -160,7 +166,7 @@ impl Actor {
                         static ODD: LogLimit = LogLimit::new();
                         if let Some(more) = ODD.pass() {
                             let error = error.to_string();
-                            tracing::warn!(device.id = %self.endpoint.device, error = cut(&error), more, "a message from the cloud was not understood; leaving it out");
+                            tracing::warn!(device.id = %self.endpoint.device, error = cut(&error), suppressed = more, "failed to decode a message from the cloud; skipping it");
                         }
                         receipt.confirm();
                     }
@@ -198,7 +204,7 @@ impl Actor {
                     .as_ref()
                     .is_some_and(|connection| connection.publish(payload).is_err())
                 {
-                    self.drop_connection("the connection does not take what is sent");
+                    self.drop_connection("the connection accepts no more publishes");
                     self.session.handle(Event::Disconnected, self.clock.now_ms());
                 }
             }
@@ -218,8 +224,8 @@ impl Actor {
             }
             Effect::Time { cloud_ms, asked_ms } => {
                 if let Some(clock) = self.links.outbox.clock() {
-                    let _step = watchdog::step("keeping the time");
-                    clock.told(cloud_ms, asked_ms);
+                    let _step = watchdog::step("storing the time");
+                    clock.set(cloud_ms, asked_ms);
                 }
             }
             Effect::Ack { class, upto } => self.links.outbox.ack(class, upto),
@@ -227,36 +233,40 @@ impl Actor {
                 static REFUSED: LogLimit = LogLimit::new();
                 if let Some(more) = REFUSED.pass() {
                     let reason = cut(&reason);
-                    tracing::warn!(device.id = %self.endpoint.device, ?class, seq, reason, more, "the cloud refused a record; keeping a copy");
+                    tracing::warn!(device.id = %self.endpoint.device, stream.class = ?class, record.seq = seq, error = reason, suppressed = more, "the cloud refused a record; keeping a copy");
                 }
                 self.links.outbox.dead_letter(class, seq, &reason);
             }
             Effect::Remint(class) => {
                 static AHEAD: LogLimit = LogLimit::new();
                 if let Some(more) = AHEAD.pass() {
-                    tracing::warn!(device.id = %self.endpoint.device, ?class, more, "the cloud is ahead of this device's storage; starting a new stream");
+                    tracing::warn!(device.id = %self.endpoint.device, stream.class = ?class, suppressed = more, "the cloud is ahead of this device's storage; starting a new stream");
                 }
                 self.links.outbox.remint(class);
             }
             Effect::Command(command) => self.deliver(receipt, |receipt| Delivery::Command(command, receipt)),
-            // The latest word counts, and it is repeated after each welcome: nothing is lost when this one
-            // is.
+            // The cloud repeats the latest settings after each welcome, so losing these costs nothing.
             Effect::Config(config) => _ = self.links.settings.send(Some(config)),
-            Effect::Directive(directive) => self.direct(&directive),
+            Effect::Directive(directive) => self.forward_directive(&directive),
             Effect::Cancel(id) => self.deliver(receipt, |receipt| Delivery::Cancel(id, receipt)),
         }
     }
 
-    /// The page as it is sent.
-    fn dated(&self, page: Page) -> Page {
-        match self.links.outbox.clock() {
-            Some(clock) => clock.date(page),
-            None => page,
+    /// Returns the page with every record as it is sent.
+    fn dated(&self, mut page: Page) -> Page {
+        if let Some(clock) = self.links.outbox.clock() {
+            for item in &mut page.items {
+                if let Item::Record { record, .. } = item {
+                    clock.date(record);
+                }
+            }
         }
+        page
     }
 
-    /// The cloud sends a directive again until the device has ended it: one that is not taken now comes back.
-    fn direct(&self, directive: &SignedDirective) {
+    /// Hands a directive to the update. The cloud repeats a directive until the device has ended it, so one
+    /// that is not accepted now comes again.
+    fn forward_directive(&self, directive: &SignedDirective) {
         let document = directive.document.get().as_bytes().to_vec();
         if !self
             .links
@@ -266,13 +276,13 @@ impl Actor {
         {
             static UNWANTED: LogLimit = LogLimit::new();
             if let Some(more) = UNWANTED.pass() {
-                tracing::warn!(device.id = %self.endpoint.device, more, "a directive came and nobody looks at it; leaving it out");
+                tracing::warn!(device.id = %self.endpoint.device, suppressed = more, "received a directive, but updates are not configured or are stopping; skipping it");
             }
         }
     }
 
-    /// Hands over to the inbox, or drops the connection: the cloud sends what was not answered again after
-    /// the next hello.
+    /// Hands a delivery to the inbox. If the inbox is full, drops the connection: the cloud repeats
+    /// unanswered commands after the next hello.
     fn deliver(&mut self, receipt: &mut Option<Receipt>, make: impl FnOnce(Receipt) -> Delivery) {
         let Some(receipt) = receipt.take() else { return };
         if self.links.inbox.try_send(make(receipt)).is_err() {
@@ -284,7 +294,7 @@ impl Actor {
     fn drop_connection(&mut self, reason: &str) {
         static DROPPED: LogLimit = LogLimit::new();
         if let Some(more) = DROPPED.pass() {
-            tracing::info!(device.id = %self.endpoint.device, reason, more, "link dropped; connecting again");
+            tracing::info!(device.id = %self.endpoint.device, error = reason, suppressed = more, "dropped the connection to the broker; reconnecting");
         }
         self.connection = None;
     }

@@ -1,11 +1,14 @@
-/// First pause between two attempts to connect, milliseconds.
+//! The pause between attempts to connect. Pure.
+
+/// First pause between two attempts to connect, in milliseconds.
 const MIN_MS: u64 = 200;
-/// Longest pause, milliseconds.
+/// Longest pause, in milliseconds.
 const MAX_MS: u64 = 30_000;
 
-/// The growing, jittered pause between attempts to connect.
+/// Growing, jittered pause between attempts to connect.
 ///
-/// Each pause lies between half of its nominal length and all of it, so that a fleet does not return in step.
+/// Each pause is between half of its nominal length and all of it, so that a fleet does not reconnect in
+/// step.
 #[derive(Debug, Clone)]
 pub(super) struct Backoff {
     attempts: u32,
@@ -13,7 +16,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// `seed` makes the jitter; devices must have different ones.
+    /// Creates the first pause. `seed` determines the jitter; devices must have different seeds.
     pub(super) fn new(seed: u64) -> Self {
         Self {
             attempts: 0,
@@ -21,7 +24,7 @@ impl Backoff {
         }
     }
 
-    /// The pause before the next attempt, milliseconds.
+    /// Returns the pause before the next attempt, in milliseconds.
     pub(super) fn next_ms(&mut self) -> u64 {
         let nominal = MIN_MS
             .checked_shl(self.attempts.min(20))
@@ -34,7 +37,7 @@ impl Backoff {
         nominal / 2 + self.random % (nominal / 2 + 1)
     }
 
-    /// Starts over after a connection that worked.
+    /// Resets the pause after a connection that worked.
     pub(super) fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -1,9 +1,9 @@
-//! The MQTT client. One task polls its event loop and does nothing else; any error ends that task, and the
-//! connection with it.
+//! The MQTT client. One task polls its event loop and does nothing else; any error ends that task and the
+//! connection.
 //!
-//! Sessions are clean: records stay in the device's queue until the cloud acknowledges them and commands stay
-//! in the cloud's store until their result, so a session kept by a broker could only repeat what is resent
-//! anyway.
+//! Sessions are clean: records stay in the device's queue until the cloud acknowledges them, and commands
+//! stay in the cloud's store until their result. A session kept by a broker could only repeat what is sent
+//! again anyway.
 
 use std::time::Duration;
 
@@ -14,23 +14,23 @@ use tokio::task::JoinHandle;
 
 use crate::config::Secret;
 
-/// Requests that wait for the client's task; the session's windows stay far below it.
+/// Maximum number of requests that wait for the client's task; far above the session's windows.
 const REQUESTS: usize = 256;
-/// Packets that wait for the link's task.
+/// Maximum number of packets that wait for the link's task.
 const PACKETS: usize = 64;
-/// Publishes without the broker's acknowledgement.
+/// Maximum number of publishes without the broker's acknowledgement.
 const IN_FLIGHT: u16 = 64;
-/// Room for topic and headers around the largest publish: what is too large is refused by its decoder, not by
-/// a lost connection.
+/// Room for topic and headers around the largest publish, in bytes: a message that is too large is refused by
+/// its decoder and does not end the connection.
 const FRAME_BYTES: usize = 64 << 10;
-/// Silence after which client and broker ask whether the other is still there.
+/// MQTT keep-alive interval.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long a connection may take to be made, seconds.
+/// Maximum time to establish a connection, in seconds.
 const CONNECT_SECONDS: u64 = 10;
-/// How long a clean stop waits until the broker has what was sent.
+/// Maximum time that a clean stop waits for the broker to close the connection.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
-/// Where and as whom to connect.
+/// Address of the broker and credentials of the device.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) host: String,
@@ -39,18 +39,18 @@ pub(crate) struct Endpoint {
     pub(crate) secret: Secret,
 }
 
-/// What the connection says.
+/// Event of a connection.
 #[derive(Debug)]
 pub(super) enum Incoming {
     /// The broker has accepted the connection and the subscription.
     Ready,
-    /// A message on the device's `down` topic, to be confirmed.
+    /// A message on the device's `down` topic; must be confirmed.
     Message(Publish),
-    /// The connection is gone; nothing follows.
+    /// The connection has ended, with the reason; no event follows.
     Lost(String),
 }
 
-/// One connection to the broker. Dropping it closes the socket.
+/// Connection to the broker. Dropping it closes the socket.
 pub(super) struct Connection {
     client: AsyncClient,
     device: DeviceId,
@@ -59,9 +59,9 @@ pub(super) struct Connection {
     poller: JoinHandle<()>,
 }
 
-/// The connection's queue of requests is full or its task has ended.
+/// Error of a connection whose request queue is full or whose task has ended.
 #[derive(Debug, thiserror::Error)]
-#[error("the mqtt client takes no more requests")]
+#[error("the MQTT client accepts no more requests")]
 pub(super) struct Congested;
 
 impl Connection {
@@ -108,7 +108,7 @@ impl Connection {
         }
     }
 
-    /// The next thing the connection says. Safe to drop and call again.
+    /// Waits for the next event of the connection. Cancel-safe.
     pub(super) async fn recv(&mut self) -> Incoming {
         self.incoming
             .recv()
@@ -128,12 +128,13 @@ impl Connection {
             .map_err(|_| Congested)
     }
 
-    /// A handle that can confirm a message later.
+    /// Returns a client that can confirm messages later.
     pub(super) fn client(&self) -> AsyncClient {
         self.client.clone()
     }
 
-    /// Says goodbye: offline status, disconnect, and a moment for both to leave.
+    /// Publishes the offline status, disconnects, and waits up to 1.5 s for the broker to close the
+    /// connection.
     pub(super) async fn close(mut self) {
         let status = Status::new(self.conn, false).encode();
         let topic = Topic::Status(self.device).to_string();
@@ -153,7 +154,7 @@ impl Connection {
             }
         };
         if tokio::time::timeout(FAREWELL, gone).await.is_err() {
-            tracing::debug!("the broker did not close the connection in time");
+            tracing::debug!("failed to disconnect in time; closing the socket");
         }
     }
 }
@@ -164,7 +165,7 @@ impl Drop for Connection {
     }
 }
 
-/// What a new connection does before it is ready.
+/// First requests of a new connection: subscription and online status.
 struct Greeter {
     client: AsyncClient,
     device: DeviceId,
@@ -188,7 +189,7 @@ impl Greeter {
     }
 }
 
-/// Polls until the first error. `poll` is not safe to cancel, so nothing else is awaited beside it.
+/// Polls until the first error. `EventLoop::poll` is not cancel-safe, so it is awaited alone.
 async fn poll(mut events: EventLoop, greeter: Greeter, tx: mpsc::Sender<Incoming>) {
     loop {
         let incoming = match events.poll().await {

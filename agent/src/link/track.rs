@@ -1,40 +1,40 @@
-//! One stream's way to the cloud: what was sent, what is acknowledged, what comes next.
+//! State of sending one stream: sent and acknowledged positions, and the next read. Pure.
 
 use iottly_protocol::{Gap, Record, StreamInfo, Up, encode_batch, limits};
 
-use super::session::Effect;
+use super::effect::Effect;
 use super::window::Window;
 use crate::outbox::{Item, Page};
 
-/// One stream's position.
+/// State of sending one stream.
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) info: StreamInfo,
-    /// Highest number published on this connection or acknowledged.
+    /// Highest number that was published on this connection or acknowledged.
     pub(super) sent: u64,
-    /// Highest number of this stream published since the agent started; 0 when none was.
+    /// Highest number of this stream published since the agent started; 0 for none.
     published: u64,
     window: Window,
-    /// The number from which a read is under way.
+    /// First number of the read under way.
     pub(super) reading: Option<u64>,
-    /// A new stream id was asked for and is not there yet.
+    /// A new stream was requested and does not exist yet.
     pub(super) reminting: bool,
-    /// What the cloud has is to be compared with what is here first.
+    /// Comparison with the cloud's record that must be done first.
     verify: Option<Verify>,
-    /// A read failed; the next timer tries again.
+    /// Time of the next read after a failed one.
     pub(super) retry_at_ms: Option<u64>,
 }
 
-/// The cloud has another record under a number of this stream.
+/// Finding that the cloud has another record under a number of this stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Another;
 
-/// A comparison that decides whether the stream is still the one that the cloud knows.
+/// Comparison that shows if the stream is still the one that the cloud knows.
 #[derive(Debug, Clone, Copy)]
 struct Verify {
     seq: u64,
     hash: u32,
-    /// The cloud's position, acknowledged once the comparison is done.
+    /// Position of the cloud, acknowledged once the records are equal.
     upto: u64,
 }
 
@@ -53,7 +53,7 @@ impl Track {
         }
     }
 
-    /// Goes over to a new stream. A read under way is still answered, for the old one.
+    /// Switches to a new stream. A read of the old one that is under way is still answered.
     pub(super) fn restart(&mut self, info: StreamInfo) {
         *self = Self {
             reading: self.reading,
@@ -61,7 +61,7 @@ impl Track {
         };
     }
 
-    /// Says whether `seq` is a number given and not yet acknowledged.
+    /// Returns `true` if `seq` is assigned and not acknowledged.
     pub(super) fn holds(&self, seq: u64) -> bool {
         (self.info.oldest..self.info.next).contains(&seq)
     }
@@ -76,30 +76,28 @@ impl Track {
     pub(super) fn rewind(&mut self) {
         self.sent = self.info.oldest - 1;
         self.window.clear();
-        // A new stream that did not come about is asked for again by the next welcome.
+        // The next welcome requests the new stream or the comparison again.
         self.reminting = false;
-        // So is the comparison.
         self.verify = None;
     }
 
-    /// Postpones everything until the record under `seq` was compared with what the cloud has there.
+    /// Holds the stream until the record under `seq` has been compared with the cloud's.
     pub(super) fn verify(&mut self, seq: u64, hash: u32, upto: u64) {
         self.verify = Some(Verify { seq, hash, upto });
     }
 
-    /// Whether acknowledgements and batches wait.
+    /// Returns `true` if acknowledgements and batches have to wait.
     pub(super) fn is_held(&self) -> bool {
         self.reminting || self.verify.is_some()
     }
 
-    /// Takes the page that was read for the comparison; none when it is not that page. Returns the position
-    /// to acknowledge, or that the cloud has another record under this number.
+    /// Compares the page that was read for [`Track::verify`]; `None` if the page is another one. Returns the
+    /// position to acknowledge, or [`Another`] if the cloud has another record under this number.
     ///
-    /// A record that is no longer here (dropped to keep the budget, or lost by the disk) cannot be compared.
-    /// The cloud has that record if this agent published the number, because a stream is compared before
-    /// anything of it is published. Otherwise the number may stand for a record that was given the same
-    /// number before this device was put back to an older image, and only a new stream tells the cloud of the
-    /// loss.
+    /// A record that is no longer stored (dropped for the budget, or lost by the disk) cannot be compared.
+    /// The cloud has that record if this agent has published the number, because a stream is compared before
+    /// anything of it is published. Otherwise the cloud's record may date from before this device was
+    /// restored from an older image, and only a new stream reports the loss to the cloud.
     pub(super) fn compare(&mut self, page: &Page) -> Option<Result<u64, Another>> {
         let Verify { seq, hash, upto } = self
             .verify
@@ -141,7 +139,7 @@ impl Track {
         self.window.acked(upto, now_ms);
     }
 
-    /// Asks for the next page when there is something to send and room for it.
+    /// Requests the next page if there is something to send and room in the window.
     pub(super) fn pump(&mut self, effects: &mut Vec<Effect>) {
         let (from, max_records) = match self.verify {
             Some(verify) => (verify.seq, 1),
@@ -164,7 +162,7 @@ impl Track {
         });
     }
 
-    /// Publishes a page: a batch for each run of records, a gap for each hole.
+    /// Publishes a page: a batch per run of records, a gap per hole.
     pub(super) fn publish(&mut self, items: &[Item], now_ms: u64, effects: &mut Vec<Effect>) {
         let stream = self.info.stream;
         let mut run: Vec<&[u8]> = Vec::new();
@@ -194,7 +192,8 @@ impl Track {
         if run.is_empty() {
             return;
         }
-        let (first, count) = (self.sent + 1, run.len() as u64);
+        let first = self.sent + 1;
+        let count = run.len() as u64;
         let bytes = encode_batch(self.info.stream, first, run.drain(..));
         self.sent += count;
         self.published = self.published.max(self.sent);
@@ -203,7 +202,7 @@ impl Track {
     }
 }
 
-/// The fingerprint of an encoded record; none when it is no record.
+/// Returns the fingerprint of an encoded record; `None` if the bytes are not a record.
 fn fingerprint(record: &[u8]) -> Option<u32> {
     serde_json::from_slice::<Record<'_>>(record)
         .ok()

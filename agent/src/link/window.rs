@@ -1,15 +1,17 @@
+//! The window of unacknowledged batches of one stream. Pure.
+
 use std::collections::VecDeque;
 
-/// Most batches of a stream that wait for their acknowledgement.
+/// Maximum number of unacknowledged batches of a stream.
 const MAX_BATCHES: usize = 8;
-/// Bytes of a stream at which no further batch is sent; a batch that is larger goes alone.
+/// Unacknowledged bytes of a stream at which no further batch is sent; a larger batch is sent alone.
 const MAX_BYTES: usize = 1 << 20;
-/// How long an acknowledgement may take before everything is sent again, milliseconds; doubled up to the
-/// maximum each time.
+/// First and longest wait for an acknowledgement before everything is sent again, in milliseconds; doubled
+/// each time.
 const PATIENCE_MIN_MS: u64 = 10_000;
 const PATIENCE_MAX_MS: u64 = 120_000;
 
-/// The batches of one stream that were sent and are not acknowledged.
+/// Sent and unacknowledged batches of one stream.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     in_flight: VecDeque<Sent>,
@@ -33,12 +35,12 @@ impl Window {
         }
     }
 
-    /// Says whether another batch may be sent.
+    /// Returns `true` if another batch may be sent.
     pub(super) fn has_room(&self) -> bool {
         self.in_flight.len() < MAX_BATCHES && self.bytes < MAX_BYTES
     }
 
-    /// Notes a batch that ends with number `last`.
+    /// Adds a batch that ends with number `last`.
     pub(super) fn sent(&mut self, last: u64, bytes: usize, now_ms: u64) {
         self.bytes += bytes;
         self.in_flight.push_back(Sent {
@@ -48,7 +50,7 @@ impl Window {
         });
     }
 
-    /// Frees what `upto` covers; progress renews the patience with the rest.
+    /// Removes the batches up to `upto` and restarts the wait for the others.
     pub(super) fn acked(&mut self, upto: u64, now_ms: u64) {
         while let Some(sent) = self.in_flight.front().filter(|sent| sent.last <= upto) {
             self.bytes -= sent.bytes;
@@ -60,20 +62,20 @@ impl Window {
         }
     }
 
-    /// When the acknowledgement of the oldest batch is overdue.
+    /// Returns the time at which the acknowledgement of the oldest batch is overdue.
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         self.in_flight
             .front()
             .map(|oldest| oldest.at_ms.saturating_add(self.patience_ms))
     }
 
-    /// Forgets what was sent, because it is sent again; the next acknowledgement may take longer.
+    /// Removes all batches, because they are sent again, and doubles the wait.
     pub(super) fn expire(&mut self) {
         self.clear();
         self.patience_ms = (self.patience_ms * 2).min(PATIENCE_MAX_MS);
     }
 
-    /// Forgets what was sent on a connection that is gone.
+    /// Removes all batches of a connection that has ended.
     pub(super) fn clear(&mut self) {
         self.in_flight.clear();
         self.bytes = 0;

@@ -1,8 +1,8 @@
-//! Closing databases where it may hang.
+//! Closing databases, which may hang.
 //!
-//! sled flushes a database when it is dropped, and after a failed write that flush may wait for ever. So
-//! databases are dropped on threads of their own. One that does not end in time is left behind, with its
-//! lock; what it held is read from a copy.
+//! sled flushes a database when it is dropped, and after a failed write that flush may never return.
+//! Databases are therefore dropped on separate threads. One that is not closed in time is left behind with
+//! its lock; its content is read from a copy.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -14,27 +14,26 @@ use std::time::Duration;
 use crate::throttle::LogLimit;
 use crate::watchdog;
 
-/// How long closing may take, for a database that works.
+/// Maximum time to close a working database.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The same for one that has failed.
+/// Maximum time to close a database that has failed.
 const FAILED_PATIENCE: Duration = Duration::from_secs(1);
-/// Most databases that are left behind; with one more the process ends and is started again.
+/// Maximum number of databases left behind; one more ends the process, which is then restarted.
 const MAX_LEFT: usize = 8;
 
-/// Folders of databases whose closing has not ended.
+/// Folders of databases that are being closed.
 static CLOSING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn list() -> MutexGuard<'static, Vec<PathBuf>> {
     CLOSING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says whether the database in a folder is still being closed, so that its lock is not free.
+/// Returns `true` if the database in a folder is still being closed and its lock is not free.
 pub(super) fn is_closing(path: &Path) -> bool {
     list().iter().any(|other| other == path)
 }
 
-/// Closes the database of a folder; returns when it is closed, or after a while. `failed`: an operation on it
-/// failed before.
+/// Closes the database in a folder, waiting at most 20 s, or 1 s if an operation on it has `failed`.
 pub(super) fn close(database: impl Send + 'static, path: &Path, failed: bool) {
     list().push(path.to_owned());
     let (done, ended) = sync_channel(1);
@@ -47,7 +46,7 @@ pub(super) fn close(database: impl Send + 'static, path: &Path, failed: bool) {
         if catch_unwind(AssertUnwindSafe(move || drop(database))).is_err() {
             static PANICKED: LogLimit = LogLimit::new();
             if let Some(more) = PANICKED.pass() {
-                tracing::warn!(queue.path = %name.display(), more, "the storage engine panicked while it was closed");
+                tracing::warn!(queue.path = %name.display(), suppressed = more, "the storage engine panicked while closing a database; continuing");
             }
         }
         let mut closing = list();
@@ -55,7 +54,7 @@ pub(super) fn close(database: impl Send + 'static, path: &Path, failed: bool) {
             closing.swap_remove(at);
         }
         drop(closing);
-        // Nobody waits any more when it took too long.
+        // The closer may have timed out.
         let _ = done.send(());
     };
     let started = thread::Builder::new()
@@ -64,18 +63,18 @@ pub(super) fn close(database: impl Send + 'static, path: &Path, failed: bool) {
         .spawn(drop_it);
     let patience = if failed { FAILED_PATIENCE } else { PATIENCE };
     if started.is_err() {
-        // Without a thread for it the database stays open, rather than be dropped on this one.
+        // Without a thread the database stays open, because dropping it here could hang.
         std::mem::forget(database);
     }
     if ended.recv_timeout(patience).is_err() {
-        tracing::error!(queue.path = %path.display(), "a part of the queue cannot be closed; it is left as it is");
+        tracing::error!(queue.path = %path.display(), "failed to close a part of the queue in time; leaving it open");
         if list().len() > MAX_LEFT {
             watchdog::end("closing parts of the queue");
         }
     }
 }
 
-/// Keeps something open as if it hung while it is closed.
+/// Keeps a database open as if closing it hung.
 #[cfg(test)]
 pub(super) fn hold_for_test(database: impl Send + 'static, path: &Path) {
     list().push(path.to_owned());
@@ -88,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Hangs when it is dropped, until it is told otherwise.
+    /// Hangs when dropped, until released.
     struct Stuck(Receiver<()>);
 
     impl Drop for Stuck {

@@ -1,4 +1,4 @@
-//! Power cuts at every step: the disk keeps only what was synced, plus any part of what was not.
+//! Power cuts at every step: the disk keeps only synced data, plus any part of the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex};
 use iottly_protocol::GapReason;
 use iottly_protocol::StreamClass::{Control, History};
 
-use super::budget::SegmentSize;
 use super::disk::{Disk, Space, SystemDisk};
+use super::policy::SegmentSize;
 use super::*;
 
-/// What of the unsynced writes the disk happens to keep.
+/// Unsynced writes that the disk happens to keep.
 #[derive(Debug, Clone, Copy)]
 enum Luck {
     None,
@@ -22,24 +22,24 @@ enum Luck {
     All,
 }
 
-/// What the cloud and the senders know, against which the rest after a cut is held.
+/// Knowledge of cloud and senders, with which the queue after a cut is compared.
 #[derive(Debug, Clone, Default)]
 struct Known {
     /// Records reported as durable, by class.
     committed: [u64; 2],
-    /// What the cloud has acknowledged, by class.
+    /// Positions acknowledged by the cloud, by class.
     acked: [u64; 2],
     stream: Option<[StreamId; 2]>,
     /// Records may have been dropped for the budget.
     drops: bool,
 }
 
-/// A disk on which the power can go at each step; every step is tried.
+/// Disk whose power can be cut at each step; every step is tried.
 struct CutDisk {
     root: PathBuf,
-    /// The database files are not synced: the control that must lose records.
+    /// Do not sync database files: the control that must lose records.
     lies: bool,
-    /// Space that the file system claims to have.
+    /// Space that the file system reports.
     durable: Mutex<Durable>,
     known: Arc<Mutex<Known>>,
     cuts: Mutex<Vec<String>>,
@@ -64,7 +64,7 @@ impl CutDisk {
         })
     }
 
-    /// Cuts the power here, with every kind of luck, and looks at what a new start finds.
+    /// Cuts the power here with every kind of luck, and checks the queue after a new start.
     fn cut(&self, what: &str) {
         let at = {
             let mut cuts = self.cuts.lock().expect("lock");
@@ -108,7 +108,8 @@ impl CutDisk {
             names.retain(|name| from.join(name).exists());
         }
         for name in names {
-            let (from, to) = (from.join(&name), to.join(&name));
+            let from = from.join(&name);
+            let to = to.join(&name);
             let is_folder = from.is_dir() || self.durable.lock().expect("lock").names.contains_key(&from);
             if is_folder {
                 self.materialise(&from, &to, luck)?;
@@ -134,7 +135,7 @@ impl CutDisk {
     }
 }
 
-/// Some pages of what was written reached the disk, others still have what was synced there.
+/// Mixes written pages that reached the disk with synced ones.
 fn mixed(synced: &[u8], present: &[u8], seed: u64) -> Vec<u8> {
     let mut out = present.to_vec();
     let mut random = seed | 1;
@@ -207,7 +208,7 @@ impl Disk for CutDisk {
     }
 }
 
-/// Memory is the quickest disk, and what is synced here is only an image.
+/// Folder in memory, the fastest disk; the test keeps its own image of synced data.
 fn fast_dir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
@@ -221,7 +222,7 @@ fn text(class: StreamClass, seq: u64) -> String {
     )
 }
 
-/// Opens what is left and says what is wrong with it.
+/// Opens the rest after a cut and returns the first violation.
 fn check(image: &Path, known: &Known) -> Result<(), String> {
     let size = SegmentSize {
         records: 8,
@@ -282,7 +283,7 @@ fn check(image: &Path, known: &Known) -> Result<(), String> {
     Ok(())
 }
 
-/// Pushes and acknowledges so that segments come and go.
+/// Pushes and acknowledges so that segments are created and removed.
 fn work(disk: &Arc<CutDisk>, rounds: u64, evict: bool) {
     let size = SegmentSize {
         records: 8,

@@ -1,4 +1,4 @@
-//! Damaged files: nothing panics or hangs, every lost number is in a gap, and the queue goes on.
+//! Damaged files: nothing panics or hangs, every lost number is in a gap, and the queue continues.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use iottly_protocol::GapReason;
 use iottly_protocol::StreamClass::{Control, History};
 
-use super::budget::SegmentSize;
 use super::disk::SystemDisk;
+use super::policy::SegmentSize;
 use super::*;
 
 const COUNT: u64 = 60;
@@ -91,7 +91,7 @@ fn account(path: &Path, before: StreamInfo, what: &str) -> (u64, Vec<OpenNote>) 
         queue
             .push_batch(&[Pending {
                 class: History,
-                record: b"goes on".to_vec(),
+                record: b"continues".to_vec(),
             }])
             .expect("usable");
         drop(queue);
@@ -250,7 +250,7 @@ fn foreign_files_are_left_alone_and_foreign_segments_moved_aside() {
     assert_eq!(account(&path, before, "foreign files").0, 0);
     assert!(path.join("notes.txt").exists());
 
-    // The newest segment of another device's queue under the name of the next one here.
+    // The newest segment of another device's queue, under the name of the next segment here.
     let (_other_dir, other, _) = filled();
     let newest = other.join(chain::segment_name(History, 41));
     fs::rename(&newest, path.join(chain::segment_name(History, 500))).expect("move");
@@ -270,6 +270,6 @@ fn what_is_moved_aside_is_bounded() {
         fs::write(db, "not a database").expect("write");
     }
     account(&path, before, "all segments");
-    let kept = fs::read_dir(path.join(aside::FOLDER)).expect("list").count();
+    let kept = fs::read_dir(path.join(quarantine::FOLDER)).expect("list").count();
     assert!((1..=2).contains(&kept), "{kept} kept aside");
 }

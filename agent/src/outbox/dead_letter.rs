@@ -1,5 +1,5 @@
-//! Records that the cloud refused for good: a small file of checksummed frames, so that it can be read while
-//! an agent runs.
+//! Dead letters: records that the cloud refused for good, in a small file of checksummed frames that can be
+//! read while an agent runs.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -14,31 +14,31 @@ use super::disk::Disk;
 use super::frame::class_byte;
 use crate::files;
 
-/// The file in the queue's folder.
+/// Name of the file in the queue's folder.
 const FILE: &str = "dead-letters";
-/// Most dead letters kept; when there are more, the older half goes.
+/// Maximum number of dead letters; when exceeded, the older half is removed.
 pub(super) const MAX_DEAD_LETTERS: usize = 256;
-/// Most bytes kept of a dead letter's record.
+/// Maximum size of a dead letter's record, in bytes; longer ones are cut.
 pub(super) const MAX_DEAD_LETTER_BYTES: usize = 16 << 10;
-/// Most bytes of a frame's content: class, number, reason, record.
+/// Maximum size of a frame's content, in bytes: class, stream, number, reason, record.
 const MAX_BODY_BYTES: usize = 1 + 16 + 8 + 2 + limits::MAX_TEXT_BYTES + MAX_DEAD_LETTER_BYTES;
-/// Largest file that is read, bytes.
+/// Maximum size of the file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = (MAX_DEAD_LETTERS * (8 + MAX_BODY_BYTES)) as u64;
-/// Added to the class in a frame that names its stream; the frames of earlier agents do not.
+/// Flag in the class byte of a frame that names its stream; frames of earlier agents do not.
 const WITH_STREAM: u8 = 0x10;
 
-/// A record that the cloud refused for good, kept for people to look at.
+/// Record that the cloud refused for good, kept for inspection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The stream it was in.
+    /// Class of the stream.
     pub class: StreamClass,
-    /// That stream's id; none in letters of agents before it was kept.
+    /// Id of the stream; `None` in letters of earlier agents.
     pub stream: Option<StreamId>,
-    /// Its number there.
+    /// Number in the stream.
     pub seq: u64,
-    /// The cloud's reason.
+    /// Reason given by the cloud.
     pub reason: String,
-    /// The encoded record, cut after 16 KiB.
+    /// Encoded record, cut to 16 KiB.
     pub record: Vec<u8>,
 }
 
@@ -95,14 +95,15 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<DeadLetter>> {
     parse(folder).map(|(letters, _)| letters)
 }
 
-/// The dead letters, and the bytes of the file that they take.
+/// Returns the dead letters and their size in the file, in bytes.
 fn parse(folder: &Path) -> io::Result<(Vec<DeadLetter>, u64)> {
     let bytes = match files::read(&folder.join(FILE), MAX_FILE_BYTES) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         Err(e) => return Err(e),
     };
-    let (mut rest, mut letters) = (&bytes[..], Vec::new());
+    let mut rest = &bytes[..];
+    let mut letters = Vec::new();
     while let Some((body, after)) = split_frame(rest) {
         letters.extend(DeadLetter::decode(body));
         rest = after;
@@ -118,21 +119,21 @@ fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     (crc32fast::hash(body) == u32::from_be_bytes(*crc)).then_some((body, rest))
 }
 
-/// What is known of the file without reading it again.
+/// Index of the file.
 #[derive(Debug, Default)]
 pub(super) struct Letters {
-    /// The numbers in it, oldest first; at most [`MAX_DEAD_LETTERS`].
+    /// Numbers in the file, oldest first; at most [`MAX_DEAD_LETTERS`].
     known: VecDeque<(Option<StreamId>, StreamClass, u64)>,
-    /// Bytes of the file that hold whole letters; behind them may be the rest of a write that failed.
+    /// Offset behind the last whole letter; the rest of a failed write may follow it.
     end: u64,
 }
 
 impl Letters {
-    /// Looks at the file in `folder`. One that cannot be read is put aside and counts as empty.
+    /// Reads the index of the file in `folder`. An unreadable file is renamed and counts as empty.
     pub(super) fn open(folder: &Path) -> Self {
         let (letters, end) = parse(folder).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the dead letters cannot be read; putting them aside");
-            // When that fails as well, the next letter fails by name.
+            tracing::warn!(%error, "failed to read the dead letters; renaming the file");
+            // If renaming fails, adding the next letter reports the error.
             let _ = files::put_aside(&folder.join(FILE));
             Default::default()
         });
@@ -143,13 +144,13 @@ impl Letters {
         Self { known, end }
     }
 
-    /// Says whether the record under a number was kept already: the cloud names a refusal again until it has
-    /// been heard.
+    /// Returns `true` if the record under a number was kept already: the cloud repeats a refusal until the
+    /// record is acknowledged.
     pub(super) fn has(&self, stream: StreamId, class: StreamClass, seq: u64) -> bool {
         self.known.contains(&(Some(stream), class, seq))
     }
 
-    /// Adds a dead letter; durable when it returns.
+    /// Adds a dead letter; durable on return.
     pub(super) fn add(&mut self, folder: &Path, letter: &DeadLetter, disk: &dyn Disk) -> io::Result<()> {
         if self.known.len() >= MAX_DEAD_LETTERS {
             self.shorten(folder, disk)?;
@@ -165,7 +166,7 @@ impl Letters {
             .open(&path)?;
         let len = file.metadata()?.len();
         if len < self.end {
-            // Somebody else has shortened it.
+            // The file was truncated by another program.
             (self.known, self.end) = (VecDeque::new(), 0);
         }
         if len > self.end {
@@ -182,12 +183,13 @@ impl Letters {
         Ok(())
     }
 
-    /// Writes the file anew with the newer half of the letters.
+    /// Rewrites the file with the newer half of the letters.
     fn shorten(&mut self, folder: &Path, disk: &dyn Disk) -> io::Result<()> {
         let letters = read(folder)?;
         let kept = &letters[letters.len().saturating_sub(MAX_DEAD_LETTERS / 2)..];
         let bytes: Vec<u8> = kept.iter().flat_map(DeadLetter::encode).collect();
-        let (path, fresh) = (folder.join(FILE), folder.join("dead-letters.new"));
+        let path = folder.join(FILE);
+        let fresh = folder.join("dead-letters.new");
         let mut file: File = files::create(&fresh)?;
         file.write_all(&bytes)?;
         disk.sync_file(&fresh, &file)?;

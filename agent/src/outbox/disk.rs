@@ -1,21 +1,20 @@
-//! What the queue asks of the file system beside what sled does itself: everything that makes bytes and names
-//! durable.
+//! File system operations of the queue beside those of sled: everything that makes bytes and names durable.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Space of a file system, bytes.
+/// Space of a file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Space {
-    /// What may still be written.
+    /// Free space.
     pub(super) free: u64,
-    /// All of it.
+    /// Total space.
     pub(super) total: u64,
 }
 
-/// The file system, or one whose power is cut in a test.
+/// File system, replaced in tests by one whose power is cut.
 pub(super) trait Disk: Send + Sync {
     /// Makes a file's bytes durable.
     fn sync_file(&self, path: &Path, file: &File) -> io::Result<()>;
@@ -25,13 +24,13 @@ pub(super) trait Disk: Send + Sync {
     fn write_at(&self, path: &Path, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Removes a folder with everything in it.
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
-    /// Gives a file or folder another name.
+    /// Renames a file or folder.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// How much room there is.
+    /// Returns the space of the file system.
     fn space(&self, path: &Path) -> io::Result<Space>;
 }
 
-/// The file system as it is.
+/// File system of the operating system.
 pub(super) struct SystemDisk;
 
 impl Disk for SystemDisk {
@@ -72,7 +71,7 @@ impl Disk for SystemDisk {
     }
 }
 
-/// Bytes that a file or folder takes on the disk; what cannot be read counts as nothing.
+/// Returns the size of a file or folder on disk, in bytes; unreadable parts count as 0.
 pub(super) fn disk_bytes(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let Ok(meta) = fs::symlink_metadata(path) else {

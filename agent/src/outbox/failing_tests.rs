@@ -1,5 +1,5 @@
-//! Storage that fails while the queue's thread works: what is stored is delivered all the same, and nobody
-//! waits for ever.
+//! Storage that fails while the queue's thread works: stored records are still delivered, and no sender waits
+//! forever.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,11 +13,10 @@ use iottly_protocol::StreamClass::{Control, History};
 
 use super::*;
 
-/// Longest wait for something that comes; generous, since machines are busy.
+/// Maximum wait for a condition; generous, because machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A file system of its own; unmounted when dropped. None where mounting is not allowed, which CI does not
-/// accept.
+/// Mounted file system; unmounted when dropped. Mounting needs root: elsewhere a test skips, except in CI.
 struct Mount(std::path::PathBuf);
 
 impl Mount {
@@ -59,7 +58,7 @@ impl Drop for Mount {
     }
 }
 
-/// Takes every byte that is left.
+/// Takes every free byte.
 fn fill(path: &Path) {
     let mut file = File::create(path).expect("create");
     let block = vec![7; 64 << 10];
@@ -77,7 +76,7 @@ fn record(n: u64) -> Vec<u8> {
     format!("record {n} {}", "x".repeat(2000)).into_bytes()
 }
 
-/// Offers until the queue is busy, and waits for durability with each hundredth.
+/// Offers records until the queue is busy, and awaits durability of each hundredth.
 fn push(outbox: &Outbox, numbers: std::ops::RangeInclusive<u64>) {
     for n in numbers {
         if n % 100 == 0 {
@@ -98,13 +97,14 @@ fn peek(outbox: &Outbox, class: StreamClass, from: u64) -> Result<Page, OutboxEr
     rx.recv_timeout(PATIENCE).expect("a read is answered")
 }
 
-/// Reads and acknowledges as a link does, until number `last` came; returns what came.
+/// Reads and acknowledges as the link does, up to number `last`. Returns the numbers read.
 fn drain(outbox: &Outbox, last: u64) -> Vec<u64> {
     drain_from(outbox, 1, last)
 }
 
 fn drain_from(outbox: &Outbox, first: u64, last: u64) -> Vec<u64> {
-    let (mut came, began) = (Vec::new(), Instant::now());
+    let mut came = Vec::new();
+    let began = Instant::now();
     while came.last().is_none_or(|latest| *latest < last) {
         assert!(began.elapsed() < PATIENCE, "{} of {last} came", came.len());
         let from = came.last().map_or(first, |last| last + 1);
@@ -129,7 +129,7 @@ fn drain_from(outbox: &Outbox, first: u64, last: u64) -> Vec<u64> {
 
 const BACKLOG: u64 = 5_000;
 
-/// A thousand more than there is room for: the senders are told, and one who wants to know is told soon.
+/// A thousand more than there is room for: offers fail, and a sender that awaits durability is answered soon.
 fn overload(outbox: &Outbox) -> u64 {
     let began = Instant::now();
     let taken = (0..4_000)
@@ -159,9 +159,9 @@ fn a_full_disk_stops_neither_delivery_nor_answers() {
     push(&outbox, 1..=BACKLOG);
     fill(&dir.path().join("foreign"));
     let taken = overload(&outbox);
-    // The backlog lies in many segments: each is opened to be read while not a byte can be written.
+    // The backlog is in many segments: each is opened for reading while not a byte can be written.
     drain(&outbox, BACKLOG);
-    // That makes room, and so what had to wait is stored and comes as well.
+    // Acknowledging makes room, so the waiting records are stored and delivered as well.
     let streams = outbox.streams();
     let began = Instant::now();
     while streams.borrow()[0].next <= BACKLOG + taken {
@@ -179,14 +179,15 @@ fn a_full_disk_stops_neither_delivery_nor_answers() {
 #[test]
 fn a_disk_that_became_read_only_is_still_drained() {
     let dir = tempfile::tempdir().expect("dir");
-    let (image, at) = (dir.path().join("image"), dir.path().join("mounted"));
+    let image = dir.path().join("image");
+    let at = dir.path().join("mounted");
     fs::create_dir(&at).expect("folder");
     let Some(_mount) = Mount::ext4(&image, &at) else {
         return;
     };
     let (outbox, thread) = start(&at.join("queue"), Policy::default());
     push(&outbox, 1..=BACKLOG);
-    // As ext4 does itself after an error of its disk.
+    // ext4 does the same after an error of its disk.
     let aborted = Command::new("mount")
         .args(["-o", "remount,abort"])
         .arg(&at)
@@ -197,7 +198,7 @@ fn a_disk_that_became_read_only_is_still_drained() {
     }
     overload(&outbox);
     assert_eq!(drain(&outbox, BACKLOG), (1..=BACKLOG).collect::<Vec<_>>());
-    // A stop gives up what cannot be stored, and does not take for ever.
+    // A stop discards records that cannot be stored, and ends soon.
     outbox.stop();
     thread.join().expect("it ends");
 }
@@ -274,7 +275,7 @@ fn the_thread_goes_on_when_the_folder_is_removed_under_it() {
         let sender = outbox.clone();
         let sending = thread::spawn(move || {
             for n in 0..1_500 {
-                // Busy is an answer, too.
+                // A busy queue responds as well.
                 let _ = sender.try_offer(History, record(n));
                 thread::sleep(Duration::from_micros(500));
             }
@@ -285,7 +286,7 @@ fn the_thread_goes_on_when_the_folder_is_removed_under_it() {
         while outbox.offer_and_wait(History, record(1)).is_err() {
             assert!(
                 began.elapsed() < PATIENCE,
-                "round {round}: the queue stands still"
+                "round {round}: the queue makes no progress"
             );
         }
         sending.join().expect("sent");

@@ -1,17 +1,17 @@
-//! Keys and checksummed values of a segment.
+//! Keys and checksummed values of a segment. Pure.
 //!
 //! A record's key is its position, big-endian, so that the order of keys is the order of positions. A value
-//! is a CRC-32 over key and the rest, the time of the queue's age clock, and the record: bytes under a wrong
-//! key are as damaged as flipped ones.
+//! is a CRC-32 over key and rest, the stamp of the queue's age clock, and the record: a value under a wrong
+//! key counts as damaged.
 
 use iottly_protocol::{StreamClass, StreamId};
 
 const KEY_BYTES: usize = 8;
 const CRC_BYTES: usize = 4;
 const STAMP_BYTES: usize = 8;
-/// Bytes stored around each record.
+/// Overhead per record, in bytes.
 pub(super) const OVERHEAD_BYTES: usize = KEY_BYTES + CRC_BYTES + STAMP_BYTES;
-/// The key of a segment's own description; positions never get that far.
+/// Key of a segment's description; shorter than the keys of records.
 pub(super) const META_KEY: &[u8] = b"meta";
 
 pub(super) type Key = [u8; KEY_BYTES];
@@ -20,12 +20,12 @@ pub(super) const fn key(position: u64) -> Key {
     position.to_be_bytes()
 }
 
-/// The position inside a record's key.
+/// Returns the position in a record's key; `None` for another key.
 pub(super) fn position(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.try_into().ok()?))
 }
 
-/// A record's value; `stamp_ms` is the age clock's time.
+/// Returns the value of a record; `stamp_ms` is the time of the age clock.
 pub(super) fn seal(key: &[u8], stamp_ms: u64, body: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(CRC_BYTES + STAMP_BYTES + body.len());
     value.extend_from_slice(&[0; CRC_BYTES]);
@@ -36,7 +36,7 @@ pub(super) fn seal(key: &[u8], stamp_ms: u64, body: &[u8]) -> Vec<u8> {
     value
 }
 
-/// Stamp and record of a value, none when it is damaged.
+/// Returns stamp and record of a value; `None` if it is damaged.
 pub(super) fn unseal<'v>(key: &[u8], value: &'v [u8]) -> Option<(u64, &'v [u8])> {
     let (crc, rest) = value.split_first_chunk::<CRC_BYTES>()?;
     if u32::from_le_bytes(*crc) != checksum(key, rest) {
@@ -53,7 +53,7 @@ fn checksum(key: &[u8], rest: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// The number by which files name a class.
+/// Returns the number of a class in files.
 pub(super) const fn class_byte(class: StreamClass) -> u8 {
     match class {
         StreamClass::History => 1,
@@ -61,17 +61,17 @@ pub(super) const fn class_byte(class: StreamClass) -> u8 {
     }
 }
 
-/// What a segment says about itself, so that the queue can be put together again without its head.
+/// Description of a segment, from which the queue can be restored without its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Meta {
-    /// The queue that it belongs to.
+    /// Id of the queue.
     pub(super) queue: [u8; 16],
     pub(super) class: StreamClass,
-    /// Its first position.
+    /// First position.
     pub(super) first: u64,
-    /// The stream at the time of its creation.
+    /// Id of the stream when the segment was created.
     pub(super) stream: StreamId,
-    /// The position before that stream's number 1.
+    /// Position before that stream's number 1.
     pub(super) base: u64,
 }
 
@@ -86,7 +86,7 @@ impl Meta {
         seal(META_KEY, 0, &body)
     }
 
-    /// Reads what a segment of `class` says; none when it is damaged or of another class.
+    /// Decodes the description of a segment of `class`; `None` if it is damaged or of another class.
     pub(super) fn decode(class: StreamClass, value: &[u8]) -> Option<Self> {
         let (_, body) = unseal(META_KEY, value)?;
         let (queue, body) = body.split_first_chunk::<16>()?;

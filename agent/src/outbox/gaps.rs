@@ -1,10 +1,12 @@
+//! Lost positions of a stream and their reasons, bounded. Pure.
+
 use iottly_protocol::GapReason;
 
-/// Most spans that are remembered for a stream. Beyond it the shortest span's reason is forgotten: what is
-/// missing is still reported, as damage.
+/// Maximum number of spans per stream. Beyond it the shortest span is removed; its positions are still
+/// reported, as corruption.
 pub(super) const MAX_SPANS: usize = 200;
 
-/// Positions `from..=to` that will never be delivered.
+/// Positions `from..=to` that are never delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) from: u64,
@@ -12,13 +14,13 @@ pub(super) struct Span {
     pub(super) reason: GapReason,
 }
 
-/// Why positions of a stream are given up, until the cloud knows.
+/// Reasons of a stream's lost positions, until the cloud has acknowledged them.
 ///
-/// Whatever is not stored between the last acknowledged and the next position is a hole in any case; the
-/// spans say why, and what is in a span stays given up even if its record is still there.
+/// Every position between the last acknowledged and the next one that is not stored is a hole; the spans give
+/// the reasons. A position in a span stays lost even if its record still exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Gaps {
-    /// Ascending, without overlap, neighbours of one reason joined.
+    /// Ascending spans without overlap; neighbours of one reason are joined.
     spans: Vec<Span>,
 }
 
@@ -27,7 +29,7 @@ impl Gaps {
         &self.spans
     }
 
-    /// Gives up `from..=to`. What is given up already keeps its reason.
+    /// Adds `from..=to`. Positions in earlier spans keep their reason.
     pub(super) fn add(&mut self, from: u64, to: u64, reason: GapReason) {
         let mut free = from;
         let mut fresh = Vec::new();
@@ -71,7 +73,7 @@ impl Gaps {
         }
     }
 
-    /// Forgets what lies up to `position`.
+    /// Removes everything up to `position`.
     pub(super) fn trim(&mut self, position: u64) {
         self.spans.retain(|span| span.to > position);
         if let Some(first) = self.spans.first_mut() {
@@ -79,7 +81,7 @@ impl Gaps {
         }
     }
 
-    /// The span that `position` lies in.
+    /// Returns the span that contains `position`.
     pub(super) fn at(&self, position: u64) -> Option<Span> {
         let after = self.spans.partition_point(|span| span.from <= position);
         self.spans[..after]
@@ -88,7 +90,7 @@ impl Gaps {
             .filter(|span| span.to >= position)
     }
 
-    /// Where the first span behind `position` starts.
+    /// Returns the start of the first span after `position`.
     pub(super) fn next_after(&self, position: u64) -> Option<u64> {
         self.spans
             .get(self.spans.partition_point(|span| span.from <= position))

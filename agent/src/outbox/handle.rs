@@ -1,154 +1,48 @@
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+//! Handles of the queue's thread: offer records, read pages, acknowledge. Never touch the storage.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use iottly_protocol::{StreamClass, StreamInfo, limits};
 use tokio::sync::{oneshot, watch};
 
-use super::frame::OVERHEAD_BYTES;
 use super::owner::Owner;
-use super::refusals::Refusals;
+use super::shared::{Committed, Offer, OutboxError, Request, Shared, State, cost};
 use super::wait::{self, Waited};
-use super::{CLASSES, Page, Pending, Policy, Queue, WhenFull, index};
+use super::{CLASSES, Page, Pending, Queue, index};
 use crate::clock::unix_ms;
 use crate::time::BoardClock;
 
-/// Most bytes that wait for a commit.
+/// Maximum size of the records that wait for a commit, in bytes.
 const OPEN_BYTES: usize = 4 << 20;
-/// Most records that wait for a commit.
+/// Maximum number of records that wait for a commit.
 const OPEN_RECORDS: usize = 10_000;
-/// How long a sender waits for room before it is told that the queue is busy.
+/// Maximum wait of a sender for room; then the offer fails with [`OutboxError::Busy`].
 const ROOM_WAIT: Duration = Duration::from_millis(50);
-/// How long a sender waits until its record is durable.
+/// Maximum wait of a sender for its record to be durable.
 const DURABLE_WAIT: Duration = Duration::from_secs(10);
-/// How much of that is left to it once the agent stops.
+/// Remainder of that wait once the agent stops.
 const LEAVING_WAIT: Duration = Duration::from_millis(500);
 
-/// Why a record is not in the queue. Nothing was taken: the sender still has it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OutboxError {
-    /// The byte budget is used up until the cloud has acknowledged more.
-    #[error("the queue is full: {used} of {budget} bytes on disk are in use")]
-    Full {
-        /// Bytes on disk.
-        used: u64,
-        /// Bytes allowed.
-        budget: u64,
-    },
-    /// Too much is waiting to be written.
-    #[error("the queue is busy: {waiting} bytes are waiting to be written")]
-    Busy {
-        /// Bytes waiting.
-        waiting: usize,
-    },
-    /// The record is too large for the wire.
-    #[error("a record of {len} bytes is over the limit of {max}")]
-    TooLarge {
-        /// Its size in bytes.
-        len: usize,
-        /// The limit in bytes.
-        max: usize,
-    },
-    /// The storage failed.
-    #[error("the queue's storage failed: {0}")]
-    Storage(String),
-    /// The agent is stopping.
-    #[error("the queue is closed")]
-    Closed,
-}
-
-/// What the link asks of the queue's thread.
-pub(super) enum Request {
-    Peek {
-        class: StreamClass,
-        from: u64,
-        max_records: usize,
-        max_bytes: usize,
-        reply: Reply,
-    },
-    Remint {
-        class: StreamClass,
-    },
-}
-
-pub(super) type Reply = Box<dyn FnOnce(Result<Page, OutboxError>) + Send>;
-
-/// Resolves when a record is durable.
-pub type Committed = oneshot::Receiver<Result<(), OutboxError>>;
-
-/// A handle on the thread that owns the queue.
+/// Handle of the thread that owns the queue; cheap to clone.
 ///
-/// It commits at once when it is idle; what arrives while a commit runs becomes the next group.
+/// An idle thread commits at once; records that arrive during a commit form the next group.
 #[derive(Clone)]
 pub struct Outbox {
     shared: Arc<Shared>,
     streams: watch::Receiver<[StreamInfo; 2]>,
-    /// How long ago each stream began as the latest of several, when the queue was opened.
+    /// Age of each stream that replaced an earlier one, when the queue was opened, in milliseconds.
     minted_ago_ms: [Option<u64>; 2],
-    /// None when records come with their dates.
+    /// Clock that dates the records; `None` if they are offered with exact dates.
     clock: Option<BoardClock>,
 }
 
-pub(super) struct Shared {
-    pub(super) policy: Policy,
-    pub(super) state: Mutex<State>,
-    pub(super) work: Condvar,
-    pub(super) room: Condvar,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    pub(super) open: VecDeque<Offer>,
-    pub(super) open_bytes: usize,
-    /// Bytes on disk and on their way there, by class.
-    pub(super) used: [u64; 2],
-    /// Highest number to forget, by class.
-    pub(super) acks: [Option<u64>; 2],
-    /// At most a few: the link has one read outstanding for each stream, and asks for one new stream an hour.
-    pub(super) requests: VecDeque<Request>,
-    pub(super) refusals: Refusals,
-    /// Records cannot be stored at present.
-    pub(super) failing: Option<Failing>,
-    /// The agent is about to stop: nobody waits for long any more.
-    pub(super) leaving: bool,
-    pub(super) stopping: bool,
-    pub(super) stopped: bool,
-}
-
-/// The latest failure to store records.
-pub(super) struct Failing {
-    pub(super) text: String,
-    /// The time of the next attempt; until then a durable record is refused at once.
-    pub(super) until: Instant,
-}
-
-pub(super) struct Offer {
-    pub(super) pending: Pending,
-    pub(super) done: Option<oneshot::Sender<Result<(), OutboxError>>>,
-}
-
-impl Shared {
-    /// What counts against the budget of a class, and the budget; none when older records make room.
-    fn budget(&self, class: StreamClass, state: &State) -> Option<(u64, u64)> {
-        match class {
-            StreamClass::History if self.policy.when_full == WhenFull::DropOldest => None,
-            StreamClass::History => Some((state.used[index(class)], self.policy.history_share())),
-            StreamClass::Control => Some((state.used[index(class)], self.policy.control_share())),
-        }
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Outbox {
-    /// Starts the thread that owns `queue`; `name` is the thread's. `guard` is dropped when the queue is
-    /// closed.
+    /// Starts a thread called `name` that owns `queue`. `guard` is dropped when the queue is closed.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// If the system cannot create a thread.
     pub fn start(
         queue: Box<dyn Queue>,
         name: &str,
@@ -186,7 +80,7 @@ impl Outbox {
         ))
     }
 
-    /// The same outbox for records that are dated by a clock which may not know the date yet.
+    /// Returns the outbox with a clock that dates its records and may not know the date yet.
     pub(crate) fn dated_by(self, clock: BoardClock) -> Self {
         Self {
             clock: Some(clock),
@@ -194,22 +88,22 @@ impl Outbox {
         }
     }
 
-    /// The clock that dates the records.
+    /// Returns the clock that dates the records.
     pub(crate) fn clock(&self) -> Option<&BoardClock> {
         self.clock.as_ref()
     }
 
-    /// The time of a record that is made now, unix milliseconds.
+    /// Returns the time for a record that is created now, in unix milliseconds.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.clock.as_ref().map_or_else(unix_ms, BoardClock::now_ms)
     }
 
-    /// Hands a record over; it is in the open group when this returns, on disk after the group's commit.
-    /// Waits up to 50 ms for room, so it is not for async code.
+    /// Offers a record; on return it is in the open group, after the group's commit on the disk. Blocks for
+    /// up to 50 ms until there is room; not for async code.
     ///
     /// # Errors
-    /// When the record was not taken; the reason says why.
+    /// If the record was not accepted; see [`OutboxError`].
     pub fn offer(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
         self.put(class, record, None, ROOM_WAIT, 1)
     }
@@ -217,18 +111,18 @@ impl Outbox {
     /// Like [`Outbox::offer`], with a receiver that resolves once the record is durable.
     ///
     /// # Errors
-    /// When the record was not taken; the reason says why.
+    /// If the record was not accepted; see [`OutboxError`].
     pub fn offer_durable(&self, class: StreamClass, record: Vec<u8>) -> Result<Committed, OutboxError> {
         let (done, committed) = oneshot::channel();
         self.put(class, record, Some(done), ROOM_WAIT, 1)?;
         Ok(committed)
     }
 
-    /// Hands a record over and waits until it is durable, at most ten seconds. Not for async code.
+    /// Offers a record and blocks until it is durable, at most ten seconds; not for async code.
     ///
     /// # Errors
-    /// When the record was not taken or could not be stored; the reason says why. A record whose wait ended
-    /// may still be stored.
+    /// If the record was not accepted or not stored; see [`OutboxError`]. After a timeout the record may
+    /// still be stored.
     pub fn offer_and_wait(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
         let committed = self.offer_durable(class, record)?;
         let began = Instant::now();
@@ -245,7 +139,7 @@ impl Outbox {
             Waited::Answered(answer) => answer.unwrap_or(Err(OutboxError::Closed)),
             Waited::Ended => {
                 let text = format!(
-                    "no answer of the disk within {} ms, the record may still be stored",
+                    "the disk did not respond within {} ms, the record may still be stored",
                     began.elapsed().as_millis()
                 );
                 Err(OutboxError::Storage(text))
@@ -256,7 +150,7 @@ impl Outbox {
     /// Like [`Outbox::offer`] without waiting for room.
     ///
     /// # Errors
-    /// When the record was not taken; the reason says why.
+    /// If the record was not accepted; see [`OutboxError`].
     pub fn try_offer(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
         self.put(class, record, None, Duration::ZERO, 1)
     }
@@ -264,18 +158,18 @@ impl Outbox {
     /// Like [`Outbox::offer_durable`] without waiting for room.
     ///
     /// # Errors
-    /// When the record was not taken; the reason says why.
+    /// If the record was not accepted; see [`OutboxError`].
     pub fn try_offer_durable(&self, class: StreamClass, record: Vec<u8>) -> Result<Committed, OutboxError> {
         let (done, committed) = oneshot::channel();
         self.put(class, record, Some(done), Duration::ZERO, 1)?;
         Ok(committed)
     }
 
-    /// Like [`Outbox::try_offer`] for what may be given up first: takes only half of the budget.
+    /// Like [`Outbox::try_offer`] for expendable records: fails at half of the budget.
     ///
     /// # Errors
-    /// When the record was not taken; the reason says why.
-    pub fn offer_spare(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
+    /// If the record was not accepted; see [`OutboxError`].
+    pub fn offer_low_priority(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {
         self.put(class, record, None, Duration::ZERO, 2)
     }
 
@@ -347,7 +241,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Reads a page of a stream; `reply` is called on the queue's thread and must not block.
+    /// Requests a page of a stream; `reply` is called on the queue's thread and must not block.
     pub fn peek(
         &self,
         class: StreamClass,
@@ -365,7 +259,7 @@ impl Outbox {
         });
     }
 
-    /// Forgets a stream's records up to `upto`.
+    /// Acknowledges a stream's records up to `upto`, which are then removed.
     pub fn ack(&self, class: StreamClass, upto: u64) {
         let mut state = self.shared.lock();
         let ack = &mut state.acks[index(class)];
@@ -374,7 +268,7 @@ impl Outbox {
         self.shared.work.notify_one();
     }
 
-    /// Keeps a copy of a refused record, unless there are too many of them.
+    /// Keeps a copy of a refused record, unless there are too many.
     pub fn dead_letter(&self, class: StreamClass, seq: u64, reason: &str) {
         let mut state = self.shared.lock();
         if !state.stopped {
@@ -384,30 +278,31 @@ impl Outbox {
         self.shared.work.notify_one();
     }
 
-    /// How long before the start each stream took the place of an earlier one; none where it never did.
-    /// Milliseconds.
+    /// Returns the age at the start of each stream that replaced an earlier one, in milliseconds; `None` for
+    /// an original stream.
     #[must_use]
     pub fn minted_ago_ms(&self) -> [Option<u64>; 2] {
         self.minted_ago_ms
     }
 
-    /// Gives the stream a new id and new numbers; [`Outbox::streams`] shows it when done.
+    /// Requests a new id and new numbers for a stream; [`Outbox::streams`] shows them once done.
     pub fn remint(&self, class: StreamClass) {
         self.request(Request::Remint { class });
     }
 
-    /// Identity and bounds of the streams, by class, after each commit and acknowledgement.
+    /// Returns a watch of the streams' identities and bounds, by class, updated after each commit and
+    /// acknowledgement.
     #[must_use]
     pub fn streams(&self) -> watch::Receiver<[StreamInfo; 2]> {
         self.streams.clone()
     }
 
-    /// Says that the agent is about to stop: senders that wait for the disk are answered soon.
+    /// Shortens the waits of senders because the agent is about to stop.
     pub fn leave(&self) {
         self.shared.lock().leaving = true;
     }
 
-    /// Lets the thread commit what it has and end; later offers are refused.
+    /// Lets the thread commit all accepted records and end; later offers fail.
     pub fn stop(&self) {
         self.shared.lock().stopping = true;
         self.shared.work.notify_one();
@@ -427,9 +322,4 @@ impl Outbox {
         drop(state);
         self.shared.work.notify_one();
     }
-}
-
-/// What a record is taken to need until it is on disk.
-pub(super) const fn cost(len: usize) -> u64 {
-    (len + OVERHEAD_BYTES) as u64
 }

@@ -1,9 +1,9 @@
-//! The head: what the queue knows beside its segments, in one small file of two slots.
+//! The head: the queue's knowledge beside its segments, in one small file of two slots.
 //!
-//! A slot is only written over while the other one is known to be on the disk, so that a power cut at any
-//! moment leaves one whole slot. Each commit writes the head and leaves it to the system to bring it to the
-//! disk; it is synced before anything is removed. A head that is behind its segments is brought up to date
-//! from them, one that is ahead shows that a tail is lost.
+//! A slot is only overwritten while the other one is known to be durable, so that a power cut at any moment
+//! leaves one whole slot. Each commit writes the head without a sync; it is synced before anything is
+//! removed. A head that is behind its segments is updated from them; one that is ahead shows that a tail is
+//! lost.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -19,29 +19,28 @@ use super::frame::class_byte;
 use super::gaps::Gaps;
 use crate::files;
 
-/// The head's file in the queue's folder.
+/// Name of the file in the queue's folder.
 pub(super) const HEAD_FILE: &str = "head";
-/// Bytes of a slot: enough for two streams with all the gaps that are remembered.
+/// Size of a slot, in bytes: enough for two streams with the maximum number of spans.
 const SLOT_BYTES: usize = 8 << 10;
-/// Largest head that is read while an agent may be using it, bytes.
+/// Maximum size of a head that is read while an agent may be using it, in bytes.
 const MAX_HEAD_BYTES: u64 = 1 << 20;
 const MAGIC: &[u8; 8] = b"iottlyq1";
-/// Magic, generation, length and checksum in front of a slot's body.
+/// Size of magic, generation, length and checksum before a slot's body, in bytes.
 const HEADER_BYTES: usize = 8 + 8 + 4 + 4;
 
-/// One stream as the head knows it. Positions count the queue's records and never start over; a stream's
-/// numbers do.
+/// State of one stream. Positions count the queue's records and never restart; a stream's numbers do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StreamHead {
     pub(super) stream: StreamId,
-    /// The position before the stream's number 1.
+    /// Position before the stream's number 1.
     pub(super) base: u64,
-    /// Everything up to this position is acknowledged.
+    /// Last acknowledged position.
     pub(super) acked: u64,
-    /// The position of the next record.
+    /// Position of the next record.
     pub(super) next: u64,
     pub(super) gaps: Gaps,
-    /// The age clock when the stream took the place of an earlier one, milliseconds; 0 when it never did.
+    /// Age clock when the stream replaced an earlier one, in milliseconds; 0 for an original stream.
     pub(super) minted_ms: u64,
 }
 
@@ -58,11 +57,11 @@ impl StreamHead {
     }
 }
 
-/// What the head's file holds.
+/// Content of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) queue: [u8; 16],
-    /// The queue's age clock: milliseconds that agents have run on it.
+    /// Age clock of the queue: time that agents have run on it, in milliseconds.
     pub(super) age_ms: u64,
     pub(super) streams: [StreamHead; 2],
 }
@@ -84,7 +83,7 @@ impl Head {
                 out.extend_from_slice(&span.to.to_be_bytes());
             }
         }
-        // Behind everything else: earlier agents end before it and do not read it.
+        // At the end, which earlier agents do not read.
         for head in &self.streams {
             out.extend_from_slice(&head.minted_ms.to_be_bytes());
         }
@@ -97,7 +96,7 @@ impl Head {
         out
     }
 
-    /// Generation and content of a slot; none when it is not whole.
+    /// Returns generation and content of a slot; `None` if it is damaged.
     fn decode(slot: &[u8]) -> Option<(u64, Self)> {
         let mut header = Cursor(slot);
         (header.take(8)? == MAGIC).then_some(())?;
@@ -128,11 +127,15 @@ impl Head {
 fn stream(body: &mut Cursor<'_>, class: StreamClass) -> Option<StreamHead> {
     (body.take(1)? == [class_byte(class)]).then_some(())?;
     let stream = StreamId::from_bytes(body.take(16)?.try_into().ok()?);
-    let (base, acked, next, spans) = (body.number()?, body.number()?, body.number()?, body.number()?);
+    let base = body.number()?;
+    let acked = body.number()?;
+    let next = body.number()?;
+    let spans = body.number()?;
     let mut gaps = Gaps::default();
     for _ in 0..spans {
         let reason = reason(body.take(1)?[0])?;
-        let (from, to) = (body.number()?, body.number()?);
+        let from = body.number()?;
+        let to = body.number()?;
         gaps.add(from, to, reason);
     }
     (base <= acked && acked < next).then_some(StreamHead {
@@ -145,7 +148,7 @@ fn stream(body: &mut Cursor<'_>, class: StreamClass) -> Option<StreamHead> {
     })
 }
 
-/// The checksum of a slot without the place of the checksum itself.
+/// Returns the checksum of a slot, excluding the checksum field.
 fn checksum(slot: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&slot[..20]);
@@ -187,10 +190,10 @@ fn reason(byte: u8) -> Option<GapReason> {
     REASONS.get(usize::from(byte).checked_sub(1)?).copied()
 }
 
-/// Reads the head of a queue that an agent may be using; none when there is none that is whole.
+/// Reads the head of a queue that an agent may be using; `None` if no slot is whole.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub(super) fn read(folder: &Path) -> io::Result<Option<Head>> {
     match files::read(&folder.join(HEAD_FILE), MAX_HEAD_BYTES) {
         Ok(bytes) => Ok(best(&bytes).map(|(_, _, head)| head)),
@@ -199,7 +202,7 @@ pub(super) fn read(folder: &Path) -> io::Result<Option<Head>> {
     }
 }
 
-/// Slot, generation and content of the newest whole slot.
+/// Returns index, generation and content of the newest whole slot.
 fn best(bytes: &[u8]) -> Option<(usize, u64, Head)> {
     let slots = bytes.chunks(SLOT_BYTES).take(2).enumerate();
     let whole = slots
@@ -207,20 +210,20 @@ fn best(bytes: &[u8]) -> Option<(usize, u64, Head)> {
     whole.max_by_key(|(_, generation, _)| *generation)
 }
 
-/// The head's open file.
+/// Open file of the head.
 pub(super) struct HeadFile {
     path: PathBuf,
     file: File,
     disk: Arc<dyn Disk>,
     generation: u64,
-    /// The slot that is on the disk.
+    /// Slot that is durable.
     durable: usize,
-    /// The other slot was written since.
+    /// The other slot was written since the last sync.
     dirty: bool,
 }
 
 impl HeadFile {
-    /// Opens or creates the head in `folder`; the content is none when there is none that is whole.
+    /// Opens or creates the head in `folder`; the content is `None` if no slot is whole.
     pub(super) fn open(folder: &Path, disk: &Arc<dyn Disk>) -> io::Result<(Self, Option<Head>)> {
         let path = folder.join(HEAD_FILE);
         if std::fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file()) {
@@ -242,11 +245,10 @@ impl HeadFile {
         }
         let found = best(&bytes[..filled]);
         if filled < bytes.len() {
-            // Slots are never lengthened later: that would be a change of the file's size, which a sync of
-            // data may not cover.
+            // Allocate both slots now: a sync of data may not cover a later change of the file's size.
             disk.write_at(&path, &file, filled as u64, &vec![0; bytes.len() - filled])?;
         }
-        // What a killed process wrote may not be on the disk yet, and the next write relies on it.
+        // The last write of a killed process may not be durable yet, and the next write relies on it.
         disk.sync_file(&path, &file)?;
         disk.sync_folder(folder)?;
         let (durable, generation) = found
@@ -263,7 +265,7 @@ impl HeadFile {
         Ok((head, found.map(|(_, _, head)| head)))
     }
 
-    /// Writes the head without waiting for the disk.
+    /// Writes the head without a sync.
     pub(super) fn write(&mut self, head: &Head) -> io::Result<()> {
         let bytes = head.encode(self.generation + 1);
         let slot = 1 - self.durable;
@@ -274,7 +276,7 @@ impl HeadFile {
         Ok(())
     }
 
-    /// Waits until the last write is on the disk.
+    /// Makes the last write durable.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if self.dirty {
             self.disk.sync_file(&self.path, &self.file)?;
@@ -335,7 +337,8 @@ mod tests {
     fn any_damage_of_one_slot_leaves_the_other() {
         let dir = tempfile::tempdir().expect("dir");
         let (mut file, _) = open(dir.path());
-        let (old, new) = (head(1000), head(1001));
+        let old = head(1000);
+        let new = head(1001);
         file.write(&old).expect("write");
         file.sync().expect("sync");
         file.write(&new).expect("write");

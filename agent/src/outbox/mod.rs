@@ -1,27 +1,28 @@
-//! The durable queue: what the device has to tell the cloud, numbered, until the cloud has committed it.
+//! The durable queue: records for the cloud, numbered, kept until the cloud has committed them.
 //!
 //! [`Queue`] is the storage, [`SledQueue`] its implementation, [`Outbox`] the thread that owns it and commits
 //! in groups.
 
-mod aside;
-mod budget;
 mod chain;
 mod closing;
 mod dead_letter;
 mod disk;
 mod frame;
 mod gaps;
-mod gone;
 mod handle;
 mod head;
+mod memory_copy;
 mod owner;
 mod page;
+mod policy;
+mod quarantine;
 mod recover;
 mod refusals;
+mod removal;
 mod segment;
+mod shared;
 mod sled_files;
 mod sled_queue;
-mod spare;
 mod summary;
 mod wait;
 
@@ -29,16 +30,17 @@ use std::path::PathBuf;
 
 use iottly_protocol::{GapReason, StreamClass, StreamId, StreamInfo};
 
-pub use budget::{DEFAULT_DISK_BYTES, MIN_DISK_BYTES, Policy, WhenFull};
 pub use dead_letter::DeadLetter;
-pub use handle::{Committed, Outbox, OutboxError};
+pub use handle::Outbox;
+pub use policy::{DEFAULT_DISK_BYTES, MIN_DISK_BYTES, Policy, WhenFull};
+pub use shared::{Committed, OutboxError};
 pub use sled_queue::SledQueue;
 pub use summary::{GapSummary, QueueSummary, StreamSummary, summarise};
 
-/// The stream classes in the order in which arrays hold them.
+/// Stream classes in the order in which arrays hold them.
 pub const CLASSES: [StreamClass; 2] = [StreamClass::History, StreamClass::Control];
 
-/// Position of a class in arrays.
+/// Returns the position of a class in arrays.
 #[must_use]
 pub const fn index(class: StreamClass) -> usize {
     match class {
@@ -47,38 +49,38 @@ pub const fn index(class: StreamClass) -> usize {
     }
 }
 
-/// A record on its way into the queue; it gets its number there.
+/// Record for the queue, which assigns its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
-    /// The stream it goes to.
+    /// Stream of the record.
     pub class: StreamClass,
-    /// The encoded [`Record`](iottly_protocol::Record).
+    /// Encoded [`Record`](iottly_protocol::Record).
     pub record: Vec<u8>,
 }
 
-/// One piece of a stream as [`Queue::peek`] reads it.
+/// Piece of a stream as read by [`Queue::peek`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// A record.
     Record {
-        /// Its number.
+        /// Number of the record.
         seq: u64,
-        /// Its bytes as pushed.
+        /// Bytes as pushed.
         record: Vec<u8>,
     },
-    /// Numbers that the storage no longer gives back.
+    /// Numbers whose records are lost.
     Hole {
         /// First lost number.
         from: u64,
         /// Last lost number.
         to: u64,
-        /// Why.
+        /// Reason of the loss.
         reason: GapReason,
     },
 }
 
 impl Item {
-    /// The last number that the item covers.
+    /// Returns the last number that the item covers.
     #[must_use]
     pub const fn last(&self) -> u64 {
         match self {
@@ -91,44 +93,44 @@ impl Item {
 /// Consecutive items of one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The stream that was read; another one than expected when it was minted anew in between.
+    /// Stream that was read; differs from the expected one if a new stream has replaced it.
     pub stream: StreamId,
-    /// The number that the read started from.
+    /// First number of the read.
     pub from: u64,
-    /// What was found, without a hole between the items.
+    /// Consecutive items.
     pub items: Vec<Item>,
 }
 
-/// What opening a queue had to give up.
+/// Loss that was found when a queue was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenNote {
-    /// A part of the queue was unreadable and was moved aside; its records are a gap.
+    /// A part of the queue was unreadable and is quarantined; its records are a gap.
     Quarantined {
-        /// Where it is now.
+        /// New path.
         moved_to: PathBuf,
-        /// Why it could not be read.
+        /// Reason why the part is unreadable.
         reason: String,
     },
-    /// Records at the end of a stream are not there any more; they are a gap.
+    /// Records at the end of a stream are missing; they are a gap.
     Lost {
         /// The stream.
         class: StreamClass,
-        /// How many.
+        /// Number of records.
         count: u64,
     },
-    /// The queue's head was unreadable; streams continue as far as the records tell, behind a gap.
+    /// The queue's head was unreadable; streams continue from the records, behind a gap.
     HeadLost,
 }
 
-/// Why the queue's storage did not do what it was asked.
+/// Error of the queue's storage.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// What is stored is damaged.
+    /// Stored data is damaged.
     #[error("queue {path} is damaged: {reason}")]
     Damaged {
         /// The file or folder.
         path: String,
-        /// What the storage engine says.
+        /// Error of the storage engine.
         reason: String,
     },
     /// The file system failed.
@@ -136,25 +138,25 @@ pub enum QueueError {
     Io {
         /// The file or folder.
         path: String,
-        /// What the system says.
+        /// Error of the system.
         reason: std::io::Error,
     },
 }
 
 /// Storage of the numbered streams of one device.
 pub trait Queue: Send {
-    /// Numbers and stores records; durable when it returns. Older messages make room as the policy says.
-    /// Either all of them are in the queue or, after an error, none counts as pushed.
+    /// Numbers and stores records; they are durable on return. Older messages make room according to the
+    /// policy. After an error none of them is in the queue.
     ///
     /// # Errors
-    /// When the storage fails; [`Queue::recover`] may mend it.
+    /// If the storage fails; [`Queue::recover`] may repair it.
     fn push_batch(&mut self, batch: &[Pending]) -> Result<(), QueueError>;
 
     /// Reads from number `from` on: at most `max_records` items and, unless the first alone is larger,
-    /// `max_bytes` of records.
+    /// `max_bytes` of records. A damaged record is read as a hole.
     ///
     /// # Errors
-    /// When the storage fails. A damaged record is no error but a hole.
+    /// If the storage fails.
     fn peek(
         &mut self,
         class: StreamClass,
@@ -163,52 +165,52 @@ pub trait Queue: Send {
         max_bytes: usize,
     ) -> Result<Page, QueueError>;
 
-    /// Forgets everything up to `upto`; numbers that were never given are ignored. Need not be durable when
-    /// it returns.
+    /// Removes everything up to `upto`; unassigned numbers are ignored. The removal need not be durable on
+    /// return.
     ///
     /// # Errors
-    /// When the storage fails.
+    /// If the storage fails.
     fn ack(&mut self, class: StreamClass, upto: u64) -> Result<(), QueueError>;
 
-    /// Copies a record to the bounded dead letters; it stays in its stream until acknowledged. Each number of
-    /// a stream is kept once, whatever the reasons: answers whether this one was new.
+    /// Copies a record to the bounded dead letters; the record stays in its stream until acknowledged. Each
+    /// number of a stream is copied once, whatever the reasons. Returns `true` if the copy is new.
     ///
     /// # Errors
-    /// When the storage fails.
+    /// If the storage fails.
     fn dead_letter(&mut self, class: StreamClass, seq: u64, reason: &str) -> Result<bool, QueueError>;
 
-    /// The dead letters, oldest first.
+    /// Returns the dead letters, oldest first.
     ///
     /// # Errors
-    /// When the storage fails.
+    /// If the storage fails.
     fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError>;
 
-    /// Gives the stream a new id and numbers what it has left from 1 on; durable when it returns.
+    /// Gives the stream a new id and numbers its remaining records from 1 on; durable on return.
     ///
     /// # Errors
-    /// When the storage fails.
+    /// If the storage fails.
     fn remint(&mut self, class: StreamClass) -> Result<(), QueueError>;
 
-    /// How long ago [`Queue::remint`] was last done, in the time that the agent runs, milliseconds; none when
-    /// it never was.
+    /// Returns the time since the last [`Queue::remint`], counted while an agent runs, in milliseconds;
+    /// `None` if there was none.
     fn minted_ago_ms(&self, class: StreamClass) -> Option<u64>;
 
-    /// Identity and bounds of a stream.
+    /// Returns identity and bounds of a stream.
     fn stream(&self, class: StreamClass) -> StreamInfo;
 
-    /// Bytes on disk that a stream takes.
+    /// Returns the size of a stream on disk, in bytes.
     fn disk_bytes(&self, class: StreamClass) -> u64;
 
-    /// The queue's bounds.
+    /// Returns the bounds of the queue.
     fn policy(&self) -> Policy;
 
-    /// Tells the queue the time since it was opened, milliseconds; it dates records and their expiry.
+    /// Sets the time since the queue was opened, in milliseconds; records are stamped and expire by it.
     fn tick(&mut self, since_open_ms: u64);
 
     /// Opens the storage again after an error.
     ///
     /// # Errors
-    /// When it still fails.
+    /// If the storage still fails.
     fn recover(&mut self) -> Result<(), QueueError>;
 }
 
@@ -219,6 +221,6 @@ mod damage_tests;
 #[cfg(test)]
 mod failing_tests;
 #[cfg(test)]
-mod odd_tests;
+mod foreign_file_tests;
 #[cfg(test)]
 mod tests;

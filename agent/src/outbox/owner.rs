@@ -1,37 +1,39 @@
+//! The thread that owns the queue: commits offered records in groups and serves the link's requests.
+
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use iottly_protocol::StreamInfo;
 use tokio::sync::watch;
 
-use super::handle::{Failing, Offer, OutboxError, Request, Shared, State, cost};
 use super::refusals::{LetterBudget, Refusal};
+use super::shared::{Failing, Offer, OutboxError, Request, Shared, State, cost};
 use super::{CLASSES, Page, Queue, QueueError, index};
 use crate::clock::Monotonic;
 use crate::throttle::{LogLimit, cut};
 use crate::watchdog;
 
-/// Most records in one commit.
+/// Maximum number of records in one commit.
 const GROUP_RECORDS: usize = 1000;
-/// Size at which a commit takes no more records, bytes.
+/// Size at which a commit accepts no more records, in bytes.
 const GROUP_BYTES: usize = 1 << 20;
-/// First and longest pause between attempts while the storage fails, milliseconds.
+/// First and longest pause between attempts while the storage fails, in milliseconds.
 const RETRY_MIN_MS: u64 = 100;
 const RETRY_MAX_MS: u64 = 5_000;
-/// How often a stop goes on trying a storage that fails.
+/// Number of attempts to store records during a stop.
 const STOP_ATTEMPTS: u32 = 3;
 
-/// The thread that owns the queue.
+/// State of the thread that owns the queue.
 ///
-/// In each round it stores what was offered, then serves the cloud: refusals, acknowledgements, reads. While
-/// records cannot be stored they wait in the open list, whose bound tells senders that the queue is busy, and
-/// the cloud is served all the same: what it acknowledges is what makes room.
+/// Each round stores the offered records, then serves the link: refusals, acknowledgements, reads. Records
+/// that cannot be stored wait in the open list; once that is full, offers fail as busy. The link is served
+/// nevertheless, because acknowledgements make room.
 pub(super) struct Owner {
     shared: Arc<Shared>,
     queue: Box<dyn Queue>,
     streams: watch::Sender<[StreamInfo; 2]>,
     clock: Monotonic,
-    /// The next attempt, while records cannot be stored.
+    /// Next attempt, while records cannot be stored.
     retry: Option<Retry>,
     letters: LetterBudget,
 }
@@ -40,22 +42,23 @@ pub(super) struct Owner {
 struct Retry {
     at_ms: u64,
     pause_ms: u64,
-    /// Failures since the stop began.
+    /// Number of failures since the stop began.
     stopping: u32,
 }
 
+/// Work of one round.
 struct Work {
     group: Vec<Offer>,
     requests: Vec<Request>,
     refused: Vec<Refusal>,
-    /// Refusals that found no room.
-    uncounted: u64,
+    /// Number of refusals beyond the waiting ones.
+    dropped: u64,
     acks: [Option<u64>; 2],
     stopping: bool,
 }
 
 impl Work {
-    fn is_nothing(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.group.is_empty() && self.requests.is_empty() && self.refused.is_empty() && self.acks == [None; 2]
     }
 }
@@ -76,23 +79,23 @@ impl Owner {
         }
     }
 
-    /// Works until the outbox is stopped and everything taken is stored, or a few more attempts to store it
-    /// have failed.
+    /// Runs until the outbox is stopped and all accepted records are stored, or a few more attempts to store
+    /// them have failed.
     pub(super) fn run(mut self) {
         loop {
             let work = self.next_work();
             let _step = watchdog::step("storing and reading messages");
             let now_ms = self.clock.now_ms();
             self.queue.tick(now_ms);
-            if work.is_nothing() && work.stopping {
+            if work.is_empty() && work.stopping {
                 break;
             }
             self.commit(work.group, work.stopping);
-            self.keep_refused(work.refused, work.uncounted, now_ms);
+            self.keep_refused(work.refused, work.dropped, now_ms);
             for class in CLASSES {
                 if let Some(upto) = work.acks[index(class)] {
                     let result = self.queue.ack(class, upto);
-                    self.mend(result, "forget acknowledged records");
+                    self.repair(result, "remove acknowledged records");
                 }
             }
             self.publish();
@@ -111,8 +114,8 @@ impl Owner {
         }
     }
 
-    /// Waits for something to do. Records that could not be stored wait for their next attempt, everything
-    /// else does not.
+    /// Waits for work. Records that could not be stored wait for their next attempt; all other work is
+    /// returned at once.
     fn next_work(&mut self) -> Work {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
@@ -147,8 +150,8 @@ impl Owner {
         }
     }
 
-    /// Commits a group. After an error whoever waits for durable records is told so, and the others go back
-    /// to where they were.
+    /// Commits a group. After an error, senders that await durability are notified and keep their records;
+    /// all other records return to the front of the open list.
     fn commit(&mut self, group: Vec<Offer>, stopping: bool) {
         if group.is_empty() {
             return;
@@ -168,7 +171,7 @@ impl Owner {
             drop(state);
             self.shared.room.notify_all();
             for done in waiters.into_iter().flatten() {
-                // A sender that no longer waits needs no answer.
+                // The sender may no longer wait.
                 let _ = done.send(Ok(()));
             }
             return;
@@ -180,9 +183,10 @@ impl Owner {
             let records = batch.len();
             tracing::error!(
                 error = cut(&text),
-                records,
-                more,
-                "the queue cannot store records; trying again in {pause_ms} ms"
+                queue.records = records,
+                suppressed = more,
+                pause_ms,
+                "failed to store records; retrying after a pause"
             );
         }
         let group = batch
@@ -197,8 +201,8 @@ impl Owner {
         });
         if stopping && self.retry.is_some_and(|retry| retry.stopping >= STOP_ATTEMPTS) {
             tracing::error!(
-                records = state.open.len(),
-                "stopping with records that could not be stored"
+                queue.records = state.open.len(),
+                "failed to store records before the stop; discarding them"
             );
             state.open.clear();
             state.open_bytes = 0;
@@ -207,7 +211,7 @@ impl Owner {
         self.shared.room.notify_all();
     }
 
-    /// Sets the time of the next attempt; returns the pause until then, milliseconds.
+    /// Sets the time of the next attempt. Returns the pause until then, in milliseconds.
     fn postpone(&mut self, stopping: bool) -> u64 {
         let before = self.retry.unwrap_or(Retry {
             at_ms: 0,
@@ -223,32 +227,32 @@ impl Owner {
         pause_ms
     }
 
-    /// Keeps copies of refused records, as far as the budget for them goes.
-    fn keep_refused(&mut self, refused: Vec<Refusal>, uncounted: u64, now_ms: u64) {
-        let mut left_out = uncounted;
+    /// Keeps copies of refused records, within the budget for them.
+    fn keep_refused(&mut self, refused: Vec<Refusal>, dropped: u64, now_ms: u64) {
+        let mut skipped = dropped;
         for Refusal { class, seq, reason } in refused {
             if !self.letters.allows(now_ms) {
-                left_out += 1;
+                skipped += 1;
                 continue;
             }
             match self.queue.dead_letter(class, seq, &reason) {
                 Ok(true) => self.letters.spend(),
                 Ok(false) => {}
-                // An attempt that failed has cost as much.
+                // A failed attempt costs as much.
                 Err(error) => {
                     self.letters.spend();
-                    self.mend(Err(error), "keep a refused record");
+                    self.repair(Err(error), "keep a copy of a refused record");
                 }
             }
         }
-        static LEFT_OUT: LogLimit = LogLimit::new();
-        if left_out > 0
-            && let Some(more) = LEFT_OUT.pass()
+        static SKIPPED: LogLimit = LogLimit::new();
+        if skipped > 0
+            && let Some(more) = SKIPPED.pass()
         {
             tracing::warn!(
-                records = left_out,
-                more,
-                "too many records were refused at once; not keeping copies of these"
+                queue.records = skipped,
+                suppressed = more,
+                "too many records were refused at once; not keeping copies of the rest"
             );
         }
     }
@@ -267,25 +271,26 @@ impl Owner {
                     .as_ref()
                     .map(Page::clone)
                     .map_err(|e| OutboxError::Storage(e.to_string()));
-                self.mend(page.map(drop), "read records");
+                self.repair(page.map(drop), "read records");
                 reply(answer);
             }
             Request::Remint { class } => {
                 let result = self.queue.remint(class);
-                self.mend(result, "start a new stream");
+                self.repair(result, "start a new stream");
                 self.publish();
             }
         }
     }
 
-    fn mend(&mut self, result: Result<(), QueueError>, what: &'static str) {
+    fn repair(&mut self, result: Result<(), QueueError>, operation: &'static str) {
         static FAILED: LogLimit = LogLimit::new();
         if let Err(error) = result {
             if let Some(more) = FAILED.pass() {
                 tracing::error!(
                     error = cut(&error.to_string()),
-                    more,
-                    "the queue could not {what}; opening it again"
+                    suppressed = more,
+                    queue.operation = operation,
+                    "failed to use the storage of the queue; reopening it"
                 );
             }
             self.recover();
@@ -299,8 +304,8 @@ impl Owner {
         {
             tracing::error!(
                 error = cut(&error.to_string()),
-                more,
-                "the queue could not be opened again; the next step tries it"
+                suppressed = more,
+                "failed to reopen the queue; retrying with the next operation"
             );
         }
     }
@@ -322,7 +327,8 @@ impl Owner {
     }
 }
 
-/// Takes what there is to do; the records of a group stay counted as open until they are stored.
+/// Removes the work of one round from the shared state; the records of the group stay counted as open until
+/// stored.
 fn take(state: &mut MutexGuard<'_, State>, store: bool) -> Work {
     let mut group: Vec<Offer> = Vec::new();
     let mut bytes = 0;
@@ -334,26 +340,26 @@ fn take(state: &mut MutexGuard<'_, State>, store: bool) -> Work {
         bytes += len;
         group.extend(state.open.pop_front());
     }
-    let (refused, uncounted) = state.refusals.take();
+    let (refused, dropped) = state.refusals.take();
     Work {
         group,
         requests: std::mem::take(&mut state.requests).into(),
         refused: refused.into(),
-        uncounted,
+        dropped,
         acks: std::mem::take(&mut state.acks),
         stopping: state.stopping,
     }
 }
 
-/// Puts a group that could not be stored back to the front. Whoever waits for a record, of the group or
-/// behind it, is told of the failure now: it still has the record, and nobody may wait for as long as a disk
-/// is full.
+/// Returns a group that could not be stored to the front of the open list. Senders that await a record, of
+/// the group or behind it, are notified of the failure and keep their records: no sender may wait for as long
+/// as a disk is full.
 fn put_back(state: &mut State, group: Vec<Offer>, text: &str) {
     let behind = std::mem::take(&mut state.open);
     let mut bytes = 0;
     for offer in group.into_iter().chain(behind) {
         match offer.done {
-            // A sender that no longer waits needs no answer.
+            // The sender may no longer wait.
             Some(done) => _ = done.send(Err(OutboxError::Storage(text.to_owned()))),
             None => {
                 bytes += offer.pending.record.len();

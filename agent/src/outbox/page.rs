@@ -1,8 +1,10 @@
+//! Building a page. Pure.
+
 use iottly_protocol::{GapReason, StreamId};
 
 use super::{Item, Page};
 
-/// Collects the items of a page; counts in positions, answers in the stream's numbers.
+/// Builder of a page; takes positions of the queue, yields numbers of the stream.
 pub(super) struct PageBuilder {
     base: u64,
     bytes: usize,
@@ -22,7 +24,7 @@ impl PageBuilder {
         }
     }
 
-    /// Says whether another record of `len` bytes is too much; the first never is.
+    /// Returns `true` if another record of `len` bytes does not fit; the first record always fits.
     pub(super) fn is_full(&self, len: usize) -> bool {
         self.items.len() >= self.max_records
             || (self.bytes > 0 && self.bytes.saturating_add(len) > self.max_bytes)
@@ -37,7 +39,8 @@ impl PageBuilder {
     }
 
     pub(super) fn hole(&mut self, from: u64, to: u64, why: GapReason) {
-        let (from, to) = (from - self.base, to - self.base);
+        let from = from - self.base;
+        let to = to - self.base;
         match self.items.last_mut() {
             Some(Item::Hole { to: end, reason, .. }) if *reason == why && *end + 1 == from => *end = to,
             _ => self.items.push(Item::Hole {

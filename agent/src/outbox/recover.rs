@@ -1,4 +1,4 @@
-//! Bringing head and segments together when the queue is opened.
+//! Reconciling head and segments when the queue is opened.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -13,13 +13,13 @@ use super::frame::Meta;
 use super::head::{Head, StreamHead};
 use super::segment::Segment;
 use super::sled_files::Fault;
-use super::{CLASSES, OpenNote, QueueError, aside, gone};
+use super::{CLASSES, OpenNote, QueueError, quarantine, removal};
 
-/// Positions that are skipped when the head is lost: more than one segment can hold, so that no number is
-/// given twice.
+/// Number of positions skipped when the head is lost: more than a segment can hold, so that no number is
+/// assigned twice.
 pub(super) const SKIP: u64 = 20_000;
 
-/// The segments of a class in the queue's folder, oldest first. Other files are left alone.
+/// Returns the segments of a class in the queue's folder, oldest first. Other files are ignored.
 pub(super) fn segments(root: &Path, class: StreamClass) -> io::Result<VecDeque<Entry>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root)? {
@@ -42,7 +42,7 @@ pub(super) fn segments(root: &Path, class: StreamClass) -> io::Result<VecDeque<E
     Ok(found.into())
 }
 
-/// The head of a queue whose own is lost, as far as the segments tell.
+/// Returns a head restored from the segments.
 pub(super) fn head_from_segments(place: &Place, found: &[VecDeque<Entry>; 2]) -> Result<Head, QueueError> {
     let mut queue = None;
     let mut metas: [Option<Meta>; 2] = [None; 2];
@@ -85,7 +85,8 @@ pub(super) fn head_from_segments(place: &Place, found: &[VecDeque<Entry>; 2]) ->
     })
 }
 
-/// Compares the end of a chain with its head and says what is missing. `head_lost`: the head is only a guess.
+/// Compares the end of a chain with its head and records missing positions as lost. With `head_lost` the head
+/// was restored from the segments.
 pub(super) fn settle(
     chain: &mut Chain,
     place: &Place,
@@ -93,13 +94,13 @@ pub(super) fn settle(
     notes: &mut Vec<OpenNote>,
 ) -> Result<(), QueueError> {
     let class = chain.class;
-    let told = chain.head.next;
+    let expected = chain.head.next;
     while let Some(entry) = chain.segments.back().copied() {
         let path = chain.path(place, entry.first);
         let mut is_copy = false;
         let opened = Segment::open(&path, entry.first, &place.disk)
             .or_else(|fault| match fault {
-                // A full disk: opening a database writes.
+                // Opening a database writes, which fails on a full disk.
                 Fault::System(error) => {
                     is_copy = true;
                     chain
@@ -112,13 +113,13 @@ pub(super) fn settle(
             .and_then(|(segment, last)| segment.meta(class).map(|meta| (segment, last, meta)));
         let reason = match opened {
             Ok((segment, last, Some(meta))) if meta.queue == place.queue && meta.first == entry.first => {
-                chain.head.next = told.max(last.map_or(entry.first, |last| last + 1));
+                chain.head.next = expected.max(last.map_or(entry.first, |last| last + 1));
                 let from = last.map_or(entry.first, |last| last + 1);
-                if from < told && told > entry.first {
-                    chain.lose(from, told - 1, GapReason::HeadMismatch);
+                if from < expected && expected > entry.first {
+                    chain.lose(from, expected - 1, GapReason::HeadMismatch);
                     notes.push(OpenNote::Lost {
                         class,
-                        count: told - from,
+                        count: expected - from,
                     });
                 }
                 if is_copy {
@@ -128,30 +129,31 @@ pub(super) fn settle(
                 }
                 break;
             }
-            // Nothing was ever committed to it, or the cloud has all of it: what a removal left behind is no
-            // damage.
+            // Nothing was committed to the segment, or the cloud has all of it: the rest of an interrupted
+            // removal, not damage.
             Ok((segment, None, None))
-                if entry.first >= told || (chain.head.acked + 1 >= told && !head_lost) =>
+                if entry.first >= expected || (chain.head.acked + 1 >= expected && !head_lost) =>
             {
                 drop(segment);
                 remove(place, &path)?;
                 chain.segments.pop_back();
                 continue;
             }
-            Ok((_, _, Some(_))) => "it belongs to another queue".to_owned(),
-            Ok(_) => "its description is lost".to_owned(),
+            Ok((_, _, Some(_))) => "the segment belongs to another queue".to_owned(),
+            Ok(_) => "the segment's description is lost".to_owned(),
             Err(Fault::Damaged(reason)) => reason,
             Err(fault) => return Err(place.fault(&path, fault)),
         };
-        let moved_to = aside::move_aside(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
+        let moved_to =
+            quarantine::move_in(&place.root, &path, &*place.disk).map_err(|e| place.io(&path, e))?;
         notes.push(OpenNote::Quarantined { moved_to, reason });
         chain.segments.pop_back();
-        if entry.first < told {
-            chain.lose(entry.first, told - 1, GapReason::Corruption);
+        if entry.first < expected {
+            chain.lose(entry.first, expected - 1, GapReason::Corruption);
         }
     }
     if head_lost && (chain.head.next > 1 || !chain.segments.is_empty()) {
-        // The end of the stream cannot be known: no number behind it may be given again.
+        // The end of the stream is unknown: skip numbers, so that none is assigned twice.
         let from = chain.head.next;
         chain.head.next += SKIP;
         chain.lose(from, chain.head.next - 1, GapReason::HeadMismatch);
@@ -161,6 +163,6 @@ pub(super) fn settle(
 }
 
 fn remove(place: &Place, path: &Path) -> Result<(), QueueError> {
-    let gone = gone::rename(&place.root, path, &*place.disk).map_err(|e| place.io(path, e))?;
+    let gone = removal::begin(&place.root, path, &*place.disk).map_err(|e| place.io(path, e))?;
     place.disk.remove_folder(&gone).map_err(|e| place.io(&gone, e))
 }

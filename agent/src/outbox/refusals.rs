@@ -1,18 +1,18 @@
-//! Refused records on their way to the dead letters. The cloud decides how many there are, so what they cost
-//! is bounded.
+//! Refused records that wait to become dead letters. The cloud decides on their number, so their cost is
+//! bounded. Pure.
 
 use std::collections::VecDeque;
 
 use iottly_protocol::{StreamClass, limits};
 
-/// Most refusals that wait for the queue's thread; further ones are only counted.
+/// Maximum number of refusals that wait for the queue's thread; further ones are only counted.
 const MAX_WAITING: usize = 64;
-/// Most dead letters that are written in a minute; further ones are only counted.
+/// Maximum number of dead letters written in a minute; further ones are only counted.
 const MAX_A_MINUTE: u32 = 10;
-/// The time over which they are counted, milliseconds.
+/// Period of that limit, in milliseconds.
 const MINUTE_MS: u64 = 60_000;
 
-/// A record that the cloud refused.
+/// Record that the cloud refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) class: StreamClass,
@@ -20,19 +20,19 @@ pub(super) struct Refusal {
     pub(super) reason: String,
 }
 
-/// Refusals that wait, and the number of those that found no room.
+/// Waiting refusals, and the number of those beyond the limit.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     waiting: VecDeque<Refusal>,
-    uncounted: u64,
+    dropped: u64,
 }
 
 impl Refusals {
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.uncounted == 0
+        self.waiting.is_empty() && self.dropped == 0
     }
 
-    /// Takes a refusal, or counts it.
+    /// Adds a refusal; beyond the limit, counts it.
     pub(super) fn add(&mut self, class: StreamClass, seq: u64, reason: &str) {
         if self
             .waiting
@@ -42,23 +42,23 @@ impl Refusals {
             return;
         }
         if self.waiting.len() >= MAX_WAITING {
-            self.uncounted = self.uncounted.saturating_add(1);
+            self.dropped = self.dropped.saturating_add(1);
             return;
         }
         let reason = limits::clip(reason, limits::MAX_TEXT_BYTES).to_owned();
         self.waiting.push_back(Refusal { class, seq, reason });
     }
 
-    /// What waits, and how many found no room since the last time.
+    /// Removes and returns the waiting refusals and the number of dropped ones.
     pub(super) fn take(&mut self) -> (VecDeque<Refusal>, u64) {
         (
             std::mem::take(&mut self.waiting),
-            std::mem::take(&mut self.uncounted),
+            std::mem::take(&mut self.dropped),
         )
     }
 }
 
-/// How many dead letters may still be written.
+/// Budget of dead letters.
 #[derive(Debug, Default)]
 pub(super) struct LetterBudget {
     since_ms: u64,
@@ -66,7 +66,7 @@ pub(super) struct LetterBudget {
 }
 
 impl LetterBudget {
-    /// Says whether another one may be written.
+    /// Returns `true` if another dead letter may be written.
     pub(super) fn allows(&mut self, now_ms: u64) -> bool {
         if now_ms.saturating_sub(self.since_ms) >= MINUTE_MS {
             *self = Self {
@@ -77,7 +77,7 @@ impl LetterBudget {
         self.written < MAX_A_MINUTE
     }
 
-    /// Counts one that was written.
+    /// Counts a written dead letter.
     pub(super) fn spend(&mut self) {
         self.written = self.written.saturating_add(1);
     }
@@ -96,11 +96,8 @@ mod tests {
             refusals.add(History, seq, &"r".repeat(1 << 20));
             refusals.add(History, seq.min(10), "the same number again");
         }
-        let (waiting, uncounted) = refusals.take();
-        assert_eq!(
-            (waiting.len(), uncounted),
-            (MAX_WAITING, 1000 - MAX_WAITING as u64)
-        );
+        let (waiting, dropped) = refusals.take();
+        assert_eq!((waiting.len(), dropped), (MAX_WAITING, 1000 - MAX_WAITING as u64));
         assert!(
             waiting
                 .iter()

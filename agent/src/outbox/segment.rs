@@ -1,3 +1,5 @@
+//! A segment: one sled database with consecutive records of a stream. Knows positions, not streams' numbers.
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -6,26 +8,26 @@ use iottly_protocol::StreamClass;
 
 use super::disk::{Disk, SystemDisk};
 use super::frame::{self, META_KEY, Meta, OVERHEAD_BYTES};
+use super::memory_copy::MemoryCopy;
 use super::sled_files::{Fault, Files};
-use super::spare::Spare;
 
-/// Most keys in one write when records beyond the end are removed.
+/// Maximum number of keys in one write when records beyond the end are removed.
 const CUT_CHUNK: usize = 1000;
 
-/// Most records and bytes in one write; a group of several writes is synced once.
+/// Maximum number and size in bytes of records in one write; a group of several writes is synced once.
 const BATCH_RECORDS: u64 = 100;
 const BATCH_BYTES: u64 = 64 << 10;
 
-/// One open segment: a database of its own with the records from its first position on.
+/// Open segment: a database with the records from its first position on.
 pub(super) struct Segment {
     files: Files,
     first: u64,
-    /// Records in it, and bytes of them.
+    /// Number of records, and their size in bytes.
     records: u64,
     bytes: u64,
     has_meta: bool,
-    /// The folder of a copy; it goes after the database in it.
-    _spare: Option<Spare>,
+    /// Folder of a copy; removed after its database is closed.
+    _copy: Option<MemoryCopy>,
 }
 
 impl Segment {
@@ -37,18 +39,18 @@ impl Segment {
             records: 0,
             bytes: 0,
             has_meta: false,
-            _spare: None,
+            _copy: None,
         })
     }
 
-    /// Opens a copy of a segment: for reading only, when its own place cannot be written. `name` is the
-    /// copy's.
+    /// Opens a copy of a segment under `name`, for reading only: for segments that cannot be opened where
+    /// they are.
     pub(super) fn open_copy(path: &Path, first: u64, name: &str) -> Result<Self, Fault> {
-        let spare = Spare::copy(path, name)?;
+        let copy = MemoryCopy::copy(path, name)?;
         let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
-        let segment = Self::open(spare.path(), first, &disk)?;
+        let segment = Self::open(copy.path(), first, &disk)?;
         Ok(Self {
-            _spare: Some(spare),
+            _copy: Some(copy),
             ..segment
         })
     }
@@ -69,16 +71,18 @@ impl Segment {
         self.files.bytes()
     }
 
-    /// What the segment says about itself; none when it says nothing whole.
+    /// Returns the segment's description; `None` if it is missing or damaged.
     pub(super) fn meta(&self, class: StreamClass) -> Result<Option<Meta>, Fault> {
         let value = self.files.run(|db| db.get(META_KEY))?;
         Ok(value.and_then(|value| Meta::decode(class, &value)))
     }
 
-    /// Removes everything from position `next` on, counts the rest, and answers the last position.
+    /// Removes everything from position `next` on and counts the rest. Returns the last position.
     pub(super) fn settle(&mut self, next: u64) -> Result<Option<u64>, Fault> {
         self.has_meta = self.files.run(|db| db.get(META_KEY))?.is_some();
-        let (mut last, mut records, mut bytes) = (None, 0, 0);
+        let mut last = None;
+        let mut records = 0;
+        let mut bytes = 0;
         let mut beyond = Vec::new();
         self.scan(self.first, u64::MAX, |position, value| {
             if position < next {
@@ -102,7 +106,7 @@ impl Segment {
         Ok(last)
     }
 
-    /// Stores consecutive records from position `from` on; durable when it returns.
+    /// Stores consecutive records from position `from` on; durable on return.
     pub(super) fn append<'r>(
         &mut self,
         from: u64,
@@ -114,13 +118,15 @@ impl Segment {
         if !self.has_meta {
             write.insert(META_KEY, meta.encode());
         }
-        let (mut count, mut bytes, mut pages) = (0, 0, 0);
+        let mut count = 0;
+        let mut bytes = 0;
+        let mut pages = 0;
         for (position, record) in (from..).zip(records) {
             let key = frame::key(position);
             write.insert(&key, frame::seal(&key, stamp_ms, record));
             count += 1;
             bytes += (record.len() + OVERHEAD_BYTES) as u64;
-            // sled keeps a whole batch in memory, and large ones take more of the disk than several small
+            // sled holds a whole batch in memory, and one large batch takes more disk than several small
             // ones.
             if count % BATCH_RECORDS == 0 || bytes / BATCH_BYTES > pages {
                 pages = bytes / BATCH_BYTES;
@@ -136,7 +142,7 @@ impl Segment {
         Ok(())
     }
 
-    /// Visits the stored values of `from..=to` in order, damaged or not.
+    /// Visits the stored values of `from..=to` in order, including damaged ones.
     pub(super) fn scan(
         &self,
         from: u64,

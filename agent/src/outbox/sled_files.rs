@@ -1,4 +1,4 @@
-//! One sled database: opening it whatever state it is in, keeping its panics inside, and making it durable.
+//! A sled database: opening it in any state, containing its panics, and making it durable.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -15,25 +15,25 @@ use super::closing;
 use super::disk::{Disk, disk_bytes};
 use crate::throttle::cut;
 
-/// Page cache of a database, bytes; sled's default is 1 GiB.
+/// Page cache of a database, in bytes; sled's default is 1 GiB.
 const CACHE_BYTES: u64 = 256 << 10;
-/// sled keeps a few buffers of this size in memory; its default is 512 KiB. A database keeps the size that it
-/// was created with.
+/// Size of sled's log segments, in bytes; sled holds a few buffers of this size in memory. The default is 512
+/// KiB. A database keeps the size it was created with.
 const SEGMENT_BYTES: usize = 128 << 10;
-/// How often and with which pauses a locked database is tried again.
+/// Number of attempts to open a locked database, and the pause between them.
 const LOCK_ATTEMPTS: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
-/// Largest file of a database that is opened, bytes; ours stay far below.
+/// Maximum size of a database's file, in bytes; far above what the agent writes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-/// Most files of a database.
+/// Maximum number of files of a database.
 const MAX_FILES: usize = 10_000;
 
-/// Why a database did not open, or failed later.
+/// Failure of a database.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// What is in its files.
+    /// The files are damaged.
     Damaged(String),
-    /// The system: no space, no permission, another process. The files may be in order.
+    /// The system failed: no space, no permission, another process. The files may be intact.
     System(io::Error),
 }
 
@@ -55,7 +55,7 @@ impl From<sled::Error> for Fault {
     }
 }
 
-/// Runs an operation of sled; sled panics on some damage and on some failures of the disk.
+/// Runs an operation of sled and catches its panics: sled panics on some damage and some disk failures.
 pub(super) fn guarded<T>(operation: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
     match catch_unwind(AssertUnwindSafe(operation)) {
         Ok(done) => Ok(done?),
@@ -63,32 +63,32 @@ pub(super) fn guarded<T>(operation: impl FnOnce() -> sled::Result<T>) -> Result<
     }
 }
 
-/// An open database.
+/// Open database.
 ///
 /// sled's `flush` writes but never syncs, so [`Files::sync`] syncs the database file and any blob files
 /// itself.
 pub(super) struct Files {
-    /// None only while it is closed.
+    /// `None` only while it is being closed.
     db: Option<sled::Db>,
     path: PathBuf,
-    /// The database file, opened once more to sync it.
+    /// Second handle of the database file, for syncs.
     log: File,
     disk: Arc<dyn Disk>,
-    /// Blob files that are synced already.
+    /// Blob files that are durable already.
     synced_blobs: HashSet<OsString>,
-    /// An operation has failed: closing may hang.
+    /// An operation has failed, so closing may hang.
     failed: Cell<bool>,
 }
 
 impl Files {
-    /// Opens or creates the database in folder `path`; what it holds is on the disk then.
+    /// Opens or creates the database in folder `path`; its content is durable on return.
     pub(super) fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, Fault> {
-        look(path)?;
+        check(path)?;
         match Self::try_open(path, disk) {
             Err(Fault::Damaged(reason)) => {
                 let reason = cut(&reason);
-                tracing::warn!(queue.path = %path.display(), reason, "a part of the queue does not open; trying without its snapshot");
-                // A stale or damaged snapshot is the usual reason, and sled rebuilds it from the log.
+                tracing::warn!(queue.path = %path.display(), error = reason, "failed to open a part of the queue; retrying without its snapshot");
+                // The usual cause is a stale or damaged snapshot, which sled rebuilds from the log.
                 remove_snapshots(path);
                 Self::try_open(path, disk)
             }
@@ -152,12 +152,12 @@ impl Files {
         self.note(synced.map_err(Fault::from))
     }
 
-    /// Bytes on disk.
+    /// Returns the size on disk, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         disk_bytes(&self.path)
     }
 
-    /// sled puts large items into files of their own and never syncs them.
+    /// Syncs new blob files: sled stores large items in separate files and never syncs them.
     fn sync_blobs(&mut self) -> io::Result<()> {
         let folder = self.path.join("blobs");
         let entries = match fs::read_dir(&folder) {
@@ -198,14 +198,14 @@ impl Drop for Files {
     }
 }
 
-/// Looks at what is to be opened: a folder with files of the expected kind and size, or nothing yet. Opening
-/// anything else might take for ever.
-fn look(path: &Path) -> Result<(), Fault> {
-    let odd = |what: String| Err(Fault::Damaged(what));
+/// Checks that the path is a folder with files of the expected kind and size, or does not exist. Opening
+/// anything else might never return.
+fn check(path: &Path) -> Result<(), Fault> {
+    let unexpected = |what: String| Err(Fault::Damaged(what));
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error.into()),
-        Ok(meta) if !meta.is_dir() => return odd("it is no folder".to_owned()),
+        Ok(meta) if !meta.is_dir() => return unexpected("not a folder".to_owned()),
         Ok(_) => {}
     }
     let mut count = 0;
@@ -226,11 +226,11 @@ fn look(path: &Path) -> Result<(), Fault> {
                 continue;
             }
             if !meta.is_file() {
-                return odd(format!("{} is no regular file", cut(&name.to_string_lossy())));
+                return unexpected(format!("{} is not a regular file", cut(&name.to_string_lossy())));
             }
             if meta.len() > MAX_FILE_BYTES || count > MAX_FILES {
-                return odd(format!(
-                    "{} has {} bytes, as file {count}",
+                return unexpected(format!(
+                    "{} has {} bytes and is file number {count}",
                     cut(&name.to_string_lossy()),
                     meta.len()
                 ));
@@ -256,7 +256,7 @@ pub(super) fn open_db(path: &Path) -> Result<sled::Db, Fault> {
     }
     loop {
         match guarded(|| config.open()) {
-            // A database that was closed just now keeps its lock until sled's own threads have let go of it.
+            // A database that was just closed stays locked until sled's own threads have ended.
             Err(Fault::System(error))
                 if error.to_string().contains("could not acquire lock") && attempts < LOCK_ATTEMPTS =>
             {
@@ -271,7 +271,7 @@ pub(super) fn open_db(path: &Path) -> Result<sled::Db, Fault> {
 fn remove_snapshots(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("snap.") {
-            // A failure shows as the second attempt to open failing.
+            // On failure the second attempt to open reports the error.
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -1,3 +1,5 @@
+//! The queue's storage: two chains of sled segments, the head and the dead letters. Used by one thread.
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -5,36 +7,38 @@ use std::sync::Arc;
 use iottly_protocol::StreamClass::{Control, History};
 use iottly_protocol::{StreamClass, StreamId, StreamInfo};
 
-use super::budget::{Policy, SegmentSize, WhenFull};
 use super::chain::{Chain, Entry, Place, segment_name};
 use super::dead_letter::{self, Letters};
 use super::disk::{Disk, SystemDisk, disk_bytes};
 use super::frame::OVERHEAD_BYTES;
 use super::head::{Head, HeadFile, StreamHead};
-use super::{CLASSES, DeadLetter, OpenNote, Page, Pending, Queue, QueueError, aside, gone, index, recover};
-use crate::time::bare;
+use super::policy::{Policy, SegmentSize, WhenFull};
+use super::{
+    CLASSES, DeadLetter, OpenNote, Page, Pending, Queue, QueueError, index, quarantine, recover, removal,
+};
+use crate::time::strip_header;
 
-/// What a commit may take on disk beside twice its records: a new segment.
+/// Space that a commit may need beside twice the size of its records, in bytes: a new segment.
 const COMMIT_BYTES: u64 = 256 << 10;
 
-/// The queue in small sled databases, one after the other.
+/// Queue in a sequence of small sled databases.
 ///
-/// A folder holds the segments of both streams, the `head`, dead letters, and in `quarantine` what could not
-/// be read. A segment is removed as a whole: when everything in it is acknowledged, or when the budget asks
-/// for room.
+/// The folder holds the segments of both streams, the `head`, the dead letters, and unreadable parts in
+/// `quarantine`. A segment is removed as a whole: when everything in it is acknowledged, or when the budget
+/// needs room.
 pub struct SledQueue {
     place: Place,
     head: HeadFile,
     chains: [Chain; 2],
-    /// The age clock when the queue was opened.
+    /// Age clock when the queue was opened, in milliseconds.
     opened_at_ms: u64,
     letters: Letters,
-    /// Bytes of dead letters and of what was moved aside.
+    /// Size of dead letters, quarantine and head, in bytes.
     other_bytes: u64,
 }
 
 impl SledQueue {
-    /// Opens or creates the queue in folder `path` with default bounds, and says what had to be given up.
+    /// Opens or creates the queue in folder `path` with default bounds. Returns the losses found.
     ///
     /// # Errors
     /// See [`SledQueue::open_with`].
@@ -42,12 +46,12 @@ impl SledQueue {
         Self::open_with(path, Policy::default())
     }
 
-    /// Opens or creates the queue in folder `path`, and says what had to be given up.
+    /// Opens or creates the queue in folder `path`. Returns the losses found.
     ///
-    /// Whatever is unreadable is moved aside and becomes a gap, never a reason not to start.
+    /// Unreadable parts are quarantined and become gaps; they never prevent a start.
     ///
     /// # Errors
-    /// When the folder cannot be read or written.
+    /// If the folder cannot be read or written.
     pub fn open_with(path: &Path, policy: Policy) -> Result<(Self, Vec<OpenNote>), QueueError> {
         Self::open_on(path, policy, SegmentSize::of(&policy), Arc::new(SystemDisk))
     }
@@ -66,13 +70,13 @@ impl SledQueue {
         if let Some(parent) = path.parent() {
             disk.sync_folder(parent).map_err(|e| fail(parent, e))?;
         }
-        gone::clean(path, &*disk);
+        removal::sweep(path, &*disk);
         let mut found: [VecDeque<Entry>; 2] = Default::default();
         for class in CLASSES {
             found[index(class)] = recover::segments(path, class).map_err(|e| fail(path, e))?;
         }
         let (head, stored) = HeadFile::open(path, &disk).map_err(|e| fail(&path.join("head"), e))?;
-        // An id like a stream's: random, and never seen outside.
+        // The queue's id is random and never leaves the device.
         let queue = *StreamId::random().as_bytes();
         let mut place = Place {
             root: path.to_owned(),
@@ -122,14 +126,14 @@ impl SledQueue {
 
     fn measure_others(&mut self) {
         let root = &self.place.root;
-        self.other_bytes = ["dead-letters", aside::FOLDER, "head"]
+        self.other_bytes = ["dead-letters", quarantine::FOLDER, "head"]
             .iter()
             .map(|name| disk_bytes(&root.join(name)))
             .sum();
     }
 
     fn total_bytes(&self) -> u64 {
-        // What is only kept for people must not push everything else out of a small budget.
+        // Files kept for inspection must not displace everything else in a small budget.
         let others = self.other_bytes.min(self.place.policy.budget() / 4);
         self.chains.iter().map(Chain::disk_bytes).sum::<u64>() + others
     }
@@ -158,10 +162,11 @@ impl SledQueue {
         })
     }
 
-    /// Drops the oldest messages until `need` bytes fit, as far as there are any and the policy says so.
+    /// Makes room for `need` bytes by dropping the oldest messages, if the policy allows it.
     fn make_room(&mut self, need: u64) -> Result<(), QueueError> {
         loop {
-            let (used, space) = (self.total_bytes(), self.place.disk.space(&self.place.root).ok());
+            let used = self.total_bytes();
+            let space = self.place.disk.space(&self.place.root).ok();
             if used + need <= self.place.policy.limit(used, space) {
                 return Ok(());
             }
@@ -177,9 +182,9 @@ impl SledQueue {
         }
     }
 
-    /// Drops the oldest segment of messages; the gap is on the disk before the segment goes.
+    /// Drops the oldest segment of messages; the gap is durable before the segment is removed.
     fn evict(&mut self) -> Result<bool, QueueError> {
-        if !self.chains[index(History)].give_up_oldest() {
+        if !self.chains[index(History)].drop_oldest() {
             return Ok(false);
         }
         self.write_head()?;
@@ -193,7 +198,7 @@ impl SledQueue {
         self.evict().expect("evict");
     }
 
-    /// Leaves the newest segment open as one that hangs while it is closed.
+    /// Keeps the newest segment open as if closing it hung.
     #[cfg(test)]
     pub(super) fn lock_for_test(&mut self, class: StreamClass) {
         let chain = &mut self.chains[index(class)];
@@ -230,7 +235,7 @@ impl Queue for SledQueue {
         let pushed = self.append(batch);
         if pushed.is_err() {
             for (chain, next) in self.chains.iter_mut().zip(before) {
-                // Opened again, the newest segment is cut back to what counts.
+                // When reopened, the newest segment is truncated to this position.
                 chain.writer = None;
                 chain.head.next = next;
             }
@@ -274,7 +279,9 @@ impl Queue for SledQueue {
         }
         let page = chain.peek(&self.place, seq, 1, usize::MAX)?;
         let record = match page.items.into_iter().next() {
-            Some(super::Item::Record { seq: found, record }) if found == seq => bare(&record).to_vec(),
+            Some(super::Item::Record { seq: found, record }) if found == seq => {
+                strip_header(&record).to_vec()
+            }
             _ => Vec::new(),
         };
         let letter = DeadLetter {
@@ -297,7 +304,7 @@ impl Queue for SledQueue {
     fn remint(&mut self, class: StreamClass) -> Result<(), QueueError> {
         let chain = &mut self.chains[index(class)];
         let before = chain.head.clone();
-        // Records keep their positions; only where the numbers start changes.
+        // Records keep their positions; only the start of the numbers changes.
         let minted_ms = self.place.now_ms.max(1);
         chain.head = StreamHead {
             stream: StreamId::random(),
@@ -340,8 +347,8 @@ impl Queue for SledQueue {
     }
 
     fn recover(&mut self) -> Result<(), QueueError> {
-        // What failed in a segment has closed it, and it is opened again when it is needed. One whose folder
-        // is gone takes no more.
+        // A failed segment is closed already and is reopened when needed. One whose folder was removed cannot
+        // be written to.
         for chain in &mut self.chains {
             let root = &self.place.root;
             let class = chain.class;

@@ -1,63 +1,63 @@
-//! What a queue holds, read from its files without opening it: an agent may be using it.
+//! Summary of a queue, read from its files without opening it: an agent may be using it.
 
 use std::path::Path;
 
 use iottly_protocol::{GapReason, StreamClass, StreamId};
 
 use super::disk::disk_bytes;
-use super::{CLASSES, QueueError, aside, dead_letter, head, index, recover};
+use super::{CLASSES, QueueError, dead_letter, head, index, quarantine, recover};
 
-/// What a queue holds.
+/// Summary of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct QueueSummary {
-    /// Bytes on disk of everything in the queue's folder.
+    /// Size on disk of everything in the queue's folder, in bytes.
     pub disk_bytes: u64,
-    /// Parts that could not be read and are kept aside.
+    /// Number of quarantined parts.
     pub quarantined: usize,
-    /// The streams, messages first.
+    /// Streams, messages first.
     pub streams: Vec<StreamSummary>,
 }
 
-/// What a queue holds of one stream.
+/// Summary of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct StreamSummary {
-    /// What it carries.
+    /// Class of the stream.
     pub class: StreamClass,
-    /// Its id.
+    /// Id of the stream.
     pub stream: StreamId,
-    /// Numbers that the cloud has not acknowledged, gaps included.
+    /// Number of unacknowledged numbers, including gaps.
     pub depth: u64,
-    /// Lowest of them; equals `next` when there is none.
+    /// Lowest unacknowledged number; equals `next` if there is none.
     pub oldest: u64,
-    /// The number that the next record gets.
+    /// Number of the next record.
     pub next: u64,
-    /// Bytes on disk.
+    /// Size on disk, in bytes.
     pub disk_bytes: u64,
-    /// Databases on disk.
+    /// Number of segments on disk.
     pub segments: usize,
-    /// What is lost of it and not yet acknowledged.
+    /// Unacknowledged gaps.
     pub gaps: Vec<GapSummary>,
-    /// Records that the cloud refused and that are kept aside.
+    /// Number of dead letters.
     pub dead_letters: usize,
 }
 
-/// Numbers that are lost.
+/// Lost numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct GapSummary {
-    /// First of them.
+    /// First number.
     pub from: u64,
-    /// Last of them.
+    /// Last number.
     pub to: u64,
-    /// How many.
+    /// Number of lost numbers.
     pub count: u64,
-    /// Why.
+    /// Reason of the loss.
     pub reason: GapReason,
 }
 
-/// Reads what the queue in folder `path` holds; none when there is no queue. Changes nothing.
+/// Summarises the queue in folder `path`; `None` if there is no queue. Changes nothing.
 ///
 /// # Errors
-/// When its files cannot be read.
+/// If the files cannot be read.
 pub fn summarise(path: &Path) -> Result<Option<QueueSummary>, QueueError> {
     let fail = |reason| QueueError::Io {
         path: path.display().to_string(),
@@ -91,7 +91,7 @@ pub fn summarise(path: &Path) -> Result<Option<QueueSummary>, QueueError> {
         });
     }
     let quarantined =
-        std::fs::read_dir(path.join(aside::FOLDER)).map_or(0, |entries| entries.flatten().count());
+        std::fs::read_dir(path.join(quarantine::FOLDER)).map_or(0, |entries| entries.flatten().count());
     Ok(Some(QueueSummary {
         disk_bytes: disk_bytes(path),
         quarantined,

@@ -1,3 +1,5 @@
+//! The queue through its public interface: numbers, pages, budgets, streams.
+
 use iottly_protocol::StreamClass::{Control, History};
 use proptest::prelude::*;
 
@@ -98,7 +100,7 @@ fn a_damaged_or_missing_record_is_a_hole_and_costs_no_neighbour() {
     *value.last_mut().expect("not empty") ^= 1;
     db.insert(frame::key(3), value).expect("damage");
     db.remove(frame::key(4)).expect("remove");
-    // A value under a foreign key is damage as well.
+    // A value under a wrong key is damage as well.
     let moved = db.get(frame::key(1)).expect("read").expect("present");
     db.insert(frame::key(6), moved).expect("move");
     db.flush().expect("flush");
@@ -316,7 +318,7 @@ fn the_oldest_messages_make_room_and_leave_one_gap() {
         }]
     );
     assert_eq!((summary.streams[0].depth, summary.streams[1].depth), (10_000, 1));
-    // The cloud has stored the gap: it is forgotten, and after a new start as well.
+    // The cloud has stored the gap: it is removed, also after a restart.
     queue.ack(History, to).expect("ack");
     drop(queue);
     let (mut queue, notes) = SledQueue::open_with(&dir.path().join("queue"), policy).expect("open");
@@ -348,7 +350,7 @@ fn messages_expire_by_the_time_that_the_agent_runs() {
     queue.push_batch(&[pending(History, "fresh")]).expect("push");
     queue.tick(60_999);
     assert_eq!(records(&mut queue, History).len(), 3);
-    // The clock goes on where it was when the queue was last written.
+    // The clock continues from the last write of the queue.
     drop(queue);
     let mut queue = open();
     queue.tick(31_001);
@@ -364,7 +366,7 @@ fn messages_expire_by_the_time_that_the_agent_runs() {
     else {
         panic!("{page:?}")
     };
-    // What was given up stays given up.
+    // Lost positions stay lost.
     queue.tick(0);
     assert_eq!(queue.peek(History, 1, 10, usize::MAX).expect("peek"), page);
 }
@@ -427,7 +429,7 @@ fn a_full_disk_is_an_error_that_passes() {
     let _ = queue.recover();
     assert!(queue.push_batch(&batch).is_err(), "there is still no room");
     let _ = queue.recover();
-    // Everything that was stored is there, and acknowledging it makes room.
+    // All stored records are there, and acknowledging them makes room.
     let mut seq = 1;
     while seq <= stored {
         let page = queue.peek(History, seq, 1000, 256 << 10).expect("peek");
@@ -441,7 +443,7 @@ fn a_full_disk_is_an_error_that_passes() {
     queue.push_batch(&batch).expect("there is room again");
     drop(queue);
 
-    // With the other policy the oldest give way before the disk is full.
+    // With the other policy the oldest records are dropped before the disk is full.
     let (mut queue, notes) = SledQueue::open_with(&path, Policy::default()).expect("open");
     assert_eq!(notes, []);
     for _ in 0..100 {
@@ -481,7 +483,7 @@ fn a_read_only_disk_is_an_error_by_name() {
     );
 }
 
-/// A small file system in memory; none where mounting is not allowed, which CI does not accept.
+/// Small file system in memory; `None` where mounting is not allowed, which fails in CI.
 struct Tmpfs(std::path::PathBuf);
 
 impl Tmpfs {
@@ -501,7 +503,7 @@ impl Tmpfs {
         None
     }
 
-    /// sled's threads may still be closing a file, so this is tried for a while.
+    /// Retries for a while: sled's threads may still be closing a file.
     fn remount(at: &std::path::Path, mode: &str) {
         for _ in 0..500 {
             let mut command = std::process::Command::new("mount");

@@ -1,4 +1,4 @@
-//! Waiting for an answer on a thread of its own, with an end.
+//! Waiting on a thread for a future, with a condition for ending the wait.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,15 +7,15 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// How often a waiting thread looks whether it may go on waiting.
+/// Time between two checks of the condition.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How a wait ended.
+/// End of a wait.
 #[derive(Debug)]
 pub(super) enum Waited<T> {
-    /// The answer came.
+    /// The future is ready.
     Answered(T),
-    /// It did not come in time.
+    /// The condition has ended the wait.
     Ended,
 }
 
@@ -27,15 +27,15 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for `answer` as long as `go_on` says so.
-pub(super) fn wait<T>(answer: impl Future<Output = T>, mut go_on: impl FnMut() -> bool) -> Waited<T> {
+/// Waits for `answer` as long as `keep_waiting` returns `true`.
+pub(super) fn wait<T>(answer: impl Future<Output = T>, mut keep_waiting: impl FnMut() -> bool) -> Waited<T> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut answer = pin!(answer);
     loop {
         if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(&waker)) {
             return Waited::Answered(answer);
         }
-        if !go_on() {
+        if !keep_waiting() {
             return Waited::Ended;
         }
         thread::park_timeout(LOOK);

@@ -1,41 +1,42 @@
-//! What is known of the time. Pure: `up_ms` is the time since the system's start, `unix_ms` a date.
+//! Knowledge of the time. Pure: `up_ms` is the uptime of the system, `unix_ms` a date.
 
 use std::collections::VecDeque;
 
-/// No date before this one is believed: 2025-01-01.
+/// Earliest date that is accepted: 2025-01-01, in unix milliseconds.
 const EARLIEST_MS: u64 = 1_735_689_600_000;
-/// Starts of the system whose offset is remembered, for records that still wait.
+/// Maximum number of system starts whose offset is stored, for records that still wait.
 const BOOTS: usize = 16;
-/// How much later than the kept time a told time is kept again: each costs a write to the board's disk.
+/// Difference to the stored time at which the cloud's time is stored again, in milliseconds: each write wears
+/// the board's disk.
 const KEEP_EVERY_MS: u64 = 3_600_000;
-/// How much a board's clock may go wrong, parts per million.
+/// Assumed maximum drift of a board's clock, in parts per million.
 const DRIFT_PPM: u64 = 200;
 const MAGIC: &[u8; 8] = b"iottlyC1";
 
-/// Where the time since a start of the system lies in time.
+/// Offset between the uptime of one system start and the date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fix {
     pub(super) boot: [u8; 16],
-    /// The date at that start, unix milliseconds.
+    /// Date of the system start, in unix milliseconds.
     pub(super) zero_ms: i64,
-    /// How far that may be off, milliseconds.
+    /// Maximum error of the date, in milliseconds.
     pub(super) error_ms: u64,
 }
 
 impl Fix {
-    /// The date at a time since the start.
+    /// Returns the date at an uptime.
     pub(super) fn at(&self, up_ms: u64) -> u64 {
         u64::try_from(self.zero_ms.saturating_add_unsigned(up_ms)).unwrap_or(0)
     }
 }
 
-/// What outlives a restart.
+/// Knowledge that survives a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Stored {
-    /// The latest time that the cloud told, unix milliseconds.
+    /// Latest time from the cloud, in unix milliseconds.
     floor_ms: u64,
-    /// The first offset of each start of the system, oldest first. It never changes: what was sent with it is
-    /// sent with it again.
+    /// First offset of each system start, oldest first. Never changes: a record sent again must have the same
+    /// date.
     fixes: VecDeque<Fix>,
 }
 
@@ -53,7 +54,7 @@ impl Stored {
         out
     }
 
-    /// Reads what [`Stored::encode`] wrote; none when it is damaged.
+    /// Decodes the output of [`Stored::encode`]; `None` if it is damaged.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (body, crc) = bytes.split_last_chunk::<4>()?;
         let rest = body.strip_prefix(MAGIC)?;
@@ -82,21 +83,21 @@ impl Stored {
     }
 }
 
-/// The board's idea of the time.
+/// Time of the board.
 #[derive(Debug)]
 pub(super) struct Keeper {
     stored: Stored,
     boot: [u8; 16],
-    /// The best known offset of this start of the system, and when it was told.
+    /// Best known offset of this system start, and the uptime at which it became known.
     known: Option<(Fix, u64)>,
-    /// The offset until then.
+    /// Offset until the time is known.
     guess: Fix,
-    /// Number of times that a told time changed what is known by more than it may be off.
-    tellings: u64,
+    /// Number of times that the cloud's time differed from the known time by more than the errors allow.
+    revision: u64,
 }
 
 impl Keeper {
-    /// `system_ms` is the system's own date.
+    /// Creates a keeper; `system_ms` is the date of the system's clock.
     pub(super) fn new(stored: Stored, boot: [u8; 16], system_ms: u64, up_ms: u64) -> Self {
         let guess_ms = system_ms.max(stored.floor_ms).max(EARLIEST_MS);
         let guess = Fix {
@@ -108,7 +109,7 @@ impl Keeper {
         Self {
             stored,
             boot,
-            tellings: u64::from(known.is_some()),
+            revision: u64::from(known.is_some()),
             known,
             guess,
         }
@@ -118,8 +119,8 @@ impl Keeper {
         &self.stored
     }
 
-    /// Goes back to what could be stored last; the time itself stays known.
-    pub(super) fn forget_to(&mut self, stored: Stored) {
+    /// Restores the offsets that could be stored last; the current time stays known.
+    pub(super) fn restore(&mut self, stored: Stored) {
         self.stored = stored;
     }
 
@@ -127,45 +128,46 @@ impl Keeper {
         self.known.map_or(self.guess, |(fix, _)| fix).at(up_ms)
     }
 
-    /// The date, if it was told since the system's start.
-    pub(super) fn told_ms(&self, up_ms: u64) -> Option<u64> {
+    /// Returns the date if the cloud has sent it since the system's start.
+    pub(super) fn trusted_ms(&self, up_ms: u64) -> Option<u64> {
         self.known.map(|(fix, _)| fix.at(up_ms))
     }
 
-    /// The latest time that the cloud told before, unix milliseconds; 0 for none.
+    /// Returns the latest time from the cloud in unix milliseconds; 0 for none.
     pub(super) fn floor_ms(&self) -> u64 {
         self.stored.floor_ms
     }
 
-    /// Rises when the date becomes known, and when it turns out to be another one.
-    pub(super) fn tellings(&self) -> u64 {
-        self.tellings
+    /// Returns a counter that rises when the date becomes known or turns out to be wrong.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
 
-    /// Start of the system and time since then, for records that are made while the date is a guess.
+    /// Returns boot id and uptime for a record that is created while the date is a guess.
     pub(super) fn undated(&self, up_ms: u64) -> Option<([u8; 16], u64)> {
         self.known.is_none().then_some((self.boot, up_ms))
     }
 
-    /// The offset for records that were made while the date was a guess.
+    /// Returns the offset for records that were created while the date was a guess.
     pub(super) fn fix(&self, boot: [u8; 16]) -> Option<Fix> {
         self.stored.fix(boot)
     }
 
-    /// Takes a told time; the question was asked `asked_ms` before the answer. Answers whether there is
-    /// something to store.
-    pub(super) fn told(&mut self, cloud_ms: u64, asked_ms: u64, up_ms: u64) -> bool {
+    /// Applies a time from the cloud; the question was asked `asked_ms` before the answer. Returns `true` if
+    /// there is something to store.
+    pub(super) fn set(&mut self, cloud_ms: u64, asked_ms: u64, up_ms: u64) -> bool {
         if cloud_ms < EARLIEST_MS {
             return false;
         }
-        // It was told at some moment between question and answer.
+        // The cloud read its clock at some moment between question and answer.
         let error_ms = asked_ms / 2 + 1;
         let fix = Fix {
             boot: self.boot,
             zero_ms: offset(cloud_ms.saturating_add(asked_ms / 2), up_ms),
             error_ms,
         };
-        let (mut better, mut other) = (true, true);
+        let mut better = true;
+        let mut other = true;
         if let Some((known, since)) = self.known {
             let grown = known
                 .error_ms
@@ -173,7 +175,7 @@ impl Keeper {
             other = known.zero_ms.abs_diff(fix.zero_ms) > grown.saturating_add(fix.error_ms);
             better = fix.error_ms <= grown || other;
         }
-        self.tellings += u64::from(other);
+        self.revision += u64::from(other);
         if better {
             self.known = Some((fix, up_ms));
         }
@@ -185,7 +187,7 @@ impl Keeper {
             self.stored.fixes.push_back(fix);
             store = true;
         }
-        // Not only forward: a cloud that was wrong by years must not keep the board there.
+        // Backward as well: a cloud whose clock was wrong by years must not hold the board there.
         let floor = self.stored.floor_ms;
         if cloud_ms.abs_diff(floor) >= KEEP_EVERY_MS || store {
             self.stored.floor_ms = cloud_ms;
@@ -219,10 +221,10 @@ mod tests {
             let mut keeper = keeper(system_ms);
             assert_eq!(keeper.undated(6_000), Some((BOOT, 6_000)));
             assert_eq!(keeper.now_ms(6_000), system_ms.max(EARLIEST_MS) + 1_000);
-            assert!(keeper.told(NOW, 40, 10_000));
+            assert!(keeper.set(NOW, 40, 10_000));
             assert_eq!(keeper.undated(10_000), None);
             assert_eq!(keeper.now_ms(10_500), NOW + 520);
-            let fix = keeper.fix(BOOT).expect("told");
+            let fix = keeper.fix(BOOT).expect("known");
             assert_eq!(
                 (fix.at(6_000), fix.error_ms),
                 (NOW + 20 - 4_000, 21),
@@ -232,9 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn after_a_reboot_the_guess_is_not_before_what_was_told() {
+    fn after_a_reboot_the_guess_is_not_before_the_stored_time() {
         let mut first = keeper(0);
-        first.told(NOW, 0, 10_000);
+        first.set(NOW, 0, 10_000);
         let second = Keeper::new(first.stored().clone(), [2; 16], 0, 1_000);
         assert_eq!(second.now_ms(2_000), NOW + 1_000);
         assert!(second.undated(2_000).is_some(), "but it is a guess");
@@ -249,20 +251,20 @@ mod tests {
     #[test]
     fn queued_records_keep_their_first_offset_and_new_ones_get_the_best() {
         let mut keeper = keeper(0);
-        assert!(keeper.told(NOW, 4_000, 10_000));
+        assert!(keeper.set(NOW, 4_000, 10_000));
         let first = keeper.fix(BOOT);
-        assert!(!keeper.told(NOW + 60_000, 10, 70_000), "nothing to store");
+        assert!(!keeper.set(NOW + 60_000, 10, 70_000), "nothing to store");
         assert_eq!(keeper.fix(BOOT), first);
         assert_eq!(keeper.now_ms(70_000), NOW + 60_005);
-        keeper.told(NOW + 61_000, 3_000, 71_000);
+        keeper.set(NOW + 61_000, 3_000, 71_000);
         assert_eq!(
             keeper.now_ms(71_000),
             NOW + 61_005,
             "a worse answer that agrees changes nothing"
         );
-        assert_eq!(keeper.tellings(), 1, "nothing new since the first word");
-        keeper.told(NOW + YEARS_10, 3_000, 72_000);
-        assert_eq!(keeper.tellings(), 2);
+        assert_eq!(keeper.revision(), 1, "nothing new since the first time");
+        keeper.set(NOW + YEARS_10, 3_000, 72_000);
+        assert_eq!(keeper.revision(), 2);
         assert_eq!(
             keeper.now_ms(72_000),
             NOW + YEARS_10 + 1_500,
@@ -273,13 +275,13 @@ mod tests {
     #[test]
     fn the_kept_time_follows_in_both_directions_and_nonsense_is_ignored() {
         let mut keeper = keeper(0);
-        assert!(!keeper.told(0, 0, 10_000));
-        assert!(!keeper.told(EARLIEST_MS - 1, 0, 10_000));
-        assert!(keeper.told(NOW + YEARS_10, 0, 10_000));
-        assert!(keeper.told(NOW, 0, 20_000));
+        assert!(!keeper.set(0, 0, 10_000));
+        assert!(!keeper.set(EARLIEST_MS - 1, 0, 10_000));
+        assert!(keeper.set(NOW + YEARS_10, 0, 10_000));
+        assert!(keeper.set(NOW, 0, 20_000));
         assert_eq!(keeper.stored().floor_ms, NOW);
-        assert!(!keeper.told(NOW + KEEP_EVERY_MS - 1, 0, 30_000));
-        assert!(keeper.told(NOW + KEEP_EVERY_MS, 0, 40_000));
+        assert!(!keeper.set(NOW + KEEP_EVERY_MS - 1, 0, 30_000));
+        assert!(keeper.set(NOW + KEEP_EVERY_MS, 0, 40_000));
     }
 
     #[test]
@@ -287,7 +289,7 @@ mod tests {
         let mut stored = Stored::default();
         for boot in 0..40u8 {
             let mut keeper = Keeper::new(stored, [boot; 16], 0, 0);
-            keeper.told(NOW + u64::from(boot), 0, 0);
+            keeper.set(NOW + u64::from(boot), 0, 0);
             stored = keeper.stored().clone();
         }
         assert_eq!(stored.fixes.len(), BOOTS);

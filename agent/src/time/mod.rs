@@ -1,14 +1,14 @@
 //! The time on a board that may have no clock.
 //!
-//! The board's own date is only a guess. The cloud tells the time with every welcome; from then on device
-//! time is the time since the system's start plus that offset, so that steps of the system's clock, by years
-//! in either direction, change nothing. Records made before carry the time since the system's start and are
-//! dated when they are sent. The latest time that the cloud told is kept: no later guess lies before it.
+//! The board's own date is a guess. The cloud sends the time with every welcome; from then on device time is
+//! the system's uptime plus an offset, so that steps of the system's clock, by years in either direction,
+//! change nothing. Earlier records carry their uptime and are dated when they are sent. The latest time from
+//! the cloud is stored: no later guess precedes it.
 
-mod keeper;
-mod stamp;
 #[cfg(test)]
-mod steps_tests;
+mod clock_step_tests;
+mod keeper;
+mod undated;
 
 use std::fs;
 use std::io;
@@ -19,23 +19,22 @@ use iottly_update::{read_file, replace};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::clock::unix_ms;
-use crate::outbox::{Item, Page};
 use keeper::{Keeper, Stored};
 
-pub(crate) use stamp::bare;
+pub(crate) use undated::strip_header;
 
-/// Largest file that is read, bytes.
+/// Maximum size of the file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 10;
 
-/// The time as whoever decides by it needs to know it.
+/// Time for decisions that depend on how it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
-    /// Unix seconds: what the cloud told, or else a guess.
+    /// Unix seconds: from the cloud, or else a guess.
     pub(crate) unix: u64,
-    /// The cloud has told the time since the start of the system.
-    pub(crate) told: bool,
-    /// Rises when the date becomes known, and when it turns out to be another one.
-    pub(crate) tellings: u64,
+    /// The cloud has sent the time since the start of the system.
+    pub(crate) trusted: bool,
+    /// Counter that rises when the date becomes known or turns out to be wrong.
+    pub(crate) revision: u64,
 }
 
 /// Device time; cheap to clone.
@@ -51,10 +50,10 @@ struct Inner {
 }
 
 impl BoardClock {
-    /// A clock that goes on from what `file` keeps. A file that cannot be read counts as none.
+    /// Opens the clock stored in `file`. An unreadable file counts as none.
     pub(crate) fn open(file: PathBuf) -> Self {
         let stored = read(&file).unwrap_or_else(|error| {
-            tracing::warn!(clock.path = %file.display(), %error, "the kept time cannot be read, starting without");
+            tracing::warn!(clock.path = %file.display(), %error, "failed to read the stored time; starting without it");
             Stored::default()
         });
         let keeper = Mutex::new(Keeper::new(stored, system_boot(), unix_ms(), uptime_ms()));
@@ -67,54 +66,49 @@ impl BoardClock {
         self.inner.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time now as far as the board knows, unix milliseconds.
+    /// Returns the current time as far as the board knows it, in unix milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
         self.keeper().now_ms(uptime_ms())
     }
 
-    /// The time now, and how it is known. Until it is told, the guess follows the system's clock, which may
-    /// be set late.
+    /// Returns the current time and how it is known. Until the cloud sends it, the guess follows the system's
+    /// clock, which may be set late.
     pub(crate) fn reading(&self) -> Reading {
         let keeper = self.keeper();
-        let told = keeper.told_ms(uptime_ms());
-        let unix_ms = told.unwrap_or_else(|| unix_ms().max(keeper.floor_ms()));
+        let trusted = keeper.trusted_ms(uptime_ms());
+        let unix_ms = trusted.unwrap_or_else(|| unix_ms().max(keeper.floor_ms()));
         Reading {
             unix: unix_ms / 1000,
-            told: told.is_some(),
-            tellings: keeper.tellings(),
+            trusted: trusted.is_some(),
+            revision: keeper.revision(),
         }
     }
 
-    /// A record as it is to be queued: with the time since the system's start while nobody has told the date.
+    /// Returns a record as it is queued: with its uptime while the date is a guess.
     pub(crate) fn seal(&self, record: Vec<u8>) -> Vec<u8> {
         match self.keeper().undated(uptime_ms()) {
-            Some((boot, up_ms)) => stamp::seal(boot, up_ms, &record),
+            Some((boot, up_ms)) => undated::seal(boot, up_ms, &record),
             None => record,
         }
     }
 
-    /// A page as it is to be sent: with every record dated as well as can be.
-    pub(crate) fn date(&self, mut page: Page) -> Page {
+    /// Turns a queued record into the record to send, dated as exactly as possible.
+    pub(crate) fn date(&self, record: &mut Vec<u8>) {
         let keeper = self.keeper();
-        for item in &mut page.items {
-            if let Item::Record { record, .. } = item {
-                stamp::date(record, |boot| keeper.fix(boot));
-            }
-        }
-        page
+        undated::date(record, |boot| keeper.fix(boot));
     }
 
-    /// Takes the time that the cloud told; the question had been asked `asked_ms` before the answer came.
-    pub(crate) fn told(&self, cloud_ms: u64, asked_ms: u64) {
+    /// Applies the time from the cloud; the question was asked `asked_ms` before the answer.
+    pub(crate) fn set(&self, cloud_ms: u64, asked_ms: u64) {
         let mut keeper = self.keeper();
         let before = keeper.stored().clone();
-        if !keeper.told(cloud_ms, asked_ms, uptime_ms()) {
+        if !keeper.set(cloud_ms, asked_ms, uptime_ms()) {
             return;
         }
         if let Err(error) = replace(&self.inner.file, &keeper.stored().encode()) {
-            tracing::warn!(clock.path = %self.inner.file.display(), %error, "the time cannot be kept");
-            // What was sent under an offset has to be sent under the same one again, also after a restart.
-            keeper.forget_to(before);
+            tracing::warn!(clock.path = %self.inner.file.display(), %error, "failed to store the time; records queued before keep their guessed dates");
+            // A record must be sent with the same offset each time, also after a restart.
+            keeper.restore(before);
         }
     }
 }
@@ -125,8 +119,7 @@ fn uptime_ms() -> u64 {
         + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
-/// The kernel's id of this start of the system; a random one where there is none, which equals no earlier
-/// one.
+/// Returns the kernel's boot id; a random one if there is none, which equals no earlier one.
 fn system_boot() -> [u8; 16] {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let id = text
@@ -149,17 +142,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_told_is_kept_and_damage_is_no_reason_not_to_start() {
+    fn a_time_from_the_cloud_is_stored_and_damage_prevents_no_start() {
         let dir = tempfile::tempdir().expect("dir");
         let file = dir.path().join("clock");
         let clock = BoardClock::open(file.clone());
         let record = br#"{"log":{"level":"info","text":"x","at_ms":1}}"#.to_vec();
-        assert_ne!(clock.seal(record.clone()), record, "nobody told the time");
+        assert_ne!(clock.seal(record.clone()), record, "the time is a guess");
         let future = unix_ms() + 3_600_000;
-        clock.told(future, 0);
+        clock.set(future, 0);
         assert_eq!(clock.seal(record.clone()), record);
         assert!((future..future + 60_000).contains(&clock.now_ms()));
-        // The next agent of this start of the system knows it, too.
+        // The next agent of this system start knows the time as well.
         let next = BoardClock::open(file.clone());
         assert_eq!(next.seal(record.clone()), record);
         assert!((future..future + 60_000).contains(&next.now_ms()));
@@ -175,17 +168,10 @@ mod tests {
         let clock = BoardClock::open(dir.path().join("no-such-folder").join("clock"));
         let record = br#"{"log":{"level":"info","text":"x","at_ms":1}}"#.to_vec();
         let sealed = clock.seal(record.clone());
-        clock.told(unix_ms() + 3_600_000, 0);
-        let stream = iottly_protocol::StreamId::random();
-        let page = clock.date(Page {
-            stream,
-            from: 1,
-            items: vec![Item::Record {
-                seq: 1,
-                record: sealed,
-            }],
-        });
-        assert_eq!(page.items, [Item::Record { seq: 1, record }]);
+        clock.set(unix_ms() + 3_600_000, 0);
+        let mut sent = sealed;
+        clock.date(&mut sent);
+        assert_eq!(sent, record);
         assert!(
             clock.now_ms() > unix_ms() + 3_000_000,
             "but new records are dated right"

@@ -1,3 +1,6 @@
+//! The thread that owns the update's state machine: feeds it with directives, answers of the repository and
+//! events of a trial. Never waits for the repository.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,24 +14,27 @@ use iottly_sandbox::{Cache, Runtime};
 use iottly_update::{Event, MetaError, Offer, Repository, SystemDisk, TrustFolder, Updater, read_file};
 
 use super::admission::{Admission, Verdict};
-use super::config::UpdateConfig;
-use super::considered::{Desk, Next};
+use super::directive_schedule::{DirectiveSchedule, Next};
 use super::directives::Directives;
-use super::fetch::{self, Answer, Question, Questions};
-use super::host::{Asked, DeviceHost};
-use super::mail::{Letter, Mail};
-use super::voice::Voice;
+use super::fetch::{self, Questions};
+use super::firmware_slot::FirmwareSlot;
+use super::host::DeviceHost;
+use super::mailbox::{UpdateInput, UpdateMailbox};
+use super::question::{Answer, Question};
+use super::release_source::{Outstanding, ReleaseSource};
+use super::reporter::Reporter;
 use crate::clock::Monotonic;
-use crate::guest::{Jobs, News};
+use crate::config::UpdateConfig;
+use crate::guest::{Mailbox, TrialEvent};
 use crate::outbox::Outbox;
 use crate::threads::ended;
 use crate::throttle::{LogLimit, cut};
 use crate::time::BoardClock;
 
-/// How long the thread waits before it takes up an update that its disk has stopped.
+/// Pause before an update that failed on the disk is resumed.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
-/// What the thread is made of.
+/// Arguments of [`UpdateThread::start`].
 pub(crate) struct UpdateParts {
     pub(crate) device: DeviceId,
     pub(crate) config: UpdateConfig,
@@ -37,14 +43,14 @@ pub(crate) struct UpdateParts {
     pub(crate) abi: &'static str,
     pub(crate) cache: Arc<Cache>,
     pub(crate) runtime: Runtime,
-    pub(crate) jobs: Jobs,
+    pub(crate) guest: Mailbox,
     pub(crate) outbox: Outbox,
     pub(crate) clock: BoardClock,
 }
 
-/// A handle on the thread. Dropping it asks the thread to end.
+/// Handle of the thread. Dropping it asks the thread to end.
 pub(crate) struct UpdateThread {
-    mail: Mail,
+    mailbox: UpdateMailbox,
     repository: Repository,
     directives: Directives,
     thread: thread::JoinHandle<()>,
@@ -54,8 +60,8 @@ impl UpdateThread {
     /// Starts the thread, and with it the firmware that the journal names.
     ///
     /// # Errors
-    /// At the first start, when the configured root cannot be read; when the configured authorities cannot,
-    /// or the system gives no thread.
+    /// If the configured root cannot be read at the first start, the configured certificates cannot be read,
+    /// or the system cannot create a thread.
     pub(crate) fn start(parts: UpdateParts, name: &str) -> io::Result<Self> {
         let trust = parts.data.join("trust");
         if !trust.join("root.json").exists() {
@@ -67,8 +73,8 @@ impl UpdateThread {
             Some(ca) => Repository::with_ca(&parts.config.repository, ca)?,
             None => Repository::at(&parts.config.repository),
         };
-        let mail = Mail::default();
-        let voice = Voice::new(parts.device, parts.outbox.clone());
+        let mailbox = UpdateMailbox::default();
+        let reporter = Reporter::new(parts.device, parts.outbox.clone());
         let admission = Admission {
             device: parts.device,
             config: parts.config.clone(),
@@ -76,43 +82,55 @@ impl UpdateThread {
             data: parts.data.clone(),
             abi: parts.abi,
             clock: parts.clock.clone(),
-            voice: voice.clone(),
+            reporter: reporter.clone(),
         };
         let fetcher = name.replace("update", "fetch");
-        let questions = fetch::start(repository.clone(), admission.clone(), mail.clone(), &fetcher)?;
-        let directives = Directives::new(mail.clone());
+        let questions = fetch::start(repository.clone(), admission.clone(), mailbox.clone(), &fetcher)?;
+        let directives = Directives::new(mailbox.clone());
+        let slot = FirmwareSlot {
+            device: parts.device,
+            data: parts.data,
+            factory: parts.factory,
+            cache: parts.cache,
+            runtime: parts.runtime,
+            guest: parts.guest,
+            mailbox: mailbox.clone(),
+            health: (0, 0),
+        };
         let actor = Actor {
-            parts,
+            device: parts.device,
+            poll_ms: parts.config.poll_seconds.max(1).saturating_mul(1000),
             admission,
             questions,
-            voice,
-            mail: mail.clone(),
+            slot,
+            reporter,
+            mailbox: mailbox.clone(),
             directives: directives.clone(),
             clock: Monotonic::start(),
-            desk: Desk::default(),
+            schedule: DirectiveSchedule::default(),
             unreachable: false,
-            stands: None,
+            blocked_by: None,
         };
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || actor.run())?;
         Ok(Self {
-            mail,
+            mailbox,
             repository,
             directives,
             thread,
         })
     }
 
-    /// Where directives from the cloud go.
+    /// Returns the queue for directives from the cloud.
     pub(crate) fn directives(&self) -> Directives {
         self.directives.clone()
     }
 
-    /// Asks the thread to end; an update under way goes on at the next start. What is being fetched is not
-    /// waited for.
+    /// Asks the thread to end, and waits at most `deadline`. Returns `true` if it has ended. An update under
+    /// way resumes at the next start; a fetch under way is not awaited.
     pub(crate) async fn stop(self, deadline: Duration) -> bool {
-        self.mail.stop();
+        self.mailbox.stop();
         self.repository.stop();
         ended(&self.thread, deadline).await
     }
@@ -120,24 +138,28 @@ impl UpdateThread {
 
 impl Drop for UpdateThread {
     fn drop(&mut self) {
-        self.mail.stop();
+        self.mailbox.stop();
         self.repository.stop();
     }
 }
 
+/// State of the update's thread.
 struct Actor {
-    parts: UpdateParts,
+    device: DeviceId,
+    /// Time between two polls of the repository, in milliseconds.
+    poll_ms: u64,
     admission: Admission,
     questions: Questions,
-    voice: Voice,
-    mail: Mail,
+    slot: FirmwareSlot,
+    reporter: Reporter,
+    mailbox: UpdateMailbox,
     directives: Directives,
     clock: Monotonic,
-    desk: Desk,
-    /// The repository could not be asked for directives when it was asked last.
+    schedule: DirectiveSchedule,
+    /// The latest poll of the repository failed.
     unreachable: bool,
-    /// Reason for which the update stands still, as it was told last.
-    stands: Option<String>,
+    /// Error that stopped the update, as last reported.
+    blocked_by: Option<String>,
 }
 
 type DeviceUpdater = Updater<SystemDisk, DeviceHost>;
@@ -149,10 +171,11 @@ impl Actor {
                 Ok(()) => return,
                 Err(error) => error.to_string(),
             };
-            tracing::warn!(device.id = %self.parts.device, error = %failed, "the update stands still; tried again in 60 s");
-            if self.stands.as_ref() != Some(&failed) {
-                self.voice.warn(&format!("updates stand still: {failed}"));
-                self.stands = Some(failed);
+            tracing::warn!(device.id = %self.device, error = %failed, "failed to write the state of the update; retrying in 60 s");
+            if self.blocked_by.as_ref() != Some(&failed) {
+                self.reporter
+                    .warn(&format!("updates are blocked by an error: {failed}"));
+                self.blocked_by = Some(failed);
             }
             if self.pause() {
                 return;
@@ -160,7 +183,7 @@ impl Actor {
         }
     }
 
-    /// Waits out a failure; true when the agent stops meanwhile.
+    /// Waits after a failure. Returns `true` if the agent stops.
     fn pause(&mut self) -> bool {
         let until_ms = self
             .clock
@@ -169,18 +192,20 @@ impl Actor {
         loop {
             let now_ms = self.clock.now_ms();
             match self
-                .mail
+                .mailbox
                 .take(Duration::from_millis(until_ms.saturating_sub(now_ms)))
             {
-                Some(Letter::Stop) => return true,
-                Some(Letter::Directive(document)) => self.desk.sent(document, now_ms),
-                Some(Letter::Answer(Answer::Considered { document, .. })) => {
-                    let sent = self.desk.answered();
-                    self.desk.unreachable(document, sent, now_ms);
+                Some(UpdateInput::Stop) => return true,
+                Some(UpdateInput::Directive(document)) => self.schedule.sent(document, now_ms),
+                Some(UpdateInput::Answer(Answer::Considered { document, .. })) => {
+                    let sent = self.schedule.answered();
+                    self.schedule.unreachable(document, sent, now_ms);
                 }
-                Some(Letter::Answer(Answer::Looked | Answer::Unreachable(_))) => _ = self.desk.answered(),
-                // The update is taken up anew, with new questions and a new trial.
-                Some(Letter::Answer(_) | Letter::News(_)) => {}
+                Some(UpdateInput::Answer(Answer::NoDirective | Answer::Unreachable(_))) => {
+                    _ = self.schedule.answered()
+                }
+                // The resumed update has new questions and a new trial.
+                Some(UpdateInput::Answer(_) | UpdateInput::Trial(_)) => {}
                 None => {}
             }
             if now_ms >= until_ms {
@@ -190,53 +215,43 @@ impl Actor {
     }
 
     fn host(&self) -> DeviceHost {
-        let parts = &self.parts;
         DeviceHost {
-            device: parts.device,
-            admission: self.admission.clone(),
-            questions: self.questions.clone(),
-            asked: None,
-            data: parts.data.clone(),
-            factory: parts.factory.clone(),
-            cache: Arc::clone(&parts.cache),
-            runtime: parts.runtime.clone(),
-            jobs: parts.jobs.clone(),
-            voice: self.voice.clone(),
-            mail: self.mail.clone(),
-            health: (0, 0),
+            source: ReleaseSource::new(self.admission.clone(), self.questions.clone()),
+            slot: self.slot.clone(),
+            reporter: self.reporter.clone(),
             release_seq: None,
             clock: self.clock,
         }
     }
 
-    /// Boots the machine and feeds it until the agent stops.
+    /// Boots the state machine and feeds it until the agent stops.
     fn serve(&mut self) -> io::Result<()> {
         if let Err(error) = self.admission.trust.tidy() {
-            tracing::warn!(device.id = %self.parts.device, %error, "the folder of trusted metadata cannot be put in order");
+            tracing::warn!(device.id = %self.device, %error, "failed to tidy the folder of trusted metadata; continuing");
         }
-        let disk = SystemDisk::open(&self.parts.data)?;
+        let disk = SystemDisk::open(&self.slot.data)?;
         let mut updater = Updater::boot(disk, self.host())?;
         self.facts(&mut updater);
         loop {
             if updater.memory().last.is_some() {
-                // Its report is in the queue, on the disk.
+                // The report is stored in the queue.
                 updater.handle(Event::Reported)?;
                 self.facts(&mut updater);
-                self.stands = None;
+                self.blocked_by = None;
             }
             self.ask(&updater);
             let now_ms = self.clock.now_ms();
-            let due_ms = [updater.wake_at(), self.desk.due_ms(now_ms)]
+            let due_ms = [updater.wake_at(), self.schedule.due_ms(now_ms)]
                 .into_iter()
                 .flatten()
                 .min();
             let wait_ms = due_ms.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms));
-            match self.mail.take(Duration::from_millis(wait_ms)) {
-                Some(Letter::Stop) => return Ok(()),
-                Some(Letter::News(News::Healthy)) => updater.handle(Event::Healthy)?,
-                Some(Letter::News(News::Failed(why))) => updater.handle(Event::Trapped(why))?,
-                Some(Letter::Answer(answer)) => self.answered(&mut updater, answer)?,
-                Some(Letter::Directive(document)) => self.desk.sent(document, self.clock.now_ms()),
+            match self.mailbox.take(Duration::from_millis(wait_ms)) {
+                Some(UpdateInput::Stop) => return Ok(()),
+                Some(UpdateInput::Trial(TrialEvent::Healthy)) => updater.handle(Event::Healthy)?,
+                Some(UpdateInput::Trial(TrialEvent::Failed(why))) => updater.handle(Event::Trapped(why))?,
+                Some(UpdateInput::Answer(answer)) => self.answered(&mut updater, answer)?,
+                Some(UpdateInput::Directive(document)) => self.schedule.sent(document, self.clock.now_ms()),
                 None => {}
             }
             if updater.wake_at().is_some_and(|at| at <= self.clock.now_ms()) {
@@ -245,60 +260,59 @@ impl Actor {
         }
     }
 
-    /// Asks about directives what is due.
+    /// Asks the question about directives that is due.
     fn ask(&mut self, updater: &DeviceUpdater) {
         let now_ms = self.clock.now_ms();
         if self
-            .desk
-            .time_told(self.admission.clock.reading().tellings, now_ms)
+            .schedule
+            .time_revised(self.admission.clock.reading().revision, now_ms)
         {
-            self.tell_facts(updater.memory());
+            self.report_facts(updater.memory());
         }
-        let every_ms = self.parts.config.poll_seconds.max(1).saturating_mul(1000);
-        let Some(next) = self.desk.next(now_ms, every_ms) else {
+        let Some(next) = self.schedule.next(now_ms, self.poll_ms) else {
             return;
         };
         let memory = Box::new(updater.memory().clone());
         let asked = match next {
-            Next::Look => self.questions.ask(Question::Look {
-                seen: self.desk.seen().to_vec(),
+            Next::Poll => self.questions.ask(Question::Poll {
+                seen: self.schedule.seen().to_vec(),
                 memory,
             }),
             Next::Admit(document) => {
                 let again = document.clone();
                 let asked = self.questions.ask(Question::Admit { document, memory });
                 if !asked {
-                    self.desk.answered();
-                    self.desk.unreachable(again, true, now_ms);
+                    self.schedule.answered();
+                    self.schedule.unreachable(again, true, now_ms);
                 }
                 return;
             }
         };
         if !asked {
-            self.desk.answered();
+            self.schedule.answered();
         }
     }
 
     fn answered(&mut self, updater: &mut DeviceUpdater, answer: Answer) -> io::Result<()> {
         match answer {
-            Answer::Looked => {
-                self.desk.answered();
+            Answer::NoDirective => {
+                self.schedule.answered();
                 self.unreachable = false;
             }
             Answer::Unreachable(error) => {
-                self.desk.answered();
+                self.schedule.answered();
                 if !self.unreachable {
                     static NOT_FETCHED: LogLimit = LogLimit::new();
                     if let Some(more) = NOT_FETCHED.pass() {
-                        let (device, error) = (&self.parts.device, cut(&error));
-                        tracing::warn!(device.id = %device, error, more, "no directive can be fetched; trying again with each poll");
+                        let error = cut(&error);
+                        tracing::warn!(device.id = %self.device, error, suppressed = more, "failed to fetch directives; retrying with each poll");
                     }
                 }
                 self.unreachable = true;
             }
             Answer::Considered { document, verdict } => self.considered(updater, document, *verdict)?,
             Answer::Planned { counter, verdict } => {
-                if updater.host().is_wanted(&Asked::Plan(counter)) {
+                if updater.host().source.accepts(&Outstanding::Plan(counter)) {
                     vouched(updater, verdict.vouched)?;
                     if let Ok(planned) = &verdict.result {
                         updater.host().release_seq = Some(planned.release_seq);
@@ -307,12 +321,16 @@ impl Actor {
                 }
             }
             Answer::List { sha256, result } => {
-                if updater.host().is_wanted(&Asked::List(sha256.clone())) {
+                if updater.host().source.accepts(&Outstanding::List(sha256.clone())) {
                     updater.chunk_list(&sha256, result)?;
                 }
             }
             Answer::Part { sha256, from, result } => {
-                if updater.host().is_wanted(&Asked::Part(sha256.clone(), from)) {
+                if updater
+                    .host()
+                    .source
+                    .accepts(&Outstanding::Part(sha256.clone(), from))
+                {
                     updater.part(&sha256, from, result)?;
                 }
             }
@@ -320,36 +338,36 @@ impl Actor {
         Ok(())
     }
 
-    /// Follows a directive or says why not.
+    /// Follows a directive, or reports the reason for not following it.
     fn considered(
         &mut self,
         updater: &mut DeviceUpdater,
         document: Vec<u8>,
         verdict: Verdict<Option<Directive>>,
     ) -> io::Result<()> {
-        let sent = self.desk.answered();
+        let sent = self.schedule.answered();
         vouched(updater, verdict.vouched)?;
         let now_ms = self.clock.now_ms();
-        let told = document.clone();
-        let tell = match verdict.result {
-            // It was followed before and lies there until the next one comes.
+        let reported = document.clone();
+        let report = match verdict.result {
+            // Followed earlier; the repository serves it until the next one is published.
             Ok(None) => {
-                self.desk.followed(document);
+                self.schedule.followed(document);
                 None
             }
             Ok(Some(directive)) => {
                 let text = String::from_utf8_lossy(&document).into_owned();
                 let counter = directive.counter;
                 updater.handle(Event::Offer(offer(directive, text)))?;
-                // In the last steps of an update nothing else is begun: it is looked at again when it comes
-                // again.
+                // In its last steps an update accepts no new directive: the next poll or the cloud repeats
+                // it.
                 if updater.memory().counter >= counter {
-                    self.desk.followed(document);
+                    self.schedule.followed(document);
                 }
                 None
             }
             Err(MetaError::Unreachable(detail)) => {
-                let state = self.desk.unreachable(document, sent, now_ms);
+                let state = self.schedule.unreachable(document, sent, now_ms);
                 state.map(|state| {
                     (
                         state,
@@ -360,28 +378,27 @@ impl Actor {
                     )
                 })
             }
-            // Looked at again with each poll, for its time may come and the repository may be brought up to
-            // date.
+            // Considered again with each poll: it may become valid, or the repository may be updated.
             Err(MetaError::Refused(why)) => self
-                .desk
+                .schedule
                 .refused(document, &why, now_ms)
                 .map(|state| (state, why)),
         };
-        if let Some((state, why)) = tell {
-            self.voice.standing(&told, state, &why);
+        if let Some((state, why)) = report {
+            self.reporter.not_followed(&reported, state, &why);
         }
         self.directives.accepted(updater.memory().counter);
         Ok(())
     }
 
-    /// Tells the cloud what decides on releases here.
+    /// Publishes the accepted counter and reports the facts that the cloud's preflight needs.
     fn facts(&self, updater: &mut DeviceUpdater) {
         self.directives.accepted(updater.memory().counter);
-        self.tell_facts(updater.memory());
+        self.report_facts(updater.memory());
     }
 
-    fn tell_facts(&self, memory: &iottly_update::Memory) {
-        self.voice.report(Report::Facts(Box::new(
+    fn report_facts(&self, memory: &iottly_update::Memory) {
+        self.reporter.report(Report::Facts(Box::new(
             self.admission.facts(memory, memory.counter),
         )));
     }

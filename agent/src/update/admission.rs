@@ -1,3 +1,6 @@
+//! Decides on directives and releases by signed metadata and the device's facts. Refreshes the trusted
+//! metadata; never changes the firmware.
+
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::DeviceId;
@@ -10,14 +13,14 @@ use iottly_protocol::tuf::{
 use iottly_update::{Known, Memory, MetaError, Offer, Planned, Repository, TrustFolder, read_file};
 use serde::Deserialize as _;
 
-use super::config::UpdateConfig;
-use super::voice::Voice;
+use super::reporter::Reporter;
+use crate::config::UpdateConfig;
 use crate::time::{BoardClock, Reading};
 
-/// Longest root metadata that is read, bytes.
+/// Maximum size of root metadata that is read, in bytes.
 const MAX_ROOT_BYTES: u64 = iottly_protocol::tuf::limits::ROOT_BYTES;
 
-/// Configuration and facts that decide on directives and releases on this device.
+/// Configuration and facts by which this device decides on directives and releases; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Admission {
     pub(super) device: DeviceId,
@@ -26,10 +29,10 @@ pub(super) struct Admission {
     pub(super) data: PathBuf,
     pub(super) abi: &'static str,
     pub(super) clock: BoardClock,
-    pub(super) voice: Voice,
+    pub(super) reporter: Reporter,
 }
 
-/// Result of a question about signed documents.
+/// Decision on signed documents.
 #[derive(Debug)]
 pub(super) struct Verdict<T> {
     pub(super) result: Result<T, MetaError>,
@@ -56,13 +59,13 @@ fn tuf(error: &TufError) -> MetaError {
     }
 }
 
-/// Before the time is known nothing can be said to be past or not yet in its time: it waits.
+/// Turns an expiry into a wait for the clock while the cloud has not sent the time.
 fn waits(error: MetaError, reading: Reading) -> MetaError {
     match error {
-        MetaError::Refused(why) if why.reason == Reason::Expired && !reading.told => refused(
+        MetaError::Refused(why) if why.reason == Reason::Expired && !reading.trusted => refused(
             Reason::Clock,
             format!(
-                "nobody has told the time yet; by this board's own: {}",
+                "the cloud has not sent the time yet; by the board's own clock: {}",
                 why.detail
             ),
         ),
@@ -79,8 +82,7 @@ impl Admission {
         }
     }
 
-    /// Returns what the device knows about itself. The counter is the highest before the directive in
-    /// question.
+    /// Returns the facts of this device. `counter` is the highest one before the directive in question.
     pub(super) fn facts(&self, memory: &Memory, counter: u64) -> DeviceFacts {
         let committed = memory.committed.as_ref();
         DeviceFacts {
@@ -100,22 +102,22 @@ impl Admission {
             data_schema: committed.map_or(0, |committed| committed.data_schema),
             capabilities: self.config.capabilities.clone(),
             quarantined: memory.quarantined.clone(),
-            clock_trusted: self.clock.reading().told,
+            clock_trusted: self.clock.reading().trusted,
         }
     }
 
-    /// Returns a role's metadata in the trust folder, unverified: for what decides nothing.
+    /// Returns a role's metadata from the trust folder, unverified: not for decisions.
     fn kept(&self, role: &str) -> serde_json::Value {
         let bytes = self.trust.clone().get(role).ok().flatten().unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
-    /// Version of the root that is trusted; 0 when it cannot be read.
+    /// Returns the version of the trusted root; 0 if it cannot be read.
     fn root_version(&self) -> u64 {
         self.kept("root")["signed"]["version"].as_u64().unwrap_or(0)
     }
 
-    /// Returns what the targets metadata that lies here says about a file with this digest.
+    /// Returns the stored targets metadata of the release with this digest.
     pub(super) fn identify(&self, sha256: &str) -> Option<Known> {
         let mut kept = self.kept("targets");
         let targets = Targets::deserialize(kept.get_mut("signed")?.take()).ok()?;
@@ -137,7 +139,7 @@ impl Admission {
         memory: &Memory,
         reading: Reading,
     ) -> Result<Fresh, MetaError> {
-        // It is needed when the trusted one is damaged, and may be gone by then.
+        // Needed when the trusted root is damaged; the configured file may have been removed since.
         let first_root = read_file(&self.config.root, MAX_ROOT_BYTES).unwrap_or_default();
         let clock = Instant::from_unix(reading.unix);
         let start = Start {
@@ -147,8 +149,8 @@ impl Admission {
             schemes: self.schemes(),
         };
         let mended = |reason: String| {
-            self.voice.warn(&format!(
-                "the trusted root was damaged ({reason}): the chain is followed again from the configured one"
+            self.reporter.warn(&format!(
+                "the trusted root was damaged ({reason}): following the chain again from the configured root"
             ));
         };
         refresh(repository, &self.trust, &start, mended).map_err(|error| tuf(&error))
@@ -181,7 +183,7 @@ impl Admission {
         }
     }
 
-    /// Verifies a directive and decides whether it is for this device, now; none when it was followed before.
+    /// Verifies a directive and decides whether this device follows it now; `None` if it was followed before.
     pub(super) fn admit(
         &self,
         repository: &Repository,
@@ -204,7 +206,7 @@ impl Admission {
     pub(super) fn plan(&self, repository: &Repository, offer: &Offer, memory: &Memory) -> Verdict<Planned> {
         self.decide(repository, memory, |fresh| {
             let directive = self.verified(offer.document.as_bytes(), fresh)?;
-            // Its own counter was taken note of when it was accepted.
+            // The directive's own counter was stored when it was accepted.
             let facts = self.facts(memory, offer.counter.saturating_sub(1));
             admit_directive(&directive, &facts, fresh.now).map_err(MetaError::Refused)?;
             let located = fresh.client.find(&directive.target).map_err(|e| tuf(&e))?;

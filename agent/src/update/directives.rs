@@ -1,30 +1,32 @@
+//! The link's access to the update: hands directives over and reads the accepted counter.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::mail::Mail;
+use super::mailbox::UpdateMailbox;
 
-/// Where the link puts directives, and learns which one was accepted last.
+/// Handle for directives from the cloud; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Directives {
-    mail: Mail,
+    mailbox: UpdateMailbox,
     counter: Arc<AtomicU64>,
 }
 
 impl Directives {
-    pub(super) fn new(mail: Mail) -> Self {
+    pub(super) fn new(mailbox: UpdateMailbox) -> Self {
         Self {
-            mail,
+            mailbox,
             counter: Arc::default(),
         }
     }
 
-    /// Hands a document over without waiting, in the place of one that nobody has looked at; false when
-    /// nobody will.
+    /// Hands a document over without waiting, replacing one that has not been considered yet. Returns `false`
+    /// if the update's thread is stopping.
     pub(crate) fn put(&self, document: Vec<u8>) -> bool {
-        self.mail.direct(document)
+        self.mailbox.directive(document)
     }
 
-    /// The highest counter that was accepted.
+    /// Returns the highest counter that was accepted.
     pub(crate) fn counter(&self) -> u64 {
         self.counter.load(Ordering::Acquire)
     }

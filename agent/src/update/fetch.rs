@@ -1,86 +1,36 @@
-//! The thread that talks to the repository. It hands over what came of it, and nothing waits for it.
+//! The thread that talks to the repository. Nothing waits for it: answers go to the update's mailbox.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use iottly_protocol::release::Directive;
-use iottly_update::{Memory, Offer, Planned, Repository};
+use iottly_update::{Memory, Repository};
 
-use super::admission::{Admission, Verdict};
-use super::mail::Mail;
+use super::admission::Admission;
+use super::mailbox::UpdateMailbox;
+use super::question::{Answer, Question};
 
-/// Questions that wait for the thread: one about directives, one of the update under way, and what a
-/// cancelled one has left.
+/// Maximum number of questions that wait for the thread: one about directives, one of the update under way,
+/// and those that cancelled updates have left.
 const QUESTIONS: usize = 8;
-
-/// A question to the repository.
-#[derive(Debug)]
-pub(super) enum Question {
-    /// Asks whether there is a directive to the device or its group other than the one that was followed
-    /// last.
-    Look { seen: Vec<u8>, memory: Box<Memory> },
-    /// Asks whether a directive from the cloud is to be followed.
-    Admit { document: Vec<u8>, memory: Box<Memory> },
-    /// Asks what an accepted directive is to bring.
-    Plan { offer: Box<Offer>, memory: Box<Memory> },
-    /// The list of a release's parts.
-    List { release: Box<Planned> },
-    /// Some bytes of a release.
-    Part {
-        release: Box<Planned>,
-        from: u64,
-        len: u64,
-    },
-}
-
-/// Result of a question.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// The repository has no other directive.
-    Looked,
-    /// The repository cannot be asked for directives, and why.
-    Unreachable(String),
-    /// Verdict on a directive.
-    Considered {
-        document: Vec<u8>,
-        verdict: Box<Verdict<Option<Directive>>>,
-    },
-    /// Release that the directive with this counter is to bring.
-    Planned {
-        counter: u64,
-        verdict: Box<Verdict<Planned>>,
-    },
-    /// The list of parts of the release with this digest.
-    List {
-        sha256: String,
-        result: Result<Vec<u8>, String>,
-    },
-    /// Bytes of the release with this digest.
-    Part {
-        sha256: String,
-        from: u64,
-        result: Result<Vec<u8>, String>,
-    },
-}
 
 /// Queue for questions.
 #[derive(Debug, Clone)]
 pub(super) struct Questions(SyncSender<Question>);
 
 impl Questions {
-    /// Asks without waiting; false when the thread cannot take another question now.
+    /// Asks without waiting. Returns `false` if the thread cannot take another question now.
     pub(super) fn ask(&self, question: Question) -> bool {
         self.0.try_send(question).is_ok()
     }
 }
 
-/// Starts the thread. It ends when nobody can ask any more, at the next byte of what it fetches once that was
-/// stopped.
+/// Starts the thread. The thread ends once every [`Questions`] is dropped; a fetch under way ends at its next
+/// byte after [`Repository::stop`].
 pub(super) fn start(
     repository: Repository,
     admission: Admission,
-    mail: Mail,
+    mailbox: UpdateMailbox,
     name: &str,
 ) -> io::Result<Questions> {
     let (questions, asked) = sync_channel(QUESTIONS);
@@ -90,7 +40,7 @@ pub(super) fn start(
     };
     thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || fetcher.run(&asked, &mail))?;
+        .spawn(move || fetcher.run(&asked, &mailbox))?;
     Ok(Questions(questions))
 }
 
@@ -100,17 +50,17 @@ struct Fetcher {
 }
 
 impl Fetcher {
-    fn run(self, asked: &Receiver<Question>, mail: &Mail) {
+    fn run(self, asked: &Receiver<Question>, mailbox: &UpdateMailbox) {
         while let Ok(question) = asked.recv() {
             self.repository.begin();
-            mail.answer(self.answer(question));
+            mailbox.answer(self.answer(question));
         }
     }
 
     fn answer(&self, question: Question) -> Answer {
         let repository = &self.repository;
         match question {
-            Question::Look { seen, memory } => self.look(&seen, &memory),
+            Question::Poll { seen, memory } => self.poll(&seen, &memory),
             Question::Admit { document, memory } => {
                 let verdict = Box::new(self.admission.admit(repository, &document, &memory));
                 Answer::Considered { document, verdict }
@@ -139,8 +89,8 @@ impl Fetcher {
         }
     }
 
-    /// Looks for a directive to this device, then for one to its group.
-    fn look(&self, seen: &[u8], memory: &Memory) -> Answer {
+    /// Looks for a directive for this device, then for one for its group.
+    fn poll(&self, seen: &[u8], memory: &Memory) -> Answer {
         let config = &self.admission.config;
         let ids = [
             Some(self.admission.device.to_string()),
@@ -149,7 +99,7 @@ impl Fetcher {
         let mut unreachable = None;
         for id in ids.into_iter().flatten() {
             match self.repository.directive(&id) {
-                Ok(Some(document)) if document == seen => return Answer::Looked,
+                Ok(Some(document)) if document == seen => return Answer::NoDirective,
                 Ok(Some(document)) => {
                     let verdict = Box::new(self.admission.admit(&self.repository, &document, memory));
                     return Answer::Considered { document, verdict };
@@ -158,6 +108,6 @@ impl Fetcher {
                 Err(error) => unreachable = Some(error),
             }
         }
-        unreachable.map_or(Answer::Looked, Answer::Unreachable)
+        unreachable.map_or(Answer::NoDirective, Answer::Unreachable)
     }
 }

@@ -1,27 +1,29 @@
-use iottly_protocol::release::{Reason, Refusal, UpdateState};
+//! Texts of the update's reports and history entries. Pure.
+
+use iottly_protocol::release::{Ending, Reason, Refusal, UpdateState};
 use iottly_protocol::{Message, MessageKind, Record, UpdateReport, limits};
-use iottly_update::{Ending, Phase, Progress, State};
+use iottly_update::Progress;
 use serde_json::json;
 
-/// Longest text that is taken over from a document that nobody vouches for.
+/// Maximum size of a text copied from an unverified document, in bytes.
 const MAX_CLAIM: usize = 64;
 
-/// Where an update is, for the cloud.
+/// Report of an update's state.
 pub(super) fn progress(progress: &Progress, now_ms: u64) -> UpdateReport {
     let why = progress.why.as_ref();
     UpdateReport {
         directive: progress.id.clone(),
         sha256: progress.sha256.clone(),
-        state: state(progress.phase),
+        state: progress.state,
         reason: why.map(|why| why.reason),
         detail: why.map(detail),
         at_ms: now_ms,
     }
 }
 
-/// Report about a directive that is not followed, or not yet. Which directive and release it claims to be
-/// about may be a lie.
-pub(super) fn standing(document: &[u8], state: UpdateState, why: &Refusal, now_ms: u64) -> UpdateReport {
+/// Report of a directive that is not followed, or not yet. Its directive and release ids are unverified
+/// claims.
+pub(super) fn not_followed(document: &[u8], state: UpdateState, why: &Refusal, now_ms: u64) -> UpdateReport {
     let document: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
     let claim = |name: &str| {
         limits::clip(document["signed"][name].as_str().unwrap_or_default(), MAX_CLAIM).to_owned()
@@ -36,12 +38,12 @@ pub(super) fn standing(document: &[u8], state: UpdateState, why: &Refusal, now_m
     }
 }
 
-/// Report about damage to what updates need; it belongs to no directive.
+/// Report of damage to files that updates need; belongs to no directive.
 pub(super) fn damage(text: &str, now_ms: u64) -> UpdateReport {
     UpdateReport {
         directive: String::new(),
         sha256: String::new(),
-        state: UpdateState::Failed,
+        state: UpdateState::Ended(Ending::Failed),
         reason: Some(Reason::Invalid),
         detail: Some(limits::clip(text, limits::MAX_TEXT_BYTES).to_owned()),
         at_ms: now_ms,
@@ -52,29 +54,7 @@ fn detail(why: &Refusal) -> String {
     limits::clip(&why.detail, limits::MAX_TEXT_BYTES).to_owned()
 }
 
-const fn state(phase: Phase) -> UpdateState {
-    match phase {
-        Phase::State(State::Offered) => UpdateState::Offered,
-        Phase::State(State::VerifyingMeta) => UpdateState::VerifyingMeta,
-        Phase::State(State::Preflight) => UpdateState::Preflight,
-        Phase::State(State::Deferred) => UpdateState::Deferred,
-        Phase::State(State::Downloading) => UpdateState::Downloading,
-        Phase::State(State::VerifyingImage) => UpdateState::VerifyingImage,
-        Phase::State(State::Staged) => UpdateState::Staged,
-        Phase::State(State::Armed) => UpdateState::Armed,
-        Phase::State(State::Switching) => UpdateState::Switching,
-        Phase::State(State::Trial) => UpdateState::Trial,
-        Phase::State(State::Committing) => UpdateState::Committing,
-        Phase::State(State::RollingBack) => UpdateState::RollingBack,
-        Phase::Ending(Ending::Committed) => UpdateState::Committed,
-        Phase::Ending(Ending::Rejected) => UpdateState::Rejected,
-        Phase::Ending(Ending::Failed) => UpdateState::Failed,
-        Phase::Ending(Ending::Cancelled) => UpdateState::Cancelled,
-        Phase::Ending(Ending::RolledBack) => UpdateState::RolledBack,
-    }
-}
-
-/// The agent message in the device's history.
+/// Agent message for the device's history.
 pub(super) fn entry(report: &UpdateReport, release_seq: Option<u64>) -> Vec<u8> {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let update = json!({
@@ -107,22 +87,22 @@ mod tests {
             reason: Reason::CrashLoop,
             detail: "tick: trap".into(),
         });
-        let told = Progress {
+        let ended = Progress {
             id: "d-1".into(),
             sha256: "ab".into(),
-            phase: Phase::Ending(Ending::RolledBack),
+            state: UpdateState::Ended(Ending::RolledBack),
             why,
         };
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         assert_eq!(
-            text(entry(&progress(&told, 5), Some(7))),
+            text(entry(&progress(&ended, 5), Some(7))),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"update":{"directive":"d-1","sha256":"ab","release_seq":7,"state":"rolled_back","reason":"crash_loop","detail":"tick: trap"}}}}"#
         );
         let why = Refusal {
             reason: Reason::BadSignature,
             detail: "none".into(),
         };
-        let refused = |document: &[u8]| standing(document, UpdateState::Rejected, &why, 5);
+        let refused = |document: &[u8]| not_followed(document, UpdateState::Ended(Ending::Rejected), &why, 5);
         assert_eq!(
             text(entry(&refused(br#"{"signed":{"id":"d-2","sha256":7}}"#), None)),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"update":{"directive":"d-2","sha256":null,"release_seq":null,"state":"rejected","reason":"bad_signature","detail":"none"}}}}"#

@@ -1,16 +1,17 @@
-//! The agent's shell around `iottly_update`: a thread that looks for directives and moves the firmware.
+//! The agent's shell around `iottly_update`: a thread that looks for directives and replaces the firmware.
 
 mod actor;
 mod admission;
-mod config;
-mod considered;
+mod directive_schedule;
 mod directives;
 mod fetch;
+mod firmware_slot;
 mod host;
-mod mail;
+mod mailbox;
 mod messages;
-mod voice;
+mod question;
+mod release_source;
+mod reporter;
 
 pub(crate) use actor::{UpdateParts, UpdateThread};
-pub use config::UpdateConfig;
 pub(crate) use directives::Directives;

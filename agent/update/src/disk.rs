@@ -1,3 +1,6 @@
+//! The file system of an update: an interface and its implementation on a folder. Knows nothing of what the
+//! files hold.
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -5,65 +8,65 @@ use std::path::{Path, PathBuf};
 
 use crate::regular;
 
-/// What an update asks of the file system. Names are paths within the device's folder; `update/` lies in it.
+/// File system of an update. Names are paths within the device's folder, most of them in `update/`.
 pub trait Disk {
-    /// Reads a file of at most `limit` bytes; none when there is none.
+    /// Reads a file of at most `limit` bytes; none if there is no such file.
     ///
     /// # Errors
-    /// When the file system fails; [`io::ErrorKind::InvalidData`] when the file is longer or no regular file.
+    /// The file system fails; [`io::ErrorKind::InvalidData`] if the file is longer or not a regular file.
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>>;
-    /// Reads up to `len` bytes from a place; fewer at the end of the file, none without a file.
+    /// Reads up to `len` bytes from an offset; fewer at the end of the file, none without a file.
     ///
     /// # Errors
-    /// When the file system fails.
+    /// The file system fails.
     fn read_at(&self, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>>;
-    /// Writes bytes at a place; the file is made when there is none.
+    /// Writes bytes at an offset; creates the file if there is none.
     ///
     /// # Errors
-    /// When the file system fails.
+    /// The file system fails.
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes a file's bytes and length durable.
     ///
     /// # Errors
-    /// When the file system fails.
+    /// The file system fails.
     fn sync(&mut self, name: &str) -> io::Result<()>;
-    /// Gives a file another name, in the place of one that has it.
+    /// Renames a file, replacing an existing one of the new name.
     ///
     /// # Errors
-    /// When the file system fails.
+    /// The file system fails.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file, if there is one.
     ///
     /// # Errors
-    /// When the file system fails.
+    /// The file system fails.
     fn remove(&mut self, name: &str) -> io::Result<()>;
     /// Makes all names durable.
     ///
     /// # Errors
-    /// When the file system fails.
+    /// The file system fails.
     fn sync_names(&mut self) -> io::Result<()>;
-    /// Room that is left, bytes.
+    /// Returns the free space in bytes.
     ///
     /// # Errors
-    /// When the file system fails.
+    /// The file system fails.
     fn free(&self) -> io::Result<u64>;
 }
 
-/// Names in `update/` that are looked at; there are ten of ours.
+/// Maximum number of names in `update/` that are checked; the agent uses ten.
 const MAX_ENTRIES: usize = 1000;
 
-/// The device's folder.
+/// The device's folder on the system's disk.
 #[derive(Debug, Clone)]
 pub struct SystemDisk {
     root: PathBuf,
 }
 
 impl SystemDisk {
-    /// Uses the device's folder, and makes `update/` in it. What is there under one of our names and is no
-    /// regular file is put aside.
+    /// Opens the device's folder and creates `update/` in it. Anything with a name of the update's files that
+    /// is not a regular file is put aside.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// The folder cannot be created.
     pub fn open(root: &Path) -> io::Result<Self> {
         let folder = root.join("update");
         if fs::metadata(&folder).is_ok_and(|meta| !meta.is_dir()) {
@@ -76,7 +79,7 @@ impl SystemDisk {
         for entry in fs::read_dir(&folder)?.take(MAX_ENTRIES) {
             let path = entry?.path();
             let is_aside = path.extension().is_some_and(|extension| extension == "odd");
-            // A link counts by what it leads to.
+            // A link counts as what it leads to.
             if !is_aside && !fs::metadata(&path).is_ok_and(|meta| meta.is_file()) {
                 regular::put_aside(&path)?;
             }
@@ -87,7 +90,7 @@ impl SystemDisk {
         })
     }
 
-    /// The path of a file.
+    /// Returns the path of a file.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)

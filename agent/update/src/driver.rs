@@ -1,77 +1,24 @@
-//! Performs what the machine decides, one effect after another; stops at the first that fails to reach the
-//! journal.
+//! Performs the machine's effects, one after another; stops at the first that fails to reach the journal.
+//! Makes no decision about an update itself.
 
 use std::collections::VecDeque;
 use std::io;
 
-use iottly_protocol::release::{ChunkList, Reason, Refusal};
+use iottly_protocol::release::{ChunkList, Reason, Step};
 
 use crate::disk::Disk;
+use crate::event::{Effect, Event, refusal};
 use crate::files::{self, Download};
+use crate::host::{Host, MetaError};
 use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::memory::Memory;
+use crate::offer::{Offer, Planned};
 use crate::recover;
-use crate::state::{Effect, Event, Now, Offer, Planned, Progress, Running, Slot, State, refusal};
+use crate::slot::{Running, Slot};
 
-/// Time after which the machine looks at its deadline while an answer is outstanding, milliseconds.
+/// Time after which the machine checks its deadline while an answer is outstanding, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 5_000;
-
-/// Why metadata does not say yes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MetaError {
-    /// The device does not take the release.
-    Refused(Refusal),
-    /// The repository cannot be reached; it is tried again.
-    Unreachable(String),
-}
-
-/// Description of a release in trusted metadata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
-    /// Its number.
-    pub release_seq: u64,
-    /// The floor once it is committed.
-    pub security_floor: u64,
-    /// The layout in which it writes its state.
-    pub data_schema: u32,
-}
-
-/// What the machine moves beside files.
-///
-/// Three questions go to the repository. Their answers may come later, through [`Updater::planned`],
-/// [`Updater::chunk_list`] and
-/// [`Updater::part`]: a repository that does not answer must not keep the machine from anything else. A question may be asked
-/// again while its answer is outstanding.
-pub trait Host {
-    /// The time: read before each event, since what was done for the one before may have taken long.
-    fn now(&mut self) -> Now;
-    /// Fetches metadata, verifies the directive again and decides on its release; none when the answer comes
-    /// later.
-    fn verify_meta(&mut self, offer: &Offer, memory: &Memory) -> Option<Result<Planned, MetaError>>;
-    /// Fetches the list of a release's parts, which is checked by the caller; none when the answer comes
-    /// later. An error is for people.
-    fn chunk_list(&mut self, release: &Planned) -> Option<Result<Vec<u8>, String>>;
-    /// Fetches some bytes of a release, which are checked by the caller; none when the answer comes later. An
-    /// error is for people.
-    fn part(&mut self, release: &Planned, from: u64, len: u64) -> Option<Result<Vec<u8>, String>>;
-    /// Returns what the trusted metadata that lies on the device says about a file with this digest.
-    fn identify(&mut self, sha256: &str) -> Option<Known>;
-    /// Tells people of damage that was found, and what was done about it.
-    fn warn(&mut self, text: &str);
-    /// Compiles a file and instantiates it without letting it act.
-    ///
-    /// # Errors
-    /// When that fails; says why.
-    fn check_image(&mut self, file: &str, release: &Planned) -> Result<(), Refusal>;
-    /// Starts a firmware in the place of the running one. In a trial, what becomes of it comes back as
-    /// events.
-    fn start(&mut self, firmware: Running, trial: bool);
-    /// Stops the firmware and waits until it has ended.
-    fn stop(&mut self);
-    /// Tells the cloud.
-    fn report(&mut self, progress: Progress);
-}
 
 /// The machine with its disk and its host.
 #[derive(Debug)]
@@ -82,16 +29,16 @@ pub struct Updater<D, H> {
     host: H,
     download: Option<Download>,
     wake_at: Option<u64>,
-    /// The download's cap: no part is fetched before.
+    /// Time before which no part is fetched, because of the download's rate limit.
     part_not_before: u64,
 }
 
 impl<D: Disk, H: Host> Updater<D, H> {
-    /// Opens the journal and goes on where it stopped: starts a firmware and, if there is one, the update
-    /// under way.
+    /// Opens the journal and continues where it stopped: starts a firmware and resumes the update under way,
+    /// if there is one.
     ///
     /// # Errors
-    /// When the disk fails. Damage is mended, and told to the host.
+    /// The disk fails. Damage is repaired and reported to the host instead.
     pub fn boot(mut disk: D, mut host: H) -> io::Result<Self> {
         let found = recover::open(&mut disk, &mut host)?;
         let machine = Machine::new(found.memory);
@@ -111,34 +58,33 @@ impl<D: Disk, H: Host> Updater<D, H> {
         Ok(updater)
     }
 
-    /// What is to survive.
+    /// Returns what must survive a restart.
     #[must_use]
     pub fn memory(&self) -> &Memory {
         self.machine.memory()
     }
 
-    /// When a tick is due, milliseconds of the growing clock.
+    /// Returns the time at which a tick is due, in milliseconds of the growing clock.
     #[must_use]
     pub fn wake_at(&self) -> Option<u64> {
         self.wake_at
     }
 
-    /// The host.
+    /// Returns the host.
     pub fn host(&mut self) -> &mut H {
         &mut self.host
     }
 
-    /// The disk.
+    /// Returns the disk.
     #[must_use]
     pub fn disk(&self) -> &D {
         &self.disk
     }
 
-    /// Handles an event and all that follows from it at once.
+    /// Handles an event and everything that follows from it at once.
     ///
     /// # Errors
-    /// When the journal or the pointer cannot be written. The update then stands still; [`Updater::boot`]
-    /// takes it up again.
+    /// The journal or the pointer cannot be written. The update then stops until the next [`Updater::boot`].
     pub fn handle(&mut self, event: Event) -> io::Result<()> {
         if event == Event::Tick {
             self.wake_at = None;
@@ -146,14 +92,14 @@ impl<D: Disk, H: Host> Updater<D, H> {
         self.handle_all([event])
     }
 
-    /// Takes what [`Host::verify_meta`] was asked for the directive with this counter.
+    /// Passes on the answer to [`Host::verify_meta`] for the directive with this counter.
     ///
     /// # Errors
     /// As [`Updater::handle`].
     pub fn planned(&mut self, counter: u64, answer: Result<Planned, MetaError>) -> io::Result<()> {
         let attempt = self.memory().attempt.as_ref();
         if attempt
-            .is_none_or(|attempt| attempt.offer.counter != counter || attempt.state != State::VerifyingMeta)
+            .is_none_or(|attempt| attempt.offer.counter != counter || attempt.state != Step::VerifyingMeta)
         {
             return Ok(());
         }
@@ -161,7 +107,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
         self.handle(meta_event(answer))
     }
 
-    /// Takes what [`Host::chunk_list`] was asked for the release with this digest.
+    /// Passes on the answer to [`Host::chunk_list`] for the release with this digest.
     ///
     /// # Errors
     /// As [`Updater::handle`].
@@ -178,7 +124,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
         self.handle_all(event.unwrap_or_else(failed))
     }
 
-    /// Takes what [`Host::part`] was asked for the release with this digest.
+    /// Passes on the answer to [`Host::part`] for the release with this digest.
     ///
     /// # Errors
     /// As [`Updater::handle`].
@@ -204,7 +150,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
             .memory()
             .attempt
             .as_ref()
-            .filter(|attempt| attempt.state == State::Downloading)?;
+            .filter(|attempt| attempt.state == Step::Downloading)?;
         attempt.release.clone().filter(|release| release.sha256 == sha256)
     }
 
@@ -260,14 +206,14 @@ impl<D: Disk, H: Host> Updater<D, H> {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// An answer comes later; the deadline holds meanwhile.
+    /// Waits for an answer that comes later; the deadline holds meanwhile.
     fn outstanding(&mut self) -> Option<Event> {
         let at = self.host.now().mono_ms.saturating_add(LOOK_AGAIN_MS);
         self.wake(at);
         None
     }
 
-    /// Starts a firmware, a slot's only with the content that was verified.
+    /// Starts a firmware; a slot's only if its content is what was verified.
     fn start(&mut self, firmware: Running, trial: bool) -> io::Result<Option<Event>> {
         if let Running::Slot(slot) = firmware
             && let Some(wanted) = self.memory().digest_of(slot)
@@ -276,7 +222,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
         {
             let file = files::slot_file(slot);
             self.host.warn(&format!(
-                "{file} is not the release that was verified: it is not run"
+                "{file} is not the release that was verified; it is not run"
             ));
             return Ok(Some(Event::SlotDamaged(slot)));
         }
@@ -310,7 +256,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
         self.next_part(release).unwrap_or_else(failed)
     }
 
-    /// Asks for what is missing; none when the answer comes later.
+    /// Requests what is missing; none if the answer comes later.
     fn next_part(&mut self, release: &Planned) -> io::Result<Option<Event>> {
         if !self
             .download
@@ -371,8 +317,8 @@ impl<D: Disk, H: Host> Updater<D, H> {
         })
     }
 
-    /// The list of parts: the kept one, the root itself where there is one part, or what the host fetches;
-    /// none when it comes later.
+    /// Returns the list of parts: the stored one, the root itself if there is only one part, or what the host
+    /// fetches; none if that comes later.
     fn list(&mut self, release: &Planned) -> io::Result<Option<Result<ChunkList, Event>>> {
         if let Some(list) = files::kept_list(&self.disk, release)? {
             return Ok(Some(Ok(list)));

@@ -1,12 +1,15 @@
 //! The files of an update: the pointer, the two slots, the download and the copy of the firmware's state.
+//! Decides nothing.
 
 use std::io;
 
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::ChunkList;
 use sha2::{Digest, Sha256};
 
 use crate::disk::Disk;
-use crate::state::{Planned, Running, Slot};
+use crate::offer::Planned;
+use crate::slot::{Running, Slot};
 
 const POINTER: &str = "update/pointer";
 const POINTER_NEW: &str = "update/pointer.new";
@@ -16,14 +19,12 @@ const STATE: &str = "firmware.state";
 const STATE_NEW: &str = "update/state.new";
 const COPY: &str = "update/state.copy";
 const COPY_NEW: &str = "update/state.copy.new";
-/// Longest state file, above what a firmware may store.
+/// Maximum size of the state file in bytes, above what a firmware may store.
 const MAX_STATE: u64 = 4 << 20;
-/// Longest release, bytes.
-const MAX_RELEASE: u64 = 64 << 20;
-/// Bytes that are hashed at a time.
+/// Number of bytes that are hashed at a time.
 const STEP: u64 = 1 << 20;
 
-/// The file of a slot.
+/// Returns the file of a slot.
 #[must_use]
 pub const fn slot_file(slot: Slot) -> &'static str {
     match slot {
@@ -32,10 +33,10 @@ pub const fn slot_file(slot: Slot) -> &'static str {
     }
 }
 
-/// Which firmware the pointer names; none without a pointer, which counts as the factory's.
+/// Reads the firmware that the pointer names; none without a pointer, which counts as the factory firmware.
 ///
 /// # Errors
-/// When the disk fails; [`io::ErrorKind::InvalidData`] when the pointer is none of ours.
+/// The disk fails; [`io::ErrorKind::InvalidData`] if the pointer names no firmware.
 pub fn read_pointer(disk: &impl Disk) -> io::Result<Option<Running>> {
     match disk.read(POINTER, 16)?.as_deref() {
         None => Ok(None),
@@ -49,10 +50,10 @@ pub fn read_pointer(disk: &impl Disk) -> io::Result<Option<Running>> {
     }
 }
 
-/// Lets the pointer name a firmware: one atomic rename.
+/// Points to a firmware: one atomic rename.
 ///
 /// # Errors
-/// When the disk fails; the pointer then names what it named, or the new one.
+/// The disk fails; the pointer then names the former firmware or the new one.
 pub fn point(disk: &mut impl Disk, to: Running) -> io::Result<()> {
     let text: &[u8] = match to {
         Running::Factory => b"factory\n",
@@ -70,10 +71,10 @@ fn replace(disk: &mut impl Disk, new: &str, name: &str, bytes: &[u8]) -> io::Res
     disk.sync_names()
 }
 
-/// Copies the firmware's state for the way back.
+/// Copies the firmware's state for a roll-back.
 ///
 /// # Errors
-/// When the disk fails.
+/// The disk fails.
 pub fn copy_state(disk: &mut impl Disk) -> io::Result<()> {
     let copy = match disk.read(STATE, MAX_STATE)? {
         Some(state) => [&[1], &state[..]].concat(),
@@ -82,10 +83,10 @@ pub fn copy_state(disk: &mut impl Disk) -> io::Result<()> {
     replace(disk, COPY_NEW, COPY, &copy)
 }
 
-/// Puts the copy back.
+/// Restores the firmware's state from the copy.
 ///
 /// # Errors
-/// When the disk fails.
+/// The disk fails.
 pub fn restore_state(disk: &mut impl Disk) -> io::Result<()> {
     match disk
         .read(COPY, MAX_STATE + 1)?
@@ -101,18 +102,18 @@ pub fn restore_state(disk: &mut impl Disk) -> io::Result<()> {
     }
 }
 
-/// Says whether there is a copy of the firmware's state: a trial was under way.
+/// Returns true if there is a copy of the firmware's state, which means that a trial was under way.
 ///
 /// # Errors
-/// When the disk fails.
+/// The disk fails.
 pub(crate) fn has_copy(disk: &impl Disk) -> io::Result<bool> {
     Ok(!disk.read_at(COPY, 0, 1)?.is_empty())
 }
 
-/// Removes what an update leaves behind.
+/// Removes temporary files of an update.
 ///
 /// # Errors
-/// When the disk fails.
+/// The disk fails.
 pub fn clean_up(disk: &mut impl Disk) -> io::Result<()> {
     for name in [COPY, COPY_NEW, STATE_NEW, POINTER_NEW, CHUNKS, PART] {
         disk.remove(name)?;
@@ -120,7 +121,7 @@ pub fn clean_up(disk: &mut impl Disk) -> io::Result<()> {
     disk.sync_names()
 }
 
-/// A download under way: which parts are kept is found by hashing them again, never by the file's length.
+/// Download under way. Stored parts are found by hashing them again, never by the file's length.
 #[derive(Debug)]
 pub struct Download {
     list: ChunkList,
@@ -131,10 +132,10 @@ pub struct Download {
 }
 
 impl Download {
-    /// Takes a download up again, as far as it came.
+    /// Resumes a download with the parts that are stored.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// The disk fails.
     pub fn resume(disk: &impl Disk, release: &Planned, list: ChunkList) -> io::Result<Self> {
         let kept = vec![false; list.len()];
         let mut download = Self {
@@ -152,13 +153,13 @@ impl Download {
         Ok(download)
     }
 
-    /// Says whether this is the download of the release with that digest.
+    /// Returns true if this is the download of the release with that digest.
     #[must_use]
     pub fn is_of(&self, sha256: &str) -> bool {
         self.sha256 == sha256
     }
 
-    /// The first part that is missing: its number, first byte and length.
+    /// Returns number, first byte and length of the first missing part.
     #[must_use]
     pub fn missing(&self) -> Option<(usize, u64, u64)> {
         let number = self.kept.iter().position(|kept| !kept)?;
@@ -171,10 +172,10 @@ impl Download {
         (from, self.chunk_size.min(self.size - from))
     }
 
-    /// Keeps a part if it is what was signed; says whether it is.
+    /// Stores a part if it is what was signed; returns whether it is.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// The disk fails.
     pub fn keep(&mut self, disk: &mut impl Disk, number: usize, part: &[u8]) -> io::Result<bool> {
         let (from, len) = self.range(number);
         if part.len() as u64 != len || !self.list.matches(number, part) {
@@ -187,10 +188,10 @@ impl Download {
     }
 }
 
-/// The list of parts that is kept for a release, if it is that release's.
+/// Reads the stored list of parts if it is this release's.
 ///
 /// # Errors
-/// When the disk fails.
+/// The disk fails.
 pub fn kept_list(disk: &impl Disk, release: &Planned) -> io::Result<Option<ChunkList>> {
     let list = disk
         .read(CHUNKS, 256 << 10)?
@@ -198,17 +199,17 @@ pub fn kept_list(disk: &impl Disk, release: &Planned) -> io::Result<Option<Chunk
     Ok(list.filter(|list| is_list_of(list, release)))
 }
 
-/// Says whether a list has the signed root and one digest for each part.
+/// Returns true if a list has the signed root and one digest for each part.
 #[must_use]
 pub fn is_list_of(list: &ChunkList, release: &Planned) -> bool {
     let parts = release.size.div_ceil(release.chunk_size.max(1)).max(1);
     list.len() as u64 == parts && iottly_protocol::tuf::encode_hex(&list.root()) == release.chunk_root
 }
 
-/// Begins a download: forgets another one's parts and keeps the list.
+/// Begins a download: removes parts of another one and stores the list.
 ///
 /// # Errors
-/// When the disk fails.
+/// The disk fails.
 pub fn begin_download(disk: &mut impl Disk, list: &ChunkList) -> io::Result<()> {
     disk.remove(PART)?;
     disk.remove(CHUNKS)?;
@@ -218,10 +219,10 @@ pub fn begin_download(disk: &mut impl Disk, list: &ChunkList) -> io::Result<()> 
     disk.sync_names()
 }
 
-/// Checks the digest of the whole and moves it to its slot. Repeating it after a cut does no harm.
+/// Checks the digest of the whole file and moves it to its slot. May be repeated after a power cut.
 ///
 /// # Errors
-/// When the disk fails.
+/// The disk fails.
 pub fn fill_slot(disk: &mut impl Disk, release: &Planned, slot: Slot) -> io::Result<bool> {
     let file = slot_file(slot);
     if is_release(disk, PART, release)? {
@@ -232,26 +233,26 @@ pub fn fill_slot(disk: &mut impl Disk, release: &Planned, slot: Slot) -> io::Res
     is_release(disk, file, release)
 }
 
-/// Says whether a file is the release, by length and digest.
+/// Returns true if a file is the release, by length and digest.
 ///
 /// # Errors
-/// When the disk fails.
+/// The disk fails.
 pub fn is_release(disk: &impl Disk, name: &str, release: &Planned) -> io::Result<bool> {
     Ok(hash(disk, name, release.size)?
         .is_some_and(|(length, digest)| length == release.size && digest == release.sha256))
 }
 
-/// The digest of a file, hex; none when there is none, or it is longer than releases are.
+/// Returns the digest of a file, hex; none if there is no file, or it is longer than releases are.
 ///
 /// # Errors
-/// When the disk fails.
+/// The disk fails.
 pub(crate) fn digest(disk: &impl Disk, name: &str) -> io::Result<Option<String>> {
-    Ok(hash(disk, name, MAX_RELEASE)?
+    Ok(hash(disk, name, MAX_COMPONENT_BYTES as u64)?
         .filter(|(length, _)| *length > 0)
         .map(|(_, digest)| digest))
 }
 
-/// Length and digest of a file; none when it is longer than `limit`.
+/// Returns length and digest of a file; none if it is longer than `limit`.
 fn hash(disk: &impl Disk, name: &str, limit: u64) -> io::Result<Option<(u64, String)>> {
     let mut hasher = Sha256::new();
     let mut offset = 0;

@@ -1,3 +1,5 @@
+//! A release repository in a folder. Verifies nothing.
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -6,7 +8,7 @@ use iottly_protocol::tuf::{Fetch, FetchError, Place};
 
 use crate::regular;
 
-/// A repository in a folder, on a stick for instance: `metadata/` and `targets/` as a web server would serve
+/// Repository in a folder, for instance on a stick: `metadata/` and `targets/` as a web server would serve
 /// them.
 #[derive(Debug, Clone)]
 pub struct FolderRepository {
@@ -14,7 +16,7 @@ pub struct FolderRepository {
 }
 
 impl FolderRepository {
-    /// Names the folder.
+    /// Returns the repository in this folder.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self {
@@ -23,7 +25,7 @@ impl FolderRepository {
     }
 
     fn file(&self, folder: &str, name: &str) -> Result<File, FetchError> {
-        // A web server's names: encoded, and never above the folder.
+        // Names are those of a web server: encoded, and never outside of the folder.
         let decoded = decode(name).ok_or(FetchError::NotFound)?;
         if decoded.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(FetchError::NotFound);
@@ -51,7 +53,7 @@ impl FolderRepository {
     /// Reads some bytes of a target, named by its encoded path.
     ///
     /// # Errors
-    /// When the folder does not have the file or cannot be read.
+    /// The folder does not have the file or cannot be read.
     pub fn range(&self, path: &str, from: u64, length: u64) -> Result<Box<dyn Read>, FetchError> {
         let mut file = self.file("targets", path)?;
         file.seek(SeekFrom::Start(from))
@@ -60,7 +62,7 @@ impl FolderRepository {
     }
 }
 
-/// Undoes percent escapes; none when the bytes are no text.
+/// Decodes percent escapes; none if the bytes are not text.
 fn decode(name: &str) -> Option<String> {
     let bytes = name.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

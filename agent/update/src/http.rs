@@ -1,3 +1,5 @@
+//! A release repository behind a web server. Verifies nothing beyond the server's certificate.
+
 use std::io::Read;
 use std::time::Duration;
 
@@ -9,12 +11,11 @@ use ureq::{Agent, Proxy};
 
 use crate::pace::Watchman;
 
-/// Longest time for a name to be found, a connection to come about, an answer to begin and the next byte of
-/// it to come.
+/// Longest time for resolving a name, for connecting, for the start of an answer and for its next byte.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A repository behind a web server. Redirects are not followed: they would make the device ask whatever its
-/// network reaches.
+/// Repository behind a web server. Redirects are not followed: they could make the device request anything
+/// that its network reaches.
 #[derive(Debug, Clone)]
 pub struct HttpRepository {
     agent: Agent,
@@ -24,13 +25,13 @@ pub struct HttpRepository {
 }
 
 impl HttpRepository {
-    /// Names the addresses under which metadata and targets lie.
+    /// Returns the repository with metadata and targets at these addresses.
     #[must_use]
     pub fn new(metadata: &str, targets: &str) -> Self {
         Self::trusting(metadata, targets, RootCerts::WebPki)
     }
 
-    /// As [`new`](Self::new), where servers with TLS show a certificate of these authorities.
+    /// As [`new`](Self::new), for servers whose certificate comes from these authorities.
     #[must_use]
     pub fn trusting(metadata: &str, targets: &str, roots: RootCerts) -> Self {
         let config = Agent::config_builder()
@@ -61,7 +62,7 @@ impl HttpRepository {
         &self.watchman
     }
 
-    /// Opens a file beside metadata and targets.
+    /// Opens a file outside of metadata and targets.
     pub(crate) fn beside(&self, path: &str) -> Result<Box<dyn Read>, FetchError> {
         let base = self.metadata.trim_end_matches("metadata/");
         self.whole(&format!("{base}{path}"))
@@ -83,7 +84,7 @@ impl HttpRepository {
     /// Reads some bytes of a target, named by its encoded path.
     ///
     /// # Errors
-    /// When the server does not have them or answers with anything else.
+    /// The server does not have the bytes or answers with anything else.
     pub fn range(&self, path: &str, from: u64, length: u64) -> Result<Box<dyn Read>, FetchError> {
         let last = from.saturating_add(length).saturating_sub(1);
         let url = format!("{}{path}", self.targets);
@@ -96,7 +97,7 @@ impl HttpRepository {
         self.watchman.came(0)?;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => Ok(self.watchman.over(answer.into_body().into_reader())),
-            // A server without ranges sends all of it.
+            // A server without range requests sends the whole file.
             StatusCode::OK => {
                 let mut body = self.watchman.over(answer.into_body().into_reader());
                 let skipped = std::io::copy(&mut body.by_ref().take(from), &mut std::io::sink());
@@ -110,7 +111,7 @@ impl HttpRepository {
 
 fn refused(status: StatusCode) -> FetchError {
     match status {
-        // Storage services say "forbidden" for what is not there.
+        // Storage services answer "forbidden" for a file that does not exist.
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => FetchError::NotFound,
         status if status.is_redirection() => FetchError::Failed(format!(
             "the server answers {}, and redirects are not followed",

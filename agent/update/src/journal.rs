@@ -1,4 +1,5 @@
-//! The update's memory in two files that are written in turn: a cut while one is written leaves the other.
+//! The update's memory in two files that are written in turn: a power cut while one is written leaves the
+//! other. Does not interpret the memory.
 
 use std::io;
 
@@ -9,41 +10,43 @@ const FILES: [&str; 2] = ["update/journal.0", "update/journal.1"];
 const MAGIC: &[u8; 8] = b"iottlyU1";
 /// Magic, generation, length, checksum.
 const HEADER: usize = 8 + 8 + 4 + 4;
-/// Longest file: a directive and what is around it.
+/// Maximum size of a file in bytes: a directive and the fields around it.
 const MAX_BYTES: u64 = 128 << 10;
 
-/// The open journal.
+/// Open journal.
 #[derive(Debug)]
 pub struct Journal {
     generation: u64,
-    /// The file that is written next.
+    /// Index of the file that is written next.
     next: usize,
 }
 
 /// Condition in which the journal was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// Whole, or not there yet.
+    /// The journal is whole, or does not exist yet.
     Whole,
-    /// A single one of its two files is damaged or was being written at a power cut.
+    /// A single one of the two files is damaged or was being written at a power cut.
     OneDamaged,
-    /// Files are there and none is whole.
+    /// Files exist and none is whole.
     Lost,
 }
 
 impl Journal {
-    /// Reads the newest whole file; the memory is empty when there is none.
+    /// Reads the newest whole file; the memory is empty if there is none.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// The disk fails.
     pub fn open(disk: &mut impl Disk) -> io::Result<(Self, Memory, Condition)> {
         let mut best: Option<(u64, usize, Memory)> = None;
-        let (mut present, mut damaged, mut failed) = (0, 0, None);
+        let mut present = 0;
+        let mut damaged = 0;
+        let mut failed = None;
         for (at, name) in FILES.iter().enumerate() {
             let found = match disk.read(name, MAX_BYTES) {
                 Ok(None) => continue,
                 Ok(Some(bytes)) => decode(&bytes),
-                // Too long, or no file at all: none of ours.
+                // A file that is too long or not a regular file was not written by a journal.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
                 Err(error) => {
                     failed = Some(error);
@@ -78,8 +81,8 @@ impl Journal {
             }
             (None, Some(error)) => Err(error),
             (None, None) => {
-                // One damaged file is what a cut in the very first write leaves; whoever knows of an earlier
-                // life knows better.
+                // A power cut during the very first write leaves one damaged file, too; `recover` looks for
+                // signs of earlier updates.
                 let condition = if present < 2 {
                     Condition::Whole
                 } else {
@@ -97,15 +100,15 @@ impl Journal {
         }
     }
 
-    /// Says whether nothing was read and nothing written yet.
+    /// Returns true if nothing was read and nothing has been written.
     pub(crate) fn is_new(&self) -> bool {
         self.generation == 0
     }
 
-    /// Makes the memory durable in the place of a damaged file, which may be of any length.
+    /// Makes the memory durable in place of a damaged file, which may be of any length.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// The disk fails.
     pub(crate) fn mend(&mut self, disk: &mut impl Disk, memory: &Memory) -> io::Result<()> {
         disk.remove(FILES[self.next])?;
         self.write(disk, memory)?;
@@ -116,7 +119,7 @@ impl Journal {
     /// Makes the memory durable.
     ///
     /// # Errors
-    /// When the disk fails; the journal then still holds what it held.
+    /// The disk fails; the journal then holds the former memory.
     pub fn write(&mut self, disk: &mut impl Disk, memory: &Memory) -> io::Result<()> {
         let name = FILES[self.next];
         disk.write_at(name, 0, &encode(self.generation + 1, memory))?;
@@ -161,7 +164,7 @@ fn decode(bytes: &[u8]) -> Option<(u64, Memory)> {
     ))
 }
 
-/// The checksum of a file without the place of the checksum itself.
+/// Returns the checksum of a file, the place of the checksum itself left out.
 fn checksum(bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&bytes[..20]);
@@ -222,8 +225,7 @@ mod tests {
     fn a_journal_of_release_0_1_opens_and_its_clock_floor_says_nothing() {
         let dir = tempfile::tempdir().expect("dir");
         let mut disk = SystemDisk::open(dir.path()).expect("disk");
-        // As that release wrote it, in the middle of an update, after its system's clock stood in the year
-        // 2095.
+        // Written by that release during an update, after its system's clock had stood in the year 2095.
         let body = r#"{"counter":7,"floor":2,"clock_floor":3955674467,"committed":{"slot":"a","sha256":"ab","release_seq":3,"data_schema":1},"quarantined":["cd"],"attempt":{"offer":{"id":"d-7","document":"{}","counter":7,"action":"install","sha256":"ef","deadline_s":3600,"window":null,"max_bps":0},"state":"downloading","deadline":3955678067,"boots":0,"writes":4,"slot":"b"}}"#;
         let mut file = encode(5, &Memory::default())[..HEADER].to_vec();
         file[16..20].copy_from_slice(&u32::try_from(body.len()).expect("small").to_be_bytes());

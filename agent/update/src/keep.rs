@@ -1,3 +1,5 @@
+//! Storing of verified targets in a folder.
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -7,27 +9,27 @@ use iottly_protocol::tuf::{CheckedReader, Client, Fetch, Located, Store, TufErro
 use crate::regular;
 use crate::trust::file_name;
 
-/// Why a target is not in the folder.
+/// Reason why a target is not in the folder.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
-    /// It cannot be had or is not what was signed.
+    /// The target cannot be fetched or is not what was signed.
     #[error(transparent)]
     Target(#[from] TufError),
-    /// The folder failed.
+    /// The folder fails.
     #[error("{path}: {reason}")]
     Folder {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system said.
+        /// Error of the system.
         reason: io::Error,
     },
 }
 
-/// Finds a target and keeps it in a folder, under a name that depends on its path alone. A file that is there
-/// already and is what was signed is not fetched again.
+/// Finds a target and stores it in a folder, under a name that depends on its path alone. A file that is
+/// there already and is what was signed is not fetched again.
 ///
 /// # Errors
-/// When the target is not found, is not what was signed, or the folder fails.
+/// The target is not found, is not what was signed, or the folder fails.
 pub fn keep_target<F: Fetch, S: Store>(
     client: &mut Client<F, S>,
     path: &str,

@@ -1,34 +1,40 @@
-//! How a device takes a release: where signed files come from, where they are kept, and the state machine
-//! from a directive to a committed release or back to the old one.
+//! Updates of a device's firmware: fetching signed files, storing them, and the state machine from a
+//! directive to a committed release or back to the former one.
 //!
-//! What is trusted is decided in `iottly_protocol::tuf` and `iottly_protocol::release`; nothing here decides
-//! it again. [`Machine`] is pure; [`Updater`] performs what it decides on a [`Disk`] and a [`Host`].
+//! Trust is decided in `iottly_protocol::tuf` and admission in `iottly_protocol::release`; nothing here
+//! decides either again. [`Machine`] is pure; [`Updater`] performs its effects on a [`Disk`] and a [`Host`].
 
 mod disk;
 mod driver;
+mod event;
 pub mod files;
 mod folder;
+mod host;
 mod http;
 mod journal;
 mod keep;
 mod machine;
 mod memory;
+mod offer;
 mod pace;
 mod recover;
 mod regular;
 mod repository;
-mod state;
+mod slot;
 mod trust;
 
 pub use disk::{Disk, SystemDisk};
-pub use driver::{Host, Known, MetaError, Updater};
+pub use driver::Updater;
+pub use event::{Effect, Event, Now, Progress};
 pub use folder::FolderRepository;
+pub use host::{Host, Known, MetaError};
 pub use http::HttpRepository;
 pub use journal::{Condition, Journal};
 pub use keep::{KeepError, keep_target};
 pub use machine::{MAX_BOOTS, MAX_DEFERRED_MS, MAX_WRITES, Machine};
 pub use memory::{Attempt, Committed, MAX_QUARANTINED, Memory, Outcome};
+pub use offer::{Offer, Planned};
 pub use regular::{put_aside, read_file};
 pub use repository::Repository;
-pub use state::{Effect, Ending, Event, Now, Offer, Phase, Planned, Progress, Running, Slot, State};
+pub use slot::{Running, Slot};
 pub use trust::{TrustFolder, file_name, replace};

@@ -1,50 +1,53 @@
-//! Memory that must survive a restart: the journal's content.
+//! Memory that must survive a restart: the journal's content. Data only; the field names are those of the
+//! journal.
 
-use iottly_protocol::release::Refusal;
+use iottly_protocol::release::{Ending, Refusal, Step};
 use iottly_protocol::tuf::Vouched;
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Ending, Offer, Planned, Running, Slot, State};
+use crate::offer::{Offer, Planned};
+use crate::slot::{Running, Slot};
 
-/// The release that the device runs when nothing is tried.
+/// Release that the device runs while no other one is tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
-    /// Where it lies.
+    /// Slot of the release.
     pub slot: Slot,
-    /// sha256, hex.
+    /// sha256 of the release, hex.
     pub sha256: String,
-    /// Its number.
+    /// Number of the release.
     pub release_seq: u64,
-    /// The layout in which it writes its state.
+    /// Layout in which the release writes its state.
     pub data_schema: u32,
 }
 
-/// An update under way.
+/// Update under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The directive.
+    /// Directive of the update.
     pub offer: Offer,
-    /// Where it is.
-    pub state: State,
-    /// Why it waits or goes back.
+    /// Current step.
+    pub state: Step,
+    /// Reason of a wait or a roll-back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Refusal>,
-    /// Unix seconds at which release 0.1 of the agent gives it up; not read any more.
+    /// Unix seconds at which release 0.1 of the agent abandons the update; not read any more.
     #[serde(default)]
     pub deadline: u64,
-    /// Time for which it has been under way, waiting left out, milliseconds of the agent running.
+    /// Time for which the update has been under way, waits left out, in milliseconds of the agent running.
     #[serde(default)]
     pub spent_ms: u64,
-    /// Time for which it has waited for its window or for the time, milliseconds of the agent running.
+    /// Time for which the update has waited for its window or for the time, in milliseconds of the agent
+    /// running.
     #[serde(default)]
     pub waited_ms: u64,
-    /// Starts of the board within the trial.
+    /// Number of board starts within the trial.
     pub boots: u32,
-    /// How often the journal was written for it.
+    /// Number of journal writes for this update.
     pub writes: u32,
-    /// The slot that it fills.
+    /// Slot that the update fills.
     pub slot: Slot,
-    /// The release, once its metadata is verified.
+    /// Release, once its metadata is verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Planned>,
 }
@@ -54,7 +57,7 @@ impl Attempt {
         let deadline = unix.saturating_add(offer.deadline_s);
         Self {
             offer,
-            state: State::Offered,
+            state: Step::Offered,
             why: None,
             deadline,
             spent_ms: 0,
@@ -67,53 +70,53 @@ impl Attempt {
     }
 }
 
-/// How the last update ended; kept until the cloud has it.
+/// Outcome of the last update; kept until the cloud has stored it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The directive's id.
+    /// Id of the directive.
     pub id: String,
-    /// The release's sha256, hex.
+    /// sha256 of the release, hex.
     pub sha256: String,
-    /// How it ended.
+    /// Ending of the update.
     pub ending: Ending,
-    /// Why, unless it is committed.
+    /// Reason, unless the release is committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Refusal>,
 }
 
-/// Most digests that are remembered as rolled back.
+/// Maximum number of rolled-back digests that are remembered.
 pub const MAX_QUARANTINED: usize = 8;
 
-/// All that must survive: what the journal holds.
+/// Content of the journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// The highest directive counter that was accepted.
+    /// Highest directive counter that was accepted.
     pub counter: u64,
-    /// No release below this number is taken.
+    /// Lowest release number that the device accepts.
     pub floor: u64,
-    /// The floor that release 0.1 of the agent reads, unix seconds. It raised it by its system's clock, so
-    /// that it says nothing here: see `vouched`.
+    /// Floor of the date that release 0.1 of the agent reads, in unix seconds. That release raised it by its
+    /// system's clock, so it is not evidence of the date; `vouched` is.
     #[serde(default)]
     pub clock_floor: u64,
     /// Versions and date that accepted metadata vouches for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vouched: Option<Vouched>,
-    /// The committed release; none while the firmware is the factory's.
+    /// Committed release; none while the firmware is the factory's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committed: Option<Committed>,
     /// Digests that were rolled back, the latest last.
     #[serde(default)]
     pub quarantined: Vec<String>,
-    /// The update under way.
+    /// Update under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
-    /// How the last one ended.
+    /// Outcome of the last update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Outcome>,
 }
 
 impl Memory {
-    /// What runs when nothing is tried.
+    /// Returns the firmware that runs while no other one is tried.
     #[must_use]
     pub fn home(&self) -> Running {
         self.committed
@@ -121,7 +124,7 @@ impl Memory {
             .map_or(Running::Factory, |committed| Running::Slot(committed.slot))
     }
 
-    /// The digest of what was verified in a slot, as far as it may run.
+    /// Returns the digest of what was verified in a slot, if the slot may run.
     #[must_use]
     pub fn digest_of(&self, slot: Slot) -> Option<String> {
         let tried = self
@@ -134,7 +137,7 @@ impl Memory {
             .or_else(|| committed.map(|committed| committed.sha256.clone()))
     }
 
-    /// The slot that an update may fill.
+    /// Returns the slot that an update may fill.
     #[must_use]
     pub fn free_slot(&self) -> Slot {
         self.committed

@@ -1,17 +1,19 @@
+//! Minimum speed of a repository's answers, and their cancellation. Opens no connection.
+
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Least that a server has to send over [`WINDOW`], bytes a second.
+/// Minimum rate of a server, measured over [`WINDOW`], in bytes per second.
 const LEAST_BYTES_PER_S: u64 = 1024;
-/// Over what the rate is measured. What sends less than the rate makes has as long as this in all.
+/// Interval over which the rate is measured. A file smaller than the rate makes may take this long in all.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Longest time for one question to a repository, however fast it sends.
+/// Longest time for one request to a repository, at any rate.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Pace at which a repository answers one question, over all files that it takes. Pure: the time is an
-/// argument.
+/// Pace at which a repository answers one request, over all files that the request needs. Pure: the time is
+/// an argument.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     began: Instant,
@@ -28,7 +30,7 @@ impl Pace {
         }
     }
 
-    /// Counts what came; an error when it comes too slowly or takes too long.
+    /// Counts received bytes. Fails if they come too slowly or take too long.
     fn came(&mut self, bytes: u64, now: Instant) -> Result<(), String> {
         self.bytes = self.bytes.saturating_add(bytes);
         if now.saturating_duration_since(self.began) > LONGEST {
@@ -47,13 +49,17 @@ impl Pace {
     }
 }
 
-/// Watches over the requests of one question, and ends them when nobody wants the answer any more.
+/// Guard of the requests to a repository: ends them if they are too slow or cancelled.
 #[derive(Debug, Clone)]
 pub(crate) struct Watchman {
     pace: Arc<Mutex<Pace>>,
     stopped: Arc<AtomicBool>,
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures downloads within blocking reads, which only this type sees"
+)]
 impl Watchman {
     pub(crate) fn new() -> Self {
         Self {
@@ -62,20 +68,20 @@ impl Watchman {
         }
     }
 
-    /// The next question begins.
+    /// Begins the next request.
     pub(crate) fn begin(&self) {
         *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = Pace::new(Instant::now());
     }
 
-    /// Ends what is under way, and all that follows.
+    /// Cancels the running request and all later ones.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
     }
 
-    /// Counts what came.
+    /// Counts received bytes.
     pub(crate) fn came(&self, bytes: usize) -> Result<(), String> {
         if self.stopped.load(Ordering::Acquire) {
-            return Err("nobody waits for it any more".to_owned());
+            return Err("the request was cancelled".to_owned());
         }
         self.pace
             .lock()
@@ -83,7 +89,7 @@ impl Watchman {
             .came(bytes as u64, Instant::now())
     }
 
-    /// Watches over a body.
+    /// Wraps a body so that its bytes are counted.
     pub(crate) fn over(&self, body: impl Read + 'static) -> Box<dyn Read> {
         Box::new(Watched {
             body,
@@ -110,6 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "any moment serves as the start")]
     fn what_drips_ends_after_half_a_minute_and_what_flows_goes_on() {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);

@@ -1,13 +1,15 @@
-//! The device's beginning, also when what it wrote was damaged: something runs, and people are told.
+//! Start of a device, also with damaged files: some firmware always runs, and the damage is reported.
 
 use std::io;
 
+use iottly_protocol::release::Step;
+
 use crate::disk::Disk;
-use crate::driver::Host;
 use crate::files;
+use crate::host::Host;
 use crate::journal::{Condition, Journal};
 use crate::memory::{Committed, Memory};
-use crate::state::{Running, Slot, State};
+use crate::slot::{Running, Slot};
 
 /// Journal, memory and pointer that an updater begins with.
 pub(crate) struct Found {
@@ -16,8 +18,8 @@ pub(crate) struct Found {
     pub(crate) pointer: Running,
 }
 
-/// Reads journal and pointer, and mends what can be mended. That a mend cannot be written is no reason not to
-/// start.
+/// Reads journal and pointer, and repairs them if possible. A repair that cannot be written does not prevent
+/// the start.
 pub(crate) fn open(disk: &mut impl Disk, host: &mut impl Host) -> io::Result<Found> {
     let (mut journal, mut memory, condition) = Journal::open(disk)?;
     let pointer = match files::read_pointer(disk) {
@@ -70,7 +72,7 @@ pub(crate) fn open(disk: &mut impl Disk, host: &mut impl Host) -> io::Result<Fou
     })
 }
 
-/// Says whether a device without a journal has lost it: it has pointed to a firmware, or filled a slot.
+/// Returns true if a device without a journal has lost it: it has pointed to a firmware, or filled a slot.
 fn is_lost(disk: &impl Disk) -> io::Result<bool> {
     let pointed = !matches!(files::read_pointer(disk), Ok(None));
     Ok(pointed || holds(disk, files::slot_file(Slot::A))? || holds(disk, files::slot_file(Slot::B))?)
@@ -80,18 +82,19 @@ fn holds(disk: &impl Disk, name: &str) -> io::Result<bool> {
     Ok(!disk.read_at(name, 0, 1)?.is_empty())
 }
 
-/// Returns what the pointer names when all is well.
+/// Returns the firmware that an undamaged pointer names.
 fn expected(memory: &Memory) -> Running {
     match &memory.attempt {
-        Some(attempt) if matches!(attempt.state, State::Trial | State::Committing) => {
+        Some(attempt) if matches!(attempt.state, Step::Trial | Step::Committing) => {
             Running::Slot(attempt.slot)
         }
         _ => memory.home(),
     }
 }
 
-/// Finds out what ran before: a slot whose content the trusted metadata describes, the pointer's first. Where
-/// the copy of the state lies a trial was under way, and the other slot holds what is known to be good.
+/// Finds out which firmware ran before: a slot whose content the trusted metadata describes, the pointer's
+/// slot first. A copy of the state means that a trial was under way, and the other slot is the one known to
+/// be good.
 fn remembered(disk: &mut impl Disk, host: &mut impl Host, pointer: Option<Running>) -> io::Result<Memory> {
     let on_trial = files::has_copy(disk)?;
     let first = match pointer {
@@ -127,8 +130,8 @@ fn remembered(disk: &mut impl Disk, host: &mut impl Host, pointer: Option<Runnin
 
 fn outcome(mended: &io::Result<()>) -> String {
     match mended {
-        Ok(()) => "it was written anew".to_owned(),
-        Err(error) => format!("it could not be written anew: {error}"),
+        Ok(()) => "it was rewritten".to_owned(),
+        Err(error) => format!("it could not be rewritten: {error}"),
     }
 }
 

@@ -1,14 +1,14 @@
-//! Files as they may be found: a name says nothing about what lies under it.
+//! Safe access to files: the type of a path's content is checked before it is read.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Opens a regular file for reading, through links. Nothing is waited for: a pipe or a device is refused.
+/// Opens a regular file for reading, through links. Never blocks: a pipe or a device is refused.
 ///
 /// # Errors
-/// When the file system fails; [`io::ErrorKind::InvalidData`] when it is no regular file.
+/// The file system fails; [`io::ErrorKind::InvalidData`] if the path is not a regular file.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits();
     let file = OpenOptions::new()
@@ -21,11 +21,10 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Reads a whole regular file of at most `limit` bytes. Its length is asked of what was opened, and not
-/// believed.
+/// Reads a whole regular file of at most `limit` bytes. The length that the file system names is not trusted.
 ///
 /// # Errors
-/// When the file system fails; [`io::ErrorKind::InvalidData`] when it is longer or no regular file.
+/// The file system fails; [`io::ErrorKind::InvalidData`] if the file is longer or not a regular file.
 pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let too_long = |length: u64| {
@@ -46,11 +45,11 @@ pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Gives what lies under a name another one beside it, `NAME.odd`, in the place of what was put aside there
-/// before; answers it.
+/// Renames the content of a path to `NAME.odd` beside it, replacing what was put aside there before. Returns
+/// the new path.
 ///
 /// # Errors
-/// When the file system fails.
+/// The file system fails.
 pub fn put_aside(path: &Path) -> io::Result<PathBuf> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".odd");
@@ -92,9 +91,9 @@ mod tests {
         assert_eq!(
             kind(&pipe),
             io::ErrorKind::InvalidData,
-            "and nobody waits for the other end"
+            "and the open does not block"
         );
-        // A file without an end whose length says 0.
+        // A file without an end whose length reads 0.
         assert!(read_file(Path::new("/proc/self/maps"), 10).is_err());
     }
 

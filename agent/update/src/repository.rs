@@ -1,3 +1,5 @@
+//! The place of a device's releases, chosen by its address. Verifies nothing.
+
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -9,31 +11,30 @@ use crate::folder::FolderRepository;
 use crate::http::HttpRepository;
 use crate::regular::read_file;
 
-/// Longest file of authorities' certificates, bytes: that of the public web has 220 KB.
+/// Maximum size of a file of certificate authorities, in bytes; that of the public web has 220 KB.
 const MAX_CA_BYTES: u64 = 2 << 20;
 
-/// Where a device's releases come from: `metadata/`, `targets/` and `directives/` under one address or in one
+/// Source of a device's releases: `metadata/`, `targets/` and `directives/` under one address or in one
 /// folder.
 #[derive(Debug, Clone)]
 pub enum Repository {
-    /// Behind a web server.
+    /// Repository behind a web server.
     Http(HttpRepository),
-    /// In a folder, on a stick for instance.
+    /// Repository in a folder, for instance on a stick.
     Folder(FolderRepository),
 }
 
 impl Repository {
-    /// Takes an address that begins with `http://`, or else a folder.
+    /// Returns the repository at an address that begins with `http://` or `https://`, or else in a folder.
     #[must_use]
     pub fn at(place: &str) -> Self {
         Self::trusting(place, RootCerts::WebPki)
     }
 
-    /// As [`at`](Self::at), where a server's certificate comes from the authorities in a file (PEM), and from
-    /// no others.
+    /// As [`at`](Self::at), where a server's certificate must come from the authorities in a PEM file.
     ///
     /// # Errors
-    /// When the file cannot be read or holds no certificate.
+    /// The file cannot be read or has no certificate.
     pub fn with_ca(place: &str, ca: &Path) -> io::Result<Self> {
         let named = |reason: String| io::Error::other(format!("{}: {reason}", ca.display()));
         let text = read_file(ca, MAX_CA_BYTES).map_err(|error| named(error.to_string()))?;
@@ -52,30 +53,31 @@ impl Repository {
     fn trusting(place: &str, roots: RootCerts) -> Self {
         if place.starts_with("http://") || place.starts_with("https://") {
             let base = place.trim_end_matches('/');
-            let (metadata, targets) = (format!("{base}/metadata"), format!("{base}/targets"));
+            let metadata = format!("{base}/metadata");
+            let targets = format!("{base}/targets");
             return Self::Http(HttpRepository::trusting(&metadata, &targets, roots));
         }
         Self::Folder(FolderRepository::new(Path::new(place)))
     }
 
-    /// The next question begins: what is asked from here on has half a minute, or longer while it flows.
+    /// Begins the next request: its time limits start again.
     pub fn begin(&self) {
         if let Self::Http(http) = self {
             http.watchman().begin();
         }
     }
 
-    /// Ends what is under way at its next byte; nothing can be had any more.
+    /// Ends the running request at its next byte; all later ones fail.
     pub fn stop(&self) {
         if let Self::Http(http) = self {
             http.watchman().stop();
         }
     }
 
-    /// Reads the directive for a device or a group; none when there is none.
+    /// Reads the directive for a device or a group; none if there is none.
     ///
     /// # Errors
-    /// When the repository cannot be reached, or the document is longer than directives are.
+    /// The repository cannot be reached, or the document is longer than directives are.
     pub fn directive(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
         let opened: Result<Box<dyn Read>, FetchError> = match self {
             Self::Http(http) => http.beside(&format!("directives/{id}.json")),
@@ -99,7 +101,7 @@ impl Repository {
     /// Reads some bytes of a target, named by its encoded path.
     ///
     /// # Errors
-    /// When they cannot be had.
+    /// The bytes cannot be fetched.
     pub fn range(&self, path: &str, from: u64, length: u64) -> Result<Vec<u8>, String> {
         let opened = match self {
             Self::Http(http) => http.range(path, from, length),

@@ -1,3 +1,5 @@
+//! The device's store of trusted metadata. Verifies nothing.
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -7,13 +9,13 @@ use iottly_protocol::tuf::{Store, quote, sha256_hex};
 
 use crate::regular::{put_aside, read_file};
 
-/// Longest name of a role, encoded, that becomes a file name as it is; longer ones are cut and told apart by
-/// their digest.
+/// Maximum size of an encoded role name that becomes a file name unchanged; longer ones are cut and made
+/// unique by their digest.
 const MAX_NAME: usize = 180;
 
-/// Longest file that is read, bytes: more than any metadata may have.
+/// Maximum size of a file in bytes: more than any metadata may have.
 const MAX_BYTES: u64 = 8 << 20;
-/// Entries of the folder that are looked at when it is opened.
+/// Maximum number of entries of the folder that are checked when it is opened.
 const MAX_ENTRIES: usize = 10_000;
 
 /// Trusted metadata in a folder: one file a role, byte for byte as it was received.
@@ -23,7 +25,7 @@ pub struct TrustFolder {
 }
 
 impl TrustFolder {
-    /// Uses a folder, which need not exist yet.
+    /// Returns the store in a folder, which need not exist yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self {
@@ -31,10 +33,11 @@ impl TrustFolder {
         }
     }
 
-    /// Puts aside what lies under the folder's name or in it and is of another kind.
+    /// Puts aside what has the folder's name but is not a folder, and what is in the folder but not a regular
+    /// file.
     ///
     /// # Errors
-    /// When the file system fails.
+    /// The file system fails.
     pub fn tidy(&self) -> io::Result<()> {
         match fs::metadata(&self.path) {
             Ok(meta) if meta.is_dir() => {}
@@ -57,7 +60,7 @@ impl TrustFolder {
     }
 }
 
-/// One part of a path for any name, the same for the same name.
+/// Returns a file name for any name, the same for the same name.
 #[must_use]
 pub fn file_name(name: &str) -> String {
     let quoted = quote(name);
@@ -99,13 +102,13 @@ impl Store for TrustFolder {
     }
 }
 
-/// Puts a file in another's place: durable when it returns, and never half of it.
+/// Replaces a file atomically; durable once it returns.
 ///
 /// # Errors
-/// When the file system fails.
+/// The file system fails.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    // Never through what lies there: it may be a pipe.
+    // The old entry is not written through: it may be a pipe.
     match fs::remove_file(&new) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}

@@ -1,3 +1,5 @@
+//! Analog inputs of the virtual board.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 

@@ -1,5 +1,5 @@
-//! A BME280 climate sensor: registers, calibration and measuring as its data sheet describes them, so that
-//! drivers written for the real one read plausible values.
+//! A BME280 climate sensor: registers, calibration and measurement as its data sheet describes them, so that
+//! drivers for the real sensor read plausible values.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ const CONFIG: u8 = 0xf5;
 /// First of the eight data registers: pressure, temperature, humidity.
 const DATA: u8 = 0xf7;
 
-// Trimming values: temperature and pressure are the data sheet's example, humidity those of a usual part.
+// Calibration values: temperature and pressure are the data sheet's example, humidity those of a usual part.
 const T1: f64 = 27504.0;
 const T2: f64 = 26435.0;
 const T3: f64 = -1000.0;
@@ -29,7 +29,7 @@ const H4: i16 = 324;
 const H5: i16 = 50;
 const H6: i8 = 30;
 
-/// What a [`Bme280`] measures.
+/// Climate that a [`Bme280`] measures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Climate {
     /// Temperature in degrees Celsius, -40 to 85.
@@ -50,7 +50,7 @@ impl Default for Climate {
     }
 }
 
-/// A climate sensor. Clones are the same sensor, so a test keeps one and puts the other on a bus.
+/// Climate sensor. Clones are the same sensor, so a test keeps one and puts the other on a bus.
 #[derive(Clone)]
 pub struct Bme280 {
     inner: Arc<Mutex<Inner>>,
@@ -69,7 +69,7 @@ impl Default for Bme280 {
 }
 
 impl Bme280 {
-    /// A sensor in this climate.
+    /// Returns a sensor in this climate.
     #[must_use]
     pub fn new(climate: Climate) -> Self {
         let mut inner = Inner {
@@ -83,13 +83,13 @@ impl Bme280 {
         }
     }
 
-    /// Changes the climate; firmware sees it at its next measurement. Values beyond the sensor's range are
-    /// held at its ends.
+    /// Changes the climate; firmware sees it at its next measurement. Values are limited to the sensor's
+    /// range.
     pub fn set(&self, climate: Climate) {
         locked(&self.inner).climate = clamp(climate);
     }
 
-    /// The climate it is in.
+    /// Returns the climate.
     #[must_use]
     pub fn climate(&self) -> Climate {
         locked(&self.inner).climate
@@ -140,7 +140,7 @@ impl Inner {
                 if value & 0b11 != 0 {
                     self.measure();
                 }
-                // In forced mode it measures once and goes back to sleep.
+                // In forced mode the sensor measures once and returns to sleep.
                 if matches!(value & 0b11, 1 | 2) {
                     self.put(register, &[value & !0b11]);
                 }
@@ -149,7 +149,7 @@ impl Inner {
         }
     }
 
-    /// In normal mode it measures all the time.
+    /// Measures if the sensor is in normal mode.
     fn refresh(&mut self) {
         if self.registers[usize::from(CTRL_MEAS)] & 0b11 == 0b11 {
             self.measure();
@@ -174,7 +174,7 @@ impl Inner {
         self.skip_what_is_off();
     }
 
-    /// A value whose oversampling is 0 is not measured.
+    /// Marks values whose oversampling is 0 as not measured.
     fn skip_what_is_off(&mut self) {
         let measure = self.registers[usize::from(CTRL_MEAS)];
         if (measure >> 2) & 0b111 == 0 {
@@ -189,21 +189,21 @@ impl Inner {
     }
 }
 
-/// A trimming value as it lies in the registers; they are whole numbers of 16 bits, signed or not.
+/// Returns a calibration value as the registers hold it: a whole number of 16 bits, signed or not.
 #[allow(clippy::cast_possible_truncation, reason = "the constants above fit")]
 fn word(trim: f64) -> [u8; 2] {
     let [low, high, ..] = (trim as i32).to_le_bytes();
     [low, high]
 }
 
-/// The data sheet's `t_fine` (double precision variant).
+/// Returns the data sheet's `t_fine` (double precision variant).
 fn fine(raw: f64) -> f64 {
     let first = (raw / 16384.0 - T1 / 1024.0) * T2;
     let second = (raw / 131_072.0 - T1 / 8192.0).powi(2) * T3;
     first + second
 }
 
-/// The data sheet's pressure in pascal.
+/// Returns the data sheet's pressure in pascal.
 fn pascal(raw: f64, t_fine: f64) -> f64 {
     let [p1, p2, p3, p4, p5, p6, p7, p8, p9] = P;
     let mut first = t_fine / 2.0 - 64_000.0;
@@ -218,7 +218,7 @@ fn pascal(raw: f64, t_fine: f64) -> f64 {
     pressure
 }
 
-/// The data sheet's relative humidity in percent, before it is held between 0 and 100.
+/// Returns the data sheet's relative humidity in percent, before it is limited to 0 to 100.
 fn relative(raw: f64, t_fine: f64) -> f64 {
     let [h1, h2, h3, h4, h5, h6] = [
         f64::from(H1),
@@ -234,9 +234,10 @@ fn relative(raw: f64, t_fine: f64) -> f64 {
     humidity * (1.0 - h1 * humidity / 524_288.0)
 }
 
-/// The raw value below `end` for which the rising function `of` comes closest to `target`.
+/// Returns the raw value below `end` for which the rising function `of` is closest to `target`.
 fn solve(end: u32, of: impl Fn(f64) -> f64, target: f64) -> u32 {
-    let (mut low, mut high) = (0, end - 1);
+    let mut low = 0;
+    let mut high = end - 1;
     while low < high {
         let middle = low + (high - low) / 2;
         if of(f64::from(middle)) < target {
@@ -249,7 +250,7 @@ fn solve(end: u32, of: impl Fn(f64) -> f64, target: f64) -> u32 {
 }
 
 impl I2cDevice for Bme280 {
-    /// Pairs of register and value; a register alone is where the next read begins.
+    /// Writes pairs of register and value; a register alone is where the next read begins.
     fn write(&mut self, bytes: &[u8]) -> bool {
         let mut inner = locked(&self.inner);
         for pair in bytes.chunks(2) {

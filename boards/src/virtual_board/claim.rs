@@ -1,13 +1,15 @@
+//! Exclusive use of a part.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::BoardError;
 
-/// Whether a part is open.
+/// Mark that a part is open.
 #[derive(Clone, Default)]
 pub(super) struct Owner(Arc<AtomicBool>);
 
-/// The part is this one's until it is dropped.
+/// Exclusive use of a part, until it is dropped.
 pub(super) struct Claim(Arc<AtomicBool>);
 
 impl Owner {

@@ -1,3 +1,5 @@
+//! I2C buses of the virtual board.
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -8,17 +10,17 @@ use embedded_hal::i2c::{ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operatio
 use super::locked;
 use crate::I2cError;
 
-/// A device on a virtual I2C bus. A transaction is a sequence of these calls, ended by `stop`.
+/// Device on a virtual I2C bus. A transaction is a sequence of these calls, ended by `stop`.
 pub trait I2cDevice: Send {
-    /// Takes written bytes; false when the device does not acknowledge them.
+    /// Accepts written bytes; returns false if the device does not acknowledge them.
     fn write(&mut self, bytes: &[u8]) -> bool;
-    /// Fills `into` with what the device answers.
+    /// Fills `into` with the device's answer.
     fn read(&mut self, into: &mut [u8]);
-    /// The transaction is over.
+    /// Ends the transaction.
     fn stop(&mut self) {}
 }
 
-/// A bus with its devices. Clones are the same bus.
+/// Bus with its devices. Clones are the same bus.
 #[derive(Clone, Default)]
 pub(super) struct Bus {
     inner: Arc<Mutex<Inner>>,

@@ -1,5 +1,5 @@
-//! A board in memory. Parts are added by label; the program plays the world around them and sees what
-//! firmware does.
+//! A board in memory. Parts are added by label; the program sets the world around them and reads what
+//! firmware does. Touches no hardware.
 
 mod adc;
 mod bme280;
@@ -28,7 +28,7 @@ pub use registers::RegisterMap;
 pub use script::{Input, Script};
 pub use spi::{Loopback, SpiPeripheral};
 
-/// A board in memory. Clones are the same board.
+/// Board in memory. Clones are the same board.
 ///
 /// ```
 /// use iottly_boards::{Board, Pull, VirtualBoard};
@@ -55,15 +55,15 @@ struct Parts {
 }
 
 impl VirtualBoard {
-    /// A board with nothing on it.
+    /// Returns a board without parts.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A board with something of everything: pins `led`, `heater`, `relay` and `button`; I2C bus `sensors`
-    /// with a [`Bme280`] at 0x76 and a register map at 0x50; SPI `loop` and UART `loop`, which give back what
-    /// they get; PWM `fan`; analog input `light`.
+    /// Returns a board with parts of every kind: pins `led`, `heater`, `relay` and `button`; I2C bus
+    /// `sensors` with a [`Bme280`] at 0x76 and a register map at 0x50; SPI `loop` and UART `loop`, which
+    /// return what is written to them; PWM `fan`; analog input `light`.
     #[must_use]
     pub fn standard() -> Self {
         ["led", "heater", "relay", "button"]
@@ -84,7 +84,7 @@ impl VirtualBoard {
         self
     }
 
-    /// Puts a device on the I2C bus `label`, which is added when it is not there.
+    /// Puts a device on the I2C bus `label`, which is added if it does not exist.
     #[must_use]
     pub fn with_i2c(mut self, label: &str, address: u8, device: impl I2cDevice + 'static) -> Self {
         self.parts
@@ -129,7 +129,7 @@ impl VirtualBoard {
         self
     }
 
-    /// Drives a pin from outside; watchers hear of it.
+    /// Drives a pin from outside and notifies its watchers.
     ///
     /// # Errors
     /// [`BoardError::Missing`].
@@ -138,7 +138,7 @@ impl VirtualBoard {
         Ok(())
     }
 
-    /// The level of a pin; true is high.
+    /// Returns the level of a pin; true is high.
     ///
     /// # Errors
     /// [`BoardError::Missing`].
@@ -146,7 +146,7 @@ impl VirtualBoard {
         Ok(find(&self.parts.pins, "pin", label)?.level())
     }
 
-    /// Labels and levels of all pins; true is high.
+    /// Returns labels and levels of all pins; true is high.
     pub fn pins(&self) -> impl Iterator<Item = (&str, bool)> {
         self.parts
             .pins
@@ -154,7 +154,7 @@ impl VirtualBoard {
             .map(|(label, pin)| (label.as_str(), pin.level()))
     }
 
-    /// Lets bytes arrive at a serial port. What does not fit is lost, as on a real line.
+    /// Makes bytes arrive at a serial port. Bytes that do not fit are lost, as on a real line.
     ///
     /// # Errors
     /// [`BoardError::Missing`].
@@ -172,7 +172,7 @@ impl VirtualBoard {
         Ok(())
     }
 
-    /// Frequency in hertz and duty of 65535 of a PWM output; none before firmware opened it.
+    /// Returns frequency in hertz and duty of 65535 of a PWM output; none before firmware opened it.
     ///
     /// # Errors
     /// [`BoardError::Missing`].
@@ -189,13 +189,13 @@ impl VirtualBoard {
         Ok(())
     }
 
-    /// What firmware did to the board.
+    /// Returns the record of what firmware did to the board.
     #[must_use]
     pub const fn record(&self) -> &Record {
         &self.record
     }
 
-    /// Lets one thing of the world happen.
+    /// Applies an input from the outside world.
     ///
     /// # Errors
     /// [`BoardError::Missing`].
@@ -249,7 +249,7 @@ fn find<'a, T>(parts: &'a BTreeMap<String, T>, what: &'static str, label: &str) 
     })
 }
 
-/// A panic elsewhere leaves plain values behind, which stay usable.
+/// Locks a mutex, poisoned or not: a panic elsewhere leaves plain values behind, which stay usable.
 fn locked<T>(mutex: &Arc<Mutex<T>>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

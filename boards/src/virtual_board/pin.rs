@@ -1,3 +1,5 @@
+//! Pins of the virtual board.
+
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
@@ -8,7 +10,7 @@ use super::locked;
 use super::record::{Action, Record};
 use crate::{BoardError, DigitalInput, Edge, InputPort, OutputPort, Pull, Tell, Watch};
 
-/// One pin, seen from the board's side.
+/// Pin, seen from the board's side.
 #[derive(Clone, Default)]
 pub(super) struct Pin {
     state: Arc<Mutex<State>>,
@@ -18,7 +20,7 @@ pub(super) struct Pin {
 #[derive(Default)]
 struct State {
     high: bool,
-    /// Whether the world has ever driven it; until then pulls decide.
+    /// True once the pin was driven from outside; until then pulls decide.
     driven: bool,
     watchers: Vec<Weak<Watcher>>,
 }

@@ -1,3 +1,5 @@
+//! PWM outputs of the virtual board.
+
 use std::sync::{Arc, Mutex};
 
 use embedded_hal::pwm::{ErrorType, SetDutyCycle};

@@ -1,50 +1,52 @@
+//! Record of what firmware did to a virtual board.
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::locked;
 
-/// Actions that are kept; older ones are dropped and counted.
+/// Maximum number of actions that are kept; older ones are dropped and counted.
 const KEPT: usize = 4096;
 
-/// Something that firmware did to the board.
+/// Action of the firmware on the board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// It drove a pin; true is high.
+    /// Firmware drove a pin; true is high.
     Pin {
-        /// Which one.
+        /// Label of the pin.
         label: String,
-        /// To which level.
+        /// New level.
         high: bool,
     },
-    /// It wrote to a serial port.
+    /// Firmware wrote to a serial port.
     Bytes {
-        /// Which one.
+        /// Label of the port.
         label: String,
-        /// What it wrote.
+        /// Written bytes.
         bytes: Vec<u8>,
     },
-    /// It changed a PWM output.
+    /// Firmware changed a PWM output.
     Pwm {
-        /// Which one.
+        /// Label of the output.
         label: String,
-        /// Periods a second.
+        /// Periods per second.
         hertz: u32,
         /// Active share of 65535.
         duty: u16,
     },
 }
 
-/// An action and when it happened, measured from the board's creation.
+/// Action with its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
-    /// When.
+    /// Time since the board's creation.
     pub at: Duration,
-    /// What.
+    /// Recorded action.
     pub action: Action,
 }
 
-/// What firmware did to a board: the last 4096 actions, and a listener for each as it happens.
+/// Record of what firmware did to a board: the last 4096 actions, and a listener for each as it happens.
 #[derive(Clone)]
 pub struct Record {
     inner: Arc<Mutex<Inner>>,
@@ -74,7 +76,7 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Takes the kept actions, oldest first; answers how many before them were dropped as well.
+    /// Takes the kept actions, oldest first; returns how many before them were dropped as well.
     #[must_use]
     pub fn take(&self) -> (Vec<Recorded>, u64) {
         let mut inner = locked(&self.inner);
@@ -82,7 +84,8 @@ impl Record {
         (inner.kept.drain(..).collect(), dropped)
     }
 
-    /// Calls `listener` with each action from now on, on the thread that does it; one listener at a time.
+    /// Calls `listener` with each later action, on the thread that does it. A new listener replaces the
+    /// former one.
     pub fn listen(&self, listener: impl Fn(&Recorded) + Send + Sync + 'static) {
         locked(&self.inner).listener = Some(Arc::new(listener));
     }

@@ -1,9 +1,11 @@
+//! A register map as an I2C device.
+
 use std::sync::{Arc, Mutex};
 
 use super::{I2cDevice, locked};
 
-/// A device that is nothing but byte registers: the first written byte selects one, further bytes are stored
-/// from there on, reads continue from there, and the end wraps around. Clones are the same device.
+/// Device with byte registers: the first written byte selects a register, further bytes are stored from there
+/// on, reads continue from there, and the end wraps around. Clones are the same device.
 #[derive(Debug, Clone)]
 pub struct RegisterMap {
     inner: Arc<Mutex<Inner>>,
@@ -16,7 +18,7 @@ struct Inner {
 }
 
 impl RegisterMap {
-    /// A device with so many registers, 1 to 256, all zero.
+    /// Returns a device with so many registers, 1 to 256, all zero.
     #[must_use]
     pub fn new(registers: usize) -> Self {
         Self {
@@ -27,14 +29,14 @@ impl RegisterMap {
         }
     }
 
-    /// Sets a register from outside. One that is not there is ignored.
+    /// Sets a register from outside. A register that does not exist is ignored.
     pub fn set(&self, register: u8, value: u8) {
         if let Some(byte) = locked(&self.inner).bytes.get_mut(usize::from(register)) {
             *byte = value;
         }
     }
 
-    /// The value of a register, if it is there.
+    /// Returns the value of a register, if it exists.
     #[must_use]
     pub fn get(&self, register: u8) -> Option<u8> {
         locked(&self.inner).bytes.get(usize::from(register)).copied()

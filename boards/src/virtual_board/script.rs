@@ -1,40 +1,42 @@
+//! Scripted inputs of a virtual board. Reads no clock: the time is an argument.
+
 use std::time::Duration;
 
-/// Something that happens to a board from outside.
+/// Input to a board from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// A pin is driven; true is high.
     Pin {
-        /// Which one.
+        /// Label of the pin.
         label: String,
-        /// To which level.
+        /// New level.
         high: bool,
     },
     /// Bytes arrive at a serial port.
     Bytes {
-        /// Which one.
+        /// Label of the port.
         label: String,
-        /// What arrives.
+        /// Arriving bytes.
         bytes: Vec<u8>,
     },
     /// The voltage at an analog input changes.
     Microvolts {
-        /// Which one.
+        /// Label of the input.
         label: String,
-        /// To how much.
+        /// New voltage.
         microvolts: i32,
     },
 }
 
-/// Inputs at given times. It has no clock of its own: whoever plays it says how late it is.
+/// Inputs at given times. Has no clock of its own: the caller names the elapsed time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Script {
-    /// In order of time, last first.
+    /// Inputs in the order of time, the last first.
     steps: Vec<(Duration, Input)>,
 }
 
 impl Script {
-    /// A script of these inputs, each with its time from the beginning.
+    /// Returns a script of these inputs, each with its time from the beginning.
     #[must_use]
     pub fn new(steps: impl IntoIterator<Item = (Duration, Input)>) -> Self {
         let mut steps: Vec<_> = steps.into_iter().collect();
@@ -43,14 +45,14 @@ impl Script {
         Self { steps }
     }
 
-    /// Takes the next input whose time has come.
+    /// Takes the next input that is due.
     pub fn due(&mut self, elapsed: Duration) -> Option<Input> {
         self.steps
             .pop_if(|(at, _)| *at <= elapsed)
             .map(|(_, input)| input)
     }
 
-    /// When the next input comes; none when the script is over.
+    /// Returns the time of the next input; none after the last.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
         self.steps.last().map(|(at, _)| *at)

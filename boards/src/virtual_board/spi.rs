@@ -1,3 +1,5 @@
+//! SPI devices of the virtual board.
+
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -8,17 +10,17 @@ use super::claim::{Claim, Owner};
 use super::locked;
 use crate::{BoardError, SpiError, SpiPort};
 
-/// A device on a virtual SPI bus.
+/// Device on a virtual SPI bus.
 pub trait SpiPeripheral: Send {
     /// Exchanges one byte while selected.
     fn exchange(&mut self, byte: u8) -> u8;
-    /// The device was selected.
+    /// Selects the device.
     fn select(&mut self) {}
-    /// The device is no longer selected.
+    /// Deselects the device.
     fn release(&mut self) {}
 }
 
-/// A wire from output to input: every byte comes back.
+/// Wire from output to input, which returns every byte.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Loopback;
 

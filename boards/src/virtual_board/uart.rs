@@ -1,3 +1,5 @@
+//! Serial ports of the virtual board.
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
@@ -7,7 +9,7 @@ use super::locked;
 use super::record::{Action, Record};
 use crate::{BoardError, SerialPort, SerialSettings, Tell, Uart, UartError, Watch};
 
-/// Bytes that wait to be read; more are lost and the next read says so.
+/// Maximum number of bytes that wait to be read; further ones are lost, and the next read fails.
 const BUFFER: usize = 4096;
 
 #[derive(Clone)]

@@ -1,3 +1,5 @@
+//! A build: the source is laid out in a folder, and a confined child process makes the component there.
+
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -11,43 +13,44 @@ use crate::{BuilderProgram, Source, SourceError, diagnose, layout};
 /// Environment variable with the processor time of a build, in seconds.
 pub(crate) const CPU_VAR: &str = "IOTTLY_BUILD_CPU_S";
 
-/// Why a script does not become a firmware.
+/// Reason why a script does not become firmware.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The files themselves cannot be a source.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The script is wrong; the text begins with the place, as the author knows it: `main.js:3:5:
-    /// SyntaxError: …`.
+    /// The script is wrong; the text begins with the place in the author's file: `main.js:3:5: SyntaxError: …`.
     #[error("{0}")]
     Script(String),
     /// The script's top level did not end.
     #[error(
-        "main.js: the top level of the script did not end within {0:?}; work that takes long belongs into init() or loop()"
+        "main.js: the top level of the script did not end within {0:?}; long work belongs in init() or loop()"
     )]
     Endless(Duration),
-    /// A compiled module cannot become a firmware.
-    #[error("the module is no firmware: {0}")]
+    /// A compiled module cannot become firmware.
+    #[error("the module is not valid firmware: {0}")]
     Module(String),
-    /// The builder itself did not come through.
+    /// A component is not firmware that a device accepts.
+    #[error("the component is not valid firmware: {0}")]
+    Component(String),
+    /// The builder itself failed.
     #[error("cannot build the firmware: {0}")]
     Builder(String),
 }
 
-/// What a build may use of the machine.
+/// Time limits of a build.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// Processor time, in whole seconds: what an endless top level runs into. A build takes one to three of
-    /// them.
+    /// Processor time, in whole seconds; ends an endless top level. A build takes one to three seconds.
     pub cpu: Duration,
-    /// Wall-clock time, longer: on a busy machine a build is not to blame for waiting its turn.
+    /// Wall-clock time; longer, because a build may have to wait on a busy machine.
     pub wall: Duration,
 }
 
 /// Builds a component from `source` with the child `program`, which is killed after `deadline`.
 ///
 /// # Errors
-/// [`BuildError`]; what the author can mend is told apart from what the platform failed to do.
+/// [`BuildError`], which separates faults of the author's source from failures of the platform.
 pub fn build(program: &BuilderProgram, source: &Source, deadline: Duration) -> Result<Vec<u8>, BuildError> {
     build_within(
         program,
@@ -59,7 +62,7 @@ pub fn build(program: &BuilderProgram, source: &Source, deadline: Duration) -> R
     )
 }
 
-/// As [`build`], with a limit of its own for processor time.
+/// Does the same as [`build`] with a separate limit of processor time.
 ///
 /// # Errors
 /// As [`build`].
@@ -71,7 +74,7 @@ pub fn build_within(
     build_in(&std::env::temp_dir(), program, source, deadlines)
 }
 
-/// As [`build_within`], with the build's own folder made inside of `scratch`.
+/// Does the same as [`build_within`] with the build's own folder inside `scratch`.
 ///
 /// # Errors
 /// As [`build`].
@@ -83,9 +86,12 @@ pub fn build_in(
 ) -> Result<Vec<u8>, BuildError> {
     source.check()?;
     let failed = |error: io::Error| BuildError::Builder(error.to_string());
-    // Without the folder's name: the reason goes to whoever asked for the build.
+    // Without the folder's name: the reason is shown to the requester of the build.
     let unwritable = |error: io::Error| {
-        BuildError::Builder(format!("no folder for its temporary files: {}", error.kind()))
+        BuildError::Builder(format!(
+            "cannot create a folder for temporary files: {}",
+            error.kind()
+        ))
     };
     let dir = tempfile::Builder::new()
         .prefix("iottly-build-")

@@ -1,9 +1,8 @@
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use componentize_qjs::{ComponentizeOpts, Runtime, componentize};
-use iottly_child::{BAD_INPUT, Bounds, PROBE_VAR, confine, enclose, probe};
+use iottly_child::{Bounds, Failure, enclose};
 
 use crate::build::CPU_VAR;
 use crate::layout;
@@ -14,7 +13,6 @@ const DATA_BYTES: u64 = 300 << 20;
 const FILE_BYTES: u64 = 64 << 20;
 /// Processor seconds when the parent names none.
 const CPU_S: u64 = 10;
-const FAILED: u8 = 70;
 
 /// The build child's whole life: modules and world in the working directory, the component on standard
 /// output, reasons on standard error.
@@ -22,17 +20,6 @@ const FAILED: u8 = 70;
 /// Call it before anything else in `main`: it limits the whole process.
 #[must_use]
 pub fn build_child() -> ExitCode {
-    match work() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((code, reason)) => {
-            // A parent that went away does not read it either.
-            let _ = writeln!(std::io::stderr(), "{reason}");
-            ExitCode::from(code)
-        }
-    }
-}
-
-fn work() -> Result<(), (u8, String)> {
     let cpu_s = std::env::var(CPU_VAR)
         .ok()
         .and_then(|text| text.parse().ok())
@@ -40,25 +27,23 @@ fn work() -> Result<(), (u8, String)> {
     // An import is resolved by the engine, which tells a file outside of the folder from none; enclosed,
     // there is none outside.
     let _ = enclose(Path::new("."));
-    confine(Bounds {
+    let bounds = Bounds {
         cpu_s,
         data_bytes: DATA_BYTES,
         file_bytes: FILE_BYTES,
         folder: Some(Path::new(".")),
-    })
-    .map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
-    if std::env::var_os(PROBE_VAR).is_some() {
-        return std::io::stdout()
-            .write_all(probe().as_bytes())
-            .map_err(|error| (FAILED, error.to_string()));
-    }
+    };
+    iottly_child::main(bounds, work)
+}
+
+fn work() -> Result<Vec<u8>, Failure> {
     let entry = layout::entry();
-    let script =
-        std::fs::read_to_string(&entry).map_err(|error| (FAILED, format!("{}: {error}", entry.display())))?;
+    let script = std::fs::read_to_string(&entry)
+        .map_err(|error| Failure::failed(format!("{}: {error}", entry.display())))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
-        .map_err(|error| (FAILED, format!("cannot start the build: {error}")))?;
+        .map_err(|error| Failure::failed(format!("cannot start the build: {error}")))?;
     let options = ComponentizeOpts {
         wit_path: Path::new(layout::WORLD),
         js_source: &script,
@@ -69,11 +54,7 @@ fn work() -> Result<(), (u8, String)> {
         disable_gc: false,
         runtime: Runtime::OptSizeSync,
     };
-    let component = runtime
+    runtime
         .block_on(componentize(&options))
-        .map_err(|error| (BAD_INPUT, format!("{error:?}")))?;
-    let mut out = std::io::stdout().lock();
-    out.write_all(&component)
-        .and_then(|()| out.flush())
-        .map_err(|error| (FAILED, format!("cannot write the component: {error}")))
+        .map_err(|error| Failure::bad_input(format!("{error:?}")))
 }

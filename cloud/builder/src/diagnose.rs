@@ -1,4 +1,4 @@
-//! From the engine's error text to one the author understands: their file, their line, no folders of ours.
+//! Turns the engine's error texts into ones for the author: with the author's file and line, without our folders.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::source::{MAIN, OURS};
 /// Longest message, in characters.
 const MAX_CHARS: usize = 2000;
 
-/// What is wrong with the script, beginning with its place: `main.js:3:5: SyntaxError: …`.
+/// Returns the error of a script, which begins with its place: `main.js:3:5: SyntaxError: …`.
 pub(crate) fn script(raw: &str, source: &Source, dir: &Path) -> String {
     let raw = without_paths(raw, dir);
     if let Some((_, trap)) = raw.rsplit_once("wasm trap: ") {
@@ -36,10 +36,9 @@ pub(crate) fn script(raw: &str, source: &Source, dir: &Path) -> String {
     })
 }
 
-/// What to say of an import that the engine did not resolve; none when it is no such error.
+/// Returns the error for an import that the engine did not resolve; none for other errors.
 ///
-/// The answer is the same whether a file outside of the firmware exists or not: its author has no business to
-/// know.
+/// The text does not depend on whether a file outside of the firmware exists, which the author must not learn.
 fn imported(raw: &str) -> Option<String> {
     const MARKS: [&str; 4] = [
         "failed to resolve JavaScript import",
@@ -62,7 +61,7 @@ fn imported(raw: &str) -> Option<String> {
     })
 }
 
-/// Whether a relative specifier in a module names a place inside of the firmware's folder.
+/// Returns whether a relative specifier in a module names a place inside the firmware's folder.
 fn stays_inside(specifier: &str, referrer: &str) -> bool {
     if !specifier.starts_with("./") && !specifier.starts_with("../") {
         return false;
@@ -88,7 +87,7 @@ fn stays_inside(specifier: &str, referrer: &str) -> bool {
     true
 }
 
-/// Takes the build's own folder out of a text.
+/// Removes the build's own folder from a text.
 pub(crate) fn without_paths(text: &str, dir: &Path) -> String {
     let mut text = text.to_owned();
     for folder in [Some(dir.to_owned()), dir.canonicalize().ok()]
@@ -102,7 +101,7 @@ pub(crate) fn without_paths(text: &str, dir: &Path) -> String {
     text
 }
 
-/// The message at the end of a chain of causes, and the stack behind it.
+/// Returns the message at the end of a chain of causes, and the stack after it.
 fn split(raw: &str) -> (&str, &str) {
     let cause = raw
         .rsplit_once("Caused by:")
@@ -119,7 +118,7 @@ fn split(raw: &str) -> (&str, &str) {
     (message.strip_prefix("Error: ").unwrap_or(message).trim(), stack)
 }
 
-/// File, row and column of a line `at f (/main.js:2:1)` of a stack, unless it is one of ours.
+/// Returns file, row and column of a line `at f (/main.js:2:1)` of a stack; none for our own modules.
 fn place(line: &str) -> Option<(&str, usize, usize)> {
     let line = line.trim().strip_prefix("at ")?.trim_end_matches(')');
     let (_, path) = line.split_once('/')?;
@@ -128,7 +127,7 @@ fn place(line: &str) -> Option<(&str, usize, usize)> {
     (!file.starts_with(OURS)).then_some((file, row.parse().ok()?, column.parse().ok()?))
 }
 
-/// A place of `main.js` as the author knows it: in the file, or in the section.
+/// Returns a place of `main.js` as the author knows it: in the file, or in the section.
 fn located(source: &Source, row: usize, column: Option<usize>) -> String {
     let section = source.section_starts().iter().rfind(|(_, first)| *first <= row);
     let (name, row) = section.map_or((MAIN, row), |(name, first)| (name.as_str(), row - first + 1));

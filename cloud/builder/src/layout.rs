@@ -1,4 +1,4 @@
-//! The folder a build works in: the author's modules, ours beside them, and the world.
+//! The folder of a build: the author's modules, ours beside them, and the world.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::source::{MAIN, OURS, Source};
 
-/// Follows the author's last line: lets our entry see the functions of a script that exports nothing.
+/// Code after the author's last line, through which our entry finds the functions of a script without exports.
 const FOOTER: &str = "\nexport const __iottly_find = (__iottly_name) => eval(__iottly_name);\n";
 
 /// Our own modules, by file name.
@@ -55,12 +55,12 @@ pub(crate) const MODULES: &str = "src";
 /// Folder of the world.
 pub(crate) const WORLD: &str = "wit";
 
-/// The module that everything hangs from.
+/// Returns the path of the module that the engine starts.
 pub(crate) fn entry() -> PathBuf {
     Path::new(MODULES).join(OURS).join("entry.js")
 }
 
-/// Names this builder: with another version the same source gives another firmware.
+/// Returns the version of the builder; with another one the same source gives another component.
 #[must_use]
 pub fn version() -> String {
     let mut hash = Sha256::new_with_prefix(env!("CARGO_PKG_VERSION"));
@@ -82,7 +82,7 @@ pub fn version() -> String {
         })
 }
 
-/// Puts everything a build reads into `dir`.
+/// Writes everything that a build reads into `dir`.
 pub(crate) fn write(source: &Source, dir: &Path) -> io::Result<()> {
     let modules = dir.join(MODULES);
     for (path, text) in source.files() {
@@ -104,7 +104,7 @@ pub(crate) fn write(source: &Source, dir: &Path) -> io::Result<()> {
     put(&dir.join(WORLD).join("world.wit"), &world(source.manifest()))
 }
 
-/// The world of this firmware: the engine makes a component that imports all of it, so it holds what the
+/// Returns the world of a firmware. The engine makes a component that imports all of it, so it holds only what the
 /// manifest asks for.
 fn world(manifest: &Manifest) -> String {
     let imports: String = manifest
@@ -114,7 +114,7 @@ fn world(manifest: &Manifest) -> String {
     format!("world firmware {{\n{imports}  export app;\n}}\n")
 }
 
-/// Loads the modules of the interfaces that the manifest asks for; using another one is a fault that says so.
+/// Returns the module that loads the interfaces of the manifest; using another one is a fault that names the reason.
 fn board(manifest: &Manifest) -> String {
     let mut text =
         String::from("import { Fault } from './prelude.js';\nimport './timers.js';\nimport './device.js';\n");

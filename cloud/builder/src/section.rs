@@ -1,16 +1,16 @@
-//! A handler's section: its function becomes an entry of the table `commands` when the command's name cannot
-//! be a function's.
+//! Sections of handlers: a function becomes an entry of the table `commands` when its command's name cannot be the
+//! name of a function.
 
 use std::borrow::Cow;
 
 use iottly_protocol::command_name::is_function_name;
 
-/// Sections that are no handlers.
+/// Names of the sections that are not handlers.
 const FIXED: [&str; 3] = ["global", "init", "loop"];
 
-/// The text of a section as it goes into the script. `function NAME(` at the beginning of a line becomes
-/// `commands["NAME"] = function (` for a name that is a word of the language, a name of the platform, or no
-/// identifier; lines stay where they are.
+/// Returns the text of a section as it goes into the script. `function NAME(` at the beginning of a line becomes
+/// `commands["NAME"] = function (` for a name that is a word of the language, a name of the platform, or not
+/// an identifier. The count of lines does not change.
 pub(crate) fn handler<'a>(name: &str, text: &'a str) -> Cow<'a, str> {
     if FIXED.contains(&name) || is_function_name(name) {
         return Cow::Borrowed(text);
@@ -31,7 +31,7 @@ pub(crate) fn handler<'a>(name: &str, text: &'a str) -> Cow<'a, str> {
     Cow::Owned(changed)
 }
 
-/// What follows `function NAME` at the beginning of a line, from the opening parenthesis on.
+/// Returns the text after `function NAME` at the beginning of a line, from the opening parenthesis.
 fn declared<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let behind = line.trim_start().strip_prefix("function")?;
     let named = behind.trim_start();

@@ -1,3 +1,5 @@
+//! The author's files, from a folder, a script or sections, checked against limits.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -7,17 +9,17 @@ use iottly_manifest::Manifest;
 
 use crate::section;
 
-/// The script that everything starts from.
+/// Name of the script that the engine starts.
 pub(crate) const MAIN: &str = "main.js";
-/// What the firmware says about itself.
+/// Name of the manifest's file.
 const MANIFEST: &str = "firmware.toml";
-/// Folder of our own modules beside the author's.
+/// Folder of our own modules, beside the author's.
 pub(crate) const OURS: &str = "__iottly";
-/// Most files of one firmware.
+/// Largest number of files.
 const MAX_FILES: usize = 256;
-/// Most bytes of all files together.
+/// Largest size of all files together, in bytes.
 const MAX_BYTES: usize = 4 << 20;
-/// Most folders inside each other.
+/// Deepest nesting of folders.
 const MAX_DEPTH: usize = 16;
 
 /// The author's files, complete and within limits: at most 256 files and 4 MiB.
@@ -28,7 +30,7 @@ pub struct Source {
     manifest: Manifest,
 }
 
-/// Why files cannot be a firmware's source.
+/// Reason why files are not the source of a firmware.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// There is no `main.js`.
@@ -39,25 +41,25 @@ pub enum SourceError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// More or larger files than a firmware may have.
+    /// More, larger or deeper files than allowed.
     #[error("the source has more than {limit}")]
     TooLarge {
-        /// What there is too much of.
+        /// Exceeded limit.
         limit: &'static str,
     },
     /// The manifest is wrong.
     #[error("firmware.toml: {0}")]
     Manifest(String),
-    /// A name that is ours, or none that a module can have.
-    #[error("{0}: not a name for a module")]
+    /// A name that is reserved or that no module can have.
+    #[error("{0}: not a valid name of a module")]
     Name(String),
 }
 
 impl Source {
-    /// A single script, as `main.js`.
+    /// Creates a source of a single script, `main.js`.
     #[must_use]
     pub fn script(text: impl Into<String>) -> Self {
         Self {
@@ -67,12 +69,12 @@ impl Source {
         }
     }
 
-    /// Sections by name and text, in the order they are put together: `global`, `init`, `loop`, then the
-    /// handlers.
+    /// Creates a source of sections by name and text, in the order in which they are joined: `global`, `init`, `loop`,
+    /// then the handlers.
     ///
-    /// They share one scope; errors name the section and the line in it. The handler of a command whose name
-    /// no function can have is put into the table `commands`, so that every good name can be built and none
-    /// hides a name of the platform.
+    /// They share one scope; errors name the section and the line in it. The handler of a command whose name no
+    /// function can have goes into the table `commands`, so that every valid name can be built and none hides a name
+    /// of the platform.
     #[must_use]
     pub fn sections<'a>(sections: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let (mut script, mut starts, mut line) = (String::new(), Vec::new(), 1);
@@ -88,9 +90,9 @@ impl Source {
         }
     }
 
-    /// The scripts in a folder: `main.js` and every `.js` or `.mjs` file it may import. Hidden folders,
-    /// `target` and symbolic links are left out. A `firmware.toml` says what the firmware may reach of a
-    /// board; without it that is nothing.
+    /// Reads the scripts in a folder: `main.js` and every `.js` or `.mjs` file that it may import, but no hidden
+    /// folders, no `target` and no symbolic links. A `firmware.toml` names what the firmware may use of a board;
+    /// without it that is nothing.
     ///
     /// # Errors
     /// [`SourceError`]: no `main.js`, too much, unreadable, or a wrong manifest.
@@ -109,7 +111,7 @@ impl Source {
         })
     }
 
-    /// The same source with another manifest.
+    /// Replaces the manifest.
     #[must_use]
     pub fn with_manifest(self, manifest: Manifest) -> Self {
         Self { manifest, ..self }
@@ -119,14 +121,14 @@ impl Source {
         &self.manifest
     }
 
-    /// Paths and texts, in the order of their paths.
+    /// Returns paths and texts, in the order of the paths.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files
             .iter()
             .map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
-    /// Checks sizes and names, whichever way the source came.
+    /// Checks sizes and names.
     pub(crate) fn check(&self) -> Result<(), SourceError> {
         for path in self.files.keys() {
             let plain = Path::new(path)
@@ -139,7 +141,8 @@ impl Source {
         within_limits(&self.files)
     }
 
-    /// Names of the sections and the lines of `main.js` they begin at, counted from 1; empty for files.
+    /// Returns the names of the sections and the lines of `main.js` at which they begin, counted from 1; empty for
+    /// files.
     pub(crate) fn section_starts(&self) -> &[(String, usize)] {
         &self.sections
     }

@@ -1,40 +1,31 @@
-//! How much the cloud takes in: devices → broker → committed and queryable, with generator and cloud on one
+//! Throughput of the ingest: devices → broker → committed and queryable, with generator and cloud on one
 //! machine.
 //!
 //! `cargo bench -p iottly --bench ingest -- [--devices 20] [--batch 50] [--messages 1000000] [--rate 7500]
 //! [--seconds 20]`. The cloud is a real `iottly serve` on a real disk: SQLite in WAL mode,
 //! `synchronous=FULL`, so each group of records is one fsync. The devices are bare MQTT connections that
 //! speak the wire: a message counts when the cloud has acknowledged that it is committed, and at the end the
-//! export has to hold every one of them.
+//! export must contain all of them.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
-#![allow(
-    clippy::duplicated_attributes,
-    reason = "each shared module says so of itself"
-)]
-
-#[path = "../tests/common/mod.rs"]
-mod common;
-#[path = "../tests/oracle/mod.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
-mod oracle;
 
 use std::collections::VecDeque;
 use std::io::BufRead;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use iottly_e2e::oracle::{Device, Site, free_ports};
+use iottly_e2e::program;
 use iottly_protocol::{
     BootId, ConnId, DeviceId, Down, Hello, StreamClass, StreamId, StreamInfo, Topic, Up, Versions,
     encode_batch,
 };
-use oracle::site::{Device, Site};
 use rumqttc::{AsyncClient, Event, MqttOptions, NetworkOptions, Packet, QoS};
 use tokio::sync::mpsc;
 
-/// Bytes of a payload.
+/// Size of a payload, in bytes.
 const PAYLOAD: usize = 250;
-/// Batches of a device that wait for their acknowledgement, as an agent has it.
+/// Largest number of unacknowledged batches of a device, the same as an agent's.
 const WINDOW: usize = 8;
 
 struct Options {
@@ -46,7 +37,7 @@ struct Options {
 }
 
 fn main() {
-    // `cargo test --benches` starts benchmarks with `--test`: a measurement is no test.
+    // `cargo test --benches` starts benchmarks with `--test`: it must not measure then.
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
@@ -55,7 +46,7 @@ fn main() {
         .prefix("iottly-bench-")
         .tempdir_in(".")
         .expect("folder");
-    let mut site = Site::new(Path::new(common::IOTTLY), folder.path(), oracle::free_ports());
+    let mut site = Site::new(Path::new(program()), folder.path(), free_ports());
     site.start();
     let devices: Vec<_> = (0..options.devices)
         .map(|n| site.provision(&format!("device-{n}"), "127.0.0.1:1"))
@@ -124,7 +115,7 @@ fn main() {
     site.stop();
 }
 
-/// 10,000, then 90,000, then pieces of 100,000 up to the whole.
+/// Splits `whole` into 10,000, 90,000, and pieces of 100,000.
 fn parts(messages: u64) -> Vec<u64> {
     let mut parts = vec![10_000, 90_000];
     let mut left = messages.saturating_sub(100_000);
@@ -179,14 +170,14 @@ fn options() -> Options {
     options
 }
 
-/// One device's connection.
+/// Connection of a device.
 struct Source {
     client: AsyncClient,
     topic: String,
     stream: StreamId,
     next: u64,
     acks: mpsc::UnboundedReceiver<u64>,
-    /// Last number of each batch that is not acknowledged, and when it was sent.
+    /// Last number of each unacknowledged batch, and the time at which it was sent.
     waiting: VecDeque<(u64, Instant)>,
     times: Vec<Duration>,
 }
@@ -217,7 +208,7 @@ impl Source {
         let (ready_tx, mut ready) = mpsc::channel(1);
         tokio::spawn(async move {
             loop {
-                // The cloud ends before its devices; an earlier end is noticed where an ack is missing.
+                // The cloud ends before its devices; an earlier end shows as a missing ack.
                 let Ok(event) = events.poll().await else { return };
                 match event {
                     Event::Incoming(Packet::SubAck(_)) => drop(ready_tx.try_send(())),
@@ -285,7 +276,7 @@ impl Source {
         }
     }
 
-    /// As fast as it goes.
+    /// Sends batches as fast as they are acknowledged.
     async fn send(mut self, count: u64, batch: u64) -> Self {
         let end = self.next + count;
         while self.next < end || !self.waiting.is_empty() {
@@ -299,9 +290,9 @@ impl Source {
         self
     }
 
-    /// A batch now and then, whatever the cloud does.
+    /// Sends batches at a fixed rate.
     async fn pace(mut self, batch: u64, every: Duration, time: Duration) -> Self {
-        // Devices do not speak in step.
+        // Devices do not send at the same moment.
         tokio::time::sleep(every * u32::from(self.stream.as_bytes()[0]) / 256).await;
         let began = Instant::now();
         let mut tick = tokio::time::interval(every);

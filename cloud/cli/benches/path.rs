@@ -1,12 +1,8 @@
-//! The whole path in numbers: how fast the demo comes up, and how long a command takes to its reply in the
-//! history.
+//! Times of the whole path: the start of the demo, and a command until its reply is in the history.
 //!
 //! `cargo bench -p iottly --bench path`. Everything is a real process on a real disk; the fsync of that disk
-//! is measured in the same run, because the path holds four of them.
+//! is measured in the same run, because the path contains four of them.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
-
-#[path = "../tests/common/mod.rs"]
-mod common;
 
 use std::fs::File;
 use std::io::Write;
@@ -14,15 +10,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Api, IOTTLY, Process};
+use iottly_e2e::{Api, Process, free_port, program, wait_for};
 use serde_json::{Value, json};
 
-/// fsyncs between the POST and the reply in the history: ARCHITECTURE.md, "Data path 2".
+/// Number of fsyncs between the POST and the reply in the history: ARCHITECTURE.md, "Data path 2".
 const FSYNCS: u32 = 4;
 const ROUNDS: usize = 300;
 
 fn main() {
-    // `cargo test --benches` starts benchmarks with `--test`: a measurement is no test.
+    // `cargo test --benches` starts benchmarks with `--test`: it must not measure then.
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
@@ -58,6 +54,7 @@ fn starts(dir: &Path) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "reads the wall clock for the bench")]
 fn unix_ms(began: Instant) -> u64 {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -66,8 +63,8 @@ fn unix_ms(began: Instant) -> u64 {
 }
 
 fn demo(data: &Path, began: Instant, what: &str) -> (Process, Api, String) {
-    let port = common::free_port();
-    let mut command = Command::new(IOTTLY);
+    let port = free_port();
+    let mut command = Command::new(program());
     let http = format!("127.0.0.1:{port}");
     command
         .args(["demo", "--json", "--http", &http, "--data"])
@@ -78,7 +75,7 @@ fn demo(data: &Path, began: Instant, what: &str) -> (Process, Api, String) {
         let url = url.clone();
         move || {
             let api = Api::new(&url, "", "");
-            common::wait_for("rest", || api.try_get("/ping"));
+            wait_for("rest", || api.try_get("/ping"));
             began.elapsed()
         }
     });

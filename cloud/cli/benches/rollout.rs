@@ -1,27 +1,24 @@
-//! Releases in numbers: a fleet of virtual devices, one edited script, and a release that goes back.
+//! Times of releases: a fleet of virtual devices, one edited script, and a release that is rolled back.
 //!
 //! `cargo bench -p iottly --bench rollout [-- DEVICES]`. Everything is real: agents, signatures, downloads,
 //! compiled firmware, fsyncs.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
-#[path = "../tests/common/mod.rs"]
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Api, IOTTLY, Process};
+use iottly_e2e::{Api, Process, program};
 use serde_json::{Value, json};
 
 const DEVICES: u64 = 200;
-/// What the release is padded to, bytes.
+/// Size to which the release is padded, in bytes.
 const SIZE: usize = 1 << 20;
 /// Longest wait for a rollout.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 fn main() {
-    // `cargo test --benches` starts benchmarks with `--test`: a measurement is no test.
+    // `cargo test --benches` starts benchmarks with `--test`: it must not measure then.
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
@@ -54,7 +51,7 @@ impl Desk {
     fn start(dir: &Path, name: &str, devices: u64) -> Self {
         let folder = dir.join(name);
         std::fs::create_dir_all(&folder).expect("folder");
-        let mut command = Command::new(IOTTLY);
+        let mut command = Command::new(program());
         command
             .args([
                 "demo",
@@ -80,7 +77,7 @@ impl Desk {
     }
 
     fn run(&self, args: &[&str]) {
-        let mut command = Command::new(IOTTLY);
+        let mut command = Command::new(program());
         command.args(args).current_dir(&self.folder);
         command
             .env("IOTTLY_URL", &self.api.url)
@@ -99,7 +96,7 @@ impl Desk {
         self.run(&["push", "porch"]);
     }
 
-    /// Flashes and waits for a status of the group; the answer of the flash, and how long both took.
+    /// Starts a rollout and waits for a status of the group; returns the answer of the start, and both times.
     fn flash(&self, grace_ms: u64, status: &str) -> (Value, Duration) {
         let began = Instant::now();
         let policy = json!({"canary": 1, "failure_percent": 0, "sample": 1, "grace_ms": grace_ms});

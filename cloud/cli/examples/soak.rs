@@ -1,34 +1,26 @@
-//! The loss oracle of `tests/loss.rs` for hours instead of a minute.
+//! The loss oracle of `cloud/e2e/tests/loss.rs` for hours instead of a minute.
 //!
 //! `cargo build --release --workspace --example soak`, then `target/release/examples/soak [--messages
 //! 10000000] [--hosts 4] [--devices 16] [--seconds 3600] [--seed N] [--dir DIR]`.
-
-#[path = "../tests/oracle/mod.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
-mod oracle;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use oracle::{Settings, host};
+use iottly_e2e::oracle::{self, Settings};
+use iottly_e2e::{agent_program, program};
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1).peekable();
-    if args.next_if_eq(host::HOST).is_some() {
-        host::main(args);
+    if args.next_if_eq(oracle::AGENTS).is_some() {
+        oracle::run_agents(args);
         return Ok(());
     }
-    let programs = std::env::current_exe()?
-        .ancestors()
-        .nth(2)
-        .context("the program lies in no folder")?
-        .to_owned();
     let mut folder: Option<PathBuf> = None;
     let mut settings = Settings {
-        iottly: programs.join("iottly"),
-        agent: programs.join("iottly-agent"),
+        iottly: program().into(),
+        agent: agent_program(),
         folder: PathBuf::new(),
         messages: 10_000_000,
         hosts: 4,
@@ -47,13 +39,6 @@ fn main() -> anyhow::Result<()> {
             "--dir" => folder = Some(value.into()),
             other => anyhow::bail!("unknown argument {other}"),
         }
-    }
-    for program in [&settings.iottly, &settings.agent] {
-        anyhow::ensure!(
-            program.exists(),
-            "{} is missing: build the workspace first",
-            program.display()
-        );
     }
     anyhow::ensure!(
         settings.hosts > 0 && settings.devices > 1,

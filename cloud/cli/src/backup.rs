@@ -5,15 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_cloud::cloud;
-use iottly_cloud::cloud::CloudConfig;
+use iottly_cloud::CloudConfig;
 use iottly_store as store;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The backup
+    /// File of the backup
     file: PathBuf,
-    /// Folder of the cloud's files
+    /// Folder of the cloud's data
     #[arg(long)]
     data: PathBuf,
     /// PostgreSQL database in place of a SQLite file in the folder
@@ -36,16 +35,16 @@ impl Options {
     }
 }
 
-/// Copies the database while the cloud may go on running.
+/// Copies the database into a new file; the cloud may be running.
 pub(crate) async fn backup(options: Options) -> anyhow::Result<()> {
     let database = options.config().database();
     store::backup(&database, &options.file)
         .await
-        .with_context(|| format!("no backup was made to {}", options.file.display()))
+        .with_context(|| format!("cannot back up to {}", options.file.display()))
 }
 
-/// Fills an empty database.
+/// Fills an empty database from a backup.
 pub(crate) async fn restore(options: Options) -> anyhow::Result<()> {
-    let restored = cloud::restore(&options.config(), &options.file).await;
-    restored.with_context(|| format!("{} was not restored", options.file.display()))
+    let restored = iottly_cloud::restore(&options.config(), &options.file).await;
+    restored.with_context(|| format!("cannot restore {}", options.file.display()))
 }

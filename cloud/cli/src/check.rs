@@ -1,4 +1,4 @@
-//! `iottly check`: builds a firmware and decides what a device's trial of it would decide.
+//! `iottly check`: builds firmware and decides as a device's trial of it would. Never contacts a cloud.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,25 +17,23 @@ use crate::exit::Failure;
 use crate::run::{Loader, unix_ms};
 use crate::say::say;
 
-/// Stack of the thread that makes the calls, in bytes.
-const STACK_BYTES: usize = 2 << 20;
-/// Passes of the loop, and events, after which enough has been seen.
+/// Passes of the loop, and events, after which the check ends.
 const PASSES: u32 = 3;
-/// Most calls of one check.
+/// Largest number of calls of one check.
 const MAX_CALLS: u32 = 32;
-/// How long a check waits for timers and events of the board. Pauses of the loop are skipped.
+/// Longest wait for timers and events of the board. Pauses of the loop are skipped.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 #[command(
-    after_help = "Ends with 0 when a device would keep this firmware after its trial, with 1 when it would go back to the one before:
-init or the loop fails, timers and events fail each time, or health() says so. The board is a virtual one."
+    after_help = "Exit code 0 when a device would keep this firmware after its trial, 1 when it would return to the previous one:
+init or the loop fails, timers and events fail each time, or health() reports a failure. The board is virtual."
 )]
 pub(crate) struct Options {
     /// Folder of the firmware
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// End with 1 when there is something to warn about
+    /// Exit with code 1 when there are warnings
     #[arg(long)]
     strict: bool,
 }
@@ -46,9 +44,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let wasm = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let firmware = Loader::new()?.load(&wasm)?;
     let (warnings, verdict) = std::thread::Builder::new()
-        .stack_size(STACK_BYTES)
+        .stack_size(iottly_sandbox::THREAD_STACK_BYTES)
         .spawn(move || try_out(&firmware))
-        .context("no thread for the trial")?
+        .context("cannot start a thread for the trial")?
         .join()
         .map_err(|_| anyhow!("the trial panicked"))?;
     for warning in &warnings {
@@ -65,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs the first steps of a firmware. Returns what to warn about, and what a trial would decide.
+/// Runs the first steps of firmware. Returns warnings, and the verdict of a trial.
 fn try_out(firmware: &Firmware) -> (Vec<String>, Result<(), String>) {
     let mut instance = match firmware.start(Box::new(DryHost::default()), Limits::default()) {
         Ok(instance) => instance,
@@ -91,14 +89,14 @@ fn try_out(firmware: &Firmware) -> (Vec<String>, Result<(), String>) {
     (trial.warnings, verdict)
 }
 
-/// A firmware at its first steps.
+/// Firmware in its first steps.
 struct Trial {
     instance: Instance,
     proof: Proof,
     warnings: Vec<String>,
     passes: u32,
     events: u32,
-    /// Pauses that were not waited for.
+    /// Skipped pauses of the loop.
     skipped: Duration,
 }
 
@@ -124,7 +122,7 @@ impl Trial {
         Ok(())
     }
 
-    /// The next call; none when enough was seen.
+    /// Returns the next call; none when the check ends.
     fn next(&mut self, schedule: &Schedule, deadline: Instant) -> Option<Call> {
         loop {
             let event_at = self
@@ -141,7 +139,7 @@ impl Trial {
             };
             match schedule.next(now + skipped, view) {
                 Call::Wait(until) => match event_at {
-                    // Timers and events happen in their own time; the loop's next pass may as well come now.
+                    // Timers and events need real time; the next pass of the loop does not.
                     Some(at) if at > now && at + skipped <= until => std::thread::sleep(at - now),
                     _ => self.skipped += until.saturating_duration_since(now + skipped),
                 },
@@ -159,7 +157,7 @@ impl Trial {
     /// Makes one call.
     ///
     /// # Errors
-    /// How the firmware was stopped.
+    /// The reason for which the firmware was stopped.
     fn call(&mut self, call: Call) -> Result<Done, String> {
         match call {
             Call::Tick => self.tick(),
@@ -216,7 +214,7 @@ impl Trial {
     }
 }
 
-/// Shows what the firmware would do, on a virtual board.
+/// A host with a virtual board that prints what the firmware would do.
 #[derive(Default)]
 struct DryHost {
     state: MemoryState,

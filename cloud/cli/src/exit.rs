@@ -6,15 +6,15 @@ use std::process::ExitCode;
 
 use crate::say::say;
 
-/// Why a command ends with another code than 0.
+/// Reason why a command ends with another code than 0.
 pub(crate) enum Failure {
-    /// Something that should have worked did not: 1.
+    /// An operation failed: 1.
     Failed(anyhow::Error),
-    /// The input is at fault: 2.
+    /// The input is invalid: 2.
     Invalid(String),
     /// The token does not allow it: 3.
     NotAuthorised(String),
-    /// What was asked for is not there: 4.
+    /// The requested object does not exist: 4.
     NotFound(String),
 }
 
@@ -35,7 +35,7 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Prints the failure, if any, and gives its exit code. A reader that went away is not a failure.
+/// Prints the failure, if any, and returns its exit code. A closed standard output is not a failure.
 pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

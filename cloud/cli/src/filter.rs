@@ -10,7 +10,7 @@ use crate::run::BYTE_ORDER_MARK;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The filter, as in the API's `queryJson`
+    /// Filter, as in the API's `queryJson`
     query: String,
 }
 
@@ -19,7 +19,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for (index, line) in std::io::stdin().lock().lines().enumerate() {
         let line = line.map_err(anyhow::Error::from)?;
-        // Editors and shells of Windows begin a file with a byte order mark.
+        // Windows editors and shells begin a file with a byte order mark.
         let line = if index == 0 {
             line.trim_start_matches(BYTE_ORDER_MARK)
         } else {
@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         let document = Document::parse(line)
             .map_err(|error| Failure::Invalid(format!("line {}: {error}", index + 1)))?;
-        // The filter and the documents are the user's own, and so is the time.
+        // Filter, documents and processor time are the user's own.
         if filter
             .matches(&document, &mut Budget::unlimited())
             .map_err(anyhow::Error::from)?

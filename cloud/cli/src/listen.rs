@@ -1,18 +1,18 @@
-//! Listening for HTTP and for the signals that end a run.
+//! The HTTP listener, and the signals that end a run.
 
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use iottly_cloud::cloud::Cloud;
+use iottly_cloud::Cloud;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Where HTTP listens unless told otherwise.
+/// Default address of HTTP.
 pub(crate) const DEFAULT_HTTP: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
-/// Binds `wanted`, or the default. Where the default is taken, any free port will do: a newcomer's first
-/// start must not fail on it.
+/// Binds `wanted`, or the default address; any free port when that is taken, so that a first start does not
+/// fail.
 pub(crate) async fn http(wanted: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
     match wanted {
         Some(addr) => TcpListener::bind(addr)
@@ -27,7 +27,7 @@ pub(crate) async fn http(wanted: Option<SocketAddr>) -> anyhow::Result<TcpListen
     }
 }
 
-/// SIGINT, SIGTERM and SIGHUP, caught from the moment this is made.
+/// The caught signals SIGINT, SIGTERM and SIGHUP.
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
@@ -54,7 +54,7 @@ impl Stop {
         }
     }
 
-    /// As [`requested_or_broken`](Self::requested_or_broken) for a service: SIGHUP does not end it but calls
+    /// Does the same as [`requested_or_broken`](Self::requested_or_broken) for a service: SIGHUP calls
     /// `renew`.
     pub(crate) async fn ended_or_broken(&mut self, cloud: &Cloud, renew: impl Fn()) -> anyhow::Result<()> {
         loop {
@@ -67,7 +67,7 @@ impl Stop {
         }
     }
 
-    /// Resolves at the first signal; the end of its terminal is one to a program in the foreground.
+    /// Resolves at the first signal; SIGHUP is the end of the terminal of a program in the foreground.
     pub(crate) async fn requested(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -78,5 +78,5 @@ impl Stop {
 }
 
 fn broken(part: &str) -> anyhow::Error {
-    anyhow::anyhow!("the cloud's {part} has failed; the cloud has to be started again")
+    anyhow::anyhow!("the cloud's {part} has failed; restart the cloud")
 }

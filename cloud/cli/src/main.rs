@@ -3,7 +3,6 @@
 mod backup;
 mod build;
 mod check;
-mod children;
 mod demo;
 mod exit;
 mod filter;
@@ -19,6 +18,7 @@ mod run;
 mod say;
 mod scratch;
 mod serve;
+mod subprocess;
 mod version;
 mod webhook;
 
@@ -37,7 +37,7 @@ use exit::Failure;
 )]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not authorised, 4 not found.
-`iottly --version --verbose` shows the engine and how children are confined on this machine."
+`iottly --version --verbose` shows the engine and how child processes are confined on this machine."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -46,41 +46,41 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs a cloud and virtual devices with firmware, all in this process
+    /// Runs a cloud and virtual devices with firmware in one process
     Demo(demo::Options),
-    /// Runs the cloud alone
+    /// Runs the cloud
     Serve(serve::Options),
     /// Creates a project and devices in a cloud's data folder
     Provision(provision::Options),
-    /// Copies a cloud's database into a file, also while the cloud runs
+    /// Copies a cloud's database into a file; the cloud may be running
     Backup(backup::Options),
     /// Fills an empty database from a backup; the cloud must not run
     Restore(backup::Options),
-    /// Prints the JSON documents on standard input, one a line, that match a MongoDB filter
+    /// Reads JSON documents from standard input, one a line, and prints those that match a MongoDB filter
     Filter(filter::Options),
-    /// Makes a folder to begin a firmware in
+    /// Creates a folder with new firmware
     Init(init::Options),
     /// Builds the firmware in a folder into `target/NAME.wasm`
     Build(build::Options),
-    /// Builds the firmware in a folder and tries its first steps
+    /// Builds the firmware in a folder and runs its first steps
     Check(check::Options),
-    /// Runs a firmware here: messages on standard output, commands on standard input
+    /// Runs firmware on this machine: messages on standard output, commands on standard input
     Run(run::Options),
-    /// Makes, lists and rotates the keys that sign releases
+    /// Creates, lists and rotates the keys that sign releases
     Key(release::KeyOptions),
-    /// Makes releases and tells devices to run them
+    /// Creates releases and directs devices to run them
     Release(release::ReleaseOptions),
     /// Builds the firmware in a folder and saves it as the next revision of a branch
     Push(push::Options),
-    /// Brings branches to deployment groups
+    /// Deploys branches to deployment groups
     Group(group::Options),
-    /// Sends messages to addresses of your choice
+    /// Manages webhooks, which send messages to addresses of your choice
     Webhook(webhook::Options),
-    /// Compiles firmware to machine code: started by this program itself
-    #[command(name = children::COMPILE, hide = true)]
+    /// Compiles firmware to machine code; this program starts it
+    #[command(name = subprocess::COMPILE, hide = true)]
     Compile,
-    /// Turns a script into firmware: started by this program itself
-    #[command(name = children::BUILD_JS, hide = true)]
+    /// Builds firmware from a script; this program starts it
+    #[command(name = subprocess::BUILD_JS, hide = true)]
     BuildJs,
 }
 
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
         return exit::report(version::print());
     }
     match Cli::parse().command {
-        // The children limit their whole process: nothing may have started before them.
+        // The children limit their whole process, so nothing may run before them.
         Command::Compile => iottly_sandbox::compile_child(),
         Command::BuildJs => iottly_builder::build_child(),
         Command::Demo(options) => exit::report(private_main(with_descriptors(demo::run(options)))),
@@ -110,14 +110,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Takes as many open files as the system lets this process have, then does its work.
+/// Raises the limit of open files as far as the system allows, then does the work.
 async fn with_descriptors<T>(work: impl Future<Output = T>) -> T {
     iottly_sandbox::raise_descriptor_limit();
     work.await
 }
 
-/// As [`async_main`], for commands whose files hold what is nobody else's business: other users get no rights
-/// to them.
+/// Does the same as [`async_main`] for commands that write private files: other users get no rights to them.
 fn private_main<E: Into<Failure>>(work: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     async_main(work)
@@ -130,7 +129,7 @@ fn async_main<E: Into<Failure>>(work: impl Future<Output = Result<(), E>>) -> Re
         .build()
         .map_err(anyhow::Error::from)?;
     let result = runtime.block_on(work);
-    // Whatever still runs is past its own deadline for stopping.
+    // What still runs has exceeded its own deadline for stopping.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     result.map_err(Into::into)
 }

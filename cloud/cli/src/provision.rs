@@ -1,6 +1,5 @@
-//! `iottly provision`: the first project, token and devices of a cloud, written straight into its database.
-//!
-//! Works beside a running cloud on the same machine: the database orders the writers.
+//! `iottly provision`: creates projects, tokens and devices directly in a cloud's database, while the cloud
+//! may be running on the same machine.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -9,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use iottly_cloud::cloud::database_path;
-use iottly_cloud::releases::Shelf;
+use iottly_cloud::database_path;
+use iottly_cloud::releases::ReleaseRepositories;
+use iottly_core::MessageIds;
 use iottly_core::command::seeded_definitions;
-use iottly_core::message_id::MessageIds;
 use iottly_core::model::{ORPHANED, Project, Scope};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use iottly_store as store;
@@ -22,7 +21,7 @@ use serde_json::json;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Folder of the cloud's database
+    /// Folder of the cloud's data
     #[arg(long)]
     data: PathBuf,
     /// PostgreSQL database in place of a SQLite file in the folder
@@ -33,23 +32,23 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     database_url: Option<String>,
-    /// Name of the project; made if there is none of this name
+    /// Name of the project; created if it does not exist
     #[arg(long)]
     project: String,
-    /// Name of a device to make in it
+    /// Name of a new device in the project
     #[arg(long, requires = "out")]
     device: Option<String>,
-    /// The broker's address as the device reaches it
+    /// Address at which the device reaches the broker
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883")]
     broker: String,
-    /// Address of the cloud as the device reaches it: the device takes its project's releases from there
+    /// Address at which the device reaches the cloud, to download its project's releases
     #[arg(long, value_name = "URL", requires = "device")]
     cloud: Option<String>,
     /// File of the key that seals the project's signing keys, as given to `serve` [default: seal.key in the data
     /// folder]
     #[arg(long, value_name = "FILE")]
     seal_key: Option<PathBuf>,
-    /// Folder to write the device's configuration to
+    /// Folder for the device's configuration
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -60,10 +59,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         .as_deref()
         .filter(|out| out.join("agent.toml").exists())
     {
-        bail!("{} holds a device already", out.display());
+        bail!("{} already holds a device", out.display());
     }
     std::fs::create_dir_all(&options.data)
-        .with_context(|| format!("cannot make the folder {}", options.data.display()))?;
+        .with_context(|| format!("cannot create the folder {}", options.data.display()))?;
     let database = match options.database_url {
         Some(url) => Database::Server(url),
         None => Database::File(database_path(&options.data)),
@@ -87,9 +86,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         let id = device(store, project_id, group, name, &secret).await?;
         write_config(out, id, &secret, &options.broker)?;
         if let Some(cloud) = &options.cloud {
-            let shelf = Shelf::new(&options.data, options.seal_key.clone());
-            add_updates(out, &shelf, project_id, cloud)
-                .context("cannot tell the device where releases come from")?;
+            let repositories = ReleaseRepositories::new(&options.data, options.seal_key.clone());
+            add_updates(out, &repositories, project_id, cloud)
+                .context("cannot configure the source of the device's releases")?;
         }
         answer["device_id"] = json!(id);
         answer["config"] = json!(out.join("agent.toml"));
@@ -141,7 +140,7 @@ pub(crate) async fn device(
     Ok(scope.device)
 }
 
-/// 256 random bits, hex.
+/// Returns 256 random bits in hex.
 pub(crate) fn random_secret() -> anyhow::Result<String> {
     let bytes: [u8; 32] = random()?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -149,7 +148,7 @@ pub(crate) fn random_secret() -> anyhow::Result<String> {
 
 fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
+    getrandom::fill(&mut bytes).context("cannot get random bytes from the system")?;
     Ok(bytes)
 }
 
@@ -162,13 +161,13 @@ async fn orphaned(store: &dyn Store, project: ProjectId) -> anyhow::Result<Group
         .context("the project has no default group")
 }
 
-/// Writes the configuration that `iottly-agent run --data OUT` reads; an existing one is never replaced.
+/// Writes the configuration that `iottly-agent run --data OUT` reads; never replaces an existing one.
 fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str) -> anyhow::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(out)
-        .with_context(|| format!("cannot make the folder {}", out.display()))?;
+        .with_context(|| format!("cannot create the folder {}", out.display()))?;
     let path = out.join("agent.toml");
     let broker = toml::Value::from(broker);
     let text = format!(
@@ -179,17 +178,22 @@ fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str) -> anyhow:
         .write(true)
         .mode(0o600)
         .open(&path)
-        .with_context(|| format!("cannot make {}", path.display()))?;
+        .with_context(|| format!("cannot create {}", path.display()))?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Names the repository, and puts the root that the device trusts first beside its configuration.
-fn add_updates(out: &Path, shelf: &Shelf, project: ProjectId, cloud: &str) -> anyhow::Result<()> {
+/// Adds the repository to the configuration, and writes the first trusted root beside it.
+fn add_updates(
+    out: &Path,
+    repositories: &ReleaseRepositories,
+    project: ProjectId,
+    cloud: &str,
+) -> anyhow::Result<()> {
     let (now, _) = crate::release::now()?;
-    shelf.ensure(project, now)?;
-    std::fs::copy(shelf.first_root(project), out.join("root.json"))?;
+    repositories.ensure(project, now)?;
+    std::fs::copy(repositories.first_root(project), out.join("root.json"))?;
     let repository = toml::Value::from(format!("{}/repo/{project}", cloud.trim_end_matches('/')));
     let text =
         format!("\n[updates]\nrepository = {repository}\nroot = \"root.json\"\nproject = \"{project}\"\n");

@@ -1,4 +1,4 @@
-//! `iottly push`: a firmware from its folder into a branch.
+//! `iottly push`: builds firmware and saves it as a revision of a branch.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ pub(crate) struct Options {
     /// Folder of the firmware
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// The branch
+    /// Branch
     #[arg(long, default_value = "main")]
     branch: String,
-    /// What this version is about
+    /// Description of this revision
     #[arg(long, short, default_value = "")]
     message: String,
     #[command(flatten)]

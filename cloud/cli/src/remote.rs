@@ -1,4 +1,4 @@
-//! The REST API of a cloud, as the commands ask it.
+//! A client of the REST API, for the commands.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -15,10 +15,10 @@ use ureq::{Body, Proxy, RequestBuilder};
 
 use crate::exit::Failure;
 
-/// How long an answer may take: a build lies before some.
+/// Longest wait for an answer; some wait for a build.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where the cloud is, and who asks.
+/// Address of the cloud, and credentials.
 #[derive(Args)]
 pub(crate) struct Remote {
     /// Address of the cloud
@@ -27,7 +27,7 @@ pub(crate) struct Remote {
     /// Token of the project
     #[arg(long, env = "IOTTLY_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = trimmed)]
     token: String,
-    /// The project
+    /// Id of the project
     #[arg(long, env = "IOTTLY_PROJECT", value_name = "ID", value_parser = project)]
     project: ProjectId,
 }
@@ -37,20 +37,21 @@ pub(crate) struct Remote {
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) name: String,
-    pub(crate) boards: Vec<String>,
+    #[serde(rename = "boards")]
+    pub(crate) devices: Vec<String>,
 }
 
 /// The cloud's REST API.
 pub(crate) struct Api {
     agent: ureq::Agent,
     base: String,
-    /// None when no token looks like this.
+    /// Value of the header; none when the token is malformed.
     authorization: Option<String>,
-    /// Which proxy requests take, for people.
+    /// Proxy of the requests, as words of an error.
     through: String,
 }
 
-/// A value without the line ends and spaces that files and shells leave at its ends.
+/// Removes line ends and spaces, which files and shells leave at the ends of a value.
 fn trimmed(text: &str) -> Result<String, Infallible> {
     Ok(text.trim().to_owned())
 }
@@ -89,10 +90,10 @@ impl Api {
         }
     }
 
-    /// Reads what lies at a path below the project.
+    /// Returns the answer to a GET at a path below the project.
     ///
     /// # Errors
-    /// As the answer's status says, see [`Failure`].
+    /// A [`Failure`] according to the status of the answer.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.base);
         let answer = self
@@ -103,18 +104,18 @@ impl Api {
         self.read(&url, answer)
     }
 
-    /// Sends JSON to a path below the project.
+    /// Posts JSON to a path below the project.
     ///
     /// # Errors
-    /// As the answer's status says, see [`Failure`].
+    /// A [`Failure`] according to the status of the answer.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.send(path, "application/json", body.to_string().as_bytes())
     }
 
-    /// Sends bytes to a path below the project.
+    /// Posts bytes to a path below the project.
     ///
     /// # Errors
-    /// As the answer's status says, see [`Failure`].
+    /// A [`Failure`] according to the status of the answer.
     pub(crate) fn send(&self, path: &str, kind: &str, body: &[u8]) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.base);
         let request: RequestBuilder<_> = self
@@ -124,10 +125,10 @@ impl Api {
         self.read(&url, request.header("Content-Type", kind).send(body))
     }
 
-    /// Deletes what lies at a path below the project.
+    /// Sends a DELETE to a path below the project.
     ///
     /// # Errors
-    /// As the answer's status says, see [`Failure`].
+    /// A [`Failure`] according to the status of the answer.
     pub(crate) fn delete(&self, path: &str) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.base);
         let answer = self
@@ -139,7 +140,7 @@ impl Api {
     }
 
     fn authorization(&self) -> Result<&str, Failure> {
-        let wrong = "the token (--token or IOTTLY_TOKEN) is empty or holds characters that no token has: spaces, line ends, controls";
+        let wrong = "the token (--token or IOTTLY_TOKEN) is empty or contains characters that no token has: spaces, line ends or control characters";
         self.authorization
             .as_deref()
             .filter(|text| *text != "Bearer ")
@@ -153,7 +154,7 @@ impl Api {
         )
     }
 
-    /// A group by its name or id.
+    /// Returns a group by its name or id.
     ///
     /// # Errors
     /// [`Failure::NotFound`] when the project has no such group.
@@ -163,7 +164,7 @@ impl Api {
         let found = groups
             .into_iter()
             .find(|group| group.name == wanted || group.id.to_string() == wanted);
-        found.ok_or_else(|| Failure::NotFound(format!("there is no deployment group {wanted:?}")))
+        found.ok_or_else(|| Failure::NotFound(format!("deployment group {wanted:?} does not exist")))
     }
 }
 
@@ -172,19 +173,19 @@ fn read(mut answer: Response<Body>, url: &str) -> Result<Value, Failure> {
     let text = answer
         .body_mut()
         .read_to_string()
-        .with_context(|| format!("{url} breaks off"))?;
+        .with_context(|| format!("the answer of {url} is incomplete"))?;
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
-    let reason = || body["error"].as_str().unwrap_or("no reason is given").to_owned();
+    let reason = || body["error"].as_str().unwrap_or("no reason given").to_owned();
     match status {
         200 => Ok(body),
         400 | 413 | 422 => Err(Failure::Invalid(reason())),
         401 | 403 => Err(Failure::NotAuthorised(reason())),
         404 => Err(Failure::NotFound(reason())),
-        status => Err(Failure::Failed(anyhow!("{url} answers {status}: {}", reason()))),
+        status => Err(Failure::Failed(anyhow!("{url} answered {status}: {}", reason()))),
     }
 }
 
-/// A text as it stands in an address.
+/// Escapes a text for a URL.
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {

@@ -1,5 +1,4 @@
-//! Words for people, on standard error. Nobody has to read them: a reader that went away is no reason to
-//! stop, or to panic.
+//! Messages for people on standard error. A closed standard error neither stops the program nor panics.
 
 use std::io::Write as _;
 

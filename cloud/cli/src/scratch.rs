@@ -1,5 +1,5 @@
-//! Where this program makes its temporary folders: under the data folder where there is one, since `/tmp` is
-//! read-only in hardened units and containers.
+//! Temporary folders: below the data folder if there is one, since `/tmp` is read-only in hardened units and
+//! containers.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -8,17 +8,21 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use tempfile::TempDir;
 
-/// Age after which what an interrupted build left is removed.
+/// Age after which the folder of an interrupted build is removed.
 const LEFT: Duration = Duration::from_secs(3600);
 
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 
-/// Makes `data/scratch` the place of all temporary folders of this process, and removes what earlier ones
-/// left there.
+/// Makes `data/scratch` the place of all temporary folders of this process, and removes what earlier
+/// processes left there.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with the times of files, which the system takes from this clock"
+)]
 pub(crate) fn use_data_folder(data: &Path) -> anyhow::Result<()> {
     let folder = data.join("scratch");
     std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        .with_context(|| format!("cannot create the folder {}", folder.display()))?;
     for entry in std::fs::read_dir(&folder)
         .with_context(|| format!("cannot read {}", folder.display()))?
         .flatten()
@@ -29,22 +33,21 @@ pub(crate) fn use_data_folder(data: &Path) -> anyhow::Result<()> {
             .and_then(|at| SystemTime::now().duration_since(at).ok())
             .unwrap_or_default();
         if age >= LEFT {
-            // Whatever cannot be removed is in nobody's way.
+            // A folder that cannot be removed does no harm.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-    // Absolute: children work in other folders. A second call in one process keeps the first folder, which
-    // serves as well.
+    // Absolute: children work in other folders. A second call in one process keeps the first folder.
     let _ = FOLDER.set(std::path::absolute(&folder).unwrap_or(folder));
     Ok(())
 }
 
-/// The folder in which builds work: the one that was set, else the system's.
+/// Returns the folder for builds: the one that was set, or the system's.
 pub(crate) fn folder() -> PathBuf {
     FOLDER.get().cloned().unwrap_or_else(std::env::temp_dir)
 }
 
-/// Makes a temporary folder: in the folder that was set, in the system's, or in the working directory.
+/// Creates a temporary folder: in the folder that was set, in the system's, or in the working directory.
 pub(crate) fn dir(prefix: &str) -> anyhow::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix(prefix);
@@ -54,7 +57,7 @@ pub(crate) fn dir(prefix: &str) -> anyhow::Result<TempDir> {
         .or_else(|error| builder.tempdir_in(".").map_err(|_| error))
         .with_context(|| {
             format!(
-                "cannot make a folder for temporary files in {}, see TMPDIR",
+                "cannot create a folder for temporary files in {}, see TMPDIR",
                 first.display()
             )
         })

@@ -1,4 +1,4 @@
-//! `iottly serve`: the cloud alone.
+//! `iottly serve`: the cloud without devices.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,25 +8,25 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_cloud::cloud::{Cloud, CloudConfig};
 use iottly_cloud::edge::EdgeConfig;
-use iottly_web::app::WebServices;
+use iottly_cloud::{Cloud, CloudConfig};
+use iottly_web::WebServices;
 use iottly_web::http;
 use iottly_web::http::Server;
 use ipnet::IpNet;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::children;
 use crate::listen::{self, Stop};
 use crate::scratch;
+use crate::subprocess;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Folder of the cloud's files
+    /// Folder of the cloud's data
     #[arg(long)]
     data: PathBuf,
-    /// PostgreSQL database to use in place of a SQLite file in the folder
+    /// PostgreSQL database in place of a SQLite file in the folder
     #[arg(
         long,
         value_name = "postgres://…",
@@ -40,39 +40,39 @@ pub(crate) struct Options {
     /// Address of the MQTT broker
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)))]
     mqtt: SocketAddr,
-    /// Requests a minute that each token may make; 0 for as many as it likes
+    /// Largest number of requests a minute of each token; 0 for no limit
     #[arg(long, value_name = "N", default_value_t = 6000)]
     rate_limit: u32,
-    /// A network that webhooks may go to beside the public internet; may be given several times
+    /// Network that webhooks may reach, in addition to the public internet; may be given several times
     #[arg(long = "webhook-allow", value_name = "CIDR")]
     webhook_allow: Vec<IpNet>,
-    /// Let webhooks go to https: addresses only
+    /// Allow webhooks to https: addresses only
     #[arg(long)]
     webhook_https_only: bool,
-    /// File of the key that seals secrets in the database, the same for all clouds on one database
-    /// [default: seal.key in the data folder, made at the first start]
+    /// File of the key that seals secrets in the database; all clouds on one database use the same key
+    /// [default: seal.key in the data folder, created at the first start]
     #[arg(long, value_name = "FILE", env = "IOTTLY_SEAL")]
     seal_key: Option<PathBuf>,
-    /// Certificate chain (PEM) of the REST API, the dashboard and the repositories of releases: they are
-    /// served with TLS then
+    /// Certificate chain (PEM), with which the REST API, the dashboard and the repositories of releases are
+    /// served over TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// Key (PEM) of the certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// A proxy in front of the cloud serves it by HTTPS: browsers keep logins to HTTPS. Certificates of the
-    /// cloud's own imply it
+    /// Restrict login cookies to HTTPS, because a proxy in front of the cloud serves it over HTTPS. Implied
+    /// by --tls-cert
     #[arg(long)]
     behind_https: bool,
-    /// A network of proxies in front of this cloud: what they say about a client's address is believed, by
-    /// the PROXY protocol (versions 1 and 2, MQTT and HTTP) or by X-Forwarded-For and Forwarded (HTTP); may
-    /// be given several times
+    /// Network of proxies in front of this cloud whose statements about a client's address are trusted: the
+    /// PROXY protocol (versions 1 and 2, MQTT and HTTP), X-Forwarded-For and Forwarded (HTTP); may be given
+    /// several times
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     trusted_proxy: Vec<IpNet>,
-    /// Address of the metrics, for everyone who reaches it [default: no metrics]
+    /// Address of the metrics, which need no token [default: no metrics]
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
-    /// Print one line of JSON when everything is up
+    /// Print one line of JSON when the cloud is up
     #[arg(long)]
     json: bool,
 }
@@ -82,7 +82,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let listener = listen::http(Some(options.http)).await?;
     let address = listener
         .local_addr()
-        .context("the http listener has no address")?;
+        .context("cannot read the address of the http listener")?;
     let metrics = match options.metrics {
         Some(address) => Some(listen::http(Some(address)).await.context("metrics")?),
         None => None,
@@ -102,7 +102,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         .as_ref()
         .map(TcpListener::local_addr)
         .transpose()
-        .context("the metrics listener has no address")?;
+        .context("cannot read the address of the metrics listener")?;
     let metrics = metrics.map(|listener| Server::start_metrics(listener, web.clone()));
     let up = Up {
         url: format!("{scheme}://{address}"),
@@ -115,7 +115,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         .context("cannot write to standard output")?;
     let renew = || match &certificate {
         Some(certificate) => certificate.look_again(),
-        None => tracing::info!("SIGHUP: there is no certificate to read again"),
+        None => tracing::info!("received SIGHUP; there is no certificate to reload"),
     };
     let ended = stop.ended_or_broken(&cloud, renew).await;
     server.shutdown().await;
@@ -136,12 +136,12 @@ fn config(options: &Options) -> anyhow::Result<CloudConfig> {
     config.webhooks.https_only = options.webhook_https_only;
     config.webhooks.seal_key.clone_from(&options.seal_key);
     scratch::use_data_folder(&options.data)?;
-    config.builder = Some(children::cloud_builder()?);
+    config.builder = Some(subprocess::cloud_builder()?);
     config.https = options.behind_https || options.tls_cert.is_some();
     Ok(config)
 }
 
-/// Where everything is.
+/// Addresses of everything that listens.
 struct Up {
     url: String,
     mqtt: SocketAddr,

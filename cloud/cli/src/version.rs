@@ -1,5 +1,5 @@
-//! `iottly --version --verbose`: this program, its engine, and what this machine's kernel confines children
-//! with.
+//! `iottly --version --verbose`: versions of the program and its engine, and the confinement of child
+//! processes on this machine.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use iottly_sandbox::{Confinement, RUNTIME_VERSION};
 
 use crate::exit::Failure;
 
-/// Whether the arguments are `--version --verbose`, in any order.
+/// Returns whether the arguments are `--version --verbose`, in any order.
 pub(crate) fn is_asked(args: impl Iterator<Item = OsString>) -> bool {
     let args: Vec<OsString> = args.collect();
     let has = |names: &[&str]| args.iter().any(|arg| names.iter().any(|name| arg == name));
@@ -19,7 +19,7 @@ pub(crate) fn is_asked(args: impl Iterator<Item = OsString>) -> bool {
 /// Prints the versions.
 ///
 /// # Errors
-/// When standard output takes nothing.
+/// When standard output cannot be written.
 pub(crate) fn print() -> Result<(), Failure> {
     let text = format!(
         "iottly {}\nwasmtime {RUNTIME_VERSION}\nconfinement of children: {}\n",

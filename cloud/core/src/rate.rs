@@ -22,8 +22,11 @@ pub struct RateLimit {
 /// Verdict on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
+    /// True if the request is within the limit.
     pub allowed: bool,
+    /// Maximum number of requests per minute.
     pub limit: u32,
+    /// Number of further requests that are allowed at once.
     pub remaining: u32,
     /// Seconds until the next request is allowed; if this one is, until the allowance is full again.
     pub wait: u32,
@@ -39,6 +42,8 @@ impl RateLimit {
         }
     }
 
+    /// Counts a request of the token `key` at `now`, and returns the verdict on it. A refused request uses up
+    /// no allowance. `now` is in milliseconds of a clock that does not jump.
     pub fn ask(&self, key: TokenId, now: UnixMs) -> Verdict {
         let now = now.saturating_mul(1000);
         let each = MINUTE_US / i64::from(self.limit.get());

@@ -1,3 +1,5 @@
+//! The range of `timestamp` that a filter can match, so that a scan can leave out the rest.
+
 use crate::Value;
 use crate::expr::{Expr, Leafy, Op, Test};
 
@@ -10,7 +12,7 @@ pub struct Range {
     pub max: Option<i64>,
 }
 
-/// Reads the bounds of `timestamp` off the conditions that hold for the filter as a whole: its top level and
+/// Returns the bounds of `timestamp` from the conditions that hold for the filter as a whole: its top level and
 /// nested `$and`.
 ///
 /// Sound because the server itself writes `timestamp`, as a date.

@@ -1,13 +1,15 @@
+//! Steps that an evaluation may take, and the flag that cancels it.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Steps between two looks at the flag that cancels an evaluation.
+/// Steps between two reads of the flag that cancels an evaluation.
 const LOOK_EVERY: u64 = 1 << 14;
 
 /// Steps that evaluations may still take.
 ///
 /// A step is the work on one element, one field name, one byte of a text, or one state of a regular
-/// expression: a few nanoseconds. Steps are taken off inside the innermost loops, so that no filter and no
-/// document runs on beyond the budget.
+/// expression: a few nanoseconds. Steps are spent inside the innermost loops, so that no filter and no document
+/// exceeds the budget.
 #[derive(Debug)]
 pub struct Budget<'f> {
     left: u64,
@@ -17,7 +19,7 @@ pub struct Budget<'f> {
 }
 
 impl<'f> Budget<'f> {
-    /// Creates a budget of so many steps.
+    /// Creates a budget of `steps` steps.
     #[must_use]
     pub const fn steps(steps: u64) -> Self {
         Self {
@@ -28,7 +30,7 @@ impl<'f> Budget<'f> {
         }
     }
 
-    /// Creates a budget that never ends, for filters and documents of one's own.
+    /// Creates a budget that never ends, for trusted filters and documents.
     #[must_use]
     pub const fn unlimited() -> Self {
         Self::steps(u64::MAX)
@@ -47,13 +49,12 @@ impl<'f> Budget<'f> {
         self.left
     }
 
-    /// Takes steps off for work done beside the evaluation, such as reading the document; at most what is
-    /// left.
+    /// Spends steps for work outside the evaluation, such as reading the document; at most what is left.
     pub const fn charge(&mut self, steps: u64) {
         self.left = self.left.saturating_sub(steps);
     }
 
-    /// Takes steps off before they are made.
+    /// Spends steps before they are made.
     pub(super) fn spend(&mut self, steps: u64) -> Result<(), Stop> {
         match self.left.checked_sub(steps) {
             Some(left) => self.left = left,
@@ -79,7 +80,7 @@ impl<'f> Budget<'f> {
         }
     }
 
-    /// Makes the public reason of a stop.
+    /// Returns the public reason of a stop.
     pub(super) fn undecided(&mut self, stop: Stop) -> Undecided {
         match stop {
             Stop::Steps => Undecided::TooExpensive {
@@ -97,7 +98,28 @@ pub(super) enum Stop {
     Cancelled,
 }
 
-/// Reason why it is not known whether a document matches.
+/// Returns whether `holds` for an item; ends at the first.
+pub(super) fn any<'a, T>(
+    items: &'a [T],
+    mut holds: impl FnMut(&'a T) -> Result<bool, Stop>,
+) -> Result<bool, Stop> {
+    for item in items {
+        if holds(item)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Returns whether `holds` for all items; ends at the first for which it does not.
+pub(super) fn all<'a, T>(
+    items: &'a [T],
+    mut holds: impl FnMut(&'a T) -> Result<bool, Stop>,
+) -> Result<bool, Stop> {
+    Ok(!any(items, |item| holds(item).map(|holds| !holds))?)
+}
+
+/// Reason why an evaluation ended without a decision.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Undecided {
     /// The budget of steps was used up.

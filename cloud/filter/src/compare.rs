@@ -1,3 +1,5 @@
+//! MongoDB's total order of values, with the steps that each comparison takes.
+
 use std::cmp::Ordering;
 
 use crate::{Decimal, Document, Value};
@@ -29,13 +31,13 @@ impl Value {
         }
     }
 
-    /// Total order of all values: type rank, then value.
+    /// Compares by type rank, then by value: a total order of all values.
     pub(super) fn order(&self, other: &Self) -> Ordering {
         self.compare(other, &mut 0)
     }
 
-    /// Total order of all values; adds the steps that the comparison took. They are bounded by the smaller of
-    /// the two values.
+    /// Does the same as [`Value::order`] and adds the steps that it took, which the smaller of the two values
+    /// bounds.
     pub(super) fn compare(&self, other: &Self, steps: &mut u64) -> Ordering {
         *steps += VALUE_STEPS;
         self.canonical()
@@ -148,7 +150,7 @@ fn compare_exactly(whole: i64, double: f64) -> Ordering {
     }
 }
 
-/// Field by field in order: type rank, then name, then value.
+/// Compares field by field in order: type rank, then name, then value.
 fn compare_documents(a: &Document, b: &Document, steps: &mut u64) -> Ordering {
     compare_sequences(
         a.0.iter().zip(&b.0),

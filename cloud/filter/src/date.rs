@@ -1,5 +1,7 @@
 //! Dates as text: ISO 8601 with a time, and with or without a zone.
 
+use iottly_protocol::date::{civil_from_days, days_from_civil, days_in_month};
+
 /// Reads `YYYY-MM-DDTHH:MM:SS[.fraction][Z|±hh:mm|±hhmm]` as unix milliseconds; without a zone it is UTC.
 ///
 /// # Errors
@@ -21,7 +23,7 @@ pub fn parse(text: &str) -> Result<i64, &'static str> {
     let (hour, minute, second) = (field(11..13)?, field(14..16)?, field(17..19)?);
     if !(1..=12).contains(&month)
         || day < 1
-        || day > days_in(year, month)
+        || day > days_in_month(year, month)
         || hour > 23
         || minute > 59
         || second > 59
@@ -40,7 +42,7 @@ pub fn parse(text: &str) -> Result<i64, &'static str> {
     Ok((minutes * 60 + second) * 1000 + millis)
 }
 
-/// The moment as `YYYY-MM-DDTHH:MM:SS.mmm`, UTC without a zone; years beyond four digits keep their digits.
+/// Formats a time as `YYYY-MM-DDTHH:MM:SS.mmm`, UTC without a zone; years beyond four digits keep their digits.
 #[must_use]
 pub fn format(millis: i64) -> String {
     let (days, rest) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
@@ -52,34 +54,17 @@ pub fn format(millis: i64) -> String {
     )
 }
 
-/// The month that a moment is in, UTC, counted from January of the year 0.
+/// Returns the month of a time in UTC, counted from January of the year 0.
 #[must_use]
 pub fn month(millis: i64) -> i64 {
     let (year, month, _) = civil_from_days(millis.div_euclid(86_400_000));
     year * 12 + month - 1
 }
 
-/// The first millisecond of a month that is counted as [`month`] does.
+/// Returns the first millisecond of a month that is counted as [`month`] does.
 #[must_use]
 pub fn month_start(month: i64) -> i64 {
     days_from_civil(month.div_euclid(12), month.rem_euclid(12) + 1, 1) * 86_400_000
-}
-
-/// The date that lies `days` after 1970-01-01 in the proleptic Gregorian calendar.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    // Counted in eras of 400 years from 0000-03-01, so that the leap day ends a year.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    (year_of_era + era * 400 + carry, month, day)
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
@@ -88,7 +73,7 @@ fn number(digits: &[u8]) -> Option<i64> {
     })
 }
 
-/// Milliseconds of an optional fraction, and what follows it.
+/// Splits an optional fraction off: its milliseconds, and the rest.
 fn fraction(rest: &[u8]) -> Option<(i64, &[u8])> {
     let Some((b'.', digits)) = rest.split_first() else {
         return Some((0, rest));
@@ -114,24 +99,6 @@ fn zone_minutes(zone: &[u8]) -> Option<i64> {
     };
     let total = hours * 60 + minutes;
     (hours < 24 && minutes < 60).then_some(if *sign == b'-' { -total } else { total })
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days since 1970-01-01 in the proleptic Gregorian calendar.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    // Years start in March here, so that the leap day is the last one.
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468
 }
 
 #[cfg(test)]

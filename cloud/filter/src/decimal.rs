@@ -1,3 +1,5 @@
+//! Decimal128 numbers, compared by value.
+
 use std::cmp::Ordering;
 use std::str::FromStr;
 
@@ -11,7 +13,7 @@ pub struct Decimal(Kind);
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     NaN,
-    /// Negative or not.
+    /// Infinity; true when negative.
     Infinite(bool),
     Zero,
     Finite {
@@ -24,13 +26,13 @@ enum Kind {
 }
 
 impl Decimal {
-    /// Says whether it is NaN.
+    /// Returns whether the number is NaN.
     #[must_use]
     pub fn is_nan(self) -> bool {
         matches!(self.0, Kind::NaN)
     }
 
-    /// The whole part; none when it is not finite or out of the range of i64.
+    /// Returns the whole part; none when the number is not finite or out of the range of i64.
     #[must_use]
     pub fn truncated(self) -> Option<i64> {
         match self.0 {
@@ -49,7 +51,7 @@ impl Decimal {
         }
     }
 
-    /// Order by value; NaN equals itself and comes before everything else.
+    /// Compares by value; NaN equals itself and comes before everything else.
     #[must_use]
     pub fn compare(self, other: Self) -> Ordering {
         self.rank()
@@ -100,13 +102,13 @@ impl From<i64> for Decimal {
 
 impl From<f64> for Decimal {
     fn from(value: f64) -> Self {
-        // 34 significant digits, correctly rounded: what MongoDB compares a double by.
+        // 34 significant digits, correctly rounded, as MongoDB does to compare a double.
         format!("{value:.33e}").parse().unwrap_or(Self(Kind::NaN))
     }
 }
 
 impl Decimal {
-    /// `coefficient · 10^scale`; the coefficient has at most 34 digits.
+    /// Returns `coefficient · 10^scale`; the coefficient has at most 34 digits.
     fn finite(negative: bool, coefficient: u128, scale: i32) -> Self {
         let Some(log) = coefficient.checked_ilog10() else {
             return Self(Kind::Zero);

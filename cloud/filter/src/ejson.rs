@@ -1,4 +1,4 @@
-//! Extended JSON to values. Out goes the legacy form, which the API's layer writes itself.
+//! Reads extended JSON into values. Never writes it: the API writes the legacy form itself.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::value::truncate;
-use crate::{Document, Value, date};
+use crate::{Document, DocumentError, Value, date};
 
-/// What happens to a malformed wrapper.
+/// Treatment of a malformed wrapper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// It is an error.
+    /// Fails.
     Strict,
-    /// It stays the object it is.
+    /// Keeps the wrapper as a plain object.
     Lenient,
 }
 
@@ -23,6 +23,30 @@ pub(super) fn decode(text: &str, mode: Mode) -> Result<Value, String> {
     let value = mode.deserialize(&mut json).map_err(|e| e.to_string())?;
     json.end().map_err(|e| e.to_string())?;
     Ok(value)
+}
+
+impl Document {
+    /// Reads an extended JSON object.
+    ///
+    /// # Errors
+    /// When the text is not a JSON object, or a wrapper such as `$date` in it is malformed.
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        match decode(text, Mode::Strict).map_err(DocumentError)? {
+            Value::Object(document) => Ok(document),
+            _ => Err(DocumentError("it is not an object".to_owned())),
+        }
+    }
+}
+
+impl Value {
+    /// Reads JSON that a device wrote. A malformed wrapper stays a plain object, so that no device can make its
+    /// history unreadable.
+    ///
+    /// # Errors
+    /// When the text is not JSON.
+    pub fn parse_lenient(text: &str) -> Result<Self, DocumentError> {
+        decode(text, Mode::Lenient).map_err(DocumentError)
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Mode {
@@ -120,7 +144,7 @@ fn is_wrapper(key: &str) -> bool {
         )
 }
 
-/// The value that a wrapper object stands for.
+/// Returns the value that a wrapper object represents.
 fn unwrap(document: &Document) -> Result<Value, String> {
     if let [(key, content)] = document.0.as_slice() {
         return unwrap_one(key, content).map_err(|reason| format!("{key}: {reason}"));
@@ -139,7 +163,7 @@ fn unwrap(document: &Document) -> Result<Value, String> {
     if matches!(key, "$code" | "$scope" | "$ref") {
         return Err(format!("{key} is not supported"));
     }
-    Err(format!("{key} stands beside other keys"))
+    Err(format!("{key} is next to other keys"))
 }
 
 fn unwrap_one(key: &str, content: &Value) -> Result<Value, String> {

@@ -1,6 +1,8 @@
+//! The error of a filter, and the place in the filter that is being read.
+
 use std::fmt;
 
-/// Why a text is not a filter, and where.
+/// Reason why a text is not a filter, with the place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason} (at {path})")]
 pub struct FilterError {
@@ -9,20 +11,20 @@ pub struct FilterError {
 }
 
 impl FilterError {
-    /// The place inside the filter, such as `$.timestamp.$lte`.
+    /// Returns the place inside the filter, such as `$.timestamp.$lte`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What is wrong there.
+    /// Returns the reason.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
     }
 }
 
-/// The place in a filter that is being read.
+/// Place in a filter that is being read.
 #[derive(Debug, Clone)]
 pub(super) struct At(String);
 

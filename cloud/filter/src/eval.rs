@@ -1,5 +1,7 @@
+//! Evaluation of a filter against a document, within a budget.
+
 use crate::Value;
-use crate::budget::{Budget, Stop};
+use crate::budget::{Budget, Stop, all, any};
 use crate::expr::{Expr, Test};
 use crate::path::{Leaf, Path, Root};
 
@@ -51,7 +53,7 @@ impl Test {
         }
     }
 
-    /// Says whether the condition holds for this one element, taken as it is.
+    /// Returns whether the condition holds for one element, without expanding arrays.
     fn on_element(&self, element: &Value, budget: &mut Budget<'_>) -> Result<bool> {
         budget.spend(1)?;
         match (self, element) {
@@ -73,19 +75,4 @@ impl Test {
             }
         }
     }
-}
-
-/// Says whether something holds for an item; ends at the first.
-pub(super) fn any<'a, T>(items: &'a [T], mut holds: impl FnMut(&'a T) -> Result<bool>) -> Result<bool> {
-    for item in items {
-        if holds(item)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Says whether something holds for all items; ends at the first for which it does not.
-pub(super) fn all<'a, T>(items: &'a [T], mut holds: impl FnMut(&'a T) -> Result<bool>) -> Result<bool> {
-    Ok(!any(items, |item| holds(item).map(|holds| !holds))?)
 }

@@ -1,10 +1,12 @@
+//! A filter as a tree: the closed set of conditions that the evaluation knows.
+
 use std::cmp::Ordering;
 
 use crate::Value;
 use crate::path::Path;
 use crate::pattern::Pattern;
 
-/// A filter: conditions on paths and what joins them.
+/// A filter: conditions on paths, and how they are joined.
 #[derive(Debug)]
 pub(super) enum Expr {
     And(Vec<Expr>),
@@ -13,7 +15,7 @@ pub(super) enum Expr {
     Field(Path, Test),
 }
 
-/// A condition on what a path yields.
+/// A condition on the elements that a path yields.
 #[derive(Debug)]
 pub(super) enum Test {
     /// Holds for some element; an array at the end of the path counts as its elements and as itself.
@@ -22,9 +24,9 @@ pub(super) enum Test {
     Exists(bool),
     /// `$size`.
     Size(u64),
-    /// `$elemMatch` with operators: all hold for one and the same element.
+    /// `$elemMatch` with operators: all hold for the same element.
     ElemMatchValue(Vec<Test>),
-    /// `$elemMatch` with a query: it holds for an object, or an array read as one.
+    /// `$elemMatch` with a query, which holds for an object, or an array read as one.
     ElemMatchObject(Box<Expr>),
     /// All hold.
     All(Vec<Test>),
@@ -73,21 +75,22 @@ impl Op {
         }
     }
 
-    /// Says whether the comparison holds between equals.
+    /// Returns whether the comparison holds between equals.
     pub(super) fn includes_equal(self) -> bool {
         self.holds(Ordering::Equal)
     }
 }
 
-/// What `$in` looks for.
+/// Operands of `$in`.
 #[derive(Debug)]
 pub(super) struct Operands {
-    /// Sorted by [`Value::compare`]: a device may send long arrays, and a filter may list a thousand values.
+    /// Values sorted by [`Value::compare`]: a device may send long arrays, and a filter may list a thousand
+    /// values.
     pub(super) values: Vec<Value>,
     pub(super) patterns: Vec<Pattern>,
 }
 
-/// Which `$bits…` operator.
+/// Rule of a `$bits…` operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BitRule {
     AllSet,

@@ -1,15 +1,14 @@
 //! Conditions on a single element; `None` is a missing one.
 
 use crate::Value;
-use crate::budget::{Budget, Stop};
-use crate::eval::any;
+use crate::budget::{Budget, Stop, any};
 use crate::expr::{BitRule, Leafy, Op, Operands};
 
-/// Steps of looking at an element.
+/// Steps of reading an element.
 const ELEMENT_STEPS: u64 = 4;
-/// Steps of a remainder: numbers that are not integers are made such first.
+/// Steps of a remainder: other numbers are converted to integers first.
 const MOD_STEPS: u64 = 8;
-/// Bit positions that are looked at in one step.
+/// Bit positions that are tested in one step.
 const BITS_A_STEP: usize = 4;
 
 impl Leafy {
@@ -32,7 +31,7 @@ impl Leafy {
 fn compare(op: Op, element: Option<&Value>, operand: &Value, budget: &mut Budget<'_>) -> Result<bool, Stop> {
     let element = match element {
         Some(element) if element.canonical() == operand.canonical() => element,
-        // A missing field counts as null, except that it is not the same type for the ends of the order.
+        // A missing field equals null, but is not of its type at the ends of the order.
         None if matches!(operand, Value::Null) => return Ok(op.includes_equal()),
         _ => {
             return Ok(match operand {
@@ -93,7 +92,7 @@ fn bits(element: &Value, rule: BitRule, positions: &[u32], budget: &mut Budget<'
         Value::Binary(_, bytes) => bytes
             .get(position as usize / 8)
             .is_some_and(|byte| byte >> (position % 8) & 1 == 1),
-        // A negative number has its sign bit set for ever.
+        // A negative number has its sign bit set at every position.
         _ => whole.is_some_and(|whole| whole >> position.min(63) & 1 == 1),
     };
     Ok(match rule {

@@ -1,12 +1,11 @@
 //! The history's filter language: MongoDB's match language, read into a closed set of operators and evaluated
 //! here.
 //!
-//! Evaluation takes a [`Budget`] of steps, looked at in the innermost loops: whatever the filter and the
-//! document, it ends.
+//! Evaluation takes a [`Budget`] of steps, which the innermost loops spend, so every evaluation ends.
 //!
-//! Nothing in this crate does I/O or knows a tenant. The project and the device are conditions of the scan,
-//! ANDed outside: a filter that names `from` or `to` can narrow a history, never widen it. Out of scope,
-//! refused by name: operators that run code, need an index, or need the aggregation language.
+//! Nothing in this crate does I/O or knows a tenant. The caller adds project and device as further conditions of
+//! the scan: a filter that names `from` or `to` can narrow a history, never widen it. Operators that run code, need
+//! an index, or need the aggregation language are refused by name.
 
 mod bounds;
 mod budget;
@@ -40,7 +39,7 @@ pub use value::{Document, DocumentError, Value};
 use expr::Expr;
 use path::Root;
 
-/// A valid filter, ready to be asked about documents.
+/// A valid filter.
 #[derive(Debug)]
 pub struct Filter {
     expr: Expr,
@@ -48,17 +47,16 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Reads a filter from its JSON text (extended JSON; key order is meaning).
+    /// Reads a filter from its JSON text (extended JSON, in which key order matters).
     ///
     /// # Errors
-    /// When the text is not a filter of the language, or passes one of the limits of this crate. The error
-    /// names the place.
+    /// When the text is not a filter of the language, or exceeds a limit of this crate. The error names the place.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         let (expr, patterns) = parse::parse(text)?;
         Ok(Self { expr, patterns })
     }
 
-    /// The filter that every document matches.
+    /// Returns the filter that every document matches.
     #[must_use]
     pub fn all() -> Self {
         Self {
@@ -67,18 +65,17 @@ impl Filter {
         }
     }
 
-    /// Says whether a document matches, within a budget of steps.
+    /// Returns whether a document matches, within a budget of steps.
     ///
     /// # Errors
-    /// When the budget is used up or its flag is set before that is known.
+    /// When the budget is used up or its flag is set before the decision.
     pub fn matches(&self, document: &Document, budget: &mut Budget<'_>) -> Result<bool, Undecided> {
         self.expr
             .matches(Root::Document(document), budget)
             .map_err(|stop| budget.undecided(stop))
     }
 
-    /// Returns the number of regular expressions in the filter: each takes up to [`MAX_PATTERN_MEMORY`]
-    /// bytes.
+    /// Returns the number of regular expressions in the filter; each takes up to [`MAX_PATTERN_MEMORY`] bytes.
     #[must_use]
     pub fn patterns(&self) -> usize {
         self.patterns
@@ -86,14 +83,14 @@ impl Filter {
 
     /// Moves every path whose first part is not one of `known` below the field `parent`.
     ///
-    /// The history uses it so that a field of a payload can be named without the word `payload`.
+    /// With this a filter of the history can name a field of a payload without the word `payload`.
     #[must_use]
     pub fn below(mut self, parent: &str, known: &[&str]) -> Self {
         self.expr.move_below(parent, known);
         self
     }
 
-    /// What the filter demands of `timestamp` in any case: a scan may leave out what lies outside.
+    /// Returns the range of `timestamp` outside which no document matches.
     #[must_use]
     pub fn timestamp_range(&self) -> Range {
         bounds::of(&self.expr)

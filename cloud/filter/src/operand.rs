@@ -1,8 +1,8 @@
-//! Operands of operators, read into what the evaluation needs.
+//! Operands of operators, converted to the form that the evaluation needs.
 
 use crate::Value;
 
-/// MongoDB's truth: everything but false, null and zero.
+/// Returns MongoDB's truth of a value: everything is true but false, null and zero.
 pub(super) fn truthy(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -17,7 +17,7 @@ pub(super) fn size(value: &Value) -> Result<u64, String> {
         .ok_or_else(|| "$size needs a whole number of at least 0".to_owned())
 }
 
-/// Divisor and remainder of `$mod`, truncated toward zero.
+/// Returns divisor and remainder of `$mod`, truncated toward zero.
 pub(super) fn modulo(value: &Value) -> Result<(i64, i64), String> {
     let Value::Array(items) = value else {
         return Err("$mod needs an array".to_owned());
@@ -40,7 +40,7 @@ fn truncated(value: &Value) -> Option<i64> {
     }
 }
 
-/// The type numbers that `$type` asks for.
+/// Returns the type numbers of a `$type`.
 pub(super) fn types(value: &Value) -> Result<Vec<i8>, String> {
     match value {
         Value::Array(items) if items.is_empty() => Err("$type needs at least one type".to_owned()),
@@ -95,7 +95,7 @@ fn type_of(value: &Value) -> Result<Vec<i8>, String> {
         .ok_or_else(|| "unknown type".to_owned())
 }
 
-/// The bits that a `$bits…` operator asks about: a mask, bytes, or a list of positions.
+/// Returns the positions of a `$bits…` operator from a mask, bytes, or a list.
 pub(super) fn bit_positions(value: &Value) -> Result<Vec<u32>, String> {
     match value {
         Value::Binary(_, bytes) => Ok((0u32..)

@@ -1,4 +1,4 @@
-//! Extended JSON to a closed [`Expr`].
+//! Reads a filter in extended JSON into an [`Expr`], within the limits.
 
 use iottly_protocol::limits::depth_within;
 
@@ -12,7 +12,7 @@ use crate::{Document, FilterError, Value, operand};
 
 type Result<T> = std::result::Result<T, FilterError>;
 
-/// Reads a filter; the number is how many regular expressions it has.
+/// Reads a filter; returns the number of its regular expressions as well.
 pub(super) fn parse(text: &str) -> Result<(Expr, usize)> {
     let at = At::root();
     if text.len() > MAX_FILTER_BYTES {
@@ -97,11 +97,11 @@ impl Parser {
             let at = at.key(key);
             self.count_node(&at)?;
             if !key.starts_with('$') {
-                return Err(at.error("a field stands among operators"));
+                return Err(at.error("a field is among operators"));
             }
             if key == "$options" {
                 if document.get("$regex").is_none() {
-                    return Err(at.error("$options stands without $regex"));
+                    return Err(at.error("$options is without $regex"));
                 }
                 continue;
             }
@@ -246,7 +246,7 @@ impl Parser {
         Ok(Test::Any(Leafy::Bits { rule, positions }))
     }
 
-    /// The items of a list of operands.
+    /// Returns the items of a list of operands.
     fn list<'a>(&mut self, value: &'a Value, at: &At) -> Result<&'a [Value]> {
         self.count_operands(value, at)?;
         match value {
@@ -278,7 +278,7 @@ impl Parser {
     }
 }
 
-/// The fields of a filter; of a repeated key the last counts, as in every JSON reader.
+/// Returns the fields of a filter; the last of a repeated key counts, as in every JSON reader.
 fn fields(document: &Document) -> impl Iterator<Item = (&str, &Value)> {
     document.0.iter().enumerate().filter_map(|(index, (key, value))| {
         let repeated = document.0[index + 1..].iter().any(|(later, _)| later == key);
@@ -308,7 +308,7 @@ fn all(tests: Vec<Test>) -> Test {
     }
 }
 
-/// Why an operator that is none of the language's is refused.
+/// Returns the reason why an operator outside of the language is refused.
 fn refusal(key: &str) -> String {
     let key = iottly_protocol::limits::clip(key, 64);
     let why = match key {

@@ -1,12 +1,13 @@
+//! Dotted paths and their walk through documents and arrays.
+
 use std::fmt;
 
 use iottly_protocol::limits::clip;
 
-use crate::budget::{Budget, Stop};
-use crate::eval::any;
+use crate::budget::{Budget, Stop, any};
 use crate::{Document, Value};
 
-/// Bytes of two names that are compared in one step.
+/// Bytes of two names compared in one step.
 const NAME_BYTES_A_STEP: usize = 64;
 /// Bytes of a path that an error shows.
 const SHOWN_BYTES: usize = 128;
@@ -23,7 +24,7 @@ struct Part {
 
 impl Part {
     fn new(name: &str) -> Self {
-        // "01" is a key but no index: only the exact decimal text is.
+        // "01" is a key but not an index: only the exact decimal text is.
         let index = name
             .parse::<usize>()
             .ok()
@@ -35,14 +36,14 @@ impl Part {
     }
 }
 
-/// Where a walk starts: a document, or an array read as one with the keys "0", "1", …
+/// Start of a walk: a document, or an array read as one with the keys "0", "1", …
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Root<'a> {
     Document(&'a Document),
     Array(&'a [Value]),
 }
 
-/// Whether an array at the end of a path also stands for its elements.
+/// Treatment of an array at the end of a path: as itself and its elements, or as itself alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leaf {
     Expanded,
@@ -72,7 +73,7 @@ impl Path {
         }
     }
 
-    /// Says whether `test` holds for any element that the path yields; `None` is a missing one.
+    /// Returns whether `test` holds for any element that the path yields; `None` is a missing one.
     pub(super) fn any(
         &self,
         root: Root<'_>,
@@ -98,16 +99,16 @@ impl fmt::Display for Path {
     }
 }
 
-/// A question about an element.
+/// A test of one element.
 type Ask<'t> = dyn FnMut(Option<&Value>, &mut Budget<'_>) -> Result<bool, Stop> + 't;
 
-/// The value of a field. The names are compared one by one.
+/// Returns the value of a field. The names are compared one by one.
 fn field<'d>(document: &'d Document, name: &str, budget: &mut Budget<'_>) -> Result<Option<&'d Value>, Stop> {
     budget.spend(1 + document.0.len() as u64 * (1 + (name.len() / NAME_BYTES_A_STEP) as u64))?;
     Ok(document.get(name))
 }
 
-/// Goes on from a value that was reached by its key.
+/// Continues from a value that was reached by its key.
 fn walk(
     value: Option<&Value>,
     rest: &[Part],
@@ -128,7 +129,7 @@ fn walk(
     }
 }
 
-/// Goes on inside an array: into every object in it, and into the element that `head` is the index of.
+/// Continues inside an array: in every object in it, and in the element whose index is `head`.
 fn walk_array(
     items: &[Value],
     head: &Part,

@@ -1,8 +1,7 @@
 //! A search for a regular expression whose every step is counted.
 //!
 //! The automaton is built while the text is read (a lazy DFA). Reading a byte through states that are known
-//! is one step; a state that has to be built first costs as many as the expression has states. Nothing here
-//! runs on without the budget's leave.
+//! is one step; a state that has to be built first costs as many as the expression has states.
 
 use std::sync::{Mutex, TryLockError};
 
@@ -13,9 +12,9 @@ use regex_automata::{Anchored, Input};
 use crate::budget::{Budget, Stop};
 use crate::limits::PATTERN_CACHE_BYTES;
 
-/// Bytes of a text that are paid for at a time.
+/// Bytes of a text whose steps are spent at once.
 const BLOCK_BYTES: usize = 4096;
-/// Steps of building one state of the automaton, beside those for the states of the expression.
+/// Steps of building one state of the automaton, in addition to those for the states of the expression.
 const BUILD_STEPS: u64 = 64;
 /// Steps per state of the expression when a state of the automaton is built, or when the automaton cannot be
 /// used.
@@ -25,11 +24,11 @@ const STATE_STEPS: u64 = 4;
 #[derive(Debug)]
 pub(super) struct Search {
     dfa: DFA,
-    /// Used where the automaton cannot decide: a Unicode word boundary beside a character that is not ASCII.
+    /// Fallback where the automaton cannot decide: a Unicode word boundary next to a character that is not ASCII.
     simulation: PikeVM,
     /// States of the expression.
     states: u64,
-    /// The automaton as far as it is built; none before the first search.
+    /// States of the automaton built so far; none before the first search.
     built: Mutex<Option<Box<Cache>>>,
 }
 
@@ -61,9 +60,9 @@ impl Search {
         })
     }
 
-    /// Says whether the expression matches anywhere in the text.
+    /// Returns whether the expression matches anywhere in the text.
     pub(super) fn finds(&self, text: &str, budget: &mut Budget<'_>) -> Result<bool, Stop> {
-        // Another thread that searches right now keeps what is built; this one builds for itself.
+        // Another thread may be using what is built; then this one builds its own.
         let mut kept = match self.built.try_lock() {
             Ok(kept) => Some(kept),
             Err(TryLockError::Poisoned(kept)) => Some(kept.into_inner()),
@@ -95,7 +94,7 @@ impl Search {
         for block in text.chunks(BLOCK_BYTES) {
             budget.spend(block.len() as u64)?;
             for &byte in block {
-                // Only the start can be tagged here: the other tagged states are answers.
+                // Only the start can be tagged here: the other tagged states end the search.
                 let mut next = if state.is_tagged() {
                     state
                 } else {
@@ -127,7 +126,7 @@ impl Search {
         })
     }
 
-    /// Decides state by state. The search cannot be interrupted, so it is paid for in full before.
+    /// Decides state by state. The search cannot be interrupted, so its steps are spent before.
     fn simulate(&self, text: &str, budget: &mut Budget<'_>) -> Result<bool, Stop> {
         budget.spend(
             (text.len() as u64 + 1)

@@ -1,14 +1,14 @@
-//! Regular expressions as the original's engine reads them (PCRE, UTF without UCP) in the syntax of ours.
+//! Translates regular expressions from PCRE (UTF without UCP), which MongoDB uses, to the syntax of our engine.
 //!
 //! `\w \d \s \b` are ASCII; `$` also matches before a final newline; `\<`, `\>`, `{` and, inside brackets, `[
-//! & ~ -` and spaces are literals where ours would give them a meaning. Possessive quantifiers mean something
-//! else here and are refused. `\B` keeps our engine's Unicode meaning: an ASCII one could match inside a
+//! & ~ -` and spaces are literals where ours would give them a meaning. Possessive quantifiers have another
+//! meaning in ours and are refused. `\B` keeps our engine's Unicode meaning: an ASCII one could match inside a
 //! character.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Rewrites a pattern; `multi_line` and `verbose` are the flags it starts with.
+/// Translates a pattern; `multi_line` and `verbose` are its initial flags.
 pub(super) fn translate(source: &str, multi_line: bool, verbose: bool) -> Result<String, String> {
     let flags = Flags { multi_line, verbose };
     Translation {
@@ -34,7 +34,7 @@ struct Translation<'a> {
     groups: Vec<Flags>,
 }
 
-/// Characters that have a meaning of their own in our engine's syntax.
+/// Characters that have a meaning in our engine's syntax.
 const META: &str = r"\.+*?()|[]{}^$#&-~";
 
 const END: &str = r"(?:\n?\z)";
@@ -85,7 +85,7 @@ impl Translation<'_> {
         }
     }
 
-    /// Literal text up to `\E`.
+    /// Reads literal text up to `\E`.
     fn quoted(&mut self) {
         while let Some(c) = self.chars.next() {
             if c == '\\' && self.chars.next_if_eq(&'E').is_some() {
@@ -98,7 +98,7 @@ impl Translation<'_> {
         }
     }
 
-    /// A bracket expression; the opening bracket is read already.
+    /// Reads a bracket expression after its opening bracket.
     fn class(&mut self) {
         self.out.push('[');
         if self.chars.next_if_eq(&'^').is_some() {
@@ -137,7 +137,7 @@ impl Translation<'_> {
         }
     }
 
-    /// `[:alpha:]` inside a bracket expression, or a literal bracket.
+    /// Reads `[:alpha:]` inside a bracket expression, or a literal bracket.
     fn posix_class(&mut self) {
         let rest: String = self.chars.clone().take(16).collect();
         let name_len = rest[1..]
@@ -151,7 +151,7 @@ impl Translation<'_> {
         }
     }
 
-    /// An opening parenthesis with the flags that follow it.
+    /// Reads an opening parenthesis with the flags that follow it.
     fn open_group(&mut self) {
         self.out.push('(');
         let outer = self.flags;
@@ -170,7 +170,7 @@ impl Translation<'_> {
             }
             self.out.push(c);
         }
-        // `(?m)` holds to the end of the group around it; `(?m:…)` has a group of its own.
+        // `(?m)` holds to the end of the enclosing group; `(?m:…)` is a group of its own.
         if self.chars.next_if_eq(&')').is_some() {
             self.out.push(')');
         } else {
@@ -188,7 +188,7 @@ impl Translation<'_> {
         }
     }
 
-    /// A counted repetition, or a literal brace; says which.
+    /// Reads a counted repetition or a literal brace; returns true for the repetition.
     fn brace(&mut self) -> bool {
         let rest: String = self
             .chars
@@ -220,102 +220,4 @@ fn ascii_class(letter: char) -> Option<&'static str> {
         'S' => r"[^\t-\r\x20]",
         _ => return None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::pattern::Pattern;
-    use crate::{Budget, Value};
-
-    fn matches(pattern: &str, options: &str, text: &str) -> bool {
-        let pattern = Pattern::new(pattern, options).expect("accepted");
-        pattern
-            .matches(&Value::String(text.to_owned()), &mut Budget::unlimited())
-            .expect("no end of steps")
-    }
-
-    #[test]
-    fn classes_are_ascii() {
-        for (pattern, text, expected) in [
-            (r"^\w$", "é", false),
-            (r"^\W$", "é", true),
-            (r"^\d$", "٣", false),
-            (r"^[\d]$", "٣", false),
-            (r"^[^\w]$", "é", true),
-            (r"^\s$", "\u{a0}", false),
-            (r"^\s$", "\u{b}", true),
-            (r"caf\b", "café", true),
-            (r"^[\w-]+$", "a-b", true),
-            (r"^[\w-x]+$", "a-x", true),
-        ] {
-            assert_eq!(matches(pattern, "", text), expected, "{pattern} on {text:?}");
-        }
-        assert!(matches("É", "i", "é"), "folding is Unicode");
-        assert!(
-            !matches(r"^\w$", "i", "\u{212a}"),
-            "the Kelvin sign is no ASCII letter"
-        );
-    }
-
-    #[test]
-    fn dollar_matches_before_a_final_newline() {
-        for (pattern, options, text, expected) in [
-            ("c$", "", "c\n", true),
-            ("c$", "", "c\n\n", false),
-            ("c$", "", "c\nd", false),
-            ("c$", "m", "c\nd", true),
-            ("(?m)c$", "", "c\nd", true),
-            ("(?:(?m)x)?c$", "", "c\nd", false),
-            (r"c\z", "", "c\n", false),
-            (r"c\Z", "", "c\n", true),
-            (r"a$|b\z", "", "b\n", false),
-            (r"\$", "", "$", true),
-            ("[$]", "", "$", true),
-            ("^$", "", "\n", true),
-        ] {
-            assert_eq!(matches(pattern, options, text), expected, "{pattern} on {text:?}");
-        }
-    }
-
-    #[test]
-    fn literals_stay_literals() {
-        for (pattern, options, text) in [
-            ("{\"a\"", "", "{\"a\""),
-            ("a{,5}", "", "a{,5}"),
-            ("a{2}", "", "aa"),
-            ("[a&&b]", "", "&"),
-            ("[[]", "", "["),
-            ("[]]", "", "]"),
-            ("[[:alpha:]_]", "", "q"),
-            ("[a b]", "x", " "),
-            ("a b # c\n c", "x", "abc"),
-            (r"\Qa.b\E+", "", "a.bb"),
-            (r"\<p\>", "", "<p>"),
-            (r"[+--]", "", ","),
-            ("^[^]a]$", "", "b"),
-        ] {
-            assert!(matches(pattern, options, text), "{pattern} on {text:?}");
-        }
-    }
-
-    #[test]
-    fn unsupported_syntax_names_the_reason() {
-        for (pattern, reason) in [
-            ("(?=a)", "look-around"),
-            (r"(a)\1", "backreferences"),
-            ("a++", "possessive"),
-            ("(", "unclosed group"),
-            ("(a{100}){100}{10}", "compiled"),
-            ("[", "unclosed character class"),
-            ("\\", "incomplete escape"),
-        ] {
-            let error = Pattern::new(pattern, "").expect_err(pattern);
-            assert!(error.contains(reason), "{pattern}: {error}");
-        }
-        assert!(Pattern::new(&"(".repeat(33), "").is_err());
-        assert!(
-            Pattern::new(&format!("{}{}", "(".repeat(40), ")".repeat(40)), "").is_err(),
-            "nesting is bounded"
-        );
-    }
 }

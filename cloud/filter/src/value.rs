@@ -1,16 +1,17 @@
-use crate::Decimal;
-use crate::ejson::{self, Mode};
+//! Values and documents: JSON, and what extended JSON adds to it.
 
-/// A value of a document or a filter: JSON and what extended JSON adds to it.
+use crate::Decimal;
+
+/// A value of a document or a filter.
 #[derive(Debug, Clone)]
 pub enum Value {
-    /// Sorts before everything.
+    /// MongoDB's MinKey, which sorts before everything.
     MinKey,
     /// JSON null.
     Null,
     /// A JSON integer in 32-bit range.
     Int(i32),
-    /// A JSON integer outside of it.
+    /// A JSON integer outside of 32-bit range.
     Long(i64),
     /// A JSON number with a point or an exponent.
     Double(f64),
@@ -34,32 +35,21 @@ pub enum Value {
     Timestamp(u32, u32),
     /// A regular expression: pattern and options, the options sorted.
     Regex(String, String),
-    /// Sorts after everything.
+    /// MongoDB's MaxKey, which sorts after everything.
     MaxKey,
 }
 
-/// An object whose key order is kept. A repeated key counts with its last value.
+/// An object that keeps the order of its keys. The last value of a repeated key counts.
 #[derive(Debug, Clone, Default)]
 pub struct Document(pub(super) Vec<(String, Value)>);
 
-/// Why a text is not a document.
+/// Reason why a text is not a document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("document is not valid: {0}")]
 pub struct DocumentError(pub(super) String);
 
 impl Document {
-    /// Reads an extended JSON object.
-    ///
-    /// # Errors
-    /// When the text is not a JSON object, or a wrapper such as `$date` in it is malformed.
-    pub fn parse(text: &str) -> Result<Self, DocumentError> {
-        match ejson::decode(text, Mode::Strict).map_err(DocumentError)? {
-            Value::Object(document) => Ok(document),
-            _ => Err(DocumentError("it is not an object".to_owned())),
-        }
-    }
-
-    /// An empty document.
+    /// Creates an empty document.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -70,7 +60,7 @@ impl Document {
         self.0.push((key.to_owned(), value));
     }
 
-    /// The value of a field.
+    /// Returns the value of a field.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0
@@ -82,22 +72,13 @@ impl Document {
 }
 
 impl Value {
-    /// Reads JSON that a device wrote. What looks like a malformed wrapper stays the object it is: no device
-    /// can make its history unreadable.
-    ///
-    /// # Errors
-    /// When the text is not JSON.
-    pub fn parse_lenient(text: &str) -> Result<Self, DocumentError> {
-        ejson::decode(text, Mode::Lenient).map_err(DocumentError)
-    }
-
-    /// The value of a JSON integer.
+    /// Returns the value of a JSON integer.
     #[must_use]
     pub fn integer(value: i64) -> Self {
         i32::try_from(value).map_or(Self::Long(value), Self::Int)
     }
 
-    /// MongoDB's type number, as `$type` takes it.
+    /// Returns MongoDB's type number, as `$type` takes it.
     pub(super) fn type_code(&self) -> i8 {
         match self {
             Self::MinKey => -1,
@@ -119,7 +100,7 @@ impl Value {
         }
     }
 
-    /// Whole number that the value stands for exactly, if there is one.
+    /// Returns the whole number that equals the value, if there is one.
     pub(super) fn as_whole(&self) -> Option<i64> {
         match self {
             Self::Int(v) => Some(i64::from(*v)),
@@ -131,7 +112,7 @@ impl Value {
     }
 }
 
-/// The whole part of a double; none when it is out of the range of i64.
+/// Returns the whole part of a double; none when it is out of the range of i64.
 pub(super) fn truncate(value: f64) -> Option<i64> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     let whole = value.trunc();

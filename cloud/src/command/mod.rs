@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
 use crate::broker::Broker;
+use crate::guarded_clock::GuardedClock;
 use crate::metrics::Metrics;
-use crate::steady::Steady;
 use iottly_core::command::{
     DEFAULT_TTL_MS, InvalidCommand, MAX_OPEN_BYTES, MAX_OPEN_COMMANDS, MAX_PROJECT_BYTES,
     MAX_PROJECT_COMMANDS, MAX_TTL_MS, validate,
@@ -77,7 +77,7 @@ pub struct CommandService {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     metrics: Arc<Metrics>,
-    time: Arc<Steady>,
+    time: Arc<GuardedClock>,
     reports: broadcast::Sender<CommandId>,
     totals: totals::Totals,
     /// Date of the newest command. Each command is dated later than the one before, so that their order is
@@ -93,7 +93,7 @@ impl CommandService {
         store: Arc<dyn Store>,
         broker: Arc<dyn Broker>,
         metrics: Arc<Metrics>,
-        time: Arc<Steady>,
+        time: Arc<GuardedClock>,
     ) -> Self {
         let (reports, totals, newest) = (
             broadcast::Sender::new(REPORTS),

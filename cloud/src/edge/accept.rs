@@ -9,26 +9,26 @@ use tokio::net::{TcpListener, TcpStream};
 /// Pause after a failed accept; its usual cause, a lack of file descriptors, lasts.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Minimum time between two log lines about failures of one kind.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Time of the last log line about a repeated failure, and the number of failures since.
 #[derive(Debug, Default)]
-struct Complaint {
-    told: Option<Instant>,
+struct FailureLog {
+    logged: Option<Instant>,
     left_out: u64,
 }
 
-impl Complaint {
+impl FailureLog {
     /// Returns the number of failures that were not logged since the last line, if a line is due.
     fn due(&mut self, now: Instant) -> Option<u64> {
         if self
-            .told
-            .is_some_and(|told| now.saturating_duration_since(told) < TELL_EVERY)
+            .logged
+            .is_some_and(|logged| now.saturating_duration_since(logged) < LOG_EVERY)
         {
             self.left_out += 1;
             return None;
         }
-        self.told = Some(now);
+        self.logged = Some(now);
         Some(std::mem::take(&mut self.left_out))
     }
 }
@@ -38,7 +38,7 @@ impl Complaint {
 pub struct Acceptor {
     name: &'static str,
     listener: TcpListener,
-    complaint: Complaint,
+    failures: FailureLog,
 }
 
 impl Acceptor {
@@ -47,7 +47,7 @@ impl Acceptor {
         Self {
             name,
             listener,
-            complaint: Complaint::default(),
+            failures: FailureLog::default(),
         }
     }
 
@@ -63,9 +63,9 @@ impl Acceptor {
                     return (stream, peer);
                 }
                 Err(error) => {
-                    if let Some(left_out) = self.complaint.due(Instant::now()) {
+                    if let Some(left_out) = self.failures.due(Instant::now()) {
                         let (listener, retry_ms) = (self.name, PAUSE.as_millis());
-                        tracing::error!(%error, listener.name = listener, unlogged_failures = left_out, retry_ms, "failed to accept a connection; retrying");
+                        tracing::error!(%error, listener.name = listener, suppressed_lines = left_out, retry_ms, "failed to accept a connection; retrying");
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -79,13 +79,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repeated_failure_is_told_once_a_minute() {
-        let (mut complaint, start) = (Complaint::default(), Instant::now());
-        assert_eq!(complaint.due(start), Some(0));
+    fn a_repeated_failure_is_logged_once_a_minute() {
+        let (mut failures, start) = (FailureLog::default(), Instant::now());
+        assert_eq!(failures.due(start), Some(0));
         for ms in 0..1000 {
-            assert_eq!(complaint.due(start + Duration::from_millis(ms)), None);
+            assert_eq!(failures.due(start + Duration::from_millis(ms)), None);
         }
-        assert_eq!(complaint.due(start + TELL_EVERY), Some(1000));
-        assert_eq!(complaint.due(start + TELL_EVERY + Duration::from_secs(1)), None);
+        assert_eq!(failures.due(start + LOG_EVERY), Some(1000));
+        assert_eq!(failures.due(start + LOG_EVERY + Duration::from_secs(1)), None);
     }
 }

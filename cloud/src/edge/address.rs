@@ -11,6 +11,7 @@ use ipnet::IpNet;
 pub struct AddressKey(IpAddr);
 
 impl AddressKey {
+    /// Returns the unit that `address` belongs to. An IPv4 address that is mapped into IPv6 counts as IPv4.
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
@@ -24,6 +25,7 @@ impl AddressKey {
 pub struct Trusted(Vec<IpNet>);
 
 impl Trusted {
+    /// Creates the list of the networks whose addresses are trusted.
     pub fn new(networks: &[IpNet]) -> Self {
         Self(networks.to_vec())
     }

@@ -7,7 +7,7 @@
 mod accept;
 mod address;
 mod bounds;
-mod greeting;
+mod client_address;
 mod places;
 mod proxy;
 
@@ -16,7 +16,7 @@ use ipnet::IpNet;
 pub use accept::Acceptor;
 pub use address::{AddressKey, Trusted, forwarded_for};
 pub use bounds::{BoundsError, ConnectionBounds};
-pub use greeting::{Peek, greet, peek_until};
+pub use client_address::{Peek, peek_until, read_client_address};
 pub use places::{Place, Places};
 
 /// Rules for connections from outside.

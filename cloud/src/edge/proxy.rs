@@ -8,58 +8,60 @@ const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Maximum length of a line of version 1 by its specification, in bytes.
 const MAX_V1: usize = 107;
 /// Maximum length of a block of version 2 that is accepted, in bytes: addresses and some extensions.
-pub const MAX_HEADER: usize = 1024;
+pub(super) const MAX_HEADER: usize = 1024;
 const V2_FIXED: usize = 16;
 
 /// Result of parsing the first bytes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Front {
+pub(super) enum ProxyHeader {
     /// More bytes are needed to decide.
-    Unclear,
+    Incomplete,
     /// Not a PROXY header.
     None,
     /// Header of `len` bytes; without a client when the proxy speaks for itself.
     Header { len: usize, client: Option<SocketAddr> },
     /// Invalid header.
-    Bad,
+    Invalid,
 }
 
 /// Parses the first bytes of a connection.
-pub fn read(bytes: &[u8]) -> Front {
+pub(super) fn read(bytes: &[u8]) -> ProxyHeader {
     let begins = |with: &[u8]| bytes.iter().zip(with).all(|(a, b)| a == b);
     if begins(V1) {
         if bytes.len() < V1.len() {
-            Front::Unclear
+            ProxyHeader::Incomplete
         } else {
             version_1(bytes)
         }
     } else if begins(V2) {
         if bytes.len() < V2_FIXED {
-            Front::Unclear
+            ProxyHeader::Incomplete
         } else {
             version_2(bytes)
         }
     } else {
-        Front::None
+        ProxyHeader::None
     }
 }
 
-fn version_1(bytes: &[u8]) -> Front {
+fn version_1(bytes: &[u8]) -> ProxyHeader {
     let Some(end) = bytes.iter().take(MAX_V1).position(|byte| *byte == b'\n') else {
         return if bytes.len() < MAX_V1 {
-            Front::Unclear
+            ProxyHeader::Incomplete
         } else {
-            Front::Bad
+            ProxyHeader::Invalid
         };
     };
     let line = bytes[..end]
         .strip_suffix(b"\r")
         .and_then(|line| std::str::from_utf8(line).ok());
-    let Some(line) = line else { return Front::Bad };
+    let Some(line) = line else {
+        return ProxyHeader::Invalid;
+    };
     let len = end + 1;
     let words: Vec<&str> = line.split(' ').collect();
     match words[..] {
-        ["PROXY", "UNKNOWN", ..] => Front::Header { len, client: None },
+        ["PROXY", "UNKNOWN", ..] => ProxyHeader::Header { len, client: None },
         [
             "PROXY",
             family @ ("TCP4" | "TCP6"),
@@ -77,44 +79,44 @@ fn version_1(bytes: &[u8]) -> Front {
                 port(source_port),
                 port(target_port),
             ) {
-                (Some(source), Some(_), Some(port), Some(_)) => Front::Header {
+                (Some(source), Some(_), Some(port), Some(_)) => ProxyHeader::Header {
                     len,
                     client: Some(SocketAddr::new(source, port)),
                 },
-                _ => Front::Bad,
+                _ => ProxyHeader::Invalid,
             }
         }
-        _ => Front::Bad,
+        _ => ProxyHeader::Invalid,
     }
 }
 
-fn version_2(bytes: &[u8]) -> Front {
+fn version_2(bytes: &[u8]) -> ProxyHeader {
     let (command, family) = (bytes[12], bytes[13]);
     let size = usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
     let len = V2_FIXED + size;
     if command >> 4 != 2 || len > MAX_HEADER {
-        return Front::Bad;
+        return ProxyHeader::Invalid;
     }
     if bytes.len() < len {
-        return Front::Unclear;
+        return ProxyHeader::Incomplete;
     }
     let block = &bytes[V2_FIXED..len];
     match (command & 0x0f, family) {
-        (0, _) => Front::Header { len, client: None },
-        (1, 0x11) => client::<4>(block).map_or(Front::Bad, |(source, port)| {
+        (0, _) => ProxyHeader::Header { len, client: None },
+        (1, 0x11) => client::<4>(block).map_or(ProxyHeader::Invalid, |(source, port)| {
             named(len, Ipv4Addr::from(source).into(), port)
         }),
-        (1, 0x21) => client::<16>(block).map_or(Front::Bad, |(source, port)| {
+        (1, 0x21) => client::<16>(block).map_or(ProxyHeader::Invalid, |(source, port)| {
             named(len, Ipv6Addr::from(source).into(), port)
         }),
         // Other kinds of sockets have no address that could be counted.
-        (1, _) => Front::Header { len, client: None },
-        _ => Front::Bad,
+        (1, _) => ProxyHeader::Header { len, client: None },
+        _ => ProxyHeader::Invalid,
     }
 }
 
-const fn named(len: usize, source: IpAddr, port: u16) -> Front {
-    Front::Header {
+const fn named(len: usize, source: IpAddr, port: u16) -> ProxyHeader {
+    ProxyHeader::Header {
         len,
         client: Some(SocketAddr::new(source, port)),
     }
@@ -145,7 +147,7 @@ mod tests {
         let line = b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 1883\r\n\x10rest";
         assert_eq!(
             read(line),
-            Front::Header {
+            ProxyHeader::Header {
                 len: line.len() - 5,
                 client: client("192.0.2.1:4711")
             }
@@ -153,21 +155,21 @@ mod tests {
         let line = b"PROXY TCP6 2001:db8::1 ::1 4711 1883\r\n";
         assert_eq!(
             read(line),
-            Front::Header {
+            ProxyHeader::Header {
                 len: line.len(),
                 client: client("[2001:db8::1]:4711")
             }
         );
         assert_eq!(
             read(b"PROXY UNKNOWN\r\n"),
-            Front::Header {
+            ProxyHeader::Header {
                 len: 15,
                 client: None
             }
         );
         assert_eq!(
             read(b"PROXY UNKNOWN ff ff 1 1\r\n"),
-            Front::Header {
+            ProxyHeader::Header {
                 len: 25,
                 client: None
             }
@@ -186,7 +188,7 @@ mod tests {
         let header = block(0x21, 0x11, &v4);
         assert_eq!(
             read(&header),
-            Front::Header {
+            ProxyHeader::Header {
                 len: 28,
                 client: client("192.0.2.1:4711")
             }
@@ -194,7 +196,7 @@ mod tests {
         let extended = block(0x21, 0x11, &[&v4[..], &[3, 0, 1, 0]].concat());
         assert_eq!(
             read(&extended),
-            Front::Header {
+            ProxyHeader::Header {
                 len: 32,
                 client: client("192.0.2.1:4711")
             }
@@ -204,14 +206,14 @@ mod tests {
         v6[32..34].copy_from_slice(&7u16.to_be_bytes());
         assert_eq!(
             read(&block(0x21, 0x21, &v6)),
-            Front::Header {
+            ProxyHeader::Header {
                 len: 52,
                 client: client("[::9]:7")
             }
         );
         assert_eq!(
             read(&block(0x20, 0, &[])),
-            Front::Header {
+            ProxyHeader::Header {
                 len: 16,
                 client: None
             },
@@ -219,7 +221,7 @@ mod tests {
         );
         assert_eq!(
             read(&block(0x21, 0x31, &[0; 216])),
-            Front::Header {
+            ProxyHeader::Header {
                 len: 232,
                 client: None
             },
@@ -233,7 +235,7 @@ mod tests {
         let v2 = block(0x21, 0x11, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         for whole in [v1, v2] {
             for cut in 0..whole.len() {
-                assert_eq!(read(&whole[..cut]), Front::Unclear, "{cut}");
+                assert_eq!(read(&whole[..cut]), ProxyHeader::Incomplete, "{cut}");
             }
         }
         for other in [
@@ -244,7 +246,7 @@ mod tests {
             b"PROXIES",
             b"\r\nG",
         ] {
-            assert_eq!(read(other), Front::None, "{other:?}");
+            assert_eq!(read(other), ProxyHeader::None, "{other:?}");
         }
     }
 
@@ -264,7 +266,7 @@ mod tests {
             &block(0x21, 0x21, &[0; 35]),
             &block(0x21, 0x11, &[0; MAX_HEADER]),
         ] {
-            assert_eq!(read(bad), Front::Bad, "{bad:?}");
+            assert_eq!(read(bad), ProxyHeader::Invalid, "{bad:?}");
         }
     }
 
@@ -272,7 +274,7 @@ mod tests {
         #[test]
         fn nothing_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300), v2 in proptest::bool::ANY) {
             let bytes = if v2 { [V2, &bytes].concat() } else { [V1, &bytes].concat() };
-            if let Front::Header { len, .. } = read(&bytes) {
+            if let ProxyHeader::Header { len, .. } = read(&bytes) {
                 proptest::prop_assert!(len <= bytes.len());
             }
         }

@@ -17,14 +17,14 @@ use super::queue::{Job, Queue, What};
 use super::worker::Worker;
 use crate::broker::{Broker, Uplink};
 use crate::command::CommandService;
-use crate::device_config::DeviceConfigs;
+use crate::critical_tasks::CriticalTasks;
+use crate::device_settings::DeviceSettingsService;
+use crate::guarded_clock::GuardedClock;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::rollout::Rollouts;
-use crate::steady::Steady;
-use crate::vital::Vital;
+use iottly_core::RateLimitedLog;
 use iottly_core::ingest::decode::decode;
-use iottly_core::log_pace::LogPace;
 use iottly_core::model::Scope;
 use iottly_store::Store;
 
@@ -38,16 +38,16 @@ const SCOPES: usize = 100_000;
 const SCOPE_AGE: Duration = Duration::from_secs(30);
 
 /// Rate limit of the log line about devices whose look-up failed.
-static UNKNOWN: LogPace = LogPace::new();
+static UNKNOWN: RateLimitedLog = RateLimitedLog::new();
 /// Rate limit of the log line about publishes for which there was no room.
-static FULL: LogPace = LogPace::new();
+static FULL: RateLimitedLog = RateLimitedLog::new();
 
 /// Entrance of the ingest, for the broker; cheap to clone.
 #[derive(Clone)]
 pub struct IngestHandle {
     queue: Arc<Queue>,
     store: Arc<dyn Store>,
-    time: Arc<Steady>,
+    time: Arc<GuardedClock>,
     scopes: Arc<Mutex<HashMap<DeviceId, (Scope, Instant)>>>,
 }
 
@@ -60,7 +60,7 @@ pub struct IngestParts {
     /// Service notified of commands' results.
     pub commands: Arc<CommandService>,
     /// Service that sends settings after a hello.
-    pub configs: Arc<DeviceConfigs>,
+    pub device_settings: Arc<DeviceSettingsService>,
     /// Service notified of updates; sends directives after a hello.
     pub rollouts: Arc<Rollouts>,
     /// Hub notified of stored messages.
@@ -68,7 +68,7 @@ pub struct IngestParts {
     /// Metrics of the ingest.
     pub metrics: Arc<Metrics>,
     /// Clock for times of receipt.
-    pub time: Arc<Steady>,
+    pub time: Arc<GuardedClock>,
 }
 
 /// The running ingest.
@@ -83,7 +83,7 @@ pub struct IngestQueue(Arc<Queue>);
 impl Ingest {
     /// Creates the queue over a store.
     #[must_use]
-    pub fn queue(store: Arc<dyn Store>, time: Arc<Steady>) -> (IngestHandle, IngestQueue) {
+    pub fn queue(store: Arc<dyn Store>, time: Arc<GuardedClock>) -> (IngestHandle, IngestQueue) {
         let queue = Arc::new(Queue::default());
         (
             IngestHandle {
@@ -98,10 +98,10 @@ impl Ingest {
 
     /// Starts the worker on a queue. `grace` is the time in which devices that were online may reconnect.
     #[must_use]
-    pub fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, vital: &Vital) -> Self {
+    pub fn start(queue: IngestQueue, parts: IngestParts, grace: Duration, critical: &CriticalTasks) -> Self {
         let (stop, stopped) = oneshot::channel();
         let worker = Worker::new(queue.0, parts);
-        let run = vital.watch("ingest", worker.run(stopped, grace));
+        let run = critical.watch("ingest", worker.run(stopped, grace));
         Self {
             worker: tokio::spawn(run),
             stop,
@@ -150,7 +150,7 @@ impl IngestHandle {
             Ok(found) => found.map(|(scope, _)| scope),
             Err(error) => {
                 if let Some(more) = UNKNOWN.ask(std::time::Instant::now()) {
-                    tracing::error!(device.id = %device, %error, suppressed = more, "failed to look up a device; its publish is dropped, and the device sends it again");
+                    tracing::error!(device.id = %device, %error, suppressed_lines = more, "failed to look up a device; its publish is dropped, and the device sends it again");
                 }
                 None
             }
@@ -179,7 +179,7 @@ impl IngestHandle {
         if tokio::time::timeout(PATIENCE, hand_over).await.is_err()
             && let Some(more) = FULL.ask(std::time::Instant::now())
         {
-            tracing::warn!(device.id = %device, suppressed = more, "failed to queue a publish because the queue is full; the device sends it again");
+            tracing::warn!(device.id = %device, suppressed_lines = more, "failed to queue a publish because the queue is full; the device sends it again");
         }
     }
 }
@@ -247,7 +247,7 @@ mod tests {
             secret: SecretHash::of(b"s"),
         };
         store.create_device(&device).await.expect("created");
-        let time = Arc::new(Steady::new(Arc::new(crate::clock::now)));
+        let time = Arc::new(GuardedClock::new(Arc::new(crate::clock::now)));
         let (handle, queue) = Ingest::queue(Arc::clone(&store), time);
         for _ in 0..2 {
             handle.message(scope.device, Bytes::from_static(b"{}")).await;

@@ -106,7 +106,7 @@ impl Committer {
                 }
                 Err(error) if error.fault() == Fault::Outage => {
                     let retry_ms = wait.as_millis() as u64;
-                    tracing::error!(%error, group.writes = group.len(), "failed to commit a group of writes; retrying in {retry_ms} ms");
+                    tracing::error!(%error, group.writes = group.len(), retry_ms, "failed to commit a group of writes; retrying");
                 }
                 Err(error) => return Err(error),
             }

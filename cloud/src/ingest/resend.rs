@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::command::CommandService;
-use crate::device_config::DeviceConfigs;
+use crate::device_settings::DeviceSettingsService;
 use crate::rollout::Rollouts;
 use iottly_core::model::Scope;
 
@@ -24,7 +24,7 @@ pub(super) struct Resends {
 
 struct Sender {
     commands: Arc<CommandService>,
-    configs: Arc<DeviceConfigs>,
+    device_settings: Arc<DeviceSettingsService>,
     rollouts: Arc<Rollouts>,
     places: Semaphore,
 }
@@ -32,12 +32,12 @@ struct Sender {
 impl Resends {
     pub(super) fn new(
         commands: Arc<CommandService>,
-        configs: Arc<DeviceConfigs>,
+        device_settings: Arc<DeviceSettingsService>,
         rollouts: Arc<Rollouts>,
     ) -> Self {
         let sender = Arc::new(Sender {
             commands,
-            configs,
+            device_settings,
             rollouts,
             places: Semaphore::new(PLACES),
         });
@@ -79,10 +79,10 @@ impl Sender {
             let Ok(_place) = self.places.acquire().await else {
                 return;
             };
-            if let Err(error) = self.configs.send(scope).await {
+            if let Err(error) = self.device_settings.send(scope).await {
                 tracing::error!(device.id = %scope.device, %error, "failed to send settings; they wait for the device's next hello");
             }
-            if let Err(error) = self.rollouts.greeted(scope, directive_counter).await {
+            if let Err(error) = self.rollouts.on_hello(scope, directive_counter).await {
                 tracing::error!(device.id = %scope.device, %error, "failed to send an open directive; it waits for the device's next hello");
             }
         }

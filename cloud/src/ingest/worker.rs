@@ -9,6 +9,7 @@ use iottly_protocol::{Ack, DeviceId, Down, Hello, StreamCheck, StreamId, StreamP
 use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{Instrument, Span};
 
 use super::actor::IngestParts;
 use super::commit::Committer;
@@ -18,9 +19,9 @@ use super::queue::{Job, Queue, What};
 use super::resend::Resends;
 use crate::broker::Broker;
 use crate::command::CommandService;
+use crate::guarded_clock::GuardedClock;
 use crate::live::LiveHub;
 use crate::rollout::Rollouts;
-use crate::steady::Steady;
 use iottly_core::ingest::decode::Decoded;
 use iottly_core::ingest::{Outcome, Upload, UploadBody, Write};
 use iottly_core::model::{Scope, UnixMs};
@@ -45,7 +46,7 @@ pub(super) struct Worker {
     commands: Arc<CommandService>,
     rollouts: Arc<Rollouts>,
     live: Arc<LiveHub>,
-    time: Arc<Steady>,
+    time: Arc<GuardedClock>,
     committer: Committer,
     presences: Presences,
     notices: Notices,
@@ -62,6 +63,19 @@ struct Group {
     answers: Vec<Answer>,
     /// Jobs, held until the group is committed because they hold room in the budgets.
     jobs: Vec<Job>,
+}
+
+impl Group {
+    /// Returns the span for the commit of the group. `device.id` is set if all events are of one device.
+    fn span(&self) -> Span {
+        let first = self.jobs.first().map(|job| job.scope.device);
+        let device = first.filter(|device| self.jobs.iter().all(|job| job.scope.device == *device));
+        tracing::error_span!(
+            "ingest_group",
+            group.events = self.jobs.len(),
+            device.id = device.map(tracing::field::display)
+        )
+    }
 }
 
 enum Answer {
@@ -104,13 +118,13 @@ impl Worker {
             store,
             broker,
             commands,
-            configs,
+            device_settings,
             rollouts,
             live,
             metrics,
             time,
         } = parts;
-        let resends = Resends::new(Arc::clone(&commands), configs, Arc::clone(&rollouts));
+        let resends = Resends::new(Arc::clone(&commands), device_settings, Arc::clone(&rollouts));
         let committer = Committer::new(Arc::clone(&store), metrics, Arc::clone(&queue));
         let (presences, notices, late, apart) = (
             Presences::default(),
@@ -172,7 +186,7 @@ impl Worker {
                 }
                 Err(error) => {
                     let retry_ms = wait.as_millis() as u64;
-                    tracing::error!(%error, "failed to read the online devices; retrying in {retry_ms} ms");
+                    tracing::error!(%error, retry_ms, "failed to read the online devices; retrying");
                 }
             }
             tokio::time::sleep(wait).await;
@@ -315,14 +329,19 @@ impl Worker {
     }
 
     async fn commit(&mut self, group: Group) {
+        if group.writes.is_empty() && group.answers.is_empty() {
+            return;
+        }
+        let span = group.span();
+        self.commit_and_answer(group).instrument(span).await;
+    }
+
+    async fn commit_and_answer(&mut self, group: Group) {
         let Group {
             writes,
             answers,
             jobs,
         } = group;
-        if writes.is_empty() && answers.is_empty() {
-            return;
-        }
         let outcomes = self.committer.commit(writes).await;
         drop(jobs);
         for message in outcomes.iter().flatten().flat_map(|outcome| &outcome.stored) {

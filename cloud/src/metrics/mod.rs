@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use iottly_core::model::UnixMs;
-use iottly_store::webhooks::HookTotals;
+use iottly_store::webhooks::WebhookTotals;
 
 mod webhooks;
 
@@ -196,7 +196,7 @@ impl Metrics {
 
     /// Records measurements of webhooks: totals over all of them, and the number of deliveries dropped since
     /// the start.
-    pub fn webhooks(&self, totals: &HookTotals, dropped: u64, now: UnixMs) {
+    pub fn webhooks(&self, totals: &WebhookTotals, dropped: u64, now: UnixMs) {
         self.webhooks.measured(totals, dropped, now);
     }
 

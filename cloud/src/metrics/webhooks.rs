@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use iottly_core::model::UnixMs;
-use iottly_store::webhooks::HookTotals;
+use iottly_store::webhooks::WebhookTotals;
 
 /// Label of an attempt: its result.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -81,7 +81,7 @@ impl WebhookMetrics {
             .inc();
     }
 
-    pub(super) fn measured(&self, totals: &HookTotals, dropped: u64, now: UnixMs) {
+    pub(super) fn measured(&self, totals: &WebhookTotals, dropped: u64, now: UnixMs) {
         self.waiting
             .set(i64::try_from(totals.waiting).unwrap_or(i64::MAX));
         self.open.set(i64::try_from(totals.open).unwrap_or(i64::MAX));

@@ -71,7 +71,7 @@ impl ReleaseRepository {
     ///
     /// # Errors
     /// If the release is not in the repository, the key is missing, or a file cannot be written.
-    pub fn direct(
+    pub fn sign_directive(
         &self,
         new: NewDirective,
         keys: &KeyFolder,

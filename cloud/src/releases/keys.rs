@@ -6,7 +6,7 @@ use iottly_protocol::tuf::{SigningKey, decode_hex, encode_hex};
 use serde::{Deserialize, Serialize};
 
 use super::{ReleaseError, files};
-use iottly_core::seal::{SealKey, Sealed};
+use iottly_core::{SealKey, Sealed};
 
 /// Roles that have keys.
 pub const ROLES: [&str; 5] = ["root", "targets", "snapshot", "timestamp", "directive"];

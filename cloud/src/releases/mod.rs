@@ -1,7 +1,7 @@
 //! Releases: keys, and the repository that devices and any TUF client read.
 //!
 //! A repository is a folder in the standard layout (`metadata/`, `targets/`, and also `directives/`) that any
-//! web server or USB stick can carry. It contains no secrets; the keys are stored elsewhere. [`Shelf`]
+//! web server or USB stick can carry. It contains no secrets; the keys are stored elsewhere. [`ReleaseRepositories`]
 //! manages one repository per project, with its keys.
 
 mod directives;
@@ -11,14 +11,14 @@ mod keys;
 mod locks;
 mod prune;
 mod renew;
+mod repositories;
 mod repository;
 mod room;
-mod shelf;
 
 pub use directives::NewDirective;
 pub use error::ReleaseError;
 pub use keys::{KeyFolder, ROLES};
+pub use repositories::BUILT;
+pub use repositories::ReleaseRepositories;
 pub use repository::{Added, Lifetimes, NewRelease, ReleaseRepository};
 pub use room::FREE_FLOOR;
-pub use shelf::BUILT;
-pub use shelf::Shelf;

@@ -151,7 +151,7 @@ mod tests {
     use iottly_protocol::tuf::{Client, Schemes, sign};
     use iottly_update::{FolderRepository, TrustFolder};
 
-    use super::super::{Lifetimes, NewRelease, Shelf};
+    use super::super::{Lifetimes, NewRelease, ReleaseRepositories};
     use super::*;
 
     fn now() -> Instant {
@@ -255,22 +255,30 @@ mod tests {
     #[test]
     fn the_newest_and_the_needed_releases_stay_and_files_of_the_others_go() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (shelf, project) = (Shelf::new(dir.path(), None), ProjectId::from_bytes([1; 12]));
+        let (repositories, project) = (
+            ReleaseRepositories::new(dir.path(), None),
+            ProjectId::from_bytes([1; 12]),
+        );
         let releases: Vec<_> = (0..KEPT_RELEASES + 8)
             .map(|n| {
-                shelf
+                repositories
                     .add(project, 0, &release(format!("release {n}").as_bytes()), now())
                     .expect("added")
             })
             .collect();
-        let folder = shelf.folder(project);
+        let folder = repositories.folder(project);
         let needed = BTreeSet::from([2, 5]);
-        assert!(shelf.prune(project, &needed, false, now()).expect("pruned") > 0);
+        assert!(
+            repositories
+                .prune(project, &needed, false, now())
+                .expect("pruned")
+                > 0
+        );
         for release in &releases {
             let stays = release.release_seq > 8 || needed.contains(&release.release_seq);
             assert_eq!(find(&folder, &release.path).is_ok(), stays, "{release:?}");
             assert_eq!(
-                shelf.published(project, &release.path).is_ok(),
+                repositories.published(project, &release.path).is_ok(),
                 stays,
                 "{release:?}"
             );
@@ -284,17 +292,19 @@ mod tests {
         let versions = usize::try_from(KEPT_VERSIONS).expect("few");
         assert_eq!(files(&folder.join("metadata")), 2 + 2 * versions);
         assert_eq!(
-            shelf.prune(project, &needed, false, now()).expect("looked at"),
+            repositories
+                .prune(project, &needed, false, now())
+                .expect("looked at"),
             0,
             "once is enough"
         );
-        assert!(shelf.prune(project, &needed, true, now()).expect("pruned") > 0);
+        assert!(repositories.prune(project, &needed, true, now()).expect("pruned") > 0);
         assert_eq!(
             files(&folder.join("targets")),
             2 * 3,
             "the needed ones and the newest"
         );
-        let next = shelf
+        let next = repositories
             .add(project, 0, &release(b"one more"), now())
             .expect("added");
         assert_eq!(next.release_seq, releases.len() as u64 + 1, "numbers continue");
@@ -304,16 +314,21 @@ mod tests {
     fn dates_of_a_clock_that_was_wrong_are_signed_anew() {
         const YEARS: u64 = 10 * 365 * 86_400;
         let dir = tempfile::tempdir().expect("a folder");
-        let (shelf, project) = (Shelf::new(dir.path(), None), ProjectId::from_bytes([1; 12]));
+        let (repositories, project) = (
+            ReleaseRepositories::new(dir.path(), None),
+            ProjectId::from_bytes([1; 12]),
+        );
         for wrong in [now().plus(YEARS), Instant::from_unix(now().unix() - YEARS)] {
-            let added = shelf.add(project, 0, &release(b"a"), wrong).expect("added");
-            shelf.ensure(project, now()).expect("signed again");
-            find(&shelf.folder(project), &added.path).expect("a device with the right time reads it");
+            let added = repositories
+                .add(project, 0, &release(b"a"), wrong)
+                .expect("added");
+            repositories.ensure(project, now()).expect("signed again");
+            find(&repositories.folder(project), &added.path).expect("a device with the right time reads it");
         }
         // A repository without new releases stays readable for a long time.
         let later = now().plus(300 * 86_400);
-        shelf.ensure(project, later).expect("signed again");
-        let targets: Targets = ReleaseRepository::new(&shelf.folder(project), Lifetimes::default())
+        repositories.ensure(project, later).expect("signed again");
+        let targets: Targets = ReleaseRepository::new(&repositories.folder(project), Lifetimes::default())
             .targets()
             .expect("read");
         assert!(targets.header.expires > later.plus(86_400));

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::{
-    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA,
-    Manifest, ROLES_KEY, Release,
+    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, FIRMWARE_ABI, HealthRules, MANIFEST_KEY,
+    MANIFEST_SCHEMA, Manifest, ROLES_KEY, Release,
 };
 use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
@@ -20,8 +21,6 @@ use super::{KeyFolder, ReleaseError, files, prune};
 
 /// Number of seconds of a day.
 pub(super) const DAY: u64 = 86_400;
-/// Maximum size of a component that becomes a release, in bytes.
-const MAX_RELEASE_BYTES: usize = 64 << 20;
 
 /// Validity of signed metadata, in days.
 #[derive(Debug, Clone, Copy)]
@@ -89,9 +88,9 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn new(new: &NewRelease, release_seq: u64, now: Instant) -> Result<Self, ReleaseError> {
-        if new.content.len() > MAX_RELEASE_BYTES {
+        if new.content.len() > MAX_COMPONENT_BYTES {
             return Err(ReleaseError::Input(format!(
-                "{} bytes are over the limit of {MAX_RELEASE_BYTES}",
+                "{} bytes are over the limit of {MAX_COMPONENT_BYTES}",
                 new.content.len()
             )));
         }
@@ -112,10 +111,7 @@ impl Draft {
             release_seq,
             security_floor: new.security_floor,
             boards: new.boards.clone(),
-            abi: AbiRange {
-                min: "0.1".to_owned(),
-                max: "0.1".to_owned(),
-            },
+            abi: AbiRange::of(FIRMWARE_ABI),
             chunk_size: CHUNK_BYTES,
             chunk_root: encode_hex(&list.root()),
             requires_free: 2 * new.content.len() as u64,

@@ -11,36 +11,36 @@ use std::time::{Duration, Instant};
 use iottly_protocol::ProjectId;
 use iottly_protocol::limits::clip;
 
-use crate::turns::{TurnLimits, Turns};
+use crate::fair_queue::{FairQueue, FairQueueLimits};
 
 /// Maximum number of requests of a project that wait for a turn of one kind; further ones are refused.
 const WAITING: usize = 8;
 /// Limits of concurrent builds, over all projects: each uses a processor for seconds.
-const BUILDS: TurnLimits = TurnLimits {
+const BUILDS: FairQueueLimits = FairQueueLimits {
     running: 2,
     running_per_key: 1,
     waiting_per_key: WAITING,
 };
 /// Limits of concurrent checks of components, over all projects: each may briefly use a hundred mebibytes.
-const CHECKS: TurnLimits = TurnLimits {
+const CHECKS: FairQueueLimits = FairQueueLimits {
     running: 2,
     running_per_key: 1,
     waiting_per_key: WAITING,
 };
 /// Limits of concurrent writers of files: one per project.
-const WRITES: TurnLimits = TurnLimits {
+const WRITES: FairQueueLimits = FairQueueLimits {
     running: 8,
     running_per_key: 1,
     waiting_per_key: WAITING,
 };
 /// Limits of concurrent uploads: each holds a component in memory.
-const UPLOADS: TurnLimits = TurnLimits {
+const UPLOADS: FairQueueLimits = FairQueueLimits {
     running: 32,
     running_per_key: 2,
     waiting_per_key: WAITING,
 };
 /// Limits of concurrent diffs of revisions.
-const DIFFS: TurnLimits = TurnLimits {
+const DIFFS: FairQueueLimits = FairQueueLimits {
     running: 2,
     running_per_key: 1,
     waiting_per_key: WAITING,
@@ -55,11 +55,11 @@ const MAX_REASON_BYTES: usize = 4096;
 
 /// Queues of all projects, and known outcomes.
 pub(super) struct Builds {
-    pub(super) builds: Turns<ProjectId>,
-    pub(super) checks: Turns<ProjectId>,
-    pub(super) writes: Turns<ProjectId>,
-    pub(super) uploads: Turns<ProjectId>,
-    pub(super) diffs: Turns<ProjectId>,
+    pub(super) builds: FairQueue<ProjectId>,
+    pub(super) checks: FairQueue<ProjectId>,
+    pub(super) writes: FairQueue<ProjectId>,
+    pub(super) uploads: FairQueue<ProjectId>,
+    pub(super) diffs: FairQueue<ProjectId>,
     failed: Mutex<Memory<String>>,
     reach: Mutex<Memory<Vec<String>>>,
 }
@@ -67,11 +67,11 @@ pub(super) struct Builds {
 impl Default for Builds {
     fn default() -> Self {
         Self {
-            builds: Turns::new(BUILDS),
-            checks: Turns::new(CHECKS),
-            writes: Turns::new(WRITES),
-            uploads: Turns::new(UPLOADS),
-            diffs: Turns::new(DIFFS),
+            builds: FairQueue::new(BUILDS),
+            checks: FairQueue::new(CHECKS),
+            writes: FairQueue::new(WRITES),
+            uploads: FairQueue::new(UPLOADS),
+            diffs: FairQueue::new(DIFFS),
             failed: Mutex::default(),
             reach: Mutex::default(),
         }

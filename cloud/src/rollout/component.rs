@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use iottly_protocol::ProjectId;
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use sha2::{Digest, Sha256};
 
 use super::{BuildFailure, FlashError, Rollouts};
+use crate::fair_queue::Turn;
 use crate::releases::BUILT;
-use crate::turns::Turn;
 use iottly_core::model::{Revision, Snippet};
-
-/// Maximum size of a built component, in bytes; the same as of an upload.
-const MAX_COMPONENT_BYTES: usize = 16 << 20;
 
 /// A component and its origin.
 pub(super) struct Made {
@@ -70,7 +68,9 @@ impl Rollouts {
             return Err(FlashError::Code(reason));
         }
         let name = name.to_owned();
-        Ok(self.on_shelf(move |shelf, _| shelf.kept(project, &name)).await?)
+        Ok(self
+            .with_repositories(move |repositories, _| repositories.kept(project, &name))
+            .await?)
     }
 
     /// Builds the component if it is not stored, and determines its capabilities.
@@ -98,7 +98,8 @@ impl Rollouts {
         turn: Turn<ProjectId>,
     ) -> Result<Vec<u8>, FlashError> {
         let builder = self.builder.clone().ok_or(FlashError::NoBuilder)?;
-        let (shelf, memory, name) = (self.shelf.clone(), Arc::clone(&self.work), name.to_owned());
+        let (repositories, memory, name) =
+            (self.repositories.clone(), Arc::clone(&self.work), name.to_owned());
         let work = move || -> Result<Vec<u8>, FlashError> {
             // Dropped last, so that the next turn finds the outcome of this one.
             let _turn = turn;
@@ -107,7 +108,7 @@ impl Rollouts {
                 memory.failed(project, &name, reason);
             }
             let built = built?;
-            shelf.keep_built(project, &name, &built)?;
+            repositories.keep_built(project, &name, &built)?;
             Ok(built)
         };
         let done = tokio::task::spawn_blocking(work).await;

@@ -11,12 +11,12 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::service::{counter, directive};
+use super::send::{counter, directive};
 use super::{Rollouts, SteadyClock};
 use crate::clock;
 use crate::releases::ReleaseError;
 use iottly_core::model::{
-    Rollout, RolloutId, RolloutMember, RolloutStep, Scope, StoredRelease, Telling, UnixMs,
+    OutgoingDirective, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, StoredRelease, UnixMs,
 };
 use iottly_core::rollout::{Decision, decide};
 use iottly_core::rollout::{Evidence, Step};
@@ -83,7 +83,7 @@ impl Rollouts {
         let (mut notes, mut steady, mut kept) = (Notes::default(), None, None::<Instant>);
         loop {
             tokio::select! {
-                () = self.news.notified() => {}
+                () = self.wake_up.notified() => {}
                 _ = tick.tick() => {}
             }
             let active = match self.store.active_rollouts().await {
@@ -137,11 +137,13 @@ impl Rollouts {
         }
     }
 
-    /// Plans a rollout and executes the resulting step; `steady` is the time of the steady clock in
-    /// milliseconds. With `resend`, directives that connected devices have not answered are sent again.
+    /// Plans a rollout and executes the resulting step, in a span of its own; `steady` is the time of the
+    /// steady clock in milliseconds. With `resend`, directives that connected devices have not answered are
+    /// sent again.
     ///
     /// # Errors
     /// If the store fails or a directive cannot be signed.
+    #[tracing::instrument(level = "error", name = "rollout_step", skip_all, fields(project.id = %project, rollout.id = %id))]
     pub async fn step(
         &self,
         project: ProjectId,
@@ -164,14 +166,14 @@ impl Rollouts {
         let members = self.store.rollout_members(project, &rollout).await?;
         if members
             .iter()
-            .filter_map(|member| member.told.as_ref())
-            .any(|told| told.heard.is_none())
+            .filter_map(|member| member.directive.as_ref())
+            .any(|directive| directive.heard.is_none())
         {
             self.store.note_heard(project, id, steady).await?;
         }
         let decision = decide(&rollout, &members, release.size, steady / 1000);
         if resend {
-            self.remind(project, &members, steady).await?;
+            self.resend_unanswered(project, &members, steady).await?;
         }
         let text = decision
             .plan
@@ -179,7 +181,7 @@ impl Rollouts {
             .as_ref()
             .map(evidence)
             .filter(|text| rollout.evidence.as_deref() != Some(text.as_str()));
-        let changed = decision.plan.run != rollout.run
+        let changed = decision.plan.progress != rollout.progress
             || decision.status != rollout.status
             || decision.active != rollout.active;
         if !changed && decision.plan.steps.is_empty() && text.is_none() {
@@ -194,9 +196,14 @@ impl Rollouts {
             self.wake();
             return Ok(());
         }
-        tracing::info!(project.id = %project, rollout.id = %id, rollout.status = step.status.as_str(), directives.install = step.told.len(), directives.cancel = step.withdrawn.len(), "saved a step of a rollout; sending its directives");
-        for telling in step.told.into_iter().chain(step.withdrawn) {
-            self.publish(telling.device, telling.document).await;
+        tracing::info!(
+            rollout.status = step.status.as_str(),
+            directives.install = step.install.len(),
+            directives.cancel = step.cancel.len(),
+            "saved a step of a rollout; sending its directives"
+        );
+        for directive in step.install.into_iter().chain(step.cancel) {
+            self.send_directive(directive.device, directive.document).await;
         }
         Ok(())
     }
@@ -217,11 +224,11 @@ impl Rollouts {
         now: UnixMs,
     ) -> Result<RolloutStep, StepError> {
         let known: HashMap<_, _> = members.iter().map(|member| (member.device, member)).collect();
-        let (mut told, mut withdrawn) = (Vec::new(), Vec::new());
+        let (mut install, mut cancel) = (Vec::new(), Vec::new());
         for step in &plan.steps {
             let (list, device, action) = match *step {
-                Step::Tell(device) => (&mut told, device, Action::Install),
-                Step::Withdraw(device) => (&mut withdrawn, device, Action::Cancel),
+                Step::Install(device) => (&mut install, device, Action::Install),
+                Step::Cancel(device) => (&mut cancel, device, Action::Cancel),
             };
             let Some(member) = known.get(&device) else {
                 continue;
@@ -231,33 +238,32 @@ impl Rollouts {
                 rollout,
                 &release.path,
                 device,
-                (action, member.told.is_some()),
+                (action, member.directive.is_some()),
             );
             list.push((new, counter(member.counter, now)));
         }
-        let count = told.len();
-        let mut tellings = self
+        let count = install.len();
+        let mut install = self
             .sign(
                 project,
                 &release.path,
-                told.into_iter().chain(withdrawn).collect(),
+                install.into_iter().chain(cancel).collect(),
             )
             .await?;
-        let withdrawn = tellings.split_off(count.min(tellings.len()));
-        let through = matches!(status.as_str(), "deployed" | "rolled_back");
+        let cancel = install.split_off(count.min(install.len()));
         Ok(RolloutStep {
             id: rollout.id,
             group: rollout.group,
             version: rollout.version,
-            halts: plan.run.halted && !rollout.run.halted,
-            run: plan.run,
+            halts: plan.progress.halted && !rollout.progress.halted,
+            progress: plan.progress,
             status,
             evidence: None,
             ended,
             active,
-            revision: through.then_some(release.revision),
-            told: tellings,
-            withdrawn,
+            revision: status.is_complete().then_some(release.revision),
+            install,
+            cancel,
         })
     }
 
@@ -266,32 +272,34 @@ impl Rollouts {
         project: ProjectId,
         target: &str,
         new: Vec<(crate::releases::NewDirective, u64)>,
-    ) -> Result<Vec<Telling>, StepError> {
+    ) -> Result<Vec<OutgoingDirective>, StepError> {
         if new.is_empty() {
             return Ok(Vec::new());
         }
         let target = target.to_owned();
         let signed = self
-            .on_shelf(move |shelf, at| shelf.direct(project, &target, new, at))
+            .with_repositories(move |repositories, at| {
+                repositories.sign_directives(project, &target, new, at)
+            })
             .await?;
-        let mut tellings = Vec::with_capacity(signed.len());
+        let mut outgoing = Vec::with_capacity(signed.len());
         for (directive, document) in signed {
             let iottly_protocol::release::Audience::Device(device) = directive.audience else {
                 continue;
             };
             let document: Box<RawValue> = serde_json::from_slice(&document)?;
-            tellings.push(Telling {
+            outgoing.push(OutgoingDirective {
                 device,
-                directive: directive.id,
+                id: directive.id,
                 counter: directive.counter,
                 document,
             });
         }
-        Ok(tellings)
+        Ok(outgoing)
     }
 
     /// Sends directives again to connected devices that have not answered them.
-    async fn remind(
+    async fn resend_unanswered(
         &self,
         project: ProjectId,
         members: &[RolloutMember],
@@ -299,12 +307,10 @@ impl Rollouts {
     ) -> Result<(), StepError> {
         let late = steady.saturating_sub(u64::try_from(RESEND.as_millis()).unwrap_or(u64::MAX));
         for member in members.iter().filter(|member| member.online) {
-            if member
-                .told
-                .as_ref()
-                .is_some_and(|told| told.state.is_none() && told.heard.is_some_and(|at| at < late))
-            {
-                self.send_open(Scope {
+            if member.directive.as_ref().is_some_and(|directive| {
+                directive.state.is_none() && directive.heard.is_some_and(|at| at < late)
+            }) {
+                self.send_open_directive(Scope {
                     project,
                     device: member.device,
                 })

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use iottly_protocol::ProjectId;
+use tracing::Instrument;
 
 use super::component::sha256;
 use super::{FlashError, Rollouts};
 use crate::clock;
-use crate::turns::{QueueFull, Turn};
+use crate::fair_queue::{QueueFull, Turn};
 use iottly_core::model::{Change, Changed, CodeRoom, Principal};
 use iottly_store::StoreError;
 
@@ -37,7 +38,10 @@ impl Rollouts {
     /// # Errors
     /// [`FlashError::DiskFull`].
     pub async fn spare_disk(&self) -> Result<(), FlashError> {
-        if self.on_shelf(|shelf, _| shelf.is_short()).await? {
+        if self
+            .with_repositories(|repositories, _| repositories.is_short())
+            .await?
+        {
             Err(FlashError::DiskFull)
         } else {
             Ok(())
@@ -68,10 +72,11 @@ impl Rollouts {
         };
         let (this, by) = (Arc::clone(self), by.clone());
         // Continues if the client disconnects: a file and its revision belong together.
-        let work = tokio::spawn(async move {
+        let saving = async move {
             let _turn = turn;
             this.save_component(&by, name, component, change).await
-        });
+        };
+        let work = tokio::spawn(saving.in_current_span());
         work.await
             .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
     }
@@ -87,11 +92,11 @@ impl Rollouts {
         self.admit_files(project, component.len() as u64).await?;
         let kept = name.clone();
         let new = self
-            .on_shelf(move |shelf, _| shelf.keep(project, &kept, &component))
+            .with_repositories(move |repositories, _| repositories.keep(project, &kept, &component))
             .await?;
         let saved = self.store.change(project, by, change, clock::now()).await;
         if saved.is_err() && new {
-            self.on_shelf(move |shelf, _| shelf.discard(project, &name))
+            self.with_repositories(move |repositories, _| repositories.discard(project, &name))
                 .await?;
         }
         self.measure(project).await?;
@@ -127,7 +132,9 @@ impl Rollouts {
 
     /// Measures the project's files and records their size.
     pub(super) async fn measure(&self, project: ProjectId) -> Result<u64, FlashError> {
-        let bytes = self.on_shelf(move |shelf, _| shelf.measure(project)).await?;
+        let bytes = self
+            .with_repositories(move |repositories, _| repositories.measure(project))
+            .await?;
         self.store.note_files(project, bytes).await?;
         Ok(bytes)
     }
@@ -136,12 +143,18 @@ impl Rollouts {
     /// needed ones.
     pub(super) async fn tidy_files(&self, project: ProjectId, hard: bool) -> Result<(), FlashError> {
         let needed = self.store.needed_releases(project).await?;
-        self.on_shelf(move |shelf, now| shelf.prune(project, &needed, hard, now))
+        self.with_repositories(move |repositories, now| repositories.prune(project, &needed, hard, now))
             .await?;
-        let uploaded = self.on_shelf(move |shelf, _| shelf.uploaded(project)).await?;
+        let uploaded = self
+            .with_repositories(move |repositories, _| repositories.uploaded(project))
+            .await?;
         let unnamed = self.store.unnamed_components(project, uploaded).await?;
-        self.on_shelf(move |shelf, _| unnamed.iter().try_for_each(|name| shelf.discard(project, name)))
-            .await?;
+        self.with_repositories(move |repositories, _| {
+            unnamed
+                .iter()
+                .try_for_each(|name| repositories.discard(project, name))
+        })
+        .await?;
         Ok(())
     }
 

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use iottly_protocol::release::{Action, HealthRules};
 use iottly_protocol::tuf::Instant;
 use iottly_protocol::{GroupId, ProjectId};
+use tracing::Instrument;
 
 use super::component::{Made, Wanted};
-use super::service::directive;
+use super::send::directive;
 use super::{BuildFailure, Rollouts};
 use crate::clock;
+use crate::fair_queue::QueueFull;
 use crate::releases::{NewRelease, ReleaseError};
-use crate::turns::QueueFull;
 use iottly_core::model::{
-    Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, RolloutStatus, Snippet,
-    StoredRelease,
+    Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, Snippet, StoredRelease,
 };
-use iottly_core::model::{Policy, PolicyError, Run, Status, Wish};
+use iottly_core::model::{Policy, PolicyError, RolloutIntent, RolloutProgress, RolloutStatus};
 use iottly_core::rollout::seconds;
 use iottly_core::rollout::{Preflight, preflight};
 use iottly_store::StoreError;
@@ -146,7 +146,8 @@ impl Rollouts {
         };
         let (this, by) = (Arc::clone(self), by.clone());
         // Continues if the client disconnects: a release must not be left half made.
-        let work = tokio::spawn(async move { this.deploy(&by, prepared, wanted).await });
+        let deploying = async move { this.deploy(&by, prepared, wanted).await };
+        let work = tokio::spawn(deploying.in_current_span());
         work.await
             .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
     }
@@ -189,7 +190,7 @@ impl Rollouts {
         let again = newest.filter(|old| is_same(old, &revision, &made, rollout.policy.grace_ms));
         let preview = new.clone();
         let drafted = self
-            .on_shelf(move |shelf, now| shelf.draft(last, &preview, now))
+            .with_repositories(move |repositories, now| repositories.draft(last, &preview, now))
             .await?;
         let preflight = self.look_ahead(project, &rollout, &drafted).await?;
         if request.dry_run {
@@ -225,10 +226,11 @@ impl Rollouts {
         self.spare_disk().await?;
         let turn = self.work.writes.take(by.project).await?;
         let (this, by, group) = (Arc::clone(self), by.clone(), group.clone());
-        let work = tokio::spawn(async move {
+        let reverting = async move {
             let _turn = turn;
             this.bring_back(&by, &group).await
-        });
+        };
+        let work = tokio::spawn(reverting.in_current_span());
         work.await
             .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
     }
@@ -254,7 +256,7 @@ impl Rollouts {
             .ok_or_else(nothing)?;
         let path = old.path.clone();
         let content = self
-            .on_shelf(move |shelf, _| shelf.published(project, &path))
+            .with_repositories(move |repositories, _| repositories.published(project, &path))
             .await?;
         let revision = Revision {
             branch: old.branch.clone(),
@@ -397,7 +399,7 @@ impl Rollouts {
         self.admit_files(project, new.content.len() as u64 + METADATA_BYTES)
             .await?;
         let added = self
-            .on_shelf(move |shelf, now| shelf.add(project, last, &new, now))
+            .with_repositories(move |repositories, now| repositories.add(project, last, &new, now))
             .await?;
         let release = StoredRelease {
             seq: added.release_seq,
@@ -477,12 +479,12 @@ fn draft(group: GroupId, kind: RolloutKind, policy: Policy, approved: Vec<String
         policy,
         approved,
         force,
-        run: Run {
-            wish: Wish::Run,
+        progress: RolloutProgress {
+            intent: RolloutIntent::Run,
             halted: false,
             soaking: None,
         },
-        status: RolloutStatus::Of(Status::Deploying),
+        status: RolloutStatus::Deploying,
         evidence: None,
         active: true,
         devices: 0,

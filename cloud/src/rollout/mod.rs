@@ -11,12 +11,92 @@ mod component;
 mod executor;
 mod files;
 mod flash;
-mod service;
-mod steady;
+mod send;
+mod steady_clock;
 mod upkeep;
 
 pub use builder::{Build, BuildFailure, Builder, Imports};
 pub use executor::StepError;
 pub use flash::{FlashError, FlashRequest, Flashed};
-pub use service::Rollouts;
-pub use steady::SteadyClock;
+pub use steady_clock::SteadyClock;
+
+use std::sync::Arc;
+
+use iottly_protocol::ProjectId;
+use iottly_protocol::tuf::Instant;
+use tokio::sync::Notify;
+
+use crate::broker::Broker;
+use crate::clock;
+use crate::releases::{ReleaseError, ReleaseRepositories};
+use builds::Builds;
+use iottly_core::rollout::seconds;
+use iottly_store::Store;
+
+/// Service of releases and rollouts of all projects.
+pub struct Rollouts {
+    store: Arc<dyn Store>,
+    broker: Arc<dyn Broker>,
+    repositories: ReleaseRepositories,
+    builder: Option<Builder>,
+    /// Wakes the executor: an update ended, a device connected, or a rollout started.
+    wake_up: Notify,
+    /// Queues for building, checking and writing.
+    work: Arc<Builds>,
+}
+
+impl Rollouts {
+    /// Creates the service over a store, a broker and the projects' repositories. Without a builder only
+    /// uploaded components become releases.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        broker: Arc<dyn Broker>,
+        repositories: ReleaseRepositories,
+        builder: Option<Builder>,
+    ) -> Self {
+        Self {
+            store,
+            broker,
+            repositories,
+            builder,
+            wake_up: Notify::new(),
+            work: Arc::default(),
+        }
+    }
+
+    /// Returns the projects' repositories.
+    #[must_use]
+    pub fn repositories(&self) -> &ReleaseRepositories {
+        &self.repositories
+    }
+
+    /// Wakes the executor before its next tick.
+    pub fn wake(&self) {
+        self.wake_up.notify_one();
+    }
+
+    /// Runs work on the repositories' files on a blocking thread.
+    async fn with_repositories<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ReleaseRepositories, Instant) -> Result<T, ReleaseError> + Send + 'static,
+    ) -> Result<T, ReleaseError> {
+        let repositories = self.repositories.clone();
+        let now = Instant::from_unix(seconds(clock::now()));
+        let done = tokio::task::spawn_blocking(move || work(&repositories, now)).await;
+        done.unwrap_or_else(|error| {
+            Err(ReleaseError::Input(format!(
+                "the work on the repository stopped: {error}"
+            )))
+        })
+    }
+
+    /// Creates a project's keys and repository, unless they exist.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub async fn prepare(&self, project: ProjectId) -> Result<(), ReleaseError> {
+        self.with_repositories(move |repositories, now| repositories.ensure(project, now))
+            .await
+    }
+}

@@ -32,7 +32,10 @@ impl Rollouts {
             tick.tick().await;
             if refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
                 refreshed = Some(Instant::now());
-                if let Err(error) = self.on_shelf(|shelf, now| shelf.refresh(now)).await {
+                if let Err(error) = self
+                    .with_repositories(|repositories, now| repositories.refresh(now))
+                    .await
+                {
                     tracing::error!(%error, "failed to sign the timestamps of a repository; retrying in an hour");
                 }
             }
@@ -73,7 +76,9 @@ impl Rollouts {
 
     /// Returns the projects that follow `last`, restarting with the first after the end.
     async fn next_projects(&self, last: Option<ProjectId>) -> Result<Vec<ProjectId>, FlashError> {
-        let all = self.on_shelf(|shelf, _| shelf.projects()).await?;
+        let all = self
+            .with_repositories(|repositories, _| repositories.projects())
+            .await?;
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         Ok(all
             .range((from, Bound::Unbounded))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{PostgresStore, Result, SqliteStore, Store};
-use iottly_core::message_id::MessageIds;
+use iottly_core::MessageIds;
 
 /// The database that holds the cloud's data.
 #[derive(Clone)]

@@ -11,17 +11,16 @@ use serde_json::value::RawValue;
 
 use iottly_core::ingest::{Outcome, Upload, Write};
 use iottly_core::model::{
-    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, CommandStatus, ConfigState, Cursor,
-    Definition, Device, Group, HourUsage, Idempotency, KnownFacts, Licence, Limits, NewCommand, Principal,
-    Project, Revision, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, SecretHash, Snippet, StoredLog,
+    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, CommandStatus, Cursor, Definition, Device,
+    Group, HourUsage, Idempotency, KnownFacts, Limits, NewCommand, PairCode, Principal, Project, Revision,
+    Rollout, RolloutId, RolloutMember, RolloutStep, Scope, SecretHash, SettingsState, Snippet, StoredLog,
     StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
 };
 
 mod backend;
 mod backup;
 mod fault;
-mod fresh;
-mod outbox;
+mod pending_webhooks;
 #[allow(
     clippy::duplicate_mod,
     reason = "the shared SQL is compiled once for each database, under its types"
@@ -33,12 +32,13 @@ mod postgres;
 )]
 mod sqlite;
 mod transfer;
+mod webhook_cache;
 pub mod webhooks;
 
 pub use backend::{Database, open};
 pub use backup::{backup, restore};
 pub use fault::Fault;
-pub use fresh::Fresh;
+pub use pending_webhooks::PendingWebhooks;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use webhooks::WebhookStore;
@@ -250,7 +250,7 @@ pub trait Store: WebhookStore {
     /// Returns one device; none when the project has no such device.
     async fn device(&self, scope: Scope) -> Result<Option<Device>>;
     /// Returns the desired and the acknowledged settings of a device; none if the device does not exist.
-    async fn device_config(&self, scope: Scope) -> Result<Option<ConfigState>>;
+    async fn device_settings(&self, scope: Scope) -> Result<Option<SettingsState>>;
     /// Returns scope and secret hash of a device that logs in to the broker. The only look-up that does not
     /// take a project.
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>>;
@@ -258,8 +258,8 @@ pub trait Store: WebhookStore {
     /// Returns the devices of all projects that are recorded as online. For the cloud's own start and checks.
     async fn online_devices(&self) -> Result<Vec<Scope>>;
 
-    /// Returns the licences of a project, oldest first.
-    async fn licences(&self, project: ProjectId) -> Result<Vec<Licence>>;
+    /// Returns the pair codes of a project, oldest first.
+    async fn pair_codes(&self, project: ProjectId) -> Result<Vec<PairCode>>;
 
     /// Stores an API token without an audit entry. For tools with direct database access (`iottly
     /// provision`).

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use iottly_protocol::{DeviceId, ProjectId};
 
 use super::Result;
-use crate::fresh::Fresh;
-use iottly_core::model::{HookAttempt, HookKey, HookState, MessageId, UnixMs};
+use crate::pending_webhooks::PendingWebhooks;
+use iottly_core::model::{MessageId, UnixMs, WebhookAttempt, WebhookKey, WebhookState};
 use iottly_core::webhooks::{Claim, Health};
 
 /// Id of a worker that claims deliveries. It belongs to the data folder, so that a new process continues with
@@ -20,7 +20,7 @@ pub struct WorkerId(pub i64);
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimQuery {
     /// Webhook whose deliveries are claimed.
-    pub key: HookKey,
+    pub key: WebhookKey,
     /// Worker that claims.
     pub worker: WorkerId,
     /// Current time; deliveries due by then are claimed.
@@ -35,7 +35,7 @@ pub struct ClaimQuery {
 
 /// Disposition of a delivery after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Then {
+pub enum Disposition {
     /// The delivery is deleted: it succeeded, or its message is gone.
     Done,
     /// The delivery waits for its next attempt.
@@ -58,9 +58,9 @@ pub enum Then {
 
 /// Result of handling a delivery.
 #[derive(Debug, Clone)]
-pub struct Settled {
+pub struct DeliveryResult {
     /// Webhook of the delivery.
-    pub key: HookKey,
+    pub key: WebhookKey,
     /// Message of the delivery.
     pub message: MessageId,
     /// Device of the message; none for a test.
@@ -68,9 +68,9 @@ pub struct Settled {
     /// Timestamp of the message.
     pub timestamp: UnixMs,
     /// Disposition of the delivery.
-    pub then: Then,
+    pub disposition: Disposition,
     /// Attempt to log; the store assigns its number.
-    pub attempt: Option<HookAttempt>,
+    pub attempt: Option<WebhookAttempt>,
     /// State of the receiver; the last one of a batch counts.
     pub health: Option<Health>,
     /// True if the webhook may only continue after this is stored; its next deliveries are announced then.
@@ -79,7 +79,7 @@ pub struct Settled {
 
 /// Totals of all webhooks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HookTotals {
+pub struct WebhookTotals {
     /// Number of deliveries that wait or are in progress.
     pub waiting: u64,
     /// Number of webhooks whose circuit breaker is open.
@@ -92,33 +92,33 @@ pub struct HookTotals {
 #[async_trait]
 pub trait WebhookStore: Send + Sync + 'static {
     /// Returns the webhooks of a project, oldest first.
-    async fn webhooks(&self, project: ProjectId) -> Result<Vec<HookState>>;
+    async fn webhooks(&self, project: ProjectId) -> Result<Vec<WebhookState>>;
     /// Returns one webhook.
-    async fn webhook(&self, key: HookKey) -> Result<Option<HookState>>;
+    async fn webhook(&self, key: WebhookKey) -> Result<Option<WebhookState>>;
     /// Returns attempts in a webhook's log with numbers below `before`, newest first, at most `limit`.
     async fn webhook_attempts(
         &self,
-        key: HookKey,
+        key: WebhookKey,
         before: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<HookAttempt>>;
+    ) -> Result<Vec<WebhookAttempt>>;
 
     /// Returns the channel that announces webhooks with new deliveries, after their commit.
-    fn fresh(&self) -> Arc<Fresh>;
+    fn pending_webhooks(&self) -> Arc<PendingWebhooks>;
     /// Returns the enabled webhooks of all projects that have a delivery due, at most `limit`. For the
     /// worker.
-    async fn due_webhooks(&self, now: UnixMs, limit: usize) -> Result<Vec<HookState>>;
+    async fn due_webhooks(&self, now: UnixMs, limit: usize) -> Result<Vec<WebhookState>>;
     /// Claims deliveries of an enabled webhook, in the order of their ids. No other worker gets them until
     /// the lease ends.
     async fn claim(&self, query: &ClaimQuery) -> Result<Vec<Claim>>;
     /// Stores the results of deliveries that `worker` has claimed, in one transaction. A delivery that
     /// another worker has claimed meanwhile stays; its attempt is logged.
-    async fn settle(&self, worker: WorkerId, settled: &[Settled]) -> Result<()>;
+    async fn settle(&self, worker: WorkerId, results: &[DeliveryResult]) -> Result<()>;
     /// Ends all leases of a worker. For its start.
     async fn release(&self, worker: WorkerId, now: UnixMs) -> Result<u64>;
 
     /// Returns the totals of all webhooks.
-    async fn webhook_totals(&self) -> Result<HookTotals>;
+    async fn webhook_totals(&self) -> Result<WebhookTotals>;
     /// Deletes some old and surplus rows, and some rows of deleted webhooks, at most about `limit` of each.
     /// Returns their number.
     async fn tidy_webhooks(&self, now: UnixMs, limit: usize) -> Result<u64>;

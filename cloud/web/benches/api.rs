@@ -9,14 +9,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use iottly_cloud::cloud::{Cloud, CloudConfig, Services};
+use iottly_cloud::{Cloud, CloudConfig, Services};
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{Project, Scope, SecretHash, UnixMs};
 use iottly_filter::{Budget, Document, Filter};
 use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId, StreamId};
 use iottly_store::NewDevice;
-use iottly_web::app::WebServices;
+use iottly_web::WebServices;
 use iottly_web::auth;
 use iottly_web::http::Server;
 use serde_json::value::RawValue;

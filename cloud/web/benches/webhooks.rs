@@ -14,16 +14,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use iottly_cloud::cloud::{Cloud, CloudConfig, Services, database_path};
+use iottly_cloud::{Cloud, CloudConfig, Services, database_path};
+use iottly_core::SealKey;
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
-use iottly_core::model::{Change, HookKey, HookKind, Project, Scope, Scopes, SecretHash, Webhook, WebhookId};
-use iottly_core::seal::SealKey;
+use iottly_core::model::{
+    Change, Project, Scope, Scopes, SecretHash, Webhook, WebhookId, WebhookKey, WebhookKind,
+};
 use iottly_core::webhooks::sign::Secret;
 use iottly_core::webhooks::{sealed_headers, sealed_secret};
 use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId, StreamId};
 use iottly_store as store;
-use iottly_store::webhooks::{ClaimQuery, Settled, Then, WorkerId};
+use iottly_store::webhooks::{ClaimQuery, DeliveryResult, Disposition, WorkerId};
 use iottly_store::{Database, NewDevice, Store};
 use iottly_web::auth;
 use serde_json::value::RawValue;
@@ -241,8 +243,13 @@ fn entry(n: u64) -> Entry {
     }
 }
 
-async fn hook(store: &dyn Store, seal: &SealKey, project: ProjectId, url: String) -> anyhow::Result<HookKey> {
-    let key = HookKey {
+async fn hook(
+    store: &dyn Store,
+    seal: &SealKey,
+    project: ProjectId,
+    url: String,
+) -> anyhow::Result<WebhookKey> {
+    let key = WebhookKey {
         project,
         hook: WebhookId::random(),
     };
@@ -253,7 +260,7 @@ async fn hook(store: &dyn Store, seal: &SealKey, project: ProjectId, url: String
         key,
         description: String::new(),
         url,
-        kind: HookKind::All,
+        kind: WebhookKind::All,
         channel: None,
         filter: None,
         payload_only: false,
@@ -326,7 +333,12 @@ async fn sending(folder: &Path, time: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn drained(services: &Services, key: HookKey, receiver: &Receiver, count: u64) -> anyhow::Result<()> {
+async fn drained(
+    services: &Services,
+    key: WebhookKey,
+    receiver: &Receiver,
+    count: u64,
+) -> anyhow::Result<()> {
     let (began, mut last) = (Instant::now(), 0);
     while receiver.count() < count {
         ensure!(
@@ -445,12 +457,12 @@ async fn claiming(folder: &Path) -> anyhow::Result<()> {
             };
             let claims = store.claim(&query).await?;
             times.push(began.elapsed());
-            let back = claims.into_iter().map(|claim| Settled {
+            let back = claims.into_iter().map(|claim| DeliveryResult {
                 key,
                 message: claim.message,
                 device: Some(claim.device),
                 timestamp: claim.timestamp,
-                then: Then::Wait {
+                disposition: Disposition::Wait {
                     due: now,
                     attempts: 0,
                 },

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use iottly_cloud::cloud::Services;
+use iottly_cloud::Services;
 use tokio::sync::watch;
 
 use crate::sessions::Sessions;

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use iottly_cloud::command::SubmitError;
-use iottly_cloud::reading::ReadError;
+use iottly_cloud::history_reader::ReadError;
 use iottly_cloud::releases::ReleaseError;
 use iottly_cloud::rollout::FlashError;
 use iottly_core::model::InvalidDefinition;

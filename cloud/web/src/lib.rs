@@ -1,11 +1,15 @@
 //! The cloud over HTTP: REST API, dashboard, sessions and the server.
 
-pub mod api;
-pub mod app;
+mod api;
+mod app;
 pub mod auth;
-pub mod dashboard;
-pub mod error;
+mod dashboard;
+mod error;
 pub mod http;
 mod random;
-pub mod rate;
-pub mod sessions;
+mod rate;
+mod sessions;
+
+pub use app::WebServices;
+pub use dashboard::login_link;
+pub use sessions::STREAMS_PER_SESSION;

@@ -7,7 +7,7 @@ use iottly_core::rate::Verdict;
 
 /// Cell in which the verdict on a request is stored for the layer that writes the headers.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told(pub(crate) Arc<OnceLock<Verdict>>);
+pub(crate) struct SharedVerdict(pub(crate) Arc<OnceLock<Verdict>>);
 
 /// Adds the headers that report the limit to the client.
 pub(crate) fn describe(verdict: Verdict, headers: &mut HeaderMap) {

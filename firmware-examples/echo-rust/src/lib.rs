@@ -1,4 +1,4 @@
-//! The smallest firmware: says hello once. Every firmware answers the command `echo`; this one shows how to
+//! The smallest firmware: sends hello once. Every firmware answers the command `echo`; this one shows how to
 //! write your own answer.
 
 use iottly_firmware::prelude::*;

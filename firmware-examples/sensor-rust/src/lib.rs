@@ -1,5 +1,5 @@
-//! Measures temperature, humidity and pressure with a BME280, through a driver from crates.io that knows
-//! nothing of this platform.
+//! Measures temperature, humidity and pressure with a BME280, through a driver from crates.io that was not
+//! written for this platform.
 
 use bme280_rs::{Bme280, Configuration, Oversampling, SensorMode};
 use iottly_firmware::prelude::*;

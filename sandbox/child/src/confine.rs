@@ -1,4 +1,4 @@
-//! What a child takes from itself before it touches a stranger's bytes.
+//! Confinement of the calling process, to be set up before it reads untrusted bytes. Cannot be undone.
 
 use std::io;
 use std::path::Path;
@@ -7,28 +7,28 @@ use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal,
 
 use crate::{landlock, seccomp};
 
-/// Files that a child has open at once.
+/// Maximum number of files that a child has open at once.
 const OPEN_FILES: u64 = 64;
 
-/// What a child may use of the machine.
+/// Resources that a child may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds<'a> {
     /// Processor time in seconds.
     pub cpu_s: u64,
-    /// Bytes of data, that is private writable memory; reserved address space is free.
+    /// Size of private writable memory in bytes; reserved address space is free.
     pub data_bytes: u64,
-    /// Bytes of any file it writes.
+    /// Maximum size of any file that the child writes, in bytes.
     pub file_bytes: u64,
-    /// The folder that it may use beside the files it was given; none for no folder at all.
+    /// Folder that the child may use beside the files that it was given; none for no folder at all.
     pub folder: Option<&'a Path>,
 }
 
-/// Binds the calling process to `bounds`, for good, and lets it end with its parent: limits of the system, no
-/// new privileges, no file outside of its folder (Landlock) and no sockets (seccomp) where the kernel has
+/// Binds the calling process to `bounds`, for good, and makes it end with its parent: limits of the system,
+/// no new privileges, no file outside of its folder (Landlock) and no sockets (seccomp) where the kernel has
 /// them, see [`Confinement::here`].
 ///
 /// # Errors
-/// What the system says when it refuses something that it has.
+/// The system refuses a limit that it supports.
 pub fn confine(bounds: Bounds<'_>) -> io::Result<()> {
     limit(Resource::Cpu, bounds.cpu_s)?;
     limit(Resource::Data, bounds.data_bytes)?;
@@ -55,30 +55,30 @@ fn limit(resource: Resource, value: u64) -> io::Result<()> {
     )?)
 }
 
-/// Makes `folder` the root of the calling process's files, so that what lies outside does not even exist for
-/// it. Needs the right to do so, or user namespaces; returns whether it was done.
+/// Makes `folder` the root of the calling process's files, so that no path leads outside. Needs the right to
+/// do so, or user namespaces; returns whether it succeeded.
 #[must_use]
 pub fn enclose(folder: &Path) -> bool {
     let enter = || rustix::process::chroot(folder).and_then(|()| rustix::process::chdir("/"));
     if enter().is_ok() {
         return true;
     }
-    // SAFETY: a system call on numbers; the process has one thread yet, as the call demands.
+    // SAFETY: a system call on numbers; the process still has one thread, as the call demands.
     let alone = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
     alone && enter().is_ok()
 }
 
-/// What the kernel has to confine children with.
+/// Means of confinement that the kernel offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confinement {
     /// Version of Landlock; 0 for none.
     pub landlock: u32,
-    /// Whether system calls are filtered.
+    /// True if system calls are filtered.
     pub seccomp: bool,
 }
 
 impl Confinement {
-    /// Asks the running kernel.
+    /// Queries the running kernel.
     #[must_use]
     pub fn here() -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! How many files and connections this process may have open.
+//! The limit of files and connections that this process may have open.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -19,7 +19,7 @@ pub fn raise_descriptor_limit() -> u64 {
     descriptor_limit()
 }
 
-/// The number of files and connections that this process may have open at once.
+/// Returns the number of files and connections that this process may have open at once.
 #[must_use]
 pub fn descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)

@@ -1,5 +1,5 @@
-//! Landlock: the kernel refuses this process every file that is not beneath a folder of its own. Three system
-//! calls, so no crate.
+//! Landlock: the kernel refuses this process every file outside of a folder of its own. Three system calls,
+//! so no crate is used.
 //!
 //! Files that are open already stay open: a child's input and output need no rule.
 
@@ -39,10 +39,10 @@ struct PathBeneath {
     parent: i32,
 }
 
-/// Version of the kernel's Landlock; 0 when it has none, or does not let this process use it.
+/// Returns the version of the kernel's Landlock; 0 if it has none, or does not let this process use it.
 #[must_use]
 pub(crate) fn version() -> u32 {
-    // SAFETY: without attributes the call reads nothing and answers a number.
+    // SAFETY: without attributes the call reads nothing and returns a number.
     let version = unsafe {
         libc::syscall(
             libc::SYS_landlock_create_ruleset,
@@ -54,8 +54,8 @@ pub(crate) fn version() -> u32 {
     u32::try_from(version).unwrap_or(0)
 }
 
-/// Leaves the calling process no file but those beneath `own`, for good, where the kernel can. Returns
-/// whether it could.
+/// Refuses the calling process every file outside of `own`, for good, if the kernel can. Returns whether it
+/// can.
 pub(crate) fn restrict(own: Option<&Path>) -> io::Result<bool> {
     let version = version();
     let Some(newest) = version.checked_sub(1) else {
@@ -74,10 +74,10 @@ pub(crate) fn restrict(own: Option<&Path>) -> io::Result<bool> {
         4..6 => 16,
         _ => size_of::<RulesetAttr>(),
     };
-    // SAFETY: `attr` lives through the call, and `size` is no more than its size.
+    // SAFETY: `attr` outlives the call, and `size` is at most its size.
     let ruleset = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, size, 0_u32) };
     let ruleset = i32::try_from(checked(ruleset)?).map_err(io::Error::other)?;
-    // SAFETY: the call above made this descriptor, and nobody else has it.
+    // SAFETY: the call above returned this descriptor, and nothing else owns it.
     let ruleset = unsafe { OwnedFd::from_raw_fd(ruleset) };
     if let Some(own) = own {
         let folder = File::open(own)?;
@@ -85,7 +85,7 @@ pub(crate) fn restrict(own: Option<&Path>) -> io::Result<bool> {
             allowed: OWN_RIGHTS & rights,
             parent: folder.as_raw_fd(),
         };
-        // SAFETY: `rule` lives through the call and has the kernel's layout.
+        // SAFETY: `rule` outlives the call and has the kernel's layout.
         checked(unsafe {
             libc::syscall(
                 libc::SYS_landlock_add_rule,

@@ -1,23 +1,23 @@
-//! Runs a program of ours as a bounded child process.
+//! Bounded child processes.
 //!
-//! Compiling firmware and building scripts eat memory and time that depend on what users wrote, so both
-//! happen in a process of their own. The parent gives it a file to read, a file to write and a deadline
-//! ([`run`]); the child first binds itself to limits ([`confine`]) and says through its exit code whose fault
-//! a failure is.
+//! Compiling firmware and building scripts use memory and time that depend on untrusted input, so each runs
+//! in a process of its own. The parent gives it a file to read, a file to write and a deadline ([`run()`]).
+//! The child first binds itself to limits ([`main`]), and its exit code names the party at fault if it fails.
 
 mod confine;
 mod descriptors;
 mod landlock;
+mod life;
 mod probe;
 mod run;
 mod seccomp;
 
 pub use confine::{Bounds, Confinement, confine, enclose};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
-pub use probe::{PROBE_VAR, probe};
+pub use life::{BAD_INPUT, Failure, WRONG_CHILD, main};
+pub use probe::PROBE_VAR;
 pub use run::{Job, Outcome, Program, RunError, run};
 
-/// Exit code of a child whose input is at fault; standard error holds the reason.
-pub const BAD_INPUT: u8 = 65;
-/// Exit code of a child that does not belong to this parent; standard error holds the reason.
-pub const WRONG_CHILD: u8 = 78;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+mod tests;

@@ -1,4 +1,4 @@
-//! What a confined child can still reach, for tests and for operators who want to see it.
+//! Probe of a confinement, for tests and operators.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,13 +6,12 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-/// Environment variable that makes a child say what it can reach instead of doing its work.
+/// Environment variable that makes a child probe its confinement instead of doing its work.
 pub const PROBE_VAR: &str = "IOTTLY_PROBE";
 
-/// Tries what a confined child must not do; one line each, `open denied` or `open allowed`. The process is
-/// confined already.
+/// Tries what a confined child must not do. Returns a line for each attempt, `open denied` or `open allowed`.
 #[must_use]
-pub fn probe() -> String {
+pub(crate) fn probe() -> String {
     let program = std::env::current_exe().unwrap_or_default();
     let tries: [(&str, io::Result<()>); 8] = [
         ("open", File::open("/etc/passwd").map(drop)),

@@ -1,3 +1,5 @@
+//! The parent's side of a child process: start, deadline and outcome. Limits nothing but time.
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,56 +10,56 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Most of a child's standard error that is kept, in bytes.
+/// Maximum size of a child's standard error that is kept, in bytes.
 const MAX_STDERR: usize = 16 << 10;
 
-/// How to start a child: a program of its own, or this one again with a hidden subcommand.
+/// Command that starts a child: a program of its own, or this one with a hidden subcommand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// The executable.
+    /// Path of the executable.
     pub path: PathBuf,
-    /// Its arguments.
+    /// Arguments.
     pub args: Vec<OsString>,
 }
 
-/// What a child works on. It inherits these two files and nothing else.
+/// Files, folder, environment and deadline of a child. It inherits these two files and nothing else.
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// Its standard input.
+    /// Standard input.
     pub input: File,
-    /// Its standard output.
+    /// Standard output.
     pub output: File,
-    /// Its working directory.
+    /// Working directory.
     pub dir: &'a Path,
-    /// Its whole environment.
+    /// Whole environment.
     pub env: &'a [(&'a str, &'a str)],
-    /// Wall-clock time after which it is killed.
+    /// Wall-clock time after which the child is killed.
     pub wall: Duration,
 }
 
-/// How a child ended.
+/// End of a child.
 #[derive(Debug)]
 pub struct Outcome {
     status: ExitStatus,
-    /// What it wrote to standard error, at most 16 KiB.
+    /// Standard error of the child, at most 16 KiB.
     pub stderr: String,
 }
 
-/// Why there is no outcome.
+/// Reason why there is no outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The program cannot be started.
     #[error("cannot start {}: {source}", path.display())]
     Start {
-        /// The program.
+        /// Path of the program.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// It took too long and was killed.
+    /// The child took too long and was killed.
     #[error("killed after {0:?}")]
     Timeout(Duration),
-    /// The system lost track of it.
+    /// The system cannot report the child's end.
     #[error("cannot wait for the child: {0}")]
     Wait(io::Error),
 }
@@ -88,7 +90,7 @@ pub fn run(program: &Program, job: Job<'_>) -> Result<Outcome, RunError> {
         Err(error) => Err(RunError::Wait(error)),
     };
     if outcome.is_err() {
-        // It may have ended meanwhile; what matters is that it is gone and leaves no zombie.
+        // The child may have ended already; killing and waiting make sure that no zombie is left.
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -112,7 +114,7 @@ fn collect(mut stderr: ChildStderr) -> io::Result<mpsc::Receiver<String>> {
         .name("child-stderr".to_owned())
         .spawn(move || {
             let mut text = Vec::new();
-            // What cannot be read ends the text early; the exit status still tells how the child ended.
+            // A read error ends the text early; the exit status still shows how the child ended.
             let _ = (&mut stderr).take(MAX_STDERR as u64).read_to_end(&mut text);
             let _ = io::copy(&mut stderr, &mut io::sink());
             let _ = send.send(String::from_utf8_lossy(&text).into_owned());
@@ -120,34 +122,36 @@ fn collect(mut stderr: ChildStderr) -> io::Result<mpsc::Receiver<String>> {
     Ok(receive)
 }
 
-/// Libraries that open files without close-on-exec would otherwise hand them to the child.
+/// Marks all other files close-on-exec: libraries that open files without that flag would hand them to the
+/// child.
 fn close_other_files_on_exec() -> io::Result<()> {
-    // Kernels before 5.11 do not know it; there the standard library's own close-on-exec has to do.
+    // Kernels before 5.11 do not know the call; there the standard library's own close-on-exec has to
+    // suffice.
     // SAFETY: a plain system call on numbers.
     unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     Ok(())
 }
 
 impl Outcome {
-    /// Says whether it did its work.
+    /// Returns true if the child succeeded.
     #[must_use]
     pub fn success(&self) -> bool {
         self.status.success()
     }
 
-    /// Its exit code, unless a signal ended it.
+    /// Returns the exit code, unless a signal ended the child.
     #[must_use]
     pub fn code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    /// Says whether it ran out of processor time.
+    /// Returns true if the child ran out of processor time.
     #[must_use]
     pub fn out_of_time(&self) -> bool {
         matches!(self.status.signal(), Some(libc::SIGXCPU | libc::SIGKILL))
     }
 
-    /// The reason of a failure, for people: what it said, or how it died.
+    /// Returns the reason of a failure, for people: the child's standard error, or how it died.
     #[must_use]
     pub fn reason(&self) -> String {
         let said = self.stderr.trim();

@@ -1,12 +1,11 @@
 //! seccomp: the kernel refuses this process system calls that compiling and building never make: sockets,
-//! other programs, other processes, and doors around this filter.
+//! other programs, other processes, and ways around this filter.
 
 use std::io;
 
 use libc::{c_long, sock_filter, sock_fprog};
 
-/// Value of `seccomp_data.arch` for the machine this was built for; none where it is not known, and then
-/// there is no filter.
+/// Value of `seccomp_data.arch` for the target machine; none if it is not known, and then there is no filter.
 const ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
     Some(0xC000_003E)
 } else if cfg!(target_arch = "aarch64") {
@@ -28,7 +27,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_listen,
     libc::SYS_sendto,
     libc::SYS_sendmsg,
-    // Its requests make sockets and open files past any filter of calls.
+    // Requests of io_uring create sockets and open files past any filter of calls.
     libc::SYS_io_uring_setup,
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -64,7 +63,7 @@ const ALLOW: u32 = 0x7fff_0000;
 const KILL: u32 = 0x8000_0000;
 const NOT_PERMITTED: u32 = 0x0005_0000 | libc::EPERM.unsigned_abs();
 
-/// Whether there is a filter for this machine.
+/// Returns true if there is a filter for this machine.
 #[must_use]
 pub(crate) const fn is_known() -> bool {
     ARCH.is_some()
@@ -79,7 +78,7 @@ const fn step(code: u16, value: u32, then: u8, otherwise: u8) -> sock_filter {
     }
 }
 
-/// The filter's program: wrong architecture, then one comparison for each refused call.
+/// Returns the filter's program: a check of the architecture, then one comparison for each refused call.
 fn program(arch: u32) -> Vec<sock_filter> {
     let mut steps = vec![
         step(LOAD, ARCH_AT, 0, 0),
@@ -98,8 +97,8 @@ fn program(arch: u32) -> Vec<sock_filter> {
     steps
 }
 
-/// Refuses the calling process the calls above, for good. Returns whether a filter was set. The process has
-/// given up new privileges before.
+/// Refuses the calling process the calls above, for good. Returns whether a filter was set. The process must
+/// have dropped the right to new privileges before.
 pub(crate) fn restrict() -> io::Result<bool> {
     let Some(arch) = ARCH else { return Ok(false) };
     let mut steps = program(arch);
@@ -108,7 +107,7 @@ pub(crate) fn restrict() -> io::Result<bool> {
         len,
         filter: steps.as_mut_ptr(),
     };
-    // SAFETY: the program and its steps live through the call, which copies them.
+    // SAFETY: the program and its steps outlive the call, which copies them.
     let result = unsafe {
         libc::prctl(
             libc::PR_SET_SECCOMP,

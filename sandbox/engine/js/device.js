@@ -3,7 +3,7 @@ import * as store from 'iottly:firmware/state@0.1.0';
 import * as settings from 'iottly:firmware/config@0.1.0';
 import * as names from 'iottly:firmware/identity@0.1.0';
 import {
-  codeAt, decodeURIComponent, encodeURIComponent, escape, fromCharCode, parse as read, stringify, TypeError, Uint8Array, unescape,
+  codeAt, decodeURIComponent, encodeURIComponent, escape, fromCharCode, parse as read, sizeOf, stringify, TypeError, Uint8Array, unescape,
 } from './language.js';
 import { ask, clean } from './prelude.js';
 
@@ -16,7 +16,7 @@ export const encode = (text) => {
 };
 export const decode = (bytes) => {
   let text = '';
-  for (let i = 0; i < bytes.length; i++) text += fromCharCode(bytes[i]);
+  for (let i = 0; i < sizeOf(bytes); i++) text += fromCharCode(bytes[i]);
   return decodeURIComponent(escape(text));
 };
 const parse = (text) => (text === undefined ? undefined : read(text));

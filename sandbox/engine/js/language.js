@@ -23,6 +23,8 @@ export const isError = Error.isError ?? ((value) => value instanceof Error);
 // The named ones keep their name where the global one may be replaced.
 const S = String, N = Number, E = Error, T = TypeError, B = Uint8Array, M = Map;
 export { S as String, N as Number, E as Error, T as TypeError, B as Uint8Array, M as Map };
+// The length of a typed array.
+export const sizeOf = bound(Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'length').get);
 export const lookUp = bound(Map.prototype.get);
 export const enter = bound(Map.prototype.set);
 export const remove = bound(Map.prototype.delete);

@@ -1,6 +1,6 @@
 // uart.open(label, { baud, parity, stopBits }): a serial port.
 import { open } from 'iottly:firmware/uart@0.1.0';
-import { dispose } from './language.js';
+import { dispose, sizeOf } from './language.js';
 import { ask, bytes as bytesOf, clean, whole, word } from './prelude.js';
 import { encode } from './device.js';
 import { listen } from './timers.js';
@@ -26,7 +26,7 @@ class Port {
   onData(f) {
     listen(ask(this.#name, () => this.#port.watch()), () => {
       const bytes = this.read();
-      if (bytes.length > 0) f(bytes);
+      if (sizeOf(bytes) > 0) f(bytes);
     }, this);
   }
   close() { ask(this.#name, () => this.#port[dispose]()); }

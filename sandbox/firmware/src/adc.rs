@@ -3,7 +3,7 @@
 use crate::bindings::iottly::firmware::adc;
 use crate::{Fault, device};
 
-/// An input.
+/// Analog input.
 #[derive(Debug)]
 pub struct Input(adc::Input);
 
@@ -17,10 +17,10 @@ pub fn open(label: &str) -> Result<Input, Fault> {
 }
 
 impl Input {
-    /// The voltage in microvolts.
+    /// Reads the voltage in microvolts.
     ///
     /// # Errors
-    /// [`Fault::Io`] when it cannot be read.
+    /// [`Fault::Io`] if the input cannot be read.
     pub fn read(&mut self) -> Result<i32, Fault> {
         self.0.read()
     }

@@ -1,55 +1,57 @@
+//! The trait of a firmware, and the calls that the device makes.
+
 use core::cell::RefCell;
 use core::time::Duration;
 
 use crate::{Fault, bindings, log};
 
-/// A firmware: implement it and name the type in [`firmware!`](crate::firmware). Calls never overlap.
+/// Firmware: implement this trait and name the type in [`firmware!`](crate::firmware). Calls never overlap.
 pub trait Firmware: Sized + 'static {
-    /// Called once, before everything else. A fault keeps the firmware from starting.
+    /// Sets the firmware up; called once, before everything else.
     ///
     /// # Errors
-    /// Whatever makes it pointless to go on, such as a pin that is not there.
+    /// A fault keeps the firmware from starting: for conditions without which it cannot work, such as a
+    /// missing pin.
     fn init() -> Result<Self, Fault>;
 
-    /// The loop. Answers after how much time it wants to be called again, at least a millisecond, at most a
-    /// day.
+    /// Runs one pass of the loop. Returns the time to the next pass, at least a millisecond, at most a day.
     ///
     /// # Errors
-    /// What went wrong; the device reports it and calls again after a second.
+    /// A fault is reported, and the device calls again after a second.
     fn tick(&mut self, now_ms: u64) -> Result<Duration, Fault> {
         let _ = now_ms;
         Ok(LONGEST)
     }
 
-    /// Runs a command. Every firmware answers `echo` unless it handles it here.
+    /// Runs a command. The command `echo` works in every firmware that does not handle it here.
     ///
     /// # Errors
-    /// What the sender is told; [`Command::unsupported`] when there is no such command.
+    /// A fault is sent to the command's sender; [`Command::unsupported`] if there is no such command.
     fn handle(&mut self, command: &Command) -> Result<(), Fault> {
         Err(command.unsupported())
     }
 
-    /// Something the firmware asked to hear about has happened.
+    /// Handles an event that the firmware subscribed to.
     ///
     /// # Errors
-    /// What went wrong; the device reports it.
+    /// A fault is reported.
     fn event(&mut self, event: Event) -> Result<(), Fault> {
         let _ = event;
         Ok(())
     }
 
-    /// Says how the firmware is.
+    /// Checks the firmware's health.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A fault with the reason for which the firmware is not healthy.
     fn health(&mut self) -> Result<(), Fault> {
         Ok(())
     }
 
-    /// The last call; `reason` is for people.
+    /// Ends the firmware; the last call. `reason` is for people.
     ///
     /// # Errors
-    /// What could not be put in order.
+    /// A fault is reported.
     fn shutdown(&mut self, reason: &str) -> Result<(), Fault> {
         let _ = reason;
         Ok(())
@@ -59,23 +61,23 @@ pub trait Firmware: Sized + 'static {
 /// Longest pause between two passes of the loop.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// A command sent to the device.
+/// Command sent to the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Its type, for example `set_target`.
+    /// Type of the command, for example `set_target`.
     pub name: String,
     /// JSON text of the object with its parameters.
     pub values: String,
 }
 
 impl Command {
-    /// The fault that says there is no handler for this command.
+    /// Returns the fault of a command without a handler.
     #[must_use]
     pub fn unsupported(&self) -> Fault {
         Fault::Unsupported(format!("no handler for {:?}", self.name))
     }
 
-    /// Its parameters as a type of the firmware's own.
+    /// Parses the parameters as a type of the firmware.
     ///
     /// # Errors
     /// [`Fault::Invalid`] with what does not fit.
@@ -94,16 +96,16 @@ impl From<bindings::iottly::firmware::types::Command> for Command {
     }
 }
 
-/// Names what an [`Event`] comes from: a timer, a watched pin, a serial port.
+/// Source of an [`Event`]: a timer, a watched pin, a serial port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source(pub(crate) u32);
 
-/// Something the firmware asked to hear about.
+/// Event that the firmware subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
-    /// What it comes from.
+    /// Source of the event.
     pub source: Source,
-    /// When it happened, since the firmware started, as [`clock::now`](crate::clock::now) counts.
+    /// Time of the event since the firmware's start, as [`clock::now`](crate::clock::now) counts.
     pub at: Duration,
 }
 

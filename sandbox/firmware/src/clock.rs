@@ -7,7 +7,7 @@ use embedded_hal::delay::DelayNs;
 use crate::bindings::iottly::firmware::clock;
 use crate::{Fault, device};
 
-/// Time since the firmware started. Never goes backwards.
+/// Returns the time since the firmware started. Never goes backwards.
 ///
 /// # Errors
 /// [`Fault::Unsupported`] without a device.
@@ -16,7 +16,7 @@ pub fn now() -> Result<Duration, Fault> {
     Ok(Duration::from_nanos(clock::monotonic_ns()))
 }
 
-/// Wall-clock time, unix milliseconds. May jump when the device learns the time.
+/// Returns the wall-clock time in unix milliseconds. May jump when the device learns the time.
 ///
 /// # Errors
 /// [`Fault::Unsupported`] without a device.
@@ -25,10 +25,10 @@ pub fn unix_ms() -> Result<u64, Fault> {
     Ok(clock::now_ms())
 }
 
-/// Waits, for at most the time a call may wait; use [`timers`](crate::timers) for more.
+/// Waits, for at most the time that a call may wait; [`timers`](crate::timers) wait longer.
 ///
 /// # Errors
-/// [`Fault::Limit`] when the call that is running has waited for too long already.
+/// [`Fault::Limit`] if the running call has waited for too long already.
 pub fn delay(time: Duration) -> Result<(), Fault> {
     device::require("waiting")?;
     let mut left = time.as_nanos();
@@ -40,10 +40,10 @@ pub fn delay(time: Duration) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The device's clock as drivers want it.
+/// Delays for drivers by the device's clock.
 ///
-/// The trait knows no errors, and a driver that goes on too early would read rubbish: a wait that the device
-/// refuses ends the firmware.
+/// The trait has no errors, and a driver that continues too early would read wrong values: a wait that the
+/// device refuses ends the firmware.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Delay;
 

@@ -3,16 +3,16 @@
 use crate::bindings::iottly::firmware::config;
 use crate::{Fault, device};
 
-/// The JSON text of a setting, if it is set.
+/// Returns the JSON text of a setting, if it is set.
 ///
 /// # Errors
-/// [`Fault::Io`] when it cannot be read.
+/// [`Fault::Io`] if the settings cannot be read.
 pub fn get(key: &str) -> Result<Option<String>, Fault> {
     device::require("the settings")?;
     config::get(key)
 }
 
-/// Which version of the settings this device has; none while it has received none.
+/// Returns the version of the settings on this device; none while it has received none.
 ///
 /// # Errors
 /// [`Fault::Unsupported`] without a device.

@@ -1,9 +1,10 @@
+//! Debouncing of buttons. Reads no pin and no clock.
+
 use core::time::Duration;
 
-/// Takes the bouncing out of a button: a level counts once it has lasted.
+/// Debouncer of a button: a level counts once it has lasted.
 ///
-/// Feed it every edge with [`Debounce::edge`], and the level that holds a while later with
-/// [`Debounce::settled`].
+/// Call [`Debounce::edge`] at every edge, and [`Debounce::settled`] with the level after the returned time.
 #[derive(Debug, Clone)]
 pub struct Debounce {
     hold: Duration,
@@ -12,7 +13,7 @@ pub struct Debounce {
 }
 
 impl Debounce {
-    /// A button that is at `level` now and counts as changed once it has been so for `hold`.
+    /// Returns a debouncer of a button that is at `level`; a change counts after it has lasted for `hold`.
     #[must_use]
     pub const fn new(hold: Duration, level: bool) -> Self {
         Self {
@@ -22,13 +23,13 @@ impl Debounce {
         }
     }
 
-    /// An edge at the time `at`. Answers after how long to look at the level.
+    /// Notes an edge at the time `at`. Returns the time after which to read the level.
     pub fn edge(&mut self, at: Duration) -> Duration {
         self.changed = at;
         self.hold
     }
 
-    /// The level as it is at the time `now`. Answers it when it counts and differs from the one before.
+    /// Notes the level at the time `now`. Returns it if it counts and differs from the one before.
     pub fn settled(&mut self, level: bool, now: Duration) -> Option<bool> {
         let quiet = now.saturating_sub(self.changed) >= self.hold;
         if !quiet || level == self.level {

@@ -1,11 +1,13 @@
+//! Detection of a device: on the developer's machine there is none.
+
 use crate::Fault;
 
-/// Says whether there is a device to ask: on the developer's machine there is none.
+/// Returns true if the firmware runs on a device.
 pub(crate) const fn present() -> bool {
     cfg!(target_arch = "wasm32")
 }
 
-/// Refuses what needs a device where there is none.
+/// Fails where there is no device.
 ///
 /// # Errors
 /// [`Fault::Unsupported`] with `what`.

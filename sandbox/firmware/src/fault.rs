@@ -1,14 +1,17 @@
+//! Constructors of faults.
+
 use core::fmt;
 
 pub use crate::bindings::iottly::firmware::types::Fault;
 
 impl Fault {
-    /// Something of the firmware's own failed, for example a driver: `sensor.read().map_err(Fault::failed)?`.
+    /// Returns a fault of the firmware's own code, for example of a driver:
+    /// `sensor.read().map_err(Fault::failed)?`.
     pub fn failed(reason: impl fmt::Debug) -> Self {
         Self::Failed(format!("{reason:?}"))
     }
 
-    /// The caller passed something unusable.
+    /// Returns a fault of the caller's input.
     pub fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid(reason.into())
     }

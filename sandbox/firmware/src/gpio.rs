@@ -7,24 +7,24 @@ use crate::{Fault, Source, device};
 
 pub use crate::bindings::iottly::firmware::gpio::{Edge, Level, Pull};
 
-/// A pin that the firmware drives. It keeps its level when it is dropped.
+/// Pin that the firmware drives. Its level stays when it is dropped.
 #[derive(Debug)]
 pub struct Output(gpio::OutputPin);
 
-/// A pin that the world drives.
+/// Pin that is driven from outside.
 #[derive(Debug)]
 pub struct Input(gpio::InputPin);
 
-/// Takes a pin and drives it low.
+/// Opens a pin as an output and drives it low.
 ///
 /// # Errors
-/// [`Fault::Denied`] when the manifest does not ask for the label or the device does not grant it,
-/// [`Fault::Unsupported`] when the board has no such output, [`Fault::Busy`] when it is open already.
+/// [`Fault::Denied`] if the manifest does not name the label or the device does not grant it,
+/// [`Fault::Unsupported`] if the board has no such output, [`Fault::Busy`] if it is open already.
 pub fn output(label: &str) -> Result<Output, Fault> {
     output_at(label, Level::Low)
 }
 
-/// Takes a pin and drives it to a level at once.
+/// Opens a pin as an output and drives it to a level at once.
 ///
 /// # Errors
 /// As [`output`].
@@ -33,7 +33,7 @@ pub fn output_at(label: &str, level: Level) -> Result<Output, Fault> {
     gpio::open_output(label, level).map(Output)
 }
 
-/// Takes a pin to read.
+/// Opens a pin as an input.
 ///
 /// # Errors
 /// As [`output`].
@@ -43,11 +43,11 @@ pub fn input(label: &str, pull: Pull) -> Result<Input, Fault> {
 }
 
 impl Input {
-    /// Asks for an event at every such edge, until the pin is dropped.
+    /// Subscribes to every such edge, until the pin is dropped.
     ///
     /// # Errors
-    /// [`Fault::Unsupported`] when the board cannot watch this pin, [`Fault::Limit`] when too much is
-    /// watched.
+    /// [`Fault::Unsupported`] if the board cannot watch this pin, [`Fault::Limit`] if the firmware has too
+    /// many subscriptions.
     pub fn watch(&self, edge: Edge) -> Result<Source, Fault> {
         self.0.watch(edge).map(Source)
     }

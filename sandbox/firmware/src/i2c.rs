@@ -7,7 +7,7 @@ use crate::{Fault, device};
 
 pub use crate::bindings::iottly::firmware::i2c::Error;
 
-/// A bus with all its devices.
+/// I2C bus with all its devices.
 #[derive(Debug)]
 pub struct Bus(i2c::Bus);
 
@@ -40,8 +40,9 @@ impl I2c for Bus {
             if let Operation::Read(buffer) = operation {
                 let bytes = answers.next().filter(|bytes| bytes.len() == buffer.len());
                 buffer.copy_from_slice(
-                    &bytes
-                        .ok_or_else(|| Error::Other(Fault::Io("the bus answered too little".to_owned())))?,
+                    &bytes.ok_or_else(|| {
+                        Error::Other(Fault::Io("the bus returned too few bytes".to_owned()))
+                    })?,
                 );
             }
         }

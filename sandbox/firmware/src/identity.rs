@@ -1,9 +1,9 @@
-//! Who and where the firmware is.
+//! Identity of the device and the firmware.
 
 use crate::bindings::iottly::firmware::identity;
 use crate::{Fault, device};
 
-/// The device's id in the cloud.
+/// Returns the device's id in the cloud.
 ///
 /// # Errors
 /// [`Fault::Unsupported`] without a device.
@@ -12,7 +12,7 @@ pub fn device() -> Result<String, Fault> {
     Ok(identity::device())
 }
 
-/// sha256 of this firmware's component, 64 hex digits.
+/// Returns the sha256 of this firmware's component, 64 hex digits.
 ///
 /// # Errors
 /// [`Fault::Unsupported`] without a device.
@@ -21,7 +21,7 @@ pub fn firmware() -> Result<String, Fault> {
     Ok(identity::firmware())
 }
 
-/// The kind of board; empty where there is none.
+/// Returns the kind of board; empty if there is none.
 ///
 /// # Errors
 /// [`Fault::Unsupported`] without a device.

@@ -24,7 +24,7 @@
 //! iottly_firmware::firmware!(Blink);
 //! ```
 //!
-//! What a firmware reaches of the board it names in its `firmware.toml`; everything else answers
+//! A firmware names the parts of the board that it uses in its `firmware.toml`; all others fail with
 //! [`Fault::Denied`]. The crate compiles for the developer's machine as well, so that editors and `cargo
 //! test` work; there everything that needs a device answers [`Fault::Unsupported`].
 
@@ -54,7 +54,7 @@ pub use fault::Fault;
 pub use message::send_msg;
 pub use message::{Message, send};
 
-/// Everything a firmware usually needs.
+/// Items that most firmwares need.
 pub mod prelude {
     pub use core::time::Duration;
 
@@ -75,11 +75,11 @@ pub mod prelude {
 #[cfg(feature = "json")]
 pub use serde_json::{self, json};
 
-/// Makes a type that implements [`Firmware`] the firmware of this crate. Once per crate.
+/// Makes a type that implements [`Firmware`] the firmware of this crate. To be used once per crate.
 #[macro_export]
 macro_rules! firmware {
     ($firmware:ty) => {
-        // On the developer's machine there is nobody to export to.
+        // On the developer's machine there is no device to export to.
         #[cfg(target_family = "wasm")]
         const _: () = {
             use $crate::bindings::exports::iottly::firmware::app::{Command, Fault, Guest};

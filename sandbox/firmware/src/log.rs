@@ -1,5 +1,5 @@
-//! The firmware's log. Lines above the rate budget are dropped and counted; the developer's machine shows
-//! none.
+//! The firmware's log. Lines above the rate budget are dropped and counted; on the developer's machine, every
+//! line is dropped.
 
 use crate::bindings::iottly::firmware::log;
 use crate::device;
@@ -23,12 +23,12 @@ pub fn info(text: &str) {
     write(Level::Info, text);
 }
 
-/// Writes a line about something unexpected that was handled.
+/// Writes a line about an unexpected event that was handled.
 pub fn warn(text: &str) {
     write(Level::Warn, text);
 }
 
-/// Writes a line about something that failed.
+/// Writes a line about a failure.
 pub fn error(text: &str) {
     write(Level::Error, text);
 }

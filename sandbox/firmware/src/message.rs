@@ -1,7 +1,9 @@
+//! Messages to the cloud.
+
 use crate::bindings::iottly::firmware::telemetry::{self, Durability};
 use crate::{Fault, device};
 
-/// A message with its options; [`send`] is the short form.
+/// Message with its options; [`send`] is the short form.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "a message goes nowhere until it is sent"]
 pub struct Message<'a> {
@@ -11,7 +13,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// A message whose payload is the JSON text of one object.
+    /// Returns a message whose payload is the JSON text of one object.
     pub const fn new(payload: &'a str) -> Self {
         Self {
             payload,
@@ -20,7 +22,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Files it under a channel.
+    /// Sets the channel.
     pub const fn channel(self, channel: &'a str) -> Self {
         Self {
             channel: Some(channel),
@@ -28,7 +30,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Makes [`Message::send`] return only when the message is on the device's disk.
+    /// Makes [`Message::send`] return only once the message is on the device's disk.
     pub const fn durable(self) -> Self {
         Self {
             durability: Durability::Durable,
@@ -36,12 +38,12 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Sends it.
+    /// Sends the message.
     ///
     /// # Errors
-    /// [`Fault::Invalid`] when the payload is no JSON object, [`Fault::Limit`] when it is too long or the
+    /// [`Fault::Invalid`] if the payload is not a JSON object, [`Fault::Limit`] if it is too long or the
     /// device's queue is full, [`Fault::Denied`] for a channel that the manifest does not name, [`Fault::Io`]
-    /// when the queue cannot be written.
+    /// if the queue cannot be written.
     pub fn send(self) -> Result<(), Fault> {
         device::require("sending a message")?;
         telemetry::send(self.payload, self.channel, self.durability)
@@ -56,13 +58,13 @@ pub fn send(payload: &str) -> Result<(), Fault> {
     Message::new(payload).send()
 }
 
-/// Sends anything that serializes to a JSON object: `send_msg(&json!({"temperature": 21.5}))?`.
+/// Sends a value that serializes to a JSON object: `send_msg(&json!({"temperature": 21.5}))?`.
 ///
 /// # Errors
 /// As [`Message::send`].
 #[cfg(feature = "json")]
 pub fn send_msg(payload: &impl serde::Serialize) -> Result<(), Fault> {
     let text = serde_json::to_string(payload)
-        .map_err(|error| Fault::Invalid(format!("the payload is no JSON: {error}")))?;
+        .map_err(|error| Fault::Invalid(format!("the payload is not JSON: {error}")))?;
     send(&text)
 }

@@ -5,7 +5,7 @@ use embedded_hal::pwm::{ErrorType, SetDutyCycle};
 use crate::bindings::iottly::firmware::pwm;
 use crate::{Fault, device};
 
-/// An output. It keeps going when it is dropped.
+/// PWM output. Its signal continues when it is dropped.
 #[derive(Debug)]
 pub struct Output(pwm::Output);
 
@@ -22,7 +22,7 @@ impl Output {
     /// Changes the frequency, in hertz.
     ///
     /// # Errors
-    /// [`Fault::Unsupported`] when the output cannot do that.
+    /// [`Fault::Unsupported`] if the output cannot make it.
     pub fn set_frequency(&mut self, hertz: u32) -> Result<(), Fault> {
         self.0.set_frequency(hertz)
     }

@@ -7,7 +7,7 @@ use crate::{Fault, device};
 
 pub use crate::bindings::iottly::firmware::spi::Error;
 
-/// One device with its chip select.
+/// SPI device with its chip select.
 #[derive(Debug)]
 pub struct Device(spi::Device);
 
@@ -37,15 +37,15 @@ impl SpiDevice for Device {
             };
             let bytes = answers.next().filter(|bytes| bytes.len() >= buffer.len());
             let bytes =
-                bytes.ok_or_else(|| Error::Other(Fault::Io("the bus answered too little".to_owned())))?;
+                bytes.ok_or_else(|| Error::Other(Fault::Io("the bus returned too few bytes".to_owned())))?;
             buffer.copy_from_slice(&bytes[..buffer.len()]);
         }
         Ok(())
     }
 }
 
-/// A transfer's two halves may differ in length: the longer one counts, and zeros are sent where there is
-/// nothing to send.
+/// Returns the operation of the world. A transfer's two halves may differ in length: the longer one counts,
+/// and zeros are sent in place of missing bytes.
 fn asked(operation: &Operation<'_, u8>) -> spi::Operation {
     match operation {
         Operation::Read(buffer) => spi::Operation::Read(u32::try_from(buffer.len()).unwrap_or(u32::MAX)),

@@ -1,20 +1,20 @@
-//! Events at a later time; they arrive at [`Firmware::event`](crate::Firmware::event) with the source given
-//! here.
+//! Events at a later time; they arrive at [`Firmware::event`](crate::Firmware::event) with the source
+//! returned here.
 
 use core::time::Duration;
 
 use crate::bindings::iottly::firmware::timers;
 use crate::{Fault, Source, device};
 
-/// Asks for one event after `delay`, which counts in whole milliseconds.
+/// Requests one event after `delay`, in whole milliseconds.
 ///
 /// # Errors
-/// [`Fault::Limit`] when too many timers run, [`Fault::Invalid`] for more than 49 days.
+/// [`Fault::Limit`] if too many timers run, [`Fault::Invalid`] for more than 49 days.
 pub fn after(delay: Duration) -> Result<Source, Fault> {
     start(delay, false)
 }
 
-/// Asks for an event after every `period`. One that falls behind skips what it missed.
+/// Requests an event after every `period`. A timer that falls behind skips missed events.
 ///
 /// # Errors
 /// As [`after`]; [`Fault::Invalid`] for less than a millisecond.
@@ -22,7 +22,7 @@ pub fn every(period: Duration) -> Result<Source, Fault> {
     start(period, true)
 }
 
-/// Forgets a timer. One that has ended is no error.
+/// Cancels a timer, if it still runs.
 pub fn cancel(timer: Source) {
     if device::present() {
         timers::cancel(timer.0);

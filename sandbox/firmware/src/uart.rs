@@ -5,7 +5,7 @@ use crate::{Fault, Source, device};
 
 pub use crate::bindings::iottly::firmware::uart::{Error, Parity, Settings};
 
-/// An open port.
+/// Open serial port.
 #[derive(Debug)]
 pub struct Port(uart::Port);
 
@@ -37,23 +37,23 @@ impl Port {
     /// Writes all of these bytes.
     ///
     /// # Errors
-    /// What the line did.
+    /// The error of the line.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.0.write(bytes)
     }
 
-    /// The bytes that have arrived, at most `max`, without waiting.
+    /// Returns the bytes that have arrived, at most `max`, without waiting.
     ///
     /// # Errors
-    /// What the line did.
+    /// The error of the line.
     pub fn read(&mut self, max: usize) -> Result<Vec<u8>, Error> {
         self.0.read(u32::try_from(max).unwrap_or(u32::MAX))
     }
 
-    /// Asks for an event when bytes have arrived; the next one comes after a [`Port::read`].
+    /// Subscribes to arriving bytes; the next event comes after a [`Port::read`].
     ///
     /// # Errors
-    /// [`Fault::Limit`] when too much is watched.
+    /// [`Fault::Limit`] if the firmware has too many subscriptions.
     pub fn watch(&self) -> Result<Source, Fault> {
         self.0.watch().map(Source)
     }

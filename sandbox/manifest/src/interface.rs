@@ -1,6 +1,8 @@
+//! The interfaces of the firmware world by name.
+
 use std::fmt;
 
-/// The interfaces of `iottly:firmware` that a firmware can import.
+/// Interface of `iottly:firmware` that a firmware can import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "each is named after its interface")]
 pub enum Interface {
@@ -21,7 +23,7 @@ pub enum Interface {
 }
 
 impl Interface {
-    /// All of them, in the order of the world.
+    /// All interfaces, in the order of the world.
     pub const ALL: [Self; 14] = [
         Self::Telemetry,
         Self::Log,
@@ -39,7 +41,7 @@ impl Interface {
         Self::Adc,
     ];
 
-    /// Its name in the world, for example `gpio`.
+    /// Returns the name in the world, for example `gpio`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,13 +62,13 @@ impl Interface {
         }
     }
 
-    /// The interface with this name.
+    /// Returns the interface of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|interface| interface.name() == name)
     }
 
-    /// Whether it names things of the board, so that a manifest has to ask for it.
+    /// Returns true if the interface is to parts of the board, so that a manifest has to name their labels.
     #[must_use]
     pub const fn is_hardware(self) -> bool {
         matches!(

@@ -25,5 +25,5 @@ mod manifest;
 mod section;
 
 pub use interface::Interface;
-pub use manifest::{Capabilities, Lang, Manifest, ManifestError, Sizes};
+pub use manifest::{Capabilities, Lang, MAX_NAME_BYTES, Manifest, ManifestError, Sizes};
 pub use section::{SectionError, embed, extract};

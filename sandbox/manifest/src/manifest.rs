@@ -1,33 +1,35 @@
+//! The text of a manifest and its rules. Grants nothing: a device decides what it allows.
+
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
 use crate::Interface;
 
-/// Longest manifest, in bytes.
+/// Maximum size of a manifest, in bytes.
 pub(crate) const MAX_BYTES: usize = 64 << 10;
-/// Longest name of a firmware, a label or a channel, in bytes.
-const MAX_NAME_BYTES: usize = 128;
-/// Most labels of one interface, and most channels.
+/// Maximum size of the name of a firmware, a label or a channel, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+/// Maximum number of labels of one interface, and of channels.
 const MAX_LABELS: usize = 64;
 
-/// What a firmware says about itself.
+/// Parsed manifest of a firmware.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Its name: letters, digits, `-`, `_` and `.`, at most 128 bytes.
+    /// Name of the firmware: letters, digits, `-`, `_` and `.`, at most 128 bytes.
     pub name: String,
-    /// What it is written in, when the manifest says so.
+    /// Language of the source, if the manifest names it.
     pub lang: Option<Lang>,
-    /// What it may reach.
+    /// Labels and channels that the firmware uses.
     #[serde(default)]
     pub capabilities: Capabilities,
-    /// What it needs room for.
+    /// Sizes that the firmware needs.
     #[serde(default)]
     pub sizes: Sizes,
 }
 
-/// The language of a firmware's source.
+/// Language of a firmware's source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lang {
@@ -37,7 +39,7 @@ pub enum Lang {
     Rust,
 }
 
-/// Labels and channels that a firmware asks for; at most 64 each, of at most 128 bytes.
+/// Labels and channels that a firmware requests; at most 64 each, of at most 128 bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Capabilities {
@@ -53,55 +55,55 @@ pub struct Capabilities {
     pub pwm: BTreeSet<String>,
     /// Analog inputs.
     pub adc: BTreeSet<String>,
-    /// Channels for messages; when there is no list, every channel.
+    /// Channels for messages; every channel if there is no list.
     pub channels: Option<BTreeSet<String>>,
 }
 
-/// Sizes that a firmware asks for; none means what the device gives by itself.
+/// Sizes that a firmware requests; the device's default where there is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sizes {
-    /// Bytes of linear memory.
+    /// Size of linear memory, in bytes.
     pub memory: Option<usize>,
-    /// Bytes of one message's payload.
+    /// Size of one message's payload, in bytes.
     pub payload: Option<usize>,
-    /// Bytes of the key-value state, keys and values together.
+    /// Size of the key-value state, keys and values together, in bytes.
     pub state_bytes: Option<usize>,
-    /// Keys of the state.
+    /// Number of keys in the state.
     pub state_keys: Option<usize>,
 }
 
-/// Why a text is no manifest.
+/// Reason why a text is not a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// It is too long.
+    /// The text is too long.
     #[error("the manifest has {0} bytes, the limit is {MAX_BYTES}")]
     TooLong(usize),
-    /// It is not TOML, lacks something or has something that is not known.
+    /// The text is not TOML, lacks a field or has an unknown one.
     #[error("{0}")]
     Syntax(String),
-    /// A name or label cannot be one.
+    /// A name or label is not allowed.
     #[error("{what} {name:?}: {reason}")]
     Name {
-        /// What it would be the name of.
+        /// Kind of the name.
         what: &'static str,
-        /// The name, cut when it is long.
+        /// Refused name, cut if it is long.
         name: String,
-        /// What is wrong with it.
+        /// Rule that the name breaks.
         reason: &'static str,
     },
     /// More labels than a firmware may name.
     #[error("{what}: {count} names, the limit is {MAX_LABELS}")]
     TooMany {
-        /// Of which list.
+        /// Name of the list.
         what: &'static str,
-        /// How many there are.
+        /// Number of entries.
         count: usize,
     },
 }
 
 impl Manifest {
-    /// Reads the text of a `firmware.toml`.
+    /// Parses the text of a `firmware.toml`.
     ///
     /// # Errors
     /// [`ManifestError`] with the line or the name that is wrong.
@@ -127,8 +129,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The interfaces that a firmware with this manifest may import: those every firmware has, and those of
-    /// the board that it names labels of.
+    /// Returns the interfaces that a firmware with this manifest may import: those of every firmware, and
+    /// those of the board whose labels it names.
     pub fn interfaces(&self) -> impl Iterator<Item = Interface> + '_ {
         let asks = |interface: &Interface| {
             !interface.is_hardware() || !self.capabilities.labels(*interface).is_empty()
@@ -140,7 +142,7 @@ impl Manifest {
 static NONE: BTreeSet<String> = BTreeSet::new();
 
 impl Capabilities {
-    /// The labels asked for of `interface`; none for those that have no labels.
+    /// Returns the labels requested of `interface`; none for interfaces without labels.
     #[must_use]
     pub fn labels(&self, interface: Interface) -> &BTreeSet<String> {
         match interface {
@@ -193,7 +195,7 @@ fn name_error(what: &'static str, name: &str, reason: &'static str) -> ManifestE
     }
 }
 
-/// `line 3: unknown field …`, on one line.
+/// Returns `line 3: unknown field …`, on one line.
 fn syntax(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map_or(1, |span| {
         text.as_bytes()[..span.start.min(text.len())]

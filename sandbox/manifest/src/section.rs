@@ -10,19 +10,19 @@ const NAME: &[u8] = b"iottly:manifest";
 const HEADER: usize = 8;
 const CUSTOM: u8 = 0;
 
-/// Why a component's manifest cannot be read or written.
+/// Reason why a component's manifest cannot be read or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SectionError {
-    /// The binary ends in the middle of something or has impossible lengths.
+    /// The binary ends too early or has impossible lengths.
     #[error("not a WebAssembly binary: a section is damaged at byte {0}")]
     Damaged(usize),
-    /// There are several manifests, so nobody could say which one counts.
+    /// The component has several manifests, and none of them takes precedence.
     #[error("the firmware has more than one manifest")]
     Several,
-    /// It is no text.
+    /// The manifest is not text.
     #[error("the manifest is not utf-8")]
     NotText,
-    /// It is too long.
+    /// The manifest is too long.
     #[error("the manifest has {0} bytes, the limit is {MAX_BYTES}")]
     TooLong(usize),
 }
@@ -30,7 +30,7 @@ pub enum SectionError {
 /// Puts the text of a manifest at the end of a component.
 ///
 /// # Errors
-/// [`SectionError`] when the component is damaged, has a manifest already, or the text is too long.
+/// [`SectionError`] if the component is damaged, has a manifest already, or the text is too long.
 pub fn embed(component: &[u8], manifest: &str) -> Result<Vec<u8>, SectionError> {
     if manifest.len() > MAX_BYTES {
         return Err(SectionError::TooLong(manifest.len()));
@@ -49,10 +49,10 @@ pub fn embed(component: &[u8], manifest: &str) -> Result<Vec<u8>, SectionError> 
     Ok(out)
 }
 
-/// Reads the text of a component's manifest, if it has one.
+/// Returns the text of a component's manifest, if it has one.
 ///
 /// # Errors
-/// [`SectionError`] when the binary is damaged or the manifest is not one text.
+/// [`SectionError`] if the binary is damaged or the manifest is not one text.
 pub fn extract(component: &[u8]) -> Result<Option<&str>, SectionError> {
     if component.len() < HEADER || !component.starts_with(b"\0asm") {
         return Err(SectionError::Damaged(0));
@@ -82,7 +82,7 @@ pub fn extract(component: &[u8]) -> Result<Option<&str>, SectionError> {
     Ok(found)
 }
 
-/// What a custom section holds when it is ours; nothing at all when it is damaged.
+/// Returns the content of a manifest's section, `Some(None)` for another section, `None` for a damaged one.
 fn content_of(section: &[u8]) -> Option<Option<&[u8]>> {
     let (len, from) = read_leb(section, 0)?;
     let name = section.get(from..from.checked_add(len)?)?;
@@ -102,7 +102,7 @@ fn leb(mut value: usize) -> Vec<u8> {
     }
 }
 
-/// A 32-bit number and the place behind it.
+/// Reads a 32-bit number; returns it with the place after it.
 fn read_leb(bytes: &[u8], mut at: usize) -> Option<(usize, usize)> {
     let mut value = 0_u64;
     for shift in (0..35).step_by(7) {

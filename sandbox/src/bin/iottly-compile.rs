@@ -1,4 +1,5 @@
-//! Compiles one firmware from standard input to standard output; the agent starts it for every new firmware.
+//! Compiles one firmware from standard input to standard output. The agent starts this program for every new
+//! firmware.
 
 use std::process::ExitCode;
 

@@ -1,3 +1,5 @@
+//! Files of the cache: sealed names, mapping and removal. Compiles nothing.
+
 use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ const MAX_FILES: usize = 16;
 const MAX_BYTES: u64 = 256 << 20;
 const SUFFIX: &str = ".cwasm";
 
-/// Maps the compiled form called `name`, if there is one with a good seal. Bad ones are deleted.
+/// Maps the compiled form called `name`, if there is one with a valid seal. Invalid ones are deleted.
 pub(super) fn find(dir: &Path, key: &Key, name: &str, runtime: &Runtime) -> io::Result<Option<Component>> {
     for found in fs::read_dir(dir)? {
         let path = found?.path();
@@ -24,15 +26,17 @@ pub(super) fn find(dir: &Path, key: &Key, name: &str, runtime: &Runtime) -> io::
         match checked(&path, key, name, seal) {
             Ok(true) => match map(&path, runtime) {
                 Ok(component) => return Ok(Some(component)),
-                // No memory or no mapping left: the file is good, and compiling it again would need more.
+                // Not enough memory or mappings: the file is good, and compiling it again would need more.
                 Err(error) if of_system(&error).is_some() => {
                     return Err(io::Error::other(format!("{error:#}")));
                 }
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), "compiled firmware does not load: {error:#}")
+                    tracing::warn!(cache.path = %path.display(), "failed to map compiled firmware: {error:#}; compiling it again")
                 }
             },
-            Ok(false) => tracing::warn!(path = %path.display(), "compiled firmware has a wrong seal"),
+            Ok(false) => {
+                tracing::warn!(cache.path = %path.display(), "compiled firmware has a wrong seal; compiling it again")
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         }
@@ -41,7 +45,7 @@ pub(super) fn find(dir: &Path, key: &Key, name: &str, runtime: &Runtime) -> io::
     Ok(None)
 }
 
-/// The seal that a file's name claims, when it is a compiled form called `name`.
+/// Returns the seal in the name of a file, if the file is a compiled form called `name`.
 fn seal_of(path: &Path, name: &str) -> Option<blake3::Hash> {
     let seal = path
         .file_name()?
@@ -56,21 +60,21 @@ fn checked(path: &Path, key: &Key, name: &str, seal: blake3::Hash) -> io::Result
     let file = File::open(path)?;
     let good = key.seal(name, &file)? == seal;
     if good {
-        // Remembers the use; that it fails on a read-only file system changes nothing.
+        // Records the use; a failure on a read-only file system has no effect.
         let _ = file.set_modified(SystemTime::now());
     }
     Ok(good)
 }
 
-/// Maps a file whose seal was just checked or made.
+/// Maps a file whose seal was just checked or written.
 pub(super) fn map(path: &Path, runtime: &Runtime) -> wasmtime::Result<Component> {
     // SAFETY: the content is what our own compiler wrote: its keyed hash was checked, the key and the file
-    // lie in a directory that only this user can enter, and files are replaced by rename, never written
+    // are in a directory that only this user can enter, and files are replaced by rename, never written
     // again.
     unsafe { Component::deserialize_file(runtime.engine(), path) }
 }
 
-/// Puts fresh code in place under its sealed name.
+/// Stores new code under its sealed name.
 pub(super) fn keep(dir: &Path, key: &Key, name: &str, code: NamedTempFile) -> io::Result<PathBuf> {
     let seal = key.seal(name, File::open(code.path())?)?;
     let path = dir.join(format!("{name}.{}{SUFFIX}", seal.to_hex()));

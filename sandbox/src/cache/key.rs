@@ -1,3 +1,5 @@
+//! The key of a cache, with which compiled code is sealed. It never leaves the cache's directory.
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -6,17 +8,20 @@ use tempfile::NamedTempFile;
 
 const KEY_BYTES: usize = 32;
 
-/// The directory's secret.
+/// Secret of the directory.
 pub(super) struct Key([u8; KEY_BYTES]);
 
 impl Key {
-    /// A damaged key is replaced: what was sealed with it is then compiled again. The caller holds the lock.
+    /// Reads the key or creates one. A damaged key is replaced, and what was sealed with it is compiled
+    /// again. The caller holds the lock.
     pub(super) fn load_or_create(dir: &Path) -> io::Result<Self> {
         let path = dir.join("key");
         match fs::read(&path) {
             Ok(bytes) => match bytes.try_into() {
                 Ok(key) => return Ok(Self(key)),
-                Err(_) => tracing::warn!(path = %path.display(), "damaged cache key replaced"),
+                Err(_) => {
+                    tracing::warn!(cache.path = %path.display(), "the cache's key is damaged; compiling all firmware again with a new one")
+                }
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

@@ -1,8 +1,8 @@
 //! Compiled firmware on disk.
 //!
-//! Compiled code is machine code, so nothing is mapped that this device did not make itself: a file's name
-//! carries a keyed hash of its content, made with a key that never leaves the directory. One rename puts code
-//! and seal in place together, so any number of processes and threads may share a directory.
+//! Compiled code is machine code, so only code that this device compiled is ever mapped: a file's name
+//! carries a keyed hash of its content, made with a key that never leaves the directory. One rename stores
+//! code and seal together, so any number of processes and threads may share a directory.
 
 mod entry;
 mod key;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use iottly_child::Confinement;
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
@@ -23,10 +24,7 @@ use crate::{Firmware, LoadError, Runtime, engine};
 
 use key::Key;
 
-/// Largest component that is taken, in bytes.
-pub(crate) const MAX_WASM_BYTES: usize = 32 << 20;
-
-/// A directory with compiled firmware, at most 16 files or 256 MiB, oldest use first to go.
+/// Directory of compiled firmware, at most 16 files or 256 MiB; the least recently used is removed first.
 pub struct Cache {
     dir: PathBuf,
     key: Key,
@@ -34,10 +32,10 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Opens the cache in `dir`, which is made if missing and closed to other users.
+    /// Opens the cache in `dir`, which is created if missing and closed to other users.
     ///
     /// # Errors
-    /// [`LoadError::Cache`] when the directory cannot be used or belongs to another user.
+    /// [`LoadError::Cache`] if the directory cannot be used or belongs to another user.
     pub fn open(dir: impl Into<PathBuf>, compiler: CompilerProgram) -> Result<Self, LoadError> {
         tell_of_confinement();
         let dir = dir.into();
@@ -53,17 +51,17 @@ impl Cache {
         Ok(Self { dir, key, compiler })
     }
 
-    /// Turns a component into a firmware; compiles it unless that was done before.
+    /// Loads a component as a firmware; compiles it unless that was done before.
     ///
-    /// When several callers want the same firmware, one compiles and the others wait for it.
+    /// If several callers want the same firmware, one compiles and the others wait for it.
     ///
     /// # Errors
     /// [`LoadError`] with what is wrong with the component, the compiler or the directory.
     pub fn load(&self, runtime: &Runtime, wasm: &[u8]) -> Result<Firmware, LoadError> {
-        if wasm.len() > MAX_WASM_BYTES {
+        if wasm.len() > MAX_COMPONENT_BYTES {
             return Err(LoadError::TooLarge {
                 size: wasm.len(),
-                limit: MAX_WASM_BYTES,
+                limit: MAX_COMPONENT_BYTES,
             });
         }
         let digest = engine::hex(&Sha256::digest(wasm));
@@ -106,7 +104,7 @@ impl Cache {
     }
 }
 
-/// Says once in a process's life that the kernel lacks what confines the compiler best.
+/// Logs once per process that the kernel lacks the strongest confinement of the compiler.
 fn tell_of_confinement() {
     static TOLD: Once = Once::new();
     if Confinement::here().landlock == 0 {
@@ -118,7 +116,7 @@ fn tell_of_confinement() {
     }
 }
 
-/// Makes the directory this user's alone.
+/// Closes the directory to other users.
 fn own(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let found = std::fs::metadata(dir)?;
@@ -134,7 +132,7 @@ fn own(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until nobody else compiles here. Whoever holds the lock is bounded by the compiler's deadline.
+/// Waits for the lock of the directory. Each holder is bounded by the compiler's deadline.
 fn lock(dir: &Path) -> io::Result<File> {
     let file = File::options()
         .create(true)

@@ -1,14 +1,17 @@
-use std::io::{Read, Write};
+//! The compile child: a confined process that turns one component into machine code.
+
+use std::io::Read;
 use std::process::ExitCode;
 
-use iottly_child::{BAD_INPUT, Bounds, PROBE_VAR, WRONG_CHILD, confine, probe};
+use iottly_child::{Bounds, Failure};
 
 use super::ENGINE_VAR;
-use crate::cache::MAX_WASM_BYTES;
 use crate::engine::{self, Backend};
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 
-/// A script firmware needs 56 MiB; large generated code several times that. Input and output are open when it
-/// starts, and the cache's folder holds the key that vouches for compiled code: so no folder at all.
+/// Bounds of the child. A script firmware needs 56 MiB; large generated code several times that. Input and
+/// output are open at its start, and the cache's folder holds the key that seals compiled code: so the child
+/// gets no folder at all.
 const BOUNDS: Bounds<'static> = Bounds {
     cpu_s: 90,
     data_bytes: 384 << 20,
@@ -16,57 +19,31 @@ const BOUNDS: Bounds<'static> = Bounds {
     folder: None,
 };
 
-/// The compile child's whole life: a component on standard input, machine code on standard output, reasons on
-/// standard error.
+/// Runs the compile child's whole life: a component on standard input, machine code on standard output,
+/// reasons on standard error.
 ///
-/// Call it before anything else in `main`: it limits the whole process.
+/// Has to be called before anything else in `main`: it limits the whole process.
 #[must_use]
 pub fn compile_child() -> ExitCode {
-    match work() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((code, reason)) => {
-            // A parent that went away does not read it either.
-            let _ = writeln!(std::io::stderr(), "{reason}");
-            ExitCode::from(code)
-        }
-    }
-}
-
-fn work() -> Result<(), (u8, String)> {
-    const FAILED: u8 = 70;
-    confine(BOUNDS).map_err(|error| (FAILED, format!("cannot limit the process: {error}")))?;
-    if std::env::var_os(PROBE_VAR).is_some() {
-        return std::io::stdout()
-            .write_all(probe().as_bytes())
-            .map_err(|error| (FAILED, error.to_string()));
-    }
-    let wanted = std::env::var(ENGINE_VAR).unwrap_or_default();
-    let backend = Backend::ALL
-        .into_iter()
-        .find(|backend| engine::id(*backend) == wanted)
-        .ok_or_else(|| {
-            (
-                WRONG_CHILD,
-                format!(
-                    "it compiles for {:?}, wanted is {wanted:?}",
-                    Backend::ALL.map(engine::id)
-                ),
-            )
+    iottly_child::main(BOUNDS, || {
+        let wanted = std::env::var(ENGINE_VAR).unwrap_or_default();
+        let known = Backend::ALL
+            .into_iter()
+            .find(|backend| engine::id(*backend) == wanted);
+        let backend = known.ok_or_else(|| {
+            let offered = Backend::ALL.map(engine::id);
+            Failure::wrong_child(format!("it compiles for {offered:?}, wanted is {wanted:?}"))
         })?;
-    let mut wasm = Vec::new();
-    let limit = MAX_WASM_BYTES as u64 + 1;
-    std::io::stdin()
-        .take(limit)
-        .read_to_end(&mut wasm)
-        .map_err(|error| (FAILED, format!("cannot read the firmware: {error}")))?;
-    let code = compile_here(&wasm, backend).map_err(|reason| (BAD_INPUT, reason))?;
-    let mut out = std::io::stdout().lock();
-    out.write_all(&code)
-        .and_then(|()| out.flush())
-        .map_err(|error| (FAILED, format!("cannot write the code: {error}")))
+        let mut wasm = Vec::new();
+        std::io::stdin()
+            .take(MAX_COMPONENT_BYTES as u64 + 1)
+            .read_to_end(&mut wasm)
+            .map_err(|error| Failure::failed(format!("cannot read the firmware: {error}")))?;
+        compile_here(&wasm, backend).map_err(Failure::bad_input)
+    })
 }
 
-/// Compiles in this very process, without limits: only for trusted components and measurements.
+/// Compiles in the calling process, without limits: for trusted components and measurements only.
 ///
 /// # Errors
 /// The compiler's reason.

@@ -1,4 +1,4 @@
-//! Turning a component into machine code, in a process of its own.
+//! Compilation of a component to machine code, in a process of its own. The engine here never compiles.
 
 #[cfg(feature = "compiler")]
 mod child;
@@ -13,18 +13,18 @@ use tempfile::NamedTempFile;
 
 #[cfg(feature = "compiler")]
 pub use child::{compile_child, compile_here};
-/// How to start the compiler: program and arguments that end in `compile_child`.
+/// Command that starts the compiler: a program with arguments that calls `compile_child`.
 pub use iottly_child::Program as CompilerProgram;
 
 use crate::engine::{self, Backend};
 use crate::{CompileError, LoadError};
 
-/// Environment variable that tells the child which engine its code is for.
+/// Environment variable that names the engine of the wanted code.
 const ENGINE_VAR: &str = "IOTTLY_ENGINE";
 /// Wall-clock time of one compilation; a script firmware takes about a second on a PC.
 const WALL: Duration = Duration::from_secs(120);
 
-/// Compiles `wasm` with `program`. The code lies in a file in `dir`, still unsealed.
+/// Compiles `wasm` with `program`. The code is in a file in `dir`, not sealed yet.
 pub(crate) fn compile(
     program: &CompilerProgram,
     backend: Backend,
@@ -59,7 +59,7 @@ pub(crate) fn compile(
     })
 }
 
-/// A file with these bytes and no name, open for reading only.
+/// Returns a file with these bytes and no name, open for reading only.
 fn readable(bytes: &[u8], dir: &Path) -> io::Result<File> {
     let mut named = NamedTempFile::new_in(dir)?;
     named.write_all(bytes)?;

@@ -1,15 +1,17 @@
+//! The interface `adc`.
+
 use iottly_boards::AnalogPort;
 use iottly_manifest::Interface;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmStr};
 
-use super::call::{Halt, Store, answer, granted, held, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, interface, release};
 use crate::Fault;
 use crate::guest::Guest;
 
 struct Input(AnalogPort);
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut adc = linker.instance("iottly:firmware/adc@0.1.0")?;
+    let mut adc = linker.instance(&interface("adc"))?;
     adc.resource("input", ResourceType::host::<Input>(), release::<Input>)?;
     adc.func_wrap("open", |store: Store<'_>, (label,): (WasmStr,)| {
         answer(store, |store| {

@@ -1,16 +1,17 @@
-//! What the blocking interfaces share: a device on its own thread, a timeout, and limits on what is passed.
+//! Common parts of the blocking interfaces: a device on its own thread, a timeout, and limits on what is
+//! passed.
 
 use crate::guest::Guest;
 use crate::worker::{Late, Worker};
 use crate::{Fault, Limits};
 
-/// Why a device gave no answer.
+/// Reason why a device gave no answer.
 pub(super) enum Silent {
     TimedOut,
     Fault(Fault),
 }
 
-/// Puts a device that was opened on its own thread.
+/// Starts the thread of an opened device.
 pub(super) fn start<D: Send + 'static>(guest: &mut Guest, device: D) -> Result<Worker<D>, Fault> {
     Worker::start(device).map_err(|error| {
         let reason = format!("no thread for the device: {error}");
@@ -36,7 +37,7 @@ pub(super) fn run<D: Send + 'static, T: Send + 'static>(
     })
 }
 
-/// Adds to the bytes of a transaction, before anything of that size is made.
+/// Adds to the bytes of a transaction, before anything of that size is allocated.
 pub(super) fn add(bytes: &mut usize, more: usize, limits: &Limits) -> Result<(), Fault> {
     *bytes = bytes.saturating_add(more);
     if *bytes > limits.bus_bytes {
@@ -48,7 +49,7 @@ pub(super) fn add(bytes: &mut usize, more: usize, limits: &Limits) -> Result<(),
     Ok(())
 }
 
-/// Checks the number of operations, before any is looked at.
+/// Checks the number of operations, before any of them is read.
 pub(super) fn operations(count: usize, limits: &Limits) -> Result<(), Fault> {
     if count > limits.bus_operations {
         return Err(Fault::Limit(format!(

@@ -1,24 +1,28 @@
-//! What every call of a firmware into the device goes through.
+//! Common parts of every call of a firmware into the device: call rate, permission, handles and names.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use iottly_boards::Board;
-use iottly_manifest::Interface;
+use iottly_manifest::{Interface, MAX_NAME_BYTES};
+use iottly_protocol::release::FIRMWARE_ABI;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Resource, WasmStr};
 
 use crate::Fault;
 use crate::bindings::types;
 use crate::guest::Guest;
+use crate::profile::PACKAGE;
 use crate::trap::{Stopped, TrapCode};
 
 pub(super) type Store<'a> = StoreContextMut<'a, Guest>;
 
-/// Longest label, in bytes; the manifest has the same limit.
-const LABEL_BYTES: usize = 128;
+/// Returns the full name of an interface of the firmware world.
+pub(super) fn interface(name: &str) -> String {
+    format!("{PACKAGE}{name}@{FIRMWARE_ABI}")
+}
 
-/// Why a call did not do what it should: an answer for the firmware, or its end.
+/// End of a call that failed: an answer for the firmware, or its end.
 pub(super) enum Halt<E = types::Fault> {
     Answer(E),
     Trap(wasmtime::Error),
@@ -66,16 +70,16 @@ pub(super) fn count(store: &mut Store<'_>) -> wasmtime::Result<()> {
     }))
 }
 
-/// The board, when the manifest asks for the label and the device grants it.
+/// Returns the board, if the manifest names the label and the device grants it.
 pub(super) fn granted(
     store: &mut Store<'_>,
     interface: Interface,
     label: &WasmStr,
 ) -> Result<(Arc<dyn Board>, String), Halt> {
     let label: Cow<'_, str> = label.to_str(&*store)?;
-    if label.len() > LABEL_BYTES {
+    if label.len() > MAX_NAME_BYTES {
         return Err(Fault::Limit(format!(
-            "the label has {} bytes, the limit is {LABEL_BYTES}",
+            "the label has {} bytes, the limit is {MAX_NAME_BYTES}",
             label.len()
         ))
         .into());
@@ -100,21 +104,21 @@ pub(super) fn granted(
     let board = guest
         .host
         .board()
-        .ok_or_else(|| Fault::Unsupported("there is no board here".to_owned()))?;
+        .ok_or_else(|| Fault::Unsupported("this device has no board".to_owned()))?;
     Ok((board, label))
 }
 
-/// Gives the firmware a handle on something that it has opened.
+/// Returns a handle on a resource that the firmware has opened.
 pub(super) fn hold<T: Send + 'static>(store: &mut Store<'_>, thing: T) -> Result<Resource<T>, Halt> {
     let guest = store.data_mut();
     let limit = guest.limits.handles;
     guest
         .table
         .push(thing)
-        .map_err(|_| Fault::Limit(format!("more than {limit} things are open")).into())
+        .map_err(|_| Fault::Limit(format!("more than {limit} resources are open")).into())
 }
 
-/// What a handle stands for.
+/// Returns the resource of a handle.
 pub(super) fn held<'a, T: Send + 'static, E>(
     guest: &'a mut Guest,
     handle: &Resource<T>,
@@ -125,13 +129,13 @@ pub(super) fn held<'a, T: Send + 'static, E>(
         .map_err(|error| Halt::Trap(error.into()))
 }
 
-/// The firmware has let go of a handle.
+/// Drops the resource of a handle.
 pub(super) fn release<T: Send + 'static>(mut store: Store<'_>, rep: u32) -> wasmtime::Result<()> {
     store.data_mut().table.delete(Resource::<T>::new_own(rep))?;
     Ok(())
 }
 
-/// A short name of the firmware's, checked: not empty, no control characters, within `limit` bytes.
+/// Returns a short name from the firmware, checked: not empty, no control characters, within `limit` bytes.
 pub(super) fn name(store: &Store<'_>, what: &str, text: &WasmStr, limit: usize) -> Result<String, Halt> {
     let text = text.to_str(store)?;
     if text.is_empty() {
@@ -148,4 +152,20 @@ pub(super) fn name(store: &Store<'_>, what: &str, text: &WasmStr, limit: usize) 
         return Err(Fault::Invalid(format!("the {what} contains control characters")).into());
     }
     Ok(text.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_can_name_every_channel() {
+        assert_eq!(MAX_NAME_BYTES, iottly_protocol::limits::MAX_CHANNEL_BYTES);
+    }
+
+    #[test]
+    fn the_interface_is_the_one_of_the_wit_files() {
+        let package = format!("package {}@{FIRMWARE_ABI};", PACKAGE.trim_end_matches('/'));
+        assert!(include_str!("../../wit/types.wit").contains(&package));
+    }
 }

@@ -1,15 +1,17 @@
+//! The interface `clock`.
+
 use std::thread;
 use std::time::Duration;
 
 use wasmtime::component::Linker;
 
-use super::call::{Halt, Store, answer, count};
+use super::call::{Halt, Store, answer, count, interface};
 use crate::Fault;
 use crate::bindings::types;
 use crate::guest::Guest;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut clock = linker.instance("iottly:firmware/clock@0.1.0")?;
+    let mut clock = linker.instance(&interface("clock"))?;
     clock.func_wrap("now-ms", |mut store: Store<'_>, (): ()| {
         count(&mut store)?;
         Ok((store.data_mut().host.now_ms(),))
@@ -32,7 +34,7 @@ fn delay(guest: &mut Guest, time: Duration) -> Result<(), Halt<types::Fault>> {
     })?;
     if slept < time {
         return Err(Fault::Limit(format!(
-            "the running call has waited for {} ms, which is all it may",
+            "the running call has waited for {} ms, which is the limit",
             guest.limits.wait.as_millis()
         ))
         .into());

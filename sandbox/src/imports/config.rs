@@ -1,13 +1,15 @@
+//! The interface `config`.
+
 use wasmtime::component::{Linker, WasmStr};
 
-use super::call::{Store, answer, count, name};
+use super::call::{Store, answer, count, interface, name};
 use crate::guest::Guest;
 
-/// Longest key, in bytes.
+/// Maximum size of a key, in bytes.
 const KEY_BYTES: usize = 256;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut config = linker.instance("iottly:firmware/config@0.1.0")?;
+    let mut config = linker.instance(&interface("config"))?;
     config.func_wrap("get", |store: Store<'_>, (key,): (WasmStr,)| {
         answer(store, |store| {
             let key = name(store, "key", &key, KEY_BYTES)?;

@@ -1,14 +1,16 @@
+//! The interface `gpio`.
+
 use embedded_hal::digital::PinState;
 use iottly_boards::{Edge, InputPort, OutputPort, Pull, Watch};
 use iottly_manifest::Interface;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmStr};
 
-use super::call::{Halt, Store, answer, granted, held, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, interface, release};
 use crate::Fault;
 use crate::bindings::gpio as wit;
 use crate::guest::Guest;
 
-/// Most watches of one pin.
+/// Maximum number of watches of one pin.
 const WATCHES: usize = 4;
 
 struct OutputPin(OutputPort);
@@ -19,7 +21,7 @@ struct InputPin {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut gpio = linker.instance("iottly:firmware/gpio@0.1.0")?;
+    let mut gpio = linker.instance(&interface("gpio"))?;
     gpio.resource(
         "output-pin",
         ResourceType::host::<OutputPin>(),
@@ -95,7 +97,8 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 }
 
 fn watch(guest: &mut Guest, pin: &Resource<InputPin>, edge: wit::Edge) -> Result<u32, Halt> {
-    let (source, events) = (guest.next_source(), guest.events.clone());
+    let source = guest.next_source();
+    let events = guest.events.clone();
     let pin = held(guest, pin)?;
     if pin.watches.len() >= WATCHES {
         return Err(Fault::Limit(format!("more than {WATCHES} watches of one pin")).into());
@@ -112,7 +115,7 @@ fn watch(guest: &mut Guest, pin: &Resource<InputPin>, edge: wit::Edge) -> Result
     Ok(source)
 }
 
-/// Does something to an open pin on the host's time.
+/// Runs an operation on an open pin as host code.
 fn on<P: Send + 'static, T>(
     guest: &mut Guest,
     pin: &Resource<P>,

@@ -1,10 +1,12 @@
+//! The interface `i2c`.
+
 use embedded_hal::i2c::{ErrorKind, NoAcknowledgeSource, Operation as HalOperation};
 use iottly_boards::{I2cBus, I2cError};
 use iottly_manifest::Interface;
 use wasmtime::component::{ComponentType, Lift, Linker, Resource, ResourceType, WasmList, WasmStr};
 
 use super::bus::{self, Silent};
-use super::call::{Halt, Store, answer, granted, held, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, interface, release};
 use crate::bindings::i2c as wit;
 use crate::guest::Guest;
 use crate::worker::Worker;
@@ -15,7 +17,7 @@ const MAX_ADDRESS: u16 = 0x7f;
 
 struct Bus(Worker<I2cBus>);
 
-/// As in the world, but what is written still lies in the firmware's memory.
+/// Operation as in the world, except that written bytes are still in the firmware's memory.
 #[derive(ComponentType, Lift)]
 #[component(variant)]
 enum Operation {
@@ -25,14 +27,14 @@ enum Operation {
     Write(WasmList<u8>),
 }
 
-/// The same on the host's side.
+/// Operation on the host's side.
 enum Part {
     Read(Vec<u8>),
     Write(Vec<u8>),
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut i2c = linker.instance("iottly:firmware/i2c@0.1.0")?;
+    let mut i2c = linker.instance(&interface("i2c"))?;
     i2c.resource("bus", ResourceType::host::<Bus>(), release::<Bus>)?;
     i2c.func_wrap("open", |store: Store<'_>, (label,): (WasmStr,)| {
         answer(store, |store| {

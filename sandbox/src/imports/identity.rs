@@ -1,10 +1,12 @@
+//! The interface `identity`.
+
 use wasmtime::component::Linker;
 
-use super::call::{Store, count};
+use super::call::{Store, count, interface};
 use crate::guest::Guest;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut identity = linker.instance("iottly:firmware/identity@0.1.0")?;
+    let mut identity = linker.instance(&interface("identity"))?;
     identity.func_wrap("device", |mut store: Store<'_>, (): ()| {
         count(&mut store)?;
         Ok((store.data().host.device(),))

@@ -1,13 +1,15 @@
+//! The interface `log`.
+
+use iottly_protocol::Level;
+use iottly_protocol::limits::clip;
 use wasmtime::component::{Linker, WasmStr};
 
-use super::call::{Store, count};
-use crate::Level;
+use super::call::{Store, count, interface};
 use crate::bindings::log::Level as WitLevel;
 use crate::guest::Guest;
-use crate::trap::clip;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.instance("iottly:firmware/log@0.1.0")?.func_wrap(
+    linker.instance(&interface("log"))?.func_wrap(
         "write",
         |mut store: Store<'_>, (level, text): (WitLevel, WasmStr)| {
             count(&mut store)?;

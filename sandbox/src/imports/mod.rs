@@ -22,7 +22,7 @@ use wasmtime::component::Linker;
 
 use crate::guest::Guest;
 
-/// Provides every interface a firmware may import. Those of the board answer for granted labels only.
+/// Links every interface that a firmware may import. Those of the board work for granted labels only.
 pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     telemetry::link(linker)?;
     log::link(linker)?;

@@ -1,15 +1,17 @@
+//! The interface `pwm`.
+
 use iottly_boards::{BoardError, PwmPort};
 use iottly_manifest::Interface;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmStr};
 
-use super::call::{Halt, Store, answer, granted, held, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, interface, release};
 use crate::Fault;
 use crate::guest::Guest;
 
 struct Output(PwmPort);
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut pwm = linker.instance("iottly:firmware/pwm@0.1.0")?;
+    let mut pwm = linker.instance(&interface("pwm"))?;
     pwm.resource("output", ResourceType::host::<Output>(), release::<Output>)?;
     pwm.func_wrap("open", |store: Store<'_>, (label, hertz): (WasmStr, u32)| {
         answer(store, |store| {
@@ -46,7 +48,7 @@ fn on(
     guest.in_host(|guest| Ok(run(&mut held(guest, output)?.0).map_err(Fault::from)?))
 }
 
-/// From the world's share of 65535 to the hardware's own steps.
+/// Converts the world's share of 65535 to the hardware's own steps.
 fn scaled(duty: u16, max: u16) -> u16 {
     let steps = u32::from(duty) * u32::from(max) / u32::from(u16::MAX);
     u16::try_from(steps).expect("a share of a 16-bit number is one")

@@ -1,15 +1,17 @@
+//! The interface `random`.
+
 use wasmtime::component::Linker;
 
-use super::call::{Store, count};
+use super::call::{Store, count, interface};
 use crate::guest::Guest;
 use crate::trap::{Stopped, TrapCode};
 
-/// JavaScript holds integers exactly up to here.
+/// Number of bits up to which JavaScript holds integers exactly.
 const SEED_BITS: u32 = 53;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker
-        .instance("iottly:firmware/random@0.1.0")?
+        .instance(&interface("random"))?
         .func_wrap("seed", |mut store: Store<'_>, (): ()| {
             count(&mut store)?;
             let bits = getrandom::u64().map_err(|error| {

@@ -1,10 +1,12 @@
+//! The interface `spi`.
+
 use embedded_hal::spi::{ErrorKind, Operation as HalOperation};
 use iottly_boards::{SpiError, SpiPort};
 use iottly_manifest::Interface;
 use wasmtime::component::{ComponentType, Lift, Linker, Resource, ResourceType, WasmList, WasmStr};
 
 use super::bus::{self, Silent};
-use super::call::{Halt, Store, answer, granted, held, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, interface, release};
 use crate::bindings::spi as wit;
 use crate::guest::Guest;
 use crate::worker::Worker;
@@ -12,7 +14,7 @@ use crate::{Fault, Limits};
 
 struct Device(Worker<SpiPort>);
 
-/// As in the world, but what is written still lies in the firmware's memory.
+/// Operation as in the world, except that written bytes are still in the firmware's memory.
 #[derive(ComponentType, Lift)]
 #[component(variant)]
 enum Operation {
@@ -26,7 +28,7 @@ enum Operation {
     DelayNs(u32),
 }
 
-/// The same on the host's side.
+/// Operation on the host's side.
 enum Part {
     Read(Vec<u8>),
     Write(Vec<u8>),
@@ -35,7 +37,7 @@ enum Part {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut spi = linker.instance("iottly:firmware/spi@0.1.0")?;
+    let mut spi = linker.instance(&interface("spi"))?;
     spi.resource("device", ResourceType::host::<Device>(), release::<Device>)?;
     spi.func_wrap("open", |store: Store<'_>, (label,): (WasmStr,)| {
         answer(store, |store| {

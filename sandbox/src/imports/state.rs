@@ -1,11 +1,13 @@
+//! The interface `state`.
+
 use wasmtime::component::{Linker, WasmList, WasmStr};
 
-use super::call::{Halt, Store, answer, name};
+use super::call::{Halt, Store, answer, interface, name};
 use crate::guest::Guest;
 use crate::{Fault, StateStore};
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut state = linker.instance("iottly:firmware/state@0.1.0")?;
+    let mut state = linker.instance(&interface("state"))?;
     state.func_wrap("get", |store: Store<'_>, (key,): (WasmStr,)| {
         answer(store, |store| get(store, &key))
     })?;
@@ -33,7 +35,8 @@ fn set(store: &mut Store<'_>, key: &WasmStr, value: &WasmList<u8>) -> Result<(),
     let limits = store.data().limits.clone();
     let entries = kept(store.data_mut())?.entries();
     let others = entries.iter().filter(|(name, _)| **name != key);
-    let (mut count, mut bytes) = (1, key.len() + value.len());
+    let mut count = 1;
+    let mut bytes = key.len() + value.len();
     for (name, value) in others {
         count += 1;
         bytes += name.len() + value.len();

@@ -1,6 +1,8 @@
+//! The interface `telemetry`.
+
 use wasmtime::component::{Linker, WasmStr};
 
-use super::call::{Halt, Store, answer};
+use super::call::{Halt, Store, answer, interface};
 use crate::bindings::telemetry::Durability;
 use crate::guest::Guest;
 use crate::{Fault, Outgoing, payload};
@@ -9,7 +11,7 @@ type Args = (WasmStr, Option<WasmStr>, Durability);
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker
-        .instance("iottly:firmware/telemetry@0.1.0")?
+        .instance(&interface("telemetry"))?
         .func_wrap("send", |store: Store<'_>, args: Args| {
             answer(store, |store| send(store, &args))
         })
@@ -37,7 +39,7 @@ fn send(store: &mut Store<'_>, args: &Args) -> Result<(), Halt> {
     Ok(guest.in_storage(|guest| guest.host.send(message))?)
 }
 
-/// Checks while the text still lies in the firmware's memory; only what passes is copied.
+/// Checks the message while its text is still in the firmware's memory; only what passes is copied.
 fn outgoing(store: &Store<'_>, (payload, channel, durability): &Args) -> Result<Outgoing, Halt> {
     let limits = &store.data().limits;
     let text = payload.to_str(store)?;

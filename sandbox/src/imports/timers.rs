@@ -1,13 +1,15 @@
+//! The interface `timers`.
+
 use std::time::{Duration, Instant};
 
 use wasmtime::component::Linker;
 
-use super::call::{Halt, Store, answer, count};
+use super::call::{Halt, Store, answer, count, interface};
 use crate::bindings::types;
 use crate::guest::Guest;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut timers = linker.instance("iottly:firmware/timers@0.1.0")?;
+    let mut timers = linker.instance(&interface("timers"))?;
     timers.func_wrap("start", |store: Store<'_>, (delay_ms, repeat): (u32, bool)| {
         answer(store, |store| start(store.data_mut(), delay_ms, repeat))
     })?;

@@ -1,3 +1,5 @@
+//! The interface `uart`.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +8,7 @@ use iottly_manifest::Interface;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList, WasmStr};
 
 use super::bus::{self, Silent};
-use super::call::{Halt, Store, answer, granted, held, hold, release};
+use super::call::{Halt, Store, answer, granted, held, hold, interface, release};
 use crate::Fault;
 use crate::bindings::uart as wit;
 use crate::events::Events;
@@ -18,7 +20,7 @@ struct Port {
     watch: Option<(Watch, Arc<Arrivals>)>,
 }
 
-/// Turns any number of arrivals into one event until the firmware has read.
+/// Combines any number of arrivals into one event until the firmware has read.
 struct Arrivals {
     source: u32,
     events: Events,
@@ -26,7 +28,7 @@ struct Arrivals {
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut uart = linker.instance("iottly:firmware/uart@0.1.0")?;
+    let mut uart = linker.instance(&interface("uart"))?;
     uart.resource("port", ResourceType::host::<Port>(), release::<Port>)?;
     uart.func_wrap(
         "open",
@@ -73,7 +75,7 @@ fn read(guest: &mut Guest, port: &Resource<Port>, max: u32) -> Result<Vec<u8>, H
         .watch
         .as_ref()
         .map(|(_, arrivals)| Arc::clone(arrivals));
-    // Before the read: what arrives meanwhile is told again rather than forgotten.
+    // Before the read: bytes that arrive meanwhile cause another event rather than none.
     if let Some(arrivals) = &arrivals {
         arrivals.armed.store(true, Ordering::Release);
     }
@@ -91,7 +93,8 @@ fn read(guest: &mut Guest, port: &Resource<Port>, max: u32) -> Result<Vec<u8>, H
 }
 
 fn watch(guest: &mut Guest, port: &Resource<Port>) -> Result<u32, Halt> {
-    let (source, events) = (guest.next_source(), guest.events.clone());
+    let source = guest.next_source();
+    let events = guest.events.clone();
     let open = held(guest, port)?;
     if let Some((_, arrivals)) = &open.watch {
         return Ok(arrivals.source);
@@ -111,7 +114,7 @@ fn watch(guest: &mut Guest, port: &Resource<Port>) -> Result<u32, Halt> {
     Ok(source)
 }
 
-/// Does something to an open port, on its own thread.
+/// Runs an operation on an open port, on its own thread.
 fn on<T: Send + 'static>(
     guest: &mut Guest,
     port: &Resource<Port>,

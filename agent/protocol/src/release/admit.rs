@@ -1,55 +1,59 @@
+//! Admission of directives and releases: pure rules on signed data and the device's facts. Neither fetches
+//! nor verifies signatures.
+
 use serde::{Deserialize, Serialize};
 
 use super::directive::{Action, Audience, Directive};
 use super::manifest::Release;
 use super::reason::Reason;
+use crate::limits::MAX_COMPONENT_BYTES;
 use crate::tuf::Instant;
 use crate::{DeviceId, GroupId, ProjectId};
 
-/// What a device knows about itself when it decides on a release; the cloud's preflight decides on what was
-/// reported.
+/// Facts about a device on which its decision about a release depends. The cloud's preflight uses the facts
+/// that the device reported last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceFacts {
-    /// The device.
+    /// Id of the device.
     pub device: DeviceId,
-    /// Its project.
+    /// Project of the device.
     pub project: ProjectId,
-    /// Its group, for directives to groups.
+    /// Group of the device, for directives to groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupId>,
-    /// Its board profile.
+    /// Board profile.
     pub board: String,
-    /// The firmware interface that it offers, `major.minor`.
+    /// Firmware interface that the device offers, `major.minor` or longer.
     pub abi: String,
-    /// Version of its trusted root.
+    /// Version of the trusted root.
     pub root_version: u64,
-    /// The highest directive counter that it has accepted.
+    /// Highest directive counter that the device has accepted.
     pub counter: u64,
-    /// The number of the committed release; 0 for none.
+    /// Number of the committed release; 0 for none.
     pub running_seq: u64,
-    /// The committed release's sha256, hex; empty for none.
+    /// sha256 of the committed release, hex; empty for none.
     pub running_sha256: String,
-    /// No release below this number is taken.
+    /// Lowest release number that the device accepts.
     pub floor: u64,
-    /// Room for an update, bytes.
+    /// Free space for an update, in bytes.
     pub free: u64,
-    /// The layout that its state was last written in; 0 for none.
+    /// Layout in which the firmware's state was written last; 0 for none.
     pub data_schema: u32,
-    /// Capabilities that releases may use without anyone's approval, sorted.
+    /// Capabilities that releases may use without approval, sorted.
     pub capabilities: Vec<String>,
-    /// Digests that were rolled back, hex; the last few.
+    /// Digests that were rolled back lately, hex.
     #[serde(default)]
     pub quarantined: Vec<String>,
-    /// Whether the time is known.
+    /// True once the device knows the time.
     pub clock_trusted: bool,
 }
 
-/// Why a device does not take a release.
+/// Refusal of a release by a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// The reason.
+    /// Reason of the refusal.
     pub reason: Reason,
-    /// What exactly, for people.
+    /// Details for people.
     pub detail: String,
 }
 
@@ -62,10 +66,10 @@ impl Refusal {
     }
 }
 
-/// What a directive asks of this device at this time, before the release is known.
+/// Checks that a directive applies to this device at this time, before the release is known.
 ///
 /// # Errors
-/// When it is for others, not in its time, or was followed before.
+/// The directive is for another device, not valid at this time, or was followed before.
 pub fn admit_directive(directive: &Directive, facts: &DeviceFacts, now: Instant) -> Result<(), Refusal> {
     if directive.project != facts.project {
         return Err(Refusal::new(
@@ -86,7 +90,7 @@ pub fn admit_directive(directive: &Directive, facts: &DeviceFacts, now: Instant)
                 format!("device: the directive is for group {group}"),
             ));
         }
-        _ => {}
+        Audience::Device(_) | Audience::Group(_) => {}
     }
     if directive.counter <= facts.counter {
         let detail = format!("counter {} is not above {}", directive.counter, facts.counter);
@@ -107,11 +111,11 @@ pub fn admit_directive(directive: &Directive, facts: &DeviceFacts, now: Instant)
     Ok(())
 }
 
-/// Decides on a release that verified metadata describes. The one function for the device and for the cloud's
-/// preflight.
+/// Checks that the device can and may run a release that verified metadata describes. Device and cloud
+/// preflight call this one function.
 ///
 /// # Errors
-/// When the release is not the one that the directive names, or the device cannot or must not run it.
+/// The release is not the one that the directive names, or the device cannot or must not run it.
 pub fn admit_release(directive: &Directive, release: &Release, facts: &DeviceFacts) -> Result<(), Refusal> {
     let manifest = &release.manifest;
     if !release.sha256.eq_ignore_ascii_case(&directive.sha256)
@@ -125,7 +129,7 @@ pub fn admit_release(directive: &Directive, release: &Release, facts: &DeviceFac
     if manifest.component != directive.component {
         return Err(Refusal::new(
             Reason::Incompatible,
-            "component: the release replaces another one",
+            "component: the release replaces another component",
         ));
     }
     if manifest.release_seq < facts.floor {
@@ -149,7 +153,11 @@ pub fn admit_release(directive: &Directive, release: &Release, facts: &DeviceFac
         ));
     }
     if !manifest.boards.is_empty() && !manifest.boards.contains(&facts.board) {
-        let detail = format!("board: {} is none of {}", facts.board, manifest.boards.join(", "));
+        let detail = format!(
+            "board: {} is not one of {}",
+            facts.board,
+            manifest.boards.join(", ")
+        );
         return Err(Refusal::new(Reason::Incompatible, detail));
     }
     if !manifest.abi.contains(&facts.abi) {
@@ -176,6 +184,13 @@ pub fn admit_release(directive: &Directive, release: &Release, facts: &DeviceFac
             Reason::Incompatible,
             format!("capability: {name} is not approved"),
         ));
+    }
+    if release.size > MAX_COMPONENT_BYTES as u64 {
+        let detail = format!(
+            "the component has {} bytes, the limit is {MAX_COMPONENT_BYTES}",
+            release.size
+        );
+        return Err(Refusal::new(Reason::TooLarge, detail));
     }
     let need = manifest.requires_free.max(release.size);
     if facts.free < need {

@@ -1,17 +1,19 @@
+//! Digests of a file's parts, so that each part of a download can be verified alone. Reads no file.
+
 use sha2::{Digest, Sha256};
 
-/// The digests of a file's parts, each of `chunk_size` bytes except the last, and their root.
+/// Digests of a file's parts, each of `chunk_size` bytes except the last, and their root.
 ///
 /// The root is a binary tree over the parts (leaf: sha256 of 0 and the part; node: sha256 of 1, left and
-/// right; a node without a neighbour moves up), so that no list can be passed off as another file's part.
+/// right; a node without a neighbour moves up), so that no list can pass for a part of another file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkList {
     leaves: Vec<[u8; 32]>,
 }
 
-/// Bytes of a part, unless a manifest says otherwise.
+/// Default size of a part, in bytes.
 pub const CHUNK_BYTES: u64 = 1 << 20;
-/// Most parts of a file: 4 GiB of the usual size.
+/// Maximum number of parts of a file: 4 GiB of the default size.
 pub const MAX_CHUNKS: u64 = 4096;
 
 fn leaf(part: &[u8]) -> [u8; 32] {
@@ -30,10 +32,10 @@ fn node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
 }
 
 impl ChunkList {
-    /// Cuts a file into parts.
+    /// Returns the list of a file.
     ///
     /// # Panics
-    /// When `chunk_size` is 0.
+    /// If `chunk_size` is 0.
     #[must_use]
     pub fn of(content: &[u8], chunk_size: usize) -> Self {
         if content.is_empty() {
@@ -46,14 +48,14 @@ impl ChunkList {
         }
     }
 
-    /// The list of a file of one part, whose digest is the root.
+    /// Returns the list of a file of one part, whose digest is the root.
     #[must_use]
     pub fn single(root: [u8; 32]) -> Self {
         Self { leaves: vec![root] }
     }
 
-    /// Reads a list as it is served: the digests one after another. It is worth nothing until
-    /// [`ChunkList::root`] is compared.
+    /// Parses a list as it is served: the digests one after another. The caller has to compare
+    /// [`ChunkList::root`] before it uses the list.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (leaves, rest) = bytes.as_chunks::<32>();
@@ -63,25 +65,25 @@ impl ChunkList {
         })
     }
 
-    /// The list as it is served.
+    /// Encodes the list as it is served.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         self.leaves.concat()
     }
 
-    /// How many parts there are.
+    /// Returns the number of parts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.leaves.len()
     }
 
-    /// Whether there are no parts; never true.
+    /// Returns false: a list is never empty. (For clippy.)
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.leaves.is_empty()
     }
 
-    /// The root over all parts.
+    /// Returns the root over all parts.
     #[must_use]
     pub fn root(&self) -> [u8; 32] {
         let mut level = self.leaves.clone();
@@ -97,7 +99,7 @@ impl ChunkList {
         level[0]
     }
 
-    /// Says whether some bytes are the part with this number.
+    /// Returns true if some bytes are the part with this number.
     #[must_use]
     pub fn matches(&self, number: usize, part: &[u8]) -> bool {
         self.leaves

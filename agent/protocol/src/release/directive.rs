@@ -1,3 +1,6 @@
+//! Directives: signed orders for a device to run or cancel a release. Verifies signatures; admission is in
+//! `admit`.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -8,91 +11,90 @@ use super::manifest::Component;
 use crate::tuf::{Instant, RoleKeys, Root, Schemes, Signature, TufError, canonical, verify_threshold};
 use crate::{DeviceId, GroupId, ProjectId, limits};
 
-/// The key of a root's metadata under which the roles stand that TUF does not have.
+/// Key of a root's metadata that holds the roles which TUF does not have.
 pub const ROLES_KEY: &str = "x-iottly-roles";
-/// What is written before a directive's canonical form when it is signed, so that no other document's
-/// signature fits.
+/// Prefix of a directive's canonical form when it is signed, so that no signature of another document fits.
 const DOMAIN: &[u8] = b"iottly directive v1\n";
-/// Longest directive, bytes.
+/// Maximum size of a directive, in bytes.
 pub const MAX_DIRECTIVE_BYTES: usize = 16 << 10;
 
-/// Who runs what, from when to when.
+/// Order to a device or a group: which release to run, and from when to when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Directive {
-    /// Names it in reports.
+    /// Id of the directive in reports.
     pub id: String,
-    /// The project that it belongs to.
+    /// Project of the directive.
     pub project: ProjectId,
-    /// Whom it is for.
+    /// Devices that the directive is for.
     pub audience: Audience,
-    /// What is to be replaced.
+    /// Component to replace.
     pub component: Component,
-    /// What to do.
+    /// Requested action.
     pub action: Action,
-    /// The release's path in the targets metadata.
+    /// Path of the release in the targets metadata.
     pub target: String,
-    /// The release's sha256, hex.
+    /// sha256 of the release, hex.
     pub sha256: String,
-    /// The release's number.
+    /// Number of the release.
     pub release_seq: u64,
-    /// Strictly rising for each device.
+    /// Counter, strictly rising for each device.
     pub counter: u64,
-    /// Not before.
+    /// First moment at which the directive is valid.
     pub not_before: Instant,
-    /// Not from then on.
+    /// First moment at which the directive is not valid any more.
     pub expires: Instant,
-    /// How long the update may take from its acceptance, seconds.
+    /// Longest time from the acceptance to the end of the update, in seconds.
     pub deadline_s: u64,
-    /// Bytes a second to download at most; 0 for no cap.
+    /// Maximum download rate, in bytes per second; 0 for no limit.
     #[serde(default)]
     pub max_bps: u64,
-    /// When it may be switched on; always when there is none.
+    /// Maintenance window in which the release may be switched on; at any time if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
-    /// A digest that was rolled back may be tried again.
+    /// Permission to try a digest again that was rolled back.
     #[serde(default)]
     pub force_retry: bool,
-    /// Capabilities beyond those of the running release that someone has approved.
+    /// Approved capabilities beyond those of the running release.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approved: Vec<String>,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
-/// Whom a directive is for.
+/// Devices that a directive is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Audience {
-    /// One device.
+    /// Single device.
     Device(DeviceId),
     /// All devices of a group: for updates without a connection.
     Group(GroupId),
 }
 
-/// What a directive wants.
+/// Action that a directive requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Run the release, which is newer than the running one or the same again.
+    /// Run the release, which is newer than the running one or the same.
     Install,
     /// Run the release although it is older; never below the floor.
     Downgrade,
-    /// Give an update up that is not switched on yet.
+    /// Cancel an update that is not switched on yet.
     Cancel,
 }
 
-/// A part of every day, UTC. It may pass midnight.
+/// Part of every day, UTC, possibly across midnight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
-    /// Minute of the day at which it begins, 0 to 1439.
+    /// First minute of the day, 0 to 1439.
     pub start_minute: u16,
-    /// Its length, minutes; 1440 or more is always.
+    /// Length in minutes; 1440 or more is always.
     pub minutes: u16,
 }
 
 impl Window {
-    /// Says whether a moment lies in it.
+    /// Returns true if a moment is in the window.
     #[must_use]
     pub fn contains(&self, now: Instant) -> bool {
         let minute = now.unix() / 60 % 1440;
@@ -106,13 +108,13 @@ struct Document {
     signatures: Vec<Signature>,
 }
 
-/// Why a directive is not one.
+/// Reason why bytes are not a valid directive.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectiveError {
-    /// Too long, no JSON, or of another shape.
+    /// The document is too long, not JSON, or has another shape.
     #[error("directive: malformed: {0}")]
     Malformed(String),
-    /// Too few of the keys that may.
+    /// Too few of the keys for directives have signed.
     #[error("directive: {0}")]
     Signature(#[from] TufError),
     /// The trusted root names no key for directives.
@@ -121,7 +123,7 @@ pub enum DirectiveError {
 }
 
 impl DirectiveError {
-    /// The reason that a device reports for it.
+    /// Returns the reason that a device reports for the error.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
@@ -133,10 +135,10 @@ impl DirectiveError {
 }
 
 impl Directive {
-    /// Reads a directive that the keys of the trusted root have signed.
+    /// Parses a directive that the keys of the trusted root have signed.
     ///
     /// # Errors
-    /// When it is malformed, too long, or not signed by enough of those keys.
+    /// The document is malformed, too long, or not signed by enough of those keys.
     pub fn verify(bytes: &[u8], root: &Root, schemes: Schemes) -> Result<Self, DirectiveError> {
         let malformed = |e: serde_json::Error| DirectiveError::Malformed(e.to_string());
         if bytes.len() > MAX_DIRECTIVE_BYTES {
@@ -173,10 +175,10 @@ impl Directive {
         Ok(message)
     }
 
-    /// Signs the directive and writes the document.
+    /// Returns the signed document.
     ///
     /// # Errors
-    /// When an unknown field has a fraction in it.
+    /// An unknown field has a fraction in it.
     #[cfg(feature = "sign")]
     pub fn sign(&self, keys: &[&crate::tuf::SigningKey]) -> Result<Vec<u8>, serde_json::Error> {
         let signed = serde_json::to_value(self)?;
@@ -186,7 +188,7 @@ impl Directive {
     }
 }
 
-/// Whose signatures a directive needs, by the trusted root.
+/// Returns the keys and the threshold for directives that the trusted root names.
 #[must_use]
 pub fn directive_role(root: &Root) -> Option<RoleKeys> {
     RoleKeys::deserialize(root.extra.get(ROLES_KEY)?.get("directive")?).ok()

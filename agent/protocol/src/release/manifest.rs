@@ -1,3 +1,5 @@
+//! Key of a target's custom metadata that holds its manifest.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -6,73 +8,87 @@ use serde_json::Value;
 use super::chunks::MAX_CHUNKS;
 use crate::tuf::TargetFile;
 
-/// The key of a target's custom metadata under which its manifest stands.
+/// Version of the manifest's layout that is written and read.
 pub const MANIFEST_KEY: &str = "iottly";
 /// The layout of manifests that is written and read.
 pub const MANIFEST_SCHEMA: u32 = 1;
 
-/// What is signed about a release, beside its length and digest.
+/// Signed description of a release, beside its length and digest.
+pub const FIRMWARE_ABI: &str = "0.1.0";
+
+/// Version of the layout, [`MANIFEST_SCHEMA`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The layout, [`MANIFEST_SCHEMA`].
+    /// Component that the release replaces.
     pub schema: u32,
-    /// What it replaces.
+    /// Version for people; decides nothing.
     pub component: Component,
-    /// For people; decides nothing.
+    /// Number that orders the releases of a component within a project.
     pub version: String,
-    /// Orders releases of a component within a project.
+    /// Lowest release number that the device accepts once this release is committed.
     pub release_seq: u64,
-    /// Once this release is committed, none below this number is taken again.
+    /// Board profiles that the release is for; empty for all.
     pub security_floor: u64,
-    /// Board profiles that it is for; empty for all.
+    /// Firmware interface that the release needs.
     #[serde(default)]
     pub boards: Vec<String>,
-    /// The firmware interface that it needs.
+    /// Size of a part of the download, in bytes.
     pub abi: AbiRange,
     /// Bytes of a part of the download.
     pub chunk_size: u64,
-    /// Root over the parts, hex.
+    /// Free space that the update needs, in bytes.
     pub chunk_root: String,
-    /// Room that must be free, bytes.
+    /// Capabilities that the firmware imports beyond the basic ones, sorted.
     pub requires_free: u64,
-    /// What the firmware imports beyond the basics, sorted.
+    /// Capabilities that the firmware imports beyond the basic ones, sorted.
     #[serde(default)]
     pub capabilities: Vec<String>,
-    /// The layout of its key-value state.
+    /// Layouts of the firmware's key-value state.
     #[serde(default)]
     pub data_schema: DataSchema,
-    /// When a trial is good.
+    /// Rules of the trial.
     #[serde(default)]
     pub health: HealthRules,
-    /// Unix seconds.
+    /// Time of the build, in unix seconds.
     pub created: u64,
-    /// Names of fields that must be understood.
+    /// Names of fields that a reader must understand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub critical: Vec<String>,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
-/// What a release replaces.
+/// Component that a release replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Component {
-    /// The firmware in the sandbox.
+    /// Firmware in the sandbox.
     App,
 }
 
 /// Versions of the firmware interface, `major.minor`, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbiRange {
-    /// The oldest.
+    /// Oldest version.
     pub min: String,
-    /// The newest.
+    /// Newest version.
     pub max: String,
 }
 
 impl AbiRange {
-    /// Says whether a version, `major.minor` or longer, lies in the range.
+    /// Returns the range of one version, `major.minor` or longer.
+    #[must_use]
+    pub fn of(version: &str) -> Self {
+        let minor: Vec<&str> = version.splitn(3, '.').take(2).collect();
+        let minor = minor.join(".");
+        Self {
+            min: minor.clone(),
+            max: minor,
+        }
+    }
+
+    /// Returns true if a version, `major.minor` or longer, is in the range.
     #[must_use]
     pub fn contains(&self, version: &str) -> bool {
         match (minor(&self.min), minor(version), minor(&self.max)) {
@@ -87,14 +103,14 @@ fn minor(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Which layouts of the state a firmware reads, and which it writes.
+/// Layouts of the state that a firmware reads and writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataSchema {
-    /// The oldest it reads.
+    /// Oldest layout that the firmware reads.
     pub reads_min: u32,
-    /// The newest it reads.
+    /// Newest layout that the firmware reads.
     pub reads_max: u32,
-    /// What it writes.
+    /// Layout that the firmware writes.
     pub writes: u32,
 }
 
@@ -108,14 +124,14 @@ impl Default for DataSchema {
     }
 }
 
-/// When a trial is good.
+/// Rules by which a trial passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthRules {
-    /// How long it must run without a trap, milliseconds.
+    /// Time that the release must run without a trap, in milliseconds.
     pub grace_ms: u64,
-    /// How often `health()` must say yes within that time.
+    /// Number of times that `health()` must succeed within that time.
     pub min_ok: u32,
-    /// Memory that it may use, bytes; 0 for the sandbox's own limit.
+    /// Maximum memory of the firmware, in bytes; 0 for the sandbox's own limit.
     pub max_memory: u64,
 }
 
@@ -129,22 +145,22 @@ impl Default for HealthRules {
     }
 }
 
-/// A release as a target of signed metadata.
+/// Release as a target of signed metadata.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Release {
-    /// The target's path.
+    /// Path of the target.
     pub path: String,
-    /// Bytes.
+    /// Size of the component, in bytes.
     pub size: u64,
-    /// sha256, hex.
+    /// sha256 of the component, hex.
     pub sha256: String,
-    /// What else is signed.
+    /// Signed description of the release.
     pub manifest: Manifest,
     /// Root over the parts.
     pub chunk_root: [u8; 32],
 }
 
-/// Fields that this version understands when a manifest calls them critical.
+/// Fields that this version understands if a manifest calls them critical.
 const KNOWN: &[&str] = &[
     "schema",
     "component",
@@ -163,10 +179,10 @@ const KNOWN: &[&str] = &[
 ];
 
 impl Release {
-    /// Reads the release out of a verified target.
+    /// Parses the release of a verified target.
     ///
     /// # Errors
-    /// When it has no manifest, or one that contradicts itself or has critical fields that are not
+    /// The target has no manifest, or one that contradicts itself or has critical fields that are not
     /// understood.
     pub fn from_target(path: &str, file: &TargetFile) -> Result<Self, String> {
         let custom = file.custom.as_ref().and_then(|custom| custom.get(MANIFEST_KEY));
@@ -207,13 +223,13 @@ impl Release {
         })
     }
 
-    /// How many parts the download has.
+    /// Returns the number of parts of the download.
     #[must_use]
     pub fn chunk_count(&self) -> usize {
         usize::try_from(self.size.div_ceil(self.manifest.chunk_size).max(1)).unwrap_or(usize::MAX)
     }
 
-    /// First byte and length of a part.
+    /// Returns the first byte and the length of a part.
     #[must_use]
     pub fn chunk_range(&self, number: usize) -> (u64, u64) {
         let from = (number as u64)

@@ -1,8 +1,8 @@
-//! Releases: what is signed about them, who is told to run them, and who may.
+//! Releases: what is signed about them, which devices are to run them, and which may.
 //!
-//! *What is good* is signed offline as a target of [`tuf`](crate::tuf) metadata with a [`Manifest`]; *who
-//! runs what now* is signed online as a [`Directive`]. A device needs both. [`admit_directive`] and
-//! [`admit_release`] are the only places that decide, for the device and for the cloud's preflight alike.
+//! *What is good* is signed offline as a target of [`tuf`](crate::tuf) metadata with a [`Manifest`]; *which
+//! device runs what now* is signed online as a [`Directive`]. A device needs both. [`admit_directive`] and
+//! [`admit_release`] alone decide, for the device and for the cloud's preflight.
 
 mod admit;
 mod chunks;
@@ -17,7 +17,8 @@ pub use directive::{
     Action, Audience, Directive, DirectiveError, MAX_DIRECTIVE_BYTES, ROLES_KEY, Window, directive_role,
 };
 pub use manifest::{
-    AbiRange, Component, DataSchema, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, Release,
+    AbiRange, Component, DataSchema, FIRMWARE_ABI, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest,
+    Release,
 };
 pub use reason::Reason;
-pub use state::UpdateState;
+pub use state::{Ending, Step, UpdateState};

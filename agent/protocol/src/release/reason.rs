@@ -1,3 +1,5 @@
+//! Reasons for a refusal, a wait or a failure of an update. Words only; the rules are where they apply.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -6,17 +8,18 @@ use crate::tuf::{FetchError, TufError};
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
-        /// Why an update is not running, or not yet. The names on the wire are never changed or reused.
+        /// Reason why an update is not running, or not yet. The names on the wire are never changed or
+        /// reused.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Reason {
             $($(#[$doc])* #[serde(rename = $text)] $name,)+
         }
 
         impl Reason {
-            /// All of them.
+            /// All reasons.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The name on the wire and in the API.
+            /// Returns the name on the wire and in the API.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -28,58 +31,58 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// A signature or a threshold fails.
+    /// A signature is wrong or a threshold is not reached.
     BadSignature = "bad_signature",
-    /// Signed by keys that this device does not trust yet.
+    /// The document is signed by keys that this device does not trust yet.
     UnknownKey = "unknown_key",
-    /// The directive or metadata is past its time, or not yet in it.
+    /// The directive or metadata has expired, or is not valid yet.
     Expired = "expired",
-    /// No fresh metadata for too long.
+    /// The metadata has not been refreshed for too long.
     StaleMetadata = "stale_metadata",
     /// Metadata is older than what was trusted, or a directive's counter is not above the last one.
     Replay = "replay",
-    /// The release is under the floor.
+    /// The release is below the floor.
     BelowFloor = "below_floor",
     /// Board, interface, agent, data schema or capabilities do not fit; the detail names which.
     Incompatible = "incompatible",
-    /// Not enough room.
+    /// There is not enough free space.
     NoSpace = "no_space",
-    /// A part of the download is not what was signed, again and again.
+    /// A part of the download is repeatedly not what was signed.
     ChunkCorrupt = "chunk_corrupt",
     /// The whole download is not what was signed.
     DigestMismatch = "digest_mismatch",
-    /// More bytes than were signed or are allowed.
+    /// The file has more bytes than were signed or are allowed.
     TooLarge = "too_large",
-    /// The deadline has passed; the detail names the state.
+    /// The deadline has passed; the detail names the step.
     Timeout = "timeout",
-    /// The trial trapped, or the board restarted too often in it.
+    /// The trial trapped, or the board restarted too often during it.
     CrashLoop = "crash_loop",
     /// Another health rule failed; the detail names it.
     Unhealthy = "unhealthy",
-    /// Withdrawn by a directive.
+    /// A directive cancelled the update.
     Cancelled = "cancelled",
-    /// Another directive took its place.
+    /// Another directive replaced this one.
     Superseded = "superseded",
-    /// Waits for its maintenance window.
+    /// The update waits for its maintenance window.
     Window = "window",
-    /// Waits for the firmware to give its lock back.
+    /// The update waits for the firmware to release its lock.
     Lock = "lock",
-    /// Waits for the time.
+    /// The update waits for the time to be known.
     Clock = "clock",
-    /// Waits for its user.
+    /// The update waits for the consent of the device's user.
     Consent = "consent",
-    /// Waits for power.
+    /// The update waits for power.
     Power = "power",
     /// The file cannot be compiled or started on this device.
     Invalid = "invalid",
-    /// A digest that was rolled back before; a directive that says so may try it again.
+    /// The digest was rolled back before; a directive may allow another try.
     Quarantined = "quarantined",
     /// The repository cannot be reached.
     Unreachable = "unreachable",
 }
 
 impl Reason {
-    /// Whether the update waits instead of having ended.
+    /// Returns true if the update waits and has not ended.
     #[must_use]
     pub const fn is_waiting(self) -> bool {
         matches!(
@@ -96,7 +99,7 @@ impl fmt::Display for Reason {
 }
 
 impl TufError {
-    /// The reason that a device reports for it.
+    /// Returns the reason that a device reports for the error.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {

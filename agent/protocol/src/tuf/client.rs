@@ -1,3 +1,5 @@
+//! The client workflow with its I/O behind two traits. Every decision is in [`Trusted`].
+
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -9,21 +11,21 @@ use super::stream::read_limited;
 use super::trusted::{Search, Step, TimestampNews, Trusted};
 use super::{CheckedReader, TufError, digest, limits, quote, quote_path};
 
-/// Which file of a repository is wanted. Names are encoded for an address already.
+/// File of a repository that is wanted. Names are encoded for an address already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// A metadata file.
+    /// Metadata file.
     Metadata(&'a str),
-    /// A target's path; slashes separate folders.
+    /// Path of a target; slashes separate folders.
     Target(&'a str),
 }
 
-/// Why a file cannot be had.
+/// Reason why a file cannot be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchError {
     /// The repository has no such file.
     NotFound,
-    /// Anything else, for people.
+    /// Every other failure, for people.
     Failed(String),
 }
 
@@ -42,48 +44,47 @@ impl From<String> for FetchError {
     }
 }
 
-/// Where a repository's files come from.
+/// Source of a repository's files.
 pub trait Fetch {
-    /// Opens a file. Whoever reads it stops at the limit that holds for it.
+    /// Opens a file. The reader stops at the limit that holds for the file.
     ///
     /// # Errors
-    /// When there is no such file or the source fails.
+    /// The file does not exist, or the source fails.
     fn open(&mut self, place: Place<'_>) -> Result<Box<dyn Read + '_>, FetchError>;
 }
 
-/// Where trusted metadata is kept from one update to the next, one file a role.
+/// Storage of trusted metadata between updates, one file a role.
 pub trait Store {
-    /// Reads a role's metadata; none when there is none.
+    /// Reads a role's metadata; none if there is none.
     ///
     /// # Errors
-    /// When the store fails.
+    /// The store fails.
     fn get(&mut self, role: &str) -> io::Result<Option<Vec<u8>>>;
-    /// Keeps a role's metadata instead of what was kept before. Durable when it returns, and never half of
-    /// it.
+    /// Replaces a role's metadata, atomically. Durable once it returns.
     ///
     /// # Errors
-    /// When the store fails.
+    /// The store fails.
     fn put(&mut self, role: &str, bytes: &[u8]) -> io::Result<()>;
-    /// Forgets a role's metadata, if there is any. Durable when it returns.
+    /// Removes a role's metadata, if there is any. Durable once it returns.
     ///
     /// # Errors
-    /// When the store fails.
+    /// The store fails.
     fn remove(&mut self, role: &str) -> io::Result<()>;
 }
 
-/// A target that was found.
+/// Target that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Located {
-    /// Its path.
+    /// Path of the target.
     pub path: String,
-    /// The role that describes it.
+    /// Role that describes the target.
     pub role: String,
-    /// What was signed about it.
+    /// Signed description of the target.
     pub file: TargetFile,
 }
 
 impl Located {
-    /// The path under which the target is served, encoded for an address.
+    /// Returns the path under which the target is served, encoded for an address.
     #[must_use]
     pub fn served_path(&self, consistent_snapshot: bool) -> String {
         let mut path = self.path.clone();
@@ -95,7 +96,8 @@ impl Located {
     }
 }
 
-/// One update: a refresh, then any number of searches and downloads against the same state of the repository.
+/// Client of one update: a refresh, then any number of searches and downloads against the same state of the
+/// repository.
 pub struct Client<F, S> {
     fetch: F,
     store: S,
@@ -104,10 +106,10 @@ pub struct Client<F, S> {
 }
 
 impl<F: Fetch, S: Store> Client<F, S> {
-    /// 5.1 and 5.2: begins an update at a moment, with the root in the store.
+    /// Begins an update at a moment, with the root in the store (5.1 and 5.2).
     ///
     /// # Errors
-    /// When there is no root, or it is malformed or not signed by its own keys.
+    /// The root is missing, malformed or not signed by its own keys.
     pub fn open(fetch: F, mut store: S, now: Instant, schemes: Schemes) -> Result<Self, TufError> {
         let root = stored(&mut store, "root")?.ok_or_else(|| TufError::Malformed {
             role: "root".to_owned(),
@@ -122,16 +124,16 @@ impl<F: Fetch, S: Store> Client<F, S> {
         })
     }
 
-    /// What is trusted.
+    /// Returns the trusted metadata.
     #[must_use]
     pub fn trusted(&self) -> &Trusted {
         &self.trusted
     }
 
-    /// 5.3 to 5.6: brings the top-level metadata up to date, once.
+    /// Brings the top-level metadata up to date, once (5.3 to 5.6).
     ///
     /// # Errors
-    /// When a file cannot be had or is not to be trusted; what was taken before it stays taken.
+    /// A file cannot be fetched or must not be trusted; what was accepted before it stays accepted.
     pub fn refresh(&mut self) -> Result<(), TufError> {
         if self.refreshed {
             return Ok(());
@@ -147,10 +149,10 @@ impl<F: Fetch, S: Store> Client<F, S> {
         Ok(())
     }
 
-    /// 5.3: follows the chain of roots.
+    /// Follows the chain of roots (5.3).
     fn refresh_root(&mut self) -> Result<(), TufError> {
         for _ in 0..limits::ROOT_STEPS {
-            // 5.3.2 and 5.3.3: no next version ends the chain.
+            // 5.3.2 and 5.3.3: the chain ends at the last version that exists.
             let next = self.trusted.root().header.version.saturating_add(1);
             let bytes = match self.metadata(&format!("{next}.root.json"), limits::ROOT_BYTES) {
                 Err(TufError::Fetch {
@@ -161,8 +163,8 @@ impl<F: Fetch, S: Store> Client<F, S> {
             };
             let rotated = self.trusted.update_root(&bytes)?;
             if rotated {
-                // 5.3.11, before the new root is kept: a cut in between must not leave what it was to take
-                // away.
+                // 5.3.11, before the new root is stored: a power cut in between must not keep what the root
+                // invalidates.
                 self.forget("timestamp")?;
                 self.forget("snapshot")?;
             }
@@ -176,7 +178,7 @@ impl<F: Fetch, S: Store> Client<F, S> {
     /// 5.4
     fn refresh_timestamp(&mut self) -> Result<(), TufError> {
         if let Some(bytes) = self.stored("timestamp")? {
-            // One that the root's keys have not signed is none.
+            // A timestamp that the root's keys have not signed counts as none.
             let _ = self.trusted.load_timestamp(&bytes);
         }
         // 5.4.1
@@ -208,7 +210,7 @@ impl<F: Fetch, S: Store> Client<F, S> {
         self.keep("snapshot", &bytes)
     }
 
-    /// 5.6.1 to 5.6.6, for the top-level role and for delegated ones.
+    /// Loads the metadata of the top-level targets role or of a delegated one (5.6.1 to 5.6.6).
     fn load_targets(&mut self, step: &Step) -> Result<Arc<Targets>, TufError> {
         let Step { role, delegator } = step;
         if let Some(targets) = self.trusted.targets(role, delegator) {
@@ -233,11 +235,12 @@ impl<F: Fetch, S: Store> Client<F, S> {
         Ok(targets)
     }
 
-    /// 5.6.7: looks for a target, through delegations where the top level does not describe it. Refreshes
+    /// Searches a target, through delegations where the top level does not describe it (5.6.7). Refreshes
     /// first if that has not been done.
     ///
     /// # Errors
-    /// When no role that may, describes it, or metadata on the way cannot be had or is not to be trusted.
+    /// No role that may, describes the target, or metadata on the way cannot be fetched or must not be
+    /// trusted.
     pub fn find(&mut self, path: &str) -> Result<Located, TufError> {
         self.refresh()?;
         let mut search = Search::new(path);
@@ -256,10 +259,10 @@ impl<F: Fetch, S: Store> Client<F, S> {
         })
     }
 
-    /// 5.7.2: opens a target that was found; what is read is held to its signed length and digests.
+    /// Opens a target that was found; its bytes are checked against the signed length and digests (5.7.2).
     ///
     /// # Errors
-    /// When it cannot be had or has no digest of a known algorithm.
+    /// The target cannot be fetched or has no digest of a known algorithm.
     pub fn open_target(&mut self, target: &Located) -> Result<CheckedReader<Box<dyn Read + '_>>, TufError> {
         let path = target.served_path(self.trusted.root().consistent_snapshot == Some(true));
         let opened = self.fetch.open(Place::Target(&path));
@@ -270,7 +273,7 @@ impl<F: Fetch, S: Store> Client<F, S> {
         CheckedReader::new(source, &target.path, &target.file)
     }
 
-    /// Gives the store back.
+    /// Returns the store.
     pub fn into_store(self) -> S {
         self.store
     }

@@ -1,3 +1,5 @@
+//! Delegations: which other roles may describe which paths. Pure; the search through them is in `trusted`.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -8,62 +10,61 @@ use super::key::Key;
 use super::role::{RoleKeys, check_keys};
 use super::{hex, limits};
 
-/// Who else may describe files.
+/// Delegations of a targets role.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Delegations {
-    /// The keys of the roles, by id.
+    /// Keys of the roles, by id.
     pub keys: BTreeMap<String, Key>,
-    /// The roles in the order in which they are asked.
+    /// Roles in the order of the search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<DelegatedRole>>,
-    /// Roles of which each has an equal share of all paths.
+    /// Roles that each have an equal share of all paths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succinct_roles: Option<SuccinctRoles>,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
-/// A role that may describe files whose paths match.
+/// Role that may describe files whose paths match.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DelegatedRole {
-    /// Its name; any characters.
+    /// Name of the role; any characters.
     pub name: String,
-    /// Ids of its keys.
+    /// Ids of the role's keys.
     pub keyids: Vec<String>,
-    /// How many distinct keys must have signed.
+    /// Number of distinct keys that must have signed.
     pub threshold: u64,
-    /// Roles behind it are not asked for a path that it matches.
+    /// True if roles after this one are not searched for a path that matches.
     pub terminating: bool,
     /// Patterns of paths: `*`, `?` and `[…]` within a part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<String>>,
-    /// Beginnings of the sha256 of paths, hex.
+    /// Prefixes of the sha256 of paths, hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_hash_prefixes: Option<Vec<String>>,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
-/// `2^bit_length` roles named `{name_prefix}-{share}`; a path belongs to the one that the first bits of its
-/// sha256 name.
+/// `2^bit_length` roles named `{name_prefix}-{share}`; the first bits of a path's sha256 name its role.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SuccinctRoles {
-    /// Ids of the keys of all of them.
+    /// Ids of the keys of all these roles.
     pub keyids: Vec<String>,
-    /// How many distinct keys must have signed.
+    /// Number of distinct keys that must have signed.
     pub threshold: u64,
-    /// 1 to 32.
+    /// Number of bits, 1 to 32.
     pub bit_length: u32,
-    /// What their names begin with.
+    /// Prefix of the roles' names.
     pub name_prefix: String,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
-/// A role that is to be asked for a path.
+/// Role to search for a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) name: String,
@@ -71,7 +72,7 @@ pub(super) struct Asked {
 }
 
 impl Delegations {
-    /// What is wrong with them.
+    /// Checks names, keys and patterns.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.roles.is_some() == self.succinct_roles.is_some() {
             return Err("delegations need either roles or succinct_roles".to_owned());
@@ -105,7 +106,7 @@ impl Delegations {
         Ok(())
     }
 
-    /// Whose signatures a delegated role needs; none when it is not delegated here.
+    /// Returns keys and threshold of a delegated role; none if it is not delegated here.
     pub(super) fn role_keys(&self, name: &str) -> Option<RoleKeys> {
         if let Some(role) = self.roles.iter().flatten().find(|role| role.name == name) {
             return Some(RoleKeys::new(role.keyids.clone(), role.threshold));
@@ -116,7 +117,7 @@ impl Delegations {
             .then(|| RoleKeys::new(roles.keyids.clone(), roles.threshold))
     }
 
-    /// The roles to ask for a path, in order; none stands behind a terminating one.
+    /// Returns the roles to search for a path, in order, up to the first terminating one.
     pub(super) fn for_path(&self, path: &str) -> Vec<Asked> {
         if let Some(roles) = &self.succinct_roles {
             return vec![Asked {
@@ -178,9 +179,10 @@ impl SuccinctRoles {
     }
 }
 
-/// Says whether a path has the pattern's parts: wildcards never match a `/`.
+/// Returns true if a path has the pattern's parts: wildcards never match a `/`.
 fn path_matches(pattern: &str, path: &str) -> bool {
-    let (patterns, parts) = (pattern.split('/'), path.split('/'));
+    let patterns = pattern.split('/');
+    let parts = path.split('/');
     pattern.matches('/').count() == path.matches('/').count()
         && patterns.zip(parts).all(|(pattern, part)| {
             let pattern: Vec<char> = pattern.chars().collect();
@@ -189,10 +191,11 @@ fn path_matches(pattern: &str, path: &str) -> bool {
         })
 }
 
-/// Shell wildcards in one part; time is at most the product of the lengths.
+/// Matches shell wildcards in one part; time is at most the product of the lengths.
 fn part_matches(pattern: &[char], text: &[char]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    // Where to go on when the characters after the last `*` do not fit: the `*` takes one more.
+    let mut p = 0;
+    let mut t = 0;
+    // Place to continue at if the characters after the last `*` do not fit: the `*` takes one more.
     let mut retry = None;
     while t < text.len() {
         if pattern.get(p) == Some(&'*') {
@@ -214,7 +217,7 @@ fn part_matches(pattern: &[char], text: &[char]) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-/// Length of the pattern's first element when it matches the character.
+/// Returns the length of the pattern's first element if it matches the character.
 fn one_matches(pattern: &[char], c: char) -> Option<usize> {
     match *pattern.first()? {
         '?' => Some(1),
@@ -240,7 +243,7 @@ fn one_matches(pattern: &[char], c: char) -> Option<usize> {
     }
 }
 
-/// Length, negation and members of a set `[…]`; none when it is not closed.
+/// Returns length, negation and members of a set `[…]`; none if it is not closed.
 fn char_set(pattern: &[char]) -> Option<(usize, bool, &[char])> {
     let negated = pattern.get(1) == Some(&'!');
     let from = if negated { 2 } else { 1 };

@@ -1,3 +1,5 @@
+//! Lengths and digests of files, and their comparison with what was signed.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -6,30 +8,30 @@ use sha2::{Digest, Sha256, Sha512};
 
 use super::{TufError, hex};
 
-/// The sha256 of some bytes, lower-case hex.
+/// Returns the sha256 of some bytes, lower-case hex.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(&Sha256::digest(bytes))
 }
 
-/// What metadata says about another metadata file.
+/// Signed description of a metadata file in another one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileInfo {
-    /// The version that is current, from 1.
+    /// Current version, from 1.
     pub version: u64,
-    /// Its length, bytes.
+    /// Length in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
-    /// Its digests by algorithm, hex.
+    /// Digests by algorithm, hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hashes: Option<BTreeMap<String, String>>,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
 impl FileInfo {
-    /// Names a version and nothing else.
+    /// Returns a description of a version and nothing else.
     #[must_use]
     pub fn of_version(version: u64) -> Self {
         Self {
@@ -43,7 +45,7 @@ impl FileInfo {
     /// Checks length and digests of a whole file.
     ///
     /// # Errors
-    /// When it is longer or shorter, a digest differs, or no digest is of a known algorithm.
+    /// The file is longer or shorter, a digest differs, or no digest is of a known algorithm.
     pub(super) fn check(&self, what: &str, bytes: &[u8]) -> Result<(), TufError> {
         if self.length.is_some_and(|length| length != bytes.len() as u64) {
             return Err(TufError::Digest {
@@ -58,14 +60,14 @@ impl FileInfo {
     }
 }
 
-/// The digests of a file while it streams by.
+/// Digests of a file while it is read.
 pub(super) struct Hashers {
     sha256: Option<(Sha256, Vec<u8>)>,
     sha512: Option<(Sha512, Vec<u8>)>,
 }
 
 impl Hashers {
-    /// Prepares the known ones of some digests.
+    /// Prepares the digests of known algorithms.
     pub(super) fn for_digests(what: &str, hashes: &BTreeMap<String, String>) -> Result<Self, TufError> {
         let expected = |name: &str| -> Result<Option<Vec<u8>>, TufError> {
             let Some(text) = hashes.get(name) else {
@@ -97,7 +99,7 @@ impl Hashers {
         }
     }
 
-    /// Compares all of them.
+    /// Compares every digest.
     pub(super) fn finish(self, what: &str) -> Result<(), TufError> {
         let differs = |name: &str| TufError::Digest {
             what: what.to_owned(),
@@ -119,7 +121,7 @@ impl Hashers {
     }
 }
 
-/// The digest that stands in a target's file name: the first known one, sha256 before others.
+/// Returns the digest in a target's file name: the first known one, sha256 before others.
 pub(super) fn name_digest(hashes: &BTreeMap<String, String>) -> Option<&str> {
     ["sha256", "sha512"]
         .iter()

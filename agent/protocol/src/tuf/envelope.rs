@@ -1,3 +1,6 @@
+//! Signed documents and the one check of their signatures. Knows no expiry and no versions of earlier
+//! documents.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -7,12 +10,12 @@ use super::key::{Key, Schemes};
 use super::metadata::{Kind, Payload};
 use super::{RoleKeys, TufError};
 
-/// One signature of a document.
+/// Signature of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     /// Id of the key.
     pub keyid: String,
-    /// The signature, hex.
+    /// Signature, hex.
     pub sig: String,
 }
 
@@ -27,7 +30,7 @@ struct Typed<P> {
     signed: P,
 }
 
-/// Metadata whose shape is right and whose signatures are not checked yet.
+/// Metadata of the right shape whose signatures are not checked yet.
 pub(super) struct Unverified<P> {
     payload: P,
     message: Vec<u8>,
@@ -35,7 +38,7 @@ pub(super) struct Unverified<P> {
 }
 
 impl<P: Payload> Unverified<P> {
-    /// Reads metadata of the given kind.
+    /// Parses metadata of the given kind.
     pub(super) fn parse(role: &str, bytes: &[u8]) -> Result<Self, TufError> {
         let malformed = |reason: String| TufError::Malformed {
             role: role.to_owned(),
@@ -44,9 +47,10 @@ impl<P: Payload> Unverified<P> {
         let envelope: Envelope = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
         check_unique(&envelope.signatures).map_err(malformed)?;
         // The type comes first: metadata of another kind fails for its kind, not for a missing field.
-        let kind = match &envelope.signed {
-            Node::Map(fields) => fields.get("_type"),
-            _ => None,
+        let kind = if let Node::Map(fields) = &envelope.signed {
+            fields.get("_type")
+        } else {
+            None
         };
         if kind != Some(&Node::Text(P::KIND.as_str().to_owned())) {
             return Err(malformed(format!("its _type is not {}", P::KIND.as_str())));
@@ -63,7 +67,7 @@ impl<P: Payload> Unverified<P> {
         })
     }
 
-    /// The payload, when enough keys of the role have signed it.
+    /// Returns the payload if enough keys of the role have signed it.
     pub(super) fn verify(
         self,
         role: &str,
@@ -75,12 +79,12 @@ impl<P: Payload> Unverified<P> {
         Ok(self.payload)
     }
 
-    /// The payload while it is looked at to learn who must have signed it.
+    /// Returns the payload before its signatures are checked, to learn which keys must have signed it.
     pub(super) fn peek(&self) -> &P {
         &self.payload
     }
 
-    /// Checks the signatures and keeps the document, for root, which two roots must have signed.
+    /// Checks the signatures and keeps the document: two roots must have signed a root.
     pub(super) fn verified_by(
         &self,
         role: &str,
@@ -131,12 +135,32 @@ fn check_header<P: Payload>(payload: &P) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that enough distinct keys of a role have signed a message. This is the only such check there is.
+/// Checks that enough distinct keys of a role have signed a message. Every signature check of this crate is
+/// this one.
 ///
-/// Signatures by other keys, malformed ones and wrong ones are passed over.
+/// Signatures by other keys, malformed ones and wrong ones are skipped. One key counts once, whatever ids it
+/// has.
 ///
 /// # Errors
-/// When fewer distinct keys than the threshold have signed.
+/// Fewer distinct keys than the threshold have signed.
+///
+/// ```
+/// # #[cfg(feature = "sign")] {
+/// use std::collections::BTreeMap;
+/// use iottly_protocol::tuf::{RoleKeys, Schemes, SigningKey, verify_threshold};
+///
+/// let pair = [SigningKey::from_secret(&[1; 32]), SigningKey::from_secret(&[2; 32])];
+/// let keys: BTreeMap<_, _> = pair.iter().map(|key| (key.public().id(), key.public())).collect();
+/// let role = RoleKeys::new(keys.keys().cloned().collect(), 2);
+/// let [first, second] = [0, 1].map(|n| pair[n].sign(b"message"));
+///
+/// let check = |signatures: &[_]| {
+///     verify_threshold("targets", &role, &keys, b"message", signatures, Schemes::ED25519)
+/// };
+/// assert!(check(&[first.clone(), second]).is_ok());
+/// assert!(check(&[first.clone(), first]).is_err(), "one key counts once");
+/// # }
+/// ```
 pub fn verify_threshold(
     role: &str,
     delegation: &RoleKeys,

@@ -1,7 +1,9 @@
+//! Reasons for which metadata or a target is not trusted.
+
 use super::client::FetchError;
 use super::instant::Instant;
 
-/// Why metadata or a target is not taken. Each names the file or role.
+/// Reason why metadata or a target is not trusted. Each names the file or role.
 #[derive(Debug, thiserror::Error)]
 pub enum TufError {
     /// The bytes are not metadata of this kind.
@@ -9,7 +11,7 @@ pub enum TufError {
     Malformed {
         /// The role.
         role: String,
-        /// What is wrong.
+        /// Details for people.
         reason: String,
     },
     /// Too few distinct keys of the role have signed.
@@ -19,12 +21,12 @@ pub enum TufError {
         role: String,
         /// Distinct keys with a valid signature.
         have: usize,
-        /// How many are needed.
+        /// Number of keys that are needed.
         need: usize,
-        /// No signature is by a key of the role: the document may be newer than the trusted root.
+        /// True if no signature is by a key of the role: the document may be newer than the trusted root.
         unknown_keys: bool,
     },
-    /// The version is not the one that was asked for.
+    /// The version is not the requested one.
     #[error("{role}: version {got} instead of {expected}")]
     Version {
         /// The role.
@@ -44,18 +46,18 @@ pub enum TufError {
         /// The version of the file.
         got: u64,
     },
-    /// Snapshot no longer names a file that it named.
+    /// The snapshot does not name a file any more.
     #[error("snapshot: {file} is not named any more")]
     Dropped {
         /// The file.
         file: String,
     },
-    /// The time of the metadata is over.
+    /// The metadata has expired.
     #[error("{role}: expired at {at}")]
     Expired {
         /// The role.
         role: String,
-        /// When.
+        /// Moment of the expiry.
         at: Instant,
     },
     /// Length or digest differ from what was signed.
@@ -63,15 +65,15 @@ pub enum TufError {
     Digest {
         /// The file.
         what: String,
-        /// How it differs.
+        /// Details for people.
         reason: String,
     },
-    /// More bytes than are allowed.
+    /// The file has more bytes than are allowed.
     #[error("{what}: over {limit} bytes")]
     TooLarge {
         /// The file.
         what: String,
-        /// The limit, bytes.
+        /// Maximum size, in bytes.
         limit: u64,
     },
     /// A delegated role is not in the snapshot.
@@ -86,20 +88,20 @@ pub enum TufError {
         /// The target's path.
         path: String,
     },
-    /// A file cannot be had.
+    /// A file cannot be fetched.
     #[error("{what}: {reason}")]
     Fetch {
         /// The file.
         what: String,
-        /// Why.
+        /// Reason of the failure.
         reason: FetchError,
     },
-    /// The device's own folder failed.
+    /// The device's own folder fails.
     #[error("trusted metadata {role}: {reason}")]
     Store {
         /// The role.
         role: String,
-        /// What the system said.
+        /// Error of the system.
         reason: std::io::Error,
     },
 }

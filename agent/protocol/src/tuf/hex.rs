@@ -1,4 +1,6 @@
-/// Writes bytes as lower-case hex digits.
+//! Hex digits.
+
+/// Encodes bytes as lower-case hex digits.
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -9,7 +11,7 @@ pub fn encode(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Reads hex digits of either case; none when there is anything else or half a byte.
+/// Decodes hex digits of either case; none for anything else or half a byte.
 #[must_use]
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| {

@@ -1,52 +1,34 @@
+//! Moments as signed documents write them. Reads no clock.
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A moment, whole seconds since 1970 in UTC; written `2026-01-31T23:59:59Z`.
+use crate::date::{civil_from_days, days_from_civil, days_in_month};
+
+/// Moment in whole seconds since 1970, UTC; written `2026-01-31T23:59:59Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The moment so many seconds after the start of 1970; the latest that can be written is the end of the
-    /// year 9999.
+    /// Returns the moment so many seconds after the start of 1970, at most the end of the year 9999.
     #[must_use]
     pub const fn from_unix(seconds: u64) -> Self {
         const LAST: u64 = 253_402_300_799;
         Self(if seconds > LAST { LAST } else { seconds })
     }
 
-    /// Seconds since the start of 1970.
+    /// Returns the seconds since the start of 1970.
     #[must_use]
     pub const fn unix(self) -> u64 {
         self.0
     }
 
-    /// The moment so many seconds later.
+    /// Returns the moment so many seconds later.
     #[must_use]
     pub const fn plus(self, seconds: u64) -> Self {
         Self::from_unix(self.0.saturating_add(seconds))
-    }
-}
-
-/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar.
-fn days(year: u64, month: u64, day: u64) -> u64 {
-    // Years begin in March here, so that leap days come last.
-    let (year, month) = if month <= 2 {
-        (year - 1, month + 9)
-    } else {
-        (year, month - 3)
-    };
-    let (era, of_era) = (year / 400, year % 400);
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1 - 719_468
-}
-
-fn month_length(year: u64, month: u64) -> u64 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
-        2 => 28,
-        _ => 31,
     }
 }
 
@@ -75,47 +57,46 @@ impl FromStr for Instant {
         if !shape {
             return Err(malformed());
         }
-        let number = |from: usize, to: usize| -> Result<u64, String> {
+        let number = |from: usize, to: usize| -> Result<i64, String> {
             let digits = &bytes[from..to];
             if !digits.iter().all(u8::is_ascii_digit) {
                 return Err(malformed());
             }
             Ok(digits
                 .iter()
-                .fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
+                .fold(0, |value, digit| value * 10 + i64::from(digit - b'0')))
         };
-        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        let year = number(0, 4)?;
+        let month = number(5, 7)?;
+        let day = number(8, 10)?;
+        let hour = number(11, 13)?;
+        let minute = number(14, 16)?;
+        let second = number(17, 19)?;
         let valid = year >= 1970
             && (1..=12).contains(&month)
-            && (1..=month_length(year, month)).contains(&day)
+            && (1..=days_in_month(year, month)).contains(&day)
             && hour < 24
             && minute < 60
             && second < 60;
         if !valid {
             return Err(malformed());
         }
-        Ok(Self(
-            days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second,
-        ))
+        let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+        Ok(Self(seconds.unsigned_abs()))
     }
 }
 
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (count, seconds) = (self.0 / 86_400, self.0 % 86_400);
-        let shifted = count + 719_468;
-        let (era, day) = (shifted / 146_097, shifted % 146_097);
-        let of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-        let day_of_year = day - (365 * of_era + of_era / 4 - of_era / 100);
-        let month = (5 * day_of_year + 2) / 153;
-        let date = day_of_year - (153 * month + 2) / 5 + 1;
-        let calendar_month = if month < 10 { month + 3 } else { month - 9 };
-        let year = era * 400 + of_era + u64::from(calendar_month <= 2);
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let days = self.0 / 86_400;
+        let seconds = self.0 % 86_400;
+        let (year, month, day) = civil_from_days(days.cast_signed());
+        let hour = seconds / 3600;
+        let minute = seconds / 60 % 60;
+        let second = seconds % 60;
         write!(
             f,
-            "{year:04}-{calendar_month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z"
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
         )
     }
 }

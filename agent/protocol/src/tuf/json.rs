@@ -1,3 +1,5 @@
+//! JSON of signed documents: strict parsing and the canonical form that is signed.
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -68,18 +70,18 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// The canonical form of a JSON text.
+/// Returns the canonical form of a JSON text.
 ///
 /// # Errors
-/// When the text is not JSON, has a fraction, or an object has a key twice.
+/// The text is not JSON, has a fraction, or an object has a key twice.
 pub fn canonical(json: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
     Ok(serde_json::from_slice::<Node>(json)?.canonical())
 }
 
-/// The canonical form of a JSON value.
+/// Returns the canonical form of a JSON value.
 ///
 /// # Errors
-/// When a number in it is a fraction.
+/// A number in the value is a fraction.
 pub fn canonical_value(value: &Value) -> Result<Vec<u8>, serde_json::Error> {
     canonical(&serde_json::to_vec(value)?)
 }
@@ -131,7 +133,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
         let mut entries = BTreeMap::new();
         while let Some(key) = access.next_key::<String>()? {
             if entries.contains_key(&key) {
-                return Err(de::Error::custom(format_args!("key {key:?} stands twice")));
+                return Err(de::Error::custom(format_args!("key {key:?} is repeated")));
             }
             entries.insert(key, access.next_value()?);
         }

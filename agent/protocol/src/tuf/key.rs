@@ -1,3 +1,5 @@
+//! Public keys and the verification of one signature. Thresholds are in `envelope`.
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -16,44 +18,44 @@ pub struct Schemes {
 }
 
 impl Schemes {
-    /// What a device trusts unless told otherwise: ed25519 alone.
+    /// Default of a device: ed25519 alone.
     pub const ED25519: Self = Self { ecdsa_p256: false };
     /// ed25519 and ecdsa-sha2-nistp256, for keys held in security modules and key services.
     pub const WITH_P256: Self = Self { ecdsa_p256: true };
 }
 
-/// A public key as metadata carries it.
+/// Public key as metadata carries it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Key {
-    /// The key's type: `ed25519`, `ecdsa`, or one that is not known here.
+    /// Type of the key: `ed25519`, `ecdsa`, or one that this version does not know.
     pub keytype: String,
-    /// The signature scheme.
+    /// Signature scheme.
     pub scheme: String,
-    /// The public part.
+    /// Public part.
     pub keyval: KeyVal,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
-/// The public part of a [`Key`].
+/// Public part of a [`Key`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeyVal {
-    /// ed25519: 64 hex digits; ecdsa: PEM.
+    /// Text of the key: 64 hex digits for ed25519, PEM for ecdsa.
     pub public: String,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
-/// A key that can verify.
+/// Key that is ready to verify.
 pub(super) enum Verifier {
     Ed25519(VerifyingKey),
     P256(Box<p256::ecdsa::VerifyingKey>),
 }
 
 impl Key {
-    /// The key for an ed25519 public key.
+    /// Returns the key for an ed25519 public key.
     #[must_use]
     pub fn ed25519(public: &[u8; 32]) -> Self {
         let keyval = KeyVal {
@@ -68,20 +70,20 @@ impl Key {
         }
     }
 
-    /// The id that the specification derives from the key: the sha256 of its canonical form.
+    /// Returns the id that the specification derives from the key: the sha256 of its canonical form.
     #[must_use]
     pub fn id(&self) -> String {
         let value = serde_json::to_value(self).expect("a key has string keys");
         super::sha256_hex(&super::canonical_value(&value).unwrap_or_default())
     }
 
-    /// Makes the key ready to verify; none when its scheme does not count or its public part is malformed.
+    /// Prepares the key for verification; none if its scheme does not count or its public part is malformed.
     pub(super) fn verifier(&self, schemes: Schemes) -> Option<Verifier> {
         match (self.keytype.as_str(), self.scheme.as_str()) {
             ("ed25519", "ed25519") => {
                 let bytes: [u8; 32] = hex::decode(&self.keyval.public)?.try_into().ok()?;
                 let key = VerifyingKey::from_bytes(&bytes).ok()?;
-                // One key, one encoding; and none whose signatures hold for many messages.
+                // A key has one encoding, and none of its signatures may hold for many messages.
                 let strict = key.as_bytes() == &bytes && is_canonical(&bytes) && !key.is_weak();
                 strict.then_some(Verifier::Ed25519(key))
             }
@@ -96,14 +98,14 @@ impl Key {
     }
 }
 
-/// Says whether 32 bytes are the one encoding of the point they name: its y below 2^255 - 19, and no sign on
-/// an x of zero (those points are of small order, which is refused apart from this).
+/// Returns true if 32 bytes are the one encoding of the point they name: its y below 2^255 - 19, and no sign
+/// on an x of zero (those points are of small order, which is refused apart from this).
 fn is_canonical(bytes: &[u8; 32]) -> bool {
     let top = bytes[31] & 0x7f;
     !(bytes[0] >= 0xed && bytes[1..31].iter().all(|byte| *byte == 0xff) && top == 0x7f)
 }
 
-/// The SEC1 point in a PEM block "PUBLIC KEY" for the curve P-256.
+/// Returns the SEC1 point in a PEM block "PUBLIC KEY" for the curve P-256.
 fn p256_point(pem: &str) -> Option<[u8; 65]> {
     /// SubjectPublicKeyInfo of an uncompressed point on P-256 up to the point itself (RFC 5480).
     const PREFIX: [u8; 26] = [
@@ -121,7 +123,7 @@ fn p256_point(pem: &str) -> Option<[u8; 65]> {
 }
 
 impl Verifier {
-    /// Says whether a signature, hex as metadata carries it, is this key's over the message.
+    /// Returns true if a signature, hex as metadata carries it, is this key's over the message.
     pub(super) fn verify(&self, message: &[u8], signature: &str) -> bool {
         let Some(bytes) = hex::decode(signature) else {
             return false;
@@ -137,7 +139,7 @@ impl Verifier {
         }
     }
 
-    /// What makes the key this key and no other, whatever id it goes under.
+    /// Returns bytes that identify the key, whatever id it is listed under.
     pub(super) fn identity(&self) -> Vec<u8> {
         match self {
             Self::Ed25519(key) => key.as_bytes().to_vec(),

@@ -1,19 +1,19 @@
-//! What a client reads at most, bytes unless named otherwise. Metadata that names a length of its own is held
-//! to that.
+//! Limits of what a client reads, in bytes unless named otherwise. For metadata with a signed length that
+//! length holds instead.
 
-/// Root metadata.
+/// Maximum size of root metadata.
 pub const ROOT_BYTES: u64 = 512_000;
-/// Timestamp metadata.
+/// Maximum size of timestamp metadata.
 pub const TIMESTAMP_BYTES: u64 = 16_384;
-/// Snapshot metadata.
+/// Maximum size of snapshot metadata.
 pub const SNAPSHOT_BYTES: u64 = 2_000_000;
-/// Targets metadata of one role.
+/// Maximum size of targets metadata of one role.
 pub const TARGETS_BYTES: u64 = 5_000_000;
-/// Root versions that one refresh follows.
+/// Maximum number of root versions that one refresh follows.
 pub const ROOT_STEPS: u64 = 256;
-/// Delegated roles that one search asks.
+/// Maximum number of delegated roles in one search.
 pub const DELEGATIONS: usize = 32;
-/// Key ids of one role.
+/// Maximum number of key ids of one role.
 pub const ROLE_KEYS: usize = 64;
-/// Longest name of a role or path of a target that is taken.
+/// Maximum size of a role's name or a target's path.
 pub const NAME_BYTES: usize = 1024;

@@ -1,3 +1,5 @@
+//! The four kinds of metadata: their shapes and what makes one consistent in itself.
+
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
@@ -10,26 +12,26 @@ use super::instant::Instant;
 use super::key::Key;
 use super::{RoleKeys, limits};
 
-/// The key of a timestamp's metadata under which the moment of its signing stands; unknown to TUF, and
-/// ignored by its clients.
+/// Key of a timestamp's metadata that holds the moment of its signing; unknown to TUF, and ignored by its
+/// clients.
 pub const SIGNED_AT_KEY: &str = "x-iottly-signed";
 
-/// What kind of metadata a document is.
+/// Kind of metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Who may sign what.
+    /// Keys of all top-level roles.
     Root,
-    /// Which snapshot is current.
+    /// Current snapshot.
     Timestamp,
-    /// Which targets metadata is current.
+    /// Current targets metadata.
     Snapshot,
-    /// What files there are.
+    /// Files of the repository.
     Targets,
 }
 
 impl Kind {
-    /// The kind's name, which is also its role's.
+    /// Returns the kind's name, which is also its role's.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,22 +43,22 @@ impl Kind {
     }
 }
 
-/// What every kind of metadata begins with.
+/// Common start of every kind of metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// The kind.
+    /// Kind of metadata.
     #[serde(rename = "_type")]
     pub kind: Kind,
-    /// The specification that it follows, `1.x.y`.
+    /// Version of the specification, `1.x.y`.
     pub spec_version: String,
-    /// From 1, rising.
+    /// Version of the metadata, rising from 1.
     pub version: u64,
-    /// The moment from which it is worth nothing.
+    /// First moment at which the metadata is not valid any more.
     pub expires: Instant,
 }
 
 impl Header {
-    /// A header of this specification.
+    /// Returns a header of this specification.
     #[must_use]
     pub fn new(kind: Kind, version: u64, expires: Instant) -> Self {
         Self {
@@ -68,37 +70,37 @@ impl Header {
     }
 }
 
-/// A kind of metadata.
+/// Content of one kind of metadata.
 pub(super) trait Payload: DeserializeOwned {
     const KIND: Kind;
     fn header(&self) -> &Header;
-    /// What is wrong with it beyond its shape.
+    /// Checks the consistency beyond the shape.
     fn check(&self) -> Result<(), String>;
 }
 
-/// Who may sign what.
+/// Keys of all top-level roles.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Root {
     /// Kind, version, expiry.
     #[serde(flatten)]
     pub header: Header,
-    /// Whether file names carry versions and digests.
+    /// True if file names carry versions and digests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistent_snapshot: Option<bool>,
     /// All keys by id.
     pub keys: BTreeMap<String, Key>,
-    /// The top-level roles.
+    /// Top-level roles.
     pub roles: BTreeMap<String, RoleKeys>,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
 impl Root {
-    /// The keys of a top-level role.
+    /// Returns the keys of a top-level role.
     ///
     /// # Panics
-    /// Never for a root that was read: the four roles are checked then.
+    /// Never for a root that was parsed: the four roles are checked then.
     #[must_use]
     pub fn role(&self, kind: Kind) -> &RoleKeys {
         self.roles
@@ -119,31 +121,31 @@ impl Payload for Root {
             let role = self
                 .roles
                 .get(kind.as_str())
-                .ok_or_else(|| format!("there is no role {}", kind.as_str()))?;
+                .ok_or_else(|| format!("role {} is missing", kind.as_str()))?;
             role.check()?;
         }
         Ok(())
     }
 }
 
-/// Which snapshot is current.
+/// Current snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Timestamp {
     /// Kind, version, expiry.
     #[serde(flatten)]
     pub header: Header,
-    /// One entry, `snapshot.json`.
+    /// Single entry, `snapshot.json`.
     pub meta: BTreeMap<String, FileInfo>,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
 impl Timestamp {
-    /// The current snapshot.
+    /// Returns the description of the current snapshot.
     ///
     /// # Panics
-    /// Never for a timestamp that was read: the entry is checked then.
+    /// Never for a timestamp that was parsed: the entry is checked then.
     #[must_use]
     pub fn snapshot(&self) -> &FileInfo {
         self.meta
@@ -151,7 +153,7 @@ impl Timestamp {
             .expect("a timestamp names the snapshot, checked when it is read")
     }
 
-    /// The moment at which it was signed, if it says so and did not end before.
+    /// Returns the moment of the signing if the timestamp names one before its expiry.
     #[must_use]
     pub fn signed_at(&self) -> Option<Instant> {
         let moment: Instant = self.extra.get(SIGNED_AT_KEY)?.as_str()?.parse().ok()?;
@@ -174,7 +176,7 @@ impl Payload for Timestamp {
     }
 }
 
-/// Which targets metadata is current.
+/// Current targets metadata.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Kind, version, expiry.
@@ -182,7 +184,7 @@ pub struct Snapshot {
     pub header: Header,
     /// `targets.json` and the files of delegated roles.
     pub meta: BTreeMap<String, FileInfo>,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
@@ -214,18 +216,18 @@ fn check_files(meta: &BTreeMap<String, FileInfo>) -> Result<(), String> {
     Ok(())
 }
 
-/// What files there are.
+/// Files of the repository, as one role describes them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Targets {
     /// Kind, version, expiry.
     #[serde(flatten)]
     pub header: Header,
-    /// The files by path.
+    /// Files by path.
     pub targets: BTreeMap<String, TargetFile>,
-    /// Who else may describe files.
+    /// Delegations to other roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegations: Option<Delegations>,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
@@ -252,23 +254,23 @@ impl Payload for Targets {
     }
 }
 
-/// A file.
+/// Signed description of a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TargetFile {
-    /// Its length, bytes.
+    /// Length in bytes.
     pub length: u64,
-    /// Its digests by algorithm, hex.
+    /// Digests by algorithm, hex.
     pub hashes: BTreeMap<String, String>,
-    /// What its signer says about it.
+    /// Custom metadata of the signer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<Value>,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
 impl TargetFile {
-    /// Describes bytes by length and sha256.
+    /// Returns the description of some bytes: length and sha256.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let hashes = BTreeMap::from([("sha256".to_owned(), super::sha256_hex(bytes))]);

@@ -1,17 +1,17 @@
-//! Signed repository metadata: The Update Framework, specification 1.0, as a client reads it.
+//! Signed repository metadata: The Update Framework, specification 1.0, on the client's side.
 //!
-//! [`Client`] walks the specification's client workflow (section 5) with its I/O behind two small traits:
-//! [`Fetch`] (a web server, a folder on a stick) and [`Store`] (the device's folder, memory). What it decides
-//! lies in [`Trusted`], which sees bytes and the time and nothing else. Everything is verified over the bytes
-//! as they were sent: unknown fields count for signatures, and what is stored is what was received.
+//! [`Client`] runs the specification's client workflow (section 5) with its I/O behind two small traits:
+//! [`Fetch`] (a web server, a folder on a stick) and [`Store`] (the device's folder, memory). Every decision
+//! is in [`Trusted`], which has bytes and the time as arguments and no other input. Signatures are verified
+//! over the bytes as they were sent: unknown fields count, and what is stored is what was received.
 //!
 //! # Signature policy
 //!
-//! - **One threshold function**, [`verify_threshold`], for every role and for documents of our own. It counts
-//!   distinct public keys: neither a repeated signature nor one key under two ids counts twice.
+//! - **One threshold function**, [`verify_threshold`], for every role and for directives. It counts distinct
+//!   public keys: neither a repeated signature nor one key under two ids counts twice.
 //! - **ed25519 is strict**: the scalar `s` is below the group order, neither the key nor `R` is of small
 //!   order, points are encoded canonically, and the equation is the one without cofactor.
-//!   `tests/signatures.rs` holds the vectors.
+//!   `tests/it/signatures.rs` has the vectors.
 //! - **ecdsa-sha2-nistp256** counts only where [`Schemes`] allows it. Keys of other schemes are carried and
 //!   never count.
 //! - Repeated object keys, fractions, repeated key ids in a role or in a list of signatures make metadata

@@ -1,3 +1,5 @@
+//! Encoding of names for addresses and file names.
+
 use std::fmt::Write as _;
 
 fn percent(byte: u8, out: &mut String) {
@@ -17,7 +19,7 @@ pub fn quote(name: &str) -> String {
     out
 }
 
-/// Encodes a target's path for an address. Slashes stay, and so do escapes that it has already.
+/// Encodes a target's path for an address. Slashes and existing escapes stay.
 #[must_use]
 pub fn quote_path(path: &str) -> String {
     let bytes = path.as_bytes();

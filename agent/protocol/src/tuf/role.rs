@@ -1,3 +1,5 @@
+//! Keys and threshold of a role.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -5,20 +7,20 @@ use serde_json::Value;
 
 use super::limits;
 
-/// Whose signatures a role needs.
+/// Keys and threshold of a role.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RoleKeys {
     /// Ids of the keys.
     pub keyids: Vec<String>,
-    /// How many distinct keys must have signed, at least 1.
+    /// Number of distinct keys that must have signed, at least 1.
     pub threshold: u64,
-    /// Fields that are not known here.
+    /// Fields that this version does not know.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
 }
 
 impl RoleKeys {
-    /// Names keys and threshold.
+    /// Returns a role with these keys and this threshold.
     #[must_use]
     pub fn new(keyids: Vec<String>, threshold: u64) -> Self {
         Self {
@@ -28,7 +30,7 @@ impl RoleKeys {
         }
     }
 
-    /// What is wrong with it.
+    /// Checks the threshold and the list of keys.
     pub(super) fn check(&self) -> Result<(), String> {
         check_keys(&self.keyids, self.threshold)
     }

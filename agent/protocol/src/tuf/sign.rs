@@ -1,3 +1,5 @@
+//! Signing of metadata and directives, for the cloud, the command line and tests; not part of a device.
+
 use std::fmt;
 
 use ed25519_dalek::Signer as _;
@@ -6,14 +8,14 @@ use serde_json::{Value, json};
 
 use super::{Key, Signature, canonical_value, hex};
 
-/// An ed25519 key that signs. Its secret is never printed.
+/// ed25519 key that signs. Its secret is never printed.
 #[derive(Clone)]
 pub struct SigningKey {
     pair: ed25519_dalek::SigningKey,
 }
 
 impl SigningKey {
-    /// The key with this secret, 32 bytes from a source of randomness.
+    /// Returns the key with this secret, 32 bytes from a source of randomness.
     #[must_use]
     pub fn from_secret(secret: &[u8; 32]) -> Self {
         Self {
@@ -21,13 +23,13 @@ impl SigningKey {
         }
     }
 
-    /// The secret, to be kept sealed.
+    /// Returns the secret, to be stored sealed.
     #[must_use]
     pub fn secret(&self) -> &[u8; 32] {
         self.pair.as_bytes()
     }
 
-    /// The public key as metadata carries it.
+    /// Returns the public key as metadata carries it.
     #[must_use]
     pub fn public(&self) -> Key {
         Key::ed25519(self.pair.verifying_key().as_bytes())
@@ -50,10 +52,10 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Signs metadata with every key given and writes the document.
+/// Returns metadata as a document, signed with every given key.
 ///
 /// # Errors
-/// When the metadata has a fraction in it, which the canonical form does not know.
+/// The metadata has a fraction in it, which the canonical form does not know.
 pub fn sign(payload: &impl Serialize, keys: &[&SigningKey]) -> Result<Vec<u8>, serde_json::Error> {
     sign_value(&serde_json::to_value(payload)?, keys)
 }
@@ -61,7 +63,7 @@ pub fn sign(payload: &impl Serialize, keys: &[&SigningKey]) -> Result<Vec<u8>, s
 /// Signs a document that is JSON already; see [`sign`].
 ///
 /// # Errors
-/// When the document has a fraction in it.
+/// The document has a fraction in it.
 pub fn sign_value(signed: &Value, keys: &[&SigningKey]) -> Result<Vec<u8>, serde_json::Error> {
     let message = canonical_value(signed)?;
     let signatures: Vec<_> = keys.iter().map(|key| key.sign(&message)).collect();

@@ -1,10 +1,12 @@
+//! Reading of untrusted bytes within signed or fixed limits.
+
 use std::io::{self, Read};
 
 use super::digest::Hashers;
 use super::{TargetFile, TufError};
 
-/// Passes a target's bytes on and holds them to what was signed: no byte more than its length, and its
-/// digests at the end.
+/// Reader that holds a target's bytes to what was signed: no byte more than its length, and its digests at
+/// the end.
 pub struct CheckedReader<R> {
     inner: R,
     what: String,
@@ -17,7 +19,7 @@ impl<R: Read> CheckedReader<R> {
     /// Wraps a source.
     ///
     /// # Errors
-    /// When the target has no digest of a known algorithm.
+    /// The target has no digest of a known algorithm.
     pub fn new(inner: R, path: &str, file: &TargetFile) -> Result<Self, TufError> {
         let hashers = Hashers::for_digests(path, &file.hashes)?;
         Ok(Self {
@@ -29,10 +31,10 @@ impl<R: Read> CheckedReader<R> {
         })
     }
 
-    /// Reads the next bytes into a buffer; 0 at the end, which is the signed length.
+    /// Reads the next bytes into a buffer; returns 0 at the end, which is the signed length.
     ///
     /// # Errors
-    /// When the source fails, ends early, or has more bytes than were signed.
+    /// The source fails, ends early, or has more bytes than were signed.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, TufError> {
         let read = loop {
             match self.inner.read(buffer) {
@@ -61,10 +63,10 @@ impl<R: Read> CheckedReader<R> {
         Ok(count)
     }
 
-    /// Checks the digests; to be called after [`CheckedReader::read`] has said 0.
+    /// Checks the digests; to be called after [`CheckedReader::read`] has returned 0.
     ///
     /// # Errors
-    /// When a digest differs.
+    /// A digest differs.
     pub fn finish(self) -> Result<(), TufError> {
         self.hashers.finish(&self.what)
     }

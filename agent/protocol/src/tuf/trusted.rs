@@ -1,5 +1,5 @@
-//! What is trusted, and what may be trusted next: the specification's checks without any I/O. Numbers are
-//! those of its section 5, "Detailed client workflow".
+//! Trusted metadata, and the specification's checks of what may be trusted next. No I/O. Numbers are those of
+//! its section 5, "Detailed client workflow".
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use super::key::{Key, Schemes};
 use super::metadata::{Header, Kind, Root, Snapshot, TargetFile, Targets, Timestamp};
 use super::{RoleKeys, TufError};
 
-/// What became of a timestamp.
+/// Result of offering a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimestampNews {
-    /// It is newer than the one that was trusted, or the first: keep it.
+    /// The timestamp is newer than the trusted one, or the first: the caller stores it.
     Newer,
-    /// It has the version that is trusted already: the trusted one stays.
+    /// The timestamp has the version of the trusted one, which stays.
     Same,
 }
 
@@ -25,20 +25,20 @@ pub enum TimestampNews {
 #[derive(Debug, Clone)]
 pub struct Trusted {
     schemes: Schemes,
-    /// 5.1: the moment that is now for the whole update.
+    /// Fixed "now" of the whole update (5.1).
     start: Instant,
     root: Root,
     timestamp: Option<Timestamp>,
     snapshot: Option<Snapshot>,
-    /// By role and by the role that delegated to it.
+    /// Targets metadata by role and by the role that delegated to it.
     targets: BTreeMap<(String, String), Arc<Targets>>,
 }
 
 impl Trusted {
-    /// 5.2: begins with a root that is trusted because it lies on the device. It may have expired.
+    /// Begins with a root that is trusted because it is stored on the device; it may have expired (5.2).
     ///
     /// # Errors
-    /// When it is malformed or not signed by its own keys.
+    /// The root is malformed or not signed by its own keys.
     pub fn new(root: &[u8], start: Instant, schemes: Schemes) -> Result<Self, TufError> {
         let root = Unverified::<Root>::parse("root", root)?;
         let own = root.peek();
@@ -54,34 +54,35 @@ impl Trusted {
         })
     }
 
-    /// The trusted root.
+    /// Returns the trusted root.
     #[must_use]
     pub fn root(&self) -> &Root {
         &self.root
     }
 
-    /// The trusted timestamp, once there is one.
+    /// Returns the trusted timestamp, once there is one.
     #[must_use]
     pub fn timestamp(&self) -> Option<&Timestamp> {
         self.timestamp.as_ref()
     }
 
-    /// The trusted snapshot, once there is one.
+    /// Returns the trusted snapshot, once there is one.
     #[must_use]
     pub fn snapshot(&self) -> Option<&Snapshot> {
         self.snapshot.as_ref()
     }
 
-    /// The moment that is now for this update.
+    /// Returns the fixed "now" of this update.
     #[must_use]
     pub fn start(&self) -> Instant {
         self.start
     }
 
-    /// 5.3.4 to 5.3.7: takes the next root; says whether timestamp or snapshot have lost a key (5.3.11).
+    /// Accepts the next root (5.3.4 to 5.3.7); returns true if timestamp or snapshot have lost a key
+    /// (5.3.11).
     ///
     /// # Errors
-    /// When the old or the new keys have not signed it, or its version is not the next one.
+    /// The old or the new keys have not signed the root, or its version is not the next one.
     pub fn update_root(&mut self, bytes: &[u8]) -> Result<bool, TufError> {
         let next = Unverified::<Root>::parse("root", bytes)?;
         // 5.3.4: signed by a threshold of the trusted root's keys and by a threshold of its own.
@@ -97,7 +98,7 @@ impl Trusted {
                 got: own.header.version,
             });
         }
-        // 5.3.7: that an intermediate root has expired does not matter.
+        // 5.3.7: an intermediate root may have expired.
         let next = next.into_payload();
         let rotated = [Kind::Timestamp, Kind::Snapshot]
             .iter()
@@ -106,33 +107,34 @@ impl Trusted {
         Ok(rotated)
     }
 
-    /// 5.3.10: the last root of the chain must not have expired.
+    /// Checks that the last root of the chain has not expired (5.3.10).
     ///
     /// # Errors
-    /// When it has.
+    /// The root has expired.
     pub fn finish_root(&self) -> Result<(), TufError> {
         self.unexpired("root", &self.root.header)
     }
 
-    /// Brings in the timestamp of an earlier update, against which the next one is held. It may have expired.
+    /// Loads the timestamp of an earlier update, for comparison with the next one. It may have expired.
     ///
     /// # Errors
-    /// When the root's keys have not signed it.
+    /// The root's keys have not signed the timestamp.
     pub fn load_timestamp(&mut self, bytes: &[u8]) -> Result<(), TufError> {
         self.timestamp = Some(self.top_level::<Timestamp>(bytes)?);
         Ok(())
     }
 
-    /// 5.4.2 to 5.4.4: takes a timestamp.
+    /// Accepts a timestamp (5.4.2 to 5.4.4).
     ///
     /// # Errors
-    /// When it is not signed, older than the trusted one, names an older snapshot, or has expired.
+    /// The timestamp is not signed, is older than the trusted one, names an older snapshot, or has expired.
     pub fn update_timestamp(&mut self, bytes: &[u8]) -> Result<TimestampNews, TufError> {
         // 5.4.2
         let next = self.top_level::<Timestamp>(bytes)?;
         if let Some(trusted) = &self.timestamp {
             // 5.4.3.1
-            let (old, new) = (trusted.header.version, next.header.version);
+            let old = trusted.header.version;
+            let new = next.header.version;
             if new < old {
                 return Err(TufError::Rollback {
                     role: "timestamp".to_owned(),
@@ -145,7 +147,8 @@ impl Trusted {
                 return Ok(TimestampNews::Same);
             }
             // 5.4.3.2
-            let (old, new) = (trusted.snapshot().version, next.snapshot().version);
+            let old = trusted.snapshot().version;
+            let new = next.snapshot().version;
             if new < old {
                 return Err(TufError::Rollback {
                     role: "snapshot".to_owned(),
@@ -166,10 +169,10 @@ impl Trusted {
             .map_or(Ok(()), |timestamp| self.unexpired("timestamp", &timestamp.header))
     }
 
-    /// Brings in the snapshot of an earlier update; says whether it is still the current one.
+    /// Loads the snapshot of an earlier update; returns true if it is still the current one.
     ///
     /// # Errors
-    /// When the root's keys have not signed it.
+    /// The root's keys have not signed the snapshot.
     pub fn load_snapshot(&mut self, bytes: &[u8]) -> Result<bool, TufError> {
         let snapshot = self.top_level::<Snapshot>(bytes)?;
         let info = self.snapshot_info();
@@ -180,11 +183,11 @@ impl Trusted {
         Ok(current)
     }
 
-    /// 5.5.2 to 5.5.6: takes the snapshot that the timestamp names.
+    /// Accepts the snapshot that the timestamp names (5.5.2 to 5.5.6).
     ///
     /// # Errors
-    /// When it is not the one that the timestamp names, not signed, forgets or takes back a file, or has
-    /// expired.
+    /// The snapshot is not the one that the timestamp names, is not signed, omits a file or names an older
+    /// version of one, or has expired.
     pub fn update_snapshot(&mut self, bytes: &[u8]) -> Result<(), TufError> {
         let info = self.snapshot_info();
         // 5.5.2
@@ -212,10 +215,10 @@ impl Trusted {
         Ok(())
     }
 
-    /// What the timestamp says about the snapshot.
+    /// Returns the timestamp's description of the snapshot.
     ///
     /// # Panics
-    /// When there is no timestamp yet: the client asks in the workflow's order.
+    /// If no timestamp is trusted yet: the client calls in the workflow's order.
     pub(super) fn snapshot_info(&self) -> &FileInfo {
         self.timestamp
             .as_ref()
@@ -223,10 +226,10 @@ impl Trusted {
             .snapshot()
     }
 
-    /// What the snapshot says about a role's targets metadata.
+    /// Returns the snapshot's description of a role's targets metadata.
     ///
     /// # Errors
-    /// When it says nothing.
+    /// The snapshot does not name the role.
     pub fn targets_info(&self, role: &str) -> Result<&FileInfo, TufError> {
         let info = self
             .snapshot
@@ -237,7 +240,7 @@ impl Trusted {
         })
     }
 
-    /// Targets metadata of a role that was verified against this delegator.
+    /// Returns targets metadata of a role that was verified against this delegator.
     #[must_use]
     pub fn targets(&self, role: &str, delegator: &str) -> Option<Arc<Targets>> {
         self.targets
@@ -245,12 +248,12 @@ impl Trusted {
             .map(Arc::clone)
     }
 
-    /// 5.6.2 to 5.6.5: takes a role's targets metadata, `targets` by `root` or a delegated role by its
-    /// delegator. What was stored earlier passes the same checks, against the delegator that is asked now.
+    /// Accepts a role's targets metadata (5.6.2 to 5.6.5): of `targets` by `root`, or of a delegated role by
+    /// its delegator. Metadata that was stored earlier passes the same checks, against the current delegator.
     ///
     /// # Errors
-    /// When it is not the file that the snapshot names, not signed by the keys that the delegator names, or
-    /// has expired.
+    /// The metadata is not the file that the snapshot names, is not signed by the keys that the delegator
+    /// names, or has expired.
     pub fn update_targets(
         &mut self,
         bytes: &[u8],
@@ -324,8 +327,7 @@ fn same_version(role: &str, info: &FileInfo, header: &Header) -> Result<(), TufE
     Ok(())
 }
 
-/// Says whether a key that a role had is not the role's any more. A key that is only added takes no trust
-/// away.
+/// Returns true if a key of a role is not a key of it any more. An added key takes no trust away.
 fn lost_a_key(old: &Root, new: &Root, kind: Kind) -> bool {
     let keys = |root: &Root| -> Vec<Key> {
         root.role(kind)
@@ -342,19 +344,19 @@ fn lost_a_key(old: &Root, new: &Root, kind: Kind) -> bool {
     })
 }
 
-/// One role in the search for a target.
+/// Role in the search for a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) role: String,
     pub(super) delegator: String,
 }
 
-/// 5.6.7: the search for a target, depth first in the order of the delegations.
+/// Search for a target, depth first in the order of the delegations (5.6.7).
 #[derive(Debug)]
 pub(super) struct Search {
     path: String,
     visited: Vec<String>,
-    /// The last is asked next.
+    /// Roles still to search; the last is next.
     open: Vec<Step>,
 }
 
@@ -371,9 +373,9 @@ impl Search {
         }
     }
 
-    /// The role whose metadata is needed next; none at the end of the search.
+    /// Returns the role whose metadata is needed next; none at the end of the search.
     pub(super) fn next(&mut self) -> Option<Step> {
-        // 5.6.7.1: no role is asked twice, and only so many are asked at all.
+        // 5.6.7.1: no role is searched twice, and their number is limited.
         if self.visited.len() > super::limits::DELEGATIONS {
             return None;
         }
@@ -385,7 +387,7 @@ impl Search {
         }
     }
 
-    /// Looks into the metadata of the role that was asked for.
+    /// Searches the metadata of the role that [`Search::next`] returned.
     pub(super) fn look(&mut self, role: &str, targets: &Targets) -> Option<TargetFile> {
         self.visited.push(role.to_owned());
         if let Some(file) = targets.targets.get(&self.path) {
@@ -396,7 +398,7 @@ impl Search {
             .as_ref()
             .map(|delegations| delegations.for_path(&self.path))
             .unwrap_or_default();
-        // 5.6.7.2.1: behind a terminating role nothing else is asked.
+        // 5.6.7.2.1: no role after a terminating one is searched.
         if asked.last().is_some_and(|asked| asked.terminating) {
             self.open.clear();
         }

@@ -1,9 +1,9 @@
-//! Dates that signatures vouch for, and a refresh that holds to them.
+//! Dates and versions that signatures vouch for, and a refresh that enforces them. Reads no clock.
 //!
-//! A board's clock is a guess and the told time travels over a plain line: neither may decide for good what
-//! has passed. What a signer has written into accepted metadata does. It is a floor for the time, so that a
-//! clock that was set back brings no expired metadata back to life, and it gives way to one thing only: the
-//! signer's own newer word.
+//! A board's clock is a guess, and the cloud's time arrives over a plain line: neither may decide for good
+//! that a moment has passed. The date that a signer has written into accepted metadata does. It is a floor
+//! for the time, so that a clock that was set back does not make expired metadata valid again. Only a newer
+//! document of the same signer moves the floor back.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,20 +12,20 @@ use super::instant::Instant;
 use super::key::Schemes;
 use super::{Trusted, TufError};
 
-/// Versions and date that the last accepted metadata vouched for; to be kept where it outlives a restart.
+/// Versions and date that the last accepted metadata vouched for; to be stored where it survives a restart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vouched {
-    /// Version of the root that was trusted.
+    /// Version of the trusted root.
     pub root: u64,
-    /// Version of the timestamp that was trusted.
+    /// Version of the trusted timestamp.
     pub timestamp: u64,
-    /// Unix seconds that have passed, by the signers' word; 0 for none.
+    /// Unix seconds that have passed according to the signers; 0 for none.
     pub unix: u64,
 }
 
 impl Vouched {
-    /// Returns what counts after this when something else was vouched for: versions only rise, and within one
-    /// version the later date counts.
+    /// Returns what holds after something else was vouched for: versions only rise, and within one version
+    /// the later date counts.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         let order = (next.root, next.timestamp).cmp(&(self.root, self.timestamp));
@@ -40,39 +40,39 @@ impl Vouched {
     }
 }
 
-/// Start of a refresh: the clock, and what is known from before.
+/// Input of a refresh: the clock, and what is known from before.
 #[derive(Debug, Clone, Copy)]
 pub struct Start<'a> {
-    /// The date by the best clock there is.
+    /// Date by the best clock available.
     pub clock: Instant,
     /// Versions and date that were vouched for before.
     pub vouched: Option<Vouched>,
-    /// The root that the device was set up with, for a store that has none or a damaged one.
+    /// Root that the device was set up with, for a store that has none or a damaged one.
     pub first_root: &'a [u8],
     /// Schemes whose keys count.
     pub schemes: Schemes,
 }
 
-/// A client with fresh metadata.
+/// Client with fresh metadata.
 pub struct Refreshed<F, S> {
-    /// The client.
+    /// Client after its refresh.
     pub client: Client<F, S>,
-    /// The time that counts for what follows: the clock's, and not before what was vouched for.
+    /// Time for what follows: the clock's, and not before what was vouched for.
     pub now: Instant,
     /// Versions and date that are vouched for from now on.
     pub vouched: Vouched,
 }
 
-/// A client whose store was looked after.
+/// Client whose store was checked and, if necessary, repaired.
 struct Opened<F, S> {
     client: Client<F, S>,
     /// Reason for which the stored root was replaced.
     mended: Option<String>,
 }
 
-/// Brings metadata up to date, at the clock's time or at what is vouched for, whichever is later. `mended` is
-/// told when a damaged root in the store was replaced by the first one, from which the chain was followed
-/// again.
+/// Brings metadata up to date, at the clock's time or at what is vouched for, whichever is later. Calls
+/// `mended` after a damaged root in the store was replaced by the first one, from which the chain was
+/// followed again.
 ///
 /// # Errors
 /// As [`Client::refresh`], and when the repository offers less than what was trusted before.
@@ -95,7 +95,8 @@ pub fn refresh<F: Fetch + Clone, S: Store + Clone>(
             let signed = signed_at(client.trusted()).unwrap_or(0);
             Ok(refreshed(client, start.clock, floor.max(signed)))
         }
-        // A timestamp that was over before the floor: a replay, unless it is the signer's newer word.
+        // A timestamp that expired before the floor: a replay, unless the same signer has moved the floor
+        // back.
         Err(first @ TufError::Expired { .. }) if is_timestamp(&first) && start.clock < now => {
             let mut client = open(fetch, store, start, start.clock)?.client;
             if client.refresh().is_err()
@@ -130,8 +131,8 @@ fn refreshed<F: Fetch, S: Store>(client: Client<F, S>, clock: Instant, unix: u64
 }
 
 impl<F, S> Refreshed<F, S> {
-    /// Takes the date of a signed document that was accepted. It lies before the end of the timestamp that it
-    /// was accepted under, so that the next timestamp is never over before the floor.
+    /// Accepts the date of a signed document. It is before the expiry of the timestamp under which it was
+    /// accepted, so that the next timestamp has never expired before the floor.
     pub fn accept(&mut self, date: Instant)
     where
         F: Fetch,
@@ -162,7 +163,7 @@ fn open<F: Fetch + Clone, S: Store + Clone>(
             Err(error) => Some(error.to_string()),
         },
     };
-    // Only what can be trusted takes the place of what cannot.
+    // Only a root that can be trusted replaces one that cannot.
     Trusted::new(start.first_root, now, start.schemes)?;
     let mut kept = store.clone();
     kept.put("root", start.first_root)
@@ -176,7 +177,7 @@ fn open<F: Fetch + Clone, S: Store + Clone>(
     })
 }
 
-/// The moment at which the trusted timestamp was signed, if it says so.
+/// Returns the moment at which the trusted timestamp was signed, if it names one.
 fn signed_at(trusted: &Trusted) -> Option<u64> {
     trusted
         .timestamp()
@@ -193,12 +194,13 @@ fn versions(trusted: &Trusted) -> (u64, u64) {
     )
 }
 
-/// Says whether metadata comes after what was vouched for; a new root may count timestamps anew.
+/// Returns true if metadata comes after what was vouched for; a new root may restart the numbers of
+/// timestamps.
 fn is_newer(earlier: &Vouched, trusted: &Trusted) -> bool {
     versions(trusted) > (earlier.root, earlier.timestamp)
 }
 
-/// Holds the versions to those that were trusted before, also when the store was lost in between.
+/// Checks the versions against those that were trusted before, also if the store was lost in between.
 fn check(earlier: Option<&Vouched>, trusted: &Trusted) -> Result<(), TufError> {
     let Some(earlier) = earlier else { return Ok(()) };
     let (root, timestamp) = versions(trusted);

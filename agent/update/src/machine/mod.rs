@@ -1,9 +1,10 @@
-//! The update's state machine: data, an event and the time in, effects out. No file, no socket, no clock.
+//! The update's state machine: event and time in, effects out. Opens no file and no socket, and reads no
+//! clock.
 //!
-//! Every transition begins with [`Effect::Journal`]; whoever performs the effects stops at one that fails.
-//! After a cut the machine goes on from what the journal holds and from where the pointer points.
+//! Every transition begins with [`Effect::Journal`]; the driver stops at an effect that fails. After a power
+//! cut the machine continues from the journal and from where the pointer points.
 //!
-//! Durations are counted on the growing clock and kept in the journal; the date decides on maintenance
+//! Durations are counted on the growing clock and stored in the journal; the date decides on maintenance
 //! windows alone.
 
 mod time;
@@ -11,37 +12,37 @@ mod trial;
 
 pub use time::MAX_DEFERRED_MS;
 
-use iottly_protocol::release::{Action, Reason, Refusal};
+use iottly_protocol::release::{Action, Ending, Reason, Refusal, Step, UpdateState};
 
+use crate::event::{Effect, Event, Now, Progress, refusal};
 use crate::memory::{Attempt, Memory, Outcome};
-use crate::state::{
-    Effect, Ending, Event, Now, Offer, Phase, Planned, Progress, Running, Slot, State, refusal,
-};
+use crate::offer::{Offer, Planned};
+use crate::slot::{Running, Slot};
 
-/// Most writes of the journal for one update: a limit on what a loop can wear out.
+/// Maximum number of journal writes for one update, which limits the wear of a loop.
 pub const MAX_WRITES: u32 = 28;
-/// Most starts of the board within one trial.
+/// Maximum number of board starts within one trial.
 pub const MAX_BOOTS: u32 = 3;
-/// Bad copies of a part before the download is given up.
+/// Number of bad copies of a part after which the update fails.
 const MAX_CORRUPT: u32 = 3;
-/// Longest wait between two tries to fetch a part, milliseconds.
+/// Longest wait between two tries to fetch a part, in milliseconds.
 const MAX_BACKOFF_MS: u64 = 60_000;
-/// How often a waiting update looks again, milliseconds.
+/// Interval at which a waiting update checks again, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 30_000;
 
-/// The machine.
+/// State machine of updates; see [`Machine::handle`].
 #[derive(Debug, Clone)]
 pub struct Machine {
     memory: Memory,
     trial: trial::Trial,
-    /// Moment up to which the time that the update takes is counted, milliseconds of the growing clock.
+    /// Moment up to which the update's time is counted, in milliseconds of the growing clock.
     counted_ms: u64,
     corrupt: u32,
     failures: u32,
 }
 
 impl Machine {
-    /// Begins with what the journal holds; [`Event::Boot`] comes first.
+    /// Returns a machine with the journal's content; its first event is [`Event::Boot`].
     #[must_use]
     pub fn new(memory: Memory) -> Self {
         Self {
@@ -53,17 +54,26 @@ impl Machine {
         }
     }
 
-    /// What is to survive.
+    /// Returns what must survive a restart.
     #[must_use]
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// Handles an event.
+    /// Handles an event. Returns the effects to perform, in order; an effect that fails ends the list.
+    ///
+    /// ```
+    /// use iottly_update::{Effect, Event, Machine, Memory, Now, Running};
+    ///
+    /// let mut machine = Machine::new(Memory::default());
+    /// let now = Now { unix: 1_800_000_000, clock_trusted: true, mono_ms: 0 };
+    /// let effects = machine.handle(Event::Boot { pointer: Running::Factory }, now);
+    /// assert_eq!(effects, [Effect::Start { firmware: Running::Factory, trial: false }]);
+    /// ```
     pub fn handle(&mut self, event: Event, now: Now) -> Vec<Effect> {
         let mut out = Vec::new();
         if matches!(event, Event::Boot { .. }) {
-            // The growing clock began anew.
+            // The growing clock has a new start.
             self.counted_ms = now.mono_ms;
         }
         self.count(now);
@@ -88,7 +98,7 @@ impl Machine {
             out.push(Effect::Report(ended(outcome)));
         }
         let Some(attempt) = &self.memory.attempt else {
-            // A cut after the last journal entry of a roll-back or before the first of a switch leaves
+            // A power cut after the last journal entry of a roll-back or before the first of a switch leaves
             // nothing to do.
             if pointer != home {
                 out.push(Effect::Point(home));
@@ -101,25 +111,25 @@ impl Machine {
         };
         let target = Running::Slot(attempt.slot);
         match attempt.state {
-            State::Switching if pointer == target => self.start_trial(now, out),
-            State::Trial => self.start_trial(now, out),
-            State::Committing => {
+            Step::Switching if pointer == target => self.start_trial(now, out),
+            Step::Trial => self.start_trial(now, out),
+            Step::Committing => {
                 out.push(Effect::Start {
                     firmware: target,
                     trial: false,
                 });
-                self.enter(State::Committing, now, out);
+                self.enter(Step::Committing, now, out);
             }
-            State::RollingBack => self.enter(State::RollingBack, now, out),
+            Step::RollingBack => self.enter(Step::RollingBack, now, out),
             state => {
                 out.push(Effect::Start {
                     firmware: home,
                     trial: false,
                 });
                 let again = match state {
-                    State::Offered => State::VerifyingMeta,
+                    Step::Offered => Step::VerifyingMeta,
                     // The pointer did not move: the copy of the state may be old by now.
-                    State::Switching | State::Armed | State::Staged => State::Armed,
+                    Step::Switching | Step::Armed | Step::Staged => Step::Armed,
                     other => other,
                 };
                 self.go(again, now, out);
@@ -133,7 +143,7 @@ impl Machine {
         }
         if let Some(attempt) = &self.memory.attempt {
             if !attempt.state.is_cancellable() {
-                // It ends soon; the directive is sent again with a later hello.
+                // The update ends soon; the cloud sends the directive again after a later hello.
                 return;
             }
             let (reason, detail) = match offer.action {
@@ -153,8 +163,8 @@ impl Machine {
         if self.runs_already() {
             return self.finish(Ending::Committed, None, out);
         }
-        self.go(State::Offered, now, out);
-        self.go(State::VerifyingMeta, now, out);
+        self.go(Step::Offered, now, out);
+        self.go(Step::VerifyingMeta, now, out);
     }
 
     fn runs_already(&self) -> bool {
@@ -169,54 +179,54 @@ impl Machine {
             return;
         };
         match (state, event) {
-            (State::VerifyingMeta, Event::MetaOk(release)) => {
+            (Step::VerifyingMeta, Event::MetaOk(release)) => {
                 self.attempt().release = Some(release);
-                self.go(State::Preflight, now, out);
+                self.go(Step::Preflight, now, out);
             }
-            // It may be in its time: that is known once somebody tells it.
-            (State::VerifyingMeta, Event::Refused(why)) if why.reason == Reason::Clock => {
+            // The directive may be valid: that is known once the device has the time.
+            (Step::VerifyingMeta, Event::Refused(why)) if why.reason == Reason::Clock => {
                 self.retry(why, now, out)
             }
-            (State::VerifyingMeta | State::Preflight, Event::Refused(why)) => {
+            (Step::VerifyingMeta | Step::Preflight, Event::Refused(why)) => {
                 self.finish(Ending::Rejected, Some(why), out)
             }
-            (State::VerifyingMeta, Event::PartFailed { detail, .. }) => {
+            (Step::VerifyingMeta, Event::PartFailed { detail, .. }) => {
                 self.retry(refusal(Reason::Unreachable, detail), now, out);
             }
-            (State::Preflight, Event::Room) => self.preflight(now, out),
-            (State::Downloading, Event::PartKept { complete: true }) => {
-                self.go(State::VerifyingImage, now, out)
+            (Step::Preflight, Event::Room) => self.preflight(now, out),
+            (Step::Downloading, Event::PartKept { complete: true }) => {
+                self.go(Step::VerifyingImage, now, out)
             }
-            (State::Downloading, Event::PartKept { complete: false }) => {
+            (Step::Downloading, Event::PartKept { complete: false }) => {
                 (self.corrupt, self.failures) = (0, 0);
                 self.act(now, out);
             }
-            (State::Downloading, Event::PartFailed { corrupt, detail }) => {
+            (Step::Downloading, Event::PartFailed { corrupt, detail }) => {
                 self.part_failed(corrupt, &detail, now, out)
             }
-            (State::VerifyingImage, Event::ImageOk) => {
-                self.go(State::Staged, now, out);
-                self.go(State::Armed, now, out);
+            (Step::VerifyingImage, Event::ImageOk) => {
+                self.go(Step::Staged, now, out);
+                self.go(Step::Armed, now, out);
             }
-            (State::VerifyingImage, Event::ImageBad(why)) => self.finish(Ending::Failed, Some(why), out),
-            (State::Armed, Event::Copied) => self.go(State::Switching, now, out),
-            (State::Switching, Event::Switched) => self.start_trial(now, out),
-            (State::Trial, Event::Trapped(detail)) => {
+            (Step::VerifyingImage, Event::ImageBad(why)) => self.finish(Ending::Failed, Some(why), out),
+            (Step::Armed, Event::Copied) => self.go(Step::Switching, now, out),
+            (Step::Switching, Event::Switched) => self.start_trial(now, out),
+            (Step::Trial, Event::Trapped(detail)) => {
                 self.roll_back(refusal(Reason::CrashLoop, detail), now, out)
             }
-            (State::Trial, Event::Unhealthy(detail)) => {
+            (Step::Trial, Event::Unhealthy(detail)) => {
                 self.roll_back(refusal(Reason::Unhealthy, detail), now, out)
             }
-            (State::Trial, Event::Healthy) => {
+            (Step::Trial, Event::Healthy) => {
                 self.trial.healthy += 1;
                 self.judge(now, out);
             }
-            (State::Committing, Event::Done) => self.commit(out),
-            (State::RollingBack, Event::Done) => self.rolled_back(out),
+            (Step::Committing, Event::Done) => self.commit(out),
+            (Step::RollingBack, Event::Done) => self.rolled_back(out),
             (_, Event::DiskFailed(detail)) if state.is_cancellable() => {
                 self.finish(Ending::Failed, Some(refusal(Reason::NoSpace, detail)), out);
-                if state == State::Armed {
-                    // It was stopped for the copy.
+                if state == Step::Armed {
+                    // The firmware was stopped for the copy.
                     out.push(Effect::Start {
                         firmware: self.memory.home(),
                         trial: false,
@@ -228,10 +238,10 @@ impl Machine {
         }
     }
 
-    fn tick(&mut self, state: State, now: Now, out: &mut Vec<Effect>) {
+    fn tick(&mut self, state: Step, now: Now, out: &mut Vec<Effect>) {
         match state {
-            State::Trial => self.judge(now, out),
-            State::Committing | State::RollingBack | State::Switching => {}
+            Step::Trial => self.judge(now, out),
+            Step::Committing | Step::RollingBack | Step::Switching => {}
             _ if self.is_overdue() => {
                 let name = serde_json::to_string(&state).unwrap_or_default();
                 let why = refusal(
@@ -240,16 +250,17 @@ impl Machine {
                 );
                 self.finish(Ending::Failed, Some(why), out);
             }
-            State::Deferred => self.wait(now, out),
-            State::VerifyingMeta | State::Downloading => self.act(now, out),
+            Step::Deferred => self.wait(now, out),
+            Step::VerifyingMeta | Step::Downloading => self.act(now, out),
             _ => {}
         }
     }
 
-    /// Goes on waiting, or on. Nothing is written while it waits for the same: it may do so for hours.
+    /// Continues to wait, or proceeds. Nothing is written while the reason stays the same: a wait may last
+    /// for hours.
     fn wait(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Some(why) = self.waits_for(now) else {
-            return self.go(State::Preflight, now, out);
+            return self.go(Step::Preflight, now, out);
         };
         if self
             .attempt()
@@ -260,16 +271,16 @@ impl Machine {
             return self.act(now, out);
         }
         self.attempt().why = Some(why);
-        self.go(State::Deferred, now, out);
+        self.go(Step::Deferred, now, out);
     }
 
-    /// Preflight, once there is room: the window and the clock.
+    /// Checks the window and the clock, after the free space.
     fn preflight(&mut self, now: Now, out: &mut Vec<Effect>) {
         match self.waits_for(now) {
-            None => self.go(State::Downloading, now, out),
+            None => self.go(Step::Downloading, now, out),
             Some(why) => {
                 self.attempt().why = Some(why);
-                self.go(State::Deferred, now, out);
+                self.go(Step::Deferred, now, out);
             }
         }
     }
@@ -284,19 +295,19 @@ impl Machine {
         self.retry(refusal(Reason::Unreachable, detail), now, out);
     }
 
-    /// Tries again a little later each time; the deadline ends it.
+    /// Tries again, a little later each time, until the deadline.
     fn retry(&mut self, why: Refusal, now: Now, out: &mut Vec<Effect>) {
         self.failures = self.failures.saturating_add(1);
         let wait = 500u64
             .saturating_mul(1 << self.failures.min(7))
             .min(MAX_BACKOFF_MS);
         let attempt = self.attempt();
-        // While it waits for the time its deadline stands still.
+        // The deadline does not run while the device waits for the time.
         attempt.why = (why.reason == Reason::Clock).then(|| why.clone());
         let report = Progress {
             id: attempt.offer.id.clone(),
             sha256: attempt.offer.sha256.clone(),
-            phase: Phase::State(attempt.state),
+            state: UpdateState::Underway(attempt.state),
             why: Some(why),
         };
         out.push(Effect::Report(report));
@@ -320,28 +331,28 @@ impl Machine {
         out.push(Effect::CleanUp);
     }
 
-    /// Writes a state down, then does what the state does.
-    fn go(&mut self, state: State, now: Now, out: &mut Vec<Effect>) {
+    /// Journals a step, then begins it.
+    fn go(&mut self, state: Step, now: Now, out: &mut Vec<Effect>) {
         let attempt = self.attempt();
         attempt.state = state;
         attempt.writes += 1;
         if attempt.writes > MAX_WRITES {
-            // A loop through the states ends here; going back and committing do not loop.
+            // A loop through the steps ends here; rolling back and committing do not loop.
             let why = refusal(
                 Reason::Timeout,
                 format!("{MAX_WRITES} steps did not finish the update"),
             );
             match state {
-                State::RollingBack | State::Committing => {}
-                State::Trial | State::Switching => {
+                Step::RollingBack | Step::Committing => {}
+                Step::Trial | Step::Switching => {
                     attempt.why = Some(why);
-                    attempt.state = State::RollingBack;
+                    attempt.state = Step::RollingBack;
                 }
                 _ => return self.finish(Ending::Failed, Some(why), out),
             }
         }
         let attempt = self.attempt();
-        if !matches!(attempt.state, State::Deferred | State::RollingBack) {
+        if !matches!(attempt.state, Step::Deferred | Step::RollingBack) {
             attempt.why = None;
         }
         let state = attempt.state;
@@ -349,13 +360,13 @@ impl Machine {
         self.enter(state, now, out);
     }
 
-    /// What a state does, after it was written down or found in the journal.
-    fn enter(&mut self, state: State, now: Now, out: &mut Vec<Effect>) {
+    /// Begins a step that was journaled now or found in the journal.
+    fn enter(&mut self, state: Step, now: Now, out: &mut Vec<Effect>) {
         let attempt = self.attempt();
         out.push(Effect::Report(Progress {
             id: attempt.offer.id.clone(),
             sha256: attempt.offer.sha256.clone(),
-            phase: Phase::State(state),
+            state: UpdateState::Underway(state),
             why: attempt.why.clone(),
         }));
         self.act(now, out);
@@ -365,15 +376,15 @@ impl Machine {
         let attempt = self.attempt();
         let slot = attempt.slot;
         match attempt.state {
-            State::Offered | State::Staged => {}
-            State::VerifyingMeta => out.push(Effect::VerifyMeta(Box::new(attempt.offer.clone()))),
-            State::Preflight => out.push(Effect::CheckRoom(self.release().size)),
-            State::Deferred => out.push(Effect::WakeAt(now.mono_ms.saturating_add(LOOK_AGAIN_MS))),
-            State::Downloading => out.push(Effect::FetchPart(Box::new(self.release().clone()), slot)),
-            State::VerifyingImage => out.push(Effect::CheckImage(Box::new(self.release().clone()), slot)),
-            State::Armed => out.push(Effect::CopyState),
-            State::Switching => out.push(Effect::Point(Running::Slot(slot))),
-            State::Trial => {
+            Step::Offered | Step::Staged => {}
+            Step::VerifyingMeta => out.push(Effect::VerifyMeta(Box::new(attempt.offer.clone()))),
+            Step::Preflight => out.push(Effect::CheckRoom(self.release().size)),
+            Step::Deferred => out.push(Effect::WakeAt(now.mono_ms.saturating_add(LOOK_AGAIN_MS))),
+            Step::Downloading => out.push(Effect::FetchPart(Box::new(self.release().clone()), slot)),
+            Step::VerifyingImage => out.push(Effect::CheckImage(Box::new(self.release().clone()), slot)),
+            Step::Armed => out.push(Effect::CopyState),
+            Step::Switching => out.push(Effect::Point(Running::Slot(slot))),
+            Step::Trial => {
                 let grace = self.release().health.grace_ms;
                 out.push(Effect::Start {
                     firmware: Running::Slot(slot),
@@ -381,8 +392,8 @@ impl Machine {
                 });
                 out.push(Effect::WakeAt(now.mono_ms.saturating_add(grace)));
             }
-            State::Committing => out.push(Effect::CleanUp),
-            State::RollingBack => out.extend([
+            Step::Committing => out.push(Effect::CleanUp),
+            Step::RollingBack => out.extend([
                 Effect::Stop,
                 Effect::Point(self.memory.home()),
                 Effect::RestoreState,
@@ -390,7 +401,7 @@ impl Machine {
         }
     }
 
-    /// Gives up a slot whose content is not what was verified: it is not run.
+    /// Abandons a slot whose content is not what was verified.
     fn slot_damaged(&mut self, slot: Slot, now: Now, out: &mut Vec<Effect>) {
         let under_way = self
             .memory
@@ -398,7 +409,7 @@ impl Machine {
             .as_ref()
             .filter(|attempt| attempt.slot == slot)
             .map(|attempt| attempt.state);
-        if let Some(State::Trial | State::Committing) = under_way {
+        if let Some(Step::Trial | Step::Committing) = under_way {
             let why = refusal(
                 Reason::DigestMismatch,
                 "the file of the release was damaged after it was verified",
@@ -450,7 +461,7 @@ fn ended(outcome: &Outcome) -> Progress {
     Progress {
         id: outcome.id.clone(),
         sha256: outcome.sha256.clone(),
-        phase: Phase::Ending(outcome.ending),
+        state: UpdateState::Ended(outcome.ending),
         why: outcome.why.clone(),
     }
 }

@@ -1,13 +1,15 @@
-use iottly_protocol::release::{Reason, Refusal};
+//! The trial of a release: start, verdict, commit and roll-back.
+
+use iottly_protocol::release::{Ending, Reason, Refusal, Step};
 
 use super::{MAX_BOOTS, Machine};
+use crate::event::{Effect, Now, refusal};
 use crate::memory::{Committed, MAX_QUARANTINED};
-use crate::state::{Effect, Ending, Now, State, refusal};
 
-/// Number of grace periods that a trial may take when the answers about its health are late.
+/// Number of grace periods that a trial may last if the answers about its health are late.
 const LATE_ANSWERS: u64 = 4;
 
-/// Knowledge of a trial since it was started; a restart begins it anew.
+/// Observations of a trial since its start; a restart of the board begins them again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trial {
     since_ms: u64,
@@ -30,10 +32,10 @@ impl Machine {
             since_ms: now.mono_ms,
             healthy: 0,
         };
-        self.go(State::Trial, now, out);
+        self.go(Step::Trial, now, out);
     }
 
-    /// Ends the trial when its time is over.
+    /// Ends the trial once its time is over.
     pub(super) fn judge(&mut self, now: Now, out: &mut Vec<Effect>) {
         let health = self.release().health;
         let passed = now.mono_ms.saturating_sub(self.trial.since_ms);
@@ -41,10 +43,10 @@ impl Machine {
             return;
         }
         if self.trial.healthy >= health.min_ok {
-            return self.go(State::Committing, now, out);
+            return self.go(Step::Committing, now, out);
         }
-        // A busy board answers late, and a firmware may need longer to be well: nothing has trapped, or the
-        // trial would be over.
+        // A busy board answers late, and a firmware may take longer to become healthy. Nothing has trapped so
+        // far, or the trial would be over.
         let longest = health.grace_ms.saturating_mul(LATE_ANSWERS);
         if passed < longest {
             return out.push(Effect::WakeAt(self.trial.since_ms.saturating_add(longest)));
@@ -58,11 +60,12 @@ impl Machine {
 
     pub(super) fn roll_back(&mut self, why: Refusal, now: Now, out: &mut Vec<Effect>) {
         self.attempt().why = Some(why);
-        self.go(State::RollingBack, now, out);
+        self.go(Step::RollingBack, now, out);
     }
 
     pub(super) fn commit(&mut self, out: &mut Vec<Effect>) {
-        let (slot, release) = (self.attempt().slot, self.release().clone());
+        let slot = self.attempt().slot;
+        let release = self.release().clone();
         self.memory.floor = self.memory.floor.max(release.security_floor);
         self.memory.quarantined.retain(|digest| *digest != release.sha256);
         self.memory.committed = Some(Committed {
@@ -76,7 +79,8 @@ impl Machine {
 
     pub(super) fn rolled_back(&mut self, out: &mut Vec<Effect>) {
         let attempt = self.attempt();
-        let (sha256, why) = (attempt.offer.sha256.to_ascii_lowercase(), attempt.why.clone());
+        let sha256 = attempt.offer.sha256.to_ascii_lowercase();
+        let why = attempt.why.clone();
         // A damaged copy says nothing about the release.
         if why
             .as_ref()
@@ -88,8 +92,7 @@ impl Machine {
         let excess = self.memory.quarantined.len().saturating_sub(MAX_QUARANTINED);
         self.memory.quarantined.drain(..excess);
         self.finish(Ending::RolledBack, why, out);
-        // Only now: what the old firmware writes from here on must not be taken back by a repetition of the
-        // step.
+        // Only now: a repetition of the step must not take back what the former firmware writes from here on.
         out.push(Effect::Start {
             firmware: self.memory.home(),
             trial: false,

@@ -1,4 +1,4 @@
-//! Builds the script in the working directory; a host program starts it for every build.
+//! Builds the script in the working directory; the host program starts one such process for each build.
 
 use std::process::ExitCode;
 

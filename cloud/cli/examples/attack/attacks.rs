@@ -1,5 +1,4 @@
-//! The attacks. Each prepares what it needs, says so, waits for the word and then goes on until its time is
-//! over.
+//! The attacks. Each prepares, reports that, waits for the start, and then continues until its time is over.
 
 use std::io::{BufRead as _, Write as _};
 use std::net::TcpStream;
@@ -12,13 +11,13 @@ use serde_json::{Value, json};
 use crate::site::Tenant;
 use crate::wire::{self, Device, Rest, batch, hello, message, random_id};
 
-/// An attack by its name.
+/// An attack with its name.
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     prepare: fn(&Tenant) -> Strike,
 }
 
-/// The attack itself, once prepared.
+/// A prepared attack.
 type Strike = Box<dyn FnOnce(Until)>;
 
 /// The end of an attack.
@@ -159,7 +158,7 @@ fn store(tenant: &Tenant, payloads: &[String]) {
     panic!("{wanted} messages were not stored");
 }
 
-/// A text of a megabyte that is hard on pattern matchers.
+/// Returns a text of a megabyte that is expensive for pattern matchers.
 fn noise() -> String {
     let mut state = 0x2545_F491_u32;
     let bits = std::iter::repeat_with(|| {
@@ -250,7 +249,7 @@ fn webhook_filter(tenant: &Tenant) -> Strike {
     for _ in 0..3 {
         let hook = json!({"url": "http://127.0.0.1:8099/", "type": "all", "filter": {"$or": patterns}});
         let (status, made) = rest.post("/webhooks", &hook);
-        // A refusal of such a filter is as good.
+        // A refusal of such a filter is a success as well.
         assert!(
             status == 200 || made["code"] == "invalid_filter",
             "{status}: {made}"
@@ -272,7 +271,7 @@ fn webhook_filter(tenant: &Tenant) -> Strike {
     })
 }
 
-/// Opens connections that say `bytes`, and keeps them.
+/// Opens connections, sends `bytes` on each, and keeps them open.
 fn hold(address: std::net::SocketAddr, count: usize, bytes: Vec<u8>) -> Strike {
     Box::new(move |until| {
         let mut held: Vec<TcpStream> = Vec::new();
@@ -389,7 +388,7 @@ fn endless_builds(tenant: &Tenant) -> Strike {
                 if until.over() {
                     return;
                 }
-                // Other code each time, so that no build is known already.
+                // Different code each time, so that no result is cached.
                 let code = format!("while (true) {{}} // {index} {number}");
                 rest.put(
                     "/branches/main/snippets",

@@ -60,11 +60,11 @@ fn main() -> ExitCode {
 }
 
 fn say(line: &str) {
-    // A closed standard output shows in the exit code only.
+    // With a closed standard output the exit code remains.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Makes one try of an attack; true when the other tenant hardly noticed it.
+/// Tries an attack once; returns whether the other tenant was hardly affected.
 fn holds(name: &str) -> bool {
     let site = Site::start();
     let mut victim = Victim::start(&site);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A project with a device, and where its cloud is.
+/// A project with a device, and the address of its cloud.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Tenant {
     pub(crate) url: String,
@@ -130,7 +130,7 @@ impl Site {
         }
     }
 
-    /// Starts the process of an attack and waits until it has prepared what it needs.
+    /// Starts the process of an attack and waits until it is prepared.
     pub(crate) fn attacker(&self, name: &str) -> Attacker {
         let context = serde_json::to_string(&self.tenant("attacker")).expect("text");
         let own = std::env::current_exe().expect("a program knows its path");
@@ -149,7 +149,7 @@ impl Site {
         Attacker { process }
     }
 
-    /// Resident memory of the cloud, in bytes.
+    /// Returns the resident memory of the cloud, in bytes.
     pub(crate) fn resident(&self) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the cloud runs");
@@ -164,7 +164,7 @@ impl Site {
             << 10
     }
 
-    /// Length of the cloud's log, in bytes.
+    /// Returns the length of the cloud's log, in bytes.
     pub(crate) fn log_bytes(&self) -> u64 {
         std::fs::metadata(self.folder.path().join("log")).map_or(0, |log| log.len())
     }

@@ -46,7 +46,7 @@ pub(crate) struct Victim {
 }
 
 impl Victim {
-    /// Connects the device and begins to work.
+    /// Connects the device and starts the work.
     pub(crate) fn start(site: &Site) -> Self {
         let tenant = site.tenant("victim");
         let (sender, observations) = mpsc::channel();
@@ -70,7 +70,7 @@ impl Victim {
         }
     }
 
-    /// Ends the work, before the cloud goes.
+    /// Ends the work, before the cloud ends.
     pub(crate) fn stop(self) {
         drop(self.observations);
         for thread in self.threads {

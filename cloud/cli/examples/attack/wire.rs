@@ -1,4 +1,4 @@
-//! MQTT and HTTP as an attacker speaks them: bytes on a socket, without the manners of a library.
+//! MQTT and HTTP of an attacker: bytes on a socket, without a library that keeps to the rules.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -31,7 +31,7 @@ fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// An MQTT 3.1.1 CONNECT with a name and a password.
+/// Returns an MQTT 3.1.1 CONNECT with a name and a password.
 pub(crate) fn connect(client: &[u8], user: &str, secret: &str) -> Vec<u8> {
     let mut body = text(b"MQTT");
     body.extend([4, 0b1100_0010, 0, 60]);
@@ -41,7 +41,7 @@ pub(crate) fn connect(client: &[u8], user: &str, secret: &str) -> Vec<u8> {
     packet(0x10, &body)
 }
 
-/// The beginning of an MQTT 5 CONNECT with `count` user properties, which never ends.
+/// Returns the beginning of an MQTT 5 CONNECT with `count` user properties, which never ends.
 pub(crate) fn endless_connect(count: usize) -> Vec<u8> {
     let property = [vec![0x26], text(b"k"), text(b"v")].concat();
     let properties = property.repeat(count);
@@ -55,7 +55,7 @@ pub(crate) fn endless_connect(count: usize) -> Vec<u8> {
     whole
 }
 
-/// A device's connection on which everything that comes is read and dropped.
+/// Connection of a device; everything received is dropped.
 pub(crate) struct Device {
     stream: TcpStream,
     id: String,
@@ -97,17 +97,17 @@ impl Device {
     }
 }
 
-/// One record of a stream, numbered.
+/// Returns a numbered record of a stream.
 pub(crate) fn batch(stream: &str, seq: u64, record: &str) -> Vec<u8> {
     format!(r#"{{"v":1,"batch":{{"stream":"{stream}","first":{seq},"records":[{record}]}}}}"#).into_bytes()
 }
 
-/// A message of the firmware.
+/// Returns a message of the firmware.
 pub(crate) fn message(payload: &str) -> String {
     format!(r#"{{"message":{{"type":"userdefined","at_ms":1,"payload":{payload}}}}}"#)
 }
 
-/// A hello that announces streams.
+/// Returns a hello that announces streams.
 pub(crate) fn hello(version: &str, streams: &[(String, &str)]) -> Vec<u8> {
     let streams: Vec<Value> = streams
         .iter()
@@ -120,7 +120,7 @@ pub(crate) fn hello(version: &str, streams: &[(String, &str)]) -> Vec<u8> {
     json!({"v": 1, "hello": hello}).to_string().into_bytes()
 }
 
-/// An id as the wire has them.
+/// Returns an id in the form of the wire.
 pub(crate) fn random_id() -> String {
     iottly_protocol::StreamId::random().to_string()
 }
@@ -143,7 +143,7 @@ fn from_elsewhere(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A socket that is connected and says `bytes`.
+/// Connects a socket and sends `bytes`.
 pub(crate) fn open(address: SocketAddr, bytes: &[u8]) -> Option<TcpStream> {
     let mut stream = from_elsewhere(address).ok()?;
     stream.set_write_timeout(Some(Duration::from_secs(2))).ok()?;
@@ -153,7 +153,7 @@ pub(crate) fn open(address: SocketAddr, bytes: &[u8]) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// The REST API with a tenant's token.
+/// A client of the REST API with a tenant's token.
 pub(crate) struct Rest {
     agent: ureq::Agent,
     tenant: Tenant,
@@ -178,7 +178,7 @@ impl Rest {
         format!("{}/v1.0/project/{}{path}", self.tenant.url, self.tenant.project)
     }
 
-    /// Status and body; 0 when there is no answer.
+    /// Returns status and body; status 0 without an answer.
     pub(crate) fn get(&self, path: &str) -> (u16, Value) {
         let request = self
             .agent
@@ -219,7 +219,7 @@ impl Rest {
         answer(request.call())
     }
 
-    /// A log-in by form; the cookie of the session.
+    /// Logs in by form; returns the cookie of the session.
     pub(crate) fn login(&self) -> Option<String> {
         let form = format!("token={}", self.tenant.token);
         let request = self

@@ -1,4 +1,4 @@
-//! Rust firmware: cargo makes a core module, the builder wraps it into a component.
+//! Firmware in Rust: cargo builds a core module, and the builder wraps it into a component.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -11,10 +11,10 @@ use serde::Deserialize;
 use crate::exit::Failure;
 
 const TARGET: &str = "wasm32-unknown-unknown";
-/// Stack inside linear memory, in bytes; the linker's default is sixteen times as much.
+/// Size of the stack inside linear memory, in bytes; the linker's default is sixteen times as large.
 const STACK_BYTES: u32 = 64 << 10;
 
-/// What cargo tells about itself, one JSON object a line; only what names a built library is read.
+/// A message of cargo, one JSON object a line; only the fields that name a built library.
 #[derive(Deserialize)]
 struct Note {
     reason: String,
@@ -27,8 +27,8 @@ struct Note {
 /// Builds the crate in `dir`. cargo's own messages go to standard error.
 ///
 /// # Errors
-/// [`Failure::Invalid`] when the code does not compile or is no firmware, [`Failure::Failed`] when the
-/// toolchain is not there.
+/// [`Failure::Invalid`] when the code does not compile or is not firmware, [`Failure::Failed`] without the
+/// toolchain.
 pub(super) fn build(dir: &Path) -> Result<Vec<u8>, Failure> {
     let manifest = dir
         .join("Cargo.toml")
@@ -46,7 +46,8 @@ fn tool(variable: &str, default: &str) -> OsString {
         .unwrap_or_else(|| default.into())
 }
 
-/// Says what to install before cargo fails with a page of errors about a missing `core`.
+/// Checks that the target is installed; otherwise cargo would fail with a page of errors about a missing
+/// `core`.
 fn require_target(dir: &Path) -> anyhow::Result<()> {
     let rustc = tool("RUSTC", "rustc");
     let output = Command::new(&rustc)
@@ -56,7 +57,7 @@ fn require_target(dir: &Path) -> anyhow::Result<()> {
         .output()
         .with_context(|| {
             format!(
-                "cannot start {}: firmware in Rust needs Rust, see https://rustup.rs",
+                "cannot start {}: install Rust from https://rustup.rs",
                 rustc.display()
             )
         })?;
@@ -73,7 +74,7 @@ fn require_target(dir: &Path) -> anyhow::Result<()> {
     ))
 }
 
-/// Runs cargo and answers where the core module of this very crate lies.
+/// Runs cargo; returns the path of the core module of this crate.
 fn compile(manifest: &Path) -> Result<PathBuf, Failure> {
     let cargo = tool("CARGO", "cargo");
     let mut child = Command::new(&cargo)
@@ -88,7 +89,7 @@ fn compile(manifest: &Path) -> Result<PathBuf, Failure> {
         ])
         .arg("--manifest-path")
         .arg(manifest)
-        .current_dir(manifest.parent().expect("a file lies in a folder"))
+        .current_dir(manifest.parent().expect("a file is in a folder"))
         .env_remove("RUSTFLAGS")
         .env("CARGO_ENCODED_RUSTFLAGS", flags())
         .stdin(Stdio::null())
@@ -98,7 +99,7 @@ fn compile(manifest: &Path) -> Result<PathBuf, Failure> {
     let notes = BufReader::new(child.stdout.take().expect("standard output was asked for above"));
     let mut built = None;
     for line in notes.lines() {
-        let line = line.context("cannot read what cargo says")?;
+        let line = line.context("cannot read the output of cargo")?;
         let Ok(note) = serde_json::from_str::<Note>(&line) else {
             continue;
         };
@@ -113,20 +114,20 @@ fn compile(manifest: &Path) -> Result<PathBuf, Failure> {
     let status = child.wait().context("cannot wait for cargo")?;
     if !status.success() {
         return Err(Failure::Invalid(format!(
-            "{}: cargo could not build it, its reasons stand above",
+            "{}: cargo failed to build it; see its errors above",
             manifest.display()
         )));
     }
     built.ok_or_else(|| {
         Failure::Invalid(format!(
-            "{}: it makes no wasm file; add `crate-type = [\"cdylib\"]` to its [lib]",
+            "{}: the crate builds no wasm file; add `crate-type = [\"cdylib\"]` to its [lib]",
             manifest.display()
         ))
     })
 }
 
-/// The author's own flags, a small stack, and no home folder in the firmware. The same for every firmware, so
-/// that those that share a target folder share what is built in it.
+/// Returns the author's own flags, a small stack, and no home folder in the firmware. They are the same for
+/// all firmware, so that builds in one target folder share their dependencies.
 fn flags() -> OsString {
     let mut flags: Vec<OsString> = match (
         std::env::var_os("CARGO_ENCODED_RUSTFLAGS"),

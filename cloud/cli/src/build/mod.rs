@@ -1,29 +1,22 @@
-//! `iottly build`: from a firmware's folder to its component `target/NAME.wasm`.
+//! `iottly build`: builds the firmware in a folder into its component `target/NAME.wasm`.
 
 mod cargo;
 mod project;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_builder::{BuildError, Deadlines, Source};
+use iottly_builder::{BuildError, Source};
 use iottly_manifest::Lang;
 
-use crate::children;
 use crate::exit::Failure;
 use crate::say::say;
 use crate::scratch;
+use crate::subprocess::{self, SCRIPT_DEADLINES};
 pub(crate) use project::{MANIFEST, Project};
-
-/// What a script's build may take: an endless top level is stopped within ten seconds, and a busy machine
-/// fails no good script.
-pub(crate) const SCRIPT_DEADLINES: Deadlines = Deadlines {
-    cpu: Duration::from_secs(7),
-    wall: Duration::from_secs(30),
-};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -42,11 +35,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Builds the firmware, puts it into `target` and answers where; says on standard error how long it took.
+/// Builds the firmware into `target`; returns the path, and prints the duration to standard error.
 ///
 /// # Errors
-/// [`Failure::Invalid`] when the source is at fault, with file and line; [`Failure::Failed`] when something
-/// else is.
+/// [`Failure::Invalid`] for an error in the source, with file and line; [`Failure::Failed`] for any other.
 pub(crate) fn write(project: &Project) -> Result<PathBuf, Failure> {
     let began = Instant::now();
     let wasm = component(project)?;
@@ -64,7 +56,7 @@ pub(crate) fn write(project: &Project) -> Result<PathBuf, Failure> {
 /// Builds the firmware in memory.
 ///
 /// # Errors
-/// As [`write()`].
+/// The same as [`write()`].
 pub(crate) fn component(project: &Project) -> Result<Vec<u8>, Failure> {
     let wasm = match project.language {
         Lang::Js => {
@@ -79,11 +71,11 @@ pub(crate) fn component(project: &Project) -> Result<Vec<u8>, Failure> {
 /// Builds a lone script.
 ///
 /// # Errors
-/// As [`write()`].
+/// The same as [`write()`].
 pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     script(&Source::script(text)).map_err(|failure| match failure {
-        // The builder knows one script, and calls it main.js.
+        // The builder calls a lone script main.js.
         Failure::Invalid(reason) => match (reason.strip_prefix("main.js"), path.file_name()) {
             (Some(rest), Some(name)) => Failure::Invalid(format!("{}{rest}", name.to_string_lossy())),
             _ => Failure::Invalid(reason),
@@ -94,12 +86,14 @@ pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn script(source: &Source) -> Result<Vec<u8>, Failure> {
     let scratch = scratch::dir("iottly-build-")?;
-    iottly_builder::build_in(scratch.path(), &children::builder()?, source, SCRIPT_DEADLINES).map_err(
+    let program = subprocess::builder()?;
+    iottly_builder::build_in(scratch.path(), &program, source, SCRIPT_DEADLINES).map_err(
         |error| match error {
             BuildError::Source(_)
             | BuildError::Script(_)
             | BuildError::Endless(_)
-            | BuildError::Module(_) => Failure::Invalid(error.to_string()),
+            | BuildError::Module(_)
+            | BuildError::Component(_) => Failure::Invalid(error.to_string()),
             BuildError::Builder(_) => Failure::Failed(error.into()),
         },
     )

@@ -1,4 +1,4 @@
-//! A folder with a firmware's source: `firmware.toml` says what it is.
+//! A folder with firmware, described by its `firmware.toml`.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -9,21 +9,21 @@ use iottly_manifest::{Lang, Manifest};
 use crate::exit::Failure;
 use crate::init::name;
 
-/// The file that makes a folder a firmware's.
+/// Name of the manifest, which marks a folder as firmware.
 pub(crate) const MANIFEST: &str = "firmware.toml";
 /// Longest manifest, in bytes.
 const MAX_MANIFEST: u64 = 64 << 10;
 
-/// A firmware's folder.
+/// A folder with firmware.
 #[derive(Debug)]
 pub(crate) struct Project {
-    /// The folder.
+    /// Path of the folder.
     pub(crate) dir: PathBuf,
-    /// The firmware's name; its component is `target/NAME.wasm`.
+    /// Name of the firmware; its component is `target/NAME.wasm`.
     pub(crate) name: String,
-    /// What it is written in.
+    /// Language of the source.
     pub(crate) language: Lang,
-    /// The text of its manifest; travels inside the component.
+    /// Text of the manifest, which is put into the component.
     pub(crate) manifest: String,
 }
 
@@ -37,7 +37,7 @@ impl Project {
         let text = match read(&path) {
             Ok(text) => text,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                let hint = "`iottly init NAME --lang js` makes a folder with one";
+                let hint = "`iottly init NAME --lang js` creates a folder with one";
                 return Err(Failure::NotFound(format!(
                     "{}: no such file; {hint}",
                     path.display()
@@ -48,7 +48,7 @@ impl Project {
         let invalid = |reason: String| Failure::Invalid(format!("{}: {reason}", path.display()));
         let manifest = Manifest::parse(&text).map_err(|error| invalid(error.to_string()))?;
         name::check(&manifest.name).map_err(invalid)?;
-        // Without a word about it, a crate is Rust and anything else is a script.
+        // Without `lang`, a crate is Rust and anything else is a script.
         let by_files = if dir.join("Cargo.toml").exists() {
             Lang::Rust
         } else {
@@ -62,7 +62,7 @@ impl Project {
         })
     }
 
-    /// Where the component belongs.
+    /// Returns the path of the component.
     pub(crate) fn wasm(&self) -> PathBuf {
         self.dir.join("target").join(format!("{}.wasm", self.name))
     }
@@ -75,15 +75,15 @@ fn read(path: &Path) -> std::io::Result<String> {
         .read_to_string(&mut text)?;
     if text.len() as u64 > MAX_MANIFEST {
         return Err(std::io::Error::other(format!(
-            "it has more than {MAX_MANIFEST} bytes"
+            "the file has more than {MAX_MANIFEST} bytes"
         )));
     }
     Ok(text)
 }
 
-/// Puts `bytes` at `path` in one step, so that whoever reads it gets the old or the new content.
+/// Replaces the file at `path` in one step, so that readers get the old or the new content.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let dir = path.parent().expect("a firmware's files lie in a folder");
+    let dir = path.parent().expect("firmware's files are in a folder");
     fs::create_dir_all(dir)?;
     let mut file = tempfile::Builder::new()
         .prefix(".iottly-")
@@ -94,7 +94,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Temporary files are private by default; a built firmware is as readable as any other file.
+/// Returns the permissions of built firmware: temporary files would be private.
 fn permissions() -> fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }

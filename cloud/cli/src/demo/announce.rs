@@ -1,16 +1,16 @@
-//! What the demo says: steps as they become true, then how to go on.
+//! Output of the demo: its steps, then commands to try.
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::Context;
-use iottly_web::app::WebServices;
+use iottly_web::WebServices;
 use serde_json::json;
 
 use super::home::DemoProject;
 
-/// Prints for people, or one line for programs.
+/// Prints text for people, or one line for programs.
 pub(crate) struct Announcer {
     json: bool,
     began: Instant,
@@ -24,7 +24,7 @@ impl Announcer {
         }
     }
 
-    /// A part is up.
+    /// Prints that a part is up.
     pub(crate) fn step(&self, what: &str, detail: &str) {
         if !self.json {
             say(&format!(
@@ -40,7 +40,7 @@ impl Announcer {
         }
     }
 
-    /// Everything is up.
+    /// Prints that everything is up.
     pub(crate) async fn ready(
         &self,
         http: SocketAddr,
@@ -61,7 +61,7 @@ impl Announcer {
             });
             format!("{line}\n")
         } else {
-            let login = iottly_web::dashboard::login_link(services, &project.token, &url).await;
+            let login = iottly_web::login_link(services, &project.token, &url).await;
             let first = devices.first().context("a demo has at least one device")?;
             people(&url, &login, mqtt, project, &first.to_string())
         };
@@ -91,7 +91,7 @@ and try:
   curl -s -H "Authorization: Bearer $IOTTLY_TOKEN" -d '{{"cmd_type": "echo", "values": {{"echo.content": "hi there!"}}}}' "$IOTTLY_URL/v1.0/project/$IOTTLY_PROJECT/device/$IOTTLY_DEVICE/command"
   curl -s -H "Authorization: Bearer $IOTTLY_TOKEN" --get --data-urlencode 'queryJson={{"ECHO": {{"$exists": true}}}}' "$IOTTLY_URL/v1.0/project/$IOTTLY_PROJECT/messages/$IOTTLY_DEVICE"
 
-or give the devices other firmware (iottly init porch --lang js makes a folder to begin with):
+or give the devices other firmware (iottly init porch --lang js creates it):
 
   iottly push porch && iottly group flash demo --watch
 
@@ -100,7 +100,7 @@ Ctrl-C stops everything.
     )
 }
 
-/// Tells people something. Nobody may be listening (a pipe that ended, a full disk): that stops no demo.
+/// Prints to standard error. A closed pipe or a full disk does not stop the demo.
 fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! The firmware of the virtual devices: the example that lies in this program, or the user's own.
+//! Firmware of the virtual devices: the example inside this program, or the user's own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,22 +7,21 @@ use anyhow::{Context, anyhow};
 use iottly_builder::{Deadlines, Source};
 use sha2::{Digest, Sha256};
 
-use crate::children;
 use crate::exit::Failure;
 use crate::run::Target;
 use crate::scratch;
+use crate::subprocess;
 
 const SCRIPT: &str = include_str!("../../../../firmware-examples/thermostat-js/main.js");
-/// What the build of the thermostat may take.
+/// Time limits of the build of the thermostat.
 const DEADLINES: Deadlines = Deadlines {
     cpu: Duration::from_secs(61),
     wall: Duration::from_secs(60),
 };
 
-/// Builds the thermostat into `dir`, unless that was done before; answers where it lies.
+/// Builds the thermostat into `dir` unless it is there; returns its path.
 ///
-/// A build is not reproducible, so the file is named after its source: a restart runs the very same
-/// component.
+/// A build is not reproducible, so the file is named after its source: a restart runs the same component.
 pub(crate) async fn thermostat(dir: &Path) -> anyhow::Result<PathBuf> {
     let dir = dir.to_owned();
     tokio::task::spawn_blocking(move || build(&dir))
@@ -30,8 +29,8 @@ pub(crate) async fn thermostat(dir: &Path) -> anyhow::Result<PathBuf> {
         .context("the build stopped")?
 }
 
-/// Builds or reads what lies at `path` (a firmware's folder, a script or a component) and keeps it in `dir`;
-/// answers where it lies.
+/// Builds or reads the firmware at `path` (a folder, a script or a component) and keeps it in `dir`; returns
+/// its path.
 pub(crate) async fn own(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
     let (path, dir) = (path.to_owned(), dir.to_owned());
     let build = move || {
@@ -56,7 +55,7 @@ fn build(dir: &Path) -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     let source = Source::script(SCRIPT);
-    let wasm = iottly_builder::build_in(&scratch::folder(), &children::builder()?, &source, DEADLINES)
+    let wasm = iottly_builder::build_in(&scratch::folder(), &subprocess::builder()?, &source, DEADLINES)
         .context("cannot build the thermostat")?;
     put(&path, &wasm)?;
     Ok(path)
@@ -64,7 +63,7 @@ fn build(dir: &Path) -> anyhow::Result<PathBuf> {
 
 fn put(path: &Path, wasm: &[u8]) -> anyhow::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create the folder {}", dir.display()))?;
     let part = path.with_extension("part");
     std::fs::write(&part, wasm)
         .and_then(|()| std::fs::rename(&part, path))

@@ -1,4 +1,4 @@
-//! The virtual devices: real agents, each with a data folder of its own.
+//! The virtual devices: real agents in this process, each with its own data folder.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,30 +9,30 @@ use iottly_agent::{
     Agent, AgentConfig, AgentHandle, BoardKind, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret,
     UpdateConfig,
 };
-use iottly_cloud::cloud::Services;
+use iottly_cloud::Services;
 use iottly_protocol::FirmwareState;
 use iottly_sandbox::Runtime;
 use tokio::task::JoinSet;
 
 use super::home::{DemoProject, Home};
-use crate::children;
+use crate::subprocess;
 
-/// How long the devices may take to come up before the demo gives up and says which did not.
+/// Longest time until all devices are up; then the demo ends and names the others.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often the devices look for directives in the repository: they come over MQTT.
+/// Interval at which devices poll the repository for directives, in seconds; directives come over MQTT.
 const POLL_SECONDS: u64 = 3600;
 
-/// Where the devices find the cloud.
+/// Addresses of the cloud for the devices.
 pub(crate) struct Addresses {
     pub(crate) mqtt: SocketAddr,
     /// `http://HOST:PORT`
     pub(crate) http: String,
-    /// The first root metadata of their project.
+    /// File of the first root metadata of the project.
     pub(crate) root: PathBuf,
 }
 
-/// The agents that run.
+/// The running agents.
 #[derive(Default)]
 pub(crate) struct Fleet {
     agents: Vec<AgentHandle>,
@@ -40,7 +40,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Says whether [`Fleet::wait_until_up`] succeeded.
+    /// Returns whether [`Fleet::wait_until_up`] succeeded.
     pub(crate) fn is_up(&self) -> bool {
         self.up
     }
@@ -53,7 +53,7 @@ impl Fleet {
         firmware: &Path,
         cloud: &Addresses,
     ) -> anyhow::Result<()> {
-        let compiler = children::compiler()?;
+        let compiler = subprocess::compiler()?;
         let runtime = Runtime::new().context("cannot start the sandbox")?;
         for device in &project.devices {
             let config = AgentConfig {
@@ -151,7 +151,7 @@ impl Fleet {
             .collect()
     }
 
-    /// Stops every agent, all at once.
+    /// Stops all agents at the same time.
     pub(crate) async fn shutdown(&mut self) {
         let mut stopping: JoinSet<()> = self.agents.drain(..).map(AgentHandle::shutdown).collect();
         while stopping.join_next().await.is_some() {}

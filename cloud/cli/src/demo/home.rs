@@ -1,4 +1,4 @@
-//! The demo's folder, and the project that lies in it from one start to the next.
+//! The demo's folder, with the project that it keeps between starts.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use iottly_cloud::cloud::Services;
+use iottly_cloud::Services;
 use iottly_core::model::Policy;
 use iottly_core::model::{Change, Principal, Scopes, TokenId};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
@@ -16,16 +16,16 @@ use tempfile::TempDir;
 
 use crate::provision;
 
-/// The branch that the demo's group follows.
+/// Branch of the demo's group.
 const BRANCH: &str = "main";
 
-/// The folder of a demo; a temporary one is removed with this.
+/// Folder of a demo; a temporary one is removed on drop.
 pub(crate) struct Home {
     path: PathBuf,
     _temporary: Option<TempDir>,
 }
 
-/// The demo's project as its folder remembers it.
+/// The demo's project as its folder keeps it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DemoProject {
@@ -35,7 +35,7 @@ pub(crate) struct DemoProject {
     pub(crate) devices: Vec<DemoDevice>,
 }
 
-/// A virtual device. Its secret lies in this folder as it would lie on a board's disk.
+/// A virtual device. Its secret is in this folder as it would be on a board's disk.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DemoDevice {
@@ -45,12 +45,12 @@ pub(crate) struct DemoDevice {
 }
 
 impl Home {
-    /// Opens `data`, or makes a temporary folder.
+    /// Opens `data`, or creates a temporary folder.
     pub(crate) fn open(data: Option<&Path>) -> anyhow::Result<Self> {
         match data {
             Some(path) => {
                 std::fs::create_dir_all(path)
-                    .with_context(|| format!("cannot make the folder {}", path.display()))?;
+                    .with_context(|| format!("cannot create the folder {}", path.display()))?;
                 Ok(Self {
                     path: path.to_owned(),
                     _temporary: None,
@@ -61,7 +61,7 @@ impl Home {
                     .prefix("iottly-demo-")
                     .tempdir()
                     .context(
-                        "cannot make a temporary folder; name a folder with --data, or another one in TMPDIR",
+                        "cannot create a temporary folder; name a folder with --data, or another one in TMPDIR",
                     )?;
                 Ok(Self {
                     path: temporary.path().to_owned(),
@@ -83,7 +83,7 @@ impl Home {
         self.path.join("firmware")
     }
 
-    /// Compiled firmware of all devices.
+    /// Returns the folder of the compiled firmware of all devices.
     pub(crate) fn cache(&self) -> PathBuf {
         self.path.join("cache")
     }
@@ -92,7 +92,7 @@ impl Home {
         self.path.join("devices").join(id.to_string())
     }
 
-    /// The project of the last start, or a new one; with at least `devices` devices.
+    /// Returns the project of the last start or a new one, with `devices` devices.
     pub(crate) async fn project(&self, services: &Services, devices: u16) -> anyhow::Result<DemoProject> {
         let mut project = match self.remembered()? {
             Some(project) => project,
@@ -133,7 +133,8 @@ impl Home {
         }
     }
 
-    /// Written beside and renamed: a start that is cut leaves the old file or the new one.
+    /// Writes the project beside its file and renames it, so that an interrupted start leaves the old or the
+    /// new one.
     fn remember(&self, project: &DemoProject) -> anyhow::Result<()> {
         let (path, part) = (self.file(), self.path.join("demo.json.part"));
         let write = || -> std::io::Result<()> {
@@ -179,7 +180,7 @@ async fn create(services: &Services) -> anyhow::Result<DemoProject> {
     })
 }
 
-/// One device first, a second of trial, and a halt at the first failure.
+/// Returns the demo's policy: one device first, a second of trial, and a halt at the first failure.
 fn policy() -> Policy {
     Policy {
         canary: 1,

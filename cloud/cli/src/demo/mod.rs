@@ -10,41 +10,41 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_cloud::cloud::{Cloud, CloudConfig};
 use iottly_cloud::edge::EdgeConfig;
-use iottly_web::app::WebServices;
+use iottly_cloud::{Cloud, CloudConfig};
+use iottly_web::WebServices;
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::children;
 use crate::exit::Failure;
 use crate::listen::{self, Stop};
 use crate::scratch;
+use crate::subprocess;
 use announce::Announcer;
 use fleet::{Addresses, Fleet};
 use home::Home;
 
-/// Most virtual devices in one process: each has threads and a queue of its own.
+/// Largest number of virtual devices in one process; each has its own threads and queue.
 const MAX_DEVICES: u16 = 1000;
-/// Descriptors that one virtual device needs in this process, in files and in both ends of its connections.
+/// Descriptors that one virtual device needs in this process: files, and both ends of its connections.
 const DESCRIPTORS_PER_DEVICE: usize = 12;
-/// Fewest descriptors of the cloud itself, beside the share of the limit that it keeps in reserve.
+/// Smallest number of descriptors of the cloud itself, without its reserve.
 const DESCRIPTORS: u64 = 96;
-/// Share of the limit that the cloud keeps in reserve: one in so many.
+/// Divisor of the limit that gives the cloud's reserve.
 const RESERVE_SHARE: u64 = 8;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Folder that keeps the cloud and the devices [default: a temporary one]
+    /// Folder for the cloud's and the devices' data [default: a temporary one]
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Address of the REST API and the dashboard [default: 127.0.0.1:8080, or any port if that is taken]
+    /// Address of the REST API and the dashboard [default: 127.0.0.1:8080, or any free port if that is taken]
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
     /// Address of the MQTT broker
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))]
     mqtt: SocketAddr,
-    /// What the devices run until a release is committed: a firmware's folder, a script (.js) or a component
-    /// (.wasm) [default: the thermostat]
+    /// Firmware of the devices until a release is committed: a folder, a script (.js) or a component (.wasm)
+    /// [default: the thermostat]
     #[arg(long, value_name = "PATH")]
     firmware: Option<PathBuf>,
     /// Number of virtual devices; each needs about 12 open files, see ulimit -Hn
@@ -68,18 +68,18 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let listener = listen::http(options.http).await?;
     let http = listener
         .local_addr()
-        .context("the http listener has no address")?;
+        .context("cannot read the address of the http listener")?;
 
     let mut config = CloudConfig::new(home.cloud(), options.mqtt);
     let devices = usize::from(options.devices);
     config.edge = EdgeConfig::for_process(devices * DESCRIPTORS_PER_DEVICE)?;
     config.edge.bounds = config.edge.bounds.with_own_devices(devices);
-    // Receivers of the demo run on this machine.
+    // Receivers of the demo's webhooks run on this machine.
     config.webhooks.allow = vec![
         IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
         IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
     ];
-    config.builder = Some(children::cloud_builder()?);
+    config.builder = Some(subprocess::cloud_builder()?);
     let cloud = Cloud::start(config).await?;
     let services = WebServices::new(cloud.services());
     let server = iottly_web::http::Server::start(listener, services.clone());
@@ -114,11 +114,11 @@ fn check_descriptors(devices: u16, limit: u64) -> Result<(), Failure> {
     let most = limit.saturating_sub(cloud) / each;
     Err(Failure::Invalid(format!(
         "{devices} devices need {needed} open files ({each} each, {cloud} for the cloud), and this process may have {limit}: \
-         raise the hard limit (ulimit -Hn), or ask for at most {most}"
+         raise the hard limit (ulimit -Hn), or start at most {most} devices"
     )))
 }
 
-/// Everything between "the API answers" and "every device is online with its firmware running".
+/// Starts the devices, and returns when each is online with its firmware running.
 async fn bring_up(
     options: &Options,
     home: &Home,
@@ -145,11 +145,11 @@ async fn bring_up(
         .rollouts
         .prepare(project.project_id)
         .await
-        .context("cannot make the repository of releases")?;
+        .context("cannot create the repository of releases")?;
     let addresses = Addresses {
         mqtt: cloud.mqtt_addr(),
         http: local(http),
-        root: services.rollouts.shelf().first_root(project.project_id),
+        root: services.rollouts.repositories().first_root(project.project_id),
     };
     fleet.start(home, &project, &wasm, &addresses).await?;
     fleet.wait_until_up(services, &project).await?;
@@ -160,7 +160,7 @@ async fn bring_up(
     announcer.ready(http, cloud.mqtt_addr(), &project, services).await
 }
 
-/// The address as the devices in this process reach it.
+/// Returns the address at which devices in this process reach HTTP.
 fn local(http: SocketAddr) -> String {
     let ip = match http.ip() {
         ip if !ip.is_unspecified() => ip,
@@ -184,7 +184,7 @@ mod tests {
             text.starts_with("150 devices need 2024 open files (12 each, 224 for the cloud)"),
             "{text}"
         );
-        assert!(text.ends_with("ask for at most 66"), "{text}");
+        assert!(text.ends_with("start at most 66 devices"), "{text}");
         assert!(check_descriptors(1, 64).is_err() && check_descriptors(MAX_DEVICES, u64::MAX).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! `iottly group …`: what a deployment group runs.
+//! `iottly group …`: rollouts to a deployment group.
 
 mod watch;
 
@@ -20,17 +20,17 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum GroupCommand {
-    /// Deploys the group's branch: canary first, then the rest; stops itself at failures
+    /// Deploys the group's branch: a canary first, then the rest; halts when too many devices fail
     Flash(Box<FlashOptions>),
-    /// Shows how the group's newest rollout goes on, until it ends
+    /// Shows the progress of the group's newest rollout until it ends
     Watch(Named),
-    /// Tells no more devices
+    /// Pauses the rollout: no further devices are updated until it is resumed
     Pause(Named),
-    /// Goes on with what was paused or has stopped itself; devices that failed are told again
+    /// Resumes a paused or halted rollout; devices that failed try again
     Resume(Steered),
-    /// Gives the rollout up: devices that have not switched it on keep what they run
+    /// Cancels the rollout: devices that have not activated the release keep their current one
     Cancel(Named),
-    /// Brings back what the group ran before
+    /// Deploys the release that the group ran before
     Rollback(Steered),
 }
 
@@ -40,7 +40,7 @@ struct Named {
     group: String,
     #[command(flatten)]
     remote: Remote,
-    /// How to print
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
@@ -49,16 +49,16 @@ struct Named {
 struct Steered {
     #[command(flatten)]
     named: Named,
-    /// Show how it goes on, until it ends
+    /// Show the progress until the rollout ends
     #[arg(long)]
     watch: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// For people
+    /// Readable text
     Text,
-    /// A line of JSON for everything that happens
+    /// A line of JSON for each event
     Json,
 }
 
@@ -66,53 +66,53 @@ enum Output {
 struct FlashOptions {
     #[command(flatten)]
     steered: Steered,
-    /// The branch's revision, instead of its newest
+    /// Revision of the branch, in place of its newest
     #[arg(long, value_name = "N")]
     revision: Option<u64>,
-    /// A capability beyond those of the release before that is approved
+    /// Approve a capability that the previous release does not have; may be given several times
     #[arg(long = "approve", value_name = "NAME")]
     approve: Vec<String>,
-    /// Devices may try again what they rolled back
+    /// Allow devices to try a release again that they rolled back
     #[arg(long)]
     force: bool,
-    /// Show what the release would reach and who would refuse it, and tell nobody
+    /// Show the release's capabilities and the devices that would refuse it, without a rollout
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     spread: Spread,
 }
 
-/// How it spreads, where that is not as the group's policy says.
+/// Parts of the policy that differ from the group's own.
 #[derive(Args)]
 struct Spread {
-    /// How many devices get it first
+    /// Number of devices that are updated first
     #[arg(long, value_name = "N")]
     canary: Option<u32>,
-    /// Where a wave ends, in percent of the group; may be given several times
+    /// End of a wave, in percent of the group; may be given several times
     #[arg(long = "wave", value_name = "PERCENT")]
     waves: Vec<u8>,
-    /// How many devices may be under way at once; 0 for no limit
+    /// Largest number of devices that update at the same time; 0 for no limit
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
-    /// How many of a hundred finished devices may fail
+    /// Percentage of the finished devices that may fail
     #[arg(long, value_name = "N")]
     failure_percent: Option<u8>,
-    /// How often a device that failed is told again
+    /// Number of retries of a device that failed
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
-    /// How long after a wave the next one waits, seconds
+    /// Wait between two waves, in seconds
     #[arg(long, value_name = "S")]
     soak: Option<u64>,
-    /// How long an update may take, seconds
+    /// Time limit of an update, in seconds
     #[arg(long, value_name = "S")]
     deadline: Option<u64>,
-    /// How long the release is on trial on each device, milliseconds
+    /// Duration of the release's trial on each device, in milliseconds
     #[arg(long, value_name = "MS")]
     grace_ms: Option<u64>,
 }
 
 impl Spread {
-    /// The fields of a policy that differ from the group's own.
+    /// Returns the fields of a policy that differ from the group's own.
     fn fields(&self) -> Map<String, Value> {
         let waves = (!self.waves.is_empty()).then(|| {
             self.waves
@@ -184,12 +184,7 @@ fn follow(api: &Api, steered: &Steered, rollout: &str) -> Result<(), Failure> {
 fn newest(api: &Api, group: &Group) -> Result<String, Failure> {
     let answer = api.get(&format!("/rollouts?group={}&numRollouts=1", group.id))?;
     let id = answer["rollouts"][0]["id"].as_str().map(str::to_owned);
-    id.ok_or_else(|| {
-        Failure::NotFound(format!(
-            "nothing was deployed to deployment group {:?} yet",
-            group.name
-        ))
-    })
+    id.ok_or_else(|| Failure::NotFound(format!("deployment group {:?} has no rollout yet", group.name)))
 }
 
 fn flash(options: &FlashOptions) -> Result<(), Failure> {
@@ -214,7 +209,7 @@ fn flash(options: &FlashOptions) -> Result<(), Failure> {
     }
 }
 
-/// Says what begins, and who would not take it.
+/// Prints the release, and the devices that would refuse it.
 fn announce(begun: &Value, group: &Group, output: Output) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let text = if output == Output::Json {
@@ -229,17 +224,17 @@ fn announce(begun: &Value, group: &Group, output: Output) -> anyhow::Result<()> 
         let reach = if names.is_empty() {
             String::new()
         } else {
-            format!(", reaches for {}", names.join(", "))
+            format!(", capabilities {}", names.join(", "))
         };
         let mut text = format!(
             "release {} ({}, revision {}) for {} devices{reach}",
             release["release"],
             release["path"].as_str().unwrap_or_default(),
             release["revision"],
-            group.boards.len()
+            group.devices.len()
         );
-        if group.boards.is_empty() {
-            text.push_str("\nthe group has no devices: nobody is notified, and devices that join it later are not either");
+        if group.devices.is_empty() {
+            text.push_str("\nthe group has no devices: no device is notified, and devices that join it later are not notified either");
         }
         for refusal in begun["preflight"]["refusals"].as_array().into_iter().flatten() {
             let field = |name: &str| refusal[name].as_str().unwrap_or_default().to_owned();

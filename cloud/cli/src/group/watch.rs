@@ -1,3 +1,5 @@
+//! The progress of a rollout, printed until it ends. Never changes the rollout.
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::time::Duration;
@@ -8,15 +10,18 @@ use serde_json::{Value, json};
 use crate::exit::Failure;
 use crate::remote::Api;
 
-/// How often the cloud is asked.
+/// Interval at which the cloud is polled.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Prints what a rollout's devices say, as they say it, until the rollout has ended; 1 when it ended badly.
+/// Prints the reports of a rollout's devices until the rollout has ended.
+///
+/// # Errors
+/// [`Failure::Failed`] when it was halted or cancelled.
 pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure> {
-    // How many steps of each device are printed.
+    // Number of printed steps of each device.
     let mut printed: HashMap<String, usize> = HashMap::new();
     loop {
-        // The status first: whatever led to it is among the devices then.
+        // The status first: then the devices' reports that led to it are complete.
         let state = api.get(&format!("/rollouts/{rollout}"))?["rollout"].take();
         let devices = api.get(&format!("/rollouts/{rollout}/devices"))?["devices"].take();
         for device in devices.as_array().into_iter().flatten() {
@@ -41,7 +46,7 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
     }
 }
 
-/// A step; the newest one of a device carries its reason.
+/// Prints a step; the newest one of a device with its reason.
 fn print(id: &str, step: &Value, newest: Option<&Value>, json: bool) -> anyhow::Result<()> {
     let state = step["state"].as_str().unwrap_or_default();
     let more = |name: &str| {

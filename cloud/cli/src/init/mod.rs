@@ -1,4 +1,4 @@
-//! `iottly init`: a folder to begin a firmware in.
+//! `iottly init`: creates a folder with new firmware.
 
 pub(crate) mod name;
 mod sdk;
@@ -20,12 +20,12 @@ pub(crate) struct Options {
     /// Name of the firmware and of its folder
     #[arg(allow_hyphen_values = true)]
     name: String,
-    /// Language to write it in
+    /// Language of the firmware
     #[arg(long, value_enum, default_value_t = Language::Js)]
     lang: Language,
 }
 
-/// What a firmware is written in.
+/// Language of firmware.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Language {
     /// JavaScript: nothing to install
@@ -49,17 +49,17 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match fs::create_dir(&dir) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(Failure::Invalid(format!(
-                "{} exists already; choose another name or remove it",
+                "{} already exists; choose another name or remove it",
                 dir.display()
             )));
         }
-        made => made.with_context(|| format!("cannot make the folder {}", dir.display()))?,
+        made => made.with_context(|| format!("cannot create the folder {}", dir.display()))?,
     }
     for (path, text) in template::files(options.lang.into(), &options.name) {
         put(&dir.join(path), &text)?;
     }
     say(&format!(
-        "made {0}; go on with\n  cd {0}\n  iottly run --watch",
+        "created {0}; continue with\n  cd {0}\n  iottly run --watch",
         dir.display()
     ));
     let mut out = std::io::stdout().lock();
@@ -72,7 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 fn put(path: &Path, text: &str) -> anyhow::Result<()> {
     let folder = path
         .parent()
-        .expect("every file of a template lies in the firmware's folder");
+        .expect("every file of a template is in the firmware's folder");
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(path, text))
         .with_context(|| format!("cannot write {}", path.display()))

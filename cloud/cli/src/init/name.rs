@@ -1,8 +1,8 @@
-//! What a firmware may be called: the name becomes a folder, a file and, in Rust, a crate.
+//! Names of firmware: a name becomes a folder, a file and, in Rust, a crate.
 
 /// Longest name, in characters.
 const MAX_CHARS: usize = 64;
-/// Names that cargo or Rust keep for themselves.
+/// Names that cargo or Rust reserve.
 const TAKEN: [&str; 14] = [
     "core",
     "std",
@@ -23,17 +23,17 @@ const TAKEN: [&str; 14] = [
 /// Checks a name.
 ///
 /// # Errors
-/// What is wrong with it; the text holds the name.
+/// The reason why it is not valid, with the name.
 pub(crate) fn check(name: &str) -> Result<(), String> {
     let shown: String = name.chars().take(MAX_CHARS + 1).collect();
     if !name.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return Err(format!(
-            "{shown:?} is no name for a firmware: it must begin with a letter"
+            "{shown:?} is not a valid name for firmware: it must begin with a letter"
         ));
     }
     if name.chars().count() > MAX_CHARS {
         return Err(format!(
-            "{shown:?}… is no name for a firmware: it is longer than {MAX_CHARS} characters"
+            "{shown:?}… is not a valid name for firmware: it is longer than {MAX_CHARS} characters"
         ));
     }
     if let Some(odd) = name
@@ -41,12 +41,12 @@ pub(crate) fn check(name: &str) -> Result<(), String> {
         .find(|letter| !letter.is_ascii_alphanumeric() && !matches!(letter, '-' | '_'))
     {
         return Err(format!(
-            "{shown:?} is no name for a firmware: {odd:?} is neither a letter, a digit, '-' nor '_'"
+            "{shown:?} is not a valid name for firmware: {odd:?} is neither a letter, a digit, '-' nor '_'"
         ));
     }
     if TAKEN.contains(&name) {
         return Err(format!(
-            "{shown:?} is no name for a firmware: it means something else already"
+            "{shown:?} is not a valid name for firmware: it is reserved"
         ));
     }
     Ok(())

@@ -1,5 +1,4 @@
-//! The guest SDK as a new Rust firmware gets it: the crate and the world beside it, in the version of this
-//! program.
+//! The guest SDK for new firmware in Rust: the crate and the world beside it, in the version of this program.
 
 macro_rules! file {
     ($from:literal, $to:literal) => {

@@ -1,4 +1,4 @@
-//! What a new firmware's folder holds.
+//! Files of a new firmware's folder.
 
 use iottly_manifest::Lang;
 
@@ -12,7 +12,7 @@ const JSCONFIG: &str = include_str!("../../templates/js/jsconfig.json");
 const CARGO_TOML: &str = include_str!("../../templates/rust/Cargo.toml");
 const LIB_RS: &str = include_str!("../../templates/rust/lib.rs");
 
-/// Paths and texts, relative to the firmware's folder.
+/// Returns paths, relative to the firmware's folder, and texts.
 pub(super) fn files(language: Lang, name: &str) -> Vec<(&'static str, String)> {
     let manifest = |lang: &str| ("firmware.toml", format!("name = \"{name}\"\nlang = \"{lang}\"\n"));
     let fill = |text: &str| text.replace("NAME", name);

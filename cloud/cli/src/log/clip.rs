@@ -1,4 +1,4 @@
-//! Fields of log lines: cut, and without characters that could pass for the log's own.
+//! Fields of log lines: cut, and with characters escaped that could forge a line.
 
 use std::fmt::{self, Debug, Write};
 
@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::format::Writer;
 const MAX_FIELD: usize = 200;
 /// Longest message, in bytes before escapes; libraries put fields into it.
 const MAX_MESSAGE: usize = 400;
-/// Fields of one line that are written, in fields.
+/// Largest number of fields of one line.
 const MAX_FIELDS: usize = 32;
 
 /// Writes fields as `message name=value name=value`.
@@ -72,7 +72,7 @@ impl Visit for Visitor<'_> {
     }
 }
 
-/// Takes so many bytes and counts the rest.
+/// Writes up to `left` bytes and counts the rest.
 struct Cut<'a, W> {
     target: &'a mut W,
     left: usize,
@@ -99,7 +99,7 @@ impl<W: Write> Write for Cut<'_, W> {
     }
 }
 
-/// Says whether a character could end a line, steer a terminal or turn the order of what follows.
+/// Returns whether a character could end a line, control a terminal or change the direction of text.
 fn misleads(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

@@ -1,5 +1,4 @@
-//! How many lines of one kind (one place in the code) are written: strangers decide how often some of them
-//! come.
+//! Limits the log lines of one kind (one place in the code), because strangers cause some of them.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,12 +6,12 @@ use std::time::{Duration, Instant};
 use tracing::callsite::Identifier;
 use tracing::{Level, Metadata};
 
-/// Lines of one kind in one window, in lines.
+/// Largest number of lines of one kind in a window.
 const MAX_LINES: u64 = 50;
 /// Length of a window.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Kinds of lines and what was written of them. The kinds are places in the code, so there are only so many.
+/// Counts of lines by kind. The kinds are places in the code, so their number is bounded.
 #[derive(Debug, Default)]
 pub(super) struct Flood {
     kinds: HashMap<Identifier, Kind>,
@@ -24,17 +23,17 @@ struct Kind {
     lines: u64,
 }
 
-/// What becomes of a line.
+/// Decision about a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is written; of its kind so many were left out before.
+    /// Write it; `left_out` lines of its kind were left out before.
     Write { left_out: u64 },
-    /// It is left out.
+    /// Leave it out.
     LeaveOut,
 }
 
 impl Flood {
-    /// Decides about a line. Whoever asks for details gets all of them.
+    /// Decides about a line. Lines of the levels debug and trace are never left out.
     pub(super) fn ask(&mut self, metadata: &Metadata<'_>, now: Instant) -> Verdict {
         if *metadata.level() > Level::INFO {
             return Verdict::Write { left_out: 0 };

@@ -1,5 +1,5 @@
-//! The log on standard error. What strangers send ends up in it, so that it cannot be forged, flooded or
-//! filled by them: fields are cut and escaped, and lines of one kind are counted.
+//! The log on standard error. Text from strangers reaches it, so fields are cut and escaped, and the lines of
+//! one kind are limited: no stranger can forge, flood or fill it.
 
 mod clip;
 mod flood;
@@ -17,11 +17,10 @@ use tracing_subscriber::registry::LookupSpan;
 use clip::Clipped;
 use flood::{Flood, Verdict};
 
-/// What is logged unless `IOTTLY_LOG` says otherwise. The broker's crate warns of everything that a stranger
-/// does wrong.
+/// Default of `IOTTLY_LOG`. The broker's crate warns about every mistake of a stranger.
 const DEFAULT: &str = "warn,mqtt5=error,mqtt5_protocol=error";
 
-/// Begins to log.
+/// Starts the log. Colour codes are written to a terminal only, and not when `NO_COLOR` is set.
 pub(crate) fn start() {
     let filter = EnvFilter::try_from_env("IOTTLY_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     tracing_subscriber::fmt()
@@ -29,7 +28,8 @@ pub(crate) fn start() {
         .with_ansi(
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         )
-        // It would be told on standard error too, and panic there, in the middle of whatever wanted to log.
+        // An internal error would be printed to standard error as well, and panic when that cannot be
+        // written.
         .log_internal_errors(false)
         .fmt_fields(Clipped)
         .map_event_format(Limited::around)
@@ -37,7 +37,7 @@ pub(crate) fn start() {
         .init();
 }
 
-/// Lines in a format, of which only so many of one kind are written.
+/// A format that limits the lines of each kind.
 struct Limited<F> {
     format: F,
     flood: Mutex<Flood>,

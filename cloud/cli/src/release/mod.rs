@@ -1,4 +1,5 @@
-//! `iottly key …` and `iottly release …`: signing on this machine, into a repository in a folder.
+//! `iottly key …` and `iottly release …`: keys and signed releases on this machine, in a repository in a
+//! folder. Never contacts a cloud.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,13 @@ use serde_json::{Value, json};
 
 use crate::exit::Failure;
 
+/// Secret keys.
 #[derive(Args)]
 struct Keys {
     /// Folder of secret keys
     #[arg(long, env = "IOTTLY_KEYS", value_name = "DIR")]
     keys: PathBuf,
-    /// File of a key that seals them; made when there is none
+    /// File of the key that seals the secret keys; created if it does not exist
     #[arg(long, env = "IOTTLY_SEAL", value_name = "FILE")]
     seal: Option<PathBuf>,
 }
@@ -40,7 +42,7 @@ pub(crate) struct Place {
     repository: PathBuf,
     #[command(flatten)]
     keys: Keys,
-    /// Days for which a timestamp holds: how long a repository may stay as it is
+    /// Validity of a timestamp in days; the repository must be refreshed within this time
     #[arg(long, default_value_t = 1, value_name = "N")]
     timestamp_days: u64,
 }
@@ -61,7 +63,7 @@ impl Place {
     }
 }
 
-/// `iottly key`
+/// Arguments of `iottly key`.
 #[derive(Args)]
 pub(crate) struct KeyOptions {
     #[command(subcommand)]
@@ -70,31 +72,31 @@ pub(crate) struct KeyOptions {
 
 #[derive(Subcommand)]
 enum KeyCommand {
-    /// Makes a key for a role: root, targets, snapshot, timestamp or directive
+    /// Creates a key for a role: root, targets, snapshot, timestamp or directive
     New {
-        /// The role
+        /// Role of the key
         role: String,
         #[command(flatten)]
         keys: Keys,
     },
-    /// Lists roles and ids
+    /// Lists the roles and ids of the keys
     List {
         #[command(flatten)]
         keys: Keys,
     },
-    /// Makes a new version of root in which a role has the keys of this folder and no others
+    /// Creates a new version of root in which a role has exactly the keys of this folder
     Rotate {
-        /// The role
+        /// Role of the key
         role: String,
         #[command(flatten)]
         place: Place,
-        /// Folder of the root keys that sign, if it is another one
+        /// Folder of the root keys that sign [default: --keys]
         #[arg(long, value_name = "DIR")]
         root_keys: Option<PathBuf>,
     },
 }
 
-/// `iottly release`
+/// Arguments of `iottly release`.
 #[derive(Args)]
 pub(crate) struct ReleaseOptions {
     #[command(subcommand)]
@@ -103,19 +105,19 @@ pub(crate) struct ReleaseOptions {
 
 #[derive(Subcommand)]
 enum ReleaseCommand {
-    /// Makes an empty repository, and the keys that are missing
+    /// Creates an empty repository, and missing keys
     Init {
         #[command(flatten)]
         place: Place,
-        /// How many root keys, and how many targets keys, must sign
+        /// Number of root keys, and of targets keys, that must sign
         #[arg(long, default_value_t = 1, value_name = "N")]
         threshold: u64,
     },
     /// Adds a component as the next release of a branch
     Add(Box<AddOptions>),
-    /// Tells a device or a group to run a release
+    /// Directs a device or a group to run a release
     Direct(Box<DirectOptions>),
-    /// Signs snapshot and timestamp anew
+    /// Signs snapshot and timestamp again
     Refresh {
         #[command(flatten)]
         place: Place,
@@ -130,7 +132,7 @@ enum ReleaseCommand {
 
 #[derive(Args)]
 struct AddOptions {
-    /// The component, as `iottly build` makes it
+    /// Component, as `iottly build` makes it
     firmware: PathBuf,
     #[command(flatten)]
     release: ReleaseFlags,
@@ -140,36 +142,36 @@ struct AddOptions {
 struct ReleaseFlags {
     #[command(flatten)]
     place: Place,
-    /// The branch
+    /// Branch of the release
     #[arg(long, default_value = "main")]
     branch: String,
-    /// For people
+    /// Version that is shown to people
     #[arg(long, default_value = "")]
     version: String,
-    /// A board profile that it is for; all without one
+    /// Board profile that the release supports; may be given several times [default: all]
     #[arg(long = "board", value_name = "PROFILE")]
     boards: Vec<String>,
-    /// What it imports beyond the basics
+    /// Capability that the release imports; may be given several times
     #[arg(long = "capability", value_name = "NAME")]
     capabilities: Vec<String>,
-    /// Once it is committed, no release below this number is taken
+    /// Number below which a device refuses releases once this one is committed
     #[arg(long, default_value_t = 0, value_name = "N")]
     security_floor: u64,
-    /// How long its trial lasts, milliseconds
+    /// Duration of the trial, in milliseconds
     #[arg(long, default_value_t = 10_000, value_name = "MS")]
     grace_ms: u64,
 }
 
 #[derive(Args)]
 struct DirectOptions {
-    /// The release's path, as `iottly release add` prints it
+    /// Path of the release, as `iottly release add` prints it
     target: String,
     #[command(flatten)]
     place: Place,
-    /// The project
+    /// Id of the project
     #[arg(long, env = "IOTTLY_PROJECT", value_name = "ID")]
     project: ProjectId,
-    /// The device that it is for
+    /// Id of the device
     #[arg(
         long,
         value_name = "ID",
@@ -177,33 +179,37 @@ struct DirectOptions {
         required_unless_present = "group"
     )]
     device: Option<DeviceId>,
-    /// The group that it is for
+    /// Id of the group
     #[arg(long, value_name = "ID")]
     group: Option<GroupId>,
-    /// The release is older than what runs
+    /// Allow a release that is older than the current one
     #[arg(long)]
     downgrade: bool,
-    /// Gives an update up that is not switched on yet
+    /// Cancel the update if the device has not activated it
     #[arg(long, conflicts_with = "downgrade")]
     cancel: bool,
-    /// It was rolled back and may be tried again
+    /// Allow a release that the device rolled back
     #[arg(long)]
     force_retry: bool,
-    /// A capability that is approved
+    /// Approve a capability of the release; may be given several times
     #[arg(long = "approve", value_name = "NAME")]
     approved: Vec<String>,
-    /// Hours for which the directive holds
+    /// Validity of the directive, in hours
     #[arg(long, default_value_t = 24, value_name = "N")]
     valid_hours: u64,
-    /// How long the update may take, seconds
+    /// Time limit of the update, in seconds
     #[arg(long, default_value_t = 3600, value_name = "S")]
     deadline: u64,
-    /// Bytes a second to download at most; 0 for no cap
+    /// Largest rate of the download, in bytes a second; 0 for no limit
     #[arg(long, default_value_t = 0, value_name = "N")]
     max_bps: u64,
 }
 
-/// The time, in seconds and in milliseconds.
+/// Returns the time as an instant in seconds, and in milliseconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a clock before 1970 is an error here, not 1970"
+)]
 pub(crate) fn now() -> anyhow::Result<(Instant, u64)> {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -321,7 +327,7 @@ fn direct(options: &DirectOptions) -> anyhow::Result<()> {
     let directive = options
         .place
         .open()
-        .direct(new, &options.place.keys.open()?, now, now_ms)?;
+        .sign_directive(new, &options.place.keys.open()?, now, now_ms)?;
     print(
         &json!({"id": directive.id, "counter": directive.counter, "release_seq": directive.release_seq, "expires": directive.expires}),
     )

@@ -1,7 +1,7 @@
-//! The virtual board that a local run sits on: its actions are shown, its inputs come from standard input.
+//! The virtual board of a local run: its actions are printed, its inputs come from standard input.
 //!
 //! `{"@pin": {"button": true}}` drives a pin, `{"@analog": {"light": 1200000}}` sets a voltage in microvolts,
-//! and `{"@uart": {"loop": "text"}}` lets bytes arrive. No command can have such a name.
+//! and `{"@uart": {"loop": "text"}}` delivers bytes. No command can have such a name.
 
 use iottly_boards::VirtualBoard;
 use iottly_boards::virtual_board::{Action, Input, Recorded};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::say;
 
-/// Lets a board tell on standard error what the firmware does to it.
+/// Prints the actions of a board to standard error.
 pub(super) fn observed(board: VirtualBoard) -> VirtualBoard {
     board.record().listen(|Recorded { action, .. }| match action {
         Action::Pin { label, high } => say(&format!("board {label} = {}", u8::from(*high))),
@@ -26,10 +26,10 @@ pub(super) fn observed(board: VirtualBoard) -> VirtualBoard {
     board
 }
 
-/// What a line with the name `@…` lets happen to the board; none for any other name.
+/// Returns the inputs of the board from a line with the name `@…`; none for any other name.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The reason why the line is not valid.
 pub(super) fn inputs(name: &str, values: &Map<String, Value>) -> Option<Result<Vec<Input>, String>> {
     let kind = name.strip_prefix('@')?;
     Some(
@@ -41,7 +41,7 @@ pub(super) fn inputs(name: &str, values: &Map<String, Value>) -> Option<Result<V
 }
 
 fn input(kind: &str, label: String, value: &Value) -> Result<Input, String> {
-    let wrong = |wanted: &str| format!("@{kind} {label}: {value} is no {wanted}");
+    let wrong = |wanted: &str| format!("@{kind} {label}: {value} is not a {wanted}");
     match kind {
         "pin" => {
             let level = value
@@ -52,7 +52,7 @@ fn input(kind: &str, label: String, value: &Value) -> Result<Input, String> {
                     label: label.clone(),
                     high,
                 })
-                .ok_or_else(|| wrong("level: true or false"))
+                .ok_or_else(|| wrong("level (true or false)"))
         }
         "analog" => {
             let microvolts = value
@@ -72,7 +72,7 @@ fn input(kind: &str, label: String, value: &Value) -> Result<Input, String> {
                     label: label.clone(),
                     bytes,
                 })
-                .ok_or_else(|| wrong("text"))
+                .ok_or_else(|| wrong("string"))
         }
         _ => Err(format!("@{kind}: the board knows @pin, @analog and @uart")),
     }

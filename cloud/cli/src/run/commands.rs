@@ -13,16 +13,16 @@ use super::{BYTE_ORDER_MARK, board, say};
 /// Longest line, in bytes.
 const MAX_LINE: u64 = 64 << 10;
 
-/// A command as its handler gets it.
+/// A command for its handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Command {
-    /// Its type, which is the handler's name.
+    /// Type of the command, which is the handler's name.
     pub(super) name: String,
     /// JSON text of the object with its parameters.
     pub(super) values: String,
 }
 
-/// Reads commands on a thread of its own until the input ends; the firmware goes on without them.
+/// Reads commands on a thread of its own until standard input ends; the firmware continues without them.
 pub(super) fn listen(inputs: SyncSender<Input>, mut recorder: Option<Recorder>) -> io::Result<()> {
     thread::Builder::new()
         .name("commands".to_owned())
@@ -47,7 +47,7 @@ pub(super) fn listen(inputs: SyncSender<Input>, mut recorder: Option<Recorder>) 
                             if let Some(error) =
                                 recorder.as_mut().and_then(|recorder| recorder.keep(&line).err())
                             {
-                                say(&format!("recording ends: {error}"));
+                                say(&format!("recording stopped: {error}"));
                                 recorder = None;
                             }
                             if inputs.send(input).is_err() {
@@ -57,14 +57,18 @@ pub(super) fn listen(inputs: SyncSender<Input>, mut recorder: Option<Recorder>) 
                         Err(reason) => say(&format!("not a command: {reason}")),
                     },
                     Ok(None) => return,
-                    Err(error) => return say(&format!("no further commands: standard input: {error}")),
+                    Err(error) => {
+                        return say(&format!(
+                            "failed to read standard input: {error}; reading no further commands"
+                        ));
+                    }
                 }
             }
         })?;
     Ok(())
 }
 
-/// The next line; one that is too long comes back cut, which makes it no command.
+/// Returns the next line; in place of one that is too long, a text that is not a command.
 fn line(input: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
     if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
@@ -77,7 +81,7 @@ fn line(input: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// What one line asks for.
+/// Reads one line.
 pub(super) fn parse(line: &str) -> Result<Input, String> {
     const SHAPE: &str = "write {\"name\": {\"parameter\": value}}";
     let object: Map<String, Value> =
@@ -91,7 +95,7 @@ pub(super) fn parse(line: &str) -> Result<Input, String> {
                 values: Value::Object(values).to_string(),
             })),
         },
-        (Some((name, _)), None) => Err(format!("the parameters of {name:?} are no object; {SHAPE}")),
+        (Some((name, _)), None) => Err(format!("the parameters of {name:?} are not an object; {SHAPE}")),
         _ => Err(format!("one command a line; {SHAPE}")),
     }
 }
@@ -117,7 +121,7 @@ mod tests {
             ("[]", "expected a map"),
             ("{}", "one command a line"),
             ("{\"a\":{},\"b\":{}}", "one command a line"),
-            ("{\"a\": 1}", "parameters of \"a\" are no object"),
+            ("{\"a\": 1}", "parameters of \"a\" are not an object"),
         ] {
             let Err(text) = parse(wrong) else {
                 panic!("{wrong} is taken")

@@ -1,4 +1,4 @@
-//! What a firmware may ask of this machine: messages to standard output, log lines to standard error.
+//! The host of firmware on this machine: messages go to standard output, log lines to standard error.
 
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::state::LocalState;
 use super::{Output, say};
 
-/// Where messages go. Clones are the same place, so that it outlives a firmware that is loaded again.
+/// Destination of messages. Clones share it, so that it survives a reload of the firmware.
 #[derive(Clone)]
 pub(super) struct Sink {
     output: Output,
@@ -26,14 +26,14 @@ impl Sink {
         }
     }
 
-    /// Why standard output takes no more, once it does not.
+    /// Returns the reason why standard output is closed, if it is.
     pub(super) fn broken(&self) -> Option<io::Error> {
         self.broken.get().map(|kind| (*kind).into())
     }
 
-    /// Nobody reads any more.
+    /// Marks standard output as closed.
     pub(super) fn close(&self) {
-        // The first reason stays.
+        // Keeps the first reason.
         let _ = self.broken.set(io::ErrorKind::BrokenPipe);
     }
 
@@ -50,20 +50,20 @@ impl Sink {
 
 /// A firmware's host on this machine.
 pub(super) struct LocalHost {
-    /// Where messages go.
+    /// Destination of messages.
     pub(super) sink: Sink,
-    /// What the firmware sits on.
+    /// Board of the firmware.
     pub(super) board: VirtualBoard,
-    /// Its key-value state.
+    /// Key-value state of the firmware.
     pub(super) state: LocalState,
-    /// Called when an event waits for it.
+    /// Callback for an event that waits for the firmware.
     pub(super) waker: Waker,
 }
 
 impl Host for LocalHost {
     fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
         self.sink.print(&message).map_err(|error| {
-            // The first reason stays.
+            // Keeps the first reason.
             let _ = self.sink.broken.set(error.kind());
             Fault::Io(format!("standard output: {error}"))
         })
@@ -97,13 +97,15 @@ impl Host for LocalHost {
     }
 }
 
-/// Wall-clock time, unix milliseconds; a clock before 1970 counts as 1970.
+/// Returns the wall-clock time in unix milliseconds; a clock before 1970 counts as 1970.
+#[expect(clippy::disallowed_methods, reason = "reads the wall clock for the firmware")]
 pub(crate) fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The payload as it is. Line breaks can stand only between JSON's tokens, so a space does as well.
+/// Returns the payload in one line. Line breaks are only between the tokens of JSON, where a space means the
+/// same.
 fn one_line(payload: &str) -> String {
     payload.replace(['\n', '\r'], " ")
 }
@@ -115,7 +117,7 @@ fn record(message: &Outgoing) -> String {
     format!("{head},\"payload\":{}}}", one_line(&message.payload))
 }
 
-/// A log line cannot move the cursor of the terminal it is shown on.
+/// Replaces control characters, which could move the cursor of a terminal.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|letter| {

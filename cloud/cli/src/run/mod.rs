@@ -1,4 +1,4 @@
-//! `iottly run`: a firmware on this machine, no cloud and no device needed.
+//! `iottly run`: firmware on this machine. Needs neither a cloud nor a device.
 
 mod board;
 mod commands;
@@ -20,11 +20,11 @@ use clap::{Args, ValueEnum};
 use iottly_sandbox::{Cache, Firmware, Runtime};
 use tokio::sync::oneshot;
 
-use crate::children;
 use crate::exit::Failure;
 use crate::listen::Stop;
 use crate::say::say;
 use crate::scratch;
+use crate::subprocess;
 use host::Sink;
 pub(crate) use host::unix_ms;
 use profile::Profile;
@@ -32,52 +32,49 @@ use tape::{Recorder, Tape};
 pub(crate) use target::Target;
 use worker::{Input, Worker};
 
-/// What editors and shells of Windows begin a file with; no part of what it says.
+/// Mark at which Windows editors and shells begin a file; not part of its content.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
-/// Commands and reloads that wait for the firmware.
+/// Largest number of inputs that wait for the firmware's thread.
 const INPUTS: usize = 64;
-/// Stack of the firmware's thread: the firmware's own stack lies on it.
-const STACK_BYTES: usize = 2 << 20;
-/// How long the firmware may take to stop: its longest call and its shutdown.
+/// Longest time until the firmware stops: its longest call and its shutdown.
 const STOP_DEADLINE: Duration = Duration::from_secs(4);
 
 #[derive(Args)]
 #[command(
-    after_help = "The run ends with Ctrl-C, or when nobody reads standard output any more. The end of standard input ends no run: the
-firmware goes on without further commands."
+    after_help = "The run ends with Ctrl-C, or when standard output is closed. After the end of standard input the firmware continues
+without further commands."
 )]
 pub(crate) struct Options {
     /// Folder of a firmware, a script (.js) or a component (.wasm)
     #[arg(default_value = ".")]
     what: PathBuf,
-    /// Build and load again whenever a source file changes
+    /// Build and load again when a source file changes
     #[arg(long)]
     watch: bool,
-    /// What the firmware sits on: `standard`, or a file that says what is on the board (see the README of
-    /// firmware-examples)
+    /// Board of the firmware: `standard`, or a file that describes it (see the README of firmware-examples)
     #[arg(long, value_name = "PROFILE", default_value = "standard")]
     board: String,
-    /// Keep what is typed, with its times, in this file
+    /// File to which the inputs are recorded, with their times
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Type what this file kept, at its times
+    /// File of recorded inputs to replay at their times
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
-    /// What a line on standard output holds
+    /// Content of a line on standard output
     #[arg(long, value_enum, default_value_t = Output::Payload)]
     output: Output,
 }
 
-/// What is printed for a message.
+/// Format of a printed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// The message's payload, as the firmware sent it
+    /// Payload of the message, as the firmware sent it
     Payload,
-    /// An object with the time, the channel and the payload
+    /// Object with the time, the channel and the payload
     Json,
 }
 
-/// Turns components into something that runs; keeps compiled code in a folder of its own until it is dropped.
+/// Loads components; keeps compiled code in a temporary folder, which is removed on drop.
 pub(crate) struct Loader {
     runtime: Runtime,
     cache: Cache,
@@ -87,7 +84,7 @@ pub(crate) struct Loader {
 impl Loader {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let dir = scratch::dir("iottly-run-")?;
-        let cache = Cache::open(dir.path().join("compiled"), children::compiler()?)?;
+        let cache = Cache::open(dir.path().join("compiled"), subprocess::compiler()?)?;
         Ok(Self {
             runtime: Runtime::new()?,
             cache,
@@ -95,8 +92,10 @@ impl Loader {
         })
     }
 
+    /// Compiles and loads a component.
+    ///
     /// # Errors
-    /// [`Failure::Invalid`] when the component is no firmware.
+    /// [`Failure::Invalid`] when the component is not firmware.
     pub(crate) fn load(&self, wasm: &[u8]) -> Result<Firmware, Failure> {
         use iottly_sandbox::LoadError::{Invalid, Manifest, TooLarge, World};
         self.cache.load(&self.runtime, wasm).map_err(|error| match error {
@@ -107,7 +106,7 @@ impl Loader {
 }
 
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
-    // From here on Ctrl-C is ours, so that one during the build leaves no folder behind.
+    // Caught from here, so that Ctrl-C during the build leaves no folder behind.
     let mut stop = Stop::new()?;
     let target = Target::open(&options.what)?;
     let board = Profile::from(options.board.as_str()).board()?;
@@ -121,23 +120,27 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let (inputs, waiting) = sync_channel(INPUTS);
     let sink = Sink::new(options.output);
     let (ended, end) = oneshot::channel();
-    reader::watch(inputs.clone(), sink.clone()).context("no thread that watches standard output")?;
+    reader::watch(inputs.clone(), sink.clone()).context("cannot start a thread for standard output")?;
     let worker = Worker::new(firmware, board, waiting, inputs.clone(), sink);
     std::thread::Builder::new()
         .name("firmware".to_owned())
-        .stack_size(STACK_BYTES)
-        // Nobody listens any more only when this program is about to end.
+        .stack_size(iottly_sandbox::THREAD_STACK_BYTES)
+        // Sending fails only when this program is about to end.
         .spawn(move || drop(ended.send(worker.run())))
-        .context("no thread for the firmware")?;
+        .context("cannot start a thread for the firmware")?;
     if let Some(tape) = tape {
         tape.play(inputs.clone())?;
     }
-    commands::listen(inputs.clone(), recorder).context("no thread for the commands")?;
+    commands::listen(inputs.clone(), recorder).context("cannot start a thread for the commands")?;
     if options.watch {
-        watch::start(target, loader, inputs.clone()).context("no thread that watches the files")?;
-        say(&format!("watching {}, Ctrl-C ends", options.what.display()));
+        watch::start(target, loader, inputs.clone())
+            .context("cannot start a thread that watches the files")?;
+        say(&format!(
+            "watching {}; press Ctrl-C to stop",
+            options.what.display()
+        ));
     } else {
-        say("running, Ctrl-C ends");
+        say("running; press Ctrl-C to stop");
     }
     finish(&mut stop, inputs, end).await
 }
@@ -153,7 +156,7 @@ async fn finish(
         result = &mut end => return Ok(result.map_err(lost)??),
         () = stop.requested() => {}
     }
-    // A full queue means that the firmware is busy: waiting for room must not block this thread.
+    // A full queue means that the firmware is busy; waiting for room must not block this thread.
     let asked = tokio::task::spawn_blocking(move || inputs.send(Input::Stop));
     match tokio::time::timeout(STOP_DEADLINE, &mut end).await {
         Ok(result) => result.map_err(lost)??,

@@ -1,8 +1,8 @@
-//! What is on the virtual board: the standard one, or what a file says.
+//! Profiles of the virtual board: the standard one, or a file.
 //!
 //! ```toml
 //! pins = ["led", "button"]
-//! spi = ["loop"]                   # gives back what it gets
+//! spi = ["loop"]                   # returns what it receives
 //! pwm = ["fan"]
 //! analog = { light = 1_650_000 }   # microvolts
 //! uart = { console = { loopback = true } }
@@ -10,7 +10,7 @@
 //! [[i2c]]
 //! bus = "sensors"
 //! address = 0x76
-//! device = "bme280"                # or "registers": 256 bytes that keep what is written
+//! device = "bme280"                # or "registers": 256 bytes of memory
 //! ```
 
 use std::collections::BTreeMap;
@@ -23,17 +23,17 @@ use serde::Deserialize;
 
 use crate::exit::Failure;
 
-/// Largest file that is read, bytes.
+/// Largest size of a file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
-/// Highest address of a device on an I2C bus; those below 8 and above are reserved.
+/// Addresses of devices on an I2C bus; the others are reserved.
 const I2C_ADDRESSES: std::ops::RangeInclusive<u8> = 0x08..=0x77;
 
 /// The board that firmware runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Profile {
-    /// Something of everything.
+    /// The standard board, with a device of each kind.
     Standard,
-    /// What this file says.
+    /// Board that the file describes.
     File(PathBuf),
 }
 
@@ -48,10 +48,10 @@ impl From<&str> for Profile {
 }
 
 impl Profile {
-    /// Makes the board.
+    /// Creates the board.
     ///
     /// # Errors
-    /// [`Failure::NotFound`] without the file, [`Failure::Invalid`] when it describes no board.
+    /// [`Failure::NotFound`] without the file, [`Failure::Invalid`] when it is not valid.
     pub(super) fn board(&self) -> Result<VirtualBoard, Failure> {
         match self {
             Self::Standard => Ok(VirtualBoard::standard()),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_what_is_on_the_board() {
+    fn a_file_describes_the_board() {
         let board = file(
             "pins = [\"lamp\"]\nspi = [\"loop\"]\npwm = [\"fan\"]\nanalog = { light = 5 }\nuart.console.loopback = true\n
              [[i2c]]\nbus = \"sensors\"\naddress = 0x76\ndevice = \"bme280\"\n",
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_board_is_named() {
+    fn errors_in_a_file_are_named() {
         for (text, reason) in [
             ("pin = [\"a\"]", "unknown field `pin`"),
             ("[[i2c]]\nbus = \"a\"\naddress = 5\ndevice = \"bme280\"", "0x05"),

@@ -1,5 +1,4 @@
-//! Notices that nobody reads the messages any more: then the run ends, also while the firmware has nothing to
-//! say.
+//! Ends a run when standard output is closed, even while the firmware sends no messages.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -13,8 +12,7 @@ use super::worker::Input;
 /// Time between two tries to end a run whose inputs are full.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// Waits on a thread of its own until the reader of standard output has gone, then asks the firmware's thread
-/// to end.
+/// Waits on a thread of its own until standard output is closed, then asks the firmware's thread to end.
 pub(super) fn watch(inputs: SyncSender<Input>, sink: Sink) -> io::Result<()> {
     thread::Builder::new().name("reader".to_owned()).spawn(move || {
         if !wait_until_unread(io::stdout().as_raw_fd()) {
@@ -28,9 +26,9 @@ pub(super) fn watch(inputs: SyncSender<Input>, sink: Sink) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until nothing can read what is written to `file`; false when the system cannot tell.
+/// Waits until the reading end of `file` is closed; false when the system cannot detect that.
 fn wait_until_unread(file: i32) -> bool {
-    // No events are asked for: what remains are hang-ups and errors, which are always told.
+    // No events are requested; hang-ups and errors are always reported.
     let mut poll = libc::pollfd {
         fd: file,
         events: 0,

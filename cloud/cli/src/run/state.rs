@@ -1,3 +1,5 @@
+//! Key-value state of firmware in a local run. Never written to disk.
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -5,11 +7,11 @@ use iottly_sandbox::{Fault, StateStore};
 
 type Entries = BTreeMap<String, Vec<u8>>;
 
-/// Key-value state that outlives restarts and reloads of the firmware, but not this program.
+/// Key-value state that survives restarts and reloads of the firmware, but not this program.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KeptState(Arc<Mutex<Entries>>);
 
-/// One instance's view of it.
+/// State of one instance of the firmware.
 pub(super) struct LocalState {
     kept: KeptState,
     entries: Entries,

@@ -1,5 +1,5 @@
-//! Inputs of a run, kept in a file and played again: one line each, `{"at_ms": 1500, "input": {"set_target":
-//! {"celsius": 22}}}`, with the time since the run began.
+//! Recording and replay of a run's inputs: one line each, `{"at_ms": 1500, "input": {"set_target":
+//! {"celsius": 22}}}`, with the time since the start of the run.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -18,7 +18,7 @@ use crate::exit::Failure;
 
 /// Longest line that is read, in bytes.
 const MAX_LINE: usize = 128 << 10;
-/// Most inputs of one file.
+/// Largest number of inputs of one file.
 const MAX_INPUTS: usize = 100_000;
 
 #[derive(Serialize, Deserialize)]
@@ -28,7 +28,7 @@ struct Line {
     input: Box<RawValue>,
 }
 
-/// Writes down what is typed.
+/// Records the inputs of a run.
 pub(super) struct Recorder {
     file: File,
     began: Instant,
@@ -43,7 +43,7 @@ impl Recorder {
         })
     }
 
-    /// Keeps one line that was understood.
+    /// Records one valid line.
     pub(super) fn keep(&mut self, text: &str) -> io::Result<()> {
         let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let input = RawValue::from_string(text.trim().to_owned())?;
@@ -53,11 +53,11 @@ impl Recorder {
     }
 }
 
-/// Inputs to play, each with its time.
+/// Inputs to replay, each with its time.
 pub(super) struct Tape(Vec<(Duration, Input)>);
 
 impl Tape {
-    /// Reads and checks a whole file, so that a mistake in it shows before anything runs.
+    /// Reads and checks a whole file, so that an error in it is reported before anything runs.
     ///
     /// # Errors
     /// [`Failure::NotFound`] without the file, [`Failure::Invalid`] with the line that is wrong.
@@ -93,7 +93,7 @@ impl Tape {
         Ok(Self(inputs))
     }
 
-    /// Plays the inputs at their times, on a thread of its own.
+    /// Replays the inputs at their times, on a thread of its own.
     pub(super) fn play(self, to: SyncSender<Input>) -> anyhow::Result<()> {
         let began = Instant::now();
         let play = move || {
@@ -107,7 +107,7 @@ impl Tape {
         thread::Builder::new()
             .name("replay".to_owned())
             .spawn(play)
-            .map_err(|error| anyhow!("no thread for the replay: {error}"))?;
+            .map_err(|error| anyhow!("cannot start a thread for the replay: {error}"))?;
         Ok(())
     }
 }
@@ -140,7 +140,7 @@ mod tests {
             ),
             (
                 "{\"at_ms\": 1, \"input\": {\"@pin\": {\"a\": 7}}}\n",
-                ":1: @pin a: 7 is no level",
+                ":1: @pin a: 7 is not a level",
             ),
         ] {
             std::fs::write(file.path(), text).unwrap();

@@ -1,4 +1,4 @@
-//! What is run: a firmware's folder, a lone script, or a component.
+//! Targets of a run: a folder with firmware, a lone script, or a component.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use super::is_wasm;
 use crate::build::{self, MANIFEST, Project};
 use crate::exit::Failure;
 
-/// Most files that are watched.
+/// Largest number of watched files.
 const MAX_FILES: usize = 1000;
 
-/// What `iottly run` was pointed at.
+/// Target of `iottly run`.
 pub(crate) enum Target {
     /// A folder with a `firmware.toml`.
     Project(Project),
@@ -23,11 +23,13 @@ pub(crate) enum Target {
     Component(PathBuf),
 }
 
-/// Names, sizes and times of the files that make a firmware: differs when one of them was saved.
+/// Names, sizes and times of the source files; differs when one of them was saved.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Fingerprint(Vec<(PathBuf, u64, Option<SystemTime>)>);
 
 impl Target {
+    /// Returns the target at `path`.
+    ///
     /// # Errors
     /// [`Failure::NotFound`] when there is nothing at `path`, [`Failure::Invalid`] when it cannot be run.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
@@ -55,7 +57,7 @@ impl Target {
                 Ok(Self::Script(path.to_owned()))
             }
             _ => Err(Failure::Invalid(format!(
-                "{}: neither a folder, a script (.js) nor a component (.wasm)",
+                "{}: not a folder, a script (.js) or a component (.wasm)",
                 path.display()
             ))),
         }
@@ -65,7 +67,7 @@ impl Target {
     pub(crate) fn component(&self) -> Result<Vec<u8>, Failure> {
         match self {
             Self::Project(project) => fs::read(build::write(project)?)
-                .context("cannot read what was built")
+                .context("cannot read the built component")
                 .map_err(Failure::Failed),
             Self::Script(path) => build::lone_script(path),
             Self::Component(path) => {
@@ -74,7 +76,7 @@ impl Target {
         }
     }
 
-    /// The state of its files now.
+    /// Returns the current state of the files.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut files = Vec::new();
         match self {
@@ -87,13 +89,13 @@ impl Target {
 }
 
 fn note(path: &Path, files: &mut Vec<(PathBuf, u64, Option<SystemTime>)>) {
-    // A file that is just being replaced is noticed at the next look.
+    // A file that is being replaced is noticed at the next interval.
     if let Ok(found) = fs::metadata(path) {
         files.push((path.to_owned(), found.len(), found.modified().ok()));
     }
 }
 
-/// Every file but hidden ones, what was built, and components.
+/// Collects all files but hidden ones, build results and components.
 fn collect(dir: &Path, top: bool, files: &mut Vec<(PathBuf, u64, Option<SystemTime>)>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();

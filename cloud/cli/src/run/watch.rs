@@ -1,4 +1,4 @@
-//! `--watch`: builds and loads again when a file was saved.
+//! `--watch`: builds and loads firmware again when a file was saved.
 
 use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -9,10 +9,10 @@ use super::target::Target;
 use super::worker::Input;
 use super::{Loader, say};
 
-/// Time between two looks at the files.
+/// Interval at which the files are checked.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Watches until the firmware's thread has gone.
+/// Watches the files until the firmware's thread has ended.
 pub(super) fn start(target: Target, loader: Loader, inputs: SyncSender<Input>) -> io::Result<()> {
     let mut seen = target.fingerprint();
     thread::Builder::new().name("watch".to_owned()).spawn(move || {
@@ -22,7 +22,7 @@ pub(super) fn start(target: Target, loader: Loader, inputs: SyncSender<Input>) -
             if now == seen {
                 continue;
             }
-            // Editors save in steps: what counts is the state that stays for one look.
+            // Editors save in steps, so a state counts once it is unchanged for an interval.
             thread::sleep(INTERVAL);
             let settled = target.fingerprint();
             if settled != now {
@@ -32,7 +32,7 @@ pub(super) fn start(target: Target, loader: Loader, inputs: SyncSender<Input>) -
             let firmware = match target.component().and_then(|wasm| loader.load(&wasm)) {
                 Ok(firmware) => firmware,
                 Err(error) => {
-                    say(&format!("not loaded, the one before goes on: {error}"));
+                    say(&format!("not loaded; the previous version continues: {error}"));
                     continue;
                 }
             };

@@ -1,4 +1,4 @@
-//! The firmware's thread: calls one after another, restarts after traps, reloads.
+//! The firmware's thread: makes its calls, restarts it after traps, and reloads it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,24 +17,24 @@ use super::host::{LocalHost, Sink, unix_ms};
 use super::state::KeptState;
 use super::{board, say};
 
-/// Commands that wait for the firmware's turn.
+/// Largest number of commands that wait for the firmware.
 const MAX_WAITING: usize = 64;
 
-/// What reaches the firmware from outside.
+/// An input of the firmware's thread.
 pub(super) enum Input {
-    /// A command to handle.
+    /// A command for the firmware.
     Command(Command),
-    /// Things that happen to the board.
+    /// Inputs of the board.
     World(Vec<WorldInput>),
     /// An event waits for the firmware.
     Wake,
-    /// A firmware to go on with.
+    /// A firmware that replaces the current one.
     Reload(Box<Firmware>),
-    /// The end.
+    /// The end of the run.
     Stop,
 }
 
-/// Runs one firmware after the other until it is told to stop.
+/// Runs firmware, and its replacements, until the end of the run.
 pub(super) struct Worker {
     firmware: Firmware,
     inputs: Receiver<Input>,
@@ -46,20 +46,20 @@ pub(super) struct Worker {
     began: Instant,
 }
 
-/// Why an instance is over.
+/// Reason why an instance has ended.
 enum End {
     /// The program ends.
     Stop,
-    /// Another firmware takes its place.
+    /// Another firmware replaces it.
     Reload(Box<Firmware>),
     /// The pause after a failure is over.
     Again,
-    /// It was stopped.
+    /// The firmware was stopped.
     Failed(String),
 }
 
 impl Worker {
-    /// `own` is the other end of `inputs`: the board wakes the firmware through it.
+    /// Creates the worker. `own` is the sending end of `inputs`, through which the board wakes the firmware.
     pub(super) fn new(
         firmware: Firmware,
         board: VirtualBoard,
@@ -81,10 +81,10 @@ impl Worker {
         }
     }
 
-    /// Runs until it is stopped.
+    /// Runs until the end of the run.
     ///
     /// # Errors
-    /// When standard output takes no messages.
+    /// When standard output cannot be written.
     pub(super) fn run(mut self) -> anyhow::Result<()> {
         loop {
             let end = match self.serve() {
@@ -161,8 +161,8 @@ impl Worker {
         }
     }
 
-    /// The next input before `call` is due. With enough commands waiting it takes none, so that whoever
-    /// writes more has to wait.
+    /// Returns the next input before `call` is due. Takes none while many commands wait, so that their writer
+    /// has to wait.
     fn next(&self, call: Call, waiting: usize) -> Result<Input, RecvTimeoutError> {
         let wait = match call {
             Call::Wait(until) => until.saturating_duration_since(Instant::now()),
@@ -195,7 +195,7 @@ impl Worker {
         }
     }
 
-    /// Waits without a firmware.
+    /// Waits while no firmware runs.
     fn idle(&self, until: Instant) -> End {
         loop {
             match self
@@ -213,7 +213,7 @@ impl Worker {
     }
 }
 
-/// A fault leaves the firmware running; anything else is why it is over.
+/// Prints a fault, after which the firmware continues; returns any other error, which ends it.
 fn survived<T>(what: &str, result: Result<T, CallError>) -> Result<Option<T>, String> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -225,10 +225,10 @@ fn survived<T>(what: &str, result: Result<T, CallError>) -> Result<Option<T>, St
     }
 }
 
-/// Makes one call; none when there was nothing to do.
+/// Makes one call; returns none when there was nothing to do.
 ///
 /// # Errors
-/// Why the instance is over.
+/// The reason why the instance has ended.
 fn make(
     call: Call,
     instance: &mut Instance,
@@ -249,7 +249,7 @@ fn make(
         Call::Health => {
             let well = survived("health", instance.health())?.is_some();
             if health.answered(well) == HealthVerdict::Restart {
-                return Err("health() says for the third time that something is wrong".to_owned());
+                return Err("health() failed for the third time".to_owned());
             }
             Ok(Some(Done::Health))
         }

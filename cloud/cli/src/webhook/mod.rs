@@ -1,4 +1,4 @@
-//! `iottly webhook …`: where a project's messages are sent.
+//! `iottly webhook …`: manages a project's webhooks over the REST API.
 
 mod show;
 
@@ -11,12 +11,12 @@ use serde_json::{Map, Value, json};
 use crate::exit::Failure;
 use crate::remote::{Api, Remote, escaped};
 
-/// Where the cloud is, who asks, and how answers are printed.
+/// Address of the cloud, credentials, and format of the output.
 #[derive(Args)]
 struct Asked {
     #[command(flatten)]
     remote: Remote,
-    /// How answers are printed
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
@@ -35,47 +35,47 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes a webhook; prints its secret, which is never shown again
+    /// Creates a webhook; prints its secret, which is not shown again
     Add(Box<AddOptions>),
-    /// Lists the webhooks with their state
+    /// Lists the webhooks and their state
     List(ListOptions),
-    /// Sends a test message now; exit code 1 when the receiver does not answer 2xx
+    /// Sends a test message; exit code 1 unless the receiver answers 2xx
     Test(OneOptions),
-    /// Shows attempts to deliver, newest first
+    /// Shows delivery attempts, newest first
     Log(LogOptions),
-    /// Delivers again: one message, or all that failed or were skipped since a moment
+    /// Delivers a message again, or all that failed or were skipped since a time
     Replay(ReplayOptions),
-    /// Gives a webhook a new secret; for a day requests are signed with both
+    /// Replaces the secret of a webhook; for a day requests are signed with both
     Rotate(OneOptions),
-    /// Removes a webhook with everything that waits for it
+    /// Removes a webhook and its waiting deliveries
     Remove(OneOptions),
 }
 
 #[derive(Args)]
 struct AddOptions {
-    /// Where requests go
+    /// URL of the receiver
     address: String,
     #[command(flatten)]
     asked: Asked,
-    /// For people
+    /// Description for people
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Which messages: iottly (platform and agents), user (firmware) or all
+    /// Type of the messages: iottly (platform and agents), user (firmware) or all
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
-    /// Only messages of this channel
+    /// Send only messages of this channel
     #[arg(long)]
     channel: Option<String>,
-    /// Only messages that match this MongoDB filter
+    /// Send only messages that match this MongoDB filter
     #[arg(long, value_name = "JSON")]
     filter: Option<String>,
     /// Send the payload in place of the whole message
     #[arg(long)]
     payload_only: bool,
-    /// Send one after the other, in order
+    /// Send messages one at a time, in order
     #[arg(long)]
     ordered: bool,
-    /// A header of the requests, "Name: value"; may be given five times
+    /// Header of the requests, "Name: value"; can be repeated up to five times
     #[arg(long = "header", value_name = "HEADER")]
     headers: Vec<String>,
 }
@@ -88,7 +88,7 @@ struct ListOptions {
 
 #[derive(Args)]
 struct OneOptions {
-    /// The webhook's id
+    /// Id of the webhook
     id: String,
     #[command(flatten)]
     asked: Asked,
@@ -96,11 +96,11 @@ struct OneOptions {
 
 #[derive(Args)]
 struct LogOptions {
-    /// The webhook's id
+    /// Id of the webhook
     id: String,
     #[command(flatten)]
     asked: Asked,
-    /// Most attempts
+    /// Largest number of attempts
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: u32,
 }
@@ -108,17 +108,17 @@ struct LogOptions {
 #[derive(Args)]
 #[group(id = "which", required = true, multiple = false)]
 struct ReplayWhich {
-    /// Id of a message
+    /// Id of a message to deliver again
     #[arg(long, value_name = "ID")]
     message: Option<String>,
-    /// Unix milliseconds
+    /// Deliver again all that failed or were skipped since this time, in unix milliseconds
     #[arg(long, value_name = "MS")]
     failed_since: Option<i64>,
 }
 
 #[derive(Args)]
 struct ReplayOptions {
-    /// The webhook's id
+    /// Id of the webhook
     id: String,
     #[command(flatten)]
     which: ReplayWhich,
@@ -148,7 +148,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 .api()
                 .post(&format!("{}/replay", path(&options.id)), &body)?;
             print(&options.asked, &answer, |answer| {
-                format!("{} deliveries are made again\n", answer["replayed"])
+                format!("{} deliveries queued again\n", answer["replayed"])
             })
         }
         Command::Rotate(options) => {
@@ -173,7 +173,7 @@ fn test(options: &OneOptions) -> Result<(), Failure> {
     print(&options.asked, &answer, |answer| {
         show::attempt(&answer["attempt"])
     })?;
-    let failed = || Failure::Failed(anyhow::anyhow!("receiver did not take the test message"));
+    let failed = || Failure::Failed(anyhow::anyhow!("the receiver did not accept the test message"));
     if answer["delivered"] == true {
         Ok(())
     } else {
@@ -187,7 +187,7 @@ impl Asked {
     }
 }
 
-/// The path of a webhook.
+/// Returns the path of a webhook.
 fn path(id: &str) -> String {
     format!("/webhooks/{}", escaped(id))
 }

@@ -1,4 +1,4 @@
-//! Answers as text.
+//! Text for the answers of the webhook commands.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A secret that is shown once.
+/// Shows a new secret.
 pub(super) fn secret(answer: &Value) -> String {
     format!(
         "webhook {}\nsecret  {}\n",

@@ -4,6 +4,7 @@
 mod seeded;
 mod validate;
 
+pub use iottly_protocol::limits::MAX_VALUES_BYTES;
 pub use seeded::seeded_definitions;
 pub use validate::{InvalidCommand, validate};
 
@@ -11,8 +12,6 @@ pub use validate::{InvalidCommand, validate};
 pub const DEFAULT_TTL_MS: i64 = 24 * 60 * 60 * 1000;
 /// Maximum time to live of a command, in milliseconds: 30 days.
 pub const MAX_TTL_MS: i64 = 30 * DEFAULT_TTL_MS;
-/// Maximum size of a command's encoded values, in bytes.
-pub const MAX_VALUES_BYTES: usize = 64 << 10;
 /// Maximum number of commands that wait for one device.
 pub const MAX_OPEN_COMMANDS: u64 = 1000;
 /// Maximum bytes of values in the commands that wait for one device.

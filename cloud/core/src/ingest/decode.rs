@@ -118,7 +118,7 @@ fn decode_record(raw: &RawValue) -> Result<Entry, String> {
         Record::Report(Report::Firmware(report)) => check_firmware(report),
         Record::Report(Report::Config(report)) => {
             check_time(report.at_ms)?;
-            Ok(Entry::Config(report))
+            Ok(Entry::Settings(report))
         }
         Record::Report(Report::Update(report)) => check_update(report),
         Record::Report(Report::Facts(facts)) => check_facts(facts),

@@ -125,7 +125,7 @@ pub enum Entry {
     /// The device's new firmware state.
     Firmware(FirmwareReport),
     /// An acknowledgement of settings.
-    Config(ConfigReport),
+    Settings(ConfigReport),
     /// The state of an update.
     Update(UpdateReport),
     /// Facts that decide which releases the device accepts.

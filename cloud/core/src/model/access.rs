@@ -40,7 +40,7 @@ impl Scopes {
     pub const READ: Self = Self(1);
     /// Permission to change devices, definitions, groups and code, and to send commands.
     pub const WRITE: Self = Self(2);
-    /// Permission to manage the project: its tokens and licences, its deletion.
+    /// Permission to manage the project: its tokens and pair codes, its deletion.
     pub const ADMIN: Self = Self(4);
     /// Permission to list projects and to create new ones.
     pub const OPERATOR: Self = Self(8);
@@ -162,6 +162,19 @@ pub struct Principal {
     pub name: String,
     /// Permissions of the requester.
     pub scopes: Scopes,
+}
+
+impl Principal {
+    /// Returns the cloud itself as the requester: it has no token. `name` is shown in the audit log.
+    #[must_use]
+    pub fn system(project: ProjectId, name: &str) -> Self {
+        Self {
+            project,
+            token: TokenId::from_bytes([0; 16]),
+            name: name.to_owned(),
+            scopes: Scopes::WRITE,
+        }
+    }
 }
 
 impl From<Token> for Principal {

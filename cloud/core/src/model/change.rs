@@ -4,8 +4,8 @@ use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
 use super::{
-    Definition, Limits, NewRollout, Replay, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId,
-    Steer, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
+    Definition, Limits, NewRollout, Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash, SnippetEdit,
+    SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
 use crate::seal::Sealed;
@@ -64,7 +64,7 @@ pub enum Change {
     /// Replaces a device's tags.
     TagDevice(DeviceId, Vec<String>),
     /// Sets the settings that a device's firmware reads: a JSON object.
-    SetDeviceConfig(DeviceId, Box<RawValue>),
+    SetDeviceSettings(DeviceId, Box<RawValue>),
     /// Deletes a device; its data is erased later.
     DeleteDevice(DeviceId),
     /// Adds a deployment group.
@@ -126,7 +126,7 @@ pub enum Change {
     /// Starts a rollout; a rollout that is active in the group is withdrawn.
     StartRollout(Box<NewRollout>),
     /// Pauses, resumes or cancels the active rollout of a group.
-    SteerRollout(GroupId, Steer),
+    SteerRollout(GroupId, RolloutCommand),
     /// Cancels a rollout by its own id, even if its group was deleted.
     CancelRollout(RolloutId),
     /// Replaces the working copy by a revision. Commands for which the revision has no handler get a new one.
@@ -213,7 +213,7 @@ impl Change {
                 | Self::DeleteProject
                 | Self::DeleteWebhook(_)
                 | Self::DisableWebhook { .. }
-                | Self::SteerRollout(_, Steer::Pause | Steer::Cancel)
+                | Self::SteerRollout(_, RolloutCommand::Pause | RolloutCommand::Cancel)
         )
     }
 
@@ -253,7 +253,7 @@ impl Change {
             Self::ReplaceDevice { device, .. } => entry("device.replace", device, &""),
             Self::RenameDevice(device, name) => entry("device.rename", device, name),
             Self::TagDevice(device, tags) => entry("device.tag", device, &tags.join(", ")),
-            Self::SetDeviceConfig(device, values) => {
+            Self::SetDeviceSettings(device, values) => {
                 entry("device.config", device, &format!("{} bytes", values.get().len()))
             }
             Self::DeleteDevice(device) => entry("device.delete", device, &""),
@@ -300,9 +300,9 @@ impl Change {
                 };
                 entry(action, &rollout.group, &rollout.note)
             }
-            Self::SteerRollout(group, Steer::Pause) => entry("deploymentgroup.pause", group, &""),
-            Self::SteerRollout(group, Steer::Resume) => entry("deploymentgroup.resume", group, &""),
-            Self::SteerRollout(group, Steer::Cancel) => entry("deploymentgroup.cancel", group, &""),
+            Self::SteerRollout(group, RolloutCommand::Pause) => entry("deploymentgroup.pause", group, &""),
+            Self::SteerRollout(group, RolloutCommand::Resume) => entry("deploymentgroup.resume", group, &""),
+            Self::SteerRollout(group, RolloutCommand::Cancel) => entry("deploymentgroup.cancel", group, &""),
             Self::CancelRollout(id) => entry("rollout.cancel", id, &""),
             Self::RestoreRevision { branch, number } => entry("branch.restore", branch, number),
             Self::CreateWebhook(hook) => entry("webhook.create", &hook.key.hook, &hook.url),

@@ -14,8 +14,8 @@ mod access;
 mod change;
 mod code;
 mod code_room;
-mod config;
 mod definition;
+mod device_settings;
 mod ids;
 mod limits;
 mod policy;
@@ -29,18 +29,18 @@ pub use code::{
     Revision, Snippet, SnippetEdit, SnippetKind,
 };
 pub use code_room::{CodeRoom, MAX_PROJECT_CODE_BYTES};
-pub use config::{ConfigState, TakenConfig};
 pub use definition::{
     Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised,
 };
+pub use device_settings::{AcknowledgedSettings, SettingsState};
 pub use ids::{RolloutId, SnippetId, TokenId, WebhookId};
 pub use limits::{HourUsage, Limits, Usage};
 pub use policy::{Policy, PolicyError, Wave};
 pub use rollout::{
-    KnownFacts, NewRollout, Rollout, RolloutKind, RolloutMember, RolloutStatus, RolloutStep, Run, Status,
-    Steer, StoredRelease, Telling, Told, Wish,
+    DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutIntent,
+    RolloutKind, RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, StoredRelease,
 };
-pub use webhook::{HookAttempt, HookKey, HookKind, HookQueue, HookState, Replay, Webhook};
+pub use webhook::{Replay, Webhook, WebhookAttempt, WebhookKey, WebhookKind, WebhookQueue, WebhookState};
 
 /// Unix time in milliseconds. Decisions take it as an argument; only the services read the clock.
 pub type UnixMs = i64;
@@ -117,12 +117,12 @@ pub struct Group {
     pub name: String,
     /// Branch that the group follows; empty for none.
     pub branch: String,
-    /// Status word (see [`RolloutStatus`]); empty before the first deployment.
-    pub status: String,
+    /// Status of its current rollout; none before the first.
+    pub status: Option<RolloutStatus>,
     /// Revision deployed last; empty before the first deployment.
     pub current_revision: String,
     /// Devices in the group, sorted.
-    pub boards: Vec<DeviceId>,
+    pub devices: Vec<DeviceId>,
     /// Rollout policy of the group.
     pub policy: Policy,
 }
@@ -151,23 +151,23 @@ pub struct Device {
     pub firmware: Option<FirmwareReport>,
     /// Tags, chosen by the owner, sorted.
     pub tags: Vec<String>,
-    /// Licence that the device was paired with; none while it is not paired, or when it was added without
+    /// Pair code that the device was paired with; none while it is not paired, or when it was added without
     /// one.
-    pub licence: Option<String>,
+    pub pair_code: Option<String>,
 }
 
-/// Licence of a device, which is its pair code: works once, until it expires.
+/// Pair code of a device: works once, until it expires. The API calls it a licence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Licence {
+pub struct PairCode {
     /// Code: 32 hex digits.
     pub code: String,
     /// Device that the code pairs.
     pub device: DeviceId,
     /// Creation time.
     pub created: UnixMs,
-    /// Expiry of an unused licence.
+    /// Expiry of an unused code.
     pub expires: UnixMs,
-    /// Time at which a board used the licence.
+    /// Time at which a board used the code.
     pub paired: Option<UnixMs>,
 }
 

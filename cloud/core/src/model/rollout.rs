@@ -11,7 +11,7 @@ use super::{RolloutId, UnixMs};
 /// Intent of a rollout's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wish {
+pub enum RolloutIntent {
     /// Continue the rollout.
     Run,
     /// Send no further directives.
@@ -20,11 +20,34 @@ pub enum Wish {
     Cancel,
 }
 
+/// Command of an operator to an active rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutCommand {
+    /// Send no further directives.
+    Pause,
+    /// Continue; failed devices are tried again.
+    Resume,
+    /// Withdraw the release from devices that have not activated it.
+    Cancel,
+}
+
+impl RolloutCommand {
+    /// Returns the intent that the command leaves the rollout with.
+    #[must_use]
+    pub const fn intent(self) -> RolloutIntent {
+        match self {
+            Self::Pause => RolloutIntent::Pause,
+            Self::Resume => RolloutIntent::Run,
+            Self::Cancel => RolloutIntent::Cancel,
+        }
+    }
+}
+
 /// Progress of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct RolloutProgress {
     /// Intent of the owner.
-    pub wish: Wish,
+    pub intent: RolloutIntent,
     /// True if the rollout halted itself; its owner may resume it.
     pub halted: bool,
     /// Number of members, in order, that had been reached when the last wave was done, and the time of that
@@ -32,11 +55,10 @@ pub struct Run {
     pub soaking: Option<(u64, u64)>,
 }
 
-/// Status of the group, as shown in the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Devices are being notified.
+/// Status of a rollout, and of the group whose current rollout it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutStatus {
+    /// Directives are being sent.
     Deploying,
     /// Every device that is not pinned runs the release, except for the failures that the policy allows.
     Deployed,
@@ -46,6 +68,45 @@ pub enum Status {
     Halted,
     /// The owner has cancelled the rollout.
     Cancelled,
+    /// As [`Deployed`](Self::Deployed), of a rollback.
+    RolledBack,
+}
+
+impl RolloutStatus {
+    /// All statuses.
+    pub const ALL: [Self; 6] = [
+        Self::Deploying,
+        Self::Deployed,
+        Self::Paused,
+        Self::Halted,
+        Self::Cancelled,
+        Self::RolledBack,
+    ];
+
+    /// Returns the word in the API and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deploying => "deploying",
+            Self::Deployed => "deployed",
+            Self::Paused => "paused",
+            Self::Halted => "halted",
+            Self::Cancelled => "cancelled",
+            Self::RolledBack => "rolled_back",
+        }
+    }
+
+    /// Returns the status of this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
+    /// Returns true if the rollout is complete: its release is what the group runs.
+    #[must_use]
+    pub const fn is_complete(self) -> bool {
+        matches!(self, Self::Deployed | Self::RolledBack)
+    }
 }
 
 /// A signed release of a project.
@@ -102,7 +163,7 @@ pub struct Rollout {
     /// True if devices may try again a release that they rolled back.
     pub force: bool,
     /// Progress of the rollout.
-    pub run: Run,
+    pub progress: RolloutProgress,
     /// Status, derived from the devices' reports.
     pub status: RolloutStatus,
     /// Evidence for which the rollout halted itself, as JSON.
@@ -121,46 +182,6 @@ pub struct Rollout {
     pub created: UnixMs,
     /// Time of the last change.
     pub changed: UnixMs,
-}
-
-/// Status of a group's rollout, as shown in the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RolloutStatus {
-    /// See [`Status`].
-    Of(Status),
-    /// A rollback is complete.
-    RolledBack,
-}
-
-impl RolloutStatus {
-    /// Returns the word in the API and in the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Of(Status::Deploying) => "deploying",
-            Self::Of(Status::Deployed) => "deployed",
-            Self::Of(Status::Paused) => "paused",
-            Self::Of(Status::Halted) => "halted",
-            Self::Of(Status::Cancelled) => "cancelled",
-            Self::RolledBack => "rolled_back",
-        }
-    }
-
-    /// Returns the status of this word.
-    #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
-        let all = [
-            Status::Deploying,
-            Status::Deployed,
-            Status::Paused,
-            Status::Halted,
-            Status::Cancelled,
-        ];
-        all.into_iter()
-            .map(Self::Of)
-            .chain([Self::RolledBack])
-            .find(|status| status.as_str() == word)
-    }
 }
 
 /// A rollout to start.
@@ -184,29 +205,6 @@ pub struct NewRollout {
     pub note: String,
 }
 
-/// Command of an operator to an active rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Steer {
-    /// Send no further directives.
-    Pause,
-    /// Continue; failed devices are tried again.
-    Resume,
-    /// Withdraw the release from devices that have not activated it.
-    Cancel,
-}
-
-impl Steer {
-    /// Returns the intent that the command leaves the rollout with.
-    #[must_use]
-    pub const fn wish(self) -> Wish {
-        match self {
-            Self::Pause => Wish::Pause,
-            Self::Resume => Wish::Run,
-            Self::Cancel => Wish::Cancel,
-        }
-    }
-}
-
 /// A device that a rollout has notified or may notify, and its progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutMember {
@@ -221,18 +219,18 @@ pub struct RolloutMember {
     /// Highest counter of the directives sent to the device.
     pub counter: u64,
     /// Directive that the device was sent; none before the first.
-    pub told: Option<Told>,
+    pub directive: Option<DirectiveStatus>,
 }
 
 /// A directive sent to a device, and the device's reports about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct DirectiveStatus {
     /// Id of the directive.
-    pub directive: String,
+    pub id: String,
     /// Counter of the directive, or of its withdrawal.
     pub counter: u64,
     /// Time of sending.
-    pub at: UnixMs,
+    pub sent: UnixMs,
     /// True if the directive was withdrawn.
     pub withdrawn: bool,
     /// Last state that the device reported; none before the first report.
@@ -258,11 +256,11 @@ pub struct Told {
 
 /// A directive signed for a device.
 #[derive(Debug, Clone)]
-pub struct Telling {
+pub struct OutgoingDirective {
     /// Device id.
     pub device: DeviceId,
     /// Id of the directive.
-    pub directive: String,
+    pub id: String,
     /// Counter of the directive.
     pub counter: u64,
     /// Signed document.
@@ -279,7 +277,7 @@ pub struct RolloutStep {
     /// Version of the rollout that the step was decided on.
     pub version: u64,
     /// New progress of the rollout.
-    pub run: Run,
+    pub progress: RolloutProgress,
     /// New status of the rollout.
     pub status: RolloutStatus,
     /// New evidence for which the rollout halts itself, as JSON.
@@ -293,9 +291,9 @@ pub struct RolloutStep {
     /// Revision that the group runs now, when the rollout is complete.
     pub revision: Option<u64>,
     /// Install directives to send.
-    pub told: Vec<Telling>,
-    /// Withdrawals to send.
-    pub withdrawn: Vec<Telling>,
+    pub install: Vec<OutgoingDirective>,
+    /// Cancel directives to send.
+    pub cancel: Vec<OutgoingDirective>,
 }
 
 /// Facts about a device that decide which releases it accepts.

@@ -9,7 +9,7 @@ use crate::seal::Sealed;
 
 /// A webhook inside its project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HookKey {
+pub struct WebhookKey {
     /// Project that owns the webhook.
     pub project: ProjectId,
     /// The webhook.
@@ -18,7 +18,7 @@ pub struct HookKey {
 
 /// Kind of messages that a webhook delivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HookKind {
+pub enum WebhookKind {
     /// Messages of the platform and its agents.
     Iottly,
     /// Messages of firmware.
@@ -27,7 +27,7 @@ pub enum HookKind {
     All,
 }
 
-impl HookKind {
+impl WebhookKind {
     /// Returns the word that the API uses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -61,13 +61,13 @@ impl HookKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// Project and id.
-    pub key: HookKey,
+    pub key: WebhookKey,
     /// Description, for people.
     pub description: String,
     /// URL that requests are sent to.
     pub url: String,
     /// Kind of messages that are delivered.
-    pub kind: HookKind,
+    pub kind: WebhookKind,
     /// Channel of the messages to deliver; none for all.
     pub channel: Option<String>,
     /// Filter that messages must match; none for all.
@@ -94,7 +94,7 @@ pub struct Webhook {
 
 /// State of a webhook's deliveries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HookQueue {
+pub struct WebhookQueue {
     /// Number of deliveries that wait or are in progress.
     pub waiting: u64,
     /// Number of stored deliveries that failed or were skipped.
@@ -115,16 +115,16 @@ pub struct HookQueue {
 
 /// A webhook with the state of its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HookState {
+pub struct WebhookState {
     /// Configuration of the webhook.
     pub hook: Webhook,
     /// State of the deliveries.
-    pub queue: HookQueue,
+    pub queue: WebhookQueue,
 }
 
 /// A logged delivery attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HookAttempt {
+pub struct WebhookAttempt {
     /// Number in the webhook's log, from 1 on.
     pub number: u64,
     /// Start of the attempt.

@@ -1,9 +1,9 @@
 //! The decision on a rollout, from its rows and the steady clock. Pure.
 
-use iottly_protocol::release::{Reason, UpdateState};
+use iottly_protocol::release::{Ending, Reason, Step as UpdateStep, UpdateState};
 
-use super::{Member, Plan, Standing, plan, rank};
-use crate::model::{Policy, Rollout, RolloutKind, RolloutMember, RolloutStatus, Status, Told, UnixMs};
+use super::{DeviceProgress, Member, Plan, plan, rank};
+use crate::model::{DirectiveStatus, Policy, Rollout, RolloutKind, RolloutMember, RolloutStatus, UnixMs};
 
 /// Multiple of its grace period that a trial may take; devices apply the same limit.
 const LATE_ANSWERS: u64 = 4;
@@ -40,71 +40,72 @@ pub struct Decision {
 }
 
 /// Returns the time by which a device in its state may exceed the policy's silence, in seconds.
-fn beyond_silence(policy: &Policy, told: &Told, size: u64) -> u64 {
-    match told.state {
+fn beyond_silence(policy: &Policy, directive: &DirectiveStatus, size: u64) -> u64 {
+    match directive.state {
         // A window opens once a day; then the device reports.
-        Some(UpdateState::Deferred) => DAY_S,
-        Some(UpdateState::Downloading) => size
+        Some(UpdateState::Underway(UpdateStep::Deferred)) => DAY_S,
+        Some(UpdateState::Underway(UpdateStep::Downloading)) => size
             .checked_div(policy.max_bps)
             .unwrap_or(0)
             .saturating_mul(SLOW_LINE),
-        Some(
-            UpdateState::Switching | UpdateState::Trial | UpdateState::Committing | UpdateState::RollingBack,
-        ) => policy.grace_ms.saturating_mul(LATE_ANSWERS) / 1000,
+        Some(UpdateState::Underway(
+            UpdateStep::Switching | UpdateStep::Trial | UpdateStep::Committing | UpdateStep::RollingBack,
+        )) => policy.grace_ms.saturating_mul(LATE_ANSWERS) / 1000,
         _ => 0,
     }
 }
 
 /// Returns true if a device refused a directive because of its dates: the device's or the cloud's clock was
 /// wrong, and the release is not at fault.
-fn refused_dates(told: &Told) -> bool {
-    told.state == Some(UpdateState::Rejected) && matches!(told.reason, Some(Reason::Expired | Reason::Clock))
+fn refused_dates(directive: &DirectiveStatus) -> bool {
+    directive.state == Some(UpdateState::Ended(Ending::Rejected))
+        && matches!(directive.reason, Some(Reason::Expired | Reason::Clock))
 }
 
 /// Derives a device's state in the rollout from its directive and its reports; `now` is of the steady clock.
-fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Standing {
-    let Some(told) = &member.told else {
-        return Standing::Untold;
+fn progress(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> DeviceProgress {
+    let Some(directive) = &member.directive else {
+        return DeviceProgress::Pending;
     };
-    let heard = told.heard.map_or(now, |at| at / 1000);
-    match told.state {
-        Some(UpdateState::Committed) => Standing::Committed,
-        Some(_) if refused_dates(told) => {
-            let tries = told
+    let heard = directive.heard.map_or(now, |at| at / 1000);
+    match directive.state {
+        Some(UpdateState::Ended(Ending::Committed)) => DeviceProgress::Committed,
+        Some(_) if refused_dates(directive) => {
+            let tries = directive
                 .steps
                 .iter()
-                .filter(|(state, _)| *state == UpdateState::Rejected)
+                .filter(|(state, _)| *state == UpdateState::Ended(Ending::Rejected))
                 .count()
                 .max(1) as u64;
-            if tries >= DATES_TRIES || told.steps.len() > LONG_STORY {
-                return Standing::Failed {
+            if tries >= DATES_TRIES || directive.steps.len() > LONG_STORY {
+                return DeviceProgress::Failed {
                     reason: Reason::Expired,
                     times: u32::MAX,
                 };
             }
             if now.saturating_sub(heard) >= DATES_PAUSE_S * tries {
-                return Standing::Untold;
+                return DeviceProgress::Pending;
             }
-            Standing::UnderWay {
+            DeviceProgress::UnderWay {
                 since: heard.saturating_add(DATES_PAUSE_S * tries),
                 cancellable: false,
-                failures: told.failures,
+                failures: directive.failures,
             }
         }
-        Some(state) if state.is_ending() => Standing::Failed {
-            reason: told.reason.unwrap_or(Reason::Timeout),
-            times: told.failures,
+        Some(state) if state.is_ending() => DeviceProgress::Failed {
+            reason: directive.reason.unwrap_or(Reason::Timeout),
+            times: directive.failures,
         },
         state => {
             // If a later rollout has sent the device another directive, withdrawing that is not up to this
             // rollout.
-            let ours = told.counter >= member.counter && !told.withdrawn;
+            let ours = directive.counter >= member.counter && !directive.withdrawn;
             let cancellable = ours && state.is_none_or(UpdateState::is_cancellable);
-            let since = heard.saturating_add(beyond_silence(policy, told, size));
-            Standing::UnderWay {
+            let since = heard.saturating_add(beyond_silence(policy, directive, size));
+            DeviceProgress::UnderWay {
                 since,
                 cancellable,
-                failures: told.failures,
+                failures: directive.failures,
             }
         }
     }
@@ -113,8 +114,12 @@ fn standing(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Sta
 /// Returns true if a device has left the rollout: it is in another group now, whose rollout has sent it
 /// another directive.
 fn has_left(member: &RolloutMember) -> bool {
-    let Some(told) = &member.told else { return false };
-    !member.in_group && told.counter < member.counter && told.state != Some(UpdateState::Committed)
+    let Some(directive) = &member.directive else {
+        return false;
+    };
+    !member.in_group
+        && directive.counter < member.counter
+        && directive.state != Some(UpdateState::Ended(Ending::Committed))
 }
 
 /// Decides on a rollout; `now` is in seconds of the steady clock, `size` is that of the release in bytes.
@@ -129,24 +134,24 @@ pub fn decide(rollout: &Rollout, members: &[RolloutMember], size: u64, now: u64)
             device: member.device,
             rank: rank(&name, member.device),
             online: member.online,
-            standing: standing(member, &rollout.policy, size, now),
+            progress: progress(member, &rollout.policy, size, now),
         })
         .collect();
     sorted.sort_by_key(|member| member.rank);
-    let mut plan = plan(&rollout.policy, &sorted, &rollout.run, now);
+    let mut plan = plan(&rollout.policy, &sorted, &rollout.progress, now);
     let mut ended = None;
-    if sorted.is_empty() && rollout.devices > 0 && plan.status == Status::Deployed {
-        plan.status = Status::Cancelled;
+    if sorted.is_empty() && rollout.devices > 0 && plan.status == RolloutStatus::Deployed {
+        plan.status = RolloutStatus::Cancelled;
         ended = Some("no device is left that it was for");
     }
     let status = match (plan.status, rollout.kind) {
-        (Status::Deployed, RolloutKind::Rollback) => RolloutStatus::RolledBack,
-        (status, _) => RolloutStatus::Of(status),
+        (RolloutStatus::Deployed, RolloutKind::Rollback) => RolloutStatus::RolledBack,
+        (status, _) => status,
     };
-    let active = match plan.status {
-        Status::Deployed => false,
-        Status::Cancelled => !plan.steps.is_empty(),
-        Status::Deploying | Status::Paused | Status::Halted => true,
+    let active = match status {
+        RolloutStatus::Deployed | RolloutStatus::RolledBack => false,
+        RolloutStatus::Cancelled => !plan.steps.is_empty(),
+        RolloutStatus::Deploying | RolloutStatus::Paused | RolloutStatus::Halted => true,
     };
     Decision {
         plan,
@@ -162,10 +167,10 @@ mod tests {
 
     use super::*;
     use crate::model::RolloutId;
-    use crate::model::{Run, Wish};
+    use crate::model::{RolloutIntent, RolloutProgress};
     use crate::rollout::Step;
 
-    fn rollout(kind: RolloutKind, wish: Wish) -> Rollout {
+    fn rollout(kind: RolloutKind, intent: RolloutIntent) -> Rollout {
         Rollout {
             id: RolloutId::from_bytes([7; 16]),
             group: GroupId::from_bytes([1; 16]),
@@ -174,12 +179,12 @@ mod tests {
             policy: Policy::default(),
             approved: Vec::new(),
             force: false,
-            run: Run {
-                wish,
+            progress: RolloutProgress {
+                intent,
                 halted: false,
                 soaking: None,
             },
-            status: RolloutStatus::Of(Status::Deploying),
+            status: RolloutStatus::Deploying,
             evidence: None,
             active: true,
             devices: 3,
@@ -192,10 +197,10 @@ mod tests {
     }
 
     fn member(n: u8, state: Option<UpdateState>) -> RolloutMember {
-        let told = Told {
-            directive: "d-5".into(),
+        let directive = DirectiveStatus {
+            id: "d-5".into(),
             counter: 5,
-            at: 1000,
+            sent: 1000,
             withdrawn: false,
             state,
             reason: None,
@@ -214,7 +219,7 @@ mod tests {
             online: true,
             in_group: true,
             counter: 5,
-            told: Some(told),
+            directive: Some(directive),
         }
     }
 
@@ -227,21 +232,25 @@ mod tests {
     #[test]
     fn all_committed_is_deployed_or_rolled_back_by_what_it_was_for() {
         let members = [
-            member(1, Some(UpdateState::Committed)),
-            member(2, Some(UpdateState::Committed)),
+            member(1, Some(UpdateState::Ended(Ending::Committed))),
+            member(2, Some(UpdateState::Ended(Ending::Committed))),
         ];
-        let (status, active, _) = look(&rollout(RolloutKind::Install, Wish::Run), &members, 2000);
+        let (status, active, _) = look(&rollout(RolloutKind::Install, RolloutIntent::Run), &members, 2000);
         assert_eq!((status, active), ("deployed", false));
-        let (status, active, _) = look(&rollout(RolloutKind::Rollback, Wish::Run), &members, 2000);
+        let (status, active, _) = look(
+            &rollout(RolloutKind::Rollback, RolloutIntent::Run),
+            &members,
+            2000,
+        );
         assert_eq!((status, active), ("rolled_back", false));
     }
 
     #[test]
     fn a_cancelled_rollout_withdraws_once_and_only_what_is_its_own() {
-        let cancelled = rollout(RolloutKind::Install, Wish::Cancel);
+        let cancelled = rollout(RolloutKind::Install, RolloutIntent::Cancel);
         let mut members = [
-            member(1, Some(UpdateState::Downloading)),
-            member(2, Some(UpdateState::Trial)),
+            member(1, Some(UpdateState::Underway(UpdateStep::Downloading))),
+            member(2, Some(UpdateState::Underway(UpdateStep::Trial))),
             member(3, None),
         ];
         // A newer rollout has sent the third device another directive.
@@ -249,29 +258,36 @@ mod tests {
         let (_, active, planned) = look(&cancelled, &members, 2000);
         assert_eq!(
             (planned.steps, active),
-            (vec![Step::Withdraw(members[0].device)], true)
+            (vec![Step::Cancel(members[0].device)], true)
         );
-        members[0].told.as_mut().expect("told").withdrawn = true;
+        members[0].directive.as_mut().expect("was sent one").withdrawn = true;
         let (status, active, planned) = look(&cancelled, &members, 2000);
         assert_eq!((planned.steps, status, active), (vec![], "cancelled", false));
     }
 
     #[test]
     fn what_failed_and_was_forgiven_is_told_again() {
-        let mut failed = member(1, Some(UpdateState::RolledBack));
-        failed.told.as_mut().expect("told").failures = 1;
-        let (status, active, planned) =
-            look(&rollout(RolloutKind::Install, Wish::Run), &[failed.clone()], 2000);
+        let mut failed = member(1, Some(UpdateState::Ended(Ending::RolledBack)));
+        failed.directive.as_mut().expect("was sent one").failures = 1;
+        let (status, active, planned) = look(
+            &rollout(RolloutKind::Install, RolloutIntent::Run),
+            &[failed.clone()],
+            2000,
+        );
         assert_eq!((planned.steps.len(), status, active), (0, "halted", true));
-        failed.told.as_mut().expect("told").failures = 0;
-        let (_, _, planned) = look(&rollout(RolloutKind::Install, Wish::Run), &[failed.clone()], 2000);
-        assert_eq!(planned.steps, [Step::Tell(failed.device)]);
+        failed.directive.as_mut().expect("was sent one").failures = 0;
+        let (_, _, planned) = look(
+            &rollout(RolloutKind::Install, RolloutIntent::Run),
+            &[failed.clone()],
+            2000,
+        );
+        assert_eq!(planned.steps, [Step::Install(failed.device)]);
     }
 
     #[test]
     fn each_state_has_its_own_time_before_silence_counts() {
-        use UpdateState::{Deferred, Downloading, Offered, Trial};
-        let mut rollout = rollout(RolloutKind::Install, Wish::Run);
+        use UpdateStep::{Deferred, Downloading, Offered, Trial};
+        let mut rollout = rollout(RolloutKind::Install, RolloutIntent::Run);
         rollout.policy = Policy {
             silence_s: 30,
             grace_ms: 20_000,
@@ -286,7 +302,7 @@ mod tests {
             (Some(Trial), 110),
             (Some(Deferred), 86_430),
         ] {
-            let members = [member(1, state)];
+            let members = [member(1, state.map(UpdateState::Underway))];
             let at = |now| decide(&rollout, &members, size, now).status.as_str();
             // The last report was at 1,000.
             assert_eq!(
@@ -295,7 +311,7 @@ mod tests {
                 "{state:?}"
             );
             let mut unnoticed = members.clone();
-            unnoticed[0].told.as_mut().expect("told").heard = None;
+            unnoticed[0].directive.as_mut().expect("was sent one").heard = None;
             assert_eq!(
                 decide(&rollout, &unnoticed, size, 9_999_999).status.as_str(),
                 "deploying",
@@ -306,16 +322,23 @@ mod tests {
 
     #[test]
     fn a_directive_that_is_refused_for_its_dates_is_told_again_and_counts_only_in_the_end() {
-        let rollout = rollout(RolloutKind::Install, Wish::Run);
-        let mut refused = member(1, Some(UpdateState::Rejected));
-        let told = refused.told.as_mut().expect("told");
-        (told.reason, told.steps) = (Some(Reason::Expired), vec![(UpdateState::Rejected, 1)]);
-        let told_again = |refused: &RolloutMember, now| look(&rollout, std::slice::from_ref(refused), now);
-        let (status, _, planned) = told_again(&refused, 1_059);
+        let rollout = rollout(RolloutKind::Install, RolloutIntent::Run);
+        let mut refused = member(1, Some(UpdateState::Ended(Ending::Rejected)));
+        let directive = refused.directive.as_mut().expect("was sent one");
+        (directive.reason, directive.steps) = (
+            Some(Reason::Expired),
+            vec![(UpdateState::Ended(Ending::Rejected), 1)],
+        );
+        let sent_again = |refused: &RolloutMember, now| look(&rollout, std::slice::from_ref(refused), now);
+        let (status, _, planned) = sent_again(&refused, 1_059);
         assert_eq!((status, planned.steps), ("deploying", vec![]));
-        assert_eq!(told_again(&refused, 1_060).2.steps, [Step::Tell(refused.device)]);
-        refused.told.as_mut().expect("told").steps = vec![(UpdateState::Rejected, 1); 12];
-        let (status, _, planned) = told_again(&refused, 9_000);
+        assert_eq!(
+            sent_again(&refused, 1_060).2.steps,
+            [Step::Install(refused.device)]
+        );
+        refused.directive.as_mut().expect("was sent one").steps =
+            vec![(UpdateState::Ended(Ending::Rejected), 1); 12];
+        let (status, _, planned) = sent_again(&refused, 9_000);
         assert_eq!(
             (status, planned.evidence.expect("evidence").failures[0].1),
             ("halted", Reason::Expired)
@@ -324,7 +347,7 @@ mod tests {
 
     #[test]
     fn deployed_is_never_said_of_nobody_and_who_was_told_counts_wherever_it_is() {
-        let rollout = rollout(RolloutKind::Install, Wish::Run);
+        let rollout = rollout(RolloutKind::Install, RolloutIntent::Run);
         let decision = decide(&rollout, &[], 0, 2000);
         assert_eq!((decision.status.as_str(), decision.active), ("cancelled", false));
         assert!(
@@ -342,22 +365,25 @@ mod tests {
             "no device was in the group from the start"
         );
 
-        let mut moved = member(1, Some(UpdateState::Trial));
+        let mut moved = member(1, Some(UpdateState::Underway(UpdateStep::Trial)));
         moved.in_group = false;
         assert_eq!(
             look(&rollout, &[moved.clone()], 2000).0,
             "deploying",
             "it was notified and is counted"
         );
-        let told = moved.told.as_mut().expect("told");
-        (told.state, told.failures) = (Some(UpdateState::Cancelled), 1);
+        let directive = moved.directive.as_mut().expect("was sent one");
+        (directive.state, directive.failures) = (Some(UpdateState::Ended(Ending::Cancelled)), 1);
         assert_eq!(look(&rollout, &[moved.clone()], 2000).0, "halted");
         // The rollout of its new group took it over: that says nothing about this release.
         moved.counter = 6;
         assert_eq!(
             look(
                 &rollout,
-                &[moved.clone(), member(2, Some(UpdateState::Committed))],
+                &[
+                    moved.clone(),
+                    member(2, Some(UpdateState::Ended(Ending::Committed)))
+                ],
                 2000
             )
             .0,

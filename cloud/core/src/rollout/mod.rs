@@ -8,5 +8,5 @@ mod plan;
 mod preflight;
 
 pub use decide::{Decision, decide, seconds};
-pub use plan::{Evidence, Member, Plan, Standing, Step, plan, rank};
+pub use plan::{DeviceProgress, Evidence, Member, Plan, Step, plan, rank};
 pub use preflight::{Preflight, preflight};

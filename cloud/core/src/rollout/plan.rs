@@ -2,16 +2,14 @@
 
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::Reason;
-use serde::{Deserialize, Serialize};
 
-use crate::model::{Policy, Run, Status, Wish};
+use crate::model::{Policy, RolloutIntent, RolloutProgress, RolloutStatus};
 
 /// State of a device in the rollout, derived from its reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Standing {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceProgress {
     /// The device was not notified.
-    Untold,
+    Pending,
     /// The device was notified and has not finished.
     UnderWay {
         /// Time from which silence is counted, in seconds of the steady clock: the last report, plus the time
@@ -43,16 +41,16 @@ pub struct Member {
     /// True while the device is connected.
     pub online: bool,
     /// State of the device in the rollout.
-    pub standing: Standing,
+    pub progress: DeviceProgress,
 }
 
 /// A step to execute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Send this device a directive to install.
-    Tell(DeviceId),
+    Install(DeviceId),
     /// Send this device a directive to cancel.
-    Withdraw(DeviceId),
+    Cancel(DeviceId),
 }
 
 /// Reason for which a rollout halted itself.
@@ -67,14 +65,14 @@ pub struct Evidence {
 /// Result of planning, derived from the members' states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Status of the group.
-    pub status: Status,
+    /// Status of the rollout; a complete rollback is [`Deployed`](RolloutStatus::Deployed) here.
+    pub status: RolloutStatus,
     /// Steps to execute now.
     pub steps: Vec<Step>,
     /// Evidence for halting, now or before.
     pub evidence: Option<Evidence>,
     /// Progress of the rollout after these steps.
-    pub run: Run,
+    pub progress: RolloutProgress,
 }
 
 /// Maximum number of failures that the evidence lists.
@@ -94,24 +92,24 @@ pub fn rank(rollout: &str, device: DeviceId) -> u64 {
 /// Plans the next steps. `members` are sorted by rank; pinned ones are skipped. `now` is in seconds of the
 /// steady clock, which is never set.
 #[must_use]
-pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
+pub fn plan(policy: &Policy, members: &[Member], progress: &RolloutProgress, now: u64) -> Plan {
     let members: Vec<&Member> = members
         .iter()
         .filter(|member| !policy.pins.contains(&member.device))
         .collect();
-    let mut run = run.clone();
-    let stop = |status, steps, run| Plan {
+    let mut progress = progress.clone();
+    let stop = |status, steps, progress| Plan {
         status,
         steps,
         evidence: None,
-        run,
+        progress,
     };
-    match run.wish {
-        Wish::Cancel => {
+    match progress.intent {
+        RolloutIntent::Cancel => {
             let cancellable = |member: &&&Member| {
                 matches!(
-                    member.standing,
-                    Standing::UnderWay {
+                    member.progress,
+                    DeviceProgress::UnderWay {
                         cancellable: true,
                         ..
                     }
@@ -120,32 +118,32 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
             let steps = members
                 .iter()
                 .filter(cancellable)
-                .map(|member| Step::Withdraw(member.device))
+                .map(|member| Step::Cancel(member.device))
                 .collect();
-            return stop(Status::Cancelled, steps, run);
+            return stop(RolloutStatus::Cancelled, steps, progress);
         }
-        Wish::Pause => return stop(Status::Paused, Vec::new(), run),
-        Wish::Run if run.halted => {
+        RolloutIntent::Pause => return stop(RolloutStatus::Paused, Vec::new(), progress),
+        RolloutIntent::Run if progress.halted => {
             let evidence = Some(too_many_failures(policy, &members, now).unwrap_or_else(over));
             return Plan {
-                status: Status::Halted,
+                status: RolloutStatus::Halted,
                 steps: Vec::new(),
                 evidence,
-                run,
+                progress,
             };
         }
-        Wish::Run => {}
+        RolloutIntent::Run => {}
     }
     if let Some(evidence) = too_many_failures(policy, &members, now) {
-        run.halted = true;
+        progress.halted = true;
         return Plan {
-            status: Status::Halted,
+            status: RolloutStatus::Halted,
             steps: Vec::new(),
             evidence: Some(evidence),
-            run,
+            progress,
         };
     }
-    let open = open_wave(policy, &members, &mut run, now);
+    let open = open_wave(policy, &members, &mut progress, now);
     let under_way = members
         .iter()
         .filter(|member| is_under_way(policy, member, now))
@@ -158,15 +156,22 @@ pub fn plan(policy: &Policy, members: &[Member], run: &Run, now: u64) -> Plan {
     };
     let due = members[..open]
         .iter()
-        .filter(|member| member.online && may_be_told(policy, member));
-    let steps: Vec<Step> = due.take(room).map(|member| Step::Tell(member.device)).collect();
+        .filter(|member| member.online && is_eligible(policy, member));
+    let steps: Vec<Step> = due
+        .take(room)
+        .map(|member| Step::Install(member.device))
+        .collect();
     let done = steps.is_empty() && members.iter().all(|member| is_finished(policy, member, now));
-    let status = if done { Status::Deployed } else { Status::Deploying };
+    let status = if done {
+        RolloutStatus::Deployed
+    } else {
+        RolloutStatus::Deploying
+    };
     Plan {
         status,
         steps,
         evidence: None,
-        run,
+        progress,
     }
 }
 
@@ -181,37 +186,39 @@ fn over() -> Evidence {
 }
 
 fn is_silent(policy: &Policy, member: &Member, now: u64) -> bool {
-    matches!(member.standing, Standing::UnderWay { since, .. } if now.saturating_sub(since) > policy.silence_s)
+    matches!(member.progress, DeviceProgress::UnderWay { since, .. } if now.saturating_sub(since) > policy.silence_s)
 }
 
 fn is_under_way(policy: &Policy, member: &Member, now: u64) -> bool {
-    matches!(member.standing, Standing::UnderWay { .. }) && !is_silent(policy, member, now)
+    matches!(member.progress, DeviceProgress::UnderWay { .. }) && !is_silent(policy, member, now)
 }
 
-fn may_be_told(policy: &Policy, member: &Member) -> bool {
-    match member.standing {
-        Standing::Untold => true,
+fn is_eligible(policy: &Policy, member: &Member) -> bool {
+    match member.progress {
+        DeviceProgress::Pending => true,
         // The first failure is not a retry yet.
-        Standing::Failed { times, .. } => times <= policy.retries,
-        _ => false,
+        DeviceProgress::Failed { times, .. } => times <= policy.retries,
+        DeviceProgress::UnderWay { .. } | DeviceProgress::Committed => false,
     }
 }
 
 fn has_failed(policy: &Policy, member: &Member, now: u64) -> bool {
-    match member.standing {
-        Standing::Failed { times, .. } => times > policy.retries,
-        _ => is_silent(policy, member, now),
+    match member.progress {
+        DeviceProgress::Failed { times, .. } => times > policy.retries,
+        DeviceProgress::Pending | DeviceProgress::UnderWay { .. } | DeviceProgress::Committed => {
+            is_silent(policy, member, now)
+        }
     }
 }
 
 fn is_finished(policy: &Policy, member: &Member, now: u64) -> bool {
-    member.standing == Standing::Committed || has_failed(policy, member, now)
+    member.progress == DeviceProgress::Committed || has_failed(policy, member, now)
 }
 
 /// Returns true if a wave does not have to wait for the device any more. An offline device is notified when
 /// it connects.
 fn is_settled(policy: &Policy, member: &Member, now: u64) -> bool {
-    is_finished(policy, member, now) || (!member.online && member.standing == Standing::Untold)
+    is_finished(policy, member, now) || (!member.online && member.progress == DeviceProgress::Pending)
 }
 
 fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<Evidence> {
@@ -243,9 +250,11 @@ fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<E
     } else {
         return None;
     };
-    let reason = |member: &&&Member| match member.standing {
-        Standing::Failed { reason, .. } => reason,
-        _ => Reason::Timeout,
+    let reason = |member: &&&Member| match member.progress {
+        DeviceProgress::Failed { reason, .. } => reason,
+        DeviceProgress::Pending | DeviceProgress::UnderWay { .. } | DeviceProgress::Committed => {
+            Reason::Timeout
+        }
     };
     let failures = failed
         .iter()
@@ -256,7 +265,7 @@ fn too_many_failures(policy: &Policy, members: &[&Member], now: u64) -> Option<E
 }
 
 /// Returns the number of members, in order, that may be notified: those of the open waves.
-fn open_wave(policy: &Policy, members: &[&Member], run: &mut Run, now: u64) -> usize {
+fn open_wave(policy: &Policy, members: &[&Member], progress: &mut RolloutProgress, now: u64) -> usize {
     for end in policy.ends(members.len()) {
         if !members[..end]
             .iter()
@@ -265,7 +274,7 @@ fn open_wave(policy: &Policy, members: &[&Member], run: &mut Run, now: u64) -> u
             return end;
         }
         let reached = end as u64;
-        match run.soaking {
+        match progress.soaking {
             Some((soaked, _)) if soaked > reached => {}
             Some((soaked, since)) if soaked == reached => {
                 if now.saturating_sub(since) < policy.soak_s {
@@ -273,7 +282,7 @@ fn open_wave(policy: &Policy, members: &[&Member], run: &mut Run, now: u64) -> u
                 }
             }
             _ => {
-                run.soaking = Some((reached, now));
+                progress.soaking = Some((reached, now));
                 if policy.soak_s > 0 {
                     return end;
                 }
@@ -288,34 +297,34 @@ mod tests {
     use super::*;
     use crate::model::Wave;
 
-    const RUN: Run = Run {
-        wish: Wish::Run,
+    const START: RolloutProgress = RolloutProgress {
+        intent: RolloutIntent::Run,
         halted: false,
         soaking: None,
     };
 
-    fn members(standings: &[Standing]) -> Vec<Member> {
-        let member = |(at, standing): (usize, &Standing)| Member {
+    fn members(progresses: &[DeviceProgress]) -> Vec<Member> {
+        let member = |(at, progress): (usize, &DeviceProgress)| Member {
             device: DeviceId::from_bytes([u8::try_from(at).expect("few"); 16]),
             rank: at as u64,
             online: true,
-            standing: *standing,
+            progress: *progress,
         };
-        standings.iter().enumerate().map(member).collect()
+        progresses.iter().enumerate().map(member).collect()
     }
 
-    fn told(plan: &Plan) -> Vec<u8> {
+    fn sent(plan: &Plan) -> Vec<u8> {
         let number = |step: &Step| match step {
-            Step::Tell(device) | Step::Withdraw(device) => device.as_bytes()[0],
+            Step::Install(device) | Step::Cancel(device) => device.as_bytes()[0],
         };
         plan.steps.iter().map(number).collect()
     }
 
-    const FAILED: Standing = Standing::Failed {
+    const FAILED: DeviceProgress = DeviceProgress::Failed {
         reason: Reason::CrashLoop,
         times: 1,
     };
-    const UNDER_WAY: Standing = Standing::UnderWay {
+    const UNDER_WAY: DeviceProgress = DeviceProgress::UnderWay {
         since: 0,
         cancellable: true,
         failures: 0,
@@ -324,50 +333,50 @@ mod tests {
     #[test]
     fn the_canary_comes_first_and_its_success_opens_the_rest() {
         let policy = Policy::default();
-        let mut all = members(&[Standing::Untold; 5]);
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [0]);
-        all[0].standing = UNDER_WAY;
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [0u8; 0]);
-        all[0].standing = Standing::Committed;
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [1, 2, 3, 4]);
+        let mut all = members(&[DeviceProgress::Pending; 5]);
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [0]);
+        all[0].progress = UNDER_WAY;
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [0u8; 0]);
+        all[0].progress = DeviceProgress::Committed;
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [1, 2, 3, 4]);
         // Planning again, after the executor stopped in between, notifies no device twice.
-        all[1].standing = UNDER_WAY;
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [2, 3, 4]);
+        all[1].progress = UNDER_WAY;
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [2, 3, 4]);
         all.iter_mut()
-            .for_each(|member| member.standing = Standing::Committed);
-        assert_eq!(plan(&policy, &all, &RUN, 0).status, Status::Deployed);
+            .for_each(|member| member.progress = DeviceProgress::Committed);
+        assert_eq!(plan(&policy, &all, &START, 0).status, RolloutStatus::Deployed);
     }
 
     #[test]
     fn a_failed_canary_halts_with_evidence_and_stays_halted() {
-        let mut all = members(&[Standing::Untold; 3]);
-        all[0].standing = FAILED;
-        let halted = plan(&Policy::default(), &all, &RUN, 0);
-        assert_eq!((halted.status, halted.steps.len()), (Status::Halted, 0));
+        let mut all = members(&[DeviceProgress::Pending; 3]);
+        all[0].progress = FAILED;
+        let halted = plan(&Policy::default(), &all, &START, 0);
+        assert_eq!((halted.status, halted.steps.len()), (RolloutStatus::Halted, 0));
         let evidence = halted.evidence.expect("evidence");
         assert_eq!(evidence.failures, [(all[0].device, Reason::CrashLoop)]);
-        all[0].standing = Standing::Committed;
+        all[0].progress = DeviceProgress::Committed;
         assert_eq!(
-            plan(&Policy::default(), &all, &halted.run, 0).status,
-            Status::Halted
+            plan(&Policy::default(), &all, &halted.progress, 0).status,
+            RolloutStatus::Halted
         );
     }
 
     #[test]
     fn evidence_is_cleared_by_a_device_that_commits_after_all_and_a_resume_goes_on() {
-        let mut all = members(&[UNDER_WAY, Standing::Untold]);
-        let halted = plan(&Policy::default(), &all, &RUN, 7201);
+        let mut all = members(&[UNDER_WAY, DeviceProgress::Pending]);
+        let halted = plan(&Policy::default(), &all, &START, 7201);
         assert_eq!(halted.evidence.expect("evidence").failures.len(), 1);
-        all[0].standing = Standing::Committed;
-        let late = plan(&Policy::default(), &all, &halted.run, 7300);
+        all[0].progress = DeviceProgress::Committed;
+        let late = plan(&Policy::default(), &all, &halted.progress, 7300);
         let evidence = late.evidence.expect("still says why");
         assert_eq!(
             (late.status, late.steps.len(), evidence.failures.len()),
-            (Status::Halted, 0, 0)
+            (RolloutStatus::Halted, 0, 0)
         );
         assert!(evidence.detail.contains("resume"), "{}", evidence.detail);
         assert_eq!(
-            told(&plan(&Policy::default(), &all, &RUN, 7300)),
+            sent(&plan(&Policy::default(), &all, &START, 7300)),
             [1],
             "a resumed rollout continues"
         );
@@ -379,13 +388,13 @@ mod tests {
             retries: 1,
             ..Policy::default()
         };
-        let mut all = members(&[FAILED, Standing::Untold]);
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [0]);
-        all[0].standing = Standing::Failed {
+        let mut all = members(&[FAILED, DeviceProgress::Pending]);
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [0]);
+        all[0].progress = DeviceProgress::Failed {
             reason: Reason::Timeout,
             times: 2,
         };
-        assert_eq!(plan(&policy, &all, &RUN, 0).status, Status::Halted);
+        assert_eq!(plan(&policy, &all, &START, 0).status, RolloutStatus::Halted);
     }
 
     #[test]
@@ -396,28 +405,28 @@ mod tests {
             soak_s: 60,
             ..Policy::default()
         };
-        let mut all = members(&[Standing::Untold; 6]);
-        all[0].standing = Standing::Committed;
-        let first = plan(&policy, &all, &RUN, 100);
-        assert_eq!(told(&first), [0u8; 0]);
-        assert_eq!(told(&plan(&policy, &all, &first.run, 159)), [0u8; 0]);
-        let second = plan(&policy, &all, &first.run, 160);
-        assert_eq!(told(&second), [1, 2]);
-        all[1].standing = Standing::Committed;
-        all[2].standing = Standing::Committed;
-        let third = plan(&policy, &all, &second.run, 200);
-        assert_eq!(told(&third), [0u8; 0]);
-        assert_eq!(told(&plan(&policy, &all, &third.run, 260)), [3, 4, 5]);
+        let mut all = members(&[DeviceProgress::Pending; 6]);
+        all[0].progress = DeviceProgress::Committed;
+        let first = plan(&policy, &all, &START, 100);
+        assert_eq!(sent(&first), [0u8; 0]);
+        assert_eq!(sent(&plan(&policy, &all, &first.progress, 159)), [0u8; 0]);
+        let second = plan(&policy, &all, &first.progress, 160);
+        assert_eq!(sent(&second), [1, 2]);
+        all[1].progress = DeviceProgress::Committed;
+        all[2].progress = DeviceProgress::Committed;
+        let third = plan(&policy, &all, &second.progress, 200);
+        assert_eq!(sent(&third), [0u8; 0]);
+        assert_eq!(sent(&plan(&policy, &all, &third.progress, 260)), [3, 4, 5]);
     }
 
     #[test]
     fn limits_pins_and_absence_are_kept() {
         let mut all = members(&[
-            Standing::Committed,
+            DeviceProgress::Committed,
             UNDER_WAY,
-            Standing::Untold,
-            Standing::Untold,
-            Standing::Untold,
+            DeviceProgress::Pending,
+            DeviceProgress::Pending,
+            DeviceProgress::Pending,
         ]);
         let policy = Policy {
             concurrency: 2,
@@ -426,33 +435,36 @@ mod tests {
         };
         all[2].online = false;
         assert_eq!(
-            told(&plan(&policy, &all, &RUN, 0)),
+            sent(&plan(&policy, &all, &START, 0)),
             [4],
             "one place is free; 2 is away and 3 is pinned"
         );
-        all[1].standing = Standing::Committed;
-        all[4].standing = Standing::Committed;
-        let waiting = plan(&policy, &all, &RUN, 0);
-        assert_eq!((waiting.status, told(&waiting)), (Status::Deploying, vec![]));
+        all[1].progress = DeviceProgress::Committed;
+        all[4].progress = DeviceProgress::Committed;
+        let waiting = plan(&policy, &all, &START, 0);
+        assert_eq!(
+            (waiting.status, sent(&waiting)),
+            (RolloutStatus::Deploying, vec![])
+        );
         all[2].online = true;
-        assert_eq!(told(&plan(&policy, &all, &RUN, 0)), [2]);
+        assert_eq!(sent(&plan(&policy, &all, &START, 0)), [2]);
     }
 
     #[test]
     fn silence_is_a_failure() {
-        let all = members(&[UNDER_WAY, Standing::Untold]);
+        let all = members(&[UNDER_WAY, DeviceProgress::Pending]);
         assert_eq!(
-            plan(&Policy::default(), &all, &RUN, 7200).status,
-            Status::Deploying
+            plan(&Policy::default(), &all, &START, 7200).status,
+            RolloutStatus::Deploying
         );
-        let halted = plan(&Policy::default(), &all, &RUN, 7201);
+        let halted = plan(&Policy::default(), &all, &START, 7201);
         assert_eq!(halted.evidence.expect("evidence").failures[0].1, Reason::Timeout);
     }
 
     #[test]
     fn pause_tells_nobody_and_cancel_withdraws_what_can_be() {
-        let mut all = members(&[UNDER_WAY, UNDER_WAY, Standing::Untold]);
-        all[1].standing = Standing::UnderWay {
+        let mut all = members(&[UNDER_WAY, UNDER_WAY, DeviceProgress::Pending]);
+        all[1].progress = DeviceProgress::UnderWay {
             since: 0,
             cancellable: false,
             failures: 0,
@@ -460,25 +472,25 @@ mod tests {
         let paused = plan(
             &Policy::default(),
             &all,
-            &Run {
-                wish: Wish::Pause,
-                ..RUN
+            &RolloutProgress {
+                intent: RolloutIntent::Pause,
+                ..START
             },
             0,
         );
-        assert_eq!((paused.status, paused.steps.len()), (Status::Paused, 0));
+        assert_eq!((paused.status, paused.steps.len()), (RolloutStatus::Paused, 0));
         let cancelled = plan(
             &Policy::default(),
             &all,
-            &Run {
-                wish: Wish::Cancel,
-                ..RUN
+            &RolloutProgress {
+                intent: RolloutIntent::Cancel,
+                ..START
             },
             0,
         );
         assert_eq!(
             (cancelled.status, cancelled.steps),
-            (Status::Cancelled, vec![Step::Withdraw(all[0].device)])
+            (RolloutStatus::Cancelled, vec![Step::Cancel(all[0].device)])
         );
     }
 

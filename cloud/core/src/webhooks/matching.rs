@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use iottly_protocol::ProjectId;
 
 use crate::history;
-use crate::model::{HookKey, HookKind, StoredMessage, Webhook};
+use crate::model::{StoredMessage, Webhook, WebhookKey, WebhookKind};
 use iottly_filter::{Budget, Document, Filter, Undecided};
 
 /// Maximum number of projects whose webhooks are cached; beyond it, the cache is cleared.
@@ -28,12 +28,12 @@ const STORING_STEPS_EACH: u64 = 100_000;
 #[derive(Debug)]
 pub struct Matcher {
     /// Key of the webhook.
-    pub key: HookKey,
+    pub key: WebhookKey,
     /// True if the webhook is enabled; otherwise matching messages are recorded as skipped.
     pub enabled: bool,
     /// Reason for which the webhook is disabled.
     pub reason: String,
-    kind: HookKind,
+    kind: WebhookKind,
     channel: Option<String>,
     rule: Rule,
 }
@@ -50,7 +50,7 @@ enum Rule {
 
 /// Reason for which it is not known whether a message matches a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Undecidable {
+pub enum MatchError {
     /// The evaluation was stopped.
     #[error(transparent)]
     Filter(#[from] Undecided),
@@ -95,21 +95,21 @@ impl Matcher {
     ///
     /// # Errors
     /// When that cannot be decided within the budget, or at all.
-    pub fn decide(&self, message: &StoredMessage, budget: &mut Budget<'_>) -> Result<bool, Undecidable> {
+    pub fn decide(&self, message: &StoredMessage, budget: &mut Budget<'_>) -> Result<bool, MatchError> {
         if !self.concerns(message) {
             return Ok(false);
         }
         match &self.rule {
             Rule::All => Ok(true),
-            Rule::Unusable(reason) => Err(Undecidable::Unusable(reason.clone())),
+            Rule::Unusable(reason) => Err(MatchError::Unusable(reason.clone())),
             Rule::Filter(filter) => {
                 // A defect in the evaluation of a filter only affects its own webhook.
                 let evaluation = catch_unwind(AssertUnwindSafe(|| {
                     filter.matches(&history::document(message), budget)
                 }));
                 evaluation
-                    .map_err(|_| Undecidable::Broken)?
-                    .map_err(Undecidable::from)
+                    .map_err(|_| MatchError::Broken)?
+                    .map_err(MatchError::from)
             }
         }
     }
@@ -276,13 +276,13 @@ mod tests {
 
     fn matcher(change: impl FnOnce(&mut Webhook)) -> Matcher {
         let mut hook = Webhook {
-            key: HookKey {
+            key: WebhookKey {
                 project: PROJECT,
                 hook: WebhookId::random(),
             },
             description: String::new(),
             url: String::new(),
-            kind: HookKind::All,
+            kind: WebhookKind::All,
             channel: None,
             filter: None,
             payload_only: false,
@@ -380,15 +380,15 @@ mod tests {
         );
         assert!(matches!(
             decide(r#"{"$where":"1"}"#, 1000),
-            Err(Undecidable::Unusable(_))
+            Err(MatchError::Unusable(_))
         ));
     }
 
     #[test]
     fn type_channel_and_filter_all_have_to_fit() {
         assert_eq!(taken(matcher(|_| {})), [1, 2, 3]);
-        assert_eq!(taken(matcher(|hook| hook.kind = HookKind::User)), [1, 3]);
-        assert_eq!(taken(matcher(|hook| hook.kind = HookKind::Iottly)), [2]);
+        assert_eq!(taken(matcher(|hook| hook.kind = WebhookKind::User)), [1, 3]);
+        assert_eq!(taken(matcher(|hook| hook.kind = WebhookKind::Iottly)), [2]);
         assert_eq!(taken(matcher(|hook| hook.channel = Some("north".into()))), [3]);
         assert_eq!(
             taken(matcher(|hook| hook.filter = Some(r#"{"t":{"$gt":25}}"#.into()))),

@@ -10,15 +10,16 @@ pub mod headers;
 pub mod lane;
 pub mod matching;
 pub mod schedule;
+mod secrets;
 pub mod sign;
 pub mod slots;
 pub mod target;
 
 pub use delivery::{Claim, Health};
-pub use target::{HeaderList, SecretError, open_headers, sealed_headers, sealed_secret};
+pub use secrets::{HeaderList, SecretError, open_headers, sealed_headers, sealed_secret};
 
 /// Maximum number of webhooks of a project.
-pub const MAX_HOOKS: i64 = 5;
+pub const MAX_WEBHOOKS: i64 = 5;
 /// Maximum number of waiting deliveries of a webhook; beyond it, the oldest are dropped and counted.
 pub const MAX_WAITING: i64 = 100_000;
 /// Maximum number of failed or skipped deliveries of a webhook that are kept.

@@ -1,4 +1,4 @@
-//! Unsealed configuration of a webhook, ready for sending requests. Masks its secrets in logged responses.
+//! Target of a webhook's requests, with its secrets unsealed. Masks them in logged responses.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use iottly_protocol::limits::clip;
@@ -7,94 +7,41 @@ use url::Url;
 use super::body::{FORM, Form};
 use super::guard::{Blocked, Guard};
 use super::headers;
+use super::secrets::{HeaderList, SecretError, open_headers, open_secret};
 use super::sign::Secret;
-use crate::model::{HookKey, UnixMs, Webhook, WebhookId};
-use crate::seal::{SealError, SealKey, Sealed};
-
-/// Error of sealing or unsealing a webhook's secrets.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// The secret was sealed with another key, or is damaged.
-    #[error("{what} of webhook {hook} cannot be unsealed with this cloud's seal key")]
-    Sealed {
-        /// The secret, or the headers.
-        what: &'static str,
-        /// The webhook.
-        hook: WebhookId,
-    },
-    /// Sealing failed.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-}
+use crate::model::{UnixMs, Webhook, WebhookKey};
+use crate::seal::SealKey;
 
 /// Minimum length of a header value that is masked in receivers' responses, in bytes: shorter values are not
 /// secret and occur in any text.
 const SHORT_VALUE: usize = 4;
 
-/// Names and values of headers.
-pub type HeaderList = Vec<(String, String)>;
-
-/// Seals a webhook's headers.
-///
-/// # Errors
-/// When the system has no randomness.
-pub fn sealed_headers(seal: &SealKey, hook: WebhookId, headers: &HeaderList) -> Result<Sealed, SecretError> {
-    let text = serde_json::to_vec(headers).expect("texts serialize without failing");
-    Ok(seal.seal(&headers_label(hook), &text)?)
-}
-
-/// Seals a webhook's secret.
-///
-/// # Errors
-/// When the system has no randomness.
-pub fn sealed_secret(seal: &SealKey, hook: WebhookId, secret: &Secret) -> Result<Sealed, SecretError> {
-    Ok(seal.seal(&secret_label(hook), secret.bytes())?)
-}
-
-/// Unseals a webhook's headers.
-///
-/// # Errors
-/// When they were sealed with another key.
-pub fn open_headers(seal: &SealKey, hook: &Webhook) -> Result<HeaderList, SecretError> {
-    let text = seal.unseal(&headers_label(hook.key.hook), &hook.headers);
-    let headers = text.and_then(|text| serde_json::from_slice(&text).ok());
-    headers.ok_or(SecretError::Sealed {
-        what: "headers",
-        hook: hook.key.hook,
-    })
-}
-
-fn open_secret(seal: &SealKey, hook: WebhookId, sealed: &Sealed) -> Result<Secret, SecretError> {
-    let secret = seal
-        .unseal(&secret_label(hook), sealed)
-        .and_then(Secret::from_bytes);
-    secret.ok_or(SecretError::Sealed { what: "secret", hook })
-}
-
-fn secret_label(hook: WebhookId) -> String {
-    format!("webhook secret {hook}")
-}
-
-fn headers_label(hook: WebhookId) -> String {
-    format!("webhook headers {hook}")
-}
-
 /// Receiver of requests, with what is in them.
 pub struct Target {
-    pub key: HookKey,
+    /// Project and id of the webhook.
+    pub key: WebhookKey,
     /// URL of the receiver, or the reason why requests to it are blocked.
     pub url: Result<Url, Blocked>,
     /// Host and port; webhooks with the same ones share slots.
     pub host: String,
+    /// Headers that the author of the webhook set, unsealed.
     pub headers: HeaderMap,
+    /// Encoding of the body.
     pub form: Form,
+    /// True if the body holds only the payload of a message, without its metadata.
     pub payload_only: bool,
+    /// True to deliver sequentially, in the order of the messages' ids.
     pub ordered: bool,
     secret: Secret,
     former: Option<(Secret, UnixMs)>,
 }
 
 impl Target {
+    /// Unseals the secrets and headers of a webhook, and checks its URL. A blocked URL is not an error; it is
+    /// kept in [`url`](Self::url).
+    ///
+    /// # Errors
+    /// When a secret or header cannot be unsealed with `seal`.
     pub fn open(hook: &Webhook, seal: &SealKey, guard: &Guard) -> Result<Self, SecretError> {
         let id = hook.key.hook;
         let list = open_headers(seal, hook)?;
@@ -192,6 +139,7 @@ fn header_map(list: &HeaderList) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::WebhookId;
 
     fn target(values: &[&str]) -> Target {
         let list: HeaderList = (0..)
@@ -199,7 +147,7 @@ mod tests {
             .map(|(n, value)| (format!("X-{n}"), (*value).to_owned()))
             .collect();
         Target {
-            key: HookKey {
+            key: WebhookKey {
                 project: iottly_protocol::ProjectId::from_bytes([1; 12]),
                 hook: WebhookId::from_bytes([1; 16]),
             },

@@ -18,7 +18,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::access::{Access, Visitor};
 use super::first::{self, First};
 use super::seat::Seat;
-use crate::edge::{Acceptor, AddressKey, Peek, Places, Trusted, greet, peek_until};
+use crate::edge::{Acceptor, AddressKey, Peek, Places, Trusted, peek_until, read_client_address};
 
 /// Maximum time until a client's CONNECT is complete. The broker's crate allows the same time for the login
 /// itself.
@@ -72,7 +72,7 @@ impl Gate {
         let gate = Arc::clone(self);
         tokio::spawn(async move {
             let read = tokio::time::timeout(CONNECT_WITHIN, async {
-                let client = greet(&mut stream, peer, &gate.trusted).await?;
+                let client = read_client_address(&mut stream, peer, &gate.trusted).await?;
                 if client != peer && !place.count_as(Some(AddressKey::of(client.ip())), Instant::now()) {
                     return Ok((
                         client,
@@ -96,7 +96,7 @@ impl Gate {
                         .await;
                 }
                 Ok(Ok((client, refused))) => {
-                    tracing::debug!(client.address = %client, reason = ?refused, "refused the first packet; closing the connection")
+                    tracing::debug!(client.address = %client, packet.refusal = ?refused, "refused the first packet; closing the connection")
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(peer.address = %peer, %error, "a connection ended before its CONNECT")

@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Authenticator, Broker, BrokerError, Uplink};
+use crate::critical_tasks::CriticalTasks;
 use crate::edge::{Acceptor, EdgeConfig, Places, Trusted};
-use crate::vital::Vital;
 
 mod access;
 mod first;
@@ -81,10 +81,10 @@ impl EmbeddedBroker {
         authenticator: Arc<dyn Authenticator>,
         uplink: Arc<dyn Uplink>,
     ) -> Result<Self, BrokerError> {
-        Self::start_watched(config, authenticator, uplink, &Vital::default()).await
+        Self::start_watched(config, authenticator, uplink, &CriticalTasks::default()).await
     }
 
-    /// Starts as [`start`](Self::start) does; reports to `vital` when the listener fails.
+    /// Starts as [`start`](Self::start) does; reports to `critical` when the listener fails.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -92,7 +92,7 @@ impl EmbeddedBroker {
         config: &EmbeddedConfig,
         authenticator: Arc<dyn Authenticator>,
         uplink: Arc<dyn Uplink>,
-        vital: &Vital,
+        critical: &CriticalTasks,
     ) -> Result<Self, BrokerError> {
         let failed = |reason: String| BrokerError::Listen {
             addr: config.listen.to_string(),
@@ -129,7 +129,7 @@ impl EmbeddedBroker {
         };
         let accepting = Arc::new(gate).run(Acceptor::new("mqtt", listener));
         let running = Running {
-            gate: tokio::spawn(vital.watch_end("MQTT listener", accepting)),
+            gate: tokio::spawn(critical.watch_end("MQTT listener", accepting)),
             open: closed,
         };
         Ok(Self {

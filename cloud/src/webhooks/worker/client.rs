@@ -10,11 +10,12 @@ use reqwest::redirect::Policy;
 use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
+use tracing::Span;
 
 use super::SetupError;
 use super::resolver::GuardedResolver;
 use crate::clock::Clock;
-use iottly_core::model::{HookAttempt, StoredMessage, UnixMs};
+use iottly_core::model::{MessageId, StoredMessage, UnixMs, WebhookAttempt, WebhookKey};
 use iottly_core::webhooks::guard::Blocked;
 use iottly_core::webhooks::headers::MAX_VALUE_BYTES;
 use iottly_core::webhooks::schedule;
@@ -46,7 +47,7 @@ pub struct Attempted {
     /// Time until which the receiver asked to wait.
     pub retry_after: Option<UnixMs>,
     /// Log entry, without its number.
-    pub record: HookAttempt,
+    pub record: WebhookAttempt,
 }
 
 /// Sends requests to webhooks.
@@ -80,7 +81,8 @@ impl Client {
         Ok(Self { http, clock })
     }
 
-    /// Makes attempt number `attempt`, counted from 1. Takes at most 15 s.
+    /// Makes attempt number `attempt`, counted from 1. Takes at most 15 s. Callers run it in the [`span`]
+    /// of the attempt.
     pub(super) async fn attempt(&self, target: &Target, message: &StoredMessage, attempt: u32) -> Attempted {
         let (at, began) = ((self.clock)(), Instant::now());
         let body = body::body(message, target.form, target.payload_only);
@@ -93,7 +95,7 @@ impl Client {
             Ok(status) => (Outcome::Answered(status), format!("http_{status}")),
             Err(kind) => (Outcome::Unanswered, kind.to_owned()),
         };
-        let record = HookAttempt {
+        let record = WebhookAttempt {
             number: 0,
             at,
             message: message.id,
@@ -104,6 +106,12 @@ impl Client {
             bytes,
             answer: target.masked(&answer, KEPT_BYTES),
         };
+        tracing::debug!(
+            attempt.result = record.result,
+            elapsed_ms = record.millis,
+            size_bytes = bytes,
+            "made an attempt to deliver a message"
+        );
         Attempted {
             outcome,
             retry_after,
@@ -153,6 +161,11 @@ impl Client {
             retry_after,
         ))
     }
+}
+
+/// Returns the span of an attempt and of the decision about its delivery.
+pub(super) fn span(key: WebhookKey, message: MessageId, attempt: u32) -> Span {
+    tracing::error_span!("webhook_attempt", webhook.id = %key.hook, message.id = %message, attempt)
 }
 
 type Answer = (Result<u16, &'static str>, String, Option<UnixMs>);

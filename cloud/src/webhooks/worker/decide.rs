@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use iottly_protocol::ProjectId;
 
-use crate::reading::ENTRY_STEPS;
-use crate::turns::{Turn, Turns};
+use crate::fair_queue::{FairQueue, Turn};
+use crate::history_reader::ENTRY_STEPS;
 use iottly_core::model::Webhook;
 use iottly_core::webhooks::Claim;
-use iottly_core::webhooks::matching::{Matcher, Undecidable};
+use iottly_core::webhooks::matching::{MatchError, Matcher};
 use iottly_filter::Budget;
 
 /// Maximum time for which the filters of a claim are evaluated, well within a lease; the remaining deliveries
@@ -26,7 +26,7 @@ pub(super) struct Decided {
     /// Deliveries whose messages do not match.
     pub(super) foreign: Vec<Claim>,
     /// Deliveries of which it cannot be decided whether they match.
-    pub(super) undecidable: Vec<(Claim, Undecidable)>,
+    pub(super) undecidable: Vec<(Claim, MatchError)>,
     /// Deliveries to claim again: there was no time for them, or they have to wait for an earlier one.
     pub(super) back: Vec<Claim>,
 }
@@ -51,7 +51,7 @@ impl Drop for Cancel {
 }
 
 /// Evaluates the filter of `hook` for the deliveries that are still undecided.
-pub(super) async fn decide(turns: Turns<ProjectId>, hook: Arc<Webhook>, claims: Vec<Claim>) -> Decided {
+pub(super) async fn decide(turns: FairQueue<ProjectId>, hook: Arc<Webhook>, claims: Vec<Claim>) -> Decided {
     let Ok(turn) = turns.take(hook.key.project).await else {
         return Decided::nothing(claims);
     };
@@ -82,7 +82,7 @@ fn all(hook: &Webhook, claims: Vec<Claim>, cancelled: &AtomicBool, _turn: Turn<P
         match matcher.decide(message, &mut Budget::steps(ENTRY_STEPS).cancelled_by(cancelled)) {
             Ok(true) => decided.ready.push(claim),
             Ok(false) => decided.foreign.push(claim),
-            Err(Undecidable::Filter(iottly_filter::Undecided::Cancelled)) => decided.back.push(claim),
+            Err(MatchError::Filter(iottly_filter::Undecided::Cancelled)) => decided.back.push(claim),
             Err(reason) => decided.undecidable.push((claim, reason)),
         }
     }

@@ -16,20 +16,22 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 pub use client::Attempted;
 pub use config::WebhookConfig;
 pub use resolver::{Lookup, Resolver};
 
 use crate::clock::Clock;
+use crate::critical_tasks::CriticalTasks;
 use crate::metrics::Metrics;
-use crate::vital::Vital;
 use client::Client;
-use iottly_core::model::{HookKey, StoredMessage, Webhook};
-use iottly_core::seal::SealKey;
+use iottly_core::SealKey;
+use iottly_core::model::{StoredMessage, Webhook, WebhookKey};
+use iottly_core::webhooks::SecretError;
 use iottly_core::webhooks::guard::Guard;
-use iottly_core::webhooks::target::{SecretError, Target};
-use iottly_store::webhooks::{Settled, Then};
+use iottly_core::webhooks::target::Target;
+use iottly_store::webhooks::{DeliveryResult, Disposition};
 use iottly_store::{Store, StoreError};
 use pump::{Pump, PumpParts};
 
@@ -79,9 +81,9 @@ pub struct DelivererHandle {
     seal: Arc<SealKey>,
     guard: Guard,
     clock: Clock,
-    changes: mpsc::Sender<HookKey>,
+    changes: mpsc::Sender<WebhookKey>,
     /// Weak, so that the recorder ends when the pump ends.
-    records: mpsc::WeakSender<Settled>,
+    records: mpsc::WeakSender<DeliveryResult>,
 }
 
 impl Deliverer {
@@ -93,7 +95,7 @@ impl Deliverer {
         data: &Path,
         parts: DelivererParts,
         patience: Duration,
-        vital: &Vital,
+        critical: &CriticalTasks,
     ) -> Result<(Self, DelivererHandle), SetupError> {
         let DelivererParts {
             store,
@@ -112,14 +114,14 @@ impl Deliverer {
         let released = store.release(worker, clock()).await?;
         if released > 0 {
             tracing::info!(
-                deliveries = released,
+                deliveries.released = released,
                 "sending again what the previous process had claimed"
             );
         }
         let (records, recorded) = mpsc::channel(RECORDS);
         let (changes, changed) = mpsc::channel(CHANGES);
         let (stop, stopped) = oneshot::channel();
-        let recorder = tokio::spawn(vital.watch(
+        let recorder = tokio::spawn(critical.watch(
             "webhook recorder",
             recorder::record(Arc::clone(&store), worker, recorded),
         ));
@@ -141,7 +143,7 @@ impl Deliverer {
             worker,
             records,
         });
-        let pump = tokio::spawn(vital.watch("webhook sender", pump.run(changed, stopped, patience)));
+        let pump = tokio::spawn(critical.watch("webhook sender", pump.run(changed, stopped, patience)));
         Ok((Self { pump, recorder, stop }, handle))
     }
 
@@ -172,7 +174,7 @@ impl DelivererHandle {
     }
 
     /// Reports that a webhook has changed, or has deliveries that are due.
-    pub async fn changed(&self, key: HookKey) {
+    pub async fn changed(&self, key: WebhookKey) {
         // Fails only while the cloud stops.
         let _ = self.changes.send(key).await;
     }
@@ -184,21 +186,23 @@ impl DelivererHandle {
     /// When the webhook's secrets cannot be unsealed.
     pub async fn test(&self, hook: &Webhook, message: &StoredMessage) -> Result<Attempted, SecretError> {
         let target = Target::open(hook, &self.seal, &self.guard)?;
-        let mut attempted = self.client.attempt(&target, message, 1).await;
+        let span = client::span(target.key, message.id, 1);
+        let attempt = self.client.attempt(&target, message, 1);
+        let mut attempted = attempt.instrument(span).await;
         attempted.record.device = None;
         if let Some(records) = self.records.upgrade() {
-            let settled = Settled {
+            let result = DeliveryResult {
                 key: target.key,
                 message: message.id,
                 device: None,
                 timestamp: message.timestamp,
-                then: Then::Nothing,
+                disposition: Disposition::Nothing,
                 attempt: Some(attempted.record.clone()),
                 health: None,
                 announce: false,
             };
             // Fails only while the cloud stops.
-            let _ = records.send(settled).await;
+            let _ = records.send(result).await;
         }
         Ok(attempted)
     }

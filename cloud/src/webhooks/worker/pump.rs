@@ -9,16 +9,17 @@ use iottly_protocol::ProjectId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+use tracing::{Instrument, Span};
 
-use super::client::{Attempted, Client};
+use super::client::{self, Attempted, Client};
 use super::decide::Decided;
 use super::undecided::again;
 use crate::clock::Clock;
+use crate::fair_queue::FairQueue;
+use crate::history_reader::filter_queue_limits;
 use crate::metrics::Metrics;
-use crate::reading::filter_turns;
-use crate::turns::Turns;
-use iottly_core::model::{Change, HookKey, HookState, Principal, Scopes, TokenId, UnixMs};
-use iottly_core::seal::SealKey;
+use iottly_core::SealKey;
+use iottly_core::model::{Change, Principal, UnixMs, WebhookKey, WebhookState};
 use iottly_core::webhooks::Claim;
 use iottly_core::webhooks::breaker::Effect;
 use iottly_core::webhooks::guard::Guard;
@@ -29,7 +30,7 @@ use iottly_core::webhooks::slots::{Slot, Slots};
 use iottly_core::webhooks::target::Target;
 use iottly_store as store;
 use iottly_store::Store;
-use iottly_store::webhooks::{ClaimQuery, Settled, Then, WorkerId};
+use iottly_store::webhooks::{ClaimQuery, DeliveryResult, Disposition, WorkerId};
 
 /// Interval at which the store is asked for due deliveries: retries, and those that another process stored.
 const POLL: Duration = Duration::from_secs(1);
@@ -41,6 +42,9 @@ const MAX_BUFFERED: usize = 4096;
 const MAX_READING: usize = 4;
 const MAX_CLAIMING: usize = 8;
 
+/// Name under which the audit log shows that the platform disabled a webhook.
+const SYSTEM_NAME: &str = "platform";
+
 /// Dependencies of the pump.
 pub(super) struct PumpParts {
     pub(super) store: Arc<dyn Store>,
@@ -50,48 +54,50 @@ pub(super) struct PumpParts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) worker: WorkerId,
-    pub(super) records: mpsc::Sender<Settled>,
+    pub(super) records: mpsc::Sender<DeliveryResult>,
 }
 
 /// State of all lanes and of the work in progress.
 pub(super) struct Pump {
     pub(super) parts: PumpParts,
-    pub(super) lanes: HashMap<HookKey, Lane>,
+    pub(super) lanes: HashMap<WebhookKey, Lane>,
     slots: Slots,
     /// Webhooks with deliveries to send or to claim that found no free slot.
-    line: VecDeque<HookKey>,
+    line: VecDeque<WebhookKey>,
     /// Webhooks to read from the store.
-    unread: BTreeSet<HookKey>,
+    unread: BTreeSet<WebhookKey>,
     running: JoinSet<Finished>,
-    reading: JoinSet<Told>,
-    claiming: JoinSet<Told>,
-    pub(super) deciding: JoinSet<Told>,
-    pub(super) turns: Turns<ProjectId>,
+    reading: JoinSet<StoreReply>,
+    claiming: JoinSet<StoreReply>,
+    pub(super) deciding: JoinSet<StoreReply>,
+    pub(super) turns: FairQueue<ProjectId>,
     disabling: JoinSet<()>,
     polling: bool,
 }
 
 /// Request that has ended.
 struct Finished {
-    key: HookKey,
+    key: WebhookKey,
     slot: Slot,
     claim: Claim,
     probe: bool,
     attempted: Attempted,
+    /// Span of the attempt, which also covers the decision about the delivery.
+    span: Span,
 }
 
 /// Reply of the store.
-pub(super) enum Told {
-    Hook(HookKey, Box<store::Result<Option<HookState>>>),
-    Due(store::Result<Vec<HookState>>),
+pub(super) enum StoreReply {
+    Hook(WebhookKey, Box<store::Result<Option<WebhookState>>>),
+    Due(store::Result<Vec<WebhookState>>),
     Claims {
-        key: HookKey,
+        key: WebhookKey,
         asked: usize,
         until: UnixMs,
         claims: store::Result<Vec<Claim>>,
     },
     Decided {
-        key: HookKey,
+        key: WebhookKey,
         full: bool,
         until: UnixMs,
         decided: Decided,
@@ -110,7 +116,7 @@ impl Pump {
             reading: JoinSet::new(),
             claiming: JoinSet::new(),
             deciding: JoinSet::new(),
-            turns: Turns::new(filter_turns()),
+            turns: FairQueue::new(filter_queue_limits()),
             disabling: JoinSet::new(),
             polling: false,
         }
@@ -120,21 +126,21 @@ impl Pump {
     /// back the remaining deliveries.
     pub(super) async fn run(
         mut self,
-        mut changed: mpsc::Receiver<HookKey>,
+        mut changed: mpsc::Receiver<WebhookKey>,
         mut stop: oneshot::Receiver<()>,
         patience: Duration,
     ) {
-        let fresh = self.parts.store.fresh();
+        let pending = self.parts.store.pending_webhooks();
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = &mut stop => break,
                 Some(finished) = self.running.join_next() => if let Ok(finished) = finished { self.finished(finished).await },
-                Some(told) = self.reading.join_next() => if let Ok(told) = told { self.told(told).await },
-                Some(told) = self.claiming.join_next() => if let Ok(told) = told { self.told(told).await },
-                Some(told) = self.deciding.join_next() => if let Ok(told) = told { self.told(told).await },
-                hooks = fresh.take() => self.announced(hooks).await,
+                Some(reply) = self.reading.join_next() => if let Ok(reply) = reply { self.on_reply(reply).await },
+                Some(reply) = self.claiming.join_next() => if let Ok(reply) = reply { self.on_reply(reply).await },
+                Some(reply) = self.deciding.join_next() => if let Ok(reply) = reply { self.on_reply(reply).await },
+                hooks = pending.take() => self.announced(hooks),
                 Some(key) = changed.recv() => { self.unread.insert(key); }
                 _ = poll.tick() => self.poll(),
                 Some(_) = self.disabling.join_next() => {}
@@ -144,7 +150,8 @@ impl Pump {
         let rest = async {
             while let Some(finished) = self.running.join_next().await {
                 if let Ok(finished) = finished {
-                    self.settle(finished).await;
+                    let span = finished.span.clone();
+                    self.settle(finished).instrument(span).await;
                 }
             }
         };
@@ -172,7 +179,7 @@ impl Pump {
         if !std::mem::replace(&mut self.polling, true) {
             let store = Arc::clone(&self.parts.store);
             self.reading
-                .spawn(async move { Told::Due(store.due_webhooks(now, POLLED).await) });
+                .spawn(async move { StoreReply::Due(store.due_webhooks(now, POLLED).await) });
         }
     }
 
@@ -183,16 +190,16 @@ impl Pump {
         {
             let store = Arc::clone(&self.parts.store);
             self.reading
-                .spawn(async move { Told::Hook(key, Box::new(store.webhook(key).await)) });
+                .spawn(async move { StoreReply::Hook(key, Box::new(store.webhook(key).await)) });
         }
     }
 
-    async fn announced(&mut self, hooks: BTreeSet<HookKey>) {
+    fn announced(&mut self, hooks: BTreeSet<WebhookKey>) {
         for key in hooks {
             match self.lanes.get_mut(&key) {
                 Some(lane) => {
                     lane.more = true;
-                    self.advance(key).await;
+                    self.advance(key);
                 }
                 None => {
                     self.unread.insert(key);
@@ -201,21 +208,21 @@ impl Pump {
         }
     }
 
-    async fn told(&mut self, told: Told) {
-        match told {
-            Told::Hook(key, found) => match *found {
-                Ok(Some(state)) if state.hook.enabled => self.open(key, &state).await,
+    async fn on_reply(&mut self, reply: StoreReply) {
+        match reply {
+            StoreReply::Hook(key, found) => match *found {
+                Ok(Some(state)) if state.hook.enabled => self.open(key, &state),
                 Ok(_) => self.close(key).await,
                 Err(error) => {
                     tracing::error!(webhook.id = %key.hook, %error, "failed to read a webhook; retrying when it has due deliveries")
                 }
             },
-            Told::Due(due) => {
+            StoreReply::Due(due) => {
                 self.polling = false;
                 match due {
                     Ok(due) => {
                         for state in due {
-                            self.open(state.hook.key, &state).await;
+                            self.open(state.hook.key, &state);
                         }
                     }
                     Err(error) => {
@@ -223,7 +230,7 @@ impl Pump {
                     }
                 }
             }
-            Told::Claims {
+            StoreReply::Claims {
                 key,
                 asked,
                 until,
@@ -234,9 +241,9 @@ impl Pump {
                     Vec::new()
                 });
                 self.claimed(key, claims, asked, until).await;
-                self.line_up().await;
+                self.line_up();
             }
-            Told::Decided {
+            StoreReply::Decided {
                 key,
                 full,
                 until,
@@ -246,7 +253,7 @@ impl Pump {
     }
 
     /// Creates or updates a webhook's lane.
-    async fn open(&mut self, key: HookKey, state: &HookState) {
+    fn open(&mut self, key: WebhookKey, state: &WebhookState) {
         let target = match Target::open(&state.hook, &self.parts.seal, &self.parts.guard) {
             Ok(target) => target,
             Err(error) => {
@@ -260,25 +267,25 @@ impl Pump {
                 self.lanes.insert(key, Lane::new(target, state));
             }
         }
-        self.advance(key).await;
+        self.advance(key);
     }
 
     /// Removes the lane of a webhook that is disabled or deleted.
-    async fn close(&mut self, key: HookKey) {
+    async fn close(&mut self, key: WebhookKey) {
         if let Some(mut lane) = self.lanes.remove(&key) {
             let now = self.now();
             self.give_back(key, lane.drain(), now).await;
         }
     }
 
-    async fn claimed(&mut self, key: HookKey, claims: Vec<Claim>, asked: usize, until: UnixMs) {
+    async fn claimed(&mut self, key: WebhookKey, claims: Vec<Claim>, asked: usize, until: UnixMs) {
         let (now, full) = (self.now(), claims.len() >= asked);
         let mut there = Vec::with_capacity(claims.len());
         for claim in claims {
             match &claim.body {
                 Some(_) => there.push(claim),
                 None if claim.unread => self.record(again(key, &claim, now)).await,
-                None => self.record(settled(key, &claim, Then::Done)).await,
+                None => self.record(result_of(key, &claim, Disposition::Done)).await,
             }
         }
         let Some(lane) = self.lanes.get_mut(&key) else {
@@ -288,11 +295,11 @@ impl Pump {
             return self.decide(key, there, full, until).await;
         }
         lane.claimed(there, full, until);
-        self.advance(key).await;
+        self.advance(key);
     }
 
     /// Starts the requests of a webhook that may start, and claims more deliveries.
-    pub(super) async fn advance(&mut self, key: HookKey) {
+    pub(super) fn advance(&mut self, key: WebhookKey) {
         let now = self.now();
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
@@ -305,27 +312,30 @@ impl Pump {
             };
             lane.running += 1;
             let (client, target) = (Arc::clone(&self.parts.client), Arc::clone(&lane.target));
-            self.running.spawn(async move {
+            let number = claim.attempts.saturating_add(1);
+            let span = client::span(key, claim.message, number);
+            let finished = span.clone();
+            let attempting = async move {
                 let body = claim
                     .body
                     .as_ref()
                     .expect("only deliveries with their message are buffered");
-                let attempted = client
-                    .attempt(&target, body, claim.attempts.saturating_add(1))
-                    .await;
+                let attempted = client.attempt(&target, body, number).await;
                 Finished {
                     key,
                     slot,
                     claim,
                     probe,
                     attempted,
+                    span: finished,
                 }
-            });
+            };
+            self.running.spawn(attempting.instrument(span));
         }
         self.claim(key, now);
     }
 
-    fn queue_up(&mut self, key: HookKey) {
+    fn queue_up(&mut self, key: WebhookKey) {
         if let Some(lane) = self.lanes.get_mut(&key)
             && !std::mem::replace(&mut lane.in_line, true)
         {
@@ -333,7 +343,7 @@ impl Pump {
         }
     }
 
-    fn claim(&mut self, key: HookKey, now: UnixMs) {
+    fn claim(&mut self, key: WebhookKey, now: UnixMs) {
         let buffered: usize = self.lanes.values().map(Lane::buffered).sum();
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
@@ -357,7 +367,7 @@ impl Pump {
         };
         let store = Arc::clone(&self.parts.store);
         self.claiming.spawn(async move {
-            Told::Claims {
+            StoreReply::Claims {
                 key,
                 asked: limit,
                 until,
@@ -367,19 +377,19 @@ impl Pump {
     }
 
     async fn finished(&mut self, finished: Finished) {
-        let key = finished.key;
-        self.settle(finished).await;
-        self.advance(key).await;
-        self.line_up().await;
+        let (key, span) = (finished.key, finished.span.clone());
+        self.settle(finished).instrument(span).await;
+        self.advance(key);
+        self.line_up();
     }
 
     /// Gives every queued webhook one chance to start a request, in order.
-    async fn line_up(&mut self) {
+    fn line_up(&mut self) {
         for _ in 0..self.line.len() {
             let Some(key) = self.line.pop_front() else { break };
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.in_line = false;
-                self.advance(key).await;
+                self.advance(key);
             }
         }
     }
@@ -392,38 +402,42 @@ impl Pump {
             claim,
             probe,
             attempted,
+            span: _,
         } = finished;
         let now = self.now();
         self.slots.give(slot);
         self.parts.metrics.webhook_attempt(&attempted.record.result);
         let attempts = claim.attempts.saturating_add(1);
         let verdict = schedule::decide(attempted.outcome, attempts, attempted.retry_after, jitter(), now);
-        let mut one = settled(key, &claim, Then::Done);
+        let mut one = result_of(key, &claim, Disposition::Done);
         let (mut back, mut gives_up, mut ordered) = (Vec::new(), false, false);
         if let Some(lane) = self.lanes.get_mut(&key) {
             let effects;
             (effects, back) = lane.ended(attempted.outcome, attempted.record.at, attempted.retry_after, now);
             for effect in effects {
                 let open = effect == Effect::Opened;
-                tracing::warn!(webhook.id = %key.hook, breaker.open = open, "the circuit breaker of a webhook has changed");
+                tracing::warn!(
+                    breaker.open = open,
+                    "the circuit breaker of a webhook has changed"
+                );
             }
             one.health = Some(lane.health());
             (gives_up, ordered) = (lane.gives_up(now), lane.target.ordered);
         }
         let probe_at = one.health.and_then(|health| health.probe_at);
-        one.then = match verdict {
-            Verdict::Delivered => Then::Done,
+        one.disposition = match verdict {
+            Verdict::Delivered => Disposition::Done,
             // A failed probe uses up no attempt.
-            Verdict::Retry(_) | Verdict::Failed if probe => Then::Wait {
+            Verdict::Retry(_) | Verdict::Failed if probe => Disposition::Wait {
                 due: probe_at.unwrap_or(now),
                 attempts: claim.attempts,
             },
-            Verdict::Retry(due) => Then::Wait { due, attempts },
-            Verdict::Failed => Then::Failed {
+            Verdict::Retry(due) => Disposition::Wait { due, attempts },
+            Verdict::Failed => Disposition::Failed {
                 attempts,
                 reason: attempted.record.result.clone(),
             },
-            Verdict::Gone => Then::Wait {
+            Verdict::Gone => Disposition::Wait {
                 due: now,
                 attempts: claim.attempts,
             },
@@ -440,62 +454,63 @@ impl Pump {
     }
 
     /// Disables a webhook, with an entry in the audit log.
-    pub(super) async fn disable(&mut self, key: HookKey, reason: &str, now: UnixMs) {
-        tracing::warn!(webhook.id = %key.hook, reason, "disabling a webhook");
+    pub(super) async fn disable(&mut self, key: WebhookKey, reason: &str, now: UnixMs) {
+        tracing::warn!(webhook.id = %key.hook, webhook.reason = reason, "disabling a webhook");
         self.close(key).await;
         let (store, metrics) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.metrics));
         let change = Change::DisableWebhook {
             id: key.hook,
             reason: reason.to_owned(),
         };
-        self.disabling.spawn(async move {
-            match store.change(key.project, &platform(key.project), change, now).await {
+        let disabling = async move {
+            match store
+                .change(
+                    key.project,
+                    &Principal::system(key.project, SYSTEM_NAME),
+                    change,
+                    now,
+                )
+                .await
+            {
                 Ok(changed) if changed.affected > 0 => metrics.webhook_disabled(),
                 Ok(_) => {}
-                Err(error) => tracing::error!(webhook.id = %key.hook, %error, "failed to disable a webhook; retrying after its next attempt"),
+                Err(error) => {
+                    tracing::error!(webhook.id = %key.hook, %error, "failed to disable a webhook; retrying after its next attempt")
+                }
             }
-        });
+        };
+        self.disabling.spawn(disabling.in_current_span());
     }
 
     /// Gives claimed deliveries back to the store, to be claimed from `due` on.
-    pub(super) async fn give_back(&mut self, key: HookKey, claims: Vec<Claim>, due: UnixMs) {
+    pub(super) async fn give_back(&mut self, key: WebhookKey, claims: Vec<Claim>, due: UnixMs) {
         for claim in claims {
-            let then = Then::Wait {
+            let disposition = Disposition::Wait {
                 due,
                 attempts: claim.attempts,
             };
-            self.record(settled(key, &claim, then)).await;
+            self.record(result_of(key, &claim, disposition)).await;
         }
     }
 
-    pub(super) async fn record(&self, settled: Settled) {
+    pub(super) async fn record(&self, result: DeliveryResult) {
         // Fails only when the recorder has ended: then no outcome is recorded any more, and the leases
         // expire.
-        let _ = self.parts.records.send(settled).await;
+        let _ = self.parts.records.send(result).await;
     }
 }
 
-pub(super) fn settled(key: HookKey, claim: &Claim, then: Then) -> Settled {
+pub(super) fn result_of(key: WebhookKey, claim: &Claim, disposition: Disposition) -> DeliveryResult {
     let (message, device) = (claim.message, Some(claim.device));
-    Settled {
+    DeliveryResult {
         key,
         message,
         device,
         timestamp: claim.timestamp,
-        then,
+        disposition,
         attempt: None,
         health: None,
         announce: false,
-    }
-}
-
-/// Returns the principal that is recorded when the platform disables a webhook.
-fn platform(project: ProjectId) -> Principal {
-    Principal {
-        project,
-        token: TokenId::from_bytes([0; 16]),
-        name: "platform".to_owned(),
-        scopes: Scopes::WRITE,
     }
 }
 

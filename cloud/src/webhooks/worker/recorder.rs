@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use iottly_store::Store;
-use iottly_store::webhooks::{Settled, WorkerId};
+use iottly_store::webhooks::{DeliveryResult, WorkerId};
 
 /// Maximum number of outcomes in a transaction.
 const GROUP: usize = 512;
@@ -16,20 +16,24 @@ const EVERY: Duration = Duration::from_millis(20);
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// Records the outcomes of deliveries in groups, until the last sender is dropped.
-pub(super) async fn record(store: Arc<dyn Store>, worker: WorkerId, mut outcomes: mpsc::Receiver<Settled>) {
+pub(super) async fn record(
+    store: Arc<dyn Store>,
+    worker: WorkerId,
+    mut outcomes: mpsc::Receiver<DeliveryResult>,
+) {
     let mut group = Vec::with_capacity(GROUP);
     while outcomes.recv_many(&mut group, GROUP).await > 0 {
         let (mut wait, longest) = RETRY;
         while let Err(error) = store.settle(worker, &group).await {
-            tracing::error!(%error, deliveries = group.len(), retry_ms = wait.as_millis(), "failed to record deliveries; retrying");
+            tracing::error!(%error, group.deliveries = group.len(), retry_ms = wait.as_millis(), "failed to record deliveries; retrying");
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(longest);
         }
         let next = group
             .drain(..)
-            .filter(|settled: &Settled| settled.announce)
-            .map(|settled| settled.key);
-        store.fresh().announce(next);
+            .filter(|result: &DeliveryResult| result.announce)
+            .map(|result| result.key);
+        store.pending_webhooks().announce(next);
         if !outcomes.is_closed() {
             tokio::time::sleep(EVERY).await;
         }

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::decide::{self, Decided};
-use super::pump::{Pump, Told, settled};
-use iottly_core::model::{HookAttempt, HookKey, UnixMs};
+use super::pump::{Pump, StoreReply, result_of};
+use iottly_core::model::{UnixMs, WebhookAttempt, WebhookKey};
 use iottly_core::webhooks::Claim;
 use iottly_core::webhooks::NOT_MATCHED;
-use iottly_store::webhooks::{Settled, Then};
+use iottly_store::webhooks::{DeliveryResult, Disposition};
 
 /// Maximum number of webhooks whose filters are being evaluated; beyond it, deliveries are given back.
 const MAX_DECIDING: usize = 32;
@@ -19,13 +19,13 @@ const DECIDE_AGAIN_MS: UnixMs = 1000;
 impl Pump {
     /// Has the filter of a webhook evaluated for the undecided deliveries. No more deliveries of the webhook
     /// are claimed in the meantime.
-    pub(super) async fn decide(&mut self, key: HookKey, claims: Vec<Claim>, full: bool, until: UnixMs) {
+    pub(super) async fn decide(&mut self, key: WebhookKey, claims: Vec<Claim>, full: bool, until: UnixMs) {
         let hook = self.lanes.get(&key).map(|lane| Arc::clone(&lane.hook));
         match hook {
             Some(hook) if self.deciding.len() < MAX_DECIDING => {
                 let turns = self.turns.clone();
                 self.deciding.spawn(async move {
-                    Told::Decided {
+                    StoreReply::Decided {
                         key,
                         full,
                         until,
@@ -38,7 +38,7 @@ impl Pump {
     }
 
     /// Handles the result of evaluating the filter of deliveries.
-    pub(super) async fn decided(&mut self, key: HookKey, decided: Decided, full: bool, until: UnixMs) {
+    pub(super) async fn decided(&mut self, key: WebhookKey, decided: Decided, full: bool, until: UnixMs) {
         let now = self.now();
         let Decided {
             ready,
@@ -47,7 +47,7 @@ impl Pump {
             back,
         } = decided;
         for claim in &foreign {
-            self.record(settled(key, claim, Then::Done)).await;
+            self.record(result_of(key, claim, Disposition::Done)).await;
         }
         let mut reason = None;
         for (claim, why) in &undecidable {
@@ -64,19 +64,19 @@ impl Pump {
         lane.claimed(ready, full, until);
         match reason {
             Some(reason) if broken => self.disable(key, &reason, now).await,
-            _ => self.advance(key).await,
+            _ => self.advance(key),
         }
     }
 }
 
 /// Returns the outcome that gives back a delivery whose message was not read, and announces it at once.
-pub(super) fn again(key: HookKey, claim: &Claim, now: UnixMs) -> Settled {
-    Settled {
+pub(super) fn again(key: WebhookKey, claim: &Claim, now: UnixMs) -> DeliveryResult {
+    DeliveryResult {
         announce: true,
-        ..settled(
+        ..result_of(
             key,
             claim,
-            Then::Wait {
+            Disposition::Wait {
                 due: now,
                 attempts: claim.attempts,
             },
@@ -86,8 +86,8 @@ pub(super) fn again(key: HookKey, claim: &Claim, now: UnixMs) -> Settled {
 
 /// Returns the outcome that keeps a delivery as failed because it is not known whether its message matches,
 /// with a log entry.
-fn not_matched(key: HookKey, claim: &Claim, why: &str, now: UnixMs) -> Settled {
-    let attempt = HookAttempt {
+fn not_matched(key: WebhookKey, claim: &Claim, why: &str, now: UnixMs) -> DeliveryResult {
+    let attempt = WebhookAttempt {
         number: 0,
         at: now,
         message: claim.message,
@@ -98,12 +98,12 @@ fn not_matched(key: HookKey, claim: &Claim, why: &str, now: UnixMs) -> Settled {
         bytes: 0,
         answer: why.to_owned(),
     };
-    let then = Then::Failed {
+    let disposition = Disposition::Failed {
         attempts: claim.attempts,
         reason: format!("{NOT_MATCHED}{why}"),
     };
-    Settled {
+    DeliveryResult {
         attempt: Some(attempt),
-        ..settled(key, claim, then)
+        ..result_of(key, claim, disposition)
     }
 }

@@ -8,9 +8,9 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Executor, Postgres};
 
-use super::outbox::Outbox;
+use super::webhook_cache::WebhookCache;
 use super::{Result, StoreError};
-use iottly_core::message_id::MessageIds;
+use iottly_core::MessageIds;
 
 mod db;
 #[path = "../sql/mod.rs"]
@@ -74,7 +74,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct PostgresStore {
     readers: PgPool,
     ids: Arc<MessageIds>,
-    outbox: Outbox,
+    webhook_cache: WebhookCache,
 }
 
 impl PostgresStore {
@@ -103,7 +103,7 @@ impl PostgresStore {
         Ok(Self {
             readers,
             ids: Arc::new(ids),
-            outbox: Outbox::default(),
+            webhook_cache: WebhookCache::default(),
         })
     }
 

@@ -5,7 +5,7 @@ use iottly_protocol::ProjectId;
 use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
-    audit, branches, code_usage, definitions, device_config, devices, erase, groups, releases, rollouts,
+    audit, branches, code_usage, definitions, device_settings, devices, erase, groups, releases, rollouts,
     tokens, usage,
 };
 use crate::{Result, StoreError};
@@ -70,29 +70,29 @@ async fn run(
             expires,
         } => {
             let group = groups::or_orphaned(tx, project, group).await?;
-            let licence = devices::NewLicence {
+            let pair_code = devices::NewPairCode {
                 code: &code,
                 created: now,
                 expires,
             };
-            devices::create_licensed(tx, project, device, &name, group, secret, &licence).await?
+            devices::create_with_pair_code(tx, project, device, &name, group, secret, &pair_code).await?
         }
         Change::ReplaceDevice {
             device,
             code,
             expires,
         } => {
-            let licence = devices::NewLicence {
+            let pair_code = devices::NewPairCode {
                 code: &code,
                 created: now,
                 expires,
             };
-            devices::license_anew(tx, project, device, &licence).await?
+            devices::replace_pair_code(tx, project, device, &pair_code).await?
         }
         Change::RenameDevice(device, name) => devices::rename(tx, project, device, &name).await?,
         Change::TagDevice(device, tags) => devices::tag(tx, project, device, &tags).await?,
-        Change::SetDeviceConfig(device, values) => {
-            device_config::set(tx, project, device, &values, now).await?
+        Change::SetDeviceSettings(device, values) => {
+            device_settings::set(tx, project, device, &values, now).await?
         }
         Change::DeleteDevice(device) => erase::device(tx, project, device, now).await?,
         Change::CreateGroup { id, name, branch } => groups::add(tx, project, id, &name, &branch).await?,

@@ -1,11 +1,11 @@
-//! Devices and their licences.
+//! Devices and their pair codes.
 
 use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 
 use super::db::{Conn, Pool, Row};
 use super::{codec, full, missing, taken, usage};
 use crate::{NewDevice, Result};
-use iottly_core::model::{Device, Licence, Scope, SecretHash, UnixMs};
+use iottly_core::model::{Device, PairCode, Scope, SecretHash, UnixMs};
 
 /// Maximum number of devices of a project.
 const MAX_DEVICES: i64 = 100_000;
@@ -34,21 +34,21 @@ pub(super) async fn create(connection: &mut Conn, device: &NewDevice) -> Result<
 }
 
 /// A pair code to store.
-pub(super) struct NewLicence<'a> {
+pub(super) struct NewPairCode<'a> {
     pub(super) code: &'a str,
     pub(super) created: UnixMs,
     pub(super) expires: UnixMs,
 }
 
 /// Adds a device with its pair code, within the project's limit.
-pub(super) async fn create_licensed(
+pub(super) async fn create_with_pair_code(
     tx: &mut Conn,
     project: ProjectId,
     device: DeviceId,
     name: &str,
     group: GroupId,
     secret: SecretHash,
-    licence: &NewLicence<'_>,
+    pair_code: &NewPairCode<'_>,
 ) -> Result<u64> {
     let row = sqlx::query("SELECT count(*) AS n FROM devices WHERE project = $1")
         .bind(&project.as_bytes()[..])
@@ -71,15 +71,15 @@ pub(super) async fn create_licensed(
         },
     )
     .await?;
-    license(tx, project, device, licence).await
+    insert_pair_code(tx, project, device, pair_code).await
 }
 
 /// Replaces the pair code of a device.
-pub(super) async fn license_anew(
+pub(super) async fn replace_pair_code(
     tx: &mut Conn,
     project: ProjectId,
     device: DeviceId,
-    licence: &NewLicence<'_>,
+    pair_code: &NewPairCode<'_>,
 ) -> Result<u64> {
     let known = sqlx::query("SELECT id FROM devices WHERE project = $1 AND id = $2")
         .bind(&project.as_bytes()[..])
@@ -92,21 +92,21 @@ pub(super) async fn license_anew(
         .bind(&device.as_bytes()[..])
         .execute(&mut *tx)
         .await?;
-    license(tx, project, device, licence).await
+    insert_pair_code(tx, project, device, pair_code).await
 }
 
-async fn license(
+async fn insert_pair_code(
     tx: &mut Conn,
     project: ProjectId,
     device: DeviceId,
-    licence: &NewLicence<'_>,
+    pair_code: &NewPairCode<'_>,
 ) -> Result<u64> {
     sqlx::query("INSERT INTO licences (project, code, device, created, expires) VALUES ($1, $2, $3, $4, $5)")
         .bind(&project.as_bytes()[..])
-        .bind(licence.code)
+        .bind(pair_code.code)
         .bind(&device.as_bytes()[..])
-        .bind(licence.created)
-        .bind(licence.expires)
+        .bind(pair_code.created)
+        .bind(pair_code.expires)
         .execute(tx)
         .await
         .map_err(|error| taken(error, "licence of device", &device.to_string()))?;
@@ -150,13 +150,13 @@ async fn set(
     missing(query.execute(tx).await?.rows_affected(), "device", &device)
 }
 
-pub(super) async fn licences(pool: &Pool, project: ProjectId) -> Result<Vec<Licence>> {
+pub(super) async fn pair_codes(pool: &Pool, project: ProjectId) -> Result<Vec<PairCode>> {
     let query = sqlx::query(
         "SELECT code, device, created, expires, paired FROM licences WHERE project = $1 ORDER BY created, code",
     );
     let rows = query.bind(&project.as_bytes()[..]).fetch_all(pool).await?;
-    let licence = |row: &Row| {
-        Ok(Licence {
+    let pair_code = |row: &Row| {
+        Ok(PairCode {
             code: codec::get(row, "code")?,
             device: DeviceId::from_bytes(codec::bytes(row, "licences", "device")?),
             created: codec::get(row, "created")?,
@@ -164,7 +164,7 @@ pub(super) async fn licences(pool: &Pool, project: ProjectId) -> Result<Vec<Lice
             paired: codec::get(row, "paired")?,
         })
     };
-    rows.iter().map(licence).collect()
+    rows.iter().map(pair_code).collect()
 }
 
 pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Device>> {
@@ -214,7 +214,7 @@ fn device(row: &Row) -> Result<Device> {
             .map(|text| codec::json(text, "devices", "firmware"))
             .transpose()?,
         tags: codec::json(codec::get(row, "tags")?, "devices", "tags")?,
-        licence: codec::get(row, "code")?,
+        pair_code: codec::get(row, "code")?,
     })
 }
 

@@ -7,7 +7,7 @@ use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use super::db::{self, Conn, Pool, Row};
 use super::{branches, codec, full, missing, rollouts, taken};
 use crate::{Result, StoreError};
-use iottly_core::model::{Group, ORPHANED, UnixMs};
+use iottly_core::model::{Group, ORPHANED, RolloutStatus, UnixMs};
 
 /// Maximum number of deployment groups of a project.
 const MAX_GROUPS: i64 = 1000;
@@ -179,10 +179,10 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
         .bind(&project.as_bytes()[..])
         .fetch_all(&mut *tx)
         .await?;
-    let mut boards: HashMap<GroupId, Vec<DeviceId>> = HashMap::new();
+    let mut devices: HashMap<GroupId, Vec<DeviceId>> = HashMap::new();
     for row in &members {
         let device = DeviceId::from_bytes(codec::bytes(row, "devices", "id")?);
-        boards
+        devices
             .entry(codec::group(row, "devices", "group_id")?)
             .or_default()
             .push(device);
@@ -199,11 +199,21 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
             id,
             name: codec::get(row, "name")?,
             branch: codec::get(row, "branch")?,
-            status: codec::get(row, "status")?,
+            status: status(codec::get(row, "status")?)?,
             current_revision: codec::get(row, "revision")?,
-            boards: boards.remove(&id).unwrap_or_default(),
+            devices: devices.remove(&id).unwrap_or_default(),
             policy: codec::json(codec::get(row, "policy")?, "groups", "policy")?,
         })
     };
     rows.iter().map(group).collect()
+}
+
+/// Returns the status of a word; none for the empty one.
+fn status(word: &str) -> Result<Option<RolloutStatus>> {
+    if word.is_empty() {
+        return Ok(None);
+    }
+    let status = RolloutStatus::named(word);
+    let unknown = || codec::corrupt("groups", "status", format!("unknown word {word:?}"));
+    status.map(Some).ok_or_else(unknown)
 }

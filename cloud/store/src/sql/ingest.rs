@@ -12,17 +12,17 @@ use super::db::{self, Conn};
 use super::gaps::{self, GapEntry, Merge};
 use super::streams::{self, Known};
 use super::usage::Rooms;
-use super::{commands, device_config, devices, logs, messages, own_entries, rollout_devices};
+use super::{commands, device_settings, devices, logs, messages, own_entries, rollout_devices};
 use crate::Result;
-use crate::outbox::Outbox;
+use crate::webhook_cache::WebhookCache;
+use iottly_core::MessageIds;
+use iottly_core::RateLimitedLog;
 use iottly_core::ingest::stream::Effect;
 use iottly_core::ingest::{Entry, Outcome, Upload, UploadBody, Write};
-use iottly_core::log_pace::LogPace;
-use iottly_core::message_id::MessageIds;
 use iottly_core::model::{Scope, StoredMessage, UnixMs};
 
 /// Limits the log rate: a device may report lost control records as often as it likes.
-static LOST: LogPace = LogPace::new();
+static LOST: RateLimitedLog = RateLimitedLog::new();
 
 /// State that a transaction has read and still has to write.
 struct Work<'a> {
@@ -35,7 +35,7 @@ struct Work<'a> {
 pub(super) async fn apply(
     connection: &mut Conn,
     ids: &MessageIds,
-    outbox: &Outbox,
+    cache: &WebhookCache,
     writes: Vec<Write>,
 ) -> Result<Vec<Outcome>> {
     let mut tx = db::begin(connection).await?;
@@ -74,7 +74,7 @@ pub(super) async fn apply(
     }
     // Insert all messages of the group together, so that they share long statements.
     let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
-    let enqueued = messages::insert(&mut tx, outbox, &stored).await?;
+    let enqueued = messages::insert(&mut tx, cache, &stored).await?;
     gaps::merge(&mut tx, &work.merges).await?;
     for ((scope, stream), known) in &work.streams {
         if known.is_to_save(now) {
@@ -82,7 +82,7 @@ pub(super) async fn apply(
         }
     }
     tx.commit().await?;
-    enqueued.announce(outbox);
+    enqueued.announce(cache);
     Ok(outcomes)
 }
 
@@ -166,7 +166,7 @@ impl Work<'_> {
                 Effect::Gap { from, to, reason } => {
                     if let Some(more) = LOST.ask(Instant::now()) {
                         let reason = reason.as_str();
-                        tracing::warn!(device.id = %scope.device, stream.id = %stream, gap.from = from, gap.to = to, gap.reason = reason, suppressed = more, "device lost control records; continuing after the gap");
+                        tracing::warn!(device.id = %scope.device, stream.id = %stream, gap.from = from, gap.to = to, gap.reason = reason, suppressed_lines = more, "device lost control records; continuing after the gap");
                     }
                 }
                 Effect::Refuse(refuse) => outcome.refused.push(refuse),
@@ -264,7 +264,7 @@ async fn accept_control(
             rollout_devices::stopped(tx, scope, &report).await?;
             devices::set_firmware(tx, scope, &report).await
         }
-        Entry::Config(report) => device_config::set_taken(tx, scope, report, now).await,
+        Entry::Settings(report) => device_settings::set_acknowledged(tx, scope, report, now).await,
         Entry::Update(report) => rollout_devices::reported(tx, scope, &report, now).await.map(drop),
         Entry::Facts(facts) => rollout_devices::set_facts(tx, scope, &facts).await,
         Entry::Log(line) => {

@@ -9,8 +9,8 @@ use super::db::{self, Conn, Pool, Row};
 use super::webhooks::{Enqueued, enqueue};
 use super::{codec, usage};
 use crate::Result;
-use crate::outbox::Outbox;
-use iottly_core::message_id::MessageIds;
+use crate::webhook_cache::WebhookCache;
+use iottly_core::MessageIds;
 use iottly_core::model::{MessageId, Scope, StoredMessage, UnixMs};
 
 /// Number of columns of a message row.
@@ -78,7 +78,7 @@ pub(super) fn agent_message(
 /// Inserts entries and the deliveries they cause; called once per transaction.
 pub(super) async fn insert(
     connection: &mut Conn,
-    outbox: &Outbox,
+    cache: &WebhookCache,
     messages: &[&StoredMessage],
 ) -> Result<Enqueued> {
     if messages.is_empty() {
@@ -93,7 +93,7 @@ pub(super) async fn insert(
     for message in chunks.remainder() {
         insert_rows(connection, INSERT_ONE.as_str(), std::slice::from_ref(message)).await?;
     }
-    enqueue(connection, outbox, versions, messages).await
+    enqueue(connection, cache, versions, messages).await
 }
 
 async fn insert_rows(connection: &mut Conn, sql: &'static str, messages: &[&StoredMessage]) -> Result<()> {

@@ -15,10 +15,10 @@ use crate::{
 use iottly_core::command::MAX_TTL_MS;
 use iottly_core::ingest::{Outcome, Write};
 use iottly_core::model::{
-    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, ConfigState, Cursor, Definition, Device,
-    Group, HourUsage, Idempotency, KnownFacts, Licence, Limits, NewCommand, Principal, Project, Revision,
-    Rollout, RolloutId, RolloutMember, RolloutStep, Scope, SecretHash, Snippet, StoredLog, StoredMessage,
-    StoredRelease, Token, TokenId, UnixMs, Usage,
+    AuditEntry, Branch, Change, Changed, CodeRoom, CommandRecord, Cursor, Definition, Device, Group,
+    HourUsage, Idempotency, KnownFacts, Limits, NewCommand, PairCode, Principal, Project, Revision, Rollout,
+    RolloutId, RolloutMember, RolloutStep, Scope, SecretHash, SettingsState, Snippet, StoredLog,
+    StoredMessage, StoredRelease, Token, TokenId, UnixMs, Usage,
 };
 
 mod audit;
@@ -28,7 +28,7 @@ mod code_usage;
 mod codec;
 mod commands;
 mod definitions;
-mod device_config;
+mod device_settings;
 mod devices;
 mod erase;
 mod gaps;
@@ -95,8 +95,8 @@ impl Store for Backend {
         devices::one(&self.readers, scope).await
     }
 
-    async fn device_config(&self, scope: Scope) -> Result<Option<ConfigState>> {
-        device_config::one(&self.readers, scope).await
+    async fn device_settings(&self, scope: Scope) -> Result<Option<SettingsState>> {
+        device_settings::one(&self.readers, scope).await
     }
 
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>> {
@@ -165,8 +165,8 @@ impl Store for Backend {
         tokens::touch(&mut *self.write().await?, project, id, now).await
     }
 
-    async fn licences(&self, project: ProjectId) -> Result<Vec<Licence>> {
-        devices::licences(&self.readers, project).await
+    async fn pair_codes(&self, project: ProjectId) -> Result<Vec<PairCode>> {
+        devices::pair_codes(&self.readers, project).await
     }
 
     async fn definitions(&self, project: ProjectId) -> Result<Vec<Definition>> {
@@ -205,7 +205,7 @@ impl Store for Backend {
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>> {
-        ingest::apply(&mut *self.write().await?, &self.ids, &self.outbox, writes).await
+        ingest::apply(&mut *self.write().await?, &self.ids, &self.webhook_cache, writes).await
     }
 
     async fn stream_upto(&self, scope: Scope, stream: StreamId) -> Result<u64> {

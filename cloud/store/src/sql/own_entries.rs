@@ -56,7 +56,7 @@ pub(super) fn reuse(stream: StreamId, seq: u64, entry: Entry, brief: bool) -> Bo
         } => ("iottlyagent", payload),
         Entry::Result(result) => ("result", raw(&result)),
         Entry::Firmware(report) => ("firmware", raw(&report)),
-        Entry::Config(report) => ("config", raw(&report)),
+        Entry::Settings(report) => ("config", raw(&report)),
         Entry::Update(report) => ("update", raw(&report)),
         Entry::Facts(facts) => ("facts", raw(&facts)),
         Entry::Log(line) => ("log", raw(&line)),

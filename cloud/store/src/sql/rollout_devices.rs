@@ -1,7 +1,7 @@
 //! Devices of rollouts: the directives they were sent, and their reports.
 
 use iottly_protocol::limits::clip;
-use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
+use iottly_protocol::release::{DeviceFacts, Ending, Reason, Step, UpdateState};
 use iottly_protocol::{
     DeviceId, FirmwareReport, FirmwareState, GroupId, Level, LogLine, ProjectId, UpdateReport,
 };
@@ -11,8 +11,8 @@ use super::db::{self, Conn, Pool, Row};
 use super::{audit, codec};
 use crate::Result;
 use iottly_core::model::{
-    KnownFacts, Principal, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, Scopes, Telling, TokenId,
-    Told, UnixMs,
+    DirectiveStatus, KnownFacts, OutgoingDirective, Principal, Rollout, RolloutId, RolloutMember,
+    RolloutStep, Scope, UnixMs,
 };
 
 /// Maximum length of the stored list of an update's steps, in characters.
@@ -49,8 +49,8 @@ pub(super) async fn members(
 }
 
 fn member(row: &Row) -> Result<RolloutMember> {
-    let told = match codec::get::<Option<String>>(row, "directive")? {
-        Some(directive) => Some(told(row, directive)?),
+    let directive = match codec::get::<Option<String>>(row, "directive")? {
+        Some(id) => Some(directive_status(row, id)?),
         None => None,
     };
     Ok(RolloutMember {
@@ -63,11 +63,11 @@ fn member(row: &Row) -> Result<RolloutMember> {
             "devices",
             "directive_counter",
         )?,
-        told,
+        directive,
     })
 }
 
-fn told(row: &Row, directive: String) -> Result<Told> {
+fn directive_status(row: &Row, id: String) -> Result<DirectiveStatus> {
     let unknown = |field: &'static str, word: &str| {
         codec::corrupt("rollout_devices", field, format!("unknown word {word:?}"))
     };
@@ -82,10 +82,10 @@ fn told(row: &Row, directive: String) -> Result<Told> {
         .transpose()?;
     let steps = codec::get::<&str>(row, "steps")?.split_whitespace();
     let heard: Option<i64> = codec::get(row, "heard")?;
-    Ok(Told {
-        directive,
+    Ok(DirectiveStatus {
+        id,
         counter: codec::unsigned(codec::get(row, "counter")?, "rollout_devices", "counter")?,
-        at: codec::get(row, "told")?,
+        sent: codec::get(row, "told")?,
         withdrawn: codec::get::<Option<i64>>(row, "withdrawn")?.is_some(),
         state,
         reason,
@@ -114,7 +114,7 @@ pub(super) async fn save_step(
     now: UnixMs,
 ) -> Result<bool> {
     let mut tx = db::begin(connection).await?;
-    let (soaked, soaked_at) = step.run.soaking.unzip();
+    let (soaked, soaked_at) = step.progress.soaking.unzip();
     let done = sqlx::query(
         "UPDATE rollouts SET halted = $4, soaked = $5, soaked_at = $6, status = $7, evidence = coalesce($8, evidence), active = $9, \
          version = version + 1, changed = $10, ended = coalesce($11, ended) WHERE project = $1 AND id = $2 AND version = $3",
@@ -122,7 +122,7 @@ pub(super) async fn save_step(
     .bind(&project.as_bytes()[..])
     .bind(&step.id.as_bytes()[..])
     .bind(codec::signed(step.version))
-    .bind(i64::from(step.run.halted))
+    .bind(i64::from(step.progress.halted))
     .bind(soaked.map(codec::signed))
     .bind(soaked_at.map(codec::signed))
     .bind(step.status.as_str())
@@ -135,11 +135,11 @@ pub(super) async fn save_step(
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    for telling in &step.told {
-        tell(&mut tx, project, step, telling, now).await?;
+    for directive in &step.install {
+        store_install(&mut tx, project, step, directive, now).await?;
     }
-    for telling in &step.withdrawn {
-        withdraw(&mut tx, project, step, telling, now).await?;
+    for directive in &step.cancel {
+        store_cancel(&mut tx, project, step, directive, now).await?;
     }
     // A group shows only its current rollout.
     sqlx::query(
@@ -153,16 +153,10 @@ pub(super) async fn save_step(
     .execute(&mut *tx)
     .await?;
     if let Some(evidence) = step.evidence.as_ref().filter(|_| step.halts) {
-        let cloud = Principal {
-            project,
-            token: TokenId::from_bytes([0; 16]),
-            name: "cloud".to_owned(),
-            scopes: Scopes::READ,
-        };
         audit::append(
             &mut tx,
             project,
-            &cloud,
+            &Principal::system(project, "cloud"),
             ("rollout.halt", step.id.to_string(), evidence.clone()),
             now,
         )
@@ -172,11 +166,11 @@ pub(super) async fn save_step(
     Ok(true)
 }
 
-async fn tell(
+async fn store_install(
     tx: &mut Conn,
     project: ProjectId,
     step: &RolloutStep,
-    telling: &Telling,
+    directive: &OutgoingDirective,
     now: UnixMs,
 ) -> Result<()> {
     sqlx::query(
@@ -188,10 +182,10 @@ async fn tell(
     )
     .bind(&project.as_bytes()[..])
     .bind(&step.id.as_bytes()[..])
-    .bind(&telling.device.as_bytes()[..])
-    .bind(&telling.directive)
-    .bind(codec::signed(telling.counter))
-    .bind(telling.document.get())
+    .bind(&directive.device.as_bytes()[..])
+    .bind(&directive.id)
+    .bind(codec::signed(directive.counter))
+    .bind(directive.document.get())
     .bind(now)
     .execute(&mut *tx)
     .await?;
@@ -199,18 +193,18 @@ async fn tell(
         tx,
         Scope {
             project,
-            device: telling.device,
+            device: directive.device,
         },
-        telling.counter,
+        directive.counter,
     )
     .await
 }
 
-async fn withdraw(
+async fn store_cancel(
     tx: &mut Conn,
     project: ProjectId,
     step: &RolloutStep,
-    telling: &Telling,
+    directive: &OutgoingDirective,
     now: UnixMs,
 ) -> Result<()> {
     sqlx::query(
@@ -219,9 +213,9 @@ async fn withdraw(
     )
     .bind(&project.as_bytes()[..])
     .bind(&step.id.as_bytes()[..])
-    .bind(&telling.device.as_bytes()[..])
-    .bind(codec::signed(telling.counter))
-    .bind(telling.document.get())
+    .bind(&directive.device.as_bytes()[..])
+    .bind(codec::signed(directive.counter))
+    .bind(directive.document.get())
     .bind(now)
     .execute(&mut *tx)
     .await?;
@@ -229,9 +223,9 @@ async fn withdraw(
         tx,
         Scope {
             project,
-            device: telling.device,
+            device: directive.device,
         },
-        telling.counter,
+        directive.counter,
     )
     .await
 }
@@ -276,13 +270,14 @@ pub(super) async fn reported(
     // It is unknown whether the device's or the cloud's clock is wrong; that is not a failure of the
     // release.
     let dates = matches!(report.reason, Some(Reason::Expired | Reason::Clock))
-        && report.state == UpdateState::Rejected;
-    let failed = report.state.is_ending() && report.state != UpdateState::Committed && !dates;
-    let done = sqlx::query(
+        && report.state == UpdateState::Ended(Ending::Rejected);
+    let failed = report.state.is_ending() && report.state != UpdateState::Ended(Ending::Committed) && !dates;
+    const { assert!(Ending::ALL.len() == 5, "a placeholder for each ending") };
+    let update = sqlx::query(
         "UPDATE rollout_devices SET state = $4, reason = $5, detail = $6, failures = failures + $7, changed = $8, heard = NULL, \
          steps = CASE WHEN length(steps) < $9 THEN steps || $10 ELSE steps END \
          WHERE project = $1 AND device = $2 AND directive = $3 \
-         AND (state IS NULL OR state NOT IN ('committed', 'rejected', 'failed', 'cancelled', 'rolled_back'))",
+         AND (state IS NULL OR state NOT IN ($11, $12, $13, $14, $15))",
     )
     .bind(&scope.project.as_bytes()[..])
     .bind(&scope.device.as_bytes()[..])
@@ -293,9 +288,12 @@ pub(super) async fn reported(
     .bind(i64::from(failed))
     .bind(now)
     .bind(MAX_STEPS)
-    .bind(format!("{}@{now} ", report.state))
-    .execute(connection)
-    .await?;
+    .bind(format!("{}@{now} ", report.state));
+    let endings = Ending::ALL.iter();
+    let done = endings
+        .fold(update, |update, ending| update.bind(ending.as_str()))
+        .execute(connection)
+        .await?;
     Ok(done.rows_affected() > 0)
 }
 
@@ -321,13 +319,14 @@ pub(super) async fn heard(
 pub(super) async fn fault(tx: &mut Conn, scope: Scope, failures: usize, text: &str) -> Result<()> {
     sqlx::query(
         "UPDATE rollout_devices SET faults = faults + $3, fault = $4 \
-         WHERE project = $1 AND device = $2 AND state = 'trial' AND faults < $5",
+         WHERE project = $1 AND device = $2 AND state = $6 AND faults < $5",
     )
     .bind(&scope.project.as_bytes()[..])
     .bind(&scope.device.as_bytes()[..])
     .bind(i64::try_from(failures).unwrap_or(i64::MAX).min(MAX_FAULTS))
     .bind(codec::text(clip(text, MAX_FAULT_BYTES)).into_owned())
     .bind(MAX_FAULTS)
+    .bind(Step::Trial.as_str())
     .execute(tx)
     .await?;
     Ok(())

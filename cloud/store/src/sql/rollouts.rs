@@ -5,17 +5,19 @@ use iottly_protocol::{GroupId, ProjectId};
 use super::codec;
 use super::db::{Conn, Pool, Row};
 use crate::{Result, StoreError};
-use iottly_core::model::{NewRollout, Rollout, RolloutId, RolloutKind, RolloutStatus, Steer, UnixMs};
-use iottly_core::model::{Policy, Run, Wish};
+use iottly_core::model::{
+    NewRollout, Rollout, RolloutCommand, RolloutId, RolloutKind, RolloutStatus, UnixMs,
+};
+use iottly_core::model::{Policy, RolloutIntent, RolloutProgress};
 
 /// Reason of a rollout that was cancelled by a request.
 const BY_OWNER: &str = "its owner cancelled it";
 
-const fn wish_word(wish: Wish) -> &'static str {
-    match wish {
-        Wish::Run => "run",
-        Wish::Pause => "pause",
-        Wish::Cancel => "cancel",
+const fn intent_word(intent: RolloutIntent) -> &'static str {
+    match intent {
+        RolloutIntent::Run => "run",
+        RolloutIntent::Pause => "pause",
+        RolloutIntent::Cancel => "cancel",
     }
 }
 
@@ -65,7 +67,7 @@ pub(super) async fn steer(
     tx: &mut Conn,
     project: ProjectId,
     group: GroupId,
-    steer: Steer,
+    command: RolloutCommand,
     now: UnixMs,
 ) -> Result<u64> {
     super::groups::must_exist(tx, project, group).await?;
@@ -80,12 +82,12 @@ pub(super) async fn steer(
     let row = row
         .ok_or_else(|| StoreError::Refused("no rollout is under way in this deployment group".to_owned()))?;
     let id: [u8; 16] = codec::bytes(&row, "rollouts", "id")?;
-    let wish = wish_word(steer.wish());
+    let intent = intent_word(command.intent());
     let halted = codec::get::<&str>(&row, "status")? == "halted";
-    if codec::get::<&str>(&row, "wish")? == wish && !halted {
+    if codec::get::<&str>(&row, "wish")? == intent && !halted {
         return Ok(0);
     }
-    if steer == Steer::Resume {
+    if command == RolloutCommand::Resume {
         // Failed devices are directed again as if they had not failed; silent devices get a new deadline.
         sqlx::query(
             "UPDATE rollout_devices SET failures = 0, heard = NULL WHERE project = $1 AND rollout = $2",
@@ -96,7 +98,7 @@ pub(super) async fn steer(
         .await?;
     }
     // Pausing a halted rollout leaves it halted.
-    let still = i64::from(halted && steer == Steer::Pause);
+    let still = i64::from(halted && command == RolloutCommand::Pause);
     sqlx::query(
         "UPDATE rollouts SET wish = $3, halted = $4, evidence = CASE WHEN $4 = 1 THEN evidence ELSE NULL END, \
          forced = CASE WHEN $5 = 1 THEN 1 ELSE forced END, version = version + 1, changed = $6, ended = $7 \
@@ -104,11 +106,11 @@ pub(super) async fn steer(
     )
     .bind(&project.as_bytes()[..])
     .bind(&id[..])
-    .bind(wish)
+    .bind(intent)
     .bind(still)
-    .bind(i64::from(halted && steer == Steer::Resume))
+    .bind(i64::from(halted && command == RolloutCommand::Resume))
     .bind(now)
-    .bind((steer == Steer::Cancel).then_some(BY_OWNER))
+    .bind((command == RolloutCommand::Cancel).then_some(BY_OWNER))
     .execute(tx)
     .await?;
     Ok(1)
@@ -128,7 +130,7 @@ pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now
     if codec::get::<i64>(&row, "active")? == 0 {
         return Err(StoreError::Refused("the rollout has ended".to_owned()));
     }
-    if codec::get::<&str>(&row, "wish")? == wish_word(Wish::Cancel) {
+    if codec::get::<&str>(&row, "wish")? == intent_word(RolloutIntent::Cancel) {
         return Ok(0);
     }
     let done = sqlx::query(
@@ -254,10 +256,10 @@ fn rollout(row: &Row) -> Result<Rollout> {
     let unknown =
         |field: &'static str, word: &str| codec::corrupt("rollouts", field, format!("unknown word {word:?}"));
     let word: &str = codec::get(row, "wish")?;
-    let wishes = [Wish::Run, Wish::Pause, Wish::Cancel];
-    let wish = wishes
+    let intents = [RolloutIntent::Run, RolloutIntent::Pause, RolloutIntent::Cancel];
+    let intent = intents
         .into_iter()
-        .find(|wish| wish_word(*wish) == word)
+        .find(|intent| intent_word(*intent) == word)
         .ok_or_else(|| unknown("wish", word))?;
     let word: &str = codec::get(row, "status")?;
     let status = RolloutStatus::named(word).ok_or_else(|| unknown("status", word))?;
@@ -274,8 +276,8 @@ fn rollout(row: &Row) -> Result<Rollout> {
         policy: codec::json(codec::get(row, "policy")?, "rollouts", "policy")?,
         approved: codec::json(codec::get(row, "approved")?, "rollouts", "approved")?,
         force: codec::get::<i64>(row, "forced")? == 1,
-        run: Run {
-            wish,
+        progress: RolloutProgress {
+            intent,
             halted: codec::get::<i64>(row, "halted")? == 1,
             soaking,
         },

@@ -31,11 +31,19 @@ pub(super) const FOR_UPDATE: &str = "";
 pub(super) const SKIP_LOCKED: &str = "";
 
 /// Does nothing: there are no other writers.
+#[expect(
+    clippy::unused_async,
+    reason = "has the signature of its PostgreSQL counterpart, which waits"
+)]
 pub(super) async fn lock_devices(_: &mut Conn, _: impl Iterator<Item = Scope>) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
 /// Does nothing: messages are in a single table.
+#[expect(
+    clippy::unused_async,
+    reason = "has the signature of its PostgreSQL counterpart, which waits"
+)]
 pub(super) async fn make_room(_: &mut Conn, _: impl Iterator<Item = UnixMs>) -> Result<(), sqlx::Error> {
     Ok(())
 }

@@ -11,9 +11,9 @@ use sqlx::sqlite::{
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use super::outbox::Outbox;
+use super::webhook_cache::WebhookCache;
 use super::{Result, StoreError};
-use iottly_core::message_id::MessageIds;
+use iottly_core::MessageIds;
 
 mod db;
 #[path = "../sql/mod.rs"]
@@ -84,7 +84,7 @@ pub struct SqliteStore {
     options: SqliteConnectOptions,
     readers: SqlitePool,
     ids: Arc<MessageIds>,
-    outbox: Outbox,
+    webhook_cache: WebhookCache,
 }
 
 /// Creates the file of a new database readable by this user only; SQLite gives its other files the same
@@ -128,7 +128,7 @@ impl SqliteStore {
             options,
             readers,
             ids: Arc::new(ids),
-            outbox: Outbox::default(),
+            webhook_cache: WebhookCache::default(),
         })
     }
 

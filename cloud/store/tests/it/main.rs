@@ -40,7 +40,7 @@ suites! {
         a_device_id_belongs_to_one_project,
         a_change_that_fails_leaves_nothing,
         concurrent_changes_are_numbered_one_by_one,
-        groups_tokens_and_licences,
+        groups_tokens_and_pair_codes,
         branches_and_definitions,
         names_sort_by_their_bytes;
     audit:

@@ -13,7 +13,15 @@ fn crates_depend_only_as_designed() {
         ("iottly-manifest", &[]),
         ("iottly-firmware", &[]),
         ("iottly-tidy", &[]),
-        ("iottly-e2e", &[]),
+        (
+            "iottly-e2e",
+            &[
+                "iottly-agent",
+                "iottly-builder",
+                "iottly-protocol",
+                "iottly-sandbox",
+            ],
+        ),
         ("iottly-child", &[]),
         ("iottly-engine", &[]),
         (

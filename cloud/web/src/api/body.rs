@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequest, Request};
 use futures_util::StreamExt;
-use iottly_protocol::limits::{MAX_JSON_DEPTH, depth_within};
+use iottly_protocol::limits::{MAX_COMPONENT_BYTES, MAX_JSON_DEPTH, depth_within};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -110,9 +110,6 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
         Ok(Self(shaped))
     }
 }
-
-/// Maximum size of an uploaded component, in bytes.
-const MAX_COMPONENT_BYTES: usize = 16 << 20;
 
 /// Body of raw bytes: a component.
 pub(super) struct Bytes(pub(super) Vec<u8>);

@@ -8,9 +8,9 @@ use super::dto::{
     BranchList, Code, Differences, Done, Edit, Edits, NewBranch, NewVersion, OK, OneBranch, OneRevision,
     Restore, RevisionDto, RevisionList, SavedVersion,
 };
+use super::names;
 use super::query::Params;
 use super::spaced::Spaced;
-use super::text;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
@@ -62,7 +62,7 @@ pub(super) async fn show(
     responses((status = 200, description = "The new branch with its working copy", body = OneBranch))
 )]
 pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewBranch>) -> Answer<OneBranch> {
-    let name = text::word("branch", &body.name)?;
+    let name = names::word("branch", &body.name)?;
     access.services().rollouts.spare_disk().await?;
     access
         .change(
@@ -137,11 +137,11 @@ fn resolve(edit: Edit, snippets: &[Snippet]) -> Result<SnippetEdit, ApiError> {
     };
     let code = edit
         .code
-        .map(|code| text::bounded("code", code, MAX_CODE_BYTES))
+        .map(|code| names::bounded("code", code, MAX_CODE_BYTES))
         .transpose()?;
     let description = edit
         .description
-        .map(|text| text::bounded("description", text, MAX_DESCRIPTION_BYTES))
+        .map(|text| names::bounded("description", text, MAX_DESCRIPTION_BYTES))
         .transpose()?;
     Ok(SnippetEdit {
         id,
@@ -234,7 +234,7 @@ pub(super) async fn save_version(
     Path((_, branch)): Path<(String, String)>,
     JsonBody(body): JsonBody<NewVersion>,
 ) -> Answer<SavedVersion> {
-    let message = text::bounded("message", body.message, MAX_MESSAGE_BYTES)?;
+    let message = names::bounded("message", body.message, MAX_MESSAGE_BYTES)?;
     access.services().rollouts.spare_disk().await?;
     let changed = access
         .change(

@@ -5,9 +5,9 @@ use axum::extract::{FromRequest, Path, Request, State};
 use super::Answer;
 use super::body::Bytes;
 use super::dto::{OK, SavedVersion};
+use super::names;
 use super::query::Params;
 use super::spaced::Spaced;
-use super::text;
 use crate::app::App;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
@@ -32,7 +32,7 @@ pub(super) async fn upload(
     params: Params,
     request: Request,
 ) -> Answer<SavedVersion> {
-    let message = text::bounded(
+    let message = names::bounded(
         "message",
         params.get("message").unwrap_or_default().to_owned(),
         MAX_MESSAGE_BYTES,

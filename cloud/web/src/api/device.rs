@@ -6,13 +6,13 @@ use iottly_protocol::DeviceId;
 
 use super::Answer;
 use super::body::JsonBody;
+use super::device_search::DeviceSearch;
 use super::dto::{
-    AllProps, CreatedDevice, DeletedDevice, DeviceSettings, NewDeviceBody, OK, OneProps, Props,
+    AllProps, CreatedDevice, DeletedDevice, NewDeviceBody, OK, OneProps, Props, UpdateDeviceBody,
 };
+use super::names;
 use super::query::Params;
-use super::search::Search;
 use super::spaced::Spaced;
-use super::text;
 use crate::auth::{DeviceAccess, ProjectAccess, hash_secret};
 
 use crate::error::ApiError;
@@ -42,7 +42,7 @@ const ERASE_STEP: usize = 1000;
     responses((status = 200, description = "The matching devices", body = AllProps))
 )]
 pub(super) async fn all_props(access: ProjectAccess, params: Params) -> Answer<AllProps> {
-    let search = Search::from_params(&params)?;
+    let search = DeviceSearch::from_params(&params)?;
     let devices = access
         .devices()
         .await?
@@ -73,15 +73,15 @@ pub(super) async fn props(access: DeviceAccess) -> Answer<OneProps> {
     put,
     path = "/device/{device}/props",
     tag = "devices",
-    request_body = DeviceSettings,
+    request_body = UpdateDeviceBody,
     responses((status = 200, description = "The properties of the device after the change", body = OneProps))
 )]
 pub(super) async fn set_props(
     access: DeviceAccess,
-    JsonBody(body): JsonBody<DeviceSettings>,
+    JsonBody(body): JsonBody<UpdateDeviceBody>,
 ) -> Answer<OneProps> {
     let (now, device) = (clock::now(), access.scope().device);
-    let name = body.name.map(|name| text::name("name", &name)).transpose()?;
+    let name = body.name.map(|name| names::name("name", &name)).transpose()?;
     let tags = body.tags.map(|tags| checked_tags(&tags)).transpose()?;
     if let Some(group) = body.deployment_group {
         access
@@ -117,7 +117,7 @@ async fn answer(access: DeviceAccess) -> Answer<OneProps> {
 fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
     let mut tags = tags
         .iter()
-        .map(|tag| text::tag(tag))
+        .map(|tag| names::tag(tag))
         .collect::<Result<Vec<_>, _>>()?;
     tags.sort();
     tags.dedup();
@@ -144,7 +144,7 @@ pub(super) async fn create(
     access: ProjectAccess,
     JsonBody(body): JsonBody<NewDeviceBody>,
 ) -> Answer<CreatedDevice> {
-    let (now, name) = (clock::now(), text::name("name", &body.name)?);
+    let (now, name) = (clock::now(), names::name("name", &body.name)?);
     let (device, code) = (DeviceId::random(), hex_code()?);
     // The secret that this is the hash of is discarded, so the device cannot log in before it is paired.
     let secret = hash_secret(hex_code()?.as_bytes());

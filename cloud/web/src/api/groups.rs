@@ -9,9 +9,9 @@ use iottly_protocol::{DeviceId, GroupId};
 use super::Answer;
 use super::body::JsonBody;
 use super::dto::{Done, GroupList, GroupSettings, Members, Moved, NewGroup, OK, OneGroup};
+use super::names;
 use super::query::Params;
 use super::spaced::Spaced;
-use super::text;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
@@ -56,7 +56,7 @@ pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, Str
     responses((status = 200, description = "The new deployment group", body = OneGroup))
 )]
 pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewGroup>) -> Answer<OneGroup> {
-    let (id, name) = (GroupId::random(), text::name("name", &body.name)?);
+    let (id, name) = (GroupId::random(), names::name("name", &body.name)?);
     access
         .change(
             Change::CreateGroup {
@@ -84,7 +84,7 @@ pub(super) async fn update(
     JsonBody(body): JsonBody<GroupSettings>,
 ) -> Answer<OneGroup> {
     let id = group_id(&id)?;
-    let name = body.name.map(|name| text::name("name", &name)).transpose()?;
+    let name = body.name.map(|name| names::name("name", &name)).transpose()?;
     access
         .change(
             Change::UpdateGroup {
@@ -165,7 +165,7 @@ pub(super) async fn remove_device(
     let device: DeviceId = device.parse().map_err(|_| not_in_it())?;
     let holds = groups
         .iter()
-        .any(|known| known.id == group && known.boards.contains(&device));
+        .any(|known| known.id == group && known.devices.contains(&device));
     let orphaned = groups
         .iter()
         .find(|known| known.name == ORPHANED)

@@ -6,30 +6,26 @@ mod body;
 mod branches;
 mod command;
 mod components;
-mod config;
-mod cursor;
 mod definitions;
 mod device;
+mod device_search;
+mod device_settings;
 pub(crate) mod dto;
-mod export;
 mod groups;
 pub(crate) mod health;
 mod history;
-mod licence;
+mod inspect;
 mod limits;
 mod logs;
-mod messages;
+mod names;
 pub(crate) mod openapi;
-mod paginated;
+mod pair_codes;
 mod ping;
-mod project;
 mod projects;
 mod query;
 mod releases;
 mod rollouts;
-mod search;
 mod spaced;
-mod text;
 mod tokens;
 mod webhook_deliveries;
 mod webhook_settings;
@@ -45,7 +41,7 @@ use crate::error::ApiError;
 pub(crate) use history::{Page, page};
 
 /// Maximum size of a request's body, in bytes.
-pub const MAX_BODY_BYTES: usize = 256 << 10;
+pub(crate) const MAX_BODY_BYTES: usize = 256 << 10;
 
 /// Return type of handlers.
 type Answer<T> = Result<spaced::Spaced<T>, ApiError>;
@@ -76,9 +72,9 @@ pub(crate) fn open_routes() -> OpenApiRouter<App> {
 fn project_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(projects::show, projects::update, projects::delete))
-        .routes(routes!(project::inspect))
-        .routes(routes!(licence::all))
-        .routes(routes!(licence::one))
+        .routes(routes!(inspect::inspect))
+        .routes(routes!(pair_codes::all))
+        .routes(routes!(pair_codes::one))
         .routes(routes!(tokens::all, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::end_logins))
@@ -117,15 +113,15 @@ fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(device::delete))
         .routes(routes!(device::replace))
         .routes(routes!(device::props, device::set_props))
-        .routes(routes!(config::show, config::set))
+        .routes(routes!(device_settings::show, device_settings::set))
         .routes(routes!(command::send))
         .routes(routes!(command::list))
         .routes(routes!(command::show))
         .routes(routes!(command::cancel))
         .routes(routes!(logs::logs))
-        .routes(routes!(paginated::messages))
-        .routes(routes!(export::messages))
-        .routes(routes!(messages::messages))
+        .routes(routes!(history::paginated::messages))
+        .routes(routes!(history::export::messages))
+        .routes(routes!(history::list::messages))
 }
 
 fn code_routes() -> OpenApiRouter<App> {

@@ -6,8 +6,8 @@ use iottly_protocol::{GroupId, ProjectId};
 use super::Answer;
 use super::body::JsonBody;
 use super::dto::{CreatedProject, Done, NewProject, OK, OneProject, ProjectList, ProjectSettings};
+use super::names;
 use super::spaced::Spaced;
-use super::text;
 use crate::app::App;
 use crate::auth::{Access, ProjectAccess, mint_token};
 use crate::error::ApiError;
@@ -48,7 +48,7 @@ pub(super) async fn create(
     JsonBody(body): JsonBody<NewProject>,
 ) -> Answer<CreatedProject> {
     access.require(Scopes::OPERATOR)?;
-    let (now, name) = (clock::now(), text::name("name", &body.name)?);
+    let (now, name) = (clock::now(), names::name("name", &body.name)?);
     let services = &app.services;
     let project = Project {
         id: ProjectId::from_bytes(services.ids.next(now).0),
@@ -93,7 +93,7 @@ pub(super) async fn update(
     JsonBody(body): JsonBody<ProjectSettings>,
 ) -> Answer<OneProject> {
     access.require(Scopes::ADMIN)?;
-    let name = body.name.map(|name| text::name("name", &name)).transpose()?;
+    let name = body.name.map(|name| names::name("name", &name)).transpose()?;
     if body.retention_days.is_some_and(|days| days > MAX_RETENTION_DAYS) {
         return Err(ApiError::invalid(
             "invalid_body",
@@ -151,9 +151,9 @@ pub(super) async fn delete(access: ProjectAccess) -> Answer<Done> {
     access.services().rollouts.withdraw_all(access.principal()).await;
     access.change(Change::DeleteProject, clock::now()).await?;
     let (rollouts, project) = (access.services().rollouts.clone(), access.id());
-    let forgotten = tokio::task::spawn_blocking(move || rollouts.shelf().forget(project)).await;
+    let forgotten = tokio::task::spawn_blocking(move || rollouts.repositories().forget(project)).await;
     if let Ok(Err(error)) = forgotten {
-        tracing::error!(project.id = %project, %error, "failed to delete the releases of a deleted project; their files stay on the disk");
+        tracing::error!(%error, "failed to delete the releases of a deleted project; their files stay on the disk");
     }
     access.services().sessions.close_project(project);
     for device in devices.iter().filter(|device| device.online) {

@@ -12,7 +12,7 @@ use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_core::model::Policy;
-use iottly_core::model::{Change, Group, Rollout, Steer};
+use iottly_core::model::{Change, Group, Rollout, RolloutCommand};
 
 /// Default and largest number of rollouts in a response.
 const DEFAULT_ROLLOUTS: usize = 20;
@@ -155,7 +155,7 @@ pub(super) async fn rollback(
     responses((status = 200, description = "The rollout is paused", body = Done))
 )]
 pub(super) async fn pause(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
-    steer(&access, &id, Steer::Pause).await
+    steer(&access, &id, RolloutCommand::Pause).await
 }
 
 /// Resumes a rollout that was paused or has halted itself.
@@ -168,7 +168,7 @@ pub(super) async fn pause(access: ProjectAccess, Path((_, id)): Path<(String, St
     responses((status = 200, description = "The rollout continues", body = Done))
 )]
 pub(super) async fn resume(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
-    steer(&access, &id, Steer::Resume).await
+    steer(&access, &id, RolloutCommand::Resume).await
 }
 
 /// Cancels the rollout.
@@ -181,7 +181,7 @@ pub(super) async fn resume(access: ProjectAccess, Path((_, id)): Path<(String, S
     responses((status = 200, description = "The rollout is cancelled", body = Done))
 )]
 pub(super) async fn cancel(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
-    steer(&access, &id, Steer::Cancel).await
+    steer(&access, &id, RolloutCommand::Cancel).await
 }
 
 /// Returns the policy by which rollouts spread in a group.
@@ -229,10 +229,10 @@ pub(super) async fn set_policy(
     Ok(Spaced(OnePolicy { policy, status: OK }))
 }
 
-async fn steer(access: &ProjectAccess, id: &str, steer: Steer) -> Answer<Done> {
+async fn steer(access: &ProjectAccess, id: &str, command: RolloutCommand) -> Answer<Done> {
     let group = id.parse().map_err(|_| unknown_group())?;
     access
-        .change(Change::SteerRollout(group, steer), clock::now())
+        .change(Change::SteerRollout(group, command), clock::now())
         .await?;
     access.services().rollouts.wake();
     Ok(Done::answer())

@@ -29,14 +29,14 @@ pub(super) const JSON: (HeaderName, HeaderValue) =
     (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
 
 /// Writes a response; a long one counts as unread until the client has received it.
-pub(super) fn held(
+pub(super) fn counted_response(
     services: &WebServices,
     project: ProjectId,
     value: &impl Serialize,
 ) -> Result<Response, ApiError> {
     let body = line(value)?;
     let length = (header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    Ok(match services.reading.hold(project, body.len() as u64)? {
+    Ok(match services.history_reader.hold(project, body.len() as u64)? {
         None => ([JSON], body).into_response(),
         Some(held) => ([JSON, length], held.body(body)).into_response(),
     })

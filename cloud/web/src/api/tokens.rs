@@ -5,8 +5,8 @@ use axum::extract::Path;
 use super::Answer;
 use super::body::JsonBody;
 use super::dto::{CreatedToken, Done, NewToken, OK, TokenList};
+use super::names;
 use super::spaced::Spaced;
-use super::text;
 use crate::auth::{ProjectAccess, mint_token};
 use crate::error::ApiError;
 use iottly_cloud::clock;
@@ -44,7 +44,7 @@ pub(super) async fn create(
 ) -> Answer<CreatedToken> {
     access.require(Scopes::ADMIN)?;
     let now = clock::now();
-    let name = text::name("name", &body.name)?;
+    let name = names::name("name", &body.name)?;
     let scopes = scopes(&body.scopes)?;
     access.require(scopes)?;
     if body.expires.is_some_and(|expires| expires <= now) {
@@ -92,7 +92,7 @@ pub(super) async fn end_logins(access: ProjectAccess) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
     access.change(Change::EndLogins, clock::now()).await?;
     let ended = access.services().sessions.close_project(access.id());
-    tracing::info!(project.id = %access.id(), logins = ended, "ended all logins of a project");
+    tracing::info!(logins.ended = ended, "ended all logins of a project");
     Ok(Done::answer())
 }
 

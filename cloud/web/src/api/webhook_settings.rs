@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use iottly_protocol::limits::MAX_CHANNEL_BYTES;
 use serde_json::Value;
 use url::Url;
 
 use super::dto::WebhookSettings;
-use super::text;
+use super::names;
 use crate::error::ApiError;
 use iottly_core::history;
-use iottly_core::model::{HookKind, Webhook};
+use iottly_core::model::{Webhook, WebhookKind};
 use iottly_core::webhooks::HeaderList;
 use iottly_core::webhooks::guard::Guard;
 use iottly_core::webhooks::headers;
@@ -17,8 +18,6 @@ use iottly_core::webhooks::headers::MASK;
 
 /// Maximum length of a description, in bytes.
 const MAX_DESCRIPTION_BYTES: usize = 1024;
-/// Maximum length of a channel's name, in bytes.
-const MAX_CHANNEL_BYTES: usize = 256;
 /// Setting that selects all channels.
 const EVERY_CHANNEL: &str = "*";
 /// Recorded reason for a webhook that its owner disabled.
@@ -42,14 +41,14 @@ pub(super) fn apply(
         hook.url = url;
     }
     if let Some(description) = given.description {
-        hook.description = text::bounded("description", description, MAX_DESCRIPTION_BYTES)?;
+        hook.description = names::bounded("description", description, MAX_DESCRIPTION_BYTES)?;
     }
     if let Some(kind) = given.kind {
         hook.kind =
-            HookKind::named(&kind).ok_or_else(|| invalid("type is not iottly, user or all".to_owned()))?;
+            WebhookKind::named(&kind).ok_or_else(|| invalid("type is not iottly, user or all".to_owned()))?;
     }
     if let Some(channel) = given.channel {
-        let channel = text::bounded("channel", channel, MAX_CHANNEL_BYTES)?;
+        let channel = names::bounded("channel", channel, MAX_CHANNEL_BYTES)?;
         hook.channel = Some(channel).filter(|channel| !matches!(channel.as_str(), EVERY_CHANNEL | ""));
     }
     if let Some(filter) = given.filter {

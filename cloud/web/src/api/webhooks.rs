@@ -9,8 +9,8 @@ use super::spaced::Spaced;
 use super::webhook_settings;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
-use iottly_core::model::{Change, HookKey, HookKind, HookState, Scopes, UnixMs, Webhook, WebhookId};
-use iottly_core::seal::Sealed;
+use iottly_core::Sealed;
+use iottly_core::model::{Change, Scopes, UnixMs, Webhook, WebhookId, WebhookKey, WebhookKind, WebhookState};
 use iottly_core::webhooks::sign::{GRACE_MS, Secret};
 use iottly_core::webhooks::{SecretError, open_headers, sealed_headers, sealed_secret};
 
@@ -25,12 +25,12 @@ pub(super) fn unknown() -> ApiError {
 }
 
 /// Returns the webhook that a path names, in the caller's project.
-pub(super) async fn named(access: &ProjectAccess, id: &str) -> Result<HookState, ApiError> {
+pub(super) async fn named(access: &ProjectAccess, id: &str) -> Result<WebhookState, ApiError> {
     let hook: WebhookId = id.parse().map_err(|_| unknown())?;
     access
         .services()
         .store
-        .webhook(HookKey {
+        .webhook(WebhookKey {
             project: access.id(),
             hook,
         })
@@ -38,7 +38,7 @@ pub(super) async fn named(access: &ProjectAccess, id: &str) -> Result<HookState,
         .ok_or_else(unknown)
 }
 
-fn shown(access: &ProjectAccess, state: HookState) -> Result<WebhookDto, ApiError> {
+fn shown(access: &ProjectAccess, state: WebhookState) -> Result<WebhookDto, ApiError> {
     let webhooks = &access.services().webhooks;
     let headers = open_headers(webhooks.seal(), &state.hook)?;
     Ok(WebhookDto::new(state, &headers, webhooks.now()))
@@ -55,7 +55,7 @@ pub(super) async fn change(
     access
         .services()
         .webhooks
-        .changed(HookKey {
+        .changed(WebhookKey {
             project: access.id(),
             hook,
         })
@@ -102,13 +102,13 @@ pub(super) async fn create(
     let webhooks = &access.services().webhooks;
     let (now, id, secret) = (webhooks.now(), WebhookId::random(), Secret::random()?);
     let mut hook = Webhook {
-        key: HookKey {
+        key: WebhookKey {
             project: access.id(),
             hook: id,
         },
         description: String::new(),
         url: String::new(),
-        kind: HookKind::All,
+        kind: WebhookKind::All,
         channel: None,
         filter: None,
         payload_only: false,

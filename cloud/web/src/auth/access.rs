@@ -12,7 +12,7 @@ use super::token::hash_secret;
 use crate::app::App;
 use crate::app::WebServices;
 use crate::error::ApiError;
-use crate::rate::Told;
+use crate::rate::SharedVerdict;
 use crate::sessions::Login;
 use iottly_cloud::clock;
 use iottly_core::model::{
@@ -54,12 +54,14 @@ impl FromRequestParts<App> for Access {
         for token in credentials::tokens(&parts.headers) {
             if let Some(token) = services.store.token(hash_secret(token.as_bytes())).await? {
                 let access = used(services, token, clock::now()).await?;
+                trace_project(access.principal.project);
                 return access.within_rate(parts, services);
             }
         }
         let session = logged_in(services, &parts.headers)
             .await?
             .ok_or_else(ApiError::unauthenticated)?;
+        trace_project(session.login.principal.project);
         if !same_origin(&parts.method, &parts.headers) {
             return Err(ApiError::forbidden(
                 "request with a login cookie comes from another site",
@@ -70,6 +72,11 @@ impl FromRequestParts<App> for Access {
         } = session.login;
         Self { principal, expires }.within_rate(parts, services)
     }
+}
+
+/// Records the project of a request in the request's span, for the log lines that follow.
+pub(crate) fn trace_project(project: ProjectId) {
+    tracing::Span::current().record("project.id", tracing::field::display(project));
 }
 
 /// Admits a valid token, and records its use at most once an hour.
@@ -102,9 +109,9 @@ pub(crate) fn within_rate(
 ) -> Result<(), ApiError> {
     let Some(rate) = &services.rate else { return Ok(()) };
     let verdict = rate.ask(token, clock::steady_ms());
-    if let Some(told) = extensions.get::<Told>() {
+    if let Some(verdict_cell) = extensions.get::<SharedVerdict>() {
         // Only the first verdict on a request counts; the cell is already set for later ones.
-        let _ = told.0.set(verdict);
+        let _ = verdict_cell.0.set(verdict);
     }
     if verdict.allowed {
         Ok(())

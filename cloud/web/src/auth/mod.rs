@@ -8,6 +8,6 @@ mod token;
 pub use access::{Access, DeviceAccess, ProjectAccess};
 pub use token::{MintedToken, TokenError, create_token, create_token_with, hash_secret, mint_token};
 
-pub(crate) use access::within_rate;
+pub(crate) use access::{trace_project, within_rate};
 pub(crate) use credentials::{same_origin, session_cookie, session_secret};
 pub(crate) use login::{logged_in, still_works};

@@ -10,7 +10,8 @@ use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
 use crate::app::App;
 use crate::auth::{
-    hash_secret, logged_in, same_origin, session_cookie, session_secret, still_works, within_rate,
+    hash_secret, logged_in, same_origin, session_cookie, session_secret, still_works, trace_project,
+    within_rate,
 };
 
 use crate::error::ApiError;
@@ -154,6 +155,7 @@ pub(super) async fn log_out(State(app): State<App>, method: Method, headers: Hea
 
 fn enter(app: &App, login: Login) -> Result<Response, ApiError> {
     let (sessions, now) = (&app.services.sessions, clock::moment());
+    trace_project(login.principal.project);
     let secret = sessions.open(login, now)?;
     let length = sessions
         .find(&secret, now)

@@ -1,11 +1,12 @@
 //! Formats times and payloads for pages.
 
+use iottly_protocol::date::civil_from_days;
 use iottly_protocol::limits::clip;
 
 use iottly_core::model::UnixMs;
 
 /// Maximum length of a payload on a page, in bytes; the API returns the whole payload.
-const MAX_PAYLOAD_BYTES: usize = 4096;
+const MAX_SHOWN_BYTES: usize = 4096;
 
 /// Formats a time as `2017-04-19T10:47:58.133Z`.
 pub(super) fn iso(at: UnixMs) -> String {
@@ -36,24 +37,12 @@ pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
 
 /// Returns the payload's text, cut if it is long.
 pub(super) fn payload(json: &str) -> String {
-    let cut = clip(json, MAX_PAYLOAD_BYTES);
+    let cut = clip(json, MAX_SHOWN_BYTES);
     if cut.len() < json.len() {
         format!("{cut} … ({} bytes)", json.len())
     } else {
         cut.to_owned()
     }
-}
-
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    // The year starts in March here, so that the leap day is its last day.
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::layout;
 use crate::app::App;
-use crate::auth::{ProjectAccess, logged_in, same_origin, within_rate};
+use crate::auth::{ProjectAccess, logged_in, same_origin, trace_project, within_rate};
 
 use crate::error::ApiError;
 use crate::sessions::Session;
@@ -54,6 +54,7 @@ impl FromRequestParts<App> for Visitor {
             .await
             .map_err(ApiError::from)?;
         let session = session.ok_or(Refusal::LoggedOut)?;
+        trace_project(session.login.principal.project);
         within_rate(&app.services, session.login.principal.token, &parts.extensions)?;
         if !parts.method.is_safe() && !session.login.principal.scopes.contains(Scopes::WRITE) {
             return Err(ApiError::forbidden("token lacks the scope write").into());

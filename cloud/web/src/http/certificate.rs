@@ -156,7 +156,7 @@ impl Current {
             tracing::error!(certificate.file = %cert, "the certificate has expired; clients refuse it until its files are replaced");
         } else {
             let hours = (ends - now) / 3_600_000;
-            tracing::warn!(certificate.file = %cert, expires_in_hours = hours, "the certificate expires soon; replace its files, which are loaded without a restart");
+            tracing::warn!(certificate.file = %cert, certificate.expires_in_hours = hours, "the certificate expires soon; replace its files, which are loaded without a restart");
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 /// Context that the requests of a connection share.
 #[derive(Clone)]
-pub(super) struct Desk {
+pub(super) struct RequestContext {
     pub(super) app: TowerToHyperService<Router>,
     pub(super) peer: Peer,
     /// True when the peer is a proxy that names its clients in headers.
@@ -34,9 +34,12 @@ pub(super) struct Desk {
     pub(super) place: Arc<Place<AddressKey>>,
 }
 
-impl Desk {
+impl RequestContext {
     /// Responds to a request. The connection keeps its place until the response is complete.
-    pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    pub(super) async fn answer(
+        self,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody>, Infallible> {
         self.activity.lock().request();
         self.place.keep();
         let done = Done {
@@ -50,7 +53,7 @@ impl Desk {
         };
         let client = named.unwrap_or_else(|| self.peer.0.ip().to_canonical());
         let mut request = request.map(|body| {
-            Body::new(Question {
+            Body::new(RequestBody {
                 body,
                 activity: self.activity.clone(),
             })
@@ -58,7 +61,7 @@ impl Desk {
         request.extensions_mut().insert(ConnectInfo(self.peer));
         request.extensions_mut().insert(ClientAddress(client));
         let response = self.app.call(request).await?;
-        Ok(response.map(|body| Answer { body, _done: done }))
+        Ok(response.map(|body| ResponseBody { body, _done: done }))
     }
 }
 
@@ -77,12 +80,12 @@ impl Drop for Done {
 }
 
 /// Body of a request.
-struct Question {
+struct RequestBody {
     body: Incoming,
     activity: Shared,
 }
 
-impl HttpBody for Question {
+impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -107,19 +110,19 @@ impl HttpBody for Question {
     }
 }
 
-impl Drop for Question {
+impl Drop for RequestBody {
     fn drop(&mut self) {
         self.activity.lock().body_wanted(false, Instant::now());
     }
 }
 
 /// Body of a response.
-pub(super) struct Answer {
+pub(super) struct ResponseBody {
     body: Body,
     _done: Done,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -8,10 +8,12 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
 
+use super::span;
 use crate::app::App;
 use crate::error::ApiError;
-use crate::rate::{self, Told};
+use crate::rate::{self, SharedVerdict};
 
 /// Maximum duration of a request; streams are exempt.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -22,10 +24,17 @@ const REQUEST_ID: &str = "x-request-id";
 /// Maximum length of a request id that is accepted from the client, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-/// Assigns an id to the request, and renders the body of an error, which contains the id.
+/// Assigns an id to the request, handles the request in a span that carries the id, and renders the body of
+/// an error, which contains it.
 pub(super) async fn request_id(request: Request, next: Next) -> Response {
     let id = given(request.headers()).unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = span::of_request(&request, &id);
+    let response = answer_as(id, request, next).instrument(span.clone()).await;
+    span::around_body(span, response)
+}
+
+async fn answer_as(id: String, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         let headers = std::mem::take(response.headers_mut());
@@ -36,7 +45,12 @@ pub(super) async fn request_id(request: Request, next: Next) -> Response {
         {
             response.headers_mut().insert(name, value.clone());
         }
-        tracing::debug!(http.method = %method, http.path = path, http.status = error.status().as_u16(), request.id = id, error = error.message(), "refused a request");
+        tracing::debug!(
+            http.path = path,
+            http.status = error.status().as_u16(),
+            error = error.message(),
+            "refused a request"
+        );
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -55,10 +69,10 @@ fn given(headers: &HeaderMap) -> Option<String> {
 
 /// Adds headers that report the rate limit, if there is one for the request.
 pub(super) async fn rate(mut request: Request, next: Next) -> Response {
-    let told = Told::default();
-    request.extensions_mut().insert(told.clone());
+    let verdict_cell = SharedVerdict::default();
+    request.extensions_mut().insert(verdict_cell.clone());
     let mut response = next.run(request).await;
-    if let Some(verdict) = told.0.get() {
+    if let Some(verdict) = verdict_cell.0.get() {
         rate::describe(*verdict, response.headers_mut());
     }
     response

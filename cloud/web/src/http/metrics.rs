@@ -38,9 +38,11 @@ async fn text(app: &App) -> Result<Response, ApiError> {
     let services = &app.services;
     let online = services.store.online_devices().await?.len();
     let totals = services.store.webhook_totals().await?;
-    services
-        .metrics
-        .webhooks(&totals, services.store.fresh().dropped(), services.webhooks.now());
+    services.metrics.webhooks(
+        &totals,
+        services.store.pending_webhooks().dropped(),
+        services.webhooks.now(),
+    );
     let text = services
         .metrics
         .text(services.queue.depth(), online)

@@ -9,6 +9,7 @@ mod metrics;
 mod repository;
 mod router;
 mod server;
+mod span;
 mod stream;
 mod validity;
 mod zip;

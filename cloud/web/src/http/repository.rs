@@ -16,6 +16,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 
 use crate::app::App;
+use crate::auth::trace_project;
 use crate::error::ApiError;
 
 /// Maximum number of bytes that are read at once.
@@ -28,10 +29,10 @@ pub(super) async fn file(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let folder = project
-        .parse::<ProjectId>()
-        .ok()
-        .map(|project| app.services.rollouts.shelf().folder(project));
+    let folder = project.parse::<ProjectId>().ok().map(|project| {
+        trace_project(project);
+        app.services.rollouts.repositories().folder(project)
+    });
     let path = folder.and_then(|folder| place(&folder, uri.path()));
     let Some(path) = path else {
         return ApiError::not_found().into_response();

@@ -18,12 +18,14 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificate::Certificate;
-use super::exchange::Desk;
+use super::exchange::RequestContext;
 use super::router::{metrics_router, router, router_with_metrics};
 use super::stream::{Connection, Peer, Shared, Watched};
 use crate::app::WebServices;
 use crate::app::{App, until_true};
-use iottly_cloud::edge::{Acceptor, AddressKey, Peek, Place, Places, Trusted, greet, peek_until};
+use iottly_cloud::edge::{
+    Acceptor, AddressKey, Peek, Place, Places, Trusted, peek_until, read_client_address,
+};
 
 /// Maximum time for which requests may continue after the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(1500);
@@ -60,14 +62,14 @@ pub struct Server {
 }
 
 /// State that all connections of a listener share.
-struct Front {
+struct ListenerState {
     app: TowerToHyperService<Router>,
     places: Arc<Places<AddressKey>>,
     handshakes: Arc<Places<AddressKey>>,
     trusted: Arc<Trusted>,
     tls: Option<TlsAcceptor>,
     closed: watch::Receiver<bool>,
-    /// Closed when the last connection has ended, because every connection holds the front.
+    /// Closed when the last connection has ended, because every connection holds the state.
     _open: mpsc::Sender<()>,
 }
 
@@ -119,7 +121,9 @@ impl Server {
             router,
         );
         server.certificate = Some(tokio::spawn(
-            services.vital.watch_end("certificate", certificate.watch()),
+            services
+                .critical_tasks
+                .watch_end("certificate", certificate.watch()),
         ));
         Ok(server)
     }
@@ -145,7 +149,7 @@ impl Server {
     ) -> Self {
         let (closing, closed) = watch::channel(false);
         let (sender, open) = mpsc::channel(1);
-        let front = Front {
+        let state = ListenerState {
             app: TowerToHyperService::new(routes(App::new(services.clone(), closed.clone()))),
             places: Places::new(all, per_address),
             handshakes: Places::new(
@@ -157,8 +161,8 @@ impl Server {
             closed,
             _open: sender,
         };
-        let accepting = Arc::new(front).run(Acceptor::new("http", listener));
-        let task = tokio::spawn(services.vital.watch_end("HTTP listener", accepting));
+        let accepting = Arc::new(state).run(Acceptor::new("http", listener));
+        let task = tokio::spawn(services.critical_tasks.watch_end("HTTP listener", accepting));
         Self {
             closing,
             task,
@@ -184,7 +188,7 @@ impl Server {
     }
 }
 
-impl Front {
+impl ListenerState {
     async fn run(self: Arc<Self>, mut acceptor: Acceptor) {
         let mut closed = pin!(until_true(self.closed.clone()));
         loop {
@@ -199,10 +203,10 @@ impl Front {
                 tracing::debug!(peer.address = %peer, "no place for an HTTP connection; closing it");
                 continue;
             };
-            let (front, place) = (Arc::clone(&self), Arc::new(place));
+            let (state, place) = (Arc::clone(&self), Arc::new(place));
             tokio::spawn(async move {
                 tokio::select! {
-                    ended = front.connection(stream, peer, &place) => {
+                    ended = state.connection(stream, peer, &place) => {
                         if let Err(error) = ended {
                             tracing::debug!(peer.address = %peer, %error, "an HTTP connection ended with an error");
                         }
@@ -221,7 +225,7 @@ impl Front {
         peer: SocketAddr,
         place: &Arc<Place<AddressKey>>,
     ) -> io::Result<()> {
-        let client = within(GREETING, greet(&mut stream, peer, &self.trusted)).await?;
+        let client = within(GREETING, read_client_address(&mut stream, peer, &self.trusted)).await?;
         let direct = client == peer;
         let key = if direct {
             self.trusted.key(peer.ip())
@@ -236,7 +240,7 @@ impl Front {
             Some(tls) => self.shake_hands(tls, stream, key).await?,
         };
         let activity = Shared::new(Instant::now());
-        let desk = Desk {
+        let context = RequestContext {
             app: self.app.clone(),
             peer: Peer(client),
             proxied: direct && self.trusted.contains(peer.ip()),
@@ -244,12 +248,17 @@ impl Front {
             activity: activity.clone(),
             place: Arc::clone(place),
         };
-        self.converse(Watched::new(stream, activity.clone()), desk, activity)
+        self.serve_requests(Watched::new(stream, activity.clone()), context, activity)
             .await
     }
 
-    async fn converse(&self, stream: Watched<Connection>, desk: Desk, activity: Shared) -> io::Result<()> {
-        let service = service_fn(move |request| desk.clone().answer(request));
+    async fn serve_requests(
+        &self,
+        stream: Watched<Connection>,
+        context: RequestContext,
+        activity: Shared,
+    ) -> io::Result<()> {
+        let service = service_fn(move |request| context.clone().answer(request));
         let mut http = http1::Builder::new();
         // The watchdog times heads instead, because it can distinguish a pause between two requests from a
         // request that does not arrive.

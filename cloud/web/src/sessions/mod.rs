@@ -3,4 +3,5 @@
 mod session;
 mod table;
 
-pub use session::{LINK_LENGTH, Login, SESSION_LENGTH, STREAMS_PER_SESSION, Session, Sessions};
+pub use session::STREAMS_PER_SESSION;
+pub(crate) use session::{Login, Session, Sessions};

@@ -14,9 +14,9 @@ use iottly_core::model::{Principal, Token, TokenId, UnixMs};
 use iottly_core::rate::{RateLimit, Verdict};
 
 /// Maximum length of a login, on the steady clock.
-pub const SESSION_LENGTH: Duration = Duration::from_secs(12 * 60 * 60);
+pub(super) const SESSION_LENGTH: Duration = Duration::from_secs(12 * 60 * 60);
 /// Maximum validity of a login link, on the steady clock.
-pub const LINK_LENGTH: Duration = Duration::from_secs(60 * 60);
+pub(super) const LINK_LENGTH: Duration = Duration::from_secs(60 * 60);
 /// Maximum numbers of simultaneous logins: of the cloud, a project and a token. A token or project over its
 /// limit loses its own oldest login.
 const SESSIONS: Bounds = Bounds {

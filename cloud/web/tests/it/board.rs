@@ -103,7 +103,7 @@ impl Board {
         let path = cloud
             .services
             .rollouts
-            .shelf()
+            .repositories()
             .first_root(cloud.tenant.scope.project);
         let root: Value = serde_json::from_slice(&std::fs::read(path).expect("a root")).expect("json");
         let root: Root = serde_json::from_value(root["signed"].clone()).expect("a root");

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use device::{Raw, eventually};
 use iottly_cloud::clock;
-use iottly_cloud::cloud::{Cloud, CloudConfig, Services};
 use iottly_cloud::command::CommandRequest;
+use iottly_cloud::{Cloud, CloudConfig, Services};
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{CommandStatus, Cursor, Project, Scope, SecretHash};
 use iottly_protocol::{DeviceId, Down, GroupId, ProjectId, StreamClass, StreamId, encode_batch};

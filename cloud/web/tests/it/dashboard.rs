@@ -3,7 +3,7 @@
 use crate::support;
 use iottly_protocol::{DeviceId, MessageKind};
 use iottly_store::NewDevice;
-use iottly_web::dashboard::login_link;
+use iottly_web::login_link;
 use support::{TestCloud, start, tenant};
 
 const AT: i64 = 1_492_597_597_019;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use device::{Raw, message};
-use iottly_cloud::cloud::{Cloud, CloudConfig, Services};
+use iottly_cloud::{Cloud, CloudConfig, Services};
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{Project, Scope, SecretHash};
 use iottly_protocol::{

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use device::{Raw, eventually, message};
 use iottly_cloud::clock;
-use iottly_cloud::cloud::{Cloud, CloudConfig, Services};
 use iottly_cloud::command::CommandRequest;
 use iottly_cloud::live::{LiveEvent, Watch};
+use iottly_cloud::{Cloud, CloudConfig, Services};
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{CommandStatus, Project, Scope, SecretHash, StoredMessage};
 use iottly_protocol::{

@@ -11,8 +11,8 @@ use iottly_core::rate::RateLimit;
 use iottly_web::auth;
 use iottly_web::auth::mint_token;
 
-use iottly_web::dashboard::login_link;
-use iottly_web::sessions::STREAMS_PER_SESSION;
+use iottly_web::STREAMS_PER_SESSION;
+use iottly_web::login_link;
 use support::{Answer, TestCloud, start, start_config, start_with, tenant};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";

@@ -19,6 +19,7 @@ mod floods;
 mod gaps;
 mod hostile_text;
 mod ingest;
+mod log_context;
 mod logins;
 mod manage;
 mod matrix;

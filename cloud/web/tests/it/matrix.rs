@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use iottly_cloud::command::CommandRequest;
 use iottly_core::model::Policy;
 use iottly_core::model::{
-    Change, Definition, DefinitionOption, Direction, HookKey, HookKind, NewRollout, OptionKind, Principal,
-    RolloutId, RolloutKind, Scope, Scopes, SecretHash, SnippetEdit, StoredRelease, Webhook, WebhookId,
+    Change, Definition, DefinitionOption, Direction, NewRollout, OptionKind, Principal, RolloutId,
+    RolloutKind, Scope, Scopes, SecretHash, SnippetEdit, StoredRelease, Webhook, WebhookId, WebhookKey,
+    WebhookKind,
 };
 use iottly_core::webhooks::sign::Secret;
 use iottly_core::webhooks::{sealed_headers, sealed_secret};
@@ -96,13 +97,13 @@ fn webhook(cloud: &TestCloud, scope: Scope) -> Webhook {
     let (seal, hook) = (cloud.services.webhooks.seal(), WebhookId::random());
     let headers = vec![("X-Key".to_owned(), SECRET.to_owned())];
     Webhook {
-        key: HookKey {
+        key: WebhookKey {
             project: scope.project,
             hook,
         },
         description: SECRET.into(),
         url: format!("https://{SECRET}.example/hook"),
-        kind: HookKind::All,
+        kind: WebhookKind::All,
         channel: Some(SECRET.into()),
         filter: Some(format!(r#"{{"{SECRET}":1}}"#)),
         payload_only: false,
@@ -281,13 +282,13 @@ async fn state(cloud: &TestCloud, scope: Scope) -> String {
             ),
             (
                 tokens.len(),
-                store.licences(project).await.expect("reads"),
+                store.pair_codes(project).await.expect("reads"),
                 store.webhooks(project).await.expect("reads")
             ),
             (
                 store.releases(project, None, 100).await.expect("reads"),
                 rollouts.len(),
-                rollouts.first().map(|first| first.run.wish)
+                rollouts.first().map(|first| first.progress.intent)
             ),
             (store.open_commands(scope).await.expect("reads"), history.len()),
             store.audit(project, None, 100).await.expect("reads"),

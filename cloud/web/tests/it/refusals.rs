@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use device::Raw;
-use iottly_cloud::cloud::{Cloud, CloudConfig, Services};
+use iottly_cloud::{Cloud, CloudConfig, Services};
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{Project, Scope, SecretHash};
 use iottly_protocol::{DeviceId, Down, GroupId, ProjectId, StreamClass, StreamId, encode_batch};
 use iottly_store::{NewDevice, ScanBounds};
-use iottly_web::app::WebServices;
+use iottly_web::WebServices;
 use iottly_web::http::Server;
 use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

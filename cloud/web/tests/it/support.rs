@@ -5,13 +5,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use iottly_cloud::cloud::{Cloud, CloudConfig, Services};
+use iottly_cloud::{Cloud, CloudConfig, Services};
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{Project, Scope};
 use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId, StreamId};
 use iottly_store::NewDevice;
-use iottly_web::app::WebServices;
+use iottly_web::WebServices;
 use iottly_web::auth;
 use iottly_web::http::Server;
 use serde_json::Value;

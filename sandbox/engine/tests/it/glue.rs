@@ -103,7 +103,7 @@ fn proxies_and_getters_are_only_objects() {
     ]);
 }
 
-/// What a script can do to the language before it uses the device.
+/// Changes of the language that a script makes before it uses the device.
 const SABOTAGE: [(&str, &str); 9] = [
     (
         "methods of Array",

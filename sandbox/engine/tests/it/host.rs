@@ -31,10 +31,10 @@ const STACK_BYTES: usize = 1 << 20;
 const EPOCH: Duration = Duration::from_millis(10);
 /// Wall-clock time of a call that is not meant to run out of it.
 const AMPLE: Duration = Duration::from_secs(20);
-/// What the clock shows.
+/// Time that the clock shows, unix milliseconds.
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 
-/// Who a script runs for: its files, what it may use, and what it did.
+/// The host of one script: its files, what it may use, and what it did.
 pub(crate) struct Host {
     files: BTreeMap<String, String>,
     pub(crate) output: String,
@@ -70,7 +70,7 @@ pub(crate) struct Script {
     budget: Duration,
 }
 
-/// How a script is run.
+/// A script and the conditions that it runs under.
 pub(crate) struct Setup {
     files: BTreeMap<String, String>,
     memory: usize,

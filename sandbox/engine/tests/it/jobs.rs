@@ -128,8 +128,8 @@ fn rejections_that_nothing_handles_are_logged() {
         ),
         (
             "reporting does not hide what follows",
-            "Promise.reject(1); Promise.resolve().then(() => log('goes on'));",
-            "goes on\nerror: unhandled rejection: Error: 1",
+            "Promise.reject(1); Promise.resolve().then(() => log('later'));",
+            "later\nerror: unhandled rejection: Error: 1",
         ),
     ]);
 }
@@ -173,7 +173,8 @@ fn jobs_of_every_call_run_within_its_budget() {
     assert_eq!(script.tick(), Some(5));
     assert_eq!(script.output(), "after loop\n");
     assert!(!script.handle("go", "{}"));
-    assert_eq!(script.output(), "# stopped: again (main.js:2:54)\n");
+    let output = script.output();
+    assert!(output.starts_with("# stopped: again (main.js:2:"), "{output}");
 }
 
 #[test]

@@ -227,7 +227,7 @@ fn endless_loops_end_with_their_place() {
     }
 }
 
-/// Which jump of a line was the last one is chance: columns are compared by their being there.
+/// Removes the numbers of columns: the jump of a line that was the last one is chance.
 fn without_columns(text: &str) -> String {
     let mut plain = String::new();
     for part in text.split(')') {

@@ -1,4 +1,4 @@
-//! The same world where there is no device: every type is there, and nothing of a device can be had.
+//! The world's types and functions on a machine without a device, where every function fails.
 #![allow(missing_docs, reason = "the documentation is the world's")]
 
 pub mod iottly {
@@ -22,11 +22,11 @@ pub mod iottly {
             }
 
             pub(super) fn none<T>() -> Result<T, Fault> {
-                Err(Fault::Unsupported("there is no device".to_owned()))
+                Err(Fault::Unsupported("this machine is not a device".to_owned()))
             }
         }
 
-        /// A thing of a device: nobody has one.
+        /// Defines a resource of a device; no value of it exists.
         macro_rules! nothing {
             ($name:ident: $($method:ident($($argument:ty),*) -> $answer:ty;)*) => {
                 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub mod iottly {
             };
         }
 
-        /// Functions that answer that there is no device.
+        /// Defines functions that fail because there is no device.
         macro_rules! refused {
             ($($name:ident($($argument:ty),*) -> $answer:ty;)*) => {
                 $(pub fn $name($(_: $argument),*) -> Result<$answer, Fault> {

@@ -1,4 +1,4 @@
-//! The world `iottly:firmware` as Rust functions. The crate's other modules are nicer to use.
+//! The world `iottly:firmware` as Rust functions. The crate's other modules are easier to use.
 
 #[cfg(target_family = "wasm")]
 mod wasm;

@@ -1,10 +1,10 @@
 //! The session without a network: events in, effects out.
 
+mod clock_steps;
 mod greeting;
 mod model;
 mod restores;
 mod sending;
-mod steps;
 
 use iottly_protocol::StreamClass::{Control, History};
 use iottly_protocol::{GapReason, Refuse, StreamCheck};
@@ -92,7 +92,7 @@ fn welcome(session: &mut Session, hello: &Hello, upto: u64, now_ms: u64) -> Vec<
     greeted(session.handle(Event::Down(Down::Welcome(welcome)), now_ms))
 }
 
-/// What follows a welcome beside the time.
+/// Effects of a welcome beside the time.
 fn greeted(mut effects: Vec<Effect>) -> Vec<Effect> {
     if matches!(effects.first(), Some(Effect::Time { .. })) {
         effects.remove(0);

@@ -1,5 +1,6 @@
-//! A device, a cloud, and a wire between them that loses, repeats and reorders: whatever happens, what is
-//! acknowledged is committed, and nothing vanishes. The cloud's side is the cloud's own stream state.
+//! Model test of a device, a cloud, and a wire between them that loses, repeats and reorders: every
+//! acknowledged record is committed, and no record disappears. The cloud's side is the cloud's own stream
+//! state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,23 +14,23 @@ use super::*;
 #[derive(Debug, Clone)]
 enum Step {
     Push(u64),
-    /// Gives up so many of the oldest records.
+    /// Drops this number of the oldest records.
     Drop(u64),
-    /// Hands a message in flight to its receiver, chosen by this number.
+    /// Delivers a message in flight, chosen by this number.
     Deliver(usize),
     /// Loses a message in flight.
     Lose(usize),
     Duplicate(usize),
-    /// The cloud commits what it has received.
+    /// The cloud commits the received records.
     Commit,
     Cut,
     Wait(u64),
     RestartDevice,
-    /// Keeps an image of the device.
+    /// Stores an image of the device.
     ImageDevice,
-    /// Puts the device back to the image.
+    /// Restores the device from the image.
     RestoreDevice,
-    /// Loses what the cloud has received and not committed.
+    /// The cloud loses received records that are not committed.
     KillCloud,
     ImageCloud,
     RestoreCloud,
@@ -64,7 +65,7 @@ enum Message {
     Down(Down),
 }
 
-/// A number on the device: it holds the record with this text, or has dropped that record.
+/// Number on the device: a stored record with this text, or a dropped one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Held {
     Text(u64),
@@ -79,16 +80,16 @@ impl Held {
     }
 }
 
-/// What survives a restart of the device.
+/// State that survives a restart of the device.
 #[derive(Debug, Clone)]
 struct Disk {
     streams: [StreamInfo; 2],
-    /// When the stream took the place of an earlier one.
+    /// Time at which the stream replaced an earlier one.
     minted_ms: Option<u64>,
     held: BTreeMap<u64, Held>,
 }
 
-/// What survives a kill of the cloud.
+/// State that survives a kill of the cloud.
 #[derive(Debug, Clone, Default)]
 struct Database {
     states: BTreeMap<[u8; 16], StreamState>,
@@ -107,7 +108,7 @@ struct World {
     connected: bool,
     now_ms: u64,
     texts: u64,
-    /// Texts that must be in the cloud in the end.
+    /// Texts that the cloud must have in the end.
     owed: BTreeSet<u64>,
 }
 
@@ -115,7 +116,7 @@ fn text_record(text: u64) -> Vec<u8> {
     format!(r#"{{"message":{{"type":"userdefined","at_ms":7,"payload":{{"text":{text}}}}}}}"#).into_bytes()
 }
 
-/// The cloud refuses some for good.
+/// Texts that the cloud refuses for good.
 const fn is_refused(text: u64) -> bool {
     text.is_multiple_of(31)
 }
@@ -242,8 +243,8 @@ impl World {
         }
     }
 
-    /// The device forgets: the cloud must have each of these records as it is, or have told that the number
-    /// is lost.
+    /// The device removes records: the cloud must have each of them unchanged, or have recorded the number as
+    /// lost.
     fn forget(&mut self, class: StreamClass, upto: u64) {
         assert_eq!(class, History);
         let stream = *self.disk.streams[0].stream.as_bytes();
@@ -379,8 +380,8 @@ impl World {
             .push(Message::Down(Down::Ack(StreamPosition { stream, upto })));
     }
 
-    /// Whatever only the cloud had is not owed any more; it has to show up as lost, which `forget` and
-    /// `apply` see to.
+    /// Records that only the cloud had are no longer required, but must be recorded as lost; `forget` and
+    /// `apply` check that.
     fn restore_cloud(&mut self) {
         self.received.clear();
         self.wire.clear();
@@ -392,10 +393,10 @@ impl World {
         self.disconnect();
     }
 
-    /// Whatever only the device had went with it.
+    /// Records that only the device had are lost with it.
     fn restore_device(&mut self) {
         self.disk = self.disk_image.clone();
-        // What it had sent before may still come to be committed.
+        // Records sent before may still be committed.
         let held = self.held_texts();
         let there: BTreeSet<u64> = self.database.texts.values().copied().collect();
         self.owed
@@ -474,7 +475,7 @@ impl World {
         }
     }
 
-    /// Good weather until the cloud has greeted the device and the device has nothing left.
+    /// Runs without faults until the cloud has welcomed the device and the device has no records left.
     fn settle(&mut self) -> bool {
         for _ in 0..20_000 {
             let open = self.session.state() == LinkState::Online;

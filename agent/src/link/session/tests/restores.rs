@@ -43,7 +43,7 @@ fn hash(item: &Item) -> u32 {
         .fingerprint()
 }
 
-/// The cloud stands at `upto` and remembers what it has under `seq`.
+/// Welcome of a cloud at position `upto` with a record under `seq`.
 fn welcome_with(session: &mut Session, hello: &Hello, upto: u64, seq: u64, known: &Item) -> Vec<Effect> {
     let stream = history(session).stream;
     let streams = vec![StreamPosition { stream, upto }];
@@ -208,8 +208,7 @@ fn a_comparison_waits_for_the_read_before_it_and_survives_a_failed_one() {
 
 #[test]
 fn a_hello_names_what_is_lost_and_not_yet_told_as_still_here() {
-    // Numbers 3 to 6 are a gap that the cloud has not heard of: it must come as the device's gap, not as a
-    // restore.
+    // Numbers 3 to 6 are a gap unknown to the cloud: it must arrive as the device's gap, not as a restore.
     let mut session = session(3, 10);
     let hello = connect(&mut session, 0);
     assert_eq!((hello.streams[0].oldest, hello.streams[0].next), (3, 10));
@@ -225,7 +224,7 @@ fn a_hello_names_what_is_lost_and_not_yet_told_as_still_here() {
     );
 }
 
-/// What a hostile cloud says after each hello: a number that was never given.
+/// Welcome of a hostile cloud: a number that was never assigned.
 fn beyond(session: &mut Session, hello: &Hello, now_ms: u64) -> Vec<Effect> {
     welcome(session, hello, 1 << 53, now_ms)
 }
@@ -233,7 +232,10 @@ fn beyond(session: &mut Session, hello: &Hello, now_ms: u64) -> Vec<Effect> {
 #[test]
 fn a_cloud_gets_one_new_stream_an_hour_and_then_a_dropped_link() {
     let mut session = session(3, 5);
-    let (mut now_ms, mut minted, mut hellos, mut next) = (0, 0, 0, None);
+    let mut now_ms = 0;
+    let mut minted = 0;
+    let mut hellos = 0;
+    let mut next = None;
     while now_ms < 10 * MINT_EVERY_MS {
         let said = match next.take() {
             Some(hello) => hello,

@@ -1,4 +1,4 @@
-//! What is sent, sent again, acknowledged and refused.
+//! Records that are sent, sent again, acknowledged and refused.
 
 use super::*;
 

@@ -111,7 +111,7 @@ impl StreamState {
             Entry::Message { .. } => StreamClass::History,
             Entry::Result(_)
             | Entry::Firmware(_)
-            | Entry::Config(_)
+            | Entry::Settings(_)
             | Entry::Update(_)
             | Entry::Facts(_)
             | Entry::Log(_) => StreamClass::Control,
@@ -248,7 +248,7 @@ fn extend_gap(effects: &mut Vec<Effect>, seq: u64) {
             reason: GapReason::Refused,
             ..
         } if *to + 1 == seq => Some(to),
-        _ => None,
+        Effect::Gap { .. } | Effect::Accept(..) | Effect::Refuse(_) | Effect::Reused(..) => None,
     });
     match previous {
         Some(to) => *to = seq,
@@ -280,7 +280,7 @@ fn body_hash(entry: &Entry) -> u32 {
         }
         Entry::Result(result) => Record::Result(result.clone()),
         Entry::Firmware(report) => Record::Report(Report::Firmware(report.clone())),
-        Entry::Config(report) => Record::Report(Report::Config(*report)),
+        Entry::Settings(report) => Record::Report(Report::Config(*report)),
         Entry::Update(report) => Record::Report(Report::Update(report.clone())),
         Entry::Facts(facts) => Record::Report(Report::Facts(facts.clone())),
         Entry::Log(line) => Record::Log(line.clone()),

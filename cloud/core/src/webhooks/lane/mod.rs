@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{HookState, UnixMs, Webhook};
+use crate::model::{UnixMs, Webhook, WebhookState};
 use crate::webhooks::breaker::{Admission, Breaker, Effect, Event};
 use crate::webhooks::schedule;
 use crate::webhooks::schedule::Outcome;
@@ -28,9 +28,11 @@ const CLAIM_BYTES: usize = 1 << 20;
 pub struct Lane {
     /// Time of the last change of the webhook.
     changed: UnixMs,
+    /// Receiver of the requests, with its secrets unsealed.
     pub target: Arc<Target>,
     /// Configuration of the webhook.
     pub hook: Arc<Webhook>,
+    /// Circuit breaker of the receiver.
     pub breaker: Breaker,
     /// Number of requests in progress.
     pub running: usize,
@@ -55,7 +57,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub fn new(target: Target, state: &HookState) -> Self {
+    /// Creates the lane of a webhook, with the health that is stored; assumes that deliveries are due.
+    pub fn new(target: Target, state: &WebhookState) -> Self {
         let queue = &state.queue;
         Self {
             changed: state.hook.changed,
@@ -80,7 +83,7 @@ impl Lane {
 
     /// Applies the current configuration of the webhook. After a change, earlier failures do not count any
     /// more, because the change may have fixed their cause.
-    pub fn renew(&mut self, target: Target, state: &HookState) {
+    pub fn renew(&mut self, target: Target, state: &WebhookState) {
         (self.target, self.more) = (Arc::new(target), true);
         if state.hook.changed != self.changed {
             (self.changed, self.paused_until, self.failing_since) =
@@ -103,14 +106,18 @@ impl Lane {
             && !schedule::waits(self.paused_until, now)
     }
 
+    /// Returns true if the receiver accepted the request that ended last; more requests to such a receiver
+    /// may run at the same time.
     pub fn is_proven(&self) -> bool {
         self.proven
     }
 
+    /// Returns the number of claimed deliveries that wait to be sent.
     pub fn buffered(&self) -> usize {
         self.buffer.len()
     }
 
+    /// Returns the health of the receiver, as it is stored with each outcome.
     pub fn health(&self) -> Health {
         Health {
             failures: self.breaker.failures(),

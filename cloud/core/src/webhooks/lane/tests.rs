@@ -2,7 +2,7 @@ use iottly_protocol::{DeviceId, MessageKind, ProjectId};
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::model::{HookKey, HookKind, HookQueue, MessageId, Scope, StoredMessage, WebhookId};
+use crate::model::{MessageId, Scope, StoredMessage, WebhookId, WebhookKey, WebhookKind, WebhookQueue};
 use crate::seal::{SealKey, Sealed};
 use crate::webhooks::guard::Guard;
 use crate::webhooks::sign::Secret;
@@ -11,13 +11,13 @@ use crate::webhooks::{sealed_headers, sealed_secret};
 fn lane(ordered: bool) -> Lane {
     let (seal, id) = (SealKey::new(&[1; 32]).expect("a key"), WebhookId::random());
     let hook = Webhook {
-        key: HookKey {
+        key: WebhookKey {
             project: ProjectId::from_bytes([1; 12]),
             hook: id,
         },
         description: String::new(),
         url: "https://example.com/".into(),
-        kind: HookKind::All,
+        kind: WebhookKind::All,
         channel: None,
         filter: None,
         payload_only: false,
@@ -34,9 +34,9 @@ fn lane(ordered: bool) -> Lane {
     let target = Target::open(&hook, &seal, &Guard::new(Vec::new(), false)).expect("opens");
     Lane::new(
         target,
-        &HookState {
+        &WebhookState {
             hook,
-            queue: HookQueue::default(),
+            queue: WebhookQueue::default(),
         },
     )
 }

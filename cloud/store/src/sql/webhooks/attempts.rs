@@ -8,8 +8,8 @@ use super::super::codec;
 use super::super::db::{Conn, Pool, Row};
 use super::{ROWS, rows};
 use crate::Result;
-use crate::webhooks::Settled;
-use iottly_core::model::{HookAttempt, HookKey, MessageId};
+use crate::webhooks::DeliveryResult;
+use iottly_core::model::{MessageId, WebhookAttempt, WebhookKey};
 use iottly_core::webhooks::MAX_ATTEMPTS_LOGGED;
 
 const COLUMNS: usize = 12;
@@ -25,8 +25,13 @@ static MANY: LazyLock<String> = LazyLock::new(|| insert(ROWS));
 static ONE: LazyLock<String> = LazyLock::new(|| insert(1));
 
 /// Appends attempts after number `logged` and deletes the oldest above the limit. Returns the last number.
-pub(super) async fn append(tx: &mut Conn, key: HookKey, logged: i64, settled: &[&Settled]) -> Result<i64> {
-    let attempts: Vec<_> = settled
+pub(super) async fn append(
+    tx: &mut Conn,
+    key: WebhookKey,
+    logged: i64,
+    results: &[&DeliveryResult],
+) -> Result<i64> {
+    let attempts: Vec<_> = results
         .iter()
         .filter_map(|one| Some((*one, one.attempt.as_ref()?)))
         .collect();
@@ -73,10 +78,10 @@ pub(super) async fn append(tx: &mut Conn, key: HookKey, logged: i64, settled: &[
 
 pub(super) async fn newest(
     pool: &Pool,
-    key: HookKey,
+    key: WebhookKey,
     before: Option<u64>,
     limit: usize,
-) -> Result<Vec<HookAttempt>> {
+) -> Result<Vec<WebhookAttempt>> {
     let rows = sqlx::query(
         "SELECT n, at, message, device, attempt, result, millis, bytes, answer FROM webhook_attempts \
          WHERE project = $1 AND hook = $2 AND n < $3 ORDER BY n DESC LIMIT $4",
@@ -90,14 +95,14 @@ pub(super) async fn newest(
     rows.iter().map(attempt).collect()
 }
 
-fn attempt(row: &Row) -> Result<HookAttempt> {
+fn attempt(row: &Row) -> Result<WebhookAttempt> {
     const TABLE: &str = "webhook_attempts";
     let count = |field| codec::unsigned(codec::get(row, field)?, TABLE, field);
     let device: Option<&[u8]> = codec::get(row, "device")?;
     let device = device
         .map(|_| codec::bytes(row, TABLE, "device").map(DeviceId::from_bytes))
         .transpose()?;
-    Ok(HookAttempt {
+    Ok(WebhookAttempt {
         number: count("n")?,
         at: codec::get(row, "at")?,
         message: MessageId(codec::bytes(row, TABLE, "message")?),

@@ -10,7 +10,7 @@ use super::super::{codec, messages};
 use super::{IDS, LOCK_QUEUE, parameters};
 use crate::Result;
 use crate::webhooks::{ClaimQuery, WorkerId};
-use iottly_core::model::{HookKey, MessageId, Scope, StoredMessage, UnixMs};
+use iottly_core::model::{MessageId, Scope, StoredMessage, UnixMs, WebhookKey};
 use iottly_core::webhooks::Claim;
 use iottly_core::webhooks::MAX_CLAIM_BYTES;
 use iottly_core::webhooks::schedule::LONGEST_WAIT_MS;
@@ -63,7 +63,7 @@ async fn claim_due(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
 
 /// Makes deliveries due that are due later than the longest possible wait: they were written while the clock
 /// was ahead.
-async fn bring_forward(tx: &mut Conn, key: HookKey, now: UnixMs) -> Result<()> {
+async fn bring_forward(tx: &mut Conn, key: WebhookKey, now: UnixMs) -> Result<()> {
     let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
     let ahead = sqlx::query(
         "SELECT message FROM webhook_deliveries WHERE project = $1 AND hook = $2 AND due > $3 LIMIT 1",
@@ -167,7 +167,7 @@ fn claim_of(row: &Row) -> Result<Claim> {
 }
 
 /// Adds the messages that still exist, up to the maximum bytes of one claim.
-pub(super) async fn with_bodies(pool: &Pool, key: HookKey, mut claims: Vec<Claim>) -> Result<Vec<Claim>> {
+pub(super) async fn with_bodies(pool: &Pool, key: WebhookKey, mut claims: Vec<Claim>) -> Result<Vec<Claim>> {
     let key_of = |claim: &Claim| {
         (
             Scope {

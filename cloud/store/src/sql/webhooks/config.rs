@@ -6,9 +6,9 @@ use super::super::db::{Conn, Pool, Row};
 use super::super::{codec, full, missing, taken};
 use super::claim::too_far;
 use crate::Result;
-use iottly_core::model::{HookKey, HookKind, HookQueue, HookState, UnixMs, Webhook, WebhookId};
-use iottly_core::seal::Sealed;
-use iottly_core::webhooks::MAX_HOOKS;
+use iottly_core::Sealed;
+use iottly_core::model::{UnixMs, Webhook, WebhookId, WebhookKey, WebhookKind, WebhookQueue, WebhookState};
+use iottly_core::webhooks::MAX_WEBHOOKS;
 
 macro_rules! select {
     ($rest:literal) => {
@@ -23,12 +23,12 @@ macro_rules! select {
     };
 }
 
-pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<HookState>> {
+pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<WebhookState>> {
     let query = sqlx::query(select!("w.project = $1 ORDER BY w.created, w.id")).bind(&project.as_bytes()[..]);
     query.fetch_all(pool).await?.iter().map(state).collect()
 }
 
-pub(super) async fn one(pool: &Pool, key: HookKey) -> Result<Option<HookState>> {
+pub(super) async fn one(pool: &Pool, key: WebhookKey) -> Result<Option<WebhookState>> {
     let query = sqlx::query(select!("w.project = $1 AND w.id = $2"));
     let query = query
         .bind(&key.project.as_bytes()[..])
@@ -37,7 +37,7 @@ pub(super) async fn one(pool: &Pool, key: HookKey) -> Result<Option<HookState>> 
 }
 
 /// Returns the enabled webhooks that have a delivery due.
-pub(super) async fn due(pool: &Pool, now: UnixMs, limit: usize) -> Result<Vec<HookState>> {
+pub(super) async fn due(pool: &Pool, now: UnixMs, limit: usize) -> Result<Vec<WebhookState>> {
     let query = sqlx::query(select!(
         "q.waiting > 0 AND w.enabled = true AND (EXISTS (SELECT 1 FROM webhook_deliveries d \
          WHERE d.project = q.project AND d.hook = q.hook AND d.due <= $1) OR EXISTS (SELECT 1 FROM webhook_deliveries d \
@@ -71,7 +71,7 @@ pub(in super::super) async fn create(tx: &mut Conn, hook: &Webhook) -> Result<u6
         .bind(project)
         .fetch_one(&mut *tx)
         .await?;
-    full(codec::get(&row, "n")?, "webhooks", MAX_HOOKS)?;
+    full(codec::get(&row, "n")?, "webhooks", MAX_WEBHOOKS)?;
     let (former, former_until) = hook
         .former
         .as_ref()
@@ -206,19 +206,19 @@ async fn bump(tx: &mut Conn, project: ProjectId) -> Result<u64> {
         .rows_affected())
 }
 
-const fn kind_code(kind: HookKind) -> i64 {
+const fn kind_code(kind: WebhookKind) -> i64 {
     match kind {
-        HookKind::Iottly => 0,
-        HookKind::User => 1,
-        HookKind::All => 2,
+        WebhookKind::Iottly => 0,
+        WebhookKind::User => 1,
+        WebhookKind::All => 2,
     }
 }
 
-fn kind(code: i64) -> Result<HookKind> {
+fn kind(code: i64) -> Result<WebhookKind> {
     match code {
-        0 => Ok(HookKind::Iottly),
-        1 => Ok(HookKind::User),
-        2 => Ok(HookKind::All),
+        0 => Ok(WebhookKind::Iottly),
+        1 => Ok(WebhookKind::User),
+        2 => Ok(WebhookKind::All),
         other => Err(codec::corrupt(
             "webhooks",
             "kind",
@@ -227,9 +227,9 @@ fn kind(code: i64) -> Result<HookKind> {
     }
 }
 
-fn state(row: &Row) -> Result<HookState> {
+fn state(row: &Row) -> Result<WebhookState> {
     let count = |field| codec::unsigned(codec::get(row, field)?, "webhook_queues", field);
-    let key = HookKey {
+    let key = WebhookKey {
         project: codec::project(row, "webhooks", "project")?,
         hook: WebhookId::from_bytes(codec::bytes(row, "webhooks", "id")?),
     };
@@ -252,7 +252,7 @@ fn state(row: &Row) -> Result<HookState> {
         created: codec::get(row, "created")?,
         changed: codec::get(row, "changed")?,
     };
-    let queue = HookQueue {
+    let queue = WebhookQueue {
         waiting: count("waiting")?,
         failed: count("failed")?,
         dropped: count("dropped")?,
@@ -262,5 +262,5 @@ fn state(row: &Row) -> Result<HookState> {
         probe_at: codec::get(row, "probe_at")?,
         next_due: codec::get(row, "next_due")?,
     };
-    Ok(HookState { hook, queue })
+    Ok(WebhookState { hook, queue })
 }

@@ -10,9 +10,9 @@ use iottly_protocol::ProjectId;
 
 use super::{Backend, db};
 use crate::Result;
-use crate::fresh::Fresh;
-use crate::webhooks::{ClaimQuery, HookTotals, Settled, WebhookStore, WorkerId};
-use iottly_core::model::{HookAttempt, HookKey, HookState, UnixMs};
+use crate::pending_webhooks::PendingWebhooks;
+use crate::webhooks::{ClaimQuery, DeliveryResult, WebhookStore, WebhookTotals, WorkerId};
+use iottly_core::model::{UnixMs, WebhookAttempt, WebhookKey, WebhookState};
 use iottly_core::webhooks::Claim;
 
 mod attempts;
@@ -61,28 +61,28 @@ static LOCK_QUEUE: LazyLock<String> = LazyLock::new(|| {
 
 #[async_trait]
 impl WebhookStore for Backend {
-    async fn webhooks(&self, project: ProjectId) -> Result<Vec<HookState>> {
+    async fn webhooks(&self, project: ProjectId) -> Result<Vec<WebhookState>> {
         config::all(&self.readers, project).await
     }
 
-    async fn webhook(&self, key: HookKey) -> Result<Option<HookState>> {
+    async fn webhook(&self, key: WebhookKey) -> Result<Option<WebhookState>> {
         config::one(&self.readers, key).await
     }
 
     async fn webhook_attempts(
         &self,
-        key: HookKey,
+        key: WebhookKey,
         before: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<HookAttempt>> {
+    ) -> Result<Vec<WebhookAttempt>> {
         attempts::newest(&self.readers, key, before, limit).await
     }
 
-    fn fresh(&self) -> Arc<Fresh> {
-        Arc::clone(&self.outbox.fresh)
+    fn pending_webhooks(&self) -> Arc<PendingWebhooks> {
+        Arc::clone(&self.webhook_cache.pending)
     }
 
-    async fn due_webhooks(&self, now: UnixMs, limit: usize) -> Result<Vec<HookState>> {
+    async fn due_webhooks(&self, now: UnixMs, limit: usize) -> Result<Vec<WebhookState>> {
         config::due(&self.readers, now, limit).await
     }
 
@@ -91,15 +91,15 @@ impl WebhookStore for Backend {
         claim::with_bodies(&self.readers, query.key, claimed).await
     }
 
-    async fn settle(&self, worker: WorkerId, settled: &[Settled]) -> Result<()> {
-        settle::settle(&mut *self.write().await?, worker, settled).await
+    async fn settle(&self, worker: WorkerId, results: &[DeliveryResult]) -> Result<()> {
+        settle::settle(&mut *self.write().await?, worker, results).await
     }
 
     async fn release(&self, worker: WorkerId, now: UnixMs) -> Result<u64> {
         claim::release(&mut *self.write().await?, worker, now).await
     }
 
-    async fn webhook_totals(&self) -> Result<HookTotals> {
+    async fn webhook_totals(&self) -> Result<WebhookTotals> {
         upkeep::totals(&self.readers).await
     }
 

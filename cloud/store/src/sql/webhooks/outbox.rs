@@ -8,8 +8,8 @@ use super::super::codec;
 use super::super::db::{self, Conn};
 use super::{NOT_MATCHED, ROWS, config, rows};
 use crate::Result;
-use crate::outbox::Outbox;
-use iottly_core::model::{HookKey, StoredMessage};
+use crate::webhook_cache::WebhookCache;
+use iottly_core::model::{StoredMessage, WebhookKey};
 use iottly_core::webhooks::MAX_WAITING;
 use iottly_core::webhooks::matching::{Matched, Matcher, Matchers, STORING_STEPS_OF_ALL};
 
@@ -45,14 +45,14 @@ static DROP_OLDEST: LazyLock<String> = LazyLock::new(|| {
 #[derive(Debug, Default)]
 #[must_use = "without `announce` the worker does not notice the deliveries"]
 pub(in super::super) struct Enqueued {
-    hooks: Vec<HookKey>,
+    hooks: Vec<WebhookKey>,
     dropped: u64,
 }
 
 impl Enqueued {
-    pub(in super::super) fn announce(self, outbox: &Outbox) {
-        outbox.fresh.drop_counted(self.dropped);
-        outbox.fresh.announce(self.hooks);
+    pub(in super::super) fn announce(self, cache: &WebhookCache) {
+        cache.pending.drop_counted(self.dropped);
+        cache.pending.announce(self.hooks);
     }
 }
 
@@ -60,15 +60,15 @@ impl Enqueued {
 /// project that has webhooks.
 pub(in super::super) async fn enqueue(
     tx: &mut Conn,
-    outbox: &Outbox,
+    cache: &WebhookCache,
     versions: Vec<(ProjectId, i64)>,
     messages: &[&StoredMessage],
 ) -> Result<Enqueued> {
     let (mut enqueued, mut steps) = (Enqueued::default(), STORING_STEPS_OF_ALL);
     for (project, version) in versions {
-        let hooks = match outbox.hooks.get(project, version) {
+        let hooks = match cache.matchers.get(project, version) {
             Some(hooks) => hooks,
-            None => outbox.hooks.put(project, version, compiled(tx, project).await?),
+            None => cache.matchers.put(project, version, compiled(tx, project).await?),
         };
         for Matched {
             hook,
@@ -102,7 +102,7 @@ async fn compiled(tx: &mut Conn, project: ProjectId) -> Result<Matchers> {
 
 async fn deliver(
     tx: &mut Conn,
-    key: HookKey,
+    key: WebhookKey,
     messages: &[&StoredMessage],
     undecided: bool,
     enqueued: &mut Enqueued,

@@ -8,8 +8,8 @@ use super::super::db::{self, Conn};
 use super::claim::padded;
 use super::{IDS, LOCK_QUEUE, attempts, parameters};
 use crate::Result;
-use crate::webhooks::{Settled, Then, WorkerId};
-use iottly_core::model::{HookKey, MessageId};
+use crate::webhooks::{DeliveryResult, Disposition, WorkerId};
+use iottly_core::model::{MessageId, WebhookKey};
 
 static DONE: LazyLock<String> = LazyLock::new(|| {
     let ids = parameters(4, IDS);
@@ -18,20 +18,29 @@ static DONE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-pub(super) async fn settle(connection: &mut Conn, worker: WorkerId, settled: &[Settled]) -> Result<()> {
-    let mut by_hook: BTreeMap<HookKey, Vec<&Settled>> = BTreeMap::new();
-    for one in settled {
+pub(super) async fn settle(
+    connection: &mut Conn,
+    worker: WorkerId,
+    results: &[DeliveryResult],
+) -> Result<()> {
+    let mut by_hook: BTreeMap<WebhookKey, Vec<&DeliveryResult>> = BTreeMap::new();
+    for one in results {
         by_hook.entry(one.key).or_default().push(one);
     }
     let mut tx = db::begin(connection).await?;
-    for (key, settled) in by_hook {
-        settle_hook(&mut tx, worker, key, &settled).await?;
+    for (key, results) in by_hook {
+        settle_hook(&mut tx, worker, key, &results).await?;
     }
     tx.commit().await?;
     Ok(())
 }
 
-async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&Settled]) -> Result<()> {
+async fn settle_hook(
+    tx: &mut Conn,
+    worker: WorkerId,
+    key: WebhookKey,
+    results: &[&DeliveryResult],
+) -> Result<()> {
     let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
     let queue = sqlx::query(LOCK_QUEUE.as_str())
         .bind(project)
@@ -39,17 +48,17 @@ async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&
         .fetch_optional(&mut *tx)
         .await?;
     let Some(queue) = queue else { return Ok(()) };
-    let done = settled
+    let done = results
         .iter()
-        .filter(|one| one.then == Then::Done)
+        .filter(|one| one.disposition == Disposition::Done)
         .map(|one| one.message)
         .collect();
     let gone = delete(tx, worker, key, done).await?;
     let mut failed = 0;
-    for one in settled {
-        match &one.then {
-            Then::Done | Then::Nothing => {}
-            Then::Wait { due, attempts } => {
+    for one in results {
+        match &one.disposition {
+            Disposition::Done | Disposition::Nothing => {}
+            Disposition::Wait { due, attempts } => {
                 sqlx::query(
                     "UPDATE webhook_deliveries SET due = $5, undecided = undecided AND attempt = $6, attempt = $6, lease = NULL \
                      WHERE project = $1 AND hook = $2 AND message = $3 AND lease = $4",
@@ -63,12 +72,12 @@ async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&
                 .execute(&mut *tx)
                 .await?;
             }
-            Then::Failed { attempts, reason } => {
+            Disposition::Failed { attempts, reason } => {
                 failed += keep_failed(tx, worker, one, *attempts, reason).await?
             }
         }
     }
-    let logged = attempts::append(tx, key, codec::get(&queue, "logged")?, settled).await?;
+    let logged = attempts::append(tx, key, codec::get(&queue, "logged")?, results).await?;
     sqlx::query(
         "UPDATE webhook_queues SET waiting = waiting - $3, failed = failed + $4, logged = $5 WHERE project = $1 AND hook = $2",
     )
@@ -79,7 +88,7 @@ async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&
     .bind(logged)
     .execute(&mut *tx)
     .await?;
-    let Some(health) = settled.iter().rev().find_map(|one| one.health) else {
+    let Some(health) = results.iter().rev().find_map(|one| one.health) else {
         return Ok(());
     };
     sqlx::query("UPDATE webhook_queues SET failures = $3, probe_at = $4, failing_since = $5 WHERE project = $1 AND hook = $2")
@@ -93,7 +102,7 @@ async fn settle_hook(tx: &mut Conn, worker: WorkerId, key: HookKey, settled: &[&
     Ok(())
 }
 
-async fn delete(tx: &mut Conn, worker: WorkerId, key: HookKey, messages: Vec<MessageId>) -> Result<u64> {
+async fn delete(tx: &mut Conn, worker: WorkerId, key: WebhookKey, messages: Vec<MessageId>) -> Result<u64> {
     let mut gone = 0;
     for chunk in messages.chunks(IDS) {
         let query = sqlx::query(DONE.as_str())
@@ -115,7 +124,7 @@ async fn delete(tx: &mut Conn, worker: WorkerId, key: HookKey, messages: Vec<Mes
 async fn keep_failed(
     tx: &mut Conn,
     worker: WorkerId,
-    one: &Settled,
+    one: &DeliveryResult,
     attempts: u32,
     reason: &str,
 ) -> Result<u64> {

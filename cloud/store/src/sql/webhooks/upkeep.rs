@@ -6,11 +6,11 @@ use super::super::codec;
 use super::super::db::{self, Conn, Pool, Row};
 use super::LOCK_QUEUE;
 use crate::Result;
-use crate::webhooks::HookTotals;
-use iottly_core::model::{HookKey, UnixMs, WebhookId};
+use crate::webhooks::WebhookTotals;
+use iottly_core::model::{UnixMs, WebhookId, WebhookKey};
 use iottly_core::webhooks::{KEPT_MS, MAX_FAILED};
 
-pub(super) async fn totals(pool: &Pool) -> Result<HookTotals> {
+pub(super) async fn totals(pool: &Pool) -> Result<WebhookTotals> {
     let row = sqlx::query(
         "SELECT CAST(coalesce(sum(q.waiting), 0) AS BIGINT) AS waiting, count(q.probe_at) AS open, \
          min((SELECT d.ts FROM webhook_deliveries d WHERE d.project = q.project AND d.hook = q.hook ORDER BY d.message LIMIT 1)) AS oldest \
@@ -18,7 +18,7 @@ pub(super) async fn totals(pool: &Pool) -> Result<HookTotals> {
     )
     .fetch_one(pool)
     .await?;
-    Ok(HookTotals {
+    Ok(WebhookTotals {
         waiting: codec::unsigned(codec::get(&row, "waiting")?, "webhook_queues", "waiting")?,
         open: codec::unsigned(codec::get(&row, "open")?, "webhook_queues", "probe_at")?,
         oldest: codec::get(&row, "oldest")?,
@@ -54,16 +54,16 @@ pub(super) async fn tidy(connection: &mut Conn, now: UnixMs, limit: usize) -> Re
     Ok(removed)
 }
 
-fn key(row: &Row) -> Result<HookKey> {
+fn key(row: &Row) -> Result<WebhookKey> {
     const TABLE: &str = "webhook_queues";
-    Ok(HookKey {
+    Ok(WebhookKey {
         project: codec::project(row, TABLE, "project")?,
         hook: WebhookId::from_bytes(codec::bytes(row, TABLE, "hook")?),
     })
 }
 
 /// Erases the data of a deleted webhook, its queue last.
-async fn erase(tx: &mut Conn, key: HookKey, limit: i64) -> Result<u64> {
+async fn erase(tx: &mut Conn, key: WebhookKey, limit: i64) -> Result<u64> {
     let mut erased = 0;
     for sql in [
         "DELETE FROM webhook_deliveries WHERE project = $1 AND hook = $2 AND message IN \
@@ -91,7 +91,7 @@ async fn erase(tx: &mut Conn, key: HookKey, limit: i64) -> Result<u64> {
 }
 
 /// Deletes attempts and failures from before `before`, and the oldest failures above the limit.
-async fn forget(tx: &mut Conn, key: HookKey, failed: i64, before: UnixMs, limit: i64) -> Result<u64> {
+async fn forget(tx: &mut Conn, key: WebhookKey, failed: i64, before: UnixMs, limit: i64) -> Result<u64> {
     let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
     let attempts = sqlx::query("DELETE FROM webhook_attempts WHERE project = $1 AND hook = $2 AND at < $3")
         .bind(project)

@@ -1,6 +1,6 @@
 //! The audit log is bounded, and so is the rate of changes.
 
-use iottly_core::model::{AuditEntry, Change, Scopes, Steer};
+use iottly_core::model::{AuditEntry, Change, RolloutCommand, Scopes};
 use iottly_protocol::GroupId;
 use iottly_store::StoreError;
 use iottly_web::auth::mint_token;
@@ -164,7 +164,7 @@ pub(crate) async fn what_ends_something_is_always_done(setup: Setup) {
         .change(scope.project, &by, Change::EndLogins, THEN)
         .await
         .expect("ends");
-    let cancel = Change::SteerRollout(GroupId::from_bytes([1; 16]), Steer::Cancel);
+    let cancel = Change::SteerRollout(GroupId::from_bytes([1; 16]), RolloutCommand::Cancel);
     let nothing_to_cancel = store.change(scope.project, &by, cancel, THEN).await;
     assert!(
         !matches!(nothing_to_cancel, Err(StoreError::TooOften { .. })),

@@ -52,7 +52,7 @@ pub(crate) async fn what_is_written_is_there_after_reopening(setup: Setup) {
         groups.iter().map(|group| group.name.as_str()).collect::<Vec<_>>(),
         [ORPHANED, "a group"]
     );
-    assert_eq!(groups[0].boards, [scope.device]);
+    assert_eq!(groups[0].devices, [scope.device]);
     let (found, secret) = store
         .device_credentials(scope.device)
         .await

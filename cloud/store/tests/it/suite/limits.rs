@@ -214,9 +214,13 @@ pub(crate) async fn a_replaced_board_gets_a_code_of_its_own(setup: Setup) {
     };
     replace(&"a".repeat(32)).await.expect("replaces");
     replace(&"b".repeat(32)).await.expect("replaces");
-    let licences = store.licences(scope.project).await.expect("reads");
+    let pair_codes = store.pair_codes(scope.project).await.expect("reads");
     assert_eq!(
-        (licences.len(), licences[0].code.as_str(), licences[0].device),
+        (
+            pair_codes.len(),
+            pair_codes[0].code.as_str(),
+            pair_codes[0].device
+        ),
         (1, "b".repeat(32).as_str(), scope.device)
     );
     assert_eq!(

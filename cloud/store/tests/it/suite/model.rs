@@ -1,9 +1,9 @@
 //! Compares the store with a model in memory: a random sequence of events has to leave the same history in
 //! both.
 
+use iottly_core::MessageIds;
 use iottly_core::ingest::stream::{Effect, StreamState};
 use iottly_core::ingest::{Entry, Upload, UploadBody};
-use iottly_core::message_id::MessageIds;
 use iottly_core::model::{Cursor, Scope, UnixMs};
 use iottly_protocol::{DeviceId, GapReason, MessageKind, StreamClass, StreamId};
 use iottly_store::{PageQuery, ScanBounds};

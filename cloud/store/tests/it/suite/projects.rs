@@ -150,7 +150,7 @@ pub(crate) async fn concurrent_changes_are_numbered_one_by_one(setup: Setup) {
     );
 }
 
-pub(crate) async fn groups_tokens_and_licences(setup: Setup) {
+pub(crate) async fn groups_tokens_and_pair_codes(setup: Setup) {
     let Setup { store, scope, .. } = setup;
     let (by, id) = (principal(scope), GroupId::from_bytes([9; 16]));
     let apply = async |change| store.change(scope.project, &by, change, 5).await;
@@ -192,7 +192,7 @@ pub(crate) async fn groups_tokens_and_licences(setup: Setup) {
     apply(Change::DeleteGroup(id)).await.expect("deletes");
     let groups = store.groups(scope.project).await.expect("reads");
     assert_eq!(
-        (groups.len(), &groups[0].boards[..]),
+        (groups.len(), &groups[0].devices[..]),
         (1, &[scope.device][..]),
         "devices fall back"
     );
@@ -234,9 +234,9 @@ pub(crate) async fn groups_tokens_and_licences(setup: Setup) {
         expires: 99,
     };
     apply(create).await.expect("creates");
-    let licences = store.licences(scope.project).await.expect("reads");
+    let pair_codes = store.pair_codes(scope.project).await.expect("reads");
     assert_eq!(
-        (licences.len(), &licences[0].code, licences[0].device),
+        (pair_codes.len(), &pair_codes[0].code, pair_codes[0].device),
         (1, &code, device)
     );
     apply(Change::TagDevice(device, vec!["north".into()]))
@@ -248,7 +248,7 @@ pub(crate) async fn groups_tokens_and_licences(setup: Setup) {
         .expect("reads")
         .expect("exists");
     assert_eq!(
-        (shown.tags, shown.licence, shown.online),
+        (shown.tags, shown.pair_code, shown.online),
         (vec!["north".to_owned()], None, false)
     );
 }

@@ -2,11 +2,11 @@
 
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{
-    Change, NewRollout, Rollout, RolloutId, RolloutKind, RolloutStatus, RolloutStep, Scope, Steer,
-    StoredRelease, Telling, UnixMs,
+    Change, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutId, RolloutKind, RolloutStatus,
+    RolloutStep, Scope, StoredRelease, UnixMs,
 };
-use iottly_core::model::{Policy, Run, Status, Wish};
-use iottly_protocol::release::{DeviceFacts, Reason, UpdateState};
+use iottly_core::model::{Policy, RolloutIntent, RolloutProgress};
+use iottly_protocol::release::{DeviceFacts, Ending, Reason, Step, UpdateState};
 use iottly_protocol::{GroupId, StreamId, UpdateReport};
 use iottly_store::StoreError;
 use serde_json::value::RawValue;
@@ -47,30 +47,30 @@ fn rollout(byte: u8, release: u64) -> Change {
     }))
 }
 
-fn telling(scope: Scope, counter: u64, document: &str) -> Telling {
+fn outgoing(scope: Scope, counter: u64, document: &str) -> OutgoingDirective {
     let document = RawValue::from_string(document.to_owned()).expect("JSON");
-    Telling {
+    OutgoingDirective {
         device: scope.device,
-        directive: format!("d-{counter}"),
+        id: format!("d-{counter}"),
         counter,
         document,
     }
 }
 
-fn step(rollout: &Rollout, status: RolloutStatus, told: Vec<Telling>) -> RolloutStep {
+fn step(rollout: &Rollout, status: RolloutStatus, install: Vec<OutgoingDirective>) -> RolloutStep {
     RolloutStep {
         id: rollout.id,
         group: rollout.group,
         version: rollout.version,
-        run: rollout.run.clone(),
+        progress: rollout.progress.clone(),
         status,
         evidence: None,
         halts: false,
         ended: None,
         active: true,
         revision: None,
-        told,
-        withdrawn: Vec::new(),
+        install,
+        cancel: Vec::new(),
     }
 }
 
@@ -113,14 +113,14 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         .expect("adds");
     let twice = change(Change::AddRelease(Box::new(release(1)))).await;
     assert!(matches!(twice, Err(StoreError::Exists { .. })), "{twice:?}");
-    let none = change(Change::SteerRollout(group, Steer::Pause)).await;
+    let none = change(Change::SteerRollout(group, RolloutCommand::Pause)).await;
     assert!(matches!(none, Err(StoreError::Refused(_))), "{none:?}");
     change(rollout(1, 1)).await.expect("starts");
     assert_eq!(store.active_rollouts().await.expect("reads"), [(project, one)]);
     let begun = shown(one).await;
     assert_eq!(
-        (begun.policy.canary, begun.approved.clone(), begun.run.wish),
-        (3, vec!["gpio".to_owned()], Wish::Run)
+        (begun.policy.canary, begun.approved.clone(), begun.progress.intent),
+        (3, vec!["gpio".to_owned()], RolloutIntent::Run)
     );
     assert_eq!(
         store.releases(project, None, 9).await.expect("reads")[0],
@@ -144,8 +144,8 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     // Notified once: a decision on the earlier state has to be made again.
     let first = step(
         &begun,
-        RolloutStatus::Of(Status::Deploying),
-        vec![telling(*scope, 7, r#"{"b":1.0}"#)],
+        RolloutStatus::Deploying,
+        vec![outgoing(*scope, 7, r#"{"b":1.0}"#)],
     );
     assert!(
         store
@@ -177,39 +177,60 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     };
     assert_eq!(member().await.counter, 7);
 
-    say(&setup, 1, update("d-7", UpdateState::Trial, None)).await;
-    say(&setup, 2, update("d-9", UpdateState::Committed, None)).await;
+    say(&setup, 1, update("d-7", UpdateState::Underway(Step::Trial), None)).await;
+    say(
+        &setup,
+        2,
+        update("d-9", UpdateState::Ended(Ending::Committed), None),
+    )
+    .await;
     say(
         &setup,
         3,
-        update("d-7", UpdateState::RolledBack, Some(Reason::CrashLoop)),
+        update(
+            "d-7",
+            UpdateState::Ended(Ending::RolledBack),
+            Some(Reason::CrashLoop),
+        ),
     )
     .await;
-    say(&setup, 4, update("d-7", UpdateState::Committed, None)).await;
-    let told = member().await.told.expect("told");
+    say(
+        &setup,
+        4,
+        update("d-7", UpdateState::Ended(Ending::Committed), None),
+    )
+    .await;
+    let directive = member().await.directive.expect("was sent one");
     assert_eq!(
-        (told.state, told.reason, told.failures),
-        (Some(UpdateState::RolledBack), Some(Reason::CrashLoop), 1)
+        (directive.state, directive.reason, directive.failures),
+        (
+            Some(UpdateState::Ended(Ending::RolledBack)),
+            Some(Reason::CrashLoop),
+            1
+        )
     );
-    assert_eq!(told.detail.as_deref(), Some("a\u{fffd}detail"));
+    assert_eq!(directive.detail.as_deref(), Some("a\u{fffd}detail"));
     assert_eq!(
-        told.steps,
-        [(UpdateState::Trial, 50), (UpdateState::RolledBack, 50)],
+        directive.steps,
+        [
+            (UpdateState::Underway(Step::Trial), 50),
+            (UpdateState::Ended(Ending::RolledBack), 50)
+        ],
         "what ended stays ended"
     );
     assert!(document().await.is_none(), "nothing is open");
 
     // The rollout halts itself; its owner resumes it, and the device's failure is forgiven.
-    let halted = Run {
-        wish: Wish::Run,
+    let halted = RolloutProgress {
+        intent: RolloutIntent::Run,
         halted: true,
         soaking: Some((1, 99)),
     };
     let halt = RolloutStep {
-        run: halted.clone(),
+        progress: halted.clone(),
         evidence: Some("{}".into()),
         halts: true,
-        ..step(&shown(one).await, RolloutStatus::Of(Status::Halted), vec![])
+        ..step(&shown(one).await, RolloutStatus::Halted, vec![])
     };
     assert!(
         store
@@ -218,20 +239,23 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
             .expect("writes")
     );
     assert_eq!(
-        (shown(one).await.run, shown(one).await.evidence.as_deref()),
+        (shown(one).await.progress, shown(one).await.evidence.as_deref()),
         (halted, Some("{}"))
     );
-    assert_eq!(store.groups(project).await.expect("reads")[0].status, "halted");
+    assert_eq!(
+        store.groups(project).await.expect("reads")[0].status,
+        Some(RolloutStatus::Halted)
+    );
     assert_eq!(
         store.audit(project, None, 1).await.expect("reads")[0].action,
         "rollout.halt"
     );
-    change(Change::SteerRollout(group, Steer::Resume))
+    change(Change::SteerRollout(group, RolloutCommand::Resume))
         .await
         .expect("resumes");
     let resumed = shown(one).await;
-    assert!(!resumed.run.halted && resumed.force && resumed.evidence.is_none());
-    assert_eq!(member().await.told.expect("told").failures, 0);
+    assert!(!resumed.progress.halted && resumed.force && resumed.evidence.is_none());
+    assert_eq!(member().await.directive.expect("was sent one").failures, 0);
 
     // Another rollout replaces it; only the new one shows in the group.
     change(Change::AddRelease(Box::new(release(2))))
@@ -239,10 +263,10 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         .expect("adds");
     change(rollout(2, 2)).await.expect("starts");
     let (old, two) = (shown(one).await, RolloutId::from_bytes([2; 16]));
-    assert_eq!(old.run.wish, Wish::Cancel);
+    assert_eq!(old.progress.intent, RolloutIntent::Cancel);
     let gone = RolloutStep {
         active: false,
-        ..step(&old, RolloutStatus::Of(Status::Cancelled), vec![])
+        ..step(&old, RolloutStatus::Cancelled, vec![])
     };
     assert!(
         store
@@ -250,11 +274,14 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
             .await
             .expect("writes")
     );
-    assert_eq!(store.groups(project).await.expect("reads")[0].status, "deploying");
+    assert_eq!(
+        store.groups(project).await.expect("reads")[0].status,
+        Some(RolloutStatus::Deploying)
+    );
     let through = RolloutStep {
         active: false,
         revision: Some(12),
-        ..step(&shown(two).await, RolloutStatus::Of(Status::Deployed), vec![])
+        ..step(&shown(two).await, RolloutStatus::Deployed, vec![])
     };
     assert!(
         store
@@ -264,8 +291,11 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     );
     let shown = store.groups(project).await.expect("reads").remove(0);
     assert_eq!(
-        (shown.status.as_str(), shown.current_revision.as_str()),
-        ("deployed", "12")
+        (
+            shown.status.map(RolloutStatus::as_str),
+            shown.current_revision.as_str()
+        ),
+        (Some("deployed"), "12")
     );
     let deployed = store.deployed(project, group, 9).await.expect("reads");
     assert_eq!(

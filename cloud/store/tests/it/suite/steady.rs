@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::Policy;
 use iottly_core::model::{
-    Change, NewRollout, Rollout, RolloutId, RolloutKind, RolloutStep, Scope, StoredRelease, Telling, UnixMs,
+    Change, NewRollout, OutgoingDirective, Rollout, RolloutId, RolloutKind, RolloutStep, Scope,
+    StoredRelease, UnixMs,
 };
 use iottly_core::rollout::{Step, decide};
-use iottly_protocol::release::{Reason, UpdateState, Window};
+use iottly_protocol::release::{Ending, Reason, Step as UpdateStep, UpdateState, Window};
 use iottly_protocol::{
     DeviceId, FirmwareReport, FirmwareState, GroupId, Level, LogLine, StreamId, UpdateReport,
 };
@@ -105,8 +106,8 @@ impl<'a> Desk<'a> {
             .await
             .expect("writes");
         let decision = decide(&rollout, &members, 60_000, self.steady / 1000);
-        let telling = |step: &Step| {
-            let (Step::Tell(device) | Step::Withdraw(device)) = *step;
+        let outgoing = |step: &Step| {
+            let (Step::Install(device) | Step::Cancel(device)) = *step;
             let counter = members
                 .iter()
                 .find(|member| member.device == device)
@@ -114,26 +115,26 @@ impl<'a> Desk<'a> {
                 .counter
                 + 1;
             let document = RawValue::from_string("{}".to_owned()).expect("JSON");
-            Telling {
+            OutgoingDirective {
                 device,
-                directive: format!("d-{}-{counter}", self.id),
+                id: format!("d-{}-{counter}", self.id),
                 counter,
                 document,
             }
         };
-        let (told, withdrawn): (Vec<_>, Vec<_>) = decision
+        let (install, cancel): (Vec<_>, Vec<_>) = decision
             .plan
             .steps
             .iter()
-            .partition(|step| matches!(step, Step::Tell(_)));
-        let told: Vec<_> = told.into_iter().map(telling).collect();
-        let devices = told.iter().map(|telling| telling.device).collect();
+            .partition(|step| matches!(step, Step::Install(_)));
+        let install: Vec<_> = install.into_iter().map(outgoing).collect();
+        let devices = install.iter().map(|directive| directive.device).collect();
         let step = RolloutStep {
             id: self.id,
             group: rollout.group,
             version: rollout.version,
-            halts: decision.plan.run.halted && !rollout.run.halted,
-            run: decision.plan.run,
+            halts: decision.plan.progress.halted && !rollout.progress.halted,
+            progress: decision.plan.progress,
             status: decision.status,
             evidence: decision
                 .plan
@@ -142,8 +143,8 @@ impl<'a> Desk<'a> {
             ended: decision.ended,
             active: decision.active,
             revision: None,
-            told,
-            withdrawn: withdrawn.into_iter().map(telling).collect(),
+            install,
+            cancel: cancel.into_iter().map(outgoing).collect(),
         };
         assert!(
             store
@@ -190,13 +191,13 @@ impl<'a> Desk<'a> {
             .rollout_members(self.setup.scope.project, &self.rollout().await)
             .await
             .expect("reads");
-        let told = members
+        let directive = members
             .into_iter()
             .find(|member| member.device == device)
-            .and_then(|member| member.told)
-            .expect("told");
+            .and_then(|member| member.directive)
+            .expect("was sent one");
         let report = UpdateReport {
-            directive: told.directive,
+            directive: directive.id,
             sha256: "ab".into(),
             state,
             reason,
@@ -225,7 +226,7 @@ async fn two_devices(setup: &Setup) -> [DeviceId; 2] {
 }
 
 pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_from_ending(setup: Setup) {
-    use UpdateState::{Committed, Deferred, Downloading, Offered, Trial};
+    use UpdateStep::{Deferred, Downloading, Offered, Trial};
     two_devices(&setup).await;
     let window = Some(Window {
         start_minute: 0,
@@ -258,11 +259,15 @@ pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_fro
                 policy.clone()
             };
             let mut desk = Desk::start(&setup, number, policy).await;
-            let (_, told) = desk.look().await;
-            let canary = told[0];
+            let (_, sent) = desk.look().await;
+            let canary = sent[0];
             for state in states {
-                desk.report(canary, *state, (*state == Deferred).then_some(Reason::Window))
-                    .await;
+                desk.report(
+                    canary,
+                    (*state).into(),
+                    (*state == Deferred).then_some(Reason::Window),
+                )
+                .await;
                 assert_eq!(desk.after(1).await.0, "deploying");
             }
             desk.wall += jump;
@@ -276,22 +281,22 @@ pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_fro
                 "deploying",
                 "set by {jump} ms in {states:?}"
             );
-            desk.report(canary, Committed, None).await;
-            let (status, told) = desk.after(1).await;
-            assert_eq!((status, told.len()), ("deploying", 0), "the first wave soaks");
+            desk.report(canary, Ending::Committed.into(), None).await;
+            let (status, sent) = desk.after(1).await;
+            assert_eq!((status, sent.len()), ("deploying", 0), "the first wave soaks");
             desk.wall -= jump;
             assert_eq!(
                 desk.after(58).await.1.len(),
                 0,
                 "a clock that is set back does not end the soaking"
             );
-            let (status, told) = desk.after(2).await;
+            let (status, sent) = desk.after(2).await;
             assert_eq!(
-                (status, told.len()),
+                (status, sent.len()),
                 ("deploying", 1),
                 "set by {jump} ms in {states:?}"
             );
-            desk.report(told[0], Committed, None).await;
+            desk.report(sent[0], Ending::Committed.into(), None).await;
             desk.wall += jump;
             assert_eq!(
                 desk.after(1).await.0,
@@ -304,17 +309,17 @@ pub(crate) async fn a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_fro
     for jump in [10 * YEAR, -10 * YEAR] {
         number += 1;
         let mut desk = Desk::start(&setup, number, policy.clone()).await;
-        let (_, told) = desk.look().await;
+        let (_, sent) = desk.look().await;
         desk.after(1).await;
         desk.wall += jump;
         assert_eq!(desk.after(45).await.0, "halted");
-        desk.report(told[0], Committed, None).await;
+        desk.report(sent[0], Ending::Committed.into(), None).await;
         assert_eq!(desk.after(1).await.0, "halted", "its owner decides");
         let evidence = desk.rollout().await.evidence.expect("says why");
         assert!(evidence.contains("resume"), "{evidence}");
         desk.change(Change::SteerRollout(
             GroupId::from_bytes(GROUP),
-            iottly_core::model::Steer::Resume,
+            iottly_core::model::RolloutCommand::Resume,
         ))
         .await
         .expect("resumes");
@@ -357,9 +362,10 @@ pub(crate) async fn a_rollout_outlives_its_group_and_counts_whom_it_told(setup: 
     let devices = two_devices(&setup).await;
     let mut desk = Desk::start(&setup, 1, Policy::default()).await;
     assert_eq!(desk.rollout().await.devices, 2);
-    let (_, told) = desk.look().await;
-    let canary = told[0];
-    desk.report(canary, UpdateState::Downloading, None).await;
+    let (_, sent) = desk.look().await;
+    let canary = sent[0];
+    desk.report(canary, UpdateState::Underway(UpdateStep::Downloading), None)
+        .await;
     let branch = desk.change(Change::DeleteBranch("main".into())).await;
     assert!(matches!(branch, Err(StoreError::Refused(_))), "{branch:?}");
 
@@ -401,7 +407,10 @@ pub(crate) async fn a_rollout_outlives_its_group_and_counts_whom_it_told(setup: 
     assert_eq!(
         members
             .iter()
-            .filter(|member| member.told.as_ref().is_some_and(|told| told.withdrawn))
+            .filter(|member| member
+                .directive
+                .as_ref()
+                .is_some_and(|directive| directive.withdrawn))
             .count(),
         1
     );
@@ -496,7 +505,8 @@ pub(crate) async fn failures_of_a_trial_are_counted_and_others_are_not(setup: Se
         })
     };
     desk.say(one, line("before", Level::Error)).await;
-    desk.report(one, UpdateState::Trial, None).await;
+    desk.report(one, UpdateState::Underway(UpdateStep::Trial), None)
+        .await;
     desk.say(one, line("ReferenceError\0", Level::Error)).await;
     desk.say(one, line("fine", Level::Info)).await;
     desk.say(one, stopped(FirmwareState::Running)).await;
@@ -506,16 +516,17 @@ pub(crate) async fn failures_of_a_trial_are_counted_and_others_are_not(setup: Se
             .rollout_members(setup.scope.project, &desk.rollout().await)
             .await
             .expect("reads");
-        let told = members
+        let directive = members
             .into_iter()
             .find(|member| member.device == one)
-            .and_then(|member| member.told)
-            .expect("told");
-        (told.faults, told.fault.unwrap_or_default())
+            .and_then(|member| member.directive)
+            .expect("was sent one");
+        (directive.faults, directive.fault.unwrap_or_default())
     };
     assert_eq!(faults(&desk).await, (1, "ReferenceError\u{fffd}".to_owned()));
     desk.say(one, stopped(FirmwareState::Restarting)).await;
-    desk.report(one, UpdateState::Committed, None).await;
+    desk.report(one, UpdateState::Ended(Ending::Committed), None)
+        .await;
     desk.say(one, line("after", Level::Error)).await;
     assert_eq!(faults(&desk).await, (2, "trap".to_owned()));
 }

@@ -7,10 +7,14 @@ use super::Date;
 use iottly_core::code::{Difference, SnippetDiff};
 use iottly_core::model::{Branch, Revision, Snippet, SnippetId, SnippetKind};
 
+/// Branch of firmware code.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BranchDto {
+    /// Name of the branch, unique in the project.
     name: String,
+    /// Creation time.
     created: Date,
+    /// Time of the last change of the working copy.
     changed: Date,
     /// Number of the newest revision; 0 before the first.
     current_revision: u64,
@@ -28,13 +32,20 @@ impl From<Branch> for BranchDto {
     }
 }
 
+/// Saved version of a branch.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RevisionDto {
+    /// Number of the revision in its branch, from 1.
     revision: u64,
+    /// Name of the branch.
     branch: String,
+    /// Message of the author: 2,048 bytes at most.
     message: String,
+    /// Name of the token that saved the revision.
     author: String,
+    /// Creation time.
     created: Date,
+    /// Digest in hex: BLAKE3 of the snippets, or SHA-256 of the component.
     digest: String,
     /// SHA-256 of the component that was uploaded instead of code.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,28 +69,41 @@ impl From<Revision> for RevisionDto {
 /// Code of a branch: its sections in the order in which the firmware is assembled, and the snippets in them.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Code {
+    /// Sections, in the order in which the firmware is assembled.
     codesections: Vec<Section>,
+    /// Snippets of all sections.
     snippets: Vec<SnippetDto>,
 }
 
+/// Section of the code.
 #[derive(Debug, Serialize, ToSchema)]
 struct Section {
+    /// `init_sections`, `loop_section` or `command_handlers`.
     #[schema(value_type = String)]
     name: &'static str,
+    /// Ids of the snippets in the section, in their order.
     #[schema(value_type = Vec<String>)]
     snippets: Vec<SnippetId>,
 }
 
+/// Piece of code.
 #[derive(Debug, Serialize, ToSchema)]
 struct SnippetDto {
+    /// Id of the snippet; stays the same through renames and revisions.
     #[schema(value_type = String, format = "uuid")]
     snippetid: SnippetId,
+    /// Section of the snippet: `init_sections`, `loop_section` or `command_handlers`.
     #[schema(value_type = String)]
     category: &'static str,
+    /// `global`, `init`, `loop` or `handler`.
     #[schema(value_type = String)]
     kind: SnippetKind,
+    /// `global`, `init`, `loop`, or the type of the command that the handler is for; starts with `_` if the
+    /// command is gone or changed.
     name: String,
+    /// Description for people: 2,048 bytes at most.
     description: String,
+    /// The code: 196,608 bytes at most.
     code: String,
 }
 
@@ -116,13 +140,18 @@ impl From<Snippet> for SnippetDto {
     }
 }
 
+/// Snippet that differs between two versions.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DiffDto {
+    /// Section of the snippet: `init_sections`, `loop_section` or `command_handlers`.
     #[schema(value_type = String)]
     category: &'static str,
+    /// Name of the snippet; the newer one if it was renamed.
     name: String,
+    /// `added`, `removed` or `modified`.
     #[schema(value_type = String)]
     difference: Difference,
+    /// Difference in the unified format.
     diff: String,
 }
 
@@ -137,87 +166,123 @@ impl From<SnippetDiff> for DiffDto {
     }
 }
 
+/// Branches of a project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct BranchList {
+    /// Branches, by name.
     pub(crate) branches: Vec<BranchDto>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Branch with the code of its working copy.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OneBranch {
+    /// The branch.
     pub(crate) branch: BranchDto,
+    /// Code of the working copy.
     #[serde(flatten)]
     pub(crate) code: Code,
     /// True if the working copy differs from the newest revision.
     pub(crate) unsaved: bool,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Branch to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewBranch {
+    /// Name: 1 to 64 letters, digits, `.`, `_` or `-`, not starting with `.` or `-`.
     pub(crate) name: String,
+    /// Branch whose working copy is copied; new snippets by default.
     pub(crate) from: Option<String>,
 }
 
+/// Changes of a working copy.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Edits {
+    /// Changes of single snippets.
     pub(crate) snippets: Vec<Edit>,
 }
 
+/// Change of a snippet, which is named either by its id or by its name.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Edit {
+    /// Id of the snippet.
     #[schema(value_type = Option<String>, format = "uuid")]
     pub(crate) snippetid: Option<SnippetId>,
     /// Name, instead of the id, for handlers and the sections `global`, `init` and `loop`.
     pub(crate) name: Option<String>,
+    /// New code, 196,608 bytes at most; unchanged by default.
     pub(crate) code: Option<String>,
+    /// New description, 2,048 bytes at most; unchanged by default.
     pub(crate) description: Option<String>,
 }
 
+/// Page of the revisions of a branch.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RevisionList {
+    /// Revisions, newest first.
     pub(crate) revisions: Vec<RevisionDto>,
+    /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<u64>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Revision with its code.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OneRevision {
+    /// The revision.
     pub(crate) revision: RevisionDto,
+    /// Code of the revision.
     #[serde(flatten)]
     pub(crate) code: Code,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Revision to save.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewVersion {
+    /// Message of the author: 2,048 bytes at most; empty by default.
     #[serde(default)]
     pub(crate) message: String,
 }
 
+/// Saved revision.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SavedVersion {
+    /// The revision.
     pub(crate) revision: RevisionDto,
     /// False when the newest revision already has this content.
     pub(crate) created: bool,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Revision to restore.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Restore {
+    /// Number of the revision.
     pub(crate) revision: u64,
 }
 
+/// Differences between two versions of a branch.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Differences {
+    /// Number of the older revision; null if the branch has no revision.
     pub(crate) from: Option<u64>,
+    /// Number of the newer revision; null for the working copy.
     pub(crate) to: Option<u64>,
+    /// Snippets that differ.
     pub(crate) snippets: Vec<DiffDto>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }

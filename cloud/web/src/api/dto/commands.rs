@@ -50,11 +50,15 @@ impl CommandBody {
 /// Accepted command: the documented `{"status": 200}`, with additional fields.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Accepted {
+    /// HTTP status: always 200.
     pub(crate) status: u16,
+    /// Id of the command.
     #[schema(value_type = String, format = "uuid")]
     pub(crate) id: CommandId,
+    /// `queued`, `sent`, `delivered`, `answered`, `failed`, `expired`, `interrupted` or `cancelled`.
     #[schema(value_type = String)]
     pub(crate) state: CommandStatus,
+    /// Reason of a failure; left out without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,
 }
@@ -70,11 +74,14 @@ impl From<CommandRecord> for Accepted {
     }
 }
 
+/// Page of the commands of a device.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CommandList {
+    /// Commands, newest first.
     pub(crate) commands: Vec<CommandEntry>,
     /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }

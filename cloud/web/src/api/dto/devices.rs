@@ -6,108 +6,144 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{Date, LogDto, OK, Props};
-use iottly_core::model::ConfigState;
+use iottly_core::model::SettingsState;
 
+/// Devices with their properties.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AllProps {
+    /// Number of devices in the response.
     pub(crate) count: usize,
     /// Always null: a response is complete or an error.
     #[schema(value_type = Option<String>)]
     pub(crate) errors: Option<()>,
+    /// Devices, by name.
     pub(crate) devices: Vec<Props>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Properties of a device.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OneProps {
+    /// The properties.
     #[serde(flatten)]
     pub(crate) props: Props,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
 /// Properties of a device that its owner may set.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct DeviceSettings {
+#[schema(as = DeviceSettings)]
+pub(crate) struct UpdateDeviceBody {
+    /// Name: 1 to 128 bytes without control characters.
     pub(crate) name: Option<String>,
+    /// Tags, which replace the present ones: 32 at most, each 1 to 64 bytes without commas and control
+    /// characters.
     pub(crate) tags: Option<Vec<String>>,
+    /// Id of the deployment group to move the device to.
     #[schema(value_type = Option<String>, format = "uuid")]
     pub(crate) deployment_group: Option<GroupId>,
 }
 
+/// Device to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewDeviceBody {
+    /// Name: 1 to 128 bytes without control characters.
     pub(crate) name: String,
+    /// Id of the deployment group of the device; `_orphaned` by default.
     #[schema(value_type = Option<String>, format = "uuid")]
     pub(crate) deployment_group: Option<GroupId>,
 }
 
+/// New device with its pair code.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedDevice {
+    /// Id of the device.
     #[serde(rename = "ID")]
     #[schema(value_type = String, format = "uuid")]
     pub(crate) id: DeviceId,
+    /// Name of the device.
     pub(crate) name: String,
+    /// Code with which a board becomes this device, once: 32 hex digits.
     pub(crate) pair_code: String,
+    /// Time at which the unused pair code expires.
     pub(crate) expires: Date,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Result of deleting a device.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DeletedDevice {
     /// True if all of its data is erased; otherwise the rest is erased in the background.
     pub(crate) erased: bool,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Lines of a device's log.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LogList {
+    /// Lines, newest first.
     pub(crate) logs: Vec<LogDto>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Settings of a device.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct ConfigDto {
+#[schema(as = ConfigDto)]
+pub(crate) struct SettingsDto {
     /// Desired settings; null if none were ever set.
     desired: Option<Desired>,
     /// Applied settings; null until the device has applied any.
     reported: Option<Reported>,
     /// True if the device has applied the desired settings.
     in_sync: bool,
+    /// HTTP status: always 200.
     status: u16,
 }
 
+/// Settings that a device should apply.
 #[derive(Serialize, ToSchema)]
 struct Desired {
+    /// Version of the settings; each change increases it.
     version: u64,
+    /// Values by their keys.
     #[schema(value_type = Value)]
     values: Box<RawValue>,
+    /// Time of the last change.
     changed: Date,
 }
 
+/// Settings that a device has applied.
 #[derive(Serialize, ToSchema)]
 struct Reported {
+    /// Version of the applied settings.
     version: u64,
+    /// Time of the report.
     at: Date,
 }
 
-impl From<ConfigState> for ConfigDto {
-    fn from(state: ConfigState) -> Self {
+impl From<SettingsState> for SettingsDto {
+    fn from(state: SettingsState) -> Self {
         let versions = (
-            state.desired.as_ref().map(|(config, _)| config.version),
-            state.taken.map(|taken| taken.version),
+            state.desired.as_ref().map(|(settings, _)| settings.version),
+            state.acknowledged.map(|ack| ack.version),
         );
         let desired = state.desired;
         Self {
-            desired: desired.map(|(config, at)| Desired {
-                version: config.version,
-                values: config.values,
+            desired: desired.map(|(settings, at)| Desired {
+                version: settings.version,
+                values: settings.values,
                 changed: at.into(),
             }),
-            reported: state.taken.map(|taken| Reported {
-                version: taken.version,
-                at: taken.at.into(),
+            reported: state.acknowledged.map(|ack| Reported {
+                version: ack.version,
+                at: ack.at.into(),
             }),
             in_sync: versions.0.is_none() || versions.0 == versions.1,
             status: OK,

@@ -5,32 +5,44 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::GroupDto;
-use crate::api::search::Search;
+use crate::api::device_search::DeviceSearch;
 
+/// Deployment groups of a project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct GroupList {
+    /// Groups, `_orphaned` first.
     pub(crate) deployment_groups: Vec<GroupDto>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Deployment group.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OneGroup {
+    /// The group.
     pub(crate) deployment_group: GroupDto,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Deployment group to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewGroup {
+    /// Name, unique in the project: 1 to 128 bytes without control characters.
     pub(crate) name: String,
+    /// Branch that the group follows; none by default.
     #[serde(default)]
     pub(crate) branch: String,
 }
 
+/// Settings of a deployment group to change.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GroupSettings {
+    /// Name, unique in the project: 1 to 128 bytes without control characters.
     pub(crate) name: Option<String>,
+    /// Branch that the group follows; empty for none.
     pub(crate) branch: Option<String>,
 }
 
@@ -38,17 +50,23 @@ pub(crate) struct GroupSettings {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Members {
+    /// Ids of the devices: 5,000 at most.
     #[schema(value_type = Option<Vec<String>>)]
     pub(crate) devices: Option<Vec<DeviceId>>,
-    pub(crate) search: Option<Search>,
+    /// Conditions that the devices meet.
+    pub(crate) search: Option<DeviceSearch>,
 }
 
+/// Devices that were moved, or would be.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Moved {
     /// Number of devices that change their group.
     pub(crate) affected: usize,
+    /// Ids of these devices.
     #[schema(value_type = Vec<String>)]
     pub(crate) devices: Vec<DeviceId>,
+    /// True if no device was moved.
     pub(crate) dry_run: bool,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }

@@ -10,16 +10,20 @@ use super::MessageDto;
 use iottly_core::model::StoredMessage;
 use iottly_filter::date;
 
+/// Page of a history.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Messages {
+    /// Entries, newest first.
     #[schema(value_type = Vec<MessageDto>)]
     pub(crate) messages: Entries,
     /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Entries of a history, in the documented form.
 pub(crate) struct Entries(pub(crate) Vec<StoredMessage>);
 
 impl Serialize for Entries {
@@ -32,13 +36,17 @@ impl Serialize for Entries {
     }
 }
 
+/// Page of a history, selected by its number.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MessagePage {
+    /// Entries of the page.
     #[schema(value_type = Vec<PageEntry>)]
     pub(crate) messages: PageEntries,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Entries of a history, in the form of pages by number.
 pub(crate) struct PageEntries(pub(crate) Vec<StoredMessage>);
 
 impl Serialize for PageEntries {
@@ -59,19 +67,27 @@ impl Serialize for PageEntries {
     }
 }
 
+/// Entry of a history, with its times as text.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PageEntry<'a> {
+    /// Device of the entry.
     #[schema(value_type = String, format = "uuid")]
     pub(crate) from: DeviceId,
+    /// Project of the device: 24 lower-case hex digits.
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
     pub(crate) to: ProjectId,
+    /// Time at which the cloud received the entry: ISO 8601 in UTC.
     pub(crate) timestamp: String,
+    /// Time at which the device made the entry, by its own clock: ISO 8601 in UTC.
     pub(crate) devicetimestamp: String,
+    /// `userdefined` for messages of the firmware, `iottlyagent` for those of the platform.
     #[serde(rename = "type")]
     #[schema(value_type = String)]
     pub(crate) kind: MessageKind,
+    /// Payload as the device sent it: any JSON value.
     #[schema(value_type = Value)]
     pub(crate) payload: &'a RawValue,
+    /// Channel that the firmware chose; left out without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) channel: Option<&'a str>,

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::spaced::Spaced;
 use iottly_core::model::{
-    CommandRecord, CommandStatus, Device, Group, MessageId, StoredLog, StoredMessage, UnixMs,
+    CommandRecord, CommandStatus, Device, Group, MessageId, RolloutStatus, StoredLog, StoredMessage, UnixMs,
 };
 
 mod code;
@@ -41,6 +41,7 @@ pub(super) const OK: u16 = 200;
 /// Result of a change without content.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Done {
+    /// HTTP status: always 200.
     status: u16,
 }
 
@@ -53,6 +54,7 @@ impl Done {
 /// Time as legacy extended JSON: Unix milliseconds.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(crate) struct Date {
+    /// Milliseconds since 1970-01-01T00:00:00Z.
     #[serde(rename = "$date")]
     #[schema(value_type = i64)]
     millis: UnixMs,
@@ -67,6 +69,7 @@ impl From<UnixMs> for Date {
 /// ObjectId as legacy extended JSON.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 struct Oid {
+    /// 24 lower-case hex digits.
     #[serde(rename = "$oid", serialize_with = "as_text")]
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
     id: MessageId,
@@ -79,25 +82,35 @@ fn as_text<S: serde::Serializer>(id: &MessageId, serializer: S) -> Result<S::Ok,
 /// Entry of a history.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MessageDto<'a> {
+    /// Id of the entry. Ids ascend in the order of storing.
     #[serde(rename = "_id")]
     id: Oid,
+    /// Device of the entry.
     #[schema(value_type = String, format = "uuid")]
     from: DeviceId,
+    /// Project of the device: 24 lower-case hex digits.
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
     to: ProjectId,
+    /// Time at which the cloud received the entry.
     timestamp: Date,
+    /// Time at which the device made the entry, by its own clock.
     devicetimestamp: Date,
+    /// `userdefined` for messages of the firmware, `iottlyagent` for those of the platform.
     #[serde(rename = "type")]
     #[schema(value_type = String)]
     kind: MessageKind,
+    /// Payload as the device sent it: any JSON value.
     #[schema(value_type = Value)]
     payload: &'a RawValue,
+    /// Channel that the firmware chose; left out without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     channel: Option<&'a str>,
+    /// Stream of the device that the entry was sent in; left out if the cloud made the entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     stream: Option<StreamId>,
+    /// Number of the entry in its stream, from 1; left out if the cloud made the entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
 }
@@ -127,20 +140,30 @@ pub(crate) fn operating_status(online: bool) -> &'static str {
 /// Properties of a device.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Props {
+    /// Id of the device.
     #[serde(rename = "ID")]
     #[schema(value_type = String, format = "uuid")]
     id: DeviceId,
+    /// Name of the device: 1 to 128 bytes.
     name: String,
+    /// MAC address; empty if the device has never reported one.
     macaddress: String,
+    /// `connected` or `disconnected`.
     #[schema(value_type = String)]
     operatingstatus: &'static str,
+    /// Licence that the device was paired with, 32 hex digits; empty if it was not paired with one.
     token: String,
+    /// Version of the agent, as of its last connection; empty before the first.
     agent_version: String,
+    /// Id of the deployment group that the device is in.
     #[schema(value_type = String, format = "uuid")]
     deployment_group: GroupId,
+    /// Tags of the device, sorted: 32 at most.
     tags: Vec<String>,
+    /// Time of the last change of `operatingstatus`; left out before the first connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     operatingstatus_since: Option<Date>,
+    /// Latest report of the device's firmware runtime; left out before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     firmware: Option<FirmwareReport>,
@@ -153,8 +176,8 @@ impl From<Device> for Props {
             name: device.name,
             macaddress: device.mac_address,
             operatingstatus: operating_status(device.online),
-            // Hidden until it is used: with an unused licence, any reader could pair a board.
-            token: device.licence.unwrap_or_default(),
+            // Hidden until it is used: with an unused pair code, any reader could pair a board.
+            token: device.pair_code.unwrap_or_default(),
             tags: device.tags,
             agent_version: device.agent_version,
             deployment_group: device.group,
@@ -167,22 +190,33 @@ impl From<Device> for Props {
 /// Deployment group.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct GroupDto {
+    /// Id of the group.
     #[schema(value_type = String, format = "uuid")]
     id: GroupId,
+    /// Name of the group, unique in the project; `_orphaned` is the default group.
     name: String,
-    status: String,
+    /// Status of the group's newest rollout; empty before the first deployment.
+    #[schema(value_type = String)]
+    status: &'static str,
+    /// Branch that the group follows; empty for none.
     branch: String,
+    /// Revision that was deployed last; empty before the first deployment.
     current_revision: String,
+    /// Ids of the devices in the group, sorted.
     #[schema(value_type = Vec<String>)]
-    boards: Vec<DeviceId>,
+    #[serde(rename = "boards")]
+    devices: Vec<DeviceId>,
+    /// Always empty; the code is in the branch.
     fwcode: FwCode,
 }
 
 /// Code of a group; always empty, as in the documented responses.
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct FwCode {
+    /// Always empty.
     #[schema(value_type = Vec<Value>)]
     codesections: [(); 0],
+    /// Always empty.
     #[schema(value_type = Vec<Value>)]
     snippets: [(); 0],
 }
@@ -192,10 +226,10 @@ impl From<Group> for GroupDto {
         Self {
             id: group.id,
             name: group.name,
-            status: group.status,
+            status: group.status.map_or("", RolloutStatus::as_str),
             branch: group.branch,
             current_revision: group.current_revision,
-            boards: group.boards,
+            devices: group.devices,
             fwcode: FwCode::default(),
         }
     }
@@ -204,7 +238,9 @@ impl From<Group> for GroupDto {
 /// Command with its status and result, as a whole response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CommandDto {
+    /// HTTP status: always 200.
     status: u16,
+    /// The command.
     #[serde(flatten)]
     command: CommandEntry,
 }
@@ -221,22 +257,33 @@ impl From<CommandRecord> for CommandDto {
 /// Command with its status and result.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CommandEntry {
+    /// Id of the command.
     #[schema(value_type = String, format = "uuid")]
     id: CommandId,
+    /// `queued`, `sent`, `delivered`, `answered`, `failed`, `expired`, `interrupted` or `cancelled`.
     #[schema(value_type = String)]
     state: CommandStatus,
+    /// Type of the message definition.
     cmd_type: String,
+    /// Values that the device receives, without the prefix of the type in their keys.
     #[schema(value_type = Value)]
     values: Box<RawValue>,
+    /// Reason of a failure; left out without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// Time at which the cloud accepted the command.
     created: Date,
+    /// True after a request to cancel, until the command has ended; left out otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     cancelling: bool,
+    /// Time of the last change of `state`.
     changed: Date,
+    /// Time at which the command expires.
     expires: Date,
+    /// Time at which the command was first sent to the device; left out before.
     #[serde(skip_serializing_if = "Option::is_none")]
     sent: Option<Date>,
+    /// Time at which the cloud learned that the device has the command; left out before.
     #[serde(skip_serializing_if = "Option::is_none")]
     delivered: Option<Date>,
 }
@@ -262,9 +309,12 @@ impl From<CommandRecord> for CommandEntry {
 /// Line of a device's log.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct LogDto {
+    /// `trace`, `debug`, `info`, `warn` or `error`.
     #[schema(value_type = String)]
     level: Level,
+    /// Text of the line.
     text: String,
+    /// Time at which the device wrote the line, by its own clock.
     devicetimestamp: Date,
 }
 

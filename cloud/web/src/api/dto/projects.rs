@@ -7,11 +7,15 @@ use utoipa::ToSchema;
 use super::{Date, GroupDto};
 use iottly_core::model::{AuditEntry, CodeRoom, Limits, Project, TokenId, Usage};
 
+/// Project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProjectDto {
+    /// Id of the project: 24 lower-case hex digits.
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
     pub(crate) id: ProjectId,
+    /// Name of the project: 1 to 128 bytes.
     pub(crate) name: String,
+    /// Creation time.
     pub(crate) created: Date,
     /// Number of days for which messages are kept; null for no limit.
     pub(crate) retention_days: Option<u32>,
@@ -28,39 +32,52 @@ impl From<Project> for ProjectDto {
     }
 }
 
+/// Projects that the caller's token reaches.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProjectList {
+    /// Projects.
     pub(crate) projects: Vec<ProjectDto>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Project with its retention.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OneProject {
+    /// The project.
     #[serde(flatten)]
     pub(crate) project: ProjectDto,
     /// Size of the messages that are kept, in bytes; null for no limit.
     pub(crate) retention_bytes: Option<u64>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// New project with its first token.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedProject {
+    /// The project.
     #[serde(flatten)]
     pub(crate) project: ProjectDto,
     /// Token with all scopes in the new project; shown only here.
     pub(crate) token: String,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Project to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewProject {
+    /// Name: 1 to 128 bytes without control characters.
     pub(crate) name: String,
 }
 
+/// Settings of a project to change.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProjectSettings {
+    /// Name: 1 to 128 bytes without control characters.
     pub(crate) name: Option<String>,
     /// Number of days for which messages are kept; 0 for no limit.
     pub(crate) retention_days: Option<u32>,
@@ -71,36 +88,55 @@ pub(crate) struct ProjectSettings {
 /// Project as the installer reads it: both documented forms in one.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Inspect {
+    /// Id of the project: 24 lower-case hex digits.
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
     pub(crate) id: ProjectId,
+    /// Name of the project.
     pub(crate) name: String,
+    /// Groups of the project, `_orphaned` first.
     pub(crate) deployment_groups: Vec<GroupDto>,
+    /// URL from which the installer downloads the agent.
     pub(crate) projectgetagenturl: String,
+    /// File name of the agent's archive.
     pub(crate) agentfile: String,
+    /// Host and port of the API, as the caller addressed them.
     pub(crate) agentapihost: String,
+    /// Kind of machine that the archive is for.
     #[schema(value_type = String)]
     pub(crate) board: &'static str,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Page of the audit log.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuditLog {
+    /// Entries, newest first.
     pub(crate) entries: Vec<AuditEntryDto>,
     /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<u64>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Change that was made to a project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuditEntryDto {
+    /// Number of the entry in the project's audit log, from 1.
     pub(crate) number: u64,
+    /// Time of the change.
     pub(crate) at: Date,
+    /// Name of the token that made the change, or of the part of the platform that made it by itself.
     pub(crate) actor: String,
+    /// Id of this token; all zeros for changes of the platform.
     #[schema(value_type = String, format = "uuid")]
     pub(crate) token: TokenId,
+    /// Kind of change, such as `device.rename`.
     pub(crate) action: String,
+    /// Id or name of the changed object.
     pub(crate) target: String,
+    /// Details of the change, such as the new name.
     pub(crate) detail: String,
 }
 
@@ -127,14 +163,18 @@ impl From<AuditEntry> for AuditEntryDto {
     }
 }
 
+/// Confirmation of a valid token.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Pong {
+    /// Always `pong`.
     #[schema(value_type = String)]
     pub(crate) status: &'static str,
 }
 
+/// State of the cloud.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Health {
+    /// `ok` if the process runs, `ready` if it can serve requests.
     #[schema(value_type = String)]
     pub(crate) status: &'static str,
 }
@@ -178,10 +218,13 @@ impl Quotas {
 /// Usage of a project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UsageDto {
+    /// Number of devices.
     pub(crate) devices: u64,
+    /// Number of message definitions.
     pub(crate) definitions: u64,
     /// Number of messages accepted since midnight UTC.
     pub(crate) messages_today: u64,
+    /// Number of stored messages.
     pub(crate) messages: u64,
     /// Size of the stored messages' payloads, in bytes.
     pub(crate) bytes: u64,
@@ -209,9 +252,13 @@ impl UsageDto {
     }
 }
 
+/// Limits and usage of a project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LimitsAndUsage {
+    /// The limits.
     pub(crate) limits: Quotas,
+    /// The usage.
     pub(crate) usage: UsageDto,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }

@@ -17,14 +17,23 @@ use iottly_core::rollout::Preflight;
 pub(crate) struct ReleaseDto {
     /// Number of the release; numbers order the project's releases.
     release: u64,
+    /// Path of the component in the project's repository.
     path: String,
+    /// Branch of the release.
     branch: String,
+    /// Number of the revision in the branch.
     revision: u64,
+    /// SHA-256 of the component, in hex.
     sha256: String,
+    /// Size of the component, in bytes.
     size: u64,
+    /// Capabilities that the release requests of a board, sorted.
     capabilities: Vec<String>,
+    /// Duration of the trial on a device, in milliseconds.
     grace_ms: u64,
+    /// Name of the token that made the release.
     author: String,
+    /// Creation time.
     created: Date,
 }
 
@@ -48,10 +57,13 @@ impl From<StoredRelease> for ReleaseDto {
 /// Rollout of a release to a group.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RolloutDto {
+    /// Id of the rollout.
     #[schema(value_type = String, format = "uuid")]
     pub(crate) id: RolloutId,
+    /// Id of the group that gets the release.
     #[schema(value_type = String, format = "uuid")]
     deployment_group: GroupId,
+    /// Number of the release.
     release: u64,
     /// `install`, or `rollback` to the previous release of the group.
     #[schema(value_type = String)]
@@ -59,7 +71,9 @@ pub(crate) struct RolloutDto {
     /// `deploying`, `deployed`, `paused`, `halted`, `rolled_back` or `cancelled`.
     #[schema(value_type = String)]
     status: &'static str,
+    /// Policy by which the rollout spreads.
     policy: Policy,
+    /// Capabilities that its devices may grant the release.
     approved: Vec<String>,
     /// Facts for which the rollout halted itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,8 +83,11 @@ pub(crate) struct RolloutDto {
     reason: Option<String>,
     /// Number of devices in the group when the rollout started.
     devices: u64,
+    /// Name of the token that started the rollout.
     author: String,
+    /// Start time.
     created: Date,
+    /// Time of the last change.
     changed: Date,
 }
 
@@ -100,60 +117,75 @@ impl From<Rollout> for RolloutDto {
 /// Device that a rollout has notified or may notify, with its progress.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RolloutDeviceDto {
+    /// Id of the device.
     #[schema(value_type = String, format = "uuid")]
     device: DeviceId,
+    /// Name of the device.
     name: String,
+    /// True while the device is connected.
     online: bool,
-    /// `untold` before the device is notified, `told` until it reports, then the state that it reports.
+    /// `untold` before the device is notified, `directive` until it reports, then the state that it reports.
     #[schema(value_type = String)]
     state: &'static str,
+    /// Id of the directive that the device was sent; left out before.
     #[serde(skip_serializing_if = "Option::is_none")]
     directive: Option<String>,
+    /// Reason for which the update waits or has ended; left out without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     reason: Option<Reason>,
+    /// Details of the reason, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// Number of failures of the update on the device.
     failures: u32,
     /// Number of firmware failures during the trial: traps, and errors in its log.
     faults: u32,
     /// Text of the latest of these failures.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    told: Option<Date>,
+    /// Time at which the directive was sent; left out before.
+    #[serde(rename = "told", skip_serializing_if = "Option::is_none")]
+    sent: Option<Date>,
+    /// Time of the last change; left out before the directive was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<Date>,
+    /// States that the update went through, oldest first.
     steps: Vec<StepDto>,
 }
 
+/// State that an update went through.
 #[derive(Debug, Serialize, ToSchema)]
 struct StepDto {
+    /// Name of the state.
     #[schema(value_type = String)]
     state: &'static str,
+    /// Time at which the cloud received the report.
     at: Date,
 }
 
 impl From<RolloutMember> for RolloutDeviceDto {
     fn from(member: RolloutMember) -> Self {
-        let told = member.told.as_ref();
-        let state = match told {
+        let directive = member.directive.as_ref();
+        let state = match directive {
             None => "untold",
-            Some(told) => told.state.map_or("told", |state| state.as_str()),
+            Some(directive) => directive.state.map_or("told", |state| state.as_str()),
         };
-        let steps = told.map(|told| told.steps.as_slice()).unwrap_or_default();
+        let steps = directive
+            .map(|directive| directive.steps.as_slice())
+            .unwrap_or_default();
         Self {
             device: member.device,
             online: member.online,
             state,
-            directive: told.map(|told| told.directive.clone()),
-            reason: told.and_then(|told| told.reason),
-            detail: told.and_then(|told| told.detail.clone()),
-            failures: told.map_or(0, |told| told.failures),
-            faults: told.map_or(0, |told| told.faults),
-            fault: told.and_then(|told| told.fault.clone()),
-            told: told.map(|told| told.at.into()),
-            changed: told.map(|told| told.changed.into()),
+            directive: directive.map(|directive| directive.id.clone()),
+            reason: directive.and_then(|directive| directive.reason),
+            detail: directive.and_then(|directive| directive.detail.clone()),
+            failures: directive.map_or(0, |directive| directive.failures),
+            faults: directive.map_or(0, |directive| directive.faults),
+            fault: directive.and_then(|directive| directive.fault.clone()),
+            sent: directive.map(|directive| directive.sent.into()),
+            changed: directive.map(|directive| directive.changed.into()),
             steps: steps
                 .iter()
                 .map(|(state, at)| StepDto {
@@ -166,41 +198,60 @@ impl From<RolloutMember> for RolloutDeviceDto {
     }
 }
 
+/// Page of the releases of a project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ReleaseList {
+    /// Releases, newest first.
     pub(crate) releases: Vec<ReleaseDto>,
+    /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<u64>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Release.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OneRelease {
+    /// The release.
     pub(crate) release: ReleaseDto,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Rollouts of a project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RolloutList {
+    /// Rollouts, newest first.
     pub(crate) rollouts: Vec<RolloutDto>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Rollout.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OneRollout {
+    /// The rollout.
     pub(crate) rollout: RolloutDto,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Devices of a rollout.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RolloutDevices {
+    /// Devices with their progress.
     pub(crate) devices: Vec<RolloutDeviceDto>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Rollout policy of a deployment group.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OnePolicy {
+    /// The policy.
     pub(crate) policy: Policy,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
@@ -242,32 +293,41 @@ impl From<Flash> for FlashRequest {
 /// Deployment that was started.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct FlashDto {
+    /// HTTP status: always 200.
     status: u16,
+    /// Release that is deployed; in a dry run, the one that would be.
     release: ReleaseDto,
     /// Id of the rollout; left out in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     rollout: Option<RolloutId>,
+    /// Expected decisions of the devices.
     preflight: PreflightDto,
 }
 
 /// Devices that would accept or refuse the release, by the facts that they have reported.
 #[derive(Serialize, ToSchema)]
 struct PreflightDto {
+    /// Ids of the devices that would accept the release.
     #[schema(value_type = Vec<String>)]
     ready: Vec<DeviceId>,
+    /// Devices that would refuse the release.
     refusals: Vec<RefusalDto>,
     /// Devices that have not reported any facts yet.
     #[schema(value_type = Vec<String>)]
     unknown: Vec<DeviceId>,
 }
 
+/// Device that would refuse a release.
 #[derive(Serialize, ToSchema)]
 struct RefusalDto {
+    /// Id of the device.
     #[schema(value_type = String, format = "uuid")]
     device: DeviceId,
+    /// Reason of the refusal.
     #[schema(value_type = String)]
     reason: Reason,
+    /// Details of the reason, for people.
     detail: String,
 }
 

@@ -9,14 +9,21 @@ use iottly_core::model::{Scopes, Token, TokenId, UnixMs};
 /// Token without its text.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TokenDto {
+    /// Id of the token.
     #[schema(value_type = String, format = "uuid")]
     pub(crate) id: TokenId,
+    /// Name of the token: 1 to 128 bytes.
     pub(crate) name: String,
+    /// First characters of the token's text, by which people distinguish tokens.
     pub(crate) prefix: String,
+    /// Permissions: `read`, `write`, `admin` and `operator`.
     #[schema(value_type = Vec<String>)]
     pub(crate) scopes: Scopes,
+    /// Creation time.
     pub(crate) created: Date,
+    /// Time at which the token expires; null for never.
     pub(crate) expires: Option<Date>,
+    /// Time of the last use, exact to an hour; null before the first.
     pub(crate) last_used: Option<Date>,
 }
 
@@ -34,25 +41,34 @@ impl From<Token> for TokenDto {
     }
 }
 
+/// Tokens of a project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TokenList {
+    /// Tokens, without their texts.
     pub(crate) tokens: Vec<TokenDto>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// New token with its text.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedToken {
     /// Text of the token; shown only here.
     pub(crate) token: String,
+    /// The token.
     #[serde(flatten)]
     pub(crate) about: TokenDto,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Token to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewToken {
+    /// Name: 1 to 128 bytes without control characters.
     pub(crate) name: String,
+    /// Permissions, each of which the caller's token has: `read`, `write`, `admin` or `operator`.
     pub(crate) scopes: Vec<String>,
     /// Expiry in Unix milliseconds; by default that of the caller's token, if it has one.
     #[schema(value_type = Option<i64>)]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Date;
-use iottly_core::model::{HookAttempt, HookState, UnixMs, WebhookId};
+use iottly_core::model::{UnixMs, WebhookAttempt, WebhookId, WebhookState};
 use iottly_core::webhooks::HeaderList;
 use iottly_core::webhooks::body::LARGE_BYTES;
 use iottly_core::webhooks::headers::MASK;
@@ -17,9 +17,12 @@ use iottly_core::webhooks::headers::MASK;
 /// Webhook with the state of its deliveries.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookDto {
+    /// Id of the webhook.
     #[schema(value_type = String, format = "uuid")]
     pub(crate) id: WebhookId,
+    /// Description for people: 1,024 bytes at most.
     pub(crate) description: String,
+    /// URL of the receiver.
     pub(crate) url: String,
     /// `iottly`, `user` or `all`.
     #[serde(rename = "type")]
@@ -27,10 +30,14 @@ pub(crate) struct WebhookDto {
     pub(crate) kind: &'static str,
     /// Channel of the messages; `*` for all.
     pub(crate) channel: String,
+    /// MongoDB filter that messages match; null for all messages.
     #[schema(value_type = Option<Object>)]
     pub(crate) filter: Option<Box<RawValue>>,
+    /// True if only the payload is sent, instead of the whole message.
     pub(crate) payload_only: bool,
+    /// True if messages are sent one after the other, in the order of their ids.
     pub(crate) ordered: bool,
+    /// True if the webhook is enabled.
     pub(crate) enabled: bool,
     /// Reason for which it is disabled.
     pub(crate) disabled_reason: Option<String>,
@@ -47,17 +54,21 @@ pub(crate) struct WebhookDto {
     pub(crate) dropped: u64,
     /// Number of messages that arrived while the webhook was disabled.
     pub(crate) skipped: u64,
+    /// Time since which every attempt has failed; null if the last one did not.
     pub(crate) failing_since: Option<Date>,
+    /// Time of the next attempt; null if no delivery waits.
     pub(crate) next_attempt: Option<Date>,
     /// Time until which the secret before the last rotation signs as well.
     pub(crate) former_secret_until: Option<Date>,
+    /// Creation time.
     pub(crate) created: Date,
+    /// Time of the last change of the settings.
     pub(crate) changed: Date,
 }
 
 impl WebhookDto {
-    pub(crate) fn new(state: HookState, headers: &HeaderList, now: UnixMs) -> Self {
-        let HookState { hook, queue } = state;
+    pub(crate) fn new(state: WebhookState, headers: &HeaderList, now: UnixMs) -> Self {
+        let WebhookState { hook, queue } = state;
         let next = [queue.next_due, queue.probe_at]
             .into_iter()
             .flatten()
@@ -97,25 +108,34 @@ impl WebhookDto {
     }
 }
 
+/// Webhooks of a project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookList {
+    /// Webhooks.
     pub(crate) webhooks: Vec<WebhookDto>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Webhook.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OneWebhook {
+    /// The webhook.
     #[serde(flatten)]
     pub(crate) webhook: WebhookDto,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Webhook with a new secret.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookWithSecret {
     /// Secret with which requests are signed; shown only here.
     pub(crate) secret: String,
+    /// The webhook.
     #[serde(flatten)]
     pub(crate) webhook: WebhookDto,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
@@ -126,6 +146,7 @@ pub(crate) struct WebhookSettings {
     /// URL of the receiver: http or https; ports 80, 443 and from 1024 on. Required for a new webhook.
     #[schema(format = "uri", pattern = "^[hH][tT][tT][pP][sS]?://", max_length = 2048)]
     pub(crate) url: Option<String>,
+    /// Description for people: 1,024 bytes at most; empty by default.
     pub(crate) description: Option<String>,
     /// `iottly` for messages of the platform and its agents, `user` for those of firmware, or `all`.
     #[serde(rename = "type")]
@@ -144,6 +165,7 @@ pub(crate) struct WebhookSettings {
     /// Names and values, five at most; the mask as a value keeps the current one.
     #[schema(value_type = Option<Object>)]
     pub(crate) headers: Option<BTreeMap<String, String>>,
+    /// Enables or disables the webhook; enabled by default.
     pub(crate) enabled: Option<bool>,
 }
 
@@ -157,6 +179,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Map
 pub(crate) struct AttemptDto {
     /// Number of the attempt in the webhook's log.
     pub(crate) n: u64,
+    /// Time of the attempt.
     pub(crate) at: Date,
     /// Id of the message, which is the request's `webhook-id`.
     pub(crate) message: String,
@@ -167,6 +190,7 @@ pub(crate) struct AttemptDto {
     pub(crate) attempt: u32,
     /// `http_` and the status, or `dns`, `connect`, `tls`, `timeout`, `connection`, `blocked_address`.
     pub(crate) result: String,
+    /// Duration of the attempt, in milliseconds.
     pub(crate) milliseconds: u64,
     /// Size of the request's body, in bytes.
     pub(crate) bytes: u64,
@@ -176,8 +200,8 @@ pub(crate) struct AttemptDto {
     pub(crate) answer: String,
 }
 
-impl From<HookAttempt> for AttemptDto {
-    fn from(attempt: HookAttempt) -> Self {
+impl From<WebhookAttempt> for AttemptDto {
+    fn from(attempt: WebhookAttempt) -> Self {
         Self {
             n: attempt.number,
             at: attempt.at.into(),
@@ -193,20 +217,26 @@ impl From<HookAttempt> for AttemptDto {
     }
 }
 
+/// Page of the attempts of a webhook.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookLog {
+    /// Attempts, newest first.
     pub(crate) attempts: Vec<AttemptDto>,
     /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<u64>,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
+/// Result of a test message.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookTest {
     /// True if the receiver responded with 2xx.
     pub(crate) delivered: bool,
+    /// The attempt.
     pub(crate) attempt: AttemptDto,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }
 
@@ -221,9 +251,11 @@ pub(crate) struct ReplayBody {
     pub(crate) failed_since: Option<UnixMs>,
 }
 
+/// Result of a replay.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Replayed {
     /// Number of deliveries that are replayed.
     pub(crate) replayed: u64,
+    /// HTTP status: always 200.
     pub(crate) status: u16,
 }

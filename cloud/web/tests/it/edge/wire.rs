@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use iottly_cloud::cloud::CloudConfig;
+use iottly_cloud::CloudConfig;
 use iottly_cloud::edge::ConnectionBounds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -8,7 +8,7 @@ mod failures;
 mod filters;
 mod guard;
 mod order;
-mod receiver;
+pub(crate) mod receiver;
 mod replay;
 mod rotation;
 mod store;
@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::support::TestCloud;
+use iottly_cloud::CloudConfig;
 use iottly_cloud::clock;
 use iottly_cloud::clock::Clock;
-use iottly_cloud::cloud::CloudConfig;
 use iottly_cloud::webhooks::WebhookConfig;
 use serde_json::{Value, json};
 

@@ -3,18 +3,18 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use iottly_core::Sealed;
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{
-    Change, HookAttempt, HookKey, HookKind, MessageId, Principal, Project, Replay, Scope, Scopes, SecretHash,
-    UnixMs, Webhook, WebhookId,
+    Change, MessageId, Principal, Project, Replay, Scope, Scopes, SecretHash, UnixMs, Webhook,
+    WebhookAttempt, WebhookId, WebhookKey, WebhookKind,
 };
-use iottly_core::seal::Sealed;
 use iottly_core::webhooks::Health;
 use iottly_core::webhooks::{KEPT_MS, MAX_WAITING};
 use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId, StreamId};
 use iottly_store as store;
-use iottly_store::webhooks::{ClaimQuery, Settled, Then, WorkerId};
+use iottly_store::webhooks::{ClaimQuery, DeliveryResult, Disposition, WorkerId};
 use iottly_store::{Database, NewDevice, Store};
 use iottly_web::auth;
 use serde_json::value::to_raw_value;
@@ -72,8 +72,8 @@ impl Setup {
         }
     }
 
-    async fn hook(&self, change: impl FnOnce(&mut Webhook)) -> HookKey {
-        let key = HookKey {
+    async fn hook(&self, change: impl FnOnce(&mut Webhook)) -> WebhookKey {
+        let key = WebhookKey {
             project: self.scope.project,
             hook: WebhookId::random(),
         };
@@ -81,7 +81,7 @@ impl Setup {
             key,
             description: String::new(),
             url: "http://example.com/".into(),
-            kind: HookKind::All,
+            kind: WebhookKind::All,
             channel: None,
             filter: None,
             payload_only: false,
@@ -136,7 +136,7 @@ impl Setup {
         }
     }
 
-    async fn queue(&self, key: HookKey) -> iottly_core::model::HookQueue {
+    async fn queue(&self, key: WebhookKey) -> iottly_core::model::WebhookQueue {
         self.store
             .webhook(key)
             .await
@@ -146,7 +146,7 @@ impl Setup {
     }
 }
 
-fn query(key: HookKey, worker: WorkerId, now: UnixMs, limit: usize) -> ClaimQuery {
+fn query(key: WebhookKey, worker: WorkerId, now: UnixMs, limit: usize) -> ClaimQuery {
     ClaimQuery {
         key,
         worker,
@@ -157,8 +157,8 @@ fn query(key: HookKey, worker: WorkerId, now: UnixMs, limit: usize) -> ClaimQuer
     }
 }
 
-fn settled(key: HookKey, message: MessageId, then: Then) -> Settled {
-    let attempt = HookAttempt {
+fn result_of(key: WebhookKey, message: MessageId, disposition: Disposition) -> DeliveryResult {
+    let attempt = WebhookAttempt {
         number: 0,
         at: NOW,
         message,
@@ -170,12 +170,12 @@ fn settled(key: HookKey, message: MessageId, then: Then) -> Settled {
         answer: "a\0b".into(),
     };
     let device = Some(DeviceId::from_bytes([1; 16]));
-    Settled {
+    DeliveryResult {
         key,
         message,
         device,
         timestamp: NOW,
-        then,
+        disposition,
         attempt: Some(attempt),
         health: None,
         announce: false,
@@ -195,7 +195,7 @@ async fn deliveries_are_written_with_their_messages(setup: Setup) {
     );
     let (all, user) = (
         setup.hook(|_| {}).await,
-        setup.hook(|hook| hook.kind = HookKind::User).await,
+        setup.hook(|hook| hook.kind = WebhookKind::User).await,
     );
     setup.say(2, 70).await;
     store.set_presence(*scope, true, None, NOW).await.expect("writes");
@@ -207,7 +207,10 @@ async fn deliveries_are_written_with_their_messages(setup: Setup) {
         (setup.queue(all).await.waiting, setup.queue(user).await.waiting),
         (72, 70)
     );
-    assert_eq!(store.fresh().take().await, [all, user].into_iter().collect());
+    assert_eq!(
+        store.pending_webhooks().take().await,
+        [all, user].into_iter().collect()
+    );
     assert_eq!(store.due_webhooks(NOW, 10).await.expect("reads").len(), 2);
     let claims = store
         .claim(&query(all, WORKERS[0], NOW, 1000))
@@ -221,7 +224,7 @@ async fn deliveries_are_written_with_their_messages(setup: Setup) {
             .all(|claim| claim.body.as_ref().is_some_and(|body| body.id == claim.message))
     );
     assert!(store.webhooks(other.project).await.expect("reads").is_empty());
-    let foreign = HookKey {
+    let foreign = WebhookKey {
         project: other.project,
         ..all
     };
@@ -316,7 +319,7 @@ async fn two_workers_never_claim_the_same(setup: Setup) {
         .await
         .expect("claims");
     assert_eq!(again.len(), 2000);
-    let late = settled(key, again[0].message, Then::Done);
+    let late = result_of(key, again[0].message, Disposition::Done);
     setup.store.settle(WORKERS[1], &[late]).await.expect("settles");
     assert_eq!(setup.queue(key).await.waiting, 2000);
     assert_eq!(
@@ -345,20 +348,20 @@ async fn what_came_of_deliveries_is_kept_in_bounds(setup: Setup) {
     let (waits, fails) = (claims[0].message, claims[1].message);
     let mut outcomes: Vec<_> = claims[2..]
         .iter()
-        .map(|claim| settled(key, claim.message, Then::Done))
+        .map(|claim| result_of(key, claim.message, Disposition::Done))
         .collect();
-    outcomes.push(settled(
+    outcomes.push(result_of(
         key,
         waits,
-        Then::Wait {
+        Disposition::Wait {
             due: NOW + 5000,
             attempts: 1,
         },
     ));
-    outcomes.push(settled(
+    outcomes.push(result_of(
         key,
         fails,
-        Then::Failed {
+        Disposition::Failed {
             attempts: 8,
             reason: "http_500".into(),
         },
@@ -412,10 +415,10 @@ async fn what_came_of_deliveries_is_kept_in_bounds(setup: Setup) {
         .collect();
     assert_eq!(attempts, [(waits, 1), (fails, 0)]);
     let failed = claims.iter().map(|claim| {
-        settled(
+        result_of(
             key,
             claim.message,
-            Then::Failed {
+            Disposition::Failed {
                 attempts: 8,
                 reason: String::new(),
             },
@@ -451,7 +454,7 @@ async fn the_oldest_go_when_too_many_wait(setup: Setup) {
     setup.say(2, 1500).await;
     let queue = setup.queue(key).await;
     assert_eq!((queue.waiting, queue.dropped), (MAX_WAITING as u64, 1500));
-    assert_eq!(setup.store.fresh().dropped(), 1500);
+    assert_eq!(setup.store.pending_webhooks().dropped(), 1500);
     let next = setup
         .store
         .claim(&query(key, WORKERS[0], NOW, 1))
@@ -461,7 +464,7 @@ async fn the_oldest_go_when_too_many_wait(setup: Setup) {
     assert!(next > oldest);
     setup
         .store
-        .settle(WORKERS[0], &[settled(key, oldest, Then::Done)])
+        .settle(WORKERS[0], &[result_of(key, oldest, Disposition::Done)])
         .await
         .expect("settles");
     assert_eq!(
@@ -493,18 +496,18 @@ async fn ordered_claims_stop_at_what_is_under_way(setup: Setup) {
             .is_empty(),
         "one worker at a time"
     );
-    let wait = settled(
+    let wait = result_of(
         key,
         first[0].message,
-        Then::Wait {
+        Disposition::Wait {
             due: NOW + 5000,
             attempts: 1,
         },
     );
-    let back = settled(
+    let back = result_of(
         key,
         first[1].message,
-        Then::Wait {
+        Disposition::Wait {
             due: NOW,
             attempts: 0,
         },
@@ -541,7 +544,7 @@ async fn a_deleted_webhook_leaves_nothing(setup: Setup) {
     setup.change(Change::DeleteWebhook(key.hook)).await;
     let late: Vec<_> = claims
         .iter()
-        .map(|claim| settled(key, claim.message, Then::Done))
+        .map(|claim| result_of(key, claim.message, Disposition::Done))
         .collect();
     store.settle(WORKERS[0], &late).await.expect("settles");
     assert!(
@@ -603,7 +606,7 @@ async fn a_filter_that_is_none_leaves_its_messages_undecided(setup: Setup) {
     assert!(claims.len() == 40 && claims.iter().all(|claim| !claim.undecided));
     // A message that failed undecided is matched when it is replayed, as is one that came while the webhook
     // was off.
-    let failed = Then::Failed {
+    let failed = Disposition::Failed {
         attempts: 0,
         reason: "not matched: filter is not valid any more".into(),
     };
@@ -614,7 +617,7 @@ async fn a_filter_that_is_none_leaves_its_messages_undecided(setup: Setup) {
         .expect("claims");
     setup
         .store
-        .settle(WORKERS[0], &[settled(broken, claims[0].message, failed)])
+        .settle(WORKERS[0], &[result_of(broken, claims[0].message, failed)])
         .await
         .expect("records");
     let replay = Replay::One(claims[0].message);
@@ -680,13 +683,13 @@ async fn what_was_written_while_the_clock_was_ahead_is_due(setup: Setup) {
         };
         let claims = setup.store.claim(&query(NOW + AHEAD)).await.expect("claims");
         assert_eq!(claims.len(), 2);
-        let wait = Then::Wait {
+        let wait = Disposition::Wait {
             due: NOW + AHEAD + 5000,
             attempts: 1,
         };
         setup
             .store
-            .settle(WORKERS[0], &[settled(key, claims[0].message, wait)])
+            .settle(WORKERS[0], &[result_of(key, claims[0].message, wait)])
             .await
             .expect("records");
         // One delivery waits and one is leased, both for ten years.

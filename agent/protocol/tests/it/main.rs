@@ -1,0 +1,5 @@
+//! Tests of the protocol against fixed bytes, published vectors and a repository that misbehaves.
+
+mod golden;
+mod signatures;
+mod tuf;

@@ -1,0 +1,388 @@
+//! The agent's configuration, `agent.toml`. Errors never contain values.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use iottly_protocol::DeviceId;
+use iottly_update::read_file;
+use serde::Deserialize;
+
+use crate::grants::Grants;
+use crate::outbox::{DEFAULT_DISK_BYTES, Policy, WhenFull};
+
+mod explain;
+mod updates;
+
+use explain::explain;
+pub use updates::UpdateConfig;
+
+/// Maximum size of a configuration file, in bytes.
+const MAX_FILE_BYTES: u64 = 64 << 10;
+/// Default of [`QueueConfig::firmware_bytes_per_day`].
+const DEFAULT_FIRMWARE_BYTES_PER_DAY: u64 = 4 << 30;
+
+/// Configuration of an agent.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// Id of the device.
+    pub device_id: DeviceId,
+    /// Secret with which the device authenticates to the broker.
+    pub secret: Secret,
+    /// Address of the broker.
+    pub broker: BrokerAddress,
+    /// File of the component to run; without it the agent only holds the connection.
+    #[serde(default)]
+    pub firmware: Option<PathBuf>,
+    /// Data folder with queue and journals, for one agent at a time. In a file, the default is the file's
+    /// folder.
+    #[serde(default)]
+    pub data_dir: PathBuf,
+    /// Folder of compiled firmware, may be shared by several agents. The default is `cache` in the data
+    /// folder.
+    #[serde(default)]
+    pub cache_dir: Option<PathBuf>,
+    /// Program that compiles firmware. The default is `iottly-compile` beside this program.
+    #[serde(default)]
+    pub compiler: Compiler,
+    /// Board that the firmware drives; without it there are no pins and buses.
+    #[serde(default)]
+    pub board: Option<BoardKind>,
+    /// Parts of the board that firmware may use; without it, all that its manifest requests.
+    #[serde(default)]
+    pub grants: Option<Grants>,
+    /// Bounds of the queue.
+    #[serde(default)]
+    pub queue: QueueConfig,
+    /// Source of releases; without it only `firmware` runs.
+    #[serde(default)]
+    pub updates: Option<UpdateConfig>,
+}
+
+/// Kind of board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BoardKind {
+    /// A board in memory with a device of every kind, see `iottly_boards::VirtualBoard::standard`.
+    Virtual,
+}
+
+/// Command that starts the compiler.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compiler {
+    /// Program.
+    pub program: PathBuf,
+    /// Arguments.
+    #[serde(default, deserialize_with = "texts")]
+    pub args: Vec<OsString>,
+}
+
+impl Default for Compiler {
+    fn default() -> Self {
+        let name = "iottly-compile";
+        let program =
+            std::env::current_exe().map_or_else(|_| PathBuf::from(name), |this| this.with_file_name(name));
+        Self {
+            program,
+            args: Vec::new(),
+        }
+    }
+}
+
+/// Bounds of the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueConfig {
+    /// Maximum size on disk over all streams, in bytes; less than 4 MiB counts as 4 MiB.
+    pub disk_bytes: u64,
+    /// Treatment of messages when the budget is used up: `drop_oldest` or `refuse_new`.
+    pub when_full: WhenFull,
+    /// Maximum wait of a message for the cloud, counted while the agent runs, in seconds; 0 for no limit.
+    pub ttl_seconds: u64,
+    /// Bytes per day that the firmware may make the device write: messages, log lines and state.
+    pub firmware_bytes_per_day: u64,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            disk_bytes: DEFAULT_DISK_BYTES,
+            when_full: WhenFull::default(),
+            ttl_seconds: 0,
+            firmware_bytes_per_day: DEFAULT_FIRMWARE_BYTES_PER_DAY,
+        }
+    }
+}
+
+impl QueueConfig {
+    pub(crate) fn policy(self) -> Policy {
+        let ttl_ms = (self.ttl_seconds > 0).then(|| self.ttl_seconds.saturating_mul(1000));
+        Policy {
+            disk_bytes: self.disk_bytes,
+            when_full: self.when_full,
+            ttl_ms,
+        }
+    }
+}
+
+/// Secret text, never printed.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Host and port of a broker, written `host:port`, with IPv6 addresses in brackets.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct BrokerAddress {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl From<SocketAddr> for BrokerAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
+    }
+}
+
+impl TryFrom<String> for BrokerAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let malformed = || "broker address is not host:port".to_owned();
+        let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
+        let host = match host.strip_prefix('[') {
+            Some(inner) => inner.strip_suffix(']').ok_or_else(malformed)?,
+            None if host.contains(':') => return Err(malformed()),
+            None => host,
+        };
+        let port = port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(malformed)?;
+        if host.is_empty() {
+            return Err(malformed());
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+/// Error of a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {path}: {reason}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Error of the system.
+        reason: std::io::Error,
+    },
+    /// The file is not a configuration.
+    #[error("configuration {path}: {reason}")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// Key and error.
+        reason: String,
+    },
+}
+
+impl AgentConfig {
+    /// Creates a configuration without firmware, board and updates, and with default bounds of the queue.
+    #[must_use]
+    pub fn new(device_id: DeviceId, secret: Secret, broker: BrokerAddress, data_dir: PathBuf) -> Self {
+        Self {
+            device_id,
+            secret,
+            broker,
+            firmware: None,
+            data_dir,
+            cache_dir: None,
+            compiler: Compiler::default(),
+            board: None,
+            grants: None,
+            queue: QueueConfig::default(),
+            updates: None,
+        }
+    }
+
+    /// Reads a TOML file. Relative paths in it start at the file's folder.
+    ///
+    /// # Errors
+    /// If the file cannot be read, has unknown keys, or a value is malformed; the error names file and key.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let name = || path.display().to_string();
+        let bytes =
+            read_file(path, MAX_FILE_BYTES).map_err(|reason| ConfigError::Read { path: name(), reason })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let text = String::from_utf8(bytes).map_err(|_| "not UTF-8 text".to_owned());
+        let config = text.and_then(|text| Self::parse(&text, folder));
+        config.map_err(|reason| ConfigError::Invalid { path: name(), reason })
+    }
+
+    fn parse(text: &str, folder: &Path) -> Result<Self, String> {
+        let mut config: Self = toml::from_str(text).map_err(|error| explain(text, &error))?;
+        config.data_dir = folder.join(&config.data_dir);
+        config.firmware = config.firmware.map(|path| folder.join(path));
+        config.cache_dir = config.cache_dir.map(|path| folder.join(path));
+        if let Some(updates) = &mut config.updates {
+            updates.root = folder.join(&updates.root);
+            updates.ca = updates.ca.as_ref().map(|ca| folder.join(ca));
+            if !updates.repository.contains("://") {
+                updates.repository = folder.join(&updates.repository).display().to_string();
+            }
+        }
+        if config.compiler.program.components().count() > 1 {
+            config.compiler.program = folder.join(&config.compiler.program);
+        }
+        Ok(config)
+    }
+
+    /// Returns the folder of compiled firmware.
+    #[must_use]
+    pub fn cache_dir(&self) -> PathBuf {
+        self.cache_dir
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("cache"))
+    }
+}
+
+/// Reads texts; serde's own form of an `OsString` is a list of bytes.
+fn texts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
+    Ok(Vec::<String>::deserialize(deserializer)?
+        .into_iter()
+        .map(OsString::from)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+device_id = "a2792ce8-216f-477c-a5cc-4f7e9f407e29"
+secret = "hunter2"
+broker = "localhost:1883"
+firmware = "echo.wasm"
+
+[compiler]
+program = "iottly-compile"
+args = ["--quiet"]
+"#;
+
+    #[test]
+    fn a_file_is_read_with_paths_from_its_folder() {
+        let config = AgentConfig::parse(GOOD, Path::new("/etc/iottly")).expect("valid");
+        assert_eq!(
+            config.firmware.as_deref(),
+            Some(Path::new("/etc/iottly/echo.wasm"))
+        );
+        assert_eq!(config.data_dir, Path::new("/etc/iottly/"));
+        assert_eq!(config.cache_dir(), Path::new("/etc/iottly/cache"));
+        assert_eq!(
+            config.compiler,
+            Compiler {
+                program: "iottly-compile".into(),
+                args: vec!["--quiet".into()]
+            }
+        );
+        assert_eq!(
+            config.broker,
+            BrokerAddress {
+                host: "localhost".into(),
+                port: 1883
+            }
+        );
+        assert_eq!(config.queue, QueueConfig::default());
+    }
+
+    #[test]
+    fn the_secret_is_never_printed() {
+        let config = AgentConfig::parse(GOOD, Path::new("")).expect("valid");
+        assert!(!format!("{config:?}").contains("hunter2"));
+        let broken = GOOD.replace("secret = \"hunter2\"", "secret = \"hunter2");
+        let error = AgentConfig::parse(&broken, Path::new("")).expect_err("open text");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        for (from, to, word) in [
+            (
+                "secret =",
+                "sekret =",
+                "line 3: unknown key, expected one of `device_id`, `secret`",
+            ),
+            (
+                "[compiler]",
+                "[queue]\nhistory = 1\n[compiler]",
+                "line 8: unknown key",
+            ),
+            ("a2792ce8", "A2792ce8", "line 2: `device_id`: device id … is not"),
+            (
+                "[compiler]",
+                "[grants]\ntelemetry = []\n[compiler]",
+                "is not an interface of a board",
+            ),
+            ("localhost:1883", "localhost", "host:port"),
+            ("localhost:1883", "::1:1883", "host:port"),
+            ("localhost:1883", "localhost:0", "host:port"),
+            ("secret = \"hunter2\"", "", "secret"),
+        ] {
+            let error = AgentConfig::parse(&GOOD.replace(from, to), Path::new("")).expect_err(to);
+            assert!(error.contains(word), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_compiler_lies_beside_this_program_unless_named() {
+        let text = GOOD.split("[compiler]").next().expect("a first part");
+        let config = AgentConfig::parse(text, Path::new("/etc/iottly")).expect("valid");
+        let beside = std::env::current_exe()
+            .expect("a file")
+            .with_file_name("iottly-compile");
+        assert_eq!(config.compiler.program, beside);
+    }
+
+    #[test]
+    fn ipv6_addresses_stand_in_brackets() {
+        let address = BrokerAddress::try_from("[::1]:1883".to_owned()).expect("valid");
+        assert_eq!(
+            address,
+            BrokerAddress {
+                host: "::1".into(),
+                port: 1883
+            }
+        );
+    }
+}

@@ -1,0 +1,43 @@
+//! Arguments of the firmware's thread: the firmware with its resources, and the connections to the agent.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use iottly_boards::Board;
+use iottly_sandbox::{Cache, Runtime};
+use tokio::sync::mpsc;
+
+use super::budget::WriteBudget;
+use crate::grants::Grants;
+use crate::outbox::Outbox;
+use crate::settings::Settings;
+use crate::status::StatusBoard;
+use crate::work::GuestEvent;
+
+/// Connections of the firmware's thread to the rest of the agent.
+#[derive(Clone)]
+pub(crate) struct Ports {
+    pub(crate) outbox: Outbox,
+    pub(crate) inbox: mpsc::Sender<GuestEvent>,
+    pub(crate) status: StatusBoard,
+}
+
+/// Firmware to run and the resources it gets.
+pub(crate) struct FirmwareSource {
+    /// File of the component; `None` until an update installs one.
+    pub(crate) wasm: Option<PathBuf>,
+    pub(crate) cache: Cache,
+    pub(crate) runtime: Runtime,
+    /// Id of the device.
+    pub(crate) device: String,
+    /// Board that the firmware drives.
+    pub(crate) board: Option<Arc<dyn Board>>,
+    /// Parts of the board that firmware may use.
+    pub(crate) grants: Option<Grants>,
+    /// Settings from the cloud.
+    pub(crate) settings: Settings,
+    /// File of the key-value state.
+    pub(crate) state: PathBuf,
+    /// Limit on the bytes that the firmware may make the device write.
+    pub(crate) budget: WriteBudget,
+}

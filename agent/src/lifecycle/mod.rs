@@ -1,0 +1,242 @@
+//! Start and stop of an agent: opens the data folder, wires the parts and ends them in order.
+
+mod error;
+mod firmware;
+mod open;
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::{io, thread};
+
+use iottly_protocol::{BootId, DeviceId, Versions};
+use iottly_sandbox::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use self::firmware::{start_guest, start_update};
+use self::open::Opened;
+use crate::config::AgentConfig;
+use crate::datadir::DataDir;
+use crate::guest::{Guest, Ports};
+use crate::inbox;
+use crate::link::{self, Delivery, Endpoint, Links};
+use crate::outbox::Outbox;
+use crate::settings::SettingsTask;
+use crate::status::{AgentStatus, StatusBoard};
+use crate::threads::ended;
+use crate::update::UpdateThread;
+use crate::watchdog;
+use crate::work::GuestEvent;
+use iottly_protocol::release::FIRMWARE_ABI;
+
+pub use self::error::AgentError;
+
+/// Maximum number of commands between link and inbox.
+const DELIVERIES: usize = 256;
+/// Maximum number of events between the firmware's thread and the inbox.
+const GUEST_EVENTS: usize = 64;
+/// Maximum time for each part to stop.
+const GUEST_STOP: Duration = Duration::from_millis(1500);
+const LINK_STOP: Duration = Duration::from_secs(2);
+const OUTBOX_STOP: Duration = Duration::from_secs(2);
+/// Entry point for starting agents.
+pub struct Agent;
+
+/// Running agent. Dropping it aborts the agent; [`AgentHandle::shutdown`] stops it in order.
+pub struct AgentHandle {
+    device: DeviceId,
+    status: watch::Receiver<AgentStatus>,
+    parts: Option<Parts>,
+}
+
+/// Running parts of an agent.
+struct Parts {
+    data: Arc<DataDir>,
+    outbox: Outbox,
+    outbox_thread: thread::JoinHandle<()>,
+    guest: Option<Guest>,
+    update: Option<UpdateThread>,
+    stop: watch::Sender<bool>,
+    inbox: JoinHandle<()>,
+    link: JoinHandle<()>,
+}
+
+impl Agent {
+    /// Starts an agent with a sandbox runtime of its own.
+    ///
+    /// # Errors
+    /// See [`AgentError`]. An unreachable broker or a failing firmware is not an error of the start; the
+    /// status shows it.
+    pub async fn start(config: AgentConfig) -> Result<AgentHandle, AgentError> {
+        let runtime = Runtime::new()?;
+        Self::start_with(config, &runtime).await
+    }
+
+    /// Starts an agent that shares its sandbox runtime with others in the process.
+    ///
+    /// # Errors
+    /// See [`Agent::start`].
+    pub async fn start_with(config: AgentConfig, runtime: &Runtime) -> Result<AgentHandle, AgentError> {
+        watchdog::start().map_err(AgentError::System)?;
+        // 1. What is on the disk, before anything that writes to it.
+        let opening = config.clone();
+        let opened = spawn_blocking(move || {
+            let _step = watchdog::step("opening the data folder");
+            open::open(&opening)
+        });
+        let Opened {
+            data,
+            outbox,
+            outbox_thread,
+            inbox,
+            requests,
+            mailbox,
+        } = opened
+            .await
+            .map_err(|error| AgentError::System(io::Error::other(error)))??;
+
+        // 2. The firmware and its updates. Both send to the inbox, which therefore starts after its channel
+        //    exists.
+        let status = StatusBoard::new();
+        let (stop, stopped) = watch::channel(false);
+        let (delivery_tx, deliveries) = mpsc::channel::<Delivery>(DELIVERIES);
+        let (guest_tx, guest_rx) = mpsc::channel::<GuestEvent>(GUEST_EVENTS);
+        let ports = Ports {
+            outbox: outbox.clone(),
+            inbox: guest_tx,
+            status: status.clone(),
+        };
+        let (settings_tx, latest) = watch::channel(None);
+        let settings_task = SettingsTask::open(config.data_dir.join("settings.json"), outbox.clone(), latest);
+        let guest = start_guest(
+            &config,
+            runtime,
+            ports,
+            settings_task.settings(),
+            mailbox.clone(),
+            requests,
+        )
+        .await?;
+        let update = start_update(&config, runtime, mailbox, &outbox)?;
+        // Ends with the link, which holds the other end of the channel.
+        tokio::spawn(settings_task.run());
+        // 3. The inbox, then the link, which delivers to all of them.
+        let inputs = inbox::Inputs {
+            deliveries,
+            guest: guest_rx,
+            stop: stopped.clone(),
+        };
+        let inbox = tokio::spawn(inbox.run(inputs));
+
+        let endpoint = Endpoint {
+            host: config.broker.host,
+            port: config.broker.port,
+            device: config.device_id,
+            secret: config.secret,
+        };
+        let links = Links {
+            outbox: outbox.clone(),
+            inbox: delivery_tx,
+            status: status.clone(),
+            settings: settings_tx,
+            directives: update.as_ref().map(UpdateThread::directives),
+            stop: stopped,
+        };
+        let seed = getrandom::u64().map_err(|error| AgentError::System(io::Error::other(error)))?;
+        let link = tokio::spawn(link::Actor::new(endpoint, BootId::random(), versions(), seed, links).run());
+        tracing::info!(device.id = %config.device_id, "agent started");
+        Ok(AgentHandle {
+            device: config.device_id,
+            status: status.subscribe(),
+            parts: Some(Parts {
+                data,
+                outbox,
+                outbox_thread,
+                guest,
+                update,
+                stop,
+                inbox,
+                link,
+            }),
+        })
+    }
+}
+
+impl AgentHandle {
+    /// Returns the id of the device.
+    #[must_use]
+    pub const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// Returns a watch of the agent's status.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<AgentStatus> {
+        self.status.clone()
+    }
+
+    /// Returns the queue, for message sources beside the firmware; `None` once the agent stops.
+    #[must_use]
+    pub fn outbox(&self) -> Option<Outbox> {
+        self.parts.as_ref().map(|parts| parts.outbox.clone())
+    }
+
+    /// Stops the firmware, disconnects from the broker and closes the queue; takes a few seconds at most.
+    pub async fn shutdown(mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        let Parts {
+            data,
+            outbox,
+            outbox_thread,
+            guest,
+            update,
+            stop,
+            inbox,
+            link,
+        } = parts;
+        let mut clean = true;
+        outbox.leave();
+        if let Some(update) = update {
+            clean &= update.stop(GUEST_STOP).await;
+        }
+        if let Some(guest) = guest {
+            clean &= guest.stop(GUEST_STOP).await;
+        }
+        stop.send_replace(true);
+        for task in [inbox, link] {
+            let abort = task.abort_handle();
+            if timeout(LINK_STOP, task).await.is_err() {
+                abort.abort();
+                clean = false;
+            }
+        }
+        outbox.stop();
+        clean &= ended(&outbox_thread, OUTBOX_STOP).await;
+        if !clean {
+            tracing::warn!(device.id = %self.device, "parts of the agent did not stop in time; the next start reports an unclean stop");
+            return;
+        }
+        if let Err(error) = data.end_run() {
+            tracing::warn!(device.id = %self.device, %error, "failed to mark the run as ended; the next start reports an unclean stop");
+        }
+    }
+}
+
+impl Drop for AgentHandle {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            parts.link.abort();
+            parts.inbox.abort();
+            parts.outbox.stop();
+        }
+    }
+}
+
+fn versions() -> Versions {
+    Versions {
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        runtime: iottly_sandbox::RUNTIME_VERSION.to_owned(),
+        firmware_abi: FIRMWARE_ABI.to_owned(),
+    }
+}

@@ -1,0 +1,189 @@
+//! Inputs that wait for the update's thread, ordered by urgency. Bounded per kind.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::question::Answer;
+use crate::guest::TrialEvent;
+
+/// Mailbox of the update's thread; cheap to clone. Each kind of input has its own place, so that no kind can
+/// displace another. A stop and the events of a trial come first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UpdateMailbox(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stop: bool,
+    /// Number of the current trial.
+    trial: u64,
+    /// First reason for which the firmware on trial ended; later ones are ignored.
+    failed: Option<String>,
+    /// Positive health checks that have not been taken.
+    healthy: u32,
+    /// Answers of the repository's thread, at most one per question.
+    answers: VecDeque<Answer>,
+    /// Latest directive from the cloud; earlier ones are outdated.
+    directive: Option<Vec<u8>>,
+}
+
+/// Input for the update's thread.
+#[derive(Debug)]
+pub(super) enum UpdateInput {
+    /// The agent stops.
+    Stop,
+    /// Event of the firmware on trial.
+    Trial(TrialEvent),
+    /// Answer from the repository's thread.
+    Answer(Answer),
+    /// The cloud has sent a directive.
+    Directive(Vec<u8>),
+}
+
+impl UpdateMailbox {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let done = change(&mut self.lock());
+        self.0.arrived.notify_one();
+        done
+    }
+
+    /// Asks the thread to end.
+    pub(super) fn stop(&self) {
+        self.put(|state| state.stop = true);
+    }
+
+    /// Stores a directive from the cloud. Returns `false` if the thread is stopping.
+    pub(super) fn directive(&self, document: Vec<u8>) -> bool {
+        self.put(|state| {
+            state.directive = Some(document);
+            !state.stop
+        })
+    }
+
+    /// Begins a trial and discards the events of earlier ones. Returns its number.
+    pub(super) fn begin_trial(&self) -> u64 {
+        let mut state = self.lock();
+        (state.failed, state.healthy) = (None, 0);
+        state.trial += 1;
+        state.trial
+    }
+
+    /// Stores an event of a trial; ignored unless the trial is the current one.
+    pub(super) fn trial(&self, trial: u64, event: TrialEvent) {
+        self.put(|state| {
+            if trial != state.trial {
+                return;
+            }
+            match event {
+                TrialEvent::Healthy => state.healthy = state.healthy.saturating_add(1),
+                TrialEvent::Failed(why) => _ = state.failed.get_or_insert(why),
+            }
+        });
+    }
+
+    /// Stores an answer of the repository's thread.
+    pub(super) fn answer(&self, answer: Answer) {
+        self.put(|state| state.answers.push_back(answer));
+    }
+
+    /// Removes and returns the most urgent input, waiting at most `wait` for one.
+    pub(super) fn take(&self, wait: Duration) -> Option<UpdateInput> {
+        let empty = |state: &mut State| {
+            !state.stop
+                && state.failed.is_none()
+                && state.healthy == 0
+                && state.answers.is_empty()
+                && state.directive.is_none()
+        };
+        let waited = self.0.arrived.wait_timeout_while(self.lock(), wait, empty);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.stop {
+            return Some(UpdateInput::Stop);
+        }
+        if let Some(why) = state.failed.take() {
+            state.healthy = 0;
+            return Some(UpdateInput::Trial(TrialEvent::Failed(why)));
+        }
+        if state.healthy > 0 {
+            state.healthy -= 1;
+            return Some(UpdateInput::Trial(TrialEvent::Healthy));
+        }
+        let answer = state.answers.pop_front().map(UpdateInput::Answer);
+        answer.or_else(|| state.directive.take().map(UpdateInput::Directive))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(mailbox: &UpdateMailbox) -> Option<UpdateInput> {
+        mailbox.take(Duration::ZERO)
+    }
+
+    #[test]
+    fn events_of_a_trial_come_before_any_number_of_directives_and_are_not_dropped() {
+        let mailbox = UpdateMailbox::default();
+        let trial = mailbox.begin_trial();
+        for n in 0..10_000u32 {
+            assert!(mailbox.directive(n.to_be_bytes().to_vec()));
+            mailbox.answer(Answer::NoDirective);
+        }
+        mailbox.trial(trial, TrialEvent::Healthy);
+        mailbox.trial(trial, TrialEvent::Healthy);
+        mailbox.trial(trial, TrialEvent::Failed("first".into()));
+        mailbox.trial(trial, TrialEvent::Failed("second".into()));
+        assert!(
+            matches!(take(&mailbox), Some(UpdateInput::Trial(TrialEvent::Failed(why))) if why == "first")
+        );
+        mailbox.trial(trial, TrialEvent::Healthy);
+        assert!(matches!(
+            take(&mailbox),
+            Some(UpdateInput::Trial(TrialEvent::Healthy))
+        ));
+        assert!(
+            (0..10_000).all(|_| matches!(take(&mailbox), Some(UpdateInput::Answer(Answer::NoDirective))))
+        );
+        assert!(
+            matches!(take(&mailbox), Some(UpdateInput::Directive(last)) if last == 9_999u32.to_be_bytes()),
+            "the latest counts"
+        );
+        assert!(take(&mailbox).is_none());
+    }
+
+    #[test]
+    fn events_of_an_earlier_trial_do_not_end_a_later_one() {
+        let mailbox = UpdateMailbox::default();
+        let first = mailbox.begin_trial();
+        mailbox.trial(first, TrialEvent::Failed("traps".into()));
+        let second = mailbox.begin_trial();
+        mailbox.trial(first, TrialEvent::Failed("traps again".into()));
+        assert!(take(&mailbox).is_none());
+        mailbox.trial(second, TrialEvent::Healthy);
+        assert!(matches!(
+            take(&mailbox),
+            Some(UpdateInput::Trial(TrialEvent::Healthy))
+        ));
+    }
+
+    #[test]
+    fn a_stop_comes_first_and_stays() {
+        let mailbox = UpdateMailbox::default();
+        let trial = mailbox.begin_trial();
+        mailbox.trial(trial, TrialEvent::Healthy);
+        mailbox.stop();
+        assert!(matches!(take(&mailbox), Some(UpdateInput::Stop)));
+        assert!(matches!(take(&mailbox), Some(UpdateInput::Stop)));
+        assert!(!mailbox.directive(Vec::new()));
+    }
+}

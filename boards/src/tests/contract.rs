@@ -1,0 +1,225 @@
+//! Contract of every board. A rig describes how its parts are wired.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::{Board, BoardError, Edge, Pull, SerialSettings, Tell};
+use embedded_hal::i2c::{Error as _, ErrorKind, NoAcknowledgeSource, Operation};
+use embedded_hal::spi::Operation as SpiOperation;
+
+/// Board and access to its parts from outside.
+pub(crate) struct Rig<'a> {
+    pub(crate) board: &'a dyn Board,
+    /// Pin, and what drives it from outside.
+    pub(crate) pin: Option<(&'a str, &'a dyn Fn(bool))>,
+    /// Pin, and what reads its level from outside.
+    pub(crate) seen: Option<(&'a str, &'a dyn Fn() -> bool)>,
+    /// I2C bus with 256 byte registers at this address, and an address without a device.
+    pub(crate) i2c: Option<(&'a str, u8, u8)>,
+    /// SPI device that returns what it receives.
+    pub(crate) spi: Option<&'a str>,
+    /// Serial port that returns what it receives.
+    pub(crate) uart: Option<&'a str>,
+    /// PWM output.
+    pub(crate) pwm: Option<&'a str>,
+    /// Analog input and the microvolts at it.
+    pub(crate) adc: Option<(&'a str, i32)>,
+}
+
+pub(crate) fn all(rig: &Rig<'_>) {
+    absent_labels_are_named(rig.board);
+    if let Some((label, see)) = rig.seen {
+        an_output_is_seen_outside(rig.board, label, see);
+    }
+    if let Some((label, drive)) = rig.pin {
+        an_input_sees_the_world(rig.board, label, drive);
+        edges_are_told(rig.board, label, drive);
+    }
+    if let Some((label, address, nobody)) = rig.i2c {
+        registers_over_i2c(rig.board, label, address, nobody);
+    }
+    if let Some(label) = rig.spi {
+        spi_gives_back(rig.board, label);
+    }
+    if let Some(label) = rig.uart {
+        uart_gives_back(rig.board, label);
+    }
+    if let Some(label) = rig.pwm {
+        pwm_takes_duty_and_frequency(rig.board, label);
+    }
+    if let Some((label, microvolts)) = rig.adc {
+        assert_eq!(rig.board.analog(label).unwrap().read_microvolts(), Ok(microvolts));
+    }
+}
+
+fn absent_labels_are_named(board: &dyn Board) {
+    let absent = |error: Option<BoardError>| match error {
+        Some(BoardError::Missing { label, .. }) => assert_eq!(label, "no such thing"),
+        other => panic!("{other:?}"),
+    };
+    let label = "no such thing";
+    absent(board.output(label, false).err());
+    absent(board.input(label, Pull::None).err());
+    absent(board.i2c(label).err());
+    absent(board.spi(label).err());
+    absent(board.uart(label, SerialSettings::default()).err());
+    absent(board.pwm(label, 100).err());
+    absent(board.analog(label).err());
+}
+
+fn an_output_is_seen_outside(board: &dyn Board, label: &str, see: &dyn Fn() -> bool) {
+    let mut output = board.output(label, true).unwrap();
+    assert!(see(), "driven at once");
+    output.set_low().unwrap();
+    assert!(!see() && output.is_set_low().unwrap());
+    output.toggle().unwrap();
+    assert!(see() && output.is_set_high().unwrap());
+    assert_eq!(
+        board.output(label, false).err(),
+        Some(BoardError::InUse {
+            label: label.to_owned()
+        })
+    );
+    drop(output);
+    assert!(see(), "it keeps its level");
+    drop(board.output(label, false).unwrap());
+}
+
+fn an_input_sees_the_world(board: &dyn Board, label: &str, drive: &dyn Fn(bool)) {
+    let mut input = board.input(label, Pull::None).unwrap();
+    for high in [true, false, true] {
+        drive(high);
+        assert_eq!((input.is_high(), input.is_low()), (Ok(high), Ok(!high)));
+    }
+    assert!(matches!(
+        board.input(label, Pull::None).err(),
+        Some(BoardError::InUse { .. })
+    ));
+}
+
+fn edges_are_told(board: &dyn Board, label: &str, drive: &dyn Fn(bool)) {
+    let mut input = board.input(label, Pull::None).unwrap();
+    drive(false);
+    let rising = counter();
+    let falling = counter();
+    let watches = (
+        input.watch(Edge::Rising, rising.1).unwrap(),
+        input.watch(Edge::Falling, falling.1).unwrap(),
+    );
+    for high in [true, false, true] {
+        drive(high);
+    }
+    wait_for(|| rising.0.load(Ordering::SeqCst) == 2 && falling.0.load(Ordering::SeqCst) == 1);
+    drop(watches);
+    drive(false);
+    drive(true);
+    assert_eq!(
+        (rising.0.load(Ordering::SeqCst), falling.0.load(Ordering::SeqCst)),
+        (2, 1),
+        "no watch is left"
+    );
+}
+
+fn registers_over_i2c(board: &dyn Board, label: &str, address: u8, nobody: u8) {
+    let mut bus = board.i2c(label).unwrap();
+    bus.write(address, &[0x10, 1, 2, 3]).unwrap();
+    let mut read = [0; 2];
+    bus.write_read(address, &[0x11], &mut read).unwrap();
+    assert_eq!(read, [2, 3]);
+    let mut other = board.i2c(label).unwrap();
+    let mut first = [0];
+    let mut rest = [0; 2];
+    let mut operations = [
+        Operation::Write(&[0x10]),
+        Operation::Read(&mut first),
+        Operation::Read(&mut rest),
+    ];
+    other.transaction(address, &mut operations).unwrap();
+    assert_eq!(
+        (first, rest),
+        ([1], [2, 3]),
+        "a bus is shared, and reads continue where they were"
+    );
+    let error = bus.write(nobody, &[0]).unwrap_err();
+    assert_eq!(
+        error.kind(),
+        ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address),
+        "{error}"
+    );
+}
+
+fn spi_gives_back(board: &dyn Board, label: &str) {
+    let mut device = board.spi(label).unwrap();
+    let mut bytes = [1, 2, 3];
+    device.transfer_in_place(&mut bytes).unwrap();
+    assert_eq!(bytes, [1, 2, 3]);
+    let mut read = [9; 2];
+    let mut operations = [
+        SpiOperation::Write(&[7]),
+        SpiOperation::DelayNs(10),
+        SpiOperation::Transfer(&mut read, &[4, 5]),
+    ];
+    device.transaction(&mut operations).unwrap();
+    assert_eq!(read, [4, 5]);
+    assert!(matches!(board.spi(label).err(), Some(BoardError::InUse { .. })));
+}
+
+fn uart_gives_back(board: &dyn Board, label: &str) {
+    let mut port = board.uart(label, SerialSettings::default()).unwrap();
+    let (told, tell) = counter();
+    let _watch = port.watch(tell).unwrap();
+    assert_eq!(port.read(&mut [0; 8]), Ok(0), "reading does not wait");
+    port.write(b"hello").unwrap();
+    wait_for(|| told.load(Ordering::SeqCst) > 0);
+    let mut got = Vec::<u8>::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while got.len() < 5 {
+        assert!(Instant::now() < deadline, "only {got:?}");
+        let mut bytes = [0; 3];
+        let count = port.read(&mut bytes).unwrap();
+        got.extend(&bytes[..count]);
+    }
+    assert_eq!(got, b"hello");
+    assert!(matches!(
+        board.uart(label, SerialSettings::default()).err(),
+        Some(BoardError::InUse { .. })
+    ));
+    drop((_watch, port));
+    let silly = SerialSettings {
+        baud: 0,
+        ..SerialSettings::default()
+    };
+    assert!(matches!(
+        board.uart(label, silly).err(),
+        Some(BoardError::Unsupported(_))
+    ));
+}
+
+fn pwm_takes_duty_and_frequency(board: &dyn Board, label: &str) {
+    let mut output = board.pwm(label, 1000).unwrap();
+    output.set_duty_cycle_percent(25).unwrap();
+    output.set_frequency(50).unwrap();
+    assert!(matches!(output.set_frequency(0), Err(BoardError::Unsupported(_))));
+    assert!(matches!(
+        board.pwm(label, 1000).err(),
+        Some(BoardError::InUse { .. })
+    ));
+}
+
+fn counter() -> (Arc<AtomicU32>, Tell) {
+    let count = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&count);
+    (
+        count,
+        Box::new(move |_| _ = counted.fetch_add(1, Ordering::SeqCst)),
+    )
+}
+
+fn wait_for(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it never came");
+        std::thread::yield_now();
+    }
+}

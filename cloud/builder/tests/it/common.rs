@@ -1,0 +1,202 @@
+//! A board for scripts: the real builder and compiler, and a host that records.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use iottly_boards::VirtualBoard;
+use iottly_builder::{BuildError, BuilderProgram, Source};
+use iottly_sandbox::{
+    Cache, CallError, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, MemoryState, Outgoing,
+    Runtime, StateStore,
+};
+
+pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
+
+pub(crate) struct Board {
+    pub(crate) instance: Instance,
+    host: Recorder,
+}
+
+#[derive(Clone)]
+struct Recorder {
+    seen: Arc<Mutex<Seen>>,
+    board: Option<VirtualBoard>,
+    state: MemoryState,
+}
+
+pub(crate) struct Seen {
+    pub(crate) sent: Vec<Outgoing>,
+    pub(crate) lines: Vec<(Level, String)>,
+    pub(crate) refuse: Option<Fault>,
+    pub(crate) now_ms: u64,
+}
+
+pub(crate) fn build(source: &Source) -> Result<Vec<u8>, BuildError> {
+    build_within(source, Duration::from_secs(60))
+}
+
+pub(crate) fn build_within(source: &Source, deadline: Duration) -> Result<Vec<u8>, BuildError> {
+    iottly_builder::build(
+        &BuilderProgram {
+            path: env!("CARGO_BIN_EXE_iottly-build-js").into(),
+            args: vec![],
+        },
+        source,
+        deadline,
+    )
+}
+
+pub(crate) fn sections(global: &str, init: &str, loop_: &str, handlers: &[(&str, &str)]) -> Source {
+    let fixed = [("global", global), ("init", init), ("loop", loop_)];
+    Source::sections(fixed.into_iter().chain(handlers.iter().copied()))
+}
+
+pub(crate) fn example(name: &str) -> Source {
+    Source::from_dir(
+        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../../firmware-examples")
+            .join(name),
+    )
+    .unwrap()
+}
+
+impl Board {
+    pub(crate) fn firmware(source: &Source) -> Firmware {
+        Self::compiled(&build(source).unwrap())
+    }
+
+    fn compiled(wasm: &[u8]) -> Firmware {
+        let dir = tempfile::tempdir().unwrap();
+        // The test itself compiles: cargo passes the path of the compiler's program only to tests of its package.
+        let code = iottly_sandbox::compile_here(wasm, iottly_sandbox::Backend::Native).unwrap();
+        let file = dir.path().join("code");
+        std::fs::write(&file, code).unwrap();
+        let compiler = CompilerProgram {
+            path: "/bin/cat".into(),
+            args: vec![file.into()],
+        };
+        Cache::open(dir.path().join("cache"), compiler)
+            .unwrap()
+            .load(&Runtime::new().unwrap(), wasm)
+            .unwrap()
+    }
+
+    pub(crate) fn on(firmware: &Firmware, limits: Limits) -> Self {
+        Self::with(firmware, limits, None)
+    }
+
+    fn with(firmware: &Firmware, limits: Limits, board: Option<VirtualBoard>) -> Self {
+        let seen = Seen {
+            sent: vec![],
+            lines: vec![],
+            refuse: None,
+            now_ms: NOW_MS,
+        };
+        let host = Recorder {
+            seen: Arc::new(Mutex::new(seen)),
+            board,
+            state: MemoryState::default(),
+        };
+        Self {
+            instance: firmware.start(Box::new(host.clone()), limits).unwrap(),
+            host,
+        }
+    }
+
+    /// Builds firmware with a manifest in it.
+    pub(crate) fn firmware_with(source: &Source, manifest: &str) -> Firmware {
+        Self::compiled(&iottly_manifest::embed(&build(source).unwrap(), manifest).unwrap())
+    }
+
+    /// Starts firmware on a board and runs `init`.
+    pub(crate) fn start_firmware_on(firmware: &Firmware, board: &VirtualBoard) -> Self {
+        let mut started = Self::with(firmware, Limits::default(), Some(board.clone()));
+        started.instance.init().unwrap();
+        started
+    }
+
+    /// Builds firmware with a manifest in it, starts it on a board and runs `init`.
+    pub(crate) fn start_on(board: &VirtualBoard, manifest: &str, source: &Source) -> Self {
+        Self::start_firmware_on(&Self::firmware_with(source, manifest), board)
+    }
+
+    /// Builds and starts firmware without running `init`.
+    pub(crate) fn load(source: &Source) -> Self {
+        Self::on(&Self::firmware(source), Limits::default())
+    }
+
+    pub(crate) fn start(source: &Source) -> Self {
+        let mut board = Self::load(source);
+        board.instance.init().unwrap();
+        board
+    }
+
+    pub(crate) fn run(script: &str) -> Self {
+        Self::start(&Source::script(script))
+    }
+
+    pub(crate) fn tick(&mut self) -> Result<u32, CallError> {
+        let now = self.seen().now_ms;
+        self.instance.tick(now)
+    }
+
+    pub(crate) fn handle(&mut self, command: &str, values: serde_json::Value) -> Result<(), CallError> {
+        self.instance.handle(command, &values.to_string())
+    }
+
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.host.seen.lock().unwrap()
+    }
+
+    pub(crate) fn sent(&self) -> Vec<String> {
+        self.seen()
+            .sent
+            .iter()
+            .map(|message| message.payload.clone())
+            .collect()
+    }
+
+    pub(crate) fn lines(&self) -> Vec<(Level, String)> {
+        self.seen().lines.clone()
+    }
+}
+
+impl Host for Recorder {
+    fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
+        let mut seen = self.seen.lock().unwrap();
+        match seen.refuse.clone() {
+            Some(fault) => Err(fault),
+            None => {
+                seen.sent.push(message);
+                Ok(())
+            }
+        }
+    }
+
+    fn log(&mut self, level: Level, text: &str) {
+        self.seen.lock().unwrap().lines.push((level, text.to_owned()));
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        self.seen.lock().unwrap().now_ms
+    }
+
+    fn board(&self) -> Option<Arc<dyn iottly_boards::Board>> {
+        self.board
+            .clone()
+            .map(|board| Arc::new(board) as Arc<dyn iottly_boards::Board>)
+    }
+
+    fn state(&mut self) -> Option<&mut dyn StateStore> {
+        Some(&mut self.state)
+    }
+
+    fn setting(&self, key: &str) -> Option<String> {
+        (key == "interval").then(|| "{\"s\":5}".to_owned())
+    }
+
+    fn settings_version(&self) -> Option<u64> {
+        Some(3)
+    }
+}

@@ -1,0 +1,11 @@
+//! Scripts and their firmware, with the real builder, compiler and sandbox.
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
+mod board_scripts;
+mod common;
+mod declarations;
+mod examples;
+mod hostile;
+mod names;
+mod scripts;
+mod texts;

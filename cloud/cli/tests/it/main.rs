@@ -1,0 +1,7 @@
+//! The command line: its contract, and firmware from an author's point of view.
+
+mod authoring;
+mod authoring_rust;
+mod contract;
+mod help;
+mod local;

@@ -1,0 +1,123 @@
+//! A client of the REST API.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::wait_for;
+
+/// A client with one token and one project.
+#[derive(Clone)]
+pub struct Api {
+    /// Address of the API, without a path.
+    pub url: String,
+    /// Token of every request.
+    pub token: String,
+    /// Id of the project.
+    pub project: String,
+    agent: ureq::Agent,
+}
+
+impl Api {
+    /// Creates a client that waits 30 s for an answer.
+    pub fn new(url: &str, token: &str, project: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build();
+        Self {
+            url: url.to_owned(),
+            token: token.to_owned(),
+            project: project.to_owned(),
+            agent: config.into(),
+        }
+    }
+
+    /// Returns status and body of a GET below `/v1.0`; none without an answer in JSON.
+    pub fn try_get(&self, path: &str) -> Option<(u16, Value)> {
+        let request = self
+            .agent
+            .get(format!("{}/v1.0{path}", self.url))
+            .header("Authorization", format!("Bearer {}", self.token));
+        let mut response = request.call().ok()?;
+        let status = response.status().as_u16();
+        Some((
+            status,
+            serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?,
+        ))
+    }
+
+    /// Returns status and body of a GET below `/v1.0`.
+    pub fn get(&self, path: &str) -> (u16, Value) {
+        self.try_get(path)
+            .unwrap_or_else(|| panic!("GET {path} was not answered with json"))
+    }
+
+    /// Returns status and body of a POST below `/v1.0`.
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send(self.agent.post(format!("{}/v1.0{path}", self.url)), path, body)
+    }
+
+    /// Returns status and body of a PUT below `/v1.0`.
+    pub fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send(self.agent.put(format!("{}/v1.0{path}", self.url)), path, body)
+    }
+
+    fn send(
+        &self,
+        request: ureq::RequestBuilder<ureq::typestate::WithBody>,
+        path: &str,
+        body: &Value,
+    ) -> (u16, Value) {
+        let request = request.header("Authorization", format!("Bearer {}", self.token));
+        let request = request.header("Content-Type", "application/json");
+        let mut response = request
+            .send(body.to_string())
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        let text = response.body_mut().read_to_string().expect("a text body");
+        (
+            response.status().as_u16(),
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path} answered {text:?}")),
+        )
+    }
+
+    /// Sends a command to a device; returns status and body.
+    pub fn command(&self, device: &str, body: &Value) -> (u16, Value) {
+        self.post(
+            &format!("/project/{}/device/{device}/command", self.project),
+            body,
+        )
+    }
+
+    /// Returns the whole history of a device, newest first.
+    pub fn history(&self, device: &str) -> Vec<Value> {
+        let (mut all, mut before) = (Vec::new(), String::new());
+        loop {
+            let (status, page) = self.get(&format!(
+                "/project/{}/messages/{device}?numMessages=100{before}",
+                self.project
+            ));
+            assert_eq!(status, 200, "{page}");
+            all.extend(page["messages"].as_array().expect("messages").iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => before = format!("&before={next}"),
+                None => return all,
+            }
+        }
+    }
+
+    /// Waits for an entry of a device's history that passes; returns the newest.
+    pub fn wait_for_message(&self, device: &str, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
+        wait_for(what, || {
+            let (_, page) = self.try_get(&format!(
+                "/project/{}/messages/{device}?numMessages=100",
+                self.project
+            ))?;
+            page["messages"]
+                .as_array()?
+                .iter()
+                .find(|message| passes(message))
+                .cloned()
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! A cloud and agents as separate processes, with fixed ports so that either side can be restarted.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Api, Process, agent_program, free_port, iottly, program};
+
+/// Data folder and ports of a cloud, over restarts of its process.
+pub struct CloudHome {
+    /// Folder with the cloud's data and its devices' folders.
+    pub dir: TempDir,
+    http: u16,
+    mqtt: u16,
+}
+
+/// Folder of a device, with a configuration made by `iottly provision`.
+pub struct DeviceHome {
+    /// Id of the device.
+    pub id: String,
+    /// Folder of the agent's files.
+    pub path: PathBuf,
+    /// Client for the device's project.
+    pub api: Api,
+}
+
+impl CloudHome {
+    /// Creates an empty folder and takes two ports.
+    #[expect(clippy::new_without_default, reason = "a default has no side effects")]
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("folder"),
+            http: free_port(),
+            mqtt: free_port(),
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("cloud")
+    }
+
+    /// Returns the path of the cloud's SQLite database.
+    pub fn database(&self) -> PathBuf {
+        self.data().join("cloud.db")
+    }
+
+    /// Starts the cloud and waits until it is up.
+    pub fn start(&self) -> Process {
+        self.start_with(&[])
+    }
+
+    /// Starts the cloud with more arguments of `iottly serve`.
+    pub fn start_with(&self, args: &[&str]) -> Process {
+        self.start_as(args, |_| {})
+    }
+
+    /// Starts the cloud with a changed command, for example another environment.
+    pub fn start_as(&self, args: &[&str], kind: impl FnOnce(&mut Command)) -> Process {
+        let (http, mqtt) = (
+            format!("127.0.0.1:{}", self.http),
+            format!("127.0.0.1:{}", self.mqtt),
+        );
+        let mut command = Command::new(program());
+        command
+            .args(["serve", "--json", "--http", &http, "--mqtt", &mqtt, "--data"])
+            .arg(self.data())
+            .args(args);
+        kind(&mut command);
+        Process::start_until_ready("the cloud", &mut command).0
+    }
+
+    /// Creates a device whose firmware is the script `main_js`.
+    pub fn device(&self, project: &str, name: &str, main_js: &str) -> DeviceHome {
+        self.provision(project, name, main_js, &[])
+    }
+
+    /// Creates a device whose factory firmware is the script `main_js` and which takes releases of the cloud.
+    pub fn updating_device(&self, project: &str, name: &str, main_js: &str) -> DeviceHome {
+        self.provision(
+            project,
+            name,
+            main_js,
+            &["--cloud", &format!("http://127.0.0.1:{}", self.http)],
+        )
+    }
+
+    fn provision(&self, project: &str, name: &str, main_js: &str, more: &[&str]) -> DeviceHome {
+        let path = self.dir.path().join(name);
+        let broker = format!("127.0.0.1:{}", self.mqtt);
+        let text = |path: &Path| path.to_str().expect("utf-8 path").to_owned();
+        let (data, out) = (text(&self.data()), text(&path));
+        let args = [
+            "provision",
+            "--data",
+            &data,
+            "--project",
+            project,
+            "--device",
+            name,
+            "--broker",
+            &broker,
+            "--out",
+            &out,
+        ];
+        let (code, stdout, stderr) = iottly(&[&args[..], more].concat(), "");
+        assert_eq!(code, Some(0), "{stderr}");
+        let made: Value = serde_json::from_str(&stdout).expect("json");
+        std::fs::write(path.join("firmware.wasm"), build(main_js)).expect("firmware");
+        let field = |name: &str| made[name].as_str().expect("field").to_owned();
+        let api = Api::new(
+            &format!("http://127.0.0.1:{}", self.http),
+            &field("token"),
+            &field("project_id"),
+        );
+        DeviceHome {
+            id: field("device_id"),
+            path,
+            api,
+        }
+    }
+}
+
+impl DeviceHome {
+    /// Starts the device's agent.
+    pub fn start(&self) -> Process {
+        self.start_as(|_| {})
+    }
+
+    /// Starts the device's agent with a changed command, for example another environment.
+    pub fn start_as(&self, kind: impl FnOnce(&mut Command)) -> Process {
+        let mut command = Command::new(agent_program());
+        command
+            .arg("run")
+            .arg("--data")
+            .arg(&self.path)
+            .env("IOTTLY_LOG", "warn");
+        kind(&mut command);
+        Process::start("the agent", &mut command)
+    }
+
+    /// Returns the whole history of the device, newest first.
+    pub fn history(&self) -> Vec<Value> {
+        self.api.history(&self.id)
+    }
+}
+
+/// Builds a script as the demo does, in a child process.
+pub fn build(main_js: &str) -> Vec<u8> {
+    let builder = iottly_builder::BuilderProgram {
+        path: program().into(),
+        args: vec!["__build-js".into()],
+    };
+    iottly_builder::build(
+        &builder,
+        &iottly_builder::Source::script(main_js),
+        Duration::from_secs(60),
+    )
+    .expect("the script builds")
+}

@@ -1,0 +1,17 @@
+//! The promises that cross crates, with real processes.
+
+mod api;
+mod browser;
+mod clocks;
+#[path = "../../../store/tests/it/cluster.rs"]
+mod cluster;
+mod delivery;
+mod demo;
+mod fleet;
+mod memory;
+mod release;
+mod rollout;
+mod strangers;
+mod upgrade;
+mod webdriver;
+mod webhooks;

@@ -1,0 +1,4 @@
+//! The filter language and its bounds.
+
+mod budget;
+mod golden;

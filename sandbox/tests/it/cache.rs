@@ -1,0 +1,215 @@
+//! Compiled code is made once, stored safely, and never trusted without its seal.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use iottly_sandbox::{Cache, CompilerProgram, Limits, Runtime};
+
+use crate::common::{Recorder, compiler, firmware, shell};
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    runtime: Runtime,
+    wasm: Vec<u8>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            runtime: Runtime::new().unwrap(),
+            wasm: firmware(&[]),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
+
+    /// Returns the real compiler with a counter of its runs.
+    fn counting(&self) -> CompilerProgram {
+        shell(&format!(
+            "echo run >> {}; exec {}",
+            self.dir.path().join("runs").display(),
+            compiler().path.display()
+        ))
+    }
+
+    fn runs(&self) -> usize {
+        fs::read_to_string(self.dir.path().join("runs"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    }
+
+    /// Loads through a newly opened cache and checks that the result runs.
+    fn load(&self) {
+        let firmware = Cache::open(self.path(), self.counting())
+            .unwrap()
+            .load(&self.runtime, &self.wasm)
+            .unwrap();
+        let mut instance = firmware
+            .start(Box::new(Recorder::default()), Limits::default())
+            .unwrap();
+        assert_eq!(instance.tick(0), Ok(500));
+    }
+
+    fn code(&self) -> PathBuf {
+        let mut found = code_files(&self.path());
+        assert_eq!(found.len(), 1);
+        found.remove(0)
+    }
+}
+
+fn code_files(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|name| name == "cwasm"))
+        .collect()
+}
+
+#[test]
+fn the_second_load_needs_no_compiler() {
+    let fixture = Fixture::new();
+    fixture.load();
+    fixture.load();
+    assert_eq!(fixture.runs(), 1);
+}
+
+#[test]
+fn a_flipped_bit_is_noticed_and_compiled_again() {
+    let fixture = Fixture::new();
+    fixture.load();
+    let path = fixture.code();
+    let good = fs::read(&path).unwrap();
+    for at in [0, good.len() / 2, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        fixture.load();
+        assert_eq!(
+            fs::read(fixture.code()).unwrap(),
+            good,
+            "compiling again gives the same code"
+        );
+    }
+    assert_eq!(fixture.runs(), 4);
+}
+
+#[test]
+fn a_truncated_or_empty_file_is_compiled_again() {
+    let fixture = Fixture::new();
+    fixture.load();
+    fs::File::options()
+        .write(true)
+        .open(fixture.code())
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    fixture.load();
+    assert_eq!(fixture.runs(), 2);
+}
+
+#[test]
+fn code_of_another_device_is_never_mapped() {
+    let ours = Fixture::new();
+    let theirs = Fixture::new();
+    theirs.load();
+    drop(Cache::open(ours.path(), ours.counting()).unwrap());
+    let planted = ours.path().join(theirs.code().file_name().unwrap());
+    fs::copy(theirs.code(), &planted).unwrap();
+    ours.load();
+    assert_eq!(ours.runs(), 1);
+    assert!(!planted.exists());
+}
+
+#[test]
+fn code_of_another_firmware_under_this_name_is_never_mapped() {
+    let mut fixture = Fixture::new();
+    fixture.load();
+    let first = fixture.code();
+    fixture.wasm = firmware(&[("tick", "(unreachable)")]);
+    let name = first.file_name().unwrap().to_str().unwrap().to_owned();
+    drop(
+        Cache::open(fixture.path(), fixture.counting())
+            .unwrap()
+            .load(&fixture.runtime, &fixture.wasm)
+            .unwrap(),
+    );
+    let second = code_files(&fixture.path())
+        .into_iter()
+        .find(|path| *path != first)
+        .unwrap();
+    fs::rename(&second, fixture.path().join(name)).unwrap();
+    fixture.wasm = firmware(&[]);
+    fixture.load();
+    assert_eq!(fixture.runs(), 3);
+}
+
+#[test]
+fn a_damaged_key_costs_a_compilation_and_nothing_else() {
+    let fixture = Fixture::new();
+    fixture.load();
+    fs::write(fixture.path().join("key"), "short").unwrap();
+    fixture.load();
+    fixture.load();
+    assert_eq!(fixture.runs(), 2);
+}
+
+#[test]
+fn the_directory_is_closed_to_others() {
+    let fixture = Fixture::new();
+    fs::create_dir(fixture.path()).unwrap();
+    fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fixture.load();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        (
+            mode(&fixture.path()),
+            mode(&fixture.path().join("key")),
+            mode(&fixture.code())
+        ),
+        (0o700, 0o600, 0o600)
+    );
+}
+
+#[test]
+fn many_devices_share_one_directory_and_one_compilation() {
+    let fixture = Fixture::new();
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| fixture.load());
+        }
+    });
+    assert_eq!(fixture.runs(), 1);
+}
+
+#[test]
+fn what_an_interrupted_compilation_left_is_removed() {
+    let fixture = Fixture::new();
+    fs::create_dir(fixture.path()).unwrap();
+    let left = fixture.path().join(".tmpABCDEF");
+    fs::write(&left, "half of something").unwrap();
+    fixture.load();
+    assert!(!left.exists());
+}
+
+#[test]
+fn the_directory_holds_at_most_sixteen_firmwares() {
+    let fixture = Fixture::new();
+    let cache = Cache::open(fixture.path(), compiler()).unwrap();
+    let wasm = |n: u64| firmware(&[("tick", &format!("(drop (i32.const {n})) (i32.const 1024)"))]);
+    for n in 0..18 {
+        drop(cache.load(&fixture.runtime, &wasm(n)).unwrap());
+        // File times may be coarse, and the order of use is the subject here.
+        for path in code_files(&fixture.path()) {
+            let file = fs::File::open(&path).unwrap();
+            let used = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(used - Duration::from_secs(1)).unwrap();
+        }
+    }
+    assert_eq!(code_files(&fixture.path()).len(), 16);
+}

@@ -1,0 +1,231 @@
+//! Scripts on the one engine: started in milliseconds, within all limits of a firmware.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::common::{Recorder, compiler};
+use iottly_boards::VirtualBoard;
+use iottly_manifest::Manifest;
+use iottly_sandbox::{
+    Cache, CallError, Fault, Firmware, Instance, Level, Limits, LoadError, MemoryState, Runtime, Script,
+    TrapCode,
+};
+
+const DIGEST: &str = "5c71a1d0f2f1a2a9d9e2c1f7b9e7d1f3a5b7c9d1e3f5a7b9c1d3e5f7a9b1c3d5";
+
+/// The engine, compiled once for all tests of this program.
+fn engine() -> &'static Firmware {
+    static ENGINE: OnceLock<Firmware> = OnceLock::new();
+    ENGINE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        Cache::open(dir.path().join("cache"), compiler())
+            .unwrap()
+            .load_engine(&Runtime::new().unwrap(), iottly_engine::ENGINE)
+            .unwrap()
+    })
+}
+
+fn script(main: &str) -> Script {
+    Script {
+        files: BTreeMap::from([("main.js".to_owned(), main.to_owned())]),
+        sections: Vec::new(),
+    }
+}
+
+fn start_with(
+    script: Script,
+    manifest: &str,
+    board: Option<&VirtualBoard>,
+    limits: Limits,
+) -> (Instance, Recorder) {
+    let recorder = Recorder::default();
+    recorder.seen().board = board.cloned();
+    recorder.seen().state = Some(MemoryState::default());
+    let instance = engine()
+        .with_script(script, Manifest::parse(manifest).unwrap(), DIGEST)
+        .start(Box::new(recorder.clone()), limits)
+        .unwrap();
+    (instance, recorder)
+}
+
+fn start(main: &str) -> (Instance, Recorder) {
+    start_with(script(main), "name = \"test\"", None, Limits::default())
+}
+
+fn example(name: &str) -> (Script, String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../firmware-examples")
+        .join(name);
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
+    (script(&read("main.js")), read("firmware.toml"))
+}
+
+fn payloads(recorder: &Recorder) -> Vec<String> {
+    let seen = recorder.seen();
+    seen.sent.iter().map(|message| message.payload.clone()).collect()
+}
+
+fn lines(recorder: &Recorder) -> Vec<(Level, String)> {
+    recorder.seen().lines.clone()
+}
+
+#[test]
+fn the_thermostat_runs() {
+    let (thermostat, manifest) = example("thermostat-js");
+    let (mut instance, recorder) = start_with(thermostat, &manifest, None, Limits::default());
+    instance.init().unwrap();
+    assert_eq!(
+        lines(&recorder),
+        [(Level::Info, "thermostat ready, target 20 degrees".to_owned())]
+    );
+    assert_eq!(instance.tick(1_700_000_001_000).unwrap(), 1000);
+    let sent = payloads(&recorder);
+    assert!(
+        sent[0].starts_with("{\"temperature\":18") && sent[0].ends_with(",\"target\":20,\"heating\":true}"),
+        "{sent:?}"
+    );
+    instance.handle("set_target", "{\"celsius\":\"22.5\"}").unwrap();
+    assert!(payloads(&recorder)[1].contains("\"accepted\":true"));
+    instance.handle("echo", "{\"content\":\"hi\"}").unwrap();
+    assert_eq!(
+        payloads(&recorder)[2],
+        "{\"ECHO\":{\"echo\":{\"content\":\"hi\"}}}"
+    );
+    assert_eq!(
+        instance.handle("reboot", "{}"),
+        Err(CallError::Fault(Fault::Unsupported(
+            "no handler for \"reboot\"".into()
+        )))
+    );
+    instance.health().unwrap();
+    instance.shutdown("update").unwrap();
+}
+
+#[test]
+fn a_script_drives_what_its_manifest_names() {
+    let board = VirtualBoard::new().with_pin("led").with_pin("other");
+    let manifest = "name = \"test\"\n[capabilities]\ngpio = [\"led\"]";
+    let main = "let led;
+        function init() { led = gpio.output('led'); led.high(); }
+        function other() { gpio.output('other'); }
+        function bus() { i2c.open('sensors'); }";
+    let (mut instance, _) = start_with(script(main), manifest, Some(&board), Limits::default());
+    instance.init().unwrap();
+    assert_eq!(board.pin("led"), Ok(true));
+    assert_eq!(
+        instance.handle("other", "{}"),
+        Err(CallError::Fault(Fault::Denied(
+            "gpio \"other\": the firmware's manifest does not ask for it".into()
+        )))
+    );
+    assert_eq!(
+        instance.handle("bus", "{}"),
+        Err(CallError::Fault(Fault::Denied(
+            "i2c: firmware.toml names no label of it, see [capabilities]".into()
+        )))
+    );
+}
+
+#[test]
+fn the_button_runs() {
+    let (button, manifest) = example("button-js");
+    let board = VirtualBoard::new().with_pin("button").with_pin("led");
+    let (mut instance, recorder) = start_with(button, &manifest, Some(&board), Limits::default());
+    let started = instance.init();
+    assert!(started.is_ok(), "{started:?} {:?}", lines(&recorder));
+}
+
+#[test]
+fn sections_are_named_in_errors() {
+    let main = "let a;\nfunction init() {\n  null.x;\n}\n";
+    let sections = vec![("global".to_owned(), 1), ("init".to_owned(), 2)];
+    let script = Script {
+        sections,
+        ..script(main)
+    };
+    let (mut instance, _) = start_with(script, "name = \"test\"", None, Limits::default());
+    assert_eq!(
+        instance.init(),
+        Err(CallError::Fault(Fault::Failed(
+            "TypeError: cannot read property 'x' of null at init (init:2:3)".into()
+        )))
+    );
+}
+
+#[test]
+fn a_loop_without_an_end_is_stopped_at_its_place() {
+    let limits = Limits {
+        handle: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let main = "function spin() {\n  for (;;) {}\n}\nfunction go() {\n  spin();\n}";
+    let (mut instance, _) = start_with(script(main), "name = \"test\"", None, limits);
+    instance.init().unwrap();
+    let Err(CallError::Trap(report)) = instance.handle("go", "{}") else {
+        panic!("it ended");
+    };
+    assert_eq!(report.code, TrapCode::TimeBudget);
+    assert!(report.message.ends_with("the limit is 200 ms"), "{report}");
+    let places: Vec<_> = report
+        .functions
+        .iter()
+        .map(|place| place.rsplit_once(':').map_or(place.as_str(), |(place, _)| place))
+        .collect();
+    assert_eq!(places, ["spin (main.js:2", "go (main.js:5"], "{report}");
+    assert_eq!(instance.tick(0), Err(CallError::Dead(TrapCode::TimeBudget)));
+}
+
+#[test]
+fn recursion_without_an_end_is_an_error_of_the_script() {
+    let (mut instance, _) =
+        start("function deeper() {\n  return deeper() + 1;\n}\nfunction fine() { send_msg({}); }");
+    instance.init().unwrap();
+    let Err(CallError::Fault(Fault::Failed(text))) = instance.handle("deeper", "{}") else {
+        panic!("no error of the script");
+    };
+    assert!(
+        text.starts_with("RangeError: Maximum call stack size exceeded at deeper (main.js:2:"),
+        "{text}"
+    );
+    instance.handle("fine", "{}").unwrap();
+}
+
+#[test]
+fn memory_that_runs_out_is_an_error_of_the_script() {
+    let manifest = "name = \"test\"\n[sizes]\nmemory = 4194304";
+    let main = "let all; function hog() { all = []; for (;;) all.push(new Array(1000).fill(1.5)); } function free() { all = null; }";
+    let (mut instance, _) = start_with(script(main), manifest, None, Limits::default());
+    instance.init().unwrap();
+    let Err(CallError::Fault(Fault::Failed(text))) = instance.handle("hog", "{}") else {
+        panic!("no error of the script");
+    };
+    assert!(text.contains("out of memory"), "{text}");
+    instance.handle("free", "{}").unwrap();
+}
+
+#[test]
+fn instances_do_not_see_each_other() {
+    let main =
+        "globalThis.n = (globalThis.n || 0) + 1; function count() { send_msg({ n: ++globalThis.n }); }";
+    let firmware = engine().with_script(script(main), Manifest::default(), DIGEST);
+    for _ in 0..3 {
+        let recorder = Recorder::default();
+        let mut instance = firmware
+            .start(Box::new(recorder.clone()), Limits::default())
+            .unwrap();
+        instance.init().unwrap();
+        instance.handle("count", "{}").unwrap();
+        assert_eq!(payloads(&recorder), ["{\"n\":2}"]);
+    }
+    assert_eq!(firmware.digest(), DIGEST);
+}
+
+#[test]
+fn an_engine_is_not_loaded_as_a_firmware() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path().join("cache"), compiler()).unwrap();
+    let loaded = cache.load(&Runtime::new().unwrap(), iottly_engine::ENGINE);
+    assert!(matches!(loaded, Err(LoadError::Manifest(_))));
+}
