@@ -1,8 +1,11 @@
+//! The interface `script`: what a script engine asks for.
+
+use iottly_protocol::limits::clip;
 use wasmtime::component::{Linker, WasmStr};
 
-use super::call::{Store, count};
+use super::call::{Store, count, interface};
 use crate::guest::Guest;
-use crate::trap::{Stopped, TrapCode, clip};
+use crate::trap::{Stopped, TrapCode};
 
 /// Longest path of a file, in bytes.
 const PATH_BYTES: usize = 4096;
@@ -11,7 +14,7 @@ const PLACE_BYTES: usize = 4096;
 
 /// Calls of a script engine. A firmware without a script has no files and can only end itself.
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut script = linker.instance("iottly:firmware/script@0.1.0")?;
+    let mut script = linker.instance(&interface("script"))?;
     script.func_wrap("source", |mut store: Store<'_>, (path,): (WasmStr,)| {
         count(&mut store)?;
         let path = clip(&path.to_str(&store)?, PATH_BYTES).to_owned();

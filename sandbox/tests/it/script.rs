@@ -9,8 +9,8 @@ use crate::common::{Recorder, compiler};
 use iottly_boards::VirtualBoard;
 use iottly_manifest::Manifest;
 use iottly_sandbox::{
-    Cache, CallError, Fault, Firmware, Instance, Level, Limits, LoadError, MemoryState, Runtime, Script,
-    TrapCode,
+    Backend, Cache, CallError, Fault, Firmware, Instance, Level, Limits, LoadError, MemoryState, Runtime,
+    Script, TrapCode,
 };
 
 const DIGEST: &str = "5c71a1d0f2f1a2a9d9e2c1f7b9e7d1f3a5b7c9d1e3f5a7b9c1d3e5f7a9b1c3d5";
@@ -220,6 +220,34 @@ fn instances_do_not_see_each_other() {
         assert_eq!(payloads(&recorder), ["{\"n\":2}"]);
     }
     assert_eq!(firmware.digest(), DIGEST);
+}
+
+#[test]
+fn a_script_runs_in_the_interpreter() {
+    let dir = tempfile::tempdir().unwrap();
+    let (thermostat, manifest) = example("thermostat-js");
+    let firmware = Cache::open(dir.path().join("cache"), compiler())
+        .unwrap()
+        .load_engine(&Runtime::with(Backend::Pulley).unwrap(), iottly_engine::ENGINE)
+        .unwrap()
+        .with_script(thermostat, Manifest::parse(&manifest).unwrap(), DIGEST);
+    let recorder = Recorder::default();
+    let mut instance = firmware
+        .start(Box::new(recorder.clone()), Limits::default())
+        .unwrap();
+    instance.init().unwrap();
+    assert_eq!(instance.tick(1_700_000_001_000).unwrap(), 1000);
+    assert_eq!(payloads(&recorder).len(), 1);
+    let deep = "function deeper() { return deeper() + 1; }";
+    let mut instance = firmware
+        .with_script(script(deep), Manifest::default(), DIGEST)
+        .start(Box::new(Recorder::default()), Limits::default())
+        .unwrap();
+    instance.init().unwrap();
+    assert!(matches!(
+        instance.handle("deeper", "{}"),
+        Err(CallError::Fault(Fault::Failed(text))) if text.starts_with("RangeError")
+    ));
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn no_recursion_overflows_the_stack() {
             } else {
                 depth.replace("BODY", kind)
             };
-            let mut script = Setup::new(&format!("{body}\nlog('end');")).budget(2_000).start();
+            let mut script = Setup::new(&format!("{body}\nlog('end');")).budget(700).start();
             let output = script.output();
             if output.contains("# trap") && !output.contains("interrupt") {
                 wrong.push_str(&format!(
