@@ -400,8 +400,10 @@ fn engine() {
     println!("| compiled in the child and loaded | {compiled:.1?} |\n| loaded again | {loaded:.1?} |");
     let thermostat = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-examples/thermostat-js/main.js");
     let thermostat = std::fs::read_to_string(thermostat).unwrap();
-    let large: String = (0..1500)
-        .map(|n| format!("function f{n}(x) {{ const y = x * {n} + 1; return y > 5 ? y : f0(y); }}\n"))
+    let line =
+        "  if (x > 5 && rows[x % 7] !== undefined) { rows[x % 7].push({ at: x, text: `row ${x}` }); }\n";
+    let large: String = (0..250)
+        .map(|n| format!("function f{n}(x, rows) {{\n{}}}\n", line.repeat(4)))
         .collect();
     for (name, main) in [("empty", ""), ("thermostat", &thermostat), ("100 KB", &large)] {
         let firmware = with_script(&engine, main);

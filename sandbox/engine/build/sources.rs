@@ -16,7 +16,7 @@ struct Patch {
     to: &'static str,
 }
 
-const PATCHES: [Patch; 7] = [
+const PATCHES: [Patch; 8] = [
     // A loop whose time is up knows its line.
     Patch {
         file: "quickjs.c",
@@ -53,6 +53,15 @@ const PATCHES: [Patch; 7] = [
         times: 1,
         to: "            emit_label(s, label1);\n            emit_source_loc(s);\n            \
              set_eval_ret_undefined(s);\n",
+    },
+    // The prelude's functions do not keep their texts: every instance would pay for them.
+    Patch {
+        file: "quickjs.c",
+        from: "    b->source = fd->source;\n    b->source_len = fd->source_len;\n",
+        times: 1,
+        to: "    if (engine_is_ours(ctx, fd->filename)) {\n        js_free(ctx, fd->source);\n        \
+             fd->source = NULL;\n        fd->source_len = 0;\n    }\n    \
+             b->source = fd->source;\n    b->source_len = fd->source_len;\n",
     },
     // Garbage is collected before the heap of the script is full.
     Patch {

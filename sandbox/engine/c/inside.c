@@ -34,3 +34,13 @@ void engine_forget_stack(JSContext *ctx)
         JS_VALUE_GET_OBJ(error)->u.object_data = JS_UNDEFINED;
     }
 }
+
+/* Whether a file is one of the prelude. */
+int engine_is_ours(JSContext *ctx, JSAtom file)
+{
+    static const char folder[] = "__iottly/";
+    const char *name = file == JS_ATOM_NULL ? NULL : JS_AtomToCString(ctx, file);
+    int ours = name && !strncmp(name, folder, sizeof folder - 1);
+    JS_FreeCString(ctx, name);
+    return ours;
+}
