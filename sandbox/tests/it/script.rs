@@ -129,12 +129,64 @@ fn a_script_drives_what_its_manifest_names() {
 }
 
 #[test]
-fn the_button_runs() {
-    let (button, manifest) = example("button-js");
-    let board = VirtualBoard::new().with_pin("button").with_pin("led");
-    let (mut instance, recorder) = start_with(button, &manifest, Some(&board), Limits::default());
-    let started = instance.init();
-    assert!(started.is_ok(), "{started:?} {:?}", lines(&recorder));
+fn the_examples_start_and_report_their_health() {
+    for name in ["blink-js", "button-js", "echo-js", "bad-citizen"] {
+        let (script, manifest) = example(name);
+        let board = VirtualBoard::standard();
+        let (mut instance, recorder) = start_with(script, &manifest, Some(&board), Limits::default());
+        let calls = [instance.init(), instance.tick(0).map(drop), instance.health()];
+        assert_eq!(calls, [Ok(()), Ok(()), Ok(())], "{name}: {:?}", lines(&recorder));
+    }
+}
+
+#[test]
+fn the_bad_citizen_is_stopped_by_name_at_everything_it_does() {
+    let (citizen, manifest) = example("bad-citizen");
+    let board = VirtualBoard::standard();
+    let outcome = |command: &str| {
+        let (mut instance, recorder) =
+            start_with(citizen.clone(), &manifest, Some(&board), Limits::default());
+        instance.init().unwrap();
+        (instance.handle(command, "{}"), recorder)
+    };
+    for (command, codes) in [
+        ("spin", &[TrapCode::TimeBudget][..]),
+        ("pester", &[TrapCode::HostCalls, TrapCode::TimeBudget]),
+    ] {
+        let Err(CallError::Trap(report)) = outcome(command).0 else {
+            panic!("{command}: no trap")
+        };
+        assert!(codes.contains(&report.code), "{command}: {report}");
+    }
+    for (command, part) in [
+        ("shout", "a second"),
+        ("oversize", "the payload has"),
+        ("bloat", "the state would have"),
+        ("scribble", "changes of the state a second"),
+        ("litter", "more than 32 timers"),
+    ] {
+        let Err(CallError::Fault(Fault::Limit(text))) = outcome(command).0 else {
+            panic!("{command}: no limit")
+        };
+        assert!(text.contains(part), "{command}: {text}");
+    }
+    for command in ["trespass", "elsewhere"] {
+        let error = outcome(command).0;
+        assert!(
+            matches!(error, Err(CallError::Fault(Fault::Denied(_)))),
+            "{command}: {error:?}"
+        );
+    }
+    for (command, part) in [("dive", "RangeError"), ("hog", "out of memory")] {
+        let Err(CallError::Fault(Fault::Failed(text))) = outcome(command).0 else {
+            panic!("{command}: no error of the script")
+        };
+        assert!(text.contains(part), "{command}: {text}");
+    }
+    let (chatter, recorder) = outcome("chatter");
+    assert_eq!(chatter, Ok(()));
+    assert!(lines(&recorder).len() < 500);
+    assert_eq!(board.pin("heater"), Ok(false));
 }
 
 #[test]
