@@ -25,8 +25,6 @@ const STACK_BYTES: usize = 256 << 10;
 const QUICKJS: [&str; 4] = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
 /// Our files that are compiled.
 const OURS: [&str; 3] = ["engine.c", "glue.c", "libc.c"];
-/// Largest alignment of static data; keeps the layout free of the linker's version.
-const HIDDEN: &str = "-fvisibility=hidden";
 
 fn main() {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
@@ -105,7 +103,13 @@ fn compile(tools: &Tools, here: &Path, out: &Path, quickjs: &Path, libc: &Path) 
                 let object = out.join(name).with_extension("o");
                 let mut command = Command::new(&tools.clang);
                 command
-                    .args([TARGET, "-Os", "-std=gnu11", "-fno-exceptions", HIDDEN])
+                    .args([
+                        TARGET,
+                        "-Os",
+                        "-std=gnu11",
+                        "-fno-exceptions",
+                        "-fvisibility=hidden",
+                    ])
                     .args([
                         "-ffunction-sections",
                         "-fdata-sections",

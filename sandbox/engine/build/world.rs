@@ -13,6 +13,8 @@ use wit_parser::{
 
 /// Name of the world in the WIT package.
 const WORLD: &str = "engine";
+/// Size of the largest parameter or result that the glue has room for: `AREA_BYTES` of `c/engine.h`.
+const AREA_BYTES: usize = 64;
 /// Value of an index that names nothing.
 const NONE: i32 = -1;
 
@@ -181,6 +183,18 @@ impl<'a> Tables<'a> {
         resource: i32,
         thunk: &str,
     ) -> String {
+        for ty in function
+            .params
+            .iter()
+            .map(|param| &param.ty)
+            .chain(&function.result)
+        {
+            assert!(
+                self.sizes.size(ty).size_wasm32() <= AREA_BYTES,
+                "{}: a parameter or result is larger than the glue's area",
+                function.name
+            );
+        }
         // A parameter's name is what an error about it says; the receiver of a method is not one for authors.
         let skipped = usize::from(resource != NONE);
         let types: Vec<_> = function.params.iter().map(|param| param.ty).collect();
