@@ -207,12 +207,13 @@ impl Cloud {
         let metrics = Arc::new(Metrics::default());
         let critical = CriticalTasks::default();
         let parts = DelivererParts {
-            store: Arc::clone(&store),
+            store: store.clone(),
+            changes: store.clone(),
             metrics: Arc::clone(&metrics),
             config: config.webhooks.clone(),
         };
         let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH, &critical).await?;
-        let login = Arc::new(StoreLogin::new(Arc::clone(&store)));
+        let login = Arc::new(StoreLogin::new(store.clone()));
         let listen = EmbeddedConfig {
             listen: config.mqtt,
             edge: config.edge.clone(),
@@ -227,10 +228,7 @@ impl Cloud {
             Arc::clone(&metrics),
             Arc::clone(&time),
         ));
-        let device_settings = Arc::new(DeviceSettingsService::new(
-            Arc::clone(&store),
-            Arc::clone(&shared),
-        ));
+        let device_settings = Arc::new(DeviceSettingsService::new(store.clone(), Arc::clone(&shared)));
         let (repositories, builder) = (
             ReleaseRepositories::new(&config.data, config.webhooks.seal_key.clone())
                 .with_floor(config.disk_floor),

@@ -7,14 +7,14 @@ use tokio::sync::Mutex;
 
 use crate::broker::Broker;
 use iottly_core::model::Scope;
-use iottly_store::{Store, StoreError};
+use iottly_store::{DeviceStore, StoreError};
 
 /// Number of locks that the devices share; two devices with the same lock wait for each other for one query.
 const TURNS: usize = 64;
 
 /// Sends devices their settings.
 pub struct DeviceSettingsService {
-    store: Arc<dyn Store>,
+    store: Arc<dyn DeviceStore>,
     broker: Arc<dyn Broker>,
     /// Locks held from reading to sending, so that an older version never overtakes a newer one.
     turns: [Mutex<()>; TURNS],
@@ -23,7 +23,7 @@ pub struct DeviceSettingsService {
 impl DeviceSettingsService {
     /// Creates the service over a store and a broker.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>) -> Self {
+    pub fn new(store: Arc<dyn DeviceStore>, broker: Arc<dyn Broker>) -> Self {
         Self {
             store,
             broker,

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::clock;
 use crate::guarded_clock::GuardedClock;
 use iottly_core::model::{HourUsage, Project, Scope, UnixMs};
-use iottly_store::{Result, Store};
+use iottly_store::{CommandStore, ErasureStore, Result, Store, WebhookStore};
 
 /// Number of rounds between two deletions of old webhook data: a minute.
 const WEBHOOK_ROUNDS: u32 = 6;
@@ -77,7 +77,7 @@ fn log(what: &str, result: Result<()>) {
     }
 }
 
-async fn expire(store: &dyn Store, now: UnixMs) -> Result<()> {
+async fn expire(store: &dyn CommandStore, now: UnixMs) -> Result<()> {
     for _ in 0..EXPIRE_STEPS {
         let expired = store.expire_commands(now).await?;
         if expired == 0 {
@@ -91,7 +91,7 @@ async fn expire(store: &dyn Store, now: UnixMs) -> Result<()> {
     Ok(())
 }
 
-async fn erase(store: &dyn Store, now: UnixMs) -> Result<()> {
+async fn erase(store: &dyn ErasureStore, now: UnixMs) -> Result<()> {
     let began = Instant::now();
     while began.elapsed() < TIME {
         let step = Instant::now();
@@ -108,7 +108,7 @@ async fn leave_room(step: Instant) {
     tokio::time::sleep(step.elapsed()).await;
 }
 
-async fn tidy_webhooks(store: &dyn Store, now: UnixMs) -> Result<()> {
+async fn tidy_webhooks(store: &dyn WebhookStore, now: UnixMs) -> Result<()> {
     for _ in 0..WEBHOOK_STEPS {
         if store.tidy_webhooks(now, WEBHOOK_STEP).await? == 0 {
             break;
@@ -173,7 +173,7 @@ pub async fn retain_for(store: &dyn Store, now: UnixMs, time: Duration) -> Resul
 }
 
 /// Performs one turn of a project: deletes old messages of the next device that has some.
-async fn turn(store: &dyn Store, turns: &mut Turns) -> Result<()> {
+async fn turn(store: &dyn ErasureStore, turns: &mut Turns) -> Result<()> {
     for _ in 0..LOOKS {
         let Some(scope) = turns.devices.pop_front() else {
             break;

@@ -15,7 +15,7 @@ use iottly_core::command::seeded_definitions;
 use iottly_core::model::{ORPHANED, Project, Scope};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use iottly_store as store;
-use iottly_store::{Database, NewDevice, Store};
+use iottly_store::{Database, NewDevice, ProjectStore, Store};
 use iottly_web::auth;
 use serde_json::json;
 
@@ -98,7 +98,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 /// Creates a project with its default group and the seeded definitions.
-pub(crate) async fn project(store: &dyn Store, name: &str) -> anyhow::Result<ProjectId> {
+pub(crate) async fn project(store: &dyn ProjectStore, name: &str) -> anyhow::Result<ProjectId> {
     let created = iottly_cloud::clock::now();
     let id = ProjectId::from_bytes(MessageIds::new(random()?).next(created).0);
     store
@@ -152,7 +152,7 @@ fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     Ok(bytes)
 }
 
-async fn orphaned(store: &dyn Store, project: ProjectId) -> anyhow::Result<GroupId> {
+async fn orphaned(store: &dyn ProjectStore, project: ProjectId) -> anyhow::Result<GroupId> {
     let groups = store.groups(project).await?;
     groups
         .into_iter()

@@ -7,17 +7,17 @@ use iottly_protocol::DeviceId;
 
 use super::Authenticator;
 use iottly_core::model::{Scope, SecretHash};
-use iottly_store::{Store, StoreError};
+use iottly_store::{DeviceStore, StoreError};
 
 /// Admits devices by the secret whose hash is in the store.
 pub struct StoreLogin {
-    store: Arc<dyn Store>,
+    store: Arc<dyn DeviceStore>,
 }
 
 impl StoreLogin {
     /// Creates an authenticator over a store.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    pub fn new(store: Arc<dyn DeviceStore>) -> Self {
         Self { store }
     }
 }

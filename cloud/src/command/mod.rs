@@ -17,7 +17,7 @@ use iottly_core::command::{
     MAX_PROJECT_COMMANDS, MAX_TTL_MS, validate,
 };
 use iottly_core::model::{CommandRecord, CommandStatus, Definition, Idempotency, NewCommand, Scope, UnixMs};
-use iottly_store::{CommandRoom, Store, StoreError, Submitted};
+use iottly_store::{CodeStore, CommandRoom, CommandStore, DeviceStore, Store, StoreError, Submitted};
 
 mod resend;
 mod totals;
@@ -74,7 +74,9 @@ pub enum SubmitError {
 
 /// Service that accepts commands and sends them to devices.
 pub struct CommandService {
-    store: Arc<dyn Store>,
+    commands: Arc<dyn CommandStore>,
+    devices: Arc<dyn DeviceStore>,
+    code: Arc<dyn CodeStore>,
     broker: Arc<dyn Broker>,
     metrics: Arc<Metrics>,
     time: Arc<GuardedClock>,
@@ -101,7 +103,9 @@ impl CommandService {
             AtomicI64::new(UnixMs::MIN),
         );
         Self {
-            store,
+            commands: store.clone(),
+            devices: store.clone(),
+            code: store,
             broker,
             metrics,
             time,
@@ -140,7 +144,7 @@ impl CommandService {
     ) -> Result<CommandRecord, SubmitError> {
         // A repetition gets the answer of the first request, regardless of later changes.
         if let Some(key) = key
-            && let Some(earlier) = self.store.submitted(scope, key).await?
+            && let Some(earlier) = self.commands.submitted(scope, key).await?
         {
             return earlier_record(earlier);
         }
@@ -150,12 +154,12 @@ impl CommandService {
         if !(1..=MAX_TTL_MS).contains(&ttl) {
             return Err(SubmitError::Ttl);
         }
-        if self.store.device(scope).await?.is_none() {
+        if self.devices.device(scope).await?.is_none() {
             return Err(SubmitError::UnknownDevice);
         }
         if !self
             .totals
-            .take(self.store.as_ref(), scope.project, values.get().len() as u64)
+            .take(self.commands.as_ref(), scope.project, values.get().len() as u64)
             .await?
         {
             return Err(SubmitError::ProjectFull);
@@ -169,7 +173,7 @@ impl CommandService {
             created: now,
             expires: self.time.deadline().saturating_add(ttl),
         };
-        match self.store.create_command(&command, key, &ROOM).await? {
+        match self.commands.create_command(&command, key, &ROOM).await? {
             Submitted::New => self.metrics.command_accepted(command.id, Instant::now()),
             other => return earlier_record(other),
         }
@@ -210,7 +214,7 @@ impl CommandService {
         id: CommandId,
         now: UnixMs,
     ) -> Result<Option<CommandRecord>, StoreError> {
-        let Some(record) = self.store.cancel_command(scope, id, now).await? else {
+        let Some(record) = self.commands.cancel_command(scope, id, now).await? else {
             return Ok(None);
         };
         if record.cancelling || record.status == CommandStatus::Cancelled {
@@ -245,7 +249,7 @@ impl CommandService {
         if cmd_type.chars().any(char::is_control) {
             return Err(unknown());
         }
-        self.store
+        self.code
             .definition(scope.project, cmd_type)
             .await?
             .ok_or_else(unknown)
@@ -277,7 +281,7 @@ impl CommandService {
             return Ok(false);
         }
         if command.status == CommandStatus::Queued {
-            self.store
+            self.commands
                 .mark_sent(command.scope, command.id, self.time.wall())
                 .await?;
         }

@@ -92,7 +92,7 @@ impl CommandService {
             drop(mark);
             // A command may have been stored after the last query and before the mark was removed: its sender
             // left it to this task.
-            if end == End::Silence || self.store.open_page(scope, after, 1).await?.is_empty() {
+            if end == End::Silence || self.commands.open_page(scope, after, 1).await?.is_empty() {
                 return Ok(());
             }
         }
@@ -110,7 +110,7 @@ impl CommandService {
                 let Ok(_place) = places.acquire().await else {
                     return Ok(End::Silence);
                 };
-                let page = self.store.open_page(scope, *after, PAGE_BYTES).await?;
+                let page = self.commands.open_page(scope, *after, PAGE_BYTES).await?;
                 let Some(last) = page.last() else {
                     return Ok(End::All);
                 };
@@ -140,7 +140,7 @@ impl CommandService {
                     new = Some(command.id);
                 }
             } else if self.send_cancel(scope, command.id).await && command.status == CommandStatus::Sent {
-                self.store
+                self.commands
                     .withdraw_command(scope, command.id, self.time.wall())
                     .await?;
                 self.reported(command.id);
@@ -171,7 +171,7 @@ impl CommandService {
     }
 
     async fn is_new(&self, scope: Scope, id: CommandId) -> Result<bool, StoreError> {
-        let record = self.store.command(scope, id).await?;
+        let record = self.commands.command(scope, id).await?;
         Ok(record.is_some_and(|record| matches!(record.status, CommandStatus::Queued | CommandStatus::Sent)))
     }
 }

@@ -8,7 +8,7 @@ use iottly_protocol::ProjectId;
 use tokio::time::Instant;
 
 use iottly_core::command::{MAX_PROJECT_BYTES, MAX_PROJECT_COMMANDS};
-use iottly_store::{OpenTotals, Result, Store};
+use iottly_store::{CommandStore, OpenTotals, Result};
 
 /// Age up to which a count is used. Commands added meanwhile are added to it; commands that end are not
 /// subtracted.
@@ -22,7 +22,12 @@ pub(super) struct Totals(Mutex<HashMap<ProjectId, (Instant, OpenTotals)>>);
 
 impl Totals {
     /// Counts one more command with `bytes` of values. Returns false if the project has no room for it.
-    pub(super) async fn take(&self, store: &dyn Store, project: ProjectId, bytes: u64) -> Result<bool> {
+    pub(super) async fn take(
+        &self,
+        store: &dyn CommandStore,
+        project: ProjectId,
+        bytes: u64,
+    ) -> Result<bool> {
         if let Some(fits) = self.add(project, bytes, Instant::now()) {
             return Ok(fits);
         }

@@ -31,7 +31,7 @@ impl CommandService {
         let mut reports = self.reports.subscribe();
         let deadline = tokio::time::Instant::now() + patience;
         loop {
-            let record = self.store.command(scope, id).await?;
+            let record = self.commands.command(scope, id).await?;
             if record.as_ref().is_none_or(|record| record.status.is_final()) {
                 return Ok(record);
             }
@@ -45,7 +45,7 @@ impl CommandService {
                 }
             };
             if tokio::time::timeout_at(deadline, news).await.is_err() {
-                return self.store.command(scope, id).await;
+                return self.commands.command(scope, id).await;
             }
         }
     }

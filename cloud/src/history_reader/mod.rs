@@ -20,7 +20,7 @@ pub use unread_responses::UnreadResponse;
 use crate::fair_queue::{FairQueue, FairQueueLimits, Turn};
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
-use iottly_store::{ScanBounds, Store};
+use iottly_store::{HistoryStore, ScanBounds};
 use unread_responses::UnreadResponses;
 
 /// Maximum size of messages that are read from the store at once, in bytes; a single longer one is read
@@ -101,7 +101,7 @@ impl HistoryReader {
     /// store.
     pub async fn part(
         &self,
-        store: &dyn Store,
+        store: &dyn HistoryStore,
         scope: Scope,
         bounds: ScanBounds,
         (limit, bytes): (usize, u64),
@@ -138,7 +138,7 @@ impl HistoryReader {
     /// See [`part`](Self::part).
     pub async fn entries(
         &self,
-        store: &dyn Store,
+        store: &dyn HistoryStore,
         scope: Scope,
         keys: &[Cursor],
         bytes: u64,

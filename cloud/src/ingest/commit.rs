@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::queue::Queue;
 use crate::metrics::Metrics;
 use iottly_core::ingest::{Outcome, Upload, UploadBody, Write};
-use iottly_store::{Fault, Store, StoreError};
+use iottly_store::{Fault, IngestStore, StoreError};
 
 /// Shortest and longest wait between attempts during an outage of the database.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -24,7 +24,7 @@ const UNKEEPABLE: &str = "record holds a value that the database cannot keep";
 
 /// Commits groups of writes.
 pub(super) struct Committer {
-    store: Arc<dyn Store>,
+    store: Arc<dyn IngestStore>,
     metrics: Arc<Metrics>,
     queue: Arc<Queue>,
     apart: HashMap<DeviceId, Instant>,
@@ -34,7 +34,7 @@ pub(super) struct Committer {
 type Piece = (usize, Write);
 
 impl Committer {
-    pub(super) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>, queue: Arc<Queue>) -> Self {
+    pub(super) fn new(store: Arc<dyn IngestStore>, metrics: Arc<Metrics>, queue: Arc<Queue>) -> Self {
         Self {
             store,
             metrics,

@@ -125,7 +125,7 @@ impl Worker {
             time,
         } = parts;
         let resends = Resends::new(Arc::clone(&commands), device_settings, Arc::clone(&rollouts));
-        let committer = Committer::new(Arc::clone(&store), metrics, Arc::clone(&queue));
+        let committer = Committer::new(store.clone(), metrics, Arc::clone(&queue));
         let (presences, notices, late, apart) = (
             Presences::default(),
             Notices::default(),

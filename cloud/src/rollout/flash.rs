@@ -316,15 +316,15 @@ impl Rollouts {
         group: &Group,
         number: Option<u64>,
     ) -> Result<(Revision, Vec<Snippet>), FlashError> {
-        if group.branch.is_empty() {
+        let Some(branch) = &group.branch else {
             return Err(FlashError::NoBranch(group.name.clone()));
-        }
-        let nothing = || FlashError::NoRevision(group.branch.clone());
+        };
+        let nothing = || FlashError::NoRevision(branch.clone());
         let number = match number {
             Some(number) => number,
             None => {
                 self.store
-                    .revisions(project, &group.branch, None, 1)
+                    .revisions(project, branch, None, 1)
                     .await?
                     .first()
                     .ok_or_else(nothing)?
@@ -332,7 +332,7 @@ impl Rollouts {
             }
         };
         self.store
-            .revision(project, &group.branch, number)
+            .revision(project, branch, number)
             .await?
             .ok_or_else(nothing)
     }

@@ -10,7 +10,9 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
-use super::{Database, PostgresStore, Result, SqliteStore, Store as _, StoreError, transfer};
+use super::{
+    Database, PostgresStore, ProjectStore as _, Result, SqliteStore, Store as _, StoreError, transfer,
+};
 
 /// Copies a consistent snapshot of a database into `file`. Others may keep using the database.
 ///

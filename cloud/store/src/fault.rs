@@ -2,7 +2,7 @@
 
 use sqlx::sqlite::SqliteError;
 
-use super::StoreError;
+use crate::error::StoreError;
 
 /// Classification of a failed write, which decides whether to retry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use iottly_protocol::{DeviceId, ProjectId};
 
-use super::Result;
+use crate::error::Result;
 use crate::pending_webhooks::PendingWebhooks;
 use iottly_core::model::{MessageId, UnixMs, WebhookAttempt, WebhookKey, WebhookState};
 use iottly_core::webhooks::{Claim, Health};

@@ -70,15 +70,15 @@ fn buses_carry_bytes_and_say_what_went_wrong() {
            const bus = i2c.open('sensors');
            const id = bus.writeRead(0x77, [0xd0], 1);
            const several = bus.transaction(0x50, [[0x10, 1, 2], [0x10], 2]);
-           let nobody;
-           try { bus.read(0x23, 1); } catch (e) { nobody = [e.tag, e.code, e.message]; }
+           let absent;
+           try { bus.read(0x23, 1); } catch (e) { absent = [e.tag, e.code, e.message]; }
            const port = spi.open('loop');
            let silly;
            try { bus.read(0x50, 100000); } catch (e) { silly = e.tag; }
-           send_msg({ id: id[0], several: [...several[0]], nobody, spi: [...port.transfer([1, 2, 3])], silly });
+           send_msg({ id: id[0], several: [...several[0]], absent, spi: [...port.transfer([1, 2, 3])], silly });
          }",
     );
-    let expected = json!({"id": 0x60, "several": [1, 2], "nobody": ["io", "no-acknowledge", "i2c sensors: no-acknowledge (address)"],
+    let expected = json!({"id": 0x60, "several": [1, 2], "absent": ["io", "no-acknowledge", "i2c sensors: no-acknowledge (address)"],
         "spi": [1, 2, 3], "silly": "limit"});
     assert_eq!(board.sent(), [expected.to_string()]);
 }

@@ -313,7 +313,7 @@ fn forged_log(tenant: &Tenant) -> Strike {
                 vec![b'a'; 60_000],
             ]
             .concat();
-            drop(wire::open(tenant.mqtt, &wire::connect(&id, "nobody", "wrong")));
+            drop(wire::open(tenant.mqtt, &wire::connect(&id, "stranger", "wrong")));
             thread::sleep(Duration::from_millis(2));
         }
     })

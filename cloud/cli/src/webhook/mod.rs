@@ -75,7 +75,7 @@ struct AddOptions {
     /// Send messages one at a time, in order
     #[arg(long)]
     ordered: bool,
-    /// Header of the requests, "Name: value"; can be repeated up to five times
+    /// Header of the requests, "Name: value"; can be repeated five times
     #[arg(long = "header", value_name = "HEADER")]
     headers: Vec<String>,
 }

@@ -175,7 +175,7 @@ fn a_run_ends_when_nobody_reads_its_messages() {
         }
         if began.elapsed() > LONGEST {
             run.kill().expect("kill");
-            panic!("it runs on although nobody reads");
+            panic!("it still runs although standard output is closed");
         }
         thread::sleep(Duration::from_millis(20));
     };

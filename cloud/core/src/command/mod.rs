@@ -1,11 +1,13 @@
-//! Commands: their limits, the definitions that a new project starts with, and the check of values against a
-//! definition.
+//! Commands: their limits, the table of their status, the definitions that a new project starts with, and the
+//! check of values against a definition.
 
 mod seeded;
+mod status;
 mod validate;
 
 pub use iottly_protocol::limits::MAX_VALUES_BYTES;
 pub use seeded::seeded_definitions;
+pub use status::{CloudStep, advance};
 pub use validate::{InvalidCommand, validate};
 
 /// Default time to live of a command, in milliseconds: 24 hours.

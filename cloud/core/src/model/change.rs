@@ -59,10 +59,17 @@ pub enum Change {
         /// Expiry of the pair code.
         expires: UnixMs,
     },
-    /// Renames a device.
-    RenameDevice(DeviceId, String),
-    /// Replaces a device's tags.
-    TagDevice(DeviceId, Vec<String>),
+    /// Changes the given properties of a device; the others keep their values.
+    UpdateDevice {
+        /// The device.
+        device: DeviceId,
+        /// Group to move the device into.
+        group: Option<GroupId>,
+        /// New name.
+        name: Option<String>,
+        /// New tags.
+        tags: Option<Vec<String>>,
+    },
     /// Sets the settings that a device's firmware reads: a JSON object.
     SetDeviceSettings(DeviceId, Box<RawValue>),
     /// Deletes a device; its data is erased later.
@@ -251,8 +258,27 @@ impl Change {
             Self::EndLogins => entry("project.end_logins", &"", &""),
             Self::CreateDevice { device, name, .. } => entry("device.create", device, name),
             Self::ReplaceDevice { device, .. } => entry("device.replace", device, &""),
-            Self::RenameDevice(device, name) => entry("device.rename", device, name),
-            Self::TagDevice(device, tags) => entry("device.tag", device, &tags.join(", ")),
+            Self::UpdateDevice {
+                device,
+                group,
+                name,
+                tags,
+            } => match (group, name, tags) {
+                // A change of one property has an action of its own.
+                (Some(group), None, None) => entry("deploymentgroup.move", group, &"1 devices"),
+                (None, Some(name), None) => entry("device.rename", device, name),
+                (None, None, Some(tags)) => entry("device.tag", device, &tags.join(", ")),
+                _ => {
+                    let detail = [
+                        ("deployment_group", group.map(|group| group.to_string())),
+                        ("name", name.clone()),
+                        ("tags", tags.as_ref().map(|tags| tags.join(", "))),
+                    ]
+                    .into_iter()
+                    .filter_map(|(key, value)| Some(format!("{key}: {}", value?)));
+                    entry("device.update", device, &detail.collect::<Vec<_>>().join("; "))
+                }
+            },
             Self::SetDeviceSettings(device, values) => {
                 entry("device.config", device, &format!("{} bytes", values.get().len()))
             }

@@ -115,12 +115,12 @@ pub struct Group {
     pub id: GroupId,
     /// Unique within the project; `_orphaned` is the default group.
     pub name: String,
-    /// Branch that the group follows; empty for none.
-    pub branch: String,
-    /// Status of its current rollout; none before the first.
+    /// Branch that the group follows.
+    pub branch: Option<String>,
+    /// Status of the group's rollout; none before the first deployment.
     pub status: Option<RolloutStatus>,
-    /// Revision deployed last; empty before the first deployment.
-    pub current_revision: String,
+    /// Revision deployed last; none before the first deployment.
+    pub current_revision: Option<String>,
     /// Devices in the group, sorted.
     pub devices: Vec<DeviceId>,
     /// Rollout policy of the group.
@@ -137,16 +137,16 @@ pub struct Device {
     pub scope: Scope,
     /// Name, chosen by the owner.
     pub name: String,
-    /// Hardware address; empty when the device never reported one.
-    pub mac_address: String,
+    /// Hardware address; none when the device never reported one.
+    pub mac_address: Option<String>,
     /// Group of the device.
     pub group: GroupId,
     /// True while the device is connected.
     pub online: bool,
     /// Time of the last change of `online`.
     pub online_since: Option<UnixMs>,
-    /// Agent version, from the last hello.
-    pub agent_version: String,
+    /// Agent version, from the last hello; none before the first.
+    pub agent_version: Option<String>,
     /// Last report of the device's sandbox.
     pub firmware: Option<FirmwareReport>,
     /// Tags, chosen by the owner, sorted.

@@ -6,7 +6,9 @@
 mod decide;
 mod plan;
 mod preflight;
+mod steer;
 
 pub use decide::{Decision, decide, seconds};
 pub use plan::{DeviceProgress, Evidence, Member, Plan, Step, plan, rank};
 pub use preflight::{Preflight, preflight};
+pub use steer::{BY_OWNER, Steered, abandon, steer};

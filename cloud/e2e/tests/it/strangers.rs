@@ -265,13 +265,13 @@ fn strangers_neither_fill_nor_forge_the_log() {
     let cloud = Cloud::start(1024, &[]);
     let long = "x".repeat(60_000);
     let forged = "x\n2026-11-26T00:00:00.000000Z ERROR iottly_cloud: forged line\r\u{1b}[31mred";
-    let nobody = "00000000-0000-4000-8000-000000000000";
+    let unknown = "00000000-0000-4000-8000-000000000000";
     for _ in 0..100 {
         for id in [
             long.as_str(),
             forged,
             &format!("cert:{forged}"),
-            nobody,
+            unknown,
             &forged.repeat(40),
         ] {
             exchange(cloud.mqtt, &connect_packet(id, id, "wrong"), 4);

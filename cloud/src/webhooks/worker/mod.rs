@@ -32,7 +32,7 @@ use iottly_core::webhooks::SecretError;
 use iottly_core::webhooks::guard::Guard;
 use iottly_core::webhooks::target::Target;
 use iottly_store::webhooks::{DeliveryResult, Disposition};
-use iottly_store::{Store, StoreError};
+use iottly_store::{ChangeStore, StoreError, WebhookStore};
 use pump::{Pump, PumpParts};
 
 /// Maximum number of outcomes that wait to be recorded; at this number, sending pauses.
@@ -59,8 +59,10 @@ pub enum SetupError {
 
 /// Dependencies of the worker.
 pub struct DelivererParts {
-    /// Store of the deliveries.
-    pub store: Arc<dyn Store>,
+    /// Store of the webhooks and their deliveries.
+    pub store: Arc<dyn WebhookStore>,
+    /// Store in which the worker disables webhooks.
+    pub changes: Arc<dyn ChangeStore>,
     /// Metrics of the deliveries.
     pub metrics: Arc<Metrics>,
     /// Settings of the operator.
@@ -99,6 +101,7 @@ impl Deliverer {
     ) -> Result<(Self, DelivererHandle), SetupError> {
         let DelivererParts {
             store,
+            changes: change_store,
             metrics,
             config,
         } = parts;
@@ -135,6 +138,7 @@ impl Deliverer {
         };
         let pump = Pump::new(PumpParts {
             store,
+            changes: change_store,
             client,
             seal,
             guard,

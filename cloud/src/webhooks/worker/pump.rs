@@ -29,8 +29,8 @@ use iottly_core::webhooks::schedule::Verdict;
 use iottly_core::webhooks::slots::{Slot, Slots};
 use iottly_core::webhooks::target::Target;
 use iottly_store as store;
-use iottly_store::Store;
 use iottly_store::webhooks::{ClaimQuery, DeliveryResult, Disposition, WorkerId};
+use iottly_store::{ChangeStore, WebhookStore};
 
 /// Interval at which the store is asked for due deliveries: retries, and those that another process stored.
 const POLL: Duration = Duration::from_secs(1);
@@ -47,7 +47,8 @@ const SYSTEM_NAME: &str = "platform";
 
 /// Dependencies of the pump.
 pub(super) struct PumpParts {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn WebhookStore>,
+    pub(super) changes: Arc<dyn ChangeStore>,
     pub(super) client: Arc<Client>,
     pub(super) seal: Arc<SealKey>,
     pub(super) guard: Guard,
@@ -457,7 +458,7 @@ impl Pump {
     pub(super) async fn disable(&mut self, key: WebhookKey, reason: &str, now: UnixMs) {
         tracing::warn!(webhook.id = %key.hook, webhook.reason = reason, "disabling a webhook");
         self.close(key).await;
-        let (store, metrics) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.metrics));
+        let (store, metrics) = (Arc::clone(&self.parts.changes), Arc::clone(&self.parts.metrics));
         let change = Change::DisableWebhook {
             id: key.hook,
             reason: reason.to_owned(),

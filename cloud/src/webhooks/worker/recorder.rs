@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use iottly_store::Store;
+use iottly_store::WebhookStore;
 use iottly_store::webhooks::{DeliveryResult, WorkerId};
 
 /// Maximum number of outcomes in a transaction.
@@ -17,7 +17,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// Records the outcomes of deliveries in groups, until the last sender is dropped.
 pub(super) async fn record(
-    store: Arc<dyn Store>,
+    store: Arc<dyn WebhookStore>,
     worker: WorkerId,
     mut outcomes: mpsc::Receiver<DeliveryResult>,
 ) {

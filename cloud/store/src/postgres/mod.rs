@@ -21,8 +21,9 @@ pub(super) use db::make_room;
 /// Name of this store in the shared SQL.
 type Backend = PostgresStore;
 
-/// Schema migrations, in order; a released one is never edited.
-const STEPS: [(i64, &str, &str); 8] = [
+/// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
+/// databases.
+const STEPS: [(i64, &str, &str); 9] = [
     (
         1,
         "initial",
@@ -62,6 +63,11 @@ const STEPS: [(i64, &str, &str); 8] = [
         8,
         "steady_rollouts",
         include_str!("../../migrations/postgres/0008_steady_rollouts.sql"),
+    ),
+    (
+        11,
+        "presumed_status",
+        include_str!("../../migrations/postgres/0011_presumed_status.sql"),
     ),
 ];
 

@@ -27,7 +27,7 @@ pub(super) async fn append(
     now: UnixMs,
 ) -> Result<()> {
     let row = sqlx::query("SELECT coalesce(max(n), 0) AS n FROM audit WHERE project = $1")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_one(&mut *tx)
         .await?;
     let number = codec::get::<i64>(&row, "n")? + 1;
@@ -36,12 +36,12 @@ pub(super) async fn append(
         "INSERT INTO audit (project, n, k, at, actor, token, action, target, detail) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(number)
     .bind(of_action)
     .bind(now)
     .bind(&by.name)
-    .bind(&by.token.as_bytes()[..])
+    .bind(codec::id(&by.token))
     .bind(action)
     .bind(target)
     .bind(detail)
@@ -56,13 +56,13 @@ async fn drop_older(tx: &mut Conn, project: ProjectId, action: &str, last: i64) 
         return Ok(());
     }
     sqlx::query("DELETE FROM audit WHERE project = $1 AND action = $2 AND k < $3")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(action)
         .bind(last)
         .execute(&mut *tx)
         .await?;
     sqlx::query("DELETE FROM audit WHERE project = $1 AND action = $2 AND k < $3 AND target = $4")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(DROPPED)
         .bind(last)
         .bind(action)
@@ -72,7 +72,7 @@ async fn drop_older(tx: &mut Conn, project: ProjectId, action: &str, last: i64) 
         "UPDATE audit SET action = $4, target = $2, detail = $5, actor = 'cloud', token = $6 \
          WHERE project = $1 AND action = $2 AND k = $3",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(action)
     .bind(last)
     .bind(DROPPED)
@@ -96,7 +96,7 @@ pub(super) async fn admit(
     }
     let row =
         sqlx::query("SELECT at FROM audit WHERE project = $1 AND action = $2 AND k >= $3 ORDER BY k LIMIT 1")
-            .bind(&project.as_bytes()[..])
+            .bind(codec::id(&project))
             .bind(action)
             .bind(last - PER_HOUR + 1)
             .fetch_optional(tx)
@@ -118,7 +118,7 @@ pub(super) async fn admit(
 /// Returns the number of an action's newest entry among the entries of the action; 0 when there is none.
 async fn last_of(tx: &mut Conn, project: ProjectId, action: &str) -> Result<i64> {
     let row = sqlx::query("SELECT coalesce(max(k), 0) AS k FROM audit WHERE project = $1 AND action = $2")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(action)
         .fetch_one(tx)
         .await?;
@@ -135,7 +135,7 @@ pub(super) async fn newest(
     let rows = sqlx::query(
         "SELECT n, at, actor, token, action, target, detail FROM audit WHERE project = $1 AND n < $2 ORDER BY n DESC LIMIT $3",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(before.map_or(i64::MAX, codec::signed))
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(pool)

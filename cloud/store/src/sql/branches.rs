@@ -2,14 +2,13 @@
 
 use iottly_protocol::ProjectId;
 
-use super::db::{self, Conn, Pool, Row};
+use super::db::{self, Conn};
 use super::{code_usage, codec, definitions, full, missing, rollouts, snippets, taken};
 use crate::{Result, StoreError};
 use iottly_core::code;
 use iottly_core::code::HandlerChange;
 use iottly_core::model::{
-    Branch, Changed, Definition, MAX_BRANCHES, MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetId,
-    SnippetKind, UnixMs,
+    Changed, Definition, MAX_BRANCHES, MAX_SNIPPETS, Snippet, SnippetEdit, SnippetId, SnippetKind, UnixMs,
 };
 
 /// Maximum number of revisions per branch; above, saving is refused until another branch is used.
@@ -49,7 +48,7 @@ pub(super) async fn complete_empty(connection: &mut Conn) -> Result<()> {
 
 async fn insert(tx: &mut Conn, project: ProjectId, name: &str, now: UnixMs) -> Result<()> {
     sqlx::query("INSERT INTO branches (project, name, created, changed) VALUES ($1, $2, $3, $3)")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(name)
         .bind(now)
         .execute(tx)
@@ -66,7 +65,7 @@ pub(super) async fn create(
     now: UnixMs,
 ) -> Result<u64> {
     let row = sqlx::query("SELECT count(*) AS n FROM branches WHERE project = $1")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_one(&mut *tx)
         .await?;
     full(codec::get(&row, "n")?, "branches", MAX_BRANCHES as i64)?;
@@ -88,7 +87,7 @@ pub(super) async fn delete(tx: &mut Conn, project: ProjectId, name: &str) -> Res
     must_exist(tx, project, name).await?;
     let followed =
         sqlx::query("SELECT name FROM groups WHERE project = $1 AND branch = $2 ORDER BY name LIMIT 1")
-            .bind(&project.as_bytes()[..])
+            .bind(codec::id(&project))
             .bind(name)
             .fetch_optional(&mut *tx)
             .await?;
@@ -105,13 +104,13 @@ pub(super) async fn delete(tx: &mut Conn, project: ProjectId, name: &str) -> Res
         "DELETE FROM revisions WHERE project = $1 AND branch = $2",
     ] {
         sqlx::query(sql)
-            .bind(&project.as_bytes()[..])
+            .bind(codec::id(&project))
             .bind(name)
             .execute(&mut *tx)
             .await?;
     }
     let done = sqlx::query("DELETE FROM branches WHERE project = $1 AND name = $2")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(name)
         .execute(tx)
         .await?;
@@ -187,7 +186,7 @@ pub(super) async fn adapt_all(
     now: UnixMs,
 ) -> Result<()> {
     let rows = sqlx::query("SELECT name FROM branches WHERE project = $1 ORDER BY name")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_all(&mut *tx)
         .await?;
     for row in &rows {
@@ -245,7 +244,7 @@ async fn put(
     }
     snippets::replace(tx, project, branch, old, new).await?;
     sqlx::query("UPDATE branches SET changed = $3 WHERE project = $1 AND name = $2")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(branch)
         .bind(now)
         .execute(tx)
@@ -267,7 +266,7 @@ pub(super) async fn save_version(
     let row = sqlx::query(
         "SELECT n, digest FROM revisions WHERE project = $1 AND branch = $2 ORDER BY n DESC LIMIT 1",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(branch)
     .fetch_optional(&mut *tx)
     .await?;
@@ -290,7 +289,7 @@ pub(super) async fn save_version(
     sqlx::query(
         "INSERT INTO revisions (project, branch, n, message, author, created, digest, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(branch)
     .bind(head + 1)
     .bind(message)
@@ -326,7 +325,7 @@ pub(super) async fn save_component(
     let row = sqlx::query(
         "SELECT n, component FROM revisions WHERE project = $1 AND branch = $2 ORDER BY n DESC LIMIT 1",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(branch)
     .fetch_optional(&mut *tx)
     .await?;
@@ -348,7 +347,7 @@ pub(super) async fn save_component(
         "INSERT INTO revisions (project, branch, n, message, author, created, digest, body, component) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, '[]', $7)",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(branch)
     .bind(head + 1)
     .bind(message)
@@ -373,7 +372,7 @@ pub(super) async fn restore(
     must_exist(tx, project, branch).await?;
     let row =
         sqlx::query("SELECT body, component FROM revisions WHERE project = $1 AND branch = $2 AND n = $3")
-            .bind(&project.as_bytes()[..])
+            .bind(codec::id(&project))
             .bind(branch)
             .bind(codec::signed(number))
             .fetch_optional(&mut *tx)
@@ -409,87 +408,12 @@ pub(super) async fn must_exist_or_be_empty(tx: &mut Conn, project: ProjectId, br
 
 async fn must_exist(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
     let row = sqlx::query("SELECT name FROM branches WHERE project = $1 AND name = $2")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(branch)
         .fetch_optional(tx)
         .await?;
     row.map(|_| ()).ok_or_else(|| StoreError::Missing {
         what: "branch",
         name: branch.to_owned(),
-    })
-}
-
-pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Branch>> {
-    let rows = sqlx::query(
-        "SELECT b.name, b.created, b.changed, coalesce(max(r.n), 0) AS head FROM branches b \
-         LEFT JOIN revisions r ON r.project = b.project AND r.branch = b.name \
-         WHERE b.project = $1 GROUP BY b.name, b.created, b.changed ORDER BY b.name",
-    )
-    .bind(&project.as_bytes()[..])
-    .fetch_all(pool)
-    .await?;
-    let branch = |row: &Row| {
-        Ok(Branch {
-            name: codec::get(row, "name")?,
-            created: codec::get(row, "created")?,
-            changed: codec::get(row, "changed")?,
-            head: codec::unsigned(codec::get(row, "head")?, "revisions", "n")?,
-        })
-    };
-    rows.iter().map(branch).collect()
-}
-
-pub(super) async fn revisions(
-    pool: &Pool,
-    project: ProjectId,
-    branch: &str,
-    before: Option<u64>,
-    limit: usize,
-) -> Result<Vec<Revision>> {
-    let rows = sqlx::query(
-        "SELECT branch, n, message, author, created, digest, component FROM revisions WHERE project = $1 AND branch = $2 AND n < $3 \
-         ORDER BY n DESC LIMIT $4",
-    )
-    .bind(&project.as_bytes()[..])
-    .bind(branch)
-    .bind(before.map_or(i64::MAX, codec::signed))
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(pool)
-    .await?;
-    rows.iter().map(revision).collect()
-}
-
-pub(super) async fn one_revision(
-    pool: &Pool,
-    project: ProjectId,
-    branch: &str,
-    number: u64,
-) -> Result<Option<(Revision, Vec<Snippet>)>> {
-    let row = sqlx::query(
-        "SELECT branch, n, message, author, created, digest, component, body FROM revisions WHERE project = $1 AND branch = $2 AND n = $3",
-    )
-    .bind(&project.as_bytes()[..])
-    .bind(branch)
-    .bind(codec::signed(number))
-    .fetch_optional(pool)
-    .await?;
-    row.map(|row| {
-        Ok((
-            revision(&row)?,
-            codec::json(codec::get(&row, "body")?, "revisions", "body")?,
-        ))
-    })
-    .transpose()
-}
-
-fn revision(row: &Row) -> Result<Revision> {
-    Ok(Revision {
-        branch: codec::get(row, "branch")?,
-        number: codec::unsigned(codec::get(row, "n")?, "revisions", "n")?,
-        message: codec::get(row, "message")?,
-        author: codec::get(row, "author")?,
-        created: codec::get(row, "created")?,
-        digest: codec::get(row, "digest")?,
-        component: codec::get(row, "component")?,
     })
 }

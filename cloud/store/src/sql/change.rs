@@ -1,45 +1,54 @@
 //! Changes to a project, each in one transaction with its audit entry.
 
+use async_trait::async_trait;
 use iottly_protocol::ProjectId;
 
 use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
-    audit, branches, code_usage, definitions, device_settings, devices, erase, groups, releases, rollouts,
-    tokens, usage,
+    Backend, audit, branches, code_usage, codec, definitions, device_settings, devices, erase, groups,
+    releases, rollouts, tokens, usage,
 };
-use crate::{Result, StoreError};
-use iottly_core::model::{Change, Changed, Principal, UnixMs};
+use crate::{ChangeStore, Result, StoreError};
+use iottly_core::model::{AuditEntry, Change, Changed, Principal, UnixMs};
 
-pub(super) async fn apply(
-    connection: &mut Conn,
-    project: ProjectId,
-    by: &Principal,
-    change: Change,
-    now: UnixMs,
-) -> Result<Changed> {
-    let mut tx = db::begin(connection).await?;
-    let known = sqlx::query(db::LOCK_PROJECT)
-        .bind(&project.as_bytes()[..])
-        .fetch_optional(&mut *tx)
-        .await?;
-    if known.is_none() {
-        return Err(StoreError::Missing {
-            what: "project",
-            name: project.to_string(),
-        });
+#[async_trait]
+impl ChangeStore for Backend {
+    async fn change(
+        &self,
+        project: ProjectId,
+        by: &Principal,
+        change: Change,
+        now: UnixMs,
+    ) -> Result<Changed> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut *writer).await?;
+        let known = sqlx::query(db::LOCK_PROJECT)
+            .bind(codec::id(&project))
+            .fetch_optional(&mut *tx)
+            .await?;
+        if known.is_none() {
+            return Err(StoreError::Missing {
+                what: "project",
+                name: project.to_string(),
+            });
+        }
+        let entry = change.audit();
+        if !change.is_always_admitted() {
+            audit::admit(&mut tx, project, entry.0, now).await?;
+        }
+        let last = matches!(change, Change::DeleteProject);
+        let changed = run(&mut tx, project, by, change, now).await?;
+        if changed.affected > 0 && !last {
+            audit::append(&mut tx, project, by, entry, now).await?;
+        }
+        tx.commit().await?;
+        Ok(changed)
     }
-    let entry = change.audit();
-    if !change.is_always_admitted() {
-        audit::admit(&mut tx, project, entry.0, now).await?;
+
+    async fn audit(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>> {
+        audit::newest(&self.readers, project, before, limit).await
     }
-    let last = matches!(change, Change::DeleteProject);
-    let changed = run(&mut tx, project, by, change, now).await?;
-    if changed.affected > 0 && !last {
-        audit::append(&mut tx, project, by, entry, now).await?;
-    }
-    tx.commit().await?;
-    Ok(changed)
 }
 
 async fn run(
@@ -89,8 +98,12 @@ async fn run(
             };
             devices::replace_pair_code(tx, project, device, &pair_code).await?
         }
-        Change::RenameDevice(device, name) => devices::rename(tx, project, device, &name).await?,
-        Change::TagDevice(device, tags) => devices::tag(tx, project, device, &tags).await?,
+        Change::UpdateDevice {
+            device,
+            group,
+            name,
+            tags,
+        } => devices::update(tx, project, device, group, name.as_deref(), tags.as_deref()).await?,
         Change::SetDeviceSettings(device, values) => {
             device_settings::set(tx, project, device, &values, now).await?
         }

@@ -37,7 +37,7 @@ pub(super) async fn add(tx: &mut Conn, project: ProjectId, bytes: i64) -> Result
         return Ok(());
     }
     sqlx::query("UPDATE projects SET code_bytes = CASE WHEN code_bytes + $2 < 0 THEN 0 ELSE code_bytes + $2 END WHERE id = $1")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(bytes)
         .execute(tx)
         .await?;
@@ -48,7 +48,7 @@ pub(super) async fn add(tx: &mut Conn, project: ProjectId, bytes: i64) -> Result
 pub(super) async fn remove_branch(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
     for sql in [REVISIONS, SNIPPETS] {
         let row = sqlx::query(sql)
-            .bind(&project.as_bytes()[..])
+            .bind(codec::id(&project))
             .bind(branch)
             .fetch_one(&mut *tx)
             .await?;
@@ -63,7 +63,7 @@ pub(super) async fn admit(tx: &mut Conn, project: ProjectId, more: i64) -> Resul
         return Ok(());
     }
     let row = sqlx::query(ROOM)
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_optional(tx)
         .await?;
     let Some(room) = row.as_ref().map(read).transpose()? else {
@@ -82,7 +82,7 @@ pub(super) async fn admit(tx: &mut Conn, project: ProjectId, more: i64) -> Resul
 /// Returns what the project holds and may hold; none if the project does not exist.
 pub(super) async fn room(pool: &Pool, project: ProjectId) -> Result<Option<CodeRoom>> {
     sqlx::query(ROOM)
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_optional(pool)
         .await?
         .as_ref()
@@ -102,43 +102,17 @@ fn read(row: &Row) -> Result<CodeRoom> {
     })
 }
 
-/// Records the size of the project's files, in bytes.
-pub(super) async fn set_files(connection: &mut Conn, project: ProjectId, bytes: u64) -> Result<()> {
-    sqlx::query("UPDATE projects SET file_bytes = $2 WHERE id = $1 AND file_bytes <> $2")
-        .bind(&project.as_bytes()[..])
-        .bind(codec::signed(bytes))
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
 /// Sets the project's limit for code, components and releases, in bytes; none for [`MAX_PROJECT_CODE_BYTES`].
 pub(super) async fn set_limit(tx: &mut Conn, project: ProjectId, limit: Option<u64>) -> Result<u64> {
     let done = sqlx::query(
         "UPDATE projects SET max_code_bytes = $2 WHERE id = $1 AND coalesce(max_code_bytes, -1) <> $3",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(limit.map(codec::signed))
     .bind(limit.map_or(-1, codec::signed))
     .execute(tx)
     .await?;
     Ok(done.rows_affected())
-}
-
-/// Returns those of `names` that no revision refers to as its component.
-pub(super) async fn unnamed(pool: &Pool, project: ProjectId, names: Vec<String>) -> Result<Vec<String>> {
-    let mut unnamed = Vec::new();
-    for name in names {
-        let row = sqlx::query("SELECT n FROM revisions WHERE project = $1 AND component = $2 LIMIT 1")
-            .bind(&project.as_bytes()[..])
-            .bind(&name)
-            .fetch_optional(pool)
-            .await?;
-        if row.is_none() {
-            unnamed.push(name);
-        }
-    }
-    Ok(unnamed)
 }
 
 const _: () = assert!(

@@ -2,14 +2,46 @@
 
 use std::borrow::Cow;
 
-use iottly_protocol::{DeviceId, GroupId, Level, MessageKind, ProjectId, StreamClass};
+use iottly_protocol::{CommandId, DeviceId, GroupId, Level, MessageKind, ProjectId, StreamClass, StreamId};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sqlx::Row as _;
 
 use super::db::{Db, Row};
 use crate::{Result, StoreError};
-use iottly_core::model::{CommandStatus, Scope, SnippetKind};
+use iottly_core::command::CloudStep;
+use iottly_core::model::{CommandStatus, RolloutId, Scope, SnippetId, SnippetKind, TokenId, WebhookId};
+
+/// An id that is stored as its bytes.
+pub(super) trait Id {
+    /// Returns the bytes of the id.
+    fn bytes(&self) -> &[u8];
+}
+
+macro_rules! ids {
+    ($($kind:ty),+) => {
+        $(impl Id for $kind {
+            fn bytes(&self) -> &[u8] {
+                self.as_bytes()
+            }
+        })+
+    };
+}
+
+ids!(
+    CommandId, DeviceId, GroupId, ProjectId, StreamId, RolloutId, SnippetId, TokenId, WebhookId
+);
+
+impl<T: Id> Id for &T {
+    fn bytes(&self) -> &[u8] {
+        (*self).bytes()
+    }
+}
+
+/// Returns the bytes of an id, for binding it to a statement.
+pub(super) fn id(id: &impl Id) -> &[u8] {
+    id.bytes()
+}
 
 /// Reads the column `field`.
 pub(super) fn get<'r, T>(row: &'r Row, field: &'static str) -> Result<T>
@@ -45,6 +77,12 @@ pub(super) fn group(row: &Row, table: &'static str, field: &'static str) -> Resu
 /// Reads the column `field` as raw JSON text.
 pub(super) fn raw(row: &Row, table: &'static str, field: &'static str) -> Result<Box<RawValue>> {
     RawValue::from_string(get(row, field)?).map_err(|error| corrupt(table, field, error.to_string()))
+}
+
+/// Reads the column `field` as text; none if it is empty, as columns from the first schema mark a missing text.
+pub(super) fn filled<'r>(row: &'r Row, field: &'static str) -> Result<Option<&'r str>> {
+    let text: &str = get(row, field)?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// Reads JSON text.
@@ -97,8 +135,57 @@ coded!(snippet_kind_code, snippet_kind, SnippetKind, "snippets", "kind", {
 coded!(level_code, level, Level, "device_logs", "level", {
     Level::Trace = 0, Level::Debug = 1, Level::Info = 2, Level::Warn = 3, Level::Error = 4,
 });
-// Below 3 is open, from 3 on is final: indexes and updates rely on it.
 coded!(status_code, status, CommandStatus, "commands", "status", {
     CommandStatus::Queued = 0, CommandStatus::Sent = 1, CommandStatus::Delivered = 2, CommandStatus::Answered = 3,
     CommandStatus::Failed = 4, CommandStatus::Expired = 5, CommandStatus::Interrupted = 6, CommandStatus::Cancelled = 7,
 });
+
+/// Predicate for commands without a final status, as the partial index `commands_open` has it.
+macro_rules! open {
+    () => {
+        "status < 3"
+    };
+}
+
+/// Predicate for commands that the device has not reported, as the partial index `commands_expiry` has it.
+macro_rules! unreported {
+    () => {
+        "status < 2"
+    };
+}
+
+pub(super) use {open, unreported};
+
+const _: () = {
+    let expires = CloudStep::Expire.from();
+    let mut at = 0;
+    while at < CommandStatus::ALL.len() {
+        let status = CommandStatus::ALL[at];
+        assert!(
+            (status_code(status) < 3) == !status.is_final(),
+            "the index of open commands holds other statuses"
+        );
+        let mut listed = false;
+        let mut next = 0;
+        while next < expires.len() {
+            listed |= status_code(expires[next]) == status_code(status);
+            next += 1;
+        }
+        assert!(
+            (status_code(status) < 2) == listed,
+            "the index of commands to expire holds other statuses"
+        );
+        at += 1;
+    }
+};
+
+/// Number of parameters of a list of statuses in a statement.
+const STATUSES: usize = 3;
+/// Code of no status.
+const NO_STATUS: i64 = -1;
+
+/// Returns the codes of a list of statuses, filled up with [`NO_STATUS`].
+pub(super) fn status_codes(statuses: &[CommandStatus]) -> [i64; STATUSES] {
+    debug_assert!(statuses.len() <= STATUSES, "a status is left out");
+    std::array::from_fn(|at| statuses.get(at).map_or(NO_STATUS, |status| status_code(*status)))
+}

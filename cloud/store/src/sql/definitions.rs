@@ -13,7 +13,7 @@ const ONE: &str = "SELECT body FROM definitions WHERE project = $1 AND cmd_type 
 
 pub(super) async fn insert(connection: &mut Conn, project: ProjectId, definition: &Definition) -> Result<()> {
     sqlx::query("INSERT INTO definitions (project, cmd_type, body) VALUES ($1, $2, $3)")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(&definition.cmd_type)
         .bind(text(definition))
         .execute(connection)
@@ -29,7 +29,7 @@ pub(super) async fn create(
     now: UnixMs,
 ) -> Result<u64> {
     let row = sqlx::query("SELECT count(*) AS n FROM definitions WHERE project = $1")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_one(&mut *tx)
         .await?;
     let limits = usage::within(tx, project).await?;
@@ -54,7 +54,7 @@ pub(super) async fn update(
         return Ok(0);
     }
     sqlx::query("UPDATE definitions SET body = $3 WHERE project = $1 AND cmd_type = $2")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(&definition.cmd_type)
         .bind(text(definition))
         .execute(&mut *tx)
@@ -74,7 +74,7 @@ pub(super) async fn update(
 pub(super) async fn delete(tx: &mut Conn, project: ProjectId, cmd_type: &str, now: UnixMs) -> Result<u64> {
     let old = existing(tx, project, cmd_type).await?;
     let done = sqlx::query("DELETE FROM definitions WHERE project = $1 AND cmd_type = $2")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(cmd_type)
         .execute(&mut *tx)
         .await?;
@@ -99,7 +99,7 @@ async fn follow(
 
 async fn existing(tx: &mut Conn, project: ProjectId, cmd_type: &str) -> Result<Definition> {
     let row = sqlx::query(ONE)
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(cmd_type)
         .fetch_optional(tx)
         .await?;
@@ -113,7 +113,7 @@ async fn existing(tx: &mut Conn, project: ProjectId, cmd_type: &str) -> Result<D
 /// Returns the definitions as the transaction sees them.
 pub(super) async fn within(tx: &mut Conn, project: ProjectId) -> Result<Vec<Definition>> {
     sqlx::query(ALL)
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_all(tx)
         .await?
         .iter()
@@ -123,7 +123,7 @@ pub(super) async fn within(tx: &mut Conn, project: ProjectId) -> Result<Vec<Defi
 
 pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Definition>> {
     sqlx::query(ALL)
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_all(pool)
         .await?
         .iter()
@@ -132,7 +132,7 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Definitio
 }
 
 pub(super) async fn one(pool: &Pool, project: ProjectId, cmd_type: &str) -> Result<Option<Definition>> {
-    let query = sqlx::query(ONE).bind(&project.as_bytes()[..]).bind(cmd_type);
+    let query = sqlx::query(ONE).bind(codec::id(&project)).bind(cmd_type);
     query.fetch_optional(pool).await?.as_ref().map(parse).transpose()
 }
 

@@ -16,7 +16,7 @@ pub(super) async fn set(
     values: &RawValue,
     now: UnixMs,
 ) -> Result<u64> {
-    let (project, id) = (&project.as_bytes()[..], &device.as_bytes()[..]);
+    let (project, id) = (codec::id(&project), codec::id(&device));
     let known = sqlx::query("SELECT id FROM devices WHERE project = $1 AND id = $2")
         .bind(project)
         .bind(id);
@@ -44,8 +44,8 @@ pub(super) async fn one(pool: &Pool, scope: Scope) -> Result<Option<SettingsStat
         "SELECT config, config_version, config_changed, config_taken, config_taken_at FROM devices WHERE project = $1 AND id = $2",
     );
     let row = row
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
         .fetch_optional(pool)
         .await?;
     let Some(row) = row else { return Ok(None) };
@@ -84,8 +84,8 @@ pub(super) async fn set_acknowledged(
     now: UnixMs,
 ) -> Result<()> {
     sqlx::query("UPDATE devices SET config_taken = $3, config_taken_at = $4 WHERE project = $1 AND id = $2")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
         .bind(codec::signed(report.version))
         .bind(now)
         .execute(connection)

@@ -1,11 +1,12 @@
 //! Devices and their pair codes.
 
+use async_trait::async_trait;
 use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 
-use super::db::{Conn, Pool, Row};
-use super::{codec, full, missing, taken, usage};
-use crate::{NewDevice, Result};
-use iottly_core::model::{Device, PairCode, Scope, SecretHash, UnixMs};
+use super::db::{Conn, Row};
+use super::{Backend, codec, device_settings, full, groups, missing, taken, usage};
+use crate::{DeviceStore, NewDevice, Result};
+use iottly_core::model::{Device, PairCode, Scope, SecretHash, SettingsState, UnixMs};
 
 /// Maximum number of devices of a project.
 const MAX_DEVICES: i64 = 100_000;
@@ -20,11 +21,77 @@ macro_rules! select {
     };
 }
 
+#[async_trait]
+impl DeviceStore for Backend {
+    async fn create_device(&self, device: &NewDevice) -> Result<()> {
+        create(&mut *self.write().await?, device).await
+    }
+
+    async fn devices(&self, project: ProjectId) -> Result<Vec<Device>> {
+        let query = sqlx::query(select!("d.project = $1 ORDER BY d.name, d.id")).bind(codec::id(&project));
+        query.fetch_all(&self.readers).await?.iter().map(device).collect()
+    }
+
+    async fn device(&self, scope: Scope) -> Result<Option<Device>> {
+        let query = sqlx::query(select!("d.project = $1 AND d.id = $2"))
+            .bind(codec::id(&scope.project))
+            .bind(codec::id(&scope.device));
+        query
+            .fetch_optional(&self.readers)
+            .await?
+            .as_ref()
+            .map(device)
+            .transpose()
+    }
+
+    async fn device_settings(&self, scope: Scope) -> Result<Option<SettingsState>> {
+        device_settings::one(&self.readers, scope).await
+    }
+
+    async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>> {
+        let query =
+            sqlx::query("SELECT project, id, secret FROM devices WHERE id = $1").bind(codec::id(&device));
+        let Some(row) = query.fetch_optional(&self.readers).await? else {
+            return Ok(None);
+        };
+        Ok(Some((
+            codec::scope(&row, "devices", "id")?,
+            SecretHash(codec::bytes(&row, "devices", "secret")?),
+        )))
+    }
+
+    async fn online_devices(&self) -> Result<Vec<Scope>> {
+        let rows = sqlx::query("SELECT project, id FROM devices WHERE online = true")
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter()
+            .map(|row| codec::scope(row, "devices", "id"))
+            .collect()
+    }
+
+    async fn pair_codes(&self, project: ProjectId) -> Result<Vec<PairCode>> {
+        let query = sqlx::query(
+            "SELECT code, device, created, expires, paired FROM licences WHERE project = $1 ORDER BY created, code",
+        );
+        let rows = query.bind(codec::id(&project)).fetch_all(&self.readers).await?;
+        let licence = |row: &Row| {
+            Ok(PairCode {
+                code: codec::get(row, "code")?,
+                device: DeviceId::from_bytes(codec::bytes(row, "licences", "device")?),
+                created: codec::get(row, "created")?,
+                expires: codec::get(row, "expires")?,
+                paired: codec::get(row, "paired")?,
+            })
+        };
+        rows.iter().map(licence).collect()
+    }
+}
+
 pub(super) async fn create(connection: &mut Conn, device: &NewDevice) -> Result<()> {
     sqlx::query("INSERT INTO devices (project, id, group_id, name, secret) VALUES ($1, $2, $3, $4, $5)")
-        .bind(&device.scope.project.as_bytes()[..])
-        .bind(&device.scope.device.as_bytes()[..])
-        .bind(&device.group.as_bytes()[..])
+        .bind(codec::id(&device.scope.project))
+        .bind(codec::id(&device.scope.device))
+        .bind(codec::id(&device.group))
         .bind(codec::text(&device.name))
         .bind(&device.secret.0[..])
         .execute(connection)
@@ -51,7 +118,7 @@ pub(super) async fn create_with_pair_code(
     pair_code: &NewPairCode<'_>,
 ) -> Result<u64> {
     let row = sqlx::query("SELECT count(*) AS n FROM devices WHERE project = $1")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_one(&mut *tx)
         .await?;
     let limits = usage::within(tx, project).await?;
@@ -82,14 +149,14 @@ pub(super) async fn replace_pair_code(
     pair_code: &NewPairCode<'_>,
 ) -> Result<u64> {
     let known = sqlx::query("SELECT id FROM devices WHERE project = $1 AND id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&device.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&device))
         .fetch_optional(&mut *tx)
         .await?;
     missing(u64::from(known.is_some()), "device", &device)?;
     sqlx::query("DELETE FROM licences WHERE project = $1 AND device = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&device.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&device))
         .execute(&mut *tx)
         .await?;
     insert_pair_code(tx, project, device, pair_code).await
@@ -102,9 +169,9 @@ async fn insert_pair_code(
     pair_code: &NewPairCode<'_>,
 ) -> Result<u64> {
     sqlx::query("INSERT INTO licences (project, code, device, created, expires) VALUES ($1, $2, $3, $4, $5)")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(pair_code.code)
-        .bind(&device.as_bytes()[..])
+        .bind(codec::id(&device))
         .bind(pair_code.created)
         .bind(pair_code.expires)
         .execute(tx)
@@ -113,27 +180,29 @@ async fn insert_pair_code(
     Ok(1)
 }
 
-pub(super) async fn rename(tx: &mut Conn, project: ProjectId, device: DeviceId, name: &str) -> Result<u64> {
-    set(
-        tx,
-        "UPDATE devices SET name = $3 WHERE project = $1 AND id = $2",
-        project,
-        device,
-        name,
-    )
-    .await
-}
-
-pub(super) async fn tag(tx: &mut Conn, project: ProjectId, device: DeviceId, tags: &[String]) -> Result<u64> {
-    let text = serde_json::to_string(tags).expect("a list of texts serializes without failing");
-    set(
-        tx,
-        "UPDATE devices SET tags = $3 WHERE project = $1 AND id = $2",
-        project,
-        device,
-        &text,
-    )
-    .await
+/// Changes the given properties of a device. Returns the number of properties that were written.
+pub(super) async fn update(
+    tx: &mut Conn,
+    project: ProjectId,
+    device: DeviceId,
+    group: Option<GroupId>,
+    name: Option<&str>,
+    tags: Option<&[String]>,
+) -> Result<u64> {
+    let mut affected = 0;
+    if let Some(group) = group {
+        affected += groups::move_devices(tx, project, group, &[device]).await?;
+    }
+    if let Some(name) = name {
+        let sql = "UPDATE devices SET name = $3 WHERE project = $1 AND id = $2";
+        affected += set(tx, sql, project, device, name).await?;
+    }
+    if let Some(tags) = tags {
+        let text = serde_json::to_string(tags).expect("a list of texts serializes without failing");
+        let sql = "UPDATE devices SET tags = $3 WHERE project = $1 AND id = $2";
+        affected += set(tx, sql, project, device, &text).await?;
+    }
+    Ok(affected)
 }
 
 async fn set(
@@ -144,60 +213,10 @@ async fn set(
     value: &str,
 ) -> Result<u64> {
     let query = sqlx::query(sql)
-        .bind(&project.as_bytes()[..])
-        .bind(&device.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&device))
         .bind(codec::text(value));
     missing(query.execute(tx).await?.rows_affected(), "device", &device)
-}
-
-pub(super) async fn pair_codes(pool: &Pool, project: ProjectId) -> Result<Vec<PairCode>> {
-    let query = sqlx::query(
-        "SELECT code, device, created, expires, paired FROM licences WHERE project = $1 ORDER BY created, code",
-    );
-    let rows = query.bind(&project.as_bytes()[..]).fetch_all(pool).await?;
-    let pair_code = |row: &Row| {
-        Ok(PairCode {
-            code: codec::get(row, "code")?,
-            device: DeviceId::from_bytes(codec::bytes(row, "licences", "device")?),
-            created: codec::get(row, "created")?,
-            expires: codec::get(row, "expires")?,
-            paired: codec::get(row, "paired")?,
-        })
-    };
-    rows.iter().map(pair_code).collect()
-}
-
-pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Device>> {
-    let query = sqlx::query(select!("d.project = $1 ORDER BY d.name, d.id")).bind(&project.as_bytes()[..]);
-    query.fetch_all(pool).await?.iter().map(device).collect()
-}
-
-pub(super) async fn one(pool: &Pool, scope: Scope) -> Result<Option<Device>> {
-    let query = sqlx::query(select!("d.project = $1 AND d.id = $2"))
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..]);
-    query.fetch_optional(pool).await?.as_ref().map(device).transpose()
-}
-
-pub(super) async fn online(pool: &Pool) -> Result<Vec<Scope>> {
-    let rows = sqlx::query("SELECT project, id FROM devices WHERE online = true")
-        .fetch_all(pool)
-        .await?;
-    rows.iter()
-        .map(|row| codec::scope(row, "devices", "id"))
-        .collect()
-}
-
-pub(super) async fn credentials(pool: &Pool, device: DeviceId) -> Result<Option<(Scope, SecretHash)>> {
-    let query =
-        sqlx::query("SELECT project, id, secret FROM devices WHERE id = $1").bind(&device.as_bytes()[..]);
-    let Some(row) = query.fetch_optional(pool).await? else {
-        return Ok(None);
-    };
-    Ok(Some((
-        codec::scope(&row, "devices", "id")?,
-        SecretHash(codec::bytes(&row, "devices", "secret")?),
-    )))
 }
 
 fn device(row: &Row) -> Result<Device> {
@@ -205,11 +224,11 @@ fn device(row: &Row) -> Result<Device> {
     Ok(Device {
         scope: codec::scope(row, "devices", "id")?,
         name: codec::get(row, "name")?,
-        mac_address: codec::get(row, "mac")?,
+        mac_address: codec::filled(row, "mac")?.map(str::to_owned),
         group: codec::group(row, "devices", "group_id")?,
         online: codec::get(row, "online")?,
         online_since: codec::get(row, "online_since")?,
-        agent_version: codec::get(row, "agent_version")?,
+        agent_version: codec::filled(row, "agent_version")?.map(str::to_owned),
         firmware: firmware
             .map(|text| codec::json(text, "devices", "firmware"))
             .transpose()?,
@@ -223,8 +242,8 @@ pub(super) async fn set_agent_version(connection: &mut Conn, scope: Scope, versi
     sqlx::query(
         "UPDATE devices SET agent_version = $3 WHERE project = $1 AND id = $2 AND agent_version <> $3",
     )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
     .bind(codec::text(version))
     .execute(connection)
     .await?;
@@ -241,8 +260,8 @@ pub(super) async fn set_online(
     let done = sqlx::query(
         "UPDATE devices SET online = $3, online_since = $4 WHERE project = $1 AND id = $2 AND online <> $3",
     )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
     .bind(online)
     .bind(now)
     .execute(connection)
@@ -255,8 +274,8 @@ pub(super) async fn set_firmware(connection: &mut Conn, scope: Scope, report: &F
     let text =
         serde_json::to_string(report).expect("wire types have string keys and serialize without failing");
     sqlx::query("UPDATE devices SET firmware = $3 WHERE project = $1 AND id = $2")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
         .bind(codec::text(&text))
         .execute(connection)
         .await?;

@@ -1,10 +1,11 @@
 //! Deletion of devices and projects: references are deleted immediately, the data in bounded steps.
 
+use async_trait::async_trait;
 use iottly_protocol::{DeviceId, ProjectId};
 
 use super::db::{self, Conn};
-use super::{codec, missing, usage};
-use crate::Result;
+use super::{Backend, codec, missing, usage};
+use crate::{ErasureStore, Result};
 use iottly_core::model::{Scope, UnixMs};
 
 /// Time after a deletion during which records in transit may still be committed; the erasure mark stays until
@@ -13,8 +14,62 @@ const SETTLE_MS: UnixMs = 60_000;
 /// Maximum number of marks without data that one step removes or postpones.
 const MARKS: usize = 16;
 
+#[async_trait]
+impl ErasureStore for Backend {
+    async fn erase_step(&self, now: UnixMs, limit: usize) -> Result<bool> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut *writer).await?;
+        for _ in 0..MARKS {
+            // A settling time that is too far ahead was set before the clock was set back.
+            let row = sqlx::query(db::ERASURE)
+                .bind(now)
+                .bind(now.saturating_add(SETTLE_MS))
+                .fetch_optional(&mut *tx)
+                .await?;
+            let Some(row) = row else {
+                tx.commit().await?;
+                return Ok(false);
+            };
+            let scope = codec::scope(&row, "erasures", "device")?;
+            if erase(&mut tx, scope, limit).await? > 0 {
+                tx.commit().await?;
+                return Ok(true);
+            }
+            settle(&mut tx, scope, now, codec::get(&row, "requested")?).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn erase_device_step(&self, scope: Scope, limit: usize) -> Result<bool> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut *writer).await?;
+        let marked = sqlx::query("SELECT device FROM erasures WHERE project = $1 AND device = $2")
+            .bind(codec::id(&scope.project))
+            .bind(codec::id(&scope.device))
+            .fetch_optional(&mut *tx)
+            .await?;
+        let erased = if marked.is_some() {
+            erase(&mut tx, scope, limit).await?
+        } else {
+            0
+        };
+        tx.commit().await?;
+        Ok(erased > 0)
+    }
+
+    async fn drop_older(&self, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut *writer).await?;
+        let deleted = delete_messages(&mut tx, scope, before, limit).await?;
+        usage::forget_empty(&mut tx, scope.project, before).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+}
+
 pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, now: UnixMs) -> Result<u64> {
-    let (project, id) = (&project.as_bytes()[..], &device.as_bytes()[..]);
+    let (project, id) = (codec::id(&project), codec::id(&device));
     let done = sqlx::query("DELETE FROM devices WHERE project = $1 AND id = $2")
         .bind(project)
         .bind(id)
@@ -39,7 +94,7 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
     sqlx::query(
         "INSERT INTO erasures (project, device, requested, due) SELECT project, id, $2, $2 FROM devices WHERE project = $1",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(now)
     .execute(&mut *tx)
     .await?;
@@ -63,46 +118,17 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
         "DELETE FROM projects WHERE id = $1",
     ] {
         sqlx::query(sql)
-            .bind(&project.as_bytes()[..])
+            .bind(codec::id(&project))
             .execute(&mut *tx)
             .await?;
     }
     Ok(1)
 }
 
-/// Performs one step of the oldest erasure that is due: at most `limit` rows of each table. Returns false
-/// when no erasure is due.
-///
-/// A device whose data is gone is checked once more after the settling time; until then it takes no steps
-/// from other erasures.
-pub(super) async fn step(connection: &mut Conn, now: UnixMs, limit: usize) -> Result<bool> {
-    let mut tx = db::begin(connection).await?;
-    for _ in 0..MARKS {
-        // A settling time that is too far ahead was set before the clock was set back.
-        let row = sqlx::query(db::ERASURE)
-            .bind(now)
-            .bind(now.saturating_add(SETTLE_MS))
-            .fetch_optional(&mut *tx)
-            .await?;
-        let Some(row) = row else {
-            tx.commit().await?;
-            return Ok(false);
-        };
-        let scope = codec::scope(&row, "erasures", "device")?;
-        if erase(&mut tx, scope, limit).await? > 0 {
-            tx.commit().await?;
-            return Ok(true);
-        }
-        settle(&mut tx, scope, now, codec::get(&row, "requested")?).await?;
-    }
-    tx.commit().await?;
-    Ok(true)
-}
-
 /// Removes the mark of a device whose data is gone, or postpones it while records may still arrive. A
 /// deletion in the future was requested before the clock was set back; its settling time starts now.
 async fn settle(tx: &mut Conn, scope: Scope, now: UnixMs, requested: UnixMs) -> Result<()> {
-    let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
+    let (project, device) = (codec::id(&scope.project), codec::id(&scope.device));
     if now.saturating_sub(requested) < SETTLE_MS {
         let requested = requested.min(now);
         sqlx::query("UPDATE erasures SET requested = $3, due = $4 WHERE project = $1 AND device = $2")
@@ -123,36 +149,10 @@ async fn settle(tx: &mut Conn, scope: Scope, now: UnixMs, requested: UnixMs) -> 
     Ok(())
 }
 
-/// Performs one step of the erasure of one deleted device. Returns false when nothing is left.
-pub(super) async fn device_step(connection: &mut Conn, scope: Scope, limit: usize) -> Result<bool> {
-    let mut tx = db::begin(connection).await?;
-    let marked = sqlx::query("SELECT device FROM erasures WHERE project = $1 AND device = $2")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
-        .fetch_optional(&mut *tx)
-        .await?;
-    let erased = if marked.is_some() {
-        erase(&mut tx, scope, limit).await?
-    } else {
-        0
-    };
-    tx.commit().await?;
-    Ok(erased > 0)
-}
-
-/// Deletes at most `limit` messages of a device that were received before `before`. Returns their number.
-pub(super) async fn older(connection: &mut Conn, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
-    let mut tx = db::begin(connection).await?;
-    let deleted = delete_messages(&mut tx, scope, before, limit).await?;
-    usage::forget_empty(&mut tx, scope.project, before).await?;
-    tx.commit().await?;
-    Ok(deleted)
-}
-
 /// Deletes the oldest messages, up to the one with number `limit`: a range of the key, which is cheap
 /// regardless of the database's statistics.
 async fn delete_messages(tx: &mut Conn, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
-    let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
+    let (project, device) = (codec::id(&scope.project), codec::id(&scope.device));
     let Some(skipped) = limit.checked_sub(1) else {
         return Ok(0);
     };
@@ -187,7 +187,7 @@ async fn delete_messages(tx: &mut Conn, scope: Scope, before: UnixMs, limit: usi
 }
 
 async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
-    let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
+    let (project, device) = (codec::id(&scope.project), codec::id(&scope.device));
     let mut erased = delete_messages(tx, scope, UnixMs::MAX, limit).await?;
     for sql in [
         "DELETE FROM streams WHERE project = $1 AND device = $2 AND stream IN \

@@ -97,8 +97,8 @@ impl GapEntry {
 pub(super) async fn is_there(tx: &mut Conn, scope: Scope, entry: &GapEntry) -> Result<bool> {
     let row =
         sqlx::query("SELECT ts FROM messages WHERE project = $1 AND device = $2 AND ts = $3 AND id = $4")
-            .bind(&scope.project.as_bytes()[..])
-            .bind(&scope.device.as_bytes()[..])
+            .bind(codec::id(&scope.project))
+            .bind(codec::id(&scope.device))
             .bind(entry.timestamp)
             .bind(&entry.id.0[..])
             .fetch_optional(tx)
@@ -117,8 +117,8 @@ pub(super) async fn merge(tx: &mut Conn, merges: &[Merge]) -> Result<()> {
         let row = sqlx::query(
             "SELECT CAST(octet_length(body) AS BIGINT) AS bytes FROM messages WHERE project = $1 AND device = $2 AND ts = $3 AND id = $4",
         )
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
         .bind(entry.timestamp)
         .bind(&entry.id.0[..])
         .fetch_optional(&mut *tx)
@@ -127,8 +127,8 @@ pub(super) async fn merge(tx: &mut Conn, merges: &[Merge]) -> Result<()> {
         sqlx::query(
             "UPDATE messages SET body = $5 WHERE project = $1 AND device = $2 AND ts = $3 AND id = $4",
         )
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
         .bind(entry.timestamp)
         .bind(&entry.id.0[..])
         .bind(payload.get())

@@ -20,8 +20,8 @@ pub(super) async fn create(
     branch: &str,
 ) -> Result<()> {
     sqlx::query("INSERT INTO groups (project, id, name, branch) VALUES ($1, $2, $3, $4)")
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&id))
         .bind(name)
         .bind(branch)
         .execute(connection)
@@ -39,7 +39,7 @@ pub(super) async fn add(
     branch: &str,
 ) -> Result<u64> {
     let row = sqlx::query("SELECT count(*) AS n FROM groups WHERE project = $1")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_one(&mut *tx)
         .await?;
     full(codec::get(&row, "n")?, "deployment groups", MAX_GROUPS)?;
@@ -69,8 +69,8 @@ pub(super) async fn update(
         branches::must_exist_or_be_empty(tx, project, branch).await?;
     }
     sqlx::query("UPDATE groups SET name = $3, branch = $4 WHERE project = $1 AND id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&id))
         .bind(name)
         .bind(branch)
         .execute(tx)
@@ -90,14 +90,14 @@ pub(super) async fn delete(tx: &mut Conn, project: ProjectId, id: GroupId, now: 
     rollouts::give_up(tx, project, id, "its deployment group was deleted", now).await?;
     let fallback = or_orphaned(tx, project, None).await?;
     sqlx::query("UPDATE devices SET group_id = $3 WHERE project = $1 AND group_id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
-        .bind(&fallback.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&id))
+        .bind(codec::id(&fallback))
         .execute(&mut *tx)
         .await?;
     let done = sqlx::query("DELETE FROM groups WHERE project = $1 AND id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&id))
         .execute(tx)
         .await?;
     missing(done.rows_affected(), "deployment group", &id)
@@ -114,8 +114,8 @@ pub(super) async fn move_devices(
     let mut moved = 0;
     for device in devices {
         let row = sqlx::query("SELECT group_id FROM devices WHERE project = $1 AND id = $2")
-            .bind(&project.as_bytes()[..])
-            .bind(&device.as_bytes()[..])
+            .bind(codec::id(&project))
+            .bind(codec::id(&device))
             .fetch_optional(&mut *tx)
             .await?;
         let row = row.ok_or_else(|| StoreError::Missing {
@@ -126,9 +126,9 @@ pub(super) async fn move_devices(
             continue;
         }
         sqlx::query("UPDATE devices SET group_id = $3 WHERE project = $1 AND id = $2")
-            .bind(&project.as_bytes()[..])
-            .bind(&device.as_bytes()[..])
-            .bind(&group.as_bytes()[..])
+            .bind(codec::id(&project))
+            .bind(codec::id(&device))
+            .bind(codec::id(&group))
             .execute(&mut *tx)
             .await?;
         moved += 1;
@@ -147,7 +147,7 @@ pub(super) async fn or_orphaned(
         return Ok(group);
     }
     let row = sqlx::query("SELECT id FROM groups WHERE project = $1 AND name = $2")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(ORPHANED)
         .fetch_one(tx)
         .await?;
@@ -162,8 +162,8 @@ pub(super) async fn must_exist(tx: &mut Conn, project: ProjectId, id: GroupId) -
 /// Returns name and branch of a group.
 async fn named(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<(String, String)> {
     let row = sqlx::query("SELECT name, branch FROM groups WHERE project = $1 AND id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&id))
         .fetch_optional(tx)
         .await?;
     let row = row.ok_or_else(|| StoreError::Missing {
@@ -176,7 +176,7 @@ async fn named(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<(String
 pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
     let mut tx = db::snapshot(pool).await?;
     let members = sqlx::query("SELECT group_id, id FROM devices WHERE project = $1 ORDER BY id")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_all(&mut *tx)
         .await?;
     let mut devices: HashMap<GroupId, Vec<DeviceId>> = HashMap::new();
@@ -189,7 +189,7 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
     }
     let rows =
         sqlx::query("SELECT id, name, branch, status, revision, policy FROM groups WHERE project = $1 ORDER BY name <> $2, name")
-            .bind(&project.as_bytes()[..])
+            .bind(codec::id(&project))
             .bind(ORPHANED)
             .fetch_all(&mut *tx)
             .await?;
@@ -198,9 +198,9 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
         Ok(Group {
             id,
             name: codec::get(row, "name")?,
-            branch: codec::get(row, "branch")?,
+            branch: codec::filled(row, "branch")?.map(str::to_owned),
             status: status(codec::get(row, "status")?)?,
-            current_revision: codec::get(row, "revision")?,
+            current_revision: codec::filled(row, "revision")?.map(str::to_owned),
             devices: devices.remove(&id).unwrap_or_default(),
             policy: codec::json(codec::get(row, "policy")?, "groups", "policy")?,
         })

@@ -1,44 +1,91 @@
 //! Queries for entries of histories.
 
+use async_trait::async_trait;
 use sqlx::QueryBuilder;
 
-use super::db::{Db, Pool, Row};
-use super::{codec, messages};
-use crate::{EntrySize, PageQuery, Result, ScanBounds};
-use iottly_core::model::{Cursor, MessageId, Scope, StoredMessage};
+use super::db::{Db, Row};
+use super::{Backend, codec, logs, messages};
+use crate::{EntrySize, HistoryStore, PageQuery, Result, ScanBounds};
+use iottly_core::model::{Cursor, MessageId, Scope, StoredLog, StoredMessage};
 
 /// Columns of an entry to read, and of an entry whose size is needed.
 const ENTRY: &str = "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM messages WHERE project = ";
 const SIZE: &str = "SELECT ts, id, CAST(octet_length(body) AS BIGINT) AS n FROM messages WHERE project = ";
 
-pub(super) async fn scan(
-    pool: &Pool,
-    scope: Scope,
-    bounds: ScanBounds,
-    limit: usize,
-) -> Result<Vec<StoredMessage>> {
-    scanned(ENTRY, scope, bounds, limit)
-        .build()
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(messages::message)
-        .collect()
-}
+#[async_trait]
+impl HistoryStore for Backend {
+    async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>> {
+        scanned(ENTRY, scope, bounds, limit)
+            .build()
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(messages::message)
+            .collect()
+    }
 
-pub(super) async fn sizes(
-    pool: &Pool,
-    scope: Scope,
-    bounds: ScanBounds,
-    limit: usize,
-) -> Result<Vec<EntrySize>> {
-    scanned(SIZE, scope, bounds, limit)
-        .build()
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(size)
-        .collect()
+    async fn entry_sizes(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<EntrySize>> {
+        scanned(SIZE, scope, bounds, limit)
+            .build()
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(size)
+            .collect()
+    }
+
+    async fn entries_between(
+        &self,
+        scope: Scope,
+        newest: Cursor,
+        oldest: Cursor,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>> {
+        let mut query = of_device(ENTRY, scope);
+        older(&mut query, "<=", newest);
+        older(&mut query, ">=", oldest);
+        newest_first(&mut query, limit);
+        query
+            .build()
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(messages::message)
+            .collect()
+    }
+
+    async fn page_sizes(&self, scope: Scope, query: &PageQuery) -> Result<Vec<EntrySize>> {
+        paged(SIZE, scope, query)
+            .build()
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(size)
+            .collect()
+    }
+
+    async fn entries(&self, scope: Scope, keys: &[Cursor]) -> Result<Vec<StoredMessage>> {
+        let wanted: Vec<_> = keys.iter().map(|key| (scope, key.timestamp, key.id)).collect();
+        let mut found = messages::these(&self.readers, scope.project, &wanted).await?;
+        let place = |id: MessageId| keys.iter().position(|key| key.id == id);
+        found.sort_by_key(|message| place(message.id));
+        found.dedup_by_key(|message| message.id);
+        Ok(found)
+    }
+
+    async fn page(&self, scope: Scope, query: &PageQuery) -> Result<Vec<StoredMessage>> {
+        paged(ENTRY, scope, query)
+            .build()
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(messages::message)
+            .collect()
+    }
+
+    async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>> {
+        logs::newest(&self.readers, scope, limit).await
+    }
 }
 
 fn scanned(what: &'static str, scope: Scope, bounds: ScanBounds, limit: usize) -> QueryBuilder<Db> {
@@ -54,48 +101,6 @@ fn scanned(what: &'static str, scope: Scope, bounds: ScanBounds, limit: usize) -
     }
     newest_first(&mut query, limit);
     query
-}
-
-/// Returns entries between two keys, both included.
-pub(super) async fn between(
-    pool: &Pool,
-    scope: Scope,
-    newest: Cursor,
-    oldest: Cursor,
-    limit: usize,
-) -> Result<Vec<StoredMessage>> {
-    let mut query = of_device(ENTRY, scope);
-    older(&mut query, "<=", newest);
-    older(&mut query, ">=", oldest);
-    newest_first(&mut query, limit);
-    query
-        .build()
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(messages::message)
-        .collect()
-}
-
-/// Returns a page by offset: skips `offset` entries in the requested order.
-pub(super) async fn page(pool: &Pool, scope: Scope, page: &PageQuery) -> Result<Vec<StoredMessage>> {
-    paged(ENTRY, scope, page)
-        .build()
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(messages::message)
-        .collect()
-}
-
-pub(super) async fn page_sizes(pool: &Pool, scope: Scope, page: &PageQuery) -> Result<Vec<EntrySize>> {
-    paged(SIZE, scope, page)
-        .build()
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(size)
-        .collect()
 }
 
 fn paged(what: &'static str, scope: Scope, page: &PageQuery) -> QueryBuilder<Db> {
@@ -121,16 +126,6 @@ fn paged(what: &'static str, scope: Scope, page: &PageQuery) -> QueryBuilder<Db>
         .push(" OFFSET ")
         .push_bind(i64::try_from(page.offset).unwrap_or(i64::MAX));
     query
-}
-
-/// Returns the entries with these keys, in the order of the keys.
-pub(super) async fn entries(pool: &Pool, scope: Scope, keys: &[Cursor]) -> Result<Vec<StoredMessage>> {
-    let wanted: Vec<_> = keys.iter().map(|key| (scope, key.timestamp, key.id)).collect();
-    let mut found = messages::these(pool, scope.project, &wanted).await?;
-    let place = |id: MessageId| keys.iter().position(|key| key.id == id);
-    found.sort_by_key(|message| place(message.id));
-    found.dedup_by_key(|message| message.id);
-    Ok(found)
 }
 
 fn of_device(what: &'static str, scope: Scope) -> QueryBuilder<Db> {

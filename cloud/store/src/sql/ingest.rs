@@ -2,24 +2,22 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-
-use iottly_protocol::{LogLine, StreamClass, StreamId};
 use std::time::Instant;
 
+use async_trait::async_trait;
+use iottly_protocol::{LogLine, StreamClass, StreamId};
 use serde_json::value::RawValue;
 
 use super::db::{self, Conn};
 use super::gaps::{self, GapEntry, Merge};
 use super::streams::{self, Known};
 use super::usage::Rooms;
-use super::{commands, device_settings, devices, logs, messages, own_entries, rollout_devices};
-use crate::Result;
-use crate::webhook_cache::WebhookCache;
-use iottly_core::MessageIds;
-use iottly_core::RateLimitedLog;
+use super::{Backend, commands, device_settings, devices, logs, messages, own_entries, rollout_devices};
+use crate::{IngestStore, Result};
 use iottly_core::ingest::stream::Effect;
 use iottly_core::ingest::{Entry, Outcome, Upload, UploadBody, Write};
 use iottly_core::model::{Scope, StoredMessage, UnixMs};
+use iottly_core::{MessageIds, RateLimitedLog};
 
 /// Limits the log rate: a device may report lost control records as often as it likes.
 static LOST: RateLimitedLog = RateLimitedLog::new();
@@ -32,58 +30,61 @@ struct Work<'a> {
     merges: Vec<Merge>,
 }
 
-pub(super) async fn apply(
-    connection: &mut Conn,
-    ids: &MessageIds,
-    cache: &WebhookCache,
-    writes: Vec<Write>,
-) -> Result<Vec<Outcome>> {
-    let mut tx = db::begin(connection).await?;
-    db::lock_devices(&mut tx, writes.iter().map(Write::scope)).await?;
-    let now = writes.iter().map(Write::at).max().unwrap_or(UnixMs::MIN);
-    let rooms = Rooms::of(
-        &mut tx,
-        writes.iter().map(|write| write.scope().project).collect(),
-        now,
-    )
-    .await?;
-    let mut work = Work {
-        ids,
-        streams: HashMap::new(),
-        rooms,
-        merges: Vec::new(),
-    };
-    let mut outcomes = Vec::with_capacity(writes.len());
-    for write in writes {
-        outcomes.push(match write {
-            Write::Upload(upload) => work.upload(&mut tx, upload).await?,
-            Write::Device {
-                scope,
-                at,
-                online,
-                agent_version,
-            } => {
-                work.device(&mut tx, scope, at, online, agent_version.as_deref())
-                    .await?
-            }
-            Write::Notice { scope, at, payload } => Outcome {
-                stored: work.own_entry(scope, at, payload).into_iter().collect(),
-                ..Outcome::default()
-            },
-        });
-    }
-    // Insert all messages of the group together, so that they share long statements.
-    let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
-    let enqueued = messages::insert(&mut tx, cache, &stored).await?;
-    gaps::merge(&mut tx, &work.merges).await?;
-    for ((scope, stream), known) in &work.streams {
-        if known.is_to_save(now) {
-            streams::save(&mut tx, *scope, *stream, known, now).await?;
+#[async_trait]
+impl IngestStore for Backend {
+    async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut *writer).await?;
+        db::lock_devices(&mut tx, writes.iter().map(Write::scope)).await?;
+        let now = writes.iter().map(Write::at).max().unwrap_or(UnixMs::MIN);
+        let rooms = Rooms::of(
+            &mut tx,
+            writes.iter().map(|write| write.scope().project).collect(),
+            now,
+        )
+        .await?;
+        let mut work = Work {
+            ids: &self.ids,
+            streams: HashMap::new(),
+            rooms,
+            merges: Vec::new(),
+        };
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in writes {
+            outcomes.push(match write {
+                Write::Upload(upload) => work.upload(&mut tx, upload).await?,
+                Write::Device {
+                    scope,
+                    at,
+                    online,
+                    agent_version,
+                } => {
+                    work.device(&mut tx, scope, at, online, agent_version.as_deref())
+                        .await?
+                }
+                Write::Notice { scope, at, payload } => Outcome {
+                    stored: work.own_entry(scope, at, payload).into_iter().collect(),
+                    ..Outcome::default()
+                },
+            });
         }
+        // Insert all messages of the group together, so that they share long statements.
+        let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
+        let enqueued = messages::insert(&mut tx, &self.webhook_cache, &stored).await?;
+        gaps::merge(&mut tx, &work.merges).await?;
+        for ((scope, stream), known) in &work.streams {
+            if known.is_to_save(now) {
+                streams::save(&mut tx, *scope, *stream, known, now).await?;
+            }
+        }
+        tx.commit().await?;
+        enqueued.announce(&self.webhook_cache);
+        Ok(outcomes)
     }
-    tx.commit().await?;
-    enqueued.announce(cache);
-    Ok(outcomes)
+
+    async fn stream_upto(&self, scope: Scope, stream: StreamId) -> Result<u64> {
+        streams::upto(&self.readers, scope, stream).await
+    }
 }
 
 impl Work<'_> {

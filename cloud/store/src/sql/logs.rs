@@ -12,7 +12,7 @@ use iottly_core::model::{Scope, StoredLog};
 const KEPT: i64 = 1000;
 
 pub(super) async fn append(connection: &mut Conn, scope: Scope, lines: &[LogLine]) -> Result<()> {
-    let (project, device) = (&scope.project.as_bytes()[..], &scope.device.as_bytes()[..]);
+    let (project, device) = (codec::id(&scope.project), codec::id(&scope.device));
     let row = sqlx::query("SELECT max(n) AS n FROM device_logs WHERE project = $1 AND device = $2")
         .bind(project)
         .bind(device)
@@ -44,8 +44,8 @@ pub(super) async fn append(connection: &mut Conn, scope: Scope, lines: &[LogLine
 pub(super) async fn newest(pool: &Pool, scope: Scope, limit: usize) -> Result<Vec<StoredLog>> {
     let rows =
         sqlx::query("SELECT level, body, device_ts FROM device_logs WHERE project = $1 AND device = $2 ORDER BY n DESC LIMIT $3")
-            .bind(&scope.project.as_bytes()[..])
-            .bind(&scope.device.as_bytes()[..])
+            .bind(codec::id(&scope.project))
+            .bind(codec::id(&scope.device))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(pool)
             .await?;

@@ -100,14 +100,14 @@ async fn insert_rows(connection: &mut Conn, sql: &'static str, messages: &[&Stor
     let mut query = sqlx::query(sql);
     for message in messages {
         query = query
-            .bind(&message.scope.project.as_bytes()[..])
-            .bind(&message.scope.device.as_bytes()[..])
+            .bind(codec::id(&message.scope.project))
+            .bind(codec::id(&message.scope.device))
             .bind(message.timestamp)
             .bind(&message.id.0[..])
             .bind(codec::kind_code(message.kind))
             .bind(message.device_timestamp)
             .bind(message.channel.as_deref().map(codec::text))
-            .bind(message.origin.as_ref().map(|(stream, _)| &stream.as_bytes()[..]))
+            .bind(message.origin.as_ref().map(|(stream, _)| codec::id(stream)))
             .bind(message.origin.map(|(_, seq)| codec::signed(seq)))
             .bind(message.payload.get());
     }
@@ -147,10 +147,10 @@ async fn of_keys<T>(
     };
     let mut found = Vec::with_capacity(keys.len());
     for chunk in keys.chunks(KEYS) {
-        let mut query = sqlx::query(sql).bind(&project.as_bytes()[..]);
+        let mut query = sqlx::query(sql).bind(codec::id(&project));
         for (scope, timestamp, id) in chunk.iter().chain(std::iter::repeat(last)).take(KEYS) {
             query = query
-                .bind(&scope.device.as_bytes()[..])
+                .bind(codec::id(&scope.device))
                 .bind(timestamp)
                 .bind(&id.0[..]);
         }

@@ -1,51 +1,64 @@
 //! Projects.
 
+use async_trait::async_trait;
 use iottly_protocol::{GroupId, ProjectId};
 
-use super::db::{self, Conn, Pool, Row};
-use super::{branches, codec, definitions, groups, taken};
-use crate::Result;
-use iottly_core::model::{Definition, MAIN_BRANCH, ORPHANED, Project};
+use super::db::{self, Conn, Row};
+use super::{Backend, branches, codec, groups, taken};
+use crate::{ProjectStore, Result};
+use iottly_core::model::{Definition, Group, MAIN_BRANCH, ORPHANED, Project};
 
-pub(super) async fn create(
-    connection: &mut Conn,
-    project: &Project,
-    orphaned: GroupId,
-    seeded: &[Definition],
-) -> Result<()> {
-    let mut tx = db::begin(connection).await?;
-    sqlx::query("INSERT INTO projects (id, name, created, retention_days) VALUES ($1, $2, $3, $4)")
-        .bind(&project.id.as_bytes()[..])
-        .bind(&project.name)
-        .bind(project.created)
-        .bind(project.retention_days.map(i64::from))
-        .execute(&mut *tx)
-        .await
-        .map_err(|error| taken(error, "project", &project.id.to_string()))?;
-    groups::create(&mut tx, project.id, orphaned, ORPHANED, "").await?;
-    for definition in seeded {
-        definitions::insert(&mut tx, project.id, definition).await?;
+#[async_trait]
+impl ProjectStore for Backend {
+    async fn create_project(
+        &self,
+        project: &Project,
+        orphaned: GroupId,
+        definitions: &[Definition],
+    ) -> Result<()> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut *writer).await?;
+        sqlx::query("INSERT INTO projects (id, name, created, retention_days) VALUES ($1, $2, $3, $4)")
+            .bind(codec::id(&project.id))
+            .bind(&project.name)
+            .bind(project.created)
+            .bind(project.retention_days.map(i64::from))
+            .execute(&mut *tx)
+            .await
+            .map_err(|error| taken(error, "project", &project.id.to_string()))?;
+        groups::create(&mut tx, project.id, orphaned, ORPHANED, "").await?;
+        for definition in definitions {
+            super::definitions::insert(&mut tx, project.id, definition).await?;
+        }
+        branches::seed(&mut tx, project.id, MAIN_BRANCH, definitions, project.created).await?;
+        Ok(tx.commit().await?)
     }
-    branches::seed(&mut tx, project.id, MAIN_BRANCH, seeded, project.created).await?;
-    Ok(tx.commit().await?)
-}
 
-pub(super) async fn all(pool: &Pool) -> Result<Vec<Project>> {
-    let rows = sqlx::query("SELECT id, name, created, retention_days FROM projects ORDER BY name, id")
-        .fetch_all(pool)
-        .await?;
-    rows.iter().map(project).collect()
-}
+    async fn projects(&self) -> Result<Vec<Project>> {
+        let rows = sqlx::query("SELECT id, name, created, retention_days FROM projects ORDER BY name, id")
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(project).collect()
+    }
 
-pub(super) async fn one(pool: &Pool, id: ProjectId) -> Result<Option<Project>> {
-    let query = sqlx::query("SELECT id, name, created, retention_days FROM projects WHERE id = $1")
-        .bind(&id.as_bytes()[..]);
-    query
-        .fetch_optional(pool)
-        .await?
-        .as_ref()
-        .map(project)
-        .transpose()
+    async fn project(&self, id: ProjectId) -> Result<Option<Project>> {
+        let query = sqlx::query("SELECT id, name, created, retention_days FROM projects WHERE id = $1")
+            .bind(codec::id(&id));
+        query
+            .fetch_optional(&self.readers)
+            .await?
+            .as_ref()
+            .map(project)
+            .transpose()
+    }
+
+    async fn create_group(&self, project: ProjectId, id: GroupId, name: &str, branch: &str) -> Result<()> {
+        groups::create(&mut *self.write().await?, project, id, name, branch).await
+    }
+
+    async fn groups(&self, project: ProjectId) -> Result<Vec<Group>> {
+        groups::all(&self.readers, project).await
+    }
 }
 
 fn project(row: &Row) -> Result<Project> {
@@ -64,7 +77,7 @@ fn project(row: &Row) -> Result<Project> {
 pub(super) async fn set_retention(tx: &mut Conn, id: ProjectId, days: Option<u32>) -> Result<u64> {
     let done =
         sqlx::query("UPDATE projects SET retention_days = $2 WHERE id = $1 AND coalesce(retention_days, 0) <> coalesce($2, 0)")
-            .bind(&id.as_bytes()[..])
+            .bind(codec::id(&id))
             .bind(days.map(i64::from))
             .execute(tx)
             .await?;
@@ -73,7 +86,7 @@ pub(super) async fn set_retention(tx: &mut Conn, id: ProjectId, days: Option<u32
 
 pub(super) async fn rename(tx: &mut Conn, id: ProjectId, name: &str) -> Result<u64> {
     let done = sqlx::query("UPDATE projects SET name = $2 WHERE id = $1 AND name <> $2")
-        .bind(&id.as_bytes()[..])
+        .bind(codec::id(&id))
         .bind(name)
         .execute(tx)
         .await?;
@@ -82,6 +95,6 @@ pub(super) async fn rename(tx: &mut Conn, id: ProjectId, name: &str) -> Result<u
 
 /// Ends all logins of a project.
 pub(super) async fn end_logins(tx: &mut Conn, id: ProjectId) -> Result<u64> {
-    let query = sqlx::query("UPDATE projects SET logins = logins + 1 WHERE id = $1").bind(&id.as_bytes()[..]);
+    let query = sqlx::query("UPDATE projects SET logins = logins + 1 WHERE id = $1").bind(codec::id(&id));
     Ok(query.execute(tx).await?.rows_affected())
 }

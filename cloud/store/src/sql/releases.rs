@@ -1,11 +1,66 @@
 //! Signed releases.
 
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
 use iottly_protocol::{GroupId, ProjectId};
 
-use super::codec;
-use super::db::{Conn, Pool, Row};
-use crate::Result;
+use super::db::{Conn, Row};
+use super::{Backend, codec, rollout_upkeep};
+use crate::{ReleaseStore, Result};
 use iottly_core::model::{StoredRelease, UnixMs};
+
+#[async_trait]
+impl ReleaseStore for Backend {
+    async fn releases(
+        &self,
+        project: ProjectId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<StoredRelease>> {
+        let rows = sqlx::query(
+            "SELECT seq, path, branch, revision, sha256, size, source, capabilities, grace_ms, author, created FROM releases \
+             WHERE project = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3",
+        )
+        .bind(codec::id(&project))
+        .bind(before.map_or(i64::MAX, codec::signed))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(release).collect()
+    }
+
+    async fn one_release(&self, project: ProjectId, seq: u64) -> Result<Option<StoredRelease>> {
+        let row = sqlx::query(
+            "SELECT seq, path, branch, revision, sha256, size, source, capabilities, grace_ms, author, created FROM releases \
+             WHERE project = $1 AND seq = $2",
+        )
+        .bind(codec::id(&project))
+        .bind(codec::signed(seq))
+        .fetch_optional(&self.readers)
+        .await?;
+        row.as_ref().map(release).transpose()
+    }
+
+    async fn deployed(&self, project: ProjectId, group: GroupId, limit: usize) -> Result<Vec<StoredRelease>> {
+        let rows = sqlx::query(
+            "SELECT r.seq, r.path, r.branch, r.revision, r.sha256, r.size, r.source, r.capabilities, r.grace_ms, r.author, r.created \
+             FROM rollouts o JOIN releases r ON r.project = o.project AND r.seq = o.release_seq \
+             WHERE o.project = $1 AND o.group_id = $2 AND o.status IN ('deployed', 'rolled_back') \
+             ORDER BY o.number DESC LIMIT $3",
+        )
+        .bind(codec::id(&project))
+        .bind(codec::id(&group))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(release).collect()
+    }
+
+    async fn needed_releases(&self, project: ProjectId) -> Result<BTreeSet<u64>> {
+        rollout_upkeep::needed(&self.readers, project).await
+    }
+}
 
 pub(super) async fn add(
     tx: &mut Conn,
@@ -19,7 +74,7 @@ pub(super) async fn add(
         "INSERT INTO releases (project, seq, path, branch, revision, sha256, size, source, capabilities, grace_ms, author, created) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(codec::signed(release.seq))
     .bind(&release.path)
     .bind(&release.branch)
@@ -35,57 +90,6 @@ pub(super) async fn add(
     .await
     .map_err(|error| super::taken(error, "release", &release.seq.to_string()))?;
     Ok(1)
-}
-
-pub(super) async fn all(
-    pool: &Pool,
-    project: ProjectId,
-    before: Option<u64>,
-    limit: usize,
-) -> Result<Vec<StoredRelease>> {
-    let rows = sqlx::query(
-        "SELECT seq, path, branch, revision, sha256, size, source, capabilities, grace_ms, author, created FROM releases \
-         WHERE project = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3",
-    )
-    .bind(&project.as_bytes()[..])
-    .bind(before.map_or(i64::MAX, codec::signed))
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(pool)
-    .await?;
-    rows.iter().map(release).collect()
-}
-
-pub(super) async fn one(pool: &Pool, project: ProjectId, seq: u64) -> Result<Option<StoredRelease>> {
-    let row = sqlx::query(
-        "SELECT seq, path, branch, revision, sha256, size, source, capabilities, grace_ms, author, created FROM releases \
-         WHERE project = $1 AND seq = $2",
-    )
-    .bind(&project.as_bytes()[..])
-    .bind(codec::signed(seq))
-    .fetch_optional(pool)
-    .await?;
-    row.as_ref().map(release).transpose()
-}
-
-/// Returns the releases of completed rollouts of a group, newest rollout first.
-pub(super) async fn deployed(
-    pool: &Pool,
-    project: ProjectId,
-    group: GroupId,
-    limit: usize,
-) -> Result<Vec<StoredRelease>> {
-    let rows = sqlx::query(
-        "SELECT r.seq, r.path, r.branch, r.revision, r.sha256, r.size, r.source, r.capabilities, r.grace_ms, r.author, r.created \
-         FROM rollouts o JOIN releases r ON r.project = o.project AND r.seq = o.release_seq \
-         WHERE o.project = $1 AND o.group_id = $2 AND o.status IN ('deployed', 'rolled_back') \
-         ORDER BY o.number DESC LIMIT $3",
-    )
-    .bind(&project.as_bytes()[..])
-    .bind(&group.as_bytes()[..])
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(pool)
-    .await?;
-    rows.iter().map(release).collect()
 }
 
 fn release(row: &Row) -> Result<StoredRelease> {

@@ -40,9 +40,9 @@ pub(super) async fn members(
          FROM rollout_devices r JOIN devices d ON d.project = r.project AND d.id = r.device \
          WHERE r.project = $1 AND r.rollout = $2 AND d.group_id <> $3 ORDER BY 1",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&rollout.id.as_bytes()[..])
-    .bind(&rollout.group.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&rollout.id))
+    .bind(codec::id(&rollout.group))
     .fetch_all(pool)
     .await?;
     rows.iter().map(member).collect()
@@ -119,8 +119,8 @@ pub(super) async fn save_step(
         "UPDATE rollouts SET halted = $4, soaked = $5, soaked_at = $6, status = $7, evidence = coalesce($8, evidence), active = $9, \
          version = version + 1, changed = $10, ended = coalesce($11, ended) WHERE project = $1 AND id = $2 AND version = $3",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&step.id.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&step.id))
     .bind(codec::signed(step.version))
     .bind(i64::from(step.progress.halted))
     .bind(soaked.map(codec::signed))
@@ -145,9 +145,9 @@ pub(super) async fn save_step(
     sqlx::query(
         "UPDATE groups SET status = $4, revision = coalesce($5, revision) WHERE project = $1 AND id = $2 AND rollout = $3",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&step.group.as_bytes()[..])
-    .bind(&step.id.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&step.group))
+    .bind(codec::id(&step.id))
     .bind(step.status.as_str())
     .bind(step.revision.map(|revision| revision.to_string()))
     .execute(&mut *tx)
@@ -180,9 +180,9 @@ async fn store_install(
          document = excluded.document, told = excluded.told, withdrawn = NULL, state = NULL, reason = NULL, detail = NULL, \
          changed = excluded.changed, heard = NULL, faults = 0, fault = NULL",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&step.id.as_bytes()[..])
-    .bind(&directive.device.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&step.id))
+    .bind(codec::id(&directive.device))
     .bind(&directive.id)
     .bind(codec::signed(directive.counter))
     .bind(directive.document.get())
@@ -211,9 +211,9 @@ async fn store_cancel(
         "UPDATE rollout_devices SET counter = $4, document = $5, withdrawn = $6, changed = $6 \
          WHERE project = $1 AND rollout = $2 AND device = $3",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&step.id.as_bytes()[..])
-    .bind(&directive.device.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&step.id))
+    .bind(codec::id(&directive.device))
     .bind(codec::signed(directive.counter))
     .bind(directive.document.get())
     .bind(now)
@@ -233,8 +233,8 @@ async fn store_cancel(
 /// Returns the highest counter of a directive to a device.
 pub(super) async fn counter(pool: &Pool, scope: Scope) -> Result<u64> {
     let row = sqlx::query("SELECT directive_counter FROM devices WHERE project = $1 AND id = $2")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
         .fetch_optional(pool)
         .await?;
     let number = |row: Row| {
@@ -252,8 +252,8 @@ pub(super) async fn raise_counter(connection: &mut Conn, scope: Scope, counter: 
     sqlx::query(
         "UPDATE devices SET directive_counter = $3 WHERE project = $1 AND id = $2 AND directive_counter < $3",
     )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
     .bind(codec::signed(counter))
     .execute(connection)
     .await?;
@@ -279,8 +279,8 @@ pub(super) async fn reported(
          WHERE project = $1 AND device = $2 AND directive = $3 \
          AND (state IS NULL OR state NOT IN ($11, $12, $13, $14, $15))",
     )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
     .bind(codec::text(&report.directive).into_owned())
     .bind(report.state.as_str())
     .bind(report.reason.map(Reason::as_str))
@@ -307,8 +307,8 @@ pub(super) async fn heard(
     sqlx::query(
         "UPDATE rollout_devices SET heard = $3 WHERE project = $1 AND rollout = $2 AND heard IS NULL",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&rollout.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&rollout))
     .bind(codec::signed(at))
     .execute(connection)
     .await?;
@@ -321,8 +321,8 @@ pub(super) async fn fault(tx: &mut Conn, scope: Scope, failures: usize, text: &s
         "UPDATE rollout_devices SET faults = faults + $3, fault = $4 \
          WHERE project = $1 AND device = $2 AND state = $6 AND faults < $5",
     )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
     .bind(i64::try_from(failures).unwrap_or(i64::MAX).min(MAX_FAULTS))
     .bind(codec::text(clip(text, MAX_FAULT_BYTES)).into_owned())
     .bind(MAX_FAULTS)
@@ -362,8 +362,8 @@ pub(super) async fn stopped(tx: &mut Conn, scope: Scope, report: &FirmwareReport
 pub(super) async fn set_facts(connection: &mut Conn, scope: Scope, facts: &DeviceFacts) -> Result<()> {
     let text = serde_json::to_string(facts).expect("facts have string keys and serialize without failing");
     sqlx::query("UPDATE devices SET facts = $3 WHERE project = $1 AND id = $2")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
         .bind(codec::text(&text).into_owned())
         .execute(&mut *connection)
         .await?;
@@ -373,8 +373,8 @@ pub(super) async fn set_facts(connection: &mut Conn, scope: Scope, facts: &Devic
 pub(super) async fn facts(pool: &Pool, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>> {
     let rows =
         sqlx::query("SELECT id, name, facts FROM devices WHERE project = $1 AND group_id = $2 ORDER BY id")
-            .bind(&project.as_bytes()[..])
-            .bind(&group.as_bytes()[..])
+            .bind(codec::id(&project))
+            .bind(codec::id(&group))
             .fetch_all(pool)
             .await?;
     let known = |row: &Row| {
@@ -397,8 +397,8 @@ pub(super) async fn open_directive(pool: &Pool, scope: Scope) -> Result<Option<B
          JOIN rollouts o ON o.project = r.project AND o.id = r.rollout \
          WHERE r.project = $1 AND r.device = $2 ORDER BY r.counter DESC LIMIT 1",
     )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
     .fetch_optional(pool)
     .await?;
     let Some(row) = row else { return Ok(None) };

@@ -49,7 +49,7 @@ pub(super) async fn needed(pool: &Pool, project: ProjectId) -> Result<BTreeSet<u
         "SELECT release_seq FROM rollouts WHERE project = $1 \
          AND (active = 1 OR id IN (SELECT rollout FROM groups WHERE project = $1 AND rollout IS NOT NULL))",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .fetch_all(&mut *tx)
     .await?;
     for row in &rows {
@@ -66,7 +66,7 @@ pub(super) async fn needed(pool: &Pool, project: ProjectId) -> Result<BTreeSet<u
          WHERE o.project = $1 AND o.status IN ('deployed', 'rolled_back') \
          GROUP BY o.group_id, r.sha256 ORDER BY newest DESC",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .fetch_all(&mut *tx)
     .await?;
     let mut steps: HashMap<GroupId, usize> = HashMap::new();
@@ -96,7 +96,7 @@ pub(super) async fn tidy(connection: &mut Conn, project: ProjectId, limit: usize
          OR (SELECT count(*) FROM rollouts n WHERE n.project = $1 AND n.group_id = o.group_id AND n.number > o.number \
          AND n.status IN ('deployed', 'rolled_back')) >= $4) ORDER BY o.number LIMIT $3",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(KEPT_ROLLOUTS)
     .bind(limit)
     .bind(KEPT_SUCCESSES)
@@ -109,7 +109,7 @@ pub(super) async fn tidy(connection: &mut Conn, project: ProjectId, limit: usize
             "DELETE FROM rollouts WHERE project = $1 AND id = $2",
         ] {
             sqlx::query(sql)
-                .bind(&project.as_bytes()[..])
+                .bind(codec::id(&project))
                 .bind(&id[..])
                 .execute(&mut *tx)
                 .await?;
@@ -120,7 +120,7 @@ pub(super) async fn tidy(connection: &mut Conn, project: ProjectId, limit: usize
          AND r.seq <= (SELECT max(seq) FROM releases WHERE project = $1) - $2 \
          AND NOT EXISTS (SELECT 1 FROM rollouts o WHERE o.project = $1 AND o.release_seq = r.seq) ORDER BY r.seq LIMIT $3)",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(KEPT_ROWS)
     .bind(limit)
     .execute(&mut *tx)

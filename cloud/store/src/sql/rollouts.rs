@@ -1,17 +1,106 @@
 //! Rollouts and the commands that control them.
 
+use async_trait::async_trait;
 use iottly_protocol::{GroupId, ProjectId};
+use serde_json::value::RawValue;
 
-use super::codec;
-use super::db::{Conn, Pool, Row};
-use crate::{Result, StoreError};
+use super::db::{Conn, Row};
+use super::{Backend, codec, rollout_devices, rollout_upkeep};
+use crate::{Result, RolloutStore, StoreError};
 use iottly_core::model::{
-    NewRollout, Rollout, RolloutCommand, RolloutId, RolloutKind, RolloutStatus, UnixMs,
+    KnownFacts, NewRollout, Policy, Rollout, RolloutCommand, RolloutId, RolloutIntent, RolloutKind,
+    RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, Scope, UnixMs,
 };
-use iottly_core::model::{Policy, RolloutIntent, RolloutProgress};
+use iottly_core::rollout::{self, Steered};
 
-/// Reason of a rollout that was cancelled by a request.
-const BY_OWNER: &str = "its owner cancelled it";
+#[async_trait]
+impl RolloutStore for Backend {
+    async fn rollouts(
+        &self,
+        project: ProjectId,
+        group: Option<GroupId>,
+        limit: usize,
+    ) -> Result<Vec<Rollout>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let query = match &group {
+            Some(group) => sqlx::query(
+                "SELECT * FROM rollouts WHERE project = $1 AND group_id = $3 ORDER BY number DESC LIMIT $2",
+            )
+            .bind(codec::id(&project))
+            .bind(limit)
+            .bind(codec::id(&group)),
+            None => sqlx::query("SELECT * FROM rollouts WHERE project = $1 ORDER BY number DESC LIMIT $2")
+                .bind(codec::id(&project))
+                .bind(limit),
+        };
+        query
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(rollout)
+            .collect()
+    }
+
+    async fn rollout(&self, project: ProjectId, id: RolloutId) -> Result<Option<Rollout>> {
+        let row = sqlx::query("SELECT * FROM rollouts WHERE project = $1 AND id = $2")
+            .bind(codec::id(&project))
+            .bind(codec::id(&id))
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(rollout).transpose()
+    }
+
+    async fn active_rollouts(&self) -> Result<Vec<(ProjectId, RolloutId)>> {
+        let rows = sqlx::query("SELECT project, id FROM rollouts WHERE active = 1 ORDER BY project, number")
+            .fetch_all(&self.readers)
+            .await?;
+        let named = |row: &Row| {
+            let id = RolloutId::from_bytes(codec::bytes(row, "rollouts", "id")?);
+            Ok((codec::project(row, "rollouts", "project")?, id))
+        };
+        rows.iter().map(named).collect()
+    }
+
+    async fn rollout_members(&self, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>> {
+        rollout_devices::members(&self.readers, project, rollout).await
+    }
+
+    async fn save_rollout_step(&self, project: ProjectId, step: &RolloutStep, now: UnixMs) -> Result<bool> {
+        rollout_devices::save_step(&mut *self.write().await?, project, step, now).await
+    }
+
+    async fn open_directive(&self, scope: Scope) -> Result<Option<Box<RawValue>>> {
+        rollout_devices::open_directive(&self.readers, scope).await
+    }
+
+    async fn raise_counter(&self, scope: Scope, counter: u64) -> Result<()> {
+        // Most hellos contain no higher counter; checking with a reader keeps the writer free.
+        if rollout_devices::counter(&self.readers, scope).await? >= counter {
+            return Ok(());
+        }
+        rollout_devices::raise_counter(&mut *self.write().await?, scope, counter).await
+    }
+
+    async fn note_heard(&self, project: ProjectId, rollout: RolloutId, at: u64) -> Result<()> {
+        rollout_devices::heard(&mut *self.write().await?, project, rollout, at).await
+    }
+
+    async fn steady_clock(&self) -> Result<Option<u64>> {
+        rollout_upkeep::clock(&self.readers).await
+    }
+
+    async fn advance_clock(&self, at: u64) -> Result<u64> {
+        rollout_upkeep::advance(&mut *self.write().await?, at).await
+    }
+
+    async fn tidy_rollouts(&self, project: ProjectId, limit: usize) -> Result<u64> {
+        rollout_upkeep::tidy(&mut *self.write().await?, project, limit).await
+    }
+
+    async fn device_facts(&self, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>> {
+        rollout_devices::facts(&self.readers, project, group).await
+    }
+}
 
 const fn intent_word(intent: RolloutIntent) -> &'static str {
     match intent {
@@ -40,9 +129,9 @@ pub(super) async fn start(
          (SELECT coalesce(max(number), 0) + 1 FROM rollouts WHERE project = $1), \
          (SELECT count(*) FROM devices WHERE project = $1 AND group_id = $3))",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&new.id.as_bytes()[..])
-    .bind(&new.group.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&new.id))
+    .bind(codec::id(&new.group))
     .bind(codec::signed(new.release))
     .bind(i64::from(new.kind == RolloutKind::Rollback))
     .bind(policy)
@@ -54,9 +143,9 @@ pub(super) async fn start(
     .await?;
     let done =
         sqlx::query("UPDATE groups SET rollout = $3, status = 'deploying' WHERE project = $1 AND id = $2")
-            .bind(&project.as_bytes()[..])
-            .bind(&new.group.as_bytes()[..])
-            .bind(&new.id.as_bytes()[..])
+            .bind(codec::id(&project))
+            .bind(codec::id(&new.group))
+            .bind(codec::id(&new.id))
             .execute(tx)
             .await?;
     super::missing(done.rows_affected(), "deployment group", &new.group)
@@ -71,79 +160,53 @@ pub(super) async fn steer(
     now: UnixMs,
 ) -> Result<u64> {
     super::groups::must_exist(tx, project, group).await?;
-    let row = sqlx::query(
-        "SELECT o.id, o.status, o.wish FROM groups g JOIN rollouts o ON o.project = g.project AND o.id = g.rollout \
-         WHERE g.project = $1 AND g.id = $2 AND o.active = 1",
-    )
-    .bind(&project.as_bytes()[..])
-    .bind(&group.as_bytes()[..])
-    .fetch_optional(&mut *tx)
-    .await?;
-    let row = row
-        .ok_or_else(|| StoreError::Refused("no rollout is under way in this deployment group".to_owned()))?;
-    let id: [u8; 16] = codec::bytes(&row, "rollouts", "id")?;
-    let intent = intent_word(command.intent());
-    let halted = codec::get::<&str>(&row, "status")? == "halted";
-    if codec::get::<&str>(&row, "wish")? == intent && !halted {
-        return Ok(0);
-    }
-    if command == RolloutCommand::Resume {
-        // Failed devices are directed again as if they had not failed; silent devices get a new deadline.
-        sqlx::query(
-            "UPDATE rollout_devices SET failures = 0, heard = NULL WHERE project = $1 AND rollout = $2",
+    loop {
+        let row = sqlx::query(
+            "SELECT o.id, o.version, o.status, o.wish, o.halted, o.soaked, o.soaked_at FROM groups g \
+             JOIN rollouts o ON o.project = g.project AND o.id = g.rollout \
+             WHERE g.project = $1 AND g.id = $2 AND o.active = 1",
         )
-        .bind(&project.as_bytes()[..])
-        .bind(&id[..])
-        .execute(&mut *tx)
+        .bind(codec::id(&project))
+        .bind(codec::id(&group))
+        .fetch_optional(&mut *tx)
         .await?;
+        let row = row.ok_or_else(|| {
+            StoreError::Refused("no rollout is under way in this deployment group".to_owned())
+        })?;
+        let Some(steered) = rollout::steer(&progress(&row)?, status(&row)?, command) else {
+            return Ok(0);
+        };
+        if save_steered(tx, project, &row, &steered, now).await? {
+            return Ok(1);
+        }
+        // The executor has saved a step meanwhile: the command applies to what it saved.
     }
-    // Pausing a halted rollout leaves it halted.
-    let still = i64::from(halted && command == RolloutCommand::Pause);
-    sqlx::query(
-        "UPDATE rollouts SET wish = $3, halted = $4, evidence = CASE WHEN $4 = 1 THEN evidence ELSE NULL END, \
-         forced = CASE WHEN $5 = 1 THEN 1 ELSE forced END, version = version + 1, changed = $6, ended = $7 \
-         WHERE project = $1 AND id = $2",
-    )
-    .bind(&project.as_bytes()[..])
-    .bind(&id[..])
-    .bind(intent)
-    .bind(still)
-    .bind(i64::from(halted && command == RolloutCommand::Resume))
-    .bind(now)
-    .bind((command == RolloutCommand::Cancel).then_some(BY_OWNER))
-    .execute(tx)
-    .await?;
-    Ok(1)
 }
 
 /// Cancels an active rollout, even if its group was deleted.
 pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now: UnixMs) -> Result<u64> {
-    let row = sqlx::query("SELECT active, wish FROM rollouts WHERE project = $1 AND id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
+    loop {
+        let row = sqlx::query(
+            "SELECT id, version, active, wish, halted, soaked, soaked_at FROM rollouts WHERE project = $1 AND id = $2",
+        )
+        .bind(codec::id(&project))
+        .bind(codec::id(&id))
         .fetch_optional(&mut *tx)
         .await?;
-    let row = row.ok_or_else(|| StoreError::Missing {
-        what: "rollout",
-        name: id.to_string(),
-    })?;
-    if codec::get::<i64>(&row, "active")? == 0 {
-        return Err(StoreError::Refused("the rollout has ended".to_owned()));
+        let row = row.ok_or_else(|| StoreError::Missing {
+            what: "rollout",
+            name: id.to_string(),
+        })?;
+        if codec::get::<i64>(&row, "active")? == 0 {
+            return Err(StoreError::Refused("the rollout has ended".to_owned()));
+        }
+        let Some(steered) = rollout::abandon(&progress(&row)?, rollout::BY_OWNER) else {
+            return Ok(0);
+        };
+        if save_steered(tx, project, &row, &steered, now).await? {
+            return Ok(1);
+        }
     }
-    if codec::get::<&str>(&row, "wish")? == intent_word(RolloutIntent::Cancel) {
-        return Ok(0);
-    }
-    let done = sqlx::query(
-        "UPDATE rollouts SET wish = 'cancel', halted = 0, version = version + 1, changed = $3, ended = $4 \
-         WHERE project = $1 AND id = $2",
-    )
-    .bind(&project.as_bytes()[..])
-    .bind(&id.as_bytes()[..])
-    .bind(now)
-    .bind(BY_OWNER)
-    .execute(tx)
-    .await?;
-    Ok(done.rows_affected())
 }
 
 /// Abandons the active rollout of a group, with a reason that its owner can read.
@@ -151,20 +214,70 @@ pub(super) async fn give_up(
     tx: &mut Conn,
     project: ProjectId,
     group: GroupId,
-    reason: &str,
+    reason: &'static str,
     now: UnixMs,
 ) -> Result<()> {
-    sqlx::query(
-        "UPDATE rollouts SET wish = 'cancel', halted = 0, version = version + 1, changed = $3, ended = $4 \
-         WHERE project = $1 AND group_id = $2 AND active = 1 AND wish <> 'cancel'",
+    loop {
+        let rows = sqlx::query(
+            "SELECT id, version, wish, halted, soaked, soaked_at FROM rollouts \
+             WHERE project = $1 AND group_id = $2 AND active = 1",
+        )
+        .bind(codec::id(&project))
+        .bind(codec::id(&group))
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut all_saved = true;
+        for row in &rows {
+            if let Some(steered) = rollout::abandon(&progress(row)?, reason) {
+                all_saved &= save_steered(tx, project, row, &steered, now).await?;
+            }
+        }
+        if all_saved {
+            return Ok(());
+        }
+    }
+}
+
+/// Saves what was decided on a rollout's row. Returns false, without writing, if the rollout has changed since
+/// the row was read.
+async fn save_steered(
+    tx: &mut Conn,
+    project: ProjectId,
+    row: &Row,
+    steered: &Steered,
+    now: UnixMs,
+) -> Result<bool> {
+    let id: [u8; 16] = codec::bytes(row, "rollouts", "id")?;
+    let done = sqlx::query(
+        "UPDATE rollouts SET wish = $4, halted = $5, evidence = CASE WHEN $6 = 1 THEN evidence ELSE NULL END, \
+         forced = CASE WHEN $7 = 1 THEN 1 ELSE forced END, version = version + 1, changed = $8, ended = $9 \
+         WHERE project = $1 AND id = $2 AND version = $3",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&group.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(&id[..])
+    .bind(codec::get::<i64>(row, "version")?)
+    .bind(intent_word(steered.progress.intent))
+    .bind(i64::from(steered.progress.halted))
+    .bind(i64::from(steered.keeps_evidence))
+    .bind(i64::from(steered.forces))
     .bind(now)
-    .bind(reason)
-    .execute(tx)
+    .bind(steered.ended)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if steered.forgives {
+        // Failed devices are directed again as if they had not failed; silent devices get a new deadline.
+        sqlx::query(
+            "UPDATE rollout_devices SET failures = 0, heard = NULL WHERE project = $1 AND rollout = $2",
+        )
+        .bind(codec::id(&project))
+        .bind(&id[..])
+        .execute(tx)
+        .await?;
+    }
+    Ok(true)
 }
 
 /// Returns an error when a release of this branch is being deployed.
@@ -173,7 +286,7 @@ pub(super) async fn none_of_branch(tx: &mut Conn, project: ProjectId, branch: &s
         "SELECT o.id FROM rollouts o JOIN releases r ON r.project = o.project AND r.seq = o.release_seq \
          WHERE o.project = $1 AND o.active = 1 AND r.branch = $2 LIMIT 1",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(branch)
     .fetch_optional(tx)
     .await?;
@@ -195,75 +308,42 @@ pub(super) async fn set_policy(
     super::groups::must_exist(tx, project, group).await?;
     let done = sqlx::query("UPDATE groups SET policy = $3 WHERE project = $1 AND id = $2 AND policy <> $3");
     let done = done
-        .bind(&project.as_bytes()[..])
-        .bind(&group.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&group))
         .bind(text)
         .execute(tx)
         .await?;
     Ok(done.rows_affected())
 }
 
-/// Returns the rollouts that the executor may have to act on, a project's oldest first.
-pub(super) async fn active(pool: &Pool) -> Result<Vec<(ProjectId, RolloutId)>> {
-    let rows = sqlx::query("SELECT project, id FROM rollouts WHERE active = 1 ORDER BY project, number")
-        .fetch_all(pool)
-        .await?;
-    let named = |row: &Row| {
-        let id = RolloutId::from_bytes(codec::bytes(row, "rollouts", "id")?);
-        Ok((codec::project(row, "rollouts", "project")?, id))
-    };
-    rows.iter().map(named).collect()
+fn status(row: &Row) -> Result<RolloutStatus> {
+    let word: &str = codec::get(row, "status")?;
+    RolloutStatus::named(word)
+        .ok_or_else(|| codec::corrupt("rollouts", "status", format!("unknown word {word:?}")))
 }
 
-pub(super) async fn newest(
-    pool: &Pool,
-    project: ProjectId,
-    group: Option<GroupId>,
-    limit: usize,
-) -> Result<Vec<Rollout>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let query = match &group {
-        Some(group) => sqlx::query(
-            "SELECT * FROM rollouts WHERE project = $1 AND group_id = $3 ORDER BY number DESC LIMIT $2",
-        )
-        .bind(&project.as_bytes()[..])
-        .bind(limit)
-        .bind(&group.as_bytes()[..]),
-        None => sqlx::query("SELECT * FROM rollouts WHERE project = $1 ORDER BY number DESC LIMIT $2")
-            .bind(&project.as_bytes()[..])
-            .bind(limit),
-    };
-    query.fetch_all(pool).await?.iter().map(rollout).collect()
-}
-
-pub(super) async fn one(pool: &Pool, project: ProjectId, id: RolloutId) -> Result<Option<Rollout>> {
-    let row = sqlx::query("SELECT * FROM rollouts WHERE project = $1 AND id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
-        .fetch_optional(pool)
-        .await?;
-    row.as_ref().map(rollout).transpose()
-}
-
-fn rollout(row: &Row) -> Result<Rollout> {
-    let number = |field| codec::unsigned(codec::get(row, field)?, "rollouts", field);
+/// Reads the progress of a rollout.
+fn progress(row: &Row) -> Result<RolloutProgress> {
     let optional = |field| -> Result<Option<u64>> {
         let found: Option<i64> = codec::get(row, field)?;
         found
             .map(|found| codec::unsigned(found, "rollouts", field))
             .transpose()
     };
-    let unknown =
-        |field: &'static str, word: &str| codec::corrupt("rollouts", field, format!("unknown word {word:?}"));
     let word: &str = codec::get(row, "wish")?;
-    let intents = [RolloutIntent::Run, RolloutIntent::Pause, RolloutIntent::Cancel];
-    let intent = intents
+    let intent = [RolloutIntent::Run, RolloutIntent::Pause, RolloutIntent::Cancel]
         .into_iter()
         .find(|intent| intent_word(*intent) == word)
-        .ok_or_else(|| unknown("wish", word))?;
-    let word: &str = codec::get(row, "status")?;
-    let status = RolloutStatus::named(word).ok_or_else(|| unknown("status", word))?;
-    let soaking = optional("soaked")?.zip(optional("soaked_at")?);
+        .ok_or_else(|| codec::corrupt("rollouts", "wish", format!("unknown word {word:?}")))?;
+    Ok(RolloutProgress {
+        intent,
+        halted: codec::get::<i64>(row, "halted")? == 1,
+        soaking: optional("soaked")?.zip(optional("soaked_at")?),
+    })
+}
+
+fn rollout(row: &Row) -> Result<Rollout> {
+    let number = |field| codec::unsigned(codec::get(row, field)?, "rollouts", field);
     Ok(Rollout {
         id: RolloutId::from_bytes(codec::bytes(row, "rollouts", "id")?),
         group: codec::group(row, "rollouts", "group_id")?,
@@ -276,12 +356,8 @@ fn rollout(row: &Row) -> Result<Rollout> {
         policy: codec::json(codec::get(row, "policy")?, "rollouts", "policy")?,
         approved: codec::json(codec::get(row, "approved")?, "rollouts", "approved")?,
         force: codec::get::<i64>(row, "forced")? == 1,
-        progress: RolloutProgress {
-            intent,
-            halted: codec::get::<i64>(row, "halted")? == 1,
-            soaking,
-        },
-        status,
+        progress: progress(row)?,
+        status: status(row)?,
         evidence: codec::get::<Option<String>>(row, "evidence")?.map(Into::into),
         active: codec::get::<i64>(row, "active")? == 1,
         version: number("version")?,

@@ -20,9 +20,9 @@ pub(super) async fn replace(
     // Delete removed and changed snippets first, so that a name can move from one snippet to another.
     for snippet in old.iter().filter(|snippet| !new.contains(snippet)) {
         sqlx::query("DELETE FROM snippets WHERE project = $1 AND branch = $2 AND id = $3")
-            .bind(&project.as_bytes()[..])
+            .bind(codec::id(&project))
             .bind(branch)
-            .bind(&snippet.id.as_bytes()[..])
+            .bind(codec::id(&snippet.id))
             .execute(&mut *tx)
             .await?;
     }
@@ -30,9 +30,9 @@ pub(super) async fn replace(
         sqlx::query(
             "INSERT INTO snippets (project, branch, id, kind, name, description, code) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(branch)
-        .bind(&snippet.id.as_bytes()[..])
+        .bind(codec::id(&snippet.id))
         .bind(codec::snippet_kind_code(snippet.kind))
         .bind(&snippet.name)
         .bind(&snippet.description)
@@ -45,7 +45,7 @@ pub(super) async fn replace(
 
 pub(super) async fn within(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<Vec<Snippet>> {
     sqlx::query(ALL)
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(branch)
         .fetch_all(tx)
         .await?
@@ -67,7 +67,7 @@ pub(super) async fn handlers(
          CASE WHEN name = $3 THEN code ELSE '' END AS code FROM snippets WHERE project = $1 AND branch = $2 AND kind = $4 \
          ORDER BY kind, name, id",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(branch)
     .bind(cmd_type)
     .bind(codec::snippet_kind_code(SnippetKind::Handler))
@@ -82,7 +82,7 @@ pub(super) async fn size(tx: &mut Conn, project: ProjectId, branch: &str) -> Res
         "SELECT count(*) AS n, CAST(coalesce(sum(octet_length(code)), 0) AS BIGINT) AS bytes \
          FROM snippets WHERE project = $1 AND branch = $2",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(branch)
     .fetch_one(tx)
     .await?;
@@ -92,7 +92,7 @@ pub(super) async fn size(tx: &mut Conn, project: ProjectId, branch: &str) -> Res
 /// Returns the working copy of a branch; none if the branch does not exist.
 pub(super) async fn all(pool: &Pool, project: ProjectId, branch: &str) -> Result<Option<Vec<Snippet>>> {
     let rows = sqlx::query(ALL)
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(branch)
         .fetch_all(pool)
         .await?;

@@ -40,9 +40,9 @@ impl Known {
 
 pub(super) async fn upto(pool: &Pool, scope: Scope, stream: StreamId) -> Result<u64> {
     let row = sqlx::query("SELECT upto FROM streams WHERE project = $1 AND device = $2 AND stream = $3")
-        .bind(&scope.project.as_bytes()[..])
-        .bind(&scope.device.as_bytes()[..])
-        .bind(&stream.as_bytes()[..])
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
+        .bind(codec::id(&stream))
         .fetch_optional(pool)
         .await?;
     row.map_or(Ok(0), |row| {
@@ -55,9 +55,9 @@ pub(super) async fn load(connection: &mut Conn, scope: Scope, stream: StreamId) 
     let row = sqlx::query(
         "SELECT class, upto, sparse, recent, touched, last_gap FROM streams WHERE project = $1 AND device = $2 AND stream = $3",
     )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
-    .bind(&stream.as_bytes()[..])
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
+    .bind(codec::id(&stream))
     .fetch_optional(connection)
     .await?;
     let Some(row) = row else {
@@ -117,9 +117,9 @@ pub(super) async fn save(
          class = excluded.class, upto = excluded.upto, sparse = excluded.sparse, recent = excluded.recent, touched = excluded.touched, \
          last_gap = excluded.last_gap",
     )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
-    .bind(&stream.as_bytes()[..])
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
+    .bind(codec::id(&stream))
     .bind(state.class.map(codec::class_code))
     .bind(codec::signed(state.upto))
     .bind(sparse)
@@ -140,8 +140,8 @@ async fn forget_oldest(connection: &mut Conn, scope: Scope) -> Result<()> {
         "DELETE FROM streams WHERE project = $1 AND device = $2 AND stream IN (SELECT stream FROM streams \
          WHERE project = $1 AND device = $2 ORDER BY touched DESC, stream LIMIT 1000000 OFFSET $3)",
     )
-    .bind(&scope.project.as_bytes()[..])
-    .bind(&scope.device.as_bytes()[..])
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
     .bind(KEPT)
     .execute(connection)
     .await?;

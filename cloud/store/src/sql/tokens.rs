@@ -1,10 +1,11 @@
 //! API tokens, by the hashes of their secrets.
 
+use async_trait::async_trait;
 use iottly_protocol::ProjectId;
 
-use super::db::{Conn, Pool, Row};
-use super::{codec, full, missing, taken};
-use crate::Result;
+use super::db::{Conn, Row};
+use super::{Backend, codec, full, missing, taken};
+use crate::{Result, TokenStore};
 use iottly_core::model::{Scopes, SecretHash, Token, TokenId, UnixMs};
 
 /// Maximum number of tokens of a project.
@@ -20,13 +21,58 @@ macro_rules! select {
     };
 }
 
+#[async_trait]
+impl TokenStore for Backend {
+    async fn create_token(&self, hash: SecretHash, token: &Token) -> Result<()> {
+        create(&mut *self.write().await?, hash, token).await
+    }
+
+    async fn token(&self, hash: SecretHash) -> Result<Option<Token>> {
+        sqlx::query(select!("hash = $1"))
+            .bind(&hash.0[..])
+            .fetch_optional(&self.readers)
+            .await?
+            .as_ref()
+            .map(token)
+            .transpose()
+    }
+
+    async fn token_by_id(&self, project: ProjectId, id: TokenId) -> Result<Option<Token>> {
+        let query = sqlx::query(select!("project = $1 AND id = $2"))
+            .bind(codec::id(&project))
+            .bind(codec::id(&id));
+        query
+            .fetch_optional(&self.readers)
+            .await?
+            .as_ref()
+            .map(token)
+            .transpose()
+    }
+
+    async fn tokens(&self, project: ProjectId) -> Result<Vec<Token>> {
+        let query = sqlx::query(select!("project = $1 ORDER BY created, id")).bind(codec::id(&project));
+        query.fetch_all(&self.readers).await?.iter().map(token).collect()
+    }
+
+    async fn touch_token(&self, project: ProjectId, id: TokenId, now: UnixMs) -> Result<()> {
+        let mut writer = self.write().await?;
+        sqlx::query("UPDATE tokens SET used = $3 WHERE project = $1 AND id = $2")
+            .bind(codec::id(&project))
+            .bind(codec::id(&id))
+            .bind(now)
+            .execute(&mut *writer)
+            .await?;
+        Ok(())
+    }
+}
+
 pub(super) async fn create(connection: &mut Conn, hash: SecretHash, token: &Token) -> Result<()> {
     sqlx::query(
         "INSERT INTO tokens (hash, project, id, name, prefix, scopes, created, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(&hash.0[..])
-    .bind(&token.project.as_bytes()[..])
-    .bind(&token.id.as_bytes()[..])
+    .bind(codec::id(&token.project))
+    .bind(codec::id(&token.id))
     .bind(&token.name)
     .bind(&token.prefix)
     .bind(token.scopes.bits())
@@ -41,7 +87,7 @@ pub(super) async fn create(connection: &mut Conn, hash: SecretHash, token: &Toke
 /// Adds a token, within the project's limit.
 pub(super) async fn add(tx: &mut Conn, project: ProjectId, hash: SecretHash, token: &Token) -> Result<u64> {
     let row = sqlx::query("SELECT count(*) AS n FROM tokens WHERE project = $1")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_one(&mut *tx)
         .await?;
     full(codec::get(&row, "n")?, "tokens", MAX_TOKENS)?;
@@ -51,43 +97,11 @@ pub(super) async fn add(tx: &mut Conn, project: ProjectId, hash: SecretHash, tok
 
 pub(super) async fn revoke(tx: &mut Conn, project: ProjectId, id: TokenId) -> Result<u64> {
     let done = sqlx::query("DELETE FROM tokens WHERE project = $1 AND id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&id))
         .execute(tx)
         .await?;
     missing(done.rows_affected(), "token", &id)
-}
-
-pub(super) async fn of_hash(pool: &Pool, hash: SecretHash) -> Result<Option<Token>> {
-    sqlx::query(select!("hash = $1"))
-        .bind(&hash.0[..])
-        .fetch_optional(pool)
-        .await?
-        .as_ref()
-        .map(token)
-        .transpose()
-}
-
-pub(super) async fn of_id(pool: &Pool, project: ProjectId, id: TokenId) -> Result<Option<Token>> {
-    let query = sqlx::query(select!("project = $1 AND id = $2"))
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..]);
-    query.fetch_optional(pool).await?.as_ref().map(token).transpose()
-}
-
-pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Token>> {
-    let query = sqlx::query(select!("project = $1 ORDER BY created, id")).bind(&project.as_bytes()[..]);
-    query.fetch_all(pool).await?.iter().map(token).collect()
-}
-
-pub(super) async fn touch(connection: &mut Conn, project: ProjectId, id: TokenId, now: UnixMs) -> Result<()> {
-    sqlx::query("UPDATE tokens SET used = $3 WHERE project = $1 AND id = $2")
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
-        .bind(now)
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 fn token(row: &Row) -> Result<Token> {

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use async_trait::async_trait;
 use iottly_protocol::ProjectId;
 
-use super::codec;
-use super::db::{self, Conn, Pool, Row};
-use crate::Result;
+use super::db::{self, Conn, Row};
+use super::{Backend, codec};
+use crate::{Result, UsageStore};
 use iottly_core::ingest::Entry;
 use iottly_core::ingest::stream::StreamState;
 use iottly_core::model::{HourUsage, Limits, StoredMessage, UnixMs, Usage};
@@ -50,7 +51,7 @@ pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<
     let mut versions = BTreeMap::new();
     for ((project, hour), sum) in sums {
         let query = sqlx::query(COUNT)
-            .bind(&project.as_bytes()[..])
+            .bind(codec::id(&project))
             .bind(hour)
             .bind(sum.messages)
             .bind(sum.bytes);
@@ -79,7 +80,7 @@ pub(super) async fn uncount(tx: &mut Conn, project: ProjectId, deleted: &[Row]) 
         sqlx::query(
             "UPDATE usage SET messages = messages - $3, bytes = bytes - $4 WHERE project = $1 AND hour = $2",
         )
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(hour)
         .bind(sum.messages)
         .bind(sum.bytes)
@@ -92,7 +93,7 @@ pub(super) async fn uncount(tx: &mut Conn, project: ProjectId, deleted: &[Row]) 
 /// Counts `more` bytes of an entry of the time `ts` that was extended; negative when it became shorter.
 pub(super) async fn lengthened(tx: &mut Conn, project: ProjectId, ts: UnixMs, more: i64) -> Result<()> {
     sqlx::query("UPDATE usage SET bytes = bytes + $3 WHERE project = $1 AND hour IN (-1, $2)")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(hour(ts))
         .bind(more)
         .execute(tx)
@@ -103,31 +104,73 @@ pub(super) async fn lengthened(tx: &mut Conn, project: ProjectId, ts: UnixMs, mo
 /// Deletes the rows of hours without stored messages that no daily limit needs.
 pub(super) async fn forget_empty(tx: &mut Conn, project: ProjectId, now: UnixMs) -> Result<()> {
     sqlx::query("DELETE FROM usage WHERE project = $1 AND hour >= 0 AND hour < $2 AND messages <= 0")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(hour(now) - 2 * DAY_HOURS)
         .execute(&mut *tx)
         .await?;
     sqlx::query("DELETE FROM usage WHERE project = $1 AND NOT EXISTS (SELECT 1 FROM projects WHERE id = $1)")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .execute(tx)
         .await?;
     Ok(())
 }
 
-pub(super) async fn limits(pool: &Pool, project: ProjectId) -> Result<Option<Limits>> {
-    sqlx::query(LIMITS)
-        .bind(&project.as_bytes()[..])
-        .fetch_optional(pool)
-        .await?
-        .as_ref()
-        .map(read)
-        .transpose()
+#[async_trait]
+impl UsageStore for Backend {
+    async fn limits(&self, project: ProjectId) -> Result<Option<Limits>> {
+        sqlx::query(LIMITS)
+            .bind(codec::id(&project))
+            .fetch_optional(&self.readers)
+            .await?
+            .as_ref()
+            .map(read)
+            .transpose()
+    }
+
+    async fn usage(&self, project: ProjectId, now: UnixMs) -> Result<Usage> {
+        let mut tx = db::snapshot(&self.readers).await?;
+        let id = codec::id(&project);
+        let (messages, bytes) = total(&mut tx, project).await?;
+        let mut counts = [0; 2];
+        for (count, sql) in counts.iter_mut().zip([
+            "SELECT count(*) AS n FROM devices WHERE project = $1",
+            "SELECT count(*) AS n FROM definitions WHERE project = $1",
+        ]) {
+            let row = sqlx::query(sql).bind(id).fetch_one(&mut *tx).await?;
+            *count = codec::unsigned(codec::get(&row, "n")?, "devices", "n")?;
+        }
+        let messages_today = today(&mut tx, project, now).await?;
+        Ok(Usage {
+            devices: counts[0],
+            definitions: counts[1],
+            messages_today,
+            messages,
+            bytes,
+        })
+    }
+
+    async fn hours(&self, project: ProjectId) -> Result<Vec<HourUsage>> {
+        let rows =
+            sqlx::query("SELECT hour, bytes FROM usage WHERE project = $1 AND hour >= 0 AND messages > 0 ORDER BY hour LIMIT $2")
+                .bind(codec::id(&project))
+                .bind(MAX_HOURS)
+                .fetch_all(&self.readers)
+                .await?;
+        let hour = |row: &Row| {
+            let bytes = codec::unsigned(codec::get(row, "bytes")?, "usage", "bytes")?;
+            Ok(HourUsage {
+                start: codec::get::<i64>(row, "hour")?.saturating_mul(HOUR_MS),
+                bytes,
+            })
+        };
+        rows.iter().map(hour).collect()
+    }
 }
 
 /// Returns the limits as the transaction sees them; no limits for a deleted project.
 pub(super) async fn within(tx: &mut Conn, project: ProjectId) -> Result<Limits> {
     let row = sqlx::query(LIMITS)
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_optional(tx)
         .await?;
     row.as_ref().map_or(Ok(Limits::default()), read)
@@ -157,7 +200,7 @@ pub(super) async fn set(tx: &mut Conn, project: ProjectId, limits: &Limits) -> R
         "UPDATE projects SET max_devices = $2, max_definitions = $3, max_messages_per_day = $4, max_bytes = $5, retention_bytes = $6 \
          WHERE id = $1",
     )
-    .bind(&project.as_bytes()[..])
+    .bind(codec::id(&project))
     .bind(limits.devices.map(codec::signed))
     .bind(limits.definitions.map(codec::signed))
     .bind(limits.messages_per_day.map(codec::signed))
@@ -174,31 +217,9 @@ pub(super) fn most(own: Option<u64>, everybodys: i64) -> i64 {
     own.map_or(everybodys, |own| codec::signed(own).min(everybodys))
 }
 
-pub(super) async fn usage(pool: &Pool, project: ProjectId, now: UnixMs) -> Result<Usage> {
-    let mut tx = db::snapshot(pool).await?;
-    let id = &project.as_bytes()[..];
-    let (messages, bytes) = total(&mut tx, project).await?;
-    let mut counts = [0; 2];
-    for (count, sql) in counts.iter_mut().zip([
-        "SELECT count(*) AS n FROM devices WHERE project = $1",
-        "SELECT count(*) AS n FROM definitions WHERE project = $1",
-    ]) {
-        let row = sqlx::query(sql).bind(id).fetch_one(&mut *tx).await?;
-        *count = codec::unsigned(codec::get(&row, "n")?, "devices", "n")?;
-    }
-    let messages_today = today(&mut tx, project, now).await?;
-    Ok(Usage {
-        devices: counts[0],
-        definitions: counts[1],
-        messages_today,
-        messages,
-        bytes,
-    })
-}
-
 async fn total(tx: &mut Conn, project: ProjectId) -> Result<(u64, u64)> {
     let row = sqlx::query("SELECT messages, bytes FROM usage WHERE project = $1 AND hour = -1")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .fetch_optional(tx)
         .await?;
     let Some(row) = row else { return Ok((0, 0)) };
@@ -209,7 +230,7 @@ async fn total(tx: &mut Conn, project: ProjectId) -> Result<(u64, u64)> {
 /// Returns the number of messages accepted since midnight UTC.
 async fn today(tx: &mut Conn, project: ProjectId, now: UnixMs) -> Result<u64> {
     let rows = sqlx::query("SELECT received FROM usage WHERE project = $1 AND hour BETWEEN $2 AND $3")
-        .bind(&project.as_bytes()[..])
+        .bind(codec::id(&project))
         .bind(hour(now) / DAY_HOURS * DAY_HOURS)
         .bind(hour(now))
         .fetch_all(tx)
@@ -217,24 +238,6 @@ async fn today(tx: &mut Conn, project: ProjectId, now: UnixMs) -> Result<u64> {
     rows.iter()
         .map(|row| codec::unsigned(codec::get(row, "received")?, "usage", "received"))
         .sum()
-}
-
-/// Returns the hours whose messages are still stored, oldest first.
-pub(super) async fn hours(pool: &Pool, project: ProjectId) -> Result<Vec<HourUsage>> {
-    let rows =
-        sqlx::query("SELECT hour, bytes FROM usage WHERE project = $1 AND hour >= 0 AND messages > 0 ORDER BY hour LIMIT $2")
-            .bind(&project.as_bytes()[..])
-            .bind(MAX_HOURS)
-            .fetch_all(pool)
-            .await?;
-    let hour = |row: &Row| {
-        let bytes = codec::unsigned(codec::get(row, "bytes")?, "usage", "bytes")?;
-        Ok(HourUsage {
-            start: codec::get::<i64>(row, "hour")?.saturating_mul(HOUR_MS),
-            bytes,
-        })
-    };
-    rows.iter().map(hour).collect()
 }
 
 /// Remaining room of the projects of a transaction.

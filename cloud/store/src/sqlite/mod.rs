@@ -22,8 +22,9 @@ mod sql;
 /// Name of this store in the shared SQL.
 type Backend = SqliteStore;
 
-/// Schema migrations, in order; a released one is never edited.
-const STEPS: [(i64, &str, &str); 10] = [
+/// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
+/// databases.
+const STEPS: [(i64, &str, &str); 11] = [
     (
         1,
         "initial",
@@ -69,6 +70,11 @@ const STEPS: [(i64, &str, &str); 10] = [
         10,
         "steady_rollouts",
         include_str!("../../migrations/sqlite/0010_steady_rollouts.sql"),
+    ),
+    (
+        11,
+        "presumed_status",
+        include_str!("../../migrations/sqlite/0011_presumed_status.sql"),
     ),
 ];
 

@@ -39,6 +39,7 @@ suites! {
         names_and_ids_are_taken_once,
         a_device_id_belongs_to_one_project,
         a_change_that_fails_leaves_nothing,
+        properties_of_a_device_change_together_or_not_at_all,
         concurrent_changes_are_numbered_one_by_one,
         groups_tokens_and_pair_codes,
         branches_and_definitions,
@@ -49,6 +50,7 @@ suites! {
         what_ends_something_is_always_done;
     commands:
         a_command_goes_its_way,
+        every_change_of_a_status_is_as_the_table_says,
         a_key_stands_for_one_request,
         what_waits_for_a_device_has_a_bound_that_holds_for_requests_at_once,
         what_waits_is_read_in_pages_of_bytes,
@@ -60,7 +62,8 @@ suites! {
         messages_older_than_their_project_keeps_go,
         a_damaged_row_is_named_and_its_neighbours_work,
         a_newer_schema_is_not_touched,
-        a_populated_first_schema_is_brought_up_to_date;
+        a_populated_first_schema_is_brought_up_to_date,
+        a_status_that_was_presumed_by_its_text_stays_presumed;
     backup:
         a_backup_holds_everything_and_fits_into_either_database,
         a_backup_is_of_one_moment,
@@ -78,6 +81,7 @@ suites! {
         every_project_has_its_turn_when_old_messages_go;
     rollouts:
         a_rollout_goes_its_way,
+        an_operators_command_does_what_the_rule_says,
         facts_and_counters_are_the_devices_own;
     steady:
         a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_from_ending,
@@ -90,4 +94,11 @@ suites! {
         code_is_counted_and_refused_over_its_limit;
     model:
         histories_are_what_a_model_in_memory_says;
+}
+
+#[tokio::test]
+async fn both_databases_have_the_same_tables_and_columns() {
+    if let Some(setup) = Setup::postgres().await {
+        suite::schema::both_databases_have_the_same_tables_and_columns(setup).await;
+    }
 }

@@ -83,23 +83,15 @@ pub(super) async fn set_props(
     let (now, device) = (clock::now(), access.scope().device);
     let name = body.name.map(|name| names::name("name", &name)).transpose()?;
     let tags = body.tags.map(|tags| checked_tags(&tags)).transpose()?;
-    if let Some(group) = body.deployment_group {
-        access
-            .project()
-            .change(Change::MoveDevices(group, vec![device]), now)
-            .await?;
-    }
-    if let Some(name) = name {
-        access
-            .project()
-            .change(Change::RenameDevice(device, name), now)
-            .await?;
-    }
-    if let Some(tags) = tags {
-        access
-            .project()
-            .change(Change::TagDevice(device, tags), now)
-            .await?;
+    let group = body.deployment_group;
+    if group.is_some() || name.is_some() || tags.is_some() {
+        let change = Change::UpdateDevice {
+            device,
+            group,
+            name,
+            tags,
+        };
+        access.project().change(change, now).await?;
     }
     answer(access).await
 }

@@ -93,8 +93,9 @@ impl DeviceSearch {
     pub(super) fn matches(&self, device: &Device) -> bool {
         let found = |Needle(wanted): &Needle| {
             let id = device.scope.device.to_string();
-            let texts = [device.name.as_str(), &device.mac_address, &id]
+            let texts = [device.name.as_str(), &id]
                 .into_iter()
+                .chain(device.mac_address.as_deref())
                 .chain(device.tags.iter().map(String::as_str));
             texts.into_iter().any(|text| text.to_lowercase().contains(wanted))
         };

@@ -69,7 +69,7 @@ pub(super) async fn one(
 
 fn shape(pair_code: &PairCode, device: Option<&Device>) -> Value {
     let board = device.filter(|_| pair_code.paired.is_some()).map(|device| Board {
-        macaddress: &device.mac_address,
+        macaddress: device.mac_address.as_deref().unwrap_or_default(),
         operatingstatus: operating_status(device.online),
         id: device.scope.device,
         name: &device.name,

@@ -5,7 +5,7 @@ use iottly_protocol::ProjectId;
 use crate::random;
 use iottly_cloud::clock;
 use iottly_core::model::{Scopes, SecretHash, Token, TokenId, UnixMs};
-use iottly_store::{Store, StoreError};
+use iottly_store::{StoreError, TokenStore};
 
 /// Maximum length of a token that is looked up, in bytes.
 pub(super) const MAX_TOKEN_BYTES: usize = 256;
@@ -69,7 +69,11 @@ pub fn mint_token(
 ///
 /// # Errors
 /// When the system has no randomness or the store fails.
-pub async fn create_token(store: &dyn Store, project: ProjectId, name: &str) -> Result<String, TokenError> {
+pub async fn create_token(
+    store: &dyn TokenStore,
+    project: ProjectId,
+    name: &str,
+) -> Result<String, TokenError> {
     create_token_with(store, project, name, Scopes::PROJECT).await
 }
 
@@ -78,7 +82,7 @@ pub async fn create_token(store: &dyn Store, project: ProjectId, name: &str) -> 
 /// # Errors
 /// When the system has no randomness or the store fails.
 pub async fn create_token_with(
-    store: &dyn Store,
+    store: &dyn TokenStore,
     project: ProjectId,
     name: &str,
     scopes: Scopes,

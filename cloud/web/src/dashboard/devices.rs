@@ -161,8 +161,8 @@ fn facts(device: &Device, group: &str) -> Markup {
                 @if let Some(detail) = &report.detail { dt { "Detail" } dd { (detail) } }
             }
             dt { "Group" } dd { (group) }
-            dt { "Agent" } dd { (or_dash(&device.agent_version)) }
-            dt { "MAC" } dd { (or_dash(&device.mac_address)) }
+            dt { "Agent" } dd { (or_dash(device.agent_version.as_deref().unwrap_or_default())) }
+            dt { "MAC" } dd { (or_dash(device.mac_address.as_deref().unwrap_or_default())) }
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::sessions::{Login, Session};
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
 use iottly_core::model::{Cursor, Device, MessageId, Scope, StoredMessage};
-use iottly_store::{ScanBounds, Store};
+use iottly_store::{HistoryStore, ScanBounds};
 
 /// Maximum number of missed messages that are replayed after a reconnect; older ones are counted as skipped.
 const REPLAY: usize = 200;
@@ -192,7 +192,7 @@ impl Feed {
 
 /// Queues the messages newer than `after`, oldest first, and returns the cursor of the newest.
 async fn replay(
-    store: &dyn Store,
+    store: &dyn HistoryStore,
     scope: Scope,
     after: Cursor,
     ready: &mut VecDeque<Event>,

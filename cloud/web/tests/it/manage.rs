@@ -822,6 +822,19 @@ async fn changes_are_in_the_audit_log_and_failures_are_not() {
         (&json!("device.rename"), &json!("new name"))
     );
     assert_eq!(older["entries"].as_array().map(Vec::len), Some(1));
+    // Several properties are one change with one entry.
+    let properties = json!({"name": "newest name", "tags": ["b", "a"]});
+    send(&cloud, "PUT", "/device/<device id>/props", properties)
+        .await
+        .ok();
+    let newer = send(&cloud, "GET", "/auditlog?numEntries=2", Value::Null)
+        .await
+        .ok();
+    assert_eq!(
+        (&newer["entries"][0]["action"], &newer["entries"][0]["detail"]),
+        (&json!("device.update"), &json!("name: newest name; tags: a, b"))
+    );
+    assert_eq!(newer["entries"][1]["action"], json!("branch.save_version"));
     cloud.shutdown().await;
 }
 

@@ -155,7 +155,12 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
             from: None,
         },
         create_device,
-        Change::TagDevice(scope.device, vec![SECRET.into()]),
+        Change::UpdateDevice {
+            device: scope.device,
+            group: None,
+            name: None,
+            tags: Some(vec![SECRET.into()]),
+        },
     ];
     for change in changes {
         store

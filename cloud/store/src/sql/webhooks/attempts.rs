@@ -50,8 +50,8 @@ pub(super) async fn append(
         for (one, attempt) in chunk {
             number += 1;
             query = query
-                .bind(&key.project.as_bytes()[..])
-                .bind(&key.hook.as_bytes()[..])
+                .bind(codec::id(&key.project))
+                .bind(codec::id(&key.hook))
                 .bind(number)
                 .bind(attempt.at)
                 .bind(&one.message.0[..])
@@ -67,8 +67,8 @@ pub(super) async fn append(
     }
     if last > logged {
         sqlx::query("DELETE FROM webhook_attempts WHERE project = $1 AND hook = $2 AND n <= $3")
-            .bind(&key.project.as_bytes()[..])
-            .bind(&key.hook.as_bytes()[..])
+            .bind(codec::id(&key.project))
+            .bind(codec::id(&key.hook))
             .bind(last - MAX_ATTEMPTS_LOGGED)
             .execute(tx)
             .await?;
@@ -86,8 +86,8 @@ pub(super) async fn newest(
         "SELECT n, at, message, device, attempt, result, millis, bytes, answer FROM webhook_attempts \
          WHERE project = $1 AND hook = $2 AND n < $3 ORDER BY n DESC LIMIT $4",
     )
-    .bind(&key.project.as_bytes()[..])
-    .bind(&key.hook.as_bytes()[..])
+    .bind(codec::id(&key.project))
+    .bind(codec::id(&key.hook))
     .bind(before.map_or(i64::MAX, codec::signed))
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(pool)

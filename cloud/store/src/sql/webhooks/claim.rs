@@ -50,8 +50,8 @@ pub(super) async fn claim(connection: &mut Conn, query: &ClaimQuery) -> Result<V
 
 async fn claim_due(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
     let rows = sqlx::query(CLAIM_DUE.as_str())
-        .bind(&query.key.project.as_bytes()[..])
-        .bind(&query.key.hook.as_bytes()[..])
+        .bind(codec::id(&query.key.project))
+        .bind(codec::id(&query.key.hook))
         .bind(query.now)
         .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
         .bind(query.until)
@@ -64,7 +64,7 @@ async fn claim_due(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
 /// Makes deliveries due that are due later than the longest possible wait: they were written while the clock
 /// was ahead.
 async fn bring_forward(tx: &mut Conn, key: WebhookKey, now: UnixMs) -> Result<()> {
-    let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
+    let (project, hook) = (codec::id(&key.project), codec::id(&key.hook));
     let ahead = sqlx::query(
         "SELECT message FROM webhook_deliveries WHERE project = $1 AND hook = $2 AND due > $3 LIMIT 1",
     );
@@ -107,7 +107,7 @@ pub(super) fn too_far(now: UnixMs) -> UnixMs {
 /// Claims the oldest deliveries up to the first that is not due: that one is in progress, or waits for its
 /// next attempt.
 async fn claim_oldest(tx: &mut Conn, query: &ClaimQuery) -> Result<Vec<Claim>> {
-    let (project, hook) = (&query.key.project.as_bytes()[..], &query.key.hook.as_bytes()[..]);
+    let (project, hook) = (codec::id(&query.key.project), codec::id(&query.key.hook));
     if sqlx::query(LOCK_QUEUE.as_str())
         .bind(project)
         .bind(hook)

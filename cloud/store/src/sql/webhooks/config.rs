@@ -24,15 +24,13 @@ macro_rules! select {
 }
 
 pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<WebhookState>> {
-    let query = sqlx::query(select!("w.project = $1 ORDER BY w.created, w.id")).bind(&project.as_bytes()[..]);
+    let query = sqlx::query(select!("w.project = $1 ORDER BY w.created, w.id")).bind(codec::id(&project));
     query.fetch_all(pool).await?.iter().map(state).collect()
 }
 
 pub(super) async fn one(pool: &Pool, key: WebhookKey) -> Result<Option<WebhookState>> {
     let query = sqlx::query(select!("w.project = $1 AND w.id = $2"));
-    let query = query
-        .bind(&key.project.as_bytes()[..])
-        .bind(&key.hook.as_bytes()[..]);
+    let query = query.bind(codec::id(&key.project)).bind(codec::id(&key.hook));
     query.fetch_optional(pool).await?.as_ref().map(state).transpose()
 }
 
@@ -56,7 +54,7 @@ pub(super) async fn due(pool: &Pool, now: UnixMs, limit: usize) -> Result<Vec<We
 
 /// Returns the webhooks of a project as the transaction sees them.
 pub(super) async fn within(tx: &mut Conn, project: ProjectId) -> Result<Vec<Webhook>> {
-    let query = sqlx::query(select!("w.project = $1 ORDER BY w.id")).bind(&project.as_bytes()[..]);
+    let query = sqlx::query(select!("w.project = $1 ORDER BY w.id")).bind(codec::id(&project));
     query
         .fetch_all(tx)
         .await?
@@ -66,7 +64,7 @@ pub(super) async fn within(tx: &mut Conn, project: ProjectId) -> Result<Vec<Webh
 }
 
 pub(in super::super) async fn create(tx: &mut Conn, hook: &Webhook) -> Result<u64> {
-    let project = &hook.key.project.as_bytes()[..];
+    let project = codec::id(&hook.key.project);
     let row = sqlx::query("SELECT count(*) AS n FROM webhooks WHERE project = $1")
         .bind(project)
         .fetch_one(&mut *tx)
@@ -83,7 +81,7 @@ pub(in super::super) async fn create(tx: &mut Conn, hook: &Webhook) -> Result<u6
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(project)
-    .bind(&hook.key.hook.as_bytes()[..])
+    .bind(codec::id(&hook.key.hook))
     .bind(&hook.description)
     .bind(&hook.url)
     .bind(kind_code(hook.kind))
@@ -104,7 +102,7 @@ pub(in super::super) async fn create(tx: &mut Conn, hook: &Webhook) -> Result<u6
     .map_err(|error| taken(error, "webhook", &hook.key.hook.to_string()))?;
     sqlx::query("INSERT INTO webhook_queues (project, hook) VALUES ($1, $2)")
         .bind(project)
-        .bind(&hook.key.hook.as_bytes()[..])
+        .bind(codec::id(&hook.key.hook))
         .execute(&mut *tx)
         .await?;
     bump(tx, hook.key.project).await
@@ -115,8 +113,8 @@ pub(in super::super) async fn update(tx: &mut Conn, hook: &Webhook) -> Result<u6
         "UPDATE webhooks SET description = $3, url = $4, kind = $5, channel = $6, filter = $7, payload_only = $8, ordered = $9, \
          enabled = $10, reason = $11, headers = $12, changed = $13 WHERE project = $1 AND id = $2",
     )
-    .bind(&hook.key.project.as_bytes()[..])
-    .bind(&hook.key.hook.as_bytes()[..])
+    .bind(codec::id(&hook.key.project))
+    .bind(codec::id(&hook.key.hook))
     .bind(&hook.description)
     .bind(&hook.url)
     .bind(kind_code(hook.kind))
@@ -133,8 +131,8 @@ pub(in super::super) async fn update(tx: &mut Conn, hook: &Webhook) -> Result<u6
     missing(done.rows_affected(), "webhook", &hook.key.hook)?;
     // A changed webhook may be repaired, so its earlier failures no longer count.
     sqlx::query("UPDATE webhook_queues SET failures = 0, probe_at = NULL, failing_since = NULL WHERE project = $1 AND hook = $2")
-        .bind(&hook.key.project.as_bytes()[..])
-        .bind(&hook.key.hook.as_bytes()[..])
+        .bind(codec::id(&hook.key.project))
+        .bind(codec::id(&hook.key.hook))
         .execute(&mut *tx)
         .await?;
     bump(tx, hook.key.project).await
@@ -144,8 +142,8 @@ pub(in super::super) async fn update(tx: &mut Conn, hook: &Webhook) -> Result<u6
 pub(in super::super) async fn delete(tx: &mut Conn, project: ProjectId, id: WebhookId) -> Result<u64> {
     let query = sqlx::query("DELETE FROM webhooks WHERE project = $1 AND id = $2");
     let done = query
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&id))
         .execute(&mut *tx)
         .await?;
     missing(done.rows_affected(), "webhook", &id)?;
@@ -164,8 +162,8 @@ pub(in super::super) async fn disable(
         "UPDATE webhooks SET enabled = false, reason = $3, changed = $4 WHERE project = $1 AND id = $2 AND enabled = true",
     );
     let query = query
-        .bind(&project.as_bytes()[..])
-        .bind(&id.as_bytes()[..])
+        .bind(codec::id(&project))
+        .bind(codec::id(&id))
         .bind(codec::text(reason))
         .bind(now);
     if query.execute(&mut *tx).await?.rows_affected() == 0 {
@@ -186,8 +184,8 @@ pub(in super::super) async fn rotate(
     let done = sqlx::query(
         "UPDATE webhooks SET former = secret, former_until = $4, secret = $3, changed = $5 WHERE project = $1 AND id = $2",
     )
-    .bind(&project.as_bytes()[..])
-    .bind(&id.as_bytes()[..])
+    .bind(codec::id(&project))
+    .bind(codec::id(&id))
     .bind(&secret.0[..])
     .bind(until)
     .bind(now)
@@ -199,11 +197,7 @@ pub(in super::super) async fn rotate(
 /// Increases the version of the project's webhooks, which invalidates cached ones.
 async fn bump(tx: &mut Conn, project: ProjectId) -> Result<u64> {
     let query = sqlx::query("UPDATE projects SET hooks = hooks + 1 WHERE id = $1");
-    Ok(query
-        .bind(&project.as_bytes()[..])
-        .execute(tx)
-        .await?
-        .rows_affected())
+    Ok(query.bind(codec::id(&project)).execute(tx).await?.rows_affected())
 }
 
 const fn kind_code(kind: WebhookKind) -> i64 {

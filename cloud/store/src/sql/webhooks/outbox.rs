@@ -107,7 +107,7 @@ async fn deliver(
     undecided: bool,
     enqueued: &mut Enqueued,
 ) -> Result<()> {
-    let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
+    let (project, hook) = (codec::id(&key.project), codec::id(&key.hook));
     let row = sqlx::query(
         "UPDATE webhook_queues SET waiting = waiting + $3 WHERE project = $1 AND hook = $2 RETURNING waiting",
     )
@@ -125,7 +125,7 @@ async fn deliver(
                 .bind(project)
                 .bind(hook)
                 .bind(&message.id.0[..])
-                .bind(&message.scope.device.as_bytes()[..])
+                .bind(codec::id(&message.scope.device))
                 .bind(message.timestamp)
                 .bind(message.timestamp)
                 .bind(undecided);
@@ -152,7 +152,7 @@ async fn deliver(
 }
 
 async fn skip(tx: &mut Conn, hook: &Matcher, messages: &[&StoredMessage], undecided: bool) -> Result<()> {
-    let (project, id) = (&hook.key.project.as_bytes()[..], &hook.key.hook.as_bytes()[..]);
+    let (project, id) = (codec::id(&hook.key.project), codec::id(&hook.key.hook));
     let done =
         sqlx::query("UPDATE webhook_queues SET failed = failed + $3, skipped = skipped + $3 WHERE project = $1 AND hook = $2")
             .bind(project)
@@ -176,7 +176,7 @@ async fn skip(tx: &mut Conn, hook: &Matcher, messages: &[&StoredMessage], undeci
                 .bind(id)
                 .bind(message.timestamp)
                 .bind(&message.id.0[..])
-                .bind(&message.scope.device.as_bytes()[..])
+                .bind(codec::id(&message.scope.device))
                 .bind(message.timestamp)
                 .bind(0i64)
                 .bind(&reason);

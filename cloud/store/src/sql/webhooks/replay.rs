@@ -22,7 +22,7 @@ pub(in super::super) async fn replay(
     which: Replay,
     now: UnixMs,
 ) -> Result<u64> {
-    let (owner, hook) = (&project.as_bytes()[..], &id.as_bytes()[..]);
+    let (owner, hook) = (codec::id(&project), codec::id(&id));
     let known = sqlx::query("SELECT id FROM webhooks WHERE project = $1 AND id = $2")
         .bind(owner)
         .bind(hook);

@@ -41,7 +41,7 @@ async fn settle_hook(
     key: WebhookKey,
     results: &[&DeliveryResult],
 ) -> Result<()> {
-    let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
+    let (project, hook) = (codec::id(&key.project), codec::id(&key.hook));
     let queue = sqlx::query(LOCK_QUEUE.as_str())
         .bind(project)
         .bind(hook)
@@ -106,8 +106,8 @@ async fn delete(tx: &mut Conn, worker: WorkerId, key: WebhookKey, messages: Vec<
     let mut gone = 0;
     for chunk in messages.chunks(IDS) {
         let query = sqlx::query(DONE.as_str())
-            .bind(&key.project.as_bytes()[..])
-            .bind(&key.hook.as_bytes()[..])
+            .bind(codec::id(&key.project))
+            .bind(codec::id(&key.hook))
             .bind(worker.0);
         let ids = padded(chunk.to_vec());
         gone += ids
@@ -138,11 +138,11 @@ async fn keep_failed(
         "INSERT INTO webhook_failures (project, hook, at, message, device, ts, attempt, reason) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
     )
-    .bind(&one.key.project.as_bytes()[..])
-    .bind(&one.key.hook.as_bytes()[..])
+    .bind(codec::id(&one.key.project))
+    .bind(codec::id(&one.key.hook))
     .bind(at)
     .bind(&one.message.0[..])
-    .bind(&device.as_bytes()[..])
+    .bind(codec::id(&device))
     .bind(one.timestamp)
     .bind(i64::from(attempts))
     .bind(codec::text(reason))

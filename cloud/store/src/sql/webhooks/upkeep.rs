@@ -39,8 +39,8 @@ pub(super) async fn tidy(connection: &mut Conn, now: UnixMs, limit: usize) -> Re
         let gone = row.try_get::<Option<Vec<u8>>, _>("id")?.is_none();
         let mut tx = db::begin(connection).await?;
         let lock = sqlx::query(LOCK_QUEUE.as_str())
-            .bind(&key.project.as_bytes()[..])
-            .bind(&key.hook.as_bytes()[..]);
+            .bind(codec::id(&key.project))
+            .bind(codec::id(&key.hook));
         if lock.fetch_optional(&mut *tx).await?.is_none() {
             continue;
         }
@@ -74,16 +74,16 @@ async fn erase(tx: &mut Conn, key: WebhookKey, limit: i64) -> Result<u64> {
          (SELECT n FROM webhook_attempts WHERE project = $1 AND hook = $2 LIMIT $3)",
     ] {
         let query = sqlx::query(sql)
-            .bind(&key.project.as_bytes()[..])
-            .bind(&key.hook.as_bytes()[..])
+            .bind(codec::id(&key.project))
+            .bind(codec::id(&key.hook))
             .bind(limit);
         erased += query.execute(&mut *tx).await?.rows_affected();
     }
     if erased == 0 {
         let query = sqlx::query("DELETE FROM webhook_queues WHERE project = $1 AND hook = $2");
         query
-            .bind(&key.project.as_bytes()[..])
-            .bind(&key.hook.as_bytes()[..])
+            .bind(codec::id(&key.project))
+            .bind(codec::id(&key.hook))
             .execute(tx)
             .await?;
     }
@@ -92,7 +92,7 @@ async fn erase(tx: &mut Conn, key: WebhookKey, limit: i64) -> Result<u64> {
 
 /// Deletes attempts and failures from before `before`, and the oldest failures above the limit.
 async fn forget(tx: &mut Conn, key: WebhookKey, failed: i64, before: UnixMs, limit: i64) -> Result<u64> {
-    let (project, hook) = (&key.project.as_bytes()[..], &key.hook.as_bytes()[..]);
+    let (project, hook) = (codec::id(&key.project), codec::id(&key.hook));
     let attempts = sqlx::query("DELETE FROM webhook_attempts WHERE project = $1 AND hook = $2 AND at < $3")
         .bind(project)
         .bind(hook)

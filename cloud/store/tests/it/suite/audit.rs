@@ -5,7 +5,7 @@ use iottly_protocol::GroupId;
 use iottly_store::StoreError;
 use iottly_web::auth::mint_token;
 
-use super::{Setup, principal};
+use super::{Setup, principal, renamed, tagged};
 
 /// Number of entries of an action that are kept, and maximum number of changes of an action per hour.
 const KEPT: usize = 5_000;
@@ -50,12 +50,7 @@ pub(crate) async fn a_flood_of_one_change_drops_nothing_of_another(setup: Setup)
     fill(&setup, "device.rename", 100, KEPT - 1).await;
     let rename = async |name: &str, now| {
         store
-            .change(
-                scope.project,
-                &by,
-                Change::RenameDevice(scope.device, name.to_owned()),
-                now,
-            )
+            .change(scope.project, &by, renamed(scope.device, name), now)
             .await
     };
     rename("a", THEN + HOUR_MS).await.expect("renames");
@@ -93,12 +88,7 @@ pub(crate) async fn a_change_is_made_so_often_in_an_hour(setup: Setup) {
     let (store, scope, by) = (&setup.store, setup.scope, principal(setup.scope));
     let rename = async |name: &str, now| {
         store
-            .change(
-                scope.project,
-                &by,
-                Change::RenameDevice(scope.device, name.to_owned()),
-                now,
-            )
+            .change(scope.project, &by, renamed(scope.device, name), now)
             .await
     };
     fill(&setup, "device.rename", 100, KEPT).await;
@@ -120,7 +110,7 @@ pub(crate) async fn a_change_is_made_so_often_in_an_hour(setup: Setup) {
         );
     }
     assert_eq!(all(&setup).await.len(), KEPT, "what is refused leaves nothing");
-    let tag = Change::TagDevice(scope.device, vec!["t".into()]);
+    let tag = tagged(scope.device, "t");
     store
         .change(scope.project, &by, tag, THEN)
         .await

@@ -1,11 +1,11 @@
 //! Backups of a database, and their restore.
 
-use iottly_core::model::{Change, Scope};
+use iottly_core::model::Scope;
 use iottly_protocol::StreamId;
 use iottly_store as store;
 use iottly_store::{Database, ScanBounds, Store, StoreError};
 
-use super::{Setup, principal, upload};
+use super::{Setup, principal, tagged, upload};
 
 /// Returns the visible content of a database.
 async fn shown(store: &dyn Store, scope: Scope) -> String {
@@ -51,12 +51,7 @@ pub(crate) async fn a_backup_holds_everything_and_fits_into_either_database(setu
         .await
         .expect("writes");
     store
-        .change(
-            scope.project,
-            &by,
-            Change::TagDevice(scope.device, vec!["north".into()]),
-            5,
-        )
+        .change(scope.project, &by, tagged(scope.device, "north"), 5)
         .await
         .expect("tags");
     let file = folder.path().join("backup.db");

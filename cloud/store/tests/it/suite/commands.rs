@@ -1,5 +1,8 @@
 //! Commands: their states, their limits, and concurrent processes.
 
+use std::collections::{HashSet, VecDeque};
+
+use iottly_core::command::{CloudStep, advance};
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{CommandStatus, Idempotency, NewCommand, Scope, TokenId, UnixMs};
 use iottly_protocol::{CommandId, CommandResult, CommandState, ProjectId, StreamId};
@@ -351,4 +354,137 @@ pub(crate) async fn no_deadline_is_further_away_than_one_may_be(setup: Setup) {
         1_000 + month
     );
     assert_eq!(store.expire_commands(1_000 + month).await.expect("expires"), 1);
+}
+
+/// Event that may change the status of a command.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    /// A step of the cloud. A cancellation of a command that was sent only marks it.
+    Step(CloudStep),
+    Report(CommandState),
+}
+
+const EVENTS: [Event; 10] = [
+    Event::Step(CloudStep::Send),
+    Event::Step(CloudStep::Cancel),
+    Event::Step(CloudStep::Withdraw),
+    Event::Step(CloudStep::Expire),
+    Event::Report(CommandState::Delivered),
+    Event::Report(CommandState::Done),
+    Event::Report(CommandState::Failed),
+    Event::Report(CommandState::Expired),
+    Event::Report(CommandState::Interrupted),
+    Event::Report(CommandState::Cancelled),
+];
+
+/// State of a command by the table of statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct State {
+    status: CommandStatus,
+    presumed: bool,
+    marked: bool,
+    detail: Option<&'static str>,
+}
+
+impl State {
+    const NEW: Self = Self {
+        status: CommandStatus::Queued,
+        presumed: false,
+        marked: false,
+        detail: None,
+    };
+
+    fn after(mut self, event: Event) -> Self {
+        match event {
+            Event::Step(step)
+                if step.from().contains(&self.status) && (self.marked || !step.needs_mark()) =>
+            {
+                self.status = step.to();
+                self.presumed = step.presumes();
+                self.detail = step.detail().or(self.detail);
+            }
+            Event::Step(CloudStep::Cancel) if CommandStatus::MARKED.contains(&self.status) => {
+                self.marked = true;
+            }
+            Event::Step(_) => {}
+            Event::Report(report) => {
+                if let Some(next) = advance(self.status, self.presumed, report) {
+                    self = Self {
+                        status: next,
+                        presumed: false,
+                        detail: Some("reported"),
+                        ..self
+                    };
+                }
+            }
+        }
+        self
+    }
+}
+
+/// Returns every state that a command can reach, each with a shortest way to it.
+fn ways() -> Vec<(State, Vec<Event>)> {
+    let mut known = HashSet::from([State::NEW]);
+    let (mut found, mut open) = (Vec::new(), VecDeque::from([(State::NEW, Vec::new())]));
+    while let Some((state, way)) = open.pop_front() {
+        for event in EVENTS {
+            let next = state.after(event);
+            if known.insert(next) {
+                open.push_back((next, [way.as_slice(), &[event]].concat()));
+            }
+        }
+        found.push((state, way));
+    }
+    found
+}
+
+pub(crate) async fn every_change_of_a_status_is_as_the_table_says(setup: Setup) {
+    let Setup { store, scope, .. } = &setup;
+    let (mut number, mut seq) = (0u64, 0);
+    for (state, way) in ways() {
+        for event in EVENTS {
+            number += 1;
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            let new = NewCommand {
+                id: CommandId::from_bytes(id),
+                ..command(*scope, 0, 1)
+            };
+            store.create_command(&new, None, &ROOM).await.expect("stores");
+            for event in way.iter().copied().chain([event]) {
+                match event {
+                    Event::Step(CloudStep::Send) => store.mark_sent(*scope, new.id, 10).await.expect("marks"),
+                    Event::Step(CloudStep::Cancel) => {
+                        let found = store.cancel_command(*scope, new.id, 10).await;
+                        found.expect("cancels").expect("exists");
+                    }
+                    Event::Step(CloudStep::Withdraw) => {
+                        store
+                            .withdraw_command(*scope, new.id, 10)
+                            .await
+                            .expect("withdraws");
+                    }
+                    Event::Step(CloudStep::Expire) => {
+                        store.expire_commands(1_000).await.expect("expires");
+                    }
+                    Event::Report(report_state) => {
+                        seq += 1;
+                        report(&setup, seq, new.id, report_state, Some("reported")).await;
+                    }
+                }
+            }
+            let expected = state.after(event);
+            let stored = store
+                .command(*scope, new.id)
+                .await
+                .expect("reads")
+                .expect("exists");
+            assert_eq!(
+                (stored.status, stored.cancelling, stored.detail.as_deref()),
+                (expected.status, expected.marked, expected.detail),
+                "{way:?}, then {event:?}"
+            );
+        }
+    }
+    assert!(number > 100, "{number} changes");
 }

@@ -287,8 +287,12 @@ pub(crate) async fn presence_is_written_once_per_change(setup: Setup) {
     );
     let device = store.device(scope).await.expect("reads").expect("exists");
     assert_eq!(
-        (device.online, device.online_since, device.agent_version.as_str()),
-        (true, Some(2), "1.1")
+        (
+            device.online,
+            device.online_since,
+            device.agent_version.as_deref()
+        ),
+        (true, Some(2), Some("1.1"))
     );
     assert_eq!(store.online_devices().await.expect("reads"), [scope]);
     assert_eq!(

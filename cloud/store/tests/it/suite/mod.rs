@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
-use iottly_core::model::{Principal, Project, Scope, Scopes, SecretHash, UnixMs};
+use iottly_core::model::{Change, Principal, Project, Scope, Scopes, SecretHash, UnixMs};
 use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId, StreamId};
 use iottly_store as store;
 use iottly_store::{Database, NewDevice, Result, Store};
@@ -24,6 +24,7 @@ pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod projects;
 pub(crate) mod rollouts;
+pub(crate) mod schema;
 pub(crate) mod steady;
 pub(crate) mod upkeep;
 
@@ -126,6 +127,26 @@ pub(crate) async fn device(store: &dyn Store, scope: Scope) -> Result<()> {
             secret: SecretHash::of(b"secret"),
         })
         .await
+}
+
+/// Returns a change of a device's name.
+pub(crate) fn renamed(device: DeviceId, name: &str) -> Change {
+    Change::UpdateDevice {
+        device,
+        group: None,
+        name: Some(name.to_owned()),
+        tags: None,
+    }
+}
+
+/// Returns a change of a device's tags to this one.
+pub(crate) fn tagged(device: DeviceId, tag: &str) -> Change {
+    Change::UpdateDevice {
+        device,
+        group: None,
+        name: None,
+        tags: Some(vec![tag.to_owned()]),
+    }
 }
 
 pub(crate) fn principal(scope: Scope) -> Principal {

@@ -8,7 +8,7 @@ use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use iottly_store::{NewDevice, StoreError};
 use iottly_web::auth::mint_token;
 
-use super::{Setup, device, principal, project};
+use super::{Setup, device, principal, project, tagged};
 
 pub(crate) async fn names_and_ids_are_taken_once(setup: Setup) {
     let Setup { store, scope, .. } = setup;
@@ -108,6 +108,57 @@ pub(crate) async fn a_change_that_fails_leaves_nothing(setup: Setup) {
         missing,
         Err(StoreError::Missing { what: "project", .. })
     ));
+}
+
+pub(crate) async fn properties_of_a_device_change_together_or_not_at_all(setup: Setup) {
+    let Setup { store, scope, .. } = &setup;
+    let (by, group) = (principal(*scope), GroupId::from_bytes([9; 16]));
+    store
+        .create_group(scope.project, group, "g", "")
+        .await
+        .expect("created");
+    let update = async |group| {
+        let change = Change::UpdateDevice {
+            device: scope.device,
+            group: Some(group),
+            name: Some("new".into()),
+            tags: Some(vec!["a".into(), "b".into()]),
+        };
+        store.change(scope.project, &by, change, 5).await
+    };
+    let shown = async || store.device(*scope).await.expect("reads").expect("exists");
+    let entries = async || store.audit(scope.project, None, 10).await.expect("reads");
+    let before = shown().await;
+    let unknown = update(GroupId::from_bytes([8; 16])).await;
+    assert!(matches!(unknown, Err(StoreError::Missing { .. })), "{unknown:?}");
+    // The last part fails.
+    setup
+        .vandalise("ALTER TABLE devices RENAME COLUMN tags TO labels")
+        .await;
+    let failed = update(group).await;
+    setup
+        .vandalise("ALTER TABLE devices RENAME COLUMN labels TO tags")
+        .await;
+    assert!(matches!(failed, Err(StoreError::Database(_))), "{failed:?}");
+    assert_eq!((shown().await, entries().await), (before, Vec::new()));
+
+    assert_eq!(update(group).await.expect("changes").affected, 3);
+    let after = shown().await;
+    assert_eq!(
+        (after.group, after.name.as_str(), after.tags),
+        (group, "new", vec!["a".to_owned(), "b".to_owned()])
+    );
+    let [entry] = &entries().await[..] else {
+        panic!("one entry")
+    };
+    assert_eq!(
+        (entry.action.as_str(), entry.target.clone()),
+        ("device.update", scope.device.to_string())
+    );
+    assert_eq!(
+        entry.detail,
+        format!("deployment_group: {group}; name: new; tags: a, b")
+    );
 }
 
 pub(crate) async fn concurrent_changes_are_numbered_one_by_one(setup: Setup) {
@@ -239,9 +290,7 @@ pub(crate) async fn groups_tokens_and_pair_codes(setup: Setup) {
         (pair_codes.len(), &pair_codes[0].code, pair_codes[0].device),
         (1, &code, device)
     );
-    apply(Change::TagDevice(device, vec!["north".into()]))
-        .await
-        .expect("tags");
+    apply(tagged(device, "north")).await.expect("tags");
     let shown = store
         .device(Scope { device, ..scope })
         .await

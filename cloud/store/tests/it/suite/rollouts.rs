@@ -6,6 +6,7 @@ use iottly_core::model::{
     RolloutStep, Scope, StoredRelease, UnixMs,
 };
 use iottly_core::model::{Policy, RolloutIntent, RolloutProgress};
+use iottly_core::rollout::{BY_OWNER, abandon, steer};
 use iottly_protocol::release::{DeviceFacts, Ending, Reason, Step, UpdateState};
 use iottly_protocol::{GroupId, StreamId, UpdateReport};
 use iottly_store::StoreError;
@@ -293,9 +294,9 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     assert_eq!(
         (
             shown.status.map(RolloutStatus::as_str),
-            shown.current_revision.as_str()
+            shown.current_revision.as_deref()
         ),
-        (Some("deployed"), "12")
+        (Some("deployed"), Some("12"))
     );
     let deployed = store.deployed(project, group, 9).await.expect("reads");
     assert_eq!(
@@ -367,4 +368,78 @@ pub(crate) async fn facts_and_counters_are_the_devices_own(setup: Setup) {
         store.groups(scope.project).await.expect("reads")[0].policy,
         policy
     );
+}
+
+pub(crate) async fn an_operators_command_does_what_the_rule_says(setup: Setup) {
+    let Setup { store, scope, .. } = &setup;
+    let (by, project, group) = (principal(*scope), scope.project, GroupId::from_bytes(GROUP));
+    let change = async |change: Change| store.change(project, &by, change, NOW).await.expect("applies");
+    let id = RolloutId::from_bytes([1; 16]);
+    let shown = async || store.rollout(project, id).await.expect("reads").expect("exists");
+    change(Change::AddRelease(Box::new(release(1)))).await;
+    change(rollout(1, 1)).await;
+    let notified = step(
+        &shown().await,
+        RolloutStatus::Deploying,
+        vec![outgoing(*scope, 7, "1")],
+    );
+    assert!(
+        store
+            .save_rollout_step(project, &notified, NOW)
+            .await
+            .expect("saves")
+    );
+    let commands = [
+        Some(RolloutCommand::Pause),
+        Some(RolloutCommand::Resume),
+        Some(RolloutCommand::Cancel),
+        None,
+    ];
+    let cases = ["run", "pause", "cancel"]
+        .into_iter()
+        .flat_map(|wish| ["deploying", "paused", "halted", "cancelled"].map(|status| (wish, status)));
+    let cases = cases.flat_map(|(wish, status)| [0, 1].map(|halted| (wish, status, halted)));
+    for ((wish, status, halted), command) in cases.flat_map(|case| commands.map(|command| (case, command))) {
+        setup
+            .vandalise(&format!(
+                "UPDATE rollouts SET wish = '{wish}', status = '{status}', halted = {halted}, evidence = '{{}}', \
+                 forced = 0, ended = NULL, soaked = 2, soaked_at = 7; \
+                 UPDATE rollout_devices SET failures = 3, heard = 9"
+            ))
+            .await;
+        let before = shown().await;
+        let (expected, request) = match command {
+            Some(command) => (
+                steer(&before.progress, before.status, command),
+                Change::SteerRollout(group, command),
+            ),
+            None => (abandon(&before.progress, BY_OWNER), Change::CancelRollout(id)),
+        };
+        let affected = change(request).await.affected;
+        let after = shown().await;
+        let case = format!("{wish} {status} {halted} {command:?}");
+        let Some(expected) = expected else {
+            assert_eq!((affected, after), (0, before), "{case}");
+            continue;
+        };
+        let evidence = before.evidence.clone().filter(|_| expected.keeps_evidence);
+        let expected_rollout = Rollout {
+            progress: expected.progress,
+            evidence,
+            force: expected.forces,
+            ended: expected.ended.map(Into::into),
+            version: before.version + 1,
+            changed: NOW,
+            ..before
+        };
+        assert_eq!((affected, &after), (1, &expected_rollout), "{case}");
+        let members = store.rollout_members(project, &after).await.expect("reads");
+        let sent = members[0].directive.as_ref().expect("notified");
+        let counted = if expected.forgives {
+            (0, None)
+        } else {
+            (3, Some(9))
+        };
+        assert_eq!((sent.failures, sent.heard), counted, "{case}");
+    }
 }

@@ -1,9 +1,9 @@
 //! Maintenance of a database: retention, erasure, and migrations from the first schema.
 
 use iottly_cloud::housekeeping;
-use iottly_core::ingest::{Upload, UploadBody};
-use iottly_core::model::{Change, MAIN_BRANCH, Scope, Scopes};
-use iottly_protocol::{DeviceId, ProjectId, StreamClass};
+use iottly_core::ingest::{Entry, Upload, UploadBody};
+use iottly_core::model::{Change, CommandStatus, MAIN_BRANCH, Scope, Scopes};
+use iottly_protocol::{CommandId, CommandResult, CommandState, DeviceId, ProjectId, StreamClass};
 use iottly_store as store;
 use iottly_store::{Database, ScanBounds, StoreError};
 
@@ -273,6 +273,64 @@ pub(crate) async fn a_populated_first_schema_is_brought_up_to_date(setup: Setup)
         .expect("reads")
         .expect("a branch");
     assert_eq!(again, snippets, "a second start changes nothing");
+}
+
+/// Commands whose status was told from their detail to be presumed, and commands whose devices had reported.
+const ENDED: &str = r"
+    INSERT INTO commands (project, device, id, cmd_type, body, status, detail, created, expires, changed) VALUES
+    (x'010101010101010101010101', x'01010101010101010101010101010101', x'05050505050505050505050505050505', 'echo', '{}', 5,
+        'the device did not report the command in time', 5, 9, 5),
+    (x'010101010101010101010101', x'01010101010101010101010101010101', x'07070707070707070707070707070707', 'echo', '{}', 7,
+        'withdrawn before the device reported it', 5, 9, 5),
+    (x'010101010101010101010101', x'01010101010101010101010101010101', x'15151515151515151515151515151515', 'echo', '{}', 5, NULL, 5, 9, 5),
+    (x'010101010101010101010101', x'01010101010101010101010101010101', x'17171717171717171717171717171717', 'echo', '{}', 7, NULL, 5, 9, 5),
+    (x'010101010101010101010101', x'01010101010101010101010101010101', x'14141414141414141414141414141414', 'echo', '{}', 4,
+        'the device did not report the command in time', 5, 9, 5);
+";
+
+pub(crate) async fn a_status_that_was_presumed_by_its_text_stays_presumed(setup: Setup) {
+    let database = first_schema(&setup).await;
+    vandalise(&database, ENDED).await;
+    let (store, _) = store::open(&database).await.expect("opens");
+    let scope = Scope {
+        project: ProjectId::from_bytes([1; 12]),
+        device: DeviceId::from_bytes([1; 16]),
+    };
+    for (seq, (byte, corrected)) in (1..).zip([
+        (0x05, true),
+        (0x07, true),
+        (0x15, false),
+        (0x17, false),
+        (0x14, false),
+    ]) {
+        let id = CommandId::from_bytes([byte; 16]);
+        let result = CommandResult {
+            id,
+            state: CommandState::Done,
+            detail: None,
+            at_ms: 1,
+        };
+        let body = UploadBody::Records {
+            first: seq,
+            records: vec![Ok(Entry::Result(result))],
+        };
+        let upload = Upload {
+            body,
+            ..upload(scope, 8, 1, 0, 50)
+        };
+        store.ingest(vec![upload]).await.expect("commits");
+        let status = store
+            .command(scope, id)
+            .await
+            .expect("reads")
+            .expect("kept")
+            .status;
+        assert_eq!(
+            status == CommandStatus::Answered,
+            corrected,
+            "{byte:#x}: {status:?}"
+        );
+    }
 }
 
 /// Creates a database of the same kind as the setup's with the first schema, as its program left it.

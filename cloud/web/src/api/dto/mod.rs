@@ -174,12 +174,12 @@ impl From<Device> for Props {
         Self {
             id: device.scope.device,
             name: device.name,
-            macaddress: device.mac_address,
+            macaddress: device.mac_address.unwrap_or_default(),
             operatingstatus: operating_status(device.online),
             // Hidden until it is used: with an unused pair code, any reader could pair a board.
             token: device.pair_code.unwrap_or_default(),
             tags: device.tags,
-            agent_version: device.agent_version,
+            agent_version: device.agent_version.unwrap_or_default(),
             deployment_group: device.group,
             operatingstatus_since: device.online_since.map(Into::into),
             firmware: device.firmware,
@@ -227,8 +227,8 @@ impl From<Group> for GroupDto {
             id: group.id,
             name: group.name,
             status: group.status.map_or("", RolloutStatus::as_str),
-            branch: group.branch,
-            current_revision: group.current_revision,
+            branch: group.branch.unwrap_or_default(),
+            current_revision: group.current_revision.unwrap_or_default(),
             devices: group.devices,
             fwcode: FwCode::default(),
         }

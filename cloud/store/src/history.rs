@@ -1,0 +1,71 @@
+//! Histories and logs of devices, for reading. Entries are written through
+//! [`IngestStore`](crate::IngestStore).
+
+use async_trait::async_trait;
+use iottly_protocol::MessageKind;
+
+use crate::error::Result;
+use iottly_core::model::{Cursor, Scope, StoredLog, StoredMessage, UnixMs};
+
+/// Range of a device's history to scan.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ScanBounds {
+    /// Upper end, excluded: only entries strictly older than this one.
+    pub before: Option<Cursor>,
+    /// Minimum timestamp, included.
+    pub from: Option<UnixMs>,
+    /// Maximum timestamp, included.
+    pub to: Option<UnixMs>,
+}
+
+/// Key and size of an entry of a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntrySize {
+    /// Key of the entry.
+    pub cursor: Cursor,
+    /// Size of the payload, in bytes.
+    pub bytes: u64,
+}
+
+/// Query for a page of a history by its offset.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PageQuery {
+    /// Kind of entries to return; none for all.
+    pub kind: Option<MessageKind>,
+    /// Minimum timestamp, included.
+    pub from: Option<UnixMs>,
+    /// Maximum timestamp, excluded.
+    pub until: Option<UnixMs>,
+    /// True for oldest first, false for newest first.
+    pub ascending: bool,
+    /// Number of entries to skip.
+    pub offset: usize,
+    /// Maximum number of entries.
+    pub limit: usize,
+}
+
+/// Store operations that read histories and logs of devices.
+#[async_trait]
+pub trait HistoryStore: Send + Sync + 'static {
+    /// Returns entries of a device's history, newest first, at most `limit`.
+    async fn scan(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<StoredMessage>>;
+    /// Returns keys and sizes of what [`scan`](Self::scan) would return, to decide how much to read.
+    async fn entry_sizes(&self, scope: Scope, bounds: ScanBounds, limit: usize) -> Result<Vec<EntrySize>>;
+    /// Returns entries of a device's history between two keys, both included, newest first, at most `limit`.
+    async fn entries_between(
+        &self,
+        scope: Scope,
+        newest: Cursor,
+        oldest: Cursor,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>>;
+    /// Returns keys and sizes of what [`page`](Self::page) would return.
+    async fn page_sizes(&self, scope: Scope, query: &PageQuery) -> Result<Vec<EntrySize>>;
+    /// Returns entries of a device's history by their keys, in the order of the keys; missing entries are
+    /// omitted.
+    async fn entries(&self, scope: Scope, keys: &[Cursor]) -> Result<Vec<StoredMessage>>;
+    /// Returns a page of a device's history by its offset.
+    async fn page(&self, scope: Scope, query: &PageQuery) -> Result<Vec<StoredMessage>>;
+    /// Returns the newest lines of a device's log, newest first, at most `limit`.
+    async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>>;
+}

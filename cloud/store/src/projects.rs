@@ -1,0 +1,27 @@
+//! Projects and their deployment groups. Changes to them are in [`ChangeStore`](crate::ChangeStore).
+
+use async_trait::async_trait;
+use iottly_protocol::{GroupId, ProjectId};
+
+use crate::error::Result;
+use iottly_core::model::{Definition, Group, Project};
+
+/// Store operations for projects and their deployment groups.
+#[async_trait]
+pub trait ProjectStore: Send + Sync + 'static {
+    /// Creates a project with its `_orphaned` group and the seeded definitions.
+    async fn create_project(
+        &self,
+        project: &Project,
+        orphaned: GroupId,
+        definitions: &[Definition],
+    ) -> Result<()>;
+    /// Returns all projects, by name.
+    async fn projects(&self) -> Result<Vec<Project>>;
+    /// Returns one project.
+    async fn project(&self, id: ProjectId) -> Result<Option<Project>>;
+    /// Creates a deployment group.
+    async fn create_group(&self, project: ProjectId, id: GroupId, name: &str, branch: &str) -> Result<()>;
+    /// Returns the groups of a project with their devices; `_orphaned` first, then by name.
+    async fn groups(&self, project: ProjectId) -> Result<Vec<Group>>;
+}
