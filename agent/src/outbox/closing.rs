@@ -2,7 +2,8 @@
 //!
 //! sled flushes a database when it is dropped, and after a failed write that flush may never return.
 //! Databases are therefore dropped on separate threads. One that is not closed in time is left behind with
-//! its lock; its content is read from a copy.
+//! its lock; its content is read from a copy. While its flush waits, it holds a lock that all databases of the
+//! process share for writing: if that lasts, the watchdog ends the process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

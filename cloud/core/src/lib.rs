@@ -1,8 +1,4 @@
-//! Model and decisions of the cloud: no I/O, no runtime, no clock.
-//!
-//! Every function here decides from its arguments alone, time included, so that it can be tested without a
-//! database, a broker or a server. `iottly-store` keeps the model, `iottly-cloud` carries the decisions out.
-
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 pub mod code;

@@ -1,4 +1,4 @@
-//! The cloud over HTTP: REST API, dashboard, sessions and the server.
+#![doc = include_str!("../README.md")]
 
 mod api;
 mod app;

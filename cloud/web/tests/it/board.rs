@@ -195,3 +195,14 @@ pub(crate) async fn devices(cloud: &TestCloud, rollout: &Value) -> Vec<Value> {
         .ok();
     answer["devices"].as_array().expect("devices").clone()
 }
+
+/// Waits until exactly one device of a rollout is notified, and returns its id.
+pub(crate) async fn canary(cloud: &TestCloud, rollout: &Value) -> Value {
+    let notified = async || {
+        let mut devices = devices(cloud, rollout).await;
+        devices.retain(|device| device["state"] == "told");
+        devices
+    };
+    eventually("one device is notified", async || notified().await.len() == 1).await;
+    notified().await[0]["device"].clone()
+}

@@ -4,22 +4,16 @@
 use crate::cluster;
 use crate::device;
 use crate::reflect;
+use crate::two_tenants::{Setup, new_device, setup};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use device::{Raw, message};
-use iottly_cloud::{Cloud, CloudConfig, Services};
-use iottly_core::command::seeded_definitions;
-use iottly_core::model::{Project, Scope, SecretHash};
 use iottly_protocol::{
-    Batch, DeviceId, Gap, GroupId, Hello, ProjectId, Record, Status, StreamClass, StreamId, Topic, Up,
-    encode_batch,
+    Batch, Gap, GroupId, Hello, Record, Status, StreamClass, StreamId, Topic, Up, encode_batch,
 };
-use iottly_store::{NewDevice, ScanBounds};
+use iottly_store::ScanBounds;
 use serde::Deserialize as _;
 use serde_json::Value;
-
-const SECRET: &str = "a-secret-of-a-device";
 
 /// Returns texts as they are written in JSON, quotes included, each with a description.
 fn texts() -> Vec<(&'static str, Vec<u8>)> {
@@ -142,65 +136,7 @@ fn the_cases_are_all_texts_of_all_messages() {
     }
 }
 
-struct Setup {
-    cloud: Cloud,
-    services: Services,
-    hostile: Scope,
-    other: Scope,
-}
-
-async fn setup(data: &Path, database_url: Option<String>) -> Setup {
-    let mut config = CloudConfig::new(data.to_owned(), "127.0.0.1:0".parse().expect("an address"));
-    config.database_url = database_url;
-    let cloud = Cloud::start(config).await.expect("the cloud starts");
-    let services = cloud.services();
-    let hostile = tenant(&services, 1).await;
-    let other = tenant(&services, 2).await;
-    Setup {
-        cloud,
-        services,
-        hostile,
-        other,
-    }
-}
-
-async fn tenant(services: &Services, byte: u8) -> Scope {
-    let id = ProjectId::from_bytes([byte; 12]);
-    let project = Project {
-        id,
-        name: format!("project {byte}"),
-        created: 0,
-        retention_days: None,
-    };
-    services
-        .store
-        .create_project(&project, GroupId::from_bytes([byte; 16]), &seeded_definitions())
-        .await
-        .expect("created");
-    new_device(services, id).await
-}
-
-async fn new_device(services: &Services, project: ProjectId) -> Scope {
-    let scope = Scope {
-        project,
-        device: DeviceId::random(),
-    };
-    let group = GroupId::from_bytes([project.as_bytes()[0]; 16]);
-    let device = NewDevice {
-        scope,
-        name: "device".into(),
-        group,
-        secret: SecretHash::of(SECRET.as_bytes()),
-    };
-    services.store.create_device(&device).await.expect("created");
-    scope
-}
-
 impl Setup {
-    async fn connect(&self, scope: Scope) -> Raw {
-        Raw::connect(self.cloud.mqtt_addr(), scope.device, SECRET).await
-    }
-
     /// Sends a hostile message and then a good one; the good one is acknowledged.
     async fn say(&self, device: &mut Raw, case: &Case, literal: &[u8], sent: &mut BTreeMap<StreamId, u64>) {
         let stream = StreamId::random();

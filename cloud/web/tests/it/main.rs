@@ -6,6 +6,7 @@ mod cluster;
 mod device;
 mod reflect;
 mod support;
+mod two_tenants;
 
 mod api;
 mod broker;

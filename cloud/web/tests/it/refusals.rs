@@ -2,70 +2,16 @@
 
 use crate::cluster;
 use crate::device;
-use std::path::Path;
+use crate::two_tenants::{Setup, setup};
 use std::time::Duration;
 
 use device::Raw;
-use iottly_cloud::{Cloud, CloudConfig, Services};
-use iottly_core::command::seeded_definitions;
-use iottly_core::model::{Project, Scope, SecretHash};
-use iottly_protocol::{DeviceId, Down, GroupId, ProjectId, StreamClass, StreamId, encode_batch};
-use iottly_store::{NewDevice, ScanBounds};
+use iottly_protocol::{Down, StreamClass, StreamId, encode_batch};
+use iottly_store::ScanBounds;
 use iottly_web::WebServices;
 use iottly_web::http::Server;
 use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-const SECRET: &str = "a-secret-of-a-device";
-
-struct Setup {
-    cloud: Cloud,
-    services: Services,
-    hostile: Scope,
-    other: Scope,
-}
-
-async fn setup(data: &Path, database_url: Option<String>) -> Setup {
-    let mut config = CloudConfig::new(data.to_owned(), "127.0.0.1:0".parse().expect("an address"));
-    config.database_url = database_url;
-    let cloud = Cloud::start(config).await.expect("the cloud starts");
-    let services = cloud.services();
-    let (hostile, other) = (tenant(&services, 1).await, tenant(&services, 2).await);
-    Setup {
-        cloud,
-        services,
-        hostile,
-        other,
-    }
-}
-
-async fn tenant(services: &Services, byte: u8) -> Scope {
-    let id = ProjectId::from_bytes([byte; 12]);
-    let project = Project {
-        id,
-        name: format!("project {byte}"),
-        created: 0,
-        retention_days: None,
-    };
-    let group = GroupId::from_bytes([byte; 16]);
-    services
-        .store
-        .create_project(&project, group, &seeded_definitions())
-        .await
-        .expect("created");
-    let scope = Scope {
-        project: id,
-        device: DeviceId::random(),
-    };
-    let device = NewDevice {
-        scope,
-        name: "device".into(),
-        group,
-        secret: SecretHash::of(SECRET.as_bytes()),
-    };
-    services.store.create_device(&device).await.expect("created");
-    scope
-}
 
 fn record(seq: u64, channel: &str) -> String {
     format!(
@@ -74,10 +20,6 @@ fn record(seq: u64, channel: &str) -> String {
 }
 
 impl Setup {
-    async fn connect(&self, scope: Scope) -> Raw {
-        Raw::connect(self.cloud.mqtt_addr(), scope.device, SECRET).await
-    }
-
     /// A hostile device sends records that the database refuses, one after the other, while another tenant's
     /// device is served.
     async fn poison(&self) -> (Raw, StreamId) {

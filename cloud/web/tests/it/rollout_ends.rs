@@ -45,21 +45,7 @@ async fn a_rollout_whose_group_is_deleted_is_cancelled_and_says_whom_it_told() {
         boards.push(Board::connect(&cloud, *id).await);
     }
     let begun = act(&cloud, &group, "flashfw", "").await.ok();
-    eventually("one device is notified", async || {
-        devices(&cloud, &begun["rollout"])
-            .await
-            .iter()
-            .filter(|device| device["state"] == "told")
-            .count()
-            == 1
-    })
-    .await;
-    let states = devices(&cloud, &begun["rollout"]).await;
-    let told = states
-        .iter()
-        .find(|device| device["state"] == "told")
-        .expect("a canary")["device"]
-        .clone();
+    let told = board::canary(&cloud, &begun["rollout"]).await;
     let at = ids.iter().position(|id| json!(id) == told).expect("ours");
     let canary = &mut boards[at];
     let directive = canary.directive(&cloud).await;

@@ -34,21 +34,7 @@ async fn the_canary_first_then_the_rest_then_the_group_shows_the_revision() {
         "no device has reported anything: {begun}"
     );
     until(&cloud, &group, "deploying").await;
-    eventually("one device is notified", async || {
-        devices(&cloud, &begun["rollout"])
-            .await
-            .iter()
-            .filter(|device| device["state"] == "told")
-            .count()
-            == 1
-    })
-    .await;
-    let states = devices(&cloud, &begun["rollout"]).await;
-    let first = states
-        .iter()
-        .find(|device| device["state"] == "told")
-        .expect("a canary")["device"]
-        .clone();
+    let first = board::canary(&cloud, &begun["rollout"]).await;
     let at = ids.iter().position(|id| json!(id) == first).expect("ours");
     let mut canary = boards.swap_remove(at);
     let directive = canary.directive(&cloud).await;
