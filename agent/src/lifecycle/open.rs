@@ -1,4 +1,4 @@
-//! Opening the data folder: lock, check of its files, queue, journal, and a report of what earlier runs lost.
+//! Opening the data folder: lock, check of its files, queue, journal, and a report of earlier faults.
 
 use std::sync::Arc;
 use std::thread;
@@ -50,7 +50,7 @@ pub(super) fn open(config: &AgentConfig) -> Result<Opened, AgentError> {
         ));
     }
     for (warning, description) in warnings {
-        tracing::warn!(device.id = %config.device_id, warning, description, "found losses of earlier runs; reporting them in the history");
+        tracing::warn!(device.id = %config.device_id, warning, description, "found traces of earlier faults in the data folder; reporting them in the history");
         let record = agent_warning(warning, &description, outbox.now_ms());
         if let Err(error) = outbox.offer(StreamClass::History, record) {
             tracing::warn!(device.id = %config.device_id, %error, "failed to queue an agent message; dropping it");

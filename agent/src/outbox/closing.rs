@@ -67,15 +67,19 @@ pub(super) fn close(database: impl Send + 'static, path: &Path, failed: bool) {
         .stack_size(512 << 10)
         .spawn(drop_it);
     let patience = if failed { FAILED_PATIENCE } else { PATIENCE };
-    if started.is_err() {
-        // Without a thread the database stays open, because dropping it here could hang.
-        std::mem::forget(database);
-    }
-    if ended.recv_timeout(patience).is_err() {
-        tracing::error!(queue.path = %path.display(), "failed to close a part of the queue in time; leaving it open");
-        if list().len() > MAX_LEFT {
-            watchdog::end("closing parts of the queue");
+    match started {
+        Ok(_) if ended.recv_timeout(patience).is_ok() => return,
+        Ok(_) => {
+            tracing::error!(queue.path = %path.display(), "failed to close a part of the queue in time; leaving it open");
         }
+        Err(error) => {
+            // Dropping it here could hang.
+            std::mem::forget(database);
+            tracing::error!(queue.path = %path.display(), %error, "failed to start a thread that closes a part of the queue; leaving it open");
+        }
+    }
+    if list().len() > MAX_LEFT {
+        watchdog::end("closing parts of the queue");
     }
 }
 
@@ -83,7 +87,7 @@ pub(super) fn close(database: impl Send + 'static, path: &Path, failed: bool) {
 /// wait forever, with a lock that all databases of the process share.
 pub(super) fn leave_removed(database: impl Send + 'static, path: &Path) {
     static REMOVED: AtomicUsize = AtomicUsize::new(0);
-    tracing::error!(queue.path = %path.display(), "failed to find the file of a part of the queue, it was removed; leaving it open");
+    tracing::error!(queue.path = %path.display(), "the file of a part of the queue was removed while it was open; leaving it open");
     std::mem::forget(database);
     if REMOVED.fetch_add(1, Ordering::Relaxed) >= MAX_REMOVED {
         watchdog::end("closing removed parts of the queue");

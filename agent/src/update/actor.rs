@@ -28,6 +28,7 @@ use crate::config::UpdateConfig;
 use crate::guest::{Mailbox, TrialEvent};
 use crate::outbox::Outbox;
 use crate::threads::ended;
+use crate::threads::thread_name;
 use crate::throttle::{LogLimit, cut};
 use crate::time::BoardClock;
 
@@ -84,7 +85,7 @@ impl UpdateThread {
             clock: parts.clock.clone(),
             reporter: reporter.clone(),
         };
-        let fetcher = name.replace("update", "fetch");
+        let fetcher = thread_name("fetch", parts.device);
         let questions = fetch::start(repository.clone(), admission.clone(), mailbox.clone(), &fetcher)?;
         let directives = Directives::new(mailbox.clone());
         let slot = FirmwareSlot {
@@ -171,7 +172,7 @@ impl Actor {
                 Ok(()) => return,
                 Err(error) => error.to_string(),
             };
-            tracing::warn!(device.id = %self.device, error = %failed, "failed to write the state of the update; retrying in 60 s");
+            tracing::warn!(device.id = %self.device, error = %failed, "failed to read or write the files of the update; retrying in 60 s");
             if self.blocked_by.as_ref() != Some(&failed) {
                 self.reporter
                     .warn(&format!("updates are blocked by an error: {failed}"));

@@ -47,7 +47,15 @@ impl Reporter {
     /// Reports the state of an update. Endings also go to the history; intermediate states only to the
     /// control stream.
     pub(super) fn progress(&self, progress: &Progress, release_seq: Option<u64>) {
-        tracing::info!(device.id = %self.device, update.progress = ?progress, "update progress");
+        static PROGRESS: LogLimit = LogLimit::new();
+        // An ending is always logged; a device has few of them.
+        if let Some(more) = PROGRESS
+            .pass()
+            .or_else(|| progress.state.is_ending().then_some(0))
+        {
+            let progress = format!("{progress:?}");
+            tracing::info!(device.id = %self.device, update.progress = cut(&progress), suppressed = more, "update progress");
+        }
         self.update(messages::progress(progress, self.outbox.now_ms()), release_seq);
     }
 

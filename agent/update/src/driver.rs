@@ -222,7 +222,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
         {
             let file = files::slot_file(slot);
             self.host.warn(&format!(
-                "{file} is not the release that was verified; it is not run"
+                "{file} is not the release that was verified, or is larger than a release may be; it is not run"
             ));
             return Ok(Some(Event::SlotDamaged(slot)));
         }

@@ -72,7 +72,7 @@ impl Group {
         let device = first.filter(|device| self.jobs.iter().all(|job| job.scope.device == *device));
         tracing::error_span!(
             "ingest_group",
-            group.events = self.jobs.len(),
+            commit.events = self.jobs.len(),
             device.id = device.map(tracing::field::display)
         )
     }

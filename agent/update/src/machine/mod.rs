@@ -243,11 +243,7 @@ impl Machine {
             Step::Trial => self.judge(now, out),
             Step::Committing | Step::RollingBack | Step::Switching => {}
             _ if self.is_overdue() => {
-                let name = serde_json::to_string(&state).unwrap_or_default();
-                let why = refusal(
-                    Reason::Timeout,
-                    format!("the deadline passed in {}", name.trim_matches('"')),
-                );
+                let why = refusal(Reason::Timeout, format!("the deadline passed in {state}"));
                 self.finish(Ending::Failed, Some(why), out);
             }
             Step::Deferred => self.wait(now, out),

@@ -19,7 +19,7 @@ const DATES_TRIES: u64 = 12;
 const DAY_S: u64 = 86_400;
 
 /// Number of states after which an update counts as failed: the stored list of states is bounded.
-const LONG_STORY: usize = 64;
+const MAX_STATES: usize = 64;
 
 /// Converts Unix milliseconds to Unix seconds.
 pub fn seconds(at: UnixMs) -> u64 {
@@ -77,7 +77,7 @@ fn progress(member: &RolloutMember, policy: &Policy, size: u64, now: u64) -> Dev
                 .filter(|(state, _)| *state == UpdateState::Ended(Ending::Rejected))
                 .count()
                 .max(1) as u64;
-            if tries >= DATES_TRIES || directive.steps.len() > LONG_STORY {
+            if tries >= DATES_TRIES || directive.steps.len() > MAX_STATES {
                 return DeviceProgress::Failed {
                     reason: Reason::Expired,
                     times: u32::MAX,
@@ -142,7 +142,7 @@ pub fn decide(rollout: &Rollout, members: &[RolloutMember], size: u64, now: u64)
     let mut ended = None;
     if sorted.is_empty() && rollout.devices > 0 && plan.status == RolloutStatus::Deployed {
         plan.status = RolloutStatus::Cancelled;
-        ended = Some("no device is left that it was for");
+        ended = Some("no device is left of this rollout");
     }
     let status = match (plan.status, rollout.kind) {
         (RolloutStatus::Deployed, RolloutKind::Rollback) => RolloutStatus::RolledBack,

@@ -64,6 +64,7 @@ const STEPS: [(i64, &str, &str); 9] = [
         "steady_rollouts",
         include_str!("../../migrations/postgres/0008_steady_rollouts.sql"),
     ),
+    // Numbered like the steps of SQLite from here on.
     (
         11,
         "presumed_status",

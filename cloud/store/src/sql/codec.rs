@@ -158,12 +158,18 @@ pub(super) use {open, unreported};
 
 const _: () = {
     let expires = CloudStep::Expire.from();
+    assert!(expires.len() <= STATUSES, "a status is left out");
+    assert!(CommandStatus::MARKED.len() <= STATUSES, "a status is left out");
     let mut at = 0;
     while at < CommandStatus::ALL.len() {
         let status = CommandStatus::ALL[at];
         assert!(
             (status_code(status) < 3) != status.is_final(),
             "the index of open commands holds other statuses"
+        );
+        assert!(
+            status.predecessors().len() <= STATUSES,
+            "a predecessor is left out"
         );
         let mut listed = false;
         let mut next = 0;
@@ -186,6 +192,6 @@ const NO_STATUS: i64 = -1;
 
 /// Returns the codes of a list of statuses, filled up with [`NO_STATUS`].
 pub(super) fn status_codes(statuses: &[CommandStatus]) -> [i64; STATUSES] {
-    debug_assert!(statuses.len() <= STATUSES, "a status is left out");
+    assert!(statuses.len() <= STATUSES, "a status is left out");
     std::array::from_fn(|at| statuses.get(at).map_or(NO_STATUS, |status| status_code(*status)))
 }

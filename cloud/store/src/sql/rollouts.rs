@@ -1,10 +1,12 @@
 //! Rollouts and the commands that control them.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 use iottly_protocol::{GroupId, ProjectId};
 use serde_json::value::RawValue;
 
-use super::db::{Conn, Row};
+use super::db::{self, Conn, Row};
 use super::{Backend, codec, rollout_devices, rollout_upkeep};
 use crate::{Result, RolloutStore, StoreError};
 use iottly_core::model::{
@@ -151,6 +153,32 @@ pub(super) async fn start(
     super::missing(done.rows_affected(), "deployment group", &new.group)
 }
 
+/// Locks the active rollout of a group.
+static LOCK_CURRENT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT id, status, wish, halted, soaked, soaked_at FROM rollouts WHERE project = $1 AND active = 1 \
+         AND id = (SELECT rollout FROM groups WHERE project = $1 AND id = $2){}",
+        db::FOR_UPDATE
+    )
+});
+
+/// Locks a rollout by its id.
+static LOCK_ONE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT id, active, wish, halted, soaked, soaked_at FROM rollouts WHERE project = $1 AND id = $2{}",
+        db::FOR_UPDATE
+    )
+});
+
+/// Locks the active rollouts of a group.
+static LOCK_ACTIVE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT id, wish, halted, soaked, soaked_at FROM rollouts \
+         WHERE project = $1 AND group_id = $2 AND active = 1 ORDER BY id{}",
+        db::FOR_UPDATE
+    )
+});
+
 /// Pauses, resumes or cancels the active rollout of a group.
 pub(super) async fn steer(
     tx: &mut Conn,
@@ -160,53 +188,39 @@ pub(super) async fn steer(
     now: UnixMs,
 ) -> Result<u64> {
     super::groups::must_exist(tx, project, group).await?;
-    loop {
-        let row = sqlx::query(
-            "SELECT o.id, o.version, o.status, o.wish, o.halted, o.soaked, o.soaked_at FROM groups g \
-             JOIN rollouts o ON o.project = g.project AND o.id = g.rollout \
-             WHERE g.project = $1 AND g.id = $2 AND o.active = 1",
-        )
+    let row = sqlx::query(LOCK_CURRENT.as_str())
         .bind(codec::id(&project))
         .bind(codec::id(&group))
         .fetch_optional(&mut *tx)
         .await?;
-        let row = row.ok_or_else(|| {
-            StoreError::Refused("no rollout is under way in this deployment group".to_owned())
-        })?;
-        let Some(steered) = rollout::steer(&progress(&row)?, status(&row)?, command) else {
-            return Ok(0);
-        };
-        if save_steered(tx, project, &row, &steered, now).await? {
-            return Ok(1);
-        }
-        // The executor has saved a step meanwhile: the command applies to what it saved.
-    }
+    let row = row
+        .ok_or_else(|| StoreError::Refused("no rollout is under way in this deployment group".to_owned()))?;
+    let Some(steered) = rollout::steer(&progress(&row)?, status(&row)?, command) else {
+        return Ok(0);
+    };
+    save_steered(tx, project, &row, &steered, now).await?;
+    Ok(1)
 }
 
 /// Cancels an active rollout, even if its group was deleted.
 pub(super) async fn cancel(tx: &mut Conn, project: ProjectId, id: RolloutId, now: UnixMs) -> Result<u64> {
-    loop {
-        let row = sqlx::query(
-            "SELECT id, version, active, wish, halted, soaked, soaked_at FROM rollouts WHERE project = $1 AND id = $2",
-        )
+    let row = sqlx::query(LOCK_ONE.as_str())
         .bind(codec::id(&project))
         .bind(codec::id(&id))
         .fetch_optional(&mut *tx)
         .await?;
-        let row = row.ok_or_else(|| StoreError::Missing {
-            what: "rollout",
-            name: id.to_string(),
-        })?;
-        if codec::get::<i64>(&row, "active")? == 0 {
-            return Err(StoreError::Refused("the rollout has ended".to_owned()));
-        }
-        let Some(steered) = rollout::abandon(&progress(&row)?, rollout::BY_OWNER) else {
-            return Ok(0);
-        };
-        if save_steered(tx, project, &row, &steered, now).await? {
-            return Ok(1);
-        }
+    let row = row.ok_or_else(|| StoreError::Missing {
+        what: "rollout",
+        name: id.to_string(),
+    })?;
+    if codec::get::<i64>(&row, "active")? == 0 {
+        return Err(StoreError::Refused("the rollout has ended".to_owned()));
     }
+    let Some(steered) = rollout::abandon(&progress(&row)?, rollout::BY_OWNER) else {
+        return Ok(0);
+    };
+    save_steered(tx, project, &row, &steered, now).await?;
+    Ok(1)
 }
 
 /// Abandons the active rollout of a group, with a reason that its owner can read.
@@ -217,45 +231,36 @@ pub(super) async fn give_up(
     reason: &'static str,
     now: UnixMs,
 ) -> Result<()> {
-    loop {
-        let rows = sqlx::query(
-            "SELECT id, version, wish, halted, soaked, soaked_at FROM rollouts \
-             WHERE project = $1 AND group_id = $2 AND active = 1",
-        )
+    let rows = sqlx::query(LOCK_ACTIVE.as_str())
         .bind(codec::id(&project))
         .bind(codec::id(&group))
         .fetch_all(&mut *tx)
         .await?;
-        let mut all_saved = true;
-        for row in &rows {
-            if let Some(steered) = rollout::abandon(&progress(row)?, reason) {
-                all_saved &= save_steered(tx, project, row, &steered, now).await?;
-            }
-        }
-        if all_saved {
-            return Ok(());
+    for row in &rows {
+        if let Some(steered) = rollout::abandon(&progress(row)?, reason) {
+            save_steered(tx, project, row, &steered, now).await?;
         }
     }
+    Ok(())
 }
 
-/// Saves what was decided on a rollout's row. Returns false, without writing, if the rollout has changed since
-/// the row was read.
+/// Saves what was decided on a locked rollout. Its version changes, so that a step of the executor that was
+/// planned before is not saved.
 async fn save_steered(
     tx: &mut Conn,
     project: ProjectId,
     row: &Row,
     steered: &Steered,
     now: UnixMs,
-) -> Result<bool> {
+) -> Result<()> {
     let id: [u8; 16] = codec::bytes(row, "rollouts", "id")?;
-    let done = sqlx::query(
-        "UPDATE rollouts SET wish = $4, halted = $5, evidence = CASE WHEN $6 = 1 THEN evidence ELSE NULL END, \
-         forced = CASE WHEN $7 = 1 THEN 1 ELSE forced END, version = version + 1, changed = $8, ended = $9 \
-         WHERE project = $1 AND id = $2 AND version = $3",
+    sqlx::query(
+        "UPDATE rollouts SET wish = $3, halted = $4, evidence = CASE WHEN $5 = 1 THEN evidence ELSE NULL END, \
+         forced = CASE WHEN $6 = 1 THEN 1 ELSE forced END, version = version + 1, changed = $7, ended = $8 \
+         WHERE project = $1 AND id = $2",
     )
     .bind(codec::id(&project))
     .bind(&id[..])
-    .bind(codec::get::<i64>(row, "version")?)
     .bind(intent_word(steered.progress.intent))
     .bind(i64::from(steered.progress.halted))
     .bind(i64::from(steered.keeps_evidence))
@@ -264,9 +269,6 @@ async fn save_steered(
     .bind(steered.ended)
     .execute(&mut *tx)
     .await?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
-    }
     if steered.forgives {
         // Failed devices are directed again as if they had not failed; silent devices get a new deadline.
         sqlx::query(
@@ -277,7 +279,7 @@ async fn save_steered(
         .execute(tx)
         .await?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Returns an error when a release of this branch is being deployed.

@@ -109,7 +109,8 @@ const PURE: &[&str] = &[
 
 /// Dependencies with which a crate would do I/O or need a runtime.
 const IMPURE: &[&str] = &[
-    "axum", "hyper", "mqtt5", "reqwest", "rumqttc", "rustix", "sled", "sqlx", "tokio", "tracing", "ureq",
+    "axum", "rand", "hyper", "mqtt5", "reqwest", "rumqttc", "rustix", "sled", "sqlx", "tokio", "tracing",
+    "ureq",
 ];
 
 /// Parts of the standard library that do I/O or read a clock.
@@ -120,6 +121,7 @@ const IO: &[&str] = &[
     "std::net::Udp",
     "std::process",
     "std::thread",
+    ".elapsed()",
     "Instant::now",
     "SystemTime::now",
     "println!",

@@ -16,33 +16,9 @@ fn fields_of_log_lines_are_dotted() {
         }
         let source = read(&file);
         for (at, _) in source.match_indices("tracing::") {
-            let call = &source[at + 9..];
-            let logs = [
-                "trace!(",
-                "debug!(",
-                "info!(",
-                "warn!(",
-                "error!(",
-                "error_span!(",
-                "instrument(",
-            ];
-            if !logs.iter().any(|macro_call| call.starts_with(macro_call)) {
-                continue;
-            }
-            let call = arguments(call);
-            for name in BARE {
-                // As a field, or as the short form of one; not as the value of another field.
-                let given = [
-                    format!("({name} ="),
-                    format!(" {name} ="),
-                    format!("({name}, "),
-                    format!("(%{name}, "),
-                    format!(", %{name}, "),
-                ];
-                if given.iter().any(|form| call.contains(form.as_str())) {
-                    let line = source[..at].lines().count();
-                    bare.push(format!("{}:{line}: {name}", shown(&file)));
-                }
+            for name in bare_fields(&source[at + 9..]) {
+                let line = source[..at].lines().count();
+                bare.push(format!("{}:{line}: {name}", shown(&file)));
             }
         }
     }
@@ -51,6 +27,63 @@ fn fields_of_log_lines_are_dotted() {
         "name the field as `device.id`, `project.id`, …:\n{}",
         bare.join("\n")
     );
+}
+
+/// Macros that take fields.
+const MACROS: &[&str] = &[
+    "trace!(",
+    "debug!(",
+    "info!(",
+    "warn!(",
+    "error!(",
+    "event!(",
+    "trace_span!(",
+    "debug_span!(",
+    "info_span!(",
+    "warn_span!(",
+    "error_span!(",
+    "span!(",
+    "instrument(",
+];
+
+/// Returns the names of the list that the call at the start has as fields: with a value, or in the short form.
+fn bare_fields(call: &str) -> Vec<&'static str> {
+    if !MACROS.iter().any(|name| call.starts_with(name)) {
+        return Vec::new();
+    }
+    // Whitespace is collapsed, so that a field on a line of its own looks like any other.
+    let call = arguments(call).split_whitespace().collect::<Vec<_>>().join(" ");
+    let call = call.replace("( ", "(").replace(" )", ")").replace(",)", ")");
+    let named = |name: &&&str| {
+        ["(", ", "].iter().any(|before| {
+            let short = ["", "%", "?"].iter().any(|mark| {
+                [",", ")"]
+                    .iter()
+                    .any(|after| call.contains(&format!("{before}{mark}{name}{after}")))
+            });
+            short || call.contains(&format!("{before}{name} ="))
+        })
+    };
+    BARE.iter().filter(named).copied().collect()
+}
+
+#[test]
+fn bare_fields_are_found_in_every_form() {
+    for bad in [
+        r#"warn!(device = %id, "x")"#,
+        r#"warn!(%device, "x")"#,
+        r#"error_span!("step", device = %id)"#,
+        "info!(\n    error = %e,\n    ?device,\n    \"x\",\n)",
+        r#"debug!(error = %e, device)"#,
+    ] {
+        assert_eq!(bare_fields(bad), ["device"], "{bad}");
+    }
+    for good in [
+        r#"warn!(device.id = %device, "a device, lost")"#,
+        r#"warn!("failed to reach device (x)")"#,
+    ] {
+        assert!(bare_fields(good).is_empty(), "{good}");
+    }
 }
 
 /// Returns the beginning of a call, up to the parenthesis that closes it.

@@ -6,7 +6,7 @@ use crate::repository::{list, metadata, text};
 const MAX_PROGRAMS: usize = 14;
 
 #[test]
-fn a_crate_has_one_test_program() {
+fn test_programs_are_few() {
     let metadata = metadata(&["--no-deps"]);
     let mut programs = Vec::new();
     for package in list(&metadata["packages"]) {

@@ -53,8 +53,8 @@ impl FromRequestParts<App> for Access {
         let services = &app.services;
         for token in credentials::tokens(&parts.headers) {
             if let Some(token) = services.store.token(hash_secret(token.as_bytes())).await? {
+                trace_project(token.project);
                 let access = used(services, token, clock::now()).await?;
-                trace_project(access.principal.project);
                 return access.within_rate(parts, services);
             }
         }

@@ -141,7 +141,10 @@ async fn a_line_of_an_ingest_group_carries_its_device() {
     let failed = "failed to commit a write of a device";
     eventually("the failure is logged", async || log.line(failed).is_some()).await;
     let line = log.line(failed).expect("found above");
-    assert_has(&line, &[format!("ingest_group{{group.events=1 device.id={id}}}")]);
+    assert_has(
+        &line,
+        &[format!("ingest_group{{commit.events=1 device.id={id}}}")],
+    );
     device.kill().await;
     cloud.shutdown().await;
 }
