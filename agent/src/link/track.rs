@@ -179,13 +179,20 @@ impl Track {
                     })
                     .encode();
                     self.window.sent(*to, gap.len(), now_ms);
-                    self.sent = *to;
-                    self.published = self.published.max(*to);
+                    self.note_published(*to);
                     effects.push(Effect::Publish(gap));
                 }
             }
         }
         self.batch(&mut run, now_ms, effects);
+    }
+
+    /// Notes that everything up to `upto` is published. A page may hold records of which the queue's own
+    /// notice has not arrived yet: they were given nevertheless, and their acknowledgement may come first.
+    fn note_published(&mut self, upto: u64) {
+        self.sent = upto;
+        self.published = self.published.max(upto);
+        self.info.next = self.info.next.max(upto + 1);
     }
 
     fn batch(&mut self, run: &mut Vec<&[u8]>, now_ms: u64, effects: &mut Vec<Effect>) {
@@ -195,8 +202,7 @@ impl Track {
         let first = self.sent + 1;
         let count = run.len() as u64;
         let bytes = encode_batch(self.info.stream, first, run.drain(..));
-        self.sent += count;
-        self.published = self.published.max(self.sent);
+        self.note_published(self.sent + count);
         self.window.sent(self.sent, bytes.len(), now_ms);
         effects.push(Effect::Publish(bytes));
     }

@@ -325,9 +325,10 @@ impl Session {
             let track = &mut self.tracks[index(class)];
             let info = streams[index(class)];
             if info.stream == track.info.stream {
-                // The queue may not have processed the latest acknowledgement yet.
+                // The queue may not have processed the latest acknowledgement yet, and a page that was published
+                // may be newer than its notice.
                 track.info.oldest = track.info.oldest.max(info.oldest);
-                track.info.next = info.next;
+                track.info.next = track.info.next.max(info.next);
             } else {
                 track.restart(info);
                 self.mint_from_ms[index(class)] = now_ms.saturating_add(MINT_EVERY_MS);

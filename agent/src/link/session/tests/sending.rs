@@ -112,6 +112,32 @@ fn an_acknowledgement_of_a_number_that_was_never_given_starts_a_new_stream() {
 }
 
 #[test]
+fn a_page_may_be_newer_than_the_queue_s_notice() {
+    let mut session = session(1, 3);
+    open(&mut session);
+    let effects = read(&mut session, vec![record(1), record(2), record(3), record(4)], 0);
+    assert_eq!(sent(&effects), [("batch", 1, 4)]);
+    let effects = ack(&mut session, 4, 0);
+    assert!(
+        matches!(
+            effects[..],
+            [Effect::Ack {
+                class: History,
+                upto: 4
+            }]
+        ),
+        "{effects:?}"
+    );
+    // The notice of an earlier moment arrives now.
+    let streams = [session.tracks[0].info, session.tracks[1].info].map(|info| StreamInfo {
+        next: info.next.min(4),
+        ..info
+    });
+    assert!(session.handle(Event::Streams(streams), 0).is_empty());
+    assert_eq!(session.queued(), 0);
+}
+
+#[test]
 fn an_acknowledgement_of_an_unknown_stream_is_ignored() {
     let mut session = session(1, 3);
     open(&mut session);
