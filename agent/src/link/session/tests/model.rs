@@ -14,6 +14,8 @@ use super::*;
 #[derive(Debug, Clone)]
 enum Step {
     Push(u64),
+    /// Notifies the session of what the queue has committed since the last notice.
+    Notice,
     /// Drops this number of the oldest records.
     Drop(u64),
     /// Delivers a message in flight, chosen by this number.
@@ -39,6 +41,7 @@ enum Step {
 fn faults() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (1u64..20).prop_map(Step::Push),
+        6 => Just(Step::Notice),
         1 => (1u64..10).prop_map(Step::Drop),
         20 => any::<usize>().prop_map(Step::Deliver),
         1 => any::<usize>().prop_map(Step::Lose),
@@ -426,7 +429,6 @@ impl World {
                 .insert(self.disk.streams[0].next, Held::Text(self.texts));
             self.disk.streams[0].next += 1;
         }
-        self.event(Event::Streams(self.disk.streams));
     }
 
     fn give_up(&mut self, count: u64) {
@@ -444,6 +446,7 @@ impl World {
     fn step(&mut self, step: &Step) {
         match step {
             Step::Push(count) => self.push(*count),
+            Step::Notice => self.event(Event::Streams(self.disk.streams)),
             Step::Drop(count) => self.give_up(*count),
             Step::Deliver(n) if !self.wire.is_empty() => match self.wire.remove(n % self.wire.len()) {
                 Message::Down(down) => self.event(Event::Down(down)),
@@ -482,6 +485,7 @@ impl World {
             if open && self.disk.held.is_empty() && self.session.queued() == 0 {
                 return true;
             }
+            self.step(&Step::Notice);
             self.commit();
             self.step(&if self.wire.is_empty() {
                 Step::Wait(200_000)
