@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use common::{Recorder, compiler, firmware};
 use iottly_sandbox::{
-    Backend, Cache, Fault, Firmware, Host, Instance, Level, Limits, Outgoing, Runtime, compile_here,
+    Backend, Cache, Fault, Firmware, Host, Instance, Level, Limits, Outgoing, Runtime, Script, ScriptEngine,
+    compile_here,
 };
 use wasmtime::component::{Component, ComponentType, InstancePre, Lift, Linker, Lower, TypedFunc, WasmStr};
 use wasmtime::{Config, Engine, Store, StoreContextMut};
@@ -112,7 +113,7 @@ impl Raw {
         config
             .wasm_component_model(true)
             .epoch_interruption(true)
-            .max_wasm_stack(256 << 10);
+            .max_wasm_stack(1 << 20);
         Engine::new(&config).unwrap()
     }
 
@@ -222,6 +223,7 @@ fn main() {
     code();
     println!("\n| stopping what runs away | budget | stopped after |\n|---|---|---|");
     runaway();
+    engine();
     let path = std::env::args()
         .skip(1)
         .find(|argument| !argument.starts_with('-'));
@@ -382,12 +384,64 @@ fn script(wasm: &[u8]) {
     println!("\ncompiled twice, here and in the compile child, in {both:.2?}");
 }
 
+/// Scripts on the engine: what a start costs, and many instances in one process.
+fn engine() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = Runtime::new().unwrap();
+    let load = || {
+        let began = Instant::now();
+        let cache = Cache::open(dir.path().join("cache"), compiler())
+            .unwrap()
+            .with_engine(ScriptEngine::new(iottly_engine::ABI, iottly_engine::ENGINE));
+        cache.warm(&runtime).unwrap();
+        (cache, began.elapsed())
+    };
+    let (_, compiled) = load();
+    let (cache, loaded) = load();
+    let with_script = |main: &str| {
+        let script = Script {
+            engine: iottly_engine::ABI.to_owned(),
+            exact: None,
+            files: [("main.js".to_owned(), main.to_owned())].into(),
+            sections: Vec::new(),
+        };
+        cache.load(&runtime, &script.component("").unwrap()).unwrap()
+    };
+    println!("\n| script engine | |\n|---|---|");
+    println!("| component | {} KiB |", iottly_engine::ENGINE.len() >> 10);
+    println!("| compiled in the child and loaded | {compiled:.1?} |\n| loaded again | {loaded:.1?} |");
+    let thermostat = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-examples/thermostat-js/main.js");
+    let thermostat = std::fs::read_to_string(thermostat).unwrap();
+    let line =
+        "  if (x > 5 && rows[x % 7] !== undefined) { rows[x % 7].push({ at: x, text: `row ${x}` }); }\n";
+    let large: String = (0..250)
+        .map(|n| format!("function f{n}(x, rows) {{\n{}}}\n", line.repeat(4)))
+        .collect();
+    for (name, main) in [("empty", ""), ("thermostat", &thermostat), ("100 KB", &large)] {
+        let firmware = with_script(main);
+        let times = (0..50).map(|_| {
+            let began = Instant::now();
+            let mut instance = started(&firmware);
+            instance.init().unwrap();
+            began.elapsed()
+        });
+        println!(
+            "| start and `init`, {name} script: best of 50 | {:.2?} |",
+            times.min().unwrap()
+        );
+    }
+    crowd_of(&with_script(&thermostat));
+}
+
 /// Measures many instances of one script in one process: the cost of each, and of each to the others.
 fn crowd(wasm: &[u8]) {
+    crowd_of(&Sides::new(wasm).firmware);
+}
+
+fn crowd_of(firmware: &Firmware) {
     const MANY: u32 = 100;
-    let sides = Sides::new(wasm);
     let born = || {
-        let mut instance = started(&sides.firmware);
+        let mut instance = started(firmware);
         instance.init().unwrap();
         instance.handle("echo", HI).unwrap();
         instance

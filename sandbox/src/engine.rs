@@ -5,11 +5,12 @@ use wasmtime::{Config, Engine};
 
 use crate::RuntimeError;
 
-/// Size of a firmware's stack in bytes; recursion beyond it traps.
-pub(crate) const WASM_STACK_BYTES: usize = 256 << 10;
+/// Size of the stack of a firmware's code in bytes; recursion beyond it traps. The script engine ends the recursion
+/// of a script earlier, with an error of the script, at a limit of its own that this size is made for.
+pub(crate) const WASM_STACK_BYTES: usize = 1 << 20;
 
 /// Version of [`config`]: raised whenever a setting changes, so that code compiled before is compiled again.
-const PROFILE: u32 = 1;
+const PROFILE: u32 = 2;
 
 /// Form of compiled firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -31,6 +31,20 @@ pub enum LoadError {
     /// The manifest is damaged, wrong, or does not name something that the component imports.
     #[error("firmware manifest: {0}")]
     Manifest(String),
+    /// The component is a script that is damaged or breaks a limit.
+    #[error("firmware script: {0}")]
+    Script(String),
+    /// No engine here may run the script.
+    #[error(
+        "the script needs the engine {abi:?}{}, which this device does not have",
+        exact.as_deref().map(|digest| format!(" of sha256 {digest}")).unwrap_or_default()
+    )]
+    NoEngine {
+        /// Name of what the script relies on.
+        abi: String,
+        /// sha256 of the only engine that may run it, if it names one.
+        exact: Option<String>,
+    },
     /// The compiler failed.
     #[error("cannot compile the firmware: {0}")]
     Compile(#[from] CompileError),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iottly_manifest::Manifest;
+use iottly_manifest::{Manifest, Script};
 use iottly_protocol::limits::clip;
 use wasmtime::component::Component;
 
@@ -25,6 +25,16 @@ pub struct Firmware {
 impl Firmware {
     pub(crate) fn new(runtime: &Runtime, component: &Component, profile: Profile) -> Result<Self, LoadError> {
         profile.check(component, runtime.engine())?;
+        Self::unchecked(runtime, component, profile)
+    }
+
+    /// Creates a firmware whose imports are not held against its manifest: a script engine imports all interfaces, and what
+    /// its script reaches is decided when it opens something.
+    pub(crate) fn unchecked(
+        runtime: &Runtime,
+        component: &Component,
+        profile: Profile,
+    ) -> Result<Self, LoadError> {
         let world =
             |error: wasmtime::Error| LoadError::World(clip(&format!("{error:#}"), MAX_REASON).to_owned());
         let pre = runtime.linker().instantiate_pre(component).map_err(world)?;
@@ -36,7 +46,23 @@ impl Firmware {
         })
     }
 
-    /// Returns the sha256 of the component, 64 hex digits.
+    /// Returns the firmware that this engine and a script are together. Compiles nothing.
+    pub(crate) fn with_script(&self, script: Script, profile: Profile) -> Self {
+        Self {
+            profile: Arc::new(Profile {
+                script: Some(script),
+                ..profile
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// Returns true if the firmware was loaded for this runtime.
+    pub(crate) fn is_in(&self, runtime: &Runtime) -> bool {
+        self.runtime.is(runtime)
+    }
+
+    /// Returns the sha256 of the component or of the script, 64 hex digits.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.profile.digest

@@ -7,6 +7,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
 use crate::call_rate::CallRate;
+use crate::epoch::EPOCH;
 use crate::events::{Events, Timers};
 use crate::profile::Profile;
 use crate::quota::Quota;
@@ -51,6 +52,36 @@ pub(crate) struct Call {
     pub(crate) off_cpu: Duration,
     /// Part of that time spent waiting for buses and delays.
     pub(crate) waited: Duration,
+}
+
+impl Call {
+    /// Returns the wall-clock time of the call outside of the host.
+    pub(crate) fn wall(&self) -> Duration {
+        self.started
+            .map_or(Duration::ZERO, |at| at.elapsed())
+            .saturating_sub(self.in_host)
+    }
+
+    /// Returns the processor time of this thread in the call: on a busy machine a firmware is not punished for waiting.
+    /// Reading it costs more than a short call takes, so it is first read at an epoch or when an engine asks, and the
+    /// time before counts as used, up to an epoch.
+    pub(crate) fn used(&mut self) -> Duration {
+        let now = thread_cpu();
+        let wall = self.wall();
+        let start = *self
+            .cpu_at_start
+            .get_or_insert_with(|| now.saturating_sub(wall.min(EPOCH)));
+        now.saturating_sub(start)
+    }
+
+    /// Returns the reason of a call that ends because its budget is used up, for people.
+    pub(crate) fn used_up(&mut self) -> String {
+        format!(
+            "stopped after {} ms of processor time, the limit is {} ms",
+            self.used().as_millis(),
+            self.budget.as_millis()
+        )
+    }
 }
 
 impl Guest {
@@ -160,6 +191,7 @@ impl ResourceLimiter for Guest {
             return Err(wasmtime::Error::new(Stopped {
                 code: TrapCode::Resources,
                 message,
+                functions: Vec::new(),
             }));
         }
         Ok(true)

@@ -305,31 +305,17 @@ fn settle(store: &mut Store<Guest>) {
 }
 
 /// Decides at an epoch whether the call may continue.
-///
-/// The processor time of this thread is what counts: on a busy machine a firmware is not punished for
-/// waiting. Reading it costs more than a short call takes, so it is read at the first epoch, and the time
-/// before counts as used.
 fn deadline(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
     let call = &mut store.data_mut().call;
-    let wall = call
-        .started
-        .map_or(Duration::ZERO, |at| at.elapsed())
-        .saturating_sub(call.in_host);
-    let now = thread_cpu();
-    let start = *call
-        .cpu_at_start
-        .get_or_insert_with(|| now.saturating_sub(wall.min(EPOCH)));
-    let used = now.saturating_sub(start);
+    let wall = call.wall();
+    let used = call.used();
     // Less than half an epoch before the end counts as the end: one more epoch would overshoot by more.
     if used + EPOCH / 2 >= call.budget {
-        let message = format!(
-            "stopped after {} ms of processor time, the limit is {} ms",
-            used.as_millis(),
-            call.budget.as_millis()
-        );
+        let message = call.used_up();
         return Err(wasmtime::Error::new(Stopped {
             code: TrapCode::TimeBudget,
             message,
+            functions: Vec::new(),
         }));
     }
     let allowed = WALL_MIN.max(call.budget * WALL_FACTOR);
@@ -341,6 +327,7 @@ fn deadline(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDea
         return Err(wasmtime::Error::new(Stopped {
             code: TrapCode::WallTime,
             message,
+            functions: Vec::new(),
         }));
     }
     Ok(UpdateDeadline::Continue(epochs(call.budget - used)))

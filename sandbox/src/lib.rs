@@ -5,6 +5,7 @@
 //! ```text
 //! Runtime::new()                         engine and clock, one for all firmwares of a process
 //! Cache::open(dir, CompilerProgram)      compiled code on disk, sealed with a key of this device
+//!   .with_engine(ScriptEngine)           the engine that scripts run on
 //!   .load(&runtime, wasm)   -> Firmware  compiles in a child process unless the cache has the code
 //! Firmware::start(host, limits) -> Instance
 //!   .init() .handle(cmd_type, values) .tick(now_ms) .deliver() .health() .shutdown(reason)
@@ -40,12 +41,13 @@ mod quota;
 mod restart;
 mod runtime;
 mod schedule;
+mod script;
 mod share;
 mod state;
 mod trap;
 mod worker;
 
-pub use cache::Cache;
+pub use cache::{Cache, ScriptEngine};
 pub use compile::CompilerProgram;
 #[cfg(feature = "compiler")]
 pub use compile::{compile_child, compile_here};
@@ -57,7 +59,7 @@ pub use firmware::Firmware;
 pub use health::{Health, HealthVerdict};
 pub use host::{Host, Outgoing};
 pub use instance::Instance;
-pub use iottly_manifest::Interface;
+pub use iottly_manifest::{Interface, Script};
 pub use iottly_protocol::Level;
 pub use limits::{Limits, THREAD_STACK_BYTES};
 pub use proof::{Kind, Proof};

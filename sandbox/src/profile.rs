@@ -1,6 +1,6 @@
 //! A firmware's manifest, compared with what the component really imports.
 
-use iottly_manifest::{Interface, Manifest, extract};
+use iottly_manifest::{Interface, Manifest, Script, extract};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -9,10 +9,11 @@ use crate::{Limits, LoadError};
 /// Package of the world that firmware is written for.
 pub(crate) const PACKAGE: &str = "iottly:firmware/";
 
-/// Digest and manifest of a firmware.
+/// Digest and manifest of a firmware, and its script where it is one.
 pub(crate) struct Profile {
     pub(crate) digest: Box<str>,
     pub(crate) manifest: Manifest,
+    pub(crate) script: Option<Script>,
 }
 
 impl Profile {
@@ -26,6 +27,7 @@ impl Profile {
         Ok(Self {
             digest: digest.into(),
             manifest: manifest.unwrap_or_default(),
+            script: None,
         })
     }
 

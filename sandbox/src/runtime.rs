@@ -53,6 +53,11 @@ impl Runtime {
         })
     }
 
+    /// Returns true if both are clones of one runtime.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     pub(crate) fn backend(&self) -> Backend {
         self.inner.backend
     }

@@ -115,16 +115,25 @@ impl fmt::Display for TrapCode {
 pub(crate) struct Stopped {
     pub(crate) code: TrapCode,
     pub(crate) message: String,
+    /// Names of the functions on the stack, innermost first, when they are known better than WebAssembly knows them.
+    pub(crate) functions: Vec<String>,
 }
 
 impl TrapReport {
     /// Builds a report from wasmtime's error.
     pub(crate) fn from_error(error: &wasmtime::Error, export: &'static str) -> Self {
         let (code, message) = classify(error);
-        let functions = error
-            .downcast_ref::<WasmBacktrace>()
-            .map(functions)
-            .unwrap_or_default();
+        let named = error
+            .downcast_ref::<Stopped>()
+            .map(|stopped| &stopped.functions)
+            .filter(|functions| !functions.is_empty());
+        let functions = match named {
+            Some(named) => named.iter().take(MAX_FRAMES).cloned().collect(),
+            None => error
+                .downcast_ref::<WasmBacktrace>()
+                .map(functions)
+                .unwrap_or_default(),
+        };
         Self {
             code,
             message: clip(&message, MAX_TEXT).to_owned(),

@@ -26,9 +26,12 @@ impl Failure {
 /// Returns the cause of a failure to load.
 pub(super) fn cause(error: &LoadError) -> Cause {
     match error {
-        LoadError::TooLarge { .. } | LoadError::Invalid(_) | LoadError::World(_) | LoadError::Manifest(_) => {
-            Cause::Firmware
-        }
+        LoadError::TooLarge { .. }
+        | LoadError::Invalid(_)
+        | LoadError::World(_)
+        | LoadError::Manifest(_)
+        | LoadError::Script(_)
+        | LoadError::NoEngine { .. } => Cause::Firmware,
         LoadError::Compile(_) | LoadError::Cache { .. } => Cause::Device,
     }
 }

@@ -18,12 +18,15 @@
 //! ```
 //!
 //! A build puts the manifest's text into the component ([`embed`]), so it is signed and travels with the
-//! code; a device reads it back ([`extract`]). A component without one asks for nothing.
+//! code; a device reads it back ([`extract`]). A component without one asks for nothing. A script travels in the
+//! same way, as a component without code ([`Script::component`]).
 
 mod interface;
 mod manifest;
+mod script;
 mod section;
 
 pub use interface::Interface;
 pub use manifest::{Capabilities, Lang, MAX_NAME_BYTES, Manifest, ManifestError, Sizes};
+pub use script::{MAIN, MAX_SCRIPT_BYTES, MAX_SCRIPT_FILES, Script, ScriptError};
 pub use section::{SectionError, embed, extract};

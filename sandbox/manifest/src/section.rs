@@ -1,4 +1,4 @@
-//! The manifest inside a component: a custom section, which engines skip.
+//! Our custom sections of a component, which WebAssembly engines skip: its manifest, and a script.
 //!
 //! A WebAssembly binary is eight bytes of header and then sections: one byte of kind, the length in LEB128,
 //! the content. A custom section is of kind 0 and its content begins with its name, itself preceded by its
@@ -6,8 +6,10 @@
 
 use crate::manifest::MAX_BYTES;
 
-const NAME: &[u8] = b"iottly:manifest";
+const MANIFEST: &[u8] = b"iottly:manifest";
+/// Size of the header of a WebAssembly binary, in bytes.
 const HEADER: usize = 8;
+/// Kind of a custom section.
 const CUSTOM: u8 = 0;
 
 /// Reason why a component's manifest cannot be read or written.
@@ -38,15 +40,20 @@ pub fn embed(component: &[u8], manifest: &str) -> Result<Vec<u8>, SectionError> 
     if extract(component)?.is_some() {
         return Err(SectionError::Several);
     }
-    let mut content = leb(NAME.len());
-    content.extend_from_slice(NAME);
-    content.extend_from_slice(manifest.as_bytes());
-    let mut out = Vec::with_capacity(component.len() + content.len() + 8);
-    out.extend_from_slice(component);
+    Ok(append(component, MANIFEST, manifest.as_bytes()))
+}
+
+/// Returns a binary with one more custom section at its end.
+pub(crate) fn append(binary: &[u8], name: &[u8], content: &[u8]) -> Vec<u8> {
+    let named = leb(name.len());
+    let mut out = Vec::with_capacity(binary.len() + name.len() + content.len() + 16);
+    out.extend_from_slice(binary);
     out.push(CUSTOM);
-    out.extend(leb(content.len()));
-    out.extend(content);
-    Ok(out)
+    out.extend(leb(named.len() + name.len() + content.len()));
+    out.extend(named);
+    out.extend_from_slice(name);
+    out.extend_from_slice(content);
+    out
 }
 
 /// Returns the text of a component's manifest, if it has one.
@@ -54,39 +61,66 @@ pub fn embed(component: &[u8], manifest: &str) -> Result<Vec<u8>, SectionError> 
 /// # Errors
 /// [`SectionError`] if the binary is damaged or the manifest is not one text.
 pub fn extract(component: &[u8]) -> Result<Option<&str>, SectionError> {
-    if component.len() < HEADER || !component.starts_with(b"\0asm") {
-        return Err(SectionError::Damaged(0));
-    }
     let mut found = None;
-    let mut at = HEADER;
-    while at < component.len() {
-        let damaged = SectionError::Damaged(at);
-        let (len, from) = read_leb(component, at + 1).ok_or(damaged)?;
-        let to = from
-            .checked_add(len)
-            .filter(|to| *to <= component.len())
-            .ok_or(damaged)?;
-        if component[at] == CUSTOM
-            && let Some(text) = content_of(&component[from..to]).ok_or(damaged)?
-        {
-            if found.is_some() {
-                return Err(SectionError::Several);
-            }
-            if text.len() > MAX_BYTES {
-                return Err(SectionError::TooLong(text.len()));
-            }
-            found = Some(std::str::from_utf8(text).map_err(|_| SectionError::NotText)?);
+    for section in sections(component)? {
+        let Section::Custom(MANIFEST, text) = section? else {
+            continue;
+        };
+        if found.is_some() {
+            return Err(SectionError::Several);
         }
-        at = to;
+        if text.len() > MAX_BYTES {
+            return Err(SectionError::TooLong(text.len()));
+        }
+        found = Some(std::str::from_utf8(text).map_err(|_| SectionError::NotText)?);
     }
     Ok(found)
 }
 
-/// Returns the content of a manifest's section, `Some(None)` for another section, `None` for a damaged one.
-fn content_of(section: &[u8]) -> Option<Option<&[u8]>> {
+/// Section of a binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section<'a> {
+    /// Custom section: its name and its content.
+    Custom(&'a [u8], &'a [u8]),
+    /// Section of another kind.
+    Other,
+}
+
+/// Returns the sections of a binary in their order; after a damaged one, no more.
+///
+/// # Errors
+/// [`SectionError::Damaged`] if it does not begin as a WebAssembly binary.
+pub(crate) fn sections(
+    binary: &[u8],
+) -> Result<impl Iterator<Item = Result<Section<'_>, SectionError>>, SectionError> {
+    if binary.len() < HEADER || !binary.starts_with(b"\0asm") {
+        return Err(SectionError::Damaged(0));
+    }
+    let mut at = HEADER;
+    Ok(std::iter::from_fn(move || {
+        if at >= binary.len() {
+            return None;
+        }
+        let from = std::mem::replace(&mut at, binary.len());
+        let Some((section, to)) = section_at(binary, from) else {
+            return Some(Err(SectionError::Damaged(from)));
+        };
+        at = to;
+        Some(Ok(section))
+    }))
+}
+
+/// Reads the section at a place; returns it with the place after it.
+fn section_at(binary: &[u8], at: usize) -> Option<(Section<'_>, usize)> {
+    let (len, from) = read_leb(binary, at + 1)?;
+    let to = from.checked_add(len).filter(|to| *to <= binary.len())?;
+    if binary[at] != CUSTOM {
+        return Some((Section::Other, to));
+    }
+    let section = &binary[from..to];
     let (len, from) = read_leb(section, 0)?;
     let name = section.get(from..from.checked_add(len)?)?;
-    Some((name == NAME).then(|| &section[from + len..]))
+    Some((Section::Custom(name, &section[from + len..]), to))
 }
 
 fn leb(mut value: usize) -> Vec<u8> {

@@ -6,6 +6,7 @@
 
 mod entry;
 mod key;
+mod script_engine;
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use iottly_child::Confinement;
+use iottly_manifest::Script;
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
@@ -23,12 +25,15 @@ use crate::profile::Profile;
 use crate::{Firmware, LoadError, Runtime, engine};
 
 use key::Key;
+pub use script_engine::ScriptEngine;
+use script_engine::engine_for;
 
 /// Directory of compiled firmware, at most 16 files or 256 MiB; the least recently used is removed first.
 pub struct Cache {
     dir: PathBuf,
     key: Key,
     compiler: CompilerProgram,
+    engines: Vec<ScriptEngine>,
 }
 
 impl Cache {
@@ -48,10 +53,39 @@ impl Cache {
             let _lock = lock(&dir).map_err(failed)?;
             Key::load_or_create(&dir).map_err(failed)?
         };
-        Ok(Self { dir, key, compiler })
+        Ok(Self {
+            dir,
+            key,
+            compiler,
+            engines: Vec::new(),
+        })
     }
 
-    /// Loads a component as a firmware; compiles it unless that was done before.
+    /// Adds an engine for scripts. Scripts run on the first engine that fits them.
+    #[must_use]
+    pub fn with_engine(mut self, engine: ScriptEngine) -> Self {
+        self.engines.push(engine);
+        self
+    }
+
+    /// Returns the engines for scripts, in the order in which scripts try them.
+    pub fn engines(&self) -> impl Iterator<Item = &ScriptEngine> {
+        self.engines.iter()
+    }
+
+    /// Compiles all engines for scripts, unless that was done before, so that the first script does not wait for it.
+    ///
+    /// # Errors
+    /// As [`Cache::load`].
+    pub fn warm(&self, runtime: &Runtime) -> Result<(), LoadError> {
+        for engine in &self.engines {
+            self.loaded(runtime, engine)?;
+        }
+        Ok(())
+    }
+
+    /// Loads a component as a firmware; compiles it unless that was done before. A component that is a script runs on
+    /// an engine of this cache, which is all that is compiled for it.
     ///
     /// If several callers want the same firmware, one compiles and the others wait for it.
     ///
@@ -65,9 +99,23 @@ impl Cache {
             });
         }
         let digest = engine::hex(&Sha256::digest(wasm));
-        let component = self.component(runtime, wasm, &engine::cache_key(&digest, runtime.backend()))?;
         let profile = Profile::read(wasm, &digest)?;
+        if let Some(script) = Script::extract(wasm).map_err(|error| LoadError::Script(error.to_string()))? {
+            let engine = self.loaded(runtime, engine_for(&self.engines, &script)?)?;
+            return Ok(engine.with_script(script, profile));
+        }
+        let component = self.component(runtime, wasm, &engine::cache_key(&digest, runtime.backend()))?;
         Firmware::new(runtime, &component, profile)
+    }
+
+    /// Returns an engine, compiled.
+    fn loaded(&self, runtime: &Runtime, engine: &ScriptEngine) -> Result<Firmware, LoadError> {
+        engine.loaded(runtime, || {
+            let name = engine::cache_key(engine.digest(), runtime.backend());
+            let component = self.component(runtime, engine.wasm(), &name)?;
+            let profile = Profile::read(engine.wasm(), engine.digest())?;
+            Firmware::unchecked(runtime, &component, profile)
+        })
     }
 
     fn component(&self, runtime: &Runtime, wasm: &[u8], name: &str) -> Result<Component, LoadError> {

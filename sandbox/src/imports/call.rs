@@ -66,6 +66,7 @@ pub(super) fn count(store: &mut Store<'_>) -> wasmtime::Result<()> {
     Err(wasmtime::Error::new(Stopped {
         code: TrapCode::HostCalls,
         message: calls.refusal(),
+        functions: Vec::new(),
     }))
 }
 

@@ -11,6 +11,7 @@ mod identity;
 mod log;
 mod pwm;
 mod random;
+mod script;
 mod spi;
 mod state;
 mod telemetry;
@@ -36,5 +37,6 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     spi::link(linker)?;
     uart::link(linker)?;
     pwm::link(linker)?;
-    adc::link(linker)
+    adc::link(linker)?;
+    script::link(linker)
 }

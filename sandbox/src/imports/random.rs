@@ -18,6 +18,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                 wasmtime::Error::new(Stopped {
                     code: TrapCode::Other,
                     message: format!("the device has no randomness: {error}"),
+                    functions: Vec::new(),
                 })
             })?;
             Ok((bits >> (u64::BITS - SEED_BITS),))

@@ -12,3 +12,4 @@ mod host;
 mod hostile;
 mod load;
 mod pulley;
+mod script;

@@ -23,6 +23,7 @@ fn crates_depend_only_as_designed() {
             ],
         ),
         ("iottly-child", &[]),
+        ("iottly-engine", &[]),
         (
             "iottly-sandbox",
             &[

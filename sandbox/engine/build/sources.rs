@@ -1,0 +1,189 @@
+//! Finds the sources of QuickJS-ng and of the libc, and applies our patches to them.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The package that ships the sources.
+const PACKAGE: &str = "rquickjs-sys";
+
+/// A change of a file: the text that is there, how often, and what replaces it.
+struct Patch {
+    file: &'static str,
+    from: &'static str,
+    times: usize,
+    to: &'static str,
+}
+
+const PATCHES: [Patch; 8] = [
+    // A loop whose time is up knows its line.
+    Patch {
+        file: "quickjs.c",
+        from: "if (unlikely(js_poll_interrupts(ctx)))",
+        times: 7,
+        to: "if (unlikely(js_poll_interrupts_at(ctx, sf, pc)))",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "static inline __exception int js_poll_interrupts(JSContext *ctx)\n{",
+        times: 1,
+        to: "static inline __exception int js_poll_interrupts_at(JSContext *ctx, JSStackFrame *sf, const uint8_t *pc)\n\
+             {\n    if (likely(--ctx->interrupt_counter > 0)) return 0;\n    sf->cur_pc = (uint8_t *)pc;\n    \
+             return __js_poll_interrupts(ctx);\n}\n\n\
+             static inline __exception int js_poll_interrupts(JSContext *ctx)\n{",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "            emit_label(s, label_body);\n            if (js_parse_statement(s))",
+        times: 1,
+        to: "            emit_label(s, label_body);\n            \
+             emit_source_loc_at(s, source_line_num, source_col_num);\n            if (js_parse_statement(s))",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "            emit_label(s, label_cont);\n            if (js_parse_expr_paren(s))",
+        times: 1,
+        to: "            emit_label(s, label_cont);\n            emit_source_loc(s);\n            \
+             if (js_parse_expr_paren(s))",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "            emit_label(s, label1);\n\n            set_eval_ret_undefined(s);\n",
+        times: 1,
+        to: "            emit_label(s, label1);\n            emit_source_loc(s);\n            \
+             set_eval_ret_undefined(s);\n",
+    },
+    // The prelude's functions do not keep their texts: every instance would pay for them.
+    Patch {
+        file: "quickjs.c",
+        from: "    b->source = fd->source;\n    b->source_len = fd->source_len;\n",
+        times: 1,
+        to: "    if (engine_is_ours(ctx, fd->filename)) {\n        js_free(ctx, fd->source);\n        \
+             fd->source = NULL;\n        fd->source_len = 0;\n    }\n    \
+             b->source = fd->source;\n    b->source_len = fd->source_len;\n",
+    },
+    // Garbage is collected before the heap of the script is full.
+    Patch {
+        file: "quickjs.c",
+        from: "        rt->malloc_gc_threshold = rt->malloc_state.malloc_size +\n            (rt->malloc_state.malloc_size >> 1);\n",
+        times: 1,
+        to: "        rt->malloc_gc_threshold = engine_gc_threshold(rt->malloc_state.malloc_size);\n",
+    },
+    // A wrong regular expression has its place, as every other syntax error has.
+    Patch {
+        file: "quickjs.c",
+        from: "                /* add the line number info */\n                backtrace_flags = 0;\n",
+        times: 1,
+        to: "                engine_forget_stack(s->ctx);\n                backtrace_flags = 0;\n",
+    },
+];
+
+/// Functions that recurse without using the C stack in linear memory, which is the only one that QuickJS can measure:
+/// what each is made to use, in bytes. With it the stack of WebAssembly needs at most five times as much.
+const FRAMES: [(&str, usize); 13] = [
+    ("js_parse_statement_or_decl", 128),
+    ("js_parse_function_decl2", 256),
+    ("js_parse_assign_expr2", 256),
+    ("js_parse_cond_expr", 64),
+    ("js_parse_coalesce_expr", 64),
+    ("js_parse_logical_and_or", 64),
+    ("js_parse_expr_binary", 80),
+    ("js_parse_unary", 128),
+    ("js_parse_postfix_expr", 256),
+    ("js_parse_class", 128),
+    ("json_parse_value", 256),
+    ("js_json_to_str", 256),
+    ("JS_FlattenIntoArray", 128),
+];
+
+/// Returns the folder of the package that ships the sources.
+pub(crate) fn find() -> PathBuf {
+    let host = env::var("HOST").expect("cargo sets HOST");
+    let manifest = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("Cargo.toml");
+    let cargo = env::var_os("CARGO").expect("cargo sets CARGO");
+    // Without the filter cargo wants the crates of all platforms, which a build for this one does not download.
+    let output = Command::new(cargo)
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--offline",
+            "--locked",
+            "--filter-platform",
+        ])
+        .arg(host)
+        .arg("--manifest-path")
+        .arg(manifest)
+        .output()
+        .expect("cargo starts");
+    assert!(
+        output.status.success(),
+        "cargo metadata failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
+    let packages = metadata["packages"].as_array().expect("cargo lists packages");
+    let manifest = packages
+        .iter()
+        .find(|package| package["name"] == PACKAGE)
+        .and_then(|package| package["manifest_path"].as_str())
+        .unwrap_or_else(|| panic!("cargo metadata does not name {PACKAGE}"));
+    Path::new(manifest)
+        .parent()
+        .expect("a manifest is in a folder")
+        .to_owned()
+}
+
+/// Copies the sources of QuickJS into `folder`, patched.
+pub(crate) fn copy(quickjs: &Path, folder: &Path) {
+    fs::create_dir_all(folder).expect("the build's folder is writable");
+    let entries = fs::read_dir(quickjs).unwrap_or_else(|error| panic!("{}: {error}", quickjs.display()));
+    for entry in entries {
+        let path = entry.expect("readable folder").path();
+        if path
+            .extension()
+            .is_some_and(|ending| ending == "c" || ending == "h")
+        {
+            let name = path.file_name().expect("files have names").to_owned();
+            let mut text =
+                fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            for patch in PATCHES.iter().filter(|patch| name == patch.file) {
+                let found = text.matches(patch.from).count();
+                assert!(
+                    found == patch.times,
+                    "{}: the patch of {:?} fits {found} places; {PACKAGE} has changed",
+                    path.display(),
+                    patch.from
+                );
+                text = text.replace(patch.from, patch.to);
+            }
+            if name == "quickjs.c" {
+                for (function, bytes) in FRAMES {
+                    let at = body(&text, function);
+                    text.insert_str(at, &format!(" ENGINE_FRAME({bytes});"));
+                }
+                text.push_str("\n#include \"inside.c\"\n");
+            }
+            fs::write(folder.join(name), text).expect("the build's folder is writable");
+        }
+    }
+}
+
+/// Returns the offset of the first statement of a function in C.
+fn body(text: &str, function: &str) -> usize {
+    let called = format!(" {function}(");
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("static ") && line.contains(&called) {
+            let rest = &text[offset..];
+            if let Some(end) = rest.find([';', '{'])
+                && rest[end..].starts_with('{')
+            {
+                return offset + end + 1;
+            }
+        }
+        offset += line.len();
+    }
+    panic!("QuickJS has no function {function}; {PACKAGE} has changed")
+}

@@ -1,0 +1,15 @@
+//! The language as scripts find it, case by case, and what the engine does with scripts that are wrong or hostile.
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
+mod calls;
+mod dates;
+mod errors;
+mod glue;
+mod host;
+mod jobs;
+mod limits;
+mod modules;
+mod numbers;
+mod regex;
+mod unicode;
+mod values;
