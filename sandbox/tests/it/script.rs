@@ -12,6 +12,9 @@ use iottly_sandbox::{
     Script, ScriptEngine, TrapCode,
 };
 
+/// Manifest that asks for nothing.
+const NAMED: &str = "name = \"test\"";
+
 /// Opens a cache in a new folder, with the engine.
 fn cache(dir: &Path) -> Cache {
     Cache::open(dir.join("cache"), compiler())
@@ -267,7 +270,7 @@ fn memory_that_runs_out_is_an_error_of_the_script() {
 fn instances_do_not_see_each_other() {
     let main =
         "globalThis.n = (globalThis.n || 0) + 1; function count() { send_msg({ n: ++globalThis.n }); }";
-    let firmware = load(&script(main), "");
+    let firmware = load(&script(main), NAMED);
     for _ in 0..3 {
         let recorder = Recorder::default();
         let mut instance = firmware
@@ -277,7 +280,7 @@ fn instances_do_not_see_each_other() {
         instance.handle("count", "{}").unwrap();
         assert_eq!(payloads(&recorder), ["{\"n\":2}"]);
     }
-    let again = load(&script(main), "");
+    let again = load(&script(main), NAMED);
     assert_eq!(firmware.digest(), again.digest());
 }
 
@@ -300,7 +303,7 @@ fn a_script_runs_in_the_interpreter() {
     assert_eq!(instance.tick(1_700_000_001_000).unwrap(), 1000);
     assert_eq!(payloads(&recorder).len(), 1);
     let deep = "function deeper() { return deeper() + 1; }";
-    let mut instance = load(&script(deep), "")
+    let mut instance = load(&script(deep), NAMED)
         .start(Box::new(Recorder::default()), Limits::default())
         .unwrap();
     instance.init().unwrap();
@@ -322,7 +325,7 @@ fn an_engine_is_not_loaded_as_a_firmware() {
 fn a_script_for_another_engine_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let (cache, runtime) = (cache(dir.path()), Runtime::new().unwrap());
-    let load = |script: &Script| match cache.load(&runtime, &script.component("").unwrap()) {
+    let load = |script: &Script| match cache.load(&runtime, &script.component(NAMED).unwrap()) {
         Err(error) => error.to_string(),
         Ok(_) => panic!("it was loaded"),
     };
@@ -336,7 +339,7 @@ fn a_script_for_another_engine_is_refused_by_name() {
     exact.exact = Some("ab".repeat(32));
     assert!(load(&exact).contains("of sha256 abab"));
     exact.exact = Some(iottly_engine::DIGEST.to_uppercase());
-    cache.load(&runtime, &exact.component("").unwrap()).unwrap();
+    cache.load(&runtime, &exact.component(NAMED).unwrap()).unwrap();
 }
 
 #[test]
@@ -360,7 +363,7 @@ fn scripts_compile_nothing_once_the_engine_is_compiled() {
     assert_eq!(compiled(), 1);
     for text in ["1", "2", "3"] {
         cache
-            .load(&runtime, &script(text).component("").unwrap())
+            .load(&runtime, &script(text).component(NAMED).unwrap())
             .unwrap();
     }
     assert_eq!(compiled(), 1);
