@@ -1,6 +1,6 @@
 //! A TUF repository of releases in a folder: init, add, publish, rotate keys. The keys are stored elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
@@ -243,16 +243,19 @@ impl ReleaseRepository {
     /// # Errors
     /// If the component is too large, a key is missing, or a file cannot be written.
     pub fn add(&self, new: &NewRelease, keys: &KeyFolder, now: Instant) -> Result<Added, ReleaseError> {
-        self.add_above(0, new, keys, now)
+        self.add_above(0, None, new, keys, now)
     }
 
-    /// Adds a release with a number above `last` and above those in the repository, and publishes it.
+    /// Adds a release with a number above `last` and above those in the repository, and publishes it. With
+    /// `needed`, the same metadata leaves out the releases that are neither needed nor among the newest, so
+    /// that its size does not grow with the number of releases.
     ///
     /// # Errors
     /// As [`add`](Self::add).
     pub fn add_above(
         &self,
         last: u64,
+        needed: Option<&BTreeSet<u64>>,
         new: &NewRelease,
         keys: &KeyFolder,
         now: Instant,
@@ -271,6 +274,9 @@ impl ReleaseRepository {
         } = Draft::new(new, newest.max(last) + 1, now)?;
         let served = self.served(&path, &file);
         targets.targets.insert(path.clone(), file);
+        if let Some(needed) = needed {
+            prune::leave_out(&mut targets, prune::KEPT_RELEASES, needed);
+        }
         // Sign before writing any file, so that a release that devices would refuse leaves nothing behind.
         let signed = self.sign_targets(targets, keys, now)?;
         files::replace(&served, &new.content, 0o644)?;

@@ -14,11 +14,13 @@ mod flash;
 mod send;
 mod steady_clock;
 mod upkeep;
+mod watch;
 
 pub use builder::{Build, BuildFailure, Builder, Imports};
 pub use executor::StepError;
 pub use flash::{FlashError, FlashRequest, Flashed};
 pub use steady_clock::SteadyClock;
+pub use watch::Watched;
 
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::releases::{ReleaseError, ReleaseRepositories};
 use builds::Builds;
+use watch::Feed;
 use iottly_core::rollout::seconds;
 use iottly_store::Store;
 
@@ -41,6 +44,8 @@ pub struct Rollouts {
     builder: Option<Builder>,
     /// Wakes the executor: an update ended, a device connected, or a rollout started.
     wake_up: Notify,
+    /// Wakes callers that wait for the progress of a rollout.
+    feed: Feed,
     /// Queues for building, checking and writing.
     work: Arc<Builds>,
 }
@@ -61,6 +66,7 @@ impl Rollouts {
             repositories,
             builder,
             wake_up: Notify::new(),
+            feed: Feed::new(),
             work: Arc::default(),
         }
     }
@@ -74,6 +80,15 @@ impl Rollouts {
     /// Wakes the executor before its next tick.
     pub fn wake(&self) {
         self.wake_up.notify_one();
+    }
+
+    /// Notifies waiting callers that devices of a project have reported about updates, and wakes the executor
+    /// if one of these has `ended`.
+    pub fn reported(&self, project: ProjectId, ended: bool) {
+        self.feed.reports(project);
+        if ended {
+            self.wake();
+        }
     }
 
     /// Runs work on the repositories' files on a blocking thread.

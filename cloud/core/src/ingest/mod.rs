@@ -150,6 +150,8 @@ pub struct Outcome {
     pub refused: Vec<Refuse>,
     /// Commands that the device reported about.
     pub results: Vec<CommandId>,
-    /// True if the device reported the end of an update.
+    /// True if the device reported a state of an update.
     pub updated: bool,
+    /// True if the device reported the end of an update.
+    pub update_ended: bool,
 }

@@ -155,7 +155,10 @@ impl Work<'_> {
                     if let Entry::Result(result) = &control {
                         outcome.results.push(result.id);
                     }
-                    outcome.updated |= matches!(&control, Entry::Update(report) if report.state.is_ending());
+                    if let Entry::Update(report) = &control {
+                        outcome.updated = true;
+                        outcome.update_ended |= report.state.is_ending();
+                    }
                     accept_control(tx, scope, control, received, &mut lines).await?;
                 }
                 Effect::Gap { from, to, reason } if history => {
