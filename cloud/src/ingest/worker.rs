@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iottly_protocol::limits::clip;
-use iottly_protocol::{Ack, DeviceId, Down, Hello, ProjectId, StreamCheck, StreamId, StreamPosition, Welcome};
+use iottly_protocol::{
+    Ack, DeviceId, Down, Hello, ProjectId, StreamCheck, StreamId, StreamPosition, Welcome,
+};
 use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};

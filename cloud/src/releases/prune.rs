@@ -270,7 +270,13 @@ mod tests {
         let releases: Vec<_> = (0..KEPT_RELEASES + 20)
             .map(|n| {
                 repositories
-                    .add(project, 0, &needed, &release(format!("release {n}").as_bytes()), now())
+                    .add(
+                        project,
+                        0,
+                        &needed,
+                        &release(format!("release {n}").as_bytes()),
+                        now(),
+                    )
                     .expect("added")
             })
             .collect();

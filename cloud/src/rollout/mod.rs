@@ -32,9 +32,9 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::releases::{ReleaseError, ReleaseRepositories};
 use builds::Builds;
-use watch::Feed;
 use iottly_core::rollout::seconds;
 use iottly_store::Store;
+use watch::Feed;
 
 /// Service of releases and rollouts of all projects.
 pub struct Rollouts {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use iottly_protocol::ProjectId;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{Receiver, Sender};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Rollouts;
 use iottly_core::model::{Rollout, RolloutId};
@@ -74,19 +74,22 @@ impl Rollouts {
     ) -> Result<Option<Watched>, StoreError> {
         let mut feed = self.feed.0.subscribe();
         let began = Instant::now();
-        let (deadline, collected) = (began + patience, began + COLLECT.min(patience));
+        let deadline = began + patience;
         loop {
             let Some(watched) = self.watched(project, id).await? else {
                 return Ok(None);
             };
             let news = seen != Some(watched.mark.as_str());
-            let now = Instant::now();
+            let (now, collected) = (Instant::now(), began + COLLECT);
             let over = !watched.rollout.active;
             if seen.is_none() || now >= deadline || (news && (over || now >= collected)) {
                 return Ok(Some(watched));
             }
-            let until = if news { collected } else { deadline };
-            wait(&mut feed, project, news, until.min(now + REREAD)).await;
+            if news {
+                wait(&mut feed, project, collected, collected.min(deadline)).await;
+            } else {
+                wait(&mut feed, project, now + COLLECT, deadline.min(now + REREAD)).await;
+            }
         }
     }
 
@@ -100,21 +103,53 @@ impl Rollouts {
     }
 }
 
-/// Waits for an event of a project, at most until `until`. With `steps_only`, reports are passed over.
-async fn wait(feed: &mut Receiver<News>, project: ProjectId, steps_only: bool, until: Instant) {
-    let event = async {
-        loop {
-            match feed.recv().await {
-                Ok(News::Step(of)) if of == project => return,
-                Ok(News::Reports(of)) if of == project && !steps_only => return,
-                Ok(_) => {}
-                // Events were missed: read the rows.
-                Err(RecvError::Lagged(_)) => return,
-                // The cloud is stopping; the rest of the time is waited for without events.
-                Err(RecvError::Closed) => std::future::pending().await,
+/// Waits for a step of a project, or for reports but then not before `collected`; at most until `until`.
+async fn wait(feed: &mut Receiver<News>, project: ProjectId, collected: Instant, mut until: Instant) {
+    while Instant::now() < until {
+        match timeout_at(until, feed.recv()).await {
+            Err(_) => return,
+            Ok(Ok(news)) => until = end_after(Some(news), project, Instant::now(), collected, until),
+            Ok(Err(RecvError::Lagged(_))) => {
+                until = end_after(None, project, Instant::now(), collected, until)
             }
+            // The cloud is stopping; no event comes any more.
+            Ok(Err(RecvError::Closed)) => sleep_until(until).await,
         }
-    };
-    // An error is the end of the wait.
-    let _ = timeout_at(until, event).await;
+    }
+}
+
+/// Returns the end of a wait after an event; missed events count as reports. Pure.
+fn end_after(
+    news: Option<News>,
+    project: ProjectId,
+    now: Instant,
+    collected: Instant,
+    until: Instant,
+) -> Instant {
+    match news {
+        Some(News::Step(of)) if of == project => now,
+        Some(News::Reports(of)) if of == project => until.min(collected),
+        Some(_) => until,
+        None => until.min(collected),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_ends_the_wait_reports_are_collected_and_those_of_others_do_not_count() {
+        let (ours, other) = (ProjectId::from_bytes([1; 12]), ProjectId::from_bytes([2; 12]));
+        let now = Instant::now();
+        let (collected, until) = (now + COLLECT, now + Duration::from_secs(60));
+        let after = |news| end_after(news, ours, now, collected, until);
+        assert_eq!(after(Some(News::Step(ours))), now);
+        assert_eq!(after(Some(News::Reports(ours))), collected);
+        assert_eq!(after(None), collected, "some were missed");
+        assert_eq!(after(Some(News::Step(other))), until);
+        assert_eq!(after(Some(News::Reports(other))), until);
+        let late = end_after(Some(News::Reports(ours)), ours, now, until, collected);
+        assert_eq!(late, collected, "a report never makes the wait longer");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ use crate::remote::Api;
 
 /// Time for which the cloud holds a request while there is no news, in seconds; shorter than proxies wait.
 const HOLD_S: u64 = 20;
+/// Pause between two requests to a cloud of release 0.1, which does not hold them.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Prints the reports of a rollout's devices until the rollout has ended.
 ///
@@ -42,10 +45,10 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
                 }
                 return Err(Failure::Failed(anyhow!("{}", why(status, &state))));
             }
-            _ => {
-                let mark = news["mark"].as_str().unwrap_or_default();
-                seen = format!("?seen={mark}&wait={HOLD_S}s");
-            }
+            _ => match news["mark"].as_str() {
+                Some(mark) => seen = format!("?seen={mark}&wait={HOLD_S}s"),
+                None => std::thread::sleep(LOOK_EVERY),
+            },
         }
     }
 }

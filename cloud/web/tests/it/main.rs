@@ -26,6 +26,7 @@ mod manage;
 mod matrix;
 mod names;
 mod refusals;
+mod release_size;
 mod rollout_ends;
 mod rollouts;
 mod service;
