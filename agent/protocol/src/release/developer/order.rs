@@ -126,7 +126,7 @@ impl DeveloperOrder {
         Ok(order)
     }
 
-    /// Checks the bounds that hold whoever has signed: 16 devices, eight hours, sizes of texts and lists.
+    /// Checks the bounds that hold for every order, also a signed one: 16 devices, eight hours, sizes of texts and lists.
     ///
     /// # Errors
     /// Names the first bound that is broken.
