@@ -15,7 +15,7 @@ use super::usage::Rooms;
 use super::{Backend, commands, device_settings, devices, logs, messages, own_entries, rollout_devices};
 use crate::{IngestStore, Result};
 use iottly_core::ingest::stream::Effect;
-use iottly_core::ingest::{Entry, Outcome, Upload, UploadBody, Write};
+use iottly_core::ingest::{Entry, Observed, ObservedRecord, Outcome, Upload, UploadBody, Write};
 use iottly_core::model::{Scope, StoredMessage, UnixMs};
 use iottly_core::{MessageIds, RateLimitedLog};
 
@@ -135,6 +135,7 @@ impl Work<'_> {
                         at,
                         channel,
                         payload,
+                        firmware,
                     },
                 ) => {
                     let (timestamp, id) = self.ids.stamp(received);
@@ -148,6 +149,7 @@ impl Work<'_> {
                         channel,
                         payload,
                         origin,
+                        firmware,
                     };
                     outcome.stored.push(message);
                 }
@@ -155,9 +157,22 @@ impl Work<'_> {
                     if let Entry::Result(result) = &control {
                         outcome.results.push(result.id);
                     }
-                    if let Entry::Update(report) = &control {
-                        outcome.updated = true;
-                        outcome.update_ended |= report.state.is_ending();
+                    match &control {
+                        Entry::Update(report) => {
+                            outcome.updated = true;
+                            outcome.update_ended |= report.state.is_ending();
+                        }
+                        Entry::Log(line) => outcome.observed.push(Observed {
+                            scope,
+                            received,
+                            what: ObservedRecord::Log(line.clone()),
+                        }),
+                        Entry::Developer(report) => outcome.observed.push(Observed {
+                            scope,
+                            received,
+                            what: ObservedRecord::Developer(report.clone()),
+                        }),
+                        _ => {}
                     }
                     accept_control(tx, scope, control, received, &mut lines).await?;
                 }
@@ -275,6 +290,6 @@ async fn accept_control(
             lines.push(line);
             Ok(())
         }
-        Entry::Message { .. } => Ok(()),
+        Entry::Message { .. } | Entry::Developer(_) => Ok(()),
     }
 }
