@@ -154,10 +154,8 @@ impl Work<'_> {
                     outcome.stored.push(message);
                 }
                 Effect::Accept(_, control) => {
-                    if let Entry::Result(result) = &control {
-                        outcome.results.push(result.id);
-                    }
                     match &control {
+                        Entry::Result(result) => outcome.results.push(result.id),
                         Entry::Update(report) => {
                             outcome.updated = true;
                             outcome.update_ended |= report.state.is_ending();
