@@ -108,7 +108,9 @@ impl Instance {
         store.set_hostcall_fuel(memory_bytes);
         store.epoch_deadline_callback(deadline);
         arm(&mut store, budget);
-        let running = runtime.running();
+        let running = runtime
+            .running()
+            .map_err(|error| StartError::Trap(Box::new(TrapReport::no_clock(&error, "start"))))?;
         let world = pre.instantiate(&mut store);
         drop(running);
         settle(&mut store);
@@ -261,7 +263,13 @@ impl Instance {
             return Err(CallError::Dead(code));
         }
         arm(&mut self.store, budget);
-        let running = self.runtime.running();
+        let running = match self.runtime.running() {
+            Ok(running) => running,
+            Err(error) => {
+                self.dead = Some(TrapCode::Device);
+                return Err(CallError::Trap(Box::new(TrapReport::no_clock(&error, export))));
+            }
+        };
         let outcome = run(self.world.iottly_firmware_app(), &mut self.store);
         drop(running);
         settle(&mut self.store);

@@ -1,6 +1,6 @@
-//! Components: made from modules, and what they import.
+//! Components: made from modules, and what they need of a device.
 
-use iottly_manifest::{Interface, Manifest};
+use iottly_manifest::{Interface, Manifest, Script};
 
 use crate::BuildError;
 
@@ -21,7 +21,7 @@ pub fn component(core: &[u8]) -> Result<Vec<u8>, BuildError> {
 ///
 /// # Errors
 /// [`BuildError::Module`] when it is not a component that exports firmware.
-pub fn imports(component: &[u8]) -> Result<Vec<String>, BuildError> {
+fn imports(component: &[u8]) -> Result<Vec<String>, BuildError> {
     let failed = |reason: String| BuildError::Module(reason);
     let decoded = wit_component::decode(component).map_err(|error| failed(format!("{error:#}")))?;
     let wit_component::DecodedWasm::Component(resolve, world) = decoded else {
@@ -53,43 +53,64 @@ pub fn imports(component: &[u8]) -> Result<Vec<String>, BuildError> {
     Ok(names)
 }
 
-/// Returns the hardware interfaces that a component imports, sorted.
+/// What a component needs of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// Hardware interfaces that the firmware can use, sorted.
+    pub capabilities: Vec<String>,
+    /// Files of the script and the engine that it is for; none if the component has code of its own.
+    pub script: Option<Script>,
+}
+
+/// Returns what a component needs: a script reaches the interfaces whose labels its manifest names, code those that it
+/// imports. Runs nothing.
 ///
 /// # Errors
-/// [`BuildError::Module`] as [`imports`]; [`BuildError::Component`] when the manifest in the component cannot be
-/// read or has no label for one of the interfaces: no device accepts such firmware.
-pub fn capabilities(component: &[u8]) -> Result<Vec<String>, BuildError> {
+/// [`BuildError::Module`] when it is not a component that exports firmware; [`BuildError::Component`] when the script or
+/// the manifest in it cannot be read, or the code imports an interface of which the manifest names no label: no device
+/// accepts such firmware.
+pub fn inspect(component: &[u8]) -> Result<Inspection, BuildError> {
     let invalid = |reason: String| BuildError::Component(reason);
+    let script = Script::extract(component).map_err(|error| invalid(error.to_string()))?;
     let text = iottly_manifest::extract(component).map_err(|error| invalid(error.to_string()))?;
     let manifest = text
         .map(Manifest::parse)
         .transpose()
         .map_err(|error| invalid(error.to_string()))?
         .unwrap_or_default();
-    let hardware: Vec<Interface> = imports(component)?
-        .iter()
-        .filter_map(|name| Interface::from_name(name))
+    let declared: Vec<Interface> = manifest
+        .interfaces()
         .filter(|interface| interface.is_hardware())
         .collect();
-    let declared: Vec<Interface> = manifest.interfaces().collect();
-    match hardware.iter().find(|interface| !declared.contains(interface)) {
-        Some(undeclared) => Err(invalid(format!(
+    let used: Vec<Interface> = match &script {
+        Some(_) => declared.clone(),
+        None => imports(component)?
+            .iter()
+            .filter_map(|name| Interface::from_name(name))
+            .filter(|interface| interface.is_hardware())
+            .collect(),
+    };
+    if let Some(undeclared) = used.iter().find(|interface| !declared.contains(interface)) {
+        return Err(invalid(format!(
             "the code imports {undeclared}, and the manifest asks for no label of it"
-        ))),
-        None => Ok(hardware.iter().map(ToString::to_string).collect()),
+        )));
     }
+    let mut capabilities: Vec<String> = used.iter().map(ToString::to_string).collect();
+    capabilities.sort();
+    Ok(Inspection { capabilities, script })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Source;
 
     #[test]
     fn what_is_not_a_module_is_refused() {
         for bytes in [&b""[..], b"\0asm", b"\0asm\x01\0\0\0\x01", b"not wasm at all"] {
             let text = component(bytes).unwrap_err().to_string();
             assert!(text.starts_with("the module is not valid firmware: "), "{text}");
-            assert!(imports(bytes).is_err());
+            assert!(inspect(bytes).is_err());
         }
     }
 
@@ -98,5 +119,26 @@ mod tests {
         let import = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x07\x01\x01a\x01b\0\0";
         let text = component(import).unwrap_err().to_string();
         assert!(text.starts_with("the module is not valid firmware: "), "{text}");
+    }
+
+    #[test]
+    fn a_script_needs_what_its_manifest_names_and_an_engine() {
+        let manifest = "name = \"a\"\n[capabilities]\ni2c = [\"sensors\"]\ngpio = [\"led\"]\n";
+        let source = Source::script("1").with_manifest(manifest).unwrap();
+        let found = inspect(&source.component().unwrap()).unwrap();
+        assert_eq!(found.capabilities, ["gpio", "i2c"]);
+        let script = found.script.unwrap();
+        assert_eq!((script.engine.as_str(), script.exact), (iottly_engine::ABI, None));
+        let plain = inspect(&Source::script("1").component().unwrap()).unwrap();
+        assert_eq!(plain.capabilities, Vec::<String>::new());
+    }
+
+    #[test]
+    fn code_beside_a_script_is_refused() {
+        let script = Source::script("1").component().unwrap();
+        let text = inspect(&[&script[..], b"\x01\x01\x00"].concat())
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("other content beside it"), "{text}");
     }
 }

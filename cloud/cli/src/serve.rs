@@ -17,6 +17,7 @@ use ipnet::IpNet;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::compiled;
 use crate::listen::{self, Stop};
 use crate::scratch;
 use crate::subprocess;
@@ -136,6 +137,8 @@ fn config(options: &Options) -> anyhow::Result<CloudConfig> {
     config.webhooks.https_only = options.webhook_https_only;
     config.webhooks.seal_key.clone_from(&options.seal_key);
     scratch::use_data_folder(&options.data)?;
+    compiled::use_folder(&options.data.join("compiled"));
+    compiled::warm_in_background()?;
     config.builder = Some(subprocess::cloud_builder()?);
     config.https = options.behind_https || options.tls_cert.is_some();
     Ok(config)

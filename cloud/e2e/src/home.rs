@@ -147,16 +147,9 @@ impl DeviceHome {
     }
 }
 
-/// Builds a script as the demo does, in a child process.
+/// Builds a script.
 pub fn build(main_js: &str) -> Vec<u8> {
-    let builder = iottly_builder::BuilderProgram {
-        path: program().into(),
-        args: vec!["__build-js".into()],
-    };
-    iottly_builder::build(
-        &builder,
-        &iottly_builder::Source::script(main_js),
-        Duration::from_secs(60),
-    )
-    .expect("the script builds")
+    iottly_builder::Source::script(main_js)
+        .component()
+        .expect("the script is one")
 }

@@ -15,6 +15,7 @@ use iottly_cloud::{Cloud, CloudConfig};
 use iottly_web::WebServices;
 use ipnet::{IpNet, Ipv4Net};
 
+use crate::compiled;
 use crate::exit::Failure;
 use crate::listen::{self, Stop};
 use crate::scratch;
@@ -65,6 +66,9 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let announcer = Announcer::new(options.json);
     let home = Home::open(options.data.as_deref())?;
     scratch::use_data_folder(home.path())?;
+    compiled::use_folder(&home.cache());
+    // Takes a second of a processor, during which everything else starts.
+    compiled::warm_in_background()?;
     let listener = listen::http(options.http).await?;
     let http = listener
         .local_addr()
@@ -136,8 +140,8 @@ async fn bring_up(
             wasm
         }
         None => {
-            let wasm = firmware::thermostat(&home.firmware()).await?;
-            announcer.step("firmware", "thermostat, built from its script");
+            let wasm = firmware::thermostat(&home.firmware())?;
+            announcer.step("firmware", "thermostat, a script");
             wasm
         }
     };
