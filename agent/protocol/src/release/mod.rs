@@ -7,6 +7,7 @@
 mod admit;
 mod chunks;
 mod directive;
+mod engine;
 mod manifest;
 mod reason;
 mod state;
@@ -16,6 +17,7 @@ pub use chunks::{CHUNK_BYTES, ChunkList, MAX_CHUNKS};
 pub use directive::{
     Action, Audience, Directive, DirectiveError, MAX_DIRECTIVE_BYTES, ROLES_KEY, Window, directive_role,
 };
+pub use engine::{ENGINE_FIELD, ENGINE_KEY, EngineFact, EngineManifest, EngineNeed, EngineTarget};
 pub use manifest::{
     AbiRange, Component, DataSchema, FIRMWARE_ABI, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest,
     Release,
